@@ -1,0 +1,41 @@
+import { AntiphonError } from '../errors/antiphon-error.js';
+import type { Clock } from '../ports/clock.js';
+
+/**
+ * Hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014) folded into one integer: microseconds since
+ * 1970, wall milliseconds × 1000, counted up by one when the wall clock has not moved on. Stays an exact JavaScript
+ * number until the year 2255, and compares with `<`.
+ */
+export class HybridClock {
+  #last = 0;
+
+  constructor(private readonly clock: Clock) {}
+
+  /** A time later than every one given or observed before. `count` reserves that many consecutive microseconds. */
+  tick(count = 1): number {
+    const first = Math.max(this.#last + 1, this.clock.nowMs() * 1000);
+    this.#last = first + count - 1;
+    return first;
+  }
+
+  /**
+   * Follows a time that another replica gave, always: a write made here after seeing that row must be later than it.
+   * Returns by how many milliseconds it is ahead of the wall clock; refusing absurd ones is the caller's (skew guard).
+   */
+  observe(time: number): number {
+    if (!Number.isSafeInteger(time) || time < 0) {
+      throw new AntiphonError('MALFORMED_MESSAGE', `a hybrid time must be a non-negative safe integer, not ${time}`);
+    }
+    if (time > this.#last) this.#last = time;
+    return time / 1000 - this.clock.nowMs();
+  }
+
+  /** Never gives a time at or before `time` from now on; for what the own database or log holds. */
+  restore(time: number): void {
+    if (time > this.#last) this.#last = time;
+  }
+
+  get last(): number {
+    return this.#last;
+  }
+}

@@ -1,0 +1,40 @@
+import { ERROR_CODES, type ErrorCode } from './codes.js';
+
+/** What an operator needs to find the place; all optional. */
+export interface ErrorContext {
+  readonly cluster?: string;
+  readonly replica?: string;
+  readonly origin?: string;
+  readonly table?: string;
+  readonly position?: string;
+  readonly [field: string]: unknown;
+}
+
+export interface AntiphonErrorOptions {
+  readonly cause?: unknown;
+  /** Overrides the code's default: may the same call succeed later, unchanged? */
+  readonly retriable?: boolean;
+  readonly context?: ErrorContext;
+}
+
+/** The one error class of Antiphon. Match on `code`; the message says what happened and what to do next. */
+export class AntiphonError extends Error {
+  readonly code: ErrorCode;
+  readonly retriable: boolean;
+  readonly context: ErrorContext;
+
+  constructor(code: ErrorCode, message: string, options: AntiphonErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'AntiphonError';
+    this.code = code;
+    this.retriable = options.retriable ?? ERROR_CODES[code].retriable;
+    this.context = options.context ?? {};
+  }
+}
+
+/** Anything thrown, as an AntiphonError: itself when it is one, else wrapped with the given code. */
+export function toAntiphonError(thrown: unknown, code: ErrorCode = 'INTERNAL'): AntiphonError {
+  if (thrown instanceof AntiphonError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new AntiphonError(code, message, { cause: thrown });
+}

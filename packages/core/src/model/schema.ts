@@ -1,0 +1,21 @@
+/** A replicated column. Generated columns are never part of a schema: each database computes its own. */
+export interface ColumnSchema {
+  readonly name: string;
+  /** The type as declared, for people and for mapping between databases; may be empty in SQLite. */
+  readonly declaredType: string;
+}
+
+export interface TableSchema {
+  readonly name: string;
+  readonly columns: readonly ColumnSchema[];
+  /** Indexes into `columns`, in the order of the primary key. Never empty. */
+  readonly key: readonly number[];
+}
+
+/** What every replica of a cluster agrees on. `version` grows with each migration, from 1. */
+export interface ClusterSchema {
+  readonly version: number;
+  readonly tables: readonly TableSchema[];
+  /** Statements that create the tables, indexes and user triggers in an empty database of this engine. */
+  readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
+}

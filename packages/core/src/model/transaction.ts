@@ -1,0 +1,76 @@
+import type { Row, Value } from './value.js';
+import type { VectorClock } from '../clocks/vector-clock.js';
+
+/** Identity of a transaction: the replica that committed it first, and its number there, from 1, without holes (I2). */
+export interface TransactionId {
+  readonly origin: string;
+  readonly counter: number;
+}
+
+export function formatTransactionId(id: TransactionId): string {
+  return `${id.origin}:${id.counter}`;
+}
+
+/**
+ * One row changed. `table` indexes the dictionary of the batch.
+ * A change of the primary key travels as a delete and an insert of the same transaction.
+ */
+export type Change =
+  | { readonly op: 'insert'; readonly table: number; readonly row: Row }
+  | {
+      readonly op: 'update';
+      readonly table: number;
+      /** The whole new row. */
+      readonly row: Row;
+      /** Indexes of the columns that changed, ascending. */
+      readonly changed: readonly number[];
+      /** What those columns held before, in the order of `changed`. */
+      readonly before: readonly Value[];
+    }
+  | { readonly op: 'delete'; readonly table: number; /** The whole row as it was. */ readonly row: Row };
+
+/** A table as one batch names it: enough to read the batch without any other knowledge. */
+export interface DictionaryTable {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly key: readonly number[];
+}
+
+/** Common to every message of the log. */
+export interface BatchHeader {
+  readonly origin: string;
+  /** Counter of the first (or only) transaction in the batch. */
+  readonly firstCounter: number;
+  readonly epoch: number;
+  /** Hybrid time of the first transaction, in microseconds. */
+  readonly time: number;
+  /** What the origin had applied, itself included, before the first transaction; empty when nobody needs it. */
+  readonly context: VectorClock;
+  readonly schemaVersion: number;
+  readonly tables: readonly DictionaryTable[];
+}
+
+export interface SealedTransaction {
+  readonly counter: number;
+  readonly time: number;
+  readonly changes: readonly Change[];
+}
+
+/** Whole transactions of one origin, counters consecutive from `firstCounter`. */
+export interface TransactionBatch extends BatchHeader {
+  readonly kind: 'transactions';
+  readonly transactions: readonly SealedTransaction[];
+}
+
+/**
+ * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. Parts of a transaction
+ * are numbered from 0; all of them together are applied at once, when the one with `last` has come.
+ */
+export interface PartBatch extends BatchHeader {
+  readonly kind: 'part';
+  readonly part: number;
+  readonly last: boolean;
+  readonly body: Uint8Array;
+}
+
+export type Batch = TransactionBatch | PartBatch;

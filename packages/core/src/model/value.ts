@@ -1,0 +1,18 @@
+/**
+ * One database value, with its exact type: `bigint` is a 64-bit integer, `number` is a float64 (also when it has no
+ * fraction), `string` is valid UTF-8 text (NUL allowed), `Uint8Array` is bytes.
+ */
+export type Value = null | boolean | bigint | number | string | Uint8Array | TaggedValue;
+
+/** Values that plain types do not carry. `raw-text`: TEXT whose bytes are not valid UTF-8 (SQLite allows it). */
+export type ValueTag = 'raw-text' | 'decimal' | 'datetime' | 'json' | 'uuid';
+
+export class TaggedValue {
+  constructor(
+    readonly tag: ValueTag,
+    readonly bytes: Uint8Array,
+  ) {}
+}
+
+/** A row: one value per replicated column, in the order of `TableSchema.columns`. */
+export type Row = readonly Value[];

@@ -1,0 +1,35 @@
+export interface Timer {
+  cancel(): void;
+}
+
+/**
+ * Time, timers and chance. The only source of them in core, actor and replica, so that a simulation can replay a run
+ * exactly. Real clocks: `systemClock()` of this package.
+ */
+export interface Clock {
+  /** Wall time, milliseconds since 1970; may jump. */
+  nowMs(): number;
+  /** Never goes back; for durations only. */
+  monotonicMs(): number;
+  /** Fires once, never inside the call itself; does not keep the process alive. */
+  setTimer(delayMs: number, fire: () => void): Timer;
+  /** Gives timers and I/O a turn before it resolves. */
+  yield(): Promise<void>;
+  /** In [0, 1). */
+  random(): number;
+}
+
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(signal.reason as Error);
+    const timer = clock.setTimer(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    const onAbort = (): void => {
+      timer.cancel();
+      reject(signal?.reason as Error);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,209 @@
+import type { AntiphonError } from '../errors/antiphon-error.js';
+import type { HybridClock } from '../clocks/hybrid-clock.js';
+import type { VectorClock } from '../clocks/vector-clock.js';
+import type { Position } from '../model/position.js';
+import type { ClusterSchema, TableSchema } from '../model/schema.js';
+import type { PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
+import type { Value } from '../model/value.js';
+
+/** What a store can do; conformance tests and callers read these, never `engine`. */
+export interface StoreCapabilities {
+  /** `tx` has run/get/all for SQL text, and `query` takes SQL. */
+  readonly sql: boolean;
+  /** Writes by other programs to the same database are captured. */
+  readonly capturesForeignWriters: boolean;
+  /** `update: { … }` in another program is refused on a read-only replica. */
+  readonly refusesForeignWriters: boolean;
+}
+
+export interface StoreIdentity {
+  readonly cluster: string;
+  readonly replica: string;
+  readonly generation: string;
+  readonly schemaVersion: number;
+}
+
+export interface InspectedTable {
+  readonly schema: TableSchema;
+  readonly rowCount: number;
+  /** Why it cannot be replicated; absent when it can. */
+  readonly unsupported?: string;
+}
+
+export interface StoreInspection {
+  /** Whom this database belongs to; absent when no replica has ever used it. */
+  readonly identity?: StoreIdentity;
+  /** The users' tables, by name. */
+  readonly tables: readonly InspectedTable[];
+  /** Statements that create these tables (with indexes and triggers) elsewhere. */
+  readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
+}
+
+/** How a replica's database is to behave. Stored in the database; applied again when it changed. */
+export interface InstallOptions {
+  readonly identity: StoreIdentity;
+  readonly schema: ClusterSchema;
+  /**
+   * `capture`: anybody's writes to replicated tables are accepted and captured.
+   * `refuse`: they are refused inside the database with a message that names `primary`.
+   */
+  readonly writes: 'capture' | 'refuse';
+  readonly primary?: string;
+  /** Keep a version per row; needed as soon as more than one replica may write. */
+  readonly rowVersions: boolean;
+  /** Create the tables of `schema.ddl` that are missing (a joining replica), in the same transaction. */
+  readonly createTables: boolean;
+  /** Seal the rows that are there as transactions of this replica (the first replica of a cluster), likewise. */
+  readonly sealExistingRows: boolean;
+}
+
+export interface StoreState {
+  readonly position: Position;
+  /** Applied per origin, without holes; own transactions included once sealed. */
+  readonly vector: VectorClock;
+  /** The highest counter this replica ever gave to a transaction. */
+  readonly lastCounter: number;
+  /** Every own transaction up to this counter is known to be in the log. */
+  readonly publishedCounter: number;
+  /** Big transactions of which some parts are kept: the counter, and the part number that is awaited, per origin. */
+  readonly partial: Readonly<Record<string, { readonly counter: number; readonly nextPart: number }>>;
+  readonly epoch: number;
+  /** Bytes and messages sealed and not yet pruned. */
+  readonly outboxMessages: number;
+  readonly outboxBytes: number;
+  readonly conflicts: number;
+  readonly quarantined: number;
+}
+
+/** `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this write only. */
+export interface WriteRequest<Tx> {
+  run(tx: Tx): unknown;
+}
+
+export type WriteOutcome =
+  | {
+      readonly type: 'committed';
+      /** Absent when nothing that is replicated changed. */
+      readonly id?: TransactionId;
+      /** What `run` returned. */
+      readonly value: unknown;
+    }
+  | { readonly type: 'rejected'; readonly error: AntiphonError };
+
+/** One message ready for the log: whole transactions, or one part of a big one. */
+export interface SealedMessage {
+  readonly firstCounter: number;
+  readonly lastCounter: number;
+  /** 0 when whole. */
+  readonly part: number;
+  /** False for a part that others follow. */
+  readonly last: boolean;
+  readonly data: Uint8Array;
+}
+
+/** What to do with entries of the log, in log order. */
+export type ApplyStep =
+  /** Apply the transactions from index `skip` on (those before are applied already). */
+  | { readonly type: 'transactions'; readonly batch: TransactionBatch; readonly skip: number; readonly seq: number }
+  /** Keep one part of a big transaction; with `last`, apply the whole transaction. */
+  | { readonly type: 'part'; readonly batch: PartBatch; readonly seq: number }
+  /** Put a message aside that must not be applied (I10, I15). Does not advance its origin's counter. */
+  | { readonly type: 'quarantine'; readonly seq: number; readonly origin: string; readonly data: Uint8Array; readonly error: AntiphonError };
+
+export interface ApplyRequest {
+  readonly steps: readonly ApplyStep[];
+  /** The replica's position afterwards; also moves when `steps` is empty. */
+  readonly position: Position;
+  /** Called between slices of work of about `sliceMs`; the database transaction stays open meanwhile. */
+  readonly yield: () => Promise<void>;
+  readonly sliceMs: number;
+}
+
+export interface ApplyOutcome {
+  readonly transactions: number;
+  readonly rows: number;
+  /** Rows of remote transactions that lost against a newer version here, or won against a concurrent one. */
+  readonly conflicts: number;
+  /**
+   * Set when the database refused a transaction (constraint, type): everything before that step was committed with the
+   * position before it, nothing of it or after it. The caller retries from there with a quarantine step.
+   */
+  readonly refused?: { readonly step: number; readonly error: AntiphonError };
+}
+
+export interface TableChecksum {
+  readonly table: string;
+  readonly rows: number;
+  /** SHA-256, hex, over the canonical encoding of the rows in key order. Equal on every engine for equal rows. */
+  readonly checksum: string;
+}
+
+export interface ChecksumReport {
+  /** The state the checksums belong to: one snapshot. */
+  readonly position: Position;
+  readonly vector: VectorClock;
+  readonly tables: readonly TableChecksum[];
+}
+
+export interface RowDigest {
+  readonly key: readonly Value[];
+  readonly digest: string;
+}
+
+export interface QueryResult {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Value[])[];
+}
+
+/**
+ * One real database. Owned by one replica actor, which calls the writing methods (install, write, seal, apply, markPublished,
+ * prune, resumeFrom) one at a time; reading methods may run beside them. Other programs may write to the database
+ * at any time. Every method throws AntiphonError; STORE_BUSY and STORE_FULL leave everything as it was and may be retried.
+ *
+ * I1: each writing method is one database transaction, or none. I2, I3: counters are given in commit order and a sealed
+ * message stays readable until `prune`.
+ */
+export interface Store<Tx = unknown> {
+  readonly engine: string;
+  readonly capabilities: StoreCapabilities;
+
+  /** Opens the database and looks at it; changes nothing but what opening needs. First call; may be called again. */
+  inspect(tables?: readonly string[]): Promise<StoreInspection>;
+  /** Makes the database a replica, or checks that it still is this one. Idempotent. Throws STORE_CONTENT, UNSUPPORTED_TABLE, SCHEMA_DRIFT. */
+  install(options: InstallOptions, clock: HybridClock): Promise<void>;
+  /** As of the last call; never touches the database. Only after `install`. */
+  state(): StoreState;
+
+  /**
+   * Group commit: seals what other programs committed, runs the requests in order in one transaction, each undone alone when it throws,
+   * seals and commits. Outcomes in the order of the requests.
+   */
+  write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
+  /** Seals what other programs committed since the last call. Returns how many transactions that made; cheap when 0. */
+  seal(): Promise<number>;
+  /** Cheap poll: is there anything that `seal` would take? */
+  hasUnsealed(): boolean;
+  /** Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if there is any. */
+  sealed(after: { readonly counter: number; readonly part: number }, maxBytes: number): Promise<readonly SealedMessage[]>;
+  /** Own transactions up to `counter` are in the log. Kept at the next commit, or by itself within a second or at close. */
+  markPublished(counter: number, position?: Position): void;
+  /** Forgets sealed messages up to `counter`, which must be published. */
+  prune(counter: number): Promise<void>;
+
+  /** Seals first (a context never claims what the writer had not seen), then applies. */
+  apply(request: ApplyRequest): Promise<ApplyOutcome>;
+  /**
+   * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored). New transactions are
+   * numbered after it; the missing ones come in by `apply` like anybody's.
+   */
+  resumeFrom(counter: number, time: number): Promise<void>;
+
+  /** Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL. */
+  query(sql: string, params: readonly Value[] | Readonly<Record<string, Value>>, options?: { maxRows?: number; signal?: AbortSignal }): Promise<QueryResult>;
+  /** Of all replicated tables (or these), in one snapshot, off the writing thread. */
+  checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport>;
+  /** Digests of rows in key order, after the given key, for finding the rows that differ. */
+  rowDigests(table: string, afterKey: readonly Value[] | undefined, limit: number): Promise<readonly RowDigest[]>;
+  /** Idempotent, bounded in time. */
+  close(): Promise<void>;
+}
