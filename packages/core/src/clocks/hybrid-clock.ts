@@ -1,6 +1,9 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import type { Clock } from '../ports/clock.js';
 
+/** Times above this (in the year 2255) are refused: a clock that followed one could soon not count on exactly. */
+export const MAX_HYBRID_TIME = 9_000_000_000_000_000;
+
 /**
  * Hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014) folded into one integer: microseconds since
  * 1970, wall milliseconds × 1000, counted up by one when the wall clock has not moved on. Stays an exact JavaScript
@@ -13,7 +16,7 @@ export class HybridClock {
 
   /** A time later than every one given or observed before. `count` reserves that many consecutive microseconds. */
   tick(count = 1): number {
-    const first = Math.max(this.#last + 1, this.clock.nowMs() * 1000);
+    const first = Math.max(this.#last + 1, Math.floor(this.clock.nowMs() * 1000));
     this.#last = first + count - 1;
     return first;
   }
@@ -23,8 +26,8 @@ export class HybridClock {
    * Returns by how many milliseconds it is ahead of the wall clock; refusing absurd ones is the caller's (skew guard).
    */
   observe(time: number): number {
-    if (!Number.isSafeInteger(time) || time < 0) {
-      throw new AntiphonError('MALFORMED_MESSAGE', `a hybrid time must be a non-negative safe integer, not ${time}`);
+    if (!Number.isSafeInteger(time) || time < 0 || time > MAX_HYBRID_TIME) {
+      throw new AntiphonError('MALFORMED_MESSAGE', `a hybrid time is an integer from 0 to ${MAX_HYBRID_TIME}, not ${time}`);
     }
     if (time > this.#last) this.#last = time;
     return time / 1000 - this.clock.nowMs();

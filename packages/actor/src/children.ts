@@ -1,0 +1,53 @@
+import { AntiphonError } from '@antiphon/core';
+import type { ActorRef, Behaviour, SpawnOptions } from './behaviour.js';
+import { Cell } from './cell.js';
+import { actorStopped, escalated, overLimit } from './errors.js';
+import type { Protocol } from './protocol.js';
+import type { Kernel } from './system.js';
+
+const MAX_CHILDREN = 1000;
+/** One token of a path. */
+const NAME = /^[A-Za-z0-9_-]{1,128}$/;
+
+/** The actors of one parent: an incarnation of another actor, or the system. */
+export class Children {
+  readonly #cells = new Map<string, Cell>();
+  #closed = false;
+
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly parent: string,
+    private readonly escalate: (error: AntiphonError) => void,
+  ) {}
+
+  spawn<P extends Protocol<P>>(
+    name: string,
+    create: () => Behaviour<P>,
+    options: SpawnOptions<P> = {},
+  ): ActorRef<P> {
+    const path = `${this.parent}/${name}`;
+    if (this.#closed) throw actorStopped({ actor: this.parent, message: `spawn ${name}`, started: false });
+    if (!NAME.test(name))
+      throw new AntiphonError('BAD_OPTION', `${path}: use letters, digits, _ and - only.`);
+    if (this.#cells.has(name)) throw new AntiphonError('BAD_OPTION', `${path} exists; choose another name.`);
+    if (this.#cells.size >= MAX_CHILDREN) throw overLimit(this.parent, 'children', MAX_CHILDREN);
+    const cell = new Cell(this.kernel, path, create as never, options, {
+      ended: () => this.#cells.delete(name),
+      escalate: (cause) => this.escalate(escalated(path, cause)),
+    });
+    this.#cells.set(name, cell);
+    return cell.ref as unknown as ActorRef<P>;
+  }
+
+  /** No child is added any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** All at the same time, and all by the same deadline. True: something of them still runs. */
+  async stop(deadlineMs: number): Promise<boolean> {
+    this.close();
+    const abandoned = await Promise.all([...this.#cells.values()].map((cell) => cell.stop(deadlineMs)));
+    return abandoned.includes(true);
+  }
+}

@@ -1,0 +1,135 @@
+import { AntiphonError, type Bus, type BusRequest } from '@antiphon/core';
+import { messageOf } from '../errors.js';
+import type { AskOptions, MessageType, Protocol, Ref, RequestOf } from '../protocol.js';
+import { msgpackCodec, type Codec } from './codec.js';
+import { encodeError, encodeValue } from './reply.js';
+
+const DEFAULT_MAX_REQUEST_BYTES = 1024 * 1024;
+/** One token of a subject. */
+const COMMAND = /^[A-Za-z0-9_-]+$/;
+
+/**
+ * Makes a request of what came over the wire or throws, best an AntiphonError; anything else becomes MALFORMED_MESSAGE
+ * with its text. The actor never sees what this has not accepted.
+ */
+export type Validator<R> = (input: unknown) => R;
+
+/** The messages that may come from outside; all others stay local. */
+export type RemoteCommands<P> = { readonly [K in MessageType<P>]?: Validator<RequestOf<P, K>> };
+
+export interface ExposeOptions {
+  readonly codec?: Codec;
+  /** How long an asked message may take; the actor's default when absent. The asker has its own limit. */
+  readonly timeoutMs?: number;
+  /** Larger requests are refused undecoded; 1 MiB when absent. */
+  readonly maxRequestBytes?: number;
+}
+
+export interface ExposureStats {
+  readonly received: number;
+  /** Undecodable, too large, or not accepted by the validator: never reached the actor. */
+  readonly refused: number;
+  /** Tells that the mailbox had no room for. */
+  readonly dropped: number;
+  /** Answers that could not be encoded or handed to the bus. */
+  readonly unsent: number;
+}
+
+export interface Exposure {
+  readonly stats: ExposureStats;
+  /** Idempotent. What is in the mailbox already is still answered. */
+  close(): void;
+}
+
+/** Lets others send `commands` to an actor, each on the subject `<prefix>.<command>`; `remoteRef` is the other end. */
+export function exposeActor<P extends Protocol<P>>(
+  ref: Ref<P>,
+  bus: Bus,
+  prefix: string,
+  commands: RemoteCommands<NoInfer<P>>,
+  options: ExposeOptions = {},
+): Exposure {
+  const endpoint = new Endpoint(ref as unknown as UntypedRef, options);
+  const entries = Object.entries(commands) as [string, Validator<unknown>][];
+  const unfit = entries.find(([command]) => !COMMAND.test(command));
+  if (unfit !== undefined)
+    throw new AntiphonError('BAD_OPTION', `${unfit[0]} cannot be a token of a subject.`);
+  const subscriptions = entries.map(([command, validate]) =>
+    bus.subscribe(`${prefix}.${command}`, (incoming) => endpoint.receive(command, validate, incoming)),
+  );
+  return {
+    get stats() {
+      return { ...endpoint.stats };
+    },
+    close: () => {
+      for (const subscription of subscriptions.splice(0)) subscription.unsubscribe();
+    },
+  };
+}
+
+interface UntypedRef {
+  readonly path: string;
+  tell(type: string, request: unknown): boolean;
+  ask(type: string, request: unknown, options: AskOptions): Promise<unknown>;
+}
+
+class Endpoint {
+  readonly stats = { received: 0, refused: 0, dropped: 0, unsent: 0 };
+  readonly #codec: Codec;
+
+  constructor(
+    private readonly ref: UntypedRef,
+    private readonly options: ExposeOptions,
+  ) {
+    this.#codec = options.codec ?? msgpackCodec;
+  }
+
+  /** Never throws: it is called from a reader loop. */
+  receive(command: string, validate: Validator<unknown>, incoming: BusRequest): void {
+    this.stats.received++;
+    let request: unknown;
+    try {
+      request = validate(this.#decode(incoming.data));
+    } catch (thrown) {
+      this.stats.refused++;
+      this.#respond(incoming, () => encodeError(this.#codec, this.#badRequest(command, thrown)));
+      return;
+    }
+    if (incoming.respond === undefined) {
+      if (!this.ref.tell(command, request)) this.stats.dropped++;
+      return;
+    }
+    const { timeoutMs } = this.options;
+    void this.ref.ask(command, request, timeoutMs === undefined ? {} : { timeoutMs }).then(
+      (value) => this.#respond(incoming, () => encodeValue(this.#codec, value)),
+      (error: unknown) => this.#respond(incoming, () => encodeError(this.#codec, error)),
+    );
+  }
+
+  #decode(data: Uint8Array): unknown {
+    const { maxRequestBytes = DEFAULT_MAX_REQUEST_BYTES } = this.options;
+    if (data.byteLength <= maxRequestBytes) return this.#codec.decode(data);
+    const text = `A request of ${data.byteLength} bytes is over the limit of ${maxRequestBytes}; send less at once.`;
+    throw new AntiphonError('MESSAGE_TOO_LARGE', text);
+  }
+
+  #badRequest(command: string, thrown: unknown): AntiphonError {
+    if (thrown instanceof AntiphonError) return thrown;
+    const text = `Bad request for ${command} of ${this.ref.path}: ${messageOf(thrown)}`;
+    return new AntiphonError('MALFORMED_MESSAGE', text);
+  }
+
+  #respond(incoming: BusRequest, encode: () => Uint8Array): void {
+    try {
+      incoming.respond?.(encode());
+    } catch (thrown) {
+      this.stats.unsent++;
+      const text = `${this.ref.path} answered, but the answer cannot be sent: ${messageOf(thrown)}`;
+      try {
+        incoming.respond?.(encodeError(this.#codec, new AntiphonError('INTERNAL', text)));
+      } catch {
+        // The bus is gone; the asker's timeout tells it.
+      }
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import { AntiphonError, type Bus } from '@antiphon/core';
+import { msgpackCodec, type Codec } from './codec.js';
+import type { AskOptions, Protocol, Ref, Untyped } from '../protocol.js';
+import { decodeReply } from './reply.js';
+
+const DEFAULT_TIMEOUT_MS = 5000;
+const DEFAULT_MAX_IN_FLIGHT = 1000;
+/** 24 days: the longest a timer can wait. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+export interface RemoteRefOptions {
+  readonly codec?: Codec;
+  /** For asks without a timeout of their own; 5 000 when absent. */
+  readonly timeoutMs?: number;
+  /** Unanswered asks of this reference; the next one is rejected with OVERLOADED. 1 000 when absent. */
+  readonly maxInFlight?: number;
+}
+
+/**
+ * An actor that another process (or this one) has exposed under `prefix`. As a local reference, with these differences:
+ * requests and replies are copied; replies are not validated, trust is the bus's matter; whether a message was handled
+ * before a TIMEOUT is not known; `tell` tells nothing about the other side. Its end is not watched: members of a cluster
+ * notice each other's end by heartbeats.
+ */
+export function remoteRef<P extends Protocol<P>>(
+  bus: Bus,
+  prefix: string,
+  options: RemoteRefOptions = {},
+): Ref<P> {
+  return new RemoteRef(bus, prefix, options) as unknown as Ref<P>;
+}
+
+class RemoteRef implements Ref<Untyped> {
+  readonly #codec: Codec;
+  readonly #timeoutMs: number;
+  readonly #maxInFlight: number;
+  #inFlight = 0;
+
+  constructor(
+    private readonly bus: Bus,
+    readonly path: string,
+    options: RemoteRefOptions,
+  ) {
+    this.#codec = options.codec ?? msgpackCodec;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#maxInFlight = options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT;
+  }
+
+  tell(type: string, request?: unknown): boolean {
+    try {
+      this.bus.publish(`${this.path}.${type}`, this.#codec.encode(request));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async ask(type: string, request?: unknown, options: AskOptions = {}): Promise<unknown> {
+    const { timeoutMs = this.#timeoutMs, signal } = options;
+    const data = this.#encode(type, request);
+    if (this.#inFlight >= this.#maxInFlight) throw this.#overloaded();
+    this.#inFlight++;
+    try {
+      const limits = {
+        timeoutMs: Math.min(timeoutMs, LONGEST_MS),
+        ...(signal === undefined ? {} : { signal }),
+      };
+      return decodeReply(
+        this.#codec,
+        await this.bus.request(`${this.path}.${type}`, data, limits),
+        this.path,
+      );
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  #encode(type: string, request: unknown): Uint8Array {
+    try {
+      return this.#codec.encode(request);
+    } catch (cause) {
+      const message = `The request for ${type} of ${this.path} cannot be encoded; send plain data.`;
+      throw new AntiphonError('BAD_OPTION', message, { cause });
+    }
+  }
+
+  #overloaded(): AntiphonError {
+    const message = `${this.#maxInFlight} questions to ${this.path} are unanswered; wait for some before asking more.`;
+    return new AntiphonError('OVERLOADED', message, { context: { actor: this.path, started: false } });
+  }
+}

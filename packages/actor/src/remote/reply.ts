@@ -1,0 +1,55 @@
+import { AntiphonError, ERROR_CODES, type ErrorCode } from '@antiphon/core';
+import { messageOf } from '../errors.js';
+import type { Codec } from './codec.js';
+
+/** Of a message or a context field. */
+const MAX_ERROR_TEXT = 4096;
+
+// A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or `{ error: { code, message, retriable, context } }`.
+
+export function encodeValue(codec: Codec, value: unknown): Uint8Array {
+  return codec.encode(value === undefined ? {} : { ok: value });
+}
+
+/** Cause and stack stay at home. What is no AntiphonError was chosen by the actor (`message.reject`). */
+export function encodeError(codec: Codec, thrown: unknown): Uint8Array {
+  const known = thrown instanceof AntiphonError ? thrown : undefined;
+  const context: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(known?.context ?? {})) {
+    if (typeof field === 'string') context[name] = field.slice(0, MAX_ERROR_TEXT);
+    else if (typeof field === 'number' || typeof field === 'boolean') context[name] = field;
+  }
+  const message = messageOf(thrown).slice(0, MAX_ERROR_TEXT);
+  return codec.encode({
+    error: { code: known?.code ?? 'REMOTE', message, retriable: known?.retriable ?? false, context },
+  });
+}
+
+/** The value of a reply. Throws the error it carries, with its code, or MALFORMED_MESSAGE. */
+export function decodeReply(codec: Codec, data: Uint8Array, from: string): unknown {
+  let reply: unknown;
+  try {
+    reply = codec.decode(data);
+  } catch {
+    // As anything else that is no reply.
+  }
+  if (isMap(reply) && !('error' in reply)) return reply['ok'];
+  const error = isMap(reply) ? reply['error'] : undefined;
+  if (!isMap(error) || typeof error['message'] !== 'string') {
+    const text = `${from} answered with something that is no reply; check what listens there.`;
+    throw new AntiphonError('MALFORMED_MESSAGE', text, { context: { remote: from } });
+  }
+  const { code, retriable, context } = error;
+  throw new AntiphonError(isCode(code) ? code : 'REMOTE', error['message'], {
+    retriable: retriable === true,
+    context: { ...(isMap(context) ? context : {}), remote: from, remoteCode: code },
+  });
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
+}

@@ -1,0 +1,96 @@
+import type { Clock } from '@antiphon/core';
+import type { ActorRef, Behaviour, EndReason, SpawnOptions } from './behaviour.js';
+import { Children } from './children.js';
+import type { Protocol } from './protocol.js';
+import { DEFAULT_TURN_BUDGET_MS, TurnBudget } from './turn-budget.js';
+
+/** What an operator may want to know; the kernel itself logs nothing. */
+export type ActorEvent =
+  /** `restartInMs` is absent when supervision does not restart it. */
+  | {
+      readonly type: 'crashed';
+      readonly path: string;
+      readonly error: unknown;
+      readonly restartInMs?: number;
+    }
+  | { readonly type: 'ended'; readonly path: string; readonly reason: EndReason }
+  /** An error that nobody waits for: of a told message, or of a hook. */
+  | { readonly type: 'unheard'; readonly path: string; readonly during: string; readonly error: unknown }
+  /** A handler or hook did not end within the stop timeout and was left behind. */
+  | { readonly type: 'abandoned'; readonly path: string; readonly during: string };
+
+/** What all actors of one system share. */
+export interface Kernel {
+  readonly clock: Clock;
+  readonly budget: TurnBudget;
+  readonly askTimeoutMs: number;
+  readonly stopTimeoutMs: number;
+  emit(event: ActorEvent): void;
+}
+
+export interface ActorSystemOptions {
+  readonly clock: Clock;
+  /** First token of every path; 'actors' when absent. */
+  readonly name?: string;
+  /** For asks without a timeout of their own; 5 000 when absent. */
+  readonly askTimeoutMs?: number;
+  /** For stopping an actor with all its children; 5 000 when absent. */
+  readonly stopTimeoutMs?: number;
+  /** How long actors may keep timers and I/O waiting; 10 when absent. One message that takes longer still does. */
+  readonly turnBudgetMs?: number;
+  readonly onEvent?: (event: ActorEvent) => void;
+}
+
+/** The root of a tree of actors. Several may share a process, each with its own clock. */
+export class ActorSystem implements AsyncDisposable {
+  /** Resolves, never rejects, when the system was stopped, or a top-level actor escalated and everything was stopped. */
+  readonly terminated: Promise<EndReason>;
+  readonly #children: Children;
+  readonly #kernel: Kernel;
+  #terminate: (reason: EndReason) => void = () => undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: ActorSystemOptions) {
+    const { clock, name = 'actors', onEvent, askTimeoutMs = 5000, stopTimeoutMs = 5000 } = options;
+    this.#kernel = {
+      clock,
+      budget: new TurnBudget(clock, options.turnBudgetMs ?? DEFAULT_TURN_BUDGET_MS),
+      askTimeoutMs,
+      stopTimeoutMs,
+      emit: (event) => {
+        try {
+          onEvent?.(event);
+        } catch {
+          // An observer must not change what it observes, and there is nobody left to tell.
+        }
+      },
+    };
+    this.#children = new Children(this.#kernel, name, (error) => void this.#stop({ type: 'crashed', error }));
+    this.terminated = new Promise((resolve) => (this.#terminate = resolve));
+  }
+
+  /** As `Context.spawn`, for a top-level actor. Throws BAD_OPTION, and ACTOR_STOPPED once the system is stopping. */
+  spawn<P extends Protocol<P>>(
+    name: string,
+    create: () => Behaviour<P>,
+    options?: SpawnOptions<P>,
+  ): ActorRef<P> {
+    return this.#children.spawn(name, create, options);
+  }
+
+  /** Stops every actor, children first. Idempotent; resolves at the latest soon after `stopTimeoutMs`. */
+  stop(): Promise<void> {
+    return this.#stop({ type: 'stopped' });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #stop(reason: EndReason): Promise<void> {
+    this.#stopping ??= this.#children
+      .stop(this.#kernel.clock.monotonicMs() + this.#kernel.stopTimeoutMs)
+      .then(() => this.#terminate(reason));
+    return this.#stopping;
+  }
+}

@@ -1,0 +1,99 @@
+import { remoteRef, type Ref } from '@antiphon/actor';
+import { AntiphonError } from '@antiphon/core';
+import { connectNats, type NatsHandle } from '@antiphon/nats';
+import { listMembers, mailboxPrefix, type MailboxProtocol, type MemberRecord } from '@antiphon/replica';
+import { suggest } from '../config/suggestion.js';
+import type { Target } from './target.js';
+
+export type ReplicaRef = Ref<MailboxProtocol>;
+
+const PING_TIMEOUT_MS = 1500;
+const ASK_TIMEOUT_MS = 10_000;
+
+/** A connection to a cluster from outside: asks its replicas' mailboxes, takes part in nothing. */
+export class ClusterClient implements AsyncDisposable {
+  #members: readonly MemberRecord[] | undefined;
+
+  private constructor(
+    readonly target: Target,
+    readonly nats: NatsHandle,
+  ) {}
+
+  /** @throws AntiphonError LOG_UNAVAILABLE when no server answers. */
+  static async open(target: Target): Promise<ClusterClient> {
+    const nats = await connectNats({ servers: target.servers, name: `antiphon cli ${target.cluster}` });
+    return new ClusterClient(target, nats);
+  }
+
+  get cluster(): string {
+    return this.target.cluster;
+  }
+
+  replica(id: string): ReplicaRef {
+    return remoteRef<MailboxProtocol>(this.nats.bus(), mailboxPrefix(this.cluster, id), { timeoutMs: ASK_TIMEOUT_MS });
+  }
+
+  /** Every replica that ever joined; remembered from the last call unless `fresh`. Throws LOG_UNAVAILABLE, NO_ACTOR when there is no such cluster. */
+  async members({ fresh = false } = {}): Promise<readonly MemberRecord[]> {
+    if (!fresh && this.#members !== undefined) return this.#members;
+    const members = await this.#listMembers();
+    if (members.length === 0) {
+      const { servers } = this.target;
+      const message =
+        `There is no cluster ${this.cluster} at ${servers.join(', ')} (looked up in ${this.target.source}). ` +
+        'Check the name, or start its first replica.';
+      throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.cluster } });
+    }
+    this.#members = members;
+    return members;
+  }
+
+  async isMember(id: string): Promise<boolean> {
+    if ((await this.members()).some((member) => member.id === id)) return true;
+    return (await this.members({ fresh: true })).some((member) => member.id === id);
+  }
+
+  /** The ids of members, checked. @throws AntiphonError NO_ACTOR with a suggestion. */
+  async requireMember(id: string): Promise<void> {
+    const ids = (await this.members()).map((member) => member.id);
+    if (ids.includes(id)) return;
+    const message = `There is no replica "${id}" in cluster ${this.cluster}. ${suggest(id, ids)}`;
+    throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.cluster, replica: id } });
+  }
+
+  /** Those that answer within a second and a half, in the order of their ids. */
+  async answering(): Promise<readonly string[]> {
+    const members = await this.members();
+    const pings = members.map(async ({ id }) => {
+      const ping = this.replica(id).ask('ping', undefined, { timeoutMs: PING_TIMEOUT_MS });
+      return ping.then(
+        () => id,
+        () => undefined,
+      );
+    });
+    return (await Promise.all(pings)).filter((id): id is string => id !== undefined).sort();
+  }
+
+  /** Reading creates nothing: no bucket is no cluster. */
+  async #listMembers(): Promise<readonly MemberRecord[]> {
+    try {
+      return await listMembers(this.nats.registry(this.cluster));
+    } catch (error) {
+      if (error instanceof AntiphonError && isMissingBucket(error)) return [];
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.nats.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** The registry says LOG_UNAVAILABLE for a bucket that does not exist; only the cause tells. */
+function isMissingBucket({ code, cause }: AntiphonError): boolean {
+  return code === 'LOG_UNAVAILABLE' && typeof cause === 'object' && cause !== null && 'noStream' in cause && cause.noStream === true;
+}

@@ -1,0 +1,163 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { AntiphonError, ERROR_CODES, type ErrorCode } from '@antiphon/core';
+import { parseReport, type ChildReport } from './parent-link.js';
+
+const FIRST_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 10_000;
+/** A process that ran this long failed for a new reason: the backoff starts over. */
+const STEADY_MS = 30_000;
+/** A replica retries what may go away by itself; whoever waits for it at a terminal wants to know. */
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 10_000;
+const SHOWN_LOG_BYTES = 2000;
+
+export interface ReplicaProcessOptions {
+  readonly id: string;
+  readonly configFile: string;
+  readonly logFile: string;
+  /** One sentence for people whenever the process dies and is started again. */
+  readonly onEvent: (message: string) => void;
+}
+
+/**
+ * One replica as a process of its own (`antiphon run`), started again with backoff when it dies. Its process group is its
+ * own: a Ctrl-C in the terminal reaches this process only, which then stops the replicas in order.
+ */
+export class ReplicaProcess {
+  #child: ChildProcess | undefined;
+  #ready = false;
+  #restarts = 0;
+  #failures = 0;
+  #stopping = false;
+  #backoff: NodeJS.Timeout | undefined;
+  #lastFailure: Extract<ChildReport, { type: 'failed' }> | undefined;
+
+  constructor(private readonly options: ReplicaProcessOptions) {}
+
+  get id(): string {
+    return this.options.id;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /**
+   * Starts it and waits until it takes part in the cluster. A process that ends before that is an error: its reason
+   * would only repeat itself.
+   *
+   * @throws AntiphonError what the process itself reported, or INTERNAL with the last lines of its log; ABORTED, TIMEOUT.
+   */
+  start(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        reject(new AntiphonError('ABORTED', `Starting replica ${this.id} was interrupted.`));
+      };
+      if (signal.aborted) return aborted();
+      signal.addEventListener('abort', aborted, { once: true });
+      const limit = setTimeout(() => reject(this.#startTimedOut()), START_TIMEOUT_MS);
+      this.#spawn((outcome) => {
+        clearTimeout(limit);
+        signal.removeEventListener('abort', aborted);
+        if (outcome === 'ready') resolve();
+        else reject(this.#startFailure());
+      });
+    });
+  }
+
+  /** SIGTERM, and SIGKILL after ten seconds. Idempotent; never rejects. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#backoff);
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGTERM');
+    // A paused process acts on SIGTERM only once it goes on.
+    child.kill('SIGCONT');
+    const limit = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await exited;
+    clearTimeout(limit);
+  }
+
+  #spawn(firstOutcome?: (outcome: 'ready' | 'failed') => void): void {
+    const { configFile, logFile, id } = this.options;
+    const log = openSync(logFile, 'a');
+    const bin = fileURLToPath(new URL('../bin.js', import.meta.url));
+    const child = spawn(process.execPath, [bin, 'run', '--config', configFile, '--json'], {
+      stdio: ['ignore', log, log, 'ipc'],
+      detached: true,
+    });
+    closeSync(log);
+    this.#child = child;
+    this.#ready = false;
+    this.#lastFailure = undefined;
+    const startedAt = performance.now();
+    let ended = false;
+    const onEnd = (how: string): void => {
+      if (ended) return;
+      ended = true;
+      if (firstOutcome !== undefined && !this.#ready) return firstOutcome('failed');
+      if (this.#stopping) return;
+      if (performance.now() - startedAt > STEADY_MS) this.#failures = 0;
+      this.#restartLater(`replica ${id} ${how}`);
+    };
+    child.on('message', (message) => {
+      const report = parseReport(message);
+      if (report?.type === 'failed') this.#lastFailure = report;
+      if (report?.type !== 'ready' || this.#ready) return;
+      this.#ready = true;
+      if (this.#restarts > 0) this.options.onEvent(`replica ${id} is back (pid ${child.pid})`);
+      firstOutcome?.('ready');
+    });
+    child.once('error', (error) => onEnd(`could not be started: ${error.message}`));
+    child.once('exit', (code, signal) => onEnd(`ended with ${signal ?? `exit code ${code}`}`));
+  }
+
+  #restartLater(what: string): void {
+    const delayMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#restarts += 1;
+    const why = this.#lastFailure === undefined ? '' : ` (${this.#lastFailure.message})`;
+    this.options.onEvent(`${what}${why}; starting it again in ${delayMs / 1000} s`);
+    this.#backoff = setTimeout(() => {
+      if (!this.#stopping) this.#spawn();
+    }, delayMs);
+  }
+
+  #startFailure(): AntiphonError {
+    const { id, logFile } = this.options;
+    const context = { replica: id, logFile };
+    const failure = this.#lastFailure;
+    if (failure !== undefined) {
+      const code: ErrorCode = isErrorCode(failure.code) ? failure.code : 'INTERNAL';
+      return new AntiphonError(code, `Replica ${id} did not start: ${failure.message}`, { context });
+    }
+    const message = `Replica ${id} did not start. The end of ${logFile}:\n${logEnd(logFile)}`;
+    return new AntiphonError('INTERNAL', message, { context });
+  }
+
+  #startTimedOut(): AntiphonError {
+    const { id, logFile } = this.options;
+    const message = `Replica ${id} did not start within ${START_TIMEOUT_MS / 1000} s. The end of ${logFile}:\n${logEnd(logFile)}`;
+    return new AntiphonError('TIMEOUT', message, { context: { replica: id, logFile } });
+  }
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
+}
+
+function logEnd(logFile: string): string {
+  try {
+    return readFileSync(logFile, 'utf8').slice(-SHOWN_LOG_BYTES).trim();
+  } catch {
+    return '(there is no log)';
+  }
+}

@@ -1,0 +1,75 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { AntiphonError } from '@antiphon/core';
+import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
+import { findContext } from './context-file.js';
+
+/** The cluster that a command is about, and how to reach it. */
+export interface Target {
+  readonly cluster: string;
+  readonly servers: readonly string[];
+  /** The replica of the configuration file, when that is where the target comes from. */
+  readonly replica?: string;
+  /** Where the target was found, for messages. */
+  readonly source: string;
+}
+
+export interface TargetOptions {
+  readonly config?: string | undefined;
+  readonly servers?: string | undefined;
+  readonly cluster?: string | undefined;
+}
+
+interface PartialTarget {
+  readonly cluster?: string | undefined;
+  readonly servers?: readonly string[] | undefined;
+  readonly replica?: string;
+  readonly source: string;
+}
+
+/**
+ * Options win over the file named by --config, over the environment (ANTIPHON_SERVERS, ANTIPHON_CLUSTER), over the
+ * cluster that runs in this folder (`up`, `demo`), over ./antiphon.yaml.
+ *
+ * @throws AntiphonError BAD_OPTION when no place names a cluster and its servers.
+ */
+export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cwd: string): Target {
+  const sources: PartialTarget[] = [
+    { cluster: options.cluster, servers: split(options.servers), source: 'the command line' },
+    ...(options.config === undefined ? [] : [fromConfig(options.config, env)]),
+    { cluster: env['ANTIPHON_CLUSTER'], servers: split(env['ANTIPHON_SERVERS']), source: 'the environment' },
+    ...fromFolder(options, env, cwd),
+  ];
+  const cluster = sources.find((source) => source.cluster !== undefined && source.cluster !== '')?.cluster;
+  const servers = sources.find((source) => source.servers !== undefined);
+  if (cluster === undefined || servers?.servers === undefined) {
+    const missing = cluster === undefined ? 'Which cluster' : 'Which NATS servers';
+    const message =
+      `${missing}? Name it with --cluster NAME --servers URL, with --config antiphon.yaml, or with ` +
+      'ANTIPHON_CLUSTER and ANTIPHON_SERVERS; or start one here with `antiphon up`.';
+    throw new AntiphonError('BAD_OPTION', message);
+  }
+  const replica = servers.cluster === cluster ? servers.replica : undefined;
+  return { cluster, servers: servers.servers, source: servers.source, ...(replica === undefined ? {} : { replica }) };
+}
+
+function fromConfig(file: string, env: NodeJS.ProcessEnv): PartialTarget {
+  const { cluster, servers, id } = loadConfig(file, env);
+  return { cluster, servers, replica: id, source: file };
+}
+
+/** Only looked at when nothing named more clearly is complete: a broken ./antiphon.yaml must not stop --servers. */
+function fromFolder(options: TargetOptions, env: NodeJS.ProcessEnv, cwd: string): PartialTarget[] {
+  const named = (option: string | undefined, variable: string): boolean =>
+    (option ?? env[variable] ?? '') !== '' || options.config !== undefined;
+  if (named(options.cluster, 'ANTIPHON_CLUSTER') && named(options.servers, 'ANTIPHON_SERVERS')) return [];
+  const context = findContext(cwd);
+  if (context !== undefined) return [{ ...context, source: 'the cluster that runs in this folder' }];
+  const file = join(cwd, DEFAULT_CONFIG_FILE);
+  return existsSync(file) ? [fromConfig(file, env)] : [];
+}
+
+function split(servers: string | undefined): readonly string[] | undefined {
+  const list = servers?.split(',').flatMap((server) => (server.trim() === '' ? [] : [server.trim()])) ?? [];
+  return list.length === 0 ? undefined : list;
+}

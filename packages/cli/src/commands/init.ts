@@ -1,0 +1,50 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import { AntiphonError, assertClusterName, assertReplicaId } from '@antiphon/core';
+import { DEFAULT_CONFIG_FILE } from '../config/load-config.js';
+import { configTemplate } from '../config/template.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { defineCommand, type CommandHost } from './define.js';
+
+interface InitOptions {
+  readonly output: string;
+  readonly cluster: string;
+  readonly id: string;
+  readonly servers: string;
+  readonly file: string;
+  readonly force?: boolean;
+}
+
+export function defineInit(host: CommandHost): void {
+  defineCommand<InitOptions>(host, {
+    name: 'init',
+    description: 'write a commented antiphon.yaml to start from',
+    examples: ['antiphon init --cluster shop --id eu-1 --file shop.db'],
+    configure: (command) =>
+      void command
+        .option('-o, --output <file>', 'where to write it', DEFAULT_CONFIG_FILE)
+        .option('--cluster <name>', 'name of the cluster', 'shop')
+        .option('--id <id>', 'name of this replica', 'eu-1')
+        .option('--servers <url>', 'the NATS server', 'nats://127.0.0.1:4222')
+        .option('--file <file>', 'the SQLite file', './shop.db')
+        .option('--force', 'overwrite an existing file'),
+    run: async (options, { terminal, cwd }) => {
+      assertClusterName(options.cluster);
+      assertReplicaId(options.id);
+      const file = resolve(cwd, options.output);
+      if (existsSync(file) && options.force !== true) {
+        const message = `${file} exists already; choose another --output, or overwrite it with --force.`;
+        throw new AntiphonError('BAD_OPTION', message, { context: { file } });
+      }
+      writeFileSync(file, configTemplate(options));
+      const shown = relative(cwd, file);
+      terminal.out(
+        terminal.json
+          ? `${toJson({ file })}\n`
+          : `Wrote ${shown}. Look it over, then start this replica:\n  antiphon run --config ${shown}\n`,
+      );
+      return EXIT.ok;
+    },
+  });
+}

@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AntiphonError, toAntiphonError } from '@antiphon/core';
+import { createReplica, type Replica } from '@antiphon/replica';
+import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
+import { onParentGone, reportToParent } from '../cluster/parent-link.js';
+import type { Config } from '../config/config.js';
+import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
+import { EXIT, type ExitCode } from '../output/exit-code.js';
+import { createLogger, type ReplicaLogger } from '../output/logger.js';
+import { defineCommand, type CommandContext, type CommandHost } from './define.js';
+
+interface RunOptions {
+  readonly config: string;
+}
+
+const RETRY_MS = 1000;
+
+export function defineRun(host: CommandHost): void {
+  defineCommand<RunOptions>(host, {
+    name: 'run',
+    description: 'run one replica: the microservice beside a database',
+    examples: ['antiphon run --config antiphon.yaml'],
+    configure: (command) => void command.option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE),
+    run: async (options, context) => {
+      const config = loadConfig(options.config, context.env);
+      const logger = createLogger(context.terminal, { replica: config.id });
+      try {
+        return await runReplica(config, context, logger);
+      } catch (thrown) {
+        const error = toAntiphonError(thrown);
+        reportToParent({ type: 'failed', code: error.code, message: error.message });
+        throw error;
+      }
+    },
+  });
+}
+
+async function runReplica(config: Config, context: CommandContext, logger: ReplicaLogger): Promise<ExitCode> {
+  const parent = new AbortController();
+  onParentGone(() => {
+    logger.warn({}, 'the process that started this replica has ended; this one ends too');
+    parent.abort(new Error('the parent process has ended'));
+  });
+  const signal = AbortSignal.any([context.signal, parent.signal]);
+  const replica = await startUntil(config, signal, logger);
+  if (replica === undefined) return EXIT.ok;
+  logger.info({ file: config.sqliteFile, cluster: config.cluster }, `replica ${config.id} takes part in ${config.cluster}`);
+  reportToParent({ type: 'ready', pid: process.pid });
+
+  const interrupted = new Promise<'interrupted'>((resolve) => {
+    if (signal.aborted) resolve('interrupted');
+    signal.addEventListener('abort', () => resolve('interrupted'), { once: true });
+  });
+  const end = await Promise.race([interrupted, replica.ended]);
+  await replica.close();
+  if (end instanceof AntiphonError) throw end;
+  logger.info({}, `replica ${config.id} has stopped`);
+  return EXIT.ok;
+}
+
+/**
+ * NATS may be away, and the cluster may not exist yet: both are waited for, for as long as it takes. Whatever will not
+ * go away by waiting is thrown. Undefined when it was interrupted first.
+ */
+async function startUntil(
+  config: Config,
+  signal: AbortSignal,
+  logger: ReplicaLogger,
+): Promise<Replica<SqliteTransaction> | undefined> {
+  let told = '';
+  while (!signal.aborted) {
+    try {
+      return await createReplica({
+        cluster: config.cluster,
+        id: config.id,
+        servers: config.servers,
+        store: sqlite({ file: config.sqliteFile }),
+        ...(config.tables === undefined ? {} : { tables: config.tables }),
+        topology: config.topology,
+        update: config.update,
+        logger,
+        signal,
+      });
+    } catch (thrown) {
+      const error = toAntiphonError(thrown);
+      if (signal.aborted) return undefined;
+      if (!error.retriable) throw error;
+      // Once for each reason: a broker that is away for a night is no reason for a line a second.
+      if (error.message !== told) logger.warn({ code: error.code }, `${error.message} Trying again until it works.`);
+      told = error.message;
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,110 @@
+import { systemClock, type Value } from '@antiphon/core';
+import { verifyCluster, type DifferentRow, type TableDifference, type VerifyResult } from '@antiphon/replica';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT, type ExitCode } from '../output/exit-code.js';
+import { databaseValue, toJson, valueToText } from '../output/json.js';
+import { styled } from '../output/style.js';
+import { formatTable } from '../output/table.js';
+import type { Terminal } from '../output/terminal.js';
+import { addTargetOptions, commaList, defineCommand, wholeNumber, type CommandHost } from './define.js';
+
+interface VerifyCommandOptions extends TargetOptions {
+  readonly tables?: readonly string[];
+  readonly rows: number;
+}
+
+const DEFAULT_ROWS = 10;
+const MAX_ROWS = 1000;
+const SHOWN_CHECKSUM = 16;
+
+export function defineVerify(host: CommandHost): void {
+  defineCommand<VerifyCommandOptions>(host, {
+    name: 'verify',
+    description: 'compare every table on every replica at the same position of the log',
+    examples: ['antiphon verify --tables orders'],
+    configure: (command) => {
+      command
+        .option('--tables <names>', 'only these, separated by commas', commaList)
+        .option('--rows <count>', 'name so many differing rows of a table', wholeNumber(1, MAX_ROWS), DEFAULT_ROWS);
+      addTargetOptions(command);
+    },
+    run: async (options, { terminal, env, cwd, signal }) => {
+      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await client.members();
+      const result = await verify(client, { signal, maxRows: options.rows, ...(options.tables && { tables: options.tables }) });
+      if (terminal.json) terminal.out(`${toJson(asJson(result))}\n`);
+      else showVerification(result, terminal);
+      return exitOf(result);
+    },
+  });
+}
+
+export function verify(
+  client: ClusterClient,
+  options: { readonly signal: AbortSignal; readonly maxRows?: number; readonly tables?: readonly string[] },
+): Promise<VerifyResult> {
+  const { cluster, nats } = client;
+  return verifyCluster({ ...options, cluster, bus: nats.bus(), registry: nats.registry(cluster), clock: systemClock() });
+}
+
+/** Equal is only what every member was asked about. */
+function exitOf({ outcome, absent }: VerifyResult): ExitCode {
+  return outcome === 'equal' && absent.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+export function showVerification(result: VerifyResult, terminal: Terminal): void {
+  const replicas = Object.entries(result.reports);
+  const rows = replicas.flatMap(([id, { tables, position }]) =>
+    tables.map(({ table, rows: count, checksum }) => [
+      table,
+      id,
+      count.toLocaleString('en-US'),
+      checksum.slice(0, SHOWN_CHECKSUM),
+      String(position.seq),
+    ]),
+  );
+  rows.sort(([a = ''], [b = '']) => (a < b ? -1 : a > b ? 1 : 0));
+  const columns = [
+    { title: 'table' },
+    { title: 'replica' },
+    { title: 'rows', align: 'right' },
+    { title: 'sha-256' },
+    { title: 'log', align: 'right' },
+  ] as const;
+  if (rows.length > 0) terminal.out(`${formatTable(columns, rows)}\n`);
+  for (const difference of result.differences) showDifference(difference, terminal);
+  for (const { id, reason } of result.absent) {
+    terminal.out(`${styled(terminal, 'yellow', '!')} ${id} was not compared: ${reason}\n`);
+  }
+  const names = replicas.map(([id]) => id).join(', ');
+  if (result.outcome === 'equal') terminal.out(`${styled(terminal, 'green', 'equal')}: ${names} hold the same rows\n`);
+  if (result.outcome === 'different') terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above\n`);
+  if (result.outcome === 'unsettled') {
+    const why = result.reason === undefined ? '' : ` (${result.reason})`;
+    terminal.out(`${styled(terminal, 'yellow', 'unsettled')}: no moment came at which all could be compared${why}; try again\n`);
+  }
+}
+
+function showDifference({ table, replicas: [left, right], rows, complete }: TableDifference, terminal: Terminal): void {
+  terminal.out(`${styled(terminal, 'red', table)} differs between ${left} and ${right}:\n`);
+  const say: Readonly<Record<DifferentRow['kind'], string>> = {
+    'only-left': `only on ${left}`,
+    'only-right': `only on ${right}`,
+    differs: 'differs',
+  };
+  for (const { key, kind } of rows) terminal.out(`  ${key.map(valueToText).join(', ')}: ${say[kind]}\n`);
+  if (!complete) terminal.out('  … (there may be more)\n');
+}
+
+function asJson({ reports, differences, ...rest }: VerifyResult): object {
+  const key = (values: readonly Value[]): unknown => values.map(databaseValue);
+  return {
+    ...rest,
+    replicas: Object.entries(reports).map(([id, { position, tables }]) => ({ id, position, tables })),
+    differences: differences.map((difference) => ({
+      ...difference,
+      rows: difference.rows.map((row) => ({ ...row, key: key(row.key) })),
+    })),
+  };
+}

@@ -1,0 +1,34 @@
+import { dirname, resolve } from 'node:path';
+import type { ConfigFile } from './schema.js';
+
+export type Topology = 'multi-primary' | { readonly 'primary-replica': { readonly primary: string } };
+
+/** The configuration of one replica with everything filled in. */
+export interface Config {
+  readonly cluster: string;
+  readonly id: string;
+  readonly servers: readonly string[];
+  /** Absolute. */
+  readonly sqliteFile: string;
+  /** Absent: every table that has a primary key. */
+  readonly tables?: readonly string[];
+  readonly topology: Topology;
+  readonly update: { readonly mode: 'async'; readonly intervalMs: number };
+}
+
+/** What SQLite itself calls a database without a file. */
+const IN_MEMORY = ':memory:';
+
+export function resolveConfig(file: ConfigFile, configPath: string): Config {
+  const { servers } = file.nats;
+  const { file: sqliteFile } = file.store.sqlite;
+  return {
+    cluster: file.cluster,
+    id: file.id,
+    servers: typeof servers === 'string' ? [servers] : servers,
+    sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
+    ...(file.tables === undefined ? {} : { tables: file.tables }),
+    topology: file.topology,
+    update: { mode: 'async', intervalMs: file.update?.intervalMs ?? 0 },
+  };
+}

@@ -1,0 +1,142 @@
+import { AntiphonError } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from './load-config.js';
+import { configTemplate } from './template.js';
+
+const VALID = `
+cluster: shop
+id: eu-1
+nats: { servers: nats://127.0.0.1:4222 }
+store: { sqlite: { file: ./shop.db } }
+topology: multi-primary
+`;
+
+function problem(text: string, env: NodeJS.ProcessEnv = {}): AntiphonError {
+  try {
+    parseConfig(text, '/etc/shop/antiphon.yaml', env);
+  } catch (error) {
+    if (error instanceof AntiphonError) return error;
+    throw error;
+  }
+  throw new Error('expected it to be refused');
+}
+
+describe('a valid antiphon.yaml', () => {
+  it('is filled in, with the file relative to its own folder', () => {
+    expect(parseConfig(VALID, '/etc/shop/antiphon.yaml', {})).toEqual({
+      cluster: 'shop',
+      id: 'eu-1',
+      servers: ['nats://127.0.0.1:4222'],
+      sqliteFile: '/etc/shop/shop.db',
+      topology: 'multi-primary',
+      update: { mode: 'async', intervalMs: 0 },
+    });
+  });
+
+  it('may name tables, several servers, a primary and an interval', () => {
+    const config = parseConfig(
+      `
+cluster: shop
+id: eu-1
+nats: { servers: [nats://a:4222, nats://b:4222] }
+store: { sqlite: { file: /data/shop.db } }
+tables: [customers, orders]
+topology: { primary-replica: { primary: eu-1 } }
+update: { mode: async, intervalMs: 250 }
+`,
+      'antiphon.yaml',
+      {},
+    );
+    expect(config).toMatchObject({
+      servers: ['nats://a:4222', 'nats://b:4222'],
+      sqliteFile: '/data/shop.db',
+      tables: ['customers', 'orders'],
+      topology: { 'primary-replica': { primary: 'eu-1' } },
+      update: { intervalMs: 250 },
+    });
+  });
+
+  it('is what init writes', () => {
+    const text = configTemplate({ cluster: 'c', id: 'r-1', servers: 'nats://h:1', file: 'a "b".db' });
+    expect(parseConfig(text, '/x/antiphon.yaml', {})).toMatchObject({ id: 'r-1', sqliteFile: '/x/a "b".db' });
+  });
+
+  it('expands the environment', () => {
+    const text = VALID.replace('eu-1', '${REPLICA}').replace('./shop.db', "'${DIR:-/data}/$$x.db'");
+    const config = parseConfig(`${text}update: { mode: async, intervalMs: '\${MS}' }`, 'a.yaml', { REPLICA: 'us-1', MS: '5' });
+    expect(config).toMatchObject({ id: 'us-1', sqliteFile: '/data/$x.db', update: { intervalMs: 5 } });
+  });
+
+  it('takes an environment value as a value, not as YAML', () => {
+    const config = parseConfig(VALID.replace('./shop.db', "'${F}'"), '/x/a.yaml', { F: '/a: [b] # c' });
+    expect(config.sqliteFile).toBe('/a: [b] # c');
+  });
+});
+
+describe('what is not valid', () => {
+  it.each([
+    ['clutser: shop', 'unknown key "clutser". Did you mean "cluster"?'],
+    ['tabels: [a]', 'unknown key "tabels". Did you mean "tables"?'],
+    ['update: { mode: async, interval: 5 }', 'unknown key "interval" in update. Did you mean "intervalMs"?'],
+  ])('an unknown key names the right one: %s', (line, message) => {
+    const error = problem(`${VALID}${line}\n`);
+    expect(error.code).toBe('BAD_OPTION');
+    expect(error.message).toContain(message);
+    expect(error.message).toContain('antiphon.yaml:7');
+  });
+
+  it.each([
+    ['multi-primary', 'mulit-primary', 'Did you mean "multi-primary"?'],
+    ['multi-primary', 'primary-replica', 'needs the id of its primary'],
+    ['multi-primary', '{ primary-replica: { primry: eu-1 } }', 'unknown key "primry" in topology.primary-replica. Did you mean "primary"?'],
+    ['multi-primary', '{ primary-replika: { primary: eu-1 } }', 'unknown key "primary-replika" in topology. Did you mean "primary-replica"?'],
+    ['multi-primary', '7', 'topology is not valid'],
+    ['eu-1', '"../eu"', 'the id of the replica must be 1 to 63 letters'],
+    ['eu-1', '[a]', 'id must be text'],
+    ['./shop.db', '""', 'store.sqlite.file: must not be empty'],
+    ['{ file: ./shop.db }', '{ fiel: ./shop.db }', 'Did you mean "file"?'],
+    ['id: eu-1', '', 'id is missing; name this replica'],
+  ])('%s -> %s', (from, to, message) => {
+    expect(problem(VALID.replace(from, to)).message).toContain(message);
+  });
+
+  it.each([
+    ['update: { mode: sync, acks: all }', 'update.mode: `update.mode: sync` is not in this version'],
+    ['http: { listen: 127.0.0.1:7070 }', '`http` is not in this version'],
+    ['conflicts: { orders: {} }', '`conflicts` is not in this version'],
+  ])('what comes later says so: %s', (line, message) => {
+    expect(problem(`${VALID}${line}\n`).message).toContain(message);
+  });
+
+  it.each(['postgres', 'mariadb'])('a %s store comes later', (engine) => {
+    const text = VALID.replace('sqlite: { file: ./shop.db }', `${engine}: { url: 'x' }`);
+    expect(problem(text).message).toContain(`store.${engine}\` is not in this version`);
+  });
+
+  it('names the variable that is not set', () => {
+    const error = problem(VALID.replace('eu-1', '${REPLICA_ID}'));
+    expect(error.message).toContain('antiphon.yaml:3: id: the environment variable REPLICA_ID is not set');
+  });
+
+  it.each([
+    ['store: { sqlite: { file: ${F} } }', 'Inside { } and [ ], put ${F} between quotes'],
+    ['cluster: [', 'is not valid YAML'],
+    ['a: 1\na: 2', 'is not valid YAML'],
+    ['', 'is empty'],
+    ['just text', 'the file must be a mapping'],
+    ['[1, 2]', 'the file must be a mapping'],
+    ['cluster: ${', '"${" that names no variable'],
+  ])('%j', (text, message) => {
+    expect(problem(text).message).toContain(message);
+  });
+
+  it('an alias bomb is refused', () => {
+    const levels = Array.from({ length: 12 }, (_, i) => `l${i + 1}: &l${i + 1} [${Array(10).fill(`*l${i}`).join(',')}]`);
+    expect(problem(['l0: &l0 [x]', ...levels].join('\n')).message).toContain('is not valid YAML');
+  });
+
+  it('lists several mistakes with their lines', () => {
+    const error = problem('cluster: shop\nid: "!"\ntopology: x\n');
+    expect(error.message).toMatch(/has 4 mistakes:\n {2}line 2: .*\n/);
+  });
+});

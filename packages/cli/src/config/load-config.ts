@@ -1,0 +1,103 @@
+import { readFileSync, statSync } from 'node:fs';
+import { AntiphonError } from '@antiphon/core';
+import { isMap, LineCounter, parseDocument, type Document, type YAMLParseError } from 'yaml';
+import { resolveConfig, type Config } from './config.js';
+import { expandEnvironment } from './expand-environment.js';
+import { explainIssue } from './explain-issue.js';
+import { refuseLaterFeatures } from './later-features.js';
+import { configSchema } from './schema.js';
+
+export const DEFAULT_CONFIG_FILE = 'antiphon.yaml';
+
+/** Far above any real configuration; a larger file is something else. */
+const MAX_CONFIG_BYTES = 1024 * 1024;
+const MAX_ISSUES_SHOWN = 10;
+
+/** @throws AntiphonError BAD_OPTION with the file, the line and what to write instead. */
+export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): Config {
+  return parseConfig(readConfig(path), path, env);
+}
+
+/** As `loadConfig`, for a text that is already read; `path` is where relative file names start. */
+export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv = process.env): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
+  const [syntaxError] = document.errors;
+  if (syntaxError !== undefined) throw invalid(path, `is not valid YAML: ${syntaxError.message.trim()}${hint(text, syntaxError)}`);
+  if (document.contents === null) throw invalid(path, 'is empty; `antiphon init` writes one to start from.');
+
+  const raw: unknown = toPlain(document, path);
+  const at = (keys: readonly PropertyKey[], message: string): AntiphonError => {
+    const line = lineOf(document, lines, keys);
+    return invalid(line === undefined ? path : `${path}:${line}`, message, keys.map(String).join('.'));
+  };
+  let expanded: unknown;
+  try {
+    refuseLaterFeatures(raw);
+    expanded = expandEnvironment(raw, env);
+  } catch (error) {
+    if (!(error instanceof AntiphonError)) throw error;
+    throw at(String(error.context['path'] ?? '').split('.'), error.message);
+  }
+  const parsed = configSchema.safeParse(expanded);
+  if (parsed.success) return resolveConfig(parsed.data, path);
+
+  const issues = parsed.error.issues.slice(0, MAX_ISSUES_SHOWN).map((issue) => explainIssue(issue, expanded));
+  const [first] = issues;
+  if (first === undefined) throw invalid(path, 'is not valid.');
+  if (issues.length === 1) throw at(first.path, first.message);
+  const listed = issues.map(({ path: keys, message }) => `\n  line ${lineOf(document, lines, keys) ?? '?'}: ${message}`);
+  throw invalid(path, `has ${parsed.error.issues.length} mistakes:${listed.join('')}`, first.path.map(String).join('.'));
+}
+
+/** `{ file: ${FILE} }` is the mistake that everybody makes once: the inner braces belong to YAML. */
+function hint(text: string, error: YAMLParseError): string {
+  const lineStart = text.lastIndexOf('\n', error.pos[0] - 1) + 1;
+  const line = text.slice(lineStart).split('\n', 1)[0] ?? '';
+  const variable = /\$\{[^}]*\}/.exec(line)?.[0];
+  return variable === undefined ? '' : `\nInside { } and [ ], put ${variable} between quotes.`;
+}
+
+function toPlain(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    // Aliases that would expand to an enormous document end here.
+    throw invalid(path, `is not valid YAML: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function readConfig(path: string): string {
+  try {
+    if (statSync(path).size > MAX_CONFIG_BYTES) throw invalid(path, `is larger than ${MAX_CONFIG_BYTES} bytes.`);
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof AntiphonError) throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    const reason = code === 'ENOENT' ? 'does not exist; `antiphon init` writes one' : `can't be read (${code ?? String(error)})`;
+    throw new AntiphonError('BAD_OPTION', `The configuration file ${path} ${reason}.`, { cause: error, context: { file: path } });
+  }
+}
+
+function invalid(place: string, message: string, path?: string): AntiphonError {
+  const context = path === undefined || path === '' ? { place } : { place, path };
+  const text = message.startsWith('is ') || message.startsWith('has ') ? `${place} ${message}` : `${place}: ${message}`;
+  return new AntiphonError('BAD_OPTION', text, { context });
+}
+
+/** The line of the innermost part of `path` that stands in the file. */
+function lineOf(document: Document, lines: LineCounter, path: readonly PropertyKey[]): number | undefined {
+  for (let length = path.length; length > 0; length -= 1) {
+    const keys = path.slice(0, length);
+    const parent: unknown = length === 1 ? document.contents : document.getIn(keys.slice(0, -1), true);
+    const last = String(keys[length - 1]);
+    if (isMap(parent)) {
+      const pair = parent.items.find(({ key }) => String(key) === last);
+      const range = (pair?.key as { range?: readonly number[] } | undefined)?.range;
+      if (range?.[0] !== undefined) return lines.linePos(range[0]).line;
+    }
+    const node = document.getIn(keys, true) as { range?: readonly number[] } | undefined;
+    if (node?.range?.[0] !== undefined) return lines.linePos(node.range[0]).line;
+  }
+  return undefined;
+}

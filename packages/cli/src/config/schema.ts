@@ -1,0 +1,76 @@
+import { z } from 'zod';
+
+/** The same rule as core's `assertReplicaId` and `assertClusterName`: ids become tokens of NATS subjects. */
+const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+const NAME_RULE = 'must be 1 to 63 letters, digits, "_" or "-", and start with a letter or a digit';
+const MAX_TABLES = 1000;
+const MAX_SERVERS = 32;
+const MAX_INTERVAL_MS = 3_600_000;
+
+const name = (what: string) => z.string().regex(NAME_PATTERN, `${what} ${NAME_RULE}`);
+const text = z.string().min(1, 'must not be empty');
+
+/** `${INTERVAL:-0}` expands to text; a number written that way is still a number. */
+function fromText(value: unknown): unknown {
+  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
+}
+
+const natsSchema = z.strictObject({
+  servers: z
+    .union([text, z.array(text).min(1).max(MAX_SERVERS)])
+    .describe('URL of a NATS server with JetStream, or several of one NATS cluster.'),
+});
+
+const sqliteSchema = z.strictObject({
+  file: text.describe('The SQLite file. A relative path starts at the folder of this configuration file.'),
+});
+
+const storeSchema = z.strictObject({ sqlite: sqliteSchema });
+
+const primaryReplicaSchema = z.strictObject({ primary: name('the id of the primary') });
+
+const topologyFormSchema = z.strictObject({ 'primary-replica': primaryReplicaSchema });
+
+const topologySchema = z.union([
+  z.literal('multi-primary').describe('Every replica accepts writes.'),
+  topologyFormSchema.describe('One replica accepts writes, the others follow it.'),
+]);
+
+const updateSchema = z.strictObject({
+  mode: z.literal('async').describe('A write is complete once one database has committed it.'),
+  intervalMs: z
+    .preprocess(fromText, z.number().int().min(0).max(MAX_INTERVAL_MS))
+    .optional()
+    .describe('How long changes are gathered before they are sent; 0: at once.'),
+});
+
+export const configSchema = z
+  .strictObject({
+    cluster: name('the name of the cluster').describe('Name of the cluster; the same on every replica.'),
+    id: name('the id of the replica').describe('Name of this replica; no other one of the cluster has it.'),
+    nats: natsSchema,
+    store: storeSchema.describe('The database of this replica.'),
+    tables: z
+      .array(text)
+      .min(1)
+      .max(MAX_TABLES)
+      .optional()
+      .describe('The replicated tables; when absent, every table that has a primary key.'),
+    topology: topologySchema.describe('Who may write.'),
+    update: updateSchema.optional().describe('When a write is complete.'),
+  })
+  .describe('One replica of an Antiphon cluster (antiphon.yaml).');
+
+/** What may stand at each place, for suggestions. */
+export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
+  '': Object.keys(configSchema.shape),
+  nats: Object.keys(natsSchema.shape),
+  store: Object.keys(storeSchema.shape),
+  'store.sqlite': Object.keys(sqliteSchema.shape),
+  topology: Object.keys(topologyFormSchema.shape),
+  'topology.primary-replica': Object.keys(primaryReplicaSchema.shape),
+  update: Object.keys(updateSchema.shape),
+};
+
+/** The file as written, valid. */
+export type ConfigFile = z.infer<typeof configSchema>;

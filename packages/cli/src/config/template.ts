@@ -1,0 +1,37 @@
+export interface TemplateValues {
+  readonly cluster: string;
+  readonly id: string;
+  readonly servers: string;
+  readonly file: string;
+}
+
+/** The file that `antiphon init` writes: what is needed, and every choice as a comment. */
+export function configTemplate({ cluster, id, servers, file }: TemplateValues): string {
+  return `# One replica of an Antiphon cluster. Start it with: antiphon run --config antiphon.yaml
+# \${NAME} and \${NAME:-default} are replaced by environment variables; write $$ for a plain $.
+
+# The same on every replica of the cluster.
+cluster: ${cluster}
+
+# The name of this replica; every replica has its own.
+id: ${id}
+
+# A NATS server with JetStream. Several of one NATS cluster: [nats://a:4222, nats://b:4222]
+nats: { servers: '${servers}' }
+
+# The database of this replica. The first replica brings its tables and rows; the others start with an empty file
+# (or none) and get both. A relative path starts at the folder of this file.
+store: { sqlite: { file: ${JSON.stringify(file)} } }
+
+# Which tables are replicated. Without this line: every table that has a primary key.
+# tables: [customers, orders]
+
+# Who may write: every replica (multi-primary), or one of them.
+topology: multi-primary
+# topology: { primary-replica: { primary: ${id} } }
+
+# A write is complete once this replica's database has committed it; it is sent to the others at once, or gathered
+# for so many milliseconds.
+update: { mode: async, intervalMs: 0 }
+`;
+}

@@ -1,0 +1,39 @@
+import { relative } from 'node:path';
+import type { LocalReplica } from '../cluster/local-cluster.js';
+import type { Topology } from '../config/config.js';
+
+export interface TryNext {
+  readonly replicas: readonly LocalReplica[];
+  readonly topology: Topology;
+  readonly cwd: string;
+  /** How this user starts the command, like `npx antiphon`. */
+  readonly command: string;
+  /** Where that command finds the cluster without options; absent when it is the current folder. */
+  readonly folder?: string;
+}
+
+/** What to type into another terminal now: exact commands, one a line. */
+export function tryNext({ replicas, topology, cwd, command, folder }: TryNext): readonly string[] {
+  const [first, second = first] = replicas;
+  if (first === undefined || second === undefined) return [];
+  const shown = (file: string): string => quoted(relative(cwd, file) || file);
+  const writable = topology === 'multi-primary' ? second : first;
+  const reader = topology === 'multi-primary' ? first : second;
+  const where = folder === undefined ? '' : ` (in ${quoted(folder)})`;
+  return [
+    `Write into the file of ${writable.id} with the sqlite3 shell, and read it from the file of ${reader.id}:`,
+    `  sqlite3 ${shown(writable.file)} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
+    `  sqlite3 ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
+    `Or use the command${where}:`,
+    `  ${command} status`,
+    `  ${command} exec --replica ${writable.id} "DELETE FROM cities WHERE country = 'AQ'"`,
+    `  ${command} query --replica ${reader.id} "SELECT country, count(*) AS cities FROM cities GROUP BY country ORDER BY 2 DESC LIMIT 5"`,
+    `  ${command} changes`,
+    `  ${command} verify`,
+    '  kill -9 PID                  any replica of the list above: it is started again and catches up',
+  ];
+}
+
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}

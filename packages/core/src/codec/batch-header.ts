@@ -1,0 +1,111 @@
+import { counterOf, type VectorClock } from '../clocks/vector-clock.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { isIdentifier } from '../model/identifier.js';
+import type { BatchHeader } from '../model/transaction.js';
+import { MAX_HYBRID_TIME } from '../clocks/hybrid-clock.js';
+import { BATCH_FIELDS, FORMAT_VERSION } from './format.js';
+import type { CodecLimits } from './limits.js';
+import type { ValueReader } from './value-reader.js';
+import type { ValueWriter } from './value-writer.js';
+
+/** The scalars at the front of a batch. */
+export interface BatchHead {
+  readonly origin: string;
+  readonly firstCounter: number;
+  readonly epoch: number;
+  readonly time: number;
+}
+
+const MAX_IDENTIFIER_BYTES = 63;
+
+/** Everything before the dictionary. Throws MALFORMED_MESSAGE for a header that no reader would accept. */
+export function writeHead(writer: ValueWriter, header: BatchHeader, limits: CodecLimits): void {
+  if (!isIdentifier(header.origin)) throw refused(`"${header.origin}" is no replica id`);
+  if (!isCounter(header.firstCounter)) throw refused(`${header.firstCounter} is no transaction counter`);
+  if (!isNatural(header.epoch)) throw refused(`${header.epoch} is no epoch`);
+  if (!isHybridTime(header.time)) throw refused(`${header.time} is no hybrid time`);
+  if (!isNatural(header.schemaVersion)) throw refused(`${header.schemaVersion} is no schema version`);
+  writer.writeArrayHeader(BATCH_FIELDS);
+  writer.writeInteger(FORMAT_VERSION);
+  writer.writeText(header.origin);
+  writer.writeInteger(header.firstCounter);
+  writer.writeInteger(header.epoch);
+  writer.writeInteger(header.time);
+  writeContext(writer, header.context, limits);
+  writer.writeInteger(header.schemaVersion);
+}
+
+/** In ascending order of the origins, so that equal vectors are equal bytes. */
+function writeContext(writer: ValueWriter, context: VectorClock, limits: CodecLimits): void {
+  const origins = Object.keys(context);
+  if (origins.length > limits.maxOrigins) throw refused(`a context of ${origins.length} origins is too large`);
+  if (origins.length > 1) origins.sort();
+  writer.writeMapHeader(origins.length);
+  for (const origin of origins) {
+    const counter = counterOf(context, origin);
+    if (!isIdentifier(origin) || !isCounter(counter)) throw refused(`${origin}:${counter} is no part of a context`);
+    writer.writeText(origin);
+    writer.writeInteger(counter);
+  }
+}
+
+/** Throws UNSUPPORTED_FORMAT for another format version, MALFORMED_MESSAGE for anything else. */
+export function readHead(reader: ValueReader): BatchHead {
+  const fields = reader.readArrayLength('a batch');
+  if (fields === 0) throw reader.malformed('a batch is empty');
+  const version = reader.readCount('the format version');
+  if (version !== FORMAT_VERSION) {
+    throw new AntiphonError(
+      'UNSUPPORTED_FORMAT',
+      `this build reads format version ${FORMAT_VERSION}, the message has version ${version}: upgrade this replica`,
+      { context: { version } },
+    );
+  }
+  if (fields !== BATCH_FIELDS) throw reader.malformed(`a batch has ${fields} fields instead of ${BATCH_FIELDS}`);
+  const origin = readIdentifier(reader);
+  const firstCounter = readCounter(reader);
+  const epoch = reader.readCount('an epoch');
+  const time = reader.readCount('a hybrid time');
+  if (time > MAX_HYBRID_TIME) throw reader.malformed(`hybrid time ${time} is beyond the year 2255`);
+  return { origin, firstCounter, epoch, time };
+}
+
+export function readContext(reader: ValueReader, limits: CodecLimits): VectorClock {
+  const count = reader.readMapLength('a context');
+  if (count > limits.maxOrigins) throw reader.malformed(`a context names ${count} origins, the limit is ${limits.maxOrigins}`);
+  const context: Record<string, number> = {};
+  for (let i = 0; i < count; i++) {
+    const origin = readIdentifier(reader);
+    if (Object.hasOwn(context, origin)) throw reader.malformed(`a context names "${origin}" twice`);
+    context[origin] = readCounter(reader);
+  }
+  return context;
+}
+
+function readCounter(reader: ValueReader): number {
+  const counter = reader.readCount('a counter');
+  if (counter < 1) throw reader.malformed('a counter is 0');
+  return counter;
+}
+
+function readIdentifier(reader: ValueReader): string {
+  const id = reader.readText(MAX_IDENTIFIER_BYTES);
+  if (!isIdentifier(id)) throw reader.malformed('an origin is no replica id');
+  return id;
+}
+
+function isNatural(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function isCounter(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 1;
+}
+
+function isHybridTime(value: number): boolean {
+  return isNatural(value) && value <= MAX_HYBRID_TIME;
+}
+
+function refused(why: string): AntiphonError {
+  return new AntiphonError('MALFORMED_MESSAGE', `this batch cannot be written: ${why}`);
+}

@@ -1,0 +1,15 @@
+/** The head of a batch, without its dictionary and changes. */
+export interface BatchSummary {
+  readonly kind: 'transactions' | 'part';
+  readonly origin: string;
+  readonly firstCounter: number;
+  /** Equal to `firstCounter` for a part. */
+  readonly lastCounter: number;
+  /** 0 for whole transactions. */
+  readonly part: number;
+  /** False for a part that others follow. */
+  readonly last: boolean;
+  readonly epoch: number;
+  readonly time: number;
+  readonly schemaVersion: number;
+}

@@ -1,0 +1,58 @@
+import { Decoder, Encoder } from '@msgpack/msgpack';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { INCOMPLETE, scanItem, type ScanLimits } from './scan.js';
+
+/** Nesting of arrays and maps in a control message. */
+export const MAX_CONTROL_DEPTH = 32;
+/** Control messages fit into one message of the broker. */
+export const MAX_CONTROL_BYTES = 1_048_576;
+
+const SCAN: ScanLimits = {
+  maxDepth: MAX_CONTROL_DEPTH,
+  maxEntries: MAX_CONTROL_BYTES,
+  maxValueBytes: MAX_CONTROL_BYTES,
+};
+
+/** `bigint` stays apart from `number`, and a number above 32 bits travels as a float64, which is exact for it. */
+const decoder = new Decoder({ useBigInt64: true });
+const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, maxDepth: MAX_CONTROL_DEPTH });
+
+/**
+ * Beats, registry entries and mailbox messages: plain JSON-like data, also with bigint and Uint8Array. What it returns must
+ * be validated by the caller. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE.
+ */
+export function decodeControl(data: Uint8Array): unknown {
+  assertSize(data.length);
+  // The library's decoder allocates what an array's length asks for; so look first whether the bytes are there.
+  const end = scanItem(data, 0, data.length, SCAN);
+  if (end === INCOMPLETE) throw malformed('it ends in the middle of a value');
+  if (end !== data.length) throw malformed(`${data.length - end} bytes are left over`);
+  try {
+    return decoder.decode(data);
+  } catch (cause) {
+    throw malformed(cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}
+
+/** Properties that are `undefined` are left out, as in JSON. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE. */
+export function encodeControl(value: unknown): Uint8Array {
+  let data: Uint8Array;
+  try {
+    data = encoder.encode(value);
+  } catch (cause) {
+    throw malformed(cause instanceof Error ? cause.message : String(cause), cause);
+  }
+  assertSize(data.length);
+  return data;
+}
+
+function assertSize(bytes: number): void {
+  if (bytes <= MAX_CONTROL_BYTES) return;
+  throw new AntiphonError('MESSAGE_TOO_LARGE', `a control message of ${bytes} bytes is over the limit of ${MAX_CONTROL_BYTES}`, {
+    context: { bytes, limit: MAX_CONTROL_BYTES },
+  });
+}
+
+function malformed(why: string, cause?: unknown): AntiphonError {
+  return new AntiphonError('MALFORMED_MESSAGE', `not a valid control message: ${why}`, { cause });
+}

@@ -1,0 +1,81 @@
+import { AntiphonError, type Bus, type BusRequest, type BusSubscription } from '@antiphon/core';
+import type { Msg, NatsConnection } from 'nats';
+import type { ProblemReporter } from '../connection/problem-reporter.js';
+import { publishSafely, type Requester } from '../connection/requester.js';
+import type { ConnectionWatch } from '../connection/connection-watch.js';
+import { assertPublishSubject, assertSubscribeSubject } from '../connection/subject-check.js';
+
+interface BusParts {
+  readonly connection: NatsConnection;
+  readonly watch: ConnectionWatch;
+  readonly requester: Requester;
+  readonly problems: ProblemReporter;
+  readonly shownServers: string;
+}
+
+/** The Bus port on core NATS. Throws BAD_OPTION for a subject that is none, MESSAGE_TOO_LARGE over the server's limit. */
+export class NatsBus implements Bus {
+  constructor(private readonly parts: BusParts) {}
+
+  publish(subject: string, data: Uint8Array): void {
+    assertPublishSubject(subject);
+    // What the client takes while disconnected it may send or drop much later: neither is wanted.
+    if (this.parts.watch.state !== 'connected') return;
+    const failed = publishSafely(this.parts.connection, subject, data);
+    if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
+  }
+
+  async request(
+    subject: string,
+    data: Uint8Array,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array> {
+    assertPublishSubject(subject);
+    const outcome = await this.parts.requester.request(subject, data, options);
+    switch (outcome.type) {
+      case 'reply':
+        return outcome.message.data;
+      case 'no-responders':
+        throw new AntiphonError('NO_ACTOR', `Nobody listens on ${subject}. Start that replica, or check its id.`);
+      case 'timeout':
+        throw new AntiphonError('TIMEOUT', `No answer from ${subject} within ${options.timeoutMs} ms. Call again.`);
+      case 'disconnected': {
+        const message = `The connection to NATS at ${this.parts.shownServers} is down: no answer from ${subject}. Start nats-server; it comes back by itself.`;
+        throw new AntiphonError('LOG_UNAVAILABLE', message);
+      }
+    }
+  }
+
+  subscribe(
+    subject: string,
+    handler: (request: BusRequest) => void,
+    options: { readonly queue?: string } = {},
+  ): BusSubscription {
+    assertSubscribeSubject(subject);
+    if (options.queue !== undefined) assertPublishSubject(options.queue);
+    const { connection, problems } = this.parts;
+    const receive = (error: Error | null, message: Msg): void => {
+      if (error !== null) throw error;
+      handler(this.#toRequest(message));
+    };
+    const subscription = connection.subscribe(subject, {
+      ...(options.queue === undefined ? {} : { queue: options.queue }),
+      callback: problems.guard(subject, receive),
+    });
+    return { unsubscribe: () => subscription.unsubscribe() };
+  }
+
+  #toRequest(message: Msg): BusRequest {
+    const { subject, data, reply } = message;
+    if (reply === undefined || reply === '') return { subject, data };
+    return {
+      subject,
+      data,
+      respond: (answer) => {
+        if (this.parts.watch.state !== 'connected') return;
+        const failed = publishSafely(this.parts.connection, reply, answer);
+        if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
+      },
+    };
+  }
+}

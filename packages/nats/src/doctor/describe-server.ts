@@ -1,0 +1,145 @@
+import type { StreamInfo } from 'nats';
+import type { NatsHandle } from '../connection/nats-handle.js';
+import { ApiError, toPortError } from '../jetstream/api-error.js';
+import { isAtLeast, OLDEST_SERVER_VERSION } from '../server/server-version.js';
+import { streamName } from '../subjects.js';
+import { measureClockDifference, type ClockDifference } from './clock-difference.js';
+import { gradeDurability, type Durability } from './durability.js';
+import { readSyncsAlways } from './sync-interval.js';
+
+/** Replicated streams of earlier releases can lose or reorder entries when the leader changes. */
+const SAFE_REPLICATION_SINCE = '2.10.27';
+const MAX_CLOCK_DIFFERENCE_MS = 1000;
+const FEW_BYTES_LEFT = 0.1;
+
+export interface ServerDescription {
+  readonly servers: string;
+  readonly serverName: string;
+  readonly version: string;
+  readonly rttMs: number;
+  readonly jetstream: JetStreamDescription | undefined;
+  /** Undefined: the cluster has no log here. */
+  readonly log: LogDescription | undefined;
+  /** Undefined without a log to measure it by. */
+  readonly clock: ClockDifference | undefined;
+  /** Each one says what to do. */
+  readonly warnings: readonly string[];
+}
+
+export interface JetStreamDescription {
+  readonly storageBytes: number;
+  /** -1: unlimited. */
+  readonly maxStorageBytes: number;
+  readonly streams: number;
+  readonly maxStreams: number;
+  readonly consumers: number;
+  readonly maxConsumers: number;
+}
+
+export interface LogDescription {
+  readonly stream: string;
+  readonly created: string;
+  readonly replicas: number;
+  readonly storage: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly bytes: number;
+  readonly durability: Durability;
+}
+
+export interface DescribeOptions {
+  /** Whose log to look at. */
+  readonly cluster?: string;
+  /** `http://host:8222`, if the server's monitoring is on: tells how often it fsyncs. */
+  readonly monitorUrl?: string;
+}
+
+/**
+ * What an operator wants to know of the NATS server under a cluster. Reads only.
+ * @throws AntiphonError LOG_UNAVAILABLE when the server does not answer at all.
+ */
+export async function describeServer(handle: NatsHandle, options: DescribeOptions = {}): Promise<ServerDescription> {
+  const rttMs = await handle.rtt();
+  const info = handle.serverInfo;
+  const version = info?.version ?? 'unknown';
+  const jetstream = info?.jetstream === true ? await describeJetStream(handle) : undefined;
+  const stream = jetstream === undefined || options.cluster === undefined ? undefined : await findLog(handle, options.cluster);
+  const log = stream === undefined ? undefined : await describeLog(stream, version, options.monitorUrl);
+  const clock = log === undefined ? undefined : await measureClockDifference(handle.api, log.stream);
+  const facts = { servers: handle.servers, serverName: info?.server_name ?? '', version, rttMs, jetstream, log, clock };
+  return { ...facts, warnings: [...warningsOf(facts, stream)] };
+}
+
+async function describeJetStream(handle: NatsHandle): Promise<JetStreamDescription> {
+  const { storage, streams, consumers, limits } = await handle.api.accountInfo().catch((error: unknown) => {
+    throw toPortError(error, {});
+  });
+  return {
+    storageBytes: storage,
+    maxStorageBytes: limits.max_storage,
+    streams,
+    maxStreams: limits.max_streams,
+    consumers,
+    maxConsumers: limits.max_consumers,
+  };
+}
+
+async function findLog(handle: NatsHandle, cluster: string): Promise<StreamInfo | undefined> {
+  try {
+    return await handle.api.streamInfo(streamName(cluster));
+  } catch (error) {
+    if (error instanceof ApiError && error.noStream) return undefined;
+    throw toPortError(error, { cluster });
+  }
+}
+
+async function describeLog(
+  { config, state, created }: StreamInfo,
+  serverVersion: string,
+  monitorUrl: string | undefined,
+): Promise<LogDescription> {
+  const storage = String(config.storage);
+  const replicas = config.num_replicas;
+  const syncsAlways = monitorUrl === undefined ? undefined : await readSyncsAlways(monitorUrl);
+  return {
+    stream: config.name,
+    created,
+    replicas,
+    storage,
+    firstSeq: state.first_seq,
+    lastSeq: state.last_seq,
+    bytes: state.bytes,
+    durability: gradeDurability({ serverVersion, storage, replicas, syncsAlways }),
+  };
+}
+
+function* warningsOf(facts: Omit<ServerDescription, 'warnings'>, stream: StreamInfo | undefined): Iterable<string> {
+  const { version, jetstream, log, clock } = facts;
+  if (!isAtLeast(version, OLDEST_SERVER_VERSION)) {
+    yield `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is built for. Upgrade it.`;
+  }
+  if (jetstream === undefined) yield 'JetStream is off. Start nats-server with -js.';
+  else if (jetstream.maxStorageBytes > 0 && jetstream.storageBytes > (1 - FEW_BYTES_LEFT) * jetstream.maxStorageBytes) {
+    yield `JetStream has used ${jetstream.storageBytes} of ${jetstream.maxStorageBytes} bytes. Raise max_file_store, or trim the log.`;
+  }
+  if (log !== undefined && log.replicas > 1 && !isAtLeast(version, SAFE_REPLICATION_SINCE)) {
+    yield `The log has ${log.replicas} replicas on nats-server ${version}. Upgrade to ${SAFE_REPLICATION_SINCE} or later: earlier ones can lose entries when the leader changes.`;
+  }
+  if (log?.durability.grade === 'memory') yield log.durability.sentence;
+  if (stream !== undefined) yield* configurationWarnings(stream);
+  if (clock !== undefined && Math.abs(clock.differenceMs) - clock.uncertaintyMs > MAX_CLOCK_DIFFERENCE_MS) {
+    yield `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep both in step with NTP.`;
+  }
+}
+
+/** What somebody may have changed so that the log drops entries which a replica still needs. */
+function* configurationWarnings({ config }: StreamInfo): Iterable<string> {
+  const dropping = [
+    ...(config.max_age > 0 ? ['max_age'] : []),
+    ...(config.max_msgs > 0 ? ['max_msgs'] : []),
+    ...(config.max_msgs_per_subject > 0 ? ['max_msgs_per_subject'] : []),
+    ...(String(config.discard) === 'old' && config.max_bytes > 0 ? ['discard: old'] : []),
+  ];
+  if (dropping.length === 0) return;
+  yield `The stream ${config.name} drops entries by itself (${dropping.join(', ')}). Remove these limits: a replica that was away could not catch up.`;
+}

@@ -1,0 +1,17 @@
+export { NatsBus } from './bus/nats-bus.js';
+export type { ConnectNatsOptions } from './connection/connect-options.js';
+export { connectNats, NatsHandle } from './connection/nats-handle.js';
+export type { ClockDifference } from './doctor/clock-difference.js';
+export {
+  describeServer,
+  type DescribeOptions,
+  type JetStreamDescription,
+  type LogDescription,
+  type ServerDescription,
+} from './doctor/describe-server.js';
+export type { Durability, DurabilityGrade } from './doctor/durability.js';
+export { JetStreamLog } from './log/jetstream-log.js';
+export type { LogOptions } from './log/log-options.js';
+export { KvRegistry } from './registry/kv-registry.js';
+export * from './server/index.js';
+export * from './subjects.js';

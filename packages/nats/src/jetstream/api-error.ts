@@ -1,0 +1,89 @@
+import { AntiphonError } from '@antiphon/core';
+
+export interface ApiErrorBody {
+  readonly code: number;
+  readonly err_code?: number;
+  readonly description?: string;
+}
+
+/** JetStream's stable error numbers, as far as Antiphon tells them apart. */
+const NO_MESSAGE = 10037;
+const NO_CONSUMER = 10014;
+const NO_STREAM = 10059;
+const STREAM_NAME_IN_USE = 10058;
+const WRONG_LAST_SEQUENCE = 10071;
+const WRONG_LAST_ID = 10070;
+/** Newer servers say it so when the sequence is not a constant one. */
+const WRONG_LAST_SEQUENCE_CONSTANT = 10164;
+const MESSAGE_TOO_LARGE = 10054;
+const WRONG_STREAM = 10060;
+const NOT_ENABLED = [10039, 10076];
+
+/** JetStream said no. Stays inside this package: the ports throw AntiphonError. */
+export class ApiError extends Error {
+  readonly code: number;
+  readonly errCode: number;
+  readonly description: string;
+
+  constructor(
+    readonly operation: string,
+    body: ApiErrorBody,
+  ) {
+    const description = body.description ?? `error ${body.code}`;
+    super(`JetStream refused ${operation}: ${description} (${body.err_code ?? body.code})`);
+    this.name = 'ApiError';
+    this.code = body.code;
+    this.errCode = body.err_code ?? 0;
+    this.description = description;
+  }
+
+  /** Not a no for good: there is no leader just now, or JetStream is still starting. */
+  get unavailable(): boolean {
+    return this.code === 503 || NOT_ENABLED.includes(this.errCode);
+  }
+
+  get noStream(): boolean {
+    return this.errCode === NO_STREAM;
+  }
+
+  get noConsumer(): boolean {
+    return this.errCode === NO_CONSUMER;
+  }
+
+  get noMessage(): boolean {
+    return this.errCode === NO_MESSAGE;
+  }
+
+  get streamNameInUse(): boolean {
+    return this.errCode === STREAM_NAME_IN_USE;
+  }
+
+  get messageTooLarge(): boolean {
+    return this.errCode === MESSAGE_TOO_LARGE;
+  }
+
+  get wrongStream(): boolean {
+    return this.errCode === WRONG_STREAM;
+  }
+
+  /** The log, or the subject, does not end with what the publisher expected. */
+  get wrongLast(): boolean {
+    return [WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, WRONG_LAST_ID].includes(this.errCode);
+  }
+
+  /** What the last sequence really is, from "wrong last sequence: 7". */
+  get actualLastSequence(): number | undefined {
+    const found = /wrong last sequence: (\d+)/.exec(this.description)?.[1];
+    return found === undefined ? undefined : Number(found);
+  }
+}
+
+/** For the ports: an AntiphonError stays itself, JetStream's no becomes LOG_REFUSED. */
+export function toPortError(error: unknown, context: Readonly<Record<string, unknown>>): AntiphonError {
+  if (error instanceof AntiphonError) return error;
+  if (error instanceof ApiError) {
+    const message = `${error.message}. Check the stream and the limits of the account.`;
+    return new AntiphonError('LOG_REFUSED', message, { cause: error, context });
+  }
+  return new AntiphonError('INTERNAL', String(error), { cause: error, context });
+}

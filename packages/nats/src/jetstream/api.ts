@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AntiphonError } from '@antiphon/core';
+import type { JetStreamAccountStats, ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo } from 'nats';
+import type { Requester } from '../connection/requester.js';
+import { ApiError, type ApiErrorBody } from './api-error.js';
+import { decodeStoredMessage, type StoredMessage, type StoredMessageBody } from './stored-message.js';
+
+/** One try: an answer takes a fraction of a millisecond, or it is lost. */
+const ATTEMPT_TIMEOUT_MS = 1500;
+const RETRY_WAIT_MS = 100;
+const NOTHING = new Uint8Array(0);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Default: the connection's `requestTimeoutMs`. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * The requests of the JetStream API that Antiphon makes, all of them to the leader of what they are about: nothing
+ * that is read here is stale. Each may be repeated, and is, until it has an answer or the time is up: after a
+ * server's restart JetStream is silent for a while.
+ *
+ * Every method throws AntiphonError LOG_UNAVAILABLE or ABORTED, or ApiError when JetStream says no.
+ */
+export class JetStreamApi {
+  constructor(
+    private readonly requester: Requester,
+    private readonly timeoutMs: number,
+    private readonly shownServers: string,
+  ) {}
+
+  accountInfo(options?: CallOptions): Promise<JetStreamAccountStats> {
+    return this.#call('INFO', undefined, options);
+  }
+
+  /** With `subjects`, the names of the subjects that match, and how many messages each has. */
+  streamInfo(stream: string, options: CallOptions & { subjects?: string; offset?: number } = {}): Promise<StreamInfo> {
+    const { subjects, offset } = options;
+    const body = subjects === undefined ? undefined : { subjects_filter: subjects, offset: offset ?? 0 };
+    return this.#call(`STREAM.INFO.${stream}`, body, options);
+  }
+
+  createStream(config: Partial<StreamConfig> & { name: string }, options?: CallOptions): Promise<StreamInfo> {
+    return this.#call(`STREAM.CREATE.${config.name}`, config, options);
+  }
+
+  /** Undefined when there is no such message. */
+  getMessage(stream: string, seq: number, options?: CallOptions): Promise<StoredMessage | undefined> {
+    return this.#getMessage(stream, { seq }, options);
+  }
+
+  /** The newest message of a subject; undefined when it has none. */
+  lastMessage(stream: string, subject: string, options?: CallOptions): Promise<StoredMessage | undefined> {
+    return this.#getMessage(stream, { last_by_subj: subject }, options);
+  }
+
+  createConsumer(
+    stream: string,
+    name: string,
+    config: Partial<ConsumerConfig>,
+    options?: CallOptions,
+  ): Promise<ConsumerInfo> {
+    return this.#call(`CONSUMER.CREATE.${stream}.${name}`, { stream_name: stream, config, action: '' }, options);
+  }
+
+  async consumerInfo(stream: string, name: string, options?: CallOptions): Promise<ConsumerInfo | undefined> {
+    return absent('consumer', this.#call<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, options));
+  }
+
+  /** Does nothing when there is none. */
+  async deleteConsumer(stream: string, name: string, options?: CallOptions): Promise<void> {
+    await absent('consumer', this.#call(`CONSUMER.DELETE.${stream}.${name}`, undefined, options));
+  }
+
+  async #getMessage(stream: string, body: object, options?: CallOptions): Promise<StoredMessage | undefined> {
+    const reply = this.#call<{ message: StoredMessageBody }>(`STREAM.MSG.GET.${stream}`, body, options);
+    const found = await absent('message', reply);
+    return found === undefined ? undefined : decodeStoredMessage(found.message);
+  }
+
+  async #call<T>(operation: string, body: object | undefined, options: CallOptions = {}): Promise<T> {
+    const { signal, timeoutMs = this.timeoutMs } = options;
+    const deadlineMs = performance.now() + timeoutMs;
+    const data = body === undefined ? NOTHING : encoder.encode(JSON.stringify(body));
+    for (;;) {
+      const attemptMs = Math.min(ATTEMPT_TIMEOUT_MS, Math.max(1, deadlineMs - performance.now()));
+      const outcome = await this.requester.request(`$JS.API.${operation}`, data, { timeoutMs: attemptMs, signal });
+      let failure: unknown = outcome.type;
+      if (outcome.type === 'reply') {
+        const answer = parseAnswer(operation, outcome.message.data);
+        if (answer.error === undefined) return answer as T;
+        const error = new ApiError(operation, answer.error);
+        if (!error.unavailable) throw error;
+        failure = error;
+      }
+      if (outcome.type === 'disconnected' || performance.now() + RETRY_WAIT_MS >= deadlineMs) {
+        throw this.#unavailable(operation, failure, timeoutMs);
+      }
+      await pause(RETRY_WAIT_MS, operation, signal);
+    }
+  }
+
+  #unavailable(operation: string, failure: unknown, timeoutMs: number): AntiphonError {
+    const message =
+      failure === 'disconnected'
+        ? `The connection to NATS at ${this.shownServers} is down. Start nats-server; the connection comes back by itself.`
+        : `JetStream at ${this.shownServers} did not answer ${operation} within ${timeoutMs} ms. Start nats-server with JetStream (-js), and look at its log.`;
+    return new AntiphonError('LOG_UNAVAILABLE', message, { cause: failure, context: { operation } });
+  }
+}
+
+function parseAnswer(operation: string, data: Uint8Array): { error?: ApiErrorBody } {
+  try {
+    return JSON.parse(decoder.decode(data)) as { error?: ApiErrorBody };
+  } catch (error) {
+    const message = `The answer to ${operation} is not JetStream's. Find out who else listens on $JS.API.`;
+    throw new AntiphonError('LOG_UNAVAILABLE', message, { cause: error });
+  }
+}
+
+/** Undefined for "there is none of it", which is an answer. A stream that is missing is not: that stays an error. */
+async function absent<T>(what: 'consumer' | 'message', answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    const isAnswer = error instanceof ApiError && (what === 'consumer' ? error.noConsumer : error.noMessage);
+    if (isAnswer) return undefined;
+    throw error;
+  }
+}
+
+async function pause(waitMs: number, operation: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(waitMs, undefined, signal === undefined ? {} : { signal });
+  } catch (error) {
+    throw new AntiphonError('ABORTED', `The request ${operation} was given up.`, { cause: error });
+  }
+}

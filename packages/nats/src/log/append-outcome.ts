@@ -1,0 +1,121 @@
+import { AntiphonError, type AppendResult } from '@antiphon/core';
+import { toPortError, type ApiError } from '../jetstream/api-error.js';
+import type { JetStreamApi } from '../jetstream/api.js';
+import { streamName } from '../subjects.js';
+import type { LogGuard } from './log-guard.js';
+import type { PublishAnswer } from './publish-answer.js';
+
+export interface PendingAppend {
+  readonly id: string;
+  readonly expectedLastSeq: number | undefined;
+  /** How long the log was known to be when this was sent. */
+  readonly floor: number;
+}
+
+interface OutcomeParts {
+  readonly api: JetStreamApi;
+  readonly guard: LogGuard;
+  readonly cluster: string;
+}
+
+/** Errors after which JetStream has certainly stored nothing; after any other one the entry may be in the log. */
+const NOT_STORED = new Set([
+  10002, // account resources exceeded
+  10028, // memory resources exceeded
+  10047, // storage resources exceeded
+  10049, // stream is sealed
+  10054, // message too large
+  10055, // storage resources exceeded for the tier
+  10060, // expected stream does not match
+  10109, // the stream is sealed
+]);
+/** Told with the number of a failed store; nothing was stored. */
+const MAXIMUM_EXCEEDED = /maximum (bytes|messages) exceeded/;
+
+/** What an answer means for the append. A promise when the log has to be read first. */
+export function explainAnswer(
+  answer: PublishAnswer,
+  pending: PendingAppend,
+  parts: OutcomeParts,
+): AppendResult | Promise<AppendResult> {
+  const context = { cluster: parts.cluster, id: pending.id };
+  switch (answer.type) {
+    case 'stored':
+      return explainStored(answer, pending, parts);
+    case 'no-responders': {
+      const message = 'No log listens on the subject: JetStream is still starting, or the stream is gone. Try again.';
+      return { type: 'refused', error: new AntiphonError('LOG_UNAVAILABLE', message, { context }) };
+    }
+    case 'unreadable': {
+      const message = "The answer to an append is not JetStream's. Find out who else listens on the log's subjects.";
+      return { type: 'unknown', error: new AntiphonError('LOG_REFUSED', message, { context }) };
+    }
+    case 'error':
+      return explainError(answer.error, pending, parts);
+  }
+}
+
+function explainStored(
+  { stream, seq, duplicate }: Extract<PublishAnswer, { type: 'stored' }>,
+  { floor }: PendingAppend,
+  { guard, cluster }: OutcomeParts,
+): AppendResult {
+  const expected = streamName(cluster);
+  if (stream !== expected) {
+    return { type: 'refused', error: guard.replace(`The stream ${stream} takes the entries of ${expected}.`) };
+  }
+  // A new entry comes after everything that was there when it was sent, or this is another log.
+  if (!duplicate && seq <= floor) {
+    const message = `An entry got number ${seq} in a log that had ${floor} entries before: the stream was created anew.`;
+    return { type: 'refused', error: guard.replace(message) };
+  }
+  guard.observe(seq);
+  return { type: 'stored', seq, duplicate };
+}
+
+function explainError(
+  error: ApiError,
+  pending: PendingAppend,
+  parts: OutcomeParts,
+): AppendResult | Promise<AppendResult> {
+  const context = { cluster: parts.cluster, id: pending.id };
+  if (error.wrongLast) return explainConflict(error, pending, parts);
+  if (error.messageTooLarge) {
+    const message = `${error.message}. Send less at once, or raise max_msg_size of the stream.`;
+    return { type: 'refused', error: new AntiphonError('MESSAGE_TOO_LARGE', message, { cause: error, context }) };
+  }
+  const full = MAXIMUM_EXCEEDED.test(error.description);
+  const text = full ? `${error.message}. The log is full: trim it, or raise its limit.` : `${error.message}.`;
+  const code = error.unavailable && !full ? 'LOG_UNAVAILABLE' : 'LOG_REFUSED';
+  const options = { cause: error, context, retriable: !error.wrongStream };
+  const type = full || NOT_STORED.has(error.errCode) ? 'refused' : 'unknown';
+  return { type, error: new AntiphonError(code, text, options) };
+}
+
+/**
+ * "Wrong last sequence" can be the answer to a second try of an entry that the log stored the first time, or to an
+ * entry that a restarting server stored twice over. The entry at the expected place tells.
+ */
+async function explainConflict(
+  error: ApiError,
+  { id, expectedLastSeq }: PendingAppend,
+  { api, guard, cluster }: OutcomeParts,
+): Promise<AppendResult> {
+  const context = { cluster, id };
+  const lastSeq = error.actualLastSequence;
+  if (expectedLastSeq === undefined) return { type: 'unknown', error: toPortError(error, context) };
+  // Shorter than expected: either the caller's mistake, or the log lost entries.
+  if (lastSeq !== undefined && lastSeq < expectedLastSeq) void guard.look();
+  else {
+    try {
+      const entry = await api.getMessage(streamName(cluster), expectedLastSeq + 1);
+      if (entry?.header('Nats-Msg-Id') === id) return { type: 'stored', seq: entry.seq, duplicate: true };
+    } catch (failure) {
+      return { type: 'unknown', error: toPortError(failure, context) };
+    }
+  }
+  const end = lastSeq === undefined ? 'The log does not end' : `The log ends at entry ${lastSeq}, not`;
+  const message = `${end} at the expected entry ${expectedLastSeq}: somebody else has appended, or an append before this one was refused. Read it, then try again.`;
+  const refusal = new AntiphonError('LOG_REFUSED', message, { cause: error, retriable: true, context });
+  return { type: 'refused', error: refusal, ...(lastSeq === undefined ? {} : { lastSeq }) };
+}

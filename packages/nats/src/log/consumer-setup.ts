@@ -1,0 +1,81 @@
+import type { ConsumerConfig, ConsumerInfo } from 'nats';
+import { ApiError } from '../jetstream/api-error.js';
+import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
+
+/**
+ * Redelivery is of no use here: a reader notices by itself what it misses, and starts anew from there. An hour-long
+ * apply must not make the server send everything again.
+ */
+const ACK_WAIT_NANOSECONDS = 86_400 * 1_000_000_000;
+/** How long an ephemeral consumer survives without anybody asking it. */
+const INACTIVE_NANOSECONDS = 60 * 1_000_000_000;
+
+/**
+ * A durable consumer of that name which continues exactly at `fromSeq`: the one that is there when it does, else a new
+ * one. The reader's position is the truth; a consumer that is ahead, behind, or keeps entries for a reader that is
+ * gone is removed.
+ *
+ * @throws AntiphonError LOG_UNAVAILABLE, ABORTED; ApiError
+ */
+export async function setUpDurable(
+  api: JetStreamApi,
+  stream: string,
+  name: string,
+  fromSeq: number,
+  options: CallOptions,
+): Promise<void> {
+  const found = await api.consumerInfo(stream, name, options);
+  if (found !== undefined && continuesAt(found, fromSeq)) return;
+  if (found !== undefined) await api.deleteConsumer(stream, name, options);
+  const config = { ...commonConfig(fromSeq), ...literal({ ack_policy: 'all' }), ack_wait: ACK_WAIT_NANOSECONDS };
+  try {
+    const created = await api.createConsumer(stream, name, { ...config, durable_name: name }, options);
+    if (continuesAt(created, fromSeq)) return;
+  } catch (error) {
+    // Another process of the same name is at it too; the delete below, or its own, decides.
+    if (!(error instanceof ApiError)) throw error;
+    await api.deleteConsumer(stream, name, options);
+    await api.createConsumer(stream, name, { ...config, durable_name: name }, options);
+  }
+}
+
+/** A consumer without acknowledgements that the server forgets by itself. */
+export async function setUpEphemeral(
+  api: JetStreamApi,
+  stream: string,
+  name: string,
+  fromSeq: number,
+  options: CallOptions,
+): Promise<void> {
+  const config = { ...commonConfig(fromSeq), ...literal({ ack_policy: 'none' }), mem_storage: true };
+  await api.createConsumer(stream, name, { ...config, inactive_threshold: INACTIVE_NANOSECONDS, num_replicas: 1 }, options);
+}
+
+function commonConfig(fromSeq: number): Partial<ConsumerConfig> {
+  return {
+    ...literal({ deliver_policy: 'by_start_sequence', replay_policy: 'instant' }),
+    opt_start_seq: fromSeq,
+    // What is outstanding is bounded by what is asked for.
+    max_ack_pending: -1,
+    max_deliver: -1,
+  };
+}
+
+/** The client has enums for these; the wire has words. */
+function literal(words: Readonly<Record<string, string>>): Partial<ConsumerConfig> {
+  return words as unknown as Partial<ConsumerConfig>;
+}
+
+function continuesAt({ config, delivered, num_ack_pending: unacked }: ConsumerInfo, fromSeq: number): boolean {
+  const { ack_policy: ackPolicy, deliver_policy: deliverPolicy, max_ack_pending: maxAckPending } = config;
+  const plain =
+    config.deliver_subject === undefined &&
+    config.filter_subject === undefined &&
+    config.filter_subjects === undefined &&
+    config.headers_only !== true &&
+    (config.max_deliver ?? -1) <= 0 &&
+    (config.ack_wait ?? 0) >= ACK_WAIT_NANOSECONDS;
+  const ours = String(ackPolicy) === 'all' && String(deliverPolicy) === 'by_start_sequence' && maxAckPending === -1;
+  // Entries that were delivered to a reader that is gone would not come again for a day.
+  return plain && ours && unacked === 0 && delivered.stream_seq + 1 === fromSeq;
+}

@@ -1,0 +1,280 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AntiphonError, type LogEntry } from '@antiphon/core';
+import { nuid, type Msg, type NatsConnection } from 'nats';
+import type { ConnectionWatch } from '../connection/connection-watch.js';
+import type { ProblemReporter } from '../connection/problem-reporter.js';
+import { toPortError } from '../jetstream/api-error.js';
+import type { JetStreamApi } from '../jetstream/api.js';
+import { streamName } from '../subjects.js';
+import { Acknowledger } from './acknowledger.js';
+import { setUpDurable, setUpEphemeral } from './consumer-setup.js';
+import { ackPrefix, readDelivery } from './delivery.js';
+import { IDENTITY_SEQ } from './identity-record.js';
+import type { LogGuard, StreamView } from './log-guard.js';
+import type { LogSettings } from './log-options.js';
+import { OriginNames } from './origin-names.js';
+import { PullFlow } from './pull-flow.js';
+
+const FIRST_RETRY_MS = 50;
+const LONGEST_RETRY_MS = 500;
+/** Between two set-ups: two processes that run under one id would else take the consumer from each other all the time. */
+const SET_UP_INTERVAL_MS = 200;
+const ATTEMPT_TIMEOUT_MS = 2000;
+const FAREWELL_TIMEOUT_MS = 500;
+
+export interface FeedParts {
+  readonly connection: NatsConnection;
+  readonly watch: ConnectionWatch;
+  readonly problems: ProblemReporter;
+  readonly api: JetStreamApi;
+  readonly guard: LogGuard;
+  readonly cluster: string;
+  readonly settings: LogSettings;
+  readonly largestMessageBytes: number;
+  readonly generation: string;
+  readonly durable: string | undefined;
+}
+
+export interface FeedSink {
+  /** What was pushed and not taken yet: no more is asked for than there is room for. */
+  readonly queue: { readonly bytes: number; readonly length: number };
+  push(entry: LogEntry): void;
+  /** Called at most once, and nothing is pushed after it. */
+  failed(error: AntiphonError): void;
+}
+
+/**
+ * Pushes the log's entries in order, each once, whatever happens to the connection, the server and the consumer.
+ * Every doubt (a gap, silence, a consumer that is gone) has the same answer: check the log's identity, set the
+ * consumer up again right after the last entry that was received, go on.
+ */
+export class EntryFeed {
+  readonly #acks: Acknowledger;
+  readonly #origins = new OriginNames();
+  readonly #closing = new AbortController();
+  readonly #stops: (() => void)[] = [];
+  readonly #stream: string;
+  #flow: PullFlow | undefined;
+  #consumer: string | undefined;
+  /** Of the ack subjects of the present consumer. */
+  #prefix: string | undefined;
+  /** The number of the next entry to be received. */
+  #next: number;
+  #nextAtLastLook = 0;
+  /** Where and when the consumer was set up last. Twice at the same entry: is it there at all? */
+  #openedAt = 0;
+  #openedMs = Number.NEGATIVE_INFINITY;
+  #recovering = false;
+  #ended = false;
+
+  private constructor(
+    private readonly parts: FeedParts,
+    private readonly sink: FeedSink,
+    fromSeq: number,
+  ) {
+    // The identity record is passed over; it counts as read.
+    this.#next = Math.max(fromSeq, IDENTITY_SEQ + 1);
+    this.#acks = new Acknowledger(parts.connection);
+    this.#stream = streamName(parts.cluster);
+  }
+
+  /** @throws AntiphonError LOG_REPLACED, LOG_UNAVAILABLE, LOG_REFUSED */
+  static async open(parts: FeedParts, sink: FeedSink, fromSeq: number): Promise<EntryFeed> {
+    const feed = new EntryFeed(parts, sink, fromSeq);
+    await feed.#begin();
+    return feed;
+  }
+
+  /** Call it when the queue got shorter. */
+  refill(): void {
+    this.#flow?.refill();
+  }
+
+  ack(seq: number): void {
+    if (this.parts.durable !== undefined && !this.#ended) this.#acks.ack(seq);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    const reachable = this.parts.watch.state === 'connected';
+    if (reachable) this.#acks.flush();
+    this.#end();
+    if (reachable && this.parts.durable === undefined) await this.#forgetConsumer();
+  }
+
+  async #begin(): Promise<void> {
+    const { guard, watch, cluster } = this.parts;
+    try {
+      await this.#openFlow();
+    } catch (error) {
+      this.#end();
+      throw toPortError(error, { cluster, stream: this.#stream });
+    }
+    const stopGuard = guard.on((event) => {
+      if (event.type === 'replaced') this.#fail(event.error);
+      else this.#compare(event.view);
+    });
+    const stopWatch = watch.on((state) => {
+      if (state === 'disconnected') this.#recover();
+      else if (state === 'closed') this.#fail(new AntiphonError('CLOSED', 'The connection is closed. Connect again.'));
+    });
+    this.#stops.push(stopGuard, stopWatch);
+    if (guard.replaced !== undefined) this.#fail(guard.replaced);
+    else if (watch.state !== 'connected') this.#recover();
+  }
+
+  #receive(flow: PullFlow, message: Msg): void {
+    if (flow !== this.#flow) return;
+    const reply = message.reply ?? '';
+    const prefix = this.#prefix ?? ackPrefix(reply);
+    const delivery = prefix !== undefined && reply.startsWith(prefix) ? readDelivery(reply, prefix) : undefined;
+    // Not from our consumer, or a repetition.
+    if (prefix === undefined || delivery === undefined || delivery.seq < this.#next) return;
+    if (delivery.seq > this.#next) return this.#recover();
+    if (this.#prefix === undefined) this.#acks.begin(prefix, delivery);
+    this.#prefix = prefix;
+    this.#next = delivery.seq + 1;
+    this.parts.guard.observe(delivery.seq);
+    this.#acks.delivered(delivery.seq);
+    const origin = this.#origins.of(message.subject);
+    this.sink.push({ seq: delivery.seq, origin, data: message.data, storedAtMs: delivery.storedAtMs });
+  }
+
+  /** The guard has looked at the stream: is what comes here in accordance with it? */
+  #compare({ firstSeq, lastSeq }: StreamView): void {
+    const flow = this.#flow;
+    const idle = this.#next === this.#nextAtLastLook;
+    this.#nextAtLastLook = this.#next;
+    if (flow === undefined) return;
+    const stuck = idle && flow.waiting && lastSeq >= this.#next;
+    if (stuck || flow.silent || firstSeq > this.#next) this.#recover();
+  }
+
+  /** Starts again after the last entry that was received. Returns at once; once under way it goes on until it works. */
+  #recover(): void {
+    this.#dropFlow();
+    if (this.#recovering || this.#ended) return;
+    this.#recovering = true;
+    void this.#recoverUntilOpen().finally(() => {
+      this.#recovering = false;
+      // Lost again within the last step.
+      if (this.#flow === undefined && !this.#ended) this.#recover();
+    });
+  }
+
+  async #recoverUntilOpen(): Promise<void> {
+    const { watch, cluster, problems } = this.parts;
+    await this.#pause(this.#openedMs + SET_UP_INTERVAL_MS - performance.now());
+    for (let retryMs = FIRST_RETRY_MS; !this.#ended; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
+      await watch.settled(this.#closing.signal);
+      if (this.#ended) return;
+      try {
+        return await this.#openFlow();
+      } catch (thrown) {
+        const error = toPortError(thrown, { cluster, stream: this.#stream });
+        if (error.code === 'LOG_REPLACED') return this.#fail(error);
+        if (error.code !== 'LOG_UNAVAILABLE' && error.code !== 'ABORTED') problems.report(error);
+      }
+      await this.#pause(retryMs);
+    }
+  }
+
+  async #pause(waitMs: number): Promise<void> {
+    if (waitMs > 0) await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+  }
+
+  async #openFlow(): Promise<void> {
+    const { api, guard, durable } = this.parts;
+    const options = { signal: this.#closing.signal, timeoutMs: ATTEMPT_TIMEOUT_MS };
+    this.#dropFlow();
+    const view = await guard.check(options);
+    this.#assertReadable(view);
+    const stuck = this.#openedAt === this.#next && this.#next <= view.lastSeq;
+    if (stuck && (await api.getMessage(this.#stream, this.#next, options)) === undefined) {
+      throw this.#replaced(`Entry ${this.#next} was removed from the stream ${this.#stream}.`);
+    }
+    this.#openedAt = this.#next;
+    this.#openedMs = performance.now();
+    if (durable !== undefined) {
+      await setUpDurable(api, this.#stream, durable, this.#next, options);
+      this.#consumer = durable;
+    } else {
+      await this.#forgetConsumer();
+      const name = `reader_${nuid.next()}`;
+      await setUpEphemeral(api, this.#stream, name, this.#next, options);
+      this.#consumer = name;
+    }
+    if (this.#ended) return;
+    this.#startFlow(this.#consumer);
+  }
+
+  #startFlow(consumer: string): void {
+    const { connection, problems, settings, largestMessageBytes } = this.parts;
+    const { maxReadAheadBytes: maxBytes, maxReadAheadEntries: maxEntries } = settings;
+    const limits = { maxBytes, maxEntries, largestMessageBytes, queue: this.sink.queue };
+    const flow: PullFlow = new PullFlow(
+      { connection, problems, stream: this.#stream, consumer, ...limits },
+      {
+        message: (message) => this.#receive(flow, message),
+        // Told after everything that it delivered: what is missing then was lost on the way, and may be the last one.
+        delivered: (lastSeq) => {
+          if (flow === this.#flow && lastSeq >= this.#next) this.#recover();
+        },
+        broken: () => {
+          if (flow === this.#flow) this.#recover();
+        },
+      },
+    );
+    this.#flow = flow;
+    flow.refill();
+  }
+
+  /** @throws AntiphonError LOG_REPLACED */
+  #assertReadable({ generation, firstSeq, lastSeq }: StreamView): void {
+    if (generation !== this.parts.generation) {
+      throw this.#replaced(`The stream ${this.#stream} is another one (${generation}) than ${this.parts.generation}.`);
+    }
+    if (this.#next < firstSeq) {
+      throw this.#replaced(`The entries from ${this.#next} on are gone: the stream ${this.#stream} begins at ${firstSeq}.`);
+    }
+    if (this.#next > lastSeq + 1) {
+      throw this.#replaced(`The stream ${this.#stream} ends at ${lastSeq}, before entry ${this.#next - 1} that it had.`);
+    }
+  }
+
+  #replaced(message: string): AntiphonError {
+    const { cluster } = this.parts;
+    const advice = 'Find out who changed the stream; nothing of it was applied.';
+    return new AntiphonError('LOG_REPLACED', `${message} ${advice}`, { context: { cluster, stream: this.#stream } });
+  }
+
+  #dropFlow(): void {
+    this.#flow?.stop();
+    this.#flow = undefined;
+    this.#prefix = undefined;
+    this.#acks.suspend();
+  }
+
+  #fail(error: AntiphonError): void {
+    if (this.#ended) return;
+    this.#end();
+    this.sink.failed(error);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#dropFlow();
+    this.#closing.abort();
+    for (const stop of this.#stops.splice(0)) stop();
+  }
+
+  /** An ephemeral consumer goes away by itself as well, only later. */
+  async #forgetConsumer(): Promise<void> {
+    const consumer = this.#consumer;
+    this.#consumer = undefined;
+    if (consumer === undefined || consumer === this.parts.durable) return;
+    await this.parts.api
+      .deleteConsumer(this.#stream, consumer, { timeoutMs: FAREWELL_TIMEOUT_MS })
+      .catch(() => undefined);
+  }
+}

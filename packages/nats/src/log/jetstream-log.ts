@@ -1,0 +1,178 @@
+import {
+  AntiphonError,
+  type AppendRequest,
+  type AppendResult,
+  type Log,
+  type LogConnection,
+  type LogEntry,
+  type LogIdentity,
+  type LogReader,
+} from '@antiphon/core';
+import type { NatsConnection } from 'nats';
+import type { ConnectionWatch } from '../connection/connection-watch.js';
+import type { ProblemReporter } from '../connection/problem-reporter.js';
+import type { Requester } from '../connection/requester.js';
+import { toPortError } from '../jetstream/api-error.js';
+import type { JetStreamApi } from '../jetstream/api.js';
+import type { StoredMessage } from '../jetstream/stored-message.js';
+import { logSubject, streamName } from '../subjects.js';
+import { Appender } from './appender.js';
+import { LogGuard } from './log-guard.js';
+import { HEADER_ALLOWANCE_BYTES, settleLogOptions, type LogOptions, type LogSettings } from './log-options.js';
+import { NatsLogReader } from './log-reader.js';
+import { openLog } from './open-log.js';
+import { OriginNames } from './origin-names.js';
+
+export interface LogParts {
+  readonly connection: NatsConnection;
+  readonly watch: ConnectionWatch;
+  readonly problems: ProblemReporter;
+  readonly requester: Requester;
+  readonly api: JetStreamApi;
+}
+
+const UNLIMITED_PAYLOAD = 1_048_576;
+
+/**
+ * The Log port on one JetStream stream. Its first entry is the record that says which log it is: it has number 1, and
+ * readers pass over it, so the first entry that they see is number 2.
+ */
+export class JetStreamLog implements Log {
+  readonly #settings: LogSettings;
+  readonly #guard: LogGuard;
+  readonly #appender: Appender;
+  readonly #readers = new Set<NatsLogReader>();
+  readonly #origins = new OriginNames();
+  readonly #stream: string;
+  #closed = false;
+
+  /** @throws AntiphonError BAD_OPTION */
+  constructor(
+    private readonly parts: LogParts,
+    readonly cluster: string,
+    options: LogOptions,
+    private readonly onClose: (log: JetStreamLog) => void,
+  ) {
+    this.#settings = settleLogOptions(options);
+    this.#stream = streamName(cluster);
+    const { checkIntervalMs } = this.#settings;
+    this.#guard = new LogGuard({ api: parts.api, watch: parts.watch, cluster, checkIntervalMs });
+    this.#appender = new Appender({ ...parts, guard: this.#guard, cluster, settings: this.#settings });
+  }
+
+  get maxMessageBytes(): number {
+    return this.#appender.maxMessageBytes;
+  }
+
+  get connection(): LogConnection {
+    return this.#closed ? 'closed' : this.parts.watch.state;
+  }
+
+  onConnection(listener: (connection: LogConnection) => void): () => void {
+    return this.parts.watch.on(listener);
+  }
+
+  async open(options: { readonly create: boolean; readonly signal?: AbortSignal }): Promise<LogIdentity> {
+    this.#assertOpen();
+    const { api, requester } = this.parts;
+    const opened = await openLog({ api, requester, cluster: this.cluster, settings: this.#settings }, options);
+    this.#guard.adopt(opened.view);
+    if (opened.maxMessageSize > 0) {
+      const limit = opened.maxMessageSize - HEADER_ALLOWANCE_BYTES;
+      this.#appender.maxMessageBytes = Math.min(this.#appender.maxMessageBytes, limit);
+    }
+    return identityOf(opened.view);
+  }
+
+  identity(signal?: AbortSignal): Promise<LogIdentity> {
+    return this.#asking(async () => identityOf(await this.#guard.check({ signal })));
+  }
+
+  append(request: AppendRequest, settled: (result: AppendResult) => void): void {
+    this.#appender.append(request, settled);
+  }
+
+  lastOf(origin: string, signal?: AbortSignal): Promise<LogEntry | undefined> {
+    return this.#asking(async () => {
+      const subject = logSubject(this.cluster, origin);
+      return this.#toEntry(await this.parts.api.lastMessage(this.#stream, subject, { signal }));
+    });
+  }
+
+  get(seq: number, signal?: AbortSignal): Promise<LogEntry | undefined> {
+    return this.#asking(async () => {
+      assertSeq(seq);
+      return this.#toEntry(await this.parts.api.getMessage(this.#stream, seq, { signal }));
+    });
+  }
+
+  read(options: { readonly generation: string; readonly fromSeq: number; readonly durable?: string }): Promise<LogReader> {
+    return this.#asking(async () => {
+      const { generation, fromSeq, durable } = options;
+      assertSeq(fromSeq);
+      if (durable !== undefined) assertConsumerName(durable);
+      const { connection, watch, problems, api } = this.parts;
+      const maxPayload = connection.info?.max_payload ?? UNLIMITED_PAYLOAD;
+      const parts = {
+        ...{ connection, watch, problems, api, guard: this.#guard, cluster: this.cluster, settings: this.#settings },
+        generation,
+        durable,
+        // Its subjects come on top of the payload.
+        largestMessageBytes: maxPayload + HEADER_ALLOWANCE_BYTES,
+      };
+      const reader = await NatsLogReader.open(parts, fromSeq, (closed) => this.#readers.delete(closed));
+      this.#readers.add(reader);
+      return reader;
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#appender.close();
+    this.#guard.close();
+    await Promise.all([...this.#readers].map((reader) => reader.close()));
+    this.onClose(this);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #asking<T>(ask: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    try {
+      return await ask();
+    } catch (error) {
+      throw toPortError(error, { cluster: this.cluster, stream: this.#stream });
+    }
+  }
+
+  #assertOpen(): void {
+    if (!this.#closed) return;
+    throw new AntiphonError('CLOSED', 'The log is closed. Open it again.', { context: { cluster: this.cluster } });
+  }
+
+  #toEntry(message: StoredMessage | undefined): LogEntry | undefined {
+    if (message === undefined) return undefined;
+    const { seq, subject, data, storedAtMs } = message;
+    return { seq, origin: this.#origins.of(subject), data, storedAtMs };
+  }
+}
+
+function identityOf({ generation, firstSeq, lastSeq }: LogIdentity): LogIdentity {
+  return { generation, firstSeq, lastSeq };
+}
+
+/** @throws AntiphonError BAD_OPTION */
+function assertSeq(seq: number): void {
+  if (Number.isSafeInteger(seq) && seq >= 1) return;
+  throw new AntiphonError('BAD_OPTION', `${seq} is not the number of an entry. They begin at 1.`);
+}
+
+/** @throws AntiphonError BAD_OPTION */
+function assertConsumerName(name: string): void {
+  if (/^[A-Za-z0-9_-]{1,80}$/.test(name)) return;
+  const shown = JSON.stringify(name.slice(0, 80));
+  throw new AntiphonError('BAD_OPTION', `${shown} is no name for a consumer. Use 1 to 80 letters, digits, "-" and "_".`);
+}

@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AntiphonError, type LogIdentity } from '@antiphon/core';
+import type { StreamInfo } from 'nats';
+import type { ConnectionWatch } from '../connection/connection-watch.js';
+import { ApiError } from '../jetstream/api-error.js';
+import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
+import { streamName } from '../subjects.js';
+import { readGeneration } from './identity-record.js';
+
+/** How long the answer of a look that nobody waits for may take. */
+const CHECK_TIMEOUT_MS = 2000;
+/** Between the two looks that it takes to believe bad news. */
+const CONFIRM_WAIT_MS = 250;
+
+/** What was read of the stream at one moment. */
+export interface StreamView extends LogIdentity {
+  readonly created: string;
+}
+
+type Listener = (event: { readonly type: 'looked'; readonly view: StreamView } | Replaced) => void;
+interface Replaced {
+  readonly type: 'replaced';
+  readonly error: AntiphonError;
+}
+
+interface GuardParts {
+  readonly api: JetStreamApi;
+  readonly watch: ConnectionWatch;
+  readonly cluster: string;
+  readonly checkIntervalMs: number;
+}
+
+/**
+ * Knows which stream this is, and notices when it is no longer that one (I14): gone, another generation, or shorter
+ * than it was. Looks every second, after a reconnect, and when somebody asks. Once it was replaced that stays so.
+ */
+export class LogGuard {
+  #verified: StreamView | undefined;
+  #replaced: AntiphonError | undefined;
+  /** The log was at least this long. */
+  #floor = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #looking = false;
+  readonly #listeners = new Set<Listener>();
+  readonly #stopWatching: () => void;
+
+  constructor(private readonly parts: GuardParts) {
+    this.#stopWatching = parts.watch.on((state) => {
+      if (state === 'connected' && this.#verified !== undefined) void this.look();
+    });
+  }
+
+  get floor(): number {
+    return this.#floor;
+  }
+
+  get replaced(): AntiphonError | undefined {
+    return this.#replaced;
+  }
+
+  get verified(): StreamView | undefined {
+    return this.#verified;
+  }
+
+  /** The log has an entry of this number. */
+  observe(seq: number): void {
+    if (seq > this.#floor) this.#floor = seq;
+  }
+
+  on(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** From here on `view` is what the log has to be. */
+  adopt(view: StreamView): void {
+    this.#verified = view;
+    this.#replaced = undefined;
+    this.#floor = view.lastSeq;
+    this.#timer ??= setInterval(() => void this.look(), this.parts.checkIntervalMs).unref();
+  }
+
+  /** Called by whoever has proof. Returns the error that stays. */
+  replace(message: string): AntiphonError {
+    if (this.#replaced !== undefined) return this.#replaced;
+    const { cluster } = this.parts;
+    const advice = 'Stop the replicas and find out who changed the stream; nothing of it was applied.';
+    const context = { cluster, stream: streamName(cluster), lastSeen: this.#floor };
+    this.#replaced = new AntiphonError('LOG_REPLACED', `${message} ${advice}`, { context });
+    this.#tell({ type: 'replaced', error: this.#replaced });
+    return this.#replaced;
+  }
+
+  /** Looks in the background: the listeners hear what comes of it. One look at a time. */
+  async look(): Promise<void> {
+    if (this.#looking || this.#replaced !== undefined || this.parts.watch.state !== 'connected') return;
+    this.#looking = true;
+    try {
+      await this.check({ timeoutMs: CHECK_TIMEOUT_MS });
+    } catch {
+      // Unavailable: looked at again in a second. Replaced: told by `replace`.
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  /**
+   * The stream as it is now.
+   * @throws AntiphonError LOG_REPLACED, LOG_UNAVAILABLE, ABORTED
+   */
+  async check(options: CallOptions = {}): Promise<StreamView> {
+    if (this.#replaced !== undefined) throw this.#replaced;
+    let view = await this.#inspect(options);
+    if (typeof view === 'string') {
+      // A server of a cluster may answer before it has caught up with the others: two looks to believe it.
+      await sleep(CONFIRM_WAIT_MS);
+      view = await this.#inspect(options);
+    }
+    if (typeof view === 'string') throw this.replace(view);
+    this.observe(view.lastSeq);
+    this.#tell({ type: 'looked', view });
+    return view;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#stopWatching();
+    this.#listeners.clear();
+  }
+
+  /** The view, or what is wrong with it. */
+  async #inspect(options: CallOptions): Promise<StreamView | string> {
+    const { api, cluster } = this.parts;
+    const stream = streamName(cluster);
+    // What is stored while the question travels doesn't have to be in the answer.
+    const floor = this.#floor;
+    let info: StreamInfo;
+    try {
+      info = await api.streamInfo(stream, options);
+    } catch (error) {
+      if (error instanceof ApiError && error.noStream) return `The stream ${stream} does not exist.`;
+      throw error;
+    }
+    const known = this.#verified;
+    if (known !== undefined && known.created !== info.created) {
+      return `The stream ${stream} was created anew at ${info.created}; it was one of ${known.created}.`;
+    }
+    const { first_seq: firstSeq, last_seq: lastSeq } = info.state;
+    if (lastSeq < floor) return `The stream ${stream} ends at entry ${lastSeq}; it had ${floor} entries before.`;
+    const generation = known?.generation ?? (await readGeneration(api, cluster, options));
+    if (generation === undefined) return `The stream ${stream} does not begin with the record of an Antiphon log.`;
+    return { generation, firstSeq, lastSeq, created: info.created };
+  }
+
+  #tell(event: Parameters<Listener>[0]): void {
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+}

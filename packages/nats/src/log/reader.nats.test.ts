@@ -1,0 +1,285 @@
+import type { LogReader } from '@antiphon/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { NatsHandle } from '../connection/nats-handle.js';
+import { append, bytes, fill, Fixture, readTo, text, until } from '../testing/fixture.js';
+import type { JetStreamLog } from './jetstream-log.js';
+import type { LogOptions } from './log-options.js';
+
+let fixture: Fixture;
+let nats: NatsHandle;
+let clusters = 0;
+beforeAll(async () => {
+  fixture = await Fixture.start();
+  nats = await fixture.connect();
+});
+afterAll(() => fixture.stop());
+
+interface Opened {
+  readonly log: JetStreamLog;
+  readonly stream: string;
+  read(fromSeq: number, durable?: string): Promise<LogReader>;
+}
+
+async function openNew(options: LogOptions = {}): Promise<Opened> {
+  const cluster = `c${(clusters += 1)}`;
+  const log = nats.log(cluster, { checkIntervalMs: 200, ...options });
+  const { generation } = await log.open({ create: true });
+  const read = (fromSeq: number, durable?: string): Promise<LogReader> =>
+    log.read({ generation, fromSeq, ...(durable === undefined ? {} : { durable }) });
+  return { log, stream: `ANTIPHON_${cluster}`, read };
+}
+
+async function jetstream(operation: string, body?: object): Promise<Record<string, unknown>> {
+  const data = body === undefined ? new Uint8Array(0) : bytes(JSON.stringify(body));
+  const reply = await nats.connection.request(`$JS.API.${operation}`, data, { timeout: 5000 });
+  return reply.json();
+}
+
+async function floorOf(stream: string, consumer: string): Promise<number> {
+  return (await nats.api.consumerInfo(stream, consumer))?.ack_floor.stream_seq ?? -1;
+}
+
+const all = { maxEntries: 1000, maxBytes: 1_000_000 };
+
+describe.each([{ durable: 'replica_x' }, { durable: undefined }])('reading with durable $durable', ({ durable }) => {
+  it('I2: gives every entry once and in order, from any place, and then what comes', async () => {
+    const { log, read } = await openNew();
+    await fill(log, 5000);
+    const reader = await read(1, durable);
+    const entries = await readTo(reader, 2, 5001);
+    expect(entries.map(({ data }) => text(data))).toEqual(Array.from({ length: 5000 }, (_, n) => `a:${n + 1}`));
+    expect(entries[0]).toMatchObject({ seq: 2, origin: 'writer' });
+    expect(Math.abs((entries[0]?.storedAtMs ?? 0) - Date.now())).toBeLessThan(60_000);
+    const next = reader.next(all);
+    await append(log, { id: 'b:1' });
+    expect((await next).map(({ seq }) => seq)).toEqual([5002]);
+    await reader.close();
+    const later = await read(4000, durable);
+    expect((await readTo(later, 4000, 5002)).length).toBe(1003);
+    await later.close();
+  });
+
+  it('keeps the limits of next, but gives at least one entry', async () => {
+    const { log, read } = await openNew();
+    await fill(log, 10, 'a', new Uint8Array(1000));
+    const reader = await read(2, durable);
+    await until(async () => (await reader.next({ maxEntries: 1, maxBytes: 1 })).length === 1, 'the first');
+    expect((await reader.next({ maxEntries: 3, maxBytes: 100_000 })).length).toBeLessThanOrEqual(3);
+    expect((await reader.next({ maxEntries: 100, maxBytes: 2500 })).length).toBeLessThanOrEqual(2);
+    expect((await reader.next({ maxEntries: 100, maxBytes: 10 })).length).toBe(1);
+    await reader.close();
+  });
+
+  it('I14: rejects next soon when the stream is deleted', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 10);
+    const reader = await read(2, durable);
+    await readTo(reader, 2, 11);
+    const next = reader.next(all);
+    const startMs = performance.now();
+    await jetstream(`STREAM.DELETE.${stream}`);
+    await expect(next).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    expect(performance.now() - startMs).toBeLessThan(3000);
+    await expect(reader.next(all)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    await reader.close();
+  });
+
+  it('I14: rejects next when the stream is deleted and created anew, and gives nothing of the new one', async () => {
+    const { log, read, stream } = await openNew();
+    await fill(log, 10);
+    const reader = await read(2, durable);
+    await readTo(reader, 2, 11);
+    const next = reader.next(all);
+    await jetstream(`STREAM.DELETE.${stream}`);
+    const other = nats.log(log.cluster);
+    await other.open({ create: true });
+    await fill(other, 100, 'new');
+    await expect(next).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    await reader.close();
+  });
+
+  it('I14: rejects next when entries that it still needs are purged, goes on when it needs them no more', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 10);
+    const reader = await read(2, durable);
+    await readTo(reader, 2, 11);
+    await jetstream(`STREAM.PURGE.${stream}`);
+    await fill(log, 3, 'b');
+    expect((await readTo(reader, 12, 14)).length).toBe(3);
+    await reader.close();
+    await expect(read(5, durable)).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /begins at 12/ });
+  });
+
+  it('I14: rejects next when an entry was removed from the middle', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 20);
+    await jetstream(`STREAM.MSG.DELETE.${stream}`, { seq: 10 });
+    const reader = await read(2, durable);
+    const entries: number[] = [];
+    const reading = (async () => {
+      for (;;) entries.push(...(await reader.next(all)).map(({ seq }) => seq));
+    })();
+    await expect(reading).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /Entry 10 was removed/ });
+    expect(entries).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+    await reader.close();
+  });
+
+  it('I14: does not read another generation, or beyond the end', async () => {
+    const { log, read } = await openNew();
+    const wrong = { generation: 'another', fromSeq: 2, ...(durable === undefined ? {} : { durable }) };
+    await expect(log.read(wrong)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    await expect(read(3, durable)).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /ends at 1/ });
+    await expect(read(0, durable)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
+  it('I2: goes on after the consumer was deleted', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 100);
+    const reader = await read(2, durable);
+    await readTo(reader, 2, 101);
+    for (let round = 0; round < 3; round += 1) {
+      const { consumers } = (await jetstream(`CONSUMER.NAMES.${stream}`)) as { consumers: string[] };
+      for (const consumer of consumers) await jetstream(`CONSUMER.DELETE.${stream}.${consumer}`);
+      await fill(log, 100, `b${round}`);
+      await readTo(reader, 102 + round * 100, 201 + round * 100);
+    }
+    await reader.close();
+  });
+
+  it('ends a waiting next when it is closed or aborted', async () => {
+    const { log, read } = await openNew();
+    const reader = await read(2, durable);
+    const giveUp = new AbortController();
+    const next = reader.next({ ...all, signal: giveUp.signal });
+    await expect(reader.next(all)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    giveUp.abort();
+    await expect(next).rejects.toMatchObject({ code: 'ABORTED' });
+    await append(log, { id: 'a:1' });
+    expect(await readTo(reader, 2, 2)).toHaveLength(1);
+    const last = expect(reader.next(all)).rejects.toMatchObject({ code: 'CLOSED' });
+    await reader.close();
+    await reader.close();
+    await last;
+    await expect(reader.next(all)).rejects.toMatchObject({ code: 'CLOSED' });
+    reader.ack(2);
+  });
+
+  it('I11: keeps memory bounded when the caller is slow', async () => {
+    const maxReadAheadBytes = 4_300_000;
+    const { log, read } = await openNew({ maxReadAheadBytes, maxReadAheadEntries: 4000 });
+    const count = 100_000;
+    await fill(log, count, 'a', new Uint8Array(300));
+    const reader = await read(2, durable);
+    const received = nats.connection.stats().inMsgs;
+    await reader.next({ maxEntries: 1, maxBytes: 1 });
+    await until(() => nats.connection.stats().inMsgs - received >= 4000, 'the read-ahead to fill');
+    // Twice the interval in which the guard looks: nothing more comes although there is much more.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(nats.connection.stats().inMsgs - received).toBeLessThan(4200);
+    await readTo(reader, 3, count + 1);
+    await reader.close();
+  });
+});
+
+describe('the durable consumer', () => {
+  it('shows how far the caller is, with few acknowledgements', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 3000);
+    const reader = await read(2, 'replica_x');
+    const sent = nats.connection.stats().outMsgs;
+    for (const { seq } of await readTo(reader, 2, 3001)) if (seq <= 2500) reader.ack(seq);
+    await until(async () => (await floorOf(stream, 'replica_x')) === 2500, 'the acknowledgement');
+    const info = await nats.api.consumerInfo(stream, 'replica_x');
+    expect(info).toMatchObject({ num_ack_pending: 501, num_redelivered: 0, config: { durable_name: 'replica_x' } });
+    expect(info?.config.inactive_threshold).toBeUndefined();
+    expect(nats.connection.stats().outMsgs - sent).toBeLessThan(40);
+    reader.ack(2600);
+    await reader.close();
+    await until(async () => (await floorOf(stream, 'replica_x')) === 2600, 'the last acknowledgement');
+  });
+
+  it('I1: never outranks the position: ahead, behind, or with another filter it is made anew', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 100);
+    const first = await read(2, 'replica_x');
+    await readTo(first, 2, 101);
+    first.ack(101);
+    await first.close();
+    await until(async () => (await floorOf(stream, 'replica_x')) === 101, 'the acknowledgement');
+    const behind = await read(50, 'replica_x');
+    expect((await readTo(behind, 50, 101)).length).toBe(52);
+    // Delivered, not acknowledged: it must not wait for a redelivery.
+    await behind.close();
+    const ahead = await read(90, 'replica_x');
+    expect((await readTo(ahead, 90, 101)).length).toBe(12);
+    ahead.ack(101);
+    await ahead.close();
+    await jetstream(`CONSUMER.DELETE.${stream}.replica_x`);
+    await jetstream(`CONSUMER.CREATE.${stream}.replica_x`, {
+      stream_name: stream,
+      config: { durable_name: 'replica_x', ack_policy: 'explicit', filter_subject: `antiphon.${log.cluster}.log.nobody` },
+    });
+    const foreign = await read(2, 'replica_x');
+    expect((await readTo(foreign, 2, 101)).length).toBe(100);
+    await foreign.close();
+  });
+
+  it('is kept when it agrees', async () => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 10);
+    const reader = await read(2, 'replica_x');
+    await readTo(reader, 2, 11);
+    reader.ack(11);
+    await reader.close();
+    await until(async () => (await floorOf(stream, 'replica_x')) === 11, 'the acknowledgement');
+    const { created } = (await nats.api.consumerInfo(stream, 'replica_x')) ?? {};
+    const again = await read(12, 'replica_x');
+    await fill(log, 5, 'b');
+    await readTo(again, 12, 16);
+    again.ack(16);
+    await until(async () => (await floorOf(stream, 'replica_x')) === 16, 'the acknowledgement');
+    expect((await nats.api.consumerInfo(stream, 'replica_x'))?.created).toBe(created);
+    await again.close();
+  });
+
+  it('I2: both go on when two processes run under one id', async () => {
+    const { log, read } = await openNew();
+    await fill(log, 500);
+    const readers = await Promise.all([read(2, 'replica_x'), read(2, 'replica_x')]);
+    const reading = Promise.all(readers.map((reader) => readTo(reader, 2, 1501)));
+    await fill(log, 1000, 'b');
+    await reading;
+    await Promise.all(readers.map((reader) => reader.close()));
+  });
+
+  it.each(['a b', 'a.b', '', '>', 'x'.repeat(81)])('refuses the name %j', async (name) => {
+    const { read } = await openNew();
+    await expect(read(2, name)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
+  it('an ephemeral one is removed on close', async () => {
+    const { stream, read } = await openNew();
+    const reader = await read(2);
+    await reader.close();
+    expect(await jetstream(`CONSUMER.NAMES.${stream}`)).toMatchObject({ total: 0 });
+  });
+});
+
+describe('hostile messages', () => {
+  it('I15: are delivered like any other, and forged statuses and acks disturb nothing', async () => {
+    const { log, read } = await openNew();
+    const reader = await read(2, 'replica_x');
+    const subject = `antiphon.${log.cluster}.log.`;
+    const { connection } = nats;
+    const { headers } = await import('nats');
+    const forged = headers(409, 'Consumer Deleted');
+    connection.publish(`${subject}a.b.c`, bytes('deep'));
+    connection.publish(`${subject}_log`, bytes('not the identity'));
+    connection.publish(`${subject}empty`);
+    connection.publish(`${subject}forged`, undefined, { headers: forged });
+    const entries = await readTo(reader, 2, 5);
+    expect(entries.map(({ origin }) => origin)).toEqual(['c', '_log', 'empty', 'forged']);
+    expect((await log.identity()).lastSeq).toBe(5);
+    await reader.close();
+  });
+});

@@ -1,0 +1,206 @@
+import { cpSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LogEntry, LogReader } from '@antiphon/core';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { NatsHandle } from '../connection/nats-handle.js';
+import { append, appendSurely, fill, Fixture, text, until } from '../testing/fixture.js';
+import type { JetStreamLog } from './jetstream-log.js';
+
+let fixture: Fixture;
+let nats: NatsHandle;
+let log: JetStreamLog;
+let generation: string;
+beforeEach(async () => {
+  fixture = await Fixture.start();
+  nats = await fixture.connect();
+  log = nats.log('shop');
+  ({ generation } = await log.open({ create: true }));
+});
+afterEach(() => fixture.stop());
+
+/** Reads all the time, checks that numbers have no gap and no repetition, and notes when what came. */
+class Follower {
+  readonly entries: LogEntry[] = [];
+  lastMs = performance.now();
+  failure: unknown;
+  #next = 2;
+
+  constructor(readonly reader: LogReader) {
+    void this.#follow();
+  }
+
+  get lastSeq(): number {
+    return this.#next - 1;
+  }
+
+  async #follow(): Promise<void> {
+    try {
+      for (;;) {
+        for (const entry of await this.reader.next({ maxEntries: 100, maxBytes: 100_000 })) {
+          if (entry.seq !== this.#next) throw new Error(`entry ${entry.seq} came instead of ${this.#next}`);
+          this.#next += 1;
+          this.entries.push(entry);
+          this.lastMs = performance.now();
+        }
+        this.reader.ack(this.lastSeq);
+      }
+    } catch (error) {
+      this.failure = error;
+    }
+  }
+}
+
+async function follow(durable?: string): Promise<Follower> {
+  const options = { generation, fromSeq: 2, ...(durable === undefined ? {} : { durable }) };
+  return new Follower(await log.read(options));
+}
+
+/** Appends one entry after the other, each until it is stored, as fast as the log takes them. */
+class Writer {
+  readonly ids: string[] = [];
+  #running = true;
+  readonly done: Promise<void>;
+
+  constructor(private readonly name: string) {
+    this.done = this.#write();
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    await this.done;
+  }
+
+  async #write(): Promise<void> {
+    for (let n = 1; this.#running; n += 1) {
+      await appendSurely(log, `${this.name}:${n}`);
+      this.ids.push(`${this.name}:${n}`);
+    }
+  }
+}
+
+describe('kill -9 of the server', () => {
+  it('I2: readers go on without loss or repetition within 3 s of its return, again and again', { timeout: 60_000 }, async () => {
+    const followers = [await follow('replica_a'), await follow('replica_b'), await follow()];
+    const writers = [new Writer('x'), new Writer('y'), new Writer('z')];
+    for (let round = 0; round < 6; round += 1) {
+      const before = writers.map(({ ids }) => ids.length);
+      await until(() => writers.every(({ ids }, n) => ids.length > (before[n] ?? 0) + 20), 'the writers');
+      await fixture.server.kill();
+      // Sometimes long enough for the client to have tried in vain.
+      await new Promise((resolve) => setTimeout(resolve, round * 150));
+      await fixture.server.restart();
+      const backMs = performance.now();
+      const last = followers.map(({ entries }) => entries.length);
+      await until(() => followers.every(({ entries }, n) => entries.length > (last[n] ?? 0)), 'the readers to go on', 3000);
+      expect(performance.now() - backMs).toBeLessThan(3000);
+    }
+    await Promise.all(writers.map((writer) => writer.stop()));
+    const { lastSeq } = await log.identity();
+    await until(() => followers.every((follower) => follower.lastSeq === lastSeq), 'all readers to be at the end');
+    expect(followers.map(({ failure }) => failure)).toEqual([undefined, undefined, undefined]);
+    const stored = followers[0]!.entries.map(({ data }) => text(data));
+    for (const { ids } of writers) {
+      const mine = stored.filter((id) => id.startsWith(ids[0]!.slice(0, 2)));
+      // A lost answer is followed by a second try: the dedupe window makes one entry of both.
+      expect(mine.slice(0, ids.length)).toEqual(ids);
+    }
+    for (const other of followers.slice(1)) expect(other.entries.map(({ data }) => text(data))).toEqual(stored);
+  });
+
+  it('I3: every append settles, and what the log acknowledged is there', { timeout: 60_000 }, async () => {
+    const stored: string[] = [];
+    let waiting = 0;
+    let unknown = 0;
+    let sent = 0;
+    for (let round = 0; round < 3; round += 1) {
+      let killed = false;
+      const flood = (async () => {
+        while (!killed) {
+          for (let n = 0; n < 200; n += 1) {
+            const id = `a:${(sent += 1)}`;
+            waiting += 1;
+            void append(log, { id }).then((result) => {
+              waiting -= 1;
+              if (result.type === 'stored') stored.push(id);
+              else if (result.type === 'unknown') unknown += 1;
+            });
+          }
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      })();
+      const before = stored.length;
+      await until(() => stored.length > before + 5000, 'the flood');
+      await fixture.server.kill();
+      killed = true;
+      await flood;
+      await until(() => waiting === 0, 'every append to settle', 2000);
+      await fixture.server.restart();
+      await until(() => nats.status === 'connected', 'the reconnect', 3000);
+    }
+    expect(unknown).toBeGreaterThan(0);
+    const follower = await follow();
+    const { lastSeq } = await log.identity();
+    await until(() => follower.lastSeq === lastSeq, 'the end of the log', 20_000);
+    const inLog = new Set(follower.entries.map(({ data }) => text(data)));
+    expect(stored.filter((id) => !inLog.has(id))).toEqual([]);
+  });
+
+  it('I14: a server that comes back with less than it had acknowledged is noticed', async () => {
+    await fill(log, 50);
+    const { storeDir } = fixture.server;
+    await fixture.server.stop();
+    cpSync(join(storeDir, 'jetstream'), join(storeDir, 'older'), { recursive: true });
+    await fixture.server.restart();
+    await until(() => nats.status === 'connected', 'the reconnect', 3000);
+    await fill(log, 50, 'b');
+    const follower = await follow('replica_a');
+    await until(() => follower.lastSeq === 101, 'the entries');
+    await fixture.server.kill();
+    // As after a power cut that took what was not fsynced, or a restored disk.
+    rmSync(join(storeDir, 'jetstream'), { recursive: true });
+    renameSync(join(storeDir, 'older'), join(storeDir, 'jetstream'));
+    await fixture.server.restart();
+    await until(() => follower.failure !== undefined, 'the notice', 3000);
+    expect(follower.failure).toMatchObject({ code: 'LOG_REPLACED', message: /ends at entry 51; it had 101/ });
+    await expect(log.identity()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    expect(await append(log, { id: 'c:1' })).toMatchObject({ type: 'refused', error: { code: 'LOG_REPLACED' } });
+  });
+});
+
+describe('SIGSTOP of the server', () => {
+  it('I2: for 10 s, then all goes on within 3 s without loss or repetition', { timeout: 60_000 }, async () => {
+    const followers = [await follow('replica_a'), await follow()];
+    const writer = new Writer('x');
+    await until(() => writer.ids.length > 50, 'the writer');
+    fixture.server.pause();
+    await until(() => log.connection === 'disconnected', 'the client to notice', 5000);
+    await new Promise((resolve) => setTimeout(resolve, 7000));
+    fixture.server.resume();
+    const before = followers.map(({ entries }) => entries.length);
+    await until(() => followers.every(({ entries }, n) => entries.length > (before[n] ?? 0)), 'the readers', 3000);
+    await writer.stop();
+    const { lastSeq } = await log.identity();
+    await until(() => followers.every((follower) => follower.lastSeq === lastSeq), 'the end of the log');
+    const stored = followers[0]!.entries.map(({ data }) => text(data));
+    expect(stored.slice(0, writer.ids.length)).toEqual(writer.ids);
+  });
+});
+
+describe('closing', () => {
+  it.each(['running', 'killed', 'paused'] as const)('takes at most two seconds with a server that is %s', async (state) => {
+    const follower = await follow('replica_a');
+    const waiting = append(log, { id: 'a:1' });
+    if (state === 'killed') await fixture.server.kill();
+    if (state === 'paused') fixture.server.pause();
+    const startMs = performance.now();
+    await nats.close();
+    expect(performance.now() - startMs).toBeLessThan(2000);
+    await nats.close();
+    expect(['stored', 'unknown']).toContain((await waiting).type);
+    await until(() => follower.failure !== undefined, 'the reader to end');
+    expect(follower.failure).toMatchObject({ code: 'CLOSED' });
+    expect(log.connection).toBe('closed');
+    expect(nats.status).toBe('closed');
+    if (state === 'paused') fixture.server.resume();
+  });
+});

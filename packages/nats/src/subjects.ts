@@ -1,0 +1,82 @@
+import { AntiphonError, assertClusterName, assertReplicaId } from '@antiphon/core';
+
+/** Every subject and JetStream name of a cluster. Fixed names: other programs and NATS's own tools rely on them. */
+
+const COMMAND = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+
+export function clusterPrefix(cluster: string): string {
+  assertClusterName(cluster);
+  return `antiphon.${cluster}`;
+}
+
+/** Where the batches of one origin are published. Origins that begin with `_` are Antiphon's own and refused here. */
+export function logSubject(cluster: string, origin: string): string {
+  assertReplicaId(origin);
+  return `${clusterPrefix(cluster)}.log.${origin}`;
+}
+
+/** Everything that belongs to the log's stream. */
+export function logSubjects(cluster: string): string {
+  return `${clusterPrefix(cluster)}.log.>`;
+}
+
+/** The subject of the record that says which log this is: its first one. */
+export function identitySubject(cluster: string): string {
+  return `${clusterPrefix(cluster)}.log._log`;
+}
+
+export function beatSubject(cluster: string, id: string): string {
+  assertReplicaId(id);
+  return `${clusterPrefix(cluster)}.beat.${id}`;
+}
+
+/** The beats of every replica. */
+export function beatSubjects(cluster: string): string {
+  return `${clusterPrefix(cluster)}.beat.*`;
+}
+
+/** What comes before `.<command>` in the subjects of a replica's mailbox. */
+export function replicaPrefix(cluster: string, id: string): string {
+  assertReplicaId(id);
+  return `${clusterPrefix(cluster)}.replica.${id}`;
+}
+
+export function replicaSubject(cluster: string, id: string, command: string): string {
+  if (!COMMAND.test(command)) {
+    const message = `${JSON.stringify(command)} is not a valid command name. Use letters, digits, "-" and "_".`;
+    throw new AntiphonError('BAD_OPTION', message, { context: { cluster, replica: id } });
+  }
+  return `${replicaPrefix(cluster, id)}.${command}`;
+}
+
+/** A replica's whole mailbox. */
+export function replicaSubjects(cluster: string, id: string): string {
+  return `${replicaPrefix(cluster, id)}.*`;
+}
+
+/** Any replica that accepts writes answers here (queue group). */
+export function writeSubject(cluster: string): string {
+  return `${clusterPrefix(cluster)}.write`;
+}
+
+/** Any replica answers here (queue group). */
+export function readSubject(cluster: string): string {
+  return `${clusterPrefix(cluster)}.read`;
+}
+
+export function streamName(cluster: string): string {
+  assertClusterName(cluster);
+  return `ANTIPHON_${cluster}`;
+}
+
+/** The durable consumer of a replica. */
+export function durableName(id: string): string {
+  assertReplicaId(id);
+  return `replica_${id}`;
+}
+
+/** The key-value bucket of the cluster's registry. */
+export function registryBucket(cluster: string): string {
+  assertClusterName(cluster);
+  return `ANTIPHON_${cluster}`;
+}

@@ -1,0 +1,55 @@
+import { AntiphonError, decodeControl, encodeControl, isIdentifier, type VectorClock } from '@antiphon/core';
+import { isRecord } from './cluster-document.js';
+
+/** What a replica says about itself every second, on `antiphon.<cluster>.beat.<id>`. */
+export interface Beat {
+  readonly id: string;
+  readonly instance: string;
+  readonly startedAtMs: number;
+  readonly lifecycle: string;
+  readonly generation: string;
+  readonly seq: number;
+  readonly vector: VectorClock;
+  readonly lagMessages: number;
+  readonly unpublished: number;
+  readonly nowMs: number;
+}
+
+export function encodeBeat(beat: Beat): Uint8Array {
+  return encodeControl(beat);
+}
+
+/** Throws MALFORMED_MESSAGE. */
+export function decodeBeat(data: Uint8Array): Beat {
+  const input = decodeControl(data);
+  if (!isRecord(input)) throw malformed('it is no map');
+  const { id, instance, lifecycle, generation, vector } = input;
+  if (typeof id !== 'string' || !isIdentifier(id)) throw malformed('its id');
+  if (typeof instance !== 'string' || typeof lifecycle !== 'string' || typeof generation !== 'string') {
+    throw malformed('its instance, lifecycle or generation');
+  }
+  if (!isRecord(vector)) throw malformed('its vector');
+  const counters = Object.entries(vector).map(([origin, counter]) => [origin, whole(counter)] as const);
+  return {
+    id,
+    instance: instance.slice(0, 80),
+    lifecycle: lifecycle.slice(0, 40),
+    generation: generation.slice(0, 200),
+    startedAtMs: whole(input['startedAtMs']),
+    seq: whole(input['seq']),
+    vector: Object.fromEntries(counters),
+    lagMessages: whole(input['lagMessages']),
+    unpublished: whole(input['unpublished']),
+    nowMs: whole(input['nowMs']),
+  };
+}
+
+function whole(input: unknown): number {
+  const number = typeof input === 'bigint' ? Number(input) : input;
+  if (typeof number === 'number' && Number.isFinite(number) && number >= 0) return Math.floor(number);
+  throw malformed('a number in it');
+}
+
+function malformed(what: string): AntiphonError {
+  return new AntiphonError('MALFORMED_MESSAGE', `a beat cannot be read: ${what} is not valid; find who publishes it`);
+}

@@ -1,0 +1,14 @@
+import { describe, expect, it } from 'vitest';
+import { decodeCursor, encodeCursor } from './change-cursor.js';
+
+describe('change cursor', () => {
+  it('comes back as it went', () => {
+    const cursor = { generation: 'g-1', seq: 42, vector: { a: 7, b: 2 ** 40 }, skip: 3 };
+    expect(decodeCursor(encodeCursor(cursor))).toEqual(cursor);
+    expect(encodeCursor(cursor)).toMatch(/^[\w.-]+$/);
+  });
+
+  it.each(['', 'later', 'AAAA.1', 'a.b.c', '.0'])('refuses %j', (text) => {
+    expect(() => decodeCursor(text)).toThrow(/not a cursor/);
+  });
+});

@@ -1,0 +1,260 @@
+import {
+  AntiphonError,
+  advance,
+  counterOf,
+  decodeChanges,
+  summarize,
+  type BatchSummary,
+  type Change,
+  type DictionaryTable,
+  type Log,
+  type LogEntry,
+  type LogReader,
+  type PartBatch,
+  type Position,
+  type Row,
+  type StoreState,
+  type TransactionId,
+  type Value,
+  type VectorClock,
+} from '@antiphon/core';
+import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-cursor.js';
+import { Intake } from './intake.js';
+import type { Scope } from './scope.js';
+import { soleWriter } from './topology.js';
+
+export type RowObject = Readonly<Record<string, Value>>;
+
+/** A change of one row, committed and applied on this replica. */
+export interface CommittedChange {
+  readonly id: TransactionId;
+  readonly table: string;
+  readonly op: 'insert' | 'update' | 'delete';
+  readonly key: RowObject;
+  /** Of an update: only the columns that changed. Absent for an insert. */
+  readonly before?: RowObject;
+  /** The whole row. Absent for a delete. */
+  readonly after?: RowObject;
+  readonly position: Position;
+  /** Hybrid time of the transaction, microseconds since 1970. */
+  readonly time: number;
+  /** Give it as `from` to go on after this change. */
+  readonly cursor: string;
+}
+
+export interface ChangesOptions {
+  /** All of them when absent. */
+  readonly tables?: readonly string[];
+  /** 'now' when absent; 'beginning' is as far back as the log reaches. */
+  readonly from?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Parts of transactions that began longer ago are not looked for. */
+const MAX_LOOK_BACK = 20_000;
+const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
+
+/**
+ * Committed changes in log order, each once, only as far as this replica has applied them. Nothing is read ahead of the
+ * consumer by more than one group of entries: who is slow, waits in the log. Ends with `return()`, the signal (ABORTED), or the
+ * replica.
+ */
+export async function* changesOf(scope: Scope, options: ChangesOptions, closed: AbortSignal): AsyncGenerator<CommittedChange, void, undefined> {
+  const tables = options.tables === undefined ? undefined : new Set(options.tables);
+  const start = await startOf(scope, options.from ?? 'now');
+  const signal = options.signal === undefined ? closed : AbortSignal.any([options.signal, closed]);
+  const reader = await scope.log.read({ generation: start.generation, fromSeq: start.seq });
+  const stream = new ChangeStream(scope, start);
+  try {
+    for (;;) {
+      const entries = await nextApplied(scope, reader, signal);
+      if (entries === undefined) return;
+      for (const entry of entries) {
+        for (const change of stream.changesIn(entry)) {
+          if (tables === undefined || tables.has(change.table)) yield change;
+        }
+      }
+    }
+  } finally {
+    // Not awaited: it would hold up whoever breaks out of the loop, for a broker that may be gone.
+    void reader.close();
+  }
+}
+
+/** undefined: the replica is closing. */
+async function nextApplied(scope: Scope, reader: LogReader, signal: AbortSignal): Promise<readonly LogEntry[] | undefined> {
+  const { progress, condition } = scope;
+  try {
+    const entries = await reader.next({ ...READ, signal });
+    const last = entries.at(-1)?.seq ?? 0;
+    await progress.until(() => progress.seq >= last, { timeoutMs: Infinity, signal, what: `entry ${last} was applied` });
+    return entries;
+  } catch (error) {
+    if (condition.ended) return undefined;
+    throw error;
+  }
+}
+
+async function startOf(scope: Scope, from: string): Promise<ChangeCursor> {
+  const { store, progress, log } = scope;
+  const { generation } = store.state().position;
+  if (from === 'now') {
+    const { vector, partial } = store.state();
+    const seq = progress.seq + 1;
+    return { generation, seq: await beginningOfParts(log, seq, vector, partial), vector, skip: 0 };
+  }
+  if (from !== 'beginning') return decodeCursor(from);
+  const { firstSeq } = await log.identity();
+  return { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0 };
+}
+
+/** A big transaction whose parts are on their way will be committed after now: where its first part is. */
+async function beginningOfParts(log: Log, fromSeq: number, vector: VectorClock, partial: StoreState['partial']): Promise<number> {
+  const open = new Map(
+    Object.entries(partial).filter(([origin, { counter }]) => counter > counterOf(vector, origin)),
+  );
+  let first = fromSeq;
+  for (let seq = fromSeq - 1; open.size > 0 && seq > Math.max(0, fromSeq - MAX_LOOK_BACK); seq--) {
+    const entry = await log.get(seq);
+    if (entry === undefined || open.get(entry.origin) === undefined) continue;
+    for (const batch of summariesOf(entry)) {
+      if (batch.kind !== 'part' || batch.part !== 0 || batch.firstCounter !== open.get(entry.origin)?.counter) continue;
+      open.delete(entry.origin);
+      first = seq;
+    }
+  }
+  return first;
+}
+
+function summariesOf(entry: LogEntry): readonly BatchSummary[] {
+  try {
+    return summarize(entry.data);
+  } catch {
+    return []; // Malformed; the feed has put it aside.
+  }
+}
+
+interface KeptParts {
+  readonly seq: number;
+  readonly first: PartBatch;
+  readonly bodies: Uint8Array[];
+  bytes: number;
+}
+
+/** Entries in, changes out. Decides about messages as the feed does, with a vector of its own. */
+class ChangeStream {
+  #vector: VectorClock;
+  #skip: number;
+  readonly #parts = new Map<string, KeptParts>();
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly start: ChangeCursor,
+  ) {
+    this.#vector = start.vector;
+    this.#skip = start.skip;
+  }
+
+  *changesIn(entry: LogEntry): Generator<CommittedChange> {
+    for (const step of this.#plan(entry).steps) {
+      if (step.type === 'quarantine') continue;
+      if (step.type === 'part') {
+        yield* this.#part(entry, step.batch);
+        continue;
+      }
+      const { origin, tables } = step.batch;
+      for (const transaction of step.batch.transactions.slice(step.skip)) {
+        const id = { origin, counter: transaction.counter };
+        if (!this.#applied(id)) return;
+        yield* this.#transaction(id, transaction.time, tables, transaction.changes, entry.seq, entry.seq);
+      }
+    }
+  }
+
+  #plan(entry: LogEntry): ReturnType<typeof Intake.plan> {
+    const { document, limits, members, clock } = this.scope;
+    const partial = Object.fromEntries(
+      [...this.#parts].map(([origin, { first, bodies }]) => [origin, { counter: first.firstCounter, nextPart: bodies.length }]),
+    );
+    const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
+    return Intake.plan([entry], { vector: this.#vector, partial }, rules, {
+      ownCounter: Infinity,
+      ownPastUpTo: 0,
+      nowMs: clock.nowMs(),
+      causesMayBeMissing: true,
+      isMember: (origin) => members.has(origin),
+      refused: () => undefined,
+    });
+  }
+
+  /** What the database refused is in the log, and no change here. */
+  #applied(id: TransactionId): boolean {
+    return counterOf(this.scope.progress.vector, id.origin) >= id.counter;
+  }
+
+  *#part(entry: LogEntry, batch: PartBatch): Generator<CommittedChange> {
+    const { origin, firstCounter, tables, time } = batch;
+    const kept: KeptParts =
+      batch.part === 0
+        ? { seq: entry.seq, first: batch, bodies: [], bytes: 0 }
+        : (this.#parts.get(origin) ?? { seq: entry.seq, first: batch, bodies: [], bytes: 0 });
+    kept.bodies.push(batch.body);
+    kept.bytes += batch.body.length;
+    this.#parts.set(origin, kept);
+    const { changeFeedBytes } = this.scope.limits;
+    if (kept.bytes > changeFeedBytes) {
+      throw new AntiphonError(
+        'MESSAGE_TOO_LARGE',
+        `transaction ${origin}:${firstCounter} is larger than a change feed keeps (${changeFeedBytes} bytes); ` +
+          'raise limits.changeFeedBytes, or read its rows with query() and go on from now',
+      );
+    }
+    if (!batch.last) return;
+    this.#parts.delete(origin);
+    const id = { origin, counter: firstCounter };
+    if (!this.#applied(id)) return;
+    yield* this.#transaction(id, time, tables, decodeChanges(kept.bodies, tables), kept.seq, entry.seq);
+  }
+
+  *#transaction(
+    id: TransactionId,
+    time: number,
+    tables: readonly DictionaryTable[],
+    changes: Iterable<Change>,
+    fromSeq: number,
+    seq: number,
+  ): Generator<CommittedChange> {
+    const { generation } = this.start;
+    // Other transactions' parts may have begun before this one: going on must read them from there.
+    const resumeSeq = Math.min(fromSeq, ...[...this.#parts.values()].map((parts) => parts.seq));
+    const base = encodeCursorBase({ generation, seq: resumeSeq, vector: this.#vector });
+    const position = { generation, seq };
+    let delivered = 0;
+    for (const change of changes) {
+      delivered++;
+      if (delivered <= this.#skip) continue;
+      const table = tables[change.table];
+      if (table === undefined) continue;
+      yield { id, table: table.name, ...rowsOf(change, table), position, time, cursor: `${base}.${delivered}` };
+    }
+    this.#skip = 0;
+    this.#vector = advance(this.#vector, id.origin, id.counter);
+  }
+}
+
+function rowsOf(change: Change, table: DictionaryTable): Pick<CommittedChange, 'op' | 'key' | 'before' | 'after'> {
+  const key = pick(table, table.key, change.row);
+  const row = asObject(table, change.row);
+  if (change.op === 'insert') return { op: 'insert', key, after: row };
+  if (change.op === 'delete') return { op: 'delete', key, before: row };
+  const before: [string, Value][] = change.changed.map((column, index) => [table.columns[column] ?? '', change.before[index] ?? null]);
+  return { op: 'update', key, before: Object.fromEntries(before), after: row };
+}
+
+function asObject(table: DictionaryTable, row: Row): RowObject {
+  return Object.fromEntries(table.columns.map((name, index) => [name, row[index] ?? null]));
+}
+
+function pick(table: DictionaryTable, columns: readonly number[], row: Row): RowObject {
+  return Object.fromEntries(columns.map((column) => [table.columns[column] ?? '', row[column] ?? null]));
+}

@@ -1,0 +1,111 @@
+import { AntiphonError, decodeControl, encodeControl, type ClusterSchema, type TableSchema } from '@antiphon/core';
+import { describeTopology, parseTopology, type Topology } from './topology.js';
+
+export const CLUSTER_KEY = 'cluster';
+const FORMAT = 1;
+
+/**
+ * What all replicas agree on; the first one writes it into the registry.
+ * `creating`: its creator has not brought its tables and rows yet, and nobody may join. Only the creator goes on from there,
+ * so a crash in between is repaired by starting it again.
+ */
+export interface ClusterDocument {
+  readonly state: 'creating' | 'ready';
+  readonly cluster: string;
+  readonly creator: string;
+  readonly createdAtMs: number;
+  /** Of the log. */
+  readonly generation: string;
+  readonly schema: ClusterSchema;
+  readonly topology: Topology;
+  readonly mode: 'async';
+  readonly rowVersions: boolean;
+}
+
+export function encodeClusterDocument(document: ClusterDocument): Uint8Array {
+  return encodeControl({ format: FORMAT, ...document });
+}
+
+/** Throws UNSUPPORTED_FORMAT, MALFORMED_MESSAGE. */
+export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
+  const input = decodeControl(data);
+  if (!isRecord(input)) throw malformed();
+  if (Number(input['format']) !== FORMAT) {
+    throw new AntiphonError(
+      'UNSUPPORTED_FORMAT',
+      `the cluster's description has format ${String(input['format'])}, this build knows ${FORMAT}; upgrade this replica`,
+    );
+  }
+  const { state, cluster, creator, createdAtMs, generation, schema, topology, mode, rowVersions } = input;
+  if (state !== 'creating' && state !== 'ready') throw malformed();
+  if (typeof cluster !== 'string' || typeof creator !== 'string' || typeof generation !== 'string') throw malformed();
+  if (mode !== 'async' || typeof rowVersions !== 'boolean') throw malformed();
+  return {
+    state,
+    cluster,
+    creator,
+    createdAtMs: Number(createdAtMs),
+    generation,
+    schema: parseSchema(schema),
+    topology: parseTopology(topology),
+    mode,
+    rowVersions,
+  };
+}
+
+/** What this replica's settings say otherwise, one sentence each; nothing when they agree. */
+export function settingsDifference(
+  document: ClusterDocument,
+  settings: { readonly topology: Topology; readonly tables: readonly string[] | undefined },
+): readonly string[] {
+  const differences: string[] = [];
+  const [ours, theirs] = [describeTopology(settings.topology), describeTopology(document.topology)];
+  if (ours !== theirs) differences.push(`topology: here ${ours}, the cluster has ${theirs}`);
+  if (settings.tables !== undefined) {
+    const agreed = document.schema.tables.map((table) => table.name);
+    const onlyHere = settings.tables.filter((name) => !agreed.includes(name));
+    const onlyThere = agreed.filter((name) => settings.tables?.includes(name) !== true);
+    if (onlyHere.length > 0) differences.push(`tables only here: ${onlyHere.join(', ')}`);
+    if (onlyThere.length > 0) differences.push(`tables only in the cluster: ${onlyThere.join(', ')}`);
+  }
+  return differences;
+}
+
+export function isRecord(input: unknown): input is Readonly<Record<string, unknown>> {
+  return typeof input === 'object' && input !== null && !Array.isArray(input) && !(input instanceof Uint8Array);
+}
+
+function parseSchema(input: unknown): ClusterSchema {
+  if (!isRecord(input) || !Array.isArray(input['tables']) || !isRecord(input['ddl'])) throw malformed();
+  const { engine, statements } = input['ddl'];
+  if (typeof engine !== 'string' || !isStrings(statements)) throw malformed();
+  const version = Number(input['version']);
+  if (!Number.isSafeInteger(version) || version < 1) throw malformed();
+  return { version, tables: input['tables'].map(parseTable), ddl: { engine, statements } };
+}
+
+function parseTable(input: unknown): TableSchema {
+  if (!isRecord(input)) throw malformed();
+  const { name, columns, key } = input;
+  if (typeof name !== 'string' || !Array.isArray(columns) || !Array.isArray(key) || key.length === 0) throw malformed();
+  return {
+    name,
+    columns: columns.map((column: unknown) => {
+      if (!isRecord(column) || typeof column['name'] !== 'string') throw malformed();
+      const { declaredType } = column;
+      return { name: column['name'], declaredType: typeof declaredType === 'string' ? declaredType : '' };
+    }),
+    key: key.map(Number),
+  };
+}
+
+function isStrings(input: unknown): input is readonly string[] {
+  return Array.isArray(input) && input.every((item) => typeof item === 'string');
+}
+
+function malformed(): AntiphonError {
+  return new AntiphonError(
+    'MALFORMED_MESSAGE',
+    `the cluster's description in the registry (key ${CLUSTER_KEY}) cannot be read; find out who wrote it`,
+  );
+}

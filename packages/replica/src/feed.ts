@@ -1,0 +1,228 @@
+import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
+import { AntiphonError, sleep, type ApplyOutcome, type LogEntry, type LogReader } from '@antiphon/core';
+import { decodeClusterDocument, CLUSTER_KEY } from './cluster-document.js';
+import { retryDelayMs } from './deadline.js';
+import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
+import type { FeedProtocol, ReplicaProtocol } from './protocols.js';
+import { QuarantineBudget } from './quarantine-budget.js';
+import type { Scope } from './scope.js';
+import { soleWriter } from './topology.js';
+
+const SCHEMA_RETRY_MS = 1000;
+
+/**
+ * The log's durable consumer: entries in order, in bounded groups, to the replica. It reads, decides (`Intake`) and waits for
+ * the commit before it reads on, so what is in memory is one group.
+ */
+export class Feed implements Behaviour<FeedProtocol> {
+  readonly receive = { keep: (): void => undefined };
+  readonly #quarantine: QuarantineBudget;
+  /** Batches that the database refused, by `seq/batch`; put aside when they are planned again. */
+  readonly #refused = new Map<string, AntiphonError>();
+  #reader: LogReader | undefined;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+    /** Stop after this entry; for a primary, which needs no more than its own past. */
+    private readonly untilSeq = Infinity,
+  ) {
+    this.#quarantine = new QuarantineBudget(scope.limits, scope.store.state().quarantined);
+  }
+
+  started(context: Context<FeedProtocol>): void {
+    this.#run(context.signal).catch((error: unknown) => {
+      if (context.signal.aborted) return;
+      if (error instanceof AntiphonError && STALLING.has(error.code)) this.scope.condition.stall(error);
+      else context.crash(error);
+    });
+  }
+
+  async stopped(): Promise<void> {
+    await this.#reader?.close();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { limits, condition } = this.scope;
+    const reader = await this.#open(signal);
+    this.#reader = reader;
+    const stopListening = condition.onState(() => {
+      if (!condition.replicating) void reader.close();
+    });
+    try {
+      while (condition.replicating && this.scope.progress.seq < this.untilSeq) {
+        const entries = await reader.next({ maxEntries: limits.applyEntries, maxBytes: limits.applyBytes, signal });
+        await this.#take(entries, signal);
+        reader.ack(this.scope.store.state().position.seq);
+      }
+    } catch (error) {
+      if (condition.replicating) throw error;
+    } finally {
+      stopListening();
+      void reader.close();
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<LogReader> {
+    const { log, document, store, id, clock } = this.scope;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const fromSeq = store.state().position.seq + 1;
+        return await log.read({ generation: document.generation, fromSeq, durable: `replica_${id}` });
+      } catch (error) {
+        if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+        await sleep(clock, retryDelayMs(attempt, clock), signal);
+      }
+    }
+  }
+
+  async #take(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
+    await this.#meet(entries, signal);
+    let rest = entries;
+    while (rest.length > 0 && this.scope.condition.replicating) {
+      const plan = this.#plan(rest);
+      const committed = await this.#apply(plan, signal);
+      if (committed) this.#note(plan.notes);
+      const doneSeq = committed ? plan.seq : this.scope.store.state().position.seq;
+      rest = rest.filter((entry) => entry.seq > doneSeq);
+      if (committed && plan.halt !== undefined) await this.#halt(plan.halt, signal);
+    }
+  }
+
+  /** Looks up origins that were never seen before; waits while the registry does not answer. */
+  async #meet(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
+    const { members, clock } = this.scope;
+    const writer = soleWriter(this.scope.document.topology);
+    const origins = new Set<string>();
+    for (const { origin } of entries) {
+      if (!members.has(origin) && (writer === undefined || origin === writer)) origins.add(origin);
+    }
+    if (origins.size === 0) return;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await members.lookUp(origins);
+      } catch (error) {
+        if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+        await sleep(clock, retryDelayMs(attempt, clock), signal);
+      }
+    }
+  }
+
+  #plan(entries: readonly LogEntry[]): IntakePlan {
+    const { store, id, document, limits, ownPastUpTo, clock, members, condition } = this.scope;
+    const state = store.state();
+    const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
+    return Intake.plan(entries, state, rules, {
+      self: id,
+      ownCounter: state.lastCounter,
+      ownPastUpTo,
+      nowMs: clock.nowMs(),
+      causesMayBeMissing: state.quarantined > 0 || condition.waiting.length > 0,
+      isMember: (origin) => members.has(origin),
+      refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
+    });
+  }
+
+  /** True when all of it is committed; false when it must be planned again. */
+  async #apply(plan: IntakePlan, signal: AbortSignal): Promise<boolean> {
+    if (plan.seq === 0) return true;
+    const { store, document, progress, condition } = this.scope;
+    const kept = plan.steps.map((step) => step.type !== 'quarantine' || this.#quarantine.admits(step.data.length));
+    const steps = plan.steps.filter((_, index) => kept[index]);
+    condition.counts.quarantineOverflow += plan.steps.length - steps.length;
+    if (steps.length === 0) {
+      // Own messages, repetitions, holes: nothing but the position moves, which can wait for the next commit.
+      store.markPublished(store.state().publishedCounter, { generation: document.generation, seq: plan.seq });
+      progress.moved(plan.seq);
+      return true;
+    }
+    const outcome = await this.#ask(steps, plan.seq, signal);
+    if (outcome.refused === undefined) {
+      condition.counts.quarantined += steps.filter((step) => step.type === 'quarantine').length;
+      for (const step of steps) if (step.type === 'quarantine') this.#refused.clear();
+      progress.moved(plan.seq);
+      return true;
+    }
+    const step = steps[outcome.refused.step];
+    if (step !== undefined) {
+      const batch = plan.batches[plan.steps.indexOf(step)] ?? -1;
+      this.#refused.set(`${step.seq}/${batch}`, asRefused(outcome.refused.error));
+    }
+    return false;
+  }
+
+  /** The database may be busy or full for long: tried for ever, and `status` says so. */
+  async #ask(steps: IntakePlan['steps'], seq: number, signal: AbortSignal): Promise<ApplyOutcome> {
+    const { condition, clock } = this.scope;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const outcome = await this.replica.ask('apply', { steps, seq }, { timeoutMs: Infinity, signal });
+        condition.clearAlarm('apply');
+        return outcome;
+      } catch (error) {
+        if (!(error instanceof AntiphonError)) throw error;
+        if (error.code === 'MALFORMED_MESSAGE') return await this.#single(steps, error, signal);
+        if (error.code !== 'STORE_BUSY' && error.code !== 'STORE_FULL' && error.code !== 'OVERLOADED') throw error;
+        condition.counts.storeRetries++;
+        condition.alarm('apply', `changes of other replicas wait: ${error.message}`);
+        await sleep(clock, retryDelayMs(attempt, clock), signal);
+      }
+    }
+  }
+
+  /** Finds the step whose content cannot be read: only the store reads the parts of a big transaction. */
+  async #single(steps: IntakePlan['steps'], error: AntiphonError, signal: AbortSignal): Promise<ApplyOutcome> {
+    const [first] = steps;
+    if (first === undefined || steps.length === 1) {
+      return { transactions: 0, rows: 0, conflicts: 0, refused: { step: 0, error } };
+    }
+    for (const [index, step] of steps.entries()) {
+      const outcome = await this.#ask([step], step.seq - 1, signal);
+      if (outcome.refused !== undefined) return { ...outcome, refused: { step: index, error: outcome.refused.error } };
+    }
+    // All of them went through one by one: what is left is the position, with the last one's repetition.
+    return await this.#ask([], steps.at(-1)?.seq ?? first.seq, signal);
+  }
+
+  #note(notes: readonly IntakeNote[]): void {
+    const { condition, limits } = this.scope;
+    for (const note of notes) {
+      if (note.type === 'admitted') condition.arrived(note.origin);
+      else if (note.type === 'duplicate') condition.counts.duplicates++;
+      else if (note.type === 'hole') {
+        condition.counts.holes++;
+        condition.waitFor(note.origin, note.expected, note.found, note.reason);
+      } else if (note.aheadMs > limits.clockAlarmMs) {
+        condition.alarm(`clock ${note.origin}`, `the clock of ${note.origin} is ${Math.round(note.aheadMs / 1000)} s ahead of ours`);
+      }
+    }
+  }
+
+  async #halt(halt: NonNullable<IntakePlan['halt']>, signal: AbortSignal): Promise<void> {
+    const { condition, registry, document, clock } = this.scope;
+    if (halt.reason !== 'newer-schema') return condition.stall(halt.error);
+    // A forged version must not stop anything; a real one is in the registry before it is in the log.
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const entry = await registry.get(CLUSTER_KEY);
+        const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
+        if (agreed.schema.version > document.schema.version) return condition.stall(halt.error);
+        const seq = Number(halt.error.context['seq']);
+        for (let batch = 0; batch < MAX_BATCHES_OF_ENTRY; batch++) this.#refused.set(`${seq}/${batch}`, halt.error);
+        return;
+      } catch (error) {
+        if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+        await sleep(clock, Math.max(SCHEMA_RETRY_MS, retryDelayMs(attempt, clock)), signal);
+      }
+    }
+  }
+}
+
+const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT']);
+/** More batches in one message than this would each be well under the relay's packing. */
+const MAX_BATCHES_OF_ENTRY = 1024;
+
+function asRefused(error: AntiphonError): AntiphonError {
+  if (error.code === 'APPLY_REFUSED' || error.code === 'MALFORMED_MESSAGE') return error;
+  return new AntiphonError('APPLY_REFUSED', error.message, { cause: error, context: error.context });
+}

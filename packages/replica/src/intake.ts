@@ -1,0 +1,218 @@
+import {
+  AntiphonError,
+  admit,
+  advance,
+  counterOf,
+  decodeBatches,
+  summarize,
+  toAntiphonError,
+  type AdmissionState,
+  type ApplyStep,
+  type Batch,
+  type BatchSummary,
+  type LogEntry,
+} from '@antiphon/core';
+import { latestTime, missingCause, problem, refuseBatch, refuseOrigin, type IntakeRules } from './intake-check.js';
+
+/** The log's own records: their origins are no identifiers, and nobody applies them. */
+const RESERVED_PREFIX = '_';
+
+export function isReserved(origin: string): boolean {
+  return origin.startsWith(RESERVED_PREFIX);
+}
+
+export interface IntakeOptions {
+  /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
+  readonly self?: string;
+  /** Own counters that this database once gave; a higher one in the log was not written by this process. */
+  readonly ownCounter: number;
+  /** Own transactions up to here are applied like anybody's: the database was restored (own past first). */
+  readonly ownPastUpTo: number;
+  readonly nowMs: number;
+  /** Something was put aside here before, so what builds on it may come without it; it waits like after a hole. */
+  readonly causesMayBeMissing: boolean;
+  isMember(origin: string): boolean;
+  /** The database refused this batch before; put it aside instead. */
+  refused(seq: number, batch: number): AntiphonError | undefined;
+}
+
+/** Something worth telling, in log order. */
+export type IntakeNote =
+  | { readonly type: 'duplicate'; readonly origin: string }
+  | { readonly type: 'hole'; readonly origin: string; readonly expected: number; readonly found: number; readonly reason: string }
+  | { readonly type: 'admitted'; readonly origin: string }
+  | { readonly type: 'ahead'; readonly origin: string; readonly aheadMs: number };
+
+export interface IntakePlan {
+  readonly steps: readonly ApplyStep[];
+  /** For each step: which batch of its entry it is. */
+  readonly batches: readonly number[];
+  /** The last entry dealt with; 0 when there is none. */
+  readonly seq: number;
+  readonly notes: readonly IntakeNote[];
+  /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
+  readonly halt?: { readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing'; readonly error: AntiphonError };
+}
+
+/**
+ * Decides what becomes of entries of the log, one after the other, without touching anything. Admission goes by a vector that
+ * is advanced step by step, as the store will advance its own.
+ *
+ * A hole is dropped, and the position moves on: the missing message was refused or lost on its way into the log, so its
+ * origin has no acknowledgement for it and sends it again, and everything after it (go-back-N). It comes later, in order.
+ */
+export class Intake {
+  readonly #steps: ApplyStep[] = [];
+  readonly #batches: number[] = [];
+  readonly #notes: IntakeNote[] = [];
+  #state: AdmissionState;
+  #seq = 0;
+  #halt: IntakePlan['halt'];
+
+  private constructor(
+    private readonly rules: IntakeRules,
+    private readonly options: IntakeOptions,
+    state: AdmissionState,
+  ) {
+    this.#state = state;
+  }
+
+  static plan(entries: readonly LogEntry[], state: AdmissionState, rules: IntakeRules, options: IntakeOptions): IntakePlan {
+    const intake = new Intake(rules, options, state);
+    for (const entry of entries) {
+      const before = intake.#steps.length;
+      intake.#take(entry);
+      if (intake.#halt !== undefined) {
+        // An entry is dealt with as a whole: its position is one number.
+        intake.#steps.length = before;
+        intake.#batches.length = before;
+        break;
+      }
+      intake.#seq = entry.seq;
+    }
+    const halt = intake.#halt;
+    return { steps: intake.#steps, batches: intake.#batches, seq: intake.#seq, notes: intake.#notes, ...(halt && { halt }) };
+  }
+
+  #take(entry: LogEntry): void {
+    if (isReserved(entry.origin)) return;
+    const refusal = refuseOrigin(entry, this.rules, this.options.isMember(entry.origin));
+    if (refusal !== undefined) return this.#putAside(entry, -1, refusal);
+    try {
+      if (entry.origin === this.options.self && this.#skipOwn(entry, summarize(entry.data))) return;
+      decodeBatches(entry.data).forEach((batch, index) => {
+        if (this.#halt === undefined) this.#takeBatch(entry, batch, index);
+      });
+    } catch (thrown) {
+      this.#putAside(entry, -1, toAntiphonError(thrown, 'MALFORMED_MESSAGE'));
+    }
+  }
+
+  /** Whether nothing of an own message needs to be looked at: the usual case, without decoding it. */
+  #skipOwn(entry: LogEntry, batches: readonly BatchSummary[]): boolean {
+    const { ownCounter, ownPastUpTo } = this.options;
+    for (const batch of batches) {
+      if (batch.origin !== entry.origin) return false;
+      if (batch.lastCounter <= ownPastUpTo) {
+        if (counterOf(this.#state.vector, entry.origin) < batch.lastCounter) return false;
+      } else if (batch.lastCounter > ownCounter) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
+    const refused = this.options.refused(entry.seq, index) ?? refuseBatch(entry, batch, this.rules);
+    const admission = admit(this.#state, batch);
+    if (admission.type === 'duplicate') return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
+    if (refused !== undefined) return this.#putAside(entry, index, refused, batch);
+    if (admission.type === 'hole') {
+      if (batch.origin === this.options.self) {
+        return this.#putAside(entry, index, problem('UNKNOWN_ORIGIN', entry, `it claims to be ours, and is not`), batch);
+      }
+      return this.#hole(batch, admission.expected, 'it has not come yet; its origin will send it again');
+    }
+    if (this.#mustHalt(entry, batch)) return;
+    const missing = missingCause(batch, this.#state.vector);
+    if (missing !== undefined) {
+      // Cannot be by construction (what a context claims is in the log before), unless that was put aside here.
+      const error = causeMissing(batch, missing);
+      if (this.options.causesMayBeMissing) return this.#hole(batch, batch.firstCounter, error.message);
+      this.#halt = { reason: 'cause-missing', error };
+      return;
+    }
+    this.#admit(entry, batch, admission.skip, index);
+  }
+
+  #mustHalt(entry: LogEntry, batch: Batch): boolean {
+    const { self, ownCounter, ownPastUpTo } = this.options;
+    const last = batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
+    if (batch.origin === self && last > Math.max(ownCounter, ownPastUpTo)) {
+      this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry, batch.origin, last) };
+    } else if (batch.schemaVersion > this.rules.schema.version) {
+      this.#halt = { reason: 'newer-schema', error: newerSchema(entry, batch, this.rules.schema.version) };
+    }
+    return this.#halt !== undefined;
+  }
+
+  #admit(entry: LogEntry, batch: Batch, skip: number, index: number): void {
+    const { vector, partial } = this.#state;
+    const { origin, firstCounter } = batch;
+    const { seq } = entry;
+    this.#batches.push(index);
+    if (batch.kind === 'transactions') {
+      this.#steps.push({ type: 'transactions', batch, skip, seq });
+      this.#state = { partial, vector: advance(vector, origin, firstCounter + batch.transactions.length - 1) };
+    } else {
+      this.#steps.push({ type: 'part', batch, seq });
+      this.#state = batch.last
+        ? { partial, vector: advance(vector, origin, firstCounter) }
+        : { vector, partial: { ...partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } } };
+    }
+    this.#notes.push({ type: 'admitted', origin });
+    const aheadMs = latestTime(batch) / 1000 - this.options.nowMs;
+    if (aheadMs > 0) this.#notes.push({ type: 'ahead', origin, aheadMs });
+  }
+
+  #putAside(entry: LogEntry, index: number, error: AntiphonError, batch?: Batch): void {
+    const { seq, origin, data } = entry;
+    if (batch !== undefined && error.code === 'APPLY_REFUSED') {
+      const expected = counterOf(this.#state.vector, origin) + 1;
+      this.#notes.push({ type: 'hole', origin, expected, found: expected, reason: error.message });
+    }
+    this.#batches.push(index);
+    this.#steps.push({ type: 'quarantine', seq, origin: origin.slice(0, 80), data, error });
+  }
+
+  #hole(batch: Batch, expected: number, reason: string): void {
+    this.#notes.push({ type: 'hole', origin: batch.origin, expected, found: batch.firstCounter, reason });
+  }
+}
+
+function foreignWriter(entry: LogEntry, origin: string, counter: number): AntiphonError {
+  return new AntiphonError(
+    'DUPLICATE_REPLICA',
+    `entry ${entry.seq} of the log is transaction ${origin}:${counter}, which this database never wrote: ` +
+      `another process writes as ${origin}. Stop it, then start this replica again`,
+    { context: { origin, counter, seq: entry.seq } },
+  );
+}
+
+function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonError {
+  return new AntiphonError(
+    'UNSUPPORTED_FORMAT',
+    `entry ${entry.seq} of the log, from ${batch.origin}, has schema version ${batch.schemaVersion}, this replica has ${known}; ` +
+      'it waits there: upgrade this replica',
+    { context: { origin: batch.origin, seq: entry.seq } },
+  );
+}
+
+function causeMissing(batch: Batch, missing: { readonly origin: string; readonly counter: number }): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `${batch.origin}:${batch.firstCounter} builds on ${missing.origin}:${missing.counter}, which has not been in the log`,
+    { context: { origin: batch.origin, missing: `${missing.origin}:${missing.counter}` } },
+  );
+}
+

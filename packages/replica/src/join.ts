@@ -1,0 +1,262 @@
+import { AntiphonError, sleep, type LogIdentity, type RegistryEntry, type StoreIdentity, type StoreInspection } from '@antiphon/core';
+import {
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  encodeClusterDocument,
+  settingsDifference,
+  type ClusterDocument,
+} from './cluster-document.js';
+import { contentDifference, tableDifference } from './content-difference.js';
+import { retrying, type Deadline } from './deadline.js';
+import type { Settings } from './options.js';
+import { soleWriter } from './topology.js';
+
+const WAIT_MS = 100;
+
+/** What the database is to become, once the cluster has been agreed with. */
+export interface Agreement {
+  readonly document: ClusterDocument;
+  readonly identity: StoreIdentity;
+  readonly createTables: boolean;
+  readonly sealExistingRows: boolean;
+  /** The document's revision while this replica is still creating the cluster. */
+  readonly creating?: number;
+  /** The log is not the one of the cluster or of this database: start stalled (I14). */
+  readonly replaced?: AntiphonError;
+}
+
+/**
+ * Agrees with the cluster, or creates it. Changes nothing in the database. The order is what makes a crash harmless: the
+ * document (`creating`, with its creator) comes before the database becomes a replica, `ready` comes after; a creator that
+ * finds its own unfinished document goes on with it.
+ */
+export async function joinCluster(settings: Settings, deadline: Deadline): Promise<Agreement> {
+  const { clock, registry } = settings;
+  const inspection = await settings.store.inspect(settings.tables);
+  assertOwnDatabase(settings, inspection.identity);
+  await retrying(clock, deadline, () => registry.open());
+  for (;;) {
+    const entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
+    const agreement =
+      entry === undefined
+        ? await createCluster(settings, inspection, deadline)
+        : await joinExisting(settings, inspection, entry, deadline);
+    if (agreement !== undefined) return agreement;
+    if (deadline.passed) throw notYet(settings, entry);
+    await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
+  }
+}
+
+/** Says that the creator's tables and rows are in its database: others may join. */
+export async function finishCreating(settings: Settings, agreement: Agreement, deadline: Deadline): Promise<ClusterDocument> {
+  const { creating } = agreement;
+  if (creating === undefined) return agreement.document;
+  const document: ClusterDocument = { ...agreement.document, state: 'ready' };
+  const data = encodeClusterDocument(document);
+  const updated = await retrying(settings.clock, deadline, () => settings.registry.update(CLUSTER_KEY, data, creating));
+  if (updated !== undefined) return document;
+  const now = await retrying(settings.clock, deadline, () => settings.registry.get(CLUSTER_KEY));
+  // An update without an answer may have been done: only the document tells.
+  if (now !== undefined && decodeClusterDocument(now.value).state === 'ready') return document;
+  throw mismatch(settings, ['another process has changed the description of the cluster meanwhile; start again']);
+}
+
+async function createCluster(
+  settings: Settings,
+  inspection: StoreInspection,
+  deadline: Deadline,
+): Promise<Agreement | undefined> {
+  const { cluster, id, topology, clock, registry, log } = settings;
+  if (inspection.identity !== undefined) throw registryLost(settings);
+  const primary = soleWriter(topology);
+  // An empty replica that happens to start first must not found a cluster of nothing.
+  if ((primary !== undefined && primary !== id) || inspection.tables.length === 0) return undefined;
+  assertSupported(settings, inspection);
+  const logIdentity = await retrying(clock, deadline, () => log.open({ create: true, signal: deadline.signal }));
+  await assertUnused(settings, logIdentity, deadline);
+  const document: ClusterDocument = {
+    state: 'creating',
+    cluster,
+    creator: id,
+    createdAtMs: clock.nowMs(),
+    generation: logIdentity.generation,
+    schema: { version: 1, tables: inspection.tables.map((table) => table.schema), ddl: inspection.ddl },
+    topology,
+    mode: 'async',
+    rowVersions: primary === undefined,
+  };
+  const created = await retrying(clock, deadline, () => registry.create(CLUSTER_KEY, encodeClusterDocument(document)));
+  if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
+  return founding(settings, document, created.revision);
+}
+
+async function joinExisting(
+  settings: Settings,
+  inspection: StoreInspection,
+  entry: RegistryEntry,
+  deadline: Deadline,
+): Promise<Agreement | undefined> {
+  const document = decodeClusterDocument(entry.value);
+  const differences = settingsDifference(document, settings);
+  if (differences.length > 0) throw mismatch(settings, differences);
+  const { clock, log } = settings;
+  const logIdentity = await retrying(clock, deadline, () => openLog(log.open({ create: false, signal: deadline.signal })));
+  if (document.state === 'creating') {
+    if (document.creator !== settings.id) return undefined;
+    if (inspection.identity === undefined) return resumeFounding(settings, inspection, document, entry, deadline);
+    return { ...member(settings, document, inspection, logIdentity), creating: entry.revision };
+  }
+  return member(settings, document, inspection, logIdentity);
+}
+
+/** A replaced log is a state to start in, not an error, when the database is a replica already. */
+async function openLog(opening: Promise<LogIdentity>): Promise<LogIdentity | AntiphonError> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (error instanceof AntiphonError && error.code === 'LOG_REPLACED') return error;
+    throw error;
+  }
+}
+
+function member(
+  settings: Settings,
+  document: ClusterDocument,
+  inspection: StoreInspection,
+  logIdentity: LogIdentity | AntiphonError,
+): Agreement {
+  const { identity } = inspection;
+  const replaced = replacedLog(settings, document, identity, logIdentity);
+  if (identity !== undefined) {
+    return { document, identity, createTables: false, sealExistingRows: false, ...(replaced && { replaced }) };
+  }
+  if (replaced !== undefined) throw replaced;
+  const differences = contentDifference(inspection.tables, document.schema, settings.tables !== undefined);
+  if (differences.length > 0) {
+    throw new AntiphonError(
+      'STORE_CONTENT',
+      `this database has content of its own, and the cluster ${document.cluster} exists already; they are never merged. ` +
+        `Start with an empty database. What differs: ${differences.join('; ')}`,
+      { context: { cluster: document.cluster, replica: settings.id, differences } },
+    );
+  }
+  return { document, identity: newIdentity(settings, document), createTables: true, sealExistingRows: false };
+}
+
+/** The creator crashed before its database became a replica; its tables may have changed since, and nobody has joined. */
+async function resumeFounding(
+  settings: Settings,
+  inspection: StoreInspection,
+  document: ClusterDocument,
+  entry: RegistryEntry,
+  deadline: Deadline,
+): Promise<Agreement | undefined> {
+  assertSupported(settings, inspection);
+  const tables = inspection.tables.map((table) => table.schema);
+  const unchanged =
+    tables.length === document.schema.tables.length &&
+    tables.every((table, index) => {
+      const known = document.schema.tables[index];
+      return known?.name === table.name && tableDifference(table, known) === undefined;
+    });
+  if (unchanged) return founding(settings, document, entry.revision);
+  const renewed = { ...document, schema: { version: 1, tables, ddl: inspection.ddl } };
+  const { clock, registry } = settings;
+  const data = encodeClusterDocument(renewed);
+  const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, entry.revision));
+  return updated === undefined ? undefined : founding(settings, renewed, updated.revision);
+}
+
+function founding(settings: Settings, document: ClusterDocument, revision: number): Agreement {
+  const identity = newIdentity(settings, document);
+  return { document, identity, createTables: false, sealExistingRows: true, creating: revision };
+}
+
+function newIdentity(settings: Settings, document: ClusterDocument): StoreIdentity {
+  const { cluster, id } = settings;
+  return { cluster, replica: id, generation: document.generation, schemaVersion: document.schema.version };
+}
+
+function replacedLog(
+  settings: Settings,
+  document: ClusterDocument,
+  identity: StoreIdentity | undefined,
+  log: LogIdentity | AntiphonError,
+): AntiphonError | undefined {
+  if (log instanceof AntiphonError) return log;
+  const known = identity?.generation ?? document.generation;
+  if (log.generation === known && document.generation === known) return undefined;
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `the log has generation ${log.generation}, the cluster ${document.generation}, this database ${known}: ` +
+      'the stream was recreated; find out by whom. Nothing was applied or lost',
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefined): void {
+  if (identity === undefined) return;
+  if (identity.cluster === settings.cluster && identity.replica === settings.id) return;
+  throw new AntiphonError(
+    'STORE_CONTENT',
+    `this database belongs to replica ${identity.replica} of cluster ${identity.cluster}, ` +
+      `not to ${settings.id} of ${settings.cluster}; use that id, or an empty database`,
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+function assertSupported(settings: Settings, inspection: StoreInspection): void {
+  const missing = settings.tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
+  if (missing.length > 0) {
+    throw new AntiphonError('BAD_OPTION', `the database has no table ${missing.join(', ')}; create it, or correct \`tables\``);
+  }
+  const unsupported = inspection.tables.filter((table) => table.unsupported !== undefined);
+  if (unsupported.length === 0) return;
+  const reasons = unsupported.map(({ schema, unsupported: why }) => `${schema.name}: ${why ?? ''}`);
+  throw new AntiphonError(
+    'UNSUPPORTED_TABLE',
+    `some tables cannot be replicated; change them, or name the others in \`tables\`. ${reasons.join('; ')}`,
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+/** A log with a past, but no description of its cluster: the registry was lost, and a new cluster would mix with the old. */
+async function assertUnused(settings: Settings, identity: LogIdentity, deadline: Deadline): Promise<void> {
+  // The first entry is the log's own identity record.
+  if (identity.lastSeq <= 1) return;
+  const { clock, log, id } = settings;
+  const own = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
+  throw new AntiphonError(
+    'CLUSTER_MISMATCH',
+    `the log of ${settings.cluster} holds ${identity.lastSeq} entries${own === undefined ? '' : `, some of ${id}`}, ` +
+      'but the registry does not describe the cluster; restore the registry, or remove the stream to begin anew',
+    { context: { cluster: settings.cluster, replica: id } },
+  );
+}
+
+function registryLost(settings: Settings): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `this database is a replica of cluster ${settings.cluster}, which does not exist at this NATS server; ` +
+      'check `servers`, or restore its JetStream data. Nothing was applied or lost',
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+function mismatch(settings: Settings, differences: readonly string[]): AntiphonError {
+  return new AntiphonError(
+    'CLUSTER_MISMATCH',
+    `the settings of ${settings.id} differ from what cluster ${settings.cluster} agreed on: ${differences.join('; ')}`,
+    { context: { cluster: settings.cluster, replica: settings.id, differences } },
+  );
+}
+
+function notYet(settings: Settings, entry: RegistryEntry | undefined): AntiphonError {
+  const primary = soleWriter(settings.topology);
+  const who = primary === undefined ? 'the replica that has the tables' : `the primary ${primary}`;
+  const message =
+    entry === undefined
+      ? `cluster ${settings.cluster} does not exist yet, and this replica has no tables to create it with: start ${who} first`
+      : `cluster ${settings.cluster} is being created by ${decodeClusterDocument(entry.value).creator}: start that replica`;
+  return new AntiphonError('TIMEOUT', message, { context: { cluster: settings.cluster, replica: settings.id } });
+}

@@ -1,0 +1,20 @@
+import { describe, expect, it } from 'vitest';
+import { nextState } from './lifecycle.js';
+
+describe('lifecycle', () => {
+  it('goes from joining to following, or to primary for the primary', () => {
+    expect(nextState('joining', 'agreed', 'peer')).toBe('bootstrapping');
+    expect(nextState('bootstrapping', 'installed', 'peer')).toBe('catching-up');
+    expect(nextState('catching-up', 'caught-up', 'peer')).toBe('following');
+    expect(nextState('catching-up', 'caught-up', 'primary')).toBe('primary');
+    expect(nextState('following', 'fell-behind', 'replica')).toBe('catching-up');
+  });
+
+  it('leaves a stall only by failing or closing', () => {
+    expect(nextState('stalled', 'caught-up', 'peer')).toBe('stalled');
+    expect(nextState('stalled', 'stall', 'peer')).toBe('stalled');
+    expect(nextState('stalled', 'close', 'peer')).toBe('closing');
+    expect(nextState('closing', 'stall', 'peer')).toBe('closing');
+    expect(nextState('closed', 'fail', 'peer')).toBe('closed');
+  });
+});

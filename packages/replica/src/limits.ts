@@ -1,0 +1,76 @@
+import { AntiphonError } from '@antiphon/core';
+
+/** Every bound of a replica. What happens at a bound is written beside it. */
+export interface ReplicaLimits {
+  /** How often writes by other programs are looked for. */
+  readonly pollMs: number;
+  /** For NATS to answer at start, and for the cluster to come into being; LOG_UNAVAILABLE or TIMEOUT then. */
+  readonly connectTimeoutMs: number;
+  /** How long another replica under the same id may take to say so at start; it counts as absent then. */
+  readonly duplicateCheckMs: number;
+  /** For a write, retries included, when the caller names none; TIMEOUT or the last STORE_BUSY then. */
+  readonly writeTimeoutMs: number;
+  /** Writes of one group commit; more wait for the next group. */
+  readonly writeGroup: number;
+  /** Writes that wait; OVERLOADED then. */
+  readonly waitingWrites: number;
+  /** Of the log, applied in one transaction. */
+  readonly applyEntries: number;
+  readonly applyBytes: number;
+  /** Longest uninterrupted piece of work of an apply. */
+  readonly applySliceMs: number;
+  /** A log message packs sealed messages up to this size when there is a backlog. */
+  readonly packBytes: number;
+  /** Sent and not yet acknowledged; the relay waits then. */
+  readonly windowMessages: number;
+  readonly windowBytes: number;
+  /** Read from the outbox at once. */
+  readonly pageBytes: number;
+  readonly beatMs: number;
+  /** A member that was silent for longer no longer keeps sealed messages from being pruned. */
+  readonly memberSilenceLimitMs: number;
+  /** Messages kept in quarantine (in the database), and their bytes since the start; more are only counted. */
+  readonly quarantinedMessages: number;
+  readonly quarantinedBytes: number;
+  /** A hybrid time further ahead of this replica's clock is alarmed. */
+  readonly clockAlarmMs: number;
+  /** A hybrid time further ahead of the log's own clock is quarantined, by every replica alike. */
+  readonly clockRefusalMs: number;
+  /** Changes of one transaction in parts that a change feed holds in memory; MESSAGE_TOO_LARGE then. */
+  readonly changeFeedBytes: number;
+  /** For `close` altogether; what still runs is left behind. */
+  readonly closeTimeoutMs: number;
+}
+
+export const DEFAULT_LIMITS: ReplicaLimits = {
+  pollMs: 10,
+  connectTimeoutMs: 10_000,
+  duplicateCheckMs: 500,
+  writeTimeoutMs: 10_000,
+  writeGroup: 256,
+  waitingWrites: 4096,
+  applyEntries: 512,
+  applyBytes: 4 * 1024 * 1024,
+  applySliceMs: 10,
+  packBytes: 180 * 1024,
+  windowMessages: 256,
+  windowBytes: 4 * 1024 * 1024,
+  pageBytes: 1024 * 1024,
+  beatMs: 1000,
+  memberSilenceLimitMs: 24 * 3600 * 1000,
+  quarantinedMessages: 200_000,
+  quarantinedBytes: 256 * 1024 * 1024,
+  clockAlarmMs: 60_000,
+  clockRefusalMs: 24 * 3600 * 1000,
+  changeFeedBytes: 64 * 1024 * 1024,
+  closeTimeoutMs: 5000,
+};
+
+/** Throws BAD_OPTION for a limit that is not a positive number. */
+export function resolveLimits(given: Partial<ReplicaLimits> = {}): ReplicaLimits {
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value === 'number' && Number.isFinite(value) && value > 0) continue;
+    throw new AntiphonError('BAD_OPTION', `limits.${name} is ${String(value)}; give a number above 0`);
+  }
+  return { ...DEFAULT_LIMITS, ...given };
+}

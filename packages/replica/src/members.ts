@@ -1,0 +1,79 @@
+import { isIdentifier, type Clock, type Registry, type VectorClock } from '@antiphon/core';
+import type { Beat } from './beat.js';
+import { findMember, listMembers, type MemberRecord } from './member-record.js';
+
+/** More unknown origins than this at once are looked up with one list of all members. */
+const SINGLE_LOOKUPS = 4;
+/** A cluster of more members is beyond what beats are made for; further ones are not shown. */
+const MAX_MEMBERS = 1024;
+
+export interface Member {
+  readonly record: MemberRecord;
+  /** Monotonic; the start of this replica when it was never heard. */
+  readonly lastSeenMs: number;
+  readonly beat?: Beat;
+}
+
+/** Who belongs to the cluster, and what was last heard from them. */
+export class Members {
+  readonly #members = new Map<string, Member>();
+
+  constructor(
+    private readonly registry: Registry,
+    private readonly clock: Clock,
+  ) {}
+
+  get all(): readonly Member[] {
+    return [...this.#members.values()];
+  }
+
+  has(id: string): boolean {
+    return this.#members.has(id);
+  }
+
+  /** Throws LOG_UNAVAILABLE. */
+  async refresh(): Promise<void> {
+    for (const record of await listMembers(this.registry)) this.#add(record);
+  }
+
+  /**
+   * Makes sure that these origins are known if they are members. A record is written before its replica's first message, and
+   * the messages are here already, so a record that is missing now will not be the excuse of any of them: the verdict is the same
+   * on every replica. For the same reason absence is never remembered: the id may join before its next message.
+   * Throws LOG_UNAVAILABLE.
+   */
+  async lookUp(origins: Iterable<string>): Promise<void> {
+    const unknown = [...new Set(origins)].filter((origin) => !this.#members.has(origin) && isIdentifier(origin));
+    if (unknown.length > SINGLE_LOOKUPS) return this.refresh();
+    for (const origin of unknown) {
+      const record = await findMember(this.registry, origin);
+      if (record !== undefined) this.#add(record);
+    }
+  }
+
+  heard(beat: Beat): void {
+    const member = this.#members.get(beat.id);
+    if (member === undefined) return;
+    this.#members.set(beat.id, { record: member.record, lastSeenMs: this.clock.monotonicMs(), beat });
+  }
+
+  /** Up to which counter every member other than `id` has applied its transactions; members silent for too long don't count. */
+  appliedFloor(id: string, silenceLimitMs: number): number {
+    const nowMs = this.clock.monotonicMs();
+    let floor = Infinity;
+    for (const member of this.#members.values()) {
+      if (member.record.id === id || nowMs - member.lastSeenMs > silenceLimitMs) continue;
+      floor = Math.min(floor, counterIn(member.beat?.vector, id));
+    }
+    return floor;
+  }
+
+  #add(record: MemberRecord): void {
+    if (this.#members.has(record.id) || this.#members.size >= MAX_MEMBERS) return;
+    this.#members.set(record.id, { record, lastSeenMs: this.clock.monotonicMs() });
+  }
+}
+
+function counterIn(vector: VectorClock | undefined, origin: string): number {
+  return vector !== undefined && Object.hasOwn(vector, origin) ? (vector[origin] ?? 0) : 0;
+}

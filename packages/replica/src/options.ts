@@ -1,0 +1,97 @@
+import {
+  AntiphonError,
+  assertClusterName,
+  assertReplicaId,
+  type Bus,
+  type Clock,
+  type Log,
+  type Registry,
+  type Store,
+} from '@antiphon/core';
+import { resolveLimits, type ReplicaLimits } from './limits.js';
+import { silentLogger, type Logger } from './logger.js';
+import { parseTopology, type Topology } from './topology.js';
+
+export interface UpdateOptions {
+  readonly mode: 'async';
+  /** Changes are sent at this interval; 0, the default, is at once. */
+  readonly intervalMs?: number;
+}
+
+/** What a replica is, wherever it runs. */
+export interface ReplicaOptions<Tx> {
+  readonly cluster: string;
+  /** Unique in the cluster, for ever: it names this replica's transactions. */
+  readonly id: string;
+  readonly store: Store<Tx>;
+  /** Every table with a primary key when absent. The first replica decides for the cluster. */
+  readonly tables?: readonly string[];
+  /** 'multi-primary' when absent. */
+  readonly topology?: Topology;
+  readonly update?: UpdateOptions;
+  readonly limits?: Partial<ReplicaLimits>;
+  readonly logger?: Logger;
+  /** Ends a start that is under way. */
+  readonly signal?: AbortSignal;
+}
+
+/** The ports a replica runs on. It closes the store, and the log, bus and registry stay the caller's. */
+export interface ReplicaPorts {
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  /** Resident memory, bytes; for `status` only. */
+  readonly memory?: () => number;
+}
+
+export interface Settings<Tx = unknown> extends ReplicaPorts {
+  readonly cluster: string;
+  readonly id: string;
+  /** Tells two processes that run under one id apart. */
+  readonly instance: string;
+  readonly startedAtMs: number;
+  readonly store: Store<Tx>;
+  readonly tables: readonly string[] | undefined;
+  readonly topology: Topology;
+  readonly intervalMs: number;
+  readonly limits: ReplicaLimits;
+  readonly logger: Logger;
+}
+
+/** Throws BAD_OPTION. */
+export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts): Settings<Tx> {
+  assertClusterName(options.cluster);
+  assertReplicaId(options.id);
+  const { mode = 'async', intervalMs = 0 } = options.update ?? {};
+  if (mode !== 'async') {
+    throw new AntiphonError('BAD_OPTION', `update.mode is ${String(mode)}; this version knows 'async'`);
+  }
+  if (!Number.isFinite(intervalMs) || intervalMs < 0) {
+    throw new AntiphonError('BAD_OPTION', `update.intervalMs is ${String(intervalMs)}; give 0 or more milliseconds`);
+  }
+  const { cluster, id, store, tables, log, bus, registry, clock } = options;
+  return {
+    cluster,
+    id,
+    instance: randomToken(clock),
+    startedAtMs: clock.nowMs(),
+    store,
+    tables,
+    topology: parseTopology(options.topology ?? 'multi-primary'),
+    intervalMs,
+    limits: resolveLimits(options.limits),
+    logger: options.logger ?? silentLogger,
+    log,
+    bus,
+    registry,
+    clock,
+    ...(options.memory === undefined ? {} : { memory: options.memory }),
+  };
+}
+
+/** 60 random bits; from the clock, so that a simulation replays it. */
+function randomToken(clock: Clock): string {
+  const half = (): string => Math.floor(clock.random() * 2 ** 30).toString(36).padStart(6, '0');
+  return half() + half();
+}

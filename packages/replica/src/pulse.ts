@@ -1,0 +1,142 @@
+import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
+import { AntiphonError, type BusSubscription } from '@antiphon/core';
+import { decodeBeat, encodeBeat, type Beat } from './beat.js';
+import { assertReadable, assertSameLog } from './log-check.js';
+import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
+import type { Scope } from './scope.js';
+import { beatSubject } from './subjects.js';
+
+/** Behind the log by more than this is no longer in step. */
+const IN_STEP_MESSAGES = 1000;
+const REFRESH_EVERY_BEATS = 10;
+
+/** Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far ahead. */
+export class Pulse implements Behaviour<PulseProtocol> {
+  readonly receive = {
+    beat: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#beat(context),
+    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#look(context),
+  };
+  #beats = 0;
+  #subscription: BusSubscription | undefined;
+  #stopListening: (() => void)[] = [];
+  #unknownMember = false;
+  #prunedTo = 0;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {}
+
+  started(context: Context<PulseProtocol>): void {
+    const { bus, cluster, limits, log } = this.scope;
+    this.#subscription = bus.subscribe(beatSubject(cluster, '*'), (request) => this.#hear(request.data));
+    this.#stopListening = [
+      log.onConnection((connection) => {
+        if (connection === 'connected') context.self.tell('look');
+      }),
+      this.scope.condition.onState(() => this.#send()),
+      this.scope.progress.onMove(() => this.#noteStep()),
+    ];
+    context.every(limits.beatMs, 'beat', undefined);
+    context.self.tell('beat');
+  }
+
+  stopped(): void {
+    this.#subscription?.unsubscribe();
+    for (const stop of this.#stopListening) stop();
+  }
+
+  async #beat(context: Context<PulseProtocol>): Promise<void> {
+    this.#send();
+    await this.#look(context);
+    await this.#refreshMembers();
+    this.#prune();
+  }
+
+  #send(): void {
+    const { bus, cluster, id, instance, startedAtMs, condition, document, progress, clock } = this.scope;
+    const beat: Beat = {
+      id,
+      instance,
+      startedAtMs,
+      lifecycle: condition.state,
+      generation: document.generation,
+      seq: progress.seq,
+      vector: progress.vector,
+      lagMessages: this.#lag(),
+      unpublished: progress.unpublished,
+      nowMs: clock.nowMs(),
+    };
+    bus.publish(beatSubject(cluster, id), encodeBeat(beat));
+  }
+
+  /** Throws for the bus to count when it is no beat. */
+  #hear(data: Uint8Array): void {
+    const beat = decodeBeat(data);
+    const { id, instance, startedAtMs, condition, members } = this.scope;
+    if (beat.id !== id) {
+      if (!members.has(beat.id)) this.#unknownMember = true;
+      return members.heard(beat);
+    }
+    if (beat.instance === instance) return;
+    // Both see each other and judge alike: the one that started later gives way.
+    const weAreLater = startedAtMs > beat.startedAtMs || (startedAtMs === beat.startedAtMs && instance > beat.instance);
+    if (!weAreLater) return condition.alarm('duplicate', `another process runs as ${id} too; it started later, and stalls`);
+    condition.stall(
+      new AntiphonError('DUPLICATE_REPLICA', `another process runs as ${id} already; stop one of them, or choose another id`, {
+        context: { replica: id },
+      }),
+    );
+  }
+
+  /** What the log is now. A log that does not answer is no finding. */
+  async #look(context: Context<PulseProtocol>): Promise<void> {
+    const { log, document, progress, condition, logEnd } = this.scope;
+    if (!condition.replicating) return;
+    const knownSeq = progress.seq;
+    try {
+      const identity = await log.identity(context.signal);
+      assertSameLog(identity, document.generation, knownSeq);
+      assertReadable(identity, knownSeq);
+      condition.clearAlarm('log');
+      logEnd.seen(identity.lastSeq);
+      this.#noteStep();
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (error.code === 'LOG_REPLACED') condition.stall(error);
+      else if (error.code !== 'ABORTED') condition.alarm('log', `the log does not answer: ${error.message}`);
+    }
+  }
+
+  #noteStep(): void {
+    const { condition } = this.scope;
+    const lag = this.#lag();
+    if (lag === 0) this.scope.logEnd.inStep();
+    if (condition.state === 'catching-up' && lag === 0) condition.handle('caught-up');
+    else if (condition.state === 'following' && lag > IN_STEP_MESSAGES) condition.handle('fell-behind');
+  }
+
+  async #refreshMembers(): Promise<void> {
+    if (!this.#unknownMember && this.#beats++ % REFRESH_EVERY_BEATS !== 0) return;
+    this.#unknownMember = false;
+    try {
+      await this.scope.members.refresh();
+    } catch (error) {
+      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+    }
+  }
+
+  /** Sealed messages that the log has and every member has applied are not needed any more (I3). */
+  #prune(): void {
+    const { members, id, limits, store } = this.scope;
+    const { publishedCounter, outboxMessages } = store.state();
+    if (outboxMessages === 0) return;
+    const floor = Math.min(members.appliedFloor(id, limits.memberSilenceLimitMs), publishedCounter);
+    if (floor <= this.#prunedTo) return;
+    if (this.replica.tell('prune', floor)) this.#prunedTo = floor;
+  }
+
+  #lag(): number {
+    return this.scope.logEnd.lagMessages(this.scope.progress.seq);
+  }
+}

@@ -1,0 +1,240 @@
+import type { Behaviour, Context } from '@antiphon/actor';
+import { AntiphonError, counterOf, toAntiphonError, type AppendResult, type LogConnection, type SealedMessage, type Timer } from '@antiphon/core';
+import { retryDelayMs } from './deadline.js';
+import { assertSameLog } from './log-check.js';
+import type { RelayProtocol } from './protocols.js';
+import type { Scope } from './scope.js';
+import { SendWindow, type SentMark } from './send-window.js';
+
+const OWN_PAST_POLL_MS = 20;
+
+interface Settled {
+  readonly number: number;
+  readonly result: AppendResult;
+}
+
+/**
+ * Sealed transactions to the log, in order, many in flight. On the first message that the log refused or did not answer,
+ * everything from there on is sent again (go-back-N), since the log may hold later ones without earlier ones.
+ *
+ * Each attempt has ids of its own: would a repeated message keep its id, the log would drop the repetition of one that
+ * it stored ahead of a lost one, and receivers, who dropped it then as out of order, would never see it.
+ *
+ * A single writer (primary-replica) chains its messages by the log's last sequence: nothing of an attempt is stored after a gap,
+ * and before it tries again it looks which of its messages are there.
+ */
+export class Relay implements Behaviour<RelayProtocol> {
+  readonly receive = {
+    wake: (_: undefined, context: Context<RelayProtocol>): Promise<void> | void => {
+      if (this.scope.intervalMs === 0) return this.#pump(context);
+    },
+    flush: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#pump(context),
+    settled: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#takeResults(context),
+    resume: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#resume(context),
+  };
+  readonly #window: SendWindow;
+  readonly #chained: boolean;
+  /** Read from the outbox and not sent yet. */
+  #page: readonly SealedMessage[] = [];
+  #cursor: SentMark;
+  #results: Settled[] = [];
+  #attempt = 0;
+  /** Tries since the last success. */
+  #failures = 0;
+  #sending = false;
+  #retry: Timer | undefined;
+  /** What the log's last sequence will be once everything in flight is stored; for the chain. */
+  #chainSeq = 0;
+  #stopListening: (() => void) | undefined;
+  /** Where to go back to, when a failed attempt ended inside of a big transaction. */
+  #acknowledgedMark: SentMark | undefined;
+
+  constructor(private readonly scope: Scope) {
+    const { limits, store, role } = scope;
+    this.#window = new SendWindow({ messages: limits.windowMessages, bytes: limits.windowBytes });
+    this.#chained = role === 'primary';
+    this.#cursor = { counter: store.state().publishedCounter, part: 0, whole: true };
+  }
+
+  started(context: Context<RelayProtocol>): void {
+    const { log, intervalMs } = this.scope;
+    this.#stopListening = log.onConnection((connection: LogConnection) => {
+      if (connection === 'connected') context.self.tell('resume');
+    });
+    if (intervalMs > 0) context.every(intervalMs, 'flush', undefined);
+    context.self.tell('resume');
+  }
+
+  stopped(): void {
+    this.#stopListening?.();
+  }
+
+  /** Sends what is there, as far as the window allows. */
+  async #pump(context: Context<RelayProtocol>): Promise<void> {
+    while (this.#sending && this.#window.hasRoom && this.scope.condition.replicating) {
+      if (this.#page.length === 0) {
+        if (this.#cursor.whole && this.#cursor.counter >= this.scope.store.state().lastCounter) break;
+        this.#page = await this.scope.store.sealed(this.#cursor, this.scope.limits.pageBytes);
+        if (this.#page.length === 0) break;
+      }
+      this.#send(this.#pack(), context);
+    }
+  }
+
+  /** As many messages back to back as fit; one that is larger goes alone. */
+  #pack(): readonly SealedMessage[] {
+    const limit = Math.min(this.scope.limits.packBytes, this.scope.log.maxMessageBytes);
+    let bytes = 0;
+    let count = 0;
+    for (const message of this.#page) {
+      if (count > 0 && bytes + message.data.length > limit) break;
+      bytes += message.data.length;
+      count++;
+    }
+    const packed = this.#page.slice(0, count);
+    this.#page = this.#page.slice(count);
+    return packed;
+  }
+
+  #send(messages: readonly SealedMessage[], context: Context<RelayProtocol>): void {
+    const first = messages[0];
+    const last = messages.at(-1);
+    if (first === undefined || last === undefined) return;
+    const { id, instance, log, condition } = this.scope;
+    const data = messages.length === 1 ? first.data : Buffer.concat(messages.map((message) => message.data));
+    const mark = { counter: last.lastCounter, part: last.part, whole: last.last };
+    this.#cursor = mark;
+    const number = this.#window.push({ mark, bytes: data.length, ...(this.#chained ? { data } : {}) });
+    const request = {
+      origin: id,
+      id: `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`,
+      data,
+      ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}),
+    };
+    this.#chainSeq++;
+    condition.totals.publishedMessages++;
+    condition.totals.publishedBytes += data.length;
+    log.append(request, (result) => {
+      this.#results.push({ number, result });
+      // One message for all results that come in before it is handled.
+      if (this.#results.length === 1) context.self.tell('settled');
+    });
+  }
+
+  async #takeResults(context: Context<RelayProtocol>): Promise<void> {
+    const results = this.#results;
+    this.#results = [];
+    let failure: AntiphonError | undefined;
+    for (const { number, result } of results) {
+      if (result.type === 'stored') {
+        if (this.#window.acknowledge(number, result.seq) === 'regressed') return this.#regressed(result.seq);
+      } else if (this.#window.isCurrent(number)) failure ??= result.error;
+    }
+    this.#publish();
+    if (failure !== undefined) this.#fail(failure, context);
+    else if (this.#window.inFlight === 0 && this.#page.length === 0) this.#failures = 0;
+    await this.#pump(context);
+  }
+
+  /** Tells the store how far the log has our transactions. */
+  #publish(): void {
+    const acknowledged = this.#window.takeAcknowledged();
+    if (acknowledged === undefined) return;
+    const { store, document, progress, role } = this.scope;
+    this.#failures = 0;
+    this.#acknowledgedMark = acknowledged.mark;
+    const { publishedCounter } = store.state();
+    const counter = Math.max(publishedCounter, acknowledged.counter);
+    // The primary wrote all of the log up to there (or must not heed it); others learn their position from the feed.
+    if (role === 'primary') {
+      store.markPublished(counter, { generation: document.generation, seq: acknowledged.seq });
+      progress.moved(acknowledged.seq);
+    } else {
+      store.markPublished(counter);
+      progress.moved();
+    }
+  }
+
+  #fail(error: AntiphonError, context: Context<RelayProtocol>): void {
+    const { clock, logger, condition } = this.scope;
+    this.#sending = false;
+    this.#retry?.cancel();
+    if (error.code === 'LOG_REPLACED') return condition.stall(error);
+    if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
+    if (this.#failures === 3) condition.alarm('publish', `changes are kept and not sent yet: ${error.message}`);
+    this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
+  }
+
+  /** Checks that the log is still the same, goes back to the first message without an answer, and sends on. */
+  async #resume(context: Context<RelayProtocol>): Promise<void> {
+    if (this.#sending || !this.scope.condition.replicating) return;
+    this.#retry?.cancel();
+    const { log, document, store, progress, condition, ownPastUpTo, id } = this.scope;
+    if (counterOf(progress.vector, id) < ownPastUpTo) {
+      this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
+      return;
+    }
+    const knownSeq = Math.max(this.#window.highestSeq, progress.seq);
+    try {
+      const identity = await log.identity(context.signal);
+      assertSameLog(identity, document.generation, knownSeq);
+      if (this.#chained) await this.#reconcile(identity.lastSeq, context);
+    } catch (thrown) {
+      const error = toAntiphonError(thrown);
+      if (error.code !== 'INTERNAL') return this.#fail(error, context);
+      throw thrown;
+    }
+    this.#window.clear();
+    this.#results = [];
+    this.#page = [];
+    const { publishedCounter } = store.state();
+    const mark = this.#acknowledgedMark;
+    this.#cursor = mark !== undefined && mark.counter >= publishedCounter ? mark : { counter: publishedCounter, part: 0, whole: true };
+    this.#attempt++;
+    this.#sending = true;
+    condition.clearAlarm('publish');
+    await this.#pump(context);
+  }
+
+  /**
+   * What the log holds beyond our last acknowledgement is ours in order, or not ours at all. Compared byte by byte: a
+   * forged message must not count as published.
+   */
+  async #reconcile(lastSeq: number, context: Context<RelayProtocol>): Promise<void> {
+    const { log, id, limits, store, progress, document, condition } = this.scope;
+    const from = Math.max(this.#window.highestSeq, progress.seq) + 1;
+    for (let seq = from; seq <= lastSeq && seq - from < 2 * limits.windowMessages; seq++) {
+      const oldest = this.#window.oldest;
+      if (oldest === undefined) break;
+      const entry = await log.get(seq, context.signal);
+      if (entry?.origin !== id || oldest.data === undefined || !sameBytes(entry.data, oldest.data)) continue;
+      this.#window.acknowledge(this.#window.oldestNumber, seq);
+      this.#publish();
+    }
+    const foreign = lastSeq - Math.max(this.#window.highestSeq, progress.seq);
+    if (foreign > 0) {
+      // Own messages from before a restart, or somebody else's, which no replica applies: the primary need not read them.
+      if (this.#attempt > 0) condition.counts.foreign += foreign;
+      store.markPublished(store.state().publishedCounter, { generation: document.generation, seq: lastSeq });
+      progress.moved(lastSeq);
+    }
+    this.#chainSeq = lastSeq;
+  }
+
+  #regressed(seq: number): void {
+    this.#sending = false;
+    const { condition, cluster, id } = this.scope;
+    condition.stall(
+      new AntiphonError(
+        'LOG_REPLACED',
+        `the log stored a message at ${seq}, which it had given away before: it was cut or recreated; find out by whom. ` +
+          'What was not acknowledged stays in the outbox',
+        { context: { cluster, replica: id, seq } },
+      ),
+    );
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0;
+}

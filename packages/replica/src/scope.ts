@@ -1,0 +1,24 @@
+import type { HybridClock } from '@antiphon/core';
+import type { ClusterDocument } from './cluster-document.js';
+import type { Condition } from './condition.js';
+import type { LogEnd } from './log-end.js';
+import type { Members } from './members.js';
+import type { Settings } from './options.js';
+import type { Progress } from './progress.js';
+import type { Role } from './topology.js';
+
+/** What the actors of one replica share. */
+export interface Scope extends Settings {
+  readonly role: Role;
+  readonly document: ClusterDocument;
+  readonly hybrid: HybridClock;
+  readonly condition: Condition;
+  readonly progress: Progress;
+  readonly members: Members;
+  /** Own transactions up to this one are taken from the log; 0 when the database is up to date with its own past. */
+  readonly ownPastUpTo: number;
+  /** The log's end as it was last seen. */
+  readonly logEnd: LogEnd;
+  /** Writes that other programs make are refused inside the database. */
+  readonly writable: boolean;
+}

@@ -1,0 +1,167 @@
+import { ActorSystem, type ActorEvent } from '@antiphon/actor';
+import { AntiphonError, HybridClock, decodeControl } from '@antiphon/core';
+import { isRecord } from './cluster-document.js';
+import { Condition } from './condition.js';
+import { Deadline, retrying } from './deadline.js';
+import { finishCreating, joinCluster, type Agreement } from './join.js';
+import { isReserved } from './intake.js';
+import { LogEnd } from './log-end.js';
+import { MailboxActor, exposeMailbox, type MailboxProtocol } from './mailbox.js';
+import { registerMember } from './member-record.js';
+import { Members } from './members.js';
+import { resolveSettings, type ReplicaOptions, type ReplicaPorts, type Settings } from './options.js';
+import { findOwnPast, type OwnPast } from './own-past.js';
+import { Progress } from './progress.js';
+import { ReplicaActor, replicaMailbox } from './replica-actor.js';
+import { RunningReplica, type Replica } from './replica.js';
+import type { Scope } from './scope.js';
+import { mailboxPrefix } from './subjects.js';
+import { roleOf, soleWriter } from './topology.js';
+import { VERSION } from './version.js';
+import { Writer } from './writer.js';
+
+/**
+ * Starts a replica on the given ports. Resolves when it takes writes; it may still be behind the log (`caughtUp`). Rejects with
+ * LOG_UNAVAILABLE when NATS does not answer in time, TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH,
+ * STORE_CONTENT, UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
+ */
+export async function startReplica<Tx>(
+  options: ReplicaOptions<Tx> & ReplicaPorts,
+  release: () => Promise<void> = () => Promise.resolve(),
+): Promise<Replica<Tx>> {
+  const settings = resolveSettings(options);
+  const deadline = new Deadline(settings.clock, settings.limits.connectTimeoutMs, options.signal);
+  let replica: Replica<Tx> | undefined;
+  try {
+    const scope = await prepare(settings as Settings, deadline);
+    replica = run<Tx>(scope, release);
+    await ownPastTaken(scope, options.signal);
+    return replica;
+  } catch (error) {
+    if (replica === undefined) await settings.store.close().catch(() => undefined);
+    else await replica.close();
+    throw error;
+  } finally {
+    deadline.end();
+  }
+}
+
+/** Everything that must be so before the first message moves. */
+async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
+  const { clock, logger, id, store, registry, topology } = settings;
+  const role = roleOf(topology, id);
+  const condition = new Condition(role, clock, logger);
+  await assertAlone(settings, deadline);
+  const agreement = await joinCluster(settings, deadline);
+  condition.handle('agreed');
+  const hybrid = new HybridClock(clock);
+  await install(settings, agreement, hybrid, deadline);
+  const record = { id, joinedAtMs: clock.nowMs(), engine: store.engine, version: VERSION, instance: settings.instance };
+  await retrying(clock, deadline, () => registerMember(registry, record));
+  const document = await finishCreating(settings, agreement, deadline);
+  const members = new Members(registry, clock);
+  await retrying(clock, deadline, () => members.refresh());
+  const ownPast = await takeUpOwnPast(settings, agreement, deadline);
+  const logEnd = new LogEnd(clock);
+  const progress = new Progress(store, clock, id);
+  progress.moved(store.state().position.seq);
+  if (agreement.replaced === undefined) {
+    logEnd.seen((await retrying(clock, deadline, () => settings.log.identity(deadline.signal))).lastSeq);
+    // The log's own first record is shown to no reader, so nothing else would ever move a position past it.
+    const first = progress.seq > 0 ? undefined : await retrying(clock, deadline, () => settings.log.get(1, deadline.signal));
+    if (progress.seq === 0 && (first === undefined || isReserved(first.origin))) progress.moved(Math.min(1, logEnd.seq));
+  }
+  condition.handle('installed');
+  if (agreement.replaced !== undefined) condition.stall(agreement.replaced);
+  const ownPastUpTo = ownPast?.counter ?? 0;
+  const writable = role !== 'replica';
+  return { ...settings, role, document, hybrid, condition, progress, members, ownPastUpTo, logEnd, writable };
+}
+
+async function install(settings: Settings, agreement: Agreement, hybrid: HybridClock, deadline: Deadline): Promise<void> {
+  const { store, topology, id } = settings;
+  const { document, identity, createTables, sealExistingRows } = agreement;
+  const primary = soleWriter(topology);
+  await retrying(settings.clock, deadline, () =>
+    store.install(
+      {
+        identity,
+        schema: document.schema,
+        writes: primary === undefined || primary === id ? 'capture' : 'refuse',
+        ...(primary === undefined ? {} : { primary }),
+        rowVersions: document.rowVersions,
+        createTables,
+        sealExistingRows,
+      },
+      hybrid,
+    ),
+  );
+}
+
+async function takeUpOwnPast(settings: Settings, agreement: Agreement, deadline: Deadline): Promise<OwnPast | undefined> {
+  if (agreement.replaced !== undefined) return undefined;
+  const ownPast = await findOwnPast(settings, agreement.document.generation, deadline);
+  if (ownPast === undefined) return undefined;
+  const { store, logger, clock, id } = settings;
+  logger.warn(
+    { counter: ownPast.counter, known: store.state().lastCounter },
+    `the log holds transactions of ${id} that its database does not: it was restored; taking them in first`,
+  );
+  await retrying(clock, deadline, () => store.resumeFrom(ownPast.counter, ownPast.time));
+  return ownPast;
+}
+
+/** Two processes under one id would number their transactions alike. Whoever runs answers a ping. */
+async function assertAlone(settings: Settings, deadline: Deadline): Promise<void> {
+  const { bus, cluster, id, instance, limits } = settings;
+  const timeoutMs = Math.min(limits.duplicateCheckMs, Math.max(1, deadline.leftMs));
+  let reply: unknown;
+  try {
+    reply = decodeControl(await bus.request(`${mailboxPrefix(cluster, id)}.ping`, new Uint8Array(0), { timeoutMs, signal: deadline.signal }));
+  } catch {
+    // Nobody there, or nobody who answers; without a connection, the next steps say so.
+    return;
+  }
+  const running = isRecord(reply) && isRecord(reply['ok']) ? reply['ok']['instance'] : undefined;
+  if (running === instance) return;
+  throw new AntiphonError(
+    'DUPLICATE_REPLICA',
+    `another process runs as replica ${id} of cluster ${cluster}; stop it, or choose another id`,
+    { context: { cluster, replica: id } },
+  );
+}
+
+function run<Tx>(scope: Scope, release: () => Promise<void>): Replica<Tx> {
+  const { clock, id, limits } = scope;
+  const system = new ActorSystem({
+    clock,
+    name: id,
+    stopTimeoutMs: limits.closeTimeoutMs,
+    onEvent: (event) => report(scope, event),
+  });
+  const mailbox = replicaMailbox(limits.waitingWrites);
+  const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox });
+  const writer = new Writer<Tx>(scope, actor);
+  const answering = system.spawn<MailboxProtocol>('mailbox', () => new MailboxActor(scope, actor, writer as unknown as Writer<unknown>));
+  const exposure = exposeMailbox(scope, answering);
+  return new RunningReplica<Tx>({ scope, system, writer, exposure, release });
+}
+
+function ownPastTaken({ progress, ownPastUpTo, condition }: Scope, signal: AbortSignal | undefined): Promise<void> {
+  const what = 'its own past was taken in';
+  return progress.until(() => progress.ownCounter >= ownPastUpTo || !condition.replicating, {
+    timeoutMs: Infinity,
+    what,
+    ...(signal && { signal }),
+  });
+}
+
+function report({ logger }: Scope, event: ActorEvent): void {
+  if (event.type === 'crashed') {
+    logger.error({ actor: event.path, err: event.error, restartInMs: event.restartInMs }, 'an actor crashed');
+  } else if (event.type === 'unheard') {
+    logger.warn({ actor: event.path, err: event.error }, `nobody waited for the answer to ${event.during}, which failed`);
+  } else if (event.type === 'abandoned') {
+    logger.warn({ actor: event.path }, 'an actor did not end in time and was left behind');
+  }
+}

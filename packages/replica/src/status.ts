@@ -1,0 +1,103 @@
+import { formatPosition, type VectorClock } from '@antiphon/core';
+import type { StallReason, Waiting } from './condition.js';
+import type { LifecycleState } from './lifecycle.js';
+import type { Scope } from './scope.js';
+import type { Role, Topology } from './topology.js';
+import { VERSION } from './version.js';
+
+export interface MemberStatus {
+  readonly id: string;
+  readonly engine: string;
+  readonly version: string;
+  /** Of its last beat; absent when it was never heard. */
+  readonly lifecycle?: string;
+  readonly seq?: number;
+  readonly lagMessages?: number;
+  readonly unpublished?: number;
+  /** Since its last beat, or since this replica started. */
+  readonly silentMs: number;
+}
+
+/** Everything an operator asks first, as plain JSON. */
+export interface ReplicaStatus {
+  readonly id: string;
+  readonly cluster: string;
+  readonly instance: string;
+  readonly version: string;
+  readonly engine: string;
+  readonly topology: Topology;
+  readonly role: Role;
+  readonly lifecycle: LifecycleState;
+  /** Why replication has stopped; absent while it runs. */
+  readonly stalled?: StallReason;
+  readonly connection: string;
+  readonly position: { readonly generation: string; readonly seq: number; readonly text: string };
+  readonly log: { readonly lastSeq: number; readonly seenAtMs: number };
+  readonly lag: { readonly messages: number; readonly seconds: number };
+  readonly vector: VectorClock;
+  readonly lastCounter: number;
+  readonly outbox: { readonly messages: number; readonly bytes: number; readonly unpublished: number };
+  readonly members: readonly MemberStatus[];
+  readonly waitingFor: readonly Waiting[];
+  readonly alarms: readonly { readonly name: string; readonly message: string; readonly sinceMs: number; readonly count: number }[];
+  readonly conflicts: number;
+  readonly quarantined: number;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly totals: Readonly<Record<string, number>>;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly memoryBytes?: number;
+}
+
+export function statusOf(scope: Scope): ReplicaStatus {
+  const { store, document, condition, progress, logEnd, clock, log, memory } = scope;
+  const state = store.state();
+  const seq = Math.max(progress.seq, state.position.seq);
+  const { stalled } = condition;
+  return {
+    id: scope.id,
+    cluster: scope.cluster,
+    instance: scope.instance,
+    version: VERSION,
+    engine: store.engine,
+    topology: document.topology,
+    role: scope.role,
+    lifecycle: condition.state,
+    ...(stalled && { stalled }),
+    connection: log.connection,
+    position: { ...state.position, seq, text: formatPosition({ ...state.position, seq }) },
+    log: { lastSeq: Math.max(logEnd.seq, seq), seenAtMs: logEnd.seenAtMs },
+    lag: { messages: logEnd.lagMessages(seq), seconds: logEnd.lagSeconds(seq) },
+    vector: state.vector,
+    lastCounter: state.lastCounter,
+    outbox: { messages: state.outboxMessages, bytes: state.outboxBytes, unpublished: progress.unpublished },
+    members: memberStatus(scope),
+    waitingFor: condition.waiting,
+    alarms: condition.alarms,
+    conflicts: state.conflicts,
+    quarantined: state.quarantined,
+    counts: { ...condition.counts },
+    totals: { ...condition.totals },
+    startedAtMs: scope.startedAtMs,
+    nowMs: clock.nowMs(),
+    ...(memory && { memoryBytes: memory() }),
+  };
+}
+
+function memberStatus(scope: Scope): MemberStatus[] {
+  const nowMs = scope.clock.monotonicMs();
+  return scope.members.all
+    .filter(({ record }) => record.id !== scope.id)
+    .map(({ record, beat, lastSeenMs }) => ({
+      id: record.id,
+      engine: record.engine,
+      version: record.version,
+      ...(beat && {
+        lifecycle: beat.lifecycle,
+        seq: beat.seq,
+        lagMessages: beat.lagMessages,
+        unpublished: beat.unpublished,
+      }),
+      silentMs: Math.round(nowMs - lastSeenMs),
+    }));
+}

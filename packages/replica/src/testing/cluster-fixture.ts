@@ -1,0 +1,75 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connectNats, NatsServer, type NatsHandle } from '@antiphon/nats';
+import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
+import Database from 'better-sqlite3';
+import { createReplica, type CreateReplicaOptions } from '../create-replica.js';
+import type { Replica } from '../replica.js';
+
+export type SqliteReplica = Replica<SqliteTransaction>;
+type StartOptions = Partial<CreateReplicaOptions<SqliteTransaction>> & { readonly file?: string };
+
+/** A real nats-server and replicas on real files, in one process, for one test. */
+export class ClusterFixture implements AsyncDisposable {
+  readonly #replicas: SqliteReplica[] = [];
+  readonly #handles: NatsHandle[] = [];
+
+  private constructor(
+    readonly server: NatsServer,
+    readonly dir: string,
+    readonly cluster: string,
+  ) {}
+
+  static async start(cluster = 'shop'): Promise<ClusterFixture> {
+    const dir = mkdtempSync(join(tmpdir(), 'antiphon-replica-'));
+    return new ClusterFixture(await NatsServer.start({ storeDir: join(dir, 'nats') }), dir, cluster);
+  }
+
+  file(id: string): string {
+    return join(this.dir, `${id}.db`);
+  }
+
+  /** Runs SQL on a database file as another program would. */
+  sql(id: string, sql: string): void {
+    const db = new Database(this.file(id));
+    try {
+      db.pragma('busy_timeout = 5000');
+      db.exec(sql);
+    } finally {
+      db.close();
+    }
+  }
+
+  async replica(id: string, options: StartOptions = {}): Promise<SqliteReplica> {
+    const { file = this.file(id), ...rest } = options;
+    const servers = this.server.url;
+    const replica = await createReplica({ cluster: this.cluster, id, servers, store: sqlite({ file }), ...rest });
+    this.#replicas.push(replica);
+    return replica;
+  }
+
+  async nats(): Promise<NatsHandle> {
+    const handle = await connectNats({ servers: this.server.url });
+    this.#handles.push(handle);
+    return handle;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#replicas.map((replica) => replica.close()));
+    await Promise.all(this.#handles.map((handle) => handle.close()));
+    await this.server.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export async function count(replica: SqliteReplica, table: string): Promise<number> {
+  const [row] = await replica.query(`SELECT count(*) AS n FROM ${table}`);
+  return Number(row?.['n']);
+}
+
+/** All rows, comparable. */
+export async function rowsOf(replica: SqliteReplica, table: string): Promise<string> {
+  const rows = await replica.query(`SELECT * FROM ${table} ORDER BY 1`);
+  return JSON.stringify(rows, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+}

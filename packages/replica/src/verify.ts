@@ -1,0 +1,198 @@
+import { remoteRef, type Ref } from '@antiphon/actor';
+import { AntiphonError, compareVectors, counterOf, merge, sleep, toAntiphonError, type Bus, type ChecksumReport, type Clock, type Registry, type RowDigest, type Value, type VectorClock } from '@antiphon/core';
+import type { MailboxProtocol } from './mailbox.js';
+import { listMembers } from './member-record.js';
+import { comparePages, type DifferentRow } from './row-differences.js';
+import { mailboxPrefix } from './subjects.js';
+
+export interface VerifyOptions {
+  readonly cluster: string;
+  readonly bus: Bus;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  /** All of them when absent. */
+  readonly tables?: readonly string[];
+  /** Tries to find all replicas at the same state while other programs write; 10 when absent. */
+  readonly attempts?: number;
+  /** How long library writes may be held per try; 5 000 when absent. */
+  readonly holdMs?: number;
+  /** For checksums of one replica; 120 000 when absent. */
+  readonly checksumTimeoutMs?: number;
+  /** Differing rows that are named per table and pair of replicas; 20 when absent. */
+  readonly maxRows?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface TableDifference {
+  readonly table: string;
+  /** `only-left`: in the first of the two replicas. */
+  readonly replicas: readonly [string, string];
+  readonly rows: readonly DifferentRow[];
+  /** False: there may be more than the named ones. */
+  readonly complete: boolean;
+}
+
+export interface VerifyResult {
+  /**
+   * `equal`, `different`: checksums of every table at the same state. `unsettled`: no such moment came; writes by other
+   * programs kept moving the databases, or a replica did not keep up. Nothing is said about equality then.
+   */
+  readonly outcome: 'equal' | 'different' | 'unsettled';
+  readonly reports: Readonly<Record<string, ChecksumReport>>;
+  /** Members that did not answer, and why; they were left out. */
+  readonly absent: readonly { readonly id: string; readonly reason: string }[];
+  readonly differences: readonly TableDifference[];
+  readonly attempts: number;
+  /** Why it is unsettled. */
+  readonly reason?: string;
+}
+
+type Mailbox = Ref<MailboxProtocol>;
+
+const PING_MS = 2000;
+const POLL_MS = 5;
+const PAGE_ROWS = 1000;
+/** Of one table and pair of replicas; beyond it the search for differing rows ends incomplete. */
+const MAX_PAGES = 2000;
+
+/** Whether all replicas that answer hold the same rows at the same state of the cluster. Needs at least two. */
+export async function verifyCluster(options: VerifyOptions): Promise<VerifyResult> {
+  const { attempts = 10, clock, signal } = options;
+  const { present, absent } = await whoAnswers(options);
+  if (present.size < 2) {
+    throw new AntiphonError('NO_ACTOR', `${present.size} replicas of ${options.cluster} answer; verifying needs at least two`);
+  }
+  let reason = '';
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    try {
+      const reports = await takeReports(options, present);
+      const result = { reports: Object.fromEntries(reports), absent, attempts: attempt };
+      const moved = movedApart(reports);
+      if (moved === undefined) {
+        const differences = await findDifferences(options, present, reports);
+        return { ...result, differences, outcome: differences.length === 0 ? 'equal' : 'different' };
+      }
+      reason = moved;
+    } catch (thrown) {
+      const error = toAntiphonError(thrown);
+      if (!error.retriable || signal?.aborted === true) throw error;
+      reason = error.message;
+    } finally {
+      for (const mailbox of present.values()) mailbox.tell('release');
+    }
+    await sleep(clock, POLL_MS * attempt * (1 + clock.random()), signal);
+  }
+  return { outcome: 'unsettled', reports: {}, absent, differences: [], attempts, reason };
+}
+
+async function whoAnswers(options: VerifyOptions): Promise<{ present: Map<string, Mailbox>; absent: { id: string; reason: string }[] }> {
+  const present = new Map<string, Mailbox>();
+  const absent: { id: string; reason: string }[] = [];
+  const members = await listMembers(options.registry);
+  await Promise.all(
+    members.map(async ({ id }) => {
+      const mailbox = remoteRef<MailboxProtocol>(options.bus, mailboxPrefix(options.cluster, id));
+      try {
+        await mailbox.ask('ping', undefined, { timeoutMs: PING_MS });
+        present.set(id, mailbox);
+      } catch (error) {
+        absent.push({ id, reason: toAntiphonError(error).message });
+      }
+    }),
+  );
+  return { present: new Map([...present].sort(([a], [b]) => (a < b ? -1 : 1))), absent };
+}
+
+/** Holds library writes everywhere, waits until everything published has arrived everywhere, and takes the checksums. */
+async function takeReports(options: VerifyOptions, present: ReadonlyMap<string, Mailbox>): Promise<Map<string, ChecksumReport>> {
+  const { holdMs = 5000, checksumTimeoutMs = 120_000, tables } = options;
+  const standings = await Promise.all(
+    [...present.values()].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })),
+  );
+  const target = standings.reduce<VectorClock>((vector, standing) => merge(vector, standing.vector), {});
+  await Promise.all([...present].map(([id, mailbox]) => reach(options, id, mailbox, target, holdMs)));
+  const request = tables === undefined ? {} : { tables };
+  const reports = await Promise.all(
+    [...present].map(async ([id, mailbox]) => [id, await mailbox.ask('checksum', request, { timeoutMs: checksumTimeoutMs })] as const),
+  );
+  return new Map(reports);
+}
+
+async function reach(options: VerifyOptions, id: string, mailbox: Mailbox, target: VectorClock, timeoutMs: number): Promise<void> {
+  const { clock, signal } = options;
+  const untilMs = clock.monotonicMs() + timeoutMs;
+  for (;;) {
+    const { vector } = await mailbox.ask('standing', undefined, { timeoutMs: PING_MS });
+    const behind = Object.keys(target).find((origin) => counterOf(vector, origin) < counterOf(target, origin));
+    if (behind === undefined) return;
+    if (clock.monotonicMs() > untilMs) {
+      const missing = `${behind}:${counterOf(target, behind)}`;
+      throw new AntiphonError('TIMEOUT', `${id} has not applied ${missing} within ${timeoutMs} ms; see its status`);
+    }
+    await sleep(clock, POLL_MS, signal);
+  }
+}
+
+/** Why the reports cannot be compared; undefined when all are of one state. */
+function movedApart(reports: ReadonlyMap<string, ChecksumReport>): string | undefined {
+  const [first, ...others] = [...reports];
+  if (first === undefined) return undefined;
+  const other = others.find(([, report]) => compareVectors(report.vector, first[1].vector) !== 'equal');
+  if (other === undefined) return undefined;
+  return `${first[0]} and ${other[0]} were at different states: other programs write to their databases`;
+}
+
+async function findDifferences(
+  options: VerifyOptions,
+  present: ReadonlyMap<string, Mailbox>,
+  reports: ReadonlyMap<string, ChecksumReport>,
+): Promise<readonly TableDifference[]> {
+  const [reference, ...others] = [...reports];
+  if (reference === undefined) return [];
+  const [leftId, leftReport] = reference;
+  const left = present.get(leftId);
+  const differences: TableDifference[] = [];
+  for (const [rightId, rightReport] of others) {
+    const right = present.get(rightId);
+    if (left === undefined || right === undefined) continue;
+    const names = new Set([...leftReport.tables, ...rightReport.tables].map(({ table }) => table));
+    for (const table of names) {
+      if (sumOf(leftReport, table) === sumOf(rightReport, table)) continue;
+      const found = await differingRows(options, table, left, right);
+      differences.push({ table, replicas: [leftId, rightId], ...found });
+    }
+  }
+  return differences;
+}
+
+function sumOf(report: ChecksumReport, table: string): string | undefined {
+  return report.tables.find((sum) => sum.table === table)?.checksum;
+}
+
+async function differingRows(
+  options: VerifyOptions,
+  table: string,
+  left: Mailbox,
+  right: Mailbox,
+): Promise<{ readonly rows: readonly DifferentRow[]; readonly complete: boolean }> {
+  const { holdMs = 5000, maxRows = 20 } = options;
+  const rows: DifferentRow[] = [];
+  let leftAfter: readonly Value[] | undefined;
+  let rightAfter: readonly Value[] | undefined;
+  for (let page = 0; page < MAX_PAGES; page++) {
+    // The databases must not move on while they are compared row by row.
+    await Promise.all([left, right].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })));
+    const [ours, theirs] = await Promise.all([pageOf(left, table, leftAfter), pageOf(right, table, rightAfter)]);
+    if (ours.length === 0 && theirs.length === 0) return { rows, complete: true };
+    const compared = comparePages(ours, theirs);
+    rows.push(...compared.rows.slice(0, maxRows - rows.length));
+    if (rows.length >= maxRows) return { rows, complete: false };
+    leftAfter = compared.leftAfter ?? leftAfter;
+    rightAfter = compared.rightAfter ?? rightAfter;
+  }
+  return { rows, complete: false };
+}
+
+function pageOf(mailbox: Mailbox, table: string, afterKey: readonly Value[] | undefined): Promise<readonly RowDigest[]> {
+  return mailbox.ask('rowDigests', { table, limit: PAGE_ROWS, ...(afterKey === undefined ? {} : { afterKey }) });
+}

@@ -1,0 +1,85 @@
+import type { ActorRef } from '@antiphon/actor';
+import { AntiphonError, sleep, type Position, type TransactionId } from '@antiphon/core';
+import { Deadline, retryDelayMs } from './deadline.js';
+import type { ReplicaProtocol } from './protocols.js';
+import type { Scope } from './scope.js';
+import { runStatements, type SqlTransaction, type Statement } from './statement.js';
+import { soleWriter } from './topology.js';
+
+export interface WriteOptions {
+  /** Retries of a busy or full database included; the limit `writeTimeoutMs` when absent. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Committed in this replica's database, and on its way to the others. */
+export interface Committed<T> {
+  readonly outcome: 'committed';
+  /** Absent when nothing that is replicated changed. */
+  readonly id?: TransactionId;
+  /** Up to where this replica had dealt with the log. */
+  readonly position: Position;
+  /** What the function returned; of `execute`, the number of rows that each statement changed. */
+  readonly value: T;
+}
+
+/** Local writes, from this process or over the bus. */
+export class Writer<Tx> {
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {}
+
+  /** The function may run more than once: a busy database undoes the whole transaction, and it is tried again. */
+  async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<Committed<T>> {
+    this.#assertWritable();
+    const { clock, limits, condition, progress, store } = this.scope;
+    const deadline = new Deadline(clock, options.timeoutMs ?? limits.writeTimeoutMs, options.signal);
+    try {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          const outcome = await this.replica.ask(
+            'write',
+            { run: (tx) => run(tx as Tx) },
+            { timeoutMs: Math.max(1, deadline.leftMs), ...(options.signal && { signal: options.signal }) },
+          );
+          if (outcome.type === 'rejected') throw outcome.error;
+          const { generation } = store.state().position;
+          const position = { generation, seq: progress.seq };
+          return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value: outcome.value as T };
+        } catch (error) {
+          const delayMs = retryDelayMs(attempt, clock);
+          if (!isBusy(error) || delayMs >= deadline.leftMs) throw error;
+          condition.counts.storeRetries++;
+          await sleep(clock, delayMs, deadline.signal);
+        }
+      }
+    } finally {
+      deadline.end();
+    }
+  }
+
+  execute(statements: readonly Statement[], options: WriteOptions = {}): Promise<Committed<readonly number[]>> {
+    const { store } = this.scope;
+    if (!store.capabilities.sql) {
+      return Promise.reject(new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`));
+    }
+    return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
+  }
+
+  #assertWritable(): void {
+    const { condition, document, cluster, id, writable } = this.scope;
+    if (condition.ended) {
+      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; open it again`, { context: { cluster, replica: id } });
+    }
+    if (writable) return;
+    const primary = soleWriter(document.topology) ?? '';
+    throw new AntiphonError('NOT_WRITABLE', `replica ${id} takes no writes; write to the primary, ${primary}`, {
+      context: { cluster, replica: id, primary },
+    });
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof AntiphonError && (error.code === 'STORE_BUSY' || error.code === 'STORE_FULL');
+}

@@ -1,0 +1,260 @@
+import {
+  AntiphonError,
+  decodeChanges,
+  type ApplyOutcome,
+  type ApplyRequest,
+  type ApplyStep,
+  type BatchHeader,
+  type Change,
+  type DictionaryTable,
+  type HybridClock,
+  type PartBatch,
+  type Row,
+  type Value,
+} from '@antiphon/core';
+import { ApplyQueue, type RowRun } from './apply-queue.js';
+import type { Connection } from './connection.js';
+import type { DisplacedRows } from './displaced.js';
+import { isRefusal } from './errors.js';
+import type { TrackedTable } from './local-table.js';
+import { Pace } from './pace.js';
+import { Parts } from './parts.js';
+import { RowStatements } from './row-statements.js';
+import type { ReplicaState } from './state.js';
+import type { RowVersions, Stamp } from './versions.js';
+
+/** Between two looks at the clock. */
+const ROWS_BETWEEN_LOOKS = 256;
+
+/** A table of a batch, as it is here. `order` is set when the origin names the columns in another order. */
+interface TableMapping {
+  readonly table: TrackedTable;
+  readonly width: number;
+  readonly order: readonly number[] | undefined;
+}
+
+interface Counts {
+  transactions: number;
+  rows: number;
+  conflicts: number;
+}
+
+/** Applies steps on one connection, inside the caller's transaction, with the guard row set. */
+export class Applier {
+  readonly #statements = new Map<number, RowStatements>();
+  readonly #byName = new Map<string, TrackedTable>();
+  readonly #queue = new ApplyQueue((run) => this.#write(run));
+  readonly #parts: Parts;
+  #counts: Counts = { transactions: 0, rows: 0, conflicts: 0 };
+  #state: ReplicaState;
+  #untilLook = ROWS_BETWEEN_LOOKS;
+
+  constructor(
+    private readonly connection: Connection,
+    tables: readonly TrackedTable[],
+    private readonly clock: HybridClock,
+    private readonly versions: RowVersions | undefined,
+    private readonly displaced: DisplacedRows | undefined,
+    state: ReplicaState,
+  ) {
+    this.#state = state;
+    this.#parts = new Parts(connection);
+    for (const table of tables) {
+      this.#byName.set(table.name, table);
+      this.#statements.set(table.id, new RowStatements(connection, table));
+    }
+  }
+
+  /**
+   * Everything or nothing: what is thrown leaves the caller to roll back. Changes of many transactions are written together,
+   * so that a refusal does not tell whose it is.
+   */
+  async applyTogether(state: ReplicaState, request: ApplyRequest): Promise<ApplyOutcome> {
+    this.#begin(state);
+    const pace = new Pace(request.sliceMs, request.yield);
+    for (const step of request.steps) await this.#take(step, pace);
+    this.#queue.flush();
+    return this.#finish(request);
+  }
+
+  /** Step by step, up to the first one that the database refuses. `keep` and `undo` bracket one step. */
+  async applyOneByOne(state: ReplicaState, request: ApplyRequest): Promise<{ state: ReplicaState; outcome: ApplyOutcome }> {
+    this.#begin(state);
+    const pace = new Pace(request.sliceMs, request.yield);
+    for (const [index, step] of request.steps.entries()) {
+      const before = this.#state.copy();
+      for (const origin of this.#state.changedOrigins) before.changedOrigins.add(origin);
+      const counts = { ...this.#counts };
+      this.connection.statement('SAVEPOINT _antiphon_step').run();
+      try {
+        await this.#take(step, pace);
+        this.#queue.flush();
+        this.connection.statement('RELEASE _antiphon_step').run();
+      } catch (thrown) {
+        if (!isRefusal(thrown) || !this.connection.inTransaction) throw thrown;
+        this.connection.statement('ROLLBACK TO _antiphon_step').run();
+        this.connection.statement('RELEASE _antiphon_step').run();
+        this.#queue.clear();
+        this.#state = before;
+        this.#counts = counts;
+        const seq = Math.max(before.position.seq, step.seq - 1);
+        const outcome = this.#finish({ ...request, position: { ...request.position, seq } });
+        return { state: before, outcome: { ...outcome, refused: { step: index, error: refusal(thrown, step) } } };
+      }
+    }
+    return { state: this.#state, outcome: this.#finish(request) };
+  }
+
+  /** Own sealed messages that are later than what the log brought back: they were written on top of it. */
+  async replay(state: ReplicaState, batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>): Promise<void> {
+    this.#begin(state);
+    const pace = Pace.ordinary();
+    for (const batch of batches) {
+      const mappings = this.#mappings(batch.tables);
+      if (batch.kind === 'transactions') {
+        for (const { changes, time, counter } of batch.transactions) await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
+      } else if (batch.last) {
+        await this.#changes(decodeChanges(this.#parts.bodies(batch), batch.tables), mappings, stampOf(batch, batch.time, batch.firstCounter), pace);
+        this.#parts.clear();
+      } else {
+        this.#parts.keep(state.copy(), batch);
+      }
+    }
+    this.#queue.flush();
+  }
+
+  #begin(state: ReplicaState): void {
+    this.#state = state;
+    this.#queue.clear();
+    this.#parts.clear();
+    this.#counts = { transactions: 0, rows: 0, conflicts: 0 };
+  }
+
+  #finish(request: ApplyRequest): ApplyOutcome {
+    this.#parts.store();
+    const state = this.#state;
+    state.position = request.position;
+    state.conflicts += this.#counts.conflicts;
+    this.clock.restore(state.time);
+    return { ...this.#counts };
+  }
+
+  async #take(step: ApplyStep, pace: Pace): Promise<void> {
+    if (step.type === 'quarantine') return this.#putAside(step);
+    if (step.type === 'part') return this.#takePart(step.batch, pace);
+    const { batch, skip } = step;
+    const mappings = this.#mappings(batch.tables);
+    for (let index = skip; index < batch.transactions.length; index++) {
+      const transaction = batch.transactions[index];
+      if (transaction === undefined) break;
+      const { time, counter, changes } = transaction;
+      await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
+      this.#applied(batch, counter, time);
+    }
+  }
+
+  async #takePart(batch: PartBatch, pace: Pace): Promise<void> {
+    if (!batch.last) return this.#parts.keep(this.#state, batch);
+    const changes = decodeChanges(this.#parts.bodies(batch), batch.tables);
+    await this.#changes(changes, this.#mappings(batch.tables), stampOf(batch, batch.time, batch.firstCounter), pace);
+    this.#parts.forget(this.#state, batch.origin, batch.firstCounter);
+    this.#applied(batch, batch.firstCounter, batch.time);
+  }
+
+  #applied(batch: BatchHeader, counter: number, time: number): void {
+    const state = this.#state;
+    state.advance(batch.origin, counter);
+    if (time > state.time) state.time = time;
+    if (batch.epoch > state.epoch) state.epoch = batch.epoch;
+    this.#counts.transactions++;
+  }
+
+  #putAside({ seq, origin, data, error }: Extract<ApplyStep, { type: 'quarantine' }>): void {
+    this.connection
+      .statement('INSERT INTO _antiphon_quarantine (seq, origin, code, message, data) VALUES (?, ?, ?, ?, ?)')
+      .run(seq, origin, error.code, error.message, data);
+    this.#state.quarantined++;
+  }
+
+  async #changes(changes: Iterable<Change>, mappings: readonly TableMapping[], stamp: Stamp, pace: Pace): Promise<void> {
+    for (const change of changes) {
+      const mapping = mappings[change.table];
+      if (mapping === undefined) throw new AntiphonError('MALFORMED_MESSAGE', `a change names table ${change.table} of a dictionary of ${mappings.length}.`);
+      let { row } = change;
+      if (row.length !== mapping.width) {
+        throw new AntiphonError('MALFORMED_MESSAGE', `a row of ${mapping.table.name} has ${row.length} values, not ${mapping.width}.`);
+      }
+      if (mapping.order !== undefined) row = reordered(row, mapping.order);
+      this.#queue.add(mapping.table, change.op === 'delete' ? 'delete' : 'upsert', row, stamp);
+      this.#counts.rows++;
+      if (--this.#untilLook > 0) continue;
+      this.#untilLook = ROWS_BETWEEN_LOOKS;
+      if (pace.due()) await pace.rest();
+    }
+  }
+
+  #mappings(dictionary: readonly DictionaryTable[]): TableMapping[] {
+    return dictionary.map((entry) => {
+      const table = this.#byName.get(entry.name);
+      if (table === undefined) throw unknown(entry.name, `this replica does not replicate a table ${entry.name}`);
+      return { table, width: entry.columns.length, order: columnOrder(table, entry) };
+    });
+  }
+
+  #write({ table, kind, rows, stamps }: RowRun): void {
+    let admitted = rows;
+    let admittedStamps = stamps;
+    if (this.versions !== undefined) {
+      const verdict = this.versions.admit(table, rows, stamps, kind === 'delete');
+      this.#counts.conflicts += verdict.conflicts;
+      admitted = verdict.rows;
+      admittedStamps = verdict.stamps;
+    }
+    if (admitted.length === 0) return;
+    const statements = this.#statements.get(table.id);
+    if (statements === undefined) return;
+    if (this.displaced !== undefined && table.uniqueIndexes.length > 0) {
+      this.displaced.write(this.#state, statements, kind, admitted, admittedStamps);
+    } else if (kind === 'upsert') {
+      statements.upsert(admitted);
+    } else {
+      statements.delete(admitted);
+    }
+  }
+}
+
+function stampOf(batch: BatchHeader, time: number, counter: number): Stamp {
+  return { time, counter, origin: batch.origin, context: batch.context };
+}
+
+function reordered(row: Row, order: readonly number[]): Row {
+  return order.map((index) => row[index] as Value);
+}
+
+function unknown(table: string, why: string): AntiphonError {
+  return new AntiphonError('UNKNOWN_TABLE', `${why}; compare the schemas of the two replicas.`, { context: { table } });
+}
+
+/** Where this table's columns are in the origin's row; undefined when they are in the same place. */
+function columnOrder(table: TrackedTable, entry: DictionaryTable): readonly number[] | undefined {
+  const here = table.columns;
+  if (entry.columns.length === here.length && here.every(({ name }, index) => name === entry.columns[index])) return undefined;
+  const order = here.map(({ name }) => entry.columns.indexOf(name));
+  const missing = here.find((_, index) => order[index] === -1);
+  if (missing !== undefined) throw unknown(table.name, `a change of ${table.name} comes without its column ${missing.name}`);
+  const extra = entry.columns.find((name) => !here.some((column) => column.name === name));
+  if (extra !== undefined) throw unknown(table.name, `a change of ${table.name} has a column ${extra}, which is not here`);
+  if (entry.columns.length !== here.length) throw unknown(table.name, `a change of ${table.name} names a column twice`);
+  return order;
+}
+
+function refusal(thrown: unknown, step: ApplyStep): AntiphonError {
+  if (thrown instanceof AntiphonError) return thrown;
+  const origin = step.type === 'quarantine' ? step.origin : step.batch.origin;
+  const counter = step.type === 'quarantine' ? undefined : step.batch.firstCounter;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new AntiphonError('APPLY_REFUSED', `the database refused a transaction of ${origin}${counter === undefined ? '' : ` (${counter})`}: ${message}`, {
+    cause: thrown,
+    context: { origin, ...(counter === undefined ? {} : { counter }), seq: step.seq },
+  });
+}

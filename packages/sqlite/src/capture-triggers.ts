@@ -1,0 +1,132 @@
+import { quoteName, quoteText } from './identifiers.js';
+import { collated, columnName, type IndexedColumn, type TrackedTable, type UniqueIndex } from './local-table.js';
+import { REFUSAL_PREFIX } from './errors.js';
+import { NOT_APPLYING } from './trigger-guard.js';
+
+/** Kinds of outbox rows. A suspect is a row that REPLACE may be about to delete without a delete trigger firing. */
+export const OUTBOX_INSERT = 0;
+export const OUTBOX_UPDATE = 1;
+export const OUTBOX_DELETE = 2;
+export const OUTBOX_SUSPECT = 3;
+
+export interface TriggerDefinition {
+  readonly name: string;
+  readonly sql: string;
+}
+
+function named(table: TrackedTable, kind: string): string {
+  return `_antiphon_${kind}${table.id}`;
+}
+
+function definition(table: TrackedTable, kind: string, event: string, when: string, body: readonly string[]): TriggerDefinition {
+  const name = named(table, kind);
+  const sql = `CREATE TRIGGER ${quoteName(name)} ${event} ON ${quoteName(table.name)} WHEN ${when} BEGIN ${body.join('; ')}; END`;
+  return { name, sql };
+}
+
+function outboxColumns(table: TrackedTable, image: 'n' | 'o'): string {
+  return table.columns.map((_, index) => `${image}${index}`).join(', ');
+}
+
+function values(table: TrackedTable, source: string): string {
+  return table.columns.map((_, index) => `${source}.${columnName(table, index)}`).join(', ');
+}
+
+function put(table: TrackedTable, kind: number, image: 'n' | 'o', source: string): string {
+  return `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, image)}) VALUES (${table.id}, ${kind}, ${values(table, source)})`;
+}
+
+function sameKey(table: TrackedTable, left: string, right: string): string {
+  return table.key
+    .map((part) => `${left}.${columnName(table, part.column)} IS ${collated(table, `${right}.${columnName(table, part.column)}`, part)}`)
+    .join(' AND ');
+}
+
+/** Exact: text by its bytes, and 1 is not 1.0 where the column keeps them apart. */
+function differ(table: TrackedTable, columns: readonly number[]): string {
+  return columns
+    .map((index) => {
+      const name = columnName(table, index);
+      const bytes = `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
+      return table.columns[index]?.affinity === 'none' ? `${bytes} OR typeof(OLD.${name}) <> typeof(NEW.${name})` : bytes;
+    })
+    .join(' OR ');
+}
+
+/** SQLite lets NULL into keys of old-style tables, and several of them: such a row has no identity. */
+function refuseNullKeys(table: TrackedTable): string[] {
+  if (table.rowidKey) return [];
+  const nullable = table.key.filter(({ column }) => table.columns[column]?.notNull !== true);
+  if (nullable.length === 0) return [];
+  const message = quoteText(`antiphon: a row of ${table.name} needs a value in every column of its primary key to be replicated`);
+  const isNull = nullable.map(({ column }) => `NEW.${columnName(table, column)} IS NULL`).join(' OR ');
+  return [`SELECT RAISE(ABORT, ${message}) WHERE ${isNull}`];
+}
+
+function isUniqueMatch(table: TrackedTable, index: UniqueIndex, row: string): string {
+  return index.columns
+    .map(({ column, collation }) => {
+      const name = columnName(table, column);
+      const details = table.columns[column];
+      // REPLACE turns NULL in a NOT NULL column into the default, after BEFORE triggers have run.
+      const value = details?.notNull === true && details.defaultSql !== undefined ? `coalesce(NEW.${name}, ${details.defaultSql})` : `NEW.${name}`;
+      return `${row}.${name} = ${value} COLLATE ${quoteName(collation)}`;
+    })
+    .join(' AND ');
+}
+
+function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD'): string {
+  const row = '_antiphon_row';
+  return (
+    `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${values(table, row)} ` +
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index, row)} AND NOT (${sameKey(table, row, self)})`
+  );
+}
+
+function uniqueColumnsDiffer(table: TrackedTable): string {
+  const columns = new Set(table.uniqueIndexes.flatMap((index) => index.columns.map(({ column }) => column)));
+  return differ(table, [...columns]);
+}
+
+/**
+ * Rows that `INSERT OR REPLACE` and `UPDATE OR REPLACE` delete through another unique key go without a delete trigger (unless
+ * recursive_triggers is on, which is up to each program). So they are noted before; sealing finds out which of them are gone.
+ */
+function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
+  if (table.uniqueIndexes.length === 0) return [];
+  const inserting = table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW'));
+  const updating = table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD'));
+  return [
+    definition(table, 'suspect_insert', 'BEFORE INSERT', NOT_APPLYING, inserting),
+    definition(table, 'suspect_update', 'BEFORE UPDATE', `${NOT_APPLYING} AND (${uniqueColumnsDiffer(table)})`, updating),
+  ];
+}
+
+/** Triggers that put every change of a row into the outbox, whoever makes it. */
+export function captureTriggers(table: TrackedTable): TriggerDefinition[] {
+  const nullKeys = refuseNullKeys(table);
+  // Also when only the bytes of the key change and the key's collation sees no difference: an update never changes its key.
+  const keyDiffers = differ(table, table.key.map(({ column }) => column));
+  const valuesDiffer = differ(table, table.columns.map((_, index) => index));
+  const both =
+    `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'n')}, ${outboxColumns(table, 'o')}) ` +
+    `VALUES (${table.id}, ${OUTBOX_UPDATE}, ${values(table, 'NEW')}, ${values(table, 'OLD')})`;
+  return [
+    ...suspectTriggers(table),
+    definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [...nullKeys, put(table, OUTBOX_INSERT, 'n', 'NEW')]),
+    definition(table, 'delete', 'AFTER DELETE', NOT_APPLYING, [put(table, OUTBOX_DELETE, 'o', 'OLD')]),
+    definition(table, 'update', 'AFTER UPDATE', `${NOT_APPLYING} AND (${valuesDiffer}) AND NOT (${keyDiffers})`, [both]),
+    definition(table, 'rekey', 'AFTER UPDATE', `${NOT_APPLYING} AND (${keyDiffers})`, [
+      ...nullKeys,
+      put(table, OUTBOX_DELETE, 'o', 'OLD'),
+      put(table, OUTBOX_INSERT, 'n', 'NEW'),
+    ]),
+  ];
+}
+
+/** Triggers that refuse every write but the applier's, also by other programs. */
+export function refusalTriggers(table: TrackedTable, primary: string | undefined): TriggerDefinition[] {
+  const where = primary === undefined ? 'write to the primary' : `write to the primary ${primary}`;
+  const refuse = `SELECT RAISE(ABORT, ${quoteText(`${REFUSAL_PREFIX}; ${where}`)})`;
+  return ['INSERT', 'UPDATE', 'DELETE'].map((event) => definition(table, `refuse_${event.toLowerCase()}`, `BEFORE ${event}`, NOT_APPLYING, [refuse]));
+}

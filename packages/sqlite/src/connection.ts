@@ -1,0 +1,127 @@
+import { AntiphonError } from '@antiphon/core';
+import Database from 'better-sqlite3';
+import { isBusy, storeError } from './errors.js';
+
+export interface ConnectionOptions {
+  readonly file: string;
+  readonly synchronous: 'normal' | 'full';
+  readonly foreignKeys: boolean;
+  /** How long to wait for another program's transaction before STORE_BUSY. */
+  readonly busyTimeoutMs: number;
+}
+
+const MAX_WAIT_STEP_MS = 16;
+/** Statements are few and fixed per table; the limit only guards against a defect. */
+const MAX_CACHED_STATEMENTS = 4096;
+
+/** Tries until it is not busy, without ever blocking the event loop. */
+async function unlessBusy<T>(attempt: () => T, busyTimeoutMs: number, what: string): Promise<T> {
+  const deadline = performance.now() + busyTimeoutMs;
+  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, MAX_WAIT_STEP_MS)) {
+    try {
+      return attempt();
+    } catch (thrown) {
+      if (!isBusy(thrown) || performance.now() >= deadline) throw storeError(thrown, what);
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
+  }
+}
+
+/** One connection to the database on the calling thread, with its statements. */
+export class Connection {
+  readonly #statements = new Map<string, Database.Statement>();
+  readonly #begin: Database.Statement;
+  readonly #commit: Database.Statement;
+  readonly #rollback: Database.Statement;
+
+  private constructor(
+    readonly db: Database.Database,
+    private readonly options: ConnectionOptions,
+  ) {
+    this.#begin = db.prepare('BEGIN IMMEDIATE');
+    this.#commit = db.prepare('COMMIT');
+    this.#rollback = db.prepare('ROLLBACK');
+  }
+
+  static async open(options: ConnectionOptions): Promise<Connection> {
+    const what = `cannot open ${options.file}`;
+    // Every wait for a lock is ours: SQLite's own busy handler would block the event loop.
+    const db = await unlessBusy(() => new Database(options.file, { timeout: 0 }), options.busyTimeoutMs, what);
+    try {
+      await unlessBusy(() => Connection.#configure(db, options), options.busyTimeoutMs, what);
+      return new Connection(db, options);
+    } catch (thrown) {
+      db.close();
+      throw storeError(thrown, what);
+    }
+  }
+
+  static #configure(db: Database.Database, options: ConnectionOptions): void {
+    const encoding = db.pragma('encoding', { simple: true });
+    if (encoding !== 'UTF-8') {
+      throw new AntiphonError('STORE_CONTENT', `${options.file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`);
+    }
+    const mode = db.pragma('journal_mode = WAL', { simple: true });
+    if (mode !== 'wal') {
+      throw new AntiphonError('STORE_FAILED', `${options.file} cannot use write-ahead logging (journal mode stays ${String(mode)}); put it on a local file system.`);
+    }
+    db.pragma(`synchronous = ${options.synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
+    db.pragma(`foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);
+    // Capture must not depend on it, and REPLACE would otherwise be captured in two ways.
+    db.pragma('recursive_triggers = OFF');
+  }
+
+  /** A statement that is prepared once. The text is the cache key, so it must not hold values. */
+  statement(sql: string): Database.Statement {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    if (this.#statements.size >= MAX_CACHED_STATEMENTS) this.#statements.clear();
+    const prepared = this.db.prepare(sql);
+    this.#statements.set(sql, prepared);
+    return prepared;
+  }
+
+  /** Takes the write lock. STORE_BUSY after `busyTimeoutMs`. */
+  async begin(): Promise<void> {
+    try {
+      this.#begin.run();
+    } catch (thrown) {
+      if (!isBusy(thrown)) throw storeError(thrown, 'cannot begin a transaction');
+      const what = 'another program holds the write lock of the database';
+      await unlessBusy(() => this.#begin.run(), this.options.busyTimeoutMs, what);
+    }
+  }
+
+  /** Takes the write lock if it is free right now. */
+  tryBegin(): boolean {
+    try {
+      this.#begin.run();
+      return true;
+    } catch (thrown) {
+      if (isBusy(thrown)) return false;
+      throw storeError(thrown, 'cannot begin a transaction');
+    }
+  }
+
+  commit(): void {
+    this.#commit.run();
+  }
+
+  /** Also after an error that made SQLite roll back by itself. */
+  rollback(): void {
+    if (this.db.inTransaction) this.#rollback.run();
+  }
+
+  get inTransaction(): boolean {
+    return this.db.inTransaction;
+  }
+
+  close(): void {
+    if (!this.db.open) return;
+    try {
+      this.rollback();
+    } finally {
+      this.db.close();
+    }
+  }
+}

@@ -1,0 +1,215 @@
+import { compareVersions, type Row, type Value, type Version } from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { isUniqueViolation } from './errors.js';
+import { OUTBOX_DELETE, OUTBOX_INSERT } from './capture-triggers.js';
+import { quoteName } from './identifiers.js';
+import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
+import { displacedTable, keyNames, versionTable } from './metadata.js';
+import type { RowStatements } from './row-statements.js';
+import type { ReplicaState } from './state.js';
+import { bindingOf, type SqliteValue } from './values.js';
+import type { Stamp } from './versions.js';
+
+/** A row by its place in the displaced table, with the version it has. */
+interface Waiting extends Version {
+  readonly place: bigint;
+}
+
+/**
+ * Two replicas may give different rows the same value of a secondary unique key. Every replica then shows the same ones: going down by version,
+ * a row is visible unless a visible row of a higher version collides with it; the others are displaced (moved aside, with their content).
+ * What is visible is a function of the winning contents alone, so it does not depend on the order in which changes came (I4).
+ *
+ * Kept up incrementally: a row that changes, appears or goes can only change the lot of lower rows that collide with it.
+ */
+export class DisplacedRows {
+  constructor(private readonly connection: Connection) {}
+
+  /** How many rows of a table are displaced. */
+  count(table: TrackedTable): number {
+    return this.connection.statement(`SELECT count(*) FROM ${displacedTable(table)}`).pluck().get() as number;
+  }
+
+  /** Writes winning changes. As long as nothing collides and nothing is displaced this is an ordinary write. */
+  write(state: ReplicaState, statements: RowStatements, kind: 'upsert' | 'delete', rows: readonly Row[], _stamps: readonly Stamp[]): void {
+    const { table } = statements;
+    if ((state.displaced[table.id] ?? 0) === 0) {
+      try {
+        if (kind === 'upsert') statements.upsert(rows);
+        else statements.delete(rows);
+        return;
+      } catch (thrown) {
+        if (kind === 'delete' || !isUniqueViolation(thrown)) throw thrown;
+      }
+    }
+    for (const row of rows) this.#place(table, row, kind === 'upsert');
+    state.displaced[table.id] = this.count(table);
+  }
+
+  /** Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over their keys. */
+  restoreAfterSeal(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
+    for (const table of tables) {
+      if ((state.displaced[table.id] ?? 0) === 0) continue;
+      const waiting = new WaitingRows();
+      this.#forgetTakenOver(table, from, to);
+      const image = (name: string): string => table.columns.map((_, index) => `${name}${index} AS ${columnName(table, index)}`).join(', ');
+      // Both images: an old one frees its values; a new one is the newest of all, and may have been taken back since.
+      for (const [name, not] of [['o', OUTBOX_INSERT], ['n', OUTBOX_DELETE]] as const) {
+        const source = `(SELECT ${image(name)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? AND t = ${table.id} AND op <> ${not})`;
+        this.#addColliding(table, waiting, source, [from, to]);
+      }
+      this.#settle(table, waiting);
+      state.displaced[table.id] = this.count(table);
+    }
+  }
+
+  /** The key of a displaced row was written again: the new content has replaced it. */
+  #forgetTakenOver(table: TrackedTable, from: number, to: number): void {
+    const same = table.key
+      .map((part) => `${collated(table, `d.${columnName(table, part.column)}`, part)} = CASE op WHEN ${OUTBOX_DELETE} THEN o${part.column} ELSE n${part.column} END`)
+      .join(' AND ');
+    const name = displacedTable(table);
+    this.connection
+      .statement(`DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox JOIN ${name} AS d ON ${same} WHERE seq > ? AND seq <= ? AND t = ${table.id})`)
+      .run(from, to);
+  }
+
+  /** Gives one key its new content, or none, and settles every row that this can touch. */
+  #place(table: TrackedTable, row: Row, present: boolean): void {
+    const waiting = new WaitingRows();
+    const keyBindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
+    const key = keyBindings.map(({ value }) => value);
+    const condition = (alias: string): string =>
+      table.key.map((part, index) => `${collated(table, `${alias}.${columnName(table, part.column)}`, part)} = ${keyBindings[index]?.expression ?? '?'}`).join(' AND ');
+    const visible = quoteName(table.name);
+    this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${condition('self')})`, key);
+    this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${condition('self')}`).run(key);
+    this.connection.statement(`DELETE FROM ${displacedTable(table)} AS self WHERE ${condition('self')}`).run(key);
+    if (present) {
+      const bindings = row.map(bindingOf);
+      const tuple = bindings.map(({ expression }) => expression).join(', ');
+      const place = this.connection
+        .statement(`INSERT INTO ${displacedTable(table)} (${columnList(table)}) VALUES (${tuple})`)
+        .safeIntegers(true)
+        .run(bindings.map(({ value }) => value)).lastInsertRowid as bigint;
+      this.#addPlaces(table, waiting, [place]);
+    }
+    this.#settle(table, waiting);
+  }
+
+  /** From the highest version down: shows each row unless a higher visible one collides, and moves lower visible ones aside. */
+  #settle(table: TrackedTable, waiting: WaitingRows): void {
+    for (let row = waiting.takeHighest(); row !== undefined; row = waiting.takeHighest()) {
+      const colliders = this.#visibleColliders(table, row.place);
+      const highest = row;
+      if (colliders.some((collider) => compareVersions(collider, highest) > 0)) continue;
+      for (const collider of colliders) this.#displace(table, waiting, collider);
+      this.#show(table, row.place);
+    }
+  }
+
+  #show(table: TrackedTable, place: bigint): void {
+    const columns = columnList(table);
+    const name = displacedTable(table);
+    this.connection.statement(`INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${columns} FROM ${name} WHERE rowid = ?`).run(place);
+    this.connection.statement(`DELETE FROM ${name} WHERE rowid = ?`).run(place);
+  }
+
+  /** Moves a visible row aside; lower displaced rows that collide with it may come back. */
+  #displace(table: TrackedTable, waiting: WaitingRows, collider: Collider): void {
+    const columns = columnList(table);
+    const visible = quoteName(table.name);
+    const condition = table.key.map((part) => `${collated(table, `self.${columnName(table, part.column)}`, part)} = ?`).join(' AND ');
+    // Keys of text that is not UTF-8 cannot be given back as they were read; the row's number can.
+    const where = collider.rowid === undefined ? condition : 'self.rowid = ?';
+    const bound = collider.rowid === undefined ? collider.key : [collider.rowid];
+    this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${where})`, bound);
+    this.connection.statement(`INSERT INTO ${displacedTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`).run(bound);
+    this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${where}`).run(bound);
+  }
+
+  /** Adds displaced rows that collide with any row of `source`, which has the table's columns. */
+  #addColliding(table: TrackedTable, waiting: WaitingRows, source: string, parameters: readonly SqliteValue[]): void {
+    table.uniqueIndexes.forEach((index) => {
+      const places = this.connection
+        .statement(`SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ON ${sameUnique(table, index, 'd', 's')}`)
+        .pluck()
+        .safeIntegers(true)
+        .all(parameters) as bigint[];
+      this.#addPlaces(table, waiting, places);
+    });
+  }
+
+  #addPlaces(table: TrackedTable, waiting: WaitingRows, places: readonly bigint[]): void {
+    const same = table.key.map((part, index) => `v.${keyNames(table)[index] ?? ''} = d.${columnName(table, part.column)}`).join(' AND ');
+    const select = this.connection.statement(
+      `SELECT v.time, v.origin, v.counter FROM ${displacedTable(table)} AS d JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
+    );
+    for (const place of places) {
+      const version = select.get(place) as Version | undefined;
+      // A row without a version is older than versions: it gives way to any other.
+      waiting.add({ ...(version ?? { time: 0, origin: '', counter: 0 }), place });
+    }
+  }
+
+  #visibleColliders(table: TrackedTable, place: bigint): Collider[] {
+    const found = new Map<string, Collider>();
+    const keys = table.key.map(({ column }) => `c.${columnName(table, column)}`);
+    const same = table.key.map((part, index) => `v.${keyNames(table)[index] ?? ''} = c.${columnName(table, part.column)}`).join(' AND ');
+    for (const index of table.uniqueIndexes) {
+      const inIndex = (name: string, alias: string): string =>
+        index.where === undefined ? name : `(SELECT *${hasRowid(table) ? ', rowid' : ''} FROM ${name} AS ${alias} WHERE ${index.where})`;
+      const mine = index.where === undefined ? displacedTable(table) : `(SELECT *, rowid FROM ${displacedTable(table)} AS ${quoteName(table.name)} WHERE ${index.where})`;
+      const rows = this.connection
+        .statement(
+          `SELECT v.time, v.origin, v.counter, ${hasRowid(table) ? 'c.rowid' : 'NULL'}, ${keys.join(', ')} FROM ${mine} AS d ` +
+            `JOIN ${inIndex(quoteName(table.name), quoteName(table.name))} AS c ON ${sameUnique(table, index, 'c', 'd')} ` +
+            `LEFT JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
+        )
+        .raw(true)
+        .safeIntegers(true)
+        .all(place) as [bigint | null, string | null, bigint | null, bigint | null, ...SqliteValue[]][];
+      for (const [time, origin, counter, rowid, ...key] of rows) {
+        const identity = rowid === null ? JSON.stringify(key, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value)) : String(rowid);
+        found.set(identity, { time: Number(time ?? 0n), origin: origin ?? '', counter: Number(counter ?? 0n), rowid: rowid ?? undefined, key });
+      }
+    }
+    return [...found.values()];
+  }
+}
+
+interface Collider extends Version {
+  readonly rowid: bigint | undefined;
+  readonly key: readonly SqliteValue[];
+}
+
+/** A user's column may be called rowid; the key serves as well then. */
+function hasRowid(table: TrackedTable): boolean {
+  return table.hasRowid && !table.columns.some(({ name }) => name.toLowerCase() === 'rowid');
+}
+
+function columnList(table: TrackedTable): string {
+  return table.columns.map((_, index) => columnName(table, index)).join(', ');
+}
+
+function sameUnique(table: TrackedTable, index: UniqueIndex, left: string, right: string): string {
+  return index.columns
+    .map(({ column, collation }) => `${left}.${columnName(table, column)} = ${right}.${columnName(table, column)} COLLATE ${quoteName(collation)}`)
+    .join(' AND ');
+}
+
+/** Rows that wait to be looked at, each once, highest version first. */
+class WaitingRows {
+  readonly #rows = new Map<bigint, Waiting>();
+
+  add(row: Waiting): void {
+    this.#rows.set(row.place, row);
+  }
+
+  takeHighest(): Waiting | undefined {
+    let highest: Waiting | undefined;
+    for (const row of this.#rows.values()) if (highest === undefined || compareVersions(row, highest) > 0) highest = row;
+    if (highest !== undefined) this.#rows.delete(highest.place);
+    return highest;
+  }
+}

@@ -1,0 +1,195 @@
+import type { InspectedTable, StoreInspection } from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { isMetadataName, METADATA_PREFIX, quoteName, quoteText } from './identifiers.js';
+import { tableSchema, type Affinity, type IndexedColumn, type LocalColumn, type LocalTable, type UniqueIndex } from './local-table.js';
+import { originalTriggers } from './user-triggers.js';
+
+/** The outbox holds an old and a new value per column, and SQLite allows 2000 columns. */
+const MAX_COLUMNS = 900;
+const BUILT_IN_COLLATIONS = new Set(['BINARY', 'NOCASE', 'RTRIM']);
+
+export type TableInspection =
+  | { readonly type: 'supported'; readonly table: LocalTable }
+  | { readonly type: 'unsupported'; readonly table: LocalTable; readonly reason: string };
+
+interface ListedTable {
+  readonly name: string;
+  readonly type: 'table' | 'view' | 'virtual' | 'shadow';
+  readonly strict: number;
+  /** 1 for WITHOUT ROWID. */
+  readonly wr: number;
+}
+
+interface ListedColumn {
+  readonly name: string;
+  readonly type: string;
+  readonly notnull: number;
+  readonly dflt_value: string | null;
+  readonly pk: number;
+  /** 0 ordinary, 1 hidden column of a virtual table, 2 and 3 generated. */
+  readonly hidden: number;
+}
+
+export function affinityOf(declaredType: string, strict: boolean): Affinity {
+  const type = declaredType.toUpperCase();
+  if (strict && type === 'ANY') return 'none';
+  if (type.includes('INT')) return 'integer';
+  if (/CHAR|CLOB|TEXT/.test(type)) return 'text';
+  if (type === '' || type.includes('BLOB')) return 'none';
+  if (/REAL|FLOA|DOUB/.test(type)) return 'real';
+  return 'numeric';
+}
+
+function listTables(connection: Connection): ListedTable[] {
+  const listed = connection.db.prepare(`SELECT name, type, strict, wr FROM pragma_table_list WHERE schema = 'main'`).all() as ListedTable[];
+  return listed
+    .filter(({ name, type }) => type !== 'view' && !name.toLowerCase().startsWith('sqlite_') && !isMetadataName(name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function partialCondition(sql: string | null): string | undefined {
+  // The WHERE of an index can only follow its column list; quoted names and strings may hold any text, so skip them.
+  if (sql === null) return undefined;
+  let depth = 0;
+  for (let at = 0; at < sql.length; at++) {
+    const character = sql[at] ?? '';
+    const closing = { '"': '"', "'": "'", '`': '`', '[': ']' }[character];
+    if (closing !== undefined) at = sql.indexOf(closing, at + 1);
+    else if (character === '(') depth++;
+    else if (character === ')') depth--;
+    else if (depth === 0 && /^where\b/i.test(sql.slice(at, at + 6)) && /[\s)]/.test(sql[at - 1] ?? '')) return sql.slice(at + 5).trim();
+    if (at < 0) return undefined;
+  }
+  return undefined;
+}
+
+function readIndex(connection: Connection, name: string, columns: readonly LocalColumn[]): readonly IndexedColumn[] | undefined {
+  const parts = connection.db.prepare('SELECT cid, name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno').all(name) as {
+    cid: number;
+    name: string | null;
+    coll: string;
+  }[];
+  const indexed: IndexedColumn[] = [];
+  for (const part of parts) {
+    const column = part.name === null ? -1 : columns.findIndex((candidate) => candidate.name === part.name);
+    if (column < 0) return undefined;
+    indexed.push({ column, collation: part.coll });
+  }
+  return indexed;
+}
+
+interface Indexes {
+  readonly key: readonly IndexedColumn[] | undefined;
+  readonly unique: readonly UniqueIndex[];
+  readonly unsupported: string | undefined;
+}
+
+function readIndexes(connection: Connection, table: string, columns: readonly LocalColumn[]): Indexes {
+  const listed = connection.db.prepare('SELECT name, "unique", origin, partial FROM pragma_index_list(?)').all(table) as {
+    name: string;
+    unique: number;
+    origin: string;
+    partial: number;
+  }[];
+  let key: readonly IndexedColumn[] | undefined;
+  let unsupported: string | undefined;
+  const unique: UniqueIndex[] = [];
+  for (const index of listed) {
+    if (index.unique === 0) continue;
+    const indexed = readIndex(connection, index.name, columns);
+    if (indexed === undefined) {
+      unsupported = `its unique index ${index.name} is on an expression or a generated column, so Antiphon cannot see which rows REPLACE deletes through it`;
+      continue;
+    }
+    const odd = indexed.find(({ collation }) => !BUILT_IN_COLLATIONS.has(collation.toUpperCase()));
+    if (odd !== undefined) unsupported = `its index ${index.name} uses the collation ${odd.collation}, which only the program that defines it can compare with`;
+    if (index.origin === 'pk') {
+      key = indexed;
+      continue;
+    }
+    const sql = connection.db.prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`).pluck().get(index.name) as string | null;
+    const where = index.partial === 0 ? undefined : partialCondition(sql);
+    unique.push({ name: index.name, columns: indexed, ...(where === undefined ? {} : { where }) });
+  }
+  return { key, unique: unique.sort((a, b) => (a.name < b.name ? -1 : 1)), unsupported };
+}
+
+function unsupportedReason(listed: ListedTable, table: LocalTable, indexes: Indexes, hasKey: boolean): string | undefined {
+  if (listed.type === 'virtual') return 'it is a virtual table; its content lives outside of ordinary rows';
+  if (listed.type === 'shadow') return 'it belongs to a virtual table';
+  if (!hasKey) return 'it has no primary key, so a row cannot be told from another: add a PRIMARY KEY';
+  if (table.columns.length > MAX_COLUMNS) return `it has more than ${MAX_COLUMNS} columns`;
+  return indexes.unsupported;
+}
+
+function inspectTable(connection: Connection, listed: ListedTable): TableInspection {
+  const all = connection.db.prepare('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid').all(listed.name) as ListedColumn[];
+  const plain = all.filter(({ hidden }) => hidden === 0);
+  const columns = plain.map(
+    (column): LocalColumn => ({
+      name: column.name,
+      declaredType: column.type,
+      affinity: affinityOf(column.type, listed.strict !== 0),
+      notNull: column.notnull !== 0,
+      ...(column.dflt_value === null ? {} : { defaultSql: column.dflt_value }),
+    }),
+  );
+  const ordered = plain.map(({ pk }, column) => ({ pk, column })).filter(({ pk }) => pk > 0).sort((a, b) => a.pk - b.pk);
+  const indexes = listed.type === 'table' ? readIndexes(connection, listed.name, columns) : { key: undefined, unique: [], unsupported: undefined };
+  const table: LocalTable = {
+    name: listed.name,
+    columns,
+    hasGeneratedColumns: plain.length !== all.length,
+    key: indexes.key ?? ordered.map(({ column }) => ({ column, collation: 'BINARY' })),
+    rowidKey: indexes.key === undefined && ordered.length === 1,
+    hasRowid: listed.wr === 0,
+    uniqueIndexes: indexes.unique,
+  };
+  const reason = unsupportedReason(listed, table, indexes, ordered.length > 0);
+  return reason === undefined ? { type: 'supported', table } : { type: 'unsupported', table, reason };
+}
+
+/** The users' tables by name; `only` keeps these. */
+export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
+  const wanted = only === undefined ? undefined : new Set(only);
+  return listTables(connection)
+    .filter(({ name }) => wanted === undefined || wanted.has(name))
+    .map((listed) => inspectTable(connection, listed));
+}
+
+/** Statements that make these tables elsewhere: tables first, then indexes, then triggers as their authors wrote them. */
+export function readDdl(connection: Connection, tables: readonly string[]): string[] {
+  if (tables.length === 0) return [];
+  const list = tables.map(quoteText).join(', ');
+  const rows = connection.db
+    .prepare(
+      `SELECT type, name, sql FROM sqlite_schema WHERE tbl_name IN (${list}) AND sql IS NOT NULL AND type IN ('table', 'index', 'trigger')
+       ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END, rowid`,
+    )
+    .all() as { type: string; name: string; sql: string }[];
+  const originals = originalTriggers(connection);
+  return rows
+    .filter(({ name }) => !isMetadataName(name) && !name.startsWith('sqlite_'))
+    .map(({ type, name, sql }) => (type === 'trigger' ? (originals.get(name)?.original ?? sql) : sql));
+}
+
+export function countRows(connection: Connection, table: string): number {
+  return connection.db.prepare(`SELECT count(*) FROM ${quoteName(table)}`).pluck().get() as number;
+}
+
+/** What is in the database, for people and for the first replica of a cluster. */
+export function inspectDatabase(connection: Connection, only?: readonly string[]): Omit<StoreInspection, 'identity'> {
+  const found = inspectTables(connection, only);
+  const tables = found.map((inspection): InspectedTable => {
+    const schema = tableSchema(inspection.table);
+    if (inspection.type === 'supported') return { schema, rowCount: countRows(connection, inspection.table.name) };
+    return { schema, rowCount: 0, unsupported: inspection.reason };
+  });
+  const supported = found.filter(({ type }) => type === 'supported').map(({ table }) => table.name);
+  return { tables, ddl: { engine: 'sqlite', statements: readDdl(connection, supported) } };
+}
+
+export function hasMetadata(connection: Connection): boolean {
+  const name = `${METADATA_PREFIX}state`;
+  return connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`).get(name) !== undefined;
+}

@@ -1,0 +1,73 @@
+import type { TableSchema } from '@antiphon/core';
+import { quoteName } from './identifiers.js';
+
+/** https://www.sqlite.org/datatype3.html#determination_of_column_affinity */
+export type Affinity = 'integer' | 'real' | 'numeric' | 'text' | 'none';
+
+export interface LocalColumn {
+  readonly name: string;
+  readonly declaredType: string;
+  readonly affinity: Affinity;
+  readonly notNull: boolean;
+  /** SQL text of the default; absent when there is none. */
+  readonly defaultSql?: string;
+}
+
+export interface IndexedColumn {
+  /** Index into `columns`. */
+  readonly column: number;
+  readonly collation: string;
+}
+
+/** A unique index other than the primary key's. */
+export interface UniqueIndex {
+  readonly name: string;
+  readonly columns: readonly IndexedColumn[];
+  /** The condition of a partial index. */
+  readonly where?: string;
+}
+
+/** A table as it is in this database: what is replicated of it, and what capture and apply need to know. */
+export interface LocalTable {
+  readonly name: string;
+  /** Replicated columns, in the table's order. Generated ones are left out. */
+  readonly columns: readonly LocalColumn[];
+  readonly hasGeneratedColumns: boolean;
+  readonly key: readonly IndexedColumn[];
+  /** The key is a single INTEGER PRIMARY KEY: the row's own number. */
+  readonly rowidKey: boolean;
+  /** False for WITHOUT ROWID. */
+  readonly hasRowid: boolean;
+  readonly uniqueIndexes: readonly UniqueIndex[];
+}
+
+/** A local table that is replicated, under the number that the outbox and the metadata know it by. */
+export interface TrackedTable extends LocalTable {
+  readonly id: number;
+}
+
+export function tableSchema(table: LocalTable): TableSchema {
+  return {
+    name: table.name,
+    columns: table.columns.map(({ name, declaredType }) => ({ name, declaredType })),
+    key: table.key.map(({ column }) => column),
+  };
+}
+
+export function columnName(table: LocalTable, index: number): string {
+  const column = table.columns[index];
+  if (column === undefined) throw new RangeError(`table ${table.name} has no column ${index}`);
+  return quoteName(column.name);
+}
+
+/** The collation that the row's own key index compares with; a rowid needs none. */
+export function collated(table: LocalTable, expression: string, part: IndexedColumn): string {
+  return table.rowidKey ? expression : `${expression} COLLATE ${quoteName(part.collation)}`;
+}
+
+/** True when two values of the column can be equal in the key's eyes and yet differ in bytes (`'a'`/`'A'`, `1`/`1.0`). */
+export function keyBytesMayDiffer(table: LocalTable, part: IndexedColumn): boolean {
+  if (table.rowidKey) return false;
+  const affinity = table.columns[part.column]?.affinity;
+  return part.collation.toUpperCase() !== 'BINARY' || affinity === 'none';
+}

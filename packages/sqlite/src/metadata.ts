@@ -1,0 +1,102 @@
+import type { Connection } from './connection.js';
+import { quoteName } from './identifiers.js';
+import { collated, columnName, type TrackedTable } from './local-table.js';
+
+/** Grows when the metadata tables change their form. */
+export const METADATA_FORMAT = 1;
+
+/** Sealed messages are kept under counter × this + part, so that they come back in order by their row numbers. */
+export const PARTS_PER_COUNTER = 1_048_576n;
+
+const TABLES = [
+  // One row: everything that moves with each transaction. `owner` is the store object that has the database open.
+  `CREATE TABLE _antiphon_state (
+     id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, owner TEXT NOT NULL,
+     cluster TEXT NOT NULL, replica TEXT NOT NULL, generation TEXT NOT NULL, schema_version INTEGER NOT NULL,
+     writes TEXT NOT NULL, primary_replica TEXT, row_versions INTEGER NOT NULL,
+     position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
+     own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL, recovery_counter INTEGER NOT NULL,
+     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL) STRICT`,
+  // Applied per other origin.
+  `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
+  `CREATE TABLE _antiphon_sealed (
+     id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, part INTEGER NOT NULL, last INTEGER NOT NULL,
+     changes INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL) STRICT`,
+  `CREATE TABLE _antiphon_parts (
+     origin TEXT NOT NULL, counter INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (origin, counter, part)) STRICT`,
+  `CREATE TABLE _antiphon_quarantine (
+     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
+     data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))) STRICT`,
+  // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
+  `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL) STRICT`,
+  `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) STRICT, WITHOUT ROWID`,
+  // Has a row only inside the applier's transaction, so nobody else ever sees one.
+  `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY) STRICT`,
+];
+
+export function createMetadata(connection: Connection): void {
+  for (const sql of TABLES) connection.db.exec(sql);
+}
+
+function outboxWidth(connection: Connection): number {
+  const columns = connection.db.prepare(`SELECT name FROM pragma_table_info('_antiphon_outbox') WHERE name GLOB 'n[0-9]*'`).pluck().all();
+  return columns.length;
+}
+
+/**
+ * The outbox takes native values of any type, so its columns have none. Its rows are sealed and deleted in one transaction, so
+ * nothing outlives a number that is given again: AUTOINCREMENT would only cost (a fifth of a captured insert).
+ */
+export function createOutbox(connection: Connection, tables: readonly TrackedTable[]): void {
+  const width = Math.max(1, ...tables.map(({ columns }) => columns.length));
+  const present = outboxWidth(connection);
+  if (present >= width) return;
+  if (present > 0) {
+    for (let index = present; index < width; index++) connection.db.exec(`ALTER TABLE _antiphon_outbox ADD COLUMN n${index}`);
+    for (let index = present; index < width; index++) connection.db.exec(`ALTER TABLE _antiphon_outbox ADD COLUMN o${index}`);
+    return;
+  }
+  const columns = (image: string): string => Array.from({ length: width }, (_, index) => `${image}${index}`).join(', ');
+  connection.db.exec(`CREATE TABLE _antiphon_outbox (seq INTEGER PRIMARY KEY, t, op, ${columns('n')}, ${columns('o')})`);
+}
+
+export function versionTable(table: TrackedTable): string {
+  return `_antiphon_v${table.id}`;
+}
+
+export function keyNames(table: TrackedTable): string[] {
+  return table.key.map((_, index) => `k${index}`);
+}
+
+/** Version of each row that is or was there (`dead`), by key. Keys compare as in the table itself. */
+export function createVersionTable(connection: Connection, table: TrackedTable): void {
+  const version = 'time INTEGER NOT NULL, origin TEXT NOT NULL, counter INTEGER NOT NULL, dead INTEGER NOT NULL';
+  if (table.rowidKey) {
+    connection.db.exec(`CREATE TABLE IF NOT EXISTS ${versionTable(table)} (k0 INTEGER PRIMARY KEY, ${version})`);
+    return;
+  }
+  const columns = table.key.map((part, index) => `k${index} COLLATE ${quoteName(part.collation)}`).join(', ');
+  connection.db.exec(
+    `CREATE TABLE IF NOT EXISTS ${versionTable(table)} (${columns}, ${version}, PRIMARY KEY (${keyNames(table).join(', ')})) WITHOUT ROWID`,
+  );
+}
+
+export function displacedTable(table: TrackedTable): string {
+  return `_antiphon_d${table.id}`;
+}
+
+/**
+ * Rows that lost a secondary unique key to a row of a higher version wait here with their content (I10). Column for column like
+ * the table itself, so that values and the conditions of partial indexes mean the same.
+ */
+export function createDisplacedTable(connection: Connection, table: TrackedTable): void {
+  const name = displacedTable(table);
+  const columns = table.columns.map(({ declaredType }, index) => `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`);
+  connection.db.exec(`CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})`);
+  const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
+  connection.db.exec(`CREATE UNIQUE INDEX IF NOT EXISTS ${name}_key ON ${name} (${key})`);
+  table.uniqueIndexes.forEach((index, number) => {
+    const parts = index.columns.map(({ column, collation }) => `${columnName(table, column)} COLLATE ${quoteName(collation)}`);
+    connection.db.exec(`CREATE INDEX IF NOT EXISTS ${name}_u${number} ON ${name} (${parts.join(', ')})`);
+  });
+}

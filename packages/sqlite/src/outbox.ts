@@ -1,0 +1,149 @@
+import { AntiphonError, TaggedValue, type Row, type Value } from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './capture-triggers.js';
+import { quoteName } from './identifiers.js';
+import { collated, columnName, type TrackedTable } from './local-table.js';
+
+/** Rows read from the outbox at once: bounds memory, whatever the size of a transaction. */
+export const CHUNK_ROWS = 1000;
+/** Fewer rows than this are read with all columns: finding out what they are costs more. */
+const MIN_UNIFORM_ROWS = 8;
+const REPLACEMENT = '\ufffd';
+
+/** Outbox rows of numbers in (from, to], in order. */
+export interface OutboxChunk {
+  readonly from: number;
+  readonly to: number;
+  /** Set when all rows are of one table and kind: `rows` are then just that image. */
+  readonly uniform: { readonly table: TrackedTable; readonly op: number } | undefined;
+  /** Else `[t, op, n0…, o0…]`, as wide as the widest table. */
+  readonly rows: readonly Row[];
+}
+
+interface RangeSummary {
+  readonly minT: bigint | null;
+  readonly maxT: bigint | null;
+  readonly minOp: bigint | null;
+  readonly maxOp: bigint | null;
+}
+
+/** What triggers captured and nobody has sealed yet, as one connection sees it. */
+export class Outbox {
+  readonly width: number;
+  readonly #tables: ReadonlyMap<number, TrackedTable>;
+  readonly #mixed: string;
+  readonly #hasSuspectTriggers: boolean;
+
+  constructor(
+    private readonly connection: Connection,
+    tables: readonly TrackedTable[],
+  ) {
+    this.#tables = new Map(tables.map((table) => [table.id, table]));
+    this.width = Math.max(1, ...tables.map(({ columns }) => columns.length));
+    this.#hasSuspectTriggers = tables.some(({ uniqueIndexes }) => uniqueIndexes.length > 0);
+    this.#mixed = `SELECT t, op, ${this.#images('n', this.width)}, ${this.#images('o', this.width)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;
+  }
+
+  #images(image: 'n' | 'o', width: number): string {
+    return Array.from({ length: width }, (_, index) => `${image}${index}`).join(', ');
+  }
+
+  table(id: number): TrackedTable {
+    const table = this.#tables.get(id);
+    if (table === undefined) throw new AntiphonError('STORE_FAILED', `the outbox holds changes of a table number ${id} that is not replicated.`);
+    return table;
+  }
+
+  isEmpty(): boolean {
+    return this.connection.statement('SELECT EXISTS (SELECT 1 FROM _antiphon_outbox)').pluck().get() === 0;
+  }
+
+  /** Number of the newest row, 0 when there is none. */
+  lastSeq(): number {
+    return (this.connection.statement('SELECT max(seq) FROM _antiphon_outbox').pluck().get() as number | null) ?? 0;
+  }
+
+  clear(): void {
+    this.connection.statement('DELETE FROM _antiphon_outbox').run();
+  }
+
+  forget(upTo: number): void {
+    this.connection.statement('DELETE FROM _antiphon_outbox WHERE seq <= ?').run(upTo);
+  }
+
+  /** Tables that rows in (from, to] belong to. */
+  tablesOf(from: number, to: number): TrackedTable[] {
+    const ids = this.connection.statement('SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY t').pluck().all(from, to) as number[];
+    return ids.map((id) => this.table(id));
+  }
+
+  /** Rows in (from, to], which must not span more than CHUNK_ROWS numbers. */
+  read(from: number, to: number): OutboxChunk {
+    const uniform = to - from < MIN_UNIFORM_ROWS ? undefined : this.#uniform(from, to);
+    let sql = this.#mixed;
+    if (uniform !== undefined) {
+      const image = this.#images(uniform.op === OUTBOX_DELETE ? 'o' : 'n', uniform.table.columns.length);
+      sql = `SELECT ${image} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;
+    }
+    const rows = this.connection.statement(sql).safeIntegers(true).raw(true).all(from, to) as Value[][];
+    return { from, to, uniform, rows };
+  }
+
+  #uniform(from: number, to: number): OutboxChunk['uniform'] {
+    const summary = this.connection
+      .statement('SELECT min(t) AS minT, max(t) AS maxT, min(op) AS minOp, max(op) AS maxOp FROM _antiphon_outbox WHERE seq > ? AND seq <= ?')
+      .safeIntegers(true)
+      .get(from, to) as RangeSummary;
+    const op = Number(summary.minOp);
+    if (summary.minT === null || summary.minT !== summary.maxT || summary.minOp !== summary.maxOp) return undefined;
+    return op === OUTBOX_INSERT || op === OUTBOX_DELETE ? { table: this.table(Number(summary.minT)), op } : undefined;
+  }
+
+  /**
+   * The value as it really is. better-sqlite3 shows bytes that are not UTF-8 as U+FFFD, so text that holds one is read again.
+   * `index` counts rows of the chunk.
+   */
+  exactText(chunk: OutboxChunk, index: number, image: 'n' | 'o', column: number, text: string): Value {
+    if (!text.includes(REPLACEMENT)) return text;
+    const bytes = this.connection
+      .statement(`SELECT CAST(${image}${column} AS BLOB) FROM _antiphon_outbox WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?`)
+      .pluck()
+      .get(chunk.from, index) as Buffer;
+    return Buffer.from(text, 'utf8').equals(bytes) ? text : new TaggedValue('raw-text', bytes);
+  }
+
+  /**
+   * Decides about the suspects after `from`: one that REPLACE really deleted becomes a delete, the others go. It was deleted when
+   * the next thing that happened to its key is an insert, or when nothing happened and the row is not there.
+   */
+  resolveSuspects(from: number): void {
+    if (!this.#hasSuspectTriggers) return;
+    const suspected = this.connection
+      .statement(`SELECT DISTINCT t FROM _antiphon_outbox WHERE op = ${OUTBOX_SUSPECT} AND seq > ?`)
+      .pluck()
+      .all(from) as number[];
+    for (const id of suspected) {
+      this.connection.statement(this.#confirmSuspects(this.table(id))).run(from);
+      this.connection.statement(`DELETE FROM _antiphon_outbox WHERE t = ${id} AND op = ${OUTBOX_SUSPECT} AND seq > ?`).run(from);
+    }
+  }
+
+  #confirmSuspects(table: TrackedTable): string {
+    const keys = table.key.map((part) => collated(table, `CASE op WHEN ${OUTBOX_INSERT} THEN n${part.column} ELSE o${part.column} END`, part));
+    const next = `lead(op) OVER (PARTITION BY ${keys.join(', ')} ORDER BY seq)`;
+    const same = table.key.map((part) => `r.${columnName(table, part.column)} = ${collated(table, `e.o${part.column}`, part)}`).join(' AND ');
+    const keyImages = table.key.map(({ column }) => `o${column}`).join(', ');
+    return (
+      `UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq IN (SELECT seq FROM (` +
+      `SELECT seq, op, ${keyImages}, ${next} AS next FROM _antiphon_outbox WHERE t = ${table.id} AND seq > ?) AS e ` +
+      `WHERE op = ${OUTBOX_SUSPECT} AND (next = ${OUTBOX_INSERT} OR ` +
+      `(next IS NULL AND NOT EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS r WHERE ${same}))))`
+    );
+  }
+}
+
+/** True when a row holds text that may not be what it seems; see `exactText`. */
+export function hasReplacementCharacter(row: Row): boolean {
+  for (const value of row) if (typeof value === 'string' && value.includes(REPLACEMENT)) return true;
+  return false;
+}

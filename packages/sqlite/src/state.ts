@@ -1,0 +1,236 @@
+import { randomUUID } from 'node:crypto';
+import { AntiphonError, type Position, type StoreIdentity, type StoreState, type VectorClock } from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { METADATA_FORMAT } from './metadata.js';
+
+export interface WritePolicy {
+  readonly writes: 'capture' | 'refuse';
+  readonly primary?: string;
+}
+
+/**
+ * What the database knows about itself besides rows. Each writing method works on a copy, stores it inside its transaction,
+ * and puts it in the old one's place after the commit: the two never disagree.
+ */
+export class ReplicaState {
+  identity: StoreIdentity;
+  policy: WritePolicy = { writes: 'capture' };
+  rowVersions = false;
+  position: Position;
+  /** Counters of other origins. */
+  applied: Record<string, number> = {};
+  /** Own transactions applied without holes; below `lastCounter` only while the own past is still coming in. */
+  ownCounter = 0;
+  lastCounter = 0;
+  publishedCounter = 0;
+  /** Own transactions up to here come from the log; 0 when nothing is missing. */
+  recoveryCounter = 0;
+  epoch = 0;
+  /** The latest hybrid time given or seen. */
+  time = 0;
+  conflicts = 0;
+  quarantined = 0;
+  partial: Record<string, { readonly counter: number; readonly nextPart: number }> = {};
+  outboxMessages = 0;
+  outboxBytes = 0;
+  /** Rows that are displaced, per table number: most tables have none, and need no look. */
+  displaced: Record<number, number> = {};
+  /** Origins whose counter is not stored yet. */
+  readonly changedOrigins = new Set<string>();
+
+  constructor(identity: StoreIdentity, position: Position) {
+    this.identity = identity;
+    this.position = position;
+  }
+
+  copy(): ReplicaState {
+    const copy = new ReplicaState(this.identity, this.position);
+    Object.assign(copy, this, {
+      applied: { ...this.applied },
+      partial: { ...this.partial },
+      displaced: { ...this.displaced },
+      changedOrigins: new Set<string>(),
+    });
+    return copy;
+  }
+
+  counterOf(origin: string): number {
+    if (origin === this.identity.replica) return this.ownCounter;
+    // An origin may be called like a method of every object.
+    return Object.hasOwn(this.applied, origin) ? (this.applied[origin] ?? 0) : 0;
+  }
+
+  advance(origin: string, counter: number): void {
+    if (origin === this.identity.replica) {
+      this.ownCounter = counter;
+      if (this.lastCounter < counter) this.lastCounter = counter;
+      return;
+    }
+    this.applied[origin] = counter;
+    this.changedOrigins.add(origin);
+  }
+
+  get recovering(): boolean {
+    return this.recoveryCounter > this.ownCounter;
+  }
+
+  get vector(): VectorClock {
+    const { replica } = this.identity;
+    return this.ownCounter === 0 ? { ...this.applied } : { ...this.applied, [replica]: this.ownCounter };
+  }
+
+  snapshot(): StoreState {
+    return {
+      position: this.position,
+      vector: this.vector,
+      lastCounter: this.lastCounter,
+      publishedCounter: this.publishedCounter,
+      partial: { ...this.partial },
+      epoch: this.epoch,
+      outboxMessages: this.outboxMessages,
+      outboxBytes: this.outboxBytes,
+      conflicts: this.conflicts,
+      quarantined: this.quarantined,
+    };
+  }
+}
+
+interface StateRow {
+  readonly format: number;
+  readonly cluster: string;
+  readonly replica: string;
+  readonly generation: string;
+  readonly schema_version: number;
+  readonly writes: 'capture' | 'refuse';
+  readonly primary_replica: string | null;
+  readonly row_versions: number;
+  readonly position_generation: string;
+  readonly position_seq: number;
+  readonly own_counter: number;
+  readonly last_counter: number;
+  readonly published_counter: number;
+  readonly recovery_counter: number;
+  readonly epoch: number;
+  readonly time: number;
+  readonly conflicts: number;
+  readonly quarantined: number;
+}
+
+function readRow(connection: Connection): StateRow {
+  const row = connection.db.prepare('SELECT * FROM _antiphon_state').get() as StateRow | undefined;
+  if (row === undefined) throw new AntiphonError('STORE_FAILED', 'the metadata of this database has lost its state row; restore the file from a backup.');
+  if (row.format !== METADATA_FORMAT) {
+    throw new AntiphonError('STORE_CONTENT', `this database has Antiphon metadata of format ${row.format}, this build knows ${METADATA_FORMAT}; upgrade this replica.`);
+  }
+  return row;
+}
+
+export function readIdentity(connection: Connection): StoreIdentity {
+  const { cluster, replica, generation, schema_version: schemaVersion } = readRow(connection);
+  return { cluster, replica, generation, schemaVersion };
+}
+
+export function readState(connection: Connection): ReplicaState {
+  const row = readRow(connection);
+  const { cluster, replica, generation, schema_version: schemaVersion } = row;
+  const state = new ReplicaState(
+    { cluster, replica, generation, schemaVersion },
+    { generation: row.position_generation, seq: row.position_seq },
+  );
+  state.policy = row.primary_replica === null ? { writes: row.writes } : { writes: row.writes, primary: row.primary_replica };
+  state.rowVersions = row.row_versions !== 0;
+  state.ownCounter = row.own_counter;
+  state.lastCounter = row.last_counter;
+  state.publishedCounter = row.published_counter;
+  state.recoveryCounter = row.recovery_counter;
+  state.epoch = row.epoch;
+  state.time = row.time;
+  state.conflicts = row.conflicts;
+  state.quarantined = row.quarantined;
+  for (const entry of connection.db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as { origin: string; counter: number }[]) {
+    state.applied[entry.origin] = entry.counter;
+  }
+  const parts = connection.db.prepare('SELECT origin, counter, max(part) + 1 AS nextPart FROM _antiphon_parts GROUP BY origin, counter');
+  for (const entry of parts.all() as { origin: string; counter: number; nextPart: number }[]) {
+    state.partial[entry.origin] = { counter: entry.counter, nextPart: entry.nextPart };
+  }
+  const sealed = connection.db.prepare('SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM _antiphon_sealed');
+  const { messages, bytes } = sealed.get() as { messages: number; bytes: number };
+  state.outboxMessages = messages;
+  state.outboxBytes = bytes;
+  return state;
+}
+
+/** Stores states on one connection, for one opening of the store. */
+export class StateWriter {
+  /** Told apart from every other opening, so that two processes on one file are noticed at the first transaction. */
+  static newOwner(): string {
+    return randomUUID();
+  }
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly owner: string,
+  ) {}
+
+  insert(state: ReplicaState): void {
+    this.connection.db
+      .prepare(
+        `INSERT INTO _antiphon_state VALUES (1, ${METADATA_FORMAT}, ?, ?, ?, ?, ?, 'capture', NULL, 0, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0)`,
+      )
+      .run(
+        this.owner,
+        state.identity.cluster,
+        state.identity.replica,
+        state.identity.generation,
+        state.identity.schemaVersion,
+        state.position.generation,
+        state.position.seq,
+      );
+  }
+
+  /** What an install decides, and who owns the database from now on. */
+  claim(state: ReplicaState): void {
+    this.connection.db
+      .prepare(
+        `UPDATE _antiphon_state SET owner = ?, schema_version = ?, writes = ?, primary_replica = ?, row_versions = ?, position_generation = ?`,
+      )
+      .run(
+        this.owner,
+        state.identity.schemaVersion,
+        state.policy.writes,
+        state.policy.primary ?? null,
+        state.rowVersions ? 1 : 0,
+        state.position.generation,
+      );
+  }
+
+  update(state: ReplicaState): void {
+    const { changes } = this.connection
+      .statement(
+        `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, own_counter = ?, last_counter = ?, published_counter = ?,
+         recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ? WHERE id = 1 AND owner = ?`,
+      )
+      .run(
+        state.position.generation,
+        state.position.seq,
+        state.ownCounter,
+        state.lastCounter,
+        state.publishedCounter,
+        state.recoveryCounter,
+        state.epoch,
+        state.time,
+        state.conflicts,
+        state.quarantined,
+        this.owner,
+      );
+    if (changes !== 1) {
+      throw new AntiphonError('DUPLICATE_REPLICA', 'another process has opened this database as the same replica; stop one of them.');
+    }
+    if (state.changedOrigins.size === 0) return;
+    const upsert = this.connection.statement(
+      'INSERT INTO _antiphon_vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET counter = excluded.counter',
+    );
+    for (const origin of state.changedOrigins) upsert.run(origin, state.applied[origin] ?? 0);
+  }
+}

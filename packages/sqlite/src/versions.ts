@@ -1,0 +1,181 @@
+import { counterOf, wins, type Row, type Value, type VectorClock, type Version } from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { isBindFailure } from './errors.js';
+import { OUTBOX_DELETE } from './capture-triggers.js';
+import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
+import { keyNames, versionTable } from './metadata.js';
+import { nextSize } from './row-statements.js';
+import { bindingOf, type SqliteValue } from './values.js';
+
+/** What every change of one transaction shares. */
+export interface Stamp extends Version {
+  /** What its origin had applied before it. */
+  readonly context: VectorClock;
+}
+
+export interface Verdict {
+  /** Rows to write, in order. */
+  readonly rows: readonly Row[];
+  readonly stamps: readonly Stamp[];
+  readonly conflicts: number;
+}
+
+interface StoredVersion extends Version {
+  readonly dead: number;
+}
+
+/**
+ * Version per row: `(hybrid time, origin, counter)`, highest wins, deleted rows included. Statements expect every change to succeed
+ * what it finds, many rows at once; only when one does not are the rows looked at one by one.
+ */
+export class RowVersions {
+  constructor(private readonly connection: Connection) {}
+
+  /** Own changes in the outbox rows (from, to]: they succeed whatever is there. */
+  stampSealed(tables: readonly TrackedTable[], from: number, to: number, version: Version): void {
+    for (const table of tables) {
+      const keys = table.key.map(({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`);
+      const sql =
+        `INSERT INTO ${versionTable(table)} SELECT ${keys.join(', ')}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
+        `WHERE seq > ? AND seq <= ? AND t = ${table.id} ORDER BY seq ${this.#onConflict(table)}`;
+      this.connection.statement(sql).run(version.time, version.origin, version.counter, from, to);
+    }
+  }
+
+  #onConflict(table: TrackedTable): string {
+    const differing = table.key.flatMap((part, index) => (keyBytesMayDiffer(table, part) ? [`k${index}`] : []));
+    const set = [...differing, 'time', 'origin', 'counter', 'dead'].map((name) => `${name} = excluded.${name}`);
+    return `ON CONFLICT (${keyNames(table).join(', ')}) DO UPDATE SET ${set.join(', ')}`;
+  }
+
+  /** Decides which of these remote changes win, and stores their versions. */
+  admit(table: TrackedTable, rows: readonly Row[], stamps: readonly Stamp[], dead: boolean): Verdict {
+    const context = commonContext(stamps);
+    const keyWidth = table.key.length;
+    for (let from = 0; from < rows.length; ) {
+      const size = nextSize(rows.length - from, keyWidth + 3);
+      let changes: number;
+      try {
+        changes = this.#expectSuccession(table, rows, stamps, from, size, dead, context);
+      } catch (thrown) {
+        if (!isBindFailure(thrown)) throw thrown;
+        changes = -1;
+      }
+      if (changes !== size) return this.#oneByOne(table, rows, stamps, from, dead);
+      from += size;
+    }
+    return { rows, stamps, conflicts: 0 };
+  }
+
+  /** Returns how many of the rows succeeded a version that their origin knew, or none. */
+  #expectSuccession(
+    table: TrackedTable,
+    rows: readonly Row[],
+    stamps: readonly Stamp[],
+    from: number,
+    size: number,
+    dead: boolean,
+    context: readonly (readonly [string, number])[],
+  ): number {
+    const first = stamps[from] as Stamp;
+    let shared = true;
+    for (let index = 1; index < size && shared; index++) shared = stamps[from + index] === first;
+    const parameters: SqliteValue[] = [];
+    if (shared) parameters.push(first.time, first.origin, first.counter);
+    for (const [origin, counter] of context) parameters.push(origin, counter);
+    for (let index = 0; index < size; index++) {
+      const row = rows[from + index] as Row;
+      for (const { column } of table.key) parameters.push(row[column] as SqliteValue);
+      if (shared) continue;
+      const stamp = stamps[from + index] as Stamp;
+      parameters.push(stamp.time, stamp.origin, stamp.counter);
+    }
+    return this.connection.statement(this.#successionSql(table, size, shared, dead, context.length)).run(parameters).changes;
+  }
+
+  readonly #successions = new Map<string, string>();
+
+  #successionSql(table: TrackedTable, size: number, shared: boolean, dead: boolean, origins: number): string {
+    const cacheKey = `${table.id}/${size}/${shared}/${dead}/${origins}`;
+    const known = this.#successions.get(cacheKey);
+    if (known !== undefined) return known;
+    const name = versionTable(table);
+    let parameter = shared ? 4 : 1;
+    const cases = Array.from({ length: origins }, () => `WHEN ?${parameter++} THEN ?${parameter++}`);
+    const seen = origins === 0 ? '0' : `CASE ${name}.origin ${cases.join(' ')} ELSE 0 END`;
+    const tuples = Array.from({ length: size }, () => {
+      const keys = table.key.map(() => `?${parameter++}`);
+      const version = shared ? ['?1', '?2', '?3'] : [0, 1, 2].map(() => `?${parameter++}`);
+      return `(${[...keys, ...version].join(', ')}, ${dead ? 1 : 0})`;
+    });
+    const sql =
+      `INSERT INTO ${name} VALUES ${tuples.join(', ')} ${this.#onConflict(table)} ` +
+      `WHERE (excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
+      `AND (${name}.origin = excluded.origin OR ${name}.counter <= ${seen})`;
+    if (this.#successions.size > 1000) this.#successions.clear();
+    this.#successions.set(cacheKey, sql);
+    return sql;
+  }
+
+  /** From row `from` on; versions of some may be stored already, which changes no verdict. */
+  #oneByOne(table: TrackedTable, rows: readonly Row[], stamps: readonly Stamp[], from: number, dead: boolean): Verdict {
+    const winners = rows.slice(0, from);
+    const winnersStamps = stamps.slice(0, from);
+    const inRun = new Map(stamps.map((stamp) => [`${stamp.origin}:${stamp.counter}`, stamp]));
+    let conflicts = 0;
+    for (let index = from; index < rows.length; index++) {
+      const row = rows[index] as Row;
+      const stamp = stamps[index] as Stamp;
+      const stored = this.versionOf(table, row);
+      const won = wins(stamp, stored);
+      if (stored !== undefined && isConflict(stamp, stored, won, inRun)) conflicts++;
+      if (!won) continue;
+      this.#put(table, row, stamp, dead);
+      winners.push(row);
+      winnersStamps.push(stamp);
+    }
+    return { rows: winners, stamps: winnersStamps, conflicts };
+  }
+
+  /** The version of the row with this row's key, whether it is there, deleted or displaced. */
+  versionOf(table: TrackedTable, row: Row): StoredVersion | undefined {
+    const bindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
+    const condition = bindings.map(({ expression }, index) => `k${index} = ${expression}`).join(' AND ');
+    return this.connection
+      .statement(`SELECT time, origin, counter, dead FROM ${versionTable(table)} WHERE ${condition}`)
+      .get(bindings.map(({ value }) => value)) as StoredVersion | undefined;
+  }
+
+  #put(table: TrackedTable, row: Row, stamp: Version, dead: boolean): void {
+    const bindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
+    const keys = bindings.map(({ expression }) => expression).join(', ');
+    this.connection
+      .statement(`INSERT INTO ${versionTable(table)} VALUES (${keys}, ?, ?, ?, ${dead ? 1 : 0}) ${this.#onConflict(table)}`)
+      .run([...bindings.map(({ value }) => value), stamp.time, stamp.origin, stamp.counter]);
+  }
+}
+
+/** What every one of these transactions' origins had applied of others: what succeeds this for all succeeds it for each. */
+function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] {
+  const [first] = stamps;
+  if (first === undefined) return [];
+  let common: Record<string, number> | undefined;
+  let previous = first;
+  for (const stamp of stamps) {
+    if (stamp === previous || (stamp.context === previous.context && stamp.origin === previous.origin)) continue;
+    previous = stamp;
+    common ??= { ...first.context };
+    for (const origin of Object.keys(common)) {
+      if (origin !== stamp.origin) common[origin] = Math.min(common[origin] ?? 0, counterOf(stamp.context, origin));
+    }
+  }
+  return Object.entries(common ?? first.context);
+}
+
+function isConflict(stamp: Stamp, stored: Version, won: boolean, inRun: ReadonlyMap<string, Stamp>): boolean {
+  if (stored.origin === stamp.origin) return false;
+  if (won) return stored.counter > counterOf(stamp.context, stored.origin);
+  // A later change of the same run may have been stored first, and have known this one.
+  const other = inRun.get(`${stored.origin}:${stored.counter}`);
+  return other === undefined || counterOf(other.context, stamp.origin) < stamp.counter;
+}

@@ -1,0 +1,154 @@
+import { AntiphonError, systemClock, type Clock, type LogConnection } from '@antiphon/core';
+import { Faults } from '../faults/faults.js';
+
+export interface LinkOptions {
+  readonly clock?: Clock;
+  readonly faults?: Faults;
+  /** How long a question waits for its answer. */
+  readonly timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 2000;
+
+/**
+ * One process's connection to the simulated server, for its log, bus and registry alike. Both directions keep the order
+ * of sending, as a TCP connection does; what has not arrived when the connection breaks is lost.
+ */
+export class Link {
+  readonly clock: Clock;
+  readonly faults: Faults;
+  readonly timeoutMs: number;
+  readonly #listeners = new Set<(state: LogConnection) => void>();
+  #state: LogConnection = 'connected';
+  #killed = false;
+  /** Grows with each disconnection: what was sent in an earlier session is lost. */
+  #session = 0;
+  readonly #outward: (() => void)[] = [];
+  readonly #inward: (() => void)[] = [];
+
+  constructor(options: LinkOptions = {}) {
+    this.clock = options.clock ?? systemClock();
+    this.faults = options.faults ?? Faults.none();
+    this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  }
+
+  get state(): LogConnection {
+    return this.#state;
+  }
+
+  get killed(): boolean {
+    return this.#killed;
+  }
+
+  onState(listener: (state: LogConnection) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  disconnect(): void {
+    if (this.#state === 'connected') this.#become('disconnected');
+  }
+
+  reconnect(): void {
+    if (this.#state === 'disconnected') this.#become('connected');
+  }
+
+  close(): void {
+    if (this.#state !== 'closed') this.#become('closed');
+  }
+
+  /** The process is gone: nothing is called back, nothing answered. What it had sent may still arrive. */
+  kill(): void {
+    this.#killed = true;
+    this.#listeners.clear();
+    this.#state = 'closed';
+  }
+
+  /** One message to the server, in order. `arrive` is not called when the connection breaks before. */
+  send(arrive: () => void): void {
+    const session = this.#session;
+    this.#travel(this.#outward, () => {
+      if (session === this.#session) arrive();
+    });
+  }
+
+  /** One message from the server, in order; lost when the connection has broken or the process has ended meanwhile. */
+  receive(arrive: () => void): void {
+    const session = this.#session;
+    this.#travel(this.#inward, () => {
+      if (session === this.#session && !this.#killed && this.#state === 'connected') arrive();
+    });
+  }
+
+  /** A question to the server. LOG_UNAVAILABLE when there is no answer, ABORTED, CLOSED. */
+  call<T>(what: string, work: () => T, signal?: AbortSignal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const fail = (error: AntiphonError): void => {
+        end();
+        if (!this.#killed) reject(error);
+      };
+      const onAbort = (): void => fail(new AntiphonError('ABORTED', `the caller gave up waiting: ${what}`, { cause: signal?.reason }));
+      const stopListening = this.onState((state) => {
+        if (state !== 'connected') fail(unavailable(what));
+      });
+      const timer = this.clock.setTimer(this.timeoutMs, () => fail(unavailable(what)));
+      const end = (): void => {
+        stopListening();
+        timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
+      };
+      if (signal?.aborted === true) return onAbort();
+      if (this.#state === 'closed') return fail(closed(what));
+      if (this.#state === 'disconnected') return fail(unavailable(what));
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (this.faults.strikes('lostCall')) return;
+      this.send(() => {
+        const answer = attempt(work);
+        this.receive(() => {
+          end();
+          if (answer.ok) resolve(answer.value);
+          else reject(answer.error as Error);
+        });
+      });
+    });
+  }
+
+  /** Later, whatever becomes of the connection; not after the process has ended. */
+  later(delayMs: number, work: () => void): void {
+    this.clock.setTimer(delayMs, () => {
+      if (!this.#killed) work();
+    });
+  }
+
+  #become(state: LogConnection): void {
+    this.#state = state;
+    if (state !== 'connected') this.#session++;
+    for (const listener of [...this.#listeners]) listener(state);
+  }
+
+  /** Each time that passes delivers the message in front, whose ever it was: so none overtakes another. */
+  #travel(queue: (() => void)[], arrive: () => void): void {
+    queue.push(arrive);
+    const deliver = (): void => queue.shift()?.();
+    const latencyMs = this.faults.latencyMs();
+    // A real timer takes a millisecond at least; a turn is enough.
+    if (latencyMs <= 0) void this.clock.yield().then(deliver);
+    else this.clock.setTimer(latencyMs, deliver);
+  }
+}
+
+function attempt<T>(work: () => T): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown } {
+  try {
+    return { ok: true, value: work() };
+  } catch (error) {
+    return { ok: false, error };
+  }
+}
+
+export function unavailable(what: string): AntiphonError {
+  return new AntiphonError('LOG_UNAVAILABLE', `no answer: ${what}; the in-memory server is disconnected or lost the message`);
+}
+
+export function closed(what: string): AntiphonError {
+  return new AntiphonError('CLOSED', `closed: ${what}; connect again`);
+}

@@ -1,0 +1,91 @@
+import { AntiphonError, systemClock, type Clock, type Registry, type RegistryEntry } from '@antiphon/core';
+import { Faults } from '../../faults/faults.js';
+import { Link } from '../link.js';
+
+export interface MemoryRegistryOptions {
+  readonly clock?: Clock;
+  readonly faults?: Faults;
+}
+
+const KEY = /^[A-Za-z0-9_.-]+$/;
+
+/** Shared facts in memory, with compare-and-set: the twin of a JetStream key-value bucket. */
+export class MemoryRegistry {
+  readonly clock: Clock;
+  readonly faults: Faults;
+  readonly #entries = new Map<string, RegistryEntry>();
+  #revision = 0;
+
+  constructor(options: MemoryRegistryOptions = {}) {
+    this.clock = options.clock ?? systemClock();
+    this.faults = options.faults ?? Faults.none();
+  }
+
+  connect(link: Link = new Link({ clock: this.clock, faults: this.faults })): Registry {
+    return new MemoryRegistryConnection(this, link);
+  }
+
+  get(key: string): RegistryEntry | undefined {
+    return this.#entries.get(key);
+  }
+
+  /** undefined when the newest revision is not the expected one; 0 expects that there is none. */
+  put(key: string, value: Uint8Array, expectedRevision: number): RegistryEntry | undefined {
+    if ((this.#entries.get(key)?.revision ?? 0) !== expectedRevision) return undefined;
+    const entry: RegistryEntry = { key, value: value.slice(), revision: ++this.#revision };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  list(prefix: string): readonly RegistryEntry[] {
+    const entries = [...this.#entries.values()].filter(({ key }) => key.startsWith(prefix));
+    return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+}
+
+class MemoryRegistryConnection implements Registry {
+  constructor(
+    private readonly registry: MemoryRegistry,
+    private readonly link: Link,
+  ) {}
+
+  async open(): Promise<void> {
+    await this.link.call('open the registry', () => undefined);
+  }
+
+  async get(key: string): Promise<RegistryEntry | undefined> {
+    assertKey(key);
+    return this.link.call(`read ${key}`, () => this.registry.get(key));
+  }
+
+  async create(key: string, value: Uint8Array): Promise<RegistryEntry | undefined> {
+    return this.#put(key, value, 0);
+  }
+
+  async update(key: string, value: Uint8Array, revision: number): Promise<RegistryEntry | undefined> {
+    return this.#put(key, value, revision);
+  }
+
+  async list(prefix: string): Promise<readonly RegistryEntry[]> {
+    return this.link.call(`list ${prefix}`, () => this.registry.list(prefix));
+  }
+
+  async close(): Promise<void> {
+    this.link.close();
+  }
+
+  async #put(key: string, value: Uint8Array, revision: number): Promise<RegistryEntry | undefined> {
+    assertKey(key);
+    const copy = value.slice();
+    return this.link.call(`write ${key}`, () => this.registry.put(key, copy, revision));
+  }
+}
+
+function assertKey(key: string): void {
+  if (KEY.test(key)) return;
+  throw new AntiphonError('BAD_OPTION', `${JSON.stringify(key)} is not a registry key; use letters, digits, "_", "." and "-"`);
+}
+
+export function memoryRegistry(options?: MemoryRegistryOptions): MemoryRegistry {
+  return new MemoryRegistry(options);
+}

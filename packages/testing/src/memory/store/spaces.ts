@@ -1,0 +1,59 @@
+import type { BatchHeader, Row, SealedMessage, Version } from '@antiphon/core';
+import type { CapturedChange } from './capture.js';
+import type { Space } from './database-transaction.js';
+import type { MemoryTable } from './table.js';
+
+/** What the latest writer of a row left there, or that it deleted it. Kept when deleted: a tombstone. */
+export interface RowVersion {
+  readonly version: Version;
+  readonly deleted: boolean;
+  /** A row that won but is not visible, since a later one holds its unique values. */
+  readonly displaced: Row | undefined;
+}
+
+export interface KeptParts {
+  readonly header: BatchHeader;
+  readonly bodies: readonly Uint8Array[];
+}
+
+export interface QuarantinedMessage {
+  readonly seq: number;
+  readonly origin: string;
+  readonly data: Uint8Array;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** One transaction that this database holds, in the order in which it came to hold them. */
+export interface HistoryEntry {
+  readonly origin: string;
+  readonly counter: number;
+  readonly time: number;
+  readonly context: Readonly<Record<string, number>>;
+  /** Equal for equal changes, however they were sent. */
+  readonly digest: string;
+}
+
+export const TABLES: Space<MemoryTable> = { name: 'tables' };
+export const CAPTURED: Space<CapturedChange> = { name: 'captured' };
+export const OUTBOX: Space<SealedMessage> = { name: 'outbox' };
+/** By origin. */
+export const PARTIAL: Space<KeptParts> = { name: 'partial' };
+export const QUARANTINE: Space<QuarantinedMessage> = { name: 'quarantine' };
+export const HISTORY: Space<HistoryEntry> = { name: 'history' };
+export const SEQUENCES: Space<number> = { name: 'sequences' };
+
+export function rowsOf(table: string): Space<Row> {
+  return { name: `rows of ${table}` };
+}
+
+export function versionsOf(table: string): Space<RowVersion> {
+  return { name: `versions of ${table}` };
+}
+
+const DIGITS = 12;
+
+/** Keys that sort like the numbers. */
+export function sequenceKey(number: number): string {
+  return String(number).padStart(DIGITS, '0');
+}

@@ -1,0 +1,113 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Bench } from './bench.js';
+import { bulk } from './cases/bulk.js';
+import { catchUp } from './cases/catch-up.js';
+import { memory } from './cases/memory.js';
+import { propagation } from './cases/propagation.js';
+import { transactions } from './cases/transactions.js';
+import { createReport } from './figure.js';
+import { PeerUnavailable } from './peers/unavailable.js';
+
+const BENCHES: Readonly<Record<string, Bench>> = { bulk, transactions, propagation, 'catch-up': catchUp, memory };
+const DEFAULT_ROUNDS = 5;
+const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 };
+
+const USAGE = `Usage: npm run bench -- NAME [options]
+
+Names: ${Object.keys(BENCHES).join(', ')}, all
+
+  --json        an object a line: { bench, case, metric, value, unit }
+  --rounds N    measured rounds after one that warms up (default ${DEFAULT_ROUNDS}); the median is reported
+  --rows N      rows of a round
+  --peers       with bulk: PostgreSQL's streaming and logical replication in the same run
+  --folder DIR  where the databases are written (default: the system's folder for temporary files)
+
+Example: npm run bench -- bulk --json --rows 100000
+`;
+
+interface Arguments {
+  readonly names: readonly string[];
+  readonly json: boolean;
+  readonly rounds: number;
+  readonly rows: number | undefined;
+  readonly peers: boolean;
+  readonly parent: string;
+}
+
+function readArguments(argv: readonly string[]): Arguments | string {
+  const options = {
+    json: { type: 'boolean' },
+    rounds: { type: 'string' },
+    rows: { type: 'string' },
+    peers: { type: 'boolean' },
+    folder: { type: 'string' },
+    help: { type: 'boolean' },
+  } as const;
+  try {
+    const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true });
+    if (values.help === true) return '';
+    const names = positionals.flatMap((name) => (name === 'all' ? Object.keys(BENCHES) : [name]));
+    const unknown = names.find((name) => BENCHES[name] === undefined);
+    if (unknown !== undefined) return `There is no bench "${unknown}".`;
+    if (names.length === 0) return 'Name a bench.';
+    const rounds = count(values.rounds ?? String(DEFAULT_ROUNDS));
+    const rows = values.rows === undefined ? undefined : count(values.rows);
+    if (rounds === undefined) return '--rounds must be a whole number above 0.';
+    if (values.rows !== undefined && rows === undefined) return '--rows must be a whole number above 0.';
+    if (values.peers === true && !names.includes('bulk')) return '--peers goes with bulk.';
+    const parent = values.folder ?? tmpdir();
+    return { names, json: values.json === true, rounds, rows, peers: values.peers === true, parent };
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function count(text: string): number | undefined {
+  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
+}
+
+async function run({ names, json, rounds, rows, peers, parent }: Arguments): Promise<number> {
+  const report = createReport(json);
+  const folder = mkdtempSync(join(parent, 'antiphon-bench-'));
+  // PostgreSQL runs as another user when this is root, and must be able to pass.
+  chmodSync(folder, 0o755);
+  const stops: (() => Promise<void>)[] = [];
+  const stopAll = async (): Promise<void> => {
+    for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop().catch(() => undefined);
+  };
+  const end = async (): Promise<void> => {
+    await stopAll();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => void end().finally(() => process.exit(EXIT.interrupted)));
+  }
+  try {
+    for (const name of names) {
+      const own = join(folder, name);
+      const onEnd = (stop: () => Promise<void>): void => void stops.push(stop);
+      await BENCHES[name]?.({ rounds, rows, peers, folder: own, report, onEnd });
+      await stopAll();
+      rmSync(own, { recursive: true, force: true });
+      report.end();
+    }
+    return EXIT.ok;
+  } catch (error) {
+    report.end();
+    report.note(error instanceof PeerUnavailable ? error.message : String((error as Error).stack ?? error));
+    return EXIT.failed;
+  } finally {
+    await end();
+  }
+}
+
+const parsed = readArguments(process.argv.slice(2));
+if (typeof parsed === 'string') {
+  process.stderr.write(parsed === '' ? USAGE : `${parsed}\n\n${USAGE}`);
+  process.exitCode = parsed === '' ? EXIT.ok : EXIT.usage;
+} else {
+  process.exitCode = await run(parsed);
+}

@@ -1,0 +1,47 @@
+import type { Topology } from '@antiphon/replica';
+
+export interface StartRequest {
+  readonly cluster: string;
+  readonly id: string;
+  readonly servers: string;
+  readonly file: string;
+  readonly topology: Topology;
+}
+
+/** When something began and ended, by the monotonic clock of the machine, which all its processes share (Linux). */
+export interface Span {
+  readonly startedNs: bigint;
+  readonly endedNs: bigint;
+  /** The writer's counter afterwards. */
+  readonly counter: number;
+}
+
+/** What a bench asks of a replica process. */
+export interface NodeProtocol {
+  /** Resolves once the replica has caught up; the span of that. */
+  start(request: StartRequest): Promise<Span>;
+  /** Inserts rows in transactions of that size, one after the other. */
+  load(request: { readonly firstId: number; readonly rows: number; readonly rowsPerTransaction: number }): Promise<Span>;
+  /** Inserts one row a transaction, from so many concurrent writers. */
+  singles(request: { readonly firstId: number; readonly transactions: number; readonly writers: number }): Promise<Span>;
+  /** When this replica had applied the origin's transactions up to the counter. */
+  reached(request: { readonly origin: string; readonly counter: number; readonly timeoutMs: number }): Promise<bigint>;
+  /** The highest counter of the origin that is applied here now. */
+  applied(request: { readonly origin: string }): Promise<number>;
+  /** Prepares for `visible`. */
+  watch(): Promise<void>;
+  /** When a plain SQLite connection of this process first saw the row. */
+  visible(request: { readonly id: number; readonly timeoutMs: number }): Promise<bigint>;
+  stop(): Promise<void>;
+}
+
+/** A request or its answer on the IPC channel. */
+export interface Call {
+  readonly call: number;
+  readonly method: string;
+  readonly request: unknown;
+}
+
+export type Answer =
+  | { readonly call: number; readonly value: unknown }
+  | { readonly call: number; readonly error: string };

@@ -1,0 +1,95 @@
+import { createReplica, type Replica } from '@antiphon/replica';
+import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
+import { COLUMNS, benchRow } from '../rows.js';
+import type { NodeProtocol } from './protocol.js';
+import { RowWatch } from './row-watch.js';
+import { serve } from './serve.js';
+
+/** A replica as a library user runs it, in a process of its own. */
+const ROWS_PER_STATEMENT = 50;
+const VALUES = `(${COLUMNS.map(() => '?').join(', ')})`;
+const INSERT_ONE = `INSERT INTO orders VALUES ${VALUES}`;
+const INSERT_MANY = `INSERT INTO orders VALUES ${Array.from({ length: ROWS_PER_STATEMENT }, () => VALUES).join(', ')}`;
+const CAUGHT_UP_TIMEOUT_MS = 600_000;
+
+let replica: Replica<SqliteTransaction> | undefined;
+let watch: RowWatch | undefined;
+let file = '';
+
+function running(): Replica<SqliteTransaction> {
+  if (replica === undefined) throw new Error('the replica was not started');
+  return replica;
+}
+
+function insertRows(tx: SqliteTransaction, firstId: number, count: number): void {
+  let id = firstId;
+  for (const end = firstId + count; id + ROWS_PER_STATEMENT <= end; ) {
+    const values: (number | string)[] = [];
+    for (const last = id + ROWS_PER_STATEMENT; id < last; id += 1) values.push(...benchRow(id));
+    tx.run(INSERT_MANY, values);
+  }
+  for (; id < firstId + count; id += 1) tx.run(INSERT_ONE, benchRow(id));
+}
+
+const methods: NodeProtocol = {
+  async start(request) {
+    file = request.file;
+    const { cluster, id, servers, topology } = request;
+    const started = await createReplica({ cluster, id, servers, topology, store: sqlite({ file }) });
+    replica = started;
+    const startedNs = process.hrtime.bigint();
+    await started.caughtUp({ timeoutMs: CAUGHT_UP_TIMEOUT_MS });
+    return { startedNs, endedNs: process.hrtime.bigint(), counter: 0 };
+  },
+
+  async load({ firstId, rows, rowsPerTransaction }) {
+    const startedNs = process.hrtime.bigint();
+    let counter = 0;
+    for (let from = 0; from < rows; from += rowsPerTransaction) {
+      const count = Math.min(rowsPerTransaction, rows - from);
+      const { id } = await running().transaction((tx) => insertRows(tx, firstId + from, count));
+      counter = id?.counter ?? counter;
+    }
+    return { startedNs, endedNs: process.hrtime.bigint(), counter };
+  },
+
+  async singles({ firstId, transactions, writers }) {
+    const startedNs = process.hrtime.bigint();
+    let [next, counter] = [0, 0];
+    const write = async (): Promise<void> => {
+      while (next < transactions) {
+        const row = benchRow(firstId + next);
+        next += 1;
+        const { id } = await running().transaction((tx) => tx.run(INSERT_ONE, row));
+        counter = Math.max(counter, id?.counter ?? 0);
+      }
+    };
+    await Promise.all(Array.from({ length: writers }, write));
+    return { startedNs, endedNs: process.hrtime.bigint(), counter };
+  },
+
+  async reached({ origin, counter, timeoutMs }) {
+    await running().applied({ origin, counter }, { timeoutMs });
+    return process.hrtime.bigint();
+  },
+
+  async applied({ origin }) {
+    return running().status().vector[origin] ?? 0;
+  },
+
+  async watch() {
+    watch = new RowWatch(file);
+  },
+
+  visible({ id, timeoutMs }) {
+    if (watch === undefined) throw new Error('watch was not called');
+    return watch.visible(id, timeoutMs);
+  },
+
+  async stop() {
+    watch?.close();
+    await replica?.close();
+  },
+};
+
+serve(methods as unknown as Parameters<typeof serve>[0]);

@@ -1,0 +1,150 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NatsServer } from '@antiphon/nats';
+import Database from 'better-sqlite3';
+import { ReplicaHandle } from './replica-handle.js';
+
+/** How many rounds of each disaster: a short share by default, 20 with `npm run test:chaos`. */
+export const ROUNDS = Number(process.env.ANTIPHON_CHAOS_ROUNDS ?? 3);
+
+const SCHEMA = `
+  CREATE TABLE entries (id TEXT PRIMARY KEY, origin TEXT NOT NULL, n INTEGER NOT NULL, payload TEXT);
+  CREATE TABLE hot (k INTEGER PRIMARY KEY, value INTEGER, writer TEXT);
+  CREATE TABLE orders (id TEXT PRIMARY KEY, amount INTEGER);
+  CREATE TABLE audit (entry TEXT PRIMARY KEY, what TEXT);
+  CREATE TRIGGER orders_audited AFTER INSERT ON orders BEGIN
+    INSERT INTO audit VALUES (hex(randomblob(16)), NEW.id);
+  END;
+`;
+
+export interface CommittedWrite {
+  readonly id: string;
+  readonly origin: string;
+  readonly counter: number;
+}
+
+/** Real replica processes and a real nats-server, in a temporary folder. */
+export class ChaosCluster {
+  readonly replicas: readonly ReplicaHandle[];
+
+  private constructor(
+    readonly dir: string,
+    readonly server: NatsServer,
+    ids: readonly string[],
+    topology: unknown,
+    folders: Readonly<Record<string, string>>,
+  ) {
+    this.replicas = ids.map(
+      (id) =>
+        new ReplicaHandle({
+          cluster: 'chaos',
+          id,
+          servers: server.url,
+          file: join(folders[id] ?? dir, `${id}.db`),
+          journal: join(dir, `${id}.journal`),
+          topology,
+        }),
+    );
+  }
+
+  /** The first replica brings the tables. `folders`: where a replica's file lies when not in the common folder. */
+  static async start(
+    ids: readonly string[],
+    topology: unknown,
+    folders: Readonly<Record<string, string>> = {},
+  ): Promise<ChaosCluster> {
+    const dir = mkdtempSync(join(tmpdir(), 'antiphon-chaos-'));
+    const server = await NatsServer.start({ storeDir: join(dir, 'nats') });
+    const cluster = new ChaosCluster(dir, server, ids, topology, folders);
+    try {
+      for (const [index, replica] of cluster.replicas.entries()) {
+        if (index === 0) sqlite3(replica.config.file, SCHEMA);
+        await replica.start();
+      }
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+    return cluster;
+  }
+
+  at(index: number): ReplicaHandle {
+    const replica = this.replicas[index];
+    if (replica === undefined) throw new Error(`no replica ${index}`);
+    return replica;
+  }
+
+  /** Every write that some process saw committed, and what it set out to delete. */
+  journal(): { committed: CommittedWrite[]; mayBeDeleted: Set<string> } {
+    const records = this.replicas.flatMap(({ config }) => {
+      if (!existsSync(config.journal)) return [];
+      return readFileSync(config.journal, 'utf8')
+        .split('\n')
+        .filter((line) => line.endsWith('}'))
+        .map((line) => JSON.parse(line) as CommittedWrite | { readonly intendsToDelete: string });
+    });
+    return {
+      committed: records.filter((record) => 'counter' in record),
+      mayBeDeleted: new Set(records.flatMap((record) => ('counter' in record ? [] : record.intendsToDelete))),
+    };
+  }
+
+  /** Reads a table of every replica straight from its file, not through Antiphon. */
+  read(sql: string): string[] {
+    return this.replicas.map(({ config }) => {
+      const database = new Database(config.file, { readonly: true });
+      try {
+        return JSON.stringify(database.prepare(sql).raw().safeIntegers().all(), (_, value: unknown) =>
+          typeof value === 'bigint' ? `${value}n` : value,
+        );
+      } finally {
+        database.close();
+      }
+    });
+  }
+
+  /** Waits until the files hold the same rows and stay so; says what differs when they don't. */
+  async converged(timeoutMs = 60_000): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const differing = this.differences();
+      if (differing.length === 0) return;
+      if (performance.now() > deadline) {
+        const statuses = await Promise.all(this.replicas.map((r) => (r.running ? r.status() : undefined)));
+        throw new Error(`not converged: ${differing.join('; ')}\n${JSON.stringify(statuses, null, 1).slice(0, 6000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  differences(): string[] {
+    const found: string[] = [];
+    for (const table of ['entries', 'hot', 'orders', 'audit']) {
+      const [first, ...others] = this.read(`SELECT * FROM ${table} ORDER BY 1`);
+      others.forEach((rows, index) => {
+        if (rows !== first) found.push(`${table}: ${this.at(index + 1).config.id} differs from ${this.at(0).config.id}`);
+      });
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    for (const replica of this.replicas) {
+      if (replica.running) replica.resume();
+    }
+    await Promise.all(this.replicas.map((replica) => replica.close()));
+    await this.server.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** The plain shell, as another program. Waits for locks like people do. */
+export function sqlite3(file: string, sql: string): string {
+  return execFileSync('sqlite3', ['-cmd', '.timeout 10000', file, sql], { encoding: 'utf8' });
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
