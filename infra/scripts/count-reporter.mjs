@@ -6,14 +6,15 @@ import { writeFileSync } from 'node:fs';
  */
 export default class CountReporter {
   #counts = { passed: 0, failed: 0, skipped: 0, finished: false };
+  /** Ids, because the object for a file is made anew once its tests are known. */
   #unfinished = new Set();
 
   onTestModuleQueued(module) {
-    this.#unfinished.add(module);
+    this.#unfinished.add(module.id);
   }
 
   onTestModuleEnd(module) {
-    this.#unfinished.delete(module);
+    this.#unfinished.delete(module.id);
     for (const test of module.children.allTests()) {
       const { state } = test.result();
       if (state === 'passed') this.#counts.passed += 1;

@@ -41,7 +41,11 @@ export class ReplicaHandle {
   }
 
   async start(timeoutMs = 30_000): Promise<void> {
-    const child = fork(PROGRAM, [JSON.stringify(this.config)], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    const child = fork(PROGRAM, [JSON.stringify(this.config)], {
+      // Not the test runner's conditions: processes run what was built.
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
     this.#child = child;
     this.#replies = [];
     child.stderr?.on('data', (data: Buffer) => {

@@ -1,7 +1,32 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { defineBench } from './commands/bench.js';
+import { defineChanges } from './commands/changes.js';
+import { defineDemo } from './commands/demo.js';
+import { defineDoctor } from './commands/doctor.js';
+import { defineExec } from './commands/exec.js';
 import { defineInit } from './commands/init.js';
+import { defineQuery } from './commands/query.js';
+import { defineRun } from './commands/run.js';
+import { defineStatus } from './commands/status.js';
+import { defineUp } from './commands/up.js';
+import { defineVerify } from './commands/verify.js';
 import type { CommandHost } from './commands/define.js';
+
+/** In the order of the help. */
+const COMMANDS = [
+  defineDemo,
+  defineInit,
+  defineUp,
+  defineRun,
+  defineStatus,
+  defineExec,
+  defineQuery,
+  defineChanges,
+  defineVerify,
+  defineDoctor,
+  defineBench,
+];
 
 /** The whole command line. Throws CommanderError instead of ending the process. */
 export function createProgram(settings: Omit<CommandHost, 'program'>): Command {
@@ -14,7 +39,7 @@ export function createProgram(settings: Omit<CommandHost, 'program'>): Command {
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .addHelpText('after', '\nStart with:\n  $ antiphon demo          a cluster of three on this machine, with real data\n');
   const host: CommandHost = { program, ...settings };
-  for (const define of [defineInit]) define(host);
+  for (const define of COMMANDS) define(host);
   return program;
 }
 

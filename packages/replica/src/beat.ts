@@ -51,5 +51,8 @@ function whole(input: unknown): number {
 }
 
 function malformed(what: string): AntiphonError {
-  return new AntiphonError('MALFORMED_MESSAGE', `a beat cannot be read: ${what} is not valid; find who publishes it`);
+  return new AntiphonError(
+    'MALFORMED_MESSAGE',
+    `a beat cannot be read: ${what} is not valid; find who publishes it`,
+  );
 }

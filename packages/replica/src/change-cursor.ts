@@ -33,9 +33,14 @@ export function decodeCursor(text: string): ChangeCursor {
     if (typeof generation !== 'string' || !isRecord(vector)) throw new Error('not a cursor');
     const counters = Object.entries(vector).map(([origin, counter]) => [origin, Number(counter)] as const);
     const numbers = [Number(seq), Number(skip), ...counters.map(([, counter]) => counter)];
-    if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) throw new Error('not a cursor');
+    if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0))
+      throw new Error('not a cursor');
     return { generation, seq: Number(seq), skip: Number(skip), vector: Object.fromEntries(counters) };
   } catch (cause) {
-    throw new AntiphonError('BAD_OPTION', "`from` is not a cursor; give 'now', 'beginning', or the cursor of a change", { cause });
+    throw new AntiphonError(
+      'BAD_OPTION',
+      "`from` is not a cursor; give 'now', 'beginning', or the cursor of a change",
+      { cause },
+    );
   }
 }

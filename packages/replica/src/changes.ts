@@ -59,7 +59,11 @@ const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
  * consumer by more than one group of entries: who is slow, waits in the log. Ends with `return()`, the signal (ABORTED), or the
  * replica.
  */
-export async function* changesOf(scope: Scope, options: ChangesOptions, closed: AbortSignal): AsyncGenerator<CommittedChange, void, undefined> {
+export async function* changesOf(
+  scope: Scope,
+  options: ChangesOptions,
+  closed: AbortSignal,
+): AsyncGenerator<CommittedChange, void, undefined> {
   const tables = options.tables === undefined ? undefined : new Set(options.tables);
   const start = await startOf(scope, options.from ?? 'now');
   const signal = options.signal === undefined ? closed : AbortSignal.any([options.signal, closed]);
@@ -67,7 +71,7 @@ export async function* changesOf(scope: Scope, options: ChangesOptions, closed: 
   const stream = new ChangeStream(scope, start);
   try {
     for (;;) {
-      const entries = await nextApplied(scope, reader, signal);
+      const entries = await nextApplied(scope, reader, signal, closed);
       if (entries === undefined) return;
       for (const entry of entries) {
         for (const change of stream.changesIn(entry)) {
@@ -82,15 +86,24 @@ export async function* changesOf(scope: Scope, options: ChangesOptions, closed: 
 }
 
 /** undefined: the replica is closing. */
-async function nextApplied(scope: Scope, reader: LogReader, signal: AbortSignal): Promise<readonly LogEntry[] | undefined> {
-  const { progress, condition } = scope;
+async function nextApplied(
+  scope: Scope,
+  reader: LogReader,
+  signal: AbortSignal,
+  closed: AbortSignal,
+): Promise<readonly LogEntry[] | undefined> {
+  const { progress } = scope;
   try {
     const entries = await reader.next({ ...READ, signal });
     const last = entries.at(-1)?.seq ?? 0;
-    await progress.until(() => progress.seq >= last, { timeoutMs: Infinity, signal, what: `entry ${last} was applied` });
+    await progress.until(() => progress.seq >= last, {
+      timeoutMs: Infinity,
+      signal,
+      what: `entry ${last} was applied`,
+    });
     return entries;
   } catch (error) {
-    if (condition.ended) return undefined;
+    if (closed.aborted) return undefined;
     throw error;
   }
 }
@@ -109,7 +122,12 @@ async function startOf(scope: Scope, from: string): Promise<ChangeCursor> {
 }
 
 /** A big transaction whose parts are on their way will be committed after now: where its first part is. */
-async function beginningOfParts(log: Log, fromSeq: number, vector: VectorClock, partial: StoreState['partial']): Promise<number> {
+async function beginningOfParts(
+  log: Log,
+  fromSeq: number,
+  vector: VectorClock,
+  partial: StoreState['partial'],
+): Promise<number> {
   const open = new Map(
     Object.entries(partial).filter(([origin, { counter }]) => counter > counterOf(vector, origin)),
   );
@@ -118,7 +136,8 @@ async function beginningOfParts(log: Log, fromSeq: number, vector: VectorClock, 
     const entry = await log.get(seq);
     if (entry === undefined || open.get(entry.origin) === undefined) continue;
     for (const batch of summariesOf(entry)) {
-      if (batch.kind !== 'part' || batch.part !== 0 || batch.firstCounter !== open.get(entry.origin)?.counter) continue;
+      if (batch.kind !== 'part' || batch.part !== 0 || batch.firstCounter !== open.get(entry.origin)?.counter)
+        continue;
       open.delete(entry.origin);
       first = seq;
     }
@@ -174,7 +193,10 @@ class ChangeStream {
   #plan(entry: LogEntry): ReturnType<typeof Intake.plan> {
     const { document, limits, members, clock } = this.scope;
     const partial = Object.fromEntries(
-      [...this.#parts].map(([origin, { first, bodies }]) => [origin, { counter: first.firstCounter, nextPart: bodies.length }]),
+      [...this.#parts].map(([origin, { first, bodies }]) => [
+        origin,
+        { counter: first.firstCounter, nextPart: bodies.length },
+      ]),
     );
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan([entry], { vector: this.#vector, partial }, rules, {
@@ -235,19 +257,32 @@ class ChangeStream {
       if (delivered <= this.#skip) continue;
       const table = tables[change.table];
       if (table === undefined) continue;
-      yield { id, table: table.name, ...rowsOf(change, table), position, time, cursor: `${base}.${delivered}` };
+      yield {
+        id,
+        table: table.name,
+        ...rowsOf(change, table),
+        position,
+        time,
+        cursor: `${base}.${delivered}`,
+      };
     }
     this.#skip = 0;
     this.#vector = advance(this.#vector, id.origin, id.counter);
   }
 }
 
-function rowsOf(change: Change, table: DictionaryTable): Pick<CommittedChange, 'op' | 'key' | 'before' | 'after'> {
+function rowsOf(
+  change: Change,
+  table: DictionaryTable,
+): Pick<CommittedChange, 'op' | 'key' | 'before' | 'after'> {
   const key = pick(table, table.key, change.row);
   const row = asObject(table, change.row);
   if (change.op === 'insert') return { op: 'insert', key, after: row };
   if (change.op === 'delete') return { op: 'delete', key, before: row };
-  const before: [string, Value][] = change.changed.map((column, index) => [table.columns[column] ?? '', change.before[index] ?? null]);
+  const before: [string, Value][] = change.changed.map((column, index) => [
+    table.columns[column] ?? '',
+    change.before[index] ?? null,
+  ]);
   return { op: 'update', key, before: Object.fromEntries(before), after: row };
 }
 

@@ -1,4 +1,10 @@
-import { AntiphonError, decodeControl, encodeControl, type ClusterSchema, type TableSchema } from '@antiphon/core';
+import {
+  AntiphonError,
+  decodeControl,
+  encodeControl,
+  type ClusterSchema,
+  type TableSchema,
+} from '@antiphon/core';
 import { describeTopology, parseTopology, type Topology } from './topology.js';
 
 export const CLUSTER_KEY = 'cluster';
@@ -38,7 +44,8 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
   }
   const { state, cluster, creator, createdAtMs, generation, schema, topology, mode, rowVersions } = input;
   if (state !== 'creating' && state !== 'ready') throw malformed();
-  if (typeof cluster !== 'string' || typeof creator !== 'string' || typeof generation !== 'string') throw malformed();
+  if (typeof cluster !== 'string' || typeof creator !== 'string' || typeof generation !== 'string')
+    throw malformed();
   if (mode !== 'async' || typeof rowVersions !== 'boolean') throw malformed();
   return {
     state,
@@ -72,7 +79,9 @@ export function settingsDifference(
 }
 
 export function isRecord(input: unknown): input is Readonly<Record<string, unknown>> {
-  return typeof input === 'object' && input !== null && !Array.isArray(input) && !(input instanceof Uint8Array);
+  return (
+    typeof input === 'object' && input !== null && !Array.isArray(input) && !(input instanceof Uint8Array)
+  );
 }
 
 function parseSchema(input: unknown): ClusterSchema {
@@ -87,7 +96,8 @@ function parseSchema(input: unknown): ClusterSchema {
 function parseTable(input: unknown): TableSchema {
   if (!isRecord(input)) throw malformed();
   const { name, columns, key } = input;
-  if (typeof name !== 'string' || !Array.isArray(columns) || !Array.isArray(key) || key.length === 0) throw malformed();
+  if (typeof name !== 'string' || !Array.isArray(columns) || !Array.isArray(key) || key.length === 0)
+    throw malformed();
   return {
     name,
     columns: columns.map((column: unknown) => {

@@ -7,8 +7,15 @@ const table = (name: string, columns: string, key = [0]) => ({
   columns: columns.split(' ').map((column) => ({ name: column, declaredType: '' })),
   key,
 });
-const found = (name: string, columns: string, rowCount = 0, key = [0]): InspectedTable => ({ schema: table(name, columns, key), rowCount });
-const schema: ClusterSchema = { version: 1, tables: [table('a', 'id v'), table('b', 'id')], ddl: { engine: 'test', statements: [] } };
+const found = (name: string, columns: string, rowCount = 0, key = [0]): InspectedTable => ({
+  schema: table(name, columns, key),
+  rowCount,
+});
+const schema: ClusterSchema = {
+  version: 1,
+  tables: [table('a', 'id v'), table('b', 'id')],
+  ddl: { engine: 'test', statements: [] },
+};
 
 describe('contentDifference', () => {
   it('lets an empty database join, and one with the same empty tables', () => {
@@ -26,7 +33,9 @@ describe('contentDifference', () => {
         'table b is only in the cluster',
       ].join('\n'),
     );
-    expect(contentDifference([found('a', 'id v', 0, [1])], schema, false)[0]).toContain('primary key (v) here, (id)');
+    expect(contentDifference([found('a', 'id v', 0, [1])], schema, false)[0]).toContain(
+      'primary key (v) here, (id)',
+    );
   });
 
   it('does not mind other tables when the tables were named', () => {

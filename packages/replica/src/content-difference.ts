@@ -22,7 +22,9 @@ export function contentDifference(
     if (rowCount > 0) differences.push(`table ${here.name} has ${rowCount} rows here already`);
   }
   if (differences.length === 0) return [];
-  const missing = schema.tables.filter((table) => !found.some(({ schema: here }) => here.name === table.name));
+  const missing = schema.tables.filter(
+    (table) => !found.some(({ schema: here }) => here.name === table.name),
+  );
   return [...differences, ...missing.map((table) => `table ${table.name} is only in the cluster`)];
 }
 

@@ -44,6 +44,7 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   async #run(signal: AbortSignal): Promise<void> {
     const { limits, condition } = this.scope;
+    if (!condition.replicating) return;
     const reader = await this.#open(signal);
     this.#reader = reader;
     const stopListening = condition.onState(() => {
@@ -51,7 +52,11 @@ export class Feed implements Behaviour<FeedProtocol> {
     });
     try {
       while (condition.replicating && this.scope.progress.seq < this.untilSeq) {
-        const entries = await reader.next({ maxEntries: limits.applyEntries, maxBytes: limits.applyBytes, signal });
+        const entries = await reader.next({
+          maxEntries: limits.applyEntries,
+          maxBytes: limits.applyBytes,
+          signal,
+        });
         await this.#take(entries, signal);
         reader.ack(this.scope.store.state().position.seq);
       }
@@ -127,7 +132,9 @@ export class Feed implements Behaviour<FeedProtocol> {
   async #apply(plan: IntakePlan, signal: AbortSignal): Promise<boolean> {
     if (plan.seq === 0) return true;
     const { store, document, progress, condition } = this.scope;
-    const kept = plan.steps.map((step) => step.type !== 'quarantine' || this.#quarantine.admits(step.data.length));
+    const kept = plan.steps.map(
+      (step) => step.type !== 'quarantine' || this.#quarantine.admits(step.data.length),
+    );
     const steps = plan.steps.filter((_, index) => kept[index]);
     condition.counts.quarantineOverflow += plan.steps.length - steps.length;
     if (steps.length === 0) {
@@ -161,8 +168,9 @@ export class Feed implements Behaviour<FeedProtocol> {
         return outcome;
       } catch (error) {
         if (!(error instanceof AntiphonError)) throw error;
-        if (error.code === 'MALFORMED_MESSAGE') return await this.#single(steps, error, signal);
-        if (error.code !== 'STORE_BUSY' && error.code !== 'STORE_FULL' && error.code !== 'OVERLOADED') throw error;
+        if (CONTENT.has(error.code)) return await this.#single(steps, error, signal);
+        if (error.code !== 'STORE_BUSY' && error.code !== 'STORE_FULL' && error.code !== 'OVERLOADED')
+          throw error;
         condition.counts.storeRetries++;
         condition.alarm('apply', `changes of other replicas wait: ${error.message}`);
         await sleep(clock, retryDelayMs(attempt, clock), signal);
@@ -171,14 +179,19 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /** Finds the step whose content cannot be read: only the store reads the parts of a big transaction. */
-  async #single(steps: IntakePlan['steps'], error: AntiphonError, signal: AbortSignal): Promise<ApplyOutcome> {
+  async #single(
+    steps: IntakePlan['steps'],
+    error: AntiphonError,
+    signal: AbortSignal,
+  ): Promise<ApplyOutcome> {
     const [first] = steps;
     if (first === undefined || steps.length === 1) {
       return { transactions: 0, rows: 0, conflicts: 0, refused: { step: 0, error } };
     }
     for (const [index, step] of steps.entries()) {
       const outcome = await this.#ask([step], step.seq - 1, signal);
-      if (outcome.refused !== undefined) return { ...outcome, refused: { step: index, error: outcome.refused.error } };
+      if (outcome.refused !== undefined)
+        return { ...outcome, refused: { step: index, error: outcome.refused.error } };
     }
     // All of them went through one by one: what is left is the position, with the last one's repetition.
     return await this.#ask([], steps.at(-1)?.seq ?? first.seq, signal);
@@ -193,7 +206,10 @@ export class Feed implements Behaviour<FeedProtocol> {
         condition.counts.holes++;
         condition.waitFor(note.origin, note.expected, note.found, note.reason);
       } else if (note.aheadMs > limits.clockAlarmMs) {
-        condition.alarm(`clock ${note.origin}`, `the clock of ${note.origin} is ${Math.round(note.aheadMs / 1000)} s ahead of ours`);
+        condition.alarm(
+          `clock ${note.origin}`,
+          `the clock of ${note.origin} is ${Math.round(note.aheadMs / 1000)} s ahead of ours`,
+        );
       }
     }
   }
@@ -208,7 +224,8 @@ export class Feed implements Behaviour<FeedProtocol> {
         const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
         if (agreed.schema.version > document.schema.version) return condition.stall(halt.error);
         const seq = Number(halt.error.context['seq']);
-        for (let batch = 0; batch < MAX_BATCHES_OF_ENTRY; batch++) this.#refused.set(`${seq}/${batch}`, halt.error);
+        for (let batch = 0; batch < MAX_BATCHES_OF_ENTRY; batch++)
+          this.#refused.set(`${seq}/${batch}`, halt.error);
         return;
       } catch (error) {
         if (!(error instanceof AntiphonError) || !error.retriable) throw error;
@@ -218,7 +235,16 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 }
 
-const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT']);
+/** An operator has to act; the database and what it holds are as they should be. */
+const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'SCHEMA_DRIFT']);
+/** The fault of what is applied, not of the database. */
+const CONTENT = new Set([
+  'MALFORMED_MESSAGE',
+  'MESSAGE_TOO_LARGE',
+  'UNKNOWN_TABLE',
+  'CONSTRAINT',
+  'APPLY_REFUSED',
+]);
 /** More batches in one message than this would each be well under the relay's packing. */
 const MAX_BATCHES_OF_ENTRY = 1024;
 

@@ -1,4 +1,11 @@
-import { AntiphonError, counterOf, type Batch, type ClusterSchema, type LogEntry, type VectorClock } from '@antiphon/core';
+import {
+  AntiphonError,
+  counterOf,
+  type Batch,
+  type ClusterSchema,
+  type LogEntry,
+  type VectorClock,
+} from '@antiphon/core';
 import type { ReplicaLimits } from './limits.js';
 
 /** What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or in the log. */
@@ -14,7 +21,11 @@ export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean
   const { origin } = entry;
   const { soleWriter } = rules;
   if (soleWriter !== undefined && origin !== soleWriter) {
-    return problem('UNKNOWN_ORIGIN', entry, `only the primary ${soleWriter} writes to this cluster, not ${origin}`);
+    return problem(
+      'UNKNOWN_ORIGIN',
+      entry,
+      `only the primary ${soleWriter} writes to this cluster, not ${origin}`,
+    );
   }
   if (known) return undefined;
   return problem('UNKNOWN_ORIGIN', entry, `${origin.slice(0, 80)} is no member of the cluster`);
@@ -28,14 +39,21 @@ export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): 
   const aheadMs = latestTime(batch) / 1000 - entry.storedAtMs;
   if (aheadMs > rules.limits.clockRefusalMs) {
     const hours = Math.round(aheadMs / 3_600_000);
-    return problem('MALFORMED_MESSAGE', entry, `its hybrid time is ${hours} h ahead of the log's clock; set ${batch.origin}'s clock`);
+    return problem(
+      'MALFORMED_MESSAGE',
+      entry,
+      `its hybrid time is ${hours} h ahead of the log's clock; set ${batch.origin}'s clock`,
+    );
   }
   const unknown = unknownTable(batch, rules.schema);
   return unknown === undefined ? undefined : problem('UNKNOWN_TABLE', entry, unknown);
 }
 
 /** I5: the first transaction that the batch builds on and this replica has not; undefined when there is none. */
-export function missingCause(batch: Batch, vector: VectorClock): { readonly origin: string; readonly counter: number } | undefined {
+export function missingCause(
+  batch: Batch,
+  vector: VectorClock,
+): { readonly origin: string; readonly counter: number } | undefined {
   for (const origin of Object.keys(batch.context)) {
     // Its own earlier transactions are the business of admission.
     if (origin === batch.origin) continue;
@@ -64,7 +82,11 @@ function unknownTable(batch: Batch, schema: ClusterSchema): string | undefined {
   return undefined;
 }
 
-export function problem(code: 'UNKNOWN_ORIGIN' | 'UNKNOWN_TABLE' | 'MALFORMED_MESSAGE', entry: LogEntry, why: string): AntiphonError {
+export function problem(
+  code: 'UNKNOWN_ORIGIN' | 'UNKNOWN_TABLE' | 'MALFORMED_MESSAGE',
+  entry: LogEntry,
+  why: string,
+): AntiphonError {
   return new AntiphonError(code, `entry ${entry.seq} of the log was put aside: ${why}`, {
     context: { origin: entry.origin.slice(0, 80), seq: entry.seq },
   });

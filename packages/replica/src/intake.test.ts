@@ -7,7 +7,16 @@ const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
 const RULES: IntakeRules = {
   schema: {
     version: 1,
-    tables: [{ name: 't', columns: [{ name: 'id', declaredType: '' }, { name: 'v', declaredType: '' }], key: [0] }],
+    tables: [
+      {
+        name: 't',
+        columns: [
+          { name: 'id', declaredType: '' },
+          { name: 'v', declaredType: '' },
+        ],
+        key: [0],
+      },
+    ],
     ddl: { engine: 'test', statements: [] },
   },
   soleWriter: undefined,
@@ -39,7 +48,12 @@ function entry(seq: number, ...batches: TransactionBatch[]): LogEntry {
   return { seq, origin: batches[0]?.origin ?? 'a', data, storedAtMs: NOW };
 }
 
-function plan(entries: readonly LogEntry[], vector: Record<string, number> = {}, over: Partial<IntakeOptions> = {}, rules = RULES) {
+function plan(
+  entries: readonly LogEntry[],
+  vector: Record<string, number> = {},
+  over: Partial<IntakeOptions> = {},
+  rules = RULES,
+) {
   return Intake.plan(entries, { vector, partial: {} }, rules, {
     self: 'me',
     ownCounter: 0,
@@ -56,15 +70,26 @@ const kinds = (steps: readonly { type: string }[]) => steps.map(({ type }) => ty
 
 describe('Intake', () => {
   it('I2: applies each counter once and in order, dropping repetitions and holes', () => {
-    const { steps, seq, notes } = plan([entry(2, batch(1), batch(2)), entry(3, batch(2, 2)), entry(4, batch(9)), entry(5, batch(4))]);
-    expect(steps.map((step) => (step.type === 'transactions' ? [step.batch.firstCounter, step.skip, step.seq] : step.type))).toEqual([
+    const { steps, seq, notes } = plan([
+      entry(2, batch(1), batch(2)),
+      entry(3, batch(2, 2)),
+      entry(4, batch(9)),
+      entry(5, batch(4)),
+    ]);
+    expect(
+      steps.map((step) =>
+        step.type === 'transactions' ? [step.batch.firstCounter, step.skip, step.seq] : step.type,
+      ),
+    ).toEqual([
       [1, 0, 2],
       [2, 0, 2],
       [2, 1, 3],
       [4, 0, 5],
     ]);
     expect(seq).toBe(5);
-    expect(notes).toContainEqual(expect.objectContaining({ type: 'hole', origin: 'a', expected: 4, found: 9 }));
+    expect(notes).toContainEqual(
+      expect.objectContaining({ type: 'hole', origin: 'a', expected: 4, found: 9 }),
+    );
   });
 
   it('I15: puts garbage, strangers, false names and unknown tables aside, and goes on', () => {
@@ -73,14 +98,21 @@ describe('Intake', () => {
     const disguised = { ...entry(4, batch(1, 1, { origin: 'b' })), origin: 'a' };
     const unknownTable = entry(5, batch(1, 1, { tables: [{ ...TABLE, name: 'other' }] }));
     const otherColumns = entry(6, batch(1, 1, { tables: [{ ...TABLE, columns: ['id', 'w'] }] }));
-    const { steps, seq } = plan([garbage, stranger, disguised, unknownTable, otherColumns, entry(7, batch(1))]);
+    const { steps, seq } = plan([
+      garbage,
+      stranger,
+      disguised,
+      unknownTable,
+      otherColumns,
+      entry(7, batch(1)),
+    ]);
     expect(kinds(steps)).toEqual([...Array.from({ length: 5 }, () => 'quarantine'), 'transactions']);
     const codes = steps.map((step) => (step.type === 'quarantine' ? step.error.code : undefined));
     expect(codes.slice(1, 5)).toEqual(['UNKNOWN_ORIGIN', 'UNKNOWN_ORIGIN', 'UNKNOWN_TABLE', 'UNKNOWN_TABLE']);
     expect(seq).toBe(7);
   });
 
-  it('quarantines a hybrid time far ahead of the log, by the log\'s clock', () => {
+  it("quarantines a hybrid time far ahead of the log, by the log's clock", () => {
     const ahead = batch(1, 1, { time: (NOW + 5000) * 1000, transactions: [] });
     const late = { ...batch(1), time: (NOW + 5000) * 1000 };
     const message = { ...late, transactions: late.transactions.map((one) => ({ ...one, time: late.time })) };
@@ -89,21 +121,37 @@ describe('Intake', () => {
   });
 
   it('accepts the primary only in primary-replica', () => {
-    const { steps } = plan([entry(2, batch(1)), entry(3, batch(1, 1, { origin: 'b' }))], {}, {}, { ...RULES, soleWriter: 'b' });
+    const { steps } = plan(
+      [entry(2, batch(1)), entry(3, batch(1, 1, { origin: 'b' }))],
+      {},
+      {},
+      { ...RULES, soleWriter: 'b' },
+    );
     expect(kinds(steps)).toEqual(['quarantine', 'transactions']);
   });
 
   it('skips own messages, and halts when somebody else writes as us', () => {
     const own = batch(1, 2, { origin: 'me' });
     expect(plan([entry(2, own)], { me: 2 }, { ownCounter: 2 })).toMatchObject({ steps: [], seq: 2 });
-    const halted = plan([entry(2, own), entry(3, batch(3, 1, { origin: 'me' })), entry(4, batch(1))], { me: 2 }, { ownCounter: 2 });
-    expect(halted).toMatchObject({ seq: 2, halt: { reason: 'foreign-writer', error: { code: 'DUPLICATE_REPLICA' } } });
+    const halted = plan(
+      [entry(2, own), entry(3, batch(3, 1, { origin: 'me' })), entry(4, batch(1))],
+      { me: 2 },
+      { ownCounter: 2 },
+    );
+    expect(halted).toMatchObject({
+      seq: 2,
+      halt: { reason: 'foreign-writer', error: { code: 'DUPLICATE_REPLICA' } },
+    });
     const hole = plan([entry(3, batch(9, 1, { origin: 'me' }))], { me: 2 }, { ownCounter: 2 });
     expect(kinds(hole.steps)).toEqual(['quarantine']);
   });
 
-  it('takes own past like anybody\'s', () => {
-    const { steps } = plan([entry(2, batch(1, 3, { origin: 'me' }))], { me: 1 }, { ownCounter: 1, ownPastUpTo: 3 });
+  it("takes own past like anybody's", () => {
+    const { steps } = plan(
+      [entry(2, batch(1, 3, { origin: 'me' }))],
+      { me: 1 },
+      { ownCounter: 1, ownPastUpTo: 3 },
+    );
     expect(steps).toMatchObject([{ type: 'transactions', skip: 1 }]);
   });
 
@@ -111,7 +159,11 @@ describe('Intake', () => {
     const later = entry(2, batch(1, 1, { context: { b: 4 } }));
     expect(plan([later], { b: 4 }).steps).toHaveLength(1);
     expect(plan([later], { b: 3 })).toMatchObject({ steps: [], seq: 0, halt: { reason: 'cause-missing' } });
-    expect(plan([later], { b: 3 }, { causesMayBeMissing: true })).toMatchObject({ steps: [], seq: 2, notes: [{ type: 'hole' }] });
+    expect(plan([later], { b: 3 }, { causesMayBeMissing: true })).toMatchObject({
+      steps: [],
+      seq: 2,
+      notes: [{ type: 'hole' }],
+    });
   });
 
   it('waits at a newer schema, before the entry', () => {
@@ -122,7 +174,11 @@ describe('Intake', () => {
 
   it('puts aside what the database refused, and waits for its origin', () => {
     const error = new AntiphonError('APPLY_REFUSED', 'no');
-    const { steps, notes } = plan([entry(2, batch(1), batch(2))], {}, { refused: (_, index) => (index === 0 ? error : undefined) });
+    const { steps, notes } = plan(
+      [entry(2, batch(1), batch(2))],
+      {},
+      { refused: (_, index) => (index === 0 ? error : undefined) },
+    );
     expect(kinds(steps)).toEqual(['quarantine']);
     expect(notes.filter(({ type }) => type === 'hole')).toHaveLength(2);
   });

@@ -12,7 +12,14 @@ import {
   type BatchSummary,
   type LogEntry,
 } from '@antiphon/core';
-import { latestTime, missingCause, problem, refuseBatch, refuseOrigin, type IntakeRules } from './intake-check.js';
+import {
+  latestTime,
+  missingCause,
+  problem,
+  refuseBatch,
+  refuseOrigin,
+  type IntakeRules,
+} from './intake-check.js';
 
 /** The log's own records: their origins are no identifiers, and nobody applies them. */
 const RESERVED_PREFIX = '_';
@@ -39,7 +46,13 @@ export interface IntakeOptions {
 /** Something worth telling, in log order. */
 export type IntakeNote =
   | { readonly type: 'duplicate'; readonly origin: string }
-  | { readonly type: 'hole'; readonly origin: string; readonly expected: number; readonly found: number; readonly reason: string }
+  | {
+      readonly type: 'hole';
+      readonly origin: string;
+      readonly expected: number;
+      readonly found: number;
+      readonly reason: string;
+    }
   | { readonly type: 'admitted'; readonly origin: string }
   | { readonly type: 'ahead'; readonly origin: string; readonly aheadMs: number };
 
@@ -51,7 +64,10 @@ export interface IntakePlan {
   readonly seq: number;
   readonly notes: readonly IntakeNote[];
   /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
-  readonly halt?: { readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing'; readonly error: AntiphonError };
+  readonly halt?: {
+    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
+    readonly error: AntiphonError;
+  };
 }
 
 /**
@@ -77,7 +93,12 @@ export class Intake {
     this.#state = state;
   }
 
-  static plan(entries: readonly LogEntry[], state: AdmissionState, rules: IntakeRules, options: IntakeOptions): IntakePlan {
+  static plan(
+    entries: readonly LogEntry[],
+    state: AdmissionState,
+    rules: IntakeRules,
+    options: IntakeOptions,
+  ): IntakePlan {
     const intake = new Intake(rules, options, state);
     for (const entry of entries) {
       const before = intake.#steps.length;
@@ -91,7 +112,13 @@ export class Intake {
       intake.#seq = entry.seq;
     }
     const halt = intake.#halt;
-    return { steps: intake.#steps, batches: intake.#batches, seq: intake.#seq, notes: intake.#notes, ...(halt && { halt }) };
+    return {
+      steps: intake.#steps,
+      batches: intake.#batches,
+      seq: intake.#seq,
+      notes: intake.#notes,
+      ...(halt && { halt }),
+    };
   }
 
   #take(entry: LogEntry): void {
@@ -125,11 +152,17 @@ export class Intake {
   #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
     const refused = this.options.refused(entry.seq, index) ?? refuseBatch(entry, batch, this.rules);
     const admission = admit(this.#state, batch);
-    if (admission.type === 'duplicate') return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
+    if (admission.type === 'duplicate')
+      return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
     if (refused !== undefined) return this.#putAside(entry, index, refused, batch);
     if (admission.type === 'hole') {
       if (batch.origin === this.options.self) {
-        return this.#putAside(entry, index, problem('UNKNOWN_ORIGIN', entry, `it claims to be ours, and is not`), batch);
+        return this.#putAside(
+          entry,
+          index,
+          problem('UNKNOWN_ORIGIN', entry, `it claims to be ours, and is not`),
+          batch,
+        );
       }
       return this.#hole(batch, admission.expected, 'it has not come yet; its origin will send it again');
     }
@@ -147,7 +180,8 @@ export class Intake {
 
   #mustHalt(entry: LogEntry, batch: Batch): boolean {
     const { self, ownCounter, ownPastUpTo } = this.options;
-    const last = batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
+    const last =
+      batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
     if (batch.origin === self && last > Math.max(ownCounter, ownPastUpTo)) {
       this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry, batch.origin, last) };
     } else if (batch.schemaVersion > this.rules.schema.version) {
@@ -163,7 +197,10 @@ export class Intake {
     this.#batches.push(index);
     if (batch.kind === 'transactions') {
       this.#steps.push({ type: 'transactions', batch, skip, seq });
-      this.#state = { partial, vector: advance(vector, origin, firstCounter + batch.transactions.length - 1) };
+      this.#state = {
+        partial,
+        vector: advance(vector, origin, firstCounter + batch.transactions.length - 1),
+      };
     } else {
       this.#steps.push({ type: 'part', batch, seq });
       this.#state = batch.last
@@ -208,11 +245,13 @@ function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonErro
   );
 }
 
-function causeMissing(batch: Batch, missing: { readonly origin: string; readonly counter: number }): AntiphonError {
+function causeMissing(
+  batch: Batch,
+  missing: { readonly origin: string; readonly counter: number },
+): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
     `${batch.origin}:${batch.firstCounter} builds on ${missing.origin}:${missing.counter}, which has not been in the log`,
     { context: { origin: batch.origin, missing: `${missing.origin}:${missing.counter}` } },
   );
 }
-

@@ -1,4 +1,11 @@
-import { AntiphonError, sleep, type LogIdentity, type RegistryEntry, type StoreIdentity, type StoreInspection } from '@antiphon/core';
+import {
+  AntiphonError,
+  sleep,
+  type LogIdentity,
+  type RegistryEntry,
+  type StoreIdentity,
+  type StoreInspection,
+} from '@antiphon/core';
 import {
   CLUSTER_KEY,
   decodeClusterDocument,
@@ -48,17 +55,25 @@ export async function joinCluster(settings: Settings, deadline: Deadline): Promi
 }
 
 /** Says that the creator's tables and rows are in its database: others may join. */
-export async function finishCreating(settings: Settings, agreement: Agreement, deadline: Deadline): Promise<ClusterDocument> {
+export async function finishCreating(
+  settings: Settings,
+  agreement: Agreement,
+  deadline: Deadline,
+): Promise<ClusterDocument> {
   const { creating } = agreement;
   if (creating === undefined) return agreement.document;
   const document: ClusterDocument = { ...agreement.document, state: 'ready' };
   const data = encodeClusterDocument(document);
-  const updated = await retrying(settings.clock, deadline, () => settings.registry.update(CLUSTER_KEY, data, creating));
+  const updated = await retrying(settings.clock, deadline, () =>
+    settings.registry.update(CLUSTER_KEY, data, creating),
+  );
   if (updated !== undefined) return document;
   const now = await retrying(settings.clock, deadline, () => settings.registry.get(CLUSTER_KEY));
   // An update without an answer may have been done: only the document tells.
   if (now !== undefined && decodeClusterDocument(now.value).state === 'ready') return document;
-  throw mismatch(settings, ['another process has changed the description of the cluster meanwhile; start again']);
+  throw mismatch(settings, [
+    'another process has changed the description of the cluster meanwhile; start again',
+  ]);
 }
 
 async function createCluster(
@@ -72,7 +87,9 @@ async function createCluster(
   // An empty replica that happens to start first must not found a cluster of nothing.
   if ((primary !== undefined && primary !== id) || inspection.tables.length === 0) return undefined;
   assertSupported(settings, inspection);
-  const logIdentity = await retrying(clock, deadline, () => log.open({ create: true, signal: deadline.signal }));
+  const logIdentity = await retrying(clock, deadline, () =>
+    log.open({ create: true, signal: deadline.signal }),
+  );
   await assertUnused(settings, logIdentity, deadline);
   const document: ClusterDocument = {
     state: 'creating',
@@ -85,7 +102,9 @@ async function createCluster(
     mode: 'async',
     rowVersions: primary === undefined,
   };
-  const created = await retrying(clock, deadline, () => registry.create(CLUSTER_KEY, encodeClusterDocument(document)));
+  const created = await retrying(clock, deadline, () =>
+    registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
+  );
   if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
   return founding(settings, document, created.revision);
 }
@@ -100,10 +119,13 @@ async function joinExisting(
   const differences = settingsDifference(document, settings);
   if (differences.length > 0) throw mismatch(settings, differences);
   const { clock, log } = settings;
-  const logIdentity = await retrying(clock, deadline, () => openLog(log.open({ create: false, signal: deadline.signal })));
+  const logIdentity = await retrying(clock, deadline, () =>
+    openLog(log.open({ create: false, signal: deadline.signal })),
+  );
   if (document.state === 'creating') {
     if (document.creator !== settings.id) return undefined;
-    if (inspection.identity === undefined) return resumeFounding(settings, inspection, document, entry, deadline);
+    if (inspection.identity === undefined)
+      return resumeFounding(settings, inspection, document, entry, deadline);
     return { ...member(settings, document, inspection, logIdentity), creating: entry.revision };
   }
   return member(settings, document, inspection, logIdentity);
@@ -128,7 +150,13 @@ function member(
   const { identity } = inspection;
   const replaced = replacedLog(settings, document, identity, logIdentity);
   if (identity !== undefined) {
-    return { document, identity, createTables: false, sealExistingRows: false, ...(replaced && { replaced }) };
+    return {
+      document,
+      identity,
+      createTables: false,
+      sealExistingRows: false,
+      ...(replaced && { replaced }),
+    };
   }
   if (replaced !== undefined) throw replaced;
   const differences = contentDifference(inspection.tables, document.schema, settings.tables !== undefined);
@@ -206,9 +234,13 @@ function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefin
 }
 
 function assertSupported(settings: Settings, inspection: StoreInspection): void {
-  const missing = settings.tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
+  const missing =
+    settings.tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
   if (missing.length > 0) {
-    throw new AntiphonError('BAD_OPTION', `the database has no table ${missing.join(', ')}; create it, or correct \`tables\``);
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `the database has no table ${missing.join(', ')}; create it, or correct \`tables\``,
+    );
   }
   const unsupported = inspection.tables.filter((table) => table.unsupported !== undefined);
   if (unsupported.length === 0) return;
@@ -258,5 +290,7 @@ function notYet(settings: Settings, entry: RegistryEntry | undefined): AntiphonE
     entry === undefined
       ? `cluster ${settings.cluster} does not exist yet, and this replica has no tables to create it with: start ${who} first`
       : `cluster ${settings.cluster} is being created by ${decodeClusterDocument(entry.value).creator}: start that replica`;
-  return new AntiphonError('TIMEOUT', message, { context: { cluster: settings.cluster, replica: settings.id } });
+  return new AntiphonError('TIMEOUT', message, {
+    context: { cluster: settings.cluster, replica: settings.id },
+  });
 }

@@ -17,14 +17,7 @@ export type LifecycleState =
   | 'closed';
 
 export type LifecycleEvent =
-  | 'agreed'
-  | 'installed'
-  | 'caught-up'
-  | 'fell-behind'
-  | 'stall'
-  | 'fail'
-  | 'close'
-  | 'closed';
+  'agreed' | 'installed' | 'caught-up' | 'fell-behind' | 'stall' | 'fail' | 'close' | 'closed';
 
 /** `in-step` stands for `following` or `primary`, by role. `ignore`: stays as it is. */
 type Target = LifecycleState | 'in-step' | 'ignore';

@@ -13,7 +13,9 @@ export function assertSameLog(identity: LogIdentity, generation: string, knownSe
 /** As well: what comes next for a reader at `seq` is still there. */
 export function assertReadable(identity: LogIdentity, seq: number): void {
   if (identity.firstSeq > seq + 1) {
-    throw replaced(`it begins at ${identity.firstSeq}, and this replica needs it from ${seq + 1} on: it was trimmed`);
+    throw replaced(
+      `it begins at ${identity.firstSeq}, and this replica needs it from ${seq + 1} on: it was trimmed`,
+    );
   }
 }
 

@@ -1,4 +1,12 @@
-import { exposeActor, type ActorRef, type Behaviour, type Exposure, type NoReply, type Received, type RemoteCommands } from '@antiphon/actor';
+import {
+  exposeActor,
+  type ActorRef,
+  type Behaviour,
+  type Exposure,
+  type NoReply,
+  type Received,
+  type RemoteCommands,
+} from '@antiphon/actor';
 import type { ChecksumReport, QueryResult, RowDigest, Value, VectorClock } from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
 import type { ReplicaProtocol } from './protocols.js';
@@ -29,10 +37,17 @@ export interface MailboxProtocol {
   status(): ReplicaStatus;
   /** Where it stands, cheaply. */
   standing(): Standing;
-  execute(request: { readonly statements: readonly Statement[]; readonly timeoutMs?: number }): Committed<readonly number[]>;
+  execute(request: {
+    readonly statements: readonly Statement[];
+    readonly timeoutMs?: number;
+  }): Committed<readonly number[]>;
   query(request: { readonly sql: string; readonly params: Params; readonly maxRows: number }): QueryResult;
   checksum(request: { readonly tables?: readonly string[] }): ChecksumReport;
-  rowDigests(request: { readonly table: string; readonly afterKey?: readonly Value[]; readonly limit: number }): readonly RowDigest[];
+  rowDigests(request: {
+    readonly table: string;
+    readonly afterKey?: readonly Value[];
+    readonly limit: number;
+  }): readonly RowDigest[];
   /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
   hold(request: { readonly holdMs: number }): Standing;
   release(): void;
@@ -54,15 +69,25 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     },
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),
-    execute: (request: { statements: readonly Statement[]; timeoutMs?: number }, _: unknown, message: Later<'execute'>): NoReply =>
-      later(message, this.writer.execute(request.statements, request)),
-    query: ({ sql, params, maxRows }: { sql: string; params: Params; maxRows: number }, _: unknown, message: Later<'query'>): NoReply =>
-      later(message, this.scope.store.query(sql, params, { maxRows })),
+    execute: (
+      request: { statements: readonly Statement[]; timeoutMs?: number },
+      _: unknown,
+      message: Later<'execute'>,
+    ): NoReply => later(message, this.writer.execute(request.statements, request)),
+    query: (
+      { sql, params, maxRows }: { sql: string; params: Params; maxRows: number },
+      _: unknown,
+      message: Later<'query'>,
+    ): NoReply => later(message, this.scope.store.query(sql, params, { maxRows })),
     checksum: ({ tables }: { tables?: readonly string[] }, _: unknown, message: Later<'checksum'>): NoReply =>
       later(message, this.scope.store.checksum(tables)),
-    rowDigests: (request: { table: string; afterKey?: readonly Value[]; limit: number }, _: unknown, message: Later<'rowDigests'>): NoReply =>
-      later(message, this.scope.store.rowDigests(request.table, request.afterKey, request.limit)),
-    hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply => later(message, this.#hold(holdMs)),
+    rowDigests: (
+      request: { table: string; afterKey?: readonly Value[]; limit: number },
+      _: unknown,
+      message: Later<'rowDigests'>,
+    ): NoReply => later(message, this.scope.store.rowDigests(request.table, request.afterKey, request.limit)),
+    hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
+      later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
   };
 
@@ -76,14 +101,23 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     await this.replica.ask('hold', holdMs);
     await this.replica.ask('seal');
     const { progress } = this.scope;
-    await progress.until(() => progress.unpublished === 0, { timeoutMs: holdMs, what: 'everything was published' });
+    await progress.until(() => progress.unpublished === 0, {
+      timeoutMs: holdMs,
+      what: 'everything was published',
+    });
     return this.#standing();
   }
 
   #standing(): Standing {
     const { store, progress } = this.scope;
     const { position, vector, lastCounter, publishedCounter } = store.state();
-    return { seq: Math.max(progress.seq, position.seq), generation: position.generation, vector, lastCounter, publishedCounter };
+    return {
+      seq: Math.max(progress.seq, position.seq),
+      generation: position.generation,
+      vector,
+      lastCounter,
+      publishedCounter,
+    };
   }
 }
 
@@ -101,7 +135,9 @@ function later<K extends keyof MailboxProtocol & string>(
 }
 
 export function exposeMailbox(scope: Scope, mailbox: ActorRef<MailboxProtocol>): Exposure {
-  return exposeActor(mailbox, scope.bus, mailboxPrefix(scope.cluster, scope.id), COMMANDS, { timeoutMs: ANSWER_TIMEOUT_MS });
+  return exposeActor(mailbox, scope.bus, mailboxPrefix(scope.cluster, scope.id), COMMANDS, {
+    timeoutMs: ANSWER_TIMEOUT_MS,
+  });
 }
 
 const COMMANDS: RemoteCommands<MailboxProtocol> = {

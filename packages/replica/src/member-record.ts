@@ -24,7 +24,8 @@ export async function registerMember(registry: Registry, record: MemberRecord): 
       continue;
     }
     const joinedAtMs = decodeMember(record.id, known.value)?.joinedAtMs ?? record.joinedAtMs;
-    if ((await registry.update(key, encodeControl({ ...record, joinedAtMs }), known.revision)) !== undefined) return;
+    if ((await registry.update(key, encodeControl({ ...record, joinedAtMs }), known.revision)) !== undefined)
+      return;
   }
   throw new AntiphonError(
     'DUPLICATE_REPLICA',

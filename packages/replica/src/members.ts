@@ -43,7 +43,9 @@ export class Members {
    * Throws LOG_UNAVAILABLE.
    */
   async lookUp(origins: Iterable<string>): Promise<void> {
-    const unknown = [...new Set(origins)].filter((origin) => !this.#members.has(origin) && isIdentifier(origin));
+    const unknown = [...new Set(origins)].filter(
+      (origin) => !this.#members.has(origin) && isIdentifier(origin),
+    );
     if (unknown.length > SINGLE_LOOKUPS) return this.refresh();
     for (const origin of unknown) {
       const record = await findMember(this.registry, origin);

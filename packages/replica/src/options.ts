@@ -68,7 +68,10 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     throw new AntiphonError('BAD_OPTION', `update.mode is ${String(mode)}; this version knows 'async'`);
   }
   if (!Number.isFinite(intervalMs) || intervalMs < 0) {
-    throw new AntiphonError('BAD_OPTION', `update.intervalMs is ${String(intervalMs)}; give 0 or more milliseconds`);
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `update.intervalMs is ${String(intervalMs)}; give 0 or more milliseconds`,
+    );
   }
   const { cluster, id, store, tables, log, bus, registry, clock } = options;
   return {
@@ -92,6 +95,9 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
 
 /** 60 random bits; from the clock, so that a simulation replays it. */
 function randomToken(clock: Clock): string {
-  const half = (): string => Math.floor(clock.random() * 2 ** 30).toString(36).padStart(6, '0');
+  const half = (): string =>
+    Math.floor(clock.random() * 2 ** 30)
+      .toString(36)
+      .padStart(6, '0');
   return half() + half();
 }

@@ -19,7 +19,11 @@ export interface OwnPast {
  * writes, or it would use counters twice. Found by reading on from the position, not by believing the newest message alone:
  * only what follows our counter without a hole can be ours, so a forged message cannot lift it.
  */
-export async function findOwnPast(settings: Settings, generation: string, deadline: Deadline): Promise<OwnPast | undefined> {
+export async function findOwnPast(
+  settings: Settings,
+  generation: string,
+  deadline: Deadline,
+): Promise<OwnPast | undefined> {
   const { log, id, store, clock } = settings;
   const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
   const { position, lastCounter } = store.state();
@@ -28,7 +32,7 @@ export async function findOwnPast(settings: Settings, generation: string, deadli
   const scan = new OwnScan(id, lastCounter);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq: position.seq + 1 }));
   try {
-    for (let seq = position.seq; seq < newest.seq; ) {
+    for (let seq = position.seq; seq < newest.seq;) {
       for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
         if (entry.origin === id) scan.take(entry);
         seq = entry.seq;

@@ -89,7 +89,7 @@ export class Progress {
 }
 
 function aborted(what: string, signal: AbortSignal | undefined): AntiphonError {
-  const { reason } = signal ?? {};
+  const reason: unknown = signal?.reason;
   if (reason instanceof AntiphonError) return reason;
   return new AntiphonError('ABORTED', `the caller gave up waiting until ${what}`, { cause: reason });
 }

@@ -15,6 +15,7 @@ export interface ReplicaProtocol {
   apply(request: ApplyMessage): ApplyOutcome;
   /** Looks for writes by other programs. */
   poll(): void;
+  /** Seals what other programs wrote, and sends it whatever the interval. */
   seal(): number;
   prune(counter: number): void;
   /** Library writes wait for at most so many milliseconds from now on. */

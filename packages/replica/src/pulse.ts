@@ -80,12 +80,18 @@ export class Pulse implements Behaviour<PulseProtocol> {
     }
     if (beat.instance === instance) return;
     // Both see each other and judge alike: the one that started later gives way.
-    const weAreLater = startedAtMs > beat.startedAtMs || (startedAtMs === beat.startedAtMs && instance > beat.instance);
-    if (!weAreLater) return condition.alarm('duplicate', `another process runs as ${id} too; it started later, and stalls`);
+    const weAreLater =
+      startedAtMs > beat.startedAtMs || (startedAtMs === beat.startedAtMs && instance > beat.instance);
+    if (!weAreLater)
+      return condition.alarm('duplicate', `another process runs as ${id} too; it started later, and stalls`);
     condition.stall(
-      new AntiphonError('DUPLICATE_REPLICA', `another process runs as ${id} already; stop one of them, or choose another id`, {
-        context: { replica: id },
-      }),
+      new AntiphonError(
+        'DUPLICATE_REPLICA',
+        `another process runs as ${id} already; stop one of them, or choose another id`,
+        {
+          context: { replica: id },
+        },
+      ),
     );
   }
 

@@ -1,5 +1,13 @@
 import type { Behaviour, Context } from '@antiphon/actor';
-import { AntiphonError, counterOf, toAntiphonError, type AppendResult, type LogConnection, type SealedMessage, type Timer } from '@antiphon/core';
+import {
+  AntiphonError,
+  counterOf,
+  toAntiphonError,
+  type AppendResult,
+  type LogConnection,
+  type SealedMessage,
+  type Timer,
+} from '@antiphon/core';
 import { retryDelayMs } from './deadline.js';
 import { assertSameLog } from './log-check.js';
 import type { RelayProtocol } from './protocols.js';
@@ -39,6 +47,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   #cursor: SentMark;
   #results: Settled[] = [];
   #attempt = 0;
+  #resumed = false;
   /** Tries since the last success. */
   #failures = 0;
   #sending = false;
@@ -161,7 +170,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#retry?.cancel();
     if (error.code === 'LOG_REPLACED') return condition.stall(error);
     if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
-    if (this.#failures === 3) condition.alarm('publish', `changes are kept and not sent yet: ${error.message}`);
+    if (this.#failures === 3)
+      condition.alarm('publish', `changes are kept and not sent yet: ${error.message}`);
     this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
   }
 
@@ -189,8 +199,12 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#page = [];
     const { publishedCounter } = store.state();
     const mark = this.#acknowledgedMark;
-    this.#cursor = mark !== undefined && mark.counter >= publishedCounter ? mark : { counter: publishedCounter, part: 0, whole: true };
-    this.#attempt++;
+    this.#cursor =
+      mark !== undefined && mark.counter >= publishedCounter
+        ? mark
+        : { counter: publishedCounter, part: 0, whole: true };
+    this.#attempt = condition.nextAttempt();
+    this.#resumed = true;
     this.#sending = true;
     condition.clearAlarm('publish');
     await this.#pump(context);
@@ -214,7 +228,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const foreign = lastSeq - Math.max(this.#window.highestSeq, progress.seq);
     if (foreign > 0) {
       // Own messages from before a restart, or somebody else's, which no replica applies: the primary need not read them.
-      if (this.#attempt > 0) condition.counts.foreign += foreign;
+      if (this.#resumed) condition.counts.foreign += foreign;
       store.markPublished(store.state().publishedCounter, { generation: document.generation, seq: lastSeq });
       progress.moved(lastSeq);
     }

@@ -2,7 +2,13 @@ import type { ActorRef, Behaviour, Context, MailboxOptions, NoReply, Received } 
 import { AntiphonError, type ApplyOutcome, type WriteOutcome } from '@antiphon/core';
 import { Feed } from './feed.js';
 import { Pulse } from './pulse.js';
-import type { ApplyMessage, PulseProtocol, RelayProtocol, ReplicaProtocol, WriteMessage } from './protocols.js';
+import type {
+  ApplyMessage,
+  PulseProtocol,
+  RelayProtocol,
+  ReplicaProtocol,
+  WriteMessage,
+} from './protocols.js';
 import { Relay } from './relay.js';
 import type { Scope } from './scope.js';
 
@@ -37,13 +43,20 @@ const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
 /** Owns the store: everything that uses the database's write connection happens in a turn of this actor, so it needs no locks. */
 export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   readonly receive = {
-    write: (_: WriteMessage, context: Context<ReplicaProtocol>, message: Received<ReplicaProtocol, 'write'>) =>
-      this.#write(context, message),
+    write: (
+      _: WriteMessage,
+      context: Context<ReplicaProtocol>,
+      message: Received<ReplicaProtocol, 'write'>,
+    ) => this.#write(context, message),
     apply: (request: ApplyMessage): Promise<ApplyOutcome> => this.#apply(request),
     poll: (): Promise<void> | void => {
-      if (this.scope.store.hasUnsealed()) return this.#poll();
+      if (this.#polling && this.scope.store.hasUnsealed()) return this.#poll();
     },
-    seal: (): Promise<number> => this.#seal(),
+    seal: async (): Promise<number> => {
+      const sealed = await this.#seal();
+      this.#relay?.tell('flush');
+      return sealed;
+    },
     prune: (counter: number): Promise<void> => this.scope.store.prune(counter),
     hold: (holdMs: number): void => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
@@ -57,6 +70,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
   };
   #relay: ActorRef<RelayProtocol> | undefined;
+  #polling = true;
   /** Monotonic; while it lies ahead, library writes wait in `#held`. */
   #heldUntilMs = 0;
   #held: Received<ReplicaProtocol, 'write'>[] = [];
@@ -81,7 +95,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   /** Group commit: all writes that wait go into one transaction of the database. */
-  #write(context: Context<ReplicaProtocol>, message: Received<ReplicaProtocol, 'write'>): Promise<NoReply> | NoReply {
+  #write(
+    context: Context<ReplicaProtocol>,
+    message: Received<ReplicaProtocol, 'write'>,
+  ): Promise<NoReply> | NoReply {
     const { limits, clock } = this.scope;
     if (this.#heldUntilMs > clock.monotonicMs()) {
       this.#held.push(message);
@@ -108,7 +125,12 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       const outcome = outcomes[index];
       answered =
         outcome === undefined
-          ? message.reject(new AntiphonError('INTERNAL', 'the store answered fewer writes than it was given; please report it'))
+          ? message.reject(
+              new AntiphonError(
+                'INTERNAL',
+                'the store answered fewer writes than it was given; please report it',
+              ),
+            )
           : message.reply(outcome);
     }
     progress.moved();
@@ -135,9 +157,16 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       await this.#seal();
     } catch (error) {
       // Another program holds the lock, or the disk is full: the next poll tries again, and nothing is lost meanwhile.
-      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
-      this.scope.condition.counts.storeRetries++;
+      if (!(error instanceof AntiphonError)) throw error;
+      if (error.retriable) this.scope.condition.counts.storeRetries++;
+      else this.#pollFailed(error);
     }
+  }
+
+  /** The captured writes stay where they are; asking every few milliseconds would not change that. */
+  #pollFailed(error: AntiphonError): void {
+    this.#polling = false;
+    this.scope.condition.stall(error);
   }
 
   async #seal(): Promise<number> {

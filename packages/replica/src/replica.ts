@@ -128,7 +128,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const { progress, condition, log } = this.parts.scope;
     if (!condition.replicating || log.connection !== 'connected') return;
     const what = 'everything was published';
-    await progress.until(() => progress.unpublished === 0 || !condition.replicating, { timeoutMs: DRAIN_MS, what }).catch(() => undefined);
+    await progress
+      .until(() => progress.unpublished === 0 || !condition.replicating, { timeoutMs: DRAIN_MS, what })
+      .catch(() => undefined);
   }
 
   async #failed(thrown: unknown): Promise<AntiphonError> {
@@ -145,14 +147,20 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   #assertReplicating(): void {
     const { condition } = this.parts.scope;
-    if (condition.ended) throw new AntiphonError('CLOSED', `replica ${this.id} is ${condition.state}; open it again`);
+    if (condition.ended)
+      throw new AntiphonError('CLOSED', `replica ${this.id} is ${condition.state}; open it again`);
     if (condition.stalled === undefined) return;
-    throw new AntiphonError('LOG_REPLACED', `replica ${this.id} has stalled and will not catch up: ${condition.stalled.message}`);
+    throw new AntiphonError(
+      'LOG_REPLACED',
+      `replica ${this.id} has stalled and will not catch up: ${condition.stalled.message}`,
+    );
   }
 }
 
 function rowObjects({ columns, rows }: QueryResult): RowObject[] {
-  return rows.map((row) => Object.fromEntries(columns.map((name, index): [string, Value] => [name, row[index] ?? null])));
+  return rows.map((row) =>
+    Object.fromEntries(columns.map((name, index): [string, Value] => [name, row[index] ?? null])),
+  );
 }
 
 /** Waits for it, but not for ever, and not for its failure: there is nothing left to do about either. */

@@ -11,7 +11,11 @@ const rows = (...ids: (number | string)[]): RowDigest[] =>
 describe('comparePages', () => {
   it('names rows that differ, and rows that one side misses', () => {
     const { rows: found } = comparePages(rows(1, '2:x', 3, 5), rows(1, 2, 4, 5));
-    expect(found.map(({ key, kind }) => `${String(key[0])} ${kind}`)).toEqual(['2 differs', '3 only-left', '4 only-right']);
+    expect(found.map(({ key, kind }) => `${String(key[0])} ${kind}`)).toEqual([
+      '2 differs',
+      '3 only-left',
+      '4 only-right',
+    ]);
   });
 
   it('goes on after what was compared', () => {

@@ -1,4 +1,4 @@
-import { ActorSystem, type ActorEvent } from '@antiphon/actor';
+import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
 import { AntiphonError, HybridClock, decodeControl } from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
 import { Condition } from './condition.js';
@@ -20,6 +20,15 @@ import { roleOf, soleWriter } from './topology.js';
 import { VERSION } from './version.js';
 import { Writer } from './writer.js';
 
+/** A defect that passes costs fractions of a second; one that stays ends the replica within some seconds, and says so. */
+const SUPERVISION: Supervision = {
+  restart: {
+    maxRestarts: 6,
+    windowMs: 60_000,
+    backoff: { initialMs: 50, maxMs: 2000, factor: 2, jitter: 0.2 },
+  },
+};
+
 /**
  * Starts a replica on the given ports. Resolves when it takes writes; it may still be behind the log (`caughtUp`). Rejects with
  * LOG_UNAVAILABLE when NATS does not answer in time, TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH,
@@ -33,7 +42,7 @@ export async function startReplica<Tx>(
   const deadline = new Deadline(settings.clock, settings.limits.connectTimeoutMs, options.signal);
   let replica: Replica<Tx> | undefined;
   try {
-    const scope = await prepare(settings as Settings, deadline);
+    const scope = await prepare(settings, deadline);
     replica = run<Tx>(scope, release);
     await ownPastTaken(scope, options.signal);
     return replica;
@@ -56,7 +65,13 @@ async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
   condition.handle('agreed');
   const hybrid = new HybridClock(clock);
   await install(settings, agreement, hybrid, deadline);
-  const record = { id, joinedAtMs: clock.nowMs(), engine: store.engine, version: VERSION, instance: settings.instance };
+  const record = {
+    id,
+    joinedAtMs: clock.nowMs(),
+    engine: store.engine,
+    version: VERSION,
+    instance: settings.instance,
+  };
   await retrying(clock, deadline, () => registerMember(registry, record));
   const document = await finishCreating(settings, agreement, deadline);
   const members = new Members(registry, clock);
@@ -68,8 +83,12 @@ async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
   if (agreement.replaced === undefined) {
     logEnd.seen((await retrying(clock, deadline, () => settings.log.identity(deadline.signal))).lastSeq);
     // The log's own first record is shown to no reader, so nothing else would ever move a position past it.
-    const first = progress.seq > 0 ? undefined : await retrying(clock, deadline, () => settings.log.get(1, deadline.signal));
-    if (progress.seq === 0 && (first === undefined || isReserved(first.origin))) progress.moved(Math.min(1, logEnd.seq));
+    const first =
+      progress.seq > 0
+        ? undefined
+        : await retrying(clock, deadline, () => settings.log.get(1, deadline.signal));
+    if (progress.seq === 0 && (first === undefined || isReserved(first.origin)))
+      progress.moved(Math.min(1, logEnd.seq));
   }
   condition.handle('installed');
   if (agreement.replaced !== undefined) condition.stall(agreement.replaced);
@@ -78,7 +97,12 @@ async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
   return { ...settings, role, document, hybrid, condition, progress, members, ownPastUpTo, logEnd, writable };
 }
 
-async function install(settings: Settings, agreement: Agreement, hybrid: HybridClock, deadline: Deadline): Promise<void> {
+async function install(
+  settings: Settings,
+  agreement: Agreement,
+  hybrid: HybridClock,
+  deadline: Deadline,
+): Promise<void> {
   const { store, topology, id } = settings;
   const { document, identity, createTables, sealExistingRows } = agreement;
   const primary = soleWriter(topology);
@@ -98,7 +122,11 @@ async function install(settings: Settings, agreement: Agreement, hybrid: HybridC
   );
 }
 
-async function takeUpOwnPast(settings: Settings, agreement: Agreement, deadline: Deadline): Promise<OwnPast | undefined> {
+async function takeUpOwnPast(
+  settings: Settings,
+  agreement: Agreement,
+  deadline: Deadline,
+): Promise<OwnPast | undefined> {
   if (agreement.replaced !== undefined) return undefined;
   const ownPast = await findOwnPast(settings, agreement.document.generation, deadline);
   if (ownPast === undefined) return undefined;
@@ -117,7 +145,12 @@ async function assertAlone(settings: Settings, deadline: Deadline): Promise<void
   const timeoutMs = Math.min(limits.duplicateCheckMs, Math.max(1, deadline.leftMs));
   let reply: unknown;
   try {
-    reply = decodeControl(await bus.request(`${mailboxPrefix(cluster, id)}.ping`, new Uint8Array(0), { timeoutMs, signal: deadline.signal }));
+    reply = decodeControl(
+      await bus.request(`${mailboxPrefix(cluster, id)}.ping`, new Uint8Array(0), {
+        timeoutMs,
+        signal: deadline.signal,
+      }),
+    );
   } catch {
     // Nobody there, or nobody who answers; without a connection, the next steps say so.
     return;
@@ -140,14 +173,20 @@ function run<Tx>(scope: Scope, release: () => Promise<void>): Replica<Tx> {
     onEvent: (event) => report(scope, event),
   });
   const mailbox = replicaMailbox(limits.waitingWrites);
-  const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox });
+  const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox, supervision: SUPERVISION });
   const writer = new Writer<Tx>(scope, actor);
-  const answering = system.spawn<MailboxProtocol>('mailbox', () => new MailboxActor(scope, actor, writer as unknown as Writer<unknown>));
+  const answering = system.spawn<MailboxProtocol>(
+    'mailbox',
+    () => new MailboxActor(scope, actor, writer),
+  );
   const exposure = exposeMailbox(scope, answering);
   return new RunningReplica<Tx>({ scope, system, writer, exposure, release });
 }
 
-function ownPastTaken({ progress, ownPastUpTo, condition }: Scope, signal: AbortSignal | undefined): Promise<void> {
+function ownPastTaken(
+  { progress, ownPastUpTo, condition }: Scope,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const what = 'its own past was taken in';
   return progress.until(() => progress.ownCounter >= ownPastUpTo || !condition.replicating, {
     timeoutMs: Infinity,
@@ -160,7 +199,10 @@ function report({ logger }: Scope, event: ActorEvent): void {
   if (event.type === 'crashed') {
     logger.error({ actor: event.path, err: event.error, restartInMs: event.restartInMs }, 'an actor crashed');
   } else if (event.type === 'unheard') {
-    logger.warn({ actor: event.path, err: event.error }, `nobody waited for the answer to ${event.during}, which failed`);
+    logger.warn(
+      { actor: event.path, err: event.error },
+      `nobody waited for the answer to ${event.during}, which failed`,
+    );
   } else if (event.type === 'abandoned') {
     logger.warn({ actor: event.path }, 'an actor did not end in time and was left behind');
   }

@@ -22,7 +22,8 @@ export function parseStatements(input: unknown): readonly Statement[] {
   if (!Array.isArray(input) || input.length === 0) throw bad('statements', 'a list of { sql, params }');
   if (input.length > MAX_STATEMENTS) throw bad('statements', `at most ${MAX_STATEMENTS} statements`);
   return input.map((item: unknown) => {
-    if (!isRecord(item) || typeof item['sql'] !== 'string') throw bad('statements', 'a list of { sql, params }');
+    if (!isRecord(item) || typeof item['sql'] !== 'string')
+      throw bad('statements', 'a list of { sql, params }');
     return { sql: item['sql'], params: parseParams(item['params']) };
   });
 }
@@ -30,9 +31,16 @@ export function parseStatements(input: unknown): readonly Statement[] {
 /** Throws BAD_OPTION. */
 export function parseParams(input: unknown): Params {
   if (input === undefined || input === null) return [];
-  const values: readonly unknown[] | undefined = Array.isArray(input) ? input : isRecord(input) ? Object.values(input) : undefined;
+  const values: readonly unknown[] | undefined = Array.isArray(input)
+    ? input
+    : isRecord(input)
+      ? Object.values(input)
+      : undefined;
   if (values === undefined || values.length > MAX_PARAMS || !values.every(isValue)) {
-    throw bad('params', `a list or a map of at most ${MAX_PARAMS} values (null, boolean, number, bigint, text, bytes)`);
+    throw bad(
+      'params',
+      `a list or a map of at most ${MAX_PARAMS} values (null, boolean, number, bigint, text, bytes)`,
+    );
   }
   return input as Params;
 }

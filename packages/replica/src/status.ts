@@ -39,7 +39,12 @@ export interface ReplicaStatus {
   readonly outbox: { readonly messages: number; readonly bytes: number; readonly unpublished: number };
   readonly members: readonly MemberStatus[];
   readonly waitingFor: readonly Waiting[];
-  readonly alarms: readonly { readonly name: string; readonly message: string; readonly sinceMs: number; readonly count: number }[];
+  readonly alarms: readonly {
+    readonly name: string;
+    readonly message: string;
+    readonly sinceMs: number;
+    readonly count: number;
+  }[];
   readonly conflicts: number;
   readonly quarantined: number;
   readonly counts: Readonly<Record<string, number>>;

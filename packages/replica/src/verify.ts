@@ -1,5 +1,19 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
-import { AntiphonError, compareVectors, counterOf, merge, sleep, toAntiphonError, type Bus, type ChecksumReport, type Clock, type Registry, type RowDigest, type Value, type VectorClock } from '@antiphon/core';
+import {
+  AntiphonError,
+  compareVectors,
+  counterOf,
+  merge,
+  sleep,
+  toAntiphonError,
+  type Bus,
+  type ChecksumReport,
+  type Clock,
+  type Registry,
+  type RowDigest,
+  type Value,
+  type VectorClock,
+} from '@antiphon/core';
 import type { MailboxProtocol } from './mailbox.js';
 import { listMembers } from './member-record.js';
 import { comparePages, type DifferentRow } from './row-differences.js';
@@ -60,7 +74,10 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyResul
   const { attempts = 10, clock, signal } = options;
   const { present, absent } = await whoAnswers(options);
   if (present.size < 2) {
-    throw new AntiphonError('NO_ACTOR', `${present.size} replicas of ${options.cluster} answer; verifying needs at least two`);
+    throw new AntiphonError(
+      'NO_ACTOR',
+      `${present.size} replicas of ${options.cluster} answer; verifying needs at least two`,
+    );
   }
   let reason = '';
   for (let attempt = 1; attempt <= attempts; attempt++) {
@@ -85,7 +102,9 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyResul
   return { outcome: 'unsettled', reports: {}, absent, differences: [], attempts, reason };
 }
 
-async function whoAnswers(options: VerifyOptions): Promise<{ present: Map<string, Mailbox>; absent: { id: string; reason: string }[] }> {
+async function whoAnswers(
+  options: VerifyOptions,
+): Promise<{ present: Map<string, Mailbox>; absent: { id: string; reason: string }[] }> {
   const present = new Map<string, Mailbox>();
   const absent: { id: string; reason: string }[] = [];
   const members = await listMembers(options.registry);
@@ -93,8 +112,10 @@ async function whoAnswers(options: VerifyOptions): Promise<{ present: Map<string
     members.map(async ({ id }) => {
       const mailbox = remoteRef<MailboxProtocol>(options.bus, mailboxPrefix(options.cluster, id));
       try {
-        await mailbox.ask('ping', undefined, { timeoutMs: PING_MS });
-        present.set(id, mailbox);
+        const { lifecycle } = await mailbox.ask('ping', undefined, { timeoutMs: PING_MS });
+        if (lifecycle === 'stalled' || lifecycle === 'failed')
+          absent.push({ id, reason: `it is ${lifecycle}; see its status` });
+        else present.set(id, mailbox);
       } catch (error) {
         absent.push({ id, reason: toAntiphonError(error).message });
       }
@@ -104,7 +125,10 @@ async function whoAnswers(options: VerifyOptions): Promise<{ present: Map<string
 }
 
 /** Holds library writes everywhere, waits until everything published has arrived everywhere, and takes the checksums. */
-async function takeReports(options: VerifyOptions, present: ReadonlyMap<string, Mailbox>): Promise<Map<string, ChecksumReport>> {
+async function takeReports(
+  options: VerifyOptions,
+  present: ReadonlyMap<string, Mailbox>,
+): Promise<Map<string, ChecksumReport>> {
   const { holdMs = 5000, checksumTimeoutMs = 120_000, tables } = options;
   const standings = await Promise.all(
     [...present.values()].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })),
@@ -113,21 +137,35 @@ async function takeReports(options: VerifyOptions, present: ReadonlyMap<string, 
   await Promise.all([...present].map(([id, mailbox]) => reach(options, id, mailbox, target, holdMs)));
   const request = tables === undefined ? {} : { tables };
   const reports = await Promise.all(
-    [...present].map(async ([id, mailbox]) => [id, await mailbox.ask('checksum', request, { timeoutMs: checksumTimeoutMs })] as const),
+    [...present].map(
+      async ([id, mailbox]) =>
+        [id, await mailbox.ask('checksum', request, { timeoutMs: checksumTimeoutMs })] as const,
+    ),
   );
   return new Map(reports);
 }
 
-async function reach(options: VerifyOptions, id: string, mailbox: Mailbox, target: VectorClock, timeoutMs: number): Promise<void> {
+async function reach(
+  options: VerifyOptions,
+  id: string,
+  mailbox: Mailbox,
+  target: VectorClock,
+  timeoutMs: number,
+): Promise<void> {
   const { clock, signal } = options;
   const untilMs = clock.monotonicMs() + timeoutMs;
   for (;;) {
     const { vector } = await mailbox.ask('standing', undefined, { timeoutMs: PING_MS });
-    const behind = Object.keys(target).find((origin) => counterOf(vector, origin) < counterOf(target, origin));
+    const behind = Object.keys(target).find(
+      (origin) => counterOf(vector, origin) < counterOf(target, origin),
+    );
     if (behind === undefined) return;
     if (clock.monotonicMs() > untilMs) {
       const missing = `${behind}:${counterOf(target, behind)}`;
-      throw new AntiphonError('TIMEOUT', `${id} has not applied ${missing} within ${timeoutMs} ms; see its status`);
+      throw new AntiphonError(
+        'TIMEOUT',
+        `${id} has not applied ${missing} within ${timeoutMs} ms; see its status`,
+      );
     }
     await sleep(clock, POLL_MS, signal);
   }
@@ -181,8 +219,13 @@ async function differingRows(
   let rightAfter: readonly Value[] | undefined;
   for (let page = 0; page < MAX_PAGES; page++) {
     // The databases must not move on while they are compared row by row.
-    await Promise.all([left, right].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })));
-    const [ours, theirs] = await Promise.all([pageOf(left, table, leftAfter), pageOf(right, table, rightAfter)]);
+    await Promise.all(
+      [left, right].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })),
+    );
+    const [ours, theirs] = await Promise.all([
+      pageOf(left, table, leftAfter),
+      pageOf(right, table, rightAfter),
+    ]);
     if (ours.length === 0 && theirs.length === 0) return { rows, complete: true };
     const compared = comparePages(ours, theirs);
     rows.push(...compared.rows.slice(0, maxRows - rows.length));
@@ -193,6 +236,14 @@ async function differingRows(
   return { rows, complete: false };
 }
 
-function pageOf(mailbox: Mailbox, table: string, afterKey: readonly Value[] | undefined): Promise<readonly RowDigest[]> {
-  return mailbox.ask('rowDigests', { table, limit: PAGE_ROWS, ...(afterKey === undefined ? {} : { afterKey }) });
+function pageOf(
+  mailbox: Mailbox,
+  table: string,
+  afterKey: readonly Value[] | undefined,
+): Promise<readonly RowDigest[]> {
+  return mailbox.ask('rowDigests', {
+    table,
+    limit: PAGE_ROWS,
+    ...(afterKey === undefined ? {} : { afterKey }),
+  });
 }

@@ -1,6 +1,6 @@
 import type { ActorRef } from '@antiphon/actor';
 import { AntiphonError, sleep, type Position, type TransactionId } from '@antiphon/core';
-import { Deadline, retryDelayMs } from './deadline.js';
+import { retryDelayMs } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
 import { runStatements, type SqlTransaction, type Statement } from './statement.js';
@@ -34,35 +34,36 @@ export class Writer<Tx> {
   async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<Committed<T>> {
     this.#assertWritable();
     const { clock, limits, condition, progress, store } = this.scope;
-    const deadline = new Deadline(clock, options.timeoutMs ?? limits.writeTimeoutMs, options.signal);
-    try {
-      for (let attempt = 0; ; attempt++) {
-        try {
-          const outcome = await this.replica.ask(
-            'write',
-            { run: (tx) => run(tx as Tx) },
-            { timeoutMs: Math.max(1, deadline.leftMs), ...(options.signal && { signal: options.signal }) },
-          );
-          if (outcome.type === 'rejected') throw outcome.error;
-          const { generation } = store.state().position;
-          const position = { generation, seq: progress.seq };
-          return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value: outcome.value as T };
-        } catch (error) {
-          const delayMs = retryDelayMs(attempt, clock);
-          if (!isBusy(error) || delayMs >= deadline.leftMs) throw error;
-          condition.counts.storeRetries++;
-          await sleep(clock, delayMs, deadline.signal);
-        }
+    const { signal } = options;
+    const untilMs = clock.monotonicMs() + (options.timeoutMs ?? limits.writeTimeoutMs);
+    for (let attempt = 0; ; attempt++) {
+      const leftMs = untilMs - clock.monotonicMs();
+      try {
+        const request = { run: (tx: unknown) => run(tx as Tx) };
+        const limit = { timeoutMs: Math.max(1, leftMs), ...(signal && { signal }) };
+        const outcome = await this.replica.ask('write', request, limit);
+        if (outcome.type === 'rejected') throw outcome.error;
+        const position = { generation: store.state().position.generation, seq: progress.seq };
+        const value = outcome.value as T;
+        return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
+      } catch (error) {
+        const delayMs = retryDelayMs(attempt, clock);
+        if (!isBusy(error) || delayMs >= leftMs) throw error;
+        condition.counts.storeRetries++;
+        await sleep(clock, delayMs, signal);
       }
-    } finally {
-      deadline.end();
     }
   }
 
-  execute(statements: readonly Statement[], options: WriteOptions = {}): Promise<Committed<readonly number[]>> {
+  execute(
+    statements: readonly Statement[],
+    options: WriteOptions = {},
+  ): Promise<Committed<readonly number[]>> {
     const { store } = this.scope;
     if (!store.capabilities.sql) {
-      return Promise.reject(new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`));
+      return Promise.reject(
+        new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`),
+      );
     }
     return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
   }
@@ -70,13 +71,19 @@ export class Writer<Tx> {
   #assertWritable(): void {
     const { condition, document, cluster, id, writable } = this.scope;
     if (condition.ended) {
-      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; open it again`, { context: { cluster, replica: id } });
+      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; open it again`, {
+        context: { cluster, replica: id },
+      });
     }
     if (writable) return;
     const primary = soleWriter(document.topology) ?? '';
-    throw new AntiphonError('NOT_WRITABLE', `replica ${id} takes no writes; write to the primary, ${primary}`, {
-      context: { cluster, replica: id, primary },
-    });
+    throw new AntiphonError(
+      'NOT_WRITABLE',
+      `replica ${id} takes no writes; write to the primary, ${primary}`,
+      {
+        context: { cluster, replica: id, primary },
+      },
+    );
   }
 }
 

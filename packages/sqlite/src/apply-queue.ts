@@ -19,7 +19,10 @@ const MAX_RUN_ROWS = 256;
  * changes are applied.
  */
 export class ApplyQueue {
-  readonly #runs = new Map<number, { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }>();
+  readonly #runs = new Map<
+    number,
+    { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }
+  >();
 
   constructor(private readonly write: (run: RowRun) => void) {}
 

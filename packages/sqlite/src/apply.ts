@@ -78,7 +78,10 @@ export class Applier {
   }
 
   /** Step by step, up to the first one that the database refuses. `keep` and `undo` bracket one step. */
-  async applyOneByOne(state: ReplicaState, request: ApplyRequest): Promise<{ state: ReplicaState; outcome: ApplyOutcome }> {
+  async applyOneByOne(
+    state: ReplicaState,
+    request: ApplyRequest,
+  ): Promise<{ state: ReplicaState; outcome: ApplyOutcome }> {
     this.#begin(state);
     const pace = new Pace(request.sliceMs, request.yield);
     for (const [index, step] of request.steps.entries()) {
@@ -99,22 +102,39 @@ export class Applier {
         this.#counts = counts;
         const seq = Math.max(before.position.seq, step.seq - 1);
         const outcome = this.#finish({ ...request, position: { ...request.position, seq } });
-        return { state: before, outcome: { ...outcome, refused: { step: index, error: refusal(thrown, step) } } };
+        return {
+          state: before,
+          outcome: { ...outcome, refused: { step: index, error: refusal(thrown, step) } },
+        };
       }
     }
     return { state: this.#state, outcome: this.#finish(request) };
   }
 
+  /** Displaced rows that own writes may have set free; before anything else is applied. */
+  settle(state: ReplicaState): void {
+    this.displaced?.settle(state, [...this.#byName.values()]);
+  }
+
   /** Own sealed messages that are later than what the log brought back: they were written on top of it. */
-  async replay(state: ReplicaState, batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>): Promise<void> {
+  async replay(
+    state: ReplicaState,
+    batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>,
+  ): Promise<void> {
     this.#begin(state);
     const pace = Pace.ordinary();
     for (const batch of batches) {
       const mappings = this.#mappings(batch.tables);
       if (batch.kind === 'transactions') {
-        for (const { changes, time, counter } of batch.transactions) await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
+        for (const { changes, time, counter } of batch.transactions)
+          await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
       } else if (batch.last) {
-        await this.#changes(decodeChanges(this.#parts.bodies(batch), batch.tables), mappings, stampOf(batch, batch.time, batch.firstCounter), pace);
+        await this.#changes(
+          decodeChanges(this.#parts.bodies(batch), batch.tables),
+          mappings,
+          stampOf(batch, batch.time, batch.firstCounter),
+          pace,
+        );
         this.#parts.clear();
       } else {
         this.#parts.keep(state.copy(), batch);
@@ -156,7 +176,12 @@ export class Applier {
   async #takePart(batch: PartBatch, pace: Pace): Promise<void> {
     if (!batch.last) return this.#parts.keep(this.#state, batch);
     const changes = decodeChanges(this.#parts.bodies(batch), batch.tables);
-    await this.#changes(changes, this.#mappings(batch.tables), stampOf(batch, batch.time, batch.firstCounter), pace);
+    await this.#changes(
+      changes,
+      this.#mappings(batch.tables),
+      stampOf(batch, batch.time, batch.firstCounter),
+      pace,
+    );
     this.#parts.forget(this.#state, batch.origin, batch.firstCounter);
     this.#applied(batch, batch.firstCounter, batch.time);
   }
@@ -176,13 +201,25 @@ export class Applier {
     this.#state.quarantined++;
   }
 
-  async #changes(changes: Iterable<Change>, mappings: readonly TableMapping[], stamp: Stamp, pace: Pace): Promise<void> {
+  async #changes(
+    changes: Iterable<Change>,
+    mappings: readonly TableMapping[],
+    stamp: Stamp,
+    pace: Pace,
+  ): Promise<void> {
     for (const change of changes) {
       const mapping = mappings[change.table];
-      if (mapping === undefined) throw new AntiphonError('MALFORMED_MESSAGE', `a change names table ${change.table} of a dictionary of ${mappings.length}.`);
+      if (mapping === undefined)
+        throw new AntiphonError(
+          'MALFORMED_MESSAGE',
+          `a change names table ${change.table} of a dictionary of ${mappings.length}.`,
+        );
       let { row } = change;
       if (row.length !== mapping.width) {
-        throw new AntiphonError('MALFORMED_MESSAGE', `a row of ${mapping.table.name} has ${row.length} values, not ${mapping.width}.`);
+        throw new AntiphonError(
+          'MALFORMED_MESSAGE',
+          `a row of ${mapping.table.name} has ${row.length} values, not ${mapping.width}.`,
+        );
       }
       if (mapping.order !== undefined) row = reordered(row, mapping.order);
       this.#queue.add(mapping.table, change.op === 'delete' ? 'delete' : 'upsert', row, stamp);
@@ -196,25 +233,24 @@ export class Applier {
   #mappings(dictionary: readonly DictionaryTable[]): TableMapping[] {
     return dictionary.map((entry) => {
       const table = this.#byName.get(entry.name);
-      if (table === undefined) throw unknown(entry.name, `this replica does not replicate a table ${entry.name}`);
+      if (table === undefined)
+        throw unknown(entry.name, `this replica does not replicate a table ${entry.name}`);
       return { table, width: entry.columns.length, order: columnOrder(table, entry) };
     });
   }
 
   #write({ table, kind, rows, stamps }: RowRun): void {
     let admitted = rows;
-    let admittedStamps = stamps;
     if (this.versions !== undefined) {
       const verdict = this.versions.admit(table, rows, stamps, kind === 'delete');
       this.#counts.conflicts += verdict.conflicts;
       admitted = verdict.rows;
-      admittedStamps = verdict.stamps;
     }
     if (admitted.length === 0) return;
     const statements = this.#statements.get(table.id);
     if (statements === undefined) return;
     if (this.displaced !== undefined && table.uniqueIndexes.length > 0) {
-      this.displaced.write(this.#state, statements, kind, admitted, admittedStamps);
+      this.displaced.write(this.#state, statements, kind, admitted);
     } else if (kind === 'upsert') {
       statements.upsert(admitted);
     } else {
@@ -232,19 +268,25 @@ function reordered(row: Row, order: readonly number[]): Row {
 }
 
 function unknown(table: string, why: string): AntiphonError {
-  return new AntiphonError('UNKNOWN_TABLE', `${why}; compare the schemas of the two replicas.`, { context: { table } });
+  return new AntiphonError('UNKNOWN_TABLE', `${why}; compare the schemas of the two replicas.`, {
+    context: { table },
+  });
 }
 
 /** Where this table's columns are in the origin's row; undefined when they are in the same place. */
 function columnOrder(table: TrackedTable, entry: DictionaryTable): readonly number[] | undefined {
   const here = table.columns;
-  if (entry.columns.length === here.length && here.every(({ name }, index) => name === entry.columns[index])) return undefined;
+  if (entry.columns.length === here.length && here.every(({ name }, index) => name === entry.columns[index]))
+    return undefined;
   const order = here.map(({ name }) => entry.columns.indexOf(name));
   const missing = here.find((_, index) => order[index] === -1);
-  if (missing !== undefined) throw unknown(table.name, `a change of ${table.name} comes without its column ${missing.name}`);
+  if (missing !== undefined)
+    throw unknown(table.name, `a change of ${table.name} comes without its column ${missing.name}`);
   const extra = entry.columns.find((name) => !here.some((column) => column.name === name));
-  if (extra !== undefined) throw unknown(table.name, `a change of ${table.name} has a column ${extra}, which is not here`);
-  if (entry.columns.length !== here.length) throw unknown(table.name, `a change of ${table.name} names a column twice`);
+  if (extra !== undefined)
+    throw unknown(table.name, `a change of ${table.name} has a column ${extra}, which is not here`);
+  if (entry.columns.length !== here.length)
+    throw unknown(table.name, `a change of ${table.name} names a column twice`);
   return order;
 }
 
@@ -253,8 +295,12 @@ function refusal(thrown: unknown, step: ApplyStep): AntiphonError {
   const origin = step.type === 'quarantine' ? step.origin : step.batch.origin;
   const counter = step.type === 'quarantine' ? undefined : step.batch.firstCounter;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new AntiphonError('APPLY_REFUSED', `the database refused a transaction of ${origin}${counter === undefined ? '' : ` (${counter})`}: ${message}`, {
-    cause: thrown,
-    context: { origin, ...(counter === undefined ? {} : { counter }), seq: step.seq },
-  });
+  return new AntiphonError(
+    'APPLY_REFUSED',
+    `the database refused a transaction of ${origin}${counter === undefined ? '' : ` (${counter})`}: ${message}`,
+    {
+      cause: thrown,
+      context: { origin, ...(counter === undefined ? {} : { counter }), seq: step.seq },
+    },
+  );
 }

@@ -1,5 +1,5 @@
 import { quoteName, quoteText } from './identifiers.js';
-import { collated, columnName, type IndexedColumn, type TrackedTable, type UniqueIndex } from './local-table.js';
+import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
 import { REFUSAL_PREFIX } from './errors.js';
 import { NOT_APPLYING } from './trigger-guard.js';
 
@@ -18,7 +18,13 @@ function named(table: TrackedTable, kind: string): string {
   return `_antiphon_${kind}${table.id}`;
 }
 
-function definition(table: TrackedTable, kind: string, event: string, when: string, body: readonly string[]): TriggerDefinition {
+function definition(
+  table: TrackedTable,
+  kind: string,
+  event: string,
+  when: string,
+  body: readonly string[],
+): TriggerDefinition {
   const name = named(table, kind);
   const sql = `CREATE TRIGGER ${quoteName(name)} ${event} ON ${quoteName(table.name)} WHEN ${when} BEGIN ${body.join('; ')}; END`;
   return { name, sql };
@@ -38,7 +44,10 @@ function put(table: TrackedTable, kind: number, image: 'n' | 'o', source: string
 
 function sameKey(table: TrackedTable, left: string, right: string): string {
   return table.key
-    .map((part) => `${left}.${columnName(table, part.column)} IS ${collated(table, `${right}.${columnName(table, part.column)}`, part)}`)
+    .map(
+      (part) =>
+        `${left}.${columnName(table, part.column)} IS ${collated(table, `${right}.${columnName(table, part.column)}`, part)}`,
+    )
     .join(' AND ');
 }
 
@@ -48,7 +57,9 @@ function differ(table: TrackedTable, columns: readonly number[]): string {
     .map((index) => {
       const name = columnName(table, index);
       const bytes = `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
-      return table.columns[index]?.affinity === 'none' ? `${bytes} OR typeof(OLD.${name}) <> typeof(NEW.${name})` : bytes;
+      return table.columns[index]?.affinity === 'none'
+        ? `${bytes} OR typeof(OLD.${name}) <> typeof(NEW.${name})`
+        : bytes;
     })
     .join(' OR ');
 }
@@ -58,7 +69,9 @@ function refuseNullKeys(table: TrackedTable): string[] {
   if (table.rowidKey) return [];
   const nullable = table.key.filter(({ column }) => table.columns[column]?.notNull !== true);
   if (nullable.length === 0) return [];
-  const message = quoteText(`antiphon: a row of ${table.name} needs a value in every column of its primary key to be replicated`);
+  const message = quoteText(
+    `antiphon: a row of ${table.name} needs a value in every column of its primary key to be replicated`,
+  );
   const isNull = nullable.map(({ column }) => `NEW.${columnName(table, column)} IS NULL`).join(' OR ');
   return [`SELECT RAISE(ABORT, ${message}) WHERE ${isNull}`];
 }
@@ -69,7 +82,10 @@ function isUniqueMatch(table: TrackedTable, index: UniqueIndex, row: string): st
       const name = columnName(table, column);
       const details = table.columns[column];
       // REPLACE turns NULL in a NOT NULL column into the default, after BEFORE triggers have run.
-      const value = details?.notNull === true && details.defaultSql !== undefined ? `coalesce(NEW.${name}, ${details.defaultSql})` : `NEW.${name}`;
+      const value =
+        details?.notNull === true && details.defaultSql !== undefined
+          ? `coalesce(NEW.${name}, ${details.defaultSql})`
+          : `NEW.${name}`;
       return `${row}.${name} = ${value} COLLATE ${quoteName(collation)}`;
     })
     .join(' AND ');
@@ -98,7 +114,13 @@ function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
   const updating = table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD'));
   return [
     definition(table, 'suspect_insert', 'BEFORE INSERT', NOT_APPLYING, inserting),
-    definition(table, 'suspect_update', 'BEFORE UPDATE', `${NOT_APPLYING} AND (${uniqueColumnsDiffer(table)})`, updating),
+    definition(
+      table,
+      'suspect_update',
+      'BEFORE UPDATE',
+      `${NOT_APPLYING} AND (${uniqueColumnsDiffer(table)})`,
+      updating,
+    ),
   ];
 }
 
@@ -106,16 +128,31 @@ function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
 export function captureTriggers(table: TrackedTable): TriggerDefinition[] {
   const nullKeys = refuseNullKeys(table);
   // Also when only the bytes of the key change and the key's collation sees no difference: an update never changes its key.
-  const keyDiffers = differ(table, table.key.map(({ column }) => column));
-  const valuesDiffer = differ(table, table.columns.map((_, index) => index));
+  const keyDiffers = differ(
+    table,
+    table.key.map(({ column }) => column),
+  );
+  const valuesDiffer = differ(
+    table,
+    table.columns.map((_, index) => index),
+  );
   const both =
     `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'n')}, ${outboxColumns(table, 'o')}) ` +
     `VALUES (${table.id}, ${OUTBOX_UPDATE}, ${values(table, 'NEW')}, ${values(table, 'OLD')})`;
   return [
     ...suspectTriggers(table),
-    definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [...nullKeys, put(table, OUTBOX_INSERT, 'n', 'NEW')]),
+    definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [
+      ...nullKeys,
+      put(table, OUTBOX_INSERT, 'n', 'NEW'),
+    ]),
     definition(table, 'delete', 'AFTER DELETE', NOT_APPLYING, [put(table, OUTBOX_DELETE, 'o', 'OLD')]),
-    definition(table, 'update', 'AFTER UPDATE', `${NOT_APPLYING} AND (${valuesDiffer}) AND NOT (${keyDiffers})`, [both]),
+    definition(
+      table,
+      'update',
+      'AFTER UPDATE',
+      `${NOT_APPLYING} AND (${valuesDiffer}) AND NOT (${keyDiffers})`,
+      [both],
+    ),
     definition(table, 'rekey', 'AFTER UPDATE', `${NOT_APPLYING} AND (${keyDiffers})`, [
       ...nullKeys,
       put(table, OUTBOX_DELETE, 'o', 'OLD'),
@@ -128,5 +165,7 @@ export function captureTriggers(table: TrackedTable): TriggerDefinition[] {
 export function refusalTriggers(table: TrackedTable, primary: string | undefined): TriggerDefinition[] {
   const where = primary === undefined ? 'write to the primary' : `write to the primary ${primary}`;
   const refuse = `SELECT RAISE(ABORT, ${quoteText(`${REFUSAL_PREFIX}; ${where}`)})`;
-  return ['INSERT', 'UPDATE', 'DELETE'].map((event) => definition(table, `refuse_${event.toLowerCase()}`, `BEFORE ${event}`, NOT_APPLYING, [refuse]));
+  return ['INSERT', 'UPDATE', 'DELETE'].map((event) =>
+    definition(table, `refuse_${event.toLowerCase()}`, `BEFORE ${event}`, NOT_APPLYING, [refuse]),
+  );
 }

@@ -10,6 +10,14 @@ export interface ConnectionOptions {
   readonly busyTimeoutMs: number;
 }
 
+/** better-sqlite3 refuses some paths by itself, with errors that are not SQLite's. */
+function openError(thrown: unknown, what: string): AntiphonError {
+  const error = storeError(thrown, what);
+  return error.code === 'INTERNAL'
+    ? new AntiphonError('STORE_FAILED', error.message, { cause: thrown })
+    : error;
+}
+
 const MAX_WAIT_STEP_MS = 16;
 /** Statements are few and fixed per table; the limit only guards against a defect. */
 const MAX_CACHED_STATEMENTS = 4096;
@@ -21,7 +29,7 @@ async function unlessBusy<T>(attempt: () => T, busyTimeoutMs: number, what: stri
     try {
       return attempt();
     } catch (thrown) {
-      if (!isBusy(thrown) || performance.now() >= deadline) throw storeError(thrown, what);
+      if (!isBusy(thrown) || performance.now() >= deadline) throw openError(thrown, what);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }
@@ -46,24 +54,34 @@ export class Connection {
   static async open(options: ConnectionOptions): Promise<Connection> {
     const what = `cannot open ${options.file}`;
     // Every wait for a lock is ours: SQLite's own busy handler would block the event loop.
-    const db = await unlessBusy(() => new Database(options.file, { timeout: 0 }), options.busyTimeoutMs, what);
+    const db = await unlessBusy(
+      () => new Database(options.file, { timeout: 0 }),
+      options.busyTimeoutMs,
+      what,
+    );
     try {
       await unlessBusy(() => Connection.#configure(db, options), options.busyTimeoutMs, what);
       return new Connection(db, options);
     } catch (thrown) {
       db.close();
-      throw storeError(thrown, what);
+      throw openError(thrown, what);
     }
   }
 
   static #configure(db: Database.Database, options: ConnectionOptions): void {
     const encoding = db.pragma('encoding', { simple: true });
     if (encoding !== 'UTF-8') {
-      throw new AntiphonError('STORE_CONTENT', `${options.file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`);
+      throw new AntiphonError(
+        'STORE_CONTENT',
+        `${options.file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`,
+      );
     }
     const mode = db.pragma('journal_mode = WAL', { simple: true });
     if (mode !== 'wal') {
-      throw new AntiphonError('STORE_FAILED', `${options.file} cannot use write-ahead logging (journal mode stays ${String(mode)}); put it on a local file system.`);
+      throw new AntiphonError(
+        'STORE_FAILED',
+        `${options.file} cannot use write-ahead logging (journal mode stays ${String(mode)}); put it on a local file system.`,
+      );
     }
     db.pragma(`synchronous = ${options.synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
     db.pragma(`foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);

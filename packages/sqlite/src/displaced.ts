@@ -1,14 +1,13 @@
 import { compareVersions, type Row, type Value, type Version } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isUniqueViolation } from './errors.js';
-import { OUTBOX_DELETE, OUTBOX_INSERT } from './capture-triggers.js';
+import { OUTBOX_DELETE } from './capture-triggers.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
 import { displacedTable, keyNames, versionTable } from './metadata.js';
 import type { RowStatements } from './row-statements.js';
 import type { ReplicaState } from './state.js';
 import { bindingOf, type SqliteValue } from './values.js';
-import type { Stamp } from './versions.js';
 
 /** A row by its place in the displaced table, with the version it has. */
 interface Waiting extends Version {
@@ -27,11 +26,19 @@ export class DisplacedRows {
 
   /** How many rows of a table are displaced. */
   count(table: TrackedTable): number {
-    return this.connection.statement(`SELECT count(*) FROM ${displacedTable(table)}`).pluck().get() as number;
+    return this.connection
+      .statement(`SELECT count(*) FROM ${displacedTable(table)}`)
+      .pluck()
+      .get() as number;
   }
 
   /** Writes winning changes. As long as nothing collides and nothing is displaced this is an ordinary write. */
-  write(state: ReplicaState, statements: RowStatements, kind: 'upsert' | 'delete', rows: readonly Row[], _stamps: readonly Stamp[]): void {
+  write(
+    state: ReplicaState,
+    statements: RowStatements,
+    kind: 'upsert' | 'delete',
+    rows: readonly Row[],
+  ): void {
     const { table } = statements;
     if ((state.displaced[table.id] ?? 0) === 0) {
       try {
@@ -46,31 +53,52 @@ export class DisplacedRows {
     state.displaced[table.id] = this.count(table);
   }
 
-  /** Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over their keys. */
-  restoreAfterSeal(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
+  /**
+   * Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over their keys. Rows are moved by the
+   * applier only, whose connection does not follow foreign keys: here they are only noted.
+   */
+  noteSealed(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
     for (const table of tables) {
       if ((state.displaced[table.id] ?? 0) === 0) continue;
-      const waiting = new WaitingRows();
       this.#forgetTakenOver(table, from, to);
-      const image = (name: string): string => table.columns.map((_, index) => `${name}${index} AS ${columnName(table, index)}`).join(', ');
-      // Both images: an old one frees its values; a new one is the newest of all, and may have been taken back since.
-      for (const [name, not] of [['o', OUTBOX_INSERT], ['n', OUTBOX_DELETE]] as const) {
-        const source = `(SELECT ${image(name)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? AND t = ${table.id} AND op <> ${not})`;
-        this.#addColliding(table, waiting, source, [from, to]);
-      }
+      if (state.unsettled.includes(table.id)) continue;
+      this.connection.statement('INSERT OR IGNORE INTO _antiphon_unsettled VALUES (?)').run(table.id);
+      state.unsettled = [...state.unsettled, table.id];
+    }
+  }
+
+  /** Looks at every displaced row of the noted tables again. */
+  settle(state: ReplicaState, tables: readonly TrackedTable[]): void {
+    if (state.unsettled.length === 0) return;
+    for (const table of tables) {
+      if (!state.unsettled.includes(table.id)) continue;
+      const waiting = new WaitingRows();
+      const places = this.connection
+        .statement(`SELECT rowid FROM ${displacedTable(table)}`)
+        .pluck()
+        .safeIntegers(true)
+        .all() as bigint[];
+      this.#addPlaces(table, waiting, places);
       this.#settle(table, waiting);
       state.displaced[table.id] = this.count(table);
     }
+    this.connection.statement('DELETE FROM _antiphon_unsettled').run();
+    state.unsettled = [];
   }
 
   /** The key of a displaced row was written again: the new content has replaced it. */
   #forgetTakenOver(table: TrackedTable, from: number, to: number): void {
     const same = table.key
-      .map((part) => `${collated(table, `d.${columnName(table, part.column)}`, part)} = CASE op WHEN ${OUTBOX_DELETE} THEN o${part.column} ELSE n${part.column} END`)
+      .map(
+        (part) =>
+          `${collated(table, `d.${columnName(table, part.column)}`, part)} = CASE op WHEN ${OUTBOX_DELETE} THEN o${part.column} ELSE n${part.column} END`,
+      )
       .join(' AND ');
     const name = displacedTable(table);
     this.connection
-      .statement(`DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox JOIN ${name} AS d ON ${same} WHERE seq > ? AND seq <= ? AND t = ${table.id})`)
+      .statement(
+        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox JOIN ${name} AS d ON ${same} WHERE seq > ? AND seq <= ? AND t = ${table.id})`,
+      )
       .run(from, to);
   }
 
@@ -80,11 +108,18 @@ export class DisplacedRows {
     const keyBindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
     const key = keyBindings.map(({ value }) => value);
     const condition = (alias: string): string =>
-      table.key.map((part, index) => `${collated(table, `${alias}.${columnName(table, part.column)}`, part)} = ${keyBindings[index]?.expression ?? '?'}`).join(' AND ');
+      table.key
+        .map(
+          (part, index) =>
+            `${collated(table, `${alias}.${columnName(table, part.column)}`, part)} = ${keyBindings[index]?.expression ?? '?'}`,
+        )
+        .join(' AND ');
     const visible = quoteName(table.name);
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${condition('self')})`, key);
     this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${condition('self')}`).run(key);
-    this.connection.statement(`DELETE FROM ${displacedTable(table)} AS self WHERE ${condition('self')}`).run(key);
+    this.connection
+      .statement(`DELETE FROM ${displacedTable(table)} AS self WHERE ${condition('self')}`)
+      .run(key);
     if (present) {
       const bindings = row.map(bindingOf);
       const tuple = bindings.map(({ expression }) => expression).join(', ');
@@ -111,7 +146,11 @@ export class DisplacedRows {
   #show(table: TrackedTable, place: bigint): void {
     const columns = columnList(table);
     const name = displacedTable(table);
-    this.connection.statement(`INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${columns} FROM ${name} WHERE rowid = ?`).run(place);
+    this.connection
+      .statement(
+        `INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${columns} FROM ${name} WHERE rowid = ?`,
+      )
+      .run(place);
     this.connection.statement(`DELETE FROM ${name} WHERE rowid = ?`).run(place);
   }
 
@@ -119,20 +158,33 @@ export class DisplacedRows {
   #displace(table: TrackedTable, waiting: WaitingRows, collider: Collider): void {
     const columns = columnList(table);
     const visible = quoteName(table.name);
-    const condition = table.key.map((part) => `${collated(table, `self.${columnName(table, part.column)}`, part)} = ?`).join(' AND ');
+    const condition = table.key
+      .map((part) => `${collated(table, `self.${columnName(table, part.column)}`, part)} = ?`)
+      .join(' AND ');
     // Keys of text that is not UTF-8 cannot be given back as they were read; the row's number can.
     const where = collider.rowid === undefined ? condition : 'self.rowid = ?';
     const bound = collider.rowid === undefined ? collider.key : [collider.rowid];
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${where})`, bound);
-    this.connection.statement(`INSERT INTO ${displacedTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`).run(bound);
+    this.connection
+      .statement(
+        `INSERT INTO ${displacedTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`,
+      )
+      .run(bound);
     this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${where}`).run(bound);
   }
 
   /** Adds displaced rows that collide with any row of `source`, which has the table's columns. */
-  #addColliding(table: TrackedTable, waiting: WaitingRows, source: string, parameters: readonly SqliteValue[]): void {
+  #addColliding(
+    table: TrackedTable,
+    waiting: WaitingRows,
+    source: string,
+    parameters: readonly SqliteValue[],
+  ): void {
     table.uniqueIndexes.forEach((index) => {
       const places = this.connection
-        .statement(`SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ON ${sameUnique(table, index, 'd', 's')}`)
+        .statement(
+          `SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ON ${sameUnique(table, index, 'd', 's')}`,
+        )
         .pluck()
         .safeIntegers(true)
         .all(parameters) as bigint[];
@@ -141,7 +193,9 @@ export class DisplacedRows {
   }
 
   #addPlaces(table: TrackedTable, waiting: WaitingRows, places: readonly bigint[]): void {
-    const same = table.key.map((part, index) => `v.${keyNames(table)[index] ?? ''} = d.${columnName(table, part.column)}`).join(' AND ');
+    const same = table.key
+      .map((part, index) => `v.${keyNames(table)[index] ?? ''} = d.${columnName(table, part.column)}`)
+      .join(' AND ');
     const select = this.connection.statement(
       `SELECT v.time, v.origin, v.counter FROM ${displacedTable(table)} AS d JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
     );
@@ -155,11 +209,18 @@ export class DisplacedRows {
   #visibleColliders(table: TrackedTable, place: bigint): Collider[] {
     const found = new Map<string, Collider>();
     const keys = table.key.map(({ column }) => `c.${columnName(table, column)}`);
-    const same = table.key.map((part, index) => `v.${keyNames(table)[index] ?? ''} = c.${columnName(table, part.column)}`).join(' AND ');
+    const same = table.key
+      .map((part, index) => `v.${keyNames(table)[index] ?? ''} = c.${columnName(table, part.column)}`)
+      .join(' AND ');
     for (const index of table.uniqueIndexes) {
       const inIndex = (name: string, alias: string): string =>
-        index.where === undefined ? name : `(SELECT *${hasRowid(table) ? ', rowid' : ''} FROM ${name} AS ${alias} WHERE ${index.where})`;
-      const mine = index.where === undefined ? displacedTable(table) : `(SELECT *, rowid FROM ${displacedTable(table)} AS ${quoteName(table.name)} WHERE ${index.where})`;
+        index.where === undefined
+          ? name
+          : `(SELECT *${hasRowid(table) ? ', rowid' : ''} FROM ${name} AS ${alias} WHERE ${index.where})`;
+      const mine =
+        index.where === undefined
+          ? displacedTable(table)
+          : `(SELECT *, rowid FROM ${displacedTable(table)} AS ${quoteName(table.name)} WHERE ${index.where})`;
       const rows = this.connection
         .statement(
           `SELECT v.time, v.origin, v.counter, ${hasRowid(table) ? 'c.rowid' : 'NULL'}, ${keys.join(', ')} FROM ${mine} AS d ` +
@@ -170,8 +231,17 @@ export class DisplacedRows {
         .safeIntegers(true)
         .all(place) as [bigint | null, string | null, bigint | null, bigint | null, ...SqliteValue[]][];
       for (const [time, origin, counter, rowid, ...key] of rows) {
-        const identity = rowid === null ? JSON.stringify(key, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value)) : String(rowid);
-        found.set(identity, { time: Number(time ?? 0n), origin: origin ?? '', counter: Number(counter ?? 0n), rowid: rowid ?? undefined, key });
+        const identity =
+          rowid === null
+            ? JSON.stringify(key, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))
+            : String(rowid);
+        found.set(identity, {
+          time: Number(time ?? 0n),
+          origin: origin ?? '',
+          counter: Number(counter ?? 0n),
+          rowid: rowid ?? undefined,
+          key,
+        });
       }
     }
     return [...found.values()];
@@ -194,22 +264,59 @@ function columnList(table: TrackedTable): string {
 
 function sameUnique(table: TrackedTable, index: UniqueIndex, left: string, right: string): string {
   return index.columns
-    .map(({ column, collation }) => `${left}.${columnName(table, column)} = ${right}.${columnName(table, column)} COLLATE ${quoteName(collation)}`)
+    .map(
+      ({ column, collation }) =>
+        `${left}.${columnName(table, column)} = ${right}.${columnName(table, column)} COLLATE ${quoteName(collation)}`,
+    )
     .join(' AND ');
 }
 
-/** Rows that wait to be looked at, each once, highest version first. */
+/** Rows that wait to be looked at, each once, highest version first: a binary heap. */
 class WaitingRows {
-  readonly #rows = new Map<bigint, Waiting>();
+  readonly #heap: Waiting[] = [];
+  readonly #places = new Set<bigint>();
 
   add(row: Waiting): void {
-    this.#rows.set(row.place, row);
+    if (this.#places.has(row.place)) return;
+    this.#places.add(row.place);
+    const heap = this.#heap;
+    let at = heap.push(row) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!this.#swapIfHigher(at, parent)) return;
+      at = parent;
+    }
   }
 
   takeHighest(): Waiting | undefined {
-    let highest: Waiting | undefined;
-    for (const row of this.#rows.values()) if (highest === undefined || compareVersions(row, highest) > 0) highest = row;
-    if (highest !== undefined) this.#rows.delete(highest.place);
-    return highest;
+    const heap = this.#heap;
+    const [highest] = heap;
+    const last = heap.pop();
+    if (highest === undefined || last === undefined) return undefined;
+    this.#places.delete(highest.place);
+    if (heap.length === 0) return highest;
+    heap[0] = last;
+    for (let at = 0; ;) {
+      const left = 2 * at + 1;
+      const right = left + 1;
+      const child = this.#isHigher(right, left) ? right : left;
+      if (!this.#swapIfHigher(child, at)) return highest;
+      at = child;
+    }
+  }
+
+  #isHigher(index: number, than: number): boolean {
+    const row = this.#heap[index];
+    const other = this.#heap[than];
+    return row !== undefined && other !== undefined && compareVersions(row, other) > 0;
+  }
+
+  #swapIfHigher(index: number, than: number): boolean {
+    const row = this.#heap[index];
+    const other = this.#heap[than];
+    if (row === undefined || other === undefined || !this.#isHigher(index, than)) return false;
+    this.#heap[index] = other;
+    this.#heap[than] = row;
+    return true;
   }
 }

@@ -20,7 +20,11 @@ export function isBusy(thrown: unknown): boolean {
 
 export function isUniqueViolation(thrown: unknown): boolean {
   const code = sqliteCode(thrown);
-  return code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY' || code === 'SQLITE_CONSTRAINT_ROWID';
+  return (
+    code === 'SQLITE_CONSTRAINT_UNIQUE' ||
+    code === 'SQLITE_CONSTRAINT_PRIMARYKEY' ||
+    code === 'SQLITE_CONSTRAINT_ROWID'
+  );
 }
 
 /** better-sqlite3 refuses a parameter that it cannot bind with a TypeError, before the statement runs. */
@@ -34,7 +38,14 @@ export function isBindFailure(thrown: unknown): boolean {
  */
 export function isRefusal(thrown: unknown): boolean {
   if (thrown instanceof AntiphonError) {
-    return ['CONSTRAINT', 'APPLY_REFUSED', 'UNKNOWN_TABLE', 'MALFORMED_MESSAGE', 'UNSUPPORTED_FORMAT', 'MESSAGE_TOO_LARGE'].includes(thrown.code);
+    return [
+      'CONSTRAINT',
+      'APPLY_REFUSED',
+      'UNKNOWN_TABLE',
+      'MALFORMED_MESSAGE',
+      'UNSUPPORTED_FORMAT',
+      'MESSAGE_TOO_LARGE',
+    ].includes(thrown.code);
   }
   const code = sqliteCode(thrown);
   if (code !== undefined) return /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE|ERROR|READONLY_)/.test(code);
@@ -45,7 +56,8 @@ function storeCode(code: string): ErrorCode | undefined {
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) return 'STORE_BUSY';
   // The shared-memory file cannot grow: what a full disk looks like to a WAL database.
   if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE') return 'STORE_FULL';
-  if (/^SQLITE_(IOERR|CORRUPT|NOTADB|CANTOPEN|READONLY|NOMEM|PROTOCOL|PERM|AUTH|NOLFS|FORMAT)/.test(code)) return 'STORE_FAILED';
+  if (/^SQLITE_(IOERR|CORRUPT|NOTADB|CANTOPEN|READONLY|NOMEM|PROTOCOL|PERM|AUTH|NOLFS|FORMAT)/.test(code))
+    return 'STORE_FAILED';
   return undefined;
 }
 
@@ -60,10 +72,14 @@ export function storeError(thrown: unknown, what: string, context: ErrorContext 
   const code = sqliteCode(thrown);
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const mapped = code === undefined ? undefined : storeCode(code);
-  return new AntiphonError(mapped ?? (code === undefined ? 'INTERNAL' : 'STORE_FAILED'), `${what}: ${message}`, {
-    cause: thrown,
-    context: { ...context, ...(code === undefined ? {} : { sqlite: code }) },
-  });
+  return new AntiphonError(
+    mapped ?? (code === undefined ? 'INTERNAL' : 'STORE_FAILED'),
+    `${what}: ${message}`,
+    {
+      cause: thrown,
+      context: { ...context, ...(code === undefined ? {} : { sqlite: code }) },
+    },
+  );
 }
 
 /** An error of a user's own statement. */
@@ -71,10 +87,17 @@ export function statementError(thrown: unknown, sql: string): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const code = sqliteCode(thrown);
-  const options = { cause: thrown, context: { statement: shortened(sql), ...(code === undefined ? {} : { sqlite: code }) } };
+  const options = {
+    cause: thrown,
+    context: { statement: shortened(sql), ...(code === undefined ? {} : { sqlite: code }) },
+  };
   if (message.startsWith(REFUSAL_PREFIX)) return new AntiphonError('NOT_WRITABLE', message, options);
   const mapped = code === undefined ? undefined : storeCode(code);
   const text = `${message} in: ${shortened(sql)}`;
   if (mapped !== undefined) return new AntiphonError(mapped, text, options);
-  return new AntiphonError(code?.startsWith('SQLITE_CONSTRAINT') === true ? 'CONSTRAINT' : 'BAD_SQL', text, options);
+  return new AntiphonError(
+    code?.startsWith('SQLITE_CONSTRAINT') === true ? 'CONSTRAINT' : 'BAD_SQL',
+    text,
+    options,
+  );
 }

@@ -10,7 +10,13 @@ import type { Sealer } from './seal.js';
  * Seals the rows that a table had before it was replicated, as transactions of up to CHUNK_ROWS rows in key order. They go through
  * the outbox, page by page: the same way as any insert, with memory and disk bounded by a page.
  */
-export async function sealExistingRows(connection: Connection, outbox: Outbox, sealer: Sealer, table: TrackedTable, pace: Pace): Promise<void> {
+export async function sealExistingRows(
+  connection: Connection,
+  outbox: Outbox,
+  sealer: Sealer,
+  table: TrackedTable,
+  pace: Pace,
+): Promise<void> {
   const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
   const columns = table.columns.map((_, index) => columnName(table, index)).join(', ');
   const images = table.columns.map((_, index) => `n${index}`).join(', ');

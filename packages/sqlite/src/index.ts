@@ -1,1 +1,12 @@
-export {};
+import type { Store } from '@antiphon/core';
+import { SqliteStore, type SqliteOptions } from './store.js';
+import type { SqliteTransaction } from './transaction.js';
+
+export type { SqliteOptions } from './store.js';
+export type { RunResult, SqliteTransaction } from './transaction.js';
+export type { Parameters } from './values.js';
+
+/** A replica's database in a SQLite file. */
+export function sqlite(options: SqliteOptions): Store<SqliteTransaction> {
+  return new SqliteStore(options);
+}

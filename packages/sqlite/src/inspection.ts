@@ -1,7 +1,14 @@
 import type { InspectedTable, StoreInspection } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isMetadataName, METADATA_PREFIX, quoteName, quoteText } from './identifiers.js';
-import { tableSchema, type Affinity, type IndexedColumn, type LocalColumn, type LocalTable, type UniqueIndex } from './local-table.js';
+import {
+  tableSchema,
+  type Affinity,
+  type IndexedColumn,
+  type LocalColumn,
+  type LocalTable,
+  type UniqueIndex,
+} from './local-table.js';
 import { originalTriggers } from './user-triggers.js';
 
 /** The outbox holds an old and a new value per column, and SQLite allows 2000 columns. */
@@ -41,9 +48,14 @@ export function affinityOf(declaredType: string, strict: boolean): Affinity {
 }
 
 function listTables(connection: Connection): ListedTable[] {
-  const listed = connection.db.prepare(`SELECT name, type, strict, wr FROM pragma_table_list WHERE schema = 'main'`).all() as ListedTable[];
+  const listed = connection.db
+    .prepare(`SELECT name, type, strict, wr FROM pragma_table_list WHERE schema = 'main'`)
+    .all() as ListedTable[];
   return listed
-    .filter(({ name, type }) => type !== 'view' && !name.toLowerCase().startsWith('sqlite_') && !isMetadataName(name))
+    .filter(
+      ({ name, type }) =>
+        type !== 'view' && !name.toLowerCase().startsWith('sqlite_') && !isMetadataName(name),
+    )
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -57,14 +69,21 @@ function partialCondition(sql: string | null): string | undefined {
     if (closing !== undefined) at = sql.indexOf(closing, at + 1);
     else if (character === '(') depth++;
     else if (character === ')') depth--;
-    else if (depth === 0 && /^where\b/i.test(sql.slice(at, at + 6)) && /[\s)]/.test(sql[at - 1] ?? '')) return sql.slice(at + 5).trim();
+    else if (depth === 0 && /^where\b/i.test(sql.slice(at, at + 6)) && /[\s)]/.test(sql[at - 1] ?? ''))
+      return sql.slice(at + 5).trim();
     if (at < 0) return undefined;
   }
   return undefined;
 }
 
-function readIndex(connection: Connection, name: string, columns: readonly LocalColumn[]): readonly IndexedColumn[] | undefined {
-  const parts = connection.db.prepare('SELECT cid, name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno').all(name) as {
+function readIndex(
+  connection: Connection,
+  name: string,
+  columns: readonly LocalColumn[],
+): readonly IndexedColumn[] | undefined {
+  const parts = connection.db
+    .prepare('SELECT cid, name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno')
+    .all(name) as {
     cid: number;
     name: string | null;
     coll: string;
@@ -85,7 +104,9 @@ interface Indexes {
 }
 
 function readIndexes(connection: Connection, table: string, columns: readonly LocalColumn[]): Indexes {
-  const listed = connection.db.prepare('SELECT name, "unique", origin, partial FROM pragma_index_list(?)').all(table) as {
+  const listed = connection.db
+    .prepare('SELECT name, "unique", origin, partial FROM pragma_index_list(?)')
+    .all(table) as {
     name: string;
     unique: number;
     origin: string;
@@ -102,19 +123,28 @@ function readIndexes(connection: Connection, table: string, columns: readonly Lo
       continue;
     }
     const odd = indexed.find(({ collation }) => !BUILT_IN_COLLATIONS.has(collation.toUpperCase()));
-    if (odd !== undefined) unsupported = `its index ${index.name} uses the collation ${odd.collation}, which only the program that defines it can compare with`;
+    if (odd !== undefined)
+      unsupported = `its index ${index.name} uses the collation ${odd.collation}, which only the program that defines it can compare with`;
     if (index.origin === 'pk') {
       key = indexed;
       continue;
     }
-    const sql = connection.db.prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`).pluck().get(index.name) as string | null;
+    const sql = connection.db
+      .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`)
+      .pluck()
+      .get(index.name) as string | null;
     const where = index.partial === 0 ? undefined : partialCondition(sql);
     unique.push({ name: index.name, columns: indexed, ...(where === undefined ? {} : { where }) });
   }
   return { key, unique: unique.sort((a, b) => (a.name < b.name ? -1 : 1)), unsupported };
 }
 
-function unsupportedReason(listed: ListedTable, table: LocalTable, indexes: Indexes, hasKey: boolean): string | undefined {
+function unsupportedReason(
+  listed: ListedTable,
+  table: LocalTable,
+  indexes: Indexes,
+  hasKey: boolean,
+): string | undefined {
   if (listed.type === 'virtual') return 'it is a virtual table; its content lives outside of ordinary rows';
   if (listed.type === 'shadow') return 'it belongs to a virtual table';
   if (!hasKey) return 'it has no primary key, so a row cannot be told from another: add a PRIMARY KEY';
@@ -123,19 +153,25 @@ function unsupportedReason(listed: ListedTable, table: LocalTable, indexes: Inde
 }
 
 function inspectTable(connection: Connection, listed: ListedTable): TableInspection {
-  const all = connection.db.prepare('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid').all(listed.name) as ListedColumn[];
+  const all = connection.db
+    .prepare('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
+    .all(listed.name) as ListedColumn[];
   const plain = all.filter(({ hidden }) => hidden === 0);
-  const columns = plain.map(
-    (column): LocalColumn => ({
-      name: column.name,
-      declaredType: column.type,
-      affinity: affinityOf(column.type, listed.strict !== 0),
-      notNull: column.notnull !== 0,
-      ...(column.dflt_value === null ? {} : { defaultSql: column.dflt_value }),
-    }),
-  );
-  const ordered = plain.map(({ pk }, column) => ({ pk, column })).filter(({ pk }) => pk > 0).sort((a, b) => a.pk - b.pk);
-  const indexes = listed.type === 'table' ? readIndexes(connection, listed.name, columns) : { key: undefined, unique: [], unsupported: undefined };
+  const columns = plain.map((column): LocalColumn => ({
+    name: column.name,
+    declaredType: column.type,
+    affinity: affinityOf(column.type, listed.strict !== 0),
+    notNull: column.notnull !== 0,
+    ...(column.dflt_value === null ? {} : { defaultSql: column.dflt_value }),
+  }));
+  const ordered = plain
+    .map(({ pk }, column) => ({ pk, column }))
+    .filter(({ pk }) => pk > 0)
+    .sort((a, b) => a.pk - b.pk);
+  const indexes =
+    listed.type === 'table'
+      ? readIndexes(connection, listed.name, columns)
+      : { key: undefined, unique: [], unsupported: undefined };
   const table: LocalTable = {
     name: listed.name,
     columns,
@@ -174,15 +210,22 @@ export function readDdl(connection: Connection, tables: readonly string[]): stri
 }
 
 export function countRows(connection: Connection, table: string): number {
-  return connection.db.prepare(`SELECT count(*) FROM ${quoteName(table)}`).pluck().get() as number;
+  return connection.db
+    .prepare(`SELECT count(*) FROM ${quoteName(table)}`)
+    .pluck()
+    .get() as number;
 }
 
 /** What is in the database, for people and for the first replica of a cluster. */
-export function inspectDatabase(connection: Connection, only?: readonly string[]): Omit<StoreInspection, 'identity'> {
+export function inspectDatabase(
+  connection: Connection,
+  only?: readonly string[],
+): Omit<StoreInspection, 'identity'> {
   const found = inspectTables(connection, only);
   const tables = found.map((inspection): InspectedTable => {
     const schema = tableSchema(inspection.table);
-    if (inspection.type === 'supported') return { schema, rowCount: countRows(connection, inspection.table.name) };
+    if (inspection.type === 'supported')
+      return { schema, rowCount: countRows(connection, inspection.table.name) };
     return { schema, rowCount: 0, unsupported: inspection.reason };
   });
   const supported = found.filter(({ type }) => type === 'supported').map(({ table }) => table.name);
@@ -191,5 +234,8 @@ export function inspectDatabase(connection: Connection, only?: readonly string[]
 
 export function hasMetadata(connection: Connection): boolean {
   const name = `${METADATA_PREFIX}state`;
-  return connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`).get(name) !== undefined;
+  return (
+    connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`).get(name) !==
+    undefined
+  );
 }

@@ -1,4 +1,10 @@
-import { AntiphonError, type ClusterSchema, type InstallOptions, type StoreIdentity, type TableSchema } from '@antiphon/core';
+import {
+  AntiphonError,
+  type ClusterSchema,
+  type InstallOptions,
+  type StoreIdentity,
+  type TableSchema,
+} from '@antiphon/core';
 import Database from 'better-sqlite3';
 import type { Connection } from './connection.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
@@ -16,15 +22,22 @@ export interface Installation {
 }
 
 /** Makes the database a replica, inside the caller's transaction. */
-export function installReplica(connection: Connection, options: InstallOptions, writer: StateWriter): Installation {
+export function installReplica(
+  connection: Connection,
+  options: InstallOptions,
+  writer: StateWriter,
+): Installation {
   const fresh = !hasMetadata(connection);
-  const state = fresh ? new ReplicaState(options.identity, { generation: options.identity.generation, seq: 0 }) : readState(connection);
+  const state = fresh
+    ? new ReplicaState(options.identity, { generation: options.identity.generation, seq: 0 })
+    : readState(connection);
   if (fresh) createMetadata(connection);
   else assertSameIdentity(state.identity, options.identity);
   if (fresh && options.createTables) createMissingTables(connection, options.schema);
   const local = localTables(connection, options.schema, fresh);
   if (fresh && !options.sealExistingRows) assertEmpty(connection, local);
   for (const table of local) assertNoNullKeys(connection, table);
+  if (options.rowVersions) for (const table of local) assertDisplaceable(table);
 
   const tables = trackTables(connection, local);
   createOutbox(connection, tables);
@@ -48,12 +61,18 @@ function policyOf({ writes, primary }: InstallOptions): WritePolicy {
 }
 
 function assertSameIdentity(stored: StoreIdentity, given: StoreIdentity): void {
-  const differing = (['cluster', 'replica', 'generation'] as const).filter((field) => stored[field] !== given[field]);
+  const differing = (['cluster', 'replica', 'generation'] as const).filter(
+    (field) => stored[field] !== given[field],
+  );
   if (differing.length === 0) return;
   const described = differing.map((field) => `${field} ${stored[field]}, not ${given[field]}`).join('; ');
-  throw new AntiphonError('STORE_CONTENT', `this database belongs to another replica: ${described}. Use that replica's own file, or an empty one.`, {
-    context: { cluster: stored.cluster, replica: stored.replica },
-  });
+  throw new AntiphonError(
+    'STORE_CONTENT',
+    `this database belongs to another replica: ${described}. Use that replica's own file, or an empty one.`,
+    {
+      context: { cluster: stored.cluster, replica: stored.replica },
+    },
+  );
 }
 
 function content(message: string, table?: string): AntiphonError {
@@ -66,7 +85,9 @@ function createMissingTables(connection: Connection, schema: ClusterSchema): voi
   const missing = schema.tables.map(({ name }) => name).filter((name) => !present.has(name));
   if (missing.length === 0) return;
   if (schema.ddl.engine !== 'sqlite') {
-    throw content(`the tables ${missing.join(', ')} are not here, and the cluster's statements for them are for ${schema.ddl.engine}: create them first.`);
+    throw content(
+      `the tables ${missing.join(', ')} are not here, and the cluster's statements for them are for ${schema.ddl.engine}: create them first.`,
+    );
   }
   for (const statement of statementsFor(schema, missing)) connection.db.exec(statement);
 }
@@ -84,37 +105,61 @@ function statementsFor(schema: ClusterSchema, tables: readonly string[]): string
       .all() as { table: string; sql: string }[];
     return rows.filter(({ table }) => tables.includes(table)).map(({ sql }) => sql);
   } catch (thrown) {
-    throw new AntiphonError('STORE_CONTENT', `the cluster's statements for its tables do not run here: ${String(thrown)}`, { cause: thrown });
+    throw new AntiphonError(
+      'STORE_CONTENT',
+      `the cluster's statements for its tables do not run here: ${String(thrown)}`,
+      { cause: thrown },
+    );
   } finally {
     scratch.close();
   }
 }
 
 function localTables(connection: Connection, schema: ClusterSchema, fresh: boolean): LocalTable[] {
-  const found = new Map(inspectTables(connection, schema.tables.map(({ name }) => name)).map((inspection) => [inspection.table.name, inspection]));
+  const found = new Map(
+    inspectTables(
+      connection,
+      schema.tables.map(({ name }) => name),
+    ).map((inspection) => [inspection.table.name, inspection]),
+  );
   const differences: string[] = [];
   const tables: LocalTable[] = [];
   for (const expected of schema.tables) {
     const inspection = found.get(expected.name);
     if (inspection?.type === 'unsupported') throw unsupported(expected, inspection.reason);
-    const difference = inspection === undefined ? `table ${expected.name} is not here` : tableDifference(expected, inspection.table);
+    const difference =
+      inspection === undefined
+        ? `table ${expected.name} is not here`
+        : tableDifference(expected, inspection.table);
     if (difference !== undefined) differences.push(difference);
     if (inspection !== undefined) tables.push(inspection.table);
   }
   if (differences.length === 0) return tables;
-  if (fresh) throw content(`this database is not like the cluster's: ${differences.join('. ')}. Start with an empty file.`);
-  throw new AntiphonError('SCHEMA_DRIFT', `replicated tables were changed outside of Antiphon: ${differences.join('. ')}. Change them back.`);
+  if (fresh)
+    throw content(
+      `this database is not like the cluster's: ${differences.join('. ')}. Start with an empty file.`,
+    );
+  throw new AntiphonError(
+    'SCHEMA_DRIFT',
+    `replicated tables were changed outside of Antiphon: ${differences.join('. ')}. Change them back.`,
+  );
 }
 
 function unsupported(table: TableSchema, reason: string): AntiphonError {
-  return new AntiphonError('UNSUPPORTED_TABLE', `table ${table.name} cannot be replicated: ${reason}. Change it, or leave it out of the tables.`, {
-    context: { table: table.name },
-  });
+  return new AntiphonError(
+    'UNSUPPORTED_TABLE',
+    `table ${table.name} cannot be replicated: ${reason}. Change it, or leave it out of the tables.`,
+    {
+      context: { table: table.name },
+    },
+  );
 }
 
 /** A replica that joins gets its rows from the others; rows that are here already would be merged by accident. */
 function assertEmpty(connection: Connection, tables: readonly LocalTable[]): void {
-  const filled = tables.map(({ name }) => ({ name, rows: countRows(connection, name) })).filter(({ rows }) => rows > 0);
+  const filled = tables
+    .map(({ name }) => ({ name, rows: countRows(connection, name) }))
+    .filter(({ rows }) => rows > 0);
   if (filled.length === 0) return;
   const list = filled.map(({ name, rows }) => `${name} (${rows} rows)`).join(', ');
   throw content(
@@ -128,11 +173,34 @@ function assertNoNullKeys(connection: Connection, table: LocalTable): void {
   const nullable = table.key.filter(({ column }) => table.columns[column]?.notNull !== true);
   if (nullable.length === 0) return;
   const condition = nullable.map(({ column }) => `${columnName(table, column)} IS NULL`).join(' OR ');
-  const rows = connection.db.prepare(`SELECT count(*) FROM ${quoteName(table.name)} WHERE ${condition}`).pluck().get() as number;
+  const rows = connection.db
+    .prepare(`SELECT count(*) FROM ${quoteName(table.name)} WHERE ${condition}`)
+    .pluck()
+    .get() as number;
   if (rows === 0) return;
   throw new AntiphonError(
     'UNSUPPORTED_TABLE',
     `table ${table.name} has ${rows} rows with NULL in their primary key, which cannot be told apart: give them a value or delete them.`,
     { context: { table: table.name, rows } },
+  );
+}
+
+/** What displaced rows need beyond what capture and apply need. */
+function assertDisplaceable(table: LocalTable): void {
+  if (table.uniqueIndexes.length === 0) return;
+  const named = table.columns.find(({ name }) => ['rowid', 'oid', '_rowid_'].includes(name.toLowerCase()));
+  let reason: string | undefined;
+  if (named !== undefined)
+    reason = `it has a unique key besides its primary key and a column called ${named.name}`;
+  if (table.hasGeneratedColumns && table.uniqueIndexes.some(({ where }) => where !== undefined)) {
+    reason = 'it has a partial unique index and generated columns';
+  }
+  if (reason === undefined) return;
+  throw new AntiphonError(
+    'UNSUPPORTED_TABLE',
+    `table ${table.name} cannot be replicated with several writers: ${reason}. Change it, or leave it out of the tables.`,
+    {
+      context: { table: table.name },
+    },
   );
 }

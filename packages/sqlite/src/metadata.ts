@@ -30,6 +30,8 @@ const TABLES = [
   // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
   `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL) STRICT`,
   `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) STRICT, WITHOUT ROWID`,
+  // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they wait for.
+  `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY) STRICT`,
   // Has a row only inside the applier's transaction, so nobody else ever sees one.
   `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY) STRICT`,
 ];
@@ -39,7 +41,10 @@ export function createMetadata(connection: Connection): void {
 }
 
 function outboxWidth(connection: Connection): number {
-  const columns = connection.db.prepare(`SELECT name FROM pragma_table_info('_antiphon_outbox') WHERE name GLOB 'n[0-9]*'`).pluck().all();
+  const columns = connection.db
+    .prepare(`SELECT name FROM pragma_table_info('_antiphon_outbox') WHERE name GLOB 'n[0-9]*'`)
+    .pluck()
+    .all();
   return columns.length;
 }
 
@@ -52,12 +57,17 @@ export function createOutbox(connection: Connection, tables: readonly TrackedTab
   const present = outboxWidth(connection);
   if (present >= width) return;
   if (present > 0) {
-    for (let index = present; index < width; index++) connection.db.exec(`ALTER TABLE _antiphon_outbox ADD COLUMN n${index}`);
-    for (let index = present; index < width; index++) connection.db.exec(`ALTER TABLE _antiphon_outbox ADD COLUMN o${index}`);
+    for (let index = present; index < width; index++)
+      connection.db.exec(`ALTER TABLE _antiphon_outbox ADD COLUMN n${index}`);
+    for (let index = present; index < width; index++)
+      connection.db.exec(`ALTER TABLE _antiphon_outbox ADD COLUMN o${index}`);
     return;
   }
-  const columns = (image: string): string => Array.from({ length: width }, (_, index) => `${image}${index}`).join(', ');
-  connection.db.exec(`CREATE TABLE _antiphon_outbox (seq INTEGER PRIMARY KEY, t, op, ${columns('n')}, ${columns('o')})`);
+  const columns = (image: string): string =>
+    Array.from({ length: width }, (_, index) => `${image}${index}`).join(', ');
+  connection.db.exec(
+    `CREATE TABLE _antiphon_outbox (seq INTEGER PRIMARY KEY, t, op, ${columns('n')}, ${columns('o')})`,
+  );
 }
 
 export function versionTable(table: TrackedTable): string {
@@ -70,9 +80,12 @@ export function keyNames(table: TrackedTable): string[] {
 
 /** Version of each row that is or was there (`dead`), by key. Keys compare as in the table itself. */
 export function createVersionTable(connection: Connection, table: TrackedTable): void {
-  const version = 'time INTEGER NOT NULL, origin TEXT NOT NULL, counter INTEGER NOT NULL, dead INTEGER NOT NULL';
+  const version =
+    'time INTEGER NOT NULL, origin TEXT NOT NULL, counter INTEGER NOT NULL, dead INTEGER NOT NULL';
   if (table.rowidKey) {
-    connection.db.exec(`CREATE TABLE IF NOT EXISTS ${versionTable(table)} (k0 INTEGER PRIMARY KEY, ${version})`);
+    connection.db.exec(
+      `CREATE TABLE IF NOT EXISTS ${versionTable(table)} (k0 INTEGER PRIMARY KEY, ${version})`,
+    );
     return;
   }
   const columns = table.key.map((part, index) => `k${index} COLLATE ${quoteName(part.collation)}`).join(', ');
@@ -91,12 +104,17 @@ export function displacedTable(table: TrackedTable): string {
  */
 export function createDisplacedTable(connection: Connection, table: TrackedTable): void {
   const name = displacedTable(table);
-  const columns = table.columns.map(({ declaredType }, index) => `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`);
+  const columns = table.columns.map(
+    ({ declaredType }, index) =>
+      `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`,
+  );
   connection.db.exec(`CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})`);
   const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
   connection.db.exec(`CREATE UNIQUE INDEX IF NOT EXISTS ${name}_key ON ${name} (${key})`);
   table.uniqueIndexes.forEach((index, number) => {
-    const parts = index.columns.map(({ column, collation }) => `${columnName(table, column)} COLLATE ${quoteName(collation)}`);
+    const parts = index.columns.map(
+      ({ column, collation }) => `${columnName(table, column)} COLLATE ${quoteName(collation)}`,
+    );
     connection.db.exec(`CREATE INDEX IF NOT EXISTS ${name}_u${number} ON ${name} (${parts.join(', ')})`);
   });
 }

@@ -50,7 +50,11 @@ export class Outbox {
 
   table(id: number): TrackedTable {
     const table = this.#tables.get(id);
-    if (table === undefined) throw new AntiphonError('STORE_FAILED', `the outbox holds changes of a table number ${id} that is not replicated.`);
+    if (table === undefined)
+      throw new AntiphonError(
+        'STORE_FAILED',
+        `the outbox holds changes of a table number ${id} that is not replicated.`,
+      );
     return table;
   }
 
@@ -60,7 +64,9 @@ export class Outbox {
 
   /** Number of the newest row, 0 when there is none. */
   lastSeq(): number {
-    return (this.connection.statement('SELECT max(seq) FROM _antiphon_outbox').pluck().get() as number | null) ?? 0;
+    return (
+      (this.connection.statement('SELECT max(seq) FROM _antiphon_outbox').pluck().get() as number | null) ?? 0
+    );
   }
 
   clear(): void {
@@ -73,7 +79,10 @@ export class Outbox {
 
   /** Tables that rows in (from, to] belong to. */
   tablesOf(from: number, to: number): TrackedTable[] {
-    const ids = this.connection.statement('SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY t').pluck().all(from, to) as number[];
+    const ids = this.connection
+      .statement('SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY t')
+      .pluck()
+      .all(from, to) as number[];
     return ids.map((id) => this.table(id));
   }
 
@@ -91,12 +100,17 @@ export class Outbox {
 
   #uniform(from: number, to: number): OutboxChunk['uniform'] {
     const summary = this.connection
-      .statement('SELECT min(t) AS minT, max(t) AS maxT, min(op) AS minOp, max(op) AS maxOp FROM _antiphon_outbox WHERE seq > ? AND seq <= ?')
+      .statement(
+        'SELECT min(t) AS minT, max(t) AS maxT, min(op) AS minOp, max(op) AS maxOp FROM _antiphon_outbox WHERE seq > ? AND seq <= ?',
+      )
       .safeIntegers(true)
       .get(from, to) as RangeSummary;
     const op = Number(summary.minOp);
-    if (summary.minT === null || summary.minT !== summary.maxT || summary.minOp !== summary.maxOp) return undefined;
-    return op === OUTBOX_INSERT || op === OUTBOX_DELETE ? { table: this.table(Number(summary.minT)), op } : undefined;
+    if (summary.minT === null || summary.minT !== summary.maxT || summary.minOp !== summary.maxOp)
+      return undefined;
+    return op === OUTBOX_INSERT || op === OUTBOX_DELETE
+      ? { table: this.table(Number(summary.minT)), op }
+      : undefined;
   }
 
   /**
@@ -106,7 +120,9 @@ export class Outbox {
   exactText(chunk: OutboxChunk, index: number, image: 'n' | 'o', column: number, text: string): Value {
     if (!text.includes(REPLACEMENT)) return text;
     const bytes = this.connection
-      .statement(`SELECT CAST(${image}${column} AS BLOB) FROM _antiphon_outbox WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?`)
+      .statement(
+        `SELECT CAST(${image}${column} AS BLOB) FROM _antiphon_outbox WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?`,
+      )
       .pluck()
       .get(chunk.from, index) as Buffer;
     return Buffer.from(text, 'utf8').equals(bytes) ? text : new TaggedValue('raw-text', bytes);
@@ -124,14 +140,20 @@ export class Outbox {
       .all(from) as number[];
     for (const id of suspected) {
       this.connection.statement(this.#confirmSuspects(this.table(id))).run(from);
-      this.connection.statement(`DELETE FROM _antiphon_outbox WHERE t = ${id} AND op = ${OUTBOX_SUSPECT} AND seq > ?`).run(from);
+      this.connection
+        .statement(`DELETE FROM _antiphon_outbox WHERE t = ${id} AND op = ${OUTBOX_SUSPECT} AND seq > ?`)
+        .run(from);
     }
   }
 
   #confirmSuspects(table: TrackedTable): string {
-    const keys = table.key.map((part) => collated(table, `CASE op WHEN ${OUTBOX_INSERT} THEN n${part.column} ELSE o${part.column} END`, part));
+    const keys = table.key.map((part) =>
+      collated(table, `CASE op WHEN ${OUTBOX_INSERT} THEN n${part.column} ELSE o${part.column} END`, part),
+    );
     const next = `lead(op) OVER (PARTITION BY ${keys.join(', ')} ORDER BY seq)`;
-    const same = table.key.map((part) => `r.${columnName(table, part.column)} = ${collated(table, `e.o${part.column}`, part)}`).join(' AND ');
+    const same = table.key
+      .map((part) => `r.${columnName(table, part.column)} = ${collated(table, `e.o${part.column}`, part)}`)
+      .join(' AND ');
     const keyImages = table.key.map(({ column }) => `o${column}`).join(', ');
     return (
       `UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq IN (SELECT seq FROM (` +

@@ -26,7 +26,9 @@ export class Parts {
   *bodies(last: PartBatch): Generator<Uint8Array> {
     const fresh = (this.#fresh.get(last.origin) ?? []).filter(({ part }) => part < last.part);
     const stored = last.part - fresh.length;
-    const read = this.connection.statement('SELECT body FROM _antiphon_parts WHERE origin = ? AND counter = ? AND part = ?').pluck();
+    const read = this.connection
+      .statement('SELECT body FROM _antiphon_parts WHERE origin = ? AND counter = ? AND part = ?')
+      .pluck();
     for (let part = 0; part < stored; part++) {
       const body = read.get(last.origin, last.firstCounter, part) as Uint8Array | undefined;
       if (body !== undefined) yield body;
@@ -39,7 +41,9 @@ export class Parts {
   forget(state: ReplicaState, origin: string, counter: number): void {
     this.#fresh.delete(origin);
     if (!Object.hasOwn(state.partial, origin)) return;
-    this.connection.statement('DELETE FROM _antiphon_parts WHERE origin = ? AND counter = ?').run(origin, counter);
+    this.connection
+      .statement('DELETE FROM _antiphon_parts WHERE origin = ? AND counter = ?')
+      .run(origin, counter);
     state.partial = Object.fromEntries(Object.entries(state.partial).filter(([name]) => name !== origin));
   }
 

@@ -34,7 +34,7 @@ export class RowStatements {
   /** Inserts the rows, or gives the rows with their keys this content. */
   upsert(rows: readonly Row[]): void {
     const width = this.table.columns.length;
-    for (let from = 0; from < rows.length; ) {
+    for (let from = 0; from < rows.length;) {
       const size = nextSize(rows.length - from, width);
       const parameters = this.#parameterArray(size * width);
       for (let index = 0, at = 0; index < size; index++) {
@@ -54,7 +54,7 @@ export class RowStatements {
   /** Deletes the rows with the keys of these rows, where they are. */
   delete(rows: readonly Row[]): void {
     const width = this.#keys.length;
-    for (let from = 0; from < rows.length; ) {
+    for (let from = 0; from < rows.length;) {
       const size = width === 1 ? nextSize(rows.length - from, 1) : 1;
       const parameters = this.#parameterArray(size * width);
       for (let index = 0, at = 0; index < size; index++) {
@@ -96,7 +96,10 @@ export class RowStatements {
       const part = table.key.find(({ column }) => column === index);
       return part === undefined || keyBytesMayDiffer(table, part);
     });
-    const action = settable.length === 0 ? 'NOTHING' : `UPDATE SET ${settable.map((name) => `${name} = excluded.${name}`).join(', ')}`;
+    const action =
+      settable.length === 0
+        ? 'NOTHING'
+        : `UPDATE SET ${settable.map((name) => `${name} = excluded.${name}`).join(', ')}`;
     // OR ABORT: a conflict clause of the table itself must not delete or skip rows silently here.
     return `INSERT OR ABORT INTO ${quoteName(table.name)} (${columns.join(', ')}) VALUES ${tuples} ON CONFLICT (${target}) DO ${action}`;
   }
@@ -127,7 +130,12 @@ export class RowStatements {
   /** `key = …`, as the key's own index compares. */
   keyCondition(expressions: readonly string[]): string {
     const { table } = this;
-    return table.key.map((part, index) => `${collated(table, columnName(table, part.column), part)} = ${expressions[index] ?? '?'}`).join(' AND ');
+    return table.key
+      .map(
+        (part, index) =>
+          `${collated(table, columnName(table, part.column), part)} = ${expressions[index] ?? '?'}`,
+      )
+      .join(' AND ');
   }
 
   #deleteOne(row: Row): void {

@@ -7,8 +7,10 @@ import {
   type HybridClock,
   type Row,
   type Value,
+  type Version,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
+import type { DisplacedRows } from './displaced.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './capture-triggers.js';
 import { tableSchema, type TrackedTable } from './local-table.js';
 import { PARTS_PER_COUNTER } from './metadata.js';
@@ -50,6 +52,7 @@ export class Sealer {
     private readonly outbox: Outbox,
     private readonly clock: HybridClock,
     private readonly versions: RowVersions | undefined,
+    private readonly displaced: DisplacedRows | undefined,
     tables: readonly TrackedTable[],
     state: ReplicaState,
   ) {
@@ -70,13 +73,17 @@ export class Sealer {
    * Suspects must be resolved. The last message stays open until `finish`.
    */
   async seal(from: number, ends: readonly number[], pace: Pace): Promise<void> {
+    // Numbers are given again after a clear: rows that were read before it are others.
+    this.#window = undefined;
     let start = from;
     const last = ends.at(-1) ?? from;
     for (const end of ends) {
       const counter = this.#state.lastCounter + 1;
       const time = this.clock.tick();
-      if (end - start > CHUNK_ROWS || !this.#pack(start, end, last, counter, time)) await this.#sealInParts(start, end, counter, time, pace);
-      this.versions?.stampSealed(this.outbox.tablesOf(start, end), start, end, { time, origin: this.#state.identity.replica, counter });
+      if (end - start > CHUNK_ROWS || !this.#pack(start, end, last, counter, time))
+        await this.#sealInParts(start, end, counter, time, pace);
+      if (this.versions !== undefined)
+        this.#stamp(this.versions, start, end, { time, origin: this.#state.identity.replica, counter });
       this.#state.lastCounter = counter;
       if (!this.#state.recovering) this.#state.ownCounter = counter;
       this.#state.time = time;
@@ -85,12 +92,25 @@ export class Sealer {
     }
   }
 
+  #stamp(versions: RowVersions, start: number, end: number, version: Version): void {
+    const tables = this.outbox.tablesOf(start, end);
+    versions.stampSealed(tables, start, end, version);
+    this.displaced?.noteSealed(this.#state, tables, start, end);
+  }
+
   /** Stores the message that is still open. */
   finish(): void {
     if (this.#header === undefined) return;
     const { firstCounter } = this.#header;
     const encoder = this.#encoder;
-    this.#store(firstCounter, firstCounter + encoder.transactions - 1, 0, true, encoder.changes, encoder.finish());
+    this.#store(
+      firstCounter,
+      firstCounter + encoder.transactions - 1,
+      0,
+      true,
+      encoder.changes,
+      encoder.finish(),
+    );
     this.#header = undefined;
   }
 
@@ -128,7 +148,15 @@ export class Sealer {
   #newHeader(counter: number, time: number, tables: readonly DictionaryTable[]): BatchHeader {
     const { identity, epoch } = this.#state;
     const context = this.versions === undefined ? EMPTY_CONTEXT : this.#state.vector;
-    return { origin: identity.replica, firstCounter: counter, epoch, time, context, schemaVersion: identity.schemaVersion, tables };
+    return {
+      origin: identity.replica,
+      firstCounter: counter,
+      epoch,
+      time,
+      context,
+      schemaVersion: identity.schemaVersion,
+      tables,
+    };
   }
 
   async #sealInParts(start: number, end: number, counter: number, time: number, pace: Pace): Promise<void> {
@@ -136,12 +164,23 @@ export class Sealer {
     const tables = this.outbox.tablesOf(start, end);
     this.#indexes.clear();
     tables.forEach((table, index) => this.#indexes.set(table.id, index));
-    const header = this.#newHeader(counter, time, tables.map((table) => this.#describe(table.id)));
+    const header = this.#newHeader(
+      counter,
+      time,
+      tables.map((table) => this.#describe(table.id)),
+    );
     const encoder = new ChangeEncoder();
     let part = 0;
     let rows = 0;
     const cut = (last: boolean): void => {
-      this.#store(counter, counter, part, last, rows, encodePart(header, part, last, encoder.take(PART_BYTES)));
+      this.#store(
+        counter,
+        counter,
+        part,
+        last,
+        rows,
+        encodePart(header, part, last, encoder.take(PART_BYTES)),
+      );
       part++;
       rows = 0;
     };
@@ -154,10 +193,26 @@ export class Sealer {
     cut(true);
   }
 
-  #store(firstCounter: number, lastCounter: number, part: number, last: boolean, changes: number, data: Uint8Array): void {
+  #store(
+    firstCounter: number,
+    lastCounter: number,
+    part: number,
+    last: boolean,
+    changes: number,
+    data: Uint8Array,
+  ): void {
     this.connection
       .statement('INSERT INTO _antiphon_sealed VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
-      .run(BigInt(firstCounter) * PARTS_PER_COUNTER + BigInt(part), firstCounter, lastCounter, part, last ? 1 : 0, changes, data.length, data);
+      .run(
+        BigInt(firstCounter) * PARTS_PER_COUNTER + BigInt(part),
+        firstCounter,
+        lastCounter,
+        part,
+        last ? 1 : 0,
+        changes,
+        data.length,
+        data,
+      );
     this.#state.outboxMessages++;
     this.#state.outboxBytes += data.length;
   }
@@ -190,7 +245,13 @@ export class Sealer {
     return end - begin;
   }
 
-  #encodeUniform(sink: ChangeSink, chunk: OutboxChunk, uniform: NonNullable<OutboxChunk['uniform']>, begin: number, end: number): void {
+  #encodeUniform(
+    sink: ChangeSink,
+    chunk: OutboxChunk,
+    uniform: NonNullable<OutboxChunk['uniform']>,
+    begin: number,
+    end: number,
+  ): void {
     const table = this.#indexOf(uniform.table.id);
     const image = uniform.op === OUTBOX_DELETE ? 'o' : 'n';
     for (let index = begin; index < end; index++) {
@@ -230,6 +291,8 @@ export class Sealer {
   }
 
   #exact(chunk: OutboxChunk, index: number, image: 'n' | 'o', row: Row): Row {
-    return row.map((value, column) => (typeof value === 'string' ? this.outbox.exactText(chunk, index, image, column, value) : value));
+    return row.map((value, column) =>
+      typeof value === 'string' ? this.outbox.exactText(chunk, index, image, column, value) : value,
+    );
   }
 }

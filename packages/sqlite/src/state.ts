@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { AntiphonError, type Position, type StoreIdentity, type StoreState, type VectorClock } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Position,
+  type StoreIdentity,
+  type StoreState,
+  type VectorClock,
+} from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { METADATA_FORMAT } from './metadata.js';
 
@@ -35,6 +41,10 @@ export class ReplicaState {
   outboxBytes = 0;
   /** Rows that are displaced, per table number: most tables have none, and need no look. */
   displaced: Record<number, number> = {};
+  /** Tables whose displaced rows must be looked at again; also in the database. */
+  unsettled: readonly number[] = [];
+  /** SQLite's schema version when the triggers were last seen in their places. */
+  schemaCookie = -1;
   /** Origins whose counter is not stored yet. */
   readonly changedOrigins = new Set<string>();
 
@@ -118,9 +128,16 @@ interface StateRow {
 
 function readRow(connection: Connection): StateRow {
   const row = connection.db.prepare('SELECT * FROM _antiphon_state').get() as StateRow | undefined;
-  if (row === undefined) throw new AntiphonError('STORE_FAILED', 'the metadata of this database has lost its state row; restore the file from a backup.');
+  if (row === undefined)
+    throw new AntiphonError(
+      'STORE_FAILED',
+      'the metadata of this database has lost its state row; restore the file from a backup.',
+    );
   if (row.format !== METADATA_FORMAT) {
-    throw new AntiphonError('STORE_CONTENT', `this database has Antiphon metadata of format ${row.format}, this build knows ${METADATA_FORMAT}; upgrade this replica.`);
+    throw new AntiphonError(
+      'STORE_CONTENT',
+      `this database has Antiphon metadata of format ${row.format}, this build knows ${METADATA_FORMAT}; upgrade this replica.`,
+    );
   }
   return row;
 }
@@ -137,7 +154,10 @@ export function readState(connection: Connection): ReplicaState {
     { cluster, replica, generation, schemaVersion },
     { generation: row.position_generation, seq: row.position_seq },
   );
-  state.policy = row.primary_replica === null ? { writes: row.writes } : { writes: row.writes, primary: row.primary_replica };
+  state.policy =
+    row.primary_replica === null
+      ? { writes: row.writes }
+      : { writes: row.writes, primary: row.primary_replica };
   state.rowVersions = row.row_versions !== 0;
   state.ownCounter = row.own_counter;
   state.lastCounter = row.last_counter;
@@ -147,14 +167,22 @@ export function readState(connection: Connection): ReplicaState {
   state.time = row.time;
   state.conflicts = row.conflicts;
   state.quarantined = row.quarantined;
-  for (const entry of connection.db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as { origin: string; counter: number }[]) {
+  for (const entry of connection.db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as {
+    origin: string;
+    counter: number;
+  }[]) {
     state.applied[entry.origin] = entry.counter;
   }
-  const parts = connection.db.prepare('SELECT origin, counter, max(part) + 1 AS nextPart FROM _antiphon_parts GROUP BY origin, counter');
+  const parts = connection.db.prepare(
+    'SELECT origin, counter, max(part) + 1 AS nextPart FROM _antiphon_parts GROUP BY origin, counter',
+  );
   for (const entry of parts.all() as { origin: string; counter: number; nextPart: number }[]) {
     state.partial[entry.origin] = { counter: entry.counter, nextPart: entry.nextPart };
   }
-  const sealed = connection.db.prepare('SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM _antiphon_sealed');
+  state.unsettled = connection.db.prepare('SELECT id FROM _antiphon_unsettled').pluck().all() as number[];
+  const sealed = connection.db.prepare(
+    'SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM _antiphon_sealed',
+  );
   const { messages, bytes } = sealed.get() as { messages: number; bytes: number };
   state.outboxMessages = messages;
   state.outboxBytes = bytes;
@@ -225,7 +253,10 @@ export class StateWriter {
         this.owner,
       );
     if (changes !== 1) {
-      throw new AntiphonError('DUPLICATE_REPLICA', 'another process has opened this database as the same replica; stop one of them.');
+      throw new AntiphonError(
+        'DUPLICATE_REPLICA',
+        'another process has opened this database as the same replica; stop one of them.',
+      );
     }
     if (state.changedOrigins.size === 0) return;
     const upsert = this.connection.statement(

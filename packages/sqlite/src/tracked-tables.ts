@@ -12,17 +12,23 @@ import { guardUserTriggers, readTriggers } from './user-triggers.js';
 export function tableDifference(expected: TableSchema, actual: LocalTable): string | undefined {
   const here = tableSchema(actual);
   const differences: string[] = [];
-  const describe = (schema: TableSchema): string => schema.columns.map(({ name, declaredType }) => `${name} ${declaredType}`.trim()).join(', ');
-  if (describe(expected) !== describe(here)) differences.push(`its columns are (${describe(here)}), not (${describe(expected)})`);
-  const key = (schema: TableSchema): string => schema.key.map((index) => schema.columns[index]?.name ?? '?').join(', ');
-  if (differences.length === 0 && key(expected) !== key(here)) differences.push(`its primary key is (${key(here)}), not (${key(expected)})`);
+  const describe = (schema: TableSchema): string =>
+    schema.columns.map(({ name, declaredType }) => `${name} ${declaredType}`.trim()).join(', ');
+  if (describe(expected) !== describe(here))
+    differences.push(`its columns are (${describe(here)}), not (${describe(expected)})`);
+  const key = (schema: TableSchema): string =>
+    schema.key.map((index) => schema.columns[index]?.name ?? '?').join(', ');
+  if (differences.length === 0 && key(expected) !== key(here))
+    differences.push(`its primary key is (${key(here)}), not (${key(expected)})`);
   return differences.length === 0 ? undefined : `table ${expected.name}: ${differences.join('; ')}`;
 }
 
 /** Gives new tables a number, and keeps what each one looked like. */
 export function trackTables(connection: Connection, tables: readonly LocalTable[]): TrackedTable[] {
   const find = connection.db.prepare('SELECT id FROM _antiphon_tables WHERE name = ?').pluck();
-  const insert = connection.db.prepare('INSERT INTO _antiphon_tables (name, definition) VALUES (?, ?) RETURNING id').pluck();
+  const insert = connection.db
+    .prepare('INSERT INTO _antiphon_tables (name, definition) VALUES (?, ?) RETURNING id')
+    .pluck();
   return tables.map((table) => {
     const id = (find.get(table.name) ?? insert.get(table.name, JSON.stringify(tableSchema(table)))) as number;
     return { ...table, id };
@@ -31,7 +37,12 @@ export function trackTables(connection: Connection, tables: readonly LocalTable[
 
 /** The tracked tables as they are now. SCHEMA_DRIFT when one is not what it was. */
 export function rescanTables(connection: Connection, known: readonly TrackedTable[]): TrackedTable[] {
-  const found = new Map(inspectTables(connection, known.map(({ name }) => name)).map((inspection) => [inspection.table.name, inspection]));
+  const found = new Map(
+    inspectTables(
+      connection,
+      known.map(({ name }) => name),
+    ).map((inspection) => [inspection.table.name, inspection]),
+  );
   return known.map((table) => {
     const inspection = found.get(table.name);
     const difference = driftOf(table, inspection);
@@ -46,9 +57,13 @@ export function rescanTables(connection: Connection, known: readonly TrackedTabl
   });
 }
 
-function driftOf(table: TrackedTable, inspection: ReturnType<typeof inspectTables>[number] | undefined): string | undefined {
+function driftOf(
+  table: TrackedTable,
+  inspection: ReturnType<typeof inspectTables>[number] | undefined,
+): string | undefined {
   if (inspection === undefined) return `table ${table.name} is gone`;
-  if (inspection.type === 'unsupported') return `table ${table.name} cannot be replicated any more: ${inspection.reason}`;
+  if (inspection.type === 'unsupported')
+    return `table ${table.name} cannot be replicated any more: ${inspection.reason}`;
   return tableDifference(tableSchema(table), inspection.table);
 }
 
@@ -63,10 +78,16 @@ interface PresentTrigger {
  * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours must fire first: SQLite fires
  * the youngest first, and an AFTER trigger of a user that changes the same row again would otherwise be captured before its cause.
  */
-export function installTriggers(connection: Connection, tables: readonly TrackedTable[], policy: WritePolicy): boolean {
+export function installTriggers(
+  connection: Connection,
+  tables: readonly TrackedTable[],
+  policy: WritePolicy,
+): boolean {
   const names = tables.map(({ name }) => name);
   const rewritten = guardUserTriggers(connection, names);
-  const wanted = tables.flatMap((table) => (policy.writes === 'refuse' ? refusalTriggers(table, policy.primary) : captureTriggers(table)));
+  const wanted = tables.flatMap((table) =>
+    policy.writes === 'refuse' ? refusalTriggers(table, policy.primary) : captureTriggers(table),
+  );
   const present = presentTriggers(connection);
   if (!rewritten && isInPlace(wanted, present, connection, names)) return false;
   for (const { name } of present) connection.db.exec(dropTrigger(name));
@@ -76,15 +97,25 @@ export function installTriggers(connection: Connection, tables: readonly Tracked
 
 function presentTriggers(connection: Connection): PresentTrigger[] {
   return connection.db
-    .prepare(`SELECT name, sql, tbl_name AS "table", rowid FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_antiphon_*'`)
+    .prepare(
+      `SELECT name, sql, tbl_name AS "table", rowid FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_antiphon_*'`,
+    )
     .all() as PresentTrigger[];
 }
 
-function isInPlace(wanted: readonly TriggerDefinition[], present: readonly PresentTrigger[], connection: Connection, tables: readonly string[]): boolean {
+function isInPlace(
+  wanted: readonly TriggerDefinition[],
+  present: readonly PresentTrigger[],
+  connection: Connection,
+  tables: readonly string[],
+): boolean {
   const texts = new Map(present.map(({ name, sql }) => [name, sql]));
   if (texts.size !== wanted.length || wanted.some(({ name, sql }) => texts.get(name) !== sql)) return false;
   const users = readTriggers(connection, tables).map(({ name }) => quoteText(name));
   if (users.length === 0 || present.length === 0) return true;
-  const youngest = connection.db.prepare(`SELECT max(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name IN (${users.join(', ')})`).pluck().get() as number;
+  const youngest = connection.db
+    .prepare(`SELECT max(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name IN (${users.join(', ')})`)
+    .pluck()
+    .get() as number;
   return present.every(({ rowid }) => rowid > youngest);
 }

@@ -73,7 +73,8 @@ export class UserStatements implements SqliteTransaction {
   get<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row | undefined {
     const statement = this.#prepare(sql);
     try {
-      if (!statement.reader) throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
+      if (!statement.reader)
+        throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
       const row = statement.get(bindParameters(parameters)) as Record<string, unknown> | undefined;
       return row === undefined ? undefined : (readableRow(row) as Row);
     } catch (thrown) {
@@ -84,8 +85,11 @@ export class UserStatements implements SqliteTransaction {
   all<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row[] {
     const statement = this.#prepare(sql);
     try {
-      if (!statement.reader) throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
-      return (statement.all(bindParameters(parameters)) as Record<string, unknown>[]).map((row) => readableRow(row) as Row);
+      if (!statement.reader)
+        throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
+      return (statement.all(bindParameters(parameters)) as Record<string, unknown>[]).map(
+        (row) => readableRow(row) as Row,
+      );
     } catch (thrown) {
       throw this.#failed(thrown, sql);
     }
@@ -94,21 +98,34 @@ export class UserStatements implements SqliteTransaction {
   /** For instance `INSERT … RETURNING`, whose rows nobody asked for. */
   #runReader(statement: Database.Statement, parameters: Parameters): RunResult {
     statement.all(bindParameters(parameters));
-    const counts = this.db.prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid').safeIntegers(true);
+    const counts = this.db
+      .prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid')
+      .safeIntegers(true);
     const { changes, rowid } = counts.get() as { changes: bigint; rowid: bigint };
-    return { changes: statement.readonly ? 0 : Number(changes), lastInsertRowid: readable(rowid) as number | bigint };
+    return {
+      changes: statement.readonly ? 0 : Number(changes),
+      lastInsertRowid: readable(rowid) as number | bigint,
+    };
   }
 
   #prepare(sql: string): Database.Statement {
-    if (!this.#open) throw new AntiphonError('CLOSED', 'this transaction is over: use it only inside the function that was given it.');
+    if (!this.#open)
+      throw new AntiphonError(
+        'CLOSED',
+        'this transaction is over: use it only inside the function that was given it.',
+      );
     if (!this.db.inTransaction) {
-      throw new AntiphonError('BAD_SQL', 'the database has rolled this transaction back (an earlier statement failed with ROLLBACK); let its error out of the function.');
+      throw new AntiphonError(
+        'BAD_SQL',
+        'the database has rolled this transaction back (an earlier statement failed with ROLLBACK); let its error out of the function.',
+      );
     }
     const known = this.#statements.get(sql);
     if (known !== undefined) return known;
     const statement = this.#check(sql);
     const oldest = this.#statements.keys().next();
-    if (this.#statements.size >= MAX_STATEMENTS && oldest.done !== true) this.#statements.delete(oldest.value);
+    if (this.#statements.size >= MAX_STATEMENTS && oldest.done !== true)
+      this.#statements.delete(oldest.value);
     this.#statements.set(sql, statement);
     return statement;
   }
@@ -117,7 +134,11 @@ export class UserStatements implements SqliteTransaction {
     if (typeof sql !== 'string') throw new AntiphonError('BAD_SQL', 'a statement must be a string of SQL.');
     const [first] = tokenize(sql);
     const why = REFUSED.get(first?.text.toUpperCase() ?? '');
-    if (why !== undefined) throw new AntiphonError('BAD_SQL', `${first?.text.toUpperCase() ?? ''} cannot be used here, ${why}: ${shortened(sql)}`);
+    if (why !== undefined)
+      throw new AntiphonError(
+        'BAD_SQL',
+        `${first?.text.toUpperCase() ?? ''} cannot be used here, ${why}: ${shortened(sql)}`,
+      );
     let statement: Database.Statement;
     try {
       statement = this.db.prepare(sql).safeIntegers(true);
@@ -125,7 +146,10 @@ export class UserStatements implements SqliteTransaction {
       throw statementError(thrown, sql);
     }
     if (!statement.readonly && sql.toLowerCase().includes(METADATA_PREFIX)) {
-      throw new AntiphonError('BAD_SQL', `tables whose names start with ${METADATA_PREFIX} belong to Antiphon: ${shortened(sql)}`);
+      throw new AntiphonError(
+        'BAD_SQL',
+        `tables whose names start with ${METADATA_PREFIX} belong to Antiphon: ${shortened(sql)}`,
+      );
     }
     return statement;
   }

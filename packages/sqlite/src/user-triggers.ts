@@ -12,13 +12,17 @@ export interface UserTrigger {
 }
 
 export function hasTriggerMetadata(connection: Connection): boolean {
-  return connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = '_antiphon_triggers'`).get() !== undefined;
+  return (
+    connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = '_antiphon_triggers'`).get() !== undefined
+  );
 }
 
 /** Triggers that were rewritten, by name. */
 export function originalTriggers(connection: Connection): Map<string, UserTrigger> {
   if (!hasTriggerMetadata(connection)) return new Map();
-  const rows = connection.db.prepare('SELECT name, tbl AS "table", original, guarded FROM _antiphon_triggers').all() as UserTrigger[];
+  const rows = connection.db
+    .prepare('SELECT name, tbl AS "table", original, guarded FROM _antiphon_triggers')
+    .all() as UserTrigger[];
   return new Map(rows.map((row) => [row.name, row]));
 }
 
@@ -32,7 +36,9 @@ export function readTriggers(connection: Connection, tables: readonly string[]):
   if (tables.length === 0) return [];
   const list = tables.map(quoteText).join(', ');
   const rows = connection.db
-    .prepare(`SELECT name, tbl_name AS "table", sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN (${list}) ORDER BY rowid`)
+    .prepare(
+      `SELECT name, tbl_name AS "table", sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN (${list}) ORDER BY rowid`,
+    )
     .all() as SchemaTrigger[];
   return rows.filter(({ name }) => !isMetadataName(name));
 }
@@ -49,7 +55,9 @@ export function guardUserTriggers(connection: Connection, tables: readonly strin
   for (const { name } of known.values()) if (!names.has(name)) forget.run(name);
   if (present.every(({ sql }) => isGuarded(sql))) return false;
 
-  const remember = connection.db.prepare('INSERT OR REPLACE INTO _antiphon_triggers (name, tbl, original, guarded) VALUES (?, ?, ?, ?)');
+  const remember = connection.db.prepare(
+    'INSERT OR REPLACE INTO _antiphon_triggers (name, tbl, original, guarded) VALUES (?, ?, ?, ?)',
+  );
   const rewritten = present.map((trigger) => {
     if (isGuarded(trigger.sql)) return { ...trigger, guarded: trigger.sql };
     const guarded = guardTrigger(trigger.sql);

@@ -6,7 +6,8 @@ export type SqliteValue = null | bigint | number | string | Uint8Array;
 export function sameValue(a: Value, b: Value): boolean {
   if (a === b) return true;
   if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0;
-  if (a instanceof TaggedValue) return b instanceof TaggedValue && a.tag === b.tag && Buffer.compare(a.bytes, b.bytes) === 0;
+  if (a instanceof TaggedValue)
+    return b instanceof TaggedValue && a.tag === b.tag && Buffer.compare(a.bytes, b.bytes) === 0;
   return false;
 }
 
@@ -18,17 +19,24 @@ export function bindingOf(value: Value): Binding {
   if (typeof value === 'boolean') return { expression: '?', value: value ? 1n : 0n };
   if (!(value instanceof TaggedValue)) return { expression: '?', value };
   if (value.tag === 'raw-text') return { expression: 'CAST(? AS TEXT)', value: value.bytes };
-  throw new AntiphonError('APPLY_REFUSED', `SQLite has no type for a ${value.tag} value; leave the column out, or store it as text at its origin.`);
+  throw new AntiphonError(
+    'APPLY_REFUSED',
+    `SQLite has no type for a ${value.tag} value; leave the column out, or store it as text at its origin.`,
+  );
 }
 
 /** A value that a user's program gives. Numbers without a fraction are integers, as SQL writes them. */
 export function bindParameter(value: unknown): SqliteValue {
   if (typeof value === 'string' || typeof value === 'bigint' || value === null) return value;
-  if (typeof value === 'number') return Number.isSafeInteger(value) && !Object.is(value, -0) ? BigInt(value) : value;
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) && !Object.is(value, -0) ? BigInt(value) : value;
   if (typeof value === 'boolean') return value ? 1n : 0n;
   if (value instanceof Uint8Array) return value;
   const shown = value === undefined ? 'undefined (use null)' : typeof value;
-  throw new AntiphonError('BAD_SQL', `a parameter cannot be ${shown}: give null, a string, number, bigint, boolean or Uint8Array.`);
+  throw new AntiphonError(
+    'BAD_SQL',
+    `a parameter cannot be ${shown}: give null, a string, number, bigint, boolean or Uint8Array.`,
+  );
 }
 
 export type Parameters = readonly unknown[] | Readonly<Record<string, unknown>>;
@@ -39,7 +47,12 @@ export function bindParameters(parameters: Parameters): SqliteValue[] | Record<s
     for (let index = 0; index < parameters.length; index++) bound[index] = bindParameter(parameters[index]);
     return bound;
   }
-  return Object.fromEntries(Object.entries(parameters as Record<string, unknown>).map(([name, value]) => [name, bindParameter(value)]));
+  return Object.fromEntries(
+    Object.entries(parameters as Record<string, unknown>).map(([name, value]) => [
+      name,
+      bindParameter(value),
+    ]),
+  );
 }
 
 /** Integers that a number holds exactly become numbers: what programs expect to read. */

@@ -16,7 +16,6 @@ export interface Stamp extends Version {
 export interface Verdict {
   /** Rows to write, in order. */
   readonly rows: readonly Row[];
-  readonly stamps: readonly Stamp[];
   readonly conflicts: number;
 }
 
@@ -34,7 +33,9 @@ export class RowVersions {
   /** Own changes in the outbox rows (from, to]: they succeed whatever is there. */
   stampSealed(tables: readonly TrackedTable[], from: number, to: number, version: Version): void {
     for (const table of tables) {
-      const keys = table.key.map(({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`);
+      const keys = table.key.map(
+        ({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`,
+      );
       const sql =
         `INSERT INTO ${versionTable(table)} SELECT ${keys.join(', ')}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
         `WHERE seq > ? AND seq <= ? AND t = ${table.id} ORDER BY seq ${this.#onConflict(table)}`;
@@ -43,8 +44,12 @@ export class RowVersions {
   }
 
   #onConflict(table: TrackedTable): string {
-    const differing = table.key.flatMap((part, index) => (keyBytesMayDiffer(table, part) ? [`k${index}`] : []));
-    const set = [...differing, 'time', 'origin', 'counter', 'dead'].map((name) => `${name} = excluded.${name}`);
+    const differing = table.key.flatMap((part, index) =>
+      keyBytesMayDiffer(table, part) ? [`k${index}`] : [],
+    );
+    const set = [...differing, 'time', 'origin', 'counter', 'dead'].map(
+      (name) => `${name} = excluded.${name}`,
+    );
     return `ON CONFLICT (${keyNames(table).join(', ')}) DO UPDATE SET ${set.join(', ')}`;
   }
 
@@ -52,7 +57,7 @@ export class RowVersions {
   admit(table: TrackedTable, rows: readonly Row[], stamps: readonly Stamp[], dead: boolean): Verdict {
     const context = commonContext(stamps);
     const keyWidth = table.key.length;
-    for (let from = 0; from < rows.length; ) {
+    for (let from = 0; from < rows.length;) {
       const size = nextSize(rows.length - from, keyWidth + 3);
       let changes: number;
       try {
@@ -64,7 +69,7 @@ export class RowVersions {
       if (changes !== size) return this.#oneByOne(table, rows, stamps, from, dead);
       from += size;
     }
-    return { rows, stamps, conflicts: 0 };
+    return { rows, conflicts: 0 };
   }
 
   /** Returns how many of the rows succeeded a version that their origin knew, or none. */
@@ -82,7 +87,6 @@ export class RowVersions {
     for (let index = 1; index < size && shared; index++) shared = stamps[from + index] === first;
     const parameters: SqliteValue[] = [];
     if (shared) parameters.push(first.time, first.origin, first.counter);
-    for (const [origin, counter] of context) parameters.push(origin, counter);
     for (let index = 0; index < size; index++) {
       const row = rows[from + index] as Row;
       for (const { column } of table.key) parameters.push(row[column] as SqliteValue);
@@ -90,7 +94,10 @@ export class RowVersions {
       const stamp = stamps[from + index] as Stamp;
       parameters.push(stamp.time, stamp.origin, stamp.counter);
     }
-    return this.connection.statement(this.#successionSql(table, size, shared, dead, context.length)).run(parameters).changes;
+    for (const [origin, counter] of context) parameters.push(origin, counter);
+    return this.connection
+      .statement(this.#successionSql(table, size, shared, dead, context.length))
+      .run(parameters).changes;
   }
 
   readonly #successions = new Map<string, string>();
@@ -100,16 +107,19 @@ export class RowVersions {
     const known = this.#successions.get(cacheKey);
     if (known !== undefined) return known;
     const name = versionTable(table);
-    let parameter = shared ? 4 : 1;
-    const cases = Array.from({ length: origins }, () => `WHEN ?${parameter++} THEN ?${parameter++}`);
-    const seen = origins === 0 ? '0' : `CASE ${name}.origin ${cases.join(' ')} ELSE 0 END`;
-    const tuples = Array.from({ length: size }, () => {
-      const keys = table.key.map(() => `?${parameter++}`);
-      const version = shared ? ['?1', '?2', '?3'] : [0, 1, 2].map(() => `?${parameter++}`);
-      return `(${[...keys, ...version].join(', ')}, ${dead ? 1 : 0})`;
-    });
+    const seen = origins === 0 ? '0' : `CASE ${name}.origin ${'WHEN ? THEN ? '.repeat(origins)}ELSE 0 END`;
+    const tuple = (width: number): string => `(${new Array<string>(width).fill('?').join(', ')})`;
+    const tuples = (width: number): string =>
+      `(VALUES ${new Array<string>(size).fill(tuple(width)).join(', ')}) AS r`;
+    const column = (alias: string, from: number, count: number): string =>
+      Array.from({ length: count }, (_, index) => `${alias}.column${from + index}`).join(', ');
+    const keys = table.key.length;
+    // Rows of one transaction share their version: it is bound once.
+    const source = shared
+      ? `SELECT ${column('r', 1, keys)}, ${column('s', 1, 3)}, ${dead ? 1 : 0} FROM (VALUES (?, ?, ?)) AS s CROSS JOIN ${tuples(keys)} WHERE true`
+      : `SELECT ${column('r', 1, keys + 3)}, ${dead ? 1 : 0} FROM ${tuples(keys + 3)} WHERE true`;
     const sql =
-      `INSERT INTO ${name} VALUES ${tuples.join(', ')} ${this.#onConflict(table)} ` +
+      `INSERT INTO ${name} ${source} ${this.#onConflict(table)} ` +
       `WHERE (excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
       `AND (${name}.origin = excluded.origin OR ${name}.counter <= ${seen})`;
     if (this.#successions.size > 1000) this.#successions.clear();
@@ -118,9 +128,14 @@ export class RowVersions {
   }
 
   /** From row `from` on; versions of some may be stored already, which changes no verdict. */
-  #oneByOne(table: TrackedTable, rows: readonly Row[], stamps: readonly Stamp[], from: number, dead: boolean): Verdict {
+  #oneByOne(
+    table: TrackedTable,
+    rows: readonly Row[],
+    stamps: readonly Stamp[],
+    from: number,
+    dead: boolean,
+  ): Verdict {
     const winners = rows.slice(0, from);
-    const winnersStamps = stamps.slice(0, from);
     const inRun = new Map(stamps.map((stamp) => [`${stamp.origin}:${stamp.counter}`, stamp]));
     let conflicts = 0;
     for (let index = from; index < rows.length; index++) {
@@ -132,9 +147,8 @@ export class RowVersions {
       if (!won) continue;
       this.#put(table, row, stamp, dead);
       winners.push(row);
-      winnersStamps.push(stamp);
     }
-    return { rows: winners, stamps: winnersStamps, conflicts };
+    return { rows: winners, conflicts };
   }
 
   /** The version of the row with this row's key, whether it is there, deleted or displaced. */
@@ -150,7 +164,9 @@ export class RowVersions {
     const bindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
     const keys = bindings.map(({ expression }) => expression).join(', ');
     this.connection
-      .statement(`INSERT INTO ${versionTable(table)} VALUES (${keys}, ?, ?, ?, ${dead ? 1 : 0}) ${this.#onConflict(table)}`)
+      .statement(
+        `INSERT INTO ${versionTable(table)} VALUES (${keys}, ?, ?, ?, ${dead ? 1 : 0}) ${this.#onConflict(table)}`,
+      )
       .run([...bindings.map(({ value }) => value), stamp.time, stamp.origin, stamp.counter]);
   }
 }
@@ -162,11 +178,13 @@ function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] 
   let common: Record<string, number> | undefined;
   let previous = first;
   for (const stamp of stamps) {
-    if (stamp === previous || (stamp.context === previous.context && stamp.origin === previous.origin)) continue;
+    if (stamp === previous || (stamp.context === previous.context && stamp.origin === previous.origin))
+      continue;
     previous = stamp;
     common ??= { ...first.context };
     for (const origin of Object.keys(common)) {
-      if (origin !== stamp.origin) common[origin] = Math.min(common[origin] ?? 0, counterOf(stamp.context, origin));
+      if (origin !== stamp.origin)
+        common[origin] = Math.min(common[origin] ?? 0, counterOf(stamp.context, origin));
     }
   }
   return Object.entries(common ?? first.context);

@@ -1,1 +1,10 @@
-export {};
+export { NodeClock, type NodeClockOptions } from './clock/node-clock.js';
+export { Random } from './clock/random.js';
+export { VirtualClock, type VirtualClockOptions } from './clock/virtual-clock.js';
+export { Faults, NO_FAULTS, type FaultKind, type FaultRates } from './faults/faults.js';
+export { Link, type LinkOptions } from './memory/link.js';
+export { memoryBus, MemoryBus, type MemoryBusOptions } from './memory/bus/memory-bus.js';
+export { memoryLog, MemoryLog, type MemoryLogOptions } from './memory/log/memory-log.js';
+export { memoryRegistry, MemoryRegistry, type MemoryRegistryOptions } from './memory/registry/memory-registry.js';
+export * from './memory/store/index.js';
+export * from './simulator/index.js';

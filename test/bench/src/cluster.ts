@@ -9,7 +9,8 @@ import { SQLITE_TABLE } from './rows.js';
 
 export const WRITER = 'writer';
 export const FOLLOWERS = ['follower-1', 'follower-2'] as const;
-export type ReplicaName = typeof WRITER | (typeof FOLLOWERS)[number];
+export const REPLICAS = [WRITER, ...FOLLOWERS] as const;
+export type ReplicaName = (typeof REPLICAS)[number];
 export type TopologyName = 'primary-replica' | 'multi-primary';
 
 const CATCH_UP_TIMEOUT_MS = 600_000;
@@ -41,7 +42,7 @@ export class BenchCluster {
     const cluster = new BenchCluster(folder, topology, server, new Map());
     try {
       createTable(cluster.file(WRITER));
-      for (const name of [WRITER, ...FOLLOWERS]) await cluster.startReplica(name);
+      for (const name of REPLICAS) await cluster.startReplica(name);
       return cluster;
     } catch (error) {
       await cluster.stop();

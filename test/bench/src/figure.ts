@@ -24,7 +24,8 @@ export function createReport(json: boolean): Report {
   const kept: Figure[] = [];
   return {
     figure(figure) {
-      const rounded = { ...figure, value: round(figure.value) };
+      const { bench, case: name, metric, value, unit } = figure;
+      const rounded: Figure = { bench, case: name, metric, value: round(value), unit };
       if (json) process.stdout.write(`${JSON.stringify(rounded)}\n`);
       else kept.push(rounded);
     },

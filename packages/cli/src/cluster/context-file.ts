@@ -8,10 +8,10 @@ import { z } from 'zod';
  */
 const contextSchema = z.object({
   cluster: z.string(),
-  servers: z.array(z.string()).min(1),
+  servers: z.array(z.string()).min(1).readonly(),
   /** The process that runs the cluster. */
   pid: z.number().int(),
-  replicas: z.array(z.object({ id: z.string(), file: z.string() })),
+  replicas: z.array(z.object({ id: z.string(), file: z.string() })).readonly(),
 });
 
 export type ClusterContext = z.infer<typeof contextSchema>;
@@ -32,10 +32,16 @@ export function removeContext(folder: string): void {
 /** The nearest context of a running cluster, from this folder upwards. */
 export function findContext(folder: string): ClusterContext | undefined {
   for (let current = resolve(folder); ; current = dirname(current)) {
-    const context = readContext(current);
-    if (context !== undefined && isRunning(context.pid)) return context;
+    const context = runningContext(current);
+    if (context !== undefined) return context;
     if (dirname(current) === current) return undefined;
   }
+}
+
+/** The context of this very folder, when its cluster still runs. */
+export function runningContext(folder: string): ClusterContext | undefined {
+  const context = readContext(folder);
+  return context !== undefined && isRunning(context.pid) ? context : undefined;
 }
 
 /** Undefined when there is none, or it is cut off or foreign. */

@@ -5,7 +5,7 @@ import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats';
 import { stringify } from 'yaml';
 import type { Topology } from '../config/config.js';
-import { findContext, removeContext, writeContext } from './context-file.js';
+import { removeContext, runningContext, writeContext } from './context-file.js';
 import { ReplicaProcess } from './replica-process.js';
 
 const FIRST_BACKOFF_MS = 500;
@@ -48,7 +48,7 @@ export class LocalCluster {
 
   /** Stops whatever it had started when something fails. Throws AntiphonError, ABORTED included. */
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    refuseSecond(options);
+    LocalCluster.assertNoneRuns(options.contextFolder);
     const cluster = new LocalCluster(options);
     try {
       await cluster.#startServer();
@@ -61,6 +61,16 @@ export class LocalCluster {
       await cluster.stop();
       throw error;
     }
+  }
+
+  /** To be called before anything of a running one is touched. @throws AntiphonError BAD_OPTION */
+  static assertNoneRuns(contextFolder: string): void {
+    const running = runningContext(contextFolder);
+    if (running === undefined) return;
+    const message =
+      `The cluster ${running.cluster} runs in this folder already (process ${running.pid}); ` +
+      'stop it with Ctrl-C there, or use another folder.';
+    throw new AntiphonError('BAD_OPTION', message, { context: { pid: running.pid } });
   }
 
   get servers(): readonly string[] {
@@ -155,14 +165,4 @@ export class LocalCluster {
       replicas: replicas.map(({ id, file }) => ({ id, file: resolve(file) })),
     });
   }
-}
-
-/** Before anything of the running one is touched. */
-function refuseSecond({ contextFolder }: LocalClusterOptions): void {
-  const running = findContext(contextFolder);
-  if (running === undefined) return;
-  const message =
-    `The cluster ${running.cluster} runs in this folder already (process ${running.pid}); ` +
-    'stop it with Ctrl-C there, or use another folder.';
-  throw new AntiphonError('BAD_OPTION', message, { context: { pid: running.pid } });
 }

@@ -29,7 +29,7 @@ export function defineQuery(host: CommandHost): void {
         .argument('<sql>', 'one statement that only reads')
         .option('-r, --replica <id>', 'where to read (default: the first that answers)')
         .option('-p, --params <json>', 'values, a list or an object of names')
-        .option('-l, --limit <rows>', 'at most so many rows', wholeNumber(1, MAX_LIMIT), DEFAULT_LIMIT)
+        .option('-l, --limit <rows>', 'more rows than so many are an error', wholeNumber(1, MAX_LIMIT), DEFAULT_LIMIT)
         .option('-t, --timeout <seconds>', 'how long to wait', wholeNumber(1, MAX_TIMEOUT_S), DEFAULT_TIMEOUT_S);
       addTargetOptions(command);
     },
@@ -47,9 +47,7 @@ export function defineQuery(host: CommandHost): void {
       const numeric = columns.map((_, index) => rows.every((row) => ['bigint', 'number'].includes(typeof row[index])));
       const titles = columns.map((title, index) => ({ title, align: numeric[index] === true ? 'right' : 'left' }) as const);
       terminal.out(formatTable(titles, rows.map((row) => row.map(valueToText))));
-      const count = `${rows.length} row${rows.length === 1 ? '' : 's'} from ${replica.id}`;
-      const more = rows.length === options.limit ? ' (there may be more: --limit)' : '';
-      terminal.err(`${styled(terminal, 'dim', count + more)}\n`);
+      terminal.err(`${styled(terminal, 'dim', `${rows.length} row${rows.length === 1 ? '' : 's'} from ${replica.id}`)}\n`);
       return EXIT.ok;
     },
   });

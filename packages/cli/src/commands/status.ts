@@ -41,7 +41,7 @@ export function defineStatus(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd, signal }) => {
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-      if (options.watch === true) return watch(client, terminal, options.interval, signal);
+      if (options.watch === true) return await watch(client, terminal, options.interval, signal);
       const answers = await askAll(client);
       show(client, answers, terminal);
       if (answers.every(({ status }) => status === undefined)) throw nobodyAnswers(client.cluster);

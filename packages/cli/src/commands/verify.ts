@@ -55,13 +55,12 @@ function exitOf({ outcome, absent }: VerifyResult): ExitCode {
 
 export function showVerification(result: VerifyResult, terminal: Terminal): void {
   const replicas = Object.entries(result.reports);
-  const rows = replicas.flatMap(([id, { tables, position }]) =>
+  const rows = replicas.flatMap(([id, { tables }]) =>
     tables.map(({ table, rows: count, checksum }) => [
       table,
       id,
       count.toLocaleString('en-US'),
       checksum.slice(0, SHOWN_CHECKSUM),
-      String(position.seq),
     ]),
   );
   rows.sort(([a = ''], [b = '']) => (a < b ? -1 : a > b ? 1 : 0));
@@ -70,7 +69,6 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
     { title: 'replica' },
     { title: 'rows', align: 'right' },
     { title: 'sha-256' },
-    { title: 'log', align: 'right' },
   ] as const;
   if (rows.length > 0) terminal.out(`${formatTable(columns, rows)}\n`);
   for (const difference of result.differences) showDifference(difference, terminal);
@@ -78,7 +76,10 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
     terminal.out(`${styled(terminal, 'yellow', '!')} ${id} was not compared: ${reason}\n`);
   }
   const names = replicas.map(([id]) => id).join(', ');
-  if (result.outcome === 'equal') terminal.out(`${styled(terminal, 'green', 'equal')}: ${names} hold the same rows\n`);
+  // All have applied the same transactions; one that wrote the last of them has yet to read them back from the log.
+  const seq = Math.max(...replicas.map(([, { position }]) => position.seq));
+  const held = `${names} hold the same rows at position ${seq} of the log`;
+  if (result.outcome === 'equal') terminal.out(`${styled(terminal, 'green', 'equal')}: ${held}\n`);
   if (result.outcome === 'different') terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above\n`);
   if (result.outcome === 'unsettled') {
     const why = result.reason === undefined ? '' : ` (${result.reason})`;

@@ -10,21 +10,13 @@ const TIMEOUT_MS = 60_000;
 const ROW = `(${CITY_COLUMNS.map(() => '?').join(', ')})`;
 
 /** Inserts the first `rows` cities by plain SQL through one replica, in transactions of 1000. */
-export async function loadCities(
-  replica: ReplicaRef,
-  rows: number,
-  onProgress: (inserted: number) => void,
-  signal: AbortSignal,
-): Promise<void> {
+export async function loadCities(replica: ReplicaRef, rows: number, signal: AbortSignal): Promise<void> {
   const batches = inBatches(cities(), rows);
-  let inserted = 0;
   const insert = async (): Promise<void> => {
     for (let next = batches.next(); next.done !== true; next = batches.next()) {
       signal.throwIfAborted();
       const statements = statementsFor(next.value);
       await replica.ask('execute', { statements, timeoutMs: TIMEOUT_MS }, { timeoutMs: TIMEOUT_MS, signal });
-      inserted += next.value.length;
-      onProgress(inserted);
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, insert));

@@ -23,7 +23,8 @@ export function processTerminal(json: boolean, env: NodeJS.ProcessEnv = process.
     err: (text) => void process.stderr.write(text),
     interactive,
     color: interactive && (noColor === undefined || noColor === ''),
-    columns: process.stdout.columns ?? DEFAULT_COLUMNS,
+    // A pseudo-terminal may say 0.
+    columns: process.stdout.columns || DEFAULT_COLUMNS,
     json,
   };
 }

@@ -27,7 +27,10 @@ export class HybridClock {
    */
   observe(time: number): number {
     if (!Number.isSafeInteger(time) || time < 0 || time > MAX_HYBRID_TIME) {
-      throw new AntiphonError('MALFORMED_MESSAGE', `a hybrid time is an integer from 0 to ${MAX_HYBRID_TIME}, not ${time}`);
+      throw new AntiphonError(
+        'MALFORMED_MESSAGE',
+        `a hybrid time is an integer from 0 to ${MAX_HYBRID_TIME}, not ${time}`,
+      );
     }
     if (time > this.#last) this.#last = time;
     return time / 1000 - this.clock.nowMs();

@@ -11,8 +11,8 @@ import { ValueWriter } from './value-writer.js';
 /** Longest forms of the dictionary's head, the nil of `part`, the count, the body's head, and a count still open. */
 const FRAME_BYTES = 5 + 1 + 5 + 5 + 4;
 
-/** No transaction takes changes right now. */
-const CLOSED = -1;
+/** There is no such place in the body. */
+const NONE = -1;
 
 /**
  * Builds one message of whole transactions, again and again with the same buffers: `begin`, then per transaction
@@ -32,8 +32,8 @@ export class BatchEncoder {
   private lastDelta = 0;
 
   /** The transaction begun last: where it starts in the body, where its number of changes belongs, and what that is. */
-  private openStart = 0;
-  private openCountAt = CLOSED;
+  private openStart = NONE;
+  private openCountAt = NONE;
   private openChanges = 0;
   private deltaBeforeOpen = 0;
 
@@ -65,7 +65,8 @@ export class BatchEncoder {
     this.transactionCount = 0;
     this.changeCount = 0;
     this.lastDelta = 0;
-    this.openCountAt = CLOSED;
+    this.openStart = NONE;
+    this.openCountAt = NONE;
     writeHead(this.head, header, this.limits);
     if (this.encodedTables !== header.tables) this.encodeTables(header.tables);
     this.header = header;
@@ -84,9 +85,14 @@ export class BatchEncoder {
   transaction(timeDelta: number): void {
     const { time, firstCounter } = this.assertBegun();
     if (!Number.isSafeInteger(timeDelta) || timeDelta < this.lastDelta) {
-      throw unwritable(`a transaction lies ${timeDelta} µs behind the start of its batch, the one before ${this.lastDelta}`);
+      throw unwritable(
+        `a transaction lies ${timeDelta} µs behind the start of its batch, the one before ${this.lastDelta}`,
+      );
     }
-    if (time + timeDelta > MAX_HYBRID_TIME || firstCounter + this.transactionCount > Number.MAX_SAFE_INTEGER) {
+    if (
+      time + timeDelta > MAX_HYBRID_TIME ||
+      firstCounter + this.transactionCount > Number.MAX_SAFE_INTEGER
+    ) {
       throw unwritable('a hybrid time or a counter is over its limit');
     }
     if (this.transactionCount >= this.limits.maxTransactions) {
@@ -125,15 +131,17 @@ export class BatchEncoder {
 
   /** Takes the transaction begun last out again, when it turned out to be too big for a message. */
   dropTransaction(): void {
-    if (this.openCountAt === CLOSED) throw unwritable('only the transaction begun last can be dropped');
+    if (this.openStart === NONE)
+      throw unwritable('there is no transaction begun last, or it was dropped already');
     this.body.truncate(this.openStart);
     this.changeCount -= this.openChanges;
     this.lastDelta = this.deltaBeforeOpen;
-    this.openCountAt = CLOSED;
+    this.openStart = NONE;
+    this.openCountAt = NONE;
     this.transactionCount--;
   }
 
-  /** The message, a fresh copy. MESSAGE_TOO_LARGE leaves the batch open. Afterwards `begin` again. */
+  /** The message, a fresh copy; then `begin` again. After MESSAGE_TOO_LARGE transactions can still be dropped. */
   finish(): Uint8Array {
     this.assertBegun();
     if (this.transactionCount === 0) throw unwritable('a batch needs at least one transaction');
@@ -144,11 +152,14 @@ export class BatchEncoder {
     head.appendWriter(dictionary);
     writePartAndCount(head, undefined, this.transactionCount);
     head.writeBinaryHeader(body.length);
-    try {
-      return joinMessage(head, body, this.limits);
-    } finally {
-      head.truncate(headLength);
-    }
+    const length = head.length + body.length;
+    if (length > this.limits.maxMessageBytes) head.truncate(headLength);
+    assertMessageSize(length, this.limits);
+    const message = new Uint8Array(length);
+    head.copyTo(message, 0);
+    body.copyTo(message, head.length);
+    this.header = undefined;
+    return message;
   }
 
   private encodeTables(tables: readonly DictionaryTable[]): void {
@@ -162,8 +173,8 @@ export class BatchEncoder {
   }
 
   private closeTransaction(): void {
-    if (this.openCountAt !== CLOSED) this.body.patchInteger(this.openCountAt, this.openChanges);
-    this.openCountAt = CLOSED;
+    if (this.openCountAt !== NONE) this.body.patchInteger(this.openCountAt, this.openChanges);
+    this.openCountAt = NONE;
   }
 
   private countChange(): void {
@@ -177,11 +188,12 @@ export class BatchEncoder {
   }
 
   private assertRow(table: number, row: Row): DictionaryTable {
-    if (this.openCountAt === CLOSED) throw unwritable('a change needs an open transaction');
+    if (this.openCountAt === NONE) throw unwritable('a change needs an open transaction');
     const definition = this.tables[table];
     if (definition === undefined) throw unwritable(`the dictionary has no table ${table}`);
     const width = definition.columns.length;
-    if (row.length !== width) throw unwritable(`a row of "${definition.name}" has ${row.length} values, not ${width}`);
+    if (row.length !== width)
+      throw unwritable(`a row of "${definition.name}" has ${row.length} values, not ${width}`);
     if (this.changeCount >= this.limits.maxChanges) throw tooMany('changes', this.limits.maxChanges);
     return definition;
   }
@@ -202,15 +214,6 @@ export function writePartAndCount(writer: ValueWriter, part: PartNumber | undefi
     writer.writeValue(part.last);
   }
   writer.writeInteger(count);
-}
-
-function joinMessage(head: ValueWriter, body: ValueWriter, limits: CodecLimits): Uint8Array {
-  const length = head.length + body.length;
-  assertMessageSize(length, limits);
-  const message = new Uint8Array(length);
-  head.copyTo(message, 0);
-  body.copyTo(message, head.length);
-  return message;
 }
 
 export function assertMessageSize(bytes: number, limits: CodecLimits): void {

@@ -38,12 +38,18 @@ export function writeHead(writer: ValueWriter, header: BatchHeader, limits: Code
 /** In ascending order of the origins, so that equal vectors are equal bytes. */
 function writeContext(writer: ValueWriter, context: VectorClock, limits: CodecLimits): void {
   const origins = Object.keys(context);
-  if (origins.length > limits.maxOrigins) throw refused(`a context of ${origins.length} origins is too large`);
+  if (origins.length > limits.maxOrigins) {
+    throw new AntiphonError(
+      'MESSAGE_TOO_LARGE',
+      `a context names ${origins.length} origins, the limit is ${limits.maxOrigins}`,
+    );
+  }
   if (origins.length > 1) origins.sort();
   writer.writeMapHeader(origins.length);
   for (const origin of origins) {
     const counter = counterOf(context, origin);
-    if (!isIdentifier(origin) || !isCounter(counter)) throw refused(`${origin}:${counter} is no part of a context`);
+    if (!isIdentifier(origin) || !isCounter(counter))
+      throw refused(`${origin}:${counter} is no part of a context`);
     writer.writeText(origin);
     writer.writeInteger(counter);
   }
@@ -61,7 +67,8 @@ export function readHead(reader: ValueReader): BatchHead {
       { context: { version } },
     );
   }
-  if (fields !== BATCH_FIELDS) throw reader.malformed(`a batch has ${fields} fields instead of ${BATCH_FIELDS}`);
+  if (fields !== BATCH_FIELDS)
+    throw reader.malformed(`a batch has ${fields} fields instead of ${BATCH_FIELDS}`);
   const origin = readIdentifier(reader);
   const firstCounter = readCounter(reader);
   const epoch = reader.readCount('an epoch');
@@ -72,7 +79,8 @@ export function readHead(reader: ValueReader): BatchHead {
 
 export function readContext(reader: ValueReader, limits: CodecLimits): VectorClock {
   const count = reader.readMapLength('a context');
-  if (count > limits.maxOrigins) throw reader.malformed(`a context names ${count} origins, the limit is ${limits.maxOrigins}`);
+  if (count > limits.maxOrigins)
+    throw reader.malformed(`a context names ${count} origins, the limit is ${limits.maxOrigins}`);
   const context: Record<string, number> = {};
   for (let i = 0; i < count; i++) {
     const origin = readIdentifier(reader);

@@ -17,8 +17,15 @@ export class CanonicalRowEncoder {
     return this.writer.length;
   }
 
+  /** A row that throws leaves nothing behind. */
   append(row: Row): void {
-    this.writer.writeRow(row);
+    const start = this.writer.length;
+    try {
+      this.writer.writeRow(row);
+    } catch (error) {
+      this.writer.truncate(start);
+      throw error;
+    }
   }
 
   /** What was appended since the last call: a view, valid until the next call of any method. */

@@ -7,12 +7,14 @@ import type { ValueReader } from './value-reader.js';
 /** The next change. Throws MALFORMED_MESSAGE. */
 export function readChange(reader: ValueReader, tables: readonly DictionaryTable[]): Change {
   const fields = reader.readArrayLength('a change');
-  if (fields !== CHANGE_FIELDS && fields !== UPDATE_FIELDS) throw reader.malformed(`a change has ${fields} fields`);
+  if (fields !== CHANGE_FIELDS && fields !== UPDATE_FIELDS)
+    throw reader.malformed(`a change has ${fields} fields`);
   const table = reader.readCount('the index of a table');
   const definition = tables[table];
   if (definition === undefined) throw reader.malformed(`the dictionary has no table ${table}`);
   const op = reader.readCount('an operation');
-  if ((op === OP_UPDATE) !== (fields === UPDATE_FIELDS)) throw reader.malformed('an operation has the wrong fields');
+  if ((op === OP_UPDATE) !== (fields === UPDATE_FIELDS))
+    throw reader.malformed('an operation has the wrong fields');
   const row = reader.readRow(definition.columns.length);
   if (op === OP_INSERT) return { op: 'insert', table, row };
   if (op === OP_DELETE) return { op: 'delete', table, row };
@@ -36,6 +38,9 @@ function readUpdate(reader: ValueReader, table: number, row: Row, definition: Di
     changed.push(column);
     previous = column;
   }
-  const before = reader.readRow(count);
+  const values = reader.readArrayLength('a list of old values');
+  if (values !== count)
+    throw reader.malformed(`${count} columns changed, but there are ${values} old values`);
+  const before = reader.readValues(count);
   return { op: 'update', table, row, changed, before };
 }

@@ -64,14 +64,21 @@ export class ChangeWriter {
     }
   }
 
-  private assertChanged(row: Row, changed: readonly number[], before: readonly Value[], key: readonly number[]): void {
-    if (changed.length !== before.length) throw unwritable('an update needs one old value per changed column');
+  private assertChanged(
+    row: Row,
+    changed: readonly number[],
+    before: readonly Value[],
+    key: readonly number[],
+  ): void {
+    if (changed.length !== before.length)
+      throw unwritable('an update needs one old value per changed column');
     let previous = -1;
     for (const column of changed) {
       if (!Number.isInteger(column) || column <= previous || column >= row.length) {
         throw unwritable('the changed columns of an update must be ascending indexes of its row');
       }
-      if (key.includes(column)) throw unwritable('an update changes the primary key: write a delete and an insert');
+      if (key.includes(column))
+        throw unwritable('an update changes the primary key: write a delete and an insert');
       previous = column;
     }
   }
@@ -80,9 +87,13 @@ export class ChangeWriter {
     const bytes = this.writer.length - start;
     const { maxChangeBytes } = this.limits;
     if (bytes <= maxChangeBytes) return;
-    throw new AntiphonError('MESSAGE_TOO_LARGE', `a row takes ${bytes} bytes, the limit is ${maxChangeBytes}`, {
-      context: { bytes, limit: maxChangeBytes },
-    });
+    throw new AntiphonError(
+      'MESSAGE_TOO_LARGE',
+      `a row takes ${bytes} bytes, the limit is ${maxChangeBytes}`,
+      {
+        context: { bytes, limit: maxChangeBytes },
+      },
+    );
   }
 }
 

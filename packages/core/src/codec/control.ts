@@ -48,9 +48,13 @@ export function encodeControl(value: unknown): Uint8Array {
 
 function assertSize(bytes: number): void {
   if (bytes <= MAX_CONTROL_BYTES) return;
-  throw new AntiphonError('MESSAGE_TOO_LARGE', `a control message of ${bytes} bytes is over the limit of ${MAX_CONTROL_BYTES}`, {
-    context: { bytes, limit: MAX_CONTROL_BYTES },
-  });
+  throw new AntiphonError(
+    'MESSAGE_TOO_LARGE',
+    `a control message of ${bytes} bytes is over the limit of ${MAX_CONTROL_BYTES}`,
+    {
+      context: { bytes, limit: MAX_CONTROL_BYTES },
+    },
+  );
 }
 
 function malformed(why: string, cause?: unknown): AntiphonError {

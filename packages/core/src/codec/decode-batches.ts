@@ -19,7 +19,10 @@ interface Allowance {
  * Every batch of a log message, complete. Throws MALFORMED_MESSAGE, UNSUPPORTED_FORMAT or MESSAGE_TOO_LARGE, and never
  * anything else, whatever the bytes are. Bytes values and bodies are views of `data`: leave it as it is.
  */
-export function decodeBatches(data: Uint8Array, limits: CodecLimits = DEFAULT_CODEC_LIMITS): readonly Batch[] {
+export function decodeBatches(
+  data: Uint8Array,
+  limits: CodecLimits = DEFAULT_CODEC_LIMITS,
+): readonly Batch[] {
   const allowance: Allowance = { transactions: limits.maxTransactions, changes: limits.maxChanges };
   return readBatches(data, limits, (reader) => readBatch(reader, limits, allowance));
 }
@@ -28,7 +31,10 @@ export function decodeBatches(data: Uint8Array, limits: CodecLimits = DEFAULT_CO
  * The heads of the batches of a log message, at the cost of stepping over the rest: dictionaries and changes are not
  * looked at, and may turn out to be malformed later. Throws as `decodeBatches` does.
  */
-export function summarize(data: Uint8Array, limits: CodecLimits = DEFAULT_CODEC_LIMITS): readonly BatchSummary[] {
+export function summarize(
+  data: Uint8Array,
+  limits: CodecLimits = DEFAULT_CODEC_LIMITS,
+): readonly BatchSummary[] {
   return readBatches(data, limits, (reader) => readSummary(reader, limits));
 }
 
@@ -67,12 +73,34 @@ function readBatch(reader: ValueReader, limits: CodecLimits, allowance: Allowanc
   if (part !== undefined) {
     const body = reader.take(length);
     const { part: index, last } = part;
-    return { kind: 'part', origin, firstCounter, epoch, time, context, schemaVersion, tables, part: index, last, body };
+    return {
+      kind: 'part',
+      origin,
+      firstCounter,
+      epoch,
+      time,
+      context,
+      schemaVersion,
+      tables,
+      part: index,
+      last,
+      body,
+    };
   }
   const outerEnd = reader.enter(length);
   const transactions = readTransactions(reader, { firstCounter, time, tables }, count, allowance);
   reader.leave(outerEnd);
-  return { kind: 'transactions', origin, firstCounter, epoch, time, context, schemaVersion, tables, transactions };
+  return {
+    kind: 'transactions',
+    origin,
+    firstCounter,
+    epoch,
+    time,
+    context,
+    schemaVersion,
+    tables,
+    transactions,
+  };
 }
 
 function readSummary(reader: ValueReader, limits: CodecLimits): BatchSummary {
@@ -126,7 +154,8 @@ function readTransactions(
     const delta = reader.readCount('the time of a transaction');
     const time = header.time + delta;
     // A later transaction with an earlier time would lose against the one that it overwrote.
-    if (delta < previousDelta || time > MAX_HYBRID_TIME) throw reader.malformed('the time of a transaction is wrong');
+    if (delta < previousDelta || time > MAX_HYBRID_TIME)
+      throw reader.malformed('the time of a transaction is wrong');
     previousDelta = delta;
     const changes = readChanges(reader, header.tables, allowance);
     transactions.push({ counter: header.firstCounter + i, time, changes });
@@ -134,7 +163,11 @@ function readTransactions(
   return transactions;
 }
 
-function readChanges(reader: ValueReader, tables: readonly DictionaryTable[], allowance: Allowance): readonly Change[] {
+function readChanges(
+  reader: ValueReader,
+  tables: readonly DictionaryTable[],
+  allowance: Allowance,
+): readonly Change[] {
   const count = reader.readCount('the number of changes');
   allowance.changes -= count;
   if (allowance.changes < 0) throw tooMany('changes');
@@ -148,7 +181,11 @@ function contextScan(limits: CodecLimits): ScanLimits {
 }
 
 function dictionaryScan(limits: CodecLimits): ScanLimits {
-  return { maxDepth: 3, maxEntries: Math.max(limits.maxTables, limits.maxColumns), maxValueBytes: limits.maxNameBytes };
+  return {
+    maxDepth: 3,
+    maxEntries: Math.max(limits.maxTables, limits.maxColumns),
+    maxValueBytes: limits.maxNameBytes,
+  };
 }
 
 function tooMany(what: string): AntiphonError {

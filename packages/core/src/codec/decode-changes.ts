@@ -35,7 +35,10 @@ export function* decodeChanges(
     pending.keep(bytes, reader.position);
   }
   if (pending.length > 0) {
-    throw new AntiphonError('MALFORMED_MESSAGE', 'the last part of a transaction ends in the middle of a change');
+    throw new AntiphonError(
+      'MALFORMED_MESSAGE',
+      'the last part of a transaction ends in the middle of a change',
+    );
   }
 }
 

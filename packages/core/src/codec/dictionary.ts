@@ -11,7 +11,8 @@ const TABLE_FIELDS = 3;
 /** One table of the dictionary. Throws MALFORMED_MESSAGE for one that no reader would accept. */
 export function writeTable(writer: ValueWriter, table: DictionaryTable, limits: CodecLimits): void {
   const wrong = whatIsWrong(table, limits);
-  if (wrong !== undefined) throw new AntiphonError('MALFORMED_MESSAGE', `this batch cannot be written: ${wrong}`);
+  if (wrong !== undefined)
+    throw new AntiphonError('MALFORMED_MESSAGE', `this batch cannot be written: ${wrong}`);
   writer.writeArrayHeader(TABLE_FIELDS);
   writer.writeText(table.name);
   writer.writeArrayHeader(table.columns.length);
@@ -37,7 +38,8 @@ export function readDictionary(reader: ValueReader, limits: CodecLimits): readon
 
 function readTables(reader: ValueReader, limits: CodecLimits): readonly DictionaryTable[] {
   const count = reader.readArrayLength('a dictionary');
-  if (count > limits.maxTables) throw reader.malformed(`a dictionary of ${count} tables, the limit is ${limits.maxTables}`);
+  if (count > limits.maxTables)
+    throw reader.malformed(`a dictionary of ${count} tables, the limit is ${limits.maxTables}`);
   const tables: DictionaryTable[] = [];
   for (let i = 0; i < count; i++) tables.push(readTable(reader, limits));
   return Object.freeze(tables);
@@ -68,7 +70,8 @@ function whatIsWrong(table: DictionaryTable, limits: CodecLimits): string | unde
   if (columns.length === 0 || columns.length > limits.maxColumns) {
     return `table "${name}" has ${columns.length} columns, the limits are 1 and ${limits.maxColumns}`;
   }
-  if (!columns.every((column) => isName(column, limits))) return `a column of "${name}" has a name that is too long`;
+  if (!columns.every((column) => isName(column, limits)))
+    return `a column of "${name}" has a name that is too long`;
   if (new Set(columns).size !== columns.length) return `table "${name}" names a column twice`;
   if (key.length === 0) return `table "${name}" has no primary key`;
   if (!key.every((index) => Number.isInteger(index) && index >= 0 && index < columns.length)) {

@@ -18,7 +18,9 @@ export function encodeBatch(batch: Batch, limits: CodecLimits = DEFAULT_CODEC_LI
 function writeTransactions(encoder: BatchEncoder, batch: TransactionBatch): void {
   batch.transactions.forEach((transaction, index) => {
     if (transaction.counter !== batch.firstCounter + index) {
-      throw unwritable(`transaction ${index} has counter ${transaction.counter}, not ${batch.firstCounter + index}`);
+      throw unwritable(
+        `transaction ${index} has counter ${transaction.counter}, not ${batch.firstCounter + index}`,
+      );
     }
     encoder.transaction(transaction.time - batch.time);
     for (const change of transaction.changes) writeChange(encoder, change);

@@ -16,7 +16,13 @@ export const INCOMPLETE = -1;
  * Finds the end of the MessagePack item at `at` without decoding or allocating anything. Returns the offset behind it, or
  * INCOMPLETE. Throws MALFORMED_MESSAGE for what can never become an item, MESSAGE_TOO_LARGE beyond the limits.
  */
-export function scanItem(data: Uint8Array, at: number, end: number, limits: ScanLimits, depth = limits.maxDepth): number {
+export function scanItem(
+  data: Uint8Array,
+  at: number,
+  end: number,
+  limits: ScanLimits,
+  depth = limits.maxDepth,
+): number {
   if (at >= end) return INCOMPLETE;
   const code = data[at] as number;
   if (code < 0x80 || code >= 0xe0) return at + 1;
@@ -66,9 +72,13 @@ export function scanItem(data: Uint8Array, at: number, end: number, limits: Scan
     case 0xdf:
       return scanContainer(data, at + 1, end, code === 0xde ? 2 : 4, 2, limits, depth);
     default:
-      throw new AntiphonError('MALFORMED_MESSAGE', `not valid MessagePack: 0x${code.toString(16)} at byte ${at}`, {
-        context: { offset: at },
-      });
+      throw new AntiphonError(
+        'MALFORMED_MESSAGE',
+        `not valid MessagePack: 0x${code.toString(16)} at byte ${at}`,
+        {
+          context: { offset: at },
+        },
+      );
   }
 }
 
@@ -109,7 +119,15 @@ function scanEntries(
   limits: ScanLimits,
   depth: number,
 ): number {
-  if (depth <= 0) throw tooLarge('nested levels', limits.maxDepth + 1, limits.maxDepth);
+  if (depth <= 0) {
+    throw new AntiphonError(
+      'MALFORMED_MESSAGE',
+      `a message is nested deeper than ${limits.maxDepth} levels`,
+      {
+        context: { offset: start, limit: limits.maxDepth },
+      },
+    );
+  }
   let at = start;
   for (let i = 0; i < items; i++) {
     at = scanItem(data, at, end, limits, depth - 1);

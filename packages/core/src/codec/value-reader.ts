@@ -361,9 +361,13 @@ export class ValueReader {
   }
 
   malformed(why: string): AntiphonError {
-    return new AntiphonError('MALFORMED_MESSAGE', `not a valid log message: ${why} (at byte ${this.position})`, {
-      context: { offset: this.position },
-    });
+    return new AntiphonError(
+      'MALFORMED_MESSAGE',
+      `not a valid log message: ${why} (at byte ${this.position})`,
+      {
+        context: { offset: this.position },
+      },
+    );
   }
 
   private tooLarge(bytes: number, limit: number): AntiphonError {

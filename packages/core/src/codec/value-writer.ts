@@ -317,7 +317,8 @@ export class ValueWriter {
 
   private reserve(bytes: number): void {
     const needed = this.position + bytes;
-    if (needed > this.buffer.length) this.replaceBuffer(Math.max(needed, this.buffer.length * 2), this.position);
+    if (needed > this.buffer.length)
+      this.replaceBuffer(Math.max(needed, this.buffer.length * 2), this.position);
   }
 
   private replaceBuffer(size: number, kept: number): void {

@@ -2,7 +2,7 @@ import { Decoder, Encoder, ExtData, ExtensionCodec } from '@msgpack/msgpack';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bytes, float, integer, tagged, text, value } from '../../test/arbitrary-batch.js';
-import { AntiphonError } from '../errors/antiphon-error.js';
+import { codeThrownBy } from '../../test/code-thrown-by.js';
 import { TaggedValue, type Value } from '../model/value.js';
 import { EXT_TYPE_OF_TAG, TAG_OF_EXT_TYPE } from './format.js';
 import { DEFAULT_CODEC_LIMITS } from './limits.js';
@@ -35,15 +35,6 @@ function read(data: Uint8Array): Value {
 
 function hex(data: Uint8Array): string {
   return Buffer.from(data).toString('hex');
-}
-
-function codeOf(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return error instanceof AntiphonError ? error.code : `not an AntiphonError: ${String(error)}`;
-  }
-  return 'nothing thrown';
 }
 
 describe('a value', () => {
@@ -96,7 +87,9 @@ describe('a value', () => {
     expect(read(Buffer.from('d2fffffffe', 'hex'))).toBe(-2n);
     expect(read(Buffer.from('db0000000161', 'hex'))).toBe('a');
     expect(read(Buffer.from('c60000000161', 'hex'))).toStrictEqual(new Uint8Array([0x61]));
-    expect(read(Buffer.from('c9000000010561', 'hex'))).toStrictEqual(new TaggedValue('uuid', new Uint8Array([0x61])));
+    expect(read(Buffer.from('c9000000010561', 'hex'))).toStrictEqual(
+      new TaggedValue('uuid', new Uint8Array([0x61])),
+    );
   });
 
   it('may be long', () => {
@@ -124,15 +117,19 @@ describe('a value', () => {
   });
 
   it('is refused by the writer when no reader would give it back', () => {
-    expect(codeOf(() => write(NaN))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write('a\uD800'))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write(`${'x'.repeat(6000)}\uDC00`))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write(2n ** 63n))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write(-(2n ** 63n) - 1n))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write(undefined as unknown as Value))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write({} as Value))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write(new TaggedValue('money' as 'uuid', new Uint8Array())))).toBe('MALFORMED_MESSAGE');
-    expect(codeOf(() => write(new TaggedValue('constructor' as 'uuid', new Uint8Array())))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write(NaN))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write('a\uD800'))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write(`${'x'.repeat(6000)}\uDC00`))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write(2n ** 63n))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write(-(2n ** 63n) - 1n))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write(undefined as unknown as Value))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write({} as Value))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => write(new TaggedValue('money' as 'uuid', new Uint8Array())))).toBe(
+      'MALFORMED_MESSAGE',
+    );
+    expect(codeThrownBy(() => write(new TaggedValue('constructor' as 'uuid', new Uint8Array())))).toBe(
+      'MALFORMED_MESSAGE',
+    );
   });
 
   it('is refused by the reader when it is no database value', () => {
@@ -151,28 +148,41 @@ describe('a value', () => {
       'd92080', // cut
       'da7fff61', // a length that is not there
     ];
-    for (const each of refused) expect([each, codeOf(() => read(Buffer.from(each, 'hex')))]).toContain('MALFORMED_MESSAGE');
+    for (const each of refused)
+      expect([each, codeThrownBy(() => read(Buffer.from(each, 'hex')))]).toContain('MALFORMED_MESSAGE');
   });
 
   it('has a limit of its own', () => {
     const limits = { ...DEFAULT_CODEC_LIMITS, maxValueBytes: 10 };
     const writer = new ValueWriter(limits);
-    expect(codeOf(() => writer.writeValue('x'.repeat(11)))).toBe('MESSAGE_TOO_LARGE');
-    expect(codeOf(() => writer.writeValue('ß'.repeat(6)))).toBe('MESSAGE_TOO_LARGE');
-    expect(codeOf(() => writer.writeValue(new Uint8Array(11)))).toBe('MESSAGE_TOO_LARGE');
-    expect(codeOf(() => writer.writeValue(new TaggedValue('json', new Uint8Array(11))))).toBe('MESSAGE_TOO_LARGE');
+    expect(codeThrownBy(() => writer.writeValue('x'.repeat(11)))).toBe('MESSAGE_TOO_LARGE');
+    expect(codeThrownBy(() => writer.writeValue('ß'.repeat(6)))).toBe('MESSAGE_TOO_LARGE');
+    expect(codeThrownBy(() => writer.writeValue(new Uint8Array(11)))).toBe('MESSAGE_TOO_LARGE');
+    expect(codeThrownBy(() => writer.writeValue(new TaggedValue('json', new Uint8Array(11))))).toBe(
+      'MESSAGE_TOO_LARGE',
+    );
     writer.writeValue('ß'.repeat(5));
     writer.writeValue('x'.repeat(10));
-    expect(codeOf(() => new ValueReader(write('x'.repeat(11)), limits).readValue())).toBe('MESSAGE_TOO_LARGE');
-    expect(codeOf(() => new ValueReader(write(new Uint8Array(11)), limits).readValue())).toBe('MESSAGE_TOO_LARGE');
+    expect(codeThrownBy(() => new ValueReader(write('x'.repeat(11)), limits).readValue())).toBe(
+      'MESSAGE_TOO_LARGE',
+    );
+    expect(codeThrownBy(() => new ValueReader(write(new Uint8Array(11)), limits).readValue())).toBe(
+      'MESSAGE_TOO_LARGE',
+    );
   });
 
   it('gives tags numbers that never change', () => {
-    expect(Object.fromEntries(EXT_TYPE_OF_TAG)).toEqual({ 'raw-text': 1, decimal: 2, datetime: 3, json: 4, uuid: 5 });
+    expect(Object.fromEntries(EXT_TYPE_OF_TAG)).toEqual({
+      'raw-text': 1,
+      decimal: 2,
+      datetime: 3,
+      json: 4,
+      uuid: 5,
+    });
   });
 
   it('leaves a decoded ExtData of an unknown type to nobody', () => {
     const unknown = new Encoder().encode(new ExtData(99, new Uint8Array([1])));
-    expect(codeOf(() => read(unknown))).toBe('MALFORMED_MESSAGE');
+    expect(codeThrownBy(() => read(unknown))).toBe('MALFORMED_MESSAGE');
   });
 });

@@ -43,7 +43,8 @@ export class Requester {
   request(subject: string, data: Uint8Array, options: RequestOptions): Promise<RequestOutcome> {
     const { timeoutMs, headers, signal } = options;
     if (signal?.aborted === true) return Promise.reject(aborted(subject, signal));
-    if (this.watch.state !== 'connected') return Promise.resolve({ type: 'disconnected' });
+    // Not at once: a caller that tries again without a pause would leave the reconnect no turn.
+    if (this.watch.state !== 'connected') return new Promise((resolve) => setImmediate(resolve, { type: 'disconnected' }));
     const token = String((this.#next += 1));
     return new Promise((resolve, reject) => {
       const finish = (): void => {

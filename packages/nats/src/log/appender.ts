@@ -67,10 +67,7 @@ export class Appender {
 
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {
     const refusal = this.#refuse(request);
-    if (refusal !== undefined) {
-      queueMicrotask(() => this.#settle(settled, { type: 'refused', error: refusal }));
-      return;
-    }
+    if (refusal !== undefined) return this.#refuseSoon(settled, refusal);
     const { id, data, expectedLastSeq } = request;
     const headers = new MessageHeaders({
       'Nats-Msg-Id': id,
@@ -87,10 +84,7 @@ export class Appender {
       this.#prefix + token,
       headers,
     );
-    if (failed !== undefined) {
-      queueMicrotask(() => this.#settle(settled, { type: 'refused', error: failed }));
-      return;
-    }
+    if (failed !== undefined) return this.#refuseSoon(settled, failed);
     const bytes = data.length + headers.byteLength;
     this.#pendingBytes += bytes;
     const deadlineMs = performance.now() + this.parts.settings.appendTimeoutMs;
@@ -195,6 +189,11 @@ export class Appender {
     this.#pending.clear();
     this.#pendingBytes = 0;
     for (const { settled } of abandoned) this.#settle(settled, { type: 'unknown', error });
+  }
+
+  /** In a turn of its own: a caller that appends again at once would leave the reconnect none. */
+  #refuseSoon(settled: (result: AppendResult) => void, error: AntiphonError): void {
+    setImmediate(() => this.#settle(settled, { type: 'refused', error }));
   }
 
   #settle(settled: (result: AppendResult) => void, result: AppendResult): void {

@@ -16,7 +16,7 @@ export interface LogOptions {
   readonly dedupeWindowMs?: number;
   /** After which an append without an answer is `unknown`; default 5 s. */
   readonly appendTimeoutMs?: number;
-  /** What appends may wait for an answer at a time; more are refused as OVERLOADED. Default 16384 and 64 MiB. */
+  /** What appends may wait for an answer at a time; more are refused as OVERLOADED. Default 16384 and 32 MiB. */
   readonly maxPendingAppends?: number;
   readonly maxPendingAppendBytes?: number;
   /** What a reader keeps ready for `next`, requested data included; default 8 MiB and 32768 entries. */
@@ -36,7 +36,7 @@ const DEFAULTS: LogSettings = {
   dedupeWindowMs: 30_000,
   appendTimeoutMs: 5000,
   maxPendingAppends: 16_384,
-  maxPendingAppendBytes: 64 * MIB,
+  maxPendingAppendBytes: 32 * MIB,
   maxReadAheadBytes: 8 * MIB,
   maxReadAheadEntries: 32_768,
   checkIntervalMs: 1000,

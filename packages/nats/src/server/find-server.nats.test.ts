@@ -117,7 +117,10 @@ describe('finding a nats-server', () => {
   });
 
   it('stops with ABORTED when the caller gives up', async () => {
-    await expect(find({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
+    const signal = AbortSignal.abort();
+    await expect(find({ signal })).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(find({ signal, binary: real.binary })).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(find({ signal, download: true })).rejects.toMatchObject({ code: 'ABORTED' });
   });
 });
 

@@ -145,6 +145,7 @@ async function fromDownload(search: Search): Promise<Attempt> {
     await downloadRelease({ archive, target, onStep: search.onStep, signal, ...limits, ...from });
     return await check(target, 'download', search);
   } catch (error) {
+    throwIfGivenUp(signal, 'Looking for a nats-server');
     // Whatever it is (no network, a full or read-only disk), the answer is the same: this way is closed.
     return { kind: 'none', reason: `no download: ${error instanceof Error ? error.message : String(error)}` };
   }
@@ -152,6 +153,7 @@ async function fromDownload(search: Search): Promise<Attempt> {
 
 async function check(binary: string, source: NatsServerSource, search: Search): Promise<Attempt> {
   const version = await readServerVersion(binary, search.options.signal);
+  throwIfGivenUp(search.options.signal, 'Looking for a nats-server');
   if (version === undefined) {
     return { kind: 'none', reason: `${binary} is not a nats-server that runs on this machine` };
   }

@@ -44,7 +44,13 @@ export class ClusterFixture implements AsyncDisposable {
   async replica(id: string, options: StartOptions = {}): Promise<SqliteReplica> {
     const { file = this.file(id), ...rest } = options;
     const servers = this.server.url;
-    const replica = await createReplica({ cluster: this.cluster, id, servers, store: sqlite({ file }), ...rest });
+    const replica = await createReplica({
+      cluster: this.cluster,
+      id,
+      servers,
+      store: sqlite({ file }),
+      ...rest,
+    });
     this.#replicas.push(replica);
     return replica;
   }

@@ -28,7 +28,14 @@ export interface MapTransaction {
   delete(key: string): void;
 }
 
-const TABLE = { name: 'kv', columns: [{ name: 'k', declaredType: 'TEXT' }, { name: 'v', declaredType: 'TEXT' }], key: [0] };
+const TABLE = {
+  name: 'kv',
+  columns: [
+    { name: 'k', declaredType: 'TEXT' },
+    { name: 'v', declaredType: 'TEXT' },
+  ],
+  key: [0],
+};
 const DICTIONARY = { name: 'kv', columns: ['k', 'v'], key: [0] };
 
 /** One table of texts in memory, last applied wins: just enough of a Store to watch the actors, with faults on demand. */
@@ -52,7 +59,8 @@ export class MapStore implements Store<MapTransaction> {
   #published = 0;
 
   inspect(): Promise<StoreInspection> {
-    const tables = this.founded || this.#schema !== undefined ? [{ schema: TABLE, rowCount: this.rows.size }] : [];
+    const tables =
+      this.founded || this.#schema !== undefined ? [{ schema: TABLE, rowCount: this.rows.size }] : [];
     const ddl = { engine: 'map', statements: [] };
     return Promise.resolve({ tables, ddl, ...(this.#identity && { identity: this.#identity }) });
   }
@@ -162,7 +170,11 @@ export class MapStore implements Store<MapTransaction> {
     return Promise.resolve({ position: this.#position, vector: this.#vector, tables });
   }
 
-  rowDigests(_table: string, afterKey: readonly Value[] | undefined, limit: number): Promise<readonly RowDigest[]> {
+  rowDigests(
+    _table: string,
+    afterKey: readonly Value[] | undefined,
+    limit: number,
+  ): Promise<readonly RowDigest[]> {
     const after = afterKey?.[0] ?? '';
     const rows = [...this.rows].sort(([a], [b]) => (a < b ? -1 : 1)).filter(([key]) => key > String(after));
     return Promise.resolve(rows.slice(0, limit).map(([key, digest]) => ({ key: [key], digest })));

@@ -21,6 +21,7 @@ export class Link {
   readonly #listeners = new Set<(state: LogConnection) => void>();
   #state: LogConnection = 'connected';
   #killed = false;
+  #dropped = false;
   /** Grows with each disconnection: what was sent in an earlier session is lost. */
   #session = 0;
   readonly #outward: (() => void)[] = [];
@@ -57,11 +58,19 @@ export class Link {
     if (this.#state !== 'closed') this.#become('closed');
   }
 
-  /** The process is gone: nothing is called back, nothing answered. What it had sent may still arrive. */
-  kill(): void {
+  /** The process is gone: nothing is called back, nothing answered. What it had sent may still arrive, or not. */
+  kill(options: { readonly dropWhatIsUnderWay?: boolean } = {}): void {
     this.#killed = true;
     this.#listeners.clear();
     this.#state = 'closed';
+    if (options.dropWhatIsUnderWay !== true) return;
+    this.#session++;
+    this.#dropped = true;
+  }
+
+  /** Not even what is late arrives any more. */
+  get dropped(): boolean {
+    return this.#dropped;
   }
 
   /** One message to the server, in order. `arrive` is not called when the connection breaks before. */

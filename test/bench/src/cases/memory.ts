@@ -1,5 +1,5 @@
 import type { Bench, BenchOptions } from '../bench.js';
-import { BenchCluster, FOLLOWERS, WRITER } from '../cluster.js';
+import { BenchCluster, FOLLOWERS, REPLICAS } from '../cluster.js';
 import { max } from '../statistics.js';
 
 const DEFAULT_ROWS = 500_000;
@@ -15,7 +15,7 @@ export const memory: Bench = async (options) => {
     await cluster.singles(Math.max(1, Math.round(rows * SINGLES_SHARE)), WRITERS);
   });
   await measure(options, 'catch-up', async (cluster) => {
-    const [late] = [FOLLOWERS[1]];
+    const late = FOLLOWERS[1];
     await cluster.stopReplica(late);
     await cluster.load(rows, 1000, { without: late });
     await cluster.startReplica(late);
@@ -31,11 +31,11 @@ async function measure(options: BenchOptions, name: string, load: (cluster: Benc
     const cluster = await BenchCluster.start(`${folder}-${name}-${round}`, 'multi-primary');
     onEnd(() => cluster.stop());
     await new Promise((resolve) => setTimeout(resolve, REST_MS));
-    for (const replica of [WRITER, ...FOLLOWERS]) add(rest, replica, cluster.process(replica).usage().residentMb);
+    for (const replica of REPLICAS) add(rest, replica, cluster.process(replica).usage().residentMb);
     await load(cluster);
-    for (const replica of [WRITER, ...FOLLOWERS]) add(peak, replica, cluster.process(replica).usage().peakResidentMb);
+    for (const replica of REPLICAS) add(peak, replica, cluster.process(replica).usage().peakResidentMb);
     await cluster.stop();
-    report.note(`memory round ${round}: ${name} ${[WRITER, ...FOLLOWERS].map((r) => Math.round(peak.get(r)?.at(-1) ?? 0)).join(' ')} MB`);
+    report.note(`memory round ${round}: ${name} ${REPLICAS.map((r) => Math.round(peak.get(r)?.at(-1) ?? 0)).join(' ')} MB`);
   }
   for (const [metric, values] of [['at rest', rest], ['peak', peak]] as const) {
     for (const [replica, megabytes] of values) {

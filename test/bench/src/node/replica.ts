@@ -10,6 +10,7 @@ const ROWS_PER_STATEMENT = 50;
 const VALUES = `(${COLUMNS.map(() => '?').join(', ')})`;
 const INSERT_ONE = `INSERT INTO orders VALUES ${VALUES}`;
 const INSERT_MANY = `INSERT INTO orders VALUES ${Array.from({ length: ROWS_PER_STATEMENT }, () => VALUES).join(', ')}`;
+const POLL_MS = 2;
 const CAUGHT_UP_TIMEOUT_MS = 600_000;
 
 let replica: Replica<SqliteTransaction> | undefined;
@@ -19,6 +20,10 @@ let file = '';
 function running(): Replica<SqliteTransaction> {
   if (replica === undefined) throw new Error('the replica was not started');
   return replica;
+}
+
+function appliedOf(origin: string): number {
+  return running().status().vector[origin] ?? 0;
 }
 
 function insertRows(tx: SqliteTransaction, firstId: number, count: number): void {
@@ -35,9 +40,9 @@ const methods: NodeProtocol = {
   async start(request) {
     file = request.file;
     const { cluster, id, servers, topology } = request;
+    const startedNs = process.hrtime.bigint();
     const started = await createReplica({ cluster, id, servers, topology, store: sqlite({ file }) });
     replica = started;
-    const startedNs = process.hrtime.bigint();
     await started.caughtUp({ timeoutMs: CAUGHT_UP_TIMEOUT_MS });
     return { startedNs, endedNs: process.hrtime.bigint(), counter: 0 };
   },
@@ -69,12 +74,16 @@ const methods: NodeProtocol = {
   },
 
   async reached({ origin, counter, timeoutMs }) {
-    await running().applied({ origin, counter }, { timeoutMs });
+    const deadline = performance.now() + timeoutMs;
+    while (appliedOf(origin) < counter) {
+      if (performance.now() > deadline) throw new Error(`${origin}:${counter} was not applied within ${timeoutMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
     return process.hrtime.bigint();
   },
 
   async applied({ origin }) {
-    return running().status().vector[origin] ?? 0;
+    return appliedOf(origin);
   },
 
   async watch() {

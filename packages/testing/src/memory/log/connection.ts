@@ -67,7 +67,9 @@ export class MemoryLogConnection implements Log {
     if (link.faults.strikes('lateAppend')) {
       const delayMs = link.timeoutMs + link.faults.delayMs(LATEST_ARRIVAL_MS);
       // Not the process's doing any more: it arrives even when the process has ended.
-      this.log.clock.setTimer(delayMs, () => void this.#store(sent));
+      this.log.clock.setTimer(delayMs, () => {
+        if (!link.dropped) this.#store(sent);
+      });
       return;
     }
     link.send(() => {

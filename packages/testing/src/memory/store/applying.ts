@@ -21,7 +21,7 @@ import type { DatabaseTransaction } from './database-transaction.js';
 import { keyTextOf } from './key-order.js';
 import type { ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
-import { HISTORY, PARTIAL, QUARANTINE, rowsOf, versionsOf } from './spaces.js';
+import { HISTORY, PARTIAL, QUARANTINE, rowsOf, versionsOf, WRITTEN_SINCE } from './spaces.js';
 import type { CompiledTable } from './table.js';
 import { settleUniqueValues } from './uniqueness.js';
 
@@ -61,6 +61,9 @@ export class Applying {
         await this.#step(step);
       } catch (error) {
         this.transaction.rollbackTo(savepoint);
+        this.#transactions = before.outcome.transactions;
+        this.#rows = before.outcome.rows;
+        this.#conflicts = before.outcome.conflicts;
         this.#moveTo(before.record, step.seq - 1);
         return { ...before.outcome, refused: { step: index, error: refusal(error) } };
       }
@@ -135,13 +138,19 @@ export class Applying {
     if (this.transaction.get(PARTIAL, origin)?.header.firstCounter === counter) this.transaction.delete(PARTIAL, origin);
     this.context.clock.observe(time);
     this.record = withCounter({ ...this.record, lastTime: Math.max(this.record.lastTime, time) }, origin, counter);
+    if (this.record.pastUntil === undefined) {
+      for (const [key] of [...this.transaction.entries(WRITTEN_SINCE)]) this.transaction.delete(WRITTEN_SINCE, key);
+    }
     this.#transactions++;
   }
 
   #change(table: CompiledTable, change: Change, version: Version, header: BatchHeader): void {
     const key = keyTextOf(table.schema, change.row);
     this.#rows++;
-    if (!this.record.rowVersions) return this.#writeRow(table, key, change);
+    if (!this.record.rowVersions) {
+      const writtenSince = this.transaction.get(WRITTEN_SINCE, `${table.name} ${key}`) === true;
+      return writtenSince ? undefined : this.#writeRow(table, key, change);
+    }
     const current = this.transaction.get(versionsOf(table.name), key);
     if (current !== undefined && isConcurrent(current.version, version, header)) this.#conflicts++;
     if (!wins(version, current?.version)) return;

@@ -13,6 +13,12 @@ export interface MemoryDatabaseOptions {
   readonly rows?: Readonly<Record<string, readonly Row[]>>;
 }
 
+export interface Commit {
+  /** Counts from 1 and is never used twice, not even after a power loss. */
+  readonly number: number;
+  readonly changes: readonly CommittedChange[];
+}
+
 /** As many commits can a power cut take back at most. */
 const MAX_UNSYNCED_COMMITS = 64;
 
@@ -22,7 +28,8 @@ const MAX_UNSYNCED_COMMITS = 64;
  */
 export class MemoryDatabase implements Reading {
   readonly #content = new Map<string, Map<string, unknown>>();
-  readonly #unsynced: (readonly CommittedChange[])[] = [];
+  readonly #unsynced: Commit[] = [];
+  readonly #listeners = new Set<(commit: Commit) => void>();
   readonly #compiled = new Map<string, CompiledTable>();
   #transaction: DatabaseTransaction | undefined;
   #commits = 0;
@@ -42,6 +49,11 @@ export class MemoryDatabase implements Reading {
 
   get commits(): number {
     return this.#commits;
+  }
+
+  /** A transaction is open. */
+  get busy(): boolean {
+    return this.#transaction !== undefined;
   }
 
   /** STORE_BUSY while another transaction is open. */
@@ -119,16 +131,23 @@ export class MemoryDatabase implements Reading {
     return this.count(CAPTURED) > 0;
   }
 
-  /** The power fails: the newest commits are gone. Returns how many. Whoever had it open must be killed before. */
-  powerLoss(commits: number): number {
+  /** The power fails: the newest commits are gone. Returns them, newest first. Whoever had it open must be killed before. */
+  powerLoss(commits: number): readonly Commit[] {
     this.abandon();
-    let lost = 0;
-    for (; lost < commits; lost++) {
-      const changes = this.#unsynced.pop();
-      if (changes === undefined) break;
-      this.#takeBack(changes);
+    const lost: Commit[] = [];
+    while (lost.length < commits) {
+      const commit = this.#unsynced.pop();
+      if (commit === undefined) break;
+      this.#takeBack(commit.changes);
+      lost.push(commit);
     }
     return lost;
+  }
+
+  /** Called right after each commit, whoever made it. */
+  onCommit(listener: (commit: Commit) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** Everything committed is safe from `powerLoss` from now on. */
@@ -148,8 +167,10 @@ export class MemoryDatabase implements Reading {
     this.#transaction = undefined;
     if (changes === undefined) return;
     this.#commits++;
-    this.#unsynced.push(changes);
+    const commit = { number: this.#commits, changes };
+    this.#unsynced.push(commit);
     if (this.#unsynced.length > MAX_UNSYNCED_COMMITS) this.#unsynced.shift();
+    for (const listener of this.#listeners) listener(commit);
   }
 }
 

@@ -7,7 +7,7 @@ import { keyTextOf } from './key-order.js';
 import { cutIntoMessages, type CutLimits, type TransactionDraft } from './message-cutter.js';
 import type { ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
-import { CAPTURED, HISTORY, OUTBOX, versionsOf } from './spaces.js';
+import { CAPTURED, HISTORY, OUTBOX, versionsOf, WRITTEN_SINCE } from './spaces.js';
 import { settleUniqueValues } from './uniqueness.js';
 
 export interface Sealing {
@@ -39,6 +39,7 @@ export function sealCaptured(transaction: DatabaseTransaction, before: ReplicaRe
     drafts.push(draft);
     ids.set(writer, { origin, counter });
     if (record.rowVersions) writeVersions(transaction, database, draft, origin);
+    else if (record.pastUntil !== undefined) guardRows(transaction, database, draft);
   }
   if (record.rowVersions) settleTouched(transaction, database, captured);
   for (const { keys } of captured) for (const key of keys) transaction.delete(CAPTURED, key);
@@ -69,6 +70,13 @@ function writeVersions(transaction: DatabaseTransaction, database: MemoryDatabas
     const { schema } = database.table(change.table, transaction);
     const entry = { version, deleted: change.op === 'delete', displaced: undefined };
     transaction.put(versionsOf(change.table), keyTextOf(schema, change.row), entry);
+  }
+}
+
+/** These rows are later than the own past that is still to come in. */
+function guardRows(transaction: DatabaseTransaction, database: MemoryDatabase, draft: TransactionDraft): void {
+  for (const { table, row } of draft.captured) {
+    transaction.put(WRITTEN_SINCE, `${table} ${keyTextOf(database.table(table, transaction).schema, row)}`, true);
   }
 }
 

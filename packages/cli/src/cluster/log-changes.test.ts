@@ -1,0 +1,136 @@
+import {
+  ChangeEncoder,
+  encodeBatch,
+  encodePart,
+  AntiphonError,
+  type BatchHeader,
+  type Log,
+  type LogEntry,
+  type TransactionBatch,
+} from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import { logChanges, parseCursor, type LoggedChange, type LogPlace } from './log-changes.js';
+
+const TABLE = { name: 't', columns: ['id', 'name'], key: [0] };
+const START: LogPlace = { generation: 'g', seq: 1, vector: {}, vectorIsComplete: true, skip: 0 };
+
+function header(origin: string, firstCounter: number): BatchHeader {
+  return { origin, firstCounter, epoch: 0, time: 1_000_000, context: {}, schemaVersion: 1, tables: [TABLE] };
+}
+
+/** Transactions that insert one row each: its id is the counter. */
+function batch(origin: string, ...counters: number[]): Uint8Array {
+  const transactions = counters.map((counter) => ({
+    counter,
+    time: 1_000_000 + counter,
+    changes: [{ op: 'insert' as const, table: 0, row: [BigInt(counter), origin] }],
+  }));
+  const whole: TransactionBatch = { ...header(origin, counters[0]!), kind: 'transactions', transactions };
+  return encodeBatch(whole);
+}
+
+/** One transaction of many rows, in parts. */
+function parts(origin: string, counter: number, rows: number, bytes: number): Uint8Array[] {
+  const encoder = new ChangeEncoder();
+  for (let id = 0; id < rows; id += 1) encoder.insert(0, [BigInt(id), 'x'.repeat(20)]);
+  const bodies: Uint8Array[] = [];
+  while (encoder.byteLength > 0) bodies.push(encoder.take(bytes));
+  return bodies.map((body, part) => encodePart(header(origin, counter), part, part === bodies.length - 1, body));
+}
+
+/** A log of the given entries; its reader gives them one by one and then waits. */
+function logOf(entries: readonly (readonly [origin: string, data: Uint8Array])[]): Pick<Log, 'read'> {
+  const stored = entries.map(([origin, data], index): LogEntry => ({ seq: index + 1, origin, data, storedAtMs: 0 }));
+  return {
+    read: async ({ fromSeq }) => {
+      let next = fromSeq;
+      return {
+        next: ({ signal }) => {
+          const entry = stored[next - 1];
+          next += 1;
+          if (entry !== undefined) return Promise.resolve([entry]);
+          return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(new Error('aborted'))));
+        },
+        ack: () => undefined,
+        close: () => Promise.resolve(),
+      };
+    },
+  };
+}
+
+async function take(
+  log: Pick<Log, 'read'>,
+  count: number,
+  start = START,
+): Promise<{ changes: LoggedChange[]; ignored: string[] }> {
+  const ignored: string[] = [];
+  const changes: LoggedChange[] = [];
+  const controller = new AbortController();
+  const options = {
+    log: log as Log,
+    start,
+    isMember: (origin: string) => Promise.resolve(origin !== 'stranger'),
+    onIgnored: (_: number, error: AntiphonError) => void ignored.push(error.code),
+    signal: controller.signal,
+  };
+  for await (const change of logChanges(options)) {
+    changes.push(change);
+    if (changes.length === count) break;
+  }
+  controller.abort();
+  return { changes, ignored };
+}
+
+const idsOf = (changes: readonly LoggedChange[]): string[] => changes.map(({ id }) => `${id.origin}:${id.counter}`);
+
+describe('logChanges', () => {
+  it('gives each transaction once and in order, whatever was repeated or overtaken', async () => {
+    const log = logOf([
+      ['a', batch('a', 1, 2)],
+      ['a', batch('a', 4)],
+      ['b', batch('b', 1)],
+      ['a', batch('a', 2, 3)],
+      ['a', batch('a', 4, 5)],
+    ]);
+    const { changes } = await take(log, 6);
+    expect(idsOf(changes)).toEqual(['a:1', 'a:2', 'b:1', 'a:3', 'a:4', 'a:5']);
+    expect(changes[0]).toMatchObject({ table: 't', op: 'insert', key: { id: 1n }, after: { id: 1n, name: 'a' }, seq: 1 });
+  });
+
+  it('goes on after any cursor, within a transaction in parts too', async () => {
+    const [first, ...others] = parts('a', 1, 50, 400);
+    const log = logOf([
+      ['a', first!],
+      ['b', batch('b', 1)],
+      ...others.map((part) => ['a', part] as const),
+      ['a', batch('a', 2)],
+    ]);
+    const { changes } = await take(log, 52);
+    expect(idsOf(changes)).toEqual(['b:1', ...Array<string>(50).fill('a:1'), 'a:2']);
+    for (const at of [0, 1, 30, 49, 50]) {
+      const { changes: rest } = await take(log, 51 - at, parseCursor(changes[at]!.cursor));
+      expect(rest).toEqual(changes.slice(at + 1));
+    }
+  });
+
+  it('passes over what no replica would apply', async () => {
+    const log = logOf([
+      ['a', new Uint8Array([1, 2, 3])],
+      ['a', batch('b', 1)],
+      ['stranger', batch('stranger', 1)],
+      ['a', batch('a', 1)],
+    ]);
+    const { changes, ignored } = await take(log, 1);
+    expect(idsOf(changes)).toEqual(['a:1']);
+    expect(ignored).toEqual(['MALFORMED_MESSAGE', 'MALFORMED_MESSAGE', 'UNKNOWN_ORIGIN']);
+  });
+
+  it('enters a log whose beginning it cannot know', async () => {
+    const { changes } = await take(logOf([['a', batch('a', 7, 8)], ['a', batch('a', 8, 9)]]), 3, { ...START, vectorIsComplete: false });
+    expect(idsOf(changes)).toEqual(['a:7', 'a:8', 'a:9']);
+  });
+});
+
+it.each(['', 'x', 'k9kk.1', '.1', 'gaFh.0'])('parseCursor refuses %j', (text) => {
+  expect(() => parseCursor(text)).toThrowError(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
+});

@@ -1,0 +1,114 @@
+import { join, relative, resolve } from 'node:path';
+import type { VerifyResult } from '@antiphon/replica';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
+import { CITY_COUNT } from '../demo/cities.js';
+import { createCityDatabase, prepareDemoFolder } from '../demo/demo-folder.js';
+import { replicateCities, type Replicated } from '../demo/replicate-cities.js';
+import { tryNext } from '../demo/try-next.js';
+import { EXIT, type ExitCode } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { styled } from '../output/style.js';
+import { defineCommand, wholeNumber, type CommandContext, type CommandHost } from './define.js';
+import { replicaIds } from './replica-ids.js';
+import { stayUntilEnded } from './stay.js';
+import { topologyName, topologyOf, type TopologyName } from './topology-option.js';
+import { showVerification, verify } from './verify.js';
+
+interface DemoOptions {
+  readonly rows: number;
+  readonly replicas: number;
+  readonly topology: TopologyName;
+  readonly dir: string;
+  readonly port?: number;
+  readonly once?: boolean;
+}
+
+const CLUSTER = 'demo';
+const DEFAULT_FOLDER = join('.antiphon', 'demo');
+const DEFAULT_REPLICAS = 3;
+
+export function defineDemo(host: CommandHost): void {
+  defineCommand<DemoOptions>(host, {
+    name: 'demo',
+    description: 'a cluster of three on this machine, loaded with the cities of the world',
+    examples: ['antiphon demo', 'antiphon demo --rows 20000 --once --json'],
+    configure: (command) =>
+      void command
+        .option('--rows <count>', 'how many cities', wholeNumber(1, CITY_COUNT), CITY_COUNT)
+        .option('--replicas <count>', 'how many processes', wholeNumber(2, 9), DEFAULT_REPLICAS)
+        .option('--topology <name>', 'multi-primary or primary-replica', topologyName, 'multi-primary')
+        .option('--dir <folder>', 'where everything is kept; the next demo in it starts anew', DEFAULT_FOLDER)
+        .option('--port <port>', 'of nats-server (default: a free one)', wholeNumber(1, 65_535))
+        .option('--once', 'stop everything once all replicas hold the same rows'),
+    run: (options, context) => demo(options, context),
+  });
+}
+
+async function demo(options: DemoOptions, context: CommandContext): Promise<ExitCode> {
+  const { terminal, cwd, signal } = context;
+  const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
+  const folder = resolve(cwd, options.dir);
+  const [firstId, ...otherIds] = replicaIds(options.replicas);
+  const replicaOf = (id: string): LocalReplica => ({ id, file: join(folder, `${id}.db`) });
+  const replicas = [replicaOf(firstId), ...otherIds.map(replicaOf)] as const;
+  const topology = topologyOf(options.topology, firstId);
+  const ownFolder = options.dir !== DEFAULT_FOLDER;
+  const contextFolder = ownFolder ? folder : cwd;
+  LocalCluster.assertNoneRuns(contextFolder);
+  prepareDemoFolder(folder);
+  createCityDatabase(replicas[0].file);
+
+  say(styled(terminal, 'bold', `Antiphon demo: ${options.replicas} replicas, ${options.topology}, in ${relative(cwd, folder) || '.'}\n`));
+  const { port } = options;
+  const cluster = await LocalCluster.start({
+    ...{ cluster: CLUSTER, replicas, topology, folder, contextFolder, onEvent: say, signal },
+    ...(port === undefined ? {} : { port }),
+  });
+  let exitCode: ExitCode = EXIT.ok;
+  try {
+    const target = { cluster: CLUSTER, servers: cluster.servers, source: 'the demo' };
+    await using client = await ClusterClient.open(target);
+    say('');
+    const loaded = await replicateCities({ client, replicas: [firstId, ...otherIds], rows: options.rows, terminal, signal });
+    const verified = await verify(client, { signal });
+    exitCode = verified.outcome === 'equal' && verified.absent.length === 0 ? EXIT.ok : EXIT.failed;
+    report(context, options, loaded, verified, cluster, replicas);
+    if (options.once !== true) {
+      const command = context.env['ANTIPHON_COMMAND'] ?? 'npx antiphon';
+      const next = { replicas, topology, cwd, command, ...(ownFolder ? { folder: relative(cwd, folder) } : {}) };
+      say(`\n${tryNext(next).join('\n')}\n\nCtrl-C stops everything.`);
+    }
+  } catch (error) {
+    await cluster.stop();
+    if (signal.aborted) return EXIT.ok;
+    throw error;
+  }
+  if (options.once === true) await cluster.stop();
+  else await stayUntilEnded(cluster, signal, say);
+  return exitCode;
+}
+
+function report(
+  { terminal }: CommandContext,
+  { rows, topology }: DemoOptions,
+  { seconds, loadedSeconds }: Replicated,
+  verified: VerifyResult,
+  cluster: LocalCluster,
+  replicas: readonly LocalReplica[],
+): void {
+  const rowsPerSecond = Math.round(rows / seconds);
+  if (terminal.json) {
+    const list = replicas.map(({ id, file }, index) => ({ id, file, pid: cluster.processes[index]?.pid, ...verified.reports[id] }));
+    const { servers } = cluster;
+    terminal.out(`${toJson({ outcome: verified.outcome, rows, topology, seconds, rowsPerSecond, servers, replicas: list })}\n`);
+    return;
+  }
+  const count = rows.toLocaleString('en-US');
+  const rate = `${rowsPerSecond.toLocaleString('en-US')} rows/s`;
+  terminal.out(
+    `${count} rows written through ${replicas[0]?.id} in ${loadedSeconds.toFixed(2)} s; ` +
+      `all ${replicas.length} replicas held them after ${seconds.toFixed(2)} s: ${styled(terminal, 'bold', rate)}\n\n`,
+  );
+  showVerification(verified, terminal);
+}

@@ -1,0 +1,87 @@
+import { toAntiphonError } from '@antiphon/core';
+import { describeServer } from '@antiphon/nats';
+import { CLUSTER_KEY, decodeClusterDocument } from '@antiphon/replica';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';
+import type { Config } from '../config/config.js';
+import { loadConfig } from '../config/load-config.js';
+import { fail, warn, type Check, type Grade } from '../doctor/check.js';
+import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
+import { agreementChecks, replicaChecks } from '../doctor/replica-checks.js';
+import { serverChecks, unreachable } from '../doctor/server-checks.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { styled, type Style } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
+import { askAll } from './status.js';
+
+interface DoctorOptions extends TargetOptions {
+  readonly monitor?: string;
+}
+
+export function defineDoctor(host: CommandHost): void {
+  defineCommand<DoctorOptions>(host, {
+    name: 'doctor',
+    description: 'look for what is wrong, and say what to do',
+    examples: ['antiphon doctor --config antiphon.yaml'],
+    configure: (command) => {
+      command.option('--monitor <url>', "the server's monitoring, like http://127.0.0.1:8222: tells how often it fsyncs");
+      addTargetOptions(command);
+    },
+    run: async (options, { terminal, env, cwd }) => {
+      const config = options.config === undefined ? undefined : loadConfig(options.config, env);
+      const target = resolveTarget(options, env, cwd);
+      const checks = [nodeCheck(), ...(config === undefined ? [] : await databaseChecks(config))];
+      checks.push(...(await clusterChecks(target, config, options.monitor)));
+      show(checks, terminal);
+      return checks.some(({ grade }) => grade === 'fail') ? EXIT.failed : EXIT.ok;
+    },
+  });
+}
+
+async function clusterChecks(target: Target, config: Config | undefined, monitorUrl: string | undefined): Promise<readonly Check[]> {
+  let client: ClusterClient;
+  try {
+    client = await ClusterClient.open(target);
+  } catch (thrown) {
+    return [unreachable(toAntiphonError(thrown).message)];
+  }
+  try {
+    const { cluster, nats } = client;
+    const server = await describeServer(nats, { cluster, ...(monitorUrl === undefined ? {} : { monitorUrl }) });
+    const checks = [...serverChecks(server)];
+    if (server.log === undefined) return checks;
+    const entry = await nats.registry(cluster).get(CLUSTER_KEY);
+    if (entry === undefined) {
+      const advice = 'Restore the registry (the key-value bucket of the cluster), or remove the stream to begin anew.';
+      return [...checks, fail('registry', `there is a log, but no description of cluster ${cluster}`, advice)];
+    }
+    const document = decodeClusterDocument(entry.value);
+    if (document.state === 'creating') {
+      checks.push(warn('registry', `${cluster} is still being created by ${document.creator}`, `Start ${document.creator}.`));
+    }
+    if (config !== undefined) checks.push(...agreementChecks(config, document));
+    const answers = await askAll(client);
+    return [...checks, ...replicaChecks(answers, Date.now())];
+  } catch (thrown) {
+    return [fail('cluster', toAntiphonError(thrown).message, 'See `antiphon status`, and the log of nats-server.')];
+  } finally {
+    await client.close();
+  }
+}
+
+const STYLES: Readonly<Record<Grade, Style>> = { ok: 'green', warn: 'yellow', fail: 'red' };
+
+function show(checks: readonly Check[], terminal: Terminal): void {
+  const count = (grade: Grade): number => checks.filter((check) => check.grade === grade).length;
+  if (terminal.json) {
+    terminal.out(`${toJson({ healthy: count('fail') === 0, checks })}\n`);
+    return;
+  }
+  for (const { grade, message, advice } of checks) {
+    terminal.out(`${styled(terminal, STYLES[grade], grade.padEnd(4))}  ${message}\n`);
+    if (advice !== undefined) terminal.out(`      → ${advice}\n`);
+  }
+  terminal.out(`\n${count('ok')} ok, ${count('warn')} to look at, ${count('fail')} failed\n`);
+}

@@ -1,0 +1,16 @@
+import { InvalidArgumentError } from 'commander';
+import { suggest } from '../config/suggestion.js';
+import type { Topology } from '../config/config.js';
+
+const NAMES = ['multi-primary', 'primary-replica'] as const;
+export type TopologyName = (typeof NAMES)[number];
+
+export function topologyName(text: string): TopologyName {
+  const name = NAMES.find((known) => known === text);
+  if (name !== undefined) return name;
+  throw new InvalidArgumentError(suggest(text, NAMES));
+}
+
+export function topologyOf(name: TopologyName, primary: string): Topology {
+  return name === 'multi-primary' ? name : { 'primary-replica': { primary } };
+}

@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { AntiphonError, assertClusterName } from '@antiphon/core';
+import Database from 'better-sqlite3';
+import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
+import type { Topology } from '../config/config.js';
+import { loadConfig } from '../config/load-config.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { commaList, defineCommand, wholeNumber, type CommandContext, type CommandHost } from './define.js';
+import { replicaIds } from './replica-ids.js';
+import { topologyName, topologyOf, type TopologyName } from './topology-option.js';
+import { stayUntilEnded } from './stay.js';
+
+interface UpOptions {
+  readonly config?: string;
+  readonly cluster?: string;
+  readonly file?: string;
+  readonly tables?: readonly string[];
+  readonly topology?: TopologyName;
+  readonly replicas: number;
+  readonly dir: string;
+  readonly port?: number;
+}
+
+const DEFAULT_REPLICAS = 3;
+const MAX_REPLICAS = 9;
+const DEFAULT_FOLDER = join('.antiphon', 'up');
+const METADATA_TABLES = '_antiphon_%';
+
+export function defineUp(host: CommandHost): void {
+  defineCommand<UpOptions>(host, {
+    name: 'up',
+    description: 'run a whole cluster on this machine: nats-server and a process for each replica',
+    examples: ['antiphon up --file shop.db --replicas 3', 'antiphon up --config antiphon.yaml'],
+    configure: (command) =>
+      void command
+        .option('-f, --file <file>', 'the SQLite file of the first replica, with the tables (default: one in --dir)')
+        .option('-c, --config <file>', 'take cluster, id, file, tables and topology from an antiphon.yaml')
+        .option('--cluster <name>', 'name of the cluster (default: local)')
+        .option('--replicas <count>', 'how many', wholeNumber(1, MAX_REPLICAS), DEFAULT_REPLICAS)
+        .option('--topology <name>', 'multi-primary or primary-replica', topologyName)
+        .option('--tables <names>', 'the replicated tables (default: every one with a primary key)', commaList)
+        .option('--dir <folder>', "where the other replicas' files, the log and the log files are kept", DEFAULT_FOLDER)
+        .option('--port <port>', 'of nats-server (default: a free one)', wholeNumber(1, 65_535)),
+    run: async (options, context) => {
+      const { terminal, cwd } = context;
+      const folder = resolve(cwd, options.dir);
+      const { cluster, replicas, topology, tables } = plan(options, folder, context);
+      assertHasTables(replicas[0].file, cwd);
+      const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
+      const running = await LocalCluster.start({
+        cluster,
+        replicas,
+        topology,
+        ...(tables === undefined ? {} : { tables }),
+        folder,
+        contextFolder: options.dir === DEFAULT_FOLDER ? cwd : folder,
+        ...(options.port === undefined ? {} : { port: options.port }),
+        onEvent: say,
+        signal: context.signal,
+      });
+      const { servers, processes } = running;
+      if (terminal.json) {
+        const list = replicas.map(({ id, file }, index) => ({ id, file, pid: processes[index]?.pid }));
+        terminal.out(`${toJson({ cluster, servers, replicas: list })}\n`);
+      }
+      say(`\nCluster ${cluster} is up at ${servers.join(', ')}. In another terminal: antiphon status`);
+      say('Ctrl-C stops everything.');
+      await stayUntilEnded(running, context.signal, say);
+      return EXIT.ok;
+    },
+  });
+}
+
+interface Plan {
+  readonly cluster: string;
+  readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
+  readonly topology: Topology;
+  readonly tables?: readonly string[];
+}
+
+function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext): Plan {
+  const config = options.config === undefined ? undefined : loadConfig(options.config, env);
+  const cluster = options.cluster ?? config?.cluster ?? 'local';
+  assertClusterName(cluster);
+  const [firstId, ...otherIds] = replicaIds(options.replicas, config?.id);
+  const given = options.file === undefined ? config?.sqliteFile : resolve(cwd, options.file);
+  const first = { id: firstId, file: given ?? join(folder, `${firstId}.db`) };
+  const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
+  const tables = options.tables ?? config?.tables;
+  const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
+  return { cluster, replicas: [first, ...others], topology: topology ?? 'multi-primary', ...(tables && { tables }) };
+}
+
+/** A replica without tables would wait for ever for another one to bring some. */
+function assertHasTables(file: string, cwd: string): void {
+  if (existsSync(file) && countTables(file) > 0) return;
+  const shown = relative(cwd, file);
+  const message =
+    `${shown} has no tables: a cluster begins with those of its first replica. Name a database with --file, or create ` +
+    `some: sqlite3 ${shown} "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)"`;
+  throw new AntiphonError('BAD_OPTION', message, { context: { file } });
+}
+
+function countTables(file: string): number {
+  try {
+    const database = new Database(file, { readonly: true });
+    try {
+      const sql = `SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE ?`;
+      return (database.prepare(sql).get(METADATA_TABLES) as { tables: number }).tables;
+    } finally {
+      database.close();
+    }
+  } catch (cause) {
+    const message = `${file} can't be opened as a SQLite database: ${(cause as Error).message}.`;
+    throw new AntiphonError('BAD_OPTION', message, { cause, context: { file } });
+  }
+}

@@ -1,0 +1,58 @@
+import type { ReplicaStatus } from '@antiphon/replica';
+import { AntiphonError } from '@antiphon/core';
+import { expect, it } from 'vitest';
+import { splitSentence } from './check.js';
+import { nodeCheck } from './local-checks.js';
+import { replicaChecks } from './replica-checks.js';
+import { serverChecks } from './server-checks.js';
+
+const STATUS = {
+  id: 'eu-1',
+  version: '0.1.0',
+  role: 'peer',
+  lifecycle: 'following',
+  lag: { messages: 0, seconds: 0 },
+  alarms: [],
+  waitingFor: [],
+  quarantined: 0,
+  conflicts: 0,
+  nowMs: 1000,
+} as unknown as ReplicaStatus;
+
+it('every finding that is not ok says what to do', () => {
+  const stalled = { ...STATUS, id: 'eu-2', version: '0.2.0', stalled: { code: 'LOG_REPLACED', message: 'the log is another one', sinceMs: 1 } };
+  const late = { ...STATUS, id: 'eu-3', lag: { messages: 9, seconds: 60 }, nowMs: 9000, quarantined: 2 };
+  const away = { id: 'eu-4', error: new AntiphonError('NO_ACTOR', 'away') };
+  const answers = [STATUS, stalled, late].map((status) => ({ id: status.id, status }));
+  const checks = replicaChecks([...answers, away], 1000);
+  expect(checks.map(({ name, grade }) => `${name} ${grade}`)).toEqual([
+    'eu-1 ok',
+    'eu-2 fail',
+    'eu-3 warn',
+    'eu-3 warn',
+    'eu-3 warn',
+    'eu-4 fail',
+    'versions warn',
+  ]);
+  for (const { grade, advice } of checks) expect(advice === undefined).toBe(grade === 'ok');
+});
+
+it('a server without JetStream fails', () => {
+  const warnings = ['JetStream is off. Start nats-server with -js.'];
+  const server = { servers: 'nats://x', serverName: '', version: '2.9.10', rttMs: 1, jetstream: undefined, log: undefined, clock: undefined, warnings };
+  expect(serverChecks(server)).toContainEqual({
+    name: 'server',
+    grade: 'fail',
+    message: 'JetStream is off.',
+    advice: 'Start nats-server with -js.',
+  });
+});
+
+it('splits what is wrong from what to do', () => {
+  expect(splitSentence('Disk 2.9 is full. Make room.')).toEqual({ message: 'Disk 2.9 is full.', advice: 'Make room.' });
+  expect(splitSentence('one thing only')).toMatchObject({ message: 'one thing only' });
+});
+
+it('Node.js must be recent', () => {
+  expect([nodeCheck('18.19.0').grade, nodeCheck('20.0.0').grade]).toEqual(['fail', 'ok']);
+});

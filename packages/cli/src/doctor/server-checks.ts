@@ -1,0 +1,55 @@
+import type { ServerDescription } from '@antiphon/nats';
+import { ok, splitSentence, warn, fail, type Check, type Grade } from './check.js';
+
+const BYTES_PER_MB = 1_000_000;
+
+/** The server under the cluster: version, JetStream, how durable the log is, clocks. */
+export function serverChecks(server: ServerDescription): readonly Check[] {
+  const { version, servers, rttMs, jetstream } = server;
+  const problems = server.warnings.map((warning): Check => {
+    const grade: Grade = warning.startsWith('JetStream is off') ? 'fail' : 'warn';
+    return { name: 'server', grade, ...splitSentence(warning) };
+  });
+  return [
+    ok('server', `nats-server ${version} at ${servers}, round trip ${rttMs.toFixed(1)} ms`),
+    ...(jetstream === undefined ? [] : [jetStreamCheck(jetstream)]),
+    ...logChecks(server),
+    ...clockChecks(server),
+    ...problems,
+  ];
+}
+
+function jetStreamCheck(jetstream: NonNullable<ServerDescription['jetstream']>): Check {
+  const { storageBytes, maxStorageBytes, streams, consumers } = jetstream;
+  const limit = maxStorageBytes < 0 ? 'no limit' : `of ${megabytes(maxStorageBytes)}`;
+  return ok('jetstream', `JetStream is on: ${streams} streams, ${consumers} consumers, ${megabytes(storageBytes)} used, ${limit}`);
+}
+
+function logChecks({ log }: ServerDescription): readonly Check[] {
+  if (log === undefined) {
+    return [warn('log', 'the cluster has no log here yet', 'Start its first replica: antiphon run --config antiphon.yaml')];
+  }
+  const { stream, firstSeq, lastSeq, bytes, replicas, durability } = log;
+  const copies = replicas === 1 ? 'one copy' : `${replicas} copies`;
+  const facts = ok('log', `${stream}: entries ${firstSeq} to ${lastSeq}, ${megabytes(bytes)}, ${copies}`);
+  const { grade, sentence } = durability;
+  // Memory is among the server's warnings already.
+  if (grade === 'memory') return [facts];
+  if (grade === 'fsync' || grade === 'replicated') return [facts, ok('durability', `${grade}: ${sentence}`)];
+  const { message, advice } = splitSentence(sentence);
+  return [facts, warn('durability', `${grade}: ${message}`, advice)];
+}
+
+function clockChecks({ clock }: ServerDescription): readonly Check[] {
+  if (clock === undefined) return [];
+  const { differenceMs, uncertaintyMs } = clock;
+  return [ok('clock', `the server's clock is ${differenceMs.toFixed(0)} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`)];
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / BYTES_PER_MB).toFixed(1)} MB`;
+}
+
+export function unreachable(message: string): Check {
+  return fail('server', message, 'Start nats-server with JetStream (nats-server -js), or correct the address.');
+}

@@ -1,0 +1,201 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { antiphon, antiphonJson, RunningCommand, sqlite3, temporaryFolder, until, type Where } from './antiphon.js';
+
+/** The commands that look after a cluster, against one demo that stays. */
+const folder = temporaryFolder();
+const where: Where = { cwd: folder.path };
+let demo: RunningCommand;
+
+const IDS = ['eu-1', 'eu-2', 'eu-3'] as const;
+const file = (id: string): string => join(folder.path, '.antiphon', 'demo', `${id}.db`);
+const scalar = (id: string, sql: string): string => sqlite3(file(id), sql).stdout;
+
+beforeAll(async () => {
+  demo = new RunningCommand(['demo', '--rows', '1000'], where);
+  await demo.says('Ctrl-C stops everything');
+});
+
+afterAll(async () => {
+  await demo.stop();
+  folder.remove();
+});
+
+interface ErrorLine {
+  readonly error: { readonly code: string; readonly message: string; readonly retriable: boolean };
+}
+
+async function failure(...args: string[]): Promise<ErrorLine['error'] & { exit: number | null }> {
+  const { code, stdout, stderr } = await antiphon([...args, '--json'], where);
+  expect(stdout).toBe('');
+  return { ...(JSON.parse(stderr) as ErrorLine).error, exit: code };
+}
+
+describe('status', () => {
+  it('shows every replica', async () => {
+    const { code, stdout } = await antiphon(['status'], where);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^cluster demo \(multi-primary\) at nats:/);
+    expect(stdout.match(/^eu-\d +peer +following +\d+ +0 /gm)).toHaveLength(3);
+  });
+
+  it('writes everything it knows as JSON', async () => {
+    const { replicas } = await antiphonJson<{ replicas: Record<string, unknown>[] }>(['status'], where);
+    expect(replicas.map((replica) => replica['id'])).toEqual(IDS);
+    expect(replicas[0]).toMatchObject({ answers: true, lifecycle: 'following', role: 'peer', connection: 'connected' });
+  });
+
+  it('--watch writes again and again, and Ctrl-C ends it well', async () => {
+    const watch = new RunningCommand(['status', '--watch', '--interval', '100', '--json'], where);
+    await until(() => watch.stdout.split('\n').length > 3, 'three lines');
+    const { code, stdout } = await watch.stop('SIGINT');
+    expect(code).toBe(0);
+    for (const line of stdout.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('replicas');
+  });
+});
+
+describe('exec and query', () => {
+  it('a write through one replica is read from another', async () => {
+    const written = await antiphonJson<Record<string, unknown>>(
+      ['exec', '--replica', 'eu-2', 'INSERT INTO cities (id, name, country, population, latitude) VALUES (?, ?, ?, ?, ?)', '--params', '[-1, "Nöwhere ☃", "XX", 9007199254740993, 5.0]'],
+      where,
+    );
+    expect(written).toMatchObject({ outcome: 'committed', replica: 'eu-2', changes: [1] });
+    expect(written['transaction']).toMatch(/^eu-2:\d+$/);
+    await until(() => scalar('eu-3', 'SELECT count(*) FROM cities WHERE id = -1') === '1', 'it has arrived');
+    const { stdout } = await antiphon(
+      ['query', '--replica', 'eu-3', 'SELECT name, population, latitude, municipality FROM cities WHERE id = ?', '--params', '[-1]', '--json'],
+      where,
+    );
+    expect(stdout).toContain('"rows":[["Nöwhere ☃",9007199254740993,5.0,null]]');
+  });
+
+  it('several statements are one transaction: all or none', async () => {
+    const error = await failure('exec', '--replica', 'eu-1', 'DELETE FROM cities WHERE id = 3039154', 'INSERT INTO cities (id, name, country) VALUES (3039163, \'x\', \'x\')');
+    expect(error).toMatchObject({ code: 'CONSTRAINT', exit: 1 });
+    expect(scalar('eu-1', 'SELECT count(*) FROM cities WHERE id = 3039154')).toBe('1');
+  });
+
+  it('a table for people has the count on stderr', async () => {
+    const { stdout, stderr } = await antiphon(['query', 'SELECT id, name FROM cities WHERE id > 0 ORDER BY id LIMIT 2'], where);
+    expect(stdout.split('\n')).toHaveLength(4);
+    expect(stdout).toMatch(/^ *id +name\n/);
+    expect(stderr).toBe('2 rows from eu-1\n');
+  });
+});
+
+describe('changes', () => {
+  it('follows from the beginning, and goes on after a cursor without loss or repetition', async () => {
+    const read = async (...args: string[]): Promise<Record<string, unknown>[]> => {
+      const { stdout } = await antiphon(['changes', '--json', ...args], where);
+      return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    };
+    const all = await read('--from', 'beginning', '--max', '20');
+    expect(all).toHaveLength(20);
+    expect(all[0]).toMatchObject({ transaction: 'eu-1:1', op: 'insert', table: 'cities', key: { id: 3039154 } });
+    const rest = await read('--from', all[6]!['cursor'] as string, '--max', '13');
+    expect(rest).toEqual(all.slice(7));
+  });
+
+  it('shows a write of the sqlite3 shell as it is committed', async () => {
+    const changes = new RunningCommand(['changes', '--json'], where);
+    const id = 3039163;
+    // It follows from now on, whenever that is: write until it says something.
+    await until(() => {
+      sqlite3(file('eu-3'), `UPDATE cities SET population = population + 1 WHERE id = ${id}`);
+      return changes.stdout.includes('\n');
+    }, 'the change is shown');
+    const { code, stdout } = await changes.stop('SIGINT');
+    expect(code).toBe(0);
+    const change = JSON.parse(stdout.split('\n')[0]!) as { before: { population: number }; after: { population: number } };
+    expect(change).toMatchObject({ op: 'update', key: { id }, before: {} });
+    expect(Object.keys(change.before)).toEqual(['population']);
+    expect(change.after.population).toBe(change.before.population + 1);
+  });
+
+  it('refuses a cursor that is none', async () => {
+    expect(await failure('changes', '--from', 'yesterday')).toMatchObject({ code: 'BAD_OPTION', exit: 2 });
+  });
+});
+
+describe('doctor and bench', () => {
+  it('doctor finds nothing that failed, and grades the durability', async () => {
+    const { code, stdout } = await antiphon(['doctor', '--json'], where);
+    expect(code).toBe(0);
+    const { healthy, checks } = JSON.parse(stdout) as { healthy: boolean; checks: { name: string; grade: string }[] };
+    expect(healthy).toBe(true);
+    expect(checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['server', 'jetstream', 'log', 'durability', 'clock', ...IDS]));
+  });
+
+  it('bench measures requests', async () => {
+    const { code, stdout } = await antiphon(['bench', '--seconds', '1', '--json'], where);
+    expect(code).toBe(0);
+    const cases = stdout.trim().split('\n').map((line) => JSON.parse(line) as { case: string; perSecond: number });
+    expect(cases.map((line) => line.case)).toEqual(['ping', 'query (SELECT 1)']);
+    expect(Math.min(...cases.map(({ perSecond }) => perSecond))).toBeGreaterThan(0);
+  });
+});
+
+describe('what goes wrong', () => {
+  it.each([
+    ['an unknown replica', ['query', 'SELECT 1', '--replica', 'eu-11'], 'NO_ACTOR', 1, 'Did you mean "eu-1"?'],
+    ['an unknown cluster', ['status', '--cluster', 'shop'], 'NO_ACTOR', 1, 'There is no cluster shop'],
+    ['bad SQL', ['exec', 'UPDATE nowhere SET x = 1'], 'BAD_SQL', 1, 'no such table: nowhere'],
+    ['a query that writes', ['query', 'DELETE FROM cities'], 'BAD_SQL', 1, 'only reads'],
+    ['more rows than wanted', ['query', 'SELECT * FROM cities', '--limit', '2'], 'BAD_SQL', 1, 'more than 2 rows'],
+    ['bad parameters', ['exec', 'SELECT ?', '--params', '[1'], 'BAD_OPTION', 2, '--params is not valid JSON'],
+    ['NATS away', ['status', '--servers', 'nats://127.0.0.1:1', '--cluster', 'demo'], 'LOG_UNAVAILABLE', 1, '127.0.0.1:1'],
+    ['a second demo', ['demo'], 'BAD_OPTION', 2, 'runs in this folder already'],
+    ['an unknown command', ['stauts'], 'BAD_OPTION', 2, 'Did you mean status?'],
+    ['an unknown option', ['status', '--wacth'], 'BAD_OPTION', 2, 'Did you mean --watch?'],
+    ['a missing argument', ['exec'], 'BAD_OPTION', 2, "missing required argument 'sql'"],
+    ['a bad number', ['bench', '--seconds', 'many'], 'BAD_OPTION', 2, 'whole number'],
+    ['a bad topology', ['demo', '--topology', 'mulit-primary'], 'BAD_OPTION', 2, 'Did you mean "multi-primary"?'],
+  ])('%s is said as JSON on stderr', async (_, args, code, exit, text) => {
+    const error = await failure(...args);
+    expect(error).toMatchObject({ code, exit });
+    expect(error.message).toContain(text);
+  });
+
+  it('without a cluster in this folder it says how to name one', async () => {
+    const elsewhere = temporaryFolder();
+    const { code, stderr } = await antiphon(['status'], { cwd: elsewhere.path });
+    elsewhere.remove();
+    expect(code).toBe(2);
+    expect(stderr).toContain('Which cluster?');
+  });
+
+  it('a reader that goes away ends it quietly', async () => {
+    const changes = new RunningCommand(['changes', '--from', 'beginning', '--json'], where);
+    await until(() => changes.stdout !== '', 'it writes');
+    changes.child.stdout?.destroy();
+    const { code, stderr } = await changes.ended;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+});
+
+/** Last: it leaves the cluster damaged. */
+describe('verify', () => {
+  it('finds equal replicas equal', async () => {
+    const { code, stdout } = await antiphon(['verify'], where);
+    expect(code).toBe(0);
+    expect(stdout).toContain('equal: eu-1, eu-2, eu-3 hold the same rows');
+  });
+
+  it('names the rows that differ after a file was changed behind the triggers', async () => {
+    const triggers = scalar('eu-3', "SELECT group_concat('DROP TRIGGER \"' || name || '\";', ' ') FROM sqlite_schema WHERE type = 'trigger'");
+    sqlite3(file('eu-3'), `${triggers} UPDATE cities SET population = -7 WHERE id = 3039163; DELETE FROM cities WHERE id = 3039604;`);
+    const { code, stdout } = await antiphon(['verify', '--json'], where);
+    expect(code).toBe(1);
+    const { outcome, differences } = JSON.parse(stdout) as { outcome: string; differences: { table: string; replicas: string[]; rows: object[] }[] };
+    expect(outcome).toBe('different');
+    expect(differences).toHaveLength(1);
+    expect(differences[0]).toMatchObject({ table: 'cities', replicas: ['eu-1', 'eu-3'] });
+    expect(differences[0]!.rows).toEqual([
+      { key: [3039163], kind: 'differs' },
+      { key: [3039604], kind: 'only-left' },
+    ]);
+    const text = await antiphon(['verify'], where);
+    expect(text.stdout).toMatch(/cities differs between eu-1 and eu-3:\n {2}3039163: differs\n {2}3039604: only on eu-1\n/);
+  });
+});

@@ -1,0 +1,101 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { antiphon, antiphonJson, descendants, isAlive, RunningCommand, sqlite3, temporaryFolder, until } from './antiphon.js';
+
+let folder: ReturnType<typeof temporaryFolder>;
+const running: RunningCommand[] = [];
+
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+
+afterEach(async () => {
+  for (const command of running.splice(0)) if (command.child.exitCode === null) await command.stop();
+  folder.remove();
+});
+
+function start(...args: string[]): RunningCommand {
+  const command = new RunningCommand(args, { cwd: folder.path });
+  running.push(command);
+  return command;
+}
+
+const file = (id: string): string => join(folder.path, '.antiphon', 'demo', `${id}.db`);
+
+describe('demo', () => {
+  it('loads the cities, shows that all replicas hold the same rows, and ends with --once', async () => {
+    const { code, stdout, stderr } = await antiphon(['demo', '--once', '--rows', '5000'], { cwd: folder.path });
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/100% eu-1 5,000 {2}eu-2 5,000 {2}eu-3 5,000\n/);
+    expect(stdout).toMatch(/5,000 rows written through eu-1 .* rows\/s/);
+    expect(stdout.match(/^cities +eu-\d +5,000 +[0-9a-f]{16}$/gm)).toHaveLength(3);
+    expect(stdout).toContain('equal: eu-1, eu-2, eu-3 hold the same rows');
+    // A pipe gets plain lines: no cursor movements, no colours.
+    expect(stdout).not.toMatch(/[\r\u001b]/);
+    expect(['eu-1', 'eu-2', 'eu-3'].map((id) => sqlite3(file(id), 'SELECT count(*) FROM cities').stdout)).toEqual(['5000', '5000', '5000']);
+  });
+
+  it('writes one JSON object with --json', async () => {
+    const args = ['demo', '--once', '--rows', '300', '--replicas', '2', '--topology', 'primary-replica'];
+    const result = await antiphonJson<Record<string, unknown>>(args, { cwd: folder.path });
+    expect(result).toMatchObject({ outcome: 'equal', rows: 300, topology: 'primary-replica' });
+    expect(result['replicas']).toHaveLength(2);
+  });
+
+  it('Ctrl-C stops everything and leaves no process', async () => {
+    const demo = start('demo', '--rows', '500');
+    await demo.says('Ctrl-C stops everything');
+    const pids = descendants(demo.pid);
+    expect(pids.length).toBe(4);
+    expect((await demo.stop('SIGINT')).code).toBe(0);
+    expect(pids.filter(isAlive)).toEqual([]);
+    expect(existsSync(join(folder.path, '.antiphon', 'context.json'))).toBe(false);
+  });
+
+  it('leaves no process when it is killed with -9, and the next demo starts anew', async () => {
+    const demo = start('demo', '--rows', '500');
+    await demo.says('Ctrl-C stops everything');
+    const pids = descendants(demo.pid);
+    await demo.stop('SIGKILL');
+    await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
+    const next = await antiphonJson<{ outcome: string; rows: number }>(['demo', '--once', '--rows', '200'], { cwd: folder.path });
+    expect(next).toMatchObject({ outcome: 'equal', rows: 200 });
+  });
+
+  it('Ctrl-C while it starts or loads leaves no process either', async () => {
+    for (const moment of ['runs at nats://', 'replica eu-1 runs']) {
+      const demo = start('demo');
+      await demo.says(moment);
+      const pids = descendants(demo.pid);
+      await demo.stop('SIGINT');
+      await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
+    }
+  });
+
+  it('starts a replica and nats-server again when they are killed', async () => {
+    const demo = start('demo', '--rows', '500');
+    await demo.says('Ctrl-C stops everything');
+    const pidOf = (pattern: RegExp): number => Number(pattern.exec(demo.stdout)?.[1]);
+    process.kill(pidOf(/eu-2\.db \(pid (\d+)\)/), 'SIGKILL');
+    await demo.says(/eu-2 ended with SIGKILL; starting it again/);
+    sqlite3(file('eu-3'), "UPDATE cities SET name = 'changed meanwhile' WHERE id = 3039154");
+    await demo.says(/eu-2 is back/);
+    process.kill(pidOf(/runs at nats:.*\(pid (\d+)\)/), 'SIGKILL');
+    await demo.says(/nats-server is back/);
+    const name = (id: string): string => sqlite3(file(id), 'SELECT name FROM cities WHERE id = 3039154').stdout;
+    await until(() => ['eu-1', 'eu-2', 'eu-3'].every((id) => name(id) === 'changed meanwhile'), 'the change has arrived');
+    expect((await antiphon(['verify'], { cwd: folder.path })).code).toBe(0);
+  });
+
+  it('refuses a folder that no demo made, and touches nothing in it', async () => {
+    const other = join(folder.path, 'mine');
+    mkdirSync(other);
+    writeFileSync(join(other, 'precious.txt'), 'x');
+    const { code, stderr } = await antiphon(['demo', '--once', '--dir', 'mine'], { cwd: folder.path });
+    expect(code).toBe(2);
+    expect(stderr).toContain('is not empty and was not made by a demo');
+    expect(existsSync(join(other, 'precious.txt'))).toBe(true);
+  });
+});

@@ -1,0 +1,38 @@
+import { Command } from 'commander';
+import { expect, it } from 'vitest';
+import { createProgram } from './program.js';
+
+const program = (): Command =>
+  createProgram({
+    context: () => {
+      throw new Error('no command runs here');
+    },
+    finished: () => undefined,
+  });
+
+it('every command has --json, a description and an example in its help', () => {
+  for (const command of program().commands) {
+    let help = '';
+    command.configureOutput({ writeOut: (text) => void (help += text) });
+    command.outputHelp();
+    expect(command.description(), command.name()).not.toBe('');
+    expect(help, command.name()).toContain('--json');
+    expect(help, command.name()).toMatch(new RegExp(`Example:\\n  \\$ antiphon ${command.name()}`));
+  }
+});
+
+it('has the commands of this version', () => {
+  expect(program().commands.map((command) => command.name())).toEqual([
+    'demo',
+    'init',
+    'up',
+    'run',
+    'status',
+    'exec',
+    'query',
+    'changes',
+    'verify',
+    'doctor',
+    'bench',
+  ]);
+});

@@ -1,0 +1,73 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { codeThrownBy } from '../../test/code-thrown-by.js';
+import { manualClock } from '../../test/manual-clock.js';
+import { HybridClock, MAX_HYBRID_TIME } from './hybrid-clock.js';
+
+const wallMs = fc.oneof(
+  fc.integer({ min: 0, max: 4_000_000_000_000 }),
+  fc.double({ min: 0, max: 4e12, noNaN: true }),
+);
+const hybridTime = fc.integer({ min: 0, max: MAX_HYBRID_TIME });
+
+/** Whatever can happen to a clock: the wall clock jumps either way, times are seen, times are given. */
+const step = fc.oneof(
+  fc.record({ type: fc.constant('wall' as const), to: wallMs }),
+  fc.record({ type: fc.constant('tick' as const), count: fc.integer({ min: 1, max: 1000 }) }),
+  fc.record({ type: fc.constant('observe' as const), time: hybridTime }),
+  fc.record({ type: fc.constant('restore' as const), time: hybridTime }),
+);
+
+describe('HybridClock', () => {
+  it('I5: gives times that are later than every one given or seen before, whatever the wall clock does', () => {
+    fc.assert(
+      fc.property(wallMs, fc.array(step, { maxLength: 60 }), (start, steps) => {
+        const wall = manualClock(start);
+        const clock = new HybridClock(wall);
+        let latest = 0;
+        for (const each of steps) {
+          if (each.type === 'wall') wall.wallMs = each.to;
+          else if (each.type === 'observe') {
+            clock.observe(each.time);
+            latest = Math.max(latest, each.time);
+          } else if (each.type === 'restore') {
+            clock.restore(each.time);
+            latest = Math.max(latest, each.time);
+          } else {
+            const first = clock.tick(each.count);
+            expect(Number.isSafeInteger(first)).toBe(true);
+            expect(first).toBeGreaterThan(latest);
+            expect(first).toBeGreaterThanOrEqual(Math.floor(wall.wallMs * 1000));
+            latest = first + each.count - 1;
+          }
+          expect(clock.last).toBe(latest);
+        }
+      }),
+    );
+  });
+
+  it('stays with the wall clock when nothing pushes it on', () => {
+    const wall = manualClock(1_700_000_000_000);
+    const clock = new HybridClock(wall);
+    expect(clock.tick()).toBe(1_700_000_000_000_000);
+    expect(clock.tick()).toBe(1_700_000_000_000_001);
+    wall.wallMs += 5;
+    expect(clock.tick()).toBe(1_700_000_000_005_000);
+  });
+
+  it('says how far ahead of the wall clock an observed time is', () => {
+    const clock = new HybridClock(manualClock(1000));
+    expect(clock.observe(1_500_000)).toBe(500);
+    expect(clock.observe(400_000)).toBe(-600);
+  });
+
+  it('I15: refuses times that it could not count on from', () => {
+    const clock = new HybridClock(manualClock(1000));
+    const wrong = [-1, 0.5, NaN, Infinity, MAX_HYBRID_TIME + 1, Number.MAX_SAFE_INTEGER];
+    for (const time of wrong) expect(codeThrownBy(() => clock.observe(time))).toBe('MALFORMED_MESSAGE');
+    expect(clock.last).toBe(0);
+    clock.observe(MAX_HYBRID_TIME);
+    expect(clock.tick()).toBe(MAX_HYBRID_TIME + 1);
+    expect(clock.tick()).toBe(MAX_HYBRID_TIME + 2);
+  });
+});

@@ -1,0 +1,81 @@
+import { createServer, type Server } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Fixture, until } from '../testing/fixture.js';
+import { connectNats } from './nats-handle.js';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await Fixture.start();
+});
+afterAll(() => fixture.stop());
+afterEach(() => {
+  if (fixture.server.state === 'paused') fixture.server.resume();
+});
+
+function sockets(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as { port: number }).port;
+}
+
+describe('connectNats', () => {
+  it('connects, measures the round trip and tells which server it is', async () => {
+    await using nats = await connectNats({ servers: fixture.server.url, name: 'antiphon test' });
+    expect(nats.status).toBe('connected');
+    expect(nats.serverInfo?.version).toBe(fixture.server.version);
+    expect(await nats.rtt()).toBeLessThan(1000);
+  });
+
+  it('says in time which address does not answer and what to do', async () => {
+    const silent = createServer(() => undefined);
+    const silentPort = await listen(silent);
+    const startMs = performance.now();
+    const failing = connectNats({ servers: `nats://me:secret@127.0.0.1:${silentPort}`, connectTimeoutMs: 300 });
+    await expect(failing).rejects.toMatchObject({
+      code: 'LOG_UNAVAILABLE',
+      retriable: true,
+      message: expect.stringMatching(new RegExp(`nats://127.0.0.1:${silentPort} .*Start nats-server`)),
+    });
+    await expect(failing).rejects.not.toThrow(/secret/);
+    expect(performance.now() - startMs).toBeLessThan(1500);
+    silent.close();
+    await expect(connectNats({ servers: `127.0.0.1:${silentPort}` })).rejects.toThrow(/greets/);
+  });
+
+  it('uses any of several servers that answers', async () => {
+    await using nats = await connectNats({ servers: ['nats://127.0.0.1:1', fixture.server.url], connectTimeoutMs: 3000 });
+    expect(await nats.rtt()).toBeLessThan(1000);
+  });
+
+  it.each(['', ' , ', 'http://x:1', 'nats://', '::::'])('refuses the address %j', async (servers) => {
+    await expect(connectNats({ servers })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
+  it('leaves no socket behind when a server is frozen for long', async () => {
+    const before = sockets();
+    const nats = await connectNats({ servers: fixture.server.url });
+    fixture.server.pause();
+    await until(() => nats.status === 'disconnected', 'the client to notice', 5000);
+    await expect(nats.rtt()).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+    // Two dials and more.
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    expect(sockets()).toBeLessThanOrEqual(before + 1);
+    await nats.close();
+    await until(() => sockets() <= before, 'the last socket to close', 3000);
+  });
+
+  it('comes back when the server does', async () => {
+    await using nats = await connectNats({ servers: fixture.server.url });
+    const seen: string[] = [];
+    nats.onStatus((status) => seen.push(status));
+    await fixture.server.kill();
+    await until(() => nats.status === 'disconnected', 'the client to notice', 1000);
+    await fixture.server.restart();
+    await until(() => nats.status === 'connected', 'the reconnect', 3000);
+    expect(nats.reconnects).toBe(1);
+    expect(seen).toEqual(['disconnected', 'connected']);
+  });
+});

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import * as subjects from './subjects.js';
+
+describe('subjects', () => {
+  it('are the fixed names of the design', () => {
+    expect(subjects.logSubject('shop', 'eu-1')).toBe('antiphon.shop.log.eu-1');
+    expect(subjects.logSubjects('shop')).toBe('antiphon.shop.log.>');
+    expect(subjects.identitySubject('shop')).toBe('antiphon.shop.log._log');
+    expect(subjects.beatSubject('shop', 'eu-1')).toBe('antiphon.shop.beat.eu-1');
+    expect(subjects.beatSubjects('shop')).toBe('antiphon.shop.beat.*');
+    expect(subjects.replicaPrefix('shop', 'eu-1')).toBe('antiphon.shop.replica.eu-1');
+    expect(subjects.replicaSubject('shop', 'eu-1', 'status')).toBe('antiphon.shop.replica.eu-1.status');
+    expect(subjects.replicaSubjects('shop', 'eu-1')).toBe('antiphon.shop.replica.eu-1.*');
+    expect(subjects.writeSubject('shop')).toBe('antiphon.shop.write');
+    expect(subjects.readSubject('shop')).toBe('antiphon.shop.read');
+    expect(subjects.streamName('shop')).toBe('ANTIPHON_shop');
+    expect(subjects.durableName('eu-1')).toBe('replica_eu-1');
+    expect(subjects.registryBucket('shop')).toBe('ANTIPHON_shop');
+  });
+
+  it.each(['', '_log', 'a.b', '*', '>', 'a b', 'a\n', 'x'.repeat(64)])('I15: refuse %j as any part', (bad) => {
+    const refused = expect.objectContaining({ code: 'BAD_OPTION' });
+    expect(() => subjects.logSubject('shop', bad)).toThrow(refused);
+    expect(() => subjects.logSubject(bad, 'eu-1')).toThrow(refused);
+    expect(() => subjects.beatSubject('shop', bad)).toThrow(refused);
+    expect(() => subjects.replicaSubject('shop', bad, 'status')).toThrow(refused);
+    expect(() => subjects.replicaSubject('shop', 'eu-1', bad)).toThrow(refused);
+    expect(() => subjects.durableName(bad)).toThrow(refused);
+    expect(() => subjects.streamName(bad)).toThrow(refused);
+  });
+});

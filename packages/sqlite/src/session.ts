@@ -1,0 +1,124 @@
+import type { HybridClock } from '@antiphon/core';
+import { Applier } from './apply.js';
+import { repairCapture } from './capture-repair.js';
+import type { Connection } from './connection.js';
+import { DisplacedRows } from './displaced.js';
+import type { TrackedTable } from './local-table.js';
+import { createDisplacedTable } from './metadata.js';
+import { Outbox } from './outbox.js';
+import type { Pace } from './pace.js';
+import { Sealer } from './seal.js';
+import { StateWriter, type ReplicaState, type WritePolicy } from './state.js';
+import { installTriggers, rescanTables } from './tracked-tables.js';
+import { UserStatements } from './transaction.js';
+import { RowVersions } from './versions.js';
+
+export interface Sealing {
+  readonly outbox: Outbox;
+  readonly sealer: Sealer;
+}
+
+/**
+ * Everything that works on the database between one install and the next. Two connections: users' statements need foreign keys,
+ * apply must not have them (cascades travel as rows), and switching one connection back and forth would expire its statements.
+ */
+export class Session {
+  readonly users: UserStatements;
+  readonly writerState: StateWriter;
+  readonly applierState: StateWriter;
+  readonly policy: WritePolicy;
+  #tables: readonly TrackedTable[];
+  #sealing = new Map<Connection, Sealing>();
+  #applier: Applier;
+
+  constructor(
+    readonly writer: Connection,
+    readonly applier: Connection,
+    tables: readonly TrackedTable[],
+    state: ReplicaState,
+    readonly clock: HybridClock,
+    owner: string,
+  ) {
+    this.#tables = tables;
+    this.policy = state.policy;
+    this.users = new UserStatements(writer.db);
+    this.writerState = new StateWriter(writer, owner);
+    this.applierState = new StateWriter(applier, owner);
+    this.#applier = this.#assemble(state);
+  }
+
+  get tables(): readonly TrackedTable[] {
+    return this.#tables;
+  }
+
+  sealing(connection: Connection): Sealing {
+    const sealing = this.#sealing.get(connection);
+    if (sealing === undefined) throw new TypeError('this connection is not of this session');
+    return sealing;
+  }
+
+  applying(): Applier {
+    return this.#applier;
+  }
+
+  #assemble(state: ReplicaState): Applier {
+    const displacing = this.#tables.filter(({ uniqueIndexes }) => uniqueIndexes.length > 0);
+    for (const connection of [this.writer, this.applier]) {
+      const outbox = new Outbox(connection, this.#tables);
+      const versions = state.rowVersions ? new RowVersions(connection) : undefined;
+      const displaced =
+        state.rowVersions && displacing.length > 0 ? new DisplacedRows(connection) : undefined;
+      this.#sealing.set(connection, {
+        outbox,
+        sealer: new Sealer(connection, outbox, this.clock, versions, displaced, this.#tables, state),
+      });
+    }
+    const versions = state.rowVersions ? new RowVersions(this.applier) : undefined;
+    const displaced =
+      state.rowVersions && displacing.length > 0 ? new DisplacedRows(this.applier) : undefined;
+    return new Applier(this.applier, this.#tables, this.clock, versions, displaced, state);
+  }
+
+  countDisplaced(state: ReplicaState): void {
+    if (!state.rowVersions) return;
+    const displaced = new DisplacedRows(this.writer);
+    for (const table of this.#tables)
+      if (table.uniqueIndexes.length > 0) state.displaced[table.id] = displaced.count(table);
+  }
+
+  /**
+   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a replicated table is not what it was;
+   * otherwise our triggers are put back in place and theirs guarded.
+   */
+  verifySchema(connection: Connection, state: ReplicaState): void {
+    if (schemaCookieOf(connection) === state.schemaCookie) return;
+    const tables = rescanTables(connection, this.#tables);
+    if (state.rowVersions)
+      for (const table of tables) if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
+    const changed = installTriggers(connection, tables, this.policy);
+    this.#tables = tables;
+    this.#applier = this.#assemble(state);
+    const { outbox } = this.sealing(connection);
+    if (changed && !outbox.isEmpty()) {
+      outbox.resolveSuspects(0);
+      for (const table of outbox.tablesOf(0, outbox.lastSeq())) repairCapture(connection, table);
+    }
+    state.schemaCookie = schemaCookieOf(connection);
+  }
+
+  /** Seals everything that other programs have committed as one transaction. The message stays open. */
+  async sealPending(connection: Connection, state: ReplicaState, pace: Pace): Promise<void> {
+    const { outbox, sealer } = this.sealing(connection);
+    sealer.begin(state);
+    if (outbox.isEmpty()) return;
+    outbox.resolveSuspects(0);
+    const last = outbox.lastSeq();
+    if (last === 0) return;
+    await sealer.seal(0, [last], pace);
+    outbox.clear();
+  }
+}
+
+export function schemaCookieOf(connection: Connection): number {
+  return connection.statement('PRAGMA schema_version').pluck().get() as number;
+}

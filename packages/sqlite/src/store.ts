@@ -1,0 +1,527 @@
+import { isAbsolute, resolve } from 'node:path';
+import {
+  AntiphonError,
+  decodeBatches,
+  type ApplyOutcome,
+  type ApplyRequest,
+  type Batch,
+  type ChecksumReport,
+  type HybridClock,
+  type InstallOptions,
+  type Position,
+  type QueryResult,
+  type RowDigest,
+  type SealedMessage,
+  type Store,
+  type StoreCapabilities,
+  type StoreInspection,
+  type StoreState,
+  type Value,
+  type WriteOutcome,
+  type WriteRequest,
+} from '@antiphon/core';
+import { Connection } from './connection.js';
+import { isRefusal, storeError } from './errors.js';
+import { sealExistingRows } from './existing-rows.js';
+import { hasMetadata, inspectDatabase } from './inspection.js';
+import { installReplica } from './install.js';
+import type { TrackedTable } from './local-table.js';
+import { PARTS_PER_COUNTER } from './metadata.js';
+import { Pace } from './pace.js';
+import { readTableOf } from './read-table.js';
+import { Reader, reviveValue } from './reader.js';
+import { schemaCookieOf, Session } from './session.js';
+import { readIdentity, StateWriter, type ReplicaState } from './state.js';
+import type { SqliteTransaction } from './transaction.js';
+import { bindParameters } from './values.js';
+import { GroupWriter } from './write.js';
+
+export interface SqliteOptions {
+  /** The database file; created when it is not there. */
+  readonly file: string;
+  /**
+   * `normal` (default): a power cut may take back the last commits, never corrupt; a replica fetches them from the log again.
+   * `full`: every commit is on the disk before it is acknowledged.
+   */
+  readonly synchronous?: 'normal' | 'full';
+  /** Threads for queries and checksums, started when needed. Default 1. */
+  readonly readers?: number;
+  /** How long to wait for another program's transaction before STORE_BUSY. Default 5000. */
+  readonly busyTimeoutMs?: number;
+}
+
+const DEFAULT_BUSY_TIMEOUT_MS = 5000;
+const DEFAULT_MAX_ROWS = 10_000;
+/** Sealed messages deleted in one transaction. */
+const PRUNE_MESSAGES = 200;
+/** How long `markPublished` may stay in memory only. */
+const PUBLISHED_DELAY_MS = 1000;
+
+export class SqliteStore implements Store<SqliteTransaction> {
+  readonly engine = 'sqlite';
+  readonly capabilities: StoreCapabilities = {
+    sql: true,
+    capturesForeignWriters: true,
+    refusesForeignWriters: true,
+  };
+  readonly #file: string;
+  readonly #owner = StateWriter.newOwner();
+  readonly #reader: Reader;
+  #writer: Connection | undefined;
+  #session: Session | undefined;
+  #state: ReplicaState | undefined;
+  #publishedTimer: NodeJS.Timeout | undefined;
+  #writing = false;
+  #closed = false;
+
+  constructor(private readonly options: SqliteOptions) {
+    if (options.file === '' || options.file === ':memory:' || options.file.startsWith('file:')) {
+      throw new AntiphonError('BAD_OPTION', 'sqlite: `file` must be the path of a database file.');
+    }
+    const readers = options.readers ?? 1;
+    if (!Number.isInteger(readers) || readers < 1 || readers > 64)
+      throw new AntiphonError('BAD_OPTION', 'sqlite: `readers` must be a whole number from 1 to 64.');
+    this.#file = isAbsolute(options.file) ? options.file : resolve(options.file);
+    this.#reader = new Reader({ file: this.#file }, readers);
+  }
+
+  async inspect(tables?: readonly string[]): Promise<StoreInspection> {
+    const connection = await this.#open();
+    try {
+      const inspection = inspectDatabase(connection, tables);
+      return hasMetadata(connection) ? { ...inspection, identity: readIdentity(connection) } : inspection;
+    } catch (thrown) {
+      throw storeError(thrown, `cannot inspect ${this.#file}`);
+    }
+  }
+
+  async #open(): Promise<Connection> {
+    if (this.#closed) throw closed();
+    this.#writer ??= await this.#connect(true);
+    return this.#writer;
+  }
+
+  #connect(foreignKeys: boolean): Promise<Connection> {
+    return Connection.open({
+      file: this.#file,
+      synchronous: this.options.synchronous ?? 'normal',
+      foreignKeys,
+      busyTimeoutMs: this.options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS,
+    });
+  }
+
+  async install(options: InstallOptions, clock: HybridClock): Promise<void> {
+    const writer = await this.#open();
+    const applier = this.#session?.applier ?? (await this.#connect(false));
+    await this.#exclusively(async () => {
+      await writer.begin();
+      try {
+        const { state, tables, fresh } = installReplica(
+          writer,
+          options,
+          new StateWriter(writer, this.#owner),
+        );
+        clock.restore(state.time);
+        const session = new Session(writer, applier, tables, state, clock, this.#owner);
+        if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
+        state.schemaCookie = schemaCookieOf(writer);
+        session.countDisplaced(state);
+        session.writerState.update(state);
+        writer.commit();
+        this.#session = session;
+        this.#state = state.copy();
+      } catch (thrown) {
+        writer.rollback();
+        if (this.#session === undefined) applier.close();
+        throw storeError(thrown, `cannot make ${this.#file} a replica`);
+      }
+    });
+  }
+
+  async #sealExisting(session: Session, state: ReplicaState, tables: readonly TrackedTable[]): Promise<void> {
+    const { outbox, sealer } = session.sealing(session.writer);
+    sealer.begin(state);
+    for (const table of tables)
+      await sealExistingRows(session.writer, outbox, sealer, table, Pace.ordinary());
+    sealer.finish();
+  }
+
+  state(): StoreState {
+    return this.#current().snapshot();
+  }
+
+  async write(requests: readonly WriteRequest<SqliteTransaction>[]): Promise<readonly WriteOutcome[]> {
+    const session = this.#installed();
+    if (session.policy.writes === 'refuse') {
+      const error = notWritable(session.policy.primary);
+      return requests.map(() => ({ type: 'rejected', error }));
+    }
+    return this.#exclusively(async () => {
+      const outcomes = await new GroupWriter(
+        session,
+        () => this.#current(),
+        (state) => this.#committed(state),
+      ).write(requests);
+      await this.#settle();
+      return outcomes;
+    });
+  }
+
+  async seal(): Promise<number> {
+    const session = this.#installed();
+    if (!this.hasUnsealed()) return 0;
+    return this.#exclusively(async () => {
+      await session.writer.begin();
+      try {
+        const draft = this.#current().copy();
+        const before = draft.lastCounter;
+        session.verifySchema(session.writer, draft);
+        await session.sealPending(session.writer, draft, Pace.ordinary());
+        session.sealing(session.writer).sealer.finish();
+        session.writerState.update(draft);
+        session.writer.commit();
+        this.#committed(draft);
+        await this.#settle();
+        return draft.lastCounter - before;
+      } catch (thrown) {
+        session.writer.rollback();
+        throw storeError(thrown, 'sealing failed');
+      }
+    });
+  }
+
+  hasUnsealed(): boolean {
+    const session = this.#installed();
+    try {
+      return !session.sealing(session.writer).outbox.isEmpty();
+    } catch {
+      // Another process repairs the WAL right now: `seal` waits for it.
+      return true;
+    }
+  }
+
+  sealed(
+    after: { readonly counter: number; readonly part: number },
+    maxBytes: number,
+  ): Promise<readonly SealedMessage[]> {
+    const session = this.#installed();
+    try {
+      return Promise.resolve(readSealed(session.writer, after, maxBytes));
+    } catch (thrown) {
+      return Promise.reject(storeError(thrown, 'cannot read sealed messages'));
+    }
+  }
+
+  markPublished(counter: number, position?: Position): void {
+    const state = this.#current();
+    if (counter > state.publishedCounter) state.publishedCounter = Math.min(counter, state.lastCounter);
+    if (
+      position !== undefined &&
+      (position.generation !== state.position.generation || position.seq > state.position.seq)
+    )
+      state.position = position;
+    if (this.#publishedTimer !== undefined || this.#closed) return;
+    this.#publishedTimer = setTimeout(() => {
+      this.#publishedTimer = undefined;
+      if (!this.#storeState() && !this.#closed) this.markPublished(0);
+    }, PUBLISHED_DELAY_MS);
+    this.#publishedTimer.unref();
+  }
+
+  /** Stores what is only in memory, unless somebody is writing right now (whose commit will do it). */
+  #storeState(): boolean {
+    const { writer, writerState } = this.#installed();
+    if (this.#writing) return false;
+    try {
+      if (!writer.tryBegin()) return false;
+      writerState.update(this.#current());
+      writer.commit();
+      return true;
+    } catch {
+      writer.rollback();
+      return false;
+    }
+  }
+
+  async prune(counter: number): Promise<void> {
+    const session = this.#installed();
+    const { publishedCounter } = this.#current();
+    if (counter > publishedCounter) {
+      throw new AntiphonError(
+        'INTERNAL',
+        `transactions up to ${counter} cannot be forgotten: only those up to ${publishedCounter} are in the log.`,
+      );
+    }
+    const { writer } = session;
+    const select =
+      'SELECT id, bytes FROM _antiphon_sealed WHERE id <= ? AND last_counter <= ? ORDER BY id LIMIT ?';
+    for (;;) {
+      const pruned = await this.#exclusively(async () => {
+        await writer.begin();
+        try {
+          const rows = writer
+            .statement(select)
+            .safeIntegers(true)
+            .all(sealedId(counter, PARTS_PER_COUNTER - 1n), counter, PRUNE_MESSAGES) as {
+            id: bigint;
+            bytes: bigint;
+          }[];
+          const last = rows.at(-1);
+          const draft = this.#current().copy();
+          if (last !== undefined) writer.statement('DELETE FROM _antiphon_sealed WHERE id <= ?').run(last.id);
+          draft.outboxMessages -= rows.length;
+          for (const { bytes } of rows) draft.outboxBytes -= Number(bytes);
+          session.writerState.update(draft);
+          writer.commit();
+          this.#committed(draft);
+          return rows.length;
+        } catch (thrown) {
+          writer.rollback();
+          throw storeError(thrown, 'cannot forget sealed messages');
+        }
+      });
+      if (pruned < PRUNE_MESSAGES) return;
+      await Pace.ordinary().rest();
+    }
+  }
+
+  async apply(request: ApplyRequest): Promise<ApplyOutcome> {
+    return this.#exclusively(async () => {
+      try {
+        return await this.#apply(request, 'together');
+      } catch (thrown) {
+        if (this.#closed || !isRefusal(thrown)) throw storeError(thrown, 'applying failed');
+      }
+      try {
+        return await this.#apply(request, 'one by one');
+      } catch (thrown) {
+        throw storeError(thrown, 'applying failed');
+      }
+    });
+  }
+
+  /** Rows that an own write set free come back in a transaction of their own; if it fails, with the next apply. */
+  async #settle(): Promise<void> {
+    const { position, unsettled } = this.#current();
+    if (unsettled.length === 0) return;
+    try {
+      await this.#apply({ steps: [], position, yield: () => Pace.ordinary().rest(), sliceMs: 8 }, 'together');
+    } catch {
+      // Noted in the database; what was written is committed and must be reported so.
+    }
+  }
+
+  async #apply(request: ApplyRequest, how: 'together' | 'one by one'): Promise<ApplyOutcome> {
+    const session = this.#installed();
+    const { applier } = session;
+    await applier.begin();
+    try {
+      let draft = this.#current().copy();
+      session.verifySchema(applier, draft);
+      const pace = new Pace(request.sliceMs, request.yield);
+      await session.sealPending(applier, draft, pace);
+      session.sealing(applier).sealer.finish();
+      const work = session.applying();
+      applier.statement('INSERT INTO _antiphon_guard VALUES (1)').run();
+      work.settle(draft);
+      const recovering = draft.recovering;
+      let outcome: ApplyOutcome;
+      if (how === 'together') outcome = await work.applyTogether(draft, request);
+      else ({ state: draft, outcome } = await work.applyOneByOne(draft, request));
+      if (recovering && !draft.recovering) await this.#recovered(session, draft);
+      applier.statement('DELETE FROM _antiphon_guard').run();
+      session.applierState.update(draft);
+      applier.commit();
+      this.#committed(draft);
+      return outcome;
+    } catch (thrown) {
+      applier.rollback();
+      throw thrown;
+    }
+  }
+
+  /** The own past is complete: later own transactions count as applied now, and lie on top of it again. */
+  async #recovered(session: Session, draft: ReplicaState): Promise<void> {
+    const from = draft.recoveryCounter;
+    draft.recoveryCounter = 0;
+    draft.ownCounter = draft.lastCounter;
+    if (draft.rowVersions || draft.lastCounter === from) return;
+    await session.applying().replay(draft, sealedBatches(session.applier, from));
+  }
+
+  async resumeFrom(counter: number, time: number): Promise<void> {
+    const session = this.#installed();
+    await this.#exclusively(async () => {
+      await session.writer.begin();
+      try {
+        const draft = this.#current().copy();
+        session.clock.restore(time);
+        draft.time = Math.max(draft.time, time);
+        if (counter > draft.lastCounter) {
+          draft.recoveryCounter = counter;
+          draft.lastCounter = counter;
+          draft.publishedCounter = counter;
+        }
+        session.writerState.update(draft);
+        session.writer.commit();
+        this.#committed(draft);
+      } catch (thrown) {
+        session.writer.rollback();
+        throw storeError(thrown, 'cannot resume');
+      }
+    });
+  }
+
+  async query(
+    sql: string,
+    params: readonly Value[] | Readonly<Record<string, Value>>,
+    options: { maxRows?: number; signal?: AbortSignal } = {},
+  ): Promise<QueryResult> {
+    await this.#open();
+    const request = {
+      type: 'query',
+      sql,
+      parameters: bindParameters(params),
+      maxRows: options.maxRows ?? DEFAULT_MAX_ROWS,
+    } as const;
+    return (await this.#reader.read(request, options.signal)).result;
+  }
+
+  async checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport> {
+    const session = this.#installed();
+    const wanted = tables?.map((name) => this.#table(name)) ?? session.tables;
+    const request = {
+      type: 'checksum',
+      tables: wanted.map(readTableOf),
+      replica: this.#current().identity.replica,
+    } as const;
+    return (await this.#reader.read(request, signal)).report;
+  }
+
+  async rowDigests(
+    table: string,
+    afterKey: readonly Value[] | undefined,
+    limit: number,
+  ): Promise<readonly RowDigest[]> {
+    const request = { type: 'digests', table: readTableOf(this.#table(table)), afterKey, limit } as const;
+    const { digests } = await this.#reader.read(request);
+    return digests.map(({ key, digest }) => ({ key: key.map(reviveValue), digest }));
+  }
+
+  #table(name: string): TrackedTable {
+    const table = this.#installed().tables.find((candidate) => candidate.name === name);
+    if (table === undefined)
+      throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
+        context: { table: name },
+      });
+    return table;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (this.#publishedTimer !== undefined) {
+      clearTimeout(this.#publishedTimer);
+      this.#publishedTimer = undefined;
+      this.#storeState();
+    }
+    this.#closed = true;
+    await this.#reader.close();
+    this.#session?.applier.close();
+    this.#writer?.close();
+  }
+
+  #installed(): Session {
+    if (this.#closed) throw closed();
+    if (this.#session === undefined)
+      throw new AntiphonError('INTERNAL', 'the store must be installed first.');
+    return this.#session;
+  }
+
+  #current(): ReplicaState {
+    if (this.#state === undefined) throw new AntiphonError('INTERNAL', 'the store must be installed first.');
+    return this.#state;
+  }
+
+  /** What `markPublished` learned while the transaction ran must not be lost with the state it replaces. */
+  #committed(draft: ReplicaState): void {
+    const { publishedCounter, position } = this.#current();
+    if (publishedCounter > draft.publishedCounter) draft.publishedCounter = publishedCounter;
+    if (position.generation === draft.position.generation && position.seq > draft.position.seq)
+      draft.position = position;
+    this.#state = draft;
+  }
+
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#writing)
+      throw new AntiphonError('INTERNAL', 'two writing methods of one store were called at once.');
+    this.#writing = true;
+    try {
+      return await work();
+    } catch (thrown) {
+      // Closed while it gave way: whatever it stumbled over, nothing of it was committed.
+      throw this.#closed ? closed() : thrown;
+    } finally {
+      this.#writing = false;
+    }
+  }
+}
+
+function closed(): AntiphonError {
+  return new AntiphonError('CLOSED', 'the store is closed.');
+}
+
+function notWritable(primary: string | undefined): AntiphonError {
+  const where = primary === undefined ? 'write to the primary.' : `write to the primary ${primary}.`;
+  return new AntiphonError(
+    'NOT_WRITABLE',
+    `this database is a replica; ${where}`,
+    primary === undefined ? {} : { context: { primary } },
+  );
+}
+
+function sealedId(counter: number, part: bigint): bigint {
+  return BigInt(counter) * PARTS_PER_COUNTER + part;
+}
+
+interface SealedRow {
+  readonly firstCounter: number;
+  readonly lastCounter: number;
+  readonly part: number;
+  readonly last: number;
+  readonly data: Uint8Array;
+}
+
+function readSealed(
+  connection: Connection,
+  after: { readonly counter: number; readonly part: number },
+  maxBytes: number,
+): SealedMessage[] {
+  const select = connection.statement(
+    `SELECT first_counter AS firstCounter, last_counter AS lastCounter, part, last, data FROM _antiphon_sealed
+     WHERE id >= coalesce((SELECT max(id) FROM _antiphon_sealed WHERE id <= ?), 0)
+       AND (last_counter > ? OR (last_counter = ? AND part > ?)) ORDER BY id`,
+  );
+  const messages: SealedMessage[] = [];
+  let bytes = 0;
+  const rows = select.iterate(
+    sealedId(after.counter, BigInt(after.part)),
+    after.counter,
+    after.counter,
+    after.part,
+  ) as IterableIterator<SealedRow>;
+  for (const row of rows) {
+    bytes += row.data.length;
+    if (messages.length > 0 && bytes > maxBytes) break;
+    messages.push({ ...row, last: row.last !== 0 });
+  }
+  return messages;
+}
+
+function* sealedBatches(connection: Connection, after: number): Generator<Batch> {
+  for (let from = { counter: after, part: Number(PARTS_PER_COUNTER - 1n) }; ;) {
+    const [message] = readSealed(connection, from, 1);
+    if (message === undefined) return;
+    from = { counter: message.lastCounter, part: message.part };
+    yield* decodeBatches(message.data);
+  }
+}

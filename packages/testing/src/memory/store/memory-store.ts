@@ -1,0 +1,341 @@
+import {
+  AntiphonError,
+  sleep,
+  systemClock,
+  toAntiphonError,
+  type ApplyOutcome,
+  type ApplyRequest,
+  type ChecksumReport,
+  type Clock,
+  type HybridClock,
+  type InstallOptions,
+  type Position,
+  type QueryResult,
+  type RowDigest,
+  type SealedMessage,
+  type Store,
+  type StoreCapabilities,
+  type StoreInspection,
+  type StoreState,
+  type Timer,
+  type Value,
+  type WriteOutcome,
+  type WriteRequest,
+} from '@antiphon/core';
+import { Faults } from '../../faults/faults.js';
+import { Applying } from './applying.js';
+import { checksumOf, digestRows } from './checksum.js';
+import { MemoryDatabase } from './database.js';
+import type { DatabaseTransaction } from './database-transaction.js';
+import { inspectDatabase, installReplica } from './installation.js';
+import type { CutLimits } from './message-cutter.js';
+import { forgetUpTo, outboxSize, sealedAfter, type OutboxPlace } from './outbox.js';
+import { readRecord, stateOf, writeRecord, type ReplicaRecord } from './replica-record.js';
+import { sealCaptured, type Sealing } from './sealing.js';
+import { PARTIAL, QUARANTINE } from './spaces.js';
+import { MEMORY_ENGINE } from './table.js';
+import type { MemoryTransaction } from './user-transaction.js';
+
+export interface MemoryStoreOptions {
+  /** The "file": outlives the store. A new one with nothing in it when absent. */
+  readonly database?: MemoryDatabase;
+  readonly clock?: Clock;
+  readonly faults?: Faults;
+  /** A message of whole transactions is closed at so many bytes of changes. */
+  readonly batchBytes?: number;
+  /** Transactions with more bytes of changes are cut into parts of this size. */
+  readonly partBytes?: number;
+  /** Changes applied between two turns given away. */
+  readonly sliceChanges?: number;
+}
+
+const DEFAULT_BATCH_BYTES = 184_320;
+const DEFAULT_PART_BYTES = 262_144;
+const DEFAULT_SLICE_CHANGES = 500;
+/** `markPublished` is kept by itself after this. */
+const MARK_AFTER_MS = 900;
+
+const CAPABILITIES: StoreCapabilities = { sql: false, capturesForeignWriters: true, refusesForeignWriters: true };
+
+/** What happened to `markPublished` that is not in the database yet. */
+interface PendingMark {
+  readonly counter: number;
+  readonly position: Position | undefined;
+}
+
+/**
+ * The Store port in memory, for simulations and tests: real transactions, the real wire format, captured writers,
+ * row versions, displaced rows. What it commits is in its `MemoryDatabase`, which outlives it as a file outlives a process.
+ *
+ *     const database = memoryDatabase({ tables });
+ *     const store = memoryStore({ database });
+ *     database.writeOutside((tx) => tx.put('items', [1n, 'from another program']));
+ *     store.crash();                                  // then memoryStore({ database }) again
+ */
+export class MemoryStore implements Store<MemoryTransaction> {
+  readonly engine = MEMORY_ENGINE;
+  readonly capabilities = CAPABILITIES;
+  readonly database: MemoryDatabase;
+  protected readonly clock: Clock;
+  protected readonly faults: Faults;
+  protected readonly limits: CutLimits;
+  protected readonly sliceChanges: number;
+  #hybrid: HybridClock | undefined;
+  #mark: PendingMark | undefined;
+  #markTimer: Timer | undefined;
+  #writing = false;
+  #life: 'open' | 'closed' | 'crashed' = 'open';
+
+  constructor(options: MemoryStoreOptions = {}) {
+    this.database = options.database ?? new MemoryDatabase();
+    this.clock = options.clock ?? systemClock();
+    this.faults = options.faults ?? Faults.none();
+    this.limits = {
+      batchBytes: options.batchBytes ?? DEFAULT_BATCH_BYTES,
+      partBytes: options.partBytes ?? DEFAULT_PART_BYTES,
+    };
+    this.sliceChanges = options.sliceChanges ?? DEFAULT_SLICE_CHANGES;
+  }
+
+  async inspect(tables?: readonly string[]): Promise<StoreInspection> {
+    this.#assertOpen();
+    return inspectDatabase(this.database, tables);
+  }
+
+  async install(options: InstallOptions, clock: HybridClock): Promise<void> {
+    await this.#writeTransaction(async (transaction) => {
+      const record = installReplica(this.database, transaction, options);
+      // Before anything is sealed: a row that is there must never be later than one that is written now.
+      clock.restore(record.lastTime);
+      writeRecord(transaction, this.seal_(transaction, record, clock, options.sealExistingRows).record);
+    });
+    // The cluster counts on what was installed here as soon as it was: a power loss must not take that back.
+    this.database.sync();
+    this.#hybrid = clock;
+  }
+
+  state(): StoreState {
+    const record = this.#record();
+    const partial = Object.fromEntries(
+      [...this.database.entries(PARTIAL)].map(([origin, { header, bodies }]) => [
+        origin,
+        { counter: header.firstCounter, nextPart: bodies.length },
+      ]),
+    );
+    return {
+      ...stateOf(withMark(record, this.#mark)),
+      partial,
+      ...outboxSize(this.database),
+      quarantined: this.database.count(QUARANTINE),
+    };
+  }
+
+  async write(requests: readonly WriteRequest<MemoryTransaction>[]): Promise<readonly WriteOutcome[]> {
+    return await this.#writeTransaction(async (transaction) => {
+      const record = this.seal_(transaction, this.#record(transaction)).record;
+      writeRecord(transaction, record);
+      const runs = requests.map((request) => this.#run(transaction, request));
+      const sealing = this.seal_(transaction, record);
+      writeRecord(transaction, sealing.record);
+      return runs.map((run): WriteOutcome => {
+        if (run.type === 'rejected') return run;
+        const id = sealing.ids.get(run.writer);
+        return { type: 'committed', value: run.value, ...(id === undefined ? {} : { id }) };
+      });
+    });
+  }
+
+  async seal(): Promise<number> {
+    this.#assertOpen();
+    if (!this.hasUnsealed()) return 0;
+    return await this.#writeTransaction(async (transaction) => {
+      const sealing = this.seal_(transaction, this.#record(transaction));
+      writeRecord(transaction, sealing.record);
+      return sealing.ids.size;
+    });
+  }
+
+  hasUnsealed(): boolean {
+    return this.database.hasCaptured();
+  }
+
+  async sealed(after: OutboxPlace, maxBytes: number): Promise<readonly SealedMessage[]> {
+    this.#assertOpen();
+    return sealedAfter(this.database, after, maxBytes);
+  }
+
+  markPublished(counter: number, position?: Position): void {
+    if (this.#life !== 'open') return;
+    this.#mark = { counter: Math.max(counter, this.#mark?.counter ?? 0), position: laterOf(position, this.#mark?.position) };
+    this.#markTimer ??= this.clock.setTimer(MARK_AFTER_MS, () => this.#keepMark());
+  }
+
+  async prune(counter: number): Promise<void> {
+    await this.#writeTransaction(async (transaction) => {
+      const { publishedCounter } = withMark(this.#record(transaction), this.#mark);
+      forgetUpTo(transaction, counter, publishedCounter);
+    });
+  }
+
+  async apply(request: ApplyRequest): Promise<ApplyOutcome> {
+    return await this.#writeTransaction((transaction) => this.apply_(transaction, request));
+  }
+
+  async resumeFrom(counter: number, time: number): Promise<void> {
+    await this.#writeTransaction(async (transaction) => {
+      const record = this.#record(transaction);
+      this.#hybrid?.restore(time);
+      const lastTime = Math.max(record.lastTime, time);
+      const behind = counter > record.lastCounter;
+      const resumed = behind ? { lastCounter: counter, pastUntil: counter, publishedCounter: counter } : {};
+      writeRecord(transaction, { ...record, ...resumed, lastTime });
+    });
+  }
+
+  async query(_sql: string, _params: readonly Value[] | Readonly<Record<string, Value>>): Promise<QueryResult> {
+    throw new AntiphonError('BAD_SQL', 'a memory store takes no SQL; read its rows with `database.rows(table)`');
+  }
+
+  async checksum(tables?: readonly string[]): Promise<ChecksumReport> {
+    this.#assertOpen();
+    return checksumOf(this.database, this.#record(), tables);
+  }
+
+  async rowDigests(table: string, afterKey: readonly Value[] | undefined, limit: number): Promise<readonly RowDigest[]> {
+    this.#assertOpen();
+    return digestRows(this.database, table, afterKey, limit);
+  }
+
+  async close(): Promise<void> {
+    if (this.#life !== 'open') return;
+    this.#keepMark();
+    this.#markTimer?.cancel();
+    this.#life = 'closed';
+  }
+
+  /** The process is killed: what is not committed is gone, and nothing more happens. */
+  crash(): void {
+    if (this.#life === 'crashed') return;
+    this.#life = 'crashed';
+    this.#markTimer?.cancel();
+    if (this.#writing) this.database.abandon();
+  }
+
+  /** For tests that break it on purpose. */
+  protected async apply_(transaction: DatabaseTransaction, request: ApplyRequest): Promise<ApplyOutcome> {
+    // Sealed first: the context of what others wrote here must not claim what they had not seen (I5).
+    const sealed = this.seal_(transaction, this.#record(transaction)).record;
+    const context = { database: this.database, clock: this.#hybridClock(), sliceChanges: this.sliceChanges };
+    const applying = new Applying(transaction, request, context, sealed);
+    const outcome = await applying.run();
+    writeRecord(transaction, applying.record);
+    return outcome;
+  }
+
+  protected seal_(transaction: DatabaseTransaction, record: ReplicaRecord, clock = this.#hybridClock(), now = true): Sealing {
+    if (!now) return { record, ids: new Map() };
+    return sealCaptured(transaction, record, { database: this.database, clock, limits: this.limits });
+  }
+
+  async #writeTransaction<T>(work: (transaction: DatabaseTransaction) => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    this.#assertUsable();
+    const transaction = this.database.begin();
+    this.#writing = true;
+    try {
+      const value = await work(transaction);
+      await this.#takeTime();
+      this.#storeMark(transaction);
+      transaction.commit();
+      await this.#takeTime();
+      return value;
+    } catch (error) {
+      transaction.rollback();
+      throw toAntiphonError(error, 'STORE_FAILED');
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  #run(
+    transaction: DatabaseTransaction,
+    request: WriteRequest<MemoryTransaction>,
+  ): { type: 'done'; writer: number; value: unknown } | { type: 'rejected'; error: AntiphonError } {
+    const savepoint = transaction.savepoint();
+    try {
+      const user = this.database.userTransaction(transaction);
+      return { type: 'done', value: request.run(user), writer: user.writer };
+    } catch (error) {
+      transaction.rollbackTo(savepoint);
+      return { type: 'rejected', error: toAntiphonError(error, 'BAD_SQL') };
+    }
+  }
+
+  #keepMark(): void {
+    this.#markTimer = undefined;
+    if (this.#mark === undefined || this.#life !== 'open') return;
+    // Somebody else's transaction is open: the next commit of ours keeps it, or the next try.
+    if (this.#writing || !this.#canBegin()) {
+      this.#markTimer = this.clock.setTimer(MARK_AFTER_MS, () => this.#keepMark());
+      return;
+    }
+    const transaction = this.database.begin();
+    this.#storeMark(transaction);
+    transaction.commit();
+  }
+
+  #canBegin(): boolean {
+    return !this.database.busy;
+  }
+
+  #storeMark(transaction: DatabaseTransaction): void {
+    const record = readRecord(transaction);
+    if (record === undefined || this.#mark === undefined) return;
+    writeRecord(transaction, withMark(record, this.#mark));
+    this.#mark = undefined;
+  }
+
+  async #takeTime(): Promise<void> {
+    const ms = this.faults.storeMs();
+    if (ms > 0) await sleep(this.clock, ms);
+  }
+
+  #assertUsable(): void {
+    if (this.faults.strikes('storeBusy')) throw new AntiphonError('STORE_BUSY', 'another program holds the write lock; try again');
+    if (this.faults.strikes('storeFull')) throw new AntiphonError('STORE_FULL', 'the disk is full; make room');
+  }
+
+  #assertOpen(): void {
+    if (this.#life === 'open') return;
+    throw new AntiphonError('CLOSED', 'the store is closed; open another one on its database');
+  }
+
+  #record(reading: DatabaseTransaction | MemoryDatabase = this.database): ReplicaRecord {
+    const record = readRecord(reading);
+    if (record === undefined) throw new AntiphonError('BAD_OPTION', 'this database is no replica yet; call install first');
+    return record;
+  }
+
+  #hybridClock(): HybridClock {
+    if (this.#hybrid === undefined) throw new AntiphonError('BAD_OPTION', 'call install before anything else');
+    return this.#hybrid;
+  }
+}
+
+function withMark(record: ReplicaRecord, mark: PendingMark | undefined): ReplicaRecord {
+  if (mark === undefined) return record;
+  return {
+    ...record,
+    publishedCounter: Math.max(record.publishedCounter, mark.counter),
+    position: laterOf(record.position, mark.position) ?? record.position,
+  };
+}
+
+function laterOf(a: Position | undefined, b: Position | undefined): Position | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a.generation === b.generation && b.seq > a.seq ? b : a;
+}
+
+export function memoryStore(options?: MemoryStoreOptions): MemoryStore {
+  return new MemoryStore(options);
+}

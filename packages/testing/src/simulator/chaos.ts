@@ -1,0 +1,118 @@
+import type { Random } from '../clock/random.js';
+import type { Ledger } from './ledger.js';
+import type { SimulatedNode, World } from './node.js';
+import { chooseRates, type ChaosSwitches } from './options.js';
+
+export interface ChaosCounts {
+  crashes: number;
+  powerLosses: number;
+  lostCommits: number;
+  disconnections: number;
+  outages: number;
+  clockJumps: number;
+}
+
+type Trouble = 'crash' | 'power loss' | 'disconnect' | 'outage' | 'clock jump' | 'lock' | 'durable deleted' | 'other rates';
+
+const MEAN_MS = 500;
+const LONGEST_DOWN_MS = 2500;
+const MOST_LOST_COMMITS = 12;
+const JUMPS_MS = [-3_600_000, -2000, -50, 50, 2000, 600_000];
+
+export interface ChaosHooks {
+  readonly note: (event: string) => void;
+  /** A database is as it was left, and nobody has it open. */
+  readonly left: (node: SimulatedNode) => void;
+}
+
+/** Makes trouble, at random times, until it is told to stop; everything that it breaks it mends after a while. */
+export class Chaos {
+  readonly counts: ChaosCounts = { crashes: 0, powerLosses: 0, lostCommits: 0, disconnections: 0, outages: 0, clockJumps: 0 };
+  #stopped = false;
+
+  constructor(
+    private readonly world: World,
+    private readonly nodes: readonly SimulatedNode[],
+    private readonly random: Random,
+    private readonly ledger: Ledger,
+    private readonly hooks: ChaosHooks,
+  ) {}
+
+  start(): void {
+    this.world.clock.setTimer(this.#soon(MEAN_MS), () => {
+      if (this.#stopped) return;
+      this.#trouble(this.random.pick(troubles(this.world.options.chaos)), this.random.pick(this.nodes));
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #trouble(kind: Trouble, node: SimulatedNode): void {
+    if (kind === 'crash' || kind === 'power loss') return this.#end(node, kind);
+    if (kind === 'other rates') return this.world.faults.set(chooseRates(this.random, this.world.options.chaos));
+    this.hooks.note(`${kind} ${node.id}`);
+    if (kind === 'disconnect') return this.#disconnect([node]);
+    if (kind === 'outage') return this.#disconnect(this.nodes);
+    if (kind === 'lock') return this.#lock(node);
+    if (kind === 'durable deleted') return this.#deleteDurable(node);
+    this.counts.clockJumps++;
+    node.machine.jump(this.random.pick(JUMPS_MS));
+  }
+
+  #end(node: SimulatedNode, kind: 'crash' | 'power loss'): void {
+    if (!node.running) return;
+    if (kind === 'crash') {
+      this.counts.crashes++;
+      node.kill();
+    } else {
+      const lost = node.losePower(this.random.int(0, MOST_LOST_COMMITS));
+      this.counts.powerLosses++;
+      this.counts.lostCommits += lost.length;
+      this.ledger.lost(node.id, node.database, lost);
+    }
+    this.hooks.left(node);
+    this.#later(this.random.int(1, LONGEST_DOWN_MS), () => node.start());
+  }
+
+  #disconnect(nodes: readonly SimulatedNode[]): void {
+    if (nodes.length === 1) this.counts.disconnections++;
+    else this.counts.outages++;
+    for (const node of nodes) node.disconnect();
+    this.#later(this.random.int(1, LONGEST_DOWN_MS), () => {
+      for (const node of nodes) node.reconnect();
+    });
+  }
+
+  /** Another program begins a transaction and takes its time. */
+  #lock({ database }: SimulatedNode): void {
+    if (database.busy) return;
+    const transaction = database.begin();
+    this.#later(this.random.int(1, 300), () => transaction.rollback());
+  }
+
+  #deleteDurable({ id }: SimulatedNode): void {
+    if (this.world.log.exists) this.world.log.deleteDurable(`replica_${id}`);
+  }
+
+  #later(delayMs: number, work: () => void): void {
+    this.world.clock.setTimer(delayMs, work);
+  }
+
+  #soon(meanMs: number): number {
+    return -Math.log(1 - this.random.next()) * meanMs;
+  }
+}
+
+function troubles(chaos: ChaosSwitches): readonly Trouble[] {
+  const possible: Trouble[] = ['durable deleted'];
+  if (chaos.crashes) possible.push('crash', 'crash');
+  if (chaos.powerLoss) possible.push('power loss');
+  if (chaos.disconnections) possible.push('disconnect', 'outage');
+  if (chaos.clockJumps) possible.push('clock jump');
+  if (chaos.storeFaults) possible.push('lock');
+  if (chaos.messageFaults) possible.push('other rates');
+  return possible;
+}

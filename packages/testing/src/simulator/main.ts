@@ -1,0 +1,101 @@
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { describeReport, type SimulationReport } from './report.js';
+import { ALL_CHAOS, type ChaosSwitches, type SimulatedTopology } from './options.js';
+import { simulate } from './simulate.js';
+
+const USAGE = `usage: simulate [--seeds 1-100] [--topology multi-primary|primary-replica|both] [--duration-ms N] [--replicas N] [--without powerLoss,crashes,…]
+                [--trace] [--json]
+
+Runs simulated clusters and checks invariants I1 to I5. A failing seed replays exactly:
+  node packages/testing/dist/simulator/main.js --seeds 42 --topology multi-primary --trace
+Exit codes: 0 all held, 1 some did not, 2 usage.`;
+
+interface Command {
+  readonly first: number;
+  readonly last: number;
+  readonly topologies: readonly SimulatedTopology[];
+  readonly durationMs: number | undefined;
+  readonly replicas: number | undefined;
+  readonly chaos: Partial<ChaosSwitches>;
+  readonly trace: boolean;
+  readonly json: boolean;
+}
+
+export async function main(args: readonly string[], print: (line: string) => void): Promise<number> {
+  const command = parse(args);
+  if (typeof command === 'string') {
+    print(command);
+    return command === USAGE ? 0 : 2;
+  }
+  const { first, last, topologies, durationMs, replicas, chaos } = command;
+  const options = { chaos, ...(durationMs !== undefined && { durationMs }), ...(replicas !== undefined && { replicas }) };
+  const failed: SimulationReport[] = [];
+  const startedMs = performance.now();
+  let runs = 0;
+  for (let seed = first; seed <= last; seed++) {
+    for (const topology of topologies) {
+      const report = await simulate(seed, { ...options, topology });
+      runs++;
+      if (!report.ok) failed.push(report);
+      show(report, command, print);
+    }
+  }
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  const summary = { runs, failed: failed.map(({ seed, topology }) => ({ seed, topology })), seconds: Number(seconds) };
+  if (command.json) print(JSON.stringify(summary));
+  else print(`${runs} runs in ${seconds} s, ${failed.length} failed${failed.length > 0 ? `: seeds ${failed.map(({ seed }) => seed).join(', ')}` : ''}`);
+  return failed.length === 0 ? 0 : 1;
+}
+
+function show(report: SimulationReport, { json, trace }: Command, print: (line: string) => void): void {
+  if (json) return print(JSON.stringify(trace ? report : { ...report, lastEvents: [] }));
+  print(describeReport(report));
+  if (trace) for (const line of report.lastEvents) print(`    ${line}`);
+}
+
+/** A text: what is wrong with the arguments, or the usage. */
+function parse(args: readonly string[]): Command | string {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args: [...args],
+      options: {
+        seeds: { type: 'string', default: '1-100' },
+        topology: { type: 'string', default: 'both' },
+        'duration-ms': { type: 'string' },
+        replicas: { type: 'string' },
+        without: { type: 'string', default: '' },
+        trace: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (error) {
+    return `${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`;
+  }
+  if (values.help) return USAGE;
+  const range = /^(\d+)(?:-(\d+))?$/.exec(values.seeds);
+  const topologies = TOPOLOGIES[values.topology];
+  if (range === null) return `--seeds is ${values.seeds}; give one number or a range like 1-100`;
+  if (topologies === undefined) return `--topology is ${values.topology}; give ${Object.keys(TOPOLOGIES).join(', ')}`;
+  const first = Number(range[1]);
+  const durationMs = values['duration-ms'] === undefined ? undefined : Number(values['duration-ms']);
+  const replicas = values.replicas === undefined ? undefined : Number(values.replicas);
+  const without = values.without.split(',').filter((name) => name !== '');
+  const unknown = without.find((name) => !(name in ALL_CHAOS));
+  if (unknown !== undefined) return `--without ${unknown}: give some of ${Object.keys(ALL_CHAOS).join(', ')}`;
+  const chaos = Object.fromEntries(without.map((name) => [name, false]));
+  const { trace, json } = values;
+  return { first, last: Number(range[2] ?? first), topologies, durationMs, replicas, chaos, trace, json };
+}
+
+const TOPOLOGIES: Readonly<Record<string, readonly SimulatedTopology[]>> = {
+  'multi-primary': ['multi-primary'],
+  'primary-replica': ['primary-replica'],
+  both: ['multi-primary', 'primary-replica'],
+};
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  process.exitCode = await main(process.argv.slice(2), (line) => process.stdout.write(`${line}\n`));
+}

@@ -1,0 +1,137 @@
+import { toAntiphonError, type AntiphonError } from '@antiphon/core';
+import { startReplica, type Replica } from '@antiphon/replica';
+import type { NodeClock } from '../clock/node-clock.js';
+import type { VirtualClock } from '../clock/virtual-clock.js';
+import type { Faults } from '../faults/faults.js';
+import type { MemoryBus } from '../memory/bus/memory-bus.js';
+import { Link } from '../memory/link.js';
+import type { MemoryLog } from '../memory/log/memory-log.js';
+import type { MemoryRegistry } from '../memory/registry/memory-registry.js';
+import { MemoryStore, type MemoryDatabase, type MemoryTransaction } from '../memory/store/index.js';
+import type { Commit } from '../memory/store/database.js';
+import type { ResolvedOptions } from './options.js';
+
+/** What all simulated machines share. */
+export interface World {
+  readonly clock: VirtualClock;
+  readonly faults: Faults;
+  readonly log: MemoryLog;
+  readonly bus: MemoryBus;
+  readonly registry: MemoryRegistry;
+  readonly options: ResolvedOptions;
+}
+
+export const CLUSTER = 'simulated';
+/** Small, so that big transactions come in parts and turns are given away inside of an apply. */
+const STORE_LIMITS = { batchBytes: 1500, partBytes: 900, sliceChanges: 7 };
+const REPLICA_LIMITS = { pollMs: 40, connectTimeoutMs: 8000, duplicateCheckMs: 100, beatMs: 500, windowMessages: 8, applyEntries: 16 };
+
+/** One process: what is gone when it is killed. */
+interface Process {
+  readonly clock: NodeClock;
+  readonly link: Link;
+  readonly store: MemoryStore;
+  replica: Replica<MemoryTransaction> | undefined;
+}
+
+/** A simulated machine: a clock and a database that last, and a process that comes and goes. */
+export class SimulatedNode {
+  /** Why starts failed and replicas ended by themselves. */
+  readonly failures: AntiphonError[] = [];
+  #process: Process | undefined;
+  #starts = 0;
+  #memberSinceMs: number | undefined;
+
+  constructor(
+    readonly id: string,
+    readonly database: MemoryDatabase,
+    readonly machine: NodeClock,
+    private readonly world: World,
+    private readonly onEvent: (event: string) => void,
+  ) {}
+
+  get running(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** When it became a member of the cluster. */
+  get memberSinceMs(): number | undefined {
+    return this.#memberSinceMs;
+  }
+
+  get replica(): Replica<MemoryTransaction> | undefined {
+    return this.#process?.replica;
+  }
+
+  start(): void {
+    if (this.#process !== undefined) return;
+    const { world, machine } = this;
+    const clock = machine.process(`process ${++this.#starts}`);
+    const link = new Link({ clock: world.clock, faults: world.faults });
+    const options = { database: this.database, clock, faults: world.faults, ...STORE_LIMITS };
+    const store = world.options.defect.store?.(options) ?? new MemoryStore(options);
+    const process: Process = { clock, link, store, replica: undefined };
+    this.#process = process;
+    this.onEvent('starts');
+    this.#run(process).catch((error: unknown) => this.#ended(process, toAntiphonError(error)));
+  }
+
+  async #run(process: Process): Promise<void> {
+    const { log, bus, registry, options } = this.world;
+    const { clock, link, store } = process;
+    const connection = log.connect(link);
+    const replica = await startReplica<MemoryTransaction>({
+      cluster: CLUSTER,
+      id: this.id,
+      store,
+      log: options.defect.log?.(connection) ?? connection,
+      bus: bus.connect(link),
+      registry: registry.connect(link),
+      clock,
+      topology: options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
+      limits: REPLICA_LIMITS,
+    });
+    process.replica = replica;
+    this.#memberSinceMs ??= this.world.clock.monotonicMs();
+    this.onEvent('runs');
+    const error = await replica.ended;
+    if (error !== undefined) this.#ended(process, error);
+  }
+
+  /** The process is killed between two of its steps: only the database remains. */
+  kill(): void {
+    this.#end({ dropWhatIsUnderWay: false });
+    this.onEvent('killed');
+  }
+
+  /** The machine loses power: its newest commits are gone as well, and what it had sent. Returns the lost commits. */
+  losePower(commits: number): readonly Commit[] {
+    this.#end({ dropWhatIsUnderWay: true });
+    const lost = this.database.powerLoss(commits);
+    this.onEvent(`lost power and ${lost.length} commits`);
+    return lost;
+  }
+
+  disconnect(): void {
+    this.#process?.link.disconnect();
+  }
+
+  reconnect(): void {
+    this.#process?.link.reconnect();
+  }
+
+  #ended(process: Process, error: AntiphonError): void {
+    if (this.#process !== process) return;
+    this.failures.push(error);
+    this.onEvent(`ended: ${error.code}`);
+    this.#end({ dropWhatIsUnderWay: false });
+  }
+
+  #end(options: { readonly dropWhatIsUnderWay: boolean }): void {
+    const process = this.#process;
+    this.#process = undefined;
+    process?.clock.stop();
+    process?.link.kill(options);
+    process?.store.crash();
+  }
+}

@@ -1,0 +1,91 @@
+import type { Log } from '@antiphon/core';
+import type { Random } from '../clock/random.js';
+import type { FaultRates } from '../faults/faults.js';
+import type { MemoryStore, MemoryStoreOptions } from '../memory/store/index.js';
+
+export type SimulatedTopology = 'multi-primary' | 'primary-replica';
+
+export interface SimulationOptions {
+  readonly topology?: SimulatedTopology;
+  /** Replicas of the cluster. Default 3. */
+  readonly replicas?: number;
+  /** Virtual time with writes and faults, before everything heals. */
+  readonly durationMs?: number;
+  /** Mean virtual time between two writes at one replica. */
+  readonly meanWriteMs?: number;
+  /** What may happen; everything when absent. */
+  readonly chaos?: Partial<ChaosSwitches>;
+  /** Puts a defect in, to see that the checks find it. */
+  readonly defect?: Defect;
+}
+
+/** Kinds of trouble that can be left out. */
+export interface ChaosSwitches {
+  readonly crashes: boolean;
+  readonly powerLoss: boolean;
+  readonly disconnections: boolean;
+  readonly clockJumps: boolean;
+  readonly messageFaults: boolean;
+  readonly storeFaults: boolean;
+}
+
+/** Ports that do not keep their contract. */
+export interface Defect {
+  readonly store?: (options: MemoryStoreOptions) => MemoryStore;
+  readonly log?: (log: Log) => Log;
+}
+
+export interface ResolvedOptions {
+  readonly topology: SimulatedTopology;
+  readonly replicas: number;
+  readonly durationMs: number;
+  readonly meanWriteMs: number;
+  readonly chaos: ChaosSwitches;
+  readonly defect: Defect;
+}
+
+export const ALL_CHAOS: ChaosSwitches = {
+  crashes: true,
+  powerLoss: true,
+  disconnections: true,
+  clockJumps: true,
+  messageFaults: true,
+  storeFaults: true,
+};
+
+export function resolveOptions(options: SimulationOptions): ResolvedOptions {
+  return {
+    topology: options.topology ?? 'multi-primary',
+    replicas: options.replicas ?? 3,
+    durationMs: options.durationMs ?? 12_000,
+    meanWriteMs: options.meanWriteMs ?? 150,
+    chaos: { ...ALL_CHAOS, ...options.chaos },
+    defect: options.defect ?? {},
+  };
+}
+
+/**
+ * Each run has its own mixture: some faults often, some never. A run in which everything fails all the time reaches few
+ * states (Groce et al., "Swarm Testing", 2012).
+ */
+export function chooseRates(random: Random, chaos: ChaosSwitches): Partial<FaultRates> {
+  const sometimes = (most: number): number => (random.chance(0.5) ? random.next() * most : 0);
+  const maxLatencyMs = random.pick([1, 5, 30, 200]);
+  const messages = {
+    lostAppend: sometimes(0.2),
+    lostAppendReply: sometimes(0.2),
+    lateAppend: sometimes(0.1),
+    duplicatedAppend: sometimes(0.2),
+    refusedAppend: sometimes(0.2),
+    lostCall: sometimes(0.05),
+    lostBusMessage: sometimes(0.3),
+    duplicatedBusMessage: sometimes(0.2),
+  };
+  const store = { storeBusy: sometimes(0.2), storeFull: sometimes(0.05), maxStoreMs: random.pick([0, 2, 10]) };
+  return {
+    minLatencyMs: 0.1,
+    maxLatencyMs,
+    ...(chaos.messageFaults ? messages : {}),
+    ...(chaos.storeFaults ? store : {}),
+  };
+}

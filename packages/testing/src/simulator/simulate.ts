@@ -1,0 +1,225 @@
+import { counterOf } from '@antiphon/core';
+import { Random } from '../clock/random.js';
+import { VirtualClock } from '../clock/virtual-clock.js';
+import { Faults } from '../faults/faults.js';
+import { memoryBus } from '../memory/bus/memory-bus.js';
+import { memoryLog } from '../memory/log/memory-log.js';
+import { memoryRegistry } from '../memory/registry/memory-registry.js';
+import { memoryDatabase } from '../memory/store/index.js';
+import { readRecord } from '../memory/store/replica-record.js';
+import { Chaos } from './chaos.js';
+import { checkCluster } from './cluster-check.js';
+import { checkDatabase, type CheckContext } from './database-check.js';
+import { Ledger } from './ledger.js';
+import { LogModel } from './log-model.js';
+import { SimulatedNode, type World } from './node.js';
+import { chooseRates, resolveOptions, type SimulationOptions } from './options.js';
+import type { SimulationReport } from './report.js';
+import { RowModel } from './row-model.js';
+import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
+import { Trace } from './trace.js';
+import { Violations } from './violation.js';
+import { Writers } from './writers.js';
+
+const HEAL_LIMIT_MS = 180_000;
+const KEPT_LINES = 200;
+const SUPERVISION_MS = 500;
+/** A replica looks for new members every ten beats; until then it does not wait for one, which has the whole log before it. */
+const MEMBER_KNOWN_AFTER_MS = 6000;
+
+/**
+ * One run of a whole cluster in virtual time: real replicas on simulated machines, with random writes and random trouble,
+ * all from the seed. Then everything heals, and what is left is held against invariants I1 to I5.
+ * The same seed and options give the same run, event for event.
+ */
+export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationReport> {
+  return await new Simulation(seed, options).run();
+}
+
+class Simulation {
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #trace: Trace;
+  readonly #nodes: readonly SimulatedNode[];
+  readonly #writers: readonly Writers[];
+  readonly #chaos: Chaos;
+  readonly #check: CheckContext;
+  /** The highest counter of each origin that each replica ever held. */
+  readonly #everHeld = new Map<string, number>();
+  #seenSeq = 0;
+
+  constructor(
+    private readonly seed: number,
+    options: SimulationOptions,
+  ) {
+    const resolved = resolveOptions(options);
+    const clock = new VirtualClock({ seed });
+    this.#random = new Random(seed).fork('simulation');
+    const faults = new Faults(this.#random.fork('faults'), chooseRates(this.#random, resolved.chaos));
+    const shared = { clock, faults };
+    this.#world = { ...shared, log: memoryLog(shared), bus: memoryBus(shared), registry: memoryRegistry(shared), options: resolved };
+    this.#trace = new Trace(() => clock.monotonicMs(), KEPT_LINES);
+    const multiPrimary = resolved.topology === 'multi-primary';
+    this.#check = {
+      ledger: new Ledger(),
+      log: new LogModel(),
+      rows: new RowModel(SIMULATED_TABLES, multiPrimary),
+      violations: new Violations(),
+    };
+    const ids = Array.from({ length: resolved.replicas }, (_, index) => `r${index + 1}`);
+    this.#nodes = ids.map((id, index) => this.#machine(id, index === 0));
+    this.#writers = this.#nodes.map(
+      (node, index) => new Writers(this.#world, node, this.#random.fork(`writes ${node.id}`), multiPrimary || index === 0),
+    );
+    this.#chaos = new Chaos(this.#world, this.#nodes, this.#random.fork('chaos'), this.#check.ledger, {
+      note: (event) => this.#trace.add(event),
+      left: (node) => this.#look(node),
+    });
+    this.#watchLog();
+  }
+
+  async run(): Promise<SimulationReport> {
+    const { clock, faults, options } = this.#world;
+    for (const node of this.#nodes) node.start();
+    for (const writers of this.#writers) writers.start();
+    this.#supervise();
+    this.#chaos.start();
+    await clock.advance(options.durationMs);
+
+    this.#chaos.stop();
+    for (const writers of this.#writers) writers.stop();
+    faults.heal();
+    // What the chaos broke, it mends by itself within seconds; the rest is up to the replicas.
+    const atRest = await clock.runUntil(() => this.#atRest(), HEAL_LIMIT_MS);
+    this.#check.log.feed(this.#world.log.entries());
+    if (!atRest) this.#notAtRest();
+    checkCluster(this.#nodes, this.#check);
+    this.#checkWriters();
+    const report = this.#report();
+    for (const node of this.#nodes) node.kill();
+    return report;
+  }
+
+  #machine(id: string, first: boolean): SimulatedNode {
+    const { clock } = this.#world;
+    const database = memoryDatabase(first ? { tables: SIMULATED_TABLES, rows: FIRST_ROWS } : {});
+    const machine = clock.node({
+      name: id,
+      skewMs: this.#random.int(-3000, 3000),
+      driftPpm: this.#random.int(-200, 200),
+    });
+    const node = new SimulatedNode(id, database, machine, this.#world, (event) => this.#trace.add(`${id} ${event}`));
+    this.#check.ledger.watch(id, database, ({ lastCounter }) => this.#pruned(id, lastCounter));
+    database.onCommit(({ number, changes }) => {
+      this.#trace.add(`${id} commit ${number}: ${changes.length} changes`);
+      this.#noteHeld(node);
+    });
+    return node;
+  }
+
+  /** Like systemd: what has ended is started again. */
+  #supervise(): void {
+    this.#world.clock.setTimer(SUPERVISION_MS, () => {
+      for (const node of this.#nodes) if (!node.running && node.failures.length > 0) node.start();
+      this.#supervise();
+    });
+  }
+
+  #look(node: SimulatedNode): void {
+    this.#check.log.feed(this.#world.log.entries());
+    checkDatabase(node.id, node.database, this.#check);
+  }
+
+  #watchLog(): void {
+    const { log } = this.#world;
+    log.onChange(() => {
+      for (const { seq, origin, data } of log.entries().slice(this.#seenSeq)) {
+        this.#trace.add(`log ${seq}: ${origin}, ${data.length} bytes`);
+        this.#seenSeq = seq;
+      }
+    });
+  }
+
+  #noteHeld({ id, database }: SimulatedNode): void {
+    for (const [origin, counter] of Object.entries(readRecord(database)?.vector ?? {})) {
+      const key = `${id} ${origin}`;
+      if (counter > (this.#everHeld.get(key) ?? 0)) this.#everHeld.set(key, counter);
+    }
+  }
+
+  /** I3: sealed messages are kept until every member has applied them. */
+  #pruned(id: string, lastCounter: number): void {
+    for (const other of this.#nodes) {
+      const memberForMs = this.#world.clock.monotonicMs() - (other.memberSinceMs ?? Infinity);
+      if (other.id === id || !(memberForMs > MEMBER_KNOWN_AFTER_MS)) continue;
+      const held = this.#everHeld.get(`${other.id} ${id}`) ?? 0;
+      if (held < lastCounter) {
+        this.#check.violations.add('I3', id, `pruned its messages up to ${lastCounter} when ${other.id} had ${held}, at ${this.#world.clock.monotonicMs()} ms`);
+      }
+    }
+  }
+
+  #atRest(): boolean {
+    const records = this.#nodes.map(({ database }) => readRecord(database));
+    const quiet = this.#nodes.every(({ replica, database }) => replica !== undefined && !database.hasCaptured());
+    if (!quiet || records.some((record) => record === undefined)) return false;
+    const states = this.#nodes.map(({ replica }) => replica?.status());
+    const published = this.#nodes.every(({ id, database }) => {
+      const record = readRecord(database);
+      return record !== undefined && record.publishedCounter >= record.lastCounter && counterOf(record.vector, id) === record.lastCounter;
+    });
+    return published && states.length > 0 && new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1;
+  }
+
+  #notAtRest(): void {
+    for (const node of this.#nodes) {
+      const record = readRecord(node.database);
+      const vector = record === undefined ? 'no replica yet' : vectorText(record.vector);
+      const last = node.failures.at(-1);
+      const stalled = node.replica?.status().stalled?.message;
+      const message =
+        `${node.replica === undefined ? 'down' : 'running'}, ${vector}, last ${record?.lastCounter}, published ${record?.publishedCounter}` +
+        `${stalled === undefined ? '' : `, stalled: ${stalled}`}${last === undefined ? '' : `, failed before: ${last.message}`}`;
+      this.#check.violations.add('liveness', node.id, message);
+    }
+  }
+
+  #checkWriters(): void {
+    for (const [index, { wrong }] of this.#writers.entries()) {
+      for (const message of wrong) this.#check.violations.add('I1', this.#nodes[index]?.id ?? '', message);
+    }
+  }
+
+  #report(): SimulationReport {
+    const { clock, log, faults, options } = this.#world;
+    const sum = (count: (writers: Writers) => number): number => this.#writers.reduce((total, writers) => total + count(writers), 0);
+    const violations = this.#check.violations.all;
+    return {
+      seed: this.seed,
+      topology: options.topology,
+      ok: violations.length === 0,
+      violations,
+      counts: {
+        ...this.#chaos.counts,
+        writes: sum(({ counts }) => counts.committed),
+        outsideWrites: sum(({ counts }) => counts.outside),
+        refusedWrites: sum(({ counts }) => counts.refused),
+        transactions: this.#check.log.transactions.length,
+        logEntries: log.entries().length,
+        lostAppends: faults.count('lostAppend'),
+        lateAppends: faults.count('lateAppend'),
+        duplicatedAppends: faults.count('duplicatedAppend'),
+        failedStarts: this.#nodes.reduce((total, { failures }) => total + failures.length, 0),
+      },
+      virtualMs: Math.round(clock.monotonicMs()),
+      events: this.#trace.events,
+      traceHash: this.#trace.hash(),
+      lastEvents: violations.length === 0 ? [] : this.#trace.lines,
+    };
+  }
+}
+
+function vectorText(vector: Readonly<Record<string, number>>): string {
+  const counters = Object.entries(vector).sort(([a], [b]) => (a < b ? -1 : 1));
+  return counters.map(([origin, counter]) => `${origin}:${counter}`).join(' ');
+}

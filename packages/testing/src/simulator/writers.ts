@@ -1,0 +1,78 @@
+import { AntiphonError } from '@antiphon/core';
+import type { Random } from '../clock/random.js';
+import type { SimulatedNode, World } from './node.js';
+import { chooseWrite } from './workload.js';
+
+export interface WriteCounts {
+  committed: number;
+  /** By another program, also while no replica runs. */
+  outside: number;
+  refused: number;
+}
+
+/** Keeps writing to one replica, through it and behind its back. */
+export class Writers {
+  readonly counts: WriteCounts = { committed: 0, outside: 0, refused: 0 };
+  /** Tokens of writes that a caller was told are committed. */
+  readonly acknowledged: string[] = [];
+  readonly wrong: string[] = [];
+  #number = 0;
+  #stopped = false;
+
+  constructor(
+    private readonly world: World,
+    private readonly node: SimulatedNode,
+    private readonly random: Random,
+    private readonly mayWrite: boolean,
+  ) {}
+
+  start(): void {
+    const { clock, options } = this.world;
+    clock.setTimer(-Math.log(1 - this.random.next()) * options.meanWriteMs, () => {
+      if (this.#stopped) return;
+      this.#write();
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #write(): void {
+    const number = ++this.#number;
+    const token = `${this.node.id}#${number}`;
+    const write = chooseWrite(this.random, this.node.id, token, number);
+    const outside = this.random.chance(0.35);
+    if (this.node.database.tableNames().length === 0) return;
+    if (outside) return this.#writeOutside(write, token);
+    const { replica } = this.node;
+    if (replica === undefined) return;
+    replica.transaction(write, { timeoutMs: 5000 }).then(
+      () => {
+        this.counts.committed++;
+        this.acknowledged.push(token);
+        if (!this.mayWrite) this.wrong.push(`${token} was accepted by a replica that must not write`);
+      },
+      (error: unknown) => this.#refused(error, token),
+    );
+  }
+
+  #writeOutside(write: Parameters<SimulatedNode['database']['writeOutside']>[0], token: string): void {
+    const before = this.node.database.commits;
+    try {
+      this.node.database.writeOutside(write);
+      this.counts.outside++;
+    } catch (error) {
+      this.#refused(error, token);
+      if (this.node.database.commits !== before) this.wrong.push(`${token} was refused and committed`);
+    }
+  }
+
+  #refused(error: unknown, token: string): void {
+    this.counts.refused++;
+    const expected = ['CONSTRAINT', 'STORE_BUSY', 'STORE_FULL', 'NOT_WRITABLE', 'TIMEOUT', 'OVERLOADED', 'CLOSED', 'ACTOR_STOPPED', 'UNKNOWN_TABLE'];
+    if (error instanceof AntiphonError && expected.includes(error.code)) return;
+    this.wrong.push(`${token} failed with ${String(error)}`);
+  }
+}
