@@ -11,12 +11,14 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /** What arrives sooner after the first is the same Ctrl-C; what arrives later was pressed again. */
 const SAME_SIGNAL_MS = 1000;
 const PARENT_POLL_MS = 250;
+/** What has not ended this long after it was asked to is killed. */
+const END_LIMIT_MS = 10_000;
 const KEPT_OUTPUT_CHARACTERS = 64 * 1024;
 const SETPRIV = '/usr/bin/setpriv';
 
 /**
  * Runs a command on our terminal until it ends.
- * `limitMs`: after that it is asked to end, and killed 10 s later.
+ * `limitMs`: after that it is asked to end, and killed when it does not.
  * @returns {Promise<{ code: number, timedOut: boolean }>}
  */
 export function runInForeground(command, args, { env = {}, limitMs } = {}) {
@@ -47,15 +49,19 @@ export function runQuietly(command, args, { env = {}, limitMs } = {}) {
   };
   child.stdout.setEncoding('utf8').on('data', keep);
   child.stderr.setEncoding('utf8').on('data', keep);
+  let endedBy;
   const stopForwarding = forwardSignals((signal) => {
+    endedBy = signal;
     killGroup(child, signal);
-    process.exit(128 + constants.signals[signal]);
+    setTimeout(() => killGroup(child, 'SIGKILL'), END_LIMIT_MS).unref();
   });
   const limit = limitMs === undefined ? undefined : startLimit(child, limitMs);
   return new Promise((resolve) => {
     const finish = (ok) => {
       stopForwarding();
       limit?.stop();
+      // Only now: an install that still writes would disturb the next one.
+      if (endedBy !== undefined) process.exit(128 + constants.signals[endedBy]);
       resolve({ ok, output });
     };
     child.once('error', (error) => {
@@ -105,7 +111,7 @@ function startLimit(child, limitMs) {
     state.reached = true;
     killGroup(child, 'SIGTERM');
   }, limitMs);
-  const kill = setTimeout(() => killGroup(child, 'SIGKILL'), limitMs + 10_000);
+  const kill = setTimeout(() => killGroup(child, 'SIGKILL'), limitMs + END_LIMIT_MS);
   return state;
 }
 

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { runQuietly } from './child-process.mjs';
 import { step, SetupError } from './steps.mjs';
 
@@ -67,14 +67,24 @@ function npm(args) {
   const quiet = ['--no-audit', '--no-fund', '--loglevel=warn'];
   const program = process.env.npm_execpath;
   const [command, ...first] = program?.endsWith('.js') === true ? [process.execPath, program] : ['npm'];
-  return runQuietly(command, [...first, ...args, ...quiet], { limitMs: INSTALL_LIMIT_MS });
+  return runQuietly(command, [...first, ...args, ...quiet], {
+    limitMs: INSTALL_LIMIT_MS,
+    env: headersOfThisNode(),
+  });
+}
+
+/** When Node's own headers are on this machine, compiling uses them and downloads none. */
+function headersOfThisNode() {
+  if (process.env.npm_config_nodedir !== undefined) return {};
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  return existsSync(join(prefix, 'include', 'node', 'node.h')) ? { npm_config_nodedir: prefix } : {};
 }
 
 /** Runs an install; when it failed for want of a compiler, gets one where that needs no password, and runs it again. */
 async function withBuildTools(run, name) {
   const first = await run();
   if (first.ok) return;
-  if (lacksBuildTools(first.output) && (await installBuildTools())) {
+  if (failedToCompile(first.output) && (await installBuildTools())) {
     const second = await run();
     if (second.ok) return;
     throw installFailure(name, second.output);
@@ -82,8 +92,8 @@ async function withBuildTools(run, name) {
   throw installFailure(name, first.output);
 }
 
-function lacksBuildTools(output) {
-  return /node-gyp|gyp ERR|not found: make|g\+\+|find Python/i.test(output);
+function failedToCompile(output) {
+  return /gyp ERR/.test(output);
 }
 
 async function installBuildTools() {
@@ -116,17 +126,21 @@ function excerpt(output) {
 }
 
 function advice(output) {
-  if (/EUSAGE|not in sync|in sync/.test(output)) {
+  if (/EUSAGE/.test(output)) {
     return 'A package.json was changed without package-lock.json: run npm install and commit both.';
+  }
+  if (failedToCompile(output)) {
+    const headers = /network connectivity|http fetch|headers/i.test(output)
+      ? ' Compiling also needs the headers of Node.js, which node-gyp could not download: check the network and proxy.'
+      : '';
+    return (
+      'No prebuilt SQLite driver fits or could be downloaded, and compiling it did not work. Install make, g++ and ' +
+      'python3 (Debian, Ubuntu: sudo apt-get install build-essential python3; macOS: xcode-select --install) and ' +
+      `try again.${headers}`
+    );
   }
   if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|network/i.test(output)) {
     return 'The package registry could not be reached: check the network, and the proxy settings of npm.';
-  }
-  if (lacksBuildTools(output)) {
-    return (
-      'The SQLite driver had to be compiled and that did not work. Install make, g++ and python3 ' +
-      '(Debian, Ubuntu: sudo apt-get install build-essential python3; macOS: xcode-select --install) and try again.'
-    );
   }
   if (/ENOSPC/.test(output)) return 'The disk is full: make room and try again.';
   if (/EACCES|EPERM/.test(output)) return 'This user may not write here: check who owns this folder.';

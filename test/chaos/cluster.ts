@@ -112,8 +112,11 @@ export class ChaosCluster {
       const differing = this.differences();
       if (differing.length === 0) return;
       if (performance.now() > deadline) {
-        const statuses = await Promise.all(this.replicas.map((r) => (r.running ? r.status() : undefined)));
-        throw new Error(`not converged: ${differing.join('; ')}\n${JSON.stringify(statuses, null, 1).slice(0, 6000)}`);
+        const running = this.replicas.filter((replica) => replica.running);
+        const statuses = await Promise.all(running.map((replica) => replica.status()));
+        throw new Error(
+          `not converged: ${differing.join('; ')}\n${JSON.stringify(statuses, null, 1).slice(0, 6000)}`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
@@ -124,7 +127,8 @@ export class ChaosCluster {
     for (const table of ['entries', 'hot', 'orders', 'audit']) {
       const [first, ...others] = this.read(`SELECT * FROM ${table} ORDER BY 1`);
       others.forEach((rows, index) => {
-        if (rows !== first) found.push(`${table}: ${this.at(index + 1).config.id} differs from ${this.at(0).config.id}`);
+        if (rows !== first)
+          found.push(`${table}: ${this.at(index + 1).config.id} differs from ${this.at(0).config.id}`);
       });
     }
     return found;

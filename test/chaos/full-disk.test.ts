@@ -47,8 +47,15 @@ describe('the disk of a replica is full', () => {
     const deadline = performance.now() + 20_000;
     for (;;) {
       const { status } = await b.status();
-      if (JSON.stringify(status).includes('STORE_FULL') || b.failures.some(({ code }) => code === 'STORE_FULL')) break;
-      expect(performance.now(), `b does not say that its disk is full: ${JSON.stringify(status)}`).toBeLessThan(deadline);
+      if (
+        JSON.stringify(status).includes('STORE_FULL') ||
+        b.failures.some(({ code }) => code === 'STORE_FULL')
+      )
+        break;
+      expect(
+        performance.now(),
+        `b does not say that its disk is full: ${JSON.stringify(status)}`,
+      ).toBeLessThan(deadline);
       await pause(50);
     }
     await pause(1_000);

@@ -65,9 +65,18 @@ describe('hostile messages on the log and on the mailboxes', () => {
   it('I15: are put aside or refused and counted; good traffic goes on', async () => {
     cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
     attacker = await connect({ servers: cluster.server.url });
-    cluster.replicas.forEach((replica) => replica.load(1, 2));
+    for (const replica of cluster.replicas) replica.load(1, 2);
     const random = generator(20_26);
-    const commands = ['ping', 'status', 'execute', 'query', 'checksum', 'hold', 'no-such-command', 'execute.x'];
+    const commands = [
+      'ping',
+      'status',
+      'execute',
+      'query',
+      'checksum',
+      'hold',
+      'no-such-command',
+      'execute.x',
+    ];
     const origins = ['a', 'stranger', '_log', 'b'];
     for (let sent = 0; sent < MESSAGES; sent++) {
       const pick = (from: string[]): string => from[Math.floor(random() * from.length)] as string;

@@ -10,7 +10,11 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-async function untilLifecycle(index: number, lifecycle: string, timeoutMs = 15_000): Promise<Record<string, unknown>> {
+async function untilLifecycle(
+  index: number,
+  lifecycle: string,
+  timeoutMs = 15_000,
+): Promise<Record<string, unknown>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const status = (await cluster?.at(index).status())?.status ?? {};
@@ -24,7 +28,7 @@ describe('somebody changes the stream behind the replicas', () => {
   it('I14: deleted and recreated: every replica stops, says so and loses nothing', async () => {
     cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
     operator = await connect({ servers: cluster.server.url });
-    cluster.replicas.forEach((replica) => replica.load(1, 5));
+    for (const replica of cluster.replicas) replica.load(1, 5);
     await pause(500);
     const manager = await operator.jetstreamManager();
     const { config } = await manager.streams.info('ANTIPHON_chaos');
@@ -36,13 +40,17 @@ describe('somebody changes the stream behind the replicas', () => {
     }
     const committed = cluster.journal().committed.length;
     await pause(300);
-    expect(cluster.journal().committed.length, 'local writes go on into the outbox').toBeGreaterThan(committed);
+    expect(cluster.journal().committed.length, 'local writes go on into the outbox').toBeGreaterThan(
+      committed,
+    );
     await Promise.all(cluster.replicas.map((replica) => replica.idle()));
     const info = await manager.streams.info('ANTIPHON_chaos');
     expect(info.state.messages, 'nothing was published into the other stream for long').toBeLessThan(200);
     for (const [index, replica] of cluster.replicas.entries()) {
       const own = cluster.journal().committed.filter(({ origin }) => origin === replica.config.id);
-      const ids = new Set((JSON.parse(cluster.read('SELECT id FROM orders')[index] as string) as [string][]).flat());
+      const ids = new Set(
+        (JSON.parse(cluster.read('SELECT id FROM orders')[index] as string) as [string][]).flat(),
+      );
       expect(own.filter(({ id }) => !ids.has(id))).toEqual([]);
       expect(replica.running).toBe(true);
     }
@@ -51,7 +59,7 @@ describe('somebody changes the stream behind the replicas', () => {
   it('I2: a durable consumer deleted from outside is made again where the database stands', async () => {
     cluster = await ChaosCluster.start(['a', 'b'], 'multi-primary');
     operator = await connect({ servers: cluster.server.url });
-    cluster.replicas.forEach((replica) => replica.load(1, 2));
+    for (const replica of cluster.replicas) replica.load(1, 2);
     const manager = await operator.jetstreamManager();
     for (let round = 0; round < 3; round++) {
       await pause(300);

@@ -109,8 +109,10 @@ export class ReplicaHandle {
     for (;;) {
       const index = this.#replies.findIndex((reply) => reply.type === type);
       if (index >= 0) return this.#replies.splice(index, 1)[0] as Reply;
-      if (!this.running) throw new Error(`${this.config.id} ended while waiting for ${type}:\n${this.#stderr}`);
-      if (performance.now() > deadline) throw new Error(`${this.config.id}: no ${type} in ${timeoutMs} ms:\n${this.#stderr}`);
+      if (!this.running)
+        throw new Error(`${this.config.id} ended while waiting for ${type}:\n${this.#stderr}`);
+      if (performance.now() > deadline)
+        throw new Error(`${this.config.id}: no ${type} in ${timeoutMs} ms:\n${this.#stderr}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }

@@ -29,7 +29,12 @@ async function writeOnce(lane) {
   if (victim !== undefined) note({ intendsToDelete: victim });
   try {
     const result = await replica.transaction((tx) => {
-      tx.run('INSERT INTO entries (id, origin, n, payload) VALUES (?, ?, ?, ?)', [id, config.id, n, 'x'.repeat(100)]);
+      tx.run('INSERT INTO entries (id, origin, n, payload) VALUES (?, ?, ?, ?)', [
+        id,
+        config.id,
+        n,
+        'x'.repeat(100),
+      ]);
       tx.run('INSERT INTO orders (id, amount) VALUES (?, ?)', [id, n]);
       tx.run(
         'INSERT INTO hot (k, value, writer) VALUES (?, ?, ?) ON CONFLICT (k) DO UPDATE SET value = excluded.value, writer = excluded.writer',

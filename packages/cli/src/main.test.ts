@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { expect, it } from 'vitest';
 import { createProgram } from './program.js';
 

@@ -35,6 +35,12 @@ function usageError(error: CommanderError): AntiphonError {
   if (error.code === 'commander.help') {
     return new AntiphonError('BAD_OPTION', 'Name a command; `antiphon --help` lists them.');
   }
-  const message = error.message.replace(/^error: /, '').replace(/\n\(?/g, ' (').trim();
-  return new AntiphonError('BAD_OPTION', `${message}${/[.)?]$/.test(message) ? '' : '.'} See \`antiphon --help\`.`);
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\n\(?/g, ' (')
+    .trim();
+  return new AntiphonError(
+    'BAD_OPTION',
+    `${message}${/[.)?]$/.test(message) ? '' : '.'} See \`antiphon --help\`.`,
+  );
 }

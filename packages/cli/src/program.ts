@@ -37,7 +37,10 @@ export function createProgram(settings: Omit<CommandHost, 'program'>): Command {
     .showSuggestionAfterError(true)
     // `main` reports errors, as text or as JSON.
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
-    .addHelpText('after', '\nStart with:\n  $ antiphon demo          a cluster of three on this machine, with real data\n');
+    .addHelpText(
+      'after',
+      '\nStart with:\n  $ antiphon demo          a cluster of three on this machine, with real data\n',
+    );
   const host: CommandHost = { program, ...settings };
   for (const define of COMMANDS) define(host);
   return program;

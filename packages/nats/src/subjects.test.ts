@@ -18,14 +18,17 @@ describe('subjects', () => {
     expect(subjects.registryBucket('shop')).toBe('ANTIPHON_shop');
   });
 
-  it.each(['', '_log', 'a.b', '*', '>', 'a b', 'a\n', 'x'.repeat(64)])('I15: refuse %j as any part', (bad) => {
-    const refused = expect.objectContaining({ code: 'BAD_OPTION' });
-    expect(() => subjects.logSubject('shop', bad)).toThrow(refused);
-    expect(() => subjects.logSubject(bad, 'eu-1')).toThrow(refused);
-    expect(() => subjects.beatSubject('shop', bad)).toThrow(refused);
-    expect(() => subjects.replicaSubject('shop', bad, 'status')).toThrow(refused);
-    expect(() => subjects.replicaSubject('shop', 'eu-1', bad)).toThrow(refused);
-    expect(() => subjects.durableName(bad)).toThrow(refused);
-    expect(() => subjects.streamName(bad)).toThrow(refused);
-  });
+  it.each(['', '_log', 'a.b', '*', '>', 'a b', 'a\n', 'x'.repeat(64)])(
+    'I15: refuse %j as any part',
+    (bad) => {
+      const refused = expect.objectContaining({ code: 'BAD_OPTION' });
+      expect(() => subjects.logSubject('shop', bad)).toThrow(refused);
+      expect(() => subjects.logSubject(bad, 'eu-1')).toThrow(refused);
+      expect(() => subjects.beatSubject('shop', bad)).toThrow(refused);
+      expect(() => subjects.replicaSubject('shop', bad, 'status')).toThrow(refused);
+      expect(() => subjects.replicaSubject('shop', 'eu-1', bad)).toThrow(refused);
+      expect(() => subjects.durableName(bad)).toThrow(refused);
+      expect(() => subjects.streamName(bad)).toThrow(refused);
+    },
+  );
 });

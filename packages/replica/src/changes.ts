@@ -200,6 +200,7 @@ class ChangeStream {
     );
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan([entry], { vector: this.#vector, partial }, rules, {
+      ownLog: { vector: {}, partial: {} },
       ownCounter: Infinity,
       ownPastUpTo: 0,
       nowMs: clock.nowMs(),

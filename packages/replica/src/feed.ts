@@ -1,9 +1,18 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
-import { AntiphonError, sleep, type ApplyOutcome, type LogEntry, type LogReader } from '@antiphon/core';
+import {
+  AntiphonError,
+  counterOf,
+  sleep,
+  type AdmissionState,
+  type ApplyOutcome,
+  type LogEntry,
+  type LogReader,
+} from '@antiphon/core';
 import { decodeClusterDocument, CLUSTER_KEY } from './cluster-document.js';
 import { retryDelayMs } from './deadline.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
-import type { FeedProtocol, ReplicaProtocol } from './protocols.js';
+import { ownLogState } from './own-past.js';
+import type { ApplyMessage, FeedProtocol, ReplicaProtocol } from './protocols.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 import type { Scope } from './scope.js';
 import { soleWriter } from './topology.js';
@@ -20,6 +29,8 @@ export class Feed implements Behaviour<FeedProtocol> {
   /** Batches that the database refused, by `seq/batch`; put aside when they are planned again. */
   readonly #refused = new Map<string, AntiphonError>();
   #reader: LogReader | undefined;
+  /** What the log has of our own messages in order: what the others have admitted of them. */
+  #ownLog: AdmissionState;
 
   constructor(
     private readonly scope: Scope,
@@ -28,6 +39,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     private readonly untilSeq = Infinity,
   ) {
     this.#quarantine = new QuarantineBudget(scope.limits, scope.store.state().quarantined);
+    this.#ownLog = ownLogState(scope.id, scope.store.state());
   }
 
   started(context: Context<FeedProtocol>): void {
@@ -89,6 +101,8 @@ export class Feed implements Behaviour<FeedProtocol> {
       const committed = await this.#apply(plan, signal);
       if (committed) this.#note(plan.notes);
       const doneSeq = committed ? plan.seq : this.scope.store.state().position.seq;
+      const done = rest.filter((entry) => entry.seq <= doneSeq);
+      this.#ownLog = committed ? plan.ownLog : this.#plan(done).ownLog;
       rest = rest.filter((entry) => entry.seq > doneSeq);
       if (committed && plan.halt !== undefined) await this.#halt(plan.halt, signal);
     }
@@ -119,6 +133,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan(entries, state, rules, {
       self: id,
+      ownLog: this.#ownLog,
       ownCounter: state.lastCounter,
       ownPastUpTo,
       nowMs: clock.nowMs(),
@@ -139,11 +154,11 @@ export class Feed implements Behaviour<FeedProtocol> {
     condition.counts.quarantineOverflow += plan.steps.length - steps.length;
     if (steps.length === 0) {
       // Own messages, repetitions, holes: nothing but the position moves, which can wait for the next commit.
-      store.markPublished(store.state().publishedCounter, { generation: document.generation, seq: plan.seq });
+      store.markPublished(this.#published(plan), { generation: document.generation, seq: plan.seq });
       progress.moved(plan.seq);
       return true;
     }
-    const outcome = await this.#ask(steps, plan.seq, signal);
+    const outcome = await this.#ask({ steps, seq: plan.seq, published: this.#published(plan) }, signal);
     if (outcome.refused === undefined) {
       condition.counts.quarantined += steps.filter((step) => step.type === 'quarantine').length;
       for (const step of steps) if (step.type === 'quarantine') this.#refused.clear();
@@ -158,19 +173,29 @@ export class Feed implements Behaviour<FeedProtocol> {
     return false;
   }
 
+  /**
+   * Where several write, our own transactions count as published when they come back in order, and not when the log acknowledged
+   * them: only that is what the others see, and it is stored together with the position that it belongs to.
+   */
+  #published(plan: IntakePlan): number {
+    const { store, role, id } = this.scope;
+    const { publishedCounter } = store.state();
+    if (role === 'primary') return publishedCounter;
+    return Math.max(publishedCounter, counterOf(plan.ownLog.vector, id));
+  }
+
   /** The database may be busy or full for long: tried for ever, and `status` says so. */
-  async #ask(steps: IntakePlan['steps'], seq: number, signal: AbortSignal): Promise<ApplyOutcome> {
+  async #ask(request: ApplyMessage, signal: AbortSignal): Promise<ApplyOutcome> {
     const { condition, clock } = this.scope;
     for (let attempt = 0; ; attempt++) {
       try {
-        const outcome = await this.replica.ask('apply', { steps, seq }, { timeoutMs: Infinity, signal });
+        const outcome = await this.replica.ask('apply', request, { timeoutMs: Infinity, signal });
         condition.clearAlarm('apply');
         return outcome;
       } catch (error) {
         if (!(error instanceof AntiphonError)) throw error;
-        if (CONTENT.has(error.code)) return await this.#single(steps, error, signal);
-        if (error.code !== 'STORE_BUSY' && error.code !== 'STORE_FULL' && error.code !== 'OVERLOADED')
-          throw error;
+        if (CONTENT.has(error.code)) return await this.#single(request, error, signal);
+        if (!WAITING.has(error.code)) throw error;
         condition.counts.storeRetries++;
         condition.alarm('apply', `changes of other replicas wait: ${error.message}`);
         await sleep(clock, retryDelayMs(attempt, clock), signal);
@@ -179,22 +204,19 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /** Finds the step whose content cannot be read: only the store reads the parts of a big transaction. */
-  async #single(
-    steps: IntakePlan['steps'],
-    error: AntiphonError,
-    signal: AbortSignal,
-  ): Promise<ApplyOutcome> {
-    const [first] = steps;
-    if (first === undefined || steps.length === 1) {
-      return { transactions: 0, rows: 0, conflicts: 0, refused: { step: 0, error } };
-    }
+  async #single(request: ApplyMessage, error: AntiphonError, signal: AbortSignal): Promise<ApplyOutcome> {
+    const { steps } = request;
+    const none = { transactions: 0, rows: 0, conflicts: 0 };
+    if (steps.length <= 1) return { ...none, refused: { step: 0, error } };
+    const published = this.scope.store.state().publishedCounter;
     for (const [index, step] of steps.entries()) {
-      const outcome = await this.#ask([step], step.seq - 1, signal);
-      if (outcome.refused !== undefined)
-        return { ...outcome, refused: { step: index, error: outcome.refused.error } };
+      const outcome = await this.#ask({ steps: [step], seq: step.seq - 1, published }, signal);
+      if (outcome.refused !== undefined) {
+        return { ...none, refused: { step: index, error: outcome.refused.error } };
+      }
     }
-    // All of them went through one by one: what is left is the position, with the last one's repetition.
-    return await this.#ask([], steps.at(-1)?.seq ?? first.seq, signal);
+    // All of them went through one by one; what is left is the position.
+    return await this.#ask({ ...request, steps: [] }, signal);
   }
 
   #note(notes: readonly IntakeNote[]): void {
@@ -237,6 +259,8 @@ export class Feed implements Behaviour<FeedProtocol> {
 
 /** An operator has to act; the database and what it holds are as they should be. */
 const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'SCHEMA_DRIFT']);
+/** Passes by itself, or when somebody makes room. */
+const WAITING = new Set(['STORE_BUSY', 'STORE_FULL', 'OVERLOADED']);
 /** The fault of what is applied, not of the database. */
 const CONTENT = new Set([
   'MALFORMED_MESSAGE',

@@ -12,14 +12,7 @@ import {
   type BatchSummary,
   type LogEntry,
 } from '@antiphon/core';
-import {
-  latestTime,
-  missingCause,
-  problem,
-  refuseBatch,
-  refuseOrigin,
-  type IntakeRules,
-} from './intake-check.js';
+import { latestTime, missingCause, refuseBatch, refuseOrigin, type IntakeRules } from './intake-check.js';
 
 /** The log's own records: their origins are no identifiers, and nobody applies them. */
 const RESERVED_PREFIX = '_';
@@ -31,6 +24,8 @@ export function isReserved(origin: string): boolean {
 export interface IntakeOptions {
   /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
   readonly self?: string;
+  /** How far the log had our own messages in order before these entries: what every receiver has admitted of them. */
+  readonly ownLog: AdmissionState;
   /** Own counters that this database once gave; a higher one in the log was not written by this process. */
   readonly ownCounter: number;
   /** Own transactions up to here are applied like anybody's: the database was restored (own past first). */
@@ -63,6 +58,8 @@ export interface IntakePlan {
   /** The last entry dealt with; 0 when there is none. */
   readonly seq: number;
   readonly notes: readonly IntakeNote[];
+  /** As in the options, after these entries. */
+  readonly ownLog: AdmissionState;
   /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
   readonly halt?: {
     readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
@@ -82,6 +79,7 @@ export class Intake {
   readonly #batches: number[] = [];
   readonly #notes: IntakeNote[] = [];
   #state: AdmissionState;
+  #ownLog: AdmissionState;
   #seq = 0;
   #halt: IntakePlan['halt'];
 
@@ -91,6 +89,7 @@ export class Intake {
     state: AdmissionState,
   ) {
     this.#state = state;
+    this.#ownLog = options.ownLog;
   }
 
   static plan(
@@ -102,8 +101,10 @@ export class Intake {
     const intake = new Intake(rules, options, state);
     for (const entry of entries) {
       const before = intake.#steps.length;
+      const ownLog = intake.#ownLog;
       intake.#take(entry);
       if (intake.#halt !== undefined) {
+        intake.#ownLog = ownLog;
         // An entry is dealt with as a whole: its position is one number.
         intake.#steps.length = before;
         intake.#batches.length = before;
@@ -117,6 +118,7 @@ export class Intake {
       batches: intake.#batches,
       seq: intake.#seq,
       notes: intake.#notes,
+      ownLog: intake.#ownLog,
       ...(halt && { halt }),
     };
   }
@@ -126,27 +128,31 @@ export class Intake {
     const refusal = refuseOrigin(entry, this.rules, this.options.isMember(entry.origin));
     if (refusal !== undefined) return this.#putAside(entry, -1, refusal);
     try {
-      if (entry.origin === this.options.self && this.#skipOwn(entry, summarize(entry.data))) return;
+      const wanted = entry.origin === this.options.self ? this.#wantedOwn(entry) : undefined;
+      if (wanted?.includes(true) === false) return;
       decodeBatches(entry.data).forEach((batch, index) => {
-        if (this.#halt === undefined) this.#takeBatch(entry, batch, index);
+        if (this.#halt === undefined && wanted?.[index] !== false) this.#takeBatch(entry, batch, index);
       });
     } catch (thrown) {
       this.#putAside(entry, -1, toAntiphonError(thrown, 'MALFORMED_MESSAGE'));
     }
   }
 
-  /** Whether nothing of an own message needs to be looked at: the usual case, without decoding it. */
-  #skipOwn(entry: LogEntry, batches: readonly BatchSummary[]): boolean {
-    const { ownCounter, ownPastUpTo } = this.options;
-    for (const batch of batches) {
-      if (batch.origin !== entry.origin) return false;
-      if (batch.lastCounter <= ownPastUpTo) {
-        if (counterOf(this.#state.vector, entry.origin) < batch.lastCounter) return false;
-      } else if (batch.lastCounter > ownCounter) {
+  /**
+   * Which batches of an own message need to be looked at; none in the usual case, without decoding it. What is out of order in
+   * the log counts for nobody, this replica included, whatever its database holds.
+   */
+  #wantedOwn(entry: LogEntry): readonly boolean[] {
+    return summarize(entry.data).map((batch) => {
+      if (batch.origin !== entry.origin) return true;
+      const { origin, lastCounter } = batch;
+      if (admit(this.#ownLog, batch).type !== 'apply') {
+        this.#notes.push({ type: 'duplicate', origin });
         return false;
       }
-    }
-    return true;
+      this.#ownLog = admitted(this.#ownLog, batch);
+      return lastCounter > counterOf(this.#state.vector, origin);
+    });
   }
 
   #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
@@ -156,14 +162,6 @@ export class Intake {
       return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
     if (refused !== undefined) return this.#putAside(entry, index, refused, batch);
     if (admission.type === 'hole') {
-      if (batch.origin === this.options.self) {
-        return this.#putAside(
-          entry,
-          index,
-          problem('UNKNOWN_ORIGIN', entry, `it claims to be ours, and is not`),
-          batch,
-        );
-      }
       return this.#hole(batch, admission.expected, 'it has not come yet; its origin will send it again');
     }
     if (this.#mustHalt(entry, batch)) return;
@@ -180,8 +178,7 @@ export class Intake {
 
   #mustHalt(entry: LogEntry, batch: Batch): boolean {
     const { self, ownCounter, ownPastUpTo } = this.options;
-    const last =
-      batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
+    const last = lastCounterOf(batch);
     if (batch.origin === self && last > Math.max(ownCounter, ownPastUpTo)) {
       this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry, batch.origin, last) };
     } else if (batch.schemaVersion > this.rules.schema.version) {
@@ -191,22 +188,15 @@ export class Intake {
   }
 
   #admit(entry: LogEntry, batch: Batch, skip: number, index: number): void {
-    const { vector, partial } = this.#state;
-    const { origin, firstCounter } = batch;
+    const { origin } = batch;
     const { seq } = entry;
     this.#batches.push(index);
-    if (batch.kind === 'transactions') {
-      this.#steps.push({ type: 'transactions', batch, skip, seq });
-      this.#state = {
-        partial,
-        vector: advance(vector, origin, firstCounter + batch.transactions.length - 1),
-      };
-    } else {
-      this.#steps.push({ type: 'part', batch, seq });
-      this.#state = batch.last
-        ? { partial, vector: advance(vector, origin, firstCounter) }
-        : { vector, partial: { ...partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } } };
-    }
+    this.#steps.push(
+      batch.kind === 'transactions'
+        ? { type: 'transactions', batch, skip, seq }
+        : { type: 'part', batch, seq },
+    );
+    this.#state = admitted(this.#state, batch);
     this.#notes.push({ type: 'admitted', origin });
     const aheadMs = latestTime(batch) / 1000 - this.options.nowMs;
     if (aheadMs > 0) this.#notes.push({ type: 'ahead', origin, aheadMs });
@@ -225,6 +215,20 @@ export class Intake {
   #hole(batch: Batch, expected: number, reason: string): void {
     this.#notes.push({ type: 'hole', origin: batch.origin, expected, found: batch.firstCounter, reason });
   }
+}
+
+/** The state after a batch that was admitted. */
+export function admitted({ vector, partial }: AdmissionState, batch: Batch | BatchSummary): AdmissionState {
+  const { origin, firstCounter } = batch;
+  if (batch.kind === 'part' && !batch.last) {
+    return { vector, partial: { ...partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } } };
+  }
+  return { partial, vector: advance(vector, origin, lastCounterOf(batch)) };
+}
+
+function lastCounterOf(batch: Batch | BatchSummary): number {
+  if ('lastCounter' in batch) return batch.lastCounter;
+  return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
 }
 
 function foreignWriter(entry: LogEntry, origin: string, counter: number): AntiphonError {

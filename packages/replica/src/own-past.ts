@@ -1,38 +1,61 @@
-import { decodeBatches, summarize, type BatchSummary, type LogEntry } from '@antiphon/core';
+import {
+  admit,
+  counterOf,
+  decodeBatches,
+  summarize,
+  type AdmissionState,
+  type LogEntry,
+  type StoreState,
+} from '@antiphon/core';
 import { retrying, type Deadline } from './deadline.js';
-import { latestTime } from './intake-check.js';
+import type { ClusterDocument } from './cluster-document.js';
+import { admitted } from './intake.js';
+import { latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
 import type { Settings } from './options.js';
+import { soleWriter } from './topology.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
+/** How far back the beginning of an own transaction in parts is looked for. */
+const MAX_LOOK_BACK = 20_000;
 
 /** Own transactions that the log has and the database has not. */
 export interface OwnPast {
   readonly counter: number;
   /** Hybrid time, so that the clock goes on after it. */
   readonly time: number;
-  /** Of the last log entry that belongs to it. */
-  readonly seq: number;
+}
+
+/**
+ * What the log had of our own transactions, in order, up to the position: the two are stored together. (A database that was
+ * interrupted while it took in its own past has `publishedCounter` ahead of what it applied.)
+ */
+export function ownLogState(id: string, state: StoreState): AdmissionState {
+  return { vector: { [id]: Math.min(state.publishedCounter, counterOf(state.vector, id)) }, partial: {} };
 }
 
 /**
  * Own past first (design, section 5): a database that comes back older than what it published must take that in before it
- * writes, or it would use counters twice. Found by reading on from the position, not by believing the newest message alone:
- * only what follows our counter without a hole can be ours, so a forged message cannot lift it.
+ * writes, or it would use counters twice. Found by reading on from the position, not by believing the newest message: only what is
+ * in the log in order counts. A message whose predecessor was lost was dropped by all receivers, and that we happen to have
+ * its predecessor in our database does not change that.
  */
 export async function findOwnPast(
   settings: Settings,
-  generation: string,
+  document: ClusterDocument,
   deadline: Deadline,
 ): Promise<OwnPast | undefined> {
   const { log, id, store, clock } = settings;
   const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
-  const { position, lastCounter } = store.state();
+  const state = store.state();
   // Everything up to the position has been dealt with, our own included.
-  if (newest === undefined || newest.seq <= position.seq) return undefined;
-  const scan = new OwnScan(id, lastCounter);
-  const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq: position.seq + 1 }));
+  if (newest === undefined || newest.seq <= state.position.seq) return undefined;
+  const { schema, generation, topology } = document;
+  const rules = { schema, soleWriter: soleWriter(topology), limits: settings.limits };
+  const scan = new OwnScan(id, ownLogState(id, state), rules);
+  const fromSeq = await beginningOfParts(settings, scan.counter, deadline);
+  const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
   try {
-    for (let seq = position.seq; seq < newest.seq;) {
+    for (let seq = fromSeq - 1; seq < newest.seq;) {
       for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
         if (entry.origin === id) scan.take(entry);
         seq = entry.seq;
@@ -41,44 +64,59 @@ export async function findOwnPast(
   } finally {
     void reader.close();
   }
-  return scan.found;
+  const known = counterOf(state.vector, id);
+  return scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
+}
+
+/** Where to read from: after the position, or where the transaction began of which the position has passed some parts. */
+async function beginningOfParts(settings: Settings, published: number, deadline: Deadline): Promise<number> {
+  const { store, log, id, clock } = settings;
+  const next = store.state().position.seq + 1;
+  const [unpublished] = await store.sealed({ counter: published, part: 0 }, 1);
+  // One that is published and in parts may still be there as well: looking back is harmless then.
+  if (unpublished === undefined || (unpublished.last && unpublished.part === 0)) return next;
+  for (let seq = next - 1; seq > Math.max(0, next - MAX_LOOK_BACK); seq--) {
+    const entry = await retrying(clock, deadline, () => log.get(seq, deadline.signal));
+    if (entry?.origin !== id) continue;
+    try {
+      const [first] = summarize(entry.data);
+      if (first === undefined || first.firstCounter <= published) return seq;
+      if (first.firstCounter === published + 1 && first.part === 0) return seq;
+    } catch {
+      // Malformed; not ours.
+    }
+  }
+  return next;
 }
 
 class OwnScan {
-  #counter: number;
-  #partsSeen = 0;
-  found: OwnPast | undefined;
+  time = 0;
+  #state: AdmissionState;
 
   constructor(
     private readonly id: string,
-    lastCounter: number,
+    state: AdmissionState,
+    /** What no replica applies does not count: a forged message must not lift our counter. */
+    private readonly rules: IntakeRules,
   ) {
-    this.#counter = lastCounter;
+    this.#state = state;
+  }
+
+  get counter(): number {
+    return counterOf(this.#state.vector, this.id);
   }
 
   take(entry: LogEntry): void {
     try {
-      this.#takeBatches(entry, summarize(entry.data));
+      const batches = decodeBatches(entry.data);
+      for (const batch of batches) {
+        if (refuseBatch(entry, batch, this.rules) !== undefined) continue;
+        if (batch.origin !== this.id || admit(this.#state, batch).type !== 'apply') continue;
+        this.#state = admitted(this.#state, batch);
+        this.time = Math.max(this.time, latestTime(batch));
+      }
     } catch {
       // Malformed: the feed puts it aside when it gets there.
     }
-  }
-
-  #takeBatches(entry: LogEntry, batches: readonly BatchSummary[]): void {
-    for (const batch of batches) {
-      if (batch.origin !== this.id || batch.lastCounter <= this.#counter) continue;
-      if (batch.firstCounter > this.#counter + 1) continue;
-      if (batch.kind === 'part' && !this.#completes(batch)) continue;
-      const time = Math.max(...decodeBatches(entry.data).map(latestTime));
-      this.#counter = batch.lastCounter;
-      this.#partsSeen = 0;
-      this.found = { counter: this.#counter, time, seq: entry.seq };
-    }
-  }
-
-  #completes(batch: BatchSummary): boolean {
-    if (batch.part !== this.#partsSeen) return false;
-    this.#partsSeen++;
-    return batch.last;
   }
 }

@@ -3,6 +3,8 @@ import type { ApplyOutcome, ApplyStep, WriteOutcome } from '@antiphon/core';
 export interface ApplyMessage {
   readonly steps: readonly ApplyStep[];
   readonly seq: number;
+  /** Own transactions up to this counter are in the log, as of `seq`. */
+  readonly published: number;
 }
 
 export interface WriteMessage {

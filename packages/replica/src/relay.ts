@@ -82,11 +82,24 @@ export class Relay implements Behaviour<RelayProtocol> {
   async #pump(context: Context<RelayProtocol>): Promise<void> {
     while (this.#sending && this.#window.hasRoom && this.scope.condition.replicating) {
       if (this.#page.length === 0) {
-        if (this.#cursor.whole && this.#cursor.counter >= this.scope.store.state().lastCounter) break;
-        this.#page = await this.scope.store.sealed(this.#cursor, this.scope.limits.pageBytes);
+        this.#page = await this.#read();
         if (this.#page.length === 0) break;
       }
       this.#send(this.#pack(), context);
+    }
+  }
+
+  /** The next page of the outbox. What is published is passed over: parts of a big transaction stay there until it is pruned. */
+  async #read(): Promise<readonly SealedMessage[]> {
+    const { store, limits } = this.scope;
+    for (;;) {
+      const { counter, whole } = this.#cursor;
+      if (whole && counter >= store.state().lastCounter) return [];
+      const page = await store.sealed(this.#cursor, limits.pageBytes);
+      const fresh = whole ? page.filter(({ lastCounter }) => lastCounter > counter) : page;
+      const last = page.at(-1);
+      if (fresh.length > 0 || last === undefined) return fresh;
+      this.#cursor = { counter, part: last.part, whole };
     }
   }
 
@@ -152,16 +165,11 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { store, document, progress, role } = this.scope;
     this.#failures = 0;
     this.#acknowledgedMark = acknowledged.mark;
-    const { publishedCounter } = store.state();
-    const counter = Math.max(publishedCounter, acknowledged.counter);
-    // The primary wrote all of the log up to there (or must not heed it); others learn their position from the feed.
-    if (role === 'primary') {
-      store.markPublished(counter, { generation: document.generation, seq: acknowledged.seq });
-      progress.moved(acknowledged.seq);
-    } else {
-      store.markPublished(counter);
-      progress.moved();
-    }
+    // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does it (see there).
+    if (role !== 'primary') return;
+    const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
+    store.markPublished(counter, { generation: document.generation, seq: acknowledged.seq });
+    progress.moved(acknowledged.seq);
   }
 
   #fail(error: AntiphonError, context: Context<RelayProtocol>): void {

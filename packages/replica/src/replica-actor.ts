@@ -140,6 +140,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   async #apply(request: ApplyMessage): Promise<ApplyOutcome> {
     const { store, document, limits, clock, condition } = this.scope;
     const before = store.state().lastCounter;
+    // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
+    store.markPublished(request.published);
     const outcome = await store.apply({
       steps: request.steps,
       position: { generation: document.generation, seq: request.seq },

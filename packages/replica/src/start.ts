@@ -1,5 +1,5 @@
 import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
-import { AntiphonError, HybridClock, decodeControl } from '@antiphon/core';
+import { AntiphonError, HybridClock, counterOf, decodeControl } from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
 import { Condition } from './condition.js';
 import { Deadline, retrying } from './deadline.js';
@@ -92,7 +92,7 @@ async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
   }
   condition.handle('installed');
   if (agreement.replaced !== undefined) condition.stall(agreement.replaced);
-  const ownPastUpTo = ownPast?.counter ?? 0;
+  const ownPastUpTo = Math.max(ownPast?.counter ?? 0, interruptedOwnPast(settings));
   const writable = role !== 'replica';
   return { ...settings, role, document, hybrid, condition, progress, members, ownPastUpTo, logEnd, writable };
 }
@@ -128,7 +128,7 @@ async function takeUpOwnPast(
   deadline: Deadline,
 ): Promise<OwnPast | undefined> {
   if (agreement.replaced !== undefined) return undefined;
-  const ownPast = await findOwnPast(settings, agreement.document.generation, deadline);
+  const ownPast = await findOwnPast(settings, agreement.document, deadline);
   if (ownPast === undefined) return undefined;
   const { store, logger, clock, id } = settings;
   logger.warn(
@@ -137,6 +137,12 @@ async function takeUpOwnPast(
   );
   await retrying(clock, deadline, () => store.resumeFrom(ownPast.counter, ownPast.time));
   return ownPast;
+}
+
+/** It crashed while it took in its own past: the database knows how far that goes, and has not got there. */
+function interruptedOwnPast({ store, id }: Settings): number {
+  const { lastCounter, vector } = store.state();
+  return counterOf(vector, id) < lastCounter ? lastCounter : 0;
 }
 
 /** Two processes under one id would number their transactions alike. Whoever runs answers a ping. */
@@ -175,10 +181,7 @@ function run<Tx>(scope: Scope, release: () => Promise<void>): Replica<Tx> {
   const mailbox = replicaMailbox(limits.waitingWrites);
   const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox, supervision: SUPERVISION });
   const writer = new Writer<Tx>(scope, actor);
-  const answering = system.spawn<MailboxProtocol>(
-    'mailbox',
-    () => new MailboxActor(scope, actor, writer),
-  );
+  const answering = system.spawn<MailboxProtocol>('mailbox', () => new MailboxActor(scope, actor, writer));
   const exposure = exposeMailbox(scope, answering);
   return new RunningReplica<Tx>({ scope, system, writer, exposure, release });
 }

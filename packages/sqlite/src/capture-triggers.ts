@@ -92,10 +92,16 @@ function isUniqueMatch(table: TrackedTable, index: UniqueIndex, row: string): st
 }
 
 function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD'): string {
+  // Before an insert that lets SQLite choose the row's number, that number is shown as -1, which may be another row's.
+  const [first] = table.key;
+  const unnumbered =
+    table.rowidKey && self === 'NEW' && first !== undefined
+      ? ` AND NEW.${columnName(table, first.column)} <> -1`
+      : '';
   const row = '_antiphon_row';
   return (
     `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${values(table, row)} ` +
-    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index, row)} AND NOT (${sameKey(table, row, self)})`
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
   );
 }
 

@@ -315,6 +315,16 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     });
   });
 
+  it('REPLACE through a unique key also of the row with number -1', async () => {
+    await pair(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE); INSERT INTO t VALUES (-1, 'x');`,
+      versions,
+    );
+    cluster.shell('a', `REPLACE INTO t (u) VALUES ('x');`);
+    await expectEqual('t');
+    expect(cluster.shell('b', 'SELECT * FROM t')).toBe('0|x');
+  });
+
   it('REPLACE is captured once when recursive_triggers is on', async () => {
     await pair('CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE, v UNIQUE);', versions);
     cluster.shell(

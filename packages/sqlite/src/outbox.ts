@@ -79,6 +79,7 @@ export class Outbox {
 
   /** Tables that rows in (from, to] belong to. */
   tablesOf(from: number, to: number): TrackedTable[] {
+    if (this.#tables.size === 1 && to > from) return [...this.#tables.values()];
     const ids = this.connection
       .statement('SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY t')
       .pluck()

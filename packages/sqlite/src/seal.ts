@@ -26,6 +26,9 @@ const PACK_ROWS = 1000;
 /** A transaction over this is cut into parts of this size. */
 export const PART_BYTES = 256 * 1024;
 
+/** Rows that are looked at in one go to learn which tables a big transaction touches. */
+const TABLE_SCAN_ROWS = 20_000;
+
 const EMPTY_CONTEXT = {};
 const NO_TABLES: readonly DictionaryTable[] = [];
 
@@ -82,8 +85,15 @@ export class Sealer {
       const time = this.clock.tick();
       if (end - start > CHUNK_ROWS || !this.#pack(start, end, last, counter, time))
         await this.#sealInParts(start, end, counter, time, pace);
-      if (this.versions !== undefined)
-        this.#stamp(this.versions, start, end, { time, origin: this.#state.identity.replica, counter });
+      if (this.versions !== undefined) {
+        await this.#stamp(
+          this.versions,
+          start,
+          end,
+          { time, origin: this.#state.identity.replica, counter },
+          pace,
+        );
+      }
       this.#state.lastCounter = counter;
       if (!this.#state.recovering) this.#state.ownCounter = counter;
       this.#state.time = time;
@@ -92,10 +102,20 @@ export class Sealer {
     }
   }
 
-  #stamp(versions: RowVersions, start: number, end: number, version: Version): void {
-    const tables = this.outbox.tablesOf(start, end);
-    versions.stampSealed(tables, start, end, version);
-    this.displaced?.noteSealed(this.#state, tables, start, end);
+  async #stamp(
+    versions: RowVersions,
+    start: number,
+    end: number,
+    version: Version,
+    pace: Pace,
+  ): Promise<void> {
+    for (let from = start; from < end; from += CHUNK_ROWS) {
+      const to = Math.min(from + CHUNK_ROWS, end);
+      const tables = this.outbox.tablesOf(from, to);
+      versions.stampSealed(tables, from, to, version);
+      this.displaced?.noteSealed(this.#state, tables, from, to);
+      if (to < end && pace.due()) await pace.rest();
+    }
   }
 
   /** Stores the message that is still open. */
@@ -161,7 +181,7 @@ export class Sealer {
 
   async #sealInParts(start: number, end: number, counter: number, time: number, pace: Pace): Promise<void> {
     this.finish();
-    const tables = this.outbox.tablesOf(start, end);
+    const tables = await this.#tablesOf(start, end, pace);
     this.#indexes.clear();
     tables.forEach((table, index) => this.#indexes.set(table.id, index));
     const header = this.#newHeader(
@@ -191,6 +211,16 @@ export class Sealer {
       if (pace.due()) await pace.rest();
     }
     cut(true);
+  }
+
+  async #tablesOf(start: number, end: number, pace: Pace): Promise<TrackedTable[]> {
+    const tables = new Map<number, TrackedTable>();
+    for (let from = start; from < end; from += TABLE_SCAN_ROWS) {
+      for (const table of this.outbox.tablesOf(from, Math.min(from + TABLE_SCAN_ROWS, end)))
+        tables.set(table.id, table);
+      if (pace.due()) await pace.rest();
+    }
+    return [...tables.values()];
   }
 
   #store(

@@ -1,10 +1,8 @@
 import { isAbsolute, resolve } from 'node:path';
 import {
   AntiphonError,
-  decodeBatches,
   type ApplyOutcome,
   type ApplyRequest,
-  type Batch,
   type ChecksumReport,
   type HybridClock,
   type InstallOptions,
@@ -26,10 +24,10 @@ import { sealExistingRows } from './existing-rows.js';
 import { hasMetadata, inspectDatabase } from './inspection.js';
 import { installReplica } from './install.js';
 import type { TrackedTable } from './local-table.js';
-import { PARTS_PER_COUNTER } from './metadata.js';
 import { Pace } from './pace.js';
 import { readTableOf } from './read-table.js';
 import { Reader, reviveValue } from './reader.js';
+import { pruneSealed, readSealed, sealedBatches } from './sealed-messages.js';
 import { schemaCookieOf, Session } from './session.js';
 import { readIdentity, StateWriter, type ReplicaState } from './state.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -52,8 +50,6 @@ export interface SqliteOptions {
 
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
 const DEFAULT_MAX_ROWS = 10_000;
-/** Sealed messages deleted in one transaction. */
-const PRUNE_MESSAGES = 200;
 /** How long `markPublished` may stay in memory only. */
 const PUBLISHED_DELAY_MS = 1000;
 
@@ -253,34 +249,22 @@ export class SqliteStore implements Store<SqliteTransaction> {
       );
     }
     const { writer } = session;
-    const select =
-      'SELECT id, bytes FROM _antiphon_sealed WHERE id <= ? AND last_counter <= ? ORDER BY id LIMIT ?';
     for (;;) {
       const pruned = await this.#exclusively(async () => {
         await writer.begin();
         try {
-          const rows = writer
-            .statement(select)
-            .safeIntegers(true)
-            .all(sealedId(counter, PARTS_PER_COUNTER - 1n), counter, PRUNE_MESSAGES) as {
-            id: bigint;
-            bytes: bigint;
-          }[];
-          const last = rows.at(-1);
           const draft = this.#current().copy();
-          if (last !== undefined) writer.statement('DELETE FROM _antiphon_sealed WHERE id <= ?').run(last.id);
-          draft.outboxMessages -= rows.length;
-          for (const { bytes } of rows) draft.outboxBytes -= Number(bytes);
+          const messages = pruneSealed(writer, draft, counter);
           session.writerState.update(draft);
           writer.commit();
           this.#committed(draft);
-          return rows.length;
+          return messages;
         } catch (thrown) {
           writer.rollback();
           throw storeError(thrown, 'cannot forget sealed messages');
         }
       });
-      if (pruned < PRUNE_MESSAGES) return;
+      if (pruned === 0) return;
       await Pace.ordinary().rest();
     }
   }
@@ -477,51 +461,4 @@ function notWritable(primary: string | undefined): AntiphonError {
     `this database is a replica; ${where}`,
     primary === undefined ? {} : { context: { primary } },
   );
-}
-
-function sealedId(counter: number, part: bigint): bigint {
-  return BigInt(counter) * PARTS_PER_COUNTER + part;
-}
-
-interface SealedRow {
-  readonly firstCounter: number;
-  readonly lastCounter: number;
-  readonly part: number;
-  readonly last: number;
-  readonly data: Uint8Array;
-}
-
-function readSealed(
-  connection: Connection,
-  after: { readonly counter: number; readonly part: number },
-  maxBytes: number,
-): SealedMessage[] {
-  const select = connection.statement(
-    `SELECT first_counter AS firstCounter, last_counter AS lastCounter, part, last, data FROM _antiphon_sealed
-     WHERE id >= coalesce((SELECT max(id) FROM _antiphon_sealed WHERE id <= ?), 0)
-       AND (last_counter > ? OR (last_counter = ? AND part > ?)) ORDER BY id`,
-  );
-  const messages: SealedMessage[] = [];
-  let bytes = 0;
-  const rows = select.iterate(
-    sealedId(after.counter, BigInt(after.part)),
-    after.counter,
-    after.counter,
-    after.part,
-  ) as IterableIterator<SealedRow>;
-  for (const row of rows) {
-    bytes += row.data.length;
-    if (messages.length > 0 && bytes > maxBytes) break;
-    messages.push({ ...row, last: row.last !== 0 });
-  }
-  return messages;
-}
-
-function* sealedBatches(connection: Connection, after: number): Generator<Batch> {
-  for (let from = { counter: after, part: Number(PARTS_PER_COUNTER - 1n) }; ;) {
-    const [message] = readSealed(connection, from, 1);
-    if (message === undefined) return;
-    from = { counter: message.lastCounter, part: message.part };
-    yield* decodeBatches(message.data);
-  }
 }

@@ -33,14 +33,25 @@ export class RowVersions {
   /** Own changes in the outbox rows (from, to]: they succeed whatever is there. */
   stampSealed(tables: readonly TrackedTable[], from: number, to: number, version: Version): void {
     for (const table of tables) {
-      const keys = table.key.map(
-        ({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`,
-      );
-      const sql =
-        `INSERT INTO ${versionTable(table)} SELECT ${keys.join(', ')}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
-        `WHERE seq > ? AND seq <= ? AND t = ${table.id} ORDER BY seq ${this.#onConflict(table)}`;
-      this.connection.statement(sql).run(version.time, version.origin, version.counter, from, to);
+      this.connection
+        .statement(this.#stampSql(table))
+        .run(version.time, version.origin, version.counter, from, to);
     }
+  }
+
+  readonly #stamps = new Map<number, string>();
+
+  #stampSql(table: TrackedTable): string {
+    const known = this.#stamps.get(table.id);
+    if (known !== undefined) return known;
+    const keys = table.key.map(
+      ({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`,
+    );
+    const sql =
+      `INSERT INTO ${versionTable(table)} SELECT ${keys.join(', ')}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
+      `WHERE seq > ? AND seq <= ? AND t = ${table.id} ORDER BY seq ${this.#onConflict(table)}`;
+    this.#stamps.set(table.id, sql);
+    return sql;
   }
 
   #onConflict(table: TrackedTable): string {

@@ -38,7 +38,8 @@ export class BenchCluster {
   static async start(folder: string, topologyName: TopologyName): Promise<BenchCluster> {
     mkdirSync(folder, { recursive: true });
     const server = await NatsServer.start({ storeDir: join(folder, 'nats') });
-    const topology: Topology = topologyName === 'multi-primary' ? topologyName : { [topologyName]: { primary: WRITER } };
+    const topology: Topology =
+      topologyName === 'multi-primary' ? topologyName : { [topologyName]: { primary: WRITER } };
     const cluster = new BenchCluster(folder, topology, server, new Map());
     try {
       createTable(cluster.file(WRITER));
@@ -69,7 +70,13 @@ export class BenchCluster {
     const process = BenchProcess.spawn(name, 'replica');
     this.processes.set(name, process);
     const { server, topology } = this;
-    const request: StartRequest = { cluster: CLUSTER, id: name, servers: server.url, file: this.file(name), topology };
+    const request: StartRequest = {
+      cluster: CLUSTER,
+      id: name,
+      servers: server.url,
+      file: this.file(name),
+      topology,
+    };
     return process.call<Span>('start', request);
   }
 
@@ -86,7 +93,11 @@ export class BenchCluster {
   }
 
   /** `without`: a follower that is away and not waited for. */
-  load(rows: number, rowsPerTransaction: number, { without }: { without?: ReplicaName } = {}): Promise<Propagated> {
+  load(
+    rows: number,
+    rowsPerTransaction: number,
+    { without }: { without?: ReplicaName } = {},
+  ): Promise<Propagated> {
     const request = { firstId: this.takeIds(rows), rows, rowsPerTransaction };
     return this.#propagated(() => this.process(WRITER).call<Span>('load', request), without);
   }

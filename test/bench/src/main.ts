@@ -11,7 +11,13 @@ import { transactions } from './cases/transactions.js';
 import { createReport } from './figure.js';
 import { PeerUnavailable } from './peers/unavailable.js';
 
-const BENCHES: Readonly<Record<string, Bench>> = { bulk, transactions, propagation, 'catch-up': catchUp, memory };
+const BENCHES: Readonly<Record<string, Bench>> = {
+  bulk,
+  transactions,
+  propagation,
+  'catch-up': catchUp,
+  memory,
+};
 const DEFAULT_ROUNDS = 5;
 const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 };
 
@@ -74,33 +80,52 @@ async function run({ names, json, rounds, rows, peers, parent }: Arguments): Pro
   const folder = mkdtempSync(join(parent, 'antiphon-bench-'));
   // PostgreSQL runs as another user when this is root, and must be able to pass.
   chmodSync(folder, 0o755);
-  const stops: (() => Promise<void>)[] = [];
-  const stopAll = async (): Promise<void> => {
-    for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop().catch(() => undefined);
-  };
-  const end = async (): Promise<void> => {
-    await stopAll();
-    rmSync(folder, { recursive: true, force: true });
-  };
+  const started = new Started();
+  let interrupted = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => void end().finally(() => process.exit(EXIT.interrupted)));
+    // Not `once`: NatsServer leaves the end of this process to it only while somebody listens.
+    process.on(signal, () => {
+      interrupted = true;
+      void started.stopAll();
+    });
   }
   try {
     for (const name of names) {
+      if (interrupted) break;
       const own = join(folder, name);
-      const onEnd = (stop: () => Promise<void>): void => void stops.push(stop);
+      const onEnd = (stop: () => Promise<void>): void => started.add(stop);
       await BENCHES[name]?.({ rounds, rows, peers, folder: own, report, onEnd });
-      await stopAll();
+      await started.stopAll();
       rmSync(own, { recursive: true, force: true });
       report.end();
     }
-    return EXIT.ok;
+    return interrupted ? EXIT.interrupted : EXIT.ok;
   } catch (error) {
+    if (interrupted) return EXIT.interrupted;
     report.end();
     report.note(error instanceof PeerUnavailable ? error.message : String((error as Error).stack ?? error));
     return EXIT.failed;
   } finally {
-    await end();
+    await started.stopAll();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What was started, to be stopped in the opposite order. Whoever asks waits until all of it has stopped. */
+class Started {
+  readonly #stops: (() => Promise<void>)[] = [];
+  #stopping = Promise.resolve();
+
+  add(stop: () => Promise<void>): void {
+    this.#stops.push(stop);
+  }
+
+  stopAll(): Promise<void> {
+    this.#stopping = this.#stopping.then(async () => {
+      for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop())
+        await stop().catch(() => undefined);
+    });
+    return this.#stopping;
   }
 }
 
@@ -109,5 +134,6 @@ if (typeof parsed === 'string') {
   process.stderr.write(parsed === '' ? USAGE : `${parsed}\n\n${USAGE}`);
   process.exitCode = parsed === '' ? EXIT.ok : EXIT.usage;
 } else {
-  process.exitCode = await run(parsed);
+  // Connections that are still timing out have no reason to keep the process.
+  process.exit(await run(parsed));
 }

@@ -1,5 +1,14 @@
 /** The rows that every bench writes: 8 columns, about 200 bytes. */
-export const COLUMNS = ['id', 'customer', 'name', 'email', 'amount', 'quantity', 'note', 'reference'] as const;
+export const COLUMNS = [
+  'id',
+  'customer',
+  'name',
+  'email',
+  'amount',
+  'quantity',
+  'note',
+  'reference',
+] as const;
 
 export const SQLITE_TABLE = `CREATE TABLE orders (
   id        INTEGER PRIMARY KEY,
@@ -23,11 +32,33 @@ export const POSTGRES_TABLE = `CREATE TABLE orders (
   reference text NOT NULL
 )`;
 
-export const POSTGRES_TYPES = ['bigint', 'bigint', 'text', 'text', 'float8', 'bigint', 'text', 'text'] as const;
+export const POSTGRES_TYPES = [
+  'bigint',
+  'bigint',
+  'text',
+  'text',
+  'float8',
+  'bigint',
+  'text',
+  'text',
+] as const;
 
 export type BenchRow = readonly [number, number, string, string, number, number, string, string];
 
-const WORDS = ['amber', 'birch', 'cedar', 'delta', 'ember', 'fjord', 'grove', 'heath', 'islet', 'jetty', 'knoll', 'ledge'];
+const WORDS = [
+  'amber',
+  'birch',
+  'cedar',
+  'delta',
+  'ember',
+  'fjord',
+  'grove',
+  'heath',
+  'islet',
+  'jetty',
+  'knoll',
+  'ledge',
+];
 const NOTE_WORDS = 19;
 
 const TEMPLATES = Array.from({ length: 1000 }, (_, index) => makeRow(index + 1));
@@ -37,7 +68,8 @@ const TEMPLATES = Array.from({ length: 1000 }, (_, index) => makeRow(index + 1))
  * next to nothing and holds no memory while something is measured.
  */
 export function benchRow(id: number): BenchRow {
-  const [, customer, name, email, amount, quantity, note, reference] = TEMPLATES[id % TEMPLATES.length] ?? makeRow(id);
+  const [, customer, name, email, amount, quantity, note, reference] =
+    TEMPLATES[id % TEMPLATES.length] ?? makeRow(id);
   return [id, customer, name, email, amount, quantity, note, reference];
 }
 
@@ -46,10 +78,20 @@ export function benchRows(firstId: number, count: number): BenchRow[] {
 }
 
 function makeRow(id: number): BenchRow {
-  const word = (offset: number): string => WORDS[(id * 7 + offset * 13 + Math.floor(id / 12)) % WORDS.length] ?? '';
+  const word = (offset: number): string =>
+    WORDS[(id * 7 + offset * 13 + Math.floor(id / 12)) % WORDS.length] ?? '';
   const customer = (id * 48_271) % 100_003;
   const note = Array.from({ length: NOTE_WORDS }, (_, index) => word(index)).join(' ');
   const name = `${word(1)} ${word(5)} ${customer}`;
   const reference = `${word(2)}-${id.toString(16).padStart(10, '0')}`;
-  return [id, customer, name, `${word(3)}.${customer}@example.org`, (customer % 9973) / 8, id % 17, note, reference];
+  return [
+    id,
+    customer,
+    name,
+    `${word(3)}.${customer}@example.org`,
+    (customer % 9973) / 8,
+    id % 17,
+    note,
+    reference,
+  ];
 }

@@ -30,7 +30,9 @@ export class ClusterClient implements AsyncDisposable {
   }
 
   replica(id: string): ReplicaRef {
-    return remoteRef<MailboxProtocol>(this.nats.bus(), mailboxPrefix(this.cluster, id), { timeoutMs: ASK_TIMEOUT_MS });
+    return remoteRef<MailboxProtocol>(this.nats.bus(), mailboxPrefix(this.cluster, id), {
+      timeoutMs: ASK_TIMEOUT_MS,
+    });
   }
 
   /** Every replica that ever joined; remembered from the last call unless `fresh`. Throws LOG_UNAVAILABLE, NO_ACTOR when there is no such cluster. */
@@ -95,5 +97,11 @@ export class ClusterClient implements AsyncDisposable {
 
 /** The registry says LOG_UNAVAILABLE for a bucket that does not exist; only the cause tells. */
 function isMissingBucket({ code, cause }: AntiphonError): boolean {
-  return code === 'LOG_UNAVAILABLE' && typeof cause === 'object' && cause !== null && 'noStream' in cause && cause.noStream === true;
+  return (
+    code === 'LOG_UNAVAILABLE' &&
+    typeof cause === 'object' &&
+    cause !== null &&
+    'noStream' in cause &&
+    cause.noStream === true
+  );
 }

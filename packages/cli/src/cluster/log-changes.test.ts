@@ -1,8 +1,8 @@
+import type { AntiphonError } from '@antiphon/core';
 import {
   ChangeEncoder,
   encodeBatch,
   encodePart,
-  AntiphonError,
   type BatchHeader,
   type Log,
   type LogEntry,
@@ -35,12 +35,19 @@ function parts(origin: string, counter: number, rows: number, bytes: number): Ui
   for (let id = 0; id < rows; id += 1) encoder.insert(0, [BigInt(id), 'x'.repeat(20)]);
   const bodies: Uint8Array[] = [];
   while (encoder.byteLength > 0) bodies.push(encoder.take(bytes));
-  return bodies.map((body, part) => encodePart(header(origin, counter), part, part === bodies.length - 1, body));
+  return bodies.map((body, part) =>
+    encodePart(header(origin, counter), part, part === bodies.length - 1, body),
+  );
 }
 
 /** A log of the given entries; its reader gives them one by one and then waits. */
 function logOf(entries: readonly (readonly [origin: string, data: Uint8Array])[]): Pick<Log, 'read'> {
-  const stored = entries.map(([origin, data], index): LogEntry => ({ seq: index + 1, origin, data, storedAtMs: 0 }));
+  const stored = entries.map(([origin, data], index): LogEntry => ({
+    seq: index + 1,
+    origin,
+    data,
+    storedAtMs: 0,
+  }));
   return {
     read: async ({ fromSeq }) => {
       let next = fromSeq;
@@ -49,7 +56,9 @@ function logOf(entries: readonly (readonly [origin: string, data: Uint8Array])[]
           const entry = stored[next - 1];
           next += 1;
           if (entry !== undefined) return Promise.resolve([entry]);
-          return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(new Error('aborted'))));
+          return new Promise((_, reject) =>
+            signal?.addEventListener('abort', () => reject(new Error('aborted'))),
+          );
         },
         ack: () => undefined,
         close: () => Promise.resolve(),
@@ -81,7 +90,8 @@ async function take(
   return { changes, ignored };
 }
 
-const idsOf = (changes: readonly LoggedChange[]): string[] => changes.map(({ id }) => `${id.origin}:${id.counter}`);
+const idsOf = (changes: readonly LoggedChange[]): string[] =>
+  changes.map(({ id }) => `${id.origin}:${id.counter}`);
 
 describe('logChanges', () => {
   it('gives each transaction once and in order, whatever was repeated or overtaken', async () => {
@@ -94,7 +104,13 @@ describe('logChanges', () => {
     ]);
     const { changes } = await take(log, 6);
     expect(idsOf(changes)).toEqual(['a:1', 'a:2', 'b:1', 'a:3', 'a:4', 'a:5']);
-    expect(changes[0]).toMatchObject({ table: 't', op: 'insert', key: { id: 1n }, after: { id: 1n, name: 'a' }, seq: 1 });
+    expect(changes[0]).toMatchObject({
+      table: 't',
+      op: 'insert',
+      key: { id: 1n },
+      after: { id: 1n, name: 'a' },
+      seq: 1,
+    });
   });
 
   it('goes on after any cursor, within a transaction in parts too', async () => {
@@ -126,11 +142,18 @@ describe('logChanges', () => {
   });
 
   it('enters a log whose beginning it cannot know', async () => {
-    const { changes } = await take(logOf([['a', batch('a', 7, 8)], ['a', batch('a', 8, 9)]]), 3, { ...START, vectorIsComplete: false });
+    const { changes } = await take(
+      logOf([
+        ['a', batch('a', 7, 8)],
+        ['a', batch('a', 8, 9)],
+      ]),
+      3,
+      { ...START, vectorIsComplete: false },
+    );
     expect(idsOf(changes)).toEqual(['a:7', 'a:8', 'a:9']);
   });
 });
 
 it.each(['', 'x', 'k9kk.1', '.1', 'gaFh.0'])('parseCursor refuses %j', (text) => {
-  expect(() => parseCursor(text)).toThrowError(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
+  expect(() => parseCursor(text)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
 });

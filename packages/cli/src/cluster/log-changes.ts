@@ -52,11 +52,19 @@ export interface LogPlace {
 export function parseCursor(text: string): LogPlace {
   try {
     const [base = '', skip = ''] = text.split('.');
-    const input = decodeControl(Buffer.from(base, 'base64url')) as readonly [unknown, unknown, Record<string, unknown>];
+    const input = decodeControl(Buffer.from(base, 'base64url')) as readonly [
+      unknown,
+      unknown,
+      Record<string, unknown>,
+    ];
     const [generation, seq, vector] = input;
     const counters = Object.entries(vector).map(([origin, counter]) => [origin, Number(counter)] as const);
     const numbers = [Number(seq), Number(skip), ...counters.map(([, counter]) => counter)];
-    if (typeof generation !== 'string' || skip === '' || !numbers.every((n) => Number.isSafeInteger(n) && n >= 0)) {
+    if (
+      typeof generation !== 'string' ||
+      skip === '' ||
+      !numbers.every((n) => Number.isSafeInteger(n) && n >= 0)
+    ) {
       throw new Error('not a cursor');
     }
     const complete = { vector: Object.fromEntries(counters), vectorIsComplete: true };
@@ -109,10 +117,14 @@ export async function* logChanges(options: LogChangesOptions): AsyncGenerator<Lo
   }
 }
 
-async function readEntry(entry: LogEntry, { isMember, onIgnored }: LogChangesOptions): Promise<readonly Batch[]> {
+async function readEntry(
+  entry: LogEntry,
+  { isMember, onIgnored }: LogChangesOptions,
+): Promise<readonly Batch[]> {
   try {
     const batches = decodeBatches(entry.data);
-    if (batches[0]?.origin !== entry.origin) throw new AntiphonError('MALFORMED_MESSAGE', 'its subject names another origin');
+    if (batches[0]?.origin !== entry.origin)
+      throw new AntiphonError('MALFORMED_MESSAGE', 'its subject names another origin');
     if (await isMember(entry.origin)) return batches;
     throw new AntiphonError('UNKNOWN_ORIGIN', `${entry.origin} is no member of the cluster`);
   } catch (thrown) {
@@ -136,7 +148,7 @@ class ChangeState {
 
   *changesOf(batch: Batch, seq: number): Generator<LoggedChange> {
     const { origin, firstCounter, tables } = batch;
-    if (!this.start.vectorIsComplete && this.#vector[origin] === undefined) {
+    if (!this.start.vectorIsComplete && !Object.hasOwn(this.#vector, origin)) {
       this.#vector = advance(this.#vector, origin, firstCounter - 1);
     }
     const partial = Object.fromEntries(
@@ -144,7 +156,10 @@ class ChangeState {
     );
     const admission = admit({ vector: this.#vector, partial }, batch);
     if (admission.type !== 'apply') return;
-    if (batch.kind === 'part') return yield* this.#part(batch, seq);
+    if (batch.kind === 'part') {
+      yield* this.#part(batch, seq);
+      return;
+    }
     this.#parts.delete(origin);
     for (const { counter, time, changes } of batch.transactions.slice(admission.skip)) {
       yield* this.#transaction({ origin, counter }, time, tables, changes, seq, seq);
@@ -164,7 +179,14 @@ class ChangeState {
     }
     if (!batch.last) return;
     this.#parts.delete(origin);
-    yield* this.#transaction({ origin, counter: firstCounter }, time, tables, decodeChanges(kept.bodies, tables), kept.seq, seq);
+    yield* this.#transaction(
+      { origin, counter: firstCounter },
+      time,
+      tables,
+      decodeChanges(kept.bodies, tables),
+      kept.seq,
+      seq,
+    );
   }
 
   *#transaction(
@@ -177,7 +199,9 @@ class ChangeState {
   ): Generator<LoggedChange> {
     // Going on must read again what other transactions' parts need.
     const resumeSeq = Math.min(fromSeq, ...Array.from(this.#parts.values(), (parts) => parts.seq));
-    const base = Buffer.from(encodeControl([this.start.generation, resumeSeq, this.#vector])).toString('base64url');
+    const base = Buffer.from(encodeControl([this.start.generation, resumeSeq, this.#vector])).toString(
+      'base64url',
+    );
     let delivered = 0;
     for (const change of changes) {
       delivered += 1;
@@ -190,12 +214,21 @@ class ChangeState {
   }
 }
 
-function rowsOf(change: Change, table: DictionaryTable): Pick<LoggedChange, 'op' | 'key' | 'before' | 'after'> {
+function rowsOf(
+  change: Change,
+  table: DictionaryTable,
+): Pick<LoggedChange, 'op' | 'key' | 'before' | 'after'> {
   const named = (columns: readonly number[], values: (index: number) => Value | undefined): RowObject =>
     Object.fromEntries(columns.map((column, index) => [table.columns[column] ?? '', values(index) ?? null]));
-  const all = (row: Row): RowObject => named(Array.from(row.keys()), (index) => row[index]);
+  const all = (row: Row): RowObject =>
+    named(Array.from(row.keys()), (index): Value | undefined => row[index]);
   const key = named(table.key, (index) => change.row[table.key[index] ?? -1]);
   if (change.op === 'insert') return { op: 'insert', key, after: all(change.row) };
   if (change.op === 'delete') return { op: 'delete', key, before: all(change.row) };
-  return { op: 'update', key, before: named(change.changed, (index) => change.before[index]), after: all(change.row) };
+  return {
+    op: 'update',
+    key,
+    before: named(change.changed, (index) => change.before[index]),
+    after: all(change.row),
+  };
 }

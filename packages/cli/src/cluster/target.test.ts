@@ -18,7 +18,8 @@ const environment = { ANTIPHON_CLUSTER: 'env', ANTIPHON_SERVERS: 'nats://env:1, 
 
 function writeConfig(name = 'antiphon.yaml'): string {
   const file = join(folder, name);
-  const text = 'cluster: file\nid: eu-1\nnats: { servers: nats://file:1 }\nstore: { sqlite: { file: a.db } }\ntopology: multi-primary\n';
+  const text =
+    'cluster: file\nid: eu-1\nnats: { servers: nats://file:1 }\nstore: { sqlite: { file: a.db } }\ntopology: multi-primary\n';
   writeFileSync(file, text);
   return file;
 }
@@ -26,7 +27,10 @@ function writeConfig(name = 'antiphon.yaml'): string {
 it('takes options before the file, the environment and the folder', () => {
   writeContext(folder, context);
   const options = { cluster: 'opt', servers: 'nats://opt:1', config: writeConfig() };
-  expect(resolveTarget(options, environment, folder)).toMatchObject({ cluster: 'opt', servers: ['nats://opt:1'] });
+  expect(resolveTarget(options, environment, folder)).toMatchObject({
+    cluster: 'opt',
+    servers: ['nats://opt:1'],
+  });
 });
 
 it('takes --config before the environment, with its replica', () => {
@@ -39,7 +43,10 @@ it('takes --config before the environment, with its replica', () => {
 
 it('takes the environment before the folder', () => {
   writeContext(folder, context);
-  expect(resolveTarget({}, environment, folder)).toMatchObject({ cluster: 'env', servers: ['nats://env:1', 'nats://env:2'] });
+  expect(resolveTarget({}, environment, folder)).toMatchObject({
+    cluster: 'env',
+    servers: ['nats://env:1', 'nats://env:2'],
+  });
 });
 
 it('takes the cluster that runs in this folder or above it before ./antiphon.yaml', () => {
@@ -62,16 +69,21 @@ it('passes over a context whose process is gone, or that is cut off', () => {
 
 it('fills one missing half from the next place', () => {
   writeConfig();
-  expect(resolveTarget({ cluster: 'opt' }, {}, folder)).toMatchObject({ cluster: 'opt', servers: ['nats://file:1'] });
+  expect(resolveTarget({ cluster: 'opt' }, {}, folder)).toMatchObject({
+    cluster: 'opt',
+    servers: ['nats://file:1'],
+  });
 });
 
 it('does not read a broken ./antiphon.yaml when it is not needed', () => {
   writeFileSync(join(folder, 'antiphon.yaml'), 'cluster: [');
-  expect(resolveTarget({ cluster: 'opt', servers: 'nats://opt:1' }, {}, folder)).toMatchObject({ cluster: 'opt' });
-  expect(() => resolveTarget({}, {}, folder)).toThrowError(/is not valid YAML/);
+  expect(resolveTarget({ cluster: 'opt', servers: 'nats://opt:1' }, {}, folder)).toMatchObject({
+    cluster: 'opt',
+  });
+  expect(() => resolveTarget({}, {}, folder)).toThrow(/is not valid YAML/);
 });
 
 it('says how to name a cluster when no place does', () => {
-  expect(() => resolveTarget({}, {}, folder)).toThrowError(/Which cluster\?.*--cluster NAME --servers URL/);
-  expect(() => resolveTarget({ cluster: 'x' }, {}, folder)).toThrowError(/Which NATS servers\?/);
+  expect(() => resolveTarget({}, {}, folder)).toThrow(/Which cluster\?.*--cluster NAME --servers URL/);
+  expect(() => resolveTarget({ cluster: 'x' }, {}, folder)).toThrow(/Which NATS servers\?/);
 });

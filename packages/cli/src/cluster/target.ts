@@ -50,7 +50,12 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
     throw new AntiphonError('BAD_OPTION', message);
   }
   const replica = servers.cluster === cluster ? servers.replica : undefined;
-  return { cluster, servers: servers.servers, source: servers.source, ...(replica === undefined ? {} : { replica }) };
+  return {
+    cluster,
+    servers: servers.servers,
+    source: servers.source,
+    ...(replica === undefined ? {} : { replica }),
+  };
 }
 
 function fromConfig(file: string, env: NodeJS.ProcessEnv): PartialTarget {

@@ -39,7 +39,10 @@ export function defineBench(host: CommandHost): void {
     configure: (command) => {
       command
         .option('-r, --replica <id>', 'which replica is asked')
-        .option('--sql <statement>', 'a statement that writes, to be run again and again; without it nothing is written')
+        .option(
+          '--sql <statement>',
+          'a statement that writes, to be run again and again; without it nothing is written',
+        )
         .option('-p, --params <json>', 'values of the statement')
         .option('--seconds <count>', 'how long each case runs', wholeNumber(1, 600), DEFAULT_SECONDS)
         .option('--concurrency <count>', 'requests at a time', wholeNumber(1, 512), DEFAULT_CONCURRENCY);
@@ -51,19 +54,33 @@ export function defineBench(host: CommandHost): void {
       }
       const params = options.params === undefined ? [] : parseParams(options.params);
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-      const { id, ref } = await chooseReplica(client, options.replica, options.sql === undefined ? 'read' : 'write');
+      const { id, ref } = await chooseReplica(
+        client,
+        options.replica,
+        options.sql === undefined ? 'read' : 'write',
+      );
       const rates: Rate[] = [];
       for (const [name, request] of casesOf(ref, options.sql, params)) {
         if (!signal.aborted) rates.push(await measure(name, request, options, signal));
       }
       if (terminal.json) {
-        for (const rate of rates) terminal.out(`${toJson({ replica: id, concurrency: options.concurrency, ...rate })}\n`);
+        for (const rate of rates)
+          terminal.out(`${toJson({ replica: id, concurrency: options.concurrency, ...rate })}\n`);
         return EXIT.ok;
       }
-      const columns = [{ title: id }, ...['per second', 'p50 ms', 'p99 ms'].map((title) => ({ title, align: 'right' }) as const)];
-      const rows = rates.map((r) => [r.case, Math.round(r.perSecond).toLocaleString('en-US'), r.p50Ms.toFixed(2), r.p99Ms.toFixed(2)]);
+      const columns = [
+        { title: id },
+        ...['per second', 'p50 ms', 'p99 ms'].map((title) => ({ title, align: 'right' }) as const),
+      ];
+      const rows = rates.map((r) => [
+        r.case,
+        Math.round(r.perSecond).toLocaleString('en-US'),
+        r.p50Ms.toFixed(2),
+        r.p99Ms.toFixed(2),
+      ]);
       terminal.out(formatTable(columns, rows));
-      if (options.sql === undefined) terminal.out('\nNothing was written; --sql "UPDATE …" measures a statement of yours.\n');
+      if (options.sql === undefined)
+        terminal.out('\nNothing was written; --sql "UPDATE …" measures a statement of yours.\n');
       return EXIT.ok;
     },
   });
@@ -71,9 +88,14 @@ export function defineBench(host: CommandHost): void {
 
 type Request = () => Promise<unknown>;
 
-function casesOf(ref: ReplicaRef, sql: string | undefined, params: ReturnType<typeof parseParams>): [string, Request][] {
+function casesOf(
+  ref: ReplicaRef,
+  sql: string | undefined,
+  params: ReturnType<typeof parseParams>,
+): [string, Request][] {
   const limits = { timeoutMs: TIMEOUT_MS };
-  if (sql !== undefined) return [['write', () => ref.ask('execute', { statements: [{ sql, params }] }, limits)]];
+  if (sql !== undefined)
+    return [['write', () => ref.ask('execute', { statements: [{ sql, params }] }, limits)]];
   const query = { sql: 'SELECT 1', params: [], maxRows: 1 };
   return [
     ['ping', () => ref.ask('ping', undefined, limits)],
@@ -81,13 +103,18 @@ function casesOf(ref: ReplicaRef, sql: string | undefined, params: ReturnType<ty
   ];
 }
 
-async function measure(name: string, request: Request, { seconds, concurrency }: BenchOptions, signal: AbortSignal): Promise<Rate> {
+async function measure(
+  name: string,
+  request: Request,
+  { seconds, concurrency }: BenchOptions,
+  signal: AbortSignal,
+): Promise<Rate> {
   const samples: number[] = [];
   let count = 0;
   const started = performance.now();
   const ends = started + seconds * 1000;
   const client = async (): Promise<void> => {
-    for (let now = performance.now(); now < ends && !signal.aborted; ) {
+    for (let now = performance.now(); now < ends && !signal.aborted;) {
       await request();
       const after = performance.now();
       count += 1;

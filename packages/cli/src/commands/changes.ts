@@ -1,6 +1,13 @@
-import { AntiphonError, formatTransactionId, type Log, type Value } from '@antiphon/core';
+import type { AntiphonError } from '@antiphon/core';
+import { formatTransactionId, type Log, type Value } from '@antiphon/core';
 import { ClusterClient } from '../cluster/cluster-client.js';
-import { logChanges, parseCursor, type LoggedChange, type LogPlace, type RowObject } from '../cluster/log-changes.js';
+import {
+  logChanges,
+  parseCursor,
+  type LoggedChange,
+  type LogPlace,
+  type RowObject,
+} from '../cluster/log-changes.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { databaseValue, toJson, valueToText } from '../output/json.js';
@@ -36,7 +43,10 @@ export function defineChanges(host: CommandHost): void {
       const tables = options.tables === undefined ? undefined : new Set(options.tables);
       let count = 0;
       const onIgnored = (seq: number, error: AntiphonError): void => {
-        if (seq > 1) terminal.err(`${styled(terminal, 'yellow', '!')} entry ${seq} of the log is ignored: ${error.message}\n`);
+        if (seq > 1)
+          terminal.err(
+            `${styled(terminal, 'yellow', '!')} entry ${seq} of the log is ignored: ${error.message}\n`,
+          );
       };
       const isMember = (origin: string): Promise<boolean> => client.isMember(origin);
       for await (const change of logChanges({ log, start, isMember, onIgnored, signal })) {
@@ -51,9 +61,15 @@ export function defineChanges(host: CommandHost): void {
 }
 
 /** `now` is a replica's word for it: where it stands, and what lies before that place. */
-async function startOf(client: ClusterClient, log: Log, from: string, signal: AbortSignal): Promise<LogPlace> {
+async function startOf(
+  client: ClusterClient,
+  log: Log,
+  from: string,
+  signal: AbortSignal,
+): Promise<LogPlace> {
   const { generation, firstSeq, lastSeq } = await log.open({ create: false, signal });
-  if (from === 'beginning') return { generation, seq: Math.max(1, firstSeq), vector: {}, vectorIsComplete: firstSeq <= 1, skip: 0 };
+  if (from === 'beginning')
+    return { generation, seq: Math.max(1, firstSeq), vector: {}, vectorIsComplete: firstSeq <= 1, skip: 0 };
   if (from !== 'now') return parseCursor(from);
   const [id] = await client.answering();
   if (id === undefined) return { generation, seq: lastSeq + 1, vector: {}, vectorIsComplete: false, skip: 0 };
@@ -63,10 +79,20 @@ async function startOf(client: ClusterClient, log: Log, from: string, signal: Ab
 
 function changeToJson({ id, time, ...change }: LoggedChange): string {
   const named = (row: RowObject | undefined): unknown =>
-    row === undefined ? undefined : Object.fromEntries(Object.entries(row).map(([name, value]) => [name, databaseValue(value)]));
+    row === undefined
+      ? undefined
+      : Object.fromEntries(Object.entries(row).map(([name, value]) => [name, databaseValue(value)]));
   const { table, op, key, before, after, seq, cursor } = change;
   const rows = { key: named(key), before: named(before), after: named(after) };
-  return toJson({ transaction: formatTransactionId(id), time: timeOf(time), table, op, ...rows, seq, cursor });
+  return toJson({
+    transaction: formatTransactionId(id),
+    time: timeOf(time),
+    table,
+    op,
+    ...rows,
+    seq,
+    cursor,
+  });
 }
 
 function changeToText({ id, time, table, op, key, before, after }: LoggedChange, terminal: Terminal): string {

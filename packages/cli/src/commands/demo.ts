@@ -3,6 +3,7 @@ import type { VerifyResult } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import { CITY_COUNT } from '../demo/cities.js';
+import { ownCommand } from '../output/own-command.js';
 import { createCityDatabase, prepareDemoFolder } from '../demo/demo-folder.js';
 import { replicateCities, type Replicated } from '../demo/replicate-cities.js';
 import { tryNext } from '../demo/try-next.js';
@@ -59,7 +60,13 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   prepareDemoFolder(folder);
   createCityDatabase(replicas[0].file);
 
-  say(styled(terminal, 'bold', `Antiphon demo: ${options.replicas} replicas, ${options.topology}, in ${relative(cwd, folder) || '.'}\n`));
+  say(
+    styled(
+      terminal,
+      'bold',
+      `Antiphon demo: ${options.replicas} replicas, ${options.topology}, in ${relative(cwd, folder) || '.'}\n`,
+    ),
+  );
   const { port } = options;
   const cluster = await LocalCluster.start({
     ...{ cluster: CLUSTER, replicas, topology, folder, contextFolder, onEvent: say, signal },
@@ -70,13 +77,25 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     const target = { cluster: CLUSTER, servers: cluster.servers, source: 'the demo' };
     await using client = await ClusterClient.open(target);
     say('');
-    const loaded = await replicateCities({ client, replicas: [firstId, ...otherIds], rows: options.rows, terminal, signal });
+    const loaded = await replicateCities({
+      client,
+      replicas: [firstId, ...otherIds],
+      rows: options.rows,
+      terminal,
+      signal,
+    });
     const verified = await verify(client, { signal });
     exitCode = verified.outcome === 'equal' && verified.absent.length === 0 ? EXIT.ok : EXIT.failed;
     report(context, options, loaded, verified, cluster, replicas);
     if (options.once !== true) {
-      const command = context.env['ANTIPHON_COMMAND'] ?? 'npx antiphon';
-      const next = { replicas, topology, cwd, command, ...(ownFolder ? { folder: relative(cwd, folder) } : {}) };
+      const command = ownCommand(cwd, context.env);
+      const next = {
+        replicas,
+        topology,
+        cwd,
+        command,
+        ...(ownFolder ? { folder: relative(cwd, folder) } : {}),
+      };
       say(`\n${tryNext(next).join('\n')}\n\nCtrl-C stops everything.`);
     }
   } catch (error) {
@@ -99,9 +118,16 @@ function report(
 ): void {
   const rowsPerSecond = Math.round(rows / seconds);
   if (terminal.json) {
-    const list = replicas.map(({ id, file }, index) => ({ id, file, pid: cluster.processes[index]?.pid, ...verified.reports[id] }));
+    const list = replicas.map(({ id, file }, index) => ({
+      id,
+      file,
+      pid: cluster.processes[index]?.pid,
+      ...verified.reports[id],
+    }));
     const { servers } = cluster;
-    terminal.out(`${toJson({ outcome: verified.outcome, rows, topology, seconds, rowsPerSecond, servers, replicas: list })}\n`);
+    terminal.out(
+      `${toJson({ outcome: verified.outcome, rows, topology, seconds, rowsPerSecond, servers, replicas: list })}\n`,
+    );
     return;
   }
   const count = rows.toLocaleString('en-US');

@@ -26,7 +26,10 @@ export function defineDoctor(host: CommandHost): void {
     description: 'look for what is wrong, and say what to do',
     examples: ['antiphon doctor --config antiphon.yaml'],
     configure: (command) => {
-      command.option('--monitor <url>', "the server's monitoring, like http://127.0.0.1:8222: tells how often it fsyncs");
+      command.option(
+        '--monitor <url>',
+        "the server's monitoring, like http://127.0.0.1:8222: tells how often it fsyncs",
+      );
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd }) => {
@@ -40,7 +43,11 @@ export function defineDoctor(host: CommandHost): void {
   });
 }
 
-async function clusterChecks(target: Target, config: Config | undefined, monitorUrl: string | undefined): Promise<readonly Check[]> {
+async function clusterChecks(
+  target: Target,
+  config: Config | undefined,
+  monitorUrl: string | undefined,
+): Promise<readonly Check[]> {
   let client: ClusterClient;
   try {
     client = await ClusterClient.open(target);
@@ -49,23 +56,38 @@ async function clusterChecks(target: Target, config: Config | undefined, monitor
   }
   try {
     const { cluster, nats } = client;
-    const server = await describeServer(nats, { cluster, ...(monitorUrl === undefined ? {} : { monitorUrl }) });
+    const server = await describeServer(nats, {
+      cluster,
+      ...(monitorUrl === undefined ? {} : { monitorUrl }),
+    });
     const checks = [...serverChecks(server)];
     if (server.log === undefined) return checks;
     const entry = await nats.registry(cluster).get(CLUSTER_KEY);
     if (entry === undefined) {
-      const advice = 'Restore the registry (the key-value bucket of the cluster), or remove the stream to begin anew.';
-      return [...checks, fail('registry', `there is a log, but no description of cluster ${cluster}`, advice)];
+      const advice =
+        'Restore the registry (the key-value bucket of the cluster), or remove the stream to begin anew.';
+      return [
+        ...checks,
+        fail('registry', `there is a log, but no description of cluster ${cluster}`, advice),
+      ];
     }
     const document = decodeClusterDocument(entry.value);
     if (document.state === 'creating') {
-      checks.push(warn('registry', `${cluster} is still being created by ${document.creator}`, `Start ${document.creator}.`));
+      checks.push(
+        warn(
+          'registry',
+          `${cluster} is still being created by ${document.creator}`,
+          `Start ${document.creator}.`,
+        ),
+      );
     }
     if (config !== undefined) checks.push(...agreementChecks(config, document));
     const answers = await askAll(client);
     return [...checks, ...replicaChecks(answers, Date.now())];
   } catch (thrown) {
-    return [fail('cluster', toAntiphonError(thrown).message, 'See `antiphon status`, and the log of nats-server.')];
+    return [
+      fail('cluster', toAntiphonError(thrown).message, 'See `antiphon status`, and the log of nats-server.'),
+    ];
   } finally {
     await client.close();
   }

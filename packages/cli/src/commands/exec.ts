@@ -30,7 +30,12 @@ export function defineExec(host: CommandHost): void {
         .argument('<sql...>', 'one statement each; all of them are committed, or none')
         .option('-r, --replica <id>', 'where to write (default: the primary, or the first that answers)')
         .option('-p, --params <json>', 'values of a single statement, a list or an object of names')
-        .option('-t, --timeout <seconds>', 'how long to wait', wholeNumber(1, MAX_TIMEOUT_S), DEFAULT_TIMEOUT_S);
+        .option(
+          '-t, --timeout <seconds>',
+          'how long to wait',
+          wholeNumber(1, MAX_TIMEOUT_S),
+          DEFAULT_TIMEOUT_S,
+        );
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }, args) => {
@@ -46,11 +51,14 @@ export function defineExec(host: CommandHost): void {
       const { id, position, value } = await replica.ref.ask('execute', { statements, timeoutMs }, limits);
       const transaction = id === undefined ? undefined : formatTransactionId(id);
       if (terminal.json) {
-        terminal.out(`${toJson({ outcome: 'committed', replica: replica.id, transaction, changes: value, position })}\n`);
+        terminal.out(
+          `${toJson({ outcome: 'committed', replica: replica.id, transaction, changes: value, position })}\n`,
+        );
         return EXIT.ok;
       }
       const rows = value.reduce((sum, changes) => sum + changes, 0);
-      const as = transaction === undefined ? 'nothing that is replicated changed' : `transaction ${transaction}`;
+      const as =
+        transaction === undefined ? 'nothing that is replicated changed' : `transaction ${transaction}`;
       terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica.id} (${as})\n`);
       return EXIT.ok;
     },

@@ -20,7 +20,8 @@ export function defineRun(host: CommandHost): void {
     name: 'run',
     description: 'run one replica: the microservice beside a database',
     examples: ['antiphon run --config antiphon.yaml'],
-    configure: (command) => void command.option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE),
+    configure: (command) =>
+      void command.option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE),
     run: async (options, context) => {
       const config = loadConfig(options.config, context.env);
       const logger = createLogger(context.terminal, { replica: config.id });
@@ -44,7 +45,10 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   const signal = AbortSignal.any([context.signal, parent.signal]);
   const replica = await startUntil(config, signal, logger);
   if (replica === undefined) return EXIT.ok;
-  logger.info({ file: config.sqliteFile, cluster: config.cluster }, `replica ${config.id} takes part in ${config.cluster}`);
+  logger.info(
+    { file: config.sqliteFile, cluster: config.cluster },
+    `replica ${config.id} takes part in ${config.cluster}`,
+  );
   reportToParent({ type: 'ready', pid: process.pid });
 
   const interrupted = new Promise<'interrupted'>((resolve) => {
@@ -86,7 +90,8 @@ async function startUntil(
       if (signal.aborted) return undefined;
       if (!error.retriable) throw error;
       // Once for each reason: a broker that is away for a night is no reason for a line a second.
-      if (error.message !== told) logger.warn({ code: error.code }, `${error.message} Trying again until it works.`);
+      if (error.message !== told)
+        logger.warn({ code: error.code }, `${error.message} Trying again until it works.`);
       told = error.message;
       await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
     }

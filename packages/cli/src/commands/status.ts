@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AntiphonError, toAntiphonError } from '@antiphon/core';
+import type { AntiphonError } from '@antiphon/core';
+import { toAntiphonError } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
@@ -32,11 +33,19 @@ export function defineStatus(host: CommandHost): void {
   defineCommand<StatusOptions>(host, {
     name: 'status',
     description: 'show every replica: role, state, lag, outbox, conflicts',
-    examples: ['antiphon status --watch', 'antiphon status --json --servers nats://127.0.0.1:4222 --cluster shop'],
+    examples: [
+      'antiphon status --watch',
+      'antiphon status --json --servers nats://127.0.0.1:4222 --cluster shop',
+    ],
     configure: (command) => {
       command
         .option('-w, --watch', 'show it again and again, until Ctrl-C')
-        .option('--interval <ms>', 'with --watch: how often', wholeNumber(100, MAX_INTERVAL_MS), DEFAULT_INTERVAL_MS);
+        .option(
+          '--interval <ms>',
+          'with --watch: how often',
+          wholeNumber(100, MAX_INTERVAL_MS),
+          DEFAULT_INTERVAL_MS,
+        );
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
@@ -51,7 +60,12 @@ export function defineStatus(host: CommandHost): void {
 }
 
 /** Ends well with Ctrl-C: that is how a watch ends. */
-async function watch(client: ClusterClient, terminal: Terminal, intervalMs: number, signal: AbortSignal): Promise<ExitCode> {
+async function watch(
+  client: ClusterClient,
+  terminal: Terminal,
+  intervalMs: number,
+  signal: AbortSignal,
+): Promise<ExitCode> {
   while (!signal.aborted) {
     const answers = await askAll(client);
     if (terminal.interactive) terminal.out('\u001b[H\u001b[2J');
@@ -68,7 +82,10 @@ export async function askAll(client: ClusterClient): Promise<readonly MemberAnsw
   return Promise.all(
     ids.map(async (id): Promise<MemberAnswer> => {
       try {
-        return { id, status: await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS }) };
+        return {
+          id,
+          status: await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS }),
+        };
       } catch (error) {
         return { id, error: toAntiphonError(error) };
       }
@@ -88,9 +105,19 @@ function show(client: ClusterClient, answers: readonly MemberAnswer[], terminal:
     return;
   }
   const topology = answers.find(({ status }) => status !== undefined)?.status?.topology;
-  const name = typeof topology === 'object' ? `primary-replica, primary ${topology['primary-replica'].primary}` : topology;
-  terminal.out(`cluster ${styled(terminal, 'bold', client.cluster)} (${name ?? 'nobody answers'}) at ${client.nats.servers}\n\n`);
-  terminal.out(formatTable(COLUMNS, answers.map((answer) => row(answer, terminal))));
+  const name =
+    typeof topology === 'object'
+      ? `primary-replica, primary ${topology['primary-replica'].primary}`
+      : topology;
+  terminal.out(
+    `cluster ${styled(terminal, 'bold', client.cluster)} (${name ?? 'nobody answers'}) at ${client.nats.servers}\n\n`,
+  );
+  terminal.out(
+    formatTable(
+      COLUMNS,
+      answers.map((answer) => row(answer, terminal)),
+    ),
+  );
   for (const { id, status } of answers) {
     if (status === undefined) continue;
     if (status.stalled !== undefined) warn(terminal, 'red', `${id} stalled: ${status.stalled.message}`);
@@ -115,12 +142,17 @@ const COLUMNS = [
 ] as const;
 
 function row({ id, status, error }: MemberAnswer, terminal: Terminal): readonly string[] {
-  if (status === undefined) return [id, '', styled(terminal, 'red', error?.code === 'NO_ACTOR' ? 'away' : 'no answer')];
+  if (status === undefined)
+    return [id, '', styled(terminal, 'red', error?.code === 'NO_ACTOR' ? 'away' : 'no answer')];
   const { lag, outbox, position, conflicts, quarantined, memoryBytes, startedAtMs, nowMs } = status;
   return [
     id,
     status.role,
-    styled(terminal, styleOf(status), status.connection === 'connected' ? status.lifecycle : `${status.lifecycle}, no NATS`),
+    styled(
+      terminal,
+      styleOf(status),
+      status.connection === 'connected' ? status.lifecycle : `${status.lifecycle}, no NATS`,
+    ),
     String(lag.messages),
     String(outbox.unpublished),
     position.text,
@@ -133,7 +165,9 @@ function row({ id, status, error }: MemberAnswer, terminal: Terminal): readonly 
 
 function styleOf({ lifecycle, connection }: ReplicaStatus): Style {
   if (lifecycle === 'stalled' || lifecycle === 'failed') return 'red';
-  return (lifecycle === 'following' || lifecycle === 'primary') && connection === 'connected' ? 'green' : 'yellow';
+  return (lifecycle === 'following' || lifecycle === 'primary') && connection === 'connected'
+    ? 'green'
+    : 'yellow';
 }
 
 function warn(terminal: Terminal, style: Style, text: string): void {

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import type { Topology } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
+import { ownCommand } from '../output/own-command.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { commaList, defineCommand, wholeNumber, type CommandContext, type CommandHost } from './define.js';
@@ -35,13 +36,24 @@ export function defineUp(host: CommandHost): void {
     examples: ['antiphon up --file shop.db --replicas 3', 'antiphon up --config antiphon.yaml'],
     configure: (command) =>
       void command
-        .option('-f, --file <file>', 'the SQLite file of the first replica, with the tables (default: one in --dir)')
+        .option(
+          '-f, --file <file>',
+          'the SQLite file of the first replica, with the tables (default: one in --dir)',
+        )
         .option('-c, --config <file>', 'take cluster, id, file, tables and topology from an antiphon.yaml')
         .option('--cluster <name>', 'name of the cluster (default: local)')
         .option('--replicas <count>', 'how many', wholeNumber(1, MAX_REPLICAS), DEFAULT_REPLICAS)
         .option('--topology <name>', 'multi-primary or primary-replica', topologyName)
-        .option('--tables <names>', 'the replicated tables (default: every one with a primary key)', commaList)
-        .option('--dir <folder>', "where the other replicas' files, the log and the log files are kept", DEFAULT_FOLDER)
+        .option(
+          '--tables <names>',
+          'the replicated tables (default: every one with a primary key)',
+          commaList,
+        )
+        .option(
+          '--dir <folder>',
+          "where the other replicas' files, the log and the log files are kept",
+          DEFAULT_FOLDER,
+        )
         .option('--port <port>', 'of nats-server (default: a free one)', wholeNumber(1, 65_535)),
     run: async (options, context) => {
       const { terminal, cwd } = context;
@@ -65,7 +77,9 @@ export function defineUp(host: CommandHost): void {
         const list = replicas.map(({ id, file }, index) => ({ id, file, pid: processes[index]?.pid }));
         terminal.out(`${toJson({ cluster, servers, replicas: list })}\n`);
       }
-      say(`\nCluster ${cluster} is up at ${servers.join(', ')}. In another terminal: antiphon status`);
+      say(
+        `\nCluster ${cluster} is up at ${servers.join(', ')}. In another terminal: ${ownCommand(cwd, context.env)} status`,
+      );
       say('Ctrl-C stops everything.');
       await stayUntilEnded(running, context.signal, say);
       return EXIT.ok;
@@ -90,7 +104,12 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
   const tables = options.tables ?? config?.tables;
   const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
-  return { cluster, replicas: [first, ...others], topology: topology ?? 'multi-primary', ...(tables && { tables }) };
+  return {
+    cluster,
+    replicas: [first, ...others],
+    topology: topology ?? 'multi-primary',
+    ...(tables && { tables }),
+  };
 }
 
 /** A replica without tables would wait for ever for another one to bring some. */

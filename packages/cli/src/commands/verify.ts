@@ -26,13 +26,22 @@ export function defineVerify(host: CommandHost): void {
     configure: (command) => {
       command
         .option('--tables <names>', 'only these, separated by commas', commaList)
-        .option('--rows <count>', 'name so many differing rows of a table', wholeNumber(1, MAX_ROWS), DEFAULT_ROWS);
+        .option(
+          '--rows <count>',
+          'name so many differing rows of a table',
+          wholeNumber(1, MAX_ROWS),
+          DEFAULT_ROWS,
+        );
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
       await client.members();
-      const result = await verify(client, { signal, maxRows: options.rows, ...(options.tables && { tables: options.tables }) });
+      const result = await verify(client, {
+        signal,
+        maxRows: options.rows,
+        ...(options.tables && { tables: options.tables }),
+      });
       if (terminal.json) terminal.out(`${toJson(asJson(result))}\n`);
       else showVerification(result, terminal);
       return exitOf(result);
@@ -45,7 +54,13 @@ export function verify(
   options: { readonly signal: AbortSignal; readonly maxRows?: number; readonly tables?: readonly string[] },
 ): Promise<VerifyResult> {
   const { cluster, nats } = client;
-  return verifyCluster({ ...options, cluster, bus: nats.bus(), registry: nats.registry(cluster), clock: systemClock() });
+  return verifyCluster({
+    ...options,
+    cluster,
+    bus: nats.bus(),
+    registry: nats.registry(cluster),
+    clock: systemClock(),
+  });
 }
 
 /** Equal is only what every member was asked about. */
@@ -80,14 +95,20 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
   const seq = Math.max(...replicas.map(([, { position }]) => position.seq));
   const held = `${names} hold the same rows at position ${seq} of the log`;
   if (result.outcome === 'equal') terminal.out(`${styled(terminal, 'green', 'equal')}: ${held}\n`);
-  if (result.outcome === 'different') terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above\n`);
+  if (result.outcome === 'different')
+    terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above\n`);
   if (result.outcome === 'unsettled') {
     const why = result.reason === undefined ? '' : ` (${result.reason})`;
-    terminal.out(`${styled(terminal, 'yellow', 'unsettled')}: no moment came at which all could be compared${why}; try again\n`);
+    terminal.out(
+      `${styled(terminal, 'yellow', 'unsettled')}: no moment came at which all could be compared${why}; try again\n`,
+    );
   }
 }
 
-function showDifference({ table, replicas: [left, right], rows, complete }: TableDifference, terminal: Terminal): void {
+function showDifference(
+  { table, replicas: [left, right], rows, complete }: TableDifference,
+  terminal: Terminal,
+): void {
   terminal.out(`${styled(terminal, 'red', table)} differs between ${left} and ${right}:\n`);
   const say: Readonly<Record<DifferentRow['kind'], string>> = {
     'only-left': `only on ${left}`,

@@ -8,7 +8,11 @@ const VARIABLE = /\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g;
  *
  * @throws AntiphonError BAD_OPTION, naming the place and the variable, when one without a default is not set.
  */
-export function expandEnvironment(value: unknown, env: NodeJS.ProcessEnv, path: readonly string[] = []): unknown {
+export function expandEnvironment(
+  value: unknown,
+  env: NodeJS.ProcessEnv,
+  path: readonly string[] = [],
+): unknown {
   if (typeof value === 'string') return expandText(value, env, path);
   if (Array.isArray(value)) {
     return value.map((item: unknown, index) => expandEnvironment(item, env, [...path, String(index)]));

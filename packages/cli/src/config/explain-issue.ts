@@ -18,11 +18,17 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
     case 'unrecognized_keys':
       return unknownKey(path, issue.keys[0] ?? '');
     case 'invalid_union':
-      return place === 'topology' ? explainTopology(path, valueAt(document, path)) : fallback(path, issue.message);
+      return place === 'topology'
+        ? explainTopology(path, valueAt(document, path))
+        : fallback(path, issue.message);
     case 'invalid_value':
-      return { path, message: `${place} must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}.` };
+      return {
+        path,
+        message: `${place} must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}.`,
+      };
     case 'invalid_type':
-      if (valueAt(document, path) === undefined) return { path, message: `${place || 'the file'} is missing; ${needs(place)}` };
+      if (valueAt(document, path) === undefined)
+        return { path, message: `${place || 'the file'} is missing; ${needs(place)}` };
       return { path, message: `${place || 'the file'} must be ${article(issue.expected)}.` };
     default:
       return fallback(path, issue.message);
@@ -32,7 +38,10 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
 function unknownKey(parent: readonly PropertyKey[], key: string): ExplainedIssue {
   const place = parent.map(String).join('.');
   const where = place === '' ? '' : ` in ${place}`;
-  return { path: [...parent, key], message: `unknown key "${key}"${where}. ${suggest(key, KNOWN_KEYS[place] ?? [])}`.trim() };
+  return {
+    path: [...parent, key],
+    message: `unknown key "${key}"${where}. ${suggest(key, KNOWN_KEYS[place] ?? [])}`.trim(),
+  };
 }
 
 function explainTopology(path: readonly PropertyKey[], value: unknown): ExplainedIssue {
@@ -82,7 +91,8 @@ function article(expected: string): string {
 
 function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
-    (value, key) => (typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined),
+    (value, key) =>
+      typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined,
     document,
   );
 }

@@ -1,11 +1,18 @@
 import { AntiphonError } from '@antiphon/core';
 
 /** Words of the documented configuration that this version does not have: an own message beats "unknown key". */
-const LATER: readonly { readonly path: readonly string[]; readonly value?: string; readonly instead: string }[] = [
+const LATER: readonly {
+  readonly path: readonly string[];
+  readonly value?: string;
+  readonly instead: string;
+}[] = [
   { path: ['update', 'mode'], value: 'sync', instead: 'Use `update: { mode: async }`.' },
   { path: ['store', 'postgres'], instead: 'Use `store: { sqlite: { file } }`.' },
   { path: ['store', 'mariadb'], instead: 'Use `store: { sqlite: { file } }`.' },
-  { path: ['http'], instead: 'Remove it; the replica answers over NATS (`antiphon exec`, `query`, `status`).' },
+  {
+    path: ['http'],
+    instead: 'Remove it; the replica answers over NATS (`antiphon exec`, `query`, `status`).',
+  },
   { path: ['conflicts'], instead: 'Remove it; the last writer wins.' },
 ];
 

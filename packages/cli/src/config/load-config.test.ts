@@ -63,7 +63,10 @@ update: { mode: async, intervalMs: 250 }
 
   it('expands the environment', () => {
     const text = VALID.replace('eu-1', '${REPLICA}').replace('./shop.db', "'${DIR:-/data}/$$x.db'");
-    const config = parseConfig(`${text}update: { mode: async, intervalMs: '\${MS}' }`, 'a.yaml', { REPLICA: 'us-1', MS: '5' });
+    const config = parseConfig(`${text}update: { mode: async, intervalMs: '\${MS}' }`, 'a.yaml', {
+      REPLICA: 'us-1',
+      MS: '5',
+    });
     expect(config).toMatchObject({ id: 'us-1', sqliteFile: '/data/$x.db', update: { intervalMs: 5 } });
   });
 
@@ -88,8 +91,16 @@ describe('what is not valid', () => {
   it.each([
     ['multi-primary', 'mulit-primary', 'Did you mean "multi-primary"?'],
     ['multi-primary', 'primary-replica', 'needs the id of its primary'],
-    ['multi-primary', '{ primary-replica: { primry: eu-1 } }', 'unknown key "primry" in topology.primary-replica. Did you mean "primary"?'],
-    ['multi-primary', '{ primary-replika: { primary: eu-1 } }', 'unknown key "primary-replika" in topology. Did you mean "primary-replica"?'],
+    [
+      'multi-primary',
+      '{ primary-replica: { primry: eu-1 } }',
+      'unknown key "primry" in topology.primary-replica. Did you mean "primary"?',
+    ],
+    [
+      'multi-primary',
+      '{ primary-replika: { primary: eu-1 } }',
+      'unknown key "primary-replika" in topology. Did you mean "primary-replica"?',
+    ],
     ['multi-primary', '7', 'topology is not valid'],
     ['eu-1', '"../eu"', 'the id of the replica must be 1 to 63 letters'],
     ['eu-1', '[a]', 'id must be text'],
@@ -131,7 +142,10 @@ describe('what is not valid', () => {
   });
 
   it('an alias bomb is refused', () => {
-    const levels = Array.from({ length: 12 }, (_, i) => `l${i + 1}: &l${i + 1} [${Array(10).fill(`*l${i}`).join(',')}]`);
+    const levels = Array.from(
+      { length: 12 },
+      (_, i) => `l${i + 1}: &l${i + 1} [${Array(10).fill(`*l${i}`).join(',')}]`,
+    );
     expect(problem(['l0: &l0 [x]', ...levels].join('\n')).message).toContain('is not valid YAML');
   });
 

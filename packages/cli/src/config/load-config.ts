@@ -23,7 +23,8 @@ export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv =
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
   const [syntaxError] = document.errors;
-  if (syntaxError !== undefined) throw invalid(path, `is not valid YAML: ${syntaxError.message.trim()}${hint(text, syntaxError)}`);
+  if (syntaxError !== undefined)
+    throw invalid(path, `is not valid YAML: ${syntaxError.message.trim()}${hint(text, syntaxError)}`);
   if (document.contents === null) throw invalid(path, 'is empty; `antiphon init` writes one to start from.');
 
   const raw: unknown = toPlain(document, path);
@@ -46,8 +47,14 @@ export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv =
   const [first] = issues;
   if (first === undefined) throw invalid(path, 'is not valid.');
   if (issues.length === 1) throw at(first.path, first.message);
-  const listed = issues.map(({ path: keys, message }) => `\n  line ${lineOf(document, lines, keys) ?? '?'}: ${message}`);
-  throw invalid(path, `has ${parsed.error.issues.length} mistakes:${listed.join('')}`, first.path.map(String).join('.'));
+  const listed = issues.map(
+    ({ path: keys, message }) => `\n  line ${lineOf(document, lines, keys) ?? '?'}: ${message}`,
+  );
+  throw invalid(
+    path,
+    `has ${parsed.error.issues.length} mistakes:${listed.join('')}`,
+    first.path.map(String).join('.'),
+  );
 }
 
 /** `{ file: ${FILE} }` is the mistake that everybody makes once: the inner braces belong to YAML. */
@@ -69,19 +76,27 @@ function toPlain(document: Document, path: string): unknown {
 
 function readConfig(path: string): string {
   try {
-    if (statSync(path).size > MAX_CONFIG_BYTES) throw invalid(path, `is larger than ${MAX_CONFIG_BYTES} bytes.`);
+    if (statSync(path).size > MAX_CONFIG_BYTES)
+      throw invalid(path, `is larger than ${MAX_CONFIG_BYTES} bytes.`);
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof AntiphonError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
-    const reason = code === 'ENOENT' ? 'does not exist; `antiphon init` writes one' : `can't be read (${code ?? String(error)})`;
-    throw new AntiphonError('BAD_OPTION', `The configuration file ${path} ${reason}.`, { cause: error, context: { file: path } });
+    const reason =
+      code === 'ENOENT'
+        ? 'does not exist; `antiphon init` writes one'
+        : `can't be read (${code ?? String(error)})`;
+    throw new AntiphonError('BAD_OPTION', `The configuration file ${path} ${reason}.`, {
+      cause: error,
+      context: { file: path },
+    });
   }
 }
 
 function invalid(place: string, message: string, path?: string): AntiphonError {
   const context = path === undefined || path === '' ? { place } : { place, path };
-  const text = message.startsWith('is ') || message.startsWith('has ') ? `${place} ${message}` : `${place}: ${message}`;
+  const text =
+    message.startsWith('is ') || message.startsWith('has ') ? `${place} ${message}` : `${place}: ${message}`;
   return new AntiphonError('BAD_OPTION', text, { context });
 }
 

@@ -43,7 +43,17 @@ export type City = readonly [
   latitude: number,
 ];
 
-const FIELD = { id: 1, name: 2, country: 3, municipality: 5, featureCode: 7, adminCode: 8, population: 9, longitude: 10, latitude: 11 };
+const FIELD = {
+  id: 1,
+  name: 2,
+  country: 3,
+  municipality: 5,
+  featureCode: 7,
+  adminCode: 8,
+  population: 9,
+  longitude: 10,
+  latitude: 11,
+};
 const COORDINATE_SCALE = 1e5;
 
 /**

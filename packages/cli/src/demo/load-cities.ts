@@ -36,7 +36,9 @@ function* inBatches(source: Generator<City>, rows: number): Generator<readonly C
   if (batch.length > 0) yield batch;
 }
 
-function statementsFor(batch: readonly City[]): { sql: string; params: (number | bigint | string | null)[] }[] {
+function statementsFor(
+  batch: readonly City[],
+): { sql: string; params: (number | bigint | string | null)[] }[] {
   const statements = [];
   for (let from = 0; from < batch.length; from += ROWS_PER_STATEMENT) {
     const rows = batch.slice(from, from + ROWS_PER_STATEMENT);

@@ -27,7 +27,13 @@ const STUCK_MS = 30_000;
 const COUNT = { sql: 'SELECT count(*) FROM cities', params: [], maxRows: 1 };
 
 /** Writes the cities into the first replica and watches them arrive in the others. */
-export async function replicateCities({ client, replicas, rows, terminal, signal }: ReplicateOptions): Promise<Replicated> {
+export async function replicateCities({
+  client,
+  replicas,
+  rows,
+  terminal,
+  signal,
+}: ReplicateOptions): Promise<Replicated> {
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
   // What ends one of the two ends the other.
@@ -39,11 +45,15 @@ export async function replicateCities({ client, replicas, rows, terminal, signal
   };
   const progress = new Progress(terminal, rows);
   const onCounts = (counts: readonly number[]): void => {
-    const label = replicas.map((id, index) => `${id} ${(counts[index] ?? 0).toLocaleString('en-US')}`).join('  ');
+    const label = replicas
+      .map((id, index) => `${id} ${(counts[index] ?? 0).toLocaleString('en-US')}`)
+      .join('  ');
     progress.update(Math.min(...counts), label);
   };
   const loading = loadCities(client.replica(replicas[0]), rows, either).then(seconds).catch(giveUp);
-  const arriving = untilArrived({ client, replicas, rows, signal: either, onCounts }).then(seconds).catch(giveUp);
+  const arriving = untilArrived({ client, replicas, rows, signal: either, onCounts })
+    .then(seconds)
+    .catch(giveUp);
   const [loaded, arrived] = await Promise.allSettled([loading, arriving]);
   progress.end();
   if (failed.signal.aborted) throw failed.signal.reason;
@@ -69,8 +79,7 @@ async function untilArrived({ client, replicas, rows, signal, onCounts }: Arriva
 }
 
 function stuck(cluster: string, counts: readonly number[]): AntiphonError {
-  const message =
-    `No row has arrived for ${STUCK_MS / 1000} s (${counts.join(', ')}); the log files in the folder of the demo say why.`;
+  const message = `No row has arrived for ${STUCK_MS / 1000} s (${counts.join(', ')}); the log files in the folder of the demo say why.`;
   return new AntiphonError('TIMEOUT', message, { context: { cluster } });
 }
 

@@ -20,7 +20,12 @@ const STATUS = {
 } as unknown as ReplicaStatus;
 
 it('every finding that is not ok says what to do', () => {
-  const stalled = { ...STATUS, id: 'eu-2', version: '0.2.0', stalled: { code: 'LOG_REPLACED', message: 'the log is another one', sinceMs: 1 } };
+  const stalled = {
+    ...STATUS,
+    id: 'eu-2',
+    version: '0.2.0',
+    stalled: { code: 'LOG_REPLACED', message: 'the log is another one', sinceMs: 1 },
+  };
   const late = { ...STATUS, id: 'eu-3', lag: { messages: 9, seconds: 60 }, nowMs: 9000, quarantined: 2 };
   const away = { id: 'eu-4', error: new AntiphonError('NO_ACTOR', 'away') };
   const answers = [STATUS, stalled, late].map((status) => ({ id: status.id, status }));
@@ -39,7 +44,16 @@ it('every finding that is not ok says what to do', () => {
 
 it('a server without JetStream fails', () => {
   const warnings = ['JetStream is off. Start nats-server with -js.'];
-  const server = { servers: 'nats://x', serverName: '', version: '2.9.10', rttMs: 1, jetstream: undefined, log: undefined, clock: undefined, warnings };
+  const server = {
+    servers: 'nats://x',
+    serverName: '',
+    version: '2.9.10',
+    rttMs: 1,
+    jetstream: undefined,
+    log: undefined,
+    clock: undefined,
+    warnings,
+  };
   expect(serverChecks(server)).toContainEqual({
     name: 'server',
     grade: 'fail',
@@ -49,7 +63,10 @@ it('a server without JetStream fails', () => {
 });
 
 it('splits what is wrong from what to do', () => {
-  expect(splitSentence('Disk 2.9 is full. Make room.')).toEqual({ message: 'Disk 2.9 is full.', advice: 'Make room.' });
+  expect(splitSentence('Disk 2.9 is full. Make room.')).toEqual({
+    message: 'Disk 2.9 is full.',
+    advice: 'Make room.',
+  });
   expect(splitSentence('one thing only')).toMatchObject({ message: 'one thing only' });
 });
 

@@ -21,11 +21,23 @@ export async function databaseChecks({ sqliteFile, tables }: Config): Promise<re
     accessSync(existsSync(sqliteFile) ? sqliteFile : folder, constants.R_OK | constants.W_OK);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    return [fail('database', `${sqliteFile} can't be written (${code})`, 'Create the folder, or correct its owner and mode.')];
+    return [
+      fail(
+        'database',
+        `${sqliteFile} can't be written (${code})`,
+        'Create the folder, or correct its owner and mode.',
+      ),
+    ];
   }
   const disk = diskCheck(folder);
   if (!existsSync(sqliteFile)) {
-    return [disk, ok('database', `${sqliteFile} does not exist yet: the replica creates it and gets the tables of the cluster`)];
+    return [
+      disk,
+      ok(
+        'database',
+        `${sqliteFile} does not exist yet: the replica creates it and gets the tables of the cluster`,
+      ),
+    ];
   }
   return [disk, ...(await tableChecks(sqliteFile, tables))];
 }
@@ -34,14 +46,23 @@ async function tableChecks(file: string, names: readonly string[] | undefined): 
   const store = sqlite({ file });
   try {
     const { tables, identity } = await store.inspect(names);
-    const who = identity === undefined ? 'no replica yet' : `replica ${identity.replica} of ${identity.cluster}`;
+    const who =
+      identity === undefined ? 'no replica yet' : `replica ${identity.replica} of ${identity.cluster}`;
     const rows = tables.reduce((sum, { rowCount }) => sum + rowCount, 0);
     const unsupported = tables.flatMap(({ schema, unsupported: why }) =>
-      why === undefined ? [] : [warn('database', `${schema.name}: ${why}`, 'Change the table, or name the others in `tables`.')],
+      why === undefined
+        ? []
+        : [warn('database', `${schema.name}: ${why}`, 'Change the table, or name the others in `tables`.')],
     );
     return [ok('database', `${file}: ${who}, ${tables.length} tables, ${rows} rows`), ...unsupported];
   } catch (thrown) {
-    return [fail('database', toAntiphonError(thrown).message, 'Check the file: sqlite3 FILE "PRAGMA integrity_check"')];
+    return [
+      fail(
+        'database',
+        toAntiphonError(thrown).message,
+        'Check the file: sqlite3 FILE "PRAGMA integrity_check"',
+      ),
+    ];
   } finally {
     await store.close();
   }
@@ -51,5 +72,7 @@ function diskCheck(folder: string): Check {
   const { bavail, bsize } = statfsSync(folder);
   const free = bavail * bsize;
   const message = `${(free / 1e9).toFixed(1)} GB free for the database`;
-  return free < FEW_BYTES ? warn('disk', message, 'Make room: a replica stops applying on a full disk.') : ok('disk', message);
+  return free < FEW_BYTES
+    ? warn('disk', message, 'Make room: a replica stops applying on a full disk.')
+    : ok('disk', message);
 }

@@ -10,7 +10,13 @@ const MAX_LAG_SECONDS = 10;
 export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): readonly Check[] {
   const checks = answers.flatMap(({ id, status, error }) =>
     status === undefined
-      ? [fail(id, `${id} does not answer (${error?.code ?? 'no answer'})`, 'Start it, or look at its log for why it ended.')]
+      ? [
+          fail(
+            id,
+            `${id} does not answer (${error?.code ?? 'no answer'})`,
+            'Start it, or look at its log for why it ended.',
+          ),
+        ]
       : statusChecks(status, nowMs),
   );
   return [...checks, ...versionChecks(answers.flatMap(({ status }) => status ?? []))];
@@ -20,22 +26,54 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
   const { id, lifecycle, role, lag, stalled, alarms, waitingFor, quarantined, conflicts } = status;
   const checks: Check[] = [];
   if (stalled !== undefined) {
-    checks.push(fail(id, `${id} has stopped replicating: ${stalled.message}`, 'Find out why before it is started again; nothing was lost.'));
+    checks.push(
+      fail(
+        id,
+        `${id} has stopped replicating: ${stalled.message}`,
+        'Find out why before it is started again; nothing was lost.',
+      ),
+    );
   } else if (lag.seconds > MAX_LAG_SECONDS) {
-    checks.push(warn(id, `${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s`, 'Look at its load and its disk.'));
+    checks.push(
+      warn(
+        id,
+        `${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s`,
+        'Look at its load and its disk.',
+      ),
+    );
   } else {
-    checks.push(ok(id, `${id}: ${role}, ${lifecycle}, ${lag.messages} entries behind, ${conflicts} conflicts decided`));
+    checks.push(
+      ok(id, `${id}: ${role}, ${lifecycle}, ${lag.messages} entries behind, ${conflicts} conflicts decided`),
+    );
   }
   for (const { message } of alarms) checks.push(warn(id, `${id}: ${message}`, 'See `antiphon status`.'));
   for (const { origin, expected, reason } of waitingFor) {
-    checks.push(warn(id, `${id} waits for ${origin}:${expected}: ${reason}`, `Start ${origin}: it sends again what is missing.`));
+    checks.push(
+      warn(
+        id,
+        `${id} waits for ${origin}:${expected}: ${reason}`,
+        `Start ${origin}: it sends again what is missing.`,
+      ),
+    );
   }
   if (quarantined > 0) {
-    checks.push(warn(id, `${id} has put ${quarantined} messages aside`, 'Find out who publishes them; none was applied.'));
+    checks.push(
+      warn(
+        id,
+        `${id} has put ${quarantined} messages aside`,
+        'Find out who publishes them; none was applied.',
+      ),
+    );
   }
   const differenceMs = status.nowMs - nowMs;
   if (Math.abs(differenceMs) > MAX_CLOCK_DIFFERENCE_MS) {
-    checks.push(warn(id, `the clock of ${id} is ${Math.round(differenceMs)} ms from this machine's`, 'Keep clocks in step with NTP: the last writer wins by them.'));
+    checks.push(
+      warn(
+        id,
+        `the clock of ${id} is ${Math.round(differenceMs)} ms from this machine's`,
+        'Keep clocks in step with NTP: the last writer wins by them.',
+      ),
+    );
   }
   return checks;
 }
@@ -44,7 +82,11 @@ function versionChecks(statuses: readonly ReplicaStatus[]): readonly Check[] {
   const versions = Array.from(new Set(statuses.map(({ version }) => version))).sort();
   if (versions.length === 0) return [];
   const message = `replicas run Antiphon ${versions.join(' and ')}`;
-  return [versions.length === 1 ? ok('versions', message) : warn('versions', message, 'Upgrade all to the same version.')];
+  return [
+    versions.length === 1
+      ? ok('versions', message)
+      : warn('versions', message, 'Upgrade all to the same version.'),
+  ];
 }
 
 /** What the file says against what the cluster agreed on. */
@@ -52,14 +94,31 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
   const checks: Check[] = [];
   const [ours, theirs] = [JSON.stringify(config.topology), JSON.stringify(document.topology)];
   if (ours !== theirs) {
-    checks.push(fail('config', `topology: the file says ${ours}, the cluster has ${theirs}`, 'Use the topology of the cluster.'));
+    checks.push(
+      fail(
+        'config',
+        `topology: the file says ${ours}, the cluster has ${theirs}`,
+        'Use the topology of the cluster.',
+      ),
+    );
   }
   const agreed = document.schema.tables.map(({ name }) => name).sort();
   const named = Array.from(config.tables ?? agreed).sort();
   if (JSON.stringify(named) !== JSON.stringify(agreed)) {
     checks.push(
-      fail('config', `tables: the file names ${named.join(', ')}, the cluster replicates ${agreed.join(', ')}`, 'Use the tables of the cluster, or leave `tables` out.'),
+      fail(
+        'config',
+        `tables: the file names ${named.join(', ')}, the cluster replicates ${agreed.join(', ')}`,
+        'Use the tables of the cluster, or leave `tables` out.',
+      ),
     );
   }
-  return checks.length > 0 ? checks : [ok('config', `the file agrees with the cluster: ${agreed.length} tables, ${ours.replaceAll('"', '')}`)];
+  return checks.length > 0
+    ? checks
+    : [
+        ok(
+          'config',
+          `the file agrees with the cluster: ${agreed.length} tables, ${ours.replaceAll('"', '')}`,
+        ),
+      ];
 }

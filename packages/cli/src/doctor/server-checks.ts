@@ -22,12 +22,21 @@ export function serverChecks(server: ServerDescription): readonly Check[] {
 function jetStreamCheck(jetstream: NonNullable<ServerDescription['jetstream']>): Check {
   const { storageBytes, maxStorageBytes, streams, consumers } = jetstream;
   const limit = maxStorageBytes < 0 ? 'no limit' : `of ${megabytes(maxStorageBytes)}`;
-  return ok('jetstream', `JetStream is on: ${streams} streams, ${consumers} consumers, ${megabytes(storageBytes)} used, ${limit}`);
+  return ok(
+    'jetstream',
+    `JetStream is on: ${streams} streams, ${consumers} consumers, ${megabytes(storageBytes)} used, ${limit}`,
+  );
 }
 
 function logChecks({ log }: ServerDescription): readonly Check[] {
   if (log === undefined) {
-    return [warn('log', 'the cluster has no log here yet', 'Start its first replica: antiphon run --config antiphon.yaml')];
+    return [
+      warn(
+        'log',
+        'the cluster has no log here yet',
+        'Start its first replica: antiphon run --config antiphon.yaml',
+      ),
+    ];
   }
   const { stream, firstSeq, lastSeq, bytes, replicas, durability } = log;
   const copies = replicas === 1 ? 'one copy' : `${replicas} copies`;
@@ -43,7 +52,12 @@ function logChecks({ log }: ServerDescription): readonly Check[] {
 function clockChecks({ clock }: ServerDescription): readonly Check[] {
   if (clock === undefined) return [];
   const { differenceMs, uncertaintyMs } = clock;
-  return [ok('clock', `the server's clock is ${differenceMs.toFixed(0)} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`)];
+  return [
+    ok(
+      'clock',
+      `the server's clock is ${differenceMs.toFixed(0)} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`,
+    ),
+  ];
 }
 
 function megabytes(bytes: number): string {
@@ -51,5 +65,9 @@ function megabytes(bytes: number): string {
 }
 
 export function unreachable(message: string): Check {
-  return fail('server', message, 'Start nats-server with JetStream (nats-server -js), or correct the address.');
+  return fail(
+    'server',
+    message,
+    'Start nats-server with JetStream (nats-server -js), or correct the address.',
+  );
 }

@@ -54,15 +54,19 @@ export class RunningCommand {
   }
 
   get pid(): number {
-    return this.child.pid!;
+    return this.child.pid ?? -1;
   }
 
   /** Waits until its stdout has the text. Fails when the command ends before. */
   async says(text: string | RegExp): Promise<void> {
     let over = false;
     void this.ended.then(() => (over = true));
-    const found = (): boolean => (typeof text === 'string' ? this.stdout.includes(text) : text.test(this.stdout));
-    await until(() => found() || over, `the command says ${String(text)}; it said:\n${this.stdout}${this.stderr}`);
+    const found = (): boolean =>
+      typeof text === 'string' ? this.stdout.includes(text) : text.test(this.stdout);
+    await until(
+      () => found() || over,
+      `the command says ${String(text)}; it said:\n${this.stdout}${this.stderr}`,
+    );
     if (!found()) throw new Error(`it ended without saying ${String(text)}:\n${this.stdout}${this.stderr}`);
   }
 
@@ -87,10 +91,14 @@ export async function until(
 /** Every process below this one, from the process table. */
 export function descendants(pid: number): number[] {
   const { stdout } = spawnSync('ps', ['-e', '-o', 'pid=,ppid='], { encoding: 'utf8' });
-  const pairs = stdout.trim().split('\n').map((line) => line.trim().split(/\s+/).map(Number));
+  const pairs = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number));
   const found = [pid];
   for (let index = 0; index < found.length; index += 1) {
-    for (const [child, parent] of pairs) if (parent === found[index]) found.push(child!);
+    for (const [child, parent] of pairs)
+      if (parent === found[index] && child !== undefined) found.push(child);
   }
   return found.slice(1);
 }
@@ -120,7 +128,9 @@ export function temporaryFolder(): { readonly path: string; remove(): void } {
 
 /** The sqlite3 shell: a program that knows nothing of Antiphon. Its errors are returned, not thrown. */
 export function sqlite3(file: string, sql: string): { readonly stdout: string; readonly stderr: string } {
-  const { stdout, stderr, error } = spawnSync('sqlite3', ['-cmd', '.timeout 5000', file, sql], { encoding: 'utf8' });
+  const { stdout, stderr, error } = spawnSync('sqlite3', ['-cmd', '.timeout 5000', file, sql], {
+    encoding: 'utf8',
+  });
   if (error !== undefined) throw error;
   return { stdout: stdout.trim(), stderr: stderr.trim() };
 }

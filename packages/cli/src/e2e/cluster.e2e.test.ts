@@ -1,6 +1,14 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { antiphon, antiphonJson, RunningCommand, sqlite3, temporaryFolder, until, type Where } from './antiphon.js';
+import {
+  antiphon,
+  antiphonJson,
+  RunningCommand,
+  sqlite3,
+  temporaryFolder,
+  until,
+  type Where,
+} from './antiphon.js';
 
 /** The commands that look after a cluster, against one demo that stays. */
 const folder = temporaryFolder();
@@ -42,7 +50,12 @@ describe('status', () => {
   it('writes everything it knows as JSON', async () => {
     const { replicas } = await antiphonJson<{ replicas: Record<string, unknown>[] }>(['status'], where);
     expect(replicas.map((replica) => replica['id'])).toEqual(IDS);
-    expect(replicas[0]).toMatchObject({ answers: true, lifecycle: 'following', role: 'peer', connection: 'connected' });
+    expect(replicas[0]).toMatchObject({
+      answers: true,
+      lifecycle: 'following',
+      role: 'peer',
+      connection: 'connected',
+    });
   });
 
   it('--watch writes again and again, and Ctrl-C ends it well', async () => {
@@ -57,27 +70,51 @@ describe('status', () => {
 describe('exec and query', () => {
   it('a write through one replica is read from another', async () => {
     const written = await antiphonJson<Record<string, unknown>>(
-      ['exec', '--replica', 'eu-2', 'INSERT INTO cities (id, name, country, population, latitude) VALUES (?, ?, ?, ?, ?)', '--params', '[-1, "Nöwhere ☃", "XX", 9007199254740993, 5.0]'],
+      [
+        'exec',
+        '--replica',
+        'eu-2',
+        'INSERT INTO cities (id, name, country, population, latitude) VALUES (?, ?, ?, ?, ?)',
+        '--params',
+        '[-1, "Nöwhere ☃", "XX", 9007199254740993, 5.0]',
+      ],
       where,
     );
     expect(written).toMatchObject({ outcome: 'committed', replica: 'eu-2', changes: [1] });
     expect(written['transaction']).toMatch(/^eu-2:\d+$/);
     await until(() => scalar('eu-3', 'SELECT count(*) FROM cities WHERE id = -1') === '1', 'it has arrived');
     const { stdout } = await antiphon(
-      ['query', '--replica', 'eu-3', 'SELECT name, population, latitude, municipality FROM cities WHERE id = ?', '--params', '[-1]', '--json'],
+      [
+        'query',
+        '--replica',
+        'eu-3',
+        'SELECT name, population, latitude, municipality FROM cities WHERE id = ?',
+        '--params',
+        '[-1]',
+        '--json',
+      ],
       where,
     );
     expect(stdout).toContain('"rows":[["Nöwhere ☃",9007199254740993,5.0,null]]');
   });
 
   it('several statements are one transaction: all or none', async () => {
-    const error = await failure('exec', '--replica', 'eu-1', 'DELETE FROM cities WHERE id = 3039154', 'INSERT INTO cities (id, name, country) VALUES (3039163, \'x\', \'x\')');
+    const error = await failure(
+      'exec',
+      '--replica',
+      'eu-1',
+      'DELETE FROM cities WHERE id = 3039154',
+      "INSERT INTO cities (id, name, country) VALUES (3039163, 'x', 'x')",
+    );
     expect(error).toMatchObject({ code: 'CONSTRAINT', exit: 1 });
     expect(scalar('eu-1', 'SELECT count(*) FROM cities WHERE id = 3039154')).toBe('1');
   });
 
   it('a table for people has the count on stderr', async () => {
-    const { stdout, stderr } = await antiphon(['query', 'SELECT id, name FROM cities WHERE id > 0 ORDER BY id LIMIT 2'], where);
+    const { stdout, stderr } = await antiphon(
+      ['query', 'SELECT id, name FROM cities WHERE id > 0 ORDER BY id LIMIT 2'],
+      where,
+    );
     expect(stdout.split('\n')).toHaveLength(4);
     expect(stdout).toMatch(/^ *id +name\n/);
     expect(stderr).toBe('2 rows from eu-1\n');
@@ -88,11 +125,19 @@ describe('changes', () => {
   it('follows from the beginning, and goes on after a cursor without loss or repetition', async () => {
     const read = async (...args: string[]): Promise<Record<string, unknown>[]> => {
       const { stdout } = await antiphon(['changes', '--json', ...args], where);
-      return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+      return stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
     };
     const all = await read('--from', 'beginning', '--max', '20');
     expect(all).toHaveLength(20);
-    expect(all[0]).toMatchObject({ transaction: 'eu-1:1', op: 'insert', table: 'cities', key: { id: 3039154 } });
+    expect(all[0]).toMatchObject({
+      transaction: 'eu-1:1',
+      op: 'insert',
+      table: 'cities',
+      key: { id: 3039154 },
+    });
     const rest = await read('--from', all[6]!['cursor'] as string, '--max', '13');
     expect(rest).toEqual(all.slice(7));
   });
@@ -107,7 +152,10 @@ describe('changes', () => {
     }, 'the change is shown');
     const { code, stdout } = await changes.stop('SIGINT');
     expect(code).toBe(0);
-    const change = JSON.parse(stdout.split('\n')[0]!) as { before: { population: number }; after: { population: number } };
+    const change = JSON.parse(stdout.split('\n')[0]!) as {
+      before: { population: number };
+      after: { population: number };
+    };
     expect(change).toMatchObject({ op: 'update', key: { id }, before: {} });
     expect(Object.keys(change.before)).toEqual(['population']);
     expect(change.after.population).toBe(change.before.population + 1);
@@ -122,15 +170,23 @@ describe('doctor and bench', () => {
   it('doctor finds nothing that failed, and grades the durability', async () => {
     const { code, stdout } = await antiphon(['doctor', '--json'], where);
     expect(code).toBe(0);
-    const { healthy, checks } = JSON.parse(stdout) as { healthy: boolean; checks: { name: string; grade: string }[] };
+    const { healthy, checks } = JSON.parse(stdout) as {
+      healthy: boolean;
+      checks: { name: string; grade: string }[];
+    };
     expect(healthy).toBe(true);
-    expect(checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['server', 'jetstream', 'log', 'durability', 'clock', ...IDS]));
+    expect(checks.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['server', 'jetstream', 'log', 'durability', 'clock', ...IDS]),
+    );
   });
 
   it('bench measures requests', async () => {
     const { code, stdout } = await antiphon(['bench', '--seconds', '1', '--json'], where);
     expect(code).toBe(0);
-    const cases = stdout.trim().split('\n').map((line) => JSON.parse(line) as { case: string; perSecond: number });
+    const cases = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { case: string; perSecond: number });
     expect(cases.map((line) => line.case)).toEqual(['ping', 'query (SELECT 1)']);
     expect(Math.min(...cases.map(({ perSecond }) => perSecond))).toBeGreaterThan(0);
   });
@@ -138,19 +194,43 @@ describe('doctor and bench', () => {
 
 describe('what goes wrong', () => {
   it.each([
-    ['an unknown replica', ['query', 'SELECT 1', '--replica', 'eu-11'], 'NO_ACTOR', 1, 'Did you mean "eu-1"?'],
+    [
+      'an unknown replica',
+      ['query', 'SELECT 1', '--replica', 'eu-11'],
+      'NO_ACTOR',
+      1,
+      'Did you mean "eu-1"?',
+    ],
     ['an unknown cluster', ['status', '--cluster', 'shop'], 'NO_ACTOR', 1, 'There is no cluster shop'],
     ['bad SQL', ['exec', 'UPDATE nowhere SET x = 1'], 'BAD_SQL', 1, 'no such table: nowhere'],
     ['a query that writes', ['query', 'DELETE FROM cities'], 'BAD_SQL', 1, 'only reads'],
-    ['more rows than wanted', ['query', 'SELECT * FROM cities', '--limit', '2'], 'BAD_SQL', 1, 'more than 2 rows'],
+    [
+      'more rows than wanted',
+      ['query', 'SELECT * FROM cities', '--limit', '2'],
+      'BAD_SQL',
+      1,
+      'more than 2 rows',
+    ],
     ['bad parameters', ['exec', 'SELECT ?', '--params', '[1'], 'BAD_OPTION', 2, '--params is not valid JSON'],
-    ['NATS away', ['status', '--servers', 'nats://127.0.0.1:1', '--cluster', 'demo'], 'LOG_UNAVAILABLE', 1, '127.0.0.1:1'],
+    [
+      'NATS away',
+      ['status', '--servers', 'nats://127.0.0.1:1', '--cluster', 'demo'],
+      'LOG_UNAVAILABLE',
+      1,
+      '127.0.0.1:1',
+    ],
     ['a second demo', ['demo'], 'BAD_OPTION', 2, 'runs in this folder already'],
     ['an unknown command', ['stauts'], 'BAD_OPTION', 2, 'Did you mean status?'],
     ['an unknown option', ['status', '--wacth'], 'BAD_OPTION', 2, 'Did you mean --watch?'],
     ['a missing argument', ['exec'], 'BAD_OPTION', 2, "missing required argument 'sql'"],
     ['a bad number', ['bench', '--seconds', 'many'], 'BAD_OPTION', 2, 'whole number'],
-    ['a bad topology', ['demo', '--topology', 'mulit-primary'], 'BAD_OPTION', 2, 'Did you mean "multi-primary"?'],
+    [
+      'a bad topology',
+      ['demo', '--topology', 'mulit-primary'],
+      'BAD_OPTION',
+      2,
+      'Did you mean "multi-primary"?',
+    ],
   ])('%s is said as JSON on stderr', async (_, args, code, exit, text) => {
     const error = await failure(...args);
     expect(error).toMatchObject({ code, exit });
@@ -183,11 +263,20 @@ describe('verify', () => {
   });
 
   it('names the rows that differ after a file was changed behind the triggers', async () => {
-    const triggers = scalar('eu-3', "SELECT group_concat('DROP TRIGGER \"' || name || '\";', ' ') FROM sqlite_schema WHERE type = 'trigger'");
-    sqlite3(file('eu-3'), `${triggers} UPDATE cities SET population = -7 WHERE id = 3039163; DELETE FROM cities WHERE id = 3039604;`);
+    const triggers = scalar(
+      'eu-3',
+      "SELECT group_concat('DROP TRIGGER \"' || name || '\";', ' ') FROM sqlite_schema WHERE type = 'trigger'",
+    );
+    sqlite3(
+      file('eu-3'),
+      `${triggers} UPDATE cities SET population = -7 WHERE id = 3039163; DELETE FROM cities WHERE id = 3039604;`,
+    );
     const { code, stdout } = await antiphon(['verify', '--json'], where);
     expect(code).toBe(1);
-    const { outcome, differences } = JSON.parse(stdout) as { outcome: string; differences: { table: string; replicas: string[]; rows: object[] }[] };
+    const { outcome, differences } = JSON.parse(stdout) as {
+      outcome: string;
+      differences: { table: string; replicas: string[]; rows: object[] }[];
+    };
     expect(outcome).toBe('different');
     expect(differences).toHaveLength(1);
     expect(differences[0]).toMatchObject({ table: 'cities', replicas: ['eu-1', 'eu-3'] });
@@ -196,6 +285,8 @@ describe('verify', () => {
       { key: [3039604], kind: 'only-left' },
     ]);
     const text = await antiphon(['verify'], where);
-    expect(text.stdout).toMatch(/cities differs between eu-1 and eu-3:\n {2}3039163: differs\n {2}3039604: only on eu-1\n/);
+    expect(text.stdout).toMatch(
+      /cities differs between eu-1 and eu-3:\n {2}3039163: differs\n {2}3039604: only on eu-1\n/,
+    );
   });
 });

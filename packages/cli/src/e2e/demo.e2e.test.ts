@@ -1,7 +1,16 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { antiphon, antiphonJson, descendants, isAlive, RunningCommand, sqlite3, temporaryFolder, until } from './antiphon.js';
+import {
+  antiphon,
+  antiphonJson,
+  descendants,
+  isAlive,
+  RunningCommand,
+  sqlite3,
+  temporaryFolder,
+  until,
+} from './antiphon.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
 const running: RunningCommand[] = [];
@@ -25,7 +34,9 @@ const file = (id: string): string => join(folder.path, '.antiphon', 'demo', `${i
 
 describe('demo', () => {
   it('loads the cities, shows that all replicas hold the same rows, and ends with --once', async () => {
-    const { code, stdout, stderr } = await antiphon(['demo', '--once', '--rows', '5000'], { cwd: folder.path });
+    const { code, stdout, stderr } = await antiphon(['demo', '--once', '--rows', '5000'], {
+      cwd: folder.path,
+    });
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(stdout).toMatch(/100% eu-1 5,000 {2}eu-2 5,000 {2}eu-3 5,000\n/);
@@ -34,7 +45,9 @@ describe('demo', () => {
     expect(stdout).toContain('equal: eu-1, eu-2, eu-3 hold the same rows');
     // A pipe gets plain lines: no cursor movements, no colours.
     expect(stdout).not.toMatch(/[\r\u001b]/);
-    expect(['eu-1', 'eu-2', 'eu-3'].map((id) => sqlite3(file(id), 'SELECT count(*) FROM cities').stdout)).toEqual(['5000', '5000', '5000']);
+    expect(
+      ['eu-1', 'eu-2', 'eu-3'].map((id) => sqlite3(file(id), 'SELECT count(*) FROM cities').stdout),
+    ).toEqual(['5000', '5000', '5000']);
   });
 
   it('writes one JSON object with --json', async () => {
@@ -60,7 +73,9 @@ describe('demo', () => {
     const pids = descendants(demo.pid);
     await demo.stop('SIGKILL');
     await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
-    const next = await antiphonJson<{ outcome: string; rows: number }>(['demo', '--once', '--rows', '200'], { cwd: folder.path });
+    const next = await antiphonJson<{ outcome: string; rows: number }>(['demo', '--once', '--rows', '200'], {
+      cwd: folder.path,
+    });
     expect(next).toMatchObject({ outcome: 'equal', rows: 200 });
   });
 
@@ -84,8 +99,12 @@ describe('demo', () => {
     await demo.says(/eu-2 is back/);
     process.kill(pidOf(/runs at nats:.*\(pid (\d+)\)/), 'SIGKILL');
     await demo.says(/nats-server is back/);
-    const name = (id: string): string => sqlite3(file(id), 'SELECT name FROM cities WHERE id = 3039154').stdout;
-    await until(() => ['eu-1', 'eu-2', 'eu-3'].every((id) => name(id) === 'changed meanwhile'), 'the change has arrived');
+    const name = (id: string): string =>
+      sqlite3(file(id), 'SELECT name FROM cities WHERE id = 3039154').stdout;
+    await until(
+      () => ['eu-1', 'eu-2', 'eu-3'].every((id) => name(id) === 'changed meanwhile'),
+      'the change has arrived',
+    );
     expect((await antiphon(['verify'], { cwd: folder.path })).code).toBe(0);
   });
 

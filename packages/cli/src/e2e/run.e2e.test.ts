@@ -2,7 +2,16 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NatsServer } from '@antiphon/nats';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { antiphon, antiphonJson, freePort, RunningCommand, sqlite3, temporaryFolder, until, type Ended } from './antiphon.js';
+import {
+  antiphon,
+  antiphonJson,
+  freePort,
+  RunningCommand,
+  sqlite3,
+  temporaryFolder,
+  until,
+  type Ended,
+} from './antiphon.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let port: number;
@@ -45,7 +54,10 @@ function run(file: string, ...args: string[]): RunningCommand {
 }
 
 function createOrders(): void {
-  sqlite3(path('eu-1.db'), "CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO orders VALUES (1, 'new')");
+  sqlite3(
+    path('eu-1.db'),
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO orders VALUES (1, 'new')",
+  );
 }
 
 describe('run', () => {
@@ -62,11 +74,17 @@ describe('run', () => {
 
     // The primary is found without being named.
     const where = { cwd: folder.path };
-    const written = await antiphonJson(['exec', '--config', 'eu-1.yaml', "UPDATE orders SET state = 'paid'"], where);
+    const written = await antiphonJson(
+      ['exec', '--config', 'eu-1.yaml', "UPDATE orders SET state = 'paid'"],
+      where,
+    );
     expect(written).toMatchObject({ replica: 'eu-1', changes: [1] });
     await until(() => state() === 'paid', 'the update has arrived');
 
-    const refused = await antiphon(['exec', '--config', 'eu-1.yaml', '--replica', 'eu-2', "UPDATE orders SET state = 'x'", '--json'], where);
+    const refused = await antiphon(
+      ['exec', '--config', 'eu-1.yaml', '--replica', 'eu-2', "UPDATE orders SET state = 'x'", '--json'],
+      where,
+    );
     expect(refused.code).toBe(1);
     expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: 'NOT_WRITABLE' } });
     expect(sqlite3(path('eu-2.db'), "UPDATE orders SET state = 'x'").stderr).toContain('eu-1');
@@ -92,7 +110,10 @@ describe('run', () => {
     await primary.stop('SIGKILL');
     run('eu-1.yaml');
     run('eu-2.yaml');
-    await until(() => sqlite3(path('eu-2.db'), 'SELECT count(*) FROM orders').stdout === '2', 'the row has arrived');
+    await until(
+      () => sqlite3(path('eu-2.db'), 'SELECT count(*) FROM orders').stdout === '2',
+      'the row has arrived',
+    );
   });
 
   it('ends with an error for what waiting cannot mend', async () => {
@@ -113,7 +134,11 @@ describe('run', () => {
     expect(content.code).toBe(1);
     expect(error(content)).toMatchObject({ code: 'STORE_CONTENT' });
 
-    writeFileSync(path('eu-4.yaml'), config('eu-4') && `cluster: shop\nid: eu-4\nnats: { servers: nats://127.0.0.1:${port} }\nstore: { sqlite: { file: eu-4.db } }\ntopology: multi-primary\n`);
+    writeFileSync(
+      path('eu-4.yaml'),
+      config('eu-4') &&
+        `cluster: shop\nid: eu-4\nnats: { servers: nats://127.0.0.1:${port} }\nstore: { sqlite: { file: eu-4.db } }\ntopology: multi-primary\n`,
+    );
     const mismatch = await fails('eu-4.yaml');
     expect(mismatch.code).toBe(1);
     expect(error(mismatch)).toMatchObject({ code: 'CLUSTER_MISMATCH' });
@@ -141,7 +166,9 @@ describe('init and up', () => {
     expect(again.stderr).toContain('--force');
     // Read, and found right, by a command that uses it.
     const status = await antiphon(['status', '--json'], where);
-    expect(JSON.parse(status.stderr)).toMatchObject({ error: { code: expect.stringMatching(/LOG_UNAVAILABLE|NO_ACTOR/) as string } });
+    expect(JSON.parse(status.stderr)).toMatchObject({
+      error: { code: expect.stringMatching(/LOG_UNAVAILABLE|NO_ACTOR/) as string },
+    });
   });
 
   it('up makes a cluster out of a database, and goes on with it the next time', async () => {
@@ -150,7 +177,10 @@ describe('init and up', () => {
     expect(empty.code).toBe(2);
     expect(empty.stderr).toContain('has no tables');
 
-    sqlite3(path('shop.db'), "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes VALUES (1, 'a')");
+    sqlite3(
+      path('shop.db'),
+      "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes VALUES (1, 'a')",
+    );
     const start = (): RunningCommand => {
       const up = new RunningCommand(['up', '--file', 'shop.db', '--replicas', '2'], where);
       running.push(up);
@@ -165,7 +195,10 @@ describe('init and up', () => {
     sqlite3(path('.antiphon/up/eu-2.db'), "INSERT INTO notes VALUES (2, 'written while nothing ran')");
     const second = start();
     await second.says('Ctrl-C stops everything');
-    await until(() => sqlite3(path('shop.db'), 'SELECT count(*) FROM notes').stdout === '2', 'the row has arrived');
+    await until(
+      () => sqlite3(path('shop.db'), 'SELECT count(*) FROM notes').stdout === '2',
+      'the row has arrived',
+    );
     expect((await antiphon(['verify'], where)).code).toBe(0);
     await second.stop();
   });

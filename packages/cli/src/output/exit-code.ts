@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import type { AntiphonError } from '@antiphon/core';
 
 /** What the shell sees. */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;

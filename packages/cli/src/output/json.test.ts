@@ -39,14 +39,26 @@ describe('parseParams', () => {
   });
 
   it('takes names and bytes', () => {
-    expect(parseParams('{"id": 1, "blob": {"base64": "AP8="}}')).toEqual({ id: 1n, blob: new Uint8Array([0, 255]) });
+    expect(parseParams('{"id": 1, "blob": {"base64": "AP8="}}')).toEqual({
+      id: 1n,
+      blob: new Uint8Array([0, 255]),
+    });
   });
 
-  it.each(['', '5', '[1,]', '[9223372036854775808]', '[[1]]', '[{"x": 1}]', '"text"', '[01]'])('refuses %j', (text) => {
-    expect(() => parseParams(text)).toThrowError(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
-  });
+  it.each(['', '5', '[1,]', '[9223372036854775808]', '[[1]]', '[{"x": 1}]', '"text"', '[01]'])(
+    'refuses %j',
+    (text) => {
+      expect(() => parseParams(text)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
+    },
+  );
 });
 
 it('valueToText shows text as it is and bytes as SQL', () => {
-  expect([null, 'x', 1n, 1, new Uint8Array([1])].map(valueToText)).toEqual(['NULL', 'x', '1', '1.0', "x'01'"]);
+  expect([null, 'x', 1n, 1, new Uint8Array([1])].map(valueToText)).toEqual([
+    'NULL',
+    'x',
+    '1',
+    '1.0',
+    "x'01'",
+  ]);
 });

@@ -33,7 +33,8 @@ export function valueToText(value: Value): string {
   if (value === null) return 'NULL';
   if (typeof value === 'string') return value;
   if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`;
-  if (value instanceof TaggedValue) return value.tag === 'raw-text' ? hex(value.bytes) : Buffer.from(value.bytes).toString();
+  if (value instanceof TaggedValue)
+    return value.tag === 'raw-text' ? hex(value.bytes) : Buffer.from(value.bytes).toString();
   return valueToJson(value);
 }
 
@@ -80,7 +81,9 @@ export function parseParams(text: string): readonly Value[] | Readonly<Record<st
   const parsed = parseExact(text);
   if (Array.isArray(parsed)) return parsed.map((item: unknown, index) => toValue(item, `--params[${index}]`));
   if (typeof parsed === 'object' && parsed !== null) {
-    return Object.fromEntries(Object.entries(parsed).map(([key, item]) => [key, toValue(item, `--params.${key}`)]));
+    return Object.fromEntries(
+      Object.entries(parsed).map(([key, item]) => [key, toValue(item, `--params.${key}`)]),
+    );
   }
   throw badParams('must be a JSON list, like [1, "x", null], or an object of names');
 }
@@ -88,7 +91,9 @@ export function parseParams(text: string): readonly Value[] | Readonly<Record<st
 function parseExact(text: string): unknown {
   try {
     JSON.parse(text);
-    const marked = text.replace(TOKEN, (token) => (INTEGER.test(token) ? JSON.stringify(INTEGER_MARK + token) : token));
+    const marked = text.replace(TOKEN, (token) =>
+      INTEGER.test(token) ? JSON.stringify(INTEGER_MARK + token) : token,
+    );
     return JSON.parse(marked);
   } catch (error) {
     throw badParams(`is not valid JSON (${(error as Error).message})`);
@@ -96,20 +101,23 @@ function parseExact(text: string): unknown {
 }
 
 function toValue(item: unknown, place: string): Value {
-  if (typeof item === 'string' && item.startsWith(INTEGER_MARK)) return toInteger(item.slice(INTEGER_MARK.length), place);
+  if (typeof item === 'string' && item.startsWith(INTEGER_MARK))
+    return toInteger(item.slice(INTEGER_MARK.length), place);
   if (item === null || typeof item === 'string' || typeof item === 'number') return item;
   // SQLite has no booleans: true is 1 there, as in its SQL.
   if (typeof item === 'boolean') return item ? 1n : 0n;
   if (typeof item === 'object' && !Array.isArray(item)) {
     const { base64, ...others } = item as Record<string, unknown>;
-    if (typeof base64 === 'string' && Object.keys(others).length === 0) return new Uint8Array(Buffer.from(base64, 'base64'));
+    if (typeof base64 === 'string' && Object.keys(others).length === 0)
+      return new Uint8Array(Buffer.from(base64, 'base64'));
   }
   throw badParams(`${place}: a value is null, true, false, a number, text or {"base64": "…"}`);
 }
 
 function toInteger(digits: string, place: string): bigint {
   const value = BigInt(digits);
-  if (value > INT64_MAX || value < -INT64_MAX - 1n) throw badParams(`${place}: ${digits} does not fit into 64 bits`);
+  if (value > INT64_MAX || value < -INT64_MAX - 1n)
+    throw badParams(`${place}: ${digits} does not fit into 64 bits`);
   return value;
 }
 

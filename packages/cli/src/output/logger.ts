@@ -13,7 +13,10 @@ const STYLES: Readonly<Record<Level, Style>> = { debug: 'dim', info: 'green', wa
 /** What a replica says while it runs: a JSON object a line (pino's) with --json, else a line for people. */
 export function createLogger(terminal: Terminal, base: Readonly<Record<string, unknown>>): ReplicaLogger {
   if (terminal.json) {
-    return pino({ base: { pid: process.pid, ...base }, timestamp: pino.stdTimeFunctions.isoTime }, { write: terminal.out });
+    return pino(
+      { base: { pid: process.pid, ...base }, timestamp: pino.stdTimeFunctions.isoTime },
+      { write: terminal.out },
+    );
   }
   const line =
     (level: Level) =>

@@ -38,12 +38,17 @@ export class Progress {
     const full = Math.round(share * BAR_WIDTH);
     const bar = '█'.repeat(full) + '░'.repeat(BAR_WIDTH - full);
     const text = `${bar} ${percent(share)} ${label}`;
-    this.terminal.out(`\r\u001b[2K${Array.from(text).slice(0, Math.max(1, this.terminal.columns - 1)).join('')}`);
+    this.terminal.out(
+      `\r\u001b[2K${Array.from(text)
+        .slice(0, Math.max(1, this.terminal.columns - 1))
+        .join('')}`,
+    );
   }
 
   #line(share: number, label: string): void {
     if (share < this.#nextLineAt) return;
-    this.#nextLineAt = share >= 1 ? Number.POSITIVE_INFINITY : (Math.floor(share / LINE_EVERY) + 1) * LINE_EVERY;
+    this.#nextLineAt =
+      share >= 1 ? Number.POSITIVE_INFINITY : (Math.floor(share / LINE_EVERY) + 1) * LINE_EVERY;
     this.terminal.out(`${percent(share)} ${label}\n`);
   }
 }

@@ -25,9 +25,8 @@ function pad(cell: string, width: number, align: 'left' | 'right'): string {
   return align === 'right' ? gap + cell : cell + gap;
 }
 
-// eslint-disable-next-line no-control-regex -- the escape codes that style.ts writes
 const STYLE_CODES = /\u001b\[\d+m/g;
-// eslint-disable-next-line no-control-regex -- data must not move the cursor or ring the bell
+
 const CONTROL = /[\u0000-\u001a\u001c-\u001f\u007f\u0080-\u009f]|\u001b(?!\[\d+m)/g;
 
 function visibleWidth(text: string): number {

@@ -4,40 +4,144 @@
  */
 export const ERROR_CODES = {
   // Usage
-  BAD_OPTION: { retriable: false, means: 'An option or a configuration value is not valid.', do: 'Correct the named option.' },
-  BAD_SQL: { retriable: false, means: 'A statement was refused by the database.', do: 'Correct the statement; nothing of its transaction was kept.' },
-  CONSTRAINT: { retriable: false, means: 'A constraint of the database refused the write.', do: 'Correct the data; nothing of its transaction was kept.' },
-  NOT_WRITABLE: { retriable: false, means: 'This replica does not accept writes.', do: 'Write to the primary that the message names.' },
+  BAD_OPTION: {
+    retriable: false,
+    means: 'An option or a configuration value is not valid.',
+    do: 'Correct the named option.',
+  },
+  BAD_SQL: {
+    retriable: false,
+    means: 'A statement was refused by the database.',
+    do: 'Correct the statement; nothing of its transaction was kept.',
+  },
+  CONSTRAINT: {
+    retriable: false,
+    means: 'A constraint of the database refused the write.',
+    do: 'Correct the data; nothing of its transaction was kept.',
+  },
+  NOT_WRITABLE: {
+    retriable: false,
+    means: 'This replica does not accept writes.',
+    do: 'Write to the primary that the message names.',
+  },
   CLOSED: { retriable: false, means: 'The replica, store or connection is closed.', do: 'Open it again.' },
-  ABORTED: { retriable: true, means: 'The caller gave up through its AbortSignal.', do: 'Nothing, or call again.' },
-  TIMEOUT: { retriable: true, means: 'No answer came within the time limit.', do: 'Call again, or look at `antiphon status`.' },
+  ABORTED: {
+    retriable: true,
+    means: 'The caller gave up through its AbortSignal.',
+    do: 'Nothing, or call again.',
+  },
+  TIMEOUT: {
+    retriable: true,
+    means: 'No answer came within the time limit.',
+    do: 'Call again, or look at `antiphon status`.',
+  },
   OVERLOADED: { retriable: true, means: 'A bounded queue is full.', do: 'Slow down and call again.' },
   // Messages
-  MALFORMED_MESSAGE: { retriable: false, means: 'A message is not valid Antiphon wire format.', do: 'Find who publishes it; it was put aside, nothing of it was applied.' },
-  MESSAGE_TOO_LARGE: { retriable: false, means: 'A message or value is over its limit.', do: 'Raise the limit on every replica, or send less at once.' },
-  UNSUPPORTED_FORMAT: { retriable: false, means: 'A message has a format version that this build does not know.', do: 'Upgrade this replica.' },
-  UNKNOWN_ORIGIN: { retriable: false, means: 'A message comes from an id that is no member of the cluster.', do: 'Find who publishes it; it was put aside.' },
-  UNKNOWN_TABLE: { retriable: false, means: 'A message names a table or column that this cluster does not replicate.', do: 'Find who publishes it; it was put aside.' },
+  MALFORMED_MESSAGE: {
+    retriable: false,
+    means: 'A message is not valid Antiphon wire format.',
+    do: 'Find who publishes it; it was put aside, nothing of it was applied.',
+  },
+  MESSAGE_TOO_LARGE: {
+    retriable: false,
+    means: 'A message or value is over its limit.',
+    do: 'Raise the limit on every replica, or send less at once.',
+  },
+  UNSUPPORTED_FORMAT: {
+    retriable: false,
+    means: 'A message has a format version that this build does not know.',
+    do: 'Upgrade this replica.',
+  },
+  UNKNOWN_ORIGIN: {
+    retriable: false,
+    means: 'A message comes from an id that is no member of the cluster.',
+    do: 'Find who publishes it; it was put aside.',
+  },
+  UNKNOWN_TABLE: {
+    retriable: false,
+    means: 'A message names a table or column that this cluster does not replicate.',
+    do: 'Find who publishes it; it was put aside.',
+  },
   // Actors
-  ACTOR_STOPPED: { retriable: true, means: 'The actor stopped or crashed before it answered.', do: 'Call again; look at the log for why it stopped.' },
-  NO_ACTOR: { retriable: true, means: 'No replica listens on that subject.', do: 'Start the replica, or check its id and cluster.' },
+  ACTOR_STOPPED: {
+    retriable: true,
+    means: 'The actor stopped or crashed before it answered.',
+    do: 'Call again; look at the log for why it stopped.',
+  },
+  NO_ACTOR: {
+    retriable: true,
+    means: 'No replica listens on that subject.',
+    do: 'Start the replica, or check its id and cluster.',
+  },
   REMOTE: { retriable: false, means: 'A remote actor answered with an error.', do: 'See its message.' },
   // Store
-  STORE_BUSY: { retriable: true, means: 'Another program holds the write lock of the database.', do: 'End that program\'s transaction.' },
-  STORE_FULL: { retriable: true, means: 'The disk is full.', do: 'Make room; the replica goes on by itself.' },
-  STORE_FAILED: { retriable: false, means: 'The database failed.', do: 'See the cause; check the file and the disk.' },
-  STORE_CONTENT: { retriable: false, means: 'The database has content that does not belong to this cluster.', do: 'Start with an empty file, or with the file of this replica.' },
-  UNSUPPORTED_TABLE: { retriable: false, means: 'A table cannot be replicated.', do: 'Give it a primary key, or leave it out of `tables`.' },
-  SCHEMA_DRIFT: { retriable: false, means: 'A replicated table was changed outside of Antiphon.', do: 'Change it back; schema changes belong in a migration.' },
-  APPLY_REFUSED: { retriable: false, means: 'The database refused a change of another replica.', do: 'Compare the schemas; the transaction was put aside and its origin waits.' },
+  STORE_BUSY: {
+    retriable: true,
+    means: 'Another program holds the write lock of the database.',
+    do: "End that program's transaction.",
+  },
+  STORE_FULL: {
+    retriable: true,
+    means: 'The disk is full.',
+    do: 'Make room; the replica goes on by itself.',
+  },
+  STORE_FAILED: {
+    retriable: false,
+    means: 'The database failed.',
+    do: 'See the cause; check the file and the disk.',
+  },
+  STORE_CONTENT: {
+    retriable: false,
+    means: 'The database has content that does not belong to this cluster.',
+    do: 'Start with an empty file, or with the file of this replica.',
+  },
+  UNSUPPORTED_TABLE: {
+    retriable: false,
+    means: 'A table cannot be replicated.',
+    do: 'Give it a primary key, or leave it out of `tables`.',
+  },
+  SCHEMA_DRIFT: {
+    retriable: false,
+    means: 'A replicated table was changed outside of Antiphon.',
+    do: 'Change it back; schema changes belong in a migration.',
+  },
+  APPLY_REFUSED: {
+    retriable: false,
+    means: 'The database refused a change of another replica.',
+    do: 'Compare the schemas; the transaction was put aside and its origin waits.',
+  },
   // Log and cluster
-  LOG_UNAVAILABLE: { retriable: true, means: 'NATS or JetStream does not answer.', do: 'Start nats-server with JetStream; the replica goes on by itself.' },
-  LOG_REPLACED: { retriable: false, means: 'The stream is not the one this database was replicating with, or it lost entries.', do: 'Stop, find out who recreated the stream; nothing was applied or lost.' },
+  LOG_UNAVAILABLE: {
+    retriable: true,
+    means: 'NATS or JetStream does not answer.',
+    do: 'Start nats-server with JetStream; the replica goes on by itself.',
+  },
+  LOG_REPLACED: {
+    retriable: false,
+    means: 'The stream is not the one this database was replicating with, or it lost entries.',
+    do: 'Stop, find out who recreated the stream; nothing was applied or lost.',
+  },
   LOG_REFUSED: { retriable: false, means: 'The log refused a message.', do: 'See the cause.' },
-  CLUSTER_MISMATCH: { retriable: false, means: 'This replica\'s settings differ from what the cluster agreed on.', do: 'Use the cluster\'s settings, shown in the message.' },
-  DUPLICATE_REPLICA: { retriable: false, means: 'Another process runs under the same replica id.', do: 'Stop one of them, or choose another id.' },
-  NATS_SERVER_NOT_FOUND: { retriable: false, means: 'No nats-server binary was found or could be obtained.', do: 'Install nats-server, or name a running one.' },
-  NATS_SERVER_START: { retriable: false, means: 'nats-server did not start.', do: 'See its last log lines in the message.' },
+  CLUSTER_MISMATCH: {
+    retriable: false,
+    means: "This replica's settings differ from what the cluster agreed on.",
+    do: "Use the cluster's settings, shown in the message.",
+  },
+  DUPLICATE_REPLICA: {
+    retriable: false,
+    means: 'Another process runs under the same replica id.',
+    do: 'Stop one of them, or choose another id.',
+  },
+  NATS_SERVER_NOT_FOUND: {
+    retriable: false,
+    means: 'No nats-server binary was found or could be obtained.',
+    do: 'Install nats-server, or name a running one.',
+  },
+  NATS_SERVER_START: {
+    retriable: false,
+    means: 'nats-server did not start.',
+    do: 'See its last log lines in the message.',
+  },
   INTERNAL: { retriable: false, means: 'A defect in Antiphon.', do: 'Please report it with the stack.' },
 } as const satisfies Record<string, { retriable: boolean; means: string; do: string }>;
 

@@ -70,7 +70,11 @@ export interface Log {
    * disagrees with `fromSeq`), else an ephemeral one. LOG_REPLACED when `generation` is not the log's, or when
    * `fromSeq` was trimmed.
    */
-  read(options: { readonly generation: string; readonly fromSeq: number; readonly durable?: string }): Promise<LogReader>;
+  read(options: {
+    readonly generation: string;
+    readonly fromSeq: number;
+    readonly durable?: string;
+  }): Promise<LogReader>;
   readonly connection: LogConnection;
   /** Called on every change; returns how to stop listening. */
   onConnection(listener: (connection: LogConnection) => void): () => void;

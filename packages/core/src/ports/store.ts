@@ -104,11 +104,22 @@ export interface SealedMessage {
 /** What to do with entries of the log, in log order. */
 export type ApplyStep =
   /** Apply the transactions from index `skip` on (those before are applied already). */
-  | { readonly type: 'transactions'; readonly batch: TransactionBatch; readonly skip: number; readonly seq: number }
+  | {
+      readonly type: 'transactions';
+      readonly batch: TransactionBatch;
+      readonly skip: number;
+      readonly seq: number;
+    }
   /** Keep one part of a big transaction; with `last`, apply the whole transaction. */
   | { readonly type: 'part'; readonly batch: PartBatch; readonly seq: number }
   /** Put a message aside that must not be applied (I10, I15). Does not advance its origin's counter. */
-  | { readonly type: 'quarantine'; readonly seq: number; readonly origin: string; readonly data: Uint8Array; readonly error: AntiphonError };
+  | {
+      readonly type: 'quarantine';
+      readonly seq: number;
+      readonly origin: string;
+      readonly data: Uint8Array;
+      readonly error: AntiphonError;
+    };
 
 export interface ApplyRequest {
   readonly steps: readonly ApplyStep[];
@@ -184,7 +195,10 @@ export interface Store<Tx = unknown> {
   /** Cheap poll: is there anything that `seal` would take? */
   hasUnsealed(): boolean;
   /** Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if there is any. */
-  sealed(after: { readonly counter: number; readonly part: number }, maxBytes: number): Promise<readonly SealedMessage[]>;
+  sealed(
+    after: { readonly counter: number; readonly part: number },
+    maxBytes: number,
+  ): Promise<readonly SealedMessage[]>;
   /** Own transactions up to `counter` are in the log. Kept at the next commit, or by itself within a second or at close. */
   markPublished(counter: number, position?: Position): void;
   /** Forgets sealed messages up to `counter`, which must be published. */
@@ -199,11 +213,19 @@ export interface Store<Tx = unknown> {
   resumeFrom(counter: number, time: number): Promise<void>;
 
   /** Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL. */
-  query(sql: string, params: readonly Value[] | Readonly<Record<string, Value>>, options?: { maxRows?: number; signal?: AbortSignal }): Promise<QueryResult>;
+  query(
+    sql: string,
+    params: readonly Value[] | Readonly<Record<string, Value>>,
+    options?: { maxRows?: number; signal?: AbortSignal },
+  ): Promise<QueryResult>;
   /** Of all replicated tables (or these), in one snapshot, off the writing thread. */
   checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport>;
   /** Digests of rows in key order, after the given key, for finding the rows that differ. */
-  rowDigests(table: string, afterKey: readonly Value[] | undefined, limit: number): Promise<readonly RowDigest[]>;
+  rowDigests(
+    table: string,
+    afterKey: readonly Value[] | undefined,
+    limit: number,
+  ): Promise<readonly RowDigest[]>;
   /** Idempotent, bounded in time. */
   close(): Promise<void>;
 }

@@ -68,12 +68,17 @@ describe('request', () => {
   });
 
   it('fails at once when nobody listens', async () => {
-    await expect(bus.request('nobody', bytes(''), soon)).rejects.toMatchObject({ code: 'NO_ACTOR', retriable: true });
+    await expect(bus.request('nobody', bytes(''), soon)).rejects.toMatchObject({
+      code: 'NO_ACTOR',
+      retriable: true,
+    });
   });
 
   it('fails when no reply comes in time, or the caller gives up', async () => {
     const subscription = bus.subscribe('silent', () => undefined);
-    await expect(bus.request('silent', bytes(''), { timeoutMs: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await expect(bus.request('silent', bytes(''), { timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
     const giveUp = new AbortController();
     const request = bus.request('silent', bytes(''), { ...soon, signal: giveUp.signal });
     giveUp.abort();
@@ -103,10 +108,15 @@ describe('limits', () => {
     },
   );
 
-  it.each(['', 'a b', 'a..b', '>.a', 'a*', 'a.b>', 'a\r\nSUB > 1\r\n'])('I15: refuses to subscribe to %j', (subject) => {
-    expect(() => bus.subscribe(subject, () => undefined)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
-    expect(() => bus.subscribe('a', () => undefined, { queue: 'x y' })).toThrow(/subject/);
-  });
+  it.each(['', 'a b', 'a..b', '>.a', 'a*', 'a.b>', 'a\r\nSUB > 1\r\n'])(
+    'I15: refuses to subscribe to %j',
+    (subject) => {
+      expect(() => bus.subscribe(subject, () => undefined)).toThrow(
+        expect.objectContaining({ code: 'BAD_OPTION' }),
+      );
+      expect(() => bus.subscribe('a', () => undefined, { queue: 'x y' })).toThrow(/subject/);
+    },
+  );
 
   it('I15: refuses a message over the limit of the server', async () => {
     const large = new Uint8Array(1_048_577);

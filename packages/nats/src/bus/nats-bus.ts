@@ -36,9 +36,15 @@ export class NatsBus implements Bus {
       case 'reply':
         return outcome.message.data;
       case 'no-responders':
-        throw new AntiphonError('NO_ACTOR', `Nobody listens on ${subject}. Start that replica, or check its id.`);
+        throw new AntiphonError(
+          'NO_ACTOR',
+          `Nobody listens on ${subject}. Start that replica, or check its id.`,
+        );
       case 'timeout':
-        throw new AntiphonError('TIMEOUT', `No answer from ${subject} within ${options.timeoutMs} ms. Call again.`);
+        throw new AntiphonError(
+          'TIMEOUT',
+          `No answer from ${subject} within ${options.timeoutMs} ms. Call again.`,
+        );
       case 'disconnected': {
         const message = `The connection to NATS at ${this.parts.shownServers} is down: no answer from ${subject}. Start nats-server; it comes back by itself.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message);

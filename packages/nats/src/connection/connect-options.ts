@@ -69,7 +69,10 @@ function serverList(servers: string | readonly string[]): readonly string[] {
   const list = (typeof servers === 'string' ? servers.split(',') : servers).map((server) => server.trim());
   const named = list.filter((server) => server !== '');
   if (named.length === 0) {
-    throw new AntiphonError('BAD_OPTION', 'No NATS server is named. Give `servers`, for example nats://127.0.0.1:4222.');
+    throw new AntiphonError(
+      'BAD_OPTION',
+      'No NATS server is named. Give `servers`, for example nats://127.0.0.1:4222.',
+    );
   }
   return named;
 }
@@ -82,7 +85,10 @@ function parseServer(server: string): URL {
   } catch {
     // Told below, without repeating what may hold a password.
   }
-  throw new AntiphonError('BAD_OPTION', 'A NATS server is not a valid address. Write it as nats://host:port.');
+  throw new AntiphonError(
+    'BAD_OPTION',
+    'A NATS server is not a valid address. Write it as nats://host:port.',
+  );
 }
 
 function authentication(options: ConnectNatsOptions, urls: readonly URL[]): ConnectionOptions {

@@ -33,7 +33,10 @@ describe('connectNats', () => {
     const silent = createServer(() => undefined);
     const silentPort = await listen(silent);
     const startMs = performance.now();
-    const failing = connectNats({ servers: `nats://me:secret@127.0.0.1:${silentPort}`, connectTimeoutMs: 300 });
+    const failing = connectNats({
+      servers: `nats://me:secret@127.0.0.1:${silentPort}`,
+      connectTimeoutMs: 300,
+    });
     await expect(failing).rejects.toMatchObject({
       code: 'LOG_UNAVAILABLE',
       retriable: true,
@@ -46,7 +49,10 @@ describe('connectNats', () => {
   });
 
   it('uses any of several servers that answers', async () => {
-    await using nats = await connectNats({ servers: ['nats://127.0.0.1:1', fixture.server.url], connectTimeoutMs: 3000 });
+    await using nats = await connectNats({
+      servers: ['nats://127.0.0.1:1', fixture.server.url],
+      connectTimeoutMs: 3000,
+    });
     expect(await nats.rtt()).toBeLessThan(1000);
   });
 
@@ -57,7 +63,7 @@ describe('connectNats', () => {
   it('leaves no socket behind when a server is frozen for long', async () => {
     const before = sockets();
     const nats = await connectNats({ servers: fixture.server.url });
-    fixture.server.pause();
+    await fixture.server.pause();
     await until(() => nats.status === 'disconnected', 'the client to notice', 5000);
     await expect(nats.rtt()).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
     // Two dials and more.

@@ -36,7 +36,8 @@ export class MessageHeaders {
 export function readHeader(block: string, name: string): string | undefined {
   for (const line of block.split('\r\n')) {
     const colon = line.indexOf(':');
-    if (colon > 0 && line.slice(0, colon).toLowerCase() === name.toLowerCase()) return line.slice(colon + 1).trim();
+    if (colon > 0 && line.slice(0, colon).toLowerCase() === name.toLowerCase())
+      return line.slice(colon + 1).trim();
   }
   return undefined;
 }

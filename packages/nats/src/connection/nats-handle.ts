@@ -31,7 +31,7 @@ export async function connectNats(options: ConnectNatsOptions): Promise<NatsHand
   const startMs = performance.now();
   // A server that expects TLS at once doesn't greet first.
   if (options.tls === undefined && !(await anyServerGreets(settings.urls, settings.connectTimeoutMs))) {
-    throw unreachable(settings, `nothing there greets as NATS does within ${settings.connectTimeoutMs} ms`);
+    throw unreachable(settings, 'nothing there greets as NATS does');
   }
   const connection = await dial(settings, settings.connectTimeoutMs - (performance.now() - startMs));
   return new NatsHandle(connection, settings, new ProblemReporter(options.onProblem ?? (() => undefined)));
@@ -72,7 +72,13 @@ export class NatsHandle {
     this.#watch = new ConnectionWatch(connection, problems);
     this.requester = new Requester(connection, this.#watch, problems);
     this.api = new JetStreamApi(this.requester, requestTimeoutMs, shownServers);
-    this.#bus = new NatsBus({ connection, watch: this.#watch, requester: this.requester, problems, shownServers });
+    this.#bus = new NatsBus({
+      connection,
+      watch: this.#watch,
+      requester: this.requester,
+      problems,
+      shownServers,
+    });
   }
 
   /** A log of its own on this connection; it is closed with it at the latest. */

@@ -29,7 +29,10 @@ export class ProblemReporter {
   }
 
   /** A callback that never throws: a throw inside a subscription kills the client's reader loop, and with it everything. */
-  guard<Args extends readonly unknown[]>(where: string, callback: (...args: Args) => void): (...args: Args) => void {
+  guard<Args extends readonly unknown[]>(
+    where: string,
+    callback: (...args: Args) => void,
+  ): (...args: Args) => void {
     return (...args) => {
       try {
         callback(...args);

@@ -44,7 +44,8 @@ export class Requester {
     const { timeoutMs, headers, signal } = options;
     if (signal?.aborted === true) return Promise.reject(aborted(subject, signal));
     // Not at once: a caller that tries again without a pause would leave the reconnect no turn.
-    if (this.watch.state !== 'connected') return new Promise((resolve) => setImmediate(resolve, { type: 'disconnected' }));
+    if (this.watch.state !== 'connected')
+      return new Promise((resolve) => setImmediate(resolve, { type: 'disconnected' }));
     const token = String((this.#next += 1));
     return new Promise((resolve, reject) => {
       const finish = (): void => {
@@ -105,7 +106,9 @@ export function publishSafely(
     });
     return undefined;
   } catch (error) {
-    return new AntiphonError('CLOSED', `The connection to NATS is closed: ${subject} was not sent.`, { cause: error });
+    return new AntiphonError('CLOSED', `The connection to NATS is closed: ${subject} was not sent.`, {
+      cause: error,
+    });
   }
 }
 

@@ -20,7 +20,10 @@ export function assertSubscribeSubject(subject: string): void {
     return TOKEN.test(token);
   });
   if (valid && subject.length <= MAX_SUBJECT_LENGTH) return;
-  throw badSubject(subject, 'It needs tokens separated by single dots; "*" is a whole token and ">" the last one.');
+  throw badSubject(
+    subject,
+    'It needs tokens separated by single dots; "*" is a whole token and ">" the last one.',
+  );
 }
 
 function badSubject(subject: string, what: string): AntiphonError {

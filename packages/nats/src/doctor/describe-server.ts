@@ -58,15 +58,29 @@ export interface DescribeOptions {
  * What an operator wants to know of the NATS server under a cluster. Reads only.
  * @throws AntiphonError LOG_UNAVAILABLE when the server does not answer at all.
  */
-export async function describeServer(handle: NatsHandle, options: DescribeOptions = {}): Promise<ServerDescription> {
+export async function describeServer(
+  handle: NatsHandle,
+  options: DescribeOptions = {},
+): Promise<ServerDescription> {
   const rttMs = await handle.rtt();
   const info = handle.serverInfo;
   const version = info?.version ?? 'unknown';
   const jetstream = info?.jetstream === true ? await describeJetStream(handle) : undefined;
-  const stream = jetstream === undefined || options.cluster === undefined ? undefined : await findLog(handle, options.cluster);
+  const stream =
+    jetstream === undefined || options.cluster === undefined
+      ? undefined
+      : await findLog(handle, options.cluster);
   const log = stream === undefined ? undefined : await describeLog(stream, version, options.monitorUrl);
   const clock = log === undefined ? undefined : await measureClockDifference(handle.api, log.stream);
-  const facts = { servers: handle.servers, serverName: info?.server_name ?? '', version, rttMs, jetstream, log, clock };
+  const facts = {
+    servers: handle.servers,
+    serverName: info?.server_name ?? '',
+    version,
+    rttMs,
+    jetstream,
+    log,
+    clock,
+  };
   return { ...facts, warnings: [...warningsOf(facts, stream)] };
 }
 
@@ -113,13 +127,19 @@ async function describeLog(
   };
 }
 
-function* warningsOf(facts: Omit<ServerDescription, 'warnings'>, stream: StreamInfo | undefined): Iterable<string> {
+function* warningsOf(
+  facts: Omit<ServerDescription, 'warnings'>,
+  stream: StreamInfo | undefined,
+): Iterable<string> {
   const { version, jetstream, log, clock } = facts;
   if (!isAtLeast(version, OLDEST_SERVER_VERSION)) {
     yield `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is built for. Upgrade it.`;
   }
   if (jetstream === undefined) yield 'JetStream is off. Start nats-server with -js.';
-  else if (jetstream.maxStorageBytes > 0 && jetstream.storageBytes > (1 - FEW_BYTES_LEFT) * jetstream.maxStorageBytes) {
+  else if (
+    jetstream.maxStorageBytes > 0 &&
+    jetstream.storageBytes > (1 - FEW_BYTES_LEFT) * jetstream.maxStorageBytes
+  ) {
     yield `JetStream has used ${jetstream.storageBytes} of ${jetstream.maxStorageBytes} bytes. Raise max_file_store, or trim the log.`;
   }
   if (log !== undefined && log.replicas > 1 && !isAtLeast(version, SAFE_REPLICATION_SINCE)) {

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { gradeDurability, type DurabilityFacts } from './durability.js';
 
-const plain: DurabilityFacts = { serverVersion: '2.11.4', storage: 'file', replicas: 1, syncsAlways: undefined };
+const plain: DurabilityFacts = {
+  serverVersion: '2.11.4',
+  storage: 'file',
+  replicas: 1,
+  syncsAlways: undefined,
+};
 
 describe('gradeDurability', () => {
   it.each([

@@ -27,7 +27,8 @@ export interface DurabilityFacts {
 const SYNC_ALWAYS_SINCE = '2.10.0';
 
 const SENTENCES: Readonly<Record<DurabilityGrade, string>> = {
-  memory: 'The log is kept in memory: a restart of the server takes all of it. Create the stream with file storage.',
+  memory:
+    'The log is kept in memory: a restart of the server takes all of it. Create the stream with file storage.',
   'periodic-fsync':
     'The log is fsynced every one to two minutes: a power cut can take the entries since then. Databases keep what they sent and send it again. Set sync_interval: always (2.10 and later), or use three servers.',
   replicated:
@@ -37,7 +38,12 @@ const SENTENCES: Readonly<Record<DurabilityGrade, string>> = {
     'The server does not tell clients how often it fsyncs; by default every one to two minutes. Give the address of its monitoring port to find out.',
 };
 
-export function gradeDurability({ serverVersion, storage, replicas, syncsAlways }: DurabilityFacts): Durability {
+export function gradeDurability({
+  serverVersion,
+  storage,
+  replicas,
+  syncsAlways,
+}: DurabilityFacts): Durability {
   const grade = gradeOf({ serverVersion, storage, replicas, syncsAlways });
   return { grade, sentence: SENTENCES[grade] };
 }

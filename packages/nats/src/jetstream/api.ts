@@ -37,7 +37,10 @@ export class JetStreamApi {
   }
 
   /** With `subjects`, the names of the subjects that match, and how many messages each has. */
-  streamInfo(stream: string, options: CallOptions & { subjects?: string; offset?: number } = {}): Promise<StreamInfo> {
+  streamInfo(
+    stream: string,
+    options: CallOptions & { subjects?: string; offset?: number } = {},
+  ): Promise<StreamInfo> {
     const { subjects, offset } = options;
     const body = subjects === undefined ? undefined : { subjects_filter: subjects, offset: offset ?? 0 };
     return this.#call(`STREAM.INFO.${stream}`, body, options);
@@ -63,11 +66,18 @@ export class JetStreamApi {
     config: Partial<ConsumerConfig>,
     options?: CallOptions,
   ): Promise<ConsumerInfo> {
-    return this.#call(`CONSUMER.CREATE.${stream}.${name}`, { stream_name: stream, config, action: '' }, options);
+    return this.#call(
+      `CONSUMER.CREATE.${stream}.${name}`,
+      { stream_name: stream, config, action: '' },
+      options,
+    );
   }
 
   async consumerInfo(stream: string, name: string, options?: CallOptions): Promise<ConsumerInfo | undefined> {
-    return absent('consumer', this.#call<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, options));
+    return absent(
+      'consumer',
+      this.#call<ConsumerInfo>(`CONSUMER.INFO.${stream}.${name}`, undefined, options),
+    );
   }
 
   /** Does nothing when there is none. */
@@ -87,7 +97,10 @@ export class JetStreamApi {
     const data = body === undefined ? NOTHING : encoder.encode(JSON.stringify(body));
     for (;;) {
       const attemptMs = Math.min(ATTEMPT_TIMEOUT_MS, Math.max(1, deadlineMs - performance.now()));
-      const outcome = await this.requester.request(`$JS.API.${operation}`, data, { timeoutMs: attemptMs, signal });
+      const outcome = await this.requester.request(`$JS.API.${operation}`, data, {
+        timeoutMs: attemptMs,
+        signal,
+      });
       let failure: unknown = outcome.type;
       if (outcome.type === 'reply') {
         const answer = parseAnswer(operation, outcome.message.data);

@@ -21,15 +21,14 @@ interface OutcomeParts {
 /** Errors after which JetStream has certainly stored nothing; after any other one the entry may be in the log. */
 const NOT_STORED = new Set([
   10002, // account resources exceeded
+  10023, // insufficient resources
   10028, // memory resources exceeded
   10047, // storage resources exceeded
-  10049, // stream is sealed
   10054, // message too large
-  10055, // storage resources exceeded for the tier
   10060, // expected stream does not match
   10109, // the stream is sealed
 ]);
-/** Told with the number of a failed store; nothing was stored. */
+/** A limit of the stream, told under the number of a failed store. */
 const MAXIMUM_EXCEEDED = /maximum (bytes|messages) exceeded/;
 
 /** What an answer means for the append. A promise when the log has to be read first. */
@@ -43,11 +42,13 @@ export function explainAnswer(
     case 'stored':
       return explainStored(answer, pending, parts);
     case 'no-responders': {
-      const message = 'No log listens on the subject: JetStream is still starting, or the stream is gone. Try again.';
+      const message =
+        'No log listens on the subject: JetStream is still starting, or the stream is gone. Try again.';
       return { type: 'refused', error: new AntiphonError('LOG_UNAVAILABLE', message, { context }) };
     }
     case 'unreadable': {
-      const message = "The answer to an append is not JetStream's. Find out who else listens on the log's subjects.";
+      const message =
+        "The answer to an append is not JetStream's. Find out who else listens on the log's subjects.";
       return { type: 'unknown', error: new AntiphonError('LOG_REFUSED', message, { context }) };
     }
     case 'error':
@@ -62,7 +63,10 @@ function explainStored(
 ): AppendResult {
   const expected = streamName(cluster);
   if (stream !== expected) {
-    return { type: 'refused', error: guard.replace(`The stream ${stream} takes the entries of ${expected}.`) };
+    return {
+      type: 'refused',
+      error: guard.replace(`The stream ${stream} takes the entries of ${expected}.`),
+    };
   }
   // A new entry comes after everything that was there when it was sent, or this is another log.
   if (!duplicate && seq <= floor) {
@@ -82,7 +86,10 @@ function explainError(
   if (error.wrongLast) return explainConflict(error, pending, parts);
   if (error.messageTooLarge) {
     const message = `${error.message}. Send less at once, or raise max_msg_size of the stream.`;
-    return { type: 'refused', error: new AntiphonError('MESSAGE_TOO_LARGE', message, { cause: error, context }) };
+    return {
+      type: 'refused',
+      error: new AntiphonError('MESSAGE_TOO_LARGE', message, { cause: error, context }),
+    };
   }
   const full = MAXIMUM_EXCEEDED.test(error.description);
   const text = full ? `${error.message}. The log is full: trim it, or raise its limit.` : `${error.message}.`;

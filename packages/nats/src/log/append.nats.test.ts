@@ -40,11 +40,15 @@ describe('append', () => {
     for (let n = 0; n < 20; n += 1) {
       const results: AppendResult[] = [];
       settled.push(results);
-      log.append({ origin: n === 5 ? '_bad' : 'w', id: `a:${n}`, data: bytes(n) }, (result) => results.push(result));
+      log.append({ origin: n === 5 ? '_bad' : 'w', id: `a:${n}`, data: bytes(n) }, (result) =>
+        results.push(result),
+      );
       expect(results).toEqual([]);
     }
     await until(() => settled.every(({ length }) => length === 1), 'all answers');
-    const types = settled.flat().map((result) => (result.type === 'refused' ? result.error.code : result.type));
+    const types = settled
+      .flat()
+      .map((result) => (result.type === 'refused' ? result.error.code : result.type));
     expect(types.filter((type) => type === 'stored')).toHaveLength(10);
     expect(types.filter((type) => type === 'OVERLOADED')).toHaveLength(9);
     expect(types[5]).toBe('BAD_OPTION');
@@ -71,15 +75,21 @@ describe('append', () => {
     'I15: refuses the origin %j',
     async (origin) => {
       const log = await openNew();
-      expect(await append(log, { id: 'a:1', origin })).toMatchObject({ type: 'refused', error: { code: 'BAD_OPTION' } });
+      expect(await append(log, { id: 'a:1', origin })).toMatchObject({
+        type: 'refused',
+        error: { code: 'BAD_OPTION' },
+      });
       await expect(log.lastOf(origin)).rejects.toMatchObject({ code: 'BAD_OPTION' });
     },
   );
 
-  it.each(['', 'a b', 'a\r\nNats-Rollup: all', 'x'.repeat(257), 'é'])('I15: refuses the id %j', async (id) => {
-    const log = await openNew();
-    expect(await append(log, { id })).toMatchObject({ type: 'refused', error: { code: 'BAD_OPTION' } });
-  });
+  it.each(['', 'a b', 'a\r\nNats-Rollup: all', 'x'.repeat(257), 'é'])(
+    'I15: refuses the id %j',
+    async (id) => {
+      const log = await openNew();
+      expect(await append(log, { id })).toMatchObject({ type: 'refused', error: { code: 'BAD_OPTION' } });
+    },
+  );
 
   it('I15: takes entries up to its limit and refuses larger ones', async () => {
     const log = await openNew({ maxMessageBytes: 1000 });
@@ -91,13 +101,20 @@ describe('append', () => {
     const other = nats.log(log.cluster, { maxMessageBytes: 2000 });
     // Not opened, so it doesn't know the stream's limit: the log itself says no.
     expect(await append(other, { id: 'a:3', data: new Uint8Array(1900) })).toMatchObject({ type: 'stored' });
-    expect(await append(nats.log(log.cluster), { id: 'a:4', data: new Uint8Array(9000) })).toMatchObject(large);
+    expect(await append(nats.log(log.cluster), { id: 'a:4', data: new Uint8Array(9000) })).toMatchObject(
+      large,
+    );
   });
 
   it('refuses when the log is full, and keeps what it has', async () => {
     const log = await openNew({ maxLogBytes: 10_000 });
-    const results = await Promise.all([1, 2, 3, 4].map((n) => append(log, { id: `a:${n}`, data: new Uint8Array(3000) })));
-    expect(results.at(-1)).toMatchObject({ type: 'refused', error: { code: 'LOG_REFUSED', retriable: true } });
+    const results = await Promise.all(
+      [1, 2, 3, 4].map((n) => append(log, { id: `a:${n}`, data: new Uint8Array(3000) })),
+    );
+    expect(results.at(-1)).toMatchObject({
+      type: 'refused',
+      error: { code: 'LOG_REFUSED', retriable: true },
+    });
     expect((await log.identity()).firstSeq).toBe(1);
   });
 });
@@ -111,7 +128,10 @@ describe('append with an expected last sequence', () => {
       lastSeq: 2,
       error: { code: 'LOG_REFUSED', retriable: true },
     });
-    expect(await append(log, { id: 'b:1', expectedLastSeq: 7 })).toMatchObject({ type: 'refused', lastSeq: 2 });
+    expect(await append(log, { id: 'b:1', expectedLastSeq: 7 })).toMatchObject({
+      type: 'refused',
+      lastSeq: 2,
+    });
   });
 
   it('I3: knows its own entry again after the dedupe window', async () => {
@@ -125,7 +145,11 @@ describe('append with an expected last sequence', () => {
       const copy = await append(log, { id: 'b:1' });
       return copy.type === 'stored' && !copy.duplicate;
     }, 'the window to end');
-    expect(await append(log, { id: 'a:1', expectedLastSeq: 1 })).toEqual({ type: 'stored', seq: 2, duplicate: true });
+    expect(await append(log, { id: 'a:1', expectedLastSeq: 1 })).toEqual({
+      type: 'stored',
+      seq: 2,
+      duplicate: true,
+    });
   });
 
   it('I2: refuses a chain from its first broken link on, although later links find the number they expect', async () => {
@@ -157,7 +181,7 @@ describe('lastOf and get', () => {
 describe('append without a server', () => {
   it('I3: settles what is under way as unknown when the connection is lost, at once', async () => {
     const log = await openNew();
-    fixture.server.pause();
+    await fixture.server.pause();
     const startMs = performance.now();
     const unanswered = Promise.all([1, 2, 3].map((n) => append(log, { id: `a:${n}` })));
     await fixture.server.kill();
@@ -180,14 +204,18 @@ describe('append without a server', () => {
   it('I3: is unknown after its time limit although it is stored, which the log then tells', async () => {
     const log = await openNew({ appendTimeoutMs: 300 });
     await append(log, { id: 'a:1', expectedLastSeq: 1 });
-    fixture.server.pause();
+    await fixture.server.pause();
     expect(await append(log, { id: 'a:2', expectedLastSeq: 2 })).toMatchObject({
       type: 'unknown',
       error: { code: 'TIMEOUT' },
     });
     fixture.server.resume();
     await until(async () => (await log.identity()).lastSeq === 3, 'the late entry');
-    expect(await append(log, { id: 'a:2', expectedLastSeq: 2 })).toEqual({ type: 'stored', seq: 3, duplicate: true });
+    expect(await append(log, { id: 'a:2', expectedLastSeq: 2 })).toEqual({
+      type: 'stored',
+      seq: 3,
+      duplicate: true,
+    });
     expect(text((await log.lastOf('writer'))?.data)).toBe('a:2');
   });
 

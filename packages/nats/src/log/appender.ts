@@ -45,7 +45,8 @@ export class Appender {
   readonly #sweeper: NodeJS.Timeout;
   readonly #stopWatching: () => void;
   readonly #stream: string;
-  #lastSent: { readonly token: number; readonly id: string; readonly expectedLastSeq: number | undefined } | undefined;
+  #lastSent:
+    { readonly token: number; readonly id: string; readonly expectedLastSeq: number | undefined } | undefined;
   #pendingBytes = 0;
   #next = 0;
   #closed = false;
@@ -58,7 +59,9 @@ export class Appender {
     const receive = (error: Error | null, message: Msg): void => {
       if (error === null) this.#receive(message);
     };
-    this.#subscription = connection.subscribe(`${this.#prefix}*`, { callback: problems.guard('an append', receive) });
+    this.#subscription = connection.subscribe(`${this.#prefix}*`, {
+      callback: problems.guard('an append', receive),
+    });
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
     this.#stopWatching = watch.on((state) => {
       if (state !== 'connected') this.#abandonAll(`The connection to NATS was lost before the answer came.`);
@@ -88,7 +91,14 @@ export class Appender {
     const bytes = data.length + headers.byteLength;
     this.#pendingBytes += bytes;
     const deadlineMs = performance.now() + this.parts.settings.appendTimeoutMs;
-    this.#pending.set(token, { id, expectedLastSeq, floor: this.parts.guard.floor, settled, deadlineMs, bytes });
+    this.#pending.set(token, {
+      id,
+      expectedLastSeq,
+      floor: this.parts.guard.floor,
+      settled,
+      deadlineMs,
+      bytes,
+    });
   }
 
   close(): void {
@@ -106,7 +116,8 @@ export class Appender {
    */
   #linkTo(expectedLastSeq: number | undefined): string | undefined {
     const before = this.#lastSent;
-    if (before?.expectedLastSeq === undefined || before.expectedLastSeq + 1 !== expectedLastSeq) return undefined;
+    if (before?.expectedLastSeq === undefined || before.expectedLastSeq + 1 !== expectedLastSeq)
+      return undefined;
     return this.#pending.has(before.token) ? before.id : undefined;
   }
 
@@ -124,7 +135,8 @@ export class Appender {
       if (error instanceof AntiphonError) return error;
       throw error;
     }
-    const badSequence = expectedLastSeq !== undefined && !(Number.isSafeInteger(expectedLastSeq) && expectedLastSeq >= 0);
+    const badSequence =
+      expectedLastSeq !== undefined && !(Number.isSafeInteger(expectedLastSeq) && expectedLastSeq >= 0);
     if (!MESSAGE_ID.test(id) || badSequence) {
       const message = `An append needs an id of 1 to 256 printable characters, and a whole expected sequence; got ${JSON.stringify(id.slice(0, 80))} and ${expectedLastSeq}.`;
       return new AntiphonError('BAD_OPTION', message, { context });
@@ -184,7 +196,10 @@ export class Appender {
   }
 
   #abandonAll(reason: string): void {
-    const error = new AntiphonError('LOG_UNAVAILABLE', `${reason} The entry may be stored: read the log to find out.`);
+    const error = new AntiphonError(
+      'LOG_UNAVAILABLE',
+      `${reason} The entry may be stored: read the log to find out.`,
+    );
     const abandoned = [...this.#pending.values()];
     this.#pending.clear();
     this.#pendingBytes = 0;

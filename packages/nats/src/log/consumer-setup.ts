@@ -27,15 +27,19 @@ export async function setUpDurable(
   const found = await api.consumerInfo(stream, name, options);
   if (found !== undefined && continuesAt(found, fromSeq)) return;
   if (found !== undefined) await api.deleteConsumer(stream, name, options);
-  const config = { ...commonConfig(fromSeq), ...literal({ ack_policy: 'all' }), ack_wait: ACK_WAIT_NANOSECONDS };
+  const config = {
+    ...commonConfig(fromSeq),
+    ...literal({ ack_policy: 'all' }),
+    ack_wait: ACK_WAIT_NANOSECONDS,
+    durable_name: name,
+  };
   try {
-    const created = await api.createConsumer(stream, name, { ...config, durable_name: name }, options);
-    if (continuesAt(created, fromSeq)) return;
+    await api.createConsumer(stream, name, config, options);
   } catch (error) {
-    // Another process of the same name is at it too; the delete below, or its own, decides.
     if (!(error instanceof ApiError)) throw error;
+    // Another process of the same name has made it in between. Each takes it from the other; both notice and go on.
     await api.deleteConsumer(stream, name, options);
-    await api.createConsumer(stream, name, { ...config, durable_name: name }, options);
+    await api.createConsumer(stream, name, config, options);
   }
 }
 
@@ -48,7 +52,12 @@ export async function setUpEphemeral(
   options: CallOptions,
 ): Promise<void> {
   const config = { ...commonConfig(fromSeq), ...literal({ ack_policy: 'none' }), mem_storage: true };
-  await api.createConsumer(stream, name, { ...config, inactive_threshold: INACTIVE_NANOSECONDS, num_replicas: 1 }, options);
+  await api.createConsumer(
+    stream,
+    name,
+    { ...config, inactive_threshold: INACTIVE_NANOSECONDS, num_replicas: 1 },
+    options,
+  );
 }
 
 function commonConfig(fromSeq: number): Partial<ConsumerConfig> {
@@ -63,19 +72,23 @@ function commonConfig(fromSeq: number): Partial<ConsumerConfig> {
 
 /** The client has enums for these; the wire has words. */
 function literal(words: Readonly<Record<string, string>>): Partial<ConsumerConfig> {
-  return words as unknown as Partial<ConsumerConfig>;
+  return words;
 }
 
-function continuesAt({ config, delivered, num_ack_pending: unacked }: ConsumerInfo, fromSeq: number): boolean {
+function continuesAt(
+  { config, delivered, num_ack_pending: unacked }: ConsumerInfo,
+  fromSeq: number,
+): boolean {
   const { ack_policy: ackPolicy, deliver_policy: deliverPolicy, max_ack_pending: maxAckPending } = config;
   const plain =
-    config.deliver_subject === undefined &&
+    !('deliver_subject' in config) &&
     config.filter_subject === undefined &&
     config.filter_subjects === undefined &&
     config.headers_only !== true &&
     (config.max_deliver ?? -1) <= 0 &&
     (config.ack_wait ?? 0) >= ACK_WAIT_NANOSECONDS;
-  const ours = String(ackPolicy) === 'all' && String(deliverPolicy) === 'by_start_sequence' && maxAckPending === -1;
+  const ours =
+    String(ackPolicy) === 'all' && String(deliverPolicy) === 'by_start_sequence' && maxAckPending === -1;
   // Entries that were delivered to a reader that is gone would not come again for a day.
   return plain && ours && unacked === 0 && delivered.stream_seq + 1 === fromSeq;
 }

@@ -33,7 +33,9 @@ export function readDelivery(reply: string, prefix: string): Delivery | undefine
   const seq = digits(reply, afterCount, afterSeq - 1);
   const consumerSeq = digits(reply, afterSeq, afterConsumerSeq - 1);
   const storedAtMs = digits(reply, afterConsumerSeq, timeEnd - NANOSECOND_DIGITS_BELOW_MS);
-  return Number.isSafeInteger(seq) && Number.isSafeInteger(consumerSeq) ? { seq, consumerSeq, storedAtMs } : undefined;
+  return Number.isSafeInteger(seq) && Number.isSafeInteger(consumerSeq)
+    ? { seq, consumerSeq, storedAtMs }
+    : undefined;
 }
 
 /** Acknowledges `seq` and all before it. The count, the time and what is pending are not looked at by the server. */

@@ -116,7 +116,8 @@ export class EntryFeed {
     });
     const stopWatch = watch.on((state) => {
       if (state === 'disconnected') this.#recover();
-      else if (state === 'closed') this.#fail(new AntiphonError('CLOSED', 'The connection is closed. Connect again.'));
+      else if (state === 'closed')
+        this.#fail(new AntiphonError('CLOSED', 'The connection is closed. Connect again.'));
     });
     this.#stops.push(stopGuard, stopWatch);
     if (guard.replaced !== undefined) this.#fail(guard.replaced);
@@ -127,7 +128,8 @@ export class EntryFeed {
     if (flow !== this.#flow) return;
     const reply = message.reply ?? '';
     const prefix = this.#prefix ?? ackPrefix(reply);
-    const delivery = prefix !== undefined && reply.startsWith(prefix) ? readDelivery(reply, prefix) : undefined;
+    const delivery =
+      prefix !== undefined && reply.startsWith(prefix) ? readDelivery(reply, prefix) : undefined;
     // Not from our consumer, or a repetition.
     if (prefix === undefined || delivery === undefined || delivery.seq < this.#next) return;
     if (delivery.seq > this.#next) return this.#recover();
@@ -232,20 +234,28 @@ export class EntryFeed {
   /** @throws AntiphonError LOG_REPLACED */
   #assertReadable({ generation, firstSeq, lastSeq }: StreamView): void {
     if (generation !== this.parts.generation) {
-      throw this.#replaced(`The stream ${this.#stream} is another one (${generation}) than ${this.parts.generation}.`);
+      throw this.#replaced(
+        `The stream ${this.#stream} is another one (${generation}) than ${this.parts.generation}.`,
+      );
     }
     if (this.#next < firstSeq) {
-      throw this.#replaced(`The entries from ${this.#next} on are gone: the stream ${this.#stream} begins at ${firstSeq}.`);
+      throw this.#replaced(
+        `The entries from ${this.#next} on are gone: the stream ${this.#stream} begins at ${firstSeq}.`,
+      );
     }
     if (this.#next > lastSeq + 1) {
-      throw this.#replaced(`The stream ${this.#stream} ends at ${lastSeq}, before entry ${this.#next - 1} that it had.`);
+      throw this.#replaced(
+        `The stream ${this.#stream} ends at ${lastSeq}, before entry ${this.#next - 1} that it had.`,
+      );
     }
   }
 
   #replaced(message: string): AntiphonError {
     const { cluster } = this.parts;
     const advice = 'Find out who changed the stream; nothing of it was applied.';
-    return new AntiphonError('LOG_REPLACED', `${message} ${advice}`, { context: { cluster, stream: this.#stream } });
+    return new AntiphonError('LOG_REPLACED', `${message} ${advice}`, {
+      context: { cluster, stream: this.#stream },
+    });
   }
 
   #dropFlow(): void {

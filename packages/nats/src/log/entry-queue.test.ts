@@ -30,7 +30,8 @@ describe('EntryQueue', () => {
     let expected = 1;
     for (let round = 0; round < 500; round += 1) {
       for (let n = 0; n < (round * 7) % 13; n += 1) queue.push(entry(next++, n));
-      for (const { seq } of queue.take({ maxEntries: (round % 9) + 1, maxBytes: 60 })) expect(seq).toBe(expected++);
+      for (const { seq } of queue.take({ maxEntries: (round % 9) + 1, maxBytes: 60 }))
+        expect(seq).toBe(expected++);
       expect(queue.length).toBe(next - expected);
     }
     while (queue.length > 0) for (const { seq } of queue.take(plenty)) expect(seq).toBe(expected++);

@@ -42,7 +42,11 @@ export async function readGeneration(
  * Writes the record of a new generation unless the stream has messages. Says nothing about whether it worked: an
  * answer may be lost, and somebody else may have been first; `readGeneration` tells.
  */
-export async function writeIdentity(requester: Requester, cluster: string, signal?: AbortSignal): Promise<void> {
+export async function writeIdentity(
+  requester: Requester,
+  cluster: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const record: IdentityRecord = { format: 1, cluster, generation: randomUUID() };
   const headers = new MessageHeaders({
     'Nats-Msg-Id': `_log:${record.generation}`,

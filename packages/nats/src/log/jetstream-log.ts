@@ -18,7 +18,12 @@ import type { StoredMessage } from '../jetstream/stored-message.js';
 import { logSubject, streamName } from '../subjects.js';
 import { Appender } from './appender.js';
 import { LogGuard } from './log-guard.js';
-import { HEADER_ALLOWANCE_BYTES, settleLogOptions, type LogOptions, type LogSettings } from './log-options.js';
+import {
+  HEADER_ALLOWANCE_BYTES,
+  settleLogOptions,
+  type LogOptions,
+  type LogSettings,
+} from './log-options.js';
 import { NatsLogReader } from './log-reader.js';
 import { openLog } from './open-log.js';
 import { OriginNames } from './origin-names.js';
@@ -75,7 +80,10 @@ export class JetStreamLog implements Log {
   async open(options: { readonly create: boolean; readonly signal?: AbortSignal }): Promise<LogIdentity> {
     this.#assertOpen();
     const { api, requester } = this.parts;
-    const opened = await openLog({ api, requester, cluster: this.cluster, settings: this.#settings }, options);
+    const opened = await openLog(
+      { api, requester, cluster: this.cluster, settings: this.#settings },
+      options,
+    );
     this.#guard.adopt(opened.view);
     if (opened.maxMessageSize > 0) {
       const limit = opened.maxMessageSize - HEADER_ALLOWANCE_BYTES;
@@ -106,7 +114,11 @@ export class JetStreamLog implements Log {
     });
   }
 
-  read(options: { readonly generation: string; readonly fromSeq: number; readonly durable?: string }): Promise<LogReader> {
+  read(options: {
+    readonly generation: string;
+    readonly fromSeq: number;
+    readonly durable?: string;
+  }): Promise<LogReader> {
     return this.#asking(async () => {
       const { generation, fromSeq, durable } = options;
       assertSeq(fromSeq);
@@ -114,7 +126,15 @@ export class JetStreamLog implements Log {
       const { connection, watch, problems, api } = this.parts;
       const maxPayload = connection.info?.max_payload ?? UNLIMITED_PAYLOAD;
       const parts = {
-        ...{ connection, watch, problems, api, guard: this.#guard, cluster: this.cluster, settings: this.#settings },
+        ...{
+          connection,
+          watch,
+          problems,
+          api,
+          guard: this.#guard,
+          cluster: this.cluster,
+          settings: this.#settings,
+        },
         generation,
         durable,
         // Its subjects come on top of the payload.
@@ -150,7 +170,9 @@ export class JetStreamLog implements Log {
 
   #assertOpen(): void {
     if (!this.#closed) return;
-    throw new AntiphonError('CLOSED', 'The log is closed. Open it again.', { context: { cluster: this.cluster } });
+    throw new AntiphonError('CLOSED', 'The log is closed. Open it again.', {
+      context: { cluster: this.cluster },
+    });
   }
 
   #toEntry(message: StoredMessage | undefined): LogEntry | undefined {
@@ -174,5 +196,8 @@ function assertSeq(seq: number): void {
 function assertConsumerName(name: string): void {
   if (/^[A-Za-z0-9_-]{1,80}$/.test(name)) return;
   const shown = JSON.stringify(name.slice(0, 80));
-  throw new AntiphonError('BAD_OPTION', `${shown} is no name for a consumer. Use 1 to 80 letters, digits, "-" and "_".`);
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `${shown} is no name for a consumer. Use 1 to 80 letters, digits, "-" and "_".`,
+  );
 }

@@ -13,13 +13,21 @@ let nats: NatsHandle;
 let log: JetStreamLog;
 beforeEach(async () => {
   cluster = await ServerCluster.start();
-  nats = await connectNats({ servers: cluster.urls, connectTimeoutMs: 10_000 });
+  const connect = async (): Promise<boolean> => {
+    nats = await connectNats({ servers: cluster.urls });
+    return true;
+  };
+  await until(() => connect().catch(() => false), 'the servers to start', PATIENCE_MS);
   log = nats.log('shop', { replicas: 3 });
 }, PATIENCE_MS);
 afterEach(async () => {
-  await nats.close();
-  await cluster.stop();
-});
+  try {
+    // Not there when the cluster did not start.
+    await (nats as NatsHandle | undefined)?.close();
+  } finally {
+    await cluster.stop();
+  }
+}, PATIENCE_MS);
 
 /** JetStream has no leader for the first seconds. */
 async function openWhenReady(): Promise<string> {
@@ -40,46 +48,77 @@ async function openWhenReady(): Promise<string> {
 
 async function leader(): Promise<string> {
   let name: string | undefined;
-  await until(async () => {
-    name = (await nats.api.streamInfo('ANTIPHON_shop').catch(() => undefined))?.cluster?.leader;
-    return name !== undefined && name !== '';
-  }, 'a leader', PATIENCE_MS);
+  await until(
+    async () => {
+      name = (await nats.api.streamInfo('ANTIPHON_shop').catch(() => undefined))?.cluster?.leader;
+      return name !== undefined && name !== '';
+    },
+    'a leader',
+    PATIENCE_MS,
+  );
   return name ?? '';
 }
 
 describe('a log on three servers', () => {
-  it('I2: is read without loss or repetition, and keeps what it acknowledged, over changes of leaders', { timeout: 120_000 }, async () => {
-    const generation = await openWhenReady();
-    const followers = [
-      new Follower(await log.read({ generation, fromSeq: 2, durable: 'replica_a' })),
-      new Follower(await log.read({ generation, fromSeq: 2 })),
-    ];
-    const writers = ['x', 'y', 'z'].map((name) => new Writer(log, name));
-    const goesOn = async (): Promise<void> => {
-      const written = writers.map(({ ids }) => ids.length);
-      await until(() => writers.every(({ ids }, n) => ids.length > written[n]! + 20), 'the writers', PATIENCE_MS);
-      const read = followers.map(({ lastSeq }) => lastSeq);
-      await until(() => followers.every(({ lastSeq }, n) => lastSeq > read[n]!), 'the readers', PATIENCE_MS);
-    };
-    await goesOn();
-    for (const operation of ['STREAM.LEADER.STEPDOWN.ANTIPHON_shop', 'CONSUMER.LEADER.STEPDOWN.ANTIPHON_shop.replica_a']) {
-      await leader();
-      await nats.connection.request(`$JS.API.${operation}`, undefined, { timeout: 5000 });
+  it(
+    'I2: is read without loss or repetition, and keeps what it acknowledged, over changes of leaders',
+    { timeout: 120_000 },
+    async () => {
+      const generation = await openWhenReady();
+      const followers = [
+        new Follower(await log.read({ generation, fromSeq: 2, durable: 'replica_a' })),
+        new Follower(await log.read({ generation, fromSeq: 2 })),
+      ];
+      const writers = ['x', 'y', 'z'].map((name) => new Writer(log, name));
+      const goesOn = async (): Promise<void> => {
+        const written = writers.map(({ ids }) => ids.length);
+        await until(
+          () => writers.every(({ ids }, n) => ids.length > written[n]! + 20),
+          'the writers',
+          PATIENCE_MS,
+        );
+        const read = followers.map(({ lastSeq }) => lastSeq);
+        await until(
+          () => followers.every(({ lastSeq }, n) => lastSeq > read[n]!),
+          'the readers',
+          PATIENCE_MS,
+        );
+      };
       await goesOn();
-    }
-    const killed = await leader();
-    await cluster.kill(killed);
-    await goesOn();
-    cluster.run(killed);
-    await goesOn();
-    await Promise.all(writers.map((writer) => writer.stop()));
-    let lastSeq = 0;
-    await until(async () => (lastSeq = await log.identity().then((identity) => identity.lastSeq, () => 0)) > 0, 'the end', PATIENCE_MS);
-    await until(() => followers.every((follower) => follower.lastSeq === lastSeq), 'the readers', PATIENCE_MS);
-    expect(followers.map(({ failure }) => failure)).toEqual([undefined, undefined]);
-    const stored = followers[0]!.ids;
-    expect(followers[1]!.ids).toEqual(stored);
-    const inLog = new Set(stored);
-    expect(writers.flatMap(({ ids }) => ids.filter((id) => !inLog.has(id)))).toEqual([]);
-  });
+      for (const operation of [
+        'STREAM.LEADER.STEPDOWN.ANTIPHON_shop',
+        'CONSUMER.LEADER.STEPDOWN.ANTIPHON_shop.replica_a',
+      ]) {
+        await leader();
+        await nats.connection.request(`$JS.API.${operation}`, undefined, { timeout: 5000 });
+        await goesOn();
+      }
+      const killed = await leader();
+      await cluster.kill(killed);
+      await goesOn();
+      cluster.run(killed);
+      await goesOn();
+      await Promise.all(writers.map((writer) => writer.stop()));
+      let lastSeq = 0;
+      await until(
+        async () =>
+          (lastSeq = await log.identity().then(
+            (identity) => identity.lastSeq,
+            () => 0,
+          )) > 0,
+        'the end',
+        PATIENCE_MS,
+      );
+      await until(
+        () => followers.every((follower) => follower.lastSeq === lastSeq),
+        'the readers',
+        PATIENCE_MS,
+      );
+      expect(followers.map(({ failure }) => failure)).toEqual([undefined, undefined]);
+      const stored = followers[0]!.ids;
+      expect(followers[1]!.ids).toEqual(stored);
+      const inLog = new Set(stored);
+      expect(writers.flatMap(({ ids }) => ids.filter((id) => !inLog.has(id)))).toEqual([]);
+    },
+  );
 });

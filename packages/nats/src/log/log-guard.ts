@@ -146,9 +146,11 @@ export class LogGuard {
       return `The stream ${stream} was created anew at ${info.created}; it was one of ${known.created}.`;
     }
     const { first_seq: firstSeq, last_seq: lastSeq } = info.state;
-    if (lastSeq < floor) return `The stream ${stream} ends at entry ${lastSeq}; it had ${floor} entries before.`;
+    if (lastSeq < floor)
+      return `The stream ${stream} ends at entry ${lastSeq}; it had ${floor} entries before.`;
     const generation = known?.generation ?? (await readGeneration(api, cluster, options));
-    if (generation === undefined) return `The stream ${stream} does not begin with the record of an Antiphon log.`;
+    if (generation === undefined)
+      return `The stream ${stream} does not begin with the record of an Antiphon log.`;
     return { generation, firstSeq, lastSeq, created: info.created };
   }
 

@@ -57,8 +57,15 @@ export function settleLogOptions(options: LogOptions): LogSettings {
 }
 
 /** Keeps everything: only the archivist removes entries, and only what every member has. */
-export function streamConfig(cluster: string, settings: LogSettings): Partial<StreamConfig> & { name: string } {
-  const literals = { storage: 'file', retention: 'limits', discard: 'new' } as unknown as Partial<StreamConfig>;
+export function streamConfig(
+  cluster: string,
+  settings: LogSettings,
+): Partial<StreamConfig> & { name: string } {
+  const literals = {
+    storage: 'file',
+    retention: 'limits',
+    discard: 'new',
+  } as unknown as Partial<StreamConfig>;
   return {
     ...literals,
     name: streamName(cluster),

@@ -35,10 +35,15 @@ describe('opening a log', () => {
 
   it('I14: is the same log for all of many processes that create it at the same moment', async () => {
     for (let round = 0; round < 5; round += 1) {
-      const handles = await Promise.all([fixture.connect(), fixture.connect(), fixture.connect(), fixture.connect()]);
+      const handles = await Promise.all([
+        fixture.connect(),
+        fixture.connect(),
+        fixture.connect(),
+        fixture.connect(),
+      ]);
       const identities = await Promise.all(handles.map((handle) => handle.log(`race${round}`).open(create)));
       expect(new Set(identities.map(({ generation }) => generation)).size).toBe(1);
-      expect(await handles[0]!.log(`race${round}`).identity()).toMatchObject({ firstSeq: 1, lastSeq: 1 });
+      expect(await handles[0].log(`race${round}`).identity()).toMatchObject({ firstSeq: 1, lastSeq: 1 });
     }
   });
 
@@ -58,7 +63,12 @@ describe('opening a log', () => {
     await jetstream('STREAM.CREATE.ANTIPHON_foreign', { name: 'ANTIPHON_foreign', subjects: ['x.foreign'] });
     await expect(nats.log('foreign').open(create)).rejects.toMatchObject({ code: 'LOG_REFUSED' });
     const subjects = ['antiphon.alien.log.>'];
-    await jetstream('STREAM.CREATE.ANTIPHON_alien', { name: 'ANTIPHON_alien', subjects, retention: 'limits', storage: 'file' });
+    await jetstream('STREAM.CREATE.ANTIPHON_alien', {
+      name: 'ANTIPHON_alien',
+      subjects,
+      retention: 'limits',
+      storage: 'file',
+    });
     await nats.connection.jetstream().publish('antiphon.alien.log.x', bytes('not ours'));
     await expect(nats.log('alien').open(create)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
   });
@@ -81,7 +91,10 @@ describe('a log that is no longer what it was', () => {
     const { log } = await openNew('deleted');
     await jetstream('STREAM.DELETE.ANTIPHON_deleted');
     await expect(log.identity()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
-    expect(await append(log, { id: 'a:1' })).toMatchObject({ type: 'refused', error: { code: 'LOG_REPLACED' } });
+    expect(await append(log, { id: 'a:1' })).toMatchObject({
+      type: 'refused',
+      error: { code: 'LOG_REPLACED' },
+    });
   });
 
   it('I14: is noticed when the stream was deleted and created anew, also by Antiphon itself', async () => {
@@ -99,7 +112,10 @@ describe('a log that is no longer what it was', () => {
     await fill(log, 10);
     await jetstream('STREAM.DELETE.ANTIPHON_behind');
     await openNew('behind');
-    expect(await append(log, { id: 'b:1' })).toMatchObject({ type: 'refused', error: { code: 'LOG_REPLACED' } });
+    expect(await append(log, { id: 'b:1' })).toMatchObject({
+      type: 'refused',
+      error: { code: 'LOG_REPLACED' },
+    });
   });
 
   it('I14: keeps its identity when it was trimmed, and loses it with the record', async () => {

@@ -61,7 +61,11 @@ export async function openLog(
   }
 }
 
-async function findStream(parts: OpenParts, create: boolean, signal: AbortSignal | undefined): Promise<StreamInfo> {
+async function findStream(
+  parts: OpenParts,
+  create: boolean,
+  signal: AbortSignal | undefined,
+): Promise<StreamInfo> {
   const { api, cluster, settings } = parts;
   const stream = streamName(cluster);
   let info: StreamInfo;
@@ -89,7 +93,8 @@ async function createStream(parts: OpenParts, signal: AbortSignal | undefined): 
     return await api.createStream(streamConfig(cluster, settings), { signal });
   } catch (error) {
     // Somebody else was faster, with other settings: theirs hold.
-    if (error instanceof ApiError && error.streamNameInUse) return api.streamInfo(streamName(cluster), { signal });
+    if (error instanceof ApiError && error.streamNameInUse)
+      return api.streamInfo(streamName(cluster), { signal });
     throw error;
   }
 }

@@ -94,15 +94,20 @@ export class PullFlow {
   #request(grant: { stream: string; consumer: string; bytes: number; entries: number }): void {
     const { connection, problems } = this.parts;
     const timing = { expiresMs: EXPIRES_MS, heartbeatMs: HEARTBEAT_MS };
-    const request: PullRequest = new PullRequest(connection, problems, { ...grant, ...timing }, {
-      message: (message) => {
-        if (request.exhausted) this.#end(request);
-        if (!this.#stopped) this.listener.message(message);
+    const request: PullRequest = new PullRequest(
+      connection,
+      problems,
+      { ...grant, ...timing },
+      {
+        message: (message) => {
+          if (request.exhausted) this.#end(request);
+          if (!this.#stopped) this.listener.message(message);
+        },
+        status: (ended, status) => {
+          if (!this.#stopped) this.#heed(ended, status);
+        },
       },
-      status: (ended, status) => {
-        if (!this.#stopped) this.#heed(ended, status);
-      },
-    });
+    );
     this.#requests.add(request);
   }
 
@@ -112,7 +117,8 @@ export class PullFlow {
       return;
     }
     this.#end(request);
-    const usedUp = code === NO_MESSAGES || code === EXPIRED || (code === CONFLICT && USED_UP.test(description));
+    const usedUp =
+      code === NO_MESSAGES || code === EXPIRED || (code === CONFLICT && USED_UP.test(description));
     const futile = request.received === 0 && performance.now() - request.startedMs < FUTILE_MS;
     if (usedUp && !futile) return this.refill();
     this.stop();

@@ -41,145 +41,158 @@ async function floorOf(stream: string, consumer: string): Promise<number> {
 
 const all = { maxEntries: 1000, maxBytes: 1_000_000 };
 
-describe.each([{ durable: 'replica_x' }, { durable: undefined }])('reading with durable $durable', ({ durable }) => {
-  it('I2: gives every entry once and in order, from any place, and then what comes', async () => {
-    const { log, read } = await openNew();
-    await fill(log, 5000);
-    const reader = await read(1, durable);
-    const entries = await readTo(reader, 2, 5001);
-    expect(entries.map(({ data }) => text(data))).toEqual(Array.from({ length: 5000 }, (_, n) => `a:${n + 1}`));
-    expect(entries[0]).toMatchObject({ seq: 2, origin: 'writer' });
-    expect(Math.abs((entries[0]?.storedAtMs ?? 0) - Date.now())).toBeLessThan(60_000);
-    const next = reader.next(all);
-    await append(log, { id: 'b:1' });
-    expect((await next).map(({ seq }) => seq)).toEqual([5002]);
-    await reader.close();
-    const later = await read(4000, durable);
-    expect((await readTo(later, 4000, 5002)).length).toBe(1003);
-    await later.close();
-  });
+const BACKLOG = 100_000;
+let backlog: Promise<Opened> | undefined;
 
-  it('keeps the limits of next, but gives at least one entry', async () => {
-    const { log, read } = await openNew();
-    await fill(log, 10, 'a', new Uint8Array(1000));
-    const reader = await read(2, durable);
-    await until(async () => (await reader.next({ maxEntries: 1, maxBytes: 1 })).length === 1, 'the first');
-    expect((await reader.next({ maxEntries: 3, maxBytes: 100_000 })).length).toBeLessThanOrEqual(3);
-    expect((await reader.next({ maxEntries: 100, maxBytes: 2500 })).length).toBeLessThanOrEqual(2);
-    expect((await reader.next({ maxEntries: 100, maxBytes: 10 })).length).toBe(1);
-    await reader.close();
-  });
+/** A log with a backlog far over what a reader may keep; filled once. */
+async function openBacklog(): Promise<Opened> {
+  const opened = await openNew({ maxReadAheadBytes: 4_300_000, maxReadAheadEntries: 4000 });
+  await fill(opened.log, BACKLOG, 'a', new Uint8Array(300));
+  return opened;
+}
 
-  it('I14: rejects next soon when the stream is deleted', async () => {
-    const { log, stream, read } = await openNew();
-    await fill(log, 10);
-    const reader = await read(2, durable);
-    await readTo(reader, 2, 11);
-    const next = reader.next(all);
-    const startMs = performance.now();
-    await jetstream(`STREAM.DELETE.${stream}`);
-    await expect(next).rejects.toMatchObject({ code: 'LOG_REPLACED' });
-    expect(performance.now() - startMs).toBeLessThan(3000);
-    await expect(reader.next(all)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
-    await reader.close();
-  });
+describe.each([{ durable: 'replica_x' }, { durable: undefined }])(
+  'reading with durable $durable',
+  ({ durable }) => {
+    it('I2: gives every entry once and in order, from any place, and then what comes', async () => {
+      const { log, read } = await openNew();
+      await fill(log, 5000);
+      const reader = await read(1, durable);
+      const entries = await readTo(reader, 2, 5001);
+      expect(entries.map(({ data }) => text(data))).toEqual(
+        Array.from({ length: 5000 }, (_, n) => `a:${n + 1}`),
+      );
+      expect(entries[0]).toMatchObject({ seq: 2, origin: 'writer' });
+      expect(Math.abs((entries[0]?.storedAtMs ?? 0) - Date.now())).toBeLessThan(60_000);
+      const next = reader.next(all);
+      await append(log, { id: 'b:1' });
+      expect((await next).map(({ seq }) => seq)).toEqual([5002]);
+      await reader.close();
+      const later = await read(4000, durable);
+      expect((await readTo(later, 4000, 5002)).length).toBe(1003);
+      await later.close();
+    });
 
-  it('I14: rejects next when the stream is deleted and created anew, and gives nothing of the new one', async () => {
-    const { log, read, stream } = await openNew();
-    await fill(log, 10);
-    const reader = await read(2, durable);
-    await readTo(reader, 2, 11);
-    const next = reader.next(all);
-    await jetstream(`STREAM.DELETE.${stream}`);
-    const other = nats.log(log.cluster);
-    await other.open({ create: true });
-    await fill(other, 100, 'new');
-    await expect(next).rejects.toMatchObject({ code: 'LOG_REPLACED' });
-    await reader.close();
-  });
+    it('keeps the limits of next, but gives at least one entry', async () => {
+      const { log, read } = await openNew();
+      await fill(log, 10, 'a', new Uint8Array(1000));
+      const reader = await read(2, durable);
+      await until(async () => (await reader.next({ maxEntries: 1, maxBytes: 1 })).length === 1, 'the first');
+      expect((await reader.next({ maxEntries: 3, maxBytes: 100_000 })).length).toBeLessThanOrEqual(3);
+      expect((await reader.next({ maxEntries: 100, maxBytes: 2500 })).length).toBeLessThanOrEqual(2);
+      expect((await reader.next({ maxEntries: 100, maxBytes: 10 })).length).toBe(1);
+      await reader.close();
+    });
 
-  it('I14: rejects next when entries that it still needs are purged, goes on when it needs them no more', async () => {
-    const { log, stream, read } = await openNew();
-    await fill(log, 10);
-    const reader = await read(2, durable);
-    await readTo(reader, 2, 11);
-    await jetstream(`STREAM.PURGE.${stream}`);
-    await fill(log, 3, 'b');
-    expect((await readTo(reader, 12, 14)).length).toBe(3);
-    await reader.close();
-    await expect(read(5, durable)).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /begins at 12/ });
-  });
+    it('I14: rejects next soon when the stream is deleted', async () => {
+      const { log, stream, read } = await openNew();
+      await fill(log, 10);
+      const reader = await read(2, durable);
+      await readTo(reader, 2, 11);
+      const next = reader.next(all);
+      const startMs = performance.now();
+      await jetstream(`STREAM.DELETE.${stream}`);
+      await expect(next).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+      expect(performance.now() - startMs).toBeLessThan(3000);
+      await expect(reader.next(all)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+      await reader.close();
+    });
 
-  it('I14: rejects next when an entry was removed from the middle', async () => {
-    const { log, stream, read } = await openNew();
-    await fill(log, 20);
-    await jetstream(`STREAM.MSG.DELETE.${stream}`, { seq: 10 });
-    const reader = await read(2, durable);
-    const entries: number[] = [];
-    const reading = (async () => {
-      for (;;) entries.push(...(await reader.next(all)).map(({ seq }) => seq));
-    })();
-    await expect(reading).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /Entry 10 was removed/ });
-    expect(entries).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
-    await reader.close();
-  });
+    it('I14: rejects next when the stream is deleted and created anew, and gives nothing of the new one', async () => {
+      const { log, read, stream } = await openNew();
+      await fill(log, 10);
+      const reader = await read(2, durable);
+      await readTo(reader, 2, 11);
+      const next = reader.next(all);
+      await jetstream(`STREAM.DELETE.${stream}`);
+      const other = nats.log(log.cluster);
+      await other.open({ create: true });
+      await fill(other, 100, 'new');
+      await expect(next).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+      await reader.close();
+    });
 
-  it('I14: does not read another generation, or beyond the end', async () => {
-    const { log, read } = await openNew();
-    const wrong = { generation: 'another', fromSeq: 2, ...(durable === undefined ? {} : { durable }) };
-    await expect(log.read(wrong)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
-    await expect(read(3, durable)).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /ends at 1/ });
-    await expect(read(0, durable)).rejects.toMatchObject({ code: 'BAD_OPTION' });
-  });
+    it('I14: rejects next when entries that it still needs are purged, goes on when it needs them no more', async () => {
+      const { log, stream, read } = await openNew();
+      await fill(log, 10);
+      const reader = await read(2, durable);
+      await readTo(reader, 2, 11);
+      await jetstream(`STREAM.PURGE.${stream}`);
+      await fill(log, 3, 'b');
+      expect((await readTo(reader, 12, 14)).length).toBe(3);
+      await reader.close();
+      await expect(read(5, durable)).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /begins at 12/ });
+    });
 
-  it('I2: goes on after the consumer was deleted', async () => {
-    const { log, stream, read } = await openNew();
-    await fill(log, 100);
-    const reader = await read(2, durable);
-    await readTo(reader, 2, 101);
-    for (let round = 0; round < 3; round += 1) {
-      const { consumers } = (await jetstream(`CONSUMER.NAMES.${stream}`)) as { consumers: string[] };
-      for (const consumer of consumers) await jetstream(`CONSUMER.DELETE.${stream}.${consumer}`);
-      await fill(log, 100, `b${round}`);
-      await readTo(reader, 102 + round * 100, 201 + round * 100);
-    }
-    await reader.close();
-  });
+    it('I14: rejects next when an entry was removed from the middle', async () => {
+      const { log, stream, read } = await openNew();
+      await fill(log, 20);
+      await jetstream(`STREAM.MSG.DELETE.${stream}`, { seq: 10 });
+      const reader = await read(2, durable);
+      const entries: number[] = [];
+      const reading = (async () => {
+        for (;;) entries.push(...(await reader.next(all)).map(({ seq }) => seq));
+      })();
+      await expect(reading).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /Entry 10 was removed/ });
+      expect(entries).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+      await reader.close();
+    });
 
-  it('ends a waiting next when it is closed or aborted', async () => {
-    const { log, read } = await openNew();
-    const reader = await read(2, durable);
-    const giveUp = new AbortController();
-    const next = reader.next({ ...all, signal: giveUp.signal });
-    await expect(reader.next(all)).rejects.toMatchObject({ code: 'BAD_OPTION' });
-    giveUp.abort();
-    await expect(next).rejects.toMatchObject({ code: 'ABORTED' });
-    await append(log, { id: 'a:1' });
-    expect(await readTo(reader, 2, 2)).toHaveLength(1);
-    const last = expect(reader.next(all)).rejects.toMatchObject({ code: 'CLOSED' });
-    await reader.close();
-    await reader.close();
-    await last;
-    await expect(reader.next(all)).rejects.toMatchObject({ code: 'CLOSED' });
-    reader.ack(2);
-  });
+    it('I14: does not read another generation, or beyond the end', async () => {
+      const { log, read } = await openNew();
+      const wrong = { generation: 'another', fromSeq: 2, ...(durable === undefined ? {} : { durable }) };
+      await expect(log.read(wrong)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+      await expect(read(3, durable)).rejects.toMatchObject({ code: 'LOG_REPLACED', message: /ends at 1/ });
+      await expect(read(0, durable)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    });
 
-  it('I11: keeps memory bounded when the caller is slow', async () => {
-    const maxReadAheadBytes = 4_300_000;
-    const { log, read } = await openNew({ maxReadAheadBytes, maxReadAheadEntries: 4000 });
-    const count = 100_000;
-    await fill(log, count, 'a', new Uint8Array(300));
-    const reader = await read(2, durable);
-    const received = nats.connection.stats().inMsgs;
-    await reader.next({ maxEntries: 1, maxBytes: 1 });
-    await until(() => nats.connection.stats().inMsgs - received >= 4000, 'the read-ahead to fill');
-    // Twice the interval in which the guard looks: nothing more comes although there is much more.
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(nats.connection.stats().inMsgs - received).toBeLessThan(4200);
-    await readTo(reader, 3, count + 1);
-    await reader.close();
-  });
-});
+    it('I2: goes on after the consumer was deleted', async () => {
+      const { log, stream, read } = await openNew();
+      await fill(log, 100);
+      const reader = await read(2, durable);
+      await readTo(reader, 2, 101);
+      for (let round = 0; round < 3; round += 1) {
+        const { consumers } = (await jetstream(`CONSUMER.NAMES.${stream}`)) as { consumers: string[] };
+        for (const consumer of consumers) await jetstream(`CONSUMER.DELETE.${stream}.${consumer}`);
+        await fill(log, 100, `b${round}`);
+        await readTo(reader, 102 + round * 100, 201 + round * 100);
+      }
+      await reader.close();
+    });
+
+    it('ends a waiting next when it is closed or aborted', async () => {
+      const { log, read } = await openNew();
+      const reader = await read(2, durable);
+      const giveUp = new AbortController();
+      const next = reader.next({ ...all, signal: giveUp.signal });
+      await expect(reader.next(all)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+      giveUp.abort();
+      await expect(next).rejects.toMatchObject({ code: 'ABORTED' });
+      await append(log, { id: 'a:1' });
+      expect(await readTo(reader, 2, 2)).toHaveLength(1);
+      const last = expect(reader.next(all)).rejects.toMatchObject({ code: 'CLOSED' });
+      await reader.close();
+      await reader.close();
+      await last;
+      await expect(reader.next(all)).rejects.toMatchObject({ code: 'CLOSED' });
+      reader.ack(2);
+    });
+
+    it('I11: keeps memory bounded when the caller is slow', async () => {
+      backlog ??= openBacklog();
+      const { read } = await backlog;
+      const reader = await read(2, durable);
+      const received = nats.connection.stats().inMsgs;
+      await reader.next({ maxEntries: 1, maxBytes: 1 });
+      await until(() => nats.connection.stats().inMsgs - received >= 4000, 'the read-ahead to fill');
+      // Twice the interval in which the guard looks: nothing more comes although there is much more.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(nats.connection.stats().inMsgs - received).toBeLessThan(4200);
+      await readTo(reader, 3, BACKLOG + 1);
+      await reader.close();
+    });
+  },
+);
 
 describe('the durable consumer', () => {
   it('shows how far the caller is, with few acknowledgements', async () => {
@@ -190,7 +203,11 @@ describe('the durable consumer', () => {
     for (const { seq } of await readTo(reader, 2, 3001)) if (seq <= 2500) reader.ack(seq);
     await until(async () => (await floorOf(stream, 'replica_x')) === 2500, 'the acknowledgement');
     const info = await nats.api.consumerInfo(stream, 'replica_x');
-    expect(info).toMatchObject({ num_ack_pending: 501, num_redelivered: 0, config: { durable_name: 'replica_x' } });
+    expect(info).toMatchObject({
+      num_ack_pending: 501,
+      num_redelivered: 0,
+      config: { durable_name: 'replica_x' },
+    });
     expect(info?.config.inactive_threshold).toBeUndefined();
     expect(nats.connection.stats().outMsgs - sent).toBeLessThan(40);
     reader.ack(2600);
@@ -217,7 +234,11 @@ describe('the durable consumer', () => {
     await jetstream(`CONSUMER.DELETE.${stream}.replica_x`);
     await jetstream(`CONSUMER.CREATE.${stream}.replica_x`, {
       stream_name: stream,
-      config: { durable_name: 'replica_x', ack_policy: 'explicit', filter_subject: `antiphon.${log.cluster}.log.nobody` },
+      config: {
+        durable_name: 'replica_x',
+        ack_policy: 'explicit',
+        filter_subject: `antiphon.${log.cluster}.log.nobody`,
+      },
     });
     const foreign = await read(2, 'replica_x');
     expect((await readTo(foreign, 2, 101)).length).toBe(100);

@@ -36,7 +36,11 @@ export function isDeleted(message: StoredMessage): boolean {
 }
 
 export function bucketConfig(bucket: string, replicas: number): Partial<StreamConfig> & { name: string } {
-  const literals = { storage: 'file', retention: 'limits', discard: 'new' } as unknown as Partial<StreamConfig>;
+  const literals = {
+    storage: 'file',
+    retention: 'limits',
+    discard: 'new',
+  } as unknown as Partial<StreamConfig>;
   return {
     ...literals,
     name: bucketStream(bucket),

@@ -38,10 +38,20 @@ describe('the registry', () => {
   it('lists by prefix in key order', async () => {
     const registry = await openNew();
     expect(await registry.list('')).toEqual([]);
-    const keys = ['members.b', 'members.a', 'settings', 'member', ...Array.from({ length: 80 }, (_, n) => `n.${n + 10}`)];
+    const keys = [
+      'members.b',
+      'members.a',
+      'settings',
+      'member',
+      ...Array.from({ length: 80 }, (_, n) => `n.${n + 10}`),
+    ];
     for (const key of keys) await registry.create(key, bytes(key));
     expect((await registry.list('members.')).map(({ key }) => key)).toEqual(['members.a', 'members.b']);
-    expect((await registry.list('member')).map(({ key }) => key)).toEqual(['member', 'members.a', 'members.b']);
+    expect((await registry.list('member')).map(({ key }) => key)).toEqual([
+      'member',
+      'members.a',
+      'members.b',
+    ]);
     expect((await registry.list('n.')).map(({ value }) => text(value))).toEqual(keys.slice(4));
     expect(await registry.list('')).toHaveLength(keys.length);
   });
@@ -55,15 +65,18 @@ describe('the registry', () => {
         return registry;
       }),
     );
-    const created = await Promise.all(registries.map((registry, n) => registry.create('counter', bytes(`by ${n}`))));
+    const created = await Promise.all(
+      registries.map((registry, n) => registry.create('counter', bytes(`by ${n}`))),
+    );
     expect(created.filter((entry) => entry !== undefined)).toHaveLength(1);
     const first = await registries[0]!.get('counter');
     await registries[0]!.update('counter', bytes(0), first!.revision);
     await Promise.all(
       registries.map(async (registry) => {
-        for (let wins = 0; wins < 50; ) {
+        for (let wins = 0; wins < 50;) {
           const { value, revision } = (await registry.get('counter'))!;
-          if ((await registry.update('counter', bytes(Number(text(value)) + 1), revision)) !== undefined) wins += 1;
+          if ((await registry.update('counter', bytes(Number(text(value)) + 1), revision)) !== undefined)
+            wins += 1;
         }
       }),
     );
@@ -90,7 +103,11 @@ describe('the registry', () => {
     'I15: refuses the key %j',
     async (key) => {
       const registry = await openNew();
-      for (const asking of [registry.get(key), registry.create(key, bytes('')), registry.update(key, bytes(''), 1)]) {
+      for (const asking of [
+        registry.get(key),
+        registry.create(key, bytes('')),
+        registry.update(key, bytes(''), 1),
+      ]) {
         await expect(asking).rejects.toMatchObject({ code: 'BAD_OPTION' });
       }
     },
@@ -98,7 +115,10 @@ describe('the registry', () => {
 
   it('says what is missing when it was not opened, and that it is closed', async () => {
     const registry = nats.registry('never');
-    await expect(registry.get('a')).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE', message: /does not exist/ });
+    await expect(registry.get('a')).rejects.toMatchObject({
+      code: 'LOG_UNAVAILABLE',
+      message: /does not exist/,
+    });
     await registry.close();
     await expect(registry.get('a')).rejects.toMatchObject({ code: 'CLOSED' });
   });
@@ -112,7 +132,8 @@ describe('the registry', () => {
       while (!stop) {
         try {
           const entry = await registry.update('counter', bytes(counter + 1), revision);
-          if (entry === undefined) throw new Error(`somebody else wrote: ${text((await registry.get('counter'))?.value)}`);
+          if (entry === undefined)
+            throw new Error(`somebody else wrote: ${text((await registry.get('counter'))?.value)}`);
           revision = entry.revision;
           counter += 1;
         } catch (error) {

@@ -21,7 +21,8 @@ interface RegistryParts {
 }
 
 /** What became of one write. `unknown`: there was no answer. */
-type WriteOutcome = { readonly type: 'written'; readonly revision: number } | { readonly type: 'conflict' | 'unknown' };
+type WriteOutcome =
+  { readonly type: 'written'; readonly revision: number } | { readonly type: 'conflict' | 'unknown' };
 
 /**
  * The Registry port on a NATS key-value bucket, which NATS's own tools can show. It uses the stream under the bucket
@@ -95,7 +96,10 @@ export class KvRegistry implements Registry {
   async #write(key: string, value: Uint8Array, expected: number): Promise<RegistryEntry | undefined> {
     const subject = bucketSubject(this.#bucket, key);
     const id = nuid.next();
-    const headers = new MessageHeaders({ 'Nats-Msg-Id': id, 'Nats-Expected-Last-Subject-Sequence': expected });
+    const headers = new MessageHeaders({
+      'Nats-Msg-Id': id,
+      'Nats-Expected-Last-Subject-Sequence': expected,
+    });
     const deadlineMs = performance.now() + this.parts.requestTimeoutMs;
     let tries = 0;
     for (;;) {
@@ -115,7 +119,10 @@ export class KvRegistry implements Registry {
   }
 
   async #tryWrite(subject: string, value: Uint8Array, headers: MessageHeaders): Promise<WriteOutcome> {
-    const outcome = await this.parts.requester.request(subject, value, { timeoutMs: ATTEMPT_TIMEOUT_MS, headers });
+    const outcome = await this.parts.requester.request(subject, value, {
+      timeoutMs: ATTEMPT_TIMEOUT_MS,
+      headers,
+    });
     if (outcome.type !== 'reply') return { type: 'unknown' };
     const answer = readPublishAnswer(outcome.message);
     if (answer.type === 'stored') return { type: 'written', revision: answer.seq };
@@ -144,7 +151,8 @@ export class KvRegistry implements Registry {
 
   async #asking<T>(ask: () => Promise<T>): Promise<T> {
     const context = { cluster: this.cluster, bucket: this.#bucket };
-    if (this.#closed) throw new AntiphonError('CLOSED', 'The registry is closed. Connect again.', { context });
+    if (this.#closed)
+      throw new AntiphonError('CLOSED', 'The registry is closed. Connect again.', { context });
     try {
       return await ask();
     } catch (error) {

@@ -40,7 +40,10 @@ export function text(data: Uint8Array | undefined): string {
   return new TextDecoder().decode(data);
 }
 
-export function append(log: Log, request: Partial<AppendRequest> & { readonly id: string }): Promise<AppendResult> {
+export function append(
+  log: Log,
+  request: Partial<AppendRequest> & { readonly id: string },
+): Promise<AppendResult> {
   const { origin = 'writer', data = bytes(request.id) } = request;
   return new Promise((resolve) => log.append({ ...request, origin, data }, resolve));
 }
@@ -71,7 +74,7 @@ export async function appendSurely(log: Log, id: string): Promise<number> {
 /** Reads until `lastSeq` is there; throws when a number is missing or comes twice. */
 export async function readTo(reader: LogReader, firstSeq: number, lastSeq: number): Promise<LogEntry[]> {
   const entries: LogEntry[] = [];
-  for (let next = firstSeq; next <= lastSeq; ) {
+  for (let next = firstSeq; next <= lastSeq;) {
     for (const entry of await reader.next({ maxEntries: 1000, maxBytes: 1_000_000 })) {
       if (entry.seq !== next) throw new Error(`entry ${entry.seq} came instead of ${next}`);
       entries.push(entry);
@@ -81,7 +84,11 @@ export async function readTo(reader: LogReader, firstSeq: number, lastSeq: numbe
   return entries;
 }
 
-export async function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 10_000): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 10_000,
+): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > deadlineMs) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);

@@ -2,7 +2,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findFreePort, findNatsServer } from '../server/index.js';
+import { findFreePort } from '../server/free-port.js';
+import { findNatsServer } from '../server/index.js';
+import { withParentDeathSignal } from '../server/lifeline.js';
 
 const SIZE = 3;
 const HOST = '127.0.0.1';
@@ -51,7 +53,8 @@ export class ServerCluster {
       `cluster { name: test, listen: "${HOST}:${node.routePort}", routes: [${routes}] }`,
     ];
     writeFileSync(config, lines.join('\n'));
-    node.process = spawn(this.binary, ['-c', config], { stdio: 'ignore' });
+    const { command, args } = withParentDeathSignal(this.binary, ['-c', config]);
+    node.process = spawn(command, args, { stdio: 'ignore' });
   }
 
   async kill(name: string): Promise<void> {

@@ -57,6 +57,7 @@ export class MapStore implements Store<MapTransaction> {
   #vector: Record<string, number> = {};
   #position: Position = { generation: '', seq: 0 };
   #published = 0;
+  #resumed = 0;
 
   inspect(): Promise<StoreInspection> {
     const tables =
@@ -77,7 +78,7 @@ export class MapStore implements Store<MapTransaction> {
   }
 
   state(): StoreState {
-    const lastCounter = this.#vector[this.#me] ?? 0;
+    const lastCounter = Math.max(this.#resumed, this.#vector[this.#me] ?? 0);
     return {
       position: this.#position,
       vector: this.#vector,
@@ -156,6 +157,7 @@ export class MapStore implements Store<MapTransaction> {
 
   resumeFrom(counter: number): Promise<void> {
     this.#published = Math.max(this.#published, counter);
+    this.#resumed = counter;
     return Promise.resolve();
   }
 

@@ -38,6 +38,7 @@ interface Process {
 export class SimulatedNode {
   /** Why starts failed and replicas ended by themselves. */
   readonly failures: AntiphonError[] = [];
+  readonly #links: Link[] = [];
   #process: Process | undefined;
   #starts = 0;
   #memberSinceMs: number | undefined;
@@ -68,6 +69,7 @@ export class SimulatedNode {
     const { world, machine } = this;
     const clock = machine.process(`process ${++this.#starts}`);
     const link = new Link({ clock: world.clock, faults: world.faults });
+    this.#links.push(link);
     const options = { database: this.database, clock, faults: world.faults, ...STORE_LIMITS };
     const store = world.options.defect.store?.(options) ?? new MemoryStore(options);
     const process: Process = { clock, link, store, replica: undefined };
@@ -133,5 +135,7 @@ export class SimulatedNode {
     process?.clock.stop();
     process?.link.kill(options);
     process?.store.crash();
+    // What an earlier process had sent is under way as well. Messages outlive a process for seconds, not a reboot.
+    if (options.dropWhatIsUnderWay) for (const link of this.#links) link.kill(options);
   }
 }

@@ -23,7 +23,8 @@ export const bulk: Bench = async (options) => {
   for (const topology of TOPOLOGIES) {
     const cluster = await startCluster(options, topology);
     processors.push(new ProcessorTime(topology, cluster));
-    const load = async (count: number): Promise<number> => (await cluster.load(count, ROWS_PER_TRANSACTION)).seconds;
+    const load = async (count: number): Promise<number> =>
+      (await cluster.load(count, ROWS_PER_TRANSACTION)).seconds;
     contenders.push({ name: topology, load, rates: [] });
   }
   if (options.peers) contenders.push(...(await postgresContenders(options)));
@@ -43,7 +44,10 @@ export const bulk: Bench = async (options) => {
   reportRatios(options, contenders);
 };
 
-async function startCluster({ folder, report, onEnd }: BenchOptions, topology: TopologyName): Promise<BenchCluster> {
+async function startCluster(
+  { folder, report, onEnd }: BenchOptions,
+  topology: TopologyName,
+): Promise<BenchCluster> {
   report.note(`starting a ${topology} cluster`);
   const cluster = await BenchCluster.start(`${folder}-${topology}`, topology);
   onEnd(() => cluster.stop());
@@ -95,7 +99,13 @@ class ProcessorTime {
   report({ report }: BenchOptions, rows: number): void {
     for (const [name, { cpuSeconds }] of this.cluster.usage()) {
       const value = ((cpuSeconds - (this.#before.get(name) ?? 0)) * 1e6) / rows;
-      report.figure({ bench: 'bulk', case: this.topology, metric: `cpu of ${name} per million rows`, value, unit: 's' });
+      report.figure({
+        bench: 'bulk',
+        case: this.topology,
+        metric: `cpu of ${name} per million rows`,
+        value,
+        unit: 's',
+      });
     }
   }
 }

@@ -30,11 +30,19 @@ export const catchUp: Bench = async ({ folder, rounds, report, onEnd, rows = DEF
       const { startedNs, endedNs } = await cluster.startReplica(LATE);
       const rate = rows / (Number(endedNs - startedNs) / NS_PER_SECOND);
       await cluster.stopReplica(LATE);
-      report.note(`catch-up ${round === 0 ? 'warm-up' : `round ${round}`}: ${topology} ${Math.round(rate)} rows/s`);
+      report.note(
+        `catch-up ${round === 0 ? 'warm-up' : `round ${round}`}: ${topology} ${Math.round(rate)} rows/s`,
+      );
       if (round > 0) rates.push(rate);
     }
     await cluster.stop();
-    report.figure({ bench: 'catch-up', case: topology, metric: 'applied', value: median(rates), unit: 'rows/s' });
+    report.figure({
+      bench: 'catch-up',
+      case: topology,
+      metric: 'applied',
+      value: median(rates),
+      unit: 'rows/s',
+    });
   }
 };
 

@@ -22,7 +22,11 @@ export const memory: Bench = async (options) => {
   });
 };
 
-async function measure(options: BenchOptions, name: string, load: (cluster: BenchCluster) => Promise<void>): Promise<void> {
+async function measure(
+  options: BenchOptions,
+  name: string,
+  load: (cluster: BenchCluster) => Promise<void>,
+): Promise<void> {
   const { folder, rounds, report, onEnd } = options;
   const rest = new Map<string, number[]>();
   const peak = new Map<string, number[]>();
@@ -35,11 +39,22 @@ async function measure(options: BenchOptions, name: string, load: (cluster: Benc
     await load(cluster);
     for (const replica of REPLICAS) add(peak, replica, cluster.process(replica).usage().peakResidentMb);
     await cluster.stop();
-    report.note(`memory round ${round}: ${name} ${REPLICAS.map((r) => Math.round(peak.get(r)?.at(-1) ?? 0)).join(' ')} MB`);
+    report.note(
+      `memory round ${round}: ${name} ${REPLICAS.map((r) => Math.round(peak.get(r)?.at(-1) ?? 0)).join(' ')} MB`,
+    );
   }
-  for (const [metric, values] of [['at rest', rest], ['peak', peak]] as const) {
+  for (const [metric, values] of [
+    ['at rest', rest],
+    ['peak', peak],
+  ] as const) {
     for (const [replica, megabytes] of values) {
-      report.figure({ bench: 'memory', case: `${name}, ${replica}`, metric, value: max(megabytes), unit: 'MB' });
+      report.figure({
+        bench: 'memory',
+        case: `${name}, ${replica}`,
+        metric,
+        value: max(megabytes),
+        unit: 'MB',
+      });
     }
   }
 }

@@ -32,7 +32,12 @@ export const propagation: Bench = async (options) => {
   await measure(options, cluster, 'write by another process', another);
 };
 
-async function measure(options: BenchOptions, cluster: BenchCluster, name: string, write: Write): Promise<void> {
+async function measure(
+  options: BenchOptions,
+  cluster: BenchCluster,
+  name: string,
+  write: Write,
+): Promise<void> {
   const { report, rounds, rows: writes = DEFAULT_WRITES } = options;
   for (let count = 0; count < WARM_UP_WRITES; count += 1) await one(cluster, write);
   const medians: number[] = [];

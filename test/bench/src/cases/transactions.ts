@@ -18,7 +18,9 @@ export const transactions: Bench = async ({ folder, rounds, report, onEnd, rows 
       const sampler = new LagSampler(cluster);
       const { seconds, committedSeconds } = await cluster.singles(rows, WRITERS);
       const lag = await sampler.stop();
-      report.note(`transactions round ${round}: ${topology} ${Math.round(rows / committedSeconds)} tx/s, lag ${lag}`);
+      report.note(
+        `transactions round ${round}: ${topology} ${Math.round(rows / committedSeconds)} tx/s, lag ${lag}`,
+      );
       if (round === 0) continue;
       committed.push(rows / committedSeconds);
       applied.push(rows / seconds);

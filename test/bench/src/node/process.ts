@@ -24,7 +24,11 @@ export class BenchProcess {
   static spawn(name: string, program: 'replica' | 'foreign-writer'): BenchProcess {
     const file = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
     // A process group of its own: a Ctrl-C reaches the bench only, which ends the others in order.
-    const child = fork(file, [], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'], detached: true });
+    const child = fork(file, [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      detached: true,
+    });
     return new BenchProcess(name, child);
   }
 
@@ -86,7 +90,8 @@ export function processUsage(pid: number): ProcessUsage {
     // The second field is the name in parentheses, which may hold spaces.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
+    const kilobytes = (name: string): number =>
+      Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
     return {
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
       residentMb: (kilobytes('VmRSS') * 1024) / BYTES_PER_MB,

@@ -21,11 +21,23 @@ export interface NodeProtocol {
   /** Resolves once the replica has caught up; the span of that. */
   start(request: StartRequest): Promise<Span>;
   /** Inserts rows in transactions of that size, one after the other. */
-  load(request: { readonly firstId: number; readonly rows: number; readonly rowsPerTransaction: number }): Promise<Span>;
+  load(request: {
+    readonly firstId: number;
+    readonly rows: number;
+    readonly rowsPerTransaction: number;
+  }): Promise<Span>;
   /** Inserts one row a transaction, from so many concurrent writers. */
-  singles(request: { readonly firstId: number; readonly transactions: number; readonly writers: number }): Promise<Span>;
+  singles(request: {
+    readonly firstId: number;
+    readonly transactions: number;
+    readonly writers: number;
+  }): Promise<Span>;
   /** When this replica had applied the origin's transactions up to the counter. */
-  reached(request: { readonly origin: string; readonly counter: number; readonly timeoutMs: number }): Promise<bigint>;
+  reached(request: {
+    readonly origin: string;
+    readonly counter: number;
+    readonly timeoutMs: number;
+  }): Promise<bigint>;
   /** The highest counter of the origin that is applied here now. */
   applied(request: { readonly origin: string }): Promise<number>;
   /** Prepares for `visible`. */
@@ -43,5 +55,4 @@ export interface Call {
 }
 
 export type Answer =
-  | { readonly call: number; readonly value: unknown }
-  | { readonly call: number; readonly error: string };
+  { readonly call: number; readonly value: unknown } | { readonly call: number; readonly error: string };

@@ -28,7 +28,7 @@ function appliedOf(origin: string): number {
 
 function insertRows(tx: SqliteTransaction, firstId: number, count: number): void {
   let id = firstId;
-  for (const end = firstId + count; id + ROWS_PER_STATEMENT <= end; ) {
+  for (const end = firstId + count; id + ROWS_PER_STATEMENT <= end;) {
     const values: (number | string)[] = [];
     for (const last = id + ROWS_PER_STATEMENT; id < last; id += 1) values.push(...benchRow(id));
     tx.run(INSERT_MANY, values);
@@ -76,7 +76,8 @@ const methods: NodeProtocol = {
   async reached({ origin, counter, timeoutMs }) {
     const deadline = performance.now() + timeoutMs;
     while (appliedOf(origin) < counter) {
-      if (performance.now() > deadline) throw new Error(`${origin}:${counter} was not applied within ${timeoutMs} ms`);
+      if (performance.now() > deadline)
+        throw new Error(`${origin}:${counter} was not applied within ${timeoutMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     return process.hrtime.bigint();

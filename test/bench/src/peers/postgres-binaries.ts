@@ -13,7 +13,9 @@ const DEBIAN_FOLDER = '/usr/lib/postgresql';
 
 /** Looks on PATH and where Debian puts it; the newest version wins. Undefined when it is not installed. */
 export function findPostgres(): PostgresBinaries | undefined {
-  const debian = existsSync(DEBIAN_FOLDER) ? readdirSync(DEBIAN_FOLDER).map((v) => join(DEBIAN_FOLDER, v, 'bin')) : [];
+  const debian = existsSync(DEBIAN_FOLDER)
+    ? readdirSync(DEBIAN_FOLDER).map((v) => join(DEBIAN_FOLDER, v, 'bin'))
+    : [];
   const folders = [...debian.sort().reverse(), ...(process.env['PATH'] ?? '').split(delimiter)];
   for (const folder of folders) {
     if (!NEEDED.every((name) => existsSync(join(folder, name)))) continue;

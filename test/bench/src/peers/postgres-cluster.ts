@@ -21,7 +21,10 @@ export class PostgresCluster {
   ) {}
 
   static async start(replication: PostgresReplication, options: PostgresOptions): Promise<PostgresCluster> {
-    const at = (name: string): PostgresOptions => ({ ...options, folder: join(options.folder, `${replication}-${name}`) });
+    const at = (name: string): PostgresOptions => ({
+      ...options,
+      folder: join(options.folder, `${replication}-${name}`),
+    });
     const servers: PostgresServer[] = [];
     try {
       const primary = await PostgresServer.create(at('primary'));
@@ -48,7 +51,9 @@ export class PostgresCluster {
   }
 
   get version(): Promise<string> {
-    return this.writer.query<{ server_version: string }>('SHOW server_version').then(({ rows }) => rows[0]?.server_version ?? '?');
+    return this.writer
+      .query<{ server_version: string }>('SHOW server_version')
+      .then(({ rows }) => rows[0]?.server_version ?? '?');
   }
 
   /** Inserts the rows; resolves to the seconds until both standbys show the last of them. */
@@ -63,7 +68,9 @@ export class PostgresCluster {
   }
 
   async rowCounts(): Promise<readonly number[]> {
-    const counts = this.readers.map((reader) => reader.query<{ n: string }>('SELECT count(*) AS n FROM orders'));
+    const counts = this.readers.map((reader) =>
+      reader.query<{ n: string }>('SELECT count(*) AS n FROM orders'),
+    );
     return (await Promise.all(counts)).map(({ rows }) => Number(rows[0]?.n ?? 0));
   }
 
@@ -76,7 +83,9 @@ export class PostgresCluster {
 async function subscribe(reader: pg.Client, primary: PostgresServer, slot: string): Promise<void> {
   await reader.query(POSTGRES_TABLE);
   const options = `create_slot = true, slot_name = '${slot}', copy_data = false, synchronous_commit = 'off'`;
-  await reader.query(`CREATE SUBSCRIPTION bench CONNECTION '${primary.conninfo}' PUBLICATION bench WITH (${options})`);
+  await reader.query(
+    `CREATE SUBSCRIPTION bench CONNECTION '${primary.conninfo}' PUBLICATION bench WITH (${options})`,
+  );
 }
 
 function columnsOf(rows: readonly BenchRow[]): unknown[][] {
@@ -87,7 +96,11 @@ function columnsOf(rows: readonly BenchRow[]): unknown[][] {
 async function visible(reader: pg.Client, id: number): Promise<void> {
   const deadline = performance.now() + CATCH_UP_TIMEOUT_MS;
   while (performance.now() < deadline) {
-    const { rowCount } = await reader.query({ name: 'visible', text: 'SELECT 1 FROM orders WHERE id = $1', values: [id] });
+    const { rowCount } = await reader.query({
+      name: 'visible',
+      text: 'SELECT 1 FROM orders WHERE id = $1',
+      values: [id],
+    });
     if (rowCount === 1) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -15,11 +15,15 @@ export async function startPostgresPeers({ folder, report, onEnd }: BenchOptions
   const binaries = findPostgres();
   if (binaries === undefined) {
     const what = 'PostgreSQL is not installed here (postgres, initdb and pg_basebackup are needed).';
-    throw new PeerUnavailable(`${what} Install it (apt-get install postgresql), or run bulk without --peers.`);
+    throw new PeerUnavailable(
+      `${what} Install it (apt-get install postgresql), or run bulk without --peers.`,
+    );
   }
   const account = unprivilegedAccount();
   if (account === undefined) {
-    throw new PeerUnavailable('PostgreSQL refuses to run as root, and there is no setpriv to step down with (util-linux).');
+    throw new PeerUnavailable(
+      'PostgreSQL refuses to run as root, and there is no setpriv to step down with (util-linux).',
+    );
   }
   report.note(`starting PostgreSQL ${binaries.version}: two primaries with two standbys each`);
   const options = { binaries, account, folder: `${folder}-postgres` };

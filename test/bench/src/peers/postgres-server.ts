@@ -52,7 +52,16 @@ export class PostgresServer {
   static async create(options: PostgresOptions): Promise<PostgresServer> {
     const server = new PostgresServer(options, await freePort());
     prepareFolder(options);
-    run(options, 'initdb', ['-D', server.data, '-U', USER, '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C']);
+    run(options, 'initdb', [
+      '-D',
+      server.data,
+      '-U',
+      USER,
+      '--auth=trust',
+      '--no-sync',
+      '--encoding=UTF8',
+      '--locale=C',
+    ]);
     await server.#start(SETTINGS);
     return server;
   }
@@ -62,7 +71,16 @@ export class PostgresServer {
     const server = new PostgresServer(options, await freePort());
     prepareFolder(options);
     const from = ['-h', '127.0.0.1', '-p', String(primary.port), '-U', USER];
-    run(options, 'pg_basebackup', [...from, '-D', server.data, '-R', '-X', 'stream', '--checkpoint=fast', '--no-sync']);
+    run(options, 'pg_basebackup', [
+      ...from,
+      '-D',
+      server.data,
+      '-R',
+      '-X',
+      'stream',
+      '--checkpoint=fast',
+      '--no-sync',
+    ]);
     await server.#start([]);
     return server;
   }
@@ -107,7 +125,12 @@ export class PostgresServer {
     const socket = `unix_socket_directories = '${options.folder}'`;
     const lines = [...settings, socket, `port = ${this.port}`, ''].join('\n');
     appendFileSync(join(this.data, 'postgresql.conf'), lines);
-    const [command = '', ...args] = [...options.account.prefix, join(options.binaries.folder, 'postgres'), '-D', this.data];
+    const [command = '', ...args] = [
+      ...options.account.prefix,
+      join(options.binaries.folder, 'postgres'),
+      '-D',
+      this.data,
+    ];
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     this.#process = child;
     let log = '';
@@ -145,7 +168,8 @@ function prepareFolder({ folder, account }: PostgresOptions): void {
 function run({ account, binaries }: PostgresOptions, program: string, args: readonly string[]): void {
   const [command = '', ...rest] = [...account.prefix, join(binaries.folder, program), ...args];
   const result = spawnSync(command, rest, { encoding: 'utf8', timeout: COMMAND_TIMEOUT_MS, cwd: '/' });
-  if (result.status !== 0) throw new Error(`${program} failed: ${(result.stderr || result.error?.message) ?? ''}`);
+  if (result.status !== 0)
+    throw new Error(`${program} failed: ${(result.stderr || result.error?.message) ?? ''}`);
 }
 
 function freePort(): Promise<number> {

@@ -19,7 +19,15 @@ export function unprivilegedAccount(): Account | undefined {
     const [uid, gid] = [idOf('-u', name), idOf('-g', name)];
     if (uid === undefined || gid === undefined) continue;
     // The kernel tells the server when this process is gone, also by kill -9.
-    const prefix = [SETPRIV, `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--pdeathsig', 'INT', '--'];
+    const prefix = [
+      SETPRIV,
+      `--reuid=${uid}`,
+      `--regid=${gid}`,
+      '--clear-groups',
+      '--pdeathsig',
+      'INT',
+      '--',
+    ];
     return { prefix, own: (folder) => chownSync(folder, uid, gid) };
   }
   return undefined;

@@ -1,0 +1,190 @@
+import { execFileSync } from 'node:child_process';
+import { AntiphonError } from '@antiphon/core';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Cluster, Directory } from '../test/cluster.js';
+import { expectCode, installOptions, newClock, pairOf, T } from '../test/pair.js';
+import { sqlite } from './index.js';
+
+let cluster = new Cluster();
+afterEach(() => cluster.close());
+
+describe('inspect and install', () => {
+  it('describes tables, keys, row counts and statements, and says what cannot be replicated', async () => {
+    const directory = new Directory();
+    directory.shell(
+      'x',
+      `CREATE TABLE t (b TEXT, a INT, g AS (a + 1), PRIMARY KEY (a, b)); INSERT INTO t VALUES ('x', 1); CREATE INDEX ti ON t (b); CREATE VIEW v AS SELECT 1;
+      CREATE TABLE none (a); CREATE VIRTUAL TABLE f USING fts5 (a); CREATE TABLE e (id INTEGER PRIMARY KEY, a); CREATE UNIQUE INDEX ei ON e (lower(a));
+      CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END;`,
+    );
+    const store = sqlite({ file: directory.file('x') });
+    const inspection = await store.inspect();
+    expect(inspection.identity).toBeUndefined();
+    const tables = new Map(inspection.tables.map((table) => [table.schema.name, table]));
+    expect(tables.get('t')).toEqual({
+      schema: {
+        name: 't',
+        columns: [
+          { name: 'b', declaredType: 'TEXT' },
+          { name: 'a', declaredType: 'INT' },
+        ],
+        key: [1, 0],
+      },
+      rowCount: 1,
+    });
+    expect(tables.get('none')?.unsupported).toMatch(/no primary key/);
+    expect(tables.get('f')?.unsupported).toMatch(/virtual/);
+    expect(tables.get('e')?.unsupported).toMatch(/expression/);
+    expect(tables.has('v')).toBe(false);
+    expect(inspection.ddl.statements).toEqual([
+      expect.stringMatching(/^CREATE TABLE t/),
+      expect.stringMatching(/^CREATE INDEX ti/),
+      'CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END',
+    ]);
+    await store.close();
+    directory.remove();
+  });
+
+  it('refuses tables without a primary key, and keys with NULL', async () => {
+    cluster = new Cluster();
+    await expectCode(
+      cluster.first('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE none (a);').then(async () => {
+        cluster.shell('b', 'CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE none (a);');
+        const store = sqlite({ file: cluster.directory.file('b') });
+        const { tables, ddl } = await store.inspect(['none']);
+        await store
+          .install(
+            installOptions(cluster, 'b', {
+              schema: { version: 1, tables: tables.map(({ schema }) => schema), ddl },
+            }),
+            newClock(),
+          )
+          .finally(() => store.close());
+      }),
+      'UNSUPPORTED_TABLE',
+      /none.*no primary key/,
+    );
+    const nulls = new Cluster();
+    await expectCode(
+      nulls.first('a', `CREATE TABLE t (k TEXT PRIMARY KEY); INSERT INTO t VALUES (NULL), (NULL);`),
+      'UNSUPPORTED_TABLE',
+      /2 rows with NULL/,
+    );
+    await nulls.close();
+    const later = new Cluster();
+    await later.first('a', `CREATE TABLE t (k TEXT PRIMARY KEY);`);
+    expect(() => later.shell('a', 'INSERT INTO t VALUES (NULL)')).toThrow(
+      /needs a value in every column of its primary key/,
+    );
+    await later.close();
+  });
+
+  it('a replica that starts with an empty file gets the tables, indexes and triggers; a second install changes nothing', async () => {
+    cluster = await pairOf(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE INDEX ti ON t (a); INSERT INTO t VALUES (1, 'x'); CREATE TRIGGER tr AFTER INSERT ON t WHEN NEW.a = 'y' BEGIN DELETE FROM t WHERE a = 'x'; END;`,
+    );
+    const { ddl, identity } = await cluster.member('b').store.inspect();
+    expect(identity).toEqual({ cluster: 'test', replica: 'b', generation: 'g1', schemaVersion: 1 });
+    expect(ddl.statements).toEqual(cluster.schema!.ddl.statements);
+    const before = cluster.shell('b', 'SELECT type, name, sql FROM sqlite_schema');
+    const { state } = { state: cluster.member('b').store.state() };
+    await cluster.member('b').store.close();
+    const again = await cluster.join('b', { createTables: true });
+    expect(cluster.shell('b', 'SELECT type, name, sql FROM sqlite_schema')).toBe(before);
+    expect(again.state()).toEqual(state);
+    await cluster.member('a').store.close();
+    const first = await cluster.join('a', { sealExistingRows: true });
+    expect(first.state().lastCounter, 'existing rows are sealed once').toBe(1);
+  });
+
+  it('refuses a database with other content and explains what differs', async () => {
+    cluster = new Cluster();
+    await cluster.first('a', T);
+    cluster.shell('rows', `${T} INSERT INTO t VALUES (1, 'x', 1), (2, 'y', 2);`);
+    await expectCode(cluster.join('rows'), 'STORE_CONTENT', /rows of its own in t \(2 rows\)/);
+    cluster.shell('columns', 'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL);');
+    await expectCode(
+      cluster.join('columns'),
+      'STORE_CONTENT',
+      /its columns are \(id INTEGER, a TEXT\), not \(id INTEGER, a TEXT, n INT\)/,
+    );
+    expect(cluster.shell('columns', `SELECT name FROM sqlite_schema`), 'nothing was changed').toBe('t');
+    await cluster.member('a').store.close();
+    const other = sqlite({ file: cluster.directory.file('a') });
+    await expectCode(
+      other.install(installOptions(cluster, 'z'), newClock()),
+      'STORE_CONTENT',
+      /another replica: replica a, not z/,
+    );
+    await expectCode(
+      other.install(
+        installOptions(cluster, 'a', {
+          identity: { cluster: 'other', replica: 'a', generation: 'g2', schemaVersion: 1 },
+        }),
+        newClock(),
+      ),
+      'STORE_CONTENT',
+      /cluster test, not other; generation g1, not g2/,
+    );
+    await other.close();
+  });
+
+  it('refuses a file that is no database, a missing directory and :memory:', async () => {
+    expect(() => sqlite({ file: ':memory:' })).toThrow(AntiphonError);
+    await expectCode(sqlite({ file: '/proc/nowhere/x.db' }).inspect(), 'STORE_FAILED');
+    cluster = new Cluster();
+    execFileSync('sh', [
+      '-c',
+      `echo 'this is not a database, it is a text file that is long enough' > ${cluster.directory.file('text')}`,
+    ]);
+    await expectCode(
+      sqlite({ file: cluster.directory.file('text') }).inspect(),
+      'STORE_FAILED',
+      /not a database/,
+    );
+  });
+});
+
+describe('a replica that refuses writes', () => {
+  it('refuses every writer with a message that names the primary, and still applies', async () => {
+    cluster = new Cluster({ writes: 'refuse' });
+    await cluster.first(
+      'first',
+      `${T} CREATE TABLE other (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE CASCADE); INSERT INTO t VALUES (1, 'x', 1);`,
+    );
+    await cluster.join('b');
+    await cluster.synchronize();
+    for (const sql of [
+      `INSERT INTO t VALUES (2, 'y', 2)`,
+      `INSERT OR IGNORE INTO t VALUES (2, 'y', 2)`,
+      `INSERT OR REPLACE INTO t VALUES (1, 'y', 2)`,
+      `UPDATE OR IGNORE t SET n = 5`,
+      'DELETE FROM t',
+    ]) {
+      expect(() => cluster.shell('b', sql)).toThrow(/this database is a replica; write to the primary first/);
+    }
+    expect(await cluster.write('b', 'DELETE FROM t')).toMatchObject({
+      type: 'rejected',
+      error: { code: 'NOT_WRITABLE', message: expect.stringContaining('primary first') },
+    });
+    await cluster.write(
+      'first',
+      `UPDATE t SET n = 2`,
+      `INSERT INTO t VALUES (5, 'z', 1)`,
+      `INSERT INTO other VALUES (1, 5)`,
+    );
+    await cluster.write('first', `DELETE FROM t WHERE id = 5`);
+    await cluster.synchronize();
+    expect(cluster.shell('b', 'SELECT * FROM t; SELECT count(*) FROM other')).toBe('1|x|2\n0');
+    // Switching at a later install, both ways.
+    await cluster.member('b').store.close();
+    await cluster.join('b', { writes: 'capture' });
+    expect(await cluster.write('b', `UPDATE t SET n = 3`)).toMatchObject({
+      type: 'committed',
+      id: { origin: 'b', counter: 1 },
+    });
+    await cluster.member('b').store.close();
+    await cluster.join('b', { writes: 'refuse' });
+    expect(() => cluster.shell('b', 'DELETE FROM t')).toThrow(/replica/);
+  });
+});

@@ -1,0 +1,103 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Cluster } from '../test/cluster.js';
+import { expectCode, pairOf } from '../test/pair.js';
+
+let cluster = new Cluster();
+afterEach(() => cluster.close());
+
+describe('reading', () => {
+  it('query runs read-only statements off the writing thread, exactly typed, bounded, abortable', async () => {
+    cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
+    const { store } = cluster.member('a');
+    await cluster.write('a', ['INSERT INTO t VALUES (1, ?), (2, ?), (3, ?)', [5, 5.5, new Uint8Array([1])]]);
+    expect(await store.query('SELECT * FROM t WHERE id <= ? ORDER BY id', [2])).toEqual({
+      columns: ['id', 'a'],
+      rows: [
+        [1n, 5n],
+        [2n, 5.5],
+      ],
+    });
+    expect((await store.query('SELECT a FROM t WHERE id = $id', { id: 3n })).rows).toEqual([
+      [new Uint8Array([1])],
+    ]);
+    for (const sql of [
+      'DELETE FROM t',
+      'INSERT INTO t (a) VALUES (1) RETURNING id',
+      'PRAGMA user_version = 5',
+      'BEGIN',
+      'nonsense',
+      `ATTACH 'x' AS y`,
+    ])
+      await expectCode(store.query(sql, []), 'BAD_SQL');
+    await expectCode(
+      store.query('SELECT * FROM t', [], { maxRows: 2 }),
+      'BAD_SQL',
+      /more than 2 rows.*maxRows/,
+    );
+    const controller = new AbortController();
+    const endless = store.query(
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n',
+      [],
+      { maxRows: 1e9, signal: controller.signal },
+    );
+    const queued = store.query('SELECT 1', []);
+    controller.abort();
+    await expectCode(endless, 'ABORTED');
+    expect((await queued).rows).toEqual([[1n]]);
+    await expectCode(store.query('SELECT 1', [], { signal: AbortSignal.abort() }), 'ABORTED');
+  });
+
+  it('a query that cannot be interrupted costs its thread, not the reads after it', async () => {
+    cluster = await pairOf();
+    const { store } = cluster.member('a');
+    const controller = new AbortController();
+    const long = store.query(
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT sum(i) FROM n',
+      [],
+      { signal: controller.signal },
+    );
+    controller.abort();
+    await expectCode(long, 'ABORTED');
+    expect((await store.query('SELECT 1', [])).rows).toEqual([[1n]]);
+  });
+
+  it('checksums belong to a position, and digests name the rows that differ', async () => {
+    cluster = await pairOf(
+      `CREATE TABLE t (a TEXT COLLATE NOCASE, b INT, c, PRIMARY KEY (a, b)) WITHOUT ROWID; CREATE TABLE e (id INTEGER PRIMARY KEY);`,
+    );
+    cluster.shell(
+      'a',
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO t SELECT 'k' || (i % 5), i, CASE i WHEN 77 THEN CAST(x'ff' AS TEXT) ELSE i END FROM n;`,
+    );
+    await cluster.synchronize();
+    const [a, b] = [cluster.member('a').store, cluster.member('b').store];
+    const report = await a.checksum();
+    expect(report).toMatchObject({
+      vector: { a: 1 },
+      position: { generation: 'g1' },
+      tables: [
+        { table: 'e', rows: 0 },
+        { table: 't', rows: 500, checksum: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      ],
+    });
+    expect((await b.checksum(['t'])).tables).toEqual([report.tables[1]]);
+    await expectCode(b.checksum(['nope']), 'UNKNOWN_TABLE');
+    cluster.shell(
+      'b',
+      `INSERT INTO _antiphon_guard VALUES (1); UPDATE t SET c = 'differs' WHERE b = 321; DELETE FROM _antiphon_guard;`,
+    );
+    const differing: unknown[] = [];
+    let after: readonly unknown[] | undefined;
+    for (;;) {
+      const [here, there] = await Promise.all([
+        a.rowDigests('t', after as never, 64),
+        b.rowDigests('t', after as never, 64),
+      ]);
+      here.forEach(({ key, digest }, index) => digest === there[index]?.digest || differing.push(key));
+      if (here.length < 64) break;
+      after = here.at(-1)!.key;
+    }
+    expect(differing).toEqual([['k1', 321n]]);
+    expect((await b.checksum(['t'])).tables[0]?.checksum).not.toBe(report.tables[1]?.checksum);
+  });
+});
