@@ -1,4 +1,4 @@
-import { decodeBatches, type ApplyStep } from '@antiphon/core';
+import { decodeBatches, type AntiphonError, type ApplyStep } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { put } from '../store-harness.js';
 import { forgedBatch, forgedStep } from './forged-batch.js';
@@ -201,7 +201,7 @@ function forgedPast(counter: number, id: bigint, name: string): ReturnType<typeo
   return forgedBatch({ origin: 'a', counter, changes: [{ op: 'insert', table: 'items', row: [id, name, null, null] }] });
 }
 
-async function putAside(member: Member, seq: number, error: ApplyStep extends infer S ? (S extends { error: infer E } ? E | undefined : never) : never): Promise<void> {
+async function putAside(member: Member, seq: number, error: AntiphonError | undefined): Promise<void> {
   if (error === undefined) throw new Error('there was no error');
   await member.apply([{ type: 'quarantine', seq, origin: 'x', data: new Uint8Array([1]), error }], seq);
 }
