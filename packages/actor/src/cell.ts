@@ -200,7 +200,7 @@ export class Cell {
     if (envelope.wanted) incarnation.taken.push(envelope);
     if (incarnation.taken.length === 0) return;
     for (const message of incarnation.taken) {
-      if (message.deferred) continue;
+      if (message.deferred || !message.wanted) continue;
       message.reject(incarnation.ending ? this.#lost(incarnation, message) : unanswered(message.context));
     }
     incarnation.taken = [];

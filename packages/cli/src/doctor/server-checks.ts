@@ -64,10 +64,7 @@ function megabytes(bytes: number): string {
   return `${(bytes / BYTES_PER_MB).toFixed(1)} MB`;
 }
 
-export function unreachable(message: string): Check {
-  return fail(
-    'server',
-    message,
-    'Start nats-server with JetStream (nats-server -js), or correct the address.',
-  );
+export function unreachable(reason: string): Check {
+  const { message, advice } = splitSentence(reason);
+  return fail('server', message, advice);
 }

@@ -12,6 +12,7 @@ export function reportError(terminal: Terminal, error: AntiphonError): void {
   }
   terminal.err(`${styled(terminal, 'red', 'error')}: ${error.message} [${error.code}]\n`);
   const { do: advice } = ERROR_CODES[error.code];
-  if (error.code !== 'BAD_OPTION' && error.code !== 'REMOTE') terminal.err(`${advice}\n`);
+  if (error.code !== 'BAD_OPTION' && error.code !== 'REMOTE')
+    terminal.err(`${styled(terminal, 'dim', advice)}\n`);
   if (error.code === 'INTERNAL' && error.stack !== undefined) terminal.err(`${error.stack}\n`);
 }

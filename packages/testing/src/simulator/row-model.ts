@@ -17,7 +17,7 @@ export class RowModel {
 
   constructor(
     tables: readonly MemoryTable[],
-    /** Last writer wins; otherwise the transactions are taken in their order. */
+    /** Otherwise there is one writer, and its transactions are taken in their order. */
     private readonly lastWriterWins: boolean,
   ) {
     this.#tables = tables.map((table) => new CompiledTable(table));
@@ -25,7 +25,7 @@ export class RowModel {
 
   /** Visible rows: table name → key → row. */
   rows(transactions: readonly ModelTransaction[]): ReadonlyMap<string, ReadonlyMap<string, Row>> {
-    const ordered = this.lastWriterWins ? [...transactions].sort(byVersion) : transactions;
+    const ordered = [...transactions].sort(this.lastWriterWins ? byVersion : byCounter);
     return new Map(this.#tables.map((table) => [table.name, this.#visible(table, ordered)]));
   }
 
@@ -50,6 +50,10 @@ export class RowModel {
     }
     return visible;
   }
+}
+
+function byCounter(a: ModelTransaction, b: ModelTransaction): number {
+  return a.counter - b.counter;
 }
 
 function byVersion(a: ModelTransaction, b: ModelTransaction): number {

@@ -22,7 +22,7 @@ import { Violations } from './violation.js';
 import { Writers } from './writers.js';
 
 const HEAL_LIMIT_MS = 180_000;
-const KEPT_LINES = 200;
+const KEPT_LINES = 2000;
 const SUPERVISION_MS = 500;
 /** A replica looks for new members every ten beats; until then it does not wait for one, which has the whole log before it. */
 const MEMBER_KNOWN_AFTER_MS = 6000;

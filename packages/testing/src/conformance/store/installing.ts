@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { put } from '../store-harness.js';
 import { differences, type KitOf } from './kit.js';
-import { codeOf, KitLog } from './member.js';
+import { codeOf } from '../error-code.js';
+import { KitLog } from './member.js';
 
 export function describeInstalling(kit: KitOf): void {
   describe('installing', () => {

@@ -1,6 +1,5 @@
 import {
   admit,
-  AntiphonError,
   decodeBatches,
   HybridClock,
   type ApplyOutcome,
@@ -156,8 +155,4 @@ export class Member<Tx = unknown> {
     await this.install({ createTables: false, sealExistingRows: false });
     this.#sent = { counter: this.store.state().publishedCounter, part: 0 };
   }
-}
-
-export function codeOf(error: unknown): string {
-  return error instanceof AntiphonError ? error.code : String(error);
 }

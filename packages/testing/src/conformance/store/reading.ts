@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { put } from '../store-harness.js';
 import { differences, type KitOf } from './kit.js';
-import { codeOf } from './member.js';
+import { codeOf } from '../error-code.js';
 
 export function describeReading(kit: KitOf): void {
   describe('checksums and digests', () => {

@@ -2,7 +2,7 @@ import { decodeBatches, summarize } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { put, remove } from '../store-harness.js';
 import { differences, type KitOf } from './kit.js';
-import { codeOf } from './member.js';
+import { codeOf } from '../error-code.js';
 
 const PICTURE_BYTES = 3000;
 const BIG_ROWS = 250;

@@ -1,0 +1,139 @@
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
+import type { Row, Store, Value, WriteRequest } from '@antiphon/core';
+import Database from 'better-sqlite3';
+import { storeConformance } from './conformance/store-conformance.js';
+import { CONFORMANCE_TABLES, type RowOperation, type StoreHarness } from './conformance/store-harness.js';
+import type { MemoryTable } from './memory/store/index.js';
+
+type Run = (sql: string, parameters: readonly Value[]) => void;
+
+class SqliteHarness implements StoreHarness<SqliteTransaction> {
+  readonly #dir = mkdtempSync(join(tmpdir(), 'antiphon-conformance-'));
+  readonly #files = new Map<Store<SqliteTransaction>, string>();
+  #count = 0;
+
+  open(tables: readonly MemoryTable[]): Promise<Store<SqliteTransaction>> {
+    const file = this.#newFile();
+    this.#use(file, (db) => {
+      for (const table of tables) db.exec(ddlOf(table));
+    });
+    return Promise.resolve(this.#opened(file));
+  }
+
+  async reopen(store: Store<SqliteTransaction>): Promise<Store<SqliteTransaction>> {
+    await store.close();
+    return this.#opened(this.#fileOf(store));
+  }
+
+  /** What a killed process leaves behind is the file and its write-ahead log, as they are now. */
+  crash(store: Store<SqliteTransaction>): Promise<Store<SqliteTransaction>> {
+    const from = this.#fileOf(store);
+    const to = this.#newFile();
+    for (const suffix of ['', '-wal']) if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix);
+    return Promise.resolve(this.#opened(to));
+  }
+
+  request(operations: readonly RowOperation[]): WriteRequest<SqliteTransaction> {
+    return { run: (tx) => perform((sql, parameters) => void tx.run(sql, parameters), operations) };
+  }
+
+  writeOutside(store: Store<SqliteTransaction>, operations: readonly RowOperation[]): Promise<void> {
+    return Promise.resolve().then(() =>
+      this.#use(this.#fileOf(store), (db) => {
+        db.transaction(() => perform((sql, parameters) => void db.prepare(sql).run(...parameters), operations))();
+      }),
+    );
+  }
+
+  rows(store: Store<SqliteTransaction>, name: string): Promise<readonly Row[]> {
+    const table = tableOf(name);
+    const columns = columnsOf(table);
+    const sql = `SELECT ${list(columns)} FROM ${quote(name)} ORDER BY ${list(table.key)}`;
+    const rows = this.#use(this.#fileOf(store), (db) => db.prepare(sql).safeIntegers().raw().all() as Value[][]);
+    // Buffers are compared as what they are.
+    return Promise.resolve(rows.map((row) => row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value))));
+  }
+
+  async dispose(): Promise<void> {
+    for (const store of this.#files.keys()) await store.close();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  #opened(file: string): Store<SqliteTransaction> {
+    const store = sqlite({ file });
+    this.#files.set(store, file);
+    return store;
+  }
+
+  #newFile(): string {
+    return join(this.#dir, `${++this.#count}.db`);
+  }
+
+  #fileOf(store: Store<SqliteTransaction>): string {
+    const file = this.#files.get(store);
+    if (file === undefined) throw new Error('not a store of this harness');
+    return file;
+  }
+
+  #use<T>(file: string, work: (db: Database.Database) => T): T {
+    const db = new Database(file);
+    try {
+      db.pragma('busy_timeout = 5000');
+      return work(db);
+    } finally {
+      db.close();
+    }
+  }
+}
+
+function perform(run: Run, operations: readonly RowOperation[]): void {
+  for (const operation of operations) {
+    if (operation.op === 'throw') throw new Error('the writer gave up');
+    const table = tableOf(operation.table);
+    if (operation.op === 'put') run(upsertOf(table), operation.row);
+    else run(`DELETE FROM ${quote(table.name)} WHERE ${table.key.map((column) => `${quote(column)} IS ?`).join(' AND ')}`, operation.key);
+  }
+}
+
+function upsertOf(table: MemoryTable): string {
+  const columns = columnsOf(table);
+  const others = columns.filter((column) => !table.key.includes(column));
+  const set = others.map((column) => `${quote(column)} = excluded.${quote(column)}`).join(', ');
+  return (
+    `INSERT INTO ${quote(table.name)} (${list(columns)}) VALUES (${columns.map(() => '?').join(', ')}) ` +
+    `ON CONFLICT (${list(table.key)}) DO UPDATE SET ${set}`
+  );
+}
+
+function ddlOf(table: MemoryTable): string {
+  const columns = table.columns.map((column) =>
+    typeof column === 'string' ? quote(column) : `${quote(column.name)} ${column.declaredType}`,
+  );
+  const key = table.key.length > 0 ? [`PRIMARY KEY (${list(table.key)})`] : [];
+  const unique = (table.unique ?? []).map((set) => `UNIQUE (${list(set)})`);
+  const checks = Object.entries(table.atLeast ?? {}).map(([column, least]) => `CHECK (${quote(column)} >= ${least})`);
+  return `CREATE TABLE ${quote(table.name)} (${[...columns, ...key, ...unique, ...checks].join(', ')})`;
+}
+
+function tableOf(name: string): MemoryTable {
+  const table = CONFORMANCE_TABLES.find((candidate) => candidate.name === name);
+  if (table === undefined) throw new Error(`no table ${name}`);
+  return table;
+}
+
+function columnsOf(table: MemoryTable): readonly string[] {
+  return table.columns.map((column) => (typeof column === 'string' ? column : column.name));
+}
+
+function list(columns: readonly string[]): string {
+  return columns.map(quote).join(', ');
+}
+
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+storeConformance('sqlite', { capturesForeignWriters: true }, () => new SqliteHarness());

@@ -1,0 +1,91 @@
+import type { Bus, Log, Registry } from '@antiphon/core';
+import { memoryBus } from '../memory/bus/memory-bus.js';
+import { Link } from '../memory/link.js';
+import { memoryLog } from '../memory/log/memory-log.js';
+import { memoryRegistry } from '../memory/registry/memory-registry.js';
+import type { LogHarness } from './log-harness.js';
+
+/** The in-memory twins of one server, with the links of everybody who is connected. */
+class MemoryServer {
+  readonly log = memoryLog();
+  readonly bus = memoryBus();
+  readonly registry = memoryRegistry();
+  readonly #links: Link[] = [];
+
+  link(): Link {
+    const link = new Link({ timeoutMs: 500 });
+    this.#links.push(link);
+    return link;
+  }
+
+  interrupt(): Promise<() => Promise<void>> {
+    for (const link of this.#links) link.disconnect();
+    return Promise.resolve(() => {
+      for (const link of this.#links) link.reconnect();
+      return Promise.resolve();
+    });
+  }
+
+  dispose(): Promise<void> {
+    for (const link of this.#links) link.close();
+    return Promise.resolve();
+  }
+}
+
+export class MemoryLogHarness implements LogHarness {
+  readonly #server = new MemoryServer();
+
+  connect(): Promise<Log> {
+    return Promise.resolve(this.#server.log.connect(this.#server.link()));
+  }
+
+  interrupt(): Promise<() => Promise<void>> {
+    return this.#server.interrupt();
+  }
+
+  async recreate(): Promise<void> {
+    this.#server.log.recreate();
+    return Promise.resolve();
+  }
+
+  trim(firstSeq: number): Promise<void> {
+    this.#server.log.trim(firstSeq);
+    return Promise.resolve();
+  }
+
+  deleteDurable(name: string): Promise<void> {
+    this.#server.log.deleteDurable(name);
+    return Promise.resolve();
+  }
+
+  durableFloor(name: string): Promise<number | undefined> {
+    return Promise.resolve(this.#server.log.durableFloor(name));
+  }
+
+  dispose(): Promise<void> {
+    return this.#server.dispose();
+  }
+}
+
+interface Harness<T> {
+  connect(): Promise<T>;
+  interrupt(): Promise<() => Promise<void>>;
+  dispose(): Promise<void>;
+}
+
+export function memoryBusHarness(): Promise<Harness<Bus>> {
+  return harnessOf((server) => server.bus.connect(server.link()));
+}
+
+export function memoryRegistryHarness(): Promise<Harness<Registry>> {
+  return harnessOf((server) => server.registry.connect(server.link()));
+}
+
+function harnessOf<T>(connect: (server: MemoryServer) => T): Promise<Harness<T>> {
+  const server = new MemoryServer();
+  return Promise.resolve({
+    connect: () => Promise.resolve(connect(server)),
+    interrupt: () => server.interrupt(),
+    dispose: () => server.dispose(),
+  });
+}
