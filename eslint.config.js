@@ -6,7 +6,7 @@ const root = dirname(fileURLToPath(import.meta.url));
 
 /** Tests and what only they use. */
 const tests = [
-  '**/*.test.ts',
+  '**/*.test.{ts,mjs}',
   'packages/*/test/**',
   'packages/*/src/testing/**',
   'test/chaos/**',
@@ -202,6 +202,7 @@ const scripts = {
 const setupScripts = {
   name: 'antiphon/setup-scripts',
   files: ['infra/scripts/**/*.mjs'],
+  ignores: ['**/*.test.mjs'],
   rules: {
     'no-restricted-imports': [
       'error',

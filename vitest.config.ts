@@ -47,7 +47,7 @@ export default defineConfig({
     projects: [
       project({
         name: 'unit',
-        include: ['packages/**/src/**/*.test.ts', 'infra/**/*.test.ts'],
+        include: ['packages/**/src/**/*.test.ts', 'infra/**/*.test.mjs'],
         exclude: suffixed,
         timeoutMs: 10_000,
         group: 0,

@@ -17,6 +17,7 @@ export interface DeferredSet {
 /** One message in its mailbox, and the promise of its asker if there is one. Untyped: types end at the references. */
 export class Envelope {
   started = false;
+  #request: unknown;
   #settled = false;
   #deferredIn: DeferredSet | undefined;
   #timer: Timer | undefined;
@@ -24,11 +25,18 @@ export class Envelope {
 
   constructor(
     readonly type: string,
-    readonly request: unknown,
+    request: unknown,
     private readonly actor: string,
     private readonly asker?: Asker,
     private readonly onStart?: () => void,
-  ) {}
+  ) {
+    this.#request = request;
+  }
+
+  /** Gone once it is answered. */
+  get request(): unknown {
+    return this.#request;
+  }
 
   /** Set by the lane that took it. */
   home: DeferredSet | undefined;
@@ -70,6 +78,8 @@ export class Envelope {
 
   reply(value: unknown): NoReply {
     if (this.#settle()) this.asker?.resolve(value);
+    // Signals keep removed listeners, and so this object, linked: what it carried would live until the next full collection.
+    this.#request = undefined;
     return NO_REPLY;
   }
 

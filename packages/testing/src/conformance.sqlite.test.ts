@@ -32,7 +32,8 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
   crash(store: Store<SqliteTransaction>): Promise<Store<SqliteTransaction>> {
     const from = this.#fileOf(store);
     const to = this.#newFile();
-    for (const suffix of ['', '-wal']) if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix);
+    for (const suffix of ['', '-wal'])
+      if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix);
     return Promise.resolve(this.#opened(to));
   }
 
@@ -43,7 +44,9 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
   writeOutside(store: Store<SqliteTransaction>, operations: readonly RowOperation[]): Promise<void> {
     return Promise.resolve().then(() =>
       this.#use(this.#fileOf(store), (db) => {
-        db.transaction(() => perform((sql, parameters) => void db.prepare(sql).run(...parameters), operations))();
+        db.transaction(() =>
+          perform((sql, parameters) => void db.prepare(sql).run(...parameters), operations),
+        )();
       }),
     );
   }
@@ -52,9 +55,14 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
     const table = tableOf(name);
     const columns = columnsOf(table);
     const sql = `SELECT ${list(columns)} FROM ${quote(name)} ORDER BY ${list(table.key)}`;
-    const rows = this.#use(this.#fileOf(store), (db) => db.prepare(sql).safeIntegers().raw().all() as Value[][]);
+    const rows = this.#use(
+      this.#fileOf(store),
+      (db) => db.prepare(sql).safeIntegers().raw().all() as Value[][],
+    );
     // Buffers are compared as what they are.
-    return Promise.resolve(rows.map((row) => row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value))));
+    return Promise.resolve(
+      rows.map((row) => row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value))),
+    );
   }
 
   async dispose(): Promise<void> {
@@ -94,7 +102,11 @@ function perform(run: Run, operations: readonly RowOperation[]): void {
     if (operation.op === 'throw') throw new Error('the writer gave up');
     const table = tableOf(operation.table);
     if (operation.op === 'put') run(upsertOf(table), operation.row);
-    else run(`DELETE FROM ${quote(table.name)} WHERE ${table.key.map((column) => `${quote(column)} IS ?`).join(' AND ')}`, operation.key);
+    else
+      run(
+        `DELETE FROM ${quote(table.name)} WHERE ${table.key.map((column) => `${quote(column)} IS ?`).join(' AND ')}`,
+        operation.key,
+      );
   }
 }
 
@@ -114,7 +126,9 @@ function ddlOf(table: MemoryTable): string {
   );
   const key = table.key.length > 0 ? [`PRIMARY KEY (${list(table.key)})`] : [];
   const unique = (table.unique ?? []).map((set) => `UNIQUE (${list(set)})`);
-  const checks = Object.entries(table.atLeast ?? {}).map(([column, least]) => `CHECK (${quote(column)} >= ${least})`);
+  const checks = Object.entries(table.atLeast ?? {}).map(
+    ([column, least]) => `CHECK (${quote(column)} >= ${least})`,
+  );
   return `CREATE TABLE ${quote(table.name)} (${[...columns, ...key, ...unique, ...checks].join(', ')})`;
 }
 

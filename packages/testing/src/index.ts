@@ -5,6 +5,10 @@ export { Faults, NO_FAULTS, type FaultKind, type FaultRates } from './faults/fau
 export { Link, type LinkOptions } from './memory/link.js';
 export { memoryBus, MemoryBus, type MemoryBusOptions } from './memory/bus/memory-bus.js';
 export { memoryLog, MemoryLog, type MemoryLogOptions } from './memory/log/memory-log.js';
-export { memoryRegistry, MemoryRegistry, type MemoryRegistryOptions } from './memory/registry/memory-registry.js';
+export {
+  memoryRegistry,
+  MemoryRegistry,
+  type MemoryRegistryOptions,
+} from './memory/registry/memory-registry.js';
 export * from './memory/store/index.js';
 export * from './simulator/index.js';

@@ -18,7 +18,7 @@ export interface LogEntry {
 
 export interface AppendRequest {
   readonly origin: string;
-  /** Unique for this content (`origin:counter[.part]`): the log drops a repetition that it remembers. */
+  /** Unique for this attempt at this content: the log drops a repetition that it remembers (docs/decisions/0008). */
   readonly id: string;
   /** One or more encoded batches, back to back. At most `LogLimits.maxMessageBytes`. */
   readonly data: Uint8Array;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe } from 'vitest';
-import { describeAppending } from './log/appending.js';
+import { describeAppending, describeLostConnection } from './log/appending.js';
 import { describeOpening } from './log/opening.js';
 import { describeReading } from './log/reading.js';
 import type { LogHarness } from './log-harness.js';
@@ -26,6 +26,7 @@ export function logConformance(name: string, makeHarness: () => Promise<LogHarne
 
     describeOpening(current);
     describeAppending(current);
+    describeLostConnection(current);
     describeReading(current);
   });
 }

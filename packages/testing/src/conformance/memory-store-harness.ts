@@ -1,12 +1,21 @@
 import type { Row, Store, WriteRequest } from '@antiphon/core';
-import { memoryDatabase, MemoryStore, type MemoryTable, type MemoryTransaction } from '../memory/store/index.js';
+import {
+  memoryDatabase,
+  MemoryStore,
+  type MemoryTable,
+  type MemoryTransaction,
+} from '../memory/store/index.js';
 import type { RowOperation, StoreHarness } from './store-harness.js';
 
 /** The conformance harness of the in-memory store. */
 export class MemoryStoreHarness implements StoreHarness<MemoryTransaction> {
   readonly #stores: Store<MemoryTransaction>[] = [];
 
-  constructor(private readonly make: (options: ConstructorParameters<typeof MemoryStore>[0]) => MemoryStore = (options) => new MemoryStore(options)) {}
+  constructor(
+    private readonly make: (options: ConstructorParameters<typeof MemoryStore>[0]) => MemoryStore = (
+      options,
+    ) => new MemoryStore(options),
+  ) {}
 
   open(tables: readonly MemoryTable[]): Promise<Store<MemoryTransaction>> {
     return Promise.resolve(this.#opened(this.make({ database: memoryDatabase({ tables }) })));

@@ -50,7 +50,11 @@ export function registryConformance(name: string, makeHarness: () => Promise<Reg
     it('lets one of many win', async () => {
       const created = await one.create('counter', bytes('0'));
       const revision = created?.revision ?? 0;
-      const tries = await Promise.all([one, two, one, two].map((registry, index) => registry.update('counter', bytes(String(index)), revision)));
+      const tries = await Promise.all(
+        [one, two, one, two].map((registry, index) =>
+          registry.update('counter', bytes(String(index)), revision),
+        ),
+      );
       expect(tries.filter((entry) => entry !== undefined)).toHaveLength(1);
     });
 
@@ -69,7 +73,8 @@ export function registryConformance(name: string, makeHarness: () => Promise<Reg
       expect(await one.get('key').then(() => 'answered', codeOf)).toBe('LOG_UNAVAILABLE');
       await mend?.();
       let found: Awaited<ReturnType<Registry['get']>>;
-      for (let attempt = 0; found === undefined && attempt < 100; attempt++) found = await two.get('key').catch(() => undefined);
+      for (let attempt = 0; found === undefined && attempt < 100; attempt++)
+        found = await two.get('key').catch(() => undefined);
       expect(text(found?.value)).toBe('kept');
     });
   });

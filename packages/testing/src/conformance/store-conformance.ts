@@ -1,11 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describeApplying, describeOwnPast, describeParts } from './store/applying.js';
+import { describeApplying, describeOwnPast, describeParts, describeRefusals } from './store/applying.js';
 import { describeConverging } from './store/converging.js';
 import { describeInstalling } from './store/installing.js';
 import { Kit } from './store/kit.js';
 import { describeReading } from './store/reading.js';
 import { describeValues } from './store/values.js';
-import { describeForeignWriters, describeRefusing, describeWriting } from './store/writing.js';
+import {
+  describeForeignWriters,
+  describeOutbox,
+  describeRefusing,
+  describeWriting,
+} from './store/writing.js';
 import type { StoreHarness } from './store-harness.js';
 
 /**
@@ -26,7 +31,7 @@ export function storeConformance<Tx>(
       return kit;
     };
     beforeEach(() => {
-      kit = new Kit(makeHarness() as unknown as StoreHarness<unknown>);
+      kit = new Kit(makeHarness());
     });
     afterEach(async () => {
       await kit?.harness.dispose();
@@ -39,10 +44,12 @@ export function storeConformance<Tx>(
     });
     describeInstalling(current);
     describeWriting(current);
+    describeOutbox(current);
     if (expected.capturesForeignWriters) describeForeignWriters(current);
     describeRefusing(current);
     describeValues(current);
     describeApplying(current);
+    describeRefusals(current);
     describeParts(current);
     describeOwnPast(current);
     describeConverging(current);

@@ -96,7 +96,8 @@ export class Link {
         end();
         if (!this.#killed) reject(error);
       };
-      const onAbort = (): void => fail(new AntiphonError('ABORTED', `the caller gave up waiting: ${what}`, { cause: signal?.reason }));
+      const onAbort = (): void =>
+        fail(new AntiphonError('ABORTED', `the caller gave up waiting: ${what}`, { cause: signal?.reason }));
       const stopListening = this.onState((state) => {
         if (state !== 'connected') fail(unavailable(what));
       });
@@ -116,7 +117,7 @@ export class Link {
         this.receive(() => {
           end();
           if (answer.ok) resolve(answer.value);
-          else reject(answer.error as Error);
+          else reject(answer.error);
         });
       });
     });
@@ -146,7 +147,9 @@ export class Link {
   }
 }
 
-function attempt<T>(work: () => T): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown } {
+function attempt<T>(
+  work: () => T,
+): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown } {
   try {
     return { ok: true, value: work() };
   } catch (error) {
@@ -155,7 +158,10 @@ function attempt<T>(work: () => T): { readonly ok: true; readonly value: T } | {
 }
 
 export function unavailable(what: string): AntiphonError {
-  return new AntiphonError('LOG_UNAVAILABLE', `no answer: ${what}; the in-memory server is disconnected or lost the message`);
+  return new AntiphonError(
+    'LOG_UNAVAILABLE',
+    `no answer: ${what}; the in-memory server is disconnected or lost the message`,
+  );
 }
 
 export function closed(what: string): AntiphonError {

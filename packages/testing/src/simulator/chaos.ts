@@ -12,7 +12,15 @@ export interface ChaosCounts {
   clockJumps: number;
 }
 
-type Trouble = 'crash' | 'power loss' | 'disconnect' | 'outage' | 'clock jump' | 'lock' | 'durable deleted' | 'other rates';
+type Trouble =
+  | 'crash'
+  | 'power loss'
+  | 'disconnect'
+  | 'outage'
+  | 'clock jump'
+  | 'lock'
+  | 'durable deleted'
+  | 'other rates';
 
 const MEAN_MS = 500;
 const LONGEST_DOWN_MS = 2500;
@@ -27,7 +35,14 @@ export interface ChaosHooks {
 
 /** Makes trouble, at random times, until it is told to stop; everything that it breaks it mends after a while. */
 export class Chaos {
-  readonly counts: ChaosCounts = { crashes: 0, powerLosses: 0, lostCommits: 0, disconnections: 0, outages: 0, clockJumps: 0 };
+  readonly counts: ChaosCounts = {
+    crashes: 0,
+    powerLosses: 0,
+    lostCommits: 0,
+    disconnections: 0,
+    outages: 0,
+    clockJumps: 0,
+  };
   #stopped = false;
 
   constructor(
@@ -52,7 +67,8 @@ export class Chaos {
 
   #trouble(kind: Trouble, node: SimulatedNode): void {
     if (kind === 'crash' || kind === 'power loss') return this.#end(node, kind);
-    if (kind === 'other rates') return this.world.faults.set(chooseRates(this.random, this.world.options.chaos));
+    if (kind === 'other rates')
+      return this.world.faults.set(chooseRates(this.random, this.world.options.chaos));
     this.hooks.note(`${kind} ${node.id}`);
     if (kind === 'disconnect') return this.#disconnect([node]);
     if (kind === 'outage') return this.#disconnect(this.nodes);

@@ -26,7 +26,8 @@ function checkSameTransactions(nodes: readonly SimulatedNode[], { log, violation
       digests.set(name, known);
       if (known !== digest) violations.add('I4', id, `${name} is another transaction here than elsewhere`);
     }
-    for (const name of inLog) if (!held.has(name)) violations.add('I2', id, `${name} is in the log and was not applied`);
+    for (const name of inLog)
+      if (!held.has(name)) violations.add('I2', id, `${name} is in the log and was not applied`);
   }
 }
 
@@ -39,7 +40,11 @@ function checkSameContent([first, ...others]: readonly SimulatedNode[], { violat
       const found = contentOf(node, table);
       for (const key of new Set([...expected.keys(), ...found.keys()])) {
         if (expected.get(key) === found.get(key)) continue;
-        violations.add('I4', node.id, `${table} differs from ${first.id}: ${found.get(key)} instead of ${expected.get(key)}`);
+        violations.add(
+          'I4',
+          node.id,
+          `${table} differs from ${first.id}: ${found.get(key)} instead of ${expected.get(key)}`,
+        );
       }
     }
   }
@@ -50,7 +55,10 @@ function contentOf({ database }: SimulatedNode, table: string): ReadonlyMap<stri
   for (const [key, row] of database.entries(rowsOf(table))) content.set(`row ${key}`, keyText(row));
   for (const [key, { version, deleted, displaced }] of database.entries(versionsOf(table))) {
     const kept = displaced === undefined ? '' : keyText(displaced);
-    content.set(`version ${key}`, `${version.origin}:${version.counter}@${version.time} ${deleted ? 'deleted' : kept}`);
+    content.set(
+      `version ${key}`,
+      `${version.origin}:${version.counter}@${version.time} ${deleted ? 'deleted' : kept}`,
+    );
   }
   return content;
 }
@@ -64,10 +72,12 @@ function checkNothingLost({ log, ledger, violations }: CheckContext): void {
     }
   }
   for (const [token, { replica }] of ledger.tokens) {
-    if (!carriers.has(token)) violations.add('I3', replica, `the write ${token} was committed and is in no transaction of the log`);
+    if (!carriers.has(token))
+      violations.add('I3', replica, `the write ${token} was committed and is in no transaction of the log`);
   }
   for (const [token, ids] of carriers) {
     const [origin = ''] = token.split('#');
-    if (ids.size > 1 && origin !== 'founding' && !ledger.repeatable.has(token)) violations.add('I2', origin, `the write ${token} is in ${[...ids].join(' and ')}`);
+    if (ids.size > 1 && origin !== 'founding' && !ledger.repeatable.has(token))
+      violations.add('I2', origin, `the write ${token} is in ${[...ids].join(' and ')}`);
   }
 }

@@ -44,35 +44,56 @@ function checkHistory(replica: string, history: readonly HistoryEntry[], violati
     ofOrigin.add(counter);
     // Own past that comes in late lies behind what was written since.
     const previous = counters.get(origin) ?? 0;
-    if (origin !== replica && counter !== previous + 1) violations.add('I2', replica, `${id} was applied after ${origin}:${previous}`);
+    if (origin !== replica && counter !== previous + 1)
+      violations.add('I2', replica, `${id} was applied after ${origin}:${previous}`);
     counters.set(origin, Math.max(previous, counter));
     for (const [cause, needed] of Object.entries(context)) {
       const missing = cause !== origin && (counters.get(cause) ?? 0) < needed;
-      if (missing) violations.add('I5', replica, `${id} was applied before ${cause}:${needed}, on which it depends`);
+      if (missing)
+        violations.add('I5', replica, `${id} was applied before ${cause}:${needed}, on which it depends`);
     }
   }
 }
 
-function checkVector(replica: string, record: ReplicaRecord, history: readonly HistoryEntry[], context: CheckContext): void {
+function checkVector(
+  replica: string,
+  record: ReplicaRecord,
+  history: readonly HistoryEntry[],
+  context: CheckContext,
+): void {
   const { violations, log } = context;
   const { vector, position } = record;
   for (const origin of new Set([...Object.keys(vector), ...history.map((entry) => entry.origin)])) {
-    const counters = new Set(history.filter((entry) => entry.origin === origin).map(({ counter }) => counter));
+    const counters = new Set(
+      history.filter((entry) => entry.origin === origin).map(({ counter }) => counter),
+    );
     const claimed = counterOf(vector, origin);
     let reached = 0;
     while (counters.has(reached + 1)) reached++;
-    if (claimed !== reached) violations.add('I1', replica, `its vector says ${origin}:${claimed}, it holds ${origin}:${reached}`);
+    if (claimed !== reached)
+      violations.add('I1', replica, `its vector says ${origin}:${claimed}, it holds ${origin}:${reached}`);
     const inLog = log.counterAt(position.seq, origin);
     const wrong = origin === replica ? claimed < inLog : claimed !== inLog;
-    if (wrong) violations.add('I1', replica, `at position ${position.seq} it holds ${origin}:${claimed}, the log ${origin}:${inLog}`);
+    if (wrong)
+      violations.add(
+        'I1',
+        replica,
+        `at position ${position.seq} it holds ${origin}:${claimed}, the log ${origin}:${inLog}`,
+      );
   }
 }
 
-function checkRows(replica: string, database: MemoryDatabase, history: readonly HistoryEntry[], context: CheckContext): void {
+function checkRows(
+  replica: string,
+  database: MemoryDatabase,
+  history: readonly HistoryEntry[],
+  context: CheckContext,
+): void {
   const transactions: ModelTransaction[] = [];
   for (const { origin, counter, time } of history) {
     const transaction = context.ledger.transaction(origin, counter, time);
-    if (transaction === undefined) return context.violations.add('I1', replica, `${origin}:${counter} was never sealed anywhere`);
+    if (transaction === undefined)
+      return context.violations.add('I1', replica, `${origin}:${counter} was never sealed anywhere`);
     transactions.push(transaction);
   }
   for (const [table, expected] of context.rows.rows(transactions)) {

@@ -26,7 +26,8 @@ export class Ledger {
     database.onCommit((commit) => {
       const installed = readRecord(database) !== undefined;
       for (const { space, key, before } of commit.changes) {
-        if (space.startsWith('rows of ')) this.#row(replica, commit.number, database.get<Row>({ name: space }, key), installed);
+        if (space.startsWith('rows of '))
+          this.#row(replica, commit.number, database.get<Row>({ name: space }, key), installed);
         if (space !== OUTBOX.name) continue;
         const message = database.get(OUTBOX, key);
         if (message === undefined) onPruned(before as SealedMessage);
@@ -36,7 +37,8 @@ export class Ledger {
   }
 
   lost(replica: string, database: MemoryDatabase, commits: readonly Commit[]): void {
-    for (const [, { row }] of database.entries(CAPTURED)) for (const token of tokensIn(row)) this.repeatable.add(token);
+    for (const [, { row }] of database.entries(CAPTURED))
+      for (const token of tokensIn(row)) this.repeatable.add(token);
     const numbers = new Set(commits.map(({ number }) => number));
     for (const [token, committed] of this.tokens) {
       if (committed.replica === replica && numbers.has(committed.commit)) this.tokens.delete(token);
@@ -52,7 +54,8 @@ export class Ledger {
     for (const token of row === undefined ? [] : tokensIn(row)) {
       // Before the database was a replica, nobody captured anything: the rows of then are sealed as they were found.
       if (!installed) this.repeatable.add(token);
-      else if (token.startsWith(`${replica}#`) && !this.tokens.has(token)) this.tokens.set(token, { replica, commit });
+      else if (token.startsWith(`${replica}#`) && !this.tokens.has(token))
+        this.tokens.set(token, { replica, commit });
     }
   }
 

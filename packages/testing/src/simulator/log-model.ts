@@ -1,4 +1,13 @@
-import { decodeBatches, decodeChanges, type Batch, type Change, type DictionaryTable, type LogEntry, type PartBatch, type Row } from '@antiphon/core';
+import {
+  decodeBatches,
+  decodeChanges,
+  type Batch,
+  type Change,
+  type DictionaryTable,
+  type LogEntry,
+  type PartBatch,
+  type Row,
+} from '@antiphon/core';
 
 export interface ModelChange {
   readonly table: string;
@@ -41,7 +50,8 @@ export class LogModel {
     const next = (this.#counters.get(batch.origin) ?? 0) + 1;
     if (batch.kind === 'part') return this.#takePart(batch, next);
     for (const { counter, time, changes } of batch.transactions) {
-      if (counter === (this.#counters.get(batch.origin) ?? 0) + 1) this.#commit(batch.origin, counter, time, batch.tables, changes);
+      if (counter === (this.#counters.get(batch.origin) ?? 0) + 1)
+        this.#commit(batch.origin, counter, time, batch.tables, changes);
     }
   }
 
@@ -53,7 +63,8 @@ export class LogModel {
     if (batch.part !== bodies.length) return;
     bodies.push(batch.body);
     this.#parts.set(origin, { counter, bodies });
-    if (batch.last) this.#commit(origin, counter, batch.time, batch.tables, [...decodeChanges(bodies, batch.tables)]);
+    if (batch.last)
+      this.#commit(origin, counter, batch.time, batch.tables, [...decodeChanges(bodies, batch.tables)]);
   }
 
   #commit(
@@ -64,7 +75,12 @@ export class LogModel {
     changes: readonly Change[],
   ): void {
     this.#counters.set(origin, counter);
-    this.transactions.push({ origin, counter, time, changes: changes.map((change) => named(change, tables)) });
+    this.transactions.push({
+      origin,
+      counter,
+      time,
+      changes: changes.map((change) => named(change, tables)),
+    });
   }
 }
 

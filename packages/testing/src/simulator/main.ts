@@ -29,7 +29,11 @@ export async function main(args: readonly string[], print: (line: string) => voi
     return command === USAGE ? 0 : 2;
   }
   const { first, last, topologies, durationMs, replicas, chaos } = command;
-  const options = { chaos, ...(durationMs !== undefined && { durationMs }), ...(replicas !== undefined && { replicas }) };
+  const options = {
+    chaos,
+    ...(durationMs !== undefined && { durationMs }),
+    ...(replicas !== undefined && { replicas }),
+  };
   const failed: SimulationReport[] = [];
   const startedMs = performance.now();
   let runs = 0;
@@ -42,9 +46,16 @@ export async function main(args: readonly string[], print: (line: string) => voi
     }
   }
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-  const summary = { runs, failed: failed.map(({ seed, topology }) => ({ seed, topology })), seconds: Number(seconds) };
+  const summary = {
+    runs,
+    failed: failed.map(({ seed, topology }) => ({ seed, topology })),
+    seconds: Number(seconds),
+  };
   if (command.json) print(JSON.stringify(summary));
-  else print(`${runs} runs in ${seconds} s, ${failed.length} failed${failed.length > 0 ? `: seeds ${failed.map(({ seed }) => seed).join(', ')}` : ''}`);
+  else
+    print(
+      `${runs} runs in ${seconds} s, ${failed.length} failed${failed.length > 0 ? `: seeds ${failed.map(({ seed }) => seed).join(', ')}` : ''}`,
+    );
   return failed.length === 0 ? 0 : 1;
 }
 
@@ -78,7 +89,8 @@ function parse(args: readonly string[]): Command | string {
   const range = /^(\d+)(?:-(\d+))?$/.exec(values.seeds);
   const topologies = TOPOLOGIES[values.topology];
   if (range === null) return `--seeds is ${values.seeds}; give one number or a range like 1-100`;
-  if (topologies === undefined) return `--topology is ${values.topology}; give ${Object.keys(TOPOLOGIES).join(', ')}`;
+  if (topologies === undefined)
+    return `--topology is ${values.topology}; give ${Object.keys(TOPOLOGIES).join(', ')}`;
   const first = Number(range[1]);
   const durationMs = values['duration-ms'] === undefined ? undefined : Number(values['duration-ms']);
   const replicas = values.replicas === undefined ? undefined : Number(values.replicas);

@@ -24,7 +24,14 @@ export interface World {
 export const CLUSTER = 'simulated';
 /** Small, so that big transactions come in parts and turns are given away inside of an apply. */
 const STORE_LIMITS = { batchBytes: 1500, partBytes: 900, sliceChanges: 7 };
-const REPLICA_LIMITS = { pollMs: 40, connectTimeoutMs: 8000, duplicateCheckMs: 100, beatMs: 500, windowMessages: 8, applyEntries: 16 };
+const REPLICA_LIMITS = {
+  pollMs: 40,
+  connectTimeoutMs: 8000,
+  duplicateCheckMs: 100,
+  beatMs: 500,
+  windowMessages: 8,
+  applyEntries: 16,
+};
 
 /** One process: what is gone when it is killed. */
 interface Process {
@@ -90,7 +97,8 @@ export class SimulatedNode {
       bus: bus.connect(link),
       registry: registry.connect(link),
       clock,
-      topology: options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
+      topology:
+        options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
       limits: REPLICA_LIMITS,
     });
     process.replica = replica;

@@ -81,7 +81,11 @@ export function chooseRates(random: Random, chaos: ChaosSwitches): Partial<Fault
     lostBusMessage: sometimes(0.3),
     duplicatedBusMessage: sometimes(0.2),
   };
-  const store = { storeBusy: sometimes(0.2), storeFull: sometimes(0.05), maxStoreMs: random.pick([0, 2, 10]) };
+  const store = {
+    storeBusy: sometimes(0.2),
+    storeFull: sometimes(0.05),
+    maxStoreMs: random.pick([0, 2, 10]),
+  };
   return {
     minLatencyMs: 0.1,
     maxLatencyMs,

@@ -18,7 +18,16 @@ export interface SimulationReport {
 
 export function describeReport(report: SimulationReport): string {
   const { seed, topology, ok, violations, counts } = report;
-  const shown = ['writes', 'outsideWrites', 'transactions', 'crashes', 'powerLosses', 'disconnections', 'outages', 'lostAppends'];
+  const shown = [
+    'writes',
+    'outsideWrites',
+    'transactions',
+    'crashes',
+    'powerLosses',
+    'disconnections',
+    'outages',
+    'lostAppends',
+  ];
   const numbers = shown.map((name) => `${name} ${counts[name] ?? 0}`).join(', ');
   if (ok) return `seed ${seed} (${topology}): ok; ${numbers}`;
   const lines = violations.map(({ invariant, replica, message }) => `  ${invariant} ${replica}: ${message}`);

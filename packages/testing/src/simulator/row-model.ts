@@ -39,11 +39,15 @@ export class RowModel {
       }
     }
     const visible = new Map<string, Row>();
-    const latestFirst = [...written.values()].sort((a, b) => byVersion(b.by, a.by) || (a.key < b.key ? -1 : 1));
+    const latestFirst = [...written.values()].sort(
+      (a, b) => byVersion(b.by, a.by) || (a.key < b.key ? -1 : 1),
+    );
     const taken = new Set<string>();
     for (const { key, row } of latestFirst) {
       if (row === undefined) continue;
-      const texts = table.uniqueTexts(row).flatMap((text, set) => (text === undefined ? [] : [`${set} ${text}`]));
+      const texts = table
+        .uniqueTexts(row)
+        .flatMap((text, set) => (text === undefined ? [] : [`${set} ${text}`]));
       if (this.lastWriterWins && texts.some((text) => taken.has(text))) continue;
       for (const text of texts) taken.add(text);
       visible.set(key, row);

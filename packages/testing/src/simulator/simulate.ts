@@ -22,7 +22,7 @@ import { Violations } from './violation.js';
 import { Writers } from './writers.js';
 
 const HEAL_LIMIT_MS = 180_000;
-const KEPT_LINES = 2000;
+const KEPT_LINES = 200;
 const SUPERVISION_MS = 500;
 /** A replica looks for new members every ten beats; until then it does not wait for one, which has the whole log before it. */
 const MEMBER_KNOWN_AFTER_MS = 6000;
@@ -57,7 +57,13 @@ class Simulation {
     this.#random = new Random(seed).fork('simulation');
     const faults = new Faults(this.#random.fork('faults'), chooseRates(this.#random, resolved.chaos));
     const shared = { clock, faults };
-    this.#world = { ...shared, log: memoryLog(shared), bus: memoryBus(shared), registry: memoryRegistry(shared), options: resolved };
+    this.#world = {
+      ...shared,
+      log: memoryLog(shared),
+      bus: memoryBus(shared),
+      registry: memoryRegistry(shared),
+      options: resolved,
+    };
     this.#trace = new Trace(() => clock.monotonicMs(), KEPT_LINES);
     const multiPrimary = resolved.topology === 'multi-primary';
     this.#check = {
@@ -69,7 +75,8 @@ class Simulation {
     const ids = Array.from({ length: resolved.replicas }, (_, index) => `r${index + 1}`);
     this.#nodes = ids.map((id, index) => this.#machine(id, index === 0));
     this.#writers = this.#nodes.map(
-      (node, index) => new Writers(this.#world, node, this.#random.fork(`writes ${node.id}`), multiPrimary || index === 0),
+      (node, index) =>
+        new Writers(this.#world, node, this.#random.fork(`writes ${node.id}`), multiPrimary || index === 0),
     );
     this.#chaos = new Chaos(this.#world, this.#nodes, this.#random.fork('chaos'), this.#check.ledger, {
       note: (event) => this.#trace.add(event),
@@ -108,7 +115,9 @@ class Simulation {
       skewMs: this.#random.int(-3000, 3000),
       driftPpm: this.#random.int(-200, 200),
     });
-    const node = new SimulatedNode(id, database, machine, this.#world, (event) => this.#trace.add(`${id} ${event}`));
+    const node = new SimulatedNode(id, database, machine, this.#world, (event) =>
+      this.#trace.add(`${id} ${event}`),
+    );
     this.#check.ledger.watch(id, database, ({ lastCounter }) => this.#pruned(id, lastCounter));
     database.onCommit(({ number, changes }) => {
       this.#trace.add(`${id} commit ${number}: ${changes.length} changes`);
@@ -154,21 +163,35 @@ class Simulation {
       if (other.id === id || !(memberForMs > MEMBER_KNOWN_AFTER_MS)) continue;
       const held = this.#everHeld.get(`${other.id} ${id}`) ?? 0;
       if (held < lastCounter) {
-        this.#check.violations.add('I3', id, `pruned its messages up to ${lastCounter} when ${other.id} had ${held}, at ${this.#world.clock.monotonicMs()} ms`);
+        this.#check.violations.add(
+          'I3',
+          id,
+          `pruned its messages up to ${lastCounter} when ${other.id} had ${held}, at ${this.#world.clock.monotonicMs()} ms`,
+        );
       }
     }
   }
 
   #atRest(): boolean {
     const records = this.#nodes.map(({ database }) => readRecord(database));
-    const quiet = this.#nodes.every(({ replica, database }) => replica !== undefined && !database.hasCaptured());
+    const quiet = this.#nodes.every(
+      ({ replica, database }) => replica !== undefined && !database.hasCaptured(),
+    );
     if (!quiet || records.some((record) => record === undefined)) return false;
     const states = this.#nodes.map(({ replica }) => replica?.status());
     const published = this.#nodes.every(({ id, database }) => {
       const record = readRecord(database);
-      return record !== undefined && record.publishedCounter >= record.lastCounter && counterOf(record.vector, id) === record.lastCounter;
+      return (
+        record !== undefined &&
+        record.publishedCounter >= record.lastCounter &&
+        counterOf(record.vector, id) === record.lastCounter
+      );
     });
-    return published && states.length > 0 && new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1;
+    return (
+      published &&
+      states.length > 0 &&
+      new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1
+    );
   }
 
   #notAtRest(): void {
@@ -192,7 +215,8 @@ class Simulation {
 
   #report(): SimulationReport {
     const { clock, log, faults, options } = this.#world;
-    const sum = (count: (writers: Writers) => number): number => this.#writers.reduce((total, writers) => total + count(writers), 0);
+    const sum = (count: (writers: Writers) => number): number =>
+      this.#writers.reduce((total, writers) => total + count(writers), 0);
     const violations = this.#check.violations.all;
     return {
       seed: this.seed,

@@ -23,11 +23,21 @@ function chooseStep(random: Random, replica: string, token: string, number: numb
   const user = BigInt(random.int(0, USERS - 1));
   const email = `${random.pick(EMAILS)}@example.com`;
   const amount = random.int(1, 20);
-  const kind = random.pick(['transfer', 'transfer', 'delete', 'event', 'user', 'user', 'replace', 'delete user'] as const);
+  const kind = random.pick([
+    'transfer',
+    'transfer',
+    'delete',
+    'event',
+    'user',
+    'user',
+    'replace',
+    'delete user',
+  ] as const);
   switch (kind) {
     case 'transfer':
       // Reads what it changes: it depends on whoever wrote that.
-      return (tx) => tx.put('accounts', [account, token, asNumber(tx.get('accounts', [account])?.[2]) + amount]);
+      return (tx) =>
+        tx.put('accounts', [account, token, asNumber(tx.get('accounts', [account])?.[2]) + amount]);
     case 'delete':
       return (tx) => void tx.delete('accounts', [account]);
     case 'event':
@@ -45,7 +55,8 @@ function chooseStep(random: Random, replica: string, token: string, number: numb
 function bigWrite(random: Random, replica: string, token: string, number: number): Write {
   const rows = random.int(BIG_ROWS.fewest, BIG_ROWS.most);
   return (tx) => {
-    for (let i = 0; i < rows; i++) tx.put('events', [replica, BigInt(number * 1000 + i), `${token} ${FILLER}`]);
+    for (let i = 0; i < rows; i++)
+      tx.put('events', [replica, BigInt(number * 1000 + i), `${token} ${FILLER}`]);
   };
 }
 

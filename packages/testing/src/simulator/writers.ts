@@ -71,7 +71,17 @@ export class Writers {
 
   #refused(error: unknown, token: string): void {
     this.counts.refused++;
-    const expected = ['CONSTRAINT', 'STORE_BUSY', 'STORE_FULL', 'NOT_WRITABLE', 'TIMEOUT', 'OVERLOADED', 'CLOSED', 'ACTOR_STOPPED', 'UNKNOWN_TABLE'];
+    const expected = [
+      'CONSTRAINT',
+      'STORE_BUSY',
+      'STORE_FULL',
+      'NOT_WRITABLE',
+      'TIMEOUT',
+      'OVERLOADED',
+      'CLOSED',
+      'ACTOR_STOPPED',
+      'UNKNOWN_TABLE',
+    ];
     if (error instanceof AntiphonError && expected.includes(error.code)) return;
     this.wrong.push(`${token} failed with ${String(error)}`);
   }

@@ -5,12 +5,7 @@ import type { LogHarness } from '../log-harness.js';
 import { append, appendSurely, bytes, fill, numbers, readTo, text } from './use.js';
 
 export function describeAppending(harness: () => LogHarness): void {
-  const opened = async (): Promise<Log> => {
-    const log = await harness().connect();
-    await log.open({ create: true });
-    return log;
-  };
-
+  const opened = (): Promise<Log> => openedOf(harness());
   describe('appending', () => {
     it('stores in the order of the calls, and settles once, never inside of the call', async () => {
       const log = await opened();
@@ -65,9 +60,14 @@ export function describeAppending(harness: () => LogHarness): void {
       const refused = await append(log, 'y', { expectedLastSeq: seq - 1 });
       expect(refused.type).toBe('refused');
       expect((await log.identity()).lastSeq).toBe(seq);
-      expect(await append(log, 'y', { expectedLastSeq: seq })).toMatchObject({ type: 'stored', seq: seq + 1 });
+      expect(await append(log, 'y', { expectedLastSeq: seq })).toMatchObject({
+        type: 'stored',
+        seq: seq + 1,
+      });
       // A chain in flight: what follows a refused one is refused as well.
-      const chain = [seq + 1, seq + 9, seq + 10].map((expectedLastSeq, index) => append(log, `z${index}`, { expectedLastSeq }));
+      const chain = [seq + 1, seq + 9, seq + 10].map((expectedLastSeq, index) =>
+        append(log, `z${index}`, { expectedLastSeq }),
+      );
       expect((await Promise.all(chain)).map(({ type }) => type)).toEqual(['stored', 'refused', 'refused']);
     });
 
@@ -76,14 +76,18 @@ export function describeAppending(harness: () => LogHarness): void {
       const { lastSeq } = await log.identity();
       const result = await append(log, 'large', { data: new Uint8Array(log.maxMessageBytes + 1) });
       expect(result.type === 'refused' ? codeOf(result.error) : result.type).toBe('MESSAGE_TOO_LARGE');
-      expect(await append(log, 'largest', { data: new Uint8Array(log.maxMessageBytes) })).toMatchObject({ type: 'stored' });
+      expect(await append(log, 'largest', { data: new Uint8Array(log.maxMessageBytes) })).toMatchObject({
+        type: 'stored',
+      });
       expect((await log.identity()).lastSeq).toBe(lastSeq + 1);
     });
   });
+}
 
+export function describeLostConnection(harness: () => LogHarness): void {
   describe('a lost connection', () => {
     it('I3: settles every append, says nothing wrong, and goes on by itself', async () => {
-      const log = await opened();
+      const log = await openedOf(harness());
       const states: string[] = [];
       const stopListening = log.onConnection((state) => states.push(state));
       const { generation } = await log.identity();
@@ -108,4 +112,10 @@ export function describeAppending(harness: () => LogHarness): void {
       await reader.close();
     });
   });
+}
+
+async function openedOf(harness: LogHarness): Promise<Log> {
+  const log = await harness.connect();
+  await log.open({ create: true });
+  return log;
 }

@@ -28,8 +28,14 @@ export async function appendSurely(log: Log, content: string): Promise<number> {
 }
 
 /** Many at once, in order; throws unless all are stored. Returns their sequences. */
-export async function fill(log: Log, contents: readonly string[], origin = 'writer'): Promise<readonly number[]> {
-  const results = await Promise.all(contents.map((content) => append(log, `${origin}:${content}`, { origin, data: bytes(content) })));
+export async function fill(
+  log: Log,
+  contents: readonly string[],
+  origin = 'writer',
+): Promise<readonly number[]> {
+  const results = await Promise.all(
+    contents.map((content) => append(log, `${origin}:${content}`, { origin, data: bytes(content) })),
+  );
   return results.map((result) => {
     if (result.type === 'stored') return result.seq;
     throw result.error;

@@ -11,7 +11,14 @@ export function describeApplying(kit: KitOf): void {
     it('I2: of an overlapping batch only what is new', async () => {
       const member = await kit().member();
       const step = (counter: number, name: string): ApplyStep =>
-        forgedStep({ origin: 'x', counter, changes: [{ op: 'insert', table: 'items', row: [BigInt(counter), name, null, null] }] }, counter);
+        forgedStep(
+          {
+            origin: 'x',
+            counter,
+            changes: [{ op: 'insert', table: 'items', row: [BigInt(counter), name, null, null] }],
+          },
+          counter,
+        );
       await member.apply([step(1, 'one'), step(2, 'two')], 2);
       const [two, three] = [forgedBatch(forgedOf(2, 'again')), forgedBatch(forgedOf(3, 'three'))];
       const both = { ...two, transactions: [...two.transactions, ...three.transactions] };
@@ -50,16 +57,43 @@ export function describeApplying(kit: KitOf): void {
         await b.crash();
         const { vector, position } = b.store.state();
         const inLog = a.log.entries.slice(0, position.seq).flatMap(({ data }) => decodeBatches(data));
-        const rows = inLog.reduce((count, batch) => count + (batch.kind === 'part' ? 0 : batch.transactions.length), 0);
+        const rows = inLog.reduce(
+          (count, batch) => count + (batch.kind === 'part' ? 0 : batch.transactions.length),
+          0,
+        );
         expect(vector['a']).toBe(rows);
         expect(await b.rows('items')).toHaveLength(rows);
       }
       expect(await differences([a, b])).toEqual([]);
     });
 
+    it('gives turns away during a long one', async () => {
+      const [a, b] = await kit().members(['a', 'b']);
+      if (a === undefined || b === undefined) throw new Error('no members');
+      await a.write(
+        ...Array.from({ length: 20_000 }, (_, id) => put('items', BigInt(id), 'x', id / 3, null)),
+      );
+      await a.publish();
+      let turns = 0;
+      const timer = setInterval(() => turns++, 1);
+      await b.receive();
+      clearInterval(timer);
+      expect(turns).toBeGreaterThan(0);
+      expect(await differences([a, b])).toEqual([]);
+    });
+  });
+}
+
+/** What a database does not take. */
+export function describeRefusals(kit: KitOf): void {
+  describe('what is refused', () => {
     it('I1: a transaction that the database refuses leaves nothing, those before it stay', async () => {
       const member = await kit().member();
-      const before = { origin: 'x', counter: 1, changes: [{ op: 'insert', table: 'items', row: [1n, 'good', null, null] }] } as const;
+      const before = {
+        origin: 'x',
+        counter: 1,
+        changes: [{ op: 'insert', table: 'items', row: [1n, 'good', null, null] }],
+      } as const;
       const refused = {
         origin: 'x',
         counter: 2,
@@ -81,23 +115,14 @@ export function describeApplying(kit: KitOf): void {
 
     it('I15: a table that is not replicated is refused, not guessed', async () => {
       const member = await kit().member();
-      const stranger = { origin: 'x', counter: 1, changes: [{ op: 'insert', table: 'strangers', row: [1n] }] } as const;
+      const stranger = {
+        origin: 'x',
+        counter: 1,
+        changes: [{ op: 'insert', table: 'strangers', row: [1n] }],
+      } as const;
       const outcome = await member.apply([forgedStep(stranger, 1)], 1);
       expect(outcome.refused?.step).toBe(0);
       expect(member.store.state().vector['x'] ?? 0).toBe(0);
-    });
-
-    it('gives turns away during a long one', async () => {
-      const [a, b] = await kit().members(['a', 'b']);
-      if (a === undefined || b === undefined) throw new Error('no members');
-      await a.write(...Array.from({ length: 20_000 }, (_, id) => put('items', BigInt(id), 'x', id / 3, null)));
-      await a.publish();
-      let turns = 0;
-      const timer = setInterval(() => turns++, 1);
-      await b.receive();
-      clearInterval(timer);
-      expect(turns).toBeGreaterThan(0);
-      expect(await differences([a, b])).toEqual([]);
     });
   });
 }
@@ -122,7 +147,10 @@ export function describeParts(kit: KitOf): void {
         expect((await c.rows('items')).length > 10).toBe(complete);
         await c.crash();
       }
-      expect(c.store.state().vector).toMatchObject({ a: a.store.state().lastCounter, b: b.store.state().lastCounter });
+      expect(c.store.state().vector).toMatchObject({
+        a: a.store.state().lastCounter,
+        b: b.store.state().lastCounter,
+      });
       await a.receive();
       await b.receive();
       expect(await differences([a, b, c])).toEqual([]);
@@ -139,7 +167,15 @@ export function describeParts(kit: KitOf): void {
       expect(b.store.state().partial['a']).toMatchObject({ counter, nextPart: 1 });
       const seq = b.store.state().position.seq + 1;
       const row = [7n, 'whole', null, null] as const;
-      await b.apply([forgedStep({ origin: 'a', counter, changes: [{ op: 'insert', table: 'items', row: [...row] }] }, seq)], seq);
+      await b.apply(
+        [
+          forgedStep(
+            { origin: 'a', counter, changes: [{ op: 'insert', table: 'items', row: [...row] }] },
+            seq,
+          ),
+        ],
+        seq,
+      );
       expect(await b.rows('items')).toEqual([row]);
       expect(b.store.state().vector['a']).toBe(counter);
       const awaited = b.store.state().partial['a'];
@@ -151,37 +187,50 @@ export function describeParts(kit: KitOf): void {
 /** A database that is older than what it published. */
 export function describeOwnPast(kit: KitOf): void {
   describe('own past first', () => {
-    it.each([true, false])('I2, I3: counters go on after it, and what is written meanwhile stays (row versions: %s)', async (rowVersions) => {
-      const [a, b] = await kit().members(['a', 'b'], { rowVersions });
-      if (a === undefined || b === undefined) throw new Error('no members');
-      const known = a.store.state().lastCounter;
-      // Two transactions that the log has of `a`, and its restored database has not.
-      const past = [forgedPast(known + 1, 1n, 'past'), forgedPast(known + 2, 2n, 'past')];
-      await a.write();
-      const time = past.at(-1)?.time ?? 0;
-      await a.store.resumeFrom(known + 2, time);
-      expect(a.store.state()).toMatchObject({ lastCounter: known + 2 });
-      expect(a.store.state().vector['a'] ?? 0).toBe(known);
-      const outcome = await a.write(put('items', 1n, 'meanwhile', null, null));
-      expect(outcome).toMatchObject({ id: { counter: known + 3 } });
-      const seq = a.store.state().position.seq;
-      await a.apply(past.map((batch, index): ApplyStep => ({ type: 'transactions', batch, skip: 0, seq: seq + 1 + index })), seq + 2);
-      expect(a.store.state().vector['a']).toBe(known + 3);
-      const expected = [
-        [1n, 'meanwhile', null, null],
-        [2n, 'past', null, null],
-      ];
-      expect(await a.rows('items')).toEqual(expected);
-      await a.crash();
-      expect(a.store.state().vector['a']).toBe(known + 3);
-      const own = (await a.store.sealed({ counter: known + 2, part: 0 }, 1_000_000)).flatMap(({ data }) => decodeBatches(data));
-      const start = b.store.state().position.seq;
-      const steps = [...past, ...own].flatMap((batch, index): ApplyStep[] =>
-        batch.kind === 'part' ? [] : [{ type: 'transactions', batch, skip: 0, seq: start + 1 + index }],
-      );
-      await b.apply(steps, start + steps.length);
-      expect(await b.rows('items')).toEqual(expected);
-    });
+    it.each([true, false])(
+      'I2, I3: counters go on after it, and what is written meanwhile stays (row versions: %s)',
+      async (rowVersions) => {
+        const [a, b] = await kit().members(['a', 'b'], { rowVersions });
+        if (a === undefined || b === undefined) throw new Error('no members');
+        const known = a.store.state().lastCounter;
+        // Two transactions that the log has of `a`, and its restored database has not.
+        const past = [forgedPast(known + 1, 1n, 'past'), forgedPast(known + 2, 2n, 'past')];
+        await a.write();
+        const time = past.at(-1)?.time ?? 0;
+        await a.store.resumeFrom(known + 2, time);
+        expect(a.store.state()).toMatchObject({ lastCounter: known + 2 });
+        expect(a.store.state().vector['a'] ?? 0).toBe(known);
+        const outcome = await a.write(put('items', 1n, 'meanwhile', null, null));
+        expect(outcome).toMatchObject({ id: { counter: known + 3 } });
+        const seq = a.store.state().position.seq;
+        await a.apply(
+          past.map((batch, index): ApplyStep => ({
+            type: 'transactions',
+            batch,
+            skip: 0,
+            seq: seq + 1 + index,
+          })),
+          seq + 2,
+        );
+        expect(a.store.state().vector['a']).toBe(known + 3);
+        const expected = [
+          [1n, 'meanwhile', null, null],
+          [2n, 'past', null, null],
+        ];
+        expect(await a.rows('items')).toEqual(expected);
+        await a.crash();
+        expect(a.store.state().vector['a']).toBe(known + 3);
+        const own = (await a.store.sealed({ counter: known + 2, part: 0 }, 1_000_000)).flatMap(({ data }) =>
+          decodeBatches(data),
+        );
+        const start = b.store.state().position.seq;
+        const steps = [...past, ...own].flatMap((batch, index): ApplyStep[] =>
+          batch.kind === 'part' ? [] : [{ type: 'transactions', batch, skip: 0, seq: start + 1 + index }],
+        );
+        await b.apply(steps, start + steps.length);
+        expect(await b.rows('items')).toEqual(expected);
+      },
+    );
 
     it('resuming behind what it has is nothing but a later clock', async () => {
       const a = await kit().member();
@@ -194,11 +243,19 @@ export function describeOwnPast(kit: KitOf): void {
 }
 
 function forgedOf(counter: number, name: string): Parameters<typeof forgedBatch>[0] {
-  return { origin: 'x', counter, changes: [{ op: 'insert', table: 'items', row: [BigInt(counter), name, null, null] }] };
+  return {
+    origin: 'x',
+    counter,
+    changes: [{ op: 'insert', table: 'items', row: [BigInt(counter), name, null, null] }],
+  };
 }
 
 function forgedPast(counter: number, id: bigint, name: string): ReturnType<typeof forgedBatch> {
-  return forgedBatch({ origin: 'a', counter, changes: [{ op: 'insert', table: 'items', row: [id, name, null, null] }] });
+  return forgedBatch({
+    origin: 'a',
+    counter,
+    changes: [{ op: 'insert', table: 'items', row: [id, name, null, null] }],
+  });
 }
 
 async function putAside(member: Member, seq: number, error: AntiphonError | undefined): Promise<void> {
@@ -212,4 +269,3 @@ async function collect(member: Member): Promise<readonly Uint8Array[]> {
   const messages = await member.store.sealed({ counter: publishedCounter, part: 0 }, 100_000_000);
   return messages.map(({ data }) => data);
 }
-

@@ -4,10 +4,16 @@ import { put, remove, type RowOperation } from '../store-harness.js';
 import { differences, type KitOf } from './kit.js';
 import type { Member } from './member.js';
 
+const PROPERTY_TIMEOUT_MS = 60_000;
 const IDS = ['a', 'b', 'c'] as const;
 
 type Action =
-  | { readonly type: 'write'; readonly member: number; readonly operations: readonly RowOperation[]; readonly outside: boolean }
+  | {
+      readonly type: 'write';
+      readonly member: number;
+      readonly operations: readonly RowOperation[];
+      readonly outside: boolean;
+    }
   | { readonly type: 'publish'; readonly member: number }
   | { readonly type: 'receive'; readonly member: number; readonly entries: number }
   | { readonly type: 'crash'; readonly member: number };
@@ -32,34 +38,50 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ type: fc.constant('publish' as const), member }) },
-  { weight: 3, arbitrary: fc.record({ type: fc.constant('receive' as const), member, entries: fc.integer({ min: 1, max: 4 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant('receive' as const),
+      member,
+      entries: fc.integer({ min: 1, max: 4 }),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('crash' as const), member }) },
 );
 
 export function describeConverging(kit: KitOf): void {
   describe('several that write', () => {
-    it('I4: hold the same in the end, whatever was written, sent, read and killed in whatever order', async () => {
-      await fc.assert(
-        fc.asyncProperty(fc.array(action, { maxLength: 30 }), async (actions) => {
-          const members = await kit().members(IDS);
-          for (const step of actions) await perform(step, members);
-          await syncAll(members);
-          expect(await differences(members)).toEqual([]);
-          const [first] = members;
-          for (const table of ['items', 'people']) {
-            const rows = await first?.rows(table);
-            for (const other of members) expect(await other.rows(table)).toEqual(rows);
-          }
-          expect(new Set(members.map(({ store }) => JSON.stringify(sorted(store.state().vector)))).size).toBe(1);
-        }),
-        { numRuns: 15, endOnFailure: true },
-      );
-    });
+    it(
+      'I4: hold the same in the end, whatever was written, sent, read and killed in whatever order',
+      { timeout: PROPERTY_TIMEOUT_MS },
+      async () => {
+        await fc.assert(
+          fc.asyncProperty(fc.array(action, { maxLength: 30 }), async (actions) => {
+            const members = await kit().members(IDS);
+            for (const step of actions) await perform(step, members);
+            await syncAll(members);
+            expect(await differences(members)).toEqual([]);
+            const [first] = members;
+            for (const table of ['items', 'people']) {
+              const rows = await first?.rows(table);
+              for (const other of members) expect(await other.rows(table)).toEqual(rows);
+            }
+            expect(
+              new Set(members.map(({ store }) => JSON.stringify(sorted(store.state().vector)))).size,
+            ).toBe(1);
+          }),
+          { numRuns: 15, endOnFailure: true },
+        );
+      },
+    );
 
     it('I4: the later of two writes wins everywhere, a deletion as well', async () => {
       const [a, b] = await kit().members(['a', 'b']);
       if (a === undefined || b === undefined) throw new Error('no members');
-      await a.write(put('items', 1n, 'both have it', null, null), put('items', 2n, 'both have it', null, null));
+      await a.write(
+        put('items', 1n, 'both have it', null, null),
+        put('items', 2n, 'both have it', null, null),
+      );
       await syncAll([a, b]);
       await a.write(put('items', 1n, 'changed', null, null), remove('items', 2n));
       // Later by its hybrid clock, which knows nothing of the write of `a`.
@@ -113,7 +135,8 @@ async function perform(step: Action, members: readonly Member[]): Promise<void> 
   if (step.type === 'publish') return await one.publish();
   if (step.type === 'crash') return await one.crash();
   if (step.type === 'receive') return void (await one.receive(step.entries));
-  if (!step.outside || !one.store.capabilities.capturesForeignWriters) return void (await one.write(...step.operations));
+  if (!step.outside || !one.store.capabilities.capturesForeignWriters)
+    return void (await one.write(...step.operations));
   // A unique value that is taken: the whole transaction is refused, as it should be.
   await one.writeOutside(...step.operations).catch(() => undefined);
 }

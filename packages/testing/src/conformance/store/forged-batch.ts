@@ -1,4 +1,11 @@
-import { decodeBatches, encodeBatch, type ApplyStep, type Change, type DictionaryTable, type TransactionBatch } from '@antiphon/core';
+import {
+  decodeBatches,
+  encodeBatch,
+  type ApplyStep,
+  type Change,
+  type DictionaryTable,
+  type TransactionBatch,
+} from '@antiphon/core';
 import { CONFORMANCE_TABLES } from '../store-harness.js';
 
 export interface ForgedTransaction {
@@ -8,8 +15,11 @@ export interface ForgedTransaction {
   readonly changes: readonly ForgedChange[];
 }
 
-export type ForgedChange =
-  | { readonly op: 'insert' | 'delete'; readonly table: string; readonly row: readonly (null | bigint | number | string | Uint8Array)[] };
+export type ForgedChange = {
+  readonly op: 'insert' | 'delete';
+  readonly table: string;
+  readonly row: readonly (null | bigint | number | string | Uint8Array)[];
+};
 
 /** A long time ago, so that local writes are later. */
 const LONG_AGO_US = Date.UTC(2020, 0, 1) * 1000;

@@ -7,7 +7,10 @@ import { KitLog } from './member.js';
 export function describeInstalling(kit: KitOf): void {
   describe('installing', () => {
     it('brings tables and rows of the first replica to those that join', async () => {
-      const rows = [put('items', 1n, 'one', 1.5, null), put('items', 2n, 'two', null, new Uint8Array([0, 1]))];
+      const rows = [
+        put('items', 1n, 'one', 1.5, null),
+        put('items', 2n, 'two', null, new Uint8Array([0, 1])),
+      ];
       const [first, second] = await kit().members(['a', 'b'], {}, rows);
       expect(await second?.rows('items')).toEqual(await first?.rows('items'));
       expect(await second?.rows('items')).toHaveLength(2);
@@ -27,7 +30,12 @@ export function describeInstalling(kit: KitOf): void {
     it('says whose database it is', async () => {
       const member = await kit().member();
       const { identity } = await member.store.inspect();
-      expect(identity).toMatchObject({ cluster: 'conformance', replica: 'a', generation: 'conformance', schemaVersion: 1 });
+      expect(identity).toMatchObject({
+        cluster: 'conformance',
+        replica: 'a',
+        generation: 'conformance',
+        schemaVersion: 1,
+      });
     });
 
     it('refuses to join with rows of its own', async () => {
@@ -36,7 +44,14 @@ export function describeInstalling(kit: KitOf): void {
       const store = await kit().harness.reopen(other.member.store);
       await store.inspect();
       const identity = { cluster: 'conformance', replica: 'c', generation: 'conformance', schemaVersion: 1 };
-      const settings = { identity, schema, writes: 'capture', rowVersions: true, createTables: true, sealExistingRows: false } as const;
+      const settings = {
+        identity,
+        schema,
+        writes: 'capture',
+        rowVersions: true,
+        createTables: true,
+        sealExistingRows: false,
+      } as const;
       const refused = await store.install(settings, other.member.clock).then(() => 'accepted', codeOf);
       expect(refused).toBe('STORE_CONTENT');
     });

@@ -7,7 +7,11 @@ export class Kit<Tx = unknown> {
   constructor(readonly harness: StoreHarness<Tx>) {}
 
   /** The first one has the tables (and these rows), the others get them. All share one log. */
-  async members(ids: readonly string[], options: MemberOptions = {}, rows: readonly RowOperation[] = []): Promise<Member<Tx>[]> {
+  async members(
+    ids: readonly string[],
+    options: MemberOptions = {},
+    rows: readonly RowOperation[] = [],
+  ): Promise<Member<Tx>[]> {
     const log = new KitLog();
     const [firstId = 'a', ...others] = ids;
     const first = await this.first(firstId, log, options, rows);
@@ -39,7 +43,12 @@ export class Kit<Tx = unknown> {
     return { member, schema };
   }
 
-  async join(id: string, log: KitLog, schema: ClusterSchema, options: MemberOptions = {}): Promise<Member<Tx>> {
+  async join(
+    id: string,
+    log: KitLog,
+    schema: ClusterSchema,
+    options: MemberOptions = {},
+  ): Promise<Member<Tx>> {
     const store = await this.harness.open([]);
     await store.inspect();
     const member = new Member(id, store, this.harness, log, schema, options);

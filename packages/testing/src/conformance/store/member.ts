@@ -54,9 +54,17 @@ export class Member<Tx = unknown> {
     this.store = store;
   }
 
-  async install(first: { readonly createTables: boolean; readonly sealExistingRows: boolean }): Promise<void> {
+  async install(first: {
+    readonly createTables: boolean;
+    readonly sealExistingRows: boolean;
+  }): Promise<void> {
     this.clock = new HybridClock(new VirtualClock());
-    const identity = { cluster: CLUSTER, replica: this.id, generation: GENERATION, schemaVersion: this.schema.version };
+    const identity = {
+      cluster: CLUSTER,
+      replica: this.id,
+      generation: GENERATION,
+      schemaVersion: this.schema.version,
+    };
     const { rowVersions = true, writes = 'capture', primary } = this.options;
     const settings = { identity, schema: this.schema, writes, rowVersions, ...first };
     await this.store.install(primary === undefined ? settings : { ...settings, primary }, this.clock);
@@ -109,7 +117,10 @@ export class Member<Tx = unknown> {
   /** Applies what the log has for it, at most so many entries, in one call of `apply`. */
   async receive(maxEntries = Infinity): Promise<ApplyOutcome> {
     const { position, vector, partial } = this.store.state();
-    const entries = this.log.entries.slice(position.seq, Math.min(this.log.entries.length, position.seq + maxEntries));
+    const entries = this.log.entries.slice(
+      position.seq,
+      Math.min(this.log.entries.length, position.seq + maxEntries),
+    );
     const steps: ApplyStep[] = [];
     let state = { vector: { ...vector }, partial: { ...partial } };
     for (const { seq, data } of entries) {
@@ -119,11 +130,18 @@ export class Member<Tx = unknown> {
         const { origin, firstCounter } = batch;
         if (batch.kind === 'transactions') {
           steps.push({ type: 'transactions', batch, skip: admission.skip, seq });
-          state = { ...state, vector: { ...state.vector, [origin]: firstCounter + batch.transactions.length - 1 } };
+          state = {
+            ...state,
+            vector: { ...state.vector, [origin]: firstCounter + batch.transactions.length - 1 },
+          };
         } else {
           steps.push({ type: 'part', batch, seq });
           if (batch.last) state = { ...state, vector: { ...state.vector, [origin]: firstCounter } };
-          else state = { ...state, partial: { ...state.partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } } };
+          else
+            state = {
+              ...state,
+              partial: { ...state.partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } },
+            };
         }
       }
     }

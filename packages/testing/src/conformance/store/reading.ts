@@ -17,11 +17,16 @@ export function describeReading(kit: KitOf): void {
       await b.write(put('items', 5n, 'other', 1, null));
       expect(await differences([a, b])).toEqual(['items of b differs from a']);
       const different: unknown[] = [];
-      for (let after: readonly (bigint | null)[] | undefined; ; ) {
-        const [here, there] = [await a.store.rowDigests('items', after, 3), await b.store.rowDigests('items', after, 3)];
+      for (let after: readonly (bigint | null)[] | undefined; ;) {
+        const [here, there] = [
+          await a.store.rowDigests('items', after, 3),
+          await b.store.rowDigests('items', after, 3),
+        ];
         if (here.length === 0) break;
         expect(here.map(({ key }) => key)).toEqual(there.map(({ key }) => key));
-        different.push(...here.filter(({ digest }, index) => digest !== there[index]?.digest).map(({ key }) => key));
+        different.push(
+          ...here.filter(({ digest }, index) => digest !== there[index]?.digest).map(({ key }) => key),
+        );
         after = here.at(-1)?.key as readonly bigint[];
       }
       expect(different).toEqual([[5n]]);
@@ -34,7 +39,9 @@ export function describeReading(kit: KitOf): void {
       await member.store.close();
       await member.store.close();
       expect(await member.store.seal().then(() => 'sealed', codeOf)).toBe('CLOSED');
-      expect(await member.write(put('items', 1n, 'x', null, null)).then(() => 'written', codeOf)).toBe('CLOSED');
+      expect(await member.write(put('items', 1n, 'x', null, null)).then(() => 'written', codeOf)).toBe(
+        'CLOSED',
+      );
       expect(await member.store.checksum().then(() => 'read', codeOf)).toBe('CLOSED');
     });
   });

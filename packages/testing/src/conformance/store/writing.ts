@@ -35,7 +35,9 @@ export function describeWriting(kit: KitOf): void {
       await member.write(put('items', 1n, 'same', 2, null));
       const { lastCounter } = member.store.state();
       expect(await member.write()).toEqual(expect.not.objectContaining({ id: expect.anything() as unknown }));
-      expect(await member.write(put('items', 1n, 'same', 2, null), remove('items', 99n))).not.toHaveProperty('id');
+      expect(await member.write(put('items', 1n, 'same', 2, null), remove('items', 99n))).not.toHaveProperty(
+        'id',
+      );
       expect(member.store.state().lastCounter).toBe(lastCounter);
     });
 
@@ -56,39 +58,6 @@ export function describeWriting(kit: KitOf): void {
       expect(await member.rows('items')).toHaveLength(3);
     });
 
-    it('I3: sealed messages stay until they are pruned, also over a crash', async () => {
-      const member = await kit().member();
-      const { lastCounter: start } = member.store.state();
-      for (let id = 1n; id <= 5n; id++) await member.write(put('items', id, 'x', null, null));
-      const after = { counter: start, part: 0 };
-      const before = await member.store.sealed(after, 1_000_000);
-      await member.crash();
-      const messages = await member.store.sealed(after, 1_000_000);
-      expect(messages.map(({ data }) => Buffer.from(data))).toEqual(before.map(({ data }) => Buffer.from(data)));
-      expect(countersOf(messages)).toEqual([1, 2, 3, 4, 5].map((n) => start + n));
-      expect(await member.store.sealed(after, 1)).toHaveLength(1);
-      expect(countersOf(await member.store.sealed({ counter: start + 3, part: 0 }, 1_000_000))).toEqual([start + 4, start + 5]);
-      await expect(member.store.prune(start + 5)).rejects.toThrow();
-      member.store.markPublished(start + 3);
-      await member.store.prune(start + 3);
-      expect(countersOf(await member.store.sealed({ counter: 0, part: 0 }, 1_000_000))).toEqual([start + 4, start + 5]);
-      expect(member.store.state().publishedCounter).toBe(start + 3);
-    });
-
-    it('I3: what is marked as published is kept at close and with the next commit', async () => {
-      const member = await kit().member();
-      await member.write(put('items', 1n, 'x', null, null));
-      await member.write(put('items', 2n, 'x', null, null));
-      const { lastCounter } = member.store.state();
-      member.store.markPublished(lastCounter - 1);
-      await member.reopen();
-      expect(member.store.state().publishedCounter).toBe(lastCounter - 1);
-      member.store.markPublished(lastCounter);
-      await member.write(put('items', 3n, 'x', null, null));
-      await member.crash();
-      expect(member.store.state().publishedCounter).toBe(lastCounter);
-    });
-
     it('captures both keys when a row gets another one', async () => {
       const [a, b] = await kit().members(['a', 'b']);
       await a?.write(put('pairs', 'x', 1n, 'before'));
@@ -107,7 +76,12 @@ export function describeWriting(kit: KitOf): void {
       const [first] = sealed;
       // The place after the first part of the next transaction lies inside of it.
       const rest = await a.store.sealed({ counter: lastCounter + 1, part: 0 }, 10_000_000);
-      expect(first).toMatchObject({ firstCounter: lastCounter + 1, lastCounter: lastCounter + 1, part: 0, last: false });
+      expect(first).toMatchObject({
+        firstCounter: lastCounter + 1,
+        lastCounter: lastCounter + 1,
+        part: 0,
+        last: false,
+      });
       expect(rest.at(-1)).toMatchObject({ lastCounter: lastCounter + 1, part: rest.length, last: true });
       for (const { data } of sealed) expect(data.length).toBeLessThan(400_000);
       expect(summarize(rest.at(-1)?.data ?? new Uint8Array())[0]).toMatchObject({ kind: 'part', last: true });
@@ -115,6 +89,52 @@ export function describeWriting(kit: KitOf): void {
       await b.receive();
       expect(await b.rows('items')).toHaveLength(BIG_ROWS);
       expect(await differences([a, b])).toEqual([]);
+    });
+  });
+}
+
+/** What waits to be published. */
+export function describeOutbox(kit: KitOf): void {
+  describe('the outbox', () => {
+    it('I3: sealed messages stay until they are pruned, also over a crash', async () => {
+      const member = await kit().member();
+      const { lastCounter: start } = member.store.state();
+      for (let id = 1n; id <= 5n; id++) await member.write(put('items', id, 'x', null, null));
+      const after = { counter: start, part: 0 };
+      const before = await member.store.sealed(after, 1_000_000);
+      await member.crash();
+      const messages = await member.store.sealed(after, 1_000_000);
+      expect(messages.map(({ data }) => Buffer.from(data))).toEqual(
+        before.map(({ data }) => Buffer.from(data)),
+      );
+      expect(countersOf(messages)).toEqual([1, 2, 3, 4, 5].map((n) => start + n));
+      expect(await member.store.sealed(after, 1)).toHaveLength(1);
+      expect(countersOf(await member.store.sealed({ counter: start + 3, part: 0 }, 1_000_000))).toEqual([
+        start + 4,
+        start + 5,
+      ]);
+      await expect(member.store.prune(start + 5)).rejects.toThrow();
+      member.store.markPublished(start + 3);
+      await member.store.prune(start + 3);
+      expect(countersOf(await member.store.sealed({ counter: 0, part: 0 }, 1_000_000))).toEqual([
+        start + 4,
+        start + 5,
+      ]);
+      expect(member.store.state().publishedCounter).toBe(start + 3);
+    });
+
+    it('I3: what is marked as published is kept at close and with the next commit', async () => {
+      const member = await kit().member();
+      await member.write(put('items', 1n, 'x', null, null));
+      await member.write(put('items', 2n, 'x', null, null));
+      const { lastCounter } = member.store.state();
+      member.store.markPublished(lastCounter - 1);
+      await member.reopen();
+      expect(member.store.state().publishedCounter).toBe(lastCounter - 1);
+      member.store.markPublished(lastCounter);
+      await member.write(put('items', 3n, 'x', null, null));
+      await member.crash();
+      expect(member.store.state().publishedCounter).toBe(lastCounter);
     });
   });
 }
@@ -134,9 +154,13 @@ export function describeForeignWriters(kit: KitOf): void {
       const outcome = await a.write(put('items', 1n, 'inside', null, null));
       expect(a.store.hasUnsealed()).toBe(false);
       await a.publish();
-      const batches = a.log.entries.filter(({ origin }) => origin === 'a').flatMap(({ data }) => decodeBatches(data));
+      const batches = a.log.entries
+        .filter(({ origin }) => origin === 'a')
+        .flatMap(({ data }) => decodeBatches(data));
       const names = batches.flatMap((batch) =>
-        batch.kind === 'part' ? [] : batch.transactions.flatMap(({ changes }) => changes.map(({ row }) => row[1])),
+        batch.kind === 'part'
+          ? []
+          : batch.transactions.flatMap(({ changes }) => changes.map(({ row }) => row[1])),
       );
       expect(names).toEqual(['outside', 'inside']);
       expect(outcome).toMatchObject({ type: 'committed', id: { counter: a.store.state().lastCounter } });
@@ -190,7 +214,9 @@ export function describeRefusing(kit: KitOf): void {
         await expect(b.writeOutside(put('items', 2n, 'no', null, null))).rejects.toThrow(/the-primary/);
         await expect(b.writeOutside(remove('items', 1n))).rejects.toThrow(/the-primary/);
       }
-      const refused = await b.write(put('items', 2n, 'no', null, null)).catch((error: unknown) => ({ type: 'rejected', error }));
+      const refused = await b
+        .write(put('items', 2n, 'no', null, null))
+        .catch((error: unknown) => ({ type: 'rejected', error }));
       expect(refused.type).toBe('rejected');
       expect(codeOf('error' in refused ? refused.error : undefined)).toBe('NOT_WRITABLE');
       expect(await b.rows('items')).toHaveLength(1);
@@ -200,7 +226,9 @@ export function describeRefusing(kit: KitOf): void {
   });
 }
 
-function countersOf(messages: readonly { readonly firstCounter: number; readonly lastCounter: number }[]): readonly number[] {
+function countersOf(
+  messages: readonly { readonly firstCounter: number; readonly lastCounter: number }[],
+): readonly number[] {
   return messages.flatMap(({ firstCounter, lastCounter }) =>
     Array.from({ length: lastCounter - firstCounter + 1 }, (_, index) => firstCounter + index),
   );

@@ -31,7 +31,11 @@ export class MemoryBusConnection implements Bus {
       };
       const fail = (error: AntiphonError): void => end(() => reject(error));
       const onAbort = (): void =>
-        fail(new AntiphonError('ABORTED', `the caller gave up waiting for ${subject}`, { cause: signal?.reason }));
+        fail(
+          new AntiphonError('ABORTED', `the caller gave up waiting for ${subject}`, {
+            cause: signal?.reason,
+          }),
+        );
       const stopListening = link.onState((state) => {
         if (state !== 'connected') fail(unavailable(`request to ${subject}`));
       });
@@ -58,7 +62,12 @@ export class MemoryBusConnection implements Bus {
     handler: (request: BusRequest) => void,
     options: { readonly queue?: string } = {},
   ): BusSubscription {
-    const listener: BusListener = { pattern: subject, queue: options.queue, link: this.link, handle: handler };
+    const listener: BusListener = {
+      pattern: subject,
+      queue: options.queue,
+      link: this.link,
+      handle: handler,
+    };
     this.bus.add(listener);
     return { unsubscribe: () => this.bus.remove(listener) };
   }

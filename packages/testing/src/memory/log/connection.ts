@@ -79,7 +79,11 @@ export class MemoryLogConnection implements Log {
     });
   }
 
-  async read(options: { readonly generation: string; readonly fromSeq: number; readonly durable?: string }): Promise<LogReader> {
+  async read(options: {
+    readonly generation: string;
+    readonly fromSeq: number;
+    readonly durable?: string;
+  }): Promise<LogReader> {
     const reader = new MemoryLogReader(this.log, this.link, options);
     await this.link.call('read the log', () => reader.attach());
     this.#readers.add(reader);
@@ -135,7 +139,9 @@ export class MemoryLogConnection implements Log {
     const unknownAfter = (timeoutMs: number): void => {
       const timer = this.link.clock.setTimer(timeoutMs, unknown);
       stops.push(() => timer.cancel());
-      stops.push(this.link.onState((state) => (state === 'connected' ? undefined : this.link.later(0, unknown))));
+      stops.push(
+        this.link.onState((state) => (state === 'connected' ? undefined : this.link.later(0, unknown))),
+      );
     };
     return Object.assign(settle, { unknownAfter });
   }

@@ -46,7 +46,10 @@ export class MemoryLog {
   /** LOG_REPLACED when there is no log (any more). */
   get stream(): Stream {
     if (this.#stream !== undefined) return this.#stream;
-    throw new AntiphonError('LOG_REPLACED', 'there is no such log; open it with `create`, or find out who deleted it');
+    throw new AntiphonError(
+      'LOG_REPLACED',
+      'there is no such log; open it with `create`, or find out who deleted it',
+    );
   }
 
   get exists(): boolean {

@@ -29,7 +29,11 @@ export class MemoryLogReader implements LogReader {
     if (durable !== undefined) this.log.stream.durables.set(durable, fromSeq - 1);
   }
 
-  async next(limits: { maxEntries: number; maxBytes: number; signal?: AbortSignal }): Promise<readonly LogEntry[]> {
+  async next(limits: {
+    maxEntries: number;
+    maxBytes: number;
+    signal?: AbortSignal;
+  }): Promise<readonly LogEntry[]> {
     for (;;) {
       if (limits.signal?.aborted === true) throw aborted(limits.signal);
       if (this.#closed || this.link.state === 'closed') return this.#ended();
@@ -63,9 +67,12 @@ export class MemoryLogReader implements LogReader {
 
   #check(): void {
     const { generation, firstSeq, lastSeq } = this.log.stream;
-    if (generation !== this.options.generation) throw replaced(`it is ${generation} now, not ${this.options.generation}`);
-    if (this.#nextSeq < firstSeq) throw replaced(`entry ${this.#nextSeq} was trimmed, the first is ${firstSeq}`);
-    if (this.#nextSeq > lastSeq + 1) throw replaced(`it ends at ${lastSeq}, entry ${this.#nextSeq - 1} is gone`);
+    if (generation !== this.options.generation)
+      throw replaced(`it is ${generation} now, not ${this.options.generation}`);
+    if (this.#nextSeq < firstSeq)
+      throw replaced(`entry ${this.#nextSeq} was trimmed, the first is ${firstSeq}`);
+    if (this.#nextSeq > lastSeq + 1)
+      throw replaced(`it ends at ${lastSeq}, entry ${this.#nextSeq - 1} is gone`);
   }
 
   /** A process that has ended is never answered. */

@@ -46,7 +46,8 @@ export class Stream {
     // Before the expected sequence is looked at, as JetStream does.
     if (earlier !== undefined) return { type: 'stored', seq: earlier.seq, duplicate: true };
     const expected = request.expectedLastSeq;
-    if (expected !== undefined && expected !== this.lastSeq) return { type: 'not-last', lastSeq: this.lastSeq };
+    if (expected !== undefined && expected !== this.lastSeq)
+      return { type: 'not-last', lastSeq: this.lastSeq };
     const seq = this.lastSeq + 1;
     const storedAtMs = this.options.clock.nowMs();
     this.#entries.push({ seq, origin: request.origin, data: request.data.slice(), storedAtMs });

@@ -83,7 +83,10 @@ class MemoryRegistryConnection implements Registry {
 
 function assertKey(key: string): void {
   if (KEY.test(key)) return;
-  throw new AntiphonError('BAD_OPTION', `${JSON.stringify(key)} is not a registry key; use letters, digits, "_", "." and "-"`);
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `${JSON.stringify(key)} is not a registry key; use letters, digits, "_", "." and "-"`,
+  );
 }
 
 export function memoryRegistry(options?: MemoryRegistryOptions): MemoryRegistry {

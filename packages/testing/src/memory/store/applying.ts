@@ -101,21 +101,28 @@ export class Applying {
     const { origin, firstCounter: counter } = batch;
     const kept = this.transaction.get(PARTIAL, origin);
     const earlier = kept?.header.firstCounter === counter && batch.part > 0 ? kept.bodies : [];
-    if (earlier.length !== batch.part) throw new AntiphonError('INTERNAL', `part ${batch.part} of ${origin}:${counter} was not awaited`);
+    if (earlier.length !== batch.part)
+      throw new AntiphonError('INTERNAL', `part ${batch.part} of ${origin}:${counter} was not awaited`);
     const bodies = [...earlier, batch.body.slice()];
     if (!batch.last) {
       const { body: _body, ...header } = batch;
       this.transaction.put(PARTIAL, origin, { header, bodies });
       return;
     }
-    await this.#apply({ header: batch, counter, time: batch.time, changes: decodeChanges(bodies, batch.tables) });
+    await this.#apply({
+      header: batch,
+      counter,
+      time: batch.time,
+      changes: decodeChanges(bodies, batch.tables),
+    });
   }
 
   async #apply(remote: RemoteTransaction): Promise<void> {
     const { header, counter, time } = remote;
     const { origin } = header;
     const expected = counterOf(this.record.vector, origin) + 1;
-    if (counter !== expected) throw new AntiphonError('INTERNAL', `${origin}:${counter} was not awaited, but ${expected}`);
+    if (counter !== expected)
+      throw new AntiphonError('INTERNAL', `${origin}:${counter} was not awaited, but ${expected}`);
     const version: Version = { time, origin, counter };
     const digest = new ChangeDigest();
     const touched = new Set<CompiledTable>();
@@ -135,11 +142,17 @@ export class Applying {
       context: header.context,
       digest: digest.finish(),
     });
-    if (this.transaction.get(PARTIAL, origin)?.header.firstCounter === counter) this.transaction.delete(PARTIAL, origin);
+    if (this.transaction.get(PARTIAL, origin)?.header.firstCounter === counter)
+      this.transaction.delete(PARTIAL, origin);
     this.context.clock.observe(time);
-    this.record = withCounter({ ...this.record, lastTime: Math.max(this.record.lastTime, time) }, origin, counter);
+    this.record = withCounter(
+      { ...this.record, lastTime: Math.max(this.record.lastTime, time) },
+      origin,
+      counter,
+    );
     if (this.record.pastUntil === undefined) {
-      for (const [key] of [...this.transaction.entries(WRITTEN_SINCE)]) this.transaction.delete(WRITTEN_SINCE, key);
+      for (const [key] of [...this.transaction.entries(WRITTEN_SINCE)])
+        this.transaction.delete(WRITTEN_SINCE, key);
     }
     this.#transactions++;
   }
@@ -170,8 +183,16 @@ export class Applying {
     const named = header.tables[change.table];
     const schema = this.record.schema.tables.find(({ name }) => name === named?.name);
     const sameColumns = schema?.columns.every(({ name }, index) => named?.columns[index] === name) === true;
-    if (named === undefined || schema === undefined || !sameColumns || schema.columns.length !== named.columns.length) {
-      throw new AntiphonError('UNKNOWN_TABLE', `this cluster does not replicate a table ${named?.name} with the columns of this message`);
+    if (
+      named === undefined ||
+      schema === undefined ||
+      !sameColumns ||
+      schema.columns.length !== named.columns.length
+    ) {
+      throw new AntiphonError(
+        'UNKNOWN_TABLE',
+        `this cluster does not replicate a table ${named?.name} with the columns of this message`,
+      );
     }
     return this.context.database.table(schema.name, this.transaction);
   }
@@ -200,5 +221,7 @@ function isConcurrent(current: Version, candidate: Version, header: BatchHeader)
 function refusal(error: unknown): AntiphonError {
   const known = toAntiphonError(error, 'INTERNAL');
   if (known.code !== 'CONSTRAINT') return known;
-  return new AntiphonError('APPLY_REFUSED', `the database refused a change: ${known.message}`, { cause: known });
+  return new AntiphonError('APPLY_REFUSED', `the database refused a change: ${known.message}`, {
+    cause: known,
+  });
 }

@@ -1,12 +1,26 @@
 import { createHash } from 'node:crypto';
-import { encodeCanonicalRow, type ChecksumReport, type RowDigest, type TableChecksum, type Value } from '@antiphon/core';
+import {
+  encodeCanonicalRow,
+  type ChecksumReport,
+  type RowDigest,
+  type TableChecksum,
+  type Value,
+} from '@antiphon/core';
 import type { MemoryDatabase } from './database.js';
 import { compareRows, keyOf } from './key-order.js';
 import type { ReplicaRecord } from './replica-record.js';
 
-export function checksumOf(database: MemoryDatabase, record: ReplicaRecord, tables?: readonly string[]): ChecksumReport {
+export function checksumOf(
+  database: MemoryDatabase,
+  record: ReplicaRecord,
+  tables?: readonly string[],
+): ChecksumReport {
   const names = tables ?? record.schema.tables.map(({ name }) => name);
-  return { position: record.position, vector: record.vector, tables: names.map((name) => checksumTable(database, name)) };
+  return {
+    position: record.position,
+    vector: record.vector,
+    tables: names.map((name) => checksumTable(database, name)),
+  };
 }
 
 function checksumTable(database: MemoryDatabase, table: string): TableChecksum {

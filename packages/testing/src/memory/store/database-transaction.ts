@@ -114,7 +114,7 @@ export class DatabaseTransaction implements Reading {
   #write(space: string, key: string, value: unknown): void {
     if (!this.#open) throw new Error('the transaction has ended');
     let written = this.#overlay.get(space);
-    if (written === undefined) this.#overlay.set(space, (written = new Map()));
+    if (written === undefined) this.#overlay.set(space, (written = new Map<string, unknown>()));
     this.#journal.push({ space, key, before: written.has(key) ? written.get(key) : ABSENT });
     written.set(key, value);
   }

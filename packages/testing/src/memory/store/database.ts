@@ -1,6 +1,11 @@
 import { AntiphonError, type Row } from '@antiphon/core';
 import { CAPTURED, rowsOf, TABLES } from './spaces.js';
-import { DatabaseTransaction, type CommittedChange, type Reading, type Space } from './database-transaction.js';
+import {
+  DatabaseTransaction,
+  type CommittedChange,
+  type Reading,
+  type Space,
+} from './database-transaction.js';
 import { inKeyOrder, keyTextOf } from './key-order.js';
 import { readRecord } from './replica-record.js';
 import { nextNumber } from './sequence.js';
@@ -59,7 +64,10 @@ export class MemoryDatabase implements Reading {
   /** STORE_BUSY while another transaction is open. */
   begin(): DatabaseTransaction {
     if (this.#transaction !== undefined) {
-      throw new AntiphonError('STORE_BUSY', 'another transaction is open on this database; try again when it has ended');
+      throw new AntiphonError(
+        'STORE_BUSY',
+        'another transaction is open on this database; try again when it has ended',
+      );
     }
     const transaction = new DatabaseTransaction(this.#content, (changes) => this.#ended(changes));
     this.#transaction = transaction;
@@ -95,7 +103,8 @@ export class MemoryDatabase implements Reading {
   /** UNKNOWN_TABLE. */
   table(name: string, reading: Reading = this): CompiledTable {
     const declaration = reading.get(TABLES, name);
-    if (declaration === undefined) throw new AntiphonError('UNKNOWN_TABLE', `there is no table ${name}`, { context: { table: name } });
+    if (declaration === undefined)
+      throw new AntiphonError('UNKNOWN_TABLE', `there is no table ${name}`, { context: { table: name } });
     const known = this.#compiled.get(name);
     if (known?.declaration === declaration) return known;
     const compiled = new CompiledTable(declaration);
@@ -124,7 +133,12 @@ export class MemoryDatabase implements Reading {
   }
 
   userTransaction(transaction: DatabaseTransaction): UserTransaction {
-    return new UserTransaction(this, transaction, readRecord(transaction), nextNumber(transaction, 'writers'));
+    return new UserTransaction(
+      this,
+      transaction,
+      readRecord(transaction),
+      nextNumber(transaction, 'writers'),
+    );
   }
 
   hasCaptured(): boolean {

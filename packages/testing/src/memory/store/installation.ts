@@ -1,4 +1,10 @@
-import { AntiphonError, type InspectedTable, type InstallOptions, type StoreInspection, type TableSchema } from '@antiphon/core';
+import {
+  AntiphonError,
+  type InspectedTable,
+  type InstallOptions,
+  type StoreInspection,
+  type TableSchema,
+} from '@antiphon/core';
 import type { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
 import { newRecord, readRecord, writeRecord, type ReplicaRecord } from './replica-record.js';
@@ -14,7 +20,9 @@ export function inspectDatabase(database: MemoryDatabase, only?: readonly string
   const tables = names.map((name): InspectedTable => {
     const { schema } = database.table(name);
     const rowCount = database.count(rowsOf(name));
-    return schema.key.length > 0 ? { schema, rowCount } : { schema, rowCount, unsupported: `table ${name} has no primary key` };
+    return schema.key.length > 0
+      ? { schema, rowCount }
+      : { schema, rowCount, unsupported: `table ${name} has no primary key` };
   });
   const ddl = { engine: MEMORY_ENGINE, statements: names.map((name) => database.table(name).ddl()) };
   const identity = readRecord(database)?.identity;
@@ -22,7 +30,11 @@ export function inspectDatabase(database: MemoryDatabase, only?: readonly string
 }
 
 /** Makes the database a replica, or checks that it is this one. Returns what to store. */
-export function installReplica(database: MemoryDatabase, transaction: DatabaseTransaction, options: InstallOptions): ReplicaRecord {
+export function installReplica(
+  database: MemoryDatabase,
+  transaction: DatabaseTransaction,
+  options: InstallOptions,
+): ReplicaRecord {
   const { identity, schema, writes, primary, rowVersions } = options;
   const existing = readRecord(transaction);
   if (existing !== undefined) assertSameReplica(existing, options);
@@ -44,7 +56,8 @@ export function installReplica(database: MemoryDatabase, transaction: DatabaseTr
 
 function assertSameReplica({ identity }: ReplicaRecord, options: InstallOptions): void {
   const { cluster, replica, generation } = options.identity;
-  if (identity.cluster === cluster && identity.replica === replica && identity.generation === generation) return;
+  if (identity.cluster === cluster && identity.replica === replica && identity.generation === generation)
+    return;
   throw new AntiphonError(
     'STORE_CONTENT',
     `this database is replica ${identity.replica} of cluster ${identity.cluster} (log ${identity.generation}), ` +
@@ -52,7 +65,11 @@ function assertSameReplica({ identity }: ReplicaRecord, options: InstallOptions)
   );
 }
 
-function createMissing(database: MemoryDatabase, transaction: DatabaseTransaction, { schema }: InstallOptions): void {
+function createMissing(
+  database: MemoryDatabase,
+  transaction: DatabaseTransaction,
+  { schema }: InstallOptions,
+): void {
   const declared = schema.ddl.engine === MEMORY_ENGINE ? schema.ddl.statements.map(parseTable) : [];
   for (const table of schema.tables) {
     const declaration = declared.find(({ name }) => name === table.name);
@@ -64,20 +81,35 @@ function declarationOf({ name, columns, key }: TableSchema): MemoryTable {
   return { name, columns, key: key.map((index) => columns[index]?.name ?? '') };
 }
 
-function assertTable(database: MemoryDatabase, transaction: DatabaseTransaction, table: TableSchema, installed: boolean): void {
+function assertTable(
+  database: MemoryDatabase,
+  transaction: DatabaseTransaction,
+  table: TableSchema,
+  installed: boolean,
+): void {
   const { name } = table;
   if (!database.tableNames(transaction).includes(name)) {
-    throw new AntiphonError('SCHEMA_DRIFT', `table ${name} is missing; create it as the cluster has it`, { context: { table: name } });
+    throw new AntiphonError('SCHEMA_DRIFT', `table ${name} is missing; create it as the cluster has it`, {
+      context: { table: name },
+    });
   }
   const found = database.table(name, transaction).schema;
   if (found.key.length === 0) {
-    throw new AntiphonError('UNSUPPORTED_TABLE', `table ${name} has no primary key; give it one or leave it out`, { context: { table: name } });
+    throw new AntiphonError(
+      'UNSUPPORTED_TABLE',
+      `table ${name} has no primary key; give it one or leave it out`,
+      { context: { table: name } },
+    );
   }
   if (shapeOf(found) === shapeOf(table)) return;
   const code = installed ? 'SCHEMA_DRIFT' : 'STORE_CONTENT';
-  throw new AntiphonError(code, `table ${name} is ${shapeOf(found)} here and ${shapeOf(table)} in the cluster; make them equal`, {
-    context: { table: name },
-  });
+  throw new AntiphonError(
+    code,
+    `table ${name} is ${shapeOf(found)} here and ${shapeOf(table)} in the cluster; make them equal`,
+    {
+      context: { table: name },
+    },
+  );
 }
 
 function shapeOf({ columns, key }: TableSchema): string {
@@ -94,6 +126,12 @@ function captureExisting(transaction: DatabaseTransaction, table: string): void 
   let count = 0;
   for (const [, row] of [...transaction.entries(rowsOf(table))]) {
     if (count++ % ROWS_PER_TRANSACTION === 0) writer = nextNumber(transaction, 'writers');
-    transaction.put(CAPTURED, nextKey(transaction, 'captured'), { writer, table, op: 'insert', row, old: undefined });
+    transaction.put(CAPTURED, nextKey(transaction, 'captured'), {
+      writer,
+      table,
+      op: 'insert',
+      row,
+      old: undefined,
+    });
   }
 }

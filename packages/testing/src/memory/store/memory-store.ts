@@ -55,7 +55,11 @@ const DEFAULT_SLICE_CHANGES = 500;
 /** `markPublished` is kept by itself after this. */
 const MARK_AFTER_MS = 900;
 
-const CAPABILITIES: StoreCapabilities = { sql: false, capturesForeignWriters: true, refusesForeignWriters: true };
+const CAPABILITIES: StoreCapabilities = {
+  sql: false,
+  capturesForeignWriters: true,
+  refusesForeignWriters: true,
+};
 
 /** What happened to `markPublished` that is not in the database yet. */
 interface PendingMark {
@@ -83,7 +87,8 @@ export class MemoryStore implements Store<MemoryTransaction> {
   #hybrid: HybridClock | undefined;
   #mark: PendingMark | undefined;
   #markTimer: Timer | undefined;
-  #writing = false;
+  /** The transaction of the writing method that runs. */
+  #transaction: DatabaseTransaction | undefined;
   #life: 'open' | 'closed' | 'crashed' = 'open';
 
   constructor(options: MemoryStoreOptions = {}) {
@@ -107,7 +112,9 @@ export class MemoryStore implements Store<MemoryTransaction> {
       const record = installReplica(this.database, transaction, options);
       // Before anything is sealed: a row that is there must never be later than one that is written now.
       clock.restore(record.lastTime);
-      writeRecord(transaction, this.seal_(transaction, record, clock, options.sealExistingRows).record);
+      // Nothing else is sealed yet: own past first.
+      const sealed = options.sealExistingRows ? this.sealCaptured(transaction, record, clock).record : record;
+      writeRecord(transaction, sealed);
     });
     // The cluster counts on what was installed here as soon as it was: a power loss must not take that back.
     this.database.sync();
@@ -132,10 +139,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
 
   async write(requests: readonly WriteRequest<MemoryTransaction>[]): Promise<readonly WriteOutcome[]> {
     return await this.#writeTransaction(async (transaction) => {
-      const record = this.seal_(transaction, this.#record(transaction)).record;
+      const record = this.sealCaptured(transaction, this.#record(transaction)).record;
       writeRecord(transaction, record);
       const runs = requests.map((request) => this.#run(transaction, request));
-      const sealing = this.seal_(transaction, record);
+      const sealing = this.sealCaptured(transaction, record);
       writeRecord(transaction, sealing.record);
       return runs.map((run): WriteOutcome => {
         if (run.type === 'rejected') return run;
@@ -149,7 +156,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
     this.#assertOpen();
     if (!this.hasUnsealed()) return 0;
     return await this.#writeTransaction(async (transaction) => {
-      const sealing = this.seal_(transaction, this.#record(transaction));
+      const sealing = this.sealCaptured(transaction, this.#record(transaction));
       writeRecord(transaction, sealing.record);
       return sealing.ids.size;
     });
@@ -166,7 +173,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
 
   markPublished(counter: number, position?: Position): void {
     if (this.#life !== 'open') return;
-    this.#mark = { counter: Math.max(counter, this.#mark?.counter ?? 0), position: laterOf(position, this.#mark?.position) };
+    this.#mark = {
+      counter: Math.max(counter, this.#mark?.counter ?? 0),
+      position: laterOf(position, this.#mark?.position),
+    };
     this.#markTimer ??= this.clock.setTimer(MARK_AFTER_MS, () => this.#keepMark());
   }
 
@@ -178,7 +188,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
   }
 
   async apply(request: ApplyRequest): Promise<ApplyOutcome> {
-    return await this.#writeTransaction((transaction) => this.apply_(transaction, request));
+    return await this.#writeTransaction((transaction) => this.applySteps(transaction, request));
   }
 
   async resumeFrom(counter: number, time: number): Promise<void> {
@@ -192,8 +202,14 @@ export class MemoryStore implements Store<MemoryTransaction> {
     });
   }
 
-  async query(_sql: string, _params: readonly Value[] | Readonly<Record<string, Value>>): Promise<QueryResult> {
-    throw new AntiphonError('BAD_SQL', 'a memory store takes no SQL; read its rows with `database.rows(table)`');
+  async query(
+    _sql: string,
+    _params: readonly Value[] | Readonly<Record<string, Value>>,
+  ): Promise<QueryResult> {
+    throw new AntiphonError(
+      'BAD_SQL',
+      'a memory store takes no SQL; read its rows with `database.rows(table)`',
+    );
   }
 
   async checksum(tables?: readonly string[]): Promise<ChecksumReport> {
@@ -201,7 +217,11 @@ export class MemoryStore implements Store<MemoryTransaction> {
     return checksumOf(this.database, this.#record(), tables);
   }
 
-  async rowDigests(table: string, afterKey: readonly Value[] | undefined, limit: number): Promise<readonly RowDigest[]> {
+  async rowDigests(
+    table: string,
+    afterKey: readonly Value[] | undefined,
+    limit: number,
+  ): Promise<readonly RowDigest[]> {
     this.#assertOpen();
     return digestRows(this.database, table, afterKey, limit);
   }
@@ -218,22 +238,24 @@ export class MemoryStore implements Store<MemoryTransaction> {
     if (this.#life === 'crashed') return;
     this.#life = 'crashed';
     this.#markTimer?.cancel();
-    if (this.#writing) this.database.abandon();
+    this.#transaction?.rollback();
   }
 
-  /** For tests that break it on purpose. */
-  protected async apply_(transaction: DatabaseTransaction, request: ApplyRequest): Promise<ApplyOutcome> {
+  protected async applySteps(transaction: DatabaseTransaction, request: ApplyRequest): Promise<ApplyOutcome> {
     // Sealed first: the context of what others wrote here must not claim what they had not seen (I5).
-    const sealed = this.seal_(transaction, this.#record(transaction)).record;
-    const context = { database: this.database, clock: this.#hybridClock(), sliceChanges: this.sliceChanges };
+    const sealed = this.sealCaptured(transaction, this.#record(transaction)).record;
+    const context = { database: this.database, clock: this.hybridClock(), sliceChanges: this.sliceChanges };
     const applying = new Applying(transaction, request, context, sealed);
     const outcome = await applying.run();
     writeRecord(transaction, applying.record);
     return outcome;
   }
 
-  protected seal_(transaction: DatabaseTransaction, record: ReplicaRecord, clock = this.#hybridClock(), now = true): Sealing {
-    if (!now) return { record, ids: new Map() };
+  protected sealCaptured(
+    transaction: DatabaseTransaction,
+    record: ReplicaRecord,
+    clock = this.hybridClock(),
+  ): Sealing {
     return sealCaptured(transaction, record, { database: this.database, clock, limits: this.limits });
   }
 
@@ -241,7 +263,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
     this.#assertOpen();
     this.#assertUsable();
     const transaction = this.database.begin();
-    this.#writing = true;
+    this.#transaction = transaction;
     try {
       const value = await work(transaction);
       await this.#takeTime();
@@ -253,7 +275,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
       transaction.rollback();
       throw toAntiphonError(error, 'STORE_FAILED');
     } finally {
-      this.#writing = false;
+      this.#transaction = undefined;
     }
   }
 
@@ -275,17 +297,13 @@ export class MemoryStore implements Store<MemoryTransaction> {
     this.#markTimer = undefined;
     if (this.#mark === undefined || this.#life !== 'open') return;
     // Somebody else's transaction is open: the next commit of ours keeps it, or the next try.
-    if (this.#writing || !this.#canBegin()) {
+    if (this.database.busy) {
       this.#markTimer = this.clock.setTimer(MARK_AFTER_MS, () => this.#keepMark());
       return;
     }
     const transaction = this.database.begin();
     this.#storeMark(transaction);
     transaction.commit();
-  }
-
-  #canBegin(): boolean {
-    return !this.database.busy;
   }
 
   #storeMark(transaction: DatabaseTransaction): void {
@@ -301,8 +319,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
   }
 
   #assertUsable(): void {
-    if (this.faults.strikes('storeBusy')) throw new AntiphonError('STORE_BUSY', 'another program holds the write lock; try again');
-    if (this.faults.strikes('storeFull')) throw new AntiphonError('STORE_FULL', 'the disk is full; make room');
+    if (this.faults.strikes('storeBusy'))
+      throw new AntiphonError('STORE_BUSY', 'another program holds the write lock; try again');
+    if (this.faults.strikes('storeFull'))
+      throw new AntiphonError('STORE_FULL', 'the disk is full; make room');
   }
 
   #assertOpen(): void {
@@ -312,12 +332,14 @@ export class MemoryStore implements Store<MemoryTransaction> {
 
   #record(reading: DatabaseTransaction | MemoryDatabase = this.database): ReplicaRecord {
     const record = readRecord(reading);
-    if (record === undefined) throw new AntiphonError('BAD_OPTION', 'this database is no replica yet; call install first');
+    if (record === undefined)
+      throw new AntiphonError('BAD_OPTION', 'this database is no replica yet; call install first');
     return record;
   }
 
-  #hybridClock(): HybridClock {
-    if (this.#hybrid === undefined) throw new AntiphonError('BAD_OPTION', 'call install before anything else');
+  protected hybridClock(): HybridClock {
+    if (this.#hybrid === undefined)
+      throw new AntiphonError('BAD_OPTION', 'call install before anything else');
     return this.#hybrid;
   }
 }

@@ -34,7 +34,11 @@ export interface MessageHead {
 }
 
 /** Log messages for transactions whose counters follow each other. */
-export function cutIntoMessages(drafts: readonly TransactionDraft[], head: MessageHead, limits: CutLimits): readonly SealedMessage[] {
+export function cutIntoMessages(
+  drafts: readonly TransactionDraft[],
+  head: MessageHead,
+  limits: CutLimits,
+): readonly SealedMessage[] {
   const messages: SealedMessage[] = [];
   let waiting: TransactionDraft[] = [];
   let waitingBytes = 0;
@@ -89,7 +93,11 @@ function partMessages(
   return messages;
 }
 
-function headerOf(draft: TransactionDraft, tables: readonly DictionaryTable[], head: MessageHead): BatchHeader {
+function headerOf(
+  draft: TransactionDraft,
+  tables: readonly DictionaryTable[],
+  head: MessageHead,
+): BatchHeader {
   return {
     origin: head.origin,
     firstCounter: draft.counter,
@@ -101,10 +109,17 @@ function headerOf(draft: TransactionDraft, tables: readonly DictionaryTable[], h
   };
 }
 
-function dictionaryOf(drafts: readonly TransactionDraft[], schema: ClusterSchema): readonly DictionaryTable[] {
+function dictionaryOf(
+  drafts: readonly TransactionDraft[],
+  schema: ClusterSchema,
+): readonly DictionaryTable[] {
   const used = new Set(drafts.flatMap(({ captured }) => captured.map(({ table }) => table)));
   const tables = schema.tables.filter(({ name }) => used.has(name));
-  return tables.map(({ name, columns, key }) => ({ name, columns: columns.map((column) => column.name), key }));
+  return tables.map(({ name, columns, key }) => ({
+    name,
+    columns: columns.map((column) => column.name),
+    key,
+  }));
 }
 
 function encodeChanges(draft: TransactionDraft, tables: readonly DictionaryTable[]): ChangeEncoder {

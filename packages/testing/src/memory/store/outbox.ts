@@ -8,7 +8,11 @@ export interface OutboxPlace {
 }
 
 /** Messages after a place, in order: at most `maxBytes`, at least one if there is any. */
-export function sealedAfter(reading: Reading, after: OutboxPlace, maxBytes: number): readonly SealedMessage[] {
+export function sealedAfter(
+  reading: Reading,
+  after: OutboxPlace,
+  maxBytes: number,
+): readonly SealedMessage[] {
   const taken: SealedMessage[] = [];
   let bytes = 0;
   for (const [, message] of inOrder(reading)) {
@@ -20,16 +24,26 @@ export function sealedAfter(reading: Reading, after: OutboxPlace, maxBytes: numb
   return taken;
 }
 
-export function forgetUpTo(transaction: DatabaseTransaction, counter: number, publishedCounter: number): void {
+export function forgetUpTo(
+  transaction: DatabaseTransaction,
+  counter: number,
+  publishedCounter: number,
+): void {
   if (counter > publishedCounter) {
-    throw new AntiphonError('BAD_OPTION', `transactions after ${publishedCounter} are not published; prune(${counter}) would lose them`);
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `transactions after ${publishedCounter} are not published; prune(${counter}) would lose them`,
+    );
   }
   for (const [key, message] of inOrder(transaction)) {
     if (message.lastCounter <= counter) transaction.delete(OUTBOX, key);
   }
 }
 
-export function outboxSize(reading: Reading): { readonly outboxMessages: number; readonly outboxBytes: number } {
+export function outboxSize(reading: Reading): {
+  readonly outboxMessages: number;
+  readonly outboxBytes: number;
+} {
   const messages = [...reading.entries(OUTBOX)];
   return {
     outboxMessages: messages.length,

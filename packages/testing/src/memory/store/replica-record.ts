@@ -51,7 +51,9 @@ export function newRecord(
 }
 
 /** The part of a store's state that the record holds. */
-export function stateOf(record: ReplicaRecord): Omit<StoreState, 'partial' | 'outboxMessages' | 'outboxBytes' | 'quarantined'> {
+export function stateOf(
+  record: ReplicaRecord,
+): Omit<StoreState, 'partial' | 'outboxMessages' | 'outboxBytes' | 'quarantined'> {
   const { position, vector, lastCounter, publishedCounter, epoch, conflicts } = record;
   return { position, vector, lastCounter, publishedCounter, epoch, conflicts };
 }

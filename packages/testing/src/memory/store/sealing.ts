@@ -23,7 +23,11 @@ export interface SealContext {
 }
 
 /** Turns everything captured into transactions of this replica: counters in commit order, versions, messages. */
-export function sealCaptured(transaction: DatabaseTransaction, before: ReplicaRecord, context: SealContext): Sealing {
+export function sealCaptured(
+  transaction: DatabaseTransaction,
+  before: ReplicaRecord,
+  context: SealContext,
+): Sealing {
   const { clock, database, limits } = context;
   const captured = capturedTransactions(transaction);
   if (captured.length === 0) return { record: before, ids: new Map() };
@@ -60,11 +64,17 @@ function contextOf(record: ReplicaRecord, counter: number): ReplicaRecord['vecto
 }
 
 function withOwnCounter(record: ReplicaRecord, counter: number): ReplicaRecord {
-  const vector = record.pastUntil === undefined ? advance(record.vector, record.identity.replica, counter) : record.vector;
+  const vector =
+    record.pastUntil === undefined ? advance(record.vector, record.identity.replica, counter) : record.vector;
   return { ...record, vector, lastCounter: counter };
 }
 
-function writeVersions(transaction: DatabaseTransaction, database: MemoryDatabase, draft: TransactionDraft, origin: string): void {
+function writeVersions(
+  transaction: DatabaseTransaction,
+  database: MemoryDatabase,
+  draft: TransactionDraft,
+  origin: string,
+): void {
   const version = { time: draft.time, origin, counter: draft.counter };
   for (const change of draft.captured) {
     const { schema } = database.table(change.table, transaction);
@@ -74,18 +84,34 @@ function writeVersions(transaction: DatabaseTransaction, database: MemoryDatabas
 }
 
 /** These rows are later than the own past that is still to come in. */
-function guardRows(transaction: DatabaseTransaction, database: MemoryDatabase, draft: TransactionDraft): void {
+function guardRows(
+  transaction: DatabaseTransaction,
+  database: MemoryDatabase,
+  draft: TransactionDraft,
+): void {
   for (const { table, row } of draft.captured) {
-    transaction.put(WRITTEN_SINCE, `${table} ${keyTextOf(database.table(table, transaction).schema, row)}`, true);
+    transaction.put(
+      WRITTEN_SINCE,
+      `${table} ${keyTextOf(database.table(table, transaction).schema, row)}`,
+      true,
+    );
   }
 }
 
-function settleTouched(transaction: DatabaseTransaction, database: MemoryDatabase, captured: readonly CapturedTransaction[]): void {
+function settleTouched(
+  transaction: DatabaseTransaction,
+  database: MemoryDatabase,
+  captured: readonly CapturedTransaction[],
+): void {
   const touched = new Set(captured.flatMap(({ changes }) => changes.map(({ table }) => table)));
   for (const name of touched) settleUniqueValues(transaction, database.table(name, transaction));
 }
 
-function writeHistory(transaction: DatabaseTransaction, draft: TransactionDraft, record: ReplicaRecord): void {
+function writeHistory(
+  transaction: DatabaseTransaction,
+  draft: TransactionDraft,
+  record: ReplicaRecord,
+): void {
   const digest = new ChangeDigest();
   for (const change of draft.captured) digest.add(change);
   transaction.put(HISTORY, nextKey(transaction, 'history'), {

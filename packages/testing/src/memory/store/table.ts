@@ -56,7 +56,9 @@ export class CompiledTable {
     for (const [column, least] of this.#minima) {
       const value = valueAt(row, column);
       if ((typeof value === 'number' || typeof value === 'bigint') && value < least) {
-        throw this.#violated(`${this.schema.columns[column]?.name} is ${value}, at least ${least} is allowed`);
+        throw this.#violated(
+          `${this.schema.columns[column]?.name} is ${value}, at least ${least} is allowed`,
+        );
       }
     }
   }

@@ -36,7 +36,9 @@ export class UserTransaction implements MemoryTransaction {
     table.check(row);
     const colliding = this.#colliding(table, row);
     if (colliding.length > 0) {
-      throw new AntiphonError('CONSTRAINT', `table ${name}: another row holds one of its unique values`, { context: { table: name } });
+      throw new AntiphonError('CONSTRAINT', `table ${name}: another row holds one of its unique values`, {
+        context: { table: name },
+      });
     }
     this.#store(table, row);
   }
@@ -71,7 +73,13 @@ export class UserTransaction implements MemoryTransaction {
     const old = this.transaction.get(rowsOf(table.name), key);
     if (old !== undefined && changedColumns(row, old).length === 0) return;
     this.transaction.put(rowsOf(table.name), key, row);
-    this.#capture({ writer: this.writer, table: table.name, op: old === undefined ? 'insert' : 'update', row, old });
+    this.#capture({
+      writer: this.writer,
+      table: table.name,
+      op: old === undefined ? 'insert' : 'update',
+      row,
+      old,
+    });
   }
 
   #remove(table: CompiledTable, key: string): boolean {

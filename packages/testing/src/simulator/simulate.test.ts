@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { main } from './main.js';
+import type { SimulatedTopology } from './options.js';
+import { describeReport } from './report.js';
+import { simulate } from './simulate.js';
+
+/** A short share of what `npm run simulate` runs. */
+const SEEDS = { first: 1, last: 40 };
+const TIMEOUT_MS = 120_000;
+
+describe('simulated clusters', () => {
+  it.each<SimulatedTopology>(['multi-primary', 'primary-replica'])(
+    'I1, I2, I3, I4, I5: %s keeps them under crashes, power losses, lost, late and repeated messages, and clocks that are wrong',
+    { timeout: TIMEOUT_MS },
+    async (topology) => {
+      const failed: string[] = [];
+      const totals = { transactions: 0, crashes: 0, powerLosses: 0, lostAppends: 0, disconnections: 0 };
+      for (let seed = SEEDS.first; seed <= SEEDS.last; seed++) {
+        const report = await simulate(seed, { topology });
+        if (!report.ok) failed.push(describeReport(report));
+        for (const name of Object.keys(totals) as (keyof typeof totals)[])
+          totals[name] += report.counts[name] ?? 0;
+      }
+      expect(failed.join('\n')).toBe('');
+      // A run in which nothing happens would keep them, too.
+      for (const [name, total] of Object.entries(totals)) expect(total, name).toBeGreaterThan(SEEDS.last);
+    },
+  );
+
+  it('replay exactly from their seed', { timeout: TIMEOUT_MS }, async () => {
+    for (const seed of [3, 4]) {
+      const [one, two] = [await simulate(seed), await simulate(seed)];
+      expect(one.events).toBeGreaterThan(100);
+      expect(two).toEqual(one);
+    }
+    expect((await simulate(3)).traceHash).not.toBe((await simulate(4)).traceHash);
+  });
+
+  it('tell what went wrong, and how to see it again', { timeout: TIMEOUT_MS }, async () => {
+    const printed: string[] = [];
+    expect(
+      await main(['--seeds', '5-6', '--topology', 'multi-primary', '--json'], (line) => printed.push(line)),
+    ).toBe(0);
+    expect(printed.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { seed: 5, ok: true },
+      { seed: 6, ok: true },
+      { runs: 2, failed: [] },
+    ]);
+    expect(await main(['--topology', 'ring'], () => undefined)).toBe(2);
+    expect(await main(['--help'], () => undefined)).toBe(0);
+  });
+});
