@@ -84,6 +84,8 @@ export class Connection {
       );
     }
     db.pragma(`synchronous = ${options.synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
+    // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs more than it saves.
+    db.pragma(`wal_autocheckpoint = ${options.synchronous === 'full' ? 1000 : 4000}`);
     db.pragma(`foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);
     // Capture must not depend on it, and REPLACE would otherwise be captured in two ways.
     db.pragma('recursive_triggers = OFF');

@@ -14,6 +14,8 @@ export interface ChaosCounts {
 
 type Trouble =
   | 'crash'
+  | 'crash at commit'
+  | 'crash at publish'
   | 'power loss'
   | 'disconnect'
   | 'outage'
@@ -25,6 +27,8 @@ type Trouble =
 const MEAN_MS = 500;
 const LONGEST_DOWN_MS = 2500;
 const MOST_LOST_COMMITS = 12;
+/** After an event: before anything else happens, or while its answer is on the way. */
+const INSTANTS_MS = [0, 0, 0.05, 1, 5];
 const JUMPS_MS = [-3_600_000, -2000, -50, 50, 2000, 600_000];
 
 export interface ChaosHooks {
@@ -67,6 +71,8 @@ export class Chaos {
 
   #trouble(kind: Trouble, node: SimulatedNode): void {
     if (kind === 'crash' || kind === 'power loss') return this.#end(node, kind);
+    if (kind === 'crash at commit') return this.#endAtCommit(node);
+    if (kind === 'crash at publish') return this.#endAtPublish(node);
     if (kind === 'other rates')
       return this.world.faults.set(chooseRates(this.random, this.world.options.chaos));
     this.hooks.note(`${kind} ${node.id}`);
@@ -79,7 +85,8 @@ export class Chaos {
   }
 
   #end(node: SimulatedNode, kind: 'crash' | 'power loss'): void {
-    if (!node.running) return;
+    // An armed crash may come when everything is to heal.
+    if (!node.running || this.#stopped) return;
     if (kind === 'crash') {
       this.counts.crashes++;
       node.kill();
@@ -91,6 +98,31 @@ export class Chaos {
     }
     this.hooks.left(node);
     this.#later(this.random.int(1, LONGEST_DOWN_MS), () => node.start());
+  }
+
+  /** Between a commit and whoever waits for it. */
+  #endAtCommit(node: SimulatedNode): void {
+    const kind = this.#crashOrPowerLoss();
+    const stop = node.database.onCommit(() => {
+      stop();
+      this.#later(this.random.pick(INSTANTS_MS), () => this.#end(node, kind));
+    });
+  }
+
+  /** Between the log's storing a message and its answer. */
+  #endAtPublish(node: SimulatedNode): void {
+    const kind = this.#crashOrPowerLoss();
+    const { log } = this.world;
+    const stop = log.onChange(() => {
+      if (log.entries().at(-1)?.origin !== node.id) return;
+      stop();
+      this.#later(this.random.pick(INSTANTS_MS), () => this.#end(node, kind));
+    });
+  }
+
+  #crashOrPowerLoss(): 'crash' | 'power loss' {
+    const { powerLoss } = this.world.options.chaos;
+    return this.random.chance(0.3) && powerLoss ? 'power loss' : 'crash';
   }
 
   #disconnect(nodes: readonly SimulatedNode[]): void {
@@ -124,7 +156,7 @@ export class Chaos {
 
 function troubles(chaos: ChaosSwitches): readonly Trouble[] {
   const possible: Trouble[] = ['durable deleted'];
-  if (chaos.crashes) possible.push('crash', 'crash');
+  if (chaos.crashes) possible.push('crash', 'crash at commit', 'crash at publish');
   if (chaos.powerLoss) possible.push('power loss');
   if (chaos.disconnections) possible.push('disconnect', 'outage');
   if (chaos.clockJumps) possible.push('clock jump');

@@ -19,6 +19,8 @@ export interface World {
   readonly bus: MemoryBus;
   readonly registry: MemoryRegistry;
   readonly options: ResolvedOptions;
+  /** How long changes wait before they are sent. */
+  readonly intervalMs: number;
 }
 
 export const CLUSTER = 'simulated';
@@ -99,6 +101,7 @@ export class SimulatedNode {
       clock,
       topology:
         options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
+      update: { mode: 'async', intervalMs: this.world.intervalMs },
       limits: REPLICA_LIMITS,
     });
     process.replica = replica;

@@ -63,6 +63,7 @@ class Simulation {
       bus: memoryBus(shared),
       registry: memoryRegistry(shared),
       options: resolved,
+      intervalMs: this.#random.pick([0, 0, 0, 150]),
     };
     this.#trace = new Trace(() => clock.monotonicMs(), KEPT_LINES);
     const multiPrimary = resolved.topology === 'multi-primary';
