@@ -66,13 +66,13 @@ describe('nats-server fails under load from all replicas', () => {
   });
 });
 
-describe('SIGSTOP under load', () => {
-  it.each(['replica', 'nats-server'])('I2 I3 I4: %s stops for 10 s and goes on', async (which) => {
+describe.each(['replica', 'nats-server'])('SIGSTOP of a %s under load', (which) => {
+  it('I2 I3 I4: it stops for 10 s and goes on', async () => {
     cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
     for (const replica of cluster.replicas) replica.load();
     await pause(500);
     if (which === 'replica') cluster.at(1).pause();
-    else cluster.server.pause();
+    else await cluster.server.pause();
     await pause(10_000);
     if (which === 'replica') cluster.at(1).resume();
     else cluster.server.resume();
