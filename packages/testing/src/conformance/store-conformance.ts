@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { describeApplying, describeOwnPast, describeParts, describeRefusals } from './store/applying.js';
+import { describeApplying, describeParts, describeRefusals } from './store/applying.js';
 import { describeConverging } from './store/converging.js';
 import { describeInstalling } from './store/installing.js';
 import { Kit } from './store/kit.js';
+import { describeOwnPast } from './store/own-past.js';
 import { describeReading } from './store/reading.js';
 import { describeValues } from './store/values.js';
 import {

@@ -184,78 +184,12 @@ export function describeParts(kit: KitOf): void {
   });
 }
 
-/** A database that is older than what it published. */
-export function describeOwnPast(kit: KitOf): void {
-  describe('own past first', () => {
-    it.each([true, false])(
-      'I2, I3: counters go on after it, and what is written meanwhile stays (row versions: %s)',
-      async (rowVersions) => {
-        const [a, b] = await kit().members(['a', 'b'], { rowVersions });
-        if (a === undefined || b === undefined) throw new Error('no members');
-        const known = a.store.state().lastCounter;
-        // Two transactions that the log has of `a`, and its restored database has not.
-        const past = [forgedPast(known + 1, 1n, 'past'), forgedPast(known + 2, 2n, 'past')];
-        await a.write();
-        const time = past.at(-1)?.time ?? 0;
-        await a.store.resumeFrom(known + 2, time);
-        expect(a.store.state()).toMatchObject({ lastCounter: known + 2 });
-        expect(a.store.state().vector['a'] ?? 0).toBe(known);
-        const outcome = await a.write(put('items', 1n, 'meanwhile', null, null));
-        expect(outcome).toMatchObject({ id: { counter: known + 3 } });
-        const seq = a.store.state().position.seq;
-        await a.apply(
-          past.map((batch, index): ApplyStep => ({
-            type: 'transactions',
-            batch,
-            skip: 0,
-            seq: seq + 1 + index,
-          })),
-          seq + 2,
-        );
-        expect(a.store.state().vector['a']).toBe(known + 3);
-        const expected = [
-          [1n, 'meanwhile', null, null],
-          [2n, 'past', null, null],
-        ];
-        expect(await a.rows('items')).toEqual(expected);
-        await a.crash();
-        expect(a.store.state().vector['a']).toBe(known + 3);
-        const own = (await a.store.sealed({ counter: known + 2, part: 0 }, 1_000_000)).flatMap(({ data }) =>
-          decodeBatches(data),
-        );
-        const start = b.store.state().position.seq;
-        const steps = [...past, ...own].flatMap((batch, index): ApplyStep[] =>
-          batch.kind === 'part' ? [] : [{ type: 'transactions', batch, skip: 0, seq: start + 1 + index }],
-        );
-        await b.apply(steps, start + steps.length);
-        expect(await b.rows('items')).toEqual(expected);
-      },
-    );
-
-    it('resuming behind what it has is nothing but a later clock', async () => {
-      const a = await kit().member();
-      await a.write(put('items', 1n, 'x', null, null));
-      const { lastCounter, vector } = a.store.state();
-      await a.store.resumeFrom(lastCounter - 1, 0);
-      expect(a.store.state()).toMatchObject({ lastCounter, vector });
-    });
-  });
-}
-
 function forgedOf(counter: number, name: string): Parameters<typeof forgedBatch>[0] {
   return {
     origin: 'x',
     counter,
     changes: [{ op: 'insert', table: 'items', row: [BigInt(counter), name, null, null] }],
   };
-}
-
-function forgedPast(counter: number, id: bigint, name: string): ReturnType<typeof forgedBatch> {
-  return forgedBatch({
-    origin: 'a',
-    counter,
-    changes: [{ op: 'insert', table: 'items', row: [id, name, null, null] }],
-  });
 }
 
 async function putAside(member: Member, seq: number, error: AntiphonError | undefined): Promise<void> {

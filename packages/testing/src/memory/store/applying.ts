@@ -1,5 +1,4 @@
 import {
-  advance,
   AntiphonError,
   counterOf,
   covers,
@@ -19,7 +18,7 @@ import { ChangeDigest } from './change-digest.js';
 import type { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
 import { keyTextOf } from './key-order.js';
-import type { ReplicaRecord } from './replica-record.js';
+import { withApplied, type ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
 import { HISTORY, PARTIAL, QUARANTINE, rowsOf, versionsOf, WRITTEN_SINCE } from './spaces.js';
 import type { CompiledTable } from './table.js';
@@ -121,6 +120,9 @@ export class Applying {
     const { header, counter, time } = remote;
     const { origin } = header;
     const expected = counterOf(this.record.vector, origin) + 1;
+    // Own ones that were sealed before the past came in are there already.
+    if (origin === this.record.identity.replica && counter < expected)
+      return this.#forgetParts(origin, counter);
     if (counter !== expected)
       throw new AntiphonError('INTERNAL', `${origin}:${counter} was not awaited, but ${expected}`);
     const version: Version = { time, origin, counter };
@@ -142,10 +144,9 @@ export class Applying {
       context: header.context,
       digest: digest.finish(),
     });
-    if (this.transaction.get(PARTIAL, origin)?.header.firstCounter === counter)
-      this.transaction.delete(PARTIAL, origin);
+    this.#forgetParts(origin, counter);
     this.context.clock.observe(time);
-    this.record = withCounter(
+    this.record = withApplied(
       { ...this.record, lastTime: Math.max(this.record.lastTime, time) },
       origin,
       counter,
@@ -157,12 +158,18 @@ export class Applying {
     this.#transactions++;
   }
 
+  #forgetParts(origin: string, counter: number): void {
+    if (this.transaction.get(PARTIAL, origin)?.header.firstCounter === counter) {
+      this.transaction.delete(PARTIAL, origin);
+    }
+  }
+
   #change(table: CompiledTable, change: Change, version: Version, header: BatchHeader): void {
     const key = keyTextOf(table.schema, change.row);
     this.#rows++;
     if (!this.record.rowVersions) {
-      const writtenSince = this.transaction.get(WRITTEN_SINCE, `${table.name} ${key}`) === true;
-      return writtenSince ? undefined : this.#writeRow(table, key, change);
+      const writtenSince = this.transaction.get(WRITTEN_SINCE, `${table.name} ${key}`) ?? 0;
+      return writtenSince > version.counter ? undefined : this.#writeRow(table, key, change);
     }
     const current = this.transaction.get(versionsOf(table.name), key);
     if (current !== undefined && isConcurrent(current.version, version, header)) this.#conflicts++;
@@ -202,15 +209,6 @@ export class Applying {
     this.#sinceYield = 0;
     await this.request.yield();
   }
-}
-
-function withCounter(record: ReplicaRecord, origin: string, counter: number): ReplicaRecord {
-  const vector = advance(record.vector, origin, counter);
-  if (origin !== record.identity.replica || record.pastUntil === undefined || counter < record.pastUntil) {
-    return { ...record, vector };
-  }
-  // The own past is complete: what was sealed after it counts from here on.
-  return { ...record, vector: advance(vector, origin, record.lastCounter), pastUntil: undefined };
 }
 
 function isConcurrent(current: Version, candidate: Version, header: BatchHeader): boolean {

@@ -1,5 +1,11 @@
+import { advance } from '@antiphon/core';
 import type { ClusterSchema, Position, StoreIdentity, StoreState, VectorClock } from '@antiphon/core';
 import type { Reading, Space } from './database-transaction.js';
+
+export interface CounterRange {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** What a database knows about the replica that it is. One record, replaced as a whole. */
 export interface ReplicaRecord {
@@ -13,6 +19,8 @@ export interface ReplicaRecord {
   readonly lastCounter: number;
   /** Own past first: own transactions after the vector's up to this one are still to come from the log. */
   readonly pastUntil: number | undefined;
+  /** Own transactions that were sealed while earlier ones were still to come; the vector jumps over them. */
+  readonly sealedAhead: readonly CounterRange[];
   readonly publishedCounter: number;
   readonly epoch: number;
   readonly lastTime: number;
@@ -43,11 +51,37 @@ export function newRecord(
     vector: {},
     lastCounter: 0,
     pastUntil: undefined,
+    sealedAhead: [],
     publishedCounter: 0,
     epoch: 0,
     lastTime: 0,
     conflicts: 0,
   };
+}
+
+/** After an own transaction was sealed. */
+export function withSealed(record: ReplicaRecord, counter: number): ReplicaRecord {
+  const { vector, identity, pastUntil, sealedAhead } = record;
+  if (pastUntil === undefined) {
+    return { ...record, lastCounter: counter, vector: advance(vector, identity.replica, counter) };
+  }
+  const last = sealedAhead.at(-1);
+  const ranges =
+    last?.to === counter - 1
+      ? [...sealedAhead.slice(0, -1), { from: last.from, to: counter }]
+      : [...sealedAhead, { from: counter, to: counter }];
+  return { ...record, lastCounter: counter, sealedAhead: ranges };
+}
+
+/** After a transaction came in from the log. */
+export function withApplied(record: ReplicaRecord, origin: string, counter: number): ReplicaRecord {
+  if (origin !== record.identity.replica)
+    return { ...record, vector: advance(record.vector, origin, counter) };
+  let reached = counter;
+  for (const { from, to } of record.sealedAhead) if (from === reached + 1) reached = to;
+  const vector = advance(record.vector, origin, reached);
+  const complete = record.pastUntil === undefined || reached >= record.pastUntil;
+  return complete ? { ...record, vector, pastUntil: undefined, sealedAhead: [] } : { ...record, vector };
 }
 
 /** The part of a store's state that the record holds. */

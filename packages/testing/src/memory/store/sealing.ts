@@ -5,7 +5,7 @@ import type { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
 import { keyTextOf } from './key-order.js';
 import { cutIntoMessages, type CutLimits, type TransactionDraft } from './message-cutter.js';
-import type { ReplicaRecord } from './replica-record.js';
+import { withSealed, type ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
 import { CAPTURED, HISTORY, OUTBOX, versionsOf, WRITTEN_SINCE } from './spaces.js';
 import { settleUniqueValues } from './uniqueness.js';
@@ -39,7 +39,7 @@ export function sealCaptured(
     const counter = record.lastCounter + 1;
     const draft = { counter, time: clock.tick(), captured: changes };
     writeHistory(transaction, draft, record);
-    record = { ...withOwnCounter(record, counter), lastTime: draft.time };
+    record = { ...withSealed(record, counter), lastTime: draft.time };
     drafts.push(draft);
     ids.set(writer, { origin, counter });
     if (record.rowVersions) writeVersions(transaction, database, draft, origin);
@@ -61,12 +61,6 @@ function contextOf(record: ReplicaRecord, counter: number): ReplicaRecord['vecto
   // While its own past is still coming in, what is sealed has not seen it.
   if (record.pastUntil !== undefined) return record.vector;
   return advance(record.vector, record.identity.replica, counter - 1);
-}
-
-function withOwnCounter(record: ReplicaRecord, counter: number): ReplicaRecord {
-  const vector =
-    record.pastUntil === undefined ? advance(record.vector, record.identity.replica, counter) : record.vector;
-  return { ...record, vector, lastCounter: counter };
 }
 
 function writeVersions(
@@ -93,7 +87,7 @@ function guardRows(
     transaction.put(
       WRITTEN_SINCE,
       `${table} ${keyTextOf(database.table(table, transaction).schema, row)}`,
-      true,
+      draft.counter,
     );
   }
 }

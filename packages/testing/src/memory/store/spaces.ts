@@ -41,8 +41,8 @@ export const OUTBOX: Space<SealedMessage> = { name: 'outbox' };
 export const PARTIAL: Space<KeptParts> = { name: 'partial' };
 export const QUARANTINE: Space<QuarantinedMessage> = { name: 'quarantine' };
 export const HISTORY: Space<HistoryEntry> = { name: 'history' };
-/** Keys (`table key`) written here while the own past was still to come in, where rows have no versions to tell. */
-export const WRITTEN_SINCE: Space<true> = { name: 'written since' };
+/** By `table key`: the own transaction that wrote it while the own past was still to come, where rows have no versions to tell. */
+export const WRITTEN_SINCE: Space<number> = { name: 'written since' };
 export const SEQUENCES: Space<number> = { name: 'sequences' };
 
 export function rowsOf(table: string): Space<Row> {
