@@ -136,6 +136,8 @@ async function takeUpOwnPast(
     `the log holds transactions of ${id} that its database does not: it was restored; taking them in first`,
   );
   await retrying(clock, deadline, () => store.resumeFrom(ownPast.counter, ownPast.time));
+  // Where several write, it counts as published when the feed has read it back in order, together with the position.
+  if (soleWriter(agreement.document.topology) !== undefined) store.markPublished(ownPast.counter);
   return ownPast;
 }
 

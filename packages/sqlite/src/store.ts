@@ -344,7 +344,6 @@ export class SqliteStore implements Store<SqliteTransaction> {
         if (counter > draft.lastCounter) {
           draft.recoveryCounter = counter;
           draft.lastCounter = counter;
-          draft.publishedCounter = counter;
         }
         session.writerState.update(draft);
         session.writer.commit();

@@ -11,6 +11,7 @@ const NO_MESSAGE = 10037;
 const NO_CONSUMER = 10014;
 const NO_STREAM = 10059;
 const STREAM_NAME_IN_USE = 10058;
+const SUBJECTS_OVERLAP = 10065;
 const WRONG_LAST_SEQUENCE = 10071;
 const WRONG_LAST_ID = 10070;
 /** Newer servers say it so when the sequence is not a constant one. */
@@ -44,6 +45,10 @@ export class ApiError extends Error {
 
   get noStream(): boolean {
     return this.errCode === NO_STREAM;
+  }
+
+  get subjectsOverlap(): boolean {
+    return this.errCode === SUBJECTS_OVERLAP;
   }
 
   get noConsumer(): boolean {

@@ -8,6 +8,8 @@ import { decodeStoredMessage, type StoredMessage, type StoredMessageBody } from 
 /** One try: an answer takes a fraction of a millisecond, or it is lost. */
 const ATTEMPT_TIMEOUT_MS = 1500;
 const RETRY_WAIT_MS = 100;
+/** How often a stream that is just being created by somebody else is asked for again. */
+const CREATE_ATTEMPTS = 5;
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -46,8 +48,20 @@ export class JetStreamApi {
     return this.#call(`STREAM.INFO.${stream}`, body, options);
   }
 
-  createStream(config: Partial<StreamConfig> & { name: string }, options?: CallOptions): Promise<StreamInfo> {
-    return this.#call(`STREAM.CREATE.${config.name}`, config, options);
+  async createStream(
+    config: Partial<StreamConfig> & { name: string },
+    options?: CallOptions,
+  ): Promise<StreamInfo> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#call(`STREAM.CREATE.${config.name}`, config, options);
+      } catch (error) {
+        // While two create the same stream at once, nats-server (2.9) tells one of them that the subjects overlap: with each other's.
+        const another = error instanceof ApiError && error.subjectsOverlap;
+        if (!another || attempt === CREATE_ATTEMPTS) throw error;
+        await sleep(RETRY_WAIT_MS, undefined, { signal: options?.signal });
+      }
+    }
   }
 
   /** Undefined when there is no such message. */

@@ -197,7 +197,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
       this.#hybrid?.restore(time);
       const lastTime = Math.max(record.lastTime, time);
       const behind = counter > record.lastCounter;
-      const resumed = behind ? { lastCounter: counter, pastUntil: counter, publishedCounter: counter } : {};
+      const resumed = behind ? { lastCounter: counter, pastUntil: counter } : {};
       writeRecord(transaction, { ...record, ...resumed, lastTime });
     });
   }
