@@ -209,6 +209,7 @@ export interface Store<Tx = unknown> {
   /**
    * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored). New transactions are
    * numbered after it; the missing ones come in by `apply` like anybody's.
+   * Does not raise `publishedCounter`: that follows what the caller sees in the log.
    */
   resumeFrom(counter: number, time: number): Promise<void>;
 
