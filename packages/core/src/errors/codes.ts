@@ -36,6 +36,22 @@ export const ERROR_CODES = {
     do: 'Call again, or look at `antiphon status`.',
   },
   OVERLOADED: { retriable: true, means: 'A bounded queue is full.', do: 'Slow down and call again.' },
+  // Synchronous updates
+  CONFLICT: {
+    retriable: true,
+    means: 'Another transaction that was committed first wrote or locked the same row.',
+    do: 'Run the transaction again: it was tried several times, and nothing of it was kept.',
+  },
+  NOT_IN_SYNC: {
+    retriable: true,
+    means: 'Too few replicas are in sync for the acknowledgements that the write asks for.',
+    do: 'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`; nothing was written.',
+  },
+  OUTCOME_UNKNOWN: {
+    retriable: false,
+    means: 'The log did not say in time whether it holds the write: it may be committed.',
+    do: 'Ask `antiphon outcome ID` (or `replica.outcome(id)`) before you write again.',
+  },
   // Messages
   MALFORMED_MESSAGE: {
     retriable: false,

@@ -50,6 +50,24 @@ export interface BatchHeader {
   readonly tables: readonly DictionaryTable[];
 }
 
+/**
+ * What a transaction of a certified group wrote or locked: a fingerprint (52 bits) times two, plus one when the claim is shared.
+ * `claimOf` makes them. Two claims on the same thing conflict unless both are shared.
+ */
+export type Claim = number;
+
+/** What a synchronous group carries besides its transactions. */
+export interface SyncSection {
+  /** Names this attempt at publishing the group, for ever: `[A-Za-z0-9]{1,40}`. */
+  readonly token: string;
+  /** The entry of the log that the group's transactions had seen everything up to. */
+  readonly readSeq: number;
+  /** Where a replica says that it has committed the group durably; absent when nobody waits for that. */
+  readonly reply?: string;
+  /** One list per transaction of the batch; all of them empty where nothing is certified. */
+  readonly claims: readonly (readonly Claim[])[];
+}
+
 export interface SealedTransaction {
   readonly counter: number;
   readonly time: number;
@@ -59,6 +77,8 @@ export interface SealedTransaction {
 /** Whole transactions of one origin, counters consecutive from `firstCounter`. */
 export interface TransactionBatch extends BatchHeader {
   readonly kind: 'transactions';
+  /** Present when the batch is a synchronous group. */
+  readonly sync?: SyncSection;
   readonly transactions: readonly SealedTransaction[];
 }
 

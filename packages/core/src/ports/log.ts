@@ -17,6 +17,7 @@ export interface LogEntry {
 }
 
 export interface AppendRequest {
+  /** A replica's id, or one of Antiphon's own records: `_` and letters. */
   readonly origin: string;
   /** Unique for this attempt at this content: the log drops a repetition that it remembers (docs/decisions/0008). */
   readonly id: string;
@@ -24,6 +25,11 @@ export interface AppendRequest {
   readonly data: Uint8Array;
   /** Refused unless the log's last sequence is exactly this one. For logs with a single writer. */
   readonly expectedLastSeq?: number;
+  /**
+   * Refused unless the newest entry of this origin is exactly this one; 0: there is none. Of two appends with the same expectation
+   * at most one is ever stored, however late it arrives.
+   */
+  readonly expectedLastSeqOfOrigin?: number;
 }
 
 /**
@@ -32,7 +38,14 @@ export interface AppendRequest {
  */
 export type AppendResult =
   | { readonly type: 'stored'; readonly seq: number; readonly duplicate: boolean }
-  | { readonly type: 'refused'; readonly error: AntiphonError; readonly lastSeq?: number }
+  | {
+      readonly type: 'refused';
+      readonly error: AntiphonError;
+      /** With `expectedLastSeq`: what the log's last sequence is instead. */
+      readonly lastSeq?: number;
+      /** With `expectedLastSeqOfOrigin`: what the origin's last sequence is instead. */
+      readonly lastSeqOfOrigin?: number;
+    }
   | { readonly type: 'unknown'; readonly error: AntiphonError };
 
 export interface LogReader {

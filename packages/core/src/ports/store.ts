@@ -3,7 +3,7 @@ import type { HybridClock } from '../clocks/hybrid-clock.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
 import type { ClusterSchema, TableSchema } from '../model/schema.js';
-import type { PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
+import type { Claim, PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
 import type { Value } from '../model/value.js';
 
 /** What a store can do; conformance tests and callers read these, never `engine`. */
@@ -45,9 +45,10 @@ export interface InstallOptions {
   readonly schema: ClusterSchema;
   /**
    * `capture`: anybody's writes to replicated tables are accepted and captured.
+   * `library`: those of `write` and `prepare` are; other programs are refused inside the database, with a message that says why.
    * `refuse`: they are refused inside the database with a message that names `primary`.
    */
-  readonly writes: 'capture' | 'refuse';
+  readonly writes: 'capture' | 'library' | 'refuse';
   readonly primary?: string;
   /** Keep a version per row; needed as soon as more than one replica may write. */
   readonly rowVersions: boolean;
@@ -55,6 +56,8 @@ export interface InstallOptions {
   readonly createTables: boolean;
   /** Seal the rows that are there as transactions of this replica (the first replica of a cluster), likewise. */
   readonly sealExistingRows: boolean;
+  /** Every commit is on the disk before it returns, whatever else the store was told (I6). */
+  readonly durable: boolean;
 }
 
 export interface StoreState {
@@ -90,6 +93,74 @@ export type WriteOutcome =
     }
   | { readonly type: 'rejected'; readonly error: AntiphonError };
 
+export interface PrepareOptions {
+  /** For the message's sync section. */
+  readonly token: string;
+  readonly reply?: string;
+  /** The message is not larger; what does not fit is left out. */
+  readonly maxBytes: number;
+  /** Work out what each transaction claims; else the lists stay empty. */
+  readonly certified: boolean;
+}
+
+/** A claim, and what it stands for: for the message of a conflict. */
+export interface NamedClaim {
+  readonly claim: Claim;
+  readonly table: string;
+  readonly key: readonly Value[];
+}
+
+export type PreparedWrite =
+  | {
+      readonly type: 'ran';
+      /** What `run` returned. */
+      readonly value: unknown;
+      /** Absent when nothing that is replicated changed. */
+      readonly id?: TransactionId;
+      /** Of a certified group, in the order of the message. */
+      readonly claims: readonly NamedClaim[];
+    }
+  | { readonly type: 'rejected'; readonly error: AntiphonError }
+  /** It did not fit into the message, and nothing of it is in the transaction: for the next group. */
+  | { readonly type: 'left-out' };
+
+/**
+ * A group that ran and is sealed, in a database transaction that is still open. Exactly one of `commit` and `rollback` must be
+ * called, soon: nothing else can be written meanwhile.
+ */
+export interface PreparedGroup {
+  /** In the order of the requests. */
+  readonly writes: readonly PreparedWrite[];
+  /** One batch with a sync section. Absent when nothing that is replicated changed. */
+  readonly message?: {
+    readonly firstCounter: number;
+    readonly lastCounter: number;
+    readonly data: Uint8Array;
+  };
+  /**
+   * With a message: the log holds it as entry `position`, which is the replica's position now; the group counts as published and
+   * its outcome is kept. When it throws, nothing of the group is in the database, and the transaction is over.
+   */
+  commit(position?: Position): Promise<void>;
+  /** Idempotent, also after a commit. */
+  rollback(): Promise<void>;
+}
+
+/** What became of one synchronous group. */
+export interface GroupOutcome {
+  readonly origin: string;
+  readonly firstCounter: number;
+  readonly lastCounter: number;
+  readonly token: string;
+  /** Its entry of the log. */
+  readonly seq: number;
+  /** Counters of the transactions that certification rejected; ascending. */
+  readonly rejected: readonly number[];
+}
+
+/** Outcomes of so many newest groups are kept at least. */
+export const KEPT_OUTCOMES = 100_000;
+
 /** One message ready for the log: whole transactions, or one part of a big one. */
 export interface SealedMessage {
   readonly firstCounter: number;
@@ -103,11 +174,13 @@ export interface SealedMessage {
 
 /** What to do with entries of the log, in log order. */
 export type ApplyStep =
-  /** Apply the transactions from index `skip` on (those before are applied already). */
+  /** Apply the transactions from index `skip` on (those before are applied already). Of a synchronous group, its outcome is kept. */
   | {
       readonly type: 'transactions';
       readonly batch: TransactionBatch;
       readonly skip: number;
+      /** Counters of transactions that certification rejected: they count as applied and change nothing. Ascending. */
+      readonly rejected?: readonly number[];
       readonly seq: number;
     }
   /** Keep one part of a big transaction; with `last`, apply the whole transaction. */
@@ -167,7 +240,7 @@ export interface QueryResult {
 }
 
 /**
- * One real database. Owned by one replica actor, which calls the writing methods (install, write, seal, apply, markPublished,
+ * One real database. Owned by one replica actor, which calls the writing methods (install, write, prepare, seal, apply, markPublished,
  * prune, resumeFrom) one at a time; reading methods may run beside them. Other programs may write to the database
  * at any time. Every method throws AntiphonError; STORE_BUSY and STORE_FULL leave everything as it was and may be retried.
  *
@@ -190,6 +263,15 @@ export interface Store<Tx = unknown> {
    * seals and commits. Outcomes in the order of the requests.
    */
   write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
+  /**
+   * Runs the requests as `write` does, and seals what they changed as one message, in a transaction that stays open. Without
+   * requests: one transaction without changes. undefined when something that other programs wrote must be sealed first.
+   */
+  prepare(requests: readonly WriteRequest<Tx>[], options: PrepareOptions): Promise<PreparedGroup | undefined>;
+  /** The group that a transaction belongs to; undefined when it was none, has not come, or is too long ago. */
+  outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined>;
+  /** Of groups in entries from `fromSeq` on, in log order, at most `limit`. */
+  outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]>;
   /** Seals what other programs committed since the last call. Returns how many transactions that made; cheap when 0. */
   seal(): Promise<number>;
   /** Cheap poll: is there anything that `seal` would take? */
