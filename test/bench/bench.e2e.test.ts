@@ -103,6 +103,32 @@ describe('npm run bench', () => {
     expect(figures.every(({ unit, value }) => unit === 'MB' && value > 20)).toBe(true);
   });
 
+  it('sync measures latency, throughput, and what certification rejects', async () => {
+    const figures = await figuresOf('sync', '--rows', '1000');
+    const spread = 'multi-primary, 64 writers on 3';
+    expect(names(figures)).toEqual([
+      'primary-replica, 1 writer: p50',
+      'primary-replica, 1 writer: p99',
+      'primary-replica, 64 writers: throughput',
+      `${spread}: throughput`,
+      ...[1, 10, 50].flatMap((percent) =>
+        ['throughput', 'abort rate', 'rejections per write'].map(
+          (metric) => `${spread}, ${percent} % on 10 hot rows: ${metric}`,
+        ),
+      ),
+      'multi-primary / primary-replica: throughput',
+    ]);
+    expect(figures.every(({ unit, value }) => unit === 'ratio' || value > 0)).toBe(true);
+  });
+
+  const [postgres, galera] = [existsSync('/usr/lib/postgresql'), existsSync('/usr/lib/galera')];
+  it.skipIf(!postgres && !galera)('sync --peers runs what is installed in the same run', async () => {
+    const figures = names(await figuresOf('sync', '--rows', '1000', '--peers')).join('\n');
+    const postgresql = /primary-replica \/ postgresql \d+, 64 writers: throughput/;
+    const mariadb = /multi-primary \/ mariadb [\d.]+ galera, 64 writers on 3: throughput/;
+    expect([postgresql.test(figures), mariadb.test(figures)]).toEqual([postgres, galera]);
+  });
+
   it('refuses what it does not know', async () => {
     for (const args of [
       ['nothing'],

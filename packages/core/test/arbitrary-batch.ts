@@ -7,6 +7,7 @@ import {
   type DictionaryTable,
   type PartBatch,
   type Row,
+  type SyncSection,
   type TransactionBatch,
   type Value,
   type ValueTag,
@@ -168,7 +169,43 @@ export const partBatch: fc.Arbitrary<PartBatch> = fc
   .tuple(header, fc.nat(), fc.boolean(), fc.uint8Array({ maxLength: 300 }))
   .map(([head, part, last, body]) => ({ kind: 'part' as const, ...head, part, last, body }));
 
-export const batch: fc.Arbitrary<Batch> = fc.oneof(
+/** May share its message with others. */
+export const plainBatch: fc.Arbitrary<Batch> = fc.oneof(
   { arbitrary: transactionBatch, weight: 4 },
   { arbitrary: partBatch, weight: 1 },
+);
+
+const claim = fc.oneof(
+  fc.maxSafeNat(),
+  fc.constantFrom(0, 127, 128, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER),
+);
+
+const letter = fc.constantFrom(...'ABCXYZabcxyz0189');
+
+/** For a group of so many transactions. */
+export function syncSection(count: number): fc.Arbitrary<SyncSection> {
+  const always = record({
+    token: fc.string({ unit: letter, minLength: 1, maxLength: 40 }),
+    readSeq: fc.maxSafeNat(),
+    claims: fc.array(fc.array(claim, { maxLength: 20 }), { minLength: count, maxLength: count }),
+  });
+  const reply = fc.oneof(
+    fc.constantFrom('a', '_INBOX.x.1', 'antiphon.shop.acks.eu-1', 'x'.repeat(255), '$JS.ACK/1=2'),
+    fc
+      .array(fc.string({ unit: letter, minLength: 1, maxLength: 9 }), { minLength: 1, maxLength: 4 })
+      .map((tokens) => tokens.join('.')),
+  );
+  return fc
+    .tuple(always, fc.option(reply, { nil: undefined }))
+    .map(([section, subject]) => (subject === undefined ? section : { ...section, reply: subject }));
+}
+
+/** A synchronous group. */
+export const groupBatch = transactionBatch.chain((plain) =>
+  syncSection(plain.transactions.length).map((sync) => ({ ...plain, sync })),
+);
+
+export const batch: fc.Arbitrary<Batch> = fc.oneof(
+  { arbitrary: plainBatch, weight: 5 },
+  { arbitrary: groupBatch, weight: 2 },
 );

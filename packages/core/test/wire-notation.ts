@@ -1,7 +1,16 @@
-import { TaggedValue, type Batch, type Change, type Row, type Value, type ValueTag } from '../src/index.js';
+import {
+  TaggedValue,
+  type Batch,
+  type Change,
+  type ClaimSpace,
+  type Row,
+  type SyncSection,
+  type Value,
+  type ValueTag,
+} from '../src/index.js';
 
 /** The JSON that docs/wire.md writes its test vectors in; explained there. */
-type WireValue =
+export type WireValue =
   | null
   | boolean
   | string
@@ -25,13 +34,14 @@ interface WireBatch {
   readonly part?: readonly [number, boolean];
   readonly body?: string;
   readonly transactions?: readonly { readonly time: number; readonly changes: readonly WireChange[] }[];
+  readonly sync?: SyncSection;
 }
 
 export function fromHex(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text.replaceAll(/;.*$/gm, '').replaceAll(/\s/g, ''), 'hex'));
 }
 
-function valueOf(written: WireValue): Value {
+export function valueOf(written: WireValue): Value {
   if (written === null || typeof written !== 'object') return written;
   if ('int' in written) return BigInt(written.int);
   if ('float' in written) return Number(written.float);
@@ -84,6 +94,29 @@ export function vectorsIn(markdown: string): readonly WireVector[] {
     });
   }
   return vectors;
+}
+
+export interface ClaimExample {
+  readonly space: ClaimSpace;
+  readonly table: string;
+  readonly values: readonly WireValue[];
+  /** Hex. */
+  readonly encoded: string;
+  readonly exclusive: number;
+}
+
+/** Rows of the table of claims: space, table, values as JSON, the bytes that are hashed, the exclusive claim. */
+export function claimExamplesIn(markdown: string): readonly ClaimExample[] {
+  const row = /^\| `(row|unique|reference)` +\| `(.*?)` +\| `(.*?)` +\| `([0-9a-f]*)` +\| (\d+) +\|$/gm;
+  return [...markdown.matchAll(row)].map(
+    ([, space = '', table = '', values = '', encoded = '', claim = '']) => ({
+      space: space as ClaimSpace,
+      table,
+      values: JSON.parse(values) as WireValue[],
+      encoded,
+      exclusive: Number(claim),
+    }),
+  );
 }
 
 /** Rows of the table of refused messages: hex, error code, reason. */

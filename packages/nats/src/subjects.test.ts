@@ -4,6 +4,7 @@ import * as subjects from './subjects.js';
 describe('subjects', () => {
   it('are the fixed names of the design', () => {
     expect(subjects.logSubject('shop', 'eu-1')).toBe('antiphon.shop.log.eu-1');
+    expect(subjects.logSubject('shop', '_insync')).toBe('antiphon.shop.log._insync');
     expect(subjects.logSubjects('shop')).toBe('antiphon.shop.log.>');
     expect(subjects.identitySubject('shop')).toBe('antiphon.shop.log._log');
     expect(subjects.beatSubject('shop', 'eu-1')).toBe('antiphon.shop.beat.eu-1');
@@ -16,6 +17,19 @@ describe('subjects', () => {
     expect(subjects.streamName('shop')).toBe('ANTIPHON_shop');
     expect(subjects.durableName('eu-1')).toBe('replica_eu-1');
     expect(subjects.registryBucket('shop')).toBe('ANTIPHON_shop');
+  });
+
+  it('I15: take the names of own records where entries are published, and nowhere else', () => {
+    const refused = expect.objectContaining({ code: 'BAD_OPTION' });
+    for (const origin of ['_', '_log', '_In', '_a1', '_a-b', '__a', '_a\n', `_${'x'.repeat(31)}`]) {
+      expect(() => subjects.logSubject('shop', origin)).toThrow(refused);
+    }
+    for (const origin of ['_insync', '_barrier', '_logs', `_${'x'.repeat(30)}`]) {
+      expect(subjects.logSubject('shop', origin)).toBe(`antiphon.shop.log.${origin}`);
+      expect(() => subjects.beatSubject('shop', origin)).toThrow(refused);
+      expect(() => subjects.replicaPrefix('shop', origin)).toThrow(refused);
+      expect(() => subjects.durableName(origin)).toThrow(refused);
+    }
   });
 
   it.each(['', '_log', 'a.b', '*', '>', 'a b', 'a\n', 'x'.repeat(64)])(

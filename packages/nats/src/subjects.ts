@@ -9,9 +9,12 @@ export function clusterPrefix(cluster: string): string {
   return `antiphon.${cluster}`;
 }
 
-/** Where the batches of one origin are published. Origins that begin with `_` are Antiphon's own and refused here. */
+/** Antiphon's own records, such as `_insync`. The one that says which log it is has its own way in: `identitySubject`. */
+const OWN_RECORD = /^_(?!log$)[a-z]{1,30}$/;
+
+/** Where the batches of one replica are published, or Antiphon's own records of one kind. */
 export function logSubject(cluster: string, origin: string): string {
-  assertReplicaId(origin);
+  if (!OWN_RECORD.test(origin)) assertReplicaId(origin);
   return `${clusterPrefix(cluster)}.log.${origin}`;
 }
 

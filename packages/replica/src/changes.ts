@@ -21,6 +21,7 @@ import {
 import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-cursor.js';
 import { Intake } from './intake.js';
 import type { Scope } from './scope.js';
+import { groupOf } from './sync/certification.js';
 import { soleWriter } from './topology.js';
 
 export type RowObject = Readonly<Record<string, Value>>;
@@ -74,7 +75,8 @@ export async function* changesOf(
       const entries = await nextApplied(scope, reader, signal, closed);
       if (entries === undefined) return;
       for (const entry of entries) {
-        for (const change of stream.changesIn(entry)) {
+        const rejected = await rejectedIn(scope, entry);
+        for (const change of stream.changesIn(entry, rejected)) {
           if (tables === undefined || tables.has(change.table)) yield change;
         }
       }
@@ -153,6 +155,14 @@ function summariesOf(entry: LogEntry): readonly BatchSummary[] {
   }
 }
 
+async function rejectedIn({ sync, store }: Scope, entry: LogEntry): Promise<readonly number[]> {
+  if (sync?.certification === undefined) return [];
+  const group = groupOf(entry.data);
+  if (group === undefined) return [];
+  const outcome = await store.outcomeOf({ origin: entry.origin, counter: group.firstCounter });
+  return outcome?.rejected ?? [];
+}
+
 interface KeptParts {
   readonly seq: number;
   readonly first: PartBatch;
@@ -174,7 +184,8 @@ class ChangeStream {
     this.#skip = start.skip;
   }
 
-  *changesIn(entry: LogEntry): Generator<CommittedChange> {
+  /** `rejected`: counters of transactions that certification rejected. */
+  *changesIn(entry: LogEntry, rejected: readonly number[]): Generator<CommittedChange> {
     for (const step of this.#plan(entry).steps) {
       if (step.type === 'quarantine') continue;
       if (step.type === 'part') {
@@ -185,7 +196,8 @@ class ChangeStream {
       for (const transaction of step.batch.transactions.slice(step.skip)) {
         const id = { origin, counter: transaction.counter };
         if (!this.#applied(id)) return;
-        yield* this.#transaction(id, transaction.time, tables, transaction.changes, entry.seq, entry.seq);
+        const changes = rejected.includes(id.counter) ? [] : transaction.changes;
+        yield* this.#transaction(id, transaction.time, tables, changes, entry.seq, entry.seq);
       }
     }
   }

@@ -6,6 +6,7 @@ import {
   type TableSchema,
 } from '@antiphon/core';
 import { describeTopology, parseTopology, type Topology } from './topology.js';
+import { describeUpdate, parseUpdate, type UpdateSettings } from './update.js';
 
 export const CLUSTER_KEY = 'cluster';
 const FORMAT = 1;
@@ -24,7 +25,7 @@ export interface ClusterDocument {
   readonly generation: string;
   readonly schema: ClusterSchema;
   readonly topology: Topology;
-  readonly mode: 'async';
+  readonly update: UpdateSettings;
   readonly rowVersions: boolean;
 }
 
@@ -42,11 +43,11 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
       `the cluster's description has format ${String(input['format'])}, this build knows ${FORMAT}; upgrade this replica`,
     );
   }
-  const { state, cluster, creator, createdAtMs, generation, schema, topology, mode, rowVersions } = input;
+  const { state, cluster, creator, createdAtMs, generation, schema, topology, update, rowVersions } = input;
   if (state !== 'creating' && state !== 'ready') throw malformed();
   if (typeof cluster !== 'string' || typeof creator !== 'string' || typeof generation !== 'string')
     throw malformed();
-  if (mode !== 'async' || typeof rowVersions !== 'boolean') throw malformed();
+  if (typeof rowVersions !== 'boolean') throw malformed();
   return {
     state,
     cluster,
@@ -55,7 +56,8 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     generation,
     schema: parseSchema(schema),
     topology: parseTopology(topology),
-    mode,
+    // Before there were two modes, the description did not name one.
+    update: parseUpdate(update ?? { mode: 'async' }),
     rowVersions,
   };
 }
@@ -63,11 +65,18 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
 /** What this replica's settings say otherwise, one sentence each; nothing when they agree. */
 export function settingsDifference(
   document: ClusterDocument,
-  settings: { readonly topology: Topology; readonly tables: readonly string[] | undefined },
+  settings: {
+    readonly topology: Topology;
+    readonly update: UpdateSettings;
+    readonly tables: readonly string[] | undefined;
+  },
 ): readonly string[] {
   const differences: string[] = [];
   const [ours, theirs] = [describeTopology(settings.topology), describeTopology(document.topology)];
   if (ours !== theirs) differences.push(`topology: here ${ours}, the cluster has ${theirs}`);
+  const [ourUpdate, theirUpdate] = [describeUpdate(settings.update), describeUpdate(document.update)];
+  if (ourUpdate !== theirUpdate)
+    differences.push(`update: here ${ourUpdate}, the cluster has ${theirUpdate}`);
   if (settings.tables !== undefined) {
     const agreed = document.schema.tables.map((table) => table.name);
     const onlyHere = settings.tables.filter((name) => !agreed.includes(name));

@@ -7,17 +7,26 @@ import {
   type ApplyOutcome,
   type LogEntry,
   type LogReader,
+  type StoreState,
 } from '@antiphon/core';
 import { decodeClusterDocument, CLUSTER_KEY } from './cluster-document.js';
 import { retryDelayMs } from './deadline.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
 import { ownLogState } from './own-past.js';
-import type { ApplyMessage, FeedProtocol, ReplicaProtocol } from './protocols.js';
+import type { ApplyMessage, FeedProtocol, PlannedApply, ReplicaProtocol } from './protocols.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 import type { Scope } from './scope.js';
 import { soleWriter } from './topology.js';
 
 const SCHEMA_RETRY_MS = 1000;
+
+interface Planned {
+  readonly plan: IntakePlan;
+  /** The entries that it is about. */
+  readonly rest: readonly LogEntry[];
+  /** Absent when nothing but the position moves. */
+  readonly request: PlannedApply | undefined;
+}
 
 /**
  * The log's durable consumer: entries in order, in bounded groups, to the replica. It reads, decides (`Intake`) and waits for
@@ -95,17 +104,45 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   async #take(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
     await this.#meet(entries, signal);
-    let rest = entries;
-    while (rest.length > 0 && this.scope.condition.replicating) {
-      const plan = this.#plan(rest);
-      const committed = await this.#apply(plan, signal);
-      if (committed) this.#note(plan.notes);
-      const doneSeq = committed ? plan.seq : this.scope.store.state().position.seq;
-      const done = rest.filter((entry) => entry.seq <= doneSeq);
-      this.#ownLog = committed ? plan.ownLog : this.#plan(done).ownLog;
-      rest = rest.filter((entry) => entry.seq > doneSeq);
-      if (committed && plan.halt !== undefined) await this.#halt(plan.halt, signal);
+    this.scope.sync?.observe(entries);
+    for (let rest = this.#unapplied(entries); rest.length > 0 && this.scope.condition.replicating;) {
+      rest = await this.#round(rest, signal);
     }
+  }
+
+  /** Plans and applies; returns what is left to do. */
+  async #round(entries: readonly LogEntry[], signal: AbortSignal): Promise<readonly LogEntry[]> {
+    const { sync, store } = this.scope;
+    let planned: Planned | undefined;
+    const prepare = (): PlannedApply | undefined => {
+      planned = this.#planned(this.#unapplied(entries));
+      return planned.request;
+    };
+    // Where own groups are committed in place, what is new is known only when nobody else has a turn.
+    let outcome: ApplyOutcome | undefined;
+    if (sync !== undefined) outcome = await this.#ask({ plan: prepare }, signal);
+    else if (prepare() !== undefined) outcome = await this.#ask({ plan: () => planned?.request }, signal);
+    if (planned === undefined) return [];
+    const { plan, rest } = planned;
+    const committed = outcome?.refused === undefined;
+    if (committed) {
+      this.#committed(planned);
+      this.#note(plan.notes);
+    } else this.#refuse(planned, outcome?.refused);
+    const doneSeq = committed ? plan.seq : store.state().position.seq;
+    this.#ownLog = committed ? plan.ownLog : this.#plan(rest.filter((entry) => entry.seq <= doneSeq)).ownLog;
+    if (committed && plan.halt !== undefined) await this.#halt(plan.halt, signal);
+    return rest.filter((entry) => entry.seq > doneSeq);
+  }
+
+  /** Without what was committed in place meanwhile: own groups, which the database had before the feed came to them. */
+  #unapplied(entries: readonly LogEntry[]): readonly LogEntry[] {
+    if (this.scope.sync === undefined) return entries;
+    const { seq } = this.scope.store.state().position;
+    const [first] = entries;
+    if (first === undefined || first.seq > seq) return entries;
+    for (const entry of entries) if (entry.seq <= seq) this.scope.sync?.certification?.look(entry);
+    return entries.filter((entry) => entry.seq > seq);
   }
 
   /** Looks up origins that were never seen before; waits while the registry does not answer. */
@@ -128,49 +165,63 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { store, id, document, limits, ownPastUpTo, clock, members, condition } = this.scope;
+    const { store, id, document, limits, ownPastUpTo, clock, members, condition, sync } = this.scope;
     const state = store.state();
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan(entries, state, rules, {
       self: id,
-      ownLog: this.#ownLog,
+      ownLog: this.#ownLogNow(state),
       ownCounter: state.lastCounter,
       ownPastUpTo,
       nowMs: clock.nowMs(),
       causesMayBeMissing: state.quarantined > 0 || condition.waiting.length > 0,
       isMember: (origin) => members.has(origin),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
+      ...(sync && { synchronous: { certification: sync.certification } }),
     });
   }
 
-  /** True when all of it is committed; false when it must be planned again. */
-  async #apply(plan: IntakePlan, signal: AbortSignal): Promise<boolean> {
-    if (plan.seq === 0) return true;
+  /** Groups that were committed in place are published without having come by here. */
+  #ownLogNow({ publishedCounter }: StoreState): AdmissionState {
+    const { id, sync } = this.scope;
+    if (sync === undefined || counterOf(this.#ownLog.vector, id) >= publishedCounter) return this.#ownLog;
+    return { vector: { [id]: publishedCounter }, partial: {} };
+  }
+
+  /** What is to be applied. When nothing but the position moves, which can wait for the next commit, it is moved here. */
+  #planned(rest: readonly LogEntry[]): Planned {
     const { store, document, progress, condition } = this.scope;
+    const plan = this.#plan(rest);
     const kept = plan.steps.map(
       (step) => step.type !== 'quarantine' || this.#quarantine.admits(step.data.length),
     );
     const steps = plan.steps.filter((_, index) => kept[index]);
     condition.counts.quarantineOverflow += plan.steps.length - steps.length;
-    if (steps.length === 0) {
-      // Own messages, repetitions, holes: nothing but the position moves, which can wait for the next commit.
-      store.markPublished(this.#published(plan), { generation: document.generation, seq: plan.seq });
+    const published = this.#published(plan);
+    if (steps.length > 0) {
+      return { plan, rest, request: { steps, seq: plan.seq, published, verdicts: plan.verdicts } };
+    }
+    if (plan.seq > 0) {
+      // Own messages, repetitions, holes.
+      store.markPublished(published, { generation: document.generation, seq: plan.seq });
       progress.moved(plan.seq);
-      return true;
     }
-    const outcome = await this.#ask({ steps, seq: plan.seq, published: this.#published(plan) }, signal);
-    if (outcome.refused === undefined) {
-      condition.counts.quarantined += steps.filter((step) => step.type === 'quarantine').length;
-      for (const step of steps) if (step.type === 'quarantine') this.#refused.clear();
-      progress.moved(plan.seq);
-      return true;
-    }
-    const step = steps[outcome.refused.step];
-    if (step !== undefined) {
-      const batch = plan.batches[plan.steps.indexOf(step)] ?? -1;
-      this.#refused.set(`${step.seq}/${batch}`, asRefused(outcome.refused.error));
-    }
-    return false;
+    return { plan, rest, request: undefined };
+  }
+
+  #committed({ plan, request }: Planned): void {
+    if (request === undefined) return;
+    const putAside = request.steps.filter((step) => step.type === 'quarantine').length;
+    this.scope.condition.counts.quarantined += putAside;
+    if (putAside > 0) this.#refused.clear();
+    this.scope.progress.moved(plan.seq);
+  }
+
+  #refuse({ plan, request }: Planned, refused: ApplyOutcome['refused']): void {
+    const step = refused === undefined ? undefined : request?.steps[refused.step];
+    if (step === undefined || refused === undefined) return;
+    const batch = plan.batches[plan.steps.indexOf(step)] ?? -1;
+    this.#refused.set(`${step.seq}/${batch}`, asRefused(refused.error));
   }
 
   /**
@@ -178,9 +229,9 @@ export class Feed implements Behaviour<FeedProtocol> {
    * them: only that is what the others see, and it is stored together with the position that it belongs to.
    */
   #published(plan: IntakePlan): number {
-    const { store, role, id } = this.scope;
+    const { store, soleAppender, id } = this.scope;
     const { publishedCounter } = store.state();
-    if (role === 'primary') return publishedCounter;
+    if (soleAppender) return publishedCounter;
     return Math.max(publishedCounter, counterOf(plan.ownLog.vector, id));
   }
 
@@ -194,7 +245,7 @@ export class Feed implements Behaviour<FeedProtocol> {
         return outcome;
       } catch (error) {
         if (!(error instanceof AntiphonError)) throw error;
-        if (CONTENT.has(error.code)) return await this.#single(request, error, signal);
+        if (CONTENT.has(error.code)) return await this.#single(request.plan(), error, signal);
         if (!WAITING.has(error.code)) throw error;
         condition.counts.storeRetries++;
         condition.alarm('apply', `changes of other replicas wait: ${error.message}`);
@@ -204,19 +255,24 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /** Finds the step whose content cannot be read: only the store reads the parts of a big transaction. */
-  async #single(request: ApplyMessage, error: AntiphonError, signal: AbortSignal): Promise<ApplyOutcome> {
-    const { steps } = request;
+  async #single(
+    request: PlannedApply | undefined,
+    error: AntiphonError,
+    signal: AbortSignal,
+  ): Promise<ApplyOutcome> {
+    const steps = request?.steps ?? [];
     const none = { transactions: 0, rows: 0, conflicts: 0 };
-    if (steps.length <= 1) return { ...none, refused: { step: 0, error } };
+    if (request === undefined || steps.length <= 1) return { ...none, refused: { step: 0, error } };
     const published = this.scope.store.state().publishedCounter;
     for (const [index, step] of steps.entries()) {
-      const outcome = await this.#ask({ steps: [step], seq: step.seq - 1, published }, signal);
+      const one = { ...request, steps: [step], seq: step.seq - 1, published };
+      const outcome = await this.#ask({ plan: () => one }, signal);
       if (outcome.refused !== undefined) {
         return { ...none, refused: { step: index, error: outcome.refused.error } };
       }
     }
     // All of them went through one by one; what is left is the position.
-    return await this.#ask({ ...request, steps: [] }, signal);
+    return await this.#ask({ plan: () => ({ ...request, steps: [] }) }, signal);
   }
 
   #note(notes: readonly IntakeNote[]): void {

@@ -1,14 +1,29 @@
 export { createReplica, type CreateReplicaOptions } from './create-replica.js';
 export { startReplica } from './start.js';
-export type { CaughtUpOptions, QueryOptions, Replica } from './replica.js';
-export type { ReplicaOptions, ReplicaPorts, UpdateOptions } from './options.js';
+export type { CaughtUpOptions, Replica } from './replica.js';
+export type { Consistency, QueryOptions } from './read.js';
+export type { Outcome } from './outcome.js';
+export type { SessionPosition, SessionToken } from './session.js';
+export type { ReplicaOptions, ReplicaPorts } from './options.js';
+export {
+  describeUpdate,
+  parseAcks,
+  parseUpdate,
+  MAX_ACKS,
+  type AckLevel,
+  type AsyncUpdate,
+  type SyncSettings,
+  type SyncUpdate,
+  type UpdateOptions,
+  type UpdateSettings,
+} from './update.js';
 export { DEFAULT_LIMITS, type ReplicaLimits } from './limits.js';
 export { silentLogger, type Logger } from './logger.js';
 export type { Role, Topology } from './topology.js';
-export type { Committed, WriteOptions } from './writer.js';
+export type { Acknowledged, Committed, WriteOptions } from './writer.js';
 export type { Params, SqlTransaction, Statement } from './statement.js';
 export type { ChangesOptions, CommittedChange, RowObject } from './changes.js';
-export type { MemberStatus, ReplicaStatus } from './status.js';
+export type { MemberStatus, ReplicaStatus, SyncStatus } from './status.js';
 export type { LifecycleEvent, LifecycleState } from './lifecycle.js';
 export { nextState } from './lifecycle.js';
 export type { MailboxProtocol, Ping, Standing } from './mailbox.js';

@@ -11,15 +11,12 @@ import {
   type Batch,
   type BatchSummary,
   type LogEntry,
+  type TransactionBatch,
+  type Verdict,
 } from '@antiphon/core';
+import { groupOf, type Certification } from './sync/certification.js';
+import { isReserved } from './reserved.js';
 import { latestTime, missingCause, refuseBatch, refuseOrigin, type IntakeRules } from './intake-check.js';
-
-/** The log's own records: their origins are no identifiers, and nobody applies them. */
-const RESERVED_PREFIX = '_';
-
-export function isReserved(origin: string): boolean {
-  return origin.startsWith(RESERVED_PREFIX);
-}
 
 export interface IntakeOptions {
   /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
@@ -33,6 +30,8 @@ export interface IntakeOptions {
   readonly nowMs: number;
   /** Something was put aside here before, so what builds on it may come without it; it waits like after a hole. */
   readonly causesMayBeMissing: boolean;
+  /** Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where several write. */
+  readonly synchronous?: { readonly certification: Certification | undefined };
   isMember(origin: string): boolean;
   /** The database refused this batch before; put it aside instead. */
   refused(seq: number, batch: number): AntiphonError | undefined;
@@ -58,6 +57,8 @@ export interface IntakePlan {
   /** The last entry dealt with; 0 when there is none. */
   readonly seq: number;
   readonly notes: readonly IntakeNote[];
+  /** Of certified groups among the steps, by entry. */
+  readonly verdicts: ReadonlyMap<number, Verdict>;
   /** As in the options, after these entries. */
   readonly ownLog: AdmissionState;
   /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
@@ -78,6 +79,7 @@ export class Intake {
   readonly #steps: ApplyStep[] = [];
   readonly #batches: number[] = [];
   readonly #notes: IntakeNote[] = [];
+  readonly #verdicts = new Map<number, Verdict>();
   #state: AdmissionState;
   #ownLog: AdmissionState;
   #seq = 0;
@@ -118,6 +120,7 @@ export class Intake {
       batches: intake.#batches,
       seq: intake.#seq,
       notes: intake.#notes,
+      verdicts: intake.#verdicts,
       ownLog: intake.#ownLog,
       ...(halt && { halt }),
     };
@@ -125,6 +128,8 @@ export class Intake {
 
   #take(entry: LogEntry): void {
     if (isReserved(entry.origin)) return;
+    const certification = this.options.synchronous?.certification;
+    if (certification !== undefined && groupOf(entry.data) === undefined) certification.pass(entry.seq);
     const refusal = refuseOrigin(entry, this.rules, this.options.isMember(entry.origin));
     if (refusal !== undefined) return this.#putAside(entry, -1, refusal);
     try {
@@ -179,7 +184,9 @@ export class Intake {
   #mustHalt(entry: LogEntry, batch: Batch): boolean {
     const { self, ownCounter, ownPastUpTo } = this.options;
     const last = lastCounterOf(batch);
-    if (batch.origin === self && last > Math.max(ownCounter, ownPastUpTo)) {
+    // A synchronous group of ours is in the log before it is in the database.
+    const foreign = this.options.synchronous === undefined && batch.origin === self;
+    if (foreign && last > Math.max(ownCounter, ownPastUpTo)) {
       this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry, batch.origin, last) };
     } else if (batch.schemaVersion > this.rules.schema.version) {
       this.#halt = { reason: 'newer-schema', error: newerSchema(entry, batch, this.rules.schema.version) };
@@ -191,15 +198,21 @@ export class Intake {
     const { origin } = batch;
     const { seq } = entry;
     this.#batches.push(index);
-    this.#steps.push(
-      batch.kind === 'transactions'
-        ? { type: 'transactions', batch, skip, seq }
-        : { type: 'part', batch, seq },
-    );
+    if (batch.kind === 'part') this.#steps.push({ type: 'part', batch, seq });
+    else this.#steps.push({ type: 'transactions', batch, skip, seq, ...this.#certify(batch, seq) });
     this.#state = admitted(this.#state, batch);
     this.#notes.push({ type: 'admitted', origin });
     const aheadMs = latestTime(batch) / 1000 - this.options.nowMs;
     if (aheadMs > 0) this.#notes.push({ type: 'ahead', origin, aheadMs });
+  }
+
+  #certify(batch: TransactionBatch, seq: number): { readonly rejected?: readonly number[] } {
+    const { sync } = batch;
+    const certification = this.options.synchronous?.certification;
+    if (sync === undefined || certification === undefined) return {};
+    const verdict = certification.judge(seq, { ...batch, sync });
+    this.#verdicts.set(seq, verdict);
+    return { rejected: verdict.rejected.map(({ counter }) => counter) };
   }
 
   #putAside(entry: LogEntry, index: number, error: AntiphonError, batch?: Batch): void {

@@ -99,8 +99,8 @@ async function createCluster(
     generation: logIdentity.generation,
     schema: { version: 1, tables: inspection.tables.map((table) => table.schema), ddl: inspection.ddl },
     topology,
-    mode: 'async',
-    rowVersions: primary === undefined,
+    update: settings.update,
+    rowVersions: needsRowVersions(settings),
   };
   const created = await retrying(clock, deadline, () =>
     registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
@@ -198,6 +198,12 @@ async function resumeFounding(
 function founding(settings: Settings, document: ClusterDocument, revision: number): Agreement {
   const identity = newIdentity(settings, document);
   return { document, identity, createTables: false, sealExistingRows: true, creating: revision };
+}
+
+/** Where the log decides every conflict before anything is committed, rows need no versions. */
+function needsRowVersions({ topology, update }: Settings): boolean {
+  if (soleWriter(topology) !== undefined) return false;
+  return update.mode === 'async' || update.foreignWrites === 'async';
 }
 
 function newIdentity(settings: Settings, document: ClusterDocument): StoreIdentity {

@@ -32,6 +32,10 @@ export interface ReplicaLimits {
   /** Messages kept in quarantine (in the database), and their bytes since the start; more are only counted. */
   readonly quarantinedMessages: number;
   readonly quarantinedBytes: number;
+  /** A member of the in-sync set that is silent, or behind, for longer is taken out of it; it returns when it has caught up. */
+  readonly inSyncLagMs: number;
+  /** How long a start waits until this replica is in the in-sync set; it goes on without, and joins later. */
+  readonly inSyncJoinMs: number;
   /** A hybrid time further ahead of this replica's clock is alarmed. */
   readonly clockAlarmMs: number;
   /** A hybrid time further ahead of the log's own clock is quarantined, by every replica alike. */
@@ -61,6 +65,8 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   memberSilenceLimitMs: 24 * 3600 * 1000,
   quarantinedMessages: 200_000,
   quarantinedBytes: 256 * 1024 * 1024,
+  inSyncLagMs: 3000,
+  inSyncJoinMs: 5000,
   clockAlarmMs: 60_000,
   clockRefusalMs: 24 * 3600 * 1000,
   changeFeedBytes: 64 * 1024 * 1024,

@@ -7,13 +7,24 @@ import {
   type Received,
   type RemoteCommands,
 } from '@antiphon/actor';
-import type { ChecksumReport, QueryResult, RowDigest, Value, VectorClock } from '@antiphon/core';
+import type {
+  ChecksumReport,
+  GroupOutcome,
+  QueryResult,
+  RowDigest,
+  Value,
+  VectorClock,
+} from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
+import { findOutcome, parseOutcomeRequest, type Outcome } from './outcome.js';
 import type { ReplicaProtocol } from './protocols.js';
+import { read, type Consistency } from './read.js';
 import type { Scope } from './scope.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from './statement.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import { mailboxPrefix } from './subjects.js';
+import { parseSessionToken, type SessionPosition } from './session.js';
+import { parseAcks, type AckLevel } from './update.js';
 import type { Committed, Writer } from './writer.js';
 
 export interface Ping {
@@ -40,8 +51,15 @@ export interface MailboxProtocol {
   execute(request: {
     readonly statements: readonly Statement[];
     readonly timeoutMs?: number;
+    readonly acks?: AckLevel;
   }): Committed<readonly number[]>;
-  query(request: { readonly sql: string; readonly params: Params; readonly maxRows: number }): QueryResult;
+  query(request: QueryRequest): QueryResult;
+  /** What became of a write; `id` as in an UnknownOutcomeError. */
+  outcome(request: { readonly id: string }): Outcome;
+  /** Verdicts on synchronous groups in entries from `fromSeq` on, in log order: who reads the log needs them. */
+  outcomes(request: { readonly fromSeq: number; readonly limit: number }): readonly GroupOutcome[];
+  /** The entry of the log up to which the database is on the disk. */
+  durable(): { readonly seq: number };
   checksum(request: { readonly tables?: readonly string[] }): ChecksumReport;
   rowDigests(request: {
     readonly table: string;
@@ -53,8 +71,18 @@ export interface MailboxProtocol {
   release(): void;
 }
 
+export interface QueryRequest {
+  readonly sql: string;
+  readonly params: Params;
+  readonly maxRows: number;
+  readonly consistency?: Consistency;
+  readonly after?: SessionPosition;
+  readonly timeoutMs?: number;
+}
+
 const MAX_QUERY_ROWS = 10_000;
 const MAX_DIGESTS = 5000;
+const MAX_OUTCOMES = 1000;
 const MAX_HOLD_MS = 60_000;
 const MAX_EXECUTE_MS = 300_000;
 /** Checksums of large tables take long; the asker has a limit of its own. */
@@ -70,15 +98,23 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),
     execute: (
-      request: { statements: readonly Statement[]; timeoutMs?: number },
+      request: { statements: readonly Statement[]; timeoutMs?: number; acks?: AckLevel },
       _: unknown,
       message: Later<'execute'>,
     ): NoReply => later(message, this.writer.execute(request.statements, request)),
-    query: (
-      { sql, params, maxRows }: { sql: string; params: Params; maxRows: number },
+    query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
+      later(message, read(this.scope, sql, params, options)),
+    outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
+      later(message, findOutcome(this.scope, this.replica, id)),
+    outcomes: (
+      { fromSeq, limit }: { fromSeq: number; limit: number },
       _: unknown,
-      message: Later<'query'>,
-    ): NoReply => later(message, this.scope.store.query(sql, params, { maxRows })),
+      message: Later<'outcomes'>,
+    ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
+    durable: (): { seq: number } => {
+      const { sync, store } = this.scope;
+      return { seq: sync?.durableSeq ?? store.state().position.seq };
+    },
     checksum: ({ tables }: { tables?: readonly string[] }, _: unknown, message: Later<'checksum'>): NoReply =>
       later(message, this.scope.store.checksum(tables)),
     rowDigests: (
@@ -100,8 +136,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
   async #hold(holdMs: number): Promise<Standing> {
     await this.replica.ask('hold', holdMs);
     await this.replica.ask('seal');
-    const { progress } = this.scope;
-    await progress.until(() => progress.unpublished === 0, {
+    const { progress, sync } = this.scope;
+    await progress.until(() => progress.unpublished === 0 && sync?.standing().idle !== false, {
       timeoutMs: holdMs,
       what: 'everything was published',
     });
@@ -144,20 +180,35 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   ping: () => undefined,
   status: () => undefined,
   standing: () => undefined,
+  durable: () => undefined,
+  outcomes: (input) => ({
+    fromSeq: whole('fromSeq', record(input)['fromSeq'], Number.MAX_SAFE_INTEGER),
+    limit: whole('limit', record(input)['limit'], MAX_OUTCOMES),
+  }),
+  outcome: (input) => ({ id: parseOutcomeRequest(record(input)['id']) }),
   release: () => undefined,
   execute: (input) => {
     const request = record(input);
-    const timeoutMs = request['timeoutMs'];
+    const { timeoutMs, acks } = request;
     return {
       statements: parseStatements(request['statements']),
       ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
+      ...(acks === undefined || acks === null ? {} : { acks: parseAcks(acks) }),
     };
   },
   query: (input) => {
     const request = record(input);
     if (typeof request['sql'] !== 'string') throw bad('sql', 'a statement');
     const maxRows = whole('maxRows', request['maxRows'] ?? MAX_QUERY_ROWS, MAX_QUERY_ROWS);
-    return { sql: request['sql'], params: parseParams(request['params']), maxRows };
+    const { consistency, after, timeoutMs } = request;
+    return {
+      sql: request['sql'],
+      params: parseParams(request['params']),
+      maxRows,
+      ...(consistency === undefined ? {} : { consistency: parseConsistency(consistency) }),
+      ...(after === undefined ? {} : { after: parseSessionToken(after) }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
+    };
   },
   checksum: (input) => {
     const tables = record(input ?? {})['tables'];
@@ -179,6 +230,11 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   },
   hold: (input) => ({ holdMs: whole('holdMs', record(input)['holdMs'], MAX_HOLD_MS) }),
 };
+
+function parseConsistency(input: unknown): Consistency {
+  if (input === 'any' || input === 'session' || input === 'strong') return input;
+  throw bad('consistency', "'any', 'session' or 'strong'");
+}
 
 function record(input: unknown): Readonly<Record<string, unknown>> {
   if (isRecord(input)) return input;

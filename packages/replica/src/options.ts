@@ -11,12 +11,7 @@ import {
 import { resolveLimits, type ReplicaLimits } from './limits.js';
 import { silentLogger, type Logger } from './logger.js';
 import { parseTopology, type Topology } from './topology.js';
-
-export interface UpdateOptions {
-  readonly mode: 'async';
-  /** Changes are sent at this interval; 0, the default, is at once. */
-  readonly intervalMs?: number;
-}
+import { parseUpdate, type UpdateOptions, type UpdateSettings } from './update.js';
 
 /** What a replica is, wherever it runs. */
 export interface ReplicaOptions<Tx> {
@@ -28,6 +23,7 @@ export interface ReplicaOptions<Tx> {
   readonly tables?: readonly string[];
   /** 'multi-primary' when absent. */
   readonly topology?: Topology;
+  /** `{ mode: 'async' }` when absent. */
   readonly update?: UpdateOptions;
   readonly limits?: Partial<ReplicaLimits>;
   readonly logger?: Logger;
@@ -54,6 +50,8 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly store: Store<Tx>;
   readonly tables: readonly string[] | undefined;
   readonly topology: Topology;
+  readonly update: UpdateSettings;
+  /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
   readonly limits: ReplicaLimits;
   readonly logger: Logger;
@@ -63,10 +61,9 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
 export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts): Settings<Tx> {
   assertClusterName(options.cluster);
   assertReplicaId(options.id);
-  const { mode = 'async', intervalMs = 0 } = options.update ?? {};
-  if (mode !== 'async') {
-    throw new AntiphonError('BAD_OPTION', `update.mode is ${String(mode)}; this version knows 'async'`);
-  }
+  const { update = { mode: 'async' } } = options;
+  const agreed = parseUpdate(update);
+  const intervalMs = (update.mode === 'sync' ? undefined : update.intervalMs) ?? 0;
   if (!Number.isFinite(intervalMs) || intervalMs < 0) {
     throw new AntiphonError(
       'BAD_OPTION',
@@ -82,6 +79,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     store,
     tables,
     topology: parseTopology(options.topology ?? 'multi-primary'),
+    update: agreed,
     intervalMs,
     limits: resolveLimits(options.limits),
     logger: options.logger ?? silentLogger,

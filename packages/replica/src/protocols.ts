@@ -1,10 +1,18 @@
-import type { ApplyOutcome, ApplyStep, WriteOutcome } from '@antiphon/core';
+import type { ApplyOutcome, ApplyStep, Verdict, WriteOutcome } from '@antiphon/core';
+import type { SyncWrite } from './sync/sync-write.js';
 
-export interface ApplyMessage {
+export interface PlannedApply {
   readonly steps: readonly ApplyStep[];
   readonly seq: number;
   /** Own transactions up to this counter are in the log, as of `seq`. */
   readonly published: number;
+  /** What certification says of groups among the steps, by entry. */
+  readonly verdicts: ReadonlyMap<number, Verdict>;
+}
+
+export interface ApplyMessage {
+  /** Called at the beginning of the turn, when nothing else moves the database any more; undefined: nothing is left to do. */
+  plan(): PlannedApply | undefined;
 }
 
 export interface WriteMessage {
@@ -14,6 +22,12 @@ export interface WriteMessage {
 /** The owner of the store: everything that writes to the database is a message to it. */
 export interface ReplicaProtocol {
   write(request: WriteMessage): WriteOutcome;
+  /** Synchronous writes answer for themselves. */
+  submit(write: SyncWrite): void;
+  /** The next synchronous group, if one waits. */
+  advance(): void;
+  /** Uses up own counters to this one, so that an attempt which took it and was lost can never come back. */
+  fence(counter: number): void;
   apply(request: ApplyMessage): ApplyOutcome;
   /** Looks for writes by other programs. */
   poll(): void;

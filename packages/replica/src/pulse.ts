@@ -5,6 +5,7 @@ import { assertReadable, assertSameLog } from './log-check.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
 import { beatSubject } from './subjects.js';
+import { InSyncKeeper } from './sync/in-sync-keeper.js';
 
 /** Behind the log by more than this is no longer in step. */
 const IN_STEP_MESSAGES = 1000;
@@ -21,11 +22,14 @@ export class Pulse implements Behaviour<PulseProtocol> {
   #stopListening: (() => void)[] = [];
   #unknownMember = false;
   #prunedTo = 0;
+  readonly #keeper: InSyncKeeper | undefined;
 
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
-  ) {}
+  ) {
+    if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
+  }
 
   started(context: Context<PulseProtocol>): void {
     const { bus, cluster, limits, log } = this.scope;
@@ -50,6 +54,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#send();
     await this.#look(context);
     await this.#refreshMembers();
+    await this.#keepInSync();
     this.#prune();
   }
 
@@ -118,8 +123,19 @@ export class Pulse implements Behaviour<PulseProtocol> {
     const { condition } = this.scope;
     const lag = this.#lag();
     if (lag === 0) this.scope.logEnd.inStep();
-    if (condition.state === 'catching-up' && lag === 0) condition.handle('caught-up');
-    else if (condition.state === 'following' && lag > IN_STEP_MESSAGES) condition.handle('fell-behind');
+    if (condition.state === 'catching-up' && lag === 0) {
+      condition.handle('caught-up');
+      void this.#keepInSync();
+    }
+    if (condition.state === 'following' && lag > IN_STEP_MESSAGES) condition.handle('fell-behind');
+  }
+
+  async #keepInSync(): Promise<void> {
+    try {
+      await this.#keeper?.keep();
+    } catch (error) {
+      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+    }
   }
 
   async #refreshMembers(): Promise<void> {

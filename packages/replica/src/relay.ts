@@ -59,9 +59,9 @@ export class Relay implements Behaviour<RelayProtocol> {
   #acknowledgedMark: SentMark | undefined;
 
   constructor(private readonly scope: Scope) {
-    const { limits, store, role } = scope;
+    const { limits, store, soleAppender } = scope;
     this.#window = new SendWindow({ messages: limits.windowMessages, bytes: limits.windowBytes });
-    this.#chained = role === 'primary';
+    this.#chained = soleAppender;
     this.#cursor = { counter: store.state().publishedCounter, part: 0, whole: true };
   }
 
@@ -91,7 +91,12 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   /** The next page of the outbox. What is published is passed over: parts of a big transaction stay there until it is pruned. */
   async #read(): Promise<readonly SealedMessage[]> {
-    const { store, limits } = this.scope;
+    const { store, limits, sync } = this.scope;
+    // What went through the log before it was committed lies in the outbox too, and is published.
+    const { publishedCounter } = store.state();
+    if (sync !== undefined && this.#window.inFlight === 0 && publishedCounter > this.#cursor.counter) {
+      this.#cursor = { counter: publishedCounter, part: 0, whole: true };
+    }
     for (;;) {
       const { counter, whole } = this.#cursor;
       if (whole && counter >= store.state().lastCounter) return [];
@@ -162,11 +167,11 @@ export class Relay implements Behaviour<RelayProtocol> {
   #publish(): void {
     const acknowledged = this.#window.takeAcknowledged();
     if (acknowledged === undefined) return;
-    const { store, document, progress, role } = this.scope;
+    const { store, document, progress, soleAppender } = this.scope;
     this.#failures = 0;
     this.#acknowledgedMark = acknowledged.mark;
     // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does it (see there).
-    if (role !== 'primary') return;
+    if (!soleAppender) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
     store.markPublished(counter, { generation: document.generation, seq: acknowledged.seq });
     progress.moved(acknowledged.seq);

@@ -1,18 +1,31 @@
-import type { ActorRef, Behaviour, Context, MailboxOptions, NoReply, Received } from '@antiphon/actor';
+import type {
+  ActorRef,
+  Behaviour,
+  Context,
+  Ending,
+  MailboxOptions,
+  NoReply,
+  Received,
+} from '@antiphon/actor';
 import { AntiphonError, type ApplyOutcome, type WriteOutcome } from '@antiphon/core';
 import { Feed } from './feed.js';
 import { Pulse } from './pulse.js';
 import type {
   ApplyMessage,
+  PlannedApply,
   PulseProtocol,
   RelayProtocol,
   ReplicaProtocol,
   WriteMessage,
 } from './protocols.js';
 import { Relay } from './relay.js';
+import { GroupCommitter } from './sync/group-committer.js';
+import type { Sync } from './sync/sync.js';
+import type { SyncWrite } from './sync/sync-write.js';
 import type { Scope } from './scope.js';
 
 const EXPIRY_CHECK_MS = 50;
+const NOTHING: ApplyOutcome = { transactions: 0, rows: 0, conflicts: 0 };
 
 /** Local writes and remote changes each get their share of the turns; neither starves the other. */
 export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaProtocol> {
@@ -24,7 +37,10 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
     },
     laneOf: {
       write: 'write',
+      submit: 'write',
+      advance: 'write',
       apply: 'apply',
+      fence: 'control',
       poll: 'control',
       seal: 'control',
       prune: 'control',
@@ -48,6 +64,13 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       context: Context<ReplicaProtocol>,
       message: Received<ReplicaProtocol, 'write'>,
     ) => this.#write(context, message),
+    submit: (write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> =>
+      this.#submit(write, context),
+    advance: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#advance(context),
+    fence: (counter: number, context: Context<ReplicaProtocol>): Promise<void> => {
+      this.#committer?.fence(counter);
+      return this.#advance(context);
+    },
     apply: (request: ApplyMessage): Promise<ApplyOutcome> => this.#apply(request),
     poll: (): Promise<void> | void => {
       if (this.#polling && this.scope.store.hasUnsealed()) return this.#poll();
@@ -65,7 +88,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       this.#heldUntilMs = 0;
       return this.#expire();
     },
-    expire: (): Promise<void> | void => {
+    expire: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> | void => {
+      this.scope.sync?.acker.askSilent();
+      if (this.#committer?.due === true) return this.#advance(context);
       if (this.#held.length > 0) return this.#expire();
     },
   };
@@ -74,11 +99,15 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   /** Monotonic; while it lies ahead, library writes wait in `#held`. */
   #heldUntilMs = 0;
   #held: Received<ReplicaProtocol, 'write'>[] = [];
+  #committer: GroupCommitter | undefined;
+  #advancing = false;
+  #stopListening: (() => void) | undefined;
 
   constructor(private readonly scope: Scope) {}
 
   started(context: Context<ReplicaProtocol>): void {
     const { scope } = this;
+    this.#startSync(context);
     this.#relay = context.spawn('relay', () => new Relay(scope), { mailbox: RELAY_MAILBOX });
     const feedUntil = this.#feedUntil();
     if (feedUntil > 0) context.spawn('feed', () => new Feed(scope, context.self, feedUntil));
@@ -87,10 +116,69 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     context.every(EXPIRY_CHECK_MS, 'expire', undefined);
   }
 
+  #startSync(context: Context<ReplicaProtocol>): void {
+    const { sync, progress, log } = this.scope;
+    if (sync === undefined) return;
+    const committer = new GroupCommitter(
+      this.scope,
+      sync,
+      () => this.#isHeld,
+      () => this.#seal(),
+    );
+    this.#committer = committer;
+    sync.standing = () => ({
+      waiting: committer.waiting,
+      inFlight: committer.inFlight,
+      idle: committer.idle,
+    });
+    sync.onOwnEntry = (seq) => committer.sawOwn(seq);
+    sync.acker.start();
+    const advance = (): void => {
+      if (this.#advancing || !committer.due) return;
+      this.#advancing = context.self.tell('advance');
+    };
+    const listening = [progress.onMove(advance), log.onConnection(advance), sync.inSync.onChange(advance)];
+    this.#stopListening = () => {
+      for (const stop of listening) stop();
+    };
+  }
+
+  stopped(reason: Ending): void {
+    const { sync, id } = this.scope;
+    this.#stopListening?.();
+    const ended = reason.type !== 'restarting';
+    const why = ended ? `replica ${id} is closing` : `replica ${id} had a defect and starts again`;
+    this.#committer?.close(
+      new AntiphonError(ended ? 'CLOSED' : 'ACTOR_STOPPED', `${why}; nothing was written`),
+    );
+    if (ended) sync?.acker.stop();
+  }
+
+  get #isHeld(): boolean {
+    return this.#heldUntilMs > this.scope.clock.monotonicMs();
+  }
+
+  /** Group commit through the log: all writes that wait go into one message. */
+  #submit(write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> {
+    const more = context.takeWaiting('submit', this.scope.limits.writeGroup - 1);
+    const writes = [write, ...more.map(({ request }) => request)];
+    // Answered for the mailbox; the callers are told by the write itself.
+    for (const message of more) message.reply(undefined);
+    this.#committer?.take(writes);
+    return this.#advance(context);
+  }
+
+  async #advance(context: Context<ReplicaProtocol>): Promise<void> {
+    this.#advancing = false;
+    // One group a turn: others get theirs in between.
+    if ((await this.#committer?.turn()) !== true || this.#advancing) return;
+    this.#advancing = context.self.tell('advance');
+  }
+
   /** A primary writes the log itself; it reads no more of it than its own past. */
   #feedUntil(): number {
-    const { role, ownPastUpTo, progress, logEnd } = this.scope;
-    if (role !== 'primary') return Infinity;
+    const { soleAppender, ownPastUpTo, progress, logEnd } = this.scope;
+    if (!soleAppender) return Infinity;
     return progress.ownCounter < ownPastUpTo ? logEnd.seq : 0;
   }
 
@@ -99,8 +187,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     context: Context<ReplicaProtocol>,
     message: Received<ReplicaProtocol, 'write'>,
   ): Promise<NoReply> | NoReply {
-    const { limits, clock } = this.scope;
-    if (this.#heldUntilMs > clock.monotonicMs()) {
+    const { limits } = this.scope;
+    if (this.#isHeld) {
       this.#held.push(message);
       return message.defer();
     }
@@ -139,19 +227,51 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   async #apply(request: ApplyMessage): Promise<ApplyOutcome> {
     const { store, document, limits, clock, condition } = this.scope;
+    if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
+    const planned = request.plan();
+    if (planned === undefined) {
+      await this.#committer?.passed(store.state().position.seq);
+      return NOTHING;
+    }
     const before = store.state().lastCounter;
     // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
-    store.markPublished(request.published);
+    store.markPublished(planned.published);
     const outcome = await store.apply({
-      steps: request.steps,
-      position: { generation: document.generation, seq: request.seq },
+      steps: planned.steps,
+      position: { generation: document.generation, seq: planned.seq },
       yield: () => clock.yield(),
       sliceMs: limits.applySliceMs,
     });
     condition.totals.appliedTransactions += outcome.transactions;
     condition.totals.appliedRows += outcome.rows;
     if (store.state().lastCounter > before) this.#relay?.tell('wake');
+    if (this.scope.sync !== undefined) await this.#appliedGroups(this.scope.sync, planned, outcome);
     return outcome;
+  }
+
+  /** Synchronous groups among the steps are committed here: whoever waits for that is told. */
+  async #appliedGroups(
+    sync: Sync,
+    { steps, verdicts }: PlannedApply,
+    { refused }: ApplyOutcome,
+  ): Promise<void> {
+    const { id, store } = this.scope;
+    const replies = new Set<string>();
+    const { seq } = store.state().position;
+    for (const step of steps.slice(0, refused?.step)) {
+      if (step.type !== 'transactions' || step.batch.sync === undefined) continue;
+      const { origin, sync: section } = step.batch;
+      if (origin === id) this.#committer?.applied(section.token, step.seq, verdicts.get(step.seq));
+      else if (section.reply !== undefined) replies.add(section.reply);
+    }
+    sync.applied(seq, replies);
+    await this.#committer?.passed(seq);
+  }
+
+  /** Writes of other programs must not be given a counter that an attempt without an answer may have taken. */
+  get #countersUncertain(): boolean {
+    const { sync } = this.scope;
+    return sync?.settings.foreignWrites === 'async' && this.#committer?.uncertain === true;
   }
 
   async #poll(): Promise<void> {
@@ -172,6 +292,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   async #seal(): Promise<number> {
+    if (this.#countersUncertain) throw uncertainCounters();
     const sealed = await this.scope.store.seal();
     if (sealed > 0) {
       this.#relay?.tell('wake');
@@ -186,4 +307,11 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       await this.#commit(this.#held.splice(0, this.scope.limits.writeGroup));
     }
   }
+}
+
+function uncertainCounters(): AntiphonError {
+  return new AntiphonError(
+    'STORE_BUSY',
+    'a synchronous write without an answer is looked for in the log; writes of other programs wait until it is found',
+  );
 }

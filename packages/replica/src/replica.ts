@@ -1,16 +1,13 @@
-import type { Exposure, ActorSystem } from '@antiphon/actor';
-import { AntiphonError, type QueryResult, type Value } from '@antiphon/core';
+import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
+import { AntiphonError, sleep, type QueryResult, type TransactionId, type Value } from '@antiphon/core';
 import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from './changes.js';
+import type { ReplicaProtocol } from './protocols.js';
+import { findOutcome, type Outcome } from './outcome.js';
+import { read, type QueryOptions } from './read.js';
 import type { Scope } from './scope.js';
 import type { Params, Statement } from './statement.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { Committed, WriteOptions, Writer } from './writer.js';
-
-export interface QueryOptions {
-  /** The first so many rows; all when absent. */
-  readonly maxRows?: number;
-  readonly signal?: AbortSignal;
-}
 
 export interface CaughtUpOptions {
   /** 30 000 when absent. */
@@ -24,13 +21,16 @@ export interface Replica<Tx> extends AsyncDisposable {
   readonly cluster: string;
   /**
    * Runs `run` inside one transaction of the database, synchronously for embedded databases; a throw undoes it and is passed on. It
-   * may run again when the database was busy. Throws NOT_WRITABLE (naming the primary), CONSTRAINT, BAD_SQL, OVERLOADED,
-   * STORE_BUSY, STORE_FULL, TIMEOUT, CLOSED.
+   * may run again when the database was busy, or when a concurrent transaction was committed first. Throws NOT_WRITABLE (naming the
+   * primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY, STORE_FULL, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError,
+   * NOT_IN_SYNC, LOG_UNAVAILABLE. After all of these nothing was written anywhere. UnknownOutcomeError: ask `outcome`.
    */
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;
   /** As `transaction`, with statements; `value` is the number of rows that each one changed. */
   execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>>;
-  /** Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL. */
+  /** What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE. */
+  outcome(id: string | TransactionId, options?: { readonly timeoutMs?: number }): Promise<Outcome>;
+  /** Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL, BAD_OPTION, TIMEOUT. */
   query(sql: string, params?: Params, options?: QueryOptions): Promise<readonly RowObject[]>;
   changes(options?: ChangesOptions): AsyncGenerator<CommittedChange, void, undefined>;
   status(): ReplicaStatus;
@@ -45,6 +45,7 @@ export interface Replica<Tx> extends AsyncDisposable {
 export interface RunningParts<Tx> {
   readonly scope: Scope;
   readonly system: ActorSystem;
+  readonly replica: ActorRef<ReplicaProtocol>;
   readonly writer: Writer<Tx>;
   readonly exposure: Exposure;
   /** Closed after the store; for what `createReplica` opened. */
@@ -53,6 +54,8 @@ export interface RunningParts<Tx> {
 
 const DEFAULT_CAUGHT_UP_MS = 30_000;
 const DRAIN_MS = 2000;
+/** For telling the others that they need not wait for this replica. */
+const LEAVE_MS = 500;
 
 export class RunningReplica<Tx> implements Replica<Tx> {
   readonly id: string;
@@ -79,7 +82,11 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   async query(sql: string, params: Params = [], options: QueryOptions = {}): Promise<readonly RowObject[]> {
-    return rowObjects(await this.parts.scope.store.query(sql, params, options));
+    return rowObjects(await read(this.parts.scope, sql, params, options));
+  }
+
+  async outcome(id: string | TransactionId, options: { readonly timeoutMs?: number } = {}): Promise<Outcome> {
+    return findOutcome(this.parts.scope, this.parts.replica, id, options.timeoutMs);
   }
 
   changes(options: ChangesOptions = {}): AsyncGenerator<CommittedChange, void, undefined> {
@@ -115,6 +122,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     this.#closed.abort(new AntiphonError('CLOSED', `replica ${this.id} is closing`));
     exposure.close();
     await this.#drain();
+    await this.#leaveInSync();
     scope.condition.handle('close');
     await system.stop();
     await bounded(scope, scope.store.close());
@@ -131,6 +139,17 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     await progress
       .until(() => progress.unpublished === 0 || !condition.replicating, { timeoutMs: DRAIN_MS, what })
       .catch(() => undefined);
+  }
+
+  /** Who waits for all members must not wait for one that has gone in good order. */
+  async #leaveInSync(): Promise<void> {
+    const { sync, id, condition, log, clock } = this.parts.scope;
+    if (sync?.inSync.has(id) !== true || !condition.replicating || log.connection !== 'connected') return;
+    const left = sync.inSync.propose(
+      (members) => members.filter((member) => member !== id),
+      `${id} is closing`,
+    );
+    await Promise.race([left, sleep(clock, LEAVE_MS)]).catch(() => undefined);
   }
 
   async #failed(thrown: unknown): Promise<AntiphonError> {

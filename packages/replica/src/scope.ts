@@ -5,6 +5,7 @@ import type { LogEnd } from './log-end.js';
 import type { Members } from './members.js';
 import type { Settings } from './options.js';
 import type { Progress } from './progress.js';
+import type { Sync } from './sync/sync.js';
 import type { Role } from './topology.js';
 
 /** What the actors of one replica share. */
@@ -19,6 +20,13 @@ export interface Scope extends Settings {
   readonly ownPastUpTo: number;
   /** The log's end as it was last seen. */
   readonly logEnd: LogEnd;
-  /** Writes that other programs make are refused inside the database. */
+  /** Present in a synchronous cluster. */
+  readonly sync: Sync | undefined;
+  /**
+   * The log is written by this replica alone, and in order: it need not read it. Else what it published counts as published when it
+   * comes back in order.
+   */
+  readonly soleAppender: boolean;
+  /** This replica takes writes. */
   readonly writable: boolean;
 }

@@ -1,10 +1,10 @@
 import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
-import { AntiphonError, HybridClock, counterOf, decodeControl } from '@antiphon/core';
-import { isRecord } from './cluster-document.js';
+import { AntiphonError, HybridClock, counterOf, decodeControl, type InstallOptions } from '@antiphon/core';
+import { isRecord, type ClusterDocument } from './cluster-document.js';
 import { Condition } from './condition.js';
 import { Deadline, retrying } from './deadline.js';
 import { finishCreating, joinCluster, type Agreement } from './join.js';
-import { isReserved } from './intake.js';
+import { isReserved } from './reserved.js';
 import { LogEnd } from './log-end.js';
 import { MailboxActor, exposeMailbox, type MailboxProtocol } from './mailbox.js';
 import { registerMember } from './member-record.js';
@@ -16,9 +16,13 @@ import { ReplicaActor, replicaMailbox } from './replica-actor.js';
 import { RunningReplica, type Replica } from './replica.js';
 import type { Scope } from './scope.js';
 import { mailboxPrefix } from './subjects.js';
+import { Sync } from './sync/sync.js';
 import { roleOf, soleWriter } from './topology.js';
 import { VERSION } from './version.js';
 import { Writer } from './writer.js';
+
+/** So much of the log is applied in well under a second. */
+const SOON_CAUGHT_UP_ENTRIES = 10_000;
 
 /** A defect that passes costs fractions of a second; one that stays ends the replica within some seconds, and says so. */
 const SUPERVISION: Supervision = {
@@ -45,6 +49,7 @@ export async function startReplica<Tx>(
     const scope = await prepare(settings, deadline);
     replica = run<Tx>(scope, release);
     await ownPastTaken(scope, options.signal);
+    await joinedInSync(scope, options.signal);
     return replica;
   } catch (error) {
     if (replica === undefined) await settings.store.close().catch(() => undefined);
@@ -93,8 +98,28 @@ async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
   condition.handle('installed');
   if (agreement.replaced !== undefined) condition.stall(agreement.replaced);
   const ownPastUpTo = Math.max(ownPast?.counter ?? 0, interruptedOwnPast(settings));
-  const writable = role !== 'replica';
-  return { ...settings, role, document, hybrid, condition, progress, members, ownPastUpTo, logEnd, writable };
+  const sync = await prepareSync(settings, agreement, progress, deadline);
+  return {
+    ...{ ...settings, role, document, hybrid, condition, progress, members, ownPastUpTo, logEnd, sync },
+    writable: role !== 'replica',
+    soleAppender: role === 'primary' && sync === undefined,
+  };
+}
+
+async function prepareSync(
+  settings: Settings,
+  { document, replaced }: Agreement,
+  progress: Progress,
+  deadline: Deadline,
+): Promise<Sync | undefined> {
+  if (document.update.mode === 'async') return undefined;
+  const { clock, log, store } = settings;
+  const sync = new Sync(document.update, settings, progress);
+  if (replaced !== undefined) return sync;
+  await retrying(clock, deadline, () => sync.inSync.load(deadline.signal));
+  const restoring = { log, store, clock, generation: document.generation };
+  await sync.certification?.restore(restoring, store.state().position.seq, deadline);
+  return sync;
 }
 
 async function install(
@@ -103,7 +128,7 @@ async function install(
   hybrid: HybridClock,
   deadline: Deadline,
 ): Promise<void> {
-  const { store, topology, id } = settings;
+  const { store, topology } = settings;
   const { document, identity, createTables, sealExistingRows } = agreement;
   const primary = soleWriter(topology);
   await retrying(settings.clock, deadline, () =>
@@ -111,15 +136,22 @@ async function install(
       {
         identity,
         schema: document.schema,
-        writes: primary === undefined || primary === id ? 'capture' : 'refuse',
+        writes: writesOf(settings, document),
         ...(primary === undefined ? {} : { primary }),
         rowVersions: document.rowVersions,
         createTables,
         sealExistingRows,
+        durable: document.update.mode === 'sync',
       },
       hybrid,
     ),
   );
+}
+
+function writesOf({ id }: Settings, { topology, update }: ClusterDocument): InstallOptions['writes'] {
+  const primary = soleWriter(topology);
+  if (primary !== undefined && primary !== id) return 'refuse';
+  return update.mode === 'sync' && update.foreignWrites === 'refuse' ? 'library' : 'capture';
 }
 
 async function takeUpOwnPast(
@@ -137,7 +169,8 @@ async function takeUpOwnPast(
   );
   await retrying(clock, deadline, () => store.resumeFrom(ownPast.counter, ownPast.time));
   // Where several write, it counts as published when the feed has read it back in order, together with the position.
-  if (soleWriter(agreement.document.topology) !== undefined) store.markPublished(ownPast.counter);
+  const { topology, update } = agreement.document;
+  if (soleWriter(topology) !== undefined && update.mode === 'async') store.markPublished(ownPast.counter);
   return ownPast;
 }
 
@@ -185,7 +218,7 @@ function run<Tx>(scope: Scope, release: () => Promise<void>): Replica<Tx> {
   const writer = new Writer<Tx>(scope, actor);
   const answering = system.spawn<MailboxProtocol>('mailbox', () => new MailboxActor(scope, actor, writer));
   const exposure = exposeMailbox(scope, answering);
-  return new RunningReplica<Tx>({ scope, system, writer, exposure, release });
+  return new RunningReplica<Tx>({ scope, system, replica: actor, writer, exposure, release });
 }
 
 function ownPastTaken(
@@ -198,6 +231,18 @@ function ownPastTaken(
     what,
     ...(signal && { signal }),
   });
+}
+
+/** Who starts all members and then writes expects them to count; a replica that has much to catch up with is not waited for. */
+async function joinedInSync(scope: Scope, signal: AbortSignal | undefined): Promise<void> {
+  const { sync, id, progress, condition, limits, logEnd } = scope;
+  if (sync === undefined || logEnd.lagMessages(progress.seq) > SOON_CAUGHT_UP_ENTRIES) return;
+  const limit = { timeoutMs: limits.inSyncJoinMs, what: `${id} is in sync`, ...(signal && { signal }) };
+  await progress
+    .until(() => sync.inSync.has(id) || !condition.replicating, limit)
+    .catch((error: unknown) => {
+      if (!(error instanceof AntiphonError) || error.code !== 'TIMEOUT') throw error;
+    });
 }
 
 function report({ logger }: Scope, event: ActorEvent): void {

@@ -2,7 +2,9 @@ import { formatPosition, type VectorClock } from '@antiphon/core';
 import type { StallReason, Waiting } from './condition.js';
 import type { LifecycleState } from './lifecycle.js';
 import type { Scope } from './scope.js';
+import type { Sync } from './sync/sync.js';
 import type { Role, Topology } from './topology.js';
+import type { SyncSettings, UpdateSettings } from './update.js';
 import { VERSION } from './version.js';
 
 export interface MemberStatus {
@@ -16,6 +18,21 @@ export interface MemberStatus {
   readonly unpublished?: number;
   /** Since its last beat, or since this replica started. */
   readonly silentMs: number;
+}
+
+export interface SyncStatus extends SyncSettings {
+  readonly inSync: readonly string[];
+  /** The entry of the log that says so; 0 before there is one. */
+  readonly recordSeq: number;
+  /** Too few are in sync, and writes complete without the others. */
+  readonly degraded: boolean;
+  /** Writes that have not begun, whose group is in the log and not committed here, and that wait for acknowledgements. */
+  readonly waiting: number;
+  readonly inFlight: number;
+  readonly unacknowledged: number;
+  /** Claims in the index of certification; absent where one replica writes. */
+  readonly certifiedClaims?: number;
+  readonly counts: Readonly<Record<string, number>>;
 }
 
 /** Everything an operator asks first, as plain JSON. */
@@ -37,6 +54,9 @@ export interface ReplicaStatus {
   readonly vector: VectorClock;
   readonly lastCounter: number;
   readonly outbox: { readonly messages: number; readonly bytes: number; readonly unpublished: number };
+  readonly update: UpdateSettings;
+  /** Of a synchronous cluster. */
+  readonly sync?: SyncStatus;
   readonly members: readonly MemberStatus[];
   readonly waitingFor: readonly Waiting[];
   readonly alarms: readonly {
@@ -76,6 +96,8 @@ export function statusOf(scope: Scope): ReplicaStatus {
     vector: state.vector,
     lastCounter: state.lastCounter,
     outbox: { messages: state.outboxMessages, bytes: state.outboxBytes, unpublished: progress.unpublished },
+    update: document.update,
+    ...(scope.sync && { sync: syncStatus(scope.sync) }),
     members: memberStatus(scope),
     waitingFor: condition.waiting,
     alarms: condition.alarms,
@@ -86,6 +108,22 @@ export function statusOf(scope: Scope): ReplicaStatus {
     startedAtMs: scope.startedAtMs,
     nowMs: clock.nowMs(),
     ...(memory && { memoryBytes: memory() }),
+  };
+}
+
+function syncStatus(sync: Sync): SyncStatus {
+  const { inSync, settings, degraded, acker, counts, certification } = sync;
+  const { waiting, inFlight } = sync.standing();
+  return {
+    ...settings,
+    inSync: inSync.members,
+    recordSeq: inSync.seq,
+    degraded,
+    waiting,
+    inFlight,
+    unacknowledged: acker.waiting,
+    ...(certification && { certifiedClaims: certification.size }),
+    counts: { ...counts },
   };
 }
 

@@ -3,6 +3,15 @@ export function beatSubject(cluster: string, id: string): string {
   return `antiphon.${cluster}.beat.${id}`;
 }
 
+/** What replicas may be asked to answer on when they have committed a synchronous group. */
+export function ackSubjectPrefix(cluster: string): string {
+  return `antiphon.${cluster}.ack.`;
+}
+
+export function ackSubject(cluster: string, id: string, instance: string): string {
+  return `${ackSubjectPrefix(cluster)}${id}.${instance}`;
+}
+
 export function mailboxPrefix(cluster: string, id: string): string {
   return `antiphon.${cluster}.replica.${id}`;
 }

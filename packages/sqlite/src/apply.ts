@@ -10,6 +10,7 @@ import {
   type HybridClock,
   type PartBatch,
   type Row,
+  type TransactionBatch,
   type Value,
 } from '@antiphon/core';
 import { ApplyQueue, type RowRun } from './apply-queue.js';
@@ -17,6 +18,7 @@ import type { Connection } from './connection.js';
 import type { DisplacedRows } from './displaced.js';
 import { isRefusal } from './errors.js';
 import type { TrackedTable } from './local-table.js';
+import { Outcomes } from './outcomes.js';
 import { Pace } from './pace.js';
 import { Parts } from './parts.js';
 import { RowStatements } from './row-statements.js';
@@ -45,6 +47,7 @@ export class Applier {
   readonly #byName = new Map<string, TrackedTable>();
   readonly #queue = new ApplyQueue((run) => this.#write(run));
   readonly #parts: Parts;
+  readonly #outcomes: Outcomes;
   #counts: Counts = { transactions: 0, rows: 0, conflicts: 0 };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
@@ -59,6 +62,7 @@ export class Applier {
   ) {
     this.#state = state;
     this.#parts = new Parts(connection);
+    this.#outcomes = new Outcomes(connection);
     for (const table of tables) {
       this.#byName.set(table.name, table);
       this.#statements.set(table.id, new RowStatements(connection, table));
@@ -162,15 +166,25 @@ export class Applier {
   async #take(step: ApplyStep, pace: Pace): Promise<void> {
     if (step.type === 'quarantine') return this.#putAside(step);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
-    const { batch, skip } = step;
+    const { batch, skip, rejected = [] } = step;
     const mappings = this.#mappings(batch.tables);
     for (let index = skip; index < batch.transactions.length; index++) {
       const transaction = batch.transactions[index];
       if (transaction === undefined) break;
       const { time, counter, changes } = transaction;
-      await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
+      if (!rejected.includes(counter))
+        await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
       this.#applied(batch, counter, time);
     }
+    this.#keepOutcome(batch, rejected, step.seq);
+  }
+
+  /** Of a synchronous group, also of an own one: how it ended can be asked for later. */
+  #keepOutcome(batch: TransactionBatch, rejected: readonly number[], seq: number): void {
+    const { sync, origin, firstCounter, transactions } = batch;
+    if (sync === undefined) return;
+    const lastCounter = firstCounter + transactions.length - 1;
+    this.#outcomes.keep(this.#state, { seq, origin, firstCounter, lastCounter, token: sync.token, rejected });
   }
 
   async #takePart(batch: PartBatch, pace: Pace): Promise<void> {
@@ -189,6 +203,9 @@ export class Applier {
   #applied(batch: BatchHeader, counter: number, time: number): void {
     const state = this.#state;
     state.advance(batch.origin, counter);
+    // Own transactions come this way only out of the log.
+    if (batch.origin === state.identity.replica && counter > state.publishedCounter)
+      state.publishedCounter = counter;
     if (time > state.time) state.time = time;
     if (batch.epoch > state.epoch) state.epoch = batch.epoch;
     this.#counts.transactions++;

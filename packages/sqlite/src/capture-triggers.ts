@@ -9,6 +9,11 @@ export const OUTBOX_UPDATE = 1;
 export const OUTBOX_DELETE = 2;
 export const OUTBOX_SUSPECT = 3;
 
+/** Captured rows are numbered from 1. */
+export const ADMITTING_SEQ = 0;
+
+const NOT_ADMITTED = `NOT EXISTS (SELECT 1 FROM _antiphon_outbox WHERE seq = ${ADMITTING_SEQ})`;
+
 export interface TriggerDefinition {
   readonly name: string;
   readonly sql: string;
@@ -130,9 +135,18 @@ function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
   ];
 }
 
-/** Triggers that put every change of a row into the outbox, whoever makes it. */
-export function captureTriggers(table: TrackedTable): TriggerDefinition[] {
-  const nullKeys = refuseNullKeys(table);
+/** Other programs' statements end here, and whatever they did is taken back. */
+function refuseOthers(): string {
+  const message =
+    `${REFUSAL_PREFIX} of a synchronous cluster, and another program cannot wait for the other replicas; ` +
+    'write through the replica (antiphon exec, or the library), or allow such writes with update.foreignWrites: async';
+  return `SELECT RAISE(ABORT, ${quoteText(message)}) WHERE ${NOT_ADMITTED}`;
+}
+
+/** Triggers that put every change of a row into the outbox, made by `whom`. */
+export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
+  const others = whom === 'library' ? [refuseOthers()] : [];
+  const checks = [...others, ...refuseNullKeys(table)];
   // Also when only the bytes of the key change and the key's collation sees no difference: an update never changes its key.
   const keyDiffers = differ(
     table,
@@ -148,19 +162,22 @@ export function captureTriggers(table: TrackedTable): TriggerDefinition[] {
   return [
     ...suspectTriggers(table),
     definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [
-      ...nullKeys,
+      ...checks,
       put(table, OUTBOX_INSERT, 'n', 'NEW'),
     ]),
-    definition(table, 'delete', 'AFTER DELETE', NOT_APPLYING, [put(table, OUTBOX_DELETE, 'o', 'OLD')]),
+    definition(table, 'delete', 'AFTER DELETE', NOT_APPLYING, [
+      ...others,
+      put(table, OUTBOX_DELETE, 'o', 'OLD'),
+    ]),
     definition(
       table,
       'update',
       'AFTER UPDATE',
       `${NOT_APPLYING} AND (${valuesDiffer}) AND NOT (${keyDiffers})`,
-      [both],
+      [...others, both],
     ),
     definition(table, 'rekey', 'AFTER UPDATE', `${NOT_APPLYING} AND (${keyDiffers})`, [
-      ...nullKeys,
+      ...checks,
       put(table, OUTBOX_DELETE, 'o', 'OLD'),
       put(table, OUTBOX_INSERT, 'n', 'NEW'),
     ]),

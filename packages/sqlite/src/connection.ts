@@ -83,12 +83,21 @@ export class Connection {
         `${options.file} cannot use write-ahead logging (journal mode stays ${String(mode)}); put it on a local file system.`,
       );
     }
-    db.pragma(`synchronous = ${options.synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
-    // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs more than it saves.
-    db.pragma(`wal_autocheckpoint = ${options.synchronous === 'full' ? 1000 : 4000}`);
+    Connection.#synchronize(db, options.synchronous);
     db.pragma(`foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);
     // Capture must not depend on it, and REPLACE would otherwise be captured in two ways.
     db.pragma('recursive_triggers = OFF');
+  }
+
+  static #synchronize(db: Database.Database, synchronous: 'normal' | 'full'): void {
+    db.pragma(`synchronous = ${synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
+    // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs more than it saves.
+    db.pragma(`wal_autocheckpoint = ${synchronous === 'full' ? 1000 : 4000}`);
+  }
+
+  /** Outside of a transaction: whether every commit from here on is on the disk before it returns. */
+  setDurable(durable: boolean): void {
+    Connection.#synchronize(this.db, durable ? 'full' : this.options.synchronous);
   }
 
   /** A statement that is prepared once. The text is the cache key, so it must not hold values. */

@@ -4,11 +4,13 @@ import { isMetadataName, METADATA_PREFIX, quoteName, quoteText } from './identif
 import {
   tableSchema,
   type Affinity,
+  type ForeignKey,
   type IndexedColumn,
   type LocalColumn,
   type LocalTable,
   type UniqueIndex,
 } from './local-table.js';
+import { tokenize } from './trigger-guard.js';
 import { originalTriggers } from './user-triggers.js';
 
 /** The outbox holds an old and a new value per column, and SQLite allows 2000 columns. */
@@ -139,6 +141,38 @@ function readIndexes(connection: Connection, table: string, columns: readonly Lo
   return { key, unique: unique.sort((a, b) => (a.name < b.name ? -1 : 1)), unsupported };
 }
 
+/** Those whose columns are all replicated: a generated column has no value that could be looked at. */
+function readForeignKeys(
+  connection: Connection,
+  table: string,
+  columns: readonly LocalColumn[],
+): readonly ForeignKey[] {
+  const rows = connection.db
+    .prepare('SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq')
+    .all(table) as { id: number; table: string; from: string; to: string | null }[];
+  const deferred = rows.length > 0 && hasDeferredKeys(connection, table);
+  const ids = [...new Set(rows.map(({ id }) => id))];
+  return ids.flatMap((id) => {
+    const parts = rows.filter((row) => row.id === id);
+    const parentNames = parts.flatMap(({ to }) => to ?? []);
+    const from = parts.map((part) => columns.findIndex(({ name }) => name === part.from));
+    const [first] = parts;
+    if (first === undefined || from.includes(-1)) return [];
+    const foreignKey = { parent: first.table, columns: from, deferred };
+    return [parentNames.length === parts.length ? { ...foreignKey, parentNames } : foreignKey];
+  });
+}
+
+/** SQLite does not say which of a table's foreign keys are: all of them, when its text has the words. */
+function hasDeferredKeys(connection: Connection, table: string): boolean {
+  const sql = connection.db
+    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`)
+    .pluck()
+    .get(table) as string | undefined;
+  const words = tokenize(sql ?? '').map(({ text, quoted }) => (quoted ? '' : text.toUpperCase()));
+  return words.some((word, at) => word === 'INITIALLY' && words[at + 1] === 'DEFERRED');
+}
+
 function unsupportedReason(
   listed: ListedTable,
   table: LocalTable,
@@ -180,6 +214,7 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     rowidKey: indexes.key === undefined && ordered.length === 1,
     hasRowid: listed.wr === 0,
     uniqueIndexes: indexes.unique,
+    foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
   };
   const reason = unsupportedReason(listed, table, indexes, ordered.length > 0);
   return reason === undefined ? { type: 'supported', table } : { type: 'unsupported', table, reason };

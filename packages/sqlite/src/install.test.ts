@@ -187,4 +187,20 @@ describe('a replica that refuses writes', () => {
     await cluster.join('b', { writes: 'refuse' });
     expect(() => cluster.shell('b', 'DELETE FROM t')).toThrow(/replica/);
   });
+
+  it('I6: with `durable` every commit waits for the disk, whatever the store was told, until an install takes it back', async () => {
+    cluster = new Cluster();
+    const store = await cluster.first('first', T, { durable: true });
+    const waiting = async (): Promise<unknown> => {
+      const [outcome] = await store.write([
+        { run: (tx) => tx.get<{ synchronous: number }>('SELECT synchronous FROM pragma_synchronous') },
+      ]);
+      return outcome?.type === 'committed' ? outcome.value : outcome;
+    };
+    expect(await waiting()).toEqual({ synchronous: 2 });
+    await store.install(installOptions(cluster, 'first'), newClock());
+    expect(await waiting()).toEqual({ synchronous: 1 });
+    await store.install(installOptions(cluster, 'first', { durable: true }), newClock());
+    expect(await waiting()).toEqual({ synchronous: 2 });
+  });
 });

@@ -10,7 +10,13 @@ import type { Connection } from './connection.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
 import { quoteName } from './identifiers.js';
 import { countRows, hasMetadata, inspectTables } from './inspection.js';
-import { createDisplacedTable, createMetadata, createOutbox, createVersionTable } from './metadata.js';
+import {
+  completeMetadata,
+  createDisplacedTable,
+  createMetadata,
+  createOutbox,
+  createVersionTable,
+} from './metadata.js';
 import { readState, ReplicaState, type StateWriter, type WritePolicy } from './state.js';
 import { installTriggers, tableDifference, trackTables } from './tracked-tables.js';
 
@@ -28,6 +34,7 @@ export function installReplica(
   writer: StateWriter,
 ): Installation {
   const fresh = !hasMetadata(connection);
+  if (!fresh) completeMetadata(connection);
   const state = fresh
     ? new ReplicaState(options.identity, { generation: options.identity.generation, seq: 0 })
     : readState(connection);

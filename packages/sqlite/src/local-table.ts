@@ -27,6 +27,18 @@ export interface UniqueIndex {
   readonly where?: string;
 }
 
+/** A foreign key of this table. */
+export interface ForeignKey {
+  /** As it was written; SQL does not regard case. */
+  readonly parent: string;
+  /** Indexes into the child's columns. */
+  readonly columns: readonly number[];
+  /** As they were written; absent when the parent's primary key is meant. */
+  readonly parentNames?: readonly string[];
+  /** It may be checked only when the transaction commits. */
+  readonly deferred: boolean;
+}
+
 /** A table as it is in this database: what is replicated of it, and what capture and apply need to know. */
 export interface LocalTable {
   readonly name: string;
@@ -39,6 +51,7 @@ export interface LocalTable {
   /** False for WITHOUT ROWID. */
   readonly hasRowid: boolean;
   readonly uniqueIndexes: readonly UniqueIndex[];
+  readonly foreignKeys: readonly ForeignKey[];
 }
 
 /** A local table that is replicated, under the number that the outbox and the metadata know it by. */

@@ -36,8 +36,22 @@ const TABLES = [
   `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY) STRICT`,
 ];
 
+/**
+ * What became of synchronous groups. By the log's order, so that a new one is appended to the last page; IF NOT EXISTS because
+ * databases from before synchronous updates do not have it.
+ */
+const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
+   seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL, token TEXT NOT NULL,
+   rejected TEXT, PRIMARY KEY (seq, first_counter)) STRICT, WITHOUT ROWID`;
+
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
+  connection.db.exec(OUTCOMES);
+}
+
+/** Brings the metadata of an older build up to date. */
+export function completeMetadata(connection: Connection): void {
+  connection.db.exec(OUTCOMES);
 }
 
 function outboxWidth(connection: Connection): number {

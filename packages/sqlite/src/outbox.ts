@@ -1,6 +1,6 @@
 import { AntiphonError, TaggedValue, type Row, type Value } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './capture-triggers.js';
+import { ADMITTING_SEQ, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './capture-triggers.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
@@ -33,6 +33,8 @@ export class Outbox {
   readonly #tables: ReadonlyMap<number, TrackedTable>;
   readonly #mixed: string;
   readonly #hasSuspectTriggers: boolean;
+  /** Our own transaction has the row that admits writes. */
+  #admitting = false;
 
   constructor(
     private readonly connection: Connection,
@@ -71,6 +73,23 @@ export class Outbox {
 
   clear(): void {
     this.connection.statement('DELETE FROM _antiphon_outbox').run();
+    this.#admitting = false;
+  }
+
+  /**
+   * Under the policy `library` triggers refuse what is written while this row is not there, and only this transaction ever sees it.
+   * It lies where captured rows go, whose page is written anyway: a table of its own would cost a page per commit.
+   */
+  admitWrites(): void {
+    this.connection.statement(`INSERT INTO _antiphon_outbox (seq) VALUES (${ADMITTING_SEQ})`).run();
+    this.#admitting = true;
+  }
+
+  /** Before the commit, unless the outbox was cleared since. */
+  refuseWrites(): void {
+    if (!this.#admitting) return;
+    this.connection.statement(`DELETE FROM _antiphon_outbox WHERE seq = ${ADMITTING_SEQ}`).run();
+    this.#admitting = false;
   }
 
   forget(upTo: number): void {

@@ -5,18 +5,15 @@ import {
   type BatchHeader,
   type DictionaryTable,
   type HybridClock,
-  type Row,
-  type Value,
   type Version,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import type { DisplacedRows } from './displaced.js';
-import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './capture-triggers.js';
-import { tableSchema, type TrackedTable } from './local-table.js';
-import { PARTS_PER_COUNTER } from './metadata.js';
-import { CHUNK_ROWS, hasReplacementCharacter, type Outbox, type OutboxChunk } from './outbox.js';
+import type { TrackedTable } from './local-table.js';
+import { dictionaryTable, OutboxEncoder } from './outbox-encoder.js';
+import { CHUNK_ROWS, type Outbox } from './outbox.js';
 import type { Pace } from './pace.js';
-import { sameValue } from './values.js';
+import { storeSealed } from './sealed-messages.js';
 import type { ReplicaState } from './state.js';
 import type { RowVersions } from './versions.js';
 
@@ -32,12 +29,24 @@ const TABLE_SCAN_ROWS = 20_000;
 const EMPTY_CONTEXT = {};
 const NO_TABLES: readonly DictionaryTable[] = [];
 
-/** Where changes are written to: a batch of whole transactions, or the body of a big one. */
-type ChangeSink = Pick<ChangeEncoder, 'insert' | 'update' | 'delete'>;
-
-export function dictionaryTable(table: TrackedTable): DictionaryTable {
-  const { name, columns, key } = tableSchema(table);
-  return { name, columns: columns.map((column) => column.name), key };
+/** The header of a message of this replica. Its context is left out where nobody compares versions. */
+export function batchHeader(
+  state: ReplicaState,
+  firstCounter: number,
+  time: number,
+  tables: readonly DictionaryTable[],
+  rowVersions: boolean,
+): BatchHeader {
+  const { identity, epoch } = state;
+  return {
+    origin: identity.replica,
+    firstCounter,
+    epoch,
+    time,
+    context: rowVersions ? state.vector : EMPTY_CONTEXT,
+    schemaVersion: identity.schemaVersion,
+    tables,
+  };
 }
 
 /** Turns outbox rows into sealed messages, on one connection, inside the caller's transaction. */
@@ -48,7 +57,7 @@ export class Sealer {
   readonly #indexes = new Map<number, number>();
   #state: ReplicaState;
   #header: BatchHeader | undefined;
-  #window: OutboxChunk | undefined;
+  readonly #rows: OutboxEncoder;
 
   constructor(
     private readonly connection: Connection,
@@ -60,6 +69,7 @@ export class Sealer {
     state: ReplicaState,
   ) {
     for (const table of tables) this.#dictionary.set(table.id, dictionaryTable(table));
+    this.#rows = new OutboxEncoder(outbox, (id) => this.#indexOf(id));
     this.#state = state;
   }
 
@@ -67,7 +77,7 @@ export class Sealer {
   begin(state: ReplicaState): void {
     this.#state = state;
     this.#header = undefined;
-    this.#window = undefined;
+    this.#rows.forget();
     this.clock.restore(state.time);
   }
 
@@ -76,8 +86,7 @@ export class Sealer {
    * Suspects must be resolved. The last message stays open until `finish`.
    */
   async seal(from: number, ends: readonly number[], pace: Pace): Promise<void> {
-    // Numbers are given again after a clear: rows that were read before it are others.
-    this.#window = undefined;
+    this.#rows.forget();
     let start = from;
     const last = ends.at(-1) ?? from;
     for (const end of ends) {
@@ -141,7 +150,7 @@ export class Sealer {
       const alone = this.#header === undefined;
       const header = this.#header ?? this.#open(counter, time);
       this.#encoder.transaction(time - header.time);
-      this.#encode(this.#encoder, start, end, last);
+      this.#rows.encode(this.#encoder, start, end, last);
       const { byteLength } = this.#encoder;
       if (byteLength <= PACK_BYTES) return true;
       if (alone && byteLength <= PART_BYTES) {
@@ -166,17 +175,7 @@ export class Sealer {
   }
 
   #newHeader(counter: number, time: number, tables: readonly DictionaryTable[]): BatchHeader {
-    const { identity, epoch } = this.#state;
-    const context = this.versions === undefined ? EMPTY_CONTEXT : this.#state.vector;
-    return {
-      origin: identity.replica,
-      firstCounter: counter,
-      epoch,
-      time,
-      context,
-      schemaVersion: identity.schemaVersion,
-      tables,
-    };
+    return batchHeader(this.#state, counter, time, tables, this.versions !== undefined);
   }
 
   async #sealInParts(start: number, end: number, counter: number, time: number, pace: Pace): Promise<void> {
@@ -206,7 +205,7 @@ export class Sealer {
     };
     for (let from = start; from < end; from += CHUNK_ROWS) {
       const to = Math.min(from + CHUNK_ROWS, end);
-      rows += this.#encode(encoder, from, to, to);
+      rows += this.#rows.encode(encoder, from, to, to);
       while (encoder.byteLength > PART_BYTES) cut(false);
       if (pace.due()) await pace.rest();
     }
@@ -231,20 +230,7 @@ export class Sealer {
     changes: number,
     data: Uint8Array,
   ): void {
-    this.connection
-      .statement('INSERT INTO _antiphon_sealed VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
-      .run(
-        BigInt(firstCounter) * PARTS_PER_COUNTER + BigInt(part),
-        firstCounter,
-        lastCounter,
-        part,
-        last ? 1 : 0,
-        changes,
-        data.length,
-        data,
-      );
-    this.#state.outboxMessages++;
-    this.#state.outboxBytes += data.length;
+    storeSealed(this.connection, this.#state, { firstCounter, lastCounter, part, last, data }, changes);
   }
 
   #describe(id: number): DictionaryTable {
@@ -257,72 +243,5 @@ export class Sealer {
     const index = this.#encoder.addTable(this.#describe(id));
     this.#indexes.set(id, index);
     return index;
-  }
-
-  /** Rows of small transactions are read together, up to `last`. Returns how many were encoded. */
-  #encode(sink: ChangeSink, from: number, to: number, last: number): number {
-    let chunk = this.#window;
-    if (chunk === undefined || chunk.from > from || chunk.to < to) {
-      chunk = this.outbox.read(from, Math.min(from + CHUNK_ROWS, last));
-      // Only without gaps does the place of a row follow from its number.
-      if (chunk.rows.length !== chunk.to - from) chunk = chunk.to === to ? chunk : this.outbox.read(from, to);
-      this.#window = chunk.rows.length === chunk.to - from ? chunk : undefined;
-    }
-    const begin = chunk.from === from ? 0 : from - chunk.from;
-    const end = chunk.to === to ? chunk.rows.length : to - chunk.from;
-    if (chunk.uniform !== undefined) this.#encodeUniform(sink, chunk, chunk.uniform, begin, end);
-    else for (let index = begin; index < end; index++) this.#encodeMixed(sink, chunk, index);
-    return end - begin;
-  }
-
-  #encodeUniform(
-    sink: ChangeSink,
-    chunk: OutboxChunk,
-    uniform: NonNullable<OutboxChunk['uniform']>,
-    begin: number,
-    end: number,
-  ): void {
-    const table = this.#indexOf(uniform.table.id);
-    const image = uniform.op === OUTBOX_DELETE ? 'o' : 'n';
-    for (let index = begin; index < end; index++) {
-      let row = chunk.rows[index] as Row;
-      if (hasReplacementCharacter(row)) row = this.#exact(chunk, index, image, row);
-      if (image === 'n') sink.insert(table, row);
-      else sink.delete(table, row);
-    }
-  }
-
-  #encodeMixed(sink: ChangeSink, chunk: OutboxChunk, index: number): void {
-    const fields = chunk.rows[index] as Row;
-    const table = this.outbox.table(Number(fields[0]));
-    const op = Number(fields[1]);
-    const width = table.columns.length;
-    const at = this.#indexOf(table.id);
-    const image = (name: 'n' | 'o'): Row => {
-      const start = name === 'n' ? 2 : 2 + this.outbox.width;
-      const row = fields.slice(start, start + width);
-      return hasReplacementCharacter(row) ? this.#exact(chunk, index, name, row) : row;
-    };
-    if (op === OUTBOX_INSERT) sink.insert(at, image('n'));
-    else if (op === OUTBOX_DELETE) sink.delete(at, image('o'));
-    else if (op === OUTBOX_UPDATE) this.#encodeUpdate(sink, at, image('n'), image('o'));
-  }
-
-  #encodeUpdate(sink: ChangeSink, table: number, row: Row, old: Row): void {
-    const changed: number[] = [];
-    const before: Value[] = [];
-    for (let column = 0; column < row.length; column++) {
-      const value = old[column] as Value;
-      if (sameValue(row[column] as Value, value)) continue;
-      changed.push(column);
-      before.push(value);
-    }
-    sink.update(table, row, changed, before);
-  }
-
-  #exact(chunk: OutboxChunk, index: number, image: 'n' | 'o', row: Row): Row {
-    return row.map((value, column) =>
-      typeof value === 'string' ? this.outbox.exactText(chunk, index, image, column, value) : value,
-    );
   }
 }

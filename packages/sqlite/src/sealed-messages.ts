@@ -18,6 +18,29 @@ interface SealedRow {
   readonly data: Uint8Array;
 }
 
+/** Keeps a message until it is pruned (I3). */
+export function storeSealed(
+  connection: Connection,
+  state: ReplicaState,
+  { firstCounter, lastCounter, part, last, data }: SealedMessage,
+  changes: number,
+): void {
+  connection
+    .statement('INSERT INTO _antiphon_sealed VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    .run(
+      sealedId(firstCounter, BigInt(part)),
+      firstCounter,
+      lastCounter,
+      part,
+      last ? 1 : 0,
+      changes,
+      data.length,
+      data,
+    );
+  state.outboxMessages++;
+  state.outboxBytes += data.length;
+}
+
 /** In order, up to `maxBytes` but at least one. */
 export function readSealed(
   connection: Connection,

@@ -2,10 +2,13 @@ import type { HybridClock } from '@antiphon/core';
 import { Applier } from './apply.js';
 import { repairCapture } from './capture-repair.js';
 import type { Connection } from './connection.js';
+import { DeferredKeys } from './deferred-keys.js';
 import { DisplacedRows } from './displaced.js';
 import type { TrackedTable } from './local-table.js';
+import { GroupSealer } from './group-seal.js';
 import { createDisplacedTable } from './metadata.js';
 import { Outbox } from './outbox.js';
+import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
 import { Sealer } from './seal.js';
 import { StateWriter, type ReplicaState, type WritePolicy } from './state.js';
@@ -16,6 +19,9 @@ import { RowVersions } from './versions.js';
 export interface Sealing {
   readonly outbox: Outbox;
   readonly sealer: Sealer;
+  /** These two are used on the writing connection only. */
+  readonly groups: GroupSealer;
+  readonly deferredKeys: DeferredKeys;
 }
 
 /**
@@ -27,6 +33,7 @@ export class Session {
   readonly writerState: StateWriter;
   readonly applierState: StateWriter;
   readonly policy: WritePolicy;
+  readonly outcomes: Outcomes;
   #tables: readonly TrackedTable[];
   #sealing = new Map<Connection, Sealing>();
   #applier: Applier;
@@ -41,7 +48,8 @@ export class Session {
   ) {
     this.#tables = tables;
     this.policy = state.policy;
-    this.users = new UserStatements(writer.db);
+    this.outcomes = new Outcomes(writer);
+    this.users = new UserStatements(writer.db, () => this.#tables);
     this.writerState = new StateWriter(writer, owner);
     this.applierState = new StateWriter(applier, owner);
     this.#applier = this.#assemble(state);
@@ -71,6 +79,8 @@ export class Session {
       this.#sealing.set(connection, {
         outbox,
         sealer: new Sealer(connection, outbox, this.clock, versions, displaced, this.#tables, state),
+        groups: new GroupSealer(outbox, this.clock, versions, displaced, this.#tables),
+        deferredKeys: new DeferredKeys(connection, this.#tables),
       });
     }
     const versions = state.rowVersions ? new RowVersions(this.applier) : undefined;

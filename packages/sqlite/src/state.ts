@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   AntiphonError,
+  type InstallOptions,
   type Position,
   type StoreIdentity,
   type StoreState,
@@ -10,7 +11,7 @@ import type { Connection } from './connection.js';
 import { METADATA_FORMAT } from './metadata.js';
 
 export interface WritePolicy {
-  readonly writes: 'capture' | 'refuse';
+  readonly writes: InstallOptions['writes'];
   readonly primary?: string;
 }
 
@@ -39,6 +40,8 @@ export class ReplicaState {
   partial: Record<string, { readonly counter: number; readonly nextPart: number }> = {};
   outboxMessages = 0;
   outboxBytes = 0;
+  /** Outcomes of synchronous groups that are kept. */
+  outcomes = 0;
   /** Rows that are displaced, per table number: most tables have none, and need no look. */
   displaced: Record<number, number> = {};
   /** Tables whose displaced rows must be looked at again; also in the database. */
@@ -111,7 +114,7 @@ interface StateRow {
   readonly replica: string;
   readonly generation: string;
   readonly schema_version: number;
-  readonly writes: 'capture' | 'refuse';
+  readonly writes: InstallOptions['writes'];
   readonly primary_replica: string | null;
   readonly row_versions: number;
   readonly position_generation: string;
@@ -186,6 +189,7 @@ export function readState(connection: Connection): ReplicaState {
   const { messages, bytes } = sealed.get() as { messages: number; bytes: number };
   state.outboxMessages = messages;
   state.outboxBytes = bytes;
+  state.outcomes = connection.db.prepare('SELECT count(*) FROM _antiphon_outcomes').pluck().get() as number;
   return state;
 }
 
@@ -233,6 +237,12 @@ export class StateWriter {
       );
   }
 
+  /** DUPLICATE_REPLICA as `update` would say it, before anything is told to others. */
+  assertOwned(): void {
+    const owner = this.connection.statement('SELECT owner FROM _antiphon_state WHERE id = 1').pluck().get();
+    if (owner !== this.owner) throw duplicate();
+  }
+
   update(state: ReplicaState): void {
     const { changes } = this.connection
       .statement(
@@ -252,16 +262,18 @@ export class StateWriter {
         state.quarantined,
         this.owner,
       );
-    if (changes !== 1) {
-      throw new AntiphonError(
-        'DUPLICATE_REPLICA',
-        'another process has opened this database as the same replica; stop one of them.',
-      );
-    }
+    if (changes !== 1) throw duplicate();
     if (state.changedOrigins.size === 0) return;
     const upsert = this.connection.statement(
       'INSERT INTO _antiphon_vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET counter = excluded.counter',
     );
     for (const origin of state.changedOrigins) upsert.run(origin, state.applied[origin] ?? 0);
   }
+}
+
+function duplicate(): AntiphonError {
+  return new AntiphonError(
+    'DUPLICATE_REPLICA',
+    'another process has opened this database as the same replica; stop one of them.',
+  );
 }

@@ -4,9 +4,12 @@ import {
   type ApplyOutcome,
   type ApplyRequest,
   type ChecksumReport,
+  type GroupOutcome,
   type HybridClock,
   type InstallOptions,
   type Position,
+  type PreparedGroup,
+  type PrepareOptions,
   type QueryResult,
   type RowDigest,
   type SealedMessage,
@@ -14,20 +17,24 @@ import {
   type StoreCapabilities,
   type StoreInspection,
   type StoreState,
+  type TransactionId,
   type Value,
   type WriteOutcome,
   type WriteRequest,
 } from '@antiphon/core';
+import { applyInTransaction, type ApplyManner } from './apply-transaction.js';
 import { Connection } from './connection.js';
 import { isRefusal, storeError } from './errors.js';
 import { sealExistingRows } from './existing-rows.js';
 import { hasMetadata, inspectDatabase } from './inspection.js';
 import { installReplica } from './install.js';
 import type { TrackedTable } from './local-table.js';
+import { OpenGroup } from './open-group.js';
 import { Pace } from './pace.js';
+import { prepareGroup, type Preparation } from './prepare.js';
 import { readTableOf } from './read-table.js';
 import { Reader, reviveValue } from './reader.js';
-import { pruneSealed, readSealed, sealedBatches } from './sealed-messages.js';
+import { pruneSealed, readSealed } from './sealed-messages.js';
 import { schemaCookieOf, Session } from './session.js';
 import { readIdentity, StateWriter, type ReplicaState } from './state.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -67,7 +74,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
   #session: Session | undefined;
   #state: ReplicaState | undefined;
   #publishedTimer: NodeJS.Timeout | undefined;
+  /** From a writing method's beginning to its end; from `prepare` to the end of its group. */
   #writing = false;
+  #group: OpenGroup | undefined;
   #closed = false;
 
   constructor(private readonly options: SqliteOptions) {
@@ -110,6 +119,8 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const writer = await this.#open();
     const applier = this.#session?.applier ?? (await this.#connect(false));
     await this.#exclusively(async () => {
+      // Whatever the store was told: a founded or joined replica must not be lost in a power cut.
+      writer.setDurable(true);
       await writer.begin();
       try {
         const { state, tables, fresh } = installReplica(
@@ -131,6 +142,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         if (this.#session === undefined) applier.close();
         throw storeError(thrown, `cannot make ${this.#file} a replica`);
       }
+      for (const connection of [writer, applier]) connection.setDurable(options.durable);
     });
   }
 
@@ -161,6 +173,57 @@ export class SqliteStore implements Store<SqliteTransaction> {
       await this.#settle();
       return outcomes;
     });
+  }
+
+  async prepare(
+    requests: readonly WriteRequest<SqliteTransaction>[],
+    options: PrepareOptions,
+  ): Promise<PreparedGroup | undefined> {
+    const session = this.#installed();
+    this.#claimWriting();
+    let preparation: Preparation | undefined;
+    try {
+      preparation =
+        session.policy.writes === 'refuse' && requests.length > 0
+          ? this.#refused(session, requests.length)
+          : await prepareGroup(session, () => this.#current(), requests, options);
+      if (this.#closed) throw closed();
+    } catch (thrown) {
+      this.#writing = false;
+      throw this.#closed ? closed() : thrown;
+    }
+    if (preparation === undefined) {
+      this.#writing = false;
+      return undefined;
+    }
+    this.#group = new OpenGroup(session, preparation, {
+      committed: (state) => this.#committed(state),
+      settle: () => this.#settle(),
+      released: () => {
+        this.#group = undefined;
+        this.#writing = false;
+      },
+    });
+    return this.#group;
+  }
+
+  #refused({ policy }: Session, count: number): Preparation {
+    const error = notWritable(policy.primary);
+    return {
+      writes: Array.from({ length: count }, () => ({ type: 'rejected', error })),
+      draft: this.#current(),
+    };
+  }
+
+  outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined> {
+    return this.#read('cannot read outcomes', ({ outcomes }) => {
+      const applied = this.#current().counterOf(id.origin);
+      return id.counter > applied ? undefined : outcomes.of(id);
+    });
+  }
+
+  outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]> {
+    return this.#read('cannot read outcomes', ({ outcomes }) => outcomes.from(fromSeq, limit));
   }
 
   async seal(): Promise<number> {
@@ -200,11 +263,16 @@ export class SqliteStore implements Store<SqliteTransaction> {
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,
   ): Promise<readonly SealedMessage[]> {
+    return this.#read('cannot read sealed messages', ({ writer }) => readSealed(writer, after, maxBytes));
+  }
+
+  /** On the writing connection; an open group stores nothing that is read like this before it commits. */
+  #read<T>(what: string, read: (session: Session) => T): Promise<T> {
     const session = this.#installed();
     try {
-      return Promise.resolve(readSealed(session.writer, after, maxBytes));
+      return Promise.resolve(read(session));
     } catch (thrown) {
-      return Promise.reject(storeError(thrown, 'cannot read sealed messages'));
+      return Promise.reject(storeError(thrown, what));
     }
   }
 
@@ -295,42 +363,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     }
   }
 
-  async #apply(request: ApplyRequest, how: 'together' | 'one by one'): Promise<ApplyOutcome> {
-    const session = this.#installed();
-    const { applier } = session;
-    await applier.begin();
-    try {
-      let draft = this.#current().copy();
-      session.verifySchema(applier, draft);
-      const pace = new Pace(request.sliceMs, request.yield);
-      await session.sealPending(applier, draft, pace);
-      session.sealing(applier).sealer.finish();
-      const work = session.applying();
-      applier.statement('INSERT INTO _antiphon_guard VALUES (1)').run();
-      work.settle(draft);
-      const recovering = draft.recovering;
-      let outcome: ApplyOutcome;
-      if (how === 'together') outcome = await work.applyTogether(draft, request);
-      else ({ state: draft, outcome } = await work.applyOneByOne(draft, request));
-      if (recovering && !draft.recovering) await this.#recovered(session, draft);
-      applier.statement('DELETE FROM _antiphon_guard').run();
-      session.applierState.update(draft);
-      applier.commit();
-      this.#committed(draft);
-      return outcome;
-    } catch (thrown) {
-      applier.rollback();
-      throw thrown;
-    }
-  }
-
-  /** The own past is complete: later own transactions count as applied now, and lie on top of it again. */
-  async #recovered(session: Session, draft: ReplicaState): Promise<void> {
-    const from = draft.recoveryCounter;
-    draft.recoveryCounter = 0;
-    draft.ownCounter = draft.lastCounter;
-    if (draft.rowVersions || draft.lastCounter === from) return;
-    await session.applying().replay(draft, sealedBatches(session.applier, from));
+  #apply(request: ApplyRequest, how: ApplyManner): Promise<ApplyOutcome> {
+    return applyInTransaction(this.#installed(), this.#current(), request, how, (draft) =>
+      this.#committed(draft),
+    );
   }
 
   async resumeFrom(counter: number, time: number): Promise<void> {
@@ -402,6 +438,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#group?.abandon();
     if (this.#publishedTimer !== undefined) {
       clearTimeout(this.#publishedTimer);
       this.#publishedTimer = undefined;
@@ -434,10 +471,14 @@ export class SqliteStore implements Store<SqliteTransaction> {
     this.#state = draft;
   }
 
-  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+  #claimWriting(): void {
     if (this.#writing)
       throw new AntiphonError('INTERNAL', 'two writing methods of one store were called at once.');
     this.#writing = true;
+  }
+
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    this.#claimWriting();
     try {
       return await work();
     } catch (thrown) {

@@ -86,7 +86,9 @@ export function installTriggers(
   const names = tables.map(({ name }) => name);
   const rewritten = guardUserTriggers(connection, names);
   const wanted = tables.flatMap((table) =>
-    policy.writes === 'refuse' ? refusalTriggers(table, policy.primary) : captureTriggers(table),
+    policy.writes === 'refuse'
+      ? refusalTriggers(table, policy.primary)
+      : captureTriggers(table, policy.writes === 'library' ? 'library' : 'anybody'),
   );
   const present = presentTriggers(connection);
   if (!rewritten && isInPlace(wanted, present, connection, names)) return false;

@@ -2,6 +2,8 @@ import { AntiphonError } from '@antiphon/core';
 import type Database from 'better-sqlite3';
 import { shortened, statementError } from './errors.js';
 import { METADATA_PREFIX } from './identifiers.js';
+import type { TrackedTable } from './local-table.js';
+import { lockedRow, type LockedRow } from './locks.js';
 import { tokenize } from './trigger-guard.js';
 import { bindParameters, readable, type Parameters } from './values.js';
 
@@ -21,6 +23,12 @@ export interface SqliteTransaction {
   /** The first row as an object, or undefined. */
   get<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row | undefined;
   all<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row[];
+  /**
+   * In a synchronous cluster with several writers: this write is rejected when another one that was committed first changed the row
+   * with this primary key (one value, or the list of them in order), there or not. What a write changes it has locked anyway; lock what
+   * it only read and relies on. Does nothing in other clusters. Throws UNKNOWN_TABLE and BAD_OPTION.
+   */
+  lock(table: string, key: unknown): void;
 }
 
 /** What would end, leave or rebuild the transaction that the store keeps. */
@@ -48,7 +56,12 @@ export class UserStatements implements SqliteTransaction {
   readonly #statements = new Map<string, Database.Statement>();
   #open = false;
 
-  constructor(private readonly db: Database.Database) {}
+  #locks: LockedRow[] = [];
+
+  constructor(
+    private readonly db: Database.Database,
+    private readonly tables: () => readonly TrackedTable[],
+  ) {}
 
   /** From here until `end`, statements are accepted. */
   begin(): void {
@@ -95,6 +108,18 @@ export class UserStatements implements SqliteTransaction {
     }
   }
 
+  lock(table: string, key: unknown): void {
+    this.#assertOpen();
+    this.#locks.push(lockedRow(this.tables(), table, key));
+  }
+
+  /** Those of the write that has just ended. */
+  takeLocks(): readonly LockedRow[] {
+    const locks = this.#locks;
+    if (locks.length > 0) this.#locks = [];
+    return locks;
+  }
+
   /** For instance `INSERT … RETURNING`, whose rows nobody asked for. */
   #runReader(statement: Database.Statement, parameters: Parameters): RunResult {
     statement.all(bindParameters(parameters));
@@ -108,12 +133,16 @@ export class UserStatements implements SqliteTransaction {
     };
   }
 
+  #assertOpen(): void {
+    if (this.#open) return;
+    throw new AntiphonError(
+      'CLOSED',
+      'this transaction is over: use it only inside the function that was given it.',
+    );
+  }
+
   #prepare(sql: string): Database.Statement {
-    if (!this.#open)
-      throw new AntiphonError(
-        'CLOSED',
-        'this transaction is over: use it only inside the function that was given it.',
-      );
+    this.#assertOpen();
     if (!this.db.inTransaction) {
       throw new AntiphonError(
         'BAD_SQL',

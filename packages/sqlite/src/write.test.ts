@@ -108,6 +108,38 @@ describe('writing', () => {
     expect(cluster.shell('a', 'SELECT id FROM t')).toBe('1\n2');
   });
 
+  it('a foreign key that is checked at the end rejects its own write only', async () => {
+    cluster = await pairOf(
+      `CREATE TABLE p (id TEXT COLLATE NOCASE PRIMARY KEY, up REFERENCES p DEFERRABLE INITIALLY DEFERRED);
+       CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p DEFERRABLE INITIALLY DEFERRED);`,
+    );
+    const running = (...statements: readonly string[]) => ({
+      run: (tx: { run(sql: string): unknown }): void => statements.forEach((sql) => tx.run(sql)),
+    });
+    const requests = [
+      running(
+        `INSERT INTO c VALUES (1, 'A')`,
+        `INSERT INTO p VALUES ('a', 'a')`,
+        'INSERT INTO c VALUES (2, NULL)',
+      ),
+      running(`INSERT INTO c VALUES (3, 'b')`),
+      running('DELETE FROM p'),
+      running(`UPDATE p SET id = 'x', up = NULL`),
+      running(`UPDATE c SET p = 'b' WHERE id = 1`),
+      running(`DELETE FROM p`, `INSERT INTO p VALUES ('A', NULL)`),
+      running(`INSERT INTO p VALUES ('q', 'nobody')`),
+    ];
+    const types = ['committed', 'rejected', 'rejected', 'rejected', 'rejected', 'committed', 'rejected'];
+    const outcomes = await cluster.member('a').store.write(requests);
+    expect(outcomes.map(({ type }) => type)).toEqual(types);
+    expect(outcomes[1]).toMatchObject({ error: { code: 'CONSTRAINT' } });
+    for (const at of [1, 2, 3, 4, 6])
+      expect(await cluster.member('a').store.write(requests.slice(at, at + 1))).toMatchObject([
+        { type: 'rejected' },
+      ]);
+    expect(cluster.shell('a', 'SELECT * FROM c; SELECT * FROM p')).toBe('1|A\n2|\nA|');
+  });
+
   it('foreign commits are sealed before the group, as one transaction of their own', async () => {
     cluster = await pairOf();
     cluster.shell('a', `INSERT INTO t VALUES (1, 'x', 1); INSERT INTO t VALUES (2, 'y', 1);`);

@@ -1,29 +1,10 @@
 import { AntiphonError, type WriteOutcome, type WriteRequest } from '@antiphon/core';
 import { storeError } from './errors.js';
+import { GroupUndone, runGroup, type Ran } from './group.js';
 import { Pace } from './pace.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
 import type { SqliteTransaction } from './transaction.js';
-
-/** A write of the group, after its function has run. */
-type Ran =
-  | {
-      readonly type: 'ran';
-      readonly value: unknown;
-      /** The number of its last outbox row. */ readonly end: number;
-      readonly changed: boolean;
-    }
-  | { readonly type: 'rejected'; readonly error: AntiphonError };
-
-/** The whole database transaction is gone with one write: the others must run again without it. */
-class GroupUndone extends Error {
-  constructor(
-    readonly index: number,
-    readonly error: AntiphonError,
-  ) {
-    super('the database rolled the whole group back');
-  }
-}
 
 /** Runs waiting writes in one database transaction, each in a savepoint of its own, seals and commits them. */
 export class GroupWriter {
@@ -79,7 +60,7 @@ export class GroupWriter {
       const pace = Pace.ordinary();
       this.session.verifySchema(writer, draft);
       await this.session.sealPending(writer, draft, pace);
-      const ran = this.#runAll(requests);
+      const ran = runGroup(this.session, requests);
       const outcomes = await this.#sealAll(ran, draft, pace);
       this.session.writerState.update(draft);
       writer.commit();
@@ -91,53 +72,6 @@ export class GroupWriter {
     }
   }
 
-  #runAll(requests: readonly WriteRequest<SqliteTransaction>[]): Ran[] {
-    const alone = requests.length === 1;
-    let end = 0;
-    this.session.users.begin();
-    try {
-      return requests.map((request, index) => {
-        const ran = this.#run(request, index, end, alone);
-        if (ran.type === 'ran') end = ran.end;
-        return ran;
-      });
-    } finally {
-      this.session.users.end();
-    }
-  }
-
-  #run(request: WriteRequest<SqliteTransaction>, index: number, from: number, alone: boolean): Ran {
-    const { writer, users } = this.session;
-    const { outbox } = this.session.sealing(writer);
-    // A lone write has the whole transaction to itself; it still needs its own mark when it fails after a seal of foreign changes.
-    if (!alone) writer.statement('SAVEPOINT _antiphon_write').run();
-    try {
-      const value = request.run(users);
-      if (isPromise(value)) {
-        value.then(undefined, () => undefined);
-        throw new AntiphonError(
-          'BAD_SQL',
-          'the function of a write must not be async: the database transaction does not wait. Await before or after it.',
-        );
-      }
-      if (!writer.inTransaction)
-        throw new AntiphonError(
-          'BAD_SQL',
-          'a statement of this write ended the transaction; nothing of it was kept.',
-        );
-      outbox.resolveSuspects(from);
-      const end = outbox.lastSeq();
-      if (!alone) writer.statement('RELEASE _antiphon_write').run();
-      return { type: 'ran', value, end, changed: end > from };
-    } catch (thrown) {
-      const error = rejection(thrown);
-      if (alone || !writer.inTransaction) throw new GroupUndone(index, error);
-      writer.statement('ROLLBACK TO _antiphon_write').run();
-      writer.statement('RELEASE _antiphon_write').run();
-      return { type: 'rejected', error };
-    }
-  }
-
   async #sealAll(ran: readonly Ran[], draft: ReplicaState, pace: Pace): Promise<WriteOutcome[]> {
     const { outbox, sealer } = this.session.sealing(this.session.writer);
     const ends = ran.flatMap((one) => (one.type === 'ran' && one.changed ? [one.end] : []));
@@ -146,6 +80,7 @@ export class GroupWriter {
       await sealer.seal(0, ends, pace);
       outbox.clear();
     }
+    outbox.refuseWrites();
     sealer.finish();
     const origin = draft.identity.replica;
     return ran.map((one): WriteOutcome => {
@@ -155,20 +90,4 @@ export class GroupWriter {
       return { type: 'committed', id: { origin, counter }, value: one.value };
     });
   }
-}
-
-/** What a write's function throws rejects it: nothing of it is kept, and the caller finds its own error in `cause`. */
-function rejection(thrown: unknown): AntiphonError {
-  if (thrown instanceof AntiphonError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new AntiphonError('ABORTED', `the write's own function threw, nothing of it was kept: ${message}`, {
-    cause: thrown,
-    retriable: false,
-  });
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  );
 }

@@ -64,7 +64,7 @@ export class Cluster {
   constructor(
     private readonly settings: {
       readonly versions?: boolean;
-      readonly writes?: 'capture' | 'refuse';
+      readonly writes?: InstallOptions['writes'];
       readonly clock?: () => number;
     } = {},
   ) {}
@@ -108,6 +108,7 @@ export class Cluster {
         rowVersions: this.settings.versions ?? false,
         createTables: false,
         sealExistingRows: false,
+        durable: false,
         ...options,
       },
       clock,

@@ -31,6 +31,7 @@ export function installOptions(
     rowVersions: false,
     createTables: false,
     sealExistingRows: false,
+    durable: false,
     ...changes,
   };
 }

@@ -81,6 +81,11 @@ class JetStreamHarness extends NatsHarness implements LogHarness {
     return (await this.handle()).log(this.cluster, { checkIntervalMs: 200, appendTimeoutMs: 2000 });
   }
 
+  async stall(): Promise<() => Promise<void>> {
+    await this.server.pause();
+    return () => Promise.resolve(this.server.resume());
+  }
+
   async recreate(): Promise<void> {
     await this.#jetstream(`STREAM.DELETE.${streamName(this.cluster)}`);
     const other = await this.connect();

@@ -10,5 +10,6 @@ export {
   MemoryRegistry,
   type MemoryRegistryOptions,
 } from './memory/registry/memory-registry.js';
+export * from './history/index.js';
 export * from './memory/store/index.js';
 export * from './simulator/index.js';

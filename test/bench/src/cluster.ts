@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { NatsServer } from '@antiphon/nats';
-import type { Topology } from '@antiphon/replica';
+import type { Topology, UpdateOptions } from '@antiphon/replica';
 import Database from 'better-sqlite3';
 import { BenchProcess, processUsage, type ProcessUsage } from './node/process.js';
 import type { Span, StartRequest } from './node/protocol.js';
@@ -31,16 +31,21 @@ export class BenchCluster {
   private constructor(
     private readonly folder: string,
     private readonly topology: Topology,
+    private readonly update: UpdateOptions,
     readonly server: NatsServer,
     private readonly processes: Map<ReplicaName, BenchProcess>,
   ) {}
 
-  static async start(folder: string, topologyName: TopologyName): Promise<BenchCluster> {
+  static async start(
+    folder: string,
+    topologyName: TopologyName,
+    update: UpdateOptions = { mode: 'async' },
+  ): Promise<BenchCluster> {
     mkdirSync(folder, { recursive: true });
     const server = await NatsServer.start({ storeDir: join(folder, 'nats') });
     const topology: Topology =
       topologyName === 'multi-primary' ? topologyName : { [topologyName]: { primary: WRITER } };
-    const cluster = new BenchCluster(folder, topology, server, new Map());
+    const cluster = new BenchCluster(folder, topology, update, server, new Map());
     try {
       createTable(cluster.file(WRITER));
       for (const name of REPLICAS) await cluster.startReplica(name);
@@ -69,13 +74,14 @@ export class BenchCluster {
   async startReplica(name: ReplicaName): Promise<Span> {
     const process = BenchProcess.spawn(name, 'replica');
     this.processes.set(name, process);
-    const { server, topology } = this;
+    const { server, topology, update } = this;
     const request: StartRequest = {
       cluster: CLUSTER,
       id: name,
       servers: server.url,
       file: this.file(name),
       topology,
+      update,
     };
     return process.call<Span>('start', request);
   }

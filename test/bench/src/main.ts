@@ -7,6 +7,7 @@ import { bulk } from './cases/bulk.js';
 import { catchUp } from './cases/catch-up.js';
 import { memory } from './cases/memory.js';
 import { propagation } from './cases/propagation.js';
+import { sync } from './cases/sync.js';
 import { transactions } from './cases/transactions.js';
 import { createReport } from './figure.js';
 import { PeerUnavailable } from './peers/unavailable.js';
@@ -17,7 +18,9 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   propagation,
   'catch-up': catchUp,
   memory,
+  sync,
 };
+const WITH_PEERS = ['bulk', 'sync'];
 const DEFAULT_ROUNDS = 5;
 const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 };
 
@@ -28,7 +31,8 @@ Names: ${Object.keys(BENCHES).join(', ')}, all
   --json        an object a line: { bench, case, metric, value, unit }
   --rounds N    measured rounds after one that warms up (default ${DEFAULT_ROUNDS}); the median is reported
   --rows N      rows of a round
-  --peers       with bulk: PostgreSQL's streaming and logical replication in the same run
+  --peers       in the same run, with bulk: PostgreSQL's streaming and logical replication;
+                with sync: PostgreSQL with synchronous standbys, and MariaDB Galera
   --folder DIR  where the databases are written (default: the system's folder for temporary files)
 
 Example: npm run bench -- bulk --json --rows 100000
@@ -63,7 +67,8 @@ function readArguments(argv: readonly string[]): Arguments | string {
     const rows = values.rows === undefined ? undefined : count(values.rows);
     if (rounds === undefined) return '--rounds must be a whole number above 0.';
     if (values.rows !== undefined && rows === undefined) return '--rows must be a whole number above 0.';
-    if (values.peers === true && !names.includes('bulk')) return '--peers goes with bulk.';
+    if (values.peers === true && !names.some((name) => WITH_PEERS.includes(name)))
+      return `--peers goes with ${WITH_PEERS.join(' and ')}.`;
     const parent = values.folder ?? tmpdir();
     return { names, json: values.json === true, rounds, rows, peers: values.peers === true, parent };
   } catch (error) {

@@ -32,6 +32,17 @@ export const POSTGRES_TABLE = `CREATE TABLE orders (
   reference text NOT NULL
 )`;
 
+export const MARIADB_TABLE = `CREATE TABLE orders (
+  id        bigint PRIMARY KEY,
+  customer  bigint NOT NULL,
+  name      varchar(200) NOT NULL,
+  email     varchar(200) NOT NULL,
+  amount    double NOT NULL,
+  quantity  bigint NOT NULL,
+  note      text NOT NULL,
+  reference varchar(200) NOT NULL
+) CHARACTER SET utf8mb4`;
+
 export const POSTGRES_TYPES = [
   'bigint',
   'bigint',

@@ -1,11 +1,12 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
-import type { BatchHeader, DictionaryTable } from '../model/transaction.js';
+import type { BatchHeader, DictionaryTable, SyncSection } from '../model/transaction.js';
 import type { Row, Value } from '../model/value.js';
-import { writeHead } from './batch-header.js';
+import { makeSynchronous, writeHead } from './batch-header.js';
 import { ChangeWriter, unwritable } from './change-writer.js';
 import { writeTable } from './dictionary.js';
 import { MAX_HYBRID_TIME } from '../clocks/hybrid-clock.js';
 import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
+import { writeSync } from './sync-section.js';
 import { ValueWriter } from './value-writer.js';
 
 /** Longest forms of the dictionary's head, the nil of `part`, the count, the body's head, and a count still open. */
@@ -44,7 +45,7 @@ export class BatchEncoder {
     this.changeWriter = new ChangeWriter(this.body, limits);
   }
 
-  /** What `finish` would return now, or up to 20 bytes more. */
+  /** What `finish` would return now, or up to 20 bytes more; a sync section adds its `syncLength`. */
   get byteLength(): number {
     return this.head.length + this.dictionary.length + this.body.length + FRAME_BYTES;
   }
@@ -141,23 +142,33 @@ export class BatchEncoder {
     this.transactionCount--;
   }
 
-  /** The message, a fresh copy; then `begin` again. After MESSAGE_TOO_LARGE transactions can still be dropped. */
-  finish(): Uint8Array {
+  /**
+   * The message, a fresh copy; then `begin` again. With a sync section it is a synchronous group. After MESSAGE_TOO_LARGE
+   * transactions can still be dropped.
+   */
+  finish(sync?: SyncSection): Uint8Array {
     this.assertBegun();
     if (this.transactionCount === 0) throw unwritable('a batch needs at least one transaction');
     this.closeTransaction();
     const { head, dictionary, body } = this;
     const headLength = head.length;
-    head.writeArrayHeader(this.tables.length);
-    head.appendWriter(dictionary);
-    writePartAndCount(head, undefined, this.transactionCount);
-    head.writeBinaryHeader(body.length);
-    const length = head.length + body.length;
-    if (length > this.limits.maxMessageBytes) head.truncate(headLength);
-    assertMessageSize(length, this.limits);
-    const message = new Uint8Array(length);
+    const bodyLength = body.length;
+    try {
+      head.writeArrayHeader(this.tables.length);
+      head.appendWriter(dictionary);
+      writePartAndCount(head, undefined, this.transactionCount);
+      head.writeBinaryHeader(bodyLength);
+      if (sync !== undefined) writeSync(body, sync, this.transactionCount, this.limits);
+      assertMessageSize(head.length + body.length, this.limits);
+    } catch (error) {
+      head.truncate(headLength);
+      body.truncate(bodyLength);
+      throw error;
+    }
+    const message = new Uint8Array(head.length + body.length);
     head.copyTo(message, 0);
     body.copyTo(message, head.length);
+    if (sync !== undefined) makeSynchronous(message);
     this.header = undefined;
     return message;
   }

@@ -3,13 +3,15 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 import { isIdentifier } from '../model/identifier.js';
 import type { BatchHeader } from '../model/transaction.js';
 import { MAX_HYBRID_TIME } from '../clocks/hybrid-clock.js';
-import { BATCH_FIELDS, FORMAT_VERSION } from './format.js';
+import { BATCH_FIELDS, FORMAT_VERSION, SYNC_BATCH_FIELDS, SYNC_FORMAT_VERSION } from './format.js';
 import type { CodecLimits } from './limits.js';
 import type { ValueReader } from './value-reader.js';
 import type { ValueWriter } from './value-writer.js';
 
 /** The scalars at the front of a batch. */
 export interface BatchHead {
+  /** Whether a sync section comes behind the body. */
+  readonly synchronous: boolean;
   readonly origin: string;
   readonly firstCounter: number;
   readonly epoch: number;
@@ -60,21 +62,28 @@ export function readHead(reader: ValueReader): BatchHead {
   const fields = reader.readArrayLength('a batch');
   if (fields === 0) throw reader.malformed('a batch is empty');
   const version = reader.readCount('the format version');
-  if (version !== FORMAT_VERSION) {
+  const synchronous = version === SYNC_FORMAT_VERSION;
+  if (version !== FORMAT_VERSION && !synchronous) {
     throw new AntiphonError(
       'UNSUPPORTED_FORMAT',
-      `this build reads format version ${FORMAT_VERSION}, the message has version ${version}: upgrade this replica`,
+      `this build reads format versions ${FORMAT_VERSION} and ${SYNC_FORMAT_VERSION}, the message has version ${version}: upgrade this replica`,
       { context: { version } },
     );
   }
-  if (fields !== BATCH_FIELDS)
-    throw reader.malformed(`a batch has ${fields} fields instead of ${BATCH_FIELDS}`);
+  const expected = synchronous ? SYNC_BATCH_FIELDS : BATCH_FIELDS;
+  if (fields !== expected) throw reader.malformed(`a batch has ${fields} fields instead of ${expected}`);
   const origin = readIdentifier(reader);
   const firstCounter = readCounter(reader);
   const epoch = reader.readCount('an epoch');
   const time = reader.readCount('a hybrid time');
   if (time > MAX_HYBRID_TIME) throw reader.malformed(`hybrid time ${time} is beyond the year 2255`);
-  return { origin, firstCounter, epoch, time };
+  return { synchronous, origin, firstCounter, epoch, time };
+}
+
+/** Turns a written head into that of a synchronous group: only the number of fields and the version differ, one byte each. */
+export function makeSynchronous(message: Uint8Array): void {
+  message[0] = 0x90 | SYNC_BATCH_FIELDS;
+  message[1] = SYNC_FORMAT_VERSION;
 }
 
 export function readContext(reader: ValueReader, limits: CodecLimits): VectorClock {

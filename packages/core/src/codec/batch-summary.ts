@@ -1,3 +1,5 @@
+import type { SyncSection } from '../model/transaction.js';
+
 /** The head of a batch, without its dictionary and changes. */
 export interface BatchSummary {
   readonly kind: 'transactions' | 'part';
@@ -12,4 +14,6 @@ export interface BatchSummary {
   readonly epoch: number;
   readonly time: number;
   readonly schemaVersion: number;
+  /** Present when the batch is a synchronous group. */
+  readonly sync?: SyncSection;
 }

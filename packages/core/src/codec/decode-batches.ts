@@ -1,5 +1,13 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
-import type { Batch, BatchHeader, Change, DictionaryTable, SealedTransaction } from '../model/transaction.js';
+import type {
+  Batch,
+  BatchHeader,
+  Change,
+  DictionaryTable,
+  SealedTransaction,
+  SyncSection,
+  TransactionBatch,
+} from '../model/transaction.js';
 import { readContext, readHead } from './batch-header.js';
 import type { BatchSummary } from './batch-summary.js';
 import { readChange } from './change-reader.js';
@@ -7,6 +15,7 @@ import { readDictionary } from './dictionary.js';
 import { MAX_HYBRID_TIME } from '../clocks/hybrid-clock.js';
 import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
 import type { ScanLimits } from './scan.js';
+import { readSync } from './sync-section.js';
 import { ValueReader } from './value-reader.js';
 
 /** What is left of the limits of one message while its batches are read. */
@@ -62,11 +71,13 @@ function readBatches<T extends { readonly origin: string }>(
 }
 
 function readBatch(reader: ValueReader, limits: CodecLimits, allowance: Allowance): Batch {
-  const { origin, firstCounter, epoch, time } = readHead(reader);
+  const start = reader.position;
+  const { synchronous, origin, firstCounter, epoch, time } = readHead(reader);
   const context = readContext(reader, limits);
   const schemaVersion = reader.readCount('a schema version');
   const tables = readDictionary(reader, limits);
   const part = readPart(reader);
+  if (synchronous && part !== undefined) throw partOfGroup(reader);
   const count = readTransactionCount(reader, firstCounter, part);
   const length = reader.readBinaryLength('a body');
   // Field by field: a spread costs ten times what reading a small batch does.
@@ -90,7 +101,7 @@ function readBatch(reader: ValueReader, limits: CodecLimits, allowance: Allowanc
   const outerEnd = reader.enter(length);
   const transactions = readTransactions(reader, { firstCounter, time, tables }, count, allowance);
   reader.leave(outerEnd);
-  return {
+  const batch: TransactionBatch = {
     kind: 'transactions',
     origin,
     firstCounter,
@@ -101,17 +112,20 @@ function readBatch(reader: ValueReader, limits: CodecLimits, allowance: Allowanc
     tables,
     transactions,
   };
+  return synchronous ? { ...batch, sync: readSyncAlone(reader, start, count, limits) } : batch;
 }
 
 function readSummary(reader: ValueReader, limits: CodecLimits): BatchSummary {
-  const { origin, firstCounter, epoch, time } = readHead(reader);
+  const start = reader.position;
+  const { synchronous, origin, firstCounter, epoch, time } = readHead(reader);
   reader.skip(contextScan(limits));
   const schemaVersion = reader.readCount('a schema version');
   reader.skip(dictionaryScan(limits));
   const part = readPart(reader);
+  if (synchronous && part !== undefined) throw partOfGroup(reader);
   const count = readTransactionCount(reader, firstCounter, part);
   reader.take(reader.readBinaryLength('a body'));
-  return {
+  const summary: BatchSummary = {
     kind: part === undefined ? 'transactions' : 'part',
     origin,
     firstCounter,
@@ -122,6 +136,25 @@ function readSummary(reader: ValueReader, limits: CodecLimits): BatchSummary {
     time,
     schemaVersion,
   };
+  return synchronous ? { ...summary, sync: readSyncAlone(reader, start, count, limits) } : summary;
+}
+
+/** The last field of a synchronous group, which has its message to itself: one entry of the log, one verdict. */
+function readSyncAlone(
+  reader: ValueReader,
+  batchStart: number,
+  count: number,
+  limits: CodecLimits,
+): SyncSection {
+  if (count > limits.maxTransactions) throw tooMany('transactions');
+  const sync = readSync(reader, count, limits);
+  if (batchStart > 0 || reader.remaining > 0)
+    throw reader.malformed('a synchronous group shares its message with another batch');
+  return sync;
+}
+
+function partOfGroup(reader: ValueReader): AntiphonError {
+  return reader.malformed('a synchronous group holds part of a transaction');
 }
 
 function readPart(reader: ValueReader): { part: number; last: boolean } | undefined {

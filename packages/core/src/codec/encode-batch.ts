@@ -12,7 +12,7 @@ export function encodeBatch(batch: Batch, limits: CodecLimits = DEFAULT_CODEC_LI
   const encoder = new BatchEncoder(limits);
   encoder.begin(batch);
   writeTransactions(encoder, batch);
-  return encoder.finish();
+  return encoder.finish(batch.sync);
 }
 
 function writeTransactions(encoder: BatchEncoder, batch: TransactionBatch): void {

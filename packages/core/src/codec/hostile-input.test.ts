@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { batch, changeOf, header } from '../../test/arbitrary-batch.js';
+import { batch, changeOf, header, syncSection } from '../../test/arbitrary-batch.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 import type { Batch } from '../model/transaction.js';
 import { BatchEncoder } from './batch-encoder.js';
@@ -9,6 +9,7 @@ import { decodeBatches, summarize } from './decode-batches.js';
 import { decodeChanges } from './decode-changes.js';
 import { encodeBatch } from './encode-batch.js';
 import { DEFAULT_CODEC_LIMITS } from './limits.js';
+import { syncLength } from './sync-section.js';
 
 const ALLOWED = new Set(['MALFORMED_MESSAGE', 'UNSUPPORTED_FORMAT', 'MESSAGE_TOO_LARGE']);
 
@@ -36,6 +37,26 @@ function readEverything(data: Uint8Array): void {
 
 const TABLES = [{ name: 't', columns: ['a', 'b'], key: [0] }];
 
+/** Two small transactions with every operation. */
+function encoderOfTwo(): BatchEncoder {
+  const encoder = new BatchEncoder();
+  encoder.begin({
+    origin: 'eu-1',
+    firstCounter: 7,
+    epoch: 1,
+    time: 1_700_000_000_000_000,
+    context: { 'eu-1': 6 },
+    schemaVersion: 1,
+    tables: TABLES,
+  });
+  encoder.transaction(0);
+  encoder.insert(0, [1n, 'text']);
+  encoder.update(0, [1n, 2.5], [1], ['text']);
+  encoder.transaction(9);
+  encoder.delete(0, [1n, new Uint8Array([1, 2])]);
+  return encoder;
+}
+
 /** Bytes that look like MessagePack more often than chance would have it. */
 const likelyBytes = fc
   .array(
@@ -51,6 +72,7 @@ const likelyBytes = fc
           0x93,
           0x95,
           0x9b,
+          0x9c,
           0xa1,
           0xc0,
           0xc4,
@@ -66,7 +88,15 @@ const likelyBytes = fc
         )
         .map((code) => new Uint8Array([code])),
       fc
-        .constantFrom('9b01a465752d3107', 'ffffffff', 'dd7fffffff', 'df00ffffff', 'c6ffffffff')
+        .constantFrom(
+          '9b01a465752d3107',
+          '9c02a465752d3107',
+          '94a17405c091',
+          'ffffffff',
+          'dd7fffffff',
+          'df00ffffff',
+          'c6ffffffff',
+        )
         .map((hex) => Buffer.from(hex, 'hex')),
     ),
     { maxLength: 40 },
@@ -118,23 +148,23 @@ describe('I15: hostile input', () => {
     );
   });
 
-  it('I15: every single bit of one message', () => {
-    const encoder = new BatchEncoder();
-    encoder.begin({
-      origin: 'eu-1',
-      firstCounter: 7,
-      epoch: 1,
-      time: 1_700_000_000_000_000,
-      context: { 'eu-1': 6 },
-      schemaVersion: 1,
-      tables: TABLES,
-    });
-    encoder.transaction(0);
-    encoder.insert(0, [1n, 'text']);
-    encoder.update(0, [1n, 2.5], [1], ['text']);
-    encoder.transaction(9);
-    encoder.delete(0, [1n, new Uint8Array([1, 2])]);
-    const data = encoder.finish();
+  it('I15: flipped bits in a sync section are refused, or give another sound message', () => {
+    fc.assert(
+      fc.property(syncSection(2), fc.nat(), fc.nat({ max: 7 }), (sync, back, bit) => {
+        const data = encoderOfTwo().finish(sync);
+        const at = data.length - 1 - (back % syncLength(sync));
+        data[at] = (data[at] ?? 0) ^ (1 << bit);
+        readEverything(data);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it.each([
+    ['a batch', undefined],
+    ['a synchronous group', { token: 'x7Kq', readSeq: 300, reply: 'a.b', claims: [[1, 300], []] }],
+  ])('I15: every single bit of %s', (_, sync) => {
+    const data = encoderOfTwo().finish(sync);
     for (let bit = 0; bit < data.length * 8; bit++) {
       const flipped = data.slice();
       flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
@@ -182,6 +212,9 @@ describe('I15: hostile input', () => {
       `${start}80019193a17491a161`,
       `${start}80019193a17491a1619100`,
       `${start}80019193a17491a1619100c001`,
+      ...['', '94', '94a178', '94a17801', '94a17801c0', '94a17801c091'].map(
+        (sync) => `9c02a16101000080009193a17492a161a1629100c001c409920001930000920102${sync}`,
+      ),
     ];
     const before = process.memoryUsage();
     for (let round = 0; round < 50; round++) {

@@ -9,6 +9,8 @@ export interface CodecLimits {
   readonly maxTransactions: number;
   /** In one message, over all its batches. The changes of a transaction in parts are counted by nobody: they are streamed. */
   readonly maxChanges: number;
+  /** In the sync section of one message. */
+  readonly maxClaims: number;
   /** Of a table's or column's name, in UTF-8. */
   readonly maxNameBytes: number;
   /** In a causal context. */
@@ -25,6 +27,7 @@ export const DEFAULT_CODEC_LIMITS: CodecLimits = {
   maxColumns: 2000,
   maxTransactions: 65_536,
   maxChanges: 262_144,
+  maxClaims: 1_048_576,
   maxNameBytes: 1024,
   maxOrigins: 1024,
   maxValueBytes: 67_108_864,

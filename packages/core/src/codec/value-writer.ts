@@ -49,6 +49,11 @@ export class ValueWriter {
     return new Uint8Array(this.buffer.buffer, this.buffer.byteOffset + start, end - start);
   }
 
+  /** What everything is written into; the first `length` bytes count. Valid until the next write. */
+  get bytes(): Uint8Array {
+    return this.buffer;
+  }
+
   copyTo(target: Uint8Array, offset: number): void {
     target.set(this.buffer.subarray(0, this.position), offset);
   }

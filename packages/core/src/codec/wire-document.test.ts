@@ -6,7 +6,7 @@ import { MAX_HYBRID_TIME } from '../clocks/hybrid-clock.js';
 import { decodeBatches, summarize } from './decode-batches.js';
 import { decodeChanges } from './decode-changes.js';
 import { encodeBatch } from './encode-batch.js';
-import { FORMAT_VERSION } from './format.js';
+import { FORMAT_VERSION, SYNC_FORMAT_VERSION } from './format.js';
 import { DEFAULT_CODEC_LIMITS } from './limits.js';
 
 const page = readFileSync(new URL('../../../../docs/wire.md', import.meta.url), 'utf8');
@@ -15,8 +15,8 @@ const refused = refusedIn(page);
 
 describe('docs/wire.md', () => {
   it('has test vectors', () => {
-    expect(vectors.length).toBeGreaterThanOrEqual(6);
-    expect(refused.length).toBeGreaterThanOrEqual(20);
+    expect(vectors.length).toBeGreaterThanOrEqual(8);
+    expect(refused.length).toBeGreaterThanOrEqual(30);
   });
 
   it.each(vectors)('$name: is read as the page says', ({ data, batches }) => {
@@ -46,6 +46,12 @@ describe('docs/wire.md', () => {
     ]);
   });
 
+  it('has test vectors of both format versions', () => {
+    expect(new Set(vectors.map(({ data }) => data[1]))).toEqual(
+      new Set([FORMAT_VERSION, SYNC_FORMAT_VERSION]),
+    );
+  });
+
   it.each(refused)('$why: is refused with $code', ({ data, code }) => {
     expect(codeThrownBy(() => decodeBatches(data))).toBe(code);
   });
@@ -58,6 +64,6 @@ describe('docs/wire.md', () => {
       expect(text).toContain(`| \`${name}\` | ${grouped} |`);
     }
     expect(text).toContain(`| ${String(MAX_HYBRID_TIME).replaceAll(/\B(?=(\d{3})+$)/g, ' ')} |`);
-    expect(page).toContain(`format version, ${FORMAT_VERSION}`);
+    expect(page).toContain(`format version, ${FORMAT_VERSION} or ${SYNC_FORMAT_VERSION}`);
   });
 });

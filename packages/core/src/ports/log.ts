@@ -30,6 +30,8 @@ export interface AppendRequest {
    * at most one is ever stored, however late it arrives.
    */
   readonly expectedLastSeqOfOrigin?: number;
+  /** Above 0. Ends as `unknown` after it; the log's own limit when absent or shorter. */
+  readonly timeoutMs?: number;
 }
 
 /**

@@ -16,6 +16,7 @@ const WRONG_LAST_SEQUENCE = 10071;
 const WRONG_LAST_ID = 10070;
 /** Newer servers say it so when the sequence is not a constant one. */
 const WRONG_LAST_SEQUENCE_CONSTANT = 10164;
+const DUPLICATE_UNDER_WAY = 10158;
 const MESSAGE_TOO_LARGE = 10054;
 const WRONG_STREAM = 10060;
 const NOT_ENABLED = [10039, 10076];
@@ -74,6 +75,11 @@ export class ApiError extends Error {
   /** The log, or the subject, does not end with what the publisher expected. */
   get wrongLast(): boolean {
     return [WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, WRONG_LAST_ID].includes(this.errCode);
+  }
+
+  /** Newer servers: a message with this id is on its way into the log, and may or may not get there. */
+  get duplicateUnderWay(): boolean {
+    return this.errCode === DUPLICATE_UNDER_WAY;
   }
 
   /** What the last sequence really is, from "wrong last sequence: 7". */

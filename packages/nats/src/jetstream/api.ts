@@ -74,6 +74,16 @@ export class JetStreamApi {
     return this.#getMessage(stream, { last_by_subj: subject }, options);
   }
 
+  /** The first message of a subject from `fromSeq` on; undefined when it has none. Since nats-server 2.9. */
+  nextMessage(
+    stream: string,
+    subject: string,
+    fromSeq: number,
+    options?: CallOptions,
+  ): Promise<StoredMessage | undefined> {
+    return this.#getMessage(stream, { seq: fromSeq, next_by_subj: subject }, options);
+  }
+
   createConsumer(
     stream: string,
     name: string,

@@ -1,18 +1,25 @@
 import { AntiphonError, type AppendResult } from '@antiphon/core';
-import { toPortError, type ApiError } from '../jetstream/api-error.js';
+import type { ApiError } from '../jetstream/api-error.js';
 import type { JetStreamApi } from '../jetstream/api.js';
 import { streamName } from '../subjects.js';
+import { explainConflict } from './append-conflict.js';
 import type { LogGuard } from './log-guard.js';
 import type { PublishAnswer } from './publish-answer.js';
 
 export interface PendingAppend {
   readonly id: string;
+  readonly subject: string;
+  /** The id that the log knows it by, when that is not its own: it shares it with its rivals. */
+  readonly place: string | undefined;
   readonly expectedLastSeq: number | undefined;
+  readonly expectedLastSeqOfOrigin: number | undefined;
   /** How long the log was known to be when this was sent. */
   readonly floor: number;
+  /** After which the outcome is `unknown`; of `performance.now()`. */
+  readonly deadlineMs: number;
 }
 
-interface OutcomeParts {
+export interface OutcomeParts {
   readonly api: JetStreamApi;
   readonly guard: LogGuard;
   readonly cluster: string;
@@ -58,9 +65,11 @@ export function explainAnswer(
 
 function explainStored(
   { stream, seq, duplicate }: Extract<PublishAnswer, { type: 'stored' }>,
-  { floor }: PendingAppend,
-  { guard, cluster }: OutcomeParts,
-): AppendResult {
+  pending: PendingAppend,
+  parts: OutcomeParts,
+): AppendResult | Promise<AppendResult> {
+  const { floor, place } = pending;
+  const { guard, cluster } = parts;
   const expected = streamName(cluster);
   if (stream !== expected) {
     return {
@@ -74,6 +83,8 @@ function explainStored(
     return { type: 'refused', error: guard.replace(message) };
   }
   guard.observe(seq);
+  // Its place is taken: by itself, or by a rival.
+  if (duplicate && place !== undefined) return explainConflict(undefined, pending, parts);
   return { type: 'stored', seq, duplicate };
 }
 
@@ -83,7 +94,8 @@ function explainError(
   parts: OutcomeParts,
 ): AppendResult | Promise<AppendResult> {
   const context = { cluster: parts.cluster, id: pending.id };
-  if (error.wrongLast) return explainConflict(error, pending, parts);
+  const placeTaken = error.duplicateUnderWay && pending.place !== undefined;
+  if (error.wrongLast || placeTaken) return explainConflict(error, pending, parts);
   if (error.messageTooLarge) {
     const message = `${error.message}. Send less at once, or raise max_msg_size of the stream.`;
     return {
@@ -97,32 +109,4 @@ function explainError(
   const options = { cause: error, context, retriable: !error.wrongStream };
   const type = full || NOT_STORED.has(error.errCode) ? 'refused' : 'unknown';
   return { type, error: new AntiphonError(code, text, options) };
-}
-
-/**
- * "Wrong last sequence" can be the answer to a second try of an entry that the log stored the first time, or to an
- * entry that a restarting server stored twice over. The entry at the expected place tells.
- */
-async function explainConflict(
-  error: ApiError,
-  { id, expectedLastSeq }: PendingAppend,
-  { api, guard, cluster }: OutcomeParts,
-): Promise<AppendResult> {
-  const context = { cluster, id };
-  const lastSeq = error.actualLastSequence;
-  if (expectedLastSeq === undefined) return { type: 'unknown', error: toPortError(error, context) };
-  // Shorter than expected: either the caller's mistake, or the log lost entries.
-  if (lastSeq !== undefined && lastSeq < expectedLastSeq) void guard.look();
-  else {
-    try {
-      const entry = await api.getMessage(streamName(cluster), expectedLastSeq + 1);
-      if (entry?.header('Nats-Msg-Id') === id) return { type: 'stored', seq: entry.seq, duplicate: true };
-    } catch (failure) {
-      return { type: 'unknown', error: toPortError(failure, context) };
-    }
-  }
-  const end = lastSeq === undefined ? 'The log does not end' : `The log ends at entry ${lastSeq}, not`;
-  const message = `${end} at the expected entry ${expectedLastSeq}: somebody else has appended, or an append before this one was refused. Read it, then try again.`;
-  const refusal = new AntiphonError('LOG_REFUSED', message, { cause: error, retriable: true, context });
-  return { type: 'refused', error: refusal, ...(lastSeq === undefined ? {} : { lastSeq }) };
 }

@@ -40,7 +40,7 @@ describe('append', () => {
     for (let n = 0; n < 20; n += 1) {
       const results: AppendResult[] = [];
       settled.push(results);
-      log.append({ origin: n === 5 ? '_bad' : 'w', id: `a:${n}`, data: bytes(n) }, (result) =>
+      log.append({ origin: n === 5 ? '_Bad' : 'w', id: `a:${n}`, data: bytes(n) }, (result) =>
         results.push(result),
       );
       expect(results).toEqual([]);
@@ -71,7 +71,7 @@ describe('append', () => {
     expect((await log.identity()).lastSeq).toBe(2);
   });
 
-  it.each(['_log', '_x', '', 'a.b', 'a b', '>', '*', 'a\r\nPUB x 1\r\nz', 'é', 'x'.repeat(64)])(
+  it.each(['_log', '_X', '', 'a.b', 'a b', '>', '*', 'a\r\nPUB x 1\r\nz', 'é', 'x'.repeat(64)])(
     'I15: refuses the origin %j',
     async (origin) => {
       const log = await openNew();

@@ -6,6 +6,7 @@ import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { publishSafely } from '../connection/requester.js';
 import type { JetStreamApi } from '../jetstream/api.js';
 import { logSubject, streamName } from '../subjects.js';
+import { ATTEMPT_HEADER } from './append-conflict.js';
 import { explainAnswer, type PendingAppend } from './append-outcome.js';
 import type { LogGuard } from './log-guard.js';
 import { HEADER_ALLOWANCE_BYTES, type LogSettings } from './log-options.js';
@@ -27,7 +28,7 @@ interface AppenderParts {
 
 interface Pending extends PendingAppend {
   readonly settled: (result: AppendResult) => void;
-  readonly deadlineMs: number;
+  readonly timeoutMs: number;
   readonly bytes: number;
 }
 
@@ -39,7 +40,7 @@ export class Appender {
   maxMessageBytes: number;
   readonly #prefix = `${createInbox()}.`;
   readonly #subscription: Subscription;
-  /** In the order of sending, so also of deadlines. */
+  /** In the order of sending, so also of deadlines, except for the `#impatient` ones. */
   readonly #pending = new Map<number, Pending>();
   readonly #subjects = new Map<string, string>();
   readonly #sweeper: NodeJS.Timeout;
@@ -48,6 +49,8 @@ export class Appender {
   #lastSent:
     { readonly token: number; readonly id: string; readonly expectedLastSeq: number | undefined } | undefined;
   #pendingBytes = 0;
+  /** How many pending ones have a time limit of their own. */
+  #impatient = 0;
   #next = 0;
   #closed = false;
 
@@ -71,32 +74,36 @@ export class Appender {
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {
     const refusal = this.#refuse(request);
     if (refusal !== undefined) return this.#refuseSoon(settled, refusal);
-    const { id, data, expectedLastSeq } = request;
+    const { id, data, expectedLastSeq, expectedLastSeqOfOrigin } = request;
+    const subject = this.#subjectOf(request.origin);
+    const place = placeOf(request);
     const headers = new MessageHeaders({
-      'Nats-Msg-Id': id,
+      'Nats-Msg-Id': place ?? id,
+      [ATTEMPT_HEADER]: place === undefined ? undefined : id,
       'Nats-Expected-Stream': this.#stream,
       'Nats-Expected-Last-Sequence': expectedLastSeq,
       'Nats-Expected-Last-Msg-Id': this.#linkTo(expectedLastSeq),
+      'Nats-Expected-Last-Subject-Sequence': expectedLastSeqOfOrigin,
     });
     const token = (this.#next += 1);
     this.#lastSent = { token, id, expectedLastSeq };
-    const failed = publishSafely(
-      this.parts.connection,
-      this.#subjectOf(request.origin),
-      data,
-      this.#prefix + token,
-      headers,
-    );
+    const failed = publishSafely(this.parts.connection, subject, data, this.#prefix + token, headers);
     if (failed !== undefined) return this.#refuseSoon(settled, failed);
     const bytes = data.length + headers.byteLength;
     this.#pendingBytes += bytes;
-    const deadlineMs = performance.now() + this.parts.settings.appendTimeoutMs;
+    const { appendTimeoutMs } = this.parts.settings;
+    const timeoutMs = Math.min(request.timeoutMs ?? appendTimeoutMs, appendTimeoutMs);
+    if (timeoutMs < appendTimeoutMs) this.#impatient += 1;
     this.#pending.set(token, {
       id,
+      subject,
+      place,
       expectedLastSeq,
+      expectedLastSeqOfOrigin,
       floor: this.parts.guard.floor,
       settled,
-      deadlineMs,
+      timeoutMs,
+      deadlineMs: performance.now() + timeoutMs,
       bytes,
     });
   }
@@ -122,7 +129,8 @@ export class Appender {
   }
 
   /** What makes it certain that nothing is sent. */
-  #refuse({ origin, id, data, expectedLastSeq }: AppendRequest): AntiphonError | undefined {
+  #refuse(request: AppendRequest): AntiphonError | undefined {
+    const { origin, data } = request;
     const { watch, guard, settings, cluster } = this.parts;
     const context = { cluster, origin };
     if (guard.replaced !== undefined) return guard.replaced;
@@ -135,12 +143,8 @@ export class Appender {
       if (error instanceof AntiphonError) return error;
       throw error;
     }
-    const badSequence =
-      expectedLastSeq !== undefined && !(Number.isSafeInteger(expectedLastSeq) && expectedLastSeq >= 0);
-    if (!MESSAGE_ID.test(id) || badSequence) {
-      const message = `An append needs an id of 1 to 256 printable characters, and a whole expected sequence; got ${JSON.stringify(id.slice(0, 80))} and ${expectedLastSeq}.`;
-      return new AntiphonError('BAD_OPTION', message, { context });
-    }
+    const mistake = mistakeIn(request);
+    if (mistake !== undefined) return new AntiphonError('BAD_OPTION', mistake, { context });
     if (data.length > this.maxMessageBytes) {
       const message = `An entry of ${data.length} bytes is over the log's limit of ${this.maxMessageBytes}. Send less at once.`;
       return new AntiphonError('MESSAGE_TOO_LARGE', message, { context });
@@ -182,15 +186,19 @@ export class Appender {
     if (pending === undefined) return undefined;
     this.#pending.delete(token);
     this.#pendingBytes -= pending.bytes;
+    if (pending.timeoutMs < this.parts.settings.appendTimeoutMs) this.#impatient -= 1;
     return pending;
   }
 
   #sweep(): void {
     const nowMs = performance.now();
-    for (const [token, { deadlineMs, settled }] of this.#pending) {
-      if (deadlineMs > nowMs) return;
+    for (const [token, { deadlineMs, timeoutMs, settled }] of this.#pending) {
+      if (deadlineMs > nowMs) {
+        if (this.#impatient === 0) return;
+        continue;
+      }
       this.#take(token);
-      const text = `The log did not answer within ${this.parts.settings.appendTimeoutMs} ms; the entry may be stored.`;
+      const text = `The log did not answer within ${timeoutMs} ms; the entry may be stored.`;
       this.#settle(settled, { type: 'unknown', error: new AntiphonError('TIMEOUT', text) });
     }
   }
@@ -203,6 +211,7 @@ export class Appender {
     const abandoned = [...this.#pending.values()];
     this.#pending.clear();
     this.#pendingBytes = 0;
+    this.#impatient = 0;
     for (const { settled } of abandoned) this.#settle(settled, { type: 'unknown', error });
   }
 
@@ -214,4 +223,30 @@ export class Appender {
   #settle(settled: (result: AppendResult) => void, result: AppendResult): void {
     this.parts.problems.guard('an append', settled)(result);
   }
+}
+
+/**
+ * The id under which entries compete for the place after the expected one of their origin. The leader of a replicated
+ * stream looks at the expectation when an entry arrives, and nobody does when it is stored: of two that are under way
+ * at once, nats-server 2.9 stores both (nats-io/nats-server#4320; later ones may still, around a change of leaders,
+ * #8469). By their common id the second one is dropped. An expected last sequence of the whole log is looked at when
+ * an entry is stored; those entries keep their own ids, which chains name.
+ */
+function placeOf({ origin, expectedLastSeq, expectedLastSeqOfOrigin }: AppendRequest): string | undefined {
+  if (expectedLastSeqOfOrigin === undefined || expectedLastSeq !== undefined) return undefined;
+  return `_after:${origin}:${expectedLastSeqOfOrigin}`;
+}
+
+/** What the caller did wrong; undefined when nothing. */
+function mistakeIn(request: AppendRequest): string | undefined {
+  const { id, expectedLastSeq, expectedLastSeqOfOrigin, timeoutMs } = request;
+  for (const expected of [expectedLastSeq, expectedLastSeqOfOrigin]) {
+    if (expected === undefined || (Number.isSafeInteger(expected) && expected >= 0)) continue;
+    return `An append expects entry ${expected}. Give the whole number of an entry, or 0 for none.`;
+  }
+  if (!MESSAGE_ID.test(id)) {
+    return `${JSON.stringify(id.slice(0, 80))} is no id for an append. Give 1 to 256 printable characters.`;
+  }
+  if (timeoutMs === undefined || timeoutMs > 0) return undefined;
+  return `The time limit of an append is ${timeoutMs} ms. Give a number above 0.`;
 }

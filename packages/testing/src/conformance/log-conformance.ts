@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe } from 'vitest';
 import { describeAppending, describeLostConnection } from './log/appending.js';
+import { describeExpectations, describeWrongExpectations } from './log/expecting.js';
 import { describeOpening } from './log/opening.js';
 import { describeReading } from './log/reading.js';
 import type { LogHarness } from './log-harness.js';
@@ -26,6 +27,8 @@ export function logConformance(name: string, makeHarness: () => Promise<LogHarne
 
     describeOpening(current);
     describeAppending(current);
+    describeExpectations(current);
+    describeWrongExpectations(current);
     describeLostConnection(current);
     describeReading(current);
   });

@@ -6,6 +6,8 @@ export interface LogHarness {
   connect(): Promise<Log>;
   /** Nobody reaches the log any more until what comes back is called. Nothing that is stored gets lost. */
   interrupt(): Promise<() => Promise<void>>;
+  /** The log answers nobody until what comes back is called, and is still connected to everybody. Nothing gets lost. */
+  stall(): Promise<() => Promise<void>>;
   /** Somebody deletes the log and makes another one under its name. */
   recreate(): Promise<void>;
   /** Entries before this one are gone. */

@@ -1,4 +1,6 @@
 import type { Bus, Log, Registry } from '@antiphon/core';
+import { Random } from '../clock/random.js';
+import { Faults } from '../faults/faults.js';
 import { memoryBus } from '../memory/bus/memory-bus.js';
 import { Link } from '../memory/link.js';
 import { memoryLog } from '../memory/log/memory-log.js';
@@ -6,14 +8,17 @@ import { memoryRegistry } from '../memory/registry/memory-registry.js';
 import type { LogHarness } from './log-harness.js';
 
 /** The in-memory twins of one server, with the links of everybody who is connected. */
+const STALL_MS = 300;
+
 class MemoryServer {
+  readonly #faults = new Faults(new Random(1));
   readonly log = memoryLog();
   readonly bus = memoryBus();
   readonly registry = memoryRegistry();
   readonly #links: Link[] = [];
 
   link(): Link {
-    const link = new Link({ timeoutMs: 500 });
+    const link = new Link({ timeoutMs: 500, faults: this.#faults });
     this.#links.push(link);
     return link;
   }
@@ -22,6 +27,15 @@ class MemoryServer {
     for (const link of this.#links) link.disconnect();
     return Promise.resolve(() => {
       for (const link of this.#links) link.reconnect();
+      return Promise.resolve();
+    });
+  }
+
+  /** Not until told, but long: what is sent meanwhile arrives that much later, in order. */
+  stall(): Promise<() => Promise<void>> {
+    this.#faults.set({ minLatencyMs: STALL_MS, maxLatencyMs: STALL_MS });
+    return Promise.resolve(() => {
+      this.#faults.set({ minLatencyMs: 0, maxLatencyMs: 0 });
       return Promise.resolve();
     });
   }
@@ -41,6 +55,10 @@ export class MemoryLogHarness implements LogHarness {
 
   interrupt(): Promise<() => Promise<void>> {
     return this.#server.interrupt();
+  }
+
+  stall(): Promise<() => Promise<void>> {
+    return this.#server.stall();
   }
 
   async recreate(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Topology } from '@antiphon/replica';
+import type { Topology, UpdateOptions } from '@antiphon/replica';
 
 export interface StartRequest {
   readonly cluster: string;
@@ -6,6 +6,7 @@ export interface StartRequest {
   readonly servers: string;
   readonly file: string;
   readonly topology: Topology;
+  readonly update?: UpdateOptions;
 }
 
 /** When something began and ended, by the monotonic clock of the machine, which all its processes share (Linux). */
@@ -14,6 +15,29 @@ export interface Span {
   readonly endedNs: bigint;
   /** The writer's counter afterwards. */
   readonly counter: number;
+}
+
+/** Single-row transactions, each of which waits for its acknowledgements. */
+export interface SyncWrites {
+  readonly firstId: number;
+  readonly transactions: number;
+  readonly writers: number;
+  /** So many of them, 0 to 1, add 1 to the `quantity` of a hot row, any of these, instead of inserting a row. */
+  readonly hotShare: number;
+  readonly hotIds: readonly number[];
+}
+
+export interface SyncWritten {
+  readonly startedNs: bigint;
+  readonly endedNs: bigint;
+  readonly inserted: number;
+  readonly updated: number;
+  /** Writes that certification rejected as often as they were tried. */
+  readonly conflicts: number;
+  /** Every single rejection by certification; absent when the replica does not count them. */
+  readonly rejections?: number;
+  /** Of committed writes. */
+  readonly latenciesMs: Float64Array;
 }
 
 /** What a bench asks of a replica process. */
@@ -32,6 +56,11 @@ export interface NodeProtocol {
     readonly transactions: number;
     readonly writers: number;
   }): Promise<Span>;
+  /** Resolves once these replicas are in sync, as far as this one knows. */
+  inSync(request: { readonly members: readonly string[]; readonly timeoutMs: number }): Promise<void>;
+  syncWrites(request: SyncWrites): Promise<SyncWritten>;
+  /** Ends `syncWrites` before all are written. */
+  enough(): Promise<void>;
   /** When this replica had applied the origin's transactions up to the counter. */
   reached(request: {
     readonly origin: string;

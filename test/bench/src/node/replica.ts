@@ -4,6 +4,7 @@ import { COLUMNS, benchRow } from '../rows.js';
 import type { NodeProtocol } from './protocol.js';
 import { RowWatch } from './row-watch.js';
 import { serve } from './serve.js';
+import { SyncLoad } from './sync-load.js';
 
 /** A replica as a library user runs it, in a process of its own. */
 const ROWS_PER_STATEMENT = 50;
@@ -15,6 +16,7 @@ const CAUGHT_UP_TIMEOUT_MS = 600_000;
 
 let replica: Replica<SqliteTransaction> | undefined;
 let watch: RowWatch | undefined;
+let syncLoad: SyncLoad | undefined;
 let file = '';
 
 function running(): Replica<SqliteTransaction> {
@@ -39,9 +41,9 @@ function insertRows(tx: SqliteTransaction, firstId: number, count: number): void
 const methods: NodeProtocol = {
   async start(request) {
     file = request.file;
-    const { cluster, id, servers, topology } = request;
+    const { cluster, id, servers, topology, update = { mode: 'async' } } = request;
     const startedNs = process.hrtime.bigint();
-    const started = await createReplica({ cluster, id, servers, topology, store: sqlite({ file }) });
+    const started = await createReplica({ cluster, id, servers, topology, update, store: sqlite({ file }) });
     replica = started;
     await started.caughtUp({ timeoutMs: CAUGHT_UP_TIMEOUT_MS });
     return { startedNs, endedNs: process.hrtime.bigint(), counter: 0 };
@@ -71,6 +73,26 @@ const methods: NodeProtocol = {
     };
     await Promise.all(Array.from({ length: writers }, write));
     return { startedNs, endedNs: process.hrtime.bigint(), counter };
+  },
+
+  async inSync({ members, timeoutMs }) {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const { inSync = [] } = running().status().sync ?? {};
+      if (members.every((member) => inSync.includes(member))) return;
+      if (performance.now() > deadline)
+        throw new Error(`in sync are only ${inSync.join(', ')} after ${timeoutMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  },
+
+  syncWrites(request) {
+    syncLoad = new SyncLoad(running(), request);
+    return syncLoad.run();
+  },
+
+  async enough() {
+    syncLoad?.end();
   },
 
   async reached({ origin, counter, timeoutMs }) {

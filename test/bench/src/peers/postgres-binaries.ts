@@ -6,6 +6,7 @@ export interface PostgresBinaries {
   readonly folder: string;
   /** As it calls itself, like `15.18`. */
   readonly version: string;
+  readonly hasPgbench: boolean;
 }
 
 const NEEDED = ['postgres', 'initdb', 'pg_basebackup'];
@@ -21,7 +22,7 @@ export function findPostgres(): PostgresBinaries | undefined {
     if (!NEEDED.every((name) => existsSync(join(folder, name)))) continue;
     const { stdout } = spawnSync(join(folder, 'postgres'), ['--version'], { encoding: 'utf8' });
     const version = /(\d+(?:\.\d+)?)/.exec(stdout ?? '')?.[1];
-    if (version !== undefined) return { folder, version };
+    if (version !== undefined) return { folder, version, hasPgbench: existsSync(join(folder, 'pgbench')) };
   }
   return undefined;
 }

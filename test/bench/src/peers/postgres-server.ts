@@ -1,13 +1,13 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { appendFileSync, mkdirSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { freePort } from './free-port.js';
 import type { Account } from './privileges.js';
 import type { PostgresBinaries } from './postgres-binaries.js';
 
-const USER = 'bench';
+export const POSTGRES_USER = 'bench';
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 15_000;
 const COMMAND_TIMEOUT_MS = 60_000;
@@ -36,6 +36,8 @@ export interface PostgresOptions {
   readonly binaries: PostgresBinaries;
   readonly account: Account;
   readonly folder: string;
+  /** Lines of postgresql.conf that win over the ones above; a standby has its primary's too. */
+  readonly settings?: readonly string[];
 }
 
 /** One PostgreSQL server of this bench, on its own folder and port; never one that runs already. */
@@ -56,7 +58,7 @@ export class PostgresServer {
       '-D',
       server.data,
       '-U',
-      USER,
+      POSTGRES_USER,
       '--auth=trust',
       '--no-sync',
       '--encoding=UTF8',
@@ -70,7 +72,7 @@ export class PostgresServer {
   static async standbyOf(primary: PostgresServer, options: PostgresOptions): Promise<PostgresServer> {
     const server = new PostgresServer(options, await freePort());
     prepareFolder(options);
-    const from = ['-h', '127.0.0.1', '-p', String(primary.port), '-U', USER];
+    const from = ['-h', '127.0.0.1', '-p', String(primary.port), '-U', POSTGRES_USER];
     run(options, 'pg_basebackup', [
       ...from,
       '-D',
@@ -85,8 +87,13 @@ export class PostgresServer {
     return server;
   }
 
+  /** Where its Unix socket is. */
+  get folder(): string {
+    return this.options.folder;
+  }
+
   get data(): string {
-    return join(this.options.folder, 'data');
+    return join(this.folder, 'data');
   }
 
   get pid(): number | undefined {
@@ -95,12 +102,17 @@ export class PostgresServer {
 
   /** For CREATE SUBSCRIPTION. */
   get conninfo(): string {
-    return `host=127.0.0.1 port=${this.port} user=${USER} dbname=postgres`;
+    return `host=127.0.0.1 port=${this.port} user=${POSTGRES_USER} dbname=postgres`;
   }
 
   /** A new connection; closed with the server. */
   async connect(): Promise<pg.Client> {
-    const client = new pg.Client({ host: '127.0.0.1', port: this.port, user: USER, database: 'postgres' });
+    const client = new pg.Client({
+      host: '127.0.0.1',
+      port: this.port,
+      user: POSTGRES_USER,
+      database: 'postgres',
+    });
     client.on('error', () => undefined);
     await client.connect();
     this.#clients.push(client);
@@ -123,7 +135,7 @@ export class PostgresServer {
   async #start(settings: readonly string[]): Promise<void> {
     const { options } = this;
     const socket = `unix_socket_directories = '${options.folder}'`;
-    const lines = [...settings, socket, `port = ${this.port}`, ''].join('\n');
+    const lines = [...settings, ...(options.settings ?? []), socket, `port = ${this.port}`, ''].join('\n');
     appendFileSync(join(this.data, 'postgresql.conf'), lines);
     const [command = '', ...args] = [
       ...options.account.prefix,
@@ -147,7 +159,12 @@ export class PostgresServer {
   }
 
   async #answers(): Promise<boolean> {
-    const probe = new pg.Client({ host: '127.0.0.1', port: this.port, user: USER, database: 'postgres' });
+    const probe = new pg.Client({
+      host: '127.0.0.1',
+      port: this.port,
+      user: POSTGRES_USER,
+      database: 'postgres',
+    });
     probe.on('error', () => undefined);
     try {
       await probe.connect();
@@ -170,18 +187,4 @@ function run({ account, binaries }: PostgresOptions, program: string, args: read
   const result = spawnSync(command, rest, { encoding: 'utf8', timeout: COMMAND_TIMEOUT_MS, cwd: '/' });
   if (result.status !== 0)
     throw new Error(`${program} failed: ${(result.stderr || result.error?.message) ?? ''}`);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => {
-        if (address !== null && typeof address === 'object') resolve(address.port);
-        else reject(new Error('no free port'));
-      });
-    });
-  });
 }

@@ -11,8 +11,11 @@ export interface Account {
   own(folder: string): void;
 }
 
-/** This account, or when it is root: `postgres` or `nobody`. Undefined when root has no way to step down. */
-export function unprivilegedAccount(): Account | undefined {
+/**
+ * This account, or when it is root: `postgres` or `nobody`. Undefined when root has no way to step down. `stopSignal` is what the
+ * server takes for a request to shut down.
+ */
+export function unprivilegedAccount(stopSignal: 'INT' | 'TERM' = 'INT'): Account | undefined {
   if (process.getuid?.() !== 0) return { prefix: [], own: () => undefined };
   if (!existsSync(SETPRIV)) return undefined;
   for (const name of ['postgres', 'nobody']) {
@@ -25,7 +28,7 @@ export function unprivilegedAccount(): Account | undefined {
       `--regid=${gid}`,
       '--clear-groups',
       '--pdeathsig',
-      'INT',
+      stopSignal,
       '--',
     ];
     return { prefix, own: (folder) => chownSync(folder, uid, gid) };

@@ -2,7 +2,7 @@ import type { AppendResult, Log } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '../error-code.js';
 import type { LogHarness } from '../log-harness.js';
-import { append, appendSurely, bytes, fill, numbers, readTo, text } from './use.js';
+import { append, appendSurely, bytes, fill, numbers, readTo, seqOf, text } from './use.js';
 
 export function describeAppending(harness: () => LogHarness): void {
   const opened = (): Promise<Log> => openedOf(harness());
@@ -71,6 +71,22 @@ export function describeAppending(harness: () => LogHarness): void {
       expect((await Promise.all(chain)).map(({ type }) => type)).toEqual(['stored', 'refused', 'refused']);
     });
 
+    it("takes Antiphon's own records, and gives them back under their name", async () => {
+      const log = await opened();
+      const { generation } = await log.identity();
+      const first = seqOf(await append(log, 'set:1', { origin: '_insync' }));
+      await append(log, 'between');
+      const last = seqOf(await append(log, 'set:2', { origin: '_insync' }));
+      await append(log, 'fence', { origin: '_barrier' });
+      expect(await log.lastOf('_insync')).toMatchObject({ seq: last, origin: '_insync' });
+      expect(text((await log.lastOf('_barrier'))?.data)).toBe('fence');
+      expect(await log.get(first)).toMatchObject({ seq: first, origin: '_insync' });
+      const reader = await log.read({ generation, fromSeq: first });
+      const origins = (await readTo(reader, last + 1)).map(({ origin }) => origin);
+      expect(origins).toEqual(['_insync', 'writer', '_insync', '_barrier']);
+      await reader.close();
+    });
+
     it('I15: refuses what is too large', async () => {
       const log = await opened();
       const { lastSeq } = await log.identity();
@@ -86,6 +102,26 @@ export function describeAppending(harness: () => LogHarness): void {
 
 export function describeLostConnection(harness: () => LogHarness): void {
   describe('a lost connection', () => {
+    it('I3: ends an append that has less time than the others before them', async () => {
+      const log = await openedOf(harness());
+      const [seq = 0] = await fill(log, ['before']);
+      const mend = await harness().stall();
+      const order: string[] = [];
+      const sent = [undefined, 50, 10_000_000].map(async (timeoutMs, index) => {
+        const result = await append(log, `a${index}`, timeoutMs === undefined ? {} : { timeoutMs });
+        order.push(`a${index}`);
+        return result;
+      });
+      expect((await Promise.race(sent)).type).toBe('unknown');
+      expect(order).toEqual(['a1']);
+      await mend();
+      // The others are stored, or out of time; the impatient one may be stored as well.
+      await Promise.all(sent);
+      expect((await log.get(seq))?.seq).toBe(seq);
+      expect((await append(log, 'b', { timeoutMs: 0 })).type).toBe('refused');
+      expect((await append(log, 'b', { timeoutMs: 5000 })).type).toBe('stored');
+    });
+
     it('I3: settles every append, says nothing wrong, and goes on by itself', async () => {
       const log = await openedOf(harness());
       const states: string[] = [];
@@ -114,7 +150,7 @@ export function describeLostConnection(harness: () => LogHarness): void {
   });
 }
 
-async function openedOf(harness: LogHarness): Promise<Log> {
+export async function openedOf(harness: LogHarness): Promise<Log> {
   const log = await harness.connect();
   await log.open({ create: true });
   return log;

@@ -17,6 +17,11 @@ export function append(log: Log, id: string, more: Partial<AppendRequest> = {}):
   return new Promise((resolve) => log.append({ origin: 'writer', id, data: bytes(id), ...more }, resolve));
 }
 
+export function seqOf(result: AppendResult): number {
+  if (result.type === 'stored') return result.seq;
+  throw result.error;
+}
+
 /** Sends until it is certain to be stored, as a relay does; each try has an id of its own. */
 export async function appendSurely(log: Log, content: string): Promise<number> {
   for (let attempt = 0; ; attempt++) {
@@ -36,10 +41,7 @@ export async function fill(
   const results = await Promise.all(
     contents.map((content) => append(log, `${origin}:${content}`, { origin, data: bytes(content) })),
   );
-  return results.map((result) => {
-    if (result.type === 'stored') return result.seq;
-    throw result.error;
-  });
+  return results.map(seqOf);
 }
 
 /** Reads until the entry `lastSeq` has come. */

@@ -12,6 +12,7 @@ import {
 import { closed, unavailable, type Link } from '../link.js';
 import type { MemoryLog } from './memory-log.js';
 import { MemoryLogReader } from './reader.js';
+import type { Stored, StreamAppend } from './stream.js';
 
 /** How much later than its time limit a late publish arrives, at most. */
 const LATEST_ARRIVAL_MS = 3000;
@@ -19,6 +20,7 @@ const LATEST_ARRIVAL_MS = 3000;
 /** One process's view of a `MemoryLog`. */
 export class MemoryLogConnection implements Log {
   readonly #readers = new Set<MemoryLogReader>();
+  #lastSent: Sent | undefined;
 
   constructor(
     private readonly log: MemoryLog,
@@ -60,9 +62,8 @@ export class MemoryLogConnection implements Log {
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return link.later(0, () => outcome({ type: 'refused', error: refusal }));
 
-    outcome.unknownAfter(link.timeoutMs);
-    // The caller may use its buffer again.
-    const sent = { ...request, data: request.data.slice() };
+    outcome.unknownAfter(Math.min(request.timeoutMs ?? link.timeoutMs, link.timeoutMs));
+    const sent = this.#sent(request, outcome);
     if (link.faults.strikes('lostAppend')) return;
     if (link.faults.strikes('lateAppend')) {
       const delayMs = link.timeoutMs + link.faults.delayMs(LATEST_ARRIVAL_MS);
@@ -100,6 +101,8 @@ export class MemoryLogConnection implements Log {
     const what = `publish ${request.id}`;
     if (this.link.state === 'closed') return closed(what);
     if (this.link.state === 'disconnected') return unavailable(what);
+    const mistake = mistakeIn(request);
+    if (mistake !== undefined) return new AntiphonError('BAD_OPTION', `${what}: ${mistake}`);
     if (request.data.length > this.maxMessageBytes) {
       return new AntiphonError(
         'MESSAGE_TOO_LARGE',
@@ -110,14 +113,28 @@ export class MemoryLogConnection implements Log {
     return new AntiphonError('LOG_UNAVAILABLE', `${what}: refused by chance; send it again`);
   }
 
-  #store(request: AppendRequest): AppendResult {
+  /** A copy, since the caller may use its buffer again; with the link to the one before, as docs/decisions/0010 has it. */
+  #sent(request: AppendRequest, outcome: SettleOnce): StreamAppend {
+    const { id, expectedLastSeq } = request;
+    const before = this.#lastSent;
+    this.#lastSent = { id, expectedLastSeq, outcome };
+    const sent = { ...request, data: request.data.slice() };
+    const chained = before?.expectedLastSeq !== undefined && before.expectedLastSeq + 1 === expectedLastSeq;
+    return chained && before.outcome.isOpen() ? { ...sent, expectedLastId: before.id } : sent;
+  }
+
+  /** The log has forgotten the id. What the origin's last entry has to be it still looks at. */
+  #storeAgain({ origin, id, data, expectedLastSeqOfOrigin: expected }: StreamAppend): void {
+    this.log.stream.forget(id);
+    const again = { origin, id, data };
+    this.log.stream.append(expected === undefined ? again : { ...again, expectedLastSeqOfOrigin: expected });
+  }
+
+  #store(request: StreamAppend): AppendResult {
     try {
       const stored = this.log.stream.append(request);
-      if (stored.type === 'not-last') return notLast(request, stored.lastSeq);
-      if (this.link.faults.strikes('duplicatedAppend')) {
-        this.log.stream.forget(request.id);
-        this.log.stream.append({ origin: request.origin, id: request.id, data: request.data });
-      }
+      if (stored.type === 'not-last') return notLast(request, stored);
+      if (this.link.faults.strikes('duplicatedAppend')) this.#storeAgain(request);
       this.log.changed();
       return stored;
     } catch (error) {
@@ -143,16 +160,44 @@ export class MemoryLogConnection implements Log {
         this.link.onState((state) => (state === 'connected' ? undefined : this.link.later(0, unknown))),
       );
     };
-    return Object.assign(settle, { unknownAfter });
+    return Object.assign(settle, { unknownAfter, isOpen: () => open });
   }
 }
 
-type SettleOnce = ((result: AppendResult) => void) & { unknownAfter(timeoutMs: number): void };
+type SettleOnce = ((result: AppendResult) => void) & {
+  unknownAfter(timeoutMs: number): void;
+  isOpen(): boolean;
+};
 
-function notLast(request: AppendRequest, lastSeq: number): AppendResult {
-  const error = new AntiphonError(
-    'LOG_REFUSED',
-    `publish ${request.id}: the last sequence is ${lastSeq}, not ${request.expectedLastSeq}; read the log and try again`,
-  );
-  return { type: 'refused', error, lastSeq };
+interface Sent {
+  readonly id: string;
+  readonly expectedLastSeq: number | undefined;
+  readonly outcome: SettleOnce;
+}
+
+/** What the caller did wrong; undefined when nothing. */
+function mistakeIn({
+  expectedLastSeq,
+  expectedLastSeqOfOrigin,
+  timeoutMs,
+}: AppendRequest): string | undefined {
+  for (const expected of [expectedLastSeq, expectedLastSeqOfOrigin]) {
+    if (expected === undefined || (Number.isSafeInteger(expected) && expected >= 0)) continue;
+    return `${expected} is not the number of an entry; give a whole number, or 0 for none`;
+  }
+  return timeoutMs === undefined || timeoutMs > 0
+    ? undefined
+    : `a time limit of ${timeoutMs} ms; give one above 0`;
+}
+
+function notLast(request: StreamAppend, found: Extract<Stored, { type: 'not-last' }>): AppendResult {
+  const { id, expectedLastSeq, expectedLastSeqOfOrigin } = request;
+  const { lastSeq, lastSeqOfOrigin } = found;
+  const message = `publish ${id}: the last sequence is ${lastSeq}, ${lastSeqOfOrigin} of its origin, not ${expectedLastSeq ?? 'any'}, ${expectedLastSeqOfOrigin ?? 'any'}; read the log and try again`;
+  return {
+    type: 'refused',
+    error: new AntiphonError('LOG_REFUSED', message, { retriable: true }),
+    ...(expectedLastSeq === undefined ? {} : { lastSeq }),
+    ...(expectedLastSeqOfOrigin === undefined ? {} : { lastSeqOfOrigin }),
+  };
 }

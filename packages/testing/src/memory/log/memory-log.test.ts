@@ -111,3 +111,47 @@ describe('faults of the in-memory log', () => {
     expect(await clock.run(waiting)).toMatchObject({ code: 'LOG_REPLACED' });
   });
 });
+
+describe('expectations of the in-memory log', () => {
+  it('I2: refuse what arrives late when its place is taken, and take it when it is not', async () => {
+    const all = await setup();
+    const { log, clock, faults, shared } = all;
+    const expecting = (id: string, expectedLastSeqOfOrigin: number): Promise<AppendResult> =>
+      clock.run(
+        new Promise((resolve) =>
+          log.append({ origin: 'a', id, data: Buffer.from(id), expectedLastSeqOfOrigin }, resolve),
+        ),
+      );
+    faults.set({ lateAppend: 1 });
+    expect((await expecting('late', 0)).type).toBe('unknown');
+    faults.set({ lateAppend: 0 });
+    expect(await expecting('fence', 0)).toMatchObject({ type: 'stored', seq: 1 });
+    await clock.advance(10_000);
+    expect(contents(all)).toEqual(['fence']);
+    expect(await expecting('late', 0)).toMatchObject({ type: 'refused', lastSeqOfOrigin: 1 });
+
+    faults.set({ lateAppend: 1 });
+    expect((await expecting('late too', 1)).type).toBe('unknown');
+    faults.set({ lateAppend: 0 });
+    await clock.advance(10_000);
+    expect(await expecting('rival', 1)).toMatchObject({ type: 'refused', lastSeqOfOrigin: 2 });
+    // Long after the ids were forgotten.
+    await clock.advance(130_000);
+    expect(await expecting('late too', 1)).toEqual({ type: 'stored', seq: 2, duplicate: true });
+    faults.set({ duplicatedAppend: 1 });
+    expect(await expecting('once', 2)).toMatchObject({ type: 'stored', seq: 3 });
+    expect(shared.entries()).toHaveLength(3);
+  });
+
+  it('I3: end with the time limit of the append, the log’s own when that is shorter', async () => {
+    const { log, clock } = await setup({ lostAppend: 1 });
+    const endsAfter = async (timeoutMs: number): Promise<number> => {
+      const startMs = clock.monotonicMs();
+      const request = { origin: 'a', id: `${timeoutMs}`, data: Buffer.from(''), timeoutMs };
+      await clock.run(new Promise((resolve) => log.append(request, resolve)));
+      return clock.monotonicMs() - startMs;
+    };
+    expect(await endsAfter(50)).toBe(50);
+    expect(await endsAfter(60_000)).toBe(2000);
+  });
+});

@@ -7,13 +7,16 @@ export interface StreamOptions {
 
 export type Stored =
   | { readonly type: 'stored'; readonly seq: number; readonly duplicate: boolean }
-  | { readonly type: 'not-last'; readonly lastSeq: number };
+  | { readonly type: 'not-last'; readonly lastSeq: number; readonly lastSeqOfOrigin: number };
 
 export interface StreamAppend {
   readonly origin: string;
   readonly id: string;
   readonly data: Uint8Array;
   readonly expectedLastSeq?: number;
+  readonly expectedLastSeqOfOrigin?: number;
+  /** The id of the log's last entry, of whatever origin (docs/decisions/0010). */
+  readonly expectedLastId?: string;
 }
 
 /** The server's side of the in-memory log: entries by number, the dedupe window, the durable consumers' floors. */
@@ -21,6 +24,8 @@ export class Stream {
   readonly durables = new Map<string, number>();
   readonly #remembered = new Map<string, { readonly seq: number; readonly atMs: number }>();
   #entries: LogEntry[] = [];
+  /** Of the entries, in their order. */
+  #ids: string[] = [];
   #firstSeq = 1;
 
   constructor(
@@ -45,12 +50,15 @@ export class Stream {
     const earlier = this.#remembered.get(request.id);
     // Before the expected sequence is looked at, as JetStream does.
     if (earlier !== undefined) return { type: 'stored', seq: earlier.seq, duplicate: true };
-    const expected = request.expectedLastSeq;
-    if (expected !== undefined && expected !== this.lastSeq)
-      return { type: 'not-last', lastSeq: this.lastSeq };
+    if (!this.#isAsExpected(request)) {
+      const seq = this.#ownSeq(request);
+      if (seq !== undefined) return { type: 'stored', seq, duplicate: true };
+      return { type: 'not-last', lastSeq: this.lastSeq, lastSeqOfOrigin: this.#lastSeqOf(request.origin) };
+    }
     const seq = this.lastSeq + 1;
     const storedAtMs = this.options.clock.nowMs();
     this.#entries.push({ seq, origin: request.origin, data: request.data.slice(), storedAtMs });
+    this.#ids.push(request.id);
     this.#remembered.set(request.id, { seq, atMs: this.options.clock.monotonicMs() });
     return { type: 'stored', seq, duplicate: false };
   }
@@ -89,13 +97,39 @@ export class Stream {
   trim(firstSeq: number): void {
     const first = Math.min(Math.max(firstSeq, this.#firstSeq), this.lastSeq + 1);
     this.#entries = this.#entries.slice(first - this.#firstSeq);
+    this.#ids = this.#ids.slice(first - this.#firstSeq);
     this.#firstSeq = first;
   }
 
   /** The newest entries are gone, as after a power cut of a server that had not fsynced them. */
   loseTail(count: number): void {
     this.#entries = this.#entries.slice(0, Math.max(0, this.#entries.length - count));
+    this.#ids = this.#ids.slice(0, this.#entries.length);
     for (const [id, { seq }] of this.#remembered) if (seq > this.lastSeq) this.#remembered.delete(id);
+  }
+
+  #lastSeqOf(origin: string): number {
+    return this.lastOf(origin)?.seq ?? 0;
+  }
+
+  #isAsExpected(request: StreamAppend): boolean {
+    const { origin, expectedLastSeq, expectedLastSeqOfOrigin, expectedLastId } = request;
+    return (
+      (expectedLastSeq === undefined || expectedLastSeq === this.lastSeq) &&
+      (expectedLastSeqOfOrigin === undefined || expectedLastSeqOfOrigin === this.#lastSeqOf(origin)) &&
+      (expectedLastId === undefined || expectedLastId === this.#ids.at(-1))
+    );
+  }
+
+  /** Where the entry itself is, stored right after what it expects: its id may be forgotten since. */
+  #ownSeq({ origin, id, expectedLastSeq, expectedLastSeqOfOrigin }: StreamAppend): number | undefined {
+    const follower =
+      expectedLastSeqOfOrigin === undefined
+        ? this.get((expectedLastSeq ?? this.lastSeq) + 1)
+        : this.#entries.find((entry) => entry.origin === origin && entry.seq > expectedLastSeqOfOrigin);
+    return follower !== undefined && this.#ids[follower.seq - this.#firstSeq] === id
+      ? follower.seq
+      : undefined;
   }
 
   #forgetOld(): void {

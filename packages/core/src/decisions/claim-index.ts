@@ -1,0 +1,87 @@
+import type { Claim, TransactionId } from '../model/transaction.js';
+
+/** The committed transaction that holds a claim. */
+export type ClaimHolder = TransactionId & { readonly seq: number };
+
+interface Entry {
+  readonly seq: number;
+  /** Of committed transactions. */
+  readonly held: readonly Claim[];
+  /** Of all its transactions. */
+  readonly count: number;
+}
+
+/** The newest holders of the claims in the last entries. What is dropped is a function of the entries alone, never of the time. */
+export class ClaimIndex {
+  /** An exclusive and a shared claim on one thing are two keys. */
+  readonly #holders = new Map<Claim, ClaimHolder>();
+  /** By sequence, ascending; the first `#dropped` are gone. */
+  #entries: Entry[] = [];
+  #dropped = 0;
+  #count = 0;
+  #floor = 0;
+
+  constructor(private readonly limit: number) {}
+
+  /** Every claim in entries after this one is here. */
+  get floor(): number {
+    return this.#floor;
+  }
+
+  get size(): number {
+    return this.#holders.size;
+  }
+
+  /** A committed transaction in an entry after `readSeq` with a claim that conflicts with this one. */
+  rival(claim: Claim, readSeq: number): ClaimHolder | undefined {
+    const exclusive = Math.floor(claim / 2) * 2;
+    const writer = this.#holders.get(exclusive);
+    if (writer !== undefined && writer.seq > readSeq) return writer;
+    if (claim !== exclusive) return undefined;
+    const locker = this.#holders.get(exclusive + 1);
+    return locker !== undefined && locker.seq > readSeq ? locker : undefined;
+  }
+
+  /** The claims of a newer entry: those of its first `committed` transactions are held, the others only counted. */
+  add(
+    seq: number,
+    claims: readonly (readonly Claim[])[],
+    committed: number,
+    holderOf: (index: number) => ClaimHolder,
+  ): void {
+    let count = 0;
+    for (const list of claims) count += list.length;
+    if (count === 0) return;
+    const held = claims.slice(0, committed).flat();
+    for (let i = 0; i < committed; i++) {
+      const holder = holderOf(i);
+      for (const claim of claims[i] as readonly Claim[]) this.#holders.set(claim, holder);
+    }
+    this.#entries.push({ seq, held, count });
+    this.#count += count;
+    while (this.#count > this.limit) this.#floor = this.#dropOldest();
+  }
+
+  /** Forgets entries up to `seq`. */
+  dropUpTo(seq: number): void {
+    for (let oldest = this.#oldest(); oldest !== undefined && oldest.seq <= seq; oldest = this.#oldest())
+      this.#dropOldest();
+    if (seq > this.#floor) this.#floor = seq;
+  }
+
+  #oldest(): Entry | undefined {
+    return this.#entries[this.#dropped];
+  }
+
+  #dropOldest(): number {
+    const { seq, held, count } = this.#oldest() as Entry;
+    this.#count -= count;
+    for (const claim of held) if (this.#holders.get(claim)?.seq === seq) this.#holders.delete(claim);
+    this.#dropped++;
+    if (this.#dropped * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#dropped);
+      this.#dropped = 0;
+    }
+    return seq;
+  }
+}

@@ -1,0 +1,210 @@
+import {
+  AntiphonError,
+  decodeControl,
+  encodeControl,
+  type Clock,
+  type Bus,
+  type BusSubscription,
+} from '@antiphon/core';
+import { isRecord } from '../cluster-document.js';
+import { mailboxPrefix } from '../subjects.js';
+import type { AckLevel } from '../update.js';
+import type { Acknowledged, Committed } from '../writer.js';
+import type { InSyncSet } from './in-sync-set.js';
+import type { SyncWrite } from './sync-write.js';
+
+/** A silent member is asked directly after this, and again as often. */
+const ASK_AFTER_MS = 200;
+const ASK_TIMEOUT_MS = 1000;
+
+export interface AckerOptions {
+  readonly cluster: string;
+  readonly id: string;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly inSync: InSyncSet;
+  /** Where members say how far they are. */
+  readonly subject: string;
+  readonly minInSync: number;
+  readonly degrades: boolean;
+  /** All changes of the in-sync set before this entry are known. */
+  knowsUpTo(seq: number): boolean;
+}
+
+interface Pending {
+  readonly write: SyncWrite;
+  readonly seq: number;
+  readonly result: Omit<Committed<unknown>, 'acks' | 'degraded'>;
+  readonly sinceMs: number;
+}
+
+/** What a replica says on the reply subject of a group: it has committed the log up to `seq`, on its disk. */
+export function encodeAck(id: string, seq: number): Uint8Array {
+  return encodeControl({ id, seq });
+}
+
+/** Collects acknowledgements for writes that are in the log. They are positions, so the newest of a member stands for all before. */
+export class Acker {
+  readonly #acked = new Map<string, number>();
+  readonly #asking = new Set<string>();
+  #pending: Pending[] = [];
+  #subscription: BusSubscription | undefined;
+  #stopListening: (() => void) | undefined;
+
+  constructor(private readonly options: AckerOptions) {}
+
+  start(): void {
+    const { bus, subject, inSync } = this.options;
+    this.#subscription ??= bus.subscribe(subject, ({ data }) => this.#hear(data));
+    this.#stopListening ??= inSync.onChange(() => this.check());
+  }
+
+  stop(): void {
+    this.#subscription?.unsubscribe();
+    this.#stopListening?.();
+  }
+
+  get waiting(): number {
+    return this.#pending.length;
+  }
+
+  /** Members of the set that hold up a write for longer than `limitMs`. */
+  late(limitMs: number): readonly string[] {
+    const { clock, inSync, id } = this.options;
+    const late = new Set<string>();
+    for (const { seq, sinceMs } of this.#pending) {
+      if (clock.monotonicMs() - sinceMs < limitMs) break;
+      for (const member of inSync.members) if (member !== id && !this.#has(member, seq)) late.add(member);
+    }
+    return [...late];
+  }
+
+  /** The write is committed here (or needs not be) and in the log at `seq`; answers when its level is reached. */
+  expect(write: SyncWrite, seq: number, result: Pending['result']): void {
+    const { clock } = this.options;
+    const pending: Pending = { write, seq, result, sinceMs: clock.monotonicMs() };
+    const reached = this.#reached(pending);
+    if (reached !== undefined) return write.complete(reached);
+    write.committed(() => this.#result(pending, false));
+    this.#pending.push(pending);
+  }
+
+  /** Whoever waits for something that has come about. */
+  check(): void {
+    if (this.#pending.length === 0) return;
+    this.#pending = this.#pending.filter((pending) => {
+      if (pending.write.settled) return false;
+      const reached = this.#reached(pending);
+      if (reached === undefined) return true;
+      pending.write.complete(reached);
+      return false;
+    });
+  }
+
+  /** Asks members that have not said anything: an acknowledgement may have been lost. */
+  askSilent(): void {
+    const { clock, id } = this.options;
+    const silent = new Set<string>();
+    for (const pending of this.#pending) {
+      if (clock.monotonicMs() - pending.sinceMs < ASK_AFTER_MS) break;
+      for (const member of this.#wanted(pending.write.acks)) {
+        if (member !== id && !this.#has(member, pending.seq)) silent.add(member);
+      }
+    }
+    for (const member of silent) void this.#ask(member);
+  }
+
+  async #ask(member: string): Promise<void> {
+    if (this.#asking.has(member)) return;
+    this.#asking.add(member);
+    const { bus, cluster } = this.options;
+    try {
+      const reply = decodeControl(
+        await bus.request(`${mailboxPrefix(cluster, member)}.durable`, new Uint8Array(0), {
+          timeoutMs: ASK_TIMEOUT_MS,
+        }),
+      );
+      if (isRecord(reply) && isRecord(reply['ok'])) this.#heard(member, Number(reply['ok']['seq']));
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+    } finally {
+      this.#asking.delete(member);
+    }
+  }
+
+  /** Throws for the bus to count when it is no acknowledgement. */
+  #hear(data: Uint8Array): void {
+    const input = decodeControl(data);
+    if (!isRecord(input) || typeof input['id'] !== 'string') {
+      throw new AntiphonError(
+        'MALFORMED_MESSAGE',
+        'an acknowledgement cannot be read; find who publishes it',
+      );
+    }
+    this.#heard(input['id'], Number(input['seq']));
+  }
+
+  #heard(member: string, seq: number): void {
+    if (!Number.isSafeInteger(seq) || seq <= (this.#acked.get(member) ?? 0)) return;
+    if (!this.options.inSync.known.includes(member)) return;
+    this.#acked.set(member, seq);
+    this.check();
+  }
+
+  #has(member: string, seq: number): boolean {
+    return (this.#acked.get(member) ?? 0) >= seq;
+  }
+
+  #wanted(level: AckLevel): readonly string[] {
+    return level === 'all' ? this.options.inSync.members : this.options.inSync.known;
+  }
+
+  #reached(pending: Pending): Committed<unknown> | undefined {
+    const { options } = this;
+    const { write, seq, result } = pending;
+    const { acks } = write;
+    if (acks === 'logged' || acks === 'local') return this.#result(pending, true);
+    if (acks === 'all') {
+      if (!options.knowsUpTo(seq)) return undefined;
+      if (this.#short())
+        return options.degrades ? { ...result, degraded: true, ...this.#acks(pending, false) } : undefined;
+      const missing = options.inSync.members.some(
+        (member) => member !== options.id && !this.#has(member, seq),
+      );
+      return missing ? undefined : this.#result(pending, true);
+    }
+    const wanted = neededOf(acks, options.inSync.known.length);
+    if (this.#by(seq).length >= wanted) return this.#result(pending, true);
+    if (!options.degrades || (!this.#short() && options.inSync.members.length >= wanted)) return undefined;
+    return { ...result, degraded: true, ...this.#acks(pending, false) };
+  }
+
+  #short(): boolean {
+    return this.options.inSync.members.length < this.options.minInSync;
+  }
+
+  #by(seq: number): readonly string[] {
+    const { id, inSync } = this.options;
+    return [id, ...inSync.known.filter((member) => member !== id && this.#has(member, seq))].sort();
+  }
+
+  #result(pending: Pending, reached: boolean): Committed<unknown> {
+    return { ...pending.result, ...this.#acks(pending, reached) };
+  }
+
+  #acks({ write, seq }: Pending, reached: boolean): { readonly acks: Acknowledged } {
+    const by = this.#by(seq);
+    const { acks: level } = write;
+    const missing =
+      typeof level === 'number' || level === 'majority' || level === 'all'
+        ? this.#wanted(level).filter((member) => !by.includes(member))
+        : [];
+    return { acks: { level, by, missing, reached } };
+  }
+}
+
+/** How many databases a level means. */
+export function neededOf(level: AckLevel, members: number): number {
+  if (typeof level === 'number') return level;
+  return level === 'majority' ? Math.floor(members / 2) + 1 : 1;
+}

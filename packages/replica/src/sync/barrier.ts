@@ -1,0 +1,79 @@
+import { AntiphonError, sleep, type AppendResult, type Clock, type Log } from '@antiphon/core';
+import { retryDelayMs } from '../deadline.js';
+import type { Progress } from '../progress.js';
+
+/** The origin of these records in the log. They say nothing: their place is what counts. */
+export const BARRIER_ORIGIN = '_barrier';
+const NOTHING = new Uint8Array([0xc0]);
+
+interface Parts {
+  readonly id: string;
+  readonly instance: string;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/**
+ * Linearizable reads: an entry of our own in the log comes after everything that was acknowledged before it was appended, so a database
+ * that has dealt with it shows all of that (ReadIndex by a log entry; Ongaro, "Consensus", 6.4). Reads that come while one is under
+ * way share the next one.
+ */
+export class ReadBarrier {
+  #next: Promise<number> | undefined;
+  #current: Promise<unknown> = Promise.resolve();
+  #count = 0;
+
+  constructor(
+    private readonly parts: Parts,
+    private readonly progress: Progress,
+  ) {}
+
+  /** Resolves when this replica's database shows everything that was acknowledged before the call. Throws TIMEOUT, LOG_UNAVAILABLE. */
+  async pass(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const untilMs = this.parts.clock.monotonicMs() + timeoutMs;
+    const seq = await this.#sequence(untilMs, signal);
+    await this.progress.until(() => this.progress.seq >= seq, {
+      timeoutMs: Math.max(1, untilMs - this.parts.clock.monotonicMs()),
+      what: `entry ${seq} of the log, which the read waits for, was applied`,
+      ...(signal && { signal }),
+    });
+  }
+
+  async #sequence(untilMs: number, signal: AbortSignal | undefined): Promise<number> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#shared();
+      } catch (error) {
+        const { clock } = this.parts;
+        const delayMs = retryDelayMs(attempt, clock);
+        const retriable = error instanceof AntiphonError && error.retriable;
+        if (!retriable || clock.monotonicMs() + delayMs >= untilMs) throw error;
+        await sleep(clock, delayMs, signal);
+      }
+    }
+  }
+
+  /** One that is under way may have been appended before the call: only the one after it will do. */
+  #shared(): Promise<number> {
+    if (this.#next !== undefined) return this.#next;
+    const next = this.#current.then(() => {
+      this.#next = undefined;
+      return this.#append();
+    });
+    this.#next = next;
+    this.#current = next.catch(() => undefined);
+    return next;
+  }
+
+  async #append(): Promise<number> {
+    const { log, id, instance } = this.parts;
+    const request = {
+      origin: BARRIER_ORIGIN,
+      id: `barrier-${id}-${instance}${++this.#count}`,
+      data: NOTHING,
+    };
+    const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
+    if (result.type === 'stored') return result.seq;
+    throw result.error;
+  }
+}

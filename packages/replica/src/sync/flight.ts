@@ -1,0 +1,43 @@
+import { ConflictError, formatOutcomeId, type PreparedWrite, type Rejection } from '@antiphon/core';
+import type { SyncWrite } from './sync-write.js';
+
+/** A write of a group, after it ran. */
+export interface Flying {
+  readonly write: SyncWrite;
+  readonly ran: Extract<PreparedWrite, { type: 'ran' }>;
+}
+
+/** A group whose message is in the log, or may be, and that is not committed here. */
+export interface Flight {
+  readonly origin: string;
+  readonly token: string;
+  readonly firstCounter: number;
+  readonly lastCounter: number;
+  readonly flying: readonly Flying[];
+  /** The newest entry of our own subject when it was published. */
+  readonly after: number;
+  /** Its entry; undefined while nobody knows whether the log has it. */
+  seq: number | undefined;
+  /** Where a group without changes took its place: once that is applied and this one did not come before it, it never will. */
+  fencedAt?: number;
+}
+
+/** As its caller may ask for it. What changed nothing stands and falls with the first of its group. */
+export function outcomeIdOf({ origin, firstCounter, token }: Flight, { ran }: Flying): string {
+  return formatOutcomeId(ran.id ?? { origin, counter: firstCounter }, token);
+}
+
+export function conflictError({ ran }: Flying, rejection: Rejection | undefined): ConflictError {
+  const named = ran.claims.find(({ claim }) => claim === rejection?.claim);
+  const winner = rejection?.winner;
+  const row =
+    named === undefined ? 'what it wrote or locked' : `${named.table} (${named.key.map(String).join(', ')})`;
+  const by = winner === undefined ? 'another transaction' : `${winner.origin}:${winner.counter}`;
+  return new ConflictError(
+    `${by} was committed first and wrote or locked ${row}; nothing of this write was kept. Run it again`,
+    {
+      ...(named && { table: named.table, key: named.key }),
+      ...(winner && { winner: { origin: winner.origin, counter: winner.counter } }),
+    },
+  );
+}

@@ -1,0 +1,486 @@
+import {
+  AntiphonError,
+  UnknownOutcomeError,
+  decodeBatches,
+  summarize,
+  toAntiphonError,
+  type AppendResult,
+  type PreparedGroup,
+  type Rejection,
+  type Verdict,
+} from '@antiphon/core';
+import { Deadline, retryDelayMs } from '../deadline.js';
+import { latestTime } from '../intake-check.js';
+import { assertSameLog } from '../log-check.js';
+import type { Scope } from '../scope.js';
+import { soleWriter } from '../topology.js';
+import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
+import type { Sync } from './sync.js';
+import type { SyncWrite } from './sync-write.js';
+import { waitsForOthers, WriteQueue } from './write-queue.js';
+
+/** Certification may reject a write for a conflict of its own so often before its caller gets ConflictError. */
+const MAX_CONFLICTS = 10;
+const LONGEST_BACKOFF_MS = 32;
+/** Behind the end of the log by more than this, a certified write would only be rejected. */
+const FAR_BEHIND_ENTRIES = 1000;
+const RESOLVE_TIMEOUT_MS = 2000;
+
+/** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
+type Obstacle = { readonly error?: AntiphonError };
+
+/**
+ * Synchronous writes through the log (design, section 5). Everything here happens in turns of the replica actor. At most one group is
+ * under way: its message expects the newest entry of our own subject, so a publish that was thought lost and arrives late takes the
+ * place of the next one or none, and a counter never stands for two transactions.
+ */
+export class GroupCommitter {
+  readonly #queue: WriteQueue;
+  readonly #certified: boolean;
+  #flight: Flight | undefined;
+  /** The newest entry of our own subject; undefined: to be asked. */
+  #ownSeq: number | undefined;
+  /** Counters up to this one are to be used up, by a group without changes if need be. */
+  #fenceUpTo = 0;
+  #failures = 0;
+  #notBeforeMs = 0;
+  #working = false;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly sync: Sync,
+    /** Library writes are held back. */
+    private readonly isHeld: () => boolean,
+    /** Seals what other programs wrote, and sends it. */
+    private readonly seal: () => Promise<unknown>,
+  ) {
+    this.#queue = new WriteQueue(scope, sync);
+    this.#certified = soleWriter(scope.document.topology) === undefined;
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  get inFlight(): number {
+    return this.#flight?.flying.length ?? 0;
+  }
+
+  get idle(): boolean {
+    return this.#flight === undefined && !this.#working;
+  }
+
+  /** Nobody knows which counter comes next: nothing may be given one. */
+  get uncertain(): boolean {
+    return this.#flight !== undefined && (this.#flight.fencedAt ?? this.#flight.seq) === undefined;
+  }
+
+  /** Something may be done at the next turn. */
+  get due(): boolean {
+    return this.#queue.length > 0 || this.uncertain || this.#fenceUpTo > 0;
+  }
+
+  take(writes: readonly SyncWrite[]): void {
+    this.#queue.take(writes);
+  }
+
+  /** Makes sure that no earlier attempt can ever take this counter any more. */
+  fence(counter: number): void {
+    this.#fenceUpTo = Math.max(this.#fenceUpTo, counter);
+  }
+
+  /** An entry of our own subject was read. */
+  sawOwn(seq: number): void {
+    if (this.#ownSeq !== undefined && seq > this.#ownSeq) this.#ownSeq = seq;
+  }
+
+  close(error: AntiphonError): void {
+    this.#queue.giveUp(error);
+    for (const { write } of this.#flight?.flying ?? []) write.giveUp(error);
+  }
+
+  /** One group, if nothing is in the way. True when there may be more to do at once. */
+  async turn(): Promise<boolean> {
+    const { clock, limits, store } = this.scope;
+    this.#queue.forgetSettled();
+    if (!this.due || clock.monotonicMs() < this.#notBeforeMs) return false;
+    const obstacle = this.#obstacle();
+    if (obstacle !== undefined) {
+      this.#queue.waitFor(obstacle.error);
+      return false;
+    }
+    this.#working = true;
+    try {
+      if (!(await this.#knowsOwnEnd()) || store.state().position.seq < (this.#ownSeq ?? 0)) return false;
+      const writes = this.#queue.choose(limits.writeGroup);
+      if (writes.length === 0 && !this.#mustFence()) return false;
+      await this.#commitGroup(writes);
+      return this.#flight === undefined && this.#queue.length > 0;
+    } catch (thrown) {
+      this.#failed(toAntiphonError(thrown));
+      return false;
+    } finally {
+      this.#working = false;
+    }
+  }
+
+  #obstacle(): Obstacle | undefined {
+    const { condition, store, progress, ownPastUpTo, log, logEnd, limits } = this.scope;
+    if (!condition.replicating) {
+      const why = condition.stalled?.message ?? condition.state;
+      const error = new AntiphonError(
+        'CLOSED',
+        `replication has stopped, and a synchronous write needs it: ${why}`,
+      );
+      this.#queue.giveUp(error);
+      return { error };
+    }
+    if (log.connection !== 'connected') return { error: unavailable() };
+    if (this.isHeld() || progress.ownCounter < ownPastUpTo) return {};
+    if (this.#flight !== undefined) return this.uncertain ? undefined : {};
+    if (progress.unpublished > 0 || this.sync.acker.waiting >= limits.waitingWrites) return {};
+    if (this.#certified && logEnd.seq - store.state().position.seq > FAR_BEHIND_ENTRIES) {
+      return { error: new AntiphonError('TIMEOUT', 'this replica is still catching up with the log') };
+    }
+    return undefined;
+  }
+
+  /** Where our own subject ends, and whether an attempt without an answer is there. False: nothing more can be done now. */
+  async #knowsOwnEnd(): Promise<boolean> {
+    if (this.#flight !== undefined) return this.#resolve(this.#flight);
+    if (this.#ownSeq !== undefined) return true;
+    const { log, id, document, progress } = this.scope;
+    const [identity, newest] = await this.#asking((signal) =>
+      Promise.all([log.identity(signal), log.lastOf(id, signal)]),
+    );
+    assertSameLog(identity, document.generation, progress.seq);
+    this.#ownSeq = newest?.seq ?? 0;
+    return true;
+  }
+
+  /** Questions to the log have a limit: a turn must end. */
+  async #asking<T>(question: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const deadline = new Deadline(this.scope.clock, RESOLVE_TIMEOUT_MS);
+    try {
+      return await question(deadline.signal);
+    } finally {
+      deadline.end();
+    }
+  }
+
+  #mustFence(): boolean {
+    if (this.#fenceUpTo > this.scope.progress.ownCounter) return true;
+    this.#fenceUpTo = 0;
+    return false;
+  }
+
+  /** Runs the writes in a transaction that stays open until the log has answered. */
+  async #commitGroup(writes: readonly SyncWrite[]): Promise<void> {
+    const token = this.sync.newToken();
+    let group: PreparedGroup | undefined;
+    try {
+      group = await this.#prepare(writes, token, writes.some(waitsForOthers));
+    } catch (error) {
+      this.#queue.putBack(writes);
+      throw error;
+    }
+    if (group === undefined) {
+      // Other programs have written meanwhile: that goes first.
+      this.#queue.putBack(writes);
+      await this.seal();
+      return;
+    }
+    try {
+      const flying = this.#sortOut(group, writes);
+      if (group.message === undefined) await this.#commitUnreplicated(group, flying);
+      else await this.#publish(group, group.message, flying, token);
+    } finally {
+      await group.rollback();
+    }
+  }
+
+  #prepare(
+    writes: readonly SyncWrite[],
+    token: string,
+    replies: boolean,
+  ): Promise<PreparedGroup | undefined> {
+    const { store, log } = this.scope;
+    return store.prepare(
+      writes.map(({ run }) => ({ run })),
+      {
+        token,
+        ...(replies ? { reply: this.sync.ackSubject } : {}),
+        maxBytes: log.maxMessageBytes,
+        certified: this.#certified,
+      },
+    );
+  }
+
+  /** What ran. What failed is told so, and what did not fit comes next. */
+  #sortOut(group: PreparedGroup, writes: readonly SyncWrite[]): Flying[] {
+    const flying: Flying[] = [];
+    const leftOut: SyncWrite[] = [];
+    for (const [index, write] of writes.entries()) {
+      const prepared = group.writes[index];
+      if (prepared?.type === 'ran') flying.push({ write, ran: prepared });
+      else if (prepared?.type === 'rejected') write.reject(prepared.error);
+      else leftOut.push(write);
+    }
+    this.#queue.putBack(leftOut);
+    return flying;
+  }
+
+  /** Nothing that is replicated changed: it concerns this database only. */
+  async #commitUnreplicated(group: PreparedGroup, flying: readonly Flying[]): Promise<void> {
+    try {
+      await group.commit();
+    } catch (error) {
+      this.#queue.putBack(flying.map(({ write }) => write));
+      throw error;
+    }
+    for (const { write, ran } of flying) write.complete(this.sync.result(ran));
+  }
+
+  async #publish(
+    group: PreparedGroup,
+    message: NonNullable<PreparedGroup['message']>,
+    flying: readonly Flying[],
+    token: string,
+  ): Promise<void> {
+    const { store, id } = this.scope;
+    const { firstCounter, lastCounter } = message;
+    const readSeq = store.state().position.seq;
+    const after = this.#ownSeq ?? 0;
+    const flight: Flight = { origin: id, token, firstCounter, lastCounter, flying, after, seq: undefined };
+    for (const one of flying) one.write.published(outcomeIdOf(flight, one));
+    const result = await this.#append(flight, message.data);
+    if (result.type === 'stored') return this.#stored(group, flight, result.seq, readSeq);
+    await group.rollback();
+    if (result.type === 'unknown') this.#lost(flight);
+    else this.#refused(flight, result);
+  }
+
+  #append({ firstCounter, lastCounter, token, after }: Flight, data: Uint8Array): Promise<AppendResult> {
+    const { log, id, condition } = this.scope;
+    condition.totals.publishedMessages++;
+    condition.totals.publishedBytes += data.length;
+    const request = {
+      origin: id,
+      id: `${id}:${firstCounter}-${lastCounter}~${token}`,
+      data,
+      expectedLastSeqOfOrigin: after,
+    };
+    return new Promise((settled) => log.append(request, settled));
+  }
+
+  /** The log has it: it is decided, here as everywhere. Right after what we had read, nothing can stand against it. */
+  async #stored(group: PreparedGroup, flight: Flight, seq: number, readSeq: number): Promise<void> {
+    this.#ownSeq = seq;
+    this.#failures = 0;
+    flight.seq = seq;
+    if (seq <= readSeq) return this.#regressed(flight, seq);
+    // Anything else in between may be another attempt of ours, or change the verdict: then it is applied in its turn.
+    if (seq === readSeq + 1) {
+      try {
+        await this.#commitInPlace(group, seq);
+        this.#committed(flight.flying, seq);
+        return;
+      } catch (error) {
+        // A full or failing disk: the log brings it back, until it goes in.
+        const { message } = toAntiphonError(error);
+        this.scope.condition.alarm(
+          'commit',
+          `a write that the log holds is not in the database yet: ${message}`,
+        );
+      }
+    }
+    this.#flight = flight;
+    await group.rollback();
+    await this.#reserveCounters(flight);
+  }
+
+  /** I14: a place that the log had already given away. What is in it now is not this cluster's log. */
+  #regressed(flight: Flight, seq: number): void {
+    const { condition, cluster, id } = this.scope;
+    this.#flight = flight;
+    const message = `the log stored a message at ${seq}, which it had given away before: it was cut or recreated; find out by whom`;
+    condition.stall(new AntiphonError('LOG_REPLACED', message, { context: { cluster, replica: id, seq } }));
+  }
+
+  async #commitInPlace(group: PreparedGroup, seq: number): Promise<void> {
+    const { document, progress, condition } = this.scope;
+    await group.commit({ generation: document.generation, seq });
+    condition.clearAlarm('commit');
+    this.sync.committedInPlace(seq);
+    progress.moved(seq);
+  }
+
+  #committed(flying: readonly Flying[], seq: number): void {
+    this.scope.condition.totals.writes += flying.length;
+    for (const { write, ran } of flying) this.sync.acker.expect(write, seq, this.sync.result(ran, seq));
+  }
+
+  /** No answer: it may be stored, now or later. Resolved before anything else is published or gets a counter. */
+  #lost(flight: Flight): void {
+    this.#flight = flight;
+    this.sync.counts.unknown++;
+    this.#backOff();
+  }
+
+  #refused(flight: Flight, { error, lastSeqOfOrigin }: Extract<AppendResult, { type: 'refused' }>): void {
+    const writes = flight.flying.map(({ write }) => write);
+    for (const write of writes) write.waits(error);
+    this.#queue.putBack(writes);
+    // Something of ours came in late: it is applied first. Else: to be asked again.
+    this.#ownSeq = undefined;
+    if (lastSeqOfOrigin !== undefined && lastSeqOfOrigin > flight.after) {
+      this.#ownSeq = lastSeqOfOrigin;
+      return;
+    }
+    this.#failed(error);
+  }
+
+  /** Is the attempt without an answer in the log? If not, an empty group takes its place, so that it can never be. */
+  async #resolve(flight: Flight): Promise<boolean> {
+    const newest = await this.#asking((signal) => this.scope.log.lastOf(this.scope.id, signal));
+    if (newest === undefined || newest.seq <= flight.after) return this.#fence(flight);
+    this.#ownSeq = newest.seq;
+    if (tokenOf(newest.data) !== flight.token) {
+      this.#dead(flight);
+      return true;
+    }
+    flight.seq = newest.seq;
+    await this.#reserveCounters(flight);
+    return false;
+  }
+
+  async #fence(flight: Flight): Promise<boolean> {
+    const token = this.sync.newToken();
+    const group = await this.#prepare([], token, false);
+    if (group === undefined) {
+      throw new AntiphonError(
+        'STORE_BUSY',
+        'other programs have written while an attempt without an answer is looked for',
+      );
+    }
+    let fence: Flight;
+    try {
+      if (group.message === undefined) return false;
+      fence = { ...flight, ...group.message, token, flying: [] };
+      const readSeq = this.scope.store.state().position.seq;
+      const result = await this.#append(fence, group.message.data);
+      if (result.type !== 'stored') return false;
+      this.#ownSeq = result.seq;
+      if (result.seq === readSeq + 1) {
+        this.#dead(flight);
+        await this.#commitInPlace(group, result.seq);
+        return true;
+      }
+      fence.seq = result.seq;
+      flight.fencedAt = result.seq;
+    } finally {
+      await group.rollback();
+    }
+    await this.#reserveCounters(fence);
+    return false;
+  }
+
+  /** It is certain that the log will never have it. */
+  #dead(flight: Flight): void {
+    this.#flight = undefined;
+    this.#failures = 0;
+    const writes = flight.flying.map(({ write }) => write);
+    for (const write of writes) write.waits(unavailable());
+    this.#queue.putBack(writes);
+  }
+
+  /** Where other programs write too, what they wrote is numbered after what the log has of us. */
+  async #reserveCounters({ lastCounter, seq }: Flight): Promise<void> {
+    if (this.sync.settings.foreignWrites !== 'async' || seq === undefined) return;
+    const entry = await this.#asking((signal) => this.scope.log.get(seq, signal));
+    const batches = entry === undefined ? [] : decodeBatches(entry.data);
+    await this.scope.store.resumeFrom(lastCounter, Math.max(0, ...batches.map(latestTime)));
+  }
+
+  /** An own group came out of the log and is committed here. */
+  applied(token: string, seq: number, verdict: Verdict | undefined): void {
+    const flight = this.#flight;
+    if (flight?.token !== token) return;
+    this.#flight = undefined;
+    this.#failures = 0;
+    this.#ownSeq = Math.max(seq, this.#ownSeq ?? 0);
+    const rejections = new Map(verdict?.rejected.map((rejection) => [rejection.counter, rejection]));
+    if (rejections.size === 0) return this.#committed(flight.flying, seq);
+    this.sync.counts.certificationRejected += rejections.size;
+    // Everything from the first rejected one on is rejected: it may have read what is not there.
+    const first = Math.min(...rejections.keys());
+    const isKept = ({ ran }: Flying): boolean => (ran.id?.counter ?? first) < first;
+    this.#committed(flight.flying.filter(isKept), seq);
+    for (const flying of flight.flying) {
+      if (!isKept(flying)) this.#again(flying, rejections.get(flying.ran.id?.counter ?? first));
+    }
+  }
+
+  /** The position has come to `seq`; a group that should have come up before is settled. */
+  async passed(seq: number): Promise<void> {
+    const flight = this.#flight;
+    const entry = flight?.fencedAt ?? flight?.seq;
+    if (flight === undefined || entry === undefined || entry > seq) return;
+    const { store, id } = this.scope;
+    const outcome = await store.outcomeOf({ origin: id, counter: flight.firstCounter });
+    // Its counter went to another attempt that came before it in the log: every replica has passed it over.
+    if (outcome !== undefined && outcome.token !== flight.token) return this.#dead(flight);
+    this.#flight = undefined;
+    for (const one of flight.flying) {
+      const outcomeId = outcomeIdOf(flight, one);
+      const message = `entry ${entry} of the log was not applied here, see status; ask another replica about ${outcomeId}`;
+      one.write.reject(new UnknownOutcomeError(message, outcomeId));
+    }
+  }
+
+  #again(flying: Flying, rejection: Rejection | undefined): void {
+    const { write } = flying;
+    const { clock } = this.scope;
+    // What stood behind a rejected one of its group is as good as new.
+    if (rejection?.reason !== 'builds-on') {
+      write.conflicts++;
+      const limitMs = Math.min(LONGEST_BACKOFF_MS, 2 ** (write.conflicts - 1));
+      write.notBeforeMs = clock.monotonicMs() + clock.random() * limitMs;
+    }
+    const error = conflictError(flying, rejection);
+    if (write.conflicts < MAX_CONFLICTS) {
+      write.waits(error);
+      this.#queue.putLast(write);
+    } else if (!write.settled) {
+      this.sync.counts.conflictErrors++;
+      write.reject(error);
+    }
+  }
+
+  #failed(error: AntiphonError): void {
+    if (error.retriable) this.#queue.waitFor(error);
+    else this.#queue.giveUp(error);
+    if (error.code === 'SCHEMA_DRIFT' || error.code === 'LOG_REPLACED') this.scope.condition.stall(error);
+    this.#backOff();
+  }
+
+  #backOff(): void {
+    const { clock } = this.scope;
+    this.#notBeforeMs = clock.monotonicMs() + retryDelayMs(Math.min(this.#failures++, 4), clock);
+  }
+}
+
+function tokenOf(data: Uint8Array): string | undefined {
+  try {
+    return summarize(data)[0]?.sync?.token;
+  } catch {
+    return undefined;
+  }
+}
+
+function unavailable(): AntiphonError {
+  return new AntiphonError(
+    'LOG_UNAVAILABLE',
+    'NATS does not answer, and a synchronous write goes through its log: start nats-server, or wait for it',
+  );
+}

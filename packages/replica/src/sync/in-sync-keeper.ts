@@ -1,0 +1,81 @@
+import type { Scope } from '../scope.js';
+import type { Sync } from './sync.js';
+
+interface Sample {
+  readonly atMs: number;
+  readonly seq: number;
+}
+
+/**
+ * Keeps the in-sync set true, at every beat: this replica returns to it once it is caught up; a writer takes out who is silent, or
+ * behind, for longer than `inSyncLagMs`. A shortfall is alarmed and shown in the registry, and is over by itself.
+ */
+export class InSyncKeeper {
+  #samples: Sample[] = [];
+  #shown = '';
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly sync: Sync,
+  ) {}
+
+  async keep(): Promise<void> {
+    const { condition } = this.scope;
+    if (!condition.replicating) return;
+    await this.#join();
+    if (this.scope.writable) await this.#remove();
+    await this.#show();
+  }
+
+  async #join(): Promise<void> {
+    const { id, condition, logEnd, progress } = this.scope;
+    const { inSync } = this.sync;
+    if (inSync.has(id) || logEnd.lagMessages(progress.seq) > 0) return;
+    if (condition.state !== 'following' && condition.state !== 'primary') return;
+    await inSync.propose((members) => [...members, id], `${id} is caught up`);
+  }
+
+  async #remove(): Promise<void> {
+    const { id, limits, clock, progress } = this.scope;
+    const { inSync, acker } = this.sync;
+    const nowMs = clock.monotonicMs();
+    const due = this.#samples.findLast(({ atMs }) => nowMs - atMs >= limits.inSyncLagMs);
+    if (due !== undefined) this.#samples = this.#samples.slice(this.#samples.indexOf(due));
+    this.#samples.push({ atMs: nowMs, seq: progress.seq });
+    const late = new Set([...acker.late(limits.inSyncLagMs), ...this.#behind(nowMs, due?.seq ?? 0)]);
+    const leaving = [...late].filter((member) => member !== id && inSync.has(member));
+    if (leaving.length === 0) return;
+    const why = `${leaving.join(', ')} did not keep up for ${limits.inSyncLagMs} ms`;
+    await inSync.propose((members) => members.filter((member) => !leaving.includes(member)), why);
+  }
+
+  #behind(nowMs: number, dueSeq: number): readonly string[] {
+    const { members, limits } = this.scope;
+    return members.all
+      .filter(
+        ({ beat, lastSeenMs }) =>
+          nowMs - lastSeenMs > limits.inSyncLagMs || (beat !== undefined && beat.seq < dueSeq),
+      )
+      .map(({ record }) => record.id);
+  }
+
+  async #show(): Promise<void> {
+    const { condition, writable } = this.scope;
+    const { inSync, settings, degraded } = this.sync;
+    const short = inSync.members.length < settings.minInSync;
+    if (!short) condition.clearAlarm('in-sync');
+    else if (inSync.seq > 0 && writable) {
+      condition.alarm(
+        'in-sync',
+        `${inSync.members.length} of the ${settings.minInSync} members that must be in sync are (${inSync.members.join(', ')}): ` +
+          (degraded
+            ? 'writes complete without the others (degraded)'
+            : 'writes that wait for others are rejected'),
+      );
+    }
+    const shown = `${inSync.seq}/${degraded}`;
+    if (!writable || inSync.seq === 0 || shown === this.#shown) return;
+    await inSync.show(degraded);
+    this.#shown = shown;
+  }
+}

@@ -1,0 +1,138 @@
+import {
+  AntiphonError,
+  decodeControl,
+  encodeControl,
+  type AppendResult,
+  type Clock,
+  type Log,
+  type LogEntry,
+  type Registry,
+} from '@antiphon/core';
+import { isRecord } from '../cluster-document.js';
+import type { Logger } from '../logger.js';
+import {
+  decodeInSyncRecord,
+  encodeInSyncRecord,
+  IN_SYNC_ORIGIN,
+  type InSyncRecord,
+} from './in-sync-record.js';
+
+export const IN_SYNC_KEY = 'in-sync';
+const MAX_ATTEMPTS = 4;
+
+interface Parts {
+  readonly id: string;
+  readonly instance: string;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * The members that are in step, as the log says: a change is an entry of the log, appended only if no other change came before it
+ * (compare-and-set on the subject's last sequence). So every write has its place before or after each change, and a writer that
+ * knows the log up to its own entry knows the set that the entry was written under.
+ */
+export class InSyncSet {
+  #seq = 0;
+  #record: InSyncRecord | undefined;
+  #proposing = false;
+  #proposals = 0;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(private readonly parts: Parts) {}
+
+  /** Entry of the log that says so; 0 before there is one. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  get members(): readonly string[] {
+    return this.#record?.members ?? [];
+  }
+
+  /** Everyone who ever was in sync, ordered with the writes like the set itself. */
+  get known(): readonly string[] {
+    return this.#record?.known ?? [];
+  }
+
+  has(id: string): boolean {
+    return this.members.includes(id);
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Every entry of the log with this origin, as it is read. */
+  observe({ seq, data }: Pick<LogEntry, 'seq' | 'data'>): void {
+    if (seq <= this.#seq) return;
+    const record = decodeInSyncRecord(data);
+    this.#seq = seq;
+    if (record === undefined) return;
+    this.#record = record;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** The newest record, asked freshly. Throws LOG_UNAVAILABLE. */
+  async load(signal?: AbortSignal): Promise<void> {
+    const entry = await this.parts.log.lastOf(IN_SYNC_ORIGIN, signal);
+    if (entry !== undefined) this.observe(entry);
+  }
+
+  /**
+   * Appends the set that `change` makes of the present one, unless it is the same. One at a time; false when it was not done, for
+   * any reason: whoever still wants it asks again.
+   */
+  async propose(change: (members: readonly string[]) => readonly string[], why: string): Promise<boolean> {
+    if (this.#proposing) return false;
+    this.#proposing = true;
+    try {
+      await this.load();
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        const members = [...new Set(change(this.members))].sort();
+        if (members.length === 0) return false;
+        if (members.join() === this.members.join()) return true;
+        if (await this.#append(members, why)) return true;
+        await this.load();
+      }
+      return false;
+    } catch (error) {
+      if (error instanceof AntiphonError && error.retriable) return false;
+      throw error;
+    } finally {
+      this.#proposing = false;
+    }
+  }
+
+  async #append(members: readonly string[], why: string): Promise<boolean> {
+    const { id, instance, log, clock, logger } = this.parts;
+    const known = [...new Set([...this.known, ...members])].sort();
+    const data = encodeInSyncRecord({ members, known, by: id, why, atMs: clock.nowMs() });
+    const request = {
+      origin: IN_SYNC_ORIGIN,
+      id: `insync-${id}-${instance}${++this.#proposals}`,
+      data,
+      expectedLastSeqOfOrigin: this.#seq,
+    };
+    const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
+    if (result.type !== 'stored') return false;
+    logger.info({ members, seq: result.seq }, `in sync are now ${members.join(', ')}: ${why}`);
+    this.observe({ seq: result.seq, data });
+    return true;
+  }
+
+  /** The registry shows it to people and tools; the log decides. A newer one is never overwritten. */
+  async show(degraded: boolean): Promise<void> {
+    const { registry } = this.parts;
+    if (this.#record === undefined) return;
+    const value = encodeControl({ seq: this.#seq, degraded, ...this.#record });
+    const known = await registry.get(IN_SYNC_KEY);
+    if (known === undefined) return void (await registry.create(IN_SYNC_KEY, value));
+    const shown = decodeControl(known.value);
+    if (isRecord(shown) && Number(shown['seq']) > this.#seq) return;
+    await registry.update(IN_SYNC_KEY, value, known.revision);
+  }
+}

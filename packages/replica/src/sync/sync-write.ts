@@ -1,0 +1,126 @@
+import { AntiphonError, UnknownOutcomeError, type Clock, type Timer } from '@antiphon/core';
+import type { AckLevel } from '../update.js';
+import type { Committed } from '../writer.js';
+
+/**
+ * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of it has left this process.
+ * `published`: the log may hold it. `committed`: it is in the log for good, and acknowledgements are coming in.
+ */
+type Phase =
+  | { readonly type: 'waiting'; readonly why: AntiphonError | undefined }
+  | { readonly type: 'published'; readonly id: string }
+  | { readonly type: 'committed'; readonly result: () => Committed<unknown> }
+  | { readonly type: 'settled' };
+
+export interface SyncWriteOptions {
+  readonly acks: AckLevel;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** One synchronous write, from its call to its outcome. Settled exactly once, at its deadline at the latest. */
+export class SyncWrite {
+  readonly promise: Promise<Committed<unknown>>;
+  readonly acks: AckLevel;
+  readonly submittedAtMs: number;
+  /** Times that certification rejected it for a conflict of its own. */
+  conflicts = 0;
+  /** Not run again before; monotonic. */
+  notBeforeMs = 0;
+  #phase: Phase = { type: 'waiting', why: undefined };
+  #resolve: (result: Committed<unknown>) => void = () => undefined;
+  #reject: (error: Error) => void = () => undefined;
+  readonly #timer: Timer;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.#abort();
+
+  constructor(
+    readonly run: (tx: unknown) => unknown,
+    { acks, timeoutMs, signal }: SyncWriteOptions,
+    private readonly clock: Clock,
+  ) {
+    this.acks = acks;
+    this.submittedAtMs = clock.monotonicMs();
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#timer = clock.setTimer(timeoutMs, () => this.#expire(timeoutMs));
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  get settled(): boolean {
+    return this.#phase.type === 'settled';
+  }
+
+  get ageMs(): number {
+    return this.clock.monotonicMs() - this.submittedAtMs;
+  }
+
+  /** Nothing of it is anywhere; `why` is what it waits for, for the error at its deadline. */
+  waits(why?: AntiphonError): void {
+    if (!this.settled) this.#phase = { type: 'waiting', why };
+  }
+
+  published(id: string): void {
+    if (!this.settled) this.#phase = { type: 'published', id };
+  }
+
+  /** `result` says what has been reached so far. */
+  committed(result: () => Committed<unknown>): void {
+    if (!this.settled) this.#phase = { type: 'committed', result };
+  }
+
+  complete(result: Committed<unknown>): void {
+    if (this.#end()) this.#resolve(result);
+  }
+
+  reject(error: Error): void {
+    if (this.#end()) this.#reject(error);
+  }
+
+  /** The replica is closing: says what is known. */
+  giveUp(error: AntiphonError): void {
+    if (this.#phase.type === 'waiting') return this.reject(error);
+    this.#expire(this.ageMs);
+  }
+
+  #expire(timeoutMs: number): void {
+    const phase = this.#phase;
+    if (phase.type === 'committed') return this.complete(phase.result());
+    if (phase.type === 'published') return this.reject(unknown(phase.id, timeoutMs));
+    if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why));
+  }
+
+  /** A write that may be in the log cannot be called back: its caller learns what became of it. */
+  #abort(): void {
+    if (this.#phase.type !== 'waiting') return;
+    const message = 'the caller gave up; nothing of the write was kept';
+    this.reject(new AntiphonError('ABORTED', message, { cause: this.#signal?.reason }));
+  }
+
+  #end(): boolean {
+    if (this.settled) return false;
+    this.#phase = { type: 'settled' };
+    this.#timer.cancel();
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    return true;
+  }
+}
+
+function rejected(timeoutMs: number, why: AntiphonError | undefined): AntiphonError {
+  const within = `nothing was written within ${Math.round(timeoutMs)} ms`;
+  if (why !== undefined) {
+    return new AntiphonError(why.code, `${why.message}; ${within}`, { cause: why, context: why.context });
+  }
+  return new AntiphonError('TIMEOUT', `${within}: other writes were before it. Try again`);
+}
+
+function unknown(id: string, timeoutMs: number): UnknownOutcomeError {
+  return new UnknownOutcomeError(
+    `the log did not answer within ${Math.round(timeoutMs)} ms: the write may be committed or not. ` +
+      `Ask \`antiphon outcome ${id}\` or replica.outcome('${id}') before writing it again`,
+    id,
+  );
+}

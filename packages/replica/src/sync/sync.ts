@@ -1,0 +1,105 @@
+import type { LogEntry, PreparedWrite } from '@antiphon/core';
+import type { Progress } from '../progress.js';
+import type { Settings } from '../options.js';
+import { ackSubject, ackSubjectPrefix } from '../subjects.js';
+import { soleWriter } from '../topology.js';
+import type { SyncSettings } from '../update.js';
+import type { Committed } from '../writer.js';
+import { sessionPosition } from '../session.js';
+import { Acker, encodeAck } from './acker.js';
+import { ReadBarrier } from './barrier.js';
+import { Certification } from './certification.js';
+import { IN_SYNC_ORIGIN } from './in-sync-record.js';
+import { InSyncSet } from './in-sync-set.js';
+
+/** What the actors of a synchronous replica share. Outlives their restarts. */
+export class Sync {
+  readonly inSync: InSyncSet;
+  readonly acker: Acker;
+  readonly barrier: ReadBarrier;
+  /** Only where several write. */
+  readonly certification: Certification | undefined;
+  readonly ackSubject: string;
+  readonly counts = {
+    certificationRejected: 0,
+    conflictErrors: 0,
+    unknown: 0,
+    degraded: 0,
+  };
+  /** How the writes of this replica stand; the committer says. */
+  standing: () => { readonly waiting: number; readonly inFlight: number; readonly idle: boolean } = () => ({
+    waiting: 0,
+    inFlight: 0,
+    idle: true,
+  });
+  /** The position that is on the disk. */
+  durableSeq: number;
+  /** Own entries up to this one were seen, or are to be. */
+  onOwnEntry: (seq: number) => void = () => undefined;
+  #seenSeq: number;
+  #tokens = 0;
+  readonly #ackPrefix: string;
+
+  constructor(
+    readonly settings: SyncSettings,
+    private readonly scope: Settings,
+    private readonly progress: Progress,
+  ) {
+    const { cluster, id, instance, bus, clock, store, topology } = scope;
+    this.ackSubject = ackSubject(cluster, id, instance);
+    this.#ackPrefix = ackSubjectPrefix(cluster);
+    this.#seenSeq = store.state().position.seq;
+    this.durableSeq = this.#seenSeq;
+    this.inSync = new InSyncSet(scope);
+    this.barrier = new ReadBarrier(scope, progress);
+    this.certification = soleWriter(topology) === undefined ? new Certification() : undefined;
+    this.acker = new Acker({
+      ...{ cluster, id, bus, clock, inSync: this.inSync, subject: this.ackSubject },
+      minInSync: settings.minInSync,
+      degrades: settings.onShortfall === 'degrade',
+      knowsUpTo: (seq) => this.#seenSeq >= seq - 1,
+    });
+    this.inSync.onChange(() => progress.moved());
+  }
+
+  get degraded(): boolean {
+    const { minInSync, onShortfall } = this.settings;
+    return onShortfall === 'degrade' && this.inSync.members.length < minInSync;
+  }
+
+  newToken(): string {
+    return `${this.scope.instance}${(++this.#tokens).toString(36)}`;
+  }
+
+  /** Every entry that the feed reads, in log order, before anything is decided about it. */
+  observe(entries: readonly LogEntry[]): void {
+    for (const entry of entries) {
+      this.#seenSeq = Math.max(this.#seenSeq, entry.seq);
+      if (entry.origin === IN_SYNC_ORIGIN) this.inSync.observe(entry);
+      else if (entry.origin === this.scope.id) this.onOwnEntry(entry.seq);
+    }
+    this.acker.check();
+  }
+
+  /** Committed in place: the entry right after those that were seen. */
+  committedInPlace(seq: number): void {
+    if (seq === this.#seenSeq + 1) this.#seenSeq = seq;
+    this.durableSeq = Math.max(this.durableSeq, seq);
+  }
+
+  /** Applied and on the disk: whoever waits for that is told. */
+  applied(seq: number, replies: ReadonlySet<string>): void {
+    this.durableSeq = Math.max(this.durableSeq, seq);
+    if (replies.size === 0) return;
+    const data = encodeAck(this.scope.id, this.durableSeq);
+    // Only subjects made for it: a message must not make replicas publish anywhere.
+    for (const reply of replies) if (reply.startsWith(this.#ackPrefix)) this.scope.bus.publish(reply, data);
+  }
+
+  result(ran: Extract<PreparedWrite, { type: 'ran' }>, seq?: number): Committed<unknown> {
+    const { store } = this.scope;
+    const { generation } = store.state().position;
+    const position = sessionPosition(generation, seq ?? this.progress.seq, ran.id);
+    return { outcome: 'committed', ...(ran.id && { id: ran.id }), position, value: ran.value };
+  }
+}

@@ -1,0 +1,98 @@
+import { AntiphonError } from '@antiphon/core';
+import type { Scope } from '../scope.js';
+import { neededOf } from './acker.js';
+import type { Sync } from './sync.js';
+import type { SyncWrite } from './sync-write.js';
+
+/** How long a write waits for replicas that are just starting before a shortfall rejects it. */
+const SHORTFALL_GRACE_MS = 2000;
+
+/** Writes of which nothing has left this process: new ones, and those that are to be run again. */
+export class WriteQueue {
+  #writes: SyncWrite[] = [];
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly sync: Sync,
+  ) {}
+
+  get length(): number {
+    return this.#writes.length;
+  }
+
+  /** More than there is room for are told so. */
+  take(writes: readonly SyncWrite[]): void {
+    const room = Math.max(0, this.scope.limits.waitingWrites - this.#writes.length);
+    for (const write of writes.slice(room)) {
+      write.reject(
+        new AntiphonError(
+          'OVERLOADED',
+          `${this.#writes.length} writes wait already; slow down and call again`,
+        ),
+      );
+    }
+    this.#writes.push(...writes.slice(0, room));
+  }
+
+  /** They were here before. */
+  putBack(writes: readonly SyncWrite[]): void {
+    this.#writes.unshift(...writes);
+  }
+
+  putLast(write: SyncWrite): void {
+    this.#writes.push(write);
+  }
+
+  forgetSettled(): void {
+    if (this.#writes.some((write) => write.settled))
+      this.#writes = this.#writes.filter((write) => !write.settled);
+  }
+
+  /** What their callers are told if their time is up before anything changes. */
+  waitFor(why: AntiphonError | undefined): void {
+    for (const write of this.#writes) write.waits(why);
+  }
+
+  giveUp(error: AntiphonError): void {
+    for (const write of this.#writes.splice(0)) write.giveUp(error);
+  }
+
+  /** A group: those whose time has come, without conflicts first, since what comes after a rejected one is rejected with it. */
+  choose(limit: number): SyncWrite[] {
+    const nowMs = this.scope.clock.monotonicMs();
+    const chosen: SyncWrite[] = [];
+    const rest: SyncWrite[] = [];
+    for (const write of this.#writes) {
+      const ready = chosen.length < limit && write.notBeforeMs <= nowMs && this.#admits(write);
+      if (ready) chosen.push(write);
+      else if (!write.settled) rest.push(write);
+    }
+    this.#writes = rest;
+    if (chosen.some(({ conflicts }) => conflicts > 0)) chosen.sort((a, b) => a.conflicts - b.conflicts);
+    return chosen;
+  }
+
+  /** Too few in sync for what it asks: it waits a little, then it is rejected, unless the cluster degrades. */
+  #admits(write: SyncWrite): boolean {
+    const { settings, inSync } = this.sync;
+    const { acks } = write;
+    if (settings.onShortfall === 'degrade' || !waitsForOthers(write)) return true;
+    const needed = acks === 'all' ? 1 : neededOf(acks, inSync.known.length);
+    const wanted = Math.max(settings.minInSync, needed);
+    if (inSync.members.length >= wanted) return true;
+    const error = new AntiphonError(
+      'NOT_IN_SYNC',
+      `acks ${acks} needs ${wanted} members in sync, and these are: ${inSync.members.join(', ') || 'none'}. ` +
+        'Start the others, see `antiphon status`; nothing was written',
+      { context: { inSync: inSync.members, needed: wanted } },
+    );
+    if (write.ageMs < SHORTFALL_GRACE_MS) write.waits(error);
+    else write.reject(error);
+    return false;
+  }
+}
+
+/** Whether other databases than the writer's own must have it. */
+export function waitsForOthers({ acks }: SyncWrite): boolean {
+  return acks !== 'local' && acks !== 'logged' && acks !== 1;
+}

@@ -1,0 +1,191 @@
+import { claimOf, type BatchEncoder, type NamedClaim, type Row, type Value } from '@antiphon/core';
+import { comparedValue, type Comparison } from './claim-values.js';
+import type { IndexedColumn, LocalTable, TrackedTable } from './local-table.js';
+import type { LockedRow } from './locks.js';
+import type { ChangeSink } from './outbox-encoder.js';
+import { referencesBetween, type TableReference } from './references.js';
+
+interface ComparedColumn extends Comparison {
+  /** Index into the row that the claim is about. */
+  readonly column: number;
+}
+
+/** A kind of claim that rows of one table make. */
+interface ClaimKind {
+  readonly space: 'row' | 'unique' | 'reference';
+  readonly mode: 'exclusive' | 'shared';
+  /** What the claim is known by: a table, with its columns where it is not the primary key's. */
+  readonly name: string;
+  readonly columns: readonly ComparedColumn[];
+  /** Of a partial index: any change of a row may bring it into the index. */
+  readonly partial: boolean;
+}
+
+/** What changes of one table claim. */
+interface TableClaims {
+  readonly table: TrackedTable;
+  readonly row: ClaimKind;
+  readonly locked: ClaimKind;
+  readonly unique: readonly ClaimKind[];
+  /** As a child: what its rows refer to. */
+  readonly refers: readonly ClaimKind[];
+  /** As a parent: what rows of replicated tables refer to. */
+  readonly referred: readonly ClaimKind[];
+}
+
+/** What changes claim, by table number. */
+export type ClaimRules = ReadonlyMap<number, TableClaims>;
+
+export function claimRules(tables: readonly TrackedTable[]): ClaimRules {
+  const references = referencesBetween(tables).map(claimsOf);
+  return new Map(
+    tables.map((table) => [
+      table.id,
+      {
+        table,
+        row: rowKind(table, 'exclusive'),
+        locked: rowKind(table, 'shared'),
+        unique: table.uniqueIndexes.map((index): ClaimKind => ({
+          space: 'unique',
+          mode: 'exclusive',
+          name: named(table, index.columns),
+          columns: index.columns.map((part) => compared(table, part, false)),
+          partial: index.where !== undefined,
+        })),
+        refers: references.filter(({ child }) => child === table).map(({ refers }) => refers),
+        referred: distinct(
+          references.filter(({ parent }) => parent === table).map(({ referred }) => referred),
+        ),
+      },
+    ]),
+  );
+}
+
+function rowKind(table: TrackedTable, mode: 'exclusive' | 'shared'): ClaimKind {
+  const columns = table.key.map((part) => compared(table, part, false));
+  // A rowid is a number, whatever its column was called.
+  const rowid = columns.map((column): ComparedColumn => ({ ...column, affinity: 'integer' }));
+  return { space: 'row', mode, name: table.name, columns: table.rowidKey ? rowid : columns, partial: false };
+}
+
+function compared(table: LocalTable, { column, collation }: IndexedColumn, loose: boolean): ComparedColumn {
+  const affinity = table.columns[column]?.affinity ?? 'none';
+  return { column, affinity, collation: collation.toUpperCase(), loose };
+}
+
+function named(table: LocalTable, columns: readonly IndexedColumn[]): string {
+  return `${table.name}(${columns.map(({ column }) => table.columns[column]?.name ?? '?').join(',')})`;
+}
+
+interface Reference {
+  readonly child: TrackedTable;
+  readonly parent: TrackedTable;
+  readonly refers: ClaimKind;
+  readonly referred: ClaimKind;
+}
+
+/** The claims of both sides, under one name and in one order of the columns. */
+function claimsOf({ child, parent, pairs }: TableReference): Reference {
+  const sorted = [...pairs].sort((a, b) => a.to.column - b.to.column);
+  const columns = sorted.map(({ to }) => compared(parent, to, true));
+  const name = named(
+    parent,
+    sorted.map(({ to }) => to),
+  );
+  const refers = columns.map((column, index) => ({ ...column, column: sorted[index]?.from ?? 0 }));
+  return {
+    child,
+    parent,
+    referred: { space: 'reference', mode: 'exclusive', name, columns, partial: false },
+    refers: { space: 'reference', mode: 'shared', name, columns: refers, partial: false },
+  };
+}
+
+function distinct(kinds: readonly ClaimKind[]): ClaimKind[] {
+  return [...new Map(kinds.map((kind) => [kind.name, kind])).values()];
+}
+
+/** Passes changes on, and notes what each transaction of them claims. */
+export class ClaimCollector implements ChangeSink {
+  #claims: NamedClaim[] = [];
+  #seen = new Set<number>();
+
+  constructor(
+    private readonly rules: ClaimRules,
+    private readonly encoder: BatchEncoder,
+    /** The table number behind an index of the dictionary. */
+    private readonly tableIdAt: (index: number) => number,
+  ) {}
+
+  get count(): number {
+    return this.#claims.length;
+  }
+
+  /** What was claimed since the last call, each once. */
+  take(): readonly NamedClaim[] {
+    const claims = this.#claims;
+    this.#claims = [];
+    this.#seen = new Set();
+    return claims;
+  }
+
+  lock({ table, key }: LockedRow): void {
+    const rule = this.rules.get(table.id);
+    if (rule === undefined) return;
+    const columns = rule.locked.columns.map((column, index) => ({ ...column, column: index }));
+    this.#claim(rule, { ...rule.locked, columns }, (column) => key[column] ?? null);
+  }
+
+  insert(index: number, row: Row): void {
+    this.encoder.insert(index, row);
+    const rule = this.#rule(index);
+    const value = (column: number): Value => row[column] ?? null;
+    this.#claim(rule, rule.row, value);
+    for (const kind of rule.unique) this.#claim(rule, kind, value);
+    for (const kind of rule.refers) this.#claim(rule, kind, value);
+  }
+
+  update(index: number, row: Row, changed: readonly number[], before: readonly Value[]): void {
+    this.encoder.update(index, row, changed, before);
+    const rule = this.#rule(index);
+    const value = (column: number): Value => row[column] ?? null;
+    const old = (column: number): Value => {
+      const at = changed.indexOf(column);
+      return (at < 0 ? row[column] : before[at]) ?? null;
+    };
+    this.#claim(rule, rule.row, value);
+    for (const kind of rule.unique)
+      if (kind.partial || touches(kind, changed)) this.#claim(rule, kind, value);
+    for (const kind of rule.refers) if (touches(kind, changed)) this.#claim(rule, kind, value);
+    for (const kind of rule.referred) if (touches(kind, changed)) this.#claim(rule, kind, old);
+  }
+
+  delete(index: number, row: Row): void {
+    this.encoder.delete(index, row);
+    const rule = this.#rule(index);
+    const value = (column: number): Value => row[column] ?? null;
+    this.#claim(rule, rule.row, value);
+    for (const kind of rule.referred) this.#claim(rule, kind, value);
+  }
+
+  #rule(index: number): TableClaims {
+    const rule = this.rules.get(this.tableIdAt(index));
+    if (rule === undefined) throw new TypeError('changes of a table without rules');
+    return rule;
+  }
+
+  #claim({ table }: TableClaims, kind: ClaimKind, valueOf: (column: number) => Value): void {
+    const key = kind.columns.map(({ column }) => valueOf(column));
+    // NULL is equal to nothing: no unique index minds it, no foreign key asks for it.
+    if (key.includes(null)) return;
+    const values = kind.columns.map((column, index) => comparedValue(key[index] ?? null, column));
+    const claim = claimOf(kind.space, kind.name, values, kind.mode);
+    if (this.#seen.has(claim)) return;
+    this.#seen.add(claim);
+    this.#claims.push({ claim, table: table.name, key });
+  }
+}
+
+function touches(kind: ClaimKind, changed: readonly number[]): boolean {
+  return kind.columns.some(({ column }) => changed.includes(column));
+}

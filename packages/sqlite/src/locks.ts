@@ -1,0 +1,39 @@
+import { AntiphonError, claimOf, type Value } from '@antiphon/core';
+import type { TrackedTable } from './local-table.js';
+import { bindParameter } from './values.js';
+
+/** A row that a write locked, whether it is there or not. */
+export interface LockedRow {
+  readonly table: TrackedTable;
+  readonly key: readonly Value[];
+}
+
+/** What `tx.lock` was given, checked. */
+export function lockedRow(tables: readonly TrackedTable[], name: string, key: unknown): LockedRow {
+  const table = tables.find((candidate) => candidate.name === name);
+  if (table === undefined)
+    throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
+      context: { table: name },
+    });
+  const values: readonly unknown[] = Array.isArray(key) ? key : [key];
+  const columns = table.key.map(({ column }) => table.columns[column]?.name ?? '?').join(', ');
+  if (values.length !== table.key.length || values.some((value) => value === null || value === undefined)) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `a lock on a row of ${name} needs a value for each column of its primary key: (${columns}), in this order.`,
+      { context: { table: name } },
+    );
+  }
+  const bound = values.map(bindParameter);
+  try {
+    claimOf('row', name, bound, 'shared');
+  } catch (thrown) {
+    // Found now, it rejects this write; found when the group is sealed, it would fail all of them.
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `a lock on a row of ${name} has a value that no key can have: ${String(thrown)}`,
+      { cause: thrown, context: { table: name } },
+    );
+  }
+  return { table, key: bound };
+}

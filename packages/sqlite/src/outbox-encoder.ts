@@ -1,0 +1,95 @@
+import type { ChangeEncoder, DictionaryTable, Row, Value } from '@antiphon/core';
+import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './capture-triggers.js';
+import { tableSchema, type TrackedTable } from './local-table.js';
+import { CHUNK_ROWS, hasReplacementCharacter, type Outbox, type OutboxChunk } from './outbox.js';
+import { sameValue } from './values.js';
+
+/** Where changes are written to: a batch of whole transactions, or the body of a big one. */
+export type ChangeSink = Pick<ChangeEncoder, 'insert' | 'update' | 'delete'>;
+
+export function dictionaryTable(table: TrackedTable): DictionaryTable {
+  const { name, columns, key } = tableSchema(table);
+  return { name, columns: columns.map((column) => column.name), key };
+}
+
+/** Reads outbox rows and gives them to a sink as changes, under the table numbers that `indexOf` says. */
+export class OutboxEncoder {
+  #window: OutboxChunk | undefined;
+
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly indexOf: (tableId: number) => number,
+  ) {}
+
+  /** Numbers are given again after a clear: rows that were read before it are others. */
+  forget(): void {
+    this.#window = undefined;
+  }
+
+  /** Rows of small transactions are read together, up to `last`. Returns how many were encoded. */
+  encode(sink: ChangeSink, from: number, to: number, last: number): number {
+    let chunk = this.#window;
+    if (chunk === undefined || chunk.from > from || chunk.to < to) {
+      chunk = this.outbox.read(from, Math.min(from + CHUNK_ROWS, last));
+      // Only without gaps does the place of a row follow from its number.
+      if (chunk.rows.length !== chunk.to - from) chunk = chunk.to === to ? chunk : this.outbox.read(from, to);
+      this.#window = chunk.rows.length === chunk.to - from ? chunk : undefined;
+    }
+    const begin = chunk.from === from ? 0 : from - chunk.from;
+    const end = chunk.to === to ? chunk.rows.length : to - chunk.from;
+    if (chunk.uniform !== undefined) this.#encodeUniform(sink, chunk, chunk.uniform, begin, end);
+    else for (let index = begin; index < end; index++) this.#encodeMixed(sink, chunk, index);
+    return end - begin;
+  }
+
+  #encodeUniform(
+    sink: ChangeSink,
+    chunk: OutboxChunk,
+    uniform: NonNullable<OutboxChunk['uniform']>,
+    begin: number,
+    end: number,
+  ): void {
+    const table = this.indexOf(uniform.table.id);
+    const image = uniform.op === OUTBOX_DELETE ? 'o' : 'n';
+    for (let index = begin; index < end; index++) {
+      let row = chunk.rows[index] as Row;
+      if (hasReplacementCharacter(row)) row = this.#exact(chunk, index, image, row);
+      if (image === 'n') sink.insert(table, row);
+      else sink.delete(table, row);
+    }
+  }
+
+  #encodeMixed(sink: ChangeSink, chunk: OutboxChunk, index: number): void {
+    const fields = chunk.rows[index] as Row;
+    const table = this.outbox.table(Number(fields[0]));
+    const op = Number(fields[1]);
+    const width = table.columns.length;
+    const at = this.indexOf(table.id);
+    const image = (name: 'n' | 'o'): Row => {
+      const start = name === 'n' ? 2 : 2 + this.outbox.width;
+      const row = fields.slice(start, start + width);
+      return hasReplacementCharacter(row) ? this.#exact(chunk, index, name, row) : row;
+    };
+    if (op === OUTBOX_INSERT) sink.insert(at, image('n'));
+    else if (op === OUTBOX_DELETE) sink.delete(at, image('o'));
+    else if (op === OUTBOX_UPDATE) this.#encodeUpdate(sink, at, image('n'), image('o'));
+  }
+
+  #encodeUpdate(sink: ChangeSink, table: number, row: Row, old: Row): void {
+    const changed: number[] = [];
+    const before: Value[] = [];
+    for (let column = 0; column < row.length; column++) {
+      const value = old[column] as Value;
+      if (sameValue(row[column] as Value, value)) continue;
+      changed.push(column);
+      before.push(value);
+    }
+    sink.update(table, row, changed, before);
+  }
+
+  #exact(chunk: OutboxChunk, index: number, image: 'n' | 'o', row: Row): Row {
+    return row.map((value, column) =>
+      typeof value === 'string' ? this.outbox.exactText(chunk, index, image, column, value) : value,
+    );
+  }
+}

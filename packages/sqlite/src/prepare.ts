@@ -1,0 +1,111 @@
+import type { PreparedWrite, PrepareOptions, WriteRequest } from '@antiphon/core';
+import { storeError } from './errors.js';
+import { GroupTooLarge, maxMessageBytes, type SealedGroup } from './group-seal.js';
+import { GroupUndone, runGroup, type Ran } from './group.js';
+import type { Session } from './session.js';
+import type { ReplicaState } from './state.js';
+import type { SqliteTransaction } from './transaction.js';
+
+/** A group whose transaction is open on the writing connection, unless every write was rejected. */
+export interface Preparation {
+  readonly writes: readonly PreparedWrite[];
+  readonly sealed?: SealedGroup;
+  /** What the state is after the commit. */
+  readonly draft: ReplicaState;
+}
+
+/**
+ * Runs and seals a group. undefined, and nothing open, when other programs' changes wait to be sealed. When a write takes the whole
+ * transaction with it, or does not fit, the others run again: rare, and it leaves nothing to undo by hand.
+ */
+export async function prepareGroup(
+  session: Session,
+  current: () => ReplicaState,
+  requests: readonly WriteRequest<SqliteTransaction>[],
+  options: PrepareOptions,
+): Promise<Preparation | undefined> {
+  const writes = new Array<PreparedWrite | undefined>(requests.length);
+  for (;;) {
+    const waiting = [...requests.keys()].filter((index) => writes[index] === undefined);
+    if (waiting.length === 0 && requests.length > 0)
+      return { writes: writes as PreparedWrite[], draft: current().copy() };
+    await session.writer.begin();
+    try {
+      const draft = current().copy();
+      if (!isReady(session, draft)) {
+        session.writer.rollback();
+        return undefined;
+      }
+      const ran = runGroup(
+        session,
+        waiting.map((index) => requests[index] as WriteRequest<SqliteTransaction>),
+      );
+      const sealed = sealGroup(session, draft, ran, options);
+      results(ran, sealed, draft).forEach((write, at) => (writes[waiting[at] ?? 0] = write));
+      return { writes: writes as PreparedWrite[], draft, ...(sealed === undefined ? {} : { sealed }) };
+    } catch (thrown) {
+      session.writer.rollback();
+      if (thrown instanceof GroupUndone) {
+        writes[waiting[thrown.index] ?? 0] = { type: 'rejected', error: thrown.error };
+      } else if (thrown instanceof GroupTooLarge) {
+        const [index, ...later] = waiting.slice(thrown.index);
+        if (index === undefined) throw storeError(thrown, 'preparing failed');
+        if (thrown.first)
+          writes[index] = { type: 'rejected', error: GroupTooLarge.alone(maxMessageBytes(options)) };
+        else for (const left of [index, ...later]) writes[left] = { type: 'left-out' };
+      } else {
+        throw storeError(thrown, 'preparing failed');
+      }
+    }
+  }
+}
+
+/** False when something else must be sealed first. */
+function isReady(session: Session, draft: ReplicaState): boolean {
+  session.writerState.assertOwned();
+  session.verifySchema(session.writer, draft);
+  return session.sealing(session.writer).outbox.isEmpty();
+}
+
+function sealGroup(
+  session: Session,
+  draft: ReplicaState,
+  ran: readonly Ran[],
+  options: PrepareOptions,
+): SealedGroup | undefined {
+  const { outbox, groups } = session.sealing(session.writer);
+  const changed = [...ran.keys()].filter((index) => isChange(ran[index]));
+  const transactions = changed.flatMap((index) => {
+    const one = ran[index];
+    return one?.type === 'ran' ? [{ end: one.end, locks: one.locks }] : [];
+  });
+  if (transactions.length === 0) {
+    outbox.refuseWrites();
+    return ran.length === 0 ? groups.seal(draft, [{ end: 0, locks: [] }], options) : undefined;
+  }
+  try {
+    const sealed = groups.seal(draft, transactions, options);
+    outbox.clear();
+    return sealed;
+  } catch (thrown) {
+    if (!(thrown instanceof GroupTooLarge)) throw thrown;
+    throw new GroupTooLarge(changed[thrown.index] ?? 0, thrown.index === 0);
+  }
+}
+
+function isChange(ran: Ran | undefined): boolean {
+  return ran?.type === 'ran' && ran.changed;
+}
+
+function results(ran: readonly Ran[], sealed: SealedGroup | undefined, draft: ReplicaState): PreparedWrite[] {
+  const origin = draft.identity.replica;
+  let at = 0;
+  return ran.map((one): PreparedWrite => {
+    if (one.type === 'rejected') return one;
+    if (!one.changed || sealed === undefined) return { type: 'ran', value: one.value, claims: [] };
+    const counter = sealed.firstCounter + at;
+    const claims = sealed.claims[at] ?? [];
+    at++;
+    return { type: 'ran', value: one.value, id: { origin, counter }, claims };
+  });
+}

@@ -1,0 +1,53 @@
+import type { ForeignKey, IndexedColumn, TrackedTable } from './local-table.js';
+
+/** A foreign key between two replicated tables. */
+export interface TableReference {
+  readonly child: TrackedTable;
+  readonly parent: TrackedTable;
+  readonly deferred: boolean;
+  readonly pairs: readonly {
+    /** Index of the child's column. */
+    readonly from: number;
+    /** The parent's, as its key compares it. */
+    readonly to: IndexedColumn;
+  }[];
+}
+
+/** Without those that SQLite refuses itself, because the parent has no such key. */
+export function referencesBetween(tables: readonly TrackedTable[]): TableReference[] {
+  return tables.flatMap((child) =>
+    child.foreignKeys.flatMap((foreignKey) => {
+      const parent = findParent(tables, foreignKey);
+      const to = parent === undefined ? undefined : parentColumns(parent, foreignKey);
+      if (parent === undefined || to?.length !== foreignKey.columns.length) return [];
+      const pairs = to.map((part, index) => ({ from: foreignKey.columns[index] ?? 0, to: part }));
+      return [{ child, parent, deferred: foreignKey.deferred, pairs }];
+    }),
+  );
+}
+
+/** SQL names tables and columns without regard to case. */
+function findParent(tables: readonly TrackedTable[], { parent }: ForeignKey): TrackedTable | undefined {
+  const name = parent.toLowerCase();
+  return tables.find((table) => table.name.toLowerCase() === name);
+}
+
+/** The parent's primary key, or the columns of the unique index that the foreign key names; in the foreign key's order. */
+function parentColumns(parent: TrackedTable, { parentNames }: ForeignKey): IndexedColumn[] | undefined {
+  if (parentNames === undefined) return [...parent.key];
+  const wanted = parentNames.map((name) =>
+    parent.columns.findIndex((column) => column.name.toLowerCase() === name.toLowerCase()),
+  );
+  const candidates = [
+    parent.key,
+    ...parent.uniqueIndexes.filter(({ where }) => where === undefined).map(({ columns }) => columns),
+  ];
+  const key = candidates.find(
+    (columns) =>
+      columns.length === wanted.length &&
+      wanted.every((index) => columns.some(({ column }) => column === index)),
+  );
+  return key === undefined
+    ? undefined
+    : wanted.flatMap((index) => key.find(({ column }) => column === index) ?? []);
+}
