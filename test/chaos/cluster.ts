@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NatsServer } from '@antiphon/nats';
 import Database from 'better-sqlite3';
-import { ReplicaHandle } from './replica-handle.js';
+import { ReplicaHandle, type ReplicaConfig } from './replica-handle.js';
 
 /** How many rounds of each disaster: a short share by default, 20 with `npm run test:chaos`. */
 export const ROUNDS = Number(process.env.ANTIPHON_CHAOS_ROUNDS ?? 3);
@@ -19,10 +19,22 @@ const SCHEMA = `
   END;
 `;
 
+const TABLES = ['entries', 'hot', 'orders', 'audit'];
+
 export interface CommittedWrite {
   readonly id: string;
   readonly origin: string;
   readonly counter: number;
+}
+
+export interface ChaosOptions {
+  /** Where a replica's file lies when not in the common folder. */
+  readonly folders?: Readonly<Record<string, string>>;
+  /** The tables that the first replica brings, and the names of those that are compared. */
+  readonly schema?: string;
+  readonly tables?: readonly string[];
+  /** What all replicas run and how. */
+  readonly replica?: Pick<ReplicaConfig, 'program' | 'update' | 'limits'>;
 }
 
 /** Real replica processes and a real nats-server, in a temporary folder. */
@@ -34,8 +46,9 @@ export class ChaosCluster {
     readonly server: NatsServer,
     ids: readonly string[],
     topology: unknown,
-    folders: Readonly<Record<string, string>>,
+    private readonly options: ChaosOptions,
   ) {
+    const { folders = {}, replica } = options;
     this.replicas = ids.map(
       (id) =>
         new ReplicaHandle({
@@ -45,22 +58,23 @@ export class ChaosCluster {
           file: join(folders[id] ?? dir, `${id}.db`),
           journal: join(dir, `${id}.journal`),
           topology,
+          ...replica,
         }),
     );
   }
 
-  /** The first replica brings the tables. `folders`: where a replica's file lies when not in the common folder. */
+  /** The first replica brings the tables. */
   static async start(
     ids: readonly string[],
     topology: unknown,
-    folders: Readonly<Record<string, string>> = {},
+    options: ChaosOptions = {},
   ): Promise<ChaosCluster> {
     const dir = mkdtempSync(join(tmpdir(), 'antiphon-chaos-'));
     const server = await NatsServer.start({ storeDir: join(dir, 'nats') });
-    const cluster = new ChaosCluster(dir, server, ids, topology, folders);
+    const cluster = new ChaosCluster(dir, server, ids, topology, options);
     try {
       for (const [index, replica] of cluster.replicas.entries()) {
-        if (index === 0) sqlite3(replica.config.file, SCHEMA);
+        if (index === 0) sqlite3(replica.config.file, options.schema ?? SCHEMA);
         await replica.start();
       }
     } catch (error) {
@@ -124,7 +138,7 @@ export class ChaosCluster {
 
   differences(): string[] {
     const found: string[] = [];
-    for (const table of ['entries', 'hot', 'orders', 'audit']) {
+    for (const table of this.options.tables ?? TABLES) {
       const [first, ...others] = this.read(`SELECT * FROM ${table} ORDER BY 1`);
       others.forEach((rows, index) => {
         if (rows !== first)

@@ -9,6 +9,11 @@ export interface ReplicaConfig {
   readonly journal: string;
   readonly topology: unknown;
   readonly intervalMs?: number;
+  /** What runs; replica-process.mjs when absent. */
+  readonly program?: string;
+  /** For sync-process.mjs: the replica's `update` and `limits`. */
+  readonly update?: unknown;
+  readonly limits?: unknown;
 }
 
 interface Reply {
@@ -16,13 +21,20 @@ interface Reply {
   readonly [field: string]: unknown;
 }
 
-const PROGRAM = fileURLToPath(new URL('./replica-process.mjs', import.meta.url));
+interface Call {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+const PROGRAM = './replica-process.mjs';
 
 /** A replica in a process of its own, which can be killed, stopped and continued. */
 export class ReplicaHandle {
   #child: ChildProcess | undefined;
   #replies: Reply[] = [];
   #stderr = '';
+  #calls = 0;
+  readonly #pending = new Map<number, Call>();
   readonly failures: Reply[] = [];
 
   constructor(readonly config: ReplicaConfig) {}
@@ -41,7 +53,8 @@ export class ReplicaHandle {
   }
 
   async start(timeoutMs = 30_000): Promise<void> {
-    const child = fork(PROGRAM, [JSON.stringify(this.config)], {
+    const program = fileURLToPath(new URL(this.config.program ?? PROGRAM, import.meta.url));
+    const child = fork(program, [JSON.stringify(this.config)], {
       // Not the test runner's conditions: processes run what was built.
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -54,9 +67,31 @@ export class ReplicaHandle {
     child.on('message', (message) => {
       const reply = message as Reply;
       if (reply.type === 'write-failed') this.failures.push(reply);
+      else if (reply.type === 'answer') this.#answered(reply);
       else this.#replies.push(reply);
     });
+    child.once('exit', () => {
+      for (const { reject } of this.#pending.values()) reject(new Error(`${this.config.id} has ended`));
+      this.#pending.clear();
+    });
     await this.#reply('ready', timeoutMs);
+  }
+
+  /** Asks a sync-process.mjs; rejects when it ends first. A process that is stopped answers when it goes on. */
+  ask<T>(type: string, fields: Record<string, unknown> = {}): Promise<T> {
+    if (!this.running) return Promise.reject(new Error(`${this.config.id} is not running`));
+    const call = ++this.#calls;
+    return new Promise<T>((resolve, reject) => {
+      this.#pending.set(call, { resolve: (value) => resolve(value as T), reject });
+      this.send({ ...fields, type, call });
+    });
+  }
+
+  #answered({ call, value, error }: Reply): void {
+    const pending = this.#pending.get(call as number);
+    this.#pending.delete(call as number);
+    if (error === undefined) pending?.resolve(value);
+    else pending?.reject(new Error(`${this.config.id}: ${String(error)}`));
   }
 
   send(command: Record<string, unknown>): void {

@@ -30,6 +30,7 @@ it('has the commands of this version', () => {
     'status',
     'exec',
     'query',
+    'outcome',
     'changes',
     'verify',
     'doctor',

@@ -6,6 +6,7 @@ import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
 import { defineInit } from './commands/init.js';
+import { defineOutcome } from './commands/outcome.js';
 import { defineQuery } from './commands/query.js';
 import { defineRun } from './commands/run.js';
 import { defineStatus } from './commands/status.js';
@@ -22,6 +23,7 @@ const COMMANDS = [
   defineStatus,
   defineExec,
   defineQuery,
+  defineOutcome,
   defineChanges,
   defineVerify,
   defineDoctor,

@@ -87,13 +87,14 @@ async function run({ names, json, rounds, rows, peers, parent }: Arguments): Pro
   chmodSync(folder, 0o755);
   const started = new Started();
   let interrupted = false;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    // Not `once`: NatsServer leaves the end of this process to it only while somebody listens.
-    process.on(signal, () => {
-      interrupted = true;
-      void started.stopAll();
-    });
-  }
+  const interrupt = (): void => {
+    interrupted = true;
+    void started.stopAll();
+  };
+  // Not `once`: NatsServer leaves the end of this process to it only while somebody listens.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  // Whoever read the figures is gone, as with `| head`.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', interrupt);
   try {
     for (const name of names) {
       if (interrupted) break;

@@ -1,21 +1,25 @@
 import { AntiphonError, formatTransactionId } from '@antiphon/core';
+import type { AckLevel, Committed } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
-import { resolveTarget, type TargetOptions } from '../cluster/target.js';
-import { EXIT } from '../output/exit-code.js';
-import { parseParams, toJson } from '../output/json.js';
-import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { chooseReplica } from './replica-choice.js';
+import { resolveTarget } from '../cluster/target.js';
+import { EXIT, type ExitCode } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { ownCommand } from '../output/own-command.js';
+import { styled } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+import { defineCommand, type CommandContext, type CommandHost } from './define.js';
+import { chooseReplica, type ChosenReplica } from './replica-choice.js';
+import { ackLevel, addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
+import { explainWriteError } from './write-error.js';
 
-interface ExecOptions extends TargetOptions {
-  readonly replica?: string;
-  readonly params?: string;
-  readonly timeout: number;
+interface ExecOptions extends SqlOptions {
+  readonly acks?: AckLevel;
 }
+
+type Written = Committed<readonly number[]>;
 
 const DEFAULT_TIMEOUT_S = 10;
 const MAX_TIMEOUT_S = 300;
-/** The answer still has to travel. */
-const ANSWER_MARGIN_MS = 1000;
 
 export function defineExec(host: CommandHost): void {
   defineCommand<ExecOptions>(host, {
@@ -24,43 +28,78 @@ export function defineExec(host: CommandHost): void {
     examples: [
       `antiphon exec --replica eu-1 "UPDATE orders SET state = ? WHERE id = ?" --params '["sent", 7]'`,
       `antiphon exec "INSERT INTO a VALUES (1)" "INSERT INTO b VALUES (1)"`,
+      `antiphon exec --acks majority "DELETE FROM orders WHERE state = 'cancelled'"`,
     ],
     configure: (command) => {
       command
         .argument('<sql...>', 'one statement each; all of them are committed, or none')
-        .option('-r, --replica <id>', 'where to write (default: the primary, or the first that answers)')
-        .option('-p, --params <json>', 'values of a single statement, a list or an object of names')
         .option(
-          '-t, --timeout <seconds>',
-          'how long to wait',
-          wholeNumber(1, MAX_TIMEOUT_S),
-          DEFAULT_TIMEOUT_S,
+          '-a, --acks <level>',
+          "synchronous: wait for all, majority, a number of databases, logged or local (default: the cluster's)",
+          ackLevel,
         );
-      addTargetOptions(command);
+      addSqlOptions(command, {
+        replica: 'where to write (default: the primary, or the first that answers)',
+        params: 'values of a single statement, a list or an object of names',
+        defaultTimeoutS: DEFAULT_TIMEOUT_S,
+        maxTimeoutS: MAX_TIMEOUT_S,
+      });
     },
-    run: async (options, { terminal, env, cwd, signal }, args) => {
-      if (options.params !== undefined && args.length > 1) {
-        throw new AntiphonError('BAD_OPTION', '--params goes with a single statement.');
-      }
-      const params = options.params === undefined ? [] : parseParams(options.params);
-      const statements = args.map((sql) => ({ sql, params }));
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-      const replica = await chooseReplica(client, options.replica, 'write');
-      const timeoutMs = options.timeout * 1000;
-      const limits = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, signal };
-      const { id, position, value } = await replica.ref.ask('execute', { statements, timeoutMs }, limits);
-      const transaction = id === undefined ? undefined : formatTransactionId(id);
-      if (terminal.json) {
-        terminal.out(
-          `${toJson({ outcome: 'committed', replica: replica.id, transaction, changes: value, position })}\n`,
-        );
-        return EXIT.ok;
-      }
-      const rows = value.reduce((sum, changes) => sum + changes, 0);
-      const as =
-        transaction === undefined ? 'nothing that is replicated changed' : `transaction ${transaction}`;
-      terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica.id} (${as})\n`);
-      return EXIT.ok;
-    },
+    run,
   });
+}
+
+async function run(
+  options: ExecOptions,
+  context: CommandContext,
+  args: readonly string[],
+): Promise<ExitCode> {
+  const { terminal, env, cwd, signal } = context;
+  if (options.params !== undefined && args.length > 1) {
+    throw new AntiphonError('BAD_OPTION', '--params goes with a single statement.');
+  }
+  const params = paramsOf(options);
+  const statements = args.map((sql) => ({ sql, params }));
+  await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+  const replica = await chooseReplica(client, options.replica, 'write');
+  const { timeoutMs, answer } = limitsOf(options, signal);
+  const { acks } = options;
+  const request = { statements, timeoutMs, ...(acks === undefined ? {} : { acks }) };
+  try {
+    show(await replica.ref.ask('execute', request, answer), replica, terminal);
+    return EXIT.ok;
+  } catch (thrown) {
+    const error = explainWriteError(thrown, replica.id, ownCommand(cwd, env));
+    if (terminal.json && error.code === 'OUTCOME_UNKNOWN') {
+      const transaction = error.context['id'];
+      terminal.out(
+        `${toJson({ outcome: 'unknown', replica: replica.id, transaction: transaction ?? null })}\n`,
+      );
+    }
+    throw error;
+  }
+}
+
+function show(written: Written, replica: ChosenReplica, terminal: Terminal): void {
+  const { id, position, value, acks, degraded } = written;
+  const transaction = id === undefined ? undefined : formatTransactionId(id);
+  if (terminal.json) {
+    const result = { outcome: 'committed', replica: replica.id, transaction, changes: value, position };
+    terminal.out(`${toJson({ ...result, acks, degraded })}\n`);
+    return;
+  }
+  const rows = value.reduce((sum, changes) => sum + changes, 0);
+  const as = transaction === undefined ? 'nothing that is replicated changed' : `transaction ${transaction}`;
+  terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica.id} (${as})\n`);
+  if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);
+  const warn = (text: string): void => terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
+  if (acks !== undefined && !acks.reached && degraded !== true) {
+    const missing = acks.missing.length === 0 ? '' : `: ${acks.missing.join(', ')} did not answer`;
+    warn(`committed, but not acknowledged by ${acks.level} in time${missing}; they get it from the log`);
+  }
+  if (degraded === true) {
+    const missing = acks === undefined || acks.missing.length === 0 ? '' : ` (${acks.missing.join(', ')})`;
+    const text = `DEGRADED: too few replicas are in sync; it did not wait for the others${missing}`;
+    terminal.err(`${styled(terminal, 'red', '!')} ${styled(terminal, 'bold', text)}\n`);
+  }
 }

@@ -1,23 +1,32 @@
-import { ClusterClient } from '../cluster/cluster-client.js';
-import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { AntiphonError, type QueryResult } from '@antiphon/core';
+import type { Consistency, MailboxProtocol } from '@antiphon/replica';
+import { InvalidArgumentError } from 'commander';
+import { ClusterClient, type ReplicaRef } from '../cluster/cluster-client.js';
+import { parseSessionPlace, sessionPosition, type SessionPlace } from '../cluster/session-place.js';
+import { resolveTarget } from '../cluster/target.js';
+import { suggest } from '../config/suggestion.js';
 import { EXIT } from '../output/exit-code.js';
-import { databaseValue, parseParams, toJson, valueToText } from '../output/json.js';
+import { databaseValue, toJson, valueToText } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
-import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
+import type { Terminal } from '../output/terminal.js';
+import { defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { chooseReplica } from './replica-choice.js';
+import { addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
 
-interface QueryOptions extends TargetOptions {
-  readonly replica?: string;
-  readonly params?: string;
+interface QueryOptions extends SqlOptions {
   readonly limit: number;
-  readonly timeout: number;
+  readonly consistency?: Consistency;
+  readonly after?: SessionPlace;
 }
 
 const DEFAULT_LIMIT = 1000;
 const MAX_LIMIT = 10_000;
 const DEFAULT_TIMEOUT_S = 30;
 const MAX_TIMEOUT_S = 600;
+/** A replica waits so long at most until it has caught up. */
+const MAX_WAIT_MS = 300_000;
+const CONSISTENCIES: readonly Consistency[] = ['any', 'session', 'strong'];
 
 export function defineQuery(host: CommandHost): void {
   defineCommand<QueryOptions>(host, {
@@ -25,12 +34,12 @@ export function defineQuery(host: CommandHost): void {
     description: 'run SQL that reads, on a replica',
     examples: [
       `antiphon query --replica eu-2 "SELECT name, population FROM cities WHERE country = ? LIMIT 5" --params '["FR"]'`,
+      `antiphon query --replica eu-2 --consistency session --after eu-1:7 "SELECT state FROM orders"`,
+      `antiphon query --consistency strong "SELECT sum(amount) FROM stock"`,
     ],
     configure: (command) => {
       command
         .argument('<sql>', 'one statement that only reads')
-        .option('-r, --replica <id>', 'where to read (default: the first that answers)')
-        .option('-p, --params <json>', 'values, a list or an object of names')
         .option(
           '-l, --limit <rows>',
           'more rows than so many are an error',
@@ -38,43 +47,87 @@ export function defineQuery(host: CommandHost): void {
           DEFAULT_LIMIT,
         )
         .option(
-          '-t, --timeout <seconds>',
-          'how long to wait',
-          wholeNumber(1, MAX_TIMEOUT_S),
-          DEFAULT_TIMEOUT_S,
+          '--consistency <promise>',
+          'any: as the replica is; session: with what --after names; strong: with all that was ever acknowledged',
+          consistencyName,
+        )
+        .option(
+          '--after <place>',
+          'with session: a log position of status, or the transaction of a write (eu-1:7)',
+          parseSessionPlace,
         );
-      addTargetOptions(command);
+      addSqlOptions(command, {
+        replica: 'where to read (default: the first that answers)',
+        params: 'values, a list or an object of names',
+        defaultTimeoutS: DEFAULT_TIMEOUT_S,
+        maxTimeoutS: MAX_TIMEOUT_S,
+      });
     },
     run: async (options, { terminal, env, cwd, signal }, [sql = '']) => {
-      const params = options.params === undefined ? [] : parseParams(options.params);
+      const promise = promiseOf(options);
+      const params = paramsOf(options);
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-      const replica = await chooseReplica(client, options.replica, 'read');
-      const request = { sql, params, maxRows: options.limit };
-      const { columns, rows } = await replica.ref.ask('query', request, {
-        timeoutMs: options.timeout * 1000,
-        signal,
-      });
-      if (terminal.json) {
-        const values = rows.map((row) => row.map(databaseValue));
-        terminal.out(`${toJson({ replica: replica.id, columns, rows: values })}\n`);
-        return EXIT.ok;
-      }
-      const numeric = columns.map((_, index) =>
-        rows.every((row) => ['bigint', 'number'].includes(typeof row[index])),
-      );
-      const titles = columns.map(
-        (title, index) => ({ title, align: numeric[index] === true ? 'right' : 'left' }) as const,
-      );
-      terminal.out(
-        formatTable(
-          titles,
-          rows.map((row) => row.map(valueToText)),
-        ),
-      );
-      terminal.err(
-        `${styled(terminal, 'dim', `${rows.length} row${rows.length === 1 ? '' : 's'} from ${replica.id}`)}\n`,
-      );
+      const { id, ref } = await chooseReplica(client, options.replica, 'read');
+      const { timeoutMs, answer } = limitsOf(options, signal);
+      const waiting = { ...(await requestFor(promise, ref)), timeoutMs: Math.min(timeoutMs, MAX_WAIT_MS) };
+      const request = { sql, params, maxRows: options.limit, ...waiting };
+      show(await ref.ask('query', request, answer), id, terminal);
       return EXIT.ok;
     },
   });
+}
+
+type QueryRequest = Parameters<MailboxProtocol['query']>[0];
+
+type ReadPromise =
+  | { readonly consistency: 'any' | 'strong' }
+  | { readonly consistency: 'session'; readonly place: SessionPlace };
+
+/** --after alone can only mean one thing. */
+function promiseOf({
+  after,
+  consistency = after === undefined ? 'any' : 'session',
+}: QueryOptions): ReadPromise {
+  if (consistency !== 'session') {
+    if (after === undefined) return { consistency };
+    throw new AntiphonError('BAD_OPTION', '--after goes with --consistency session.');
+  }
+  if (after !== undefined) return { consistency, place: after };
+  const message =
+    '--consistency session needs --after: the transaction of an `antiphon exec`, or a position of `antiphon status`.';
+  throw new AntiphonError('BAD_OPTION', message);
+}
+
+async function requestFor(promise: ReadPromise, ref: ReplicaRef): Promise<Partial<QueryRequest>> {
+  const { consistency } = promise;
+  if (consistency !== 'session') return { consistency };
+  return { consistency, after: sessionPosition(promise.place, await ref.ask('standing')) };
+}
+
+function show({ columns, rows }: QueryResult, replica: string, terminal: Terminal): void {
+  if (terminal.json) {
+    const values = rows.map((row) => row.map(databaseValue));
+    terminal.out(`${toJson({ replica, columns, rows: values })}\n`);
+    return;
+  }
+  const numeric = columns.map((_, index) =>
+    rows.every((row) => ['bigint', 'number'].includes(typeof row[index])),
+  );
+  const titles = columns.map(
+    (title, index) => ({ title, align: numeric[index] === true ? 'right' : 'left' }) as const,
+  );
+  terminal.out(
+    formatTable(
+      titles,
+      rows.map((row) => row.map(valueToText)),
+    ),
+  );
+  const count = `${rows.length} row${rows.length === 1 ? '' : 's'} from ${replica}`;
+  terminal.err(`${styled(terminal, 'dim', count)}\n`);
+}
+
+function consistencyName(text: string): Consistency {
+  const known = CONSISTENCIES.find((name) => name === text);
+  if (known !== undefined) return known;
+  throw new InvalidArgumentError(suggest(text, CONSISTENCIES));
 }

@@ -1,7 +1,10 @@
 import { dirname, resolve } from 'node:path';
+import { parseUpdate, type SyncSettings } from '@antiphon/replica';
 import type { ConfigFile } from './schema.js';
 
 export type Topology = 'multi-primary' | { readonly 'primary-replica': { readonly primary: string } };
+
+export type Update = { readonly mode: 'async'; readonly intervalMs: number } | SyncSettings;
 
 /** The configuration of one replica with everything filled in. */
 export interface Config {
@@ -13,7 +16,7 @@ export interface Config {
   /** Absent: every table that has a primary key. */
   readonly tables?: readonly string[];
   readonly topology: Topology;
-  readonly update: { readonly mode: 'async'; readonly intervalMs: number };
+  readonly update: Update;
 }
 
 /** What SQLite itself calls a database without a file. */
@@ -29,6 +32,13 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
     ...(file.tables === undefined ? {} : { tables: file.tables }),
     topology: file.topology,
-    update: { mode: 'async', intervalMs: file.update?.intervalMs ?? 0 },
+    update: resolveUpdate(file.update),
   };
+}
+
+/** Every default of a synchronous cluster is agreed on, and so belongs to the file. */
+function resolveUpdate(given: ConfigFile['update']): Update {
+  const update = parseUpdate(given ?? { mode: 'async' });
+  if (update.mode === 'sync') return update;
+  return { mode: 'async', intervalMs: (given?.mode === 'async' ? given.intervalMs : undefined) ?? 0 };
 }

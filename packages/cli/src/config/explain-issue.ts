@@ -1,6 +1,7 @@
 import type { z } from 'zod';
-import { KNOWN_KEYS } from './schema.js';
-import { suggest } from './suggestion.js';
+import { MAX_ACKS } from '@antiphon/replica';
+import { ACK_WORDS, KNOWN_KEYS, UPDATE_KEYS } from './schema.js';
+import { suggest, suggestion } from './suggestion.js';
 
 const TOPOLOGIES = ['multi-primary', 'primary-replica'] as const;
 const TOPOLOGY_FORMS = 'Write `multi-primary`, or `{ primary-replica: { primary: ID } }`.';
@@ -16,11 +17,11 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
   const place = path.map(String).join('.');
   switch (issue.code) {
     case 'unrecognized_keys':
-      return unknownKey(path, issue.keys[0] ?? '');
+      return place === 'update'
+        ? unknownUpdateKey(path, issue.keys[0] ?? '', valueAt(document, ['update', 'mode']))
+        : unknownKey(path, issue.keys[0] ?? '');
     case 'invalid_union':
-      return place === 'topology'
-        ? explainTopology(path, valueAt(document, path))
-        : fallback(path, issue.message);
+      return explainUnion(path, place, valueAt(document, path), issue.message);
     case 'invalid_value':
       return {
         path,
@@ -35,13 +36,48 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
   }
 }
 
-function unknownKey(parent: readonly PropertyKey[], key: string): ExplainedIssue {
+function unknownKey(
+  parent: readonly PropertyKey[],
+  key: string,
+  known: readonly string[] = KNOWN_KEYS[parent.map(String).join('.')] ?? [],
+): ExplainedIssue {
   const place = parent.map(String).join('.');
   const where = place === '' ? '' : ` in ${place}`;
   return {
     path: [...parent, key],
-    message: `unknown key "${key}"${where}. ${suggest(key, KNOWN_KEYS[place] ?? [])}`.trim(),
+    message: `unknown key "${key}"${where}. ${suggest(key, known)}`.trim(),
   };
+}
+
+/** Each mode has its own keys: one of the other mode is no spelling mistake. */
+function unknownUpdateKey(path: readonly PropertyKey[], key: string, mode: unknown): ExplainedIssue {
+  const [own, other] = mode === 'sync' ? (['sync', 'async'] as const) : (['async', 'sync'] as const);
+  if (!UPDATE_KEYS[other].includes(key)) return unknownKey(path, key, UPDATE_KEYS[own]);
+  const keys = UPDATE_KEYS[own].filter((known) => known !== 'mode').join(', ');
+  return {
+    path: [...path, key],
+    message: `update.${key} goes with \`mode: ${other}\`; with \`mode: ${own}\` there is ${keys}.`,
+  };
+}
+
+function explainUnion(
+  path: readonly PropertyKey[],
+  place: string,
+  value: unknown,
+  message: string,
+): ExplainedIssue {
+  if (place === 'topology') return explainTopology(path, value);
+  if (place === 'update.mode') {
+    const said = value === undefined ? 'is missing; write' : 'must be';
+    return { path, message: `update.mode ${said} \`async\` or \`sync\`.` };
+  }
+  if (place === 'update.acks') {
+    const wanted = `${ACK_WORDS.join(', ')}, or a number of databases from 1 to ${MAX_ACKS}`;
+    const best = typeof value === 'string' ? suggestion(value, ACK_WORDS) : undefined;
+    const guess = best === undefined ? '' : ` Did you mean "${best}"?`;
+    return { path, message: `update.acks must be ${wanted}.${guess}` };
+  }
+  return fallback(path, message);
 }
 
 function explainTopology(path: readonly PropertyKey[], value: unknown): ExplainedIssue {
@@ -66,6 +102,7 @@ function needs(place: string): string {
   const examples: Readonly<Record<string, string>> = {
     cluster: 'name the cluster, like `cluster: shop`.',
     id: 'name this replica, like `id: eu-1`.',
+    update: 'write `{ mode: async }` or `{ mode: sync }`.',
     nats: 'name the server, like `nats: { servers: nats://127.0.0.1:4222 }`.',
     store: 'name the database, like `store: { sqlite: { file: ./shop.db } }`.',
     topology: TOPOLOGY_FORMS,

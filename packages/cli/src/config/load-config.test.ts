@@ -76,6 +76,72 @@ update: { mode: async, intervalMs: 250 }
   });
 });
 
+describe('update: { mode: sync }', () => {
+  const update = (text: string, env: NodeJS.ProcessEnv = {}): unknown =>
+    parseConfig(`${VALID}update: ${text}\n`, 'antiphon.yaml', env).update;
+  const defaults = {
+    ...{ mode: 'sync', acks: 'all', minInSync: 2 },
+    ...{ onShortfall: 'reject', foreignWrites: 'refuse' },
+  };
+
+  it('is filled in', () => {
+    expect(update('{ mode: sync }')).toEqual(defaults);
+    expect(update('{ mode: sync, acks: majority }')).toMatchObject({ acks: 'majority', minInSync: 1 });
+  });
+
+  it('takes every choice', () => {
+    const text = '{ mode: sync, acks: 2, minInSync: 3, onShortfall: degrade, foreignWrites: async }';
+    expect(update(text)).toEqual({
+      ...{ mode: 'sync', acks: 2, minInSync: 3 },
+      ...{ onShortfall: 'degrade', foreignWrites: 'async' },
+    });
+  });
+
+  it('takes numbers of the environment', () => {
+    const env = { ACKS: '3', LEAST: '2' };
+    expect(update("{ mode: sync, acks: '${ACKS}', minInSync: '${LEAST}' }", env)).toMatchObject({
+      acks: 3,
+      minInSync: 2,
+    });
+    expect(update("{ mode: '${MODE:-sync}', acks: '${LEVEL:-logged}' }")).toMatchObject({ acks: 'logged' });
+  });
+
+  it('is shown in the file that init writes', () => {
+    const text = configTemplate({ cluster: 'c', id: 'r-1', servers: 'nats://h:1', file: 'a.db' });
+    const sync = text
+      .replace('update: { mode: async', '# update: { mode: async')
+      .replace('# update: { mode: sync', 'update: { mode: sync');
+    expect(parseConfig(sync, 'antiphon.yaml', {}).update).toEqual(defaults);
+  });
+
+  it.each([
+    [
+      '{ mode: sync, intervalMs: 5 }',
+      'update.intervalMs goes with `mode: async`; with `mode: sync` there is acks,',
+    ],
+    [
+      '{ mode: async, acks: all }',
+      'update.acks goes with `mode: sync`; with `mode: async` there is intervalMs.',
+    ],
+    ['{ mode: sync, minInsync: 2 }', 'unknown key "minInsync" in update. Did you mean "minInSync"?'],
+    ['{ mode: sync, acks: majorty }', 'update.acks must be all, majority, logged, local, or a number'],
+    ['{ mode: sync, acks: majorty }', 'Did you mean "majority"?'],
+    ['{ mode: sync, acks: 0 }', 'update.acks'],
+    ['{ mode: sync, acks: 65 }', 'update.acks'],
+    ['{ mode: sync, minInSync: two }', 'update.minInSync must be a number'],
+    ['{ mode: sync, onShortfall: degraded }', 'update.onShortfall must be "reject" or "degrade"'],
+    ['{ mode: sync, foreignWrites: yes }', 'update.foreignWrites must be "refuse" or "async"'],
+    ['{ mode: synch }', 'update.mode must be `async` or `sync`'],
+    ['{ acks: all }', 'update.mode is missing; write `async` or `sync`'],
+    ['sync', 'update must be a mapping'],
+  ])('%s -> %s', (text, message) => {
+    const error = problem(`${VALID}update: ${text}\n`);
+    expect(error.code).toBe('BAD_OPTION');
+    expect(error.message).toContain(message);
+    expect(error.message).toContain('antiphon.yaml:7');
+  });
+});
+
 describe('what is not valid', () => {
   it.each([
     ['clutser: shop', 'unknown key "clutser". Did you mean "cluster"?'],
@@ -112,7 +178,6 @@ describe('what is not valid', () => {
   });
 
   it.each([
-    ['update: { mode: sync, acks: all }', 'update.mode: `update.mode: sync` is not in this version'],
     ['http: { listen: 127.0.0.1:7070 }', '`http` is not in this version'],
     ['conflicts: { orders: {} }', '`conflicts` is not in this version'],
   ])('what comes later says so: %s', (line, message) => {

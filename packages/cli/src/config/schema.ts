@@ -1,3 +1,4 @@
+import { MAX_ACKS } from '@antiphon/replica';
 import { z } from 'zod';
 
 /** The same rule as core's `assertReplicaId` and `assertClusterName`: ids become tokens of NATS subjects. */
@@ -6,6 +7,7 @@ const NAME_RULE = 'must be 1 to 63 letters, digits, "_" or "-", and start with a
 const MAX_TABLES = 1000;
 const MAX_SERVERS = 32;
 const MAX_INTERVAL_MS = 3_600_000;
+export const ACK_WORDS = ['all', 'majority', 'logged', 'local'] as const;
 
 const name = (what: string) => z.string().regex(NAME_PATTERN, `${what} ${NAME_RULE}`);
 const text = z.string().min(1, 'must not be empty');
@@ -36,13 +38,42 @@ const topologySchema = z.union([
   topologyFormSchema.describe('One replica accepts writes, the others follow it.'),
 ]);
 
-const updateSchema = z.strictObject({
-  mode: z.literal('async').describe('A write is complete once one database has committed it.'),
-  intervalMs: z
-    .preprocess(fromText, z.number().int().min(0).max(MAX_INTERVAL_MS))
-    .optional()
-    .describe('How long changes are gathered before they are sent; 0: at once.'),
-});
+const asyncSchema = z
+  .strictObject({
+    mode: z.literal('async'),
+    intervalMs: z
+      .preprocess(fromText, z.number().int().min(0).max(MAX_INTERVAL_MS))
+      .optional()
+      .describe('How long changes are gathered before they are sent; 0: at once.'),
+  })
+  .describe('A write is complete once one database has committed it.');
+
+const syncSchema = z
+  .strictObject({
+    mode: z.literal('sync'),
+    acks: z
+      .preprocess(fromText, z.union([z.enum(ACK_WORDS), z.number().int().min(1).max(MAX_ACKS)]))
+      .optional()
+      .describe(
+        'Which databases must have committed a write: all (that are in sync), majority (of the members), a number of ' +
+          "them, local (the writer's own); or logged, once the log has it. A write may ask for another level.",
+      ),
+    minInSync: z
+      .preprocess(fromText, z.number().int().min(1).max(MAX_ACKS))
+      .optional()
+      .describe('With fewer replicas in sync there is a shortfall. 2 with `acks: all`, else 1, when absent.'),
+    onShortfall: z
+      .enum(['reject', 'degrade'])
+      .optional()
+      .describe('Then writes that wait for other databases are rejected, or go on without them and say so.'),
+    foreignWrites: z
+      .enum(['refuse', 'async'])
+      .optional()
+      .describe('Writes by other programs into the file are refused, or propagated asynchronously.'),
+  })
+  .describe('A write is complete once the chosen replicas have committed it.');
+
+const updateSchema = z.discriminatedUnion('mode', [asyncSchema, syncSchema]);
 
 export const configSchema = z
   .strictObject({
@@ -69,8 +100,13 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   'store.sqlite': Object.keys(sqliteSchema.shape),
   topology: Object.keys(topologyFormSchema.shape),
   'topology.primary-replica': Object.keys(primaryReplicaSchema.shape),
-  update: Object.keys(updateSchema.shape),
 };
+
+/** What may stand in `update`, by its mode. */
+export const UPDATE_KEYS = {
+  async: Object.keys(asyncSchema.shape),
+  sync: Object.keys(syncSchema.shape),
+} as const;
 
 /** The file as written, valid. */
 export type ConfigFile = z.infer<typeof configSchema>;

@@ -30,8 +30,13 @@ store: { sqlite: { file: ${JSON.stringify(file)} } }
 topology: multi-primary
 # topology: { primary-replica: { primary: ${id} } }
 
-# A write is complete once this replica's database has committed it; it is sent to the others at once, or gathered
-# for so many milliseconds.
+# When a write is complete; the same on every replica.
+# async: once this replica's database has committed it; it is sent to the others at once, or gathered for so many
+# milliseconds.
 update: { mode: async, intervalMs: 0 }
+# sync: once the replicas that are in sync have committed it too (acks: all, majority, a number of databases, logged or
+# local). With fewer than minInSync, writes are rejected, or go on without the others (onShortfall: degrade). Other
+# programs' writes into the file are refused, or propagated asynchronously (foreignWrites: async).
+# update: { mode: sync, acks: all, minInSync: 2, onShortfall: reject, foreignWrites: refuse }
 `;
 }

@@ -1,7 +1,10 @@
-import { ERROR_CODES, type AntiphonError } from '@antiphon/core';
+import { ERROR_CODES, type AntiphonError, type ErrorCode } from '@antiphon/core';
 import { toJson } from './json.js';
 import { styled } from './style.js';
 import type { Terminal } from './terminal.js';
+
+/** Their messages end with what to do, exactly. */
+const SAYS_IT_ALL: readonly ErrorCode[] = ['BAD_OPTION', 'REMOTE', 'CONFLICT', 'OUTCOME_UNKNOWN'];
 
 /** The one place where an error becomes text: JSON on stderr with --json, else a sentence and what to do. */
 export function reportError(terminal: Terminal, error: AntiphonError): void {
@@ -12,7 +15,6 @@ export function reportError(terminal: Terminal, error: AntiphonError): void {
   }
   terminal.err(`${styled(terminal, 'red', 'error')}: ${error.message} [${error.code}]\n`);
   const { do: advice } = ERROR_CODES[error.code];
-  if (error.code !== 'BAD_OPTION' && error.code !== 'REMOTE')
-    terminal.err(`${styled(terminal, 'dim', advice)}\n`);
+  if (!SAYS_IT_ALL.includes(error.code)) terminal.err(`${styled(terminal, 'dim', advice)}\n`);
   if (error.code === 'INTERNAL' && error.stack !== undefined) terminal.err(`${error.stack}\n`);
 }

@@ -62,7 +62,7 @@ type Cause = Pick<Rejection, 'reason' | 'claim' | 'winner'>;
  */
 export class Certifier {
   readonly #index: ClaimIndex;
-  /** By sequence, ascending; only those that may be asked for again. */
+  /** By sequence; only those that may be asked for again. */
   readonly #judged = new Map<number, JudgedGroup>();
   #seq = 0;
   /** The newest entry whose claims nobody knows: whoever had not seen it may be in conflict with it. */
@@ -160,13 +160,12 @@ export class Certifier {
         { context: { seq, lastSeq: this.#seq } },
       );
     }
+    const { entries } = this.limits;
+    const lastForgotten = Math.min(seq - entries, this.#seq);
+    for (let old = this.#seq - entries + 1; old <= lastForgotten; old++) this.#judged.delete(old);
     this.#seq = seq;
     // What is judged at `seq` still sees as far back as if the entry before it were the newest.
-    this.#index.dropUpTo(seq - 1 - this.limits.entries);
-    for (const old of this.#judged.keys()) {
-      if (old > seq - this.limits.entries) break;
-      this.#judged.delete(old);
-    }
+    this.#index.dropUpTo(seq - 1 - entries);
   }
 
   #floorAt(seq: number): number {
@@ -174,8 +173,11 @@ export class Certifier {
   }
 }
 
+const ALL_COMMITTED: Verdict = Object.freeze({ rejected: Object.freeze([]) });
+
 /** Made anew for whoever asks: keeping them would take memory per rejected transaction. */
 function verdictOf({ firstCounter, count, committed, cause }: JudgedGroup): Verdict {
+  if (committed === count) return ALL_COMMITTED;
   const rejected: Rejection[] = [];
   for (let index = committed; index < count; index++) {
     const why: Cause = index === committed && cause !== undefined ? cause : { reason: 'builds-on' };

@@ -5,9 +5,9 @@ export type ClaimHolder = TransactionId & { readonly seq: number };
 
 interface Entry {
   readonly seq: number;
-  /** Of committed transactions. */
-  readonly held: readonly Claim[];
-  /** Of all its transactions. */
+  /** Per committed transaction that claims anything. */
+  readonly held: readonly (readonly Claim[])[];
+  /** Claims of all its transactions. */
   readonly count: number;
 }
 
@@ -23,7 +23,7 @@ export class ClaimIndex {
 
   constructor(private readonly limit: number) {}
 
-  /** Every claim in entries after this one is here. */
+  /** The newest entry that went because there were too many claims. */
   get floor(): number {
     return this.#floor;
   }
@@ -52,11 +52,11 @@ export class ClaimIndex {
     let count = 0;
     for (const list of claims) count += list.length;
     if (count === 0) return;
-    const held = claims.slice(0, committed).flat();
     for (let i = 0; i < committed; i++) {
       const holder = holderOf(i);
       for (const claim of claims[i] as readonly Claim[]) this.#holders.set(claim, holder);
     }
+    const held = claims.slice(0, committed).filter((list) => list.length > 0);
     this.#entries.push({ seq, held, count });
     this.#count += count;
     while (this.#count > this.limit) this.#floor = this.#dropOldest();
@@ -66,7 +66,6 @@ export class ClaimIndex {
   dropUpTo(seq: number): void {
     for (let oldest = this.#oldest(); oldest !== undefined && oldest.seq <= seq; oldest = this.#oldest())
       this.#dropOldest();
-    if (seq > this.#floor) this.#floor = seq;
   }
 
   #oldest(): Entry | undefined {
@@ -76,7 +75,9 @@ export class ClaimIndex {
   #dropOldest(): number {
     const { seq, held, count } = this.#oldest() as Entry;
     this.#count -= count;
-    for (const claim of held) if (this.#holders.get(claim)?.seq === seq) this.#holders.delete(claim);
+    for (const list of held) {
+      for (const claim of list) if (this.#holders.get(claim)?.seq === seq) this.#holders.delete(claim);
+    }
     this.#dropped++;
     if (this.#dropped * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#dropped);

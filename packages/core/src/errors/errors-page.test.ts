@@ -5,7 +5,7 @@ import * as script from '../../scripts/errors-page.mjs';
 import { AntiphonError, toAntiphonError } from './antiphon-error.js';
 import { ERROR_CODES } from './codes.js';
 
-const { renderErrorsPage } = script;
+const { renderErrorsPage } = script as { renderErrorsPage: (codes: typeof ERROR_CODES) => string };
 
 /** A program's name is not capitalized at the beginning either. */
 const SENTENCE = /^([A-Z`]|nats-server ).*\.$/;

@@ -156,7 +156,8 @@ describe('options and limits', () => {
       linearizable: 'undecided',
       reason: expect.stringContaining('maxOperationsPerKey (1)'),
     });
-    expect(checkLinearizable(stale, { maxStatesPerKey: 1 })).toMatchObject({
+    const long = operations('a: w1 0-1', 'b: r1 2-3', 'a: w2 4-5', 'b: r2 6-7', 'a: w3 8-9', 'b: r1 10-11');
+    expect(checkLinearizable(long, { maxStatesPerKey: 1 })).toMatchObject({
       linearizable: 'undecided',
       reason: expect.stringContaining('maxStatesPerKey (1)'),
     });

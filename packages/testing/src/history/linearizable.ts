@@ -13,7 +13,7 @@ export interface LinearizableOptions {
   /** A key with more operations is undecided. Default 100 000. */
   readonly maxOperationsPerKey?: number;
   /**
-   * A key is undecided when its search takes more states (about a microsecond each, plus memory). As many again may go
+   * A key is undecided when its search takes more states (a few microseconds each, plus memory). As many again may go
    * into the explanation. Default 1 000 000.
    */
   readonly maxStatesPerKey?: number;

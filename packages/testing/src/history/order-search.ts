@@ -117,7 +117,7 @@ class OrderSearch {
     const found: number[] = [];
     for (const [index, step] of this.#optional.entries()) {
       if (step.invokedAtMs > configuration.earliestCompletionMs) break;
-      if (configuration.used.includes(index) || !isPossible(step, configuration.value)) continue;
+      if ( !isPossible(step, configuration.value)) continue;
       const { effect } = step;
       if (this.#isPlain && effect.kind === 'write' && !wanted.has(effect.value)) continue;
       const name = JSON.stringify(effect);

@@ -1,0 +1,68 @@
+import { parseOutcomeId } from '@antiphon/core';
+import type { Outcome } from '@antiphon/replica';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { styled, type Style } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
+import { nobodyAnswers } from './replica-choice.js';
+
+interface OutcomeOptions extends TargetOptions {
+  readonly replica?: string;
+}
+
+export function defineOutcome(host: CommandHost): void {
+  defineCommand<OutcomeOptions>(host, {
+    name: 'outcome',
+    description: 'tell what became of a write: committed, rejected, or nobody knows yet',
+    examples: ['antiphon outcome eu-1:42', "antiphon outcome 'eu-1:42~x7Kq' --replica eu-2 --json"],
+    configure: (command) => {
+      command
+        .argument('<id>', 'of the transaction, as `antiphon exec` or the error showed it')
+        .option(
+          '-r, --replica <id>',
+          'who is asked (default: the replica that wrote it, or one that answers)',
+        );
+      addTargetOptions(command);
+    },
+    run: async (options, { terminal, env, cwd, signal }, [id = '']) => {
+      const { origin } = parseOutcomeId(id);
+      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      const replica = options.replica ?? (await witness(client, origin));
+      await client.requireMember(replica);
+      const outcome = await client.replica(replica).ask('outcome', { id }, { signal });
+      show(outcome, replica, terminal);
+      return outcome.outcome === 'unknown' ? EXIT.failed : EXIT.ok;
+    },
+  });
+}
+
+/** Only the origin itself can decide about what the log does not hold. */
+async function witness(client: ClusterClient, origin: string): Promise<string> {
+  await client.requireMember(origin);
+  const answering = await client.answering();
+  const [first] = answering;
+  if (first === undefined) throw nobodyAnswers(client.cluster);
+  return answering.includes(origin) ? origin : first;
+}
+
+const STYLES: Readonly<Record<Outcome['outcome'], Style>> = {
+  committed: 'green',
+  rejected: 'red',
+  unknown: 'yellow',
+};
+
+function show({ outcome, id, position, reason }: Outcome, replica: string, terminal: Terminal): void {
+  if (terminal.json) {
+    terminal.out(`${toJson({ outcome, transaction: id, position, reason, replica })}\n`);
+    return;
+  }
+  const where = position === undefined ? '' : ` at position ${position.seq} of the log`;
+  const consequence = outcome === 'rejected' ? ': nothing of it was written' : '';
+  terminal.out(
+    `${id} ${styled(terminal, STYLES[outcome], outcome)}${where}${consequence} (says ${replica})\n`,
+  );
+  if (reason !== undefined) terminal.out(`${reason}\n`);
+}

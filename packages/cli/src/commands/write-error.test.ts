@@ -1,0 +1,36 @@
+import { AntiphonError } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import { explainWriteError } from './write-error.js';
+
+const answered = { remoteCode: 'x' };
+const explain = (error: AntiphonError): AntiphonError => explainWriteError(error, 'eu-1', 'npx antiphon');
+
+describe('explainWriteError', () => {
+  it('I8: a conflict says that nothing was written', () => {
+    const error = explain(new AntiphonError('CONFLICT', 'eu-2:7 was first', { context: answered }));
+    expect(error).toMatchObject({ code: 'CONFLICT', retriable: true });
+    expect(error.message).toBe('eu-2:7 was first. Nothing was written: run the same command again.');
+  });
+
+  it('I8: an unknown outcome has the command that tells', () => {
+    const context = { ...answered, id: 'eu-1:42~x7Kq' };
+    const error = explain(new AntiphonError('OUTCOME_UNKNOWN', 'no answer of the log.', { context }));
+    expect(error.context).toMatchObject({ id: 'eu-1:42~x7Kq', replica: 'eu-1' });
+    expect(error.message).toContain("npx antiphon outcome 'eu-1:42~x7Kq'");
+  });
+
+  it.each(['TIMEOUT', 'ABORTED', 'LOG_UNAVAILABLE'] as const)(
+    'I8: no answer is an unknown outcome, a %s that the replica answered is none',
+    (code) => {
+      const error = explain(new AntiphonError(code, 'late'));
+      expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', retriable: false });
+      expect(error.context['id']).toBeUndefined();
+      const verdict = new AntiphonError(code, 'late', { context: answered });
+      expect(explain(verdict)).toBe(verdict);
+    },
+  );
+
+  it('what was never sent is not unknown', () => {
+    expect(explain(new AntiphonError('NO_ACTOR', 'away')).code).toBe('NO_ACTOR');
+  });
+});

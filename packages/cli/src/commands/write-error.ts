@@ -1,0 +1,33 @@
+import { AntiphonError, toAntiphonError, type ErrorCode } from '@antiphon/core';
+
+/** Of these, only the replica itself knows whether it wrote: no answer came, and that is no verdict. */
+const UNANSWERED: readonly ErrorCode[] = ['TIMEOUT', 'ABORTED', 'LOG_UNAVAILABLE', 'MALFORMED_MESSAGE'];
+
+/**
+ * What a failed write means to whoever sent it (I8): `command` is how this user starts the command. An answer that did not come
+ * is an unknown outcome too, and one that nobody can ask about: its transaction has no name here.
+ */
+export function explainWriteError(thrown: unknown, replica: string, command: string): AntiphonError {
+  const error = toAntiphonError(thrown);
+  const { code, context, retriable } = error;
+  const options = { cause: error, retriable, context: { ...context, replica } };
+  if (code === 'CONFLICT') {
+    const message = `${sentence(error.message)} Nothing was written: run the same command again.`;
+    return new AntiphonError(code, message, options);
+  }
+  if (code === 'OUTCOME_UNKNOWN') {
+    const id = String(context['id'] ?? '');
+    const message = `${sentence(error.message)} It may be committed. To find out: ${command} outcome '${id}'`;
+    return new AntiphonError(code, message, options);
+  }
+  // Replicas say their code in every error they answer with.
+  if (!UNANSWERED.includes(code) || context['remoteCode'] !== undefined) return error;
+  const message =
+    `${replica} did not answer (${error.message}), and may have committed the write or not. ` +
+    `Look with \`${command} query\` before you run it again.`;
+  return new AntiphonError('OUTCOME_UNKNOWN', message, { cause: error, context: { replica } });
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
