@@ -160,7 +160,11 @@ export class ChaosCluster {
 
 /** The plain shell, as another program. Waits for locks like people do. */
 export function sqlite3(file: string, sql: string): string {
-  return execFileSync('sqlite3', ['-cmd', '.timeout 10000', file, sql], { encoding: 'utf8' });
+  return execFileSync('sqlite3', ['-cmd', '.timeout 10000', file, sql], {
+    encoding: 'utf8',
+    stdio: 'pipe',
+    maxBuffer: 256 * 1024 * 1024,
+  });
 }
 
 export function pause(ms: number): Promise<void> {

@@ -220,6 +220,10 @@ export class Feed implements Behaviour<FeedProtocol> {
   #refuse({ plan, request }: Planned, refused: ApplyOutcome['refused']): void {
     const step = refused === undefined ? undefined : request?.steps[refused.step];
     if (step === undefined || refused === undefined) return;
+    if (step.type === 'transactions' && step.batch.sync !== undefined) {
+      // The others have committed it, and what comes after may build on it: this database is not in step any more.
+      return this.scope.condition.stall(refused.error);
+    }
     const batch = plan.batches[plan.steps.indexOf(step)] ?? -1;
     this.#refused.set(`${step.seq}/${batch}`, asRefused(refused.error));
   }

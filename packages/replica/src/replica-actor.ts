@@ -270,8 +270,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** Writes of other programs must not be given a counter that an attempt without an answer may have taken. */
   get #countersUncertain(): boolean {
-    const { sync } = this.scope;
-    return sync?.settings.foreignWrites === 'async' && this.#committer?.uncertain === true;
+    return this.#committer?.uncertain === true;
   }
 
   async #poll(): Promise<void> {

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats';
+import type { UpdateOptions } from '@antiphon/replica';
 import { stringify } from 'yaml';
 import type { Topology } from '../config/config.js';
 import { removeContext, runningContext, writeContext } from './context-file.js';
@@ -22,6 +23,7 @@ export interface LocalClusterOptions {
   /** The first one brings the tables and rows of its file. */
   readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
   readonly topology: Topology;
+  readonly update: UpdateOptions;
   readonly tables?: readonly string[];
   /** Where the server's store, configurations and logs are kept. */
   readonly folder: string;
@@ -143,7 +145,7 @@ export class LocalCluster {
   }
 
   #configText({ id, file }: LocalReplica): string {
-    const { cluster, topology, tables } = this.options;
+    const { cluster, topology, update, tables } = this.options;
     const config = {
       cluster,
       id,
@@ -151,6 +153,7 @@ export class LocalCluster {
       store: { sqlite: { file: resolve(file) } },
       ...(tables === undefined ? {} : { tables }),
       topology,
+      update,
     };
     // `$` would begin an environment variable.
     return `# Written by \`antiphon\` at every start: changes are lost.\n${stringify(config).replaceAll('$', '$$$$')}`;

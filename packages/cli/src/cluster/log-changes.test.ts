@@ -71,6 +71,7 @@ async function take(
   log: Pick<Log, 'read'>,
   count: number,
   start = START,
+  rejected: Readonly<Record<number, readonly number[]>> = {},
 ): Promise<{ changes: LoggedChange[]; ignored: string[] }> {
   const ignored: string[] = [];
   const changes: LoggedChange[] = [];
@@ -78,6 +79,7 @@ async function take(
   const options = {
     log: log as Log,
     start,
+    rejectedIn: (seq: number) => Promise.resolve(rejected[seq] ?? []),
     isMember: (origin: string) => Promise.resolve(origin !== 'stranger'),
     onIgnored: (_: number, error: AntiphonError) => void ignored.push(error.code),
     signal: controller.signal,
@@ -139,6 +141,19 @@ describe('logChanges', () => {
     const { changes, ignored } = await take(log, 1);
     expect(idsOf(changes)).toEqual(['a:1']);
     expect(ignored).toEqual(['MALFORMED_MESSAGE', 'MALFORMED_MESSAGE', 'UNKNOWN_ORIGIN']);
+  });
+
+  it('gives nothing of what certification rejected, and goes on after it', async () => {
+    const log = logOf([
+      ['_insync', new Uint8Array([1])],
+      ['a', batch('a', 1, 2, 3)],
+      ['a', batch('a', 4)],
+    ]);
+    const { changes, ignored } = await take(log, 2, START, { 2: [2, 3] });
+    expect(idsOf(changes)).toEqual(['a:1', 'a:4']);
+    expect(ignored).toEqual([]);
+    const { changes: rest } = await take(log, 1, parseCursor(changes[0]!.cursor), { 2: [2, 3] });
+    expect(rest).toEqual(changes.slice(1));
   });
 
   it('enters a log whose beginning it cannot know', async () => {

@@ -77,6 +77,7 @@ export function parseCursor(text: string): LogPlace {
 
 /** Parts of big transactions that are kept until their last part comes; a feed in a terminal need not hold more. */
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
+const OWN_RECORDS = '_';
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
 interface KeptParts {
@@ -89,6 +90,8 @@ export interface LogChangesOptions {
   readonly log: Log;
   readonly start: LogPlace;
   readonly isMember: (origin: string) => Promise<boolean>;
+  /** Counters of its transactions that certification rejected: they change nothing. */
+  readonly rejectedIn: (seq: number, batches: readonly Batch[]) => Promise<readonly number[]>;
   /** Called for entries that hold nothing a replica would apply. */
   readonly onIgnored: (seq: number, error: AntiphonError) => void;
   readonly signal: AbortSignal;
@@ -107,7 +110,8 @@ export async function* logChanges(options: LogChangesOptions): AsyncGenerator<Lo
       const entries = await reader.next({ ...READ, signal });
       for (const entry of entries) {
         const batches = await readEntry(entry, options);
-        for (const batch of batches) yield* state.changesOf(batch, entry.seq);
+        const rejected = await options.rejectedIn(entry.seq, batches);
+        for (const batch of batches) yield* state.changesOf(batch, entry.seq, rejected);
       }
     }
   } catch (error) {
@@ -121,6 +125,8 @@ async function readEntry(
   entry: LogEntry,
   { isMember, onIgnored }: LogChangesOptions,
 ): Promise<readonly Batch[]> {
+  // Antiphon's own records, such as who is in sync.
+  if (entry.origin.startsWith(OWN_RECORDS)) return [];
   try {
     const batches = decodeBatches(entry.data);
     if (batches[0]?.origin !== entry.origin)
@@ -146,7 +152,7 @@ class ChangeState {
     this.#skip = start.skip;
   }
 
-  *changesOf(batch: Batch, seq: number): Generator<LoggedChange> {
+  *changesOf(batch: Batch, seq: number, rejected: readonly number[]): Generator<LoggedChange> {
     const { origin, firstCounter, tables } = batch;
     if (!this.start.vectorIsComplete && !Object.hasOwn(this.#vector, origin)) {
       this.#vector = advance(this.#vector, origin, firstCounter - 1);
@@ -162,7 +168,8 @@ class ChangeState {
     }
     this.#parts.delete(origin);
     for (const { counter, time, changes } of batch.transactions.slice(admission.skip)) {
-      yield* this.#transaction({ origin, counter }, time, tables, changes, seq, seq);
+      const kept = rejected.includes(counter) ? [] : changes;
+      yield* this.#transaction({ origin, counter }, time, tables, kept, seq, seq);
     }
   }
 

@@ -1,16 +1,19 @@
 import { AntiphonError } from '@antiphon/core';
+import type { AckLevel, Params } from '@antiphon/replica';
 import { ClusterClient, type ReplicaRef } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
-import { parseParams, toJson } from '../output/json.js';
+import { toJson } from '../output/json.js';
 import { formatTable } from '../output/table.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { chooseReplica } from './replica-choice.js';
+import { ackLevel, paramsOf } from './sql-options.js';
 
 interface BenchOptions extends TargetOptions {
   readonly replica?: string;
   readonly sql?: string;
   readonly params?: string;
+  readonly acks?: AckLevel;
   readonly seconds: number;
   readonly concurrency: number;
 }
@@ -44,15 +47,21 @@ export function defineBench(host: CommandHost): void {
           'a statement that writes, to be run again and again; without it nothing is written',
         )
         .option('-p, --params <json>', 'values of the statement')
+        .option(
+          '-a, --acks <level>',
+          "with --sql: acknowledgements to wait for (default: the cluster's)",
+          ackLevel,
+        )
         .option('--seconds <count>', 'how long each case runs', wholeNumber(1, 600), DEFAULT_SECONDS)
         .option('--concurrency <count>', 'requests at a time', wholeNumber(1, 512), DEFAULT_CONCURRENCY);
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
-      if (options.params !== undefined && options.sql === undefined) {
-        throw new AntiphonError('BAD_OPTION', '--params goes with --sql.');
+      const lonely = (['params', 'acks'] as const).find((name) => options[name] !== undefined);
+      if (lonely !== undefined && options.sql === undefined) {
+        throw new AntiphonError('BAD_OPTION', `--${lonely} goes with --sql.`);
       }
-      const params = options.params === undefined ? [] : parseParams(options.params);
+      const params = paramsOf(options);
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
       const { id, ref } = await chooseReplica(
         client,
@@ -60,7 +69,7 @@ export function defineBench(host: CommandHost): void {
         options.sql === undefined ? 'read' : 'write',
       );
       const rates: Rate[] = [];
-      for (const [name, request] of casesOf(ref, options.sql, params)) {
+      for (const [name, request] of casesOf(ref, options, params)) {
         if (!signal.aborted) rates.push(await measure(name, request, options, signal));
       }
       if (terminal.json) {
@@ -88,14 +97,13 @@ export function defineBench(host: CommandHost): void {
 
 type Request = () => Promise<unknown>;
 
-function casesOf(
-  ref: ReplicaRef,
-  sql: string | undefined,
-  params: ReturnType<typeof parseParams>,
-): [string, Request][] {
+function casesOf(ref: ReplicaRef, { sql, acks }: BenchOptions, params: Params): [string, Request][] {
   const limits = { timeoutMs: TIMEOUT_MS };
-  if (sql !== undefined)
-    return [['write', () => ref.ask('execute', { statements: [{ sql, params }] }, limits)]];
+  if (sql !== undefined) {
+    const write = { statements: [{ sql, params }], ...(acks === undefined ? {} : { acks }) };
+    const name = acks === undefined ? 'write' : `write (acks ${acks})`;
+    return [[name, () => ref.ask('execute', write, limits)]];
+  }
   const query = { sql: 'SELECT 1', params: [], maxRows: 1 };
   return [
     ['ping', () => ref.ask('ping', undefined, limits)],

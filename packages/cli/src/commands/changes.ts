@@ -1,6 +1,7 @@
 import type { AntiphonError } from '@antiphon/core';
 import { formatTransactionId, type Log, type Value } from '@antiphon/core';
 import { ClusterClient } from '../cluster/cluster-client.js';
+import { GroupVerdicts } from '../cluster/group-verdicts.js';
 import {
   logChanges,
   parseCursor,
@@ -42,14 +43,14 @@ export function defineChanges(host: CommandHost): void {
       const start = await startOf(client, log, options.from, signal);
       const tables = options.tables === undefined ? undefined : new Set(options.tables);
       let count = 0;
+      const onProblem = (text: string): void => terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
       const onIgnored = (seq: number, error: AntiphonError): void => {
-        if (seq > 1)
-          terminal.err(
-            `${styled(terminal, 'yellow', '!')} entry ${seq} of the log is ignored: ${error.message}\n`,
-          );
+        if (seq > 1) onProblem(`entry ${seq} of the log is ignored: ${error.message}`);
       };
+      const verdicts = new GroupVerdicts({ client, onProblem, signal });
+      const rejectedIn: GroupVerdicts['rejectedIn'] = (seq, batches) => verdicts.rejectedIn(seq, batches);
       const isMember = (origin: string): Promise<boolean> => client.isMember(origin);
-      for await (const change of logChanges({ log, start, isMember, onIgnored, signal })) {
+      for await (const change of logChanges({ log, start, isMember, rejectedIn, onIgnored, signal })) {
         if (tables !== undefined && !tables.has(change.table)) continue;
         terminal.out(terminal.json ? `${changeToJson(change)}\n` : `${changeToText(change, terminal)}\n`);
         count += 1;

@@ -14,12 +14,14 @@ import { defineCommand, wholeNumber, type CommandContext, type CommandHost } fro
 import { replicaIds } from './replica-ids.js';
 import { stayUntilEnded } from './stay.js';
 import { topologyName, topologyOf, type TopologyName } from './topology-option.js';
+import { updateName, updateOf, type UpdateName } from './update-option.js';
 import { showVerification, verify } from './verify.js';
 
 interface DemoOptions {
   readonly rows: number;
   readonly replicas: number;
   readonly topology: TopologyName;
+  readonly update: UpdateName;
   readonly dir: string;
   readonly port?: number;
   readonly once?: boolean;
@@ -33,12 +35,13 @@ export function defineDemo(host: CommandHost): void {
   defineCommand<DemoOptions>(host, {
     name: 'demo',
     description: 'a cluster of three on this machine, loaded with the cities of the world',
-    examples: ['antiphon demo', 'antiphon demo --rows 20000 --once --json'],
+    examples: ['antiphon demo', 'antiphon demo --update sync', 'antiphon demo --rows 20000 --once --json'],
     configure: (command) =>
       void command
         .option('--rows <count>', 'how many cities', wholeNumber(1, CITY_COUNT), CITY_COUNT)
         .option('--replicas <count>', 'how many processes', wholeNumber(2, 9), DEFAULT_REPLICAS)
         .option('--topology <name>', 'multi-primary or primary-replica', topologyName, 'multi-primary')
+        .option('--update <mode>', 'async, or sync: a write waits for all replicas', updateName, 'async')
         .option('--dir <folder>', 'where everything is kept; the next demo in it starts anew', DEFAULT_FOLDER)
         .option('--port <port>', 'of nats-server (default: a free one)', wholeNumber(1, 65_535))
         .option('--once', 'stop everything once all replicas hold the same rows'),
@@ -54,6 +57,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   const replicaOf = (id: string): LocalReplica => ({ id, file: join(folder, `${id}.db`) });
   const replicas = [replicaOf(firstId), ...otherIds.map(replicaOf)] as const;
   const topology = topologyOf(options.topology, firstId);
+  const update = updateOf(options.update, options.replicas);
   const ownFolder = options.dir !== DEFAULT_FOLDER;
   const contextFolder = ownFolder ? folder : cwd;
   LocalCluster.assertNoneRuns(contextFolder);
@@ -64,12 +68,12 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     styled(
       terminal,
       'bold',
-      `Antiphon demo: ${options.replicas} replicas, ${options.topology}, in ${relative(cwd, folder) || '.'}\n`,
+      `Antiphon demo: ${options.replicas} replicas, ${options.topology}, ${options.update}, in ${relative(cwd, folder) || '.'}\n`,
     ),
   );
   const { port } = options;
   const cluster = await LocalCluster.start({
-    ...{ cluster: CLUSTER, replicas, topology, folder, contextFolder, onEvent: say, signal },
+    ...{ cluster: CLUSTER, replicas, topology, update, folder, contextFolder, onEvent: say, signal },
     ...(port === undefined ? {} : { port }),
   });
   let exitCode: ExitCode = EXIT.ok;
@@ -92,6 +96,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
       const next = {
         replicas,
         topology,
+        mode: update.mode,
         cwd,
         command,
         ...(ownFolder ? { folder: relative(cwd, folder) } : {}),
@@ -110,7 +115,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
 
 function report(
   { terminal }: CommandContext,
-  { rows, topology }: DemoOptions,
+  { rows, topology, update }: DemoOptions,
   { seconds, loadedSeconds }: Replicated,
   verified: VerifyResult,
   cluster: LocalCluster,
@@ -126,7 +131,7 @@ function report(
     }));
     const { servers } = cluster;
     terminal.out(
-      `${toJson({ outcome: verified.outcome, rows, topology, seconds, rowsPerSecond, servers, replicas: list })}\n`,
+      `${toJson({ outcome: verified.outcome, rows, topology, update, seconds, rowsPerSecond, servers, replicas: list })}\n`,
     );
     return;
   }

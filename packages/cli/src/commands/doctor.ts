@@ -9,6 +9,7 @@ import { fail, warn, type Check, type Grade } from '../doctor/check.js';
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
 import { agreementChecks, replicaChecks } from '../doctor/replica-checks.js';
 import { serverChecks, unreachable } from '../doctor/server-checks.js';
+import { syncChecks } from '../doctor/sync-checks.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { styled, type Style } from '../output/style.js';
@@ -83,7 +84,8 @@ async function clusterChecks(
     }
     if (config !== undefined) checks.push(...agreementChecks(config, document));
     const answers = await askAll(client);
-    return [...checks, ...replicaChecks(answers, Date.now())];
+    const statuses = answers.flatMap(({ status }) => status ?? []);
+    return [...checks, ...replicaChecks(answers, Date.now()), ...syncChecks(statuses, server.log)];
   } catch (thrown) {
     return [
       fail('cluster', toAntiphonError(thrown).message, 'See `antiphon status`, and the log of nats-server.'),

@@ -5,12 +5,12 @@ import { resolveTarget } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { ownCommand } from '../output/own-command.js';
-import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { defineCommand, type CommandContext, type CommandHost } from './define.js';
 import { chooseReplica, type ChosenReplica } from './replica-choice.js';
 import { ackLevel, addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
 import { explainWriteError } from './write-error.js';
+import { showWritten } from './written-text.js';
 
 interface ExecOptions extends SqlOptions {
   readonly acks?: AckLevel;
@@ -81,25 +81,9 @@ async function run(
 }
 
 function show(written: Written, replica: ChosenReplica, terminal: Terminal): void {
-  const { id, position, value, acks, degraded } = written;
+  if (!terminal.json) return showWritten(written, replica.id, terminal);
+  const { outcome, id, value, position, acks, degraded } = written;
   const transaction = id === undefined ? undefined : formatTransactionId(id);
-  if (terminal.json) {
-    const result = { outcome: 'committed', replica: replica.id, transaction, changes: value, position };
-    terminal.out(`${toJson({ ...result, acks, degraded })}\n`);
-    return;
-  }
-  const rows = value.reduce((sum, changes) => sum + changes, 0);
-  const as = transaction === undefined ? 'nothing that is replicated changed' : `transaction ${transaction}`;
-  terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica.id} (${as})\n`);
-  if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);
-  const warn = (text: string): void => terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
-  if (acks !== undefined && !acks.reached && degraded !== true) {
-    const missing = acks.missing.length === 0 ? '' : `: ${acks.missing.join(', ')} did not answer`;
-    warn(`committed, but not acknowledged by ${acks.level} in time${missing}; they get it from the log`);
-  }
-  if (degraded === true) {
-    const missing = acks === undefined || acks.missing.length === 0 ? '' : ` (${acks.missing.join(', ')})`;
-    const text = `DEGRADED: too few replicas are in sync; it did not wait for the others${missing}`;
-    terminal.err(`${styled(terminal, 'red', '!')} ${styled(terminal, 'bold', text)}\n`);
-  }
+  const result = { outcome, replica: replica.id, transaction, changes: value, position, acks, degraded };
+  terminal.out(`${toJson(result)}\n`);
 }

@@ -6,11 +6,10 @@ import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
-import { styled, type Style } from '../output/style.js';
-import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { nobodyAnswers } from './replica-choice.js';
+import { statusText } from './status-text.js';
 
 interface StatusOptions extends TargetOptions {
   readonly watch?: boolean;
@@ -21,13 +20,14 @@ interface StatusOptions extends TargetOptions {
 export interface MemberAnswer {
   readonly id: string;
   readonly status?: ReplicaStatus;
+  /** By this machine's clock. */
+  readonly answeredAtMs?: number;
   readonly error?: AntiphonError;
 }
 
 const ASK_TIMEOUT_MS = 2000;
 const DEFAULT_INTERVAL_MS = 1000;
 const MAX_INTERVAL_MS = 3_600_000;
-const BYTES_PER_MB = 1_000_000;
 
 export function defineStatus(host: CommandHost): void {
   defineCommand<StatusOptions>(host, {
@@ -82,10 +82,8 @@ export async function askAll(client: ClusterClient): Promise<readonly MemberAnsw
   return Promise.all(
     ids.map(async (id): Promise<MemberAnswer> => {
       try {
-        return {
-          id,
-          status: await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS }),
-        };
+        const status = await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS });
+        return { id, status, answeredAtMs: Date.now() };
       } catch (error) {
         return { id, error: toAntiphonError(error) };
       }
@@ -104,81 +102,5 @@ function show(client: ClusterClient, answers: readonly MemberAnswer[], terminal:
     terminal.out(`${toJson({ cluster: client.cluster, servers: client.target.servers, replicas })}\n`);
     return;
   }
-  const topology = answers.find(({ status }) => status !== undefined)?.status?.topology;
-  const name =
-    typeof topology === 'object'
-      ? `primary-replica, primary ${topology['primary-replica'].primary}`
-      : topology;
-  terminal.out(
-    `cluster ${styled(terminal, 'bold', client.cluster)} (${name ?? 'nobody answers'}) at ${client.nats.servers}\n\n`,
-  );
-  terminal.out(
-    formatTable(
-      COLUMNS,
-      answers.map((answer) => row(answer, terminal)),
-    ),
-  );
-  for (const { id, status } of answers) {
-    if (status === undefined) continue;
-    if (status.stalled !== undefined) warn(terminal, 'red', `${id} stalled: ${status.stalled.message}`);
-    for (const { message } of status.alarms) warn(terminal, 'yellow', `${id}: ${message}`);
-    for (const { origin, expected, reason } of status.waitingFor) {
-      warn(terminal, 'yellow', `${id} waits for ${origin}:${expected} (${reason})`);
-    }
-  }
-}
-
-const COLUMNS = [
-  { title: 'replica' },
-  { title: 'role' },
-  { title: 'state' },
-  { title: 'lag', align: 'right' },
-  { title: 'unsent', align: 'right' },
-  { title: 'log position' },
-  { title: 'conflicts', align: 'right' },
-  { title: 'quarantined', align: 'right' },
-  { title: 'memory', align: 'right' },
-  { title: 'up', align: 'right' },
-] as const;
-
-function row({ id, status, error }: MemberAnswer, terminal: Terminal): readonly string[] {
-  if (status === undefined)
-    return [id, '', styled(terminal, 'red', error?.code === 'NO_ACTOR' ? 'away' : 'no answer')];
-  const { lag, outbox, position, conflicts, quarantined, memoryBytes, startedAtMs, nowMs } = status;
-  return [
-    id,
-    status.role,
-    styled(
-      terminal,
-      styleOf(status),
-      status.connection === 'connected' ? status.lifecycle : `${status.lifecycle}, no NATS`,
-    ),
-    String(lag.messages),
-    String(outbox.unpublished),
-    position.text,
-    String(conflicts),
-    String(quarantined),
-    memoryBytes === undefined ? '' : `${Math.round(memoryBytes / BYTES_PER_MB)} MB`,
-    duration(nowMs - startedAtMs),
-  ];
-}
-
-function styleOf({ lifecycle, connection }: ReplicaStatus): Style {
-  if (lifecycle === 'stalled' || lifecycle === 'failed') return 'red';
-  return (lifecycle === 'following' || lifecycle === 'primary') && connection === 'connected'
-    ? 'green'
-    : 'yellow';
-}
-
-function warn(terminal: Terminal, style: Style, text: string): void {
-  terminal.out(`${styled(terminal, style, '!')} ${text}\n`);
-}
-
-function duration(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 120) return `${minutes} min`;
-  const hours = Math.round(minutes / 60);
-  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+  terminal.out(statusText({ cluster: client.cluster, servers: client.nats.servers, answers, terminal }));
 }

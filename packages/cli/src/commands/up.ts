@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName } from '@antiphon/core';
+import type { UpdateOptions } from '@antiphon/replica';
 import Database from 'better-sqlite3';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import type { Topology } from '../config/config.js';
@@ -12,6 +13,7 @@ import { commaList, defineCommand, wholeNumber, type CommandContext, type Comman
 import { replicaIds } from './replica-ids.js';
 import { topologyName, topologyOf, type TopologyName } from './topology-option.js';
 import { stayUntilEnded } from './stay.js';
+import { updateName, updateOf, type UpdateName } from './update-option.js';
 
 interface UpOptions {
   readonly config?: string;
@@ -19,6 +21,7 @@ interface UpOptions {
   readonly file?: string;
   readonly tables?: readonly string[];
   readonly topology?: TopologyName;
+  readonly update?: UpdateName;
   readonly replicas: number;
   readonly dir: string;
   readonly port?: number;
@@ -40,10 +43,14 @@ export function defineUp(host: CommandHost): void {
           '-f, --file <file>',
           'the SQLite file of the first replica, with the tables (default: one in --dir)',
         )
-        .option('-c, --config <file>', 'take cluster, id, file, tables and topology from an antiphon.yaml')
+        .option(
+          '-c, --config <file>',
+          'take cluster, id, file, tables, topology and update from an antiphon.yaml',
+        )
         .option('--cluster <name>', 'name of the cluster (default: local)')
         .option('--replicas <count>', 'how many', wholeNumber(1, MAX_REPLICAS), DEFAULT_REPLICAS)
         .option('--topology <name>', 'multi-primary or primary-replica', topologyName)
+        .option('--update <mode>', 'async, or sync: a write waits for all that are in sync', updateName)
         .option(
           '--tables <names>',
           'the replicated tables (default: every one with a primary key)',
@@ -58,13 +65,14 @@ export function defineUp(host: CommandHost): void {
     run: async (options, context) => {
       const { terminal, cwd } = context;
       const folder = resolve(cwd, options.dir);
-      const { cluster, replicas, topology, tables } = plan(options, folder, context);
+      const { cluster, replicas, topology, update, tables } = plan(options, folder, context);
       assertHasTables(replicas[0].file, cwd);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       const running = await LocalCluster.start({
         cluster,
         replicas,
         topology,
+        update,
         ...(tables === undefined ? {} : { tables }),
         folder,
         contextFolder: options.dir === DEFAULT_FOLDER ? cwd : folder,
@@ -91,6 +99,7 @@ interface Plan {
   readonly cluster: string;
   readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
   readonly topology: Topology;
+  readonly update: UpdateOptions;
   readonly tables?: readonly string[];
 }
 
@@ -104,10 +113,14 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
   const tables = options.tables ?? config?.tables;
   const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
+  // The file's own settings of a mode, when it is the mode that is asked for.
+  const { update } = config ?? {};
+  const mode = options.update ?? update?.mode ?? 'async';
   return {
     cluster,
     replicas: [first, ...others],
     topology: topology ?? 'multi-primary',
+    update: update?.mode === mode ? update : updateOf(mode, options.replicas),
     ...(tables && { tables }),
   };
 }

@@ -30,6 +30,15 @@ describe('explainWriteError', () => {
     },
   );
 
+  it('I8: a replica that stopped while it worked on the write does not know either', () => {
+    const stopped = (started: boolean): AntiphonError =>
+      explain(new AntiphonError('ACTOR_STOPPED', 'gone', { context: { ...answered, started } }));
+    expect([true, false].map((started) => stopped(started).code)).toEqual([
+      'OUTCOME_UNKNOWN',
+      'ACTOR_STOPPED',
+    ]);
+  });
+
   it('what was never sent is not unknown', () => {
     expect(explain(new AntiphonError('NO_ACTOR', 'away')).code).toBe('NO_ACTOR');
   });

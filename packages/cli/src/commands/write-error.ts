@@ -20,12 +20,17 @@ export function explainWriteError(thrown: unknown, replica: string, command: str
     const message = `${sentence(error.message)} It may be committed. To find out: ${command} outcome '${id}'`;
     return new AntiphonError(code, message, options);
   }
-  // Replicas say their code in every error they answer with.
-  if (!UNANSWERED.includes(code) || context['remoteCode'] !== undefined) return error;
+  if (!isUnanswered(error)) return error;
   const message =
     `${replica} did not answer (${error.message}), and may have committed the write or not. ` +
     `Look with \`${command} query\` before you run it again.`;
   return new AntiphonError('OUTCOME_UNKNOWN', message, { cause: error, context: { replica } });
+}
+
+function isUnanswered({ code, context }: AntiphonError): boolean {
+  // Replicas say their code in every error they answer with. One that stops meanwhile says whether it had begun.
+  if (context['remoteCode'] !== undefined) return code === 'ACTOR_STOPPED' && context['started'] !== false;
+  return UNANSWERED.includes(code);
 }
 
 function sentence(text: string): string {

@@ -5,6 +5,7 @@ import type { Topology } from '../config/config.js';
 export interface TryNext {
   readonly replicas: readonly LocalReplica[];
   readonly topology: Topology;
+  readonly mode: 'async' | 'sync';
   readonly cwd: string;
   /** How this user starts the command, like `npx antiphon`. */
   readonly command: string;
@@ -13,13 +14,27 @@ export interface TryNext {
 }
 
 /** What to type into another terminal now: exact commands, one a line. */
-export function tryNext({ replicas, topology, cwd, command, folder }: TryNext): readonly string[] {
+export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryNext): readonly string[] {
   const [first, second = first] = replicas;
   if (first === undefined || second === undefined) return [];
   const shown = (file: string): string => quoted(relative(cwd, file) || file);
   const writable = topology === 'multi-primary' ? second : first;
   const reader = topology === 'multi-primary' ? first : second;
   const where = folder === undefined ? '' : ` (in ${quoted(folder)})`;
+  if (mode === 'sync') {
+    return [
+      `Write through ${writable.id}, and read it at once from the file of ${reader.id}${where}:`,
+      `  ${command} exec --replica ${writable.id} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
+      `  sqlite3 ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
+      'Wait for fewer acknowledgements, ask what became of a write, read what was acknowledged anywhere:',
+      `  ${command} exec --replica ${writable.id} --acks majority "DELETE FROM cities WHERE country = 'AQ'"`,
+      `  ${command} outcome ${first.id}:1`,
+      `  ${command} query --replica ${reader.id} --consistency strong "SELECT count(*) FROM cities"`,
+      `  ${command} status`,
+      `  ${command} verify`,
+      '  kill -9 PID                  any replica of the list above: it is started again and catches up',
+    ];
+  }
   return [
     `Write into the file of ${writable.id} with the sqlite3 shell, and read it from the file of ${reader.id}:`,
     `  sqlite3 ${shown(writable.file)} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,

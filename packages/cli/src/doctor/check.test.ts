@@ -1,3 +1,4 @@
+import type { ServerDescription } from '@antiphon/nats';
 import type { ReplicaStatus } from '@antiphon/replica';
 import { AntiphonError } from '@antiphon/core';
 import { expect, it } from 'vitest';
@@ -5,6 +6,7 @@ import { splitSentence } from './check.js';
 import { nodeCheck } from './local-checks.js';
 import { replicaChecks } from './replica-checks.js';
 import { serverChecks } from './server-checks.js';
+import { syncChecks } from './sync-checks.js';
 
 const STATUS = {
   id: 'eu-1',
@@ -60,6 +62,21 @@ it('a server without JetStream fails', () => {
     message: 'JetStream is off.',
     advice: 'Start nats-server with -js.',
   });
+});
+
+it('I6: a synchronous cluster is told what a shortfall and a power cut mean', () => {
+  const checked = (sync: object, grade: string): string[] => {
+    const base = { inSync: ['eu-1', 'eu-2'], minInSync: 2, onShortfall: 'reject', acks: 'all', recordSeq: 3 };
+    const status = { ...STATUS, sync: { ...base, ...sync } } as unknown as ReplicaStatus;
+    const log = { durability: { grade } } as unknown as NonNullable<ServerDescription['log']>;
+    return syncChecks([status], log).map((check) => `${check.name} ${check.grade}`);
+  };
+  expect(checked({}, 'fsync')).toEqual(['sync ok']);
+  expect(checked({}, 'periodic-fsync')).toEqual(['sync ok', 'sync durability ok']);
+  expect(checked({ acks: 'logged' }, 'periodic-fsync')).toEqual(['sync ok', 'sync durability warn']);
+  expect(checked({ inSync: ['eu-1'] }, 'fsync')).toEqual(['sync fail']);
+  expect(checked({ inSync: ['eu-1'], onShortfall: 'degrade' }, 'fsync')).toEqual(['sync warn']);
+  expect(syncChecks([STATUS], undefined)).toEqual([]);
 });
 
 it('splits what is wrong from what to do', () => {

@@ -1,4 +1,4 @@
-import type { ClusterDocument, ReplicaStatus } from '@antiphon/replica';
+import { describeUpdate, type ClusterDocument, type ReplicaStatus } from '@antiphon/replica';
 import type { MemberAnswer } from '../commands/status.js';
 import type { Config } from '../config/config.js';
 import { ok, warn, fail, type Check } from './check.js';
@@ -6,9 +6,9 @@ import { ok, warn, fail, type Check } from './check.js';
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LAG_SECONDS = 10;
 
-/** Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the answers came. */
+/** Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the answers came that do not say it. */
 export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): readonly Check[] {
-  const checks = answers.flatMap(({ id, status, error }) =>
+  const checks = answers.flatMap(({ id, status, error, answeredAtMs = nowMs }) =>
     status === undefined
       ? [
           fail(
@@ -17,7 +17,7 @@ export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): 
             'Start it, or look at its log for why it ended.',
           ),
         ]
-      : statusChecks(status, nowMs),
+      : statusChecks(status, answeredAtMs),
   );
   return [...checks, ...versionChecks(answers.flatMap(({ status }) => status ?? []))];
 }
@@ -99,6 +99,16 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
         'config',
         `topology: the file says ${ours}, the cluster has ${theirs}`,
         'Use the topology of the cluster.',
+      ),
+    );
+  }
+  const [ourUpdate, theirUpdate] = [describeUpdate(config.update), describeUpdate(document.update)];
+  if (ourUpdate !== theirUpdate) {
+    checks.push(
+      fail(
+        'config',
+        `update: the file says ${ourUpdate}, the cluster has ${theirUpdate}`,
+        'Use the update mode of the cluster, with the same settings.',
       ),
     );
   }

@@ -43,7 +43,7 @@ describe('status', () => {
   it('shows every replica', async () => {
     const { code, stdout } = await antiphon(['status'], where);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^cluster demo \(multi-primary\) at nats:/);
+    expect(stdout).toMatch(/^cluster demo \(multi-primary, async\) at nats:/);
     expect(stdout.match(/^eu-\d +peer +following +\d+ +0 /gm)).toHaveLength(3);
   });
 
@@ -108,6 +108,24 @@ describe('exec and query', () => {
     );
     expect(error).toMatchObject({ code: 'CONSTRAINT', exit: 1 });
     expect(scalar('eu-1', 'SELECT count(*) FROM cities WHERE id = 3039154')).toBe('1');
+  });
+
+  it('I12: a session reads its own write on another replica, by the id of its transaction', async () => {
+    const { transaction } = await antiphonJson<{ transaction: string }>(
+      ['exec', '--replica', 'eu-3', 'UPDATE cities SET population = 77 WHERE id = 3039604'],
+      where,
+    );
+    const query = ['query', '--replica', 'eu-2', 'SELECT population FROM cities WHERE id = 3039604'];
+    const read = await antiphonJson([...query, '--consistency', 'session', '--after', transaction], where);
+    expect(read).toMatchObject({ rows: [[77]] });
+  });
+
+  it('I8: outcome tells what became of a write', async () => {
+    expect(await antiphonJson(['outcome', 'eu-1:1'], where)).toMatchObject({
+      outcome: 'committed',
+      transaction: 'eu-1:1',
+      replica: 'eu-1',
+    });
   });
 
   it('a table for people has the count on stderr', async () => {
@@ -222,6 +240,43 @@ describe('what goes wrong', () => {
     ['a second demo', ['demo'], 'BAD_OPTION', 2, 'runs in this folder already'],
     ['an unknown command', ['stauts'], 'BAD_OPTION', 2, 'Did you mean status?'],
     ['an unknown option', ['status', '--wacth'], 'BAD_OPTION', 2, 'Did you mean --watch?'],
+    [
+      'acknowledgements in an asynchronous cluster',
+      ['exec', 'DELETE FROM cities', '--acks', 'all'],
+      'BAD_OPTION',
+      2,
+      'update: { mode: sync }',
+    ],
+    [
+      'an unknown level',
+      ['exec', 'SELECT 1', '--acks', 'majorty'],
+      'BAD_OPTION',
+      2,
+      'Did you mean "majority"?',
+    ],
+    ['an id that is none', ['outcome', 'yesterday'], 'BAD_OPTION', 2, 'like eu-1:42'],
+    ['an id of nobody', ['outcome', 'eu-11:1'], 'NO_ACTOR', 1, 'Did you mean "eu-1"?'],
+    [
+      'a session without a place',
+      ['query', 'SELECT 1', '--consistency', 'session'],
+      'BAD_OPTION',
+      2,
+      '--after',
+    ],
+    [
+      'a place without a session',
+      ['query', 'SELECT 1', '--consistency', 'any', '--after', 'eu-1:1'],
+      'BAD_OPTION',
+      2,
+      '--after',
+    ],
+    [
+      'a place in another log',
+      ['query', 'SELECT 1', '--after', 'ffffffff/1'],
+      'BAD_OPTION',
+      2,
+      'another log',
+    ],
     ['a missing argument', ['exec'], 'BAD_OPTION', 2, "missing required argument 'sql'"],
     ['a bad number', ['bench', '--seconds', 'many'], 'BAD_OPTION', 2, 'whole number'],
     [

@@ -57,6 +57,12 @@ describe('demo', () => {
     expect(result['replicas']).toHaveLength(2);
   });
 
+  it('loads a synchronous cluster', async () => {
+    const args = ['demo', '--once', '--rows', '6000', '--update', 'sync', '--topology', 'primary-replica'];
+    const result = await antiphonJson<Record<string, unknown>>(args, { cwd: folder.path });
+    expect(result).toMatchObject({ outcome: 'equal', rows: 6000, update: 'sync' });
+  });
+
   it('Ctrl-C stops everything and leaves no process', async () => {
     const demo = start('demo', '--rows', '500');
     await demo.says('Ctrl-C stops everything');

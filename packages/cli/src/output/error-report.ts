@@ -4,7 +4,13 @@ import { styled } from './style.js';
 import type { Terminal } from './terminal.js';
 
 /** Their messages end with what to do, exactly. */
-const SAYS_IT_ALL: readonly ErrorCode[] = ['BAD_OPTION', 'REMOTE', 'CONFLICT', 'OUTCOME_UNKNOWN'];
+const SAYS_IT_ALL: readonly ErrorCode[] = [
+  'BAD_OPTION',
+  'REMOTE',
+  'CONFLICT',
+  'NOT_IN_SYNC',
+  'OUTCOME_UNKNOWN',
+];
 
 /** The one place where an error becomes text: JSON on stderr with --json, else a sentence and what to do. */
 export function reportError(terminal: Terminal, error: AntiphonError): void {

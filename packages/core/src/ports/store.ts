@@ -265,7 +265,8 @@ export interface Store<Tx = unknown> {
   write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
   /**
    * Runs the requests as `write` does, and seals what they changed as one message, in a transaction that stays open. Without
-   * requests: one transaction without changes. undefined when something that other programs wrote must be sealed first.
+   * requests: one transaction without changes, which leaves alone what waits to be sealed. undefined when something that other programs
+   * wrote must be sealed before the requests can run.
    */
   prepare(requests: readonly WriteRequest<Tx>[], options: PrepareOptions): Promise<PreparedGroup | undefined>;
   /** The group that a transaction belongs to; undefined when it was none, has not come, or is too long ago. */

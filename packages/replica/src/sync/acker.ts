@@ -195,9 +195,11 @@ export class Acker {
   #acks({ write, seq }: Pending, reached: boolean): { readonly acks: Acknowledged } {
     const by = this.#by(seq);
     const { acks: level } = write;
+    // A set that is too small lacks those who are not in it.
+    const wanted = !reached && this.#short() ? this.options.inSync.known : this.#wanted(level);
     const missing =
       typeof level === 'number' || level === 'majority' || level === 'all'
-        ? this.#wanted(level).filter((member) => !by.includes(member))
+        ? wanted.filter((member) => !by.includes(member))
         : [];
     return { acks: { level, by, missing, reached } };
   }

@@ -18,8 +18,6 @@ export interface Flight {
   readonly after: number;
   /** Its entry; undefined while nobody knows whether the log has it. */
   seq: number | undefined;
-  /** Where a group without changes took its place: once that is applied and this one did not come before it, it never will. */
-  fencedAt?: number;
 }
 
 /** As its caller may ask for it. What changed nothing stands and falls with the first of its group. */

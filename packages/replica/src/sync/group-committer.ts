@@ -2,7 +2,6 @@ import {
   AntiphonError,
   UnknownOutcomeError,
   decodeBatches,
-  summarize,
   toAntiphonError,
   type AppendResult,
   type PreparedGroup,
@@ -14,6 +13,7 @@ import { latestTime } from '../intake-check.js';
 import { assertSameLog } from '../log-check.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
+import { groupOf } from './certification.js';
 import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
@@ -25,6 +25,15 @@ const LONGEST_BACKOFF_MS = 32;
 /** Behind the end of the log by more than this, a certified write would only be rejected. */
 const FAR_BEHIND_ENTRIES = 1000;
 const RESOLVE_TIMEOUT_MS = 2000;
+const FIND = { maxEntries: 256, maxBytes: 1024 * 1024 };
+
+interface OwnGroup {
+  readonly seq: number;
+  readonly token: string;
+  readonly lastCounter: number;
+  /** The latest hybrid time in it. */
+  readonly time: number;
+}
 
 /** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
 type Obstacle = { readonly error?: AntiphonError };
@@ -37,6 +46,8 @@ type Obstacle = { readonly error?: AntiphonError };
 export class GroupCommitter {
   readonly #queue: WriteQueue;
   readonly #certified: boolean;
+  /** Other programs write too, and number their transactions beside ours. */
+  readonly #foreign: boolean;
   #flight: Flight | undefined;
   /** The newest entry of our own subject; undefined: to be asked. */
   #ownSeq: number | undefined;
@@ -56,6 +67,7 @@ export class GroupCommitter {
   ) {
     this.#queue = new WriteQueue(scope, sync);
     this.#certified = soleWriter(scope.document.topology) === undefined;
+    this.#foreign = scope.writable && sync.settings.foreignWrites === 'async';
   }
 
   get waiting(): number {
@@ -70,14 +82,22 @@ export class GroupCommitter {
     return this.#flight === undefined && !this.#working;
   }
 
-  /** Nobody knows which counter comes next: nothing may be given one. */
+  /**
+   * Nobody knows which counter comes next, so what other programs wrote must not be given one: an attempt without an answer may have it,
+   * also one of a process before this one, until something of ours has come after it.
+   */
   get uncertain(): boolean {
-    return this.#flight !== undefined && (this.#flight.fencedAt ?? this.#flight.seq) === undefined;
+    return this.#foreign && (this.#ownSeq === undefined || this.#isLost);
+  }
+
+  /** An attempt has got no answer. */
+  get #isLost(): boolean {
+    return this.#flight !== undefined && this.#flight.seq === undefined;
   }
 
   /** Something may be done at the next turn. */
   get due(): boolean {
-    return this.#queue.length > 0 || this.uncertain || this.#fenceUpTo > 0;
+    return this.#queue.length > 0 || this.#isLost || this.uncertain || this.#fenceUpTo > 0;
   }
 
   take(writes: readonly SyncWrite[]): void {
@@ -137,7 +157,7 @@ export class GroupCommitter {
     }
     if (log.connection !== 'connected') return { error: unavailable() };
     if (this.isHeld() || progress.ownCounter < ownPastUpTo) return {};
-    if (this.#flight !== undefined) return this.uncertain ? undefined : {};
+    if (this.#flight !== undefined) return this.#isLost ? undefined : {};
     if (progress.unpublished > 0 || this.sync.acker.waiting >= limits.waitingWrites) return {};
     if (this.#certified && logEnd.seq - store.state().position.seq > FAR_BEHIND_ENTRIES) {
       return { error: new AntiphonError('TIMEOUT', 'this replica is still catching up with the log') };
@@ -149,12 +169,19 @@ export class GroupCommitter {
   async #knowsOwnEnd(): Promise<boolean> {
     if (this.#flight !== undefined) return this.#resolve(this.#flight);
     if (this.#ownSeq !== undefined) return true;
-    const { log, id, document, progress } = this.scope;
+    const { log, id, document, progress, store } = this.scope;
     const [identity, newest] = await this.#asking((signal) =>
       Promise.all([log.identity(signal), log.lastOf(id, signal)]),
     );
     assertSameLog(identity, document.generation, progress.seq);
-    this.#ownSeq = newest?.seq ?? 0;
+    let ownSeq: number | undefined = newest?.seq ?? 0;
+    if (this.#foreign) {
+      // Whatever was sent and not answered, by this process or the one before: after this it can't come any more.
+      ownSeq = await this.#fence(ownSeq);
+      if (ownSeq === undefined) return false;
+      await this.#reserve(await this.#ownGroups(store.state().position.seq, ownSeq));
+    }
+    this.#ownSeq = ownSeq;
     return true;
   }
 
@@ -191,6 +218,8 @@ export class GroupCommitter {
       return;
     }
     try {
+      // The time of one was up while the database was busy: its caller was told that nothing was written.
+      if (writes.some(({ settled }) => settled)) return this.#queue.putBack(writes);
       const flying = this.#sortOut(group, writes);
       if (group.message === undefined) await this.#commitUnreplicated(group, flying);
       else await this.#publish(group, group.message, flying, token);
@@ -296,7 +325,8 @@ export class GroupCommitter {
     }
     this.#flight = flight;
     await group.rollback();
-    await this.#reserveCounters(flight);
+    const time = this.scope.hybrid.last;
+    await this.#reserve([{ lastCounter: flight.lastCounter, time }]);
   }
 
   /** I14: a place that the log had already given away. What is in it now is not this cluster's log. */
@@ -333,56 +363,85 @@ export class GroupCommitter {
     this.#queue.putBack(writes);
     // Something of ours came in late: it is applied first. Else: to be asked again.
     this.#ownSeq = undefined;
-    if (lastSeqOfOrigin !== undefined && lastSeqOfOrigin > flight.after) {
+    const late = lastSeqOfOrigin !== undefined && lastSeqOfOrigin > flight.after;
+    if (late && !this.#foreign) {
       this.#ownSeq = lastSeqOfOrigin;
       return;
     }
+    if (late) return;
     this.#failed(error);
   }
 
-  /** Is the attempt without an answer in the log? If not, an empty group takes its place, so that it can never be. */
+  /**
+   * Is the attempt without an answer in the log? It can only be there before any other entry of ours that came after the one it expects. If
+   * there is none yet, an empty group takes that place.
+   */
   async #resolve(flight: Flight): Promise<boolean> {
-    const newest = await this.#asking((signal) => this.scope.log.lastOf(this.scope.id, signal));
-    if (newest === undefined || newest.seq <= flight.after) return this.#fence(flight);
-    this.#ownSeq = newest.seq;
-    if (tokenOf(newest.data) !== flight.token) {
-      this.#dead(flight);
-      return true;
-    }
-    flight.seq = newest.seq;
-    await this.#reserveCounters(flight);
-    return false;
+    const { log, id } = this.scope;
+    const newest = await this.#asking((signal) => log.lastOf(id, signal));
+    const next =
+      newest !== undefined && newest.seq > flight.after ? newest.seq : await this.#fence(flight.after);
+    if (next === undefined || this.#flight !== flight) return false;
+    const groups = await this.#ownGroups(flight.after, next);
+    await this.#reserve(groups);
+    this.#ownSeq = next;
+    const found = groups.find(({ token }) => token === flight.token);
+    if (found === undefined) this.#dead(flight);
+    else flight.seq = found.seq;
+    return found === undefined;
   }
 
-  async #fence(flight: Flight): Promise<boolean> {
+  /** An empty group. Returns its place in the log; undefined when nobody can tell whether it is there. */
+  async #fence(after: number): Promise<number | undefined> {
     const token = this.sync.newToken();
     const group = await this.#prepare([], token, false);
-    if (group === undefined) {
-      throw new AntiphonError(
-        'STORE_BUSY',
-        'other programs have written while an attempt without an answer is looked for',
-      );
-    }
-    let fence: Flight;
+    if (group === undefined) return undefined;
     try {
-      if (group.message === undefined) return false;
-      fence = { ...flight, ...group.message, token, flying: [] };
+      if (group.message === undefined) return undefined;
+      const { origin, firstCounter, lastCounter } = { ...group.message, origin: this.scope.id };
+      const fence = { origin, token, firstCounter, lastCounter, flying: [], after, seq: undefined };
       const readSeq = this.scope.store.state().position.seq;
       const result = await this.#append(fence, group.message.data);
-      if (result.type !== 'stored') return false;
-      this.#ownSeq = result.seq;
-      if (result.seq === readSeq + 1) {
-        this.#dead(flight);
-        await this.#commitInPlace(group, result.seq);
-        return true;
-      }
-      fence.seq = result.seq;
-      flight.fencedAt = result.seq;
+      if (result.type !== 'stored') return undefined;
+      if (result.seq === readSeq + 1) await this.#commitInPlace(group, result.seq);
+      return result.seq;
     } finally {
       await group.rollback();
     }
-    await this.#reserveCounters(fence);
-    return false;
+  }
+
+  /** Our own synchronous groups in the log after one entry and up to another. */
+  async #ownGroups(after: number, lastSeq: number): Promise<readonly OwnGroup[]> {
+    const { log, id, document } = this.scope;
+    const reader = await log.read({ generation: document.generation, fromSeq: after + 1 });
+    const groups: OwnGroup[] = [];
+    try {
+      for (let seq = after; seq < lastSeq;) {
+        for (const entry of await this.#asking((signal) => reader.next({ ...FIND, signal }))) {
+          seq = entry.seq;
+          const group = entry.origin === id && seq <= lastSeq ? groupOf(entry.data) : undefined;
+          if (group === undefined) continue;
+          const times = decodeBatches(entry.data).map(latestTime);
+          groups.push({
+            seq,
+            token: group.sync.token,
+            lastCounter: group.lastCounter,
+            time: Math.max(...times),
+          });
+        }
+      }
+      return groups;
+    } finally {
+      void reader.close();
+    }
+  }
+
+  /** Where other programs write too, what they wrote is numbered after what the log has of us and this database has not. */
+  async #reserve(groups: readonly Pick<OwnGroup, 'lastCounter' | 'time'>[]): Promise<void> {
+    const { store } = this.scope;
+    const last = groups.at(-1);
+    if (!this.#foreign || last === undefined || last.lastCounter <= store.state().lastCounter) return;
+    await store.resumeFrom(last.lastCounter, last.time);
   }
 
   /** It is certain that the log will never have it. */
@@ -392,14 +451,6 @@ export class GroupCommitter {
     const writes = flight.flying.map(({ write }) => write);
     for (const write of writes) write.waits(unavailable());
     this.#queue.putBack(writes);
-  }
-
-  /** Where other programs write too, what they wrote is numbered after what the log has of us. */
-  async #reserveCounters({ lastCounter, seq }: Flight): Promise<void> {
-    if (this.sync.settings.foreignWrites !== 'async' || seq === undefined) return;
-    const entry = await this.#asking((signal) => this.scope.log.get(seq, signal));
-    const batches = entry === undefined ? [] : decodeBatches(entry.data);
-    await this.scope.store.resumeFrom(lastCounter, Math.max(0, ...batches.map(latestTime)));
   }
 
   /** An own group came out of the log and is committed here. */
@@ -424,8 +475,7 @@ export class GroupCommitter {
   /** The position has come to `seq`; a group that should have come up before is settled. */
   async passed(seq: number): Promise<void> {
     const flight = this.#flight;
-    const entry = flight?.fencedAt ?? flight?.seq;
-    if (flight === undefined || entry === undefined || entry > seq) return;
+    if (flight?.seq === undefined || flight.seq > seq) return;
     const { store, id } = this.scope;
     const outcome = await store.outcomeOf({ origin: id, counter: flight.firstCounter });
     // Its counter went to another attempt that came before it in the log: every replica has passed it over.
@@ -433,7 +483,7 @@ export class GroupCommitter {
     this.#flight = undefined;
     for (const one of flight.flying) {
       const outcomeId = outcomeIdOf(flight, one);
-      const message = `entry ${entry} of the log was not applied here, see status; ask another replica about ${outcomeId}`;
+      const message = `entry ${flight.seq} of the log was not applied here, see status; ask another replica about ${outcomeId}`;
       one.write.reject(new UnknownOutcomeError(message, outcomeId));
     }
   }
@@ -467,14 +517,6 @@ export class GroupCommitter {
   #backOff(): void {
     const { clock } = this.scope;
     this.#notBeforeMs = clock.monotonicMs() + retryDelayMs(Math.min(this.#failures++, 4), clock);
-  }
-}
-
-function tokenOf(data: Uint8Array): string | undefined {
-  try {
-    return summarize(data)[0]?.sync?.token;
-  } catch {
-    return undefined;
   }
 }
 

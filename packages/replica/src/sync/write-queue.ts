@@ -63,6 +63,8 @@ export class WriteQueue {
     const chosen: SyncWrite[] = [];
     const rest: SyncWrite[] = [];
     for (const write of this.#writes) {
+      // Its caller was told how it ended, while the log was asked: it must not run any more.
+      if (write.settled) continue;
       const ready = chosen.length < limit && write.notBeforeMs <= nowMs && this.#admits(write);
       if (ready) chosen.push(write);
       else if (!write.settled) rest.push(write);

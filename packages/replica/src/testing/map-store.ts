@@ -1,5 +1,6 @@
 import {
   AntiphonError,
+  claimOf,
   decodeBatches,
   decodeChanges,
   encodeBatch,
@@ -8,9 +9,14 @@ import {
   type Change,
   type ChecksumReport,
   type ClusterSchema,
+  type GroupOutcome,
   type HybridClock,
   type InstallOptions,
+  type NamedClaim,
   type Position,
+  type PreparedGroup,
+  type PreparedWrite,
+  type PrepareOptions,
   type QueryResult,
   type RowDigest,
   type SealedMessage,
@@ -18,6 +24,8 @@ import {
   type StoreIdentity,
   type StoreInspection,
   type StoreState,
+  type SyncSection,
+  type TransactionId,
   type Value,
   type WriteOutcome,
   type WriteRequest,
@@ -37,6 +45,11 @@ const TABLE = {
   key: [0],
 };
 const DICTIONARY = { name: 'kv', columns: ['k', 'v'], key: [0] };
+
+/** What one write does, before it is sealed. */
+type Run =
+  | { readonly type: 'ran'; readonly value: unknown; readonly changes: readonly Change[] }
+  | { readonly type: 'rejected'; readonly error: AntiphonError };
 
 /** One table of texts in memory, last applied wins: just enough of a Store to watch the actors, with faults on demand. */
 export class MapStore implements Store<MapTransaction> {
@@ -58,6 +71,7 @@ export class MapStore implements Store<MapTransaction> {
   #position: Position = { generation: '', seq: 0 };
   #published = 0;
   #resumed = 0;
+  #outcomes: GroupOutcome[] = [];
 
   inspect(): Promise<StoreInspection> {
     const tables =
@@ -95,7 +109,94 @@ export class MapStore implements Store<MapTransaction> {
 
   write(requests: readonly WriteRequest<MapTransaction>[]): Promise<readonly WriteOutcome[]> {
     this.fault('write');
-    return Promise.resolve(requests.map((request) => this.#run(request)));
+    return Promise.resolve(requests.map((request) => this.#write(request)));
+  }
+
+  /** Everything happens in a copy until the commit. */
+  prepare(
+    requests: readonly WriteRequest<MapTransaction>[],
+    { token, reply, maxBytes, certified }: PrepareOptions,
+  ): Promise<PreparedGroup> {
+    this.fault('write');
+    const rows = new Map(this.rows);
+    const writes: PreparedWrite[] = [];
+    const base = { token, readSeq: this.#position.seq, ...(reply === undefined ? {} : { reply }) };
+    let group: readonly (readonly Change[])[] = requests.length === 0 ? [[]] : [];
+    let sync: SyncSection = { ...base, claims: group.map(() => []) };
+    let message = group.length === 0 ? undefined : this.#encode(group, sync);
+    for (const request of requests) {
+      if (writes.at(-1)?.type === 'left-out') {
+        writes.push({ type: 'left-out' });
+        continue;
+      }
+      const ran = this.#run(request, rows);
+      if (ran.type === 'rejected' || ran.changes.length === 0) {
+        writes.push(ran.type === 'rejected' ? ran : { type: 'ran', value: ran.value, claims: [] });
+        continue;
+      }
+      const claims = certified ? claimsOf(ran.changes) : [];
+      const candidate = { ...sync, claims: [...sync.claims, claims.map(({ claim }) => claim)] };
+      const larger = this.#encode([...group, ran.changes], candidate);
+      if (larger.data.length > maxBytes) {
+        const error = new AntiphonError('MESSAGE_TOO_LARGE', `the write does not fit into ${maxBytes} bytes`);
+        writes.push(message === undefined ? { type: 'rejected', error } : { type: 'left-out' });
+        continue;
+      }
+      group = [...group, ran.changes];
+      [sync, message] = [candidate, larger];
+      for (const change of ran.changes) applyTo(rows, change);
+      writes.push({
+        type: 'ran',
+        value: ran.value,
+        id: { origin: this.#me, counter: larger.lastCounter },
+        claims,
+      });
+    }
+    return Promise.resolve(this.#group(writes, message, group.flat(), token));
+  }
+
+  #group(
+    writes: readonly PreparedWrite[],
+    message: SealedMessage | undefined,
+    changes: readonly Change[],
+    token: string,
+  ): PreparedGroup {
+    let over = false;
+    return {
+      writes,
+      ...(message && { message }),
+      commit: (position) => {
+        if (over) return Promise.reject(new AntiphonError('INTERNAL', 'the group has ended'));
+        over = true;
+        if (message === undefined) return Promise.resolve();
+        if (position === undefined)
+          return Promise.reject(new AntiphonError('INTERNAL', 'a group needs its place in the log'));
+        for (const change of changes) applyTo(this.rows, change);
+        const { firstCounter, lastCounter } = message;
+        this.#sealed.push(message);
+        this.#vector = { ...this.#vector, [this.#me]: lastCounter };
+        this.#published = lastCounter;
+        this.#position = position;
+        const seq = position.seq;
+        this.#outcomes.push({ origin: this.#me, firstCounter, lastCounter, token, seq, rejected: [] });
+        return Promise.resolve();
+      },
+      rollback: () => {
+        over = true;
+        return Promise.resolve();
+      },
+    };
+  }
+
+  outcomeOf({ origin, counter }: TransactionId): Promise<GroupOutcome | undefined> {
+    const outcome = this.#outcomes.findLast(
+      (each) => each.origin === origin && each.firstCounter <= counter && counter <= each.lastCounter,
+    );
+    return Promise.resolve(outcome);
+  }
+
+  outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]> {
+    return Promise.resolve(this.#outcomes.filter(({ seq }) => seq >= fromSeq).slice(0, limit));
   }
 
   seal(): Promise<number> {
@@ -139,17 +240,25 @@ export class MapStore implements Store<MapTransaction> {
       const changes =
         step.type === 'part'
           ? [...decodeChanges([step.batch.body], step.batch.tables)]
-          : step.batch.transactions.slice(step.skip).flatMap((transaction) => transaction.changes);
+          : step.batch.transactions
+              .slice(step.skip)
+              .flatMap(({ counter, changes }) => (step.rejected?.includes(counter) === true ? [] : changes));
       if (changes.some(({ row }) => row[1] === this.refuses)) {
         this.#position = { ...request.position, seq: step.seq - 1 };
         const error = new AntiphonError('CONSTRAINT', `the value ${this.refuses ?? ''} is refused`);
         return Promise.resolve({ transactions: index, rows, conflicts: 0, refused: { step: index, error } });
       }
-      for (const change of changes) this.#change(change);
+      for (const change of changes) applyTo(this.rows, change);
       rows += changes.length;
       const { origin, firstCounter } = step.batch;
       const count = step.type === 'part' ? 1 : step.batch.transactions.length;
-      this.#vector = { ...this.#vector, [origin]: firstCounter + count - 1 };
+      const lastCounter = firstCounter + count - 1;
+      this.#vector = { ...this.#vector, [origin]: lastCounter };
+      if (origin === this.#me) this.#published = Math.max(this.#published, lastCounter);
+      if (step.type === 'part' || step.batch.sync === undefined) continue;
+      const { token } = step.batch.sync;
+      const { seq, rejected = [] } = step;
+      this.#outcomes.push({ origin, firstCounter, lastCounter, token, seq, rejected });
     }
     this.#position = request.position;
     return Promise.resolve({ transactions: request.steps.length, rows, conflicts: 0 });
@@ -190,45 +299,63 @@ export class MapStore implements Store<MapTransaction> {
     return this.#identity?.replica ?? '';
   }
 
-  #run(request: WriteRequest<MapTransaction>): WriteOutcome {
+  #write(request: WriteRequest<MapTransaction>): WriteOutcome {
+    const ran = this.#run(request, this.rows);
+    if (ran.type === 'rejected') return ran;
+    const { value, changes } = ran;
+    if (changes.length === 0) return { type: 'committed', value };
+    for (const change of changes) applyTo(this.rows, change);
+    return { type: 'committed', value, id: { origin: this.#me, counter: this.#seal(changes) } };
+  }
+
+  #run(request: WriteRequest<MapTransaction>, rows: ReadonlyMap<string, string>): Run {
     const changes: Change[] = [];
     try {
       const value = request.run({
         put: (k, v) => void changes.push({ op: 'insert', table: 0, row: [k, v] }),
-        delete: (k) => void changes.push({ op: 'delete', table: 0, row: [k, this.rows.get(k) ?? null] }),
+        delete: (k) => void changes.push({ op: 'delete', table: 0, row: [k, rows.get(k) ?? null] }),
       });
-      if (changes.length === 0) return { type: 'committed', value };
-      for (const change of changes) this.#change(change);
-      return { type: 'committed', value, id: { origin: this.#me, counter: this.#seal(changes) } };
+      return { type: 'ran', value, changes };
     } catch (cause) {
       return { type: 'rejected', error: new AntiphonError('CONSTRAINT', String(cause), { cause }) };
     }
   }
 
-  #change({ op, row }: Change): void {
-    if (op === 'delete') this.rows.delete(String(row[0]));
-    else this.rows.set(String(row[0]), String(row[1]));
+  #seal(changes: readonly Change[]): number {
+    const message = this.#encode([changes]);
+    this.#vector = { ...this.#vector, [this.#me]: message.lastCounter };
+    this.#sealed.push(message);
+    // Published bytes are read back as the log will hold them.
+    decodeBatches(message.data);
+    return message.lastCounter;
   }
 
-  #seal(changes: readonly Change[]): number {
-    const counter = (this.#vector[this.#me] ?? 0) + 1;
+  /** Transactions after those that the vector has. */
+  #encode(transactions: readonly (readonly Change[])[], sync?: SyncSection): SealedMessage {
+    const firstCounter = (this.#vector[this.#me] ?? 0) + 1;
     const time = this.#clock?.tick() ?? 0;
-    const context = { ...this.#vector };
-    this.#vector = { ...this.#vector, [this.#me]: counter };
     const data = encodeBatch({
       kind: 'transactions',
       origin: this.#me,
-      firstCounter: counter,
+      firstCounter,
       epoch: 0,
       time,
-      context,
+      context: { ...this.#vector },
       schemaVersion: 1,
       tables: [DICTIONARY],
-      transactions: [{ counter, time, changes }],
+      ...(sync === undefined ? {} : { sync }),
+      transactions: transactions.map((changes, index) => ({ counter: firstCounter + index, time, changes })),
     });
-    this.#sealed.push({ firstCounter: counter, lastCounter: counter, part: 0, last: true, data });
-    // Published bytes are read back as the log will hold them.
-    decodeBatches(data);
-    return counter;
+    return { firstCounter, lastCounter: firstCounter + transactions.length - 1, part: 0, last: true, data };
   }
+}
+
+function applyTo(rows: Map<string, string>, { op, row }: Change): void {
+  if (op === 'delete') rows.delete(String(row[0]));
+  else rows.set(String(row[0]), String(row[1]));
+}
+
+function claimsOf(changes: readonly Change[]): readonly NamedClaim[] {
+  const keys = [...new Set(changes.map(({ row }) => String(row[0])))];
+  return keys.map((key) => ({ claim: claimOf('row', 'kv', [key], 'exclusive'), table: 'kv', key: [key] }));
 }

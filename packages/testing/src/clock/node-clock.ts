@@ -18,6 +18,9 @@ export class NodeClock implements Clock {
   readonly #rate: number;
   #offsetMs: number;
   #stopped = false;
+  #paused = false;
+  /** Timers whose time came while it was paused. */
+  #held: (() => void)[] = [];
 
   constructor(
     private readonly time: Clock,
@@ -40,10 +43,13 @@ export class NodeClock implements Clock {
 
   setTimer(delayMs: number, fire: () => void): Timer {
     if (this.#stopped) return { cancel: () => undefined };
-    const inner = this.time.setTimer(delayMs / this.#rate, () => {
-      this.#timers.delete(timer);
+    const due = (): void => {
+      if (this.#paused) return void this.#held.push(due);
+      // Cancelled while it was held.
+      if (!this.#timers.delete(timer)) return;
       fire();
-    });
+    };
+    const inner = this.time.setTimer(delayMs / this.#rate, due);
     const timer: Timer = {
       cancel: () => {
         this.#timers.delete(timer);
@@ -70,6 +76,17 @@ export class NodeClock implements Clock {
   /** A process on this machine: shares its time, has timers and chance of its own, is stopped alone. */
   process(name: string): NodeClock {
     return new NodeClock(this, this.chance.fork(name), { name });
+  }
+
+  /** A process that is stopped for a while (SIGSTOP, a virtual machine that is moved): its time goes on, it does not. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** What was due meanwhile comes now, in its order. */
+  resume(): void {
+    this.#paused = false;
+    for (const due of this.#held.splice(0)) this.time.setTimer(0, due);
   }
 
   /** Ends a simulated process: kills its timers for good. */

@@ -1,9 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describeApplying, describeParts, describeRefusals } from './store/applying.js';
+import { describeClaiming } from './store/claiming.js';
 import { describeConverging } from './store/converging.js';
 import { describeInstalling } from './store/installing.js';
 import { Kit } from './store/kit.js';
+import { describeGroups } from './store/groups.js';
 import { describeOwnPast } from './store/own-past.js';
+import { describeForeignWritersOfGroups, describeLibraryOnly, describePreparing } from './store/preparing.js';
 import { describeReading } from './store/reading.js';
 import { describeValues } from './store/values.js';
 import {
@@ -55,5 +58,10 @@ export function storeConformance<Tx>(
     describeOwnPast(current);
     describeConverging(current);
     describeReading(current);
+    describePreparing(current);
+    if (expected.capturesForeignWriters) describeForeignWritersOfGroups(current);
+    describeLibraryOnly(current);
+    describeClaiming(current);
+    describeGroups(current);
   });
 }

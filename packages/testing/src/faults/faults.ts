@@ -10,6 +10,8 @@ export interface FaultRates {
   readonly lateAppend: number;
   /** Stored twice: the second one comes after the log has forgotten the first one's id. */
   readonly duplicatedAppend: number;
+  /** Stored although the origin's last entry is another one than expected: a log that does not keep its promise. */
+  readonly rivalAppend: number;
   /** Certainly not stored, and said so. */
   readonly refusedAppend: number;
   /** A question to the log or the registry, or its answer, is lost. */
@@ -34,6 +36,7 @@ export const NO_FAULTS: FaultRates = {
   lostAppendReply: 0,
   lateAppend: 0,
   duplicatedAppend: 0,
+  rivalAppend: 0,
   refusedAppend: 0,
   lostCall: 0,
   lostBusMessage: 0,

@@ -80,13 +80,13 @@ class OrderSearch {
   #children(configuration: Configuration): (() => Configuration)[] {
     const changes = configuration.candidates.filter((index) => this.#required[index]?.effect.kind !== 'read');
     if (this.#isPlain) {
+      // Nobody writes this value again, so whoever reads it must do so before the next write; it may not yet.
       const { value } = configuration;
       const isStillRead = this.#values.isStillRead(value, configuration);
-      // Nobody writes this value again, so whoever reads it must do so before the next write; it may not yet.
       if (isStillRead && !this.#values.isStillWritten(value, configuration)) return [];
-      // A write that nobody will read, where nobody will read what it overwrites: moving it here from its later place
-      // changes no read, since there, too, a write follows it.
-      const unread = isStillRead ? undefined : changes.find((index) => this.#isUnread(index, configuration));
+      // A write that nobody will read comes next. In any order in which it comes later, a write follows it (or nothing),
+      // and a write comes next (all reads that could are absorbed): moving it here changes what no read returns.
+      const unread = changes.find((index) => this.#isUnread(index, configuration));
       if (unread !== undefined) return [() => this.#afterRequired(configuration, unread)];
     }
     changes.sort((one, other) => this.#completionOf(one) - this.#completionOf(other));
@@ -117,7 +117,7 @@ class OrderSearch {
     const found: number[] = [];
     for (const [index, step] of this.#optional.entries()) {
       if (step.invokedAtMs > configuration.earliestCompletionMs) break;
-      if ( !isPossible(step, configuration.value)) continue;
+      if (configuration.used.includes(index) || !isPossible(step, configuration.value)) continue;
       const { effect } = step;
       if (this.#isPlain && effect.kind === 'write' && !wanted.has(effect.value)) continue;
       const name = JSON.stringify(effect);

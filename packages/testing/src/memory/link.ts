@@ -22,6 +22,9 @@ export class Link {
   #state: LogConnection = 'connected';
   #killed = false;
   #dropped = false;
+  #paused = false;
+  /** What came while the process was paused. */
+  #held: (() => void)[] = [];
   /** Grows with each disconnection: what was sent in an earlier session is lost. */
   #session = 0;
   readonly #outward: (() => void)[] = [];
@@ -84,9 +87,26 @@ export class Link {
   /** One message from the server, in order; lost when the connection has broken or the process has ended meanwhile. */
   receive(arrive: () => void): void {
     const session = this.#session;
-    this.#travel(this.#inward, () => {
+    const take = (): void => {
       if (session === this.#session && !this.#killed && this.#state === 'connected') arrive();
-    });
+    };
+    this.#travel(this.#inward, () => this.inProcess(take));
+  }
+
+  /** The process stands still: nothing comes to it until it goes on. What it had sent is under way. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    for (const work of this.#held.splice(0)) this.clock.setTimer(0, () => this.inProcess(work));
+  }
+
+  /** Something that happens in the process, so not while it is paused. */
+  inProcess(work: () => void): void {
+    if (this.#paused) this.#held.push(work);
+    else work();
   }
 
   /** A question to the server. LOG_UNAVAILABLE when there is no answer, ABORTED, CLOSED. */
@@ -101,7 +121,7 @@ export class Link {
       const stopListening = this.onState((state) => {
         if (state !== 'connected') fail(unavailable(what));
       });
-      const timer = this.clock.setTimer(this.timeoutMs, () => fail(unavailable(what)));
+      const timer = this.clock.setTimer(this.timeoutMs, () => this.inProcess(() => fail(unavailable(what))));
       const end = (): void => {
         stopListening();
         timer.cancel();
@@ -125,15 +145,17 @@ export class Link {
 
   /** Later, whatever becomes of the connection; not after the process has ended. */
   later(delayMs: number, work: () => void): void {
-    this.clock.setTimer(delayMs, () => {
-      if (!this.#killed) work();
-    });
+    this.clock.setTimer(delayMs, () =>
+      this.inProcess(() => {
+        if (!this.#killed) work();
+      }),
+    );
   }
 
   #become(state: LogConnection): void {
     this.#state = state;
     if (state !== 'connected') this.#session++;
-    for (const listener of [...this.#listeners]) listener(state);
+    for (const listener of [...this.#listeners]) this.inProcess(() => listener(state));
   }
 
   /** Each time that passes delivers the message in front, whose ever it was: so none overtakes another. */

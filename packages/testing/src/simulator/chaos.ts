@@ -10,6 +10,7 @@ export interface ChaosCounts {
   disconnections: number;
   outages: number;
   clockJumps: number;
+  pauses: number;
 }
 
 type Trouble =
@@ -20,12 +21,13 @@ type Trouble =
   | 'disconnect'
   | 'outage'
   | 'clock jump'
+  | 'pause'
   | 'lock'
   | 'durable deleted'
   | 'other rates';
 
-const MEAN_MS = 500;
 const LONGEST_DOWN_MS = 2500;
+const LONGEST_PAUSE_MS = 4000;
 const MOST_LOST_COMMITS = 12;
 /** After an event: before anything else happens, or while its answer is on the way. */
 const INSTANTS_MS = [0, 0, 0.05, 1, 5];
@@ -46,6 +48,7 @@ export class Chaos {
     disconnections: 0,
     outages: 0,
     clockJumps: 0,
+    pauses: 0,
   };
   #stopped = false;
 
@@ -58,7 +61,7 @@ export class Chaos {
   ) {}
 
   start(): void {
-    this.world.clock.setTimer(this.#soon(MEAN_MS), () => {
+    this.world.clock.setTimer(this.#soon(this.world.options.meanTroubleMs), () => {
       if (this.#stopped) return;
       this.#trouble(this.random.pick(troubles(this.world.options.chaos)), this.random.pick(this.nodes));
       this.start();
@@ -79,6 +82,7 @@ export class Chaos {
     if (kind === 'disconnect') return this.#disconnect([node]);
     if (kind === 'outage') return this.#disconnect(this.nodes);
     if (kind === 'lock') return this.#lock(node);
+    if (kind === 'pause') return this.#pause(node);
     if (kind === 'durable deleted') return this.#deleteDurable(node);
     this.counts.clockJumps++;
     node.machine.jump(this.random.pick(JUMPS_MS));
@@ -141,6 +145,11 @@ export class Chaos {
     this.#later(this.random.int(1, 300), () => transaction.rollback());
   }
 
+  #pause(node: SimulatedNode): void {
+    this.counts.pauses++;
+    this.#later(this.random.int(1, LONGEST_PAUSE_MS), node.pause());
+  }
+
   #deleteDurable({ id }: SimulatedNode): void {
     if (this.world.log.exists) this.world.log.deleteDurable(`replica_${id}`);
   }
@@ -160,6 +169,7 @@ function troubles(chaos: ChaosSwitches): readonly Trouble[] {
   if (chaos.powerLoss) possible.push('power loss');
   if (chaos.disconnections) possible.push('disconnect', 'outage');
   if (chaos.clockJumps) possible.push('clock jump');
+  if (chaos.pauses) possible.push('pause');
   if (chaos.storeFaults) possible.push('lock');
   if (chaos.messageFaults) possible.push('other rates');
   return possible;

@@ -91,7 +91,8 @@ function checkRows(
 ): void {
   const transactions: ModelTransaction[] = [];
   for (const { origin, counter, time } of history) {
-    const transaction = context.ledger.transaction(origin, counter, time);
+    const transaction =
+      context.log.transaction(origin, counter, time) ?? context.ledger.transaction(origin, counter, time);
     if (transaction === undefined)
       return context.violations.add('I1', replica, `${origin}:${counter} was never sealed anywhere`);
     transactions.push(transaction);

@@ -7,7 +7,9 @@ import {
   type LogEntry,
   type PartBatch,
   type Row,
+  type TransactionBatch,
 } from '@antiphon/core';
+import { CertificationModel } from './certification-model.js';
 
 export interface ModelChange {
   readonly table: string;
@@ -19,8 +21,17 @@ export interface ModelTransaction {
   readonly origin: string;
   readonly counter: number;
   readonly time: number;
+  /** None when certification rejected it. */
   readonly changes: readonly ModelChange[];
+  /** Its entry of the log, once it is there. */
+  readonly seq?: number;
+  /** Of a synchronous one: the attempt that brought it into the log. */
+  readonly attempt?: string;
+  readonly rejected?: boolean;
 }
+
+/** Antiphon's own records in the log: nobody applies them. */
+const RESERVED = '_';
 
 /**
  * What a log means, worked out without any code of a replica: of every origin the transactions 1, 2, 3 … in the order in
@@ -28,15 +39,27 @@ export interface ModelTransaction {
  */
 export class LogModel {
   readonly transactions: ModelTransaction[] = [];
+  readonly #byId = new Map<string, ModelTransaction>();
   readonly #counters = new Map<string, number>();
   readonly #parts = new Map<string, { readonly counter: number; readonly bodies: Uint8Array[] }>();
   /** The counters after each entry, by sequence. */
   readonly #counterAt: ReadonlyMap<string, number>[] = [new Map()];
+  readonly #certification: CertificationModel | undefined;
+
+  constructor(options: { readonly certified?: boolean } = {}) {
+    this.#certification = options.certified === true ? new CertificationModel() : undefined;
+  }
+
+  /** The last entry that it was given. */
+  get seq(): number {
+    return this.#counterAt.length - 1;
+  }
 
   feed(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
       if (entry.seq < this.#counterAt.length) continue;
-      for (const batch of decodeBatches(entry.data)) this.#take(batch);
+      if (!entry.origin.startsWith(RESERVED))
+        for (const batch of decodeBatches(entry.data)) this.#take(batch, entry.seq);
       this.#counterAt[entry.seq] = new Map(this.#counters);
     }
   }
@@ -46,42 +69,68 @@ export class LogModel {
     return this.#counterAt[seq]?.get(origin) ?? 0;
   }
 
-  #take(batch: Batch): void {
+  transaction(origin: string, counter: number, time?: number): ModelTransaction | undefined {
+    const found = this.#byId.get(`${origin}:${counter}`);
+    return time === undefined || found?.time === time ? found : undefined;
+  }
+
+  #take(batch: Batch, seq: number): void {
     const next = (this.#counters.get(batch.origin) ?? 0) + 1;
-    if (batch.kind === 'part') return this.#takePart(batch, next);
+    if (batch.kind === 'transactions' && batch.sync !== undefined) {
+      // A second attempt at the same place counts for nobody, as a whole.
+      if (batch.firstCounter === next) this.#takeGroup(batch, batch.sync, seq);
+      return;
+    }
+    this.#certification?.pass(seq);
+    if (batch.kind === 'part') return this.#takePart(batch, next, seq);
     for (const { counter, time, changes } of batch.transactions) {
       if (counter === (this.#counters.get(batch.origin) ?? 0) + 1)
-        this.#commit(batch.origin, counter, time, batch.tables, changes);
+        this.#commit({ origin: batch.origin, counter, time, changes: allNamed(changes, batch), seq });
     }
   }
 
-  #takePart(batch: PartBatch, next: number): void {
-    const { origin, firstCounter: counter } = batch;
+  #takeGroup(batch: TransactionBatch, sync: NonNullable<TransactionBatch['sync']>, seq: number): void {
+    const committed = this.#certification?.judge(seq, sync) ?? Infinity;
+    for (const [index, { counter, time, changes }] of batch.transactions.entries()) {
+      const rejected = index >= committed;
+      const done = rejected ? [] : allNamed(changes, batch);
+      this.#commit({
+        origin: batch.origin,
+        counter,
+        time,
+        changes: done,
+        seq,
+        attempt: sync.token,
+        rejected,
+      });
+    }
+  }
+
+  #takePart(batch: PartBatch, next: number, seq: number): void {
+    const { origin, firstCounter: counter, time } = batch;
     if (counter !== next) return;
     const kept = this.#parts.get(origin);
     const bodies = kept?.counter === counter ? kept.bodies : [];
     if (batch.part !== bodies.length) return;
     bodies.push(batch.body);
     this.#parts.set(origin, { counter, bodies });
-    if (batch.last)
-      this.#commit(origin, counter, batch.time, batch.tables, [...decodeChanges(bodies, batch.tables)]);
+    if (!batch.last) return;
+    const changes = [...decodeChanges(bodies, batch.tables)];
+    this.#commit({ origin, counter, time, changes: allNamed(changes, batch), seq });
   }
 
-  #commit(
-    origin: string,
-    counter: number,
-    time: number,
-    tables: readonly DictionaryTable[],
-    changes: readonly Change[],
-  ): void {
-    this.#counters.set(origin, counter);
-    this.transactions.push({
-      origin,
-      counter,
-      time,
-      changes: changes.map((change) => named(change, tables)),
-    });
+  #commit(transaction: ModelTransaction): void {
+    this.#counters.set(transaction.origin, transaction.counter);
+    this.transactions.push(transaction);
+    this.#byId.set(`${transaction.origin}:${transaction.counter}`, transaction);
   }
+}
+
+function allNamed(
+  changes: readonly Change[],
+  { tables }: { readonly tables: readonly DictionaryTable[] },
+): readonly ModelChange[] {
+  return changes.map((change) => named(change, tables));
 }
 
 export function named(change: Change, tables: readonly DictionaryTable[]): ModelChange {

@@ -1,20 +1,21 @@
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeReport, type SimulationReport } from './report.js';
-import { ALL_CHAOS, type ChaosSwitches, type SimulatedTopology } from './options.js';
+import { ALL_CHAOS, type ChaosSwitches, type SimulatedTopology, type SimulatedUpdate } from './options.js';
 import { simulate } from './simulate.js';
 
-const USAGE = `usage: simulate [--seeds 1-100] [--topology multi-primary|primary-replica|both] [--duration-ms N] [--replicas N] [--without powerLoss,crashes,…]
+const USAGE = `usage: simulate [--seeds 1-100] [--topology multi-primary|primary-replica|both] [--update async|sync|both] [--duration-ms N] [--replicas N] [--without powerLoss,crashes,…]
                 [--trace] [--json]
 
-Runs simulated clusters and checks invariants I1 to I5. A failing seed replays exactly:
-  node packages/testing/dist/simulator/main.js --seeds 42 --topology multi-primary --trace
+Runs simulated clusters and checks invariants I1 to I5, and I6, I8, I11 and I12 of synchronous ones. A failing seed replays exactly:
+  node packages/testing/dist/simulator/main.js --seeds 42 --topology multi-primary --update async --trace
 Exit codes: 0 all held, 1 some did not, 2 usage.`;
 
 interface Command {
   readonly first: number;
   readonly last: number;
   readonly topologies: readonly SimulatedTopology[];
+  readonly updates: readonly SimulatedUpdate[];
   readonly durationMs: number | undefined;
   readonly replicas: number | undefined;
   readonly chaos: Partial<ChaosSwitches>;
@@ -28,7 +29,7 @@ export async function main(args: readonly string[], print: (line: string) => voi
     print(command);
     return command === USAGE ? 0 : 2;
   }
-  const { first, last, topologies, durationMs, replicas, chaos } = command;
+  const { first, last, topologies, updates, durationMs, replicas, chaos } = command;
   const options = {
     chaos,
     ...(durationMs !== undefined && { durationMs }),
@@ -38,8 +39,10 @@ export async function main(args: readonly string[], print: (line: string) => voi
   const startedMs = performance.now();
   let runs = 0;
   for (let seed = first; seed <= last; seed++) {
-    for (const topology of topologies) {
-      const report = await simulate(seed, { ...options, topology });
+    for (const [topology, update] of topologies.flatMap((topology) =>
+      updates.map((update) => [topology, update] as const),
+    )) {
+      const report = await simulate(seed, { ...options, topology, update });
       runs++;
       if (!report.ok) failed.push(report);
       show(report, command, print);
@@ -48,7 +51,7 @@ export async function main(args: readonly string[], print: (line: string) => voi
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   const summary = {
     runs,
-    failed: failed.map(({ seed, topology }) => ({ seed, topology })),
+    failed: failed.map(({ seed, topology, update }) => ({ seed, topology, update })),
     seconds: Number(seconds),
   };
   if (command.json) print(JSON.stringify(summary));
@@ -74,6 +77,7 @@ function parse(args: readonly string[]): Command | string {
       options: {
         seeds: { type: 'string', default: '1-100' },
         topology: { type: 'string', default: 'both' },
+        update: { type: 'string', default: 'both' },
         'duration-ms': { type: 'string' },
         replicas: { type: 'string' },
         without: { type: 'string', default: '' },
@@ -91,6 +95,8 @@ function parse(args: readonly string[]): Command | string {
   if (range === null) return `--seeds is ${values.seeds}; give one number or a range like 1-100`;
   if (topologies === undefined)
     return `--topology is ${values.topology}; give ${Object.keys(TOPOLOGIES).join(', ')}`;
+  const updates = UPDATES[values.update];
+  if (updates === undefined) return `--update is ${values.update}; give ${Object.keys(UPDATES).join(', ')}`;
   const first = Number(range[1]);
   const durationMs = values['duration-ms'] === undefined ? undefined : Number(values['duration-ms']);
   const replicas = values.replicas === undefined ? undefined : Number(values.replicas);
@@ -99,13 +105,20 @@ function parse(args: readonly string[]): Command | string {
   if (unknown !== undefined) return `--without ${unknown}: give some of ${Object.keys(ALL_CHAOS).join(', ')}`;
   const chaos = Object.fromEntries(without.map((name) => [name, false]));
   const { trace, json } = values;
-  return { first, last: Number(range[2] ?? first), topologies, durationMs, replicas, chaos, trace, json };
+  const last = Number(range[2] ?? first);
+  return { first, last, topologies, updates, durationMs, replicas, chaos, trace, json };
 }
 
 const TOPOLOGIES: Readonly<Record<string, readonly SimulatedTopology[]>> = {
   'multi-primary': ['multi-primary'],
   'primary-replica': ['primary-replica'],
   both: ['multi-primary', 'primary-replica'],
+};
+
+const UPDATES: Readonly<Record<string, readonly SimulatedUpdate[]>> = {
+  async: ['async'],
+  sync: ['sync'],
+  both: ['async', 'sync'],
 };
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -1,5 +1,5 @@
 import { toAntiphonError, type AntiphonError } from '@antiphon/core';
-import { startReplica, type Replica } from '@antiphon/replica';
+import { startReplica, type Replica, type UpdateOptions } from '@antiphon/replica';
 import type { NodeClock } from '../clock/node-clock.js';
 import type { VirtualClock } from '../clock/virtual-clock.js';
 import type { Faults } from '../faults/faults.js';
@@ -19,8 +19,7 @@ export interface World {
   readonly bus: MemoryBus;
   readonly registry: MemoryRegistry;
   readonly options: ResolvedOptions;
-  /** How long changes wait before they are sent. */
-  readonly intervalMs: number;
+  readonly update: UpdateOptions;
 }
 
 export const CLUSTER = 'simulated';
@@ -34,6 +33,8 @@ const REPLICA_LIMITS = {
   windowMessages: 8,
   applyEntries: 16,
 };
+/** Short, so that members leave the in-sync set and return within a run. */
+const SYNC_LIMITS = { inSyncLagMs: 1500, inSyncJoinMs: 2000, writeGroup: 6 };
 
 /** One process: what is gone when it is killed. */
 interface Process {
@@ -41,6 +42,7 @@ interface Process {
   readonly link: Link;
   readonly store: MemoryStore;
   replica: Replica<MemoryTransaction> | undefined;
+  paused: boolean;
 }
 
 /** A simulated machine: a clock and a database that last, and a process that comes and goes. */
@@ -64,6 +66,15 @@ export class SimulatedNode {
     return this.#process !== undefined;
   }
 
+  /** Processes so far; also the number of the one that runs. */
+  get starts(): number {
+    return this.#starts;
+  }
+
+  get paused(): boolean {
+    return this.#process?.paused === true;
+  }
+
   /** When it became a member of the cluster. */
   get memberSinceMs(): number | undefined {
     return this.#memberSinceMs;
@@ -81,14 +92,14 @@ export class SimulatedNode {
     this.#links.push(link);
     const options = { database: this.database, clock, faults: world.faults, ...STORE_LIMITS };
     const store = world.options.defect.store?.(options) ?? new MemoryStore(options);
-    const process: Process = { clock, link, store, replica: undefined };
+    const process: Process = { clock, link, store, replica: undefined, paused: false };
     this.#process = process;
     this.onEvent('starts');
     this.#run(process).catch((error: unknown) => this.#ended(process, toAntiphonError(error)));
   }
 
   async #run(process: Process): Promise<void> {
-    const { log, bus, registry, options } = this.world;
+    const { log, bus, registry, options, update } = this.world;
     const { clock, link, store } = process;
     const connection = log.connect(link);
     const replica = await startReplica<MemoryTransaction>({
@@ -101,8 +112,8 @@ export class SimulatedNode {
       clock,
       topology:
         options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
-      update: { mode: 'async', intervalMs: this.world.intervalMs },
-      limits: REPLICA_LIMITS,
+      update,
+      limits: update.mode === 'sync' ? { ...REPLICA_LIMITS, ...SYNC_LIMITS } : REPLICA_LIMITS,
     });
     process.replica = replica;
     this.#memberSinceMs ??= this.world.clock.monotonicMs();
@@ -123,6 +134,21 @@ export class SimulatedNode {
     const lost = this.database.powerLoss(commits);
     this.onEvent(`lost power and ${lost.length} commits`);
     return lost;
+  }
+
+  /** The process stands still for a while, and then goes on as if nothing had been. Returns how to make it. */
+  pause(): () => void {
+    const process = this.#process;
+    if (process === undefined || process.paused) return () => undefined;
+    process.paused = true;
+    process.clock.pause();
+    process.link.pause();
+    this.onEvent('stands still');
+    return () => {
+      process.paused = false;
+      process.clock.resume();
+      process.link.resume();
+    };
   }
 
   disconnect(): void {

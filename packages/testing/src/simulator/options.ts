@@ -5,7 +5,11 @@ import type { MemoryStore, MemoryStoreOptions } from '../memory/store/index.js';
 
 export type SimulatedTopology = 'multi-primary' | 'primary-replica';
 
+export type SimulatedUpdate = 'async' | 'sync';
+
 export interface SimulationOptions {
+  /** 'async' when absent. */
+  readonly update?: SimulatedUpdate;
   readonly topology?: SimulatedTopology;
   /** Replicas of the cluster. Default 3. */
   readonly replicas?: number;
@@ -13,6 +17,8 @@ export interface SimulationOptions {
   readonly durationMs?: number;
   /** Mean virtual time between two writes at one replica. */
   readonly meanWriteMs?: number;
+  /** Mean virtual time between two troubles. */
+  readonly meanTroubleMs?: number;
   /** What may happen; everything when absent. */
   readonly chaos?: Partial<ChaosSwitches>;
   /** Puts a defect in, to see that the checks find it. */
@@ -27,6 +33,8 @@ export interface ChaosSwitches {
   readonly clockJumps: boolean;
   readonly messageFaults: boolean;
   readonly storeFaults: boolean;
+  /** Processes that stand still for a while; of synchronous clusters only. */
+  readonly pauses: boolean;
 }
 
 /** Ports that do not keep their contract. */
@@ -36,10 +44,12 @@ export interface Defect {
 }
 
 export interface ResolvedOptions {
+  readonly update: SimulatedUpdate;
   readonly topology: SimulatedTopology;
   readonly replicas: number;
   readonly durationMs: number;
   readonly meanWriteMs: number;
+  readonly meanTroubleMs: number;
   readonly chaos: ChaosSwitches;
   readonly defect: Defect;
 }
@@ -51,15 +61,20 @@ export const ALL_CHAOS: ChaosSwitches = {
   clockJumps: true,
   messageFaults: true,
   storeFaults: true,
+  pauses: true,
 };
 
 export function resolveOptions(options: SimulationOptions): ResolvedOptions {
+  const { update = 'async' } = options;
+  const chaos = { ...ALL_CHAOS, ...options.chaos };
   return {
+    update,
     topology: options.topology ?? 'multi-primary',
     replicas: options.replicas ?? 3,
     durationMs: options.durationMs ?? 12_000,
     meanWriteMs: options.meanWriteMs ?? 150,
-    chaos: { ...ALL_CHAOS, ...options.chaos },
+    meanTroubleMs: options.meanTroubleMs ?? 500,
+    chaos: { ...chaos, pauses: chaos.pauses && update === 'sync' },
     defect: options.defect ?? {},
   };
 }

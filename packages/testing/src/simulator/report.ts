@@ -1,10 +1,11 @@
-import type { SimulatedTopology } from './options.js';
+import type { SimulatedTopology, SimulatedUpdate } from './options.js';
 import type { Violation } from './violation.js';
 
 /** The outcome of one simulated run. */
 export interface SimulationReport {
   readonly seed: number;
   readonly topology: SimulatedTopology;
+  readonly update: SimulatedUpdate;
   readonly ok: boolean;
   readonly violations: readonly Violation[];
   readonly counts: Readonly<Record<string, number>>;
@@ -17,7 +18,7 @@ export interface SimulationReport {
 }
 
 export function describeReport(report: SimulationReport): string {
-  const { seed, topology, ok, violations, counts } = report;
+  const { seed, topology, update, ok, violations, counts } = report;
   const shown = [
     'writes',
     'outsideWrites',
@@ -27,9 +28,10 @@ export function describeReport(report: SimulationReport): string {
     'disconnections',
     'outages',
     'lostAppends',
+    ...(update === 'sync' ? ['unknownWrites', 'rejectedTransactions', 'strongReads', 'pauses'] : []),
   ];
   const numbers = shown.map((name) => `${name} ${counts[name] ?? 0}`).join(', ');
-  if (ok) return `seed ${seed} (${topology}): ok; ${numbers}`;
+  if (ok) return `seed ${seed} (${topology}, ${update}): ok; ${numbers}`;
   const lines = violations.map(({ invariant, replica, message }) => `  ${invariant} ${replica}: ${message}`);
-  return [`seed ${seed} (${topology}): FAILED; ${numbers}`, ...lines].join('\n');
+  return [`seed ${seed} (${topology}, ${update}): FAILED; ${numbers}`, ...lines].join('\n');
 }

@@ -17,7 +17,7 @@ export class RowModel {
 
   constructor(
     tables: readonly MemoryTable[],
-    /** Otherwise there is one writer, and its transactions are taken in their order. */
+    /** Otherwise transactions are taken in the order of the log, those of the one writer that are not there yet in theirs. */
     private readonly lastWriterWins: boolean,
   ) {
     this.#tables = tables.map((table) => new CompiledTable(table));
@@ -25,7 +25,7 @@ export class RowModel {
 
   /** Visible rows: table name → key → row. */
   rows(transactions: readonly ModelTransaction[]): ReadonlyMap<string, ReadonlyMap<string, Row>> {
-    const ordered = [...transactions].sort(this.lastWriterWins ? byVersion : byCounter);
+    const ordered = [...transactions].sort(this.lastWriterWins ? byVersion : byPlace);
     return new Map(this.#tables.map((table) => [table.name, this.#visible(table, ordered)]));
   }
 
@@ -56,8 +56,9 @@ export class RowModel {
   }
 }
 
-function byCounter(a: ModelTransaction, b: ModelTransaction): number {
-  return a.counter - b.counter;
+function byPlace(a: ModelTransaction, b: ModelTransaction): number {
+  const [first = Infinity, second = Infinity] = [a.seq, b.seq];
+  return first === second ? a.counter - b.counter : first - second;
 }
 
 function byVersion(a: ModelTransaction, b: ModelTransaction): number {

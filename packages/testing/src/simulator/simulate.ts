@@ -1,11 +1,12 @@
 import { counterOf } from '@antiphon/core';
+import type { UpdateOptions } from '@antiphon/replica';
 import { Random } from '../clock/random.js';
 import { VirtualClock } from '../clock/virtual-clock.js';
 import { Faults } from '../faults/faults.js';
 import { memoryBus } from '../memory/bus/memory-bus.js';
 import { memoryLog } from '../memory/log/memory-log.js';
 import { memoryRegistry } from '../memory/registry/memory-registry.js';
-import { memoryDatabase } from '../memory/store/index.js';
+import { memoryDatabase, type MemoryTable } from '../memory/store/index.js';
 import { readRecord } from '../memory/store/replica-record.js';
 import { Chaos } from './chaos.js';
 import { checkCluster } from './cluster-check.js';
@@ -13,10 +14,13 @@ import { checkDatabase, type CheckContext } from './database-check.js';
 import { Ledger } from './ledger.js';
 import { LogModel } from './log-model.js';
 import { SimulatedNode, type World } from './node.js';
-import { chooseRates, resolveOptions, type SimulationOptions } from './options.js';
+import { chooseRates, resolveOptions, type ResolvedOptions, type SimulationOptions } from './options.js';
 import type { SimulationReport } from './report.js';
 import { RowModel } from './row-model.js';
 import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
+import { SyncRun } from './sync-run.js';
+import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
+import { FIRST_SYNC_ROWS, SYNC_TABLES } from './sync-tables.js';
 import { Trace } from './trace.js';
 import { Violations } from './violation.js';
 import { Writers } from './writers.js';
@@ -44,6 +48,8 @@ class Simulation {
   readonly #writers: readonly Writers[];
   readonly #chaos: Chaos;
   readonly #check: CheckContext;
+  readonly #sync: SyncRun | undefined;
+  readonly #tables: readonly MemoryTable[];
   /** The highest counter of each origin that each replica ever held. */
   readonly #everHeld = new Map<string, number>();
   #seenSeq = 0;
@@ -52,9 +58,10 @@ class Simulation {
     private readonly seed: number,
     options: SimulationOptions,
   ) {
-    const resolved = resolveOptions(options);
     const clock = new VirtualClock({ seed });
     this.#random = new Random(seed).fork('simulation');
+    const pace = options.update === 'sync' ? choosePace(this.#random.fork('synchronous pace')) : {};
+    const resolved = resolveOptions({ ...pace, ...options });
     const faults = new Faults(this.#random.fork('faults'), chooseRates(this.#random, resolved.chaos));
     const shared = { clock, faults };
     this.#world = {
@@ -63,22 +70,42 @@ class Simulation {
       bus: memoryBus(shared),
       registry: memoryRegistry(shared),
       options: resolved,
-      intervalMs: this.#random.pick([0, 0, 0, 150]),
+      update: this.#chooseUpdate(resolved),
     };
+    if (resolved.update === 'sync' && resolved.chaos.messageFaults)
+      faults.set(chooseSyncRates(this.#random.fork('synchronous faults')));
     this.#trace = new Trace(() => clock.monotonicMs(), KEPT_LINES);
     const multiPrimary = resolved.topology === 'multi-primary';
+    const { update } = this.#world;
+    const versions = multiPrimary && (update.mode === 'async' || update.foreignWrites === 'async');
+    this.#tables = update.mode === 'sync' ? SYNC_TABLES : SIMULATED_TABLES;
     this.#check = {
       ledger: new Ledger(),
-      log: new LogModel(),
-      rows: new RowModel(SIMULATED_TABLES, multiPrimary),
+      log: new LogModel({ certified: multiPrimary && update.mode === 'sync' }),
+      rows: new RowModel(this.#tables, versions),
       violations: new Violations(),
     };
     const ids = Array.from({ length: resolved.replicas }, (_, index) => `r${index + 1}`);
     this.#nodes = ids.map((id, index) => this.#machine(id, index === 0));
-    this.#writers = this.#nodes.map(
-      (node, index) =>
-        new Writers(this.#world, node, this.#random.fork(`writes ${node.id}`), multiPrimary || index === 0),
-    );
+    if (update.mode === 'sync') {
+      const { log, violations } = this.#check;
+      const random = this.#random.fork('synchronous');
+      const note = (event: string): void => this.#trace.add(event);
+      this.#sync = new SyncRun(this.#world, this.#nodes, log, violations, random, note);
+      this.#trace.add(JSON.stringify(update));
+    }
+    this.#writers =
+      this.#sync !== undefined
+        ? []
+        : this.#nodes.map(
+            (node, index) =>
+              new Writers(
+                this.#world,
+                node,
+                this.#random.fork(`writes ${node.id}`),
+                multiPrimary || index === 0,
+              ),
+          );
     this.#chaos = new Chaos(this.#world, this.#nodes, this.#random.fork('chaos'), this.#check.ledger, {
       note: (event) => this.#trace.add(event),
       left: (node) => this.#look(node),
@@ -90,27 +117,45 @@ class Simulation {
     const { clock, faults, options } = this.#world;
     for (const node of this.#nodes) node.start();
     for (const writers of this.#writers) writers.start();
+    this.#sync?.start();
     this.#supervise();
     this.#chaos.start();
     await clock.advance(options.durationMs);
 
     this.#chaos.stop();
     for (const writers of this.#writers) writers.stop();
+    this.#sync?.stop();
     faults.heal();
     // What the chaos broke, it mends by itself within seconds; the rest is up to the replicas.
     const atRest = await clock.runUntil(() => this.#atRest(), HEAL_LIMIT_MS);
     this.#check.log.feed(this.#world.log.entries());
     if (!atRest) this.#notAtRest();
+    else await this.#finishSync();
     checkCluster(this.#nodes, this.#check);
+    this.#sync?.check();
     this.#checkWriters();
     const report = this.#report();
     for (const node of this.#nodes) node.kill();
     return report;
   }
 
+  async #finishSync(): Promise<void> {
+    if (this.#sync === undefined) return;
+    await this.#sync.finish();
+    if (!(await this.#world.clock.runUntil(() => this.#atRest(), HEAL_LIMIT_MS))) this.#notAtRest();
+    this.#check.log.feed(this.#world.log.entries());
+  }
+
+  /** Draws for asynchronous clusters what it always drew. */
+  #chooseUpdate({ update, replicas }: ResolvedOptions): UpdateOptions {
+    const intervalMs = this.#random.pick([0, 0, 0, 150]);
+    if (update === 'async') return { mode: 'async', intervalMs };
+    return chooseSyncUpdate(this.#random.fork('synchronous update'), replicas);
+  }
+
   #machine(id: string, first: boolean): SimulatedNode {
     const { clock } = this.#world;
-    const database = memoryDatabase(first ? { tables: SIMULATED_TABLES, rows: FIRST_ROWS } : {});
+    const database = memoryDatabase(first ? this.#firstContent() : {});
     const machine = clock.node({
       name: id,
       skewMs: this.#random.int(-3000, 3000),
@@ -127,6 +172,10 @@ class Simulation {
     return node;
   }
 
+  #firstContent(): NonNullable<Parameters<typeof memoryDatabase>[0]> {
+    return { tables: this.#tables, rows: this.#world.update.mode === 'async' ? FIRST_ROWS : FIRST_SYNC_ROWS };
+  }
+
   /** Like systemd: what has ended is started again. */
   #supervise(): void {
     this.#world.clock.setTimer(SUPERVISION_MS, () => {
@@ -138,6 +187,7 @@ class Simulation {
   #look(node: SimulatedNode): void {
     this.#check.log.feed(this.#world.log.entries());
     checkDatabase(node.id, node.database, this.#check);
+    this.#sync?.left(node);
   }
 
   #watchLog(): void {
@@ -190,6 +240,7 @@ class Simulation {
     });
     return (
       published &&
+      this.#sync?.atRest() !== false &&
       states.length > 0 &&
       new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1
     );
@@ -222,6 +273,7 @@ class Simulation {
     return {
       seed: this.seed,
       topology: options.topology,
+      update: options.update,
       ok: violations.length === 0,
       violations,
       counts: {
@@ -234,6 +286,7 @@ class Simulation {
         lostAppends: faults.count('lostAppend'),
         lateAppends: faults.count('lateAppend'),
         duplicatedAppends: faults.count('duplicatedAppend'),
+        ...this.#sync?.counts,
         failedStarts: this.#nodes.reduce((total, { failures }) => total + failures.length, 0),
       },
       virtualMs: Math.round(clock.monotonicMs()),

@@ -51,6 +51,7 @@ export function describeInstalling(kit: KitOf): void {
         rowVersions: true,
         createTables: true,
         sealExistingRows: false,
+        durable: false,
       } as const;
       const refused = await store.install(settings, other.member.clock).then(() => 'accepted', codeOf);
       expect(refused).toBe('STORE_CONTENT');

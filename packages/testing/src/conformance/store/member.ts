@@ -6,9 +6,12 @@ import {
   type ApplyStep,
   type ClusterSchema,
   type InstallOptions,
+  type PreparedGroup,
+  type PrepareOptions,
   type Row,
   type Store,
   type WriteOutcome,
+  type WriteRequest,
 } from '@antiphon/core';
 import { VirtualClock } from '../../clock/virtual-clock.js';
 import type { RowOperation, StoreHarness } from '../store-harness.js';
@@ -17,6 +20,8 @@ export const GENERATION = 'conformance';
 const CLUSTER = 'conformance';
 const SLICE_MS = 5;
 const PAGE_BYTES = 1_000_000;
+/** Of a group, when a test does not say otherwise. */
+const GROUP: PrepareOptions = { token: 'token', maxBytes: 1_000_000, certified: true };
 
 export interface KitEntry {
   readonly seq: number;
@@ -35,7 +40,7 @@ export class KitLog {
   }
 }
 
-export type MemberOptions = Partial<Pick<InstallOptions, 'rowVersions' | 'writes' | 'primary'>>;
+export type MemberOptions = Partial<Pick<InstallOptions, 'rowVersions' | 'writes' | 'primary' | 'durable'>>;
 
 /** One store with what a replica does around it, as simple as can be. */
 export class Member<Tx = unknown> {
@@ -65,8 +70,8 @@ export class Member<Tx = unknown> {
       generation: GENERATION,
       schemaVersion: this.schema.version,
     };
-    const { rowVersions = true, writes = 'capture', primary } = this.options;
-    const settings = { identity, schema: this.schema, writes, rowVersions, ...first };
+    const { rowVersions = true, writes = 'capture', durable = false, primary } = this.options;
+    const settings = { identity, schema: this.schema, writes, rowVersions, durable, ...first };
     await this.store.install(primary === undefined ? settings : { ...settings, primary }, this.clock);
   }
 
@@ -90,6 +95,29 @@ export class Member<Tx = unknown> {
     const [outcome] = await this.store.write([this.harness.request(operations)]);
     if (outcome === undefined) throw new Error('a write had no outcome');
     return outcome;
+  }
+
+  request(...operations: readonly RowOperation[]): WriteRequest<Tx> {
+    return this.harness.request(operations);
+  }
+
+  /** A group in a transaction that stays open. */
+  async prepare(
+    requests: readonly WriteRequest<Tx>[],
+    options: Partial<PrepareOptions> = {},
+  ): Promise<PreparedGroup> {
+    const group = await this.store.prepare(requests, { ...GROUP, ...options });
+    if (group === undefined) throw new Error('something that others wrote must be sealed first');
+    return group;
+  }
+
+  /** The group becomes the next entry of the log, of which this member must have everything, and is committed. */
+  async commitInPlace(group: PreparedGroup): Promise<number> {
+    const { data, lastCounter } = messageOf(group);
+    const seq = this.log.append(this.id, data);
+    await group.commit({ generation: GENERATION, seq });
+    this.#sent = { counter: lastCounter, part: 0 };
+    return seq;
   }
 
   async writeOutside(...operations: readonly RowOperation[]): Promise<void> {
@@ -173,4 +201,9 @@ export class Member<Tx = unknown> {
     await this.install({ createTables: false, sealExistingRows: false });
     this.#sent = { counter: this.store.state().publishedCounter, part: 0 };
   }
+}
+
+export function messageOf({ message }: PreparedGroup): NonNullable<PreparedGroup['message']> {
+  if (message === undefined) throw new Error('nothing that is replicated changed');
+  return message;
 }

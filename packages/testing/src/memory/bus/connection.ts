@@ -39,7 +39,9 @@ export class MemoryBusConnection implements Bus {
       const stopListening = link.onState((state) => {
         if (state !== 'connected') fail(unavailable(`request to ${subject}`));
       });
-      const timer = link.clock.setTimer(timeoutMs, () => fail(timedOut(subject, timeoutMs)));
+      const timer = link.clock.setTimer(timeoutMs, () =>
+        link.inProcess(() => fail(timedOut(subject, timeoutMs))),
+      );
       if (signal?.aborted === true) return onAbort();
       if (link.state === 'closed') return fail(closed(`request to ${subject}`));
       if (link.state === 'disconnected') return fail(unavailable(`request to ${subject}`));

@@ -132,7 +132,7 @@ export class MemoryLogConnection implements Log {
 
   #store(request: StreamAppend): AppendResult {
     try {
-      const stored = this.log.stream.append(request);
+      const stored = this.#append(request);
       if (stored.type === 'not-last') return notLast(request, stored);
       if (this.link.faults.strikes('duplicatedAppend')) this.#storeAgain(request);
       this.log.changed();
@@ -140,6 +140,19 @@ export class MemoryLogConnection implements Log {
     } catch (error) {
       return { type: 'refused', error: toAntiphonError(error) };
     }
+  }
+
+  #append(request: StreamAppend): Stored {
+    const stored = this.log.stream.append(request);
+    if (stored.type === 'stored' || !this.#isRival(request)) return stored;
+    const { origin, id, data } = request;
+    return this.log.stream.append({ origin, id, data });
+  }
+
+  /** A log that takes two attempts at one place all the same (docs/decisions/0012). */
+  #isRival({ origin, expectedLastSeqOfOrigin }: StreamAppend): boolean {
+    if (expectedLastSeqOfOrigin === undefined || origin.startsWith('_')) return false;
+    return this.link.faults.strikes('rivalAppend');
   }
 
   /** Once, never after the process has ended; `unknown` when the connection breaks or nothing comes in time. */
@@ -150,7 +163,9 @@ export class MemoryLogConnection implements Log {
       if (!open) return;
       open = false;
       for (const stop of stops) stop();
-      if (!this.link.killed) settled(result);
+      this.link.inProcess(() => {
+        if (!this.link.killed) settled(result);
+      });
     };
     const unknown = (): void => settle({ type: 'unknown', error: unavailable('publish') });
     const unknownAfter = (timeoutMs: number): void => {

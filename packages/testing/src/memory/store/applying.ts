@@ -18,6 +18,7 @@ import { ChangeDigest } from './change-digest.js';
 import type { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
 import { keyTextOf } from './key-order.js';
+import { keepOutcome } from './outcomes.js';
 import { withApplied, type ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
 import { HISTORY, PARTIAL, QUARANTINE, rowsOf, versionsOf, WRITTEN_SINCE } from './spaces.js';
@@ -85,9 +86,19 @@ export class Applying {
   async #step(step: ApplyStep): Promise<void> {
     if (step.type === 'quarantine') return this.#quarantine(step);
     if (step.type === 'part') return await this.#part(step.batch);
-    for (const { counter, time, changes } of step.batch.transactions.slice(step.skip)) {
-      await this.#apply({ header: step.batch, counter, time, changes });
+    const { batch, skip, rejected = [] } = step;
+    for (const { counter, time, changes } of batch.transactions.slice(skip)) {
+      await this.#apply({ header: batch, counter, time, changes: rejected.includes(counter) ? [] : changes });
     }
+    this.#keepOutcome(step);
+  }
+
+  /** How a synchronous group ended, an own one as well. */
+  #keepOutcome({ batch, rejected = [], seq }: ApplyStep & { type: 'transactions' }): void {
+    const { sync, origin, firstCounter, transactions } = batch;
+    if (sync === undefined) return;
+    const lastCounter = firstCounter + transactions.length - 1;
+    keepOutcome(this.transaction, { origin, firstCounter, lastCounter, token: sync.token, seq, rejected });
   }
 
   #quarantine(step: ApplyStep & { type: 'quarantine' }): void {

@@ -122,7 +122,7 @@ export class MemoryDatabase implements Reading {
   writeOutside<T>(run: (tx: MemoryTransaction) => T): T {
     const transaction = this.begin();
     try {
-      const user = this.userTransaction(transaction);
+      const user = this.userTransaction(transaction, 'others');
       const value = run(user);
       transaction.commit();
       return value;
@@ -132,12 +132,13 @@ export class MemoryDatabase implements Reading {
     }
   }
 
-  userTransaction(transaction: DatabaseTransaction): UserTransaction {
+  userTransaction(transaction: DatabaseTransaction, by: 'library' | 'others'): UserTransaction {
     return new UserTransaction(
       this,
       transaction,
       readRecord(transaction),
       nextNumber(transaction, 'writers'),
+      by,
     );
   }
 

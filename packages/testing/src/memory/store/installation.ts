@@ -35,12 +35,12 @@ export function installReplica(
   transaction: DatabaseTransaction,
   options: InstallOptions,
 ): ReplicaRecord {
-  const { identity, schema, writes, primary, rowVersions } = options;
+  const { identity, schema, writes, primary, rowVersions, durable } = options;
   const existing = readRecord(transaction);
   if (existing !== undefined) assertSameReplica(existing, options);
   if (existing === undefined && options.createTables) createMissing(database, transaction, options);
   for (const table of schema.tables) assertTable(database, transaction, table, existing !== undefined);
-  if (existing !== undefined) return { ...existing, schema, writes, primary, rowVersions };
+  if (existing !== undefined) return { ...existing, schema, writes, primary, rowVersions, durable };
   const filled = schema.tables.filter(({ name }) => hasRows(transaction, name));
   if (filled.length > 0 && !options.sealExistingRows) {
     throw new AntiphonError(
@@ -48,7 +48,7 @@ export function installReplica(
       `this database has rows of its own in ${filled.map(({ name }) => name).join(', ')}; join with an empty database`,
     );
   }
-  const record = newRecord({ identity, schema, writes, primary, rowVersions });
+  const record = newRecord({ identity, schema, writes, primary, rowVersions, durable });
   writeRecord(transaction, record);
   for (const { name } of filled) captureExisting(transaction, name);
   return record;

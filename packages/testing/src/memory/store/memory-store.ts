@@ -7,9 +7,12 @@ import {
   type ApplyRequest,
   type ChecksumReport,
   type Clock,
+  type GroupOutcome,
   type HybridClock,
   type InstallOptions,
   type Position,
+  type PreparedGroup,
+  type PrepareOptions,
   type QueryResult,
   type RowDigest,
   type SealedMessage,
@@ -18,19 +21,26 @@ import {
   type StoreInspection,
   type StoreState,
   type Timer,
+  type TransactionId,
   type Value,
   type WriteOutcome,
   type WriteRequest,
 } from '@antiphon/core';
 import { Faults } from '../../faults/faults.js';
 import { Applying } from './applying.js';
+import { capturedTransactions } from './capture.js';
 import { checksumOf, digestRows } from './checksum.js';
 import { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
 import { inspectDatabase, installReplica } from './installation.js';
-import type { CutLimits } from './message-cutter.js';
+import { DEFAULT_CUT_LIMITS, type CutLimits } from './message-cutter.js';
 import { forgetUpTo, outboxSize, sealedAfter, type OutboxPlace } from './outbox.js';
+import { outcomeOf, outcomesFrom } from './outcomes.js';
+import { MemoryGroup } from './prepared-group.js';
+import { Preparing } from './preparing.js';
+import { laterOf, withMark, type PublishedMark } from './published-mark.js';
 import { readRecord, stateOf, writeRecord, type ReplicaRecord } from './replica-record.js';
+import { runWrite } from './running.js';
 import { sealCaptured, type Sealing } from './sealing.js';
 import { PARTIAL, QUARANTINE } from './spaces.js';
 import { MEMORY_ENGINE } from './table.js';
@@ -49,8 +59,6 @@ export interface MemoryStoreOptions {
   readonly sliceChanges?: number;
 }
 
-const DEFAULT_BATCH_BYTES = 184_320;
-const DEFAULT_PART_BYTES = 262_144;
 const DEFAULT_SLICE_CHANGES = 500;
 /** `markPublished` is kept by itself after this. */
 const MARK_AFTER_MS = 900;
@@ -60,12 +68,6 @@ const CAPABILITIES: StoreCapabilities = {
   capturesForeignWriters: true,
   refusesForeignWriters: true,
 };
-
-/** What happened to `markPublished` that is not in the database yet. */
-interface PendingMark {
-  readonly counter: number;
-  readonly position: Position | undefined;
-}
 
 /**
  * The Store port in memory, for simulations and tests: real transactions, the real wire format, captured writers,
@@ -85,10 +87,12 @@ export class MemoryStore implements Store<MemoryTransaction> {
   protected readonly limits: CutLimits;
   protected readonly sliceChanges: number;
   #hybrid: HybridClock | undefined;
-  #mark: PendingMark | undefined;
+  #mark: PublishedMark | undefined;
   #markTimer: Timer | undefined;
-  /** The transaction of the writing method that runs. */
+  /** The transaction of the writing method that runs, or of the group that it prepared. */
   #transaction: DatabaseTransaction | undefined;
+  /** Of the group that was prepared last; may have ended. */
+  #prepared: DatabaseTransaction | undefined;
   #life: 'open' | 'closed' | 'crashed' = 'open';
 
   constructor(options: MemoryStoreOptions = {}) {
@@ -96,8 +100,8 @@ export class MemoryStore implements Store<MemoryTransaction> {
     this.clock = options.clock ?? systemClock();
     this.faults = options.faults ?? Faults.none();
     this.limits = {
-      batchBytes: options.batchBytes ?? DEFAULT_BATCH_BYTES,
-      partBytes: options.partBytes ?? DEFAULT_PART_BYTES,
+      batchBytes: options.batchBytes ?? DEFAULT_CUT_LIMITS.batchBytes,
+      partBytes: options.partBytes ?? DEFAULT_CUT_LIMITS.partBytes,
     };
     this.sliceChanges = options.sliceChanges ?? DEFAULT_SLICE_CHANGES;
   }
@@ -129,19 +133,15 @@ export class MemoryStore implements Store<MemoryTransaction> {
         { counter: header.firstCounter, nextPart: bodies.length },
       ]),
     );
-    return {
-      ...stateOf(withMark(record, this.#mark)),
-      partial,
-      ...outboxSize(this.database),
-      quarantined: this.database.count(QUARANTINE),
-    };
+    const quarantined = this.database.count(QUARANTINE);
+    return { ...stateOf(withMark(record, this.#mark)), partial, ...outboxSize(this.database), quarantined };
   }
 
   async write(requests: readonly WriteRequest<MemoryTransaction>[]): Promise<readonly WriteOutcome[]> {
     return await this.#writeTransaction(async (transaction) => {
       const record = this.sealCaptured(transaction, this.#record(transaction)).record;
       writeRecord(transaction, record);
-      const runs = requests.map((request) => this.#run(transaction, request));
+      const runs = requests.map((request) => runWrite(this.database, transaction, request));
       const sealing = this.sealCaptured(transaction, record);
       writeRecord(transaction, sealing.record);
       return runs.map((run): WriteOutcome => {
@@ -150,6 +150,38 @@ export class MemoryStore implements Store<MemoryTransaction> {
         return { type: 'committed', value: run.value, ...(id === undefined ? {} : { id }) };
       });
     });
+  }
+
+  async prepare(
+    requests: readonly WriteRequest<MemoryTransaction>[],
+    options: PrepareOptions,
+  ): Promise<PreparedGroup | undefined> {
+    const transaction = this.#begin();
+    try {
+      if (requests.length > 0 && capturedTransactions(transaction).length > 0) return this.#end(transaction);
+      const record = withMark(this.#record(transaction), this.#mark);
+      const context = { database: this.database, clock: this.hybridClock() };
+      const preparation = new Preparing(transaction, record, options, context).run(requests);
+      await this.#takeTime();
+      this.#assertOpen();
+      this.#prepared = transaction;
+      return new MemoryGroup(transaction, preparation, options.token, (keep) =>
+        this.#commitGroup(transaction, keep),
+      );
+    } catch (error) {
+      this.#end(transaction);
+      throw toAntiphonError(error, 'STORE_FAILED');
+    }
+  }
+
+  async outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined> {
+    this.#assertOpen();
+    return outcomeOf(this.database, id);
+  }
+
+  async outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]> {
+    this.#assertOpen();
+    return outcomesFrom(this.database, fromSeq, limit);
   }
 
   async seal(): Promise<number> {
@@ -228,6 +260,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
 
   async close(): Promise<void> {
     if (this.#life !== 'open') return;
+    this.#prepared?.rollback();
     this.#keepMark();
     this.#markTimer?.cancel();
     this.#life = 'closed';
@@ -260,37 +293,53 @@ export class MemoryStore implements Store<MemoryTransaction> {
   }
 
   async #writeTransaction<T>(work: (transaction: DatabaseTransaction) => Promise<T>): Promise<T> {
-    this.#assertOpen();
-    this.#assertUsable();
-    const transaction = this.database.begin();
-    this.#transaction = transaction;
+    const transaction = this.#begin();
     try {
       const value = await work(transaction);
-      await this.#takeTime();
-      this.#storeMark(transaction);
-      transaction.commit();
-      await this.#takeTime();
+      await this.#commit(transaction);
       return value;
     } catch (error) {
-      transaction.rollback();
       throw toAntiphonError(error, 'STORE_FAILED');
     } finally {
-      this.#transaction = undefined;
+      this.#end(transaction);
     }
   }
 
-  #run(
-    transaction: DatabaseTransaction,
-    request: WriteRequest<MemoryTransaction>,
-  ): { type: 'done'; writer: number; value: unknown } | { type: 'rejected'; error: AntiphonError } {
-    const savepoint = transaction.savepoint();
+  async #commitGroup(transaction: DatabaseTransaction, keep: () => void): Promise<void> {
     try {
-      const user = this.database.userTransaction(transaction);
-      return { type: 'done', value: request.run(user), writer: user.writer };
+      this.#assertOpen();
+      this.#assertUsable();
+      keep();
+      await this.#commit(transaction);
     } catch (error) {
-      transaction.rollbackTo(savepoint);
-      return { type: 'rejected', error: toAntiphonError(error, 'BAD_SQL') };
+      throw toAntiphonError(error, 'STORE_FAILED');
+    } finally {
+      this.#end(transaction);
     }
+  }
+
+  #begin(): DatabaseTransaction {
+    this.#assertOpen();
+    this.#assertUsable();
+    return (this.#transaction = this.database.begin());
+  }
+
+  async #commit(transaction: DatabaseTransaction): Promise<void> {
+    await this.#takeTime();
+    this.#storeMark(transaction);
+    this.#commitNow(transaction);
+    await this.#takeTime();
+  }
+
+  #commitNow(transaction: DatabaseTransaction): void {
+    transaction.commit();
+    if (readRecord(this.database)?.durable === true) this.database.sync();
+  }
+
+  /** Nothing happens to what was committed. */
+  #end(transaction: DatabaseTransaction): undefined {
+    transaction.rollback();
+    if (this.#transaction === transaction) this.#transaction = undefined;
   }
 
   #keepMark(): void {
@@ -303,7 +352,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
     }
     const transaction = this.database.begin();
     this.#storeMark(transaction);
-    transaction.commit();
+    this.#commitNow(transaction);
   }
 
   #storeMark(transaction: DatabaseTransaction): void {
@@ -342,20 +391,6 @@ export class MemoryStore implements Store<MemoryTransaction> {
       throw new AntiphonError('BAD_OPTION', 'call install before anything else');
     return this.#hybrid;
   }
-}
-
-function withMark(record: ReplicaRecord, mark: PendingMark | undefined): ReplicaRecord {
-  if (mark === undefined) return record;
-  return {
-    ...record,
-    publishedCounter: Math.max(record.publishedCounter, mark.counter),
-    position: laterOf(record.position, mark.position) ?? record.position,
-  };
-}
-
-function laterOf(a: Position | undefined, b: Position | undefined): Position | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return a.generation === b.generation && b.seq > a.seq ? b : a;
 }
 
 export function memoryStore(options?: MemoryStoreOptions): MemoryStore {

@@ -19,6 +19,8 @@ export interface CutLimits {
   readonly partBytes: number;
 }
 
+export const DEFAULT_CUT_LIMITS: CutLimits = { batchBytes: 184_320, partBytes: 262_144 };
+
 export interface TransactionDraft {
   readonly counter: number;
   readonly time: number;
@@ -93,7 +95,7 @@ function partMessages(
   return messages;
 }
 
-function headerOf(
+export function headerOf(
   draft: TransactionDraft,
   tables: readonly DictionaryTable[],
   head: MessageHead,
@@ -109,7 +111,7 @@ function headerOf(
   };
 }
 
-function dictionaryOf(
+export function dictionaryOf(
   drafts: readonly TransactionDraft[],
   schema: ClusterSchema,
 ): readonly DictionaryTable[] {
@@ -124,13 +126,22 @@ function dictionaryOf(
 
 function encodeChanges(draft: TransactionDraft, tables: readonly DictionaryTable[]): ChangeEncoder {
   const encoder = new ChangeEncoder();
+  writeChanges(encoder, draft, tables);
+  return encoder;
+}
+
+/** `tables` holds all that were changed. */
+export function writeChanges(
+  encoder: Pick<ChangeEncoder, 'insert' | 'update' | 'delete'>,
+  draft: TransactionDraft,
+  tables: readonly DictionaryTable[],
+): void {
   for (const captured of draft.captured) {
     const change = toChange(captured, tables);
     if (change.op === 'insert') encoder.insert(change.table, change.row);
     else if (change.op === 'delete') encoder.delete(change.table, change.row);
     else encoder.update(change.table, change.row, change.changed, change.before);
   }
-  return encoder;
 }
 
 function toChange({ op, table: name, row, old }: CapturedChange, tables: readonly DictionaryTable[]): Change {

@@ -1,5 +1,12 @@
 import { advance } from '@antiphon/core';
-import type { ClusterSchema, Position, StoreIdentity, StoreState, VectorClock } from '@antiphon/core';
+import type {
+  ClusterSchema,
+  InstallOptions,
+  Position,
+  StoreIdentity,
+  StoreState,
+  VectorClock,
+} from '@antiphon/core';
 import type { Reading, Space } from './database-transaction.js';
 
 export interface CounterRange {
@@ -11,9 +18,10 @@ export interface CounterRange {
 export interface ReplicaRecord {
   readonly identity: StoreIdentity;
   readonly schema: ClusterSchema;
-  readonly writes: 'capture' | 'refuse';
+  readonly writes: InstallOptions['writes'];
   readonly primary: string | undefined;
   readonly rowVersions: boolean;
+  readonly durable: boolean;
   readonly position: Position;
   readonly vector: VectorClock;
   readonly lastCounter: number;
@@ -43,7 +51,7 @@ export function writeRecord(transaction: WritingRecord, record: ReplicaRecord): 
 }
 
 export function newRecord(
-  options: Pick<ReplicaRecord, 'identity' | 'schema' | 'writes' | 'primary' | 'rowVersions'>,
+  options: Pick<ReplicaRecord, 'identity' | 'schema' | 'writes' | 'primary' | 'rowVersions' | 'durable'>,
 ): ReplicaRecord {
   return {
     ...options,
@@ -77,11 +85,14 @@ export function withSealed(record: ReplicaRecord, counter: number): ReplicaRecor
 export function withApplied(record: ReplicaRecord, origin: string, counter: number): ReplicaRecord {
   if (origin !== record.identity.replica)
     return { ...record, vector: advance(record.vector, origin, counter) };
+  // Own ones come in out of the log only: as the own past, or as a synchronous group that was not committed in place.
+  const lastCounter = Math.max(record.lastCounter, counter);
+  const known = { ...record, lastCounter, publishedCounter: Math.max(record.publishedCounter, counter) };
   let reached = counter;
   for (const { from, to } of record.sealedAhead) if (from === reached + 1) reached = to;
   const vector = advance(record.vector, origin, reached);
   const complete = record.pastUntil === undefined || reached >= record.pastUntil;
-  return complete ? { ...record, vector, pastUntil: undefined, sealedAhead: [] } : { ...record, vector };
+  return complete ? { ...known, vector, pastUntil: undefined, sealedAhead: [] } : { ...known, vector };
 }
 
 /** The part of a store's state that the record holds. */

@@ -4,7 +4,12 @@ import { ChangeDigest } from './change-digest.js';
 import type { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
 import { keyTextOf } from './key-order.js';
-import { cutIntoMessages, type CutLimits, type TransactionDraft } from './message-cutter.js';
+import {
+  cutIntoMessages,
+  type CutLimits,
+  type MessageHead,
+  type TransactionDraft,
+} from './message-cutter.js';
 import { withSealed, type ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
 import { CAPTURED, HISTORY, OUTBOX, versionsOf, WRITTEN_SINCE } from './spaces.js';
@@ -28,31 +33,48 @@ export function sealCaptured(
   before: ReplicaRecord,
   context: SealContext,
 ): Sealing {
-  const { clock, database, limits } = context;
+  const { database, limits } = context;
   const captured = capturedTransactions(transaction);
   if (captured.length === 0) return { record: before, ids: new Map() };
   const origin = before.identity.replica;
   let record = before;
   const ids = new Map<number, TransactionId>();
   const drafts: TransactionDraft[] = [];
-  for (const { writer, changes } of captured) {
-    const counter = record.lastCounter + 1;
-    const draft = { counter, time: clock.tick(), captured: changes };
-    writeHistory(transaction, draft, record);
-    record = { ...withSealed(record, counter), lastTime: draft.time };
-    drafts.push(draft);
-    ids.set(writer, { origin, counter });
-    if (record.rowVersions) writeVersions(transaction, database, draft, origin);
-    else if (record.pastUntil !== undefined) guardRows(transaction, database, draft);
+  for (const one of captured) {
+    const stamped = stampTransaction(transaction, record, one, context);
+    record = stamped.record;
+    drafts.push(stamped.draft);
+    ids.set(one.writer, { origin, counter: stamped.draft.counter });
   }
   if (record.rowVersions) settleTouched(transaction, database, captured);
-  for (const { keys } of captured) for (const key of keys) transaction.delete(CAPTURED, key);
-  const contextBefore = (counter: number): ReplicaRecord['vector'] => contextOf(before, counter);
-  const head = { origin, epoch: record.epoch, schema: record.schema, contextBefore };
-  for (const message of cutIntoMessages(drafts, head, limits)) {
+  for (const message of cutIntoMessages(drafts, messageHead(before), limits)) {
     transaction.put(OUTBOX, nextKey(transaction, 'outbox'), message);
   }
   return { record, ids };
+}
+
+/** Gives one captured transaction its counter and time, and its rows their versions. */
+export function stampTransaction(
+  transaction: DatabaseTransaction,
+  before: ReplicaRecord,
+  { keys, changes }: CapturedTransaction,
+  { database, clock }: Pick<SealContext, 'database' | 'clock'>,
+): { readonly record: ReplicaRecord; readonly draft: TransactionDraft } {
+  const counter = before.lastCounter + 1;
+  const draft = { counter, time: clock.tick(), captured: changes };
+  writeHistory(transaction, draft, before);
+  const record = { ...withSealed(before, counter), lastTime: draft.time };
+  if (record.rowVersions) writeVersions(transaction, database, draft, record.identity.replica);
+  else if (record.pastUntil !== undefined) guardRows(transaction, database, draft);
+  for (const key of keys) transaction.delete(CAPTURED, key);
+  return { record, draft };
+}
+
+/** For messages of transactions that come after what the record says. */
+export function messageHead(record: ReplicaRecord): MessageHead {
+  const { identity, epoch, schema } = record;
+  const contextBefore = (counter: number): ReplicaRecord['vector'] => contextOf(record, counter);
+  return { origin: identity.replica, epoch, schema, contextBefore };
 }
 
 /** What this replica had applied before it gave that counter. */
@@ -92,7 +114,7 @@ function guardRows(
   }
 }
 
-function settleTouched(
+export function settleTouched(
   transaction: DatabaseTransaction,
   database: MemoryDatabase,
   captured: readonly CapturedTransaction[],

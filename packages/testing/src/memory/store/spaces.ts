@@ -1,4 +1,4 @@
-import type { BatchHeader, Row, SealedMessage, Version } from '@antiphon/core';
+import type { BatchHeader, GroupOutcome, Row, SealedMessage, Version } from '@antiphon/core';
 import type { CapturedChange } from './capture.js';
 import type { Space } from './database-transaction.js';
 import type { MemoryTable } from './table.js';
@@ -40,6 +40,8 @@ export const OUTBOX: Space<SealedMessage> = { name: 'outbox' };
 /** By origin. */
 export const PARTIAL: Space<KeptParts> = { name: 'partial' };
 export const QUARANTINE: Space<QuarantinedMessage> = { name: 'quarantine' };
+/** By their entry of the log. */
+export const OUTCOMES: Space<GroupOutcome> = { name: 'outcomes' };
 export const HISTORY: Space<HistoryEntry> = { name: 'history' };
 /** By `table key`: the own transaction that wrote it while the own past was still to come, where rows have no versions to tell. */
 export const WRITTEN_SINCE: Space<number> = { name: 'written since' };

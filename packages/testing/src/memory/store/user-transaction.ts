@@ -1,4 +1,4 @@
-import { AntiphonError, type Row } from '@antiphon/core';
+import { AntiphonError, claimOf, type Row, type Value } from '@antiphon/core';
 import { changedColumns, type CapturedChange } from './capture.js';
 import type { MemoryDatabase } from './database.js';
 import type { DatabaseTransaction } from './database-transaction.js';
@@ -7,6 +7,12 @@ import type { ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
 import { CAPTURED, rowsOf } from './spaces.js';
 import type { CompiledTable } from './table.js';
+
+/** A row that a write locked, whether it is there or not. */
+export interface LockedRow {
+  readonly table: string;
+  readonly key: Row;
+}
 
 /** What a write to a memory store works with. Throws CONSTRAINT, NOT_WRITABLE, UNKNOWN_TABLE. */
 export interface MemoryTransaction {
@@ -19,17 +25,29 @@ export interface MemoryTransaction {
   get(table: string, key: Row): Row | undefined;
   /** In key order. */
   all(table: string): readonly Row[];
+  /**
+   * A synchronous write that is certified is rejected when another one that was committed first changed the row with this primary key:
+   * one value, or the list of them. Does nothing elsewhere. Throws BAD_OPTION as well.
+   */
+  lock(table: string, key: Value | Row): void;
 }
 
 /** Works on the visible rows and captures every change of a replicated table, whoever runs it. */
 export class UserTransaction implements MemoryTransaction {
+  readonly #locks: LockedRow[] = [];
+
   constructor(
     private readonly database: MemoryDatabase,
     private readonly transaction: DatabaseTransaction,
     private readonly record: ReplicaRecord | undefined,
     /** Its number among the writers of this database. */
     readonly writer: number,
+    private readonly by: 'library' | 'others',
   ) {}
+
+  get locks(): readonly LockedRow[] {
+    return this.#locks;
+  }
 
   put(name: string, row: Row): void {
     const table = this.#writable(name);
@@ -64,6 +82,25 @@ export class UserTransaction implements MemoryTransaction {
       schema,
       [...this.transaction.entries(rowsOf(name))].map(([, row]) => row),
     );
+  }
+
+  lock(name: string, key: Value | Row): void {
+    if (!this.#replicated(name))
+      throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}`, {
+        context: { table: name },
+      });
+    const { schema } = this.database.table(name, this.transaction);
+    const values = isRow(key) ? [...key] : [key];
+    if (values.length !== schema.key.length || values.includes(null)) {
+      throw new AntiphonError(
+        'BAD_OPTION',
+        `a lock on a row of ${name} needs a value for each of the ${schema.key.length} columns of its primary key`,
+        { context: { table: name } },
+      );
+    }
+    // A value that cannot be claimed rejects this write now, and not the whole group later.
+    claimOf('row', name, values, 'shared');
+    this.#locks.push({ table: name, key: values });
   }
 
   #store(table: CompiledTable, given: Row): void {
@@ -108,17 +145,25 @@ export class UserTransaction implements MemoryTransaction {
 
   #writable(name: string): CompiledTable {
     const table = this.database.table(name, this.transaction);
-    if (this.record?.writes === 'refuse' && this.#replicated(name)) {
-      throw new AntiphonError(
-        'NOT_WRITABLE',
-        `this replica does not accept writes to ${name}; write to ${this.record.primary ?? 'the primary'}`,
-        { context: { table: name } },
-      );
-    }
+    const refusal = this.#replicated(name) ? this.#refusal(name) : undefined;
+    if (refusal !== undefined) throw new AntiphonError('NOT_WRITABLE', refusal, { context: { table: name } });
     return table;
+  }
+
+  #refusal(name: string): string | undefined {
+    const { writes, primary } = this.record ?? {};
+    if (writes === 'refuse')
+      return `this replica does not accept writes to ${name}; write to ${primary ?? 'the primary'}`;
+    if (writes === 'library' && this.by === 'others')
+      return `${name} belongs to a synchronous cluster, and another program cannot wait for it; write through the replica`;
+    return undefined;
   }
 
   #replicated(name: string): boolean {
     return this.record?.schema.tables.some((table) => table.name === name) === true;
   }
+}
+
+function isRow(key: Value | Row): key is Row {
+  return Array.isArray(key);
 }

@@ -1,0 +1,63 @@
+import type { ReplicaStatus, SyncStatus } from '@antiphon/replica';
+import { AntiphonError } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import type { MemberAnswer } from './status.js';
+import { statusText } from './status-text.js';
+
+const ASYNC = {
+  ...{ id: 'eu-1', role: 'peer', lifecycle: 'following', connection: 'connected' },
+  ...{ topology: 'multi-primary', update: { mode: 'async' }, position: { text: '0a1b2c3d/7' } },
+  ...{ lag: { messages: 0, seconds: 0 }, outbox: { unpublished: 0 }, conflicts: 0, quarantined: 0 },
+  ...{ alarms: [], waitingFor: [], startedAtMs: 0, nowMs: 5000 },
+} as unknown as ReplicaStatus;
+
+const SETTINGS = {
+  mode: 'sync',
+  acks: 'all',
+  minInSync: 2,
+  onShortfall: 'reject',
+  foreignWrites: 'refuse',
+} as const;
+
+function member(id: string, sync: Partial<SyncStatus>): MemberAnswer {
+  const whole: SyncStatus = {
+    ...SETTINGS,
+    inSync: ['eu-1', 'eu-2'],
+    recordSeq: 5,
+    degraded: false,
+    waiting: 1,
+    inFlight: 2,
+    unacknowledged: 3,
+    counts: {},
+    ...sync,
+  };
+  return { id, status: { ...ASYNC, id, update: SETTINGS, sync: whole } };
+}
+
+const text = (...answers: MemberAnswer[]): string =>
+  statusText({ cluster: 'shop', servers: 'nats://x', answers, terminal: { color: false } });
+
+describe('statusText', () => {
+  it('of an asynchronous cluster has no columns of the other mode', () => {
+    const shown = text({ id: 'eu-1', status: ASYNC });
+    expect(shown).toMatch(/^cluster shop \(multi-primary, async\) at nats:\/\/x\n/);
+    expect(shown).not.toContain('in sync');
+  });
+
+  it('marks who is in sync by what the newest record says, and counts writes that wait', () => {
+    const away = { id: 'eu-3', error: new AntiphonError('NO_ACTOR', 'away') };
+    const shown = text(member('eu-1', { inSync: ['eu-1'], recordSeq: 3 }), member('eu-2', {}), away);
+    expect(shown).toContain('(multi-primary, sync: acks all, at least 2 in sync, else reject)');
+    expect(shown).toMatch(/^eu-1 .* yes +6$/m);
+    expect(shown).toMatch(/^eu-2 .* yes +6$/m);
+    expect(shown).toMatch(/^eu-3 +away +no$/m);
+    expect(shown).not.toContain('!');
+  });
+
+  it('says loudly what a shortfall means', () => {
+    const alone = { inSync: ['eu-1'] };
+    expect(text(member('eu-1', alone))).toContain('! only 1 of at least 2 replicas are in sync: writes that');
+    const degraded = member('eu-1', { ...alone, degraded: true, onShortfall: 'degrade' });
+    expect(text(degraded)).toContain('! DEGRADED: too few replicas are in sync, so eu-1 completes writes');
+  });
+});

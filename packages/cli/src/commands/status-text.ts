@@ -1,0 +1,152 @@
+import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
+import { styled, type Style } from '../output/style.js';
+import { formatTable, type Column } from '../output/table.js';
+import type { Terminal } from '../output/terminal.js';
+import type { MemberAnswer } from './status.js';
+
+export interface StatusView {
+  readonly cluster: string;
+  readonly servers: string;
+  readonly answers: readonly MemberAnswer[];
+  readonly terminal: Pick<Terminal, 'color'>;
+}
+
+const BYTES_PER_MB = 1_000_000;
+
+/** Said once for the whole cluster, instead of by every replica. */
+const SHORTFALL_ALARM = 'in-sync';
+
+/** For people: what the cluster is, a line for each replica, and below whatever needs attention. */
+export function statusText({ cluster, servers, answers, terminal }: StatusView): string {
+  const statuses = answers.flatMap(({ status }) => status ?? []);
+  const sync = newestSync(statuses);
+  const columns = sync === undefined ? COLUMNS : [...COLUMNS, ...SYNC_COLUMNS];
+  const rows = answers.map((answer) => [
+    ...row(answer, terminal),
+    ...(sync === undefined ? [] : syncCells(answer, sync, terminal)),
+  ]);
+  const warning = ([style, text]: Warning): string => `${styled(terminal, style, '!')} ${text}\n`;
+  return [
+    `cluster ${styled(terminal, 'bold', cluster)} (${kindOf(statuses[0])}) at ${servers}\n\n`,
+    formatTable(columns, rows),
+    ...syncWarnings(statuses, sync).map(warning),
+    ...statuses.flatMap(warningsOf).map(warning),
+  ].join('');
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'replica' },
+  { title: 'role' },
+  { title: 'state' },
+  { title: 'lag', align: 'right' },
+  { title: 'unsent', align: 'right' },
+  { title: 'log position' },
+  { title: 'conflicts', align: 'right' },
+  { title: 'quarantined', align: 'right' },
+  { title: 'memory', align: 'right' },
+  { title: 'up', align: 'right' },
+];
+
+/** `waiting`: synchronous writes that are not complete yet. */
+const SYNC_COLUMNS: readonly Column[] = [{ title: 'in sync' }, { title: 'waiting', align: 'right' }];
+
+function kindOf(status: ReplicaStatus | undefined): string {
+  if (status === undefined) return 'nobody answers';
+  const { topology, update } = status;
+  const who =
+    typeof topology === 'object'
+      ? `primary-replica, primary ${topology['primary-replica'].primary}`
+      : topology;
+  return `${who}, ${updateName(update)}`;
+}
+
+function updateName(update: UpdateSettings): string {
+  if (update.mode === 'async') return 'async';
+  const { acks, minInSync, onShortfall } = update;
+  return `sync: acks ${acks}, at least ${minInSync} in sync, else ${onShortfall}`;
+}
+
+function row({ id, status, error }: MemberAnswer, terminal: Pick<Terminal, 'color'>): readonly string[] {
+  if (status === undefined) {
+    const away = styled(terminal, 'red', error?.code === 'NO_ACTOR' ? 'away' : 'no answer');
+    return COLUMNS.map((_, index) => [id, '', away][index] ?? '');
+  }
+  const { lag, outbox, position, conflicts, quarantined, memoryBytes, startedAtMs, nowMs } = status;
+  const { lifecycle, connection } = status;
+  return [
+    id,
+    status.role,
+    styled(terminal, styleOf(status), connection === 'connected' ? lifecycle : `${lifecycle}, no NATS`),
+    String(lag.messages),
+    String(outbox.unpublished),
+    position.text,
+    String(conflicts),
+    String(quarantined),
+    memoryBytes === undefined ? '' : `${Math.round(memoryBytes / BYTES_PER_MB)} MB`,
+    duration(nowMs - startedAtMs),
+  ];
+}
+
+function styleOf({ lifecycle, connection }: ReplicaStatus): Style {
+  if (lifecycle === 'stalled' || lifecycle === 'failed') return 'red';
+  return (lifecycle === 'following' || lifecycle === 'primary') && connection === 'connected'
+    ? 'green'
+    : 'yellow';
+}
+
+/** What the one that has read furthest knows: the in-sync set stands in the log. */
+export function newestSync(statuses: readonly ReplicaStatus[]): SyncStatus | undefined {
+  return statuses
+    .flatMap(({ sync }) => sync ?? [])
+    .reduce<SyncStatus | undefined>(
+      (newest, sync) => (newest === undefined || sync.recordSeq > newest.recordSeq ? sync : newest),
+      undefined,
+    );
+}
+
+function syncCells(
+  { id, status }: MemberAnswer,
+  { inSync }: SyncStatus,
+  terminal: Pick<Terminal, 'color'>,
+): readonly string[] {
+  const inSet = inSync.includes(id) ? styled(terminal, 'green', 'yes') : styled(terminal, 'yellow', 'no');
+  const own = status?.sync;
+  return [inSet, own === undefined ? '' : String(own.waiting + own.inFlight + own.unacknowledged)];
+}
+
+type Warning = readonly [style: Style, text: string];
+
+function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | undefined): readonly Warning[] {
+  if (sync === undefined) return [];
+  const degraded = statuses.filter((status) => status.sync?.degraded === true).map(({ id }) => id);
+  if (degraded.length > 0) {
+    const text = `DEGRADED: too few replicas are in sync, so ${degraded.join(', ')} completes writes without waiting for the others`;
+    return [['red', text]];
+  }
+  const { inSync, minInSync, onShortfall } = sync;
+  if (inSync.length >= minInSync || onShortfall === 'degrade') return [];
+  const text = `only ${inSync.length} of at least ${minInSync} replicas are in sync: writes that wait for others are rejected`;
+  return [['red', text]];
+}
+
+function warningsOf({ id, stalled, alarms, waitingFor }: ReplicaStatus): readonly Warning[] {
+  return [
+    ...(stalled === undefined ? [] : [['red', `${id} stalled: ${stalled.message}`] as const]),
+    ...alarms
+      .filter(({ name }) => name !== SHORTFALL_ALARM)
+      .map(({ message }) => ['yellow', `${id}: ${message}`] as const),
+    ...waitingFor.map(
+      ({ origin, expected, reason }) =>
+        ['yellow', `${id} waits for ${origin}:${expected} (${reason})`] as const,
+    ),
+  ];
+}
+
+function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+}

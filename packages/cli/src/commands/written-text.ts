@@ -1,0 +1,28 @@
+import { formatTransactionId } from '@antiphon/core';
+import type { Acknowledged, Committed } from '@antiphon/replica';
+import { styled } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+
+/** A committed write for people: what changed on stdout, what it should have been and is not on stderr. */
+export function showWritten(
+  { id, value, acks, degraded }: Committed<readonly number[]>,
+  replica: string,
+  terminal: Pick<Terminal, 'out' | 'err' | 'color'>,
+): void {
+  const rows = value.reduce((sum, changes) => sum + changes, 0);
+  const as =
+    id === undefined ? 'nothing that is replicated changed' : `transaction ${formatTransactionId(id)}`;
+  terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica} (${as})\n`);
+  if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);
+  if (degraded === true) {
+    const text = `DEGRADED: too few replicas are in sync; it did not wait for the others${missingOf(acks)}`;
+    terminal.err(`${styled(terminal, 'red', '!')} ${styled(terminal, 'bold', text)}\n`);
+  } else if (acks?.reached === false) {
+    const text = `committed, but not acknowledged as asked (${acks.level}) in time${missingOf(acks)}; the log has it`;
+    terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
+  }
+}
+
+function missingOf(acks: Acknowledged | undefined): string {
+  return acks === undefined || acks.missing.length === 0 ? '' : `: no answer of ${acks.missing.join(', ')}`;
+}

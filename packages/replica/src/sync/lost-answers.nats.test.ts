@@ -1,0 +1,140 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { AntiphonError, UnknownOutcomeError, systemClock } from '@antiphon/core';
+import { sqlite } from '@antiphon/sqlite';
+import { describe, expect, it } from 'vitest';
+import { startReplica } from '../start.js';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+import { eventually } from '../testing/eventually.js';
+import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
+import type { Topology } from '../topology.js';
+
+const TOPOLOGIES: readonly Topology[] = [{ 'primary-replica': { primary: 'a' } }, 'multi-primary'];
+
+const shell = promisify(execFile);
+
+/** mulberry32: the same run for the same seed. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+async function start(
+  cluster: ClusterFixture,
+  topology: Topology,
+  flakiness: Flakiness,
+  seed: number,
+  foreignWrites: 'refuse' | 'async' = 'refuse',
+): Promise<readonly SqliteReplica[]> {
+  cluster.sql('a', 'CREATE TABLE items (id TEXT PRIMARY KEY, n INTEGER)');
+  const replicas: SqliteReplica[] = [];
+  for (const [index, id] of ['a', 'b', 'c'].entries()) {
+    const nats = await cluster.nats();
+    const replica = await startReplica({
+      cluster: cluster.cluster,
+      id,
+      store: sqlite({ file: cluster.file(id) }),
+      topology,
+      update: { mode: 'sync', acks: 'majority', minInSync: 2, foreignWrites },
+      log: flakyLog(nats.log(cluster.cluster), flakiness, seeded(seed + index)),
+      bus: nats.bus(),
+      registry: nats.registry(cluster.cluster),
+      clock: systemClock(),
+    });
+    replicas.push(replica);
+  }
+  return replicas;
+}
+
+describe.each(TOPOLOGIES)('answers that are lost, %j', (topology) => {
+  it.each([1, 2, 3])('I8: every outcome is the truth, and nothing happens twice (seed %i)', async (seed) => {
+    await using cluster = await ClusterFixture.start();
+    const flakiness: Flakiness = { lost: 0, silent: 0, refused: 0 };
+    const replicas = await start(cluster, topology, flakiness, seed);
+    Object.assign(flakiness, { lost: 0.1, silent: 0.1, refused: 0.1 });
+    const writers = topology === 'multi-primary' ? replicas : replicas.slice(0, 1);
+    const random = seeded(seed * 7);
+    const committed = new Set<string>();
+    const rejected = new Set<string>();
+    const unknown = new Map<string, string>();
+    const write = async (replica: SqliteReplica, id: string): Promise<void> => {
+      try {
+        // A plain insert: run twice, it would fail.
+        const statement = { sql: 'INSERT INTO items VALUES (?, ?)', params: [id, 1] };
+        await replica.execute([statement], { timeoutMs: random() < 0.3 ? 5 : 5000 });
+        committed.add(id);
+      } catch (error) {
+        if (error instanceof UnknownOutcomeError) unknown.set(id, error.id);
+        else if (error instanceof AntiphonError) rejected.add(`${id} ${error.code}`);
+        else throw error;
+      }
+    };
+    for (let round = 0; round < 40; round++) {
+      await Promise.all(
+        writers.flatMap((replica) =>
+          [0, 1, 2].map((lane) => write(replica, `${replica.id}-${round}-${lane}`)),
+        ),
+      );
+    }
+    Object.assign(flakiness, { lost: 0, silent: 0, refused: 0 });
+    await eventually('nothing is under way', () =>
+      writers.every((replica) => {
+        const { waiting, inFlight, unacknowledged } = replica.status().sync ?? {};
+        return waiting === 0 && inFlight === 0 && unacknowledged === 0;
+      }),
+    );
+    expect([...rejected].filter((reason) => !/TIMEOUT|LOG_UNAVAILABLE/.test(reason))).toEqual([]);
+    for (const [id, outcomeId] of unknown) {
+      const origin = replicas.find((replica) => outcomeId.startsWith(`${replica.id}:`));
+      const told = await origin?.outcome(outcomeId);
+      expect(told?.outcome).not.toBe('unknown');
+      const elsewhere = await Promise.all(replicas.map((replica) => replica.outcome(outcomeId)));
+      expect(elsewhere.map(({ outcome }) => outcome)).toEqual(Array(3).fill(told?.outcome));
+      if (told?.outcome === 'committed') committed.add(id);
+    }
+    expect(unknown.size + rejected.size).toBeGreaterThan(0);
+    await Promise.all(replicas.map((replica) => replica.caughtUp()));
+    for (const replica of replicas) {
+      const ids = (await replica.query('SELECT id FROM items')).map(({ id }) => String(id));
+      expect(ids.sort()).toEqual([...committed].sort());
+    }
+  });
+
+  it('I2, I3: writes of other programs keep their place beside lost answers', async () => {
+    await using cluster = await ClusterFixture.start();
+    const flakiness: Flakiness = { lost: 0, silent: 0, refused: 0 };
+    const replicas = await start(cluster, topology, flakiness, 5, 'async');
+    Object.assign(flakiness, { lost: 0.2, silent: 0.2, refused: 0.1 });
+    const [a] = replicas;
+    if (a === undefined) throw new Error('no replica');
+    for (let n = 0; n < 60; n++) {
+      // Another process, while the replica may hold the database's lock and wait for the log.
+      await shell('sqlite3', [
+        '-cmd',
+        '.timeout 10000',
+        cluster.file('a'),
+        `INSERT INTO items VALUES ('outside-${n}', 0)`,
+      ]);
+      await a
+        .execute([{ sql: 'INSERT INTO items VALUES (?, 1)', params: [`inside-${n}`] }], { timeoutMs: 200 })
+        .catch(() => undefined);
+    }
+    Object.assign(flakiness, { lost: 0, silent: 0, refused: 0 });
+    await eventually('all are equal', async () => {
+      const rows = await Promise.all(replicas.map((replica) => rowsOf(replica, 'items')));
+      return (
+        rows.every((one) => one === rows[0]) &&
+        a.status().outbox.unpublished === 0 &&
+        a.status().sync?.inFlight === 0
+      );
+    });
+    const [row] = await a.query("SELECT count(*) AS n FROM items WHERE id LIKE 'outside%'");
+    expect(row?.['n']).toBe(60n);
+    expect(replicas.map((replica) => replica.status().lifecycle)).not.toContain('stalled');
+  });
+});

@@ -1,0 +1,109 @@
+import { AntiphonError } from '@antiphon/core';
+import type { SessionPosition } from '@antiphon/replica';
+import type { Random } from '../clock/random.js';
+import type { RegisterValue } from '../history/operation.js';
+import type { SimulatedNode } from './node.js';
+import { repeat, type SyncContext } from './sync-context.js';
+import { COUNTERS, REGISTERS } from './sync-tables.js';
+import { counterKey, numberOf, registerKey } from './sync-workload.js';
+
+const MEAN_MS = 120;
+const TIMEOUT_MS = 3000;
+
+/** Reads with `strong` consistency, wherever it happens to be, and with `session` after what was written somewhere. */
+export class SyncReaders {
+  strongReads = 0;
+  sessionReads = 0;
+  readonly wrong: string[] = [];
+  #number = 0;
+  #stopped = false;
+
+  constructor(
+    private readonly context: SyncContext,
+    private readonly random: Random,
+  ) {}
+
+  start(): void {
+    repeat(
+      this.context.world,
+      this.random,
+      MEAN_MS,
+      () => void this.#readOne(),
+      () => this.#stopped,
+    );
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #readOne(): Promise<void> {
+    const node = this.random.pick(this.context.nodes);
+    const register = this.random.int(0, REGISTERS - 1);
+    const counter = BigInt(this.random.int(0, COUNTERS - 1));
+    const ofCounter = this.random.chance(0.4);
+    return this.read(node, ofCounter ? { counter } : { register }, TIMEOUT_MS);
+  }
+
+  async read(
+    node: SimulatedNode,
+    what: { readonly counter: bigint } | { readonly register: number },
+    timeoutMs: number,
+  ): Promise<void> {
+    if (node.replica === undefined || node.paused) return;
+    const { history } = this.context;
+    const key = 'counter' in what ? counterKey(what.counter) : registerKey(what.register);
+    const handle = history.invoke(`reader ${++this.#number}`, { kind: 'read', key });
+    try {
+      await waited(node, { consistency: 'strong', timeoutMs });
+      history.complete(handle, { type: 'ok', value: valueOf(node, what) });
+      this.strongReads++;
+    } catch (error) {
+      history.complete(handle, { type: 'failed' });
+      this.#refused(error, `a strong read of ${key} on ${node.id}`);
+    }
+  }
+
+  /** Read your writes, on another replica. */
+  async session(name: string, position: SessionPosition): Promise<void> {
+    const node = this.random.pick(this.context.nodes);
+    if (this.#stopped || node.replica === undefined || node.paused) return;
+    try {
+      await waited(node, { consistency: 'session', after: position, timeoutMs: TIMEOUT_MS });
+      this.sessionReads++;
+      if (!this.context.answers.holds(node.id, name))
+        this.context.violations.add('I12', node.id, `a session read after ${name} does not show it`);
+    } catch (error) {
+      this.#refused(error, `a session read after ${name} on ${node.id}`);
+    }
+  }
+
+  #refused(error: unknown, what: string): void {
+    const expected = ['TIMEOUT', 'LOG_UNAVAILABLE', 'CLOSED', 'ABORTED'];
+    if (error instanceof AntiphonError && expected.includes(error.code)) return;
+    this.wrong.push(`${what} failed with ${String(error)}`);
+  }
+}
+
+/** A memory store takes no SQL, and says so after the waiting, which is what is wanted of it here. */
+export async function waited(
+  { replica }: SimulatedNode,
+  options: Parameters<NonNullable<SimulatedNode['replica']>['query']>[2],
+): Promise<void> {
+  try {
+    await replica?.query('', [], options);
+  } catch (error) {
+    if (!(error instanceof AntiphonError) || error.code !== 'BAD_SQL') throw error;
+  }
+}
+
+export function valueOf(
+  { database }: SimulatedNode,
+  what: { readonly counter: bigint } | { readonly register: number },
+): RegisterValue {
+  if ('counter' in what) {
+    return numberOf(database.rows('counters').find(([id]) => id === what.counter)?.[1]);
+  }
+  const token = database.rows('registers').find(([id]) => id === BigInt(what.register))?.[1];
+  return typeof token === 'string' ? token : null;
+}
