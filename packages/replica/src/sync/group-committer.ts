@@ -1,20 +1,17 @@
 import {
   AntiphonError,
   UnknownOutcomeError,
-  decodeBatches,
   toAntiphonError,
   type AppendResult,
   type PreparedGroup,
   type Rejection,
   type Verdict,
 } from '@antiphon/core';
-import { Deadline, retryDelayMs } from '../deadline.js';
-import { latestTime } from '../intake-check.js';
-import { assertSameLog } from '../log-check.js';
+import { retryDelayMs } from '../deadline.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
-import { groupOf } from './certification.js';
 import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
+import { OwnSubject, type OwnGroup } from './own-subject.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
 import { waitsForOthers, WriteQueue } from './write-queue.js';
@@ -24,16 +21,6 @@ const MAX_CONFLICTS = 10;
 const LONGEST_BACKOFF_MS = 32;
 /** Behind the end of the log by more than this, a certified write would only be rejected. */
 const FAR_BEHIND_ENTRIES = 1000;
-const RESOLVE_TIMEOUT_MS = 2000;
-const FIND = { maxEntries: 256, maxBytes: 1024 * 1024 };
-
-interface OwnGroup {
-  readonly seq: number;
-  readonly token: string;
-  readonly lastCounter: number;
-  /** The latest hybrid time in it. */
-  readonly time: number;
-}
 
 /** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
 type Obstacle = { readonly error?: AntiphonError };
@@ -45,6 +32,7 @@ type Obstacle = { readonly error?: AntiphonError };
  */
 export class GroupCommitter {
   readonly #queue: WriteQueue;
+  readonly #own: OwnSubject;
   readonly #certified: boolean;
   /** Other programs write too, and number their transactions beside ours. */
   readonly #foreign: boolean;
@@ -66,6 +54,7 @@ export class GroupCommitter {
     private readonly seal: () => Promise<unknown>,
   ) {
     this.#queue = new WriteQueue(scope, sync);
+    this.#own = new OwnSubject(scope);
     this.#certified = soleWriter(scope.document.topology) === undefined;
     this.#foreign = scope.writable && sync.settings.foreignWrites === 'async';
   }
@@ -169,30 +158,16 @@ export class GroupCommitter {
   async #knowsOwnEnd(): Promise<boolean> {
     if (this.#flight !== undefined) return this.#resolve(this.#flight);
     if (this.#ownSeq !== undefined) return true;
-    const { log, id, document, progress, store } = this.scope;
-    const [identity, newest] = await this.#asking((signal) =>
-      Promise.all([log.identity(signal), log.lastOf(id, signal)]),
-    );
-    assertSameLog(identity, document.generation, progress.seq);
-    let ownSeq: number | undefined = newest?.seq ?? 0;
+    const { store } = this.scope;
+    let ownSeq: number | undefined = await this.#own.newestSeq();
     if (this.#foreign) {
       // Whatever was sent and not answered, by this process or the one before: after this it can't come any more.
       ownSeq = await this.#fence(ownSeq);
       if (ownSeq === undefined) return false;
-      await this.#reserve(await this.#ownGroups(store.state().position.seq, ownSeq));
+      await this.#reserve(await this.#own.groups(store.state().position.seq, ownSeq));
     }
     this.#ownSeq = ownSeq;
     return true;
-  }
-
-  /** Questions to the log have a limit: a turn must end. */
-  async #asking<T>(question: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const deadline = new Deadline(this.scope.clock, RESOLVE_TIMEOUT_MS);
-    try {
-      return await question(deadline.signal);
-    } finally {
-      deadline.end();
-    }
   }
 
   #mustFence(): boolean {
@@ -377,12 +352,10 @@ export class GroupCommitter {
    * there is none yet, an empty group takes that place.
    */
   async #resolve(flight: Flight): Promise<boolean> {
-    const { log, id } = this.scope;
-    const newest = await this.#asking((signal) => log.lastOf(id, signal));
-    const next =
-      newest !== undefined && newest.seq > flight.after ? newest.seq : await this.#fence(flight.after);
+    const newestSeq = await this.#own.newestSeq();
+    const next = newestSeq > flight.after ? newestSeq : await this.#fence(flight.after);
     if (next === undefined || this.#flight !== flight) return false;
-    const groups = await this.#ownGroups(flight.after, next);
+    const groups = await this.#own.groups(flight.after, next);
     await this.#reserve(groups);
     this.#ownSeq = next;
     const found = groups.find(({ token }) => token === flight.token);
@@ -407,32 +380,6 @@ export class GroupCommitter {
       return result.seq;
     } finally {
       await group.rollback();
-    }
-  }
-
-  /** Our own synchronous groups in the log after one entry and up to another. */
-  async #ownGroups(after: number, lastSeq: number): Promise<readonly OwnGroup[]> {
-    const { log, id, document } = this.scope;
-    const reader = await log.read({ generation: document.generation, fromSeq: after + 1 });
-    const groups: OwnGroup[] = [];
-    try {
-      for (let seq = after; seq < lastSeq;) {
-        for (const entry of await this.#asking((signal) => reader.next({ ...FIND, signal }))) {
-          seq = entry.seq;
-          const group = entry.origin === id && seq <= lastSeq ? groupOf(entry.data) : undefined;
-          if (group === undefined) continue;
-          const times = decodeBatches(entry.data).map(latestTime);
-          groups.push({
-            seq,
-            token: group.sync.token,
-            lastCounter: group.lastCounter,
-            time: Math.max(...times),
-          });
-        }
-      }
-      return groups;
-    } finally {
-      void reader.close();
     }
   }
 
