@@ -160,7 +160,11 @@ async function rejectedIn({ sync, store }: Scope, entry: LogEntry): Promise<read
   const group = groupOf(entry.data);
   if (group === undefined) return [];
   const outcome = await store.outcomeOf({ origin: entry.origin, counter: group.firstCounter });
-  return outcome?.rejected ?? [];
+  if (outcome !== undefined) return outcome.rejected;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `changes as old as entry ${entry.seq} of the log cannot be shown: what certification rejected of them is not kept any more. Begin later`,
+  );
 }
 
 interface KeptParts {

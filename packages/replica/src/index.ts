@@ -26,7 +26,7 @@ export type { ChangesOptions, CommittedChange, RowObject } from './changes.js';
 export type { MemberStatus, ReplicaStatus, SyncStatus } from './status.js';
 export type { LifecycleEvent, LifecycleState } from './lifecycle.js';
 export { nextState } from './lifecycle.js';
-export type { MailboxProtocol, Ping, Standing } from './mailbox.js';
+export type { MailboxProtocol, Ping, QueryRequest, Standing } from './mailbox.js';
 export { verifyCluster, type TableDifference, type VerifyOptions, type VerifyResult } from './verify.js';
 export type { DifferentRow } from './row-differences.js';
 export { CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from './cluster-document.js';

@@ -25,10 +25,12 @@ export interface Outcome {
 type Asked = TransactionId & { readonly token?: string };
 
 const DEFAULT_TIMEOUT_MS = 5000;
+const NEVER_LOGGED = 'it never came into the log, and cannot any more';
+const NOT_GIVEN = 'no write has this number yet';
 
 /**
- * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: it uses up the counter, so that
- * an attempt which took it and was lost can never come back. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE.
+ * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: a group without changes takes the
+ * place of an attempt that was lost, which can never come back then. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE.
  */
 export async function findOutcome(
   scope: Scope,
@@ -44,17 +46,34 @@ export async function findOutcome(
     await seeEverything(scope, deadline);
     const seen = await look(scope, asked);
     if (seen !== undefined) return seen;
-    if (asked.origin !== scope.id || scope.sync === undefined || !scope.writable)
-      return undecided(scope, asked);
-    replica.tell('fence', asked.counter);
-    await scope.progress.until(() => scope.progress.ownCounter >= asked.counter, {
-      timeoutMs: deadline.leftMs,
-      what: `counter ${asked.counter} was used up`,
-    });
-    return (await look(scope, asked)) ?? undecided(scope, asked);
+    if (asked.token === undefined)
+      return { outcome: 'unknown', id: formatOutcomeId(asked), reason: NOT_GIVEN };
+    if (asked.origin !== scope.id || scope.sync === undefined || !scope.writable) return undecided(asked);
+    await fence(scope, replica, deadline);
+    return (
+      (await look(scope, asked)) ?? {
+        outcome: 'rejected',
+        id: formatOutcomeId(asked, asked.token),
+        reason: NEVER_LOGGED,
+      }
+    );
   } finally {
     deadline.end();
   }
+}
+
+/** One group of ours that comes after every attempt so far: what is not in the log by then can't come into it any more. */
+async function fence(
+  { progress }: Scope,
+  replica: ActorRef<ReplicaProtocol>,
+  deadline: Deadline,
+): Promise<void> {
+  const counter = progress.ownCounter + 1;
+  replica.tell('fence', counter);
+  await progress.until(() => progress.ownCounter >= counter, {
+    timeoutMs: deadline.leftMs,
+    what: 'a group without changes went through the log',
+  });
 }
 
 async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | undefined> {
@@ -69,7 +88,7 @@ async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | und
 
 function ofGroup(group: GroupOutcome, asked: Asked, id: string, generation: string): Outcome {
   if (asked.token !== undefined && asked.token !== group.token) {
-    return { outcome: 'rejected', id, reason: 'it never came into the log: another attempt has its number' };
+    return { outcome: 'rejected', id, reason: NEVER_LOGGED };
   }
   if (group.rejected.includes(asked.counter)) {
     return { outcome: 'rejected', id, reason: 'certification: another transaction was committed first' };
@@ -86,16 +105,12 @@ async function seeEverything({ log, progress, condition }: Scope, deadline: Dead
   });
 }
 
-function undecided({ id: self }: Scope, asked: Asked): Outcome {
+function undecided(asked: Asked): Outcome {
   const { origin } = asked;
-  const where =
-    origin === self
-      ? 'ask again'
-      : `only ${origin} itself can decide: ask there (or again, once it has written)`;
   return {
     outcome: 'unknown',
     id: formatOutcomeId(asked, asked.token),
-    reason: `the log does not hold it now, and nothing says that it never will; ${where}`,
+    reason: `the log does not hold it now; only ${origin} itself can tell whether it still may: ask there, or again once it has written`,
   };
 }
 

@@ -104,7 +104,10 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
     expect(await b.outcome(`${id.origin}:${id.counter}~another`)).toMatchObject({ outcome: 'rejected' });
     const next = `a:${id.counter + 1}~lost`;
     expect(await b.outcome(next)).toMatchObject({ outcome: 'unknown' });
-    // Its origin decides, for everybody.
+    // Its origin decides, for everybody; what was never tried costs nothing.
+    expect(await a.outcome('a:999999')).toMatchObject({ outcome: 'unknown' });
+    expect(await a.outcome('a:999999~made1up')).toMatchObject({ outcome: 'rejected' });
+    expect(a.status().lastCounter).toBeLessThan(id.counter + 5);
     expect(await a.outcome(next)).toMatchObject({ outcome: 'rejected' });
     expect(await b.outcome(next)).toMatchObject({ outcome: 'rejected' });
     await a.execute([{ sql: 'UPDATE accounts SET balance = 6 WHERE id = 1' }]);
