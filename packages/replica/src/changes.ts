@@ -155,15 +155,19 @@ function summariesOf(entry: LogEntry): readonly BatchSummary[] {
   }
 }
 
-async function rejectedIn({ sync, store }: Scope, entry: LogEntry): Promise<readonly number[]> {
+/** Counters that certification rejected; undefined when that is not kept any more. */
+async function rejectedIn({ sync, store }: Scope, entry: LogEntry): Promise<readonly number[] | undefined> {
   if (sync?.certification === undefined) return [];
   const group = groupOf(entry.data);
   if (group === undefined) return [];
   const outcome = await store.outcomeOf({ origin: entry.origin, counter: group.firstCounter });
-  if (outcome !== undefined) return outcome.rejected;
-  throw new AntiphonError(
+  return outcome?.rejected;
+}
+
+function verdictsForgotten(seq: number): AntiphonError {
+  return new AntiphonError(
     'BAD_OPTION',
-    `changes as old as entry ${entry.seq} of the log cannot be shown: what certification rejected of them is not kept any more. Begin later`,
+    `changes as old as entry ${seq} of the log cannot be shown: what certification rejected of them is not kept any more. Begin later`,
   );
 }
 
@@ -188,8 +192,8 @@ class ChangeStream {
     this.#skip = start.skip;
   }
 
-  /** `rejected`: counters of transactions that certification rejected. */
-  *changesIn(entry: LogEntry, rejected: readonly number[]): Generator<CommittedChange> {
+  /** `rejected`: counters of transactions that certification rejected; undefined: not known. */
+  *changesIn(entry: LogEntry, rejected: readonly number[] | undefined): Generator<CommittedChange> {
     for (const step of this.#plan(entry).steps) {
       if (step.type === 'quarantine') continue;
       if (step.type === 'part') {
@@ -197,6 +201,7 @@ class ChangeStream {
         continue;
       }
       const { origin, tables } = step.batch;
+      if (rejected === undefined) throw verdictsForgotten(entry.seq);
       for (const transaction of step.batch.transactions.slice(step.skip)) {
         const id = { origin, counter: transaction.counter };
         if (!this.#applied(id)) return;

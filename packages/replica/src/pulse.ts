@@ -40,6 +40,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
       }),
       this.scope.condition.onState(() => this.#send()),
       this.scope.progress.onMove(() => this.#noteStep()),
+      this.scope.sync?.inSync.onChange(() => this.#keeper?.alarm()) ?? (() => undefined),
     ];
     context.every(limits.beatMs, 'beat', undefined);
     context.self.tell('beat');

@@ -24,6 +24,7 @@ export class InSyncKeeper {
     if (!condition.replicating) return;
     await this.#join();
     if (this.scope.writable) await this.#remove();
+    this.alarm();
     await this.#show();
   }
 
@@ -59,22 +60,25 @@ export class InSyncKeeper {
       .map(({ record }) => record.id);
   }
 
-  async #show(): Promise<void> {
+  /** A shortfall is told at once, and so is its end. */
+  alarm(): void {
     const { condition, writable } = this.scope;
     const { inSync, settings, degraded } = this.sync;
-    const short = inSync.members.length < settings.minInSync;
-    if (!short) condition.clearAlarm('in-sync');
-    else if (inSync.seq > 0 && writable) {
-      condition.alarm(
-        'in-sync',
-        `${inSync.members.length} of the ${settings.minInSync} members that must be in sync are (${inSync.members.join(', ')}): ` +
-          (degraded
-            ? 'writes complete without the others (degraded)'
-            : 'writes that wait for others are rejected'),
-      );
-    }
+    if (inSync.members.length >= settings.minInSync) return condition.clearAlarm('in-sync');
+    if (inSync.seq === 0 || !writable) return;
+    condition.alarm(
+      'in-sync',
+      `${inSync.members.length} of the ${settings.minInSync} members that must be in sync are (${inSync.members.join(', ')}): ` +
+        (degraded
+          ? 'writes complete without the others (degraded)'
+          : 'writes that wait for others are rejected'),
+    );
+  }
+
+  async #show(): Promise<void> {
+    const { inSync, degraded } = this.sync;
     const shown = `${inSync.seq}/${degraded}`;
-    if (!writable || inSync.seq === 0 || shown === this.#shown) return;
+    if (!this.scope.writable || inSync.seq === 0 || shown === this.#shown) return;
     await inSync.show(degraded);
     this.#shown = shown;
   }
