@@ -1,4 +1,5 @@
 import { ChaosCluster, type ChaosOptions } from './cluster.js';
+import { eventually } from './eventually.js';
 import type { ReplicaHandle } from './replica-handle.js';
 
 export const PRIMARY_REPLICA = { name: 'primary-replica', topology: { 'primary-replica': { primary: 'a' } } };
@@ -88,6 +89,21 @@ export function write(
   options: CallOptions = {},
 ): Promise<Settled> {
   return replica.ask('write', { statements: [{ sql, params }], options });
+}
+
+let serial = 0;
+
+/** A row of its own, written at the first replica. */
+export function entry(chaos: ChaosCluster): Promise<Settled> {
+  const sql = 'INSERT INTO entries (id) VALUES (?)';
+  return write(chaos.at(0), sql, [`entry-${serial++}`], { timeoutMs: 8000 });
+}
+
+export async function untilInSync(chaos: ChaosCluster, ids: readonly string[]): Promise<void> {
+  await eventually(`in sync are ${ids.join(', ')}`, async () => {
+    const { sync } = await statusOf(chaos.at(0));
+    return sync.inSync.join() === ids.join();
+  });
 }
 
 export interface ReadOptions {

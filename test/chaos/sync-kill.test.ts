@@ -72,8 +72,6 @@ describe.each(CASES)(
         await resolveUnknown(chaos, verdicts);
         await chaos.converged();
         checkHonest(chaos, verdicts);
-      const j = readJournal(chaos); const c: Record<string, number> = {}; for (const r of j.rejected) c[r.code] = (c[r.code] ?? 0) + 1;
-      console.info('STATS', j.intents.length, j.acknowledged.length, j.acknowledged.filter((a) => a.reached !== true).length, JSON.stringify(c), [...verdicts.values()].filter((v) => v === 'committed').length, verdicts.size);
         expect(checkAcknowledged(chaos)).toBeGreaterThan(50 * CYCLES);
       },
     );

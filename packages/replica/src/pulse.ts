@@ -84,7 +84,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
       if (!members.has(beat.id)) this.#unknownMember = true;
       return members.heard(beat);
     }
-    if (beat.instance === instance) return;
+    if (beat.instance === instance) return this.#keeper?.heardOwn();
     // Both see each other and judge alike: the one that started later gives way.
     const weAreLater =
       startedAtMs > beat.startedAtMs || (startedAtMs === beat.startedAtMs && instance > beat.instance);

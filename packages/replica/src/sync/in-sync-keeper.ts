@@ -13,6 +13,9 @@ interface Sample {
 export class InSyncKeeper {
   #samples: Sample[] = [];
   #shown = '';
+  /** Own beats come back from the bus: the last one, and since when without a gap. */
+  #heardMs = -Infinity;
+  #hearingSinceMs = Infinity;
 
   constructor(
     private readonly scope: Scope,
@@ -26,6 +29,18 @@ export class InSyncKeeper {
     if (this.scope.writable) await this.#remove();
     this.alarm();
     await this.#show();
+  }
+
+  /** An own beat has come back. */
+  heardOwn(): void {
+    const nowMs = this.scope.clock.monotonicMs();
+    if (this.#isDeaf(nowMs)) this.#hearingSinceMs = nowMs;
+    this.#heardMs = nowMs;
+  }
+
+  #isDeaf(nowMs: number): boolean {
+    const { inSyncLagMs, beatMs } = this.scope.limits;
+    return nowMs - this.#heardMs > Math.max(inSyncLagMs / 2, 2 * beatMs);
   }
 
   async #join(): Promise<void> {
@@ -43,6 +58,8 @@ export class InSyncKeeper {
     const due = this.#samples.findLast(({ atMs }) => nowMs - atMs >= limits.inSyncLagMs);
     if (due !== undefined) this.#samples = this.#samples.slice(this.#samples.indexOf(due));
     this.#samples.push({ atMs: nowMs, seq: progress.seq });
+    // Without NATS, or while this process stood still, everybody seems silent: that says nothing about them.
+    if (this.#isDeaf(nowMs) || nowMs - this.#hearingSinceMs < limits.inSyncLagMs) return;
     const late = new Set([...acker.late(limits.inSyncLagMs), ...this.#behind(nowMs, due?.seq ?? 0)]);
     const leaving = [...late].filter((member) => member !== id && inSync.has(member));
     if (leaving.length === 0) return;
