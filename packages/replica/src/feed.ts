@@ -181,11 +181,16 @@ export class Feed implements Behaviour<FeedProtocol> {
     });
   }
 
-  /** Groups that were committed in place are published without having come by here. */
-  #ownLogNow({ publishedCounter }: StoreState): AdmissionState {
+  /**
+   * Groups that were committed in place are published without having come by here. What counts as published and is not applied is not one
+   * of them, but of an apply that failed (the database was busy) and is tried again: it must not pass for a repetition then.
+   */
+  #ownLogNow(state: StoreState): AdmissionState {
     const { id, sync } = this.scope;
-    if (sync === undefined || counterOf(this.#ownLog.vector, id) >= publishedCounter) return this.#ownLog;
-    return { vector: { [id]: publishedCounter }, partial: {} };
+    const known = ownLogState(id, state);
+    return sync === undefined || counterOf(this.#ownLog.vector, id) >= counterOf(known.vector, id)
+      ? this.#ownLog
+      : known;
   }
 
   /** What is to be applied. When nothing but the position moves, which can wait for the next commit, it is moved here. */

@@ -112,7 +112,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const feedUntil = this.#feedUntil();
     if (feedUntil > 0) context.spawn('feed', () => new Feed(scope, context.self, feedUntil));
     context.spawn<PulseProtocol>('pulse', () => new Pulse(scope, context.self));
-    if (scope.writable) context.every(scope.limits.pollMs, 'poll', undefined);
+    // Where other programs are refused, there is nothing of theirs to look for.
+    const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
+    if (scope.writable && othersWrite) context.every(scope.limits.pollMs, 'poll', undefined);
     context.every(EXPIRY_CHECK_MS, 'expire', undefined);
   }
 

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { AntiphonError, UnknownOutcomeError, systemClock } from '@antiphon/core';
+import { AntiphonError, UnknownOutcomeError, systemClock, type Bus } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { startReplica } from '../start.js';
@@ -30,6 +30,7 @@ async function start(
   flakiness: Flakiness,
   seed: number,
   foreignWrites: 'refuse' | 'async' = 'refuse',
+  wrapBus: (bus: Bus) => Bus = (bus) => bus,
 ): Promise<readonly SqliteReplica[]> {
   cluster.sql('a', 'CREATE TABLE items (id TEXT PRIMARY KEY, n INTEGER)');
   const replicas: SqliteReplica[] = [];
@@ -42,7 +43,7 @@ async function start(
       topology,
       update: { mode: 'sync', acks: 'majority', minInSync: 2, foreignWrites },
       log: flakyLog(nats.log(cluster.cluster), flakiness, seeded(seed + index)),
-      bus: nats.bus(),
+      bus: wrapBus(nats.bus()),
       registry: nats.registry(cluster.cluster),
       clock: systemClock(),
     });
@@ -103,6 +104,23 @@ describe.each(TOPOLOGIES)('answers that are lost, %j', (topology) => {
       const ids = (await replica.query('SELECT id FROM items')).map(({ id }) => String(id));
       expect(ids.sort()).toEqual([...committed].sort());
     }
+  });
+
+  it('I6: members whose acknowledgements are lost are asked directly', async () => {
+    await using cluster = await ClusterFixture.start();
+    let lost = 0;
+    const deaf = (bus: Bus): Bus => ({
+      publish: (subject, data) => {
+        if (subject.includes('.ack.')) lost++;
+        else bus.publish(subject, data);
+      },
+      request: (subject, data, options) => bus.request(subject, data, options),
+      subscribe: (subject, handler, options) => bus.subscribe(subject, handler, options),
+    });
+    const [a] = await start(cluster, topology, { lost: 0, silent: 0, refused: 0 }, 1, 'refuse', deaf);
+    const result = await a?.execute([{ sql: "INSERT INTO items VALUES ('x', 1)" }], { acks: 'all' });
+    expect(result?.acks).toMatchObject({ by: ['a', 'b', 'c'], missing: [], reached: true });
+    expect(lost).toBeGreaterThan(0);
   });
 
   it('I2, I3: writes of other programs keep their place beside lost answers', async () => {
