@@ -3,18 +3,8 @@ import { eventually } from './testing/eventually.js';
 import { flakyLog, type Flakiness } from './testing/flaky-log.js';
 import { MapCluster } from './testing/map-cluster.js';
 import { MapStore } from './testing/map-store.js';
+import { seeded } from './testing/seeded.js';
 import type { Topology } from './topology.js';
-
-/** mulberry32: the same run for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
 

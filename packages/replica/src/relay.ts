@@ -92,9 +92,9 @@ export class Relay implements Behaviour<RelayProtocol> {
   /** The next page of the outbox. What is published is passed over: parts of a big transaction stay there until it is pruned. */
   async #read(): Promise<readonly SealedMessage[]> {
     const { store, limits, sync } = this.scope;
-    // What went through the log before it was committed lies in the outbox too, and is published.
+    // What went through the log before it was committed lies in the outbox too, is published, and must never be sent with something else.
     const { publishedCounter } = store.state();
-    if (sync !== undefined && this.#window.inFlight === 0 && publishedCounter > this.#cursor.counter) {
+    if (sync !== undefined && publishedCounter > this.#cursor.counter) {
       this.#cursor = { counter: publishedCounter, part: 0, whole: true };
     }
     for (;;) {

@@ -17,12 +17,21 @@ import { isReserved } from '../reserved.js';
 import type { Clock } from '@antiphon/core';
 
 const SCAN = { maxEntries: 512, maxBytes: 4 * 1024 * 1024 };
+/** Entries; twice as many each time. */
+const FIRST_READ = 64;
 
 interface RestoreParts {
   readonly log: Log;
   readonly store: Store;
   readonly clock: Clock;
   readonly generation: string;
+}
+
+interface Past {
+  readonly seq: number;
+  readonly origin: string;
+  /** undefined: what it wrote is not known. */
+  readonly group: ReturnType<typeof groupOf>;
 }
 
 /**
@@ -61,40 +70,63 @@ export class Certification {
     else this.judge(seq, group);
   }
 
-  /** What the verdicts on entries after `positionSeq` depend on. Throws LOG_UNAVAILABLE, LOG_REPLACED. */
-  async restore(
-    { log, store, clock, generation }: RestoreParts,
-    positionSeq: number,
-    deadline: Deadline,
-  ): Promise<void> {
+  /**
+   * What the verdicts on entries after `positionSeq` depend on, read from the log backwards until the index could not hold more. Throws
+   * LOG_UNAVAILABLE, LOG_REPLACED.
+   */
+  async restore(parts: RestoreParts, positionSeq: number, deadline: Deadline): Promise<void> {
+    const { log, store, clock } = parts;
     const { firstSeq, lastSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
+    const { entries, claims } = CERTIFICATION_LIMITS;
+    const earliest = Math.max(firstSeq, positionSeq - entries + 1);
+    const outcomes = await outcomesFrom(store, earliest);
+    let past: Past[] = [];
+    let held = 0;
     // A log that has become shorter than the position is noticed elsewhere.
-    const untilSeq = Math.min(positionSeq, lastSeq);
-    const fromSeq = Math.max(firstSeq, positionSeq - CERTIFICATION_LIMITS.entries + 1);
-    if (fromSeq > untilSeq) return;
-    const known = await outcomesFrom(store, fromSeq);
-    const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
-    try {
-      for (let seq = fromSeq - 1; seq < untilSeq;) {
-        for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
-          seq = entry.seq;
-          if (seq <= untilSeq) this.#restore(entry, known.get(seq));
-        }
-      }
-    } finally {
-      void reader.close();
+    let untilSeq = Math.min(positionSeq, lastSeq);
+    for (let size = FIRST_READ; untilSeq >= earliest && held <= claims; size *= 2) {
+      const fromSeq = Math.max(earliest, untilSeq - size + 1);
+      const part = await readPast(parts, fromSeq, untilSeq, deadline);
+      for (const { seq, group } of part)
+        if (group !== undefined && outcomes.has(seq)) held += claimsIn(group.sync);
+      past = [...part, ...past];
+      untilSeq = fromSeq - 1;
     }
+    for (const one of past) this.#restore(one, outcomes.get(one.seq));
   }
 
   /** A group without an outcome was never admitted, and claims nothing. */
-  #restore({ seq, origin, data }: LogEntry, outcome: GroupOutcome | undefined): void {
-    if (isReserved(origin)) return;
-    const group = groupOf(data);
+  #restore({ seq, origin, group }: Past, outcome: GroupOutcome | undefined): void {
     if (group === undefined) return this.pass(seq);
     if (outcome === undefined) return;
     const { firstCounter, sync } = group;
     this.#certifier.restore({ seq, origin, firstCounter, sync }, outcome.rejected);
   }
+}
+
+/** Entries of replicas from one to another, in order, without their rows. */
+async function readPast(
+  { log, clock, generation }: RestoreParts,
+  fromSeq: number,
+  untilSeq: number,
+  deadline: Deadline,
+): Promise<Past[]> {
+  const past: Past[] = [];
+  const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
+  try {
+    for (;;) {
+      for (const { seq, origin, data } of await reader.next({ ...SCAN, signal: deadline.signal })) {
+        if (seq <= untilSeq && !isReserved(origin)) past.push({ seq, origin, group: groupOf(data) });
+        if (seq >= untilSeq) return past;
+      }
+    }
+  } finally {
+    void reader.close();
+  }
+}
+
+function claimsIn({ claims }: SyncSection): number {
+  return claims.reduce((sum, list) => sum + list.length, 0);
 }
 
 /** undefined for what is no synchronous group, or cannot be read. */

@@ -7,22 +7,12 @@ import { startReplica } from '../start.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
+import { seeded } from '../testing/seeded.js';
 import type { Topology } from '../topology.js';
 
 const TOPOLOGIES: readonly Topology[] = [{ 'primary-replica': { primary: 'a' } }, 'multi-primary'];
 
 const shell = promisify(execFile);
-
-/** mulberry32: the same run for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 async function start(
   cluster: ClusterFixture,

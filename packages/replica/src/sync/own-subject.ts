@@ -1,4 +1,4 @@
-import { decodeBatches, type LogReader } from '@antiphon/core';
+import { AntiphonError, decodeBatches, type LogReader } from '@antiphon/core';
 import { Deadline } from '../deadline.js';
 import { latestTime } from '../intake-check.js';
 import { assertSameLog } from '../log-check.js';
@@ -63,6 +63,9 @@ export class OwnSubject {
     const deadline = new Deadline(this.scope.clock, TIMEOUT_MS);
     try {
       return await question(deadline.signal);
+    } catch (error) {
+      // To the port it looks as if the caller had given up; the callers of a write must be told that the log did not answer.
+      throw deadline.signal.reason instanceof AntiphonError ? deadline.signal.reason : error;
     } finally {
       deadline.end();
     }
