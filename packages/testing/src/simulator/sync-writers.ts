@@ -81,7 +81,7 @@ export class SyncWriters {
     const outside = this.random.chance(OUTSIDE_SHARE);
     if (this.node.database.tableNames().length === 0) return;
     if (outside) return this.#writeOutside(token, number);
-    this.write(token, work, { timeoutMs, ...(this.random.chance(0.7) && { acks }) });
+    void this.write(token, work, { timeoutMs, ...(this.random.chance(0.7) && { acks }) });
   }
 
   /** Calls the replica, if there is one that can be called. */
