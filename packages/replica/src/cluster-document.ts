@@ -27,6 +27,8 @@ export interface ClusterDocument {
   readonly topology: Topology;
   readonly update: UpdateSettings;
   readonly rowVersions: boolean;
+  /** The creator's rows are its transactions up to this one; unknown while it is creating. */
+  readonly foundingCounter: number;
 }
 
 export function encodeClusterDocument(document: ClusterDocument): Uint8Array {
@@ -43,7 +45,18 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
       `the cluster's description has format ${String(input['format'])}, this build knows ${FORMAT}; upgrade this replica`,
     );
   }
-  const { state, cluster, creator, createdAtMs, generation, schema, topology, update, rowVersions } = input;
+  const {
+    state,
+    cluster,
+    creator,
+    createdAtMs,
+    generation,
+    schema,
+    topology,
+    update,
+    rowVersions,
+    foundingCounter,
+  } = input;
   if (state !== 'creating' && state !== 'ready') throw malformed();
   if (typeof cluster !== 'string' || typeof creator !== 'string' || typeof generation !== 'string')
     throw malformed();
@@ -59,6 +72,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     // Before there were two modes, the description did not name one.
     update: parseUpdate(update ?? { mode: 'async' }),
     rowVersions,
+    foundingCounter: Number(foundingCounter ?? 0),
   };
 }
 

@@ -62,7 +62,8 @@ export async function finishCreating(
 ): Promise<ClusterDocument> {
   const { creating } = agreement;
   if (creating === undefined) return agreement.document;
-  const document: ClusterDocument = { ...agreement.document, state: 'ready' };
+  const foundingCounter = settings.store.state().lastCounter;
+  const document: ClusterDocument = { ...agreement.document, state: 'ready', foundingCounter };
   const data = encodeClusterDocument(document);
   const updated = await retrying(settings.clock, deadline, () =>
     settings.registry.update(CLUSTER_KEY, data, creating),
@@ -70,7 +71,8 @@ export async function finishCreating(
   if (updated !== undefined) return document;
   const now = await retrying(settings.clock, deadline, () => settings.registry.get(CLUSTER_KEY));
   // An update without an answer may have been done: only the document tells.
-  if (now !== undefined && decodeClusterDocument(now.value).state === 'ready') return document;
+  const stands = now === undefined ? undefined : decodeClusterDocument(now.value);
+  if (stands?.state === 'ready') return stands;
   throw mismatch(settings, [
     'another process has changed the description of the cluster meanwhile; start again',
   ]);
@@ -101,6 +103,7 @@ async function createCluster(
     topology,
     update: settings.update,
     rowVersions: needsRowVersions(settings),
+    foundingCounter: 0,
   };
   const created = await retrying(clock, deadline, () =>
     registry.create(CLUSTER_KEY, encodeClusterDocument(document)),

@@ -25,6 +25,8 @@ export interface Outcome {
 type Asked = TransactionId & { readonly token?: string };
 
 const DEFAULT_TIMEOUT_MS = 5000;
+const PAGE = 1000;
+const MAX_PAGES = 100;
 const NEVER_LOGGED = 'it never came into the log, and cannot any more';
 const NOT_GIVEN = 'no write has this number yet';
 
@@ -82,8 +84,24 @@ async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | und
   if (group !== undefined) return ofGroup(group, asked, id, store.state().position.generation);
   if (counterOf(store.state().vector, asked.origin) < asked.counter) return undefined;
   if (sync === undefined) return { outcome: 'committed', id };
+  if (asked.token !== undefined && (await isKept(store, asked))) {
+    return { outcome: 'rejected', id, reason: NEVER_LOGGED };
+  }
   const reason = 'it was no synchronous write, or it is too long ago: its outcome is not kept any more';
   return { outcome: 'unknown', id, reason };
+}
+
+/** Whether its outcome would be here, had it been a group: one of the same origin that came before it is. */
+async function isKept(store: Scope['store'], { origin, counter }: TransactionId): Promise<boolean> {
+  for (let fromSeq = 0, page = 0; page < MAX_PAGES; page++) {
+    const outcomes = await store.outcomes(fromSeq, PAGE);
+    const first = outcomes.find((outcome) => outcome.origin === origin);
+    const last = outcomes.at(-1);
+    if (first !== undefined) return first.firstCounter <= counter;
+    if (last === undefined || outcomes.length < PAGE) return false;
+    fromSeq = last.seq + 1;
+  }
+  return false;
 }
 
 function ofGroup(group: GroupOutcome, asked: Asked, id: string, generation: string): Outcome {

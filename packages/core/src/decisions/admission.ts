@@ -32,7 +32,11 @@ export function admit(state: AdmissionState, batch: Batch | BatchSummary): Admis
   const lastCounter = lastCounterOf(batch);
   if (lastCounter < expected) return { type: 'duplicate' };
   if (firstCounter > expected) return { type: 'hole', expected };
-  if (batch.kind === 'transactions') return { type: 'apply', skip: expected - firstCounter };
+  if (batch.kind === 'transactions') {
+    const skip = expected - firstCounter;
+    // Another attempt had its place: a synchronous group counts as a whole or not at all (docs/decisions/0012).
+    return batch.sync !== undefined && skip > 0 ? { type: 'duplicate' } : { type: 'apply', skip };
+  }
 
   const awaitedPart = awaitedPartOf(state.partial, batch.origin, firstCounter);
   if (batch.part < awaitedPart) return { type: 'duplicate' };

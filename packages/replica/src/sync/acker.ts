@@ -173,6 +173,8 @@ export class Acker {
       );
       return missing ? undefined : this.#result(pending, true);
     }
+    // Who has come into the set before this entry counts.
+    if (acks === 'majority' && !options.knowsUpTo(seq)) return undefined;
     const wanted = neededOf(acks, options.inSync.known.length);
     if (this.#by(seq).length >= wanted) return this.#result(pending, true);
     if (!options.degrades || (!this.#short() && options.inSync.members.length >= wanted)) return undefined;

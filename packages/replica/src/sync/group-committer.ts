@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   UnknownOutcomeError,
+  counterOf,
   toAntiphonError,
   type AppendResult,
   type PreparedGroup,
@@ -76,7 +77,9 @@ export class GroupCommitter {
    * also one of a process before this one, until something of ours has come after it.
    */
   get uncertain(): boolean {
-    return this.#foreign && (this.#ownSeq === undefined || this.#isLost);
+    if (!this.#foreign) return false;
+    // What is numbered and not published yet was numbered when everything before it was certain.
+    return this.#isLost || (this.#ownSeq === undefined && this.scope.progress.unpublished === 0);
   }
 
   /** An attempt has got no answer. */
@@ -121,6 +124,10 @@ export class GroupCommitter {
     this.#working = true;
     try {
       if (!(await this.#knowsOwnEnd()) || store.state().position.seq < (this.#ownSeq ?? 0)) return false;
+      if (!this.#isFounded) {
+        this.#queue.waitFor(this.#notFounded());
+        return false;
+      }
       const writes = this.#queue.choose(limits.writeGroup);
       if (writes.length === 0 && !this.#mustFence()) return false;
       await this.#commitGroup(writes);
@@ -152,6 +159,20 @@ export class GroupCommitter {
       return { error: new AntiphonError('TIMEOUT', 'this replica is still catching up with the log') };
     }
     return undefined;
+  }
+
+  /** Whoever wrote before the creator's rows came would be overwritten by them. */
+  get #isFounded(): boolean {
+    const { document, progress } = this.scope;
+    return counterOf(progress.vector, document.creator) >= document.foundingCounter;
+  }
+
+  #notFounded(): AntiphonError {
+    const { creator } = this.scope.document;
+    return new AntiphonError(
+      'TIMEOUT',
+      `the rows that ${creator} founded the cluster with have not come yet`,
+    );
   }
 
   /** Where our own subject ends, and whether an attempt without an answer is there. False: nothing more can be done now. */
