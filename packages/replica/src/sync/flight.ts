@@ -18,6 +18,8 @@ export interface Flight {
   readonly after: number;
   /** Its entry; undefined while nobody knows whether the log has it. */
   seq: number | undefined;
+  /** What other programs write is numbered after it. */
+  reserved: boolean;
 }
 
 /** As its caller may ask for it. What changed nothing stands and falls with the first of its group. */

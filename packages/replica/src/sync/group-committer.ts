@@ -79,7 +79,8 @@ export class GroupCommitter {
   get uncertain(): boolean {
     if (!this.#foreign) return false;
     // What is numbered and not published yet was numbered when everything before it was certain.
-    return this.#isLost || (this.#ownSeq === undefined && this.scope.progress.unpublished === 0);
+    if (this.#flight !== undefined) return !this.#flight.reserved;
+    return this.#ownSeq === undefined && this.scope.progress.unpublished === 0;
   }
 
   /** An attempt has got no answer. */
@@ -153,7 +154,7 @@ export class GroupCommitter {
     }
     if (log.connection !== 'connected') return { error: unavailable() };
     if (this.isHeld() || progress.ownCounter < ownPastUpTo) return {};
-    if (this.#flight !== undefined) return this.#isLost ? undefined : {};
+    if (this.#flight !== undefined) return this.#isLost || !this.#flight.reserved ? undefined : {};
     if (progress.unpublished > 0 || this.sync.acker.waiting >= limits.waitingWrites) return {};
     if (this.#certified && logEnd.seq - store.state().position.seq > FAR_BEHIND_ENTRIES) {
       return { error: new AntiphonError('TIMEOUT', 'this replica is still catching up with the log') };
@@ -276,7 +277,16 @@ export class GroupCommitter {
     const { firstCounter, lastCounter } = message;
     const readSeq = store.state().position.seq;
     const after = this.#ownSeq ?? 0;
-    const flight: Flight = { origin: id, token, firstCounter, lastCounter, flying, after, seq: undefined };
+    const flight: Flight = {
+      origin: id,
+      token,
+      firstCounter,
+      lastCounter,
+      flying,
+      after,
+      seq: undefined,
+      reserved: false,
+    };
     for (const one of flying) one.write.published(outcomeIdOf(flight, one));
     const result = await this.#append(flight, message.data);
     if (result.type === 'stored') return this.#stored(group, flight, result.seq, readSeq);
@@ -321,8 +331,7 @@ export class GroupCommitter {
     }
     this.#flight = flight;
     await group.rollback();
-    const time = this.scope.hybrid.last;
-    await this.#reserve([{ lastCounter: flight.lastCounter, time }]);
+    await this.#reserveOf(flight, this.scope.hybrid.last);
   }
 
   /** I14: a place that the log had already given away. What is in it now is not this cluster's log. */
@@ -355,7 +364,6 @@ export class GroupCommitter {
 
   #refused(flight: Flight, { error, lastSeqOfOrigin }: Extract<AppendResult, { type: 'refused' }>): void {
     const writes = flight.flying.map(({ write }) => write);
-    for (const write of writes) write.waits(error);
     this.#queue.putBack(writes);
     // Something of ours came in late: it is applied first. Else: to be asked again.
     this.#ownSeq = undefined;
@@ -373,6 +381,11 @@ export class GroupCommitter {
    * there is none yet, an empty group takes that place.
    */
   async #resolve(flight: Flight): Promise<boolean> {
+    if (flight.seq !== undefined) {
+      // It was busy when this was tried first.
+      await this.#reserveOf(flight, this.scope.hybrid.last);
+      return false;
+    }
     const newestSeq = await this.#own.newestSeq();
     const next = newestSeq > flight.after ? newestSeq : await this.#fence(flight.after);
     if (next === undefined || this.#flight !== flight) return false;
@@ -381,7 +394,10 @@ export class GroupCommitter {
     this.#ownSeq = next;
     const found = groups.find(({ token }) => token === flight.token);
     if (found === undefined) this.#dead(flight);
-    else flight.seq = found.seq;
+    else {
+      flight.seq = found.seq;
+      flight.reserved = true;
+    }
     return found === undefined;
   }
 
@@ -393,7 +409,16 @@ export class GroupCommitter {
     try {
       if (group.message === undefined) return undefined;
       const { origin, firstCounter, lastCounter } = { ...group.message, origin: this.scope.id };
-      const fence = { origin, token, firstCounter, lastCounter, flying: [], after, seq: undefined };
+      const fence = {
+        origin,
+        token,
+        firstCounter,
+        lastCounter,
+        flying: [],
+        after,
+        seq: undefined,
+        reserved: false,
+      };
       const readSeq = this.scope.store.state().position.seq;
       const result = await this.#append(fence, group.message.data);
       if (result.type !== 'stored') return undefined;
@@ -404,12 +429,18 @@ export class GroupCommitter {
     }
   }
 
+  async #reserveOf(flight: Flight, time: number): Promise<void> {
+    await this.#reserve([{ lastCounter: flight.lastCounter, time }]);
+    flight.reserved = true;
+  }
+
   /** Where other programs write too, what they wrote is numbered after what the log has of us and this database has not. */
   async #reserve(groups: readonly Pick<OwnGroup, 'lastCounter' | 'time'>[]): Promise<void> {
     const { store } = this.scope;
-    const last = groups.at(-1);
-    if (!this.#foreign || last === undefined || last.lastCounter <= store.state().lastCounter) return;
-    await store.resumeFrom(last.lastCounter, last.time);
+    // Two attempts at one place may both be there: neither's numbers are given again.
+    const lastCounter = Math.max(0, ...groups.map((group) => group.lastCounter));
+    if (!this.#foreign || lastCounter <= store.state().lastCounter) return;
+    await store.resumeFrom(lastCounter, Math.max(...groups.map(({ time }) => time)));
   }
 
   /** It is certain that the log will never have it. */
