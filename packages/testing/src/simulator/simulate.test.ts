@@ -6,8 +6,8 @@ import { simulate } from './simulate.js';
 
 /** A short share of what `npm run simulate` runs. */
 const SEEDS = { first: 1, last: 40 };
-/** Of 1 to 19 without 10, whose cluster stands still for ever; 33: a question to the log that timed out ended writes with ABORTED. */
-const SYNC_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 33];
+/** 33: a question to the log that timed out ended writes with ABORTED. */
+const SYNC_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 33];
 const TIMEOUT_MS = 120_000;
 
 describe('simulated clusters', () => {
