@@ -364,14 +364,12 @@ export class GroupCommitter {
 
   #refused(flight: Flight, { error, lastSeqOfOrigin }: Extract<AppendResult, { type: 'refused' }>): void {
     const writes = flight.flying.map(({ write }) => write);
+    // Certainly not stored: whatever comes, they are not in doubt.
+    for (const write of writes) write.waits();
     this.#queue.putBack(writes);
-    // Something of ours came in late: it is applied first. Else: to be asked again.
-    this.#ownSeq = undefined;
     const late = lastSeqOfOrigin !== undefined && lastSeqOfOrigin > flight.after;
-    if (late && !this.#foreign) {
-      this.#ownSeq = lastSeqOfOrigin;
-      return;
-    }
+    // Something of ours came in late: it is applied first. Where other programs write too, or when nobody knows, it is asked again.
+    this.#ownSeq = late && !this.#foreign ? lastSeqOfOrigin : undefined;
     if (late) return;
     this.#failed(error);
   }
