@@ -32,6 +32,7 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   });
   const release = (): Promise<void> => nats.close();
   try {
+    await nats.assertJetStream(options.signal);
     const ports = { log: nats.log(cluster), bus: nats.bus(), registry: nats.registry(cluster) };
     const memory = (): number => process.memoryUsage.rss();
     return await startReplica({ ...rest, ...ports, clock: systemClock(), memory }, release);

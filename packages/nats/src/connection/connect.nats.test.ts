@@ -45,7 +45,22 @@ describe('connectNats', () => {
     await expect(failing).rejects.not.toThrow(/secret/);
     expect(performance.now() - startMs).toBeLessThan(1500);
     silent.close();
-    await expect(connectNats({ servers: `127.0.0.1:${silentPort}` })).rejects.toThrow(/greets/);
+    await expect(connectNats({ servers: `127.0.0.1:${silentPort}` })).rejects.toThrow(/nothing listens/);
+  });
+
+  it.each([
+    ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+    ['Redis', '+PONG\r\n'],
+  ])('tells soon that what answers there is %s and not NATS', async (_, answer) => {
+    const other = createServer((socket) => socket.on('data', () => socket.end(answer)));
+    const port = await listen(other);
+    const startMs = performance.now();
+    await expect(connectNats({ servers: `127.0.0.1:${port}` })).rejects.toMatchObject({
+      code: 'LOG_UNAVAILABLE',
+      message: expect.stringMatching(/what answers there is not NATS/),
+    });
+    expect(performance.now() - startMs).toBeLessThan(2000);
+    other.close();
   });
 
   it('uses any of several servers that answers', async () => {

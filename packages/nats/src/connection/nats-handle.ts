@@ -8,7 +8,7 @@ import type { LogOptions } from '../log/log-options.js';
 import { KvRegistry } from '../registry/kv-registry.js';
 import { settleConnectOptions, type ConnectNatsOptions, type ConnectSettings } from './connect-options.js';
 import { ConnectionWatch } from './connection-watch.js';
-import { anyServerGreets } from './greeting.js';
+import { whyNobodyGreets } from './greeting.js';
 import { ProblemReporter } from './problem-reporter.js';
 import { Requester } from './requester.js';
 
@@ -30,9 +30,9 @@ export async function connectNats(options: ConnectNatsOptions): Promise<NatsHand
   const settings = settleConnectOptions(options);
   const startMs = performance.now();
   // A server that expects TLS at once doesn't greet first.
-  if (options.tls === undefined && !(await anyServerGreets(settings.urls, settings.connectTimeoutMs))) {
-    throw unreachable(settings, 'nothing there greets as NATS does');
-  }
+  const refusal =
+    options.tls === undefined ? await whyNobodyGreets(settings.urls, settings.connectTimeoutMs) : undefined;
+  if (refusal !== undefined) throw unreachable(settings, refusal);
   const connection = await dial(settings, settings.connectTimeoutMs - (performance.now() - startMs));
   return new NatsHandle(connection, settings, new ProblemReporter(options.onProblem ?? (() => undefined)));
 }
@@ -134,6 +134,14 @@ export class NatsHandle {
     }
     const message = `NATS at ${this.servers} does not answer. Start nats-server; the connection comes back by itself.`;
     throw new AntiphonError('LOG_UNAVAILABLE', message);
+  }
+
+  /**
+   * Says within about a second when there is certainly no JetStream here. A server that does not answer is no finding.
+   * @throws AntiphonError LOG_UNAVAILABLE, ABORTED
+   */
+  assertJetStream(signal?: AbortSignal): Promise<void> {
+    return this.api.assertEnabled(signal);
   }
 
   /** Sends what is waiting, then hangs up. Takes no longer than about a second and a half, also without a server. */

@@ -1,6 +1,7 @@
 import type { StreamInfo } from 'nats';
 import type { NatsHandle } from '../connection/nats-handle.js';
 import { ApiError, toPortError } from '../jetstream/api-error.js';
+import { JetStreamOffError } from '../jetstream/jetstream-off.js';
 import { isAtLeast, OLDEST_SERVER_VERSION } from '../server/server-version.js';
 import { streamName } from '../subjects.js';
 import { measureClockDifference, type ClockDifference } from './clock-difference.js';
@@ -10,6 +11,7 @@ import { readSyncsAlways } from './sync-interval.js';
 /** Replicated streams of earlier releases can lose or reorder entries when the leader changes. */
 const SAFE_REPLICATION_SINCE = '2.10.27';
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
+const JETSTREAM_OFF = 'JetStream is off. Start nats-server with -js.';
 const FEW_BYTES_LEFT = 0.1;
 
 export interface ServerDescription {
@@ -65,7 +67,8 @@ export async function describeServer(
   const rttMs = await handle.rtt();
   const info = handle.serverInfo;
   const version = info?.version ?? 'unknown';
-  const jetstream = info?.jetstream === true ? await describeJetStream(handle) : undefined;
+  const described = info?.jetstream === true ? await describeJetStream(handle) : undefined;
+  const jetstream = described instanceof JetStreamOffError ? undefined : described;
   const stream =
     jetstream === undefined || options.cluster === undefined
       ? undefined
@@ -81,13 +84,18 @@ export async function describeServer(
     log,
     clock,
   };
-  return { ...facts, warnings: [...warningsOf(facts, stream)] };
+  const off = described instanceof JetStreamOffError ? described.message : JETSTREAM_OFF;
+  return { ...facts, warnings: [...warningsOf(facts, stream, off)] };
 }
 
-async function describeJetStream(handle: NatsHandle): Promise<JetStreamDescription> {
-  const { storage, streams, consumers, limits } = await handle.api.accountInfo().catch((error: unknown) => {
+/** The server may have JetStream, and this account not. */
+async function describeJetStream(handle: NatsHandle): Promise<JetStreamDescription | JetStreamOffError> {
+  const account = await handle.api.accountInfo().catch((error: unknown) => {
+    if (error instanceof JetStreamOffError) return error;
     throw toPortError(error, {});
   });
+  if (account instanceof JetStreamOffError) return account;
+  const { storage, streams, consumers, limits } = account;
   return {
     storageBytes: storage,
     maxStorageBytes: limits.max_storage,
@@ -130,12 +138,13 @@ async function describeLog(
 function* warningsOf(
   facts: Omit<ServerDescription, 'warnings'>,
   stream: StreamInfo | undefined,
+  off: string,
 ): Iterable<string> {
   const { version, jetstream, log, clock } = facts;
   if (!isAtLeast(version, OLDEST_SERVER_VERSION)) {
     yield `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is built for. Upgrade it.`;
   }
-  if (jetstream === undefined) yield 'JetStream is off. Start nats-server with -js.';
+  if (jetstream === undefined) yield off;
   else if (
     jetstream.maxStorageBytes > 0 &&
     jetstream.storageBytes > (1 - FEW_BYTES_LEFT) * jetstream.maxStorageBytes

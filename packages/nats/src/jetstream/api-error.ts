@@ -19,7 +19,8 @@ const WRONG_LAST_SEQUENCE_CONSTANT = 10164;
 const DUPLICATE_UNDER_WAY = 10158;
 const MESSAGE_TOO_LARGE = 10054;
 const WRONG_STREAM = 10060;
-const NOT_ENABLED = [10039, 10076];
+const NOT_ENABLED = 10076;
+const NOT_ENABLED_FOR_ACCOUNT = 10039;
 
 /** JetStream said no. Stays inside this package: the ports throw AntiphonError. */
 export class ApiError extends Error {
@@ -41,7 +42,16 @@ export class ApiError extends Error {
 
   /** Not a no for good: there is no leader just now, or JetStream is still starting. */
   get unavailable(): boolean {
-    return this.code === 503 || NOT_ENABLED.includes(this.errCode);
+    return this.code === 503 || this.off;
+  }
+
+  /** There is no JetStream: not on this server, or not for this account. */
+  get off(): boolean {
+    return this.errCode === NOT_ENABLED || this.errCode === NOT_ENABLED_FOR_ACCOUNT;
+  }
+
+  get offForAccount(): boolean {
+    return this.errCode === NOT_ENABLED_FOR_ACCOUNT;
   }
 
   get noStream(): boolean {

@@ -3,11 +3,17 @@ import { AntiphonError } from '@antiphon/core';
 import type { JetStreamAccountStats, ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo } from 'nats';
 import type { Requester } from '../connection/requester.js';
 import { ApiError, type ApiErrorBody } from './api-error.js';
+import { JetStreamOffError, saysOff } from './jetstream-off.js';
 import { decodeStoredMessage, type StoredMessage, type StoredMessageBody } from './stored-message.js';
 
 /** One try: an answer takes a fraction of a millisecond, or it is lost. */
 const ATTEMPT_TIMEOUT_MS = 1500;
 const RETRY_WAIT_MS = 100;
+/**
+ * JetStream is there before a server takes clients. A server on which nobody listens to its API for so long was started
+ * without it, and no waiting would help.
+ */
+const OFF_AFTER_MS = 1000;
 /** How often a stream that is just being created by somebody else is asked for again. */
 const CREATE_ATTEMPTS = 5;
 const NOTHING = new Uint8Array(0);
@@ -36,6 +42,19 @@ export class JetStreamApi {
 
   accountInfo(options?: CallOptions): Promise<JetStreamAccountStats> {
     return this.#call('INFO', undefined, options);
+  }
+
+  /**
+   * Finds out within about a second whether there is JetStream for this account at all. No answer is no finding.
+   * @throws AntiphonError LOG_UNAVAILABLE when there is certainly none, ABORTED.
+   */
+  async assertEnabled(signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#call('INFO', undefined, { signal, timeoutMs: OFF_AFTER_MS + ATTEMPT_TIMEOUT_MS });
+    } catch (error) {
+      if (error instanceof JetStreamOffError || (error instanceof AntiphonError && error.code === 'ABORTED'))
+        throw error;
+    }
   }
 
   /** With `subjects`, the names of the subjects that match, and how many messages each has. */
@@ -119,6 +138,7 @@ export class JetStreamApi {
     const { signal, timeoutMs = this.timeoutMs } = options;
     const deadlineMs = performance.now() + timeoutMs;
     const data = body === undefined ? NOTHING : encoder.encode(JSON.stringify(body));
+    let offSinceMs: number | undefined;
     for (;;) {
       const attemptMs = Math.min(ATTEMPT_TIMEOUT_MS, Math.max(1, deadlineMs - performance.now()));
       const outcome = await this.requester.request(`$JS.API.${operation}`, data, {
@@ -133,6 +153,9 @@ export class JetStreamApi {
         if (!error.unavailable) throw error;
         failure = error;
       }
+      offSinceMs = saysOff(failure) ? (offSinceMs ?? performance.now()) : undefined;
+      if (offSinceMs !== undefined && performance.now() - offSinceMs >= OFF_AFTER_MS)
+        throw new JetStreamOffError(failure, this.shownServers);
       if (outcome.type === 'disconnected' || performance.now() + RETRY_WAIT_MS >= deadlineMs) {
         throw this.#unavailable(operation, failure, timeoutMs);
       }

@@ -37,7 +37,8 @@ interface Pending extends PendingAppend {
  * (four to five times the speed of awaited publishes).
  */
 export class Appender {
-  maxMessageBytes: number;
+  /** Of the stream; -1: no limit of its own. */
+  maxStreamMessageBytes = -1;
   readonly #prefix = `${createInbox()}.`;
   readonly #subscription: Subscription;
   /** In the order of sending, so also of deadlines, except for the `#impatient` ones. */
@@ -55,10 +56,8 @@ export class Appender {
   #closed = false;
 
   constructor(private readonly parts: AppenderParts) {
-    const { connection, problems, watch, cluster, settings } = parts;
+    const { connection, problems, watch, cluster } = parts;
     this.#stream = streamName(cluster);
-    const serverLimit = (connection.info?.max_payload ?? Number.POSITIVE_INFINITY) - HEADER_ALLOWANCE_BYTES;
-    this.maxMessageBytes = Math.min(settings.maxMessageBytes, serverLimit);
     const receive = (error: Error | null, message: Msg): void => {
       if (error === null) this.#receive(message);
     };
@@ -69,6 +68,14 @@ export class Appender {
     this.#stopWatching = watch.on((state) => {
       if (state !== 'connected') this.#abandonAll(`The connection to NATS was lost before the answer came.`);
     });
+  }
+
+  /** As it is now: the server connected to next may take less than the last one. At least 1, which nothing fits into. */
+  get maxMessageBytes(): number {
+    const { connection, settings } = this.parts;
+    const server = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
+    const stream = this.maxStreamMessageBytes > 0 ? this.maxStreamMessageBytes : Number.POSITIVE_INFINITY;
+    return Math.max(1, Math.min(settings.maxMessageBytes, Math.min(server, stream) - HEADER_ALLOWANCE_BYTES));
   }
 
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {

@@ -63,6 +63,9 @@ export class JetStreamLog implements Log {
     const { checkIntervalMs } = this.#settings;
     this.#guard = new LogGuard({ api: parts.api, watch: parts.watch, cluster, checkIntervalMs });
     this.#appender = new Appender({ ...parts, guard: this.#guard, cluster, settings: this.#settings });
+    this.#guard.on((event) => {
+      if (event.type === 'looked') this.#appender.maxStreamMessageBytes = event.view.maxMessageSize;
+    });
   }
 
   get maxMessageBytes(): number {
@@ -80,16 +83,10 @@ export class JetStreamLog implements Log {
   async open(options: { readonly create: boolean; readonly signal?: AbortSignal }): Promise<LogIdentity> {
     this.#assertOpen();
     const { api, requester } = this.parts;
-    const opened = await openLog(
-      { api, requester, cluster: this.cluster, settings: this.#settings },
-      options,
-    );
-    this.#guard.adopt(opened.view);
-    if (opened.maxMessageSize > 0) {
-      const limit = opened.maxMessageSize - HEADER_ALLOWANCE_BYTES;
-      this.#appender.maxMessageBytes = Math.min(this.#appender.maxMessageBytes, limit);
-    }
-    return identityOf(opened.view);
+    const view = await openLog({ api, requester, cluster: this.cluster, settings: this.#settings }, options);
+    this.#guard.adopt(view);
+    this.#appender.maxStreamMessageBytes = view.maxMessageSize;
+    return identityOf(view);
   }
 
   identity(signal?: AbortSignal): Promise<LogIdentity> {

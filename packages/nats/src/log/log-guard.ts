@@ -15,6 +15,8 @@ const CONFIRM_WAIT_MS = 250;
 /** What was read of the stream at one moment. */
 export interface StreamView extends LogIdentity {
   readonly created: string;
+  /** Largest message that the stream takes, in bytes; -1: no limit of its own. */
+  readonly maxMessageSize: number;
 }
 
 type Listener = (event: { readonly type: 'looked'; readonly view: StreamView } | Replaced) => void;
@@ -151,7 +153,8 @@ export class LogGuard {
     const generation = known?.generation ?? (await readGeneration(api, cluster, options));
     if (generation === undefined)
       return `The stream ${stream} does not begin with the record of an Antiphon log.`;
-    return { generation, firstSeq, lastSeq, created: info.created };
+    const { created, config } = info;
+    return { generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size };
   }
 
   #tell(event: Parameters<Listener>[0]): void {

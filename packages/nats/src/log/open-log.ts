@@ -13,12 +13,6 @@ import { streamConfig, type LogSettings } from './log-options.js';
 const IDENTITY_ATTEMPTS = 20;
 const IDENTITY_WAIT_MS = 100;
 
-export interface OpenedStream {
-  readonly view: StreamView;
-  /** -1: no limit of its own. */
-  readonly maxMessageSize: number;
-}
-
 interface OpenParts {
   readonly api: JetStreamApi;
   readonly requester: Requester;
@@ -33,7 +27,7 @@ interface OpenParts {
 export async function openLog(
   parts: OpenParts,
   { create, signal }: { readonly create: boolean; readonly signal?: AbortSignal },
-): Promise<OpenedStream> {
+): Promise<StreamView> {
   const { api, requester, cluster } = parts;
   const context = { cluster, stream: streamName(cluster) };
   try {
@@ -42,8 +36,8 @@ export async function openLog(
       const { last_seq: lastSeq, first_seq: firstSeq } = info.state;
       const generation = lastSeq === 0 ? undefined : await readGeneration(api, cluster, { signal });
       if (generation !== undefined) {
-        const view = { generation, firstSeq, lastSeq, created: info.created };
-        return { view, maxMessageSize: info.config.max_msg_size };
+        const { created, config } = info;
+        return { generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size };
       }
       if (lastSeq > 0) {
         const message = `The stream ${context.stream} holds messages but no record of an Antiphon log: it was purged, or made by something else. Restore it, or delete it and create the cluster anew.`;
