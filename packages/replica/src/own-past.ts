@@ -4,6 +4,7 @@ import {
   decodeBatches,
   summarize,
   type AdmissionState,
+  type Batch,
   type LogEntry,
   type StoreState,
 } from '@antiphon/core';
@@ -89,7 +90,9 @@ async function beginningOfParts(settings: Settings, published: number, deadline:
   return next;
 }
 
-class OwnScan {
+/** Admits own messages in log order, as every replica does. */
+export class OwnScan {
+  /** The latest hybrid time among what was admitted. */
   time = 0;
   #state: AdmissionState;
 
@@ -106,7 +109,9 @@ class OwnScan {
     return counterOf(this.#state.vector, this.id);
   }
 
-  take(entry: LogEntry): void {
+  /** Returns what of the entry counts. */
+  take(entry: LogEntry): readonly Batch[] {
+    const taken: Batch[] = [];
     try {
       const batches = decodeBatches(entry.data);
       for (const batch of batches) {
@@ -114,9 +119,11 @@ class OwnScan {
         if (batch.origin !== this.id || admit(this.#state, batch).type !== 'apply') continue;
         this.#state = admitted(this.#state, batch);
         this.time = Math.max(this.time, latestTime(batch));
+        taken.push(batch);
       }
     } catch {
       // Malformed: the feed puts it aside when it gets there.
     }
+    return taken;
   }
 }

@@ -173,12 +173,21 @@ export class Acker {
       );
       return missing ? undefined : this.#result(pending, true);
     }
+    const { known } = options.inSync;
     // Who has come into the set before this entry counts.
     if (acks === 'majority' && !options.knowsUpTo(seq)) return undefined;
-    const wanted = neededOf(acks, options.inSync.known.length);
-    if (this.#by(seq).length >= wanted) return this.#result(pending, true);
+    const wanted = neededOf(acks, known.length);
+    if (this.#count(acks, seq) >= wanted) return this.#result(pending, true);
     if (!options.degrades || (!this.#short() && options.inSync.members.length >= wanted)) return undefined;
     return { ...result, degraded: true, ...this.#acks(pending, false) };
+  }
+
+  /** A majority is one of the members that the log knows: before there is a record, nobody is one, the writer included. */
+  #count(level: AckLevel, seq: number): number {
+    const by = this.#by(seq);
+    if (level !== 'majority') return by.length;
+    const { known } = this.options.inSync;
+    return by.filter((member) => known.includes(member)).length;
   }
 
   #short(): boolean {

@@ -12,7 +12,7 @@ import { retryDelayMs } from '../deadline.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
 import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
-import { OwnSubject, type OwnGroup } from './own-subject.js';
+import { OwnSubject, type OwnTail } from './own-subject.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
 import { waitsForOthers, WriteQueue } from './write-queue.js';
@@ -153,7 +153,9 @@ export class GroupCommitter {
       return { error };
     }
     if (log.connection !== 'connected') return { error: unavailable() };
-    if (this.isHeld() || progress.ownCounter < ownPastUpTo) return {};
+    if (this.isHeld()) return {};
+    // What other programs wrote meanwhile stops the own past from coming in until our counters are certain: that comes first.
+    if (progress.ownCounter < ownPastUpTo) return this.uncertain ? undefined : {};
     if (this.#flight !== undefined) return this.#isLost || !this.#flight.reserved ? undefined : {};
     if (progress.unpublished > 0 || this.sync.acker.waiting >= limits.waitingWrites) return {};
     if (this.#certified && logEnd.seq - store.state().position.seq > FAR_BEHIND_ENTRIES) {
@@ -180,13 +182,12 @@ export class GroupCommitter {
   async #knowsOwnEnd(): Promise<boolean> {
     if (this.#flight !== undefined) return this.#resolve(this.#flight);
     if (this.#ownSeq !== undefined) return true;
-    const { store } = this.scope;
     let ownSeq: number | undefined = await this.#own.newestSeq();
     if (this.#foreign) {
       // Whatever was sent and not answered, by this process or the one before: after this it can't come any more.
       ownSeq = await this.#fence(ownSeq);
       if (ownSeq === undefined) return false;
-      await this.#reserve(await this.#own.groups(store.state().position.seq, ownSeq));
+      await this.#reserve(await this.#own.tail(ownSeq));
     }
     this.#ownSeq = ownSeq;
     return true;
@@ -375,8 +376,9 @@ export class GroupCommitter {
   }
 
   /**
-   * Is the attempt without an answer in the log? It can only be there before any other entry of ours that came after the one it expects. If
-   * there is none yet, an empty group takes that place.
+   * Is the attempt without an answer in the log? That an entry of ours came after it was sent proves nothing: it may be an older attempt
+   * that was late as well, and counts for nobody. The attempt is dead once another group has its counters, in the order of the log; if
+   * there is none yet, an empty group takes them.
    */
   async #resolve(flight: Flight): Promise<boolean> {
     if (flight.seq !== undefined) {
@@ -384,19 +386,24 @@ export class GroupCommitter {
       await this.#reserveOf(flight, this.scope.hybrid.last);
       return false;
     }
-    const newestSeq = await this.#own.newestSeq();
-    const next = newestSeq > flight.after ? newestSeq : await this.#fence(flight.after);
-    if (next === undefined || this.#flight !== flight) return false;
-    const groups = await this.#own.groups(flight.after, next);
-    await this.#reserve(groups);
-    this.#ownSeq = next;
-    const found = groups.find(({ token }) => token === flight.token);
-    if (found === undefined) this.#dead(flight);
+    let ownSeq = await this.#own.newestSeq();
+    let tail = await this.#own.tail(ownSeq);
+    if (tail.counter < flight.firstCounter) {
+      const fenceSeq = await this.#fence(ownSeq);
+      if (fenceSeq === undefined || this.#flight !== flight) return false;
+      ownSeq = fenceSeq;
+      tail = await this.#own.tail(ownSeq);
+      if (tail.counter < flight.firstCounter) return false;
+    }
+    await this.#reserve(tail);
+    this.#ownSeq = ownSeq;
+    const seq = tail.groups.get(flight.token);
+    if (seq === undefined) this.#dead(flight);
     else {
-      flight.seq = found.seq;
+      flight.seq = seq;
       flight.reserved = true;
     }
-    return found === undefined;
+    return seq === undefined;
   }
 
   /** An empty group. Returns its place in the log; undefined when nobody can tell whether it is there. */
@@ -427,18 +434,20 @@ export class GroupCommitter {
     }
   }
 
+  /** Nothing else of ours can take its counters: when it was published, everything before it was settled. */
   async #reserveOf(flight: Flight, time: number): Promise<void> {
-    await this.#reserve([{ lastCounter: flight.lastCounter, time }]);
+    await this.#reserve({ counter: flight.lastCounter, time });
     flight.reserved = true;
   }
 
-  /** Where other programs write too, what they wrote is numbered after what the log has of us and this database has not. */
-  async #reserve(groups: readonly Pick<OwnGroup, 'lastCounter' | 'time'>[]): Promise<void> {
+  /**
+   * Where other programs write too, what they wrote is numbered after what the log has of us and this database has not. Not after attempts
+   * that count for nobody: their numbers would never come, and everybody would wait for them.
+   */
+  async #reserve({ counter, time }: Pick<OwnTail, 'counter' | 'time'>): Promise<void> {
     const { store } = this.scope;
-    // Two attempts at one place may both be there: neither's numbers are given again.
-    const lastCounter = Math.max(0, ...groups.map((group) => group.lastCounter));
-    if (!this.#foreign || lastCounter <= store.state().lastCounter) return;
-    await store.resumeFrom(lastCounter, Math.max(...groups.map(({ time }) => time)));
+    if (!this.#foreign || counter <= store.state().lastCounter) return;
+    await store.resumeFrom(counter, time);
   }
 
   /** It is certain that the log will never have it. */

@@ -1,21 +1,22 @@
-import { AntiphonError, decodeBatches, type LogReader } from '@antiphon/core';
+import { AntiphonError, type LogReader } from '@antiphon/core';
 import { Deadline } from '../deadline.js';
-import { latestTime } from '../intake-check.js';
 import { assertSameLog } from '../log-check.js';
+import { OwnScan, ownLogState } from '../own-past.js';
 import type { Scope } from '../scope.js';
-import { groupOf } from './certification.js';
+import { soleWriter } from '../topology.js';
 
 /** Questions to the log have a limit: a turn must end. */
 const TIMEOUT_MS = 2000;
 const READ = { maxEntries: 256, maxBytes: 1024 * 1024 };
 
-/** One of our own synchronous groups, as the log has it. */
-export interface OwnGroup {
-  readonly seq: number;
-  readonly token: string;
-  readonly lastCounter: number;
-  /** The latest hybrid time in it. */
+/** What of our own messages after the position counts, as every replica decides it from the order of the log. */
+export interface OwnTail {
+  /** The last own counter that the log gives away for good. */
+  readonly counter: number;
+  /** The latest hybrid time of what is there. */
   readonly time: number;
+  /** Entries of our groups, by token. An attempt whose counters another one took is not among them. */
+  readonly groups: ReadonlyMap<string, number>;
 }
 
 /** What the log has of this replica, asked freshly. Everything throws LOG_UNAVAILABLE or TIMEOUT. */
@@ -32,29 +33,39 @@ export class OwnSubject {
     return newest?.seq ?? 0;
   }
 
-  /** Groups in entries after `after`, up to `lastSeq`, which is in the log. */
-  async groups(after: number, lastSeq: number): Promise<readonly OwnGroup[]> {
-    if (after >= lastSeq) return [];
-    const { log, document } = this.scope;
-    const reader = await log.read({ generation: document.generation, fromSeq: after + 1 });
-    try {
-      return await this.#read(reader, lastSeq);
-    } finally {
-      void reader.close();
+  /** Own messages after the position, up to the entry `lastSeq`, which is in the log. */
+  async tail(lastSeq: number): Promise<OwnTail> {
+    const { log, document, id, store, limits } = this.scope;
+    const { schema, topology, generation } = document;
+    const state = store.state();
+    const scan = new OwnScan(id, ownLogState(id, state), {
+      schema,
+      soleWriter: soleWriter(topology),
+      limits,
+    });
+    const groups = new Map<string, number>();
+    const { seq: positionSeq } = state.position;
+    if (positionSeq < lastSeq) {
+      const reader = await log.read({ generation, fromSeq: positionSeq + 1 });
+      try {
+        await this.#scan(reader, lastSeq, scan, groups);
+      } finally {
+        void reader.close();
+      }
     }
+    return { counter: scan.counter, time: scan.time, groups };
   }
 
-  async #read(reader: LogReader, lastSeq: number): Promise<readonly OwnGroup[]> {
+  async #scan(reader: LogReader, lastSeq: number, scan: OwnScan, groups: Map<string, number>): Promise<void> {
     const { id } = this.scope;
-    const groups: OwnGroup[] = [];
     for (;;) {
-      for (const { seq, origin, data } of await this.#asking((signal) => reader.next({ ...READ, signal }))) {
-        const group = origin === id && seq <= lastSeq ? groupOf(data) : undefined;
-        if (group !== undefined) {
-          const time = Math.max(...decodeBatches(data).map(latestTime));
-          groups.push({ seq, token: group.sync.token, lastCounter: group.lastCounter, time });
+      for (const entry of await this.#asking((signal) => reader.next({ ...READ, signal }))) {
+        if (entry.origin === id && entry.seq <= lastSeq) {
+          for (const batch of scan.take(entry))
+            if (batch.kind === 'transactions' && batch.sync !== undefined)
+              groups.set(batch.sync.token, entry.seq);
         }
-        if (seq >= lastSeq) return groups;
+        if (entry.seq >= lastSeq) return;
       }
     }
   }

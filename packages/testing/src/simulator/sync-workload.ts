@@ -51,6 +51,8 @@ export function chooseSyncWork(random: Random, replica: string, token: string, n
     case 'clear register':
       return {
         run: (tx) => {
+          // A delete that finds no row claims none: without the lock it would be a write of what its replica knew.
+          tx.lock('registers', [BigInt(register)]);
           tx.delete('registers', [BigInt(register)]);
           note(tx);
           return undefined;
