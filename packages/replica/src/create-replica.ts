@@ -1,4 +1,4 @@
-import { systemClock } from '@antiphon/core';
+import { abortError, systemClock } from '@antiphon/core';
 import { resolveLimits } from './limits.js';
 import type { ReplicaOptions } from './options.js';
 import type { Replica } from './replica.js';
@@ -22,14 +22,15 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   const { servers, ...rest } = options;
   // Only here: who starts replicas on other ports need not load it.
   const { connectNats } = await import('@antiphon/nats');
-  const { cluster, id, logger } = options;
+  const { cluster, id, logger, signal } = options;
   const { connectTimeoutMs } = resolveLimits(options.limits);
-  const nats = await connectNats({
+  const connecting = connectNats({
     servers,
     name: `antiphon ${cluster} ${id}`,
     connectTimeoutMs,
     onProblem: (problem) => logger?.warn({ err: problem }, problem.message),
   });
+  const nats = await wanted(connecting, signal, (late) => late.close());
   const release = (): Promise<void> => nats.close();
   try {
     await nats.assertJetStream(options.signal);
@@ -40,4 +41,22 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
     await release();
     throw error;
   }
+}
+
+/** The result, or ABORTED as soon as the caller gives up; what comes later is released. */
+async function wanted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  release: (late: T) => Promise<void>,
+): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(abortError(signal, 'the caller gave up while the replica was connecting'));
+      work.then(release).catch(() => undefined);
+    };
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

@@ -1,4 +1,4 @@
-import { AntiphonError, sleep, type Clock } from '@antiphon/core';
+import { abortError, AntiphonError, sleep, type Clock } from '@antiphon/core';
 
 /** An AbortSignal that fires at a time of the Clock port. `end` it, so that its timer does not stay behind. */
 export class Deadline {
@@ -12,7 +12,8 @@ export class Deadline {
     outer?: AbortSignal,
   ) {
     this.#atMs = clock.monotonicMs() + timeoutMs;
-    const onAbort = (): void => this.#controller.abort(outer?.reason);
+    const onAbort = (): void =>
+      this.#controller.abort(abortError(outer, 'the caller gave up through its AbortSignal'));
     const timer = clock.setTimer(timeoutMs, () =>
       this.#controller.abort(new AntiphonError('TIMEOUT', `no answer within ${timeoutMs} ms`)),
     );
@@ -26,6 +27,12 @@ export class Deadline {
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** Throws ABORTED when it was the caller who ended it. */
+  assertWanted(): void {
+    const reason: unknown = this.signal.reason;
+    if (reason instanceof AntiphonError && reason.code === 'ABORTED') throw reason;
   }
 
   get leftMs(): number {

@@ -49,6 +49,7 @@ export async function joinCluster(settings: Settings, deadline: Deadline): Promi
         ? await createCluster(settings, inspection, deadline)
         : await joinExisting(settings, inspection, entry, deadline);
     if (agreement !== undefined) return agreement;
+    deadline.assertWanted();
     if (deadline.passed) throw notYet(settings, entry);
     await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
   }

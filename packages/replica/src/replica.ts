@@ -125,6 +125,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     await this.#leaveInSync();
     scope.condition.handle('close');
     await system.stop();
+    this.parts.writer.close(
+      new AntiphonError('CLOSED', `replica ${this.id} is closing; nothing was written`),
+    );
     await bounded(scope, scope.store.close());
     await bounded(scope, release());
     scope.condition.handle('closed');

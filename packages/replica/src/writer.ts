@@ -1,6 +1,7 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError, sleep, type TransactionId } from '@antiphon/core';
+import { abortError, AntiphonError, type TransactionId, type WriteOutcome } from '@antiphon/core';
 import { retryDelayMs } from './deadline.js';
+import { LocalWrite } from './local-write.js';
 import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
 import { sessionPosition, type SessionPosition } from './session.js';
@@ -46,6 +47,9 @@ export interface Committed<T> {
 
 /** Local writes, from this process or over the bus. */
 export class Writer<Tx> {
+  /** Not decided yet; bounded by `waitingWrites` for those that wait, and by the acknowledgements for the others. */
+  readonly #open = new Set<Pick<SyncWrite, 'giveUp'>>();
+
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
@@ -54,18 +58,32 @@ export class Writer<Tx> {
   /** The function may run more than once: a busy database undoes the whole transaction, and it is tried again. */
   async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<Committed<T>> {
     this.#assertWritable();
-    const { sync } = this.scope;
-    if (sync !== undefined) return this.#synchronously(sync, run, options);
+    const { sync, limits } = this.scope;
+    const limit = limitOf(options, limits.writeTimeoutMs);
+    if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
     if (options.acks !== undefined) throw needsSync('acks');
-    const { clock, limits, condition, progress, store } = this.scope;
-    const { signal } = options;
-    const untilMs = clock.monotonicMs() + (options.timeoutMs ?? limits.writeTimeoutMs);
+    const write = new LocalWrite((tx) => run(tx as Tx), limit, this.scope.clock);
+    this.#open.add(write);
+    try {
+      return await this.#locally(write);
+    } finally {
+      write.end();
+      this.#open.delete(write);
+    }
+  }
+
+  /** The replica is closing: nobody is left to decide what still waits. */
+  close(error: AntiphonError): void {
+    for (const write of [...this.#open]) write.giveUp(error);
+  }
+
+  async #locally<T>(write: LocalWrite<T>): Promise<Committed<T>> {
+    const { clock, condition, progress, store } = this.scope;
+    const request = { run: write.run };
+    const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
     for (let attempt = 0; ; attempt++) {
-      const leftMs = untilMs - clock.monotonicMs();
       try {
-        const request = { run: (tx: unknown) => run(tx as Tx) };
-        const limit = { timeoutMs: Math.max(1, leftMs), ...(signal && { signal }) };
-        const outcome = await this.replica.ask('write', request, limit);
+        const outcome = await write.attempt(ask);
         if (outcome.type === 'rejected') throw outcome.error;
         const { generation } = store.state().position;
         const position = sessionPosition(generation, progress.seq, outcome.id);
@@ -73,29 +91,46 @@ export class Writer<Tx> {
         return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
       } catch (error) {
         const delayMs = retryDelayMs(attempt, clock);
-        if (!isBusy(error) || delayMs >= leftMs) throw error;
+        if (!isBusy(error) || delayMs >= write.leftMs) throw this.#asClosed(error);
         condition.counts.storeRetries++;
-        await sleep(clock, delayMs, signal);
+        await write.pause(delayMs);
       }
     }
   }
 
-  async #synchronously<T>(sync: Sync, run: (tx: Tx) => T, options: WriteOptions): Promise<Committed<T>> {
-    const { clock, limits } = this.scope;
-    const { acks, signal, timeoutMs = limits.writeTimeoutMs } = options;
-    signal?.throwIfAborted();
+  /** An actor that ended is this replica that ended, to whoever calls it. */
+  #asClosed(error: unknown): unknown {
+    const { condition, id } = this.scope;
+    if (!(error instanceof AntiphonError) || error.code !== 'ACTOR_STOPPED' || !condition.ended) return error;
+    const started = error.context['started'] === true;
+    const what = started ? 'look whether the write is there before you repeat it' : 'nothing was written';
+    return new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; ${what}`, { cause: error });
+  }
+
+  async #synchronously<T>(
+    sync: Sync,
+    run: (tx: Tx) => T,
+    { acks }: WriteOptions,
+    limit: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Committed<T>> {
+    const { clock, condition, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
-    const write = new SyncWrite(
-      (tx) => run(tx as Tx),
-      { acks: level, timeoutMs, ...(signal && { signal }) },
-      clock,
-    );
-    if (!this.replica.tell('submit', write)) {
-      write.reject(new AntiphonError('OVERLOADED', 'too many writes wait already; slow down and call again'));
+    const write = new SyncWrite((tx) => run(tx as Tx), { acks: level, ...limit }, clock);
+    this.#open.add(write);
+    try {
+      if (!write.settled && !this.replica.tell('submit', write)) {
+        write.reject(
+          condition.ended
+            ? new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; nothing was written`)
+            : new AntiphonError('OVERLOADED', 'too many writes wait already; slow down and call again'),
+        );
+      }
+      const result = await write.promise;
+      if (result.degraded === true) sync.counts.degraded++;
+      return result as Committed<T>;
+    } finally {
+      this.#open.delete(write);
     }
-    const result = await write.promise;
-    if (result.degraded === true) sync.counts.degraded++;
-    return result as Committed<T>;
   }
 
   execute(
@@ -136,6 +171,19 @@ export function needsSync(what: string): AntiphonError {
     'BAD_OPTION',
     `${what} needs a cluster with \`update: { mode: sync }\`; this one completes writes on one database and propagates them`,
   );
+}
+
+/** Throws BAD_OPTION, and ABORTED when the caller gave up before it called. */
+function limitOf(
+  { timeoutMs, signal }: WriteOptions,
+  defaultMs: number,
+): { readonly timeoutMs: number; readonly signal?: AbortSignal } {
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0)) {
+    throw new AntiphonError('BAD_OPTION', `timeoutMs is ${String(timeoutMs)}; give a number above 0`);
+  }
+  if (signal?.aborted === true)
+    throw abortError(signal, 'the caller had given up before it called; nothing was written');
+  return { timeoutMs: timeoutMs ?? defaultMs, ...(signal && { signal }) };
 }
 
 function isBusy(error: unknown): boolean {

@@ -38,3 +38,9 @@ export function toAntiphonError(thrown: unknown, code: ErrorCode = 'INTERNAL'): 
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new AntiphonError(code, message, { cause: thrown });
 }
+
+/** What an AbortSignal ended: its reason when that says it in our terms (a deadline), else ABORTED with the reason as `cause`. */
+export function abortError(signal: AbortSignal | undefined, message: string): AntiphonError {
+  const reason: unknown = signal?.reason;
+  return reason instanceof AntiphonError ? reason : new AntiphonError('ABORTED', message, { cause: reason });
+}

@@ -1,3 +1,5 @@
+import { abortError } from '../errors/antiphon-error.js';
+
 export interface Timer {
   cancel(): void;
 }
@@ -19,16 +21,17 @@ export interface Clock {
   random(): number;
 }
 
+/** Rejects with ABORTED when the signal ends it first, or with the signal's reason where that is an AntiphonError already. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) return reject(signal.reason as Error);
+    if (signal?.aborted === true) return reject(abortError(signal, 'The wait was given up.'));
     const timer = clock.setTimer(delayMs, () => {
       signal?.removeEventListener('abort', onAbort);
       resolve();
     });
     const onAbort = (): void => {
       timer.cancel();
-      reject(signal?.reason as Error);
+      reject(abortError(signal, 'The wait was given up.'));
     };
     signal?.addEventListener('abort', onAbort, { once: true });
   });

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { abortError, AntiphonError } from '@antiphon/core';
 import { createInbox, type Msg, type NatsConnection } from 'nats';
 import type { ConnectionWatch } from './connection-watch.js';
 import type { MessageHeaders } from './message-headers.js';
@@ -113,5 +113,5 @@ export function publishSafely(
 }
 
 function aborted(subject: string, signal: AbortSignal | undefined): AntiphonError {
-  return new AntiphonError('ABORTED', `The request to ${subject} was given up.`, { cause: signal?.reason });
+  return abortError(signal, `The request to ${subject} was given up.`);
 }

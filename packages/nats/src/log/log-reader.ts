@@ -1,4 +1,4 @@
-import { AntiphonError, type LogEntry, type LogReader } from '@antiphon/core';
+import { abortError, AntiphonError, type LogEntry, type LogReader } from '@antiphon/core';
 import { EntryFeed, type FeedParts } from './entry-feed.js';
 import { EntryQueue } from './entry-queue.js';
 
@@ -102,5 +102,5 @@ export class NatsLogReader implements LogReader {
 }
 
 function aborted(signal: AbortSignal | undefined): AntiphonError {
-  return new AntiphonError('ABORTED', 'Reading the log was given up.', { cause: signal?.reason });
+  return abortError(signal, 'Reading the log was given up.');
 }

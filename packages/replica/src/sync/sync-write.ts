@@ -1,4 +1,11 @@
-import { AntiphonError, UnknownOutcomeError, type Clock, type Timer } from '@antiphon/core';
+import {
+  abortError,
+  AntiphonError,
+  ConflictError,
+  UnknownOutcomeError,
+  type Clock,
+  type Timer,
+} from '@antiphon/core';
 import type { AckLevel } from '../update.js';
 import type { Committed } from '../writer.js';
 
@@ -28,6 +35,8 @@ export class SyncWrite {
   /** Not run again before; monotonic. */
   notBeforeMs = 0;
   #phase: Phase = { type: 'waiting', why: undefined };
+  /** The last conflict of its own: what it waits for when nothing else is in its way. */
+  #conflict: ConflictError | undefined;
   #resolve: (result: Committed<unknown>) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
   readonly #timer: Timer;
@@ -47,7 +56,8 @@ export class SyncWrite {
     });
     this.#timer = clock.setTimer(timeoutMs, () => this.#expire(timeoutMs));
     this.#signal = signal;
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal?.aborted === true) this.#abort();
+    else signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   get settled(): boolean {
@@ -60,7 +70,9 @@ export class SyncWrite {
 
   /** Nothing of it is anywhere; `why` is what it waits for, for the error at its deadline. */
   waits(why?: AntiphonError): void {
-    if (!this.settled) this.#phase = { type: 'waiting', why };
+    if (this.settled) return;
+    if (why instanceof ConflictError) this.#conflict = why;
+    this.#phase = { type: 'waiting', why: why ?? this.#conflict };
   }
 
   published(id: string): void {
@@ -96,8 +108,7 @@ export class SyncWrite {
   /** A write that may be in the log cannot be called back: its caller learns what became of it. */
   #abort(): void {
     if (this.#phase.type !== 'waiting') return;
-    const message = 'the caller gave up; nothing of the write was kept';
-    this.reject(new AntiphonError('ABORTED', message, { cause: this.#signal?.reason }));
+    this.reject(abortError(this.#signal, 'the caller gave up; nothing of the write was kept'));
   }
 
   #end(): boolean {
@@ -111,8 +122,11 @@ export class SyncWrite {
 
 function rejected(timeoutMs: number, why: AntiphonError | undefined): AntiphonError {
   const within = `nothing was written within ${Math.round(timeoutMs)} ms`;
+  if (why instanceof ConflictError)
+    return new ConflictError(`${why.message}; ${within}`, why.details, { cause: why });
   if (why !== undefined) {
-    return new AntiphonError(why.code, `${why.message}; ${within}`, { cause: why, context: why.context });
+    const { code, context, retriable } = why;
+    return new AntiphonError(code, `${why.message}; ${within}`, { cause: why, context, retriable });
   }
   return new AntiphonError('TIMEOUT', `${within}: other writes were before it. Try again`);
 }

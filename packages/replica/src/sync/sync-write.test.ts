@@ -1,0 +1,80 @@
+import { AntiphonError, ConflictError, systemClock, UnknownOutcomeError } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import type { Committed } from '../writer.js';
+import { SyncWrite } from './sync-write.js';
+
+const RESULT: Committed<unknown> = {
+  outcome: 'committed',
+  position: { generation: 'g', seq: 1 },
+  value: undefined,
+};
+
+function write(options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): SyncWrite {
+  return new SyncWrite(() => undefined, { acks: 'all', timeoutMs: 10_000, ...options }, systemClock());
+}
+
+function ended(one: SyncWrite): Promise<unknown> {
+  return one.promise.catch((error: unknown) => error);
+}
+
+const conflict = (): ConflictError =>
+  new ConflictError('b:7 was committed first', { table: 't', key: [1], winner: { origin: 'b', counter: 7 } });
+
+describe('a synchronous write', () => {
+  it('rejects with ABORTED when its signal fired before the call', async () => {
+    const one = write({ signal: AbortSignal.abort() });
+    expect(one.settled).toBe(true);
+    await expect(one.promise).rejects.toMatchObject({ name: 'AntiphonError', code: 'ABORTED' });
+  });
+
+  it('rejects with ABORTED while it waits, and not once the log may hold it', async () => {
+    const giveUp = new AbortController();
+    const waiting = write({ signal: giveUp.signal });
+    const published = write({ signal: giveUp.signal });
+    published.published('a:1~x');
+    giveUp.abort();
+    await expect(waiting.promise).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(published.settled).toBe(false);
+    published.complete(RESULT);
+    await expect(published.promise).resolves.toBe(RESULT);
+  });
+
+  it.each([
+    ['nothing else', undefined],
+    ['the end of a hold', 'hold'],
+  ])('rejects with ConflictError at its deadline, when it waits for %s after a conflict', async (_, next) => {
+    const one = write({ timeoutMs: 5 });
+    one.waits(conflict());
+    if (next !== undefined) one.waits();
+    const error = await ended(one);
+    expect(error).toBeInstanceOf(ConflictError);
+    expect(error).toMatchObject({
+      code: 'CONFLICT',
+      outcome: 'rejected',
+      retriable: true,
+      details: { table: 't', key: [1], winner: { origin: 'b', counter: 7 } },
+    });
+  });
+
+  it('names what keeps it waiting at its deadline, even after a conflict', async () => {
+    const one = write({ timeoutMs: 5 });
+    one.waits(conflict());
+    one.waits(new AntiphonError('LOG_UNAVAILABLE', 'NATS does not answer'));
+    await expect(one.promise).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE', retriable: true });
+  });
+
+  it('rejects with TIMEOUT when only its time was up', async () => {
+    await expect(write({ timeoutMs: 5 }).promise).rejects.toMatchObject({ code: 'TIMEOUT' });
+  });
+
+  it('says what is known when its replica closes, whatever phase it is in', async () => {
+    const closing = new AntiphonError('CLOSED', 'replica a is closing');
+    const [waiting, published, committed] = [write(), write(), write()];
+    published.published('a:1~x');
+    committed.committed(() => RESULT);
+    for (const one of [waiting, published, committed]) one.giveUp(closing);
+    expect(await ended(waiting)).toBe(closing);
+    expect(await ended(published)).toBeInstanceOf(UnknownOutcomeError);
+    expect(await ended(committed)).toBe(RESULT);
+  });
+});
