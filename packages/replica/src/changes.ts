@@ -19,6 +19,7 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-cursor.js';
+import { Deadline } from './deadline.js';
 import { Intake } from './intake.js';
 import type { Scope } from './scope.js';
 import { groupOf } from './sync/certification.js';
@@ -63,16 +64,26 @@ const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 export async function* changesOf(
   scope: Scope,
   options: ChangesOptions,
-  closed: AbortSignal,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   const tables = options.tables === undefined ? undefined : new Set(options.tables);
-  const start = await startOf(scope, options.from ?? 'now');
-  const signal = options.signal === undefined ? closed : AbortSignal.any([options.signal, closed]);
-  const reader = await scope.log.read({ generation: start.generation, fromSeq: start.seq });
+  const { closing, clock, limits } = scope;
+  const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+  const opening = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log can be read');
+  let start: ChangeCursor;
+  let reader: LogReader;
+  try {
+    start = await startOf(scope, options.from ?? 'now', opening);
+    reader = await openReader(scope, start, opening);
+  } catch (error) {
+    if (closing.aborted) return;
+    throw error;
+  } finally {
+    opening.end();
+  }
   const stream = new ChangeStream(scope, start);
   try {
     for (;;) {
-      const entries = await nextApplied(scope, reader, signal, closed);
+      const entries = await nextApplied(scope, reader, signal);
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);
@@ -92,34 +103,49 @@ async function nextApplied(
   scope: Scope,
   reader: LogReader,
   signal: AbortSignal,
-  closed: AbortSignal,
 ): Promise<readonly LogEntry[] | undefined> {
-  const { progress } = scope;
+  const { progress, closing } = scope;
   try {
     const entries = await reader.next({ ...READ, signal });
     const last = entries.at(-1)?.seq ?? 0;
     await progress.until(() => progress.seq >= last, {
       timeoutMs: Infinity,
       signal,
-      what: `entry ${last} was applied`,
+      what: `entry ${last} is applied here`,
     });
     return entries;
   } catch (error) {
-    if (closed.aborted) return undefined;
+    if (closing.aborted) return undefined;
     throw error;
   }
 }
 
-async function startOf(scope: Scope, from: string): Promise<ChangeCursor> {
+/** One that opens too late, for nobody, is closed again. */
+async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline): Promise<LogReader> {
+  const opening = scope.log.read({ generation: start.generation, fromSeq: start.seq });
+  try {
+    return await deadline.race(opening);
+  } catch (error) {
+    opening.then((late) => late.close()).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function startOf(scope: Scope, from: string, deadline: Deadline): Promise<ChangeCursor> {
   const { store, progress, log } = scope;
   const { generation } = store.state().position;
   if (from === 'now') {
     const { vector, partial } = store.state();
     const seq = progress.seq + 1;
-    return { generation, seq: await beginningOfParts(log, seq, vector, partial), vector, skip: 0 };
+    return {
+      generation,
+      seq: await beginningOfParts(log, seq, { vector, partial }, deadline),
+      vector,
+      skip: 0,
+    };
   }
   if (from !== 'beginning') return decodeCursor(from);
-  const { firstSeq } = await log.identity();
+  const { firstSeq } = await deadline.race(log.identity(deadline.signal));
   return { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0 };
 }
 
@@ -127,15 +153,16 @@ async function startOf(scope: Scope, from: string): Promise<ChangeCursor> {
 async function beginningOfParts(
   log: Log,
   fromSeq: number,
-  vector: VectorClock,
-  partial: StoreState['partial'],
+  { vector, partial }: Pick<StoreState, 'vector' | 'partial'>,
+  deadline: Deadline,
 ): Promise<number> {
   const open = new Map(
     Object.entries(partial).filter(([origin, { counter }]) => counter > counterOf(vector, origin)),
   );
   let first = fromSeq;
   for (let seq = fromSeq - 1; open.size > 0 && seq > Math.max(0, fromSeq - MAX_LOOK_BACK); seq--) {
-    const entry = await log.get(seq);
+    const entry = await deadline.race(log.get(seq, deadline.signal));
+    deadline.renew();
     if (entry === undefined || open.get(entry.origin) === undefined) continue;
     for (const batch of summariesOf(entry)) {
       if (batch.kind !== 'part' || batch.part !== 0 || batch.firstCounter !== open.get(entry.origin)?.counter)

@@ -1,28 +1,72 @@
-import { abortError, AntiphonError, sleep, type Clock } from '@antiphon/core';
+import { abortError, AntiphonError, sleep, type Clock, type Timer } from '@antiphon/core';
 
-/** An AbortSignal that fires at a time of the Clock port. `end` it, so that its timer does not stay behind. */
+/**
+ * An AbortSignal that fires at a time of the Clock port, or with one of the outer signals. `end` it, so that its timer does not
+ * stay behind.
+ */
 export class Deadline {
   readonly #controller = new AbortController();
-  readonly #end: () => void;
-  readonly #atMs: number;
+  readonly #stops: (() => void)[] = [];
+  #timer: Timer | undefined;
+  #atMs = 0;
 
   constructor(
     private readonly clock: Clock,
-    timeoutMs: number,
-    outer?: AbortSignal,
+    private readonly timeoutMs: number,
+    outers: readonly (AbortSignal | undefined)[] = [],
+    /** For the message of the TIMEOUT: "NATS answers". */
+    private readonly what = 'NATS answers',
   ) {
-    this.#atMs = clock.monotonicMs() + timeoutMs;
+    this.renew();
+    for (const outer of outers) if (outer !== undefined) this.#follow(outer);
+  }
+
+  #follow(outer: AbortSignal): void {
     const onAbort = (): void =>
-      this.#controller.abort(abortError(outer, 'the caller gave up through its AbortSignal'));
-    const timer = clock.setTimer(timeoutMs, () =>
-      this.#controller.abort(new AntiphonError('TIMEOUT', `no answer within ${timeoutMs} ms`)),
-    );
-    if (outer?.aborted === true) onAbort();
-    else outer?.addEventListener('abort', onAbort, { once: true });
-    this.#end = () => {
-      timer.cancel();
-      outer?.removeEventListener('abort', onAbort);
-    };
+      this.#controller.abort(abortError(outer, 'The caller gave up through its AbortSignal.'));
+    if (outer.aborted) return onAbort();
+    outer.addEventListener('abort', onAbort, { once: true });
+    this.#stops.push(() => outer.removeEventListener('abort', onAbort));
+  }
+
+  /** Something has moved: the whole time begins anew. For work of unknown length, where only silence is a failure. */
+  renew(): void {
+    this.#atMs = this.clock.monotonicMs() + this.timeoutMs;
+    this.#arm();
+  }
+
+  #arm(): void {
+    this.#timer?.cancel();
+    this.#timer = this.clock.setTimer(this.leftMs, () => this.#controller.abort(this.#timedOut()));
+  }
+
+  #timedOut(): AntiphonError {
+    const message = `Timed out after ${Math.round(this.timeoutMs)} ms, waiting until ${this.what}.`;
+    return new AntiphonError('TIMEOUT', `${message} See whether NATS answers, and \`antiphon status\`.`);
+  }
+
+  /** Work of this process, however long it takes: waiting for it is waiting for nobody. What fails has used its time. */
+  async paused<T>(work: () => Promise<T>): Promise<T> {
+    this.#timer?.cancel();
+    try {
+      const result = await work();
+      this.renew();
+      return result;
+    } catch (error) {
+      this.#arm();
+      throw error;
+    }
+  }
+
+  /** The result of `work`, or at the deadline the reason why it is no longer waited for. Throws TIMEOUT, ABORTED, CLOSED. */
+  race<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this;
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(abortError(signal, 'The caller gave up through its AbortSignal.'));
+      if (signal.aborted) onAbort();
+      signal.addEventListener('abort', onAbort, { once: true });
+      work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    });
   }
 
   get signal(): AbortSignal {
@@ -44,7 +88,8 @@ export class Deadline {
   }
 
   end(): void {
-    this.#end();
+    this.#timer?.cancel();
+    for (const stop of this.#stops) stop();
   }
 }
 

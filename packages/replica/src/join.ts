@@ -39,7 +39,7 @@ export interface Agreement {
  */
 export async function joinCluster(settings: Settings, deadline: Deadline): Promise<Agreement> {
   const { clock, registry } = settings;
-  const inspection = await settings.store.inspect(settings.tables);
+  const inspection = await deadline.paused(() => settings.store.inspect(settings.tables));
   assertOwnDatabase(settings, inspection.identity);
   await retrying(clock, deadline, () => registry.open());
   for (;;) {

@@ -139,7 +139,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     const { progress, sync } = this.scope;
     await progress.until(() => progress.unpublished === 0 && sync?.standing().idle !== false, {
       timeoutMs: holdMs,
-      what: 'everything was published',
+      what: 'everything is published',
     });
     return this.#standing();
   }

@@ -22,6 +22,12 @@ export interface Outcome {
   readonly reason?: string;
 }
 
+export interface OutcomeOptions {
+  /** Defaults to 5000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
 type Asked = TransactionId & { readonly token?: string };
 
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -32,18 +38,20 @@ const NOT_GIVEN = 'no write has this number yet';
 
 /**
  * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: a group without changes takes the
- * place of an attempt that was lost, which can never come back then. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE.
+ * place of an attempt that was lost, which can never come back then. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE,
+ * ABORTED, CLOSED.
  */
 export async function findOutcome(
   scope: Scope,
   replica: ActorRef<ReplicaProtocol>,
   given: string | TransactionId,
-  timeoutMs = DEFAULT_TIMEOUT_MS,
+  { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: OutcomeOptions = {},
 ): Promise<Outcome> {
   const asked: Asked = typeof given === 'string' ? parseOutcomeId(given) : given;
   const known = await look(scope, asked);
   if (known !== undefined) return known;
-  const deadline = new Deadline(scope.clock, timeoutMs);
+  const what = 'the log says what it holds of this write';
+  const deadline = new Deadline(scope.clock, timeoutMs, [signal, scope.closing], what);
   try {
     await seeEverything(scope, deadline);
     const seen = await look(scope, asked);
@@ -74,7 +82,8 @@ async function fence(
   replica.tell('fence', counter);
   await progress.until(() => progress.ownCounter >= counter, {
     timeoutMs: deadline.leftMs,
-    what: 'a group without changes went through the log',
+    what: 'a group without changes has gone through the log',
+    signal: deadline.signal,
   });
 }
 
@@ -116,10 +125,11 @@ function ofGroup(group: GroupOutcome, asked: Asked, id: string, generation: stri
 
 async function seeEverything({ log, progress, condition }: Scope, deadline: Deadline): Promise<void> {
   if (!condition.replicating) return;
-  const { lastSeq } = await log.identity(deadline.signal);
+  const { lastSeq } = await deadline.race(log.identity(deadline.signal));
   await progress.until(() => progress.seq >= lastSeq || !condition.replicating, {
     timeoutMs: deadline.leftMs,
-    what: `entry ${lastSeq} of the log was applied`,
+    what: `entry ${lastSeq} of the log is applied here`,
+    signal: deadline.signal,
   });
 }
 

@@ -61,6 +61,7 @@ export async function findOwnPast(
         if (entry.origin === id) scan.take(entry);
         seq = entry.seq;
       }
+      deadline.renew();
     }
   } finally {
     void reader.close();
@@ -78,6 +79,7 @@ async function beginningOfParts(settings: Settings, published: number, deadline:
   if (unpublished === undefined || (unpublished.last && unpublished.part === 0)) return next;
   for (let seq = next - 1; seq > Math.max(0, next - MAX_LOOK_BACK); seq--) {
     const entry = await retrying(clock, deadline, () => log.get(seq, deadline.signal));
+    deadline.renew();
     if (entry?.origin !== id) continue;
     try {
       const [first] = summarize(entry.data);

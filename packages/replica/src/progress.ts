@@ -1,14 +1,22 @@
-import { AntiphonError, counterOf, type Clock, type Store, type VectorClock } from '@antiphon/core';
+import {
+  abortError,
+  AntiphonError,
+  counterOf,
+  type Clock,
+  type Store,
+  type VectorClock,
+} from '@antiphon/core';
 
 interface Waiter {
   readonly reached: () => boolean;
   readonly done: () => void;
+  readonly failed: (error: AntiphonError) => void;
 }
 
 export interface WaitOptions {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-  /** What is waited for, for the message of a TIMEOUT. */
+  /** For the message of a TIMEOUT: "everything is published". */
   readonly what: string;
 }
 
@@ -16,6 +24,7 @@ export interface WaitOptions {
 export class Progress {
   /** Last sequence of the log that was dealt with, perhaps not yet durably so. */
   #seq = 0;
+  #ended: AntiphonError | undefined;
   readonly #waiters = new Set<Waiter>();
   readonly #listeners = new Set<() => void>();
 
@@ -54,10 +63,18 @@ export class Progress {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Throws TIMEOUT, ABORTED. */
+  /** Nothing moves any more: whoever waits, now or later, gets this error. */
+  end(error: AntiphonError): void {
+    this.#ended = error;
+    for (const waiter of [...this.#waiters]) waiter.failed(error);
+  }
+
+  /** Throws TIMEOUT, ABORTED, CLOSED. */
   until(reached: () => boolean, options: WaitOptions): Promise<void> {
     const { timeoutMs, signal, what } = options;
-    if (signal?.aborted === true) return Promise.reject(aborted(what, signal));
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    if (signal?.aborted === true)
+      return Promise.reject(abortError(signal, `The caller gave up waiting until ${what}.`));
     if (reached()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const end = (): void => {
@@ -65,22 +82,21 @@ export class Progress {
         this.#waiters.delete(waiter);
         signal?.removeEventListener('abort', onAbort);
       };
-      const onAbort = (): void => {
+      const fail = (error: AntiphonError): void => {
         end();
-        reject(aborted(what, signal));
+        reject(error);
       };
+      const onAbort = (): void => fail(abortError(signal, `The caller gave up waiting until ${what}.`));
       const waiter: Waiter = {
         reached,
         done: () => {
           end();
           resolve();
         },
+        failed: fail,
       };
       const timer = Number.isFinite(timeoutMs)
-        ? this.clock.setTimer(timeoutMs, () => {
-            end();
-            reject(new AntiphonError('TIMEOUT', `${what} did not happen within ${timeoutMs} ms; see status`));
-          })
+        ? this.clock.setTimer(timeoutMs, () => fail(timedOut(what, timeoutMs)))
         : undefined;
       this.#waiters.add(waiter);
       signal?.addEventListener('abort', onAbort, { once: true });
@@ -88,8 +104,7 @@ export class Progress {
   }
 }
 
-function aborted(what: string, signal: AbortSignal | undefined): AntiphonError {
-  const reason: unknown = signal?.reason;
-  if (reason instanceof AntiphonError) return reason;
-  return new AntiphonError('ABORTED', `the caller gave up waiting until ${what}`, { cause: reason });
+function timedOut(what: string, timeoutMs: number): AntiphonError {
+  const message = `Timed out after ${Math.round(timeoutMs)} ms, waiting until ${what}. See \`antiphon status\`.`;
+  return new AntiphonError('TIMEOUT', message);
 }

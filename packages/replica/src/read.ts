@@ -1,4 +1,5 @@
 import { AntiphonError, type QueryResult } from '@antiphon/core';
+import { Deadline } from './deadline.js';
 import type { Scope } from './scope.js';
 import { isReached, parseSessionToken, type SessionToken } from './session.js';
 import type { Params } from './statement.js';
@@ -60,22 +61,32 @@ async function waitFor(scope: Scope, options: QueryOptions): Promise<void> {
     );
   }
   const token = parseSessionToken(after);
-  const { store, progress } = scope;
-  const what = 'what the session has seen was applied here';
-  await progress.until(() => isReached(token, store.state(), progress.seq), {
-    timeoutMs,
-    what,
-    ...(signal && { signal }),
-  });
+  const { store, progress, clock, closing } = scope;
+  const what = 'what the session has seen is applied here';
+  const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  try {
+    const limit = { timeoutMs, what, signal: deadline.signal };
+    await progress.until(() => isReached(token, store.state(), progress.seq), limit);
+  } finally {
+    deadline.end();
+  }
 }
 
 async function strong(
-  { sync, role }: Scope,
+  { sync, role, clock, closing }: Scope,
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (sync !== undefined) return sync.barrier.pass(timeoutMs, signal);
-  // The only database that is written to shows everything that was ever acknowledged.
-  if (role === 'primary') return;
-  throw needsSync("consistency 'strong' on this replica");
+  if (sync === undefined) {
+    // The only database that is written to shows everything that was ever acknowledged.
+    if (role === 'primary') return;
+    throw needsSync("consistency 'strong' on this replica");
+  }
+  const what = 'the log has taken the entry that a strong read needs';
+  const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  try {
+    await sync.barrier.pass(deadline);
+  } finally {
+    deadline.end();
+  }
 }

@@ -1,8 +1,9 @@
 import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
-import { AntiphonError, sleep, type QueryResult, type TransactionId, type Value } from '@antiphon/core';
+import { AntiphonError, type QueryResult, type TransactionId, type Value } from '@antiphon/core';
 import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from './changes.js';
+import { Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
-import { findOutcome, type Outcome } from './outcome.js';
+import { findOutcome, type Outcome, type OutcomeOptions } from './outcome.js';
 import { read, type QueryOptions } from './read.js';
 import type { Scope } from './scope.js';
 import type { Params, Statement } from './statement.js';
@@ -28,15 +29,24 @@ export interface Replica<Tx> extends AsyncDisposable {
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;
   /** As `transaction`, with statements; `value` is the number of rows that each one changed. */
   execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>>;
-  /** What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE. */
-  outcome(id: string | TransactionId, options?: { readonly timeoutMs?: number }): Promise<Outcome>;
+  /**
+   * What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, ABORTED,
+   * CLOSED.
+   */
+  outcome(id: string | TransactionId, options?: OutcomeOptions): Promise<Outcome>;
   /** Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL, BAD_OPTION, TIMEOUT. */
   query(sql: string, params?: Params, options?: QueryOptions): Promise<readonly RowObject[]>;
   changes(options?: ChangesOptions): AsyncGenerator<CommittedChange, void, undefined>;
   status(): ReplicaStatus;
-  /** Resolves when everything that the log holds now has been dealt with here. Throws TIMEOUT, LOG_UNAVAILABLE, LOG_REPLACED when stalled. */
+  /**
+   * Resolves when everything that the log holds now has been dealt with here. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED, and
+   * LOG_REPLACED when stalled.
+   */
   caughtUp(options?: CaughtUpOptions): Promise<void>;
-  /** Idempotent, bounded in time, also without NATS. What was committed and not sent stays in the outbox. */
+  /**
+   * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this replica
+   * gave is settled then, those that were under way with CLOSED. What was committed and not sent stays in the outbox.
+   */
   close(): Promise<void>;
   /** Resolves, never rejects, when the replica has ended: with the error when it failed. */
   readonly ended: Promise<AntiphonError | undefined>;
@@ -48,20 +58,22 @@ export interface RunningParts<Tx> {
   readonly replica: ActorRef<ReplicaProtocol>;
   readonly writer: Writer<Tx>;
   readonly exposure: Exposure;
-  /** Closed after the store; for what `createReplica` opened. */
+  /** Of `scope.closing`. */
+  readonly closing: AbortController;
+  /** Closes what `createReplica` opened. */
   readonly release: () => Promise<void>;
 }
 
 const DEFAULT_CAUGHT_UP_MS = 30_000;
-const DRAIN_MS = 2000;
-/** For telling the others that they need not wait for this replica. */
-const LEAVE_MS = 500;
+/** Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set, then on the actors. */
+const DRAIN_SHARE = 0.4;
+const LEAVE_SHARE = 0.1;
+const STOP_SHARE = 0.3;
 
 export class RunningReplica<Tx> implements Replica<Tx> {
   readonly id: string;
   readonly cluster: string;
   readonly ended: Promise<AntiphonError | undefined>;
-  readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
   constructor(private readonly parts: RunningParts<Tx>) {
@@ -85,12 +97,12 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return rowObjects(await read(this.parts.scope, sql, params, options));
   }
 
-  async outcome(id: string | TransactionId, options: { readonly timeoutMs?: number } = {}): Promise<Outcome> {
-    return findOutcome(this.parts.scope, this.parts.replica, id, options.timeoutMs);
+  async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {
+    return findOutcome(this.parts.scope, this.parts.replica, id, options);
   }
 
   changes(options: ChangesOptions = {}): AsyncGenerator<CommittedChange, void, undefined> {
-    return changesOf(this.parts.scope, options, this.#closed.signal);
+    return changesOf(this.parts.scope, options);
   }
 
   status(): ReplicaStatus {
@@ -98,13 +110,21 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   async caughtUp(options: CaughtUpOptions = {}): Promise<void> {
-    const { progress, log, condition, logEnd } = this.parts.scope;
+    const { progress, log, condition, logEnd, clock, closing } = this.parts.scope;
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
     this.#assertReplicating();
-    const { lastSeq } = await log.identity(signal);
-    logEnd.seen(Math.max(lastSeq, logEnd.seq));
-    const waiting = { timeoutMs, what: `entry ${lastSeq} of the log was applied`, ...(signal && { signal }) };
-    await progress.until(() => progress.seq >= lastSeq || !condition.replicating, waiting);
+    const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
+    try {
+      const { lastSeq } = await deadline.race(log.identity(deadline.signal));
+      logEnd.seen(Math.max(lastSeq, logEnd.seq));
+      await progress.until(() => progress.seq >= lastSeq || !condition.replicating, {
+        timeoutMs: deadline.leftMs,
+        what: `entry ${lastSeq} of the log is applied here`,
+        signal: deadline.signal,
+      });
+    } finally {
+      deadline.end();
+    }
     this.#assertReplicating();
   }
 
@@ -117,42 +137,46 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return this.close();
   }
 
+  /** Each step has its share of the time, so that the sum is bounded: an operator's patience is not counted per step. */
   async #close(): Promise<void> {
-    const { scope, system, exposure, release } = this.parts;
-    this.#closed.abort(new AntiphonError('CLOSED', `replica ${this.id} is closing`));
+    const { scope, system, exposure, release, closing, writer } = this.parts;
+    const { closeTimeoutMs } = scope.limits;
+    const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
+    const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to go on.`);
+    closing.abort(closed);
     exposure.close();
-    await this.#drain();
-    await this.#leaveInSync();
+    await this.#drain(closeTimeoutMs * DRAIN_SHARE);
+    await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
     scope.condition.handle('close');
-    await system.stop();
-    this.parts.writer.close(
-      new AntiphonError('CLOSED', `replica ${this.id} is closing; nothing was written`),
+    await bounded(scope, closeTimeoutMs * STOP_SHARE, system.stop());
+    writer.close(
+      new AntiphonError(
+        'CLOSED',
+        `Replica ${this.id} is closing; nothing was written. Open it again to go on.`,
+      ),
     );
-    await bounded(scope, scope.store.close());
-    await bounded(scope, release());
+    scope.progress.end(closed);
+    const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());
+    await Promise.all([bounded(scope, leftMs, scope.store.close()), bounded(scope, leftMs, release())]);
     scope.condition.handle('closed');
     scope.progress.moved();
   }
 
   /** A program that writes and ends at once should not keep its changes to itself until it runs again. */
-  async #drain(): Promise<void> {
+  async #drain(timeoutMs: number): Promise<void> {
     const { progress, condition, log } = this.parts.scope;
     if (!condition.replicating || log.connection !== 'connected') return;
-    const what = 'everything was published';
+    const limit = { timeoutMs, what: 'everything is published' };
     await progress
-      .until(() => progress.unpublished === 0 || !condition.replicating, { timeoutMs: DRAIN_MS, what })
+      .until(() => progress.unpublished === 0 || !condition.replicating, limit)
       .catch(() => undefined);
   }
 
   /** Who waits for all members must not wait for one that has gone in good order. */
   async #leaveInSync(): Promise<void> {
-    const { sync, id, condition, log, clock } = this.parts.scope;
+    const { sync, id, condition, log } = this.parts.scope;
     if (sync?.inSync.has(id) !== true || !condition.replicating || log.connection !== 'connected') return;
-    const left = sync.inSync.propose(
-      (members) => members.filter((member) => member !== id),
-      `${id} is closing`,
-    );
-    await Promise.race([left, sleep(clock, LEAVE_MS)]).catch(() => undefined);
+    await sync.inSync.propose((members) => members.filter((member) => member !== id), `${id} is closing`);
   }
 
   async #failed(thrown: unknown): Promise<AntiphonError> {
@@ -186,11 +210,11 @@ function rowObjects({ columns, rows }: QueryResult): RowObject[] {
 }
 
 /** Waits for it, but not for ever, and not for its failure: there is nothing left to do about either. */
-async function bounded(scope: Scope, work: Promise<void>): Promise<void> {
+async function bounded(scope: Scope, timeoutMs: number, work: Promise<unknown>): Promise<void> {
   await new Promise<void>((resolve) => {
-    const timer = scope.clock.setTimer(scope.limits.closeTimeoutMs, resolve);
+    const timer = scope.clock.setTimer(timeoutMs, resolve);
     work
-      .catch((error: unknown) => scope.logger.warn({ err: error }, 'something did not close cleanly'))
+      .catch((error: unknown) => scope.logger.warn({ err: error }, 'Something did not close cleanly.'))
       .finally(() => {
         timer.cancel();
         resolve();

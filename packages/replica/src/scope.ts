@@ -27,6 +27,8 @@ export interface Scope extends Settings {
    * comes back in order.
    */
   readonly soleAppender: boolean;
+  /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
+  readonly closing: AbortSignal;
   /** This replica takes writes. */
   readonly writable: boolean;
 }

@@ -21,6 +21,8 @@ import { roleOf, soleWriter } from './topology.js';
 import { VERSION } from './version.js';
 import { Writer } from './writer.js';
 
+/** Of the time for closing; see `RunningReplica`. */
+const ACTORS_SHARE = 0.25;
 /** So much of the log is applied in well under a second. */
 const SOON_CAUGHT_UP_ENTRIES = 10_000;
 
@@ -43,11 +45,14 @@ export async function startReplica<Tx>(
   release: () => Promise<void> = () => Promise.resolve(),
 ): Promise<Replica<Tx>> {
   const settings = resolveSettings(options);
-  const deadline = new Deadline(settings.clock, settings.limits.connectTimeoutMs, options.signal);
+  const { clock, limits } = settings;
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [options.signal], 'NATS answers');
+  const closing = new AbortController();
   let replica: Replica<Tx> | undefined;
   try {
-    const scope = await prepare(settings, deadline);
-    replica = run<Tx>(scope, release);
+    const scope = await prepare(settings, closing.signal, deadline);
+    deadline.end();
+    replica = run<Tx>(scope, closing, release);
     await ownPastTaken(scope, options.signal);
     await joinedInSync(scope, options.signal);
     return replica;
@@ -61,12 +66,13 @@ export async function startReplica<Tx>(
 }
 
 /** Everything that must be so before the first message moves. */
-async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
+async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadline): Promise<Scope> {
   const { clock, logger, id, store, registry, topology } = settings;
   const role = roleOf(topology, id);
   const condition = new Condition(role, clock, logger);
   await assertAlone(settings, deadline);
   const agreement = await joinCluster(settings, deadline);
+  deadline.renew();
   condition.handle('agreed');
   const hybrid = new HybridClock(clock);
   await install(settings, agreement, hybrid, deadline);
@@ -100,7 +106,19 @@ async function prepare(settings: Settings, deadline: Deadline): Promise<Scope> {
   const ownPastUpTo = Math.max(ownPast?.counter ?? 0, interruptedOwnPast(settings));
   const sync = await prepareSync(settings, agreement, progress, deadline);
   return {
-    ...{ ...settings, role, document, hybrid, condition, progress, members, ownPastUpTo, logEnd, sync },
+    ...{
+      ...settings,
+      role,
+      document,
+      hybrid,
+      condition,
+      progress,
+      members,
+      ownPastUpTo,
+      logEnd,
+      sync,
+      closing,
+    },
     writable: role !== 'replica',
     soleAppender: role === 'primary' && sync === undefined,
   };
@@ -131,21 +149,18 @@ async function install(
   const { store, topology } = settings;
   const { document, identity, createTables, sealExistingRows } = agreement;
   const primary = soleWriter(topology);
-  await retrying(settings.clock, deadline, () =>
-    store.install(
-      {
-        identity,
-        schema: document.schema,
-        writes: writesOf(settings, document),
-        ...(primary === undefined ? {} : { primary }),
-        rowVersions: document.rowVersions,
-        createTables,
-        sealExistingRows,
-        durable: document.update.mode === 'sync',
-      },
-      hybrid,
-    ),
-  );
+  const options: InstallOptions = {
+    identity,
+    schema: document.schema,
+    writes: writesOf(settings, document),
+    ...(primary === undefined ? {} : { primary }),
+    rowVersions: document.rowVersions,
+    createTables,
+    sealExistingRows,
+    durable: document.update.mode === 'sync',
+  };
+  // Founding a cluster seals every row that is there, which takes as long as it takes.
+  await retrying(settings.clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));
 }
 
 function writesOf({ id }: Settings, { topology, update }: ClusterDocument): InstallOptions['writes'] {
@@ -205,12 +220,12 @@ async function assertAlone(settings: Settings, deadline: Deadline): Promise<void
   );
 }
 
-function run<Tx>(scope: Scope, release: () => Promise<void>): Replica<Tx> {
+function run<Tx>(scope: Scope, closing: AbortController, release: () => Promise<void>): Replica<Tx> {
   const { clock, id, limits } = scope;
   const system = new ActorSystem({
     clock,
     name: id,
-    stopTimeoutMs: limits.closeTimeoutMs,
+    stopTimeoutMs: limits.closeTimeoutMs * ACTORS_SHARE,
     onEvent: (event) => report(scope, event),
   });
   const mailbox = replicaMailbox(limits.waitingWrites);
@@ -218,19 +233,31 @@ function run<Tx>(scope: Scope, release: () => Promise<void>): Replica<Tx> {
   const writer = new Writer<Tx>(scope, actor);
   const answering = system.spawn<MailboxProtocol>('mailbox', () => new MailboxActor(scope, actor, writer));
   const exposure = exposeMailbox(scope, answering);
-  return new RunningReplica<Tx>({ scope, system, replica: actor, writer, exposure, release });
+  return new RunningReplica<Tx>({ scope, system, replica: actor, writer, exposure, closing, release });
 }
 
-function ownPastTaken(
-  { progress, ownPastUpTo, condition }: Scope,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const what = 'its own past was taken in';
-  return progress.until(() => progress.ownCounter >= ownPastUpTo || !condition.replicating, {
-    timeoutMs: Infinity,
-    what,
-    ...(signal && { signal }),
+/** However much there is: it fails only when nothing moves any more. */
+async function ownPastTaken(scope: Scope, signal: AbortSignal | undefined): Promise<void> {
+  const { progress, ownPastUpTo, condition, clock, limits } = scope;
+  const what = 'the transactions of its own that only the log has are applied';
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what);
+  let seq = -1;
+  const stopListening = progress.onMove(() => {
+    // Only what the log brings counts: local moves say nothing about it.
+    if (progress.seq === seq) return;
+    seq = progress.seq;
+    deadline.renew();
   });
+  try {
+    await progress.until(() => progress.ownCounter >= ownPastUpTo || !condition.replicating, {
+      timeoutMs: Infinity,
+      what,
+      signal: deadline.signal,
+    });
+  } finally {
+    stopListening();
+    deadline.end();
+  }
 }
 
 /** Who starts all members and then writes expects them to count; a replica that has much to catch up with is not waited for. */

@@ -1,10 +1,12 @@
 import { AntiphonError, sleep, type AppendResult, type Clock, type Log } from '@antiphon/core';
-import { retryDelayMs } from '../deadline.js';
+import { retryDelayMs, type Deadline } from '../deadline.js';
 import type { Progress } from '../progress.js';
 
 /** The origin of these records in the log. They say nothing: their place is what counts. */
 export const BARRIER_ORIGIN = '_barrier';
 const NOTHING = new Uint8Array([0xc0]);
+/** An entry without an answer is given up for another one: reads that come later must not wait for its last second. */
+const APPEND_TIMEOUT_MS = 1000;
 
 interface Parts {
   readonly id: string;
@@ -28,27 +30,29 @@ export class ReadBarrier {
     private readonly progress: Progress,
   ) {}
 
-  /** Resolves when this replica's database shows everything that was acknowledged before the call. Throws TIMEOUT, LOG_UNAVAILABLE. */
-  async pass(timeoutMs: number, signal?: AbortSignal): Promise<void> {
-    const untilMs = this.parts.clock.monotonicMs() + timeoutMs;
-    const seq = await this.#sequence(untilMs, signal);
+  /**
+   * Resolves when this replica's database shows everything that was acknowledged before the call. Whatever the log does, it ends
+   * at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+   */
+  async pass(deadline: Deadline): Promise<void> {
+    const seq = await this.#sequence(deadline);
     await this.progress.until(() => this.progress.seq >= seq, {
-      timeoutMs: Math.max(1, untilMs - this.parts.clock.monotonicMs()),
-      what: `entry ${seq} of the log, which the read waits for, was applied`,
-      ...(signal && { signal }),
+      timeoutMs: deadline.leftMs,
+      what: `entry ${seq} of the log, which a strong read has to show, is applied here`,
+      signal: deadline.signal,
     });
   }
 
-  async #sequence(untilMs: number, signal: AbortSignal | undefined): Promise<number> {
+  async #sequence(deadline: Deadline): Promise<number> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#shared();
+        return await deadline.race(this.#shared());
       } catch (error) {
         const { clock } = this.parts;
         const delayMs = retryDelayMs(attempt, clock);
         const retriable = error instanceof AntiphonError && error.retriable;
-        if (!retriable || clock.monotonicMs() + delayMs >= untilMs) throw error;
-        await sleep(clock, delayMs, signal);
+        if (!retriable || deadline.signal.aborted || delayMs >= deadline.leftMs) throw error;
+        await deadline.race(sleep(clock, delayMs, deadline.signal));
       }
     }
   }
@@ -71,6 +75,7 @@ export class ReadBarrier {
       origin: BARRIER_ORIGIN,
       id: `barrier-${id}-${instance}${++this.#count}`,
       data: NOTHING,
+      timeoutMs: APPEND_TIMEOUT_MS,
     };
     const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
     if (result.type === 'stored') return result.seq;

@@ -119,6 +119,7 @@ async function readPast(
         if (seq <= untilSeq && !isReserved(origin)) past.push({ seq, origin, group: groupOf(data) });
         if (seq >= untilSeq) return past;
       }
+      deadline.renew();
     }
   } finally {
     void reader.close();
