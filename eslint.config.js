@@ -27,8 +27,8 @@ const layers = {
 /** What only these packages may import: everything else goes through the port in front of it. */
 const drivers = {
   nats: ['nats'],
-  // The demo writes a database as any program would.
-  'better-sqlite3': ['sqlite', 'cli'],
+  'node:sqlite': ['sqlite'],
+  '@photostructure/sqlite': ['sqlite'],
 };
 
 /** The Clock port on the real clock: the one place in core that may look outside. */

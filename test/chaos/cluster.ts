@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { NatsServer } from '@antiphon/nats';
-import Database from 'better-sqlite3';
 import { ReplicaHandle, type ReplicaConfig } from './replica-handle.js';
 
 /** How many rounds of each disaster: a short share by default, 20 with `npm run test:chaos`. */
@@ -108,9 +108,12 @@ export class ChaosCluster {
   /** Reads a table of every replica straight from its file, not through Antiphon. */
   read(sql: string): string[] {
     return this.replicas.map(({ config }) => {
-      const database = new Database(config.file, { readonly: true });
+      const database = new DatabaseSync(config.file, { readOnly: true, timeout: 5000 });
       try {
-        return JSON.stringify(database.prepare(sql).raw().safeIntegers().all(), (_, value: unknown) =>
+        const select = database.prepare(sql);
+        select.setReturnArrays(true);
+        select.setReadBigInts(true);
+        return JSON.stringify(select.all(), (_, value: unknown) =>
           typeof value === 'bigint' ? `${value}n` : value,
         );
       } finally {

@@ -1,5 +1,5 @@
+import { DatabaseSync } from 'node:sqlite';
 import { checkConservedTotal } from '@antiphon/testing';
-import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { pause, ROUNDS, type ChaosCluster } from './cluster.js';
 import { checkAcknowledged, checkHonest, resolveUnknown, type Verdicts } from './sync-checks.js';
@@ -25,9 +25,12 @@ async function load(replica: ReplicaHandle): Promise<void> {
 /** What any program sees that opens the file while the replica works. */
 function snapshotsOfFiles({ replicas }: ChaosCluster): number[][] {
   return replicas.map(({ config }) => {
-    const database = new Database(config.file, { readonly: true });
+    const database = new DatabaseSync(config.file, { readOnly: true });
     try {
-      return database.prepare('SELECT balance FROM accounts ORDER BY id').pluck().all() as number[];
+      return database
+        .prepare('SELECT balance FROM accounts ORDER BY id')
+        .all()
+        .map(({ balance }) => Number(balance));
     } finally {
       database.close();
     }

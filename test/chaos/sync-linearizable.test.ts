@@ -1,5 +1,5 @@
+import { DatabaseSync } from 'node:sqlite';
 import { checkLinearizable, checkSession, History, mergeHistories } from '@antiphon/testing';
-import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { pause, ROUNDS, type ChaosCluster } from './cluster.js';
 import { eventually } from './eventually.js';
@@ -87,7 +87,7 @@ describe('a replica that is behind', () => {
     const history = new History({ now: () => performance.now() });
     const sql = "SELECT value FROM registers WHERE id = 'r0'";
     // Another program holds b's write lock: b cannot apply anything.
-    const lock = new Database(b.config.file);
+    const lock = new DatabaseSync(b.config.file, { timeout: 5000 });
     lock.exec('BEGIN IMMEDIATE');
     const writing = history.invoke('writer', { kind: 'write', key: 'r0', value: 'new' });
     const written = await write(a, "INSERT INTO registers VALUES ('r0', 'new', 1)", [], { acks: 'majority' });

@@ -19,7 +19,7 @@ export function repairCapture(connection: Connection, table: TrackedTable): void
     .map((part, index) => `${collated(table, `r.${columnName(table, part.column)}`, part)} = e.k${index}`)
     .join(' AND ');
   const name = quoteName(table.name);
-  const last = connection.db.prepare('SELECT max(seq) FROM _antiphon_outbox').pluck().get() as number | null;
+  const last = connection.db.prepare('SELECT max(seq) FROM _antiphon_outbox', 'value').get() as number | null;
   const values = table.columns.map((_, index) => `r.${columnName(table, index)}`).join(', ');
   connection.db
     .prepare(

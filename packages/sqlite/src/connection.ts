@@ -1,5 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
-import Database from 'better-sqlite3';
+import type { Database, RowForm, Statement } from './driver/driver.js';
+import { openDatabase } from './driver/find-driver.js';
 import { isBusy, storeError } from './errors.js';
 
 export interface ConnectionOptions {
@@ -10,7 +11,7 @@ export interface ConnectionOptions {
   readonly busyTimeoutMs: number;
 }
 
-/** better-sqlite3 refuses some paths by itself, with errors that are not SQLite's. */
+/** The driver refuses some paths by itself, with errors that are not SQLite's. */
 function openError(thrown: unknown, what: string): AntiphonError {
   const error = storeError(thrown, what);
   return error.code === 'INTERNAL'
@@ -37,13 +38,20 @@ async function unlessBusy<T>(attempt: () => T, busyTimeoutMs: number, what: stri
 
 /** One connection to the database on the calling thread, with its statements. */
 export class Connection {
-  readonly #statements = new Map<string, Database.Statement>();
-  readonly #begin: Database.Statement;
-  readonly #commit: Database.Statement;
-  readonly #rollback: Database.Statement;
+  readonly #statements: Readonly<Record<RowForm, Map<string, Statement>>> = {
+    object: new Map(),
+    array: new Map(),
+    value: new Map(),
+    'exact object': new Map(),
+    'exact array': new Map(),
+    'exact value': new Map(),
+  };
+  readonly #begin: Statement;
+  readonly #commit: Statement;
+  readonly #rollback: Statement;
 
   private constructor(
-    readonly db: Database.Database,
+    readonly db: Database,
     private readonly options: ConnectionOptions,
   ) {
     this.#begin = db.prepare('BEGIN IMMEDIATE');
@@ -54,11 +62,7 @@ export class Connection {
   static async open(options: ConnectionOptions): Promise<Connection> {
     const what = `cannot open ${options.file}`;
     // Every wait for a lock is ours: SQLite's own busy handler would block the event loop.
-    const db = await unlessBusy(
-      () => new Database(options.file, { timeout: 0 }),
-      options.busyTimeoutMs,
-      what,
-    );
+    const db = await unlessBusy(() => openDatabase(options.file), options.busyTimeoutMs, what);
     try {
       await unlessBusy(() => Connection.#configure(db, options), options.busyTimeoutMs, what);
       return new Connection(db, options);
@@ -68,15 +72,15 @@ export class Connection {
     }
   }
 
-  static #configure(db: Database.Database, options: ConnectionOptions): void {
-    const encoding = db.pragma('encoding', { simple: true });
+  static #configure(db: Database, options: ConnectionOptions): void {
+    const encoding = db.prepare('PRAGMA encoding', 'value').get();
     if (encoding !== 'UTF-8') {
       throw new AntiphonError(
         'STORE_CONTENT',
         `${options.file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`,
       );
     }
-    const mode = db.pragma('journal_mode = WAL', { simple: true });
+    const mode = db.prepare('PRAGMA journal_mode = WAL', 'value').get();
     if (mode !== 'wal') {
       throw new AntiphonError(
         'STORE_FAILED',
@@ -84,15 +88,15 @@ export class Connection {
       );
     }
     Connection.#synchronize(db, options.synchronous);
-    db.pragma(`foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);
+    db.exec(`PRAGMA foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);
     // Capture must not depend on it, and REPLACE would otherwise be captured in two ways.
-    db.pragma('recursive_triggers = OFF');
+    db.exec('PRAGMA recursive_triggers = OFF');
   }
 
-  static #synchronize(db: Database.Database, synchronous: 'normal' | 'full'): void {
-    db.pragma(`synchronous = ${synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
+  static #synchronize(db: Database, synchronous: 'normal' | 'full'): void {
+    db.exec(`PRAGMA synchronous = ${synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
     // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs more than it saves.
-    db.pragma(`wal_autocheckpoint = ${synchronous === 'full' ? 1000 : 4000}`);
+    db.exec(`PRAGMA wal_autocheckpoint = ${synchronous === 'full' ? 1000 : 4000}`);
   }
 
   /** Outside of a transaction: whether every commit from here on is on the disk before it returns. */
@@ -100,13 +104,17 @@ export class Connection {
     Connection.#synchronize(this.db, durable ? 'full' : this.options.synchronous);
   }
 
-  /** A statement that is prepared once. The text is the cache key, so it must not hold values. */
-  statement(sql: string): Database.Statement {
-    const known = this.#statements.get(sql);
+  /**
+   * A statement that is prepared once for each form of its rows. The text is the cache key, so it must not hold values. Who iterates
+   * must not run the same one meanwhile.
+   */
+  statement(sql: string, form: RowForm = 'object'): Statement {
+    const statements = this.#statements[form];
+    const known = statements.get(sql);
     if (known !== undefined) return known;
-    if (this.#statements.size >= MAX_CACHED_STATEMENTS) this.#statements.clear();
-    const prepared = this.db.prepare(sql);
-    this.#statements.set(sql, prepared);
+    if (statements.size >= MAX_CACHED_STATEMENTS) statements.clear();
+    const prepared = this.db.prepare(sql, form);
+    statements.set(sql, prepared);
     return prepared;
   }
 
@@ -146,7 +154,7 @@ export class Connection {
   }
 
   close(): void {
-    if (!this.db.open) return;
+    if (!this.db.isOpen) return;
     try {
       this.rollback();
     } finally {

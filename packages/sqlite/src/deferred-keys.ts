@@ -27,7 +27,7 @@ export class DeferredKeys {
   /** Of the outbox rows after `from`. Throws CONSTRAINT. */
   verify(from: number): void {
     for (const { sql, reference } of this.#checks) {
-      if (this.connection.statement(sql).pluck().get(from) === undefined) continue;
+      if (this.connection.statement(sql, 'value').get(from) === undefined) continue;
       const { child, parent } = reference;
       throw new AntiphonError(
         'CONSTRAINT',

@@ -27,8 +27,7 @@ export class DisplacedRows {
   /** How many rows of a table are displaced. */
   count(table: TrackedTable): number {
     return this.connection
-      .statement(`SELECT count(*) FROM ${displacedTable(table)}`)
-      .pluck()
+      .statement(`SELECT count(*) FROM ${displacedTable(table)}`, 'value')
       .get() as number;
   }
 
@@ -74,9 +73,7 @@ export class DisplacedRows {
       if (!state.unsettled.includes(table.id)) continue;
       const waiting = new WaitingRows();
       const places = this.connection
-        .statement(`SELECT rowid FROM ${displacedTable(table)}`)
-        .pluck()
-        .safeIntegers(true)
+        .statement(`SELECT rowid FROM ${displacedTable(table)}`, 'exact value')
         .all() as bigint[];
       this.#addPlaces(table, waiting, places);
       this.#settle(table, waiting);
@@ -116,17 +113,19 @@ export class DisplacedRows {
         .join(' AND ');
     const visible = quoteName(table.name);
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${condition('self')})`, key);
-    this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${condition('self')}`).run(key);
+    this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${condition('self')}`).run(...key);
     this.connection
       .statement(`DELETE FROM ${displacedTable(table)} AS self WHERE ${condition('self')}`)
-      .run(key);
+      .run(...key);
     if (present) {
       const bindings = row.map(bindingOf);
       const tuple = bindings.map(({ expression }) => expression).join(', ');
       const place = this.connection
-        .statement(`INSERT INTO ${displacedTable(table)} (${columnList(table)}) VALUES (${tuple})`)
-        .safeIntegers(true)
-        .run(bindings.map(({ value }) => value)).lastInsertRowid as bigint;
+        .statement(
+          `INSERT INTO ${displacedTable(table)} (${columnList(table)}) VALUES (${tuple})`,
+          'exact object',
+        )
+        .run(...bindings.map(({ value }) => value)).lastInsertRowid as bigint;
       this.#addPlaces(table, waiting, [place]);
     }
     this.#settle(table, waiting);
@@ -169,8 +168,8 @@ export class DisplacedRows {
       .statement(
         `INSERT INTO ${displacedTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`,
       )
-      .run(bound);
-    this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${where}`).run(bound);
+      .run(...bound);
+    this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${where}`).run(...bound);
   }
 
   /** Adds displaced rows that collide with any row of `source`, which has the table's columns. */
@@ -184,10 +183,9 @@ export class DisplacedRows {
       const places = this.connection
         .statement(
           `SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ON ${sameUnique(table, index, 'd', 's')}`,
+          'exact value',
         )
-        .pluck()
-        .safeIntegers(true)
-        .all(parameters) as bigint[];
+        .all(...parameters) as bigint[];
       this.#addPlaces(table, waiting, places);
     });
   }
@@ -226,9 +224,8 @@ export class DisplacedRows {
           `SELECT v.time, v.origin, v.counter, ${hasRowid(table) ? 'c.rowid' : 'NULL'}, ${keys.join(', ')} FROM ${mine} AS d ` +
             `JOIN ${inIndex(quoteName(table.name), quoteName(table.name))} AS c ON ${sameUnique(table, index, 'c', 'd')} ` +
             `LEFT JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
+          'exact array',
         )
-        .raw(true)
-        .safeIntegers(true)
         .all(place) as [bigint | null, string | null, bigint | null, bigint | null, ...SqliteValue[]][];
       for (const [time, origin, counter, rowid, ...key] of rows) {
         const identity =

@@ -1,4 +1,5 @@
 import { AntiphonError, type ErrorCode, type ErrorContext } from '@antiphon/core';
+import { EXTENDED, primaryCode, RESULT, resultCode, resultName } from './driver/result-codes.js';
 
 /** How much of a statement an error message shows. */
 const MAX_STATEMENT_CHARACTERS = 300;
@@ -6,30 +7,59 @@ const MAX_STATEMENT_CHARACTERS = 300;
 /** The message of the triggers that refuse writes on a replica starts with this. */
 export const REFUSAL_PREFIX = 'antiphon: this database is a replica';
 
-/** The extended result code (`SQLITE_…`) when SQLite itself threw. */
-export function sqliteCode(thrown: unknown): string | undefined {
-  if (!(thrown instanceof Error) || thrown.name !== 'SqliteError') return undefined;
-  const { code } = thrown as Error & { code?: unknown };
-  return typeof code === 'string' ? code : undefined;
-}
+const REFUSALS = new Set<number>([
+  RESULT.ERROR,
+  RESULT.TOOBIG,
+  RESULT.CONSTRAINT,
+  RESULT.MISMATCH,
+  RESULT.RANGE,
+]);
+const FAILURES = new Set<number>([
+  RESULT.PERM,
+  RESULT.NOMEM,
+  RESULT.READONLY,
+  RESULT.IOERR,
+  RESULT.CORRUPT,
+  RESULT.CANTOPEN,
+  RESULT.PROTOCOL,
+  RESULT.NOLFS,
+  RESULT.AUTH,
+  RESULT.FORMAT,
+  RESULT.NOTADB,
+]);
 
 export function isBusy(thrown: unknown): boolean {
-  const code = sqliteCode(thrown);
-  return code !== undefined && (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED'));
+  const code = primaryCodeOf(thrown);
+  return code === RESULT.BUSY || code === RESULT.LOCKED;
 }
 
 export function isUniqueViolation(thrown: unknown): boolean {
-  const code = sqliteCode(thrown);
+  const code = resultCode(thrown);
   return (
-    code === 'SQLITE_CONSTRAINT_UNIQUE' ||
-    code === 'SQLITE_CONSTRAINT_PRIMARYKEY' ||
-    code === 'SQLITE_CONSTRAINT_ROWID'
+    code === EXTENDED.CONSTRAINT_UNIQUE ||
+    code === EXTENDED.CONSTRAINT_PRIMARYKEY ||
+    code === EXTENDED.CONSTRAINT_ROWID
   );
 }
 
-/** better-sqlite3 refuses a parameter that it cannot bind with a TypeError, before the statement runs. */
+/** The authorizer refused what the statement does. */
+export function isDenied(thrown: unknown): boolean {
+  return primaryCodeOf(thrown) === RESULT.AUTH;
+}
+
+/** A parameter that the driver cannot bind is refused before the statement runs. */
 export function isBindFailure(thrown: unknown): boolean {
-  return thrown instanceof TypeError && /can only bind/.test(thrown.message);
+  return thrown instanceof TypeError && /cannot be bound/.test(thrown.message);
+}
+
+/** Drivers differ in the class of such an error. */
+function isInvalidArgument(thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown as { code?: unknown }).code === 'ERR_INVALID_ARG_VALUE';
+}
+
+function primaryCodeOf(thrown: unknown): number | undefined {
+  const code = resultCode(thrown);
+  return code === undefined ? undefined : primaryCode(code);
 }
 
 /**
@@ -47,18 +77,17 @@ export function isRefusal(thrown: unknown): boolean {
       'MESSAGE_TOO_LARGE',
     ].includes(thrown.code);
   }
-  const code = sqliteCode(thrown);
-  if (code !== undefined) return /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE|ERROR|READONLY_)/.test(code);
-  return thrown instanceof TypeError || thrown instanceof RangeError;
+  const code = resultCode(thrown);
+  if (code !== undefined) return REFUSALS.has(primaryCode(code));
+  return thrown instanceof TypeError || thrown instanceof RangeError || isInvalidArgument(thrown);
 }
 
-function storeCode(code: string): ErrorCode | undefined {
-  if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) return 'STORE_BUSY';
+function storeCode(code: number): ErrorCode | undefined {
+  const primary = primaryCode(code);
+  if (primary === RESULT.BUSY || primary === RESULT.LOCKED) return 'STORE_BUSY';
   // The shared-memory file cannot grow: what a full disk looks like to a WAL database.
-  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE') return 'STORE_FULL';
-  if (/^SQLITE_(IOERR|CORRUPT|NOTADB|CANTOPEN|READONLY|NOMEM|PROTOCOL|PERM|AUTH|NOLFS|FORMAT)/.test(code))
-    return 'STORE_FAILED';
-  return undefined;
+  if (primary === RESULT.FULL || code === EXTENDED.IOERR_SHMSIZE) return 'STORE_FULL';
+  return FAILURES.has(primary) ? 'STORE_FAILED' : undefined;
 }
 
 export function shortened(sql: string): string {
@@ -69,7 +98,7 @@ export function shortened(sql: string): string {
 /** Anything thrown by the database while the store did `what`, as an AntiphonError. */
 export function storeError(thrown: unknown, what: string, context: ErrorContext = {}): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
-  const code = sqliteCode(thrown);
+  const code = resultCode(thrown);
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const mapped = code === undefined ? undefined : storeCode(code);
   return new AntiphonError(
@@ -77,7 +106,7 @@ export function storeError(thrown: unknown, what: string, context: ErrorContext 
     `${what}: ${message}`,
     {
       cause: thrown,
-      context: { ...context, ...(code === undefined ? {} : { sqlite: code }) },
+      context: { ...context, ...(code === undefined ? {} : { sqlite: resultName(code) }) },
     },
   );
 }
@@ -86,17 +115,17 @@ export function storeError(thrown: unknown, what: string, context: ErrorContext 
 export function statementError(thrown: unknown, sql: string): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const code = sqliteCode(thrown);
+  const code = resultCode(thrown);
   const options = {
     cause: thrown,
-    context: { statement: shortened(sql), ...(code === undefined ? {} : { sqlite: code }) },
+    context: { statement: shortened(sql), ...(code === undefined ? {} : { sqlite: resultName(code) }) },
   };
   if (message.startsWith(REFUSAL_PREFIX)) return new AntiphonError('NOT_WRITABLE', message, options);
   const mapped = code === undefined ? undefined : storeCode(code);
   const text = `${message} in: ${shortened(sql)}`;
   if (mapped !== undefined) return new AntiphonError(mapped, text, options);
   return new AntiphonError(
-    code?.startsWith('SQLITE_CONSTRAINT') === true ? 'CONSTRAINT' : 'BAD_SQL',
+    code !== undefined && primaryCode(code) === RESULT.CONSTRAINT ? 'CONSTRAINT' : 'BAD_SQL',
     text,
     options,
   );

@@ -2,6 +2,8 @@ import type { Store } from '@antiphon/core';
 import { SqliteStore, type SqliteOptions } from './store.js';
 import type { SqliteTransaction } from './transaction.js';
 
+export type { Database, RowForm, SqliteValue, Statement } from './driver/driver.js';
+export { openDatabase } from './driver/find-driver.js';
 export type { SqliteOptions } from './store.js';
 export type { RunResult, SqliteTransaction } from './transaction.js';
 export type { Parameters } from './values.js';

@@ -132,8 +132,7 @@ function readIndexes(connection: Connection, table: string, columns: readonly Lo
       continue;
     }
     const sql = connection.db
-      .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`)
-      .pluck()
+      .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`, 'value')
       .get(index.name) as string | null;
     const where = index.partial === 0 ? undefined : partialCondition(sql);
     unique.push({ name: index.name, columns: indexed, ...(where === undefined ? {} : { where }) });
@@ -166,8 +165,7 @@ function readForeignKeys(
 /** SQLite does not say which of a table's foreign keys are: all of them, when its text has the words. */
 function hasDeferredKeys(connection: Connection, table: string): boolean {
   const sql = connection.db
-    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`)
-    .pluck()
+    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
     .get(table) as string | undefined;
   const words = tokenize(sql ?? '').map(({ text, quoted }) => (quoted ? '' : text.toUpperCase()));
   return words.some((word, at) => word === 'INITIALLY' && words[at + 1] === 'DEFERRED');
@@ -245,10 +243,7 @@ export function readDdl(connection: Connection, tables: readonly string[]): stri
 }
 
 export function countRows(connection: Connection, table: string): number {
-  return connection.db
-    .prepare(`SELECT count(*) FROM ${quoteName(table)}`)
-    .pluck()
-    .get() as number;
+  return connection.db.prepare(`SELECT count(*) FROM ${quoteName(table)}`, 'value').get() as number;
 }
 
 /** What is in the database, for people and for the first replica of a cluster. */

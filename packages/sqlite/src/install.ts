@@ -5,8 +5,8 @@ import {
   type StoreIdentity,
   type TableSchema,
 } from '@antiphon/core';
-import Database from 'better-sqlite3';
 import type { Connection } from './connection.js';
+import { openDatabase } from './driver/find-driver.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
 import { quoteName } from './identifiers.js';
 import { countRows, hasMetadata, inspectTables } from './inspection.js';
@@ -101,9 +101,9 @@ function createMissingTables(connection: Connection, schema: ClusterSchema): voi
 
 /** An empty database tells which statement makes what, however it is written. */
 function statementsFor(schema: ClusterSchema, tables: readonly string[]): string[] {
-  const scratch = new Database(':memory:');
+  const scratch = openDatabase(':memory:');
   try {
-    for (const statement of schema.ddl.statements) scratch.prepare(statement).run();
+    for (const statement of schema.ddl.statements) scratch.exec(statement);
     const rows = scratch
       .prepare(
         `SELECT tbl_name AS "table", sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -181,8 +181,7 @@ function assertNoNullKeys(connection: Connection, table: LocalTable): void {
   if (nullable.length === 0) return;
   const condition = nullable.map(({ column }) => `${columnName(table, column)} IS NULL`).join(' OR ');
   const rows = connection.db
-    .prepare(`SELECT count(*) FROM ${quoteName(table.name)} WHERE ${condition}`)
-    .pluck()
+    .prepare(`SELECT count(*) FROM ${quoteName(table.name)} WHERE ${condition}`, 'value')
     .get() as number;
   if (rows === 0) return;
   throw new AntiphonError(

@@ -3,11 +3,12 @@ import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
 /** Grows when the metadata tables change their form. */
-export const METADATA_FORMAT = 1;
+export const METADATA_FORMAT = 2;
 
 /** Sealed messages are kept under counter × this + part, so that they come back in order by their row numbers. */
 export const PARTS_PER_COUNTER = 1_048_576n;
 
+// No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a schema that it cannot read.
 const TABLES = [
   // One row: everything that moves with each transaction. `owner` is the store object that has the database open.
   `CREATE TABLE _antiphon_state (
@@ -16,24 +17,24 @@ const TABLES = [
      writes TEXT NOT NULL, primary_replica TEXT, row_versions INTEGER NOT NULL,
      position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
      own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL, recovery_counter INTEGER NOT NULL,
-     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL) STRICT`,
+     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL)`,
   // Applied per other origin.
-  `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
+  `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID`,
   `CREATE TABLE _antiphon_sealed (
      id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, part INTEGER NOT NULL, last INTEGER NOT NULL,
-     changes INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL) STRICT`,
+     changes INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL)`,
   `CREATE TABLE _antiphon_parts (
-     origin TEXT NOT NULL, counter INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (origin, counter, part)) STRICT`,
+     origin TEXT NOT NULL, counter INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (origin, counter, part))`,
   `CREATE TABLE _antiphon_quarantine (
      id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
-     data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))) STRICT`,
+     data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
   // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
-  `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL) STRICT`,
-  `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) STRICT, WITHOUT ROWID`,
+  `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL)`,
+  `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) WITHOUT ROWID`,
   // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they wait for.
-  `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY) STRICT`,
+  `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
   // Has a row only inside the applier's transaction, so nobody else ever sees one.
-  `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY) STRICT`,
+  `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY)`,
 ];
 
 /**
@@ -42,7 +43,7 @@ const TABLES = [
  */
 const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
    seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL, token TEXT NOT NULL,
-   rejected TEXT, PRIMARY KEY (seq, first_counter)) STRICT, WITHOUT ROWID`;
+   rejected TEXT, PRIMARY KEY (seq, first_counter)) WITHOUT ROWID`;
 
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
@@ -56,8 +57,7 @@ export function completeMetadata(connection: Connection): void {
 
 function outboxWidth(connection: Connection): number {
   const columns = connection.db
-    .prepare(`SELECT name FROM pragma_table_info('_antiphon_outbox') WHERE name GLOB 'n[0-9]*'`)
-    .pluck()
+    .prepare(`SELECT name FROM pragma_table_info('_antiphon_outbox') WHERE name GLOB 'n[0-9]*'`, 'value')
     .all();
   return columns.length;
 }

@@ -61,13 +61,14 @@ export class Outbox {
   }
 
   isEmpty(): boolean {
-    return this.connection.statement('SELECT EXISTS (SELECT 1 FROM _antiphon_outbox)').pluck().get() === 0;
+    return this.connection.statement('SELECT EXISTS (SELECT 1 FROM _antiphon_outbox)', 'value').get() === 0;
   }
 
   /** Number of the newest row, 0 when there is none. */
   lastSeq(): number {
     return (
-      (this.connection.statement('SELECT max(seq) FROM _antiphon_outbox').pluck().get() as number | null) ?? 0
+      (this.connection.statement('SELECT max(seq) FROM _antiphon_outbox', 'value').get() as number | null) ??
+      0
     );
   }
 
@@ -100,8 +101,7 @@ export class Outbox {
   tablesOf(from: number, to: number): TrackedTable[] {
     if (this.#tables.size === 1 && to > from) return [...this.#tables.values()];
     const ids = this.connection
-      .statement('SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY t')
-      .pluck()
+      .statement('SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY t', 'value')
       .all(from, to) as number[];
     return ids.map((id) => this.table(id));
   }
@@ -114,7 +114,7 @@ export class Outbox {
       const image = this.#images(uniform.op === OUTBOX_DELETE ? 'o' : 'n', uniform.table.columns.length);
       sql = `SELECT ${image} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;
     }
-    const rows = this.connection.statement(sql).safeIntegers(true).raw(true).all(from, to) as Value[][];
+    const rows = this.connection.statement(sql, 'exact array').all(from, to) as Value[][];
     return { from, to, uniform, rows };
   }
 
@@ -122,8 +122,8 @@ export class Outbox {
     const summary = this.connection
       .statement(
         'SELECT min(t) AS minT, max(t) AS maxT, min(op) AS minOp, max(op) AS maxOp FROM _antiphon_outbox WHERE seq > ? AND seq <= ?',
+        'exact object',
       )
-      .safeIntegers(true)
       .get(from, to) as RangeSummary;
     const op = Number(summary.minOp);
     if (summary.minT === null || summary.minT !== summary.maxT || summary.minOp !== summary.maxOp)
@@ -134,7 +134,7 @@ export class Outbox {
   }
 
   /**
-   * The value as it really is. better-sqlite3 shows bytes that are not UTF-8 as U+FFFD, so text that holds one is read again.
+   * The value as it really is. The driver shows bytes that are not UTF-8 as U+FFFD, so text that holds one is read again.
    * `index` counts rows of the chunk.
    */
   exactText(chunk: OutboxChunk, index: number, image: 'n' | 'o', column: number, text: string): Value {
@@ -142,9 +142,9 @@ export class Outbox {
     const bytes = this.connection
       .statement(
         `SELECT CAST(${image}${column} AS BLOB) FROM _antiphon_outbox WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?`,
+        'value',
       )
-      .pluck()
-      .get(chunk.from, index) as Buffer;
+      .get(chunk.from, index) as Uint8Array;
     return Buffer.from(text, 'utf8').equals(bytes) ? text : new TaggedValue('raw-text', bytes);
   }
 
@@ -155,8 +155,7 @@ export class Outbox {
   resolveSuspects(from: number): void {
     if (!this.#hasSuspectTriggers) return;
     const suspected = this.connection
-      .statement(`SELECT DISTINCT t FROM _antiphon_outbox WHERE op = ${OUTBOX_SUSPECT} AND seq > ?`)
-      .pluck()
+      .statement(`SELECT DISTINCT t FROM _antiphon_outbox WHERE op = ${OUTBOX_SUSPECT} AND seq > ?`, 'value')
       .all(from) as number[];
     for (const id of suspected) {
       this.connection.statement(this.#confirmSuspects(this.table(id))).run(from);

@@ -26,9 +26,10 @@ export class Parts {
   *bodies(last: PartBatch): Generator<Uint8Array> {
     const fresh = (this.#fresh.get(last.origin) ?? []).filter(({ part }) => part < last.part);
     const stored = last.part - fresh.length;
-    const read = this.connection
-      .statement('SELECT body FROM _antiphon_parts WHERE origin = ? AND counter = ? AND part = ?')
-      .pluck();
+    const read = this.connection.statement(
+      'SELECT body FROM _antiphon_parts WHERE origin = ? AND counter = ? AND part = ?',
+      'value',
+    );
     for (let part = 0; part < stored; part++) {
       const body = read.get(last.origin, last.firstCounter, part) as Uint8Array | undefined;
       if (body !== undefined) yield body;

@@ -10,7 +10,8 @@ import {
   type TableChecksum,
   type Value,
 } from '@antiphon/core';
-import Database from 'better-sqlite3';
+import { AccessControl } from './access.js';
+import { openDatabase } from './driver/find-driver.js';
 import { shortened, statementError, storeError } from './errors.js';
 import type {
   ClonedTaggedValue,
@@ -21,7 +22,8 @@ import type {
   ReadResult,
   ReadTable,
 } from './reader-protocol.js';
-import { bindingOf } from './values.js';
+import { orderParameters } from './statement-text.js';
+import { bindingOf, type SqliteValue } from './values.js';
 
 const REPLACEMENT = '\ufffd';
 /** Canonical bytes are hashed in pieces of about this size. */
@@ -31,8 +33,9 @@ const options = workerData as ReaderOptions;
 const port = parentPort;
 if (port === null) throw new Error('the reader runs in a worker thread');
 
-const db = new Database(options.file, { readonly: true, timeout: 1000 });
-db.pragma('query_only = ON');
+const db = openDatabase(options.file, { readOnly: true, busyTimeoutMs: 1000 });
+db.exec('PRAGMA query_only = ON');
+const access = new AccessControl(db);
 const encoder = new CanonicalRowEncoder();
 
 function assertWanted(cancelled: Int32Array): void {
@@ -46,22 +49,11 @@ function canonical(value: Value): Value {
 
 function runQuery(request: Extract<ReadRequest, { type: 'query' }>, cancelled: Int32Array): ReadResult {
   const { sql, parameters, maxRows } = request;
-  let statement: Database.Statement;
+  const { statement, text } = access.prepare(sql, 'exact array', 'query');
   try {
-    statement = db.prepare(sql);
-  } catch (thrown) {
-    throw statementError(thrown, sql);
-  }
-  if (!statement.reader || !statement.readonly) {
-    throw new AntiphonError(
-      'BAD_SQL',
-      `a query must be a statement that only reads; write through a transaction: ${shortened(sql)}`,
-    );
-  }
-  try {
-    const columns = statement.columns().map(({ name }) => name);
+    const columns = statement.columns();
     const rows: Row[] = [];
-    for (const row of statement.raw(true).safeIntegers(true).iterate(parameters) as IterableIterator<Row>) {
+    for (const row of statement.iterate(...orderParameters(text, parameters, sql)) as IterableIterator<Row>) {
       if (rows.length >= maxRows) {
         throw new AntiphonError(
           'BAD_SQL',
@@ -79,21 +71,13 @@ function runQuery(request: Extract<ReadRequest, { type: 'query' }>, cancelled: I
 }
 
 /** Rows in key order with exact values: text that may not be UTF-8 is read again as bytes. */
-function* rowsOf(table: ReadTable, where: string, parameters: readonly unknown[]): Generator<Row> {
+function* rowsOf(table: ReadTable, where: string, parameters: readonly SqliteValue[]): Generator<Row> {
   const sql = `SELECT ${table.columns.join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy}`;
   const exact = `SELECT ${table.columns.map((name) => `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) END`).join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy} LIMIT 1 OFFSET `;
   let index = 0;
-  for (const row of db
-    .prepare(sql)
-    .raw(true)
-    .safeIntegers(true)
-    .iterate(...parameters) as IterableIterator<Value[]>) {
+  for (const row of db.prepare(sql, 'exact array').iterate(...parameters) as IterableIterator<Value[]>) {
     if (row.some((value) => typeof value === 'string' && value.includes(REPLACEMENT))) {
-      const bytes = db
-        .prepare(`${exact}${index}`)
-        .raw(true)
-        .safeIntegers(true)
-        .get(...parameters) as readonly Value[];
+      const bytes = db.prepare(`${exact}${index}`, 'exact array').get(...parameters) as readonly Value[];
       for (let column = 0; column < row.length; column++) {
         const value = row[column];
         const raw = bytes[column];

@@ -49,7 +49,9 @@ class ReaderThread {
     this.#worker = new Worker(workerUrl(), { workerData: options, execArgv: [] });
     this.#worker.unref();
     this.#worker.on('message', (reply: ReadReply) => this.#answered(reply));
-    this.#worker.on('error', (error) => this.#failed(error));
+    this.#worker.on('error', (error: unknown) =>
+      this.#failed(error instanceof Error ? error : new Error(String(error))),
+    );
     this.#worker.on('exit', () => this.#failed(new Error('the reading thread has ended')));
   }
 

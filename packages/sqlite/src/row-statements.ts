@@ -42,7 +42,7 @@ export class RowStatements {
         for (let column = 0; column < width; column++) parameters[at++] = row[column] as SqliteValue;
       }
       try {
-        this.connection.statement(this.#upsert(size)).run(parameters);
+        this.connection.statement(this.#upsert(size)).run(...parameters);
       } catch (thrown) {
         if (!isBindFailure(thrown)) throw thrown;
         for (let index = 0; index < size; index++) this.#upsertOne(rows[from + index] as Row);
@@ -62,7 +62,7 @@ export class RowStatements {
         for (const column of this.#keys) parameters[at++] = row[column] as SqliteValue;
       }
       try {
-        this.connection.statement(this.#delete(size)).run(parameters);
+        this.connection.statement(this.#delete(size)).run(...parameters);
       } catch (thrown) {
         if (!isBindFailure(thrown)) throw thrown;
         for (let index = 0; index < size; index++) this.#deleteOne(rows[from + index] as Row);
@@ -107,7 +107,7 @@ export class RowStatements {
   #upsertOne(row: Row): void {
     const bindings = row.map(bindingOf);
     const sql = this.#upsertSql(`(${bindings.map(({ expression }) => expression).join(', ')})`);
-    this.connection.statement(sql).run(bindings.map(({ value }) => value));
+    this.connection.statement(sql).run(...bindings.map(({ value }) => value));
   }
 
   #delete(size: RowSize): string {
@@ -141,6 +141,6 @@ export class RowStatements {
   #deleteOne(row: Row): void {
     const bindings = this.#keys.map((column) => bindingOf(row[column] as Value));
     const sql = `DELETE FROM ${quoteName(this.table.name)} WHERE ${this.keyCondition(bindings.map(({ expression }) => expression))}`;
-    this.connection.statement(sql).run(bindings.map(({ value }) => value));
+    this.connection.statement(sql).run(...bindings.map(({ value }) => value));
   }
 }

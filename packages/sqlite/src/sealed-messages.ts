@@ -83,8 +83,8 @@ export function pruneSealed(connection: Connection, state: ReplicaState, counter
   const rows = connection
     .statement(
       'SELECT id, bytes FROM _antiphon_sealed WHERE id <= ? AND last_counter <= ? ORDER BY id LIMIT ?',
+      'exact object',
     )
-    .safeIntegers(true)
     .all(sealedId(counter, PARTS_PER_COUNTER - 1n), counter, PRUNE_MESSAGES) as {
     id: bigint;
     bytes: bigint;

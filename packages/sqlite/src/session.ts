@@ -107,6 +107,7 @@ export class Session {
       for (const table of tables) if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
     const changed = installTriggers(connection, tables, this.policy);
     this.#tables = tables;
+    this.users.forget();
     this.#applier = this.#assemble(state);
     const { outbox } = this.sealing(connection);
     if (changed && !outbox.isEmpty()) {
@@ -130,5 +131,5 @@ export class Session {
 }
 
 export function schemaCookieOf(connection: Connection): number {
-  return connection.statement('PRAGMA schema_version').pluck().get() as number;
+  return connection.statement('PRAGMA schema_version', 'value').get() as number;
 }

@@ -182,14 +182,14 @@ export function readState(connection: Connection): ReplicaState {
   for (const entry of parts.all() as { origin: string; counter: number; nextPart: number }[]) {
     state.partial[entry.origin] = { counter: entry.counter, nextPart: entry.nextPart };
   }
-  state.unsettled = connection.db.prepare('SELECT id FROM _antiphon_unsettled').pluck().all() as number[];
+  state.unsettled = connection.db.prepare('SELECT id FROM _antiphon_unsettled', 'value').all() as number[];
   const sealed = connection.db.prepare(
     'SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM _antiphon_sealed',
   );
   const { messages, bytes } = sealed.get() as { messages: number; bytes: number };
   state.outboxMessages = messages;
   state.outboxBytes = bytes;
-  state.outcomes = connection.db.prepare('SELECT count(*) FROM _antiphon_outcomes').pluck().get() as number;
+  state.outcomes = connection.db.prepare('SELECT count(*) FROM _antiphon_outcomes', 'value').get() as number;
   return state;
 }
 
@@ -208,7 +208,11 @@ export class StateWriter {
   insert(state: ReplicaState): void {
     this.connection.db
       .prepare(
-        `INSERT INTO _antiphon_state VALUES (1, ${METADATA_FORMAT}, ?, ?, ?, ?, ?, 'capture', NULL, 0, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0)`,
+        `INSERT INTO _antiphon_state (
+           id, format, owner, cluster, replica, generation, schema_version, position_generation, position_seq,
+           writes, primary_replica, row_versions, own_counter, last_counter, published_counter, recovery_counter, epoch, time,
+           conflicts, quarantined)
+         VALUES (1, ${METADATA_FORMAT}, ?, ?, ?, ?, ?, ?, ?, 'capture', NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0)`,
       )
       .run(
         this.owner,
@@ -239,7 +243,7 @@ export class StateWriter {
 
   /** DUPLICATE_REPLICA as `update` would say it, before anything is told to others. */
   assertOwned(): void {
-    const owner = this.connection.statement('SELECT owner FROM _antiphon_state WHERE id = 1').pluck().get();
+    const owner = this.connection.statement('SELECT owner FROM _antiphon_state WHERE id = 1', 'value').get();
     if (owner !== this.owner) throw duplicate();
   }
 

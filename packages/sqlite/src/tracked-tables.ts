@@ -25,10 +25,11 @@ export function tableDifference(expected: TableSchema, actual: LocalTable): stri
 
 /** Gives new tables a number, and keeps what each one looked like. */
 export function trackTables(connection: Connection, tables: readonly LocalTable[]): TrackedTable[] {
-  const find = connection.db.prepare('SELECT id FROM _antiphon_tables WHERE name = ?').pluck();
-  const insert = connection.db
-    .prepare('INSERT INTO _antiphon_tables (name, definition) VALUES (?, ?) RETURNING id')
-    .pluck();
+  const find = connection.db.prepare('SELECT id FROM _antiphon_tables WHERE name = ?', 'value');
+  const insert = connection.db.prepare(
+    'INSERT INTO _antiphon_tables (name, definition) VALUES (?, ?) RETURNING id',
+    'value',
+  );
   return tables.map((table) => {
     const id = (find.get(table.name) ?? insert.get(table.name, JSON.stringify(tableSchema(table)))) as number;
     return { ...table, id };
@@ -116,8 +117,10 @@ function isInPlace(
   const users = readTriggers(connection, tables).map(({ name }) => quoteText(name));
   if (users.length === 0 || present.length === 0) return true;
   const youngest = connection.db
-    .prepare(`SELECT max(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name IN (${users.join(', ')})`)
-    .pluck()
+    .prepare(
+      `SELECT max(rowid) FROM sqlite_schema WHERE type = 'trigger' AND name IN (${users.join(', ')})`,
+      'value',
+    )
     .get() as number;
   return present.every(({ rowid }) => rowid > youngest);
 }

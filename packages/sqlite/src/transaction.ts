@@ -1,11 +1,11 @@
 import { AntiphonError } from '@antiphon/core';
-import type Database from 'better-sqlite3';
+import { AccessControl, type CheckedStatement } from './access.js';
+import type { Database, Statement } from './driver/driver.js';
 import { shortened, statementError } from './errors.js';
-import { METADATA_PREFIX } from './identifiers.js';
 import type { TrackedTable } from './local-table.js';
 import { lockedRow, type LockedRow } from './locks.js';
-import { tokenize } from './trigger-guard.js';
-import { bindParameters, readable, type Parameters } from './values.js';
+import { orderParameters } from './statement-text.js';
+import { readable, type Parameters } from './values.js';
 
 const MAX_STATEMENTS = 256;
 
@@ -16,7 +16,7 @@ export interface RunResult {
 
 /**
  * What a write's function gets. Statements run at once, inside the transaction of the write, on the calling thread; they see what the
- * ones before them did. Integers come as numbers, or as bigint when a number would not hold them exactly.
+ * ones before them did. Integers come as numbers, or as bigint when a number would not hold them exactly; BLOBs as Uint8Array.
  */
 export interface SqliteTransaction {
   run(sql: string, parameters?: Parameters): RunResult;
@@ -31,37 +31,22 @@ export interface SqliteTransaction {
   lock(table: string, key: unknown): void;
 }
 
-/** What would end, leave or rebuild the transaction that the store keeps. */
-const REFUSED = new Map<string, string>([
-  ['BEGIN', 'a write is a transaction already'],
-  ['COMMIT', 'the store commits when the function returns'],
-  ['END', 'the store commits when the function returns'],
-  ['ROLLBACK', 'throw from the function to undo the write'],
-  ['SAVEPOINT', 'throw from the function to undo the write'],
-  ['RELEASE', 'throw from the function to undo the write'],
-  ['ATTACH', 'only the replicated database can be written to'],
-  ['DETACH', 'only the replicated database can be written to'],
-  ['PRAGMA', 'the store keeps the settings of this connection'],
-  ['VACUUM', 'run it with another program while no write is waiting'],
-  ['CREATE', 'schema changes belong in a migration'],
-  ['DROP', 'schema changes belong in a migration'],
-  ['ALTER', 'schema changes belong in a migration'],
-  ['REINDEX', 'schema changes belong in a migration'],
-]);
-
 const NO_PARAMETERS: readonly unknown[] = [];
 
 /** Users' statements on the writing connection: prepared once, oldest forgotten first. */
 export class UserStatements implements SqliteTransaction {
-  readonly #statements = new Map<string, Database.Statement>();
+  readonly #access: AccessControl;
+  readonly #statements = new Map<string, CheckedStatement>();
+  #counts: Statement | undefined;
   #open = false;
-
   #locks: LockedRow[] = [];
 
   constructor(
-    private readonly db: Database.Database,
+    private readonly db: Database,
     private readonly tables: () => readonly TrackedTable[],
-  ) {}
+  ) {
+    this.#access = new AccessControl(db);
+  }
 
   /** From here until `end`, statements are accepted. */
   begin(): void {
@@ -72,40 +57,54 @@ export class UserStatements implements SqliteTransaction {
     this.#open = false;
   }
 
+  /** The schema has changed, and with it what statements touch. */
+  forget(): void {
+    this.#statements.clear();
+  }
+
   run(sql: string, parameters: Parameters = NO_PARAMETERS): RunResult {
-    const statement = this.#prepare(sql);
+    const checked = this.#prepare(sql);
+    if (checked.returnsRows) return this.#runReader(checked, sql, parameters);
     try {
-      if (statement.reader) return this.#runReader(statement, parameters);
-      const { changes, lastInsertRowid } = statement.run(bindParameters(parameters));
+      const { changes, lastInsertRowid } = checked.statement.run(
+        ...orderParameters(checked.text, parameters, sql),
+      );
       return { changes, lastInsertRowid: readable(lastInsertRowid) as number | bigint };
     } catch (thrown) {
-      throw this.#failed(thrown, sql);
+      throw statementError(thrown, sql);
     }
   }
 
   get<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row | undefined {
-    const statement = this.#prepare(sql);
+    const checked = this.#prepare(sql);
+    // A statement that writes is not done before its last row: foreign keys are checked then.
+    if (checked.access.writes.size > 0) return this.#rows(checked, sql, parameters)[0] as Row | undefined;
+    this.#assertReturnsRows(checked, sql);
     try {
-      if (!statement.reader)
-        throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
-      const row = statement.get(bindParameters(parameters)) as Record<string, unknown> | undefined;
-      return row === undefined ? undefined : (readableRow(row) as Row);
+      const row = checked.statement.get(...orderParameters(checked.text, parameters, sql));
+      return row === undefined ? undefined : (readableRow(row as Record<string, unknown>) as Row);
     } catch (thrown) {
-      throw this.#failed(thrown, sql);
+      throw statementError(thrown, sql);
     }
   }
 
   all<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row[] {
-    const statement = this.#prepare(sql);
+    return this.#rows(this.#prepare(sql), sql, parameters) as Row[];
+  }
+
+  #rows(checked: CheckedStatement, sql: string, parameters: Parameters): Record<string, unknown>[] {
+    this.#assertReturnsRows(checked, sql);
     try {
-      if (!statement.reader)
-        throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
-      return (statement.all(bindParameters(parameters)) as Record<string, unknown>[]).map(
-        (row) => readableRow(row) as Row,
-      );
+      const rows = checked.statement.all(...orderParameters(checked.text, parameters, sql));
+      return (rows as Record<string, unknown>[]).map(readableRow);
     } catch (thrown) {
-      throw this.#failed(thrown, sql);
+      throw statementError(thrown, sql);
     }
+  }
+
+  #assertReturnsRows({ returnsRows }: CheckedStatement, sql: string): void {
+    if (!returnsRows)
+      throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
   }
 
   lock(table: string, key: unknown): void {
@@ -121,14 +120,12 @@ export class UserStatements implements SqliteTransaction {
   }
 
   /** For instance `INSERT … RETURNING`, whose rows nobody asked for. */
-  #runReader(statement: Database.Statement, parameters: Parameters): RunResult {
-    statement.all(bindParameters(parameters));
-    const counts = this.db
-      .prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid')
-      .safeIntegers(true);
-    const { changes, rowid } = counts.get() as { changes: bigint; rowid: bigint };
+  #runReader(checked: CheckedStatement, sql: string, parameters: Parameters): RunResult {
+    this.#rows(checked, sql, parameters);
+    this.#counts ??= this.db.prepare('SELECT changes(), last_insert_rowid()', 'exact array');
+    const [changes, rowid] = this.#counts.get() as [bigint, bigint];
     return {
-      changes: statement.readonly ? 0 : Number(changes),
+      changes: checked.access.writes.size === 0 ? 0 : Number(changes),
       lastInsertRowid: readable(rowid) as number | bigint,
     };
   }
@@ -141,7 +138,7 @@ export class UserStatements implements SqliteTransaction {
     );
   }
 
-  #prepare(sql: string): Database.Statement {
+  #prepare(sql: string): CheckedStatement {
     this.#assertOpen();
     if (!this.db.inTransaction) {
       throw new AntiphonError(
@@ -151,44 +148,21 @@ export class UserStatements implements SqliteTransaction {
     }
     const known = this.#statements.get(sql);
     if (known !== undefined) return known;
-    const statement = this.#check(sql);
+    const checked = this.#access.prepare(sql, 'exact object', 'write');
     const oldest = this.#statements.keys().next();
     if (this.#statements.size >= MAX_STATEMENTS && oldest.done !== true)
       this.#statements.delete(oldest.value);
-    this.#statements.set(sql, statement);
-    return statement;
-  }
-
-  #check(sql: string): Database.Statement {
-    if (typeof sql !== 'string') throw new AntiphonError('BAD_SQL', 'a statement must be a string of SQL.');
-    const [first] = tokenize(sql);
-    const why = REFUSED.get(first?.text.toUpperCase() ?? '');
-    if (why !== undefined)
-      throw new AntiphonError(
-        'BAD_SQL',
-        `${first?.text.toUpperCase() ?? ''} cannot be used here, ${why}: ${shortened(sql)}`,
-      );
-    let statement: Database.Statement;
-    try {
-      statement = this.db.prepare(sql).safeIntegers(true);
-    } catch (thrown) {
-      throw statementError(thrown, sql);
-    }
-    if (!statement.readonly && sql.toLowerCase().includes(METADATA_PREFIX)) {
-      throw new AntiphonError(
-        'BAD_SQL',
-        `tables whose names start with ${METADATA_PREFIX} belong to Antiphon: ${shortened(sql)}`,
-      );
-    }
-    return statement;
-  }
-
-  #failed(thrown: unknown, sql: string): AntiphonError {
-    return statementError(thrown, sql);
+    this.#statements.set(sql, checked);
+    return checked;
   }
 }
 
+/** An ordinary object: the driver's have no prototype. */
 function readableRow(row: Record<string, unknown>): Record<string, unknown> {
-  for (const name of Object.keys(row)) row[name] = readable(row[name]);
-  return row;
+  const readableValues = { ...row };
+  for (const name of Object.keys(readableValues)) {
+    const value = readableValues[name];
+    if (typeof value === 'bigint') readableValues[name] = readable(value);
+  }
+  return readableValues;
 }

@@ -1,6 +1,8 @@
 import { AntiphonError, TaggedValue, type Value } from '@antiphon/core';
 
-export type SqliteValue = null | bigint | number | string | Uint8Array;
+import type { SqliteValue } from './driver/driver.js';
+
+export type { SqliteValue } from './driver/driver.js';
 
 /** Equal type and equal bytes. */
 export function sameValue(a: Value, b: Value): boolean {
@@ -17,6 +19,9 @@ export type Binding = { readonly expression: '?' | 'CAST(? AS TEXT)'; readonly v
 /** For values that do not bind as they are; the fast path never comes here. */
 export function bindingOf(value: Value): Binding {
   if (typeof value === 'boolean') return { expression: '?', value: value ? 1n : 0n };
+  // Not every driver binds text beyond a NUL.
+  if (typeof value === 'string' && value.includes('\0'))
+    return { expression: 'CAST(? AS TEXT)', value: Buffer.from(value, 'utf8') };
   if (!(value instanceof TaggedValue)) return { expression: '?', value };
   if (value.tag === 'raw-text') return { expression: 'CAST(? AS TEXT)', value: value.bytes };
   throw new AntiphonError(

@@ -108,7 +108,7 @@ export class RowVersions {
     for (const [origin, counter] of context) parameters.push(origin, counter);
     return this.connection
       .statement(this.#successionSql(table, size, shared, dead, context.length))
-      .run(parameters).changes;
+      .run(...parameters).changes;
   }
 
   readonly #successions = new Map<string, string>();
@@ -168,7 +168,7 @@ export class RowVersions {
     const condition = bindings.map(({ expression }, index) => `k${index} = ${expression}`).join(' AND ');
     return this.connection
       .statement(`SELECT time, origin, counter, dead FROM ${versionTable(table)} WHERE ${condition}`)
-      .get(bindings.map(({ value }) => value)) as StoredVersion | undefined;
+      .get(...bindings.map(({ value }) => value)) as StoredVersion | undefined;
   }
 
   #put(table: TrackedTable, row: Row, stamp: Version, dead: boolean): void {
@@ -178,7 +178,7 @@ export class RowVersions {
       .statement(
         `INSERT INTO ${versionTable(table)} VALUES (${keys}, ?, ?, ?, ${dead ? 1 : 0}) ${this.#onConflict(table)}`,
       )
-      .run([...bindings.map(({ value }) => value), stamp.time, stamp.origin, stamp.counter]);
+      .run(...bindings.map(({ value }) => value), stamp.time, stamp.origin, stamp.counter);
   }
 }
 

@@ -1,9 +1,9 @@
 import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import type { Row, Store, Value, WriteRequest } from '@antiphon/core';
-import Database from 'better-sqlite3';
 import { storeConformance } from './conformance/store-conformance.js';
 import { CONFORMANCE_TABLES, type RowOperation, type StoreHarness } from './conformance/store-harness.js';
 import type { MemoryTable } from './memory/store/index.js';
@@ -44,9 +44,14 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
   writeOutside(store: Store<SqliteTransaction>, operations: readonly RowOperation[]): Promise<void> {
     return Promise.resolve().then(() =>
       this.#use(this.#fileOf(store), (db) => {
-        db.transaction(() =>
-          perform((sql, parameters) => void db.prepare(sql).run(...parameters), operations),
-        )();
+        db.exec('BEGIN');
+        try {
+          perform((sql, values) => void db.prepare(sql).run(...(values as SQLInputValue[])), operations);
+          db.exec('COMMIT');
+        } catch (thrown) {
+          db.exec('ROLLBACK');
+          throw thrown;
+        }
       }),
     );
   }
@@ -55,13 +60,13 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
     const table = tableOf(name);
     const columns = columnsOf(table);
     const sql = `SELECT ${list(columns)} FROM ${quote(name)} ORDER BY ${list(table.key)}`;
-    const rows = this.#use(
-      this.#fileOf(store),
-      (db) => db.prepare(sql).safeIntegers().raw().all() as Value[][],
-    );
-    // Buffers are compared as what they are.
     return Promise.resolve(
-      rows.map((row) => row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value))),
+      this.#use(this.#fileOf(store), (db) => {
+        const select = db.prepare(sql);
+        select.setReadBigInts(true);
+        select.setReturnArrays(true);
+        return select.all() as unknown as Row[];
+      }),
     );
   }
 
@@ -86,10 +91,9 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
     return file;
   }
 
-  #use<T>(file: string, work: (db: Database.Database) => T): T {
-    const db = new Database(file);
+  #use<T>(file: string, work: (db: DatabaseSync) => T): T {
+    const db = new DatabaseSync(file, { timeout: 5000 });
     try {
-      db.pragma('busy_timeout = 5000');
       return work(db);
     } finally {
       db.close();

@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { NatsServer } from '@antiphon/nats';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
-import Database from 'better-sqlite3';
 import { BenchProcess, processUsage, type ProcessUsage } from './node/process.js';
 import type { Span, StartRequest } from './node/protocol.js';
 import { SQLITE_TABLE } from './rows.js';
@@ -139,7 +139,7 @@ export class BenchCluster {
 }
 
 function createTable(file: string): void {
-  const database = new Database(file);
+  const database = new DatabaseSync(file);
   database.exec(SQLITE_TABLE);
   database.close();
 }

@@ -1,4 +1,4 @@
-import Database from 'better-sqlite3';
+import { DatabaseSync } from 'node:sqlite';
 import { BenchCluster, REPLICAS, WRITER, type ReplicaName, type TopologyName } from './cluster.js';
 import type { SyncWrites, SyncWritten } from './node/protocol.js';
 
@@ -91,16 +91,12 @@ export class SyncCluster {
   }
 
   #contentOf(name: ReplicaName): { readonly rows: number; readonly quantity: number } {
-    const database = new Database(this.cluster.file(name), { readonly: true });
+    const database = new DatabaseSync(this.cluster.file(name), { readOnly: true, timeout: 5000 });
     try {
       const hot = this.#hotIds.join(', ');
       const sql = `SELECT count(*) AS rows, sum(CASE WHEN id IN (${hot}) THEN quantity ELSE 0 END) AS quantity FROM orders`;
-      return (
-        database.prepare<[], { readonly rows: number; readonly quantity: number }>(sql).get() ?? {
-          rows: 0,
-          quantity: 0,
-        }
-      );
+      const { rows, quantity } = database.prepare(sql).get() ?? {};
+      return { rows: Number(rows ?? 0), quantity: Number(quantity ?? 0) };
     } finally {
       database.close();
     }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName } from '@antiphon/core';
 import type { UpdateOptions } from '@antiphon/replica';
-import Database from 'better-sqlite3';
+import { openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import type { Topology } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
@@ -137,7 +137,7 @@ function assertHasTables(file: string, cwd: string): void {
 
 function countTables(file: string): number {
   try {
-    const database = new Database(file, { readonly: true });
+    const database = openDatabase(file, { readOnly: true });
     try {
       const sql = `SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE ?`;
       return (database.prepare(sql).get(METADATA_TABLES) as { tables: number }).tables;

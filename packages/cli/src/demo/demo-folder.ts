@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntiphonError } from '@antiphon/core';
-import Database from 'better-sqlite3';
+import { openDatabase } from '@antiphon/sqlite';
 import { CITY_TABLE } from './cities.js';
 
 /** Says that everything in the folder came from a demo, which may therefore delete it. */
@@ -26,7 +26,7 @@ export function prepareDemoFolder(folder: string): void {
 
 /** The database of the first replica, as any program would make it: it brings the table into the cluster. */
 export function createCityDatabase(file: string): void {
-  const database = new Database(file);
+  const database = openDatabase(file);
   try {
     database.exec(CITY_TABLE);
   } finally {

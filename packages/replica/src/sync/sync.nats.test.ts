@@ -1,5 +1,5 @@
+import { DatabaseSync } from 'node:sqlite';
 import { ConflictError, systemClock, type AntiphonError } from '@antiphon/core';
-import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
@@ -29,9 +29,9 @@ async function startThree(
 
 /** Straight from the file, as another program sees it. */
 function inFile(cluster: ClusterFixture, id: string, sql: string): unknown {
-  const db = new Database(cluster.file(id), { readonly: true });
+  const db = new DatabaseSync(cluster.file(id), { readOnly: true });
   try {
-    return db.prepare(sql).pluck().get();
+    return Object.values(db.prepare(sql).get() ?? {})[0];
   } finally {
     db.close();
   }

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { connectNats, NatsServer, type NatsHandle } from '@antiphon/nats';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
-import Database from 'better-sqlite3';
 import { createReplica, type CreateReplicaOptions } from '../create-replica.js';
 import type { Replica } from '../replica.js';
 
@@ -32,9 +32,8 @@ export class ClusterFixture implements AsyncDisposable {
 
   /** Runs SQL on a database file as another program would. */
   sql(id: string, sql: string): void {
-    const db = new Database(this.file(id));
+    const db = new DatabaseSync(this.file(id), { timeout: 5000 });
     try {
-      db.pragma('busy_timeout = 5000');
       db.exec(sql);
     } finally {
       db.close();

@@ -1,5 +1,5 @@
 import { watch, type FSWatcher } from 'node:fs';
-import Database from 'better-sqlite3';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 const FALLBACK_POLL_MS = 1;
 
@@ -8,13 +8,13 @@ const FALLBACK_POLL_MS = 1;
  * written (inotify). Polling without pause would take the processor from those that are measured.
  */
 export class RowWatch {
-  readonly #database: Database.Database;
-  readonly #find: Database.Statement;
+  readonly #database: DatabaseSync;
+  readonly #find: StatementSync;
   readonly #watcher: FSWatcher;
   #look: () => void = () => undefined;
 
   constructor(file: string) {
-    this.#database = new Database(file, { readonly: true });
+    this.#database = new DatabaseSync(file, { readOnly: true, timeout: 5000 });
     this.#find = this.#database.prepare('SELECT 1 FROM orders WHERE id = ?');
     this.#watcher = watch(`${file}-wal`, () => this.#look());
   }

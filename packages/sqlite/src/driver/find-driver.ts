@@ -1,0 +1,94 @@
+import { createRequire } from 'node:module';
+import { AntiphonError } from '@antiphon/core';
+import type { Database } from './driver.js';
+import { openWith, type OpenOptions, type SqliteModule } from './node-sqlite.js';
+
+export interface Driver {
+  readonly name: 'node:sqlite' | '@photostructure/sqlite';
+  open(file: string, options?: OpenOptions): Database;
+}
+
+/** From this release on `node:sqlite` can do all that is needed; older ones warn when it is only loaded. */
+const BUILT_IN_SINCE = 24;
+
+type Candidate = { readonly driver: Driver } | { readonly lacks: string };
+
+/** What a module cannot do that the store needs. */
+function lackOf({ DatabaseSync }: SqliteModule): string | undefined {
+  const database = new DatabaseSync(':memory:');
+  try {
+    if (typeof database.setAuthorizer !== 'function') return 'it has no authorizer';
+    const statement = database.prepare(`SELECT 'a' || char(0) || 'b', 9223372036854775807`);
+    if (typeof statement.setReturnArrays !== 'function') return 'it cannot return rows as arrays';
+    statement.setReturnArrays(true);
+    statement.setReadBigInts(true);
+    const [text, integer] = statement.get() as unknown as readonly unknown[];
+    if (text !== 'a\0b') return 'it ends text at its first NUL';
+    return integer === 9_223_372_036_854_775_807n ? undefined : 'it rounds integers';
+  } finally {
+    database.close();
+  }
+}
+
+function bindsWholeText({ DatabaseSync }: SqliteModule): boolean {
+  const database = new DatabaseSync(':memory:');
+  try {
+    const row = database.prepare('SELECT length(CAST(? AS BLOB)) AS bytes').get('a\0b');
+    return row?.['bytes'] === 3;
+  } finally {
+    database.close();
+  }
+}
+
+function candidate(name: Driver['name'], load: () => SqliteModule | undefined): Candidate {
+  let module: SqliteModule | undefined;
+  try {
+    module = load();
+    if (module === undefined) return { lacks: 'this Node.js does not have it' };
+    const lacks = lackOf(module);
+    if (lacks !== undefined) return { lacks };
+  } catch (thrown) {
+    const missing = (thrown as { code?: unknown }).code === 'MODULE_NOT_FOUND';
+    return { lacks: missing ? 'it is not installed' : `it does not load (${String(thrown)})` };
+  }
+  const loaded = module;
+  const truncatesText = !bindsWholeText(loaded);
+  return { driver: { name, open: (file, options = {}) => openWith(loaded, truncatesText, file, options) } };
+}
+
+/** Of the Node.js that runs this. */
+export function builtIn(): Candidate {
+  // Not an import: on a Node.js without it, loading this file would fail with an error that helps nobody.
+  return candidate('node:sqlite', () => process.getBuiltinModule?.('node:sqlite'));
+}
+
+/** The optional peer dependency. */
+export function photostructure(): Candidate {
+  const require = createRequire(import.meta.url);
+  return candidate('@photostructure/sqlite', () => require('@photostructure/sqlite') as SqliteModule);
+}
+
+let found: Driver | undefined;
+
+/** The first driver that can do all that the store needs. STORE_FAILED says what to install when there is none. */
+export function findDriver(): Driver {
+  if (found !== undefined) return found;
+  const major = Number(process.versions.node.split('.')[0]);
+  const order = major >= BUILT_IN_SINCE ? [builtIn, photostructure] : [photostructure, builtIn];
+  const lacking: string[] = [];
+  for (const look of order) {
+    const candidate = look();
+    if ('driver' in candidate) return (found = candidate.driver);
+    lacking.push(`${look === builtIn ? 'node:sqlite' : '@photostructure/sqlite'}: ${candidate.lacks}`);
+  }
+  throw new AntiphonError(
+    'STORE_FAILED',
+    `no SQLite driver can be used with Node.js ${process.versions.node} (${lacking.join('; ')}). ` +
+      'Use Node.js 24.21 or newer, or run `npm install @photostructure/sqlite` (Node.js 22 or newer).',
+  );
+}
+
+/** A database file, through the driver that fits this Node.js. */
+export function openDatabase(file: string, options?: OpenOptions): Database {
+  return findDriver().open(file, options);
+}

@@ -1,0 +1,103 @@
+import { AntiphonError } from '@antiphon/core';
+import { NamedParameters, type Bindings, type SqliteValue } from './driver/driver.js';
+import { shortened } from './errors.js';
+import { bindParameter, type Parameters } from './values.js';
+
+/**
+ * A lexical element of SQL, as SQLite's tokenizer cuts it: comments and quoted text, whole words (a `$` may stand inside one), and
+ * parameters. https://www.sqlite.org/lang_expr.html#varparam
+ */
+const ELEMENT =
+  /--[^\n]*|\/\*[^]*?(?:\*\/|$)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\?\d*|[$@:#](?:[\w$\u0080-\uffff]|::)+|[\w\u0080-\uffff][\w$\u0080-\uffff]*|[^ \t\n\f\r\ufeff]/g;
+
+/** What the driver does not tell about a statement that it has prepared. */
+export interface StatementText {
+  /** By SQLite's number, from 1: `:name`, `?7` and the like, undefined for a bare `?` and for numbers that are left out. */
+  readonly parameters: readonly (string | undefined)[];
+  /** One that only an object can give: `:name`, `@name` or `$name`. */
+  readonly named: string | undefined;
+  /** Whether one is written as `?7`. */
+  readonly numbered: boolean;
+  /** In capitals; '' when there is none. */
+  readonly firstWord: string;
+}
+
+/** BAD_SQL for more than one statement: the driver would run the first and ignore the rest. */
+export function readStatementText(sql: string): StatementText {
+  if (typeof sql !== 'string') throw new AntiphonError('BAD_SQL', 'a statement must be a string of SQL.');
+  if (sql.includes('\0'))
+    throw new AntiphonError('BAD_SQL', `a statement must not hold a NUL character: ${shortened(sql)}`);
+  const parameters: (string | undefined)[] = [];
+  const elements = new Set<string>();
+  let firstWord: string | undefined;
+  let ended = false;
+  for (const [element] of sql.matchAll(ELEMENT)) {
+    if (element.startsWith('--') || (element.startsWith('/*') && element.length > 2)) continue;
+    if (ended && element !== ';')
+      throw new AntiphonError('BAD_SQL', `more than one statement, give one at a time: ${shortened(sql)}`);
+    if (element === ';' && firstWord !== undefined) ended = true;
+    if (element === ';') continue;
+    firstWord ??= element.toUpperCase();
+    if (!/^(?:\?|[$@:#].)/.test(element)) continue;
+    addParameter(parameters, element);
+    elements.add(element.length > 1 && element.startsWith('?') ? 'numbered' : element);
+  }
+  const named = parameters.find((name) => name !== undefined && !name.startsWith('?'));
+  const numbered = elements.has('numbered');
+  if (numbered && elements.has('?'))
+    throw new AntiphonError(
+      'BAD_SQL',
+      `? and ?1 cannot be mixed, number all parameters or none: ${shortened(sql)}`,
+    );
+  return { parameters, named, numbered, firstWord: firstWord ?? '' };
+}
+
+function addParameter(parameters: (string | undefined)[], element: string): void {
+  if (element === '?') {
+    parameters.push(undefined);
+  } else if (element.startsWith('?')) {
+    const number = Number(element.slice(1));
+    // SQLite has refused a number that is too high already.
+    while (parameters.length < number) parameters.push(undefined);
+    parameters[number - 1] ??= element;
+  } else if (!parameters.includes(element)) {
+    parameters.push(element);
+  }
+}
+
+/** A user's parameters as the driver takes them. BAD_SQL when there are too few, too many or unnamed ones. */
+export function orderParameters(text: StatementText, given: Parameters, sql: string): Bindings {
+  const { parameters, named } = text;
+  const fail = (what: string): AntiphonError => new AntiphonError('BAD_SQL', `${what} in: ${shortened(sql)}`);
+  if (Array.isArray(given)) {
+    if (named !== undefined) throw fail(`the parameter ${named} has a name: give an object with its value`);
+    if (given.length !== parameters.length)
+      throw fail(
+        `too ${given.length < parameters.length ? 'few' : 'many'} parameters, ${given.length} for ${parameters.length} places,`,
+      );
+    const values = bindAll(given);
+    return text.numbered ? byFullName(parameters, values) : values;
+  }
+  if (parameters.length === 0) return [];
+  const byName = given as Readonly<Record<string, unknown>>;
+  const values = parameters.map((name) => {
+    if (name === undefined) throw fail('a parameter without a name (?) needs an array of values');
+    const key = name.slice(1);
+    if (!Object.hasOwn(byName, key)) throw fail(`no value was given for the parameter ${name}`);
+    return bindParameter(byName[key]);
+  });
+  return byFullName(parameters, values);
+}
+
+function byFullName(names: StatementText['parameters'], values: readonly SqliteValue[]): Bindings {
+  const entries = names.flatMap((name, index) =>
+    name === undefined ? [] : [[name, values[index] ?? null] as const],
+  );
+  return [new NamedParameters(Object.fromEntries(entries))];
+}
+
+function bindAll(given: readonly unknown[]): SqliteValue[] {
+  const bound = new Array<SqliteValue>(given.length);
+  for (let index = 0; index < given.length; index++) bound[index] = bindParameter(given[index]);
+  return bound;
+}
