@@ -10,6 +10,7 @@ import { InSyncKeeper } from './sync/in-sync-keeper.js';
 /** Behind the log by more than this is no longer in step. */
 const IN_STEP_MESSAGES = 1000;
 const REFRESH_EVERY_BEATS = 10;
+const TWIN_SILENCE_BEATS = 5;
 
 /** Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far ahead. */
 export class Pulse implements Behaviour<PulseProtocol> {
@@ -22,6 +23,8 @@ export class Pulse implements Behaviour<PulseProtocol> {
   #stopListening: (() => void)[] = [];
   #unknownMember = false;
   #prunedTo = 0;
+  /** When another process under this id was heard last; monotonic. */
+  #twinHeardMs = -Infinity;
   readonly #keeper: InSyncKeeper | undefined;
 
   constructor(
@@ -57,6 +60,14 @@ export class Pulse implements Behaviour<PulseProtocol> {
     await this.#refreshMembers();
     await this.#keepInSync();
     this.#prune();
+    this.#forgetTwin();
+  }
+
+  /** A twin that is still there stalls, and its beats go on: only its silence says that it is gone. */
+  #forgetTwin(): void {
+    const { condition, clock, limits } = this.scope;
+    const silentMs = clock.monotonicMs() - this.#twinHeardMs;
+    if (silentMs > TWIN_SILENCE_BEATS * limits.beatMs) condition.clearAlarm('duplicate');
   }
 
   #send(): void {
@@ -79,7 +90,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   /** Throws for the bus to count when it is no beat. */
   #hear(data: Uint8Array): void {
     const beat = decodeBeat(data);
-    const { id, instance, startedAtMs, condition, members } = this.scope;
+    const { id, instance, startedAtMs, condition, members, clock } = this.scope;
     if (beat.id !== id) {
       if (!members.has(beat.id)) this.#unknownMember = true;
       return members.heard(beat);
@@ -88,8 +99,10 @@ export class Pulse implements Behaviour<PulseProtocol> {
     // Both see each other and judge alike: the one that started later gives way.
     const weAreLater =
       startedAtMs > beat.startedAtMs || (startedAtMs === beat.startedAtMs && instance > beat.instance);
-    if (!weAreLater)
+    if (!weAreLater) {
+      this.#twinHeardMs = clock.monotonicMs();
       return condition.alarm('duplicate', `another process runs as ${id} too; it started later, and stalls`);
+    }
     condition.stall(
       new AntiphonError(
         'DUPLICATE_REPLICA',

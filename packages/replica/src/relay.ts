@@ -11,6 +11,7 @@ import {
 import { retryDelayMs } from './deadline.js';
 import { assertSameLog } from './log-check.js';
 import type { RelayProtocol } from './protocols.js';
+import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import type { Scope } from './scope.js';
 import { SendWindow, type SentMark } from './send-window.js';
 
@@ -167,8 +168,9 @@ export class Relay implements Behaviour<RelayProtocol> {
   #publish(): void {
     const acknowledged = this.#window.takeAcknowledged();
     if (acknowledged === undefined) return;
-    const { store, document, progress, soleAppender } = this.scope;
+    const { store, document, progress, soleAppender, condition } = this.scope;
     this.#failures = 0;
+    endPublishAlarm(condition);
     this.#acknowledgedMark = acknowledged.mark;
     // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does it (see there).
     if (!soleAppender) return;
@@ -183,8 +185,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#retry?.cancel();
     if (error.code === 'LOG_REPLACED') return condition.stall(error);
     if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
-    if (this.#failures === 3)
-      condition.alarm('publish', `changes are kept and not sent yet: ${error.message}`);
+    alarmPublish(condition, this.#failures, error);
     this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
   }
 
@@ -219,7 +220,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#attempt = condition.nextAttempt();
     this.#resumed = true;
     this.#sending = true;
-    condition.clearAlarm('publish');
+    if (progress.unpublished === 0) endPublishAlarm(condition);
     await this.#pump(context);
   }
 

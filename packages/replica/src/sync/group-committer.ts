@@ -9,6 +9,7 @@ import {
   type Verdict,
 } from '@antiphon/core';
 import { retryDelayMs } from '../deadline.js';
+import { alarmPublish, endPublishAlarm } from '../publish-alarm.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
 import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
@@ -22,6 +23,7 @@ const MAX_CONFLICTS = 10;
 const LONGEST_BACKOFF_MS = 32;
 /** Behind the end of the log by more than this, a certified write would only be rejected. */
 const FAR_BEHIND_ENTRIES = 1000;
+const COMMIT_ALARM = 'commit';
 
 /** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
 type Obstacle = { readonly error?: AntiphonError };
@@ -292,7 +294,7 @@ export class GroupCommitter {
     const result = await this.#append(flight, message.data);
     if (result.type === 'stored') return this.#stored(group, flight, result.seq, readSeq);
     await group.rollback();
-    if (result.type === 'unknown') this.#lost(flight);
+    if (result.type === 'unknown') this.#lost(flight, result.error);
     else this.#refused(flight, result);
   }
 
@@ -312,7 +314,7 @@ export class GroupCommitter {
   /** The log has it: it is decided, here as everywhere. Right after what we had read, nothing can stand against it. */
   async #stored(group: PreparedGroup, flight: Flight, seq: number, readSeq: number): Promise<void> {
     this.#ownSeq = seq;
-    this.#failures = 0;
+    this.#taken();
     flight.seq = seq;
     if (seq <= readSeq) return this.#regressed(flight, seq);
     // Anything else in between may be another attempt of ours, or change the verdict: then it is applied in its turn.
@@ -325,7 +327,7 @@ export class GroupCommitter {
         // A full or failing disk: the log brings it back, until it goes in.
         const { message } = toAntiphonError(error);
         this.scope.condition.alarm(
-          'commit',
+          COMMIT_ALARM,
           `a write that the log holds is not in the database yet: ${message}`,
         );
       }
@@ -346,7 +348,7 @@ export class GroupCommitter {
   async #commitInPlace(group: PreparedGroup, seq: number): Promise<void> {
     const { document, progress, condition } = this.scope;
     await group.commit({ generation: document.generation, seq });
-    condition.clearAlarm('commit');
+    condition.clearAlarm(COMMIT_ALARM);
     this.sync.committedInPlace(seq);
     progress.moved(seq);
   }
@@ -357,9 +359,10 @@ export class GroupCommitter {
   }
 
   /** No answer: it may be stored, now or later. Resolved before anything else is published or gets a counter. */
-  #lost(flight: Flight): void {
+  #lost(flight: Flight, error: AntiphonError): void {
     this.#flight = flight;
     this.sync.counts.unknown++;
+    alarmPublish(this.scope.condition, this.#failures, error);
     this.#backOff();
   }
 
@@ -372,6 +375,7 @@ export class GroupCommitter {
     // Something of ours came in late: it is applied first. Where other programs write too, or when nobody knows, it is asked again.
     this.#ownSeq = late && !this.#foreign ? lastSeqOfOrigin : undefined;
     if (late) return;
+    alarmPublish(this.scope.condition, this.#failures, error);
     this.#failed(error);
   }
 
@@ -453,7 +457,7 @@ export class GroupCommitter {
   /** It is certain that the log will never have it. */
   #dead(flight: Flight): void {
     this.#flight = undefined;
-    this.#failures = 0;
+    this.#taken();
     const writes = flight.flying.map(({ write }) => write);
     for (const write of writes) write.waits(unavailable());
     this.#queue.putBack(writes);
@@ -464,7 +468,8 @@ export class GroupCommitter {
     const flight = this.#flight;
     if (flight?.token !== token) return;
     this.#flight = undefined;
-    this.#failures = 0;
+    this.#taken();
+    this.scope.condition.clearAlarm(COMMIT_ALARM);
     this.#ownSeq = Math.max(seq, this.#ownSeq ?? 0);
     const rejections = new Map(verdict?.rejected.map((rejection) => [rejection.counter, rejection]));
     if (rejections.size === 0) return this.#committed(flight.flying, seq);
@@ -487,6 +492,7 @@ export class GroupCommitter {
     // Its counter went to another attempt that came before it in the log: every replica has passed it over.
     if (outcome !== undefined && outcome.token !== flight.token) return this.#dead(flight);
     this.#flight = undefined;
+    this.scope.condition.clearAlarm(COMMIT_ALARM);
     for (const one of flight.flying) {
       const outcomeId = outcomeIdOf(flight, one);
       const message = `entry ${flight.seq} of the log was not applied here, see status; ask another replica about ${outcomeId}`;
@@ -511,6 +517,12 @@ export class GroupCommitter {
       this.sync.counts.conflictErrors++;
       write.reject(error);
     }
+  }
+
+  /** Something of ours is in the log, or has a place there that nothing else can take. */
+  #taken(): void {
+    this.#failures = 0;
+    endPublishAlarm(this.scope.condition);
   }
 
   #failed(error: AntiphonError): void {

@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { streamName, type NatsHandle } from '@antiphon/nats';
+import { describe, expect, it } from 'vitest';
+import { encodeBeat } from './beat.js';
+import { ClusterFixture, count, type SqliteReplica } from './testing/cluster-fixture.js';
+import { eventually } from './testing/eventually.js';
+
+const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);';
+
+/** As an administrator would. */
+async function updateStream(nats: NatsHandle, cluster: string, change: object): Promise<void> {
+  const { config } = await nats.api.streamInfo(streamName(cluster));
+  const request = new TextEncoder().encode(JSON.stringify({ ...config, ...change }));
+  const subject = `$JS.API.STREAM.UPDATE.${streamName(cluster)}`;
+  const outcome = await nats.requester.request(subject, request, { timeoutMs: 5000 });
+  if (outcome.type !== 'reply') throw new Error(outcome.type);
+  const { error } = JSON.parse(new TextDecoder().decode(outcome.message.data)) as { error?: object };
+  if (error !== undefined) throw new Error(JSON.stringify(error));
+}
+
+function alarms(replica: SqliteReplica): readonly string[] {
+  return replica.status().alarms.map(({ name }) => name);
+}
+
+/** Looks often: an alarm that comes and goes is none. */
+async function staysAlarmed(replica: SqliteReplica, name: string, forMs: number): Promise<void> {
+  await eventually(`${name} is alarmed`, () => alarms(replica).includes(name), 5000);
+  for (const untilMs = performance.now() + forMs; performance.now() < untilMs; await sleep(10)) {
+    expect(alarms(replica)).toContain(name);
+  }
+}
+
+describe('an alarm lasts as long as its cause', () => {
+  it.each([{ mode: 'async' }, { mode: 'sync', acks: 'local', minInSync: 1 }] as const)(
+    'a log that is full, update %j',
+    async (update) => {
+      await using cluster = await ClusterFixture.start();
+      cluster.sql('a', SCHEMA);
+      const a = await cluster.replica('a', { update });
+      const b = await cluster.replica('b', { update });
+      const nats = await cluster.nats();
+      await updateStream(nats, cluster.cluster, { max_bytes: 1000 });
+      const write = (id: number) =>
+        a.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, 'x'.repeat(900)] }], {
+          timeoutMs: 1000,
+        });
+      const refused = await write(1).then(
+        () => 'committed',
+        (error: unknown) => (error as { code: string }).code,
+      );
+      expect(refused).toBe(update.mode === 'async' ? 'committed' : 'LOG_REFUSED');
+      await staysAlarmed(a, 'publish', 1500);
+      await updateStream(nats, cluster.cluster, { max_bytes: -1 });
+      await write(2);
+      await eventually('the alarm is over', () => !alarms(a).includes('publish'));
+      const rows = update.mode === 'async' ? 2 : 1;
+      await eventually('b has everything', async () => (await count(b, 't')) === rows);
+    },
+  );
+
+  it('a log that stands still, with nothing to send: over with the first answer', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    const a = await cluster.replica('a');
+    await cluster.server.kill();
+    await eventually('the log is alarmed', () => alarms(a).includes('log'), 10_000);
+    await cluster.server.restart();
+    await eventually('nothing is alarmed', () => alarms(a).length === 0, 10_000);
+  });
+
+  it('another process under the same id: over once it is silent', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    const a = await cluster.replica('a', { limits: { beatMs: 100 } });
+    const nats = await cluster.nats();
+    const other = {
+      ...{ id: 'a', instance: 'other', startedAtMs: Date.now() + 60_000, lifecycle: 'following' },
+      ...{ generation: 'g', seq: 0, vector: {}, lagMessages: 0, unpublished: 0, nowMs: 0 },
+    };
+    const beating = setInterval(
+      () => nats.bus().publish(`antiphon.${cluster.cluster}.beat.a`, encodeBeat(other)),
+      100,
+    );
+    await staysAlarmed(a, 'duplicate', 1500);
+    clearInterval(beating);
+    await eventually('the alarm is over', () => alarms(a).length === 0, 5000);
+  });
+});
