@@ -6,6 +6,7 @@ import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
 import { defineInit } from './commands/init.js';
+import { defineMember } from './commands/member.js';
 import { defineOutcome } from './commands/outcome.js';
 import { defineQuery } from './commands/query.js';
 import { defineRun } from './commands/run.js';
@@ -26,6 +27,7 @@ const COMMANDS = [
   defineOutcome,
   defineChanges,
   defineVerify,
+  defineMember,
   defineDoctor,
   defineBench,
 ];

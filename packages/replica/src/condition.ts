@@ -20,6 +20,8 @@ export interface Waiting {
   readonly sinceMs: number;
 }
 
+/** A process that goes on would do harm, or nothing: it ends, and says so with its exit code. */
+const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVED']);
 const MAX_ALARMS = 32;
 const MAX_WAITING = 256;
 
@@ -28,6 +30,7 @@ export class Condition {
   #state: LifecycleState = 'joining';
   #attempts = 0;
   #stalled: StallReason | undefined;
+  #failure: AntiphonError | undefined;
   readonly #waiting = new Map<string, Waiting>();
   readonly #alarms = new Map<string, { message: string; sinceMs: number; count: number }>();
   readonly #listeners = new Set<(state: LifecycleState) => void>();
@@ -66,6 +69,11 @@ export class Condition {
     return this.#stalled;
   }
 
+  /** Why this replica ended by itself; undefined while it runs, and when it was closed. */
+  get failure(): AntiphonError | undefined {
+    return this.#failure;
+  }
+
   get waiting(): readonly Waiting[] {
     return [...this.#waiting.values()];
   }
@@ -91,12 +99,22 @@ export class Condition {
     for (const listener of [...this.#listeners]) listener(this.#state);
   }
 
-  /** Replication stops here; the first reason is kept. */
+  /** Replication stops here, or the whole replica, by the code of the error; the first reason is kept. */
   stall(error: AntiphonError): void {
+    if (ENDING.has(error.code)) return this.fail(error);
     if (!this.replicating) return;
     this.#stalled = { code: error.code, message: error.message, sinceMs: this.clock.nowMs() };
     this.logger.error({ code: error.code, ...error.context }, `replication stalled: ${error.message}`);
     this.handle('stall');
+  }
+
+  /** This replica must not go on: it ends, with this error. */
+  fail(error: AntiphonError): void {
+    if (this.ended) return;
+    this.#failure = error;
+    this.#stalled ??= { code: error.code, message: error.message, sinceMs: this.clock.nowMs() };
+    this.logger.error({ code: error.code, ...error.context }, `the replica ends: ${error.message}`);
+    this.handle('fail');
   }
 
   onState(listener: (state: LifecycleState) => void): () => void {

@@ -323,7 +323,7 @@ export class Feed implements Behaviour<FeedProtocol> {
 }
 
 /** An operator has to act; the database and what it holds are as they should be. */
-const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'SCHEMA_DRIFT']);
+const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'SCHEMA_DRIFT', 'DUPLICATE_REPLICA']);
 /** Passes by itself, or when somebody makes room. */
 const WAITING = new Set(['STORE_BUSY', 'STORE_FULL', 'OVERLOADED']);
 /** The fault of what is applied, not of the database. */

@@ -20,6 +20,7 @@ export {
 export { DEFAULT_LIMITS, type ReplicaLimits } from './limits.js';
 export { silentLogger, type Logger } from './logger.js';
 export type { Role, Topology } from './topology.js';
+export type { Removal, RemoveMemberOptions } from './remove-member.js';
 export type { Acknowledged, Committed, WriteOptions } from './writer.js';
 export type { Params, SqlTransaction, Statement } from './statement.js';
 export type { ChangesOptions, CommittedChange, RowObject } from './changes.js';

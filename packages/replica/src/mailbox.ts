@@ -18,6 +18,7 @@ import type {
 import { isRecord } from './cluster-document.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from './outcome.js';
 import type { ReplicaProtocol } from './protocols.js';
+import { parseRemoval, removeMember, type Removal } from './remove-member.js';
 import { read, type Consistency } from './read.js';
 import type { Scope } from './scope.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from './statement.js';
@@ -69,6 +70,8 @@ export interface MailboxProtocol {
   /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
   hold(request: { readonly holdMs: number }): Standing;
   release(): void;
+  /** Takes a member that is gone out of the cluster. */
+  removeMember(request: { readonly id: string; readonly force: boolean }): Removal;
 }
 
 export interface QueryRequest {
@@ -125,6 +128,11 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
+    removeMember: (
+      { id, force }: { id: string; force: boolean },
+      _: unknown,
+      message: Later<'removeMember'>,
+    ): NoReply => later(message, removeMember(this.scope, id, { force })),
   };
 
   constructor(
@@ -187,6 +195,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   }),
   outcome: (input) => ({ id: parseOutcomeRequest(record(input)['id']) }),
   release: () => undefined,
+  removeMember: (input) => parseRemoval(record(input)),
   execute: (input) => {
     const request = record(input);
     const { timeoutMs, acks } = request;

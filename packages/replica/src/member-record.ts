@@ -5,16 +5,19 @@ const PREFIX = 'member.';
 /** Compare-and-set attempts; losing more often means that something writes the record all the time. */
 const MAX_ATTEMPTS = 5;
 
-/** A replica that ever joined. Never deleted: its transactions may be in the log for ever. */
+/** A replica that ever joined. Never deleted, only marked: its transactions may be in the log for ever, and are genuine. */
 export interface MemberRecord {
   readonly id: string;
   readonly joinedAtMs: number;
   readonly engine: string;
   readonly version: string;
-  /** Of its latest start. */
+  /** Of its latest start: of two processes under one id, this one has it. */
   readonly instance: string;
+  /** It was removed from the cluster and has not come back; wall time. */
+  readonly removedAtMs?: number;
 }
 
+/** Also brings back a member that was removed. */
 export async function registerMember(registry: Registry, record: MemberRecord): Promise<void> {
   const key = PREFIX + record.id;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -34,11 +37,35 @@ export async function registerMember(registry: Registry, record: MemberRecord): 
   );
 }
 
+/** Those that were removed left out. */
 export async function listMembers(registry: Registry): Promise<readonly MemberRecord[]> {
+  return (await listRecords(registry)).filter(({ removedAtMs }) => removedAtMs === undefined);
+}
+
+/** Everyone who ever was a member. */
+export async function listRecords(registry: Registry): Promise<readonly MemberRecord[]> {
   const entries = await registry.list(PREFIX);
   return entries.flatMap(({ key, value }) => decodeMember(key.slice(PREFIX.length), value) ?? []);
 }
 
+/** Marks the record of one that has not started again since it was read; false when it has. */
+export async function markRemoved(
+  registry: Registry,
+  { id, instance }: MemberRecord,
+  removedAtMs: number,
+): Promise<boolean> {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const entry = await registry.get(PREFIX + id);
+    const record = entry === undefined ? undefined : decodeMember(id, entry.value);
+    if (entry === undefined || record === undefined || record.removedAtMs !== undefined) return true;
+    if (record.instance !== instance) return false;
+    const data = encodeControl({ ...record, removedAtMs });
+    if ((await registry.update(PREFIX + id, data, entry.revision)) !== undefined) return true;
+  }
+  return false;
+}
+
+/** Removed ones as well. */
 export async function findMember(registry: Registry, id: string): Promise<MemberRecord | undefined> {
   if (!isIdentifier(id)) return undefined;
   const entry = await registry.get(PREFIX + id);
@@ -53,12 +80,13 @@ function decodeMember(id: string, value: Uint8Array): MemberRecord | undefined {
     return undefined;
   }
   if (!isRecord(input) || input['id'] !== id || !isIdentifier(id)) return undefined;
-  const { joinedAtMs, engine, version, instance } = input;
+  const { joinedAtMs, engine, version, instance, removedAtMs } = input;
   return {
     id,
     joinedAtMs: Number(joinedAtMs),
     engine: String(engine),
     version: String(version),
     instance: String(instance),
+    ...(removedAtMs === undefined ? {} : { removedAtMs: Number(removedAtMs) }),
   };
 }

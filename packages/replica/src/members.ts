@@ -1,6 +1,6 @@
 import { isIdentifier, type Clock, type Registry, type VectorClock } from '@antiphon/core';
 import type { Beat } from './beat.js';
-import { findMember, listMembers, type MemberRecord } from './member-record.js';
+import { findMember, listRecords, type MemberRecord } from './member-record.js';
 
 /** More unknown origins than this at once are looked up with one list of all members. */
 const SINGLE_LOOKUPS = 4;
@@ -17,6 +17,8 @@ export interface Member {
 /** Who belongs to the cluster, and what was last heard from them. */
 export class Members {
   readonly #members = new Map<string, Member>();
+  /** Removed from the cluster: they count for nothing, but what they wrote is genuine. */
+  readonly #former = new Map<string, MemberRecord>();
 
   constructor(
     private readonly registry: Registry,
@@ -27,13 +29,19 @@ export class Members {
     return [...this.#members.values()];
   }
 
+  /** Is a member, or was one: what the log has of it is applied. */
   has(id: string): boolean {
-    return this.#members.has(id);
+    return this.#members.has(id) || this.#former.has(id);
+  }
+
+  /** Was removed, and has not come back. */
+  isFormer(id: string): boolean {
+    return this.#former.has(id);
   }
 
   /** Throws LOG_UNAVAILABLE. */
   async refresh(): Promise<void> {
-    for (const record of await listMembers(this.registry)) this.#add(record);
+    for (const record of await listRecords(this.registry)) this.#add(record);
   }
 
   /**
@@ -43,9 +51,7 @@ export class Members {
    * Throws LOG_UNAVAILABLE.
    */
   async lookUp(origins: Iterable<string>): Promise<void> {
-    const unknown = [...new Set(origins)].filter(
-      (origin) => !this.#members.has(origin) && isIdentifier(origin),
-    );
+    const unknown = [...new Set(origins)].filter((origin) => !this.has(origin) && isIdentifier(origin));
     if (unknown.length > SINGLE_LOOKUPS) return this.refresh();
     for (const origin of unknown) {
       const record = await findMember(this.registry, origin);
@@ -71,8 +77,17 @@ export class Members {
   }
 
   #add(record: MemberRecord): void {
-    if (this.#members.has(record.id) || this.#members.size >= MAX_MEMBERS) return;
-    this.#members.set(record.id, { record, lastSeenMs: this.clock.monotonicMs() });
+    const { id, removedAtMs } = record;
+    if (removedAtMs !== undefined) {
+      this.#members.delete(id);
+      if (this.#former.size < MAX_MEMBERS || this.#former.has(id)) this.#former.set(id, record);
+      return;
+    }
+    this.#former.delete(id);
+    const known = this.#members.get(id);
+    if (known !== undefined) this.#members.set(id, { ...known, record });
+    else if (this.#members.size < MAX_MEMBERS)
+      this.#members.set(id, { record, lastSeenMs: this.clock.monotonicMs() });
   }
 }
 

@@ -3,6 +3,7 @@ import { AntiphonError, type BusSubscription } from '@antiphon/core';
 import { decodeBeat, encodeBeat, type Beat } from './beat.js';
 import { assertReadable, assertSameLog } from './log-check.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
+import { memberRemoved } from './remove-member.js';
 import type { Scope } from './scope.js';
 import { beatSubject } from './subjects.js';
 import { InSyncKeeper } from './sync/in-sync-keeper.js';
@@ -43,7 +44,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
       }),
       this.scope.condition.onState(() => this.#send()),
       this.scope.progress.onMove(() => this.#noteStep()),
-      this.scope.sync?.inSync.onChange(() => this.#keeper?.alarm()) ?? (() => undefined),
+      this.scope.sync?.inSync.onChange(() => this.#onInSyncChange()) ?? (() => undefined),
     ];
     context.every(limits.beatMs, 'beat', undefined);
     context.self.tell('beat');
@@ -92,7 +93,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     const beat = decodeBeat(data);
     const { id, instance, startedAtMs, condition, members, clock } = this.scope;
     if (beat.id !== id) {
-      if (!members.has(beat.id)) this.#unknownMember = true;
+      if (!members.has(beat.id) || members.isFormer(beat.id)) this.#unknownMember = true;
       return members.heard(beat);
     }
     if (beat.instance === instance) return this.#keeper?.heardOwn();
@@ -152,11 +153,20 @@ export class Pulse implements Behaviour<PulseProtocol> {
     }
   }
 
+  #onInSyncChange(): void {
+    const { sync, condition } = this.scope;
+    const removal = sync?.inSync.removal;
+    if (removal !== undefined) condition.stall(memberRemoved(this.scope, ` by ${removal.by}`));
+    this.#keeper?.alarm();
+  }
+
   async #refreshMembers(): Promise<void> {
     if (!this.#unknownMember && this.#beats++ % REFRESH_EVERY_BEATS !== 0) return;
     this.#unknownMember = false;
     try {
-      await this.scope.members.refresh();
+      const { members, id, condition } = this.scope;
+      await members.refresh();
+      if (members.isFormer(id)) condition.stall(memberRemoved(this.scope, ''));
     } catch (error) {
       if (!(error instanceof AntiphonError) || !error.retriable) throw error;
     }

@@ -205,6 +205,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError)) throw thrown;
+      if (thrown.code === 'DUPLICATE_REPLICA') condition.stall(thrown);
       return group.map((message) => message.reject(thrown)).at(-1) as NoReply;
     }
     // Before the answers: the followers get it while the caller is still being told.

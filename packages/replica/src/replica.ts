@@ -5,6 +5,7 @@ import { Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from './outcome.js';
 import { read, type QueryOptions } from './read.js';
+import { removeMember, type RemoveMemberOptions, type Removal } from './remove-member.js';
 import type { Scope } from './scope.js';
 import type { Params, Statement } from './statement.js';
 import { statusOf, type ReplicaStatus } from './status.js';
@@ -44,6 +45,12 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   caughtUp(options?: CaughtUpOptions): Promise<void>;
   /**
+   * Takes a member that is gone for good out of the cluster: no majority counts it any more, and nobody keeps messages for it. What it
+   * wrote stays. It may come back under its id: it joins again when it is started. Throws BAD_OPTION (no such member, this replica, the
+   * primary), MEMBER_RUNNING without `force`, NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE, TIMEOUT.
+   */
+  removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
+  /**
    * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this replica
    * gave is settled then, those that were under way with CLOSED. What was committed and not sent stays in the outbox.
    */
@@ -79,10 +86,22 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   constructor(private readonly parts: RunningParts<Tx>) {
     this.id = parts.scope.id;
     this.cluster = parts.scope.cluster;
-    this.ended = parts.system.terminated.then((reason) => {
+    const { condition } = parts.scope;
+    condition.onState(() => this.#endWhenFailed());
+    this.ended = parts.system.terminated.then(async (reason) => {
+      if (condition.failure !== undefined) {
+        await this.close();
+        return condition.failure;
+      }
       if (reason.type === 'stopped') return undefined;
       return this.#failed(reason.error);
     });
+    // It may have found out before anybody listened.
+    this.#endWhenFailed();
+  }
+
+  #endWhenFailed(): void {
+    if (this.parts.scope.condition.failure !== undefined) void this.close();
   }
 
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>> {
@@ -107,6 +126,10 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   status(): ReplicaStatus {
     return statusOf(this.parts.scope);
+  }
+
+  removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal> {
+    return removeMember(this.parts.scope, id, options);
   }
 
   async caughtUp(options: CaughtUpOptions = {}): Promise<void> {

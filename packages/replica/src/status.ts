@@ -22,6 +22,8 @@ export interface MemberStatus {
 
 export interface SyncStatus extends SyncSettings {
   readonly inSync: readonly string[];
+  /** Everyone who ever was in sync, without those that were removed: of these a majority is one. */
+  readonly known: readonly string[];
   /** The entry of the log that says so; 0 before there is one. */
   readonly recordSeq: number;
   /** Too few are in sync, and writes complete without the others. */
@@ -117,6 +119,7 @@ function syncStatus(sync: Sync): SyncStatus {
   return {
     ...settings,
     inSync: inSync.members,
+    known: inSync.known,
     recordSeq: inSync.seq,
     degraded,
     waiting,

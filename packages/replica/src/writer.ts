@@ -149,8 +149,10 @@ export class Writer<Tx> {
   #assertWritable(): void {
     const { condition, document, cluster, id, writable } = this.scope;
     if (condition.ended) {
-      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; open it again`, {
+      const why = condition.failure === undefined ? '' : ` (${condition.failure.message})`;
+      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}${why}; open it again`, {
         context: { cluster, replica: id },
+        cause: condition.failure,
       });
     }
     if (writable) return;

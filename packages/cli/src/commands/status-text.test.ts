@@ -23,6 +23,7 @@ function member(id: string, sync: Partial<SyncStatus>): MemberAnswer {
   const whole: SyncStatus = {
     ...SETTINGS,
     inSync: ['eu-1', 'eu-2'],
+    known: ['eu-1', 'eu-2'],
     recordSeq: 5,
     degraded: false,
     waiting: 1,

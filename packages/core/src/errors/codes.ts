@@ -148,6 +148,16 @@ export const ERROR_CODES = {
     means: 'Another process runs under the same replica id.',
     do: 'Stop one of them, or choose another id.',
   },
+  MEMBER_RUNNING: {
+    retriable: false,
+    means: 'A member that is to be removed from the cluster runs.',
+    do: 'Stop it first, or remove it with `--force`.',
+  },
+  MEMBER_REMOVED: {
+    retriable: false,
+    means: 'This replica was removed from the cluster while it ran; it has ended.',
+    do: 'Start it again to let it join again, or delete its database.',
+  },
   NATS_SERVER_NOT_FOUND: {
     retriable: false,
     means: 'No nats-server binary was found or could be obtained.',

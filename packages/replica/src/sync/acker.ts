@@ -56,7 +56,11 @@ export class Acker {
   start(): void {
     const { bus, subject, inSync } = this.options;
     this.#subscription ??= bus.subscribe(subject, ({ data }) => this.#hear(data));
-    this.#stopListening ??= inSync.onChange(() => this.check());
+    this.#stopListening ??= inSync.onChange(() => {
+      // One that was removed may come back with an empty database.
+      for (const member of this.#acked.keys()) if (!inSync.known.includes(member)) this.#acked.delete(member);
+      this.check();
+    });
   }
 
   stop(): void {

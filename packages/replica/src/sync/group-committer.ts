@@ -25,6 +25,9 @@ const LONGEST_BACKOFF_MS = 32;
 const FAR_BEHIND_ENTRIES = 1000;
 const COMMIT_ALARM = 'commit';
 
+/** No later turn goes better. */
+const STALLING: ReadonlySet<string> = new Set(['SCHEMA_DRIFT', 'LOG_REPLACED', 'DUPLICATE_REPLICA']);
+
 /** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
 type Obstacle = { readonly error?: AntiphonError };
 
@@ -325,11 +328,10 @@ export class GroupCommitter {
         return;
       } catch (error) {
         // A full or failing disk: the log brings it back, until it goes in.
-        const { message } = toAntiphonError(error);
-        this.scope.condition.alarm(
-          COMMIT_ALARM,
-          `a write that the log holds is not in the database yet: ${message}`,
-        );
+        const failure = toAntiphonError(error);
+        const message = `a write that the log holds is not in the database yet: ${failure.message}`;
+        this.scope.condition.alarm(COMMIT_ALARM, message);
+        if (failure.code === 'DUPLICATE_REPLICA') this.scope.condition.stall(failure);
       }
     }
     this.#flight = flight;
@@ -528,7 +530,7 @@ export class GroupCommitter {
   #failed(error: AntiphonError): void {
     if (error.retriable) this.#queue.waitFor(error);
     else this.#queue.giveUp(error);
-    if (error.code === 'SCHEMA_DRIFT' || error.code === 'LOG_REPLACED') this.scope.condition.stall(error);
+    if (STALLING.has(error.code)) this.scope.condition.stall(error);
     this.#backOff();
   }
 

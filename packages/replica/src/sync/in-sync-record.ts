@@ -9,7 +9,7 @@ const MAX_KNOWN = 1024;
 /** Which members `acks: 'all'` waits for, from this entry of the log on until the next such entry. */
 export interface InSyncRecord {
   readonly members: readonly string[];
-  /** Everyone who ever was: of these, a majority is one. */
+  /** Everyone who ever was, without those that were removed since: of these, a majority is one. */
   readonly known: readonly string[];
   /** Who changed it, and why: for people. */
   readonly by: string;

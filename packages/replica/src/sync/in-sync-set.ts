@@ -29,6 +29,12 @@ interface Parts {
   readonly logger: Logger;
 }
 
+/** What a change of the set is about. */
+interface Sets {
+  readonly members: readonly string[];
+  readonly known: readonly string[];
+}
+
 /**
  * The members that are in step, as the log says: a change is an entry of the log, appended only if no other change came before it
  * (compare-and-set on the subject's last sequence). So every write has its place before or after each change, and a writer that
@@ -37,6 +43,7 @@ interface Parts {
 export class InSyncSet {
   #seq = 0;
   #record: InSyncRecord | undefined;
+  #removal: InSyncRecord | undefined;
   #proposing = false;
   #proposals = 0;
   readonly #listeners = new Set<() => void>();
@@ -52,13 +59,18 @@ export class InSyncSet {
     return this.#record?.members ?? [];
   }
 
-  /** Everyone who ever was in sync, ordered with the writes like the set itself. */
+  /** Everyone who ever was in sync and was not removed since, ordered with the writes like the set itself. */
   get known(): readonly string[] {
     return this.#record?.known ?? [];
   }
 
   has(id: string): boolean {
     return this.members.includes(id);
+  }
+
+  /** The record that removed this replica from the cluster since it started. It does not come back without a new start. */
+  get removal(): InSyncRecord | undefined {
+    return this.#removal;
   }
 
   onChange(listener: () => void): () => void {
@@ -72,6 +84,8 @@ export class InSyncSet {
     const record = decodeInSyncRecord(data);
     this.#seq = seq;
     if (record === undefined) return;
+    const { id } = this.parts;
+    if (this.known.includes(id) && !record.known.includes(id)) this.#removal = record;
     this.#record = record;
     for (const listener of [...this.#listeners]) listener();
   }
@@ -86,16 +100,30 @@ export class InSyncSet {
    * Appends the set that `change` makes of the present one, unless it is the same. One at a time; false when it was not done, for
    * any reason: whoever still wants it asks again.
    */
-  async propose(change: (members: readonly string[]) => readonly string[], why: string): Promise<boolean> {
+  propose(change: (members: readonly string[]) => readonly string[], why: string): Promise<boolean> {
+    return this.#change(({ members, known }) => {
+      const changed = change(members);
+      return { members: changed, known: [...known, ...changed] };
+    }, why);
+  }
+
+  /** A member that is gone for good: no majority counts it from here on. As `propose`; false as well when nobody would be left. */
+  remove(id: string, why: string): Promise<boolean> {
+    const others = (ids: readonly string[]): readonly string[] => ids.filter((other) => other !== id);
+    return this.#change(({ members, known }) => ({ members: others(members), known: others(known) }), why);
+  }
+
+  async #change(change: (sets: Sets) => Sets, why: string): Promise<boolean> {
     if (this.#proposing) return false;
     this.#proposing = true;
     try {
       await this.load();
-      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-        const members = [...new Set(change(this.members))].sort();
-        if (members.length === 0) return false;
-        if (members.join() === this.members.join()) return true;
-        if (await this.#append(members, why)) return true;
+      for (let attempt = 0; attempt < MAX_ATTEMPTS && this.#removal === undefined; attempt++) {
+        const { members, known } = change(this);
+        const sets = { members: sorted(members), known: sorted(known) };
+        if (sets.members.length === 0) return false;
+        if (isSame(sets, this)) return true;
+        if (await this.#append(sets, why)) return true;
         await this.load();
       }
       return false;
@@ -107,9 +135,8 @@ export class InSyncSet {
     }
   }
 
-  async #append(members: readonly string[], why: string): Promise<boolean> {
+  async #append({ members, known }: Sets, why: string): Promise<boolean> {
     const { id, instance, log, clock, logger } = this.parts;
-    const known = [...new Set([...this.known, ...members])].sort();
     const data = encodeInSyncRecord({ members, known, by: id, why, atMs: clock.nowMs() });
     const request = {
       origin: IN_SYNC_ORIGIN,
@@ -135,4 +162,12 @@ export class InSyncSet {
     if (isRecord(shown) && Number(shown['seq']) > this.#seq) return;
     await registry.update(IN_SYNC_KEY, value, known.revision);
   }
+}
+
+function sorted(ids: readonly string[]): readonly string[] {
+  return [...new Set(ids)].sort();
+}
+
+function isSame(a: Sets, b: Sets): boolean {
+  return a.members.join() === b.members.join() && a.known.join() === b.known.join();
 }
