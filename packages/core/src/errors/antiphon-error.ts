@@ -1,4 +1,5 @@
 import { ERROR_CODES, type ErrorCode } from './codes.js';
+import { redact, redactValue } from './redact.js';
 
 /** What an operator needs to find the place; all optional. */
 export interface ErrorContext {
@@ -17,18 +18,21 @@ export interface AntiphonErrorOptions {
   readonly context?: ErrorContext;
 }
 
-/** The one error class of Antiphon. Match on `code`; the message says what happened and what to do next. */
+/**
+ * The one error class of Antiphon. Match on `code`; the message says what happened and what to do next. Secrets in addresses
+ * (`nats://user:password@host`) are taken out of message, context and cause, wherever they came from.
+ */
 export class AntiphonError extends Error {
   readonly code: ErrorCode;
   readonly retriable: boolean;
   readonly context: ErrorContext;
 
   constructor(code: ErrorCode, message: string, options: AntiphonErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(redact(message), options.cause === undefined ? undefined : { cause: redactValue(options.cause) });
     this.name = 'AntiphonError';
     this.code = code;
     this.retriable = options.retriable ?? ERROR_CODES[code].retriable;
-    this.context = options.context ?? {};
+    this.context = redactValue(options.context ?? {}) as ErrorContext;
   }
 }
 

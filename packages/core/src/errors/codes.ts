@@ -132,6 +132,11 @@ export const ERROR_CODES = {
     means: 'NATS or JetStream does not answer.',
     do: 'Start nats-server with JetStream; the replica goes on by itself.',
   },
+  ACCESS_DENIED: {
+    retriable: false,
+    means: 'NATS refused this client, or does not permit what it has to do.',
+    do: 'Correct the credentials, or grant what the message names; docs/access.md lists what each role needs.',
+  },
   LOG_REPLACED: {
     retriable: false,
     means: 'The stream is not the one this database was replicating with, or it lost entries.',
