@@ -1,6 +1,10 @@
 export { NatsBus } from './bus/nats-bus.js';
-export type { ConnectNatsOptions } from './connection/connect-options.js';
+export type { ConnectNatsOptions, NatsAccess } from './connection/connect-options.js';
+export type { Denial, DenialEvent } from './connection/denials.js';
+export type { NatsLogin } from './connection/login.js';
 export { connectNats, NatsHandle } from './connection/nats-handle.js';
+export { showServers } from './connection/server-address.js';
+export type { NatsTls } from './connection/tls.js';
 export type { ClockDifference } from './doctor/clock-difference.js';
 export {
   describeServer,
@@ -13,5 +17,6 @@ export type { Durability, DurabilityGrade } from './doctor/durability.js';
 export { JetStreamLog } from './log/jetstream-log.js';
 export type { LogOptions } from './log/log-options.js';
 export { KvRegistry } from './registry/kv-registry.js';
+export { permissionsOf, type AccessRole, type PermissionOptions, type Permissions } from './permissions.js';
 export * from './server/index.js';
 export * from './subjects.js';

@@ -39,6 +39,16 @@ export interface ReplicaPorts {
   readonly clock: Clock;
   /** Resident memory, bytes; for `status` only. */
   readonly memory?: () => number;
+  /** What this replica is not permitted at the moment; `status` shows it among the alarms. */
+  readonly denials?: () => readonly AccessDenial[];
+}
+
+export interface AccessDenial {
+  readonly operation: string;
+  readonly subject: string;
+  readonly message: string;
+  readonly sinceMs: number;
+  readonly count: number;
 }
 
 export interface Settings<Tx = unknown> extends ReplicaPorts {
@@ -88,6 +98,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     registry,
     clock,
     ...(options.memory === undefined ? {} : { memory: options.memory }),
+    ...(options.denials === undefined ? {} : { denials: options.denials }),
   };
 }
 

@@ -130,7 +130,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (error.code === 'LOG_REPLACED') condition.stall(error);
-      else if (error.code !== 'ABORTED') condition.alarm('log', `the log does not answer: ${error.message}`);
+      // What NATS denies is an alarm of its own.
+      else if (error.code !== 'ABORTED' && error.code !== 'ACCESS_DENIED')
+        condition.alarm('log', `the log does not answer: ${error.message}`);
     }
   }
 
@@ -149,7 +151,8 @@ export class Pulse implements Behaviour<PulseProtocol> {
     try {
       await this.#keeper?.keep();
     } catch (error) {
-      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+      const waits = error instanceof AntiphonError && (error.retriable || error.code === 'ACCESS_DENIED');
+      if (!waits) throw error;
     }
   }
 

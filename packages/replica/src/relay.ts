@@ -184,8 +184,11 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#sending = false;
     this.#retry?.cancel();
     if (error.code === 'LOG_REPLACED') return condition.stall(error);
-    if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
-    alarmPublish(condition, this.#failures, error);
+    // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
+    if (error.code !== 'ACCESS_DENIED') {
+      if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
+      alarmPublish(condition, this.#failures, error);
+    }
     this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
   }
 

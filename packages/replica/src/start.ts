@@ -207,7 +207,8 @@ async function assertAlone(settings: Settings, deadline: Deadline): Promise<void
         signal: deadline.signal,
       }),
     );
-  } catch {
+  } catch (error) {
+    if (error instanceof AntiphonError && error.code === 'ACCESS_DENIED') throw error;
     // Nobody there, or nobody who answers; without a connection, the next steps say so.
     return;
   }

@@ -102,7 +102,7 @@ export function statusOf(scope: Scope): ReplicaStatus {
     ...(scope.sync && { sync: syncStatus(scope.sync) }),
     members: memberStatus(scope),
     waitingFor: condition.waiting,
-    alarms: condition.alarms,
+    alarms: [...condition.alarms, ...denialAlarms(scope)],
     conflicts: state.conflicts,
     quarantined: state.quarantined,
     counts: { ...condition.counts },
@@ -111,6 +111,13 @@ export function statusOf(scope: Scope): ReplicaStatus {
     nowMs: clock.nowMs(),
     ...(memory && { memoryBytes: memory() }),
   };
+}
+
+/** They last as long as NATS says no. */
+function denialAlarms({ denials }: Scope): ReplicaStatus['alarms'] {
+  return (denials?.() ?? []).map(({ operation, subject, message, sinceMs, count }) => {
+    return { name: `denied ${operation} ${subject}`.trimEnd(), message, sinceMs, count };
+  });
 }
 
 function syncStatus(sync: Sync): SyncStatus {

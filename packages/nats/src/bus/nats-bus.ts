@@ -1,12 +1,13 @@
 import { AntiphonError, type Bus, type BusRequest, type BusSubscription } from '@antiphon/core';
-import type { Msg, NatsConnection } from 'nats';
+import type { Msg } from 'nats';
+import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { publishSafely, type Requester } from '../connection/requester.js';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
 import { assertPublishSubject, assertSubscribeSubject } from '../connection/subject-check.js';
 
 interface BusParts {
-  readonly connection: NatsConnection;
+  readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly requester: Requester;
   readonly problems: ProblemReporter;
@@ -21,7 +22,7 @@ export class NatsBus implements Bus {
     assertPublishSubject(subject);
     // What the client takes while disconnected it may send or drop much later: neither is wanted.
     if (this.parts.watch.state !== 'connected') return;
-    const failed = publishSafely(this.parts.connection, subject, data);
+    const failed = publishSafely(this.parts.link, subject, data);
     if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
   }
 
@@ -35,6 +36,8 @@ export class NatsBus implements Bus {
     switch (outcome.type) {
       case 'reply':
         return outcome.message.data;
+      case 'denied':
+        throw outcome.error;
       case 'no-responders':
         throw new AntiphonError(
           'NO_ACTOR',
@@ -46,6 +49,8 @@ export class NatsBus implements Bus {
           `No answer from ${subject} within ${options.timeoutMs} ms. Call again.`,
         );
       case 'disconnected': {
+        const refused = this.parts.requester.refusedLogin;
+        if (refused !== undefined) throw refused;
         const message = `The connection to NATS at ${this.parts.shownServers} is down: no answer from ${subject}. Start nats-server; it comes back by itself.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message);
       }
@@ -59,16 +64,9 @@ export class NatsBus implements Bus {
   ): BusSubscription {
     assertSubscribeSubject(subject);
     if (options.queue !== undefined) assertPublishSubject(options.queue);
-    const { connection, problems } = this.parts;
-    const receive = (error: Error | null, message: Msg): void => {
-      if (error !== null) throw error;
-      handler(this.#toRequest(message));
-    };
-    const subscription = connection.subscribe(subject, {
-      ...(options.queue === undefined ? {} : { queue: options.queue }),
-      callback: problems.guard(subject, receive),
-    });
-    return { unsubscribe: () => subscription.unsubscribe() };
+    const { link, problems } = this.parts;
+    const receive = (message: Msg): void => handler(this.#toRequest(message));
+    return link.subscribe(subject, { ...options, callback: problems.guard(subject, receive) });
   }
 
   #toRequest(message: Msg): BusRequest {
@@ -79,7 +77,7 @@ export class NatsBus implements Bus {
       data,
       respond: (answer) => {
         if (this.parts.watch.state !== 'connected') return;
-        const failed = publishSafely(this.parts.connection, reply, answer);
+        const failed = publishSafely(this.parts.link, reply, answer);
         if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
       },
     };

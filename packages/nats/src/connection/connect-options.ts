@@ -1,22 +1,26 @@
 import { AntiphonError } from '@antiphon/core';
-import { credsAuthenticator, type ConnectionOptions, type TlsOptions } from 'nats';
+import type { ConnectionOptions } from 'nats';
+import { authenticatorFor, type NatsLogin } from './login.js';
+import { parseServers } from './server-address.js';
+import { tlsOptionsFor, type NatsTls } from './tls.js';
 
-export interface ConnectNatsOptions {
+/** Which NATS, and how to log in there. */
+export interface NatsAccess extends NatsLogin {
   /** `nats://host:port`, several as a list or separated by commas; `user:password@` and `token@` are honoured. */
   readonly servers: string | readonly string[];
+  readonly tls?: NatsTls;
+  /** What the subjects of answers begin with; defaults to `_INBOX`. For users that may subscribe to their own inbox only. */
+  readonly inboxPrefix?: string;
+}
+
+export interface ConnectNatsOptions extends NatsAccess {
   /** Shown by the server's monitoring, for example `antiphon shop eu-1`. */
   readonly name?: string;
-  readonly user?: string;
-  readonly password?: string;
-  readonly token?: string;
-  /** The content of a `.creds` file. */
-  readonly credentials?: string;
-  readonly tls?: TlsOptions;
   /** For the first connection; default 5 s. Later ones are tried for ever. */
   readonly connectTimeoutMs?: number;
   /** How long a request to JetStream may take, retries included; default 5 s. */
   readonly requestTimeoutMs?: number;
-  /** Called for what no caller gets to see: a handler that threw, a permission that is missing. At most once a second. */
+  /** Called for what no caller gets to see: a handler that threw, an error of the server. At most once a second. */
   readonly onProblem?: (problem: AntiphonError) => void;
 }
 
@@ -26,6 +30,8 @@ const REQUEST_TIMEOUT_MS = 5000;
 const DIAL_TIMEOUT_MS = 2000;
 const RECONNECT_WAIT_MS = 150;
 const RECONNECT_JITTER_MS = 150;
+/** Tokens of a subject, without wildcards. */
+const INBOX_PREFIX = /^[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+)*$/;
 
 export interface ConnectSettings {
   readonly urls: readonly URL[];
@@ -33,23 +39,35 @@ export interface ConnectSettings {
   readonly shownServers: string;
   readonly connectTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  readonly inboxPrefix: string | undefined;
   readonly client: ConnectionOptions;
 }
 
 /** @throws AntiphonError BAD_OPTION */
 export function settleConnectOptions(options: ConnectNatsOptions): ConnectSettings {
-  const urls = serverList(options.servers).map(parseServer);
-  const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
+  const addresses = parseServers(options.servers);
+  const { urls, hosts, shown, login } = addresses;
+  const { inboxPrefix, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+  if (inboxPrefix !== undefined && !INBOX_PREFIX.test(inboxPrefix)) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      '`inboxPrefix` is not the beginning of a subject. Give words without wildcards, separated by dots, like _INBOX_eu-1.',
+    );
+  }
+  const authenticator = authenticatorFor(options, login);
+  const tls = tlsOptionsFor(options.tls, addresses);
   return {
     urls,
-    shownServers: urls.map(({ protocol, host }) => `${protocol}//${host}`).join(', '),
+    shownServers: shown,
     connectTimeoutMs,
     requestTimeoutMs: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    inboxPrefix,
     client: {
-      servers: urls.map(({ host }) => host),
+      servers: [...hosts],
       ...(options.name === undefined ? {} : { name: options.name }),
-      ...authentication(options, urls),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(authenticator === undefined ? {} : { authenticator }),
+      ...(tls === undefined ? {} : { tls }),
+      ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
       timeout: Math.min(DIAL_TIMEOUT_MS, connectTimeoutMs),
       // Finds a server that is stopped, or a cable that is pulled, within three seconds.
       pingInterval: 1000,
@@ -63,42 +81,4 @@ export function settleConnectOptions(options: ConnectNatsOptions): ConnectSettin
       ignoreAuthErrorAbort: true,
     },
   };
-}
-
-function serverList(servers: string | readonly string[]): readonly string[] {
-  const list = (typeof servers === 'string' ? servers.split(',') : servers).map((server) => server.trim());
-  const named = list.filter((server) => server !== '');
-  if (named.length === 0) {
-    throw new AntiphonError(
-      'BAD_OPTION',
-      'No NATS server is named. Give `servers`, for example nats://127.0.0.1:4222.',
-    );
-  }
-  return named;
-}
-
-function parseServer(server: string): URL {
-  const text = server.includes('://') ? server : `nats://${server}`;
-  try {
-    const url = new URL(text);
-    if (url.host !== '' && (url.protocol === 'nats:' || url.protocol === 'tls:')) return url;
-  } catch {
-    // Told below, without repeating what may hold a password.
-  }
-  throw new AntiphonError(
-    'BAD_OPTION',
-    'A NATS server is not a valid address. Write it as nats://host:port.',
-  );
-}
-
-function authentication(options: ConnectNatsOptions, urls: readonly URL[]): ConnectionOptions {
-  if (options.credentials !== undefined) {
-    return { authenticator: credsAuthenticator(new TextEncoder().encode(options.credentials)) };
-  }
-  if (options.token !== undefined) return { token: options.token };
-  if (options.user !== undefined) return { user: options.user, pass: options.password ?? '' };
-  const named = urls.find(({ username }) => username !== '');
-  if (named === undefined) return {};
-  const user = decodeURIComponent(named.username);
-  return named.password === '' ? { token: user } : { user, pass: decodeURIComponent(named.password) };
 }

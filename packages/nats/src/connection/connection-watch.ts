@@ -1,7 +1,14 @@
 import { AntiphonError, type LogConnection } from '@antiphon/core';
-import { Events, type NatsConnection, type Status } from 'nats';
+import { ErrorCode, Events, type NatsConnection, type Status } from 'nats';
 import { AbandonedDials } from './abandoned-dials.js';
+import type { Denials } from './denials.js';
 import type { ProblemReporter } from './problem-reporter.js';
+
+const REFUSED_LOGINS = new Set<string>([
+  ErrorCode.AuthorizationViolation,
+  ErrorCode.AuthenticationExpired,
+  ErrorCode.AccountExpired,
+]);
 
 /** Whether the connection is up, for everything that lives on it. */
 export class ConnectionWatch {
@@ -13,6 +20,7 @@ export class ConnectionWatch {
   constructor(
     connection: NatsConnection,
     private readonly problems: ProblemReporter,
+    private readonly denials: Denials,
   ) {
     this.#dials = new AbandonedDials(connection);
     void this.#follow(connection);
@@ -69,18 +77,24 @@ export class ConnectionWatch {
 
   #report(status: Status): void {
     const denied = status.permissionContext;
-    const what =
-      denied === undefined
-        ? `NATS answered with an error: ${String(status.data)}`
-        : `NATS does not permit the ${denied.operation} on ${denied.subject}. Grant it to this user`;
-    this.problems.report(new AntiphonError('LOG_REFUSED', `${what}.`));
+    if (denied !== undefined) {
+      this.denials.denied(denied.operation === 'publish' ? 'publish' : 'subscribe', denied.subject);
+      return;
+    }
+    const text = String(status.data);
+    if (REFUSED_LOGINS.has(text)) return this.denials.denied('login', '');
+    const message = `NATS answered with an error: ${text}. Look at the log of nats-server.`;
+    this.problems.report(new AntiphonError('LOG_REFUSED', message));
   }
 
   #become(state: LogConnection): void {
     // The client tells some changes twice; after `closed` nothing counts.
     if (this.#state === state || this.#state === 'closed') return;
     this.#state = state;
-    if (state === 'connected') this.#reconnects += 1;
+    if (state === 'connected') {
+      this.#reconnects += 1;
+      this.denials.permitted('login', '');
+    }
     for (const listener of [...this.#listeners]) listener(state);
   }
 }

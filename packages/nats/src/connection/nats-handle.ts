@@ -6,12 +6,19 @@ import { JetStreamApi } from '../jetstream/api.js';
 import { JetStreamLog } from '../log/jetstream-log.js';
 import type { LogOptions } from '../log/log-options.js';
 import { KvRegistry } from '../registry/kv-registry.js';
+import { logSubject } from '../subjects.js';
+import { certificateWanted, unusable } from './connect-failure.js';
 import { settleConnectOptions, type ConnectNatsOptions, type ConnectSettings } from './connect-options.js';
 import { ConnectionWatch } from './connection-watch.js';
-import { whyNobodyGreets } from './greeting.js';
+import { Denials } from './denials.js';
+import { greetingOf } from './greeting.js';
+import { Link } from './link.js';
+import { MessageHeaders } from './message-headers.js';
 import { ProblemReporter } from './problem-reporter.js';
 import { Requester } from './requester.js';
+import { handshakeProblem } from './tls-probe.js';
 
+const APPEND_CHECK_TIMEOUT_MS = 1500;
 const FLUSH_TIMEOUT_MS = 500;
 const CLOSE_TIMEOUT_MS = 1000;
 
@@ -24,15 +31,18 @@ const CLOSE_TIMEOUT_MS = 1000;
  * const { generation, lastSeq } = await log.open({ create: true });
  * ```
  *
- * @throws AntiphonError LOG_UNAVAILABLE when no server answers in time, BAD_OPTION.
+ * @throws AntiphonError LOG_UNAVAILABLE when no server answers in time, ACCESS_DENIED when it refuses the login or the
+ * certificates don't fit, BAD_OPTION.
  */
 export async function connectNats(options: ConnectNatsOptions): Promise<NatsHandle> {
   const settings = settleConnectOptions(options);
   const startMs = performance.now();
   // A server that expects TLS at once doesn't greet first.
-  const refusal =
-    options.tls === undefined ? await whyNobodyGreets(settings.urls, settings.connectTimeoutMs) : undefined;
-  if (refusal !== undefined) throw unreachable(settings, refusal);
+  if (options.tls?.handshakeFirst !== true) {
+    const greeting = await greetingOf(settings.urls, settings.connectTimeoutMs);
+    if (greeting.type === 'none') throw unusable(settings, new Error(greeting.reason));
+    if (greeting.tlsVerify && options.tls?.cert === undefined) throw certificateWanted(settings);
+  }
   const connection = await dial(settings, settings.connectTimeoutMs - (performance.now() - startMs));
   return new NatsHandle(connection, settings, new ProblemReporter(options.onProblem ?? (() => undefined)));
 }
@@ -48,32 +58,46 @@ async function dial(settings: ConnectSettings, timeoutMs: number): Promise<NatsC
   } catch (error) {
     // It may still succeed, for nobody.
     connecting.then((late) => late.close()).catch(() => undefined);
-    throw unreachable(settings, error);
+    throw unusable(settings, (await certificateProblem(settings)) ?? error);
   } finally {
     giveUp.abort();
   }
+}
+
+/** A timeout may hide that the server does not accept this client's certificate. */
+async function certificateProblem({ urls: [server], client }: ConnectSettings): Promise<Error | undefined> {
+  const { tls } = client;
+  if (server === undefined || !tls || (tls.cert ?? tls.certFile) === undefined) return undefined;
+  return handshakeProblem(server, tls);
 }
 
 export class NatsHandle {
   /** For `describeServer` and tests; the ports are the way to use it. */
   readonly api: JetStreamApi;
   readonly requester: Requester;
+  /** What NATS does not permit this client. */
+  readonly denials: Denials;
+  readonly #connection: NatsConnection;
+  readonly #settings: ConnectSettings;
+  readonly #problems: ProblemReporter;
   readonly #watch: ConnectionWatch;
+  readonly #link: Link;
   readonly #bus: NatsBus;
   readonly #logs = new Set<JetStreamLog>();
   #closing: Promise<void> | undefined;
 
-  constructor(
-    readonly connection: NatsConnection,
-    private readonly settings: ConnectSettings,
-    private readonly problems: ProblemReporter,
-  ) {
-    const { shownServers, requestTimeoutMs } = settings;
-    this.#watch = new ConnectionWatch(connection, problems);
-    this.requester = new Requester(connection, this.#watch, problems);
+  constructor(connection: NatsConnection, settings: ConnectSettings, problems: ProblemReporter) {
+    const { shownServers, requestTimeoutMs, inboxPrefix } = settings;
+    this.#connection = connection;
+    this.#settings = settings;
+    this.#problems = problems;
+    this.denials = new Denials(shownServers, inboxPrefix);
+    this.#watch = new ConnectionWatch(connection, problems, this.denials);
+    this.#link = new Link(connection, this.#watch, this.denials, inboxPrefix);
+    this.requester = new Requester(this.#link, this.#watch, problems);
     this.api = new JetStreamApi(this.requester, requestTimeoutMs, shownServers);
     this.#bus = new NatsBus({
-      connection,
+      link: this.#link,
       watch: this.#watch,
       requester: this.requester,
       problems,
@@ -81,10 +105,15 @@ export class NatsHandle {
     });
   }
 
+  /** The client's own connection, for tests. A getter: whoever prints this object does not print it. */
+  get connection(): NatsConnection {
+    return this.#connection;
+  }
+
   /** A log of its own on this connection; it is closed with it at the latest. */
   log(cluster: string, options: LogOptions = {}): JetStreamLog {
-    const { connection, requester, api, problems } = this;
-    const parts = { connection, watch: this.#watch, problems, requester, api };
+    const { requester, api } = this;
+    const parts = { link: this.#link, watch: this.#watch, problems: this.#problems, requester, api };
     const log = new JetStreamLog(parts, cluster, options, (closed) => this.#logs.delete(closed));
     this.#logs.add(log);
     return log;
@@ -95,7 +124,7 @@ export class NatsHandle {
   }
 
   registry(cluster: string, options: { readonly replicas?: number } = {}): KvRegistry {
-    const { requestTimeoutMs } = this.settings;
+    const { requestTimeoutMs } = this.#settings;
     return new KvRegistry({ requester: this.requester, api: this.api, requestTimeoutMs }, cluster, options);
   }
 
@@ -113,25 +142,27 @@ export class NatsHandle {
 
   /** How often a handler threw, or the server reported an error. */
   get problemCount(): number {
-    return this.problems.count;
+    return this.#problems.count;
   }
 
   /** The addresses asked for, without passwords. */
   get servers(): string {
-    return this.settings.shownServers;
+    return this.#settings.shownServers;
   }
 
   /** Of the server connected to last. */
   get serverInfo(): ServerInfo | undefined {
-    return this.connection.info;
+    return this.#connection.info;
   }
 
   /** One round trip, in milliseconds. @throws AntiphonError LOG_UNAVAILABLE */
   async rtt(): Promise<number> {
     const startMs = performance.now();
-    if (this.status === 'connected' && (await this.#flush(this.settings.requestTimeoutMs))) {
+    if (this.status === 'connected' && (await this.#flush(this.#settings.requestTimeoutMs))) {
       return performance.now() - startMs;
     }
+    const refused = this.requester.refusedLogin;
+    if (refused !== undefined) throw refused;
     const message = `NATS at ${this.servers} does not answer. Start nats-server; the connection comes back by itself.`;
     throw new AntiphonError('LOG_UNAVAILABLE', message);
   }
@@ -142,6 +173,17 @@ export class NatsHandle {
    */
   assertJetStream(signal?: AbortSignal): Promise<void> {
     return this.api.assertEnabled(signal);
+  }
+
+  /**
+   * May this client write to the log under this name? Asks with an entry that no stream accepts, so that nothing is left behind.
+   * @throws AntiphonError ACCESS_DENIED; no answer at all is no finding.
+   */
+  async assertMayAppend(cluster: string, origin: string): Promise<void> {
+    const headers = new MessageHeaders({ 'Nats-Expected-Stream': 'none' });
+    const options = { timeoutMs: APPEND_CHECK_TIMEOUT_MS, headers };
+    const outcome = await this.requester.request(logSubject(cluster, origin), new Uint8Array(0), options);
+    if (outcome.type === 'denied') throw outcome.error;
   }
 
   /** Sends what is waiting, then hangs up. Takes no longer than about a second and a half, also without a server. */
@@ -158,13 +200,14 @@ export class NatsHandle {
     await Promise.all([...this.#logs].map((log) => log.close()));
     if (this.status === 'connected') await this.#flush(FLUSH_TIMEOUT_MS);
     this.#watch.close();
-    await within(this.connection.close(), CLOSE_TIMEOUT_MS);
+    await within(this.#connection.close(), CLOSE_TIMEOUT_MS);
     this.#watch.hangUp();
+    this.denials.close();
   }
 
   /** False when the server did not answer in time. */
   async #flush(timeoutMs: number): Promise<boolean> {
-    return within(this.connection.flush(), timeoutMs);
+    return within(this.#connection.flush(), timeoutMs);
   }
 }
 
@@ -181,15 +224,4 @@ async function within(work: Promise<unknown>, timeoutMs: number): Promise<boolea
   } finally {
     inTime.abort();
   }
-}
-
-function unreachable(settings: ConnectSettings, cause: unknown): AntiphonError {
-  const { shownServers } = settings;
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const denied = /auth/i.test(text);
-  const advice = denied
-    ? 'Check the user name, password, token or credentials.'
-    : 'Start nats-server there, or correct `servers`.';
-  const message = `No NATS server at ${shownServers} could be used (${text}). ${advice}`;
-  return new AntiphonError('LOG_UNAVAILABLE', message, { cause, context: { servers: shownServers } });
 }

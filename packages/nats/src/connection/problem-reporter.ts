@@ -1,14 +1,17 @@
 import { AntiphonError } from '@antiphon/core';
 
 const REPORT_INTERVAL_MS = 1000;
+/** The same words again say nothing new. */
+const SAME_INTERVAL_MS = 60_000;
 
 /**
- * What happens inside callbacks, where no caller could catch it: counted always, told at most once a second, so that
- * a flood of bad messages is not a flood of log lines.
+ * What happens inside callbacks, where no caller could catch it: counted always, told at most once a second, and the same
+ * thing at most once a minute, so that a flood of bad messages is not a flood of log lines.
  */
 export class ProblemReporter {
   #count = 0;
   #lastReportMs = Number.NEGATIVE_INFINITY;
+  #lastText = '';
 
   constructor(private readonly listener: (problem: AntiphonError) => void) {}
 
@@ -19,8 +22,10 @@ export class ProblemReporter {
   report(problem: AntiphonError): void {
     this.#count += 1;
     const nowMs = performance.now();
-    if (nowMs - this.#lastReportMs < REPORT_INTERVAL_MS) return;
+    const waitMs = problem.message === this.#lastText ? SAME_INTERVAL_MS : REPORT_INTERVAL_MS;
+    if (nowMs - this.#lastReportMs < waitMs) return;
     this.#lastReportMs = nowMs;
+    this.#lastText = problem.message;
     try {
       this.listener(problem);
     } catch {

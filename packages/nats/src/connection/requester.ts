@@ -1,12 +1,17 @@
 import { abortError, AntiphonError } from '@antiphon/core';
-import { createInbox, type Msg, type NatsConnection } from 'nats';
+import type { Msg } from 'nats';
 import type { ConnectionWatch } from './connection-watch.js';
+import type { Link } from './link.js';
 import type { MessageHeaders } from './message-headers.js';
 import type { ProblemReporter } from './problem-reporter.js';
 
-/** How a request ended. After anything but `reply` and `no-responders` it may still have been carried out. */
+/**
+ * How a request ended. After `timeout` and `disconnected` it may still have been carried out. `denied`: NATS does not permit
+ * it, or not to hear an answer.
+ */
 export type RequestOutcome =
   | { readonly type: 'reply'; readonly message: Msg }
+  | { readonly type: 'denied'; readonly error: AntiphonError }
   | { readonly type: 'no-responders' | 'timeout' | 'disconnected' };
 
 export interface RequestOptions {
@@ -15,28 +20,41 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+interface Waiting {
+  readonly subject: string;
+  readonly settle: (outcome: RequestOutcome) => void;
+}
+
 /**
  * Request-reply over one wildcard subscription. The client's own requests keep waiting through a lost connection until
  * they time out, although their reply can't come any more; these end at once.
  */
 export class Requester {
   readonly #prefix: string;
-  readonly #waiting = new Map<string, (outcome: RequestOutcome) => void>();
+  readonly #waiting = new Map<string, Waiting>();
   #next = 0;
 
   constructor(
-    private readonly connection: NatsConnection,
+    private readonly link: Link,
     private readonly watch: ConnectionWatch,
     problems: ProblemReporter,
   ) {
-    this.#prefix = `${createInbox()}.`;
-    const receive = (error: Error | null, message: Msg): void => {
-      if (error === null) this.#receive(message);
-    };
-    connection.subscribe(`${this.#prefix}*`, { callback: problems.guard('a reply', receive) });
+    this.#prefix = `${link.newInbox()}.`;
+    const callback = problems.guard('a reply', (message: Msg) => this.#receive(message));
+    link.subscribe(this.#inbox, { callback });
     watch.on((state) => {
       if (state !== 'connected') this.#settleAll({ type: 'disconnected' });
     });
+    link.denials.onDenied((operation, subject) => {
+      if (operation === 'publish') this.#deny(subject);
+      else if (subject === this.#inbox) this.#settleAll({ type: 'denied', error: this.#deaf() });
+    });
+  }
+
+  /** No connection because NATS refuses the login: what there is to say instead of "start nats-server". */
+  get refusedLogin(): AntiphonError | undefined {
+    const { denials } = this.link;
+    return denials.isDenied('login', '') ? denials.errorFor('login', '') : undefined;
   }
 
   /** @throws AntiphonError ABORTED; MESSAGE_TOO_LARGE. */
@@ -46,6 +64,8 @@ export class Requester {
     // Not at once: a caller that tries again without a pause would leave the reconnect no turn.
     if (this.watch.state !== 'connected')
       return new Promise((resolve) => setImmediate(resolve, { type: 'disconnected' }));
+    if (this.link.denials.isDenied('subscribe', this.#inbox))
+      return new Promise((resolve) => setImmediate(resolve, { type: 'denied', error: this.#deaf() }));
     const token = String((this.#next += 1));
     return new Promise((resolve, reject) => {
       const finish = (): void => {
@@ -63,8 +83,8 @@ export class Requester {
       };
       const timer = setTimeout(() => settle({ type: 'timeout' }), timeoutMs);
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.set(token, settle);
-      const failed = publishSafely(this.connection, subject, data, `${this.#prefix}${token}`, headers);
+      this.#waiting.set(token, { subject, settle });
+      const failed = publishSafely(this.link, subject, data, `${this.#prefix}${token}`, headers);
       if (failed === undefined) return;
       finish();
       if (failed.code === 'CLOSED') resolve({ type: 'disconnected' });
@@ -73,12 +93,30 @@ export class Requester {
   }
 
   #receive(message: Msg): void {
-    const settle = this.#waiting.get(message.subject.slice(this.#prefix.length));
-    settle?.(isNoResponders(message) ? { type: 'no-responders' } : { type: 'reply', message });
+    const waiting = this.#waiting.get(message.subject.slice(this.#prefix.length));
+    if (waiting === undefined) return;
+    this.link.denials.permitted('publish', waiting.subject);
+    waiting.settle(isNoResponders(message) ? { type: 'no-responders' } : { type: 'reply', message });
+  }
+
+  get #inbox(): string {
+    return `${this.#prefix}*`;
+  }
+
+  #deaf(): AntiphonError {
+    return this.link.denials.errorFor('subscribe', this.#inbox);
+  }
+
+  /** The server doesn't say which of several requests to a subject it means; it would permit none of them. */
+  #deny(subject: string): void {
+    const error = this.link.denials.errorFor('publish', subject);
+    for (const waiting of [...this.#waiting.values()]) {
+      if (waiting.subject === subject) waiting.settle({ type: 'denied', error });
+    }
   }
 
   #settleAll(outcome: RequestOutcome): void {
-    for (const settle of [...this.#waiting.values()]) settle(outcome);
+    for (const { settle } of [...this.#waiting.values()]) settle(outcome);
   }
 }
 
@@ -88,22 +126,19 @@ export function isNoResponders(message: Msg): boolean {
 
 /** Publishes; returns what is wrong instead of throwing the client's own errors. */
 export function publishSafely(
-  connection: NatsConnection,
+  link: Link,
   subject: string,
   data: Uint8Array,
   reply?: string,
   headers?: MessageHeaders,
 ): AntiphonError | undefined {
-  const limit = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
+  const limit = link.info?.max_payload ?? Number.POSITIVE_INFINITY;
   if (data.length + (headers?.byteLength ?? 0) > limit) {
     const message = `A message of ${data.length} bytes for ${subject} is over the server's max_payload of ${limit}. Raise it there, or send less at once.`;
     return new AntiphonError('MESSAGE_TOO_LARGE', message);
   }
   try {
-    connection.publish(subject, data, {
-      ...(reply === undefined ? {} : { reply }),
-      ...(headers === undefined ? {} : { headers: headers.forClient() }),
-    });
+    link.publish(subject, data, reply, headers);
     return undefined;
   } catch (error) {
     return new AntiphonError('CLOSED', `The connection to NATS is closed: ${subject} was not sent.`, {

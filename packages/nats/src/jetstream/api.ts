@@ -31,7 +31,7 @@ export interface CallOptions {
  * that is read here is stale. Each may be repeated, and is, until it has an answer or the time is up: after a
  * server's restart JetStream is silent for a while.
  *
- * Every method throws AntiphonError LOG_UNAVAILABLE or ABORTED, or ApiError when JetStream says no.
+ * Every method throws AntiphonError LOG_UNAVAILABLE, ACCESS_DENIED or ABORTED, or ApiError when JetStream says no.
  */
 export class JetStreamApi {
   constructor(
@@ -145,6 +145,7 @@ export class JetStreamApi {
         timeoutMs: attemptMs,
         signal,
       });
+      if (outcome.type === 'denied') throw outcome.error;
       let failure: unknown = outcome.type;
       if (outcome.type === 'reply') {
         const answer = parseAnswer(operation, outcome.message.data);
@@ -156,6 +157,8 @@ export class JetStreamApi {
       offSinceMs = saysOff(failure) ? (offSinceMs ?? performance.now()) : undefined;
       if (offSinceMs !== undefined && performance.now() - offSinceMs >= OFF_AFTER_MS)
         throw new JetStreamOffError(failure, this.shownServers);
+      const { refusedLogin } = this.requester;
+      if (outcome.type === 'disconnected' && refusedLogin !== undefined) throw refusedLogin;
       if (outcome.type === 'disconnected' || performance.now() + RETRY_WAIT_MS >= deadlineMs) {
         throw this.#unavailable(operation, failure, timeoutMs);
       }

@@ -1,4 +1,4 @@
-import type { NatsConnection } from 'nats';
+import type { Link } from '../connection/link.js';
 import { publishSafely } from '../connection/requester.js';
 import { ackSubject, type Delivery } from './delivery.js';
 
@@ -20,7 +20,7 @@ export class Acknowledger {
   #delivered = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly connection: NatsConnection) {}
+  constructor(private readonly link: Link) {}
 
   /** A new consumer: acknowledgements of entries before it mean nothing to it. */
   begin(prefix: string, first: Delivery): void {
@@ -51,7 +51,7 @@ export class Acknowledger {
     const seq = Math.min(this.#wanted, this.#delivered);
     if (this.#prefix === undefined || seq <= this.#sent) return;
     this.#sent = seq;
-    publishSafely(this.connection, ackSubject(this.#prefix, seq, seq + this.#offset), ACK);
+    publishSafely(this.link, ackSubject(this.#prefix, seq, seq + this.#offset), ACK);
   }
 
   close(): void {

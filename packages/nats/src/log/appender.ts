@@ -1,6 +1,8 @@
 import { AntiphonError, type AppendRequest, type AppendResult } from '@antiphon/core';
-import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
+import type { Msg } from 'nats';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
+import type { Link, LinkSubscription } from '../connection/link.js';
+import type { DeniedOperation } from '../connection/denials.js';
 import { MessageHeaders } from '../connection/message-headers.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { publishSafely } from '../connection/requester.js';
@@ -17,7 +19,7 @@ const SWEEP_INTERVAL_MS = 100;
 const MESSAGE_ID = /^[\x21-\x7e]{1,256}$/;
 
 interface AppenderParts {
-  readonly connection: NatsConnection;
+  readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly problems: ProblemReporter;
   readonly api: JetStreamApi;
@@ -39,13 +41,14 @@ interface Pending extends PendingAppend {
 export class Appender {
   /** Of the stream; -1: no limit of its own. */
   maxStreamMessageBytes = -1;
-  readonly #prefix = `${createInbox()}.`;
-  readonly #subscription: Subscription;
+  readonly #prefix: string;
+  readonly #subscription: LinkSubscription;
   /** In the order of sending, so also of deadlines, except for the `#impatient` ones. */
   readonly #pending = new Map<number, Pending>();
   readonly #subjects = new Map<string, string>();
   readonly #sweeper: NodeJS.Timeout;
   readonly #stopWatching: () => void;
+  readonly #stopListening: () => void;
   readonly #stream: string;
   #lastSent:
     { readonly token: number; readonly id: string; readonly expectedLastSeq: number | undefined } | undefined;
@@ -56,14 +59,12 @@ export class Appender {
   #closed = false;
 
   constructor(private readonly parts: AppenderParts) {
-    const { connection, problems, watch, cluster } = parts;
+    const { link, problems, watch, cluster } = parts;
+    this.#prefix = `${link.newInbox()}.`;
     this.#stream = streamName(cluster);
-    const receive = (error: Error | null, message: Msg): void => {
-      if (error === null) this.#receive(message);
-    };
-    this.#subscription = connection.subscribe(`${this.#prefix}*`, {
-      callback: problems.guard('an append', receive),
-    });
+    const callback = problems.guard('an append', (message: Msg) => this.#receive(message));
+    this.#subscription = link.subscribe(`${this.#prefix}*`, { callback });
+    this.#stopListening = link.denials.onDenied((operation, denied) => this.#heed(operation, denied));
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
     this.#stopWatching = watch.on((state) => {
       if (state !== 'connected') this.#abandonAll(`The connection to NATS was lost before the answer came.`);
@@ -72,8 +73,8 @@ export class Appender {
 
   /** As it is now: the server connected to next may take less than the last one. At least 1, which nothing fits into. */
   get maxMessageBytes(): number {
-    const { connection, settings } = this.parts;
-    const server = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
+    const { link, settings } = this.parts;
+    const server = link.info?.max_payload ?? Number.POSITIVE_INFINITY;
     const stream = this.maxStreamMessageBytes > 0 ? this.maxStreamMessageBytes : Number.POSITIVE_INFINITY;
     return Math.max(1, Math.min(settings.maxMessageBytes, Math.min(server, stream) - HEADER_ALLOWANCE_BYTES));
   }
@@ -94,7 +95,7 @@ export class Appender {
     });
     const token = (this.#next += 1);
     this.#lastSent = { token, id, expectedLastSeq };
-    const failed = publishSafely(this.parts.connection, subject, data, this.#prefix + token, headers);
+    const failed = publishSafely(this.parts.link, subject, data, this.#prefix + token, headers);
     if (failed !== undefined) return this.#refuseSoon(settled, failed);
     const bytes = data.length + headers.byteLength;
     this.#pendingBytes += bytes;
@@ -120,6 +121,7 @@ export class Appender {
     this.#closed = true;
     clearInterval(this.#sweeper);
     this.#stopWatching();
+    this.#stopListening();
     this.#subscription.unsubscribe();
     this.#abandonAll('The log was closed before the answer came.');
   }
@@ -182,7 +184,8 @@ export class Appender {
   #receive(message: Msg): void {
     const pending = this.#take(Number(message.subject.slice(this.#prefix.length)));
     if (pending === undefined) return;
-    const { api, guard, cluster } = this.parts;
+    const { api, guard, cluster, link } = this.parts;
+    link.denials.permitted('publish', pending.subject);
     const result = explainAnswer(readPublishAnswer(message), pending, { api, guard, cluster });
     if (result instanceof Promise) void result.then((late) => this.#settle(pending.settled, late));
     else this.#settle(pending.settled, result);
@@ -210,15 +213,28 @@ export class Appender {
     }
   }
 
+  /** NATS has denied something: no answer will come to what was sent there, or none at all. */
+  #heed(operation: DeniedOperation, denied: string): void {
+    const { denials } = this.parts.link;
+    if (operation === 'subscribe') {
+      if (denied === `${this.#prefix}*`) this.#abandon(denials.errorFor(operation, denied));
+    } else if ([...this.#subjects.values()].includes(denied)) {
+      this.#abandon(denials.errorFor(operation, denied), denied);
+    }
+  }
+
   #abandonAll(reason: string): void {
-    const error = new AntiphonError(
-      'LOG_UNAVAILABLE',
-      `${reason} The entry may be stored: read the log to find out.`,
+    this.#abandon(
+      new AntiphonError('LOG_UNAVAILABLE', `${reason} The entry may be stored: read the log to find out.`),
     );
-    const abandoned = [...this.#pending.values()];
-    this.#pending.clear();
-    this.#pendingBytes = 0;
-    this.#impatient = 0;
+  }
+
+  /** Those to one subject, or all: an earlier one may have been stored and its answer be on its way. */
+  #abandon(error: AntiphonError, subject?: string): void {
+    const tokens = [...this.#pending].flatMap(([token, pending]) =>
+      subject === undefined || pending.subject === subject ? [token] : [],
+    );
+    const abandoned = tokens.flatMap((token) => this.#take(token) ?? []);
     for (const { settled } of abandoned) this.#settle(settled, { type: 'unknown', error });
   }
 

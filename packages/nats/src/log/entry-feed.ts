@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, type LogEntry } from '@antiphon/core';
-import { nuid, type Msg, type NatsConnection } from 'nats';
+import { nuid, type Msg } from 'nats';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
+import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { toPortError } from '../jetstream/api-error.js';
 import type { JetStreamApi } from '../jetstream/api.js';
@@ -21,9 +22,10 @@ const LONGEST_RETRY_MS = 500;
 const SET_UP_INTERVAL_MS = 200;
 const ATTEMPT_TIMEOUT_MS = 2000;
 const FAREWELL_TIMEOUT_MS = 500;
+const TOLD_ELSEWHERE = new Set(['LOG_UNAVAILABLE', 'ACCESS_DENIED', 'ABORTED']);
 
 export interface FeedParts {
-  readonly connection: NatsConnection;
+  readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly problems: ProblemReporter;
   readonly api: JetStreamApi;
@@ -74,7 +76,7 @@ export class EntryFeed {
   ) {
     // The identity record is passed over; it counts as read.
     this.#next = Math.max(fromSeq, IDENTITY_SEQ + 1);
-    this.#acks = new Acknowledger(parts.connection);
+    this.#acks = new Acknowledger(parts.link);
     this.#stream = streamName(parts.cluster);
   }
 
@@ -83,6 +85,11 @@ export class EntryFeed {
     const feed = new EntryFeed(parts, sink, fromSeq);
     await feed.#begin();
     return feed;
+  }
+
+  /** Entries are asked for. */
+  get flowing(): boolean {
+    return this.#flow !== undefined;
   }
 
   /** Call it when the queue got shorter. */
@@ -175,7 +182,8 @@ export class EntryFeed {
       } catch (thrown) {
         const error = toPortError(thrown, { cluster, stream: this.#stream });
         if (error.code === 'LOG_REPLACED') return this.#fail(error);
-        if (error.code !== 'LOG_UNAVAILABLE' && error.code !== 'ABORTED') problems.report(error);
+        // What NATS denies is told by itself, once.
+        if (!TOLD_ELSEWHERE.has(error.code)) problems.report(error);
       }
       await this.#pause(retryMs);
     }
@@ -211,11 +219,11 @@ export class EntryFeed {
   }
 
   #startFlow(consumer: string): void {
-    const { connection, problems, settings, largestMessageBytes } = this.parts;
+    const { link, problems, settings, largestMessageBytes } = this.parts;
     const { maxReadAheadBytes: maxBytes, maxReadAheadEntries: maxEntries } = settings;
     const limits = { maxBytes, maxEntries, largestMessageBytes, queue: this.sink.queue };
     const flow: PullFlow = new PullFlow(
-      { connection, problems, stream: this.#stream, consumer, ...limits },
+      { link, problems, stream: this.#stream, consumer, ...limits },
       {
         message: (message) => this.#receive(flow, message),
         // Told after everything that it delivered: what is missing then was lost on the way, and may be the last one.

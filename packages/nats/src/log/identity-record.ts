@@ -41,6 +41,8 @@ export async function readGeneration(
 /**
  * Writes the record of a new generation unless the stream has messages. Says nothing about whether it worked: an
  * answer may be lost, and somebody else may have been first; `readGeneration` tells.
+ *
+ * @throws AntiphonError ACCESS_DENIED, ABORTED
  */
 export async function writeIdentity(
   requester: Requester,
@@ -54,7 +56,8 @@ export async function writeIdentity(
     'Nats-Expected-Last-Sequence': IDENTITY_SEQ - 1,
   });
   const options = { timeoutMs: WRITE_TIMEOUT_MS, headers, signal };
-  await requester.request(identitySubject(cluster), encodeControl(record), options);
+  const outcome = await requester.request(identitySubject(cluster), encodeControl(record), options);
+  if (outcome.type === 'denied') throw outcome.error;
 }
 
 function parse(data: Uint8Array, cluster: string): string | undefined {

@@ -8,8 +8,8 @@ import {
   type LogIdentity,
   type LogReader,
 } from '@antiphon/core';
-import type { NatsConnection } from 'nats';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
+import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import type { Requester } from '../connection/requester.js';
 import { toPortError } from '../jetstream/api-error.js';
@@ -29,7 +29,7 @@ import { openLog } from './open-log.js';
 import { OriginNames } from './origin-names.js';
 
 export interface LogParts {
-  readonly connection: NatsConnection;
+  readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly problems: ProblemReporter;
   readonly requester: Requester;
@@ -70,6 +70,11 @@ export class JetStreamLog implements Log {
 
   get maxMessageBytes(): number {
     return this.#appender.maxMessageBytes;
+  }
+
+  /** A reader has asked for entries: what NATS has against that, it has said or says next. */
+  get reading(): boolean {
+    return [...this.#readers].some(({ flowing }) => flowing);
   }
 
   get connection(): LogConnection {
@@ -120,11 +125,11 @@ export class JetStreamLog implements Log {
       const { generation, fromSeq, durable } = options;
       assertSeq(fromSeq);
       if (durable !== undefined) assertConsumerName(durable);
-      const { connection, watch, problems, api } = this.parts;
-      const maxPayload = connection.info?.max_payload ?? UNLIMITED_PAYLOAD;
+      const { link, watch, problems, api } = this.parts;
+      const maxPayload = link.info?.max_payload ?? UNLIMITED_PAYLOAD;
       const parts = {
         ...{
-          connection,
+          link,
           watch,
           problems,
           api,

@@ -64,6 +64,10 @@ export class NatsLogReader implements LogReader {
     });
   }
 
+  get flowing(): boolean {
+    return this.#feed?.flowing === true;
+  }
+
   ack(seq: number): void {
     this.#feed?.ack(seq);
   }

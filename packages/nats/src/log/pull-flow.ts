@@ -1,4 +1,5 @@
-import type { Msg, NatsConnection } from 'nats';
+import type { Msg } from 'nats';
+import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { PullRequest, type PullStatus } from './pull-request.js';
 
@@ -27,7 +28,7 @@ export interface FlowListener {
 }
 
 interface FlowParts {
-  readonly connection: NatsConnection;
+  readonly link: Link;
   readonly problems: ProblemReporter;
   readonly stream: string;
   readonly consumer: string;
@@ -92,10 +93,10 @@ export class PullFlow {
   }
 
   #request(grant: { stream: string; consumer: string; bytes: number; entries: number }): void {
-    const { connection, problems } = this.parts;
+    const { link, problems } = this.parts;
     const timing = { expiresMs: EXPIRES_MS, heartbeatMs: HEARTBEAT_MS };
     const request: PullRequest = new PullRequest(
-      connection,
+      link,
       problems,
       { ...grant, ...timing },
       {

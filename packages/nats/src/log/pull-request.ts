@@ -1,4 +1,5 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
+import type { Msg } from 'nats';
+import type { Link, LinkSubscription } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { publishSafely } from '../connection/requester.js';
 
@@ -32,19 +33,18 @@ export class PullRequest {
   #received = 0;
   #activeMs = performance.now();
   readonly startedMs = performance.now();
-  readonly #subscription: Subscription;
+  readonly #subscription: LinkSubscription;
 
   constructor(
-    connection: NatsConnection,
+    link: Link,
     problems: ProblemReporter,
     grant: PullGrant,
     listener: { message(message: Msg): void; status(request: PullRequest, status: PullStatus): void },
   ) {
     this.#entriesLeft = grant.entries;
     this.#bytesLeft = grant.bytes;
-    const inbox = createInbox();
-    const receive = (error: Error | null, message: Msg): void => {
-      if (error !== null) throw error;
+    const inbox = link.newInbox();
+    const receive = (message: Msg): void => {
       this.#activeMs = performance.now();
       const status = readStatus(message);
       if (status !== undefined) return listener.status(this, status);
@@ -53,7 +53,7 @@ export class PullRequest {
       this.#bytesLeft -= messageSize(message);
       listener.message(message);
     };
-    this.#subscription = connection.subscribe(inbox, { callback: problems.guard('a log entry', receive) });
+    this.#subscription = link.subscribe(inbox, { callback: problems.guard('a log entry', receive) });
     const body = {
       batch: grant.entries,
       max_bytes: grant.bytes,
@@ -61,7 +61,7 @@ export class PullRequest {
       idle_heartbeat: grant.heartbeatMs * NANOSECONDS_PER_MS,
     };
     const subject = `$JS.API.CONSUMER.MSG.NEXT.${grant.stream}.${grant.consumer}`;
-    publishSafely(connection, subject, encoder.encode(JSON.stringify(body)), inbox);
+    publishSafely(link, subject, encoder.encode(JSON.stringify(body)), inbox);
   }
 
   get entriesLeft(): number {

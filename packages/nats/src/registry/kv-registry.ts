@@ -45,6 +45,8 @@ export class KvRegistry implements Registry {
   open(): Promise<void> {
     return this.#asking(async () => {
       const config = bucketConfig(this.#bucket, this.options.replicas ?? 1);
+      // Whoever may not create streams can still join where there is one.
+      if (await this.#exists()) return;
       try {
         await this.parts.api.createStream(config);
       } catch (error) {
@@ -52,6 +54,16 @@ export class KvRegistry implements Registry {
         if (!(error instanceof ApiError) || !error.streamNameInUse) throw error;
       }
     });
+  }
+
+  async #exists(): Promise<boolean> {
+    try {
+      await this.parts.api.streamInfo(this.#stream);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.noStream) return false;
+      throw error;
+    }
   }
 
   get(key: string): Promise<RegistryEntry | undefined> {
@@ -123,6 +135,7 @@ export class KvRegistry implements Registry {
       timeoutMs: ATTEMPT_TIMEOUT_MS,
       headers,
     });
+    if (outcome.type === 'denied') throw outcome.error;
     if (outcome.type !== 'reply') return { type: 'unknown' };
     const answer = readPublishAnswer(outcome.message);
     if (answer.type === 'stored') return { type: 'written', revision: answer.seq };

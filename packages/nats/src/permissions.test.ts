@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { permissionsOf, type AccessRole, type Permissions } from './permissions.js';
+
+const ROLES: readonly AccessRole[] = ['creator', 'replica', 'reader', 'admin'];
+
+/** The table of docs/access.md, read back. */
+function documented(): Readonly<Record<string, { publish: string[]; subscribe: string[] }>> {
+  const page = readFileSync(new URL('../../../docs/access.md', import.meta.url), 'utf8');
+  const found = Object.fromEntries(
+    ROLES.map((role) => [role, { publish: [] as string[], subscribe: [] as string[] }]),
+  );
+  for (const line of page.split('\n')) {
+    const cells = line.split('|').map((cell) => cell.trim());
+    const subject = /^`([^`]+)`$/.exec(cells[1] ?? '')?.[1];
+    if (subject === undefined || cells.length < 8) continue;
+    ROLES.forEach((role, index) => {
+      const mark = cells[index + 2];
+      if (mark === 'pub') found[role]?.publish.push(subject);
+      else if (mark === 'sub') found[role]?.subscribe.push(subject);
+      else expect(mark).toBe('');
+    });
+  }
+  return found;
+}
+
+describe('docs/access.md', () => {
+  it.each(ROLES)('lists what %s needs, and nothing else', (role) => {
+    const sorted = ({ publish, subscribe }: Permissions): unknown => ({
+      publish: [...publish].sort(),
+      subscribe: [...subscribe].sort(),
+    });
+    const { [role]: table } = documented();
+    expect(sorted(table!)).toEqual(sorted(permissionsOf(role, 'CLUSTER', { id: 'ID' })));
+  });
+});
+
+describe('permissionsOf', () => {
+  it('needs the id of a replica', () => {
+    expect(() => permissionsOf('replica', 'shop')).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
+    expect(() => permissionsOf('reader', 'no cluster')).toThrow(
+      expect.objectContaining({ code: 'BAD_OPTION' }),
+    );
+  });
+
+  it('follows the prefix of the inbox', () => {
+    const { subscribe } = permissionsOf('replica', 'shop', { id: 'eu-1', inboxPrefix: '_INBOX_eu-1' });
+    expect(subscribe).toContain('_INBOX_eu-1.>');
+    expect(subscribe).not.toContain('_INBOX.>');
+  });
+});

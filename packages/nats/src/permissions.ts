@@ -1,0 +1,116 @@
+import { AntiphonError } from '@antiphon/core';
+import {
+  beatSubject,
+  beatSubjects,
+  clusterPrefix,
+  durableName,
+  identitySubject,
+  logSubject,
+  registryBucket,
+  replicaSubjects,
+  streamName,
+} from './subjects.js';
+
+/**
+ * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`: the command line without
+ * writing (`status`, `query`, `outcome`, `changes`, `doctor`). `admin`: all of the command line.
+ */
+export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin';
+
+/** As in the `permissions` of a user of nats-server. */
+export interface Permissions {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}
+
+export interface PermissionOptions {
+  /** Of the replica; not needed for `reader` and `admin`. */
+  readonly id?: string;
+  /** As in the options of the connection. */
+  readonly inboxPrefix?: string;
+}
+
+const READING_COMMANDS = [
+  ...['ping', 'status', 'standing', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
+] as const;
+
+/**
+ * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a table; a test runs a cluster with it.
+ *
+ * @throws AntiphonError BAD_OPTION
+ */
+export function permissionsOf(
+  role: AccessRole,
+  cluster: string,
+  options: PermissionOptions = {},
+): Permissions {
+  const { id, inboxPrefix = '_INBOX' } = options;
+  if (role === 'replica' || role === 'creator') {
+    if (id === undefined) {
+      throw new AntiphonError(
+        'BAD_OPTION',
+        `The permissions of a ${role} are those of one replica. Give its id.`,
+      );
+    }
+    return replicaPermissions(role, cluster, id, inboxPrefix);
+  }
+  const mailboxes = `${clusterPrefix(cluster)}.replica`;
+  const commands = READING_COMMANDS.map((command) => `${mailboxes}.*.${command}`);
+  return {
+    publish: [...reading(cluster), ...(role === 'admin' ? [`${mailboxes}.*.*`] : commands)],
+    subscribe: [`${inboxPrefix}.>`],
+  };
+}
+
+function replicaPermissions(
+  role: 'replica' | 'creator',
+  cluster: string,
+  id: string,
+  inboxPrefix: string,
+): Permissions {
+  const prefix = clusterPrefix(cluster);
+  const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
+  const create = [
+    `$JS.API.STREAM.CREATE.${stream}`,
+    `$JS.API.STREAM.CREATE.KV_${bucket}`,
+    identitySubject(cluster),
+  ];
+  return {
+    publish: [
+      logSubject(cluster, id),
+      logSubject(cluster, '_insync'),
+      logSubject(cluster, '_barrier'),
+      beatSubject(cluster, id),
+      `${prefix}.ack.>`,
+      `${prefix}.replica.*.*`,
+      // Answers to whoever asks; a server with `allow_responses` needs no such permission.
+      '_INBOX.>',
+      ...(inboxPrefix === '_INBOX' ? [] : [`${inboxPrefix}.>`]),
+      ...reading(cluster),
+      `$JS.ACK.${stream}.${durableName(id)}.>`,
+      `$KV.${bucket}.cluster`,
+      `$KV.${bucket}.in-sync`,
+      `$KV.${bucket}.member.${id}`,
+      ...(role === 'creator' ? create : []),
+    ],
+    subscribe: [
+      beatSubjects(cluster),
+      replicaSubjects(cluster, id),
+      `${prefix}.ack.${id}.*`,
+      `${inboxPrefix}.>`,
+    ],
+  };
+}
+
+/** The log and the registry. */
+function reading(cluster: string): readonly string[] {
+  const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
+  const ofStreams = ['INFO', 'MSG.GET'].flatMap((operation) => [
+    `$JS.API.STREAM.${operation}.${stream}`,
+    `$JS.API.STREAM.${operation}.KV_${bucket}`,
+  ]);
+  const ofConsumers = ['CREATE', 'INFO', 'DELETE', 'MSG.NEXT'].map(
+    (operation) => `$JS.API.CONSUMER.${operation}.${stream}.*`,
+  );
+  return ['$JS.API.INFO', ...ofStreams, ...ofConsumers];
+}
