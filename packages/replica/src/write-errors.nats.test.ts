@@ -1,5 +1,5 @@
+import { DatabaseSync } from 'node:sqlite';
 import { AntiphonError } from '@antiphon/core';
-import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import type { UpdateOptions } from './update.js';
 import { ClusterFixture } from './testing/cluster-fixture.js';
@@ -26,7 +26,7 @@ describe.each(UPDATES)('callers that give up, %j', (update) => {
   it('get ABORTED or CLOSED while their write waits for another program, and it never runs', async () => {
     await using cluster = await ClusterFixture.start();
     const a = await start(cluster);
-    const other = new Database(cluster.file('a'));
+    const other = new DatabaseSync(cluster.file('a'));
     other.exec('BEGIN IMMEDIATE');
     const giveUp = new AbortController();
     const first = a.execute([INSERT], { timeoutMs: 60_000 }).catch((error: unknown) => error);
@@ -41,7 +41,7 @@ describe.each(UPDATES)('callers that give up, %j', (update) => {
     expect(await first).toMatchObject({ code: 'CLOSED' });
     expect(await late).toMatchObject({ code: 'CLOSED' });
     other.exec('COMMIT');
-    expect(other.prepare('SELECT count(*) FROM t').pluck().get()).toBe(0);
+    expect(other.prepare('SELECT count(*) AS rows FROM t').get()).toEqual({ rows: 0 });
     other.close();
   });
 
@@ -54,14 +54,14 @@ describe.each(UPDATES)('callers that give up, %j', (update) => {
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       await a.close();
       const results = await settled;
-      const rows = new Database(cluster.file('a'), { readonly: true });
+      const rows = new DatabaseSync(cluster.file('a'), { readOnly: true });
       const committed = results.filter(({ status }) => status === 'fulfilled').length;
       const codes = results.flatMap((result) =>
         result.status === 'rejected' ? [(result.reason as AntiphonError).code] : [],
       );
       const unknown = codes.filter((code) => code === 'OUTCOME_UNKNOWN').length;
       expect(codes.every((code) => code === 'CLOSED' || code === 'OUTCOME_UNKNOWN')).toBe(true);
-      const found = rows.prepare('SELECT count(*) FROM t').pluck().get() as number;
+      const found = Number(rows.prepare('SELECT count(*) AS found FROM t').get()?.['found']);
       expect(found).toBeGreaterThanOrEqual(committed);
       expect(found).toBeLessThanOrEqual(committed + unknown);
       rows.close();

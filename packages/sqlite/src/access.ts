@@ -4,7 +4,10 @@ import { isDenied, shortened, statementError } from './errors.js';
 import { METADATA_PREFIX, isMetadataName } from './identifiers.js';
 import { readStatementText, type StatementText } from './statement-text.js';
 
-/** Tables that a statement reads and writes: also through views, triggers and the actions of foreign keys. */
+/**
+ * Tables that a statement reads and writes, by the names that they were created with: also through views (which are listed as well),
+ * triggers and the actions of foreign keys. Our own triggers' writes are left out.
+ */
 export interface StatementAccess {
   readonly reads: ReadonlySet<string>;
   /** Inserted into, updated or deleted from. Empty: the statement only reads. */
@@ -113,6 +116,8 @@ class Examination implements StatementAccess {
         this.#touchesRows = true;
         return true;
       case ACTION.READ:
+        // The one pragma that does something (ANALYZE) when a SELECT reads it like a table.
+        if (first === 'pragma_optimize') return this.#refuse('statement');
         if (first !== null) this.reads.add(first);
         return true;
       case ACTION.FUNCTION:
@@ -183,6 +188,8 @@ export class AccessControl {
       this.#examined = undefined;
     }
     if (examination.refused !== undefined) throw refusal(examination.refused, kind, text, sql);
+    if (!text.single)
+      throw new AntiphonError('BAD_SQL', `more than one statement, give one at a time: ${shortened(sql)}`);
     const { reads, writes } = examination;
     return { statement, text, access: { reads, writes }, returnsRows: statement.columns().length > 0 };
   }

@@ -12,6 +12,8 @@ export type Ran =
       readonly end: number;
       readonly changed: boolean;
       readonly locks: readonly LockedRow[];
+      /** Tables and views that it may have written to, replicated or not. */
+      readonly written: ReadonlySet<string>;
     }
   | { readonly type: 'rejected'; readonly error: AntiphonError };
 
@@ -72,9 +74,17 @@ function runOne(
     const end = outbox.lastSeq();
     if (end > from) deferredKeys.verify(from);
     if (!alone) writer.statement('RELEASE _antiphon_write').run();
-    return { type: 'ran', value, end, changed: end > from, locks: users.takeLocks() };
+    return {
+      type: 'ran',
+      value,
+      end,
+      changed: end > from,
+      locks: users.takeLocks(),
+      written: users.takeWritten(),
+    };
   } catch (thrown) {
     users.takeLocks();
+    users.takeWritten();
     const error = rejection(thrown);
     if (alone || !writer.inTransaction) throw new GroupUndone(index, error);
     writer.statement('ROLLBACK TO _antiphon_write').run();

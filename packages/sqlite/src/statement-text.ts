@@ -10,6 +10,9 @@ import { bindParameter, type Parameters } from './values.js';
 const ELEMENT =
   /--[^\n]*|\/\*[^]*?(?:\*\/|$)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\?\d*|[$@:#](?:[\w$\u0080-\uffff]|::)+|[\w\u0080-\uffff][\w$\u0080-\uffff]*|[^ \t\n\f\r\ufeff]/g;
 
+/** SQLite refuses a higher number. */
+const MAX_PARAMETER = 32_766;
+
 /** What the driver does not tell about a statement that it has prepared. */
 export interface StatementText {
   /** By SQLite's number, from 1: `:name`, `?7` and the like, undefined for a bare `?` and for numbers that are left out. */
@@ -18,11 +21,12 @@ export interface StatementText {
   readonly named: string | undefined;
   /** Whether one is written as `?7`. */
   readonly numbered: boolean;
+  /** False when something follows the statement: the driver would run the first and ignore the rest. */
+  readonly single: boolean;
   /** In capitals; '' when there is none. */
   readonly firstWord: string;
 }
 
-/** BAD_SQL for more than one statement: the driver would run the first and ignore the rest. */
 export function readStatementText(sql: string): StatementText {
   if (typeof sql !== 'string') throw new AntiphonError('BAD_SQL', 'a statement must be a string of SQL.');
   if (sql.includes('\0'))
@@ -30,26 +34,27 @@ export function readStatementText(sql: string): StatementText {
   const parameters: (string | undefined)[] = [];
   const elements = new Set<string>();
   let firstWord: string | undefined;
+  let numbered = false;
   let ended = false;
+  let single = true;
   for (const [element] of sql.matchAll(ELEMENT)) {
     if (element.startsWith('--') || (element.startsWith('/*') && element.length > 2)) continue;
-    if (ended && element !== ';')
-      throw new AntiphonError('BAD_SQL', `more than one statement, give one at a time: ${shortened(sql)}`);
+    if (ended && element !== ';') single = false;
     if (element === ';' && firstWord !== undefined) ended = true;
     if (element === ';') continue;
     firstWord ??= element.toUpperCase();
     if (!/^(?:\?|[$@:#].)/.test(element)) continue;
-    addParameter(parameters, element);
-    elements.add(element.length > 1 && element.startsWith('?') ? 'numbered' : element);
+    if (element === '?' || !elements.has(element)) addParameter(parameters, element);
+    elements.add(element);
+    numbered ||= /^\?\d/.test(element);
   }
   const named = parameters.find((name) => name !== undefined && !name.startsWith('?'));
-  const numbered = elements.has('numbered');
   if (numbered && elements.has('?'))
     throw new AntiphonError(
       'BAD_SQL',
       `? and ?1 cannot be mixed, number all parameters or none: ${shortened(sql)}`,
     );
-  return { parameters, named, numbered, firstWord: firstWord ?? '' };
+  return { parameters, named, numbered, single, firstWord: firstWord ?? '' };
 }
 
 function addParameter(parameters: (string | undefined)[], element: string): void {
@@ -57,10 +62,10 @@ function addParameter(parameters: (string | undefined)[], element: string): void
     parameters.push(undefined);
   } else if (element.startsWith('?')) {
     const number = Number(element.slice(1));
-    // SQLite has refused a number that is too high already.
+    if (number > MAX_PARAMETER) return;
     while (parameters.length < number) parameters.push(undefined);
     parameters[number - 1] ??= element;
-  } else if (!parameters.includes(element)) {
+  } else {
     parameters.push(element);
   }
 }

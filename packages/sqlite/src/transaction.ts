@@ -40,6 +40,7 @@ export class UserStatements implements SqliteTransaction {
   #counts: Statement | undefined;
   #open = false;
   #locks: LockedRow[] = [];
+  #written = new Set<string>();
 
   constructor(
     private readonly db: Database,
@@ -119,6 +120,13 @@ export class UserStatements implements SqliteTransaction {
     return locks;
   }
 
+  /** Tables and views that the statements of the write that has just ended could write to, triggers and foreign keys included. */
+  takeWritten(): ReadonlySet<string> {
+    const written = this.#written;
+    if (written.size > 0) this.#written = new Set();
+    return written;
+  }
+
   /** For instance `INSERT … RETURNING`, whose rows nobody asked for. */
   #runReader(checked: CheckedStatement, sql: string, parameters: Parameters): RunResult {
     this.#rows(checked, sql, parameters);
@@ -146,8 +154,12 @@ export class UserStatements implements SqliteTransaction {
         'the database has rolled this transaction back (an earlier statement failed with ROLLBACK); let its error out of the function.',
       );
     }
-    const known = this.#statements.get(sql);
-    if (known !== undefined) return known;
+    const checked = this.#statements.get(sql) ?? this.#checked(sql);
+    for (const table of checked.access.writes) this.#written.add(table);
+    return checked;
+  }
+
+  #checked(sql: string): CheckedStatement {
     const checked = this.#access.prepare(sql, 'exact object', 'write');
     const oldest = this.#statements.keys().next();
     if (this.#statements.size >= MAX_STATEMENTS && oldest.done !== true)
