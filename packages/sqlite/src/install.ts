@@ -17,6 +17,7 @@ import {
   createOutbox,
   createVersionTable,
 } from './metadata.js';
+import { findCaptureGaps } from './capture-record.js';
 import { readState, ReplicaState, type StateWriter, type WritePolicy } from './state.js';
 import { installTriggers, tableDifference, trackTables } from './tracked-tables.js';
 
@@ -25,6 +26,8 @@ export interface Installation {
   readonly tables: readonly TrackedTable[];
   /** True when the database had never belonged to a replica. */
   readonly fresh: boolean;
+  /** False when changes may have gone uncaptured: the first writing method says so. */
+  readonly captured: boolean;
 }
 
 /** Makes the database a replica, inside the caller's transaction. */
@@ -59,8 +62,10 @@ export function installReplica(
   state.rowVersions = options.rowVersions;
   if (fresh) writer.insert(state);
   writer.claim(state);
-  installTriggers(connection, tables, state.policy);
-  return { state, tables, fresh };
+  const gaps = fresh ? [] : findCaptureGaps(connection, tables);
+  // What is missing is the only trace of changes that nobody captured: it stays so until they have been looked for.
+  if (gaps.length === 0) installTriggers(connection, tables, state.policy);
+  return { state, tables, fresh, captured: gaps.length === 0 };
 }
 
 function policyOf({ writes, primary }: InstallOptions): WritePolicy {

@@ -17,7 +17,8 @@ const TABLES = [
      writes TEXT NOT NULL, primary_replica TEXT, row_versions INTEGER NOT NULL,
      position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
      own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL, recovery_counter INTEGER NOT NULL,
-     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL)`,
+     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL,
+     revision INTEGER NOT NULL DEFAULT 0)`,
   // Applied per other origin.
   `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID`,
   `CREATE TABLE _antiphon_sealed (
@@ -31,6 +32,8 @@ const TABLES = [
   // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
   `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL)`,
   `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) WITHOUT ROWID`,
+  // Our triggers as they were last put in place: one that is missing or different now is proof that changes went uncaptured.
+  `CREATE TABLE _antiphon_capture (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, sql TEXT NOT NULL) WITHOUT ROWID`,
   // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they wait for.
   `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
   // Has a row only inside the applier's transaction, so nobody else ever sees one.

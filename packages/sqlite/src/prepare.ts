@@ -63,7 +63,7 @@ export async function prepareGroup(
 
 /** False when something else must be sealed first. */
 function isReady(session: Session, draft: ReplicaState): boolean {
-  session.writerState.assertOwned();
+  session.writerState.assertOwned(draft);
   session.verifySchema(session.writer, draft);
   return session.sealing(session.writer).outbox.isEmpty();
 }

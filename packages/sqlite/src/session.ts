@@ -12,7 +12,7 @@ import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
 import { Sealer } from './seal.js';
 import { StateWriter, type ReplicaState, type WritePolicy } from './state.js';
-import { installTriggers, rescanTables } from './tracked-tables.js';
+import { assertCaptured, installTriggers, rescanTables } from './tracked-tables.js';
 import { UserStatements } from './transaction.js';
 import { RowVersions } from './versions.js';
 
@@ -97,12 +97,13 @@ export class Session {
   }
 
   /**
-   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a replicated table is not what it was;
-   * otherwise our triggers are put back in place and theirs guarded.
+   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a replicated table is not what it was, or
+   * changes may have gone uncaptured; otherwise theirs are guarded, and ours are put in order behind them.
    */
   verifySchema(connection: Connection, state: ReplicaState): void {
     if (schemaCookieOf(connection) === state.schemaCookie) return;
     const tables = rescanTables(connection, this.#tables);
+    assertCaptured(connection, tables);
     if (state.rowVersions)
       for (const table of tables) if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
     const changed = installTriggers(connection, tables, this.policy);

@@ -46,6 +46,8 @@ export class ReplicaState {
   displaced: Record<number, number> = {};
   /** Tables whose displaced rows must be looked at again; also in the database. */
   unsettled: readonly number[] = [];
+  /** Counts what this file's state was stored; the one in the file is the same unless somebody has put another file's content there. */
+  revision = 0;
   /** SQLite's schema version when the triggers were last seen in their places. */
   schemaCookie = -1;
   /** Origins whose counter is not stored yet. */
@@ -127,6 +129,7 @@ interface StateRow {
   readonly time: number;
   readonly conflicts: number;
   readonly quarantined: number;
+  readonly revision: number;
 }
 
 function readRow(connection: Connection): StateRow {
@@ -170,6 +173,7 @@ export function readState(connection: Connection): ReplicaState {
   state.time = row.time;
   state.conflicts = row.conflicts;
   state.quarantined = row.quarantined;
+  state.revision = row.revision;
   for (const entry of connection.db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as {
     origin: string;
     counter: number;
@@ -241,17 +245,22 @@ export class StateWriter {
       );
   }
 
-  /** DUPLICATE_REPLICA as `update` would say it, before anything is told to others. */
-  assertOwned(): void {
-    const owner = this.connection.statement('SELECT owner FROM _antiphon_state WHERE id = 1', 'value').get();
-    if (owner !== this.owner) throw duplicate();
+  /** As `update` would say it, before anything is told to others. */
+  assertOwned(state: ReplicaState): void {
+    const stored = this.#stored();
+    if (stored?.owner !== this.owner || stored.revision !== state.revision) throw this.#notOurs(state);
   }
 
+  /**
+   * Stores the state. The file must hold what was stored last: another process may have taken it (DUPLICATE_REPLICA), or somebody may
+   * have put an older copy in its place (STORE_REPLACED), whose content must not be mixed with what is in memory.
+   */
   update(state: ReplicaState): void {
     const { changes } = this.connection
       .statement(
         `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, own_counter = ?, last_counter = ?, published_counter = ?,
-         recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ? WHERE id = 1 AND owner = ?`,
+         recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ?, revision = revision + 1
+         WHERE id = 1 AND owner = ? AND revision = ?`,
       )
       .run(
         state.position.generation,
@@ -265,14 +274,38 @@ export class StateWriter {
         state.conflicts,
         state.quarantined,
         this.owner,
+        state.revision,
       );
-    if (changes !== 1) throw duplicate();
+    if (changes !== 1) throw this.#notOurs(state);
+    state.revision++;
     if (state.changedOrigins.size === 0) return;
     const upsert = this.connection.statement(
       'INSERT INTO _antiphon_vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET counter = excluded.counter',
     );
     for (const origin of state.changedOrigins) upsert.run(origin, state.applied[origin] ?? 0);
   }
+
+  #stored(): { readonly owner: string; readonly revision: number } | undefined {
+    return this.connection.statement('SELECT owner, revision FROM _antiphon_state WHERE id = 1').get() as
+      { owner: string; revision: number } | undefined;
+  }
+
+  #notOurs(state: ReplicaState): AntiphonError {
+    const stored = this.#stored();
+    // Opening a replica's file stores a new revision, so one that is not higher is of an older copy.
+    return stored !== undefined && stored.owner !== this.owner && stored.revision > state.revision
+      ? duplicate()
+      : storeReplaced('the file holds an older state than this process has stored in it');
+  }
+}
+
+/** What is in the file, or at its path, is not what this process has written there. */
+export function storeReplaced(what: string): AntiphonError {
+  return new AntiphonError(
+    'STORE_REPLACED',
+    `The database was replaced while the replica runs: ${what}. Nothing of this process was written into it. ` +
+      'Start the replica again: it continues from what the file holds now and fetches the rest from the log.',
+  );
 }
 
 function duplicate(): AntiphonError {

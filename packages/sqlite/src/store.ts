@@ -24,6 +24,7 @@ import {
 } from '@antiphon/core';
 import { applyInTransaction, type ApplyManner } from './apply-transaction.js';
 import { Connection } from './connection.js';
+import { FileIdentity } from './file-identity.js';
 import { isRefusal, storeError } from './errors.js';
 import { sealExistingRows } from './existing-rows.js';
 import { hasMetadata, inspectDatabase } from './inspection.js';
@@ -71,6 +72,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   readonly #owner = StateWriter.newOwner();
   readonly #reader: Reader;
   #writer: Connection | undefined;
+  #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
   #state: ReplicaState | undefined;
   #publishedTimer: NodeJS.Timeout | undefined;
@@ -102,7 +104,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   async #open(): Promise<Connection> {
     if (this.#closed) throw closed();
-    this.#writer ??= await this.#connect(true);
+    if (this.#writer === undefined) {
+      this.#writer = await this.#connect(true);
+      this.#fileIdentity = await FileIdentity.of(this.#file);
+    }
     return this.#writer;
   }
 
@@ -123,7 +128,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
       writer.setDurable(true);
       await writer.begin();
       try {
-        const { state, tables, fresh } = installReplica(
+        const { state, tables, fresh, captured } = installReplica(
           writer,
           options,
           new StateWriter(writer, this.#owner),
@@ -131,7 +136,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         clock.restore(state.time);
         const session = new Session(writer, applier, tables, state, clock, this.#owner);
         if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
-        state.schemaCookie = schemaCookieOf(writer);
+        if (captured) state.schemaCookie = schemaCookieOf(writer);
         session.countDisplaced(state);
         session.writerState.update(state);
         writer.commit();
@@ -252,11 +257,35 @@ export class SqliteStore implements Store<SqliteTransaction> {
   hasUnsealed(): boolean {
     const session = this.#installed();
     try {
-      return !session.sealing(session.writer).outbox.isEmpty();
+      return (
+        schemaCookieOf(session.writer) !== this.#current().schemaCookie ||
+        !session.sealing(session.writer).outbox.isEmpty()
+      );
     } catch {
       // Another process repairs the WAL right now: `seal` waits for it.
       return true;
     }
+  }
+
+  async check(): Promise<void> {
+    const session = this.#installed();
+    await this.#fileIdentity?.assertSame();
+    await this.#exclusively(async () => {
+      const { writer } = session;
+      try {
+        if (schemaCookieOf(writer) === this.#current().schemaCookie)
+          return session.writerState.assertOwned(this.#current());
+        await writer.begin();
+        const draft = this.#current().copy();
+        session.verifySchema(writer, draft);
+        session.writerState.update(draft);
+        writer.commit();
+        this.#committed(draft);
+      } catch (thrown) {
+        writer.rollback();
+        throw storeError(thrown, 'looking at the database failed');
+      }
+    });
   }
 
   sealed(
@@ -298,8 +327,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (this.#writing) return false;
     try {
       if (!writer.tryBegin()) return false;
-      writerState.update(this.#current());
+      const draft = this.#current().copy();
+      writerState.update(draft);
       writer.commit();
+      this.#committed(draft);
       return true;
     } catch {
       writer.rollback();

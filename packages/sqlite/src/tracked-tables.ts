@@ -1,4 +1,5 @@
 import { AntiphonError, type TableSchema } from '@antiphon/core';
+import { captureGapError, findCaptureGaps, recordCapture } from './capture-record.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
@@ -75,6 +76,12 @@ interface PresentTrigger {
   readonly rowid: number;
 }
 
+/** SCHEMA_DRIFT when changes of a table may have gone uncaptured: what is missing then must not be put back in silence. */
+export function assertCaptured(connection: Connection, tables: readonly LocalTable[]): void {
+  const gaps = findCaptureGaps(connection, tables);
+  if (gaps.length > 0) throw captureGapError(gaps);
+}
+
 /**
  * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours must fire first: SQLite fires
  * the youngest first, and an AFTER trigger of a user that changes the same row again would otherwise be captured before its cause.
@@ -86,16 +93,21 @@ export function installTriggers(
 ): boolean {
   const names = tables.map(({ name }) => name);
   const rewritten = guardUserTriggers(connection, names);
-  const wanted = tables.flatMap((table) =>
-    policy.writes === 'refuse'
-      ? refusalTriggers(table, policy.primary)
-      : captureTriggers(table, policy.writes === 'library' ? 'library' : 'anybody'),
-  );
+  const wanted = tables.flatMap((table) => triggersOf(table, policy));
   const present = presentTriggers(connection);
   if (!rewritten && isInPlace(wanted, present, connection, names)) return false;
   for (const { name } of present) connection.db.exec(dropTrigger(name));
   for (const { sql } of wanted) connection.db.exec(sql);
+  recordCapture(connection, wanted);
   return true;
+}
+
+function triggersOf(table: TrackedTable, policy: WritePolicy): (TriggerDefinition & { table: string })[] {
+  const triggers =
+    policy.writes === 'refuse'
+      ? refusalTriggers(table, policy.primary)
+      : captureTriggers(table, policy.writes === 'library' ? 'library' : 'anybody');
+  return triggers.map((trigger) => ({ ...trigger, table: table.name }));
 }
 
 function presentTriggers(connection: Connection): PresentTrigger[] {

@@ -111,6 +111,11 @@ export const ERROR_CODES = {
     means: 'The database has content that does not belong to this cluster.',
     do: 'Start with an empty file, or with the file of this replica.',
   },
+  STORE_REPLACED: {
+    retriable: false,
+    means: 'Another file, or an older copy, was put in the place of a running replica’s database.',
+    do: 'Start the replica again; it continues from what the file holds and fetches the rest from the log.',
+  },
   UNSUPPORTED_TABLE: {
     retriable: false,
     means: 'A table cannot be replicated.',

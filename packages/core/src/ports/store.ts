@@ -275,8 +275,13 @@ export interface Store<Tx = unknown> {
   outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]>;
   /** Seals what other programs committed since the last call. Returns how many transactions that made; cheap when 0. */
   seal(): Promise<number>;
-  /** Cheap poll: is there anything that `seal` would take? */
+  /** Cheap poll: is there anything that `seal` would take, or has the schema changed? */
   hasUnsealed(): boolean;
+  /**
+   * Looks at what nobody tells: whether the database is still the one that was opened, and whether its tables and triggers are what they
+   * were. Throws STORE_REPLACED, DUPLICATE_REPLICA, SCHEMA_DRIFT. Cheap when nothing has changed; to be called about once a second.
+   */
+  check(): Promise<void>;
   /** Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if there is any. */
   sealed(
     after: { readonly counter: number; readonly part: number },

@@ -203,6 +203,10 @@ export class MapStore implements Store<MapTransaction> {
     return Promise.resolve(0);
   }
 
+  check(): Promise<void> {
+    return Promise.resolve();
+  }
+
   hasUnsealed(): boolean {
     return false;
   }

@@ -194,6 +194,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
     });
   }
 
+  check(): Promise<void> {
+    return Promise.resolve();
+  }
+
   hasUnsealed(): boolean {
     return this.database.hasCaptured();
   }

@@ -1,0 +1,106 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { sqlite } from './index.js';
+import { Cluster } from '../test/cluster.js';
+import { expectCode, installOptions, newClock, pairOf } from '../test/pair.js';
+
+let cluster = new Cluster();
+afterEach(() => cluster.close());
+
+const REBUILD = `CREATE TABLE new_t (id INTEGER PRIMARY KEY, a TEXT, n INT); INSERT INTO new_t SELECT * FROM t;
+  DROP TABLE t; ALTER TABLE new_t RENAME TO t;`;
+const REBUILT = 'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INT);';
+
+describe('changes that nobody may have captured', () => {
+  it.each([
+    ['a table rebuilt by hand', REBUILD, /table t: its trigger _antiphon_\w+ is missing.*antiphon recapture t/],
+    ['a trigger dropped', 'DROP TRIGGER _antiphon_insert1;', /trigger _antiphon_insert1 is missing/],
+    [
+      'a trigger put in the place of ours',
+      'DROP TRIGGER _antiphon_insert1; CREATE TRIGGER _antiphon_insert1 AFTER INSERT ON t BEGIN SELECT 1; END;',
+      /_antiphon_insert1 is not the one/,
+    ],
+  ])('I3: %s is noticed without any write, and not mended in silence', async (_what, sql, message) => {
+    cluster = await pairOf(REBUILT);
+    const { store } = cluster.member('a');
+    await store.check();
+    expect(store.hasUnsealed()).toBe(false);
+    cluster.shell('a', sql);
+    expect(store.hasUnsealed(), 'the poll sees the new schema version').toBe(true);
+    await expectCode(store.check(), 'SCHEMA_DRIFT', message);
+    await expectCode(store.seal(), 'SCHEMA_DRIFT', message);
+    await expectCode(cluster.write('a', 'SELECT 1'), 'SCHEMA_DRIFT', message);
+  });
+
+  it('I3: also one that happened while no replica ran, after as many starts as it takes', async () => {
+    cluster = await pairOf(REBUILT);
+    await cluster.member('a').store.close();
+    cluster.shell('a', REBUILD);
+    for (let start = 0; start < 2; start++) {
+      const store = sqlite({ file: cluster.directory.file('a') });
+      await store.install(installOptions(cluster, 'a'), newClock());
+      await expectCode(store.check(), 'SCHEMA_DRIFT', /is missing/);
+      await store.close();
+    }
+  });
+
+  it('I3: also when the triggers were put back, as the documentation of SQLite advises', async () => {
+    cluster = await pairOf(REBUILT);
+    const triggers = cluster.shell('a', `SELECT sql || ';' FROM sqlite_schema WHERE type = 'trigger'`);
+    cluster.shell('a', REBUILD + triggers);
+    await expectCode(cluster.member('a').store.check(), 'SCHEMA_DRIFT', /dropped and created again/);
+  });
+
+  it('VACUUM, a new index, another table, a trigger of a user and ANALYZE are none', async () => {
+    cluster = await pairOf(REBUILT);
+    const { store } = cluster.member('a');
+    cluster.shell('a', 'CREATE TABLE other (x); CREATE INDEX t_a ON t (a); INSERT INTO t VALUES (1, \'x\', 1);');
+    cluster.shell('a', 'CREATE TRIGGER u AFTER INSERT ON t BEGIN SELECT 1; END; ANALYZE; VACUUM;');
+    await store.check();
+    await cluster.synchronize();
+    expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
+    await store.check();
+    expect(store.hasUnsealed()).toBe(false);
+  });
+});
+
+describe('the file itself', () => {
+  it('I1: an older copy restored into the file of a running replica is not written over', async () => {
+    cluster = await pairOf(REBUILT);
+    await cluster.write('a', `INSERT INTO t VALUES (1, 'x', 1)`);
+    cluster.shell('a', `VACUUM INTO '${cluster.directory.file('copy')}'`);
+    await cluster.write('a', `INSERT INTO t VALUES (2, 'y', 1)`);
+    cluster.shell('a', `.restore ${cluster.directory.file('copy')}`);
+    const { store } = cluster.member('a');
+    await expectCode(store.check(), 'STORE_REPLACED', /older state/);
+    await expectCode(cluster.write('a', `INSERT INTO t VALUES (3, 'z', 1)`), 'STORE_REPLACED');
+    await expectCode(
+      store.prepare([{ run: (tx) => tx.run(`INSERT INTO t VALUES (3, 'z', 1)`) }], {
+        token: 'x',
+        maxBytes: 10_000,
+        certified: false,
+      }),
+      'STORE_REPLACED',
+    );
+    expect(cluster.shell('a', 'SELECT id FROM t')).toBe('1');
+    expect(cluster.shell('a', 'SELECT last_counter FROM _antiphon_state')).toBe('1');
+  });
+
+  it.each([
+    ['moved', (file: string) => `.shell mv ${file} ${file}.old`],
+    ['replaced by a copy', (file: string) => `.shell cp ${file} ${file}.new && mv ${file}.new ${file}`],
+  ])('I1: a file that was %s under a running replica is noticed', async (_how, command) => {
+    cluster = await pairOf(REBUILT);
+    await cluster.write('a', `INSERT INTO t VALUES (1, 'x', 1)`);
+    cluster.shell('copy', command(cluster.directory.file('a')));
+    await expectCode(cluster.member('a').store.check(), 'STORE_REPLACED', /moved|another file/);
+  });
+
+  it('another process that opens the file is told apart from an older copy', async () => {
+    cluster = await pairOf(REBUILT);
+    const other = sqlite({ file: cluster.directory.file('a') });
+    await other.install(installOptions(cluster, 'a'), newClock());
+    await expectCode(cluster.member('a').store.check(), 'DUPLICATE_REPLICA');
+    await other.check();
+    await other.close();
+  });
+});

@@ -1,0 +1,69 @@
+import { AntiphonError } from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { quoteText } from './identifiers.js';
+import type { LocalTable } from './local-table.js';
+import type { TriggerDefinition } from './capture-triggers.js';
+
+/** The metadata table that is created after the replicated tables, and is never created again. */
+const CREATED_AFTER_TABLES = '_antiphon_outbox';
+
+/** Notes the triggers as they are now in place. */
+export function recordCapture(
+  connection: Connection,
+  triggers: readonly (TriggerDefinition & { readonly table: string })[],
+): void {
+  connection.db.exec('DELETE FROM _antiphon_capture');
+  const insert = connection.db.prepare('INSERT INTO _antiphon_capture (name, tbl, sql) VALUES (?, ?, ?)');
+  for (const { name, table, sql } of triggers) insert.run(name, table, sql);
+}
+
+/** A table, and why changes of its rows may have gone uncaptured. */
+export interface CaptureGap {
+  readonly table: string;
+  readonly reason: string;
+}
+
+/**
+ * Tables whose changes may have gone uncaptured since the triggers were last put in place. Dropping a table drops its triggers, so a
+ * trigger that is missing is proof. A tool that puts the triggers back (SQLite's own advice, https://www.sqlite.org/lang_altertable.html
+ * section 7) leaves another: the table was created after the outbox. The order survives VACUUM, which moves root pages.
+ */
+export function findCaptureGaps(connection: Connection, tables: readonly LocalTable[]): CaptureGap[] {
+  const gaps = new Map<string, string>();
+  const missing = connection.db
+    .prepare(
+      `SELECT c.name AS name, c.tbl AS tbl, s.sql AS sql FROM _antiphon_capture AS c
+       LEFT JOIN sqlite_schema AS s ON s.type = 'trigger' AND s.name = c.name AND s.tbl_name = c.tbl
+       WHERE s.sql IS NOT c.sql`,
+    )
+    .all() as { name: string; tbl: string; sql: string | null }[];
+  for (const { name, tbl, sql } of missing) {
+    gaps.set(
+      tbl,
+      sql === null ? `its trigger ${name} is missing` : `its trigger ${name} is not the one that Antiphon made`,
+    );
+  }
+  if (tables.length > 0) {
+    const rebuilt = connection.db
+      .prepare(
+        `SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN (${tables.map(({ name }) => quoteText(name)).join(', ')})
+         AND rowid > (SELECT o.rowid FROM sqlite_schema AS o WHERE o.type = 'table' AND o.name = '${CREATED_AFTER_TABLES}')`,
+        'value',
+      )
+      .all() as string[];
+    for (const name of rebuilt) if (!gaps.has(name)) gaps.set(name, 'it was dropped and created again');
+  }
+  return [...gaps].map(([table, reason]) => ({ table, reason }));
+}
+
+export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
+  const described = gaps.map(({ table, reason }) => `table ${table}: ${reason}`).join('; ');
+  const [first] = gaps;
+  const table = first?.table ?? '';
+  return new AntiphonError(
+    'SCHEMA_DRIFT',
+    `Changes may have gone unnoticed, since a replicated table was rebuilt or lost its triggers (${described}). ` +
+      `Replication stands still here, and nothing is lost. Run \`antiphon recapture ${table} --dry-run\` to see what differs from the other replicas.`,
+    { context: { table, gaps: gaps.map((gap) => gap.table) } },
+  );
+}
