@@ -21,7 +21,7 @@ export interface Waiting {
 }
 
 /** A process that goes on would do harm, or nothing: it ends, and says so with its exit code. */
-const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVED']);
+const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVED', 'STORE_REPLACED']);
 const MAX_ALARMS = 32;
 const MAX_WAITING = 256;
 

@@ -31,6 +31,8 @@ export interface ReplicaProtocol {
   apply(request: ApplyMessage): ApplyOutcome;
   /** Looks for writes by other programs. */
   poll(): void;
+  /** Looks for another file, and for another schema, than the ones it knows. */
+  check(): void;
   /** Seals what other programs wrote, and sends it whatever the interval. */
   seal(): number;
   prune(counter: number): void;

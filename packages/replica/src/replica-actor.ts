@@ -42,6 +42,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       apply: 'apply',
       fence: 'control',
       poll: 'control',
+      check: 'control',
       seal: 'control',
       prune: 'control',
       hold: 'control',
@@ -75,6 +76,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     poll: (): Promise<void> | void => {
       if (this.#polling && this.scope.store.hasUnsealed()) return this.#poll();
     },
+    check: (): Promise<void> => this.#check(),
     seal: async (): Promise<number> => {
       const sealed = await this.#seal();
       this.#relay?.tell('flush');
@@ -115,6 +117,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     // Where other programs are refused, there is nothing of theirs to look for.
     const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
     if (scope.writable && othersWrite) context.every(scope.limits.pollMs, 'poll', undefined);
+    context.every(scope.limits.beatMs, 'check', undefined);
     context.every(EXPIRY_CHECK_MS, 'expire', undefined);
   }
 
@@ -205,7 +208,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError)) throw thrown;
-      if (thrown.code === 'DUPLICATE_REPLICA') condition.stall(thrown);
+      if (STANDING_STILL.has(thrown.code)) condition.stall(thrown);
       return group.map((message) => message.reject(thrown)).at(-1) as NoReply;
     }
     // Before the answers: the followers get it while the caller is still being told.
@@ -287,6 +290,18 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     }
   }
 
+  /** Also where nobody writes: a database that is not what it was must be noticed by itself. */
+  async #check(): Promise<void> {
+    const { store, condition } = this.scope;
+    if (condition.ended) return;
+    try {
+      await store.check();
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (STANDING_STILL.has(error.code)) condition.stall(error);
+    }
+  }
+
   /** The captured writes stay where they are; asking every few milliseconds would not change that. */
   #pollFailed(error: AntiphonError): void {
     this.#polling = false;
@@ -310,6 +325,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     }
   }
 }
+
+/** The database is not what it was, or not this process's any more. */
+const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'SCHEMA_DRIFT']);
 
 function uncertainCounters(): AntiphonError {
   return new AntiphonError(

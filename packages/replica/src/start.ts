@@ -1,5 +1,12 @@
 import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
-import { AntiphonError, HybridClock, counterOf, decodeControl, type InstallOptions } from '@antiphon/core';
+import {
+  AntiphonError,
+  HybridClock,
+  counterOf,
+  decodeControl,
+  type InstallOptions,
+  type Store,
+} from '@antiphon/core';
 import { isRecord, type ClusterDocument } from './cluster-document.js';
 import { Condition } from './condition.js';
 import { Deadline, retrying } from './deadline.js';
@@ -102,7 +109,8 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
       progress.moved(Math.min(1, logEnd.seq));
   }
   condition.handle('installed');
-  if (agreement.replaced !== undefined) condition.stall(agreement.replaced);
+  const stalling = agreement.replaced ?? (await driftOf(settings.store));
+  if (stalling !== undefined) condition.stall(stalling);
   const ownPastUpTo = Math.max(ownPast?.counter ?? 0, interruptedOwnPast(settings));
   const sync = await prepareSync(settings, agreement, progress, deadline);
   return {
@@ -187,6 +195,17 @@ async function takeUpOwnPast(
   const { topology, update } = agreement.document;
   if (soleWriter(topology) !== undefined && update.mode === 'async') store.markPublished(ownPast.counter);
   return ownPast;
+}
+
+/** A table that was rebuilt while no replica ran: it starts stalled, so that the way out can be taken. */
+async function driftOf(store: Store): Promise<AntiphonError | undefined> {
+  try {
+    await store.check();
+    return undefined;
+  } catch (error) {
+    if (error instanceof AntiphonError && error.code === 'SCHEMA_DRIFT') return error;
+    throw error;
+  }
 }
 
 /** It crashed while it took in its own past: the database knows how far that goes, and has not got there. */

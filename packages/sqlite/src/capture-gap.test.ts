@@ -12,7 +12,11 @@ const REBUILT = 'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INT);';
 
 describe('changes that nobody may have captured', () => {
   it.each([
-    ['a table rebuilt by hand', REBUILD, /table t: its trigger _antiphon_\w+ is missing.*antiphon recapture t/],
+    [
+      'a table rebuilt by hand',
+      REBUILD,
+      /table t: its trigger _antiphon_\w+ is missing.*antiphon recapture t/,
+    ],
     ['a trigger dropped', 'DROP TRIGGER _antiphon_insert1;', /trigger _antiphon_insert1 is missing/],
     [
       'a trigger put in the place of ours',
@@ -53,7 +57,10 @@ describe('changes that nobody may have captured', () => {
   it('VACUUM, a new index, another table, a trigger of a user and ANALYZE are none', async () => {
     cluster = await pairOf(REBUILT);
     const { store } = cluster.member('a');
-    cluster.shell('a', 'CREATE TABLE other (x); CREATE INDEX t_a ON t (a); INSERT INTO t VALUES (1, \'x\', 1);');
+    cluster.shell(
+      'a',
+      "CREATE TABLE other (x); CREATE INDEX t_a ON t (a); INSERT INTO t VALUES (1, 'x', 1);",
+    );
     cluster.shell('a', 'CREATE TRIGGER u AFTER INSERT ON t BEGIN SELECT 1; END; ANALYZE; VACUUM;');
     await store.check();
     await cluster.synchronize();

@@ -40,7 +40,9 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
   for (const { name, tbl, sql } of missing) {
     gaps.set(
       tbl,
-      sql === null ? `its trigger ${name} is missing` : `its trigger ${name} is not the one that Antiphon made`,
+      sql === null
+        ? `its trigger ${name} is missing`
+        : `its trigger ${name} is not the one that Antiphon made`,
     );
   }
   if (tables.length > 0) {

@@ -123,8 +123,9 @@ export const ERROR_CODES = {
   },
   SCHEMA_DRIFT: {
     retriable: false,
-    means: 'A replicated table was changed outside of Antiphon.',
-    do: 'Change it back; schema changes belong in a migration.',
+    means:
+      'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may have gone unnoticed.',
+    do: 'Change the table back. If it was rebuilt, compare it with the other replicas: `antiphon recapture TABLE --dry-run`.',
   },
   APPLY_REFUSED: {
     retriable: false,
