@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { runInForeground } from './child-process.mjs';
-import { requireNode } from './node-version.mjs';
 import { root, setUp } from './set-up.mjs';
 import { runMain, step } from './steps.mjs';
+import { goOnUnder, otherNode } from './under-node.mjs';
 
 // Everything that CI checks besides the tests. The exit code is the number of checks that failed.
 const CHECKS = [
@@ -12,7 +12,8 @@ const CHECKS = [
 ];
 
 process.exitCode = await runMain(async () => {
-  requireNode('20.19', 'Checking');
+  const other = await otherNode();
+  if (other !== undefined) return goOnUnder(other, import.meta.url);
   await setUp();
   let failed = 0;
   for (const { name, args } of CHECKS) {

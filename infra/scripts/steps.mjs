@@ -20,3 +20,8 @@ export async function runMain(main) {
     return 1;
   }
 }
+
+/** The last line that says something: what a failed command usually ends with. */
+export function lastLine(output) {
+  return output.trim().split('\n').at(-1)?.trim() ?? '';
+}
