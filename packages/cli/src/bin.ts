@@ -1,8 +1,13 @@
 #!/usr/bin/env node
-import { main } from './main.js';
-import { endQuietlyOnClosedPipe } from './output/terminal.js';
+import { nodeProblem } from '@antiphon/core/supported-node';
 
-endQuietlyOnClosedPipe();
-const exitCode = await main(process.argv.slice(2));
-// Results may still be on their way into a pipe; nothing else has a reason to keep the process.
-process.stdout.write('', () => process.exit(exitCode));
+const WRONG_USAGE = 2;
+const { execPath, versions } = process;
+const problem = nodeProblem({ version: versions.node, execPath });
+if (problem === undefined) {
+  // Only now: what an older Node.js can't load would fail before the first line of this file ran.
+  await import('./command.js');
+} else {
+  console.error(problem);
+  process.exitCode = WRONG_USAGE;
+}

@@ -18,6 +18,7 @@ export * from './decisions/version.js';
 export * from './errors/antiphon-error.js';
 export * from './errors/codes.js';
 export { redact } from './errors/redact.js';
+export * from './errors/supported-node.js';
 export * from './errors/write-errors.js';
 export * from './model/identifier.js';
 export { formatOutcomeId, parseOutcomeId, type OutcomeId } from './model/outcome-id.js';

@@ -1,3 +1,4 @@
+import './node-check.js';
 export { createReplica, type CreateReplicaOptions } from './create-replica.js';
 export { startReplica } from './start.js';
 export type { CaughtUpOptions, Replica } from './replica.js';

@@ -1,3 +1,4 @@
+import './node-check.js';
 import type { Store } from '@antiphon/core';
 import { SqliteStore, type SqliteOptions } from './store.js';
 import type { SqliteTransaction } from './transaction.js';

@@ -88,5 +88,5 @@ it('splits what is wrong from what to do', () => {
 });
 
 it('Node.js must be recent', () => {
-  expect([nodeCheck('18.19.0').grade, nodeCheck('20.0.0').grade]).toEqual(['fail', 'ok']);
+  expect([nodeCheck('20.19.0').grade, nodeCheck('22.19.0').grade]).toEqual(['fail', 'ok']);
 });

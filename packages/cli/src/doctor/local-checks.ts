@@ -1,17 +1,16 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { toAntiphonError } from '@antiphon/core';
+import { nodeProblem, OLDEST_NODE_VERSION, toAntiphonError } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import type { Config } from '../config/config.js';
 import { ok, warn, fail, type Check } from './check.js';
 
-const OLDEST_NODE_MAJOR = 20;
 const FEW_BYTES = 500_000_000;
 
 export function nodeCheck(version: string = process.versions.node): Check {
-  const major = Number(version.split('.')[0]);
-  if (major >= OLDEST_NODE_MAJOR) return ok('node', `Node.js ${version}`);
-  return fail('node', `Node.js ${version} is too old`, `Install Node.js ${OLDEST_NODE_MAJOR} or later.`);
+  const problem = nodeProblem({ version, execPath: process.execPath });
+  if (problem === undefined) return ok('node', `Node.js ${version}`);
+  return fail('node', `Node.js ${version} is too old`, `Install Node.js ${OLDEST_NODE_VERSION} or newer.`);
 }
 
 /** The database of the configuration: the file, its disk, and whether its tables can be replicated. Changes nothing. */

@@ -9,6 +9,11 @@ export const ERROR_CODES = {
     means: 'An option or a configuration value is not valid.',
     do: 'Correct the named option.',
   },
+  NODE_TOO_OLD: {
+    retriable: false,
+    means: 'The program runs on a Node.js that is too old for Antiphon.',
+    do: 'Install the Node.js that the message names, and start the program with it.',
+  },
   BAD_SQL: {
     retriable: false,
     means: 'A statement was refused by the database.',
