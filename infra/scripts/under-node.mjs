@@ -19,8 +19,8 @@ export async function otherNode() {
   const { node: version } = process.versions;
   if (!isAtLeast(version, OLDEST_FOR_SCRIPTS)) {
     throw new SetupError(
-      `This is Node.js ${version} (${process.execPath}). ${OLDEST_FOR_SCRIPTS} can obtain what this repository needs; ` +
-        `install Node.js ${NEEDED_NODE} or newer and try again.`,
+      `This is Node.js ${version} (${process.execPath}), which is too old even to obtain a newer one. ` +
+        `Install Node.js ${NEEDED_NODE} or newer and try again.`,
     );
   }
   const chosen = process.env[CHOSEN] === version && isAtLeast(version, NEEDED_NODE);

@@ -87,19 +87,6 @@ onOldNode('the scripts of the repository', () => {
     expect(code).toBe(0);
   });
 
-  it('take the one from the cache', async () => {
-    const cached = join(dir, 'antiphon', `node-v${versions.node}-${process.platform}-${process.arch}`, 'bin');
-    mkdirSync(cached, { recursive: true });
-    symlinkSync(execPath, join(cached, 'node'));
-    const { stdout } = await start(binary, [withNode, 'node', '-v'], {
-      XDG_CACHE_HOME: dir,
-      ANTIPHON_NODE: undefined,
-      ANTIPHON_NODE_CHOSEN: undefined,
-      PATH: '/usr/bin:/bin',
-    }).ended;
-    expect(stdout).toContain(`v${versions.node}\n`);
-  });
-
   it('hand on exit codes and a Ctrl-C, once', async () => {
     const patient = `
       process.on('SIGINT', () => { console.log('SIGINT'); setTimeout(() => process.exit(5), 200); });
