@@ -1,4 +1,5 @@
 export * from './clocks/hybrid-clock.js';
+export * from './clocks/log-clock.js';
 export * from './clocks/system-clock.js';
 export * from './clocks/vector-clock.js';
 export * from './codec/batch-summary.js';

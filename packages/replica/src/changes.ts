@@ -239,7 +239,7 @@ class ChangeStream {
   }
 
   #plan(entry: LogEntry): ReturnType<typeof Intake.plan> {
-    const { document, limits, members, clock } = this.scope;
+    const { document, limits, members } = this.scope;
     const partial = Object.fromEntries(
       [...this.#parts].map(([origin, { first, bodies }]) => [
         origin,
@@ -251,7 +251,6 @@ class ChangeStream {
       ownLog: { vector: {}, partial: {} },
       ownCounter: Infinity,
       ownPastUpTo: 0,
-      nowMs: clock.nowMs(),
       causesMayBeMissing: true,
       isMember: (origin) => members.has(origin),
       refused: () => undefined,

@@ -165,7 +165,7 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { store, id, document, limits, ownPastUpTo, clock, members, condition, sync } = this.scope;
+    const { store, id, document, limits, ownPastUpTo, members, condition, sync } = this.scope;
     const state = store.state();
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan(entries, state, rules, {
@@ -173,7 +173,6 @@ export class Feed implements Behaviour<FeedProtocol> {
       ownLog: this.#ownLogNow(state),
       ownCounter: state.lastCounter,
       ownPastUpTo,
-      nowMs: clock.nowMs(),
       causesMayBeMissing: state.quarantined > 0 || condition.waiting.length > 0,
       isMember: (origin) => members.has(origin),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
@@ -285,19 +284,14 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #note(notes: readonly IntakeNote[]): void {
-    const { condition, limits } = this.scope;
+    const { condition, clocks } = this.scope;
     for (const note of notes) {
       if (note.type === 'admitted') condition.arrived(note.origin);
       else if (note.type === 'duplicate') condition.counts.duplicates++;
       else if (note.type === 'hole') {
         condition.counts.holes++;
         condition.waitFor(note.origin, note.expected, note.found, note.reason);
-      } else if (note.aheadMs > limits.clockAlarmMs) {
-        condition.alarm(
-          `clock ${note.origin}`,
-          `the clock of ${note.origin} is ${Math.round(note.aheadMs / 1000)} s ahead of ours`,
-        );
-      }
+      } else clocks.sawAhead(note.origin, note.time);
     }
   }
 
@@ -325,7 +319,7 @@ export class Feed implements Behaviour<FeedProtocol> {
 /** An operator has to act; the database and what it holds are as they should be. */
 const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'SCHEMA_DRIFT', 'DUPLICATE_REPLICA']);
 /** Passes by itself, or when somebody makes room. */
-const WAITING = new Set(['STORE_BUSY', 'STORE_FULL', 'OVERLOADED']);
+const WAITING = new Set(['STORE_BUSY', 'STORE_FULL', 'OVERLOADED', 'CLOCK_SKEW']);
 /** The fault of what is applied, not of the database. */
 const CONTENT = new Set([
   'MALFORMED_MESSAGE',

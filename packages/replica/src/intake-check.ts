@@ -13,7 +13,7 @@ export interface IntakeRules {
   readonly schema: ClusterSchema;
   /** Set in primary-replica: only its messages count. */
   readonly soleWriter: string | undefined;
-  readonly limits: Pick<ReplicaLimits, 'clockRefusalMs'>;
+  readonly limits: Pick<ReplicaLimits, 'clockRefusalMs' | 'clockAlarmMs'>;
 }
 
 /** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */

@@ -20,7 +20,7 @@ const RULES: IntakeRules = {
     ddl: { engine: 'test', statements: [] },
   },
   soleWriter: undefined,
-  limits: { clockRefusalMs: 1000 },
+  limits: { clockRefusalMs: 1000, clockAlarmMs: 100 },
 };
 const NOW = 1_000_000;
 
@@ -59,7 +59,6 @@ function plan(
     ownLog: { vector: { me: vector['me'] ?? 0 }, partial: {} },
     ownCounter: 0,
     ownPastUpTo: 0,
-    nowMs: NOW,
     causesMayBeMissing: false,
     isMember: (origin) => origin === 'a' || origin === 'b' || origin === 'me',
     refused: () => undefined,

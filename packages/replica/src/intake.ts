@@ -27,7 +27,6 @@ export interface IntakeOptions {
   readonly ownCounter: number;
   /** Own transactions up to here are applied like anybody's: the database was restored (own past first). */
   readonly ownPastUpTo: number;
-  readonly nowMs: number;
   /** Something was put aside here before, so what builds on it may come without it; it waits like after a hole. */
   readonly causesMayBeMissing: boolean;
   /** Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where several write. */
@@ -48,7 +47,7 @@ export type IntakeNote =
       readonly reason: string;
     }
   | { readonly type: 'admitted'; readonly origin: string }
-  | { readonly type: 'ahead'; readonly origin: string; readonly aheadMs: number };
+  | { readonly type: 'ahead'; readonly origin: string; readonly time: number };
 
 export interface IntakePlan {
   readonly steps: readonly ApplyStep[];
@@ -179,6 +178,9 @@ export class Intake {
       return;
     }
     this.#admit(entry, batch, admission.skip, index);
+    const time = latestTime(batch);
+    if (time / 1000 - entry.storedAtMs > this.rules.limits.clockAlarmMs)
+      this.#notes.push({ type: 'ahead', origin: batch.origin, time });
   }
 
   #mustHalt(entry: LogEntry, batch: Batch): boolean {
@@ -202,8 +204,6 @@ export class Intake {
     else this.#steps.push({ type: 'transactions', batch, skip, seq, ...this.#certify(batch, seq) });
     this.#state = admitted(this.#state, batch);
     this.#notes.push({ type: 'admitted', origin });
-    const aheadMs = latestTime(batch) / 1000 - this.options.nowMs;
-    if (aheadMs > 0) this.#notes.push({ type: 'ahead', origin, aheadMs });
   }
 
   #certify(batch: TransactionBatch, seq: number): { readonly rejected?: readonly number[] } {

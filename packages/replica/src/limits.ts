@@ -36,8 +36,14 @@ export interface ReplicaLimits {
   readonly inSyncLagMs: number;
   /** How long a start waits until this replica is in the in-sync set; it goes on without, and joins later. */
   readonly inSyncJoinMs: number;
-  /** A hybrid time further ahead of this replica's clock is alarmed. */
+  /** Clocks, and times of changes, that are further from the log's clock are alarmed. */
   readonly clockAlarmMs: number;
+  /**
+   * A machine whose clock is further ahead of the log's gives no times: writes end with CLOCK_SKEW until it is set, and what other
+   * programs wrote waits in the outbox. It bounds for how long a replica may win over later changes of others. More than half of
+   * `clockRefusalMs` counts as that half: what is given a time must not be refused by others.
+   */
+  readonly maxClockSkewMs: number;
   /** A hybrid time further ahead of the log's own clock is quarantined, by every replica alike. */
   readonly clockRefusalMs: number;
   /** Changes of one transaction in parts that a change feed holds in memory; MESSAGE_TOO_LARGE then. */
@@ -68,6 +74,7 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   inSyncLagMs: 3000,
   inSyncJoinMs: 5000,
   clockAlarmMs: 60_000,
+  maxClockSkewMs: 5 * 60_000,
   clockRefusalMs: 24 * 3600 * 1000,
   changeFeedBytes: 64 * 1024 * 1024,
   closeTimeoutMs: 5000,

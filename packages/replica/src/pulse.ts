@@ -57,6 +57,8 @@ export class Pulse implements Behaviour<PulseProtocol> {
 
   async #beat(context: Context<PulseProtocol>): Promise<void> {
     this.#send();
+    const { clocks, hybrid, store } = this.scope;
+    clocks.look(hybrid, () => store.unsealed(), context.signal);
     await this.#look(context);
     await this.#refreshMembers();
     await this.#keepInSync();
@@ -94,6 +96,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     const { id, instance, startedAtMs, condition, members, clock } = this.scope;
     if (beat.id !== id) {
       if (!members.has(beat.id) || members.isFormer(beat.id)) this.#unknownMember = true;
+      else this.scope.clocks.heard(beat);
       return members.heard(beat);
     }
     if (beat.instance === instance) return this.#keeper?.heardOwn();

@@ -74,7 +74,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     apply: (request: ApplyMessage): Promise<ApplyOutcome> => this.#apply(request),
     poll: (): Promise<void> | void => {
-      if (this.#polling && this.scope.store.hasUnsealed()) return this.#poll();
+      const { store, clocks } = this.scope;
+      // What waits for a clock that is set right waits in the outbox; trying would only lock the database.
+      if (this.#polling && store.hasUnsealed() && clocks.refusal === undefined) return this.#poll();
     },
     check: (): Promise<void> => this.#check(),
     seal: async (): Promise<number> => {

@@ -24,7 +24,7 @@ export interface Replica<Tx> extends AsyncDisposable {
   /**
    * Runs `run` inside one transaction of the database, synchronously for embedded databases; a throw undoes it and is passed on. It
    * may run again when the database was busy, or when a concurrent transaction was committed first. Throws NOT_WRITABLE (naming the
-   * primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY, STORE_FULL, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError,
+   * primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY, STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError,
    * NOT_IN_SYNC, LOG_UNAVAILABLE. After all of these nothing was written anywhere. UnknownOutcomeError: ask `outcome`.
    */
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;

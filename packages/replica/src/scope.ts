@@ -1,4 +1,5 @@
 import type { HybridClock } from '@antiphon/core';
+import type { ClockWatch } from './clock-watch.js';
 import type { ClusterDocument } from './cluster-document.js';
 import type { Condition } from './condition.js';
 import type { LogEnd } from './log-end.js';
@@ -13,6 +14,8 @@ export interface Scope extends Settings {
   readonly role: Role;
   readonly document: ClusterDocument;
   readonly hybrid: HybridClock;
+  /** Compares clocks with the log's. */
+  readonly clocks: ClockWatch;
   readonly condition: Condition;
   readonly progress: Progress;
   readonly members: Members;

@@ -7,6 +7,7 @@ import {
   type InstallOptions,
   type Store,
 } from '@antiphon/core';
+import { ClockWatch } from './clock-watch.js';
 import { isRecord, type ClusterDocument } from './cluster-document.js';
 import { Condition } from './condition.js';
 import { Deadline, retrying } from './deadline.js';
@@ -81,7 +82,10 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
   const agreement = await joinCluster(settings, deadline);
   deadline.renew();
   condition.handle('agreed');
-  const hybrid = new HybridClock(clock);
+  const clocks = new ClockWatch({ ...settings, condition });
+  // Before anything is given a time: the rows of the first replica are, when it is installed.
+  if (agreement.replaced === undefined) await retrying(clock, deadline, () => clocks.read(deadline.signal));
+  const hybrid = new HybridClock(clock, clocks.logClock);
   await install(settings, agreement, hybrid, deadline);
   const record = {
     id,
@@ -119,6 +123,7 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
       role,
       document,
       hybrid,
+      clocks,
       condition,
       progress,
       members,

@@ -1,4 +1,5 @@
 import { formatPosition, type VectorClock } from '@antiphon/core';
+import type { ClockStatus } from './clock-watch.js';
 import type { StallReason, Waiting } from './condition.js';
 import type { LifecycleState } from './lifecycle.js';
 import type { Scope } from './scope.js';
@@ -55,7 +56,14 @@ export interface ReplicaStatus {
   readonly lag: { readonly messages: number; readonly seconds: number };
   readonly vector: VectorClock;
   readonly lastCounter: number;
-  readonly outbox: { readonly messages: number; readonly bytes: number; readonly unpublished: number };
+  /** `unsealed`: changes of other programs that are captured and have no number and time yet. */
+  readonly outbox: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly unpublished: number;
+    readonly unsealed: number;
+  };
+  readonly clock: ClockStatus;
   readonly update: UpdateSettings;
   /** Of a synchronous cluster. */
   readonly sync?: SyncStatus;
@@ -97,7 +105,13 @@ export function statusOf(scope: Scope): ReplicaStatus {
     lag: { messages: logEnd.lagMessages(seq), seconds: logEnd.lagSeconds(seq) },
     vector: state.vector,
     lastCounter: state.lastCounter,
-    outbox: { messages: state.outboxMessages, bytes: state.outboxBytes, unpublished: progress.unpublished },
+    outbox: {
+      messages: state.outboxMessages,
+      bytes: state.outboxBytes,
+      unpublished: progress.unpublished,
+      unsealed: store.unsealed(),
+    },
+    clock: scope.clocks.status(scope.hybrid),
     update: document.update,
     ...(scope.sync && { sync: syncStatus(scope.sync) }),
     members: memberStatus(scope),

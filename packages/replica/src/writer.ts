@@ -147,7 +147,7 @@ export class Writer<Tx> {
   }
 
   #assertWritable(): void {
-    const { condition, document, cluster, id, writable } = this.scope;
+    const { condition, document, cluster, id, writable, clocks } = this.scope;
     if (condition.ended) {
       const why = condition.failure === undefined ? '' : ` (${condition.failure.message})`;
       throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}${why}; open it again`, {
@@ -155,7 +155,7 @@ export class Writer<Tx> {
         cause: condition.failure,
       });
     }
-    if (writable) return;
+    if (writable) return clocks.assertInStep();
     const primary = soleWriter(document.topology) ?? '';
     throw new AntiphonError(
       'NOT_WRITABLE',

@@ -86,7 +86,8 @@ export class GroupSealer {
   seal(state: ReplicaState, transactions: readonly GroupTransaction[], options: PrepareOptions): SealedGroup {
     const firstCounter = state.lastCounter + 1;
     this.clock.restore(state.time);
-    const firstTime = this.clock.tick();
+    // A group without changes must not wait for a clock that is set right: no version is given.
+    const firstTime = transactions.at(-1)?.end === 0 ? this.clock.tickIdle() : this.clock.tick();
     this.#begin(state, firstCounter, firstTime);
     const maxBytes = maxMessageBytes(options) - sectionBytes(options);
     const claims: (readonly NamedClaim[])[] = [];

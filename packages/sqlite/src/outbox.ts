@@ -72,6 +72,13 @@ export class Outbox {
     );
   }
 
+  /** How many rows there are, but for gaps: counting them would read all of them. */
+  length(): number {
+    const first = `(SELECT min(seq) FROM _antiphon_outbox WHERE seq > ${ADMITTING_SEQ})`;
+    const sql = `SELECT coalesce((SELECT max(seq) FROM _antiphon_outbox) - ${first} + 1, 0)`;
+    return this.connection.statement(sql, 'value').get() as number;
+  }
+
   clear(): void {
     this.connection.statement('DELETE FROM _antiphon_outbox').run();
     this.#admitting = false;

@@ -288,6 +288,16 @@ export class SqliteStore implements Store<SqliteTransaction> {
     });
   }
 
+  unsealed(): number {
+    const session = this.#session;
+    if (session === undefined || this.#closed) return 0;
+    try {
+      return session.sealing(session.writer).outbox.length();
+    } catch {
+      return 0;
+    }
+  }
+
   sealed(
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,

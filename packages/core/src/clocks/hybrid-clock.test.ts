@@ -14,6 +14,8 @@ const hybridTime = fc.integer({ min: 0, max: MAX_HYBRID_TIME });
 const step = fc.oneof(
   fc.record({ type: fc.constant('wall' as const), to: wallMs }),
   fc.record({ type: fc.constant('tick' as const), count: fc.integer({ min: 1, max: 1000 }) }),
+  fc.record({ type: fc.constant('tickAt' as const), writtenMs: wallMs }),
+  fc.record({ type: fc.constant('tickIdle' as const) }),
   fc.record({ type: fc.constant('observe' as const), time: hybridTime }),
   fc.record({ type: fc.constant('restore' as const), time: hybridTime }),
 );
@@ -33,6 +35,15 @@ describe('HybridClock', () => {
           } else if (each.type === 'restore') {
             clock.restore(each.time);
             latest = Math.max(latest, each.time);
+          } else if (each.type === 'tickAt') {
+            const time = clock.tickAt(each.writtenMs);
+            expect(time).toBeGreaterThan(latest);
+            const dueUs = Math.min(each.writtenMs, wall.wallMs) * 1000;
+            // Subtracting from now loses less than a microsecond.
+            if (time > latest + 1) expect(Math.abs(time - dueUs)).toBeLessThanOrEqual(2);
+            latest = time;
+          } else if (each.type === 'tickIdle') {
+            expect(clock.tickIdle()).toBe(++latest);
           } else {
             const first = clock.tick(each.count);
             expect(Number.isSafeInteger(first)).toBe(true);
@@ -53,6 +64,32 @@ describe('HybridClock', () => {
     expect(clock.tick()).toBe(1_700_000_000_000_001);
     wall.wallMs += 5;
     expect(clock.tick()).toBe(1_700_000_000_005_000);
+  });
+
+  it('gives what was written before the time when it was written, after what was seen before', () => {
+    const wall = manualClock(10_000);
+    const clock = new HybridClock(wall);
+    clock.observe(4_000_000);
+    expect(clock.tickAt(5000)).toBe(5_000_000);
+    expect(clock.tickAt(5000)).toBe(5_000_001);
+    expect(clock.tickAt(4500)).toBe(5_000_002);
+    expect(clock.tickAt(20_000)).toBe(10_000_000);
+  });
+
+  it('moves nothing when its source refuses to give a time', () => {
+    const wall = manualClock(1000);
+    const source = {
+      nowMs: (): number => {
+        throw new Error('the clock is wrong');
+      },
+    };
+    const clock = new HybridClock(wall, source);
+    clock.observe(700);
+    expect(() => clock.tick()).toThrow('the clock is wrong');
+    expect(() => clock.tickAt(500)).toThrow('the clock is wrong');
+    expect(clock.last).toBe(700);
+    expect(clock.tickIdle()).toBe(701);
+    expect(clock.last).toBe(701);
   });
 
   it('says how far ahead of the wall clock an observed time is', () => {

@@ -12,11 +12,33 @@ export const MAX_HYBRID_TIME = 9_000_000_000_000_000;
 export class HybridClock {
   #last = 0;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Pick<Clock, 'nowMs'>,
+    /** Where the time comes from that changes are given; it may refuse to give one, and nothing moves then. */
+    private readonly source: Pick<Clock, 'nowMs'> = clock,
+  ) {}
 
   /** A time later than every one given or observed before. `count` reserves that many consecutive microseconds. */
   tick(count = 1): number {
-    const first = Math.max(this.#last + 1, Math.floor(this.clock.nowMs() * 1000));
+    return this.#give(this.source.nowMs(), count);
+  }
+
+  /**
+   * For what was written at `writtenMs` by this machine's wall clock: not later than that, unless something later was given or
+   * observed before. A time in the future counts as now.
+   */
+  tickAt(writtenMs: number): number {
+    const agoMs = Math.max(0, this.clock.nowMs() - writtenMs);
+    return this.#give(this.source.nowMs() - agoMs, 1);
+  }
+
+  /** The next time, whatever the wall clock says; for what changes no row, so that nobody loses against it. Never refused. */
+  tickIdle(): number {
+    return ++this.#last;
+  }
+
+  #give(nowMs: number, count: number): number {
+    const first = Math.max(this.#last + 1, Math.floor(nowMs * 1000));
     this.#last = first + count - 1;
     return first;
   }

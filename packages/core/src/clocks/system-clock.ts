@@ -1,3 +1,4 @@
+import { uptime } from 'node:os';
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { Clock, Timer } from '../ports/clock.js';
 
@@ -9,6 +10,7 @@ export function systemClock(): Clock {
   return {
     nowMs: () => Date.now(),
     monotonicMs: () => performance.now(),
+    uptimeMs: () => uptime() * 1000,
     setTimer: (delayMs, fire): Timer => {
       const timer = setTimeout(fire, Math.min(Math.max(delayMs, 0), MAX_TIMER_MS));
       timer.unref();

@@ -57,6 +57,13 @@ export const ERROR_CODES = {
     means: 'The log did not say in time whether it holds the write: it may be committed.',
     do: 'Ask `antiphon outcome ID` (or `replica.outcome(id)`) before you write again.',
   },
+  // Clocks
+  CLOCK_SKEW: {
+    retriable: true,
+    means:
+      "This machine's clock is ahead of the log's by more than `limits.maxClockSkewMs`; it gives no times to changes.",
+    do: 'Set the clock of the machine that the message names (or of the NATS server); writes resume automatically, and nothing is lost.',
+  },
   // Messages
   MALFORMED_MESSAGE: {
     retriable: false,

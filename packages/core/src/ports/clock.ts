@@ -13,6 +13,11 @@ export interface Clock {
   nowMs(): number;
   /** Never goes back; for durations only. */
   monotonicMs(): number;
+  /**
+   * As `monotonicMs`, from another beginning and more coarsely, but goes on while the machine sleeps. Absent where nothing ever
+   * sleeps, or where `monotonicMs` goes on then.
+   */
+  uptimeMs?(): number;
   /** Fires once, never inside the call itself; does not keep the process alive. */
   setTimer(delayMs: number, fire: () => void): Timer;
   /** Gives timers and I/O a turn before it resolves. */

@@ -74,6 +74,11 @@ export interface Log {
   open(options: { readonly create: boolean; readonly signal?: AbortSignal }): Promise<LogIdentity>;
   /** As it is now, asked freshly. LOG_UNAVAILABLE when there is no answer, LOG_REPLACED when there is no such log. */
   identity(signal?: AbortSignal): Promise<LogIdentity>;
+  /**
+   * The log's own clock, asked freshly: milliseconds since 1970, at some moment between the call and its answer. It is the clock that
+   * `storedAtMs` is taken from. LOG_UNAVAILABLE, LOG_REPLACED, ABORTED.
+   */
+  timeMs(signal?: AbortSignal): Promise<number>;
   /** Sends without waiting; `settled` is called exactly once, never inside the call itself. */
   append(request: AppendRequest, settled: (result: AppendResult) => void): void;
   /** The newest entry of an origin, or undefined. Never stale. */

@@ -282,6 +282,8 @@ export interface Store<Tx = unknown> {
    * were. Throws STORE_REPLACED, DUPLICATE_REPLICA, SCHEMA_DRIFT. Cheap when nothing has changed; to be called about once a second.
    */
   check(): Promise<void>;
+  /** About how many captured changes `seal` would take; cheap, for status. */
+  unsealed(): number;
   /** Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if there is any. */
   sealed(
     after: { readonly counter: number; readonly part: number },

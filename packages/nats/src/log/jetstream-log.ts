@@ -14,6 +14,7 @@ import type { ProblemReporter } from '../connection/problem-reporter.js';
 import type { Requester } from '../connection/requester.js';
 import { toPortError } from '../jetstream/api-error.js';
 import type { JetStreamApi } from '../jetstream/api.js';
+import { readServerTime } from '../jetstream/server-time.js';
 import type { StoredMessage } from '../jetstream/stored-message.js';
 import { logSubject, streamName } from '../subjects.js';
 import { Appender } from './appender.js';
@@ -96,6 +97,10 @@ export class JetStreamLog implements Log {
 
   identity(signal?: AbortSignal): Promise<LogIdentity> {
     return this.#asking(async () => identityOf(await this.#guard.check({ signal })));
+  }
+
+  timeMs(signal?: AbortSignal): Promise<number> {
+    return this.#asking(() => readServerTime(this.parts.api, this.#stream, { signal }));
   }
 
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {

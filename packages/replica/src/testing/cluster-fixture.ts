@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { Clock } from '@antiphon/core';
 import { connectNats, NatsServer, type NatsHandle } from '@antiphon/nats';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { createReplica, type CreateReplicaOptions } from '../create-replica.js';
 import type { Replica } from '../replica.js';
+import { startReplica } from '../start.js';
 
 export type SqliteReplica = Replica<SqliteTransaction>;
 type StartOptions = Partial<CreateReplicaOptions<SqliteTransaction>> & { readonly file?: string };
@@ -52,6 +54,28 @@ export class ClusterFixture implements AsyncDisposable {
     });
     this.#replicas.push(replica);
     return replica;
+  }
+
+  /** A replica on a machine whose clock is this one. */
+  async replicaByClock(id: string, clock: Clock, options: StartOptions = {}): Promise<SqliteReplica> {
+    const { file = this.file(id), ...rest } = options;
+    const nats = await connectNats({ servers: this.server.url });
+    const ports = {
+      log: nats.log(this.cluster),
+      bus: nats.bus(),
+      registry: nats.registry(this.cluster),
+      clock,
+    };
+    const base = { cluster: this.cluster, id, store: sqlite({ file }), ...rest };
+    const release = (): Promise<void> => nats.close();
+    try {
+      const replica = await startReplica({ ...base, ...ports }, release);
+      this.#replicas.push(replica);
+      return replica;
+    } catch (error) {
+      await release();
+      throw error;
+    }
   }
 
   async nats(): Promise<NatsHandle> {

@@ -211,6 +211,10 @@ export class MapStore implements Store<MapTransaction> {
     return false;
   }
 
+  unsealed(): number {
+    return 0;
+  }
+
   sealed(after: { readonly counter: number }, maxBytes: number): Promise<readonly SealedMessage[]> {
     const page: SealedMessage[] = [];
     let bytes = 0;

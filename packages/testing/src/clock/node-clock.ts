@@ -73,6 +73,11 @@ export class NodeClock implements Clock {
     this.#offsetMs += byMs;
   }
 
+  /** The wall clock is set to the true time; it goes on drifting. */
+  setRight(): void {
+    this.#offsetMs += this.time.nowMs() - this.nowMs();
+  }
+
   /** A process on this machine: shares its time, has timers and chance of its own, is stopped alone. */
   process(name: string): NodeClock {
     return new NodeClock(this, this.chance.fork(name), { name });

@@ -89,6 +89,10 @@ describe('NodeClock', () => {
     node.jump(-60_000);
     expect(node.nowMs()).toBe(945_010);
     expect(node.monotonicMs()).toBeCloseTo(10_010, 6);
+    node.setRight();
+    expect(node.nowMs()).toBe(1_010_000);
+    await clock.advance(10_000);
+    expect(node.nowMs()).toBe(1_020_010);
   });
 
   it('ends with its process, and with it alone', async () => {

@@ -31,7 +31,10 @@ const LONGEST_PAUSE_MS = 4000;
 const MOST_LOST_COMMITS = 12;
 /** After an event: before anything else happens, or while its answer is on the way. */
 const INSTANTS_MS = [0, 0, 0.05, 1, 5];
-const JUMPS_MS = [-3_600_000, -2000, -50, 50, 2000, 600_000];
+const DAY_MS = 86_400_000;
+const JUMPS_MS = [-2 * DAY_MS, -3_600_000, -2000, -50, 50, 2000, 600_000, 2 * DAY_MS];
+/** Somebody notices, or NTP does. */
+const LONGEST_WRONG_MS = 4000;
 
 export interface ChaosHooks {
   readonly note: (event: string) => void;
@@ -86,6 +89,7 @@ export class Chaos {
     if (kind === 'durable deleted') return this.#deleteDurable(node);
     this.counts.clockJumps++;
     node.machine.jump(this.random.pick(JUMPS_MS));
+    this.#later(this.random.int(1, LONGEST_WRONG_MS), () => node.machine.setRight());
   }
 
   #end(node: SimulatedNode, kind: 'crash' | 'power loss'): void {

@@ -33,6 +33,7 @@ const OUTSIDE_SHARE = 0.1;
 /** Everything thrown but OUTCOME_UNKNOWN means that nothing was written. */
 const REJECTIONS = new Set([
   ...['CONFLICT', 'NOT_IN_SYNC', 'TIMEOUT', 'LOG_UNAVAILABLE', 'CONSTRAINT', 'STORE_BUSY', 'STORE_FULL'],
+  'CLOCK_SKEW',
   ...['NOT_WRITABLE', 'OVERLOADED', 'CLOSED', 'ACTOR_STOPPED', 'UNKNOWN_TABLE'],
 ]);
 

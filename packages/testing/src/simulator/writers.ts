@@ -75,6 +75,7 @@ export class Writers {
       'CONSTRAINT',
       'STORE_BUSY',
       'STORE_FULL',
+      'CLOCK_SKEW',
       'NOT_WRITABLE',
       'TIMEOUT',
       'OVERLOADED',

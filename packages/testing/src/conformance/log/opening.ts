@@ -31,6 +31,19 @@ export function describeOpening(harness: () => LogHarness): void {
       expect(other).not.toBe(created.generation);
     });
 
+    it('tells the time by the clock that entries are stored by, and leaves nothing behind in the log', async () => {
+      const log = await harness().connect();
+      await log.open({ create: true });
+      const before = await log.timeMs();
+      const [seq = 0] = await fill(log, numbers('x', 1));
+      const storedAtMs = (await log.get(seq))?.storedAtMs ?? Number.NaN;
+      const after = await log.timeMs();
+      // Stored times may have whole milliseconds only.
+      expect(storedAtMs).toBeGreaterThanOrEqual(Math.floor(before));
+      expect(storedAtMs).toBeLessThanOrEqual(Math.ceil(after));
+      expect((await log.identity()).lastSeq).toBe(seq);
+    });
+
     it('is closed for good, also twice', async () => {
       const log = await harness().connect();
       await log.open({ create: true });

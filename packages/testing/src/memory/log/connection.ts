@@ -48,6 +48,14 @@ export class MemoryLogConnection implements Log {
     return this.link.call('read the identity of the log', () => this.log.stream.identity(), signal);
   }
 
+  timeMs(signal?: AbortSignal): Promise<number> {
+    const work = (): number => {
+      void this.log.stream;
+      return this.log.clock.nowMs();
+    };
+    return this.link.call('read the clock of the log', work, signal);
+  }
+
   lastOf(origin: string, signal?: AbortSignal): Promise<LogEntry | undefined> {
     return this.link.call(`read the last entry of ${origin}`, () => this.log.stream.lastOf(origin), signal);
   }

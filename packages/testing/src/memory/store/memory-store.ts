@@ -202,6 +202,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
     return this.database.hasCaptured();
   }
 
+  unsealed(): number {
+    return this.hasUnsealed() ? 1 : 0;
+  }
+
   async sealed(after: OutboxPlace, maxBytes: number): Promise<readonly SealedMessage[]> {
     this.#assertOpen();
     return sealedAfter(this.database, after, maxBytes);

@@ -1,0 +1,32 @@
+import { nuid, type ConsumerConfig } from 'nats';
+import type { CallOptions, JetStreamApi } from './api.js';
+
+const UNUSED_NS = 5_000_000_000;
+
+/**
+ * The clock of the stream's leader, which stored times are taken from: milliseconds since 1970. Servers tell it since 2.10.
+ * Earlier ones show it only as the creation time of a consumer, so one is made and thrown away; a message only for this would
+ * stay in the log for ever.
+ */
+export async function readServerTime(
+  api: JetStreamApi,
+  stream: string,
+  options: CallOptions = {},
+): Promise<number> {
+  const info: { readonly ts?: string } = await api.streamInfo(stream, options);
+  return info.ts === undefined ? readByConsumer(api, stream, options) : Date.parse(info.ts);
+}
+
+async function readByConsumer(api: JetStreamApi, stream: string, options: CallOptions): Promise<number> {
+  const name = `clock_${nuid.next()}`;
+  const config: Partial<ConsumerConfig> = {
+    ...({ ack_policy: 'none', deliver_policy: 'new', replay_policy: 'instant' } as unknown as object),
+    mem_storage: true,
+    num_replicas: 1,
+    inactive_threshold: UNUSED_NS,
+  };
+  const { created } = await api.createConsumer(stream, name, config, options);
+  // What is left of it when this fails goes by itself.
+  await api.deleteConsumer(stream, name, options).catch(() => undefined);
+  return Date.parse(created);
+}

@@ -1,0 +1,135 @@
+import { systemClock, type Clock } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import { ClusterFixture, count, rowsOf, type SqliteReplica } from './testing/cluster-fixture.js';
+import { eventually } from './testing/eventually.js';
+
+const DAY_MS = 86_400_000;
+const TABLE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)';
+
+/** The wall clock of a machine, which is off by as much as `aheadMs` says. */
+class OwnClock {
+  aheadMs = 0;
+  readonly clock: Clock = { ...systemClock(), nowMs: () => Date.now() + this.aheadMs };
+}
+
+function alarm(replica: SqliteReplica, name: string): string | undefined {
+  return replica.status().alarms.find((each) => each.name === name)?.message;
+}
+
+async function allEqual(replicas: readonly SqliteReplica[], rows: number): Promise<void> {
+  await eventually(`all hold the same ${rows} rows`, async () => {
+    const contents = await Promise.all(replicas.map((replica) => rowsOf(replica, 't')));
+    return contents.every((content) => content === contents[0]) && (await count(replicas[0]!, 't')) === rows;
+  });
+}
+
+describe('a clock two days ahead', () => {
+  it('A.3: takes no writes while it is, burns nothing, and goes on by itself', async () => {
+    await using fixture = await ClusterFixture.start();
+    fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (1, 'before')`);
+    const a = await fixture.replica('a');
+    const machine = new OwnClock();
+    const b = await fixture.replicaByClock('b', machine.clock);
+    await eventually('the row of a', async () => (await count(b, 't')) === 1);
+    await b.execute([{ sql: "INSERT INTO t VALUES (2, 'right')" }]);
+    const { lastCounter } = b.status();
+
+    machine.aheadMs = 2 * DAY_MS;
+    const refused = b.execute([{ sql: "INSERT INTO t VALUES (3, 'by the library')" }]);
+    await expect(refused).rejects.toMatchObject({ code: 'CLOCK_SKEW', retriable: true });
+    fixture.sql('b', "INSERT INTO t VALUES (3, 'by another program'); INSERT INTO t VALUES (4, 'too')");
+    await eventually(
+      'what waits is shown',
+      () => alarm(b, 'clock')?.includes('2 changes of other programs wait') === true,
+    );
+    expect(b.status()).toMatchObject({ lastCounter, outbox: { unsealed: 2 }, clock: { refusing: true } });
+    // The others see whose clock it is.
+    await eventually(
+      'a names b',
+      () => alarm(a, 'clock b')?.includes('The clock of b is 2 d ahead') === true,
+    );
+    await a.execute([{ sql: "INSERT INTO t VALUES (5, 'of a')" }]);
+
+    machine.aheadMs = 0;
+    await b.execute([{ sql: "INSERT INTO t VALUES (6, 'after')" }]);
+    await allEqual([a, b], 6);
+    expect(a.status()).toMatchObject({ quarantined: 0, waitingFor: [] });
+    expect(b.status().vector['b']).toBeLessThanOrEqual(lastCounter + 3);
+    await eventually('nothing to tell any more', () => {
+      const left = [a, b].flatMap((replica) => replica.status().alarms);
+      return left.every(({ name }) => !name.includes('clock'));
+    });
+  });
+
+  it('A.3: at the start as well, for the rows that a cluster is founded with too', async () => {
+    await using fixture = await ClusterFixture.start();
+    fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (1, 'before')`);
+    const machine = new OwnClock();
+    machine.aheadMs = 2 * DAY_MS;
+    const impatient = { limits: { connectTimeoutMs: 1500 } };
+    const founding = fixture.replicaByClock('a', machine.clock, impatient);
+    await expect(founding).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
+
+    const late = fixture.replicaByClock('a', machine.clock);
+    setTimeout(() => (machine.aheadMs = 0), 1000);
+    const a = await late;
+    const other = new OwnClock();
+    other.aheadMs = 2 * DAY_MS;
+    const b = await fixture.replicaByClock('b', other.clock);
+    // A reader needs no clock.
+    await allEqual([a, b], 1);
+    await expect(b.execute([{ sql: 'DELETE FROM t' }])).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
+    other.aheadMs = 0;
+    await b.execute([{ sql: "INSERT INTO t VALUES (2, 'now')" }]);
+    await allEqual([a, b], 2);
+  });
+
+  it.each(['primary-replica', 'multi-primary'] as const)(
+    'A.3: synchronous writes are refused, and nobody holds what others do not, %s',
+    async (mode) => {
+      await using fixture = await ClusterFixture.start();
+      fixture.sql('a', TABLE);
+      const topology = mode === 'multi-primary' ? mode : ({ [mode]: { primary: 'a' } } as const);
+      const options = { topology, update: { mode: 'sync' } } as const;
+      const machine = new OwnClock();
+      const a = await fixture.replicaByClock('a', machine.clock, options);
+      const b = await fixture.replica('b', options);
+      await a.execute([{ sql: 'INSERT INTO t VALUES (1, NULL)' }]);
+      machine.aheadMs = 25 * 3_600_000;
+      for (let id = 2; id < 5; id++) {
+        const refused = a.execute([{ sql: 'INSERT INTO t VALUES (?, NULL)', params: [id] }]);
+        await expect(refused).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
+      }
+      expect(await b.query('SELECT count(*) AS n FROM t', [], { consistency: 'strong' })).toEqual([
+        { n: 1n },
+      ]);
+      machine.aheadMs = 0;
+      const written = await a.execute([{ sql: 'INSERT INTO t VALUES (5, NULL)' }]);
+      expect(written.acks).toMatchObject({ by: ['a', 'b'], reached: true });
+      await allEqual([a, b], 2);
+    },
+  );
+});
+
+describe('a clock that is set back', () => {
+  it('A.3: goes on from the last time, in order, and says so', async () => {
+    await using fixture = await ClusterFixture.start();
+    fixture.sql('a', TABLE);
+    const machine = new OwnClock();
+    machine.aheadMs = 4 * 60_000;
+    const a = await fixture.replicaByClock('a', machine.clock);
+    const b = await fixture.replica('b');
+    await a.execute([{ sql: "INSERT INTO t VALUES (1, 'first')" }]);
+    machine.aheadMs = 0;
+    await a.execute([{ sql: "UPDATE t SET v = 'second'" }]);
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('second'));
+    await b.execute([{ sql: "UPDATE t SET v = 'third'" }]);
+    await eventually('a has it', async () => (await rowsOf(a, 't')).includes('third'));
+    await eventually('a says so', () => alarm(a, 'hybrid-clock') !== undefined);
+    await eventually(
+      'b says whose',
+      () => alarm(b, 'clock a')?.includes('Changes of a carry times') === true,
+    );
+    expect(a.status().clock.hybridAheadMs).toBeGreaterThan(3 * 60_000);
+  });
+});
