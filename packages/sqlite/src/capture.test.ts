@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster } from '../test/cluster.js';
+import { findDriver } from './driver/find-driver.js';
 
 let cluster: Cluster;
 afterEach(() => cluster.close());
@@ -153,7 +154,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
         rows + 4,
         new Uint8Array([0, 1]),
         rows + 5,
-        'nul\0😀',
+        // The other driver refuses a NUL in text: see its tests.
+        findDriver().name === 'node:sqlite' ? 'nul\0😀' : '😀',
       ],
     ]);
     await expectEqual('t');

@@ -203,4 +203,29 @@ describe('a replica that refuses writes', () => {
     await store.install(installOptions(cluster, 'first', { durable: true }), newClock());
     expect(await waiting()).toEqual({ synchronous: 2 });
   });
+
+  it.each(['capture', 'library', 'refuse'] as const)(
+    'with writes %s, nothing that it leaves in the file needs a newer SQLite than 3.31',
+    async (writes) => {
+      cluster = new Cluster({ versions: true, writes });
+      await cluster.first(
+        'first',
+        `CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE NOT NULL DEFAULT 'x', b); CREATE UNIQUE INDEX part ON t (b) WHERE b > 1;
+         CREATE TABLE w (k TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID;
+         CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET b = 2 WHERE id = NEW.id; END;`,
+        { writes },
+      );
+      const created = cluster.shell('first', `SELECT sql FROM sqlite_schema WHERE sql GLOB '*_antiphon*'`);
+      expect(created).toMatch(/_antiphon_state/);
+      expect(created).toMatch(/CREATE TRIGGER/);
+      // https://www.sqlite.org/changes.html: STRICT 3.37, RETURNING 3.35, iif 3.32, unixepoch 3.38, 'subsec' 3.42, …
+      expect(created).not.toMatch(
+        /\b(STRICT|RETURNING|GENERATED|MATERIALIZED|NULLS (FIRST|LAST)|DISTINCT FROM)\b/i,
+      );
+      expect(created).not.toMatch(
+        /\b(iif|if|unixepoch|octet_length|timediff|string_agg|concat|format|sign)\s*\(/i,
+      );
+      expect(created).not.toMatch(/->|'subsec|UPDATE \S+ SET [^;(]* FROM /i);
+    },
+  );
 });

@@ -30,11 +30,21 @@ function lackOf({ DatabaseSync }: SqliteModule): string | undefined {
   }
 }
 
-function bindsWholeText({ DatabaseSync }: SqliteModule): boolean {
+/** Whether it binds all of a text, and refuses what it cannot bind. */
+function bindsExactly({ DatabaseSync }: SqliteModule): boolean {
   const database = new DatabaseSync(':memory:');
   try {
-    const row = database.prepare('SELECT length(CAST(? AS BLOB)) AS bytes').get('a\0b');
-    return row?.['bytes'] === 3;
+    const statement = database.prepare('SELECT length(CAST(? AS BLOB)) AS bytes, ?');
+    if (statement.get('a\0b', 1)?.['bytes'] !== 3) return false;
+    for (const value of [undefined, {}]) {
+      try {
+        statement.get(1, value as unknown as null);
+        return false;
+      } catch {
+        // As it should be.
+      }
+    }
+    return true;
   } finally {
     database.close();
   }
@@ -52,8 +62,8 @@ function candidate(name: Driver['name'], load: () => SqliteModule | undefined): 
     return { lacks: missing ? 'it is not installed' : `it does not load (${String(thrown)})` };
   }
   const loaded = module;
-  const truncatesText = !bindsWholeText(loaded);
-  return { driver: { name, open: (file, options = {}) => openWith(loaded, truncatesText, file, options) } };
+  const exact = bindsExactly(loaded);
+  return { driver: { name, open: (file, options = {}) => openWith(loaded, exact, file, options) } };
 }
 
 /** Of the Node.js that runs this. */

@@ -32,7 +32,7 @@ export class BindError extends TypeError {
 class NodeDatabase implements Database {
   constructor(
     private readonly database: DatabaseSync,
-    private readonly truncatesText: boolean,
+    private readonly bindsExactly: boolean,
   ) {}
 
   get isOpen(): boolean {
@@ -55,7 +55,7 @@ class NodeDatabase implements Database {
     if (exact) statement.setReadBigInts(true);
     if (!form.endsWith('object')) statement.setReturnArrays(true);
     const Class = form.endsWith('value') ? ValueStatement : RowStatement;
-    return new Class(statement, exact, this.truncatesText);
+    return new Class(statement, exact, this.bindsExactly);
   }
 
   authorize(authorizer: Authorizer): void {
@@ -73,7 +73,7 @@ class RowStatement implements Statement {
   constructor(
     protected readonly statement: StatementSync,
     private readonly exact: boolean,
-    private readonly truncatesText: boolean,
+    private readonly bindsExactly: boolean,
   ) {}
 
   run(...parameters: Bindings): ReturnType<Statement['run']> {
@@ -102,12 +102,12 @@ class RowStatement implements Statement {
   protected bound(parameters: Bindings): SQLInputValue[] {
     const first = parameters[0];
     if (first instanceof NamedParameters) {
-      if (this.truncatesText) for (const value of Object.values(first.values)) verifyText(value);
+      if (!this.bindsExactly) for (const value of Object.values(first.values)) verifyValue(value);
       return [first.values as unknown as SQLInputValue];
     }
     // Any other object in the first place would be taken for named parameters, and those that it does not name for NULL.
     verifyType(first);
-    if (this.truncatesText) for (const value of parameters) verifyText(value);
+    if (!this.bindsExactly) for (const value of parameters) verifyValue(value);
     return parameters as SQLInputValue[];
   }
 }
@@ -138,8 +138,8 @@ function verifyType(value: unknown): void {
   throw new BindError(`a value of type ${type} cannot be bound to an SQLite parameter.`);
 }
 
-/** For a driver that ends text at its first NUL and binds what it does not know as NULL. */
-function verifyText(value: unknown): void {
+/** For a driver that ends text at its first NUL, or binds what it does not know as NULL. */
+function verifyValue(value: unknown): void {
   if (typeof value === 'string' && value.includes('\0'))
     throw new BindError(
       'text with a NUL cannot be bound by this driver: bind its bytes, with CAST(? AS TEXT).',
@@ -150,11 +150,17 @@ function verifyText(value: unknown): void {
 
 export function openWith(
   { DatabaseSync }: SqliteModule,
-  truncatesText: boolean,
+  bindsExactly: boolean,
   file: string,
   { readOnly = false, busyTimeoutMs = 0 }: OpenOptions,
 ): Database {
   const database = new DatabaseSync(file, { readOnly, timeout: busyTimeoutMs });
-  database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
-  return new NodeDatabase(database, truncatesText);
+  try {
+    // The first statement reads the file: it may be busy, or no database.
+    database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+    return new NodeDatabase(database, bindsExactly);
+  } catch (thrown) {
+    database.close();
+    throw thrown;
+  }
 }
