@@ -1,4 +1,11 @@
-import { AntiphonError, decodeControl, encodeControl, isIdentifier, type VectorClock } from '@antiphon/core';
+import {
+  AntiphonError,
+  decodeControl,
+  encodeControl,
+  isIdentifier,
+  type KnownEntry,
+  type VectorClock,
+} from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
 
 /** What a replica says about itself every second, on `antiphon.<cluster>.beat.<id>`. */
@@ -9,6 +16,8 @@ export interface Beat {
   readonly lifecycle: string;
   readonly generation: string;
   readonly seq: number;
+  /** An entry of the log that this replica's database has dealt with, for the others to compare (I14). */
+  readonly entry?: KnownEntry;
   readonly vector: VectorClock;
   readonly lagMessages: number;
   readonly unpublished: number;
@@ -29,6 +38,7 @@ export function decodeBeat(data: Uint8Array): Beat {
     throw malformed('its instance, lifecycle or generation');
   }
   if (!isRecord(vector)) throw malformed('its vector');
+  const entry = decodeEntry(input['entry']);
   const counters = Object.entries(vector).map(([origin, counter]) => [origin, whole(counter)] as const);
   return {
     id,
@@ -37,10 +47,22 @@ export function decodeBeat(data: Uint8Array): Beat {
     generation: generation.slice(0, 200),
     startedAtMs: whole(input['startedAtMs']),
     seq: whole(input['seq']),
+    ...(entry && { entry }),
     vector: Object.fromEntries(counters),
     lagMessages: whole(input['lagMessages']),
     unpublished: whole(input['unpublished']),
     nowMs: whole(input['nowMs']),
+  };
+}
+
+function decodeEntry(input: unknown): KnownEntry | undefined {
+  if (input === undefined || input === null) return undefined;
+  if (!isRecord(input)) throw malformed('its entry');
+  const { storedAtMs, attempt } = input;
+  return {
+    seq: whole(input['seq']),
+    ...(typeof storedAtMs === 'number' ? { storedAtMs } : {}),
+    ...(typeof attempt === 'string' ? { attempt: attempt.slice(0, 256) } : {}),
   };
 }
 

@@ -5,6 +5,7 @@ import {
   sleep,
   type AdmissionState,
   type ApplyOutcome,
+  type KnownEntry,
   type LogEntry,
   type LogReader,
   type StoreState,
@@ -202,12 +203,15 @@ export class Feed implements Behaviour<FeedProtocol> {
     const steps = plan.steps.filter((_, index) => kept[index]);
     condition.counts.quarantineOverflow += plan.steps.length - steps.length;
     const published = this.#published(plan);
+    const entry = knownOf(rest, plan.seq);
     if (steps.length > 0) {
-      return { plan, rest, request: { steps, seq: plan.seq, published, verdicts: plan.verdicts } };
+      const { seq, verdicts } = plan;
+      return { plan, rest, request: { steps, seq, published, verdicts, ...(entry && { entry }) } };
     }
     if (plan.seq > 0) {
       // Own messages, repetitions, holes.
-      store.markPublished(published, { generation: document.generation, seq: plan.seq });
+      const position = { generation: document.generation, seq: plan.seq, ...(entry && { entry }) };
+      store.markPublished(published, position);
       progress.moved(plan.seq);
     }
     return { plan, rest, request: undefined };
@@ -330,6 +334,12 @@ const CONTENT = new Set([
 ]);
 /** More batches in one message than this would each be well under the relay's packing. */
 const MAX_BATCHES_OF_ENTRY = 1024;
+
+/** What is known of the entry that a plan ends with. */
+function knownOf(entries: readonly LogEntry[], seq: number): KnownEntry | undefined {
+  const entry = entries.findLast((one) => one.seq <= seq);
+  return entry && { seq: entry.seq, storedAtMs: entry.storedAtMs };
+}
 
 function asRefused(error: AntiphonError): AntiphonError {
   if (error.code === 'APPLY_REFUSED' || error.code === 'MALFORMED_MESSAGE') return error;

@@ -227,7 +227,7 @@ function replacedLog(
   return new AntiphonError(
     'LOG_REPLACED',
     `the log has generation ${log.generation}, the cluster ${document.generation}, this database ${known}: ` +
-      'the stream was recreated; find out by whom. Nothing was applied or lost',
+      'the stream was recreated. Nothing was applied or lost; follow docs/lost-log.md',
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }
@@ -280,7 +280,7 @@ function registryLost(settings: Settings): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
     `this database is a replica of cluster ${settings.cluster}, which does not exist at this NATS server; ` +
-      'check `servers`, or restore its JetStream data. Nothing was applied or lost',
+      'check `servers`, or restore its JetStream data (docs/lost-log.md). Nothing was applied or lost',
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }

@@ -1,27 +1,63 @@
-import { AntiphonError, type LogIdentity } from '@antiphon/core';
+import {
+  AntiphonError,
+  describeEntry,
+  isSameEntry,
+  type KnownEntry,
+  type LogEntry,
+  type LogIdentity,
+} from '@antiphon/core';
+
+/** Between the two looks that it takes to believe bad news: a server of a cluster may not have caught up with the others. */
+export const CONFIRM_WAIT_MS = 250;
 
 /** I14. `knownSeq`: an entry that the log had before it was asked. Throws LOG_REPLACED. */
 export function assertSameLog(identity: LogIdentity, generation: string, knownSeq: number): void {
   if (identity.generation !== generation) {
-    throw replaced(`it has generation ${identity.generation}, not ${generation}: the stream was recreated`);
+    throw logReplaced(
+      `it has generation ${identity.generation}, not ${generation}: the stream was recreated`,
+    );
   }
-  if (identity.lastSeq < knownSeq) {
-    throw replaced(`it ends at ${identity.lastSeq}, and had ${knownSeq} before: it was cut or restored`);
-  }
+  const loss = lossOfEnd(identity, knownSeq);
+  if (loss !== undefined) throw logReplaced(loss, { seq: knownSeq });
 }
 
 /** As well: what comes next for a reader at `seq` is still there. */
 export function assertReadable(identity: LogIdentity, seq: number): void {
   if (identity.firstSeq > seq + 1) {
-    throw replaced(
+    throw logReplaced(
       `it begins at ${identity.firstSeq}, and this replica needs it from ${seq + 1} on: it was trimmed`,
+      { seq },
     );
   }
 }
 
-function replaced(why: string): AntiphonError {
+/** What is wrong with a log that is known to have had `knownSeq`, by its length alone; undefined when nothing. */
+export function lossOfEnd({ firstSeq, lastSeq }: LogIdentity, knownSeq: number): string | undefined {
+  if (lastSeq < knownSeq) return `it ends at ${lastSeq}, and had ${knownSeq} before: it was cut or restored`;
+  if (lastSeq > 0 && firstSeq > lastSeq) return `all its entries up to ${lastSeq} were purged`;
+  return undefined;
+}
+
+/** What is wrong with the entry that the log has under the number of one that is known; undefined when nothing. */
+export function lossOfEntry(
+  known: KnownEntry,
+  found: LogEntry | undefined,
+  { firstSeq }: LogIdentity,
+): string | undefined {
+  const { seq } = known;
+  if (found === undefined) return firstSeq > seq ? undefined : `its entry ${seq} was removed`;
+  if (isSameEntry(known, found) !== false) return undefined;
+  return (
+    `its entry ${seq} is not the one that this replica knows (${describeEntry(known)}), but another one ` +
+    `(${describeEntry(found)}): the log lost its newest entries and grew again`
+  );
+}
+
+export function logReplaced(why: string, context: Readonly<Record<string, unknown>> = {}): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
-    `the log is not what this database was replicating with: ${why}. Find out by whom; nothing was applied or lost`,
+    `The log is not what this database was replicating with: ${why}. Nothing more of it is applied. ` +
+      'Stop the replicas and follow docs/lost-log.md: put the log back, or decide which databases to keep.',
+    { context },
   );
 }

@@ -5,6 +5,7 @@ export class LogEnd {
   #seq = 0;
   #seenAtMs = 0;
   #inStepAtMs: number;
+  readonly #listeners = new Set<(seq: number) => void>();
 
   constructor(private readonly clock: Clock) {
     this.#inStepAtMs = clock.monotonicMs();
@@ -22,6 +23,12 @@ export class LogEnd {
   seen(seq: number): void {
     this.#seq = seq;
     this.#seenAtMs = this.clock.nowMs();
+    for (const listener of [...this.#listeners]) listener(seq);
+  }
+
+  onSeen(listener: (seq: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   inStep(): void {

@@ -7,13 +7,14 @@ import {
   type Received,
   type RemoteCommands,
 } from '@antiphon/actor';
-import type {
-  ChecksumReport,
-  GroupOutcome,
-  QueryResult,
-  RowDigest,
-  Value,
-  VectorClock,
+import {
+  AntiphonError,
+  type ChecksumReport,
+  type GroupOutcome,
+  type QueryResult,
+  type RowDigest,
+  type Value,
+  type VectorClock,
 } from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from './outcome.js';
@@ -115,7 +116,9 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       message: Later<'outcomes'>,
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
     durable: (): { seq: number } => {
-      const { sync, store } = this.scope;
+      const { sync, store, log, condition, id } = this.scope;
+      // A position says nothing about a log that is another one, or that nobody has compared yet (I14).
+      if (!log.isTrusted || !condition.replicating) throw notReplicating(id, condition.stalled?.message);
       return { seq: sync?.durableSeq ?? store.state().position.seq };
     },
     checksum: ({ tables }: { tables?: readonly string[] }, _: unknown, message: Later<'checksum'>): NoReply =>
@@ -163,6 +166,12 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       publishedCounter,
     };
   }
+}
+
+function notReplicating(id: string, why = 'the connection to its log is new'): AntiphonError {
+  return new AntiphonError('LOG_UNAVAILABLE', `Replica ${id} acknowledges nothing: ${why}`, {
+    context: { replica: id },
+  });
 }
 
 type Later<K extends keyof MailboxProtocol & string> = Received<MailboxProtocol, K>;

@@ -11,6 +11,7 @@ import {
 import { resolveLimits, type ReplicaLimits } from './limits.js';
 import { silentLogger, type Logger } from './logger.js';
 import { parseTopology, type Topology } from './topology.js';
+import { VerifiedLog } from './verified-log.js';
 import { parseUpdate, type UpdateOptions, type UpdateSettings } from './update.js';
 
 /** What a replica is, wherever it runs. */
@@ -52,6 +53,7 @@ export interface AccessDenial {
 }
 
 export interface Settings<Tx = unknown> extends ReplicaPorts {
+  readonly log: VerifiedLog;
   readonly cluster: string;
   readonly id: string;
   /** Tells two processes that run under one id apart. */
@@ -93,7 +95,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     intervalMs,
     limits: resolveLimits(options.limits),
     logger: options.logger ?? silentLogger,
-    log,
+    log: new VerifiedLog(log, clock),
     bus,
     registry,
     clock,

@@ -1,9 +1,11 @@
-import type { ApplyOutcome, ApplyStep, Verdict, WriteOutcome } from '@antiphon/core';
+import type { ApplyOutcome, ApplyStep, KnownEntry, Verdict, WriteOutcome } from '@antiphon/core';
 import type { SyncWrite } from './sync/sync-write.js';
 
 export interface PlannedApply {
   readonly steps: readonly ApplyStep[];
   readonly seq: number;
+  /** What is known of the entry at `seq`, or of one before it. */
+  readonly entry?: KnownEntry;
   /** Own transactions up to this counter are in the log, as of `seq`. */
   readonly published: number;
   /** What certification says of groups among the steps, by entry. */

@@ -1,7 +1,7 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import { AntiphonError, type BusSubscription } from '@antiphon/core';
 import { decodeBeat, encodeBeat, type Beat } from './beat.js';
-import { assertReadable, assertSameLog } from './log-check.js';
+import { LogWatch } from './log-watch.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
 import { memberRemoved } from './remove-member.js';
 import type { Scope } from './scope.js';
@@ -17,7 +17,7 @@ const TWIN_SILENCE_BEATS = 5;
 export class Pulse implements Behaviour<PulseProtocol> {
   readonly receive = {
     beat: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#beat(context),
-    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#look(context),
+    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#watch.look(context.signal),
   };
   #beats = 0;
   #subscription: BusSubscription | undefined;
@@ -27,11 +27,13 @@ export class Pulse implements Behaviour<PulseProtocol> {
   /** When another process under this id was heard last; monotonic. */
   #twinHeardMs = -Infinity;
   readonly #keeper: InSyncKeeper | undefined;
+  readonly #watch: LogWatch;
 
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {
+    this.#watch = new LogWatch(scope, () => this.#noteStep());
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -59,7 +61,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#send();
     const { clocks, hybrid, store } = this.scope;
     clocks.look(hybrid, () => store.unsealed(), context.signal);
-    await this.#look(context);
+    await this.#watch.look(context.signal);
     await this.#refreshMembers();
     await this.#keepInSync();
     this.#prune();
@@ -74,7 +76,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
   }
 
   #send(): void {
-    const { bus, cluster, id, instance, startedAtMs, condition, document, progress, clock } = this.scope;
+    const { bus, cluster, id, instance, startedAtMs, condition, document, progress, clock, store } =
+      this.scope;
+    const { entry } = store.state().position;
     const beat: Beat = {
       id,
       instance,
@@ -82,6 +86,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
       lifecycle: condition.state,
       generation: document.generation,
       seq: progress.seq,
+      ...(entry && { entry }),
       vector: progress.vector,
       lagMessages: this.#lag(),
       unpublished: progress.unpublished,
@@ -116,27 +121,6 @@ export class Pulse implements Behaviour<PulseProtocol> {
         },
       ),
     );
-  }
-
-  /** What the log is now. A log that does not answer is no finding. */
-  async #look(context: Context<PulseProtocol>): Promise<void> {
-    const { log, document, progress, condition, logEnd } = this.scope;
-    if (!condition.replicating) return;
-    const knownSeq = progress.seq;
-    try {
-      const identity = await log.identity(context.signal);
-      assertSameLog(identity, document.generation, knownSeq);
-      assertReadable(identity, knownSeq);
-      condition.clearAlarm('log');
-      logEnd.seen(identity.lastSeq);
-      this.#noteStep();
-    } catch (error) {
-      if (!(error instanceof AntiphonError)) throw error;
-      if (error.code === 'LOG_REPLACED') condition.stall(error);
-      // What NATS denies is an alarm of its own.
-      else if (error.code !== 'ABORTED' && error.code !== 'ACCESS_DENIED')
-        condition.alarm('log', `the log does not answer: ${error.message}`);
-    }
   }
 
   #noteStep(): void {

@@ -55,7 +55,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   #retry: Timer | undefined;
   /** What the log's last sequence will be once everything in flight is stored; for the chain. */
   #chainSeq = 0;
-  #stopListening: (() => void) | undefined;
+  #stopListening: (() => void)[] = [];
   /** Where to go back to, when a failed attempt ended inside of a big transaction. */
   #acknowledgedMark: SentMark | undefined;
 
@@ -67,16 +67,26 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   started(context: Context<RelayProtocol>): void {
-    const { log, intervalMs } = this.scope;
-    this.#stopListening = log.onConnection((connection: LogConnection) => {
-      if (connection === 'connected') context.self.tell('resume');
-    });
+    const { log, logEnd, intervalMs } = this.scope;
+    this.#stopListening = [
+      log.onConnection((connection: LogConnection) => {
+        if (connection === 'connected') context.self.tell('resume');
+      }),
+      logEnd.onSeen((lastSeq) => this.#lookPast(lastSeq, context)),
+    ];
     if (intervalMs > 0) context.every(intervalMs, 'flush', undefined);
     context.self.tell('resume');
   }
 
   stopped(): void {
-    this.#stopListening?.();
+    for (const stop of this.#stopListening) stop();
+  }
+
+  /** Somebody else's entry stands after ours: an idle primary, which reads nothing, would never come past it. */
+  #lookPast(lastSeq: number, context: Context<RelayProtocol>): void {
+    if (!this.#chained || !this.#sending || this.#window.inFlight > 0 || lastSeq <= this.#chainSeq) return;
+    this.#sending = false;
+    context.self.tell('resume');
   }
 
   /** Sends what is there, as far as the window allows. */
@@ -132,10 +142,12 @@ export class Relay implements Behaviour<RelayProtocol> {
     const data = messages.length === 1 ? first.data : Buffer.concat(messages.map((message) => message.data));
     const mark = { counter: last.lastCounter, part: last.part, whole: last.last };
     this.#cursor = mark;
-    const number = this.#window.push({ mark, bytes: data.length, ...(this.#chained ? { data } : {}) });
+    const attempt = `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`;
+    const sent = { mark, bytes: data.length, attempt };
+    const number = this.#window.push(this.#chained ? { ...sent, data } : sent);
     const request = {
       origin: id,
-      id: `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`,
+      id: attempt,
       data,
       ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}),
     };
@@ -175,8 +187,10 @@ export class Relay implements Behaviour<RelayProtocol> {
     // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does it (see there).
     if (!soleAppender) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
-    store.markPublished(counter, { generation: document.generation, seq: acknowledged.seq });
-    progress.moved(acknowledged.seq);
+    const { seq, attempt } = acknowledged;
+    const entry = { seq, ...(attempt === undefined ? {} : { attempt }) };
+    store.markPublished(counter, { generation: document.generation, seq, entry });
+    progress.moved(seq);
   }
 
   #fail(error: AntiphonError, context: Context<RelayProtocol>): void {
@@ -246,7 +260,14 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (foreign > 0) {
       // Own messages from before a restart, or somebody else's, which no replica applies: the primary need not read them.
       if (this.#resumed) condition.counts.foreign += foreign;
-      store.markPublished(store.state().publishedCounter, { generation: document.generation, seq: lastSeq });
+      const last = await log.get(lastSeq, context.signal);
+      if (last === undefined) throw log.replace(`its entry ${lastSeq} was removed`);
+      const entry = { seq: lastSeq, storedAtMs: last.storedAtMs };
+      store.markPublished(store.state().publishedCounter, {
+        generation: document.generation,
+        seq: lastSeq,
+        entry,
+      });
       progress.moved(lastSeq);
     }
     this.#chainSeq = lastSeq;

@@ -242,11 +242,12 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       return NOTHING;
     }
     const before = store.state().lastCounter;
+    const { seq, entry } = planned;
     // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
     store.markPublished(planned.published);
     const outcome = await store.apply({
       steps: planned.steps,
-      position: { generation: document.generation, seq: planned.seq },
+      position: { generation: document.generation, seq, ...(entry && { entry }) },
       yield: () => clock.yield(),
       sliceMs: limits.applySliceMs,
     });

@@ -178,6 +178,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
         `Replica ${this.id} is closing; nothing was written. Open it again to go on.`,
       ),
     );
+    scope.log.detach();
     scope.progress.end(closed);
     const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());
     await Promise.all([bounded(scope, leftMs, scope.store.close()), bounded(scope, leftMs, release())]);

@@ -10,6 +10,8 @@ export interface Sent {
   /** After this one everything sent before and in it has been read from the outbox. */
   readonly mark: SentMark;
   readonly bytes: number;
+  /** The id of the append. */
+  readonly attempt?: string;
   /** Kept only where the log is searched for it afterwards. */
   readonly data?: Uint8Array;
 }
@@ -31,6 +33,8 @@ export interface Acknowledged {
   /** Where to go back to. */
   readonly mark: SentMark;
   readonly seq: number;
+  /** The id of the append that is stored at `seq`. */
+  readonly attempt?: string;
 }
 
 /**
@@ -109,8 +113,9 @@ export class SendWindow {
     if (last?.seq === undefined) return undefined;
     this.#slots = this.#slots.slice(count);
     this.#base += count;
-    const { mark } = last.sent;
-    return { counter: mark.whole ? mark.counter : mark.counter - 1, mark, seq: last.seq };
+    const { mark, attempt } = last.sent;
+    const counter = mark.whole ? mark.counter : mark.counter - 1;
+    return { counter, mark, seq: last.seq, ...(attempt === undefined ? {} : { attempt }) };
   }
 
   /** Voids everything in flight. */

@@ -13,6 +13,7 @@ import { Condition } from './condition.js';
 import { Deadline, retrying } from './deadline.js';
 import { finishCreating, joinCluster, type Agreement } from './join.js';
 import { isReserved } from './reserved.js';
+import { findReplacedLog } from './known-log.js';
 import { LogEnd } from './log-end.js';
 import { MailboxActor, exposeMailbox, type MailboxProtocol } from './mailbox.js';
 import { registerMember } from './member-record.js';
@@ -65,8 +66,10 @@ export async function startReplica<Tx>(
     await joinedInSync(scope, options.signal);
     return replica;
   } catch (error) {
-    if (replica === undefined) await settings.store.close().catch(() => undefined);
-    else await replica.close();
+    if (replica === undefined) {
+      settings.log.detach();
+      await settings.store.close().catch(() => undefined);
+    } else await replica.close();
     throw error;
   } finally {
     deadline.end();
@@ -79,14 +82,15 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
   const role = roleOf(topology, id);
   const condition = new Condition(role, clock, logger);
   await assertAlone(settings, deadline);
-  const agreement = await joinCluster(settings, deadline);
+  const agreed = await joinCluster(settings, deadline);
   deadline.renew();
   condition.handle('agreed');
   const clocks = new ClockWatch({ ...settings, condition });
   // Before anything is given a time: the rows of the first replica are, when it is installed.
-  if (agreement.replaced === undefined) await retrying(clock, deadline, () => clocks.read(deadline.signal));
+  if (agreed.replaced === undefined) await retrying(clock, deadline, () => clocks.read(deadline.signal));
   const hybrid = new HybridClock(clock, clocks.logClock);
-  await install(settings, agreement, hybrid, deadline);
+  await install(settings, agreed, hybrid, deadline);
+  const agreement = await withKnownLog(settings, agreed, deadline);
   const record = {
     id,
     joinedAtMs: clock.nowMs(),
@@ -135,6 +139,17 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
     writable: role !== 'replica',
     soleAppender: role === 'primary' && sync === undefined,
   };
+}
+
+/** Before anything is published or read: is it the log that this database knows (I14)? */
+async function withKnownLog(
+  settings: Settings,
+  agreement: Agreement,
+  deadline: Deadline,
+): Promise<Agreement> {
+  if (agreement.replaced !== undefined) return agreement;
+  const replaced = await findReplacedLog(settings, agreement.document, deadline);
+  return replaced === undefined ? agreement : { ...agreement, replaced };
 }
 
 async function prepareSync(

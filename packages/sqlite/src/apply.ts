@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   decodeChanges,
+  movedTo,
   type ApplyOutcome,
   type ApplyRequest,
   type ApplyStep,
@@ -105,7 +106,8 @@ export class Applier {
         this.#state = before;
         this.#counts = counts;
         const seq = Math.max(before.position.seq, step.seq - 1);
-        const outcome = this.#finish({ ...request, position: { ...request.position, seq } });
+        const { generation } = request.position;
+        const outcome = this.#finish({ ...request, position: { generation, seq } });
         return {
           state: before,
           outcome: { ...outcome, refused: { step: index, error: refusal(thrown, step) } },
@@ -157,7 +159,7 @@ export class Applier {
   #finish(request: ApplyRequest): ApplyOutcome {
     this.#parts.store();
     const state = this.#state;
-    state.position = request.position;
+    state.position = movedTo(state.position, request.position);
     state.conflicts += this.#counts.conflicts;
     this.clock.restore(state.time);
     return { ...this.#counts };

@@ -16,6 +16,7 @@ const TABLES = [
      cluster TEXT NOT NULL, replica TEXT NOT NULL, generation TEXT NOT NULL, schema_version INTEGER NOT NULL,
      writes TEXT NOT NULL, primary_replica TEXT, row_versions INTEGER NOT NULL,
      position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
+     entry_seq INTEGER, entry_stored_at_ms REAL, entry_attempt TEXT,
      own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL, recovery_counter INTEGER NOT NULL,
      epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL,
      revision INTEGER NOT NULL DEFAULT 0)`,

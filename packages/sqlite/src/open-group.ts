@@ -1,4 +1,10 @@
-import { AntiphonError, type Position, type PreparedGroup, type PreparedWrite } from '@antiphon/core';
+import {
+  AntiphonError,
+  movedTo,
+  type Position,
+  type PreparedGroup,
+  type PreparedWrite,
+} from '@antiphon/core';
 import { storeError } from './errors.js';
 import type { SealedGroup } from './group-seal.js';
 import type { Preparation } from './prepare.js';
@@ -69,7 +75,7 @@ export class OpenGroup implements PreparedGroup {
       throw new AntiphonError('INTERNAL', 'a group with a message is committed at its place in the log.');
     const { token, firstCounter, lastCounter, data, changes } = sealed;
     storeSealed(writer, draft, { firstCounter, lastCounter, part: 0, last: true, data }, changes);
-    draft.position = position;
+    draft.position = movedTo(draft.position, position);
     draft.publishedCounter = lastCounter;
     const origin = draft.identity.replica;
     outcomes.keep(draft, { seq: position.seq, origin, firstCounter, lastCounter, token, rejected: [] });

@@ -121,6 +121,9 @@ interface StateRow {
   readonly row_versions: number;
   readonly position_generation: string;
   readonly position_seq: number;
+  readonly entry_seq: number | null;
+  readonly entry_stored_at_ms: number | null;
+  readonly entry_attempt: string | null;
   readonly own_counter: number;
   readonly last_counter: number;
   readonly published_counter: number;
@@ -148,6 +151,18 @@ function readRow(connection: Connection): StateRow {
   return row;
 }
 
+function positionOf(row: StateRow): Position {
+  const { position_generation: generation, position_seq: seq, entry_seq: entrySeq } = row;
+  if (entrySeq === null) return { generation, seq };
+  const { entry_stored_at_ms: storedAtMs, entry_attempt: attempt } = row;
+  const entry = {
+    seq: entrySeq,
+    ...(storedAtMs === null ? {} : { storedAtMs }),
+    ...(attempt === null ? {} : { attempt }),
+  };
+  return { generation, seq, entry };
+}
+
 export function readIdentity(connection: Connection): StoreIdentity {
   const { cluster, replica, generation, schema_version: schemaVersion } = readRow(connection);
   return { cluster, replica, generation, schemaVersion };
@@ -156,10 +171,7 @@ export function readIdentity(connection: Connection): StoreIdentity {
 export function readState(connection: Connection): ReplicaState {
   const row = readRow(connection);
   const { cluster, replica, generation, schema_version: schemaVersion } = row;
-  const state = new ReplicaState(
-    { cluster, replica, generation, schemaVersion },
-    { generation: row.position_generation, seq: row.position_seq },
-  );
+  const state = new ReplicaState({ cluster, replica, generation, schemaVersion }, positionOf(row));
   state.policy =
     row.primary_replica === null
       ? { writes: row.writes }
@@ -256,15 +268,19 @@ export class StateWriter {
    * have put an older copy in its place (STORE_REPLACED), whose content must not be mixed with what is in memory.
    */
   update(state: ReplicaState): void {
+    const { entry } = state.position;
     const { changes } = this.connection
       .statement(
-        `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, own_counter = ?, last_counter = ?, published_counter = ?,
-         recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ?, revision = revision + 1
-         WHERE id = 1 AND owner = ? AND revision = ?`,
+        `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, entry_seq = ?, entry_stored_at_ms = ?, entry_attempt = ?,
+         own_counter = ?, last_counter = ?, published_counter = ?, recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ?,
+         revision = revision + 1 WHERE id = 1 AND owner = ? AND revision = ?`,
       )
       .run(
         state.position.generation,
         state.position.seq,
+        entry?.seq ?? null,
+        entry?.storedAtMs ?? null,
+        entry?.attempt ?? null,
         state.ownCounter,
         state.lastCounter,
         state.publishedCounter,

@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import {
   AntiphonError,
+  movedTo,
   type ApplyOutcome,
   type ApplyRequest,
   type ChecksumReport,
@@ -322,7 +323,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
       position !== undefined &&
       (position.generation !== state.position.generation || position.seq > state.position.seq)
     )
-      state.position = position;
+      state.position = movedTo(state.position, position);
     if (this.#publishedTimer !== undefined || this.#closed) return;
     this.#publishedTimer = setTimeout(() => {
       this.#publishedTimer = undefined;

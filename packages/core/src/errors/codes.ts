@@ -158,7 +158,7 @@ export const ERROR_CODES = {
   LOG_REPLACED: {
     retriable: false,
     means: 'The stream is not the one this database was replicating with, or it lost entries.',
-    do: 'Stop, find out who recreated the stream; nothing was applied or lost.',
+    do: 'Stop the replicas and follow docs/lost-log.md: put the log back, or decide which databases to keep.',
   },
   LOG_REFUSED: { retriable: false, means: 'The log refused a message.', do: 'See the cause.' },
   CLUSTER_MISMATCH: {

@@ -5,6 +5,8 @@ export interface LogIdentity {
   readonly generation: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
+  /** The server that answers for a replicated log. Another one may lack entries that the one before it had (I14). */
+  readonly leader?: string;
 }
 
 export interface LogEntry {
@@ -12,8 +14,13 @@ export interface LogEntry {
   /** The last token of the subject; not verified against the payload. */
   readonly origin: string;
   readonly data: Uint8Array;
-  /** When the log stored it, milliseconds since 1970 by the log's own clock. */
+  /**
+   * When the log stored it, milliseconds since 1970 by the log's own clock, with their microseconds: no other entry under this
+   * number has the same time (I14). The same whoever reads it, and how.
+   */
   readonly storedAtMs: number;
+  /** `AppendRequest.id` of the append that was stored. Only `get` and `lastOf` tell it. */
+  readonly attempt?: string;
 }
 
 export interface AppendRequest {

@@ -13,6 +13,7 @@ export interface StoredMessage {
   readonly subject: string;
   readonly seq: number;
   readonly data: Uint8Array;
+  /** With its microseconds. */
   readonly storedAtMs: number;
   header(name: string): string | undefined;
 }
@@ -23,7 +24,14 @@ export function decodeStoredMessage(body: StoredMessageBody): StoredMessage {
     subject: body.subject,
     seq: body.seq,
     data: new Uint8Array(Buffer.from(body.data ?? '', 'base64')),
-    storedAtMs: Date.parse(body.time),
+    storedAtMs: parseTime(body.time),
     header: (name) => readHeader(headers, name),
   };
+}
+
+/** RFC 3339 with up to nine digits of a second, of which `Date` reads three. To the double that a delivery's nanoseconds give. */
+function parseTime(time: string): number {
+  const fraction = /\.(\d+)/.exec(time)?.[1] ?? '';
+  const seconds = Date.parse(fraction === '' ? time : time.replace(`.${fraction}`, ''));
+  return (seconds * 1000 + Number(fraction.slice(0, 6).padEnd(6, '0'))) / 1000;
 }

@@ -46,7 +46,8 @@ describe('an append that was refused for its expectation', () => {
     await fill(log, 1);
     const connection = await fixture.connect();
     const watch = { state: 'connected', on: () => () => undefined } as never;
-    const guard = new LogGuard({ api: nats.api, watch, cluster: 'silent', checkIntervalMs: 60_000 });
+    const { api, requester } = nats;
+    const guard = new LogGuard({ api, requester, watch, cluster: 'silent', checkIntervalMs: 60_000 });
     const pending = {
       ...{ id: 'b:1', subject: 'antiphon.silent.log.writer', place: undefined, floor: 0 },
       ...{ expectedLastSeq: undefined, expectedLastSeqOfOrigin: 0 },

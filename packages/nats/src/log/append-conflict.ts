@@ -86,7 +86,12 @@ async function explainOfOrigin(
 
 function isOf(entry: StoredMessage | undefined, { id, subject }: PendingAppend): entry is StoredMessage {
   if (entry?.subject !== subject) return false;
-  return (entry.header(ATTEMPT_HEADER) ?? entry.header('Nats-Msg-Id')) === id;
+  return attemptOf(entry) === id;
+}
+
+/** The id of the append that a message was stored by. */
+export function attemptOf(message: StoredMessage): string | undefined {
+  return message.header(ATTEMPT_HEADER) ?? message.header('Nats-Msg-Id');
 }
 
 function timeLeft({ deadlineMs }: PendingAppend): CallOptions {

@@ -8,7 +8,7 @@ describe('the reply subject of a delivered message', () => {
   it.each([short, long])('is read: %s', (reply) => {
     const prefix = ackPrefix(reply) ?? '';
     expect(prefix.endsWith('ANTIPHON_shop.replica_a.')).toBe(true);
-    expect(readDelivery(reply, prefix)).toEqual({ seq: 42, consumerSeq: 7, storedAtMs: 1795434405575 });
+    expect(readDelivery(reply, prefix)).toEqual({ seq: 42, consumerSeq: 7, storedAtMs: 1795434405575.532 });
   });
 
   it('is answered in the same form', () => {

@@ -7,13 +7,15 @@ export interface Delivery {
   readonly seq: number;
   /** The number that the consumer gave it; acknowledgements carry both. */
   readonly consumerSeq: number;
+  /** With its microseconds. */
   readonly storedAtMs: number;
 }
 
 const SHORT_PREFIX_TOKENS = 4;
 const LONG_PREFIX_TOKENS = 6;
 const LONG_FORM_TOKENS = 11;
-const NANOSECOND_DIGITS_BELOW_MS = 6;
+/** A number holds microseconds since 1970 exactly, nanoseconds not. */
+const DIGITS_BELOW_MICROSECONDS = 3;
 
 /** Everything up to and with the dot before the delivery count: it is the same for all messages of a consumer. */
 export function ackPrefix(reply: string): string | undefined {
@@ -32,7 +34,7 @@ export function readDelivery(reply: string, prefix: string): Delivery | undefine
   if (afterCount === 0 || afterSeq === 0 || afterConsumerSeq === 0 || timeEnd < 0) return undefined;
   const seq = digits(reply, afterCount, afterSeq - 1);
   const consumerSeq = digits(reply, afterSeq, afterConsumerSeq - 1);
-  const storedAtMs = digits(reply, afterConsumerSeq, timeEnd - NANOSECOND_DIGITS_BELOW_MS);
+  const storedAtMs = digits(reply, afterConsumerSeq, timeEnd - DIGITS_BELOW_MICROSECONDS) / 1000;
   return Number.isSafeInteger(seq) && Number.isSafeInteger(consumerSeq)
     ? { seq, consumerSeq, storedAtMs }
     : undefined;

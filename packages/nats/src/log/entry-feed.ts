@@ -260,7 +260,7 @@ export class EntryFeed {
 
   #replaced(message: string): AntiphonError {
     const { cluster } = this.parts;
-    const advice = 'Find out who changed the stream; nothing of it was applied.';
+    const advice = 'Nothing more of it is applied. Stop the replicas and follow docs/lost-log.md.';
     return new AntiphonError('LOG_REPLACED', `${message} ${advice}`, {
       context: { cluster, stream: this.#stream },
     });

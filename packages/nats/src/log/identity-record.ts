@@ -60,6 +60,23 @@ export async function writeIdentity(
   if (outcome.type === 'denied') throw outcome.error;
 }
 
+/** Writes the record of a log once more, after the first one was trimmed. Says nothing about whether it worked. */
+export async function repeatIdentity(
+  requester: Requester,
+  cluster: string,
+  generation: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const record: IdentityRecord = { format: 1, cluster, generation };
+  // Any number of processes may do so at the same moment: the log takes one.
+  const headers = new MessageHeaders({
+    'Nats-Msg-Id': `_log:${generation}:again`,
+    'Nats-Expected-Stream': streamName(cluster),
+  });
+  const options = { timeoutMs: WRITE_TIMEOUT_MS, headers, signal };
+  await requester.request(identitySubject(cluster), encodeControl(record), options);
+}
+
 function parse(data: Uint8Array, cluster: string): string | undefined {
   let record: unknown;
   try {

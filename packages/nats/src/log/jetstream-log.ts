@@ -17,6 +17,7 @@ import type { JetStreamApi } from '../jetstream/api.js';
 import { readServerTime } from '../jetstream/server-time.js';
 import type { StoredMessage } from '../jetstream/stored-message.js';
 import { logSubject, streamName } from '../subjects.js';
+import { attemptOf } from './append-conflict.js';
 import { Appender } from './appender.js';
 import { LogGuard } from './log-guard.js';
 import {
@@ -62,7 +63,8 @@ export class JetStreamLog implements Log {
     this.#settings = settleLogOptions(options);
     this.#stream = streamName(cluster);
     const { checkIntervalMs } = this.#settings;
-    this.#guard = new LogGuard({ api: parts.api, watch: parts.watch, cluster, checkIntervalMs });
+    const { api, requester, watch } = parts;
+    this.#guard = new LogGuard({ api, requester, watch, cluster, checkIntervalMs });
     this.#appender = new Appender({ ...parts, guard: this.#guard, cluster, settings: this.#settings });
     this.#guard.on((event) => {
       if (event.type === 'looked') this.#appender.maxStreamMessageBytes = event.view.maxMessageSize;
@@ -185,12 +187,19 @@ export class JetStreamLog implements Log {
   #toEntry(message: StoredMessage | undefined): LogEntry | undefined {
     if (message === undefined) return undefined;
     const { seq, subject, data, storedAtMs } = message;
-    return { seq, origin: this.#origins.of(subject), data, storedAtMs };
+    const attempt = attemptOf(message);
+    return {
+      seq,
+      origin: this.#origins.of(subject),
+      data,
+      storedAtMs,
+      ...(attempt === undefined ? {} : { attempt }),
+    };
   }
 }
 
-function identityOf({ generation, firstSeq, lastSeq }: LogIdentity): LogIdentity {
-  return { generation, firstSeq, lastSeq };
+function identityOf({ generation, firstSeq, lastSeq, leader }: LogIdentity): LogIdentity {
+  return { generation, firstSeq, lastSeq, ...(leader === undefined ? {} : { leader }) };
 }
 
 /** @throws AntiphonError BAD_OPTION */

@@ -2,10 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, type LogIdentity } from '@antiphon/core';
 import type { StreamInfo } from 'nats';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
+import type { Requester } from '../connection/requester.js';
 import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { streamName } from '../subjects.js';
-import { readGeneration } from './identity-record.js';
+import { IDENTITY_SEQ, readGeneration, repeatIdentity } from './identity-record.js';
 
 /** How long the answer of a look that nobody waits for may take. */
 const CHECK_TIMEOUT_MS = 2000;
@@ -27,6 +28,7 @@ interface Replaced {
 
 interface GuardParts {
   readonly api: JetStreamApi;
+  readonly requester: Requester;
   readonly watch: ConnectionWatch;
   readonly cluster: string;
   readonly checkIntervalMs: number;
@@ -41,6 +43,10 @@ export class LogGuard {
   #replaced: AntiphonError | undefined;
   /** The log was at least this long. */
   #floor = 0;
+  /** As it was at the last look. Trimming leaves the newest entries, so what begins after this one was purged. */
+  #lookedFloor = 0;
+  /** The record that says which log it is was trimmed away. */
+  #headless = false;
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
   readonly #listeners = new Set<Listener>();
@@ -79,6 +85,8 @@ export class LogGuard {
     this.#verified = view;
     this.#replaced = undefined;
     this.#floor = view.lastSeq;
+    this.#lookedFloor = view.lastSeq;
+    this.#headless = false;
     this.#timer ??= setInterval(() => void this.look(), this.parts.checkIntervalMs).unref();
   }
 
@@ -86,7 +94,8 @@ export class LogGuard {
   replace(message: string): AntiphonError {
     if (this.#replaced !== undefined) return this.#replaced;
     const { cluster } = this.parts;
-    const advice = 'Stop the replicas and find out who changed the stream; nothing of it was applied.';
+    const advice =
+      'Nothing more of it is applied. Stop the replicas and follow docs/lost-log.md: put the log back, or decide which databases to keep.';
     const context = { cluster, stream: streamName(cluster), lastSeen: this.#floor };
     this.#replaced = new AntiphonError('LOG_REPLACED', `${message} ${advice}`, { context });
     this.#tell({ type: 'replaced', error: this.#replaced });
@@ -120,6 +129,8 @@ export class LogGuard {
     }
     if (typeof view === 'string') throw this.replace(view);
     this.observe(view.lastSeq);
+    this.#lookedFloor = this.#floor;
+    if (this.#verified !== undefined) this.#verified = view;
     this.#tell({ type: 'looked', view });
     return view;
   }
@@ -150,14 +161,39 @@ export class LogGuard {
     const { first_seq: firstSeq, last_seq: lastSeq } = info.state;
     if (lastSeq < floor)
       return `The stream ${stream} ends at entry ${lastSeq}; it had ${floor} entries before.`;
-    const generation = known?.generation ?? (await readGeneration(api, cluster, options));
-    if (generation === undefined)
+    if (known !== undefined && firstSeq > Math.max(IDENTITY_SEQ, this.#lookedFloor))
+      return `The stream ${stream} was purged: it begins at entry ${firstSeq}, after all of the ${this.#lookedFloor} that it had.`;
+    const moved = firstSeq > Math.max(IDENTITY_SEQ, known?.firstSeq ?? 0);
+    if (known === undefined || moved || this.#headless) return this.#readRecord(info, options);
+    return viewOf(info, known.generation);
+  }
+
+  async #readRecord(info: StreamInfo, options: CallOptions): Promise<StreamView | string> {
+    const { api, cluster, requester } = this.parts;
+    const stream = streamName(cluster);
+    const known = this.#verified;
+    const generation = await readGeneration(api, cluster, options);
+    if (known === undefined) {
+      if (generation !== undefined) return viewOf(info, generation);
       return `The stream ${stream} does not begin with the record of an Antiphon log.`;
-    const { created, config } = info;
-    return { generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size };
+    }
+    if (generation !== undefined && generation !== known.generation)
+      return `The stream ${stream} has the record of another log (${generation}); it was ${known.generation}.`;
+    // Whoever trims the log should write its record again first. Without it, nobody who starts could tell which log it is.
+    this.#headless = generation === undefined;
+    if (this.#headless) await repeatIdentity(requester, cluster, known.generation, options.signal);
+    return viewOf(info, known.generation);
   }
 
   #tell(event: Parameters<Listener>[0]): void {
     for (const listener of [...this.#listeners]) listener(event);
   }
+}
+
+export function viewOf({ state, created, config, cluster }: StreamInfo, generation: string): StreamView {
+  const { first_seq: firstSeq, last_seq: lastSeq } = state;
+  // A stream on one server has none to tell.
+  const leader = cluster?.leader ?? '';
+  const view = { generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size };
+  return leader === '' ? view : { ...view, leader };
 }

@@ -118,12 +118,29 @@ describe('a log that is no longer what it was', () => {
     });
   });
 
-  it('I14: keeps its identity when it was trimmed, and loses it with the record', async () => {
-    const { log, generation } = await openNew('trimmed');
+  it('I14: keeps its identity when it was trimmed: whoever knows it writes the record again', async () => {
+    const { log, generation } = await openNew('trimmed', { checkIntervalMs: 60_000 });
     await fill(log, 5);
+    await log.identity();
     await jetstream('STREAM.PURGE.ANTIPHON_trimmed', { seq: 4 });
-    expect(await log.identity()).toEqual({ generation, firstSeq: 4, lastSeq: 6 });
     await expect(nats.log('trimmed').open(create)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    expect(await log.identity()).toEqual({ generation, firstSeq: 4, lastSeq: 6 });
+    expect(await log.identity()).toEqual({ generation, firstSeq: 4, lastSeq: 7 });
+    expect(await nats.log('trimmed').open(create)).toMatchObject({ generation, firstSeq: 4 });
+  });
+
+  it.each([
+    ['and still empty', 0],
+    ['and has grown since', 3],
+  ])('I14: is noticed when the stream was purged %s', async (_, grownBy) => {
+    const cluster = `purged${grownBy}`;
+    const { log } = await openNew(cluster, { checkIntervalMs: 60_000 });
+    await fill(log, 5);
+    await log.identity();
+    await jetstream(`STREAM.PURGE.ANTIPHON_${cluster}`);
+    await fill(log, grownBy, 'b');
+    await expect(log.identity()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+    await expect(nats.log(cluster).open(create)).rejects.toMatchObject({ code: 'LOG_REPLACED' });
   });
 
   it('I14: is told without being asked', async () => {

@@ -6,7 +6,7 @@ import { ApiError, toPortError } from '../jetstream/api-error.js';
 import type { JetStreamApi } from '../jetstream/api.js';
 import { logSubjects, streamName } from '../subjects.js';
 import { readGeneration, writeIdentity } from './identity-record.js';
-import type { StreamView } from './log-guard.js';
+import { viewOf, type StreamView } from './log-guard.js';
 import { streamConfig, type LogSettings } from './log-options.js';
 
 /** How often the identity record is written or waited for before it is given up. */
@@ -33,11 +33,10 @@ export async function openLog(
   try {
     for (let attempt = 1; ; attempt += 1) {
       const info = await findStream(parts, create, signal);
-      const { last_seq: lastSeq, first_seq: firstSeq } = info.state;
+      const { last_seq: lastSeq } = info.state;
       const generation = lastSeq === 0 ? undefined : await readGeneration(api, cluster, { signal });
       if (generation !== undefined) {
-        const { created, config } = info;
-        return { generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size };
+        return viewOf(info, generation);
       }
       if (lastSeq > 0) {
         const message = `The stream ${context.stream} holds messages but no record of an Antiphon log: it was purged, or made by something else. Restore it, or delete it and create the cluster anew.`;

@@ -301,15 +301,15 @@ export class GroupCommitter {
     else this.#refused(flight, result);
   }
 
-  #append({ firstCounter, lastCounter, token, after }: Flight, data: Uint8Array): Promise<AppendResult> {
+  #append(flight: Flight, data: Uint8Array): Promise<AppendResult> {
     const { log, id, condition } = this.scope;
     condition.totals.publishedMessages++;
     condition.totals.publishedBytes += data.length;
     const request = {
       origin: id,
-      id: `${id}:${firstCounter}-${lastCounter}~${token}`,
+      id: attemptOf(flight),
       data,
-      expectedLastSeqOfOrigin: after,
+      expectedLastSeqOfOrigin: flight.after,
     };
     return new Promise((settled) => log.append(request, settled));
   }
@@ -323,7 +323,7 @@ export class GroupCommitter {
     // Anything else in between may be another attempt of ours, or change the verdict: then it is applied in its turn.
     if (seq === readSeq + 1) {
       try {
-        await this.#commitInPlace(group, seq);
+        await this.#commitInPlace(group, seq, flight);
         this.#committed(flight.flying, seq);
         return;
       } catch (error) {
@@ -347,9 +347,10 @@ export class GroupCommitter {
     condition.stall(new AntiphonError('LOG_REPLACED', message, { context: { cluster, replica: id, seq } }));
   }
 
-  async #commitInPlace(group: PreparedGroup, seq: number): Promise<void> {
+  async #commitInPlace(group: PreparedGroup, seq: number, flight: Flight): Promise<void> {
     const { document, progress, condition } = this.scope;
-    await group.commit({ generation: document.generation, seq });
+    const entry = { seq, attempt: attemptOf(flight) };
+    await group.commit({ generation: document.generation, seq, entry });
     condition.clearAlarm(COMMIT_ALARM);
     this.sync.committedInPlace(seq);
     progress.moved(seq);
@@ -433,7 +434,7 @@ export class GroupCommitter {
       const readSeq = this.scope.store.state().position.seq;
       const result = await this.#append(fence, group.message.data);
       if (result.type !== 'stored') return undefined;
-      if (result.seq === readSeq + 1) await this.#commitInPlace(group, result.seq);
+      if (result.seq === readSeq + 1) await this.#commitInPlace(group, result.seq, fence);
       return result.seq;
     } finally {
       await group.rollback();
@@ -538,6 +539,11 @@ export class GroupCommitter {
     const { clock } = this.scope;
     this.#notBeforeMs = clock.monotonicMs() + retryDelayMs(Math.min(this.#failures++, 4), clock);
   }
+}
+
+/** The id of the append that brings a group into the log. */
+function attemptOf({ origin, firstCounter, lastCounter, token }: Flight): string {
+  return `${origin}:${firstCounter}-${lastCounter}~${token}`;
 }
 
 function unavailable(): AntiphonError {

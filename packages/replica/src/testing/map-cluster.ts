@@ -26,7 +26,7 @@ export class MapCluster implements AsyncDisposable {
 
   static async start(): Promise<MapCluster> {
     const dir = mkdtempSync(join(tmpdir(), 'antiphon-map-'));
-    return new MapCluster(await NatsServer.start({ storeDir: dir }), dir);
+    return new MapCluster(await NatsServer.start({ storeDir: join(dir, 'nats') }), dir);
   }
 
   /** A store that can found the cluster, with these rows. */

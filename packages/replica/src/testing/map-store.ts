@@ -4,6 +4,7 @@ import {
   decodeBatches,
   decodeChanges,
   encodeBatch,
+  movedTo,
   type ApplyOutcome,
   type ApplyRequest,
   type Change,
@@ -229,7 +230,7 @@ export class MapStore implements Store<MapTransaction> {
 
   markPublished(counter: number, position?: Position): void {
     this.#published = Math.max(this.#published, counter);
-    if (position !== undefined) this.#position = position;
+    if (position !== undefined) this.#position = movedTo(this.#position, position);
   }
 
   prune(counter: number): Promise<void> {
@@ -252,7 +253,8 @@ export class MapStore implements Store<MapTransaction> {
               .slice(step.skip)
               .flatMap(({ counter, changes }) => (step.rejected?.includes(counter) === true ? [] : changes));
       if (changes.some(({ row }) => row[1] === this.refuses)) {
-        this.#position = { ...request.position, seq: step.seq - 1 };
+        const { generation } = request.position;
+        this.#position = movedTo(this.#position, { generation, seq: step.seq - 1 });
         const error = new AntiphonError('CONSTRAINT', `the value ${this.refuses ?? ''} is refused`);
         return Promise.resolve({ transactions: index, rows, conflicts: 0, refused: { step: index, error } });
       }

@@ -87,6 +87,8 @@ export function describeReading(harness: () => LogHarness): void {
 
   describeDurables(harness, opened);
 
+  describeTelling(harness, opened);
+
   it('I4: shows one order to everybody, whoever writes', async () => {
     const [one, two] = [await opened(), await opened()];
     const { lastSeq } = await one.log.identity();
@@ -126,11 +128,31 @@ function describeEnding(
   it('I14: ends with LOG_REPLACED when what comes next was trimmed', async () => {
     const { log, read } = await opened();
     const [first = 0] = await fill(log, numbers('n', 10));
+    await log.identity();
     await harness().trim(first + 5);
     expect(await read(first, durable).then(() => 'reads', codeOf)).toBe('LOG_REPLACED');
     const reader = await read(first + 5, durable);
     expect((await readTo(reader, first + 9))[0]?.seq).toBe(first + 5);
     await reader.close();
+  });
+}
+
+function describeTelling(harness: () => LogHarness, opened: () => Promise<Opened>): void {
+  it('I14: tells an entry by its time and its append, the same for whoever reads it, and after a restart', async () => {
+    const { log, read } = await opened();
+    const [first = 0, second = 0] = await fill(log, numbers('n', 2));
+    const expecting = await append(log, 'expecting', { expectedLastSeqOfOrigin: second });
+    expect(expecting).toEqual({ type: 'stored', seq: second + 1, duplicate: false });
+    const asked = [await log.get(first), await log.get(second), await log.lastOf('writer')];
+    expect(asked.map((entry) => entry?.attempt)).toEqual(['writer:n1', 'writer:n2', 'expecting']);
+    const mend = await harness().interrupt();
+    await mend();
+    const reader = await read(first);
+    const delivered = await readTo(reader, second + 1);
+    await reader.close();
+    expect(delivered.map(({ storedAtMs }) => storedAtMs)).toEqual(asked.map((entry) => entry?.storedAtMs));
+    expect((await log.get(second))?.storedAtMs).toBe(asked[1]?.storedAtMs);
+    expect(new Set(delivered.map(({ storedAtMs }) => storedAtMs)).size).toBe(3);
   });
 }
 

@@ -57,11 +57,15 @@ export class MemoryLogConnection implements Log {
   }
 
   lastOf(origin: string, signal?: AbortSignal): Promise<LogEntry | undefined> {
-    return this.link.call(`read the last entry of ${origin}`, () => this.log.stream.lastOf(origin), signal);
+    return this.link.call(
+      `read the last entry of ${origin}`,
+      () => this.#found(this.log.stream.lastOf(origin)),
+      signal,
+    );
   }
 
   get(seq: number, signal?: AbortSignal): Promise<LogEntry | undefined> {
-    return this.link.call(`read entry ${seq}`, () => this.log.stream.get(seq), signal);
+    return this.link.call(`read entry ${seq}`, () => this.#found(this.log.stream.get(seq)), signal);
   }
 
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {
@@ -103,6 +107,10 @@ export class MemoryLogConnection implements Log {
     for (const reader of this.#readers) await reader.close();
     this.#readers.clear();
     this.link.close();
+  }
+
+  #found(entry: LogEntry | undefined): LogEntry | undefined {
+    return this.log.stream.withAttempt(entry);
   }
 
   #refusal(request: AppendRequest): AntiphonError | undefined {

@@ -5,6 +5,8 @@ export interface StreamOptions {
   readonly dedupeWindowMs: number;
 }
 
+const MICROSECOND_MS = 1 / 1000;
+
 export type Stored =
   | { readonly type: 'stored'; readonly seq: number; readonly duplicate: boolean }
   | { readonly type: 'not-last'; readonly lastSeq: number; readonly lastSeqOfOrigin: number };
@@ -27,6 +29,8 @@ export class Stream {
   /** Of the entries, in their order. */
   #ids: string[] = [];
   #firstSeq = 1;
+  /** Of the newest entry there ever was, also of one that is lost: no two have the same time. */
+  #storedAtMs = 0;
 
   constructor(
     readonly generation: string,
@@ -56,7 +60,8 @@ export class Stream {
       return { type: 'not-last', lastSeq: this.lastSeq, lastSeqOfOrigin: this.#lastSeqOf(request.origin) };
     }
     const seq = this.lastSeq + 1;
-    const storedAtMs = this.options.clock.nowMs();
+    this.#storedAtMs = Math.max(this.options.clock.nowMs(), this.#storedAtMs + MICROSECOND_MS);
+    const storedAtMs = this.#storedAtMs;
     this.#entries.push({ seq, origin: request.origin, data: request.data.slice(), storedAtMs });
     this.#ids.push(request.id);
     this.#remembered.set(request.id, { seq, atMs: this.options.clock.monotonicMs() });
@@ -74,6 +79,12 @@ export class Stream {
 
   lastOf(origin: string): LogEntry | undefined {
     return this.#entries.findLast((entry) => entry.origin === origin);
+  }
+
+  /** As a question for one entry is answered. */
+  withAttempt(entry: LogEntry | undefined): LogEntry | undefined {
+    const attempt = entry && this.#ids[entry.seq - this.#firstSeq];
+    return entry && { ...entry, ...(attempt === undefined ? {} : { attempt }) };
   }
 
   /** From `fromSeq` on, within the limits, but one at least if there is any. */

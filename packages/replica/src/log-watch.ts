@@ -1,0 +1,122 @@
+import {
+  AntiphonError,
+  describeEntry,
+  isSameEntry,
+  sleep,
+  type KnownEntry,
+  type LogIdentity,
+} from '@antiphon/core';
+import { assertReadable, assertSameLog, CONFIRM_WAIT_MS } from './log-check.js';
+import type { Scope } from './scope.js';
+
+/** So often, in looks, the newest known entry is read back. A reconnect or another leader has it read at once. */
+const VERIFY_EVERY_LOOKS = 10;
+/** So often one entry that another member knows is read; of a member that has stalled, at once. */
+const COMPARE_EVERY_LOOKS = 3;
+
+interface Testimony {
+  readonly id: string;
+  readonly entry: KnownEntry;
+  readonly isStalled: boolean;
+}
+
+/**
+ * Looks at the log at every beat (I14): is it the same, how far does it go, and does it hold what the other members have dealt with? A log
+ * that was cut while one member was down looks whole to that one; the others know better.
+ */
+export class LogWatch {
+  #looks = 0;
+  /** Entries of other members that were found in the log. */
+  readonly #compared = new Map<string, number>();
+
+  constructor(
+    private readonly scope: Scope,
+    /** The end of the log was seen. */
+    private readonly onSeen: () => void,
+  ) {}
+
+  /** A log that does not answer is no finding. */
+  async look(signal: AbortSignal): Promise<void> {
+    const { condition } = this.scope;
+    if (!condition.replicating) return;
+    try {
+      await this.#look(signal);
+      condition.clearAlarm('log');
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (error.code === 'LOG_REPLACED') condition.stall(error);
+      // What NATS denies is an alarm of its own.
+      else if (error.code !== 'ABORTED' && error.code !== 'ACCESS_DENIED')
+        condition.alarm('log', `the log does not answer: ${error.message}`);
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { log, document, progress, logEnd } = this.scope;
+    const knownSeq = progress.seq;
+    const testimonies = this.#testimonies();
+    const identity = await log.identity(signal);
+    assertSameLog(identity, document.generation, knownSeq);
+    assertReadable(identity, knownSeq);
+    logEnd.seen(identity.lastSeq);
+    this.onSeen();
+    if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) await log.verify(signal);
+    await this.#compare(testimonies, identity, signal);
+  }
+
+  /** What the other members have dealt with, in their own words. */
+  #testimonies(): readonly Testimony[] {
+    const { members, document, id } = this.scope;
+    return members.all.flatMap(({ record, beat }) => {
+      const { entry } = beat ?? {};
+      if (record.id === id || entry === undefined || beat?.generation !== document.generation) return [];
+      return [{ id: record.id, entry, isStalled: beat.lifecycle === 'stalled' }];
+    });
+  }
+
+  /** The log was asked after the beats were heard: it holds what they name, or it lost it. */
+  async #compare(
+    testimonies: readonly Testimony[],
+    identity: LogIdentity,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const beyond = testimonies.find(({ entry }) => entry.seq > identity.lastSeq);
+    if (beyond !== undefined) await this.#confirmEnd(beyond, signal);
+    const due = testimonies.filter(({ id, entry }) => this.#compared.get(id) !== entry.seq);
+    const one = due.find(({ isStalled }) => isStalled);
+    if (one !== undefined) return this.#compareOne(one, signal);
+    if (this.#looks % COMPARE_EVERY_LOOKS !== 0) return;
+    const next = due[Math.floor(this.#looks / COMPARE_EVERY_LOOKS) % due.length];
+    if (next !== undefined) await this.#compareOne(next, signal);
+  }
+
+  async #confirmEnd({ id, entry }: Testimony, signal: AbortSignal): Promise<void> {
+    const { log, clock } = this.scope;
+    await sleep(clock, CONFIRM_WAIT_MS, signal);
+    const { lastSeq } = await log.identity(signal);
+    if (lastSeq >= entry.seq) return;
+    throw log.replace(
+      `it ends at ${lastSeq}, and ${id} has dealt with its entry ${entry.seq}: it was cut or restored`,
+    );
+  }
+
+  async #compareOne({ id, entry }: Testimony, signal: AbortSignal): Promise<void> {
+    const { log, clock } = this.scope;
+    if (isSameEntry(entry, log.known ?? { seq: 0 }) !== true) {
+      const loss = await this.#differs(entry, signal);
+      if (loss !== undefined) {
+        await sleep(clock, CONFIRM_WAIT_MS, signal);
+        const again = await this.#differs(entry, signal);
+        if (again !== undefined) throw log.replace(`${again}, and ${id} knows it as ${describeEntry(entry)}`);
+      }
+    }
+    this.#compared.set(id, entry.seq);
+  }
+
+  /** Trimmed, or removed: nobody can tell. */
+  async #differs(entry: KnownEntry, signal: AbortSignal): Promise<string | undefined> {
+    const found = await this.scope.log.get(entry.seq, signal);
+    if (found === undefined || isSameEntry(entry, found) !== false) return undefined;
+    return `its entry ${entry.seq} is ${describeEntry(found)}`;
+  }
+}
