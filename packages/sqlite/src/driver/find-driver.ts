@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import { AntiphonError } from '@antiphon/core';
 import type { Database } from './driver.js';
-import { openWith, type OpenOptions, type SqliteModule } from './node-sqlite.js';
+import { openWith, type SqliteModule } from './node-sqlite.js';
+import type { OpenOptions } from './open-options.js';
 
 export interface Driver {
   readonly name: 'node:sqlite' | '@photostructure/sqlite';

@@ -7,16 +7,11 @@ import {
   type RowForm,
   type Statement,
 } from './driver.js';
+import type { OpenOptions } from './open-options.js';
 
 /** The module `node:sqlite`, or another with the same API. */
 export interface SqliteModule {
   readonly DatabaseSync: typeof DatabaseSync;
-}
-
-export interface OpenOptions {
-  readonly readOnly?: boolean;
-  /** How long SQLite itself waits for a lock, blocking the thread. Default 0: not at all. */
-  readonly busyTimeoutMs?: number;
 }
 
 const OK = 0;

@@ -1,0 +1,5 @@
+export interface OpenOptions {
+  readonly readOnly?: boolean;
+  /** How long SQLite itself waits for a lock, blocking the thread. Default 0: not at all. */
+  readonly busyTimeoutMs?: number;
+}
