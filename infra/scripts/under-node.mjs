@@ -12,10 +12,11 @@ const CHOSEN = 'ANTIPHON_NODE_CHOSEN';
 
 /**
  * Finds or obtains a Node.js that is new enough for what comes, and sees to it that everything we start runs with it too.
+ * @param {{ say?: (line: string) => void }} [options] where the line goes that another Node.js takes over; default: stdout
  * @returns the one to go on under with `goOnUnder`; undefined when this process may go on itself
  * @throws {SetupError} when there is none
  */
-export async function otherNode() {
+export async function otherNode({ say = console.log } = {}) {
   const { node: version } = process.versions;
   if (!isAtLeast(version, OLDEST_FOR_SCRIPTS)) {
     throw new SetupError(
@@ -26,7 +27,7 @@ export async function otherNode() {
   const chosen = process.env[CHOSEN] === version && isAtLeast(version, NEEDED_NODE);
   const found = chosen ? { source: 'running' } : await findNode();
   if (found.source !== 'running' && found.binary !== process.execPath) {
-    console.log(`• going on under Node.js ${found.version} (${found.binary}); this is ${version}`);
+    say(`• going on under Node.js ${found.version} (${found.binary}); this is ${version}`);
     return found;
   }
   Object.assign(process.env, environmentFor({ binary: process.execPath, version }));
@@ -34,9 +35,9 @@ export async function otherNode() {
 }
 
 /** Runs a script of ours again, under another Node.js, with the same arguments. Returns its exit code. */
-export async function goOnUnder(found, scriptUrl) {
+export async function goOnUnder(found, scriptUrl, { env = {} } = {}) {
   const args = [fileURLToPath(scriptUrl), ...process.argv.slice(2)];
-  const { code } = await runInForeground(found.binary, args, { env: environmentFor(found) });
+  const { code } = await runInForeground(found.binary, args, { env: { ...environmentFor(found), ...env } });
   return code;
 }
 

@@ -6,6 +6,9 @@ const NAME = 'antiphon';
 
 /** What a user types in this folder to run this very command: what it is called depends on how it was installed. */
 export function ownCommand(cwd: string, env: NodeJS.ProcessEnv): string {
+  // Whoever started us knows better, and says so.
+  const given = env['ANTIPHON_COMMAND'];
+  if (given !== undefined && given !== '') return given;
   if (isLinkedFrom(cwd)) return `npx ${NAME}`;
   const folders = (env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   if (folders.some((folder) => existsSync(join(folder, NAME)))) return NAME;
