@@ -3,7 +3,7 @@ export type { ConnectNatsOptions, NatsAccess } from './connection/connect-option
 export type { Denial, DenialEvent } from './connection/denials.js';
 export type { NatsLogin } from './connection/login.js';
 export { connectNats, NatsHandle } from './connection/nats-handle.js';
-export { showServers } from './connection/server-address.js';
+export { addressesLogIn, parseServers, showServers, type AddressLogin } from './connection/server-address.js';
 export type { NatsTls } from './connection/tls.js';
 export type { ClockDifference } from './doctor/clock-difference.js';
 export {

@@ -1,6 +1,6 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
 import { AntiphonError } from '@antiphon/core';
-import { connectNats, type NatsHandle } from '@antiphon/nats';
+import { connectNats, showServers, type NatsHandle } from '@antiphon/nats';
 import { listMembers, mailboxPrefix, type MailboxProtocol, type MemberRecord } from '@antiphon/replica';
 import { suggest } from '../config/suggestion.js';
 import type { Target } from './target.js';
@@ -19,9 +19,9 @@ export class ClusterClient implements AsyncDisposable {
     readonly nats: NatsHandle,
   ) {}
 
-  /** @throws AntiphonError LOG_UNAVAILABLE when no server answers. */
+  /** @throws AntiphonError LOG_UNAVAILABLE when no server answers, ACCESS_DENIED when it refuses the login. */
   static async open(target: Target): Promise<ClusterClient> {
-    const nats = await connectNats({ servers: target.servers, name: `antiphon cli ${target.cluster}` });
+    const nats = await connectNats({ ...target.nats, name: `antiphon cli ${target.cluster}` });
     return new ClusterClient(target, nats);
   }
 
@@ -40,9 +40,9 @@ export class ClusterClient implements AsyncDisposable {
     if (!fresh && this.#members !== undefined) return this.#members;
     const members = await this.#listMembers();
     if (members.length === 0) {
-      const { servers } = this.target;
+      const { nats } = this.target;
       const message =
-        `There is no cluster ${this.cluster} at ${servers.join(', ')} (looked up in ${this.target.source}). ` +
+        `There is no cluster ${this.cluster} at ${showServers(nats.servers)} (looked up in ${this.target.source}). ` +
         'Check the name, or start its first replica.';
       throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.cluster } });
     }
@@ -63,14 +63,17 @@ export class ClusterClient implements AsyncDisposable {
     throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.cluster, replica: id } });
   }
 
-  /** Those that answer within a second and a half, in the order of their ids. */
+  /** Those that answer within a second and a half, in the order of their ids. @throws AntiphonError ACCESS_DENIED */
   async answering(): Promise<readonly string[]> {
     const members = await this.members();
     const pings = members.map(async ({ id }) => {
       const ping = this.replica(id).ask('ping', undefined, { timeoutMs: PING_TIMEOUT_MS });
       return ping.then(
         () => id,
-        () => undefined,
+        (error: unknown) => {
+          if (error instanceof AntiphonError && error.code === 'ACCESS_DENIED') throw error;
+          return undefined;
+        },
       );
     });
     return (await Promise.all(pings)).filter((id): id is string => id !== undefined).sort();

@@ -29,14 +29,14 @@ it('takes options before the file, the environment and the folder', () => {
   const options = { cluster: 'opt', servers: 'nats://opt:1', config: writeConfig() };
   expect(resolveTarget(options, environment, folder)).toMatchObject({
     cluster: 'opt',
-    servers: ['nats://opt:1'],
+    nats: { servers: ['nats://opt:1'] },
   });
 });
 
 it('takes --config before the environment, with its replica', () => {
   expect(resolveTarget({ config: writeConfig() }, environment, folder)).toMatchObject({
     cluster: 'file',
-    servers: ['nats://file:1'],
+    nats: { servers: ['nats://file:1'] },
     replica: 'eu-1',
   });
 });
@@ -45,7 +45,7 @@ it('takes the environment before the folder', () => {
   writeContext(folder, context);
   expect(resolveTarget({}, environment, folder)).toMatchObject({
     cluster: 'env',
-    servers: ['nats://env:1', 'nats://env:2'],
+    nats: { servers: ['nats://env:1', 'nats://env:2'] },
   });
 });
 
@@ -54,7 +54,10 @@ it('takes the cluster that runs in this folder or above it before ./antiphon.yam
   writeConfig();
   const below = join(folder, 'a', 'b');
   mkdirSync(below, { recursive: true });
-  expect(resolveTarget({}, {}, folder)).toMatchObject({ cluster: 'here', servers: ['nats://here:1'] });
+  expect(resolveTarget({}, {}, folder)).toMatchObject({
+    cluster: 'here',
+    nats: { servers: ['nats://here:1'] },
+  });
   expect(resolveTarget({}, {}, below)).toMatchObject({ cluster: 'here' });
 });
 
@@ -71,7 +74,7 @@ it('fills one missing half from the next place', () => {
   writeConfig();
   expect(resolveTarget({ cluster: 'opt' }, {}, folder)).toMatchObject({
     cluster: 'opt',
-    servers: ['nats://file:1'],
+    nats: { servers: ['nats://file:1'] },
   });
 });
 

@@ -1,20 +1,29 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AntiphonError } from '@antiphon/core';
+import type { NatsAccess } from '@antiphon/nats';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
+import {
+  accessFor,
+  accessFromEnvironment,
+  accessFromOptions,
+  type Access,
+  type AccessOptions,
+} from './access-options.js';
 import { findContext } from './context-file.js';
 
 /** The cluster that a command is about, and how to reach it. */
 export interface Target {
   readonly cluster: string;
-  readonly servers: readonly string[];
+  /** Where its NATS is, and how to log in there. It holds secrets: for people, `showServers`. */
+  readonly nats: NatsAccess & { readonly servers: readonly string[] };
   /** The replica of the configuration file, when that is where the target comes from. */
   readonly replica?: string;
   /** Where the target was found, for messages. */
   readonly source: string;
 }
 
-export interface TargetOptions {
+export interface TargetOptions extends AccessOptions {
   readonly config?: string | undefined;
   readonly servers?: string | undefined;
   readonly cluster?: string | undefined;
@@ -24,6 +33,7 @@ interface PartialTarget {
   readonly cluster?: string | undefined;
   readonly servers?: readonly string[] | undefined;
   readonly replica?: string;
+  readonly access?: Access;
   readonly source: string;
 }
 
@@ -35,9 +45,19 @@ interface PartialTarget {
  */
 export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cwd: string): Target {
   const sources: PartialTarget[] = [
-    { cluster: options.cluster, servers: split(options.servers), source: 'the command line' },
+    {
+      cluster: options.cluster,
+      servers: split(options.servers),
+      access: accessFromOptions(options, cwd),
+      source: 'the command line',
+    },
     ...(options.config === undefined ? [] : [fromConfig(options.config, env)]),
-    { cluster: env['ANTIPHON_CLUSTER'], servers: split(env['ANTIPHON_SERVERS']), source: 'the environment' },
+    {
+      cluster: env['ANTIPHON_CLUSTER'],
+      servers: split(env['ANTIPHON_SERVERS']),
+      access: accessFromEnvironment(env),
+      source: 'the environment',
+    },
     ...fromFolder(options, env, cwd),
   ];
   const cluster = sources.find((source) => source.cluster !== undefined && source.cluster !== '')?.cluster;
@@ -52,15 +72,32 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
   const replica = servers.cluster === cluster ? servers.replica : undefined;
   return {
     cluster,
-    servers: servers.servers,
+    nats: { ...accessTo(servers, servers.servers, sources), servers: servers.servers },
     source: servers.source,
     ...(replica === undefined ? {} : { replica }),
   };
 }
 
+/** A cluster that runs in this folder asks for no login, and offers no TLS: what is set for another one is not for it. */
+function accessTo(
+  chosen: PartialTarget,
+  servers: readonly string[],
+  sources: readonly PartialTarget[],
+): Access {
+  const [commandLine] = sources;
+  const given = commandLine?.access ?? {};
+  if (chosen.access === undefined) return given;
+  return accessFor(
+    servers,
+    given,
+    sources.slice(1).flatMap(({ access }) => access ?? []),
+  );
+}
+
 function fromConfig(file: string, env: NodeJS.ProcessEnv): PartialTarget {
-  const { cluster, servers, id } = loadConfig(file, env);
-  return { cluster, servers, replica: id, source: file };
+  const { cluster, nats, id } = loadConfig(file, env);
+  const { servers, ...access } = nats;
+  return { cluster, servers, replica: id, access, source: file };
 }
 
 /** Only looked at when nothing named more clearly is complete: a broken ./antiphon.yaml must not stop --servers. */

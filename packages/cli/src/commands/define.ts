@@ -1,4 +1,5 @@
 import { InvalidArgumentError, type Command } from 'commander';
+import { addAccessOptions } from '../cluster/access-options.js';
 import type { ExitCode } from '../output/exit-code.js';
 import type { Terminal } from '../output/terminal.js';
 
@@ -49,6 +50,7 @@ export function addTargetOptions(command: Command): void {
     .option('-c, --config <file>', 'the antiphon.yaml of a replica of the cluster')
     .option('--servers <urls>', 'NATS servers, separated by commas (or ANTIPHON_SERVERS)')
     .option('--cluster <name>', 'name of the cluster (or ANTIPHON_CLUSTER)');
+  addAccessOptions(command);
 }
 
 /** For options that take a whole number. */

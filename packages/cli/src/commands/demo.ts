@@ -78,7 +78,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   });
   let exitCode: ExitCode = EXIT.ok;
   try {
-    const target = { cluster: CLUSTER, servers: cluster.servers, source: 'the demo' };
+    const target = { cluster: CLUSTER, nats: { servers: cluster.servers }, source: 'the demo' };
     await using client = await ClusterClient.open(target);
     say('');
     const loaded = await replicateCities({

@@ -1,8 +1,9 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName, assertReplicaId } from '@antiphon/core';
+import { parseServers, type AddressLogin } from '@antiphon/nats';
 import { DEFAULT_CONFIG_FILE } from '../config/load-config.js';
-import { configTemplate } from '../config/template.js';
+import { configTemplate, type TemplateValues } from '../config/template.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { defineCommand, type CommandHost } from './define.js';
@@ -37,14 +38,29 @@ export function defineInit(host: CommandHost): void {
         const message = `${file} exists already; choose another --output, or overwrite it with --force.`;
         throw new AntiphonError('BAD_OPTION', message, { context: { file } });
       }
-      writeFileSync(file, configTemplate(options));
+      const { shown: servers, login } = parseServers(options.servers);
+      const kind = loginKind(login);
+      const { cluster, id } = options;
+      const values = { cluster, id, servers, file: options.file, ...(kind && { login: kind }) };
+      writeFileSync(file, configTemplate(values));
       const shown = relative(cwd, file);
       terminal.out(
         terminal.json
           ? `${toJson({ file })}\n`
-          : `Wrote ${shown}. Look it over, then start this replica:\n  antiphon run --config ${shown}\n`,
+          : `Wrote ${shown}. Look it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shown}\n`,
       );
       return EXIT.ok;
     },
   });
+}
+
+function loginKind(login: AddressLogin | undefined): TemplateValues['login'] {
+  if (login === undefined) return undefined;
+  return 'token' in login ? 'token' : { user: login.user };
+}
+
+/** A secret of the address is not written into a file that people look at, copy and commit. */
+function prefixOf(login: TemplateValues['login']): string {
+  if (login === undefined) return '';
+  return login === 'token' ? 'ANTIPHON_TOKEN=… ' : 'ANTIPHON_PASSWORD=… ';
 }

@@ -2,6 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
+import {
+  accessFor,
+  accessFromEnvironment,
+  accessFromOptions,
+  addAccessOptions,
+  type AccessOptions,
+} from '../cluster/access-options.js';
 import { onParentGone, reportToParent } from '../cluster/parent-link.js';
 import type { Config } from '../config/config.js';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
@@ -9,7 +16,7 @@ import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { createLogger, type ReplicaLogger } from '../output/logger.js';
 import { defineCommand, type CommandContext, type CommandHost } from './define.js';
 
-interface RunOptions {
+interface RunOptions extends AccessOptions {
   readonly config: string;
 }
 
@@ -21,9 +28,9 @@ export function defineRun(host: CommandHost): void {
     description: 'run one replica: the microservice beside a database',
     examples: ['antiphon run --config antiphon.yaml'],
     configure: (command) =>
-      void command.option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE),
+      addAccessOptions(command.option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE)),
     run: async (options, context) => {
-      const config = loadConfig(options.config, context.env);
+      const config = withAccess(loadConfig(options.config, context.env), options, context);
       const logger = createLogger(context.terminal, { replica: config.id });
       try {
         return await runReplica(config, context, logger);
@@ -34,6 +41,13 @@ export function defineRun(host: CommandHost): void {
       }
     },
   });
+}
+
+/** The configuration with what the command line and the environment say about logging in. */
+function withAccess(config: Config, options: RunOptions, { env, cwd }: CommandContext): Config {
+  const { servers, ...own } = config.nats;
+  const others = [own, accessFromEnvironment(env)];
+  return { ...config, nats: { ...accessFor(servers, accessFromOptions(options, cwd), others), servers } };
 }
 
 async function runReplica(config: Config, context: CommandContext, logger: ReplicaLogger): Promise<ExitCode> {
@@ -77,7 +91,7 @@ async function startUntil(
       return await createReplica({
         cluster: config.cluster,
         id: config.id,
-        servers: config.servers,
+        ...config.nats,
         store: sqlite({ file: config.sqliteFile }),
         ...(config.tables === undefined ? {} : { tables: config.tables }),
         topology: config.topology,

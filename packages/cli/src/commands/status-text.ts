@@ -66,9 +66,11 @@ function updateName(update: UpdateSettings): string {
   return `sync: acks ${acks}, at least ${minInSync} in sync, else ${onShortfall}`;
 }
 
+const AWAY: Readonly<Record<string, string>> = { NO_ACTOR: 'away', ACCESS_DENIED: 'not permitted' };
+
 function row({ id, status, error }: MemberAnswer, terminal: Pick<Terminal, 'color'>): readonly string[] {
   if (status === undefined) {
-    const away = styled(terminal, 'red', error?.code === 'NO_ACTOR' ? 'away' : 'no answer');
+    const away = styled(terminal, 'red', AWAY[error?.code ?? ''] ?? 'no answer');
     return COLUMNS.map((_, index) => [id, '', away][index] ?? '');
   }
   const { lag, outbox, position, conflicts, quarantined, memoryBytes, startedAtMs, nowMs } = status;

@@ -53,10 +53,15 @@ export function defineStatus(host: CommandHost): void {
       if (options.watch === true) return await watch(client, terminal, options.interval, signal);
       const answers = await askAll(client);
       show(client, answers, terminal);
-      if (answers.every(({ status }) => status === undefined)) throw nobodyAnswers(client.cluster);
+      if (answers.every(({ status }) => status === undefined)) throw noAnswer(client.cluster, answers);
       return EXIT.ok;
     },
   });
+}
+
+/** Replicas that this client may not ask are something else than replicas that are away. */
+function noAnswer(cluster: string, answers: readonly MemberAnswer[]): AntiphonError {
+  return answers.find(({ error }) => error?.code === 'ACCESS_DENIED')?.error ?? nobodyAnswers(cluster);
 }
 
 /** Ends well with Ctrl-C: that is how a watch ends. */
@@ -99,7 +104,9 @@ function show(client: ClusterClient, answers: readonly MemberAnswer[], terminal:
       ...(status ?? {}),
       ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
     }));
-    terminal.out(`${toJson({ cluster: client.cluster, servers: client.target.servers, replicas })}\n`);
+    terminal.out(
+      `${toJson({ cluster: client.cluster, servers: client.nats.servers.split(', '), replicas })}\n`,
+    );
     return;
   }
   terminal.out(statusText({ cluster: client.cluster, servers: client.nats.servers, answers, terminal }));

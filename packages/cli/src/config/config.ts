@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import type { NatsAccess, NatsTls } from '@antiphon/nats';
 import { parseUpdate, type SyncSettings } from '@antiphon/replica';
 import type { ConfigFile } from './schema.js';
 
@@ -10,7 +11,8 @@ export type Update = { readonly mode: 'async'; readonly intervalMs: number } | S
 export interface Config {
   readonly cluster: string;
   readonly id: string;
-  readonly servers: readonly string[];
+  /** With absolute paths. */
+  readonly nats: NatsAccess & { readonly servers: readonly string[] };
   /** Absolute. */
   readonly sqliteFile: string;
   /** Absent: every table that has a primary key. */
@@ -19,21 +21,55 @@ export interface Config {
   readonly update: Update;
 }
 
+/** The seed of a user's nkey. */
+const SEED = /^SU[A-Z2-7]{56}$/;
+/** The content of a PEM or credentials file. */
+const CONTENT = '-----BEGIN ';
+
 /** What SQLite itself calls a database without a file. */
 const IN_MEMORY = ':memory:';
 
 export function resolveConfig(file: ConfigFile, configPath: string): Config {
-  const { servers } = file.nats;
   const { file: sqliteFile } = file.store.sqlite;
   return {
     cluster: file.cluster,
     id: file.id,
-    servers: typeof servers === 'string' ? [servers] : servers,
+    nats: resolveAccess(file.nats, dirname(resolve(configPath))),
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
     ...(file.tables === undefined ? {} : { tables: file.tables }),
     topology: file.topology,
     update: resolveUpdate(file.update),
   };
+}
+
+/** What is a path starts at the folder of the file, as the database does. Secrets may stand there themselves. */
+function resolveAccess(given: ConfigFile['nats'], folder: string): Config['nats'] {
+  const { servers, nkey, creds, tls, user, password, token, inboxPrefix } = given;
+  return {
+    ...defined({ user, password, token, inboxPrefix }),
+    servers: typeof servers === 'string' ? [servers] : servers,
+    ...(nkey === undefined ? {} : { nkey: SEED.test(nkey) ? nkey : resolve(folder, nkey) }),
+    ...(creds === undefined ? {} : { creds: pathOf(creds, folder) }),
+    ...(tls === undefined ? {} : { tls: resolveTls(tls, folder) }),
+  };
+}
+
+function resolveTls(given: NonNullable<ConfigFile['nats']['tls']>, folder: string): NatsTls {
+  const { ca, cert, key, handshakeFirst } = given;
+  const paths = Object.entries(defined({ ca, cert, key })).map(([name, value]) => [
+    name,
+    pathOf(value, folder),
+  ]);
+  return { ...(Object.fromEntries(paths) as NatsTls), ...defined({ handshakeFirst }) };
+}
+
+function pathOf(value: string, folder: string): string {
+  return value.includes(CONTENT) ? value : resolve(folder, value);
+}
+
+function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 /** Every default of a synchronous cluster is agreed on, and so belongs to the file. */

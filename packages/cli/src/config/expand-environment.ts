@@ -28,7 +28,7 @@ function expandText(text: string, env: NodeJS.ProcessEnv, path: readonly string[
     if (match === '$$') return '$';
     const place = path.join('.');
     if (name === undefined) {
-      const message = `${place}: "${text}" has a "\${" that names no variable; write \${NAME}, \${NAME:-default} or $$.`;
+      const message = `${place} has a "\${" that names no variable; write \${NAME}, \${NAME:-default} or $$.`;
       throw new AntiphonError('BAD_OPTION', message, { context: { path: place } });
     }
     // As in a shell, `:-` also replaces a variable that is set but empty.

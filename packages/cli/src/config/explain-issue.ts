@@ -30,7 +30,7 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
     case 'invalid_type':
       if (valueAt(document, path) === undefined)
         return { path, message: `${place || 'the file'} is missing; ${needs(place)}` };
-      return { path, message: `${place || 'the file'} must be ${article(issue.expected)}.` };
+      return { path, message: `${place || 'the file'} must be ${article(issue.expected)}.${quotes(place)}` };
     default:
       return fallback(path, issue.message);
   }
@@ -108,6 +108,11 @@ function needs(place: string): string {
     topology: TOPOLOGY_FORMS,
   };
   return examples[place] ?? 'add it.';
+}
+
+/** A password of digits is a number to YAML. */
+function quotes(place: string): string {
+  return /^nats\.(user|password|token)$/.test(place) ? ' Put it between quotes.' : '';
 }
 
 function fallback(path: readonly PropertyKey[], message: string): ExplainedIssue {

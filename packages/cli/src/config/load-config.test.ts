@@ -26,7 +26,7 @@ describe('a valid antiphon.yaml', () => {
     expect(parseConfig(VALID, '/etc/shop/antiphon.yaml', {})).toEqual({
       cluster: 'shop',
       id: 'eu-1',
-      servers: ['nats://127.0.0.1:4222'],
+      nats: { servers: ['nats://127.0.0.1:4222'] },
       sqliteFile: '/etc/shop/shop.db',
       topology: 'multi-primary',
       update: { mode: 'async', intervalMs: 0 },
@@ -48,7 +48,7 @@ update: { mode: async, intervalMs: 250 }
       {},
     );
     expect(config).toMatchObject({
-      servers: ['nats://a:4222', 'nats://b:4222'],
+      nats: { servers: ['nats://a:4222', 'nats://b:4222'] },
       sqliteFile: '/data/shop.db',
       tables: ['customers', 'orders'],
       topology: { 'primary-replica': { primary: 'eu-1' } },

@@ -21,10 +21,10 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): 
 /** As `loadConfig`, for a text that is already read; `path` is where relative file names start. */
 export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv = process.env): Config {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
+  // Pretty errors repeat the line, and with it the password that may stand there.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [syntaxError] = document.errors;
-  if (syntaxError !== undefined)
-    throw invalid(path, `is not valid YAML: ${syntaxError.message.trim()}${hint(text, syntaxError)}`);
+  if (syntaxError !== undefined) throw syntaxMistake(text, syntaxError, lines, path);
   if (document.contents === null) throw invalid(path, 'is empty; `antiphon init` writes one to start from.');
 
   const raw: unknown = toPlain(document, path);
@@ -57,20 +57,33 @@ export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv =
   );
 }
 
+function syntaxMistake(text: string, error: YAMLParseError, lines: LineCounter, path: string): AntiphonError {
+  const { line, col } = lines.linePos(error.pos[0]);
+  // Some of its messages end with a name from the file, after a colon.
+  const [what = ''] = error.message.trim().split(/:\s/, 1);
+  const place = `at line ${line}, column ${col}`;
+  return invalid(path, `is not valid YAML: ${what.replace(/\.$/, '')} ${place}.${hint(text, error)}`);
+}
+
 /** `{ file: ${FILE} }` is the mistake that everybody makes once: the inner braces belong to YAML. */
 function hint(text: string, error: YAMLParseError): string {
   const lineStart = text.lastIndexOf('\n', error.pos[0] - 1) + 1;
   const line = text.slice(lineStart).split('\n', 1)[0] ?? '';
-  const variable = /\$\{[^}]*\}/.exec(line)?.[0];
-  return variable === undefined ? '' : `\nInside { } and [ ], put ${variable} between quotes.`;
+  // Without the default, which may be a secret.
+  const variable = /\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}/.exec(line)?.[1];
+  return variable === undefined ? '' : `\nInside { } and [ ], put \${${variable}} between quotes.`;
 }
 
 function toPlain(document: Document, path: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    // Aliases that would expand to an enormous document end here.
-    throw invalid(path, `is not valid YAML: ${error instanceof Error ? error.message : String(error)}`);
+    // Aliases that would expand to an enormous document end here, and a value that begins with `*`, which may be a password.
+    const [what = ''] = (error instanceof Error ? error.message : String(error)).split(/:\s/, 1);
+    throw invalid(
+      path,
+      `is not valid YAML: ${what}. Put a value that begins with "*" or "&" between quotes.`,
+    );
   }
 }
 

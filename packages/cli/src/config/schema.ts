@@ -17,10 +17,29 @@ function fromText(value: unknown): unknown {
   return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
 }
 
+const tlsSchema = z.strictObject({
+  ca: text
+    .optional()
+    .describe("PEM file of who signed the server's certificate. Default: what Node.js trusts."),
+  cert: text.optional().describe("PEM file of this client's certificate, for a server that asks for one."),
+  key: text.optional().describe('PEM file of the key that belongs to `cert`.'),
+  handshakeFirst: z
+    .boolean()
+    .optional()
+    .describe('For a server with handshake_first, which expects TLS before it says anything.'),
+});
+
 const natsSchema = z.strictObject({
   servers: z
     .union([text, z.array(text).min(1).max(MAX_SERVERS)])
     .describe('URL of a NATS server with JetStream, or several of one NATS cluster.'),
+  user: text.optional().describe('User name, with `password`.'),
+  password: text.optional().describe('Better not in this file: ${ANTIPHON_PASSWORD}.'),
+  token: text.optional().describe('Instead of a user name. Better not in this file: ${ANTIPHON_TOKEN}.'),
+  nkey: text.optional().describe("File with the seed of the user's nkey, or the seed itself (SU…)."),
+  creds: text.optional().describe('A .creds file: the JWT of the user, and its seed.'),
+  tls: tlsSchema.optional().describe('An encrypted connection. Paths start at the folder of this file.'),
+  inboxPrefix: text.optional().describe('What the subjects of answers begin with. Default: _INBOX.'),
 });
 
 const sqliteSchema = z.strictObject({
@@ -96,6 +115,7 @@ export const configSchema = z
 export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   '': Object.keys(configSchema.shape),
   nats: Object.keys(natsSchema.shape),
+  'nats.tls': Object.keys(tlsSchema.shape),
   store: Object.keys(storeSchema.shape),
   'store.sqlite': Object.keys(sqliteSchema.shape),
   topology: Object.keys(topologyFormSchema.shape),

@@ -1,12 +1,15 @@
 export interface TemplateValues {
   readonly cluster: string;
   readonly id: string;
+  /** Without a login, which `login` names instead. */
   readonly servers: string;
+  /** Its secret comes from the environment. */
+  readonly login?: 'token' | { readonly user: string };
   readonly file: string;
 }
 
 /** The file that `antiphon init` writes: what is needed, and every choice as a comment. */
-export function configTemplate({ cluster, id, servers, file }: TemplateValues): string {
+export function configTemplate({ cluster, id, servers, login, file }: TemplateValues): string {
   return `# One replica of an Antiphon cluster. Start it with: antiphon run --config antiphon.yaml
 # \${NAME} and \${NAME:-default} are replaced by environment variables; write $$ for a plain $.
 
@@ -17,7 +20,14 @@ cluster: ${cluster}
 id: ${id}
 
 # A NATS server with JetStream. Several of one NATS cluster: [nats://a:4222, nats://b:4222]
-nats: { servers: '${servers}' }
+nats:
+  servers: '${servers}'${loginLines(login)}
+  # How to log in there, at most one of: user and password, token, nkey (file with a seed), creds (a .creds file).
+  # user: ${id}
+  # password: \${ANTIPHON_PASSWORD}
+  # creds: ./${id}.creds
+  # Encrypted: who signed the server's certificate, and this client's own one for a server that asks for it.
+  # tls: { ca: ./ca.pem, cert: ./${id}.pem, key: ./${id}.key }
 
 # The database of this replica. The first replica brings its tables and rows; the others start with an empty file
 # (or none) and get both. A relative path starts at the folder of this file.
@@ -39,4 +49,10 @@ update: { mode: async, intervalMs: 0 }
 # programs' writes into the file are refused, or propagated asynchronously (foreignWrites: async).
 # update: { mode: sync, acks: all, minInSync: 2, onShortfall: reject, foreignWrites: refuse }
 `;
+}
+
+function loginLines(login: TemplateValues['login']): string {
+  if (login === undefined) return '';
+  if (login === 'token') return "\n  token: '${ANTIPHON_TOKEN}'";
+  return `\n  user: ${JSON.stringify(login.user)}\n  password: '\${ANTIPHON_PASSWORD}'`;
 }

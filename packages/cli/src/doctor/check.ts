@@ -21,9 +21,12 @@ export function fail(name: string, message: string, advice: string): Check {
   return { name, grade: 'fail', message, advice };
 }
 
-/** The sentences of the libraries say what is wrong first, and what to do last. */
-export function splitSentence(text: string): { readonly message: string; readonly advice: string } {
+/** The sentences of the libraries say what is wrong first, and what to do last; `otherwise` is for one that says nothing of it. */
+export function splitSentence(
+  text: string,
+  otherwise = 'See docs/cli.md, doctor.',
+): { readonly message: string; readonly advice: string } {
   const end = text.search(/[.:] (?=[A-Z])/);
-  if (end < 0) return { message: text, advice: 'See docs/cli.md, doctor.' };
+  if (end < 0) return { message: text, advice: otherwise };
   return { message: text.slice(0, end + 1), advice: text.slice(end + 2) };
 }

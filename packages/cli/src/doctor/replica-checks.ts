@@ -1,7 +1,7 @@
 import { describeUpdate, type ClusterDocument, type ReplicaStatus } from '@antiphon/replica';
 import type { MemberAnswer } from '../commands/status.js';
 import type { Config } from '../config/config.js';
-import { ok, warn, fail, type Check } from './check.js';
+import { ok, splitSentence, warn, fail, type Check } from './check.js';
 
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LAG_SECONDS = 10;
@@ -46,7 +46,10 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       ok(id, `${id}: ${role}, ${lifecycle}, ${lag.messages} entries behind, ${conflicts} conflicts decided`),
     );
   }
-  for (const { message } of alarms) checks.push(warn(id, `${id}: ${message}`, 'See `antiphon status`.'));
+  for (const alarm of alarms) {
+    const { message, advice } = splitSentence(alarm.message, `Look at the log of ${id}.`);
+    checks.push(warn(id, `${id}: ${message}`, advice));
+  }
   for (const { origin, expected, reason } of waitingFor) {
     checks.push(
       warn(

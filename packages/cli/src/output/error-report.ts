@@ -6,6 +6,7 @@ import type { Terminal } from './terminal.js';
 /** Their messages end with what to do, exactly. */
 const SAYS_IT_ALL: readonly ErrorCode[] = [
   'BAD_OPTION',
+  'ACCESS_DENIED',
   'REMOTE',
   'CONFLICT',
   'NOT_IN_SYNC',

@@ -1,3 +1,4 @@
+import { redact } from '@antiphon/core';
 import type { Logger } from '@antiphon/replica';
 import { pino } from 'pino';
 import { toJson } from './json.js';
@@ -10,12 +11,15 @@ type Level = 'debug' | 'info' | 'warn' | 'error';
 
 const STYLES: Readonly<Record<Level, Style>> = { debug: 'dim', info: 'green', warn: 'yellow', error: 'red' };
 
-/** What a replica says while it runs: a JSON object a line (pino's) with --json, else a line for people. */
+/**
+ * What a replica says while it runs: a JSON object a line (pino's) with --json, else a line for people. Errors of other
+ * libraries come by here as they are, so secrets are taken out here once more.
+ */
 export function createLogger(terminal: Terminal, base: Readonly<Record<string, unknown>>): ReplicaLogger {
   if (terminal.json) {
     return pino(
       { base: { pid: process.pid, ...base }, timestamp: pino.stdTimeFunctions.isoTime },
-      { write: terminal.out },
+      { write: (line: string) => terminal.out(redact(line)) },
     );
   }
   const line =
@@ -24,8 +28,9 @@ export function createLogger(terminal: Terminal, base: Readonly<Record<string, u
       const { err, ...others } = fields;
       const time = new Date().toISOString().slice(11, 23);
       const detail = Object.keys(others).length === 0 ? '' : ` ${styled(terminal, 'dim', toJson(others))}`;
-      terminal.out(`${time} ${styled(terminal, STYLES[level], level.padEnd(5))} ${message}${detail}\n`);
-      if (err instanceof Error && err.stack !== undefined) terminal.out(`${err.stack}\n`);
+      const stack = err instanceof Error && err.stack !== undefined ? `${err.stack}\n` : '';
+      const text = `${time} ${styled(terminal, STYLES[level], level.padEnd(5))} ${message}${detail}\n${stack}`;
+      terminal.out(redact(text));
     };
   return { debug: () => undefined, info: line('info'), warn: line('warn'), error: line('error') };
 }

@@ -48,6 +48,15 @@ export function showServers(servers: string | readonly string[]): string {
   }
 }
 
+/** Does an address carry a user name, password or token? Never throws: what is no address carries none. */
+export function addressesLogIn(servers: string | readonly string[]): boolean {
+  try {
+    return parseServers(servers).login !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 function parseServer(server: string): URL {
   const url = toUrl(server.includes('://') ? server : `nats://${server}`);
   if (url === undefined || url.host === '' || (url.protocol !== 'nats:' && url.protocol !== 'tls:')) {
