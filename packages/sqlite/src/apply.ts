@@ -22,6 +22,7 @@ import type { TrackedTable } from './local-table.js';
 import { Outcomes } from './outcomes.js';
 import { Pace } from './pace.js';
 import { Parts } from './parts.js';
+import { PostponedRows } from './postponed-rows.js';
 import { RowStatements } from './row-statements.js';
 import type { ReplicaState } from './state.js';
 import type { RowVersions, Stamp } from './versions.js';
@@ -52,6 +53,8 @@ export class Applier {
   #counts: Counts = { transactions: 0, rows: 0, conflicts: 0 };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
+  /** Set: whole transactions are written one by one, and rows that another row of theirs is still in the way of wait for its end. */
+  #postponed: PostponedRows | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -88,6 +91,7 @@ export class Applier {
     request: ApplyRequest,
   ): Promise<{ state: ReplicaState; outcome: ApplyOutcome }> {
     this.#begin(state);
+    this.#postponed = new PostponedRows();
     const pace = new Pace(request.sliceMs, request.yield);
     for (const [index, step] of request.steps.entries()) {
       const before = this.#state.copy();
@@ -103,6 +107,7 @@ export class Applier {
         this.connection.statement('ROLLBACK TO _antiphon_step').run();
         this.connection.statement('RELEASE _antiphon_step').run();
         this.#queue.clear();
+        this.#postponed.clear();
         this.#state = before;
         this.#counts = counts;
         const seq = Math.max(before.position.seq, step.seq - 1);
@@ -128,6 +133,7 @@ export class Applier {
     batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>,
   ): Promise<void> {
     this.#begin(state);
+    this.#postponed = new PostponedRows();
     const pace = Pace.ordinary();
     for (const batch of batches) {
       const mappings = this.#mappings(batch.tables);
@@ -152,6 +158,7 @@ export class Applier {
   #begin(state: ReplicaState): void {
     this.#state = state;
     this.#queue.clear();
+    this.#postponed = undefined;
     this.#parts.clear();
     this.#counts = { transactions: 0, rows: 0, conflicts: 0 };
   }
@@ -247,6 +254,9 @@ export class Applier {
       this.#untilLook = ROWS_BETWEEN_LOOKS;
       if (pace.due()) await pace.rest();
     }
+    if (this.#postponed === undefined) return;
+    this.#queue.flush();
+    this.#postponed.place();
   }
 
   #mappings(dictionary: readonly DictionaryTable[]): TableMapping[] {
@@ -270,6 +280,8 @@ export class Applier {
     if (statements === undefined) return;
     if (this.displaced !== undefined && table.uniqueIndexes.length > 0) {
       this.displaced.write(this.#state, statements, kind, admitted);
+    } else if (kind === 'upsert' && this.#postponed !== undefined && table.uniqueIndexes.length > 0) {
+      this.#postponed.upsert(statements, admitted);
     } else if (kind === 'upsert') {
       statements.upsert(admitted);
     } else {

@@ -88,13 +88,13 @@ export class DisplacedRows {
     const same = table.key
       .map(
         (part) =>
-          `${collated(table, `d.${columnName(table, part.column)}`, part)} = CASE op WHEN ${OUTBOX_DELETE} THEN o${part.column} ELSE n${part.column} END`,
+          `${collated(table, `d.${columnName(table, part.column)}`, part)} = CASE x.op WHEN ${OUTBOX_DELETE} THEN x.o${part.column} ELSE x.n${part.column} END`,
       )
       .join(' AND ');
     const name = displacedTable(table);
     this.connection
       .statement(
-        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox JOIN ${name} AS d ON ${same} WHERE seq > ? AND seq <= ? AND t = ${table.id})`,
+        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id})`,
       )
       .run(from, to);
   }

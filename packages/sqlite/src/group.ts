@@ -70,7 +70,7 @@ function runOne(
         'BAD_SQL',
         'a statement of this write ended the transaction; nothing of it was kept.',
       );
-    outbox.resolveSuspects(from);
+    outbox.settle(from);
     const end = outbox.lastSeq();
     if (end > from) deferredKeys.verify(from);
     if (!alone) writer.statement('RELEASE _antiphon_write').run();

@@ -11,7 +11,7 @@ import {
   type UniqueIndex,
 } from './local-table.js';
 import { tokenize } from './trigger-guard.js';
-import { originalTriggers } from './user-triggers.js';
+import { originalTriggers, readTriggers } from './user-triggers.js';
 
 /** The outbox holds an old and a new value per column, and SQLite allows 2000 columns. */
 const MAX_COLUMNS = 900;
@@ -162,6 +162,13 @@ function readForeignKeys(
   });
 }
 
+function hasKeyActions(connection: Connection, table: string): boolean {
+  const actions = connection.db
+    .prepare('SELECT on_update, on_delete FROM pragma_foreign_key_list(?)', 'array')
+    .all(table) as [string, string][];
+  return actions.flat().some((action) => !['NO ACTION', 'RESTRICT'].includes(action));
+}
+
 /** SQLite does not say which of a table's foreign keys are: all of them, when its text has the words. */
 function hasDeferredKeys(connection: Connection, table: string): boolean {
   const sql = connection.db
@@ -213,6 +220,8 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     hasRowid: listed.wr === 0,
     uniqueIndexes: indexes.unique,
     foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
+    hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),
+    hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
   const reason = unsupportedReason(listed, table, indexes, ordered.length > 0);
   return reason === undefined ? { type: 'supported', table } : { type: 'unsupported', table, reason };

@@ -52,6 +52,10 @@ export interface LocalTable {
   readonly hasRowid: boolean;
   readonly uniqueIndexes: readonly UniqueIndex[];
   readonly foreignKeys: readonly ForeignKey[];
+  /** It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET DEFAULT. */
+  readonly hasKeyActions: boolean;
+  /** It has triggers of users. */
+  readonly hasTriggers: boolean;
 }
 
 /** A local table that is replicated, under the number that the outbox and the metadata know it by. */

@@ -1,8 +1,8 @@
 import { AntiphonError, TaggedValue, type Row, type Value } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { ADMITTING_SEQ, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './capture-triggers.js';
-import { quoteName } from './identifiers.js';
-import { collated, columnName, type TrackedTable } from './local-table.js';
+import type { TrackedTable } from './local-table.js';
+import { NetEffect } from './net-effect.js';
 
 /** Rows read from the outbox at once: bounds memory, whatever the size of a transaction. */
 export const CHUNK_ROWS = 1000;
@@ -33,6 +33,9 @@ export class Outbox {
   readonly #tables: ReadonlyMap<number, TrackedTable>;
   readonly #mixed: string;
   readonly #hasSuspectTriggers: boolean;
+  /** Condition on tables whose rows may change inside of another change; empty when there are none. */
+  readonly #changedUnasked: string;
+  readonly #netEffect: NetEffect;
   /** Our own transaction has the row that admits writes. */
   #admitting = false;
 
@@ -43,6 +46,8 @@ export class Outbox {
     this.#tables = new Map(tables.map((table) => [table.id, table]));
     this.width = Math.max(1, ...tables.map(({ columns }) => columns.length));
     this.#hasSuspectTriggers = tables.some(({ uniqueIndexes }) => uniqueIndexes.length > 0);
+    this.#changedUnasked = changedUnasked(tables);
+    this.#netEffect = new NetEffect(connection);
     this.#mixed = `SELECT t, op, ${this.#images('n', this.width)}, ${this.#images('o', this.width)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;
   }
 
@@ -156,37 +161,27 @@ export class Outbox {
   }
 
   /**
-   * Decides about the suspects after `from`: one that REPLACE really deleted becomes a delete, the others go. It was deleted when
-   * the next thing that happened to its key is an insert, or when nothing happened and the row is not there.
+   * Makes what was captured after `from` true, in the transaction that changed it last: decides about suspects, and gives rows that
+   * foreign-key actions or triggers changed unasked their net effect.
    */
-  resolveSuspects(from: number): void {
-    if (!this.#hasSuspectTriggers) return;
-    const suspected = this.connection
-      .statement(`SELECT DISTINCT t FROM _antiphon_outbox WHERE op = ${OUTBOX_SUSPECT} AND seq > ?`, 'value')
-      .all(from) as number[];
-    for (const id of suspected) {
-      this.connection.statement(this.#confirmSuspects(this.table(id))).run(from);
-      this.connection
-        .statement(`DELETE FROM _antiphon_outbox WHERE t = ${id} AND op = ${OUTBOX_SUSPECT} AND seq > ?`)
-        .run(from);
-    }
+  settle(from: number): void {
+    for (const table of this.#unsettled(from)) this.#netEffect.settle(table, from);
   }
 
-  #confirmSuspects(table: TrackedTable): string {
-    const keys = table.key.map((part) =>
-      collated(table, `CASE op WHEN ${OUTBOX_INSERT} THEN n${part.column} ELSE o${part.column} END`, part),
-    );
-    const next = `lead(op) OVER (PARTITION BY ${keys.join(', ')} ORDER BY seq)`;
-    const same = table.key
-      .map((part) => `r.${columnName(table, part.column)} = ${collated(table, `e.o${part.column}`, part)}`)
-      .join(' AND ');
-    const keyImages = table.key.map(({ column }) => `o${column}`).join(', ');
-    return (
-      `UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq IN (SELECT seq FROM (` +
-      `SELECT seq, op, ${keyImages}, ${next} AS next FROM _antiphon_outbox WHERE t = ${table.id} AND seq > ?) AS e ` +
-      `WHERE op = ${OUTBOX_SUSPECT} AND (next = ${OUTBOX_INSERT} OR ` +
-      `(next IS NULL AND NOT EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS r WHERE ${same}))))`
-    );
+  /** The same for every table: what was captured under another schema may have come in any order. */
+  settleAll(): void {
+    for (const table of this.tablesOf(0, this.lastSeq())) this.#netEffect.settle(table, 0);
+  }
+
+  #unsettled(from: number): readonly TrackedTable[] {
+    if (!this.#hasSuspectTriggers && this.#changedUnasked === '') return [];
+    const ids = this.connection
+      .statement(
+        `SELECT DISTINCT x.t FROM _antiphon_outbox AS x WHERE x.seq > ? AND (x.op = ${OUTBOX_SUSPECT}${this.#changedUnasked})`,
+        'value',
+      )
+      .all(from) as number[];
+    return ids.map((id) => this.table(id));
   }
 }
 
@@ -194,4 +189,11 @@ export class Outbox {
 export function hasReplacementCharacter(row: Row): boolean {
   for (const value of row) if (typeof value === 'string' && value.includes(REPLACEMENT)) return true;
   return false;
+}
+
+/** A trigger may write to any table; a foreign-key action only to its own. */
+function changedUnasked(tables: readonly TrackedTable[]): string {
+  const triggers = tables.some(({ hasTriggers }) => hasTriggers);
+  const ids = tables.filter(({ hasKeyActions }) => triggers || hasKeyActions).map(({ id }) => id);
+  return ids.length === 0 ? '' : ` OR x.t IN (${ids.join(', ')})`;
 }

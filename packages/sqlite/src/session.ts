@@ -1,6 +1,5 @@
 import type { HybridClock } from '@antiphon/core';
 import { Applier } from './apply.js';
-import { repairCapture } from './capture-repair.js';
 import type { Connection } from './connection.js';
 import { DeferredKeys } from './deferred-keys.js';
 import { DisplacedRows } from './displaced.js';
@@ -106,15 +105,12 @@ export class Session {
     assertCaptured(connection, tables);
     if (state.rowVersions)
       for (const table of tables) if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
-    const changed = installTriggers(connection, tables, this.policy);
+    installTriggers(connection, tables, this.policy);
     this.#tables = tables;
     this.users.forget();
     this.#applier = this.#assemble(state);
     const { outbox } = this.sealing(connection);
-    if (changed && !outbox.isEmpty()) {
-      outbox.resolveSuspects(0);
-      for (const table of outbox.tablesOf(0, outbox.lastSeq())) repairCapture(connection, table);
-    }
+    if (!outbox.isEmpty()) outbox.settleAll();
     state.schemaCookie = schemaCookieOf(connection);
   }
 
@@ -123,7 +119,7 @@ export class Session {
     const { outbox, sealer } = this.sealing(connection);
     sealer.begin(state);
     if (outbox.isEmpty()) return;
-    outbox.resolveSuspects(0);
+    outbox.settle(0);
     const last = outbox.lastSeq();
     if (last === 0) return;
     await sealer.seal(0, [last], pace);

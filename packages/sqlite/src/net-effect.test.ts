@@ -1,0 +1,127 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Cluster } from '../test/cluster.js';
+import { pairOf } from '../test/pair.js';
+
+let cluster = new Cluster();
+afterEach(() => cluster.close());
+
+const CASES: readonly [what: string, ddl: string, statements: readonly string[]][] = [
+  [
+    'a cascade to the row itself',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, boss INT REFERENCES t (id) ON UPDATE CASCADE ON DELETE CASCADE, name TEXT);
+     INSERT INTO t VALUES (1, 1, 'root'), (2, 1, 'x');`,
+    [
+      'UPDATE t SET id = 10 WHERE id = 1',
+      `INSERT INTO t VALUES (11, 10, 'y')`,
+      'DELETE FROM t WHERE id = 10',
+    ],
+  ],
+  [
+    'a cascade to a unique column of the row itself',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE, boss TEXT REFERENCES t (code) ON UPDATE CASCADE);
+     INSERT INTO t VALUES (1, 'a', 'a'), (2, 'b', 'a');`,
+    [`UPDATE t SET code = 'z' WHERE id = 1`, `UPDATE t SET code = 'zz' WHERE code = 'b'`],
+  ],
+  [
+    'a cycle of two tables',
+    `CREATE TABLE t (x INT PRIMARY KEY, y INT REFERENCES u (x) ON UPDATE CASCADE); CREATE TABLE u (x INT PRIMARY KEY REFERENCES t (x) ON UPDATE CASCADE);
+     INSERT INTO t VALUES (1, NULL); INSERT INTO u VALUES (1); UPDATE t SET y = 1;`,
+    ['UPDATE t SET x = 2', 'UPDATE t SET x = 3'],
+  ],
+  [
+    'REPLACE that deletes a row which deleting another has changed',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INT UNIQUE, up INT REFERENCES t (id) ON DELETE SET NULL, v TEXT);
+     INSERT INTO t VALUES (1, 'a', 1, NULL, 'R'), (2, 'b', 2, 1, 'C'), (11, 'A', 11, NULL, 'R'), (12, 'B', 12, 11, 'C');`,
+    [
+      `INSERT OR REPLACE INTO t VALUES (3, 'b', 1, NULL, 'new')`,
+      `INSERT OR REPLACE INTO t VALUES (13, 'A', 12, NULL, 'new')`,
+      `UPDATE t SET code = 'x' || id, n = n + 100`,
+    ],
+  ],
+  [
+    'SET DEFAULT to a unique value that the deleted row had',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, prev INT UNIQUE DEFAULT 0 REFERENCES t (id) ON DELETE SET DEFAULT);
+     INSERT INTO t VALUES (0, NULL), (1, 0), (2, 1), (3, 2);`,
+    ['DELETE FROM t WHERE id = 1', 'INSERT INTO t VALUES (9, 3)', 'DELETE FROM t WHERE id = 2'],
+  ],
+  [
+    'BEFORE and AFTER triggers that change the same row',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INT DEFAULT 0, at INT DEFAULT 0);
+     CREATE TRIGGER before_update BEFORE UPDATE OF a ON t BEGIN UPDATE t SET n = n + 1 WHERE id = OLD.id; END;
+     CREATE TRIGGER after_update AFTER UPDATE OF a ON t BEGIN UPDATE t SET at = n * 10 WHERE id = NEW.id; END;
+     CREATE TRIGGER after_insert AFTER INSERT ON t BEGIN UPDATE t SET at = at + 1 WHERE id = NEW.id; DELETE FROM t WHERE a = 'gone'; END;
+     INSERT INTO t (id, a) VALUES (1, 'x'), (2, 'y');`,
+    [
+      `UPDATE t SET a = a || '!'`,
+      `INSERT INTO t (id, a) VALUES (3, 'gone'), (4, 'z')`,
+      `UPDATE t SET id = id + 10, a = 'k'`,
+    ],
+  ],
+  [
+    'columns with the names that the metadata use',
+    `CREATE TABLE t (seq INTEGER PRIMARY KEY, t TEXT UNIQUE, op INT, n0 INT, o0 INT, k0 INT, m INT, "first" INT, "last" INT);
+     INSERT INTO t VALUES (1, 'a', 1, 1, 1, 1, 1, 1, 1), (2, 'b', 2, 2, 2, 2, 2, 2, 2);`,
+    [
+      `INSERT OR REPLACE INTO t VALUES (3, 'b', 3, 3, 3, 3, 3, 3, 3)`,
+      `UPDATE t SET op = op + 1, n0 = NULL`,
+      `UPDATE OR REPLACE t SET t = 'a' WHERE seq = 3`,
+    ],
+  ],
+];
+
+describe.each([
+  ['where one replica writes', false],
+  ['where several write', true],
+])('I4: others get what is in the table, %s', (_mode, versions) => {
+  it.each(CASES)('after %s', async (_what, ddl, statements) => {
+    cluster = await pairOf(ddl, versions);
+    const same = (): void => {
+      for (const { name } of cluster.schema!.tables)
+        expect(cluster.rows('b', name)).toEqual(cluster.rows('a', name));
+      if (versions) expect(cluster.versions('b')).toBe(cluster.versions('a'));
+    };
+    for (const statement of statements) {
+      cluster.shell('a', `PRAGMA foreign_keys = ON; ${statement};`);
+      await cluster.synchronize();
+      same();
+    }
+  });
+});
+
+it('I4: a collision of unique keys is settled whatever the columns are called', async () => {
+  const hostile = [
+    'seq',
+    't',
+    'op',
+    'n0',
+    'o0',
+    'k0',
+    'time',
+    'origin',
+    'counter',
+    'dead',
+    'd',
+    's',
+    'c',
+    'v',
+    'self',
+  ];
+  cluster = await pairOf(
+    `CREATE TABLE t (id TEXT PRIMARY KEY, u TEXT UNIQUE, ${hostile.map((name) => `"${name}" INT`).join(', ')});`,
+    true,
+  );
+  cluster.shell('a', `INSERT INTO t (id, u) VALUES ('a', 'x')`);
+  cluster.shell('b', `INSERT INTO t (id, u) VALUES ('b', 'x')`);
+  await cluster.synchronize();
+  for (const name of ['a', 'b']) {
+    cluster.shell(
+      name,
+      `INSERT INTO t (id, u, op, t) VALUES ('${name}2', '${name}', 5, 6); UPDATE t SET seq = 7, n0 = 8;`,
+    );
+    cluster.shell(name, `INSERT OR REPLACE INTO t (id, u) VALUES ('a', '${name}3'), ('b', '${name}4')`);
+    await cluster.synchronize();
+    await cluster.synchronize();
+    expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
+    expect(cluster.versions('b')).toBe(cluster.versions('a'));
+  }
+});

@@ -1,0 +1,190 @@
+import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './capture-triggers.js';
+import type { Connection } from './connection.js';
+import { quoteName } from './identifiers.js';
+import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
+
+/** More captured changes of one row than this are not searched for its first image: the oldest one is taken. */
+const MAX_SEARCHED = 32;
+
+/**
+ * Makes what was captured of a row that changed several times in one transaction into its net effect: what the row is now, once.
+ * SQLite runs foreign-key actions and triggers inside of the statement that causes them, and AFTER triggers of the cause see the row
+ * as it was before they ran. So the order of captured images is not the order of what happened, and the last one may be stale.
+ * What is certain is the row itself, while the transaction that changed it is the last one.
+ *
+ * Suspects (rows that REPLACE may have deleted unseen) are decided in the same way: a row that is not there was deleted.
+ */
+export class NetEffect {
+  constructor(private readonly connection: Connection) {}
+
+  /** For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are pending. */
+  settle(table: TrackedTable, from: number): void {
+    const { connection } = this;
+    connection.db.exec(
+      'CREATE TEMP TABLE IF NOT EXISTS _antiphon_net (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER)',
+    );
+    connection.statement('DELETE FROM temp._antiphon_net').run();
+    const found = connection.statement(membersSql(table)).run(from).changes;
+    if (found === 0) return;
+    const groups = connection
+      .statement(
+        `SELECT first, last, max(size) AS size, sum(op = ${OUTBOX_INSERT}) AS inserts, sum(op = ${OUTBOX_DELETE}) AS deletes,
+           sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first`,
+        'array',
+      )
+      .all() as [number, number, number, number, number, number][];
+    for (const group of groups) this.#settleGroup(table, group);
+    connection
+      .statement('DELETE FROM _antiphon_outbox WHERE seq IN (SELECT m.seq FROM temp._antiphon_net AS m)')
+      .run();
+    connection.statement('DELETE FROM temp._antiphon_net').run();
+  }
+
+  #settleGroup(
+    table: TrackedTable,
+    [first, last, size, inserts, deletes, suspects]: [number, number, number, number, number, number],
+  ): void {
+    const present = this.connection.statement(presentSql(table), 'value').get(first) === 1;
+    const firstOp = this.connection
+      .statement('SELECT op FROM _antiphon_outbox WHERE seq = ?', 'value')
+      .get(first) as number;
+    // Each insert made it one more, each delete one less; what REPLACE deleted unseen has been counted by nobody.
+    const existed = suspects > 0 ? firstOp !== OUTBOX_INSERT : (present ? 1 : 0) - inserts + deletes > 0;
+    const image = existed ? this.#firstImage(table, first, size) : undefined;
+    if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return;
+    if (present) this.#keepUpsert(table, first, last, image);
+    else if (image !== undefined) this.#keepDelete(table, first, image);
+  }
+
+  #wasOnlySuspected(size: number, suspects: number): boolean {
+    return size === suspects;
+  }
+
+  /** The number of the captured row whose old image is what the row was before the transaction. */
+  #firstImage(table: TrackedTable, first: number, size: number): number | undefined {
+    const { connection } = this;
+    const initial =
+      size > MAX_SEARCHED ? undefined : connection.statement(initialSql(table), 'value').get(first, first);
+    return (initial ??
+      connection
+        .statement(
+          `SELECT min(seq) FROM temp._antiphon_net WHERE first = ? AND op <> ${OUTBOX_INSERT}`,
+          'value',
+        )
+        .get(first) ??
+      undefined) as number | undefined;
+  }
+
+  /** In the place of the last one; a key whose bytes have changed goes as a delete and an insert. */
+  #keepUpsert(table: TrackedTable, first: number, last: number, image: number | undefined): void {
+    const { connection } = this;
+    connection.statement(takeRowSql(table)).run(last);
+    if (image === undefined) {
+      connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_INSERT} WHERE seq = ?`).run(last);
+    } else {
+      connection.statement(takeOldSql(table)).run(image, last);
+      connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_UPDATE} WHERE seq = ?`).run(last);
+      if (first !== last && this.#keyChanged(table, last)) {
+        connection.statement(takeOldSql(table)).run(last, first);
+        connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq = ?`).run(first);
+        connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_INSERT} WHERE seq = ?`).run(last);
+        this.#keep(first);
+      }
+    }
+    this.#keep(last);
+  }
+
+  /** In the place of the first one: it makes room for what comes after. */
+  #keepDelete(table: TrackedTable, first: number, image: number): void {
+    const { connection } = this;
+    if (image !== first) connection.statement(takeOldSql(table)).run(image, first);
+    connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq = ?`).run(first);
+    this.#keep(first);
+  }
+
+  #keyChanged(table: TrackedTable, seq: number): boolean {
+    if (!table.key.some((part) => keyBytesMayDiffer(table, part))) return false;
+    const differ = table.key
+      .map(
+        ({ column }) =>
+          `x.n${column} IS NOT x.o${column} COLLATE BINARY OR typeof(x.n${column}) <> typeof(x.o${column})`,
+      )
+      .join(' OR ');
+    return (
+      this.connection
+        .statement(`SELECT 1 FROM _antiphon_outbox AS x WHERE x.seq = ? AND (${differ})`, 'value')
+        .get(seq) === 1
+    );
+  }
+
+  #keep(seq: number): void {
+    this.connection.statement('DELETE FROM temp._antiphon_net WHERE seq = ?').run(seq);
+  }
+}
+
+function keyImage(column: number, alias: string): string {
+  return `CASE ${alias}.op WHEN ${OUTBOX_INSERT} THEN ${alias}.n${column} ELSE ${alias}.o${column} END`;
+}
+
+/** Captured rows of keys that were captured more than once, or that REPLACE may have deleted. */
+function membersSql(table: TrackedTable): string {
+  const keys = table.key.map((part) => collated(table, keyImage(part.column, 'x'), part)).join(', ');
+  const over = `OVER (PARTITION BY ${keys})`;
+  return (
+    `INSERT INTO temp._antiphon_net (seq, first, last, op, size) SELECT m.seq, m.first, m.last, m.op, m.size FROM (` +
+    `SELECT x.seq AS seq, min(x.seq) ${over} AS first, max(x.seq) ${over} AS last, x.op AS op, count(*) ${over} AS size, ` +
+    `max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ?) AS m ` +
+    `WHERE m.size > 1 OR m.suspected = 1`
+  );
+}
+
+function sameKeySql(table: TrackedTable, row: string, captured: string): string {
+  return table.key
+    .map(
+      (part) =>
+        `${row}.${columnName(table, part.column)} = ${collated(table, keyImage(part.column, captured), part)}`,
+    )
+    .join(' AND ');
+}
+
+function presentSql(table: TrackedTable): string {
+  return `SELECT 1 FROM _antiphon_outbox AS x JOIN ${quoteName(table.name)} AS r ON ${sameKeySql(table, 'r', 'x')} WHERE x.seq = ?`;
+}
+
+/** An old image that is no other change's new one. */
+function initialSql(table: TrackedTable): string {
+  const same = table.columns
+    .map(
+      (_, column) =>
+        `y.n${column} IS x.o${column} COLLATE BINARY AND typeof(y.n${column}) = typeof(x.o${column})`,
+    )
+    .join(' AND ');
+  return (
+    `SELECT min(x.seq) FROM _antiphon_outbox AS x JOIN temp._antiphon_net AS m ON m.seq = x.seq ` +
+    `WHERE m.first = ? AND x.op <> ${OUTBOX_INSERT} AND NOT EXISTS (` +
+    `SELECT 1 FROM temp._antiphon_net AS k JOIN _antiphon_outbox AS y ON y.seq = k.seq ` +
+    `WHERE k.first = ? AND y.op IN (${OUTBOX_INSERT}, ${OUTBOX_UPDATE}) AND ${same})`
+  );
+}
+
+function images(table: TrackedTable, image: 'n' | 'o', alias?: string): string {
+  const prefix = alias === undefined ? '' : `${alias}.`;
+  return table.columns.map((_, column) => `${prefix}${image}${column}`).join(', ');
+}
+
+/** Gives a captured row the new image that the row has now. */
+function takeRowSql(table: TrackedTable): string {
+  const row = table.columns.map((_, column) => `r.${columnName(table, column)}`).join(', ');
+  return (
+    `UPDATE _antiphon_outbox AS x SET (${images(table, 'n')}) = (SELECT ${row} FROM ${quoteName(table.name)} AS r ` +
+    `WHERE ${sameKeySql(table, 'r', 'x')}) WHERE x.seq = ?`
+  );
+}
+
+/** Gives a captured row the old image of another. */
+function takeOldSql(table: TrackedTable): string {
+  return (
+    `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = (SELECT ${images(table, 'o', 'y')} FROM _antiphon_outbox AS y WHERE y.seq = ?) ` +
+    `WHERE seq = ?`
+  );
+}
