@@ -14,8 +14,8 @@ export class Deadline {
     private readonly clock: Clock,
     private readonly timeoutMs: number,
     outers: readonly (AbortSignal | undefined)[] = [],
-    /** For the message of the TIMEOUT: "NATS answers". */
-    private readonly what = 'NATS answers',
+    /** What was waited for, for the message of the TIMEOUT ("NATS answers"); or the error itself. */
+    private readonly what: string | (() => AntiphonError) = 'NATS answers',
   ) {
     this.renew();
     for (const outer of outers) if (outer !== undefined) this.#follow(outer);
@@ -41,6 +41,7 @@ export class Deadline {
   }
 
   #timedOut(): AntiphonError {
+    if (typeof this.what === 'function') return this.what();
     const message = `Timed out after ${Math.round(this.timeoutMs)} ms, waiting until ${this.what}.`;
     return new AntiphonError('TIMEOUT', `${message} See whether NATS answers, and \`antiphon status\`.`);
   }

@@ -46,6 +46,14 @@ export interface ReplicaLimits {
   readonly maxClockSkewMs: number;
   /** A hybrid time further ahead of the log's own clock is quarantined, by every replica alike. */
   readonly clockRefusalMs: number;
+  /** For a query, its waiting included, when the caller names no time; TIMEOUT then, and the query is ended. */
+  readonly queryTimeoutMs: number;
+  /** Rows of a query's result when the caller names no limit; BAD_SQL beyond it. */
+  readonly queryRows: number;
+  /** Bytes of a query's result, about; BAD_SQL beyond it. */
+  readonly queryBytes: number;
+  /** For the checksums of all tables, and for one page of row digests; TIMEOUT then. */
+  readonly checksumTimeoutMs: number;
   /** Changes of one transaction in parts that a change feed holds in memory; MESSAGE_TOO_LARGE then. */
   readonly changeFeedBytes: number;
   /** For `close` altogether; what still runs is left behind. */
@@ -76,6 +84,10 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   clockAlarmMs: 60_000,
   maxClockSkewMs: 5 * 60_000,
   clockRefusalMs: 24 * 3600 * 1000,
+  queryTimeoutMs: 30_000,
+  queryRows: 10_000,
+  queryBytes: 32 * 1024 * 1024,
+  checksumTimeoutMs: 600_000,
   changeFeedBytes: 64 * 1024 * 1024,
   closeTimeoutMs: 5000,
 };

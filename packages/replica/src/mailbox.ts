@@ -20,7 +20,7 @@ import { isRecord } from './cluster-document.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from './outcome.js';
 import type { ReplicaProtocol } from './protocols.js';
 import { parseRemoval, removeMember, type Removal } from './remove-member.js';
-import { read, type Consistency } from './read.js';
+import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from './read.js';
 import type { Scope } from './scope.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from './statement.js';
 import { statusOf, type ReplicaStatus } from './status.js';
@@ -62,17 +62,19 @@ export interface MailboxProtocol {
   outcomes(request: { readonly fromSeq: number; readonly limit: number }): readonly GroupOutcome[];
   /** The entry of the log up to which the database is on the disk. */
   durable(): { readonly seq: number };
-  checksum(request: { readonly tables?: readonly string[] }): ChecksumReport;
-  rowDigests(request: {
-    readonly table: string;
-    readonly afterKey?: readonly Value[];
-    readonly limit: number;
-  }): readonly RowDigest[];
+  checksum(request: ChecksumRequest): ChecksumReport;
+  rowDigests(request: DigestRequest): readonly RowDigest[];
   /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
   hold(request: { readonly holdMs: number }): Standing;
   release(): void;
   /** Takes a member that is gone out of the cluster. */
   removeMember(request: { readonly id: string; readonly force: boolean }): Removal;
+}
+
+export interface ChecksumRequest {
+  readonly tables?: readonly string[];
+  /** How long the asker waits: then they are ended. */
+  readonly timeoutMs?: number;
 }
 
 export interface QueryRequest {
@@ -89,8 +91,9 @@ const MAX_DIGESTS = 5000;
 const MAX_OUTCOMES = 1000;
 const MAX_HOLD_MS = 60_000;
 const MAX_EXECUTE_MS = 300_000;
-/** Checksums of large tables take long; the asker has a limit of its own. */
-const ANSWER_TIMEOUT_MS = 600_000;
+const MAX_CHECKSUM_MS = 24 * 3600 * 1000;
+/** Checksums of large tables take long; everything that is asked for has a limit of its own. */
+const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
 
 /** Answers others. It waits for nobody: questions that take long are answered later, beside each other. */
 export class MailboxActor implements Behaviour<MailboxProtocol> {
@@ -121,13 +124,10 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       if (!log.isTrusted || !condition.replicating) throw notReplicating(id, condition.stalled?.message);
       return { seq: sync?.durableSeq ?? store.state().position.seq };
     },
-    checksum: ({ tables }: { tables?: readonly string[] }, _: unknown, message: Later<'checksum'>): NoReply =>
-      later(message, this.scope.store.checksum(tables)),
-    rowDigests: (
-      request: { table: string; afterKey?: readonly Value[]; limit: number },
-      _: unknown,
-      message: Later<'rowDigests'>,
-    ): NoReply => later(message, this.scope.store.rowDigests(request.table, request.afterKey, request.limit)),
+    checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>
+      later(message, readChecksum(this.scope, tables, timeoutMs)),
+    rowDigests: (request: DigestRequest, _: unknown, message: Later<'rowDigests'>): NoReply =>
+      later(message, readDigests(this.scope, request)),
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
@@ -229,12 +229,14 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
     };
   },
   checksum: (input) => {
-    const tables = record(input ?? {})['tables'];
-    if (tables === undefined) return {};
+    const { tables, timeoutMs } = record(input ?? {});
+    const limit =
+      timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_CHECKSUM_MS) };
+    if (tables === undefined) return limit;
     if (!Array.isArray(tables) || !tables.every((table): table is string => typeof table === 'string')) {
       throw bad('tables', 'a list of table names');
     }
-    return { tables };
+    return { tables, ...limit };
   },
   rowDigests: (input) => {
     const request = record(input);

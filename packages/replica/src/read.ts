@@ -1,4 +1,10 @@
-import { AntiphonError, type QueryResult } from '@antiphon/core';
+import {
+  AntiphonError,
+  type ChecksumReport,
+  type QueryResult,
+  type RowDigest,
+  type Value,
+} from '@antiphon/core';
 import { Deadline } from './deadline.js';
 import type { Scope } from './scope.js';
 import { isReached, parseSessionToken, type SessionToken } from './session.js';
@@ -13,36 +19,112 @@ import { needsSync } from './writer.js';
 export type Consistency = 'any' | 'session' | 'strong';
 
 export interface QueryOptions {
-  /** The first so many rows; all when absent. */
+  /** More rows are an error (BAD_SQL), never cut off silently. Defaults to `limits.queryRows`, 10 000. */
   readonly maxRows?: number;
+  /** Likewise, for the bytes of all rows, about. Defaults to `limits.queryBytes`, 32 MiB. */
+  readonly maxBytes?: number;
+  /** Ends the query at once, whatever it does. */
   readonly signal?: AbortSignal;
-  /** 'any' when absent. */
+  /** Defaults to 'any'. */
   readonly consistency?: Consistency;
   /** With 'session': the `position` of a write or of what was read before. */
   readonly after?: SessionToken;
-  /** For the waiting of 'session' and 'strong'; TIMEOUT then. 5000 when absent. */
+  /**
+   * For all of it; TIMEOUT then, and the query is ended. Defaults to `limits.queryTimeoutMs`, 30 000, of which 'session' and 'strong'
+   * wait at most 5000 for what they promise.
+   */
   readonly timeoutMs?: number;
 }
 
-const DEFAULT_TIMEOUT_MS = 5000;
+const DEFAULT_WAIT_MS = 5000;
+const SHOWN_SQL = 200;
 
-/** Throws BAD_SQL, BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE. */
+/** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */
 export async function read(
   scope: Scope,
   sql: string,
   params: Params,
   options: QueryOptions,
 ): Promise<QueryResult> {
-  await waitFor(scope, options);
-  const { maxRows, signal } = options;
-  return scope.store.query(sql, params, {
-    ...(maxRows !== undefined && { maxRows }),
-    ...(signal && { signal }),
+  const { clock, limits, store } = scope;
+  const { timeoutMs = limits.queryTimeoutMs, signal } = options;
+  assertLimits({ ...options, timeoutMs });
+  const deadline = new Deadline(clock, timeoutMs, [signal], () => queryTimeout(timeoutMs, sql));
+  try {
+    await waitFor(scope, options);
+    return await store.query(sql, params, {
+      maxRows: options.maxRows ?? limits.queryRows,
+      maxBytes: options.maxBytes ?? limits.queryBytes,
+      signal: deadline.signal,
+    });
+  } finally {
+    deadline.end();
+  }
+}
+
+/** The checksums of `verify`, within their time. Throws TIMEOUT, UNKNOWN_TABLE, CLOSED. */
+export function readChecksum(
+  scope: Scope,
+  tables: readonly string[] | undefined,
+  timeoutMs = scope.limits.checksumTimeoutMs,
+): Promise<ChecksumReport> {
+  return withinTime(scope, 'The checksums', timeoutMs, (signal) => scope.store.checksum(tables, signal));
+}
+
+/** One page of row digests, within its time. Throws TIMEOUT, UNKNOWN_TABLE, CLOSED. */
+export function readDigests(
+  scope: Scope,
+  { table, afterKey, limit }: DigestRequest,
+): Promise<readonly RowDigest[]> {
+  const { store, limits } = scope;
+  return withinTime(scope, `The digests of ${table}`, limits.checksumTimeoutMs, (signal) =>
+    store.rowDigests(table, afterKey, limit, signal),
+  );
+}
+
+export interface DigestRequest {
+  readonly table: string;
+  readonly afterKey?: readonly Value[];
+  readonly limit: number;
+}
+
+async function withinTime<T>(
+  { clock }: Scope,
+  what: string,
+  timeoutMs: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const deadline = new Deadline(clock, timeoutMs, [], () => {
+    const message = `${what} took longer than ${timeoutMs} ms and were ended. Give them more time, or fewer tables.`;
+    return new AntiphonError('TIMEOUT', message);
   });
+  try {
+    return await work(deadline.signal);
+  } finally {
+    deadline.end();
+  }
+}
+
+function queryTimeout(timeoutMs: number, sql: string): AntiphonError {
+  const shown = sql.length > SHOWN_SQL ? `${sql.slice(0, SHOWN_SQL)}…` : sql;
+  return new AntiphonError(
+    'TIMEOUT',
+    `The query took longer than ${timeoutMs} ms and was ended: ${shown.replace(/\s+/g, ' ')}. ` +
+      'Make it do less (an index, a LIMIT), or raise timeoutMs.',
+  );
+}
+
+/** Throws BAD_OPTION. */
+function assertLimits(options: QueryOptions): void {
+  for (const name of ['timeoutMs', 'maxRows', 'maxBytes'] as const) {
+    const value = options[name];
+    if (value === undefined || (typeof value === 'number' && value > 0)) continue;
+    throw new AntiphonError('BAD_OPTION', `${name} is ${String(value)}; give a number above 0`);
+  }
 }
 
 async function waitFor(scope: Scope, options: QueryOptions): Promise<void> {
-  const { consistency = 'any', after, timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  const { consistency = 'any', after, timeoutMs = DEFAULT_WAIT_MS, signal } = options;
   if (after !== undefined && consistency !== 'session') {
     throw new AntiphonError('BAD_OPTION', "`after` goes with consistency 'session'");
   }

@@ -14,7 +14,8 @@ import {
   type Value,
   type VectorClock,
 } from '@antiphon/core';
-import type { MailboxProtocol } from './mailbox.js';
+import { Deadline } from './deadline.js';
+import type { MailboxProtocol, Standing } from './mailbox.js';
 import { listMembers } from './member-record.js';
 import { comparePages, type DifferentRow } from './row-differences.js';
 import { mailboxPrefix } from './subjects.js';
@@ -26,13 +27,13 @@ export interface VerifyOptions {
   readonly clock: Clock;
   /** All of them when absent. */
   readonly tables?: readonly string[];
-  /** Tries to find all replicas at the same state while other programs write; 10 when absent. */
+  /** For all of it, in milliseconds; TIMEOUT then, and the replicas stop reading. Defaults to 600 000. */
+  readonly timeoutMs?: number;
+  /** Tries to find all replicas at the same state while other programs write. Defaults to 10. */
   readonly attempts?: number;
-  /** How long library writes may be held per try; 5 000 when absent. */
+  /** How long library writes may be held per try, in milliseconds. Defaults to 5000. */
   readonly holdMs?: number;
-  /** For checksums of one replica; 120 000 when absent. */
-  readonly checksumTimeoutMs?: number;
-  /** Differing rows that are named per table and pair of replicas; 20 when absent. */
+  /** Differing rows that are named per table and pair of replicas. Defaults to 20. */
   readonly maxRows?: number;
   readonly signal?: AbortSignal;
 }
@@ -63,15 +64,38 @@ export interface VerifyResult {
 
 type Mailbox = Ref<MailboxProtocol>;
 
+/** What every step needs. */
+interface Verification extends VerifyOptions {
+  readonly deadline: Deadline;
+}
+
+const DEFAULT_TIMEOUT_MS = 600_000;
 const PING_MS = 2000;
+/** A replica that has ended its checksum says so: its answer is worth a moment longer. */
+const ANSWER_MS = 2000;
+const DEFAULT_HOLD_MS = 5000;
 const POLL_MS = 5;
 const PAGE_ROWS = 1000;
 /** Of one table and pair of replicas; beyond it the search for differing rows ends incomplete. */
 const MAX_PAGES = 2000;
 
-/** Whether all replicas that answer hold the same rows at the same state of the cluster. Needs at least two. */
+/**
+ * Whether all replicas that answer hold the same rows at the same state of the cluster. Needs at least two. Throws NO_ACTOR, TIMEOUT,
+ * ABORTED, LOG_UNAVAILABLE.
+ */
 export async function verifyCluster(options: VerifyOptions): Promise<VerifyResult> {
-  const { attempts = 10, clock, signal } = options;
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, clock, signal, cluster } = options;
+  const what = `the replicas of ${cluster} are compared`;
+  const deadline = new Deadline(clock, timeoutMs, [signal], what);
+  try {
+    return await compare({ ...options, deadline });
+  } finally {
+    deadline.end();
+  }
+}
+
+async function compare(options: Verification): Promise<VerifyResult> {
+  const { attempts = 10, clock, deadline } = options;
   const { present, absent } = await whoAnswers(options);
   if (present.size < 2) {
     throw new AntiphonError(
@@ -92,18 +116,18 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyResul
       reason = moved;
     } catch (thrown) {
       const error = toAntiphonError(thrown);
-      if (!error.retriable || signal?.aborted === true) throw error;
+      if (!error.retriable || deadline.passed) throw error;
       reason = error.message;
     } finally {
       for (const mailbox of present.values()) mailbox.tell('release');
     }
-    await sleep(clock, POLL_MS * attempt * (1 + clock.random()), signal);
+    await sleep(clock, POLL_MS * attempt * (1 + clock.random()), deadline.signal);
   }
   return { outcome: 'unsettled', reports: {}, absent, differences: [], attempts, reason };
 }
 
 async function whoAnswers(
-  options: VerifyOptions,
+  options: Verification,
 ): Promise<{ present: Map<string, Mailbox>; absent: { id: string; reason: string }[] }> {
   const present = new Map<string, Mailbox>();
   const absent: { id: string; reason: string }[] = [];
@@ -126,36 +150,50 @@ async function whoAnswers(
 
 /** Holds library writes everywhere, waits until everything published has arrived everywhere, and takes the checksums. */
 async function takeReports(
-  options: VerifyOptions,
+  options: Verification,
   present: ReadonlyMap<string, Mailbox>,
 ): Promise<Map<string, ChecksumReport>> {
-  const { holdMs = 5000, checksumTimeoutMs = 120_000, tables } = options;
-  const standings = await Promise.all(
-    [...present.values()].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })),
-  );
+  const standings = await Promise.all([...present.values()].map((mailbox) => hold(options, mailbox)));
   const target = standings.reduce<VectorClock>((vector, standing) => merge(vector, standing.vector), {});
-  await Promise.all([...present].map(([id, mailbox]) => reach(options, id, mailbox, target, holdMs)));
-  const request = tables === undefined ? {} : { tables };
-  const reports = await Promise.all(
-    [...present].map(
-      async ([id, mailbox]) =>
-        [id, await mailbox.ask('checksum', request, { timeoutMs: checksumTimeoutMs })] as const,
-    ),
+  await Promise.all([...present].map(([id, mailbox]) => reach(options, id, mailbox, target)));
+  const reports = [...present].map(
+    async ([id, mailbox]) => [id, await checksum(options, id, mailbox)] as const,
   );
-  return new Map(reports);
+  return new Map(await Promise.all(reports));
+}
+
+function hold({ deadline, holdMs = DEFAULT_HOLD_MS }: Verification, mailbox: Mailbox): Promise<Standing> {
+  const limit = { timeoutMs: Math.min(holdMs + PING_MS, deadline.leftMs), signal: deadline.signal };
+  return mailbox.ask('hold', { holdMs }, limit);
+}
+
+/** One that took too long will not be faster the next time. */
+async function checksum(
+  { tables, deadline, signal }: Verification,
+  id: string,
+  mailbox: Mailbox,
+): Promise<ChecksumReport> {
+  const timeoutMs = Math.max(1, Math.floor(deadline.leftMs));
+  const limit = { timeoutMs: timeoutMs + ANSWER_MS, ...(signal && { signal }) };
+  try {
+    return await mailbox.ask('checksum', { timeoutMs, ...(tables && { tables }) }, limit);
+  } catch (error) {
+    if (!(error instanceof AntiphonError) || error.code !== 'TIMEOUT') throw error;
+    throw new AntiphonError('TIMEOUT', `Replica ${id}: ${error.message}`, { cause: error, retriable: false });
+  }
 }
 
 async function reach(
-  options: VerifyOptions,
+  options: Verification,
   id: string,
   mailbox: Mailbox,
   target: VectorClock,
-  timeoutMs: number,
 ): Promise<void> {
-  const { clock, signal } = options;
+  const { clock, deadline, holdMs: timeoutMs = DEFAULT_HOLD_MS } = options;
+  const { signal } = deadline;
   const untilMs = clock.monotonicMs() + timeoutMs;
   for (;;) {
-    const { vector } = await mailbox.ask('standing', undefined, { timeoutMs: PING_MS });
+    const { vector } = await mailbox.ask('standing', undefined, { timeoutMs: PING_MS, signal });
     const behind = Object.keys(target).find(
       (origin) => counterOf(vector, origin) < counterOf(target, origin),
     );
@@ -181,7 +219,7 @@ function movedApart(reports: ReadonlyMap<string, ChecksumReport>): string | unde
 }
 
 async function findDifferences(
-  options: VerifyOptions,
+  options: Verification,
   present: ReadonlyMap<string, Mailbox>,
   reports: ReadonlyMap<string, ChecksumReport>,
 ): Promise<readonly TableDifference[]> {
@@ -208,23 +246,21 @@ function sumOf(report: ChecksumReport, table: string): string | undefined {
 }
 
 async function differingRows(
-  options: VerifyOptions,
+  options: Verification,
   table: string,
   left: Mailbox,
   right: Mailbox,
 ): Promise<{ readonly rows: readonly DifferentRow[]; readonly complete: boolean }> {
-  const { holdMs = 5000, maxRows = 20 } = options;
+  const { maxRows = 20 } = options;
   const rows: DifferentRow[] = [];
   let leftAfter: readonly Value[] | undefined;
   let rightAfter: readonly Value[] | undefined;
   for (let page = 0; page < MAX_PAGES; page++) {
     // The databases must not move on while they are compared row by row.
-    await Promise.all(
-      [left, right].map((mailbox) => mailbox.ask('hold', { holdMs }, { timeoutMs: holdMs + PING_MS })),
-    );
+    await Promise.all([left, right].map((mailbox) => hold(options, mailbox)));
     const [ours, theirs] = await Promise.all([
-      pageOf(left, table, leftAfter),
-      pageOf(right, table, rightAfter),
+      pageOf(options, left, table, leftAfter),
+      pageOf(options, right, table, rightAfter),
     ]);
     if (ours.length === 0 && theirs.length === 0) return { rows, complete: true };
     const compared = comparePages(ours, theirs);
@@ -236,14 +272,22 @@ async function differingRows(
   return { rows, complete: false };
 }
 
-function pageOf(
+/** A page whose keys are so long that no answer holds them is asked for in halves. */
+async function pageOf(
+  options: Verification,
   mailbox: Mailbox,
   table: string,
   afterKey: readonly Value[] | undefined,
 ): Promise<readonly RowDigest[]> {
-  return mailbox.ask('rowDigests', {
-    table,
-    limit: PAGE_ROWS,
-    ...(afterKey === undefined ? {} : { afterKey }),
-  });
+  const { deadline } = options;
+  for (let limit = PAGE_ROWS; ; limit = Math.ceil(limit / 2)) {
+    const request = { table, limit, ...(afterKey === undefined ? {} : { afterKey }) };
+    const waiting = { timeoutMs: Math.max(1, deadline.leftMs), signal: deadline.signal };
+    try {
+      return await mailbox.ask('rowDigests', request, waiting);
+    } catch (error) {
+      const tooLarge = error instanceof AntiphonError && error.code === 'MESSAGE_TOO_LARGE';
+      if (!tooLarge || limit === 1) throw error;
+    }
+  }
 }

@@ -18,6 +18,7 @@ export type ReadRequest =
       readonly sql: string;
       readonly parameters: readonly SqliteValue[] | Readonly<Record<string, SqliteValue>>;
       readonly maxRows: number;
+      readonly maxBytes: number;
     }
   | { readonly type: 'checksum'; readonly tables: readonly ReadTable[]; readonly replica: string }
   | {
@@ -32,10 +33,6 @@ export type ReadResult =
   | { readonly type: 'checksum'; readonly report: ChecksumReport }
   | { readonly type: 'digests'; readonly digests: readonly RowDigest[] };
 
-export interface ReaderOptions {
-  readonly file: string;
-}
-
 /** Structured clone drops classes: text that is not UTF-8 travels as this. */
 export interface ClonedTaggedValue {
   readonly tag: 'raw-text';
@@ -45,8 +42,6 @@ export interface ClonedTaggedValue {
 export interface ReadMessage {
   readonly id: number;
   readonly request: ReadRequest;
-  /** Set to 1 when nobody waits for the answer any more. */
-  readonly cancelled: Int32Array;
 }
 
 export type ReadReply =

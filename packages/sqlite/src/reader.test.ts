@@ -1,6 +1,9 @@
+import { AntiphonError } from '@antiphon/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster } from '../test/cluster.js';
 import { expectCode, pairOf } from '../test/pair.js';
+
+const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
 
 let cluster = new Cluster();
 afterEach(() => cluster.close());
@@ -47,18 +50,32 @@ describe('reading', () => {
     await expectCode(store.query('SELECT 1', [], { signal: AbortSignal.abort() }), 'ABORTED');
   });
 
-  it('a query that cannot be interrupted costs its thread, not the reads after it', async () => {
+  it('a query that never ends is ended by its signal, with its reason, and holds up no checksum', async () => {
     cluster = await pairOf();
     const { store } = cluster.member('a');
-    const controller = new AbortController();
-    const long = store.query(
-      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT sum(i) FROM n',
-      [],
-      { signal: controller.signal },
-    );
-    controller.abort();
-    await expectCode(long, 'ABORTED');
-    expect((await store.query('SELECT 1', [])).rows).toEqual([[1n]]);
+    const late = new AbortController();
+    const endless = store.query(ENDLESS, [], { signal: late.signal });
+    const other = store.query(ENDLESS, [], { signal: late.signal });
+    expect((await store.checksum()).tables).toHaveLength(1);
+    const waiting = store.query('SELECT 2', []);
+    late.abort(new AntiphonError('TIMEOUT', 'made up'));
+    await expectCode(endless, 'TIMEOUT', /made up/);
+    await expectCode(other, 'TIMEOUT');
+    expect((await waiting).rows).toEqual([[2n]]);
+    const closing = expectCode(store.query(ENDLESS, []), 'CLOSED');
+    const startMs = performance.now();
+    await store.close();
+    await closing;
+    expect(performance.now() - startMs).toBeLessThan(1500);
+  });
+
+  it('a result over its bytes is refused, whether of many values or of one', async () => {
+    cluster = await pairOf();
+    const { store } = cluster.member('a');
+    const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) SELECT i FROM n';
+    expect((await store.query(rows, [], { maxBytes: 9000 })).rows).toHaveLength(1000);
+    await expectCode(store.query(rows, [], { maxBytes: 8999 }), 'BAD_SQL', /more than 8999 bytes.*maxBytes/);
+    await expectCode(store.query('SELECT zeroblob(40000000)', []), 'BAD_SQL', /bytes/);
   });
 
   it('checksums belong to a position, and digests name the rows that differ', async () => {

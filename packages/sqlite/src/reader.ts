@@ -1,188 +1,186 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import { AntiphonError, TaggedValue, type Value } from '@antiphon/core';
-import type { ReaderOptions, ReadMessage, ReadReply, ReadRequest, ReadResult } from './reader-protocol.js';
+import { abortError, AntiphonError, TaggedValue, type Value } from '@antiphon/core';
+import { ReaderChild, type Reading } from './reader-child.js';
+import type { ReadRequest, ReadResult } from './reader-protocol.js';
 
-/** Reads that wait for a free thread; more are refused with OVERLOADED. */
+/** Reads that wait for a free process; more are refused with OVERLOADED. */
 const MAX_WAITING = 1000;
-/** A thread that does not notice in time that nobody waits any more is replaced. */
-const CANCEL_GRACE_MS = 1000;
-const CLOSE_MS = 2000;
+/** A read that its caller gave up is ended with its process, unless it is over by itself within this time. */
+const CANCEL_GRACE_MS = 50;
+/** Another process costs more than a short wait for one that is busy. */
+const PATIENCE_MS = 25;
+/** A process beyond those that are kept ends after so long without work. */
+const IDLE_MS = 30_000;
+const CLOSE_MS = 1000;
 
-interface Waiting {
-  readonly request: ReadRequest;
+export interface ReaderOptions {
+  readonly file: string;
+  /** Processes at most. */
+  readonly most: number;
+  /** Processes that stay, once they were started, for the next read. */
+  readonly kept: number;
+}
+
+interface Waiting extends Reading {
   readonly signal: AbortSignal | undefined;
-  resolve(result: ReadResult): void;
-  reject(error: unknown): void;
+  /** Set while a process reads for it. */
+  member: Member | undefined;
+  onAbort(): void;
 }
 
-interface Running extends Waiting {
-  readonly id: number;
-  readonly cancelled: Int32Array;
+interface Member {
+  readonly child: ReaderChild;
+  idle: NodeJS.Timeout | undefined;
 }
 
-/** The worker is plain JavaScript: beside this file when it is built, in `dist` when the sources run. */
-function workerUrl(): URL {
-  const here = import.meta.url;
-  const url = new URL(here.endsWith('.ts') ? '../dist/reader-worker.js' : './reader-worker.js', here);
-  if (!existsSync(fileURLToPath(url))) {
-    throw new AntiphonError(
-      'INTERNAL',
-      'the reader of @antiphon/sqlite is not built: run `npm run build` first.',
-    );
-  }
-  return url;
-}
-
-class ReaderThread {
-  readonly #worker: Worker;
-  #running: Running | undefined;
-  #nextId = 1;
-  #closed = false;
-
-  constructor(
-    options: ReaderOptions,
-    private readonly freed: (thread: ReaderThread) => void,
-    private readonly lost: (thread: ReaderThread) => void,
-  ) {
-    this.#worker = new Worker(workerUrl(), { workerData: options, execArgv: [] });
-    this.#worker.unref();
-    this.#worker.on('message', (reply: ReadReply) => this.#answered(reply));
-    this.#worker.on('error', (error: unknown) =>
-      this.#failed(error instanceof Error ? error : new Error(String(error))),
-    );
-    this.#worker.on('exit', () => this.#failed(new Error('the reading thread has ended')));
-  }
-
-  get busy(): boolean {
-    return this.#running !== undefined;
-  }
-
-  run(waiting: Waiting): void {
-    const cancelled = new Int32Array(new SharedArrayBuffer(4));
-    const running: Running = { ...waiting, id: this.#nextId++, cancelled };
-    this.#running = running;
-    const message: ReadMessage = { id: running.id, request: waiting.request, cancelled };
-    // A caller that waits keeps the process alive; an idle thread does not.
-    this.#worker.ref();
-    this.#worker.postMessage(message);
-    waiting.signal?.addEventListener('abort', () => this.#cancel(running), { once: true });
-  }
-
-  #cancel(running: Running): void {
-    if (this.#running !== running) return;
-    Atomics.store(running.cancelled, 0, 1);
-    running.reject(aborted(running.signal));
-    setTimeout(() => {
-      if (this.#running === running) void this.close();
-    }, CANCEL_GRACE_MS).unref();
-  }
-
-  #answered(reply: ReadReply): void {
-    const running = this.#running;
-    if (running === undefined || running.id !== reply.id) return;
-    this.#running = undefined;
-    this.#worker.unref();
-    if (reply.ok) running.resolve(reply.result);
-    else running.reject(new AntiphonError(reply.code, reply.message, { context: reply.context }));
-    this.freed(this);
-  }
-
-  #failed(error: Error): void {
-    const running = this.#running;
-    this.#running = undefined;
-    running?.reject(
-      this.#closed
-        ? new AntiphonError('CLOSED', 'the store is closed.')
-        : new AntiphonError('STORE_FAILED', `reading failed: ${error.message}`, { cause: error }),
-    );
-    this.lost(this);
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#failed(new Error('closed'));
-    const ended = this.#worker.terminate();
-    // A statement inside SQLite cannot be interrupted; its thread ends after it, without holding up the rest.
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
-  }
-}
-
-function aborted(signal: AbortSignal | undefined): AntiphonError {
-  return new AntiphonError('ABORTED', 'the read was given up by its caller.', { cause: signal?.reason });
-}
-
-/** Reads off the writing thread: a few threads, started when first needed, each with a read-only connection. */
+/**
+ * Reads in processes of their own, each with a read-only connection, started when first needed. A statement inside SQLite cannot be
+ * interrupted, a process can be killed: no read outlives its caller's patience, and none holds up this process's own end.
+ */
 export class Reader {
-  readonly #threads = new Set<ReaderThread>();
+  readonly #members = new Set<Member>();
   readonly #waiting: Waiting[] = [];
+  #impatience: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(
-    private readonly options: ReaderOptions,
-    private readonly maxThreads: number,
-  ) {}
+  constructor(private readonly options: ReaderOptions) {}
 
+  /** Of the processes that run now. */
+  get pids(): readonly number[] {
+    return [...this.#members].flatMap(({ child }) => child.pid ?? []);
+  }
+
+  /** Rejects with the signal's reason when that is an AntiphonError (a time limit), else with ABORTED. */
   read<Type extends ReadRequest['type']>(
     request: Extract<ReadRequest, { type: Type }>,
     signal?: AbortSignal,
   ): Promise<Extract<ReadResult, { type: Type }>> {
-    if (this.#closed) return Promise.reject(new AntiphonError('CLOSED', 'the store is closed.'));
-    if (signal?.aborted === true) return Promise.reject(aborted(signal));
+    if (this.#closed) return Promise.reject(closed());
+    if (signal?.aborted === true) return Promise.reject(givenUp(signal));
     if (this.#waiting.length >= MAX_WAITING) {
-      return Promise.reject(
-        new AntiphonError(
-          'OVERLOADED',
-          `${MAX_WAITING} reads are waiting already; raise \`readers\`, or read less.`,
-        ),
-      );
+      const message = `${MAX_WAITING} reads are waiting already. Raise \`readers\`, or read less.`;
+      return Promise.reject(new AntiphonError('OVERLOADED', message));
     }
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = { request, signal, resolve: resolve as (result: ReadResult) => void, reject };
+      const ended = (): void => signal?.removeEventListener('abort', waiting.onAbort);
+      const waiting: Waiting = {
+        ...{ request, signal, member: undefined },
+        resolve: (result) => {
+          ended();
+          resolve(result as Extract<ReadResult, { type: Type }>);
+        },
+        reject: (error) => {
+          ended();
+          reject(error as Error);
+        },
+        onAbort: () => this.#giveUp(waiting),
+      };
+      signal?.addEventListener('abort', waiting.onAbort, { once: true });
       this.#waiting.push(waiting);
-      signal?.addEventListener('abort', () => this.#forget(waiting), { once: true });
       this.#dispatch();
     });
   }
 
-  #forget(waiting: Waiting): void {
+  #giveUp(waiting: Waiting): void {
+    const { signal, member } = waiting;
+    waiting.reject(givenUp(signal));
     const index = this.#waiting.indexOf(waiting);
-    if (index < 0) return;
-    this.#waiting.splice(index, 1);
-    waiting.reject(aborted(waiting.signal));
+    if (index >= 0) this.#waiting.splice(index, 1);
+    if (member === undefined) return;
+    setTimeout(() => {
+      if (member.child.reading === waiting) this.#replace(member, signal);
+    }, CANCEL_GRACE_MS);
   }
 
   #dispatch(): void {
     while (this.#waiting.length > 0) {
-      const thread = this.#freeThread();
-      const next = thread === undefined ? undefined : this.#waiting.shift();
-      if (thread === undefined || next === undefined) return;
-      thread.run(next);
+      const member = this.#free();
+      if (member === undefined) break;
+      const next = this.#waiting.shift();
+      if (next !== undefined) this.#run(member, next);
+    }
+    if (this.#waiting.length === 0) clearTimeout(this.#impatience);
+    else if (this.#members.size < this.options.most) this.#soonAnother();
+  }
+
+  #free(): Member | undefined {
+    for (const member of this.#members) if (member.child.reading === undefined) return member;
+    return this.#members.size === 0 ? this.#start() : undefined;
+  }
+
+  #soonAnother(): void {
+    clearTimeout(this.#impatience);
+    this.#impatience = setTimeout(() => {
+      if (this.#closed || this.#waiting.length === 0 || this.#members.size >= this.options.most) return;
+      if (this.#start() !== undefined) this.#dispatch();
+    }, PATIENCE_MS);
+    this.#impatience.unref();
+  }
+
+  /** undefined when no process can be started; whoever waits first is told why. */
+  #start(): Member | undefined {
+    try {
+      const member: Member = {
+        idle: undefined,
+        child: new ReaderChild(this.options.file, {
+          freed: () => this.#freed(member),
+          lost: () => this.#lost(member),
+        }),
+      };
+      this.#members.add(member);
+      return member;
+    } catch (thrown) {
+      this.#waiting.shift()?.reject(thrown);
+      return undefined;
     }
   }
 
-  #freeThread(): ReaderThread | undefined {
-    for (const thread of this.#threads) if (!thread.busy) return thread;
-    if (this.#threads.size >= this.maxThreads) return undefined;
-    const thread = new ReaderThread(
-      this.options,
-      () => this.#dispatch(),
-      (lost) => {
-        this.#threads.delete(lost);
-        if (!this.#closed) this.#dispatch();
-      },
-    );
-    this.#threads.add(thread);
-    return thread;
+  #run(member: Member, waiting: Waiting): void {
+    clearTimeout(member.idle);
+    waiting.member = member;
+    member.child.run(waiting);
   }
 
+  /** Whoever reads is likely to read again: the next one should not have to wait for a process to start. */
+  #replace(member: Member, signal: AbortSignal | undefined): void {
+    member.child.kill(() => givenUp(signal));
+    if (!this.#closed && this.#members.size < this.options.kept) this.#start();
+    this.#dispatch();
+  }
+
+  #freed(member: Member): void {
+    this.#dispatch();
+    if (member.child.reading !== undefined) return;
+    member.idle = setTimeout(() => {
+      if (member.child.reading === undefined && this.#members.size > this.options.kept)
+        member.child.kill(closed);
+    }, IDLE_MS);
+    member.idle.unref();
+  }
+
+  #lost(member: Member): void {
+    clearTimeout(member.idle);
+    this.#members.delete(member);
+    if (!this.#closed) this.#dispatch();
+  }
+
+  /** Whatever they do: bounded in time. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { reject } of this.#waiting.splice(0))
-      reject(new AntiphonError('CLOSED', 'the store is closed.'));
-    await Promise.all([...this.#threads].map((thread) => thread.close()));
+    clearTimeout(this.#impatience);
+    for (const { reject } of this.#waiting.splice(0)) reject(closed());
+    const children = [...this.#members].map(({ child }) => child);
+    for (const child of children) child.kill(closed);
+    const limit = new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref());
+    await Promise.race([Promise.all(children.map(({ ended }) => ended)), limit]);
   }
+}
+
+function givenUp(signal: AbortSignal | undefined): AntiphonError {
+  return abortError(signal, 'the read was given up by its caller.');
+}
+
+function closed(): AntiphonError {
+  return new AntiphonError('CLOSED', 'the store is closed.');
 }
 
 /** Structured clone drops the class of tagged values. */

@@ -51,14 +51,16 @@ export interface SqliteOptions {
    * `full`: every commit is on the disk before it is acknowledged.
    */
   readonly synchronous?: 'normal' | 'full';
-  /** Threads for queries and checksums, started when needed. Default 1. */
+  /** Processes for queries at most, started when needed; checksums have one of their own. Default 2. */
   readonly readers?: number;
   /** How long to wait for another program's transaction before STORE_BUSY. Default 5000. */
   readonly busyTimeoutMs?: number;
 }
 
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
+const DEFAULT_READERS = 2;
 const DEFAULT_MAX_ROWS = 10_000;
+const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 /** How long `markPublished` may stay in memory only. */
 const PUBLISHED_DELAY_MS = 1000;
 
@@ -71,7 +73,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
   };
   readonly #file: string;
   readonly #owner = StateWriter.newOwner();
-  readonly #reader: Reader;
+  /** Users' queries, and what Antiphon itself wants to know: neither has to wait for the other. */
+  readonly #queries: Reader;
+  readonly #checks: Reader;
   #writer: Connection | undefined;
   #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
@@ -86,11 +90,12 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (options.file === '' || options.file === ':memory:' || options.file.startsWith('file:')) {
       throw new AntiphonError('BAD_OPTION', 'sqlite: `file` must be the path of a database file.');
     }
-    const readers = options.readers ?? 1;
+    const readers = options.readers ?? DEFAULT_READERS;
     if (!Number.isInteger(readers) || readers < 1 || readers > 64)
       throw new AntiphonError('BAD_OPTION', 'sqlite: `readers` must be a whole number from 1 to 64.');
     this.#file = isAbsolute(options.file) ? options.file : resolve(options.file);
-    this.#reader = new Reader({ file: this.#file }, readers);
+    this.#queries = new Reader({ file: this.#file, most: readers, kept: 1 });
+    this.#checks = new Reader({ file: this.#file, most: 1, kept: 0 });
   }
 
   async inspect(tables?: readonly string[]): Promise<StoreInspection> {
@@ -436,7 +441,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   async query(
     sql: string,
     params: readonly Value[] | Readonly<Record<string, Value>>,
-    options: { maxRows?: number; signal?: AbortSignal } = {},
+    options: { maxRows?: number; maxBytes?: number; signal?: AbortSignal } = {},
   ): Promise<QueryResult> {
     await this.#open();
     const request = {
@@ -444,8 +449,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
       sql,
       parameters: bindParameters(params),
       maxRows: options.maxRows ?? DEFAULT_MAX_ROWS,
+      maxBytes: options.maxBytes ?? DEFAULT_MAX_BYTES,
     } as const;
-    return (await this.#reader.read(request, options.signal)).result;
+    return (await this.#queries.read(request, options.signal)).result;
   }
 
   async checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport> {
@@ -456,16 +462,17 @@ export class SqliteStore implements Store<SqliteTransaction> {
       tables: wanted.map(readTableOf),
       replica: this.#current().identity.replica,
     } as const;
-    return (await this.#reader.read(request, signal)).report;
+    return (await this.#checks.read(request, signal)).report;
   }
 
   async rowDigests(
     table: string,
     afterKey: readonly Value[] | undefined,
     limit: number,
+    signal?: AbortSignal,
   ): Promise<readonly RowDigest[]> {
     const request = { type: 'digests', table: readTableOf(this.#table(table)), afterKey, limit } as const;
-    const { digests } = await this.#reader.read(request);
+    const { digests } = await this.#checks.read(request, signal);
     return digests.map(({ key, digest }) => ({ key: key.map(reviveValue), digest }));
   }
 
@@ -487,7 +494,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
       this.#storeState();
     }
     this.#closed = true;
-    await this.#reader.close();
+    await Promise.all([this.#queries.close(), this.#checks.close()]);
     this.#session?.applier.close();
     this.#writer?.close();
   }

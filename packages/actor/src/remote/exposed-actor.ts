@@ -125,8 +125,10 @@ class Endpoint {
     } catch (thrown) {
       this.stats.unsent++;
       const text = `${this.ref.path} answered, but the answer cannot be sent: ${messageOf(thrown)}`;
+      // Too large for the bus, for example: the asker can do something about that.
+      const code = thrown instanceof AntiphonError ? thrown.code : 'INTERNAL';
       try {
-        incoming.respond?.(encodeError(this.#codec, new AntiphonError('INTERNAL', text)));
+        incoming.respond?.(encodeError(this.#codec, new AntiphonError(code, text)));
       } catch {
         // The bus is gone; the asker's timeout tells it.
       }

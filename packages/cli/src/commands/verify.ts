@@ -1,5 +1,11 @@
 import { systemClock, type Value } from '@antiphon/core';
-import { verifyCluster, type DifferentRow, type TableDifference, type VerifyResult } from '@antiphon/replica';
+import {
+  verifyCluster,
+  type DifferentRow,
+  type TableDifference,
+  type VerifyOptions,
+  type VerifyResult,
+} from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -12,10 +18,14 @@ import { addTargetOptions, commaList, defineCommand, wholeNumber, type CommandHo
 interface VerifyCommandOptions extends TargetOptions {
   readonly tables?: readonly string[];
   readonly rows: number;
+  /** Seconds. */
+  readonly timeout: number;
 }
 
 const DEFAULT_ROWS = 10;
 const MAX_ROWS = 1000;
+const DEFAULT_TIMEOUT_S = 600;
+const MAX_TIMEOUT_S = 86_400;
 const SHOWN_CHECKSUM = 16;
 
 export function defineVerify(host: CommandHost): void {
@@ -31,6 +41,12 @@ export function defineVerify(host: CommandHost): void {
           'name so many differing rows of a table',
           wholeNumber(1, MAX_ROWS),
           DEFAULT_ROWS,
+        )
+        .option(
+          '-t, --timeout <seconds>',
+          'give up after so long: a checksum reads every row',
+          wholeNumber(1, MAX_TIMEOUT_S),
+          DEFAULT_TIMEOUT_S,
         );
       addTargetOptions(command);
     },
@@ -40,6 +56,7 @@ export function defineVerify(host: CommandHost): void {
       const result = await verify(client, {
         signal,
         maxRows: options.rows,
+        timeoutMs: options.timeout * 1000,
         ...(options.tables && { tables: options.tables }),
       });
       if (terminal.json) terminal.out(`${toJson(asJson(result))}\n`);
@@ -51,7 +68,7 @@ export function defineVerify(host: CommandHost): void {
 
 export function verify(
   client: ClusterClient,
-  options: { readonly signal: AbortSignal; readonly maxRows?: number; readonly tables?: readonly string[] },
+  options: Pick<VerifyOptions, 'maxRows' | 'tables' | 'timeoutMs'> & { readonly signal: AbortSignal },
 ): Promise<VerifyResult> {
   const { cluster, nats } = client;
   return verifyCluster({

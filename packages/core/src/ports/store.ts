@@ -303,19 +303,23 @@ export interface Store<Tx = unknown> {
    */
   resumeFrom(counter: number, time: number): Promise<void>;
 
-  /** Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL. */
+  /**
+   * Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL, and so is a result over its limits. A
+   * signal ends it at once, whatever it does; it rejects with the signal's reason when that is an AntiphonError, else with ABORTED.
+   */
   query(
     sql: string,
     params: readonly Value[] | Readonly<Record<string, Value>>,
-    options?: { maxRows?: number; signal?: AbortSignal },
+    options?: { maxRows?: number; maxBytes?: number; signal?: AbortSignal },
   ): Promise<QueryResult>;
-  /** Of all replicated tables (or these), in one snapshot, off the writing thread. */
+  /** Of all replicated tables (or these), in one snapshot, off the writing thread; no query holds it up. The signal as for `query`. */
   checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport>;
-  /** Digests of rows in key order, after the given key, for finding the rows that differ. */
+  /** Digests of rows in key order, after the given key, for finding the rows that differ. The signal as for `query`. */
   rowDigests(
     table: string,
     afterKey: readonly Value[] | undefined,
     limit: number,
+    signal?: AbortSignal,
   ): Promise<readonly RowDigest[]>;
   /** Idempotent, bounded in time. */
   close(): Promise<void>;

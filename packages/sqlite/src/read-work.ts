@@ -1,45 +1,64 @@
 import { createHash } from 'node:crypto';
-import { parentPort, workerData } from 'node:worker_threads';
+import { statSync } from 'node:fs';
 import {
   AntiphonError,
   CanonicalRowEncoder,
   TaggedValue,
-  toAntiphonError,
   type Row,
   type RowDigest,
   type TableChecksum,
   type Value,
 } from '@antiphon/core';
 import { AccessControl } from './access.js';
+import type { Database } from './driver/driver.js';
 import { openDatabase } from './driver/find-driver.js';
-import { shortened, statementError, storeError } from './errors.js';
-import type {
-  ClonedTaggedValue,
-  ReaderOptions,
-  ReadMessage,
-  ReadReply,
-  ReadRequest,
-  ReadResult,
-  ReadTable,
-} from './reader-protocol.js';
+import { shortened, statementError } from './errors.js';
+import type { ClonedTaggedValue, ReadRequest, ReadResult, ReadTable } from './reader-protocol.js';
 import { orderParameters } from './statement-text.js';
 import { bindingOf, type SqliteValue } from './values.js';
 
 const REPLACEMENT = '\ufffd';
 /** Canonical bytes are hashed in pieces of about this size. */
 const HASH_BYTES = 65_536;
+const BUSY_TIMEOUT_MS = 1000;
+/** What a value takes besides its text or bytes. */
+const VALUE_BYTES = 9;
 
-const options = workerData as ReaderOptions;
-const port = parentPort;
-if (port === null) throw new Error('the reader runs in a worker thread');
+/** The reads themselves, one after the other, on a read-only connection of the thread that calls. None of them can be interrupted. */
+export class ReadWork {
+  readonly #encoder = new CanonicalRowEncoder();
+  #open: { readonly db: Database; readonly access: AccessControl; readonly inode: string } | undefined;
 
-const db = openDatabase(options.file, { readOnly: true, busyTimeoutMs: 1000 });
-db.exec('PRAGMA query_only = ON');
-const access = new AccessControl(db);
-const encoder = new CanonicalRowEncoder();
+  constructor(private readonly file: string) {}
 
-function assertWanted(cancelled: Int32Array): void {
-  if (Atomics.load(cancelled, 0) !== 0) throw new AntiphonError('ABORTED', 'the caller gave up.');
+  /** Throws AntiphonError, and SQLite's own errors. */
+  run(request: ReadRequest): ReadResult {
+    const { db, access } = this.#connect();
+    if (request.type === 'query') return runQuery(access, request);
+    if (request.type === 'checksum') return runChecksum(db, this.#encoder, request);
+    return runDigests(db, this.#encoder, request);
+  }
+
+  close(): void {
+    this.#open?.db.close();
+    this.#open = undefined;
+  }
+
+  /** A file that was put in the place of the one that is open is another database, and is opened instead. */
+  #connect(): { readonly db: Database; readonly access: AccessControl } {
+    const inode = inodeOf(this.file);
+    if (this.#open?.inode === inode) return this.#open;
+    this.close();
+    const db = openDatabase(this.file, { readOnly: true, busyTimeoutMs: BUSY_TIMEOUT_MS });
+    db.exec('PRAGMA query_only = ON');
+    this.#open = { db, access: new AccessControl(db), inode };
+    return this.#open;
+  }
+}
+
+function inodeOf(file: string): string {
+  const found = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return found === undefined ? 'none' : `${found.dev}/${found.ino}`;
 }
 
 /** SQLite keeps -0.0 only in columns without a type, where it equals 0.0: they must not look different. */
@@ -47,22 +66,20 @@ function canonical(value: Value): Value {
   return value === 0 ? 0 : value;
 }
 
-function runQuery(request: Extract<ReadRequest, { type: 'query' }>, cancelled: Int32Array): ReadResult {
-  const { sql, parameters, maxRows } = request;
+function runQuery(access: AccessControl, request: Extract<ReadRequest, { type: 'query' }>): ReadResult {
+  const { sql, parameters, maxRows, maxBytes } = request;
   const { statement, text } = access.prepare(sql, 'exact array', 'query');
   try {
     const columns = statement.columns();
     const rows: Row[] = [];
+    let bytes = 0;
     for (const row of statement.iterate(...orderParameters(text, parameters, sql)) as IterableIterator<Row>) {
-      if (rows.length >= maxRows) {
-        throw new AntiphonError(
-          'BAD_SQL',
-          `the query returns more than ${maxRows} rows; add LIMIT, or raise maxRows: ${shortened(sql)}`,
-          { context: { maxRows } },
-        );
-      }
+      if (rows.length >= maxRows)
+        throw tooMuch(`more than ${maxRows} rows; add LIMIT, or raise maxRows`, { maxRows }, sql);
+      bytes += bytesOf(row);
+      if (bytes > maxBytes)
+        throw tooMuch(`more than ${maxBytes} bytes; select less, or raise maxBytes`, { maxBytes }, sql);
       rows.push(row);
-      if ((rows.length & 255) === 0) assertWanted(cancelled);
     }
     return { type: 'query', result: { columns, rows } };
   } catch (thrown) {
@@ -70,8 +87,29 @@ function runQuery(request: Extract<ReadRequest, { type: 'query' }>, cancelled: I
   }
 }
 
+function tooMuch(what: string, context: Readonly<Record<string, unknown>>, sql: string): AntiphonError {
+  return new AntiphonError('BAD_SQL', `the query returns ${what}: ${shortened(sql)}`, { context });
+}
+
+/** About what it takes on its way; text counts by its characters. */
+function bytesOf(row: Row): number {
+  let bytes = 0;
+  for (const value of row) bytes += VALUE_BYTES + (valueLength(value) ?? 0);
+  return bytes;
+}
+
+function valueLength(value: Value | undefined): number | undefined {
+  if (typeof value === 'string') return value.length;
+  return value instanceof Uint8Array ? value.byteLength : undefined;
+}
+
 /** Rows in key order with exact values: text that may not be UTF-8 is read again as bytes. */
-function* rowsOf(table: ReadTable, where: string, parameters: readonly SqliteValue[]): Generator<Row> {
+function* rowsOf(
+  db: Database,
+  table: ReadTable,
+  where: string,
+  parameters: readonly SqliteValue[],
+): Generator<Row> {
   const sql = `SELECT ${table.columns.join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy}`;
   const exact = `SELECT ${table.columns.map((name) => `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) END`).join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy} LIMIT 1 OFFSET `;
   let index = 0;
@@ -91,23 +129,23 @@ function* rowsOf(table: ReadTable, where: string, parameters: readonly SqliteVal
   }
 }
 
-function checksumOf(table: ReadTable, cancelled: Int32Array): TableChecksum {
+function checksumOf(db: Database, encoder: CanonicalRowEncoder, table: ReadTable): TableChecksum {
   const hash = createHash('sha256');
   let rows = 0;
-  for (const row of rowsOf(table, '', [])) {
+  for (const row of rowsOf(db, table, '', [])) {
     encoder.append(row);
     rows++;
     if (encoder.byteLength < HASH_BYTES) continue;
     hash.update(encoder.take());
-    assertWanted(cancelled);
   }
   hash.update(encoder.take());
   return { table: table.name, rows, checksum: hash.digest('hex') };
 }
 
 function runChecksum(
+  db: Database,
+  encoder: CanonicalRowEncoder,
   { tables, replica }: Extract<ReadRequest, { type: 'checksum' }>,
-  cancelled: Int32Array,
 ): ReadResult {
   // One read transaction: position, vector and rows are of one moment.
   db.exec('BEGIN');
@@ -129,7 +167,7 @@ function runChecksum(
       vector[entry.origin] = entry.counter;
     }
     if (state.own > 0) vector[replica] = state.own;
-    const checksums = tables.map((table) => checksumOf(table, cancelled));
+    const checksums = tables.map((table) => checksumOf(db, encoder, table));
     return {
       type: 'checksum',
       report: { position: { generation: state.generation, seq: state.seq }, vector, tables: checksums },
@@ -140,7 +178,11 @@ function runChecksum(
   }
 }
 
-function runDigests({ table, afterKey, limit }: Extract<ReadRequest, { type: 'digests' }>): ReadResult {
+function runDigests(
+  db: Database,
+  encoder: CanonicalRowEncoder,
+  { table, afterKey, limit }: Extract<ReadRequest, { type: 'digests' }>,
+): ReadResult {
   const bindings = (afterKey ?? []).map((value) => bindingOf(revive(value)));
   const list = bindings.map(({ expression }) => expression).join(', ');
   const where = afterKey === undefined ? '' : `WHERE (${table.keyColumns.join(', ')}) > (${list})`;
@@ -148,6 +190,7 @@ function runDigests({ table, afterKey, limit }: Extract<ReadRequest, { type: 'di
   db.exec('BEGIN');
   try {
     for (const row of rowsOf(
+      db,
       table,
       where,
       bindings.map(({ value }) => value),
@@ -158,6 +201,7 @@ function runDigests({ table, afterKey, limit }: Extract<ReadRequest, { type: 'di
       if (digests.length >= limit) break;
     }
   } finally {
+    encoder.take();
     db.exec('ROLLBACK');
   }
   return { type: 'digests', digests };
@@ -168,21 +212,3 @@ function revive(value: Value | ClonedTaggedValue): Value {
     return new TaggedValue(value.tag, value.bytes);
   return value;
 }
-
-function run({ request, cancelled }: ReadMessage): ReadResult {
-  assertWanted(cancelled);
-  if (request.type === 'query') return runQuery(request, cancelled);
-  if (request.type === 'checksum') return runChecksum(request, cancelled);
-  return runDigests(request);
-}
-
-port.on('message', (message: ReadMessage) => {
-  let reply: ReadReply;
-  try {
-    reply = { id: message.id, ok: true, result: run(message) };
-  } catch (thrown) {
-    const { code, message: text, context } = toAntiphonError(storeError(thrown, 'reading failed'));
-    reply = { id: message.id, ok: false, code, message: text, context: { ...context } };
-  }
-  port.postMessage(reply);
-});

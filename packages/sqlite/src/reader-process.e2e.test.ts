@@ -1,0 +1,143 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { expectCode } from '../test/pair.js';
+import { openDatabase } from './driver/find-driver.js';
+import { Reader } from './reader.js';
+
+const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
+const folder = mkdtempSync(join(tmpdir(), 'antiphon-reader-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let files = 0;
+function database(value: number): string {
+  const file = join(folder, `${++files}.db`);
+  const db = openDatabase(file);
+  db.exec(`PRAGMA journal_mode = WAL; CREATE TABLE t (v); INSERT INTO t VALUES (${value})`);
+  db.close();
+  return file;
+}
+
+const readers: Reader[] = [];
+afterEach(() => Promise.all(readers.splice(0).map((reader) => reader.close())));
+
+function open(file: string, most = 1): Reader {
+  const reader = new Reader({ file, most, kept: 1 });
+  readers.push(reader);
+  return reader;
+}
+
+function query(reader: Reader, sql: string, signal?: AbortSignal) {
+  return reader.read({ type: 'query', sql, parameters: [], maxRows: 10, maxBytes: 1000 }, signal);
+}
+
+async function valueOf(reader: Reader): Promise<unknown> {
+  return (await query(reader, 'SELECT v FROM t')).result.rows[0]?.[0];
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('a reading process', () => {
+  it('is one for one read after the other, and another one only while the first is busy', async () => {
+    const reader = open(database(7), 2);
+    expect(await valueOf(reader)).toBe(7n);
+    const [first] = reader.pids;
+    for (let n = 0; n < 20; n++) await valueOf(reader);
+    expect(reader.pids).toEqual([first]);
+    const enough = new AbortController();
+    const endless = expectCode(query(reader, ENDLESS, enough.signal), 'ABORTED');
+    expect(await valueOf(reader)).toBe(7n);
+    expect(reader.pids).toHaveLength(2);
+    enough.abort();
+    await endless;
+  });
+
+  it('that is killed costs its read only, with an error that says so', async () => {
+    const reader = open(database(7));
+    await valueOf(reader);
+    const [pid = 0] = reader.pids;
+    const endless = expectCode(query(reader, ENDLESS), 'STORE_FAILED', /SIGKILL.*next read starts another/);
+    const next = valueOf(reader);
+    process.kill(pid, 'SIGKILL');
+    await endless;
+    expect(await next).toBe(7n);
+  });
+
+  it('is gone after an abort, and its successor is there before the next read', async () => {
+    const reader = open(database(7));
+    await valueOf(reader);
+    const [pid = 0] = reader.pids;
+    await expectCode(query(reader, ENDLESS, AbortSignal.timeout(50)), 'ABORTED');
+    await expect.poll(() => isAlive(pid)).toBe(false);
+    await expect.poll(() => reader.pids.length).toBe(1);
+    expect(await valueOf(reader)).toBe(7n);
+  });
+
+  it('reads the file that is there now', async () => {
+    const file = database(1);
+    const reader = open(file);
+    expect(await valueOf(reader)).toBe(1n);
+    renameSync(database(2), file);
+    expect(await valueOf(reader)).toBe(2n);
+    rmSync(file);
+    await expectCode(valueOf(reader), 'STORE_FAILED');
+    renameSync(database(3), file);
+    expect(await valueOf(reader)).toBe(3n);
+  });
+
+  it.each(['idle', 'busy'])('does not outlive a parent that is killed while it is %s', async (what) => {
+    const program = join(folder, `parent-${what}.mjs`);
+    const built = fileURLToPath(new URL('../dist/reader.js', import.meta.url));
+    const sql = what === 'busy' ? ENDLESS : 'SELECT 1';
+    writeFileSync(
+      program,
+      `import { Reader } from ${JSON.stringify(built)};
+       const reader = new Reader({ file: ${JSON.stringify(database(1))}, most: 1, kept: 1 });
+       const request = { type: 'query', sql: ${JSON.stringify(sql)}, parameters: [], maxRows: 1, maxBytes: 100 };
+       const reading = reader.read(request);
+       if (${what === 'idle'}) await reading;
+       console.log(reader.pids[0]);
+       setInterval(() => undefined, 1000);`,
+    );
+    const parent = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const pid = await firstNumber(parent);
+    expect(isAlive(pid)).toBe(true);
+    // The watching thread of a busy one has to be there.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    parent.kill('SIGKILL');
+    await expect.poll(() => isAlive(pid), { timeout: 5000 }).toBe(false);
+  });
+
+  it('lets a program end that has nothing else to do', async () => {
+    const program = join(folder, 'ends.mjs');
+    const built = fileURLToPath(new URL('../dist/reader.js', import.meta.url));
+    writeFileSync(
+      program,
+      `import { Reader } from ${JSON.stringify(built)};
+       const reader = new Reader({ file: ${JSON.stringify(database(1))}, most: 1, kept: 1 });
+       const request = { type: 'query', sql: 'SELECT v FROM t', parameters: [], maxRows: 1, maxBytes: 100 };
+       await reader.read(request);
+       console.log(reader.pids[0]);`,
+    );
+    const parent = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const exited = new Promise((resolve) => parent.once('exit', resolve));
+    const pid = await firstNumber(parent);
+    expect(await exited).toBe(0);
+    await expect.poll(() => isAlive(pid), { timeout: 5000 }).toBe(false);
+  });
+});
+
+async function firstNumber(parent: ChildProcess): Promise<number> {
+  for await (const chunk of parent.stdout ?? []) return Number(String(chunk));
+  throw new Error('it said nothing');
+}

@@ -1,0 +1,39 @@
+import { Worker } from 'node:worker_threads';
+import { toAntiphonError } from '@antiphon/core';
+import { storeError } from './errors.js';
+import { ReadWork } from './read-work.js';
+import type { ReadMessage, ReadReply } from './reader-protocol.js';
+import type { ParentWatch } from './reader-watchdog.js';
+
+/**
+ * The program of a reading process: `node reader-process.js FILE PARENT_PID`, with an IPC channel. It answers one read after the other.
+ * SQLite cannot be interrupted from outside, so whoever waits no longer kills the process (docs/decisions/0035).
+ */
+function main(file: string, parentPid: number): void {
+  // A Ctrl-C in a terminal is meant for the parent, which may have to read once more before it ends.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => undefined);
+  process.on('disconnect', () => process.exit());
+  // In the middle of a read nothing is heard here, not even that the parent is gone: another thread looks.
+  const watch: ParentWatch = { parentPid };
+  new Worker(new URL('./reader-watchdog.js', import.meta.url), {
+    workerData: watch,
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
+  }).unref();
+  const work = new ReadWork(file);
+  process.on('message', (message: ReadMessage) => process.send?.(answer(work, message)));
+}
+
+function answer(work: ReadWork, { id, request }: ReadMessage): ReadReply {
+  try {
+    return { id, ok: true, result: work.run(request) };
+  } catch (thrown) {
+    const { code, message, context } = toAntiphonError(storeError(thrown, 'reading failed'));
+    return { id, ok: false, code, message, context: { ...context } };
+  }
+}
+
+const [file, parentPid] = process.argv.slice(2);
+if (file === undefined || parentPid === undefined || process.send === undefined)
+  throw new TypeError('this program is started by the SQLite store, with the file and a channel');
+main(file, Number(parentPid));
