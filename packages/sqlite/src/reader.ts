@@ -70,7 +70,7 @@ export class Reader {
         },
         reject: (error) => {
           ended();
-          reject(error as Error);
+          reject(error);
         },
         onAbort: () => this.#giveUp(waiting),
       };
