@@ -132,9 +132,9 @@ describe('versions', () => {
   it('are compared number by number', () => {
     expect(compareVersions('24.9.0', '24.10.0')).toBeLessThan(0);
     expect(compareVersions('v24.10.0', '24.10')).toBe(0);
-    expect(isAtLeast('24.15.0', '24.15')).toBe(true);
-    expect(isAtLeast('24.14.9', '24.15')).toBe(false);
-    expect(isAtLeast('26.0.0', '24.15')).toBe(true);
+    expect(isAtLeast('24.16.0', '24.16')).toBe(true);
+    expect(isAtLeast('24.15.9', '24.16')).toBe(false);
+    expect(isAtLeast('26.0.0', '24.16')).toBe(true);
   });
 });
 
@@ -149,7 +149,7 @@ describe('a Node.js that is on this machine', () => {
     });
     const old = binaryIn(nodeFolder('old', '#!/bin/sh\necho v22.19.0\n'));
     await expect(find({ running, env: { ANTIPHON_NODE: old } })).rejects.toThrow(
-      `ANTIPHON_NODE must name a Node.js 24.15 or newer, but ${old} is Node.js 22.19.0.`,
+      `ANTIPHON_NODE must name a Node.js 24.16 or newer, but ${old} is Node.js 22.19.0.`,
     );
     await expect(find({ running, env: { ANTIPHON_NODE: join(dir, 'none') } })).rejects.toThrow(
       'is not an executable file',
@@ -266,7 +266,7 @@ describe('a Node.js that is obtained', () => {
     expect(error.message).toMatch(
       new RegExp(
         [
-          '^Working on this repository needs Node.js 24.15 or newer; none was found or could be obtained:',
+          '^Working on this repository needs Node.js 24.16 or newer; none was found or could be obtained:',
           '  - /bin/sh, which runs this, is Node.js 20.20.2',
           '  - PATH has no other node',
           '  - the cache \\(.*\\) has none yet',

@@ -11,7 +11,7 @@ const old = findOldNode();
 // Shown as skipped where every Node.js is new.
 const onOldNode = describe.skipIf(old === undefined);
 const { binary = '', version = '' } = old ?? {};
-const TOO_OLD = `Antiphon needs Node.js 22.19 or newer (24 is best); this is Node.js ${version} (`;
+const TOO_OLD = `Antiphon needs Node.js 22.19 or newer (best: the newest 24); this is Node.js ${version} (`;
 
 let dir: string;
 beforeAll(() => {

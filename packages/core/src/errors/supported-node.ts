@@ -16,7 +16,7 @@ export function nodeProblem({ version, execPath }: RunningNode): string | undefi
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > wantedMajor || (major === wantedMajor && minor >= wantedMinor)) return undefined;
   return (
-    `Antiphon needs Node.js ${OLDEST_NODE_VERSION} or newer (24 is best); this is Node.js ${version} (${execPath}).\n` +
+    `Antiphon needs Node.js ${OLDEST_NODE_VERSION} or newer (best: the newest 24); this is Node.js ${version} (${execPath}).\n` +
     'Install a newer one, for example with nvm (nvm install 24), and start the program with it.'
   );
 }

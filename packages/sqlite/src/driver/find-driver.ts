@@ -95,7 +95,7 @@ export function findDriver(): Driver {
   throw new AntiphonError(
     'STORE_FAILED',
     `no SQLite driver can be used with Node.js ${process.versions.node} (${lacking.join('; ')}). ` +
-      'Use Node.js 24.21 or newer, or run `npm install @photostructure/sqlite` (Node.js 22 or newer).',
+      'Use Node.js 24.16 or newer, or run `npm install @photostructure/sqlite` (Node.js 22.19 or newer).',
   );
 }
 
