@@ -186,6 +186,7 @@ async function install(
     createTables,
     sealExistingRows,
     durable: document.update.mode === 'sync',
+    certified: document.update.mode === 'sync' && primary === undefined,
   };
   // Founding a cluster seals every row that is there, which takes as long as it takes.
   await retrying(settings.clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));

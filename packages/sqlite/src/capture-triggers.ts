@@ -1,18 +1,19 @@
 import { quoteName, quoteText } from './identifiers.js';
-import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
+import {
+  collated,
+  columnName,
+  type IndexedColumn,
+  type TrackedTable,
+  type UniqueIndex,
+} from './local-table.js';
 import { REFUSAL_PREFIX } from './errors.js';
+import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { NOT_APPLYING } from './trigger-guard.js';
-
-/** Kinds of outbox rows. A suspect is a row that REPLACE may be about to delete without a delete trigger firing. */
-export const OUTBOX_INSERT = 0;
-export const OUTBOX_UPDATE = 1;
-export const OUTBOX_DELETE = 2;
-export const OUTBOX_SUSPECT = 3;
 
 /** Captured rows are numbered from 1. */
 export const ADMITTING_SEQ = 0;
 
-const NOT_ADMITTED = `NOT EXISTS (SELECT 1 FROM _antiphon_outbox WHERE seq = ${ADMITTING_SEQ})`;
+export const NOT_ADMITTED = `NOT EXISTS (SELECT 1 FROM _antiphon_outbox WHERE seq = ${ADMITTING_SEQ})`;
 
 export interface TriggerDefinition {
   readonly name: string;
@@ -23,7 +24,7 @@ function named(table: TrackedTable, kind: string): string {
   return `_antiphon_${kind}${table.id}`;
 }
 
-function definition(
+export function definition(
   table: TrackedTable,
   kind: string,
   event: string,
@@ -39,7 +40,7 @@ function outboxColumns(table: TrackedTable, image: 'n' | 'o'): string {
   return table.columns.map((_, index) => `${image}${index}`).join(', ');
 }
 
-function values(table: TrackedTable, source: string): string {
+export function values(table: TrackedTable, source: string): string {
   return table.columns.map((_, index) => `${source}.${columnName(table, index)}`).join(', ');
 }
 
@@ -47,7 +48,7 @@ function put(table: TrackedTable, kind: number, image: 'n' | 'o', source: string
   return `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, image)}) VALUES (${table.id}, ${kind}, ${values(table, source)})`;
 }
 
-function sameKey(table: TrackedTable, left: string, right: string): string {
+export function sameKey(table: TrackedTable, left: string, right: string): string {
   return table.key
     .map(
       (part) =>
@@ -57,7 +58,7 @@ function sameKey(table: TrackedTable, left: string, right: string): string {
 }
 
 /** Exact: text by its bytes, and 1 is not 1.0 where the column keeps them apart. */
-function differ(table: TrackedTable, columns: readonly number[]): string {
+export function differ(table: TrackedTable, columns: readonly number[]): string {
   return columns
     .map((index) => {
       const name = columnName(table, index);
@@ -81,8 +82,9 @@ function refuseNullKeys(table: TrackedTable): string[] {
   return [`SELECT RAISE(ABORT, ${message}) WHERE ${isNull}`];
 }
 
-function isUniqueMatch(table: TrackedTable, index: UniqueIndex, row: string): string {
-  return index.columns
+/** Whether a row has what the new row is to have in these columns, as their index compares them. */
+export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColumn[], row: string): string {
+  return columns
     .map(({ column, collation }) => {
       const name = columnName(table, column);
       const details = table.columns[column];
@@ -106,7 +108,7 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
   const row = '_antiphon_row';
   return (
     `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${values(table, row)} ` +
-    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
   );
 }
 

@@ -2,6 +2,8 @@ import { TaggedValue, type Value } from '@antiphon/core';
 import type { Affinity } from './local-table.js';
 
 const INT64_LIMIT = 2 ** 63;
+/** Whole numbers below are shown with all their digits. */
+const EXACT_LIMIT = 1e15;
 const NUMERIC_TEXT = /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
 const INTEGER_TEXT = /^\s*[+-]?\d+\s*$/;
 const SPACE = 0x20;
@@ -12,8 +14,9 @@ export interface Comparison {
   /** BINARY, NOCASE or RTRIM, in capitals. */
   readonly collation: string;
   /**
-   * A foreign key's column gives its values to the parent's, whose affinity then decides: text that looks like a number may become
-   * one. Here it always does, which can only make two keys equal that are not: a conflict too many, never one too few.
+   * A foreign key's column gives its values to the parent's, whose affinity and collation then decide, and which of several indexes it
+   * meets is not told. So text that looks like a number becomes one, and case and blanks at the end do not count: that can only make two
+   * keys equal that are not, a conflict too many, never one too few.
    */
   readonly loose: boolean;
 }
@@ -22,20 +25,48 @@ export interface Comparison {
  * The one value that stands for all that SQLite takes for equal in such a column: equal results where SQLite compares equal.
  * https://www.sqlite.org/datatype3.html#comparison_expressions
  */
-export function comparedValue(value: Value, { affinity, collation, loose }: Comparison): Value {
+export function comparedValue(value: Value, comparison: Comparison): Value {
+  if (comparison.loose) return looseValue(value);
+  const { affinity, collation } = comparison;
   if (typeof value === 'string') {
-    const number = loose || isNumeric(affinity) ? numberInText(value) : undefined;
+    const number = isNumeric(affinity) ? numberInText(value) : undefined;
     if (number !== undefined) return comparedNumber(number, affinity);
     return collation === 'BINARY' ? value : collatedText(value, collation);
   }
   if (typeof value === 'bigint' || typeof value === 'number') {
     // A number in a column of text is one that the caller of `lock` gave: the column would hold it as text.
-    if (affinity === 'text' && !loose) return String(value);
-    return comparedNumber(value, affinity);
+    return affinity === 'text' ? String(value) : comparedNumber(value, affinity);
   }
   if (value instanceof TaggedValue && collation !== 'BINARY')
     return new TaggedValue(value.tag, collatedBytes(value.bytes, collation));
   return value;
+}
+
+function looseValue(value: Value): Value {
+  if (typeof value === 'string') {
+    const number = numberInText(value);
+    return number === undefined ? looseText(value) : looseNumber(number);
+  }
+  if (typeof value === 'bigint' || typeof value === 'number') return looseNumber(value);
+  if (!(value instanceof TaggedValue)) return value;
+  // Text that is not UTF-8: its bytes, each as a letter.
+  return new TaggedValue(
+    value.tag,
+    Buffer.from(looseText(Buffer.from(value.bytes).toString('latin1')), 'latin1'),
+  );
+}
+
+/** NOCASE stops at a NUL. */
+function looseText(text: string): string {
+  const end = text.indexOf('\0');
+  return lowered(end < 0 ? text : text.slice(0, end)).replace(/ +$/, '');
+}
+
+/** A float becomes text of 15 digits in a column of text, so more of them must not tell numbers apart. */
+function looseNumber(number: bigint | number): Value {
+  const float = Number(number);
+  const isShort = Number.isInteger(float) && Math.abs(float) < EXACT_LIMIT;
+  return comparedNumber(isShort ? float : Number(float.toPrecision(15)), 'none');
 }
 
 function isNumeric(affinity: Affinity): boolean {
@@ -56,9 +87,13 @@ function numberInText(text: string): bigint | number | undefined {
   return BigInt.asIntN(64, integer) === integer ? integer : Number(text);
 }
 
+function lowered(text: string): string {
+  return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}
+
 function collatedText(text: string, collation: string): string {
   if (collation === 'RTRIM') return text.replace(/ +$/, '');
-  const lower = text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  const lower = lowered(text);
   const end = lower.indexOf('\0');
   // NOCASE stops at a NUL: what follows counts by its length alone.
   return end < 0 ? lower : `${lower.slice(0, end)}\0${Buffer.byteLength(text)}`;

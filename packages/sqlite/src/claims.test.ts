@@ -1,7 +1,16 @@
-import { claimOf, type Claim, type ClaimSpace, type NamedClaim, type Value } from '@antiphon/core';
+import {
+  claimOf,
+  decodeBatches,
+  type Claim,
+  type ClaimSpace,
+  type InstallOptions,
+  type NamedClaim,
+  type TransactionBatch,
+  type Value,
+} from '@antiphon/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster } from '../test/cluster.js';
-import { pairOf } from '../test/pair.js';
+import { installOptions, newClock, pairOf } from '../test/pair.js';
 import { comparedValue } from './claim-values.js';
 import type { SqliteTransaction } from './index.js';
 
@@ -70,6 +79,18 @@ describe('claims', () => {
     // REPLACE deletes another row through its unique value: that one is claimed too.
     expect(await claimsOf('REPLACE INTO t VALUES (2, 1, 2, 1)')).toEqual(
       new Set([row, claim('row', 't', 2n), ...[...inserted].slice(1)]),
+    );
+  });
+
+  it.each([
+    `CREATE UNIQUE INDEX i ON t (a /* one's own */) WHERE active = 1`,
+    `CREATE UNIQUE INDEX "i (where" ON t (a) -- "where
+       /* where */ WHERE/**/active = ')' -- the end`,
+    `CREATE UNIQUE INDEX [where] ON t ("a" COLLATE nocase DESC)where(active)`,
+  ])('of a partial index, however it is written: %s', async (index) => {
+    cluster = await pairOf(`CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, active);\n${index}\n;`, true);
+    expect(await claimsOf(`INSERT INTO t VALUES (1, 'x', 0)`, 'UPDATE t SET active = 1')).toEqual(
+      new Set([claim('row', 't', 1n), claim('unique', 't(a)', 'x')]),
     );
   });
 
@@ -164,7 +185,7 @@ describe('claims', () => {
   });
 
   it('compares numbers up to the limits of 64 bits', () => {
-    const integer = { affinity: 'integer', collation: 'BINARY', loose: true } as const;
+    const integer = { affinity: 'integer', collation: 'BINARY', loose: false } as const;
     expect(comparedValue('9223372036854775807', integer)).toBe(2n ** 63n - 1n);
     expect(comparedValue(-(2 ** 63), integer)).toBe(-(2n ** 63n));
     expect(comparedValue(2 ** 63, integer)).toBe(2 ** 63);
@@ -172,6 +193,120 @@ describe('claims', () => {
     expect(comparedValue('', integer)).toBe('');
     expect(comparedValue('0x10', integer)).toBe('0x10');
     expect(comparedValue(2n ** 53n + 1n, { ...integer, affinity: 'real' })).toBe(2n ** 53n);
+  });
+});
+
+/** As in a synchronous cluster with several writers, where capture is told to note what changes do not show. */
+async function certified(ddl: string, writes: InstallOptions['writes'] = 'library'): Promise<void> {
+  cluster = await pairOf(ddl);
+  const options = installOptions(cluster, 'a', { writes, certified: true });
+  await cluster.member('a').store.install(options, newClock());
+}
+
+describe('claims besides the changes', () => {
+  it('of a row that an UPDATE leaves as it is; such a write has its place in the log', async () => {
+    await certified(`CREATE TABLE t (id INTEGER PRIMARY KEY, a, seq INT, op TEXT);`);
+    const insert = 'INSERT INTO t VALUES (1, 0, 0, 0), (2, 0, 0, 0)';
+    const [one, two] = [claim('row', 't', 1n), claim('row', 't', 2n)];
+    expect(await claimsOf(insert, 'UPDATE t SET a = 0')).toEqual(new Set([one, two]));
+    expect(await claimsOf('UPDATE t SET a = id - 1')).toEqual(new Set([one, two]));
+    expect(await claimsOf('UPDATE t SET a = 0 WHERE id = 7')).toEqual(new Set());
+    expect(await claimsOf('INSERT INTO t VALUES (1, 0, 0, 0) ON CONFLICT DO UPDATE SET a = 0')).toEqual(
+      new Set([one]),
+    );
+    const { store } = cluster.member('a');
+    const group = await store.prepare([{ run: (tx) => tx.run('UPDATE t SET a = a WHERE id = 1') }], {
+      ...{ token: 't', maxBytes: 1e6, certified: true },
+    });
+    expect(group?.writes).toMatchObject([{ type: 'ran', id: { origin: 'a' }, claims: [{ claim: one }] }]);
+    const [batch] = decodeBatches(group!.message!.data) as TransactionBatch[];
+    expect(batch).toMatchObject({ tables: [], transactions: [{ changes: [] }], sync: { claims: [[one]] } });
+    await group?.rollback();
+  });
+
+  it('of what a row was before REPLACE overwrote it by its primary key', async () => {
+    await certified(
+      `CREATE TABLE p (id TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, code TEXT UNIQUE, x, y, UNIQUE (x, y));
+       CREATE TABLE c (id INTEGER PRIMARY KEY, code REFERENCES p (code), x, y, FOREIGN KEY (y, x) REFERENCES p (y, x));`,
+    );
+    const rows = `INSERT INTO p VALUES ('a', 'old', 1, 2), ('b', 'other', 3, 4)`;
+    const taken = [claim('reference', 'p(code)', 'old'), claim('reference', 'p(x,y)', 1n, 2n)];
+    const replace = await claimsOf(rows, `INSERT OR REPLACE INTO p VALUES ('A', 'new', 5, 6)`);
+    for (const each of [...taken, claim('row', 'p', 'a')]) expect(replace).toContain(each);
+    const move = await claimsOf(`UPDATE OR REPLACE p SET id = 'A' WHERE id = 'b'`);
+    for (const each of [...taken, claim('row', 'p', 'a'), claim('row', 'p', 'b')])
+      expect(move).toContain(each);
+    // Nothing is overwritten: a new row claims nothing of others.
+    const insert = await claimsOf(`INSERT INTO p VALUES ('c', 'c', 7, 8)`);
+    expect(insert).toEqual(
+      new Set([claim('row', 'p', 'c'), claim('unique', 'p(code)', 'c'), claim('unique', 'p(x,y)', 7n, 8n)]),
+    );
+    // NULL in a key of several columns refers to nothing.
+    expect(await claimsOf(`INSERT INTO c VALUES (1, 'old', 1, NULL)`)).toEqual(
+      new Set([claim('row', 'c', 1n), shared('reference', 'p(code)', 'old')]),
+    );
+  });
+
+  it('of a parent that REPLACE puts anew where its children go with it', async () => {
+    await certified(
+      `CREATE TABLE p (id INTEGER PRIMARY KEY, x); CREATE TABLE q (id INTEGER PRIMARY KEY, x);
+       CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p ON DELETE CASCADE, q REFERENCES q);`,
+    );
+    const replace = (table: string): Promise<Set<Claim>> =>
+      claimsOf(`INSERT INTO ${table} VALUES (1, 0)`, `REPLACE INTO ${table} VALUES (1, 1)`);
+    expect(await replace('p')).toEqual(new Set([claim('row', 'p', 1n), claim('reference', 'p(id)', 1n)]));
+    expect(await replace('q')).toEqual(new Set([claim('row', 'q', 1n)]));
+  });
+
+  it('of what a row refers to through generated columns', async () => {
+    await certified(
+      `CREATE TABLE p (id INTEGER PRIMARY KEY, n, UNIQUE (n, id));
+       CREATE TABLE c (id INTEGER PRIMARY KEY, doc TEXT, "seq" AS (json_extract(doc, '$.p')) STORED REFERENCES p,
+         m AS (json_extract(doc, '$.m')), FOREIGN KEY ("seq", m) REFERENCES p (id, n));`,
+    );
+    const row = claim('row', 'c', 1n);
+    const parents = 'INSERT INTO p VALUES (1, 5), (2, 6)';
+    const [one, two] = [shared('reference', 'p(id)', 1n), shared('reference', 'p(id)', 2n)];
+    const child = (doc: string): string => `INSERT INTO c (id, doc) VALUES (1, '${doc}')`;
+    expect(await claimsOf(parents, child('{"p":1}'))).toEqual(new Set([row, one]));
+    const whole = shared('reference', 'p(id,n)', 1n, 5n);
+    expect(await claimsOf(child('{"p":1,"m":5}'))).toEqual(new Set([row, one, whole]));
+    expect(await claimsOf(child('{}'), `UPDATE c SET doc = '{"p":2}'`)).toEqual(new Set([row, two]));
+    expect(await claimsOf(`UPDATE c SET doc = '{ }'`)).toEqual(new Set([row]));
+    expect(await claimsOf('DELETE FROM p WHERE id = 2')).toContain(claim('reference', 'p(id,n)', 2n, 6n));
+  });
+
+  it('of references: equal wherever any index of the parent could take them for equal', () => {
+    const loose = { affinity: 'none', collation: 'BINARY', loose: true } as const;
+    const equal = (a: Value, b: Value): void =>
+      expect(comparedValue(a, loose)).toEqual(comparedValue(b, loose));
+    equal('abc', 'ABC  ');
+    equal('a\0b', 'A\0c');
+    equal('5', 5n);
+    equal(' +5.0e0 ', 5);
+    equal(0.1 + 0.2, '0.3');
+    equal(9_007_199_254_740_992, '9.00719925474099e+15');
+    equal(2n ** 63n - 1n, '9223372036854775807');
+    expect(comparedValue('a', loose)).not.toEqual(comparedValue('b', loose));
+    expect(comparedValue(1, loose)).not.toEqual(comparedValue(2n, loose));
+    expect(comparedValue(999_999_999_999_999n, loose)).toBe(999_999_999_999_999n);
+  });
+
+  it('leave nothing behind: not of other programs, and not where nobody certifies', async () => {
+    const ddl = 'CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 0);';
+    await certified(ddl);
+    cluster.shell('a', 'UPDATE t SET a = 0');
+    expect(cluster.member('a').store.hasUnsealed()).toBe(false);
+    await cluster.close();
+    await certified(ddl, 'capture');
+    const { store } = cluster.member('a');
+    const { lastCounter } = store.state();
+    cluster.shell('a', 'UPDATE t SET a = 0');
+    expect(await store.seal()).toBe(0);
+    expect(store.hasUnsealed()).toBe(false);
+    cluster.shell('a', 'UPDATE t SET a = 0; UPDATE t SET a = 1');
+    expect(await store.seal()).toBe(1);
+    expect(store.state().lastCounter).toBe(lastCounter + 1);
   });
 });
 

@@ -2,8 +2,8 @@ import { claimOf, type BatchEncoder, type NamedClaim, type Row, type Value } fro
 import { comparedValue, type Comparison } from './claim-values.js';
 import type { IndexedColumn, LocalTable, TrackedTable } from './local-table.js';
 import type { LockedRow } from './locks.js';
-import type { ChangeSink } from './outbox-encoder.js';
-import { referencesBetween, type TableReference } from './references.js';
+import type { ChangeSink, ClaimSink } from './outbox-encoder.js';
+import { isCaptured, referencesBetween, type TableReference } from './references.js';
 
 interface ComparedColumn extends Comparison {
   /** Index into the row that the claim is about. */
@@ -27,8 +27,10 @@ interface TableClaims {
   readonly row: ClaimKind;
   readonly locked: ClaimKind;
   readonly unique: readonly ClaimKind[];
-  /** As a child: what its rows refer to. */
+  /** As a child: what its rows refer to, as far as their images show it. */
   readonly refers: readonly ClaimKind[];
+  /** All that its rows refer to, by number; of values in the order of the foreign key. */
+  readonly references: readonly ClaimKind[];
   /** As a parent: what rows of replicated tables refer to. */
   readonly referred: readonly ClaimKind[];
 }
@@ -52,7 +54,8 @@ export function claimRules(tables: readonly TrackedTable[]): ClaimRules {
           columns: index.columns.map((part) => compared(table, part, false)),
           partial: index.where !== undefined,
         })),
-        refers: references.filter(({ child }) => child === table).map(({ refers }) => refers),
+        refers: references.flatMap(({ child, refers }) => (child === table ? (refers ?? []) : [])),
+        references: references.filter(({ child }) => child === table).map(({ inOrder }) => inOrder),
         referred: distinct(
           references.filter(({ parent }) => parent === table).map(({ referred }) => referred),
         ),
@@ -80,24 +83,35 @@ function named(table: LocalTable, columns: readonly IndexedColumn[]): string {
 interface Reference {
   readonly child: TrackedTable;
   readonly parent: TrackedTable;
-  readonly refers: ClaimKind;
+  /** Of an image of the child; undefined where images do not show it. */
+  readonly refers: ClaimKind | undefined;
+  /** Of the values alone, in the order of the foreign key. */
+  readonly inOrder: ClaimKind;
   readonly referred: ClaimKind;
 }
 
 /** The claims of both sides, under one name and in one order of the columns. */
-function claimsOf({ child, parent, pairs }: TableReference): Reference {
-  const sorted = [...pairs].sort((a, b) => a.to.column - b.to.column);
+function claimsOf(reference: TableReference): Reference {
+  const { child, parent, pairs } = reference;
+  const sorted = pairs.map((pair, place) => ({ ...pair, place })).sort((a, b) => a.to.column - b.to.column);
   const columns = sorted.map(({ to }) => compared(parent, to, true));
   const name = named(
     parent,
     sorted.map(({ to }) => to),
   );
-  const refers = columns.map((column, index) => ({ ...column, column: sorted[index]?.from ?? 0 }));
+  const refers = (of: (pair: (typeof sorted)[number]) => number | undefined): ClaimKind => ({
+    ...{ space: 'reference', mode: 'shared', name, partial: false },
+    columns: columns.map((column, index) => {
+      const pair = sorted[index];
+      return { ...column, column: (pair && of(pair)) ?? 0 };
+    }),
+  });
   return {
     child,
     parent,
     referred: { space: 'reference', mode: 'exclusive', name, columns, partial: false },
-    refers: { space: 'reference', mode: 'shared', name, columns: refers, partial: false },
+    refers: isCaptured(reference) ? refers(({ from }) => from) : undefined,
+    inOrder: refers(({ place }) => place),
   };
 }
 
@@ -106,7 +120,7 @@ function distinct(kinds: readonly ClaimKind[]): ClaimKind[] {
 }
 
 /** Passes changes on, and notes what each transaction of them claims. */
-export class ClaimCollector implements ChangeSink {
+export class ClaimCollector implements ChangeSink, ClaimSink {
   #claims: NamedClaim[] = [];
   #seen = new Set<number>();
 
@@ -168,8 +182,28 @@ export class ClaimCollector implements ChangeSink {
     for (const kind of rule.referred) this.#claim(rule, kind, value);
   }
 
+  touched(tableId: number, row: Row): void {
+    const rule = this.#ruleOf(tableId);
+    this.#claim(rule, rule.row, (column) => row[column] ?? null);
+  }
+
+  replaced(tableId: number, row: Row): void {
+    const rule = this.#ruleOf(tableId);
+    for (const kind of [rule.row, ...rule.referred]) this.#claim(rule, kind, (column) => row[column] ?? null);
+  }
+
+  referring(tableId: number, reference: number, values: readonly Value[]): void {
+    const rule = this.#ruleOf(tableId);
+    const kind = rule.references[reference];
+    if (kind !== undefined) this.#claim(rule, kind, (place) => values[place] ?? null);
+  }
+
   #rule(index: number): TableClaims {
-    const rule = this.rules.get(this.tableIdAt(index));
+    return this.#ruleOf(this.tableIdAt(index));
+  }
+
+  #ruleOf(tableId: number): TableClaims {
+    const rule = this.rules.get(tableId);
     if (rule === undefined) throw new TypeError('changes of a table without rules');
     return rule;
   }

@@ -1,7 +1,7 @@
 import { compareVersions, type Row, type Value, type Version } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isUniqueViolation } from './errors.js';
-import { OUTBOX_DELETE } from './capture-triggers.js';
+import { OUTBOX_DELETE } from './outbox-kinds.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
 import { displacedTable, keyNames, versionTable } from './metadata.js';

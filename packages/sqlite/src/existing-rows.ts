@@ -1,5 +1,5 @@
 import type { Connection } from './connection.js';
-import { OUTBOX_INSERT } from './capture-triggers.js';
+import { OUTBOX_INSERT } from './outbox-kinds.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 import { CHUNK_ROWS, type Outbox } from './outbox.js';

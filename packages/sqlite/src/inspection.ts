@@ -61,19 +61,17 @@ function listTables(connection: Connection): ListedTable[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** What follows the WHERE of a partial index, which comes after its list of columns. */
 function partialCondition(sql: string | null): string | undefined {
-  // The WHERE of an index can only follow its column list; quoted names and strings may hold any text, so skip them.
-  if (sql === null) return undefined;
+  const tokens = tokenize(sql ?? '');
   let depth = 0;
-  for (let at = 0; at < sql.length; at++) {
-    const character = sql[at] ?? '';
-    const closing = { '"': '"', "'": "'", '`': '`', '[': ']' }[character];
-    if (closing !== undefined) at = sql.indexOf(closing, at + 1);
-    else if (character === '(') depth++;
-    else if (character === ')') depth--;
-    else if (depth === 0 && /^where\b/i.test(sql.slice(at, at + 6)) && /[\s)]/.test(sql[at - 1] ?? ''))
-      return sql.slice(at + 5).trim();
-    if (at < 0) return undefined;
+  for (const [at, { text, quoted, end }] of tokens.entries()) {
+    if (quoted) continue;
+    if (text === '(') depth++;
+    else if (text === ')') depth--;
+    else if (depth === 0 && text.toUpperCase() === 'WHERE' && tokens[at - 1]?.text === ')')
+      // Without a comment behind it, which would swallow what others put there.
+      return sql?.slice(end, tokens.at(-1)?.end).trim();
   }
   return undefined;
 }
@@ -135,29 +133,36 @@ function readIndexes(connection: Connection, table: string, columns: readonly Lo
       .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`, 'value')
       .get(index.name) as string | null;
     const where = index.partial === 0 ? undefined : partialCondition(sql);
+    if (index.partial !== 0 && where === undefined)
+      unsupported = `the condition of its partial index ${index.name} cannot be read; write it more plainly`;
     unique.push({ name: index.name, columns: indexed, ...(where === undefined ? {} : { where }) });
   }
   return { key, unique: unique.sort((a, b) => (a.name < b.name ? -1 : 1)), unsupported };
 }
 
-/** Those whose columns are all replicated: a generated column has no value that could be looked at. */
 function readForeignKeys(
   connection: Connection,
   table: string,
   columns: readonly LocalColumn[],
 ): readonly ForeignKey[] {
   const rows = connection.db
-    .prepare('SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id, seq')
-    .all(table) as { id: number; table: string; from: string; to: string | null }[];
-  const deferred = rows.length > 0 && hasDeferredKeys(connection, table);
+    .prepare(
+      'SELECT id, "table", "from", "to", on_delete AS action FROM pragma_foreign_key_list(?) ORDER BY id, seq',
+    )
+    .all(table) as { id: number; table: string; from: string; to: string | null; action: string }[];
   const ids = [...new Set(rows.map(({ id }) => id))];
   return ids.flatMap((id) => {
     const parts = rows.filter((row) => row.id === id);
     const parentNames = parts.flatMap(({ to }) => to ?? []);
-    const from = parts.map((part) => columns.findIndex(({ name }) => name === part.from));
+    const names = parts.map(({ from }) => from);
+    const from = names.map((name) => {
+      const index = columns.findIndex((column) => column.name === name);
+      return index < 0 ? undefined : index;
+    });
     const [first] = parts;
-    if (first === undefined || from.includes(-1)) return [];
-    const foreignKey = { parent: first.table, columns: from, deferred };
+    if (first === undefined) return [];
+    const actsOnDelete = first.action !== 'NO ACTION' && first.action !== 'RESTRICT';
+    const foreignKey = { parent: first.table, names, columns: from, actsOnDelete };
     return [parentNames.length === parts.length ? { ...foreignKey, parentNames } : foreignKey];
   });
 }
@@ -167,15 +172,6 @@ function hasKeyActions(connection: Connection, table: string): boolean {
     .prepare('SELECT on_update, on_delete FROM pragma_foreign_key_list(?)', 'array')
     .all(table) as [string, string][];
   return actions.flat().some((action) => !['NO ACTION', 'RESTRICT'].includes(action));
-}
-
-/** SQLite does not say which of a table's foreign keys are: all of them, when its text has the words. */
-function hasDeferredKeys(connection: Connection, table: string): boolean {
-  const sql = connection.db
-    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
-    .get(table) as string | undefined;
-  const words = tokenize(sql ?? '').map(({ text, quoted }) => (quoted ? '' : text.toUpperCase()));
-  return words.some((word, at) => word === 'INITIALLY' && words[at + 1] === 'DEFERRED');
 }
 
 function unsupportedReason(

@@ -68,8 +68,8 @@ export function installReplica(
   return { state, tables, fresh, captured: gaps.length === 0 };
 }
 
-function policyOf({ writes, primary }: InstallOptions): WritePolicy {
-  return primary === undefined ? { writes } : { writes, primary };
+function policyOf({ writes, primary, certified = false }: InstallOptions): WritePolicy {
+  return primary === undefined ? { writes, certified } : { writes, primary, certified };
 }
 
 function assertSameIdentity(stored: StoreIdentity, given: StoreIdentity): void {

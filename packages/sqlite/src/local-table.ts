@@ -31,12 +31,14 @@ export interface UniqueIndex {
 export interface ForeignKey {
   /** As it was written; SQL does not regard case. */
   readonly parent: string;
-  /** Indexes into the child's columns. */
-  readonly columns: readonly number[];
+  /** Names of the child's columns. */
+  readonly names: readonly string[];
+  /** Their indexes; undefined for a generated one, which is not replicated. */
+  readonly columns: readonly (number | undefined)[];
+  /** Rows of the child go or change with a row of the parent that is deleted, also with one that REPLACE puts anew. */
+  readonly actsOnDelete: boolean;
   /** As they were written; absent when the parent's primary key is meant. */
   readonly parentNames?: readonly string[];
-  /** It may be checked only when the transaction commits. */
-  readonly deferred: boolean;
 }
 
 /** A table as it is in this database: what is replicated of it, and what capture and apply need to know. */

@@ -1,4 +1,4 @@
-import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './capture-triggers.js';
+import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
@@ -133,7 +133,7 @@ function membersSql(table: TrackedTable): string {
   return (
     `INSERT INTO temp._antiphon_net (seq, first, last, op, size) SELECT m.seq, m.first, m.last, m.op, m.size FROM (` +
     `SELECT x.seq AS seq, min(x.seq) ${over} AS first, max(x.seq) ${over} AS last, x.op AS op, count(*) ${over} AS size, ` +
-    `max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ?) AS m ` +
+    `max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ? AND x.op < ${FIRST_CLAIM}) AS m ` +
     `WHERE m.size > 1 OR m.suspected = 1`
   );
 }

@@ -1,11 +1,26 @@
 import type { ChangeEncoder, DictionaryTable, Row, Value } from '@antiphon/core';
-import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './capture-triggers.js';
+import {
+  OUTBOX_DELETE,
+  OUTBOX_INSERT,
+  OUTBOX_REFERENCE,
+  OUTBOX_REPLACED,
+  OUTBOX_TOUCHED,
+  OUTBOX_UPDATE,
+} from './outbox-kinds.js';
 import { tableSchema, type TrackedTable } from './local-table.js';
 import { CHUNK_ROWS, hasReplacementCharacter, type Outbox, type OutboxChunk } from './outbox.js';
 import { sameValue } from './values.js';
 
 /** Where changes are written to: a batch of whole transactions, or the body of a big one. */
-export type ChangeSink = Pick<ChangeEncoder, 'insert' | 'update' | 'delete'>;
+export type ChangeSink = Pick<ChangeEncoder, 'insert' | 'update' | 'delete'> & Partial<ClaimSink>;
+
+/** What certification wants to know besides the changes; by the numbers of tables. */
+export interface ClaimSink {
+  /** Only the columns of the key are there. */
+  touched(tableId: number, row: Row): void;
+  replaced(tableId: number, row: Row): void;
+  referring(tableId: number, reference: number, values: readonly Value[]): void;
+}
 
 export function dictionaryTable(table: TrackedTable): DictionaryTable {
   const { name, columns, key } = tableSchema(table);
@@ -63,16 +78,22 @@ export class OutboxEncoder {
     const fields = chunk.rows[index] as Row;
     const table = this.outbox.table(Number(fields[0]));
     const op = Number(fields[1]);
-    const width = table.columns.length;
-    const at = this.indexOf(table.id);
-    const image = (name: 'n' | 'o'): Row => {
+    const image = (name: 'n' | 'o', width: number): Row => {
       const start = name === 'n' ? 2 : 2 + this.outbox.width;
       const row = fields.slice(start, start + width);
       return hasReplacementCharacter(row) ? this.#exact(chunk, index, name, row) : row;
     };
-    if (op === OUTBOX_INSERT) sink.insert(at, image('n'));
-    else if (op === OUTBOX_DELETE) sink.delete(at, image('o'));
-    else if (op === OUTBOX_UPDATE) this.#encodeUpdate(sink, at, image('n'), image('o'));
+    const width = table.columns.length;
+    if (op === OUTBOX_TOUCHED) return sink.touched?.(table.id, image('o', width));
+    if (op === OUTBOX_REPLACED) return sink.replaced?.(table.id, image('o', width));
+    if (op === OUTBOX_REFERENCE) {
+      const reference = Number(fields[2 + this.outbox.width]);
+      return sink.referring?.(table.id, reference, image('n', this.outbox.width));
+    }
+    const at = this.indexOf(table.id);
+    if (op === OUTBOX_INSERT) sink.insert(at, image('n', width));
+    else if (op === OUTBOX_DELETE) sink.delete(at, image('o', width));
+    else if (op === OUTBOX_UPDATE) this.#encodeUpdate(sink, at, image('n', width), image('o', width));
   }
 
   #encodeUpdate(sink: ChangeSink, table: number, row: Row, old: Row): void {

@@ -1,8 +1,9 @@
 import { AntiphonError, TaggedValue, type Row, type Value } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { ADMITTING_SEQ, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './capture-triggers.js';
+import { ADMITTING_SEQ } from './capture-triggers.js';
 import type { TrackedTable } from './local-table.js';
 import { NetEffect } from './net-effect.js';
+import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './outbox-kinds.js';
 
 /** Rows read from the outbox at once: bounds memory, whatever the size of a transaction. */
 export const CHUNK_ROWS = 1000;
@@ -103,6 +104,11 @@ export class Outbox {
     if (!this.#admitting) return;
     this.connection.statement(`DELETE FROM _antiphon_outbox WHERE seq = ${ADMITTING_SEQ}`).run();
     this.#admitting = false;
+  }
+
+  /** What is sealed without certification claims nothing. */
+  forgetClaims(): void {
+    this.connection.statement(`DELETE FROM _antiphon_outbox WHERE op >= ${FIRST_CLAIM}`).run();
   }
 
   forget(upTo: number): void {

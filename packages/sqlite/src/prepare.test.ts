@@ -311,3 +311,62 @@ describe('a group that came through the log', () => {
     expect(await store.outcomes(1, 10)).toHaveLength(1);
   });
 });
+
+describe('foreign keys that only COMMIT checks', () => {
+  const PARENT = 'CREATE TABLE par (id INTEGER PRIMARY KEY, a TEXT UNIQUE);';
+  const DEFERRED = 'DEFERRABLE INITIALLY DEFERRED';
+  const SEED = [`INSERT INTO par VALUES (1, 'x'), (2, 'y')`, `INSERT INTO chi VALUES (1, 'x')`];
+  const child = `CREATE TABLE chi (id INTEGER PRIMARY KEY, a TEXT REFERENCES par (a) ${DEFERRED});`;
+  const generated = `CREATE TABLE chi (id INTEGER PRIMARY KEY, doc, a AS (json_extract(doc, '$.a')) REFERENCES par (a) ${DEFERRED});`;
+  const local = `CREATE TABLE heap (p REFERENCES par (id) ${DEFERRED}, x);`;
+
+  it.each([
+    ['a parent replaced by its primary key', child, SEED, [`INSERT OR REPLACE INTO par VALUES (1, 'z')`]],
+    ['a row moved onto the parent', child, SEED, ['UPDATE OR REPLACE par SET id = 1 WHERE id = 2']],
+    ['a parent that goes', child, SEED, ['DELETE FROM par WHERE id = 1']],
+    ['a child without a parent', child, SEED, [`INSERT INTO chi VALUES (2, 'nobody')`]],
+    ['a generated column', generated, [], [`INSERT INTO chi (id, doc) VALUES (1, '{"a":"nobody"}')`]],
+    [
+      'a table that is not replicated',
+      child + local,
+      [],
+      ['INSERT INTO par VALUES (9, 9)', 'INSERT INTO heap (p) VALUES (7)'],
+    ],
+  ])('reject the write before the log has it: %s', async (_, ddl, seed, statements) => {
+    cluster = await pairOf(PARENT + ddl);
+    const { store } = cluster.member('a');
+    if (seed.length > 0) await (await prepared(store, [running(...seed)])).commit(at(1));
+    const bad = running(...statements);
+    const good = running(`INSERT INTO par VALUES (5, 'good')`);
+    for (const requests of [[good, bad, running(`INSERT INTO par VALUES (6, 'too')`)], [bad]]) {
+      const group = await prepared(store, requests);
+      const results = group.writes.map((write) =>
+        write.type === 'rejected' ? write.error.code : write.type,
+      );
+      expect(results).toEqual(requests.map((request) => (request === bad ? 'CONSTRAINT' : 'ran')));
+      await group.rollback();
+    }
+    const written = await store.write([bad, good]);
+    expect(written).toMatchObject([
+      { type: 'rejected', error: { code: 'CONSTRAINT' } },
+      { type: 'committed' },
+    ]);
+    expect(cluster.shell('a', 'PRAGMA foreign_key_check')).toBe('');
+  });
+
+  it('accept one that is whole when the write ends, and see what the next write does to it', async () => {
+    cluster = await pairOf(PARENT + child);
+    const { store } = cluster.member('a');
+    const swap = running(`INSERT INTO chi VALUES (1, 'late')`, `INSERT INTO par VALUES (1, 'late')`);
+    const group = await prepared(store, [
+      swap,
+      running('DELETE FROM par'),
+      running('DELETE FROM par', `INSERT INTO par VALUES (2, 'late')`),
+    ]);
+    expect(group.writes.map(({ type }) => type)).toEqual(['ran', 'rejected', 'ran']);
+    await group.commit(at(1));
+    expect(cluster.shell('a', 'SELECT * FROM par; SELECT * FROM chi; PRAGMA foreign_key_check')).toBe(
+      '2|late\n1|late',
+    );
+  });
+});

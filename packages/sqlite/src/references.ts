@@ -4,13 +4,20 @@ import type { ForeignKey, IndexedColumn, TrackedTable } from './local-table.js';
 export interface TableReference {
   readonly child: TrackedTable;
   readonly parent: TrackedTable;
-  readonly deferred: boolean;
+  readonly actsOnDelete: boolean;
   readonly pairs: readonly {
-    /** Index of the child's column. */
-    readonly from: number;
+    /** Name of the child's column. */
+    readonly name: string;
+    /** Its index; undefined for a generated one. */
+    readonly from: number | undefined;
     /** The parent's, as its key compares it. */
     readonly to: IndexedColumn;
   }[];
+}
+
+/** Whether the captured images of the child show what it refers to. */
+export function isCaptured({ pairs }: TableReference): boolean {
+  return pairs.every(({ from }) => from !== undefined);
 }
 
 /** Without those that SQLite refuses itself, because the parent has no such key. */
@@ -20,8 +27,9 @@ export function referencesBetween(tables: readonly TrackedTable[]): TableReferen
       const parent = findParent(tables, foreignKey);
       const to = parent === undefined ? undefined : parentColumns(parent, foreignKey);
       if (parent === undefined || to?.length !== foreignKey.columns.length) return [];
-      const pairs = to.map((part, index) => ({ from: foreignKey.columns[index] ?? 0, to: part }));
-      return [{ child, parent, deferred: foreignKey.deferred, pairs }];
+      const { names, columns, actsOnDelete } = foreignKey;
+      const pairs = to.map((part, index) => ({ name: names[index] ?? '', from: columns[index], to: part }));
+      return [{ child, parent, actsOnDelete, pairs }];
     }),
   );
 }

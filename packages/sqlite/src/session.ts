@@ -79,7 +79,7 @@ export class Session {
         outbox,
         sealer: new Sealer(connection, outbox, this.clock, versions, displaced, this.#tables, state),
         groups: new GroupSealer(outbox, this.clock, versions, displaced, this.#tables),
-        deferredKeys: new DeferredKeys(connection, this.#tables),
+        deferredKeys: new DeferredKeys(connection),
       });
     }
     const versions = state.rowVersions ? new RowVersions(this.applier) : undefined;
@@ -120,6 +120,7 @@ export class Session {
     sealer.begin(state);
     if (outbox.isEmpty()) return;
     outbox.settle(0);
+    if (this.policy.certified === true) outbox.forgetClaims();
     const last = outbox.lastSeq();
     if (last === 0) return;
     await sealer.seal(0, [last], pace);

@@ -13,6 +13,8 @@ import { METADATA_FORMAT } from './metadata.js';
 export interface WritePolicy {
   readonly writes: InstallOptions['writes'];
   readonly primary?: string;
+  /** What writes claim besides their changes is captured. As installed: not kept in the database. */
+  readonly certified?: boolean;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { AntiphonError, type TableSchema } from '@antiphon/core';
 import { captureGapError, findCaptureGaps, recordCapture } from './capture-record.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
+import { claimTriggers } from './claim-triggers.js';
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
 import { inspectTables } from './inspection.js';
@@ -93,7 +94,7 @@ export function installTriggers(
 ): boolean {
   const names = tables.map(({ name }) => name);
   const rewritten = guardUserTriggers(connection, names);
-  const wanted = tables.flatMap((table) => triggersOf(table, policy));
+  const wanted = tables.flatMap((table) => triggersOf(table, tables, policy));
   const present = presentTriggers(connection);
   if (!rewritten && isInPlace(wanted, present, connection, names)) return false;
   for (const { name } of present) connection.db.exec(dropTrigger(name));
@@ -102,12 +103,23 @@ export function installTriggers(
   return true;
 }
 
-function triggersOf(table: TrackedTable, policy: WritePolicy): (TriggerDefinition & { table: string })[] {
+function triggersOf(
+  table: TrackedTable,
+  tables: readonly TrackedTable[],
+  policy: WritePolicy,
+): (TriggerDefinition & { table: string })[] {
   const triggers =
-    policy.writes === 'refuse'
-      ? refusalTriggers(table, policy.primary)
-      : captureTriggers(table, policy.writes === 'library' ? 'library' : 'anybody');
+    policy.writes === 'refuse' ? refusalTriggers(table, policy.primary) : capturing(table, tables, policy);
   return triggers.map((trigger) => ({ ...trigger, table: table.name }));
+}
+
+function capturing(
+  table: TrackedTable,
+  tables: readonly TrackedTable[],
+  { writes, certified = false }: WritePolicy,
+): TriggerDefinition[] {
+  const whom = writes === 'library' ? 'library' : 'anybody';
+  return [...captureTriggers(table, whom), ...(certified ? claimTriggers(table, tables, whom) : [])];
 }
 
 function presentTriggers(connection: Connection): PresentTrigger[] {

@@ -23,6 +23,10 @@ describe('guarding triggers', () => {
       `CREATE TRIGGER a AFTER INSERT ON t WHEN 'x'' BEGIN DELETE' <> "BEGIN" -- BEGIN SELECT\n BEGIN WITH y AS (SELECT 1) INSERT INTO z SELECT * FROM y; END`,
       `CREATE TRIGGER a AFTER INSERT ON t\nWHEN ${NOT_APPLYING} AND ('x'' BEGIN DELETE' <> "BEGIN" -- BEGIN SELECT\n)\nBEGIN WITH y AS (SELECT 1) INSERT INTO z SELECT * FROM y; END`,
     ],
+    [
+      'CREATE TRIGGER main.a AFTER /* ON x */ INSERT ON main."t" BEGIN SELECT 1; END',
+      `CREATE TRIGGER main.a AFTER /* ON x */ INSERT ON main."t"\nWHEN ${NOT_APPLYING}\nBEGIN SELECT 1; END`,
+    ],
   ])('%s', (sql, guarded) => {
     expect(guardTrigger(sql)).toBe(guarded);
   });

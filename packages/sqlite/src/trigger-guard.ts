@@ -31,7 +31,8 @@ export function tokenize(sql: string): Token[] {
   let at = 0;
   while (at < sql.length) {
     const character = sql[at] ?? '';
-    if (/\s/.test(character)) {
+    // Other spaces of Unicode are letters to SQLite; a byte order mark is none.
+    if (/[ \t\n\f\r\ufeff]/.test(character)) {
       at++;
     } else if (sql.startsWith('--', at)) {
       const newline = sql.indexOf('\n', at);
@@ -55,9 +56,14 @@ function isWord(token: Token | undefined, word: string): boolean {
   return token !== undefined && !token.quoted && token.text.toUpperCase() === word;
 }
 
+/** Index of the token after `name` or `schema.name`. */
+function afterName(tokens: readonly Token[], at: number): number {
+  return tokens[at + 1]?.text === '.' ? at + 3 : at + 1;
+}
+
 /** Index of the token after `CREATE TRIGGER name … ON table [FOR EACH ROW]`. */
 function afterHeader(tokens: readonly Token[]): number | undefined {
-  let at = tokens.findIndex((token) => isWord(token, 'TRIGGER')) + 2;
+  let at = afterName(tokens, tokens.findIndex((token) => isWord(token, 'TRIGGER')) + 1);
   if (isWord(tokens[at], 'BEFORE') || isWord(tokens[at], 'AFTER')) at++;
   else if (isWord(tokens[at], 'INSTEAD')) return undefined;
   if (isWord(tokens[at], 'UPDATE') && isWord(tokens[at + 1], 'OF')) {
@@ -67,7 +73,7 @@ function afterHeader(tokens: readonly Token[]): number | undefined {
     at++;
   }
   if (!isWord(tokens[at], 'ON')) return undefined;
-  at += 2;
+  at = afterName(tokens, at + 1);
   if (isWord(tokens[at], 'FOR') && isWord(tokens[at + 1], 'EACH') && isWord(tokens[at + 2], 'ROW')) at += 3;
   return at;
 }

@@ -1,7 +1,7 @@
 import { counterOf, wins, type Row, type Value, type VectorClock, type Version } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isBindFailure } from './errors.js';
-import { OUTBOX_DELETE } from './capture-triggers.js';
+import { FIRST_CLAIM, OUTBOX_DELETE } from './outbox-kinds.js';
 import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { keyNames, versionTable } from './metadata.js';
 import { nextSize } from './row-statements.js';
@@ -49,7 +49,7 @@ export class RowVersions {
     );
     const sql =
       `INSERT INTO ${versionTable(table)} SELECT ${keys.join(', ')}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
-      `WHERE seq > ? AND seq <= ? AND t = ${table.id} ORDER BY seq ${this.#onConflict(table)}`;
+      `WHERE seq > ? AND seq <= ? AND t = ${table.id} AND op < ${FIRST_CLAIM} ORDER BY seq ${this.#onConflict(table)}`;
     this.#stamps.set(table.id, sql);
     return sql;
   }

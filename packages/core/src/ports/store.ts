@@ -50,6 +50,8 @@ export interface InstallOptions {
    */
   readonly writes: 'capture' | 'library' | 'refuse';
   readonly primary?: string;
+  /** `prepare` will be asked what writes claim: capture also what changes do not show of that. False when absent. */
+  readonly certified?: boolean;
   /** Keep a version per row; needed as soon as more than one replica may write. */
   readonly rowVersions: boolean;
   /** Create the tables of `schema.ddl` that are missing (a joining replica), in the same transaction. */

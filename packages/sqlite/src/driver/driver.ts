@@ -40,6 +40,8 @@ export interface Database {
   exec(sql: string): void;
   /** Compiles the first statement of the text and ignores the rest. Default form: object. */
   prepare(sql: string, form?: RowForm): Statement;
+  /** Whether COMMIT would fail now for foreign keys that only it checks. Inside a transaction, which it leaves as it is. */
+  violatesForeignKeys(): boolean;
   /** Asked about everything that is compiled from here on. Setting it makes SQLite compile every statement again. */
   authorize(authorizer: Authorizer): void;
   close(): void;

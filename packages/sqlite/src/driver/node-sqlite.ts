@@ -8,12 +8,15 @@ import {
   type Statement,
 } from './driver.js';
 import type { OpenOptions } from './open-options.js';
+import { resultCode } from './result-codes.js';
 
 /** The module `node:sqlite`, or another with the same API. */
 export interface SqliteModule {
   readonly DatabaseSync: typeof DatabaseSync;
 }
 
+const NO_CHANGES = new Uint8Array(0);
+const CONSTRAINT = 19;
 const OK = 0;
 const DENY = 1;
 /** What SQLite keeps of the file in memory. Node's build has 2 MB for a default, too little for many indexes. */
@@ -51,6 +54,17 @@ class NodeDatabase implements Database {
     if (!form.endsWith('object')) statement.setReturnArrays(true);
     const Class = form.endsWith('value') ? ValueStatement : RowStatement;
     return new Class(statement, exact, this.bindsExactly);
+  }
+
+  violatesForeignKeys(): boolean {
+    try {
+      // Applying changes, none here, ends with this check; there is no other way to ask for it.
+      this.database.applyChangeset(NO_CHANGES);
+      return false;
+    } catch (thrown) {
+      if (resultCode(thrown) === CONSTRAINT) return true;
+      throw thrown;
+    }
   }
 
   authorize(authorizer: Authorizer): void {
