@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { isBindFailure, isBusy, isRefusal, isUniqueViolation } from '../errors.js';
 import { NamedParameters, type Database, type SqliteValue } from './driver.js';
-import { builtIn, findDriver, photostructure, type Driver } from './find-driver.js';
+import { builtIn, chooseDriver, findDriver, photostructure, type Driver } from './find-driver.js';
 import { resultCode, resultName } from './result-codes.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'antiphon-driver-'));
@@ -22,6 +22,16 @@ describe('the choice of a driver', () => {
     if (MAJOR < 24) expect(candidates['node:sqlite']).toHaveProperty('lacks');
     else expect(candidates['node:sqlite']).toHaveProperty('driver');
     expect(findDriver().name).toBe(MAJOR < 24 ? '@photostructure/sqlite' : 'node:sqlite');
+  });
+
+  it('says what each one lacks, and what to install, when there is none', () => {
+    const without = [
+      () => ({ name: 'node:sqlite', lacks: 'it has no authorizer' }) as const,
+      () => ({ name: '@photostructure/sqlite', lacks: 'it is not installed' }) as const,
+    ];
+    expect(() => chooseDriver(without)).toThrow(
+      /\(node:sqlite: it has no authorizer; @photostructure\/sqlite: it is not installed\)\. Use Node.js 24.*npm install @photostructure\/sqlite/,
+    );
   });
 });
 

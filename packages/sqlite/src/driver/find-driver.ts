@@ -12,7 +12,8 @@ export interface Driver {
 /** From this release on `node:sqlite` can do all that is needed; older ones warn when it is only loaded. */
 const BUILT_IN_SINCE = 24;
 
-type Candidate = { readonly driver: Driver } | { readonly lacks: string };
+export type Candidate =
+  { readonly driver: Driver } | { readonly name: Driver['name']; readonly lacks: string };
 
 /** What a module cannot do that the store needs. */
 function lackOf({ DatabaseSync }: SqliteModule): string | undefined {
@@ -55,12 +56,12 @@ function candidate(name: Driver['name'], load: () => SqliteModule | undefined): 
   let module: SqliteModule | undefined;
   try {
     module = load();
-    if (module === undefined) return { lacks: 'this Node.js does not have it' };
+    if (module === undefined) return { name, lacks: 'this Node.js does not have it' };
     const lacks = lackOf(module);
-    if (lacks !== undefined) return { lacks };
+    if (lacks !== undefined) return { name, lacks };
   } catch (thrown) {
     const missing = (thrown as { code?: unknown }).code === 'MODULE_NOT_FOUND';
-    return { lacks: missing ? 'it is not installed' : `it does not load (${String(thrown)})` };
+    return { name, lacks: missing ? 'it is not installed' : `it does not load (${String(thrown)})` };
   }
   const loaded = module;
   const exact = bindsExactly(loaded);
@@ -79,24 +80,28 @@ export function photostructure(): Candidate {
   return candidate('@photostructure/sqlite', () => require('@photostructure/sqlite') as SqliteModule);
 }
 
-let found: Driver | undefined;
-
-/** The first driver that can do all that the store needs. STORE_FAILED says what to install when there is none. */
-export function findDriver(): Driver {
-  if (found !== undefined) return found;
-  const major = Number(process.versions.node.split('.')[0]);
-  const order = major >= BUILT_IN_SINCE ? [builtIn, photostructure] : [photostructure, builtIn];
+/** The first that can do all that the store needs. STORE_FAILED says what to install when there is none. */
+export function chooseDriver(order: readonly (() => Candidate)[]): Driver {
   const lacking: string[] = [];
   for (const look of order) {
     const candidate = look();
-    if ('driver' in candidate) return (found = candidate.driver);
-    lacking.push(`${look === builtIn ? 'node:sqlite' : '@photostructure/sqlite'}: ${candidate.lacks}`);
+    if ('driver' in candidate) return candidate.driver;
+    lacking.push(`${candidate.name}: ${candidate.lacks}`);
   }
   throw new AntiphonError(
     'STORE_FAILED',
     `no SQLite driver can be used with Node.js ${process.versions.node} (${lacking.join('; ')}). ` +
       'Use Node.js 24.16 or newer, or run `npm install @photostructure/sqlite` (Node.js 22.19 or newer).',
   );
+}
+
+let found: Driver | undefined;
+
+/** The driver of this process. */
+export function findDriver(): Driver {
+  const major = Number(process.versions.node.split('.')[0]);
+  found ??= chooseDriver(major >= BUILT_IN_SINCE ? [builtIn, photostructure] : [photostructure, builtIn]);
+  return found;
 }
 
 /** A database file, through the driver that fits this Node.js. */
