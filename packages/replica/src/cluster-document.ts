@@ -118,7 +118,7 @@ function parseSchema(input: unknown): ClusterSchema {
 
 function parseTable(input: unknown): TableSchema {
   if (!isRecord(input)) throw malformed();
-  const { name, columns, key } = input;
+  const { name, columns, key, rules } = input;
   if (typeof name !== 'string' || !Array.isArray(columns) || !Array.isArray(key) || key.length === 0)
     throw malformed();
   return {
@@ -129,6 +129,7 @@ function parseTable(input: unknown): TableSchema {
       return { name: column['name'], declaredType: typeof declaredType === 'string' ? declaredType : '' };
     }),
     key: key.map(Number),
+    ...(isStrings(rules) ? { rules } : {}),
   };
 }
 

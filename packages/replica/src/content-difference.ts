@@ -45,7 +45,22 @@ export function tableDifference(here: TableSchema, there: TableSchema): string |
   }
   const [ourKey, theirKey] = [keyNames(here), keyNames(there)];
   if (ourKey !== theirKey) return `primary key (${ourKey}) here, (${theirKey}) in the cluster`;
-  return undefined;
+  return rulesDifference(here.rules, there.rules);
+}
+
+/** What decides whether a row is accepted must be the same everywhere, or one replica will refuse what another has committed. */
+function rulesDifference(
+  here: readonly string[] | undefined,
+  there: readonly string[] | undefined,
+): string | undefined {
+  if (here === undefined || there === undefined) return undefined;
+  const onlyHere = here.filter((rule) => !there.includes(rule));
+  const onlyThere = there.filter((rule) => !here.includes(rule));
+  const parts = [
+    onlyHere.length > 0 ? `rules for rows only here: ${onlyHere.join(', ')}` : '',
+    onlyThere.length > 0 ? `rules for rows only in the cluster: ${onlyThere.join(', ')}` : '',
+  ].filter((part) => part !== '');
+  return parts.length === 0 ? undefined : parts.join('; ');
 }
 
 function columnNames(table: TableSchema): string[] {

@@ -65,7 +65,8 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
   return new AntiphonError(
     'SCHEMA_DRIFT',
     `Changes may have gone unnoticed, since a replicated table was rebuilt or lost its triggers (${described}). ` +
-      `Replication stands still here, and nothing is lost. Run \`antiphon recapture ${table} --dry-run\` to see what differs from the other replicas.`,
+      'Replication stands still here. Stop this replica, move its file aside and start it with an empty one: it gets everything that was ' +
+      'captured from the log. Then write again what only the old file has (sqldiff shows it).',
     { context: { table, gaps: gaps.map((gap) => gap.table) } },
   );
 }

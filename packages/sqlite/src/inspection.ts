@@ -10,6 +10,7 @@ import {
   type LocalTable,
   type UniqueIndex,
 } from './local-table.js';
+import { rowRules } from './row-rules.js';
 import { tokenize } from './trigger-guard.js';
 import { originalTriggers, readTriggers } from './user-triggers.js';
 
@@ -217,6 +218,7 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     uniqueIndexes: indexes.unique,
     foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
     hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),
+    rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
   const reason = unsupportedReason(listed, table, indexes, ordered.length > 0);

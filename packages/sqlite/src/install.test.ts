@@ -29,6 +29,7 @@ describe('inspect and install', () => {
           { name: 'a', declaredType: 'INT' },
         ],
         key: [1, 0],
+        rules: ['"g" GENERATED AS ( a + 1 )', 'PRIMARY KEY ("a" COLLATE BINARY, "b" COLLATE BINARY)'],
       },
       rowCount: 1,
     });

@@ -56,6 +56,8 @@ export interface LocalTable {
   readonly foreignKeys: readonly ForeignKey[];
   /** It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET DEFAULT. */
   readonly hasKeyActions: boolean;
+  /** What decides whether it takes a row; see `rowRules`. */
+  readonly rules: readonly string[];
   /** It has triggers of users. */
   readonly hasTriggers: boolean;
 }
@@ -70,6 +72,7 @@ export function tableSchema(table: LocalTable): TableSchema {
     name: table.name,
     columns: table.columns.map(({ name, declaredType }) => ({ name, declaredType })),
     key: table.key.map(({ column }) => column),
+    rules: table.rules,
   };
 }
 

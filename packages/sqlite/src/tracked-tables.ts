@@ -6,6 +6,7 @@ import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
 import { inspectTables } from './inspection.js';
 import { tableSchema, type LocalTable, type TrackedTable } from './local-table.js';
+import { rulesDifference } from './row-rules.js';
 import type { WritePolicy } from './state.js';
 import { dropTrigger } from './trigger-guard.js';
 import { guardUserTriggers, readTriggers } from './user-triggers.js';
@@ -22,6 +23,9 @@ export function tableDifference(expected: TableSchema, actual: LocalTable): stri
     schema.key.map((index) => schema.columns[index]?.name ?? '?').join(', ');
   if (differences.length === 0 && key(expected) !== key(here))
     differences.push(`its primary key is (${key(here)}), not (${key(expected)})`);
+  const rules = rulesDifference(expected.rules, here.rules);
+  if (differences.length === 0 && rules !== undefined)
+    differences.push(`it does not take the same rows as in the cluster (${rules})`);
   return differences.length === 0 ? undefined : `table ${expected.name}: ${differences.join('; ')}`;
 }
 

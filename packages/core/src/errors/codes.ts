@@ -137,7 +137,7 @@ export const ERROR_CODES = {
     retriable: false,
     means:
       'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may have gone unnoticed.',
-    do: 'Change the table back. If it was rebuilt, compare it with the other replicas: `antiphon recapture TABLE --dry-run`.',
+    do: 'Change the table back; the replica resumes. If it was rebuilt, start the replica with an empty file, and write again what only the old file has.',
   },
   APPLY_REFUSED: {
     retriable: false,

@@ -10,6 +10,11 @@ export interface TableSchema {
   readonly columns: readonly ColumnSchema[];
   /** Indexes into `columns`, in the order of the primary key. Never empty. */
   readonly key: readonly number[];
+  /**
+   * Everything else that decides whether the table takes a row (collations, NOT NULL, UNIQUE, CHECK, foreign keys, generated columns), one
+   * rule each, sorted, as the engine of the schema writes them. Absent where nobody has said.
+   */
+  readonly rules?: readonly string[];
 }
 
 /** What every replica of a cluster agrees on. `version` grows with each migration, from 1. */
