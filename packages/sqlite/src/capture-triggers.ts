@@ -1,3 +1,4 @@
+import { DEFAULT_CODEC_LIMITS } from '@antiphon/core';
 import { quoteName, quoteText } from './identifiers.js';
 import {
   collated,
@@ -83,6 +84,32 @@ function refuseNullKeys(table: TrackedTable): string[] {
 }
 
 /** Whether a row has what the new row is to have in these columns, as their index compares them. */
+
+/**
+ * What no message of the log can hold must not be committed: once it is captured it would stop this replica, also after it was deleted
+ * again. Numbers are small whatever they are. Bytes are counted by way of BLOB: `octet_length` came with SQLite 3.43.
+ */
+function refuseLargeRows(table: TrackedTable): string[] {
+  const { maxValueBytes, maxChangeBytes } = DEFAULT_CODEC_LIMITS;
+  const sizes = table.columns.flatMap(({ affinity }, index) =>
+    affinity === 'integer' || affinity === 'real'
+      ? []
+      : [`ifnull(length(CAST(NEW.${columnName(table, index)} AS BLOB)), 0)`],
+  );
+  if (sizes.length === 0) return [];
+  const sum = sizes.join(' + ');
+  const over = sizes.map((size) => `${size} > ${maxValueBytes}`).join(' OR ');
+  // A change carries a row as it was, too.
+  const message = quoteText(
+    `antiphon: a row of ${table.name} is too large to be replicated: a value may have ${maxValueBytes} bytes, a row ${maxChangeBytes / 2}; ` +
+      'split the value, or keep it outside of the database',
+  );
+  // The sum is all that is looked at in a row of ordinary size.
+  return [
+    `SELECT RAISE(ABORT, ${message}) WHERE ${sum} > ${maxValueBytes} AND (${over} OR ${sum} > ${maxChangeBytes / 2})`,
+  ];
+}
+
 export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColumn[], row: string): string {
   return columns
     .map(({ column, collation }) => {
@@ -148,7 +175,8 @@ function refuseOthers(): string {
 /** Triggers that put every change of a row into the outbox, made by `whom`. */
 export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
   const others = whom === 'library' ? [refuseOthers()] : [];
-  const checks = [...others, ...refuseNullKeys(table)];
+  const large = refuseLargeRows(table);
+  const checks = [...others, ...refuseNullKeys(table), ...large];
   // Also when only the bytes of the key change and the key's collation sees no difference: an update never changes its key.
   const keyDiffers = differ(
     table,
@@ -176,7 +204,7 @@ export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'
       'update',
       'AFTER UPDATE',
       `${NOT_APPLYING} AND (${valuesDiffer}) AND NOT (${keyDiffers})`,
-      [...others, both],
+      [...others, ...large, both],
     ),
     definition(table, 'rekey', 'AFTER UPDATE', `${NOT_APPLYING} AND (${keyDiffers})`, [
       ...checks,
