@@ -70,16 +70,14 @@ function replicaPermissions(
 ): Permissions {
   const prefix = clusterPrefix(cluster);
   const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
-  const create = [
-    `$JS.API.STREAM.CREATE.${stream}`,
-    `$JS.API.STREAM.CREATE.KV_${bucket}`,
-    identitySubject(cluster),
-  ];
+  const create = [`$JS.API.STREAM.CREATE.${stream}`, `$JS.API.STREAM.CREATE.KV_${bucket}`];
   return {
     publish: [
       logSubject(cluster, id),
       logSubject(cluster, '_insync'),
       logSubject(cluster, '_barrier'),
+      // Written again when somebody has trimmed the stream.
+      identitySubject(cluster),
       beatSubject(cluster, id),
       `${prefix}.ack.>`,
       `${prefix}.replica.*.*`,

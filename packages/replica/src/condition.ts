@@ -17,6 +17,8 @@ export interface Waiting {
   /** The lowest counter that came without it. */
   readonly found: number;
   readonly reason: string;
+  /** What its origin said when it was asked to publish it again, or that it does not answer. Absent until then. */
+  readonly answer?: string;
   readonly sinceMs: number;
 }
 
@@ -127,6 +129,14 @@ export class Condition {
     if (known?.expected === expected || (known === undefined && this.#waiting.size >= MAX_WAITING)) return;
     this.#waiting.set(origin, { origin, expected, found, reason, sinceMs: this.clock.nowMs() });
     this.logger.warn({ origin, expected, found }, `waiting for ${origin}:${expected}: ${reason}`);
+  }
+
+  /** What became of the question for a missing transaction. */
+  answered(origin: string, expected: number, answer: string): void {
+    const known = this.#waiting.get(origin);
+    if (known?.expected !== expected || known.answer === answer) return;
+    this.#waiting.set(origin, { ...known, answer });
+    this.logger.warn({ origin, expected }, `waiting for ${origin}:${expected}: ${answer}`);
   }
 
   arrived(origin: string): void {

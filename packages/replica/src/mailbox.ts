@@ -21,6 +21,7 @@ import { findOutcome, parseOutcomeRequest, type Outcome } from './outcome.js';
 import type { ReplicaProtocol } from './protocols.js';
 import { parseRemoval, removeMember, type Removal } from './remove-member.js';
 import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from './read.js';
+import type { ResendAnswer } from './resend.js';
 import type { Scope } from './scope.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from './statement.js';
 import { statusOf, type ReplicaStatus } from './status.js';
@@ -64,6 +65,8 @@ export interface MailboxProtocol {
   durable(): { readonly seq: number };
   checksum(request: ChecksumRequest): ChecksumReport;
   rowDigests(request: DigestRequest): readonly RowDigest[];
+  /** Whoever misses our transaction with this counter asks for it: it is published again, and all after it. */
+  resend(request: { readonly from: number }): ResendAnswer;
   /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
   hold(request: { readonly holdMs: number }): Standing;
   release(): void;
@@ -128,6 +131,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       later(message, readChecksum(this.scope, tables, timeoutMs)),
     rowDigests: (request: DigestRequest, _: unknown, message: Later<'rowDigests'>): NoReply =>
       later(message, readDigests(this.scope, request)),
+    resend: ({ from }: { from: number }, _: unknown, message: Later<'resend'>): NoReply =>
+      later(message, this.replica.ask('resend', from)),
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
@@ -248,6 +253,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
     if (!Array.isArray(key)) throw bad('afterKey', 'a list of key values');
     return { table, limit, afterKey: key as readonly Value[] };
   },
+  resend: (input) => ({ from: whole('from', record(input)['from'], Number.MAX_SAFE_INTEGER) }),
   hold: (input) => ({ holdMs: whole('holdMs', record(input)['holdMs'], MAX_HOLD_MS) }),
 };
 

@@ -1,4 +1,5 @@
 import type { ApplyOutcome, ApplyStep, KnownEntry, Verdict, WriteOutcome } from '@antiphon/core';
+import type { ResendAnswer } from './resend.js';
 import type { SyncWrite } from './sync/sync-write.js';
 
 export interface PlannedApply {
@@ -38,6 +39,8 @@ export interface ReplicaProtocol {
   /** Seals what other programs wrote, and sends it whatever the interval. */
   seal(): number;
   prune(counter: number): void;
+  /** Somebody misses our transaction with this counter: publish it again, and all after it. */
+  resend(from: number): ResendAnswer;
   /** Library writes wait for at most so many milliseconds from now on. */
   hold(holdMs: number): void;
   release(): void;
@@ -55,6 +58,8 @@ export interface RelayProtocol {
   settled(): void;
   /** After a failure: try again from the first message without an answer. */
   resume(): void;
+  /** Somebody misses the transaction with this counter. */
+  resend(from: number): ResendAnswer;
 }
 
 /** The log to the replica. Runs by itself. */

@@ -2,6 +2,7 @@ import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import { AntiphonError, type BusSubscription } from '@antiphon/core';
 import { decodeBeat, encodeBeat, type Beat } from './beat.js';
 import { LogWatch } from './log-watch.js';
+import { MissingTransactions } from './missing-transactions.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
 import { memberRemoved } from './remove-member.js';
 import type { Scope } from './scope.js';
@@ -28,12 +29,14 @@ export class Pulse implements Behaviour<PulseProtocol> {
   #twinHeardMs = -Infinity;
   readonly #keeper: InSyncKeeper | undefined;
   readonly #watch: LogWatch;
+  readonly #missing: MissingTransactions;
 
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {
     this.#watch = new LogWatch(scope, () => this.#noteStep());
+    this.#missing = new MissingTransactions(scope);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -64,6 +67,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     await this.#watch.look(context.signal);
     await this.#refreshMembers();
     await this.#keepInSync();
+    this.#missing.look();
     this.#prune();
     this.#forgetTwin();
   }

@@ -12,10 +12,13 @@ import { retryDelayMs } from './deadline.js';
 import { assertSameLog } from './log-check.js';
 import type { RelayProtocol } from './protocols.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
+import { Resend, type ResendAnswer } from './resend.js';
 import type { Scope } from './scope.js';
 import { SendWindow, type SentMark } from './send-window.js';
 
 const OWN_PAST_POLL_MS = 20;
+/** Looks at the log's end, one per beat, until what was acknowledged and never read back counts as lost. */
+const UNSEEN_LOOKS = 4;
 
 interface Settled {
   readonly number: number;
@@ -40,6 +43,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     flush: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#pump(context),
     settled: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#takeResults(context),
     resume: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#resume(context),
+    resend: (from: number, context: Context<RelayProtocol>): Promise<ResendAnswer> =>
+      this.#askedAgain(from, context),
   };
   readonly #window: SendWindow;
   readonly #chained: boolean;
@@ -58,9 +63,17 @@ export class Relay implements Behaviour<RelayProtocol> {
   #stopListening: (() => void)[] = [];
   /** Where to go back to, when a failed attempt ended inside of a big transaction. */
   #acknowledgedMark: SentMark | undefined;
+  /** What somebody misses. */
+  readonly #resend: Resend;
+  /** It is begun with when nothing is in flight: what is voided would only be sent twice. */
+  #goesBack = false;
+  /** Looks at the log's end in a row that found everything acknowledged, and not all of it read back. */
+  #unseenLooks = 0;
 
   constructor(private readonly scope: Scope) {
-    const { limits, store, soleAppender } = scope;
+    const { limits, store, soleAppender, id, clock, sync } = scope;
+    const certified = sync?.certification !== undefined;
+    this.#resend = new Resend({ id, store, clock, pageBytes: limits.pageBytes, certified });
     this.#window = new SendWindow({ messages: limits.windowMessages, bytes: limits.windowBytes });
     this.#chained = soleAppender;
     this.#cursor = { counter: store.state().publishedCounter, part: 0, whole: true };
@@ -82,16 +95,56 @@ export class Relay implements Behaviour<RelayProtocol> {
     for (const stop of this.#stopListening) stop();
   }
 
-  /** Somebody else's entry stands after ours: an idle primary, which reads nothing, would never come past it. */
+  /** The log's end was seen, and nothing is in flight: is it where it should be? */
   #lookPast(lastSeq: number, context: Context<RelayProtocol>): void {
-    if (!this.#chained || !this.#sending || this.#window.inFlight > 0 || lastSeq <= this.#chainSeq) return;
+    if (!this.#sending || this.#window.inFlight > 0 || this.#page.length > 0) return;
+    if (this.#chained) {
+      // Somebody else's entry stands after ours: an idle primary, which reads nothing, would never come past it.
+      if (lastSeq <= this.#chainSeq) return;
+    } else {
+      const { progress, sync, store } = this.scope;
+      const { lastCounter, publishedCounter } = store.state();
+      const isUnseen =
+        this.#cursor.counter >= lastCounter && publishedCounter < lastCounter && progress.seq >= lastSeq;
+      this.#unseenLooks = isUnseen && sync?.standing().idle !== false ? this.#unseenLooks + 1 : 0;
+      if (this.#unseenLooks < UNSEEN_LOOKS) return;
+      // The log acknowledged it, and does not hold it: a change of leaders, or a cut.
+      this.#unseenLooks = 0;
+      this.#acknowledgedMark = undefined;
+    }
     this.#sending = false;
     context.self.tell('resume');
   }
 
+  /** Somebody misses a transaction that counts as published here. */
+  async #askedAgain(from: number, context: Context<RelayProtocol>): Promise<ResendAnswer> {
+    const { condition, id } = this.scope;
+    if (!condition.replicating) {
+      const why = condition.stalled?.message ?? condition.state;
+      return { state: 'stopped', message: `${id} publishes nothing now: ${why}` };
+    }
+    const answer = await this.#resend.ask(from);
+    if (answer.state === 'sending') {
+      this.scope.logger.warn({ from }, answer.message);
+      this.#goesBack = true;
+      await this.#goBack(context);
+    }
+    return answer;
+  }
+
+  async #goBack(context: Context<RelayProtocol>): Promise<void> {
+    const { cursor } = this.#resend;
+    if (!this.#goesBack || !this.#sending || this.#window.inFlight > 0 || cursor === undefined) return;
+    this.#goesBack = false;
+    this.#page = [];
+    this.#cursor = cursor;
+    this.#attempt = this.scope.condition.nextAttempt();
+    await this.#pump(context);
+  }
+
   /** Sends what is there, as far as the window allows. */
   async #pump(context: Context<RelayProtocol>): Promise<void> {
-    while (this.#sending && this.#window.hasRoom && this.scope.condition.replicating) {
+    while (this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.condition.replicating) {
       if (this.#page.length === 0) {
         this.#page = await this.#read();
         if (this.#page.length === 0) break;
@@ -102,21 +155,39 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   /** The next page of the outbox. What is published is passed over: parts of a big transaction stay there until it is pruned. */
   async #read(): Promise<readonly SealedMessage[]> {
-    const { store, limits, sync } = this.scope;
+    const { store, sync } = this.scope;
+    if (this.#resend.cursor !== undefined) {
+      const again = this.#resend.within(await this.#pageAfter(this.#cursor));
+      if (again.length > 0) return again;
+      this.#cursor = this.#unsent();
+    }
     // What went through the log before it was committed lies in the outbox too, is published, and must never be sent with something else.
     const { publishedCounter } = store.state();
     if (sync !== undefined && publishedCounter > this.#cursor.counter) {
       this.#cursor = { counter: publishedCounter, part: 0, whole: true };
     }
-    for (;;) {
-      const { counter, whole } = this.#cursor;
-      if (whole && counter >= store.state().lastCounter) return [];
-      const page = await store.sealed(this.#cursor, limits.pageBytes);
+    const { counter, whole } = this.#cursor;
+    return whole && counter >= store.state().lastCounter ? [] : this.#pageAfter(this.#cursor);
+  }
+
+  async #pageAfter(mark: SentMark): Promise<readonly SealedMessage[]> {
+    const { store, limits } = this.scope;
+    const { counter, whole } = mark;
+    for (let { part } = mark; ;) {
+      const page = await store.sealed({ counter, part }, limits.pageBytes);
       const fresh = whole ? page.filter(({ lastCounter }) => lastCounter > counter) : page;
       const last = page.at(-1);
       if (fresh.length > 0 || last === undefined) return fresh;
-      this.#cursor = { counter, part: last.part, whole };
+      part = last.part;
     }
+  }
+
+  /** Where what the log has not acknowledged begins. */
+  #unsent(): SentMark {
+    const { publishedCounter } = this.scope.store.state();
+    const mark = this.#acknowledgedMark;
+    if (mark !== undefined && mark.counter >= publishedCounter) return mark;
+    return { counter: publishedCounter, part: 0, whole: true };
   }
 
   /** As many messages back to back as fit; one that is larger goes alone. */
@@ -173,6 +244,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#publish();
     if (failure !== undefined) this.#fail(failure, context);
     else if (this.#window.inFlight === 0 && this.#page.length === 0) this.#failures = 0;
+    await this.#goBack(context);
     await this.#pump(context);
   }
 
@@ -183,7 +255,11 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { store, document, progress, soleAppender, condition } = this.scope;
     this.#failures = 0;
     endPublishAlarm(condition);
-    this.#acknowledgedMark = acknowledged.mark;
+    // What was in flight before says nothing about what is to be sent again.
+    if (!this.#goesBack) this.#resend.acknowledged(acknowledged.counter);
+    const { mark } = acknowledged;
+    // What is sent again was acknowledged before.
+    if (mark.counter >= (this.#acknowledgedMark?.counter ?? 0)) this.#acknowledgedMark = mark;
     // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does it (see there).
     if (!soleAppender) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
@@ -210,7 +286,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   async #resume(context: Context<RelayProtocol>): Promise<void> {
     if (this.#sending || !this.scope.condition.replicating) return;
     this.#retry?.cancel();
-    const { log, document, store, progress, condition, ownPastUpTo, id } = this.scope;
+    const { log, document, progress, condition, ownPastUpTo, id } = this.scope;
     if (counterOf(progress.vector, id) < ownPastUpTo) {
       this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
       return;
@@ -228,12 +304,9 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#window.clear();
     this.#results = [];
     this.#page = [];
-    const { publishedCounter } = store.state();
-    const mark = this.#acknowledgedMark;
-    this.#cursor =
-      mark !== undefined && mark.counter >= publishedCounter
-        ? mark
-        : { counter: publishedCounter, part: 0, whole: true };
+    this.#resend.restart();
+    this.#goesBack = false;
+    this.#cursor = this.#resend.cursor ?? this.#unsent();
     this.#attempt = condition.nextAttempt();
     this.#resumed = true;
     this.#sending = true;

@@ -7,7 +7,7 @@ import type {
   NoReply,
   Received,
 } from '@antiphon/actor';
-import { AntiphonError, type ApplyOutcome, type WriteOutcome } from '@antiphon/core';
+import { AntiphonError, toAntiphonError, type ApplyOutcome, type WriteOutcome } from '@antiphon/core';
 import { Feed } from './feed.js';
 import { Pulse } from './pulse.js';
 import type {
@@ -25,6 +25,7 @@ import type { SyncWrite } from './sync/sync-write.js';
 import type { Scope } from './scope.js';
 
 const EXPIRY_CHECK_MS = 50;
+const RESEND_ANSWER_MS = 5000;
 const NOTHING: ApplyOutcome = { transactions: 0, rows: 0, conflicts: 0 };
 
 /** Local writes and remote changes each get their share of the turns; neither starves the other. */
@@ -45,6 +46,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       check: 'control',
       seal: 'control',
       prune: 'control',
+      resend: 'control',
       hold: 'control',
       release: 'control',
       expire: 'control',
@@ -54,7 +56,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
 
 const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
   lanes: { results: { weight: 2 }, wakes: {} },
-  laneOf: { settled: 'results', resume: 'results', wake: 'wakes', flush: 'wakes' },
+  laneOf: { settled: 'results', resume: 'results', resend: 'results', wake: 'wakes', flush: 'wakes' },
 };
 
 /** Owns the store: everything that uses the database's write connection happens in a turn of this actor, so it needs no locks. */
@@ -85,6 +87,19 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       return sealed;
     },
     prune: (counter: number): Promise<void> => this.scope.store.prune(counter),
+    resend: (
+      from: number,
+      _: Context<ReplicaProtocol>,
+      message: Received<ReplicaProtocol, 'resend'>,
+    ): NoReply => {
+      // In its own time: the relay reads pages of the outbox for it.
+      const asked = this.#relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
+      asked?.then(
+        (answer) => message.reply(answer),
+        (error: unknown) => message.reject(toAntiphonError(error)),
+      );
+      return asked === undefined ? message.reject(notYet()) : message.defer();
+    },
     hold: (holdMs: number): void => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
     },
@@ -331,6 +346,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
 /** The database is not what it was, or not this process's any more. */
 const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'SCHEMA_DRIFT']);
+
+function notYet(): AntiphonError {
+  return new AntiphonError('ACTOR_STOPPED', 'The replica is starting. Ask again.');
+}
 
 function uncertainCounters(): AntiphonError {
   return new AntiphonError(

@@ -138,8 +138,11 @@ function warningsOf({ id, stalled, alarms, waitingFor }: ReplicaStatus): readonl
       .filter(({ name }) => name !== SHORTFALL_ALARM)
       .map(({ message }) => ['yellow', `${id}: ${message}`] as const),
     ...waitingFor.map(
-      ({ origin, expected, reason }) =>
-        ['yellow', `${id} waits for ${origin}:${expected} (${reason})`] as const,
+      ({ origin, expected, reason, answer }) =>
+        [
+          'yellow',
+          `${id} waits for ${origin}:${expected} (${answer === undefined ? reason : `${reason}; ${answer}`})`,
+        ] as const,
     ),
   ];
 }

@@ -30,7 +30,9 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       fail(
         id,
         `${id} has stopped replicating: ${stalled.message}`,
-        'Find out why before it is started again; nothing was lost.',
+        stalled.code === 'LOG_REPLACED'
+          ? 'Stop the replicas and follow docs/lost-log.md.'
+          : 'Find out why before it is started again; its database is intact.',
       ),
     );
   } else if (lag.seconds > MAX_LAG_SECONDS) {
@@ -50,12 +52,12 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     const { message, advice } = splitSentence(alarm.message, `Look at the log of ${id}.`);
     checks.push(warn(id, `${id}: ${message}`, advice));
   }
-  for (const { origin, expected, reason } of waitingFor) {
+  for (const { origin, expected, reason, answer } of waitingFor) {
     checks.push(
       warn(
         id,
         `${id} waits for ${origin}:${expected}: ${reason}`,
-        `Start ${origin}: it sends again what is missing.`,
+        answer === undefined ? `${origin} is about to be asked to publish it again.` : `${answer}.`,
       ),
     );
   }

@@ -181,7 +181,9 @@ export class LogGuard {
       return `The stream ${stream} has the record of another log (${generation}); it was ${known.generation}.`;
     // Whoever trims the log should write its record again first. Without it, nobody who starts could tell which log it is.
     this.#headless = generation === undefined;
-    if (this.#headless) await repeatIdentity(requester, cluster, known.generation, options.signal);
+    // Somebody else may do it as well, and if nobody may, it is tried again at the next look.
+    if (this.#headless)
+      await repeatIdentity(requester, cluster, known.generation, options.signal).catch(() => undefined);
     return viewOf(info, known.generation);
   }
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock, type Log } from '@antiphon/core';
+import { systemClock, type Log, type Registry } from '@antiphon/core';
 import { connectNats, NatsServer, type NatsHandle } from '@antiphon/nats';
 import type { ReplicaOptions } from '../options.js';
 import type { Replica } from '../replica.js';
@@ -10,7 +10,10 @@ import { MapStore, type MapTransaction } from './map-store.js';
 
 export type MapReplica = Replica<MapTransaction>;
 
-type StartOptions = Partial<ReplicaOptions<MapTransaction>> & { readonly wrapLog?: (log: Log) => Log };
+type StartOptions = Partial<ReplicaOptions<MapTransaction>> & {
+  readonly wrapLog?: (log: Log) => Log;
+  readonly wrapRegistry?: (registry: Registry) => Registry;
+};
 
 /** Replicas of stores in memory on a real nats-server; every test has a cluster of its own. */
 export class MapCluster implements AsyncDisposable {
@@ -45,16 +48,22 @@ export class MapCluster implements AsyncDisposable {
 
   async replica(id: string, store: MapStore, over: StartOptions = {}): Promise<MapReplica> {
     const nats = await this.connect();
-    const { wrapLog = (log: Log) => log, ...rest } = over;
+    const { wrapLog = (log: Log) => log, wrapRegistry = (registry: Registry) => registry, ...rest } = over;
     const ports = {
       log: wrapLog(nats.log(this.name)),
       bus: nats.bus(),
-      registry: nats.registry(this.name),
+      registry: wrapRegistry(nats.registry(this.name)),
       clock: systemClock(),
     };
     const replica = await startReplica({ cluster: this.name, id, store, ...ports, ...rest });
     this.#replicas.push(replica);
     return replica;
+  }
+
+  async closeReplica(id: string): Promise<void> {
+    await Promise.all(
+      this.#replicas.filter((replica) => replica.id === id).map((replica) => replica.close()),
+    );
   }
 
   async verifyPorts() {
