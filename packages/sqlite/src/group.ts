@@ -15,7 +15,12 @@ export type Ran =
       /** Tables and views that it may have written to, replicated or not. */
       readonly written: ReadonlySet<string>;
     }
-  | { readonly type: 'rejected'; readonly error: AntiphonError };
+  | { readonly type: 'rejected'; readonly error: AntiphonError }
+  /** Undone: it writes only to what is not replicated, and must not stand and fall with others. */
+  | { readonly type: 'alone' };
+
+/** `synchronous`: what it changed is committed when the log has it, perhaps by what the log says and not by this transaction. */
+export type GroupKind = 'asynchronous' | 'synchronous';
 
 /** The whole database transaction is gone with one write: the others must run again without it. */
 export class GroupUndone extends Error {
@@ -28,7 +33,11 @@ export class GroupUndone extends Error {
 }
 
 /** Runs writes in the transaction that is open on the writing connection, each in a savepoint of its own. Seals nothing. */
-export function runGroup(session: Session, requests: readonly WriteRequest<SqliteTransaction>[]): Ran[] {
+export function runGroup(
+  session: Session,
+  requests: readonly WriteRequest<SqliteTransaction>[],
+  kind: GroupKind,
+): Ran[] {
   const { outbox } = session.sealing(session.writer);
   const alone = requests.length === 1;
   let end = 0;
@@ -36,7 +45,7 @@ export function runGroup(session: Session, requests: readonly WriteRequest<Sqlit
   session.users.begin();
   try {
     return requests.map((request, index) => {
-      const ran = runOne(session, request, index, end, alone);
+      const ran = runOne(session, request, { index, from: end, alone, kind });
       if (ran.type === 'ran') end = ran.end;
       return ran;
     });
@@ -45,12 +54,19 @@ export function runGroup(session: Session, requests: readonly WriteRequest<Sqlit
   }
 }
 
+interface Place {
+  readonly index: number;
+  /** The last outbox row before it. */
+  readonly from: number;
+  /** It is the only one of its transaction. */
+  readonly alone: boolean;
+  readonly kind: GroupKind;
+}
+
 function runOne(
   session: Session,
   request: WriteRequest<SqliteTransaction>,
-  index: number,
-  from: number,
-  alone: boolean,
+  { index, from, alone, kind }: Place,
 ): Ran {
   const { writer, users } = session;
   const { outbox, deferredKeys } = session.sealing(writer);
@@ -73,24 +89,39 @@ function runOne(
     outbox.settle(from);
     const end = outbox.lastSeq();
     deferredKeys.verify();
+    const locks = users.takeLocks();
+    const written = users.takeWritten();
+    const local = kind === 'synchronous' ? session.localTableOf(written) : undefined;
+    if (local !== undefined && end > from) throw mixedWrite(local);
+    if (local !== undefined && !alone) {
+      undo(session);
+      return { type: 'alone' };
+    }
     if (!alone) writer.statement('RELEASE _antiphon_write').run();
-    return {
-      type: 'ran',
-      value,
-      end,
-      changed: end > from,
-      locks: users.takeLocks(),
-      written: users.takeWritten(),
-    };
+    return { type: 'ran', value, end, changed: end > from, locks, written };
   } catch (thrown) {
     users.takeLocks();
     users.takeWritten();
     const error = rejection(thrown);
     if (alone || !writer.inTransaction) throw new GroupUndone(index, error);
-    writer.statement('ROLLBACK TO _antiphon_write').run();
-    writer.statement('RELEASE _antiphon_write').run();
+    undo(session);
     return { type: 'rejected', error };
   }
+}
+
+function undo({ writer }: Session): void {
+  writer.statement('ROLLBACK TO _antiphon_write').run();
+  writer.statement('RELEASE _antiphon_write').run();
+}
+
+/** When the log decides in favour of it, what is applied is what the log has: the rest would be lost, and was acknowledged. */
+function mixedWrite(table: string): AntiphonError {
+  return new AntiphonError(
+    'BAD_SQL',
+    `this write changes replicated rows and may write to ${table}, itself or by a trigger or foreign key, which is not replicated: in a ` +
+      `synchronous cluster it could keep only the replicated part. Replicate ${table} as well, or write to it in a write of its own.`,
+    { context: { table } },
+  );
 }
 
 /** What a write's function throws rejects it: nothing of it is kept, and the caller finds its own error in `cause`. */

@@ -40,6 +40,7 @@ export async function prepareGroup(
       const ran = runGroup(
         session,
         waiting.map((index) => requests[index] as WriteRequest<SqliteTransaction>),
+        'synchronous',
       );
       const sealed = sealGroup(session, draft, ran, options);
       results(ran, sealed, draft).forEach((write, at) => (writes[waiting[at] ?? 0] = write));
@@ -102,7 +103,7 @@ function results(ran: readonly Ran[], sealed: SealedGroup | undefined, draft: Re
   const origin = draft.identity.replica;
   let at = 0;
   return ran.map((one): PreparedWrite => {
-    if (one.type === 'rejected') return one;
+    if (one.type !== 'ran') return one;
     if (!one.changed || sealed === undefined) return { type: 'ran', value: one.value, claims: [] };
     const counter = sealed.firstCounter + at;
     const claims = sealed.claims[at] ?? [];

@@ -3,6 +3,7 @@ import { Applier } from './apply.js';
 import type { Connection } from './connection.js';
 import { DeferredKeys } from './deferred-keys.js';
 import { DisplacedRows } from './displaced.js';
+import { isMetadataName } from './identifiers.js';
 import type { TrackedTable } from './local-table.js';
 import { GroupSealer } from './group-seal.js';
 import { createDisplacedTable } from './metadata.js';
@@ -36,6 +37,7 @@ export class Session {
   #tables: readonly TrackedTable[];
   #sealing = new Map<Connection, Sealing>();
   #applier: Applier;
+  #localTables: ReadonlySet<string> | undefined;
 
   constructor(
     readonly writer: Connection,
@@ -52,6 +54,14 @@ export class Session {
     this.writerState = new StateWriter(writer, owner);
     this.applierState = new StateWriter(applier, owner);
     this.#applier = this.#assemble(state);
+  }
+
+  /** One of these names that is a table, and not replicated; undefined when there is none. */
+  localTableOf(names: ReadonlySet<string>): string | undefined {
+    if (names.size === 0) return undefined;
+    this.#localTables ??= localTables(this.writer, this.#tables);
+    for (const name of names) if (this.#localTables.has(name)) return name;
+    return undefined;
   }
 
   get tables(): readonly TrackedTable[] {
@@ -108,6 +118,7 @@ export class Session {
     installTriggers(connection, tables, this.policy);
     this.#tables = tables;
     this.users.forget();
+    this.#localTables = undefined;
     this.#applier = this.#assemble(state);
     const { outbox } = this.sealing(connection);
     if (!outbox.isEmpty()) outbox.settleAll();
@@ -126,6 +137,15 @@ export class Session {
     await sealer.seal(0, [last], pace);
     outbox.clear();
   }
+}
+
+/** Views are none: what is written through them goes to tables. */
+function localTables(connection: Connection, replicated: readonly TrackedTable[]): ReadonlySet<string> {
+  const names = connection.db
+    .prepare(`SELECT name FROM sqlite_schema WHERE type = 'table'`, 'value')
+    .all() as string[];
+  const tracked = new Set(replicated.map(({ name }) => name));
+  return new Set(names.filter((name) => !tracked.has(name) && !isMetadataName(name)));
 }
 
 export function schemaCookieOf(connection: Connection): number {

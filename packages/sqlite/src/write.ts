@@ -60,7 +60,7 @@ export class GroupWriter {
       const pace = Pace.ordinary();
       this.session.verifySchema(writer, draft);
       await this.session.sealPending(writer, draft, pace);
-      const ran = runGroup(this.session, requests);
+      const ran = runGroup(this.session, requests, 'asynchronous');
       const outcomes = await this.#sealAll(ran, draft, pace);
       this.session.writerState.update(draft);
       writer.commit();
@@ -85,6 +85,7 @@ export class GroupWriter {
     const origin = draft.identity.replica;
     return ran.map((one): WriteOutcome => {
       if (one.type === 'rejected') return one;
+      if (one.type === 'alone') throw new TypeError('asynchronous writes need not be alone');
       if (!one.changed) return { type: 'committed', value: one.value };
       counter++;
       return { type: 'committed', id: { origin, counter }, value: one.value };

@@ -124,7 +124,9 @@ export type PreparedWrite =
     }
   | { readonly type: 'rejected'; readonly error: AntiphonError }
   /** It did not fit into the message, and nothing of it is in the transaction: for the next group. */
-  | { readonly type: 'left-out' };
+  | { readonly type: 'left-out' }
+  /** It writes only to tables that are not replicated, and nothing of it is in the transaction: to be prepared by itself. */
+  | { readonly type: 'alone' };
 
 /**
  * A group that ran and is sealed, in a database transaction that is still open. Exactly one of `commit` and `rollback` must be
@@ -266,7 +268,7 @@ export interface Store<Tx = unknown> {
    */
   write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
   /**
-   * Runs the requests as `write` does, and seals what they changed as one message, in a transaction that stays open. Without
+   * Runs the requests as `write` does, except that one which writes to replicated tables and to others is rejected (BAD_SQL), and seals what they changed as one message, in a transaction that stays open. Without
    * requests: one transaction without changes, which leaves alone what waits to be sealed. undefined when something that other programs
    * wrote must be sealed before the requests can run.
    */

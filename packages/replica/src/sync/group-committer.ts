@@ -256,7 +256,10 @@ export class GroupCommitter {
       const prepared = group.writes[index];
       if (prepared?.type === 'ran') flying.push({ write, ran: prepared });
       else if (prepared?.type === 'rejected') write.reject(prepared.error);
-      else leftOut.push(write);
+      else {
+        write.alone ||= prepared?.type === 'alone';
+        leftOut.push(write);
+      }
     }
     this.#queue.putBack(leftOut);
     return flying;
@@ -264,9 +267,12 @@ export class GroupCommitter {
 
   /** Nothing that is replicated changed: it concerns this database only. */
   async #commitUnreplicated(group: PreparedGroup, flying: readonly Flying[]): Promise<void> {
+    // Whoever loses patience while the database is busy with what a commit leaves behind is told the truth.
+    for (const { write, ran } of flying) write.committed(() => this.sync.result(ran));
     try {
       await group.commit();
     } catch (error) {
+      for (const { write } of flying) write.waits();
       this.#queue.putBack(flying.map(({ write }) => write));
       throw error;
     }

@@ -32,6 +32,8 @@ export class SyncWrite {
   readonly submittedAtMs: number;
   /** Times that certification rejected it for a conflict of its own. */
   conflicts = 0;
+  /** It writes only to what is not replicated: for a transaction of its own. */
+  alone = false;
   /** Not run again before; monotonic. */
   notBeforeMs = 0;
   #phase: Phase = { type: 'waiting', why: undefined };

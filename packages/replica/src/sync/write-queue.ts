@@ -65,7 +65,8 @@ export class WriteQueue {
     for (const write of this.#writes) {
       // Its caller was told how it ended, while the log was asked: it must not run any more.
       if (write.settled) continue;
-      const ready = chosen.length < limit && write.notBeforeMs <= nowMs && this.#admits(write);
+      const joins = chosen.length === 0 || (!write.alone && chosen[0]?.alone !== true);
+      const ready = joins && chosen.length < limit && write.notBeforeMs <= nowMs && this.#admits(write);
       if (ready) chosen.push(write);
       else if (!write.settled) rest.push(write);
     }
