@@ -6,11 +6,11 @@ import { step, SetupError } from './steps.mjs';
 const INSTALL_LIMIT_MS = 20 * 60_000;
 const SHOWN_LINES = 15;
 
-/** Brings node_modules in line with package-lock.json. Nothing is compiled, and no package may run a script. */
+/** Brings node_modules in line with package-lock.json. Nothing is compiled: `.npmrc` allows no package to run a script. */
 export async function installDependencies(root) {
   if (isInstalled(root)) return;
   const done = step('installing dependencies (npm ci)');
-  const { ok, output } = await npm(['ci', '--include=dev', '--ignore-scripts'], {
+  const { ok, output } = await npm(['ci', '--include=dev'], {
     limitMs: INSTALL_LIMIT_MS,
   });
   if (!ok) throw new SetupError(`${excerpt(output)}\n\nnpm ci failed. ${npmAdvice(output)}`);
