@@ -1,3 +1,3 @@
 export { loadConfig, parseConfig, DEFAULT_CONFIG_FILE } from './config/load-config.js';
-export type { Config, Topology } from './config/config.js';
+export type { Config } from './config/config.js';
 export { main } from './main.js';

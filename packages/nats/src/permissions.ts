@@ -70,7 +70,11 @@ function replicaPermissions(
 ): Permissions {
   const prefix = clusterPrefix(cluster);
   const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
-  const create = [`$JS.API.STREAM.CREATE.${stream}`, `$JS.API.STREAM.CREATE.KV_${bucket}`];
+  const create = [
+    `$JS.API.STREAM.CREATE.${stream}`,
+    `$JS.API.STREAM.CREATE.KV_${bucket}`,
+    `$KV.${bucket}.cluster`,
+  ];
   return {
     publish: [
       logSubject(cluster, id),
@@ -86,9 +90,9 @@ function replicaPermissions(
       ...(inboxPrefix === '_INBOX' ? [] : [`${inboxPrefix}.>`]),
       ...reading(cluster),
       `$JS.ACK.${stream}.${durableName(id)}.>`,
-      `$KV.${bucket}.cluster`,
       `$KV.${bucket}.in-sync`,
-      `$KV.${bucket}.member.${id}`,
+      // Its own record, and that of a member which it is asked to remove.
+      `$KV.${bucket}.member.*`,
       ...(role === 'creator' ? create : []),
     ],
     subscribe: [

@@ -80,13 +80,14 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
 export function settingsDifference(
   document: ClusterDocument,
   settings: {
-    readonly topology: Topology;
+    readonly topology: Topology | undefined;
     readonly update: UpdateSettings;
     readonly tables: readonly string[] | undefined;
   },
 ): readonly string[] {
   const differences: string[] = [];
-  const [ours, theirs] = [describeTopology(settings.topology), describeTopology(document.topology)];
+  const theirs = describeTopology(document.topology);
+  const ours = settings.topology === undefined ? theirs : describeTopology(settings.topology);
   if (ours !== theirs) differences.push(`topology: here ${ours}, the cluster has ${theirs}`);
   const [ourUpdate, theirUpdate] = [describeUpdate(settings.update), describeUpdate(document.update)];
   if (ourUpdate !== theirUpdate)

@@ -20,7 +20,13 @@ export {
 } from './update.js';
 export { DEFAULT_LIMITS, type ReplicaLimits } from './limits.js';
 export { silentLogger, type Logger } from './logger.js';
-export type { Role, Topology } from './topology.js';
+export {
+  describeTopology,
+  parseTopology,
+  type Role,
+  type Topology,
+  type TopologyOptions,
+} from './topology.js';
 export type { Removal, RemoveMemberOptions } from './remove-member.js';
 export type { Acknowledged, Committed, WriteOptions } from './writer.js';
 export type { Params, SqlTransaction, Statement } from './statement.js';

@@ -16,7 +16,8 @@ import {
 import { contentDifference, tableDifference } from './content-difference.js';
 import { retrying, type Deadline } from './deadline.js';
 import type { Settings } from './options.js';
-import { soleWriter } from './topology.js';
+import { primaryReplicaOf, soleWriter, type Topology } from './topology.js';
+import type { UpdateSettings } from './update.js';
 
 const WAIT_MS = 100;
 
@@ -84,7 +85,7 @@ async function createCluster(
   inspection: StoreInspection,
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
-  const { cluster, id, topology, clock, registry, log } = settings;
+  const { cluster, id, topology = primaryReplicaOf(id), clock, registry, log } = settings;
   if (inspection.identity !== undefined) throw registryLost(settings);
   const primary = soleWriter(topology);
   // An empty replica that happens to start first must not found a cluster of nothing.
@@ -103,7 +104,7 @@ async function createCluster(
     schema: { version: 1, tables: inspection.tables.map((table) => table.schema), ddl: inspection.ddl },
     topology,
     update: settings.update,
-    rowVersions: needsRowVersions(settings),
+    rowVersions: needsRowVersions(topology, settings.update),
     foundingCounter: 0,
   };
   const created = await retrying(clock, deadline, () =>
@@ -205,7 +206,7 @@ function founding(settings: Settings, document: ClusterDocument, revision: numbe
 }
 
 /** Where the log decides every conflict before anything is committed, rows need no versions. */
-function needsRowVersions({ topology, update }: Settings): boolean {
+function needsRowVersions(topology: Topology, update: UpdateSettings): boolean {
   if (soleWriter(topology) !== undefined) return false;
   return update.mode === 'async' || update.foreignWrites === 'async';
 }
@@ -294,7 +295,7 @@ function mismatch(settings: Settings, differences: readonly string[]): AntiphonE
 }
 
 function notYet(settings: Settings, entry: RegistryEntry | undefined): AntiphonError {
-  const primary = soleWriter(settings.topology);
+  const primary = settings.topology && soleWriter(settings.topology);
   const who = primary === undefined ? 'the replica that has the tables' : `the primary ${primary}`;
   const message =
     entry === undefined

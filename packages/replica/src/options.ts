@@ -10,7 +10,7 @@ import {
 } from '@antiphon/core';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
 import { silentLogger, type Logger } from './logger.js';
-import { parseTopology, type Topology } from './topology.js';
+import { parseTopology, type Topology, type TopologyOptions } from './topology.js';
 import { VerifiedLog } from './verified-log.js';
 import { parseUpdate, type UpdateOptions, type UpdateSettings } from './update.js';
 
@@ -22,8 +22,11 @@ export interface ReplicaOptions<Tx> {
   readonly store: Store<Tx>;
   /** Every table with a primary key when absent. The first replica decides for the cluster. */
   readonly tables?: readonly string[];
-  /** 'multi-primary' when absent. */
-  readonly topology?: Topology;
+  /**
+   * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds it becomes its
+   * primary, the only one that takes writes.
+   */
+  readonly topology?: TopologyOptions;
   /** `{ mode: 'async' }` when absent. */
   readonly update?: UpdateOptions;
   readonly limits?: Partial<ReplicaLimits>;
@@ -61,7 +64,8 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly startedAtMs: number;
   readonly store: Store<Tx>;
   readonly tables: readonly string[] | undefined;
-  readonly topology: Topology;
+  /** As asked for; what counts is that of the cluster's document. */
+  readonly topology: Topology | undefined;
   readonly update: UpdateSettings;
   /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
@@ -90,7 +94,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     startedAtMs: clock.nowMs(),
     store,
     tables,
-    topology: parseTopology(options.topology ?? 'multi-primary'),
+    topology: options.topology === undefined ? undefined : parseTopology(options.topology),
     update: agreed,
     intervalMs,
     limits: resolveLimits(options.limits),

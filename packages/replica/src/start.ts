@@ -78,11 +78,11 @@ export async function startReplica<Tx>(
 
 /** Everything that must be so before the first message moves. */
 async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadline): Promise<Scope> {
-  const { clock, logger, id, store, registry, topology } = settings;
-  const role = roleOf(topology, id);
-  const condition = new Condition(role, clock, logger);
+  const { clock, logger, id, store, registry } = settings;
   await assertAlone(settings, deadline);
   const agreed = await joinCluster(settings, deadline);
+  const role = roleOf(agreed.document.topology, id);
+  const condition = new Condition(role, clock, logger);
   deadline.renew();
   condition.handle('agreed');
   const clocks = new ClockWatch({ ...settings, condition });
@@ -160,7 +160,7 @@ async function prepareSync(
 ): Promise<Sync | undefined> {
   if (document.update.mode === 'async') return undefined;
   const { clock, log, store } = settings;
-  const sync = new Sync(document.update, settings, progress);
+  const sync = new Sync(document.update, document.topology, settings, progress);
   if (replaced !== undefined) return sync;
   await retrying(clock, deadline, () => sync.inSync.load(deadline.signal));
   const restoring = { log, store, clock, generation: document.generation };
@@ -174,9 +174,9 @@ async function install(
   hybrid: HybridClock,
   deadline: Deadline,
 ): Promise<void> {
-  const { store, topology } = settings;
+  const { store } = settings;
   const { document, identity, createTables, sealExistingRows } = agreement;
-  const primary = soleWriter(topology);
+  const primary = soleWriter(document.topology);
   const options: InstallOptions = {
     identity,
     schema: document.schema,

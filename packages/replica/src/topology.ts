@@ -1,7 +1,13 @@
 import { AntiphonError, assertReplicaId } from '@antiphon/core';
 
-/** Who may write. As in `antiphon.yaml`. */
+/** Who may write, as in `antiphon.yaml` and in what a cluster has agreed on. */
 export type Topology = 'multi-primary' | { readonly 'primary-replica': { readonly primary: string } };
+
+/** Another way to write the same. */
+export type TopologyOptions =
+  | Topology
+  | { readonly mode: 'multi-primary' }
+  | { readonly mode: 'primary-replica'; readonly primary: string };
 
 /** `peer`: one of several that write. `replica`: only follows the primary. */
 export type Role = 'peer' | 'primary' | 'replica';
@@ -25,18 +31,33 @@ export function describeTopology(topology: Topology): string {
 /** Throws BAD_OPTION. */
 export function parseTopology(input: unknown): Topology {
   if (input === 'multi-primary') return input;
-  if (typeof input === 'object' && input !== null && 'primary-replica' in input) {
-    const settings = input['primary-replica'];
-    if (typeof settings === 'object' && settings !== null && 'primary' in settings) {
-      const { primary } = settings;
-      if (typeof primary === 'string') {
-        assertReplicaId(primary);
-        return { 'primary-replica': { primary } };
-      }
-    }
+  if (isObject(input) && Object.keys(input).every((key) => key === 'mode' || key === 'primary')) {
+    if (input['mode'] === 'multi-primary' && !('primary' in input)) return 'multi-primary';
+    if (input['mode'] === 'primary-replica') return primaryReplica(input, input);
   }
-  throw new AntiphonError(
+  if (isObject(input) && isObject(input['primary-replica']) && Object.keys(input).length === 1)
+    return primaryReplica(input['primary-replica'], input);
+  throw notValid(input);
+}
+
+/** Where nobody said otherwise, the replica that founds the cluster is its primary. */
+export function primaryReplicaOf(primary: string): Topology {
+  return { 'primary-replica': { primary } };
+}
+
+function primaryReplica({ primary }: Readonly<Record<string, unknown>>, input: unknown): Topology {
+  if (typeof primary !== 'string') throw notValid(input);
+  assertReplicaId(primary);
+  return primaryReplicaOf(primary);
+}
+
+function isObject(input: unknown): input is Readonly<Record<string, unknown>> {
+  return typeof input === 'object' && input !== null;
+}
+
+function notValid(input: unknown): AntiphonError {
+  return new AntiphonError(
     'BAD_OPTION',
-    `topology is ${JSON.stringify(input)}; use 'multi-primary' or { 'primary-replica': { primary: '<replica id>' } }`,
+    `topology is ${JSON.stringify(input)}. Give 'multi-primary' or { 'primary-replica': { primary: '<replica id>' } }, or leave it out.`,
   );
 }

@@ -3,9 +3,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats';
-import type { UpdateOptions } from '@antiphon/replica';
+import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { stringify } from 'yaml';
-import type { Topology } from '../config/config.js';
 import { removeContext, runningContext, writeContext } from './context-file.js';
 import { ReplicaProcess } from './replica-process.js';
 

@@ -40,7 +40,7 @@ export function defineDemo(host: CommandHost): void {
       void command
         .option('--rows <count>', 'how many cities', wholeNumber(1, CITY_COUNT), CITY_COUNT)
         .option('--replicas <count>', 'how many processes', wholeNumber(2, 9), DEFAULT_REPLICAS)
-        .option('--topology <name>', 'multi-primary or primary-replica', topologyName, 'multi-primary')
+        .option('--topology <name>', 'primary-replica or multi-primary', topologyName, 'primary-replica')
         .option('--update <mode>', 'async, or sync: a write waits for all replicas', updateName, 'async')
         .option('--dir <folder>', 'where everything is kept; the next demo in it starts anew', DEFAULT_FOLDER)
         .option('--port <port>', 'of nats-server (default: a free one)', wholeNumber(1, 65_535))

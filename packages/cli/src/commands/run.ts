@@ -94,7 +94,7 @@ async function startUntil(
         ...config.nats,
         store: sqlite({ file: config.sqliteFile }),
         ...(config.tables === undefined ? {} : { tables: config.tables }),
-        topology: config.topology,
+        ...(config.topology === undefined ? {} : { topology: config.topology }),
         update: config.update,
         logger,
         signal,

@@ -1,6 +1,6 @@
+import type { Topology } from '@antiphon/replica';
 import { InvalidArgumentError } from 'commander';
 import { suggest } from '../config/suggestion.js';
-import type { Topology } from '../config/config.js';
 
 const NAMES = ['multi-primary', 'primary-replica'] as const;
 export type TopologyName = (typeof NAMES)[number];

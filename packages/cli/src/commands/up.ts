@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName } from '@antiphon/core';
-import type { UpdateOptions } from '@antiphon/replica';
+import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
-import type { Topology } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
 import { ownCommand } from '../output/own-command.js';
 import { EXIT } from '../output/exit-code.js';
@@ -49,7 +48,11 @@ export function defineUp(host: CommandHost): void {
         )
         .option('--cluster <name>', 'name of the cluster (default: local)')
         .option('--replicas <count>', 'how many', wholeNumber(1, MAX_REPLICAS), DEFAULT_REPLICAS)
-        .option('--topology <name>', 'multi-primary or primary-replica', topologyName)
+        .option(
+          '--topology <name>',
+          'primary-replica (default: the first is the primary) or multi-primary',
+          topologyName,
+        )
         .option('--update <mode>', 'async, or sync: a write waits for all that are in sync', updateName)
         .option(
           '--tables <names>',
@@ -119,7 +122,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   return {
     cluster,
     replicas: [first, ...others],
-    topology: topology ?? 'multi-primary',
+    topology: topology ?? topologyOf('primary-replica', firstId),
     update: update?.mode === mode ? update : updateOf(mode, options.replicas),
     ...(tables && { tables }),
   };

@@ -1,9 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
-import { parseUpdate, type SyncSettings } from '@antiphon/replica';
+import { parseTopology, parseUpdate, type SyncSettings, type Topology } from '@antiphon/replica';
 import type { ConfigFile } from './schema.js';
-
-export type Topology = 'multi-primary' | { readonly 'primary-replica': { readonly primary: string } };
 
 export type Update = { readonly mode: 'async'; readonly intervalMs: number } | SyncSettings;
 
@@ -17,7 +15,8 @@ export interface Config {
   readonly sqliteFile: string;
   /** Absent: every table that has a primary key. */
   readonly tables?: readonly string[];
-  readonly topology: Topology;
+  /** Absent: what the cluster has agreed on. */
+  readonly topology?: Topology;
   readonly update: Update;
 }
 
@@ -37,7 +36,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     nats: resolveAccess(file.nats, dirname(resolve(configPath))),
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
     ...(file.tables === undefined ? {} : { tables: file.tables }),
-    topology: file.topology,
+    ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     update: resolveUpdate(file.update),
   };
 }

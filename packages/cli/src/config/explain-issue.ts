@@ -88,12 +88,25 @@ function explainTopology(path: readonly PropertyKey[], value: unknown): Explaine
     return { path, message: `unknown topology "${value}". ${suggest(value, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    if ('mode' in value) return explainMode(path, value);
     const unknown = Object.keys(value).find((key) => key !== 'primary-replica');
     if (unknown !== undefined) return unknownKey(path, unknown);
     const inner: unknown = Object.values(value)[0];
     const innerKeys = typeof inner === 'object' && inner !== null ? Object.keys(inner) : [];
     const unknownInner = innerKeys.find((key) => key !== 'primary');
     if (unknownInner !== undefined) return unknownKey([...path, 'primary-replica'], unknownInner);
+  }
+  return { path, message: `topology is not valid. ${TOPOLOGY_FORMS}` };
+}
+
+function explainMode(path: readonly PropertyKey[], value: object): ExplainedIssue {
+  const { mode } = value as { readonly mode: unknown };
+  const keys = mode === 'primary-replica' ? ['mode', 'primary'] : ['mode'];
+  const unknown = Object.keys(value).find((key) => !keys.includes(key));
+  const known = TOPOLOGIES.some((name) => name === mode);
+  if (known && unknown !== undefined) return unknownKey(path, unknown, keys);
+  if (typeof mode === 'string' && !known) {
+    return { path, message: `unknown topology "${mode}". ${suggest(mode, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
   }
   return { path, message: `topology is not valid. ${TOPOLOGY_FORMS}` };
 }
@@ -105,7 +118,6 @@ function needs(place: string): string {
     update: 'write `{ mode: async }` or `{ mode: sync }`.',
     nats: 'name the server, like `nats: { servers: nats://127.0.0.1:4222 }`.',
     store: 'name the database, like `store: { sqlite: { file: ./shop.db } }`.',
-    topology: TOPOLOGY_FORMS,
   };
   return examples[place] ?? 'add it.';
 }

@@ -52,9 +52,18 @@ const primaryReplicaSchema = z.strictObject({ primary: name('the id of the prima
 
 const topologyFormSchema = z.strictObject({ 'primary-replica': primaryReplicaSchema });
 
+const multiPrimaryModeSchema = z.strictObject({ mode: z.literal('multi-primary') });
+
+const primaryReplicaModeSchema = z.strictObject({
+  mode: z.literal('primary-replica'),
+  primary: name('the id of the primary'),
+});
+
 const topologySchema = z.union([
-  z.literal('multi-primary').describe('Every replica accepts writes.'),
   topologyFormSchema.describe('One replica accepts writes, the others follow it.'),
+  primaryReplicaModeSchema.describe('The same, written in another way.'),
+  z.literal('multi-primary').describe('Every replica accepts writes.'),
+  multiPrimaryModeSchema.describe('The same, written in another way.'),
 ]);
 
 const asyncSchema = z
@@ -106,7 +115,11 @@ export const configSchema = z
       .max(MAX_TABLES)
       .optional()
       .describe('The replicated tables; when absent, every table that has a primary key.'),
-    topology: topologySchema.describe('Who may write.'),
+    topology: topologySchema
+      .optional()
+      .describe(
+        'Who may write; when absent, what the cluster has agreed on: its first replica is the primary.',
+      ),
     update: updateSchema.optional().describe('When a write is complete.'),
   })
   .describe('One replica of an Antiphon cluster (antiphon.yaml).');
@@ -118,7 +131,7 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   'nats.tls': Object.keys(tlsSchema.shape),
   store: Object.keys(storeSchema.shape),
   'store.sqlite': Object.keys(sqliteSchema.shape),
-  topology: Object.keys(topologyFormSchema.shape),
+  topology: [...Object.keys(topologyFormSchema.shape), ...Object.keys(primaryReplicaModeSchema.shape)],
   'topology.primary-replica': Object.keys(primaryReplicaSchema.shape),
 };
 

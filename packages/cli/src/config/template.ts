@@ -36,9 +36,11 @@ store: { sqlite: { file: ${JSON.stringify(file)} } }
 # Which tables are replicated. Without this line: every table that has a primary key.
 # tables: [customers, orders]
 
-# Who may write: every replica (multi-primary), or one of them.
-topology: multi-primary
+# Who may write. Without this line: what the cluster has agreed on. Its first replica becomes the primary, which alone takes writes.
 # topology: { primary-replica: { primary: ${id} } }
+# Every replica takes writes. With async updates the last writer of a row wins, and two replicas give the same number to different rows
+# where the database numbers them (INTEGER PRIMARY KEY): \`antiphon check\` says which tables that are.
+# topology: multi-primary
 
 # When a write is complete; the same on every replica.
 # async: once this replica's database has committed it; it is sent to the others at once, or gathered for so many

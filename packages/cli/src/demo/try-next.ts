@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
+import type { Topology } from '@antiphon/replica';
 import type { LocalReplica } from '../cluster/local-cluster.js';
-import type { Topology } from '../config/config.js';
 
 export interface TryNext {
   readonly replicas: readonly LocalReplica[];

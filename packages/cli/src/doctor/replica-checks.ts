@@ -1,4 +1,9 @@
-import { describeUpdate, type ClusterDocument, type ReplicaStatus } from '@antiphon/replica';
+import {
+  describeTopology,
+  describeUpdate,
+  type ClusterDocument,
+  type ReplicaStatus,
+} from '@antiphon/replica';
 import type { MemberAnswer } from '../commands/status.js';
 import type { Config } from '../config/config.js';
 import { ok, splitSentence, warn, fail, type Check } from './check.js';
@@ -97,7 +102,8 @@ function versionChecks(statuses: readonly ReplicaStatus[]): readonly Check[] {
 /** What the file says against what the cluster agreed on. */
 export function agreementChecks(config: Config, document: ClusterDocument): readonly Check[] {
   const checks: Check[] = [];
-  const [ours, theirs] = [JSON.stringify(config.topology), JSON.stringify(document.topology)];
+  const theirs = describeTopology(document.topology);
+  const ours = config.topology === undefined ? theirs : describeTopology(config.topology);
   if (ours !== theirs) {
     checks.push(
       fail(
@@ -130,10 +136,5 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
   }
   return checks.length > 0
     ? checks
-    : [
-        ok(
-          'config',
-          `the file agrees with the cluster: ${agreed.length} tables, ${ours.replaceAll('"', '')}`,
-        ),
-      ];
+    : [ok('config', `the file agrees with the cluster: ${agreed.length} tables, ${ours}`)];
 }

@@ -20,7 +20,7 @@ const file = (id: string): string => join(folder.path, '.antiphon', 'demo', `${i
 const scalar = (id: string, sql: string): string => sqlite3(file(id), sql).stdout;
 
 beforeAll(async () => {
-  demo = new RunningCommand(['demo', '--rows', '1000'], where);
+  demo = new RunningCommand(['demo', '--rows', '1000', '--topology', 'multi-primary'], where);
   await demo.says('Ctrl-C stops everything');
 });
 

@@ -51,14 +51,14 @@ describe('demo', () => {
   });
 
   it('writes one JSON object with --json', async () => {
-    const args = ['demo', '--once', '--rows', '300', '--replicas', '2', '--topology', 'primary-replica'];
+    const args = ['demo', '--once', '--rows', '300', '--replicas', '2'];
     const result = await antiphonJson<Record<string, unknown>>(args, { cwd: folder.path });
     expect(result).toMatchObject({ outcome: 'equal', rows: 300, topology: 'primary-replica' });
     expect(result['replicas']).toHaveLength(2);
   });
 
   it('loads a synchronous cluster', async () => {
-    const args = ['demo', '--once', '--rows', '6000', '--update', 'sync', '--topology', 'primary-replica'];
+    const args = ['demo', '--once', '--rows', '6000', '--update', 'sync'];
     const result = await antiphonJson<Record<string, unknown>>(args, { cwd: folder.path });
     expect(result).toMatchObject({ outcome: 'equal', rows: 6000, update: 'sync' });
   });
@@ -96,7 +96,7 @@ describe('demo', () => {
   });
 
   it('starts a replica and nats-server again when they are killed', async () => {
-    const demo = start('demo', '--rows', '500');
+    const demo = start('demo', '--rows', '500', '--topology', 'multi-primary');
     await demo.says('Ctrl-C stops everything');
     const pidOf = (pattern: RegExp): number => Number(pattern.exec(demo.stdout)?.[1]);
     process.kill(pidOf(/eu-2\.db \(pid (\d+)\)/), 'SIGKILL');

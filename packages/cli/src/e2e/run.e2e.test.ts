@@ -182,7 +182,10 @@ describe('init and up', () => {
       "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes VALUES (1, 'a')",
     );
     const start = (): RunningCommand => {
-      const up = new RunningCommand(['up', '--file', 'shop.db', '--replicas', '2'], where);
+      const up = new RunningCommand(
+        ['up', '--file', 'shop.db', '--replicas', '2', '--topology', 'multi-primary'],
+        where,
+      );
       running.push(up);
       return up;
     };

@@ -24,7 +24,10 @@ const population = (id: string): number =>
 const setTo = (value: number): string => `UPDATE cities SET population = ${value} WHERE id = ${ROW}`;
 
 beforeAll(async () => {
-  demo = new RunningCommand(['demo', '--update', 'sync', '--rows', '1000'], where);
+  demo = new RunningCommand(
+    ['demo', '--update', 'sync', '--rows', '1000', '--topology', 'multi-primary'],
+    where,
+  );
   await demo.says('Ctrl-C stops everything');
   await until(async () => (await inSync()).length === IDS.length, 'all are in sync');
 });

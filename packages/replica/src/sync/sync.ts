@@ -2,7 +2,7 @@ import type { LogEntry, PreparedWrite } from '@antiphon/core';
 import type { Progress } from '../progress.js';
 import type { Settings } from '../options.js';
 import { ackSubject, ackSubjectPrefix } from '../subjects.js';
-import { soleWriter } from '../topology.js';
+import { soleWriter, type Topology } from '../topology.js';
 import type { SyncSettings } from '../update.js';
 import type { Committed } from '../writer.js';
 import { sessionPosition } from '../session.js';
@@ -42,10 +42,11 @@ export class Sync {
 
   constructor(
     readonly settings: SyncSettings,
+    topology: Topology,
     private readonly scope: Settings,
     private readonly progress: Progress,
   ) {
-    const { cluster, id, instance, bus, clock, store, topology } = scope;
+    const { cluster, id, instance, bus, clock, store } = scope;
     this.ackSubject = ackSubject(cluster, id, instance);
     this.#ackPrefix = ackSubjectPrefix(cluster);
     this.#seenSeq = store.state().position.seq;

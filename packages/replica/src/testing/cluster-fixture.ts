@@ -50,6 +50,7 @@ export class ClusterFixture implements AsyncDisposable {
       id,
       servers,
       store: sqlite({ file }),
+      topology: 'multi-primary',
       ...rest,
     });
     this.#replicas.push(replica);
@@ -66,7 +67,13 @@ export class ClusterFixture implements AsyncDisposable {
       registry: nats.registry(this.cluster),
       clock,
     };
-    const base = { cluster: this.cluster, id, store: sqlite({ file }), ...rest };
+    const base = {
+      cluster: this.cluster,
+      id,
+      store: sqlite({ file }),
+      topology: 'multi-primary',
+      ...rest,
+    } as const;
     const release = (): Promise<void> => nats.close();
     try {
       const replica = await startReplica({ ...base, ...ports }, release);

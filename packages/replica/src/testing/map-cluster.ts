@@ -55,7 +55,10 @@ export class MapCluster implements AsyncDisposable {
       registry: wrapRegistry(nats.registry(this.name)),
       clock: systemClock(),
     };
-    const replica = await startReplica({ cluster: this.name, id, store, ...ports, ...rest });
+    const replica = await startReplica({
+      ...{ cluster: this.name, id, store, ...ports, topology: 'multi-primary' },
+      ...rest,
+    });
     this.#replicas.push(replica);
     return replica;
   }

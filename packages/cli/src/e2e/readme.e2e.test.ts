@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
+import { NatsServer } from '@antiphon/nats';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RunningCommand, temporaryFolder, until } from './antiphon.js';
+
+const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
+let folder: ReturnType<typeof temporaryFolder>;
+let server: NatsServer | undefined;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(async () => {
+  await server?.stop();
+  server = undefined;
+  folder.remove();
+});
+
+function example(number: number): string {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? '');
+  return blocks[number] ?? '';
+}
+
+function run(file: string): Promise<{ readonly code: number | null; readonly output: string }> {
+  const child = spawn(process.execPath, ['--no-warnings', file], { cwd: folder.path });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (text) => void (output += String(text)));
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code, output })));
+}
+
+/** `await using` and types that are stripped. */
+const since24 = Number(process.versions.node.split('.')[0]) >= 24 ? describe : describe.skip;
+
+since24('the first example of the README', () => {
+  it('runs as it is written, also again, makes its replica the primary, and loses no update', async () => {
+    server = await NatsServer.start({ storeDir: join(folder.path, 'nats') });
+    symlinkSync(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'));
+    const file = join(folder.path, 'example.mts');
+    writeFileSync(file, example(0).replace('nats://127.0.0.1:4222', server.url));
+    const outputs = [await run(file)];
+    const follower = join(folder.path, 'eu-2.yaml');
+    const text = `cluster: shop\nid: eu-2\nnats: { servers: '${server.url}' }\nstore: { sqlite: { file: eu-2.db } }\n`;
+    writeFileSync(follower, text);
+    const second = new RunningCommand(['run', '--config', follower], { cwd: folder.path });
+    await second.says('takes part in');
+    outputs.push(await run(file), await run(file));
+    expect(outputs.map(({ code, output }) => (code === 0 ? 0 : output))).toEqual([0, 0, 0]);
+    expect(outputs[0]?.output).toMatch(
+      /^committed \{ origin: 'eu-1', counter: 2 \}\ninsert \{ id: '[0-9a-f-]{36}', sku: 'A-7' \} \{ origin: 'eu-1'/,
+    );
+    const sales = (name: string): unknown => {
+      const database = new DatabaseSync(join(folder.path, name), { readOnly: true });
+      try {
+        return {
+          ...database.prepare('SELECT amount, (SELECT count(*) FROM orders) AS orders FROM stock').get(),
+        };
+      } finally {
+        database.close();
+      }
+    };
+    expect(sales('shop.db')).toEqual({ amount: 97, orders: 3 });
+    await until(() => JSON.stringify(sales('eu-2.db')) === '{"amount":97,"orders":3}', 'eu-2 has all of it');
+    await second.stop();
+  });
+});
