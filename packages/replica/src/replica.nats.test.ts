@@ -164,7 +164,7 @@ describe('recovery', () => {
     });
     for (let round = 0; round < 3; round++) {
       for (let n = 0; n < 10; n++) {
-        fixture.sql(
+        await fixture.sqlWhenFree(
           'c',
           `INSERT OR REPLACE INTO items VALUES (${n * 7}, 'shell ${round}', NULL); DELETE FROM items WHERE id = ${n + 20}`,
         );

@@ -42,6 +42,25 @@ export class ClusterFixture implements AsyncDisposable {
     }
   }
 
+  /**
+   * The same, beside replicas that write: a program in this process that waits for their lock would keep them from giving it back.
+   */
+  async sqlWhenFree(id: string, sql: string): Promise<void> {
+    const db = new DatabaseSync(this.file(id), { timeout: 0 });
+    try {
+      for (;;) {
+        try {
+          return db.exec(`BEGIN IMMEDIATE; ${sql}; COMMIT;`);
+        } catch (error) {
+          if (!/locked/.test(String(error))) throw error;
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+      }
+    } finally {
+      db.close();
+    }
+  }
+
   async replica(id: string, options: StartOptions = {}): Promise<SqliteReplica> {
     const { file = this.file(id), ...rest } = options;
     const servers = this.server.url;
