@@ -76,7 +76,16 @@ describe('an alarm lasts as long as its cause', () => {
     const nats = await cluster.nats();
     const other = {
       ...{ id: 'a', instance: 'other', startedAtMs: Date.now() + 60_000, lifecycle: 'following' },
-      ...{ generation: 'g', seq: 0, vector: {}, lagMessages: 0, unpublished: 0, nowMs: 0 },
+      ...{
+        generation: 'g',
+        seq: 0,
+        appliedSeq: 0,
+        waitsFor: {},
+        vector: {},
+        lagMessages: 0,
+        unpublished: 0,
+        nowMs: 0,
+      },
     };
     const beating = setInterval(
       () => nats.bus().publish(`antiphon.${cluster.cluster}.beat.a`, encodeBeat(other)),

@@ -18,11 +18,18 @@ export interface Beat {
   readonly seq: number;
   /** An entry of the log that this replica's database has dealt with, for the others to compare (I14). */
   readonly entry?: KnownEntry;
+  /** Everything of the log up to here that is to be applied is applied. */
+  readonly appliedSeq: number;
+  /** Counters that are missing, by origin; at most MAX_WAITS of them. */
+  readonly waitsFor: Readonly<Record<string, number>>;
   readonly vector: VectorClock;
   readonly lagMessages: number;
   readonly unpublished: number;
   readonly nowMs: number;
 }
+
+/** More gaps than this are not named in a beat. */
+export const MAX_WAITS = 64;
 
 export function encodeBeat(beat: Beat): Uint8Array {
   return encodeControl(beat);
@@ -39,7 +46,8 @@ export function decodeBeat(data: Uint8Array): Beat {
   }
   if (!isRecord(vector)) throw malformed('its vector');
   const entry = decodeEntry(input['entry']);
-  const counters = Object.entries(vector).map(([origin, counter]) => [origin, whole(counter)] as const);
+  const { waitsFor = {} } = input;
+  if (!isRecord(waitsFor)) throw malformed('what it waits for');
   return {
     id,
     instance: instance.slice(0, 80),
@@ -48,7 +56,9 @@ export function decodeBeat(data: Uint8Array): Beat {
     startedAtMs: whole(input['startedAtMs']),
     seq: whole(input['seq']),
     ...(entry && { entry }),
-    vector: Object.fromEntries(counters),
+    appliedSeq: whole(input['appliedSeq'] ?? input['seq']),
+    waitsFor: counters(waitsFor),
+    vector: counters(vector),
     lagMessages: whole(input['lagMessages']),
     unpublished: whole(input['unpublished']),
     nowMs: whole(input['nowMs']),
@@ -64,6 +74,10 @@ function decodeEntry(input: unknown): KnownEntry | undefined {
     ...(typeof storedAtMs === 'number' ? { storedAtMs } : {}),
     ...(typeof attempt === 'string' ? { attempt: attempt.slice(0, 256) } : {}),
   };
+}
+
+function counters(input: Readonly<Record<string, unknown>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(input).map(([origin, counter]) => [origin, whole(counter)]));
 }
 
 function whole(input: unknown): number {

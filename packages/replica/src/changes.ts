@@ -222,7 +222,7 @@ class ChangeStream {
   /** `rejected`: counters of transactions that certification rejected; undefined: not known. */
   *changesIn(entry: LogEntry, rejected: readonly number[] | undefined): Generator<CommittedChange> {
     for (const step of this.#plan(entry).steps) {
-      if (step.type === 'quarantine') continue;
+      if (step.type !== 'transactions' && step.type !== 'part') continue;
       if (step.type === 'part') {
         yield* this.#part(entry, step.batch);
         continue;
@@ -251,7 +251,9 @@ class ChangeStream {
       ownLog: { vector: {}, partial: {} },
       ownCounter: Infinity,
       ownPastUpTo: 0,
+      ownLatestTime: 0,
       causesMayBeMissing: true,
+      gaps: [],
       isMember: (origin) => members.has(origin),
       refused: () => undefined,
     });

@@ -1,4 +1,4 @@
-import type { AntiphonError, Clock } from '@antiphon/core';
+import type { AntiphonError, Clock, Gap } from '@antiphon/core';
 import { nextState, type LifecycleEvent, type LifecycleState } from './lifecycle.js';
 import type { Logger } from './logger.js';
 import type { Role } from './topology.js';
@@ -9,23 +9,40 @@ export interface StallReason {
   readonly sinceMs: number;
 }
 
-/** An origin whose transactions cannot be applied until a missing one has come. */
-export interface Waiting {
-  readonly origin: string;
-  /** The counter that is missing. */
-  readonly expected: number;
-  /** The lowest counter that came without it. */
-  readonly found: number;
-  readonly reason: string;
+/** An origin whose transactions cannot be applied until a missing one has come. In the database as well: a restart forgets none. */
+export interface Waiting extends Gap {
   /** What its origin said when it was asked to publish it again, or that it does not answer. Absent until then. */
   readonly answer?: string;
+  /** Since this process knows of it; wall time. */
   readonly sinceMs: number;
 }
 
 /** A process that goes on would do harm, or nothing: it ends, and says so with its exit code. */
 const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVED', 'STORE_REPLACED']);
+
+/** A transaction of the log that this database does not take. The position stays before it, and it is tried again. */
+export interface Holding {
+  readonly code: string;
+  /** Whose it is; absent when the database takes nothing at all. */
+  readonly origin?: string;
+  readonly counter?: number;
+  readonly table?: string;
+  /** Its entry of the log; absent when the database takes nothing, whoever writes. */
+  readonly seq?: number;
+  readonly message: string;
+  readonly sinceMs: number;
+  readonly attempts: number;
+}
+
 const MAX_ALARMS = 32;
-const MAX_WAITING = 256;
+
+/**
+ * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take waits until it is changed back. Where
+ * changes may have gone unnoticed (`gaps`), changing it back mends nothing.
+ */
+function isPassing({ code, context }: AntiphonError): boolean {
+  return code === 'SCHEMA_DRIFT' && context['gaps'] === undefined;
+}
 
 /** How this replica is: one place that all actors write to and `status` reads. */
 export class Condition {
@@ -33,7 +50,9 @@ export class Condition {
   #attempts = 0;
   #stalled: StallReason | undefined;
   #failure: AntiphonError | undefined;
-  readonly #waiting = new Map<string, Waiting>();
+  #holding: Holding | undefined;
+  #waiting: readonly Waiting[] = [];
+  #gaps: readonly Gap[] = [];
   readonly #alarms = new Map<string, { message: string; sinceMs: number; count: number }>();
   readonly #listeners = new Set<(state: LifecycleState) => void>();
   readonly counts = {
@@ -76,8 +95,33 @@ export class Condition {
     return this.#failure;
   }
 
+  get holding(): Holding | undefined {
+    return this.#holding;
+  }
+
+  /** In the order in which the log shows that something is missing. */
   get waiting(): readonly Waiting[] {
-    return [...this.#waiting.values()];
+    return this.#waiting;
+  }
+
+  /** The first entry of the log that the position has passed although something of it is missing here. */
+  get firstGapSeq(): number {
+    return this.#waiting[0]?.seq ?? Infinity;
+  }
+
+  /** Everything that the position has passed is applied, and it is not held. */
+  get complete(): boolean {
+    return this.#waiting.length === 0 && this.#holding === undefined;
+  }
+
+  /** Why this replica does not get on, in a sentence; undefined when nothing is in the way. */
+  get obstacle(): string | undefined {
+    if (this.#stalled !== undefined) return this.#stalled.message;
+    if (this.#holding !== undefined) return this.#holding.message;
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    const { origin, expected, reason } = first;
+    return `Transaction ${origin}:${expected} is missing here: ${reason.replace(/[.;]\s*$/, '')}.`;
   }
 
   get alarms(): readonly { name: string; message: string; sinceMs: number; count: number }[] {
@@ -105,9 +149,14 @@ export class Condition {
   stall(error: AntiphonError): void {
     if (ENDING.has(error.code)) return this.fail(error);
     if (!this.replicating) return;
+    if (isPassing(error)) return this.#drifted(error);
     this.#stalled = { code: error.code, message: error.message, sinceMs: this.clock.nowMs() };
     this.logger.error({ code: error.code, ...error.context }, `replication stalled: ${error.message}`);
     this.handle('stall');
+  }
+
+  #drifted({ code, message, context: { table } }: AntiphonError): void {
+    this.hold({ code, message, ...(typeof table === 'string' && { table }) });
   }
 
   /** This replica must not go on: it ends, with this error. */
@@ -124,23 +173,56 @@ export class Condition {
     return () => this.#listeners.delete(listener);
   }
 
-  waitFor(origin: string, expected: number, found: number, reason: string): void {
-    const known = this.#waiting.get(origin);
-    if (known?.expected === expected || (known === undefined && this.#waiting.size >= MAX_WAITING)) return;
-    this.#waiting.set(origin, { origin, expected, found, reason, sinceMs: this.clock.nowMs() });
-    this.logger.warn({ origin, expected, found }, `waiting for ${origin}:${expected}: ${reason}`);
+  /** The position stays where it is. Logged when it begins; later tries only count. */
+  hold(refused: Omit<Holding, 'sinceMs' | 'attempts'>): void {
+    if (!this.replicating) return;
+    const before = this.#holding;
+    const again = before?.seq === refused.seq && before?.counter === refused.counter ? before : undefined;
+    this.#holding = {
+      ...refused,
+      sinceMs: again?.sinceMs ?? this.clock.nowMs(),
+      attempts: (again?.attempts ?? 0) + 1,
+    };
+    this.alarm('apply', refused.message);
+    this.handle('hold');
   }
 
   /** What became of the question for a missing transaction. */
   answered(origin: string, expected: number, answer: string): void {
-    const known = this.#waiting.get(origin);
-    if (known?.expected !== expected || known.answer === answer) return;
-    this.#waiting.set(origin, { ...known, answer });
+    const index = this.#waiting.findIndex((one) => one.origin === origin && one.expected === expected);
+    const known = this.#waiting[index];
+    if (known === undefined || known.answer === answer) return;
+    this.#waiting = this.#waiting.with(index, { ...known, answer });
     this.logger.warn({ origin, expected }, `waiting for ${origin}:${expected}: ${answer}`);
   }
 
-  arrived(origin: string): void {
-    if (this.#waiting.size > 0) this.#waiting.delete(origin);
+  resume(): void {
+    if (this.#holding === undefined) return;
+    this.logger.info(
+      { seq: this.#holding.seq },
+      'the transaction that was held is applied; replication goes on',
+    );
+    this.#holding = undefined;
+    this.clearAlarm('apply');
+    this.handle('resume');
+  }
+
+  /** What the database says is missing. The same list again costs nothing. */
+  wait(gaps: readonly Gap[]): void {
+    if (gaps === this.#gaps) return;
+    this.#gaps = gaps;
+    const before = new Map(this.#waiting.map((waiting) => [waiting.origin, waiting]));
+    const waiting = gaps.map((gap): Waiting => {
+      const known = before.get(gap.origin);
+      before.delete(gap.origin);
+      if (known?.expected === gap.expected) return known;
+      const { origin, expected, found, seq, reason } = gap;
+      this.logger.warn({ origin, expected, found, seq }, `waiting for ${origin}:${expected}: ${reason}`);
+      return { origin, expected, found, seq, reason, sinceMs: this.clock.nowMs() };
+    });
+    for (const { origin, expected } of before.values())
+      this.logger.info({ origin, expected }, `no longer waiting for ${origin}:${expected}`);
+    this.#waiting = waiting.sort((a, b) => a.seq - b.seq);
   }
 
   /** Logged when it begins; later only counted. At most MAX_ALARMS kinds are kept. */

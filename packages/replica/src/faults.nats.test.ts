@@ -72,6 +72,8 @@ describe('an id that is used twice', () => {
       lifecycle: 'following',
       generation: 'g',
       seq: 0,
+      appliedSeq: 0,
+      waitsFor: {},
       vector: {},
       lagMessages: 0,
       unpublished: 0,

@@ -8,18 +8,22 @@ import {
   type KnownEntry,
   type LogEntry,
   type LogReader,
+  type Refusal,
   type StoreState,
 } from '@antiphon/core';
 import { decodeClusterDocument, CLUSTER_KEY } from './cluster-document.js';
 import { retryDelayMs } from './deadline.js';
+import { Hold } from './hold.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
 import { ownLogState } from './own-past.js';
 import type { ApplyMessage, FeedProtocol, PlannedApply, ReplicaProtocol } from './protocols.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 import type { Scope } from './scope.js';
+import { isUncertainCounters } from './sync/uncertain-counters.js';
 import { soleWriter } from './topology.js';
 
 const SCHEMA_RETRY_MS = 1000;
+const COUNTERS_RETRY_MS = 20;
 
 interface Planned {
   readonly plan: IntakePlan;
@@ -31,12 +35,13 @@ interface Planned {
 
 /**
  * The log's durable consumer: entries in order, in bounded groups, to the replica. It reads, decides (`Intake`) and waits for
- * the commit before it reads on, so what is in memory is one group.
+ * the commit before it reads on, so what is in memory is one group. What the database does not take is held (`Hold`).
  */
 export class Feed implements Behaviour<FeedProtocol> {
-  readonly receive = { keep: (): void => undefined };
+  readonly receive = { hurry: (): void => this.#hold.hurry() };
   readonly #quarantine: QuarantineBudget;
-  /** Batches that the database refused, by `seq/batch`; put aside when they are planned again. */
+  readonly #hold: Hold;
+  /** Batches that no replica can apply though admission let them pass, by `seq/batch`; put aside when they are planned again. */
   readonly #refused = new Map<string, AntiphonError>();
   #reader: LogReader | undefined;
   /** What the log has of our own messages in order: what the others have admitted of them. */
@@ -49,6 +54,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     private readonly untilSeq = Infinity,
   ) {
     this.#quarantine = new QuarantineBudget(scope.limits, scope.store.state().quarantined);
+    this.#hold = new Hold(scope);
     this.#ownLog = ownLogState(scope.id, scope.store.state());
   }
 
@@ -113,26 +119,41 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   /** Plans and applies; returns what is left to do. */
   async #round(entries: readonly LogEntry[], signal: AbortSignal): Promise<readonly LogEntry[]> {
-    const { sync, store } = this.scope;
+    const { sync, store, clock } = this.scope;
     let planned: Planned | undefined;
     const prepare = (): PlannedApply | undefined => {
       planned = this.#planned(this.#unapplied(entries));
       return planned.request;
     };
-    // Where own groups are committed in place, what is new is known only when nobody else has a turn.
+    const sinceMs = clock.monotonicMs();
     let outcome: ApplyOutcome | undefined;
-    if (sync !== undefined) outcome = await this.#ask({ plan: prepare }, signal);
-    else if (prepare() !== undefined) outcome = await this.#ask({ plan: () => planned?.request }, signal);
+    try {
+      // Where own groups are committed in place, what is new is known only when nobody else has a turn.
+      if (sync !== undefined) outcome = await this.#ask(prepare, signal);
+      else if (prepare() !== undefined) outcome = await this.#ask(() => planned?.request, signal);
+    } catch (thrown) {
+      if (!(thrown instanceof AntiphonError) || !HELD.has(thrown.code)) throw thrown;
+      if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined) {
+        this.scope.condition.stall(thrown);
+        return entries;
+      }
+      if (isUncertainCounters(thrown)) {
+        await sleep(clock, COUNTERS_RETRY_MS, signal);
+        return entries;
+      }
+      await this.#hold.wait({ seq: entries[0]?.seq ?? 0 }, thrown, clock.monotonicMs() - sinceMs, signal);
+      return entries;
+    }
     if (planned === undefined) return [];
     const { plan, rest } = planned;
-    const committed = outcome?.refused === undefined;
-    if (committed) {
+    const refused = outcome?.refused;
+    const doneSeq = refused === undefined ? plan.seq : store.state().position.seq;
+    this.#ownLog =
+      refused === undefined ? plan.ownLog : this.#plan(rest.filter((entry) => entry.seq <= doneSeq)).ownLog;
+    if (refused === undefined) {
       this.#committed(planned);
-      this.#note(plan.notes);
-    } else this.#refuse(planned, outcome?.refused);
-    const doneSeq = committed ? plan.seq : store.state().position.seq;
-    this.#ownLog = committed ? plan.ownLog : this.#plan(rest.filter((entry) => entry.seq <= doneSeq)).ownLog;
-    if (committed && plan.halt !== undefined) await this.#halt(plan.halt, signal);
+      if (plan.halt !== undefined) await this.#halt(plan.halt, signal);
+    } else await this.#refuse(planned, refused, clock.monotonicMs() - sinceMs, signal);
     return rest.filter((entry) => entry.seq > doneSeq);
   }
 
@@ -166,7 +187,7 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { store, id, document, limits, ownPastUpTo, members, condition, sync } = this.scope;
+    const { store, id, document, limits, ownPastUpTo, hybrid, sync } = this.scope;
     const state = store.state();
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan(entries, state, rules, {
@@ -174,11 +195,21 @@ export class Feed implements Behaviour<FeedProtocol> {
       ownLog: this.#ownLogNow(state),
       ownCounter: state.lastCounter,
       ownPastUpTo,
-      causesMayBeMissing: state.quarantined > 0 || condition.waiting.length > 0,
-      isMember: (origin) => members.has(origin),
+      ownLatestTime: hybrid.last,
+      causesMayBeMissing: state.quarantined > 0,
+      gaps: state.gaps,
+      isMember: (origin) => this.#isMember(origin, state),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
       ...(sync && { synchronous: { certification: sync.certification } }),
     });
+  }
+
+  /** Who has written or was in sync once is a member, also when its record was lost: every replica must decide alike. */
+  #isMember(origin: string, { vector }: StoreState): boolean {
+    const { members, sync } = this.scope;
+    return (
+      members.has(origin) || counterOf(vector, origin) > 0 || sync?.inSync.known.includes(origin) === true
+    );
   }
 
   /**
@@ -218,22 +249,39 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #committed({ plan, request }: Planned): void {
-    if (request === undefined) return;
-    const putAside = request.steps.filter((step) => step.type === 'quarantine').length;
-    this.scope.condition.counts.quarantined += putAside;
-    if (putAside > 0) this.#refused.clear();
-    this.scope.progress.moved(plan.seq);
+    const { condition, store, progress } = this.scope;
+    if (request !== undefined) {
+      const putAside = request.steps.filter((step) => step.type === 'quarantine').length;
+      condition.counts.quarantined += putAside;
+      if (putAside > 0) this.#refused.clear();
+    }
+    this.#hold.end();
+    this.#note(plan.notes);
+    condition.wait(store.state().gaps);
+    progress.moved(plan.seq);
   }
 
-  #refuse({ plan, request }: Planned, refused: ApplyOutcome['refused']): void {
-    const step = refused === undefined ? undefined : request?.steps[refused.step];
-    if (step === undefined || refused === undefined) return;
-    if (step.type === 'transactions' && step.batch.sync !== undefined) {
-      // The others have committed it, and what comes after may build on it: this database is not in step any more.
-      return this.scope.condition.stall(refused.error);
+  /** What no database can apply is put aside at the next try; what only this one refuses is held. */
+  async #refuse(
+    { plan, request }: Planned,
+    { step: index, error }: Refusal,
+    tookMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { condition, store } = this.scope;
+    condition.wait(store.state().gaps);
+    const step = request?.steps[index];
+    if (step === undefined) return;
+    const { seq } = step;
+    if (step.type !== 'transactions' && step.type !== 'part')
+      return this.#hold.wait({ seq }, error, tookMs, signal);
+    if (NOBODY_CAN.has(error.code)) {
+      this.#refused.set(`${seq}/${plan.batches[index] ?? -1}`, error);
+      return;
     }
-    const batch = plan.batches[plan.steps.indexOf(step)] ?? -1;
-    this.#refused.set(`${step.seq}/${batch}`, asRefused(refused.error));
+    const { origin, firstCounter } = step.batch;
+    const { counter = firstCounter } = error.context;
+    await this.#hold.wait({ seq, origin, counter: Number(counter) }, error, tookMs, signal);
   }
 
   /**
@@ -247,56 +295,33 @@ export class Feed implements Behaviour<FeedProtocol> {
     return Math.max(publishedCounter, counterOf(plan.ownLog.vector, id));
   }
 
-  /** The database may be busy or full for long: tried for ever, and `status` says so. */
-  async #ask(request: ApplyMessage, signal: AbortSignal): Promise<ApplyOutcome> {
-    const { condition, clock } = this.scope;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const outcome = await this.replica.ask('apply', request, { timeoutMs: Infinity, signal });
-        condition.clearAlarm('apply');
-        return outcome;
-      } catch (error) {
-        if (!(error instanceof AntiphonError)) throw error;
-        if (CONTENT.has(error.code)) return await this.#single(request.plan(), error, signal);
-        if (!WAITING.has(error.code)) throw error;
-        condition.counts.storeRetries++;
-        condition.alarm('apply', `changes of other replicas wait: ${error.message}`);
-        await sleep(clock, retryDelayMs(attempt, clock), signal);
-      }
-    }
-  }
-
-  /** Finds the step whose content cannot be read: only the store reads the parts of a big transaction. */
-  async #single(
-    request: PlannedApply | undefined,
-    error: AntiphonError,
-    signal: AbortSignal,
-  ): Promise<ApplyOutcome> {
-    const steps = request?.steps ?? [];
-    const none = { transactions: 0, rows: 0, conflicts: 0 };
-    if (request === undefined || steps.length <= 1) return { ...none, refused: { step: 0, error } };
-    const published = this.scope.store.state().publishedCounter;
-    for (const [index, step] of steps.entries()) {
-      const one = { ...request, steps: [step], seq: step.seq - 1, published };
-      const outcome = await this.#ask({ plan: () => one }, signal);
-      if (outcome.refused !== undefined) {
-        return { ...none, refused: { step: index, error: outcome.refused.error } };
-      }
-    }
-    // All of them went through one by one; what is left is the position.
-    return await this.#ask({ plan: () => ({ ...request, steps: [] }) }, signal);
+  #ask(plan: ApplyMessage['plan'], signal: AbortSignal): Promise<ApplyOutcome> {
+    return this.replica.ask('apply', { plan }, { timeoutMs: Infinity, signal });
   }
 
   #note(notes: readonly IntakeNote[]): void {
     const { condition, clocks } = this.scope;
     for (const note of notes) {
-      if (note.type === 'admitted') condition.arrived(note.origin);
-      else if (note.type === 'duplicate') condition.counts.duplicates++;
-      else if (note.type === 'hole') {
-        condition.counts.holes++;
-        condition.waitFor(note.origin, note.expected, note.found, note.reason);
-      } else clocks.sawAhead(note.origin, note.time);
+      if (note.type === 'duplicate') condition.counts.duplicates++;
+      else if (note.type === 'hole') condition.counts.holes++;
+      else if (note.type === 'own-refused') this.#ownRefused(note.counter, note.error);
+      else if (note.type === 'ahead') clocks.sawAhead(note.origin, note.time);
     }
+  }
+
+  /** Every replica puts it aside, and this one learns it as soon as they do. */
+  #ownRefused(counter: number, { message }: AntiphonError): void {
+    const { id, condition, sync, store } = this.scope;
+    const ours = `Our own transaction ${id}:${counter} is accepted by no replica: ${message}`;
+    const isCommitted = counterOf(store.state().vector, id) >= counter;
+    if (sync === undefined || isCommitted) {
+      condition.alarm(
+        'own',
+        `${ours}. It and everything after it waits here until the log's clock has caught up`,
+      );
+      return;
+    }
+    condition.alarm('own', `${ours}. It was not committed; correct the clock of this machine`);
   }
 
   async #halt(halt: NonNullable<IntakePlan['halt']>, signal: AbortSignal): Promise<void> {
@@ -321,17 +346,23 @@ export class Feed implements Behaviour<FeedProtocol> {
 }
 
 /** An operator has to act; the database and what it holds are as they should be. */
-const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'SCHEMA_DRIFT', 'DUPLICATE_REPLICA']);
-/** Passes by itself, or when somebody makes room. */
-const WAITING = new Set(['STORE_BUSY', 'STORE_FULL', 'OVERLOADED', 'CLOCK_SKEW']);
-/** The fault of what is applied, not of the database. */
-const CONTENT = new Set([
-  'MALFORMED_MESSAGE',
-  'MESSAGE_TOO_LARGE',
-  'UNKNOWN_TABLE',
+const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'DUPLICATE_REPLICA']);
+/** The store could not even begin, or not commit: nothing was applied, and what is in the way may go away. */
+const HELD = new Set([
+  'STORE_BUSY',
+  'STORE_FULL',
+  'OVERLOADED',
+  'CLOCK_SKEW',
+  'SCHEMA_DRIFT',
   'CONSTRAINT',
   'APPLY_REFUSED',
+  'UNKNOWN_TABLE',
+  'MESSAGE_TOO_LARGE',
+  'MALFORMED_MESSAGE',
+  'BAD_SQL',
 ]);
+/** Whatever database reads it: the fault is in the message. */
+const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORTED_FORMAT']);
 /** More batches in one message than this would each be well under the relay's packing. */
 const MAX_BATCHES_OF_ENTRY = 1024;
 
@@ -339,9 +370,4 @@ const MAX_BATCHES_OF_ENTRY = 1024;
 function knownOf(entries: readonly LogEntry[], seq: number): KnownEntry | undefined {
   const entry = entries.findLast((one) => one.seq <= seq);
   return entry && { seq: entry.seq, storedAtMs: entry.storedAtMs };
-}
-
-function asRefused(error: AntiphonError): AntiphonError {
-  if (error.code === 'APPLY_REFUSED' || error.code === 'MALFORMED_MESSAGE') return error;
-  return new AntiphonError('APPLY_REFUSED', error.message, { cause: error, context: error.context });
 }

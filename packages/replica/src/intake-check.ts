@@ -38,7 +38,7 @@ export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): 
   }
   const aheadMs = latestTime(batch) / 1000 - entry.storedAtMs;
   if (aheadMs > rules.limits.clockRefusalMs) {
-    const hours = Math.round(aheadMs / 3_600_000);
+    const hours = (aheadMs / 3_600_000).toFixed(1);
     return problem(
       'MALFORMED_MESSAGE',
       entry,

@@ -1,4 +1,10 @@
-import { AntiphonError, encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
+import {
+  AntiphonError,
+  encodeBatch,
+  type ApplyStep,
+  type LogEntry,
+  type TransactionBatch,
+} from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { Intake, type IntakeOptions } from './intake.js';
 import type { IntakeRules } from './intake-check.js';
@@ -43,6 +49,13 @@ function batch(counter: number, count = 1, over: Partial<TransactionBatch> = {})
   };
 }
 
+/** As `batch`, written at another time than now. */
+function batchAt(timeMs: number, counter: number, over: Partial<TransactionBatch> = {}): TransactionBatch {
+  const { transactions, ...rest } = batch(counter, 1, over);
+  const time = timeMs * 1000;
+  return { ...rest, time, transactions: transactions.map((one) => ({ ...one, time })) };
+}
+
 function entry(seq: number, ...batches: TransactionBatch[]): LogEntry {
   const data = Buffer.concat(batches.map((one) => encodeBatch(one)));
   return { seq, origin: batches[0]?.origin ?? 'a', data, storedAtMs: NOW };
@@ -59,7 +72,9 @@ function plan(
     ownLog: { vector: { me: vector['me'] ?? 0 }, partial: {} },
     ownCounter: 0,
     ownPastUpTo: 0,
+    ownLatestTime: 0,
     causesMayBeMissing: false,
+    gaps: [],
     isMember: (origin) => origin === 'a' || origin === 'b' || origin === 'me',
     refused: () => undefined,
     ...over,
@@ -80,12 +95,7 @@ describe('Intake', () => {
       steps.map((step) =>
         step.type === 'transactions' ? [step.batch.firstCounter, step.skip, step.seq] : step.type,
       ),
-    ).toEqual([
-      [1, 0, 2],
-      [2, 0, 2],
-      [2, 1, 3],
-      [4, 0, 5],
-    ]);
+    ).toEqual([[1, 0, 2], [2, 0, 2], [2, 1, 3], 'gap', [4, 0, 5]]);
     expect(seq).toBe(5);
     expect(notes).toContainEqual(
       expect.objectContaining({ type: 'hole', origin: 'a', expected: 4, found: 9 }),
@@ -106,18 +116,74 @@ describe('Intake', () => {
       otherColumns,
       entry(7, batch(1)),
     ]);
-    expect(kinds(steps)).toEqual([...Array.from({ length: 5 }, () => 'quarantine'), 'transactions']);
-    const codes = steps.map((step) => (step.type === 'quarantine' ? step.error.code : undefined));
+    const kept = [
+      'quarantine',
+      'quarantine',
+      'quarantine',
+      'quarantine',
+      'gap',
+      'quarantine',
+      'transactions',
+    ];
+    expect(kinds(steps)).toEqual(kept);
+    const codes = steps.flatMap((step) => (step.type === 'quarantine' ? step.error.code : []));
     expect(codes.slice(1, 5)).toEqual(['UNKNOWN_ORIGIN', 'UNKNOWN_ORIGIN', 'UNKNOWN_TABLE', 'UNKNOWN_TABLE']);
     expect(seq).toBe(7);
   });
 
   it("quarantines a hybrid time far ahead of the log, by the log's clock", () => {
-    const ahead = batch(1, 1, { time: (NOW + 5000) * 1000, transactions: [] });
-    const late = { ...batch(1), time: (NOW + 5000) * 1000 };
-    const message = { ...late, transactions: late.transactions.map((one) => ({ ...one, time: late.time })) };
-    expect(ahead.kind).toBe('transactions');
-    expect(kinds(plan([entry(2, message)]).steps)).toEqual(['quarantine']);
+    expect(kinds(plan([entry(2, batchAt(NOW + 5000, 1))]).steps)).toEqual(['quarantine', 'gap']);
+  });
+
+  it('I6: says what a member sent and nobody accepts is missing, once, until it or a later one is here', () => {
+    const ahead = (counter: number) => batchAt(NOW + 5000, counter);
+    const gapOf = (steps: readonly ApplyStep[]) =>
+      steps.flatMap((step) => (step.type === 'gap' ? step.gap : []));
+    const { steps } = plan([entry(2, ahead(3)), entry(3, batch(4)), entry(4, batch(5))], { a: 2 });
+    expect(gapOf(steps)).toMatchObject([{ origin: 'a', expected: 3, found: 3, seq: 2 }]);
+    expect(gapOf(plan([entry(3, batch(4))], { a: 2 }, { gaps: gapOf(steps) }).steps)).toEqual([]);
+    // It has come: the next one that is missing is another gap.
+    const again = plan([entry(4, batch(3)), entry(5, batch(9))], { a: 2 }, { gaps: gapOf(steps) });
+    expect(gapOf(again.steps)).toMatchObject([{ origin: 'a', expected: 4, found: 9, seq: 5 }]);
+    // A repetition of what is here is no news, however absurd its time.
+    expect(kinds(plan([entry(2, ahead(2))], { a: 2 }).steps)).toEqual([]);
+  });
+
+  it('I6: a group of nobody may be one that others know, where replicas acknowledge', () => {
+    const synchronous = { certification: undefined };
+    const section = { token: 't', readSeq: 1, claims: [[]] };
+    const group = entry(2, batch(1, 1, { origin: 'stranger', sync: section }));
+    expect(kinds(plan([group], {}, { synchronous }).steps)).toEqual(['quarantine', 'gap']);
+    expect(kinds(plan([group]).steps)).toEqual(['quarantine']);
+    expect(kinds(plan([entry(2, batch(1, 1, { origin: 'stranger' }))], {}, { synchronous }).steps)).toEqual([
+      'quarantine',
+    ]);
+    // Where one writes, nobody accepts anything of others.
+    const rules = { ...RULES, soleWriter: 'b' };
+    expect(kinds(plan([group], {}, { synchronous }, rules).steps)).toEqual(['quarantine']);
+  });
+
+  it("judges own messages by everybody's rules: what is refused counts as not published", () => {
+    const late = (NOW + 5000) * 1000;
+    const own = batchAt(NOW + 5000, 1, { origin: 'me' });
+    const ownLog = { vector: {}, partial: {} };
+    const next = batch(2, 1, { origin: 'me' });
+    const options = { ownCounter: 2, ownLog, ownLatestTime: late };
+    const { steps, notes, ownLog: after, seq } = plan([entry(2, own), entry(3, next)], { me: 2 }, options);
+    expect(steps).toEqual([]);
+    expect(seq).toBe(3);
+    expect(after).toMatchObject({ vector: {} });
+    expect(notes).toContainEqual(
+      expect.objectContaining({
+        type: 'own-refused',
+        counter: 1,
+        error: expect.any(AntiphonError) as unknown,
+      }),
+    );
+    const group = { ...own, sync: { token: 't', readSeq: 1, claims: [[]] } };
+    const synchronous = { certification: undefined };
+    const planned = plan([entry(2, group)], {}, { ...options, ownCounter: 0, synchronous });
+    expect(kinds(planned.steps)).toEqual(['quarantine']);
   });
 
   it('accepts the primary only in primary-replica', () => {
@@ -164,11 +230,14 @@ describe('Intake', () => {
     const later = entry(2, batch(1, 1, { context: { b: 4 } }));
     expect(plan([later], { b: 4 }).steps).toHaveLength(1);
     expect(plan([later], { b: 3 })).toMatchObject({ steps: [], seq: 0, halt: { reason: 'cause-missing' } });
-    expect(plan([later], { b: 3 }, { causesMayBeMissing: true })).toMatchObject({
-      steps: [],
+    const waiting = {
       seq: 2,
+      steps: [{ type: 'gap', gap: { origin: 'a', expected: 1 } }],
       notes: [{ type: 'hole' }],
-    });
+    };
+    expect(plan([later], { b: 3 }, { causesMayBeMissing: true })).toMatchObject(waiting);
+    const gaps = [{ origin: 'b', expected: 4, found: 5, seq: 1, reason: 'lost' }];
+    expect(plan([later], { b: 3 }, { gaps })).toMatchObject(waiting);
   });
 
   it('waits at a newer schema, before the entry', () => {
@@ -177,14 +246,14 @@ describe('Intake', () => {
     expect(planned.steps).toHaveLength(1);
   });
 
-  it('puts aside what the database refused, and waits for its origin', () => {
-    const error = new AntiphonError('APPLY_REFUSED', 'no');
+  it('puts aside what no database can apply, and waits for its origin', () => {
+    const error = new AntiphonError('MALFORMED_MESSAGE', 'no');
     const { steps, notes } = plan(
       [entry(2, batch(1), batch(2))],
       {},
       { refused: (_, index) => (index === 0 ? error : undefined) },
     );
-    expect(kinds(steps)).toEqual(['quarantine']);
+    expect(kinds(steps)).toEqual(['quarantine', 'gap']);
     expect(notes.filter(({ type }) => type === 'hole')).toHaveLength(2);
   });
 });

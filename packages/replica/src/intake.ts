@@ -6,10 +6,14 @@ import {
   decodeBatches,
   summarize,
   toAntiphonError,
+  withGap,
+  withoutArrived,
+  type Admission,
   type AdmissionState,
   type ApplyStep,
   type Batch,
   type BatchSummary,
+  type Gap,
   type LogEntry,
   type TransactionBatch,
   type Verdict,
@@ -27,12 +31,16 @@ export interface IntakeOptions {
   readonly ownCounter: number;
   /** Own transactions up to here are applied like anybody's: the database was restored (own past first). */
   readonly ownPastUpTo: number;
+  /** The latest hybrid time of this replica, microseconds: none of its own messages has a later one. */
+  readonly ownLatestTime: number;
   /** Something was put aside here before, so what builds on it may come without it; it waits like after a hole. */
   readonly causesMayBeMissing: boolean;
+  /** What is known to be missing. */
+  readonly gaps: readonly Gap[];
   /** Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where several write. */
   readonly synchronous?: { readonly certification: Certification | undefined };
   isMember(origin: string): boolean;
-  /** The database refused this batch before; put it aside instead. */
+  /** Known to be acceptable to no replica, for what only the store or the registry could tell; put it aside. */
   refused(seq: number, batch: number): AntiphonError | undefined;
 }
 
@@ -47,11 +55,13 @@ export type IntakeNote =
       readonly reason: string;
     }
   | { readonly type: 'admitted'; readonly origin: string }
+  /** One of our own, from `counter` on, that no replica accepts: it does not count as published. */
+  | { readonly type: 'own-refused'; readonly counter: number; readonly error: AntiphonError }
   | { readonly type: 'ahead'; readonly origin: string; readonly time: number };
 
 export interface IntakePlan {
   readonly steps: readonly ApplyStep[];
-  /** For each step: which batch of its entry it is. */
+  /** For each step: which batch of its entry it is; -1: it is no batch. */
   readonly batches: readonly number[];
   /** The last entry dealt with; 0 when there is none. */
   readonly seq: number;
@@ -71,14 +81,17 @@ export interface IntakePlan {
  * Decides what becomes of entries of the log, one after the other, without touching anything. Admission goes by a vector that
  * is advanced step by step, as the store will advance its own.
  *
- * A hole is dropped, and the position moves on: the missing message was refused or lost on its way into the log, so its
- * origin has no acknowledgement for it and sends it again, and everything after it (go-back-N). It comes later, in order.
+ * A hole is dropped, and the position moves on: usually the missing message was lost on its way into the log, and its origin, which
+ * has no acknowledgement for it, sends it and everything after it again (go-back-N). Until it has come, a gap says that
+ * what the position has passed is not all here. The same goes for what no replica accepts, if its origin is a member: the
+ * origin may hold it all the same.
  */
 export class Intake {
   readonly #steps: ApplyStep[] = [];
   readonly #batches: number[] = [];
   readonly #notes: IntakeNote[] = [];
   readonly #verdicts = new Map<number, Verdict>();
+  #gaps: readonly Gap[];
   #state: AdmissionState;
   #ownLog: AdmissionState;
   #seq = 0;
@@ -90,6 +103,7 @@ export class Intake {
     state: AdmissionState,
   ) {
     this.#state = state;
+    this.#gaps = options.gaps;
     this.#ownLog = options.ownLog;
   }
 
@@ -130,7 +144,7 @@ export class Intake {
     const certification = this.options.synchronous?.certification;
     if (certification !== undefined && groupOf(entry.data) === undefined) certification.pass(entry.seq);
     const refusal = refuseOrigin(entry, this.rules, this.options.isMember(entry.origin));
-    if (refusal !== undefined) return this.#putAside(entry, -1, refusal);
+    if (refusal !== undefined) return this.#refuseOrigin(entry, refusal);
     try {
       const wanted = entry.origin === this.options.self ? this.#wantedOwn(entry) : undefined;
       if (wanted?.includes(true) === false) return;
@@ -143,20 +157,46 @@ export class Intake {
   }
 
   /**
+   * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may still be one that others accepted:
+   * it is missing here until they say that they have not got it either.
+   */
+  #refuseOrigin(entry: LogEntry, refusal: AntiphonError): void {
+    this.#putAside(entry, -1, refusal);
+    if (this.options.synchronous === undefined || this.rules.soleWriter !== undefined) return;
+    const group = groupOf(entry.data);
+    if (group === undefined || group.origin !== entry.origin) return;
+    this.#missing(entry, group, admit(this.#state, group), refusal.message);
+  }
+
+  /**
    * Which batches of an own message need to be looked at; none in the usual case, without decoding it. What is out of order in
-   * the log counts for nobody, this replica included, whatever its database holds.
+   * the log, or what every receiver refuses, counts for nobody, this replica included, whatever its database holds.
    */
   #wantedOwn(entry: LogEntry): readonly boolean[] {
-    return summarize(entry.data).map((batch) => {
+    const refusals = this.#ownRefusals(entry);
+    return summarize(entry.data).map((batch, index) => {
       if (batch.origin !== entry.origin) return true;
-      const { origin, lastCounter } = batch;
+      const { origin, firstCounter, lastCounter } = batch;
       if (admit(this.#ownLog, batch).type !== 'apply') {
         this.#notes.push({ type: 'duplicate', origin });
         return false;
       }
+      const error = refusals?.[index];
+      if (error !== undefined) {
+        this.#notes.push({ type: 'own-refused', counter: firstCounter, error });
+        // A group that is not committed here either is kept like anybody's; what is committed here stays in the outbox.
+        return batch.sync !== undefined;
+      }
       this.#ownLog = admitted(this.#ownLog, batch);
       return lastCounter > counterOf(this.#state.vector, origin);
     });
+  }
+
+  /** What the receivers' rules say of an own message. Only the clock can have gone wrong since it was written. */
+  #ownRefusals(entry: LogEntry): readonly (AntiphonError | undefined)[] | undefined {
+    const aheadMs = this.options.ownLatestTime / 1000 - entry.storedAtMs;
+    if (aheadMs <= this.rules.limits.clockRefusalMs) return undefined;
+    return decodeBatches(entry.data).map((batch) => refuseBatch(entry, batch, this.rules));
   }
 
   #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
@@ -164,16 +204,21 @@ export class Intake {
     const admission = admit(this.#state, batch);
     if (admission.type === 'duplicate')
       return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
-    if (refused !== undefined) return this.#putAside(entry, index, refused, batch);
+    if (refused !== undefined) {
+      this.#putAside(entry, index, refused);
+      if (batch.origin === entry.origin) this.#missing(entry, batch, admission, refused.message);
+      return;
+    }
     if (admission.type === 'hole') {
-      return this.#hole(batch, admission.expected, 'it has not come yet; its origin will send it again');
+      return this.#missing(entry, batch, admission, 'it has not come yet; its origin sends it again');
     }
     if (this.#mustHalt(entry, batch)) return;
     const missing = missingCause(batch, this.#state.vector);
     if (missing !== undefined) {
       // Cannot be by construction (what a context claims is in the log before), unless that was put aside here.
       const error = causeMissing(batch, missing);
-      if (this.options.causesMayBeMissing) return this.#hole(batch, batch.firstCounter, error.message);
+      if (this.options.causesMayBeMissing || this.#gaps.length > 0)
+        return this.#missing(entry, batch, admission, error.message);
       this.#halt = { reason: 'cause-missing', error };
       return;
     }
@@ -203,6 +248,7 @@ export class Intake {
     if (batch.kind === 'part') this.#steps.push({ type: 'part', batch, seq });
     else this.#steps.push({ type: 'transactions', batch, skip, seq, ...this.#certify(batch, seq) });
     this.#state = admitted(this.#state, batch);
+    this.#gaps = withoutArrived(this.#gaps, origin, counterOf(this.#state.vector, origin));
     this.#notes.push({ type: 'admitted', origin });
   }
 
@@ -215,18 +261,25 @@ export class Intake {
     return { rejected: verdict.rejected.map(({ counter }) => counter) };
   }
 
-  #putAside(entry: LogEntry, index: number, error: AntiphonError, batch?: Batch): void {
+  #putAside(entry: LogEntry, index: number, error: AntiphonError): void {
     const { seq, origin, data } = entry;
-    if (batch !== undefined && error.code === 'APPLY_REFUSED') {
-      const expected = counterOf(this.#state.vector, origin) + 1;
-      this.#notes.push({ type: 'hole', origin, expected, found: expected, reason: error.message });
-    }
     this.#batches.push(index);
     this.#steps.push({ type: 'quarantine', seq, origin: origin.slice(0, 80), data, error });
   }
 
-  #hole(batch: Batch, expected: number, reason: string): void {
-    this.#notes.push({ type: 'hole', origin: batch.origin, expected, found: batch.firstCounter, reason });
+  /** The position passes the entry, and something of its origin is not here. A repetition, or what comes after it, is no news. */
+  #missing(entry: LogEntry, batch: Batch | BatchSummary, admission: Admission, reason: string): void {
+    if (admission.type === 'duplicate') return;
+    const { origin, firstCounter: found } = batch;
+    const expected = admission.type === 'hole' ? admission.expected : found;
+    this.#notes.push({ type: 'hole', origin, expected, found, reason });
+    if (origin === this.options.self) return;
+    const gap: Gap = { origin, expected, found, seq: entry.seq, reason };
+    const gaps = withGap(this.#gaps, gap, this.#state.vector);
+    if (gaps === this.#gaps) return;
+    this.#gaps = gaps;
+    this.#batches.push(-1);
+    this.#steps.push({ type: 'gap', gap, seq: entry.seq });
   }
 }
 

@@ -10,6 +10,17 @@ describe('lifecycle', () => {
     expect(nextState('following', 'fell-behind', 'replica')).toBe('catching-up');
   });
 
+  it('goes on from a hold by itself, by way of catching up', () => {
+    for (const state of ['catching-up', 'following', 'primary'] as const)
+      expect(nextState(state, 'hold', 'peer')).toBe('holding');
+    expect(nextState('holding', 'caught-up', 'peer')).toBe('holding');
+    expect(nextState('holding', 'resume', 'peer')).toBe('catching-up');
+    expect(nextState('following', 'resume', 'peer')).toBe('following');
+    expect(nextState('holding', 'stall', 'peer')).toBe('stalled');
+    expect(nextState('stalled', 'hold', 'peer')).toBe('stalled');
+    expect(nextState('primary', 'fell-behind', 'primary')).toBe('catching-up');
+  });
+
   it('leaves a stall only by failing or closing', () => {
     expect(nextState('stalled', 'caught-up', 'peer')).toBe('stalled');
     expect(nextState('stalled', 'stall', 'peer')).toBe('stalled');

@@ -1,9 +1,10 @@
 import type { Role } from './topology.js';
 
 /**
- * `joining`: agreeing with the cluster. `bootstrapping`: making the database a replica of it. `catching-up`: behind the log.
- * `following`, `primary`: in step. `stalled`: replication has stopped until an operator acts, the database still takes
- * local writes. `failed`: it ended by a defect.
+ * `joining`: agreeing with the cluster. `bootstrapping`: making the database a replica of it. `catching-up`: behind the log, or
+ * waiting for a transaction that is missing. `following`, `primary`: in step. `holding`: the database refuses a transaction of another
+ * replica; it is tried again until it goes in, and nothing after it is applied before. `stalled`: replication has stopped until an
+ * operator acts. In both, the database still takes local writes. `failed`: it ended by a defect.
  */
 export type LifecycleState =
   | 'joining'
@@ -11,13 +12,23 @@ export type LifecycleState =
   | 'catching-up'
   | 'following'
   | 'primary'
+  | 'holding'
   | 'stalled'
   | 'failed'
   | 'closing'
   | 'closed';
 
 export type LifecycleEvent =
-  'agreed' | 'installed' | 'caught-up' | 'fell-behind' | 'stall' | 'fail' | 'close' | 'closed';
+  | 'agreed'
+  | 'installed'
+  | 'caught-up'
+  | 'fell-behind'
+  | 'hold'
+  | 'resume'
+  | 'stall'
+  | 'fail'
+  | 'close'
+  | 'closed';
 
 /** `in-step` stands for `following` or `primary`, by role. `ignore`: stays as it is. */
 type Target = LifecycleState | 'in-step' | 'ignore';
@@ -27,6 +38,8 @@ const ENDING: Record<LifecycleEvent, Target> = {
   installed: 'ignore',
   'caught-up': 'ignore',
   'fell-behind': 'ignore',
+  hold: 'ignore',
+  resume: 'ignore',
   stall: 'ignore',
   fail: 'ignore',
   close: 'ignore',
@@ -38,6 +51,8 @@ const RUNNING: Record<LifecycleEvent, Target> = {
   installed: 'ignore',
   'caught-up': 'ignore',
   'fell-behind': 'ignore',
+  hold: 'holding',
+  resume: 'ignore',
   stall: 'stalled',
   fail: 'failed',
   close: 'closing',
@@ -49,9 +64,10 @@ const TABLE: Record<LifecycleState, Record<LifecycleEvent, Target>> = {
   bootstrapping: { ...RUNNING, installed: 'catching-up' },
   'catching-up': { ...RUNNING, 'caught-up': 'in-step' },
   following: { ...RUNNING, 'fell-behind': 'catching-up' },
-  primary: RUNNING,
+  primary: { ...RUNNING, 'fell-behind': 'catching-up' },
+  holding: { ...RUNNING, hold: 'ignore', resume: 'catching-up' },
   // Nothing but a restart ends a stall: what caused it needs a person.
-  stalled: { ...RUNNING, stall: 'ignore' },
+  stalled: { ...RUNNING, stall: 'ignore', hold: 'ignore' },
   failed: { ...ENDING, close: 'closing' },
   closing: ENDING,
   closed: { ...ENDING, closed: 'ignore' },

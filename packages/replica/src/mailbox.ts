@@ -61,7 +61,7 @@ export interface MailboxProtocol {
   outcome(request: { readonly id: string }): Outcome;
   /** Verdicts on synchronous groups in entries from `fromSeq` on, in log order: who reads the log needs them. */
   outcomes(request: { readonly fromSeq: number; readonly limit: number }): readonly GroupOutcome[];
-  /** The entry of the log up to which the database is on the disk. */
+  /** The entry of the log up to which everything that is to be applied is in the database and on the disk. */
   durable(): { readonly seq: number };
   checksum(request: ChecksumRequest): ChecksumReport;
   rowDigests(request: DigestRequest): readonly RowDigest[];
@@ -122,10 +122,10 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       message: Later<'outcomes'>,
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
     durable: (): { seq: number } => {
-      const { sync, store, log, condition, id } = this.scope;
+      const { sync, store, log, condition, id, progress } = this.scope;
       // A position says nothing about a log that is another one, or that nobody has compared yet (I14).
       if (!log.isTrusted || !condition.replicating) throw notReplicating(id, condition.stalled?.message);
-      return { seq: sync?.durableSeq ?? store.state().position.seq };
+      return { seq: sync?.durableSeq ?? progress.complete(store.state().position.seq) };
     },
     checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>
       later(message, readChecksum(this.scope, tables, timeoutMs)),

@@ -5,6 +5,7 @@ import {
   encodeControl,
   summarize,
   type BatchSummary,
+  type Gap,
   type LogEntry,
 } from '@antiphon/core';
 import type { Beat } from './beat.js';
@@ -42,7 +43,11 @@ export class MissingTransactions {
   readonly #recalled = new Set<string>();
   #recalling = false;
 
-  constructor(private readonly scope: Scope) {}
+  constructor(
+    private readonly scope: Scope,
+    /** Remembers in the database that something is missing. */
+    private readonly noteGap: (gap: Gap) => void,
+  ) {}
 
   /** At every beat. Never waits. */
   look(): void {
@@ -79,7 +84,7 @@ export class MissingTransactions {
   }
 
   #compareNewest(origin: string, newest: LogEntry | undefined): void {
-    const { store, condition } = this.scope;
+    const { store } = this.scope;
     const { position, vector, partial } = store.state();
     // What comes after the position is decided when it is read.
     if (newest === undefined || newest.seq > position.seq || partial[origin] !== undefined) return;
@@ -87,7 +92,7 @@ export class MissingTransactions {
     const applied = counterOf(vector, origin);
     if (last === undefined || last.origin !== origin || last.lastCounter <= applied) return;
     const reason = 'it was not applied here when the log held it, and so nothing after it was';
-    condition.waitFor(origin, applied + 1, last.firstCounter, reason);
+    this.noteGap({ origin, expected: applied + 1, found: last.firstCounter, seq: newest.seq, reason });
   }
 
   /** The end of an origin's transactions may be missing: nothing comes after it that would show it. */
@@ -107,7 +112,9 @@ export class MissingTransactions {
       this.#claimed.set(record.id, { expected, times });
       if (times < PATIENCE_BEATS) continue;
       const reason = `${record.id} has published up to ${record.id}:${published}, and the log does not hold it`;
-      this.scope.condition.waitFor(record.id, expected, published, reason);
+      // Nothing that the log holds now is missing; what comes next may build on what is.
+      const seq = this.scope.progress.seq + 1;
+      this.noteGap({ origin: record.id, expected, found: published, seq, reason });
     }
   }
 

@@ -32,10 +32,24 @@ export class Progress {
     private readonly store: Store<unknown>,
     private readonly clock: Clock,
     private readonly id: string,
+    /** The first entry that was dealt with although something of it is missing here; Infinity when there is none. */
+    private readonly firstGapSeq: () => number = () => Infinity,
+    /** Why it may take long, for the message of a TIMEOUT. */
+    private readonly obstacle: () => string | undefined = () => undefined,
   ) {}
 
   get seq(): number {
     return this.#seq;
+  }
+
+  /** The last entry up to which everything that is to be applied is applied. Never falls; at most `seq`. */
+  get appliedSeq(): number {
+    return this.complete(this.#seq);
+  }
+
+  /** How far it is complete up to an entry that was dealt with. */
+  complete(seq: number): number {
+    return Math.min(seq, this.firstGapSeq() - 1);
   }
 
   /** Without holes; own transactions included. */
@@ -84,7 +98,7 @@ export class Progress {
       };
       const fail = (error: AntiphonError): void => {
         end();
-        reject(error);
+        reject(this.#explained(error));
       };
       const onAbort = (): void => fail(abortError(signal, `The caller gave up waiting until ${what}.`));
       const waiter: Waiter = {
@@ -101,6 +115,13 @@ export class Progress {
       this.#waiters.add(waiter);
       signal?.addEventListener('abort', onAbort, { once: true });
     });
+  }
+
+  /** Whoever set the deadline knows less about what is in the way. */
+  #explained(error: AntiphonError): AntiphonError {
+    const obstacle = this.obstacle();
+    if (error.code !== 'TIMEOUT' || obstacle === undefined) return error;
+    return new AntiphonError('TIMEOUT', `${error.message} What is in the way: ${obstacle}`, { cause: error });
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ApplyOutcome, ApplyStep, KnownEntry, Verdict, WriteOutcome } from '@antiphon/core';
+import type { ApplyOutcome, ApplyStep, Gap, KnownEntry, Verdict, WriteOutcome } from '@antiphon/core';
 import type { ResendAnswer } from './resend.js';
 import type { SyncWrite } from './sync/sync-write.js';
 
@@ -41,6 +41,12 @@ export interface ReplicaProtocol {
   prune(counter: number): void;
   /** Somebody misses our transaction with this counter: publish it again, and all after it. */
   resend(from: number): ResendAnswer;
+  /** Something is missing here that the log does not show in order. */
+  noteGap(gap: Gap): void;
+  /** These gaps are none: what they wait for does not exist. */
+  forgetGaps(gaps: readonly Gap[]): void;
+  /** Tries at once what is held because the database does not take it. */
+  hurry(): void;
   /** Library writes wait for at most so many milliseconds from now on. */
   hold(holdMs: number): void;
   release(): void;
@@ -64,8 +70,8 @@ export interface RelayProtocol {
 
 /** The log to the replica. Runs by itself. */
 export interface FeedProtocol {
-  /** The position is to be made durable. */
-  keep(): void;
+  /** Tries at once what the database did not take. */
+  hurry(): void;
 }
 
 export interface PulseProtocol {

@@ -1,16 +1,15 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import { AntiphonError, type BusSubscription } from '@antiphon/core';
-import { decodeBeat, encodeBeat, type Beat } from './beat.js';
+import { decodeBeat, encodeBeat, MAX_WAITS, type Beat } from './beat.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from './missing-transactions.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
 import { memberRemoved } from './remove-member.js';
 import type { Scope } from './scope.js';
+import { StepWatch } from './step-watch.js';
 import { beatSubject } from './subjects.js';
 import { InSyncKeeper } from './sync/in-sync-keeper.js';
 
-/** Behind the log by more than this is no longer in step. */
-const IN_STEP_MESSAGES = 1000;
 const REFRESH_EVERY_BEATS = 10;
 const TWIN_SILENCE_BEATS = 5;
 
@@ -30,13 +29,15 @@ export class Pulse implements Behaviour<PulseProtocol> {
   readonly #keeper: InSyncKeeper | undefined;
   readonly #watch: LogWatch;
   readonly #missing: MissingTransactions;
+  readonly #step: StepWatch;
 
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {
-    this.#watch = new LogWatch(scope, () => this.#noteStep());
-    this.#missing = new MissingTransactions(scope);
+    this.#step = new StepWatch(scope, replica, () => void this.#keepInSync());
+    this.#watch = new LogWatch(scope, () => this.#step.note());
+    this.#missing = new MissingTransactions(scope, (gap) => void replica.tell('noteGap', gap));
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -48,7 +49,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
         if (connection === 'connected') context.self.tell('look');
       }),
       this.scope.condition.onState(() => this.#send()),
-      this.scope.progress.onMove(() => this.#noteStep()),
+      this.scope.progress.onMove(() => this.#step.note()),
       this.scope.sync?.inSync.onChange(() => this.#onInSyncChange()) ?? (() => undefined),
     ];
     context.every(limits.beatMs, 'beat', undefined);
@@ -66,6 +67,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     clocks.look(hybrid, () => store.unsealed(), context.signal);
     await this.#watch.look(context.signal);
     await this.#refreshMembers();
+    await this.#step.look();
     await this.#keepInSync();
     this.#missing.look();
     this.#prune();
@@ -91,6 +93,10 @@ export class Pulse implements Behaviour<PulseProtocol> {
       generation: document.generation,
       seq: progress.seq,
       ...(entry && { entry }),
+      appliedSeq: progress.appliedSeq,
+      waitsFor: Object.fromEntries(
+        condition.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
+      ),
       vector: progress.vector,
       lagMessages: this.#lag(),
       unpublished: progress.unpublished,
@@ -106,6 +112,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     if (beat.id !== id) {
       if (!members.has(beat.id) || members.isFormer(beat.id)) this.#unknownMember = true;
       else this.scope.clocks.heard(beat);
+      this.#step.heard(beat);
       return members.heard(beat);
     }
     if (beat.instance === instance) return this.#keeper?.heardOwn();
@@ -125,17 +132,6 @@ export class Pulse implements Behaviour<PulseProtocol> {
         },
       ),
     );
-  }
-
-  #noteStep(): void {
-    const { condition } = this.scope;
-    const lag = this.#lag();
-    if (lag === 0) this.scope.logEnd.inStep();
-    if (condition.state === 'catching-up' && lag === 0) {
-      condition.handle('caught-up');
-      void this.#keepInSync();
-    }
-    if (condition.state === 'following' && lag > IN_STEP_MESSAGES) condition.handle('fell-behind');
   }
 
   async #keepInSync(): Promise<void> {

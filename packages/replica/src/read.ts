@@ -146,9 +146,12 @@ async function waitFor(scope: Scope, options: QueryOptions): Promise<void> {
   const { store, progress, clock, closing } = scope;
   const what = 'what the session has seen is applied here';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  const reached = (): boolean => {
+    const state = store.state();
+    return isReached(token, state, progress.complete(Math.max(progress.seq, state.position.seq)));
+  };
   try {
-    const limit = { timeoutMs, what, signal: deadline.signal };
-    await progress.until(() => isReached(token, store.state(), progress.seq), limit);
+    await progress.until(reached, { timeoutMs, what, signal: deadline.signal });
   } finally {
     deadline.end();
   }

@@ -7,11 +7,19 @@ import type {
   NoReply,
   Received,
 } from '@antiphon/actor';
-import { AntiphonError, toAntiphonError, type ApplyOutcome, type WriteOutcome } from '@antiphon/core';
+import {
+  AntiphonError,
+  toAntiphonError,
+  type ApplyOutcome,
+  type ApplyStep,
+  type Gap,
+  type WriteOutcome,
+} from '@antiphon/core';
 import { Feed } from './feed.js';
 import { Pulse } from './pulse.js';
 import type {
   ApplyMessage,
+  FeedProtocol,
   PlannedApply,
   PulseProtocol,
   RelayProtocol,
@@ -22,6 +30,7 @@ import { Relay } from './relay.js';
 import { GroupCommitter } from './sync/group-committer.js';
 import type { Sync } from './sync/sync.js';
 import type { SyncWrite } from './sync/sync-write.js';
+import { uncertainCounters } from './sync/uncertain-counters.js';
 import type { Scope } from './scope.js';
 
 const EXPIRY_CHECK_MS = 50;
@@ -47,6 +56,9 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       seal: 'control',
       prune: 'control',
       resend: 'control',
+      hurry: 'control',
+      noteGap: 'control',
+      forgetGaps: 'control',
       hold: 'control',
       release: 'control',
       expire: 'control',
@@ -100,6 +112,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       );
       return asked === undefined ? message.reject(notYet()) : message.defer();
     },
+    noteGap: (gap: Gap): Promise<void> => this.#noteGap(gap),
+    forgetGaps: (gaps: readonly Gap[]): Promise<void> => this.#forgetGaps(gaps),
+    hurry: (): void => void this.#feed?.tell('hurry'),
     hold: (holdMs: number): void => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
     },
@@ -114,6 +129,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
   };
   #relay: ActorRef<RelayProtocol> | undefined;
+  #feed: ActorRef<FeedProtocol> | undefined;
   #polling = true;
   /** Monotonic; while it lies ahead, library writes wait in `#held`. */
   #heldUntilMs = 0;
@@ -129,7 +145,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.#startSync(context);
     this.#relay = context.spawn('relay', () => new Relay(scope), { mailbox: RELAY_MAILBOX });
     const feedUntil = this.#feedUntil();
-    if (feedUntil > 0) context.spawn('feed', () => new Feed(scope, context.self, feedUntil));
+    if (feedUntil > 0) this.#feed = context.spawn('feed', () => new Feed(scope, context.self, feedUntil));
     context.spawn<PulseProtocol>('pulse', () => new Pulse(scope, context.self));
     // Where other programs are refused, there is nothing of theirs to look for.
     const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
@@ -273,6 +289,35 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     return outcome;
   }
 
+  async #noteGap(gap: Gap): Promise<void> {
+    const { position, gaps } = this.scope.store.state();
+    if (gaps.some(({ origin }) => origin === gap.origin)) return;
+    try {
+      await this.#applyGaps([{ type: 'gap', gap, seq: position.seq }]);
+    } catch (error) {
+      // The database is busy or full: whoever has noticed it notices it again.
+      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+    }
+  }
+
+  async #forgetGaps(gaps: readonly Gap[]): Promise<void> {
+    const { gaps: present } = this.scope.store.state();
+    const unfounded = gaps.filter(({ origin, expected }) =>
+      present.some((gap) => gap.origin === origin && gap.expected === expected),
+    );
+    await this.#applyGaps(unfounded.map(({ origin, seq }) => ({ type: 'no-gap', origin, seq })));
+  }
+
+  async #applyGaps(steps: readonly ApplyStep[]): Promise<void> {
+    const { store, clock, limits, condition, progress } = this.scope;
+    if (steps.length > 0) {
+      const { position } = store.state();
+      await store.apply({ steps, position, yield: () => clock.yield(), sliceMs: limits.applySliceMs });
+    }
+    condition.wait(store.state().gaps);
+    progress.moved();
+  }
+
   /** Synchronous groups among the steps are committed here: whoever waits for that is told. */
   async #appliedGroups(
     sync: Sync,
@@ -283,6 +328,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const replies = new Set<string>();
     const { seq } = store.state().position;
     for (const step of steps.slice(0, refused?.step)) {
+      if (step.type === 'quarantine' && step.origin === id) this.#committer?.refused(step.seq, step.error);
       if (step.type !== 'transactions' || step.batch.sync === undefined) continue;
       const { origin, sync: section } = step.batch;
       if (origin === id) this.#committer?.applied(section.token, step.seq, verdicts.get(step.seq));
@@ -317,7 +363,12 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (STANDING_STILL.has(error.code)) condition.stall(error);
+      return;
     }
+    if (condition.holding?.code !== 'SCHEMA_DRIFT') return;
+    this.#polling = true;
+    condition.resume();
+    this.#feed?.tell('hurry');
   }
 
   /** The captured writes stay where they are; asking every few milliseconds would not change that. */
@@ -349,11 +400,4 @@ const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'SCHEMA_D
 
 function notYet(): AntiphonError {
   return new AntiphonError('ACTOR_STOPPED', 'The replica is starting. Ask again.');
-}
-
-function uncertainCounters(): AntiphonError {
-  return new AntiphonError(
-    'STORE_BUSY',
-    'a synchronous write without an answer is looked for in the log; writes of other programs wait until it is found',
-  );
 }

@@ -40,8 +40,8 @@ export interface Replica<Tx> extends AsyncDisposable {
   changes(options?: ChangesOptions): AsyncGenerator<CommittedChange, void, undefined>;
   status(): ReplicaStatus;
   /**
-   * Resolves when everything that the log holds now has been dealt with here. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED, and
-   * LOG_REPLACED when stalled.
+   * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is held, nothing is missing. Throws
+   * TIMEOUT, which says what is in the way, LOG_UNAVAILABLE, ABORTED, CLOSED, and LOG_REPLACED when stalled.
    */
   caughtUp(options?: CaughtUpOptions): Promise<void>;
   /**
@@ -140,9 +140,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     try {
       const { lastSeq } = await deadline.race(log.identity(deadline.signal));
       logEnd.seen(Math.max(lastSeq, logEnd.seq));
-      await progress.until(() => progress.seq >= lastSeq || !condition.replicating, {
+      await progress.until(() => progress.appliedSeq >= lastSeq || !condition.replicating, {
         timeoutMs: deadline.leftMs,
-        what: `entry ${lastSeq} of the log is applied here`,
+        what: `everything up to entry ${lastSeq} of the log is applied here`,
         signal: deadline.signal,
       });
     } finally {

@@ -6,11 +6,13 @@ const state = { position: { generation: 'g', seq: 10 }, vector: { a: 5, b: 2 } }
 
 describe('session tokens', () => {
   it('I12: are reached by place in the log and by counters', () => {
-    expect(isReached({ generation: 'g', seq: 10 }, state, 0)).toBe(true);
+    expect(isReached({ generation: 'g', seq: 10 }, state, 10)).toBe(true);
+    // The position is there, but something before it is missing.
+    expect(isReached({ generation: 'g', seq: 10 }, state, 9)).toBe(false);
     expect(isReached({ generation: 'g', seq: 11 }, state, 10)).toBe(false);
     expect(isReached({ generation: 'g', seq: 11 }, state, 11)).toBe(true);
-    expect(isReached(sessionPosition('g', 3, { origin: 'a', counter: 5 }), state, 0)).toBe(true);
-    expect(isReached(sessionPosition('g', 3, { origin: 'a', counter: 6 }), state, 0)).toBe(false);
+    expect(isReached(sessionPosition('g', 3, { origin: 'a', counter: 5 }), state, 3)).toBe(true);
+    expect(isReached(sessionPosition('g', 3, { origin: 'a', counter: 6 }), state, 3)).toBe(false);
     expect(isReached(parseSessionToken({ a: 5, b: 2 }), state, 0)).toBe(true);
     expect(isReached(parseSessionToken({ c: 1 }), state, 0)).toBe(false);
   });

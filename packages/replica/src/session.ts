@@ -38,15 +38,15 @@ export function parseSessionToken(input: unknown): SessionPosition {
   return { generation: '', seq: 0, vector: parseVector(input) };
 }
 
-/** Whether a database in this state shows what the token stands for. Throws BAD_OPTION when it is of another log. */
-export function isReached(token: SessionPosition, state: StoreState, seq: number): boolean {
+/** Whether a database in this state, with everything of the log up to `appliedSeq`, shows what the token stands for. Throws BAD_OPTION when it is of another log. */
+export function isReached(token: SessionPosition, state: StoreState, appliedSeq: number): boolean {
   if (token.generation !== '' && token.generation !== state.position.generation) {
     throw new AntiphonError(
       'BAD_OPTION',
       `the session token is of log ${token.generation}, this replica has ${state.position.generation}; start a new session`,
     );
   }
-  if (Math.max(seq, state.position.seq) < token.seq) return false;
+  if (appliedSeq < token.seq) return false;
   const { vector = {} } = token;
   return Object.keys(vector).every((origin) => counterOf(state.vector, origin) >= counterOf(vector, origin));
 }

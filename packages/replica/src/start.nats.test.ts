@@ -194,7 +194,7 @@ describe('the log', () => {
     expect(a.status().lifecycle).not.toBe('stalled');
   });
 
-  it('waits for an origin whose transaction the database refuses', async () => {
+  it('I10: holds what the database refuses, and goes on when it takes it', async () => {
     await using cluster = await MapCluster.start();
     const stores = [cluster.founder(), new MapStore(), new MapStore()] as const;
     const [a, b, c] = await Promise.all(
@@ -203,12 +203,18 @@ describe('the log', () => {
     stores[1].refuses = 'bad';
     await a?.transaction((tx) => tx.put('x', 'bad'));
     await a?.transaction((tx) => tx.put('y', 'fine'));
+    await eventually('b holds', () => b?.status().holding !== undefined);
     await c?.transaction((tx) => tx.put('z', 'fine'));
-    await eventually('b waits for a', () => b?.status().waitingFor[0]?.origin === 'a');
-    expect(b?.status().waitingFor[0]).toMatchObject({ expected: 2 - 1 });
-    expect(b?.status().quarantined).toBe(1);
     await eventually('c has a', () => stores[2].rows.get('y') === 'fine');
-    expect(stores[1].rows.has('y')).toBe(false);
+    expect(b?.status()).toMatchObject({
+      lifecycle: 'holding',
+      quarantined: 0,
+      holding: { origin: 'a', counter: 1 },
+    });
+    expect([...stores[1].rows.keys()]).toEqual([]);
+    stores[1].refuses = undefined;
+    await eventually('b has all', () => stores[1].rows.size === 3);
+    expect(b?.status().holding).toBeUndefined();
   });
 });
 

@@ -104,7 +104,14 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
   await retrying(clock, deadline, () => members.refresh());
   const ownPast = await takeUpOwnPast(settings, agreement, deadline);
   const logEnd = new LogEnd(clock);
-  const progress = new Progress(store, clock, id);
+  const progress = new Progress(
+    store,
+    clock,
+    id,
+    () => condition.firstGapSeq,
+    () => condition.obstacle,
+  );
+  condition.wait(store.state().gaps);
   progress.moved(store.state().position.seq);
   if (agreement.replaced === undefined) {
     logEnd.seen((await retrying(clock, deadline, () => settings.log.identity(deadline.signal))).lastSeq);

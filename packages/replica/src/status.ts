@@ -1,6 +1,6 @@
 import { formatPosition, type VectorClock } from '@antiphon/core';
 import type { ClockStatus } from './clock-watch.js';
-import type { StallReason, Waiting } from './condition.js';
+import type { Holding, StallReason, Waiting } from './condition.js';
 import type { LifecycleState } from './lifecycle.js';
 import type { Scope } from './scope.js';
 import type { Sync } from './sync/sync.js';
@@ -50,8 +50,12 @@ export interface ReplicaStatus {
   readonly lifecycle: LifecycleState;
   /** Why replication has stopped; absent while it runs. */
   readonly stalled?: StallReason;
+  /** The transaction that this database does not take, which is tried again until it goes in; absent while there is none. */
+  readonly holding?: Holding;
   readonly connection: string;
   readonly position: { readonly generation: string; readonly seq: number; readonly text: string };
+  /** The last entry of the log up to which everything that is to be applied is applied; less than the position while something is missing. */
+  readonly appliedSeq: number;
   readonly log: { readonly lastSeq: number; readonly seenAtMs: number };
   readonly lag: { readonly messages: number; readonly seconds: number };
   readonly vector: VectorClock;
@@ -68,6 +72,7 @@ export interface ReplicaStatus {
   /** Of a synchronous cluster. */
   readonly sync?: SyncStatus;
   readonly members: readonly MemberStatus[];
+  /** What the position has passed and that is missing here. */
   readonly waitingFor: readonly Waiting[];
   readonly alarms: readonly {
     readonly name: string;
@@ -88,7 +93,7 @@ export function statusOf(scope: Scope): ReplicaStatus {
   const { store, document, condition, progress, logEnd, clock, log, memory } = scope;
   const state = store.state();
   const seq = Math.max(progress.seq, state.position.seq);
-  const { stalled } = condition;
+  const { stalled, holding } = condition;
   return {
     id: scope.id,
     cluster: scope.cluster,
@@ -99,8 +104,10 @@ export function statusOf(scope: Scope): ReplicaStatus {
     role: scope.role,
     lifecycle: condition.state,
     ...(stalled && { stalled }),
+    ...(holding && { holding }),
     connection: log.connection,
     position: { ...state.position, seq, text: formatPosition({ ...state.position, seq }) },
+    appliedSeq: progress.complete(seq),
     log: { lastSeq: Math.max(logEnd.seq, seq), seenAtMs: logEnd.seenAtMs },
     lag: { messages: logEnd.lagMessages(seq), seconds: logEnd.lagSeconds(seq) },
     vector: state.vector,

@@ -137,7 +137,7 @@ async function whoAnswers(
       const mailbox = remoteRef<MailboxProtocol>(options.bus, mailboxPrefix(options.cluster, id));
       try {
         const { lifecycle } = await mailbox.ask('ping', undefined, { timeoutMs: PING_MS });
-        if (lifecycle === 'stalled' || lifecycle === 'failed')
+        if (lifecycle === 'stalled' || lifecycle === 'holding' || lifecycle === 'failed')
           absent.push({ id, reason: `it is ${lifecycle}; see its status` });
         else present.set(id, mailbox);
       } catch (error) {

@@ -86,7 +86,7 @@ export class Writer<Tx> {
         const outcome = await write.attempt(ask);
         if (outcome.type === 'rejected') throw outcome.error;
         const { generation } = store.state().position;
-        const position = sessionPosition(generation, progress.seq, outcome.id);
+        const position = sessionPosition(generation, progress.appliedSeq, outcome.id);
         const value = outcome.value as T;
         return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
       } catch (error) {

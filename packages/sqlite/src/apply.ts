@@ -2,6 +2,8 @@ import {
   AntiphonError,
   decodeChanges,
   movedTo,
+  withGap,
+  withoutGap,
   type ApplyOutcome,
   type ApplyRequest,
   type ApplyStep,
@@ -55,6 +57,10 @@ export class Applier {
   #untilLook = ROWS_BETWEEN_LOOKS;
   /** Set: whole transactions are written one by one, and rows that another row of theirs is still in the way of wait for its end. */
   #postponed: PostponedRows | undefined;
+  /** Write the rows of each transaction before the next one is looked at, to learn whose the database refuses. */
+  #eager = false;
+  /** What is being applied; the table is the one that was written last. */
+  #at: { readonly counter?: number; readonly table?: string } = {};
 
   constructor(
     private readonly connection: Connection,
@@ -85,41 +91,51 @@ export class Applier {
     return this.#finish(request);
   }
 
-  /** Step by step, up to the first one that the database refuses. `keep` and `undo` bracket one step. */
+  /** One transaction after the other, up to the first one that the database refuses. A synchronous group counts as a whole. */
   async applyOneByOne(
     state: ReplicaState,
     request: ApplyRequest,
   ): Promise<{ state: ReplicaState; outcome: ApplyOutcome }> {
     this.#begin(state);
+    this.#eager = true;
     this.#postponed = new PostponedRows();
     const pace = new Pace(request.sliceMs, request.yield);
     for (const [index, step] of request.steps.entries()) {
-      const before = this.#state.copy();
-      for (const origin of this.#state.changedOrigins) before.changedOrigins.add(origin);
-      const counts = { ...this.#counts };
-      this.connection.statement('SAVEPOINT _antiphon_step').run();
-      try {
-        await this.#take(step, pace);
-        this.#queue.flush();
-        this.connection.statement('RELEASE _antiphon_step').run();
-      } catch (thrown) {
-        if (!isRefusal(thrown) || !this.connection.inTransaction) throw thrown;
-        this.connection.statement('ROLLBACK TO _antiphon_step').run();
-        this.connection.statement('RELEASE _antiphon_step').run();
-        this.#queue.clear();
-        this.#postponed.clear();
-        this.#state = before;
-        this.#counts = counts;
-        const seq = Math.max(before.position.seq, step.seq - 1);
+      for (const piece of piecesOf(step)) {
+        const error = await this.#attempt(piece, pace);
+        if (error === undefined) continue;
+        const seq = Math.max(this.#state.position.seq, step.seq - 1);
         const { generation } = request.position;
         const outcome = this.#finish({ ...request, position: { generation, seq } });
-        return {
-          state: before,
-          outcome: { ...outcome, refused: { step: index, error: refusal(thrown, step) } },
-        };
+        return { state: this.#state, outcome: { ...outcome, refused: { step: index, error } } };
       }
     }
     return { state: this.#state, outcome: this.#finish(request) };
+  }
+
+  /** Why the database refuses it, and nothing of it is left; undefined when it went in. */
+  async #attempt(step: ApplyStep, pace: Pace): Promise<AntiphonError | undefined> {
+    const before = this.#state.copy();
+    for (const origin of this.#state.changedOrigins) before.changedOrigins.add(origin);
+    const counts = { ...this.#counts };
+    const parts = this.#parts.snapshot();
+    this.connection.statement('SAVEPOINT _antiphon_step').run();
+    try {
+      await this.#take(step, pace);
+      this.#queue.flush();
+      this.connection.statement('RELEASE _antiphon_step').run();
+      return undefined;
+    } catch (thrown) {
+      if (!isRefusal(thrown) || !this.connection.inTransaction) throw thrown;
+      this.connection.statement('ROLLBACK TO _antiphon_step').run();
+      this.connection.statement('RELEASE _antiphon_step').run();
+      this.#queue.clear();
+      this.#postponed?.clear();
+      this.#parts.restore(parts);
+      this.#state = before;
+      this.#counts = counts;
+      return refusal(thrown, step, this.#at);
+    }
   }
 
   /** Displaced rows that own writes may have set free; before anything else is applied. */
@@ -157,6 +173,8 @@ export class Applier {
 
   #begin(state: ReplicaState): void {
     this.#state = state;
+    this.#eager = false;
+    this.#at = {};
     this.#queue.clear();
     this.#postponed = undefined;
     this.#parts.clear();
@@ -174,6 +192,7 @@ export class Applier {
 
   async #take(step: ApplyStep, pace: Pace): Promise<void> {
     if (step.type === 'quarantine') return this.#putAside(step);
+    if (step.type === 'gap' || step.type === 'no-gap') return this.#noteGap(step);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
     const { batch, skip, rejected = [] } = step;
     const mappings = this.#mappings(batch.tables);
@@ -181,8 +200,10 @@ export class Applier {
       const transaction = batch.transactions[index];
       if (transaction === undefined) break;
       const { time, counter, changes } = transaction;
+      if (this.#eager) this.#at = { counter };
       if (!rejected.includes(counter))
         await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
+      if (this.#eager) this.#queue.flush();
       this.#applied(batch, counter, time);
     }
     this.#keepOutcome(batch, rejected, step.seq);
@@ -227,6 +248,12 @@ export class Applier {
     this.#state.quarantined++;
   }
 
+  #noteGap(step: Extract<ApplyStep, { type: 'gap' | 'no-gap' }>): void {
+    const state = this.#state;
+    state.gaps =
+      step.type === 'gap' ? withGap(state.gaps, step.gap, state.vector) : withoutGap(state.gaps, step.origin);
+  }
+
   async #changes(
     changes: Iterable<Change>,
     mappings: readonly TableMapping[],
@@ -269,6 +296,7 @@ export class Applier {
   }
 
   #write({ table, kind, rows, stamps }: RowRun): void {
+    if (this.#eager) this.#at = { ...this.#at, table: table.name };
     let admitted = rows;
     if (this.versions !== undefined) {
       const verdict = this.versions.admit(table, rows, stamps, kind === 'delete');
@@ -321,17 +349,38 @@ function columnOrder(table: TrackedTable, entry: DictionaryTable): readonly numb
   return order;
 }
 
-function refusal(thrown: unknown, step: ApplyStep): AntiphonError {
-  if (thrown instanceof AntiphonError) return thrown;
-  const origin = step.type === 'quarantine' ? step.origin : step.batch.origin;
-  const counter = step.type === 'quarantine' ? undefined : step.batch.firstCounter;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new AntiphonError(
-    'APPLY_REFUSED',
-    `the database refused a transaction of ${origin}${counter === undefined ? '' : ` (${counter})`}: ${message}`,
-    {
+/** What can be applied by itself. */
+function* piecesOf(step: ApplyStep): Generator<ApplyStep> {
+  if (step.type !== 'transactions' || step.batch.sync !== undefined) {
+    yield step;
+    return;
+  }
+  const { batch, skip } = step;
+  for (const transaction of batch.transactions.slice(skip)) {
+    const alone = { ...batch, firstCounter: transaction.counter, transactions: [transaction] };
+    yield { ...step, batch: alone, skip: 0 };
+  }
+}
+
+function transactionOf(step: ApplyStep): { readonly origin: string; readonly counter?: number } {
+  if (step.type === 'gap') return { origin: step.gap.origin };
+  if (step.type === 'quarantine' || step.type === 'no-gap') return { origin: step.origin };
+  return { origin: step.batch.origin, counter: step.batch.firstCounter };
+}
+
+function refusal(
+  thrown: unknown,
+  step: ApplyStep,
+  at: { readonly counter?: number; readonly table?: string },
+): AntiphonError {
+  const context = { ...transactionOf(step), ...at, seq: step.seq };
+  if (thrown instanceof AntiphonError) {
+    return new AntiphonError(thrown.code, thrown.message, {
       cause: thrown,
-      context: { origin, ...(counter === undefined ? {} : { counter }), seq: step.seq },
-    },
-  );
+      context: { ...thrown.context, ...context },
+    });
+  }
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const where = at.table === undefined ? '' : ` in table ${at.table}`;
+  return new AntiphonError('APPLY_REFUSED', `${message}${where}`, { cause: thrown, context });
 }

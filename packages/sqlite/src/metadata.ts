@@ -30,6 +30,9 @@ const TABLES = [
   `CREATE TABLE _antiphon_quarantine (
      id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
      data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
+  // What the position has passed and that is not here, per origin.
+  `CREATE TABLE _antiphon_gaps (
+     origin TEXT PRIMARY KEY, expected INTEGER NOT NULL, found INTEGER NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID`,
   // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
   `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL)`,
   `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) WITHOUT ROWID`,

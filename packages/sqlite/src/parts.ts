@@ -1,4 +1,4 @@
-import type { PartBatch } from '@antiphon/core';
+import { AntiphonError, type PartBatch } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import type { ReplicaState } from './state.js';
 
@@ -13,6 +13,16 @@ export class Parts {
 
   clear(): void {
     this.#fresh.clear();
+  }
+
+  /** What is in memory now, for `restore` when the step that comes next is undone. */
+  snapshot(): ReadonlyMap<string, readonly PartBatch[]> {
+    return new Map([...this.#fresh].map(([origin, parts]) => [origin, [...parts]]));
+  }
+
+  restore(snapshot: ReadonlyMap<string, readonly PartBatch[]>): void {
+    this.#fresh.clear();
+    for (const [origin, parts] of snapshot) this.#fresh.set(origin, [...parts]);
   }
 
   keep(state: ReplicaState, batch: PartBatch): void {
@@ -32,7 +42,8 @@ export class Parts {
     );
     for (let part = 0; part < stored; part++) {
       const body = read.get(last.origin, last.firstCounter, part) as Uint8Array | undefined;
-      if (body !== undefined) yield body;
+      if (body === undefined) throw lost(last, part);
+      yield body;
     }
     for (const { body } of fresh) yield body;
     yield last.body;
@@ -55,4 +66,12 @@ export class Parts {
     }
     this.#fresh.clear();
   }
+}
+
+function lost({ origin, firstCounter }: PartBatch, part: number): AntiphonError {
+  return new AntiphonError(
+    'STORE_FAILED',
+    `Part ${part} of transaction ${origin}:${firstCounter} was kept and is not in the database any more. Restore the file from a backup.`,
+    { context: { origin, counter: firstCounter } },
+  );
 }

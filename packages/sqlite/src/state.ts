@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import {
   AntiphonError,
+  withoutArrived,
+  type Gap,
   type InstallOptions,
   type Position,
   type StoreIdentity,
@@ -39,6 +41,9 @@ export class ReplicaState {
   time = 0;
   conflicts = 0;
   quarantined = 0;
+  /** What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what the database says. */
+  gaps: readonly Gap[] = [];
+  storedGaps: readonly Gap[] = [];
   partial: Record<string, { readonly counter: number; readonly nextPart: number }> = {};
   outboxMessages = 0;
   outboxBytes = 0;
@@ -78,6 +83,7 @@ export class ReplicaState {
   }
 
   advance(origin: string, counter: number): void {
+    if (this.gaps.length > 0) this.gaps = withoutArrived(this.gaps, origin, counter);
     if (origin === this.identity.replica) {
       this.ownCounter = counter;
       if (this.lastCounter < counter) this.lastCounter = counter;
@@ -108,6 +114,7 @@ export class ReplicaState {
       outboxBytes: this.outboxBytes,
       conflicts: this.conflicts,
       quarantined: this.quarantined,
+      gaps: this.gaps,
     };
   }
 }
@@ -194,6 +201,10 @@ export function readState(connection: Connection): ReplicaState {
   }[]) {
     state.applied[entry.origin] = entry.counter;
   }
+  state.gaps = connection.db
+    .prepare('SELECT origin, expected, found, seq, reason FROM _antiphon_gaps ORDER BY seq, origin')
+    .all() as Gap[];
+  state.storedGaps = state.gaps;
   const parts = connection.db.prepare(
     'SELECT origin, counter, max(part) + 1 AS nextPart FROM _antiphon_parts GROUP BY origin, counter',
   );
@@ -296,11 +307,28 @@ export class StateWriter {
       );
     if (changes !== 1) throw this.#notOurs(state);
     state.revision++;
+    this.#updateGaps(state);
     if (state.changedOrigins.size === 0) return;
     const upsert = this.connection.statement(
       'INSERT INTO _antiphon_vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET counter = excluded.counter',
     );
     for (const origin of state.changedOrigins) upsert.run(origin, state.applied[origin] ?? 0);
+  }
+
+  #updateGaps(state: ReplicaState): void {
+    const { gaps, storedGaps } = state;
+    if (gaps === storedGaps) return;
+    for (const gap of storedGaps) {
+      if (!gaps.includes(gap))
+        this.connection.statement('DELETE FROM _antiphon_gaps WHERE origin = ?').run(gap.origin);
+    }
+    for (const gap of gaps) {
+      if (storedGaps.includes(gap)) continue;
+      this.connection
+        .statement('INSERT INTO _antiphon_gaps VALUES (?, ?, ?, ?, ?)')
+        .run(gap.origin, gap.expected, gap.found, gap.seq, gap.reason);
+    }
+    state.storedGaps = gaps;
   }
 
   #stored(): { readonly owner: string; readonly revision: number } | undefined {

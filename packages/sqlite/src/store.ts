@@ -304,6 +304,16 @@ export class SqliteStore implements Store<SqliteTransaction> {
     }
   }
 
+  schemaCookie(): number {
+    const { writer } = this.#installed();
+    try {
+      return schemaCookieOf(writer);
+    } catch {
+      // Whoever has locked the database may be changing it.
+      return -1;
+    }
+  }
+
   sealed(
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,

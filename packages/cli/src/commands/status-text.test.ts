@@ -45,6 +45,15 @@ describe('statusText', () => {
     expect(shown).not.toContain('in sync');
   });
 
+  it('says once, and loudly, what a replica holds', () => {
+    const message = 'This database does not take transaction a:7 of the log';
+    const holding = { code: 'APPLY_REFUSED', seq: 12, message, sinceMs: 1, attempts: 3 };
+    const alarms = [{ name: 'apply', message, sinceMs: 1, count: 3 }];
+    const shown = text({ id: 'eu-1', status: { ...ASYNC, lifecycle: 'holding', holding, alarms } });
+    expect(shown.split('\n').filter((line) => line.includes(message))).toEqual([`! eu-1 holds: ${message}`]);
+    expect(shown).toMatch(/^eu-1 .* holding /m);
+  });
+
   it('marks who is in sync by what the newest record says, and counts writes that wait', () => {
     const away = { id: 'eu-3', error: new AntiphonError('NO_ACTOR', 'away') };
     const shown = text(member('eu-1', { inSync: ['eu-1'], recordSeq: 3 }), member('eu-2', {}), away);

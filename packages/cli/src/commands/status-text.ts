@@ -15,6 +15,8 @@ const BYTES_PER_MB = 1_000_000;
 
 /** Said once for the whole cluster, instead of by every replica. */
 const SHORTFALL_ALARM = 'in-sync';
+/** Said by `holding`. */
+const HOLD_ALARM = 'apply';
 
 /** For people: what the cluster is, a line for each replica, and below whatever needs attention. */
 export function statusText({ cluster, servers, answers, terminal }: StatusView): string {
@@ -90,7 +92,7 @@ function row({ id, status, error }: MemberAnswer, terminal: Pick<Terminal, 'colo
 }
 
 function styleOf({ lifecycle, connection }: ReplicaStatus): Style {
-  if (lifecycle === 'stalled' || lifecycle === 'failed') return 'red';
+  if (lifecycle === 'stalled' || lifecycle === 'holding' || lifecycle === 'failed') return 'red';
   return (lifecycle === 'following' || lifecycle === 'primary') && connection === 'connected'
     ? 'green'
     : 'yellow';
@@ -131,11 +133,12 @@ function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | und
   return [['red', text]];
 }
 
-function warningsOf({ id, stalled, alarms, waitingFor }: ReplicaStatus): readonly Warning[] {
+function warningsOf({ id, stalled, holding, alarms, waitingFor }: ReplicaStatus): readonly Warning[] {
   return [
     ...(stalled === undefined ? [] : [['red', `${id} stalled: ${stalled.message}`] as const]),
+    ...(holding === undefined ? [] : [['red', `${id} holds: ${holding.message}`] as const]),
     ...alarms
-      .filter(({ name }) => name !== SHORTFALL_ALARM)
+      .filter(({ name }) => name !== SHORTFALL_ALARM && name !== HOLD_ALARM)
       .map(({ message }) => ['yellow', `${id}: ${message}`] as const),
     ...waitingFor.map(
       ({ origin, expected, reason, answer }) =>

@@ -44,6 +44,15 @@ it('every finding that is not ok says what to do', () => {
   for (const { grade, advice } of checks) expect(advice === undefined).toBe(grade === 'ok');
 });
 
+it('a replica that holds fails once, with what refuses it', () => {
+  const message = 'This database does not take transaction a:7 of the log: no such table: audit.';
+  const holding = { code: 'APPLY_REFUSED', seq: 12, message, sinceMs: 1, attempts: 3 };
+  const alarms = [{ name: 'apply', message, sinceMs: 1, count: 3 }];
+  const checks = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding, alarms } }], 1000);
+  const about = checks.filter((check) => check.message.includes('no such table'));
+  expect(about).toMatchObject([{ grade: 'fail', name: 'eu-1' }]);
+});
+
 it('a server without JetStream fails', () => {
   const warnings = ['JetStream is off. Start nats-server with -js.'];
   const server = {

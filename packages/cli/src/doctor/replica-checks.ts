@@ -10,6 +10,8 @@ import { ok, splitSentence, warn, fail, type Check } from './check.js';
 
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LAG_SECONDS = 10;
+/** Said by `holding`. */
+const HOLD_ALARM = 'apply';
 
 /** Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the answers came that do not say it. */
 export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): readonly Check[] {
@@ -28,7 +30,7 @@ export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): 
 }
 
 function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
-  const { id, lifecycle, role, lag, stalled, alarms, waitingFor, quarantined, conflicts } = status;
+  const { id, lifecycle, role, lag, stalled, holding, alarms, waitingFor, quarantined, conflicts } = status;
   const checks: Check[] = [];
   if (stalled !== undefined) {
     checks.push(
@@ -38,6 +40,14 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
         stalled.code === 'LOG_REPLACED'
           ? 'Stop the replicas and follow docs/lost-log.md.'
           : 'Find out why before it is started again; its database is intact.',
+      ),
+    );
+  } else if (holding !== undefined) {
+    checks.push(
+      fail(
+        id,
+        `${id} holds: ${holding.message}`,
+        'Nothing was skipped; it goes on by itself once its database takes the transaction.',
       ),
     );
   } else if (lag.seconds > MAX_LAG_SECONDS) {
@@ -53,7 +63,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       ok(id, `${id}: ${role}, ${lifecycle}, ${lag.messages} entries behind, ${conflicts} conflicts decided`),
     );
   }
-  for (const alarm of alarms) {
+  for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM)) {
     const { message, advice } = splitSentence(alarm.message, `Look at the log of ${id}.`);
     checks.push(warn(id, `${id}: ${message}`, advice));
   }

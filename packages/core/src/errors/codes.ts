@@ -49,7 +49,8 @@ export const ERROR_CODES = {
   },
   NOT_IN_SYNC: {
     retriable: true,
-    means: 'Too few replicas are in sync for the acknowledgements that the write asks for.',
+    means:
+      'Too few replicas are in sync for the acknowledgements that the write asks for, or this replica itself is out of step.',
     do: 'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`; nothing was written.',
   },
   OUTCOME_UNKNOWN: {
@@ -68,7 +69,7 @@ export const ERROR_CODES = {
   MALFORMED_MESSAGE: {
     retriable: false,
     means: 'A message is not valid Antiphon wire format.',
-    do: 'Find who publishes it; it was put aside, nothing of it was applied.',
+    do: 'Find out who publishes it. Nothing of it was applied.',
   },
   MESSAGE_TOO_LARGE: {
     retriable: false,
@@ -83,12 +84,12 @@ export const ERROR_CODES = {
   UNKNOWN_ORIGIN: {
     retriable: false,
     means: 'A message comes from an id that is no member of the cluster.',
-    do: 'Find who publishes it; it was put aside.',
+    do: 'Find out who publishes it. Nothing of it was applied.',
   },
   UNKNOWN_TABLE: {
     retriable: false,
     means: 'A message names a table or column that this cluster does not replicate.',
-    do: 'Find who publishes it; it was put aside.',
+    do: 'Find out who publishes it. Nothing of it was applied.',
   },
   // Actors
   ACTOR_STOPPED: {
@@ -141,8 +142,8 @@ export const ERROR_CODES = {
   },
   APPLY_REFUSED: {
     retriable: false,
-    means: 'The database refused a change of another replica.',
-    do: 'Compare the schemas; the transaction was put aside and its origin waits.',
+    means: 'The database of this replica refused a transaction of another one.',
+    do: 'Change what refuses it, as the message says. The replica holds there, tries again, and goes on by itself.',
   },
   // Log and cluster
   LOG_UNAVAILABLE: {
@@ -160,7 +161,11 @@ export const ERROR_CODES = {
     means: 'The stream is not the one this database was replicating with, or it lost entries.',
     do: 'Stop the replicas and follow docs/lost-log.md: put the log back, or decide which databases to keep.',
   },
-  LOG_REFUSED: { retriable: false, means: 'The log refused a message.', do: 'See the cause.' },
+  LOG_REFUSED: {
+    retriable: false,
+    means: 'The log refused a message, or no replica accepts it.',
+    do: 'See the cause; nothing of it was written.',
+  },
   CLUSTER_MISMATCH: {
     retriable: false,
     means: "This replica's settings differ from what the cluster agreed on.",

@@ -62,6 +62,21 @@ export interface InstallOptions {
   readonly durable: boolean;
 }
 
+/** Something that the position has passed and that is not here: the transactions of `origin` from `expected` on. */
+export interface Gap {
+  readonly origin: string;
+  /** The counter that is missing. */
+  readonly expected: number;
+  /** The counter that came first without it; `expected` when it came itself and could not be accepted. */
+  readonly found: number;
+  /** The entry of the log at which that was noticed. Everything before it that should be applied is applied. */
+  readonly seq: number;
+  readonly reason: string;
+}
+
+/** A store keeps so many gaps; one of a further origin is not kept. */
+export const MAX_GAPS = 1024;
+
 export interface StoreState {
   readonly position: Position;
   /** Applied per origin, without holes; own transactions included once sealed. */
@@ -78,6 +93,8 @@ export interface StoreState {
   readonly outboxBytes: number;
   readonly conflicts: number;
   readonly quarantined: number;
+  /** At most one per origin. */
+  readonly gaps: readonly Gap[];
 }
 
 /** `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this write only. */
@@ -196,7 +213,14 @@ export type ApplyStep =
       readonly origin: string;
       readonly data: Uint8Array;
       readonly error: AntiphonError;
-    };
+    }
+  /**
+   * Remember that something is missing, unless its origin has got further or has a gap already. The gap closes by itself in the
+   * transaction that applies the missing one.
+   */
+  | { readonly type: 'gap'; readonly gap: Gap; readonly seq: number }
+  /** The gap of this origin was none: the transaction that it waits for does not exist. */
+  | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number };
 
 export interface ApplyRequest {
   readonly steps: readonly ApplyStep[];
@@ -213,10 +237,16 @@ export interface ApplyOutcome {
   /** Rows of remote transactions that lost against a newer version here, or won against a concurrent one. */
   readonly conflicts: number;
   /**
-   * Set when the database refused a transaction (constraint, type): everything before that step was committed with the
-   * position before it, nothing of it or after it. The caller retries from there with a quarantine step.
+   * Set when the database refused a transaction: everything before it was committed, with the position before its step, and nothing of
+   * it or after it. MALFORMED_MESSAGE, MESSAGE_TOO_LARGE: no database can apply it. Anything else is a matter of this database, which may
+   * apply it later. The error's context names `origin`, `counter` and, where that is known, `table`.
    */
-  readonly refused?: { readonly step: number; readonly error: AntiphonError };
+  readonly refused?: Refusal;
+}
+
+export interface Refusal {
+  readonly step: number;
+  readonly error: AntiphonError;
 }
 
 export interface TableChecksum {
@@ -288,6 +318,8 @@ export interface Store<Tx = unknown> {
   check(): Promise<void>;
   /** About how many captured changes `seal` would take; cheap, for status. */
   unsealed(): number;
+  /** Cheap poll: another number than before when anybody may have changed the schema of the database. */
+  schemaCookie(): number;
   /** Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if there is any. */
   sealed(
     after: { readonly counter: number; readonly part: number },

@@ -36,9 +36,9 @@ export class ReadBarrier {
    */
   async pass(deadline: Deadline): Promise<void> {
     const seq = await this.#sequence(deadline);
-    await this.progress.until(() => this.progress.seq >= seq, {
+    await this.progress.until(() => this.progress.appliedSeq >= seq, {
       timeoutMs: deadline.leftMs,
-      what: `entry ${seq} of the log, which a strong read has to show, is applied here`,
+      what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,
       signal: deadline.signal,
     });
   }

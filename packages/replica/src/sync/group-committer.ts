@@ -13,6 +13,7 @@ import { alarmPublish, endPublishAlarm } from '../publish-alarm.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
 import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
+import { outOfStep, refusedByAll } from './group-refusals.js';
 import { OwnSubject, type OwnTail } from './own-subject.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
@@ -27,6 +28,9 @@ const COMMIT_ALARM = 'commit';
 
 /** No later turn goes better. */
 const STALLING: ReadonlySet<string> = new Set(['SCHEMA_DRIFT', 'LOG_REPLACED', 'DUPLICATE_REPLICA']);
+
+/** Of own entries that were refused. */
+const KEPT_REFUSALS = 64;
 
 /** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
 type Obstacle = { readonly error?: AntiphonError };
@@ -47,6 +51,8 @@ export class GroupCommitter {
   #ownSeq: number | undefined;
   /** Counters up to this one are to be used up, by a group without changes if need be. */
   #fenceUpTo = 0;
+  /** Own entries that no replica accepts, by their place: a lost attempt may turn out to be one of them. */
+  readonly #refusedOwn = new Map<number, AntiphonError>();
   #failures = 0;
   #notBeforeMs = 0;
   #working = false;
@@ -119,7 +125,7 @@ export class GroupCommitter {
 
   /** One group, if nothing is in the way. True when there may be more to do at once. */
   async turn(): Promise<boolean> {
-    const { clock, limits, store } = this.scope;
+    const { clock, limits, store, condition, id } = this.scope;
     this.#queue.forgetSettled();
     if (!this.due || clock.monotonicMs() < this.#notBeforeMs) return false;
     const obstacle = this.#obstacle();
@@ -134,7 +140,9 @@ export class GroupCommitter {
         this.#queue.waitFor(this.#notFounded());
         return false;
       }
-      const writes = this.#queue.choose(limits.writeGroup);
+      // What was sent is settled all the same, or nobody would get any further.
+      if (!condition.complete) this.#queue.waitFor(outOfStep(id, condition.obstacle));
+      const writes = condition.complete ? this.#queue.choose(limits.writeGroup) : [];
       if (writes.length === 0 && !this.#mustFence()) return false;
       await this.#commitGroup(writes);
       return this.#flight === undefined && this.#queue.length > 0;
@@ -327,7 +335,7 @@ export class GroupCommitter {
     flight.seq = seq;
     if (seq <= readSeq) return this.#regressed(flight, seq);
     // Anything else in between may be another attempt of ours, or change the verdict: then it is applied in its turn.
-    if (seq === readSeq + 1) {
+    if (seq === readSeq + 1 && this.#isSurelyAccepted()) {
       try {
         await this.#commitInPlace(group, seq, flight);
         this.#committed(flight.flying, seq);
@@ -343,6 +351,16 @@ export class GroupCommitter {
     this.#flight = flight;
     await group.rollback();
     await this.#reserveOf(flight, this.scope.hybrid.last);
+  }
+
+  /**
+   * Whether every replica accepts what was just sealed, by the log's clock as far as it is known here. If not, the entry itself tells, when
+   * it comes out of the log: it is judged there by the rules that hold for everybody, and committed or not like everywhere.
+   */
+  #isSurelyAccepted(): boolean {
+    const { clocks, hybrid, limits } = this.scope;
+    const window = clocks.logClock.window();
+    return window !== undefined && hybrid.last / 1000 - window.earliestMs <= limits.clockRefusalMs / 2;
   }
 
   /** I14: a place that the log had already given away. What is in it now is not this cluster's log. */
@@ -440,7 +458,8 @@ export class GroupCommitter {
       const readSeq = this.scope.store.state().position.seq;
       const result = await this.#append(fence, group.message.data);
       if (result.type !== 'stored') return undefined;
-      if (result.seq === readSeq + 1) await this.#commitInPlace(group, result.seq, fence);
+      if (result.seq === readSeq + 1 && this.#isSurelyAccepted())
+        await this.#commitInPlace(group, result.seq, fence);
       return result.seq;
     } finally {
       await group.rollback();
@@ -492,6 +511,19 @@ export class GroupCommitter {
     }
   }
 
+  /** An own entry that no replica accepts, this one included. What it was to write is nowhere. */
+  refused(seq: number, error: AntiphonError): void {
+    const flight = this.#flight;
+    if (flight?.seq !== seq) {
+      this.#refusedOwn.set(seq, error);
+      if (this.#refusedOwn.size > KEPT_REFUSALS)
+        this.#refusedOwn.delete(Math.min(...this.#refusedOwn.keys()));
+      return;
+    }
+    this.#flight = undefined;
+    for (const { write } of flight.flying) write.reject(refusedByAll(error));
+  }
+
   /** The position has come to `seq`; a group that should have come up before is settled. */
   async passed(seq: number): Promise<void> {
     const flight = this.#flight;
@@ -500,6 +532,8 @@ export class GroupCommitter {
     const outcome = await store.outcomeOf({ origin: id, counter: flight.firstCounter });
     // Its counter went to another attempt that came before it in the log: every replica has passed it over.
     if (outcome !== undefined && outcome.token !== flight.token) return this.#dead(flight);
+    const refusal = this.#refusedOwn.get(flight.seq);
+    if (refusal !== undefined) return this.refused(flight.seq, refusal);
     this.#flight = undefined;
     this.scope.condition.clearAlarm(COMMIT_ALARM);
     for (const one of flight.flying) {

@@ -6,13 +6,21 @@ interface Sample {
   readonly seq: number;
 }
 
+/** Out of step for less than this is no reason to leave: a lost message or a busy database passes. */
+const LEAVE_AFTER_MS = 1000;
+/** Whose log is not ours must not write into it, and who is not alone must not speak for the other one. */
+const NOT_OURS = new Set(['LOG_REPLACED', 'DUPLICATE_REPLICA']);
+
 /**
- * Keeps the in-sync set true, at every beat: this replica returns to it once it is caught up; a writer takes out who is silent, or
- * behind, for longer than `inSyncLagMs`. A shortfall is alarmed and shown in the registry, and is over by itself.
+ * Keeps the in-sync set true, at every beat: this replica leaves it when it holds, stalls or misses something, and returns once it
+ * has everything that the log holds; a writer takes out who is silent, or behind, for longer than `inSyncLagMs`. A shortfall is
+ * alarmed and shown in the registry, and is over by itself.
  */
 export class InSyncKeeper {
   #samples: Sample[] = [];
   #shown = '';
+  /** Monotonic; since when this replica is out of step. */
+  #outSinceMs: number | undefined;
   /** Own beats come back from the bus: the last one, and since when without a gap. */
   #heardMs = -Infinity;
   #hearingSinceMs = Infinity;
@@ -24,6 +32,8 @@ export class InSyncKeeper {
 
   async keep(): Promise<void> {
     const { condition } = this.scope;
+    if (condition.ended) return;
+    await this.#leave();
     if (!condition.replicating) return;
     await this.#join();
     if (this.scope.writable) await this.#remove();
@@ -43,10 +53,31 @@ export class InSyncKeeper {
     return nowMs - this.#heardMs > Math.max(inSyncLagMs / 2, 2 * beatMs);
   }
 
+  /** Who is not in step says so itself: nobody else can tell, and others would wait for it in vain. */
+  async #leave(): Promise<void> {
+    const { id, clock } = this.scope;
+    const { inSync } = this.sync;
+    const why = this.#outOfStep();
+    if (why === undefined) this.#outSinceMs = undefined;
+    else this.#outSinceMs ??= clock.monotonicMs();
+    if (why === undefined || this.#outSinceMs === undefined || !inSync.has(id)) return;
+    if (clock.monotonicMs() - this.#outSinceMs < LEAVE_AFTER_MS) return;
+    await inSync.propose((members) => members.filter((member) => member !== id), `${id} ${why}`);
+  }
+
+  #outOfStep(): string | undefined {
+    const { condition } = this.scope;
+    const { stalled, holding, waiting } = condition;
+    if (stalled !== undefined) return NOT_OURS.has(stalled.code) ? undefined : `has stalled: ${stalled.code}`;
+    if (holding !== undefined) return `holds: ${holding.code}`;
+    const [gap] = waiting;
+    return gap && `waits for ${gap.origin}:${gap.expected}`;
+  }
+
   async #join(): Promise<void> {
     const { id, condition, logEnd, progress } = this.scope;
     const { inSync } = this.sync;
-    if (inSync.has(id) || logEnd.lagMessages(progress.seq) > 0) return;
+    if (inSync.has(id) || logEnd.lagMessages(progress.appliedSeq) > 0) return;
     if (condition.state !== 'following' && condition.state !== 'primary') return;
     await inSync.propose((members) => [...members, id], `${id} is caught up`);
   }
@@ -72,7 +103,7 @@ export class InSyncKeeper {
     return members.all
       .filter(
         ({ beat, lastSeenMs }) =>
-          nowMs - lastSeenMs > limits.inSyncLagMs || (beat !== undefined && beat.seq < dueSeq),
+          nowMs - lastSeenMs > limits.inSyncLagMs || (beat !== undefined && beat.appliedSeq < dueSeq),
       )
       .map(({ record }) => record.id);
   }

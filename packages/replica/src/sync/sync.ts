@@ -32,10 +32,10 @@ export class Sync {
     inFlight: 0,
     idle: true,
   });
-  /** The position that is on the disk. */
-  durableSeq: number;
   /** Own entries up to this one were seen, or are to be. */
   onOwnEntry: (seq: number) => void = () => undefined;
+  /** The position that is on the disk. */
+  #durableSeq: number;
   #seenSeq: number;
   #tokens = 0;
   readonly #ackPrefix: string;
@@ -50,7 +50,7 @@ export class Sync {
     this.ackSubject = ackSubject(cluster, id, instance);
     this.#ackPrefix = ackSubjectPrefix(cluster);
     this.#seenSeq = store.state().position.seq;
-    this.durableSeq = this.#seenSeq;
+    this.#durableSeq = this.#seenSeq;
     this.inSync = new InSyncSet(scope);
     this.barrier = new ReadBarrier(scope, progress);
     this.certification = soleWriter(topology) === undefined ? new Certification() : undefined;
@@ -61,6 +61,14 @@ export class Sync {
       knowsUpTo: (seq) => this.#seenSeq >= seq - 1,
     });
     this.inSync.onChange(() => progress.moved());
+  }
+
+  /**
+   * What this replica may acknowledge: the log up to here is on its disk, everything of it that is to be applied. A position that has passed
+   * something which is missing here is no acknowledgement of what comes after it (I6).
+   */
+  get durableSeq(): number {
+    return this.progress.complete(this.#durableSeq);
   }
 
   get degraded(): boolean {
@@ -85,12 +93,12 @@ export class Sync {
   /** Committed in place: the entry right after those that were seen. */
   committedInPlace(seq: number): void {
     if (seq === this.#seenSeq + 1) this.#seenSeq = seq;
-    this.durableSeq = Math.max(this.durableSeq, seq);
+    this.#durableSeq = Math.max(this.#durableSeq, seq);
   }
 
   /** Applied and on the disk: whoever waits for that is told. */
   applied(seq: number, replies: ReadonlySet<string>): void {
-    this.durableSeq = Math.max(this.durableSeq, seq);
+    this.#durableSeq = Math.max(this.#durableSeq, seq);
     if (replies.size === 0) return;
     const data = encodeAck(this.scope.id, this.durableSeq);
     // Only subjects made for it: a message must not make replicas publish anywhere.
@@ -100,7 +108,7 @@ export class Sync {
   result(ran: Extract<PreparedWrite, { type: 'ran' }>, seq?: number): Committed<unknown> {
     const { store } = this.scope;
     const { generation } = store.state().position;
-    const position = sessionPosition(generation, seq ?? this.progress.seq, ran.id);
+    const position = sessionPosition(generation, seq ?? this.progress.appliedSeq, ran.id);
     return { outcome: 'committed', ...(ran.id && { id: ran.id }), position, value: ran.value };
   }
 }

@@ -5,11 +5,15 @@ import {
   decodeChanges,
   encodeBatch,
   movedTo,
+  withGap,
+  withoutArrived,
+  withoutGap,
   type ApplyOutcome,
   type ApplyRequest,
   type Change,
   type ChecksumReport,
   type ClusterSchema,
+  type Gap,
   type GroupOutcome,
   type HybridClock,
   type InstallOptions,
@@ -73,6 +77,9 @@ export class MapStore implements Store<MapTransaction> {
   #published = 0;
   #resumed = 0;
   #outcomes: GroupOutcome[] = [];
+  #gaps: readonly Gap[] = [];
+  /** As if somebody had changed the schema. */
+  cookie = 0;
 
   inspect(): Promise<StoreInspection> {
     const tables =
@@ -105,6 +112,7 @@ export class MapStore implements Store<MapTransaction> {
       outboxBytes: this.#sealed.reduce((sum, { data }) => sum + data.length, 0),
       conflicts: 0,
       quarantined: this.quarantine.length,
+      gaps: this.#gaps,
     };
   }
 
@@ -208,6 +216,10 @@ export class MapStore implements Store<MapTransaction> {
     return Promise.resolve();
   }
 
+  schemaCookie(): number {
+    return this.cookie;
+  }
+
   hasUnsealed(): boolean {
     return false;
   }
@@ -246,6 +258,13 @@ export class MapStore implements Store<MapTransaction> {
         this.quarantine.push({ seq: step.seq, code: step.error.code });
         continue;
       }
+      if (step.type === 'gap' || step.type === 'no-gap') {
+        this.#gaps =
+          step.type === 'gap'
+            ? withGap(this.#gaps, step.gap, this.#vector)
+            : withoutGap(this.#gaps, step.origin);
+        continue;
+      }
       const changes =
         step.type === 'part'
           ? [...decodeChanges([step.batch.body], step.batch.tables)]
@@ -264,6 +283,7 @@ export class MapStore implements Store<MapTransaction> {
       const count = step.type === 'part' ? 1 : step.batch.transactions.length;
       const lastCounter = firstCounter + count - 1;
       this.#vector = { ...this.#vector, [origin]: lastCounter };
+      this.#gaps = withoutArrived(this.#gaps, origin, lastCounter);
       if (origin === this.#me) this.#published = Math.max(this.#published, lastCounter);
       if (step.type === 'part' || step.batch.sync === undefined) continue;
       const { token } = step.batch.sync;

@@ -130,5 +130,5 @@ function wholeBatches(data: Uint8Array): readonly TransactionBatch[] {
 }
 
 function counterOfStep(step: ApplyStep): number {
-  return step.type === 'quarantine' ? 0 : step.batch.firstCounter;
+  return step.type === 'transactions' || step.type === 'part' ? step.batch.firstCounter : 0;
 }

@@ -5,6 +5,8 @@ import {
   decodeChanges,
   toAntiphonError,
   wins,
+  withGap,
+  withoutGap,
   type ApplyOutcome,
   type ApplyRequest,
   type ApplyStep,
@@ -85,6 +87,14 @@ export class Applying {
 
   async #step(step: ApplyStep): Promise<void> {
     if (step.type === 'quarantine') return this.#quarantine(step);
+    if (step.type === 'gap') {
+      this.record = { ...this.record, gaps: withGap(this.record.gaps, step.gap, this.record.vector) };
+      return;
+    }
+    if (step.type === 'no-gap') {
+      this.record = { ...this.record, gaps: withoutGap(this.record.gaps, step.origin) };
+      return;
+    }
     if (step.type === 'part') return await this.#part(step.batch);
     const { batch, skip, rejected = [] } = step;
     for (const { counter, time, changes } of batch.transactions.slice(skip)) {

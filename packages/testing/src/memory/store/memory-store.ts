@@ -206,6 +206,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
     return this.hasUnsealed() ? 1 : 0;
   }
 
+  schemaCookie(): number {
+    return 0;
+  }
+
   async sealed(after: OutboxPlace, maxBytes: number): Promise<readonly SealedMessage[]> {
     this.#assertOpen();
     return sealedAfter(this.database, after, maxBytes);

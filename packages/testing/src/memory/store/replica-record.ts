@@ -1,6 +1,7 @@
-import { advance } from '@antiphon/core';
+import { advance, withoutArrived } from '@antiphon/core';
 import type {
   ClusterSchema,
+  Gap,
   InstallOptions,
   Position,
   StoreIdentity,
@@ -33,6 +34,7 @@ export interface ReplicaRecord {
   readonly epoch: number;
   readonly lastTime: number;
   readonly conflicts: number;
+  readonly gaps: readonly Gap[];
 }
 
 const RECORD: Space<ReplicaRecord> = { name: 'replica' };
@@ -64,6 +66,7 @@ export function newRecord(
     epoch: 0,
     lastTime: 0,
     conflicts: 0,
+    gaps: [],
   };
 }
 
@@ -82,7 +85,8 @@ export function withSealed(record: ReplicaRecord, counter: number): ReplicaRecor
 }
 
 /** After a transaction came in from the log. */
-export function withApplied(record: ReplicaRecord, origin: string, counter: number): ReplicaRecord {
+export function withApplied(before: ReplicaRecord, origin: string, counter: number): ReplicaRecord {
+  const record = { ...before, gaps: withoutArrived(before.gaps, origin, counter) };
   if (origin !== record.identity.replica)
     return { ...record, vector: advance(record.vector, origin, counter) };
   // Own ones come in out of the log only: as the own past, or as a synchronous group that was not committed in place.
@@ -99,6 +103,6 @@ export function withApplied(record: ReplicaRecord, origin: string, counter: numb
 export function stateOf(
   record: ReplicaRecord,
 ): Omit<StoreState, 'partial' | 'outboxMessages' | 'outboxBytes' | 'quarantined'> {
-  const { position, vector, lastCounter, publishedCounter, epoch, conflicts } = record;
-  return { position, vector, lastCounter, publishedCounter, epoch, conflicts };
+  const { position, vector, lastCounter, publishedCounter, epoch, conflicts, gaps } = record;
+  return { position, vector, lastCounter, publishedCounter, epoch, conflicts, gaps };
 }
