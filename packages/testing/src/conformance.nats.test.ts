@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bus, Log, Registry } from '@antiphon/core';
@@ -51,8 +51,9 @@ class NatsHarness {
   }
 
   /** The server is killed, and started again on the same port and store. */
-  async interrupt(): Promise<() => Promise<void>> {
+  async interrupt(whileDown: () => void = () => undefined): Promise<() => Promise<void>> {
     await this.server.kill();
+    whileDown();
     // Clients notice on their own; what they do before they have is not what is asked about here.
     for (const handle of this.#handles) await untilStatus(handle, 'disconnected');
     return async () => {
@@ -94,6 +95,24 @@ class JetStreamHarness extends NatsHarness implements LogHarness {
 
   async trim(firstSeq: number): Promise<void> {
     await this.#jetstream(`STREAM.PURGE.${streamName(this.cluster)}`, { seq: firstSeq });
+  }
+
+  /** The server is killed, and comes back on the store that it had. */
+  async checkpoint(): Promise<() => Promise<void>> {
+    const { storeDir } = this.server;
+    const copy = `${storeDir}-${this.cluster}`;
+    await (
+      await this.interrupt(() => cpSync(storeDir, copy, { recursive: true }))
+    )();
+    return async () => {
+      const putBack = (): void => {
+        rmSync(storeDir, { recursive: true, force: true });
+        cpSync(copy, storeDir, { recursive: true });
+      };
+      await (
+        await this.interrupt(putBack)
+      )();
+    };
   }
 
   async deleteDurable(name: string): Promise<void> {

@@ -12,6 +12,8 @@ export interface LogHarness {
   recreate(): Promise<void>;
   /** Entries before this one are gone. */
   trim(firstSeq: number): Promise<void>;
+  /** Remembers the log as it is. What comes back puts it back: entries since are gone, and everybody is connected again. */
+  checkpoint(): Promise<() => Promise<void>>;
   deleteDurable(name: string): Promise<void>;
   /** What the log itself says a durable consumer has acknowledged; undefined when there is none. */
   durableFloor(name: string): Promise<number | undefined>;

@@ -71,6 +71,15 @@ export class MemoryLogHarness implements LogHarness {
     return Promise.resolve();
   }
 
+  async checkpoint(): Promise<() => Promise<void>> {
+    const { lastSeq } = this.#server.log.stream;
+    return async () => {
+      const mend = await this.#server.interrupt();
+      this.#server.log.loseTail(this.#server.log.stream.lastSeq - lastSeq);
+      await mend();
+    };
+  }
+
   deleteDurable(name: string): Promise<void> {
     this.#server.log.deleteDurable(name);
     return Promise.resolve();

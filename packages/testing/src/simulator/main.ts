@@ -2,13 +2,15 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeReport, type SimulationReport } from './report.js';
 import { ALL_CHAOS, type ChaosSwitches, type SimulatedTopology, type SimulatedUpdate } from './options.js';
+import { describeLogLoss, simulateLogLoss } from './log-loss.js';
 import { simulate } from './simulate.js';
 
 const USAGE = `usage: simulate [--seeds 1-100] [--topology multi-primary|primary-replica|both] [--update async|sync|both] [--duration-ms N] [--replicas N] [--without powerLoss,crashes,…]
-                [--trace] [--json]
+                [--log-loss] [--trace] [--json]
 
 Runs simulated clusters and checks invariants I1 to I5, and I6, I8, I11 and I12 of synchronous ones. A failing seed replays exactly:
   node packages/testing/dist/simulator/main.js --seeds 42 --topology multi-primary --update async --trace
+With --log-loss, runs in which the log loses acknowledged entries and grows again (I14).
 Exit codes: 0 all held, 1 some did not, 2 usage.`;
 
 interface Command {
@@ -19,6 +21,7 @@ interface Command {
   readonly durationMs: number | undefined;
   readonly replicas: number | undefined;
   readonly chaos: Partial<ChaosSwitches>;
+  readonly logLoss: boolean;
   readonly trace: boolean;
   readonly json: boolean;
 }
@@ -29,6 +32,7 @@ export async function main(args: readonly string[], print: (line: string) => voi
     print(command);
     return command === USAGE ? 0 : 2;
   }
+  if (command.logLoss) return loseLogs(command, print);
   const { first, last, topologies, updates, durationMs, replicas, chaos } = command;
   const options = {
     chaos,
@@ -62,6 +66,26 @@ export async function main(args: readonly string[], print: (line: string) => voi
   return failed.length === 0 ? 0 : 1;
 }
 
+async function loseLogs(
+  { first, last, topologies, updates, replicas, json }: Command,
+  print: (line: string) => void,
+): Promise<number> {
+  let failed = 0;
+  for (let seed = first; seed <= last; seed++) {
+    for (const [topology, update] of topologies.flatMap((topology) =>
+      updates.map((update) => [topology, update] as const),
+    )) {
+      const report = await simulateLogLoss(seed, { topology, update, ...(replicas && { replicas }) });
+      if (!report.ok) failed++;
+      print(
+        json ? JSON.stringify({ topology, update, ...report }) : describeLogLoss(report, topology, update),
+      );
+    }
+  }
+  print(json ? JSON.stringify({ failed }) : `${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
 function show(report: SimulationReport, { json, trace }: Command, print: (line: string) => void): void {
   if (json) return print(JSON.stringify(trace ? report : { ...report, lastEvents: [] }));
   print(describeReport(report));
@@ -81,6 +105,7 @@ function parse(args: readonly string[]): Command | string {
         'duration-ms': { type: 'string' },
         replicas: { type: 'string' },
         without: { type: 'string', default: '' },
+        'log-loss': { type: 'boolean', default: false },
         trace: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -106,7 +131,8 @@ function parse(args: readonly string[]): Command | string {
   const chaos = Object.fromEntries(without.map((name) => [name, false]));
   const { trace, json } = values;
   const last = Number(range[2] ?? first);
-  return { first, last, topologies, updates, durationMs, replicas, chaos, trace, json };
+  const logLoss = values['log-loss'];
+  return { first, last, topologies, updates, durationMs, replicas, chaos, logLoss, trace, json };
 }
 
 const TOPOLOGIES: Readonly<Record<string, readonly SimulatedTopology[]>> = {

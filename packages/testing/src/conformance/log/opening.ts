@@ -1,7 +1,8 @@
+import { isSameEntry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '../error-code.js';
 import type { LogHarness } from '../log-harness.js';
-import { append, fill, numbers } from './use.js';
+import { append, fill, numbers, until } from './use.js';
 
 export function describeOpening(harness: () => LogHarness): void {
   describe('opening', () => {
@@ -45,6 +46,36 @@ export function describeOpening(harness: () => LogHarness): void {
       expect(storedAtMs).toBeGreaterThanOrEqual(Math.floor(before));
       expect(storedAtMs).toBeLessThanOrEqual(Math.ceil(after));
       expect((await log.identity()).lastSeq).toBe(seq);
+    });
+
+    it('I14: gives numbers twice when it lost its end, and tells the entries apart', async () => {
+      const log = await harness().connect();
+      const { generation } = await log.open({ create: true });
+      const [first = 0] = await fill(log, numbers('kept', 3));
+      const back = await harness().checkpoint();
+      const reader = await log.read({ generation, fromSeq: first });
+      const seqs = await fill(log, numbers('lost', 2));
+      const lost = [await log.get(seqs[0] ?? 0), await log.get(seqs[1] ?? 0)];
+      await back();
+      // Whoever had it longer is told, whatever is asked first.
+      const result = await append(log, 'after', { expectedLastSeq: seqs[1] ?? 0 });
+      expect(result.type).not.toBe('stored');
+      await until('it is noticed', () =>
+        log.identity().then(
+          ({ lastSeq }) => lastSeq < (seqs[1] ?? 0),
+          (error: unknown) => codeOf(error) === 'LOG_REPLACED',
+        ),
+      );
+      await reader.close();
+      const other = await harness().connect();
+      expect((await other.open({ create: false })).generation).toBe(generation);
+      expect(await fill(other, numbers('new', 2))).toEqual(seqs);
+      for (const [index, seq] of seqs.entries()) {
+        const entry = await other.get(seq);
+        expect(isSameEntry({ seq, attempt: `writer:new${index + 1}` }, entry ?? { seq })).toBe(true);
+        expect(isSameEntry(lost[index] ?? { seq }, entry ?? { seq })).toBe(false);
+      }
+      expect((await other.get(first))?.attempt).toBe('writer:kept1');
     });
 
     it('is closed for good, also twice', async () => {

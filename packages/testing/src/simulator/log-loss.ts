@@ -1,0 +1,241 @@
+import { counterOf } from '@antiphon/core';
+import { Random } from '../clock/random.js';
+import { VirtualClock } from '../clock/virtual-clock.js';
+import { Faults } from '../faults/faults.js';
+import { memoryBus } from '../memory/bus/memory-bus.js';
+import { memoryLog } from '../memory/log/memory-log.js';
+import { memoryRegistry } from '../memory/registry/memory-registry.js';
+import { memoryDatabase } from '../memory/store/index.js';
+import { readRecord } from '../memory/store/replica-record.js';
+import { LogModel } from './log-model.js';
+import { SimulatedNode, type World } from './node.js';
+import { resolveOptions, type SimulationOptions } from './options.js';
+import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
+import { Trace } from './trace.js';
+import { Violations, type Violation } from './violation.js';
+import { Writers } from './writers.js';
+
+const BEFORE_MS = { least: 3000, most: 7000 };
+/** Beats, in which members compare what they know, come every half second. */
+const AFTER_MS = 20_000;
+const LONGEST_APART_MS = 4000;
+const MOST_LOST = 12;
+const KEPT_LINES = 200;
+
+export interface LogLossReport {
+  readonly seed: number;
+  readonly ok: boolean;
+  readonly violations: readonly Violation[];
+  /** Entries that the log lost, and how many of them somebody's database had dealt with. */
+  readonly lost: number;
+  readonly stalled: readonly string[];
+  readonly knew: readonly string[];
+  readonly lastEvents: readonly string[];
+}
+
+export function describeLogLoss(report: LogLossReport, topology: string, update: string): string {
+  const { seed, ok, lost, knew, stalled, violations } = report;
+  const text = `seed ${seed} (${topology}, ${update}): ${ok ? 'ok' : 'FAILED'}; lost ${lost}, known to ${knew.join(' ') || 'nobody'}, stalled ${stalled.join(' ') || 'nobody'}`;
+  return [text, ...violations.map(({ replica, message }) => `  ${replica}: ${message}`)].join('\n');
+}
+
+/**
+ * One run in which the log loses acknowledged entries and grows again (I14): nats-server comes back with an older store, some members are
+ * down or slow meanwhile, and whoever is there first writes on. Right is: where a database had dealt with what is lost, everybody
+ * stalls, and nothing of whoever knew it comes into the other history; where none had, all go on after a start.
+ */
+export async function simulateLogLoss(seed: number, options: SimulationOptions = {}): Promise<LogLossReport> {
+  return await new LogLoss(seed, options).run();
+}
+
+class LogLoss {
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #trace: Trace;
+  readonly #nodes: readonly SimulatedNode[];
+  readonly #writers: readonly Writers[];
+  readonly #violations = new Violations();
+  #endSeq = 0;
+  #knew: readonly SimulatedNode[] = [];
+  #writesBefore = new Map<SimulatedNode, { readonly process: number; readonly writes: number }>();
+
+  constructor(
+    private readonly seed: number,
+    options: SimulationOptions,
+  ) {
+    const clock = new VirtualClock({ seed });
+    this.#random = new Random(seed).fork('log loss');
+    const faults = new Faults(this.#random.fork('faults'), { minLatencyMs: 0.1, maxLatencyMs: 20 });
+    const shared = { clock, faults };
+    this.#world = {
+      ...shared,
+      log: memoryLog(shared),
+      bus: memoryBus(shared),
+      registry: memoryRegistry(shared),
+      options: resolveOptions({ meanWriteMs: 300, ...options }),
+      update:
+        options.update === 'sync'
+          ? { mode: 'sync', acks: 'all', minInSync: 1 }
+          : { mode: 'async', intervalMs: 0 },
+    };
+    this.#trace = new Trace(() => clock.monotonicMs(), KEPT_LINES);
+    const { replicas, topology } = this.#world.options;
+    this.#nodes = Array.from({ length: replicas }, (_, index) => this.#machine(`r${index + 1}`, index === 0));
+    this.#writers = this.#nodes.map(
+      (node, index) =>
+        new Writers(
+          this.#world,
+          node,
+          this.#random.fork(`writes ${node.id}`),
+          topology === 'multi-primary' || index === 0,
+        ),
+    );
+  }
+
+  async run(): Promise<LogLossReport> {
+    const { clock } = this.#world;
+    for (const node of this.#nodes) node.start();
+    for (const writers of this.#writers) writers.start();
+    await clock.advance(this.#random.int(BEFORE_MS.least, BEFORE_MS.most));
+    // A member that is down sees nothing wrong when it comes back.
+    const away = this.#random.chance(0.2) ? this.#nodes : this.#nodes.filter(() => this.#random.chance(0.3));
+    for (const node of away) node.kill();
+    await clock.advance(this.#random.int(0, 2000));
+    for (const node of this.#nodes) node.disconnect();
+    // What was answered before is committed.
+    await clock.advance(100);
+    const lost = this.#loseEntries(away);
+    await clock.advance(AFTER_MS);
+    for (const writers of this.#writers) writers.stop();
+    if (this.#knew.length > 0) this.#checkStalled();
+    else await this.#checkGoesOn();
+    const { all: violations } = this.#violations;
+    const stalled = this.#nodes.filter((node) => stalledBy(node) !== undefined).map(({ id }) => id);
+    for (const node of this.#nodes) node.kill();
+    return {
+      seed: this.seed,
+      ok: violations.length === 0,
+      violations,
+      lost,
+      stalled,
+      knew: this.#knew.map(({ id }) => id),
+      lastEvents: violations.length === 0 ? [] : this.#trace.lines,
+    };
+  }
+
+  #machine(id: string, first: boolean): SimulatedNode {
+    const database = memoryDatabase(first ? { tables: SIMULATED_TABLES, rows: FIRST_ROWS } : {});
+    const machine = this.#world.clock.node({ name: id });
+    return new SimulatedNode(id, database, machine, this.#world, (event) =>
+      this.#trace.add(`${id} ${event}`),
+    );
+  }
+
+  /** The server goes away with its newest entries; who comes back first, writes on. */
+  #loseEntries(away: readonly SimulatedNode[]): number {
+    const { log } = this.#world;
+    const unread = away.length === this.#nodes.length ? this.#random.int(0, MOST_LOST) : 0;
+    this.#fill(unread, 'unread');
+    const most = Math.min(this.#random.int(1, MOST_LOST), log.entries().length - 1);
+    // Entries that nobody has seen, if there are any.
+    const lost = unread > 0 ? Math.min(most, unread) : most;
+    log.loseTail(lost);
+    this.#endSeq = log.stream.lastSeq;
+    this.#trace.add(`the log loses the entries after ${this.#endSeq}`);
+    const kills = this.#nodes.filter((node) => !away.includes(node) && this.#random.chance(0.2));
+    for (const node of kills) node.kill();
+    this.#knew = this.#nodes.filter((node) => seqOf(node) > this.#endSeq);
+    for (const node of this.#knew) {
+      const writes = node.replica?.status().totals['writes'] ?? 0;
+      this.#writesBefore.set(node, { process: node.starts, writes });
+    }
+    // Somebody has written before anybody is back; about as much as was lost, so that numbers come to mean something else.
+    this.#fill(this.#random.int(0, lost + 2), 'since');
+    for (const node of this.#nodes) {
+      this.#world.clock.setTimer(this.#random.int(0, LONGEST_APART_MS), () => {
+        node.reconnect();
+        node.start();
+      });
+    }
+    return lost;
+  }
+
+  /** Entries that mean nothing to anybody. */
+  #fill(count: number, name: string): void {
+    const { log } = this.#world;
+    for (let n = 1; n <= count; n++)
+      log.stream.append({ origin: '_barrier', id: `${name}-${n}`, data: new Uint8Array([0xc0]) });
+    log.changed();
+  }
+
+  #checkStalled(): void {
+    for (const node of this.#nodes) {
+      const stalled = stalledBy(node);
+      if (stalled?.code === 'LOG_REPLACED') continue;
+      const how = stalled === undefined ? 'goes on' : `has stalled with ${stalled.code}: ${stalled.message}`;
+      const knew = this.#knew.map(({ id }) => id).join(' and ');
+      this.#violations.add('I14', node.id, `${how}, and ${knew} had dealt with what the log lost`);
+    }
+    for (const node of this.#knew) {
+      const since = this.#world.log
+        .entries()
+        .filter(({ seq, origin }) => seq > this.#endSeq && origin === node.id);
+      if (since.length > 0)
+        this.#violations.add('I14', node.id, `wrote ${since.length} entries into another history`);
+      const before = this.#writesBefore.get(node);
+      const writes = node.replica?.status().totals['writes'] ?? 0;
+      if (this.#world.update.mode === 'sync' && before?.process === node.starts && writes > before.writes)
+        this.#violations.add('I14', node.id, `acknowledged ${writes - before.writes} writes after it`);
+    }
+  }
+
+  /** What was lost was in no database: whoever knew it in memory only is well again after a start. */
+  async #checkGoesOn(): Promise<void> {
+    const { clock, log } = this.#world;
+    for (const node of this.#nodes) {
+      if (stalledBy(node) === undefined && node.running) continue;
+      node.kill();
+      node.start();
+    }
+    const atRest = await clock.runUntil(() => this.#converged(), 60_000);
+    if (atRest) return;
+    const model = new LogModel({ certified: false });
+    model.feed(log.entries());
+    for (const node of this.#nodes) {
+      const { lifecycle, vector, outbox, waitingFor } = node.replica?.status() ?? {};
+      const text = JSON.stringify({
+        lifecycle,
+        vector,
+        outbox,
+        waitingFor,
+        stalled: stalledBy(node)?.message,
+      });
+      this.#violations.add('liveness', node.id, `does not go on: ${text}`);
+    }
+  }
+
+  #converged(): boolean {
+    const states = this.#nodes.map(({ replica }) => replica?.status());
+    const [first] = states;
+    return states.every(
+      (status, index) =>
+        status !== undefined &&
+        status.stalled === undefined &&
+        status.outbox.unpublished === 0 &&
+        status.waitingFor.length === 0 &&
+        this.#nodes.every(({ id }) => counterOf(status.vector, id) === counterOf(first?.vector ?? {}, id)) &&
+        this.#nodes[index]?.database.hasCaptured() === false,
+    );
+  }
+}
+
+function stalledBy({
+  replica,
+}: SimulatedNode): { readonly code: string; readonly message: string } | undefined {
+  return replica?.status().stalled;
+}
+
+/** What its database has dealt with. */
+function seqOf({ replica, database }: SimulatedNode): number {
+  return replica?.status().position.seq ?? readRecord(database)?.position.seq ?? 0;
+}
