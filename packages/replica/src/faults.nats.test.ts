@@ -61,29 +61,30 @@ describe('a store with troubles', () => {
 });
 
 describe('an id that is used twice', () => {
-  it('is noticed by its beats: the later one stalls', async () => {
+  it('belongs to the process that the registry knows: another one is alarmed, one that lost it ends', async () => {
     await using cluster = await MapCluster.start();
-    const a = await cluster.replica('a', cluster.founder());
+    const a = await cluster.replica('a', cluster.founder(), { limits: { beatMs: 100 } });
     const nats = await cluster.connect();
     const { encodeBeat } = await import('./beat.js');
-    const other = {
-      id: 'a',
-      instance: 'other',
-      lifecycle: 'following',
-      generation: 'g',
-      seq: 0,
-      appliedSeq: 0,
-      waitsFor: {},
-      vector: {},
-      lagMessages: 0,
-      unpublished: 0,
-    };
-    const say = (startedAtMs: number): void =>
-      nats.bus().publish(`antiphon.${cluster.name}.beat.a`, encodeBeat({ ...other, startedAtMs, nowMs: 0 }));
-    say(Date.now() + 60_000);
+    const { registerMember } = await import('./member-record.js');
+    const say = (instance: string): void =>
+      nats.bus().publish(
+        `antiphon.${cluster.name}.beat.a`,
+        encodeBeat({
+          ...{ id: 'a', instance, startedAtMs: 1000, lifecycle: 'following', generation: 'g', seq: 0 },
+          ...{ appliedSeq: 0, waitsFor: {}, vector: {}, lagMessages: 0, unpublished: 0, nowMs: 0 },
+        }),
+      );
+    say('other');
     await eventually('alarmed', () => a.status().alarms.some(({ name }) => name === 'duplicate'));
-    expect(a.status().stalled).toBeUndefined();
-    say(1000);
-    await eventually('stalled', () => a.status().stalled?.code === 'DUPLICATE_REPLICA');
+    expect(a.status().lifecycle).toBe('following');
+    const record = { id: 'a', joinedAtMs: 1, engine: 'map', version: '0', instance: 'other' };
+    await registerMember(nats.registry(cluster.name), record);
+    await eventually('it ends', () => {
+      say('other');
+      return a.status().lifecycle === 'closed';
+    });
+    expect(await a.ended).toMatchObject({ code: 'DUPLICATE_REPLICA' });
+    await expect(a.transaction((tx) => tx.put('x', '1'))).rejects.toMatchObject({ code: 'CLOSED' });
   });
 });

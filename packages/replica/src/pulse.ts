@@ -9,9 +9,9 @@ import type { Scope } from './scope.js';
 import { StepWatch } from './step-watch.js';
 import { beatSubject } from './subjects.js';
 import { InSyncKeeper } from './sync/in-sync-keeper.js';
+import { TwinWatch } from './twin-watch.js';
 
 const REFRESH_EVERY_BEATS = 10;
-const TWIN_SILENCE_BEATS = 5;
 
 /** Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far ahead. */
 export class Pulse implements Behaviour<PulseProtocol> {
@@ -24,10 +24,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
   #stopListening: (() => void)[] = [];
   #unknownMember = false;
   #prunedTo = 0;
-  /** When another process under this id was heard last; monotonic. */
-  #twinHeardMs = -Infinity;
   readonly #keeper: InSyncKeeper | undefined;
   readonly #watch: LogWatch;
+  readonly #twin: TwinWatch;
   readonly #missing: MissingTransactions;
   readonly #step: StepWatch;
 
@@ -38,6 +37,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#step = new StepWatch(scope, replica, () => void this.#keepInSync());
     this.#watch = new LogWatch(scope, () => this.#step.note());
     this.#missing = new MissingTransactions(scope, (gap) => void replica.tell('noteGap', gap));
+    this.#twin = new TwinWatch(scope, replica);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -71,14 +71,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     await this.#keepInSync();
     this.#missing.look();
     this.#prune();
-    this.#forgetTwin();
-  }
-
-  /** A twin that is still there stalls, and its beats go on: only its silence says that it is gone. */
-  #forgetTwin(): void {
-    const { condition, clock, limits } = this.scope;
-    const silentMs = clock.monotonicMs() - this.#twinHeardMs;
-    if (silentMs > TWIN_SILENCE_BEATS * limits.beatMs) condition.clearAlarm('duplicate');
+    this.#twin.look();
   }
 
   #send(): void {
@@ -108,7 +101,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   /** Throws for the bus to count when it is no beat. */
   #hear(data: Uint8Array): void {
     const beat = decodeBeat(data);
-    const { id, instance, startedAtMs, condition, members, clock } = this.scope;
+    const { id, instance, members } = this.scope;
     if (beat.id !== id) {
       if (!members.has(beat.id) || members.isFormer(beat.id)) this.#unknownMember = true;
       else this.scope.clocks.heard(beat);
@@ -116,22 +109,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
       return members.heard(beat);
     }
     if (beat.instance === instance) return this.#keeper?.heardOwn();
-    // Both see each other and judge alike: the one that started later gives way.
-    const weAreLater =
-      startedAtMs > beat.startedAtMs || (startedAtMs === beat.startedAtMs && instance > beat.instance);
-    if (!weAreLater) {
-      this.#twinHeardMs = clock.monotonicMs();
-      return condition.alarm('duplicate', `another process runs as ${id} too; it started later, and stalls`);
-    }
-    condition.stall(
-      new AntiphonError(
-        'DUPLICATE_REPLICA',
-        `another process runs as ${id} already; stop one of them, or choose another id`,
-        {
-          context: { replica: id },
-        },
-      ),
-    );
+    this.#twin.heard();
   }
 
   async #keepInSync(): Promise<void> {

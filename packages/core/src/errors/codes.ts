@@ -173,7 +173,7 @@ export const ERROR_CODES = {
   },
   DUPLICATE_REPLICA: {
     retriable: false,
-    means: 'Another process runs under the same replica id.',
+    means: 'Another process runs under the same replica id, or took it while this one did not answer.',
     do: 'Stop one of them, or choose another id.',
   },
   MEMBER_RUNNING: {
