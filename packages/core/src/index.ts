@@ -7,6 +7,7 @@ export { BatchEncoder } from './codec/batch-encoder.js';
 export * from './codec/canonical-row.js';
 export * from './codec/change-encoder.js';
 export * from './codec/control.js';
+export * from './codec/cut-message.js';
 export * from './codec/decode-batches.js';
 export * from './codec/decode-changes.js';
 export * from './codec/encode-batch.js';

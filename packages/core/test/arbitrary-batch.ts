@@ -167,7 +167,7 @@ export const transactionBatch: fc.Arbitrary<TransactionBatch> = header.chain((he
 
 export const partBatch: fc.Arbitrary<PartBatch> = fc
   .tuple(header, fc.nat(), fc.boolean(), fc.uint8Array({ maxLength: 300 }))
-  .map(([head, part, last, body]) => ({ kind: 'part' as const, ...head, part, last, body }));
+  .map(([head, offset, last, body]) => ({ kind: 'part' as const, ...head, offset, last, body }));
 
 /** May share its message with others. */
 export const plainBatch: fc.Arbitrary<Batch> = fc.oneof(

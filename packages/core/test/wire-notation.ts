@@ -62,7 +62,7 @@ function changeOf(written: WireChange): Change {
 export function batchOf(written: WireBatch): Batch {
   const { part, body, transactions, ...header } = written;
   if (part !== undefined) {
-    return { kind: 'part', ...header, part: part[0], last: part[1], body: fromHex(body ?? '') };
+    return { kind: 'part', ...header, offset: part[0], last: part[1], body: fromHex(body ?? '') };
   }
   return {
     kind: 'transactions',

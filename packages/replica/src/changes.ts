@@ -165,7 +165,11 @@ async function beginningOfParts(
     deadline.renew();
     if (entry === undefined || open.get(entry.origin) === undefined) continue;
     for (const batch of summariesOf(entry)) {
-      if (batch.kind !== 'part' || batch.part !== 0 || batch.firstCounter !== open.get(entry.origin)?.counter)
+      if (
+        batch.kind !== 'part' ||
+        batch.offset !== 0 ||
+        batch.firstCounter !== open.get(entry.origin)?.counter
+      )
         continue;
       open.delete(entry.origin);
       first = seq;
@@ -241,9 +245,9 @@ class ChangeStream {
   #plan(entry: LogEntry): ReturnType<typeof Intake.plan> {
     const { document, limits, members } = this.scope;
     const partial = Object.fromEntries(
-      [...this.#parts].map(([origin, { first, bodies }]) => [
+      [...this.#parts].map(([origin, { first, bytes }]) => [
         origin,
-        { counter: first.firstCounter, nextPart: bodies.length },
+        { counter: first.firstCounter, time: first.time, bytes },
       ]),
     );
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
@@ -267,7 +271,7 @@ class ChangeStream {
   *#part(entry: LogEntry, batch: PartBatch): Generator<CommittedChange> {
     const { origin, firstCounter, tables, time } = batch;
     const kept: KeptParts =
-      batch.part === 0
+      batch.offset === 0
         ? { seq: entry.seq, first: batch, bodies: [], bytes: 0 }
         : (this.#parts.get(origin) ?? { seq: entry.seq, first: batch, bodies: [], bytes: 0 });
     kept.bodies.push(batch.body);

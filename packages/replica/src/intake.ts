@@ -1,9 +1,10 @@
 import {
   AntiphonError,
   admit,
-  advance,
+  admitted,
   counterOf,
   decodeBatches,
+  newOfPart,
   summarize,
   toAntiphonError,
   withGap,
@@ -245,7 +246,7 @@ export class Intake {
     const { origin } = batch;
     const { seq } = entry;
     this.#batches.push(index);
-    if (batch.kind === 'part') this.#steps.push({ type: 'part', batch, seq });
+    if (batch.kind === 'part') this.#steps.push({ type: 'part', batch: newOfPart(batch, skip), seq });
     else this.#steps.push({ type: 'transactions', batch, skip, seq, ...this.#certify(batch, seq) });
     this.#state = admitted(this.#state, batch);
     this.#gaps = withoutArrived(this.#gaps, origin, counterOf(this.#state.vector, origin));
@@ -281,15 +282,6 @@ export class Intake {
     this.#batches.push(-1);
     this.#steps.push({ type: 'gap', gap, seq: entry.seq });
   }
-}
-
-/** The state after a batch that was admitted. */
-export function admitted({ vector, partial }: AdmissionState, batch: Batch | BatchSummary): AdmissionState {
-  const { origin, firstCounter } = batch;
-  if (batch.kind === 'part' && !batch.last) {
-    return { vector, partial: { ...partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } } };
-  }
-  return { partial, vector: advance(vector, origin, lastCounterOf(batch)) };
 }
 
 function lastCounterOf(batch: Batch | BatchSummary): number {

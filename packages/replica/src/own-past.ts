@@ -1,5 +1,6 @@
 import {
   admit,
+  admitted,
   counterOf,
   decodeBatches,
   summarize,
@@ -10,7 +11,6 @@ import {
 } from '@antiphon/core';
 import { retrying, type Deadline } from './deadline.js';
 import type { ClusterDocument } from './cluster-document.js';
-import { admitted } from './intake.js';
 import { latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
 import type { Settings } from './options.js';
 import { soleWriter } from './topology.js';
@@ -84,7 +84,7 @@ async function beginningOfParts(settings: Settings, published: number, deadline:
     try {
       const [first] = summarize(entry.data);
       if (first === undefined || first.firstCounter <= published) return seq;
-      if (first.firstCounter === published + 1 && first.part === 0) return seq;
+      if (first.firstCounter === published + 1 && first.offset === 0) return seq;
     } catch {
       // Malformed; not ours.
     }

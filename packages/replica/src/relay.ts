@@ -2,6 +2,7 @@ import type { Behaviour, Context } from '@antiphon/actor';
 import {
   AntiphonError,
   counterOf,
+  cutMessage,
   toAntiphonError,
   type AppendResult,
   type LogConnection,
@@ -149,7 +150,15 @@ export class Relay implements Behaviour<RelayProtocol> {
         this.#page = await this.#read();
         if (this.#page.length === 0) break;
       }
-      this.#send(this.#pack(), context);
+      const { maxMessageBytes } = this.scope.log;
+      const messages = this.#pack(maxMessageBytes);
+      try {
+        this.#send(messages, maxMessageBytes, context);
+      } catch (thrown) {
+        // What no cutting makes small enough waits, and what comes after it.
+        if (!(thrown instanceof AntiphonError)) throw thrown;
+        return this.#fail(thrown, context);
+      }
     }
   }
 
@@ -191,8 +200,8 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   /** As many messages back to back as fit; one that is larger goes alone. */
-  #pack(): readonly SealedMessage[] {
-    const limit = Math.min(this.scope.limits.packBytes, this.scope.log.maxMessageBytes);
+  #pack(maxMessageBytes: number): readonly SealedMessage[] {
+    const limit = Math.min(this.scope.limits.packBytes, maxMessageBytes);
     let bytes = 0;
     let count = 0;
     for (const message of this.#page) {
@@ -205,15 +214,26 @@ export class Relay implements Behaviour<RelayProtocol> {
     return packed;
   }
 
-  #send(messages: readonly SealedMessage[], context: Context<RelayProtocol>): void {
+  /** What the log does not take at once goes in pieces, of which only the last counts: going back means all of them again. */
+  #send(messages: readonly SealedMessage[], maxMessageBytes: number, context: Context<RelayProtocol>): void {
     const first = messages[0];
     const last = messages.at(-1);
     if (first === undefined || last === undefined) return;
-    const { id, instance, log, condition } = this.scope;
+    const { id, instance } = this.scope;
     const data = messages.length === 1 ? first.data : Buffer.concat(messages.map((message) => message.data));
     const mark = { counter: last.lastCounter, part: last.part, whole: last.last };
-    this.#cursor = mark;
     const attempt = `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`;
+    const before = this.#cursor;
+    const pieces = data.length > maxMessageBytes ? cutMessage(data, maxMessageBytes) : [data];
+    this.#cursor = mark;
+    pieces.forEach((piece, index) => {
+      const isLast = index === pieces.length - 1;
+      this.#append(piece, isLast ? mark : before, isLast ? attempt : `${attempt}+${index}`, context);
+    });
+  }
+
+  #append(data: Uint8Array, mark: SentMark, attempt: string, context: Context<RelayProtocol>): void {
+    const { id, log, condition } = this.scope;
     const sent = { mark, bytes: data.length, attempt };
     const number = this.#window.push(this.#chained ? { ...sent, data } : sent);
     const request = {

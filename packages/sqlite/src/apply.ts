@@ -226,7 +226,7 @@ export class Applier {
       stampOf(batch, batch.time, batch.firstCounter),
       pace,
     );
-    this.#parts.forget(this.#state, batch.origin, batch.firstCounter);
+    this.#parts.forget(this.#state, batch.origin);
     this.#applied(batch, batch.firstCounter, batch.time);
   }
 

@@ -25,8 +25,10 @@ const TABLES = [
   `CREATE TABLE _antiphon_sealed (
      id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, part INTEGER NOT NULL, last INTEGER NOT NULL,
      changes INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL)`,
+  // Of one transaction per origin, its bytes from the beginning; `place` is where those of a part begin.
   `CREATE TABLE _antiphon_parts (
-     origin TEXT NOT NULL, counter INTEGER NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (origin, counter, part))`,
+     origin TEXT NOT NULL, counter INTEGER NOT NULL, time INTEGER NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL,
+     PRIMARY KEY (origin, place))`,
   `CREATE TABLE _antiphon_quarantine (
      id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
      data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,

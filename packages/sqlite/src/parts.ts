@@ -26,52 +26,57 @@ export class Parts {
   }
 
   keep(state: ReplicaState, batch: PartBatch): void {
-    const fresh = this.#fresh.get(batch.origin);
-    if (fresh === undefined || batch.part === 0) this.#fresh.set(batch.origin, [batch]);
+    const { origin, firstCounter, time, offset, body } = batch;
+    const fresh = this.#fresh.get(origin);
+    if (fresh === undefined || offset === 0) this.#fresh.set(origin, [batch]);
     else fresh.push(batch);
-    state.partial[batch.origin] = { counter: batch.firstCounter, nextPart: batch.part + 1 };
+    state.partial[origin] = { counter: firstCounter, time, bytes: offset + body.length };
   }
 
-  /** Everything of the transaction whose last part is `last`, in order. Stored parts are read one at a time. */
+  /** All bytes of the transaction whose last part is `last`, in order. Stored parts are read one at a time. */
   *bodies(last: PartBatch): Generator<Uint8Array> {
-    const fresh = (this.#fresh.get(last.origin) ?? []).filter(({ part }) => part < last.part);
-    const stored = last.part - fresh.length;
+    const { origin } = last;
+    const fresh = (this.#fresh.get(origin) ?? []).filter(({ offset }) => offset < last.offset);
+    const stored = fresh[0]?.offset ?? last.offset;
     const read = this.connection.statement(
-      'SELECT body FROM _antiphon_parts WHERE origin = ? AND counter = ? AND part = ?',
+      'SELECT body FROM _antiphon_parts WHERE origin = ? AND place = ?',
       'value',
     );
-    for (let part = 0; part < stored; part++) {
-      const body = read.get(last.origin, last.firstCounter, part) as Uint8Array | undefined;
-      if (body === undefined) throw lost(last, part);
+    for (let place = 0; place < stored;) {
+      const body = read.get(origin, place) as Uint8Array | undefined;
+      if (body === undefined) throw lost(last, place);
       yield body;
+      place += body.length;
     }
     for (const { body } of fresh) yield body;
     yield last.body;
   }
 
   /** The transaction was applied. */
-  forget(state: ReplicaState, origin: string, counter: number): void {
+  forget(state: ReplicaState, origin: string): void {
     this.#fresh.delete(origin);
     if (!Object.hasOwn(state.partial, origin)) return;
-    this.connection
-      .statement('DELETE FROM _antiphon_parts WHERE origin = ? AND counter = ?')
-      .run(origin, counter);
+    this.connection.statement('DELETE FROM _antiphon_parts WHERE origin = ?').run(origin);
     state.partial = Object.fromEntries(Object.entries(state.partial).filter(([name]) => name !== origin));
   }
 
   store(): void {
-    const insert = this.connection.statement('INSERT OR REPLACE INTO _antiphon_parts VALUES (?, ?, ?, ?)');
-    for (const parts of this.#fresh.values()) {
-      for (const { origin, firstCounter, part, body } of parts) insert.run(origin, firstCounter, part, body);
+    const insert = this.connection.statement('INSERT INTO _antiphon_parts VALUES (?, ?, ?, ?, ?)');
+    for (const [origin, parts] of this.#fresh) {
+      // What is there is of another transaction, which came whole or was taken back.
+      if (parts[0]?.offset === 0)
+        this.connection.statement('DELETE FROM _antiphon_parts WHERE origin = ?').run(origin);
+      for (const { firstCounter, time, offset, body } of parts)
+        insert.run(origin, firstCounter, time, offset, body);
     }
     this.#fresh.clear();
   }
 }
 
-function lost({ origin, firstCounter }: PartBatch, part: number): AntiphonError {
+function lost({ origin, firstCounter }: PartBatch, place: number): AntiphonError {
   return new AntiphonError(
     'STORE_FAILED',
-    `Part ${part} of transaction ${origin}:${firstCounter} was kept and is not in the database any more. Restore the file from a backup.`,
+    `What was kept of transaction ${origin}:${firstCounter} is not in the database any more, from byte ${place} on. Restore the file from a backup.`,
     { context: { origin, counter: firstCounter } },
   );
 }

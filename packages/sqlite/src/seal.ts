@@ -190,17 +190,13 @@ export class Sealer {
     );
     const encoder = new ChangeEncoder();
     let part = 0;
+    let offset = 0;
     let rows = 0;
     const cut = (last: boolean): void => {
-      this.#store(
-        counter,
-        counter,
-        part,
-        last,
-        rows,
-        encodePart(header, part, last, encoder.take(PART_BYTES)),
-      );
+      const body = encoder.take(PART_BYTES);
+      this.#store(counter, counter, part, last, rows, encodePart(header, offset, last, body));
       part++;
+      offset += body.length;
       rows = 0;
     };
     for (let from = start; from < end; from += CHUNK_ROWS) {

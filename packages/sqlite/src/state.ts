@@ -4,6 +4,7 @@ import {
   withoutArrived,
   type Gap,
   type InstallOptions,
+  type KeptParts,
   type Position,
   type StoreIdentity,
   type StoreState,
@@ -44,7 +45,7 @@ export class ReplicaState {
   /** What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what the database says. */
   gaps: readonly Gap[] = [];
   storedGaps: readonly Gap[] = [];
-  partial: Record<string, { readonly counter: number; readonly nextPart: number }> = {};
+  partial: Record<string, KeptParts> = {};
   outboxMessages = 0;
   outboxBytes = 0;
   /** Outcomes of synchronous groups that are kept. */
@@ -206,10 +207,11 @@ export function readState(connection: Connection): ReplicaState {
     .all() as Gap[];
   state.storedGaps = state.gaps;
   const parts = connection.db.prepare(
-    'SELECT origin, counter, max(part) + 1 AS nextPart FROM _antiphon_parts GROUP BY origin, counter',
+    `SELECT origin, counter, time, max(place + length(body)) AS bytes FROM _antiphon_parts GROUP BY origin, counter, time`,
   );
-  for (const entry of parts.all() as { origin: string; counter: number; nextPart: number }[]) {
-    state.partial[entry.origin] = { counter: entry.counter, nextPart: entry.nextPart };
+  for (const entry of parts.all() as (KeptParts & { readonly origin: string })[]) {
+    const { origin, counter, time, bytes } = entry;
+    state.partial[origin] = { counter, time, bytes };
   }
   state.unsettled = connection.db.prepare('SELECT id FROM _antiphon_unsettled', 'value').all() as number[];
   const sealed = connection.db.prepare(

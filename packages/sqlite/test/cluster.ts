@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   admit,
+  admitted,
   decodeBatches,
+  newOfPart,
   HybridClock,
   systemClock,
+  type AdmissionState,
   type ApplyOutcome,
   type ApplyStep,
   type ClusterSchema,
@@ -142,7 +145,7 @@ export class Cluster {
     const { store } = this.member(name);
     const { position, vector, partial } = store.state();
     const steps: ApplyStep[] = [];
-    const progress = { vector: { ...vector }, partial: { ...partial } };
+    let progress: AdmissionState = { vector: { ...vector }, partial: { ...partial } };
     const upTo = Math.min(this.log.length, position.seq + maxEntries);
     for (let seq = position.seq + 1; seq <= upTo; seq++) {
       for (const batch of decodeBatches(this.log[seq - 1]!.data)) {
@@ -151,14 +154,9 @@ export class Cluster {
         if (admission.type === 'hole')
           throw new Error(`${name}: hole before ${batch.origin}:${batch.firstCounter}`);
         if (batch.kind === 'part') {
-          steps.push({ type: 'part', batch, seq });
-          if (batch.last) progress.vector[batch.origin] = batch.firstCounter;
-          if (batch.last) delete progress.partial[batch.origin];
-          else progress.partial[batch.origin] = { counter: batch.firstCounter, nextPart: batch.part + 1 };
-        } else {
-          steps.push({ type: 'transactions', batch, skip: admission.skip, seq });
-          progress.vector[batch.origin] = batch.firstCounter + batch.transactions.length - 1;
-        }
+          steps.push({ type: 'part', batch: newOfPart(batch, admission.skip), seq });
+        } else steps.push({ type: 'transactions', batch, skip: admission.skip, seq });
+        progress = admitted(progress, batch);
       }
     }
     return store.apply({ steps, position: { generation: 'g1', seq: upTo }, yield: giveWay, sliceMs: 10 });

@@ -36,7 +36,7 @@ function parts(origin: string, counter: number, rows: number, bytes: number): Ui
   const bodies: Uint8Array[] = [];
   while (encoder.byteLength > 0) bodies.push(encoder.take(bytes));
   return bodies.map((body, part) =>
-    encodePart(header(origin, counter), part, part === bodies.length - 1, body),
+    encodePart(header(origin, counter), part * bytes, part === bodies.length - 1, body),
   );
 }
 

@@ -4,6 +4,7 @@ import {
   AntiphonError,
   decodeBatches,
   decodeChanges,
+  newOfPart,
   decodeControl,
   encodeControl,
   toAntiphonError,
@@ -83,7 +84,9 @@ const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 interface KeptParts {
   readonly seq: number;
   readonly counter: number;
+  readonly time: number;
   readonly bodies: Uint8Array[];
+  bytes: number;
 }
 
 export interface LogChangesOptions {
@@ -158,12 +161,12 @@ class ChangeState {
       this.#vector = advance(this.#vector, origin, firstCounter - 1);
     }
     const partial = Object.fromEntries(
-      Array.from(this.#parts, ([name, { counter, bodies }]) => [name, { counter, nextPart: bodies.length }]),
+      Array.from(this.#parts, ([name, { counter, time, bytes }]) => [name, { counter, time, bytes }]),
     );
     const admission = admit({ vector: this.#vector, partial }, batch);
     if (admission.type !== 'apply') return;
     if (batch.kind === 'part') {
-      yield* this.#part(batch, seq);
+      yield* this.#part(newOfPart(batch, admission.skip), seq);
       return;
     }
     this.#parts.delete(origin);
@@ -176,11 +179,14 @@ class ChangeState {
   *#part(batch: Extract<Batch, { kind: 'part' }>, seq: number): Generator<LoggedChange> {
     const { origin, firstCounter, tables, time } = batch;
     const known = this.#parts.get(origin);
-    const kept = known?.counter === firstCounter ? known : { seq, counter: firstCounter, bodies: [] };
+    const kept: KeptParts =
+      known !== undefined && batch.offset > 0
+        ? known
+        : { seq, counter: firstCounter, time, bodies: [], bytes: 0 };
     kept.bodies.push(batch.body);
+    kept.bytes += batch.body.length;
     this.#parts.set(origin, kept);
-    const bytes = kept.bodies.reduce((sum, body) => sum + body.length, 0);
-    if (bytes > MAX_KEPT_BYTES) {
+    if (kept.bytes > MAX_KEPT_BYTES) {
       const message = `Transaction ${origin}:${firstCounter} is larger than this command keeps in memory (${MAX_KEPT_BYTES} bytes).`;
       throw new AntiphonError('MESSAGE_TOO_LARGE', message);
     }

@@ -210,18 +210,18 @@ export class BatchEncoder {
   }
 }
 
-export interface PartNumber {
-  readonly part: number;
+export interface PartPlace {
+  readonly offset: number;
   readonly last: boolean;
 }
 
 /** The two fields in front of the body. `count` is that of transactions: 1 for a part. */
-export function writePartAndCount(writer: ValueWriter, part: PartNumber | undefined, count: number): void {
+export function writePartAndCount(writer: ValueWriter, part: PartPlace | undefined, count: number): void {
   if (part === undefined) {
     writer.writeValue(null);
   } else {
     writer.writeArrayHeader(2);
-    writer.writeInteger(part.part);
+    writer.writeInteger(part.offset);
     writer.writeValue(part.last);
   }
   writer.writeInteger(count);

@@ -7,8 +7,10 @@ export interface BatchSummary {
   readonly firstCounter: number;
   /** Equal to `firstCounter` for a part. */
   readonly lastCounter: number;
-  /** 0 for whole transactions. */
-  readonly part: number;
+  /** Of a part: where its bytes begin. 0 for whole transactions. */
+  readonly offset: number;
+  /** Of the body. */
+  readonly bytes: number;
   /** False for a part that others follow. */
   readonly last: boolean;
   readonly epoch: number;

@@ -1,4 +1,5 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
+import type { Change } from '../model/transaction.js';
 import type { Row, Value } from '../model/value.js';
 import { OP_DELETE, OP_INSERT, OP_UPDATE } from './format.js';
 import type { CodecLimits } from './limits.js';
@@ -7,6 +8,18 @@ import type { ValueWriter } from './value-writer.js';
 /** Elements of a change: table, op, row — and for an update what changed, and what was there before. */
 export const CHANGE_FIELDS = 3;
 export const UPDATE_FIELDS = 5;
+
+/** Writes a decoded change again, byte for byte as it was. */
+export function writeChange(sink: Pick<ChangeWriter, 'insert' | 'update' | 'delete'>, change: Change): void {
+  switch (change.op) {
+    case 'insert':
+      return sink.insert(change.table, change.row);
+    case 'update':
+      return sink.update(change.table, change.row, change.changed, change.before);
+    case 'delete':
+      return sink.delete(change.table, change.row);
+  }
+}
 
 /** Writes changes one after another. What throws leaves nothing of its change behind. */
 export class ChangeWriter {

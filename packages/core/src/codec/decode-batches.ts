@@ -83,7 +83,7 @@ function readBatch(reader: ValueReader, limits: CodecLimits, allowance: Allowanc
   // Field by field: a spread costs ten times what reading a small batch does.
   if (part !== undefined) {
     const body = reader.take(length);
-    const { part: index, last } = part;
+    const { offset, last } = part;
     return {
       kind: 'part',
       origin,
@@ -93,7 +93,7 @@ function readBatch(reader: ValueReader, limits: CodecLimits, allowance: Allowanc
       context,
       schemaVersion,
       tables,
-      part: index,
+      offset,
       last,
       body,
     };
@@ -124,13 +124,15 @@ function readSummary(reader: ValueReader, limits: CodecLimits): BatchSummary {
   const part = readPart(reader);
   if (synchronous && part !== undefined) throw partOfGroup(reader);
   const count = readTransactionCount(reader, firstCounter, part);
-  reader.take(reader.readBinaryLength('a body'));
+  const bytes = reader.readBinaryLength('a body');
+  reader.take(bytes);
   const summary: BatchSummary = {
     kind: part === undefined ? 'transactions' : 'part',
     origin,
     firstCounter,
     lastCounter: firstCounter + count - 1,
-    part: part?.part ?? 0,
+    offset: part?.offset ?? 0,
+    bytes,
     last: part?.last ?? true,
     epoch,
     time,
@@ -157,11 +159,11 @@ function partOfGroup(reader: ValueReader): AntiphonError {
   return reader.malformed('a synchronous group holds part of a transaction');
 }
 
-function readPart(reader: ValueReader): { part: number; last: boolean } | undefined {
+function readPart(reader: ValueReader): { offset: number; last: boolean } | undefined {
   if (reader.skipNil()) return undefined;
   if (reader.readArrayLength('a part') !== 2) throw reader.malformed('a part needs 2 fields');
-  const part = reader.readCount('the number of a part');
-  return { part, last: reader.readBoolean('whether a part is the last') };
+  const offset = reader.readCount('the offset of a part');
+  return { offset, last: reader.readBoolean('whether a part is the last') };
 }
 
 function readTransactionCount(reader: ValueReader, firstCounter: number, part: object | undefined): number {

@@ -1,14 +1,14 @@
-import type { Batch, BatchHeader, Change, TransactionBatch } from '../model/transaction.js';
+import type { Batch, BatchHeader, TransactionBatch } from '../model/transaction.js';
 import { BatchEncoder, assertMessageSize, writePartAndCount } from './batch-encoder.js';
 import { writeHead } from './batch-header.js';
-import { unwritable } from './change-writer.js';
+import { unwritable, writeChange } from './change-writer.js';
 import { writeTable } from './dictionary.js';
 import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
 import { ValueWriter } from './value-writer.js';
 
 /** A whole batch at once; sealing many uses a `BatchEncoder` that keeps its buffers. */
 export function encodeBatch(batch: Batch, limits: CodecLimits = DEFAULT_CODEC_LIMITS): Uint8Array {
-  if (batch.kind === 'part') return encodePart(batch, batch.part, batch.last, batch.body, limits);
+  if (batch.kind === 'part') return encodePart(batch, batch.offset, batch.last, batch.body, limits);
   const encoder = new BatchEncoder(limits);
   encoder.begin(batch);
   writeTransactions(encoder, batch);
@@ -27,31 +27,20 @@ function writeTransactions(encoder: BatchEncoder, batch: TransactionBatch): void
   });
 }
 
-function writeChange(encoder: BatchEncoder, change: Change): void {
-  switch (change.op) {
-    case 'insert':
-      return encoder.insert(change.table, change.row);
-    case 'update':
-      return encoder.update(change.table, change.row, change.changed, change.before);
-    case 'delete':
-      return encoder.delete(change.table, change.row);
-  }
-}
-
-/** One part of the transaction `header.firstCounter`; `body` comes from a `ChangeEncoder`. */
+/** One part of the transaction `header.firstCounter`; `body` comes from a `ChangeEncoder`, which gave `offset` bytes before. */
 export function encodePart(
   header: BatchHeader,
-  part: number,
+  offset: number,
   last: boolean,
   body: Uint8Array,
   limits: CodecLimits = DEFAULT_CODEC_LIMITS,
 ): Uint8Array {
-  if (!Number.isSafeInteger(part) || part < 0) throw unwritable(`${part} is no number of a part`);
+  if (!Number.isSafeInteger(offset) || offset < 0) throw unwritable(`${offset} is no offset of a part`);
   const writer = new ValueWriter(limits);
   writeHead(writer, header, limits);
   writer.writeArrayHeader(header.tables.length);
   for (const table of header.tables) writeTable(writer, table, limits);
-  writePartAndCount(writer, { part, last }, 1);
+  writePartAndCount(writer, { offset, last }, 1);
   writer.writeBinaryHeader(body.length);
   writer.append(body);
   assertMessageSize(writer.length, limits);

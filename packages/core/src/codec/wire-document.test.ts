@@ -32,9 +32,9 @@ describe('docs/wire.md', () => {
   it('cuts a change across parts, and what it cuts is whole again', () => {
     const parts = vectors.flatMap(({ batches }) => batches).filter((batch) => batch.kind === 'part');
     const [first] = parts;
-    expect(parts.map(({ part, last }) => [part, last])).toEqual([
+    expect(parts.map(({ offset, last }) => [offset, last])).toEqual([
       [0, false],
-      [1, true],
+      [11, true],
     ]);
     const changes = decodeChanges(
       parts.map(({ body }) => body),

@@ -16,7 +16,8 @@ function summary(origin: string, first: number, last: number): BatchSummary {
     origin,
     firstCounter: first,
     lastCounter: last,
-    part: 0,
+    offset: 0,
+    bytes: 0,
     last: true,
     epoch: 0,
     time: 0,
@@ -24,8 +25,9 @@ function summary(origin: string, first: number, last: number): BatchSummary {
   };
 }
 
-function partSummary(origin: string, counter: number, part: number, last: boolean): BatchSummary {
-  return { ...summary(origin, counter, counter), kind: 'part', part, last };
+/** One byte, at its place. */
+function partSummary(origin: string, counter: number, offset: number, last: boolean): BatchSummary {
+  return { ...summary(origin, counter, counter), kind: 'part', offset, bytes: 1, last };
 }
 
 /**
@@ -77,15 +79,12 @@ class Replica {
       this.commit(origin, done, undefined);
       return;
     }
-    const kept = [...(this.keptParts[origin] ?? []), batch.part];
+    const kept = [...(this.keptParts[origin] ?? []), batch.offset + verdict.skip];
     expect(kept).toEqual([...kept.keys()]);
     this.keptParts[origin] = batch.last ? [] : kept;
     if (batch.last) done.push(batch.firstCounter);
-    this.commit(
-      origin,
-      done,
-      batch.last ? undefined : { counter: batch.firstCounter, nextPart: batch.part + 1 },
-    );
+    const { firstCounter: counter, time, offset, bytes } = batch;
+    this.commit(origin, done, batch.last ? undefined : { counter, time, bytes: offset + bytes });
   }
 
   private commit(
@@ -166,7 +165,7 @@ describe('admission', () => {
   });
 
   it('I2: takes parts one after another, and only of the transaction that is next', () => {
-    const state = { vector: { a: 3 }, partial: { a: { counter: 4, nextPart: 2 } } };
+    const state = { vector: { a: 3 }, partial: { a: { counter: 4, time: 0, bytes: 2 } } };
     expect(admit(state, partSummary('a', 4, 1, false))).toEqual({ type: 'duplicate' });
     expect(admit(state, partSummary('a', 4, 2, false))).toEqual({ type: 'apply', skip: 0 });
     expect(admit(state, partSummary('a', 4, 3, true))).toEqual({ type: 'hole', expected: 4 });
@@ -174,10 +173,28 @@ describe('admission', () => {
     expect(admit(state, partSummary('a', 3, 5, true))).toEqual({ type: 'duplicate' });
   });
 
+  it('I2: takes what is new of a part that was cut elsewhere, and nothing of another transaction', () => {
+    const state = { vector: {}, partial: { a: { counter: 1, time: 7, bytes: 100 } } };
+    const part = (offset: number, bytes: number, last = false, time = 7): BatchSummary => ({
+      ...partSummary('a', 1, offset, last),
+      ...{ bytes, time },
+    });
+    expect(admit(state, part(0, 60))).toEqual({ type: 'duplicate' });
+    expect(admit(state, part(60, 40))).toEqual({ type: 'duplicate' });
+    expect(admit(state, part(60, 60))).toEqual({ type: 'apply', skip: 40 });
+    expect(admit(state, part(100, 60))).toEqual({ type: 'apply', skip: 0 });
+    expect(admit(state, part(120, 60))).toEqual({ type: 'hole', expected: 1 });
+    expect(admit(state, part(60, 40, true))).toEqual({ type: 'apply', skip: 40 });
+    expect(admit(state, part(0, 60, true))).toEqual({ type: 'duplicate' });
+    // A power cut took the transaction back, and another one has its counter.
+    expect(admit(state, part(0, 60, false, 9))).toEqual({ type: 'apply', skip: 0 });
+    expect(admit(state, part(60, 60, false, 9))).toEqual({ type: 'hole', expected: 1 });
+  });
+
   it('I2: ignores kept parts of a transaction that came whole in the meantime', () => {
-    const stale = { vector: { a: 4 }, partial: { a: { counter: 4, nextPart: 2 } } };
+    const stale = { vector: { a: 4 }, partial: { a: { counter: 4, time: 0, bytes: 2 } } };
     expect(admit(stale, partSummary('a', 5, 0, false))).toEqual({ type: 'apply', skip: 0 });
-    const current = { vector: { a: 3 }, partial: { a: { counter: 4, nextPart: 2 } } };
+    const current = { vector: { a: 3 }, partial: { a: { counter: 4, time: 0, bytes: 2 } } };
     expect(admit(current, summary('a', 4, 4))).toEqual({ type: 'apply', skip: 0 });
   });
 
@@ -196,7 +213,7 @@ describe('admission', () => {
     expect(admit({ vector: {}, partial: {} }, batch)).toEqual({ type: 'apply', skip: 0 });
     expect(admit({ vector: { constructor: 2 }, partial: {} }, batch)).toEqual({ type: 'apply', skip: 2 });
     expect(admit({ vector: { constructor: 3 }, partial: {} }, batch)).toEqual({ type: 'duplicate' });
-    const part: Batch = { kind: 'part', ...header, part: 0, last: false, body: new Uint8Array() };
+    const part: Batch = { kind: 'part', ...header, offset: 0, last: false, body: new Uint8Array(1) };
     expect(admit({ vector: {}, partial: {} }, part)).toEqual({ type: 'apply', skip: 0 });
   });
 });

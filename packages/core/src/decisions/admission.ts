@@ -1,11 +1,12 @@
-import { counterOf, type VectorClock } from '../clocks/vector-clock.js';
+import { advance, counterOf, type VectorClock } from '../clocks/vector-clock.js';
 import type { BatchSummary } from '../codec/batch-summary.js';
-import type { Batch } from '../model/transaction.js';
+import type { Batch, PartBatch } from '../model/transaction.js';
 import type { StoreState } from '../ports/store.js';
 
 /**
  * What a replica does with a batch of the log (I2).
- * `apply`: its transactions from index `skip` on are new and follow what is applied without a hole.
+ * `apply`: it is new, but for its first `skip` transactions, or for the first `skip` bytes of a part, and follows what is there without
+ * a hole.
  * `duplicate`: everything in it is applied (or, for a part, kept) already.
  * `hole`: something before it is missing; its origin sends again from `expected` on.
  */
@@ -38,10 +39,26 @@ export function admit(state: AdmissionState, batch: Batch | BatchSummary): Admis
     return batch.sync !== undefined && skip > 0 ? { type: 'duplicate' } : { type: 'apply', skip };
   }
 
-  const awaitedPart = awaitedPartOf(state.partial, batch.origin, firstCounter);
-  if (batch.part < awaitedPart) return { type: 'duplicate' };
-  if (batch.part > awaitedPart) return { type: 'hole', expected };
-  return { type: 'apply', skip: 0 };
+  const kept = keptBytes(state.partial, batch);
+  const end = batch.offset + bytesOf(batch);
+  if (batch.offset > kept) return { type: 'hole', expected };
+  if (batch.last ? end < kept : end <= kept) return { type: 'duplicate' };
+  return { type: 'apply', skip: kept - batch.offset };
+}
+
+/** The state after a batch that was admitted. */
+export function admitted({ vector, partial }: AdmissionState, batch: Batch | BatchSummary): AdmissionState {
+  const { origin, firstCounter, time } = batch;
+  if (batch.kind === 'part' && !batch.last) {
+    const kept = { counter: firstCounter, time, bytes: batch.offset + bytesOf(batch) };
+    return { vector, partial: { ...partial, [origin]: kept } };
+  }
+  return { partial, vector: advance(vector, origin, lastCounterOf(batch)) };
+}
+
+/** What is new of a part that was admitted. */
+export function newOfPart(part: PartBatch, skip: number): PartBatch {
+  return skip === 0 ? part : { ...part, offset: part.offset + skip, body: part.body.subarray(skip) };
 }
 
 function lastCounterOf(batch: Batch | BatchSummary): number {
@@ -49,8 +66,14 @@ function lastCounterOf(batch: Batch | BatchSummary): number {
   return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
 }
 
-function awaitedPartOf(partial: AdmissionState['partial'], origin: string, counter: number): number {
+function bytesOf(part: PartBatch | BatchSummary): number {
+  return 'bytes' in part ? part.bytes : part.body.length;
+}
+
+/** A counter may be given again after a power cut took the transaction back that had it: its time tells the two apart. */
+function keptBytes(partial: AdmissionState['partial'], part: PartBatch | BatchSummary): number {
+  const { origin, firstCounter, time } = part;
   // `hasOwn`: an origin may be called `constructor`.
   const kept = Object.hasOwn(partial, origin) ? partial[origin] : undefined;
-  return kept?.counter === counter ? kept.nextPart : 0;
+  return kept?.counter === firstCounter && kept.time === time ? kept.bytes : 0;
 }

@@ -83,12 +83,13 @@ export interface TransactionBatch extends BatchHeader {
 }
 
 /**
- * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. Parts of a transaction
- * are numbered from 0; all of them together are applied at once, when the one with `last` has come.
+ * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. All of them together are applied at
+ * once, when the one with `last` has come. A transaction that is sent again may be cut elsewhere: only its bytes count.
  */
 export interface PartBatch extends BatchHeader {
   readonly kind: 'part';
-  readonly part: number;
+  /** Where its bytes begin among those of the transaction. */
+  readonly offset: number;
   readonly last: boolean;
   readonly body: Uint8Array;
 }

@@ -77,6 +77,15 @@ export interface Gap {
 /** A store keeps so many gaps; one of a further origin is not kept. */
 export const MAX_GAPS = 1024;
 
+/** Parts of one big transaction, from its beginning without a hole. */
+export interface KeptParts {
+  readonly counter: number;
+  /** Of the transaction: it is the one that had this counter first, or another one. */
+  readonly time: number;
+  /** How many bytes of its changes. */
+  readonly bytes: number;
+}
+
 export interface StoreState {
   readonly position: Position;
   /** Applied per origin, without holes; own transactions included once sealed. */
@@ -85,8 +94,8 @@ export interface StoreState {
   readonly lastCounter: number;
   /** Every own transaction up to this counter is known to be in the log. */
   readonly publishedCounter: number;
-  /** Big transactions of which some parts are kept: the counter, and the part number that is awaited, per origin. */
-  readonly partial: Readonly<Record<string, { readonly counter: number; readonly nextPart: number }>>;
+  /** Big transactions of which some parts are kept, per origin. */
+  readonly partial: Readonly<Record<string, KeptParts>>;
   readonly epoch: number;
   /** Bytes and messages sealed and not yet pruned. */
   readonly outboxMessages: number;

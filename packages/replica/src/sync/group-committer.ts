@@ -403,7 +403,8 @@ export class GroupCommitter {
     this.#ownSeq = late && !this.#foreign ? lastSeqOfOrigin : undefined;
     if (late) return;
     alarmPublish(this.scope.condition, this.#failures, error);
-    this.#failed(error);
+    // The log takes less than it did when the group was made: the next one is made for that.
+    this.#failed(error.code === 'MESSAGE_TOO_LARGE' ? asRetriable(error) : error);
   }
 
   /**
@@ -584,6 +585,11 @@ export class GroupCommitter {
 /** The id of the append that brings a group into the log. */
 function attemptOf({ origin, firstCounter, lastCounter, token }: Flight): string {
   return `${origin}:${firstCounter}-${lastCounter}~${token}`;
+}
+
+function asRetriable(error: AntiphonError): AntiphonError {
+  const { code, message, context } = error;
+  return new AntiphonError(code, message, { cause: error, context, retriable: true });
 }
 
 function unavailable(): AntiphonError {

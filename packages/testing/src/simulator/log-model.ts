@@ -41,7 +41,10 @@ export class LogModel {
   readonly transactions: ModelTransaction[] = [];
   readonly #byId = new Map<string, ModelTransaction>();
   readonly #counters = new Map<string, number>();
-  readonly #parts = new Map<string, { readonly counter: number; readonly bodies: Uint8Array[] }>();
+  readonly #parts = new Map<
+    string,
+    { readonly counter: number; readonly time: number; readonly bodies: Uint8Array[] }
+  >();
   /** The counters after each entry, by sequence. */
   readonly #counterAt: ReadonlyMap<string, number>[] = [new Map()];
   readonly #certification: CertificationModel | undefined;
@@ -120,10 +123,11 @@ export class LogModel {
     const { origin, firstCounter: counter, time } = batch;
     if (counter !== next) return;
     const kept = this.#parts.get(origin);
-    const bodies = kept?.counter === counter ? kept.bodies : [];
-    if (batch.part !== bodies.length) return;
-    bodies.push(batch.body);
-    this.#parts.set(origin, { counter, bodies });
+    const bodies = kept?.counter === counter && kept.time === time ? kept.bodies : [];
+    const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
+    if (batch.offset > bytes || (batch.offset + batch.body.length <= bytes && !batch.last)) return;
+    bodies.push(batch.body.subarray(bytes - batch.offset));
+    this.#parts.set(origin, { counter, time, bodies });
     if (!batch.last) return;
     const changes = [...decodeChanges(bodies, batch.tables)];
     this.#commit({ origin, counter, time, changes: allNamed(changes, batch), seq });

@@ -1,7 +1,10 @@
 import {
   admit,
+  admitted,
   decodeBatches,
   HybridClock,
+  newOfPart,
+  type AdmissionState,
   type ApplyOutcome,
   type ApplyStep,
   type ClusterSchema,
@@ -150,27 +153,15 @@ export class Member<Tx = unknown> {
       Math.min(this.log.entries.length, position.seq + maxEntries),
     );
     const steps: ApplyStep[] = [];
-    let state = { vector: { ...vector }, partial: { ...partial } };
+    let state: AdmissionState = { vector: { ...vector }, partial: { ...partial } };
     for (const { seq, data } of entries) {
       for (const batch of decodeBatches(data)) {
         const admission = admit(state, batch);
         if (admission.type !== 'apply') continue;
-        const { origin, firstCounter } = batch;
-        if (batch.kind === 'transactions') {
-          steps.push({ type: 'transactions', batch, skip: admission.skip, seq });
-          state = {
-            ...state,
-            vector: { ...state.vector, [origin]: firstCounter + batch.transactions.length - 1 },
-          };
-        } else {
-          steps.push({ type: 'part', batch, seq });
-          if (batch.last) state = { ...state, vector: { ...state.vector, [origin]: firstCounter } };
-          else
-            state = {
-              ...state,
-              partial: { ...state.partial, [origin]: { counter: firstCounter, nextPart: batch.part + 1 } },
-            };
-        }
+        const { skip } = admission;
+        if (batch.kind === 'transactions') steps.push({ type: 'transactions', batch, skip, seq });
+        else steps.push({ type: 'part', batch: newOfPart(batch, skip), seq });
+        state = admitted(state, batch);
       }
     }
     return await this.apply(steps, entries.at(-1)?.seq ?? position.seq);

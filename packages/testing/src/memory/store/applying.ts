@@ -120,9 +120,12 @@ export class Applying {
   async #part(batch: PartBatch): Promise<void> {
     const { origin, firstCounter: counter } = batch;
     const kept = this.transaction.get(PARTIAL, origin);
-    const earlier = kept?.header.firstCounter === counter && batch.part > 0 ? kept.bodies : [];
-    if (earlier.length !== batch.part)
-      throw new AntiphonError('INTERNAL', `part ${batch.part} of ${origin}:${counter} was not awaited`);
+    const earlier = kept?.header.firstCounter === counter && batch.offset > 0 ? kept.bodies : [];
+    if (earlier.reduce((sum, body) => sum + body.length, 0) !== batch.offset)
+      throw new AntiphonError(
+        'INTERNAL',
+        `the part from byte ${batch.offset} on of ${origin}:${counter} was not awaited`,
+      );
     const bodies = [...earlier, batch.body.slice()];
     if (!batch.last) {
       const { body: _body, ...header } = batch;

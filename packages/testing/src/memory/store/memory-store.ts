@@ -130,7 +130,11 @@ export class MemoryStore implements Store<MemoryTransaction> {
     const partial = Object.fromEntries(
       [...this.database.entries(PARTIAL)].map(([origin, { header, bodies }]) => [
         origin,
-        { counter: header.firstCounter, nextPart: bodies.length },
+        {
+          counter: header.firstCounter,
+          time: header.time,
+          bytes: bodies.reduce((sum, body) => sum + body.length, 0),
+        },
       ]),
     );
     const quarantined = this.database.count(QUARANTINE);

@@ -86,10 +86,11 @@ function partMessages(
   partBytes: number,
 ): readonly SealedMessage[] {
   const messages: SealedMessage[] = [];
-  for (let part = 0; encoder.byteLength > 0; part++) {
+  for (let part = 0, offset = 0; encoder.byteLength > 0; part++) {
     const body = encoder.take(partBytes);
     const last = encoder.byteLength === 0;
-    const data = encodePart(header, part, last, body);
+    const data = encodePart(header, offset, last, body);
+    offset += body.length;
     messages.push({ firstCounter: draft.counter, lastCounter: draft.counter, part, last, data });
   }
   return messages;
