@@ -149,17 +149,33 @@ export function changeOf(tables: readonly DictionaryTable[]): fc.Arbitrary<Chang
   });
 }
 
+/** Some of the first changes were made before the others. */
+export function timed(
+  changes: readonly Change[],
+  steps: readonly number[],
+  time = Number.MAX_SAFE_INTEGER,
+): readonly Change[] {
+  return changes.map((change, index) => {
+    const earlierUs = Math.min(time, steps[index] ?? 0);
+    return earlierUs === 0 ? change : { ...change, earlierUs };
+  });
+}
+
 export const transactionBatch: fc.Arbitrary<TransactionBatch> = header.chain((head) =>
   fc
-    .array(fc.tuple(fc.nat({ max: 100_000 }), fc.array(changeOf(head.tables), { maxLength: 4 })), {
-      minLength: 1,
-      maxLength: 4,
-    })
+    .array(
+      fc.tuple(
+        fc.nat({ max: 100_000 }),
+        fc.array(changeOf(head.tables), { maxLength: 4 }),
+        fc.array(fc.nat({ max: 2 ** 40 }), { maxLength: 3 }),
+      ),
+      { minLength: 1, maxLength: 4 },
+    )
     .map((steps) => {
       let at = head.time;
-      const transactions = steps.map(([later, changes], index) => {
+      const transactions = steps.map(([later, changes, earlier], index) => {
         at += later;
-        return { counter: head.firstCounter + index, time: at, changes };
+        return { counter: head.firstCounter + index, time: at, changes: timed(changes, earlier, at) };
       });
       return { kind: 'transactions' as const, ...head, transactions };
     }),

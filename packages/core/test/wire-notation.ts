@@ -20,8 +20,8 @@ export type WireValue =
   | { readonly tag: ValueTag; readonly bytes: string };
 
 type WireChange =
-  | readonly ['insert' | 'delete', number, readonly WireValue[]]
-  | readonly ['update', number, readonly WireValue[], readonly number[], readonly WireValue[]];
+  | readonly ['insert' | 'delete', number, readonly WireValue[], number?]
+  | readonly ['update', number, readonly WireValue[], readonly number[], readonly WireValue[], number?];
 
 interface WireBatch {
   readonly origin: string;
@@ -55,8 +55,10 @@ function rowOf(written: readonly WireValue[]): Row {
 
 function changeOf(written: WireChange): Change {
   const [op, table, row] = written;
-  if (op !== 'update') return { op, table, row: rowOf(row) };
-  return { op, table, row: rowOf(row), changed: written[3], before: rowOf(written[4]) };
+  const earlierUs = op === 'update' ? written[5] : written[3];
+  const time = earlierUs === undefined ? {} : { earlierUs };
+  if (op !== 'update') return { op, table, row: rowOf(row), ...time };
+  return { op, table, row: rowOf(row), changed: written[3], before: rowOf(written[4]), ...time };
 }
 
 export function batchOf(written: WireBatch): Batch {

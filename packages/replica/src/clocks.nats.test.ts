@@ -16,6 +16,12 @@ function alarm(replica: SqliteReplica, name: string): string | undefined {
   return replica.status().alarms.find((each) => each.name === name)?.message;
 }
 
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function values(replica: SqliteReplica): Promise<string> {
+  return (await replica.query('SELECT v FROM t ORDER BY id')).map(({ v }) => String(v)).join();
+}
+
 async function allEqual(replicas: readonly SqliteReplica[], rows: number): Promise<void> {
   await eventually(`all hold the same ${rows} rows`, async () => {
     const contents = await Promise.all(replicas.map((replica) => rowsOf(replica, 't')));
@@ -109,6 +115,28 @@ describe('a clock two days ahead', () => {
       await allEqual([a, b], 2);
     },
   );
+});
+
+describe('changes that were made while a replica did not run', () => {
+  it('A.4: the later write wins, whoever seals first', async () => {
+    await using fixture = await ClusterFixture.start();
+    fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (1, ''), (2, ''), (3, '')`);
+    const a = await fixture.replica('a');
+    const b = await fixture.replica('b');
+    await allEqual([a, b], 3);
+    await b.close();
+    fixture.sql('b', "UPDATE t SET v = 'first' WHERE id = 1; DELETE FROM t WHERE id = 2");
+    await pause(300);
+    await a.execute([{ sql: "UPDATE t SET v = 'second'" }]);
+    await pause(300);
+    fixture.sql('b', "UPDATE t SET v = 'third' WHERE id = 3");
+    await pause(300);
+    const again = await fixture.replica('b');
+    await allEqual([a, again], 3);
+    await eventually('the last writes won', async () => (await values(a)) === 'second,second,third');
+    expect(await values(again)).toBe('second,second,third');
+    expect(again.status().lastCounter).toBe(2);
+  });
 });
 
 describe('a clock that is set back', () => {

@@ -260,6 +260,7 @@ export class Applier {
     stamp: Stamp,
     pace: Pace,
   ): Promise<void> {
+    let made = stamp;
     for (const change of changes) {
       const mapping = mappings[change.table];
       if (mapping === undefined)
@@ -275,7 +276,9 @@ export class Applier {
         );
       }
       if (mapping.order !== undefined) row = reordered(row, mapping.order);
-      this.#queue.add(mapping.table, change.op === 'delete' ? 'delete' : 'upsert', row, stamp);
+      if (change.earlierUs !== undefined) made = earlierStamp(stamp, change.earlierUs, made);
+      else made = stamp;
+      this.#queue.add(mapping.table, change.op === 'delete' ? 'delete' : 'upsert', row, made);
       this.#counts.rows++;
       if (--this.#untilLook > 0) continue;
       this.#untilLook = ROWS_BETWEEN_LOOKS;
@@ -320,6 +323,12 @@ export class Applier {
 
 function stampOf(batch: BatchHeader, time: number, counter: number): Stamp {
   return { time, counter, origin: batch.origin, context: batch.context };
+}
+
+/** Of a change that was made so long before its transaction's time; `before`: that of the change before it, often the same. */
+function earlierStamp(stamp: Stamp, earlierUs: number, before: Stamp): Stamp {
+  const time = Math.max(0, stamp.time - earlierUs);
+  return before.time === time ? before : { ...stamp, time };
 }
 
 function reordered(row: Row, order: readonly number[]): Row {

@@ -11,6 +11,12 @@ import { REFUSAL_PREFIX } from './errors.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { NOT_APPLYING } from './trigger-guard.js';
 
+/**
+ * When a change was made, and by which connection, as far as triggers can tell. What is cheapest per row: neither a conversion nor text.
+ * Both are as old as the oldest SQLite that may write here.
+ */
+const WHEN_MADE = 'julianday(), total_changes()';
+
 /** Captured rows are numbered from 1. */
 export const ADMITTING_SEQ = 0;
 
@@ -46,7 +52,7 @@ export function values(table: TrackedTable, source: string): string {
 }
 
 function put(table: TrackedTable, kind: number, image: 'n' | 'o', source: string): string {
-  return `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, image)}) VALUES (${table.id}, ${kind}, ${values(table, source)})`;
+  return `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, image)}) VALUES (${table.id}, ${kind}, ${WHEN_MADE}, ${values(table, source)})`;
 }
 
 export function sameKey(table: TrackedTable, left: string, right: string): string {
@@ -134,7 +140,7 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
       : '';
   const row = '_antiphon_row';
   return (
-    `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${values(table, row)} ` +
+    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
     `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
   );
 }
@@ -187,8 +193,8 @@ export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'
     table.columns.map((_, index) => index),
   );
   const both =
-    `INSERT INTO _antiphon_outbox (t, op, ${outboxColumns(table, 'n')}, ${outboxColumns(table, 'o')}) ` +
-    `VALUES (${table.id}, ${OUTBOX_UPDATE}, ${values(table, 'NEW')}, ${values(table, 'OLD')})`;
+    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'n')}, ${outboxColumns(table, 'o')}) ` +
+    `VALUES (${table.id}, ${OUTBOX_UPDATE}, ${WHEN_MADE}, ${values(table, 'NEW')}, ${values(table, 'OLD')})`;
   return [
     ...suspectTriggers(table),
     definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [

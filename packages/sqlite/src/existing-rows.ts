@@ -32,7 +32,7 @@ export async function sealExistingRows(
   let { changes } = first.run();
   while (changes > 0) {
     const to = outbox.lastSeq();
-    await sealer.seal(from, [to], pace);
+    await sealer.seal(from, [{ end: to }], pace);
     // The newest row stays as the place where the next page starts.
     outbox.forget(to - 1);
     ({ changes } = next.run(to));

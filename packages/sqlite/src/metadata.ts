@@ -72,6 +72,8 @@ function outboxWidth(connection: Connection): number {
 }
 
 /**
+ * `t` is a table's number, `at` when the change was made (a Julian day) and `total` how many changes its connection had made before:
+ * sealing tells from them which rows were committed apart, and when (captured-times.ts).
  * The outbox takes native values of any type, so its columns have none. Its rows are sealed and deleted in one transaction, so
  * nothing outlives a number that is given again: AUTOINCREMENT would only cost (a fifth of a captured insert).
  */
@@ -89,7 +91,7 @@ export function createOutbox(connection: Connection, tables: readonly TrackedTab
   const columns = (image: string): string =>
     Array.from({ length: width }, (_, index) => `${image}${index}`).join(', ');
   connection.db.exec(
-    `CREATE TABLE _antiphon_outbox (seq INTEGER PRIMARY KEY, t, op, ${columns('n')}, ${columns('o')})`,
+    `CREATE TABLE _antiphon_outbox (seq INTEGER PRIMARY KEY, t, op, at, total, ${columns('n')}, ${columns('o')})`,
   );
 }
 

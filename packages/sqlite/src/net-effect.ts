@@ -1,4 +1,11 @@
-import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
+import {
+  FIRST_CLAIM,
+  OUTBOX_DELETE,
+  OUTBOX_INSERT,
+  OUTBOX_SUSPECT,
+  OUTBOX_UPDATE,
+  TOTAL_MOVED,
+} from './outbox-kinds.js';
 import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
@@ -17,8 +24,12 @@ const MAX_SEARCHED = 32;
 export class NetEffect {
   constructor(private readonly connection: Connection) {}
 
-  /** For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are pending. */
-  settle(table: TrackedTable, from: number): void {
+  /**
+   * For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are pending. `apart`: these
+   * may be several transactions. What lies between the first change of a row and the last one becomes one, since the states in between
+   * are not known.
+   */
+  settle(table: TrackedTable, from: number, apart: boolean): void {
     const { connection } = this;
     connection.db.exec(
       'CREATE TEMP TABLE IF NOT EXISTS _antiphon_net (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER)',
@@ -29,11 +40,12 @@ export class NetEffect {
     const groups = connection
       .statement(
         `SELECT first, last, max(size) AS size, sum(op = ${OUTBOX_INSERT}) AS inserts, sum(op = ${OUTBOX_DELETE}) AS deletes,
-           sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first`,
+           sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first ORDER BY first`,
         'array',
       )
       .all() as [number, number, number, number, number, number][];
     for (const group of groups) this.#settleGroup(table, group);
+    if (apart) this.#join(groups);
     connection
       .statement('DELETE FROM _antiphon_outbox WHERE seq IN (SELECT m.seq FROM temp._antiphon_net AS m)')
       .run();
@@ -53,7 +65,25 @@ export class NetEffect {
     const image = existed ? this.#firstImage(table, first, size) : undefined;
     if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return;
     if (present) this.#keepUpsert(table, first, last, image);
-    else if (image !== undefined) this.#keepDelete(table, first, image);
+    else if (image !== undefined) this.#keepDelete(table, first, last, image);
+  }
+
+  /** `groups` by their first row. */
+  #join(groups: readonly (readonly [number, number, number, number, number, number])[]): void {
+    const forget = this.connection.statement(
+      `UPDATE _antiphon_outbox SET total = NULL WHERE seq > ? AND seq <= ? AND total <> ${TOTAL_MOVED}`,
+    );
+    let from = 0;
+    let to = 0;
+    for (const [first, last, size, , , suspects] of groups) {
+      if (this.#wasOnlySuspected(size, suspects)) continue;
+      if (first > to) {
+        if (to > from) forget.run(from, to);
+        from = first;
+      }
+      to = Math.max(to, last);
+    }
+    if (to > from) forget.run(from, to);
   }
 
   #wasOnlySuspected(size: number, suspects: number): boolean {
@@ -94,9 +124,10 @@ export class NetEffect {
     this.#keep(last);
   }
 
-  /** In the place of the first one: it makes room for what comes after. */
-  #keepDelete(table: TrackedTable, first: number, image: number): void {
+  /** In the place of the first one: it makes room for what comes after. It was made when the last one was. */
+  #keepDelete(table: TrackedTable, first: number, last: number, image: number): void {
     const { connection } = this;
+    if (first !== last) connection.statement(TAKE_TIME).run(last, first);
     if (image !== first) connection.statement(takeOldSql(table)).run(image, first);
     connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq = ?`).run(first);
     this.#keep(first);
@@ -121,6 +152,10 @@ export class NetEffect {
     this.connection.statement('DELETE FROM temp._antiphon_net WHERE seq = ?').run(seq);
   }
 }
+
+const TAKE_TIME =
+  `UPDATE _antiphon_outbox SET at = (SELECT y.at FROM _antiphon_outbox AS y WHERE y.seq = ?), total = ${TOTAL_MOVED} ` +
+  'WHERE seq = ?';
 
 function keyImage(column: number, alias: string): string {
   return `CASE ${alias}.op WHEN ${OUTBOX_INSERT} THEN ${alias}.n${column} ELSE ${alias}.o${column} END`;

@@ -4,6 +4,12 @@ export const OUTBOX_UPDATE = 1;
 export const OUTBOX_DELETE = 2;
 export const OUTBOX_SUSPECT = 3;
 
+/**
+ * In place of a count of changes (`total`): the row was moved to where it is, and was made when it says, whatever lies around it.
+ * NULL: nothing is known, so the row belongs to the transaction of the row before it.
+ */
+export const TOTAL_MOVED = -1;
+
 /** From here on no changes, but what a write claims besides them, for certification: never sent. */
 export const FIRST_CLAIM = 4;
 /** A row that an UPDATE left as it is; its key, in the old image. */

@@ -168,15 +168,15 @@ export class Outbox {
 
   /**
    * Makes what was captured after `from` true, in the transaction that changed it last: decides about suspects, and gives rows that
-   * foreign-key actions or triggers changed unasked their net effect.
+   * foreign-key actions or triggers changed unasked their net effect. `apart`: these may be several transactions.
    */
-  settle(from: number): void {
-    for (const table of this.#unsettled(from)) this.#netEffect.settle(table, from);
+  settle(from: number, apart = false): void {
+    for (const table of this.#unsettled(from)) this.#netEffect.settle(table, from, apart);
   }
 
   /** The same for every table: what was captured under another schema may have come in any order. */
   settleAll(): void {
-    for (const table of this.tablesOf(0, this.lastSeq())) this.#netEffect.settle(table, 0);
+    for (const table of this.tablesOf(0, this.lastSeq())) this.#netEffect.settle(table, 0, true);
   }
 
   #unsettled(from: number): readonly TrackedTable[] {

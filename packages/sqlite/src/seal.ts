@@ -5,8 +5,8 @@ import {
   type BatchHeader,
   type DictionaryTable,
   type HybridClock,
-  type Version,
 } from '@antiphon/core';
+import type { SealRange } from './captured-times.js';
 import type { Connection } from './connection.js';
 import type { DisplacedRows } from './displaced.js';
 import type { TrackedTable } from './local-table.js';
@@ -25,6 +25,13 @@ export const PART_BYTES = 256 * 1024;
 
 /** Rows that are looked at in one go to learn which tables a big transaction touches. */
 const TABLE_SCAN_ROWS = 20_000;
+
+/** Outbox rows in (start, end], and the hybrid time of their changes. */
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+  readonly time: number;
+}
 
 const EMPTY_CONTEXT = {};
 const NO_TABLES: readonly DictionaryTable[] = [];
@@ -82,42 +89,53 @@ export class Sealer {
   }
 
   /**
-   * Seals the outbox rows in (from, ends[0]], (ends[0], ends[1]], … as one transaction each, and forgets them.
-   * Suspects must be resolved. The last message stays open until `finish`.
+   * Seals the outbox rows of each range as one transaction, the first of which begins after `from`. Suspects must be resolved. The last
+   * message stays open until `finish`.
    */
-  async seal(from: number, ends: readonly number[], pace: Pace): Promise<void> {
+  async seal(from: number, ranges: readonly SealRange[], pace: Pace): Promise<void> {
     this.#rows.forget();
     let start = from;
-    const last = ends.at(-1) ?? from;
-    for (const end of ends) {
+    const last = ranges.at(-1)?.end ?? from;
+    for (const range of ranges) {
       const counter = this.#state.lastCounter + 1;
-      const time = this.clock.tick();
-      if (end - start > CHUNK_ROWS || !this.#pack(start, end, last, counter, time))
-        await this.#sealInParts(start, end, counter, time, pace);
-      if (this.versions !== undefined) {
-        await this.#stamp(
-          this.versions,
-          start,
-          end,
-          { time, origin: this.#state.identity.replica, counter },
-          pace,
-        );
-      }
+      const stretches = this.#timed(start, range);
+      const time = Math.max(...stretches.map((stretch) => stretch.time));
+      this.clock.restore(time);
+      if (range.end - start > CHUNK_ROWS || !this.#pack(stretches, last, counter, time))
+        await this.#sealInParts(stretches, counter, time, pace);
+      if (this.versions !== undefined)
+        for (const stretch of stretches) await this.#stamp(this.versions, stretch, counter, pace);
       this.#state.lastCounter = counter;
       if (!this.#state.recovering) this.#state.ownCounter = counter;
       this.#state.time = time;
-      start = end;
+      start = range.end;
       if (pace.due()) await pace.rest();
     }
   }
 
+  /**
+   * The rows of a range with their times, all later than what was seen when they were captured. Each is later than the one before, so that
+   * the last change of a row has the latest time; but for rows that were moved, which are the only change of theirs.
+   */
+  #timed(start: number, { end, spans }: SealRange): readonly Stretch[] {
+    if (spans === undefined) return [{ start, end, time: this.clock.tick() }];
+    let from = start;
+    return spans.map((span) => {
+      const { end, writtenMs, moved } = span;
+      const time = moved === true ? this.clock.timeAt(writtenMs) : this.clock.tickAt(writtenMs);
+      const stretch = { start: from, end, time };
+      from = span.end;
+      return stretch;
+    });
+  }
+
   async #stamp(
     versions: RowVersions,
-    start: number,
-    end: number,
-    version: Version,
+    { start, end, time }: Stretch,
+    counter: number,
     pace: Pace,
   ): Promise<void> {
+    const version = { time, origin: this.#state.identity.replica, counter };
     for (let from = start; from < end; from += CHUNK_ROWS) {
       const to = Math.min(from + CHUNK_ROWS, end);
       const tables = this.outbox.tablesOf(from, to);
@@ -144,13 +162,17 @@ export class Sealer {
   }
 
   /** Adds a transaction to the open message, or to a new one; false when it is too big for a message. */
-  #pack(start: number, end: number, last: number, counter: number, time: number): boolean {
-    if (this.#header !== undefined && this.#encoder.changes + (end - start) > PACK_ROWS) this.finish();
+  #pack(stretches: readonly Stretch[], last: number, counter: number, time: number): boolean {
+    const rows = (stretches.at(-1)?.end ?? 0) - (stretches[0]?.start ?? 0);
+    if (this.#header !== undefined && this.#encoder.changes + rows > PACK_ROWS) this.finish();
     for (;;) {
       const alone = this.#header === undefined;
       const header = this.#header ?? this.#open(counter, time);
       this.#encoder.transaction(time - header.time);
-      this.#rows.encode(this.#encoder, start, end, last);
+      for (const stretch of stretches) {
+        this.#encoder.earlier(time - stretch.time);
+        this.#rows.encode(this.#encoder, stretch.start, stretch.end, last);
+      }
       const { byteLength } = this.#encoder;
       if (byteLength <= PACK_BYTES) return true;
       if (alone && byteLength <= PART_BYTES) {
@@ -178,9 +200,14 @@ export class Sealer {
     return batchHeader(this.#state, counter, time, tables, this.versions !== undefined);
   }
 
-  async #sealInParts(start: number, end: number, counter: number, time: number, pace: Pace): Promise<void> {
+  async #sealInParts(
+    stretches: readonly Stretch[],
+    counter: number,
+    time: number,
+    pace: Pace,
+  ): Promise<void> {
     this.finish();
-    const tables = await this.#tablesOf(start, end, pace);
+    const tables = await this.#tablesOf(stretches[0]?.start ?? 0, stretches.at(-1)?.end ?? 0, pace);
     this.#indexes.clear();
     tables.forEach((table, index) => this.#indexes.set(table.id, index));
     const header = this.#newHeader(
@@ -199,11 +226,14 @@ export class Sealer {
       offset += body.length;
       rows = 0;
     };
-    for (let from = start; from < end; from += CHUNK_ROWS) {
-      const to = Math.min(from + CHUNK_ROWS, end);
-      rows += this.#rows.encode(encoder, from, to, to);
-      while (encoder.byteLength > PART_BYTES) cut(false);
-      if (pace.due()) await pace.rest();
+    for (const stretch of stretches) {
+      encoder.earlier(time - stretch.time);
+      for (let from = stretch.start; from < stretch.end; from += CHUNK_ROWS) {
+        const to = Math.min(from + CHUNK_ROWS, stretch.end);
+        rows += this.#rows.encode(encoder, from, to, to);
+        while (encoder.byteLength > PART_BYTES) cut(false);
+        if (pace.due()) await pace.rest();
+      }
     }
     cut(true);
   }

@@ -1,5 +1,6 @@
 import type { HybridClock } from '@antiphon/core';
 import { Applier } from './apply.js';
+import { CapturedTimes } from './captured-times.js';
 import type { Connection } from './connection.js';
 import { DeferredKeys } from './deferred-keys.js';
 import { DisplacedRows } from './displaced.js';
@@ -125,16 +126,24 @@ export class Session {
     state.schemaCookie = schemaCookieOf(connection);
   }
 
-  /** Seals everything that other programs have committed as one transaction. The message stays open. */
+  /**
+   * Seals everything that other programs have committed, as the transactions that it certainly was and with the times when it was
+   * written. The message stays open.
+   */
   async sealPending(connection: Connection, state: ReplicaState, pace: Pace): Promise<void> {
     const { outbox, sealer } = this.sealing(connection);
     sealer.begin(state);
     if (outbox.isEmpty()) return;
-    outbox.settle(0);
+    const times = new CapturedTimes(connection, this.clock.wallMs, state.rowVersions);
+    outbox.settle(0, times.spread);
     if (this.policy.certified === true) outbox.forgetClaims();
     const last = outbox.lastSeq();
     if (last === 0) return;
-    await sealer.seal(0, [last], pace);
+    let from = 0;
+    for await (const ranges of times.ranges(last, pace)) {
+      await sealer.seal(from, ranges, pace);
+      from = ranges.at(-1)?.end ?? from;
+    }
     outbox.clear();
   }
 }

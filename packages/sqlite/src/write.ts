@@ -74,7 +74,7 @@ export class GroupWriter {
 
   async #sealAll(ran: readonly Ran[], draft: ReplicaState, pace: Pace): Promise<WriteOutcome[]> {
     const { outbox, sealer } = this.session.sealing(this.session.writer);
-    const ends = ran.flatMap((one) => (one.type === 'ran' && one.changed ? [one.end] : []));
+    const ends = ran.flatMap((one) => (one.type === 'ran' && one.changed ? [{ end: one.end }] : []));
     let counter = draft.lastCounter;
     if (ends.length > 0) {
       await sealer.seal(0, ends, pace);

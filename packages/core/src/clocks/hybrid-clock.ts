@@ -20,7 +20,9 @@ export class HybridClock {
 
   /** A time later than every one given or observed before. `count` reserves that many consecutive microseconds. */
   tick(count = 1): number {
-    return this.#give(this.source.nowMs(), count);
+    const first = Math.max(this.#last + 1, Math.floor(this.source.nowMs() * 1000));
+    this.#last = first + count - 1;
+    return first;
   }
 
   /**
@@ -28,19 +30,19 @@ export class HybridClock {
    * observed before. A time in the future counts as now.
    */
   tickAt(writtenMs: number): number {
+    this.#last = this.timeAt(writtenMs);
+    return this.#last;
+  }
+
+  /** What `tickAt` would give. The clock stays where it is: the next time given may be the same, or an earlier one. */
+  timeAt(writtenMs: number): number {
     const agoMs = Math.max(0, this.clock.nowMs() - writtenMs);
-    return this.#give(this.source.nowMs() - agoMs, 1);
+    return Math.max(this.#last + 1, Math.floor((this.source.nowMs() - agoMs) * 1000));
   }
 
   /** The next time, whatever the wall clock says; for what changes no row, so that nobody loses against it. Never refused. */
   tickIdle(): number {
     return ++this.#last;
-  }
-
-  #give(nowMs: number, count: number): number {
-    const first = Math.max(this.#last + 1, Math.floor(nowMs * 1000));
-    this.#last = first + count - 1;
-    return first;
   }
 
   /**
@@ -61,6 +63,11 @@ export class HybridClock {
   /** Never gives a time at or before `time` from now on; for what the own database or log holds. */
   restore(time: number): void {
     if (time > this.#last) this.#last = time;
+  }
+
+  /** This machine's wall clock, right or wrong. */
+  get wallMs(): number {
+    return this.clock.nowMs();
   }
 
   get last(): number {

@@ -107,9 +107,18 @@ export class BatchEncoder {
     this.openCountAt = body.length;
     body.writeByte(0);
     this.openChanges = 0;
+    this.changeWriter.earlier(0);
     this.deltaBeforeOpen = this.lastDelta;
     this.lastDelta = timeDelta;
     this.transactionCount++;
+  }
+
+  /**
+   * The changes from here on, of the open transaction, were made so many microseconds before its time. Of several changes of one row, a
+   * later one must not have an earlier time: it would lose against the one that it overwrote.
+   */
+  earlier(us: number): void {
+    this.changeWriter.earlier(us);
   }
 
   insert(table: number, row: Row): void {

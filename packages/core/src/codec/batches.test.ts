@@ -162,6 +162,7 @@ describe('BatchEncoder', () => {
         for (const transaction of input.transactions) {
           encoder.transaction(transaction.time - input.time);
           for (const change of transaction.changes) {
+            encoder.earlier(change.earlierUs ?? 0);
             if (change.op === 'insert') encoder.insert(change.table, change.row);
             else if (change.op === 'delete') encoder.delete(change.table, change.row);
             else encoder.update(change.table, change.row, change.changed, change.before);

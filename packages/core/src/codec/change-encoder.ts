@@ -23,6 +23,11 @@ export class ChangeEncoder {
     return this.writer.length - this.taken;
   }
 
+  /** The changes from here on were made so many microseconds before their transaction's time. */
+  earlier(us: number): void {
+    this.changes.earlier(us);
+  }
+
   insert(table: number, row: Row): void {
     this.changes.insert(table, row);
   }

@@ -1,20 +1,42 @@
-import type { Change, DictionaryTable } from '../model/transaction.js';
+import type { Change, DictionaryTable, RowChange } from '../model/transaction.js';
 import type { Row } from '../model/value.js';
 import { CHANGE_FIELDS, UPDATE_FIELDS } from './change-writer.js';
 import { OP_DELETE, OP_INSERT, OP_UPDATE } from './format.js';
 import type { ValueReader } from './value-reader.js';
 
-/** The next change. Throws MALFORMED_MESSAGE. */
-export function readChange(reader: ValueReader, tables: readonly DictionaryTable[]): Change {
-  const fields = reader.readArrayLength('a change');
-  if (fields !== CHANGE_FIELDS && fields !== UPDATE_FIELDS)
-    throw reader.malformed(`a change has ${fields} fields`);
-  const table = reader.readCount('the index of a table');
-  const definition = tables[table];
-  if (definition === undefined) throw reader.malformed(`the dictionary has no table ${table}`);
-  const op = reader.readCount('an operation');
-  if ((op === OP_UPDATE) !== (fields === UPDATE_FIELDS))
-    throw reader.malformed('an operation has the wrong fields');
+/** Reads the changes of one transaction, in their order. */
+export class ChangeReader {
+  constructor(
+    private readonly tables: readonly DictionaryTable[],
+    /** Hybrid time of the transaction, where it is known. */
+    private readonly time = Number.MAX_SAFE_INTEGER,
+  ) {}
+
+  /** The next change. Throws MALFORMED_MESSAGE. */
+  read(reader: ValueReader): Change {
+    const fields = reader.readArrayLength('a change');
+    if (fields < CHANGE_FIELDS || fields > UPDATE_FIELDS + 1)
+      throw reader.malformed(`a change has ${fields} fields`);
+    const table = reader.readCount('the index of a table');
+    const definition = this.tables[table];
+    if (definition === undefined) throw reader.malformed(`the dictionary has no table ${table}`);
+    const op = reader.readCount('an operation');
+    const plain = op === OP_UPDATE ? UPDATE_FIELDS : CHANGE_FIELDS;
+    if (fields !== plain && fields !== plain + 1) throw reader.malformed('an operation has the wrong fields');
+    const change = readRowChange(reader, table, op, definition);
+    if (fields === plain) return change;
+    const earlierUs = reader.readCount('the time of a change');
+    if (earlierUs === 0 || earlierUs > this.time) throw reader.malformed('the time of a change is wrong');
+    return { ...change, earlierUs };
+  }
+}
+
+function readRowChange(
+  reader: ValueReader,
+  table: number,
+  op: number,
+  definition: DictionaryTable,
+): RowChange {
   const row = reader.readRow(definition.columns.length);
   if (op === OP_INSERT) return { op: 'insert', table, row };
   if (op === OP_DELETE) return { op: 'delete', table, row };
@@ -22,7 +44,7 @@ export function readChange(reader: ValueReader, tables: readonly DictionaryTable
   return readUpdate(reader, table, row, definition);
 }
 
-function readUpdate(reader: ValueReader, table: number, row: Row, definition: DictionaryTable): Change {
+function readUpdate(reader: ValueReader, table: number, row: Row, definition: DictionaryTable): RowChange {
   const count = reader.readArrayLength('a list of changed columns');
   if (count > row.length) throw reader.malformed('more columns changed than the row has');
   const changed: number[] = [];

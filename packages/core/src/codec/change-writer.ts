@@ -5,7 +5,7 @@ import { OP_DELETE, OP_INSERT, OP_UPDATE } from './format.js';
 import type { CodecLimits } from './limits.js';
 import type { ValueWriter } from './value-writer.js';
 
-/** Elements of a change: table, op, row — and for an update what changed, and what was there before. */
+/** Elements of a change: table, op, row — and for an update what changed, and what was there before. One more says when, if needed. */
 export const CHANGE_FIELDS = 3;
 export const UPDATE_FIELDS = 5;
 
@@ -23,10 +23,19 @@ export function writeChange(sink: Pick<ChangeWriter, 'insert' | 'update' | 'dele
 
 /** Writes changes one after another. What throws leaves nothing of its change behind. */
 export class ChangeWriter {
+  #earlierUs = 0;
+
   constructor(
     private readonly writer: ValueWriter,
     private readonly limits: CodecLimits,
   ) {}
+
+  /** The changes from here on were made so long before their transaction's time. */
+  earlier(us: number): void {
+    if (!Number.isSafeInteger(us) || us < 0)
+      throw unwritable(`a change was made ${us} µs before its transaction`);
+    this.#earlierUs = us;
+  }
 
   insert(table: number, row: Row): void {
     this.writeWhole(table, OP_INSERT, row);
@@ -48,13 +57,14 @@ export class ChangeWriter {
     const start = writer.length;
     try {
       this.assertChanged(row, changed, before, key);
-      writer.writeArrayHeader(UPDATE_FIELDS);
+      writer.writeArrayHeader(UPDATE_FIELDS + (this.#earlierUs > 0 ? 1 : 0));
       writer.writeInteger(table);
       writer.writeByte(OP_UPDATE);
       writer.writeRow(row);
       writer.writeArrayHeader(changed.length);
       for (const column of changed) writer.writeInteger(column);
       writer.writeRow(before);
+      if (this.#earlierUs > 0) writer.writeInteger(this.#earlierUs);
       this.assertSize(start);
     } catch (error) {
       writer.truncate(start);
@@ -66,10 +76,11 @@ export class ChangeWriter {
     const { writer } = this;
     const start = writer.length;
     try {
-      writer.writeArrayHeader(CHANGE_FIELDS);
+      writer.writeArrayHeader(CHANGE_FIELDS + (this.#earlierUs > 0 ? 1 : 0));
       writer.writeInteger(table);
       writer.writeByte(op);
       writer.writeRow(row);
+      if (this.#earlierUs > 0) writer.writeInteger(this.#earlierUs);
       this.assertSize(start);
     } catch (error) {
       writer.truncate(start);

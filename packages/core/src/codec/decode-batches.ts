@@ -3,14 +3,13 @@ import type {
   Batch,
   BatchHeader,
   Change,
-  DictionaryTable,
   SealedTransaction,
   SyncSection,
   TransactionBatch,
 } from '../model/transaction.js';
 import { readContext, readHead } from './batch-header.js';
 import type { BatchSummary } from './batch-summary.js';
-import { readChange } from './change-reader.js';
+import { ChangeReader } from './change-reader.js';
 import { readDictionary } from './dictionary.js';
 import { MAX_HYBRID_TIME } from '../clocks/hybrid-clock.js';
 import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
@@ -192,22 +191,18 @@ function readTransactions(
     if (delta < previousDelta || time > MAX_HYBRID_TIME)
       throw reader.malformed('the time of a transaction is wrong');
     previousDelta = delta;
-    const changes = readChanges(reader, header.tables, allowance);
+    const changes = readChanges(reader, new ChangeReader(header.tables, time), allowance);
     transactions.push({ counter: header.firstCounter + i, time, changes });
   }
   return transactions;
 }
 
-function readChanges(
-  reader: ValueReader,
-  tables: readonly DictionaryTable[],
-  allowance: Allowance,
-): readonly Change[] {
+function readChanges(reader: ValueReader, next: ChangeReader, allowance: Allowance): readonly Change[] {
   const count = reader.readCount('the number of changes');
   allowance.changes -= count;
   if (allowance.changes < 0) throw tooMany('changes');
   const changes: Change[] = [];
-  for (let i = 0; i < count; i++) changes.push(readChange(reader, tables));
+  for (let i = 0; i < count; i++) changes.push(next.read(reader));
   return changes;
 }
 

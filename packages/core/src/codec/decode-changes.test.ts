@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { changeOf, header, record } from '../../test/arbitrary-batch.js';
+import { changeOf, header, record, timed } from '../../test/arbitrary-batch.js';
 import { codeThrownBy } from '../../test/code-thrown-by.js';
 import type { Change } from '../model/transaction.js';
 import { ChangeEncoder } from './change-encoder.js';
@@ -10,13 +10,19 @@ import { DEFAULT_CODEC_LIMITS } from './limits.js';
 const TABLES = [{ name: 't', columns: ['a', 'b'], key: [0] }];
 
 function write(encoder: ChangeEncoder, change: Change): void {
+  encoder.earlier(change.earlierUs ?? 0);
   if (change.op === 'insert') encoder.insert(change.table, change.row);
   else if (change.op === 'delete') encoder.delete(change.table, change.row);
   else encoder.update(change.table, change.row, change.changed, change.before);
 }
 
 const changesOfTables = header.chain(({ tables }) =>
-  record({ tables: fc.constant(tables), changes: fc.array(changeOf(tables), { maxLength: 8 }) }),
+  record({
+    tables: fc.constant(tables),
+    changes: fc
+      .tuple(fc.array(changeOf(tables), { maxLength: 8 }), fc.array(fc.nat(), { maxLength: 4 }))
+      .map(([changes, steps]) => timed(changes, steps)),
+  }),
 );
 
 describe('a transaction in parts', () => {

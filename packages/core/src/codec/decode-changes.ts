@@ -1,6 +1,6 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import type { Change, DictionaryTable } from '../model/transaction.js';
-import { readChange } from './change-reader.js';
+import { ChangeReader } from './change-reader.js';
 import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
 import { INCOMPLETE, scanItem, type ScanLimits } from './scan.js';
 import { ValueReader } from './value-reader.js';
@@ -23,13 +23,14 @@ export function* decodeChanges(
     maxEntries: limits.maxColumns,
     maxValueBytes: limits.maxValueBytes,
   };
+  const changes = new ChangeReader(tables);
   const pending = new PendingBytes(limits.maxChangeBytes);
   for (const part of parts) {
     const bytes = pending.with(part);
     const reader = new ValueReader(bytes, limits);
     let next = scanItem(bytes, 0, bytes.length, scan);
     while (next !== INCOMPLETE) {
-      yield readWhole(reader, next, tables);
+      yield readWhole(reader, next, changes);
       next = scanItem(bytes, next, bytes.length, scan);
     }
     pending.keep(bytes, reader.position);
@@ -42,9 +43,9 @@ export function* decodeChanges(
   }
 }
 
-function readWhole(reader: ValueReader, end: number, tables: readonly DictionaryTable[]): Change {
+function readWhole(reader: ValueReader, end: number, changes: ChangeReader): Change {
   const outerEnd = reader.enter(end - reader.position);
-  const change = readChange(reader, tables);
+  const change = changes.read(reader);
   reader.leave(outerEnd);
   return change;
 }

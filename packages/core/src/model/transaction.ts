@@ -11,11 +11,19 @@ export function formatTransactionId(id: TransactionId): string {
   return `${id.origin}:${id.counter}`;
 }
 
+/** When a change was made, where that was well before its transaction's time; changes made while no replica ran are captured so. */
+export interface ChangeTime {
+  /** So many microseconds before the transaction's time. Absent: at that time. Of two changes of one row, the later has no more. */
+  readonly earlierUs?: number;
+}
+
 /**
  * One row changed. `table` indexes the dictionary of the batch.
  * A change of the primary key travels as a delete and an insert of the same transaction.
  */
-export type Change =
+export type Change = ChangeTime & RowChange;
+
+export type RowChange =
   | { readonly op: 'insert'; readonly table: number; readonly row: Row }
   | {
       readonly op: 'update';
@@ -70,6 +78,7 @@ export interface SyncSection {
 
 export interface SealedTransaction {
   readonly counter: number;
+  /** That of its last change. */
   readonly time: number;
   readonly changes: readonly Change[];
 }

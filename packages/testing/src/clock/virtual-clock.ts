@@ -11,7 +11,11 @@ export interface VirtualClockOptions {
   readonly startMs?: number;
 }
 
-const DEFAULT_START_MS = Date.UTC(2030, 0, 1);
+/**
+ * In the past: what SQLite captures has the real time, a time in the future counts as now, and so a run does not depend on when it is
+ * made.
+ */
+const DEFAULT_START_MS = Date.UTC(2020, 0, 1);
 
 /**
  * Time that passes only when told to: `advance`, `runUntil`. Timers fire in (time, insertion) order, and after each the

@@ -1,0 +1,175 @@
+import type { Connection } from './connection.js';
+import { TOTAL_MOVED } from './outbox-kinds.js';
+import type { Pace } from './pace.js';
+
+/** Changes that were made closer together share a time: clocks of two machines differ by about as much. */
+export const SAME_TIME_MS = 100;
+
+/** Rows looked at between two looks at the clock. */
+const ROWS_PER_LOOK = 4096;
+/** Transactions that are sealed before more are looked for, and times within one: bounds memory, however long nobody sealed. */
+const MAX_RANGES = 4096;
+const MAX_SPANS = 16_384;
+
+/** SQLite before 3.37 counts the changes of a connection in 32 bits: near their end the count may wrap around. */
+const LARGEST_CERTAIN_TOTAL = 2_000_000_000;
+
+const UNIX_EPOCH_JULIAN_DAY = 2440587.5;
+const DAY_MS = 86_400_000;
+
+/** Captured rows up to `end`, from where the span before it ends, that were written at about the same time. */
+export interface WrittenSpan {
+  readonly end: number;
+  /** One row that was moved here: its time says nothing about what comes after it. */
+  readonly moved?: true;
+  /** By this machine's wall clock. */
+  readonly writtenMs: number;
+}
+
+/** Captured rows up to `end` that become one transaction. */
+export interface SealRange {
+  readonly end: number;
+  /** When they were written; the last span ends where the range does. Absent: now. */
+  readonly spans?: readonly WrittenSpan[];
+}
+
+/** What triggers note with each captured row: when (a Julian day), and how many changes its connection had made. */
+type CapturedRow = readonly [seq: number, at: number | null, total: number | null];
+
+const COLUMNS = 'SELECT seq, at, total FROM _antiphon_outbox';
+
+/**
+ * What lies in the outbox, as transactions: which of its rows were certainly committed apart, and when they were written.
+ *
+ * Nothing in SQLite tells a trigger where a transaction ends. But a connection counts its changes upwards, so a row whose count is not
+ * above that of the row before it was written by another connection, in another transaction. Rows of one connection stay one
+ * transaction, however far apart they are: cutting a user's transaction in two would break its atomicity. Their rows keep their own times
+ * in it (docs/decisions/0030).
+ */
+export class CapturedTimes {
+  readonly #firstMs: number;
+  readonly #lastMs: number;
+
+  /** `eachRow`: rows of one transaction may have different times; else all have that of the last. */
+  constructor(
+    private readonly connection: Connection,
+    private readonly nowMs: number,
+    private readonly eachRow: boolean,
+  ) {
+    this.#lastMs = this.#timeOf(this.#row('DESC'), nowMs);
+    this.#firstMs = this.#timeOf(this.#row('ASC'), this.#lastMs);
+  }
+
+  /** They were not all made at about the same time. A running replica seals within milliseconds. */
+  get spread(): boolean {
+    return Math.abs(this.#lastMs - this.#firstMs) >= SAME_TIME_MS;
+  }
+
+  /** Up to `last`, in order, a bounded number at a time. */
+  async *ranges(last: number, pace: Pace): AsyncGenerator<readonly SealRange[], void, undefined> {
+    if (!this.spread) {
+      yield [{ end: last, spans: [{ end: last, writtenMs: this.#lastMs }] }];
+      return;
+    }
+    const rows = this.connection.statement(
+      `${COLUMNS} WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
+      'array',
+    );
+    const splitter = new Splitter(this.eachRow);
+    let beforeMs = this.#firstMs;
+    for (let from = 0; from < last;) {
+      const page = rows.all(from, last, ROWS_PER_LOOK) as unknown as CapturedRow[];
+      for (const row of page) {
+        const writtenMs = this.#timeOf(row, beforeMs);
+        splitter.take(row[0], writtenMs, row[2]);
+        if (row[2] !== TOTAL_MOVED) beforeMs = writtenMs;
+      }
+      from = page.at(-1)?.[0] ?? last;
+      if (splitter.complete.length >= MAX_RANGES) yield splitter.complete.splice(0);
+      if (pace.due()) await pace.rest();
+    }
+    splitter.finish();
+    yield splitter.complete;
+  }
+
+  #row(order: 'ASC' | 'DESC'): CapturedRow | undefined {
+    const sql = `${COLUMNS} WHERE at IS NOT NULL ORDER BY seq ${order} LIMIT 1`;
+    return this.connection.statement(sql, 'array').get() as CapturedRow | undefined;
+  }
+
+  /** A time in the future is now; rows that were put there without one have that of the row before. */
+  #timeOf(row: CapturedRow | undefined, beforeMs: number): number {
+    const at = row?.[1] ?? null;
+    if (at === null) return beforeMs;
+    return Math.min(this.nowMs, Math.round((at - UNIX_EPOCH_JULIAN_DAY) * DAY_MS));
+  }
+}
+
+/** Below every count. */
+const UNKNOWN = -1;
+
+/** Cuts rows that come in order into ranges, and these into spans. */
+class Splitter {
+  readonly complete: SealRange[] = [];
+  #spans: WrittenSpan[] = [];
+  /** Of the row before. */
+  #seq = 0;
+  #writtenMs = 0;
+  #total = UNKNOWN;
+  /** There are rows in no span yet. */
+  #open = false;
+  /** Of the first row of the span that is open. */
+  #sinceMs = 0;
+  #sameTimeMs = SAME_TIME_MS;
+
+  constructor(private readonly eachRow: boolean) {}
+
+  take(seq: number, writtenMs: number, total: number | null): void {
+    if (total === TOTAL_MOVED && this.eachRow) return this.#takeMoved(seq, writtenMs);
+    if (this.#isOtherConnection(total)) this.#closeRange();
+    else if (this.eachRow && Math.abs(writtenMs - this.#sinceMs) >= this.#sameTimeMs) this.#closeSpan();
+    if (!this.#open) this.#sinceMs = writtenMs;
+    this.#open = true;
+    this.#seq = seq;
+    this.#writtenMs = writtenMs;
+    this.#total = total ?? UNKNOWN;
+  }
+
+  #takeMoved(seq: number, writtenMs: number): void {
+    this.#closeSpan();
+    this.#push({ end: seq, writtenMs, moved: true });
+    this.#seq = seq;
+    this.#total = UNKNOWN;
+  }
+
+  finish(): void {
+    this.#closeRange();
+  }
+
+  #isOtherConnection(total: number | null): boolean {
+    return total !== null && total >= 0 && total <= this.#total && this.#total < LARGEST_CERTAIN_TOTAL;
+  }
+
+  #closeSpan(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#push({ end: this.#seq, writtenMs: this.#writtenMs });
+  }
+
+  #push(span: WrittenSpan): void {
+    this.#spans.push(span);
+    if (this.#spans.length < MAX_SPANS) return;
+    // A transaction of very many times: neighbours share one, that of the later.
+    this.#spans = this.#spans
+      .filter((_, index) => index % 2 === 1)
+      .map(({ end, writtenMs }) => ({ end, writtenMs }));
+    this.#sameTimeMs *= 2;
+  }
+
+  #closeRange(): void {
+    this.#closeSpan();
+    this.complete.push({ end: this.#seq, spans: this.#spans });
+    this.#spans = [];
+    this.#sameTimeMs = SAME_TIME_MS;
+  }
+}
