@@ -148,6 +148,41 @@ describe('when it was written', () => {
     expect(cluster.shell('b', 'SELECT v FROM t ORDER BY id')).toBe('saturday\nmonday');
   });
 
+  it('A.4: what is sent as its net effect has the time of the last change, and the others keep theirs', async () => {
+    cluster = new Cluster({ versions: true });
+    await cluster.first(
+      'a',
+      `${T} CREATE TABLE log (id INTEGER PRIMARY KEY, what TEXT);
+       CREATE TRIGGER noted AFTER UPDATE ON t BEGIN INSERT INTO log (what) VALUES (NEW.v); END;
+       INSERT INTO t VALUES (1, ''), (2, ''), (3, ''), (4, '');`,
+    );
+    await cluster.join('b');
+    await cluster.synchronize();
+    cluster.shell('b', `BEGIN; UPDATE t SET v = 'friday' WHERE id IN (1, 2); DELETE FROM log; COMMIT`);
+    await pause(150);
+    await cluster.write('a', `UPDATE t SET v = 'saturday' WHERE id < 4`);
+    await pause(150);
+    cluster.shell('b', `DELETE FROM t WHERE id = 1`);
+    await pause(150);
+    cluster.shell('b', `UPDATE t SET v = 'tuesday' WHERE id = 4`);
+    const before = cluster.member('b').store.state().lastCounter;
+    await expectEqual('a', 'b');
+    expect(cluster.shell('a', 'SELECT * FROM t')).toBe('2|saturday\n3|saturday\n4|tuesday');
+    // Row 1 between Friday and Monday is not known, so these are one transaction; and who came after Monday's row is not known either.
+    expect(cluster.member('b').store.state().lastCounter - before).toBe(1);
+
+    const two = (sql: string, then: string): void => {
+      for (const each of [sql, then]) cluster.shell('b', `${each}; UPDATE _antiphon_outbox SET at = at - 1`);
+    };
+    two(
+      `UPDATE t SET v = 'x' WHERE id = 2`,
+      `BEGIN; UPDATE t SET v = 'y' WHERE id = 2; UPDATE t SET v = 'y' WHERE id = 3; COMMIT`,
+    );
+    cluster.shell('b', `UPDATE t SET v = 'z' WHERE id = 4`);
+    expect(await cluster.member('b').store.seal()).toBe(2);
+    await expectEqual('a', 'b');
+  });
+
   it('A.4: a transaction in parts has its times too', async () => {
     cluster = new Cluster({ versions: true });
     await cluster.first('a', T);

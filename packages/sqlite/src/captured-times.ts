@@ -132,7 +132,7 @@ class Splitter {
     this.#open = true;
     this.#seq = seq;
     this.#writtenMs = writtenMs;
-    this.#total = total ?? UNKNOWN;
+    this.#total = total === null || total >= 0 ? (total ?? UNKNOWN) : TOTAL_MOVED - 1 - total;
   }
 
   #takeMoved(seq: number, writtenMs: number): void {

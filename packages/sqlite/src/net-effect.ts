@@ -10,6 +10,23 @@ import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 
+/** First and last row, and how many there are of each kind. */
+type Group = readonly [
+  first: number,
+  last: number,
+  size: number,
+  inserts: number,
+  deletes: number,
+  suspects: number,
+];
+
+/** Captured rows from `first` to `last` that are one transaction now. */
+interface Join {
+  readonly first: number;
+  readonly last: number;
+  readonly keepsLast: boolean;
+}
+
 /** More captured changes of one row than this are not searched for its first image: the oldest one is taken. */
 const MAX_SEARCHED = 32;
 
@@ -43,19 +60,23 @@ export class NetEffect {
            sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first ORDER BY first`,
         'array',
       )
-      .all() as [number, number, number, number, number, number][];
-    for (const group of groups) this.#settleGroup(table, group);
-    if (apart) this.#join(groups);
+      .all() as Group[];
+    const joins = groups.flatMap((group): Join[] => {
+      const kept = this.#settleGroup(table, group);
+      return kept === 'all' ? [] : [{ first: group[0], last: group[1], keepsLast: kept === 'last' }];
+    });
+    if (apart) this.#join(joins);
     connection
       .statement('DELETE FROM _antiphon_outbox WHERE seq IN (SELECT m.seq FROM temp._antiphon_net AS m)')
       .run();
     connection.statement('DELETE FROM temp._antiphon_net').run();
   }
 
+  /** Which of its rows are in the place where they were captured. */
   #settleGroup(
     table: TrackedTable,
-    [first, last, size, inserts, deletes, suspects]: [number, number, number, number, number, number],
-  ): void {
+    [first, last, size, inserts, deletes, suspects]: Group,
+  ): 'all' | 'last' | 'none' {
     const present = this.connection.statement(presentSql(table), 'value').get(first) === 1;
     const firstOp = this.connection
       .statement('SELECT op FROM _antiphon_outbox WHERE seq = ?', 'value')
@@ -63,27 +84,43 @@ export class NetEffect {
     // Each insert made it one more, each delete one less; what REPLACE deleted unseen has been counted by nobody.
     const existed = suspects > 0 ? firstOp !== OUTBOX_INSERT : (present ? 1 : 0) - inserts + deletes > 0;
     const image = existed ? this.#firstImage(table, first, size) : undefined;
-    if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return;
+    if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return 'all';
     if (present) this.#keepUpsert(table, first, last, image);
     else if (image !== undefined) this.#keepDelete(table, first, last, image);
+    return present ? 'last' : 'none';
   }
 
-  /** `groups` by their first row. */
-  #join(groups: readonly (readonly [number, number, number, number, number, number])[]): void {
-    const forget = this.connection.statement(
-      `UPDATE _antiphon_outbox SET total = NULL WHERE seq > ? AND seq <= ? AND total <> ${TOTAL_MOVED}`,
-    );
-    let from = 0;
-    let to = 0;
-    for (const [first, last, size, , , suspects] of groups) {
-      if (this.#wasOnlySuspected(size, suspects)) continue;
-      if (first > to) {
-        if (to > from) forget.run(from, to);
-        from = first;
+  /**
+   * No transaction begins between the first row of a group and its last one, nor right behind a last one that went: who had made it is
+   * not known any more. `joins` by their first row.
+   */
+  #join(joins: readonly Join[]): void {
+    let open: Join | undefined;
+    for (const join of joins) {
+      if (open !== undefined && join.first <= open.last) {
+        const later = join.last > open.last ? join : open;
+        open = { ...later, first: open.first };
+        continue;
       }
-      to = Math.max(to, last);
+      if (open !== undefined) this.#joinRows(open);
+      open = join;
     }
-    if (to > from) forget.run(from, to);
+    if (open !== undefined) this.#joinRows(open);
+  }
+
+  #joinRows({ first, last, keepsLast }: Join): void {
+    const { connection } = this;
+    connection
+      .statement(
+        `UPDATE _antiphon_outbox SET total = NULL WHERE seq > ? AND seq < ? AND total <> ${TOTAL_MOVED}`,
+      )
+      .run(first, last);
+    if (first === last || !keepsLast) return;
+    connection
+      .statement(
+        `UPDATE _antiphon_outbox SET total = ${TOTAL_MOVED} - 1 - total WHERE seq = ? AND total >= 0`,
+      )
+      .run(last);
   }
 
   #wasOnlySuspected(size: number, suspects: number): boolean {

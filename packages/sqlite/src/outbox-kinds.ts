@@ -5,8 +5,9 @@ export const OUTBOX_DELETE = 2;
 export const OUTBOX_SUSPECT = 3;
 
 /**
- * In place of a count of changes (`total`): the row was moved to where it is, and was made when it says, whatever lies around it.
- * NULL: nothing is known, so the row belongs to the transaction of the row before it.
+ * In place of a count of changes (`total`): the row was moved to where it is, and was made when it says, whatever lies around it. Below it:
+ * this minus one minus the count of a row that belongs to the transaction of the row before it. NULL: so does this one, and its count is not
+ * known.
  */
 export const TOTAL_MOVED = -1;
 

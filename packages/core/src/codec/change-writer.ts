@@ -10,7 +10,11 @@ export const CHANGE_FIELDS = 3;
 export const UPDATE_FIELDS = 5;
 
 /** Writes a decoded change again, byte for byte as it was. */
-export function writeChange(sink: Pick<ChangeWriter, 'insert' | 'update' | 'delete'>, change: Change): void {
+export function writeChange(
+  sink: Pick<ChangeWriter, 'earlier' | 'insert' | 'update' | 'delete'>,
+  change: Change,
+): void {
+  sink.earlier(change.earlierUs ?? 0);
   switch (change.op) {
     case 'insert':
       return sink.insert(change.table, change.row);

@@ -27,18 +27,6 @@ function writeTransactions(encoder: BatchEncoder, batch: TransactionBatch): void
   });
 }
 
-function writeChange(encoder: BatchEncoder, change: Change): void {
-  encoder.earlier(change.earlierUs ?? 0);
-  switch (change.op) {
-    case 'insert':
-      return encoder.insert(change.table, change.row);
-    case 'update':
-      return encoder.update(change.table, change.row, change.changed, change.before);
-    case 'delete':
-      return encoder.delete(change.table, change.row);
-  }
-}
-
 /** One part of the transaction `header.firstCounter`; `body` comes from a `ChangeEncoder`, which gave `offset` bytes before. */
 export function encodePart(
   header: BatchHeader,
