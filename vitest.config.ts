@@ -49,7 +49,7 @@ export default defineConfig({
         name: 'unit',
         include: ['packages/**/src/**/*.test.ts', 'infra/**/*.test.mjs'],
         exclude: suffixed,
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
         group: 0,
       }),
       project({

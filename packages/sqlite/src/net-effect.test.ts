@@ -58,6 +58,12 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
     ],
   ],
   [
+    'a row that REPLACE puts in the place of its own key, and that is deleted then',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE, up INT REFERENCES t (id) ON DELETE SET NULL);
+     INSERT INTO t VALUES (1, 'a', NULL), (2, 'b', 1);`,
+    [`BEGIN; INSERT OR REPLACE INTO t VALUES (2, 'c', NULL); DELETE FROM t WHERE id = 2; COMMIT`],
+  ],
+  [
     'columns with the names that the metadata use',
     `CREATE TABLE t (seq INTEGER PRIMARY KEY, t TEXT UNIQUE, op INT, n0 INT, o0 INT, k0 INT, m INT, "first" INT, "last" INT);
      INSERT INTO t VALUES (1, 'a', 1, 1, 1, 1, 1, 1, 1), (2, 'b', 2, 2, 2, 2, 2, 2, 2);`,

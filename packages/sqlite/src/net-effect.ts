@@ -11,14 +11,7 @@ import { quoteName } from './identifiers.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 
 /** First and last row, and how many there are of each kind. */
-type Group = readonly [
-  first: number,
-  last: number,
-  size: number,
-  inserts: number,
-  deletes: number,
-  suspects: number,
-];
+type Group = readonly [first: number, last: number, size: number, suspects: number];
 
 /** Captured rows from `first` to `last` that are one transaction now. */
 interface Join {
@@ -56,8 +49,7 @@ export class NetEffect {
     if (found === 0) return;
     const groups = connection
       .statement(
-        `SELECT first, last, max(size) AS size, sum(op = ${OUTBOX_INSERT}) AS inserts, sum(op = ${OUTBOX_DELETE}) AS deletes,
-           sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first ORDER BY first`,
+        `SELECT first, last, max(size) AS size, sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first ORDER BY first`,
         'array',
       )
       .all() as Group[];
@@ -73,16 +65,13 @@ export class NetEffect {
   }
 
   /** Which of its rows are in the place where they were captured. */
-  #settleGroup(
-    table: TrackedTable,
-    [first, last, size, inserts, deletes, suspects]: Group,
-  ): 'all' | 'last' | 'none' {
+  #settleGroup(table: TrackedTable, [first, last, size, suspects]: Group): 'all' | 'last' | 'none' {
     const present = this.connection.statement(presentSql(table), 'value').get(first) === 1;
     const firstOp = this.connection
       .statement('SELECT op FROM _antiphon_outbox WHERE seq = ?', 'value')
       .get(first) as number;
-    // Each insert made it one more, each delete one less; what REPLACE deleted unseen has been counted by nobody.
-    const existed = suspects > 0 ? firstOp !== OUTBOX_INSERT : (present ? 1 : 0) - inserts + deletes > 0;
+    // What is not there any more may have been there before: an insert may have replaced a row of its own key unseen.
+    const existed = !present || firstOp !== OUTBOX_INSERT;
     const image = existed ? this.#firstImage(table, first, size) : undefined;
     if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return 'all';
     if (present) this.#keepUpsert(table, first, last, image);
