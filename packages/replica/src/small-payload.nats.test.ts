@@ -41,7 +41,14 @@ class SmallWorld {
   async replica(id: string, update: UpdateOptions): Promise<SqliteReplica> {
     const servers = this.server.url;
     const store = sqlite({ file: this.#file(id) });
-    const replica = await createReplica({ cluster: 'small', id, servers, store, update });
+    const replica = await createReplica({
+      cluster: 'small',
+      id,
+      servers,
+      store,
+      update,
+      topology: 'multi-primary',
+    });
     this.#replicas.push(replica);
     return replica;
   }

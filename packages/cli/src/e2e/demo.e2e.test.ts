@@ -67,9 +67,10 @@ describe('demo', () => {
     const demo = start('demo', '--rows', '500');
     await demo.says('Ctrl-C stops everything');
     const pids = descendants(demo.pid);
-    expect(pids.length).toBe(4);
+    // A nats-server, three replicas, and the processes that read for them.
+    expect(pids.length).toBeGreaterThanOrEqual(4);
     expect((await demo.stop('SIGINT')).code).toBe(0);
-    expect(pids.filter(isAlive)).toEqual([]);
+    await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
     expect(existsSync(join(folder.path, '.antiphon', 'context.json'))).toBe(false);
   });
 
