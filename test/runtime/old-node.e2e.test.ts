@@ -78,12 +78,12 @@ onOldNode('the scripts of the repository', () => {
 
   it('go on under a newer Node.js and say so; what they start gets it too, npm included', async () => {
     const script =
-      'node -p "[process.execPath, process.argv[1]]" "an argument" && npm exec --offline -c "node -v"';
+      'node -p "JSON.stringify([process.execPath, process.argv[1]])" "an argument" && npm exec --offline -c "node -v"';
     const { code, stdout, stderr } = await start(binary, [withNode, 'sh', '-c', script], {
       ANTIPHON_NODE: execPath,
     }).ended;
     expect(stderr).toContain(`• going on under Node.js ${versions.node} (${execPath}); this is ${version}\n`);
-    expect(stdout).toBe(`[ '${execPath}', 'an argument' ]\nv${versions.node}\n`);
+    expect(stdout).toBe(`${JSON.stringify([execPath, 'an argument'])}\nv${versions.node}\n`);
     expect(code).toBe(0);
   });
 
