@@ -1,4 +1,5 @@
 import { DEFAULT_CODEC_LIMITS } from '@antiphon/core';
+import { balanced } from './balanced.js';
 import { quoteName, quoteText } from './identifiers.js';
 import {
   collated,
@@ -56,25 +57,23 @@ function put(table: TrackedTable, kind: number, image: 'n' | 'o', source: string
 }
 
 export function sameKey(table: TrackedTable, left: string, right: string): string {
-  return table.key
-    .map(
-      (part) =>
-        `${left}.${columnName(table, part.column)} IS ${collated(table, `${right}.${columnName(table, part.column)}`, part)}`,
-    )
-    .join(' AND ');
+  const terms = table.key.map(
+    (part) =>
+      `${left}.${columnName(table, part.column)} IS ${collated(table, `${right}.${columnName(table, part.column)}`, part)}`,
+  );
+  return balanced(terms, 'AND');
 }
 
 /** Exact: text by its bytes, and 1 is not 1.0 where the column keeps them apart. */
 export function differ(table: TrackedTable, columns: readonly number[]): string {
-  return columns
-    .map((index) => {
-      const name = columnName(table, index);
-      const bytes = `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
-      return table.columns[index]?.affinity === 'none'
-        ? `${bytes} OR typeof(OLD.${name}) <> typeof(NEW.${name})`
-        : bytes;
-    })
-    .join(' OR ');
+  const terms = columns.flatMap((index) => {
+    const name = columnName(table, index);
+    const bytes = `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
+    return table.columns[index]?.affinity === 'none'
+      ? [bytes, `typeof(OLD.${name}) <> typeof(NEW.${name})`]
+      : [bytes];
+  });
+  return balanced(terms, 'OR');
 }
 
 /** SQLite lets NULL into keys of old-style tables, and several of them: such a row has no identity. */
@@ -85,7 +84,10 @@ function refuseNullKeys(table: TrackedTable): string[] {
   const message = quoteText(
     `antiphon: a row of ${table.name} needs a value in every column of its primary key to be replicated`,
   );
-  const isNull = nullable.map(({ column }) => `NEW.${columnName(table, column)} IS NULL`).join(' OR ');
+  const isNull = balanced(
+    nullable.map(({ column }) => `NEW.${columnName(table, column)} IS NULL`),
+    'OR',
+  );
   return [`SELECT RAISE(ABORT, ${message}) WHERE ${isNull}`];
 }
 
@@ -103,8 +105,11 @@ function refuseLargeRows(table: TrackedTable): string[] {
       : [`ifnull(length(CAST(NEW.${columnName(table, index)} AS BLOB)), 0)`],
   );
   if (sizes.length === 0) return [];
-  const sum = sizes.join(' + ');
-  const over = sizes.map((size) => `${size} > ${maxValueBytes}`).join(' OR ');
+  const sum = balanced(sizes, '+');
+  const over = balanced(
+    sizes.map((size) => `${size} > ${maxValueBytes}`),
+    'OR',
+  );
   // A change carries a row as it was, too.
   const message = quoteText(
     `antiphon: a row of ${table.name} is too large to be replicated: a value may have ${maxValueBytes} bytes, a row ${maxChangeBytes / 2}; ` +
@@ -117,18 +122,17 @@ function refuseLargeRows(table: TrackedTable): string[] {
 }
 
 export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColumn[], row: string): string {
-  return columns
-    .map(({ column, collation }) => {
-      const name = columnName(table, column);
-      const details = table.columns[column];
-      // REPLACE turns NULL in a NOT NULL column into the default, after BEFORE triggers have run.
-      const value =
-        details?.notNull === true && details.defaultSql !== undefined
-          ? `coalesce(NEW.${name}, ${details.defaultSql})`
-          : `NEW.${name}`;
-      return `${row}.${name} = ${value} COLLATE ${quoteName(collation)}`;
-    })
-    .join(' AND ');
+  const terms = columns.map(({ column, collation }) => {
+    const name = columnName(table, column);
+    const details = table.columns[column];
+    // REPLACE turns NULL in a NOT NULL column into the default, after BEFORE triggers have run.
+    const value =
+      details?.notNull === true && details.defaultSql !== undefined
+        ? `coalesce(NEW.${name}, ${details.defaultSql})`
+        : `NEW.${name}`;
+    return `${row}.${name} = ${value} COLLATE ${quoteName(collation)}`;
+  });
+  return balanced(terms, 'AND');
 }
 
 function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD'): string {

@@ -1,3 +1,4 @@
+import { balanced } from './balanced.js';
 import {
   definition,
   differ,
@@ -66,7 +67,10 @@ function references(table: TrackedTable, of: readonly TableReference[]): Trigger
   const names = new Set(
     hidden.flatMap(({ reference: { pairs } }) => pairs.map(({ name }) => quoteName(name))),
   );
-  const changed = [...names].map((name) => `OLD.${name} IS NOT NEW.${name}`).join(' OR ');
+  const changed = balanced(
+    [...names].map((name) => `OLD.${name} IS NOT NEW.${name}`),
+    'OR',
+  );
   return [
     definition(table, 'refer_insert', 'AFTER INSERT', NOT_APPLYING, puts),
     definition(table, 'refer_update', 'AFTER UPDATE', `${NOT_APPLYING} AND (${changed})`, puts),

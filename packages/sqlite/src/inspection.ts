@@ -14,8 +14,8 @@ import { rowRules } from './row-rules.js';
 import { tokenize } from './trigger-guard.js';
 import { originalTriggers, readTriggers } from './user-triggers.js';
 
-/** The outbox holds an old and a new value per column, and SQLite allows 2000 columns. */
-const MAX_COLUMNS = 900;
+/** The outbox holds an old and a new value of each column beside five of its own, and SQLite allows a table 2000 columns. */
+export const MAX_COLUMNS = 997;
 const BUILT_IN_COLLATIONS = new Set(['BINARY', 'NOCASE', 'RTRIM']);
 
 export type TableInspection =
@@ -184,7 +184,8 @@ function unsupportedReason(
   if (listed.type === 'virtual') return 'it is a virtual table; its content lives outside of ordinary rows';
   if (listed.type === 'shadow') return 'it belongs to a virtual table';
   if (!hasKey) return 'it has no primary key, so a row cannot be told from another: add a PRIMARY KEY';
-  if (table.columns.length > MAX_COLUMNS) return `it has more than ${MAX_COLUMNS} columns`;
+  if (table.columns.length > MAX_COLUMNS)
+    return `it has ${table.columns.length} columns, and ${MAX_COLUMNS} is the most that can be captured: split it`;
   return indexes.unsupported;
 }
 

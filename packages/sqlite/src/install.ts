@@ -5,6 +5,7 @@ import {
   type StoreIdentity,
   type TableSchema,
 } from '@antiphon/core';
+import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
 import { openDatabase } from './driver/find-driver.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
@@ -184,7 +185,10 @@ function assertNoNullKeys(connection: Connection, table: LocalTable): void {
   if (table.rowidKey) return;
   const nullable = table.key.filter(({ column }) => table.columns[column]?.notNull !== true);
   if (nullable.length === 0) return;
-  const condition = nullable.map(({ column }) => `${columnName(table, column)} IS NULL`).join(' OR ');
+  const condition = balanced(
+    nullable.map(({ column }) => `${columnName(table, column)} IS NULL`),
+    'OR',
+  );
   const rows = connection.db
     .prepare(`SELECT count(*) FROM ${quoteName(table.name)} WHERE ${condition}`, 'value')
     .get() as number;

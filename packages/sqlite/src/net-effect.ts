@@ -1,3 +1,4 @@
+import { balanced } from './balanced.js';
 import {
   FIRST_CLAIM,
   OUTBOX_DELETE,
@@ -214,12 +215,11 @@ function presentSql(table: TrackedTable): string {
 
 /** An old image that is no other change's new one. */
 function initialSql(table: TrackedTable): string {
-  const same = table.columns
-    .map(
-      (_, column) =>
-        `y.n${column} IS x.o${column} COLLATE BINARY AND typeof(y.n${column}) = typeof(x.o${column})`,
-    )
-    .join(' AND ');
+  const terms = table.columns.map(
+    (_, column) =>
+      `y.n${column} IS x.o${column} COLLATE BINARY AND typeof(y.n${column}) = typeof(x.o${column})`,
+  );
+  const same = balanced(terms, 'AND');
   return (
     `SELECT min(x.seq) FROM _antiphon_outbox AS x JOIN temp._antiphon_net AS m ON m.seq = x.seq ` +
     `WHERE m.first = ? AND x.op <> ${OUTBOX_INSERT} AND NOT EXISTS (` +
