@@ -25,6 +25,8 @@ export interface SyncStatus extends SyncSettings {
   readonly inSync: readonly string[];
   /** Everyone who ever was in sync, without those that were removed: of these a majority is one. */
   readonly known: readonly string[];
+  /** How many must be in sync for writes with the default `acks`. */
+  readonly needed: number;
   /** The entry of the log that says so; 0 before there is one. */
   readonly recordSeq: number;
   /** Too few are in sync, and writes complete without the others. */
@@ -142,12 +144,13 @@ function denialAlarms({ denials }: Scope): ReplicaStatus['alarms'] {
 }
 
 function syncStatus(sync: Sync): SyncStatus {
-  const { inSync, settings, degraded, acker, counts, certification } = sync;
+  const { inSync, settings, needed, degraded, acker, counts, certification } = sync;
   const { waiting, inFlight } = sync.standing();
   return {
     ...settings,
     inSync: inSync.members,
     known: inSync.known,
+    needed,
     recordSeq: inSync.seq,
     degraded,
     waiting,

@@ -98,9 +98,11 @@ async function compare(options: Verification): Promise<VerifyResult> {
   const { attempts = 10, clock, deadline } = options;
   const { present, absent } = await whoAnswers(options);
   if (present.size < 2) {
+    const found = present.size === 0 ? 'no replica' : `only ${[...present.keys()].join('')}`;
+    const others = absent.map(({ id, reason }) => `; ${id}: ${reason}`).join('');
     throw new AntiphonError(
       'NO_ACTOR',
-      `${present.size} replicas of ${options.cluster} answer; verifying needs at least two`,
+      `${found} of ${options.cluster} can be compared, and verifying needs two${others}`,
     );
   }
   let reason = '';

@@ -24,6 +24,7 @@ function member(id: string, sync: Partial<SyncStatus>): MemberAnswer {
     ...SETTINGS,
     inSync: ['eu-1', 'eu-2'],
     known: ['eu-1', 'eu-2'],
+    needed: 2,
     recordSeq: 5,
     degraded: false,
     waiting: 1,
@@ -67,6 +68,9 @@ describe('statusText', () => {
   it('says loudly what a shortfall means', () => {
     const alone = { inSync: ['eu-1'] };
     expect(text(member('eu-1', alone))).toContain('! only 1 of at least 2 replicas are in sync: writes that');
+    // A majority counts members that are gone, too.
+    const gone = { acks: 'majority', known: ['eu-1', 'eu-2', 'eu-3', 'eu-4'], needed: 3 } as const;
+    expect(text(member('eu-1', gone))).toContain('! only 2 of at least 3 replicas are in sync: writes that');
     const degraded = member('eu-1', { ...alone, degraded: true, onShortfall: 'degrade' });
     expect(text(degraded)).toContain('! DEGRADED: too few replicas are in sync, so eu-1 completes writes');
   });

@@ -127,9 +127,9 @@ function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | und
     const text = `DEGRADED: too few replicas are in sync, so ${degraded.join(', ')} completes writes without waiting for the others`;
     return [['red', text]];
   }
-  const { inSync, minInSync, onShortfall } = sync;
-  if (inSync.length >= minInSync || onShortfall === 'degrade') return [];
-  const text = `only ${inSync.length} of at least ${minInSync} replicas are in sync: writes that wait for others are rejected`;
+  const { inSync, needed, onShortfall } = sync;
+  if (inSync.length >= needed || onShortfall === 'degrade') return [];
+  const text = `only ${inSync.length} of at least ${needed} replicas are in sync: writes that wait for others are rejected`;
   return [['red', text]];
 }
 

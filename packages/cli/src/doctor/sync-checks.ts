@@ -13,11 +13,16 @@ export function syncChecks(
   return [inSyncCheck(sync), ...(log === undefined ? [] : durabilityChecks(sync.acks, log.durability.grade))];
 }
 
-function inSyncCheck({ inSync, minInSync, onShortfall, acks }: SyncStatus): Check {
+function inSyncCheck({ inSync, known, needed, onShortfall, acks }: SyncStatus): Check {
   const names = inSync.length === 0 ? 'none' : inSync.join(', ');
-  if (inSync.length >= minInSync) return ok('sync', `sync, acks ${acks}: in sync are ${names}`);
-  const message = `${inSync.length} of at least ${minInSync} replicas are in sync (${names})`;
-  const advice = 'Start the others, or see `antiphon status` for what holds them up.';
+  if (inSync.length >= needed) return ok('sync', `sync, acks ${acks}: in sync are ${names}`);
+  const message = `${inSync.length} of at least ${needed} replicas are in sync (${names})`;
+  const missing = known.filter((id) => !inSync.includes(id));
+  const advice =
+    missing.length === 0
+      ? 'Start more replicas.'
+      : `Start ${missing.join(', ')}, or see \`antiphon status\` for what holds them up. ` +
+        'What is gone for good is taken out of the count with `antiphon member remove ID`.';
   if (onShortfall === 'degrade') {
     return warn('sync', `${message}: writes complete without waiting for the others`, advice);
   }

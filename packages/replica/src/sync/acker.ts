@@ -220,6 +220,11 @@ export class Acker {
   }
 }
 
+/** How many members must be in sync before a write at this level may begin. */
+export function inSyncNeeded(level: AckLevel, minInSync: number, members: number): number {
+  return level === 'all' ? minInSync : Math.max(minInSync, neededOf(level, members));
+}
+
 /** How many databases a level means. */
 export function neededOf(level: AckLevel, members: number): number {
   if (typeof level === 'number') return level;

@@ -111,12 +111,12 @@ export class InSyncKeeper {
   /** A shortfall is told at once, and so is its end. */
   alarm(): void {
     const { condition, writable } = this.scope;
-    const { inSync, settings, degraded } = this.sync;
-    if (inSync.members.length >= settings.minInSync) return condition.clearAlarm('in-sync');
+    const { inSync, needed, degraded } = this.sync;
+    if (inSync.members.length >= needed) return condition.clearAlarm('in-sync');
     if (inSync.seq === 0 || !writable) return;
     condition.alarm(
       'in-sync',
-      `${inSync.members.length} of the ${settings.minInSync} members that must be in sync are (${inSync.members.join(', ')}): ` +
+      `${inSync.members.length} of the ${needed} members that must be in sync are (${inSync.members.join(', ')}): ` +
         (degraded
           ? 'writes complete without the others (degraded)'
           : 'writes that wait for others are rejected'),

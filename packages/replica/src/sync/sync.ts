@@ -6,7 +6,7 @@ import { soleWriter, type Topology } from '../topology.js';
 import type { SyncSettings } from '../update.js';
 import type { Committed } from '../writer.js';
 import { sessionPosition } from '../session.js';
-import { Acker, encodeAck } from './acker.js';
+import { Acker, inSyncNeeded, encodeAck } from './acker.js';
 import { ReadBarrier } from './barrier.js';
 import { Certification } from './certification.js';
 import { IN_SYNC_ORIGIN } from './in-sync-record.js';
@@ -71,9 +71,14 @@ export class Sync {
     return this.progress.complete(this.#durableSeq);
   }
 
+  /** How many must be in sync for writes with the default `acks`. */
+  get needed(): number {
+    const { acks, minInSync } = this.settings;
+    return inSyncNeeded(acks, minInSync, this.inSync.known.length);
+  }
+
   get degraded(): boolean {
-    const { minInSync, onShortfall } = this.settings;
-    return onShortfall === 'degrade' && this.inSync.members.length < minInSync;
+    return this.settings.onShortfall === 'degrade' && this.inSync.members.length < this.needed;
   }
 
   newToken(): string {

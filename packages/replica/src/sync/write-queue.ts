@@ -1,6 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Scope } from '../scope.js';
-import { neededOf } from './acker.js';
+import { inSyncNeeded } from './acker.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
 
@@ -80,13 +80,16 @@ export class WriteQueue {
     const { settings, inSync } = this.sync;
     const { acks } = write;
     if (settings.onShortfall === 'degrade' || !waitsForOthers(write)) return true;
-    const needed = acks === 'all' ? 1 : neededOf(acks, inSync.known.length);
-    const wanted = Math.max(settings.minInSync, needed);
+    const wanted = inSyncNeeded(acks, settings.minInSync, inSync.known.length);
     if (inSync.members.length >= wanted) return true;
+    const missing = inSync.known.filter((id) => !inSync.members.includes(id));
     const error = new AntiphonError(
       'NOT_IN_SYNC',
       `acks ${acks} needs ${wanted} members in sync, and these are: ${inSync.members.join(', ') || 'none'}. ` +
-        'Start the others, see `antiphon status`; nothing was written',
+        (missing.length === 0
+          ? 'Start more replicas; nothing was written'
+          : `Start ${missing.join(', ')}, or take those that are gone for good out of the count ` +
+            'with `antiphon member remove ID`; nothing was written'),
       { context: { inSync: inSync.members, needed: wanted } },
     );
     if (write.ageMs < SHORTFALL_GRACE_MS) write.waits(error);
