@@ -9,6 +9,7 @@ import { defineInit } from './commands/init.js';
 import { defineMember } from './commands/member.js';
 import { defineOutcome } from './commands/outcome.js';
 import { defineQuery } from './commands/query.js';
+import { defineQuarantine } from './commands/quarantine.js';
 import { defineRun } from './commands/run.js';
 import { defineStatus } from './commands/status.js';
 import { defineUp } from './commands/up.js';
@@ -28,6 +29,7 @@ const COMMANDS = [
   defineChanges,
   defineVerify,
   defineMember,
+  defineQuarantine,
   defineDoctor,
   defineBench,
 ];

@@ -32,6 +32,7 @@ export interface PermissionOptions {
 
 const READING_COMMANDS = [
   ...['ping', 'status', 'standing', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
+  ...['quarantine', 'quarantined'],
 ] as const;
 
 /**

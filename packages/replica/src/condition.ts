@@ -32,6 +32,8 @@ export interface Holding {
   readonly message: string;
   readonly sinceMs: number;
   readonly attempts: number;
+  /** When it is tried again, at the latest; wall time. Absent: as soon as the schema is what it was. */
+  readonly nextTryAtMs?: number;
 }
 
 const MAX_ALARMS = 32;
@@ -58,6 +60,8 @@ export class Condition {
   readonly counts = {
     quarantined: 0,
     quarantineOverflow: 0,
+    /** Messages that were applied from the quarantine. */
+    retried: 0,
     duplicates: 0,
     holes: 0,
     foreign: 0,

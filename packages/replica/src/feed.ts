@@ -15,6 +15,7 @@ import { decodeClusterDocument, CLUSTER_KEY } from './cluster-document.js';
 import { retryDelayMs } from './deadline.js';
 import { Hold } from './hold.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
+import { isKnownMember } from './members.js';
 import { ownLogState } from './own-past.js';
 import type { ApplyMessage, FeedProtocol, PlannedApply, ReplicaProtocol } from './protocols.js';
 import { QuarantineBudget } from './quarantine-budget.js';
@@ -31,6 +32,10 @@ interface Planned {
   readonly rest: readonly LogEntry[];
   /** Absent when nothing but the position moves. */
   readonly request: PlannedApply | undefined;
+  /** Messages to be put aside that found no room there. */
+  readonly overflow: number;
+  /** How many messages had been taken out of quarantine when it was planned. */
+  readonly retried: number;
 }
 
 /**
@@ -39,7 +44,6 @@ interface Planned {
  */
 export class Feed implements Behaviour<FeedProtocol> {
   readonly receive = { hurry: (): void => this.#hold.hurry() };
-  readonly #quarantine: QuarantineBudget;
   readonly #hold: Hold;
   /** Batches that no replica can apply though admission let them pass, by `seq/batch`; put aside when they are planned again. */
   readonly #refused = new Map<string, AntiphonError>();
@@ -53,7 +57,6 @@ export class Feed implements Behaviour<FeedProtocol> {
     /** Stop after this entry; for a primary, which needs no more than its own past. */
     private readonly untilSeq = Infinity,
   ) {
-    this.#quarantine = new QuarantineBudget(scope.limits, scope.store.state().quarantined);
     this.#hold = new Hold(scope);
     this.#ownLog = ownLogState(scope.id, scope.store.state());
   }
@@ -130,7 +133,8 @@ export class Feed implements Behaviour<FeedProtocol> {
     try {
       // Where own groups are committed in place, what is new is known only when nobody else has a turn.
       if (sync !== undefined) outcome = await this.#ask(prepare, signal);
-      else if (prepare() !== undefined) outcome = await this.#ask(() => planned?.request, signal);
+      else if (prepare() !== undefined)
+        outcome = await this.#ask(() => (this.#isStale(planned) ? prepare() : planned?.request), signal);
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError) || !HELD.has(thrown.code)) throw thrown;
       if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined) {
@@ -155,6 +159,11 @@ export class Feed implements Behaviour<FeedProtocol> {
       if (plan.halt !== undefined) await this.#halt(plan.halt, signal);
     } else await this.#refuse(planned, refused, clock.monotonicMs() - sinceMs, signal);
     return rest.filter((entry) => entry.seq > doneSeq);
+  }
+
+  /** Something was applied from the quarantine since: what was planned may be a repetition now. */
+  #isStale(planned: Planned | undefined): boolean {
+    return planned?.retried !== this.scope.condition.counts.retried;
   }
 
   /** Without what was committed in place meanwhile: own groups, which the database had before the feed came to them. */
@@ -187,7 +196,7 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { store, id, document, limits, ownPastUpTo, hybrid, sync } = this.scope;
+    const { store, id, document, limits, ownPastUpTo, hybrid, sync, condition } = this.scope;
     const state = store.state();
     const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     return Intake.plan(entries, state, rules, {
@@ -196,20 +205,12 @@ export class Feed implements Behaviour<FeedProtocol> {
       ownCounter: state.lastCounter,
       ownPastUpTo,
       ownLatestTime: hybrid.last,
-      causesMayBeMissing: state.quarantined > 0,
+      causesMayBeMissing: state.quarantined + state.discarded + condition.counts.quarantineOverflow > 0,
       gaps: state.gaps,
-      isMember: (origin) => this.#isMember(origin, state),
+      isMember: (origin) => isKnownMember(this.scope, origin, state),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
       ...(sync && { synchronous: { certification: sync.certification } }),
     });
-  }
-
-  /** Who has written or was in sync once is a member, also when its record was lost: every replica must decide alike. */
-  #isMember(origin: string, { vector }: StoreState): boolean {
-    const { members, sync } = this.scope;
-    return (
-      members.has(origin) || counterOf(vector, origin) > 0 || sync?.inSync.known.includes(origin) === true
-    );
   }
 
   /**
@@ -226,18 +227,18 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   /** What is to be applied. When nothing but the position moves, which can wait for the next commit, it is moved here. */
   #planned(rest: readonly LogEntry[]): Planned {
-    const { store, document, progress, condition } = this.scope;
+    const { store, document, progress, condition, limits } = this.scope;
     const plan = this.#plan(rest);
-    const kept = plan.steps.map(
-      (step) => step.type !== 'quarantine' || this.#quarantine.admits(step.data.length),
-    );
-    const steps = plan.steps.filter((_, index) => kept[index]);
-    condition.counts.quarantineOverflow += plan.steps.length - steps.length;
+    const { retried } = condition.counts;
+    const budget = new QuarantineBudget(limits, store.state());
+    const steps = plan.steps.filter((step) => step.type !== 'quarantine' || budget.admits(step.data.length));
+    const overflow = plan.steps.length - steps.length;
     const published = this.#published(plan);
     const entry = knownOf(rest, plan.seq);
     if (steps.length > 0) {
       const { seq, verdicts } = plan;
-      return { plan, rest, request: { steps, seq, published, verdicts, ...(entry && { entry }) } };
+      const request = { steps, seq, published, verdicts, ...(entry && { entry }) };
+      return { plan, rest, request, overflow, retried };
     }
     if (plan.seq > 0) {
       // Own messages, repetitions, holes.
@@ -245,11 +246,12 @@ export class Feed implements Behaviour<FeedProtocol> {
       store.markPublished(published, position);
       progress.moved(plan.seq);
     }
-    return { plan, rest, request: undefined };
+    return { plan, rest, request: undefined, overflow, retried };
   }
 
-  #committed({ plan, request }: Planned): void {
+  #committed({ plan, request, overflow }: Planned): void {
     const { condition, store, progress } = this.scope;
+    condition.counts.quarantineOverflow += overflow;
     if (request !== undefined) {
       const putAside = request.steps.filter((step) => step.type === 'quarantine').length;
       condition.counts.quarantined += putAside;

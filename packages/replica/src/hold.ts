@@ -37,18 +37,20 @@ export class Hold {
 
   /** Says what is held and why, and waits until it is worth another try. `tookMs`: how long the last one took. */
   async wait(refused: Refused, error: AntiphonError, tookMs: number, signal: AbortSignal): Promise<void> {
-    const { condition, progress } = this.scope;
+    const { condition, progress, clock } = this.scope;
     const { table } = error.context;
     condition.counts.storeRetries++;
+    const doubled = FIRST_WAIT_MS * 2 ** Math.min(this.#tries++, 10);
+    const waitMs = Math.max(Math.min(doubled, LONGEST_WAIT_MS), tookMs * REST_PER_TRY);
     condition.hold({
       ...refused,
       code: error.code,
       message: messageOf(refused, error),
+      nextTryAtMs: Math.round(clock.nowMs() + waitMs),
       ...(typeof table === 'string' && { table }),
     });
     progress.moved();
-    const doubled = FIRST_WAIT_MS * 2 ** Math.min(this.#tries++, 10);
-    await this.#rest(Math.max(Math.min(doubled, LONGEST_WAIT_MS), tookMs * REST_PER_TRY), signal);
+    await this.#rest(waitMs, signal);
   }
 
   async #rest(waitMs: number, signal: AbortSignal): Promise<void> {
@@ -84,7 +86,7 @@ function messageOf({ seq, origin, counter }: Refused, error: AntiphonError): str
     WAY_OUT[error.code] ?? 'Change what refuses it (a constraint, a trigger, a row, a missing table)';
   return (
     `${refused}: ${withoutStop(error.message)}. Nothing after it is applied. ` +
-    `${wayOut}; the replica tries again and goes on by itself.`
+    `${wayOut}; the replica tries again and goes on by itself (\`antiphon quarantine retry\`: at once).`
   );
 }
 

@@ -27,6 +27,16 @@ export {
   type Topology,
   type TopologyOptions,
 } from './topology.js';
+export type {
+  DiscardAnswer,
+  QuarantineAccess,
+  QuarantinedDetail,
+  QuarantineList,
+  QuarantineQuery,
+  RetriedMessage,
+  RetryAnswer,
+} from './quarantine.js';
+export type { CutValue, QuarantinedContent, ShownChange } from './quarantined-content.js';
 export type { Removal, RemoveMemberOptions } from './remove-member.js';
 export type { Acknowledged, Committed, WriteOptions } from './writer.js';
 export type { Params, SqlTransaction, Statement } from './statement.js';

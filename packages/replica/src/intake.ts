@@ -263,9 +263,9 @@ export class Intake {
   }
 
   #putAside(entry: LogEntry, index: number, error: AntiphonError): void {
-    const { seq, origin, data } = entry;
+    const { seq, storedAtMs, origin, data } = entry;
     this.#batches.push(index);
-    this.#steps.push({ type: 'quarantine', seq, origin: origin.slice(0, 80), data, error });
+    this.#steps.push({ type: 'quarantine', seq, storedAtMs, origin: origin.slice(0, 80), data, error });
   }
 
   /** The position passes the entry, and something of its origin is not here. A repetition, or what comes after it, is no news. */

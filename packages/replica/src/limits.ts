@@ -29,7 +29,7 @@ export interface ReplicaLimits {
   readonly beatMs: number;
   /** A member that was silent for longer no longer keeps sealed messages from being pruned. */
   readonly memberSilenceLimitMs: number;
-  /** Messages kept in quarantine (in the database), and their bytes since the start; more are only counted. */
+  /** Messages kept in quarantine (in the database), and their bytes; more are only counted. */
   readonly quarantinedMessages: number;
   readonly quarantinedBytes: number;
   /** A member of the in-sync set that is silent, or behind, for longer is taken out of it; it returns when it has caught up. */

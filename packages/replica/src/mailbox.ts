@@ -19,6 +19,14 @@ import {
 import { isRecord } from './cluster-document.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from './outcome.js';
 import type { ReplicaProtocol } from './protocols.js';
+import type {
+  DiscardAnswer,
+  QuarantineAccess,
+  QuarantinedDetail,
+  QuarantineList,
+  QuarantineQuery,
+  RetryAnswer,
+} from './quarantine.js';
 import { parseRemoval, removeMember, type Removal } from './remove-member.js';
 import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from './read.js';
 import type { ResendAnswer } from './resend.js';
@@ -67,6 +75,13 @@ export interface MailboxProtocol {
   rowDigests(request: DigestRequest): readonly RowDigest[];
   /** Whoever misses our transaction with this counter asks for it: it is published again, and all after it. */
   resend(request: { readonly from: number }): ResendAnswer;
+  /** What was put aside here, and what is held. */
+  quarantine(request: QuarantineQuery): QuarantineList;
+  /** One message of it, as far as it can be read. */
+  quarantined(request: { readonly seq: number }): readonly QuarantinedDetail[];
+  /** Judges messages anew, and tries at once what is held. */
+  retry(request: QuarantineQuery): RetryAnswer;
+  discard(request: Pick<QuarantineQuery, 'seq'>): DiscardAnswer;
   /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
   hold(request: { readonly holdMs: number }): Standing;
   release(): void;
@@ -133,6 +148,14 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       later(message, readDigests(this.scope, request)),
     resend: ({ from }: { from: number }, _: unknown, message: Later<'resend'>): NoReply =>
       later(message, this.replica.ask('resend', from)),
+    quarantine: (query: QuarantineQuery, _: unknown, message: Later<'quarantine'>): NoReply =>
+      later(message, this.quarantine.list(query)),
+    quarantined: ({ seq }: { seq: number }, _: unknown, message: Later<'quarantined'>): NoReply =>
+      later(message, this.quarantine.show(seq)),
+    retry: (query: QuarantineQuery, _: unknown, message: Later<'retry'>): NoReply =>
+      later(message, this.quarantine.retry(query)),
+    discard: (query: Pick<QuarantineQuery, 'seq'>, _: unknown, message: Later<'discard'>): NoReply =>
+      later(message, this.quarantine.discard(query)),
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
@@ -147,6 +170,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
     private readonly writer: Writer<unknown>,
+    private readonly quarantine: QuarantineAccess,
   ) {}
 
   async #hold(holdMs: number): Promise<Standing> {
@@ -254,8 +278,20 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
     return { table, limit, afterKey: key as readonly Value[] };
   },
   resend: (input) => ({ from: whole('from', record(input)['from'], Number.MAX_SAFE_INTEGER) }),
+  quarantine: parseQuarantineQuery,
+  quarantined: (input) => ({ seq: whole('seq', record(input)['seq'], Number.MAX_SAFE_INTEGER) }),
+  retry: parseQuarantineQuery,
+  discard: parseQuarantineQuery,
   hold: (input) => ({ holdMs: whole('holdMs', record(input)['holdMs'], MAX_HOLD_MS) }),
 };
+
+function parseQuarantineQuery(input: unknown): QuarantineQuery {
+  const { seq, afterId } = record(input ?? {});
+  return {
+    ...(seq === undefined ? {} : { seq: whole('seq', seq, Number.MAX_SAFE_INTEGER) }),
+    ...(afterId === undefined ? {} : { afterId: whole('afterId', afterId, Number.MAX_SAFE_INTEGER) }),
+  };
+}
 
 function parseConsistency(input: unknown): Consistency {
   if (input === 'any' || input === 'session' || input === 'strong') return input;

@@ -1,6 +1,14 @@
-import { isIdentifier, type Clock, type Registry, type VectorClock } from '@antiphon/core';
+import {
+  counterOf,
+  isIdentifier,
+  type Clock,
+  type Registry,
+  type StoreState,
+  type VectorClock,
+} from '@antiphon/core';
 import type { Beat } from './beat.js';
 import { findMember, listRecords, type MemberRecord } from './member-record.js';
+import type { Scope } from './scope.js';
 
 /** More unknown origins than this at once are looked up with one list of all members. */
 const SINGLE_LOOKUPS = 4;
@@ -89,6 +97,15 @@ export class Members {
     else if (this.#members.size < MAX_MEMBERS)
       this.#members.set(id, { record, lastSeenMs: this.clock.monotonicMs() });
   }
+}
+
+/** Who has written or was in sync once is a member, also when its record was lost: every replica must decide alike. */
+export function isKnownMember(
+  { members, sync }: Pick<Scope, 'members' | 'sync'>,
+  origin: string,
+  { vector }: Pick<StoreState, 'vector'>,
+): boolean {
+  return members.has(origin) || counterOf(vector, origin) > 0 || sync?.inSync.known.includes(origin) === true;
 }
 
 function counterIn(vector: VectorClock | undefined, origin: string): number {

@@ -114,7 +114,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     noteGap: (gap: Gap): Promise<void> => this.#noteGap(gap),
     forgetGaps: (gaps: readonly Gap[]): Promise<void> => this.#forgetGaps(gaps),
-    hurry: (): void => void this.#feed?.tell('hurry'),
+    hurry: async (): Promise<void> => {
+      await this.#check();
+      this.#feed?.tell('hurry');
+    },
     hold: (holdMs: number): void => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
     },

@@ -4,6 +4,7 @@ import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } 
 import { Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from './outcome.js';
+import type { QuarantineAccess } from './quarantine.js';
 import { read, type QueryOptions } from './read.js';
 import { removeMember, type RemoveMemberOptions, type Removal } from './remove-member.js';
 import type { Scope } from './scope.js';
@@ -50,6 +51,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * primary), MEMBER_RUNNING without `force`, NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE, TIMEOUT.
    */
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
+  /** What this replica has put aside because no replica can accept it, and the ways out of it. */
+  readonly quarantine: QuarantineAccess;
   /**
    * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this replica
    * gave is settled then, those that were under way with CLOSED. What was committed and not sent stays in the outbox.
@@ -64,6 +67,7 @@ export interface RunningParts<Tx> {
   readonly system: ActorSystem;
   readonly replica: ActorRef<ReplicaProtocol>;
   readonly writer: Writer<Tx>;
+  readonly quarantine: QuarantineAccess;
   readonly exposure: Exposure;
   /** Of `scope.closing`. */
   readonly closing: AbortController;
@@ -81,11 +85,13 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   readonly id: string;
   readonly cluster: string;
   readonly ended: Promise<AntiphonError | undefined>;
+  readonly quarantine: QuarantineAccess;
   #closing: Promise<void> | undefined;
 
   constructor(private readonly parts: RunningParts<Tx>) {
     this.id = parts.scope.id;
     this.cluster = parts.scope.cluster;
+    this.quarantine = parts.quarantine;
     const { condition } = parts.scope;
     condition.onState(() => this.#endWhenFailed());
     this.ended = parts.system.terminated.then(async (reason) => {

@@ -56,7 +56,7 @@ async function parted(
   const registry = new Forgetful('member.a');
   const b = await cluster.replica('b', right, { ...options, wrapRegistry: registry.wrap });
   await put(a, 'x');
-  await eventually('it was put aside', () => right.quarantine.length > 0);
+  await eventually('it was put aside', () => right.putAside.length > 0);
   expect(right.rows.has('x')).toBe(false);
   return { a, b, left, right, registry };
 }

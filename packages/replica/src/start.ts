@@ -21,6 +21,7 @@ import { Members } from './members.js';
 import { resolveSettings, type ReplicaOptions, type ReplicaPorts, type Settings } from './options.js';
 import { findOwnPast, type OwnPast } from './own-past.js';
 import { Progress } from './progress.js';
+import { Quarantine } from './quarantine.js';
 import { ReplicaActor, replicaMailbox } from './replica-actor.js';
 import { RunningReplica, type Replica } from './replica.js';
 import type { Scope } from './scope.js';
@@ -279,9 +280,22 @@ function run<Tx>(scope: Scope, closing: AbortController, release: () => Promise<
   const mailbox = replicaMailbox(limits.waitingWrites);
   const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox, supervision: SUPERVISION });
   const writer = new Writer<Tx>(scope, actor);
-  const answering = system.spawn<MailboxProtocol>('mailbox', () => new MailboxActor(scope, actor, writer));
+  const quarantine = new Quarantine(scope, actor);
+  const answering = system.spawn<MailboxProtocol>(
+    'mailbox',
+    () => new MailboxActor(scope, actor, writer, quarantine),
+  );
   const exposure = exposeMailbox(scope, answering);
-  return new RunningReplica<Tx>({ scope, system, replica: actor, writer, exposure, closing, release });
+  return new RunningReplica<Tx>({
+    scope,
+    system,
+    replica: actor,
+    writer,
+    quarantine,
+    exposure,
+    closing,
+    release,
+  });
 }
 
 /** However much there is: it fails only when nothing moves any more. */

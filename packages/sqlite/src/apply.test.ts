@@ -76,6 +76,7 @@ describe('applying', () => {
       steps: [
         {
           type: 'quarantine',
+          storedAtMs: 1000,
           seq: 13,
           origin: 'a',
           data: cluster.log[2]!.data,

@@ -25,6 +25,7 @@ import { Outcomes } from './outcomes.js';
 import { Pace } from './pace.js';
 import { Parts } from './parts.js';
 import { PostponedRows } from './postponed-rows.js';
+import { Quarantine } from './quarantine.js';
 import { RowStatements } from './row-statements.js';
 import type { ReplicaState } from './state.js';
 import type { RowVersions, Stamp } from './versions.js';
@@ -52,6 +53,7 @@ export class Applier {
   readonly #queue = new ApplyQueue((run) => this.#write(run));
   readonly #parts: Parts;
   readonly #outcomes: Outcomes;
+  readonly #quarantine: Quarantine;
   #counts: Counts = { transactions: 0, rows: 0, conflicts: 0 };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
@@ -73,6 +75,7 @@ export class Applier {
     this.#state = state;
     this.#parts = new Parts(connection);
     this.#outcomes = new Outcomes(connection);
+    this.#quarantine = new Quarantine(connection);
     for (const table of tables) {
       this.#byName.set(table.name, table);
       this.#statements.set(table.id, new RowStatements(connection, table));
@@ -191,7 +194,8 @@ export class Applier {
   }
 
   async #take(step: ApplyStep, pace: Pace): Promise<void> {
-    if (step.type === 'quarantine') return this.#putAside(step);
+    if (step.type === 'quarantine') return this.#quarantine.putAside(this.#state, step);
+    if (step.type === 'release') return this.#quarantine.release(this.#state, step);
     if (step.type === 'gap' || step.type === 'no-gap') return this.#noteGap(step);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
     const { batch, skip, rejected = [] } = step;
@@ -239,13 +243,6 @@ export class Applier {
     if (time > state.time) state.time = time;
     if (batch.epoch > state.epoch) state.epoch = batch.epoch;
     this.#counts.transactions++;
-  }
-
-  #putAside({ seq, origin, data, error }: Extract<ApplyStep, { type: 'quarantine' }>): void {
-    this.connection
-      .statement('INSERT INTO _antiphon_quarantine (seq, origin, code, message, data) VALUES (?, ?, ?, ?, ?)')
-      .run(seq, origin, error.code, error.message, data);
-    this.#state.quarantined++;
   }
 
   #noteGap(step: Extract<ApplyStep, { type: 'gap' | 'no-gap' }>): void {
@@ -371,9 +368,10 @@ function* piecesOf(step: ApplyStep): Generator<ApplyStep> {
   }
 }
 
-function transactionOf(step: ApplyStep): { readonly origin: string; readonly counter?: number } {
+function transactionOf(step: ApplyStep): { readonly origin?: string; readonly counter?: number } {
   if (step.type === 'gap') return { origin: step.gap.origin };
   if (step.type === 'quarantine' || step.type === 'no-gap') return { origin: step.origin };
+  if (step.type === 'release') return {};
   return { origin: step.batch.origin, counter: step.batch.firstCounter };
 }
 

@@ -3,7 +3,7 @@ import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
 /** Grows when the metadata tables change their form. */
-export const METADATA_FORMAT = 2;
+export const METADATA_FORMAT = 3;
 
 /** Sealed messages are kept under counter × this + part, so that they come back in order by their row numbers. */
 export const PARTS_PER_COUNTER = 1_048_576n;
@@ -18,7 +18,8 @@ const TABLES = [
      position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
      entry_seq INTEGER, entry_stored_at_ms REAL, entry_attempt TEXT,
      own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL, recovery_counter INTEGER NOT NULL,
-     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL, quarantined INTEGER NOT NULL,
+     epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL,
+     quarantined INTEGER NOT NULL DEFAULT 0, quarantined_bytes INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
      revision INTEGER NOT NULL DEFAULT 0)`,
   // Applied per other origin.
   `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID`,
@@ -30,8 +31,8 @@ const TABLES = [
      origin TEXT NOT NULL, counter INTEGER NOT NULL, time INTEGER NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL,
      PRIMARY KEY (origin, place))`,
   `CREATE TABLE _antiphon_quarantine (
-     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
-     data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
+     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, stored_at_ms REAL NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL,
+     message TEXT NOT NULL, data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
   // What the position has passed and that is not here, per origin.
   `CREATE TABLE _antiphon_gaps (
      origin TEXT PRIMARY KEY, expected INTEGER NOT NULL, found INTEGER NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID`,

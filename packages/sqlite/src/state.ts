@@ -42,6 +42,8 @@ export class ReplicaState {
   time = 0;
   conflicts = 0;
   quarantined = 0;
+  quarantinedBytes = 0;
+  discarded = 0;
   /** What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what the database says. */
   gaps: readonly Gap[] = [];
   storedGaps: readonly Gap[] = [];
@@ -115,6 +117,8 @@ export class ReplicaState {
       outboxBytes: this.outboxBytes,
       conflicts: this.conflicts,
       quarantined: this.quarantined,
+      quarantinedBytes: this.quarantinedBytes,
+      discarded: this.discarded,
       gaps: this.gaps,
     };
   }
@@ -142,6 +146,8 @@ interface StateRow {
   readonly time: number;
   readonly conflicts: number;
   readonly quarantined: number;
+  readonly quarantined_bytes: number;
+  readonly discarded: number;
   readonly revision: number;
 }
 
@@ -195,6 +201,8 @@ export function readState(connection: Connection): ReplicaState {
   state.time = row.time;
   state.conflicts = row.conflicts;
   state.quarantined = row.quarantined;
+  state.quarantinedBytes = row.quarantined_bytes;
+  state.discarded = row.discarded;
   state.revision = row.revision;
   for (const entry of connection.db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as {
     origin: string;
@@ -242,8 +250,8 @@ export class StateWriter {
         `INSERT INTO _antiphon_state (
            id, format, owner, cluster, replica, generation, schema_version, position_generation, position_seq,
            writes, primary_replica, row_versions, own_counter, last_counter, published_counter, recovery_counter, epoch, time,
-           conflicts, quarantined)
-         VALUES (1, ${METADATA_FORMAT}, ?, ?, ?, ?, ?, ?, ?, 'capture', NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0)`,
+           conflicts)
+         VALUES (1, ${METADATA_FORMAT}, ?, ?, ?, ?, ?, ?, ?, 'capture', NULL, 0, 0, 0, 0, 0, 0, 0, 0)`,
       )
       .run(
         this.owner,
@@ -287,8 +295,8 @@ export class StateWriter {
     const { changes } = this.connection
       .statement(
         `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, entry_seq = ?, entry_stored_at_ms = ?, entry_attempt = ?,
-         own_counter = ?, last_counter = ?, published_counter = ?, recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ?,
-         revision = revision + 1 WHERE id = 1 AND owner = ? AND revision = ?`,
+         own_counter = ?, last_counter = ?, published_counter = ?, recovery_counter = ?, epoch = ?, time = ?, conflicts = ?,
+         quarantined = ?, quarantined_bytes = ?, discarded = ?, revision = revision + 1 WHERE id = 1 AND owner = ? AND revision = ?`,
       )
       .run(
         state.position.generation,
@@ -304,6 +312,8 @@ export class StateWriter {
         state.time,
         state.conflicts,
         state.quarantined,
+        state.quarantinedBytes,
+        state.discarded,
         this.owner,
         state.revision,
       );

@@ -11,6 +11,7 @@ import {
   type Position,
   type PreparedGroup,
   type PrepareOptions,
+  type QuarantinedMessage,
   type QueryResult,
   type RowDigest,
   type SealedMessage,
@@ -34,6 +35,7 @@ import type { TrackedTable } from './local-table.js';
 import { OpenGroup } from './open-group.js';
 import { Pace } from './pace.js';
 import { prepareGroup, type Preparation } from './prepare.js';
+import { Quarantine } from './quarantine.js';
 import { readTableOf } from './read-table.js';
 import { Reader, reviveValue } from './reader.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
@@ -56,6 +58,8 @@ export interface SqliteOptions {
   /** How long to wait for another program's transaction before STORE_BUSY. Default 5000. */
   readonly busyTimeoutMs?: number;
 }
+
+type QuarantineQuery = Parameters<Store['quarantine']>[0];
 
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
 const DEFAULT_READERS = 2;
@@ -424,6 +428,16 @@ export class SqliteStore implements Store<SqliteTransaction> {
     return applyInTransaction(this.#installed(), this.#current(), request, how, (draft) =>
       this.#committed(draft),
     );
+  }
+
+  quarantine({ afterId, seq, limit }: QuarantineQuery): Promise<readonly QuarantinedMessage[]> {
+    return this.#read('cannot read the quarantine', ({ writer }) =>
+      new Quarantine(writer).list(afterId, seq, limit),
+    );
+  }
+
+  quarantinedData(id: number): Promise<Uint8Array | undefined> {
+    return this.#read('cannot read the quarantine', ({ writer }) => new Quarantine(writer).data(id));
   }
 
   async resumeFrom(counter: number, time: number): Promise<void> {

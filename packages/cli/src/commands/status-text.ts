@@ -133,7 +133,14 @@ function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | und
   return [['red', text]];
 }
 
-function warningsOf({ id, stalled, holding, alarms, waitingFor }: ReplicaStatus): readonly Warning[] {
+function warningsOf({
+  id,
+  stalled,
+  holding,
+  alarms,
+  waitingFor,
+  quarantined,
+}: ReplicaStatus): readonly Warning[] {
   return [
     ...(stalled === undefined ? [] : [['red', `${id} stalled: ${stalled.message}`] as const]),
     ...(holding === undefined ? [] : [['red', `${id} holds: ${holding.message}`] as const]),
@@ -147,6 +154,14 @@ function warningsOf({ id, stalled, holding, alarms, waitingFor }: ReplicaStatus)
           `${id} waits for ${origin}:${expected} (${answer === undefined ? reason : `${reason}; ${answer}`})`,
         ] as const,
     ),
+    ...(quarantined > 0
+      ? [
+          [
+            'yellow',
+            `${id} has put messages aside: see \`antiphon quarantine list --replica ${id}\``,
+          ] as const,
+        ]
+      : []),
   ];
 }
 

@@ -47,7 +47,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       fail(
         id,
         `${id} holds: ${holding.message}`,
-        'Nothing was skipped; it goes on by itself once its database takes the transaction.',
+        `Nothing was skipped; it goes on by itself once its database takes the transaction, or at once with \`antiphon quarantine retry --replica ${id}\`.`,
       ),
     );
   } else if (lag.seconds > MAX_LAG_SECONDS) {
@@ -81,7 +81,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       warn(
         id,
         `${id} has put ${quarantined} messages aside`,
-        'Find out who publishes them; none was applied.',
+        'None was applied: `antiphon quarantine list` shows them, and why; `retry` and `discard` are the ways out.',
       ),
     );
   }

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connectNats } from '@antiphon/nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   antiphon,
@@ -181,6 +183,60 @@ describe('changes', () => {
 
   it('refuses a cursor that is none', async () => {
     expect(await failure('changes', '--from', 'yesterday')).toMatchObject({ code: 'BAD_OPTION', exit: 2 });
+  });
+});
+
+describe('quarantine', () => {
+  interface Listed {
+    readonly replicas: readonly {
+      readonly id: string;
+      readonly total: number;
+      readonly discarded: number;
+      readonly messages: readonly { readonly seq: number; readonly code: string }[];
+    }[];
+  }
+  const list = (): Promise<Listed> => antiphonJson<Listed>(['quarantine', 'list'], where);
+
+  it('list, show, retry and discard', async () => {
+    const { servers } = JSON.parse(readFileSync(join(folder.path, '.antiphon', 'context.json'), 'utf8')) as {
+      servers: string[];
+    };
+    const nats = await connectNats({ servers });
+    const log = nats.log('demo');
+    await log.open({ create: false });
+    const data = Buffer.from('nonsense');
+    await new Promise<void>((resolve) => log.append({ origin: 'stranger', id: 's1', data }, () => resolve()));
+    await nats.close();
+    await until(
+      async () => (await list()).replicas.every(({ total }) => total === 1),
+      'all have put it aside',
+    );
+    const { replicas } = await list();
+    expect(replicas.map(({ id }) => id)).toEqual(IDS);
+    expect(replicas[0]?.messages).toMatchObject([{ code: 'UNKNOWN_ORIGIN' }]);
+    const seq = String(replicas[0]?.messages[0]?.seq);
+    const status = await antiphon(['status'], where);
+    expect(status.stdout).toContain('antiphon quarantine list --replica eu-1');
+
+    const shown = await antiphon(['quarantine', 'show', seq], where);
+    expect(shown.code).toBe(0);
+    expect(shown.stdout).toMatch(/from stranger, 8 bytes[^]*stranger is no member[^]*6e6f6e73656e7365/);
+    const retried = await antiphon(['quarantine', 'retry'], where);
+    expect(retried.code).toBe(1);
+    expect(retried.stdout.match(/refused\. It stays in quarantine: stranger is no member/g)).toHaveLength(3);
+
+    expect(await failure('quarantine', 'discard', seq)).toMatchObject({
+      ...{ code: 'BAD_OPTION', exit: 2 },
+      message: expect.stringContaining('--yes') as unknown,
+    });
+    expect(await failure('quarantine', 'show', '1')).toMatchObject({ code: 'BAD_OPTION', exit: 2 });
+    const one = await antiphon(['quarantine', 'discard', seq, '--replica', 'eu-2', '--yes'], where);
+    expect(one).toMatchObject({ code: 0, stdout: 'eu-2: 1 discarded\n' });
+    const all = await antiphonJson<Listed>(['quarantine', 'discard', 'all', '--yes'], where);
+    expect(all.replicas.map(({ discarded }) => discarded)).toEqual([1, 0, 1]);
+    expect((await list()).replicas.map(({ total, discarded }) => [total, discarded])).toEqual(
+      IDS.map(() => [0, 1]),
+    );
   });
 });
 

@@ -69,7 +69,7 @@ export const ERROR_CODES = {
   MALFORMED_MESSAGE: {
     retriable: false,
     means: 'A message is not valid Antiphon wire format.',
-    do: 'Find out who publishes it. Nothing of it was applied.',
+    do: 'Find out who publishes it: `antiphon quarantine show ENTRY`. Nothing of it was applied.',
   },
   MESSAGE_TOO_LARGE: {
     retriable: false,
@@ -84,12 +84,12 @@ export const ERROR_CODES = {
   UNKNOWN_ORIGIN: {
     retriable: false,
     means: 'A message comes from an id that is no member of the cluster.',
-    do: 'Find out who publishes it. Nothing of it was applied.',
+    do: 'Find out who publishes it: `antiphon quarantine show ENTRY`. Nothing of it was applied.',
   },
   UNKNOWN_TABLE: {
     retriable: false,
     means: 'A message names a table or column that this cluster does not replicate.',
-    do: 'Find out who publishes it. Nothing of it was applied.',
+    do: 'Find out who publishes it: `antiphon quarantine show ENTRY`. Nothing of it was applied.',
   },
   // Actors
   ACTOR_STOPPED: {
@@ -143,7 +143,7 @@ export const ERROR_CODES = {
   APPLY_REFUSED: {
     retriable: false,
     means: 'The database of this replica refused a transaction of another one.',
-    do: 'Change what refuses it, as the message says. The replica holds there, tries again, and goes on by itself.',
+    do: 'Change what refuses it, as the message says. The replica holds there, tries again, and goes on by itself; `antiphon quarantine retry` tries at once.',
   },
   // Log and cluster
   LOG_UNAVAILABLE: {

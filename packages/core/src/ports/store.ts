@@ -101,7 +101,10 @@ export interface StoreState {
   readonly outboxMessages: number;
   readonly outboxBytes: number;
   readonly conflicts: number;
+  /** Messages that are kept in quarantine, their bytes, and how many were discarded. */
   readonly quarantined: number;
+  readonly quarantinedBytes: number;
+  readonly discarded: number;
   /** At most one per origin. */
   readonly gaps: readonly Gap[];
 }
@@ -219,6 +222,8 @@ export type ApplyStep =
   | {
       readonly type: 'quarantine';
       readonly seq: number;
+      /** When the log stored the entry: what it is judged by, now and later. */
+      readonly storedAtMs: number;
       readonly origin: string;
       readonly data: Uint8Array;
       readonly error: AntiphonError;
@@ -228,8 +233,23 @@ export type ApplyStep =
    * transaction that applies the missing one.
    */
   | { readonly type: 'gap'; readonly gap: Gap; readonly seq: number }
+  /** Forget a message that was put aside; nothing when it is not there. It counts as discarded unless it `arrived`. */
+  | { readonly type: 'release'; readonly id: number; readonly arrived: boolean; readonly seq: number }
   /** The gap of this origin was none: the transaction that it waits for does not exist. */
   | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number };
+
+/** A message that was put aside. */
+export interface QuarantinedMessage {
+  /** Its number in this database; a later one has a higher number. */
+  readonly id: number;
+  readonly seq: number;
+  readonly storedAtMs: number;
+  readonly origin: string;
+  readonly code: string;
+  readonly message: string;
+  readonly bytes: number;
+  readonly putAsideAtMs: number;
+}
 
 export interface ApplyRequest {
   readonly steps: readonly ApplyStep[];
@@ -341,6 +361,14 @@ export interface Store<Tx = unknown> {
 
   /** Seals first (a context never claims what the writer had not seen), then applies. */
   apply(request: ApplyRequest): Promise<ApplyOutcome>;
+  /** Messages that were put aside, by `id` from after `afterId` on; only those of entry `seq` when it is given. */
+  quarantine(query: {
+    readonly afterId: number;
+    readonly seq?: number;
+    readonly limit: number;
+  }): Promise<readonly QuarantinedMessage[]>;
+  /** The bytes of one; undefined when it is not there any more. */
+  quarantinedData(id: number): Promise<Uint8Array | undefined>;
   /**
    * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored). New transactions are
    * numbered after it; the missing ones come in by `apply` like anybody's.

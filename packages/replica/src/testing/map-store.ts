@@ -10,6 +10,7 @@ import {
   withoutGap,
   type ApplyOutcome,
   type ApplyRequest,
+  type ApplyStep,
   type Change,
   type ChecksumReport,
   type ClusterSchema,
@@ -22,6 +23,7 @@ import {
   type PreparedGroup,
   type PreparedWrite,
   type PrepareOptions,
+  type QuarantinedMessage,
   type QueryResult,
   type RowDigest,
   type SealedMessage,
@@ -61,7 +63,8 @@ export class MapStore implements Store<MapTransaction> {
   readonly engine = 'map';
   readonly capabilities = { sql: false, capturesForeignWriters: false, refusesForeignWriters: false };
   readonly rows = new Map<string, string>();
-  readonly quarantine: { seq: number; code: string }[] = [];
+  readonly putAside: (QuarantinedMessage & { readonly data: Uint8Array })[] = [];
+  #discarded = 0;
   /** Called before each write and apply; throw to fail it. */
   fault: (what: 'write' | 'apply') => void = () => undefined;
   /** Refuses to apply this value. */
@@ -111,7 +114,9 @@ export class MapStore implements Store<MapTransaction> {
       outboxMessages: this.#sealed.length,
       outboxBytes: this.#sealed.reduce((sum, { data }) => sum + data.length, 0),
       conflicts: 0,
-      quarantined: this.quarantine.length,
+      quarantined: this.putAside.length,
+      quarantinedBytes: this.putAside.reduce((sum, { bytes }) => sum + bytes, 0),
+      discarded: this.#discarded,
       gaps: this.#gaps,
     };
   }
@@ -255,7 +260,13 @@ export class MapStore implements Store<MapTransaction> {
     let rows = 0;
     for (const [index, step] of request.steps.entries()) {
       if (step.type === 'quarantine') {
-        this.quarantine.push({ seq: step.seq, code: step.error.code });
+        this.#putAside(step);
+        continue;
+      }
+      if (step.type === 'release') {
+        const at = this.putAside.findIndex(({ id }) => id === step.id);
+        if (at >= 0) this.putAside.splice(at, 1);
+        if (at >= 0 && !step.arrived) this.#discarded++;
         continue;
       }
       if (step.type === 'gap' || step.type === 'no-gap') {
@@ -292,6 +303,25 @@ export class MapStore implements Store<MapTransaction> {
     }
     this.#position = request.position;
     return Promise.resolve({ transactions: request.steps.length, rows, conflicts: 0 });
+  }
+
+  #putAside({ seq, storedAtMs, origin, data, error }: ApplyStep & { type: 'quarantine' }): void {
+    const id = (this.putAside.at(-1)?.id ?? 0) + 1;
+    const { code, message } = error;
+    const bytes = data.length;
+    this.putAside.push({ id, seq, storedAtMs, origin, code, message, bytes, putAsideAtMs: storedAtMs, data });
+  }
+
+  quarantine(query: Parameters<Store['quarantine']>[0]): Promise<readonly QuarantinedMessage[]> {
+    const { afterId, seq, limit } = query;
+    const wanted = this.putAside.filter(
+      (message) => message.id > afterId && (seq === undefined || message.seq === seq),
+    );
+    return Promise.resolve(wanted.slice(0, limit));
+  }
+
+  quarantinedData(id: number): Promise<Uint8Array | undefined> {
+    return Promise.resolve(this.putAside.find((message) => message.id === id)?.data);
   }
 
   resumeFrom(counter: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { decodeBatches, type AntiphonError, type ApplyStep } from '@antiphon/core';
+import { AntiphonError, decodeBatches, type ApplyStep } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { put } from '../store-harness.js';
 import { forgedBatch, forgedStep } from './forged-batch.js';
@@ -113,6 +113,37 @@ export function describeRefusals(kit: KitOf): void {
       expect(member.store.state()).toMatchObject({ vector: { x: 1 }, position: { seq: 2 }, quarantined: 1 });
     });
 
+    it('I15: what was put aside can be looked at, and is forgotten only when somebody says so', async () => {
+      const member = await kit().member();
+      const error = new AntiphonError('UNKNOWN_ORIGIN', 'x is no member');
+      for (const seq of [1, 2, 3]) await putAside(member, seq, error);
+      const all = await member.store.quarantine({ afterId: 0, limit: 10 });
+      expect(all).toMatchObject(
+        [1, 2, 3].map((seq) => ({ seq, storedAtMs: 5000 + seq, origin: 'x', code: error.code, bytes: 3 })),
+      );
+      const [first, second] = all;
+      if (first === undefined || second === undefined) throw new Error('nothing was put aside');
+      expect(second.id).toBeGreaterThan(first.id);
+      expect(await member.store.quarantine({ afterId: first.id, limit: 1 })).toEqual([second]);
+      expect(await member.store.quarantine({ afterId: 0, seq: 2, limit: 10 })).toEqual([second]);
+      expect(await member.store.quarantinedData(first.id)).toEqual(new Uint8Array([1, 2, 3]));
+
+      const release = { type: 'release', seq: 3 } as const;
+      await member.apply(
+        [
+          { ...release, id: first.id, arrived: true },
+          { ...release, id: second.id, arrived: false },
+        ],
+        3,
+      );
+      await member.apply([{ ...release, id: second.id, arrived: false }], 3);
+      const left = { quarantined: 1, quarantinedBytes: 3, discarded: 1 };
+      expect(member.store.state()).toMatchObject(left);
+      await member.crash();
+      expect(member.store.state()).toMatchObject(left);
+      expect(await member.store.quarantinedData(first.id)).toBeUndefined();
+    });
+
     it('I15: a table that is not replicated is refused, not guessed', async () => {
       const member = await kit().member();
       const stranger = {
@@ -194,7 +225,8 @@ function forgedOf(counter: number, name: string): Parameters<typeof forgedBatch>
 
 async function putAside(member: Member, seq: number, error: AntiphonError | undefined): Promise<void> {
   if (error === undefined) throw new Error('there was no error');
-  await member.apply([{ type: 'quarantine', seq, origin: 'x', data: new Uint8Array([1]), error }], seq);
+  const step = { type: 'quarantine', seq, storedAtMs: 5000 + seq, origin: 'x', error } as const;
+  await member.apply([{ ...step, data: new Uint8Array([1, 2, 3]) }], seq);
 }
 
 /** Everything that a member has sealed since the beginning of the test, without publishing it. */

@@ -23,7 +23,7 @@ import { keyTextOf } from './key-order.js';
 import { keepOutcome } from './outcomes.js';
 import { withApplied, type ReplicaRecord } from './replica-record.js';
 import { nextKey } from './sequence.js';
-import { HISTORY, PARTIAL, QUARANTINE, rowsOf, versionsOf, WRITTEN_SINCE } from './spaces.js';
+import { HISTORY, PARTIAL, QUARANTINE, rowsOf, sequenceKey, versionsOf, WRITTEN_SINCE } from './spaces.js';
 import type { CompiledTable } from './table.js';
 import { settleUniqueValues } from './uniqueness.js';
 
@@ -87,6 +87,7 @@ export class Applying {
 
   async #step(step: ApplyStep): Promise<void> {
     if (step.type === 'quarantine') return this.#quarantine(step);
+    if (step.type === 'release') return this.#release(step);
     if (step.type === 'gap') {
       this.record = { ...this.record, gaps: withGap(this.record.gaps, step.gap, this.record.vector) };
       return;
@@ -112,9 +113,19 @@ export class Applying {
   }
 
   #quarantine(step: ApplyStep & { type: 'quarantine' }): void {
-    const { seq, origin, data, error } = step;
-    const message = { seq, origin, data: data.slice(), code: error.code, message: error.message };
-    this.transaction.put(QUARANTINE, nextKey(this.transaction, 'quarantine'), message);
+    const { seq, storedAtMs, origin, data, error } = step;
+    const key = nextKey(this.transaction, 'quarantine');
+    this.transaction.put(QUARANTINE, key, {
+      ...{ id: Number(key), seq, storedAtMs, origin, data: data.slice() },
+      ...{ code: error.code, message: error.message, putAsideAtMs: storedAtMs },
+    });
+  }
+
+  #release({ id, arrived }: ApplyStep & { type: 'release' }): void {
+    const key = sequenceKey(id);
+    if (this.transaction.get(QUARANTINE, key) === undefined) return;
+    this.transaction.delete(QUARANTINE, key);
+    if (!arrived) this.record = { ...this.record, discarded: this.record.discarded + 1 };
   }
 
   async #part(batch: PartBatch): Promise<void> {

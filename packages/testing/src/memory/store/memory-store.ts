@@ -13,6 +13,7 @@ import {
   type Position,
   type PreparedGroup,
   type PrepareOptions,
+  type QuarantinedMessage,
   type QueryResult,
   type RowDigest,
   type SealedMessage,
@@ -42,7 +43,7 @@ import { laterOf, withMark, type PublishedMark } from './published-mark.js';
 import { readRecord, stateOf, writeRecord, type ReplicaRecord } from './replica-record.js';
 import { runWrite } from './running.js';
 import { sealCaptured, type Sealing } from './sealing.js';
-import { PARTIAL, QUARANTINE } from './spaces.js';
+import { PARTIAL, QUARANTINE, sequenceKey } from './spaces.js';
 import { MEMORY_ENGINE } from './table.js';
 import type { MemoryTransaction } from './user-transaction.js';
 
@@ -58,6 +59,8 @@ export interface MemoryStoreOptions {
   /** Changes applied between two turns given away. */
   readonly sliceChanges?: number;
 }
+
+type QuarantineQuery = Parameters<Store['quarantine']>[0];
 
 const DEFAULT_SLICE_CHANGES = 500;
 /** `markPublished` is kept by itself after this. */
@@ -137,8 +140,14 @@ export class MemoryStore implements Store<MemoryTransaction> {
         },
       ]),
     );
-    const quarantined = this.database.count(QUARANTINE);
-    return { ...stateOf(withMark(record, this.#mark)), partial, ...outboxSize(this.database), quarantined };
+    const kept = [...this.database.entries(QUARANTINE)];
+    return {
+      ...stateOf(withMark(record, this.#mark)),
+      partial,
+      ...outboxSize(this.database),
+      quarantined: kept.length,
+      quarantinedBytes: kept.reduce((sum, [, { data }]) => sum + data.length, 0),
+    };
   }
 
   async write(requests: readonly WriteRequest<MemoryTransaction>[]): Promise<readonly WriteOutcome[]> {
@@ -237,6 +246,19 @@ export class MemoryStore implements Store<MemoryTransaction> {
 
   async apply(request: ApplyRequest): Promise<ApplyOutcome> {
     return await this.#writeTransaction((transaction) => this.applySteps(transaction, request));
+  }
+
+  async quarantine({ afterId, seq, limit }: QuarantineQuery): Promise<readonly QuarantinedMessage[]> {
+    this.#assertOpen();
+    return [...this.database.entries(QUARANTINE)]
+      .map(([, { data, ...message }]) => ({ ...message, bytes: data.length }))
+      .filter((message) => message.id > afterId && (seq === undefined || message.seq === seq))
+      .slice(0, limit);
+  }
+
+  async quarantinedData(id: number): Promise<Uint8Array | undefined> {
+    this.#assertOpen();
+    return this.database.get(QUARANTINE, sequenceKey(id))?.data;
   }
 
   async resumeFrom(counter: number, time: number): Promise<void> {

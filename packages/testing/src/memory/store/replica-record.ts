@@ -34,6 +34,8 @@ export interface ReplicaRecord {
   readonly epoch: number;
   readonly lastTime: number;
   readonly conflicts: number;
+  /** Messages that were discarded from the quarantine. */
+  readonly discarded: number;
   readonly gaps: readonly Gap[];
 }
 
@@ -66,6 +68,7 @@ export function newRecord(
     epoch: 0,
     lastTime: 0,
     conflicts: 0,
+    discarded: 0,
     gaps: [],
   };
 }
@@ -102,7 +105,7 @@ export function withApplied(before: ReplicaRecord, origin: string, counter: numb
 /** The part of a store's state that the record holds. */
 export function stateOf(
   record: ReplicaRecord,
-): Omit<StoreState, 'partial' | 'outboxMessages' | 'outboxBytes' | 'quarantined'> {
-  const { position, vector, lastCounter, publishedCounter, epoch, conflicts, gaps } = record;
-  return { position, vector, lastCounter, publishedCounter, epoch, conflicts, gaps };
+): Omit<StoreState, 'partial' | 'outboxMessages' | 'outboxBytes' | 'quarantined' | 'quarantinedBytes'> {
+  const { position, vector, lastCounter, publishedCounter, epoch, conflicts, discarded, gaps } = record;
+  return { position, vector, lastCounter, publishedCounter, epoch, conflicts, discarded, gaps };
 }

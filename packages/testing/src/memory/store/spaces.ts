@@ -1,4 +1,11 @@
-import type { BatchHeader, GroupOutcome, Row, SealedMessage, Version } from '@antiphon/core';
+import type {
+  BatchHeader,
+  GroupOutcome,
+  QuarantinedMessage,
+  Row,
+  SealedMessage,
+  Version,
+} from '@antiphon/core';
 import type { CapturedChange } from './capture.js';
 import type { Space } from './database-transaction.js';
 import type { MemoryTable } from './table.js';
@@ -16,13 +23,7 @@ export interface KeptParts {
   readonly bodies: readonly Uint8Array[];
 }
 
-export interface QuarantinedMessage {
-  readonly seq: number;
-  readonly origin: string;
-  readonly data: Uint8Array;
-  readonly code: string;
-  readonly message: string;
-}
+export type KeptMessage = Omit<QuarantinedMessage, 'bytes'> & { readonly data: Uint8Array };
 
 /** One transaction that this database holds, in the order in which it came to hold them. */
 export interface HistoryEntry {
@@ -39,7 +40,7 @@ export const CAPTURED: Space<CapturedChange> = { name: 'captured' };
 export const OUTBOX: Space<SealedMessage> = { name: 'outbox' };
 /** By origin. */
 export const PARTIAL: Space<KeptParts> = { name: 'partial' };
-export const QUARANTINE: Space<QuarantinedMessage> = { name: 'quarantine' };
+export const QUARANTINE: Space<KeptMessage> = { name: 'quarantine' };
 /** By their entry of the log. */
 export const OUTCOMES: Space<GroupOutcome> = { name: 'outcomes' };
 export const HISTORY: Space<HistoryEntry> = { name: 'history' };

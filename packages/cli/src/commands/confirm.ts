@@ -1,0 +1,19 @@
+import { createInterface } from 'node:readline/promises';
+import { AntiphonError } from '@antiphon/core';
+import type { Terminal } from '../output/terminal.js';
+
+/** Asks a person. @throws AntiphonError BAD_OPTION where nobody can answer. */
+export async function confirmed(terminal: Terminal, question: string, signal: AbortSignal): Promise<boolean> {
+  if (!terminal.interactive || !process.stdin.isTTY) {
+    throw new AntiphonError('BAD_OPTION', `${question} Nobody can answer here: say it with --yes.`, {
+      context: { option: '--yes' },
+    });
+  }
+  const lines = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    const answer = await lines.question(`${question} [y/N] `, { signal });
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    lines.close();
+  }
+}

@@ -1,0 +1,265 @@
+import { AntiphonError, toAntiphonError } from '@antiphon/core';
+import type { DiscardAnswer, QuarantineList, RetryAnswer } from '@antiphon/replica';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT, type ExitCode } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { confirmed } from './confirm.js';
+import {
+  addTargetOptions,
+  defineCommand,
+  wholeNumber,
+  type CommandContext,
+  type CommandHost,
+} from './define.js';
+import {
+  asListJson,
+  asDetailJson,
+  showDetail,
+  showDiscarded,
+  showList,
+  showRetried,
+} from './quarantine-text.js';
+import { nobodyAnswers } from './replica-choice.js';
+
+interface QuarantineOptions extends TargetOptions {
+  readonly replica?: string;
+}
+
+interface ListOptions extends QuarantineOptions {
+  readonly limit: number;
+}
+
+interface DiscardOptions extends QuarantineOptions {
+  readonly yes?: boolean;
+}
+
+const DEFAULT_LIMIT = 50;
+const MAX_LIMIT = 100_000;
+const ASK_TIMEOUT_MS = 30_000;
+const ALL = 'all';
+
+/** `antiphon quarantine list|show|retry|discard`: what was put aside, what is held, and the ways out of both. */
+export function defineQuarantine(host: CommandHost): void {
+  const program = host.program
+    .command('quarantine')
+    .description('what was put aside because no replica can accept it, what is held, and the ways out');
+  const own = { ...host, program };
+  defineList(own);
+  defineShow(own);
+  defineRetry(own);
+  defineDiscard(own);
+}
+
+function defineList(host: CommandHost): void {
+  defineCommand<ListOptions>(host, {
+    name: 'list',
+    description: 'what each replica has put aside, what it holds, and what it waits for',
+    examples: ['antiphon quarantine list', 'antiphon quarantine list --replica eu-2 --json'],
+    configure: (command) => {
+      addReplicaOption(command);
+      command.option(
+        '--limit <count>',
+        'so many messages of each replica',
+        wholeNumber(1, MAX_LIMIT),
+        DEFAULT_LIMIT,
+      );
+      addTargetOptions(command);
+    },
+    run: async ({ limit, ...options }, context) => {
+      await using cluster = await Asked.open(options, context);
+      const lists = await cluster.each((id) => listOf(cluster, id, limit));
+      const { terminal } = context;
+      if (terminal.json) terminal.out(`${toJson({ replicas: lists.map(asListJson) })}\n`);
+      else for (const list of lists) showList(list, terminal);
+      return exitOf(lists, () => true);
+    },
+  });
+}
+
+function defineShow(host: CommandHost): void {
+  defineCommand<QuarantineOptions>(host, {
+    name: 'show',
+    description: 'one message that was put aside, as far as it can be read',
+    examples: ['antiphon quarantine show 4711'],
+    configure: (command) => {
+      command.argument('<entry>', 'of the log, as `antiphon quarantine list` shows it');
+      addReplicaOption(command);
+      addTargetOptions(command);
+    },
+    run: async (options, context, [entry = '']) => {
+      const seq = entryOf(entry);
+      await using cluster = await Asked.open(options, context);
+      const answers = await cluster.each((id) => cluster.ref(id).ask('quarantined', { seq }, cluster.wait));
+      const found = answers.find(({ answer }) => answer !== undefined);
+      if (found?.answer === undefined) throw answers[0]?.error ?? nobodyAnswers(cluster.name);
+      const { terminal } = context;
+      if (terminal.json) terminal.out(`${toJson(asDetailJson(found.id, found.answer))}\n`);
+      else showDetail(found.id, found.answer, terminal);
+      return EXIT.ok;
+    },
+  });
+}
+
+function defineRetry(host: CommandHost): void {
+  defineCommand<QuarantineOptions>(host, {
+    name: 'retry',
+    description: 'judge anew what was put aside, and try at once what is held',
+    examples: ['antiphon quarantine retry', 'antiphon quarantine retry 4711 --replica eu-2'],
+    configure: (command) => {
+      command.argument('[entry]', 'of the log; everything when absent');
+      addReplicaOption(command);
+      addTargetOptions(command);
+    },
+    run: async (options, context, [entry]) => {
+      const seq = entry === undefined || entry === ALL ? undefined : entryOf(entry);
+      await using cluster = await Asked.open(options, context);
+      const answers = await cluster.each((id) => retryOn(cluster, id, seq));
+      const { terminal } = context;
+      if (terminal.json) terminal.out(`${toJson({ replicas: answers.map(withError) })}\n`);
+      else for (const answer of answers) showRetried(answer, terminal);
+      return exitOf(
+        answers,
+        ({ results, held }) => results.every(({ state }) => state !== 'refused') && held?.applied !== false,
+      );
+    },
+  });
+}
+
+function defineDiscard(host: CommandHost): void {
+  defineCommand<DiscardOptions>(host, {
+    name: 'discard',
+    description: 'forget messages that were put aside; their origins are still waited for',
+    examples: ['antiphon quarantine discard 4711', 'antiphon quarantine discard all --replica eu-2 --yes'],
+    configure: (command) => {
+      command.argument('<entry>', 'of the log, or `all`');
+      addReplicaOption(command);
+      command.option('-y, --yes', 'without asking; needed where nobody can answer');
+      addTargetOptions(command);
+    },
+    run: async ({ yes = false, ...options }, context, [entry = '']) => {
+      const seq = entry === ALL ? undefined : entryOf(entry);
+      const { terminal } = context;
+      const what = seq === undefined ? 'everything that was put aside' : `what was put aside of entry ${seq}`;
+      const where = options.replica ?? 'every replica';
+      const question = `Forget ${what} on ${where}? It cannot be shown or retried afterwards.`;
+      if (!yes && !(await confirmed(terminal, question, context.signal))) {
+        terminal.out('Nothing was discarded.\n');
+        return EXIT.failed;
+      }
+      await using cluster = await Asked.open(options, context);
+      const query = seq === undefined ? {} : { seq };
+      const answers = await cluster.each((id) => cluster.ref(id).ask('discard', query, cluster.wait));
+      if (terminal.json) terminal.out(`${toJson({ replicas: answers.map(withError) })}\n`);
+      else for (const answer of answers) showDiscarded(answer, terminal);
+      return exitOf(answers, () => true);
+    },
+  });
+}
+
+function addReplicaOption(command: Parameters<typeof addTargetOptions>[0]): void {
+  command.option('-r, --replica <id>', 'only this one (default: every member that answers)');
+}
+
+function entryOf(text: string): number {
+  const seq = /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (seq > 0) return seq;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `"${text}" is no entry of the log: give a number as \`antiphon quarantine list\` shows it.`,
+  );
+}
+
+/** What one replica said, or why it did not. */
+export interface Said<T> {
+  readonly id: string;
+  readonly answer?: T;
+  readonly error?: AntiphonError;
+}
+
+/** The replicas that a command asks: the named one, or every member. */
+class Asked implements AsyncDisposable {
+  private constructor(
+    private readonly client: ClusterClient,
+    private readonly ids: readonly string[],
+    private readonly signal: AbortSignal,
+  ) {}
+
+  static async open(options: QuarantineOptions, { env, cwd, signal }: CommandContext): Promise<Asked> {
+    const client = await ClusterClient.open(resolveTarget(options, env, cwd));
+    try {
+      if (options.replica !== undefined) {
+        await client.requireMember(options.replica);
+        return new Asked(client, [options.replica], signal);
+      }
+      const members = await client.members();
+      return new Asked(client, members.map(({ id }) => id).sort(), signal);
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+  }
+
+  get name(): string {
+    return this.client.cluster;
+  }
+
+  get wait(): { readonly timeoutMs: number; readonly signal: AbortSignal } {
+    return { timeoutMs: ASK_TIMEOUT_MS, signal: this.signal };
+  }
+
+  ref(id: string): ReturnType<ClusterClient['replica']> {
+    return this.client.replica(id);
+  }
+
+  /** Throws what all of them failed with. */
+  async each<T>(ask: (id: string) => Promise<T>): Promise<readonly Said<T>[]> {
+    const said = await Promise.all(
+      this.ids.map(async (id): Promise<Said<T>> => {
+        try {
+          return { id, answer: await ask(id) };
+        } catch (error) {
+          return { id, error: toAntiphonError(error) };
+        }
+      }),
+    );
+    const [first] = said;
+    if (first?.error !== undefined && said.every(({ answer }) => answer === undefined)) throw first.error;
+    return said;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.client.close();
+  }
+}
+
+async function listOf(cluster: Asked, id: string, limit: number): Promise<QuarantineList> {
+  let list = await cluster.ref(id).ask('quarantine', {}, cluster.wait);
+  while (list.more && list.messages.length < limit) {
+    const afterId = list.messages.at(-1)?.id ?? 0;
+    const next = await cluster.ref(id).ask('quarantine', { afterId }, cluster.wait);
+    list = { ...next, messages: [...list.messages, ...next.messages] };
+  }
+  const messages = list.messages.slice(0, limit);
+  return { ...list, messages, more: list.more || messages.length < list.messages.length };
+}
+
+async function retryOn(cluster: Asked, id: string, seq: number | undefined): Promise<RetryAnswer> {
+  const query = seq === undefined ? {} : { seq };
+  let answer = await cluster.ref(id).ask('retry', query, cluster.wait);
+  const { held } = answer;
+  while (answer.afterId !== undefined && !cluster.wait.signal.aborted) {
+    const { afterId } = answer;
+    const next = await cluster.ref(id).ask('retry', { ...query, afterId }, cluster.wait);
+    answer = { ...next, results: [...answer.results, ...next.results] };
+  }
+  return { ...answer, ...(held && { held }) };
+}
+
+function withError({ id, answer, error }: Said<RetryAnswer | DiscardAnswer>): object {
+  return { id, ...answer, ...(error && { error: { code: error.code, message: error.message } }) };
+}
+
+function exitOf<T>(said: readonly Said<T>[], good: (answer: T) => boolean): ExitCode {
+  return said.every(({ answer }) => answer !== undefined && good(answer)) ? EXIT.ok : EXIT.failed;
+}
