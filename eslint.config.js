@@ -11,6 +11,7 @@ const tests = [
   'packages/*/src/testing/**',
   'test/chaos/**',
   'test/e2e/**',
+  'test/fuzz/**',
 ];
 
 /** Imports are one-way: what each package may import of ours. A new package gets its line here. */

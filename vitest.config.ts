@@ -47,7 +47,7 @@ export default defineConfig({
     projects: [
       project({
         name: 'unit',
-        include: ['packages/**/src/**/*.test.ts', 'infra/**/*.test.mjs'],
+        include: ['packages/**/src/**/*.test.ts', 'infra/**/*.test.mjs', 'test/fuzz/**/*.test.ts'],
         exclude: suffixed,
         timeoutMs: 30_000,
         group: 0,

@@ -64,6 +64,27 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
     [`BEGIN; INSERT OR REPLACE INTO t VALUES (2, 'c', NULL); DELETE FROM t WHERE id = 2; COMMIT`],
   ],
   [
+    'a BEFORE trigger that changes the row, and an update that takes it back',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, n INT);
+     CREATE TRIGGER tr BEFORE UPDATE ON t BEGIN UPDATE t SET a = 4 WHERE id = NEW.id; END;
+     INSERT INTO t VALUES (1, 1, 1), (2, 2, 2);`,
+    ['UPDATE t SET a = a, n = n WHERE id = 1', 'UPDATE t SET a = a, n = n + 1'],
+  ],
+  [
+    'a BEFORE trigger whose row is replaced by the row it came before',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, n INT UNIQUE);
+     CREATE TRIGGER tr BEFORE INSERT ON t WHEN NEW.id < 100 BEGIN INSERT OR IGNORE INTO t VALUES (NEW.id + 100, NEW.n); END;`,
+    ['INSERT OR REPLACE INTO t VALUES (1, 7)', 'INSERT OR REPLACE INTO t VALUES (2, 7), (3, 8)'],
+  ],
+  [
+    'REPLACE in a table that is called excluded',
+    `CREATE TABLE excluded (id INTEGER PRIMARY KEY, excluded INT, _antiphon_row INT); INSERT INTO excluded VALUES (1, 1, 1), (2, 2, 2);`,
+    [
+      'INSERT OR REPLACE INTO excluded VALUES (1, 5, 6)',
+      'UPDATE excluded SET excluded = 9, _antiphon_row = 8',
+    ],
+  ],
+  [
     'columns with the names that the metadata use',
     `CREATE TABLE t (seq INTEGER PRIMARY KEY, t TEXT UNIQUE, op INT, n0 INT, o0 INT, k0 INT, m INT, "first" INT, "last" INT);
      INSERT INTO t VALUES (1, 'a', 1, 1, 1, 1, 1, 1, 1), (2, 'b', 2, 2, 2, 2, 2, 2, 2);`,

@@ -38,15 +38,16 @@ export class NetEffect {
   /**
    * For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are pending. `apart`: these
    * may be several transactions. What lies between the first change of a row and the last one becomes one, since the states in between
-   * are not known.
+   * are not known. `unasked`: rows of the table may have changed inside of other changes, so that even the only change of a row may not be
+   * what the row is: a BEFORE trigger may have changed it, and its cause have taken that back or replaced the row.
    */
-  settle(table: TrackedTable, from: number, apart: boolean): void {
+  settle(table: TrackedTable, from: number, { apart, unasked }: { apart: boolean; unasked: boolean }): void {
     const { connection } = this;
     connection.db.exec(
       'CREATE TEMP TABLE IF NOT EXISTS _antiphon_net (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER)',
     );
     connection.statement('DELETE FROM temp._antiphon_net').run();
-    const found = connection.statement(membersSql(table)).run(from).changes;
+    const found = connection.statement(membersSql(table, unasked)).run(from).changes;
     if (found === 0) return;
     const groups = connection
       .statement(
@@ -188,16 +189,31 @@ function keyImage(column: number, alias: string): string {
   return `CASE ${alias}.op WHEN ${OUTBOX_INSERT} THEN ${alias}.n${column} ELSE ${alias}.o${column} END`;
 }
 
-/** Captured rows of keys that were captured more than once, or that REPLACE may have deleted. */
-function membersSql(table: TrackedTable): string {
+/** Captured rows of keys that were captured more than once, or that REPLACE may have deleted; `unasked`: also of rows that are not so now. */
+function membersSql(table: TrackedTable, unasked: boolean): string {
   const keys = table.key.map((part) => collated(table, keyImage(part.column, 'x'), part)).join(', ');
   const over = `OVER (PARTITION BY ${keys})`;
-  return (
-    `INSERT INTO temp._antiphon_net (seq, first, last, op, size) SELECT m.seq, m.first, m.last, m.op, m.size FROM (` +
+  const captured =
     `SELECT x.seq AS seq, min(x.seq) ${over} AS first, max(x.seq) ${over} AS last, x.op AS op, count(*) ${over} AS size, ` +
-    `max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ? AND x.op < ${FIRST_CLAIM}) AS m ` +
-    `WHERE m.size > 1 OR m.suspected = 1`
-  );
+    `max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ? AND x.op < ${FIRST_CLAIM}`;
+  const insert =
+    'INSERT INTO temp._antiphon_net (seq, first, last, op, size) SELECT m.seq, m.first, m.last, m.op, m.size';
+  const several = 'm.size > 1 OR m.suspected = 1';
+  if (!unasked) return `${insert} FROM (${captured}) AS m WHERE ${several}`;
+  return `${insert} FROM (${captured}) AS m JOIN _antiphon_outbox AS x ON x.seq = m.seq WHERE ${several} OR ${staleSql(table)}`;
+}
+
+/** Whether the row is not what was captured of it last. */
+function staleSql(table: TrackedTable): string {
+  const here = (condition: string): string =>
+    `EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS r WHERE ${sameKeySql(table, 'r', 'x')}${condition})`;
+  const same = table.columns
+    .map((_, column) => {
+      const name = `r.${columnName(table, column)}`;
+      return ` AND ${name} IS x.n${column} COLLATE BINARY AND typeof(${name}) = typeof(x.n${column})`;
+    })
+    .join('');
+  return `CASE x.op WHEN ${OUTBOX_DELETE} THEN ${here('')} ELSE NOT ${here(same)} END`;
 }
 
 function sameKeySql(table: TrackedTable, row: string, captured: string): string {

@@ -34,8 +34,8 @@ export class Outbox {
   readonly #tables: ReadonlyMap<number, TrackedTable>;
   readonly #mixed: string;
   readonly #hasSuspectTriggers: boolean;
-  /** Condition on tables whose rows may change inside of another change; empty when there are none. */
-  readonly #changedUnasked: string;
+  /** Numbers of tables whose rows may change inside of another change. */
+  readonly #changedUnasked: ReadonlySet<number>;
   readonly #netEffect: NetEffect;
   /** Our own transaction has the row that admits writes. */
   #admitting = false;
@@ -171,19 +171,23 @@ export class Outbox {
    * foreign-key actions or triggers changed unasked their net effect. `apart`: these may be several transactions.
    */
   settle(from: number, apart = false): void {
-    for (const table of this.#unsettled(from)) this.#netEffect.settle(table, from, apart);
+    for (const table of this.#unsettled(from))
+      this.#netEffect.settle(table, from, { apart, unasked: this.#changedUnasked.has(table.id) });
   }
 
   /** The same for every table: what was captured under another schema may have come in any order. */
   settleAll(): void {
-    for (const table of this.tablesOf(0, this.lastSeq())) this.#netEffect.settle(table, 0, true);
+    for (const table of this.tablesOf(0, this.lastSeq()))
+      this.#netEffect.settle(table, 0, { apart: true, unasked: true });
   }
 
   #unsettled(from: number): readonly TrackedTable[] {
-    if (!this.#hasSuspectTriggers && this.#changedUnasked === '') return [];
+    if (!this.#hasSuspectTriggers && this.#changedUnasked.size === 0) return [];
+    const unasked =
+      this.#changedUnasked.size === 0 ? '' : ` OR x.t IN (${[...this.#changedUnasked].join(', ')})`;
     const ids = this.connection
       .statement(
-        `SELECT DISTINCT x.t FROM _antiphon_outbox AS x WHERE x.seq > ? AND (x.op = ${OUTBOX_SUSPECT}${this.#changedUnasked})`,
+        `SELECT DISTINCT x.t FROM _antiphon_outbox AS x WHERE x.seq > ? AND (x.op = ${OUTBOX_SUSPECT}${unasked})`,
         'value',
       )
       .all(from) as number[];
@@ -198,8 +202,7 @@ export function hasReplacementCharacter(row: Row): boolean {
 }
 
 /** A trigger may write to any table; a foreign-key action only to its own. */
-function changedUnasked(tables: readonly TrackedTable[]): string {
+function changedUnasked(tables: readonly TrackedTable[]): ReadonlySet<number> {
   const triggers = tables.some(({ hasTriggers }) => hasTriggers);
-  const ids = tables.filter(({ hasKeyActions }) => triggers || hasKeyActions).map(({ id }) => id);
-  return ids.length === 0 ? '' : ` OR x.t IN (${ids.join(', ')})`;
+  return new Set(tables.filter(({ hasKeyActions }) => triggers || hasKeyActions).map(({ id }) => id));
 }

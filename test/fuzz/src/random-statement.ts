@@ -1,0 +1,149 @@
+import type { Random } from '@antiphon/testing';
+import { list, quote } from './names.js';
+import type { Column, Table, UniqueKey } from './schema.js';
+import { looseLiteral, literal } from './values.js';
+
+const OR = [
+  '',
+  '',
+  '',
+  ' OR REPLACE',
+  ' OR REPLACE',
+  ' OR IGNORE',
+  ' OR IGNORE',
+  ' OR FAIL',
+  ' OR ABORT',
+  ' OR ROLLBACK',
+] as const;
+
+export function randomStatement(random: Random, tables: readonly Table[]): string {
+  const table = random.pick(tables);
+  switch (random.int(0, 11)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      return insert(random, table);
+    case 4:
+      return upsert(random, table);
+    case 5:
+    case 6:
+    case 7:
+      return update(random, table);
+    case 8:
+      return shift(random, table);
+    case 9:
+      return random.chance(0.15)
+        ? `DELETE FROM ${quote(table.name)}`
+        : `DELETE FROM ${quote(table.name)} WHERE ${condition(random, table)}`;
+    case 10:
+      return copy(random, table);
+    default:
+      return `DELETE FROM ${quote(table.name)} WHERE ${condition(random, table)}`;
+  }
+}
+
+function values(random: Random, columns: readonly Column[]): string {
+  return `(${columns.map(({ kind, notNull }) => looseLiteral(random, kind, !notNull)).join(', ')})`;
+}
+
+/** Mostly all of them, in their order. */
+function chosenColumns(random: Random, table: Table): readonly Column[] {
+  if (random.chance(0.7)) return table.columns;
+  const chosen = table.columns.filter(
+    ({ name, notNull }) => (table.key.includes(name) && !table.rowidKey) || notNull || random.chance(0.6),
+  );
+  return chosen.length === 0 ? table.columns : chosen;
+}
+
+function insert(random: Random, table: Table): string {
+  const columns = chosenColumns(random, table);
+  const rows = Array.from({ length: random.pick([1, 1, 2, 3]) }, () => values(random, columns));
+  const verb = random.chance(0.1) ? 'REPLACE' : `INSERT${random.pick(OR)}`;
+  return `${verb} INTO ${quote(table.name)} (${list(columns.map(({ name }) => name))}) VALUES ${rows.join(', ')}`;
+}
+
+function upsert(random: Random, table: Table): string {
+  const rows = Array.from({ length: random.pick([1, 2]) }, () => values(random, table.columns));
+  const keys: readonly UniqueKey[] = [{ columns: table.key }, ...table.uniques];
+  const key = random.pick(keys);
+  const target = random.chance(0.1) ? '' : ` (${key.target ?? list(key.columns)})`;
+  const action =
+    target === '' || random.chance(0.25)
+      ? 'NOTHING'
+      : `UPDATE SET ${assignments(random, table, true)}${random.chance(0.2) ? ` WHERE ${condition(random, table)}` : ''}`;
+  return `INSERT${random.chance(0.15) ? ' OR REPLACE' : ''} INTO ${quote(table.name)} (${list(table.columns.map(({ name }) => name))}) VALUES ${rows.join(', ')} ON CONFLICT${target} DO ${action}`;
+}
+
+function assignments(random: Random, table: Table, inUpsert: boolean): string {
+  const columns = [
+    ...new Set(Array.from({ length: random.pick([1, 1, 2, 3]) }, () => random.pick(table.columns))),
+  ];
+  return columns
+    .map((column) => {
+      const fitting = table.columns.filter(({ kind }) => kind === column.kind);
+      const other = quote(random.pick(fitting).name);
+      const name = quote(column.name);
+      const value = random.pick([
+        () => looseLiteral(random, column.kind, !column.notNull),
+        () => looseLiteral(random, column.kind, !column.notNull),
+        () => (inUpsert ? `excluded.${other}` : other),
+        () => (column.kind === 'integer' ? `${name} + 1` : column.kind === 'text' ? `upper(${name})` : name),
+        () => (column.kind === 'text' ? `substr(${name} || 'b', 1, 2)` : `- ${name}`),
+      ])();
+      return `${name} = ${inUpsert && !value.startsWith('excluded') ? value.replaceAll(name, `${quote(table.name)}.${name}`) : value}`;
+    })
+    .join(', ');
+}
+
+function update(random: Random, table: Table): string {
+  const where = random.chance(0.25) ? '' : ` WHERE ${condition(random, table)}`;
+  return `UPDATE${random.pick(OR)} ${quote(table.name)} SET ${assignments(random, table, false)}${where}`;
+}
+
+/** Keys that take each other's place, and unique values that change hands. */
+function shift(random: Random, table: Table): string {
+  const keys = [table.key, ...table.uniques.map(({ columns }) => columns)];
+  const column =
+    table.columns.find(({ name }) => name === random.pick(random.pick(keys))) ?? random.pick(table.columns);
+  const name = quote(column.name);
+  const [one, two] = [literal(random, column.kind), literal(random, column.kind)];
+  const value =
+    column.kind === 'integer' && random.chance(0.6)
+      ? `${name} ${random.pick(['+', '-'])} ${random.int(1, 2)}`
+      : `CASE ${name} WHEN ${one} THEN ${two} WHEN ${two} THEN ${one} ELSE ${name} END`;
+  return `UPDATE${random.pick(OR)} ${quote(table.name)} SET ${name} = ${value}${random.chance(0.5) ? '' : ` WHERE ${condition(random, table)}`}`;
+}
+
+function copy(random: Random, table: Table): string {
+  const columns = table.columns.map((column) => {
+    if (random.chance(table.key.includes(column.name) ? 0.7 : 0.2))
+      return column.kind === 'integer'
+        ? `${quote(column.name)} + ${random.int(1, 3)}`
+        : literal(random, column.kind);
+    return quote(column.name);
+  });
+  return `INSERT${random.pick(OR)} INTO ${quote(table.name)} (${list(table.columns.map(({ name }) => name))}) SELECT ${columns.join(', ')} FROM ${quote(table.name)} WHERE ${condition(random, table)}`;
+}
+
+function condition(random: Random, table: Table): string {
+  const column = random.pick(table.columns);
+  const name = quote(column.name);
+  switch (random.int(0, 6)) {
+    case 0:
+    case 1:
+      return `${name} = ${literal(random, column.kind)}`;
+    case 2:
+      return `${name} ${random.pick(['<', '>', '<>', '>='])} ${literal(random, column.kind)}`;
+    case 3:
+      return `${name} IN (${literal(random, column.kind)}, ${literal(random, column.kind)})`;
+    case 4:
+      return `${name} IS ${random.chance(0.5) ? 'NULL' : 'NOT NULL'}`;
+    case 5:
+      return `${name} = (SELECT ${random.pick(['max', 'min'])}(${name}) FROM ${quote(table.name)})`;
+    default: {
+      const key = quote(random.pick(table.key));
+      return `${key} = ${literal(random, table.columns.find(({ name: other }) => quote(other) === key)?.kind ?? 'any')}`;
+    }
+  }
+}
