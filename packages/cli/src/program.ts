@@ -10,6 +10,7 @@ import { defineMember } from './commands/member.js';
 import { defineOutcome } from './commands/outcome.js';
 import { defineQuery } from './commands/query.js';
 import { defineQuarantine } from './commands/quarantine.js';
+import { defineRecapture } from './commands/recapture.js';
 import { defineRun } from './commands/run.js';
 import { defineStatus } from './commands/status.js';
 import { defineUp } from './commands/up.js';
@@ -28,6 +29,7 @@ const COMMANDS = [
   defineOutcome,
   defineChanges,
   defineVerify,
+  defineRecapture,
   defineMember,
   defineQuarantine,
   defineDoctor,

@@ -7,6 +7,8 @@ export interface StallReason {
   readonly code: string;
   readonly message: string;
   readonly sinceMs: number;
+  /** Changes of these tables may have gone uncaptured: recapture them, and the stall is over. */
+  readonly tables?: readonly string[];
 }
 
 /** An origin whose transactions cannot be applied until a missing one has come. In the database as well: a restart forgets none. */
@@ -154,9 +156,26 @@ export class Condition {
     if (ENDING.has(error.code)) return this.fail(error);
     if (!this.replicating) return;
     if (isPassing(error)) return this.#drifted(error);
-    this.#stalled = { code: error.code, message: error.message, sinceMs: this.clock.nowMs() };
+    this.#stalled = this.#reasonOf(error);
     this.logger.error({ code: error.code, ...error.context }, `replication stalled: ${error.message}`);
     this.handle('stall');
+  }
+
+  #reasonOf({ code, message, context: { gaps } }: AntiphonError): StallReason {
+    const tables = Array.isArray(gaps) ? gaps.filter((name) => typeof name === 'string') : undefined;
+    return { code, message, sinceMs: this.clock.nowMs(), ...(tables && { tables }) };
+  }
+
+  /** What caused the stall was done away with; `left`: this much of it is left. */
+  recover(left?: AntiphonError): void {
+    if (this.#state !== 'stalled') return;
+    if (left !== undefined) {
+      this.#stalled = this.#reasonOf(left);
+      return;
+    }
+    this.#stalled = undefined;
+    this.logger.info({}, 'the cause of the stall is gone; replication goes on');
+    this.handle('recover');
   }
 
   #drifted({ code, message, context: { table } }: AntiphonError): void {

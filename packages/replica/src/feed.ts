@@ -43,11 +43,15 @@ interface Planned {
  * the commit before it reads on, so what is in memory is one group. What the database does not take is held (`Hold`).
  */
 export class Feed implements Behaviour<FeedProtocol> {
-  readonly receive = { hurry: (): void => this.#hold.hurry() };
+  readonly receive = {
+    hurry: (): void => this.#hold.hurry(),
+    resume: (_: undefined, context: Context<FeedProtocol>): void => this.#start(context),
+  };
   readonly #hold: Hold;
   /** Batches that no replica can apply though admission let them pass, by `seq/batch`; put aside when they are planned again. */
   readonly #refused = new Map<string, AntiphonError>();
   #reader: LogReader | undefined;
+  #running: Promise<void> = Promise.resolve();
   /** What the log has of our own messages in order: what the others have admitted of them. */
   #ownLog: AdmissionState;
 
@@ -62,11 +66,18 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   started(context: Context<FeedProtocol>): void {
-    this.#run(context.signal).catch((error: unknown) => {
-      if (context.signal.aborted) return;
-      if (error instanceof AntiphonError && STALLING.has(error.code)) this.scope.condition.stall(error);
-      else context.crash(error);
-    });
+    this.#start(context);
+  }
+
+  /** A stall ends a run; the next one begins behind it, at the position. */
+  #start(context: Context<FeedProtocol>): void {
+    this.#running = this.#running
+      .then(() => this.#run(context.signal))
+      .catch((error: unknown) => {
+        if (context.signal.aborted) return;
+        if (error instanceof AntiphonError && STALLING.has(error.code)) this.scope.condition.stall(error);
+        else context.crash(error);
+      });
   }
 
   async stopped(): Promise<void> {

@@ -37,6 +37,7 @@ export type {
   RetryAnswer,
 } from './quarantine.js';
 export type { CutValue, QuarantinedContent, ShownChange } from './quarantined-content.js';
+export type { RecaptureOptions, RecaptureResult } from './recapture.js';
 export type { Removal, RemoveMemberOptions } from './remove-member.js';
 export type { Acknowledged, Committed, WriteOptions } from './writer.js';
 export type { Params, SqlTransaction, Statement } from './statement.js';

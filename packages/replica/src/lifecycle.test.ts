@@ -21,7 +21,9 @@ describe('lifecycle', () => {
     expect(nextState('primary', 'fell-behind', 'primary')).toBe('catching-up');
   });
 
-  it('leaves a stall only by failing or closing', () => {
+  it('leaves a stall only by failing or closing, or when its cause is done away with', () => {
+    expect(nextState('stalled', 'recover', 'primary')).toBe('catching-up');
+    expect(nextState('following', 'recover', 'peer')).toBe('following');
     expect(nextState('stalled', 'caught-up', 'peer')).toBe('stalled');
     expect(nextState('stalled', 'stall', 'peer')).toBe('stalled');
     expect(nextState('stalled', 'close', 'peer')).toBe('closing');

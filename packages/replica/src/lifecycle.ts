@@ -26,6 +26,7 @@ export type LifecycleEvent =
   | 'hold'
   | 'resume'
   | 'stall'
+  | 'recover'
   | 'fail'
   | 'close'
   | 'closed';
@@ -41,6 +42,7 @@ const ENDING: Record<LifecycleEvent, Target> = {
   hold: 'ignore',
   resume: 'ignore',
   stall: 'ignore',
+  recover: 'ignore',
   fail: 'ignore',
   close: 'ignore',
   closed: 'closed',
@@ -54,6 +56,7 @@ const RUNNING: Record<LifecycleEvent, Target> = {
   hold: 'holding',
   resume: 'ignore',
   stall: 'stalled',
+  recover: 'ignore',
   fail: 'failed',
   close: 'closing',
   closed: 'closed',
@@ -66,8 +69,8 @@ const TABLE: Record<LifecycleState, Record<LifecycleEvent, Target>> = {
   following: { ...RUNNING, 'fell-behind': 'catching-up' },
   primary: { ...RUNNING, 'fell-behind': 'catching-up' },
   holding: { ...RUNNING, hold: 'ignore', resume: 'catching-up' },
-  // Nothing but a restart ends a stall: what caused it needs a person.
-  stalled: { ...RUNNING, stall: 'ignore', hold: 'ignore' },
+  // What caused a stall needs a person. A restart ends it, or what that person had done about the cause.
+  stalled: { ...RUNNING, stall: 'ignore', hold: 'ignore', recover: 'catching-up' },
   failed: { ...ENDING, close: 'closing' },
   closing: ENDING,
   closed: { ...ENDING, closed: 'ignore' },

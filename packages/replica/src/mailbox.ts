@@ -27,6 +27,7 @@ import type {
   QuarantineQuery,
   RetryAnswer,
 } from './quarantine.js';
+import { parseRecapture, type Recapturer, type RecaptureResult } from './recapture.js';
 import { parseRemoval, removeMember, type Removal } from './remove-member.js';
 import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from './read.js';
 import type { ResendAnswer } from './resend.js';
@@ -87,6 +88,15 @@ export interface MailboxProtocol {
   release(): void;
   /** Takes a member that is gone out of the cluster. */
   removeMember(request: { readonly id: string; readonly force: boolean }): Removal;
+  /** Finds what changed in a table while nobody captured it, and makes it good unless `dryRun`. */
+  recapture(request: RecaptureRequest): RecaptureResult;
+}
+
+export interface RecaptureRequest {
+  readonly table: string;
+  readonly dryRun: boolean;
+  /** How long the asker waits: then it is ended, unless it is being written. */
+  readonly timeoutMs?: number;
 }
 
 export interface ChecksumRequest {
@@ -149,13 +159,13 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     resend: ({ from }: { from: number }, _: unknown, message: Later<'resend'>): NoReply =>
       later(message, this.replica.ask('resend', from)),
     quarantine: (query: QuarantineQuery, _: unknown, message: Later<'quarantine'>): NoReply =>
-      later(message, this.quarantine.list(query)),
+      later(message, this.services.quarantine.list(query)),
     quarantined: ({ seq }: { seq: number }, _: unknown, message: Later<'quarantined'>): NoReply =>
-      later(message, this.quarantine.show(seq)),
+      later(message, this.services.quarantine.show(seq)),
     retry: (query: QuarantineQuery, _: unknown, message: Later<'retry'>): NoReply =>
-      later(message, this.quarantine.retry(query)),
+      later(message, this.services.quarantine.retry(query)),
     discard: (query: Pick<QuarantineQuery, 'seq'>, _: unknown, message: Later<'discard'>): NoReply =>
-      later(message, this.quarantine.discard(query)),
+      later(message, this.services.quarantine.discard(query)),
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
@@ -164,13 +174,22 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'removeMember'>,
     ): NoReply => later(message, removeMember(this.scope, id, { force })),
+    recapture: (
+      { table, dryRun, timeoutMs }: RecaptureRequest,
+      _: unknown,
+      message: Later<'recapture'>,
+    ): NoReply =>
+      later(message, this.services.recapturer.recapture(table, { dryRun, ...(timeoutMs && { timeoutMs }) })),
   };
 
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
     private readonly writer: Writer<unknown>,
-    private readonly quarantine: QuarantineAccess,
+    private readonly services: {
+      readonly quarantine: QuarantineAccess;
+      readonly recapturer: Recapturer;
+    },
   ) {}
 
   async #hold(holdMs: number): Promise<Standing> {
@@ -234,6 +253,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   outcome: (input) => ({ id: parseOutcomeRequest(record(input)['id']) }),
   release: () => undefined,
   removeMember: (input) => parseRemoval(record(input)),
+  recapture: (input) => parseRecapture(record(input)),
   execute: (input) => {
     const request = record(input);
     const { timeoutMs, acks } = request;

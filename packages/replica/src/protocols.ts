@@ -1,4 +1,13 @@
-import type { ApplyOutcome, ApplyStep, Gap, KnownEntry, Verdict, WriteOutcome } from '@antiphon/core';
+import type {
+  ApplyOutcome,
+  ApplyStep,
+  CompareOptions,
+  Gap,
+  KnownEntry,
+  RecaptureReport,
+  Verdict,
+  WriteOutcome,
+} from '@antiphon/core';
 import type { ResendAnswer } from './resend.js';
 import type { SyncWrite } from './sync/sync-write.js';
 
@@ -36,6 +45,8 @@ export interface ReplicaProtocol {
   poll(): void;
   /** Looks for another file, and for another schema, than the ones it knows. */
   check(): void;
+  /** Compares a table with the reference that was made for this state; unless it is a dry run, a stall for its sake may be over then. */
+  recapture(request: CompareOptions & { readonly table: string }): RecaptureReport;
   /** Seals what other programs wrote, and sends it whatever the interval. */
   seal(): number;
   prune(counter: number): void;
@@ -72,6 +83,8 @@ export interface RelayProtocol {
 export interface FeedProtocol {
   /** Tries at once what the database did not take. */
   hurry(): void;
+  /** A stall is over: read on. */
+  resume(): void;
 }
 
 export interface PulseProtocol {

@@ -12,7 +12,9 @@ import {
   toAntiphonError,
   type ApplyOutcome,
   type ApplyStep,
+  type CompareOptions,
   type Gap,
+  type RecaptureReport,
   type WriteOutcome,
 } from '@antiphon/core';
 import { Feed } from './feed.js';
@@ -53,6 +55,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       fence: 'control',
       poll: 'control',
       check: 'control',
+      recapture: 'control',
       seal: 'control',
       prune: 'control',
       resend: 'control',
@@ -93,6 +96,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (this.#polling && store.hasUnsealed() && clocks.refusal === undefined) return this.#poll();
     },
     check: (): Promise<void> => this.#check(),
+    recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
+      this.#recapture(request),
     seal: async (): Promise<number> => {
       const sealed = await this.#seal();
       this.#relay?.tell('flush');
@@ -372,6 +377,34 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.#polling = true;
     condition.resume();
     this.#feed?.tell('hurry');
+  }
+
+  async #recapture({ table, ...options }: CompareOptions & { table: string }): Promise<RecaptureReport> {
+    const { store, condition } = this.scope;
+    if (store.recapturing === undefined)
+      throw new AntiphonError('INTERNAL', 'this database cannot be recaptured.');
+    const report = await store.recapturing.compare(table, options);
+    if (!options.dryRun && condition.stalled?.tables !== undefined) await this.#recover();
+    return report;
+  }
+
+  /** What the stall was for may be gone: everything that it stopped goes on. */
+  async #recover(): Promise<void> {
+    const { store, condition, progress } = this.scope;
+    try {
+      await store.check();
+    } catch (error) {
+      if (!(error instanceof AntiphonError) || !STANDING_STILL.has(error.code)) throw error;
+      if (error.context['gaps'] !== undefined) condition.recover(error);
+      else condition.stall(error);
+      return;
+    }
+    condition.recover();
+    this.#polling = true;
+    this.#feed?.tell('resume');
+    this.#relay?.tell('resume');
+    this.#relay?.tell('flush');
+    progress.moved();
   }
 
   /** The captured writes stay where they are; asking every few milliseconds would not change that. */

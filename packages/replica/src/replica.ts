@@ -6,6 +6,7 @@ import type { ReplicaProtocol } from './protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from './outcome.js';
 import type { QuarantineAccess } from './quarantine.js';
 import { read, type QueryOptions } from './read.js';
+import type { RecaptureOptions, Recapturer, RecaptureResult } from './recapture.js';
 import { removeMember, type RemoveMemberOptions, type Removal } from './remove-member.js';
 import type { Scope } from './scope.js';
 import type { Params, Statement } from './statement.js';
@@ -54,6 +55,13 @@ export interface Replica<Tx> extends AsyncDisposable {
   /** What this replica has put aside because no replica can accept it, and the ways out of it. */
   readonly quarantine: QuarantineAccess;
   /**
+   * The way out when this replica has stalled since `table` was rebuilt or lost its triggers: compares it with what replication knows, and
+   * makes its difference a change of this replica; where other programs may not write, sets it back and keeps what it was. Reads the
+   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED,
+   * STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED; nothing was changed then.
+   */
+  recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;
+  /**
    * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this replica
    * gave is settled then, those that were under way with CLOSED. What was committed and not sent stays in the outbox.
    */
@@ -68,6 +76,7 @@ export interface RunningParts<Tx> {
   readonly replica: ActorRef<ReplicaProtocol>;
   readonly writer: Writer<Tx>;
   readonly quarantine: QuarantineAccess;
+  readonly recapturer: Recapturer;
   readonly exposure: Exposure;
   /** Of `scope.closing`. */
   readonly closing: AbortController;
@@ -136,6 +145,10 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal> {
     return removeMember(this.parts.scope, id, options);
+  }
+
+  recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult> {
+    return this.parts.recapturer.recapture(table, options);
   }
 
   async caughtUp(options: CaughtUpOptions = {}): Promise<void> {

@@ -23,6 +23,7 @@ import { findOwnPast, type OwnPast } from './own-past.js';
 import { Progress } from './progress.js';
 import { Quarantine } from './quarantine.js';
 import { ReplicaActor, replicaMailbox } from './replica-actor.js';
+import { Recapturer } from './recapture.js';
 import { RunningReplica, type Replica } from './replica.js';
 import type { Scope } from './scope.js';
 import { mailboxPrefix } from './subjects.js';
@@ -281,17 +282,16 @@ function run<Tx>(scope: Scope, closing: AbortController, release: () => Promise<
   const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox, supervision: SUPERVISION });
   const writer = new Writer<Tx>(scope, actor);
   const quarantine = new Quarantine(scope, actor);
+  const recapturer = new Recapturer(scope, actor);
   const answering = system.spawn<MailboxProtocol>(
     'mailbox',
-    () => new MailboxActor(scope, actor, writer, quarantine),
+    () => new MailboxActor(scope, actor, writer, { quarantine, recapturer }),
   );
   const exposure = exposeMailbox(scope, answering);
   return new RunningReplica<Tx>({
-    scope,
-    system,
-    replica: actor,
-    writer,
+    ...{ scope, system, replica: actor, writer },
     quarantine,
+    recapturer,
     exposure,
     closing,
     release,

@@ -1,11 +1,14 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, type CaptureGap } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
-import type { LocalTable } from './local-table.js';
+import type { LocalTable, TrackedTable } from './local-table.js';
 import type { TriggerDefinition } from './capture-triggers.js';
 
 /** The metadata table that is created after the replicated tables, and is never created again. */
 const CREATED_AFTER_TABLES = '_antiphon_outbox';
+
+/** With the number of a table that was recaptured: created after it, like the outbox after the others. */
+const RECAPTURED = '_antiphon_recaptured';
 
 /** Notes the triggers as they are now in place. */
 export function recordCapture(
@@ -17,10 +20,18 @@ export function recordCapture(
   for (const { name, table, sql } of triggers) insert.run(name, table, sql);
 }
 
-/** A table, and why changes of its rows may have gone uncaptured. */
-export interface CaptureGap {
-  readonly table: string;
-  readonly reason: string;
+/** Notes the triggers of one table: whatever happened to it before has been looked for. */
+export function recordCaptureOf(
+  connection: Connection,
+  table: TrackedTable,
+  triggers: readonly TriggerDefinition[],
+): void {
+  connection.db.prepare('DELETE FROM _antiphon_capture WHERE tbl = ?').run(table.name);
+  const insert = connection.db.prepare('INSERT INTO _antiphon_capture (name, tbl, sql) VALUES (?, ?, ?)');
+  for (const { name, sql } of triggers) insert.run(name, table.name, sql);
+  // The table may be younger than the outbox; from now on it is to be older than this one.
+  connection.db.exec(`DROP TABLE IF EXISTS ${RECAPTURED}${table.id}`);
+  connection.db.exec(`CREATE TABLE ${RECAPTURED}${table.id} (x)`);
 }
 
 /**
@@ -49,7 +60,8 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
     const rebuilt = connection.db
       .prepare(
         `SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN (${tables.map(({ name }) => quoteText(name)).join(', ')})
-         AND rowid > (SELECT o.rowid FROM sqlite_schema AS o WHERE o.type = 'table' AND o.name = '${CREATED_AFTER_TABLES}')`,
+         AND rowid > (SELECT max(o.rowid) FROM sqlite_schema AS o WHERE o.type = 'table' AND (o.name = '${CREATED_AFTER_TABLES}'
+           OR o.name = (SELECT '${RECAPTURED}' || t.id FROM _antiphon_tables AS t WHERE t.name = sqlite_schema.name)))`,
         'value',
       )
       .all() as string[];
@@ -65,8 +77,13 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
   return new AntiphonError(
     'SCHEMA_DRIFT',
     `Changes may have gone unnoticed, since a replicated table was rebuilt or lost its triggers (${described}). ` +
-      'Replication stands still here. Stop this replica, move its file aside and start it with an empty one: it gets everything that was ' +
-      'captured from the log. Then write again what only the old file has (sqldiff shows it).',
+      `Replication stands still here. See what differs from what was replicated with \`antiphon recapture ${shellWord(table)} --dry-run\`; without ` +
+      '--dry-run it is made good, and replication goes on.',
     { context: { table, gaps: gaps.map((gap) => gap.table) } },
   );
+}
+
+/** A name as it can be pasted into a command line. */
+function shellWord(name: string): string {
+  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 }

@@ -144,3 +144,18 @@ export function createDisplacedTable(connection: Connection, table: TrackedTable
     connection.db.exec(`CREATE INDEX IF NOT EXISTS ${name}_u${number} ON ${name} (${parts.join(', ')})`);
   });
 }
+
+export function keptTable(table: TrackedTable): string {
+  return `_antiphon_kept${table.id}`;
+}
+
+/** Rows that were set back to what replication knows: as they were, or as they are again when they had been gone. Nobody but an operator reads it. */
+export function createKeptTable(connection: Connection, table: TrackedTable): void {
+  const columns = table.columns.map(
+    ({ declaredType }, index) =>
+      `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`,
+  );
+  connection.db.exec(
+    `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
+  );
+}

@@ -38,6 +38,7 @@ import { prepareGroup, type Preparation } from './prepare.js';
 import { Quarantine } from './quarantine.js';
 import { readTableOf } from './read-table.js';
 import { Reader, reviveValue } from './reader.js';
+import { Recapture } from './recapture.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
 import { schemaCookieOf, Session } from './session.js';
 import { readIdentity, StateWriter, type ReplicaState } from './state.js';
@@ -75,6 +76,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     capturesForeignWriters: true,
     refusesForeignWriters: true,
   };
+  readonly recapturing: Recapture;
   readonly #file: string;
   readonly #owner = StateWriter.newOwner();
   /** Users' queries, and what Antiphon itself wants to know: neither has to wait for the other. */
@@ -100,6 +102,14 @@ export class SqliteStore implements Store<SqliteTransaction> {
     this.#file = isAbsolute(options.file) ? options.file : resolve(options.file);
     this.#queries = new Reader({ file: this.#file, most: readers, kept: 1 });
     this.#checks = new Reader({ file: this.#file, most: 1, kept: 0 });
+    this.recapturing = new Recapture({
+      file: this.#file,
+      session: () => this.#installed(),
+      current: () => this.#current(),
+      committed: (state) => this.#committed(state),
+      exclusively: (work) => this.#exclusively(work),
+      newStore: (file) => new SqliteStore({ file }),
+    });
   }
 
   async inspect(tables?: readonly string[]): Promise<StoreInspection> {
@@ -132,6 +142,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   async install(options: InstallOptions, clock: HybridClock): Promise<void> {
     const writer = await this.#open();
+    await this.recapturing.end();
     const applier = this.#session?.applier ?? (await this.#connect(false));
     await this.#exclusively(async () => {
       // Whatever the store was told: a founded or joined replica must not be lost in a power cut.
@@ -518,7 +529,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
       this.#storeState();
     }
     this.#closed = true;
-    await Promise.all([this.#queries.close(), this.#checks.close()]);
+    await Promise.all([this.#queries.close(), this.#checks.close(), this.recapturing.end()]);
     this.#session?.applier.close();
     this.#writer?.close();
   }

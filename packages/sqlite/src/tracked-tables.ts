@@ -1,5 +1,5 @@
 import { AntiphonError, type TableSchema } from '@antiphon/core';
-import { captureGapError, findCaptureGaps, recordCapture } from './capture-record.js';
+import { captureGapError, findCaptureGaps, recordCapture, recordCaptureOf } from './capture-record.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
 import { claimTriggers } from './claim-triggers.js';
 import type { Connection } from './connection.js';
@@ -105,6 +105,26 @@ export function installTriggers(
   for (const { sql } of wanted) connection.db.exec(sql);
   recordCapture(connection, wanted);
   return true;
+}
+
+/** The same for one table whose changes went uncaptured. What is known of the others stays as it is. */
+export function installTriggersOf(
+  connection: Connection,
+  table: TrackedTable,
+  tables: readonly TrackedTable[],
+  policy: WritePolicy,
+): void {
+  guardUserTriggers(
+    connection,
+    tables.map(({ name }) => name),
+  );
+  const wanted = triggersOf(table, tables, policy);
+  const names = new Set(wanted.map(({ name }) => name));
+  for (const present of presentTriggers(connection))
+    if (present.table === table.name || names.has(present.name))
+      connection.db.exec(dropTrigger(present.name));
+  for (const { sql } of wanted) connection.db.exec(sql);
+  recordCaptureOf(connection, table, wanted);
 }
 
 function triggersOf(

@@ -33,15 +33,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
   const { id, lifecycle, role, lag, stalled, holding, alarms, waitingFor, quarantined, conflicts } = status;
   const checks: Check[] = [];
   if (stalled !== undefined) {
-    checks.push(
-      fail(
-        id,
-        `${id} has stopped replicating: ${stalled.message}`,
-        stalled.code === 'LOG_REPLACED'
-          ? 'Stop the replicas and follow docs/lost-log.md.'
-          : 'Find out why before it is started again; its database is intact.',
-      ),
-    );
+    checks.push(fail(id, `${id} has stopped replicating: ${stalled.message}`, wayOutOf(stalled)));
   } else if (holding !== undefined) {
     checks.push(
       fail(
@@ -147,4 +139,10 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
   return checks.length > 0
     ? checks
     : [ok('config', `the file agrees with the cluster: ${agreed.length} tables, ${ours}`)];
+}
+
+function wayOutOf({ code, tables }: NonNullable<ReplicaStatus['stalled']>): string {
+  if (code === 'LOG_REPLACED') return 'Stop the replicas and follow docs/lost-log.md.';
+  if (tables !== undefined) return `Recapture ${tables.join(', ')}, with --dry-run first; see docs/cli.md.`;
+  return 'Find out why before it is started again; its database is intact.';
 }

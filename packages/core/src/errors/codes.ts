@@ -138,7 +138,7 @@ export const ERROR_CODES = {
     retriable: false,
     means:
       'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may have gone unnoticed.',
-    do: 'Change the table back; the replica resumes. If it was rebuilt, start the replica with an empty file, and write again what only the old file has.',
+    do: 'Change the table back; the replica resumes. If it was rebuilt or lost its triggers, see `antiphon recapture TABLE --dry-run`, then run it without `--dry-run`.',
   },
   APPLY_REFUSED: {
     retriable: false,

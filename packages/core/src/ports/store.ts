@@ -5,6 +5,7 @@ import type { Position } from '../model/position.js';
 import type { ClusterSchema, TableSchema } from '../model/schema.js';
 import type { Claim, PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
 import type { Value } from '../model/value.js';
+import type { Recapturing } from './recapture.js';
 
 /** What a store can do; conformance tests and callers read these, never `engine`. */
 export interface StoreCapabilities {
@@ -313,6 +314,8 @@ export interface QueryResult {
 export interface Store<Tx = unknown> {
   readonly engine: string;
   readonly capabilities: StoreCapabilities;
+  /** Absent where nobody can write past the capture. After `install`. */
+  readonly recapturing?: Recapturing;
 
   /** Opens the database and looks at it; changes nothing but what opening needs. First call; may be called again. */
   inspect(tables?: readonly string[]): Promise<StoreInspection>;

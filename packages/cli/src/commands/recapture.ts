@@ -1,0 +1,137 @@
+import { AntiphonError, type RowDifferences } from '@antiphon/core';
+import type { RecaptureResult } from '@antiphon/replica';
+import { ClusterClient } from '../cluster/cluster-client.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT } from '../output/exit-code.js';
+import { databaseValue, toJson, valueToText } from '../output/json.js';
+import { styled } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
+import { nobodyAnswers } from './replica-choice.js';
+import { limitsOf } from './sql-options.js';
+import { askAll } from './status.js';
+
+interface RecaptureCommandOptions extends TargetOptions {
+  readonly replica?: string;
+  readonly dryRun?: boolean;
+  /** Seconds. */
+  readonly timeout: number;
+}
+
+const DEFAULT_TIMEOUT_S = 600;
+const MAX_TIMEOUT_S = 86_400;
+
+export function defineRecapture(host: CommandHost): void {
+  defineCommand<RecaptureCommandOptions>(host, {
+    name: 'recapture',
+    description: 'find what changed in a table while nobody captured it, and replicate it',
+    examples: ['antiphon recapture orders --dry-run', 'antiphon recapture orders --replica eu-2'],
+    configure: (command) => {
+      command
+        .argument('<table>', 'that was rebuilt, or lost its triggers')
+        .option('--dry-run', 'say what is different, and change nothing')
+        .option('-r, --replica <id>', 'where it happened (default: the one that has stalled for it)')
+        .option(
+          '-t, --timeout <seconds>',
+          'give up after so long: the whole log is read',
+          wholeNumber(1, MAX_TIMEOUT_S),
+          DEFAULT_TIMEOUT_S,
+        );
+      addTargetOptions(command);
+    },
+    run: async ({ dryRun = false, ...options }, { terminal, env, cwd, signal }, [table = '']) => {
+      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      const id = await replicaFor(client, table, options.replica);
+      const { timeoutMs, answer } = limitsOf(options, signal);
+      const result = await client.replica(id).ask('recapture', { table, dryRun, timeoutMs }, answer);
+      if (terminal.json) terminal.out(`${toJson(asJson(result))}\n`);
+      else show(result, terminal);
+      return EXIT.ok;
+    },
+  });
+}
+
+/** Only a replica that has stalled needs it, and usually there is one. */
+async function replicaFor(client: ClusterClient, table: string, named: string | undefined): Promise<string> {
+  if (named !== undefined) {
+    await client.requireMember(named);
+    return named;
+  }
+  const answers = (await askAll(client)).flatMap(({ status }) => status ?? []);
+  const stalled = answers.filter((status) => status.stalled?.tables?.includes(table) === true);
+  const [only, another] = stalled.map(({ id }) => id);
+  if (another !== undefined) {
+    const ids = stalled.map(({ id }) => id).join(', ');
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `Changes of ${table} may have gone uncaptured on ${ids}. Say with --replica which one is meant.`,
+      { context: { table, option: '--replica' } },
+    );
+  }
+  const id = only ?? client.target.replica ?? answers[0]?.id;
+  if (id === undefined) throw nobodyAnswers(client.cluster);
+  return id;
+}
+
+function show(result: RecaptureResult, terminal: Terminal): void {
+  const { table, replica, outcome, way, reason, remaining, dryRun } = result;
+  const name = styled(terminal, 'bold', table);
+  if (outcome === 'nothing') {
+    terminal.out(
+      `Nothing to recapture: nothing shows that changes of ${name} on ${replica} went uncaptured.\n`,
+    );
+    if (remaining.length > 0) terminal.out(`Recapture there: ${remaining.join(', ')}\n`);
+    return;
+  }
+  terminal.out(`${name} on ${replica}${reason === undefined ? '' : `, since ${reason}`}:\n`);
+  showRows(terminal, result.changed, 'changed');
+  showRows(terminal, result.onlyHere, 'only here');
+  showRows(terminal, result.missingHere, 'missing here');
+  terminal.out(`${dryRun ? planOf(result) : doneOf(result)}\n`);
+  if (way === 'set-back' && result.keptIn !== undefined)
+    terminal.out(`The rows as they were are kept in table ${result.keptIn} of the database of ${replica}.\n`);
+  if (remaining.length > 0) terminal.out(`Still to be recaptured: ${remaining.join(', ')}\n`);
+  else if (result.replicating && !dryRun) terminal.out(`${replica} replicates again.\n`);
+}
+
+function showRows(terminal: Terminal, { count, keys }: RowDifferences, what: string): void {
+  const rows = count === 1 ? 'row' : 'rows';
+  terminal.out(`  ${count.toLocaleString('en-US')} ${rows} ${what}${count === 0 ? '' : ':'}`);
+  const shown = keys.map((key) => key.map(valueToText).join('/'));
+  if (count > 0) terminal.out(` ${shown.join(', ')}${count > keys.length ? ', …' : ''}`);
+  terminal.out('\n');
+}
+
+function isSame({ changed, onlyHere, missingHere }: RecaptureResult): boolean {
+  return changed.count + onlyHere.count + missingHere.count === 0;
+}
+
+function planOf(result: RecaptureResult): string {
+  const { table, replica } = result;
+  const again = `\`antiphon recapture ${table} --replica ${replica}\``;
+  if (isSame(result)) return `Nothing was changed. ${again} captures the table again.`;
+  if (result.way === 'set-back') {
+    return (
+      `Nothing was changed. Other programs may not write here, so ${again} sets these rows back to what replication knows, ` +
+      'and keeps them in a table of the database.'
+    );
+  }
+  const gone =
+    result.missingHere.count === 0 ? '' : '; the rows that are missing here are deleted everywhere';
+  return `Nothing was changed. ${again} sends these changes to the other replicas${gone}.`;
+}
+
+function doneOf(result: RecaptureResult): string {
+  if (isSame(result)) return 'The table is captured again.';
+  if (result.way === 'set-back') return 'These rows were set back to what replication knows.';
+  return 'The table is captured again, and these changes go to the other replicas.';
+}
+
+function asJson(result: RecaptureResult): object {
+  const rows = ({ count, keys }: RowDifferences): object => ({
+    count,
+    keys: keys.map((key) => key.map(databaseValue)),
+  });
+  const { changed, onlyHere, missingHere, ...rest } = result;
+  return { ...rest, changed: rows(changed), onlyHere: rows(onlyHere), missingHere: rows(missingHere) };
+}

@@ -1,0 +1,133 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NatsServer } from '@antiphon/nats';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  antiphon,
+  antiphonJson,
+  freePort,
+  RunningCommand,
+  sqlite3,
+  temporaryFolder,
+  until,
+  type Where,
+} from './antiphon.js';
+
+let folder: ReturnType<typeof temporaryFolder>;
+let where: Where;
+let port: number;
+let server: NatsServer;
+const running: RunningCommand[] = [];
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  where = { cwd: folder.path };
+  port = await freePort();
+  server = await NatsServer.start({ storeDir: path('nats'), port });
+});
+
+afterEach(async () => {
+  for (const command of running.splice(0))
+    if (command.child.exitCode === null && command.child.signalCode === null) await command.stop('SIGKILL');
+  await server.stop();
+  folder.remove();
+});
+
+const path = (name: string): string => join(folder.path, name);
+
+async function run(id: string): Promise<RunningCommand> {
+  writeFileSync(
+    path(`${id}.yaml`),
+    `cluster: shop\nid: ${id}\nnats: { servers: nats://127.0.0.1:${port} }\n` +
+      `store: { sqlite: { file: ./${id}.db } }\ntopology: multi-primary\n`,
+  );
+  const command = new RunningCommand(['run', '--config', `${id}.yaml`], where);
+  running.push(command);
+  await command.says('takes part in shop');
+  return command;
+}
+
+const ROWS = 20_000;
+const SCHEMA = `CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT);
+  WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS}) INSERT INTO orders SELECT i, 'new' FROM n;`;
+/** As migration tools do it. */
+const REBUILD = `BEGIN; CREATE TABLE new_orders (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO new_orders SELECT * FROM orders;
+  DROP TABLE orders; ALTER TABLE new_orders RENAME TO orders; COMMIT;
+  UPDATE orders SET state = 'unseen' WHERE id % 2; DELETE FROM orders WHERE id <= 100;`;
+
+interface Status {
+  readonly replicas: readonly { readonly id: string; readonly lifecycle?: string }[];
+}
+
+async function lifecycleOf(id: string): Promise<string | undefined> {
+  const { replicas } = await antiphonJson<Status>(['status', '--config', 'eu-2.yaml'], where);
+  return replicas.find((replica) => replica.id === id)?.lifecycle;
+}
+
+async function expectEqual(): Promise<void> {
+  await until(async () => (await lifecycleOf('eu-1')) === 'following', 'it replicates again');
+  await until(
+    async () => (await antiphon(['verify', '--config', 'eu-2.yaml'], where)).code === 0,
+    'all replicas are equal',
+  );
+  const count = `SELECT count(*), sum(state = 'unseen') FROM orders`;
+  expect(sqlite3(path('eu-2.db'), count).stdout).toBe(`${ROWS - 100}|${ROWS / 2 - 50}`);
+}
+
+describe('antiphon recapture', () => {
+  it('shows what differs, makes it good, and says when there is nothing to do', async () => {
+    sqlite3(path('eu-1.db'), SCHEMA);
+    await run('eu-1');
+    await run('eu-2');
+    const recapture = (...args: string[]) =>
+      antiphon(['recapture', 'orders', '--config', 'eu-2.yaml', ...args], where);
+    expect((await recapture('--dry-run')).stdout).toMatch(/^Nothing to recapture/);
+    sqlite3(path('eu-1.db'), REBUILD);
+    await until(async () => (await lifecycleOf('eu-1')) === 'stalled', 'it is noticed');
+    expect((await antiphon(['status', '--config', 'eu-2.yaml'], where)).stdout).toContain(
+      'antiphon recapture orders --dry-run',
+    );
+    const dry = await recapture('--dry-run');
+    expect(dry.stdout).toMatch(
+      /^orders on eu-1, since its trigger .* is missing:\n {2}9,950 rows changed: 101, 103, .*, …\n {2}0 rows only here\n {2}100 rows missing here: 1, 2, .*\nNothing was changed\./,
+    );
+    expect(dry.code).toBe(0);
+    expect(await lifecycleOf('eu-1')).toBe('stalled');
+    const done = await recapture('--json');
+    expect(JSON.parse(done.stdout)).toMatchObject({
+      ...{ outcome: 'recaptured', replica: 'eu-1', replicating: true, remaining: [] },
+      ...{ changed: { count: 9950 }, onlyHere: { count: 0 }, missingHere: { count: 100 } },
+    });
+    await expectEqual();
+    const unknown = await antiphon(['recapture', 'invoices', '--config', 'eu-2.yaml', '--json'], where);
+    expect(unknown.code).toBe(1);
+    expect(JSON.parse(unknown.stderr)).toMatchObject({ error: { code: 'UNKNOWN_TABLE' } });
+  });
+
+  it('I1: is done or not, whenever the replica is killed', async () => {
+    sqlite3(path('eu-1.db'), SCHEMA);
+    const first = await run('eu-1');
+    await run('eu-2');
+    await first.stop();
+    sqlite3(path('eu-1.db'), REBUILD);
+    // While the log is read, and about when the differences are written.
+    for (const afterMs of [0, 100, 250]) {
+      const replica = await run('eu-1');
+      const args = ['recapture', 'orders', '--config', 'eu-2.yaml', '--replica', 'eu-1', '--timeout', '5'];
+      const asking = antiphon(args, where);
+      let answered = false;
+      void asking.then(() => (answered = true));
+      await until(() => answered || existsSync(path('eu-1.db-recapture')), 'it has begun');
+      await sleep(afterMs);
+      await replica.stop('SIGKILL');
+      await asking;
+    }
+    await run('eu-1');
+    const { code, stdout } = await antiphon(['recapture', 'orders', '--config', 'eu-1.yaml'], where);
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/replicates again|Nothing to recapture/)]);
+    await expectEqual();
+    expect(sqlite3(path('eu-1.db'), 'PRAGMA integrity_check').stdout).toBe('ok');
+    expect(existsSync(path('eu-1.db-recapture'))).toBe(false);
+  });
+});

@@ -1,0 +1,66 @@
+import type { VectorClock } from '../clocks/vector-clock.js';
+import type { Value } from '../model/value.js';
+import type { Store } from './store.js';
+
+/** A table whose changes may have gone uncaptured, and why. */
+export interface CaptureGap {
+  readonly table: string;
+  readonly reason: string;
+}
+
+/** Keys that a report names of each kind of difference, at most. */
+export const MAX_NAMED_DIFFERENCES = 10;
+
+export interface RowDifferences {
+  readonly count: number;
+  /** Of the first of them, in key order. */
+  readonly keys: readonly (readonly Value[])[];
+}
+
+/** How a table differs from what replication knows of it, and what was done about that. */
+export interface RecaptureReport {
+  readonly table: string;
+  /** Why changes may have gone uncaptured; absent when nothing shows that they did. */
+  readonly reason?: string;
+  /**
+   * `capture`: others get the differences, as changes of this replica. `set-back`: where other programs may not write, the table gets the
+   * content that replication knows, and the rows that go are kept.
+   */
+  readonly way: 'capture' | 'set-back';
+  readonly changed: RowDifferences;
+  readonly onlyHere: RowDifferences;
+  /** Rows that replication knows, and that are gone here: deleted, or lost by whoever rebuilt the table. */
+  readonly missingHere: RowDifferences;
+  /** The table of this database that keeps the rows that were set back; absent when there were none. */
+  readonly keptIn?: string;
+  /** Other tables whose changes may have gone uncaptured. */
+  readonly remaining: readonly string[];
+}
+
+export interface CompareOptions {
+  /** Changes nothing. */
+  readonly dryRun: boolean;
+  /** The state of this database that the reference was made for. */
+  readonly vector: VectorClock;
+  readonly lastCounter: number;
+}
+
+/**
+ * Finds what changed in a table while nobody captured it. What replication knows of the table is put together anew: the caller applies
+ * the log, up to where this database has applied it, to the reference.
+ */
+export interface Recapturing {
+  /** Cheap. */
+  gaps(): readonly CaptureGap[];
+  /** An empty database beside this one, of the same kind: to be installed and brought to this one's state. One at a time. */
+  open(): Promise<Store>;
+  /**
+   * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`, the table is captured from here on,
+   * and the differences are captured or set back, in one transaction. Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape
+   * than was agreed on; CONSTRAINT or MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database
+   * has moved on from the state that the reference was made for; STORE_FULL.
+   */
+  compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
+  /** Removes the reference. Idempotent. */
+  end(): Promise<void>;
+}

@@ -1,0 +1,177 @@
+import { systemClock } from '@antiphon/core';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ClusterFixture, rowsOf, type SqliteReplica } from './testing/cluster-fixture.js';
+import { verifyCluster, type VerifyResult } from './verify.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const SCHEMA = `CREATE TABLE t (id TEXT PRIMARY KEY, n INT); CREATE TABLE o (id INTEGER PRIMARY KEY, v TEXT);
+  INSERT INTO t VALUES ('kept', 1), ('to change', 1), ('to delete', 1);`;
+const REBUILD = `CREATE TABLE u (id TEXT PRIMARY KEY, n INT); INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;
+  INSERT INTO t VALUES ('unseen', 2); UPDATE t SET n = 2 WHERE id = 'to change'; DELETE FROM t WHERE id = 'to delete';`;
+const ONE_EACH = { changed: { count: 1 }, onlyHere: { count: 1 }, missingHere: { count: 1 } };
+
+const PRIMARY = { topology: { 'primary-replica': { primary: 'r1' } } } as const;
+const SEVERAL = { topology: 'multi-primary' } as const;
+const SYNC = { update: { mode: 'sync', acks: 'all', minInSync: 1 } } as const;
+const SYNC_WITH_OTHERS = { update: { ...SYNC.update, foreignWrites: 'async' } } as const;
+type Options = Parameters<ClusterFixture['replica']>[1];
+
+async function pair(options: Options): Promise<[SqliteReplica, SqliteReplica]> {
+  fixture = await ClusterFixture.start();
+  fixture.sql('r1', SCHEMA);
+  const r1 = await fixture.replica('r1', options);
+  const r2 = await fixture.replica('r2', options);
+  await r2.caughtUp();
+  await r1.execute([{ sql: `INSERT INTO o VALUES (1, 'x')` }, { sql: `UPDATE t SET n = n + 0` }]);
+  return [r1, r2];
+}
+
+function expectState(replica: SqliteReplica, ...states: readonly string[]): Promise<void> {
+  return vi.waitFor(
+    () => expect(states, replica.status().stalled?.message).toContain(replica.status().lifecycle),
+    {
+      timeout: 10_000,
+      interval: 20,
+    },
+  );
+}
+
+async function verified(): Promise<VerifyResult> {
+  const nats = await fixture.nats();
+  const { cluster } = fixture;
+  return verifyCluster({ cluster, bus: nats.bus(), registry: nats.registry(cluster), clock: systemClock() });
+}
+
+async function expectEqual(...replicas: readonly SqliteReplica[]): Promise<void> {
+  for (const replica of replicas) await expectState(replica, 'following', 'primary');
+  await vi.waitFor(async () => expect(await verified()).toMatchObject({ outcome: 'equal', absent: [] }), {
+    timeout: 15_000,
+  });
+}
+
+describe.each([
+  ['a primary', 'r1', PRIMARY],
+  ['one of several writers', 'r1', SEVERAL],
+  ['another of several writers', 'r2', SEVERAL],
+  [
+    'the primary of a synchronous cluster that takes the writes of others',
+    'r1',
+    { ...PRIMARY, ...SYNC_WITH_OTHERS },
+  ],
+  ['a synchronous writer that takes the writes of others', 'r2', { ...SEVERAL, ...SYNC_WITH_OTHERS }],
+] as const)('a table that another program rebuilds on %s', (_where, id, options) => {
+  it('I3: is captured again when it runs, and everybody gets what was not captured', async () => {
+    const [r1, r2] = await pair(options);
+    const here = id === 'r1' ? r1 : r2;
+    await fixture.sqlWhenFree(id, REBUILD);
+    const dry = await here.recapture('t', { dryRun: true });
+    expect(dry).toMatchObject({ outcome: 'compared', way: 'capture', replicating: false, ...ONE_EACH });
+    expect(dry.changed.keys).toEqual([['to change']]);
+    expect(here.status().stalled).toMatchObject({ code: 'SCHEMA_DRIFT', tables: ['t'] });
+    expect(here.status().stalled?.message).toMatch(/antiphon recapture t --dry-run/);
+    await fixture.sqlWhenFree(id, `INSERT INTO o VALUES (2, 'waits')`);
+    expect(await here.recapture('t')).toMatchObject({
+      outcome: 'recaptured',
+      replicating: true,
+      ...ONE_EACH,
+    });
+    await expectEqual(r1, r2);
+    await fixture.sqlWhenFree(id, `INSERT INTO t VALUES ('captured again', 3)`);
+    await here.execute([{ sql: `INSERT INTO t VALUES ('by the library', 3)` }]);
+    await vi.waitFor(async () => expect(await rowsOf(r1, 't')).toBe(await rowsOf(r2, 't')), 10_000);
+    expect(await r2.query('SELECT id FROM t ORDER BY id')).toEqual(
+      ['by the library', 'captured again', 'kept', 'to change', 'unseen'].map((each) => ({ id: each })),
+    );
+    expect(await r2.query('SELECT v FROM o')).toHaveLength(2);
+    expect(await here.recapture('t')).toMatchObject({ outcome: 'nothing' });
+    await expectEqual(r1, r2);
+  });
+});
+
+describe.each([
+  ['a replica that takes no writes', 'r2', PRIMARY],
+  ['a synchronous primary that refuses the writes of others', 'r1', { ...PRIMARY, ...SYNC }],
+  ['a synchronous writer that refuses the writes of others', 'r2', { ...SEVERAL, ...SYNC }],
+] as const)('a table that another program rebuilds on %s', (_where, id, options) => {
+  it('I3: gets the content that replication knows, and what goes is kept', async () => {
+    const [r1, r2] = await pair(options);
+    const here = id === 'r1' ? r1 : r2;
+    await fixture.sqlWhenFree(id, REBUILD);
+    expect(await here.recapture('t')).toMatchObject({
+      ...{ outcome: 'recaptured', way: 'set-back', replicating: true, keptIn: '_antiphon_kept2' },
+      ...ONE_EACH,
+    });
+    await expectEqual(r1, r2);
+    await r1.execute([{ sql: `INSERT INTO t VALUES ('by the library', 3)` }]);
+    await expectEqual(r1, r2);
+    expect(await rowsOf(here, 't')).toMatch(/to delete/);
+    expect(() => fixture.sql(id, `INSERT INTO t VALUES ('refused', 3)`)).toThrow(/antiphon/);
+  });
+});
+
+describe('recapture', () => {
+  it('works on a replica that stalls when it starts, and several tables, of which each waits for its own', async () => {
+    const [r1, r2] = await pair(SEVERAL);
+    await r1.close();
+    fixture.sql('r1', `${REBUILD} DROP TABLE o; CREATE TABLE o (id INTEGER PRIMARY KEY, v TEXT);`);
+    await r2.execute([
+      { sql: `INSERT INTO t VALUES ('meanwhile', 4)` },
+      { sql: `INSERT INTO o VALUES (9, 'meanwhile')` },
+    ]);
+    const again = await fixture.replica('r1', SEVERAL);
+    await expectState(again, 'stalled');
+    expect(again.status().stalled?.tables).toEqual(['o', 't']);
+    expect(await again.recapture('t')).toMatchObject({ ...ONE_EACH, remaining: ['o'], replicating: false });
+    expect(again.status().stalled).toMatchObject({ code: 'SCHEMA_DRIFT', tables: ['o'] });
+    expect(await again.recapture('o')).toMatchObject({ missingHere: { count: 1 }, replicating: true });
+    await expectEqual(again, r2);
+    expect(await rowsOf(again, 'o')).toMatch(/meanwhile/);
+    expect(await rowsOf(again, 't')).toMatch(/kept.*meanwhile.*to change.*unseen/);
+  });
+
+  it('decides as always about rows that others change meanwhile', async () => {
+    const [r1, r2] = await pair(SEVERAL);
+    await fixture.sqlWhenFree('r1', REBUILD);
+    let going = true;
+    const writing = (async (): Promise<void> => {
+      for (let n = 0; going; n++) {
+        await r2.execute([
+          { sql: `UPDATE t SET n = ?`, params: [100 + n] },
+          { sql: `INSERT INTO t VALUES (?, 1)`, params: [`row ${n}`] },
+        ]);
+      }
+    })();
+    try {
+      expect(await r1.recapture('t')).toMatchObject({
+        outcome: 'recaptured',
+        ...ONE_EACH,
+        replicating: true,
+      });
+      await expectState(r1, 'following');
+    } finally {
+      going = false;
+      await writing;
+    }
+    await expectEqual(r1, r2);
+    expect(await rowsOf(r2, 't')).toMatch(/unseen/);
+  });
+
+  it('says what it cannot do, and what to do then', async () => {
+    const [r1, r2] = await pair(SEVERAL);
+    await expect(r1.recapture('nowhere')).rejects.toMatchObject({ code: 'UNKNOWN_TABLE' });
+    expect(await r1.recapture('t')).toMatchObject({ outcome: 'nothing', remaining: [], replicating: true });
+    await fixture.sqlWhenFree(
+      'r1',
+      `CREATE TABLE u (id TEXT PRIMARY KEY, n INT, more); INSERT INTO u SELECT *, 1 FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;`,
+    );
+    await expect(r1.recapture('t')).rejects.toMatchObject({ code: 'SCHEMA_DRIFT' });
+    await fixture.sqlWhenFree('r1', `ALTER TABLE t DROP COLUMN more; INSERT INTO t VALUES ('unseen', 1);`);
+    await fixture.server.stop();
+    await expect(r1.recapture('t', { timeoutMs: 500 })).rejects.toMatchObject({
+      code: expect.stringMatching(/TIMEOUT|LOG_UNAVAILABLE/) as string,
+    });
+    expect(r2.status().stalled).toBeUndefined();
+  });
+});

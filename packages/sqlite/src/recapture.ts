@@ -1,0 +1,218 @@
+import { rm } from 'node:fs/promises';
+import {
+  AntiphonError,
+  compareVectors,
+  type CaptureGap,
+  type CompareOptions,
+  type RecaptureReport,
+  type Recapturing,
+  type Store,
+} from '@antiphon/core';
+import { balanced } from './balanced.js';
+import { findCaptureGaps } from './capture-record.js';
+import type { Connection } from './connection.js';
+import { storeError } from './errors.js';
+import { quoteName, quoteText } from './identifiers.js';
+import { columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
+import { createKeptTable, keptTable } from './metadata.js';
+import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
+import { Pace } from './pace.js';
+import type { Session } from './session.js';
+import type { ReplicaState } from './state.js';
+import { CHANGED, DIFFERENCES, KNOWN, MISSING_HERE, ONLY_HERE, TableDifference } from './table-difference.js';
+import { installTriggersOf, rescanTables } from './tracked-tables.js';
+
+/** A count of changes that no connection has: what comes after it was written by another one. */
+const LAST_OF_ITS_CONNECTION = 1_999_999_999;
+
+/** What of the store is needed. */
+export interface RecaptureParts {
+  readonly file: string;
+  session(): Session;
+  current(): ReplicaState;
+  committed(state: ReplicaState): void;
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
+  newStore(file: string): Store;
+}
+
+/** Finds what changed in a table while nobody captured it; see the port. The reference is a file beside the database. */
+export class Recapture implements Recapturing {
+  readonly #referenceFile: string;
+  #reference: Store | undefined;
+
+  constructor(private readonly parts: RecaptureParts) {
+    this.#referenceFile = `${parts.file}-recapture`;
+  }
+
+  gaps(): readonly CaptureGap[] {
+    const { writer, tables } = this.parts.session();
+    try {
+      return findCaptureGaps(writer, tables);
+    } catch (thrown) {
+      throw storeError(thrown, 'looking at the triggers failed');
+    }
+  }
+
+  async open(): Promise<Store> {
+    await this.end();
+    this.#reference = this.parts.newStore(this.#referenceFile);
+    return this.#reference;
+  }
+
+  /** Also removes what a process left behind that was killed. */
+  async end(): Promise<void> {
+    await this.#reference?.close();
+    this.#reference = undefined;
+    for (const suffix of ['', '-wal', '-shm', '-journal'])
+      await rm(`${this.#referenceFile}${suffix}`, { force: true });
+  }
+
+  async compare(name: string, options: CompareOptions): Promise<RecaptureReport> {
+    if (this.#reference === undefined)
+      throw new AntiphonError('INTERNAL', 'there is nothing to compare with.');
+    await this.#reference.close();
+    this.#reference = undefined;
+    return this.parts.exclusively(async () => {
+      const { applier } = this.parts.session();
+      try {
+        applier.db.exec(`ATTACH ${quoteText(this.#referenceFile)} AS ${KNOWN}`);
+        return await this.#compare(applier, name, options);
+      } catch (thrown) {
+        throw storeError(thrown, `recapturing table ${name} failed`);
+      } finally {
+        applier.rollback();
+        if (applier.db.isOpen) applier.db.exec(`DETACH ${KNOWN}`);
+      }
+    });
+  }
+
+  async #compare(
+    connection: Connection,
+    name: string,
+    { dryRun, vector, lastCounter }: CompareOptions,
+  ): Promise<RecaptureReport> {
+    const session = this.parts.session();
+    await connection.begin();
+    const draft = this.parts.current().copy();
+    if (draft.lastCounter !== lastCounter || compareVectors(draft.vector, vector) !== 'equal')
+      throw moved(name);
+    const tables = rescanTables(connection, session.tables);
+    const table = tables.find((candidate) => candidate.name === name);
+    if (table === undefined) throw unknownTable(name, tables);
+    const gaps = findCaptureGaps(connection, tables);
+    const reason = gaps.find((gap) => gap.table === name)?.reason;
+    const difference = new TableDifference(connection, table, (draft.displaced[table.id] ?? 0) > 0);
+    await difference.find(Pace.ordinary());
+    const way = session.policy.writes === 'capture' ? 'capture' : 'set-back';
+    const report = {
+      table: name,
+      ...(reason !== undefined && { reason }),
+      way,
+      changed: difference.count(CHANGED),
+      onlyHere: difference.count(ONLY_HERE),
+      missingHere: difference.count(MISSING_HERE),
+      remaining: gaps.map((gap) => gap.table).filter((other) => other !== name),
+    } as const;
+    const rows = report.changed.count + report.onlyHere.count + report.missingHere.count;
+    if (!dryRun) {
+      installTriggersOf(connection, table, tables, session.policy);
+      if (rows > 0 && way === 'capture') capture(connection, table);
+      if (rows > 0 && way === 'set-back') setBack(connection, table, difference);
+    }
+    difference.drop();
+    if (dryRun) connection.rollback();
+    else {
+      session.applierState.update(draft);
+      connection.commit();
+      this.parts.committed(draft);
+    }
+    return rows > 0 && way === 'set-back' && !dryRun ? { ...report, keptIn: keptTable(table) } : report;
+  }
+}
+
+/**
+ * As triggers would have captured it now, in one transaction of its own: deletes first, which make room for what comes after them. Sealing
+ * is left to whoever seals what other programs wrote.
+ */
+function capture(connection: Connection, table: TrackedTable): void {
+  const { db } = connection;
+  const last = 'SELECT coalesce(max(seq), 0) FROM _antiphon_outbox';
+  const before = db.prepare(last, 'value').get() as number;
+  const at = db.prepare('SELECT julianday()', 'value').get() as number;
+  const images = (prefix: 'n' | 'o'): string =>
+    table.columns.map((_, column) => `${prefix}${column}`).join(', ');
+  const rekeyed = keyBytesDiffer(table);
+  const put = (op: number, columns: string, where: string): void => {
+    db.prepare(
+      `INSERT INTO _antiphon_outbox (t, op, at, ${columns}) SELECT ${table.id}, ${op}, ?, ${columns} FROM ${DIFFERENCES} WHERE ${where} ORDER BY rowid`,
+    ).run(at);
+  };
+  put(OUTBOX_DELETE, images('o'), `kind = ${MISSING_HERE} OR (kind = ${CHANGED} AND ${rekeyed})`);
+  put(OUTBOX_UPDATE, `${images('n')}, ${images('o')}`, `kind = ${CHANGED} AND NOT ${rekeyed}`);
+  put(OUTBOX_INSERT, images('n'), `kind = ${ONLY_HERE} OR (kind = ${CHANGED} AND ${rekeyed})`);
+  // Neither what was captured before nor what comes after belongs to it.
+  db.prepare('UPDATE _antiphon_outbox SET total = ? WHERE seq = (SELECT max(seq) FROM _antiphon_outbox)').run(
+    LAST_OF_ITS_CONNECTION,
+  );
+  db.prepare(
+    'UPDATE _antiphon_outbox SET total = 0 WHERE seq = (SELECT min(seq) FROM _antiphon_outbox WHERE seq > ?)',
+  ).run(before);
+}
+
+/** A key whose bytes changed is another row to whoever compares bytes: it goes as a delete and an insert. */
+function keyBytesDiffer(table: TrackedTable): string {
+  const parts = table.key
+    .filter((part) => keyBytesMayDiffer(table, part))
+    .map(
+      ({ column }) =>
+        `n${column} IS NOT o${column} COLLATE BINARY OR typeof(n${column}) <> typeof(o${column})`,
+    );
+  return parts.length === 0 ? '0' : `(${balanced(parts, 'OR')})`;
+}
+
+/** Gives the table the content that replication knows. What goes is kept. */
+function setBack(connection: Connection, table: TrackedTable, difference: TableDifference): void {
+  const { db } = connection;
+  const columns = table.columns.map((_, column) => columnName(table, column)).join(', ');
+  const images = (prefix: 'n' | 'o'): string =>
+    table.columns.map((_, column) => `d.${prefix}${column}`).join(', ');
+  const kept = keptTable(table);
+  createKeptTable(connection, table);
+  const keep = (kind: number, what: string, image: 'n' | 'o'): void =>
+    void db
+      .prepare(
+        `INSERT INTO ${kept} SELECT '${what}', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ${images(image)} FROM ${DIFFERENCES} AS d WHERE d.kind = ?`,
+      )
+      .run(kind);
+  keep(CHANGED, 'changed', 'n');
+  keep(ONLY_HERE, 'only here', 'n');
+  keep(MISSING_HERE, 'missing here', 'o');
+  db.exec('INSERT INTO _antiphon_guard VALUES (1)');
+  const here = (column: number): string => `r.${columnName(table, column)}`;
+  const indexed = table.key.map(({ column }) => `n${column}`).join(', ');
+  db.exec(`CREATE INDEX temp._antiphon_differences_key ON _antiphon_differences (${indexed})`);
+  db.exec(
+    `DELETE FROM ${quoteName(table.name)} AS r WHERE EXISTS (SELECT 1 FROM ${DIFFERENCES} AS d ` +
+      `WHERE d.kind <> ${MISSING_HERE} AND ${difference.sameKey((column) => `d.n${column}`, here)})`,
+  );
+  db.exec(
+    `INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${images('o')} FROM ${DIFFERENCES} AS d ` +
+      `WHERE d.kind <> ${ONLY_HERE} ORDER BY d.rowid`,
+  );
+  db.exec('DELETE FROM _antiphon_guard');
+}
+
+function unknownTable(name: string, tables: readonly TrackedTable[]): AntiphonError {
+  return new AntiphonError(
+    'UNKNOWN_TABLE',
+    `This replica does not replicate a table ${name.slice(0, 80)}. It replicates ${tables.map((table) => table.name).join(', ')}.`,
+    { context: { table: name } },
+  );
+}
+
+function moved(name: string): AntiphonError {
+  return new AntiphonError(
+    'STORE_BUSY',
+    `The database has moved on while table ${name} was compared; nothing was changed. Try again.`,
+  );
+}
