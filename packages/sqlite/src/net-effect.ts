@@ -207,13 +207,11 @@ function membersSql(table: TrackedTable, unasked: boolean): string {
 function staleSql(table: TrackedTable): string {
   const here = (condition: string): string =>
     `EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS r WHERE ${sameKeySql(table, 'r', 'x')}${condition})`;
-  const same = table.columns
-    .map((_, column) => {
-      const name = `r.${columnName(table, column)}`;
-      return ` AND ${name} IS x.n${column} COLLATE BINARY AND typeof(${name}) = typeof(x.n${column})`;
-    })
-    .join('');
-  return `CASE x.op WHEN ${OUTBOX_DELETE} THEN ${here('')} ELSE NOT ${here(same)} END`;
+  const same = table.columns.flatMap((_, column) => {
+    const name = `r.${columnName(table, column)}`;
+    return [`${name} IS x.n${column} COLLATE BINARY`, `typeof(${name}) = typeof(x.n${column})`];
+  });
+  return `CASE x.op WHEN ${OUTBOX_DELETE} THEN ${here('')} ELSE NOT ${here(` AND ${balanced(same, 'AND')}`)} END`;
 }
 
 function sameKeySql(table: TrackedTable, row: string, captured: string): string {
