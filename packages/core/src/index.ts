@@ -16,6 +16,7 @@ export { syncLength } from './codec/sync-section.js';
 export * from './decisions/admission.js';
 export * from './decisions/certification.js';
 export * from './decisions/claims.js';
+export * from './decisions/foundation.js';
 export * from './decisions/gaps.js';
 export * from './decisions/version.js';
 export * from './errors/antiphon-error.js';

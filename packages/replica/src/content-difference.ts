@@ -11,10 +11,12 @@ export function contentDifference(
   chosen: boolean,
 ): readonly string[] {
   const differences: string[] = [];
-  for (const { schema: here, rowCount } of found) {
+  for (const { schema: here, rowCount, unsupported, leftOut } of found) {
     const there = schema.tables.find((table) => table.name === here.name);
     if (there === undefined) {
-      if (!chosen) differences.push(`table ${here.name} (${rowCount} rows) is only here`);
+      // What a cluster founded here would leave out is this database's own business.
+      if (!chosen && unsupported === undefined && leftOut === undefined)
+        differences.push(`table ${here.name} (${rowCount} rows) is only here`);
       continue;
     }
     const unlike = tableDifference(here, there);

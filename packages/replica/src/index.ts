@@ -42,6 +42,7 @@ export type { Removal, RemoveMemberOptions } from './remove-member.js';
 export type { Acknowledged, Committed, WriteOptions } from './writer.js';
 export type { Params, SqlTransaction, Statement } from './statement.js';
 export type { ChangesOptions, CommittedChange, RowObject } from './changes.js';
+export type { ConflictReport } from './conflicts.js';
 export type { MemberStatus, ReplicaStatus, SyncStatus } from './status.js';
 export type { LifecycleEvent, LifecycleState } from './lifecycle.js';
 export { nextState } from './lifecycle.js';

@@ -1,6 +1,11 @@
 import {
   AntiphonError,
+  foundationObstacles,
+  foundationRemarks,
+  replicatedTables,
   sleep,
+  stayingBehind,
+  type InspectOptions,
   type LogIdentity,
   type RegistryEntry,
   type StoreIdentity,
@@ -40,7 +45,7 @@ export interface Agreement {
  */
 export async function joinCluster(settings: Settings, deadline: Deadline): Promise<Agreement> {
   const { clock, registry } = settings;
-  const inspection = await deadline.paused(() => settings.store.inspect(settings.tables));
+  const inspection = await deadline.paused(() => settings.store.inspect(inspectOptions(settings)));
   assertOwnDatabase(settings, inspection.identity);
   await retrying(clock, deadline, () => registry.open());
   for (;;) {
@@ -51,7 +56,7 @@ export async function joinCluster(settings: Settings, deadline: Deadline): Promi
         : await joinExisting(settings, inspection, entry, deadline);
     if (agreement !== undefined) return agreement;
     deadline.assertWanted();
-    if (deadline.passed) throw notYet(settings, entry);
+    if (deadline.passed) throw notYet(settings, entry, inspection);
     await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
   }
 }
@@ -80,6 +85,10 @@ export async function finishCreating(
   ]);
 }
 
+function inspectOptions({ tables, localTriggers }: Settings): InspectOptions {
+  return { ...(tables && { tables }), ...(localTriggers && { localTriggers }) };
+}
+
 async function createCluster(
   settings: Settings,
   inspection: StoreInspection,
@@ -89,8 +98,10 @@ async function createCluster(
   if (inspection.identity !== undefined) throw registryLost(settings);
   const primary = soleWriter(topology);
   // An empty replica that happens to start first must not found a cluster of nothing.
-  if ((primary !== undefined && primary !== id) || inspection.tables.length === 0) return undefined;
-  assertSupported(settings, inspection);
+  const wanted = settings.tables === undefined ? replicatedTables(inspection) : inspection.tables;
+  if ((primary !== undefined && primary !== id) || wanted.length === 0) return undefined;
+  const rowVersions = needsRowVersions(topology, settings.update);
+  assertSupported(settings, inspection, rowVersions);
   const logIdentity = await retrying(clock, deadline, () =>
     log.open({ create: true, signal: deadline.signal }),
   );
@@ -101,17 +112,21 @@ async function createCluster(
     creator: id,
     createdAtMs: clock.nowMs(),
     generation: logIdentity.generation,
-    schema: { version: 1, tables: inspection.tables.map((table) => table.schema), ddl: inspection.ddl },
+    schema: {
+      version: 1,
+      tables: replicatedTables(inspection).map((table) => table.schema),
+      ddl: inspection.ddl,
+    },
     topology,
     update: settings.update,
-    rowVersions: needsRowVersions(topology, settings.update),
+    rowVersions,
     foundingCounter: 0,
   };
   const created = await retrying(clock, deadline, () =>
     registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
   );
   if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
-  return founding(settings, document, created.revision);
+  return founding(settings, inspection, document, created.revision);
 }
 
 async function joinExisting(
@@ -184,23 +199,30 @@ async function resumeFounding(
   entry: RegistryEntry,
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
-  assertSupported(settings, inspection);
-  const tables = inspection.tables.map((table) => table.schema);
+  assertSupported(settings, inspection, document.rowVersions);
+  const tables = replicatedTables(inspection).map((table) => table.schema);
   const unchanged =
     tables.length === document.schema.tables.length &&
     tables.every((table, index) => {
       const known = document.schema.tables[index];
       return known?.name === table.name && tableDifference(table, known) === undefined;
     });
-  if (unchanged) return founding(settings, document, entry.revision);
+  if (unchanged) return founding(settings, inspection, document, entry.revision);
   const renewed = { ...document, schema: { version: 1, tables, ddl: inspection.ddl } };
   const { clock, registry } = settings;
   const data = encodeClusterDocument(renewed);
   const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, entry.revision));
-  return updated === undefined ? undefined : founding(settings, renewed, updated.revision);
+  return updated === undefined ? undefined : founding(settings, inspection, renewed, updated.revision);
 }
 
-function founding(settings: Settings, document: ClusterDocument, revision: number): Agreement {
+function founding(
+  settings: Settings,
+  inspection: StoreInspection,
+  document: ClusterDocument,
+  revision: number,
+): Agreement {
+  const options = { named: settings.tables !== undefined, rowVersions: document.rowVersions };
+  for (const remark of foundationRemarks(inspection, options)) settings.logger.warn({}, remark);
   const identity = newIdentity(settings, document);
   return { document, identity, createTables: false, sealExistingRows: true, creating: revision };
 }
@@ -244,7 +266,7 @@ function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefin
   );
 }
 
-function assertSupported(settings: Settings, inspection: StoreInspection): void {
+function assertSupported(settings: Settings, inspection: StoreInspection, rowVersions: boolean): void {
   const missing =
     settings.tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
   if (missing.length > 0) {
@@ -253,14 +275,11 @@ function assertSupported(settings: Settings, inspection: StoreInspection): void 
       `the database has no table ${missing.join(', ')}; create it, or correct \`tables\``,
     );
   }
-  const unsupported = inspection.tables.filter((table) => table.unsupported !== undefined);
-  if (unsupported.length === 0) return;
-  const reasons = unsupported.map(({ schema, unsupported: why }) => `${schema.name}: ${why ?? ''}`);
-  throw new AntiphonError(
-    'UNSUPPORTED_TABLE',
-    `some tables cannot be replicated; change them, or name the others in \`tables\`. ${reasons.join('; ')}`,
-    { context: { cluster: settings.cluster, replica: settings.id } },
-  );
+  const obstacles = foundationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
+  if (obstacles.length === 0) return;
+  throw new AntiphonError('UNSUPPORTED_TABLE', obstacles.join(' '), {
+    context: { cluster: settings.cluster, replica: settings.id },
+  });
 }
 
 /** A log with a past, but no description of its cluster: the registry was lost, and a new cluster would mix with the old. */
@@ -294,12 +313,22 @@ function mismatch(settings: Settings, differences: readonly string[]): AntiphonE
   );
 }
 
-function notYet(settings: Settings, entry: RegistryEntry | undefined): AntiphonError {
+function leftOutText(inspection: StoreInspection): string {
+  const tables = stayingBehind(inspection).filter(({ type }) => type === 'table');
+  if (tables.length === 0) return '';
+  return ` (left out: ${tables.map(({ name, reason }) => `${name}, ${reason}`).join('; ')})`;
+}
+
+function notYet(
+  settings: Settings,
+  entry: RegistryEntry | undefined,
+  inspection: StoreInspection,
+): AntiphonError {
   const primary = settings.topology && soleWriter(settings.topology);
   const who = primary === undefined ? 'the replica that has the tables' : `the primary ${primary}`;
   const message =
     entry === undefined
-      ? `cluster ${settings.cluster} does not exist yet, and this replica has no tables to create it with: start ${who} first`
+      ? `cluster ${settings.cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}: start ${who} first`
       : `cluster ${settings.cluster} is being created by ${decodeClusterDocument(entry.value).creator}: start that replica`;
   return new AntiphonError('TIMEOUT', message, {
     context: { cluster: settings.cluster, replica: settings.id },

@@ -20,8 +20,17 @@ export interface ReplicaOptions<Tx> {
   /** Unique in the cluster, for ever: it names this replica's transactions. */
   readonly id: string;
   readonly store: Store<Tx>;
-  /** Every table with a primary key when absent. The first replica decides for the cluster. */
+  /**
+   * Absent: every table that can be replicated, without those in which tools note which migrations were run; `status` shows what is left
+   * out and why. The first replica decides for the cluster.
+   */
   readonly tables?: readonly string[];
+  /**
+   * Triggers that use what is not replicated (a full-text index, an audit table) and stay where they are, by name. No other replica gets
+   * them from here. One that writes only what is not replicated also fires for changes of other replicas, unless it is BEFORE INSERT or
+   * uses RAISE; any other one fires only for what is written here. Names that are not in this database do no harm.
+   */
+  readonly localTriggers?: readonly string[];
   /**
    * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds it becomes its
    * primary, the only one that takes writes.
@@ -64,6 +73,7 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly startedAtMs: number;
   readonly store: Store<Tx>;
   readonly tables: readonly string[] | undefined;
+  readonly localTriggers: readonly string[] | undefined;
   /** As asked for; what counts is that of the cluster's document. */
   readonly topology: Topology | undefined;
   readonly update: UpdateSettings;
@@ -94,6 +104,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     startedAtMs: clock.nowMs(),
     store,
     tables,
+    localTriggers: options.localTriggers,
     topology: options.topology === undefined ? undefined : parseTopology(options.topology),
     update: agreed,
     intervalMs,

@@ -71,6 +71,8 @@ export class Pulse implements Behaviour<PulseProtocol> {
     await this.#keepInSync();
     this.#missing.look();
     this.#prune();
+    this.scope.conflicts.look();
+    this.scope.leftOut.look();
     this.#twin.look();
   }
 

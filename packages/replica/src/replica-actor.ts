@@ -292,6 +292,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     });
     condition.totals.appliedTransactions += outcome.transactions;
     condition.totals.appliedRows += outcome.rows;
+    this.scope.conflicts.note(outcome);
     if (store.state().lastCounter > before) this.#relay?.tell('wake');
     if (this.scope.sync !== undefined) await this.#appliedGroups(this.scope.sync, planned, outcome);
     return outcome;

@@ -2,6 +2,8 @@ import type { HybridClock } from '@antiphon/core';
 import type { ClockWatch } from './clock-watch.js';
 import type { ClusterDocument } from './cluster-document.js';
 import type { Condition } from './condition.js';
+import type { Conflicts } from './conflicts.js';
+import type { LeftOutWatch } from './left-out-watch.js';
 import type { LogEnd } from './log-end.js';
 import type { Members } from './members.js';
 import type { Settings } from './options.js';
@@ -17,6 +19,8 @@ export interface Scope extends Settings {
   /** Compares clocks with the log's. */
   readonly clocks: ClockWatch;
   readonly condition: Condition;
+  readonly conflicts: Conflicts;
+  readonly leftOut: LeftOutWatch;
   readonly progress: Progress;
   readonly members: Members;
   /** Own transactions up to this one are taken from the log; 0 when the database is up to date with its own past. */

@@ -10,10 +10,12 @@ import {
 import { ClockWatch } from './clock-watch.js';
 import { isRecord, type ClusterDocument } from './cluster-document.js';
 import { Condition } from './condition.js';
+import { Conflicts } from './conflicts.js';
 import { Deadline, retrying } from './deadline.js';
 import { finishCreating, joinCluster, type Agreement } from './join.js';
 import { isReserved } from './reserved.js';
 import { findReplacedLog } from './known-log.js';
+import { LeftOutWatch } from './left-out-watch.js';
 import { LogEnd } from './log-end.js';
 import { MailboxActor, exposeMailbox, type MailboxProtocol } from './mailbox.js';
 import { registerMember } from './member-record.js';
@@ -128,6 +130,8 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
   condition.handle('installed');
   const stalling = agreement.replaced ?? (await driftOf(settings.store));
   if (stalling !== undefined) condition.stall(stalling);
+  const leftOut = new LeftOutWatch(store, condition, logger, settings.tables !== undefined);
+  leftOut.look();
   const ownPastUpTo = Math.max(ownPast?.counter ?? 0, interruptedOwnPast(settings));
   const sync = await prepareSync(settings, agreement, progress, deadline);
   return {
@@ -138,6 +142,8 @@ async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadl
       hybrid,
       clocks,
       condition,
+      conflicts: new Conflicts(condition, clock),
+      leftOut,
       progress,
       members,
       ownPastUpTo,
@@ -196,6 +202,7 @@ async function install(
     sealExistingRows,
     durable: document.update.mode === 'sync',
     certified: document.update.mode === 'sync' && primary === undefined,
+    ...(settings.localTriggers && { localTriggers: settings.localTriggers }),
   };
   // Founding a cluster seals every row that is there, which takes as long as it takes.
   await retrying(settings.clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));

@@ -1,5 +1,6 @@
-import { formatPosition, type VectorClock } from '@antiphon/core';
+import { formatPosition, type LeftOut, type VectorClock } from '@antiphon/core';
 import type { ClockStatus } from './clock-watch.js';
+import type { ConflictReport } from './conflicts.js';
 import type { Holding, StallReason, Waiting } from './condition.js';
 import type { LifecycleState } from './lifecycle.js';
 import type { Scope } from './scope.js';
@@ -82,8 +83,13 @@ export interface ReplicaStatus {
     readonly sinceMs: number;
     readonly count: number;
   }[];
+  /** Changes of rows that lost against one that did not know them, or won over one; since this database is a replica. */
   readonly conflicts: number;
+  /** The last of them since this process runs, the newest last. */
+  readonly lastConflicts: readonly ConflictReport[];
   readonly quarantined: number;
+  /** What of this database other replicas do not get, and why. */
+  readonly leftOut: readonly LeftOut[];
   readonly counts: Readonly<Record<string, number>>;
   readonly totals: Readonly<Record<string, number>>;
   readonly startedAtMs: number;
@@ -127,7 +133,9 @@ export function statusOf(scope: Scope): ReplicaStatus {
     waitingFor: condition.waiting,
     alarms: [...condition.alarms, ...denialAlarms(scope)],
     conflicts: state.conflicts,
+    lastConflicts: scope.conflicts.reports,
     quarantined: state.quarantined,
+    leftOut: state.leftOut ?? [],
     counts: { ...condition.counts },
     totals: { ...condition.totals },
     startedAtMs: scope.startedAtMs,

@@ -104,6 +104,7 @@ class Examination implements StatementAccess {
   constructor(
     private readonly kind: AccessKind,
     private readonly explained: boolean,
+    private readonly repeated: ReadonlySet<string>,
   ) {}
 
   get refused(): Refusal | undefined {
@@ -141,7 +142,8 @@ class Examination implements StatementAccess {
     if (isMetadataName(table) && !ours) return this.#refuse('own table');
     if (this.kind === 'query' && !this.explained) return this.#refuse('statement');
     this.#touchesRows = true;
-    if (!this.explained && !ours) this.writes.add(table);
+    const counts = source === null || !this.repeated.has(source);
+    if (!this.explained && !ours && counts) this.writes.add(table);
     return true;
   }
 
@@ -165,6 +167,8 @@ class Examination implements StatementAccess {
  * is compiled on the connection: setting it for one statement would make SQLite compile all the others again.
  */
 export class AccessControl {
+  /** Triggers that fire again where a change is applied: what they write does not count, it is not lost with a transaction that is. */
+  repeated: ReadonlySet<string> = new Set();
   #examined: Examination | undefined;
 
   constructor(private readonly db: Database) {
@@ -177,7 +181,7 @@ export class AccessControl {
   /** BAD_SQL when the statement is wrong, or does what it may not. */
   prepare(sql: string, form: RowForm, kind: AccessKind): CheckedStatement {
     const text = readStatementText(sql);
-    const examination = new Examination(kind, text.firstWord === 'EXPLAIN');
+    const examination = new Examination(kind, text.firstWord === 'EXPLAIN', this.repeated);
     this.#examined = examination;
     let statement: Statement;
     try {

@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   decodeChanges,
+  MAX_SHOWN_CONFLICTS,
   movedTo,
   withGap,
   withoutGap,
@@ -13,6 +14,7 @@ import {
   type HybridClock,
   type PartBatch,
   type Row,
+  type RowConflict,
   type TransactionBatch,
   type Value,
 } from '@antiphon/core';
@@ -44,7 +46,10 @@ interface Counts {
   transactions: number;
   rows: number;
   conflicts: number;
+  lastConflicts: readonly RowConflict[];
 }
+
+const NO_COUNTS: Readonly<Counts> = { transactions: 0, rows: 0, conflicts: 0, lastConflicts: [] };
 
 /** Applies steps on one connection, inside the caller's transaction, with the guard row set. */
 export class Applier {
@@ -54,7 +59,7 @@ export class Applier {
   readonly #parts: Parts;
   readonly #outcomes: Outcomes;
   readonly #quarantine: Quarantine;
-  #counts: Counts = { transactions: 0, rows: 0, conflicts: 0 };
+  #counts: Counts = { ...NO_COUNTS };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
   /** Set: whole transactions are written one by one, and rows that another row of theirs is still in the way of wait for its end. */
@@ -181,7 +186,7 @@ export class Applier {
     this.#queue.clear();
     this.#postponed = undefined;
     this.#parts.clear();
-    this.#counts = { transactions: 0, rows: 0, conflicts: 0 };
+    this.#counts = { ...NO_COUNTS };
   }
 
   #finish(request: ApplyRequest): ApplyOutcome {
@@ -190,7 +195,8 @@ export class Applier {
     state.position = movedTo(state.position, request.position);
     state.conflicts += this.#counts.conflicts;
     this.clock.restore(state.time);
-    return { ...this.#counts };
+    const { lastConflicts, ...counts } = this.#counts;
+    return lastConflicts.length === 0 ? counts : { ...counts, lastConflicts };
   }
 
   async #take(step: ApplyStep, pace: Pace): Promise<void> {
@@ -286,6 +292,11 @@ export class Applier {
     this.#postponed.place();
   }
 
+  #noteConflicts(conflicts: readonly RowConflict[]): void {
+    this.#counts.conflicts += conflicts.length;
+    this.#counts.lastConflicts = [...this.#counts.lastConflicts, ...conflicts].slice(-MAX_SHOWN_CONFLICTS);
+  }
+
   #mappings(dictionary: readonly DictionaryTable[]): TableMapping[] {
     return dictionary.map((entry) => {
       const table = this.#byName.get(entry.name);
@@ -300,7 +311,7 @@ export class Applier {
     let admitted = rows;
     if (this.versions !== undefined) {
       const verdict = this.versions.admit(table, rows, stamps, kind === 'delete');
-      this.#counts.conflicts += verdict.conflicts;
+      if (verdict.conflicts.length > 0) this.#noteConflicts(verdict.conflicts);
       admitted = verdict.rows;
     }
     if (admitted.length === 0) return;

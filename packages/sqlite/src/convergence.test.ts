@@ -67,6 +67,24 @@ describe('last writer wins', () => {
     );
   });
 
+  it('I4: a conflict counts also where what settles it is applied in the same run', async () => {
+    let now = 1_700_000_000_000;
+    cluster = new Cluster({ versions: true, clock: () => now++ });
+    await cluster.first('a', `CREATE TABLE t (k TEXT PRIMARY KEY, x)`);
+    for (const name of ['b', 'c']) await cluster.join(name);
+    await cluster.synchronize();
+    await cluster.write('a', `INSERT INTO t VALUES ('k', 'a')`);
+    await cluster.write('b', `INSERT INTO t VALUES ('k', 'b')`);
+    await cluster.publish('a');
+    await cluster.publish('b');
+    await cluster.deliver('a');
+    await cluster.write('a', `UPDATE t SET x = 'settled'`, `INSERT INTO t VALUES ('other', 1)`);
+    await cluster.publish('a');
+    const outcome = await cluster.deliver('c');
+    expect(outcome.conflicts).toBe(1);
+    expect(cluster.rows('c', 't')).toEqual(cluster.rows('a', 't'));
+  });
+
   it('I4: a tombstone outlives an older insert', async () => {
     let now = 1_700_000_000_000;
     cluster = new Cluster({ versions: true, clock: () => now++ });

@@ -42,6 +42,10 @@ export function isUniqueViolation(thrown: unknown): boolean {
   );
 }
 
+export function isNullViolation(thrown: unknown): boolean {
+  return resultCode(thrown) === EXTENDED.CONSTRAINT_NOTNULL;
+}
+
 /** The authorizer refused what the statement does. */
 export function isDenied(thrown: unknown): boolean {
   return primaryCodeOf(thrown) === RESULT.AUTH;

@@ -1,18 +1,16 @@
-import type { InspectedTable, StoreInspection } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { isMetadataName, METADATA_PREFIX, quoteName, quoteText } from './identifiers.js';
-import {
-  tableSchema,
-  type Affinity,
-  type ForeignKey,
-  type IndexedColumn,
-  type LocalColumn,
-  type LocalTable,
-  type UniqueIndex,
+import { isMetadataName, METADATA_PREFIX, quoteName } from './identifiers.js';
+import type {
+  Affinity,
+  ForeignKey,
+  IndexedColumn,
+  LocalColumn,
+  LocalTable,
+  UniqueIndex,
 } from './local-table.js';
 import { rowRules } from './row-rules.js';
 import { tokenize } from './trigger-guard.js';
-import { originalTriggers, readTriggers } from './user-triggers.js';
+import { readTriggers } from './user-triggers.js';
 
 /** The outbox holds an old and a new value of each column beside five of its own, and SQLite allows a table 2000 columns. */
 export const MAX_COLUMNS = 997;
@@ -226,48 +224,16 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
   return reason === undefined ? { type: 'supported', table } : { type: 'unsupported', table, reason };
 }
 
-/** The users' tables by name; `only` keeps these. */
+/** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */
 export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
   const wanted = only === undefined ? undefined : new Set(only);
   return listTables(connection)
-    .filter(({ name }) => wanted === undefined || wanted.has(name))
+    .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(name)))
     .map((listed) => inspectTable(connection, listed));
-}
-
-/** Statements that make these tables elsewhere: tables first, then indexes, then triggers as their authors wrote them. */
-export function readDdl(connection: Connection, tables: readonly string[]): string[] {
-  if (tables.length === 0) return [];
-  const list = tables.map(quoteText).join(', ');
-  const rows = connection.db
-    .prepare(
-      `SELECT type, name, sql FROM sqlite_schema WHERE tbl_name IN (${list}) AND sql IS NOT NULL AND type IN ('table', 'index', 'trigger')
-       ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END, rowid`,
-    )
-    .all() as { type: string; name: string; sql: string }[];
-  const originals = originalTriggers(connection);
-  return rows
-    .filter(({ name }) => !isMetadataName(name) && !name.startsWith('sqlite_'))
-    .map(({ type, name, sql }) => (type === 'trigger' ? (originals.get(name)?.original ?? sql) : sql));
 }
 
 export function countRows(connection: Connection, table: string): number {
   return connection.db.prepare(`SELECT count(*) FROM ${quoteName(table)}`, 'value').get() as number;
-}
-
-/** What is in the database, for people and for the first replica of a cluster. */
-export function inspectDatabase(
-  connection: Connection,
-  only?: readonly string[],
-): Omit<StoreInspection, 'identity'> {
-  const found = inspectTables(connection, only);
-  const tables = found.map((inspection): InspectedTable => {
-    const schema = tableSchema(inspection.table);
-    if (inspection.type === 'supported')
-      return { schema, rowCount: countRows(connection, inspection.table.name) };
-    return { schema, rowCount: 0, unsupported: inspection.reason };
-  });
-  const supported = found.filter(({ type }) => type === 'supported').map(({ table }) => table.name);
-  return { tables, ddl: { engine: 'sqlite', statements: readDdl(connection, supported) } };
 }
 
 export function hasMetadata(connection: Connection): boolean {

@@ -40,6 +40,7 @@ describe('inspect and install', () => {
     expect(inspection.ddl.statements).toEqual([
       expect.stringMatching(/^CREATE TABLE t/),
       expect.stringMatching(/^CREATE INDEX ti/),
+      'CREATE VIEW v AS SELECT 1',
       'CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END',
     ]);
     await store.close();
@@ -52,7 +53,7 @@ describe('inspect and install', () => {
       cluster.first('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE none (a);').then(async () => {
         cluster.shell('b', 'CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE none (a);');
         const store = sqlite({ file: cluster.directory.file('b') });
-        const { tables, ddl } = await store.inspect(['none']);
+        const { tables, ddl } = await store.inspect({ tables: ['none'] });
         await store
           .install(
             installOptions(cluster, 'b', {

@@ -1,15 +1,20 @@
 import {
   AntiphonError,
+  triggerObstacles,
   type ClusterSchema,
+  type InspectedTrigger,
   type InstallOptions,
   type StoreIdentity,
   type TableSchema,
 } from '@antiphon/core';
 import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
-import { openDatabase } from './driver/find-driver.js';
+import { displacingObstacle } from './displacing-obstacle.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
 import { quoteName } from './identifiers.js';
+import { createMissing } from './create-missing.js';
+import { leftOutOf } from './database-inspection.js';
+import { inspectDependents } from './local-triggers.js';
 import { countRows, hasMetadata, inspectTables } from './inspection.js';
 import {
   completeMetadata,
@@ -29,6 +34,8 @@ export interface Installation {
   readonly fresh: boolean;
   /** False when changes may have gone uncaptured: the first writing method says so. */
   readonly captured: boolean;
+  /** Triggers of the users that fire also where changes are applied. */
+  readonly repeated: ReadonlySet<string>;
 }
 
 /** Makes the database a replica, inside the caller's transaction. */
@@ -44,12 +51,16 @@ export function installReplica(
     : readState(connection);
   if (fresh) createMetadata(connection);
   else assertSameIdentity(state.identity, options.identity);
-  if (fresh && options.createTables) createMissingTables(connection, options.schema);
+  if (fresh && options.createTables) createMissing(connection, options.schema);
   const local = localTables(connection, options.schema, fresh);
   if (fresh && !options.sealExistingRows) assertEmpty(connection, local);
   for (const table of local) assertNoNullKeys(connection, table);
   if (options.rowVersions) for (const table of local) assertDisplaceable(table);
 
+  const names = local.map(({ name }) => name);
+  const dependents = inspectDependents(connection, names, options.localTriggers);
+  const { repeated } = dependents;
+  if (fresh) assertTriggers(dependents.triggers);
   const tables = trackTables(connection, local);
   createOutbox(connection, tables);
   if (options.rowVersions) {
@@ -65,12 +76,28 @@ export function installReplica(
   writer.claim(state);
   const gaps = fresh ? [] : findCaptureGaps(connection, tables);
   // What is missing is the only trace of changes that nobody captured: it stays so until they have been looked for.
-  if (gaps.length === 0) installTriggers(connection, tables, state.policy);
-  return { state, tables, fresh, captured: gaps.length === 0 };
+  const captured = gaps.length === 0 && !dependents.triggers.some(({ problem }) => problem !== undefined);
+  if (captured) installTriggers(connection, tables, state.policy, repeated);
+  state.leftOut = leftOutOf(connection, names, dependents);
+  return { state, tables, fresh, captured, repeated };
 }
 
-function policyOf({ writes, primary, certified = false }: InstallOptions): WritePolicy {
-  return primary === undefined ? { writes, certified } : { writes, primary, certified };
+function policyOf({ writes, primary, certified = false, localTriggers }: InstallOptions): WritePolicy {
+  return {
+    writes,
+    certified,
+    ...(primary === undefined ? {} : { primary }),
+    ...(localTriggers === undefined ? {} : { localTriggers }),
+  };
+}
+
+/** Later ones are the replica's alarm: then the cluster is there, and such a trigger harms nobody. */
+function assertTriggers(triggers: readonly InspectedTrigger[]): void {
+  const obstacles = triggerObstacles(triggers);
+  if (obstacles.length === 0) return;
+  throw new AntiphonError('UNSUPPORTED_TABLE', obstacles.join(' '), {
+    context: { table: triggers[0]?.table ?? '', triggers: triggers.map(({ name }) => name) },
+  });
 }
 
 function assertSameIdentity(stored: StoreIdentity, given: StoreIdentity): void {
@@ -90,42 +117,6 @@ function assertSameIdentity(stored: StoreIdentity, given: StoreIdentity): void {
 
 function content(message: string, table?: string): AntiphonError {
   return new AntiphonError('STORE_CONTENT', message, table === undefined ? {} : { context: { table } });
-}
-
-/** Takes of the cluster's statements what makes the tables that are not here. */
-function createMissingTables(connection: Connection, schema: ClusterSchema): void {
-  const present = new Set(inspectTables(connection).map(({ table }) => table.name));
-  const missing = schema.tables.map(({ name }) => name).filter((name) => !present.has(name));
-  if (missing.length === 0) return;
-  if (schema.ddl.engine !== 'sqlite') {
-    throw content(
-      `the tables ${missing.join(', ')} are not here, and the cluster's statements for them are for ${schema.ddl.engine}: create them first.`,
-    );
-  }
-  for (const statement of statementsFor(schema, missing)) connection.db.exec(statement);
-}
-
-/** An empty database tells which statement makes what, however it is written. */
-function statementsFor(schema: ClusterSchema, tables: readonly string[]): string[] {
-  const scratch = openDatabase(':memory:');
-  try {
-    for (const statement of schema.ddl.statements) scratch.exec(statement);
-    const rows = scratch
-      .prepare(
-        `SELECT tbl_name AS "table", sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-         ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END, rowid`,
-      )
-      .all() as { table: string; sql: string }[];
-    return rows.filter(({ table }) => tables.includes(table)).map(({ sql }) => sql);
-  } catch (thrown) {
-    throw new AntiphonError(
-      'STORE_CONTENT',
-      `the cluster's statements for its tables do not run here: ${String(thrown)}`,
-      { cause: thrown },
-    );
-  } finally {
-    scratch.close();
-  }
 }
 
 function localTables(connection: Connection, schema: ClusterSchema, fresh: boolean): LocalTable[] {
@@ -202,14 +193,7 @@ function assertNoNullKeys(connection: Connection, table: LocalTable): void {
 
 /** What displaced rows need beyond what capture and apply need. */
 function assertDisplaceable(table: LocalTable): void {
-  if (table.uniqueIndexes.length === 0) return;
-  const named = table.columns.find(({ name }) => ['rowid', 'oid', '_rowid_'].includes(name.toLowerCase()));
-  let reason: string | undefined;
-  if (named !== undefined)
-    reason = `it has a unique key besides its primary key and a column called ${named.name}`;
-  if (table.hasGeneratedColumns && table.uniqueIndexes.some(({ where }) => where !== undefined)) {
-    reason = 'it has a partial unique index and generated columns';
-  }
+  const reason = displacingObstacle(table);
   if (reason === undefined) return;
   throw new AntiphonError(
     'UNSUPPORTED_TABLE',

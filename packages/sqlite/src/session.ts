@@ -3,17 +3,19 @@ import { Applier } from './apply.js';
 import { CapturedTimes } from './captured-times.js';
 import type { Connection } from './connection.js';
 import { DeferredKeys } from './deferred-keys.js';
+import { leftOutOf } from './database-inspection.js';
 import { DisplacedRows } from './displaced.js';
 import { isMetadataName } from './identifiers.js';
 import type { TrackedTable } from './local-table.js';
 import { GroupSealer } from './group-seal.js';
+import { inspectDependents } from './local-triggers.js';
 import { createDisplacedTable } from './metadata.js';
 import { Outbox } from './outbox.js';
 import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
 import { Sealer } from './seal.js';
 import { StateWriter, type ReplicaState, type WritePolicy } from './state.js';
-import { assertCaptured, installTriggers, rescanTables } from './tracked-tables.js';
+import { assertCaptured, assertTriggersUsable, installTriggers, rescanTables } from './tracked-tables.js';
 import { UserStatements } from './transaction.js';
 import { RowVersions } from './versions.js';
 
@@ -47,11 +49,13 @@ export class Session {
     state: ReplicaState,
     readonly clock: HybridClock,
     owner: string,
+    repeated: ReadonlySet<string>,
   ) {
     this.#tables = tables;
     this.policy = state.policy;
     this.outcomes = new Outcomes(writer);
     this.users = new UserStatements(writer.db, () => this.#tables);
+    this.users.forget(repeated);
     this.writerState = new StateWriter(writer, owner);
     this.applierState = new StateWriter(applier, owner);
     this.#applier = this.#assemble(state);
@@ -114,11 +118,15 @@ export class Session {
     if (schemaCookieOf(connection) === state.schemaCookie) return;
     const tables = rescanTables(connection, this.#tables);
     assertCaptured(connection, tables);
+    const names = tables.map(({ name }) => name);
+    const dependents = inspectDependents(connection, names, this.policy.localTriggers);
+    assertTriggersUsable(dependents.triggers);
     if (state.rowVersions)
       for (const table of tables) if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
-    installTriggers(connection, tables, this.policy);
+    installTriggers(connection, tables, this.policy, dependents.repeated);
+    state.leftOut = leftOutOf(connection, names, dependents);
     this.#tables = tables;
-    this.users.forget();
+    this.users.forget(dependents.repeated);
     this.#localTables = undefined;
     this.#applier = this.#assemble(state);
     const { outbox } = this.sealing(connection);

@@ -5,6 +5,7 @@ import {
   type Gap,
   type InstallOptions,
   type KeptParts,
+  type LeftOut,
   type Position,
   type StoreIdentity,
   type StoreState,
@@ -18,6 +19,8 @@ export interface WritePolicy {
   readonly primary?: string;
   /** What writes claim besides their changes is captured. As installed: not kept in the database. */
   readonly certified?: boolean;
+  /** Triggers of the users that stay in this database. As installed, likewise. */
+  readonly localTriggers?: readonly string[];
 }
 
 /**
@@ -60,6 +63,8 @@ export class ReplicaState {
   revision = 0;
   /** SQLite's schema version when the triggers were last seen in their places. */
   schemaCookie = -1;
+  /** What other replicas do not get of this database; as of that schema. */
+  leftOut: readonly LeftOut[] = [];
   /** Origins whose counter is not stored yet. */
   readonly changedOrigins = new Set<string>();
 
@@ -120,6 +125,7 @@ export class ReplicaState {
       quarantinedBytes: this.quarantinedBytes,
       discarded: this.discarded,
       gaps: this.gaps,
+      leftOut: this.leftOut,
     };
   }
 }

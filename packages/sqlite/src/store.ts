@@ -7,6 +7,7 @@ import {
   type ChecksumReport,
   type GroupOutcome,
   type HybridClock,
+  type InspectOptions,
   type InstallOptions,
   type Position,
   type PreparedGroup,
@@ -29,7 +30,8 @@ import { Connection } from './connection.js';
 import { FileIdentity } from './file-identity.js';
 import { isRefusal, storeError } from './errors.js';
 import { sealExistingRows } from './existing-rows.js';
-import { hasMetadata, inspectDatabase } from './inspection.js';
+import { inspectDatabase } from './database-inspection.js';
+import { hasMetadata } from './inspection.js';
 import { installReplica } from './install.js';
 import type { TrackedTable } from './local-table.js';
 import { OpenGroup } from './open-group.js';
@@ -112,10 +114,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     });
   }
 
-  async inspect(tables?: readonly string[]): Promise<StoreInspection> {
+  async inspect(options?: InspectOptions): Promise<StoreInspection> {
     const connection = await this.#open();
     try {
-      const inspection = inspectDatabase(connection, tables);
+      const inspection = inspectDatabase(connection, options);
       return hasMetadata(connection) ? { ...inspection, identity: readIdentity(connection) } : inspection;
     } catch (thrown) {
       throw storeError(thrown, `cannot inspect ${this.#file}`);
@@ -149,13 +151,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
       writer.setDurable(true);
       await writer.begin();
       try {
-        const { state, tables, fresh, captured } = installReplica(
+        const { state, tables, fresh, captured, repeated } = installReplica(
           writer,
           options,
           new StateWriter(writer, this.#owner),
         );
         clock.restore(state.time);
-        const session = new Session(writer, applier, tables, state, clock, this.#owner);
+        const session = new Session(writer, applier, tables, state, clock, this.#owner, repeated);
         if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
         if (captured) state.schemaCookie = schemaCookieOf(writer);
         session.countDisplaced(state);

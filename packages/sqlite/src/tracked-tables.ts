@@ -1,10 +1,11 @@
-import { AntiphonError, type TableSchema } from '@antiphon/core';
+import { AntiphonError, type InspectedTrigger, type TableSchema } from '@antiphon/core';
 import { captureGapError, findCaptureGaps, recordCapture, recordCaptureOf } from './capture-record.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
 import { claimTriggers } from './claim-triggers.js';
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
 import { inspectTables } from './inspection.js';
+import { inspectDependents } from './local-triggers.js';
 import { tableSchema, type LocalTable, type TrackedTable } from './local-table.js';
 import { rulesDifference } from './row-rules.js';
 import type { WritePolicy } from './state.js';
@@ -87,6 +88,19 @@ export function assertCaptured(connection: Connection, tables: readonly LocalTab
   if (gaps.length > 0) throw captureGapError(gaps);
 }
 
+/** SCHEMA_DRIFT when a trigger of the users needs what is not there any more: nothing could be applied to its table. */
+export function assertTriggersUsable(triggers: readonly InspectedTrigger[]): void {
+  const unusable = triggers.find(({ problem }) => problem !== undefined);
+  if (unusable === undefined) return;
+  const { name, table, problem = '' } = unusable;
+  throw new AntiphonError(
+    'SCHEMA_DRIFT',
+    `Trigger ${name} on ${table} cannot be used any more (${problem}), so nothing can be written to ${table}. ` +
+      'Put back what it needs, or drop the trigger; replication goes on by itself then, and nothing is lost.',
+    { context: { table, trigger: name } },
+  );
+}
+
 /**
  * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours must fire first: SQLite fires
  * the youngest first, and an AFTER trigger of a user that changes the same row again would otherwise be captured before its cause.
@@ -95,9 +109,10 @@ export function installTriggers(
   connection: Connection,
   tables: readonly TrackedTable[],
   policy: WritePolicy,
+  repeated: ReadonlySet<string>,
 ): boolean {
   const names = tables.map(({ name }) => name);
-  const rewritten = guardUserTriggers(connection, names);
+  const rewritten = guardUserTriggers(connection, names, repeated);
   const wanted = tables.flatMap((table) => triggersOf(table, tables, policy));
   const present = presentTriggers(connection);
   if (!rewritten && isInPlace(wanted, present, connection, names)) return false;
@@ -114,10 +129,9 @@ export function installTriggersOf(
   tables: readonly TrackedTable[],
   policy: WritePolicy,
 ): void {
-  guardUserTriggers(
-    connection,
-    tables.map(({ name }) => name),
-  );
+  const replicated = tables.map(({ name }) => name);
+  const { repeated } = inspectDependents(connection, replicated, policy.localTriggers);
+  guardUserTriggers(connection, replicated, repeated);
   const wanted = triggersOf(table, tables, policy);
   const names = new Set(wanted.map(({ name }) => name));
   for (const present of presentTriggers(connection))

@@ -58,8 +58,9 @@ export class UserStatements implements SqliteTransaction {
     this.#open = false;
   }
 
-  /** The schema has changed, and with it what statements touch. */
-  forget(): void {
+  /** The schema has changed, and with it what statements touch. `repeated`: see `AccessControl`. */
+  forget(repeated: ReadonlySet<string>): void {
+    this.#access.repeated = repeated;
     this.#statements.clear();
   }
 

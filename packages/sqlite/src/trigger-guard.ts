@@ -78,6 +78,28 @@ function afterHeader(tokens: readonly Token[]): number | undefined {
   return at;
 }
 
+const EVENTS = ['INSERT', 'UPDATE', 'DELETE'] as const;
+
+function afterTiming(tokens: readonly Token[]): number {
+  const at = afterName(tokens, tokens.findIndex((token) => isWord(token, 'TRIGGER')) + 1);
+  if (isWord(tokens[at], 'INSTEAD')) return at + 2;
+  return isWord(tokens[at], 'BEFORE') || isWord(tokens[at], 'AFTER') ? at + 1 : at;
+}
+
+/** What sets a trigger off, from its text; undefined when it is none. */
+export function triggerEvent(sql: string): (typeof EVENTS)[number] | undefined {
+  const tokens = tokenize(sql);
+  const token = tokens[afterTiming(tokens)];
+  return EVENTS.find((event) => isWord(token, event));
+}
+
+/** It fires before an insert, which an upsert may then turn into an update. BEFORE is what SQLite assumes where nothing is said. */
+export function firesBeforeInsert(sql: string): boolean {
+  const tokens = tokenize(sql);
+  const at = afterTiming(tokens);
+  return isWord(tokens[at], 'INSERT') && !isWord(tokens[at - 1], 'AFTER');
+}
+
 /** The BEGIN of the body: outside of parentheses and CASE, and a statement follows (a column may be called `begin`). */
 function findBody(tokens: readonly Token[], from: number): number | undefined {
   let depth = 0;

@@ -44,21 +44,30 @@ export function readTriggers(connection: Connection, tables: readonly string[]):
 }
 
 /**
- * Rewrites the users' triggers on these tables so that they rest during apply. Returns whether anything changed. All of them are
- * created anew in their old order, since SQLite fires triggers of one event by creation.
+ * Rewrites the users' triggers on these tables so that they rest during apply, except those of `repeated`, which are as their authors
+ * wrote them. Returns whether anything changed. All of them are created anew in their old order, since SQLite fires triggers of one
+ * event by creation.
  */
-export function guardUserTriggers(connection: Connection, tables: readonly string[]): boolean {
+export function guardUserTriggers(
+  connection: Connection,
+  tables: readonly string[],
+  repeated: ReadonlySet<string>,
+): boolean {
   const known = originalTriggers(connection);
   const present = readTriggers(connection, tables);
   const names = new Set(present.map(({ name }) => name));
   const forget = connection.db.prepare('DELETE FROM _antiphon_triggers WHERE name = ?');
   for (const { name } of known.values()) if (!names.has(name)) forget.run(name);
-  if (present.every(({ sql }) => isGuarded(sql))) return false;
+  if (present.every(({ name, sql }) => isGuarded(sql) !== repeated.has(name))) return false;
 
   const remember = connection.db.prepare(
     'INSERT OR REPLACE INTO _antiphon_triggers (name, tbl, original, guarded) VALUES (?, ?, ?, ?)',
   );
   const rewritten = present.map((trigger) => {
+    if (repeated.has(trigger.name)) {
+      forget.run(trigger.name);
+      return { ...trigger, guarded: known.get(trigger.name)?.original ?? trigger.sql };
+    }
     if (isGuarded(trigger.sql)) return { ...trigger, guarded: trigger.sql };
     const guarded = guardTrigger(trigger.sql);
     if (guarded === undefined) throw unguardable(trigger, 'its text is not understood');

@@ -1,6 +1,14 @@
-import { counterOf, wins, type Row, type Value, type VectorClock, type Version } from '@antiphon/core';
+import {
+  counterOf,
+  wins,
+  type Row,
+  type RowConflict,
+  type Value,
+  type VectorClock,
+  type Version,
+} from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { isBindFailure } from './errors.js';
+import { isBindFailure, isNullViolation } from './errors.js';
 import { FIRST_CLAIM, OUTBOX_DELETE } from './outbox-kinds.js';
 import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { keyNames, versionTable } from './metadata.js';
@@ -16,8 +24,10 @@ export interface Stamp extends Version {
 export interface Verdict {
   /** Rows to write, in order. */
   readonly rows: readonly Row[];
-  readonly conflicts: number;
+  readonly conflicts: readonly RowConflict[];
 }
+
+const NONE: readonly RowConflict[] = [];
 
 interface StoredVersion extends Version {
   readonly dead: number;
@@ -54,14 +64,12 @@ export class RowVersions {
     return sql;
   }
 
-  #onConflict(table: TrackedTable): string {
+  #onConflict(table: TrackedTable, time = 'excluded.time'): string {
     const differing = table.key.flatMap((part, index) =>
       keyBytesMayDiffer(table, part) ? [`k${index}`] : [],
     );
-    const set = [...differing, 'time', 'origin', 'counter', 'dead'].map(
-      (name) => `${name} = excluded.${name}`,
-    );
-    return `ON CONFLICT (${keyNames(table).join(', ')}) DO UPDATE SET ${set.join(', ')}`;
+    const set = [...differing, 'origin', 'counter', 'dead'].map((name) => `${name} = excluded.${name}`);
+    return `ON CONFLICT (${keyNames(table).join(', ')}) DO UPDATE SET time = ${time}, ${set.join(', ')}`;
   }
 
   /** Decides which of these remote changes win, and stores their versions. */
@@ -74,16 +82,16 @@ export class RowVersions {
       try {
         changes = this.#expectSuccession(table, rows, stamps, from, size, dead, context);
       } catch (thrown) {
-        if (!isBindFailure(thrown)) throw thrown;
+        if (!isBindFailure(thrown) && !isNullViolation(thrown)) throw thrown;
         changes = -1;
       }
       if (changes !== size) return this.#oneByOne(table, rows, stamps, from, dead);
       from += size;
     }
-    return { rows, conflicts: 0 };
+    return { rows, conflicts: NONE };
   }
 
-  /** Returns how many of the rows succeeded a version that their origin knew, or none. */
+  /** Stores all versions, each of which succeeds one that its origin knew, or else fails as a whole and stores none. */
   #expectSuccession(
     table: TrackedTable,
     rows: readonly Row[],
@@ -129,16 +137,17 @@ export class RowVersions {
     const source = shared
       ? `SELECT ${column('r', 1, keys)}, ${column('s', 1, 3)}, ${dead ? 1 : 0} FROM (VALUES (?, ?, ?)) AS s CROSS JOIN ${tuples(keys)} WHERE true`
       : `SELECT ${column('r', 1, keys + 3)}, ${dead ? 1 : 0} FROM ${tuples(keys + 3)} WHERE true`;
-    const sql =
-      `INSERT INTO ${name} ${source} ${this.#onConflict(table)} ` +
-      `WHERE (excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
+    const succeeds =
+      `(excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
       `AND (${name}.origin = excluded.origin OR ${name}.counter <= ${seen})`;
+    // A time must not be NULL, so SQLite takes back the whole statement: what comes later in the run would hide the conflict.
+    const sql = `INSERT INTO ${name} ${source} ${this.#onConflict(table, `iif(${succeeds}, excluded.time, NULL)`)}`;
     if (this.#successions.size > 1000) this.#successions.clear();
     this.#successions.set(cacheKey, sql);
     return sql;
   }
 
-  /** From row `from` on; versions of some may be stored already, which changes no verdict. */
+  /** From row `from` on. */
   #oneByOne(
     table: TrackedTable,
     rows: readonly Row[],
@@ -147,14 +156,21 @@ export class RowVersions {
     dead: boolean,
   ): Verdict {
     const winners = rows.slice(0, from);
-    const inRun = new Map(stamps.map((stamp) => [`${stamp.origin}:${stamp.counter}`, stamp]));
-    let conflicts = 0;
+    const conflicts: RowConflict[] = [];
     for (let index = from; index < rows.length; index++) {
       const row = rows[index] as Row;
       const stamp = stamps[index] as Stamp;
       const stored = this.versionOf(table, row);
       const won = wins(stamp, stored);
-      if (stored !== undefined && isConflict(stamp, stored, won, inRun)) conflicts++;
+      if (stored !== undefined && isConflict(stamp, stored, won)) {
+        const [winner, loser] = won ? [stamp, stored] : [stored, stamp];
+        conflicts.push({
+          table: table.name,
+          key: table.key.map(({ column }) => row[column] as Value),
+          winner: versionOnly(winner),
+          loser: versionOnly(loser),
+        });
+      }
       if (!won) continue;
       this.#put(table, row, stamp, dead);
       winners.push(row);
@@ -201,10 +217,12 @@ function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] 
   return Object.entries(common ?? first.context);
 }
 
-function isConflict(stamp: Stamp, stored: Version, won: boolean, inRun: ReadonlyMap<string, Stamp>): boolean {
+/** The origin of the one did not know the other: a lost change always, unless it is its own origin's. */
+function isConflict(stamp: Stamp, stored: Version, won: boolean): boolean {
   if (stored.origin === stamp.origin) return false;
-  if (won) return stored.counter > counterOf(stamp.context, stored.origin);
-  // A later change of the same run may have been stored first, and have known this one.
-  const other = inRun.get(`${stored.origin}:${stored.counter}`);
-  return other === undefined || counterOf(other.context, stamp.origin) < stamp.counter;
+  return !won || stored.counter > counterOf(stamp.context, stored.origin);
+}
+
+function versionOnly({ time, origin, counter }: Version): Version {
+  return { time, origin, counter };
 }

@@ -7,6 +7,7 @@ import {
   admitted,
   decodeBatches,
   newOfPart,
+  replicatedTables,
   HybridClock,
   systemClock,
   type AdmissionState,
@@ -76,10 +77,12 @@ export class Cluster {
   async first(name: string, ddl: string, options: Partial<InstallOptions> = {}): Promise<TestStore> {
     this.directory.shell(name, ddl);
     const store = sqlite({ file: this.directory.file(name) });
-    const { tables, ddl: statements } = await store.inspect();
+    const { tables, ddl: statements } = await store.inspect(
+      options.localTriggers === undefined ? {} : { localTriggers: options.localTriggers },
+    );
     this.schema = {
       version: 1,
-      tables: tables.filter(({ unsupported }) => unsupported === undefined).map(({ schema }) => schema),
+      tables: replicatedTables({ tables }).map(({ schema }) => schema),
       ddl: statements,
     };
     return this.#install(name, store, { writes: 'capture', sealExistingRows: true, ...options });

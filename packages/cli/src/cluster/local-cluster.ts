@@ -24,6 +24,8 @@ export interface LocalClusterOptions {
   readonly topology: Topology;
   readonly update: UpdateOptions;
   readonly tables?: readonly string[];
+  /** Of the first one. */
+  readonly localTriggers?: readonly string[];
   /** Where the server's store, configurations and logs are kept. */
   readonly folder: string;
   /** Where `.antiphon/context.json` is written. */
@@ -144,13 +146,14 @@ export class LocalCluster {
   }
 
   #configText({ id, file }: LocalReplica): string {
-    const { cluster, topology, update, tables } = this.options;
+    const { cluster, topology, update, tables, localTriggers } = this.options;
     const config = {
       cluster,
       id,
       nats: { servers: this.servers },
       store: { sqlite: { file: resolve(file) } },
       ...(tables === undefined ? {} : { tables }),
+      ...(localTriggers === undefined ? {} : { localTriggers }),
       topology,
       update,
     };

@@ -94,6 +94,7 @@ async function startUntil(
         ...config.nats,
         store: sqlite({ file: config.sqliteFile }),
         ...(config.tables === undefined ? {} : { tables: config.tables }),
+        ...(config.localTriggers === undefined ? {} : { localTriggers: config.localTriggers }),
         ...(config.topology === undefined ? {} : { topology: config.topology }),
         update: config.update,
         logger,

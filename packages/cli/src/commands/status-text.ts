@@ -11,6 +11,7 @@ export interface StatusView {
   readonly terminal: Pick<Terminal, 'color'>;
 }
 
+const MAX_LEFT_OUT = 20;
 const BYTES_PER_MB = 1_000_000;
 
 /** Said once for the whole cluster, instead of by every replica. */
@@ -33,6 +34,7 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
     formatTable(columns, rows),
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
+    ...notReplicated(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
   ].join('');
 }
 
@@ -163,6 +165,20 @@ function warningsOf({
         ]
       : []),
   ];
+}
+
+/** What is left out, once for all replicas that leave it out. Alarms have said what is a surprise. */
+export function notReplicated(statuses: readonly ReplicaStatus[]): readonly string[] {
+  const holders = new Map<string, string[]>();
+  for (const { id, leftOut = [] } of statuses) {
+    for (const { type, name, reason } of leftOut) {
+      const line = `the ${type} ${name} is not replicated: ${reason}`;
+      holders.set(line, [...(holders.get(line) ?? []), id]);
+    }
+  }
+  const lines = [...holders].map(([line, ids]) => `  ${ids.join(', ')}: ${line}`);
+  const more = lines.length - MAX_LEFT_OUT;
+  return more > 0 ? [...lines.slice(0, MAX_LEFT_OUT), `  and ${more} more: antiphon status --json`] : lines;
 }
 
 function duration(ms: number): string {

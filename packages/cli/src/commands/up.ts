@@ -19,6 +19,7 @@ interface UpOptions {
   readonly cluster?: string;
   readonly file?: string;
   readonly tables?: readonly string[];
+  readonly localTriggers?: readonly string[];
   readonly topology?: TopologyName;
   readonly update?: UpdateName;
   readonly replicas: number;
@@ -54,11 +55,8 @@ export function defineUp(host: CommandHost): void {
           topologyName,
         )
         .option('--update <mode>', 'async, or sync: a write waits for all that are in sync', updateName)
-        .option(
-          '--tables <names>',
-          'the replicated tables (default: every one with a primary key)',
-          commaList,
-        )
+        .option('--tables <names>', 'the replicated tables (default: every one that can be)', commaList)
+        .option('--local-triggers <names>', 'triggers that stay where they are', commaList)
         .option(
           '--dir <folder>',
           "where the other replicas' files, the log and the log files are kept",
@@ -68,7 +66,7 @@ export function defineUp(host: CommandHost): void {
     run: async (options, context) => {
       const { terminal, cwd } = context;
       const folder = resolve(cwd, options.dir);
-      const { cluster, replicas, topology, update, tables } = plan(options, folder, context);
+      const { cluster, replicas, topology, update, tables, localTriggers } = plan(options, folder, context);
       assertHasTables(replicas[0].file, cwd);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       const running = await LocalCluster.start({
@@ -77,6 +75,7 @@ export function defineUp(host: CommandHost): void {
         topology,
         update,
         ...(tables === undefined ? {} : { tables }),
+        ...(localTriggers === undefined ? {} : { localTriggers }),
         folder,
         contextFolder: options.dir === DEFAULT_FOLDER ? cwd : folder,
         ...(options.port === undefined ? {} : { port: options.port }),
@@ -104,6 +103,7 @@ interface Plan {
   readonly topology: Topology;
   readonly update: UpdateOptions;
   readonly tables?: readonly string[];
+  readonly localTriggers?: readonly string[];
 }
 
 function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext): Plan {
@@ -115,6 +115,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const first = { id: firstId, file: given ?? join(folder, `${firstId}.db`) };
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
   const tables = options.tables ?? config?.tables;
+  const localTriggers = options.localTriggers ?? config?.localTriggers;
   const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
   // The file's own settings of a mode, when it is the mode that is asked for.
   const { update } = config ?? {};
@@ -125,6 +126,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
     topology: topology ?? topologyOf('primary-replica', firstId),
     update: update?.mode === mode ? update : updateOf(mode, options.replicas),
     ...(tables && { tables }),
+    ...(localTriggers && { localTriggers }),
   };
 }
 

@@ -13,8 +13,9 @@ export interface Config {
   readonly nats: NatsAccess & { readonly servers: readonly string[] };
   /** Absolute. */
   readonly sqliteFile: string;
-  /** Absent: every table that has a primary key. */
+  /** Absent: every table that can be replicated. */
   readonly tables?: readonly string[];
+  readonly localTriggers?: readonly string[];
   /** Absent: what the cluster has agreed on. */
   readonly topology?: Topology;
   readonly update: Update;
@@ -36,6 +37,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     nats: resolveAccess(file.nats, dirname(resolve(configPath))),
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
     ...(file.tables === undefined ? {} : { tables: file.tables }),
+    ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     update: resolveUpdate(file.update),
   };

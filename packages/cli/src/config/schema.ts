@@ -114,7 +114,16 @@ export const configSchema = z
       .min(1)
       .max(MAX_TABLES)
       .optional()
-      .describe('The replicated tables; when absent, every table that has a primary key.'),
+      .describe(
+        'The replicated tables; when absent, every table that can be replicated, without those of migration tools.',
+      ),
+    localTriggers: z
+      .array(text)
+      .max(MAX_TABLES)
+      .optional()
+      .describe(
+        'Triggers that use what is not replicated (a full-text index, an audit table) and stay in this database.',
+      ),
     topology: topologySchema
       .optional()
       .describe(

@@ -33,8 +33,12 @@ nats:
 # (or none) and get both. A relative path starts at the folder of this file.
 store: { sqlite: { file: ${JSON.stringify(file)} } }
 
-# Which tables are replicated. Without this line: every table that has a primary key.
+# Which tables are replicated. Without this line: every table that can be, without those in which tools note which migrations were run.
+# What is left out, and why: antiphon check FILE
 # tables: [customers, orders]
+
+# Triggers that use what is not replicated (a full-text index, an audit table) and stay in this database.
+# localTriggers: [orders_search]
 
 # Who may write. Without this line: what the cluster has agreed on. Its first replica becomes the primary, which alone takes writes.
 # topology: { primary-replica: { primary: ${id} } }

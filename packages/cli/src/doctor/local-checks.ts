@@ -44,7 +44,7 @@ export async function databaseChecks({ sqliteFile, tables }: Config): Promise<re
 async function tableChecks(file: string, names: readonly string[] | undefined): Promise<readonly Check[]> {
   const store = sqlite({ file });
   try {
-    const { tables, identity } = await store.inspect(names);
+    const { tables, identity } = await store.inspect(names === undefined ? {} : { tables: names });
     const who =
       identity === undefined ? 'no replica yet' : `replica ${identity.replica} of ${identity.cluster}`;
     const rows = tables.reduce((sum, { rowCount }) => sum + rowCount, 0);

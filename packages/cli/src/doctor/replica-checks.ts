@@ -9,6 +9,7 @@ import type { Config } from '../config/config.js';
 import { ok, splitSentence, warn, fail, type Check } from './check.js';
 
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
+const MAX_LEFT_OUT = 20;
 const MAX_LAG_SECONDS = 10;
 /** Said by `holding`. */
 const HOLD_ALARM = 'apply';
@@ -31,6 +32,7 @@ export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): 
 
 function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
   const { id, lifecycle, role, lag, stalled, holding, alarms, waitingFor, quarantined, conflicts } = status;
+  const { leftOut = [] } = status;
   const checks: Check[] = [];
   if (stalled !== undefined) {
     checks.push(fail(id, `${id} has stopped replicating: ${stalled.message}`, wayOutOf(stalled)));
@@ -68,6 +70,8 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       ),
     );
   }
+  for (const { type, name, reason } of leftOut.slice(0, MAX_LEFT_OUT))
+    checks.push(ok(id, `${id}: the ${type} ${name} is not replicated: ${reason}`));
   if (quarantined > 0) {
     checks.push(
       warn(

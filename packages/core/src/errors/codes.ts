@@ -132,7 +132,7 @@ export const ERROR_CODES = {
   UNSUPPORTED_TABLE: {
     retriable: false,
     means: 'A table cannot be replicated.',
-    do: 'Give it a primary key, or leave it out of `tables`.',
+    do: '`antiphon check FILE` shows all that is in the way at once, and the `tables:` line of the others.',
   },
   SCHEMA_DRIFT: {
     retriable: false,

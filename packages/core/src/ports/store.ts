@@ -4,6 +4,7 @@ import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
 import type { ClusterSchema, TableSchema } from '../model/schema.js';
 import type { Claim, PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
+import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
 import type { Recapturing } from './recapture.js';
 
@@ -29,6 +30,52 @@ export interface InspectedTable {
   readonly rowCount: number;
   /** Why it cannot be replicated; absent when it can. */
   readonly unsupported?: string;
+  /** Why it is not replicated unless it is named, although it could be. */
+  readonly leftOut?: string;
+  /** Tables that it refers to by foreign keys and that are not replicated. */
+  readonly missingParents?: readonly string[];
+  /** The database numbers its rows when nobody else does (`INTEGER PRIMARY KEY`): two replicas would give the same number to two rows. */
+  readonly numbered?: boolean;
+  /** Why it cannot be replicated where several replicas write, although it can where one does. */
+  readonly unsupportedWithVersions?: string;
+}
+
+/** A view of the users. It is made elsewhere, too, when everything that it reads is replicated. */
+export interface InspectedView {
+  readonly name: string;
+  /** Why it stays where it is; absent when it does not. */
+  readonly obstacle?: string;
+}
+
+/** A trigger of the users on a replicated table, or on a view of replicated tables. */
+export interface InspectedTrigger {
+  readonly name: string;
+  readonly table: string;
+  /** Tables and views that it reads or writes and that are not replicated: where they are not, it cannot fire. */
+  readonly uses: readonly string[];
+  /** It stays where it is, because somebody has said so (`localTriggers`). */
+  readonly local: boolean;
+  /** It fires also where changes of other replicas are applied; true only for a local one that writes nothing that is replicated. */
+  readonly repeats: boolean;
+  /** What the database says when it cannot be used at all. */
+  readonly problem?: string;
+}
+
+/** Which tables, and which triggers stay where they are. */
+export interface InspectOptions {
+  /** Absent: all that can be replicated, without tables that note which migrations were run. */
+  readonly tables?: readonly string[];
+  readonly localTriggers?: readonly string[];
+}
+
+/** Something of the users' database that other replicas do not get. */
+export interface LeftOut {
+  readonly type: 'table' | 'view' | 'trigger';
+  readonly name: string;
+  /** A clause: `it has no primary key, …`. */
+  readonly reason: string;
+  /** Nobody has said so, and nothing of it keeps it from being replicated: it came when the cluster had been founded. */
+  readonly unexpected: boolean;
 }
 
 export interface StoreInspection {
@@ -36,7 +83,9 @@ export interface StoreInspection {
   readonly identity?: StoreIdentity;
   /** The users' tables, by name. */
   readonly tables: readonly InspectedTable[];
-  /** Statements that create these tables (with indexes and triggers) elsewhere. */
+  readonly views?: readonly InspectedView[];
+  readonly triggers?: readonly InspectedTrigger[];
+  /** Statements that create elsewhere what is replicated of these tables, with the indexes, views and triggers that go with them. */
   readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
 }
 
@@ -61,6 +110,8 @@ export interface InstallOptions {
   readonly sealExistingRows: boolean;
   /** Every commit is on the disk before it returns, whatever else the store was told (I6). */
   readonly durable: boolean;
+  /** Triggers of the users that stay where they are, by name. */
+  readonly localTriggers?: readonly string[];
 }
 
 /** Something that the position has passed and that is not here: the transactions of `origin` from `expected` on. */
@@ -108,6 +159,8 @@ export interface StoreState {
   readonly discarded: number;
   /** At most one per origin. */
   readonly gaps: readonly Gap[];
+  /** Of the users' database; another array when it has changed. Absent where the store does not know. */
+  readonly leftOut?: readonly LeftOut[];
 }
 
 /** `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this write only. */
@@ -261,11 +314,24 @@ export interface ApplyRequest {
   readonly sliceMs: number;
 }
 
+/** Two transactions changed one row, and the origin of the winner did not know the loser's change. */
+export interface RowConflict {
+  readonly table: string;
+  readonly key: readonly Value[];
+  readonly winner: Version;
+  readonly loser: Version;
+}
+
+/** An outcome of `apply` names so many conflicts at most. */
+export const MAX_SHOWN_CONFLICTS = 16;
+
 export interface ApplyOutcome {
   readonly transactions: number;
   readonly rows: number;
   /** Rows of remote transactions that lost against a newer version here, or won against a concurrent one. */
   readonly conflicts: number;
+  /** The last of them, at most MAX_SHOWN_CONFLICTS; absent when there was none. */
+  readonly lastConflicts?: readonly RowConflict[];
   /**
    * Set when the database refused a transaction: everything before it was committed, with the position before its step, and nothing of
    * it or after it. MALFORMED_MESSAGE, MESSAGE_TOO_LARGE: no database can apply it. Anything else is a matter of this database, which may
@@ -318,7 +384,7 @@ export interface Store<Tx = unknown> {
   readonly recapturing?: Recapturing;
 
   /** Opens the database and looks at it; changes nothing but what opening needs. First call; may be called again. */
-  inspect(tables?: readonly string[]): Promise<StoreInspection>;
+  inspect(options?: InspectOptions): Promise<StoreInspection>;
   /** Makes the database a replica, or checks that it still is this one. Idempotent. Throws STORE_CONTENT, UNSUPPORTED_TABLE, SCHEMA_DRIFT. */
   install(options: InstallOptions, clock: HybridClock): Promise<void>;
   /** As of the last call; never touches the database. Only after `install`. */

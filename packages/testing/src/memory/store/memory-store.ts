@@ -9,6 +9,7 @@ import {
   type Clock,
   type GroupOutcome,
   type HybridClock,
+  type InspectOptions,
   type InstallOptions,
   type Position,
   type PreparedGroup,
@@ -109,7 +110,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
     this.sliceChanges = options.sliceChanges ?? DEFAULT_SLICE_CHANGES;
   }
 
-  async inspect(tables?: readonly string[]): Promise<StoreInspection> {
+  async inspect({ tables }: InspectOptions = {}): Promise<StoreInspection> {
     this.#assertOpen();
     return inspectDatabase(this.database, tables);
   }

@@ -1,0 +1,135 @@
+import type { InspectedTable, InspectedTrigger, LeftOut, StoreInspection } from '../ports/store.js';
+
+/** How a cluster is to be founded on a database. */
+export interface FoundationOptions {
+  /** Somebody named the tables; otherwise they are all that can be replicated. */
+  readonly named: boolean;
+  /** Rows have versions, since several replicas write. */
+  readonly rowVersions: boolean;
+}
+
+/** The tables that a cluster founded on this database would replicate. */
+export function replicatedTables({ tables }: Pick<StoreInspection, 'tables'>): readonly InspectedTable[] {
+  return tables.filter(({ unsupported, leftOut }) => unsupported === undefined && leftOut === undefined);
+}
+
+/** What would stay behind, with the reason. */
+export function stayingBehind({ tables, views = [], triggers = [] }: StoreInspection): readonly LeftOut[] {
+  return [
+    ...tables.flatMap(({ schema, unsupported, leftOut }): LeftOut[] => {
+      const reason = unsupported ?? leftOut;
+      return reason === undefined ? [] : [{ type: 'table', name: schema.name, reason, unexpected: false }];
+    }),
+    ...views.flatMap(({ name, obstacle }): LeftOut[] =>
+      obstacle === undefined ? [] : [{ type: 'view', name, reason: obstacle, unexpected: false }],
+    ),
+    ...triggers.map((trigger): LeftOut => ({
+      type: 'trigger',
+      name: trigger.name,
+      reason: whereTriggerFires(trigger),
+      unexpected: !trigger.local,
+    })),
+  ];
+}
+
+/** Where a trigger that no other replica gets fires. A clause. */
+export function whereTriggerFires({ table, uses, repeats }: InspectedTrigger): string {
+  const what = uses.length === 0 ? '' : ` uses ${uses.join(', ')}, which is not replicated, and`;
+  const fires = repeats
+    ? 'fires here for every change, whichever replica made it'
+    : 'fires only for what is written here, not when changes of other replicas are applied';
+  return `it is on ${table}${what === '' ? ' and' : `,${what}`} ${fires}`;
+}
+
+/** Why no cluster can be founded on this database as it is: a sentence and what to do, one for each obstacle. */
+export function foundationObstacles(
+  inspection: StoreInspection,
+  { named, rowVersions }: FoundationOptions,
+): readonly string[] {
+  const { tables, triggers = [] } = inspection;
+  const reasons = new Map(stayingBehind(inspection).map(({ name, reason }) => [name, reason]));
+  return [
+    ...tables.flatMap(({ schema, unsupported }) =>
+      !named || unsupported === undefined
+        ? []
+        : [
+            `Table ${schema.name} cannot be replicated: ${unsupported}. Change it, or leave it out of \`tables\`.`,
+          ],
+    ),
+    ...replicatedTables(inspection).flatMap(({ schema, missingParents = [], unsupportedWithVersions }) => [
+      ...(named
+        ? []
+        : missingParents.map((parent) => missingParent(schema.name, parent, reasons.get(parent)))),
+      ...(!rowVersions || unsupportedWithVersions === undefined
+        ? []
+        : [
+            `Table ${schema.name} cannot be replicated where several replicas write: ${unsupportedWithVersions}. ` +
+              'Change it, leave it out of `tables`, or let one replica write (topology: primary-replica).',
+          ]),
+    ]),
+    ...triggerObstacles(triggers),
+  ];
+}
+
+/** What deserves a word, and keeps nobody from founding a cluster: a sentence each. */
+export function foundationRemarks(
+  inspection: StoreInspection,
+  { named, rowVersions }: FoundationOptions,
+): readonly string[] {
+  const replicated = replicatedTables(inspection);
+  const numbered = replicated.filter((table) => table.numbered === true).map(({ schema }) => schema.name);
+  return [
+    ...(named
+      ? replicated.flatMap(({ schema, missingParents = [] }) =>
+          missingParents.map(
+            (parent) =>
+              `Table ${schema.name} refers to ${parent}, which is not replicated: on the other replicas its rows have no parents there, ` +
+              'and programs that enforce foreign keys cannot write them.',
+          ),
+        )
+      : []),
+    ...(rowVersions && numbered.length > 0 ? [numberedWarning(numbered)] : []),
+  ];
+}
+
+/** For tables in which the database numbers the rows, in a cluster where several replicas write. */
+export function numberedWarning(tables: readonly string[]): string {
+  const [them, their] = tables.length === 1 ? ['it', 'its'] : ['them', 'their'];
+  return (
+    `The database numbers the rows of ${tables.join(', ')} (INTEGER PRIMARY KEY), and several replicas write. Two replicas that insert into ${them} ` +
+    `at the same time give the same number to different rows: the later row replaces the earlier one, which is lost. ` +
+    `Give ${their} rows keys that no other replica gives (UUIDs, or numbers out of a range for each replica), or let one replica write (docs/several-writers.md).`
+  );
+}
+
+function missingParent(child: string, parent: string, reason: string | undefined): string {
+  return (
+    `Table ${child} refers to ${parent}, which would be left out${reason === undefined ? '' : `: ${reason}`}. ` +
+    `Make ${parent} a table that can be replicated, or name in \`tables\` what is to be replicated.`
+  );
+}
+
+/** Triggers that could not work on another replica. Nothing when there is none. */
+export function triggerObstacles(triggers: readonly InspectedTrigger[]): readonly string[] {
+  const unusable = triggers.flatMap(({ name, table, problem }) =>
+    problem === undefined
+      ? []
+      : [
+          `Trigger ${name} on ${table} cannot be used (${problem}), so no change of ${table} could be applied. ` +
+            `Put back what it needs, drop the trigger, or leave ${table} out of \`tables\`.`,
+        ],
+  );
+  const undecided = triggers.filter(
+    ({ uses, local, problem }) => uses.length > 0 && !local && problem === undefined,
+  );
+  if (undecided.length === 0) return unusable;
+  const described = undecided.map(({ name, table, uses }) => `${name} on ${table} uses ${uses.join(', ')}`);
+  const objects = [...new Set(undecided.flatMap(({ uses }) => uses))];
+  const names = undecided.map(({ name }) => name).join(', ');
+  return [
+    ...unusable,
+    `Some triggers use what is not replicated and could not work on other replicas: ${described.join('; ')}. ` +
+      `Replicate ${objects.join(', ')} as well where that is possible, drop the triggers, or leave them in this database alone: ` +
+      `\`localTriggers: [${names}]\` (docs/cli.md).`,
+  ];
+}

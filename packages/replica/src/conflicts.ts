@@ -1,0 +1,80 @@
+import type { ApplyOutcome, Clock, RowConflict, Value } from '@antiphon/core';
+import type { Condition } from './condition.js';
+
+/** Two replicas changed one row without knowing of each other: whose change stays, and whose is lost. Plain JSON. */
+export interface ConflictReport {
+  readonly table: string;
+  /** The primary key, as SQL shows it, one text per column. */
+  readonly key: readonly string[];
+  readonly winner: string;
+  readonly loser: string;
+  /** When it was decided here; wall time. */
+  readonly atMs: number;
+}
+
+/** `status` shows so many. */
+const MAX_REPORTS = 16;
+const MAX_KEY_CHARACTERS = 100;
+/** The alarm ends when there was none for so long. */
+const RECENT_MS = 600_000;
+const ALARM = 'conflicts';
+
+/** Conflicts that were decided since this process runs. The database counts all of them. */
+export class Conflicts {
+  #reports: readonly ConflictReport[] = [];
+  #lastMs = -Infinity;
+  /** Since the alarm began. */
+  #recent = 0;
+
+  constructor(
+    private readonly condition: Condition,
+    private readonly clock: Clock,
+  ) {}
+
+  /** The newest last. */
+  get reports(): readonly ConflictReport[] {
+    return this.#reports;
+  }
+
+  note({ conflicts, lastConflicts = [] }: ApplyOutcome): void {
+    if (conflicts === 0) return;
+    const atMs = this.clock.nowMs();
+    this.#reports = [...this.#reports, ...lastConflicts.map((one) => reportOf(one, atMs))].slice(
+      -MAX_REPORTS,
+    );
+    this.#lastMs = this.clock.monotonicMs();
+    this.#recent += conflicts;
+    const last = this.#reports.at(-1);
+    const example =
+      last === undefined
+        ? ''
+        : `, the last one in table ${last.table}, key ${last.key.join(', ')}: ${last.winner} won over ${last.loser}`;
+    const times = this.#recent === 1 ? 'once' : `${this.#recent} times`;
+    this.condition.alarm(
+      ALARM,
+      `Two replicas changed the same row at the same time (${times}${example}). The last writer won and the other change is lost. ` +
+        'Write each row at one replica, give new rows keys that no other replica gives, or use synchronous updates (docs/several-writers.md).',
+    );
+  }
+
+  /** Now and then: the alarm ends when there has been none for a while. */
+  look(): void {
+    if (this.#recent === 0 || this.clock.monotonicMs() - this.#lastMs < RECENT_MS) return;
+    this.#recent = 0;
+    this.condition.clearAlarm(ALARM);
+  }
+}
+
+function reportOf({ table, key, winner, loser }: RowConflict, atMs: number): ConflictReport {
+  return { table, key: key.map(shown), winner: winner.origin, loser: loser.origin, atMs };
+}
+
+function shown(value: Value): string {
+  if (typeof value === 'string') return shortened(`'${value.replaceAll("'", "''")}'`);
+  if (value instanceof Uint8Array) return shortened(`x'${Buffer.from(value).toString('hex')}'`);
+  return value === null ? 'NULL' : String(value);
+}
+
+function shortened(text: string): string {
+  return text.length > MAX_KEY_CHARACTERS ? `${text.slice(0, MAX_KEY_CHARACTERS)}…` : text;
+}

@@ -1,0 +1,141 @@
+import {
+  whereTriggerFires,
+  type InspectedTable,
+  type InspectedTrigger,
+  type InspectedView,
+  type InspectOptions,
+  type LeftOut,
+  type StoreInspection,
+} from '@antiphon/core';
+import type { Connection } from './connection.js';
+import { displacingObstacle } from './displacing-obstacle.js';
+import { isMetadataName, quoteText } from './identifiers.js';
+import { countRows, inspectTables, type TableInspection } from './inspection.js';
+import { inspectDependents, type DependentObjects } from './local-triggers.js';
+import { tableSchema, type LocalTable } from './local-table.js';
+import { migrationTool } from './migration-tables.js';
+import { originalTriggers } from './user-triggers.js';
+
+/** What is in the database, for people and for the first replica of a cluster. */
+export function inspectDatabase(
+  connection: Connection,
+  { tables: only, localTriggers }: InspectOptions = {},
+): Omit<StoreInspection, 'identity'> {
+  const found = inspectTables(connection, only);
+  const replicated = found
+    .filter((inspection) => inspection.type === 'supported')
+    .map(({ table }) => table)
+    .filter((table) => only !== undefined || leftOutReason(table) === undefined);
+  const names = replicated.map(({ name }) => name);
+  const dependents = inspectDependents(connection, names, localTriggers);
+  const parents = only === undefined ? found : inspectTables(connection);
+  const notReplicated = parents.map(({ table }) => table.name).filter((name) => !names.includes(name));
+  return {
+    tables: found.map((inspection) =>
+      inspectedTable(connection, inspection, only === undefined, notReplicated),
+    ),
+    views: dependents.views,
+    triggers: dependents.triggers.filter((trigger) => !travels(trigger)),
+    ddl: { engine: 'sqlite', statements: readDdl(connection, names, dependents) },
+  };
+}
+
+function inspectedTable(
+  connection: Connection,
+  inspection: TableInspection,
+  auto: boolean,
+  notReplicated: readonly string[],
+): InspectedTable {
+  const { table } = inspection;
+  const schema = tableSchema(table);
+  if (inspection.type === 'unsupported') return { schema, rowCount: 0, unsupported: inspection.reason };
+  const rowCount = countRows(connection, table.name);
+  const leftOut = auto ? leftOutReason(table) : undefined;
+  const obstacle = displacingObstacle(table);
+  const wanted = new Set(table.foreignKeys.map(({ parent }) => parent.toLowerCase()));
+  const missingParents = notReplicated.filter((name) => wanted.has(name.toLowerCase()));
+  return {
+    schema,
+    rowCount,
+    ...(leftOut === undefined ? {} : { leftOut }),
+    ...(missingParents.length === 0 ? {} : { missingParents }),
+    ...(table.rowidKey ? { numbered: true } : {}),
+    ...(obstacle === undefined ? {} : { unsupportedWithVersions: obstacle }),
+  };
+}
+
+function leftOutReason({ name, columns }: LocalTable): string | undefined {
+  const tool = migrationTool(
+    name,
+    columns.map((column) => column.name),
+  );
+  return tool === undefined
+    ? undefined
+    : `${tool} notes there which migrations were run on this database; name it in \`tables\` to replicate it`;
+}
+
+function travels({ uses, local, problem }: InspectedTrigger): boolean {
+  return uses.length === 0 && !local && problem === undefined;
+}
+
+/**
+ * Statements that make these tables elsewhere: tables, indexes, views, then triggers as their authors wrote them. A view may name what
+ * comes after it: SQLite looks when it is used.
+ */
+function readDdl(
+  connection: Connection,
+  tables: readonly string[],
+  { views, triggers }: DependentObjects,
+): string[] {
+  if (tables.length === 0) return [];
+  const travelling = new Set([
+    ...tables,
+    ...views.filter(({ obstacle }) => obstacle === undefined).map(({ name }) => name),
+  ]);
+  const staying = new Set(triggers.filter((trigger) => !travels(trigger)).map(({ name }) => name));
+  const rows = connection.db
+    .prepare(
+      `SELECT type, name, sql FROM sqlite_schema WHERE tbl_name IN (${[...travelling].map(quoteText).join(', ')}) AND sql IS NOT NULL
+       ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 WHEN 'view' THEN 2 ELSE 3 END, rowid`,
+    )
+    .all() as { type: string; name: string; sql: string }[];
+  const originals = originalTriggers(connection);
+  return rows
+    .filter(
+      ({ name, type }) =>
+        !isMetadataName(name) && !name.startsWith('sqlite_') && !(type === 'trigger' && staying.has(name)),
+    )
+    .map(({ type, name, sql }) => (type === 'trigger' ? (originals.get(name)?.original ?? sql) : sql));
+}
+
+/** What other replicas do not get of this database, given what the cluster replicates. */
+export function leftOutOf(
+  connection: Connection,
+  replicated: readonly string[],
+  { views, triggers }: DependentObjects,
+): LeftOut[] {
+  const names = new Set(replicated);
+  return [
+    ...inspectTables(connection)
+      .filter(({ table }) => !names.has(table.name))
+      .map(leftOutTable),
+    ...views.flatMap(leftOutView),
+    ...triggers.filter((trigger) => !travels(trigger)).map(leftOutTrigger),
+  ];
+}
+
+function leftOutTable(inspection: TableInspection): LeftOut {
+  const { name } = inspection.table;
+  const known = inspection.type === 'unsupported' ? inspection.reason : leftOutReason(inspection.table);
+  const reason = known ?? 'it is not among the tables on which the cluster was founded';
+  return { type: 'table', name, reason, unexpected: known === undefined };
+}
+
+function leftOutView({ name, obstacle }: InspectedView): LeftOut[] {
+  return obstacle === undefined ? [] : [{ type: 'view', name, reason: obstacle, unexpected: false }];
+}
+
+function leftOutTrigger(trigger: InspectedTrigger): LeftOut {
+  const { name, local } = trigger;
+  return { type: 'trigger', name, reason: whereTriggerFires(trigger), unexpected: !local };
+}
