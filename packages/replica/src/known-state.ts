@@ -141,12 +141,15 @@ export class KnownState {
     seq: number,
   ): Promise<{ readonly step: number; readonly error: AntiphonError } | undefined> {
     const { clock, limits, document } = this.scope;
-    const { refused } = await this.reference.apply({
-      steps: steps.map((step) => this.#wanted(step)),
-      position: { generation: document.generation, seq },
-      yield: () => clock.yield(),
-      sliceMs: limits.applySliceMs,
-    });
+    // However much there is: only silence of the log ends it.
+    const { refused } = await this.deadline.paused(() =>
+      this.reference.apply({
+        steps: steps.map((step) => this.#wanted(step)),
+        position: { generation: document.generation, seq },
+        yield: () => clock.yield(),
+        sliceMs: limits.applySliceMs,
+      }),
+    );
     this.deadline.signal.throwIfAborted();
     return refused;
   }

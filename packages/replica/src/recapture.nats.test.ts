@@ -131,6 +131,37 @@ describe('recapture', () => {
     expect(await rowsOf(again, 't')).toMatch(/kept.*meanwhile.*to change.*unseen/);
   });
 
+  it.each([
+    ['one writer', PRIMARY],
+    ['several writers', SEVERAL],
+  ] as const)(
+    'knows big transactions, and what the log does not have yet, %s',
+    { timeout: 90_000 },
+    async (_mode, options) => {
+      const [r1, r2] = await pair(options);
+      const many = (from: number): string =>
+        `WITH RECURSIVE i(x) AS (SELECT ${from} UNION ALL SELECT x + 1 FROM i WHERE x < ${from + 19_999})
+         INSERT INTO t SELECT 'a row with a long key ' || x, x FROM i`;
+      await r1.execute([{ sql: many(100_000) }]);
+      await r2.caughtUp();
+      await fixture.server.stop();
+      await r1.execute([{ sql: many(200_000) }]);
+      await r1.execute([{ sql: `UPDATE t SET n = -n WHERE n % 1000 = 0` }]);
+      await fixture.sqlWhenFree('r1', `UPDATE o SET v = 'captured' WHERE id = 1; ${REBUILD}`);
+      await expectState(r1, 'stalled');
+      await fixture.restartServer();
+      expect(await r1.recapture('t')).toMatchObject({
+        outcome: 'recaptured',
+        ...ONE_EACH,
+        replicating: true,
+      });
+      await expectEqual(r1, r2);
+      expect(await r2.query(`SELECT count(*) AS rows, sum(n < 0) AS changed FROM t`)).toEqual([
+        { rows: 40_003n, changed: 40n },
+      ]);
+    },
+  );
+
   it('decides as always about rows that others change meanwhile', async () => {
     const [r1, r2] = await pair(SEVERAL);
     await fixture.sqlWhenFree('r1', REBUILD);
@@ -166,7 +197,10 @@ describe('recapture', () => {
       'r1',
       `CREATE TABLE u (id TEXT PRIMARY KEY, n INT, more); INSERT INTO u SELECT *, 1 FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;`,
     );
-    await expect(r1.recapture('t')).rejects.toMatchObject({ code: 'SCHEMA_DRIFT' });
+    await expect(r1.recapture('t')).rejects.toMatchObject({
+      code: 'SCHEMA_DRIFT',
+      message: expect.stringMatching(/another shape.*its columns are.*drop the new column/s) as string,
+    });
     await fixture.sqlWhenFree('r1', `ALTER TABLE t DROP COLUMN more; INSERT INTO t VALUES ('unseen', 1);`);
     await fixture.server.stop();
     await expect(r1.recapture('t', { timeoutMs: 500 })).rejects.toMatchObject({

@@ -67,13 +67,18 @@ export class Recapturer {
     table: string,
     { dryRun = false, timeoutMs, signal }: RecaptureOptions,
   ): Promise<RecaptureResult> {
-    const { id, document, condition, clock, limits, closing } = this.scope;
+    const { id, document, condition, clock, limits, closing, logger } = this.scope;
     if (!document.schema.tables.some(({ name }) => name === table)) throw unknownTable(this.scope, table);
     // What happened a moment ago is noticed now, and stops everything that moves the database.
     await this.replica.ask('check');
     const affected = new Set(recapturing.gaps().map((gap) => gap.table));
     for (const stalled of condition.stalled?.tables ?? []) affected.add(stalled);
-    if (!affected.has(table)) return this.#nothing(table, [...affected]);
+    if (!affected.has(table)) {
+      const { holding } = condition;
+      if (holding?.code === 'SCHEMA_DRIFT' && holding.table === table)
+        throw anotherShape(this.scope, table, new AntiphonError('SCHEMA_DRIFT', holding.message));
+      return this.#nothing(table, [...affected]);
+    }
     const whole =
       timeoutMs === undefined ? undefined : new Deadline(clock, timeoutMs, [], `table ${table} is compared`);
     const outers = [signal, whole?.signal, closing];
@@ -88,7 +93,21 @@ export class Recapturer {
         { timeoutMs: Infinity },
       );
       const outcome = dryRun ? 'compared' : 'recaptured';
+      const { changed, onlyHere, missingHere, way } = report;
+      logger.info(
+        {
+          table,
+          dryRun,
+          way,
+          changed: changed.count,
+          onlyHere: onlyHere.count,
+          missingHere: missingHere.count,
+        },
+        `table ${table} was ${outcome}`,
+      );
       return { ...report, replica: id, dryRun, outcome, replicating: condition.replicating };
+    } catch (thrown) {
+      throw isAnotherShape(thrown) ? anotherShape(this.scope, table, thrown) : thrown;
     } finally {
       whole?.end();
       deadline.end();
@@ -113,6 +132,22 @@ function unknownTable({ document, id }: Scope, table: string): AntiphonError {
     'UNKNOWN_TABLE',
     `Replica ${id} does not replicate a table ${table.slice(0, 80)}. It replicates ${names}.`,
     { context: { replica: id, table } },
+  );
+}
+
+function isAnotherShape(thrown: unknown): thrown is AntiphonError {
+  return (
+    thrown instanceof AntiphonError && thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] === undefined
+  );
+}
+
+/** Rows can be compared; what becomes of a column that only one side has is nobody's to guess. */
+function anotherShape({ id, cluster }: Scope, table: string, cause: AntiphonError): AntiphonError {
+  return new AntiphonError(
+    'SCHEMA_DRIFT',
+    `Table ${table} of ${id} has another shape than cluster ${cluster} agreed on, so it cannot be recaptured. ${cause.message} Either change it ` +
+      'back (drop the new column, or rebuild the table as it was) and recapture it then, or found a new cluster from this file, under another name, with the new shape.',
+    { cause, context: { replica: id, table } },
   );
 }
 

@@ -54,6 +54,21 @@ describe('changes that nobody may have captured', () => {
     await expectCode(cluster.member('a').store.check(), 'SCHEMA_DRIFT', /dropped and created again/);
   });
 
+  it('I3: also after somebody has put the dropped trigger back, once it was noticed', async () => {
+    cluster = await pairOf(REBUILT);
+    const trigger = cluster.shell('a', `SELECT sql FROM sqlite_schema WHERE name = '_antiphon_insert1'`);
+    cluster.shell('a', `DROP TRIGGER _antiphon_insert1; INSERT INTO t VALUES (1, 'unseen', 1);`);
+    const { store } = cluster.member('a');
+    await expectCode(store.check(), 'SCHEMA_DRIFT', /_antiphon_insert1 is missing/);
+    cluster.shell('a', `${trigger};`);
+    await expectCode(store.check(), 'SCHEMA_DRIFT', /_antiphon_insert1 is missing/);
+    await store.close();
+    const again = sqlite({ file: cluster.directory.file('a') });
+    await again.install(installOptions(cluster, 'a'), newClock());
+    await expectCode(again.check(), 'SCHEMA_DRIFT', /_antiphon_insert1 is missing/);
+    await again.close();
+  });
+
   it('VACUUM, a new index, another table, a trigger of a user and ANALYZE are none', async () => {
     cluster = await pairOf(REBUILT);
     const { store } = cluster.member('a');

@@ -27,6 +27,7 @@ export function recordCaptureOf(
   triggers: readonly TriggerDefinition[],
 ): void {
   connection.db.prepare('DELETE FROM _antiphon_capture WHERE tbl = ?').run(table.name);
+  connection.db.prepare('DELETE FROM _antiphon_uncaptured WHERE tbl = ?').run(table.name);
   const insert = connection.db.prepare('INSERT INTO _antiphon_capture (name, tbl, sql) VALUES (?, ?, ?)');
   for (const { name, sql } of triggers) insert.run(name, table.name, sql);
   // The table may be younger than the outbox; from now on it is to be older than this one.
@@ -67,7 +68,33 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
       .all() as string[];
     for (const name of rebuilt) if (!gaps.has(name)) gaps.set(name, 'it was dropped and created again');
   }
+  const kept = connection.db
+    .prepare('SELECT tbl AS "table", reason FROM _antiphon_uncaptured')
+    .all() as CaptureGap[];
+  for (const { table, reason } of kept)
+    if (!gaps.has(table) && tables.some(({ name }) => name === table)) gaps.set(table, reason);
   return [...gaps].map(([table, reason]) => ({ table, reason }));
+}
+
+/**
+ * Keeps what was found, in a transaction of its own: the replica may be started again after somebody has put the triggers back. What cannot
+ * be kept now is found again at the next look.
+ */
+export function keepCaptureGaps(connection: Connection, tables: readonly LocalTable[]): void {
+  try {
+    if (!connection.tryBegin()) return;
+    const insert = connection.db.prepare('INSERT OR IGNORE INTO _antiphon_uncaptured VALUES (?, ?)');
+    for (const { table, reason } of findCaptureGaps(connection, tables)) insert.run(table, reason);
+    connection.commit();
+  } catch {
+    connection.rollback();
+  }
+}
+
+export function isCaptureGap(thrown: unknown): boolean {
+  return (
+    thrown instanceof AntiphonError && thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined
+  );
 }
 
 export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {

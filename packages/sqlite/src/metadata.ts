@@ -55,14 +55,18 @@ const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
    seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL, token TEXT NOT NULL,
    rejected TEXT, PRIMARY KEY (seq, first_counter)) WITHOUT ROWID`;
 
+/** Tables whose changes went uncaptured, until they are recaptured: whoever puts the triggers back puts the proof away. */
+const UNCAPTURED = `CREATE TABLE IF NOT EXISTS _antiphon_uncaptured (tbl TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID`;
+
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
-  connection.db.exec(OUTCOMES);
+  completeMetadata(connection);
 }
 
 /** Brings the metadata of an older build up to date. */
 export function completeMetadata(connection: Connection): void {
   connection.db.exec(OUTCOMES);
+  connection.db.exec(UNCAPTURED);
 }
 
 function outboxWidth(connection: Connection): number {

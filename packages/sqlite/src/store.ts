@@ -26,6 +26,7 @@ import {
   type WriteRequest,
 } from '@antiphon/core';
 import { applyInTransaction, type ApplyManner } from './apply-transaction.js';
+import { isCaptureGap, keepCaptureGaps } from './capture-record.js';
 import { Connection } from './connection.js';
 import { FileIdentity } from './file-identity.js';
 import { isRefusal, storeError } from './errors.js';
@@ -306,6 +307,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         this.#committed(draft);
       } catch (thrown) {
         writer.rollback();
+        if (isCaptureGap(thrown)) keepCaptureGaps(writer, session.tables);
         throw storeError(thrown, 'looking at the database failed');
       }
     });

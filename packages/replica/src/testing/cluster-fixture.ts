@@ -18,10 +18,16 @@ export class ClusterFixture implements AsyncDisposable {
   readonly #handles: NatsHandle[] = [];
 
   private constructor(
-    readonly server: NatsServer,
+    public server: NatsServer,
     readonly dir: string,
     readonly cluster: string,
   ) {}
+
+  /** With what it had stored, after `server.stop()`; where it was. */
+  async restartServer(): Promise<void> {
+    const port = Number(new URL(this.server.url).port);
+    this.server = await NatsServer.start({ storeDir: join(this.dir, 'nats'), port });
+  }
 
   static async start(cluster = 'shop'): Promise<ClusterFixture> {
     const dir = mkdtempSync(join(tmpdir(), 'antiphon-replica-'));
