@@ -172,6 +172,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       () => this.#seal(),
     );
     this.#committer = committer;
+    this.scope.store.guardNumbering(() => {
+      if (committer.uncertain) throw uncertainCounters();
+    });
     sync.standing = () => ({
       waiting: committer.waiting,
       inFlight: committer.inFlight,

@@ -50,6 +50,8 @@ export class Session {
     readonly clock: HybridClock,
     owner: string,
     repeated: ReadonlySet<string>,
+    /** A throw keeps what other programs committed from being numbered now. */
+    private readonly guardNumbering: () => void,
   ) {
     this.#tables = tables;
     this.policy = state.policy;
@@ -147,6 +149,7 @@ export class Session {
     if (this.policy.certified === true) outbox.forgetClaims();
     const last = outbox.lastSeq();
     if (last === 0) return;
+    this.guardNumbering();
     let from = 0;
     for await (const ranges of times.ranges(last, pace)) {
       await sealer.seal(from, ranges, pace);

@@ -81,6 +81,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   };
   readonly recapturing: Recapture;
   readonly #file: string;
+  #guardNumbering: (() => void) | undefined;
   readonly #owner = StateWriter.newOwner();
   /** Users' queries, and what Antiphon itself wants to know: neither has to wait for the other. */
   readonly #queries: Reader;
@@ -158,7 +159,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
           new StateWriter(writer, this.#owner),
         );
         clock.restore(state.time);
-        const session = new Session(writer, applier, tables, state, clock, this.#owner, repeated);
+        const session = new Session(writer, applier, tables, state, clock, this.#owner, repeated, () =>
+          this.#guardNumbering?.(),
+        );
         if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
         if (captured) state.schemaCookie = schemaCookieOf(writer);
         session.countDisplaced(state);
@@ -253,6 +256,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]> {
     return this.#read('cannot read outcomes', ({ outcomes }) => outcomes.from(fromSeq, limit));
+  }
+
+  guardNumbering(guard: () => void): void {
+    this.#guardNumbering = guard;
   }
 
   async seal(): Promise<number> {

@@ -405,6 +405,11 @@ export interface Store<Tx = unknown> {
   outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined>;
   /** Of groups in entries from `fromSeq` on, in log order, at most `limit`. */
   outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]>;
+  /**
+   * `guard` is called inside the transaction of every method that is about to number what other programs committed. When it throws, the
+   * method leaves everything as it was and throws the same: they may commit until the last moment, so nobody can know beforehand.
+   */
+  guardNumbering(guard: () => void): void;
   /** Seals what other programs committed since the last call. Returns how many transactions that made; cheap when 0. */
   seal(): Promise<number>;
   /** Cheap poll: is there anything that `seal` would take, or has the schema changed? */

@@ -213,6 +213,9 @@ export class MapStore implements Store<MapTransaction> {
     return Promise.resolve(this.#outcomes.filter(({ seq }) => seq >= fromSeq).slice(0, limit));
   }
 
+  /** Nobody else writes here. */
+  guardNumbering(): void {}
+
   seal(): Promise<number> {
     return Promise.resolve(0);
   }

@@ -91,6 +91,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
   protected readonly limits: CutLimits;
   protected readonly sliceChanges: number;
   #hybrid: HybridClock | undefined;
+  #guardNumbering: (() => void) | undefined;
   #mark: PublishedMark | undefined;
   #markTimer: Timer | undefined;
   /** The transaction of the writing method that runs, or of the group that it prepared. */
@@ -196,6 +197,10 @@ export class MemoryStore implements Store<MemoryTransaction> {
   async outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]> {
     this.#assertOpen();
     return outcomesFrom(this.database, fromSeq, limit);
+  }
+
+  guardNumbering(guard: () => void): void {
+    this.#guardNumbering = guard;
   }
 
   async seal(): Promise<number> {
@@ -328,6 +333,7 @@ export class MemoryStore implements Store<MemoryTransaction> {
     record: ReplicaRecord,
     clock = this.hybridClock(),
   ): Sealing {
+    if (this.hasUnsealed()) this.#guardNumbering?.();
     return sealCaptured(transaction, record, { database: this.database, clock, limits: this.limits });
   }
 
