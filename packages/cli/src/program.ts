@@ -12,6 +12,7 @@ import { defineQuery } from './commands/query.js';
 import { defineQuarantine } from './commands/quarantine.js';
 import { defineRecapture } from './commands/recapture.js';
 import { defineRun } from './commands/run.js';
+import { defineSettings } from './commands/settings.js';
 import { defineStatus } from './commands/status.js';
 import { defineUp } from './commands/up.js';
 import { defineVerify } from './commands/verify.js';
@@ -32,6 +33,7 @@ const COMMANDS = [
   defineRecapture,
   defineMember,
   defineQuarantine,
+  defineSettings,
   defineDoctor,
   defineBench,
 ];

@@ -57,8 +57,10 @@ export function permissionsOf(
   }
   const mailboxes = `${clusterPrefix(cluster)}.replica`;
   const commands = READING_COMMANDS.map((command) => `${mailboxes}.*.${command}`);
+  // `settings set` works while no replica runs.
+  const admin = [`${mailboxes}.*.*`, `$KV.${registryBucket(cluster)}.cluster`];
   return {
-    publish: [...reading(cluster), ...(role === 'admin' ? [`${mailboxes}.*.*`] : commands)],
+    publish: [...reading(cluster), ...(role === 'admin' ? admin : commands)],
     subscribe: [`${inboxPrefix}.>`],
   };
 }

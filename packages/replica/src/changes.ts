@@ -21,9 +21,9 @@ import {
 import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-cursor.js';
 import { Deadline } from './deadline.js';
 import { Intake } from './intake.js';
+import { intakeRules } from './intake-check.js';
 import type { Scope } from './scope.js';
 import { groupOf } from './sync/certification.js';
-import { soleWriter } from './topology.js';
 
 export type RowObject = Readonly<Record<string, Value>>;
 
@@ -243,15 +243,14 @@ class ChangeStream {
   }
 
   #plan(entry: LogEntry): ReturnType<typeof Intake.plan> {
-    const { document, limits, members } = this.scope;
+    const { members } = this.scope;
     const partial = Object.fromEntries(
       [...this.#parts].map(([origin, { first, bytes }]) => [
         origin,
         { counter: first.firstCounter, time: first.time, bytes },
       ]),
     );
-    const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
-    return Intake.plan([entry], { vector: this.#vector, partial }, rules, {
+    return Intake.plan([entry], { vector: this.#vector, partial }, intakeRules(this.scope), {
       ownLog: { vector: {}, partial: {} },
       ownCounter: Infinity,
       ownPastUpTo: 0,

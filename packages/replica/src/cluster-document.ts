@@ -5,6 +5,8 @@ import {
   type ClusterSchema,
   type TableSchema,
 } from '@antiphon/core';
+import { limitsDifference, type LimitsFrom } from './agreed-limits.js';
+import type { ReplicaLimits } from './limits.js';
 import { describeTopology, parseTopology, type Topology } from './topology.js';
 import { describeUpdate, parseUpdate, type UpdateSettings } from './update.js';
 
@@ -27,6 +29,8 @@ export interface ClusterDocument {
   readonly topology: Topology;
   readonly update: UpdateSettings;
   readonly rowVersions: boolean;
+  /** By which messages are judged; the first element is valid from the beginning of the log. */
+  readonly limits: readonly LimitsFrom[];
   /** The creator's rows are its transactions up to this one; unknown while it is creating. */
   readonly foundingCounter: number;
 }
@@ -55,6 +59,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     topology,
     update,
     rowVersions,
+    limits,
     foundingCounter,
   } = input;
   if (state !== 'creating' && state !== 'ready') throw malformed();
@@ -72,6 +77,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     // Before there were two modes, the description did not name one.
     update: parseUpdate(update ?? { mode: 'async' }),
     rowVersions,
+    limits: parseLimits(limits),
     foundingCounter: Number(foundingCounter ?? 0),
   };
 }
@@ -83,6 +89,7 @@ export function settingsDifference(
     readonly topology: Topology | undefined;
     readonly update: UpdateSettings;
     readonly tables: readonly string[] | undefined;
+    readonly givenLimits: Partial<ReplicaLimits>;
   },
 ): readonly string[] {
   const differences: string[] = [];
@@ -99,7 +106,7 @@ export function settingsDifference(
     if (onlyHere.length > 0) differences.push(`tables only here: ${onlyHere.join(', ')}`);
     if (onlyThere.length > 0) differences.push(`tables only in the cluster: ${onlyThere.join(', ')}`);
   }
-  return differences;
+  return [...differences, ...limitsDifference(document.limits, settings.givenLimits)];
 }
 
 export function isRecord(input: unknown): input is Readonly<Record<string, unknown>> {
@@ -115,6 +122,16 @@ function parseSchema(input: unknown): ClusterSchema {
   const version = Number(input['version']);
   if (!Number.isSafeInteger(version) || version < 1) throw malformed();
   return { version, tables: input['tables'].map(parseTable), ddl: { engine, statements } };
+}
+
+function parseLimits(input: unknown): readonly LimitsFrom[] {
+  if (!Array.isArray(input) || input.length === 0) throw malformed();
+  return input.map((one: unknown) => {
+    if (!isRecord(one)) throw malformed();
+    const [fromSeq, clockRefusalMs] = [Number(one['fromSeq']), Number(one['clockRefusalMs'])];
+    if (!Number.isSafeInteger(fromSeq) || !(clockRefusalMs > 0)) throw malformed();
+    return { fromSeq, clockRefusalMs };
+  });
 }
 
 function parseTable(input: unknown): TableSchema {

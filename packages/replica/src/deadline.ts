@@ -1,5 +1,8 @@
 import { abortError, AntiphonError, sleep, type Clock, type Timer } from '@antiphon/core';
 
+/** Between two signs of life during work that is not timed. */
+const PROGRESS_MS = 500;
+
 /**
  * An AbortSignal that fires at a time of the Clock port, or with one of the outer signals. `end` it, so that its timer does not
  * stay behind.
@@ -16,8 +19,10 @@ export class Deadline {
     outers: readonly (AbortSignal | undefined)[] = [],
     /** What was waited for, for the message of the TIMEOUT ("NATS answers"); or the error itself. */
     private readonly what: string | (() => AntiphonError) = 'NATS answers',
+    /** Told that something moves: at every renewal, and now and then during work that is not timed. */
+    private readonly onProgress: () => void = () => undefined,
   ) {
-    this.renew();
+    this.#restart();
     for (const outer of outers) if (outer !== undefined) this.#follow(outer);
   }
 
@@ -31,6 +36,11 @@ export class Deadline {
 
   /** Something has moved: the whole time begins anew. For work of unknown length, where only silence is a failure. */
   renew(): void {
+    this.#restart();
+    this.onProgress();
+  }
+
+  #restart(): void {
     this.#atMs = this.clock.monotonicMs() + this.timeoutMs;
     this.#arm();
   }
@@ -49,14 +59,28 @@ export class Deadline {
   /** Work of this process, however long it takes: waiting for it is waiting for nobody. What fails has used its time. */
   async paused<T>(work: () => Promise<T>): Promise<T> {
     this.#timer?.cancel();
+    const saying = this.#sayAgain();
     try {
       const result = await work();
-      this.renew();
+      // Whoever tries the same again and again does not get on by that.
+      this.#restart();
       return result;
     } catch (error) {
       this.#arm();
       throw error;
+    } finally {
+      saying.stop();
     }
+  }
+
+  #sayAgain(): { stop(): void } {
+    let timer: Timer;
+    const again = (): void => {
+      this.onProgress();
+      timer = this.clock.setTimer(PROGRESS_MS, again);
+    };
+    timer = this.clock.setTimer(PROGRESS_MS, again);
+    return { stop: () => timer.cancel() };
   }
 
   /** The result of `work`, or at the deadline the reason why it is no longer waited for. Throws TIMEOUT, ABORTED, CLOSED. */

@@ -15,6 +15,7 @@ import { decodeClusterDocument, CLUSTER_KEY } from './cluster-document.js';
 import { retryDelayMs } from './deadline.js';
 import { Hold } from './hold.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
+import { intakeRules } from './intake-check.js';
 import { isKnownMember } from './members.js';
 import { ownLogState } from './own-past.js';
 import type { ApplyMessage, FeedProtocol, PlannedApply, ReplicaProtocol } from './protocols.js';
@@ -207,10 +208,9 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { store, id, document, limits, ownPastUpTo, hybrid, sync, condition } = this.scope;
+    const { store, id, ownPastUpTo, hybrid, sync, condition } = this.scope;
     const state = store.state();
-    const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
-    return Intake.plan(entries, state, rules, {
+    return Intake.plan(entries, state, intakeRules(this.scope), {
       self: id,
       ownLog: this.#ownLogNow(state),
       ownCounter: state.lastCounter,

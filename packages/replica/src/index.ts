@@ -19,6 +19,14 @@ export {
   type UpdateSettings,
 } from './update.js';
 export { DEFAULT_LIMITS, type ReplicaLimits } from './limits.js';
+export {
+  AGREED_LIMITS,
+  limitsDifference,
+  newestLimits,
+  type AgreedLimits,
+  type LimitsFrom,
+} from './agreed-limits.js';
+export { changeAgreedLimits, type ChangeLimitsPorts, type LimitsChange } from './change-limits.js';
 export { silentLogger, type Logger } from './logger.js';
 export {
   describeTopology,

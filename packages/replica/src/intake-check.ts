@@ -6,14 +6,24 @@ import {
   type LogEntry,
   type VectorClock,
 } from '@antiphon/core';
-import type { ReplicaLimits } from './limits.js';
+import { limitsAt, type LimitsFrom } from './agreed-limits.js';
+import type { Scope } from './scope.js';
+import { soleWriter } from './topology.js';
 
 /** What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or in the log. */
 export interface IntakeRules {
   readonly schema: ClusterSchema;
   /** Set in primary-replica: only its messages count. */
   readonly soleWriter: string | undefined;
-  readonly limits: Pick<ReplicaLimits, 'clockRefusalMs' | 'clockAlarmMs'>;
+  /** Of the cluster's document. */
+  readonly agreed: readonly LimitsFrom[];
+  /** Decides about alarms only. */
+  readonly clockAlarmMs: number;
+}
+
+export function intakeRules({ document, limits }: Pick<Scope, 'document' | 'limits'>): IntakeRules {
+  const { schema, topology, limits: agreed } = document;
+  return { schema, soleWriter: soleWriter(topology), agreed, clockAlarmMs: limits.clockAlarmMs };
 }
 
 /** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */
@@ -37,7 +47,7 @@ export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): 
     return problem('UNKNOWN_ORIGIN', entry, `a message of ${batch.origin} was published as ${entry.origin}`);
   }
   const aheadMs = latestTime(batch) / 1000 - entry.storedAtMs;
-  if (aheadMs > rules.limits.clockRefusalMs) {
+  if (aheadMs > limitsAt(rules.agreed, entry.seq).clockRefusalMs) {
     const hours = (aheadMs / 3_600_000).toFixed(1);
     return problem(
       'MALFORMED_MESSAGE',

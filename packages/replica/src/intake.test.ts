@@ -26,7 +26,11 @@ const RULES: IntakeRules = {
     ddl: { engine: 'test', statements: [] },
   },
   soleWriter: undefined,
-  limits: { clockRefusalMs: 1000, clockAlarmMs: 100 },
+  agreed: [
+    { fromSeq: 0, clockRefusalMs: 1000 },
+    { fromSeq: 1000, clockRefusalMs: 10_000 },
+  ],
+  clockAlarmMs: 100,
 };
 const NOW = 1_000_000;
 
@@ -133,6 +137,9 @@ describe('Intake', () => {
 
   it("quarantines a hybrid time far ahead of the log, by the log's clock", () => {
     expect(kinds(plan([entry(2, batchAt(NOW + 5000, 1))]).steps)).toEqual(['quarantine', 'gap']);
+    expect(kinds(plan([entry(999, batchAt(NOW + 5000, 1))]).steps)).toEqual(['quarantine', 'gap']);
+    // The cluster has agreed on another limit from there on.
+    expect(kinds(plan([entry(1000, batchAt(NOW + 5000, 1))]).steps)).not.toContain('quarantine');
   });
 
   it('I6: says what a member sent and nobody accepts is missing, once, until it or a later one is here', () => {

@@ -19,6 +19,7 @@ import {
   type TransactionBatch,
   type Verdict,
 } from '@antiphon/core';
+import { limitsAt } from './agreed-limits.js';
 import { groupOf, type Certification } from './sync/certification.js';
 import { isReserved } from './reserved.js';
 import { latestTime, missingCause, refuseBatch, refuseOrigin, type IntakeRules } from './intake-check.js';
@@ -196,7 +197,7 @@ export class Intake {
   /** What the receivers' rules say of an own message. Only the clock can have gone wrong since it was written. */
   #ownRefusals(entry: LogEntry): readonly (AntiphonError | undefined)[] | undefined {
     const aheadMs = this.options.ownLatestTime / 1000 - entry.storedAtMs;
-    if (aheadMs <= this.rules.limits.clockRefusalMs) return undefined;
+    if (aheadMs <= limitsAt(this.rules.agreed, entry.seq).clockRefusalMs) return undefined;
     return decodeBatches(entry.data).map((batch) => refuseBatch(entry, batch, this.rules));
   }
 
@@ -225,7 +226,7 @@ export class Intake {
     }
     this.#admit(entry, batch, admission.skip, index);
     const time = latestTime(batch);
-    if (time / 1000 - entry.storedAtMs > this.rules.limits.clockAlarmMs)
+    if (time / 1000 - entry.storedAtMs > this.rules.clockAlarmMs)
       this.#notes.push({ type: 'ahead', origin: batch.origin, time });
   }
 

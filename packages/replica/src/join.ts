@@ -11,6 +11,7 @@ import {
   type StoreIdentity,
   type StoreInspection,
 } from '@antiphon/core';
+import { agreedOf } from './agreed-limits.js';
 import {
   CLUSTER_KEY,
   decodeClusterDocument,
@@ -120,6 +121,7 @@ async function createCluster(
     topology,
     update: settings.update,
     rowVersions,
+    limits: [{ fromSeq: 0, ...agreedOf(settings.limits) }],
     foundingCounter: 0,
   };
   const created = await retrying(clock, deadline, () =>

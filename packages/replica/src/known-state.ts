@@ -14,9 +14,9 @@ import {
 } from '@antiphon/core';
 import { retrying, type Deadline } from './deadline.js';
 import { Intake, type IntakePlan } from './intake.js';
+import { intakeRules } from './intake-check.js';
 import type { Scope } from './scope.js';
 import { Certification } from './sync/certification.js';
-import { soleWriter } from './topology.js';
 
 /** The reference is nobody's database: no message is its own. No replica can have this id. */
 const NOBODY = '_reference';
@@ -119,10 +119,9 @@ export class KnownState {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { document, limits, members, sync } = this.scope;
+    const { members, sync } = this.scope;
     const state = this.reference.state();
-    const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
-    return Intake.plan(entries, state, rules, {
+    return Intake.plan(entries, state, intakeRules(this.scope), {
       ownLog: { vector: {}, partial: {} },
       ...{ ownCounter: Infinity, ownPastUpTo: 0, ownLatestTime: 0 },
       causesMayBeMissing: state.quarantined > 0,

@@ -44,7 +44,10 @@ export interface ReplicaLimits {
    * `clockRefusalMs` counts as that half: what is given a time must not be refused by others.
    */
   readonly maxClockSkewMs: number;
-  /** A hybrid time further ahead of the log's own clock is quarantined, by every replica alike. */
+  /**
+   * A hybrid time further ahead of the log's own clock is quarantined, by every replica alike: agreed on when the cluster is founded. A
+   * replica that names another one is refused; `antiphon settings set` changes it for all.
+   */
   readonly clockRefusalMs: number;
   /** For a query, its waiting included, when the caller names no time; TIMEOUT then, and the query is ended. */
   readonly queryTimeoutMs: number;

@@ -42,6 +42,8 @@ export interface ReplicaOptions<Tx> {
   readonly logger?: Logger;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
+  /** Called while a start gets on, about once a second at least: whoever waits for it knows that it does not stand still. */
+  readonly onProgress?: () => void;
 }
 
 /** The ports a replica runs on. It closes the store, and the log, bus and registry stay the caller's. */
@@ -80,6 +82,8 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
   readonly limits: ReplicaLimits;
+  /** What the caller said; the rest of `limits` are defaults, or what the cluster has agreed on. */
+  readonly givenLimits: Partial<ReplicaLimits>;
   readonly logger: Logger;
 }
 
@@ -109,6 +113,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     update: agreed,
     intervalMs,
     limits: resolveLimits(options.limits),
+    givenLimits: options.limits ?? {},
     logger: options.logger ?? silentLogger,
     log: new VerifiedLog(log, clock),
     bus,

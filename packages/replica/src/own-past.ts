@@ -11,9 +11,8 @@ import {
 } from '@antiphon/core';
 import { retrying, type Deadline } from './deadline.js';
 import type { ClusterDocument } from './cluster-document.js';
-import { latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
+import { intakeRules, latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
 import type { Settings } from './options.js';
-import { soleWriter } from './topology.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
 /** How far back the beginning of an own transaction in parts is looked for. */
@@ -50,8 +49,8 @@ export async function findOwnPast(
   const state = store.state();
   // Everything up to the position has been dealt with, our own included.
   if (newest === undefined || newest.seq <= state.position.seq) return undefined;
-  const { schema, generation, topology } = document;
-  const rules = { schema, soleWriter: soleWriter(topology), limits: settings.limits };
+  const { generation } = document;
+  const rules = intakeRules({ document, limits: settings.limits });
   const scan = new OwnScan(id, ownLogState(id, state), rules);
   const fromSeq = await beginningOfParts(settings, scan.counter, deadline);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));

@@ -1,5 +1,6 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import { AntiphonError, type BusSubscription } from '@antiphon/core';
+import { AgreementWatch } from './agreement-watch.js';
 import { decodeBeat, encodeBeat, MAX_WAITS, type Beat } from './beat.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from './missing-transactions.js';
@@ -29,6 +30,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   readonly #twin: TwinWatch;
   readonly #missing: MissingTransactions;
   readonly #step: StepWatch;
+  readonly #agreement: AgreementWatch;
 
   constructor(
     private readonly scope: Scope,
@@ -38,6 +40,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#watch = new LogWatch(scope, () => this.#step.note());
     this.#missing = new MissingTransactions(scope, (gap) => void replica.tell('noteGap', gap));
     this.#twin = new TwinWatch(scope, replica);
+    this.#agreement = new AgreementWatch(scope);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -46,7 +49,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#subscription = bus.subscribe(beatSubject(cluster, '*'), (request) => this.#hear(request.data));
     this.#stopListening = [
       log.onConnection((connection) => {
-        if (connection === 'connected') context.self.tell('look');
+        if (connection !== 'connected') return;
+        context.self.tell('look');
+        void this.#agreement.look();
       }),
       this.scope.condition.onState(() => this.#send()),
       this.scope.progress.onMove(() => this.#step.note()),
@@ -74,6 +79,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.scope.conflicts.look();
     this.scope.leftOut.look();
     this.#twin.look();
+    if (this.#beats % REFRESH_EVERY_BEATS === 0) void this.#agreement.look();
   }
 
   #send(): void {

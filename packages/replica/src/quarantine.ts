@@ -8,12 +8,12 @@ import {
   type QuarantinedMessage,
 } from '@antiphon/core';
 import type { Holding, Waiting } from './condition.js';
+import { intakeRules } from './intake-check.js';
 import { judgeAgain, type SecondVerdict } from './judge-again.js';
 import { isKnownMember } from './members.js';
 import type { PlannedApply, ReplicaProtocol } from './protocols.js';
 import { contentOf, type QuarantinedContent } from './quarantined-content.js';
 import type { Scope } from './scope.js';
-import { soleWriter } from './topology.js';
 
 /** So many messages are listed or retried at once; ask again with `afterId` for the rest. */
 export const MAX_QUARANTINE_PAGE = 200;
@@ -198,11 +198,10 @@ export class Quarantine implements QuarantineAccess {
   }
 
   #judge(entry: LogEntry): SecondVerdict {
-    const { store, document, limits, id } = this.scope;
+    const { store, id } = this.scope;
     const state = store.state();
-    const rules = { schema: document.schema, soleWriter: soleWriter(document.topology), limits };
     const known = isKnownMember(this.scope, entry.origin, state);
-    return judgeAgain(entry, state, rules, { self: id, known });
+    return judgeAgain(entry, state, intakeRules(this.scope), { self: id, known });
   }
 
   /** In a turn of the database's owner, beside what the log brings; the position stays where it is. */

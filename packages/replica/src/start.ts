@@ -7,6 +7,7 @@ import {
   type InstallOptions,
   type Store,
 } from '@antiphon/core';
+import { newestLimits } from './agreed-limits.js';
 import { ClockWatch } from './clock-watch.js';
 import { isRecord, type ClusterDocument } from './cluster-document.js';
 import { Condition } from './condition.js';
@@ -59,14 +60,15 @@ export async function startReplica<Tx>(
 ): Promise<Replica<Tx>> {
   const settings = resolveSettings(options);
   const { clock, limits } = settings;
-  const deadline = new Deadline(clock, limits.connectTimeoutMs, [options.signal], 'NATS answers');
+  const { onProgress } = options;
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [options.signal], 'NATS answers', onProgress);
   const closing = new AbortController();
   let replica: Replica<Tx> | undefined;
   try {
     const scope = await prepare(settings, closing.signal, deadline);
     deadline.end();
     replica = run<Tx>(scope, closing, release);
-    await ownPastTaken(scope, options.signal);
+    await ownPastTaken(scope, options.signal, onProgress);
     await joinedInSync(scope, options.signal);
     return replica;
   } catch (error) {
@@ -81,10 +83,11 @@ export async function startReplica<Tx>(
 }
 
 /** Everything that must be so before the first message moves. */
-async function prepare(settings: Settings, closing: AbortSignal, deadline: Deadline): Promise<Scope> {
-  const { clock, logger, id, store, registry } = settings;
-  await assertAlone(settings, deadline);
-  const agreed = await joinCluster(settings, deadline);
+async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline): Promise<Scope> {
+  const { clock, logger, id, store, registry } = asked;
+  await assertAlone(asked, deadline);
+  const agreed = await joinCluster(asked, deadline);
+  const settings = { ...asked, limits: { ...asked.limits, ...newestLimits(agreed.document.limits) } };
   const role = roleOf(agreed.document.topology, id);
   const condition = new Condition(role, clock, logger);
   deadline.renew();
@@ -306,10 +309,14 @@ function run<Tx>(scope: Scope, closing: AbortController, release: () => Promise<
 }
 
 /** However much there is: it fails only when nothing moves any more. */
-async function ownPastTaken(scope: Scope, signal: AbortSignal | undefined): Promise<void> {
+async function ownPastTaken(
+  scope: Scope,
+  signal: AbortSignal | undefined,
+  onProgress: (() => void) | undefined,
+): Promise<void> {
   const { progress, ownPastUpTo, condition, clock, limits } = scope;
   const what = 'the transactions of its own that only the log has are applied';
-  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what);
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what, onProgress);
   let seq = -1;
   const stopListening = progress.onMove(() => {
     // Only what the log brings counts: local moves say nothing about it.

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats';
-import type { Topology, UpdateOptions } from '@antiphon/replica';
+import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
 import { stringify } from 'yaml';
 import { removeContext, runningContext, writeContext } from './context-file.js';
 import { ReplicaProcess } from './replica-process.js';
@@ -26,6 +26,7 @@ export interface LocalClusterOptions {
   readonly tables?: readonly string[];
   /** Of the first one. */
   readonly localTriggers?: readonly string[];
+  readonly limits?: Partial<ReplicaLimits>;
   /** Where the server's store, configurations and logs are kept. */
   readonly folder: string;
   /** Where `.antiphon/context.json` is written. */
@@ -146,7 +147,7 @@ export class LocalCluster {
   }
 
   #configText({ id, file }: LocalReplica): string {
-    const { cluster, topology, update, tables, localTriggers } = this.options;
+    const { cluster, topology, update, tables, localTriggers, limits } = this.options;
     const config = {
       cluster,
       id,
@@ -156,6 +157,7 @@ export class LocalCluster {
       ...(localTriggers === undefined ? {} : { localTriggers }),
       topology,
       update,
+      ...(limits === undefined ? {} : { limits }),
     };
     // `$` would begin an environment variable.
     return `# Written by \`antiphon\` at every start: changes are lost.\n${stringify(config).replaceAll('$', '$$$$')}`;

@@ -6,6 +6,8 @@ import { z } from 'zod';
  */
 const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), pid: z.number() }),
+  /** The start gets on. */
+  z.object({ type: z.literal('progress') }),
   z.object({
     type: z.literal('failed'),
     code: z.string(),

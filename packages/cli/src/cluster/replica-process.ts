@@ -8,8 +8,8 @@ const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 10_000;
 /** A process that ran this long failed for a new reason: the backoff starts over. */
 const STEADY_MS = 30_000;
-/** A replica retries what may go away by itself; whoever waits for it at a terminal wants to know. */
-const START_TIMEOUT_MS = 60_000;
+/** Of silence: a start takes as long as the database and the log are large. A replica retries what may go away by itself; whoever waits at a terminal wants to know. */
+const START_SILENCE_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 const SHOWN_LOG_BYTES = 2000;
 
@@ -19,6 +19,8 @@ export interface ReplicaProcessOptions {
   readonly logFile: string;
   /** One sentence for people whenever the process dies and is started again. */
   readonly onEvent: (message: string) => void;
+  /** A start that does not get on for so long is given up. 60 000 when absent. */
+  readonly startSilenceMs?: number;
 }
 
 /**
@@ -44,6 +46,10 @@ export class ReplicaProcess {
     return this.#child?.pid;
   }
 
+  get #silenceMs(): number {
+    return this.options.startSilenceMs ?? START_SILENCE_MS;
+  }
+
   get restarts(): number {
     return this.#restarts;
   }
@@ -61,9 +67,10 @@ export class ReplicaProcess {
       };
       if (signal.aborted) return aborted();
       signal.addEventListener('abort', aborted, { once: true });
-      const limit = setTimeout(() => reject(this.#startTimedOut()), START_TIMEOUT_MS);
+      const silence = setTimeout(() => reject(this.#startTimedOut()), this.#silenceMs);
       this.#spawn((outcome) => {
-        clearTimeout(limit);
+        if (outcome === 'progress') return void silence.refresh();
+        clearTimeout(silence);
         signal.removeEventListener('abort', aborted);
         if (outcome === 'ready') resolve();
         else reject(this.#startFailure());
@@ -86,7 +93,7 @@ export class ReplicaProcess {
     clearTimeout(limit);
   }
 
-  #spawn(firstOutcome?: (outcome: 'ready' | 'failed') => void): void {
+  #spawn(firstOutcome?: (outcome: 'progress' | 'ready' | 'failed') => void): void {
     const { configFile, logFile, id } = this.options;
     const log = openSync(logFile, 'a');
     const bin = fileURLToPath(new URL('../bin.js', import.meta.url));
@@ -111,6 +118,7 @@ export class ReplicaProcess {
     child.on('message', (message) => {
       const report = parseReport(message);
       if (report?.type === 'failed') this.#lastFailure = report;
+      if (report?.type === 'progress' && !this.#ready) firstOutcome?.('progress');
       if (report?.type !== 'ready' || this.#ready) return;
       this.#ready = true;
       if (this.#restarts > 0) this.options.onEvent(`replica ${id} is back (pid ${child.pid})`);
@@ -145,7 +153,7 @@ export class ReplicaProcess {
 
   #startTimedOut(): AntiphonError {
     const { id, logFile } = this.options;
-    const message = `Replica ${id} did not start within ${START_TIMEOUT_MS / 1000} s. The end of ${logFile}:\n${logEnd(logFile)}`;
+    const message = `Replica ${id} did not start: nothing has moved for ${this.#silenceMs / 1000} s. The end of ${logFile}:\n${logEnd(logFile)}`;
     return new AntiphonError('TIMEOUT', message, { context: { replica: id, logFile } });
   }
 }

@@ -21,6 +21,8 @@ interface RunOptions extends AccessOptions {
 }
 
 const RETRY_MS = 1000;
+/** Between two reports of a start that gets on. */
+const PROGRESS_MS = 500;
 
 export function defineRun(host: CommandHost): void {
   defineCommand<RunOptions>(host, {
@@ -76,6 +78,16 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   return EXIT.ok;
 }
 
+/** To whoever started this process, about once a second. */
+function progressReporter(): () => void {
+  let toldAtMs = -Infinity;
+  return () => {
+    if (performance.now() - toldAtMs < PROGRESS_MS) return;
+    toldAtMs = performance.now();
+    reportToParent({ type: 'progress' });
+  };
+}
+
 /**
  * NATS may be away, and the cluster may not exist yet: both are waited for, for as long as it takes. Whatever will not
  * go away by waiting is thrown. Undefined when it was interrupted first.
@@ -97,8 +109,10 @@ async function startUntil(
         ...(config.localTriggers === undefined ? {} : { localTriggers: config.localTriggers }),
         ...(config.topology === undefined ? {} : { topology: config.topology }),
         update: config.update,
+        ...(config.limits === undefined ? {} : { limits: config.limits }),
         logger,
         signal,
+        onProgress: progressReporter(),
       });
     } catch (thrown) {
       const error = toAntiphonError(thrown);

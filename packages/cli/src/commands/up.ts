@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName } from '@antiphon/core';
-import type { Topology, UpdateOptions } from '@antiphon/replica';
+import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
 import { openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import { loadConfig } from '../config/load-config.js';
@@ -66,7 +66,8 @@ export function defineUp(host: CommandHost): void {
     run: async (options, context) => {
       const { terminal, cwd } = context;
       const folder = resolve(cwd, options.dir);
-      const { cluster, replicas, topology, update, tables, localTriggers } = plan(options, folder, context);
+      const planned = plan(options, folder, context);
+      const { cluster, replicas, topology, update, tables, localTriggers, limits } = planned;
       assertHasTables(replicas[0].file, cwd);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       const running = await LocalCluster.start({
@@ -76,6 +77,7 @@ export function defineUp(host: CommandHost): void {
         update,
         ...(tables === undefined ? {} : { tables }),
         ...(localTriggers === undefined ? {} : { localTriggers }),
+        ...(limits === undefined ? {} : { limits }),
         folder,
         contextFolder: options.dir === DEFAULT_FOLDER ? cwd : folder,
         ...(options.port === undefined ? {} : { port: options.port }),
@@ -104,6 +106,7 @@ interface Plan {
   readonly update: UpdateOptions;
   readonly tables?: readonly string[];
   readonly localTriggers?: readonly string[];
+  readonly limits?: Partial<ReplicaLimits>;
 }
 
 function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext): Plan {
@@ -116,6 +119,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
   const tables = options.tables ?? config?.tables;
   const localTriggers = options.localTriggers ?? config?.localTriggers;
+  const limits = config?.limits;
   const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
   // The file's own settings of a mode, when it is the mode that is asked for.
   const { update } = config ?? {};
@@ -127,6 +131,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
     update: update?.mode === mode ? update : updateOf(mode, options.replicas),
     ...(tables && { tables }),
     ...(localTriggers && { localTriggers }),
+    ...(limits && { limits }),
   };
 }
 

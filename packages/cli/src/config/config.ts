@@ -1,6 +1,12 @@
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
-import { parseTopology, parseUpdate, type SyncSettings, type Topology } from '@antiphon/replica';
+import {
+  parseTopology,
+  parseUpdate,
+  type ReplicaLimits,
+  type SyncSettings,
+  type Topology,
+} from '@antiphon/replica';
 import type { ConfigFile } from './schema.js';
 
 export type Update = { readonly mode: 'async'; readonly intervalMs: number } | SyncSettings;
@@ -19,6 +25,8 @@ export interface Config {
   /** Absent: what the cluster has agreed on. */
   readonly topology?: Topology;
   readonly update: Update;
+  /** Only what the file says: the rest are defaults, or what the cluster has agreed on. */
+  readonly limits?: Partial<ReplicaLimits>;
 }
 
 /** The seed of a user's nkey. */
@@ -40,6 +48,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     update: resolveUpdate(file.update),
+    ...(file.limits === undefined ? {} : { limits: defined(file.limits) }),
   };
 }
 

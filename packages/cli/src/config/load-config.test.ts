@@ -33,6 +33,17 @@ describe('a valid antiphon.yaml', () => {
     });
   });
 
+  it('may set limits as the library does, also from the environment', () => {
+    const limits = 'limits: { queryTimeoutMs: 5000, clockRefusalMs: "${REFUSAL}" }\n';
+    const config = parseConfig(VALID + limits, 'antiphon.yaml', { REFUSAL: '7200000' });
+    expect(config.limits).toEqual({ queryTimeoutMs: 5000, clockRefusalMs: 7_200_000 });
+    expect(problem(`${VALID}limits: { queryTimeoutMS: 1 }\n`).message).toMatch(
+      /:7: unknown key "queryTimeoutMS" in limits\. .*queryTimeoutMs/,
+    );
+    expect(problem(`${VALID}limits: { beatMs: 0 }\n`).message).toMatch(/limits\.beatMs/);
+    expect(problem(`${VALID}limits: { beatMs: 3000000000 }\n`).message).toMatch(/limits\.beatMs/);
+  });
+
   it('may name tables, several servers, a primary and an interval', () => {
     const config = parseConfig(
       `

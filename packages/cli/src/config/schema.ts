@@ -1,5 +1,7 @@
 import { MAX_ACKS } from '@antiphon/replica';
 import { z } from 'zod';
+import { fromText } from './from-text.js';
+import { LIMIT_KEYS, limitsSchema } from './limits-schema.js';
 
 /** The same rule as core's `assertReplicaId` and `assertClusterName`: ids become tokens of NATS subjects. */
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
@@ -11,11 +13,6 @@ export const ACK_WORDS = ['all', 'majority', 'logged', 'local'] as const;
 
 const name = (what: string) => z.string().regex(NAME_PATTERN, `${what} ${NAME_RULE}`);
 const text = z.string().min(1, 'must not be empty');
-
-/** `${INTERVAL:-0}` expands to text; a number written that way is still a number. */
-function fromText(value: unknown): unknown {
-  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
-}
 
 const tlsSchema = z.strictObject({
   ca: text
@@ -130,6 +127,7 @@ export const configSchema = z
         'Who may write; when absent, what the cluster has agreed on: its first replica is the primary.',
       ),
     update: updateSchema.optional().describe('When a write is complete.'),
+    limits: limitsSchema.optional(),
   })
   .describe('One replica of an Antiphon cluster (antiphon.yaml).');
 
@@ -141,6 +139,7 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   store: Object.keys(storeSchema.shape),
   'store.sqlite': Object.keys(sqliteSchema.shape),
   topology: [...Object.keys(topologyFormSchema.shape), ...Object.keys(primaryReplicaModeSchema.shape)],
+  limits: LIMIT_KEYS,
   'topology.primary-replica': Object.keys(primaryReplicaSchema.shape),
 };
 

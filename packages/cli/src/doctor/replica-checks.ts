@@ -1,6 +1,7 @@
 import {
   describeTopology,
   describeUpdate,
+  limitsDifference,
   type ClusterDocument,
   type ReplicaStatus,
 } from '@antiphon/replica';
@@ -128,6 +129,9 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
         'Use the update mode of the cluster, with the same settings.',
       ),
     );
+  }
+  for (const difference of limitsDifference(document.limits, config.limits ?? {})) {
+    checks.push(fail('config', difference, 'Leave it out of the file: the replica takes what is agreed.'));
   }
   const agreed = document.schema.tables.map(({ name }) => name).sort();
   const named = Array.from(config.tables ?? agreed).sort();

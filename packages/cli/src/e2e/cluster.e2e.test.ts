@@ -240,6 +240,18 @@ describe('quarantine', () => {
   });
 });
 
+describe('settings', () => {
+  it('list shows what is agreed on, and set says who has to be stopped first', async () => {
+    const { stdout } = await antiphon(['settings', 'list'], where);
+    expect(stdout).toBe('clockRefusalMs 86400000\n');
+    expect(await failure('settings', 'set', 'clockRefusalMs', '7200000')).toMatchObject({
+      ...{ code: 'MEMBER_RUNNING', exit: 1 },
+      message: expect.stringContaining('eu-1, eu-2, eu-3 of cluster demo run') as unknown,
+    });
+    expect(await failure('settings', 'set', 'beatMs', '5')).toMatchObject({ code: 'BAD_OPTION', exit: 2 });
+  });
+});
+
 describe('doctor and bench', () => {
   it('doctor finds nothing that failed, and grades the durability', async () => {
     const { code, stdout } = await antiphon(['doctor', '--json'], where);

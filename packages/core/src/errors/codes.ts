@@ -178,8 +178,8 @@ export const ERROR_CODES = {
   },
   MEMBER_RUNNING: {
     retriable: false,
-    means: 'A member that is to be removed from the cluster runs.',
-    do: 'Stop it first, or remove it with `--force`.',
+    means: 'A member runs that has to be stopped for what is asked.',
+    do: 'Stop it first. A member that is to be removed can be removed with `--force` as well.',
   },
   MEMBER_REMOVED: {
     retriable: false,

@@ -1,9 +1,9 @@
 import { AntiphonError, type LogReader } from '@antiphon/core';
 import { Deadline } from '../deadline.js';
 import { assertSameLog } from '../log-check.js';
+import { intakeRules } from '../intake-check.js';
 import { OwnScan, ownLogState } from '../own-past.js';
 import type { Scope } from '../scope.js';
-import { soleWriter } from '../topology.js';
 
 /** Questions to the log have a limit: a turn must end. */
 const TIMEOUT_MS = 2000;
@@ -36,13 +36,9 @@ export class OwnSubject {
   /** Own messages after the position, up to the entry `lastSeq`, which is in the log. */
   async tail(lastSeq: number): Promise<OwnTail> {
     const { log, document, id, store, limits } = this.scope;
-    const { schema, topology, generation } = document;
+    const { generation } = document;
     const state = store.state();
-    const scan = new OwnScan(id, ownLogState(id, state), {
-      schema,
-      soleWriter: soleWriter(topology),
-      limits,
-    });
+    const scan = new OwnScan(id, ownLogState(id, state), intakeRules({ document, limits }));
     const groups = new Map<string, number>();
     const { seq: positionSeq } = state.position;
     if (positionSeq < lastSeq) {

@@ -1,0 +1,37 @@
+import { AntiphonError } from '@antiphon/core';
+import { CLUSTER_KEY, decodeClusterDocument } from './cluster-document.js';
+import type { Scope } from './scope.js';
+
+/**
+ * Looks whether the cluster has agreed on other limits while this replica ran. They are changed while all are stopped; one that was cut off
+ * or paused then must not judge messages by the old ones, so it ends and is started again.
+ */
+export class AgreementWatch {
+  #looking = false;
+
+  constructor(private readonly scope: Scope) {}
+
+  /** Never rejects; without an answer it is asked again later. */
+  async look(): Promise<void> {
+    const { registry, document, condition, cluster, id, logger } = this.scope;
+    if (this.#looking || condition.ended) return;
+    this.#looking = true;
+    try {
+      const entry = await registry.get(CLUSTER_KEY);
+      if (entry === undefined) return;
+      const { limits } = decodeClusterDocument(entry.value);
+      if (limits.at(-1)?.fromSeq === document.limits.at(-1)?.fromSeq) return;
+      condition.fail(
+        new AntiphonError(
+          'CLUSTER_MISMATCH',
+          `The settings of cluster ${cluster} were changed while ${id} ran. Start it again; it takes them over.`,
+          { context: { cluster, replica: id } },
+        ),
+      );
+    } catch (error) {
+      logger.debug({ err: error }, "the cluster's description was not read");
+    } finally {
+      this.#looking = false;
+    }
+  }
+}
