@@ -149,9 +149,14 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
   );
 }
 
-function uniqueColumnsDiffer(table: TrackedTable): string {
-  const columns = new Set(table.uniqueIndexes.flatMap((index) => index.columns.map(({ column }) => column)));
-  return differ(table, [...columns]);
+/** Whether an update may bring a row into a unique index, at a place where another row is. */
+function mayEnterIndex(table: TrackedTable): string {
+  // Into a partial one by any column: its condition may look at all of them.
+  const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
+  const columns = isPartial
+    ? table.columns.map((_, index) => index)
+    : table.uniqueIndexes.flatMap((index) => index.columns.map(({ column }) => column));
+  return differ(table, [...new Set(columns)]);
 }
 
 /**
@@ -168,7 +173,7 @@ function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
       table,
       'suspect_update',
       'BEFORE UPDATE',
-      `${NOT_APPLYING} AND (${uniqueColumnsDiffer(table)})`,
+      `${NOT_APPLYING} AND (${mayEnterIndex(table)})`,
       updating,
     ),
   ];

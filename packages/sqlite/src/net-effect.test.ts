@@ -64,6 +64,16 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
     [`BEGIN; INSERT OR REPLACE INTO t VALUES (2, 'c', NULL); DELETE FROM t WHERE id = 2; COMMIT`],
   ],
   [
+    'REPLACE by a row that comes into a partial index',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT, act INT); CREATE UNIQUE INDEX i ON t (u) WHERE act = 1;
+     INSERT INTO t (id, u, act) VALUES (1, 'x', 0), (2, 'x', 1), (3, 'y', NULL), (4, 'y', 1);`,
+    [
+      'UPDATE OR REPLACE t SET act = 1 WHERE id = 1',
+      'BEGIN; UPDATE OR REPLACE t SET act = 1 WHERE id = 3; DELETE FROM t WHERE id = 3; COMMIT',
+      `INSERT INTO t (id, u, act) VALUES (5, 'y', 1)`,
+    ],
+  ],
+  [
     'a BEFORE trigger that changes the row, and an update that takes it back',
     `CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, n INT);
      CREATE TRIGGER tr BEFORE UPDATE ON t BEGIN UPDATE t SET a = 4 WHERE id = NEW.id; END;
