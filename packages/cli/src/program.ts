@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { defineBench } from './commands/bench.js';
 import { defineChanges } from './commands/changes.js';
+import { defineCheck } from './commands/check.js';
 import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
@@ -22,6 +23,7 @@ import type { CommandHost } from './commands/define.js';
 const COMMANDS = [
   defineDemo,
   defineInit,
+  defineCheck,
   defineUp,
   defineRun,
   defineStatus,

@@ -1,6 +1,7 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Database, RowForm, Statement } from './driver/driver.js';
 import { openDatabase } from './driver/find-driver.js';
+import { RESULT, resultCode } from './driver/result-codes.js';
 import { isBusy, storeError } from './errors.js';
 
 export interface ConnectionOptions {
@@ -14,6 +15,12 @@ export interface ConnectionOptions {
 /** The driver refuses some paths by itself, with errors that are not SQLite's. */
 function openError(thrown: unknown, what: string): AntiphonError {
   const error = storeError(thrown, what);
+  if (resultCode(thrown) === RESULT.NOTADB)
+    return new AntiphonError(
+      'STORE_FAILED',
+      `${what}: it is not a SQLite database, or an encrypted one, which cannot be used. Name another file.`,
+      { cause: thrown, context: error.context },
+    );
   return error.code === 'INTERNAL'
     ? new AntiphonError('STORE_FAILED', error.message, { cause: thrown })
     : error;
@@ -72,14 +79,31 @@ export class Connection {
     }
   }
 
-  static #configure(db: Database, options: ConnectionOptions): void {
-    const encoding = db.prepare('PRAGMA encoding', 'value').get();
-    if (encoding !== 'UTF-8') {
-      throw new AntiphonError(
-        'STORE_CONTENT',
-        `${options.file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`,
-      );
+  /** For looking only. `address` may be a URI; nothing of the file is set, and a transaction that is begun must only read. */
+  static async openReadOnly(address: string, file: string, busyTimeoutMs: number): Promise<Connection> {
+    const what = `cannot open ${file}`;
+    const options = { file, synchronous: 'normal', foreignKeys: false, busyTimeoutMs } as const;
+    const db = await unlessBusy(() => openDatabase(address, { readOnly: true }), busyTimeoutMs, what);
+    try {
+      await unlessBusy(() => Connection.#assertEncoding(db, file), busyTimeoutMs, what);
+      return new Connection(db, options);
+    } catch (thrown) {
+      db.close();
+      throw openError(thrown, what);
     }
+  }
+
+  static #assertEncoding(db: Database, file: string): void {
+    const encoding = db.prepare('PRAGMA encoding', 'value').get();
+    if (encoding === 'UTF-8') return;
+    throw new AntiphonError(
+      'STORE_CONTENT',
+      `${file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`,
+    );
+  }
+
+  static #configure(db: Database, options: ConnectionOptions): void {
+    Connection.#assertEncoding(db, options.file);
     const mode = db.prepare('PRAGMA journal_mode = WAL', 'value').get();
     if (mode !== 'wal') {
       throw new AntiphonError(

@@ -29,10 +29,10 @@ export function inspectDatabase(
   const names = replicated.map(({ name }) => name);
   const dependents = inspectDependents(connection, names, localTriggers);
   const parents = only === undefined ? found : inspectTables(connection);
-  const notReplicated = parents.map(({ table }) => table.name).filter((name) => !names.includes(name));
+  const all = parents.map(({ table }) => table.name);
   return {
     tables: found.map((inspection) =>
-      inspectedTable(connection, inspection, only === undefined, notReplicated),
+      inspectedTable(connection, inspection, only === undefined, { all, replicated: names }),
     ),
     views: dependents.views,
     triggers: dependents.triggers.filter((trigger) => !travels(trigger)),
@@ -44,7 +44,7 @@ function inspectedTable(
   connection: Connection,
   inspection: TableInspection,
   auto: boolean,
-  notReplicated: readonly string[],
+  { all, replicated }: { readonly all: readonly string[]; readonly replicated: readonly string[] },
 ): InspectedTable {
   const { table } = inspection;
   const schema = tableSchema(table);
@@ -53,11 +53,13 @@ function inspectedTable(
   const leftOut = auto ? leftOutReason(table) : undefined;
   const obstacle = displacingObstacle(table);
   const wanted = new Set(table.foreignKeys.map(({ parent }) => parent.toLowerCase()));
-  const missingParents = notReplicated.filter((name) => wanted.has(name.toLowerCase()));
+  const parents = all.filter((name) => name !== table.name && wanted.has(name.toLowerCase()));
+  const missingParents = parents.filter((name) => !replicated.includes(name));
   return {
     schema,
     rowCount,
     ...(leftOut === undefined ? {} : { leftOut }),
+    ...(parents.length === 0 ? {} : { parents }),
     ...(missingParents.length === 0 ? {} : { missingParents }),
     ...(table.rowidKey ? { numbered: true } : {}),
     ...(obstacle === undefined ? {} : { unsupportedWithVersions: obstacle }),

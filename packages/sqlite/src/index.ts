@@ -6,6 +6,12 @@ import type { SqliteTransaction } from './transaction.js';
 export type { Database, RowForm, SqliteValue, Statement } from './driver/driver.js';
 export { openDatabase } from './driver/find-driver.js';
 export type { OpenOptions } from './driver/open-options.js';
+export {
+  inspectFile,
+  type FileInspection,
+  type InspectFileOptions,
+  type UnfitRows,
+} from './file-inspection.js';
 export type { SqliteOptions } from './store.js';
 export type { RunResult, SqliteTransaction } from './transaction.js';
 export type { Parameters } from './values.js';

@@ -47,7 +47,7 @@ export function defineInit(host: CommandHost): void {
       terminal.out(
         terminal.json
           ? `${toJson({ file })}\n`
-          : `Wrote ${shown}. Look it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shown}\n`,
+          : `Wrote ${shown}. What of a database can be replicated: antiphon check ${options.file}\nLook it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shown}\n`,
       );
       return EXIT.ok;
     },

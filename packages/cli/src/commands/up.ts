@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import { AntiphonError, assertClusterName } from '@antiphon/core';
+import { AntiphonError, assertClusterName, foundationRemarks } from '@antiphon/core';
 import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
-import { openDatabase } from '@antiphon/sqlite';
+import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import { loadConfig } from '../config/load-config.js';
 import { ownCommand } from '../output/own-command.js';
@@ -70,6 +70,8 @@ export function defineUp(host: CommandHost): void {
       const { cluster, replicas, topology, update, tables, localTriggers, limits } = planned;
       assertHasTables(replicas[0].file, cwd);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
+      for (const remark of await remarksOn(replicas[0].file, { topology, update, tables }))
+        say(`! ${remark}`);
       const running = await LocalCluster.start({
         cluster,
         replicas,
@@ -133,6 +135,18 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
     ...(localTriggers && { localTriggers }),
     ...(limits && { limits }),
   };
+}
+
+/** What founding a cluster on the database will mean for its tables. */
+async function remarksOn(
+  file: string,
+  { topology, update, tables }: Pick<Plan, 'topology' | 'update'> & { readonly tables: Plan['tables'] },
+): Promise<readonly string[]> {
+  const inspection = await inspectFile(file, tables && { tables });
+  const rowVersions = topology === 'multi-primary' && update.mode !== 'sync';
+  return inspection.identity === undefined
+    ? foundationRemarks(inspection, { named: tables !== undefined, rowVersions })
+    : [];
 }
 
 /** A replica without tables would wait for ever for another one to bring some. */

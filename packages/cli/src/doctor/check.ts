@@ -21,6 +21,14 @@ export function fail(name: string, message: string, advice: string): Check {
   return { name, grade: 'fail', message, advice };
 }
 
+/** For a text that ends with what to do. */
+export function splitLast(text: string): { readonly message: string; readonly advice: string } {
+  const start = text.trimEnd().search(/[^.]*(\.\w[^.]*)*\.?$/);
+  return start <= 0
+    ? { message: text, advice: 'See docs/cli.md, doctor.' }
+    : { message: text.slice(0, start).trim(), advice: text.slice(start).trim() };
+}
+
 /** The sentences of the libraries say what is wrong first, and what to do last; `otherwise` is for one that says nothing of it. */
 export function splitSentence(
   text: string,

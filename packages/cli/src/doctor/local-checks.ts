@@ -1,11 +1,25 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { nodeProblem, OLDEST_NODE_VERSION, toAntiphonError } from '@antiphon/core';
-import { sqlite } from '@antiphon/sqlite';
+import {
+  foundationObstacles,
+  foundationRemarks,
+  nodeProblem,
+  OLDEST_NODE_VERSION,
+  replicatedTables,
+  stayingBehind,
+  toAntiphonError,
+  triggerObstacles,
+} from '@antiphon/core';
+import { inspectFile, type FileInspection } from '@antiphon/sqlite';
 import type { Config } from '../config/config.js';
-import { ok, warn, fail, type Check } from './check.js';
+import { ok, splitLast, splitSentence, warn, fail, type Check } from './check.js';
 
 const FEW_BYTES = 500_000_000;
+const MAX_LEFT_OUT = 20;
+const DAMAGED = 'Check the file: sqlite3 FILE "PRAGMA integrity_check"';
+const UNREADABLE: Readonly<Record<string, string>> = {
+  STORE_BUSY: 'End the program that has locked the file, or its transaction.',
+};
 
 export function nodeCheck(version: string = process.versions.node): Check {
   const problem = nodeProblem({ version, execPath: process.execPath });
@@ -14,7 +28,8 @@ export function nodeCheck(version: string = process.versions.node): Check {
 }
 
 /** The database of the configuration: the file, its disk, and whether its tables can be replicated. Changes nothing. */
-export async function databaseChecks({ sqliteFile, tables }: Config): Promise<readonly Check[]> {
+export async function databaseChecks(config: Config): Promise<readonly Check[]> {
+  const { sqliteFile } = config;
   const folder = dirname(sqliteFile);
   try {
     accessSync(existsSync(sqliteFile) ? sqliteFile : folder, constants.R_OK | constants.W_OK);
@@ -38,33 +53,51 @@ export async function databaseChecks({ sqliteFile, tables }: Config): Promise<re
       ),
     ];
   }
-  return [disk, ...(await tableChecks(sqliteFile, tables))];
+  return [disk, ...(await tableChecks(config))];
 }
 
-async function tableChecks(file: string, names: readonly string[] | undefined): Promise<readonly Check[]> {
-  const store = sqlite({ file });
+async function tableChecks({
+  sqliteFile: file,
+  tables: names,
+  localTriggers,
+  topology,
+  update,
+}: Config): Promise<readonly Check[]> {
+  let inspection: FileInspection;
   try {
-    const { tables, identity } = await store.inspect(names === undefined ? {} : { tables: names });
-    const who =
-      identity === undefined ? 'no replica yet' : `replica ${identity.replica} of ${identity.cluster}`;
-    const rows = tables.reduce((sum, { rowCount }) => sum + rowCount, 0);
-    const unsupported = tables.flatMap(({ schema, unsupported: why }) =>
-      why === undefined
-        ? []
-        : [warn('database', `${schema.name}: ${why}`, 'Change the table, or name the others in `tables`.')],
-    );
-    return [ok('database', `${file}: ${who}, ${tables.length} tables, ${rows} rows`), ...unsupported];
+    inspection = await inspectFile(file, {
+      ...(names && { tables: names }),
+      ...(localTriggers && { localTriggers }),
+    });
   } catch (thrown) {
-    return [
-      fail(
-        'database',
-        toAntiphonError(thrown).message,
-        'Check the file: sqlite3 FILE "PRAGMA integrity_check"',
-      ),
-    ];
-  } finally {
-    await store.close();
+    const error = toAntiphonError(thrown);
+    const { message, advice } = splitSentence(error.message, UNREADABLE[error.code] ?? DAMAGED);
+    return [fail('database', message, advice)];
   }
+  const { identity, triggers = [] } = inspection;
+  const who =
+    identity === undefined ? 'no replica yet' : `replica ${identity.replica} of ${identity.cluster}`;
+  const replicated = replicatedTables(inspection);
+  const rows = replicated.reduce((sum, { rowCount }) => sum + rowCount, 0);
+  const severalWrite = topology === 'multi-primary' && update.mode === 'async';
+  const options = { named: names !== undefined, rowVersions: severalWrite };
+  const obstacles =
+    identity === undefined ? foundationObstacles(inspection, options) : triggerObstacles(triggers);
+  return [
+    ok('database', `${file}: ${who}, ${replicated.length} tables, ${rows} rows`),
+    ...stayingBehind(inspection)
+      .filter(({ unexpected }) => !unexpected)
+      .slice(0, MAX_LEFT_OUT)
+      .map(({ type, name, reason }) => ok('database', `the ${type} ${name} is not replicated: ${reason}`)),
+    ...obstacles.map((text): Check => {
+      const { message, advice } = splitLast(text);
+      return identity === undefined ? fail('database', message, advice) : warn('database', message, advice);
+    }),
+    ...foundationRemarks(inspection, options).map((text): Check => {
+      const { message, advice } = splitLast(text);
+      return warn('database', message, advice);
+    }),
+  ];
 }
 
 function diskCheck(folder: string): Check {

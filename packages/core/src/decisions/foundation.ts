@@ -84,7 +84,7 @@ export function foundationRemarks(
           missingParents.map(
             (parent) =>
               `Table ${schema.name} refers to ${parent}, which is not replicated: on the other replicas its rows have no parents there, ` +
-              'and programs that enforce foreign keys cannot write them.',
+              'and programs that enforce foreign keys cannot write them. Name it in `tables` as well.',
           ),
         )
       : []),

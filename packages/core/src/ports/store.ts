@@ -32,7 +32,9 @@ export interface InspectedTable {
   readonly unsupported?: string;
   /** Why it is not replicated unless it is named, although it could be. */
   readonly leftOut?: string;
-  /** Tables that it refers to by foreign keys and that are not replicated. */
+  /** Tables of this database that it refers to by foreign keys; without itself. */
+  readonly parents?: readonly string[];
+  /** Those of them that are not replicated. */
   readonly missingParents?: readonly string[];
   /** The database numbers its rows when nobody else does (`INTEGER PRIMARY KEY`): two replicas would give the same number to two rows. */
   readonly numbered?: boolean;

@@ -1,0 +1,184 @@
+import { resolve } from 'node:path';
+import {
+  AntiphonError,
+  foundationObstacles,
+  foundationRemarks,
+  replicatedTables,
+  stayingBehind,
+  type LeftOut,
+} from '@antiphon/core';
+import { inspectFile, type FileInspection } from '@antiphon/sqlite';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { styled } from '../output/style.js';
+import { formatTable } from '../output/table.js';
+import type { Terminal } from '../output/terminal.js';
+import { commaList, defineCommand, type CommandHost } from './define.js';
+import { configLines } from './pasted-lines.js';
+
+interface CheckOptions {
+  readonly tables?: readonly string[];
+  readonly localTriggers?: readonly string[];
+}
+
+/** What there is to say about founding a cluster on a database. */
+interface Findings {
+  readonly file: string;
+  readonly inspection: FileInspection;
+  readonly leftOut: readonly LeftOut[];
+  /** Why a cluster cannot be founded on it, whoever writes. */
+  readonly obstacles: readonly string[];
+  readonly remarks: readonly string[];
+  /** What is to be said besides where several replicas write. */
+  readonly severalWriters: readonly string[];
+  /** For antiphon.yaml: what can be replicated without any of the obstacles. */
+  readonly lines: readonly string[];
+}
+
+export function defineCheck(host: CommandHost): void {
+  defineCommand<CheckOptions>(host, {
+    name: 'check',
+    description: 'say what of a database can be replicated, before anything is; changes nothing',
+    examples: ['antiphon check shop.db', 'antiphon check shop.db --tables orders,customers'],
+    configure: (command) =>
+      void command
+        .argument('<file>', 'the SQLite database')
+        .option('--tables <names>', 'only these tables, as with `tables` in antiphon.yaml', commaList)
+        .option('--local-triggers <names>', 'triggers that stay in this database', commaList),
+    run: async (options, { terminal, cwd, signal }, [file = '']) => {
+      const path = resolve(cwd, file);
+      const { tables, localTriggers } = options;
+      const inspection = await inspectFile(path, {
+        ...(tables && { tables }),
+        ...(localTriggers && { localTriggers }),
+        rows: true,
+        signal,
+      });
+      const findings = findingsOf(path, inspection, options);
+      show(findings, terminal);
+      return findings.obstacles.length === 0 ? EXIT.ok : EXIT.failed;
+    },
+  });
+}
+
+function findingsOf(
+  file: string,
+  inspection: FileInspection,
+  { tables, localTriggers }: CheckOptions,
+): Findings {
+  const missing =
+    tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
+  if (missing.length > 0)
+    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing.join(', ')}. Correct --tables.`);
+  const named = tables !== undefined;
+  const one = { named, rowVersions: false };
+  const several = { named, rowVersions: true };
+  const obstacles = [...foundationObstacles(inspection, one), ...unfit(inspection), ...nothing(inspection)];
+  const remarks = foundationRemarks(inspection, one);
+  const severalWriters = [
+    ...foundationObstacles(inspection, several).filter((line) => !obstacles.includes(line)),
+    ...foundationRemarks(inspection, several).filter((line) => !remarks.includes(line)),
+  ];
+  // What is in the way is said there.
+  const leftOut = stayingBehind(inspection).filter(({ unexpected }) => !unexpected);
+  return {
+    file,
+    inspection,
+    leftOut,
+    obstacles,
+    remarks,
+    severalWriters,
+    lines: configLines(inspection, localTriggers ?? []),
+  };
+}
+
+function unfit({ unfitRows }: FileInspection): readonly string[] {
+  return unfitRows.map(({ table, rows, why }) =>
+    why === 'too large'
+      ? `Table ${table} has ${rowCount(rows)} too large for a message (64 MiB a value, 128 MiB a row). Split the values, or keep them outside of the database.`
+      : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Give them a value, or delete them.`,
+  );
+}
+
+function rowCount(rows: number): string {
+  return rows === 1 ? '1 row' : `${rows} rows`;
+}
+
+function nothing(inspection: FileInspection): readonly string[] {
+  if (replicatedTables(inspection).length > 0) return [];
+  return [
+    inspection.tables.length === 0
+      ? 'There is no table: a cluster begins with those of its first replica. Create them, or start this replica after another one.'
+      : 'No table can be replicated. Change what the reasons above name.',
+  ];
+}
+
+function show(findings: Findings, terminal: Terminal): void {
+  const { file, inspection, leftOut, obstacles, remarks, severalWriters, lines } = findings;
+  const replicated = replicatedTables(inspection);
+  if (terminal.json) {
+    terminal.out(
+      `${toJson({
+        file,
+        ...(inspection.identity && { replica: inspection.identity }),
+        tables: replicated.map(({ schema, rowCount, numbered = false }) => ({
+          name: schema.name,
+          rows: rowCount,
+          columns: schema.columns.length,
+          numbered,
+        })),
+        leftOut: leftOut.map(({ type, name, reason }) => ({ type, name, reason })),
+        views: (inspection.views ?? []).flatMap(({ name, obstacle }) =>
+          obstacle === undefined ? [name] : [],
+        ),
+        obstacles,
+        remarks,
+        severalWriters,
+        config: lines,
+      })}\n`,
+    );
+    return;
+  }
+  const section = (title: string, texts: readonly string[], mark = '  '): void => {
+    if (texts.length > 0)
+      terminal.out(
+        `\n${styled(terminal, 'bold', title)}\n${texts.map((text) => `${mark}${text}\n`).join('')}`,
+      );
+  };
+  terminal.out(`${file}${whoseIs(inspection)}\n`);
+  if (replicated.length > 0) {
+    const columns = [{ title: 'replicated' }, { title: 'rows', align: 'right' }, { title: 'keys' }] as const;
+    const rows = replicated.map(({ schema, rowCount, numbered }) => [
+      schema.name,
+      String(rowCount),
+      numbered === true ? 'numbered by the database' : 'given',
+    ]);
+    terminal.out(`\n${formatTable(columns, rows)}`);
+  }
+  const views = (inspection.views ?? []).filter(({ obstacle }) => obstacle === undefined);
+  section(
+    'with them go the views',
+    views.map(({ name }) => name),
+  );
+  section(
+    'left out',
+    leftOut.map(({ type, name, reason }) => `the ${type} ${name}: ${reason}`),
+  );
+  section('to know', remarks, `${styled(terminal, 'yellow', '!')} `);
+  section(
+    'where several replicas write (topology: multi-primary)',
+    severalWriters,
+    `${styled(terminal, 'yellow', '!')} `,
+  );
+  section('in the way', obstacles, `${styled(terminal, 'red', '✗')} `);
+  section('for antiphon.yaml', lines);
+  terminal.out(
+    obstacles.length === 0
+      ? '\nA cluster can be founded on it.\n'
+      : `\nA cluster cannot be founded on it as it is${lines.length > 0 ? '; with the lines above it can, as far as tables and triggers are concerned' : ''}.\n`,
+  );
+}
+
+function whoseIs({ identity }: FileInspection): string {
+  return identity === undefined ? '' : `: replica ${identity.replica} of cluster ${identity.cluster}`;
+}

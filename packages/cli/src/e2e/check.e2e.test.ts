@@ -1,0 +1,85 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { antiphon, antiphonJson } from './antiphon.js';
+
+let cwd = '';
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'antiphon-check-'));
+});
+afterAll(() => rmSync(cwd, { recursive: true, force: true }));
+
+const SHOP = `PRAGMA journal_mode = WAL; CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT UNIQUE);
+  CREATE TABLE orders (id TEXT PRIMARY KEY, customer REFERENCES customers (id)); INSERT INTO orders VALUES ('o', NULL);
+  CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app, name, applied); CREATE VIEW sold AS SELECT * FROM orders;`;
+const TROUBLE = `CREATE TABLE nokey (a UNIQUE); CREATE TABLE lines (id TEXT PRIMARY KEY, n REFERENCES nokey (a), "o$" REFERENCES orders (id));
+  CREATE VIRTUAL TABLE search USING fts5 (email);
+  CREATE TRIGGER found AFTER INSERT ON customers BEGIN INSERT INTO search VALUES (new.email); END; INSERT INTO orders VALUES (NULL, NULL);`;
+
+function database(name: string, sql: string): DatabaseSync {
+  const db = new DatabaseSync(join(cwd, name));
+  db.exec(sql);
+  return db;
+}
+
+it('says what a cluster would replicate, and changes nothing', async () => {
+  database('shop.db', SHOP).close();
+  const before = readFileSync(join(cwd, 'shop.db'));
+  const { code, stdout } = await antiphon(['check', 'shop.db'], { cwd });
+  expect(code, stdout).toBe(0);
+  expect(stdout).toMatch(/customers +0 +numbered by the database\n/);
+  expect(stdout).toMatch(/the table django_migrations: Django notes there/);
+  expect(stdout).toMatch(/multi-primary\)\n! The database numbers the rows of customers /);
+  expect(stdout).toContain('  tables: [ customers, orders ]\n');
+  expect(readdirSync(cwd)).toEqual(['shop.db']);
+  expect(readFileSync(join(cwd, 'shop.db')).equals(before)).toBe(true);
+});
+
+it('names what is in the way, and the lines with which it is not', async () => {
+  const open = database('trouble.db', SHOP + TROUBLE);
+  // Beside a program that writes.
+  open.exec('BEGIN IMMEDIATE; INSERT INTO customers VALUES (9, NULL)');
+  const { code, stdout } = await antiphon(['check', 'trouble.db', '--json'], { cwd });
+  open.exec('COMMIT');
+  open.close();
+  expect(code).toBe(1);
+  const found = JSON.parse(stdout) as { obstacles: string[]; config: string[]; views: string[] };
+  expect(found.obstacles).toEqual([
+    expect.stringMatching(/^Table lines refers to nokey, which would be left out: it has no primary key/),
+    expect.stringMatching(/found on customers uses search.*localTriggers: \[found\]/),
+    expect.stringMatching(/^Table orders has 1 row with NULL in the primary key/),
+  ]);
+  expect(found.config).toEqual(['tables: [ customers, orders ]', 'localTriggers: [ found ]']);
+  expect(found.views).toEqual(['sold']);
+  const chosen = await antiphonJson<{ obstacles: string[] }>(
+    ['check', 'trouble.db', '--tables', 'customers', '--local-triggers', 'found'],
+    { cwd },
+  );
+  expect(chosen.obstacles).toEqual([]);
+});
+
+it('refuses what is no database it can read, and says why', async () => {
+  writeFileSync(join(cwd, 'rubbish.db'), Buffer.alloc(8192, 'x'));
+  mkdirSync(join(cwd, 'folder.db'));
+  writeFileSync(join(cwd, 'empty.db'), '');
+  const locked = database(
+    'locked.db',
+    'CREATE TABLE t (id INTEGER PRIMARY KEY); PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;',
+  );
+  const results = await Promise.all(
+    ['none.db', 'folder.db', 'rubbish.db', 'empty.db', 'locked.db'].map(async (file) => {
+      const { code, stdout, stderr } = await antiphon(['check', file], { cwd });
+      return `${file} ${code} ${stderr}${stdout}`;
+    }),
+  );
+  locked.close();
+  expect(results).toEqual([
+    expect.stringMatching(/^none\.db 2 .*there is no such file/),
+    expect.stringMatching(/^folder\.db 2 .*is not a file/),
+    expect.stringMatching(/^rubbish\.db 1 .*not a SQLite database, or an encrypted one/),
+    expect.stringMatching(/^empty\.db 1 [^]*There is no table/),
+    expect.stringMatching(/^locked\.db 1 .*locked.*STORE_BUSY/),
+  ]);
+});

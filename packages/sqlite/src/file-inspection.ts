@@ -1,0 +1,177 @@
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { setImmediate as giveWay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import {
+  AntiphonError,
+  DEFAULT_CODEC_LIMITS,
+  replicatedTables,
+  type InspectOptions,
+  type StoreInspection,
+  type TableSchema,
+} from '@antiphon/core';
+import { balanced } from './balanced.js';
+import { Connection } from './connection.js';
+import type { Database, Statement } from './driver/driver.js';
+import { inspectDatabase } from './database-inspection.js';
+import { storeError } from './errors.js';
+import { quoteName } from './identifiers.js';
+import { hasMetadata } from './inspection.js';
+import { readIdentity } from './state.js';
+
+/** Rows that keep a table from being replicated as it is. */
+export interface UnfitRows {
+  readonly table: string;
+  readonly rows: number;
+  readonly why: 'too large' | 'NULL in the primary key';
+}
+
+export interface FileInspection extends StoreInspection {
+  readonly unfitRows: readonly UnfitRows[];
+}
+
+export interface InspectFileOptions extends InspectOptions {
+  /** Looks at every row as well. Default: false. */
+  readonly rows?: boolean;
+  readonly signal?: AbortSignal;
+  /** How long to wait for a program that has locked the file. Default 5000. */
+  readonly busyTimeoutMs?: number;
+}
+
+const DEFAULT_BUSY_TIMEOUT_MS = 5000;
+const ROWS_AT_ONCE = 20_000;
+const ROWID_NAMES = ['_rowid_', 'rowid', 'oid'] as const;
+const LEAST_ROWID = -(2n ** 63n);
+const GREATEST_ROWID = 2n ** 63n - 1n;
+
+/**
+ * Looks at a database without changing it, also while other programs write to it: nothing is created beside it either. Throws BAD_OPTION
+ * when there is no such file, STORE_FAILED when it is no database that can be read, STORE_BUSY when another program keeps it locked.
+ */
+export async function inspectFile(file: string, options: InspectFileOptions = {}): Promise<FileInspection> {
+  const path = resolve(file);
+  const address = await addressOf(path);
+  const connection = await Connection.openReadOnly(
+    address,
+    path,
+    options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS,
+  );
+  try {
+    connection.db.exec('BEGIN');
+    const inspection = inspectDatabase(connection, options);
+    const unfitRows =
+      options.rows === true ? await findUnfitRows(connection, inspection, path, options.signal) : [];
+    return {
+      ...inspection,
+      ...(hasMetadata(connection) ? { identity: readIdentity(connection) } : {}),
+      unfitRows,
+    };
+  } catch (thrown) {
+    throw storeError(thrown, `cannot read ${path}`);
+  } finally {
+    connection.close();
+  }
+}
+
+/**
+ * A database in WAL mode that nobody has open has no WAL file. SQLite would create one to read it, and leave it: such a file is
+ * opened as one that does not change (https://www.sqlite.org/uri.html#uriimmutable).
+ */
+async function addressOf(path: string): Promise<string> {
+  const found = await stat(path).catch((cause: unknown) => {
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`;
+    throw new AntiphonError('BAD_OPTION', `${path}: ${why}. Name a SQLite database.`, { cause });
+  });
+  if (!found.isFile())
+    throw new AntiphonError('BAD_OPTION', `${path} is not a file. Name a SQLite database.`);
+  const wal = await stat(`${path}-wal`).catch(() => undefined);
+  if (wal !== undefined || !(await isInWalMode(path))) return path;
+  const url = pathToFileURL(path);
+  url.searchParams.set('immutable', '1');
+  return url.href;
+}
+
+/** https://www.sqlite.org/fileformat.html#file_format_version_numbers */
+async function isInWalMode(path: string): Promise<boolean> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'r');
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(20), 0, 20, 0);
+    return bytesRead === 20 && buffer[18] === 2;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new AntiphonError('BAD_OPTION', `${path} cannot be read (${code}). Correct its owner and mode.`, {
+      cause,
+    });
+  } finally {
+    await handle?.close();
+  }
+}
+
+async function findUnfitRows(
+  connection: Connection,
+  inspection: StoreInspection,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<readonly UnfitRows[]> {
+  const found: UnfitRows[] = [];
+  const mayBeLarge = (await stat(path)).size > DEFAULT_CODEC_LIMITS.maxValueBytes;
+  for (const { schema, numbered } of replicatedTables(inspection)) {
+    signal?.throwIfAborted();
+    const large = mayBeLarge ? await countWhere(connection, schema, tooLarge(schema), signal) : 0;
+    if (large > 0) found.push({ table: schema.name, rows: large, why: 'too large' });
+    const nulls = numbered === true ? 0 : await countWhere(connection, schema, hasNullKey(schema), signal);
+    if (nulls > 0) found.push({ table: schema.name, rows: nulls, why: 'NULL in the primary key' });
+  }
+  return found;
+}
+
+/** As the capture triggers refuse it. Sizes are in the header of a row: what is large is not read. */
+function tooLarge({ columns }: TableSchema): string {
+  const { maxValueBytes, maxChangeBytes } = DEFAULT_CODEC_LIMITS;
+  const sizes = columns.map(({ name }) => `ifnull(octet_length(${quoteName(name)}), 0)`);
+  const over = sizes.map((size) => `${size} > ${maxValueBytes}`);
+  return `(${balanced(over, 'OR')}) OR (${balanced(sizes, '+')}) > ${maxChangeBytes / 2}`;
+}
+
+function hasNullKey({ columns, key }: TableSchema): string {
+  return balanced(
+    key.map((index) => `${quoteName(columns[index]?.name ?? '')} IS NULL`),
+    'OR',
+  );
+}
+
+/** Gives way again and again, so that Ctrl-C ends it. A table without row numbers is read at once. */
+async function countWhere(
+  { db }: Connection,
+  { name, columns }: TableSchema,
+  condition: string,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const table = quoteName(name);
+  const rowid = ROWID_NAMES.find((alias) => columns.every((column) => column.name.toLowerCase() !== alias));
+  const byNumber = rowid === undefined ? undefined : pageStatement(db, table, rowid, condition);
+  if (byNumber === undefined)
+    return db.prepare(`SELECT count(*) FROM ${table} WHERE ${condition}`, 'value').get() as number;
+  let count = 0;
+  for (let from = LEAST_ROWID; ;) {
+    const { last, unfit } = byNumber.get(from) as { last: bigint | null; unfit: bigint | null };
+    if (last === null) return count;
+    count += Number(unfit ?? 0n);
+    if (last === GREATEST_ROWID) return count;
+    from = last + 1n;
+    await giveWay();
+    signal?.throwIfAborted();
+  }
+}
+
+/** Undefined for a table WITHOUT ROWID. */
+function pageStatement(db: Database, table: string, rowid: string, condition: string): Statement | undefined {
+  const page = `SELECT ${rowid} AS at, (${condition}) AS unfit FROM ${table} WHERE ${rowid} >= ? ORDER BY ${rowid} LIMIT ${ROWS_AT_ONCE}`;
+  try {
+    return db.prepare(`SELECT max(at) AS last, sum(unfit) AS unfit FROM (${page})`, 'exact object');
+  } catch {
+    return undefined;
+  }
+}
