@@ -1,9 +1,16 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError, type RecaptureReport, type Recapturing } from '@antiphon/core';
-import { Deadline } from './deadline.js';
+import {
+  AntiphonError,
+  sleep,
+  toAntiphonError,
+  type RecaptureReport,
+  type Recapturing,
+} from '@antiphon/core';
+import { Deadline, retryDelayMs } from './deadline.js';
 import { KnownState } from './known-state.js';
 import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
+import type { Writer } from './writer.js';
 
 export interface RecaptureOptions {
   /** Says what differs and changes nothing. Defaults to false. */
@@ -22,9 +29,15 @@ export interface RecaptureResult extends RecaptureReport {
   readonly outcome: 'nothing' | 'compared' | 'recaptured';
   /** Replication goes on. */
   readonly replicating: boolean;
+  /** Kept rows that this replica has written again, of every table. */
+  readonly writtenAgain: number;
+  /** Kept rows that could not be written again, and why; recapture tries it again. */
+  readonly notWritten?: { readonly rows: number; readonly reason: string };
 }
 
 const NONE = { count: 0, keys: [] };
+/** How long kept rows that cannot be written yet are tried again. */
+const REJOIN_MS = 15_000;
 
 /**
  * The way out of SCHEMA_DRIFT when a table was rebuilt or lost its triggers: compares it with what replication knows of it, and seals the
@@ -36,13 +49,21 @@ export class Recapturer {
   constructor(
     private readonly scope: Scope,
     private readonly replica: ActorRef<ReplicaProtocol>,
-  ) {}
+    private readonly writer: Writer<unknown>,
+  ) {
+    try {
+      if (scope.store.recapturing !== undefined) this.#alarmKept(scope.store.recapturing);
+    } catch (error) {
+      // Another process repairs the database right now: it says so the next time.
+      scope.logger.debug({ err: error }, 'kept rows were not counted');
+    }
+  }
 
   /** Throws UNKNOWN_TABLE, SCHEMA_DRIFT, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED. */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
     const { store, condition, id } = this.scope;
     const { recapturing } = store;
-    if (recapturing === undefined) return { ...this.#nothing(table, []), replica: id };
+    if (recapturing === undefined) return this.#nothing(table, []);
     if (condition.ended)
       throw new AntiphonError(
         'CLOSED',
@@ -56,7 +77,8 @@ export class Recapturer {
     }
     this.#busy = true;
     try {
-      return await this.#recapture(recapturing, table, options);
+      const result = await this.#recapture(recapturing, table, options);
+      return options.dryRun === true ? result : await this.#writeAgain(recapturing, result);
     } finally {
       this.#busy = false;
     }
@@ -105,7 +127,8 @@ export class Recapturer {
         },
         `table ${table} was ${outcome}`,
       );
-      return { ...report, replica: id, dryRun, outcome, replicating: condition.replicating };
+      const { replicating } = condition;
+      return { ...report, replica: id, dryRun, outcome, replicating, writtenAgain: 0 };
     } catch (thrown) {
       throw isAnotherShape(thrown) ? anotherShape(this.scope, table, thrown) : thrown;
     } finally {
@@ -121,8 +144,61 @@ export class Recapturer {
       ...{ table, replica: id, dryRun: true, outcome: 'nothing', way: 'capture' },
       ...{ changed: NONE, onlyHere: NONE, missingHere: NONE },
       remaining: affected,
-      replicating: condition.replicating,
+      ...{ replicating: condition.replicating, writtenAgain: 0 },
     };
+  }
+
+  /**
+   * In a synchronous cluster that refuses the writes of other programs, only what goes through the log may change a row: what was set back is
+   * written again as writes of this replica. Some of it may be left from an earlier time.
+   */
+  async #writeAgain(recapturing: Recapturing, result: RecaptureResult): Promise<RecaptureResult> {
+    const { condition } = this.scope;
+    const tables = recapturing.kept();
+    this.#alarmKept(recapturing);
+    if (tables.length === 0 || !condition.replicating) return result;
+    let writtenAgain = 0;
+    try {
+      for (const { table } of tables) {
+        for (let rows = 1; rows > 0; writtenAgain += rows) rows = await this.#writeSome(recapturing, table);
+      }
+    } catch (thrown) {
+      this.#alarmKept(recapturing);
+      const rows = recapturing.kept().reduce((sum, kept) => sum + kept.rows, 0);
+      return { ...result, writtenAgain, notWritten: { rows, reason: toAntiphonError(thrown).message } };
+    }
+    this.#alarmKept(recapturing);
+    const { keptIn, ...written } = result;
+    return keptIn === undefined ? { ...result, writtenAgain } : { ...written, writtenAgain };
+  }
+
+  /** What was set back must not be forgotten, also by the next process. */
+  #alarmKept(recapturing: Recapturing): void {
+    const { condition } = this.scope;
+    const tables = recapturing.kept();
+    if (tables.length === 0) return condition.clearAlarm('kept');
+    const rows = tables.reduce((sum, kept) => sum + kept.rows, 0);
+    const names = tables.map(({ table, keptIn }) => `${table} (${keptIn})`).join(', ');
+    condition.alarm(
+      'kept',
+      `${rows} rows that were set back wait to be written again, of ${names}: antiphon recapture ${tables[0]?.table ?? ''}`,
+    );
+  }
+
+  /** A replica that stood still is not in sync at once. */
+  async #writeSome(recapturing: Recapturing, table: string): Promise<number> {
+    const { clock, closing, limits } = this.scope;
+    const untilMs = clock.monotonicMs() + REJOIN_MS + limits.inSyncLagMs;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return (await this.writer.transaction(() => recapturing.writeKept(table))).value;
+      } catch (error) {
+        const delayMs = retryDelayMs(attempt, clock);
+        const again = error instanceof AntiphonError && (error.retriable || error.code === 'NOT_IN_SYNC');
+        if (!again || clock.monotonicMs() + delayMs > untilMs) throw error;
+        await sleep(clock, delayMs, closing);
+      }
+    }
   }
 }
 

@@ -292,7 +292,7 @@ function run<Tx>(scope: Scope, closing: AbortController, release: () => Promise<
   const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox, supervision: SUPERVISION });
   const writer = new Writer<Tx>(scope, actor);
   const quarantine = new Quarantine(scope, actor);
-  const recapturer = new Recapturer(scope, actor);
+  const recapturer = new Recapturer(scope, actor, writer);
   const answering = system.spawn<MailboxProtocol>(
     'mailbox',
     () => new MailboxActor(scope, actor, writer, { quarantine, recapturer }),

@@ -160,6 +160,6 @@ export function createKeptTable(connection: Connection, table: TrackedTable): vo
       `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`,
   );
   connection.db.exec(
-    `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
+    `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_rowid INTEGER PRIMARY KEY, _antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
   );
 }

@@ -232,7 +232,7 @@ describe('where other programs may not write', () => {
     await cluster.member('b').store.check();
     expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
     expect(cluster.shell('b', 'SELECT _antiphon_kind, id, a FROM _antiphon_kept1')).toBe(
-      'changed|1|changed here\nonly here|10|only here\nmissing here|2|y',
+      'missing here|2|y\nchanged|1|changed here\nonly here|10|only here',
     );
     expect(() => cluster.shell('b', 'DELETE FROM t')).toThrow(/this database is a replica/);
     await cluster.write('a', 'UPDATE t SET n = 9');

@@ -12,9 +12,10 @@ import { balanced } from './balanced.js';
 import { findCaptureGaps } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { storeError } from './errors.js';
-import { quoteName, quoteText } from './identifiers.js';
-import { columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
-import { createKeptTable, keptTable } from './metadata.js';
+import { quoteText } from './identifiers.js';
+import { keptRows, setBack, writeKept } from './kept-rows.js';
+import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
+import { keptTable } from './metadata.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { Pace } from './pace.js';
 import type { Session } from './session.js';
@@ -24,6 +25,9 @@ import { installTriggersOf, rescanTables } from './tracked-tables.js';
 
 /** A count of changes that no connection has: what comes after it was written by another one. */
 const LAST_OF_ITS_CONNECTION = 1_999_999_999;
+
+/** By who may write: what nobody else may write cannot become a change of this replica as it is. */
+const WAYS = { capture: 'capture', library: 'write-again', refuse: 'set-back' } as const;
 
 /** What of the store is needed. */
 export interface RecaptureParts {
@@ -51,6 +55,24 @@ export class Recapture implements Recapturing {
     } catch (thrown) {
       throw storeError(thrown, 'looking at the triggers failed');
     }
+  }
+
+  kept(): ReturnType<Recapturing['kept']> {
+    const { writer, tables, policy } = this.parts.session();
+    // What a replica of a primary has kept is for its operator.
+    if (policy.writes !== 'library') return [];
+    try {
+      return keptRows(writer, tables);
+    } catch (thrown) {
+      throw storeError(thrown, 'looking for kept rows failed');
+    }
+  }
+
+  writeKept(name: string): number {
+    const { writer, tables } = this.parts.session();
+    const table = tables.find((candidate) => candidate.name === name);
+    if (table === undefined) throw unknownTable(name, tables);
+    return writeKept(writer, table);
   }
 
   async open(): Promise<Store> {
@@ -103,7 +125,7 @@ export class Recapture implements Recapturing {
     const reason = gaps.find((gap) => gap.table === name)?.reason;
     const difference = new TableDifference(connection, table, (draft.displaced[table.id] ?? 0) > 0);
     await difference.find(Pace.ordinary());
-    const way = session.policy.writes === 'capture' ? 'capture' : 'set-back';
+    const way = WAYS[session.policy.writes];
     const report = {
       table: name,
       ...(reason !== undefined && { reason }),
@@ -117,7 +139,7 @@ export class Recapture implements Recapturing {
     if (!dryRun) {
       installTriggersOf(connection, table, tables, session.policy);
       if (rows > 0 && way === 'capture') capture(connection, table);
-      if (rows > 0 && way === 'set-back') setBack(connection, table, difference);
+      else if (rows > 0) setBack(connection, table, difference);
     }
     difference.drop();
     if (dryRun) connection.rollback();
@@ -126,7 +148,7 @@ export class Recapture implements Recapturing {
       connection.commit();
       this.parts.committed(draft);
     }
-    return rows > 0 && way === 'set-back' && !dryRun ? { ...report, keptIn: keptTable(table) } : report;
+    return rows > 0 && way !== 'capture' && !dryRun ? { ...report, keptIn: keptTable(table) } : report;
   }
 }
 
@@ -168,38 +190,6 @@ function keyBytesDiffer(table: TrackedTable): string {
         `n${column} IS NOT o${column} COLLATE BINARY OR typeof(n${column}) <> typeof(o${column})`,
     );
   return parts.length === 0 ? '0' : `(${balanced(parts, 'OR')})`;
-}
-
-/** Gives the table the content that replication knows. What goes is kept. */
-function setBack(connection: Connection, table: TrackedTable, difference: TableDifference): void {
-  const { db } = connection;
-  const columns = table.columns.map((_, column) => columnName(table, column)).join(', ');
-  const images = (prefix: 'n' | 'o'): string =>
-    table.columns.map((_, column) => `d.${prefix}${column}`).join(', ');
-  const kept = keptTable(table);
-  createKeptTable(connection, table);
-  const keep = (kind: number, what: string, image: 'n' | 'o'): void =>
-    void db
-      .prepare(
-        `INSERT INTO ${kept} SELECT '${what}', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ${images(image)} FROM ${DIFFERENCES} AS d WHERE d.kind = ?`,
-      )
-      .run(kind);
-  keep(CHANGED, 'changed', 'n');
-  keep(ONLY_HERE, 'only here', 'n');
-  keep(MISSING_HERE, 'missing here', 'o');
-  db.exec('INSERT INTO _antiphon_guard VALUES (1)');
-  const here = (column: number): string => `r.${columnName(table, column)}`;
-  const indexed = table.key.map(({ column }) => `n${column}`).join(', ');
-  db.exec(`CREATE INDEX temp._antiphon_differences_key ON _antiphon_differences (${indexed})`);
-  db.exec(
-    `DELETE FROM ${quoteName(table.name)} AS r WHERE EXISTS (SELECT 1 FROM ${DIFFERENCES} AS d ` +
-      `WHERE d.kind <> ${MISSING_HERE} AND ${difference.sameKey((column) => `d.n${column}`, here)})`,
-  );
-  db.exec(
-    `INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${images('o')} FROM ${DIFFERENCES} AS d ` +
-      `WHERE d.kind <> ${ONLY_HERE} ORDER BY d.rowid`,
-  );
-  db.exec('DELETE FROM _antiphon_guard');
 }
 
 function unknownTable(name: string, tables: readonly TrackedTable[]): AntiphonError {

@@ -46,7 +46,7 @@ export function defineRecapture(host: CommandHost): void {
       const result = await client.replica(id).ask('recapture', { table, dryRun, timeoutMs }, answer);
       if (terminal.json) terminal.out(`${toJson(asJson(result))}\n`);
       else show(result, terminal);
-      return EXIT.ok;
+      return result.notWritten === undefined ? EXIT.ok : EXIT.failed;
     },
   });
 }
@@ -74,12 +74,13 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
 }
 
 function show(result: RecaptureResult, terminal: Terminal): void {
-  const { table, replica, outcome, way, reason, remaining, dryRun } = result;
+  const { table, replica, outcome, reason, remaining, dryRun } = result;
   const name = styled(terminal, 'bold', table);
   if (outcome === 'nothing') {
     terminal.out(
       `Nothing to recapture: nothing shows that changes of ${name} on ${replica} went uncaptured.\n`,
     );
+    showWritten(result, terminal);
     if (remaining.length > 0) terminal.out(`Recapture there: ${remaining.join(', ')}\n`);
     return;
   }
@@ -88,8 +89,9 @@ function show(result: RecaptureResult, terminal: Terminal): void {
   showRows(terminal, result.onlyHere, 'only here');
   showRows(terminal, result.missingHere, 'missing here');
   terminal.out(`${dryRun ? planOf(result) : doneOf(result)}\n`);
-  if (way === 'set-back' && result.keptIn !== undefined)
+  if (result.keptIn !== undefined)
     terminal.out(`The rows as they were are kept in table ${result.keptIn} of the database of ${replica}.\n`);
+  showWritten(result, terminal);
   if (remaining.length > 0) terminal.out(`Still to be recaptured: ${remaining.join(', ')}\n`);
   else if (result.replicating && !dryRun) terminal.out(`${replica} replicates again.\n`);
 }
@@ -100,6 +102,21 @@ function showRows(terminal: Terminal, { count, keys }: RowDifferences, what: str
   const shown = keys.map((key) => key.map(valueToText).join('/'));
   if (count > 0) terminal.out(` ${shown.join(', ')}${count > keys.length ? ', …' : ''}`);
   terminal.out('\n');
+}
+
+function showWritten({ writtenAgain, notWritten, table }: RecaptureResult, terminal: Terminal): void {
+  if (writtenAgain > 0) {
+    const rows = writtenAgain === 1 ? 'row was' : 'rows were';
+    terminal.out(
+      `${writtenAgain.toLocaleString('en-US')} ${rows} written again as writes of this replica.\n`,
+    );
+  }
+  if (notWritten === undefined) return;
+  const count = notWritten.rows.toLocaleString('en-US');
+  terminal.out(
+    `${styled(terminal, 'red', `${count} kept rows could not be written again`)}: ${notWritten.reason}\n` +
+      `Change what is in the way, then run \`antiphon recapture ${table}\` again.\n`,
+  );
 }
 
 function isSame({ changed, onlyHere, missingHere }: RecaptureResult): boolean {
@@ -116,6 +133,12 @@ function planOf(result: RecaptureResult): string {
       'and keeps them in a table of the database.'
     );
   }
+  if (result.way === 'write-again') {
+    return (
+      `Nothing was changed. Only writes through the replica are allowed here, so ${again} sets these rows back to what replication knows, ` +
+      'and writes them again as writes of the replica.'
+    );
+  }
   const gone =
     result.missingHere.count === 0 ? '' : '; the rows that are missing here are deleted everywhere';
   return `Nothing was changed. ${again} sends these changes to the other replicas${gone}.`;
@@ -123,7 +146,7 @@ function planOf(result: RecaptureResult): string {
 
 function doneOf(result: RecaptureResult): string {
   if (isSame(result)) return 'The table is captured again.';
-  if (result.way === 'set-back') return 'These rows were set back to what replication knows.';
+  if (result.way !== 'capture') return 'These rows were set back to what replication knows.';
   return 'The table is captured again, and these changes go to the other replicas.';
 }
 

@@ -23,15 +23,16 @@ export interface RecaptureReport {
   /** Why changes may have gone uncaptured; absent when nothing shows that they did. */
   readonly reason?: string;
   /**
-   * `capture`: others get the differences, as changes of this replica. `set-back`: where other programs may not write, the table gets the
-   * content that replication knows, and the rows that go are kept.
+   * `capture`: others get the differences, as changes of this replica. `set-back`: where nobody may write, the table gets the content that
+   * replication knows, and the rows that go are kept. `write-again`: likewise where only the library may write, and what is kept is to be
+   * written again (`writeKept`).
    */
-  readonly way: 'capture' | 'set-back';
+  readonly way: 'capture' | 'set-back' | 'write-again';
   readonly changed: RowDifferences;
   readonly onlyHere: RowDifferences;
   /** Rows that replication knows, and that are gone here: deleted, or lost by whoever rebuilt the table. */
   readonly missingHere: RowDifferences;
-  /** The table of this database that keeps the rows that were set back; absent when there were none. */
+  /** The table of this database that keeps the rows that were set back; absent when there are none. */
   readonly keptIn?: string;
   /** Other tables whose changes may have gone uncaptured. */
   readonly remaining: readonly string[];
@@ -61,6 +62,13 @@ export interface Recapturing {
    * has moved on from the state that the reference was made for; STORE_FULL.
    */
   compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
+  /** Tables of which rows are kept that are to be written again. */
+  kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
+  /**
+   * Inside the function of a write: writes some of the kept rows of a table to it, and forgets that they are kept. Returns how many it
+   * wrote. Throws CONSTRAINT.
+   */
+  writeKept(table: string): number;
   /** Removes the reference. Idempotent. */
   end(): Promise<void>;
 }
