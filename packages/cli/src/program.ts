@@ -6,6 +6,7 @@ import { defineCheck } from './commands/check.js';
 import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
+import { defineHealth } from './commands/health.js';
 import { defineInit } from './commands/init.js';
 import { defineMember } from './commands/member.js';
 import { defineOutcome } from './commands/outcome.js';
@@ -27,6 +28,7 @@ const COMMANDS = [
   defineUp,
   defineRun,
   defineStatus,
+  defineHealth,
   defineExec,
   defineQuery,
   defineOutcome,

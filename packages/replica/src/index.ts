@@ -53,6 +53,8 @@ export type { ChangesOptions, CommittedChange, RowObject } from './changes.js';
 export type { ConflictReport } from './conflicts.js';
 export type { MemberStatus, ReplicaStatus, SyncStatus } from './status.js';
 export type { LifecycleEvent, LifecycleState } from './lifecycle.js';
+export type { Holding, StallReason, Waiting } from './condition.js';
+export { problemsOf, type HealthOptions } from './health.js';
 export { nextState } from './lifecycle.js';
 export type { MailboxProtocol, Ping, QueryRequest, Standing } from './mailbox.js';
 export { verifyCluster, type TableDifference, type VerifyOptions, type VerifyResult } from './verify.js';

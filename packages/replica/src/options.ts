@@ -8,6 +8,8 @@ import {
   type Registry,
   type Store,
 } from '@antiphon/core';
+import type { Holding, StallReason } from './condition.js';
+import type { LifecycleState } from './lifecycle.js';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
 import { silentLogger, type Logger } from './logger.js';
 import { parseTopology, type Topology, type TopologyOptions } from './topology.js';
@@ -40,6 +42,11 @@ export interface ReplicaOptions<Tx> {
   readonly update?: UpdateOptions;
   readonly limits?: Partial<ReplicaLimits>;
   readonly logger?: Logger;
+  /**
+   * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`, `holding` or `failed`: a stalled replica
+   * answers, and replicates nothing until somebody acts. What it throws is logged.
+   */
+  readonly onLifecycle?: (state: LifecycleState, reason?: StallReason | Holding) => void;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
   /** Called while a start gets on, about once a second at least: whoever waits for it knows that it does not stand still. */
@@ -85,6 +92,7 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   /** What the caller said; the rest of `limits` are defaults, or what the cluster has agreed on. */
   readonly givenLimits: Partial<ReplicaLimits>;
   readonly logger: Logger;
+  readonly onLifecycle?: NonNullable<ReplicaOptions<Tx>['onLifecycle']>;
 }
 
 /** Throws BAD_OPTION. */
@@ -119,6 +127,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     bus,
     registry,
     clock,
+    ...(options.onLifecycle === undefined ? {} : { onLifecycle: options.onLifecycle }),
     ...(options.memory === undefined ? {} : { memory: options.memory }),
     ...(options.denials === undefined ? {} : { denials: options.denials }),
   };

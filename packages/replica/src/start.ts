@@ -90,6 +90,7 @@ async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline
   const settings = { ...asked, limits: { ...asked.limits, ...newestLimits(agreed.document.limits) } };
   const role = roleOf(agreed.document.topology, id);
   const condition = new Condition(role, clock, logger);
+  tellLifecycle(settings, condition);
   deadline.renew();
   condition.handle('agreed');
   const clocks = new ClockWatch({ ...settings, condition });
@@ -157,6 +158,17 @@ async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline
     writable: role !== 'replica',
     soleAppender: role === 'primary' && sync === undefined,
   };
+}
+
+function tellLifecycle({ onLifecycle, logger }: Settings, condition: Condition): void {
+  if (onLifecycle === undefined) return;
+  condition.onState((state) => {
+    try {
+      onLifecycle(state, condition.stalled ?? condition.holding);
+    } catch (error) {
+      logger.error({ err: error }, 'onLifecycle failed');
+    }
+  });
 }
 
 /** Before anything is published or read: is it the log that this database knows (I14)? */

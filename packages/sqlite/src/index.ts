@@ -13,6 +13,7 @@ export {
   type UnfitRows,
 } from './file-inspection.js';
 export type { SqliteOptions } from './store.js';
+export { StatementWatchdog, type WatchdogOptions } from './statement-watchdog.js';
 export type { RunResult, SqliteTransaction } from './transaction.js';
 export type { Parameters } from './values.js';
 

@@ -2,6 +2,7 @@ import { AntiphonError } from '@antiphon/core';
 import { AccessControl, type CheckedStatement } from './access.js';
 import type { Database, Statement } from './driver/driver.js';
 import { shortened, statementError } from './errors.js';
+import { statementBegins, writeEnds } from './running-statement.js';
 import type { TrackedTable } from './local-table.js';
 import { lockedRow, type LockedRow } from './locks.js';
 import { orderParameters } from './statement-text.js';
@@ -56,6 +57,7 @@ export class UserStatements implements SqliteTransaction {
 
   end(): void {
     this.#open = false;
+    writeEnds();
   }
 
   /** The schema has changed, and with it what statements touch. `repeated`: see `AccessControl`. */
@@ -157,6 +159,7 @@ export class UserStatements implements SqliteTransaction {
     }
     const checked = this.#statements.get(sql) ?? this.#checked(sql);
     for (const table of checked.access.writes) this.#written.add(table);
+    statementBegins(sql);
     return checked;
   }
 

@@ -6,7 +6,7 @@ import { findNatsServer, NatsServer } from '@antiphon/nats';
 import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
 import { stringify } from 'yaml';
 import { removeContext, runningContext, writeContext } from './context-file.js';
-import { ReplicaProcess } from './replica-process.js';
+import { ReplicaProcess, type Trouble } from './replica-process.js';
 
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 10_000;
@@ -91,6 +91,11 @@ export class LocalCluster {
 
   get processes(): readonly ReplicaProcess[] {
     return this.#processes;
+  }
+
+  /** Replicas that run and do not get on. */
+  get troubles(): readonly Trouble[] {
+    return this.#processes.flatMap(({ trouble }) => trouble ?? []);
   }
 
   /** Replicas first: they still have something to send. Idempotent; never rejects. */

@@ -9,6 +9,12 @@ const reportSchema = z.discriminatedUnion('type', [
   /** The start gets on. */
   z.object({ type: z.literal('progress') }),
   z.object({
+    type: z.literal('lifecycle'),
+    state: z.string(),
+    /** Why it is stalled, holding or failed. */
+    reason: z.object({ code: z.string(), message: z.string() }).optional(),
+  }),
+  z.object({
     type: z.literal('failed'),
     code: z.string(),
     message: z.string(),

@@ -13,6 +13,14 @@ const START_SILENCE_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 const SHOWN_LOG_BYTES = 2000;
 
+/** A replica that runs and does not get on. */
+export interface Trouble {
+  readonly id: string;
+  readonly state: 'stalled' | 'holding';
+  readonly code: string;
+  readonly message: string;
+}
+
 export interface ReplicaProcessOptions {
   readonly id: string;
   readonly configFile: string;
@@ -34,6 +42,7 @@ export class ReplicaProcess {
   #failures = 0;
   #stopping = false;
   #backoff: NodeJS.Timeout | undefined;
+  #trouble: Trouble | undefined;
   #lastFailure: Extract<ChildReport, { type: 'failed' }> | undefined;
 
   constructor(private readonly options: ReplicaProcessOptions) {}
@@ -44,6 +53,11 @@ export class ReplicaProcess {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  /** Why it replicates nothing, or not everything, at the moment; undefined while it does. */
+  get trouble(): Trouble | undefined {
+    return this.#trouble;
   }
 
   get #silenceMs(): number {
@@ -105,6 +119,7 @@ export class ReplicaProcess {
     this.#child = child;
     this.#ready = false;
     this.#lastFailure = undefined;
+    this.#trouble = undefined;
     const startedAt = performance.now();
     let ended = false;
     const onEnd = (how: string): void => {
@@ -118,6 +133,7 @@ export class ReplicaProcess {
     child.on('message', (message) => {
       const report = parseReport(message);
       if (report?.type === 'failed') this.#lastFailure = report;
+      if (report?.type === 'lifecycle') this.#heard(report);
       if (report?.type === 'progress' && !this.#ready) firstOutcome?.('progress');
       if (report?.type !== 'ready' || this.#ready) return;
       this.#ready = true;
@@ -126,6 +142,18 @@ export class ReplicaProcess {
     });
     child.once('error', (error) => onEnd(`could not be started: ${error.message}`));
     child.once('exit', (code, signal) => onEnd(`ended with ${signal ?? `exit code ${code}`}`));
+  }
+
+  #heard({ state, reason }: Extract<ChildReport, { type: 'lifecycle' }>): void {
+    if (this.#stopping) return;
+    const { id, onEvent } = this.options;
+    const before = this.#trouble;
+    this.#trouble =
+      (state === 'stalled' || state === 'holding') && reason !== undefined
+        ? { id, state, ...reason }
+        : undefined;
+    if (this.#trouble !== undefined) onEvent(troubleText(this.#trouble));
+    else if (before !== undefined) onEvent(`replica ${id} goes on (${state})`);
   }
 
   #restartLater(what: string): void {
@@ -156,6 +184,10 @@ export class ReplicaProcess {
     const message = `Replica ${id} did not start: nothing has moved for ${this.#silenceMs / 1000} s. The end of ${logFile}:\n${logEnd(logFile)}`;
     return new AntiphonError('TIMEOUT', message, { context: { replica: id, logFile } });
   }
+}
+
+export function troubleText({ id, state, message }: Trouble): string {
+  return state === 'stalled' ? `replica ${id} has stalled: ${message}` : `replica ${id} holds: ${message}`;
 }
 
 function isErrorCode(code: string): code is ErrorCode {

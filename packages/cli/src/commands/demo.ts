@@ -108,9 +108,12 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     if (signal.aborted) return EXIT.ok;
     throw error;
   }
-  if (options.once === true) await cluster.stop();
-  else await stayUntilEnded(cluster, signal, say);
-  return exitCode;
+  if (options.once === true) {
+    await cluster.stop();
+    return exitCode;
+  }
+  const ended = await stayUntilEnded(cluster, signal, terminal);
+  return exitCode === EXIT.ok ? ended : exitCode;
 }
 
 function report(

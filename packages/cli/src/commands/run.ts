@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
-import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
+import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
+import { Option } from 'commander';
+import { LifecycleReport } from '../cluster/lifecycle-report.js';
 import {
   accessFor,
   accessFromEnvironment,
@@ -18,6 +20,7 @@ import { defineCommand, type CommandContext, type CommandHost } from './define.j
 
 interface RunOptions extends AccessOptions {
   readonly config: string;
+  readonly onStall?: 'stay' | 'exit';
 }
 
 const RETRY_MS = 1000;
@@ -29,10 +32,20 @@ export function defineRun(host: CommandHost): void {
     name: 'run',
     description: 'run one replica: the microservice beside a database',
     examples: ['antiphon run --config antiphon.yaml'],
-    configure: (command) =>
-      addAccessOptions(command.option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE)),
+    configure: (command) => {
+      command
+        .option('-c, --config <file>', 'its configuration', DEFAULT_CONFIG_FILE)
+        .addOption(
+          new Option(
+            '--on-stall <what>',
+            'when replication stops until somebody acts: stay to answer, or exit (default: `onStall` of the file, else stay)',
+          ).choices(['stay', 'exit']),
+        );
+      addAccessOptions(command);
+    },
     run: async (options, context) => {
-      const config = withAccess(loadConfig(options.config, context.env), options, context);
+      const given = withAccess(loadConfig(options.config, context.env), options, context);
+      const config = options.onStall === undefined ? given : { ...given, onStall: options.onStall };
       const logger = createLogger(context.terminal, { replica: config.id });
       try {
         return await runReplica(config, context, logger);
@@ -58,9 +71,19 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
     logger.warn({}, 'the process that started this replica has ended; this one ends too');
     parent.abort(new Error('the parent process has ended'));
   });
-  const signal = AbortSignal.any([context.signal, parent.signal]);
-  const replica = await startUntil(config, signal, logger);
+  const lifecycle = new LifecycleReport();
+  const ending = [context.signal, parent.signal];
+  const signal = AbortSignal.any(config.onStall === 'exit' ? [...ending, lifecycle.stalled] : ending);
+  const replica = await startUntil(config, { signal, logger, lifecycle });
+  if (lifecycle.stall !== undefined && config.onStall === 'exit' && replica === undefined)
+    throw lifecycle.stall;
   if (replica === undefined) return EXIT.ok;
+  // A start may have to do much at once; afterwards, only a write that does not end takes so long.
+  const { blockedMs } = config;
+  using _watchdog = StatementWatchdog.start({
+    name: `replica ${config.id}`,
+    ...(blockedMs === undefined ? {} : { blockedMs }),
+  });
   logger.info(
     { file: config.sqliteFile, cluster: config.cluster },
     `replica ${config.id} takes part in ${config.cluster}`,
@@ -72,10 +95,19 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
     signal.addEventListener('abort', () => resolve('interrupted'), { once: true });
   });
   const end = await Promise.race([interrupted, replica.ended]);
+  const { stall } = lifecycle;
   await replica.close();
   if (end instanceof AntiphonError) throw end;
+  // Also when it is stopped: whoever stops it learns that it had done nothing for a while.
+  if (stall !== undefined) throw stall;
   logger.info({}, `replica ${config.id} has stopped`);
   return EXIT.ok;
+}
+
+interface Starting {
+  readonly signal: AbortSignal;
+  readonly logger: ReplicaLogger;
+  readonly lifecycle: LifecycleReport;
 }
 
 /** To whoever started this process, about once a second. */
@@ -94,8 +126,7 @@ function progressReporter(): () => void {
  */
 async function startUntil(
   config: Config,
-  signal: AbortSignal,
-  logger: ReplicaLogger,
+  { signal, logger, lifecycle }: Starting,
 ): Promise<Replica<SqliteTransaction> | undefined> {
   let told = '';
   while (!signal.aborted) {
@@ -113,6 +144,7 @@ async function startUntil(
         logger,
         signal,
         onProgress: progressReporter(),
+        onLifecycle: (state, reason) => lifecycle.changed(state, reason),
       });
     } catch (thrown) {
       const error = toAntiphonError(thrown);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
 import { toAntiphonError } from '@antiphon/core';
-import type { ReplicaStatus } from '@antiphon/replica';
+import { problemsOf, type ReplicaStatus } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -13,6 +13,7 @@ import { statusText } from './status-text.js';
 
 interface StatusOptions extends TargetOptions {
   readonly watch?: boolean;
+  readonly check?: boolean;
   readonly interval: number;
 }
 
@@ -40,6 +41,7 @@ export function defineStatus(host: CommandHost): void {
     configure: (command) => {
       command
         .option('-w, --watch', 'show it again and again, until Ctrl-C')
+        .option('--check', 'exit code 1 unless every member answers and gets on')
         .option(
           '--interval <ms>',
           'with --watch: how often',
@@ -54,9 +56,18 @@ export function defineStatus(host: CommandHost): void {
       const answers = await askAll(client);
       show(client, answers, terminal);
       if (answers.every(({ status }) => status === undefined)) throw noAnswer(client.cluster, answers);
+      if (options.check === true) return checked(answers, terminal);
       return EXIT.ok;
     },
   });
+}
+
+function checked(answers: readonly MemberAnswer[], terminal: Terminal): ExitCode {
+  const problems = answers.flatMap(({ id, status, error }) =>
+    status === undefined ? [`${id} does not answer (${error?.code ?? 'no answer'})`] : problemsOf(status),
+  );
+  for (const problem of problems) terminal.err(`${problem}\n`);
+  return problems.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
 /** Replicas that this client may not ask are something else than replicas that are away. */

@@ -6,7 +6,6 @@ import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import { loadConfig } from '../config/load-config.js';
 import { ownCommand } from '../output/own-command.js';
-import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { commaList, defineCommand, wholeNumber, type CommandContext, type CommandHost } from './define.js';
 import { replicaIds } from './replica-ids.js';
@@ -95,8 +94,7 @@ export function defineUp(host: CommandHost): void {
         `\nCluster ${cluster} is up at ${servers.join(', ')}. In another terminal: ${ownCommand(cwd, context.env)} status`,
       );
       say('Ctrl-C stops everything.');
-      await stayUntilEnded(running, context.signal, say);
-      return EXIT.ok;
+      return stayUntilEnded(running, context.signal, terminal);
     },
   });
 }

@@ -27,6 +27,9 @@ export interface Config {
   readonly update: Update;
   /** Only what the file says: the rest are defaults, or what the cluster has agreed on. */
   readonly limits?: Partial<ReplicaLimits>;
+  /** How long a statement of a write may keep the process busy. */
+  readonly blockedMs?: number;
+  readonly onStall: 'stay' | 'exit';
 }
 
 /** The seed of a user's nkey. */
@@ -48,7 +51,8 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     update: resolveUpdate(file.update),
-    ...(file.limits === undefined ? {} : { limits: defined(file.limits) }),
+    ...resolveLimits(file.limits),
+    onStall: file.onStall ?? 'stay',
   };
 }
 
@@ -80,6 +84,12 @@ function pathOf(value: string, folder: string): string {
 function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+function resolveLimits(given: ConfigFile['limits']): Pick<Config, 'limits' | 'blockedMs'> {
+  if (given === undefined) return {};
+  const { blockedMs, ...limits } = given;
+  return { limits: defined(limits), ...(blockedMs === undefined ? {} : { blockedMs }) };
 }
 
 /** Every default of a synchronous cluster is agreed on, and so belongs to the file. */

@@ -128,6 +128,12 @@ export const configSchema = z
       ),
     update: updateSchema.optional().describe('When a write is complete.'),
     limits: limitsSchema.optional(),
+    onStall: z
+      .enum(['stay', 'exit'])
+      .optional()
+      .describe(
+        'When replication stops until somebody acts: stay to answer commands, and say so in `antiphon health` (default); or end with exit code 1.',
+      ),
   })
   .describe('One replica of an Antiphon cluster (antiphon.yaml).');
 

@@ -1,0 +1,39 @@
+import type { ReplicaStatus } from './status.js';
+
+export interface HealthOptions {
+  /** Entries that were not applied for longer are unhealthy. Without it, lag is not judged. */
+  readonly maxLagSeconds?: number;
+}
+
+/** A missing transaction is sent again within seconds while its origin runs. */
+const PATIENCE_MS = 60_000;
+
+/**
+ * What keeps a replica from doing its work, a sentence each; nothing: it is healthy. A process can be alive and answer, and replicate
+ * nothing: health checks have to go by this.
+ */
+export function problemsOf(
+  status: ReplicaStatus,
+  { maxLagSeconds = Infinity }: HealthOptions = {},
+): readonly string[] {
+  const { id, stalled, holding, lifecycle, connection, waitingFor, nowMs, lag, alarms } = status;
+  const problems: string[] = [];
+  if (stalled !== undefined) problems.push(`${id} has stalled: ${stalled.message} [${stalled.code}]`);
+  else if (holding !== undefined) problems.push(`${id} holds: ${holding.message} [${holding.code}]`);
+  else if (ENDING.has(lifecycle)) problems.push(`${id} is ${lifecycle}`);
+  if (connection !== 'connected') problems.push(`${id} has no connection to NATS (${connection})`);
+  for (const { origin, expected, sinceMs, reason } of waitingFor) {
+    if (nowMs - sinceMs > PATIENCE_MS)
+      problems.push(
+        `${id} has waited for ${origin}:${expected} for ${Math.round((nowMs - sinceMs) / 1000)} s: ${reason}`,
+      );
+  }
+  for (const { name, message } of alarms) if (name === OWN_ALARM) problems.push(`${id}: ${message}`);
+  if (lag.seconds > maxLagSeconds)
+    problems.push(`${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s`);
+  return problems;
+}
+
+const ENDING: ReadonlySet<string> = new Set(['failed', 'closing', 'closed']);
+/** Nobody accepts what this replica writes. */
+const OWN_ALARM = 'own';

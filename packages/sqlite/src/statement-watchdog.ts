@@ -1,0 +1,93 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { AntiphonError } from '@antiphon/core';
+import { watchStatements } from './running-statement.js';
+import {
+  HEARTBEAT,
+  IS_RUNNING,
+  TEXT_BYTES,
+  TEXT_LENGTH,
+  TEXT_OFFSET,
+  type WatchdogData,
+} from './watchdog-layout.js';
+
+export interface WatchdogOptions {
+  /** What this process is, for its last words: `replica eu-1`. */
+  readonly name: string;
+  /** The process is ended when its main thread has not come back for so long. Default 60 000 ms. */
+  readonly blockedMs?: number;
+}
+
+export const DEFAULT_BLOCKED_MS = 60_000;
+const HEARTBEAT_MS = 250;
+
+/**
+ * Ends this process when a statement of a write does not end. Writes run on the main thread, inside the replica's transaction, and
+ * `node:sqlite` can't interrupt them: meanwhile nothing is answered, and signals are not heard. Another thread notices, names the
+ * statement on stderr, and kills the process. The database is safe: SQLite takes the open transaction back at the next start.
+ *
+ * `antiphon run` has one. For programs of your own:
+ *
+ *     using watchdog = StatementWatchdog.start({ name: 'my service', blockedMs: 60_000 });
+ *
+ * One for each process. It counts its own ticks, so that a machine or a process that was paused is not taken for one that is blocked.
+ */
+export class StatementWatchdog implements Disposable {
+  readonly #worker: Worker;
+  readonly #heartbeat: NodeJS.Timeout;
+
+  private constructor({ name, blockedMs = DEFAULT_BLOCKED_MS }: WatchdogOptions) {
+    if (!Number.isFinite(blockedMs) || blockedMs <= 0)
+      throw new AntiphonError('BAD_OPTION', `blockedMs is ${blockedMs}; give a number above 0`);
+    const shared = new SharedArrayBuffer(TEXT_OFFSET + TEXT_BYTES);
+    const cells = new Int32Array(shared, 0, TEXT_OFFSET / Int32Array.BYTES_PER_ELEMENT);
+    const text = Buffer.from(shared, TEXT_OFFSET, TEXT_BYTES);
+    let known: string | undefined;
+    watchStatements({
+      begins: (sql) => {
+        // The same one again and again is the usual case.
+        if (sql !== known) {
+          Atomics.store(cells, TEXT_LENGTH, text.write(sql.slice(0, TEXT_BYTES)));
+          known = sql;
+        }
+        Atomics.store(cells, IS_RUNNING, 1);
+      },
+      ends: () => void Atomics.store(cells, IS_RUNNING, 0),
+    });
+    this.#heartbeat = setInterval(() => void Atomics.add(cells, HEARTBEAT, 1), HEARTBEAT_MS).unref();
+    const data: WatchdogData = { shared, name, blockedMs };
+    this.#worker = new Worker(programPath(), {
+      workerData: data,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
+    });
+    this.#worker.unref();
+  }
+
+  static start(options: WatchdogOptions): StatementWatchdog {
+    return new StatementWatchdog(options);
+  }
+
+  stop(): void {
+    watchStatements(undefined);
+    clearInterval(this.#heartbeat);
+    void this.#worker.terminate();
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+  }
+}
+
+/** Plain JavaScript: beside this file when it is built, in `dist` when the sources run. */
+function programPath(): string {
+  const here = import.meta.url;
+  const name = 'watchdog-thread.js';
+  const path = fileURLToPath(new URL(here.endsWith('.ts') ? `../dist/${name}` : `./${name}`, here));
+  if (existsSync(path)) return path;
+  throw new AntiphonError(
+    'INTERNAL',
+    'The watchdog of @antiphon/sqlite is not built. Run `npm run build` first.',
+  );
+}
