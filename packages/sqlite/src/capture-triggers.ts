@@ -18,6 +18,9 @@ import { NOT_APPLYING } from './trigger-guard.js';
  */
 const WHEN_MADE = 'julianday(), total_changes()';
 
+/** As an integer it equals a REAL, which SQLite does not turn into an integer. */
+const LEAST_INTEGER = '-9223372036854775808';
+
 /** Captured rows are numbered from 1. */
 export const ADMITTING_SEQ = 0;
 
@@ -69,9 +72,18 @@ export function differ(table: TrackedTable, columns: readonly number[]): string 
   const terms = columns.flatMap((index) => {
     const name = columnName(table, index);
     const bytes = `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
-    return table.columns[index]?.affinity === 'none'
-      ? [bytes, `typeof(OLD.${name}) <> typeof(NEW.${name})`]
-      : [bytes];
+    const types = `typeof(OLD.${name}) <> typeof(NEW.${name})`;
+    if (table.rowidKey && table.key.some(({ column }) => column === index)) return [bytes];
+    switch (table.columns[index]?.affinity) {
+      case 'none':
+        return [bytes, types];
+      case 'integer':
+      case 'numeric':
+        // Any other number has one form in such a column.
+        return [bytes, `OLD.${name} = ${LEAST_INTEGER} AND ${types}`];
+      default:
+        return [bytes];
+    }
   });
   return balanced(terms, 'OR');
 }
@@ -90,8 +102,6 @@ function refuseNullKeys(table: TrackedTable): string[] {
   );
   return [`SELECT RAISE(ABORT, ${message}) WHERE ${isNull}`];
 }
-
-/** Whether a row has what the new row is to have in these columns, as their index compares them. */
 
 /**
  * What no message of the log can hold must not be committed: once it is captured it would stop this replica, also after it was deleted
@@ -121,6 +131,7 @@ function refuseLargeRows(table: TrackedTable): string[] {
   ];
 }
 
+/** Whether a row has what the new row is to have in these columns, as their index compares them. */
 export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColumn[], row: string): string {
   const terms = columns.map(({ column, collation }) => {
     const name = columnName(table, column);
@@ -149,6 +160,15 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
   );
 }
 
+/** The row that has the new key: REPLACE as the key's own conflict clause deletes it before another constraint fails or ignores the new row. */
+function putOverwritten(table: TrackedTable): string {
+  const row = '_antiphon_row';
+  return (
+    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${sameKey(table, row, 'NEW')}`
+  );
+}
+
 /** Whether an update may bring a row into a unique index, at a place where another row is. */
 function mayEnterIndex(table: TrackedTable): string {
   // Into a partial one by any column: its condition may look at all of them.
@@ -156,7 +176,8 @@ function mayEnterIndex(table: TrackedTable): string {
   const columns = isPartial
     ? table.columns.map((_, index) => index)
     : table.uniqueIndexes.flatMap((index) => index.columns.map(({ column }) => column));
-  return differ(table, [...new Set(columns)]);
+  const key = table.mixesConflictClauses ? table.key.map(({ column }) => column) : [];
+  return differ(table, [...new Set([...key, ...columns])]);
 }
 
 /**
@@ -165,8 +186,9 @@ function mayEnterIndex(table: TrackedTable): string {
  */
 function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
   if (table.uniqueIndexes.length === 0) return [];
-  const inserting = table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW'));
-  const updating = table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD'));
+  const overwritten = table.mixesConflictClauses ? [putOverwritten(table)] : [];
+  const inserting = [...table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW')), ...overwritten];
+  const updating = [...table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD')), ...overwritten];
   return [
     definition(table, 'suspect_insert', 'BEFORE INSERT', NOT_APPLYING, inserting),
     definition(

@@ -72,6 +72,18 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     expect(cluster.shell('b', 'SELECT typeof(k) FROM b')).toBe('real');
   });
 
+  it('captures that the least integer becomes a REAL of the same value, in keys and in other columns', async () => {
+    await pair(
+      `CREATE TABLE t (k NUMERIC PRIMARY KEY NOT NULL, n INTEGER) WITHOUT ROWID; INSERT INTO t VALUES (-9223372036854775808, -9223372036854775808), (1, 1);`,
+      versions,
+    );
+    cluster.shell('a', 'UPDATE t SET n = n - 1');
+    await expectEqual('t');
+    cluster.shell('a', 'UPDATE t SET k = k - 1');
+    await expectEqual('t');
+    expect(cluster.shell('b', 'SELECT typeof(k), typeof(n) FROM t')).toBe('real|real\ninteger|integer');
+  });
+
   it('does not capture updates that change nothing', async () => {
     await pair(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE, b); INSERT INTO t VALUES (1, 'x', NULL);`,

@@ -121,6 +121,49 @@ describe('secondary unique keys', () => {
     expect(displaced('b', 1)).toBe('');
   });
 
+  it('looks at displaced rows again only where a write may have set them free', async () => {
+    cluster = new Cluster({ versions: true, clock });
+    await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, x INT);`);
+    await cluster.join('b');
+    await cluster.synchronize();
+    const rows = (from: number): string =>
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) INSERT INTO t SELECT ${from} + i, 'u' || i, 0 FROM n`;
+    await cluster.write('a', rows(0));
+    await cluster.write('b', rows(100));
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('a', 'SELECT count(*) FROM _antiphon_d1')).toBe('20');
+    // Each transaction that changes the state counts.
+    const transactions = async (sql: string): Promise<number> => {
+      const before = Number(cluster.shell('a', 'SELECT revision FROM _antiphon_state'));
+      await cluster.write('a', sql);
+      return Number(cluster.shell('a', 'SELECT revision FROM _antiphon_state')) - before;
+    };
+    expect(await transactions(`INSERT INTO t VALUES (500, 'new', 1)`)).toBe(1);
+    expect(await transactions(`UPDATE t SET x = 5`)).toBe(1);
+    expect(await transactions(`UPDATE t SET u = 'newer' WHERE id = 500`)).toBe(1);
+    expect(await transactions(`UPDATE t SET u = u || '!' WHERE u IN ('u3', 'u4')`)).toBe(2);
+    expect(cluster.shell('a', `SELECT id FROM t WHERE u IN ('u3', 'u4') ORDER BY 1`)).toBe('3\n4');
+    // VACUUM numbers the rows that wait anew.
+    cluster.shell('a', `DELETE FROM t WHERE u = 'u7'; VACUUM;`);
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('b', `SELECT id FROM t WHERE u = 'u7'`)).toBe('7');
+    expect(cluster.shell('b', 'SELECT count(*) FROM _antiphon_d1')).toBe('17');
+  });
+
+  it('a value that REPLACE frees by overwriting a row is free for a displaced row', async () => {
+    cluster = new Cluster({ versions: true, clock });
+    await cluster.first('a', `CREATE TABLE t (id TEXT PRIMARY KEY, u INT UNIQUE);`);
+    await cluster.join('b');
+    await cluster.synchronize();
+    await cluster.write('a', `INSERT INTO t VALUES ('x', 0), ('y', 1)`);
+    await cluster.write('b', `INSERT INTO t VALUES ('w', 0), ('z', 1)`);
+    await expectConverged(['a', 'b'], ['t']);
+    await cluster.write('b', `INSERT OR REPLACE INTO t VALUES ('w', 5)`);
+    cluster.shell('b', `UPDATE OR REPLACE t SET id = 'z' WHERE id = 'w'`);
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('a', 'SELECT * FROM t ORDER BY id')).toBe('x|0\ny|1\nz|5');
+  });
+
   it('a displaced row whose key is inserted again is replaced', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE);`);

@@ -1,13 +1,16 @@
 import { compareVersions, type Row, type Value, type Version } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isUniqueViolation } from './errors.js';
-import { OUTBOX_DELETE } from './outbox-kinds.js';
+import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
 import { displacedTable, keyNames, versionTable } from './metadata.js';
 import type { RowStatements } from './row-statements.js';
-import type { ReplicaState } from './state.js';
+import type { ReplicaState, Unsettled } from './state.js';
 import { bindingOf, type SqliteValue } from './values.js';
+
+/** Rows of a table that are noted one by one; when more may have come free, all of them are looked at. */
+const MAX_NOTED = 10_000;
 
 /** A row by its place in the displaced table, with the version it has. */
 interface Waiting extends Version {
@@ -22,6 +25,9 @@ interface Waiting extends Version {
  * Kept up incrementally: a row that changes, appears or goes can only change the lot of lower rows that collide with it.
  */
 export class DisplacedRows {
+  /** How many more rows of the table in hand are displaced than before. */
+  #more = 0;
+
   constructor(private readonly connection: Connection) {}
 
   /** How many rows of a table are displaced. */
@@ -48,39 +54,121 @@ export class DisplacedRows {
         if (kind === 'delete' || !isUniqueViolation(thrown)) throw thrown;
       }
     }
+    this.#more = 0;
     for (const row of rows) this.#place(table, row, kind === 'upsert');
-    state.displaced[table.id] = this.count(table);
+    this.#countMore(state, table);
+  }
+
+  #countMore(state: ReplicaState, table: TrackedTable): void {
+    state.displaced[table.id] = (state.displaced[table.id] ?? 0) + this.#more;
+    this.#more = 0;
   }
 
   /**
    * Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over their keys. Rows are moved by the
-   * applier only, whose connection does not follow foreign keys: here they are only noted.
+   * applier only, whose connection does not follow foreign keys: here they are only noted. Before these changes have their versions.
    */
   noteSealed(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
     for (const table of tables) {
       if ((state.displaced[table.id] ?? 0) === 0) continue;
+      this.#more = 0;
       this.#forgetTakenOver(table, from, to);
-      if (state.unsettled.includes(table.id)) continue;
+      this.#countMore(state, table);
+      const places = this.#overwrites(table, from, to) ? undefined : this.#freed(table, from, to);
+      if (places?.length === 0) continue;
       this.connection.statement('INSERT OR IGNORE INTO _antiphon_unsettled VALUES (?)').run(table.id);
-      state.unsettled = [...state.unsettled, table.id];
+      state.unsettled = [
+        ...state.unsettled.filter((noted) => noted.table !== table.id),
+        together(state, table, places),
+      ];
     }
   }
 
-  /** Looks at every displaced row of the noted tables again. */
+  /** Looks at the noted rows again. */
   settle(state: ReplicaState, tables: readonly TrackedTable[]): void {
     if (state.unsettled.length === 0) return;
     for (const table of tables) {
-      if (!state.unsettled.includes(table.id)) continue;
+      const noted = state.unsettled.find((one) => one.table === table.id);
+      if (noted === undefined) continue;
       const waiting = new WaitingRows();
-      const places = this.connection
-        .statement(`SELECT rowid FROM ${displacedTable(table)}`, 'exact value')
-        .all() as bigint[];
-      this.#addPlaces(table, waiting, places);
+      const known = noted.rows?.schemaCookie === state.schemaCookie ? noted.rows.places : undefined;
+      this.#addPlaces(table, waiting, known ?? this.#unblocked(table));
+      this.#more = 0;
       this.#settle(table, waiting);
-      state.displaced[table.id] = this.count(table);
+      this.#countMore(state, table);
     }
     this.connection.statement('DELETE FROM _antiphon_unsettled').run();
     state.unsettled = [];
+  }
+
+  /** REPLACE has written a row over one that was there: what that one was is not known. */
+  #overwrites(table: TrackedTable, from: number, to: number): boolean {
+    const same = table.key
+      .map(({ column }, index) => `v.${keyNames(table)[index] ?? ''} = x.n${column}`)
+      .join(' AND ');
+    return (
+      this.connection
+        .statement(
+          `SELECT EXISTS (SELECT 1 FROM _antiphon_outbox AS x CROSS JOIN ${versionTable(table)} AS v ON ${same} ` +
+            `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} AND x.op = ${OUTBOX_INSERT} AND v.dead = 0)`,
+          'value',
+        )
+        .get(from, to) === 1
+    );
+  }
+
+  /** Displaced rows but for those that a visible row of a higher version certainly stands in the way of. */
+  #unblocked(table: TrackedTable): bigint[] {
+    const version = (alias: string, row: string): string => {
+      const same = table.key
+        .map(
+          (part, index) =>
+            `${alias}.${keyNames(table)[index] ?? ''} = ${row}.${columnName(table, part.column)}`,
+        )
+        .join(' AND ');
+      return `LEFT JOIN ${versionTable(table)} AS ${alias} ON ${same}`;
+    };
+    const blocked = table.uniqueIndexes
+      .filter(({ where }) => where === undefined)
+      .map(
+        (index) =>
+          `NOT EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS c ${version('cv', 'c')} WHERE ${sameUnique(table, index, 'c', 'd')} ` +
+          `AND (cv.time, cv.origin, cv.counter) > (coalesce(dv.time, 0), coalesce(dv.origin, ''), coalesce(dv.counter, 0)))`,
+      );
+    const condition = blocked.length === 0 ? '' : ` WHERE ${blocked.join(' AND ')}`;
+    return this.connection
+      .statement(
+        `SELECT d.rowid FROM ${displacedTable(table)} AS d ${version('dv', 'd')}${condition}`,
+        'exact value',
+      )
+      .all() as bigint[];
+  }
+
+  /** Displaced rows with a unique value that a row had before these changes, and need not have any more. */
+  #freed(table: TrackedTable, from: number, to: number): bigint[] {
+    const freed = new Set<bigint>();
+    for (const index of table.uniqueIndexes) {
+      const same = index.columns
+        .map(
+          ({ column, collation }) =>
+            `d.${columnName(table, column)} = x.o${column} COLLATE ${quoteName(collation)}`,
+        )
+        .join(' AND ');
+      // A row also leaves a partial index by what is not in it.
+      const left =
+        index.where === undefined
+          ? ` AND (x.op = ${OUTBOX_DELETE} OR ${index.columns.map(({ column }) => `x.n${column} IS NOT x.o${column}`).join(' OR ')})`
+          : '';
+      const places = this.connection
+        .statement(
+          `SELECT d.rowid FROM _antiphon_outbox AS x CROSS JOIN ${displacedTable(table)} AS d ON ${same} ` +
+            `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} AND x.op IN (${OUTBOX_UPDATE}, ${OUTBOX_DELETE})${left}`,
+          'exact value',
+        )
+        .all(from, to) as bigint[];
+      for (const place of places) freed.add(place);
+    }
+    return [...freed];
   }
 
   /** The key of a displaced row was written again: the new content has replaced it. */
@@ -92,11 +180,11 @@ export class DisplacedRows {
       )
       .join(' AND ');
     const name = displacedTable(table);
-    this.connection
+    this.#more -= this.connection
       .statement(
-        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id})`,
+        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x CROSS JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id})`,
       )
-      .run(from, to);
+      .run(from, to).changes;
   }
 
   /** Gives one key its new content, or none, and settles every row that this can touch. */
@@ -114,9 +202,9 @@ export class DisplacedRows {
     const visible = quoteName(table.name);
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${condition('self')})`, key);
     this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${condition('self')}`).run(...key);
-    this.connection
+    this.#more -= this.connection
       .statement(`DELETE FROM ${displacedTable(table)} AS self WHERE ${condition('self')}`)
-      .run(...key);
+      .run(...key).changes;
     if (present) {
       const bindings = row.map(bindingOf);
       const tuple = bindings.map(({ expression }) => expression).join(', ');
@@ -126,6 +214,7 @@ export class DisplacedRows {
           'exact object',
         )
         .run(...bindings.map(({ value }) => value)).lastInsertRowid as bigint;
+      this.#more++;
       this.#addPlaces(table, waiting, [place]);
     }
     this.#settle(table, waiting);
@@ -150,7 +239,7 @@ export class DisplacedRows {
         `INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${columns} FROM ${name} WHERE rowid = ?`,
       )
       .run(place);
-    this.connection.statement(`DELETE FROM ${name} WHERE rowid = ?`).run(place);
+    this.#more -= this.connection.statement(`DELETE FROM ${name} WHERE rowid = ?`).run(place).changes;
   }
 
   /** Moves a visible row aside; lower displaced rows that collide with it may come back. */
@@ -169,6 +258,7 @@ export class DisplacedRows {
         `INSERT INTO ${displacedTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`,
       )
       .run(...bound);
+    this.#more++;
     this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${where}`).run(...bound);
   }
 
@@ -243,6 +333,21 @@ export class DisplacedRows {
     }
     return [...found.values()];
   }
+}
+
+/** Noted before, and now. */
+function together(
+  state: ReplicaState,
+  table: TrackedTable,
+  places: readonly bigint[] | undefined,
+): Unsettled {
+  const { schemaCookie } = state;
+  const before = state.unsettled.find((noted) => noted.table === table.id);
+  const known =
+    before === undefined ? [] : before.rows?.schemaCookie === schemaCookie ? before.rows.places : undefined;
+  if (places === undefined || known === undefined || known.length + places.length > MAX_NOTED)
+    return { table: table.id };
+  return { table: table.id, rows: { places: [...known, ...places], schemaCookie } };
 }
 
 interface Collider extends Version {

@@ -158,8 +158,8 @@ export class GroupSealer {
     state.time = time;
     if (this.versions === undefined || to === from) return;
     const tables = this.outbox.tablesOf(from, to);
-    this.versions.stampSealed(tables, from, to, { time, origin: state.identity.replica, counter });
     this.displaced?.noteSealed(state, tables, from, to);
+    this.versions.stampSealed(tables, from, to, { time, origin: state.identity.replica, counter });
   }
 
   #indexOf(id: number): number {

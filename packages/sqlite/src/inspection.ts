@@ -173,6 +173,16 @@ function hasKeyActions(connection: Connection, table: string): boolean {
   return actions.flat().some((action) => !['NO ACTION', 'RESTRICT'].includes(action));
 }
 
+/** By the words alone: to suspect too much costs a look at a row. */
+function mixesConflictClauses(connection: Connection, table: string): boolean {
+  const sql = connection.db
+    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
+    .get(table) as string | undefined;
+  const words = tokenize(sql ?? '').map(({ text }) => text.toUpperCase());
+  const clauses = words.filter((_, at) => words[at - 1] === 'CONFLICT');
+  return clauses.includes('REPLACE') && (clauses.includes('FAIL') || clauses.includes('IGNORE'));
+}
+
 function unsupportedReason(
   listed: ListedTable,
   table: LocalTable,
@@ -217,6 +227,7 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     uniqueIndexes: indexes.unique,
     foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
     hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),
+    mixesConflictClauses: listed.type === 'table' && mixesConflictClauses(connection, listed.name),
     rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };

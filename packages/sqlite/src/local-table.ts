@@ -56,6 +56,8 @@ export interface LocalTable {
   readonly foreignKeys: readonly ForeignKey[];
   /** It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET DEFAULT. */
   readonly hasKeyActions: boolean;
+  /** Some of its constraints replace rows, and others fail or ignore new ones: REPLACE may delete a row and the new one not come. */
+  readonly mixesConflictClauses: boolean;
   /** What decides whether it takes a row; see `rowRules`. */
   readonly rules: readonly string[];
   /** It has triggers of users. */

@@ -87,6 +87,19 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
     ['INSERT OR REPLACE INTO t VALUES (1, 7)', 'INSERT OR REPLACE INTO t VALUES (2, 7), (3, 8)'],
   ],
   [
+    'a row that a trigger writes over by REPLACE, and that its cause replaces then',
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, n INT UNIQUE);
+     CREATE TRIGGER tr BEFORE UPDATE OF n ON t BEGIN INSERT OR IGNORE INTO t VALUES (9, NEW.n); END;
+     INSERT INTO t VALUES (1, 1), (9, NULL);`,
+    ['UPDATE OR REPLACE t SET n = 7 WHERE id = 1'],
+  ],
+  [
+    'an integer key that becomes a REAL of the same value',
+    `CREATE TABLE t (k INTEGER NOT NULL, up INT REFERENCES t (k) ON UPDATE CASCADE, PRIMARY KEY (k)) WITHOUT ROWID;
+     INSERT INTO t VALUES (-9223372036854775808, NULL), (1, -9223372036854775808);`,
+    ['UPDATE t SET k = k - 1 WHERE k < 0'],
+  ],
+  [
     'REPLACE in a table that is called excluded',
     `CREATE TABLE excluded (id INTEGER PRIMARY KEY, excluded INT, _antiphon_row INT); INSERT INTO excluded VALUES (1, 1, 1), (2, 2, 2);`,
     [
@@ -161,4 +174,22 @@ it('I4: a collision of unique keys is settled whatever the columns are called', 
     expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
     expect(cluster.versions('b')).toBe(cluster.versions('a'));
   }
+});
+
+it('I4: a row that REPLACE has deleted before another constraint failed is gone everywhere', async () => {
+  cluster = await pairOf(
+    `CREATE TABLE t (id INTEGER PRIMARY KEY ON CONFLICT REPLACE, y INT UNIQUE REFERENCES t (id) ON DELETE CASCADE, x TEXT UNIQUE ON CONFLICT FAIL, n INT UNIQUE);
+     INSERT INTO t VALUES (3, NULL, NULL, NULL), (5, NULL, '1', 2);`,
+  );
+  await cluster.member('a').store.write([
+    {
+      run: (tx) => {
+        const insert = `INSERT INTO t VALUES (3, 3, '1', 6) ON CONFLICT (n) DO UPDATE SET id = - t.id`;
+        expect(() => tx.run(insert)).toThrow(/UNIQUE constraint failed/);
+      },
+    },
+  ]);
+  expect(cluster.shell('a', 'SELECT id FROM t')).toBe('5');
+  await cluster.synchronize();
+  expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
 });

@@ -77,7 +77,7 @@ export class NetEffect {
     const image = existed ? this.#firstImage(table, first, size) : undefined;
     if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return 'all';
     if (present) this.#keepUpsert(table, first, last, image);
-    else if (image !== undefined) this.#keepDelete(table, first, last, image);
+    else this.#keepDelete(table, first, last, image);
     return present ? 'last' : 'none';
   }
 
@@ -153,16 +153,23 @@ export class NetEffect {
   }
 
   /** In the place of the first one: it makes room for what comes after. It was made when the last one was. */
-  #keepDelete(table: TrackedTable, first: number, last: number, image: number): void {
+  #keepDelete(table: TrackedTable, first: number, last: number, image: number | undefined): void {
     const { connection } = this;
     if (first !== last) connection.statement(TAKE_TIME).run(last, first);
-    if (image !== first) connection.statement(takeOldSql(table)).run(image, first);
+    if (image === undefined) connection.statement(takeNewAsOldSql(table)).run(first);
+    else if (image !== first) connection.statement(takeOldSql(table)).run(image, first);
     connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq = ?`).run(first);
     this.#keep(first);
   }
 
   #keyChanged(table: TrackedTable, seq: number): boolean {
-    if (!table.key.some((part) => keyBytesMayDiffer(table, part))) return false;
+    // The least integer equals a REAL, which SQLite does not turn into an integer.
+    const differs = table.key.some(
+      (part) =>
+        keyBytesMayDiffer(table, part) ||
+        (!table.rowidKey && ['integer', 'numeric'].includes(table.columns[part.column]?.affinity ?? '')),
+    );
+    if (!differs) return false;
     const differ = table.key
       .map(
         ({ column }) =>
@@ -254,6 +261,11 @@ function takeRowSql(table: TrackedTable): string {
     `UPDATE _antiphon_outbox AS x SET (${images(table, 'n')}) = (SELECT ${row} FROM ${quoteName(table.name)} AS r ` +
     `WHERE ${sameKeySql(table, 'r', 'x')}) WHERE x.seq = ?`
   );
+}
+
+/** Of a row that is only known as it was written: it may have been there before, and have been written over by REPLACE. */
+function takeNewAsOldSql(table: TrackedTable): string {
+  return `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = (${images(table, 'n')}) WHERE seq = ?`;
 }
 
 /** Gives a captured row the old image of another. */

@@ -139,8 +139,8 @@ export class Sealer {
     for (let from = start; from < end; from += CHUNK_ROWS) {
       const to = Math.min(from + CHUNK_ROWS, end);
       const tables = this.outbox.tablesOf(from, to);
-      versions.stampSealed(tables, from, to, version);
       this.displaced?.noteSealed(this.#state, tables, from, to);
+      versions.stampSealed(tables, from, to, version);
       if (to < end && pace.due()) await pace.rest();
     }
   }

@@ -27,6 +27,13 @@ export interface WritePolicy {
  * What the database knows about itself besides rows. Each writing method works on a copy, stores it inside its transaction,
  * and puts it in the old one's place after the commit: the two never disagree.
  */
+/** Displaced rows of a table, by number, that own writes may have set free. */
+export interface Unsettled {
+  readonly table: number;
+  /** As the rows are numbered under this schema version: VACUUM numbers them again. Absent: all of them. */
+  readonly rows?: { readonly places: readonly bigint[]; readonly schemaCookie: number };
+}
+
 export class ReplicaState {
   identity: StoreIdentity;
   policy: WritePolicy = { writes: 'capture' };
@@ -57,8 +64,8 @@ export class ReplicaState {
   outcomes = 0;
   /** Rows that are displaced, per table number: most tables have none, and need no look. */
   displaced: Record<number, number> = {};
-  /** Tables whose displaced rows must be looked at again; also in the database. */
-  unsettled: readonly number[] = [];
+  /** Displaced rows that must be looked at again; replaced as a whole. In the database are the tables only. */
+  unsettled: readonly Unsettled[] = [];
   /** Counts what this file's state was stored; the one in the file is the same unless somebody has put another file's content there. */
   revision = 0;
   /** SQLite's schema version when the triggers were last seen in their places. */
@@ -227,7 +234,8 @@ export function readState(connection: Connection): ReplicaState {
     const { origin, counter, time, bytes } = entry;
     state.partial[origin] = { counter, time, bytes };
   }
-  state.unsettled = connection.db.prepare('SELECT id FROM _antiphon_unsettled', 'value').all() as number[];
+  const unsettled = connection.db.prepare('SELECT id FROM _antiphon_unsettled', 'value').all() as number[];
+  state.unsettled = unsettled.map((table) => ({ table }));
   const sealed = connection.db.prepare(
     'SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM _antiphon_sealed',
   );

@@ -73,9 +73,10 @@ export class ForeignDatabase {
     );
     for (const trigger of triggers) {
       const [name = '', table = ''] = trigger.split('\n');
-      const idle = trigger.includes('RAISE(ABORT') ? `SELECT RAISE(ABORT, 'never') WHERE 0` : 'SELECT 1';
       const event = / (BEFORE|AFTER) (INSERT|UPDATE|DELETE) /.exec(trigger)?.[0] ?? '';
-      this.db.exec(`CREATE TRIGGER ${quote(`idle ${name}`)}${event}ON ${quote(table)} BEGIN ${idle}; END`);
+      this.db.exec(
+        `CREATE TRIGGER ${quote(`idle ${name}`)}${event}ON ${quote(table)} BEGIN SELECT RAISE(ABORT, 'never') WHERE 0; END`,
+      );
     }
   }
 

@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite';
 import type { Random } from '@antiphon/testing';
 import { list, Names, quote } from './names.js';
 import { randomTrigger } from './random-trigger.js';
@@ -30,19 +31,31 @@ export interface SchemaWishes {
 
 export function randomSchema(random: Random, wishes: SchemaWishes): Schema {
   const names = new Names(random);
-  const tables = Array.from({ length: random.pick([1, 2, 2, 3, 4]) }, () =>
+  const drawn = Array.from({ length: random.pick([1, 2, 2, 3, 4]) }, () =>
     randomTable(random, names.table()),
   );
   const indexes: string[] = [];
-  for (const table of tables) {
-    addForeignKeys(random, table, tables);
+  for (const table of drawn) {
+    addForeignKeys(random, table, drawn);
     addUniques(random, table, indexes, wishes);
     addIndexes(random, table, indexes);
   }
-  const triggers = random.chance(0.55)
-    ? []
-    : Array.from({ length: random.int(1, 3) }, (_, index) => randomTrigger(random, tables, index));
-  return { tables, ddl: [...tables.map(tableDdl), ...indexes, ...triggers] };
+  const db = new DatabaseSync(':memory:');
+  const accepts = (sql: string): boolean => {
+    try {
+      db.exec(sql);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const tables = drawn.filter((table) => accepts(tableDdl(table)));
+  const ddl = [...tables.map(tableDdl), ...indexes.filter(accepts)];
+  if (tables.length > 0 && random.chance(0.45))
+    for (let index = random.int(1, 3); index > 0; index--) ddl.push(randomTrigger(random, tables, index));
+  const accepted = ddl.filter((sql) => !sql.startsWith('CREATE TRIGGER') || accepts(sql));
+  db.close();
+  return { tables, ddl: accepted };
 }
 
 function randomTable(random: Random, name: string): Table {

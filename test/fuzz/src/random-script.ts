@@ -1,4 +1,3 @@
-import { DatabaseSync } from 'node:sqlite';
 import { Random } from '@antiphon/testing';
 import { quote } from './names.js';
 import { randomSchema } from './random-schema.js';
@@ -17,7 +16,6 @@ export function randomScript(seed: number, mode: Mode): Script {
   const rowVersions = mode === 'versions' || writers === 2 || (mode === 'group' && random.chance(0.5));
   const libraryOnly = mode === 'group' && random.chance(0.5);
   const { tables, ddl } = randomSchema(random.fork('schema'), { multiWriter: rowVersions });
-  const accepted = acceptedDdl(ddl);
   const words = random.fork('statements');
   const setup = Array.from({ length: words.int(0, 8) }, () => randomStatement(words, tables));
   const maker = new Steps(words, tables, { mode, writers, libraryOnly });
@@ -27,27 +25,10 @@ export function randomScript(seed: number, mode: Mode): Script {
     rowVersions,
     certified: mode === 'group',
     libraryOnly,
-    ddl: accepted,
+    ddl,
     setup,
     steps: maker.make(),
   };
-}
-
-/** Without the statements that SQLite itself refuses. */
-function acceptedDdl(ddl: readonly string[]): readonly string[] {
-  const db = new DatabaseSync(':memory:');
-  try {
-    return ddl.filter((statement) => {
-      try {
-        db.exec(statement);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-  } finally {
-    db.close();
-  }
 }
 
 interface StepWishes {

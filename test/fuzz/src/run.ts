@@ -222,5 +222,5 @@ function failure(thrown: unknown): Verdict {
   if (thrown instanceof Discrepancy) return { type: 'failed', kind: thrown.kind, detail: thrown.detail };
   const code = thrown instanceof AntiphonError ? thrown.code : 'thrown';
   const stack = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-  return { type: 'failed', kind: code, detail: `${messageOf(thrown)}\n${stack}` };
+  return { type: 'failed', kind: `${code}: ${messageOf(thrown)}`, detail: stack };
 }
