@@ -150,6 +150,34 @@ describe('secondary unique keys', () => {
     expect(cluster.shell('b', 'SELECT count(*) FROM _antiphon_d1')).toBe('17');
   });
 
+  it.each(['', ' WITHOUT ROWID'])(
+    'displaces rows whose keys are not UTF-8, or hold a NUL%s',
+    async (option) => {
+      cluster = new Cluster({ versions: true, clock });
+      await cluster.first(
+        'a',
+        `CREATE TABLE t (k TEXT NOT NULL, n, u INT UNIQUE, PRIMARY KEY (k, n))${option};`,
+      );
+      await cluster.join('b');
+      await cluster.synchronize();
+      const keys = [`CAST(x'ff' AS TEXT)`, `CAST(x'fe61' AS TEXT)`, `'a' || char(0) || 'b'`, `char(65533)`];
+      const rows = (n: string, from: number): string =>
+        keys.map((key, index) => `INSERT INTO t VALUES (${key}, ${n}, ${from + index});`).join('');
+      cluster.shell('a', rows('1', 10));
+      await cluster.publish('a');
+      cluster.shell('b', rows(`CAST(x'fd' AS TEXT)`, 10));
+      await expectConverged(['a', 'b'], ['t']);
+      expect(cluster.shell('a', 'SELECT count(*) FROM _antiphon_d1')).toBe('4');
+      cluster.shell('b', 'UPDATE t SET u = u + 100');
+      await expectConverged(['a', 'b'], ['t']);
+      expect(cluster.shell('a', 'SELECT count(*) FROM t')).toBe('8');
+      // Each of them collides with another now.
+      cluster.shell('a', `INSERT OR REPLACE INTO t VALUES ('new', 1, 10), ('new', 2, 111)`);
+      cluster.shell('b', `INSERT INTO t VALUES ('new', 3, 20)`);
+      await expectConverged(['a', 'b'], ['t']);
+    },
+  );
+
   it('a value that REPLACE frees by overwriting a row is free for a displaced row', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id TEXT PRIMARY KEY, u INT UNIQUE);`);

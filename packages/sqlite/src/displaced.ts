@@ -247,9 +247,11 @@ export class DisplacedRows {
     const columns = columnList(table);
     const visible = quoteName(table.name);
     const condition = table.key
-      .map((part) => `${collated(table, `self.${columnName(table, part.column)}`, part)} = ?`)
+      .map((part, index) => {
+        const value = collider.texts[index] === true ? 'CAST(? AS TEXT)' : '?';
+        return `${collated(table, `self.${columnName(table, part.column)}`, part)} = ${value}`;
+      })
       .join(' AND ');
-    // Keys of text that is not UTF-8 cannot be given back as they were read; the row's number can.
     const where = collider.rowid === undefined ? condition : 'self.rowid = ?';
     const bound = collider.rowid === undefined ? collider.key : [collider.rowid];
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${where})`, bound);
@@ -296,7 +298,14 @@ export class DisplacedRows {
 
   #visibleColliders(table: TrackedTable, place: bigint): Collider[] {
     const found = new Map<string, Collider>();
-    const keys = table.key.map(({ column }) => `c.${columnName(table, column)}`);
+    // Text that is not UTF-8 cannot be given back as it was read: it is read, and given back, by its bytes.
+    const keys = table.key.flatMap(({ column }) => {
+      const name = `c.${columnName(table, column)}`;
+      return [
+        `typeof(${name}) = 'text'`,
+        `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) ELSE ${name} END`,
+      ];
+    });
     const same = table.key
       .map((part, index) => `v.${keyNames(table)[index] ?? ''} = c.${columnName(table, part.column)}`)
       .join(' AND ');
@@ -317,17 +326,17 @@ export class DisplacedRows {
           'exact array',
         )
         .all(place) as [bigint | null, string | null, bigint | null, bigint | null, ...SqliteValue[]][];
-      for (const [time, origin, counter, rowid, ...key] of rows) {
-        const identity =
-          rowid === null
-            ? JSON.stringify(key, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))
-            : String(rowid);
+      for (const [time, origin, counter, rowid, ...parts] of rows) {
+        const texts = parts.filter((_, at) => at % 2 === 0).map((isText) => isText === 1n);
+        const key = parts.filter((_, at) => at % 2 === 1);
+        const identity = rowid === null ? identityOf(parts) : String(rowid);
         found.set(identity, {
           time: Number(time ?? 0n),
           origin: origin ?? '',
           counter: Number(counter ?? 0n),
           rowid: rowid ?? undefined,
           key,
+          texts,
         });
       }
     }
@@ -353,6 +362,17 @@ function together(
 interface Collider extends Version {
   readonly rowid: bigint | undefined;
   readonly key: readonly SqliteValue[];
+  /** Which parts of the key are text, here by its bytes. */
+  readonly texts: readonly boolean[];
+}
+
+function identityOf(values: readonly SqliteValue[]): string {
+  return JSON.stringify(
+    values.map((value) => {
+      if (typeof value === 'bigint') return `${value}n`;
+      return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+    }),
+  );
 }
 
 /** A user's column may be called rowid; the key serves as well then. */
