@@ -6,16 +6,20 @@ import { runScript, type Verdict } from './run.js';
 import { describeScript, type Script } from './script.js';
 import { smallerScript } from './smaller.js';
 
-const USAGE = `usage: fuzz [--seeds 1-100] [--mode ${MODES.join('|')}|all] [--whole] [--json] [--replay FILE]
+const USAGE = `usage: fuzz [--seeds 1-100] [--mode ${MODES.join('|')}|all|turns] [--whole] [--json] [--replay FILE]
 
 Random schemas and statements on an SQLite database with Antiphon and on one without: both must hold the same, and so must a replica.
-In the mode two-writers two replicas write at once, and must hold the same in the end. A seed that fails is made smaller, unless --whole
+Each seed runs in all modes, or with turns in one: they take turns. In the mode two-writers two replicas write at once, and must hold the same in the end. A seed that fails is made smaller, unless --whole
 is given; --json prints scripts that --replay runs again. Exit codes: 0 all passed, 1 some did not, 2 usage.`;
+
+/** A long run says how far it is. */
+const SEEDS_PER_LINE = 500;
 
 interface Command {
   readonly first: number;
   readonly last: number;
   readonly modes: readonly Mode[];
+  readonly turns: boolean;
   readonly whole: boolean;
   readonly json: boolean;
   readonly replay: string | undefined;
@@ -34,7 +38,7 @@ export async function main(args: readonly string[], print: (line: string) => voi
   const counts = { runs: 0, refused: 0, failed: 0 };
   const startedMs = performance.now();
   for (let seed = command.first; seed <= command.last; seed++) {
-    for (const mode of command.modes) {
+    for (const mode of command.turns ? turnOf(seed) : command.modes) {
       const script = randomScript(seed, mode);
       const verdict = await runScript(script);
       counts.runs++;
@@ -45,10 +49,26 @@ export async function main(args: readonly string[], print: (line: string) => voi
       const shown = command.whole ? script : await smallerScript(script, verdict.kind);
       report(shown, await runScript(shown), command, print);
     }
+    if (seed % SEEDS_PER_LINE === 0) print(`seed ${seed}: ${described(counts, startedMs)}`);
   }
-  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-  print(`${counts.runs} runs in ${seconds} s, ${counts.refused} schemas refused, ${counts.failed} failed`);
+  print(described(counts, startedMs));
   return counts.failed === 0 ? 0 : 1;
+}
+
+interface Counts {
+  readonly runs: number;
+  readonly refused: number;
+  readonly failed: number;
+}
+
+function described({ runs, refused, failed }: Counts, startedMs: number): string {
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  return `${runs} runs in ${seconds} s, ${refused} schemas refused, ${failed} failed`;
+}
+
+function turnOf(seed: number): readonly Mode[] {
+  const at = seed % MODES.length;
+  return MODES.slice(at, at + 1);
 }
 
 function report(script: Script, verdict: Verdict, { json }: Command, print: (line: string) => void): number {
@@ -79,11 +99,19 @@ function parse(args: readonly string[]): Command | string {
   if (values.help) return USAGE;
   const range = /^(\d+)(?:-(\d+))?$/.exec(values.seeds);
   if (range === null) return `--seeds is ${values.seeds}; give one number or a range like 1-100`;
-  const modes = values.mode === 'all' ? MODES : MODES.filter((mode) => mode === values.mode);
-  if (modes.length === 0) return `--mode is ${values.mode}; give all or one of ${MODES.join(', ')}`;
+  const modes = ['all', 'turns'].includes(values.mode) ? MODES : MODES.filter((mode) => mode === values.mode);
+  if (modes.length === 0) return `--mode is ${values.mode}; give all, turns or one of ${MODES.join(', ')}`;
   const first = Number(range[1]);
   const { whole, json, replay } = values;
-  return { first, last: Number(range[2] ?? first), modes, whole, json, replay };
+  return {
+    first,
+    last: Number(range[2] ?? first),
+    modes,
+    turns: values.mode === 'turns',
+    whole,
+    json,
+    replay,
+  };
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
