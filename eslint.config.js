@@ -21,7 +21,7 @@ const layers = {
   nats: ['core'],
   sqlite: ['core'],
   replica: ['core', 'actor', 'nats'],
-  testing: ['core', 'actor', 'nats', 'replica'],
+  testing: ['core', 'actor', 'nats', 'sqlite', 'replica'],
   cli: ['core', 'actor', 'nats', 'sqlite', 'replica'],
 };
 

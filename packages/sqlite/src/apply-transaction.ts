@@ -20,7 +20,7 @@ export async function applyInTransaction(
   try {
     let draft = current.copy();
     session.verifySchema(applier, draft);
-    const pace = new Pace(request.sliceMs, request.yield);
+    const pace = new Pace(applier.surroundings, request.sliceMs, request.yield);
     await session.sealPending(applier, draft, pace);
     session.sealing(applier).sealer.finish();
     const work = session.applying();

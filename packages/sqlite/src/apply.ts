@@ -26,7 +26,7 @@ import type { TrackedTable } from './local-table.js';
 import { Outcomes } from './outcomes.js';
 import { Pace } from './pace.js';
 import { Parts } from './parts.js';
-import { PostponedRows } from './postponed-rows.js';
+import { PostponedRows, upsertOrReplace } from './postponed-rows.js';
 import { Quarantine } from './quarantine.js';
 import { RowStatements } from './row-statements.js';
 import type { ReplicaState } from './state.js';
@@ -64,6 +64,11 @@ export class Applier {
   #untilLook = ROWS_BETWEEN_LOOKS;
   /** Set: whole transactions are written one by one, and rows that another row of theirs is still in the way of wait for its end. */
   #postponed: PostponedRows | undefined;
+  /**
+   * Own transactions come in below later ones that are here already and are written once more when all have come: until then later rows
+   * give way where both want one unique value.
+   */
+  #givingWay = false;
   /** Write the rows of each transaction before the next one is looked at, to learn whose the database refuses. */
   #eager = false;
   /** What is being applied; the table is the one that was written last. */
@@ -93,7 +98,7 @@ export class Applier {
    */
   async applyTogether(state: ReplicaState, request: ApplyRequest): Promise<ApplyOutcome> {
     this.#begin(state);
-    const pace = new Pace(request.sliceMs, request.yield);
+    const pace = new Pace(this.connection.surroundings, request.sliceMs, request.yield);
     for (const step of request.steps) await this.#take(step, pace);
     this.#queue.flush();
     return this.#finish(request);
@@ -107,7 +112,7 @@ export class Applier {
     this.#begin(state);
     this.#eager = true;
     this.#postponed = new PostponedRows();
-    const pace = new Pace(request.sliceMs, request.yield);
+    const pace = new Pace(this.connection.surroundings, request.sliceMs, request.yield);
     for (const [index, step] of request.steps.entries()) {
       for (const piece of piecesOf(step)) {
         const error = await this.#attempt(piece, pace);
@@ -157,8 +162,8 @@ export class Applier {
     batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>,
   ): Promise<void> {
     this.#begin(state);
-    this.#postponed = new PostponedRows();
-    const pace = Pace.ordinary();
+    this.#givingWay = true;
+    const pace = Pace.ordinary(this.connection.surroundings);
     for (const batch of batches) {
       const mappings = this.#mappings(batch.tables);
       if (batch.kind === 'transactions') {
@@ -182,6 +187,7 @@ export class Applier {
   #begin(state: ReplicaState): void {
     this.#state = state;
     this.#eager = false;
+    this.#givingWay = state.recovering;
     this.#at = {};
     this.#queue.clear();
     this.#postponed = undefined;
@@ -289,7 +295,8 @@ export class Applier {
     }
     if (this.#postponed === undefined) return;
     this.#queue.flush();
-    this.#postponed.place();
+    // With one writer a row collides only when that writer's database was older than what it had sent (docs/decisions/0043).
+    this.#counts.conflicts += this.#postponed.place(this.versions === undefined);
   }
 
   #noteConflicts(conflicts: readonly RowConflict[]): void {
@@ -319,6 +326,8 @@ export class Applier {
     if (statements === undefined) return;
     if (this.displaced !== undefined && table.uniqueIndexes.length > 0) {
       this.displaced.write(this.#state, statements, kind, admitted);
+    } else if (kind === 'upsert' && this.#givingWay && table.uniqueIndexes.length > 0) {
+      for (const row of admitted) upsertOrReplace(statements, row, true);
     } else if (kind === 'upsert' && this.#postponed !== undefined && table.uniqueIndexes.length > 0) {
       this.#postponed.upsert(statements, admitted);
     } else if (kind === 'upsert') {

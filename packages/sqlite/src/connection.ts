@@ -1,8 +1,8 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Database, RowForm, Statement } from './driver/driver.js';
-import { openDatabase } from './driver/find-driver.js';
 import { RESULT, resultCode } from './driver/result-codes.js';
 import { isBusy, storeError } from './errors.js';
+import { PROCESS, type Surroundings } from './surroundings.js';
 
 export interface ConnectionOptions {
   readonly file: string;
@@ -10,6 +10,7 @@ export interface ConnectionOptions {
   readonly foreignKeys: boolean;
   /** How long to wait for another program's transaction before STORE_BUSY. */
   readonly busyTimeoutMs: number;
+  readonly surroundings: Surroundings;
 }
 
 /** The driver refuses some paths by itself, with errors that are not SQLite's. */
@@ -31,14 +32,18 @@ const MAX_WAIT_STEP_MS = 16;
 const MAX_CACHED_STATEMENTS = 4096;
 
 /** Tries until it is not busy, without ever blocking the event loop. */
-async function unlessBusy<T>(attempt: () => T, busyTimeoutMs: number, what: string): Promise<T> {
-  const deadline = performance.now() + busyTimeoutMs;
+async function unlessBusy<T>(
+  attempt: () => T,
+  { busyTimeoutMs, surroundings }: Pick<ConnectionOptions, 'busyTimeoutMs' | 'surroundings'>,
+  what: string,
+): Promise<T> {
+  const deadline = surroundings.monotonicMs() + busyTimeoutMs;
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, MAX_WAIT_STEP_MS)) {
     try {
       return attempt();
     } catch (thrown) {
-      if (!isBusy(thrown) || performance.now() >= deadline) throw openError(thrown, what);
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (!isBusy(thrown) || surroundings.monotonicMs() >= deadline) throw openError(thrown, what);
+      await surroundings.sleep(waitMs);
     }
   }
 }
@@ -69,9 +74,9 @@ export class Connection {
   static async open(options: ConnectionOptions): Promise<Connection> {
     const what = `cannot open ${options.file}`;
     // Every wait for a lock is ours: SQLite's own busy handler would block the event loop.
-    const db = await unlessBusy(() => openDatabase(options.file), options.busyTimeoutMs, what);
+    const db = await unlessBusy(() => options.surroundings.openDatabase(options.file), options, what);
     try {
-      await unlessBusy(() => Connection.#configure(db, options), options.busyTimeoutMs, what);
+      await unlessBusy(() => Connection.#configure(db, options), options, what);
       return new Connection(db, options);
     } catch (thrown) {
       db.close();
@@ -82,10 +87,16 @@ export class Connection {
   /** For looking only. `address` may be a URI; nothing of the file is set, and a transaction that is begun must only read. */
   static async openReadOnly(address: string, file: string, busyTimeoutMs: number): Promise<Connection> {
     const what = `cannot open ${file}`;
-    const options = { file, synchronous: 'normal', foreignKeys: false, busyTimeoutMs } as const;
-    const db = await unlessBusy(() => openDatabase(address, { readOnly: true }), busyTimeoutMs, what);
+    const options = {
+      file,
+      synchronous: 'normal',
+      foreignKeys: false,
+      busyTimeoutMs,
+      surroundings: PROCESS,
+    } as const;
+    const db = await unlessBusy(() => PROCESS.openDatabase(address, { readOnly: true }), options, what);
     try {
-      await unlessBusy(() => Connection.#assertEncoding(db, file), busyTimeoutMs, what);
+      await unlessBusy(() => Connection.#assertEncoding(db, file), options, what);
       return new Connection(db, options);
     } catch (thrown) {
       db.close();
@@ -123,6 +134,10 @@ export class Connection {
     db.exec(`PRAGMA wal_autocheckpoint = ${synchronous === 'full' ? 1000 : 4000}`);
   }
 
+  get surroundings(): Surroundings {
+    return this.options.surroundings;
+  }
+
   /** Outside of a transaction: whether every commit from here on is on the disk before it returns. */
   setDurable(durable: boolean): void {
     Connection.#synchronize(this.db, durable ? 'full' : this.options.synchronous);
@@ -149,7 +164,7 @@ export class Connection {
     } catch (thrown) {
       if (!isBusy(thrown)) throw storeError(thrown, 'cannot begin a transaction');
       const what = 'another program holds the write lock of the database';
-      await unlessBusy(() => this.#begin.run(), this.options.busyTimeoutMs, what);
+      await unlessBusy(() => this.#begin.run(), this.options, what);
     }
   }
 

@@ -1,6 +1,7 @@
 import './node-check.js';
 import type { Store } from '@antiphon/core';
-import { SqliteStore, type SqliteOptions } from './store.js';
+import type { SqliteOptions } from './store-options.js';
+import { SqliteStore } from './store.js';
 import type { SqliteTransaction } from './transaction.js';
 
 export type { Database, RowForm, SqliteValue, Statement } from './driver/driver.js';
@@ -12,8 +13,8 @@ export {
   type InspectFileOptions,
   type UnfitRows,
 } from './file-inspection.js';
-export type { SqliteOptions } from './store.js';
 export { StatementWatchdog, type WatchdogOptions } from './statement-watchdog.js';
+export type { SqliteOptions } from './store-options.js';
 export type { RunResult, SqliteTransaction } from './transaction.js';
 export type { Parameters } from './values.js';
 

@@ -2,6 +2,18 @@ import type { Row } from '@antiphon/core';
 import { isUniqueViolation } from './errors.js';
 import type { RowStatements } from './row-statements.js';
 
+/** Writes a row. With `replace`, rows that hold one of its unique values are deleted; true when there were some. */
+export function upsertOrReplace(statements: RowStatements, row: Row, replace: boolean): boolean {
+  try {
+    statements.upsert([row]);
+    return false;
+  } catch (thrown) {
+    if (!replace || !isUniqueViolation(thrown)) throw thrown;
+    statements.replace(row);
+    return true;
+  }
+}
+
 /**
  * Rows of one transaction that collide with a row which the same transaction changes later. Its changes come as what they are in the
  * end, and in an order in which each of them alone need not fit beside the others: a foreign-key action runs before the change that
@@ -30,9 +42,15 @@ export class PostponedRows {
     }
   }
 
-  /** At the end of the transaction. Throws what the database says of a row that does not fit even then. */
-  place(): void {
-    for (const { statements, row } of this.#rows.splice(0)) statements.upsert([row]);
+  /**
+   * At the end of the transaction. Throws what the database says of a row that does not fit even then, unless `override` is set: then
+   * the rows in its way are deleted, and counted.
+   */
+  place(override: boolean): number {
+    let overridden = 0;
+    for (const { statements, row } of this.#rows.splice(0))
+      if (upsertOrReplace(statements, row, override)) overridden++;
+    return overridden;
   }
 
   clear(): void {

@@ -27,9 +27,12 @@ const VALUE_BYTES = 9;
 /** The reads themselves, one after the other, on a read-only connection of the thread that calls. None of them can be interrupted. */
 export class ReadWork {
   readonly #encoder = new CanonicalRowEncoder();
-  #open: { readonly db: Database; readonly access: AccessControl; readonly inode: string } | undefined;
+  #opened: { readonly db: Database; readonly access: AccessControl; readonly inode: string } | undefined;
 
-  constructor(private readonly file: string) {}
+  constructor(
+    private readonly file: string,
+    private readonly open: typeof openDatabase = openDatabase,
+  ) {}
 
   /** Throws AntiphonError, and SQLite's own errors. */
   run(request: ReadRequest): ReadResult {
@@ -40,19 +43,19 @@ export class ReadWork {
   }
 
   close(): void {
-    this.#open?.db.close();
-    this.#open = undefined;
+    this.#opened?.db.close();
+    this.#opened = undefined;
   }
 
   /** A file that was put in the place of the one that is open is another database, and is opened instead. */
   #connect(): { readonly db: Database; readonly access: AccessControl } {
     const inode = inodeOf(this.file);
-    if (this.#open?.inode === inode) return this.#open;
+    if (this.#opened?.inode === inode) return this.#opened;
     this.close();
-    const db = openDatabase(this.file, { readOnly: true, busyTimeoutMs: BUSY_TIMEOUT_MS });
+    const db = this.open(this.file, { readOnly: true, busyTimeoutMs: BUSY_TIMEOUT_MS });
     db.exec('PRAGMA query_only = ON');
-    this.#open = { db, access: new AccessControl(db), inode };
-    return this.#open;
+    this.#opened = { db, access: new AccessControl(db), inode };
+    return this.#opened;
   }
 }
 

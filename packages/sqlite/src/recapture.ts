@@ -124,7 +124,7 @@ export class Recapture implements Recapturing {
     const gaps = findCaptureGaps(connection, tables);
     const reason = gaps.find((gap) => gap.table === name)?.reason;
     const difference = new TableDifference(connection, table, (draft.displaced[table.id] ?? 0) > 0);
-    await difference.find(Pace.ordinary());
+    await difference.find(Pace.ordinary(connection.surroundings));
     const way = WAYS[session.policy.writes];
     const report = {
       table: name,

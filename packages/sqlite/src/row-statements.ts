@@ -51,6 +51,16 @@ export class RowStatements {
     }
   }
 
+  /** As `upsert`, and deletes the rows that hold one of its unique values. */
+  replace(row: Row): void {
+    const { table } = this;
+    const columns = table.columns.map((_, index) => columnName(table, index)).join(', ');
+    const bindings = row.map(bindingOf);
+    const values = bindings.map(({ expression }) => expression).join(', ');
+    const sql = `INSERT OR REPLACE INTO ${quoteName(table.name)} (${columns}) VALUES (${values})`;
+    this.connection.statement(sql).run(...bindings.map(({ value }) => value));
+  }
+
   /** Deletes the rows with the keys of these rows, where they are. */
   delete(rows: readonly Row[]): void {
     const width = this.#keys.length;

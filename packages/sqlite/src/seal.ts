@@ -15,13 +15,11 @@ import { CHUNK_ROWS, type Outbox } from './outbox.js';
 import type { Pace } from './pace.js';
 import { storeSealed } from './sealed-messages.js';
 import type { ReplicaState } from './state.js';
+import type { SealingLimits } from './surroundings.js';
 import type { RowVersions } from './versions.js';
 
-/** Transactions are packed into one message up to these. */
-const PACK_BYTES = 180_000;
+/** Changes in one message. */
 const PACK_ROWS = 1000;
-/** A transaction over this is cut into parts of this size. */
-export const PART_BYTES = 256 * 1024;
 
 /** Rows that are looked at in one go to learn which tables a big transaction touches. */
 const TABLE_SCAN_ROWS = 20_000;
@@ -64,6 +62,7 @@ export class Sealer {
   readonly #indexes = new Map<number, number>();
   #state: ReplicaState;
   #header: BatchHeader | undefined;
+  readonly #limits: SealingLimits;
   readonly #rows: OutboxEncoder;
 
   constructor(
@@ -78,6 +77,7 @@ export class Sealer {
     for (const table of tables) this.#dictionary.set(table.id, dictionaryTable(table));
     this.#rows = new OutboxEncoder(outbox, (id) => this.#indexOf(id));
     this.#state = state;
+    this.#limits = connection.surroundings.sealing;
   }
 
   /** Starts over with the copy of the state that this database transaction works on. */
@@ -174,8 +174,8 @@ export class Sealer {
         this.#rows.encode(this.#encoder, stretch.start, stretch.end, last);
       }
       const { byteLength } = this.#encoder;
-      if (byteLength <= PACK_BYTES) return true;
-      if (alone && byteLength <= PART_BYTES) {
+      if (byteLength <= this.#limits.packBytes) return true;
+      if (alone && byteLength <= this.#limits.partBytes) {
         this.finish();
         return true;
       }
@@ -220,7 +220,7 @@ export class Sealer {
     let offset = 0;
     let rows = 0;
     const cut = (last: boolean): void => {
-      const body = encoder.take(PART_BYTES);
+      const body = encoder.take(this.#limits.partBytes);
       this.#store(counter, counter, part, last, rows, encodePart(header, offset, last, body));
       part++;
       offset += body.length;
@@ -231,7 +231,7 @@ export class Sealer {
       for (let from = stretch.start; from < stretch.end; from += CHUNK_ROWS) {
         const to = Math.min(from + CHUNK_ROWS, stretch.end);
         rows += this.#rows.encode(encoder, from, to, to);
-        while (encoder.byteLength > PART_BYTES) cut(false);
+        while (encoder.byteLength > this.#limits.partBytes) cut(false);
         if (pace.due()) await pace.rest();
       }
     }

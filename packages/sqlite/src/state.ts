@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   AntiphonError,
   withoutArrived,
@@ -248,13 +247,9 @@ export function readState(connection: Connection): ReplicaState {
 
 /** Stores states on one connection, for one opening of the store. */
 export class StateWriter {
-  /** Told apart from every other opening, so that two processes on one file are noticed at the first transaction. */
-  static newOwner(): string {
-    return randomUUID();
-  }
-
   constructor(
     private readonly connection: Connection,
+    /** Told apart from every other opening, so that two processes on one file are noticed at the first transaction. */
     private readonly owner: string,
   ) {}
 

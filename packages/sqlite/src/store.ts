@@ -1,4 +1,3 @@
-import { isAbsolute, resolve } from 'node:path';
 import {
   AntiphonError,
   movedTo,
@@ -40,33 +39,19 @@ import { Pace } from './pace.js';
 import { prepareGroup, type Preparation } from './prepare.js';
 import { Quarantine } from './quarantine.js';
 import { readTableOf } from './read-table.js';
-import { Reader, reviveValue } from './reader.js';
+import { reviveValue, type Reader } from './reader.js';
 import { Recapture } from './recapture.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
 import { schemaCookieOf, Session } from './session.js';
 import { readIdentity, StateWriter, type ReplicaState } from './state.js';
+import { PROCESS, type Surroundings } from './surroundings.js';
 import type { SqliteTransaction } from './transaction.js';
+import { DEFAULT_BUSY_TIMEOUT_MS, fileOf, readersOf, type SqliteOptions } from './store-options.js';
 import { bindParameters } from './values.js';
 import { GroupWriter } from './write.js';
 
-export interface SqliteOptions {
-  /** The database file; created when it is not there. */
-  readonly file: string;
-  /**
-   * `normal` (default): a power cut may take back the last commits, never corrupt; a replica fetches them from the log again.
-   * `full`: every commit is on the disk before it is acknowledged.
-   */
-  readonly synchronous?: 'normal' | 'full';
-  /** Processes for queries at most, started when needed; checksums have one of their own. Default 2. */
-  readonly readers?: number;
-  /** How long to wait for another program's transaction before STORE_BUSY. Default 5000. */
-  readonly busyTimeoutMs?: number;
-}
-
 type QuarantineQuery = Parameters<Store['quarantine']>[0];
 
-const DEFAULT_BUSY_TIMEOUT_MS = 5000;
-const DEFAULT_READERS = 2;
 const DEFAULT_MAX_ROWS = 10_000;
 const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 /** How long `markPublished` may stay in memory only. */
@@ -82,37 +67,36 @@ export class SqliteStore implements Store<SqliteTransaction> {
   readonly recapturing: Recapture;
   readonly #file: string;
   #guardNumbering: (() => void) | undefined;
-  readonly #owner = StateWriter.newOwner();
+  readonly #owner: string;
   /** Users' queries, and what Antiphon itself wants to know: neither has to wait for the other. */
-  readonly #queries: Reader;
-  readonly #checks: Reader;
+  readonly #queries: Pick<Reader, 'read' | 'close'>;
+  readonly #checks: Pick<Reader, 'read' | 'close'>;
   #writer: Connection | undefined;
   #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
   #state: ReplicaState | undefined;
-  #publishedTimer: NodeJS.Timeout | undefined;
+  #publishedTimer: ReturnType<Surroundings['setTimer']> | undefined;
   /** From a writing method's beginning to its end; from `prepare` to the end of its group. */
   #writing = false;
   #group: OpenGroup | undefined;
   #closed = false;
 
-  constructor(private readonly options: SqliteOptions) {
-    if (options.file === '' || options.file === ':memory:' || options.file.startsWith('file:')) {
-      throw new AntiphonError('BAD_OPTION', 'sqlite: `file` must be the path of a database file.');
-    }
-    const readers = options.readers ?? DEFAULT_READERS;
-    if (!Number.isInteger(readers) || readers < 1 || readers > 64)
-      throw new AntiphonError('BAD_OPTION', 'sqlite: `readers` must be a whole number from 1 to 64.');
-    this.#file = isAbsolute(options.file) ? options.file : resolve(options.file);
-    this.#queries = new Reader({ file: this.#file, most: readers, kept: 1 });
-    this.#checks = new Reader({ file: this.#file, most: 1, kept: 0 });
+  constructor(
+    private readonly options: SqliteOptions,
+    private readonly surroundings: Surroundings = PROCESS,
+  ) {
+    this.#owner = surroundings.unique();
+    this.#file = fileOf(options);
+    const readers = readersOf(options);
+    this.#queries = surroundings.reader({ file: this.#file, most: readers, kept: 1 });
+    this.#checks = surroundings.reader({ file: this.#file, most: 1, kept: 0 });
     this.recapturing = new Recapture({
       file: this.#file,
       session: () => this.#installed(),
       current: () => this.#current(),
       committed: (state) => this.#committed(state),
       exclusively: (work) => this.#exclusively(work),
-      newStore: (file) => new SqliteStore({ file }),
+      newStore: (file) => new SqliteStore({ file }, surroundings),
     });
   }
 
@@ -130,7 +114,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (this.#closed) throw closed();
     if (this.#writer === undefined) {
       this.#writer = await this.#connect(true);
-      this.#fileIdentity = await FileIdentity.of(this.#file);
+      this.#fileIdentity = await FileIdentity.of(this.#file, this.surroundings);
     }
     return this.#writer;
   }
@@ -141,6 +125,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
       synchronous: this.options.synchronous ?? 'normal',
       foreignKeys,
       busyTimeoutMs: this.options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS,
+      surroundings: this.surroundings,
     });
   }
 
@@ -182,7 +167,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const { outbox, sealer } = session.sealing(session.writer);
     sealer.begin(state);
     for (const table of tables)
-      await sealExistingRows(session.writer, outbox, sealer, table, Pace.ordinary());
+      await sealExistingRows(session.writer, outbox, sealer, table, Pace.ordinary(this.surroundings));
     sealer.finish();
   }
 
@@ -271,7 +256,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         const draft = this.#current().copy();
         const before = draft.lastCounter;
         session.verifySchema(session.writer, draft);
-        await session.sealPending(session.writer, draft, Pace.ordinary());
+        await session.sealPending(session.writer, draft, Pace.ordinary(this.surroundings));
         session.sealing(session.writer).sealer.finish();
         session.writerState.update(draft);
         session.writer.commit();
@@ -366,11 +351,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     )
       state.position = movedTo(state.position, position);
     if (this.#publishedTimer !== undefined || this.#closed) return;
-    this.#publishedTimer = setTimeout(() => {
+    this.#publishedTimer = this.surroundings.setTimer(PUBLISHED_DELAY_MS, () => {
       this.#publishedTimer = undefined;
       if (!this.#storeState() && !this.#closed) this.markPublished(0);
-    }, PUBLISHED_DELAY_MS);
-    this.#publishedTimer.unref();
+    });
   }
 
   /** Stores what is only in memory, unless somebody is writing right now (whose commit will do it). */
@@ -416,7 +400,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         }
       });
       if (pruned === 0) return;
-      await Pace.ordinary().rest();
+      await Pace.ordinary(this.surroundings).rest();
     }
   }
 
@@ -440,7 +424,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const { position, unsettled } = this.#current();
     if (unsettled.length === 0) return;
     try {
-      await this.#apply({ steps: [], position, yield: () => Pace.ordinary().rest(), sliceMs: 8 }, 'together');
+      await this.#apply(
+        { steps: [], position, yield: () => Pace.ordinary(this.surroundings).rest(), sliceMs: 8 },
+        'together',
+      );
     } catch {
       // Noted in the database; what was written is committed and must be reported so.
     }
@@ -535,7 +522,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (this.#closed) return;
     this.#group?.abandon();
     if (this.#publishedTimer !== undefined) {
-      clearTimeout(this.#publishedTimer);
+      this.#publishedTimer();
       this.#publishedTimer = undefined;
       this.#storeState();
     }

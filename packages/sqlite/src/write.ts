@@ -57,7 +57,7 @@ export class GroupWriter {
     await writer.begin();
     try {
       const draft = this.current().copy();
-      const pace = Pace.ordinary();
+      const pace = Pace.ordinary(writer.surroundings);
       this.session.verifySchema(writer, draft);
       await this.session.sealPending(writer, draft, pace);
       const ran = runGroup(this.session, requests, 'asynchronous');

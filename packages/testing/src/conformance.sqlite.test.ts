@@ -5,8 +5,12 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import type { Row, Store, Value, WriteRequest } from '@antiphon/core';
 import { storeConformance } from './conformance/store-conformance.js';
-import { CONFORMANCE_TABLES, type RowOperation, type StoreHarness } from './conformance/store-harness.js';
-import type { MemoryTable } from './memory/store/index.js';
+import {
+  CONFORMANCE_TABLES,
+  type ConformanceTable,
+  type RowOperation,
+  type StoreHarness,
+} from './conformance/store-harness.js';
 
 type Run = (sql: string, parameters: readonly Value[]) => void;
 
@@ -15,7 +19,7 @@ class SqliteHarness implements StoreHarness<SqliteTransaction> {
   readonly #files = new Map<Store<SqliteTransaction>, string>();
   #count = 0;
 
-  open(tables: readonly MemoryTable[]): Promise<Store<SqliteTransaction>> {
+  open(tables: readonly ConformanceTable[]): Promise<Store<SqliteTransaction>> {
     const file = this.#newFile();
     this.#use(file, (db) => {
       for (const table of tables) db.exec(ddlOf(table));
@@ -114,7 +118,7 @@ function perform(run: Run, operations: readonly RowOperation[]): void {
   }
 }
 
-function upsertOf(table: MemoryTable): string {
+function upsertOf(table: ConformanceTable): string {
   const columns = columnsOf(table);
   const others = columns.filter((column) => !table.key.includes(column));
   const set = others.map((column) => `${quote(column)} = excluded.${quote(column)}`).join(', ');
@@ -124,10 +128,8 @@ function upsertOf(table: MemoryTable): string {
   );
 }
 
-function ddlOf(table: MemoryTable): string {
-  const columns = table.columns.map((column) =>
-    typeof column === 'string' ? quote(column) : `${quote(column.name)} ${column.declaredType}`,
-  );
+function ddlOf(table: ConformanceTable): string {
+  const columns = table.columns.map(({ name, declaredType }) => `${quote(name)} ${declaredType}`);
   const key = table.key.length > 0 ? [`PRIMARY KEY (${list(table.key)})`] : [];
   const unique = (table.unique ?? []).map((set) => `UNIQUE (${list(set)})`);
   const checks = Object.entries(table.atLeast ?? {}).map(
@@ -136,14 +138,14 @@ function ddlOf(table: MemoryTable): string {
   return `CREATE TABLE ${quote(table.name)} (${[...columns, ...key, ...unique, ...checks].join(', ')})`;
 }
 
-function tableOf(name: string): MemoryTable {
+function tableOf(name: string): ConformanceTable {
   const table = CONFORMANCE_TABLES.find((candidate) => candidate.name === name);
   if (table === undefined) throw new Error(`no table ${name}`);
   return table;
 }
 
-function columnsOf(table: MemoryTable): readonly string[] {
-  return table.columns.map((column) => (typeof column === 'string' ? column : column.name));
+function columnsOf(table: ConformanceTable): readonly string[] {
+  return table.columns.map(({ name }) => name);
 }
 
 function list(columns: readonly string[]): string {

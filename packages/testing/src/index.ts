@@ -11,5 +11,4 @@ export {
   type MemoryRegistryOptions,
 } from './memory/registry/memory-registry.js';
 export * from './history/index.js';
-export * from './memory/store/index.js';
 export * from './simulator/index.js';

@@ -161,12 +161,13 @@ export function openWith(
   { DatabaseSync }: SqliteModule,
   bindsExactly: boolean,
   file: string,
-  { readOnly = false, busyTimeoutMs = 0 }: OpenOptions,
+  { readOnly = false, busyTimeoutMs = 0, julianDay }: OpenOptions,
 ): Database {
   const database = new DatabaseSync(file, { readOnly, timeout: busyTimeoutMs });
   try {
     // The first statement reads the file: it may be busy, or no database.
     database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+    if (julianDay !== undefined) database.function('julianday', julianDay);
     return new NodeDatabase(database, bindsExactly);
   } catch (thrown) {
     database.close();

@@ -3,4 +3,9 @@ export { logConformance } from './log-conformance.js';
 export type { LogHarness } from './log-harness.js';
 export { registryConformance, type RegistryHarness } from './registry-conformance.js';
 export { storeConformance } from './store-conformance.js';
-export { CONFORMANCE_TABLES, type RowOperation, type StoreHarness } from './store-harness.js';
+export {
+  CONFORMANCE_TABLES,
+  type ConformanceTable,
+  type RowOperation,
+  type StoreHarness,
+} from './store-harness.js';

@@ -1,5 +1,15 @@
-import type { Row, Store, WriteRequest } from '@antiphon/core';
-import type { MemoryTable } from '../memory/store/index.js';
+import type { ColumnSchema, Row, Store, WriteRequest } from '@antiphon/core';
+
+/** A table as every database can have it. */
+export interface ConformanceTable {
+  readonly name: string;
+  readonly columns: readonly ColumnSchema[];
+  readonly key: readonly string[];
+  /** Sets of columns of which no two rows may hold the same values; a null is equal to nothing. */
+  readonly unique?: readonly (readonly string[])[];
+  /** Columns whose numbers must not be smaller: a CHECK constraint. */
+  readonly atLeast?: Readonly<Record<string, number>>;
+}
 
 /** What a test lets a writer do, in order, in one transaction. `throw`: the writer gives up there. */
 export type RowOperation =
@@ -13,7 +23,7 @@ export type RowOperation =
  */
 export interface StoreHarness<Tx = unknown> {
   /** A new database with these tables, opened by a store. */
-  open(tables: readonly MemoryTable[]): Promise<Store<Tx>>;
+  open(tables: readonly ConformanceTable[]): Promise<Store<Tx>>;
   /** Closes the store and opens its database again. */
   reopen(store: Store<Tx>): Promise<Store<Tx>>;
   /** Opens the database as a killed process leaves it: the store is not closed, or not seen to be. */
@@ -31,7 +41,7 @@ const INTEGER = 'INTEGER';
 const TEXT = 'TEXT';
 
 /** Together they have what makes tables differ: types, composite keys, unique values, constraints. */
-export const CONFORMANCE_TABLES: readonly MemoryTable[] = [
+export const CONFORMANCE_TABLES: readonly ConformanceTable[] = [
   {
     name: 'items',
     columns: [

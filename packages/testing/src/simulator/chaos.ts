@@ -145,8 +145,8 @@ export class Chaos {
   /** Another program begins a transaction and takes its time. */
   #lock({ database }: SimulatedNode): void {
     if (database.busy) return;
-    const transaction = database.begin();
-    this.#later(this.random.int(1, 300), () => transaction.rollback());
+    const unlock = database.lock();
+    this.#later(this.random.int(1, 300), unlock);
   }
 
   #pause(node: SimulatedNode): void {

@@ -1,65 +1,92 @@
-import { keyText } from '../memory/store/key-order.js';
-import { rowsOf, versionsOf } from '../memory/store/spaces.js';
-import { checkDatabase, historyOf, type CheckContext } from './database-check.js';
+import { checkDatabase, transactionOf, type CheckContext } from './database-check.js';
 import type { SimulatedNode } from './node.js';
+import { quoted, rowText, type SimulatedTable } from './table.js';
 import { tokensIn } from './tables.js';
 
 /** What must be so when everything has healed and come to rest: all databases hold the same, and nothing is missing. */
 export function checkCluster(nodes: readonly SimulatedNode[], context: CheckContext): void {
   for (const { id, database } of nodes) checkDatabase(id, database, context);
   checkSameTransactions(nodes, context);
+  checkSealed(context);
   checkSameContent(nodes, context);
   checkNothingLost(context);
 }
 
-/** I2, I3: every transaction of the log, on every replica, once and unchanged. */
-function checkSameTransactions(nodes: readonly SimulatedNode[], { log, violations }: CheckContext): void {
+/** I2, I3: every transaction of the log, on every replica. */
+function checkSameTransactions(nodes: readonly SimulatedNode[], context: CheckContext): void {
+  const { log, violations } = context;
   const inLog = new Set(log.transactions.map(({ origin, counter, time }) => `${origin}:${counter}@${time}`));
-  const digests = new Map<string, string>();
   for (const { id, database } of nodes) {
     const held = new Set<string>();
-    for (const { origin, counter, time, digest } of historyOf(database)) {
-      const name = `${origin}:${counter}@${time}`;
+    for (const entry of database.history) {
+      const time = entry.time ?? transactionOf(entry, context)?.time;
+      const name = `${entry.origin}:${entry.counter}@${time}`;
       held.add(name);
       if (!inLog.has(name)) violations.add('I3', id, `${name} is in its database and not in the log`);
-      const known = digests.get(name) ?? digest;
-      digests.set(name, known);
-      if (known !== digest) violations.add('I4', id, `${name} is another transaction here than elsewhere`);
     }
     for (const name of inLog)
       if (!held.has(name)) violations.add('I2', id, `${name} is in the log and was not applied`);
   }
 }
 
+/** I4: what a database sealed is what the log holds. */
+function checkSealed({ log, ledger, violations }: CheckContext): void {
+  for (const { origin, counter, time, changes } of ledger.transactions) {
+    const logged = log.transaction(origin, counter, time);
+    if (logged === undefined || logged.rejected === true) continue;
+    const texts = [changes, logged.changes].map((list) =>
+      list.map(({ op, table, row, earlierUs }) => `${op} ${table} ${earlierUs} ${rowText(row)}`).join('\n'),
+    );
+    if (texts[0] !== texts[1])
+      violations.add('I4', origin, `${origin}:${counter} is another transaction in the log than it sealed`);
+  }
+}
+
 /** I4: the same rows, the same versions, the same rows kept aside. */
-function checkSameContent([first, ...others]: readonly SimulatedNode[], { violations }: CheckContext): void {
+function checkSameContent(
+  [first, ...others]: readonly SimulatedNode[],
+  { tables, violations }: CheckContext,
+): void {
   if (first === undefined) return;
-  for (const table of first.database.tableNames()) {
+  for (const table of tables) {
     const expected = contentOf(first, table);
     for (const node of others) {
       const found = contentOf(node, table);
       for (const key of new Set([...expected.keys(), ...found.keys()])) {
         if (expected.get(key) === found.get(key)) continue;
-        violations.add(
-          'I4',
-          node.id,
-          `${table} differs from ${first.id}: ${found.get(key)} instead of ${expected.get(key)}`,
-        );
+        const what = `${table.name} ${key} differs from ${first.id}: ${found.get(key)} instead of ${expected.get(key)}`;
+        violations.add('I4', node.id, what);
       }
     }
   }
 }
 
-function contentOf({ database }: SimulatedNode, table: string): ReadonlyMap<string, string> {
+/** Rows, versions with those of deleted rows, and rows that wait for a unique value: each as a text. */
+function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): ReadonlyMap<string, string> {
   const content = new Map<string, string>();
-  for (const [key, row] of database.entries(rowsOf(table))) content.set(`row ${key}`, keyText(row));
-  for (const [key, { version, deleted, displaced }] of database.entries(versionsOf(table))) {
-    const kept = displaced === undefined ? '' : keyText(displaced);
-    content.set(
-      `version ${key}`,
-      `${version.origin}:${version.counter}@${version.time} ${deleted ? 'deleted' : kept}`,
+  const put = (kind: string, table: string, keys: readonly string[]): void => {
+    const list = keys.map(quoted).join(', ');
+    const rows = database.read(`SELECT ${list}, * FROM ${quoted(table)} ORDER BY ${list}`);
+    for (const row of rows)
+      content.set(
+        `${kind} ${row.slice(0, keys.length).join()}`,
+        row.slice(keys.length).map(String).join(', '),
+      );
+  };
+  const present = new Set(
+    database.read(`SELECT name FROM sqlite_schema WHERE type = 'table'`).map(([table]) => table),
+  );
+  if (!present.has(name)) return content;
+  put('row', name, key);
+  const [[id] = []] = database.read('SELECT id FROM _antiphon_tables WHERE name = ?', name);
+  const [versions, displaced] = [`_antiphon_v${String(id)}`, `_antiphon_d${String(id)}`];
+  if (present.has(versions))
+    put(
+      'version',
+      versions,
+      key.map((_, index) => `k${index}`),
     );
-  }
+  if (present.has(displaced)) put('displaced', displaced, key);
   return content;
 }
 

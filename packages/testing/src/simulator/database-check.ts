@@ -1,55 +1,52 @@
 import { counterOf, type Row } from '@antiphon/core';
-import type { MemoryDatabase } from '../memory/store/database.js';
-import { keyText, keyTextOf } from '../memory/store/key-order.js';
-import { readRecord, type ReplicaRecord } from '../memory/store/replica-record.js';
-import { CAPTURED, HISTORY, rowsOf, type HistoryEntry } from '../memory/store/spaces.js';
+import type { HistoryEntry, ReplicaRecord, SimulatedDatabase } from './database.js';
 import type { Ledger } from './ledger.js';
 import type { LogModel, ModelTransaction } from './log-model.js';
 import type { RowModel } from './row-model.js';
+import { keyTextOf, rowText, type SimulatedTable } from './table.js';
 import type { Violations } from './violation.js';
 
 export interface CheckContext {
+  readonly tables: readonly SimulatedTable[];
   readonly ledger: Ledger;
   readonly log: LogModel;
   readonly rows: RowModel;
   readonly violations: Violations;
 }
 
-/** The transactions that a database holds, in the order in which it came to hold them. */
-export function historyOf(database: MemoryDatabase): readonly HistoryEntry[] {
-  return [...database.entries(HISTORY)].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
-}
-
 /**
  * What must be so in a database file at any moment, also right after a crash: vector, position and rows say the same
- * (I1), each transaction is there once, in its origin's order (I2), and after what it depends on (I5).
+ * (I1), each transaction is there in its origin's order (I2), and not before what it depends on (I5).
  */
-export function checkDatabase(replica: string, database: MemoryDatabase, context: CheckContext): void {
-  const record = readRecord(database);
+export function checkDatabase(replica: string, database: SimulatedDatabase, context: CheckContext): void {
+  for (const message of database.wrong.splice(0)) context.violations.add('I1', replica, message);
+  const record = database.record();
   if (record === undefined) return;
-  const history = historyOf(database);
-  checkHistory(replica, history, context.violations);
-  checkVector(replica, record, history, context);
+  const { history } = database;
+  checkOrder(replica, history, context);
+  checkVector(replica, record, context);
   checkRows(replica, database, history, context);
 }
 
-function checkHistory(replica: string, history: readonly HistoryEntry[], violations: Violations): void {
-  const held = new Map<string, Set<number>>();
-  const counters = new Map<string, number>();
-  for (const { origin, counter, context } of history) {
+/** What a database says that it holds, in the log's words; one that it sealed itself may not be there yet. */
+export function transactionOf(
+  { origin, counter, time }: HistoryEntry,
+  { log, ledger }: Pick<CheckContext, 'log' | 'ledger'>,
+): ModelTransaction | undefined {
+  const logged = log.transaction(origin, counter, time);
+  return logged ?? (time === undefined ? undefined : ledger.transaction(origin, counter, time));
+}
+
+function checkOrder(replica: string, history: readonly HistoryEntry[], context: CheckContext): void {
+  const { violations } = context;
+  const held = new Set<string>();
+  for (const entry of history) {
+    const { origin, counter, vector } = entry;
     const id = `${origin}:${counter}`;
-    const ofOrigin = held.get(origin) ?? new Set<number>();
-    held.set(origin, ofOrigin);
-    if (ofOrigin.has(counter)) violations.add('I2', replica, `${id} was applied twice`);
-    ofOrigin.add(counter);
-    // Own past that comes in late lies behind what was written since.
-    const previous = counters.get(origin) ?? 0;
-    if (origin !== replica && counter !== previous + 1)
-      violations.add('I2', replica, `${id} was applied after ${origin}:${previous}`);
-    counters.set(origin, Math.max(previous, counter));
-    for (const [cause, needed] of Object.entries(context)) {
-      const missing = cause !== origin && (counters.get(cause) ?? 0) < needed;
-      if (missing)
+    if (held.has(id)) violations.add('I2', replica, `${id} was applied twice`);
+    held.add(id);
+    for (const [cause, needed] of Object.entries(transactionOf(entry, context)?.context ?? {})) {
+      if (cause !== origin && counterOf(vector, cause) < needed)
         violations.add('I5', replica, `${id} was applied before ${cause}:${needed}, on which it depends`);
     }
   }
@@ -57,75 +54,69 @@ function checkHistory(replica: string, history: readonly HistoryEntry[], violati
 
 function checkVector(
   replica: string,
-  record: ReplicaRecord,
-  history: readonly HistoryEntry[],
-  context: CheckContext,
+  { vector, position }: ReplicaRecord,
+  { log, violations }: CheckContext,
 ): void {
-  const { violations, log } = context;
-  const { vector, position } = record;
-  for (const origin of new Set([...Object.keys(vector), ...history.map((entry) => entry.origin)])) {
-    const counters = new Set(
-      history.filter((entry) => entry.origin === origin).map(({ counter }) => counter),
-    );
+  for (const origin of new Set([...Object.keys(vector), ...log.origins])) {
     const claimed = counterOf(vector, origin);
-    let reached = 0;
-    while (counters.has(reached + 1)) reached++;
-    if (claimed !== reached)
-      violations.add('I1', replica, `its vector says ${origin}:${claimed}, it holds ${origin}:${reached}`);
     const inLog = log.counterAt(position.seq, origin);
     const wrong = origin === replica ? claimed < inLog : claimed !== inLog;
-    if (wrong)
-      violations.add(
-        'I1',
-        replica,
-        `at position ${position.seq} it holds ${origin}:${claimed}, the log ${origin}:${inLog}`,
-      );
+    if (!wrong) continue;
+    const message = `at position ${position.seq} it holds ${origin}:${claimed}, the log ${origin}:${inLog}`;
+    violations.add('I1', replica, message);
   }
 }
 
 function checkRows(
   replica: string,
-  database: MemoryDatabase,
+  database: SimulatedDatabase,
   history: readonly HistoryEntry[],
   context: CheckContext,
 ): void {
   const transactions: ModelTransaction[] = [];
-  for (const { origin, counter, time } of history) {
-    const transaction =
-      context.log.transaction(origin, counter, time) ?? context.ledger.transaction(origin, counter, time);
-    if (transaction === undefined)
+  for (const entry of history) {
+    const transaction = transactionOf(entry, context);
+    if (transaction === undefined) {
+      const { origin, counter } = entry;
       return context.violations.add('I1', replica, `${origin}:${counter} was never sealed anywhere`);
+    }
     transactions.push(transaction);
   }
-  for (const [table, expected] of context.rows.rows(transactions)) {
-    if (!database.tableNames().includes(table)) continue;
-    compareRows(replica, database, table, expected, context.violations);
+  const present = new Set(database.tableNames());
+  const expected = context.rows.rows(transactions);
+  for (const table of context.tables) {
+    const rows = expected.get(table.name);
+    if (rows === undefined || !present.has(table.name)) continue;
+    compareRows(replica, database, table, rows, context.violations);
   }
 }
 
 function compareRows(
   replica: string,
-  database: MemoryDatabase,
-  table: string,
+  database: SimulatedDatabase,
+  table: SimulatedTable,
   expected: ReadonlyMap<string, Row>,
   violations: Violations,
 ): void {
-  const compiled = database.table(table);
-  const unsealed = [...database.entries(CAPTURED)].filter(([, change]) => change.table === table);
-  // A write that is not sealed yet may free or take another row's unique value.
-  if (unsealed.length > 0 && compiled.hasUnique) return;
-  const changing = new Set(unsealed.map(([, { row }]) => keyTextOf(compiled.schema, row)));
-  const found = new Map(database.entries(rowsOf(table)));
+  const captured = database.captured(table.name);
+  // A write that is not sealed yet may free or take another row's unique value, and what it frees comes back later.
+  if (table.unique.length > 0 && (captured.length > 0 || database.unsettled)) return;
+  const changing = new Set(captured.map((row) => keyTextOf(table, row)));
+  const found = new Map(database.rows(table.name).map((row) => [keyTextOf(table, row), row]));
   for (const key of new Set([...expected.keys(), ...found.keys()])) {
     if (changing.has(key)) continue;
     const [is, ought] = [found.get(key), expected.get(key)];
     if (textOf(is) === textOf(ought)) continue;
-    violations.add('I4', replica, `${table} has ${showRow(is)}, its transactions leave ${showRow(ought)}`);
+    violations.add(
+      'I4',
+      replica,
+      `${table.name} has ${showRow(is)}, its transactions leave ${showRow(ought)}`,
+    );
   }
 }
 
 function textOf(row: Row | undefined): string {
-  return row === undefined ? '' : keyText(row);
+  return row === undefined ? '' : rowText(row);
 }
 
 export function showRow(row: Row | undefined): string {

@@ -1,13 +1,22 @@
-import { decodeBatches, decodeChanges, type PartBatch, type Row, type SealedMessage } from '@antiphon/core';
-import type { Commit, MemoryDatabase } from '../memory/store/database.js';
-import { readRecord } from '../memory/store/replica-record.js';
-import { CAPTURED, OUTBOX } from '../memory/store/spaces.js';
+import { decodeBatches, decodeChanges, type PartBatch, type SealedMessage } from '@antiphon/core';
+import type { SimulatedDatabase } from './database.js';
 import { named, type ModelTransaction } from './log-model.js';
+import { quoted, type SimulatedTable } from './table.js';
 import { tokensIn } from './tables.js';
 
 interface CommittedToken {
   readonly replica: string;
   readonly commit: number;
+}
+
+/** The one table that grows: its rows are never changed, so only new ones are looked at. */
+const GROWING = 'events';
+
+/** Tokens of a replica's own writes that are in its rows now. */
+interface PresentTokens {
+  readonly changing: ReadonlySet<string>;
+  /** Not all, but those that may be new. */
+  readonly growing: readonly string[];
 }
 
 /**
@@ -21,25 +30,28 @@ export class Ledger {
   readonly repeatable = new Set<string>();
   readonly #transactions = new Map<string, ModelTransaction>();
   readonly #parts = new Map<string, Uint8Array[]>();
+  readonly #seen = new Map<string, bigint>();
+  /** Captured and not sealed yet, by replica: what takes their place before that is sealed in their stead. */
+  readonly #pending = new Map<string, Set<string>>();
 
-  watch(replica: string, database: MemoryDatabase, onPruned: (message: SealedMessage) => void): void {
-    database.onCommit((commit) => {
-      const installed = readRecord(database) !== undefined;
-      for (const { space, key, before } of commit.changes) {
-        if (space.startsWith('rows of '))
-          this.#row(replica, commit.number, database.get<Row>({ name: space }, key), installed);
-        if (space !== OUTBOX.name) continue;
-        const message = database.get(OUTBOX, key);
-        if (message === undefined) onPruned(before as SealedMessage);
-        else this.#sealed(message);
-      }
+  constructor(private readonly tables: readonly SimulatedTable[]) {}
+
+  watch(replica: string, database: SimulatedDatabase, onPruned: (counter: number) => void): void {
+    database.onCommit(({ number, sealed, pruned }) => {
+      this.#committed(replica, database, number);
+      for (const message of sealed) this.#sealed(message);
+      for (const counter of pruned) onPruned(counter);
     });
   }
 
-  lost(replica: string, database: MemoryDatabase, commits: readonly Commit[]): void {
-    for (const [, { row }] of database.entries(CAPTURED))
-      for (const token of tokensIn(row)) this.repeatable.add(token);
-    const numbers = new Set(commits.map(({ number }) => number));
+  lost(replica: string, database: SimulatedDatabase, commits: readonly number[]): void {
+    this.#seen.delete(replica);
+    this.#pending.delete(replica);
+    for (const table of this.tables) {
+      for (const row of database.captured(table.name))
+        for (const token of tokensIn(row)) this.repeatable.add(token);
+    }
+    const numbers = new Set(commits);
     for (const [token, committed] of this.tokens) {
       if (committed.replica === replica && numbers.has(committed.commit)) this.tokens.delete(token);
     }
@@ -50,13 +62,42 @@ export class Ledger {
     return this.#transactions.get(`${origin}:${counter}@${time}`);
   }
 
-  #row(replica: string, commit: number, row: Row | undefined, installed: boolean): void {
-    for (const token of row === undefined ? [] : tokensIn(row)) {
-      // Before the database was a replica, nobody captured anything: the rows of then are sealed as they were found.
-      if (!installed) this.repeatable.add(token);
-      else if (token.startsWith(`${replica}#`) && !this.tokens.has(token))
-        this.tokens.set(token, { replica, commit });
+  get transactions(): Iterable<ModelTransaction> {
+    return this.#transactions.values();
+  }
+
+  #committed(replica: string, database: SimulatedDatabase, commit: number): void {
+    const { changing, growing } = this.#tokensOf(replica, database);
+    // Before the database was a replica, nobody captured anything: the rows of then are sealed as they were found.
+    if (!database.isReplica) for (const token of [...changing, ...growing]) this.repeatable.add(token);
+    const keep = (token: string): void => {
+      if (!this.tokens.has(token)) this.tokens.set(token, { replica, commit });
+    };
+    if (database.isReplica) growing.forEach(keep);
+    if (database.hasCaptured()) {
+      const pending = [...changing].filter((token) => !this.tokens.has(token));
+      return void this.#pending.set(replica, new Set(pending));
     }
+    this.#pending.get(replica)?.forEach(keep);
+    this.#pending.delete(replica);
+    if (database.isReplica) changing.forEach(keep);
+  }
+
+  #tokensOf(replica: string, database: SimulatedDatabase): PresentTokens {
+    const present = new Set(database.tableNames());
+    const tables = this.tables.filter(({ name }) => present.has(name));
+    if (tables.length === 0) return { changing: new Set(), growing: [] };
+    const own = `${replica}#*`;
+    const selects = tables
+      .filter(({ name }) => name !== GROWING)
+      .map(({ name }) => `SELECT token FROM ${quoted(name)} WHERE token GLOB ?1`);
+    const changing = database.read(selects.join(' UNION ALL '), own).flatMap(tokensIn);
+    const seen = this.#seen.get(replica) ?? 0n;
+    const sql = `SELECT token, rowid FROM ${quoted(GROWING)} WHERE rowid > ? AND token GLOB ?`;
+    const growing = database.read(sql, seen, own);
+    const last = growing.at(-1)?.[1];
+    if (typeof last === 'bigint') this.#seen.set(replica, last);
+    return { changing: new Set(changing), growing: growing.flatMap(tokensIn) };
   }
 
   #sealed(message: SealedMessage): void {
@@ -65,21 +106,22 @@ export class Ledger {
         this.#sealedPart(batch);
         continue;
       }
-      const { origin, tables } = batch;
+      const { origin, tables, context } = batch;
       for (const { counter, time, changes } of batch.transactions) {
-        this.#remember({ origin, counter, time, changes: changes.map((change) => named(change, tables)) });
+        const all = changes.map((change) => named(change, tables));
+        this.#remember({ origin, counter, time, context, changes: all });
       }
     }
   }
 
   #sealedPart(batch: PartBatch): void {
-    const { origin, firstCounter: counter, time, tables } = batch;
+    const { origin, firstCounter: counter, time, tables, context } = batch;
     const id = `${origin}:${counter}@${time}`;
     const bodies = [...(this.#parts.get(id) ?? []), batch.body];
     this.#parts.set(id, bodies);
     if (!batch.last) return;
     const changes = [...decodeChanges(bodies, tables)].map((change) => named(change, tables));
-    this.#remember({ origin, counter, time, changes });
+    this.#remember({ origin, counter, time, context, changes });
     this.#parts.delete(id);
   }
 

@@ -4,7 +4,7 @@ import { simulateLogLoss } from './log-loss.js';
 import type { SimulatedTopology, SimulatedUpdate } from './options.js';
 
 const SEEDS = 12;
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 600_000;
 const KINDS: readonly (readonly [SimulatedUpdate, SimulatedTopology])[] = [
   ['async', 'multi-primary'],
   ['async', 'primary-replica'],

@@ -5,8 +5,8 @@ import { Faults } from '../faults/faults.js';
 import { memoryBus } from '../memory/bus/memory-bus.js';
 import { memoryLog } from '../memory/log/memory-log.js';
 import { memoryRegistry } from '../memory/registry/memory-registry.js';
-import { memoryDatabase } from '../memory/store/index.js';
-import { readRecord } from '../memory/store/replica-record.js';
+import { SimulatedDatabase } from './database.js';
+import { Folder } from './disk/folder.js';
 import { LogModel } from './log-model.js';
 import { SimulatedNode, type World } from './node.js';
 import { resolveOptions, type SimulationOptions } from './options.js';
@@ -55,6 +55,7 @@ class LogLoss {
   readonly #nodes: readonly SimulatedNode[];
   readonly #writers: readonly Writers[];
   readonly #violations = new Violations();
+  readonly #folder = new Folder();
   #endSeq = 0;
   #knew: readonly SimulatedNode[] = [];
   #writesBefore = new Map<SimulatedNode, { readonly process: number; readonly writes: number }>();
@@ -93,6 +94,18 @@ class LogLoss {
   }
 
   async run(): Promise<LogLossReport> {
+    try {
+      return await this.#run();
+    } finally {
+      for (const node of this.#nodes) {
+        node.kill();
+        node.database.close();
+      }
+      this.#folder.remove();
+    }
+  }
+
+  async #run(): Promise<LogLossReport> {
     const { clock } = this.#world;
     for (const node of this.#nodes) node.start();
     for (const writers of this.#writers) writers.start();
@@ -111,7 +124,6 @@ class LogLoss {
     else await this.#checkGoesOn();
     const { all: violations } = this.#violations;
     const stalled = this.#nodes.filter((node) => stalledBy(node) !== undefined).map(({ id }) => id);
-    for (const node of this.#nodes) node.kill();
     return {
       seed: this.seed,
       ok: violations.length === 0,
@@ -124,8 +136,9 @@ class LogLoss {
   }
 
   #machine(id: string, first: boolean): SimulatedNode {
-    const database = memoryDatabase(first ? { tables: SIMULATED_TABLES, rows: FIRST_ROWS } : {});
     const machine = this.#world.clock.node({ name: id });
+    const database = new SimulatedDatabase(id, this.#folder, machine);
+    if (first) database.create(SIMULATED_TABLES, FIRST_ROWS);
     return new SimulatedNode(id, database, machine, this.#world, (event) =>
       this.#trace.add(`${id} ${event}`),
     );
@@ -237,5 +250,5 @@ function stalledBy({
 
 /** What its database has dealt with. */
 function seqOf({ replica, database }: SimulatedNode): number {
-  return replica?.status().position.seq ?? readRecord(database)?.position.seq ?? 0;
+  return replica?.status().position.seq ?? database.record()?.position.seq ?? 0;
 }

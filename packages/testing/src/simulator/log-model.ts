@@ -8,6 +8,7 @@ import {
   type PartBatch,
   type Row,
   type TransactionBatch,
+  type VectorClock,
 } from '@antiphon/core';
 import { CertificationModel } from './certification-model.js';
 
@@ -15,12 +16,16 @@ export interface ModelChange {
   readonly table: string;
   readonly op: 'insert' | 'update' | 'delete';
   readonly row: Row;
+  /** So many microseconds before its transaction's time. */
+  readonly earlierUs?: number;
 }
 
 export interface ModelTransaction {
   readonly origin: string;
   readonly counter: number;
   readonly time: number;
+  /** What its origin had applied before, where versions are compared. */
+  readonly context: VectorClock;
   /** None when certification rejected it. */
   readonly changes: readonly ModelChange[];
   /** Its entry of the log, once it is there. */
@@ -67,6 +72,10 @@ export class LogModel {
     }
   }
 
+  get origins(): Iterable<string> {
+    return this.#counters.keys();
+  }
+
   /** How far an origin is for someone who has dealt with everything up to `seq`. */
   counterAt(seq: number, origin: string): number {
     return this.#counterAt[seq]?.get(origin) ?? 0;
@@ -98,7 +107,14 @@ export class LogModel {
     if (batch.kind === 'part') return this.#takePart(batch, next, seq);
     for (const { counter, time, changes } of batch.transactions) {
       if (counter === (this.#counters.get(batch.origin) ?? 0) + 1)
-        this.#commit({ origin: batch.origin, counter, time, changes: allNamed(changes, batch), seq });
+        this.#commit({
+          origin: batch.origin,
+          counter,
+          time,
+          context: batch.context,
+          changes: allNamed(changes, batch),
+          seq,
+        });
     }
   }
 
@@ -111,6 +127,7 @@ export class LogModel {
         origin: batch.origin,
         counter,
         time,
+        context: batch.context,
         changes: done,
         seq,
         attempt: sync.token,
@@ -120,7 +137,7 @@ export class LogModel {
   }
 
   #takePart(batch: PartBatch, next: number, seq: number): void {
-    const { origin, firstCounter: counter, time } = batch;
+    const { origin, firstCounter: counter, time, context } = batch;
     if (counter !== next) return;
     const kept = this.#parts.get(origin);
     const bodies = kept?.counter === counter && kept.time === time ? kept.bodies : [];
@@ -130,7 +147,7 @@ export class LogModel {
     this.#parts.set(origin, { counter, time, bodies });
     if (!batch.last) return;
     const changes = [...decodeChanges(bodies, batch.tables)];
-    this.#commit({ origin, counter, time, changes: allNamed(changes, batch), seq });
+    this.#commit({ origin, counter, time, context, changes: allNamed(changes, batch), seq });
   }
 
   #commit(transaction: ModelTransaction): void {
@@ -148,5 +165,6 @@ function allNamed(
 }
 
 export function named(change: Change, tables: readonly DictionaryTable[]): ModelChange {
-  return { op: change.op, table: tables[change.table]?.name ?? '', row: change.row };
+  const { op, table, row, earlierUs = 0 } = change;
+  return { op, table: tables[table]?.name ?? '', row, earlierUs };
 }

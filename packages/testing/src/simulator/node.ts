@@ -7,8 +7,11 @@ import type { MemoryBus } from '../memory/bus/memory-bus.js';
 import { Link } from '../memory/link.js';
 import type { MemoryLog } from '../memory/log/memory-log.js';
 import type { MemoryRegistry } from '../memory/registry/memory-registry.js';
-import { MemoryStore, type MemoryDatabase, type MemoryTransaction } from '../memory/store/index.js';
-import type { Commit } from '../memory/store/database.js';
+import type { SqliteTransaction } from '@antiphon/sqlite';
+import type { SimulatedDatabase } from './database.js';
+import type { Program } from './disk/connection.js';
+import { SimulatedStore } from './disk/simulated-store.js';
+import { simulatedSurroundings } from './disk/surroundings.js';
 import type { ResolvedOptions } from './options.js';
 
 /** What all simulated machines share. */
@@ -23,8 +26,6 @@ export interface World {
 }
 
 export const CLUSTER = 'simulated';
-/** Small, so that big transactions come in parts and turns are given away inside of an apply. */
-const STORE_LIMITS = { batchBytes: 1500, partBytes: 900, sliceChanges: 7 };
 const REPLICA_LIMITS = {
   pollMs: 40,
   connectTimeoutMs: 8000,
@@ -40,8 +41,10 @@ const SYNC_LIMITS = { inSyncLagMs: 1500, inSyncJoinMs: 2000, writeGroup: 6 };
 interface Process {
   readonly clock: NodeClock;
   readonly link: Link;
-  readonly store: MemoryStore;
-  replica: Replica<MemoryTransaction> | undefined;
+  readonly store: SimulatedStore;
+  /** As its database knows it. */
+  readonly program: Program;
+  replica: Replica<SqliteTransaction> | undefined;
   paused: boolean;
 }
 
@@ -56,7 +59,7 @@ export class SimulatedNode {
 
   constructor(
     readonly id: string,
-    readonly database: MemoryDatabase,
+    readonly database: SimulatedDatabase,
     readonly machine: NodeClock,
     private readonly world: World,
     private readonly onEvent: (event: string) => void,
@@ -80,7 +83,7 @@ export class SimulatedNode {
     return this.#memberSinceMs;
   }
 
-  get replica(): Replica<MemoryTransaction> | undefined {
+  get replica(): Replica<SqliteTransaction> | undefined {
     return this.#process?.replica;
   }
 
@@ -90,9 +93,12 @@ export class SimulatedNode {
     const clock = machine.process(`process ${++this.#starts}`);
     const link = new Link({ clock: world.clock, faults: world.faults });
     this.#links.push(link);
-    const options = { database: this.database, clock, faults: world.faults, ...STORE_LIMITS };
-    const store = world.options.defect.store?.(options) ?? new MemoryStore(options);
-    const process: Process = { clock, link, store, replica: undefined, paused: false };
+    const { file } = this.database;
+    const { faults, options } = world;
+    const name = `${this.id}-${this.#starts}`;
+    const { surroundings, program } = simulatedSurroundings({ clock, faults, file, name });
+    const store = new (options.defect.store ?? SimulatedStore)(file.path, surroundings, clock, faults);
+    const process: Process = { clock, link, store, program, replica: undefined, paused: false };
     this.#process = process;
     this.onEvent('starts');
     this.#run(process).catch((error: unknown) => this.#ended(process, toAntiphonError(error)));
@@ -102,7 +108,7 @@ export class SimulatedNode {
     const { log, bus, registry, options, update } = this.world;
     const { clock, link, store } = process;
     const connection = log.connect(link);
-    const replica = await startReplica<MemoryTransaction>({
+    const replica = await startReplica<SqliteTransaction>({
       cluster: CLUSTER,
       id: this.id,
       store,
@@ -129,9 +135,9 @@ export class SimulatedNode {
   }
 
   /** The machine loses power: its newest commits are gone as well, and what it had sent. Returns the lost commits. */
-  losePower(commits: number): readonly Commit[] {
+  losePower(commits: number): readonly number[] {
     this.#end({ dropWhatIsUnderWay: true });
-    const lost = this.database.powerLoss(commits);
+    const lost = this.database.losePower(commits);
     this.onEvent(`lost power and ${lost.length} commits`);
     return lost;
   }
@@ -171,7 +177,7 @@ export class SimulatedNode {
     this.#process = undefined;
     process?.clock.stop();
     process?.link.kill(options);
-    process?.store.crash();
+    if (process !== undefined) this.database.file.drop(process.program);
     // What an earlier process had sent is under way as well. Messages outlive a process for seconds, not a reboot.
     if (options.dropWhatIsUnderWay) for (const link of this.#links) link.kill(options);
   }

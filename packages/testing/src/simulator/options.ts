@@ -1,7 +1,7 @@
 import type { Log } from '@antiphon/core';
 import type { Random } from '../clock/random.js';
 import type { FaultRates } from '../faults/faults.js';
-import type { MemoryStore, MemoryStoreOptions } from '../memory/store/index.js';
+import type { SimulatedStore } from './disk/simulated-store.js';
 
 export type SimulatedTopology = 'multi-primary' | 'primary-replica';
 
@@ -39,7 +39,7 @@ export interface ChaosSwitches {
 
 /** Ports that do not keep their contract. */
 export interface Defect {
-  readonly store?: (options: MemoryStoreOptions) => MemoryStore;
+  readonly store?: typeof SimulatedStore;
   readonly log?: (log: Log) => Log;
 }
 

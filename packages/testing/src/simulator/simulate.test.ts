@@ -1,49 +1,33 @@
 import { describe, expect, it } from 'vitest';
 import { main } from './main.js';
-import type { SimulatedTopology } from './options.js';
+import type { SimulatedTopology, SimulatedUpdate } from './options.js';
 import { describeReport } from './report.js';
 import { simulate } from './simulate.js';
 
 /** A short share of what `npm run simulate` runs. */
-const SEEDS = { first: 1, last: 40 };
-/** 33: a question to the log that timed out ended writes with ABORTED. */
-const SYNC_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 33];
+const SEEDS = { first: 1, last: 24 };
+const SYNC_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 /** Runs that failed once, and why. */
 const ONCE_FAILED: readonly {
   readonly why: string;
   readonly seed: number;
   readonly topology: SimulatedTopology;
-  readonly replicas?: number;
+  readonly update: SimulatedUpdate;
 }[] = [
   {
-    why: 'numbers of a rival group that counts for nobody were reserved',
-    seed: 910267,
-    topology: 'multi-primary',
-  },
-  {
-    why: 'an older attempt that was late passed for the end of a newer one',
-    seed: 333,
+    why: 'later writes had a unique value that the own past wants for a while',
+    seed: 5,
     topology: 'primary-replica',
-    replicas: 4,
+    update: 'async',
   },
   {
-    why: 'the own past and uncertain numbers waited for each other',
-    seed: 910253,
-    topology: 'multi-primary',
-  },
-  {
-    why: 'without an in-sync record the writer alone was a majority',
-    seed: 910236,
+    why: 'no follower could apply what was written before the own past was there',
+    seed: 44,
     topology: 'primary-replica',
-  },
-  {
-    why: 'a delete that found no row passed for a write of it',
-    seed: 336,
-    topology: 'multi-primary',
-    replicas: 4,
+    update: 'async',
   },
 ];
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 600_000;
 
 describe('simulated clusters', () => {
   it.each<SimulatedTopology>(['multi-primary', 'primary-replica'])(
@@ -92,8 +76,8 @@ describe('simulated clusters', () => {
   it.each(ONCE_FAILED)(
     'hold where they once failed: $why (seed $seed)',
     { timeout: TIMEOUT_MS },
-    async ({ seed, topology, replicas }) => {
-      const report = await simulate(seed, { topology, update: 'sync', ...(replicas && { replicas }) });
+    async ({ seed, topology, update }) => {
+      const report = await simulate(seed, { topology, update });
       expect(report.ok ? '' : describeReport(report)).toBe('');
     },
   );

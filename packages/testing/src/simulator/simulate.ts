@@ -6,11 +6,11 @@ import { Faults } from '../faults/faults.js';
 import { memoryBus } from '../memory/bus/memory-bus.js';
 import { memoryLog } from '../memory/log/memory-log.js';
 import { memoryRegistry } from '../memory/registry/memory-registry.js';
-import { memoryDatabase, type MemoryTable } from '../memory/store/index.js';
-import { readRecord } from '../memory/store/replica-record.js';
 import { Chaos } from './chaos.js';
 import { checkCluster } from './cluster-check.js';
+import { SimulatedDatabase } from './database.js';
 import { checkDatabase, type CheckContext } from './database-check.js';
+import { Folder } from './disk/folder.js';
 import { Ledger } from './ledger.js';
 import { LogModel } from './log-model.js';
 import { SimulatedNode, type World } from './node.js';
@@ -21,6 +21,7 @@ import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
 import { SyncRun } from './sync-run.js';
 import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
 import { FIRST_SYNC_ROWS, SYNC_TABLES } from './sync-tables.js';
+import type { SimulatedTable } from './table.js';
 import { Trace } from './trace.js';
 import { Violations } from './violation.js';
 import { Writers } from './writers.js';
@@ -49,7 +50,8 @@ class Simulation {
   readonly #chaos: Chaos;
   readonly #check: CheckContext;
   readonly #sync: SyncRun | undefined;
-  readonly #tables: readonly MemoryTable[];
+  readonly #tables: readonly SimulatedTable[];
+  readonly #folder = new Folder();
   /** The highest counter of each origin that each replica ever held. */
   readonly #everHeld = new Map<string, number>();
   #seenSeq = 0;
@@ -80,7 +82,8 @@ class Simulation {
     const versions = multiPrimary && (update.mode === 'async' || update.foreignWrites === 'async');
     this.#tables = update.mode === 'sync' ? SYNC_TABLES : SIMULATED_TABLES;
     this.#check = {
-      ledger: new Ledger(),
+      tables: this.#tables,
+      ledger: new Ledger(this.#tables),
       log: new LogModel({ certified: multiPrimary && update.mode === 'sync' }),
       rows: new RowModel(this.#tables, versions),
       violations: new Violations(),
@@ -114,6 +117,14 @@ class Simulation {
   }
 
   async run(): Promise<SimulationReport> {
+    try {
+      return await this.#run();
+    } finally {
+      this.#close();
+    }
+  }
+
+  async #run(): Promise<SimulationReport> {
     const { clock, faults, options } = this.#world;
     for (const node of this.#nodes) node.start();
     for (const writers of this.#writers) writers.start();
@@ -135,8 +146,15 @@ class Simulation {
     this.#sync?.check();
     this.#checkWriters();
     const report = this.#report();
-    for (const node of this.#nodes) node.kill();
     return report;
+  }
+
+  #close(): void {
+    for (const node of this.#nodes) {
+      node.kill();
+      node.database.close();
+    }
+    this.#folder.remove();
   }
 
   async #finishSync(): Promise<void> {
@@ -155,25 +173,27 @@ class Simulation {
 
   #machine(id: string, first: boolean): SimulatedNode {
     const { clock } = this.#world;
-    const database = memoryDatabase(first ? this.#firstContent() : {});
     const machine = clock.node({
       name: id,
       skewMs: this.#random.int(-3000, 3000),
       driftPpm: this.#random.int(-200, 200),
     });
+    const database = new SimulatedDatabase(id, this.#folder, machine);
+    if (first)
+      database.create(this.#tables, this.#world.update.mode === 'async' ? FIRST_ROWS : FIRST_SYNC_ROWS);
     const node = new SimulatedNode(id, database, machine, this.#world, (event) =>
       this.#trace.add(`${id} ${event}`),
     );
-    this.#check.ledger.watch(id, database, ({ lastCounter }) => this.#pruned(id, lastCounter));
-    database.onCommit(({ number, changes }) => {
-      this.#trace.add(`${id} commit ${number}: ${changes.length} changes`);
+    this.#check.ledger.watch(id, database, (counter) => this.#pruned(id, counter));
+    database.onCommit(({ number, sealed, pruned, taken }) => {
+      const bytes = sealed.reduce((sum, { data }) => sum + data.length, 0);
+      const names = taken.map(({ origin, counter }) => `${origin}:${counter}`).join(' ');
+      this.#trace.add(
+        `${id} commit ${number}: sealed ${bytes} bytes, pruned ${pruned.length}, took ${names}`,
+      );
       this.#noteHeld(node);
     });
     return node;
-  }
-
-  #firstContent(): NonNullable<Parameters<typeof memoryDatabase>[0]> {
-    return { tables: this.#tables, rows: this.#world.update.mode === 'async' ? FIRST_ROWS : FIRST_SYNC_ROWS };
   }
 
   /** Like systemd: what has ended is started again. */
@@ -201,7 +221,7 @@ class Simulation {
   }
 
   #noteHeld({ id, database }: SimulatedNode): void {
-    for (const [origin, counter] of Object.entries(readRecord(database)?.vector ?? {})) {
+    for (const [origin, counter] of Object.entries(database.record()?.vector ?? {})) {
       const key = `${id} ${origin}`;
       if (counter > (this.#everHeld.get(key) ?? 0)) this.#everHeld.set(key, counter);
     }
@@ -224,14 +244,14 @@ class Simulation {
   }
 
   #atRest(): boolean {
-    const records = this.#nodes.map(({ database }) => readRecord(database));
+    const records = this.#nodes.map(({ database }) => database.record());
     const quiet = this.#nodes.every(
       ({ replica, database }) => replica !== undefined && !database.hasCaptured(),
     );
     if (!quiet || records.some((record) => record === undefined)) return false;
     const states = this.#nodes.map(({ replica }) => replica?.status());
     const published = this.#nodes.every(({ id, database }) => {
-      const record = readRecord(database);
+      const record = database.record();
       return (
         record !== undefined &&
         record.publishedCounter >= record.lastCounter &&
@@ -248,7 +268,7 @@ class Simulation {
 
   #notAtRest(): void {
     for (const node of this.#nodes) {
-      const record = readRecord(node.database);
+      const record = node.database.record();
       const vector = record === undefined ? 'no replica yet' : vectorText(record.vector);
       const last = node.failures.at(-1);
       const stalled = node.replica?.status().stalled?.message;

@@ -1,7 +1,6 @@
 import { decodeControl, type LogEntry } from '@antiphon/core';
 import type { Committed } from '@antiphon/replica';
-import type { MemoryDatabase } from '../memory/store/index.js';
-import { HISTORY, type HistoryEntry } from '../memory/store/spaces.js';
+import type { HistoryEntry, SimulatedDatabase } from './database.js';
 import { tokensIn } from './tables.js';
 import type { LogModel, ModelTransaction } from './log-model.js';
 import type { World } from './node.js';
@@ -15,8 +14,8 @@ interface InSyncRecord {
 
 /** Looks at every answer at the moment when it comes: are the databases that it names in the state that it promises (I6)? */
 export class SyncAnswers {
-  /** By database: the transactions that it holds now, as `origin:counter`, with the digest of what they changed. */
-  readonly #held = new Map<string, Map<string, string>>();
+  /** By database: the transactions that it holds now, as `origin:counter`. */
+  readonly #held = new Map<string, Set<string>>();
   /** By database: what an answer said that it has, for ever. */
   readonly #promised = new Map<string, Set<string>>();
   readonly #records: InSyncRecord[] = [];
@@ -28,23 +27,20 @@ export class SyncAnswers {
     private readonly violations: Violations,
   ) {}
 
-  watch(id: string, database: MemoryDatabase): void {
-    const held = new Map<string, string>();
+  watch(id: string, database: SimulatedDatabase): void {
+    const held = new Set<string>();
     this.#held.set(id, held);
     this.#promised.set(id, new Set());
-    database.onCommit(({ changes }) => {
-      for (const { space, key } of changes) {
-        const entry = space === HISTORY.name ? database.get(HISTORY, key) : undefined;
-        if (entry !== undefined) held.set(nameOf(entry), entry.digest);
-      }
+    database.onCommit(({ taken }) => {
+      for (const entry of taken) held.add(nameOf(entry));
     });
   }
 
   /** A process has ended; its machine may have lost power. */
-  left(id: string, database: MemoryDatabase): void {
+  left(id: string, database: SimulatedDatabase): void {
     const held = this.#held.get(id);
     held?.clear();
-    for (const [, entry] of database.entries(HISTORY)) held?.set(nameOf(entry), entry.digest);
+    for (const entry of database.history) held?.add(nameOf(entry));
     for (const name of this.#promised.get(id) ?? []) {
       if (held?.has(name) !== true) {
         this.violations.add('I6', id, `it has lost ${name}, which an answer said that it has on its disk`);

@@ -4,8 +4,9 @@ import type { Random } from '../clock/random.js';
 import type { RegisterValue } from '../history/operation.js';
 import type { SimulatedNode } from './node.js';
 import { repeat, type SyncContext } from './sync-context.js';
-import { COUNTERS, REGISTERS } from './sync-tables.js';
-import { counterKey, numberOf, registerKey } from './sync-workload.js';
+import { numberOf } from './row-statements.js';
+import { COUNTER_COUNT, REGISTER_COUNT } from './sync-tables.js';
+import { counterKey, registerKey } from './sync-workload.js';
 
 const MEAN_MS = 120;
 const TIMEOUT_MS = 3000;
@@ -39,8 +40,8 @@ export class SyncReaders {
 
   #readOne(): Promise<void> {
     const node = this.random.pick(this.context.nodes);
-    const register = this.random.int(0, REGISTERS - 1);
-    const counter = BigInt(this.random.int(0, COUNTERS - 1));
+    const register = this.random.int(0, REGISTER_COUNT - 1);
+    const counter = BigInt(this.random.int(0, COUNTER_COUNT - 1));
     const ofCounter = this.random.chance(0.4);
     return this.read(node, ofCounter ? { counter } : { register }, TIMEOUT_MS);
   }
@@ -55,8 +56,8 @@ export class SyncReaders {
     const key = 'counter' in what ? counterKey(what.counter) : registerKey(what.register);
     const handle = history.invoke(`reader ${++this.#number}`, { kind: 'read', key });
     try {
-      await waited(node, { consistency: 'strong', timeoutMs });
-      history.complete(handle, { type: 'ok', value: valueOf(node, what) });
+      const value = await readValue(node.replica, what, { consistency: 'strong', timeoutMs });
+      history.complete(handle, { type: 'ok', value });
       this.strongReads++;
     } catch (error) {
       history.complete(handle, { type: 'failed' });
@@ -69,7 +70,11 @@ export class SyncReaders {
     const node = this.random.pick(this.context.nodes);
     if (this.#stopped || node.replica === undefined || node.paused) return;
     try {
-      await waited(node, { consistency: 'session', after: position, timeoutMs: TIMEOUT_MS });
+      await node.replica.query('SELECT 1', [], {
+        consistency: 'session',
+        after: position,
+        timeoutMs: TIMEOUT_MS,
+      });
       this.sessionReads++;
       if (!this.context.answers.holds(node.id, name))
         this.context.violations.add('I12', node.id, `a session read after ${name} does not show it`);
@@ -85,25 +90,22 @@ export class SyncReaders {
   }
 }
 
-/** A memory store takes no SQL, and says so after the waiting, which is what is wanted of it here. */
-export async function waited(
-  { replica }: SimulatedNode,
-  options: Parameters<NonNullable<SimulatedNode['replica']>['query']>[2],
-): Promise<void> {
-  try {
-    await replica?.query('', [], options);
-  } catch (error) {
-    if (!(error instanceof AntiphonError) || error.code !== 'BAD_SQL') throw error;
-  }
-}
+type Readable = NonNullable<SimulatedNode['replica']>;
 
-export function valueOf(
-  { database }: SimulatedNode,
+export async function readValue(
+  replica: Readable,
   what: { readonly counter: bigint } | { readonly register: number },
-): RegisterValue {
+  options: Parameters<Readable['query']>[2],
+): Promise<RegisterValue> {
   if ('counter' in what) {
-    return numberOf(database.rows('counters').find(([id]) => id === what.counter)?.[1]);
+    const [row] = await replica.query('SELECT value FROM counters WHERE id = ?', [what.counter], options);
+    return numberOf(row?.['value']);
   }
-  const token = database.rows('registers').find(([id]) => id === BigInt(what.register))?.[1];
+  const [row] = await replica.query(
+    'SELECT token FROM registers WHERE id = ?',
+    [BigInt(what.register)],
+    options,
+  );
+  const token = row?.['token'];
   return typeof token === 'string' ? token : null;
 }

@@ -1,8 +1,8 @@
 import type { SessionPosition } from '@antiphon/replica';
 import type { Random } from '../clock/random.js';
 import type { SyncContext } from './sync-context.js';
-import { valueOf, waited } from './sync-readers.js';
-import { REGISTERS } from './sync-tables.js';
+import { readValue } from './sync-readers.js';
+import { REGISTER_COUNT } from './sync-tables.js';
 import type { SyncWriteEnd, SyncWriters } from './sync-writers.js';
 import { registerKey, writeRegisters } from './sync-workload.js';
 
@@ -34,7 +34,7 @@ export class SyncSession {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       await this.#pass(-Math.log(1 - this.random.next()) * MEAN_MS);
-      const register = this.random.int(0, REGISTERS - 1);
+      const register = this.random.int(0, REGISTER_COUNT - 1);
       await (this.random.chance(0.5) ? this.#write(register) : this.#read(register));
     }
   }
@@ -62,8 +62,9 @@ export class SyncSession {
     const after = this.#position;
     if (after === undefined || node.replica === undefined || node.paused) return;
     const handle = sessions.invoke(this.name, { kind: 'read', key: registerKey(register) });
-    const reading = waited(node, { consistency: 'session', after, timeoutMs: TIMEOUT_MS }).then(
-      () => sessions.complete(handle, { type: 'ok', value: valueOf(node, { register }) }),
+    const options = { consistency: 'session', after, timeoutMs: TIMEOUT_MS } as const;
+    const reading = readValue(node.replica, { register }, options).then(
+      (value) => sessions.complete(handle, { type: 'ok', value }),
       () => sessions.complete(handle, { type: 'failed' }),
     );
     await this.#orGivenUp<unknown>(reading, undefined);

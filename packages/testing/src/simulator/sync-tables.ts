@@ -1,28 +1,36 @@
 import type { Row } from '@antiphon/core';
-import type { MemoryTable } from '../memory/store/index.js';
+import { simulatedTable } from './table.js';
+import { EVENTS, USERS } from './tables.js';
 
-export const ACCOUNTS = 6;
-export const COUNTERS = 3;
-export const REGISTERS = 5;
+export const ACCOUNT_COUNT = 6;
+export const COUNTER_COUNT = 3;
+export const REGISTER_COUNT = 5;
 /** Of each pair, one is on duty at least. */
 export const DUTY_PAIRS = 2;
 const AMOUNT = 100;
-export const TOTAL = ACCOUNTS * AMOUNT;
+export const TOTAL = ACCOUNT_COUNT * AMOUNT;
+
+export const BALANCES = simulatedTable('accounts', { id: 'INTEGER', amount: 'INTEGER', token: 'TEXT' }, [
+  'id',
+]);
+export const COUNTERS = simulatedTable('counters', { id: 'INTEGER', value: 'INTEGER', token: 'TEXT' }, [
+  'id',
+]);
+export const REGISTERS = simulatedTable('registers', { id: 'INTEGER', token: 'TEXT' }, ['id']);
+/** A column called like a keyword. */
+export const DUTY = simulatedTable(
+  'duty',
+  { pair: 'INTEGER NOT NULL', half: 'INTEGER NOT NULL', on: 'INTEGER', token: 'TEXT' },
+  ['pair', 'half'],
+);
 
 /** The last column of every row is the token of the write that wrote it. */
-export const SYNC_TABLES: readonly MemoryTable[] = [
-  { name: 'accounts', columns: ['id', 'amount', 'token'], key: ['id'] },
-  { name: 'counters', columns: ['id', 'value', 'token'], key: ['id'] },
-  { name: 'registers', columns: ['id', 'token'], key: ['id'] },
-  { name: 'duty', columns: ['pair', 'half', 'on', 'token'], key: ['pair', 'half'] },
-  { name: 'users', columns: ['id', 'email', 'token'], key: ['id'], unique: [['email']] },
-  { name: 'events', columns: ['replica', 'number', 'token'], key: ['replica', 'number'] },
-];
+export const SYNC_TABLES = [BALANCES, COUNTERS, REGISTERS, DUTY, USERS, EVENTS] as const;
 
 export const FIRST_SYNC_ROWS: Readonly<Record<string, readonly Row[]>> = {
-  accounts: rows(ACCOUNTS, (id): Row => [BigInt(id), AMOUNT, `founding#${id}`]),
-  counters: rows(COUNTERS, (id): Row => [BigInt(id), 0, `founding#${100 + id}`]),
-  duty: rows(2 * DUTY_PAIRS, (n): Row => [BigInt(n >> 1), BigInt(n & 1), true, `founding#${200 + n}`]),
+  accounts: rows(ACCOUNT_COUNT, (id): Row => [BigInt(id), BigInt(AMOUNT), `founding#${id}`]),
+  counters: rows(COUNTER_COUNT, (id): Row => [BigInt(id), 0n, `founding#${100 + id}`]),
+  duty: rows(2 * DUTY_PAIRS, (n): Row => [BigInt(n >> 1), BigInt(n & 1), 1n, `founding#${200 + n}`]),
   users: [[0n, 'a@example.com', 'founding#300']],
 };
 

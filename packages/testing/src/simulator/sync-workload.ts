@@ -1,15 +1,26 @@
 import type { Random } from '../clock/random.js';
 import type { Operation } from '../history/operation.js';
-import type { MemoryTransaction } from '../memory/store/index.js';
-import { ACCOUNTS, COUNTERS, DUTY_PAIRS, REGISTERS } from './sync-tables.js';
+import type { SqliteTransaction } from '@antiphon/sqlite';
+import { deleteRow, numberOf, putRow, replaceRow, valueIn } from './row-statements.js';
+import {
+  ACCOUNT_COUNT,
+  BALANCES,
+  COUNTER_COUNT,
+  COUNTERS,
+  DUTY,
+  DUTY_PAIRS,
+  REGISTER_COUNT,
+  REGISTERS,
+} from './sync-tables.js';
+import { EVENTS, USERS } from './tables.js';
 
-const USERS = 8;
+const USER_COUNT = 8;
 const EMAILS = ['a', 'b', 'c', 'd'] as const;
 const MOST_EVENTS = 40;
 
 /** A synchronous write; all chance is taken beforehand, so that it can run again. */
 export interface SyncWork {
-  readonly run: (tx: MemoryTransaction) => number | undefined;
+  readonly run: (tx: SqliteTransaction) => number | undefined;
   /** What it does to registers and counters, for the check of linearizability. */
   readonly operations: readonly Operation[];
   /** What it adds to which counter. */
@@ -26,14 +37,14 @@ const KINDS = [
 
 /** Every row that it writes carries `token`, and there is one at least. */
 export function chooseSyncWork(random: Random, replica: string, token: string, number: number): SyncWork {
-  const account = random.int(0, ACCOUNTS - 1);
-  const other = (account + random.int(1, ACCOUNTS - 1)) % ACCOUNTS;
-  const third = random.int(0, ACCOUNTS - 1);
+  const account = random.int(0, ACCOUNT_COUNT - 1);
+  const other = (account + random.int(1, ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT;
+  const third = random.int(0, ACCOUNT_COUNT - 1);
   const amount = random.int(1, 9);
-  const register = random.int(0, REGISTERS - 1);
-  const user = BigInt(random.int(0, USERS - 1));
+  const register = random.int(0, REGISTER_COUNT - 1);
+  const user = BigInt(random.int(0, USER_COUNT - 1));
   const email = `${random.pick(EMAILS)}@example.com`;
-  const note = (tx: MemoryTransaction): void => tx.put('events', [replica, BigInt(number), token]);
+  const note = (tx: SqliteTransaction): void => putRow(tx, EVENTS, [replica, BigInt(number), token]);
   switch (random.pick(KINDS)) {
     case 'transfer':
       return plain((tx) => transfer(tx, account, other, amount, token));
@@ -43,17 +54,17 @@ export function chooseSyncWork(random: Random, replica: string, token: string, n
         transfer(tx, account, other, amount, token);
       });
     case 'increment':
-      return increment(BigInt(random.int(0, COUNTERS - 1)), amount, token);
+      return increment(BigInt(random.int(0, COUNTER_COUNT - 1)), amount, token);
     case 'register':
       return writeRegisters([register], token);
     case 'two registers':
-      return writeRegisters([register, (register + 1) % REGISTERS], token);
+      return writeRegisters([register, (register + 1) % REGISTER_COUNT], token);
     case 'clear register':
       return {
         run: (tx) => {
           // A delete that finds no row claims none: without the lock it would be a write of what its replica knew.
           tx.lock('registers', [BigInt(register)]);
-          tx.delete('registers', [BigInt(register)]);
+          deleteRow(tx, REGISTERS, [BigInt(register)]);
           note(tx);
           return undefined;
         },
@@ -62,18 +73,18 @@ export function chooseSyncWork(random: Random, replica: string, token: string, n
     case 'duty':
       return plain((tx) => changeDuty(tx, BigInt(account % DUTY_PAIRS), BigInt(third & 1), token));
     case 'user':
-      return plain((tx) => tx.put('users', [user, email, token]));
+      return plain((tx) => putRow(tx, USERS, [user, email, token]));
     case 'replace user':
-      return plain((tx) => tx.replace('users', [user, email, token]));
+      return plain((tx) => replaceRow(tx, USERS, [user, email, token]));
     case 'delete user':
       return plain((tx) => {
-        tx.delete('users', [user]);
+        deleteRow(tx, USERS, [user]);
         note(tx);
       });
     case 'events':
       return plain(manyEvents(replica, token, number, random.int(1, MOST_EVENTS)));
     case 'nothing':
-      return { run: (tx) => tx.all('accounts').length, operations: [], reads: true };
+      return { run: (tx) => tx.all('SELECT id FROM accounts').length, operations: [], reads: true };
   }
 }
 
@@ -85,21 +96,17 @@ export function counterKey(counter: bigint): string {
   return `counter ${counter}`;
 }
 
-export function numberOf(value: unknown): number {
-  return typeof value === 'number' ? value : 0;
-}
-
 export function writeRegisters(registers: readonly number[], token: string): SyncWork {
   return {
     run: (tx) => {
-      for (const register of registers) tx.put('registers', [BigInt(register), token]);
+      for (const register of registers) putRow(tx, REGISTERS, [BigInt(register), token]);
       return undefined;
     },
     operations: registers.map((register) => ({ kind: 'write', key: registerKey(register), value: token })),
   };
 }
 
-function plain(work: (tx: MemoryTransaction) => void): SyncWork {
+function plain(work: (tx: SqliteTransaction) => void): SyncWork {
   return {
     run: (tx) => {
       work(tx);
@@ -112,8 +119,8 @@ function plain(work: (tx: MemoryTransaction) => void): SyncWork {
 function increment(counter: bigint, by: number, token: string): SyncWork {
   return {
     run: (tx) => {
-      const value = numberOf(tx.get('counters', [counter])?.[1]) + by;
-      tx.put('counters', [counter, value, token]);
+      const value = numberOf(valueIn(tx, COUNTERS, [counter], 'value')) + by;
+      putRow(tx, COUNTERS, [counter, BigInt(value), token]);
       return value;
     },
     operations: [{ kind: 'increment', key: counterKey(counter), by }],
@@ -121,24 +128,26 @@ function increment(counter: bigint, by: number, token: string): SyncWork {
   };
 }
 
-function transfer(tx: MemoryTransaction, from: number, to: number, amount: number, token: string): void {
-  const change = (id: number, by: number): void =>
-    tx.put('accounts', [BigInt(id), numberOf(tx.get('accounts', [BigInt(id)])?.[1]) + by, token]);
+function transfer(tx: SqliteTransaction, from: number, to: number, amount: number, token: string): void {
+  const change = (id: number, by: number): void => {
+    const before = numberOf(valueIn(tx, BALANCES, [BigInt(id)], 'amount'));
+    putRow(tx, BALANCES, [BigInt(id), BigInt(before + by), token]);
+  };
   change(from, -amount);
   change(to, amount);
 }
 
 /** Signs off only while the other one is on, which it locks: without the lock both could (write skew). */
-function changeDuty(tx: MemoryTransaction, pair: bigint, half: bigint, token: string): void {
+function changeDuty(tx: SqliteTransaction, pair: bigint, half: bigint, token: string): void {
   const other = 1n - half;
   tx.lock('duty', [pair, other]);
-  const isOn = (which: bigint): boolean => tx.get('duty', [pair, which])?.[2] === true;
-  tx.put('duty', [pair, half, !(isOn(half) && isOn(other)), token]);
+  const isOn = (which: bigint): boolean => numberOf(valueIn(tx, DUTY, [pair, which], 'on')) === 1;
+  putRow(tx, DUTY, [pair, half, isOn(half) && isOn(other) ? 0n : 1n, token]);
 }
 
 /** Long enough that a group of several must leave some for the next one. */
 function manyEvents(replica: string, token: string, number: number, rows: number) {
-  return (tx: MemoryTransaction): void => {
-    for (let i = 0; i < rows; i++) tx.put('events', [replica, BigInt(number * 1000 + i), token]);
+  return (tx: SqliteTransaction): void => {
+    for (let i = 0; i < rows; i++) putRow(tx, EVENTS, [replica, BigInt(number * 1000 + i), token]);
   };
 }

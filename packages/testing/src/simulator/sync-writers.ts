@@ -3,9 +3,11 @@ import type { Committed, SessionPosition } from '@antiphon/replica';
 import type { Random } from '../clock/random.js';
 import type { OperationHandle } from '../history/history.js';
 import type { SimulatedNode } from './node.js';
+import { putRow } from './row-statements.js';
 import { repeat, type SyncContext } from './sync-context.js';
 import { chooseAcks } from './sync-plan.js';
 import { chooseSyncWork, type SyncWork } from './sync-workload.js';
+import { EVENTS } from './tables.js';
 import type { WriteCounts } from './writers.js';
 
 /** How a write ended, as its caller knows it. `open`: its process was killed before it answered. */
@@ -148,7 +150,7 @@ export class SyncWriters {
     const refuses = update.mode === 'sync' && update.foreignWrites === 'refuse';
     if (database.busy) return;
     try {
-      database.writeOutside((tx) => tx.put('events', [`${id} outside`, BigInt(number), token]));
+      database.writeOutside((tx) => putRow(tx, EVENTS, [`${id} outside`, BigInt(number), token]), number);
       this.counts.outside++;
       const installed = this.node.memberSinceMs !== undefined;
       if (installed && refuses)

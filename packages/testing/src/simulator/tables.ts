@@ -1,17 +1,28 @@
 import type { Row } from '@antiphon/core';
-import type { MemoryTable } from '../memory/store/index.js';
+import { simulatedTable } from './table.js';
 
 /** A column of every row holds the token of the write that wrote it: `<replica>#<number>`. */
 export const TOKEN = /\b[a-z0-9-]+#\d+\b/;
 
-export const SIMULATED_TABLES: readonly MemoryTable[] = [
-  { name: 'accounts', columns: ['id', 'token', 'amount'], key: ['id'] },
-  { name: 'events', columns: ['replica', 'number', 'token'], key: ['replica', 'number'] },
-  { name: 'users', columns: ['id', 'email', 'token'], key: ['id'], unique: [['email']] },
-];
+export const ACCOUNTS = simulatedTable('accounts', { id: 'INTEGER', token: 'TEXT', amount: 'INTEGER' }, [
+  'id',
+]);
+export const EVENTS = simulatedTable(
+  'events',
+  { replica: 'TEXT NOT NULL', number: 'INTEGER NOT NULL', token: 'TEXT' },
+  ['replica', 'number'],
+);
+export const USERS = simulatedTable(
+  'users',
+  { id: 'INTEGER', email: 'TEXT', token: 'TEXT' },
+  ['id'],
+  [['email']],
+);
+
+export const SIMULATED_TABLES = [ACCOUNTS, EVENTS, USERS] as const;
 
 export const FIRST_ROWS: Readonly<Record<string, readonly Row[]>> = {
-  accounts: Array.from({ length: 6 }, (_, id): Row => [BigInt(id), `founding#${id}`, 100]),
+  accounts: Array.from({ length: 6 }, (_, id): Row => [BigInt(id), `founding#${id}`, 100n]),
   users: [[0n, 'a@example.com', 'founding#100']],
 };
 

@@ -1,13 +1,15 @@
+import type { SqliteTransaction } from '@antiphon/sqlite';
 import type { Random } from '../clock/random.js';
-import type { MemoryTransaction } from '../memory/store/index.js';
+import { deleteRow, numberOf, putRow, replaceRow, valueIn } from './row-statements.js';
+import { ACCOUNTS, EVENTS, USERS } from './tables.js';
 
-const ACCOUNTS = 12;
-const USERS = 8;
+const ACCOUNT_COUNT = 12;
+const USER_COUNT = 8;
 const EMAILS = ['a', 'b', 'c', 'd'] as const;
 const BIG_ROWS = { fewest: 20, most: 60 };
 const FILLER = 'x'.repeat(60);
 
-export type Write = (tx: MemoryTransaction) => void;
+export type Write = (tx: SqliteTransaction) => void;
 
 /** One random transaction; every row that it writes carries `token`. All chance is taken here, so that it can run again. */
 export function chooseWrite(random: Random, replica: string, token: string, number: number): Write {
@@ -19,8 +21,8 @@ export function chooseWrite(random: Random, replica: string, token: string, numb
 }
 
 function chooseStep(random: Random, replica: string, token: string, number: number): Write {
-  const account = BigInt(random.int(0, ACCOUNTS - 1));
-  const user = BigInt(random.int(0, USERS - 1));
+  const account = BigInt(random.int(0, ACCOUNT_COUNT - 1));
+  const user = BigInt(random.int(0, USER_COUNT - 1));
   const email = `${random.pick(EMAILS)}@example.com`;
   const amount = random.int(1, 20);
   const kind = random.pick([
@@ -36,18 +38,20 @@ function chooseStep(random: Random, replica: string, token: string, number: numb
   switch (kind) {
     case 'transfer':
       // Reads what it changes: it depends on whoever wrote that.
-      return (tx) =>
-        tx.put('accounts', [account, token, asNumber(tx.get('accounts', [account])?.[2]) + amount]);
+      return (tx) => {
+        const before = numberOf(valueIn(tx, ACCOUNTS, [account], 'amount'));
+        putRow(tx, ACCOUNTS, [account, token, BigInt(before + amount)]);
+      };
     case 'delete':
-      return (tx) => void tx.delete('accounts', [account]);
+      return (tx) => deleteRow(tx, ACCOUNTS, [account]);
     case 'event':
-      return (tx) => tx.put('events', [replica, BigInt(number), token]);
+      return (tx) => putRow(tx, EVENTS, [replica, BigInt(number), token]);
     case 'user':
-      return (tx) => tx.put('users', [user, email, token]);
+      return (tx) => putRow(tx, USERS, [user, email, token]);
     case 'replace':
-      return (tx) => tx.replace('users', [user, email, token]);
+      return (tx) => replaceRow(tx, USERS, [user, email, token]);
     case 'delete user':
-      return (tx) => void tx.delete('users', [user]);
+      return (tx) => deleteRow(tx, USERS, [user]);
   }
 }
 
@@ -56,10 +60,6 @@ function bigWrite(random: Random, replica: string, token: string, number: number
   const rows = random.int(BIG_ROWS.fewest, BIG_ROWS.most);
   return (tx) => {
     for (let i = 0; i < rows; i++)
-      tx.put('events', [replica, BigInt(number * 1000 + i), `${token} ${FILLER}`]);
+      putRow(tx, EVENTS, [replica, BigInt(number * 1000 + i), `${token} ${FILLER}`]);
   };
-}
-
-function asNumber(value: unknown): number {
-  return typeof value === 'number' ? value : 0;
 }

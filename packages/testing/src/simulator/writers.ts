@@ -1,7 +1,7 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Random } from '../clock/random.js';
 import type { SimulatedNode, World } from './node.js';
-import { chooseWrite } from './workload.js';
+import { chooseWrite, type Write } from './workload.js';
 
 export interface WriteCounts {
   committed: number;
@@ -45,7 +45,7 @@ export class Writers {
     const write = chooseWrite(this.random, this.node.id, token, number);
     const outside = this.random.chance(0.35);
     if (this.node.database.tableNames().length === 0) return;
-    if (outside) return this.#writeOutside(write, token);
+    if (outside) return this.#writeOutside(write, token, number);
     const { replica } = this.node;
     if (replica === undefined) return;
     replica.transaction(write, { timeoutMs: 5000 }).then(
@@ -58,10 +58,10 @@ export class Writers {
     );
   }
 
-  #writeOutside(write: Parameters<SimulatedNode['database']['writeOutside']>[0], token: string): void {
+  #writeOutside(write: Write, token: string, number: number): void {
     const before = this.node.database.commits;
     try {
-      this.node.database.writeOutside(write);
+      this.node.database.writeOutside(write, number);
       this.counts.outside++;
     } catch (error) {
       this.#refused(error, token);

@@ -58,7 +58,9 @@ export function describeInstalling(kit: KitOf): void {
     });
 
     it('finds a table that cannot be replicated', async () => {
-      const store = await kit().harness.open([{ name: 'keyless', columns: ['a'], key: [] }]);
+      const store = await kit().harness.open([
+        { name: 'keyless', columns: [{ name: 'a', declaredType: '' }], key: [] },
+      ]);
       const { tables } = await store.inspect();
       expect(tables.find(({ schema }) => schema.name === 'keyless')?.unsupported).toMatch(/\w/);
     });

@@ -8,6 +8,7 @@ import type { KitOf } from './kit.js';
 export function describeOwnPast(kit: KitOf): void {
   describe('own past first', () => {
     itCanBeInterrupted(kit);
+    itGivesUniqueValuesToTheLater(kit);
 
     it.each([true, false])(
       'I2, I3: counters go on after it, and what is written meanwhile stays (row versions: %s)',
@@ -111,6 +112,56 @@ function itCanBeInterrupted(kit: KitOf): void {
   );
 }
 
+function itGivesUniqueValuesToTheLater(kit: KitOf): void {
+  it('I2: later writes give way to it where both want one unique value, and are put back on top of it', async () => {
+    const [a] = await kit().members(['a'], { rowVersions: false });
+    if (a === undefined) throw new Error('no member');
+    const known = a.store.state().lastCounter;
+    const past = [forgedPerson(known + 1, 'x'), forgedPerson(known + 2, 'y')];
+    await a.store.resumeFrom(known + 2, past.at(-1)?.time ?? 0);
+    // Valid after the second one, and not after the first; and in the end not what each of them was.
+    await a.write(put('people', 2n, 'x', 'meanwhile'));
+    await a.write(put('people', 2n, 'z', 'meanwhile'));
+    await a.write(put('people', 3n, 'x', 'meanwhile'));
+    const { seq } = a.store.state().position;
+    for (const [index, batch] of past.entries()) {
+      const at = seq + 1 + index;
+      expect(await a.apply([{ type: 'transactions', batch, skip: 0, seq: at }], at)).not.toHaveProperty(
+        'refused',
+      );
+    }
+    expect(a.store.state().vector['a']).toBe(known + 5);
+    expect(await a.rows('people')).toEqual([
+      [1n, 'y', 'past'],
+      [2n, 'z', 'meanwhile'],
+      [3n, 'x', 'meanwhile'],
+    ]);
+  });
+
+  it('I4: a row gives way to a later one that its writer gave the same unique value, without it', async () => {
+    const [, b] = await kit().members(['a', 'b'], { rowVersions: false });
+    if (b === undefined) throw new Error('no member');
+    const known = b.store.state().vector['a'] ?? 0;
+    const past = forgedPerson(known + 1, 'x');
+    const later = forgedBatch({
+      origin: 'a',
+      counter: known + 2,
+      changes: [{ op: 'insert', table: 'people', row: [2n, 'x', 'later'] }],
+    });
+    const { seq } = b.store.state().position;
+    const steps = [past, later].map((batch, index): ApplyStep => ({
+      type: 'transactions',
+      batch,
+      skip: 0,
+      seq: seq + 1 + index,
+    }));
+    const outcome = await b.apply(steps, seq + 2);
+    expect(outcome).toMatchObject({ transactions: 2, conflicts: 1 });
+    expect(outcome).not.toHaveProperty('refused');
+    expect(await b.rows('people')).toEqual([[2n, 'x', 'later']]);
+  });
+}
+
 function forgedPast(
   counter: number,
   id: bigint,
@@ -122,6 +173,14 @@ function forgedPast(
     counter,
     ...(time === undefined ? {} : { time }),
     changes: [{ op: 'insert', table: 'items', row: [id, name, null, null] }],
+  });
+}
+
+function forgedPerson(counter: number, email: string): ReturnType<typeof forgedBatch> {
+  return forgedBatch({
+    origin: 'a',
+    counter,
+    changes: [{ op: 'insert', table: 'people', row: [1n, email, 'past'] }],
   });
 }
 

@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import type { Database } from './driver/driver.js';
+import { openDatabase } from './driver/find-driver.js';
+import type { OpenOptions } from './driver/open-options.js';
+import { Reader, type ReaderOptions } from './reader.js';
+
+/** Which file stands at a path. */
+export interface FileId {
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
+/** Sizes of sealed messages, in bytes. */
+export interface SealingLimits {
+  /** Transactions are packed into one message up to this. */
+  readonly packBytes: number;
+  /** A transaction over this is cut into parts of this size. */
+  readonly partBytes: number;
+}
+
+/**
+ * What a store takes from the process that it runs in: time, chance, files. A simulation brings its own, so that a run can be
+ * repeated exactly.
+ */
+export interface Surroundings {
+  /** For durations. */
+  monotonicMs(): number;
+  /** Keeps the process alive meanwhile. */
+  sleep(delayMs: number): Promise<void>;
+  /** Gives timers and I/O a turn. */
+  turn(): Promise<void>;
+  /** Does not keep the process alive. Returns what cancels it. */
+  setTimer(delayMs: number, fire: () => void): () => void;
+  /** A text that was never given before, anywhere. */
+  unique(): string;
+  openDatabase(file: string, options?: OpenOptions): Database;
+  reader(options: ReaderOptions): Pick<Reader, 'read' | 'close'>;
+  /** Rejects as `stat` does. */
+  fileAt(path: string): Promise<FileId>;
+  readonly sealing: SealingLimits;
+}
+
+/** The process itself. */
+export const PROCESS: Surroundings = {
+  monotonicMs: () => performance.now(),
+  sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
+  setTimer: (delayMs, fire) => {
+    const timer = setTimeout(fire, delayMs).unref();
+    return () => clearTimeout(timer);
+  },
+  unique: () => randomUUID(),
+  openDatabase,
+  reader: (options) => new Reader(options),
+  fileAt: (path) => stat(path, { bigint: true }),
+  sealing: { packBytes: 180_000, partBytes: 256 * 1024 },
+};

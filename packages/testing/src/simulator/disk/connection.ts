@@ -1,0 +1,96 @@
+import type { Database, RowForm, Statement } from '@antiphon/sqlite';
+import type { DatabaseFile } from './database-file.js';
+
+/** Who has a database open. */
+export interface Program {
+  readonly name: string;
+  /** Before it takes the write lock; throws what SQLite would. */
+  beforeBegin?(): void;
+  /** Before it commits; throws what SQLite would. */
+  beforeCommit?(): void;
+}
+
+type Authorizer = Parameters<Database['authorize']>[0];
+
+/** A connection that tells its file about transactions, and can be made to fail. */
+export class SimulatedConnection implements Database {
+  /** Each commit waits for the disk. */
+  #durable = false;
+
+  constructor(
+    private readonly inner: Database,
+    private readonly file: DatabaseFile,
+    readonly program: Program,
+  ) {
+    inner.exec('PRAGMA wal_autocheckpoint = 0');
+  }
+
+  get isOpen(): boolean {
+    return this.inner.isOpen;
+  }
+
+  get inTransaction(): boolean {
+    return this.inner.inTransaction;
+  }
+
+  exec(sql: string): void {
+    const synchronous = /^PRAGMA synchronous = (\w+)/.exec(sql)?.[1];
+    // The disk is this simulation's: nothing has to wait for the real one.
+    if (synchronous !== undefined) return void (this.#durable = synchronous === 'FULL');
+    if (sql.startsWith('PRAGMA wal_autocheckpoint')) return;
+    this.inner.exec(sql);
+  }
+
+  prepare(sql: string, form?: RowForm): Statement {
+    const statement = this.inner.prepare(sql, form);
+    if (sql === 'BEGIN IMMEDIATE') return instead(statement, (run) => this.#begin(run));
+    if (sql === 'COMMIT') return instead(statement, (run) => this.#commit(run));
+    if (sql === 'ROLLBACK') return instead(statement, (run) => this.#rollback(run));
+    return statement;
+  }
+
+  violatesForeignKeys(): boolean {
+    return this.inner.violatesForeignKeys();
+  }
+
+  authorize(authorizer: Authorizer): void {
+    this.inner.authorize(authorizer);
+  }
+
+  close(): void {
+    this.inner.close();
+    this.file.closed(this);
+  }
+
+  #begin(run: Run): ReturnType<Run> {
+    this.program.beforeBegin?.();
+    const result = run();
+    this.file.begun(this);
+    return result;
+  }
+
+  #commit(run: Run): ReturnType<Run> {
+    this.program.beforeCommit?.();
+    const result = run();
+    this.file.committed(this, this.#durable);
+    return result;
+  }
+
+  #rollback(run: Run): ReturnType<Run> {
+    const result = run();
+    this.file.ended(this);
+    return result;
+  }
+}
+
+type Run = () => ReturnType<Statement['run']>;
+
+function instead(statement: Statement, doing: (run: Run) => ReturnType<Run>): Statement {
+  return {
+    run: () => doing(() => statement.run()),
+    get: (...parameters) => statement.get(...parameters),
+    all: (...parameters) => statement.all(...parameters),
+    iterate: (...parameters) => statement.iterate(...parameters),
+    columns: () => statement.columns(),
+  };
+}
