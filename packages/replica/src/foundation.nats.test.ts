@@ -65,6 +65,34 @@ describe('a cluster is founded without naming tables', () => {
   });
 });
 
+describe('a cluster in which several replicas write', () => {
+  async function warnings(topology: 'multi-primary' | undefined): Promise<readonly string[]> {
+    fixture = await ClusterFixture.start();
+    fixture.sql(
+      'a',
+      'CREATE TABLE numbered (id INTEGER PRIMARY KEY); CREATE TABLE given (id TEXT PRIMARY KEY)',
+    );
+    const told: string[] = [];
+    const silent = (): void => undefined;
+    const warn = (_: object, message?: string): void => void told.push(message ?? '');
+    const logger = { debug: silent, info: silent, error: silent, warn };
+    await fixture.replica('a', { logger, topology } as never);
+    return told;
+  }
+
+  it('is founded with a word about tables whose rows the database numbers', async () => {
+    expect(await warnings('multi-primary')).toEqual([
+      expect.stringMatching(
+        /^The database numbers the rows of numbered \(INTEGER PRIMARY KEY\).*is lost.*UUIDs/,
+      ),
+    ]);
+  });
+
+  it('and where one writes, there is nothing to say', async () => {
+    expect(await warnings(undefined)).toEqual([]);
+  });
+});
+
 describe('a trigger that uses what is not replicated', () => {
   it('is named when the cluster is founded, and nothing is founded', async () => {
     fixture = await ClusterFixture.start();

@@ -1,11 +1,11 @@
-import { toAntiphonError } from '@antiphon/core';
+import { ERROR_CODES, toAntiphonError } from '@antiphon/core';
 import { describeServer } from '@antiphon/nats';
 import { CLUSTER_KEY, decodeClusterDocument } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
-import { fail, warn, type Check, type Grade } from '../doctor/check.js';
+import { fail, splitSentence, warn, type Check, type Grade } from '../doctor/check.js';
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
 import { agreementChecks, replicaChecks } from '../doctor/replica-checks.js';
 import { serverChecks, unreachable } from '../doctor/server-checks.js';
@@ -66,7 +66,7 @@ async function clusterChecks(
     const entry = await nats.registry(cluster).get(CLUSTER_KEY);
     if (entry === undefined) {
       const advice =
-        'Restore the registry (the key-value bucket of the cluster), or remove the stream to begin anew.';
+        'Restore the registry (the key-value bucket of the cluster), or begin anew: remove the stream, and follow docs/lost-log.md for the databases.';
       return [
         ...checks,
         fail('registry', `there is a log, but no description of cluster ${cluster}`, advice),
@@ -87,9 +87,9 @@ async function clusterChecks(
     const statuses = answers.flatMap(({ status }) => status ?? []);
     return [...checks, ...replicaChecks(answers, Date.now()), ...syncChecks(statuses, server.log)];
   } catch (thrown) {
-    return [
-      fail('cluster', toAntiphonError(thrown).message, 'See `antiphon status`, and the log of nats-server.'),
-    ];
+    const error = toAntiphonError(thrown);
+    const { message, advice } = splitSentence(error.message, ERROR_CODES[error.code].do);
+    return [fail('cluster', message, advice)];
   } finally {
     await client.close();
   }

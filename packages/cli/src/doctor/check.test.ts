@@ -53,6 +53,26 @@ it('a replica that holds fails once, with what refuses it', () => {
   expect(about).toMatchObject([{ grade: 'fail', name: 'eu-1' }]);
 });
 
+it('a replica that holds for a changed schema is told what to change, not to try again', () => {
+  const message =
+    'Trigger tr on t cannot be used any more (no such table: main.log). Put back what it needs, or drop it.';
+  const holding = { code: 'SCHEMA_DRIFT', message, sinceMs: 1, attempts: 1 };
+  const [check] = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding } }], 1000);
+  expect(check).toMatchObject({ grade: 'fail', advice: 'Put back what it needs, or drop it.' });
+});
+
+it('what is left out is said once, and what an alarm has said is not', () => {
+  const leftOut = [
+    { type: 'table', name: 'nokey', reason: 'it has no primary key', unexpected: false },
+    { type: 'trigger', name: 'tr', reason: 'it is on t', unexpected: true },
+  ] as const;
+  const checks = replicaChecks([{ id: 'eu-1', status: { ...STATUS, leftOut } }], 1000);
+  expect(checks.map(({ grade, message }) => `${grade} ${message}`)).toContain(
+    'ok eu-1: the table nokey is not replicated: it has no primary key',
+  );
+  expect(checks.some(({ message }) => message.includes('trigger tr'))).toBe(false);
+});
+
 it('a server without JetStream fails', () => {
   const warnings = ['JetStream is off. Start nats-server with -js.'];
   const server = {
@@ -65,6 +85,7 @@ it('a server without JetStream fails', () => {
     clock: undefined,
     warnings,
   };
+  expect(serverChecks(server).some(({ name }) => name === 'log')).toBe(false);
   expect(serverChecks(server)).toContainEqual({
     name: 'server',
     grade: 'fail',
@@ -75,7 +96,14 @@ it('a server without JetStream fails', () => {
 
 it('I6: a synchronous cluster is told what a shortfall and a power cut mean', () => {
   const checked = (sync: object, grade: string): string[] => {
-    const base = { inSync: ['eu-1', 'eu-2'], minInSync: 2, onShortfall: 'reject', acks: 'all', recordSeq: 3 };
+    const base = {
+      inSync: ['eu-1', 'eu-2'],
+      minInSync: 2,
+      needed: 2,
+      onShortfall: 'reject',
+      acks: 'all',
+      recordSeq: 3,
+    };
     const status = { ...STATUS, sync: { ...base, ...sync } } as unknown as ReplicaStatus;
     const log = { durability: { grade } } as unknown as NonNullable<ServerDescription['log']>;
     return syncChecks([status], log).map((check) => `${check.name} ${check.grade}`);

@@ -16,6 +16,8 @@ import { ok, splitLast, splitSentence, warn, fail, type Check } from './check.js
 
 const FEW_BYTES = 500_000_000;
 const MAX_LEFT_OUT = 20;
+const LATER =
+  'Put back what a trigger needs, drop it, or name it in `localTriggers` and start the replica again.';
 const DAMAGED = 'Check the file: sqlite3 FILE "PRAGMA integrity_check"';
 const UNREADABLE: Readonly<Record<string, string>> = {
   STORE_BUSY: 'End the program that has locked the file, or its transaction.',
@@ -91,7 +93,7 @@ async function tableChecks({
       .map(({ type, name, reason }) => ok('database', `the ${type} ${name} is not replicated: ${reason}`)),
     ...obstacles.map((text): Check => {
       const { message, advice } = splitLast(text);
-      return identity === undefined ? fail('database', message, advice) : warn('database', message, advice);
+      return identity === undefined ? fail('database', message, advice) : warn('database', message, LATER);
     }),
     ...foundationRemarks(inspection, options).map((text): Check => {
       const { message, advice } = splitLast(text);

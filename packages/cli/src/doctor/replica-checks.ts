@@ -7,7 +7,7 @@ import {
 } from '@antiphon/replica';
 import type { MemberAnswer } from '../commands/status.js';
 import type { Config } from '../config/config.js';
-import { ok, splitSentence, warn, fail, type Check } from './check.js';
+import { ok, splitLast, splitSentence, warn, fail, type Check } from './check.js';
 
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LEFT_OUT = 20;
@@ -23,7 +23,9 @@ export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): 
           fail(
             id,
             `${id} does not answer (${error?.code ?? 'no answer'})`,
-            'Start it, or look at its log for why it ended.',
+            error?.code === 'ACCESS_DENIED'
+              ? 'Grant this user the permissions of docs/access.md, or log in as another one.'
+              : `Start it, or look at its log for why it ended. If it is gone for good: antiphon member remove ${id}`,
           ),
         ]
       : statusChecks(status, answeredAtMs),
@@ -38,13 +40,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
   if (stalled !== undefined) {
     checks.push(fail(id, `${id} has stopped replicating: ${stalled.message}`, wayOutOf(stalled)));
   } else if (holding !== undefined) {
-    checks.push(
-      fail(
-        id,
-        `${id} holds: ${holding.message}`,
-        `Nothing was skipped; it goes on by itself once its database takes the transaction, or at once with \`antiphon quarantine retry --replica ${id}\`.`,
-      ),
-    );
+    checks.push(holdCheck(id, holding));
   } else if (lag.seconds > MAX_LAG_SECONDS) {
     checks.push(
       warn(
@@ -71,7 +67,9 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       ),
     );
   }
-  for (const { type, name, reason } of leftOut.slice(0, MAX_LEFT_OUT))
+  // An alarm has said what is a surprise.
+  const known = leftOut.filter(({ type, unexpected }) => !(unexpected && type === 'trigger'));
+  for (const { type, name, reason } of known.slice(0, MAX_LEFT_OUT))
     checks.push(ok(id, `${id}: the ${type} ${name} is not replicated: ${reason}`));
   if (quarantined > 0) {
     checks.push(
@@ -88,11 +86,23 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       warn(
         id,
         `the clock of ${id} is ${Math.round(differenceMs)} ms from this machine's`,
-        'Keep clocks in step with NTP: the last writer wins by them.',
+        'Keep both machines in step with NTP: the last writer wins by these clocks.',
       ),
     );
   }
   return checks;
+}
+
+/** What ends a changed schema stands in its message; no transaction is refused there that could be tried again. */
+function holdCheck(id: string, { code, message: text }: NonNullable<ReplicaStatus['holding']>): Check {
+  if (code === 'SCHEMA_DRIFT') {
+    const { message, advice } = splitLast(text);
+    return fail(id, `${id} holds: ${message}`, advice);
+  }
+  const advice =
+    'Nothing was skipped; it goes on by itself once its database takes the transaction, or at once with ' +
+    `\`antiphon quarantine retry --replica ${id}\`.`;
+  return fail(id, `${id} holds: ${text}`, advice);
 }
 
 function versionChecks(statuses: readonly ReplicaStatus[]): readonly Check[] {

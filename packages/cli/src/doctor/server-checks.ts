@@ -28,7 +28,9 @@ function jetStreamCheck(jetstream: NonNullable<ServerDescription['jetstream']>):
   );
 }
 
-function logChecks({ log }: ServerDescription): readonly Check[] {
+function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
+  // Without JetStream nobody can say whether there is one.
+  if (jetstream === undefined) return [];
   if (log === undefined) {
     return [
       warn(

@@ -338,7 +338,7 @@ export class ValueWriter {
     if (bytes <= maxValueBytes) return;
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `a value of ${bytes} bytes is over the limit of ${maxValueBytes}: store it elsewhere, or raise maxValueBytes on every replica`,
+      `a value of ${bytes} bytes is over the limit of ${maxValueBytes}: split it, or keep it outside of the database`,
       { context: { bytes, limit: maxValueBytes } },
     );
   }

@@ -74,7 +74,7 @@ export const ERROR_CODES = {
   MESSAGE_TOO_LARGE: {
     retriable: false,
     means: 'A message or value is over its limit.',
-    do: 'Raise the limit on every replica, or send less at once.',
+    do: 'Send less at once: split the transaction or the value, or keep large values outside of the database. Where the message names a limit of NATS, raise it.',
   },
   UNSUPPORTED_FORMAT: {
     retriable: false,
@@ -88,8 +88,8 @@ export const ERROR_CODES = {
   },
   UNKNOWN_TABLE: {
     retriable: false,
-    means: 'A message names a table or column that this cluster does not replicate.',
-    do: 'Find out who publishes it: `antiphon quarantine show ENTRY`. Nothing of it was applied.',
+    means: 'A caller or a message names a table or column that this cluster does not replicate.',
+    do: 'Correct the name. If it is in a message, find out who publishes it: `antiphon quarantine show ENTRY`; nothing of it was applied.',
   },
   // Actors
   ACTOR_STOPPED: {
@@ -117,12 +117,12 @@ export const ERROR_CODES = {
   STORE_FAILED: {
     retriable: false,
     means: 'The database failed.',
-    do: 'See the cause; check the file and the disk.',
+    do: 'Do what the message says; where it names nothing else, check the disk and the file (`PRAGMA integrity_check`).',
   },
   STORE_CONTENT: {
     retriable: false,
-    means: 'The database has content that does not belong to this cluster.',
-    do: 'Start with an empty file, or with the file of this replica.',
+    means: 'The database has content that does not belong to this cluster, or that cannot be replicated.',
+    do: 'Do what the message says. An empty file, or the file of this replica, always works.',
   },
   STORE_REPLACED: {
     retriable: false,
@@ -138,7 +138,7 @@ export const ERROR_CODES = {
     retriable: false,
     means:
       'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may have gone unnoticed.',
-    do: 'Change the table back; the replica resumes. If it was rebuilt or lost its triggers, see `antiphon recapture TABLE --dry-run`, then run it without `--dry-run`.',
+    do: 'Change back what the message names; the replica resumes. If it was rebuilt or lost its triggers, see `antiphon recapture TABLE --dry-run`, then run it without `--dry-run`.',
   },
   APPLY_REFUSED: {
     retriable: false,
@@ -149,7 +149,7 @@ export const ERROR_CODES = {
   LOG_UNAVAILABLE: {
     retriable: true,
     means: 'NATS or JetStream does not answer.',
-    do: 'Start nats-server with JetStream; the replica goes on by itself.',
+    do: 'See whether nats-server runs, with JetStream, at the address in the message; the replica goes on by itself.',
   },
   ACCESS_DENIED: {
     retriable: false,
@@ -164,12 +164,12 @@ export const ERROR_CODES = {
   LOG_REFUSED: {
     retriable: false,
     means: 'The log refused a message, or no replica accepts it.',
-    do: 'See the cause; nothing of it was written.',
+    do: 'See the message and its cause; nothing of it was written.',
   },
   CLUSTER_MISMATCH: {
     retriable: false,
-    means: "This replica's settings differ from what the cluster agreed on.",
-    do: "Use the cluster's settings, shown in the message.",
+    means: "This replica's settings differ from what the cluster agreed on, or what it agreed on is missing.",
+    do: "Use the cluster's settings, shown in the message, or do what it says.",
   },
   DUPLICATE_REPLICA: {
     retriable: false,

@@ -149,7 +149,7 @@ function* warningsOf(
     jetstream.maxStorageBytes > 0 &&
     jetstream.storageBytes > (1 - FEW_BYTES_LEFT) * jetstream.maxStorageBytes
   ) {
-    yield `JetStream has used ${jetstream.storageBytes} of ${jetstream.maxStorageBytes} bytes. Raise max_file_store, or trim the log.`;
+    yield `JetStream has used ${jetstream.storageBytes} of ${jetstream.maxStorageBytes} bytes. Raise max_file_store, or remove streams of other programs: the log itself must keep every entry.`;
   }
   if (log !== undefined && log.replicas > 1 && !isAtLeast(version, SAFE_REPLICATION_SINCE)) {
     yield `The log has ${log.replicas} replicas on nats-server ${version}. Upgrade to ${SAFE_REPLICATION_SINCE} or later: earlier ones can lose entries when the leader changes.`;
