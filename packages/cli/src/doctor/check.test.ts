@@ -98,6 +98,7 @@ it('I6: a synchronous cluster is told what a shortfall and a power cut mean', ()
   const checked = (sync: object, grade: string): string[] => {
     const base = {
       inSync: ['eu-1', 'eu-2'],
+      known: ['eu-1', 'eu-2'],
       minInSync: 2,
       needed: 2,
       onShortfall: 'reject',
