@@ -142,7 +142,7 @@ describe('inspect and install', () => {
     await expectCode(
       sqlite({ file: cluster.directory.file('text') }).inspect(),
       'STORE_FAILED',
-      /not a database/,
+      /not a SQLite database/,
     );
   });
 });
