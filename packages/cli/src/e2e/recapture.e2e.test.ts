@@ -75,7 +75,7 @@ async function expectEqual(): Promise<void> {
   expect(sqlite3(path('eu-2.db'), count).stdout).toBe(`${ROWS - 100}|${ROWS / 2 - 50}`);
 }
 
-describe('antiphon recapture', () => {
+describe('antiphon recapture', { timeout: 600_000 }, () => {
   it('shows what differs, makes it good, and says when there is nothing to do', async () => {
     sqlite3(path('eu-1.db'), SCHEMA);
     await run('eu-1');
