@@ -32,6 +32,33 @@ describe('a store with troubles', () => {
     },
   );
 
+  it('STORE_UNAVAILABLE: changes of others are held, and a write is left to its caller', async () => {
+    await using cluster = await MapCluster.start();
+    const [left, right] = [cluster.founder(), new MapStore()];
+    const a = await cluster.replica('a', left);
+    const b = await cluster.replica('b', right);
+    const error = () => new AntiphonError('STORE_UNAVAILABLE', 'made up');
+    left.fault = failing(1, error, 'write');
+    right.fault = failing(4, error, 'apply');
+    await expect(a.transaction((tx) => tx.put('x', '1'))).rejects.toMatchObject({ retriable: true });
+    await a.transaction((tx) => tx.put('x', '1'));
+    await eventually('b holds', () => b.status().holding?.code === 'STORE_UNAVAILABLE');
+    expect(b.status().alarms).toMatchObject([{ name: 'apply' }]);
+    await eventually('b has it', () => right.rows.has('x'));
+    await eventually('no alarm is left', () => b.status().alarms.length === 0);
+  });
+
+  it('STORE_CORRUPT: stalls where the changes of others go in, and says what to do', async () => {
+    await using cluster = await MapCluster.start();
+    const [left, right] = [cluster.founder(), new MapStore()];
+    const a = await cluster.replica('a', left);
+    const b = await cluster.replica('b', right);
+    right.fault = failing(Infinity, () => new AntiphonError('STORE_CORRUPT', 'made up'), 'apply');
+    await a.transaction((tx) => tx.put('x', '1'));
+    await eventually('b stalls', () => b.status().lifecycle === 'stalled');
+    expect(b.status().stalled).toMatchObject({ code: 'STORE_CORRUPT' });
+  });
+
   it('a defect restarts the actors, and nothing is lost or applied twice', async () => {
     await using cluster = await MapCluster.start();
     const [left, right] = [cluster.founder(), new MapStore()];

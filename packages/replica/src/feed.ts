@@ -359,11 +359,13 @@ export class Feed implements Behaviour<FeedProtocol> {
 }
 
 /** An operator has to act; the database and what it holds are as they should be. */
-const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'DUPLICATE_REPLICA']);
+const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'DUPLICATE_REPLICA', 'STORE_CORRUPT']);
 /** The store could not even begin, or not commit: nothing was applied, and what is in the way may go away. */
 const HELD = new Set([
   'STORE_BUSY',
   'STORE_FULL',
+  'STORE_UNAVAILABLE',
+  'STORE_FAILED',
   'OVERLOADED',
   'CLOCK_SKEW',
   'SCHEMA_DRIFT',

@@ -73,6 +73,8 @@ export class Hold {
 const WAY_OUT: Partial<Record<AntiphonError['code'], string>> = {
   STORE_BUSY: "End the other program's transaction",
   STORE_FULL: 'Free disk space',
+  STORE_UNAVAILABLE: 'Look at the disk, the permissions and the limits of this process (`ulimit -a`)',
+  STORE_FAILED: 'Look at the file and its disk',
   SCHEMA_DRIFT: 'Change the table back',
   CLOCK_SKEW: "Set this machine's clock",
 };

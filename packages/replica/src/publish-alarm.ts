@@ -9,10 +9,10 @@ const FAILURES_BEFORE = 3;
 export function alarmPublish(condition: Condition, failures: number, error: AntiphonError): void {
   // An answer that was waited for in vain has taken longer than all the other tries.
   if (failures < FAILURES_BEFORE && error.code !== 'TIMEOUT') return;
-  condition.alarm(
-    NAME,
-    `The log does not take changes of this replica; they are kept, and sent again: ${error.message}`,
-  );
+  const what = error.code.startsWith('STORE_')
+    ? 'Changes of this replica cannot be read from its database to be published; it tries again'
+    : 'The log does not take changes of this replica; they are kept, and sent again';
+  condition.alarm(NAME, `${what}: ${error.message}`);
 }
 
 /** The log has taken something, or there is nothing to send. A log that merely answers proves nothing: it may be full. */

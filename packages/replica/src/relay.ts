@@ -146,16 +146,14 @@ export class Relay implements Behaviour<RelayProtocol> {
   /** Sends what is there, as far as the window allows. */
   async #pump(context: Context<RelayProtocol>): Promise<void> {
     while (this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.condition.replicating) {
-      if (this.#page.length === 0) {
-        this.#page = await this.#read();
-        if (this.#page.length === 0) break;
-      }
-      const { maxMessageBytes } = this.scope.log;
-      const messages = this.#pack(maxMessageBytes);
       try {
+        if (this.#page.length === 0) this.#page = await this.#read();
+        if (this.#page.length === 0) break;
+        const { maxMessageBytes } = this.scope.log;
+        const messages = this.#pack(maxMessageBytes);
         this.#send(messages, maxMessageBytes, context);
       } catch (thrown) {
-        // What no cutting makes small enough waits, and what comes after it.
+        // What no cutting makes small enough, or cannot be read now, waits, and what comes after it.
         if (!(thrown instanceof AntiphonError)) throw thrown;
         return this.#fail(thrown, context);
       }
@@ -293,7 +291,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { clock, logger, condition } = this.scope;
     this.#sending = false;
     this.#retry?.cancel();
-    if (error.code === 'LOG_REPLACED') return condition.stall(error);
+    if (error.code === 'LOG_REPLACED' || error.code === 'STORE_CORRUPT') return condition.stall(error);
     // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
     if (error.code !== 'ACCESS_DENIED') {
       if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);

@@ -29,6 +29,7 @@ import type {
   WriteMessage,
 } from './protocols.js';
 import { Relay } from './relay.js';
+import { SealRetry } from './seal-retry.js';
 import { GroupCommitter } from './sync/group-committer.js';
 import type { Sync } from './sync/sync.js';
 import type { SyncWrite } from './sync/sync-write.js';
@@ -92,8 +93,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     apply: (request: ApplyMessage): Promise<ApplyOutcome> => this.#apply(request),
     poll: (): Promise<void> | void => {
       const { store, clocks } = this.scope;
+      if (!this.#polling || !this.#sealing.due) return;
+      if (!store.hasUnsealed()) return this.#sealing.succeeded();
       // What waits for a clock that is set right waits in the outbox; trying would only lock the database.
-      if (this.#polling && store.hasUnsealed() && clocks.refusal === undefined) return this.#poll();
+      if (clocks.refusal === undefined) return this.#poll();
     },
     check: (): Promise<void> => this.#check(),
     recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
@@ -139,6 +142,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   #relay: ActorRef<RelayProtocol> | undefined;
   #feed: ActorRef<FeedProtocol> | undefined;
   #polling = true;
+  readonly #sealing: SealRetry;
   /** Monotonic; while it lies ahead, library writes wait in `#held`. */
   #heldUntilMs = 0;
   #held: Received<ReplicaProtocol, 'write'>[] = [];
@@ -146,7 +150,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   #advancing = false;
   #stopListening: (() => void) | undefined;
 
-  constructor(private readonly scope: Scope) {}
+  constructor(private readonly scope: Scope) {
+    this.#sealing = new SealRetry(scope);
+  }
 
   started(context: Context<ReplicaProtocol>): void {
     const { scope } = this;
@@ -358,11 +364,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   async #poll(): Promise<void> {
     try {
       await this.#seal();
+      this.#sealing.succeeded();
     } catch (error) {
-      // Another program holds the lock, or the disk is full: the next poll tries again, and nothing is lost meanwhile.
       if (!(error instanceof AntiphonError)) throw error;
-      if (error.retriable) this.scope.condition.counts.storeRetries++;
-      else this.#pollFailed(error);
+      if (!this.#sealing.failed(error)) this.#pollFailed(error);
     }
   }
 
@@ -436,7 +441,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 }
 
 /** The database is not what it was, or not this process's any more. */
-const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'SCHEMA_DRIFT']);
+const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'STORE_CORRUPT', 'SCHEMA_DRIFT']);
 
 function notYet(): AntiphonError {
   return new AntiphonError('ACTOR_STOPPED', 'The replica is starting. Ask again.');

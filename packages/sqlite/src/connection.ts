@@ -22,8 +22,9 @@ function openError(thrown: unknown, what: string): AntiphonError {
       `${what}: it is not a SQLite database, or an encrypted one, which cannot be used. Name another file.`,
       { cause: thrown, context: error.context },
     );
-  return error.code === 'INTERNAL'
-    ? new AntiphonError('STORE_FAILED', error.message, { cause: thrown })
+  // A path or a permission that is wrong when a file is opened stays so: whoever named it is told at once.
+  return error.code === 'INTERNAL' || error.code === 'STORE_UNAVAILABLE'
+    ? new AntiphonError('STORE_FAILED', error.message, { cause: thrown, context: error.context })
     : error;
 }
 

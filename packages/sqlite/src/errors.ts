@@ -14,19 +14,18 @@ const REFUSALS = new Set<number>([
   RESULT.MISMATCH,
   RESULT.RANGE,
 ]);
-const FAILURES = new Set<number>([
+/** The machine's troubles, which may pass. */
+const TROUBLES = new Set<number>([
   RESULT.PERM,
   RESULT.NOMEM,
   RESULT.READONLY,
   RESULT.IOERR,
-  RESULT.CORRUPT,
   RESULT.CANTOPEN,
   RESULT.PROTOCOL,
-  RESULT.NOLFS,
-  RESULT.AUTH,
-  RESULT.FORMAT,
-  RESULT.NOTADB,
 ]);
+/** Trying again does not mend the file. */
+const DAMAGES = new Set<number>([RESULT.CORRUPT, RESULT.NOTADB]);
+const FAILURES = new Set<number>([RESULT.NOLFS, RESULT.AUTH, RESULT.FORMAT]);
 
 export function isBusy(thrown: unknown): boolean {
   const code = primaryCodeOf(thrown);
@@ -91,6 +90,8 @@ function storeCode(code: number): ErrorCode | undefined {
   if (primary === RESULT.BUSY || primary === RESULT.LOCKED) return 'STORE_BUSY';
   // The shared-memory file cannot grow: what a full disk looks like to a WAL database.
   if (primary === RESULT.FULL || code === EXTENDED.IOERR_SHMSIZE) return 'STORE_FULL';
+  if (TROUBLES.has(primary)) return 'STORE_UNAVAILABLE';
+  if (DAMAGES.has(primary)) return 'STORE_CORRUPT';
   return FAILURES.has(primary) ? 'STORE_FAILED' : undefined;
 }
 

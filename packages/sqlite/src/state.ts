@@ -167,7 +167,7 @@ function readRow(connection: Connection): StateRow {
   const row = connection.db.prepare('SELECT * FROM _antiphon_state').get() as StateRow | undefined;
   if (row === undefined)
     throw new AntiphonError(
-      'STORE_FAILED',
+      'STORE_CORRUPT',
       'the metadata of this database has lost its state row; restore the file from a backup.',
     );
   if (row.format !== METADATA_FORMAT) {

@@ -114,6 +114,17 @@ export const ERROR_CODES = {
     means: 'The disk is full.',
     do: 'Make room; the replica goes on by itself.',
   },
+  STORE_UNAVAILABLE: {
+    retriable: true,
+    means:
+      'The operating system did not let the database be read or written: an I/O error, a read-only disk, no permission, too little memory or too few file descriptors.',
+    do: 'Mend what the message names (the disk, the folder, the limits of the process); the replica tries again and goes on by itself.',
+  },
+  STORE_CORRUPT: {
+    retriable: false,
+    means: 'The database file is damaged, or no SQLite database any more.',
+    do: 'Stop the replica, check the disk, and start it with a backup of this file or with an empty one; it fetches the rest from the log. Keep the damaged file: what was not published yet is only there.',
+  },
   STORE_FAILED: {
     retriable: false,
     means: 'The database failed.',

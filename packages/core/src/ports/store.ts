@@ -374,7 +374,7 @@ export interface QueryResult {
 /**
  * One real database. Owned by one replica actor, which calls the writing methods (install, write, prepare, seal, apply, markPublished,
  * prune, resumeFrom) one at a time; reading methods may run beside them. Other programs may write to the database
- * at any time. Every method throws AntiphonError; STORE_BUSY and STORE_FULL leave everything as it was and may be retried.
+ * at any time. Every method throws AntiphonError; STORE_BUSY, STORE_FULL and STORE_UNAVAILABLE leave everything as it was and may be retried.
  *
  * I1: each writing method is one database transaction, or none. I2, I3: counters are given in commit order and a sealed
  * message stays readable until `prune`.
