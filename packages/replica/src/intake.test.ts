@@ -247,6 +247,15 @@ describe('Intake', () => {
     expect(plan([later], { b: 3 }, { gaps })).toMatchObject(waiting);
   });
 
+  it('I5: waits for what was put aside of the same entries, as of earlier ones', () => {
+    const isMember = (origin: string) => origin !== 'b';
+    const stranger = { ...entry(2, batch(1, 1, { origin: 'b' })), origin: 'b' };
+    const later = entry(3, batch(1, 1, { context: { b: 1 } }));
+    const planned = plan([stranger, later], {}, { isMember });
+    expect(planned.halt).toBeUndefined();
+    expect(planned).toMatchObject({ seq: 3, steps: [{ type: 'quarantine' }, { type: 'gap' }] });
+  });
+
   it('waits at a newer schema, before the entry', () => {
     const planned = plan([entry(2, batch(1)), entry(3, batch(2), batch(3, 1, { schemaVersion: 2 }))]);
     expect(planned).toMatchObject({ seq: 2, halt: { reason: 'newer-schema' } });

@@ -219,7 +219,7 @@ export class Intake {
     if (missing !== undefined) {
       // Cannot be by construction (what a context claims is in the log before), unless that was put aside here.
       const error = causeMissing(batch, missing);
-      if (this.options.causesMayBeMissing || this.#gaps.length > 0)
+      if (this.options.causesMayBeMissing || this.#gaps.length > 0 || this.#isPuttingAside)
         return this.#missing(entry, batch, admission, error.message);
       this.#halt = { reason: 'cause-missing', error };
       return;
@@ -261,6 +261,11 @@ export class Intake {
     const verdict = certification.judge(seq, { ...batch, sync });
     this.#verdicts.set(seq, verdict);
     return { rejected: verdict.rejected.map(({ counter }) => counter) };
+  }
+
+  /** Of these entries, in the same plan as what builds on it. */
+  get #isPuttingAside(): boolean {
+    return this.#steps.some(({ type }) => type === 'quarantine');
   }
 
   #putAside(entry: LogEntry, index: number, error: AntiphonError): void {
