@@ -3,6 +3,7 @@ import {
   admitted,
   counterOf,
   decodeBatches,
+  newOfPart,
   summarize,
   type AdmissionState,
   type Batch,
@@ -56,10 +57,12 @@ export async function findOwnPast(
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
   try {
     for (let seq = fromSeq - 1; seq < newest.seq;) {
+      const past: Batch[] = [];
       for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
-        if (entry.origin === id) scan.take(entry);
+        if (entry.origin === id) past.push(...scan.take(entry));
         seq = entry.seq;
       }
+      if (past.length > 0) await retrying(clock, deadline, () => noted(store, past));
       deadline.renew();
     }
   } finally {
@@ -67,6 +70,10 @@ export async function findOwnPast(
   }
   const known = counterOf(state.vector, id);
   return scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
+}
+
+async function noted(store: Settings['store'], past: readonly Batch[]): Promise<void> {
+  await store.notePast?.(past);
 }
 
 /** Where to read from: after the position, or where the transaction began of which the position has passed some parts. */
@@ -117,10 +124,12 @@ export class OwnScan {
       const batches = decodeBatches(entry.data);
       for (const batch of batches) {
         if (refuseBatch(entry, batch, this.rules) !== undefined) continue;
-        if (batch.origin !== this.id || admit(this.#state, batch).type !== 'apply') continue;
+        if (batch.origin !== this.id) continue;
+        const admission = admit(this.#state, batch);
+        if (admission.type !== 'apply') continue;
         this.#state = admitted(this.#state, batch);
         this.time = Math.max(this.time, latestTime(batch));
-        taken.push(batch);
+        taken.push(batch.kind === 'part' ? newOfPart(batch, admission.skip) : batch);
       }
     } catch {
       // Malformed: the feed puts it aside when it gets there.

@@ -143,6 +143,35 @@ describe('recovery', () => {
     expect(await rowsOf(b, 'items')).toBe(await rowsOf(restored, 'items'));
   });
 
+  it.each(['primary-replica', 'multi-primary'] as const)(
+    'A.4: an edit that lay unsealed in a restored file does not come back over later ones (%s)',
+    async (mode) => {
+      const topology = mode === 'multi-primary' ? mode : ({ mode, primary: 'a' } as const);
+      await using fixture = await ClusterFixture.start();
+      fixture.sql('a', `${TABLES}; INSERT INTO items VALUES (1, '', 1), (2, '', 2)`);
+      await (await fixture.replica('a', { topology })).close();
+      const b = await fixture.replica('b', { topology });
+      fixture.sql('a', "UPDATE items SET name = 'Monday'");
+      await cp(fixture.file('a'), fixture.file('backup'));
+      const a = await fixture.replica('a', { topology });
+      await eventually('sealed', () => a.status().vector['a'] === 2 && a.status().outbox.unpublished === 0);
+      await b.caughtUp();
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      const writer = mode === 'multi-primary' ? b : a;
+      await writer.execute([{ sql: "UPDATE items SET name = 'Wednesday' WHERE id = 1" }]);
+      await a.close();
+      for (const end of ['', '-wal', '-shm']) await rm(fixture.file('a') + end, { force: true });
+      await cp(fixture.file('backup'), fixture.file('a'));
+      const restored = await fixture.replica('a', { topology });
+      await restored.caughtUp();
+      await b.caughtUp();
+      for (const replica of [restored, b]) {
+        const rows = await replica.query('SELECT name FROM items ORDER BY id');
+        expect(rows).toEqual([{ name: 'Wednesday' }, { name: 'Monday' }]);
+      }
+    },
+  );
+
   it('I3, I4: three writers, one of them another program, while nats-server is killed', async () => {
     await using fixture = await ClusterFixture.start();
     fixture.sql('a', TABLES);

@@ -242,7 +242,13 @@ async function takeUpOwnPast(
     { counter: ownPast.counter, known: store.state().lastCounter },
     `the log holds transactions of ${id} that its database does not: it was restored; taking them in first`,
   );
-  await retrying(clock, deadline, () => store.resumeFrom(ownPast.counter, ownPast.time));
+  const forgotten = await retrying(clock, deadline, () => store.resumeFrom(ownPast.counter, ownPast.time));
+  if (forgotten > 0)
+    logger.warn(
+      { changes: forgotten },
+      `changes that other programs had made in this database before it was copied are in the log already, or later ones of the same ` +
+        `rows by ${id} are (${forgotten}): they are not published again, and these rows become what the log says`,
+    );
   // Where several write, it counts as published when the feed has read it back in order, together with the position.
   const { topology, update } = agreement.document;
   if (soleWriter(topology) !== undefined && update.mode === 'async') store.markPublished(ownPast.counter);

@@ -14,8 +14,8 @@ const MAX_SPANS = 16_384;
 /** SQLite before 3.37 counts the changes of a connection in 32 bits: near their end the count may wrap around. */
 const LARGEST_CERTAIN_TOTAL = 2_000_000_000;
 
-const UNIX_EPOCH_JULIAN_DAY = 2440587.5;
-const DAY_MS = 86_400_000;
+/** The beginning of 1970 as a Julian day, and how long one is. */
+export const JULIAN_DAY = { unixEpoch: 2_440_587.5, ms: 86_400_000 };
 
 /** Captured rows up to `end`, from where the span before it ends, that were written at about the same time. */
 export interface WrittenSpan {
@@ -101,7 +101,7 @@ export class CapturedTimes {
   #timeOf(row: CapturedRow | undefined, beforeMs: number): number {
     const at = row?.[1] ?? null;
     if (at === null) return beforeMs;
-    return Math.min(this.nowMs, Math.round((at - UNIX_EPOCH_JULIAN_DAY) * DAY_MS));
+    return Math.min(this.nowMs, Math.round((at - JULIAN_DAY.unixEpoch) * JULIAN_DAY.ms));
   }
 }
 

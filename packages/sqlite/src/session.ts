@@ -13,6 +13,7 @@ import { createDisplacedTable } from './metadata.js';
 import { Outbox } from './outbox.js';
 import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
+import { PastChanges } from './past-changes.js';
 import { Sealer } from './seal.js';
 import { StateWriter, type ReplicaState, type WritePolicy } from './state.js';
 import { assertCaptured, assertTriggersUsable, installTriggers, rescanTables } from './tracked-tables.js';
@@ -37,6 +38,7 @@ export class Session {
   readonly applierState: StateWriter;
   readonly policy: WritePolicy;
   readonly outcomes: Outcomes;
+  readonly past: PastChanges;
   #tables: readonly TrackedTable[];
   #sealing = new Map<Connection, Sealing>();
   #applier: Applier;
@@ -56,6 +58,7 @@ export class Session {
     this.#tables = tables;
     this.policy = state.policy;
     this.outcomes = new Outcomes(writer);
+    this.past = new PastChanges(writer, () => this.#tables);
     this.users = new UserStatements(writer.db, () => this.#tables);
     this.users.forget(repeated);
     this.writerState = new StateWriter(writer, owner);

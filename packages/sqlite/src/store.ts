@@ -3,6 +3,7 @@ import {
   movedTo,
   type ApplyOutcome,
   type ApplyRequest,
+  type Batch,
   type ChecksumReport,
   type GroupOutcome,
   type HybridClock,
@@ -42,6 +43,7 @@ import { readTableOf } from './read-table.js';
 import { reviveValue, type Reader } from './reader.js';
 import { Recapture } from './recapture.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
+import { resumeFrom } from './resume.js';
 import { schemaCookieOf, Session } from './session.js';
 import { readIdentity, StateWriter, type ReplicaState } from './state.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
@@ -383,21 +385,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
         `transactions up to ${counter} cannot be forgotten: only those up to ${publishedCounter} are in the log.`,
       );
     }
-    const { writer } = session;
     for (;;) {
-      const pruned = await this.#exclusively(async () => {
-        await writer.begin();
-        try {
-          const draft = this.#current().copy();
-          const messages = pruneSealed(writer, draft, counter);
-          session.writerState.update(draft);
-          writer.commit();
-          this.#committed(draft);
-          return messages;
-        } catch (thrown) {
-          writer.rollback();
-          throw storeError(thrown, 'cannot forget sealed messages');
-        }
+      const pruned = await this.#transaction('cannot forget sealed messages', (draft) => {
+        const messages = pruneSealed(session.writer, draft, counter);
+        session.writerState.update(draft);
+        return messages;
       });
       if (pruned === 0) return;
       await Pace.ordinary(this.surroundings).rest();
@@ -449,24 +441,33 @@ export class SqliteStore implements Store<SqliteTransaction> {
     return this.#read('cannot read the quarantine', ({ writer }) => new Quarantine(writer).data(id));
   }
 
-  async resumeFrom(counter: number, time: number): Promise<void> {
+  notePast(batches: readonly Batch[]): Promise<void> {
+    const known = this.#current().lastCounter;
+    return this.#read('cannot note what the log has', ({ past }) => past.note(batches, known));
+  }
+
+  async resumeFrom(counter: number, time: number): Promise<number> {
     const session = this.#installed();
-    await this.#exclusively(async () => {
-      await session.writer.begin();
+    const work = (draft: ReplicaState): Promise<number> => resumeFrom(session, draft, counter, time);
+    const forgotten = await this.#transaction('cannot resume', work);
+    session.past.end();
+    return forgotten;
+  }
+
+  /** On the writing connection; `work` stores the state that it changes. */
+  async #transaction<T>(what: string, work: (draft: ReplicaState) => T | Promise<T>): Promise<T> {
+    const { writer } = this.#installed();
+    return this.#exclusively(async () => {
+      await writer.begin();
       try {
         const draft = this.#current().copy();
-        session.clock.restore(time);
-        draft.time = Math.max(draft.time, time);
-        if (counter > draft.lastCounter) {
-          draft.recoveryCounter = counter;
-          draft.lastCounter = counter;
-        }
-        session.writerState.update(draft);
-        session.writer.commit();
+        const result = await work(draft);
+        writer.commit();
         this.#committed(draft);
+        return result;
       } catch (thrown) {
-        session.writer.rollback();
-        throw storeError(thrown, 'cannot resume');
+        writer.rollback();
+        throw storeError(thrown, what);
       }
     });
   }

@@ -40,6 +40,11 @@ export class HybridClock {
     return Math.max(this.#last + 1, Math.floor((this.source.nowMs() - agoMs) * 1000));
   }
 
+  /** By how much the source of times is ahead of this machine's wall clock. */
+  get sourceAheadMs(): number {
+    return this.source.nowMs() - this.clock.nowMs();
+  }
+
   /** The next time, whatever the wall clock says; for what changes no row, so that nobody loses against it. Never refused. */
   tickIdle(): number {
     return ++this.#last;

@@ -3,7 +3,7 @@ import type { HybridClock } from '../clocks/hybrid-clock.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
 import type { ClusterSchema, TableSchema } from '../model/schema.js';
-import type { Claim, PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
+import type { Batch, Claim, PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
 import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
 import type { Recapturing } from './recapture.js';
@@ -449,8 +449,16 @@ export interface Store<Tx = unknown> {
    * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored). New transactions are
    * numbered after it; the missing ones come in by `apply` like anybody's.
    * Does not raise `publishedCounter`: that follows what the caller sees in the log.
+   *
+   * What other programs had committed when the file was copied lies in it still waiting for a number, although the log has it: changes of
+   * rows that the noted past changed as late or later are forgotten. Returns how many. What remains keeps the time when it was made.
    */
-  resumeFrom(counter: number, time: number): Promise<void>;
+  resumeFrom(counter: number, time: number): Promise<number>;
+  /**
+   * Own transactions of the log, in order, for the next `resumeFrom`; one in parts may come in several calls. Those that this database
+   * has do not count. Changes nothing that lasts; cheap when nothing waits for a number. Absent where nobody else can write.
+   */
+  notePast?(batches: readonly Batch[]): Promise<void>;
 
   /**
    * Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL, and so is a result over its limits. A

@@ -327,10 +327,10 @@ export class MapStore implements Store<MapTransaction> {
     return Promise.resolve(this.putAside.find((message) => message.id === id)?.data);
   }
 
-  resumeFrom(counter: number): Promise<void> {
+  resumeFrom(counter: number): Promise<number> {
     this.#published = Math.max(this.#published, counter);
     this.#resumed = counter;
-    return Promise.resolve();
+    return Promise.resolve(0);
   }
 
   query(): Promise<QueryResult> {

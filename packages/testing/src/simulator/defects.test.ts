@@ -106,8 +106,8 @@ class AppliesPiecemeal extends SimulatedStore {
 
 /** Gives counters again that the log knows already. */
 class ForgetsItsPast extends SimulatedStore {
-  override resumeFrom(): Promise<void> {
-    return Promise.resolve();
+  override resumeFrom(): Promise<number> {
+    return Promise.resolve(0);
   }
 }
 

@@ -1,0 +1,140 @@
+import { copyFileSync, rmSync } from 'node:fs';
+import { decodeBatches, type Batch } from '@antiphon/core';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Cluster } from '../test/cluster.js';
+
+let cluster: Cluster;
+afterEach(() => cluster.close());
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Some time passes: more than times of two machines may differ by. */
+const later = (): Promise<void> => pause(150);
+
+async function start(ddl: string, versions: boolean): Promise<void> {
+  cluster = new Cluster({ versions });
+  await cluster.first('a', ddl);
+  await cluster.join('b', versions ? {} : { writes: 'refuse' });
+  await cluster.synchronize();
+}
+
+/** The file of `a` with these edits in it that nobody has sealed; the first life goes on from there. */
+async function copyWithEdits(...edits: readonly string[]): Promise<void> {
+  const { store, published } = cluster.member('a');
+  await store.close();
+  for (const sql of edits) cluster.shell('a', sql);
+  copyFileSync(cluster.directory.file('a'), cluster.directory.file('copy'));
+  await cluster.join('a');
+  cluster.member('a').published = published;
+  await later();
+}
+
+/** The copy comes back, `edits` are made in it, and the replica takes up what the log has of it. Returns how many changes were forgotten. */
+async function restore(...edits: readonly string[]): Promise<number> {
+  await cluster.synchronize();
+  const { store, published } = cluster.member('a');
+  await store.close();
+  for (const end of ['-wal', '-shm']) rmSync(cluster.directory.file('a') + end, { force: true });
+  copyFileSync(cluster.directory.file('copy'), cluster.directory.file('a'));
+  for (const sql of edits) cluster.shell('a', sql);
+  const restored = await cluster.join('a');
+  const past = cluster.log.filter(({ origin }) => origin === 'a').flatMap(({ data }) => decodeBatches(data));
+  // One at a time, as pages of the log may end anywhere.
+  for (const batch of past) await restored.notePast?.([batch]);
+  const forgotten = await restored.resumeFrom(published.counter, latestTime(past));
+  await restored.seal();
+  cluster.member('a').published = published;
+  await cluster.deliver('a');
+  return forgotten;
+}
+
+function latestTime(batches: readonly Batch[]): number {
+  return Math.max(
+    ...batches.map((batch) =>
+      batch.kind === 'part' ? batch.time : Math.max(...batch.transactions.map(({ time }) => time)),
+    ),
+  );
+}
+
+async function expectRows(rows: string): Promise<void> {
+  await cluster.synchronize();
+  await cluster.synchronize();
+  for (const name of ['a', 'b']) expect(cluster.shell(name, 'SELECT * FROM t ORDER BY 1')).toBe(rows);
+  expect(cluster.versions('b')).toBe(cluster.versions('a'));
+}
+
+const T = `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, '0'), (2, '0'), (3, '0');`;
+
+describe.each([true, false])('an old file with edits that the log has (row versions: %s)', (versions) => {
+  it('A.4: does not bring them back over what came later', async () => {
+    await start(T, versions);
+    await copyWithEdits(
+      `UPDATE t SET v = 'Monday' WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (4, 'Monday')`,
+    );
+    await cluster.write('a', `UPDATE t SET v = 'Tuesday' WHERE id = 1`);
+    await cluster.write('a', `INSERT INTO t VALUES (2, 'again')`, `DELETE FROM t WHERE id = 4`);
+    await later();
+    expect(await restore()).toBe(3);
+    await expectRows('1|Tuesday\n2|again\n3|0');
+  });
+
+  it('A.4: keeps edits that were made after its past', async () => {
+    await start(T, versions);
+    await copyWithEdits(`UPDATE t SET v = 'Monday' WHERE id = 1`);
+    await cluster.write('a', `UPDATE t SET v = 'Tuesday' WHERE id = 1`);
+    await later();
+    expect(
+      await restore(`UPDATE t SET v = 'restored' WHERE id = 1; UPDATE t SET v = 'too' WHERE id = 3`),
+    ).toBe(1);
+    await expectRows('1|restored\n2|0\n3|too');
+  });
+
+  it('A.4: keys that changed, and keys that compare in their own way', async () => {
+    await start(
+      `CREATE TABLE t (id TEXT COLLATE NOCASE, n, v TEXT, PRIMARY KEY (id, n)); INSERT INTO t VALUES ('a', 1, '0'), ('b', 2.5, '0')`,
+      versions,
+    );
+    await copyWithEdits(
+      `UPDATE t SET id = 'A', v = 'Monday' WHERE id = 'a'; UPDATE t SET id = 'c' WHERE id = 'b'`,
+    );
+    await cluster.write('a', `UPDATE t SET id = 'z' WHERE id = 'c'`, `DELETE FROM t WHERE id = 'a'`);
+    await later();
+    await restore();
+    await expectRows('z|2.5|0');
+    expect(cluster.member('a').store.state().lastCounter).toBe(cluster.member('a').published.counter);
+  });
+
+  it('I11: a transaction in parts covers them too', async () => {
+    await start(T, versions);
+    await copyWithEdits(`UPDATE t SET v = 'Monday' WHERE id IN (1, 3)`);
+    await cluster.write(
+      'a',
+      `WITH RECURSIVE i(x) AS (SELECT 10 UNION ALL SELECT x + 1 FROM i WHERE x < 5000)
+       INSERT INTO t SELECT x, hex(randomblob(60)) FROM i`,
+      `UPDATE t SET v = 'Tuesday' WHERE id = 3`,
+      `DELETE FROM t WHERE id >= 10 AND id % 100`,
+    );
+    await later();
+    expect(await restore()).toBe(2);
+    await cluster.synchronize();
+    for (const name of ['a', 'b'])
+      expect(cluster.shell(name, 'SELECT v FROM t WHERE id < 10')).toBe('Monday\n0\nTuesday');
+    expect(cluster.rows('a', 't')).toEqual(cluster.rows('b', 't'));
+  });
+});
+
+it('A.4: what the past does not touch keeps its time, and whoever wrote later wins', async () => {
+  await start(T, true);
+  await copyWithEdits(`UPDATE t SET v = 'Monday' WHERE id IN (1, 2)`);
+  // The first life went on elsewhere, without these edits.
+  const { store, published } = cluster.member('a');
+  await store.close();
+  cluster.shell('a', 'DELETE FROM _antiphon_outbox');
+  await cluster.join('a');
+  cluster.member('a').published = published;
+  await cluster.write('b', `UPDATE t SET v = 'Wednesday' WHERE id = 2`);
+  await later();
+  await cluster.write('a', `UPDATE t SET v = 'Thursday' WHERE id = 3`);
+  expect(await restore()).toBe(0);
+  await expectRows('1|Monday\n2|Wednesday\n3|Thursday');
+});

@@ -1,0 +1,69 @@
+import { AntiphonError } from '@antiphon/core';
+import { Pace } from './pace.js';
+import { CapturedTimes } from './captured-times.js';
+import type { Session } from './session.js';
+import type { ReplicaState } from './state.js';
+
+/**
+ * Goes on after transactions that this database has lost, up to `counter` and hybrid `time`, in the caller's transaction on the writing
+ * connection. Returns how many captured changes were forgotten because the log has them.
+ */
+export async function resumeFrom(
+  session: Session,
+  draft: ReplicaState,
+  counter: number,
+  time: number,
+): Promise<number> {
+  const { writer, clock, past } = session;
+  const forgotten = forgetCaptured(session, draft);
+  if (counter > draft.lastCounter) {
+    draft.recoveryCounter = counter;
+    draft.lastCounter = counter;
+  }
+  // The clock has not heard of the past yet: what was captured gets the time when it was made, and whoever wrote later wins.
+  if (!past.isEmpty && maySealNow(session, draft)) {
+    await session.sealPending(writer, draft, Pace.ordinary(writer.surroundings));
+    session.sealing(writer).sealer.finish();
+  }
+  clock.restore(time);
+  draft.time = Math.max(draft.time, time);
+  session.writerState.update(draft);
+  return forgotten;
+}
+
+function forgetCaptured(session: Session, draft: ReplicaState): number {
+  const { writer, clock, past } = session;
+  const { outbox } = session.sealing(writer);
+  if (past.isEmpty || outbox.isEmpty()) return 0;
+  // Decided by what the rows are now, so before any of them becomes what it was later.
+  if (isVerified(session, draft))
+    outbox.settle(0, new CapturedTimes(writer, clock.wallMs, draft.rowVersions).spread);
+  return past.forgetCaptured(aheadMs(session) ?? 0);
+}
+
+/** Times matter where several write; in a synchronous cluster numbers are given only when its committer knows the last one. */
+function maySealNow(session: Session, draft: ReplicaState): boolean {
+  const { policy } = session;
+  if (!draft.rowVersions || policy.writes !== 'capture' || policy.certified === true) return false;
+  return aheadMs(session) !== undefined && isVerified(session, draft);
+}
+
+/** Undefined while no change may be given a time. */
+function aheadMs({ clock }: Session): number | undefined {
+  try {
+    return clock.sourceAheadMs;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A table that was rebuilt is for a recapture to compare. */
+function isVerified(session: Session, draft: ReplicaState): boolean {
+  try {
+    session.verifySchema(session.writer, draft);
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof AntiphonError && thrown.code === 'SCHEMA_DRIFT') return false;
+    throw thrown;
+  }
+}
