@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
 import {
   AntiphonError,
   compareVectors,
@@ -85,8 +85,9 @@ export class Recapture implements Recapturing {
   async end(): Promise<void> {
     await this.#reference?.close();
     this.#reference = undefined;
+    // At once: a wait for real I/O would make no two simulated starts the same.
     for (const suffix of ['', '-wal', '-shm', '-journal'])
-      await rm(`${this.#referenceFile}${suffix}`, { force: true });
+      rmSync(`${this.#referenceFile}${suffix}`, { force: true });
   }
 
   async compare(name: string, options: CompareOptions): Promise<RecaptureReport> {
