@@ -43,7 +43,7 @@ class World {
       },
     };
     this.watch = new ClockWatch({ id: 'me', log, clock, condition, limits: DEFAULT_LIMITS });
-    this.hybrid = new HybridClock(clock, this.watch.logClock);
+    this.hybrid = new HybridClock(clock, this.watch);
   }
 
   pass(ms: number): void {
@@ -104,6 +104,20 @@ describe('ClockWatch', () => {
     await world.beat();
     expect(world.alarm('clock')).toBeUndefined();
     world.watch.assertInStep();
+  });
+
+  it('A.3: gives no times that others refuse, though all clocks are right again', async () => {
+    const world = await started();
+    world.watch.follow(world.hybrid, 24 * HOUR_MS);
+    world.hybrid.observe((START_MS + 48 * HOUR_MS) * 1000);
+    expect(() => world.hybrid.tick()).toThrow(/48 h ahead|2 d ahead of the log's clock.*in 1 d/s);
+    await world.beat();
+    expect(world.alarm('clock')).toContain('antiphon settings set clockRefusalMs');
+    const { last } = world.hybrid;
+    world.pass(24 * HOUR_MS);
+    await world.beat();
+    expect(world.alarm('clock')).toBeUndefined();
+    expect(world.hybrid.tick()).toBe(last + 1);
   });
 
   it('alarms of a clock that differs less, and says what follows', async () => {

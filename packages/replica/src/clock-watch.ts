@@ -57,6 +57,7 @@ export class ClockWatch {
   readonly logClock: LogClock;
   readonly #origins = new Map<string, WatchedOrigin>();
   readonly #startedAtMs: number;
+  #followed: { readonly hybrid: Pick<HybridClock, 'last'>; readonly refusalMs: number } | undefined;
   #readAtMs = -Infinity;
   #reading = false;
   #failure: AntiphonError | undefined;
@@ -70,7 +71,38 @@ export class ClockWatch {
 
   /** Why no change may be given a time now; undefined when it may. */
   get refusal(): AntiphonError | undefined {
-    return this.logClock.refusal();
+    return this.logClock.refusal() ?? this.#timesRefusal();
+  }
+
+  /**
+   * Where times decide who wins, others refuse changes whose times are further ahead of the log than `refusalMs`: none is given such a time.
+   * That needs no wrong clock any more: all of them, and the log's, may have been ahead for a moment.
+   */
+  follow(hybrid: Pick<HybridClock, 'last'>, refusalMs: number): void {
+    this.#followed = { hybrid, refusalMs };
+  }
+
+  /** This machine's wall clock, to give times from. Throws CLOCK_SKEW while it must not. */
+  nowMs(): number {
+    this.assertInStep();
+    return this.deps.clock.nowMs();
+  }
+
+  #timesRefusal(): AntiphonError | undefined {
+    const window = this.logClock.window();
+    if (window === undefined || this.#followed === undefined) return undefined;
+    const { hybrid, refusalMs } = this.#followed;
+    const aheadMs = hybrid.last / 1000 - window.earliestMs;
+    if (aheadMs <= refusalMs) return undefined;
+    const waitMs = aheadMs - refusalMs;
+    return new AntiphonError(
+      'CLOCK_SKEW',
+      `The newest time in this database is ${durationText(aheadMs)} ahead of the log's clock: clocks of this cluster were ahead, and were set ` +
+        `back. The replicas refuse changes that are more than ${durationText(refusalMs)} ahead, so none is given a time, and none is lost. Writes ` +
+        `resume automatically in ${durationText(waitMs)}; to go on sooner, stop all replicas and raise the limit with ` +
+        '`antiphon settings set clockRefusalMs`.',
+      { context: { aheadMs: Math.round(aheadMs), limitMs: refusalMs } },
+    );
   }
 
   /** Throws CLOCK_SKEW. */

@@ -161,3 +161,60 @@ describe('a clock that is set back', () => {
     expect(a.status().clock.hybridAheadMs).toBeGreaterThan(3 * 60_000);
   });
 });
+
+/** As a host would leave them behind on which the replicas and the server run, and whose clock was ahead for a moment. */
+function moveTimes(fixture: ClusterFixture, id: string, byMs: number): void {
+  fixture.sql(id, `UPDATE _antiphon_state SET time = time + ${byMs * 1000}`);
+}
+
+describe('times two days ahead, where all clocks are right', () => {
+  it.each([
+    ['primary-replica, async', { topology: { 'primary-replica': { primary: 'a' } } }],
+    [
+      'primary-replica, sync',
+      {
+        topology: { 'primary-replica': { primary: 'a' } },
+        update: { mode: 'sync', acks: 'all', minInSync: 2 },
+      },
+    ],
+    ['multi-primary, sync', { update: { mode: 'sync', acks: 'all', minInSync: 2 } }],
+  ] as const)('A.3: stop nothing where they decide nothing: %s', async (_, options) => {
+    await using fixture = await ClusterFixture.start();
+    fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (0, 'of today')`);
+    for (const replica of [await fixture.replica('a', options), await fixture.replica('b', options)])
+      await replica.close();
+    for (const id of ['a', 'b']) moveTimes(fixture, id, 48 * 3_600_000);
+    const a = await fixture.replica('a', options);
+    const b = await fixture.replica('b', options);
+    await eventually('a is written to', () =>
+      a.execute([{ sql: "INSERT OR IGNORE INTO t VALUES (1, 'x')" }]).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('x'));
+    expect([a, b].map((replica) => replica.status().quarantined)).toEqual([0, 0]);
+  });
+
+  it('A.3: where they decide, no change gets one, and none is lost', async () => {
+    await using fixture = await ClusterFixture.start();
+    fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (0, 'of today')`);
+    for (const replica of [await fixture.replica('a'), await fixture.replica('b')]) await replica.close();
+    for (const id of ['a', 'b']) moveTimes(fixture, id, 48 * 3_600_000);
+    const early = await fixture.replica('a');
+    const write = (replica: SqliteReplica): Promise<unknown> =>
+      replica.execute([{ sql: "INSERT INTO t VALUES (1, 'x')" }]);
+    await expect(write(early)).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
+    await fixture.sqlWhenFree('a', "INSERT INTO t VALUES (2, 'y')");
+    await eventually('it is said', () => alarm(early, 'clock')?.includes('1 changes of other') === true);
+    await early.close();
+    // A day and a moment later.
+    for (const id of ['a', 'b']) moveTimes(fixture, id, -24 * 3_600_000 - 1000);
+    const a = await fixture.replica('a');
+    const b = await fixture.replica('b');
+    await eventually('what waited has come', async () => (await rowsOf(b, 't')).includes('y'));
+    await write(a);
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('x'));
+    expect([a, b].map((replica) => replica.status().quarantined)).toEqual([0, 0]);
+  });
+});

@@ -17,13 +17,15 @@ export interface IntakeRules {
   readonly soleWriter: string | undefined;
   /** Of the cluster's document. */
   readonly agreed: readonly LimitsFrom[];
+  /** Rows have versions. Where one replica's order holds, or that of certification, no time decides anything, and none is refused. */
+  readonly timesDecide: boolean;
   /** Decides about alarms only. */
   readonly clockAlarmMs: number;
 }
 
 export function intakeRules({ document, limits }: Pick<Scope, 'document' | 'limits'>): IntakeRules {
-  const { schema, topology, limits: agreed } = document;
-  return { schema, soleWriter: soleWriter(topology), agreed, clockAlarmMs: limits.clockAlarmMs };
+  const { schema, topology, limits: agreed, rowVersions: timesDecide } = document;
+  return { schema, soleWriter: soleWriter(topology), agreed, timesDecide, clockAlarmMs: limits.clockAlarmMs };
 }
 
 /** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */
@@ -47,7 +49,7 @@ export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): 
     return problem('UNKNOWN_ORIGIN', entry, `a message of ${batch.origin} was published as ${entry.origin}`);
   }
   const aheadMs = latestTime(batch) / 1000 - entry.storedAtMs;
-  if (aheadMs > limitsAt(rules.agreed, entry.seq).clockRefusalMs) {
+  if (isTooFarAhead(aheadMs, entry, rules)) {
     const hours = (aheadMs / 3_600_000).toFixed(1);
     return problem(
       'MALFORMED_MESSAGE',
@@ -57,6 +59,11 @@ export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): 
   }
   const unknown = unknownTable(batch, rules.schema);
   return unknown === undefined ? undefined : problem('UNKNOWN_TABLE', entry, unknown);
+}
+
+/** Whether changes with times so far ahead of the log's clock are put aside. */
+export function isTooFarAhead(aheadMs: number, { seq }: LogEntry, rules: IntakeRules): boolean {
+  return rules.timesDecide && aheadMs > limitsAt(rules.agreed, seq).clockRefusalMs;
 }
 
 /** I5: the first transaction that the batch builds on and this replica has not; undefined when there is none. */

@@ -30,6 +30,7 @@ const RULES: IntakeRules = {
     { fromSeq: 0, clockRefusalMs: 1000 },
     { fromSeq: 1000, clockRefusalMs: 10_000 },
   ],
+  timesDecide: true,
   clockAlarmMs: 100,
 };
 const NOW = 1_000_000;
@@ -191,6 +192,14 @@ describe('Intake', () => {
     const synchronous = { certification: undefined };
     const planned = plan([entry(2, group)], {}, { ...options, ownCounter: 0, synchronous });
     expect(kinds(planned.steps)).toEqual(['quarantine']);
+  });
+
+  it('refuses no time where none decides', () => {
+    const late = batchAt(NOW + 1_000_000, 1);
+    expect(kinds(plan([entry(2, late)]).steps)).toContain('quarantine');
+    expect(kinds(plan([entry(2, late)], {}, {}, { ...RULES, timesDecide: false }).steps)).toEqual([
+      'transactions',
+    ]);
   });
 
   it('accepts the primary only in primary-replica', () => {

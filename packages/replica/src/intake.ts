@@ -19,10 +19,16 @@ import {
   type TransactionBatch,
   type Verdict,
 } from '@antiphon/core';
-import { limitsAt } from './agreed-limits.js';
 import { groupOf, type Certification } from './sync/certification.js';
 import { isReserved } from './reserved.js';
-import { latestTime, missingCause, refuseBatch, refuseOrigin, type IntakeRules } from './intake-check.js';
+import {
+  isTooFarAhead,
+  latestTime,
+  missingCause,
+  refuseBatch,
+  refuseOrigin,
+  type IntakeRules,
+} from './intake-check.js';
 
 export interface IntakeOptions {
   /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
@@ -197,7 +203,7 @@ export class Intake {
   /** What the receivers' rules say of an own message. Only the clock can have gone wrong since it was written. */
   #ownRefusals(entry: LogEntry): readonly (AntiphonError | undefined)[] | undefined {
     const aheadMs = this.options.ownLatestTime / 1000 - entry.storedAtMs;
-    if (aheadMs <= limitsAt(this.rules.agreed, entry.seq).clockRefusalMs) return undefined;
+    if (!isTooFarAhead(aheadMs, entry, this.rules)) return undefined;
     return decodeBatches(entry.data).map((batch) => refuseBatch(entry, batch, this.rules));
   }
 

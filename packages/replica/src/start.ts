@@ -96,7 +96,7 @@ async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline
   const clocks = new ClockWatch({ ...settings, condition });
   // Before anything is given a time: the rows of the first replica are, when it is installed.
   if (agreed.replaced === undefined) await retrying(clock, deadline, () => clocks.read(deadline.signal));
-  const hybrid = new HybridClock(clock, clocks.logClock);
+  const hybrid = new HybridClock(clock, clocks);
   await install(settings, agreed, hybrid, deadline);
   const agreement = await withKnownLog(settings, agreed, deadline);
   const record = {
@@ -110,6 +110,7 @@ async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline
   const document = await finishCreating(settings, agreement, deadline);
   const members = new Members(registry, clock);
   await retrying(clock, deadline, () => members.refresh());
+  if (document.rowVersions) clocks.follow(hybrid, settings.limits.clockRefusalMs);
   const ownPast = await takeUpOwnPast(settings, agreement, deadline);
   const logEnd = new LogEnd(clock);
   const progress = new Progress(

@@ -358,7 +358,8 @@ export class GroupCommitter {
    * it comes out of the log: it is judged there by the rules that hold for everybody, and committed or not like everywhere.
    */
   #isSurelyAccepted(): boolean {
-    const { clocks, hybrid, limits } = this.scope;
+    const { clocks, document, hybrid, limits } = this.scope;
+    if (!document.rowVersions) return true;
     const window = clocks.logClock.window();
     return window !== undefined && hybrid.last / 1000 - window.earliestMs <= limits.clockRefusalMs / 2;
   }
