@@ -1,5 +1,5 @@
 import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
-import { AntiphonError, type QueryResult, type TransactionId, type Value } from '@antiphon/core';
+import { AntiphonError, sleep, type QueryResult, type TransactionId, type Value } from '@antiphon/core';
 import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from './changes.js';
 import { Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
@@ -90,6 +90,8 @@ const DEFAULT_CAUGHT_UP_MS = 30_000;
 const DRAIN_SHARE = 0.4;
 const LEAVE_SHARE = 0.1;
 const STOP_SHARE = 0.3;
+/** Looks whether synchronous writes are settled, while it closes. */
+const SETTLE_POLL_MS = 5;
 
 export class RunningReplica<Tx> implements Replica<Tx> {
   readonly id: string;
@@ -208,12 +210,23 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   /** A program that writes and ends at once should not keep its changes to itself until it runs again. */
   async #drain(timeoutMs: number): Promise<void> {
-    const { progress, condition, log } = this.parts.scope;
+    const { progress, condition, log, clock } = this.parts.scope;
     if (!condition.replicating || log.connection !== 'connected') return;
     const limit = { timeoutMs, what: 'everything is published' };
+    const untilMs = clock.monotonicMs() + timeoutMs;
     await progress
       .until(() => progress.unpublished === 0 || !condition.replicating, limit)
       .catch(() => undefined);
+    // A synchronous write under way is not in the outbox, and who waits for it would be told that nobody knows what became of it.
+    while (this.#isUnderWay && condition.replicating && clock.monotonicMs() < untilMs)
+      await sleep(clock, SETTLE_POLL_MS);
+  }
+
+  get #isUnderWay(): boolean {
+    const { sync } = this.parts.scope;
+    if (sync === undefined) return false;
+    const { waiting, inFlight } = sync.standing();
+    return waiting + inFlight + sync.acker.waiting > 0;
   }
 
   /** Who waits for all members must not wait for one that has gone in good order. */

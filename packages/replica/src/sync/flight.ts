@@ -41,3 +41,8 @@ export function conflictError({ ran }: Flying, rejection: Rejection | undefined)
     },
   );
 }
+
+/** The id of the append that brings a group into the log. */
+export function attemptOf({ origin, firstCounter, lastCounter, token }: Flight): string {
+  return `${origin}:${firstCounter}-${lastCounter}~${token}`;
+}

@@ -12,8 +12,8 @@ import { retryDelayMs } from '../deadline.js';
 import { alarmPublish, endPublishAlarm } from '../publish-alarm.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
-import { conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
-import { outOfStep, refusedByAll } from './group-refusals.js';
+import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
+import { asRetriable, outOfStep, refusedByAll, unavailable } from './group-refusals.js';
 import { OwnSubject, type OwnTail } from './own-subject.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
@@ -54,6 +54,8 @@ export class GroupCommitter {
   /** Own entries that no replica accepts, by their place: a lost attempt may turn out to be one of them. */
   readonly #refusedOwn = new Map<number, AntiphonError>();
   #failures = 0;
+  /** Why the group in flight, which the log holds, is not in this database yet. */
+  #commitFailure: AntiphonError | undefined;
   #notBeforeMs = 0;
   #working = false;
 
@@ -169,12 +171,18 @@ export class GroupCommitter {
     if (this.isHeld()) return {};
     // What other programs wrote meanwhile stops the own past from coming in until our counters are certain: that comes first.
     if (progress.ownCounter < ownPastUpTo) return this.uncertain ? undefined : {};
-    if (this.#flight !== undefined) return this.#isLost || !this.#flight.reserved ? undefined : {};
+    if (this.#flight !== undefined)
+      return this.#isLost || !this.#flight.reserved ? undefined : this.#whyHeld();
     if (progress.unpublished > 0 || this.sync.acker.waiting >= limits.waitingWrites) return {};
     if (this.#certified && logEnd.seq - store.state().position.seq > FAR_BEHIND_ENTRIES) {
       return { error: new AntiphonError('TIMEOUT', 'this replica is still catching up with the log') };
     }
     return undefined;
+  }
+
+  /** The group in flight comes back from the log, unless this database does not take it now: what waits behind it is told so. */
+  #whyHeld(): Obstacle {
+    return this.#commitFailure === undefined ? {} : { error: this.#commitFailure };
   }
 
   /** Whoever wrote before the creator's rows came would be overwritten by them. */
@@ -345,6 +353,8 @@ export class GroupCommitter {
         const failure = toAntiphonError(error);
         const message = `a write that the log holds is not in the database yet: ${failure.message}`;
         this.scope.condition.alarm(COMMIT_ALARM, message);
+        this.#commitFailure = new AntiphonError(failure.code, message, { cause: failure });
+        for (const { write } of flight.flying) write.held(this.#commitFailure);
         if (failure.code === 'DUPLICATE_REPLICA') this.scope.condition.stall(failure);
       }
     }
@@ -567,6 +577,7 @@ export class GroupCommitter {
   /** Something of ours is in the log, or has a place there that nothing else can take. */
   #taken(): void {
     this.#failures = 0;
+    this.#commitFailure = undefined;
     endPublishAlarm(this.scope.condition);
   }
 
@@ -581,21 +592,4 @@ export class GroupCommitter {
     const { clock } = this.scope;
     this.#notBeforeMs = clock.monotonicMs() + retryDelayMs(Math.min(this.#failures++, 4), clock);
   }
-}
-
-/** The id of the append that brings a group into the log. */
-function attemptOf({ origin, firstCounter, lastCounter, token }: Flight): string {
-  return `${origin}:${firstCounter}-${lastCounter}~${token}`;
-}
-
-function asRetriable(error: AntiphonError): AntiphonError {
-  const { code, message, context } = error;
-  return new AntiphonError(code, message, { cause: error, context, retriable: true });
-}
-
-function unavailable(): AntiphonError {
-  return new AntiphonError(
-    'LOG_UNAVAILABLE',
-    'NATS does not answer, and a synchronous write goes through its log: start nats-server, or wait for it',
-  );
 }

@@ -56,6 +56,24 @@ describe('a synchronous write', () => {
     });
   });
 
+  it('is unknown at its deadline, and says why, when the log has it and the database does not take it', async () => {
+    const one = write({ timeoutMs: 5 });
+    one.published('a:1~x');
+    one.held(new AntiphonError('STORE_FULL', 'the disk is full'));
+    expect(await ended(one)).toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      id: 'a:1~x',
+      message: expect.stringContaining('the log has it; the disk is full') as unknown,
+    });
+    const two = write();
+    two.published('a:2~x');
+    two.giveUp(new AntiphonError('CLOSED', 'closing'));
+    expect(await ended(two)).toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      message: expect.stringContaining('the replica closed before the log answered') as unknown,
+    });
+  });
+
   it('names what keeps it waiting at its deadline, even after a conflict', async () => {
     const one = write({ timeoutMs: 5 });
     one.waits(conflict());

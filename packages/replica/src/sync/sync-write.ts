@@ -15,7 +15,7 @@ import type { Committed } from '../writer.js';
  */
 type Phase =
   | { readonly type: 'waiting'; readonly why: AntiphonError | undefined }
-  | { readonly type: 'published'; readonly id: string }
+  | { readonly type: 'published'; readonly id: string; readonly why?: AntiphonError }
   | { readonly type: 'committed'; readonly result: () => Committed<unknown> }
   | { readonly type: 'settled' };
 
@@ -56,7 +56,9 @@ export class SyncWrite {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#timer = clock.setTimer(timeoutMs, () => this.#expire(timeoutMs));
+    this.#timer = clock.setTimer(timeoutMs, () =>
+      this.#expire(`the log did not answer within ${Math.round(timeoutMs)} ms`, timeoutMs),
+    );
     this.#signal = signal;
     if (signal?.aborted === true) this.#abort();
     else signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -94,16 +96,25 @@ export class SyncWrite {
     if (this.#end()) this.#reject(error);
   }
 
+  /** The log has it, and this database does not take it now. */
+  held(why: AntiphonError): void {
+    if (this.#phase.type === 'published') this.#phase = { ...this.#phase, why };
+  }
+
   /** The replica is closing: says what is known. */
   giveUp(error: AntiphonError): void {
     if (this.#phase.type === 'waiting') return this.reject(error);
-    this.#expire(this.ageMs);
+    this.#expire('the replica closed before the log answered');
   }
 
-  #expire(timeoutMs: number): void {
+  /** `what` happened before the log answered. */
+  #expire(what: string, timeoutMs = this.ageMs): void {
     const phase = this.#phase;
     if (phase.type === 'committed') return this.complete(phase.result());
-    if (phase.type === 'published') return this.reject(unknown(phase.id, timeoutMs));
+    if (phase.type === 'published') {
+      const { id, why } = phase;
+      return this.reject(unknown(id, why === undefined ? what : `the log has it; ${why.message}`, why));
+    }
     if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why));
   }
 
@@ -133,10 +144,11 @@ function rejected(timeoutMs: number, why: AntiphonError | undefined): AntiphonEr
   return new AntiphonError('TIMEOUT', `${within}: other writes were before it. Try again`);
 }
 
-function unknown(id: string, timeoutMs: number): UnknownOutcomeError {
+function unknown(id: string, what: string, cause: AntiphonError | undefined): UnknownOutcomeError {
   return new UnknownOutcomeError(
-    `the log did not answer within ${Math.round(timeoutMs)} ms: the write may be committed or not. ` +
+    `${what}: the write may be committed or not. ` +
       `Ask \`antiphon outcome ${id}\` or replica.outcome('${id}') before writing it again`,
     id,
+    { cause },
   );
 }

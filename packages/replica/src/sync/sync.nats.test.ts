@@ -38,6 +38,21 @@ function inFile(cluster: ClusterFixture, id: string, sql: string): unknown {
 }
 
 describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
+  it('I8: that are under way when the replica closes in good order are not left in doubt', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a] = await startThree(cluster, topology);
+    const statement = { sql: 'UPDATE accounts SET balance = balance + 1 WHERE id = 3' };
+    const levels = ['all', 'local', 'logged', 'majority'] as const;
+    const writes = Array.from({ length: 24 }, (_, n) => a.execute([statement], { acks: levels[n % 4]! }));
+    const ended = Promise.allSettled(writes);
+    await writes[0];
+    await a.close();
+    const reasons = (await ended).flatMap((one) =>
+      one.status === 'rejected' ? [String((one.reason as AntiphonError).code)] : [],
+    );
+    expect(reasons.filter((code) => code !== 'CLOSED')).toEqual([]);
+  });
+
   it('I6: are in every database file when they are acknowledged by all', async () => {
     await using cluster = await ClusterFixture.start();
     const [a] = await startThree(cluster, topology);
