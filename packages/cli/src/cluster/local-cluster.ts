@@ -26,7 +26,9 @@ export interface LocalClusterOptions {
   readonly tables?: readonly string[];
   /** Of the first one. */
   readonly localTriggers?: readonly string[];
-  readonly limits?: Partial<ReplicaLimits>;
+  /** As in antiphon.yaml. */
+  readonly limits?: Partial<ReplicaLimits> & { readonly blockedMs?: number };
+  readonly onStall?: 'stay' | 'exit';
   /** Where the server's store, configurations and logs are kept. */
   readonly folder: string;
   /** Where `.antiphon/context.json` is written. */
@@ -152,7 +154,7 @@ export class LocalCluster {
   }
 
   #configText({ id, file }: LocalReplica): string {
-    const { cluster, topology, update, tables, localTriggers, limits } = this.options;
+    const { cluster, topology, update, tables, localTriggers, limits, onStall } = this.options;
     const config = {
       cluster,
       id,
@@ -163,6 +165,7 @@ export class LocalCluster {
       topology,
       update,
       ...(limits === undefined ? {} : { limits }),
+      ...(onStall === undefined ? {} : { onStall }),
     };
     // `$` would begin an environment variable.
     return `# Written by \`antiphon\` at every start: changes are lost.\n${stringify(config).replaceAll('$', '$$$$')}`;

@@ -12,6 +12,8 @@ const STEADY_MS = 30_000;
 const START_SILENCE_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 const SHOWN_LOG_BYTES = 2000;
+/** See watchdog-thread.ts of @antiphon/sqlite. */
+const WATCHDOG_PREFIX = 'antiphon: ';
 
 /** A replica that runs and does not get on. */
 export interface Trouble {
@@ -160,7 +162,8 @@ export class ReplicaProcess {
     const delayMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures);
     this.#failures += 1;
     this.#restarts += 1;
-    const why = this.#lastFailure === undefined ? '' : ` (${this.#lastFailure.message})`;
+    const reason = this.#lastFailure?.message ?? lastWords(this.options.logFile);
+    const why = reason === undefined ? '' : ` (${reason})`;
     this.options.onEvent(`${what}${why}; starting it again in ${delayMs / 1000} s`);
     this.#backoff = setTimeout(() => {
       if (!this.#stopping) this.#spawn();
@@ -192,6 +195,12 @@ export function troubleText({ id, state, message }: Trouble): string {
 
 function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(ERROR_CODES, code);
+}
+
+/** Of the thread that ends a process which is blocked: it has no other way to say why. */
+function lastWords(logFile: string): string | undefined {
+  const line = logEnd(logFile).split('\n').at(-1);
+  return line?.startsWith(WATCHDOG_PREFIX) === true ? line.slice(WATCHDOG_PREFIX.length) : undefined;
 }
 
 function logEnd(logFile: string): string {

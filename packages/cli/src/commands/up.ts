@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName, foundationRemarks } from '@antiphon/core';
-import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
+import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { inspectFile, openDatabase } from '@antiphon/sqlite';
-import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
+import { LocalCluster, type LocalClusterOptions, type LocalReplica } from '../cluster/local-cluster.js';
+import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
 import { ownCommand } from '../output/own-command.js';
 import { toJson } from '../output/json.js';
@@ -66,7 +67,7 @@ export function defineUp(host: CommandHost): void {
       const { terminal, cwd } = context;
       const folder = resolve(cwd, options.dir);
       const planned = plan(options, folder, context);
-      const { cluster, replicas, topology, update, tables, localTriggers, limits } = planned;
+      const { cluster, replicas, topology, update, tables, localTriggers, limits, onStall } = planned;
       assertHasTables(replicas[0].file, cwd);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       for (const remark of await remarksOn(replicas[0].file, { topology, update, tables }))
@@ -79,6 +80,7 @@ export function defineUp(host: CommandHost): void {
         ...(tables === undefined ? {} : { tables }),
         ...(localTriggers === undefined ? {} : { localTriggers }),
         ...(limits === undefined ? {} : { limits }),
+        ...(onStall === undefined ? {} : { onStall }),
         folder,
         contextFolder: options.dir === DEFAULT_FOLDER ? cwd : folder,
         ...(options.port === undefined ? {} : { port: options.port }),
@@ -106,7 +108,8 @@ interface Plan {
   readonly update: UpdateOptions;
   readonly tables?: readonly string[];
   readonly localTriggers?: readonly string[];
-  readonly limits?: Partial<ReplicaLimits>;
+  readonly limits?: LocalClusterOptions['limits'];
+  readonly onStall?: Config['onStall'];
 }
 
 function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext): Plan {
@@ -119,7 +122,8 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
   const tables = options.tables ?? config?.tables;
   const localTriggers = options.localTriggers ?? config?.localTriggers;
-  const limits = config?.limits;
+  const { blockedMs, onStall } = config ?? {};
+  const limits = { ...config?.limits, ...(blockedMs === undefined ? {} : { blockedMs }) };
   const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
   // The file's own settings of a mode, when it is the mode that is asked for.
   const { update } = config ?? {};
@@ -131,7 +135,8 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
     update: update?.mode === mode ? update : updateOf(mode, options.replicas),
     ...(tables && { tables }),
     ...(localTriggers && { localTriggers }),
-    ...(limits && { limits }),
+    limits,
+    ...(onStall && { onStall }),
   };
 }
 

@@ -119,6 +119,23 @@ describe('a write that does not end', () => {
     expect((await again.stop()).code).toBe(0);
   });
 
+  it('is named by `up`, which starts the replica again', async () => {
+    sqlite3(path('mine.db'), 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    writeFileSync(
+      path('up.yaml'),
+      'cluster: shop\nid: a\nnats: { servers: nats://127.0.0.1:4222 }\nstore: { sqlite: { file: ./mine.db } }\n' +
+        'limits: { blockedMs: 3000 }\n',
+    );
+    const up = new RunningCommand(['up', '--config', 'up.yaml', '--replicas', '1'], { cwd: folder.path });
+    running.push(up);
+    await up.says('Ctrl-C stops everything');
+    const writing = ask('exec', ENDLESS, '--timeout', '5');
+    await up.says(/replica a ended with SIGKILL \(replica a is ended: .*INSERT INTO t SELECT x, 1/);
+    await up.says('replica a is back');
+    expect((await writing).code).toBe(1);
+    expect((await up.stop('SIGINT')).code).toBe(0);
+  });
+
   it('a process that was paused is not taken for one that is blocked', async () => {
     const replica = await run('limits: { blockedMs: 2000 }\n');
     replica.child.kill('SIGSTOP');
