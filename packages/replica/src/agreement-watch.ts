@@ -1,10 +1,13 @@
 import { AntiphonError } from '@antiphon/core';
-import { CLUSTER_KEY, decodeClusterDocument } from './cluster-document.js';
+import { CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from './cluster-document.js';
 import type { Scope } from './scope.js';
+
+const ALARM = 'registry';
 
 /**
  * Looks whether the cluster has agreed on other limits while this replica ran. They are changed while all are stopped; one that was cut off
- * or paused then must not judge messages by the old ones, so it ends and is started again.
+ * or paused then must not judge messages by the old ones, so it ends and is started again. A description that was
+ * deleted is written again: whoever runs knows it, and nobody could start without it.
  */
 export class AgreementWatch {
   #looking = false;
@@ -18,7 +21,8 @@ export class AgreementWatch {
     this.#looking = true;
     try {
       const entry = await registry.get(CLUSTER_KEY);
-      if (entry === undefined) return;
+      if (entry === undefined) return await this.#restore();
+      condition.clearAlarm(ALARM);
       const { limits } = decodeClusterDocument(entry.value);
       if (limits.at(-1)?.fromSeq === document.limits.at(-1)?.fromSeq) return;
       condition.fail(
@@ -33,5 +37,17 @@ export class AgreementWatch {
     } finally {
       this.#looking = false;
     }
+  }
+
+  /** Only beside the log that this replica knows: a registry that is empty beside another log is a new cluster's. */
+  async #restore(): Promise<void> {
+    const { registry, document, condition, cluster, log } = this.scope;
+    if (!condition.replicating || !log.isTrusted) return;
+    condition.alarm(
+      ALARM,
+      `The registry has lost the description of cluster ${cluster}, without which no replica starts. It is written again. ` +
+        'Find out who deletes keys of the registry',
+    );
+    await registry.create(CLUSTER_KEY, encodeClusterDocument(document));
   }
 }

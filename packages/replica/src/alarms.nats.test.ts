@@ -81,6 +81,8 @@ describe('an alarm lasts as long as its cause', () => {
         seq: 0,
         appliedSeq: 0,
         waitsFor: {},
+        waitsWhy: {},
+        strangers: [],
         vector: {},
         lagMessages: 0,
         unpublished: 0,

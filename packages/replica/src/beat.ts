@@ -22,6 +22,10 @@ export interface Beat {
   readonly appliedSeq: number;
   /** Counters that are missing, by origin; at most MAX_WAITS of them. */
   readonly waitsFor: Readonly<Record<string, number>>;
+  /** Why, for some of them. */
+  readonly waitsWhy: Readonly<Record<string, string>>;
+  /** Who was heard and is no member, as far as this replica knows; at most MAX_STRANGERS. */
+  readonly strangers: readonly string[];
   readonly vector: VectorClock;
   readonly lagMessages: number;
   readonly unpublished: number;
@@ -30,6 +34,10 @@ export interface Beat {
 
 /** More gaps than this are not named in a beat. */
 export const MAX_WAITS = 64;
+/** So many are named, and so many reasons given. */
+export const MAX_STRANGERS = 16;
+export const MAX_REASONS = 8;
+const MAX_REASON_LENGTH = 300;
 
 export function encodeBeat(beat: Beat): Uint8Array {
   return encodeControl(beat);
@@ -58,6 +66,8 @@ export function decodeBeat(data: Uint8Array): Beat {
     ...(entry && { entry }),
     appliedSeq: whole(input['appliedSeq'] ?? input['seq']),
     waitsFor: counters(waitsFor),
+    waitsWhy: reasons(input['waitsWhy']),
+    strangers: ids(input['strangers']),
     vector: counters(vector),
     lagMessages: whole(input['lagMessages']),
     unpublished: whole(input['unpublished']),
@@ -74,6 +84,21 @@ function decodeEntry(input: unknown): KnownEntry | undefined {
     ...(typeof storedAtMs === 'number' ? { storedAtMs } : {}),
     ...(typeof attempt === 'string' ? { attempt: attempt.slice(0, 256) } : {}),
   };
+}
+
+function reasons(input: unknown): Readonly<Record<string, string>> {
+  if (!isRecord(input)) return {};
+  const entries = Object.entries(input).slice(0, MAX_REASONS);
+  return Object.fromEntries(
+    entries.map(([origin, why]) => [origin, String(why).slice(0, MAX_REASON_LENGTH)]),
+  );
+}
+
+function ids(input: unknown): readonly string[] {
+  if (!Array.isArray(input)) return [];
+  return input
+    .slice(0, MAX_STRANGERS)
+    .filter((id: unknown): id is string => typeof id === 'string' && isIdentifier(id));
 }
 
 function counters(input: Readonly<Record<string, unknown>>): Readonly<Record<string, number>> {

@@ -99,7 +99,16 @@ describe('an id that is used twice', () => {
         `antiphon.${cluster.name}.beat.a`,
         encodeBeat({
           ...{ id: 'a', instance, startedAtMs: 1000, lifecycle: 'following', generation: 'g', seq: 0 },
-          ...{ appliedSeq: 0, waitsFor: {}, vector: {}, lagMessages: 0, unpublished: 0, nowMs: 0 },
+          ...{
+            appliedSeq: 0,
+            waitsFor: {},
+            waitsWhy: {},
+            strangers: [],
+            vector: {},
+            lagMessages: 0,
+            unpublished: 0,
+            nowMs: 0,
+          },
         }),
       );
     say('other');

@@ -52,6 +52,8 @@ export class Feed implements Behaviour<FeedProtocol> {
   /** Batches that no replica can apply though admission let them pass, by `seq/batch`; put aside when they are planned again. */
   readonly #refused = new Map<string, AntiphonError>();
   #reader: LogReader | undefined;
+  /** The first own counter that nobody has accepted; undefined when all were. */
+  #refusedCounter: number | undefined;
   #running: Promise<void> = Promise.resolve();
   /** What the log has of our own messages in order: what the others have admitted of them. */
   #ownLog: AdmissionState;
@@ -270,6 +272,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     }
     this.#hold.end();
     this.#note(plan.notes);
+    this.#endOwnAlarm();
     condition.wait(store.state().gaps);
     progress.moved(plan.seq);
   }
@@ -327,14 +330,24 @@ export class Feed implements Behaviour<FeedProtocol> {
     const { id, condition, sync, store } = this.scope;
     const ours = `Our own transaction ${id}:${counter} is accepted by no replica: ${message}`;
     const isCommitted = counterOf(store.state().vector, id) >= counter;
+    this.#refusedCounter = Math.min(counter, this.#refusedCounter ?? Infinity);
     if (sync === undefined || isCommitted) {
       condition.alarm(
-        'own',
+        OWN_ALARM,
         `${ours}. It and everything after it waits here until the log's clock has caught up`,
       );
       return;
     }
-    condition.alarm('own', `${ours}. It was not committed; correct the clock of this machine`);
+    condition.alarm(OWN_ALARM, `${ours}. It was not committed; correct the clock of this machine`);
+  }
+
+  /** It is in the log in order now, or another one in its place. */
+  #endOwnAlarm(): void {
+    const { id, condition } = this.scope;
+    if (this.#refusedCounter === undefined) return;
+    if (counterOf(this.#ownLog.vector, id) < this.#refusedCounter) return;
+    this.#refusedCounter = undefined;
+    condition.clearAlarm(OWN_ALARM);
   }
 
   async #halt(halt: NonNullable<IntakePlan['halt']>, signal: AbortSignal): Promise<void> {
@@ -358,6 +371,8 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 }
 
+/** Nobody accepts what this replica writes. */
+const OWN_ALARM = 'own';
 /** An operator has to act; the database and what it holds are as they should be. */
 const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'DUPLICATE_REPLICA', 'STORE_CORRUPT']);
 /** The store could not even begin, or not commit: nothing was applied, and what is in the way may go away. */

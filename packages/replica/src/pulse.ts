@@ -1,9 +1,10 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import { AntiphonError, type BusSubscription } from '@antiphon/core';
 import { AgreementWatch } from './agreement-watch.js';
-import { decodeBeat, encodeBeat, MAX_WAITS, type Beat } from './beat.js';
+import { decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS, type Beat } from './beat.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from './missing-transactions.js';
+import { OwnRecord } from './own-record.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
 import { memberRemoved } from './remove-member.js';
 import type { Scope } from './scope.js';
@@ -24,6 +25,8 @@ export class Pulse implements Behaviour<PulseProtocol> {
   #subscription: BusSubscription | undefined;
   #stopListening: (() => void)[] = [];
   #unknownMember = false;
+  /** Heard since the last beat, and no members. */
+  readonly #strangers = new Set<string>();
   #prunedTo = 0;
   readonly #keeper: InSyncKeeper | undefined;
   readonly #watch: LogWatch;
@@ -31,6 +34,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   readonly #missing: MissingTransactions;
   readonly #step: StepWatch;
   readonly #agreement: AgreementWatch;
+  readonly #record: OwnRecord;
 
   constructor(
     private readonly scope: Scope,
@@ -41,6 +45,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#missing = new MissingTransactions(scope, (gap) => void replica.tell('noteGap', gap));
     this.#twin = new TwinWatch(scope, replica);
     this.#agreement = new AgreementWatch(scope);
+    this.#record = new OwnRecord(scope);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -79,7 +84,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.scope.conflicts.look();
     this.scope.leftOut.look();
     this.#twin.look();
-    if (this.#beats % REFRESH_EVERY_BEATS === 0) void this.#agreement.look();
+    if (this.#beats % REFRESH_EVERY_BEATS !== 0) return;
+    void this.#agreement.look();
+    void this.#record.look();
   }
 
   #send(): void {
@@ -98,11 +105,16 @@ export class Pulse implements Behaviour<PulseProtocol> {
       waitsFor: Object.fromEntries(
         condition.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
       ),
+      waitsWhy: Object.fromEntries(
+        condition.waiting.slice(0, MAX_REASONS).map(({ origin, reason }) => [origin, reason]),
+      ),
+      strangers: [...this.#strangers],
       vector: progress.vector,
       lagMessages: this.#lag(),
       unpublished: progress.unpublished,
       nowMs: clock.nowMs(),
     };
+    this.#strangers.clear();
     bus.publish(beatSubject(cluster, id), encodeBeat(beat));
   }
 
@@ -111,8 +123,11 @@ export class Pulse implements Behaviour<PulseProtocol> {
     const beat = decodeBeat(data);
     const { id, instance, members } = this.scope;
     if (beat.id !== id) {
-      if (!members.has(beat.id) || members.isFormer(beat.id)) this.#unknownMember = true;
-      else this.scope.clocks.heard(beat);
+      if (!members.has(beat.id) || members.isFormer(beat.id)) {
+        this.#unknownMember = true;
+        if (this.#strangers.size < MAX_STRANGERS) this.#strangers.add(beat.id);
+      } else this.scope.clocks.heard(beat);
+      if (beat.strangers.includes(id)) void this.#record.look();
       this.#step.heard(beat);
       return members.heard(beat);
     }

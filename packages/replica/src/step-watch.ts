@@ -52,11 +52,12 @@ export class StepWatch {
     const { condition, clock, id } = this.scope;
     const overdue = this.#awaited.overdue(clock.monotonicMs());
     if (overdue === undefined) return condition.clearAlarm('awaited');
-    const { counter, members } = overdue;
+    const { counter, members, why } = overdue;
+    const reason = why === undefined ? '' : ` (${why.replace(/[.;]\s*$/, '')})`;
     condition.alarm(
       'awaited',
-      `${members.join(', ')} did not get our transaction ${id}:${counter}, or could not accept it, and nothing of ours after it: ` +
-        'see why in `antiphon status` there',
+      `${members.join(', ')} did not get our transaction ${id}:${counter}, or could not accept it${reason}, and nothing of ours after it: ` +
+        'see `antiphon status` and `antiphon quarantine list` there',
     );
   }
 

@@ -1,0 +1,64 @@
+import { expect, it } from 'vitest';
+import { findMember, markRemoved } from './member-record.js';
+import { eventually } from './testing/eventually.js';
+import { MapCluster } from './testing/map-cluster.js';
+import { MapStore } from './testing/map-store.js';
+
+const OPTIONS = { topology: 'multi-primary', limits: { beatMs: 100 } } as const;
+
+/** Somebody deletes a key of the registry's bucket. */
+async function deleteKey(cluster: MapCluster, key: string): Promise<void> {
+  const manager = await (await cluster.connect()).connection.jetstreamManager();
+  const bucket = `ANTIPHON_${cluster.name}`;
+  await manager.streams.purge(`KV_${bucket}`, { filter: `$KV.${bucket}.${key}` });
+}
+
+it('I15: a member whose record was lost says so, writes it again, and what was put aside comes again', async () => {
+  await using cluster = await MapCluster.start();
+  const founder = cluster.founder();
+  const store = new MapStore();
+  await cluster.replica('a', founder, OPTIONS);
+  const b = await cluster.replica('b', store, OPTIONS);
+  await cluster.closeReplica('a');
+  const registry = (await cluster.connect()).registry(cluster.name);
+  const before = await findMember(registry, 'b');
+  await deleteKey(cluster, 'member.b');
+  // It has never heard of b.
+  const a = await cluster.replica('a', founder, OPTIONS);
+  await b.transaction((tx) => tx.put('from b', '1'));
+  await eventually('b says what happened', () =>
+    b
+      .status()
+      .alarms.some(({ name, message }) => name === 'membership' && /lost the record of b/.test(message)),
+  );
+  await eventually('a has it', () => founder.rows.has('from b'));
+  await eventually('nothing is missed', () => a.status().waitingFor.length === 0);
+  expect(await findMember(registry, 'b')).toEqual(before);
+  await eventually('the alarm is over', () => b.status().alarms.length === 0);
+  expect(b.status().outbox.unpublished).toBe(0);
+});
+
+it('a member that was removed does not write its record again', async () => {
+  await using cluster = await MapCluster.start();
+  await cluster.replica('a', cluster.founder(), OPTIONS);
+  const b = await cluster.replica('b', new MapStore(), OPTIONS);
+  const registry = (await cluster.connect()).registry(cluster.name);
+  const record = await findMember(registry, 'b');
+  if (record === undefined) throw new Error('b is no member');
+  await markRemoved(registry, record, Date.now());
+  expect(await b.ended).toMatchObject({ code: 'MEMBER_REMOVED' });
+  expect((await findMember(registry, 'b'))?.removedAtMs).toBeDefined();
+});
+
+it('a description of the cluster that was deleted is written again by who runs, and others can join', async () => {
+  await using cluster = await MapCluster.start();
+  const a = await cluster.replica('a', cluster.founder({ k: 'v' }), OPTIONS);
+  await deleteKey(cluster, 'cluster');
+  await eventually('a says what happened', () =>
+    a.status().alarms.some(({ message }) => /lost the description of cluster/.test(message)),
+  );
+  const store = new MapStore();
+  await cluster.replica('b', store, OPTIONS);
+  await eventually('b has the rows', () => store.rows.has('k'));
+  await eventually('the alarm is over', () => a.status().alarms.length === 0);
+});
