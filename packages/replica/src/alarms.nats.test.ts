@@ -98,3 +98,22 @@ describe('an alarm lasts as long as its cause', () => {
     await eventually('the alarm is over', () => alarms(a).length === 0, 5000);
   });
 });
+
+it('an entry that was removed from the middle of the log is an alarm for who had read it, too', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  for (const id of [1, 2, 3]) {
+    await a.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, 'x'] }]);
+    await eventually('it is published', () => a.status().outbox.unpublished === 0);
+  }
+  const nats = await cluster.nats();
+  const { state } = await nats.api.streamInfo(streamName(cluster.cluster));
+  expect(alarms(a)).not.toContain('removed');
+  const request = new TextEncoder().encode(JSON.stringify({ seq: state.last_seq - 1 }));
+  await nats.requester.request(`$JS.API.STREAM.MSG.DELETE.${streamName(cluster.cluster)}`, request, {
+    timeoutMs: 5000,
+  });
+  await eventually('a has an alarm', () => alarms(a).includes('removed'));
+  expect(a.status().alarms.find(({ name }) => name === 'removed')?.message).toMatch(/^1 of .*way 4/);
+});

@@ -11,6 +11,7 @@ import type { Scope } from './scope.js';
 
 /** So often, in looks, the newest known entry is read back. A reconnect or another leader has it read at once. */
 const VERIFY_EVERY_LOOKS = 10;
+const REMOVED_ALARM = 'removed';
 /** So often one entry that another member knows is read; of a member that has stalled, at once. */
 const COMPARE_EVERY_LOOKS = 3;
 
@@ -58,10 +59,23 @@ export class LogWatch {
     const identity = await log.identity(signal);
     assertSameLog(identity, document.generation, knownSeq);
     assertReadable(identity, knownSeq);
+    this.#alarmRemoved(identity);
     logEnd.seen(identity.lastSeq);
     this.onSeen();
     if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) await log.verify(signal);
     await this.#compare(testimonies, identity, signal);
+  }
+
+  /** Whoever has read them goes on, and would never notice; whoever has not learns it from the reader. */
+  #alarmRemoved({ removed = 0 }: LogIdentity): void {
+    const { condition } = this.scope;
+    if (removed === 0) return condition.clearAlarm(REMOVED_ALARM);
+    condition.alarm(
+      REMOVED_ALARM,
+      `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one subject). Whoever has not read them ` +
+        'stops there, and so does a replica with an empty file: what they held is only in the databases that read them before. Copy one of these, and ' +
+        'begin a new log from it (docs/lost-log.md, way 4)',
+    );
   }
 
   /** What the other members have dealt with, in their own words. */

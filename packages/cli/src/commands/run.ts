@@ -24,6 +24,8 @@ interface RunOptions extends AccessOptions {
 }
 
 const RETRY_MS = 1000;
+/** Well over what a replica gives itself to close. */
+const CLOSE_LIMIT_MS = 30_000;
 /** Between two reports of a start that gets on. */
 const PROGRESS_MS = 500;
 
@@ -96,7 +98,10 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   });
   const end = await Promise.race([interrupted, replica.ended]);
   const { stall } = lifecycle;
-  await replica.close();
+  await closed(replica).catch((thrown: unknown) => {
+    // Why it ended says more than that it could not be closed.
+    throw end instanceof AntiphonError ? end : thrown;
+  });
   if (end instanceof AntiphonError) throw end;
   // Also when it is stopped: whoever stops it learns that it had done nothing for a while.
   if (stall !== undefined) throw stall;
@@ -108,6 +113,25 @@ interface Starting {
   readonly signal: AbortSignal;
   readonly logger: ReplicaLogger;
   readonly lifecycle: LifecycleReport;
+}
+
+/** Its timer also keeps the process alive: with nothing else to wait for, Node.js would end it with 13 in the middle of closing. */
+async function closed(replica: Replica<SqliteTransaction>): Promise<void> {
+  const limit = new AbortController();
+  const late = sleep(CLOSE_LIMIT_MS, undefined, { signal: limit.signal }).then(
+    () => {
+      throw new AntiphonError(
+        'TIMEOUT',
+        `The replica was not closed within ${CLOSE_LIMIT_MS} ms; its database is whole.`,
+      );
+    },
+    () => undefined,
+  );
+  try {
+    await Promise.race([replica.close(), late]);
+  } finally {
+    limit.abort();
+  }
 }
 
 /** To whoever started this process, about once a second. */

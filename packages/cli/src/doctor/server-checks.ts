@@ -40,9 +40,17 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
       ),
     ];
   }
-  const { stream, firstSeq, lastSeq, bytes, replicas, durability } = log;
+  const { stream, firstSeq, lastSeq, bytes, replicas, durability, removed } = log;
   const copies = replicas === 1 ? 'one copy' : `${replicas} copies`;
-  const facts = ok('log', `${stream}: entries ${firstSeq} to ${lastSeq}, ${megabytes(bytes)}, ${copies}`);
+  const entries = `${stream}: entries ${firstSeq} to ${lastSeq}`;
+  const facts =
+    removed === undefined
+      ? ok('log', `${entries}, ${megabytes(bytes)}, ${copies}`)
+      : warn(
+          'log',
+          `${entries}, of which ${removed} were removed from between others: no replica that has not read them gets past`,
+          'Copy a database that has them, and begin a new log from it: docs/lost-log.md, way 4',
+        );
   const { grade, sentence } = durability;
   // Memory is among the server's warnings already.
   if (grade === 'memory') return [facts];

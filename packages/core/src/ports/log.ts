@@ -7,6 +7,8 @@ export interface LogIdentity {
   readonly lastSeq: number;
   /** The server that answers for a replicated log. Another one may lack entries that the one before it had (I14). */
   readonly leader?: string;
+  /** How many entries between the first and the last are gone: whoever has not read them cannot pass. Absent: none. */
+  readonly removed?: number;
 }
 
 export interface LogEntry {

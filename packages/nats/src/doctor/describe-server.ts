@@ -46,6 +46,8 @@ export interface LogDescription {
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly bytes: number;
+  /** How many entries between the first and the last are gone. Absent: none. */
+  readonly removed?: number;
   readonly durability: Durability;
 }
 
@@ -131,6 +133,7 @@ async function describeLog(
     firstSeq: state.first_seq,
     lastSeq: state.last_seq,
     bytes: state.bytes,
+    ...(state.num_deleted > 0 && { removed: state.num_deleted }),
     durability: gradeDurability({ serverVersion, storage, replicas, syncsAlways }),
   };
 }

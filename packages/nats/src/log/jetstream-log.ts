@@ -198,8 +198,12 @@ export class JetStreamLog implements Log {
   }
 }
 
-function identityOf({ generation, firstSeq, lastSeq, leader }: LogIdentity): LogIdentity {
-  return { generation, firstSeq, lastSeq, ...(leader === undefined ? {} : { leader }) };
+function identityOf({ generation, firstSeq, lastSeq, leader, removed }: LogIdentity): LogIdentity {
+  return {
+    ...{ generation, firstSeq, lastSeq },
+    ...(leader === undefined ? {} : { leader }),
+    ...(removed === undefined ? {} : { removed }),
+  };
 }
 
 /** @throws AntiphonError BAD_OPTION */

@@ -193,9 +193,12 @@ export class LogGuard {
 }
 
 export function viewOf({ state, created, config, cluster }: StreamInfo, generation: string): StreamView {
-  const { first_seq: firstSeq, last_seq: lastSeq } = state;
+  const { first_seq: firstSeq, last_seq: lastSeq, num_deleted: removed } = state;
   // A stream on one server has none to tell.
   const leader = cluster?.leader ?? '';
-  const view = { generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size };
+  const view = {
+    ...{ generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size },
+    ...(removed > 0 && { removed }),
+  };
   return leader === '' ? view : { ...view, leader };
 }
