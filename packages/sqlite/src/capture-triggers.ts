@@ -4,6 +4,7 @@ import { quoteName, quoteText } from './identifiers.js';
 import {
   collated,
   columnName,
+  mayLoseOverwritten,
   type IndexedColumn,
   type TrackedTable,
   type UniqueIndex,
@@ -160,7 +161,7 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
   );
 }
 
-/** The row that has the new key: REPLACE as the key's own conflict clause deletes it before another constraint fails or ignores the new row. */
+/** The row that has the new key; see `mayLoseOverwritten`. */
 function putOverwritten(table: TrackedTable): string {
   const row = '_antiphon_row';
   return (
@@ -176,7 +177,7 @@ function mayEnterIndex(table: TrackedTable): string {
   const columns = isPartial
     ? table.columns.map((_, index) => index)
     : table.uniqueIndexes.flatMap((index) => index.columns.map(({ column }) => column));
-  const key = table.mixesConflictClauses ? table.key.map(({ column }) => column) : [];
+  const key = mayLoseOverwritten(table) ? table.key.map(({ column }) => column) : [];
   return differ(table, [...new Set([...key, ...columns])]);
 }
 
@@ -185,19 +186,24 @@ function mayEnterIndex(table: TrackedTable): string {
  * recursive_triggers is on, which is up to each program). So they are noted before; sealing finds out which of them are gone.
  */
 function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
-  if (table.uniqueIndexes.length === 0) return [];
-  const overwritten = table.mixesConflictClauses ? [putOverwritten(table)] : [];
-  const inserting = [...table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW')), ...overwritten];
-  const updating = [...table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD')), ...overwritten];
-  return [
-    definition(table, 'suspect_insert', 'BEFORE INSERT', NOT_APPLYING, inserting),
-    definition(
+  const inserting = table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW'));
+  if (table.mixesConflictClauses) inserting.push(putOverwritten(table));
+  const updating = table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD'));
+  if (mayLoseOverwritten(table)) {
+    const keyDiffers = differ(
       table,
-      'suspect_update',
-      'BEFORE UPDATE',
-      `${NOT_APPLYING} AND (${mayEnterIndex(table)})`,
-      updating,
-    ),
+      table.key.map(({ column }) => column),
+    );
+    updating.push(`${putOverwritten(table)} AND (${keyDiffers})`);
+  }
+  const mayUpdate = `${NOT_APPLYING} AND (${mayEnterIndex(table)})`;
+  return [
+    ...(inserting.length === 0
+      ? []
+      : [definition(table, 'suspect_insert', 'BEFORE INSERT', NOT_APPLYING, inserting)]),
+    ...(updating.length === 0
+      ? []
+      : [definition(table, 'suspect_update', 'BEFORE UPDATE', mayUpdate, updating)]),
   ];
 }
 

@@ -98,6 +98,37 @@ describe('last writer wins', () => {
   });
 });
 
+describe.each(['', ' DEFERRABLE INITIALLY DEFERRED'])('children whose parent is gone%s', (deferred) => {
+  it('can be changed but for the foreign key, deleted, and given another parent', async () => {
+    let now = 1_700_000_000_000;
+    cluster = new Cluster({ versions: true, clock: () => now++ });
+    await cluster.first(
+      'a',
+      `CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1), (2);
+       CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p ON DELETE CASCADE${deferred}, note TEXT);`,
+    );
+    await cluster.join('b');
+    await cluster.synchronize();
+    await cluster.write('a', 'DELETE FROM p WHERE id = 1');
+    await cluster.write('b', `INSERT INTO c VALUES (5, 1, 'child'), (6, 1, 'child'), (7, 1, 'child')`);
+    await expectConverged(['a', 'b'], ['p', 'c']);
+    expect(cluster.shell('a', 'SELECT id FROM c')).toBe('5\n6\n7');
+    const written = await cluster.write(
+      'a',
+      `UPDATE c SET note = 'changed'`,
+      `INSERT INTO c VALUES (5, 2, 'again') ON CONFLICT (id) DO UPDATE SET note = excluded.note`,
+      'DELETE FROM c WHERE id = 6',
+      'UPDATE c SET p = 2 WHERE id = 7',
+    );
+    expect(written).toMatchObject({ type: 'committed' });
+    await expectConverged(['a', 'b'], ['p', 'c']);
+    expect(cluster.shell('b', 'SELECT * FROM c')).toBe('5|1|again\n7|2|changed');
+    expect(await cluster.write('b', 'UPDATE c SET p = p WHERE id = 5')).toMatchObject({ type: 'rejected' });
+    await cluster.write('b', 'INSERT INTO p VALUES (1)');
+    expect(await cluster.write('b', 'UPDATE c SET p = p WHERE id = 5')).toMatchObject({ type: 'committed' });
+  });
+});
+
 describe('secondary unique keys', () => {
   let now = 1_700_000_000_000;
   const clock = (): number => now++;

@@ -78,6 +78,22 @@ export function tableSchema(table: LocalTable): TableSchema {
   };
 }
 
+/** Rows of it may go without a delete trigger, when REPLACE takes their key or a unique value. */
+export function mayLoseRowsUnseen(table: LocalTable): boolean {
+  return table.uniqueIndexes.length > 0 || mayLoseOverwritten(table);
+}
+
+/**
+ * Also the row that was put in the place of another is gone before a trigger shows it: a foreign-key action of its own update may replace
+ * it, and conflict clauses may contradict each other.
+ */
+export function mayLoseOverwritten(table: LocalTable): boolean {
+  return (
+    table.mixesConflictClauses ||
+    (table.hasKeyActions && !(table.rowidKey && table.uniqueIndexes.length === 0))
+  );
+}
+
 export function columnName(table: LocalTable, index: number): string {
   const column = table.columns[index];
   if (column === undefined) throw new RangeError(`table ${table.name} has no column ${index}`);

@@ -94,6 +94,12 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
     ['UPDATE OR REPLACE t SET n = 7 WHERE id = 1'],
   ],
   [
+    'a key that takes the place of another, and is replaced by what its own cascade does',
+    `CREATE TABLE t (k INT NOT NULL PRIMARY KEY, v TEXT, up INT UNIQUE REFERENCES t (k) ON UPDATE CASCADE ON DELETE CASCADE);
+     INSERT INTO t VALUES (2, 'child', 5), (5, 'parent', 1), (1, 'overwritten', NULL), (7, 'other', NULL);`,
+    ['UPDATE OR REPLACE t SET k = 1 WHERE k = 5'],
+  ],
+  [
     'an integer key that becomes a REAL of the same value',
     `CREATE TABLE t (k INTEGER NOT NULL, up INT REFERENCES t (k) ON UPDATE CASCADE, PRIMARY KEY (k)) WITHOUT ROWID;
      INSERT INTO t VALUES (-9223372036854775808, NULL), (1, -9223372036854775808);`,

@@ -1,7 +1,7 @@
 import { AntiphonError, TaggedValue, type Row, type Value } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { ADMITTING_SEQ } from './capture-triggers.js';
-import type { TrackedTable } from './local-table.js';
+import { mayLoseRowsUnseen, type TrackedTable } from './local-table.js';
 import { NetEffect } from './net-effect.js';
 import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './outbox-kinds.js';
 
@@ -46,7 +46,7 @@ export class Outbox {
   ) {
     this.#tables = new Map(tables.map((table) => [table.id, table]));
     this.width = Math.max(1, ...tables.map(({ columns }) => columns.length));
-    this.#hasSuspectTriggers = tables.some(({ uniqueIndexes }) => uniqueIndexes.length > 0);
+    this.#hasSuspectTriggers = tables.some(mayLoseRowsUnseen);
     this.#changedUnasked = changedUnasked(tables);
     this.#netEffect = new NetEffect(connection);
     this.#mixed = `SELECT t, op, ${this.#images('n', this.width)}, ${this.#images('o', this.width)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;

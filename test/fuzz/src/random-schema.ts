@@ -202,7 +202,7 @@ function addChild(random: Random, table: Table, kind: Kind, parentDefinition: st
 function addUniques(random: Random, table: Table, indexes: string[], { multiWriter }: SchemaWishes): void {
   const named = table.columns.some(({ name }) => ['rowid', 'oid', '_rowid_'].includes(name.toLowerCase()));
   if (multiWriter && named && random.chance(0.9)) return;
-  if (random.chance(0.3)) return;
+  if (random.chance(multiWriter ? 0.2 : 0.3)) return;
   const open = table.columns.filter(({ name }) => !table.key.includes(name));
   for (let count = random.pick([1, 1, 2, 3]); count > 0 && open.length > 0; count--) {
     const columns = [
