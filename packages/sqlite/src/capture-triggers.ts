@@ -70,23 +70,27 @@ export function sameKey(table: TrackedTable, left: string, right: string): strin
 
 /** Exact: text by its bytes, and 1 is not 1.0 where the column keeps them apart. */
 export function differ(table: TrackedTable, columns: readonly number[]): string {
-  const terms = columns.flatMap((index) => {
+  const bytes = columns.map((index) => {
     const name = columnName(table, index);
-    const bytes = `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
-    const types = `typeof(OLD.${name}) <> typeof(NEW.${name})`;
-    if (table.rowidKey && table.key.some(({ column }) => column === index)) return [bytes];
+    return `OLD.${name} IS NOT NEW.${name} COLLATE BINARY`;
+  });
+  // Behind them: most changes end the search before.
+  const types = columns.flatMap((index) => {
+    const name = columnName(table, index);
+    const differ = `typeof(OLD.${name}) <> typeof(NEW.${name})`;
+    if (table.rowidKey && table.key.some(({ column }) => column === index)) return [];
     switch (table.columns[index]?.affinity) {
       case 'none':
-        return [bytes, types];
+        return [differ];
       case 'integer':
       case 'numeric':
         // Any other number has one form in such a column.
-        return [bytes, `OLD.${name} = ${LEAST_INTEGER} AND ${types}`];
+        return [`OLD.${name} = ${LEAST_INTEGER} AND ${differ}`];
       default:
-        return [bytes];
+        return [];
     }
   });
-  return balanced(terms, 'OR');
+  return balanced([...bytes, ...types], 'OR');
 }
 
 /** SQLite lets NULL into keys of old-style tables, and several of them: such a row has no identity. */
