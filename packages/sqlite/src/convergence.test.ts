@@ -209,6 +209,18 @@ describe('secondary unique keys', () => {
     },
   );
 
+  it('a column of type ANY in a STRICT table keeps what it holds when rows are displaced', async () => {
+    cluster = new Cluster({ versions: true, clock });
+    await cluster.first('a', `CREATE TABLE t (k ANY PRIMARY KEY, u TEXT UNIQUE, x ANY) STRICT;`);
+    await cluster.join('b');
+    await cluster.synchronize();
+    cluster.shell('a', `INSERT INTO t VALUES (x'ff', 'a', '1')`);
+    await cluster.publish('a');
+    cluster.shell('b', `INSERT INTO t VALUES (2.0, 'b', 3.0), ('x', 'a', '7')`);
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('a', 'SELECT typeof(k), typeof(x) FROM t ORDER BY u')).toBe('text|text\nreal|real');
+  });
+
   it('a value that REPLACE frees by overwriting a row is free for a displaced row', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id TEXT PRIMARY KEY, u INT UNIQUE);`);

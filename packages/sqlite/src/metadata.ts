@@ -135,8 +135,9 @@ export function displacedTable(table: TrackedTable): string {
 export function createDisplacedTable(connection: Connection, table: TrackedTable): void {
   const name = displacedTable(table);
   const columns = table.columns.map(
-    ({ declaredType }, index) =>
-      `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`,
+    // ANY keeps values as they are in a STRICT table only, which this one is not.
+    ({ declaredType, affinity }, index) =>
+      `${columnName(table, index)} ${affinity === 'none' ? '' : quoteName(declaredType)}`,
   );
   connection.db.exec(`CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})`);
   const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
@@ -156,8 +157,9 @@ export function keptTable(table: TrackedTable): string {
 /** Rows that were set back to what replication knows: as they were, or as they are again when they had been gone. Nobody but an operator reads it. */
 export function createKeptTable(connection: Connection, table: TrackedTable): void {
   const columns = table.columns.map(
-    ({ declaredType }, index) =>
-      `${columnName(table, index)} ${declaredType === '' ? '' : quoteName(declaredType)}`,
+    // ANY keeps values as they are in a STRICT table only, which this one is not.
+    ({ declaredType, affinity }, index) =>
+      `${columnName(table, index)} ${affinity === 'none' ? '' : quoteName(declaredType)}`,
   );
   connection.db.exec(
     `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_rowid INTEGER PRIMARY KEY, _antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
