@@ -17,7 +17,7 @@ import { Hold } from './hold.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
 import { intakeRules } from './intake-check.js';
 import { isKnownMember } from './members.js';
-import { ownLogState } from './own-past.js';
+import { assertNoSecondLife, ownLogState } from './own-past.js';
 import type { ApplyMessage, FeedProtocol, PlannedApply, ReplicaProtocol } from './protocols.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 import type { Scope } from './scope.js';
@@ -128,6 +128,7 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   async #take(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
     await this.#meet(entries, signal);
+    await assertNoSecondLife(this.scope, entries, this.#ownLogNow(this.scope.store.state()));
     this.scope.sync?.observe(entries);
     for (let rest = this.#unapplied(entries); rest.length > 0 && this.scope.condition.replicating;) {
       rest = await this.#round(rest, signal);

@@ -29,6 +29,7 @@ import {
   refuseOrigin,
   type IntakeRules,
 } from './intake-check.js';
+import { foreignWriter } from './second-life.js';
 
 export interface IntakeOptions {
   /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
@@ -242,7 +243,7 @@ export class Intake {
     // A synchronous group of ours is in the log before it is in the database.
     const foreign = this.options.synchronous === undefined && batch.origin === self;
     if (foreign && last > Math.max(ownCounter, ownPastUpTo)) {
-      this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry, batch.origin, last) };
+      this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry.seq, batch.origin, last) };
     } else if (batch.schemaVersion > this.rules.schema.version) {
       this.#halt = { reason: 'newer-schema', error: newerSchema(entry, batch, this.rules.schema.version) };
     }
@@ -299,15 +300,6 @@ export class Intake {
 function lastCounterOf(batch: Batch | BatchSummary): number {
   if ('lastCounter' in batch) return batch.lastCounter;
   return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
-}
-
-function foreignWriter(entry: LogEntry, origin: string, counter: number): AntiphonError {
-  return new AntiphonError(
-    'DUPLICATE_REPLICA',
-    `entry ${entry.seq} of the log is transaction ${origin}:${counter}, which this database never wrote: ` +
-      `another process writes as ${origin}. Stop it, then start this replica again`,
-    { context: { origin, counter, seq: entry.seq } },
-  );
 }
 
 function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonError {

@@ -10,10 +10,12 @@ import {
   type LogEntry,
   type StoreState,
 } from '@antiphon/core';
-import { retrying, type Deadline } from './deadline.js';
+import { Deadline, retrying } from './deadline.js';
 import type { ClusterDocument } from './cluster-document.js';
 import { intakeRules, latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
 import type { Settings } from './options.js';
+import type { Scope } from './scope.js';
+import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
 /** How far back the beginning of an own transaction in parts is looked for. */
@@ -39,11 +41,14 @@ export function ownLogState(id: string, state: StoreState): AdmissionState {
  * writes, or it would use counters twice. Found by reading on from the position, not by believing the newest message: only what is
  * in the log in order counts. A message whose predecessor was lost was dropped by all receivers, and that we happen to have
  * its predecessor in our database does not change that.
+ *
+ * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database did: nothing is changed then.
  */
 export async function findOwnPast(
   settings: Settings,
   document: ClusterDocument,
   deadline: Deadline,
+  note: (past: readonly Batch[]) => Promise<void> = (past) => noted(settings.store, past),
 ): Promise<OwnPast | undefined> {
   const { log, id, store, clock } = settings;
   const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
@@ -55,14 +60,19 @@ export async function findOwnPast(
   const scan = new OwnScan(id, ownLogState(id, state), rules);
   const fromSeq = await beginningOfParts(settings, scan.counter, deadline);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
+  const outbox = new SecondLife(store, settings.limits.pageBytes);
   try {
     for (let seq = fromSeq - 1; seq < newest.seq;) {
       const past: Batch[] = [];
       for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
-        if (entry.origin === id) past.push(...scan.take(entry));
+        if (entry.origin === id) {
+          const taken = scan.take(entry);
+          await assertOurs(entry, taken, outbox);
+          past.push(...taken);
+        }
         seq = entry.seq;
       }
-      if (past.length > 0) await retrying(clock, deadline, () => noted(store, past));
+      if (past.length > 0) await retrying(clock, deadline, () => note(past));
       deadline.renew();
     }
   } finally {
@@ -74,6 +84,47 @@ export async function findOwnPast(
 
 async function noted(store: Settings['store'], past: readonly Batch[]): Promise<void> {
   await store.notePast?.(past);
+}
+
+/**
+ * Whether entries that were just read, after those that `ownLog` is about, are what this database holds under their numbers. Cheap where this
+ * process sent them, or where the database is not ahead of the log. Throws DUPLICATE_REPLICA.
+ */
+export async function assertNoSecondLife(
+  scope: Scope,
+  entries: readonly LogEntry[],
+  ownLog: AdmissionState,
+): Promise<void> {
+  const { id, store, sent, limits } = scope;
+  const { vector, position } = store.state();
+  if (counterOf(vector, id) <= counterOf(ownLog.vector, id)) return;
+  const own = entries.filter(({ origin, seq }) => origin === id && seq > position.seq);
+  if (own.every(({ data }) => sent.has(data))) return;
+  const scan = new OwnScan(id, ownLog, intakeRules(scope));
+  const past = new SecondLife(store, limits.pageBytes);
+  for (const entry of own) {
+    const batches = scan.take(entry);
+    if (!sent.has(entry.data)) await assertOurs(entry, batches, past);
+  }
+}
+
+/**
+ * After a time without the log: has another file served under our id meanwhile? Throws DUPLICATE_REPLICA, and what `findOwnPast` throws.
+ * `knownSeq`: how far the log is known. One question where nothing of ours came after it.
+ */
+export async function assertNobodyServed(scope: Scope, knownSeq: number, signal: AbortSignal): Promise<void> {
+  const { log, id, instance, document, clock, limits, sync } = scope;
+  // There, groups are in the log before they are in the database; the feed compares what other programs wrote.
+  if (sync !== undefined) return;
+  const newest = await log.lastOf(id, signal);
+  if (newest === undefined || newest.seq <= knownSeq || newest.attempt?.includes(`~${instance}`)) return;
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log says what it holds of us');
+  try {
+    const found = await findOwnPast(scope, document, deadline, () => Promise.resolve());
+    if (found !== undefined) throw foreignWriter(newest.seq, id, found.counter);
+  } finally {
+    deadline.end();
+  }
 }
 
 /** Where to read from: after the position, or where the transaction began of which the position has passed some parts. */

@@ -11,6 +11,7 @@ import {
 } from '@antiphon/core';
 import { retryDelayMs } from './deadline.js';
 import { assertSameLog } from './log-check.js';
+import { assertNobodyServed } from './own-past.js';
 import type { RelayProtocol } from './protocols.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import { Resend, type ResendAnswer } from './resend.js';
@@ -20,6 +21,9 @@ import { SendWindow, type SentMark } from './send-window.js';
 const OWN_PAST_POLL_MS = 20;
 /** Looks at the log's end, one per beat, until what was acknowledged and never read back counts as lost. */
 const UNSEEN_LOOKS = 4;
+
+/** No later try goes better. */
+const STALLING: ReadonlySet<string> = new Set(['LOG_REPLACED', 'STORE_CORRUPT', 'DUPLICATE_REPLICA']);
 
 interface Settled {
   readonly number: number;
@@ -240,6 +244,7 @@ export class Relay implements Behaviour<RelayProtocol> {
       data,
       ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}),
     };
+    if (!this.#chained) this.scope.sent.add(data);
     this.#chainSeq++;
     condition.totals.publishedMessages++;
     condition.totals.publishedBytes += data.length;
@@ -291,7 +296,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { clock, logger, condition } = this.scope;
     this.#sending = false;
     this.#retry?.cancel();
-    if (error.code === 'LOG_REPLACED' || error.code === 'STORE_CORRUPT') return condition.stall(error);
+    if (STALLING.has(error.code)) return condition.stall(error);
     // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
     if (error.code !== 'ACCESS_DENIED') {
       if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
@@ -313,6 +318,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     try {
       const identity = await log.identity(context.signal);
       assertSameLog(identity, document.generation, knownSeq);
+      if (this.#resumed) await assertNobodyServed(this.scope, knownSeq, context.signal);
       if (this.#chained) await this.#reconcile(identity.lastSeq, context);
     } catch (thrown) {
       const error = toAntiphonError(thrown);

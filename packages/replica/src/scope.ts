@@ -8,6 +8,7 @@ import type { LogEnd } from './log-end.js';
 import type { Members } from './members.js';
 import type { Settings } from './options.js';
 import type { Progress } from './progress.js';
+import type { SentMessages } from './sent-messages.js';
 import type { Sync } from './sync/sync.js';
 import type { Role } from './topology.js';
 
@@ -34,6 +35,7 @@ export interface Scope extends Settings {
    * comes back in order.
    */
   readonly soleAppender: boolean;
+  readonly sent: SentMessages;
   /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
   readonly closing: AbortSignal;
   /** This replica takes writes. */

@@ -29,6 +29,7 @@ import { ReplicaActor, replicaMailbox } from './replica-actor.js';
 import { Recapturer } from './recapture.js';
 import { RunningReplica, type Replica } from './replica.js';
 import type { Scope } from './scope.js';
+import { SentMessages } from './sent-messages.js';
 import { mailboxPrefix } from './subjects.js';
 import { Sync } from './sync/sync.js';
 import { roleOf, soleWriter } from './topology.js';
@@ -154,6 +155,7 @@ async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline
       ownPastUpTo,
       logEnd,
       sync,
+      sent: new SentMessages(),
       closing,
     },
     writable: role !== 'replica',

@@ -184,8 +184,10 @@ export const ERROR_CODES = {
   },
   DUPLICATE_REPLICA: {
     retriable: false,
-    means: 'Another process runs under the same replica id, or took it while this one did not answer.',
-    do: 'Stop one of them, or choose another id.',
+    means:
+      'Another process runs under the same replica id, or took it while this one did not answer; or another file has served under it, and ' +
+      'the log has its transactions under numbers that this database gave to others.',
+    do: 'Stop one of them, or choose another id. Where it was another file, see docs/lost-log.md: two files under one id.',
   },
   MEMBER_RUNNING: {
     retriable: false,
