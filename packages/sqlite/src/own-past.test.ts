@@ -89,6 +89,19 @@ describe.each([true, false])('an old file with edits that the log has (row versi
     await expectRows('1|restored\n2|0\n3|too');
   });
 
+  it('I3: sends an edit that was made after its past, though the clock was set back', async () => {
+    await start(T, versions);
+    await copyWithEdits(`UPDATE t SET v = 'Monday' WHERE id = 1`);
+    await cluster.write('a', `UPDATE t SET v = 'Tuesday' WHERE id = 1`);
+    await later();
+    const before = cluster.member('a').store.state().lastCounter;
+    expect(
+      await restore(`UPDATE t SET v = 'restored' WHERE id = 1; UPDATE _antiphon_outbox SET at = at - 1`),
+    ).toBe(1);
+    await expectRows(versions ? '1|Tuesday\n2|0\n3|0' : '1|restored\n2|0\n3|0');
+    expect(cluster.member('a').store.state().lastCounter).toBe(before + 1);
+  });
+
   it('A.4: keys that changed, and keys that compare in their own way', async () => {
     await start(
       `CREATE TABLE t (id TEXT COLLATE NOCASE, n, v TEXT, PRIMARY KEY (id, n)); INSERT INTO t VALUES ('a', 1, '0'), ('b', 2.5, '0')`,
