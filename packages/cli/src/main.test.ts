@@ -21,7 +21,9 @@ it('every command has --json, a description and an example in its help', () => {
     command.outputHelp();
     expect(command.description(), command.name()).not.toBe('');
     expect(help, command.name()).toContain('--json');
-    expect(help, command.name()).toMatch(new RegExp(`Example:\\n  \\$ antiphon (member )?${command.name()}`));
+    expect(help, command.name()).toMatch(
+      new RegExp(`Example:\\n  \\$ antiphon (${command.parent?.name() ?? ''} )?${command.name()}`),
+    );
   }
 });
 
@@ -29,15 +31,20 @@ it('has the commands of this version', () => {
   expect(program().commands.map((command) => command.name())).toEqual([
     'demo',
     'init',
+    'check',
     'up',
     'run',
     'status',
+    'health',
     'exec',
     'query',
     'outcome',
     'changes',
     'verify',
+    'recapture',
     'member',
+    'quarantine',
+    'settings',
     'doctor',
     'bench',
   ]);
