@@ -62,8 +62,8 @@ export const ERROR_CODES = {
   CLOCK_SKEW: {
     retriable: true,
     means:
-      "This machine's clock is ahead of the log's by more than `limits.maxClockSkewMs`; it gives no times to changes.",
-    do: 'Set the clock of the machine that the message names (or of the NATS server); writes resume automatically, and nothing is lost.',
+      "This machine's clock is ahead of the log's by more than `limits.maxClockSkewMs`, or the newest time in the database by more than `clockRefusalMs`; changes get no times.",
+    do: 'Set the clock that the message names, or wait as long as it says; writes resume automatically, and nothing is lost.',
   },
   // Messages
   MALFORMED_MESSAGE: {
