@@ -90,7 +90,7 @@ describe('a reading process', () => {
     renameSync(database(2), file);
     expect(await valueOf(reader)).toBe(2n);
     rmSync(file);
-    await expectCode(valueOf(reader), 'STORE_FAILED');
+    await expectCode(valueOf(reader), 'STORE_UNAVAILABLE');
     renameSync(database(3), file);
     expect(await valueOf(reader)).toBe(3n);
   });
