@@ -40,10 +40,10 @@ function processOf(id: string, startSilenceMs: number, more = ''): Module.Replic
 it('a start takes as long as the database is large, when it gets on', async () => {
   const db = new DatabaseSync(join(folder.path, 'a.db'));
   db.exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);
-    WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 2000000)
+    WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000000)
     INSERT INTO t SELECT x, 'row ' || x FROM n;`);
   db.close();
-  const silenceMs = 7000;
+  const silenceMs = 4000;
   const beganAtMs = performance.now();
   await processOf('a', silenceMs).start(AbortSignal.timeout(240_000));
   expect(performance.now() - beganAtMs).toBeGreaterThan(silenceMs);
