@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 
 /**
- * A vitest reporter that counts, after every file, into the file that ANTIPHON_TEST_COUNTS names. After every file and
- * not only at the end, so that a run that crashes or is ended for taking too long still says what it did.
+ * A vitest reporter that counts, after every file, into the file that ANTIPHON_TEST_COUNTS names. After every
+ * file and not only at the end, so that a run that crashes or is ended for taking too long still says what it
+ * did.
  */
 export default class CountReporter {
   #counts = { passed: 0, failed: 0, skipped: 0, finished: false };

@@ -11,9 +11,9 @@ import { SetupError } from './steps.mjs';
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/opt/homebrew/bin'];
 
 /**
- * Finds a Node.js that is new enough, or obtains one: the given one (ANTIPHON_NODE), the one that runs this, PATH, the
- * cache, the package of the npm registry that holds the official binary, the official release, in that order. A given one
- * that does not fit is an error, never passed over.
+ * Finds a Node.js that is new enough, or obtains one: the given one (ANTIPHON_NODE), the one that runs this,
+ * PATH, the cache, the package of the npm registry that holds the official binary, the official release, in
+ * that order. A given one that does not fit is an error, never passed over.
  *
  * @param {object} options
  * @param {NodeJS.ProcessEnv} [options.env] npm gets it as well
@@ -23,7 +23,8 @@ const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/opt/homebrew/bin'];
  * @param {readonly string[]} [options.systemFolders] searched after PATH
  * @param {string} [options.cacheDir]
  * @param {string} [options.releasesUrl] where official releases are
- * @returns {Promise<{ binary: string, version: string, source: 'given'|'running'|'path'|'cache'|'registry'|'release' }>}
+ * @returns {Promise<{ binary: string, version: string, source:
+ * 'given'|'running'|'path'|'cache'|'registry'|'release' }>}
  * @throws {SetupError} naming everything that was tried, and what to do
  */
 export async function findNode({

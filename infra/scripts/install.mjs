@@ -6,7 +6,10 @@ import { step, SetupError } from './steps.mjs';
 const INSTALL_LIMIT_MS = 20 * 60_000;
 const SHOWN_LINES = 15;
 
-/** Brings node_modules in line with package-lock.json. Nothing is compiled: `.npmrc` allows no package to run a script. */
+/**
+ * Brings node_modules in line with package-lock.json. Nothing is compiled: `.npmrc` allows no package to run
+ * a script.
+ */
 export async function installDependencies(root) {
   if (isInstalled(root)) return;
   const done = step('installing dependencies (npm ci)');

@@ -9,14 +9,20 @@ const WORK_PREFIX = '.node-';
 const ABANDONED_AFTER_MS = 60 * 60_000;
 const MAX_MOVES = 3;
 
-/** `~/.cache/antiphon`, or what XDG_CACHE_HOME says (the XDG rules ignore a relative path). nats-server is kept there too. */
+/**
+ * `~/.cache/antiphon`, or what XDG_CACHE_HOME says (the XDG rules ignore a relative path). nats-server is
+ * kept there too.
+ */
 export function defaultCacheDir(env) {
   const xdg = env.XDG_CACHE_HOME;
   const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.cache');
   return join(base, 'antiphon');
 }
 
-/** The name of the official archive and of the folder inside it; a cache may be shared by machines of several kinds. */
+/**
+ * The name of the official archive and of the folder inside it; a cache may be shared by machines of several
+ * kinds.
+ */
 export function releaseName(version, { platform, arch }) {
   return `node-v${version}-${platform}-${arch}`;
 }
@@ -55,8 +61,9 @@ export async function inWorkFolder(cacheDir, fill) {
 }
 
 /**
- * Checks what was unpacked, and moves it to its place in the cache by one rename: another run sees all of it or nothing.
- * What another run has put there meanwhile stays, since it may be running already; only what does not run is replaced.
+ * Checks what was unpacked, and moves it to its place in the cache by one rename: another run sees all of it
+ * or nothing. What another run has put there meanwhile stays, since it may be running already; only what does
+ * not run is replaced.
  * @returns {Promise<{ binary: string, version: string } | { reason: string }>}
  */
 export async function keepInCache({ folder, workFolder, cacheDir, machine }) {

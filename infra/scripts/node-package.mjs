@@ -17,8 +17,8 @@ export function packageFor({ platform, arch }) {
 }
 
 /**
- * Obtains the official binary as a package, through the user's own npm with its settings (registry, proxy, certificates),
- * which also checks the package's integrity, and keeps it in the cache folder.
+ * Obtains the official binary as a package, through the user's own npm with its settings (registry, proxy,
+ * certificates), which also checks the package's integrity, and keeps it in the cache folder.
  * @returns {Promise<{ binary: string, version: string } | { reason: string }>}
  */
 export async function nodeFromRegistry({ env, machine, cacheDir }) {

@@ -11,8 +11,8 @@ function rowsInFile({ config }: ReplicaHandle, table: string): ReadonlySet<strin
 }
 
 /**
- * Now, before anything restarts: what was acknowledged is in the file of everyone whom its result named, and those are as many as
- * its level asked for.
+ * Now, before anything restarts: what was acknowledged is in the file of everyone whom its result named, and
+ * those are as many as its level asked for.
  */
 export function checkAcknowledged(cluster: ChaosCluster, table = 'entries'): number {
   // The journals first: what is acknowledged while the files are read does not count.

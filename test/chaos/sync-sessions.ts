@@ -15,7 +15,10 @@ const TIMEOUT_MS = 1500;
 const OPTIONS = { acks: 'logged', timeoutMs: TIMEOUT_MS };
 const SQL = 'SELECT value, version FROM registers WHERE id = ?';
 
-/** Clients that go from replica to replica and carry what they have seen with them. `end` gives what happened to them. */
+/**
+ * Clients that go from replica to replica and carry what they have seen with them. `end` gives what happened
+ * to them.
+ */
 export function runSessions(options: SessionOptions): { end(): Promise<readonly OperationRecord[]> } {
   // The clock that the processes record with.
   const history = new History({ now: () => Number(process.hrtime.bigint()) / 1e6 });

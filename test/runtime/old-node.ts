@@ -18,7 +18,10 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** A Node.js of this machine that is too old for Antiphon (ANTIPHON_OLD_NODE, or on PATH); undefined when there is none. */
+/**
+ * A Node.js of this machine that is too old for Antiphon (ANTIPHON_OLD_NODE, or on PATH); undefined when
+ * there is none.
+ */
 export function findOldNode(): OldNode | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_FOLDERS];
   const given = process.env['ANTIPHON_OLD_NODE'];

@@ -17,8 +17,8 @@ export interface Received<P, K extends MessageType<P>> {
   /** Refuses the message; the actor lives. */
   reject(error: Error): NoReply;
   /**
-   * The answer comes after the handler has ended. Until then the message keeps its place in its lane's capacity; when the
-   * actor restarts or stops first, it is rejected.
+   * The answer comes after the handler has ended. Until then the message keeps its place in its lane's
+   * capacity; when the actor restarts or stops first, it is rejected.
    */
   defer(): NoReply;
 }
@@ -49,8 +49,8 @@ export interface Death {
  *
  * What a handler returns is the answer. What it throws decides who has a problem:
  * - an AntiphonError: the message. The asker gets it and the actor goes on (nobody asked: it is an `unheard` event).
- * - anything else (or `context.crash(error)`): the actor. The asker gets ACTOR_STOPPED with the cause, and supervision
- *   decides. Any throw of `started` is a crash.
+ * - anything else (or `context.crash(error)`): the actor. The asker gets ACTOR_STOPPED with the cause, and
+ *   supervision decides. Any throw of `started` is a crash.
  */
 export interface Behaviour<P extends Protocol<P>> {
   readonly receive: Handlers<P>;
@@ -121,9 +121,9 @@ export interface Context<P extends Protocol<P>> {
   every<K extends MessageType<P>>(intervalMs: number, type: K, request: RequestOf<P, K>): Timer;
 
   /**
-   * Takes up to `limit` waiting messages of one type into this turn, oldest first, past waiting messages of other types
-   * (a type that is taken in groups does best in a lane of its own). Each must be answered or deferred in this turn; one
-   * that is not is rejected, with what the handler threw if it did.
+   * Takes up to `limit` waiting messages of one type into this turn, oldest first, past waiting messages of
+   * other types (a type that is taken in groups does best in a lane of its own). Each must be answered or
+   * deferred in this turn; one that is not is rejected, with what the handler threw if it did.
    */
   takeWaiting<K extends MessageType<P>>(type: K, limit: number): readonly Received<P, K>[];
 

@@ -78,7 +78,8 @@ export class Envelope {
 
   reply(value: unknown): NoReply {
     if (this.#settle()) this.asker?.resolve(value);
-    // Signals keep removed listeners, and so this object, linked: what it carried would live until the next full collection.
+    // Signals keep removed listeners, and so this object, linked: what it carried would live until the next
+    // full collection.
     this.#request = undefined;
     return NO_REPLY;
   }

@@ -15,9 +15,9 @@ export interface LaneOptions {
 }
 
 /**
- * Priorities. Lanes take turns, each up to its weight, so that a lane of weight w among lanes of total weight W gets at
- * least w of every W turns, and none starves. Order is kept within a lane only. A turn that takes more waiting messages
- * is one turn: bound it by its `limit`.
+ * Priorities. Lanes take turns, each up to its weight, so that a lane of weight w among lanes of total weight
+ * W gets at least w of every W turns, and none starves. Order is kept within a lane only. A turn that takes
+ * more waiting messages is one turn: bound it by its `limit`.
  */
 export interface MailboxOptions<P> {
   readonly lanes: Readonly<Record<string, LaneOptions>>;

@@ -10,7 +10,10 @@
  */
 export type Protocol<P> = { readonly [K in keyof P]: (request: never) => unknown };
 
-/** The view of the kernel, which handles messages of any protocol. Types begin and end at references and behaviours. */
+/**
+ * The view of the kernel, which handles messages of any protocol. Types begin and end at references and
+ * behaviours.
+ */
 export type Untyped = Record<string, (request: unknown) => unknown>;
 
 export type MessageType<P> = keyof P & string;
@@ -33,7 +36,10 @@ export type Message<P> = {
 }[MessageType<P>];
 
 export interface AskOptions {
-  /** From the call to the reply; the system's `askTimeoutMs` when absent. `Infinity`: only `signal` or the actor's end. */
+  /**
+   * From the call to the reply; the system's `askTimeoutMs` when absent. `Infinity`: only `signal` or the
+   * actor's end.
+   */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -55,10 +61,10 @@ export interface Ref<P extends Protocol<P>> {
   readonly path: string;
 
   /**
-   * Sends without an answer. Never throws and never waits. `false`: certainly not delivered, since the mailbox is full
-   * or the actor has ended (counted in its `dropped`); tells are called from timers and subscriptions, where being
-   * refused is an ordinary thing that a throw would make fatal. `true` promises no more than a place in the mailbox (of a
-   * remote actor: that it was handed to the bus).
+   * Sends without an answer. Never throws and never waits. `false`: certainly not delivered, since the
+   * mailbox is full or the actor has ended (counted in its `dropped`); tells are called from timers and
+   * subscriptions, where being refused is an ordinary thing that a throw would make fatal. `true` promises no
+   * more than a place in the mailbox (of a remote actor: that it was handed to the bus).
    */
   tell<K extends MessageType<P>>(type: K, ...args: TellArguments<RequestOf<P, K>>): boolean;
 

@@ -15,7 +15,10 @@ export interface RestartPolicy {
   readonly backoff: Backoff;
 }
 
-/** What becomes of an actor that crashed. `escalate`: it stops and its parent crashes (a top-level one: the system). */
+/**
+ * What becomes of an actor that crashed. `escalate`: it stops and its parent crashes (a top-level one: the
+ * system).
+ */
 export type Supervision = 'stop' | 'escalate' | { readonly restart: RestartPolicy };
 
 export const DEFAULT_SUPERVISION: Supervision = {

@@ -43,7 +43,10 @@ export interface ActorSystemOptions {
 
 /** The root of a tree of actors. Several may share a process, each with its own clock. */
 export class ActorSystem implements AsyncDisposable {
-  /** Resolves, never rejects, when the system was stopped, or a top-level actor escalated and everything was stopped. */
+  /**
+   * Resolves, never rejects, when the system was stopped, or a top-level actor escalated and everything was
+   * stopped.
+   */
   readonly terminated: Promise<EndReason>;
   readonly #children: Children;
   readonly #kernel: Kernel;

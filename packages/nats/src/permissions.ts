@@ -12,8 +12,8 @@ import {
 } from './subjects.js';
 
 /**
- * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`: the command line without
- * writing (`status`, `query`, `outcome`, `changes`, `doctor`). `admin`: all of the command line.
+ * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`: the command
+ * line without writing (`status`, `query`, `outcome`, `changes`, `doctor`). `admin`: all of the command line.
  */
 export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin';
 
@@ -36,7 +36,8 @@ const READING_COMMANDS = [
 ] as const;
 
 /**
- * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a table; a test runs a cluster with it.
+ * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a table; a
+ * test runs a cluster with it.
  *
  * @throws AntiphonError BAD_OPTION
  */

@@ -9,7 +9,10 @@ export function clusterPrefix(cluster: string): string {
   return `antiphon.${cluster}`;
 }
 
-/** Antiphon's own records, such as `_insync`. The one that says which log it is has its own way in: `identitySubject`. */
+/**
+ * Antiphon's own records, such as `_insync`. The one that says which log it is has its own way in:
+ * `identitySubject`.
+ */
 const OWN_RECORD = /^_(?!log$)[a-z]{1,30}$/;
 
 /** Where the batches of one replica are published, or Antiphon's own records of one kind. */

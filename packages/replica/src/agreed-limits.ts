@@ -1,8 +1,8 @@
 import type { ReplicaLimits } from './limits.js';
 
 /**
- * Limits by which every replica judges the same messages. They are agreed on when the cluster is founded: if they differed, one replica
- * would apply what another one puts aside.
+ * Limits by which every replica judges the same messages. They are agreed on when the cluster is founded: if
+ * they differed, one replica would apply what another one puts aside.
  */
 export type AgreedLimits = Pick<ReplicaLimits, 'clockRefusalMs'>;
 

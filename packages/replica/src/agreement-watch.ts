@@ -5,9 +5,10 @@ import type { Scope } from './scope.js';
 const ALARM = 'registry';
 
 /**
- * Looks whether the cluster has agreed on other limits while this replica ran. They are changed while all are stopped; one that was cut off
- * or paused then must not judge messages by the old ones, so it ends and is started again. A description that was
- * deleted is written again: whoever runs knows it, and nobody could start without it.
+ * Looks whether the cluster has agreed on other limits while this replica ran. They are changed while all are
+ * stopped; one that was cut off or paused then must not judge messages by the old ones, so it ends and is
+ * started again. A description that was deleted is written again: whoever runs knows it, and nobody could
+ * start without it.
  */
 export class AgreementWatch {
   #looking = false;

@@ -57,9 +57,9 @@ const MAX_LOOK_BACK = 20_000;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
 /**
- * Committed changes in log order, each once, only as far as this replica has applied them. Nothing is read ahead of the
- * consumer by more than one group of entries: who is slow, waits in the log. Ends with `return()`, the signal (ABORTED), or the
- * replica.
+ * Committed changes in log order, each once, only as far as this replica has applied them. Nothing is read
+ * ahead of the consumer by more than one group of entries: who is slow, waits in the log. Ends with
+ * `return()`, the signal (ABORTED), or the replica.
  */
 export async function* changesOf(
   scope: Scope,

@@ -50,8 +50,9 @@ export interface ClockWatchDeps {
 }
 
 /**
- * Compares clocks with the log's, which all replicas share: this machine's, those of the other members, and the times that changes
- * carry. What it finds is alarmed for as long as it lasts, and a clock that is too far ahead gives no times (CLOCK_SKEW).
+ * Compares clocks with the log's, which all replicas share: this machine's, those of the other members, and
+ * the times that changes carry. What it finds is alarmed for as long as it lasts, and a clock that is too far
+ * ahead gives no times (CLOCK_SKEW).
  */
 export class ClockWatch {
   readonly logClock: LogClock;
@@ -75,8 +76,9 @@ export class ClockWatch {
   }
 
   /**
-   * Where times decide who wins, others refuse changes whose times are further ahead of the log than `refusalMs`: none is given such a time.
-   * That needs no wrong clock any more: all of them, and the log's, may have been ahead for a moment.
+   * Where times decide who wins, others refuse changes whose times are further ahead of the log than
+   * `refusalMs`: none is given such a time. That needs no wrong clock any more: all of them, and the log's,
+   * may have been ahead for a moment.
    */
   follow(hybrid: Pick<HybridClock, 'last'>, refusalMs: number): void {
     this.#followed = { hybrid, refusalMs };
@@ -137,7 +139,10 @@ export class ClockWatch {
       .finally(() => (this.#reading = false));
   }
 
-  /** Its beat says what its clock shows; it may have been under way for a while, so only a clock that is ahead is certain. */
+  /**
+   * Its beat says what its clock shows; it may have been under way for a while, so only a clock that is ahead
+   * is certain.
+   */
   heard(beat: Beat): void {
     const window = this.logClock.window();
     if (window === undefined) return;

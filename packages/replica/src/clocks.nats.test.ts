@@ -162,7 +162,10 @@ describe('a clock that is set back', () => {
   });
 });
 
-/** As a host would leave them behind on which the replicas and the server run, and whose clock was ahead for a moment. */
+/**
+ * As a host would leave them behind on which the replicas and the server run, and whose clock was ahead for a
+ * moment.
+ */
 function moveTimes(fixture: ClusterFixture, id: string, byMs: number): void {
   fixture.sql(id, `UPDATE _antiphon_state SET time = time + ${byMs * 1000}`);
 }

@@ -15,8 +15,8 @@ const FORMAT = 1;
 
 /**
  * What all replicas agree on; the first one writes it into the registry.
- * `creating`: its creator has not brought its tables and rows yet, and nobody may join. Only the creator goes on from there,
- * so a crash in between is repaired by starting it again.
+ * `creating`: its creator has not brought its tables and rows yet, and nobody may join. Only the creator goes
+ * on from there, so a crash in between is repaired by starting it again.
  */
 export interface ClusterDocument {
   readonly state: 'creating' | 'ready';

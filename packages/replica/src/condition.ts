@@ -11,7 +11,10 @@ export interface StallReason {
   readonly tables?: readonly string[];
 }
 
-/** An origin whose transactions cannot be applied until a missing one has come. In the database as well: a restart forgets none. */
+/**
+ * An origin whose transactions cannot be applied until a missing one has come. In the database as well: a
+ * restart forgets none.
+ */
 export interface Waiting extends Gap {
   /** What its origin said when it was asked to publish it again, or that it does not answer. Absent until then. */
   readonly answer?: string;
@@ -41,8 +44,8 @@ export interface Holding {
 const MAX_ALARMS = 32;
 
 /**
- * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take waits until it is changed back. Where
- * changes may have gone unnoticed (`gaps`), changing it back mends nothing.
+ * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take waits
+ * until it is changed back. Where changes may have gone unnoticed (`gaps`), changing it back mends nothing.
  */
 function isPassing({ code, context }: AntiphonError): boolean {
   return code === 'SCHEMA_DRIFT' && context['gaps'] === undefined;
@@ -83,7 +86,10 @@ export class Condition {
     private readonly logger: Logger,
   ) {}
 
-  /** Numbers the relay's attempts, over its restarts as well: an id that was used once must never be used for a repetition. */
+  /**
+   * Numbers the relay's attempts, over its restarts as well: an id that was used once must never be used for
+   * a repetition.
+   */
   nextAttempt(): number {
     return ++this.#attempts;
   }

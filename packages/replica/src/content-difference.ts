@@ -1,8 +1,8 @@
 import type { ClusterSchema, InspectedTable, TableSchema } from '@antiphon/core';
 
 /**
- * Why a database that no replica has used cannot join a cluster: it would be a merge, and nobody has said which side wins.
- * Nothing when it is empty: tables without rows that are exactly the cluster's do no harm.
+ * Why a database that no replica has used cannot join a cluster: it would be a merge, and nobody has said
+ * which side wins. Nothing when it is empty: tables without rows that are exactly the cluster's do no harm.
  * `chosen`: the caller named its tables, so others in the file are its own business.
  */
 export function contentDifference(
@@ -50,7 +50,10 @@ export function tableDifference(here: TableSchema, there: TableSchema): string |
   return rulesDifference(here.rules, there.rules);
 }
 
-/** What decides whether a row is accepted must be the same everywhere, or one replica will refuse what another has committed. */
+/**
+ * What decides whether a row is accepted must be the same everywhere, or one replica will refuse what another
+ * has committed.
+ */
 function rulesDifference(
   here: readonly string[] | undefined,
   there: readonly string[] | undefined,

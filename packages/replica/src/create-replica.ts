@@ -17,9 +17,10 @@ const POLL_MS = 5;
 export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess {}
 
 /**
- * Connects to NATS and starts a replica: everything of the cluster `cluster` goes through it. As `startReplica`, with the
- * real clock; `close` also closes the connection. Rejects with ACCESS_DENIED when NATS refuses the login or does not permit
- * something that a replica needs; once it runs, that is an alarm in `status` which lasts until it is permitted.
+ * Connects to NATS and starts a replica: everything of the cluster `cluster` goes through it. As
+ * `startReplica`, with the real clock; `close` also closes the connection. Rejects with ACCESS_DENIED when
+ * NATS refuses the login or does not permit something that a replica needs; once it runs, that is an alarm in
+ * `status` which lasts until it is permitted.
  *
  *     await using replica = await createReplica({
  *       cluster: 'shop', id: 'eu-1', servers: 'nats://localhost:4222', store: sqlite({ file: 'shop.db' }),

@@ -4,8 +4,8 @@ import { abortError, AntiphonError, sleep, type Clock, type Timer } from '@antip
 const PROGRESS_MS = 500;
 
 /**
- * An AbortSignal that fires at a time of the Clock port, or with one of the outer signals. `end` it, so that its timer does not
- * stay behind.
+ * An AbortSignal that fires at a time of the Clock port, or with one of the outer signals. `end` it, so that
+ * its timer does not stay behind.
  */
 export class Deadline {
   readonly #controller = new AbortController();
@@ -56,7 +56,10 @@ export class Deadline {
     return new AntiphonError('TIMEOUT', `${message} See whether NATS answers, and \`antiphon status\`.`);
   }
 
-  /** Work of this process, however long it takes: waiting for it is waiting for nobody. What fails has used its time. */
+  /**
+   * Work of this process, however long it takes: waiting for it is waiting for nobody. What fails has used
+   * its time.
+   */
   async paused<T>(work: () => Promise<T>): Promise<T> {
     this.#timer?.cancel();
     const saying = this.#sayAgain();
@@ -83,7 +86,10 @@ export class Deadline {
     return { stop: () => timer.cancel() };
   }
 
-  /** The result of `work`, or at the deadline the reason why it is no longer waited for. Throws TIMEOUT, ABORTED, CLOSED. */
+  /**
+   * The result of `work`, or at the deadline the reason why it is no longer waited for. Throws TIMEOUT,
+   * ABORTED, CLOSED.
+   */
   race<T>(work: Promise<T>): Promise<T> {
     const { signal } = this;
     return new Promise((resolve, reject) => {

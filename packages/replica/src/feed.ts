@@ -40,8 +40,9 @@ interface Planned {
 }
 
 /**
- * The log's durable consumer: entries in order, in bounded groups, to the replica. It reads, decides (`Intake`) and waits for
- * the commit before it reads on, so what is in memory is one group. What the database does not take is held (`Hold`).
+ * The log's durable consumer: entries in order, in bounded groups, to the replica. It reads, decides
+ * (`Intake`) and waits for the commit before it reads on, so what is in memory is one group. What the
+ * database does not take is held (`Hold`).
  */
 export class Feed implements Behaviour<FeedProtocol> {
   readonly receive = {
@@ -49,7 +50,10 @@ export class Feed implements Behaviour<FeedProtocol> {
     resume: (_: undefined, context: Context<FeedProtocol>): void => this.#start(context),
   };
   readonly #hold: Hold;
-  /** Batches that no replica can apply though admission let them pass, by `seq/batch`; put aside when they are planned again. */
+  /**
+   * Batches that no replica can apply though admission let them pass, by `seq/batch`; put aside when they are
+   * planned again.
+   */
   readonly #refused = new Map<string, AntiphonError>();
   #reader: LogReader | undefined;
   /** The first own counter that nobody has accepted; undefined when all were. */
@@ -181,7 +185,10 @@ export class Feed implements Behaviour<FeedProtocol> {
     return planned?.retried !== this.scope.condition.counts.retried;
   }
 
-  /** Without what was committed in place meanwhile: own groups, which the database had before the feed came to them. */
+  /**
+   * Without what was committed in place meanwhile: own groups, which the database had before the feed came to
+   * them.
+   */
   #unapplied(entries: readonly LogEntry[]): readonly LogEntry[] {
     if (this.scope.sync === undefined) return entries;
     const { seq } = this.scope.store.state().position;
@@ -228,8 +235,9 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /**
-   * Groups that were committed in place are published without having come by here. What counts as published and is not applied is not one
-   * of them, but of an apply that failed (the database was busy) and is tried again: it must not pass for a repetition then.
+   * Groups that were committed in place are published without having come by here. What counts as published
+   * and is not applied is not one of them, but of an apply that failed (the database was busy) and is tried
+   * again: it must not pass for a repetition then.
    */
   #ownLogNow(state: StoreState): AdmissionState {
     const { id, sync } = this.scope;
@@ -239,7 +247,10 @@ export class Feed implements Behaviour<FeedProtocol> {
       : known;
   }
 
-  /** What is to be applied. When nothing but the position moves, which can wait for the next commit, it is moved here. */
+  /**
+   * What is to be applied. When nothing but the position moves, which can wait for the next commit, it is
+   * moved here.
+   */
   #planned(rest: readonly LogEntry[]): Planned {
     const { store, document, progress, condition, limits } = this.scope;
     const plan = this.#plan(rest);
@@ -302,8 +313,9 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /**
-   * Where several write, our own transactions count as published when they come back in order, and not when the log acknowledged
-   * them: only that is what the others see, and it is stored together with the position that it belongs to.
+   * Where several write, our own transactions count as published when they come back in order, and not when
+   * the log acknowledged them: only that is what the others see, and it is stored together with the position
+   * that it belongs to.
    */
   #published(plan: IntakePlan): number {
     const { store, soleAppender, id } = this.scope;

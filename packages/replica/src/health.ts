@@ -9,8 +9,8 @@ export interface HealthOptions {
 const PATIENCE_MS = 60_000;
 
 /**
- * What keeps a replica from doing its work, a sentence each; nothing: it is healthy. A process can be alive and answer, and replicate
- * nothing: health checks have to go by this.
+ * What keeps a replica from doing its work, a sentence each; nothing: it is healthy. A process can be alive
+ * and answer, and replicate nothing: health checks have to go by this.
  */
 export function problemsOf(
   status: ReplicaStatus,

@@ -14,9 +14,10 @@ const LOOK_MS = 200;
 export type Refused = Pick<Holding, 'origin' | 'counter'> & { readonly seq: number };
 
 /**
- * The wait at a transaction that this database does not take. It passed admission, so it is genuine and every other replica
- * has it or will: it is never skipped, and nothing after it is applied before it. It is tried again with growing waits, at
- * once when the schema has changed, and at every start; whatever the cause was, replication goes on by itself when it is gone.
+ * The wait at a transaction that this database does not take. It passed admission, so it is genuine and every
+ * other replica has it or will: it is never skipped, and nothing after it is applied before it. It is tried
+ * again with growing waits, at once when the schema has changed, and at every start; whatever the cause was,
+ * replication goes on by itself when it is gone.
  */
 export class Hold {
   #tries = 0;

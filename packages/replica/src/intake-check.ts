@@ -10,14 +10,20 @@ import { limitsAt, type LimitsFrom } from './agreed-limits.js';
 import type { Scope } from './scope.js';
 import { soleWriter } from './topology.js';
 
-/** What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or in the log. */
+/**
+ * What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or
+ * in the log.
+ */
 export interface IntakeRules {
   readonly schema: ClusterSchema;
   /** Set in primary-replica: only its messages count. */
   readonly soleWriter: string | undefined;
   /** Of the cluster's document. */
   readonly agreed: readonly LimitsFrom[];
-  /** Rows have versions. Where one replica's order holds, or that of certification, no time decides anything, and none is refused. */
+  /**
+   * Rows have versions. Where one replica's order holds, or that of certification, no time decides anything,
+   * and none is refused.
+   */
   readonly timesDecide: boolean;
   /** Decides about alarms only. */
   readonly clockAlarmMs: number;

@@ -46,7 +46,10 @@ export interface IntakeOptions {
   readonly causesMayBeMissing: boolean;
   /** What is known to be missing. */
   readonly gaps: readonly Gap[];
-  /** Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where several write. */
+  /**
+   * Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where
+   * several write.
+   */
   readonly synchronous?: { readonly certification: Certification | undefined };
   isMember(origin: string): boolean;
   /** Known to be acceptable to no replica, for what only the store or the registry could tell; put it aside. */
@@ -87,13 +90,13 @@ export interface IntakePlan {
 }
 
 /**
- * Decides what becomes of entries of the log, one after the other, without touching anything. Admission goes by a vector that
- * is advanced step by step, as the store will advance its own.
+ * Decides what becomes of entries of the log, one after the other, without touching anything. Admission goes
+ * by a vector that is advanced step by step, as the store will advance its own.
  *
- * A hole is dropped, and the position moves on: usually the missing message was lost on its way into the log, and its origin, which
- * has no acknowledgement for it, sends it and everything after it again (go-back-N). Until it has come, a gap says that
- * what the position has passed is not all here. The same goes for what no replica accepts, if its origin is a member: the
- * origin may hold it all the same.
+ * A hole is dropped, and the position moves on: usually the missing message was lost on its way into the log,
+ * and its origin, which has no acknowledgement for it, sends it and everything after it again (go-back-N).
+ * Until it has come, a gap says that what the position has passed is not all here. The same goes for what no
+ * replica accepts, if its origin is a member: the origin may hold it all the same.
  */
 export class Intake {
   readonly #steps: ApplyStep[] = [];
@@ -166,8 +169,8 @@ export class Intake {
   }
 
   /**
-   * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may still be one that others accepted:
-   * it is missing here until they say that they have not got it either.
+   * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may still be
+   * one that others accepted: it is missing here until they say that they have not got it either.
    */
   #refuseOrigin(entry: LogEntry, refusal: AntiphonError): void {
     this.#putAside(entry, -1, refusal);
@@ -178,8 +181,9 @@ export class Intake {
   }
 
   /**
-   * Which batches of an own message need to be looked at; none in the usual case, without decoding it. What is out of order in
-   * the log, or what every receiver refuses, counts for nobody, this replica included, whatever its database holds.
+   * Which batches of an own message need to be looked at; none in the usual case, without decoding it. What
+   * is out of order in the log, or what every receiver refuses, counts for nobody, this replica included,
+   * whatever its database holds.
    */
   #wantedOwn(entry: LogEntry): readonly boolean[] {
     const refusals = this.#ownRefusals(entry);
@@ -193,7 +197,8 @@ export class Intake {
       const error = refusals?.[index];
       if (error !== undefined) {
         this.#notes.push({ type: 'own-refused', counter: firstCounter, error });
-        // A group that is not committed here either is kept like anybody's; what is committed here stays in the outbox.
+        // A group that is not committed here either is kept like anybody's; what is committed here stays in
+        // the outbox.
         return batch.sync !== undefined;
       }
       this.#ownLog = admitted(this.#ownLog, batch);
@@ -281,7 +286,10 @@ export class Intake {
     this.#steps.push({ type: 'quarantine', seq, storedAtMs, origin: origin.slice(0, 80), data, error });
   }
 
-  /** The position passes the entry, and something of its origin is not here. A repetition, or what comes after it, is no news. */
+  /**
+   * The position passes the entry, and something of its origin is not here. A repetition, or what comes after
+   * it, is no news.
+   */
   #missing(entry: LogEntry, batch: Batch | BatchSummary, admission: Admission, reason: string): void {
     if (admission.type === 'duplicate') return;
     const { origin, firstCounter: found } = batch;

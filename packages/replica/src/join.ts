@@ -40,9 +40,9 @@ export interface Agreement {
 }
 
 /**
- * Agrees with the cluster, or creates it. Changes nothing in the database. The order is what makes a crash harmless: the
- * document (`creating`, with its creator) comes before the database becomes a replica, `ready` comes after; a creator that
- * finds its own unfinished document goes on with it.
+ * Agrees with the cluster, or creates it. Changes nothing in the database. The order is what makes a crash
+ * harmless: the document (`creating`, with its creator) comes before the database becomes a replica, `ready`
+ * comes after; a creator that finds its own unfinished document goes on with it.
  */
 export async function joinCluster(settings: Settings, deadline: Deadline): Promise<Agreement> {
   const { clock, registry } = settings;
@@ -193,7 +193,10 @@ function member(
   return { document, identity: newIdentity(settings, document), createTables: true, sealExistingRows: false };
 }
 
-/** The creator crashed before its database became a replica; its tables may have changed since, and nobody has joined. */
+/**
+ * The creator crashed before its database became a replica; its tables may have changed since, and nobody has
+ * joined.
+ */
 async function resumeFounding(
   settings: Settings,
   inspection: StoreInspection,
@@ -284,7 +287,10 @@ function assertSupported(settings: Settings, inspection: StoreInspection, rowVer
   });
 }
 
-/** A log with a past, but no description of its cluster: the registry was lost, and a new cluster would mix with the old. */
+/**
+ * A log with a past, but no description of its cluster: the registry was lost, and a new cluster would mix
+ * with the old.
+ */
 async function assertUnused(settings: Settings, identity: LogIdentity, deadline: Deadline): Promise<void> {
   // The first entry is the log's own identity record.
   if (identity.lastSeq <= 1) return;

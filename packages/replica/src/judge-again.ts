@@ -20,8 +20,9 @@ export interface SecondVerdict {
 }
 
 /**
- * By the same rules as when it came out of the log, and by what is known now: its origin may be a member meanwhile, or what it builds on
- * may be here. It never advances a counter over something that is missing (I2).
+ * By the same rules as when it came out of the log, and by what is known now: its origin may be a member
+ * meanwhile, or what it builds on may be here. It never advances a counter over something that is missing
+ * (I2).
  */
 export function judgeAgain(
   entry: LogEntry,

@@ -5,12 +5,16 @@ import { assertReadable, assertSameLog } from './log-check.js';
 import type { Settings } from './options.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
-/** How far back from the position own entries are looked for, once the newest one is not the one that it should be. */
+/**
+ * How far back from the position own entries are looked for, once the newest one is not the one that it
+ * should be.
+ */
 const MAX_LOOK_BACK = 20_000;
 
 /**
- * I14: is the log the one that this database has replicated with? By its generation and length, by the entry at the position, and by
- * what it holds of this replica. Changes nothing. Throws LOG_UNAVAILABLE, TIMEOUT; LOG_REPLACED is what it returns.
+ * I14: is the log the one that this database has replicated with? By its generation and length, by the entry
+ * at the position, and by what it holds of this replica. Changes nothing. Throws LOG_UNAVAILABLE, TIMEOUT;
+ * LOG_REPLACED is what it returns.
  */
 export async function findReplacedLog(
   settings: Settings,

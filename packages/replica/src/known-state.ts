@@ -24,8 +24,9 @@ const NOBODY = '_reference';
 const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORTED_FORMAT']);
 
 /**
- * Brings an empty database to the state in which replication left this replica: the log up to its position, decided upon as every
- * replica does, and behind it what it sealed itself and the log does not have before that position. Only changes of `table` are kept.
+ * Brings an empty database to the state in which replication left this replica: the log up to its position,
+ * decided upon as every replica does, and behind it what it sealed itself and the log does not have before
+ * that position. Only changes of `table` are kept.
  */
 export class KnownState {
   readonly #state: StoreState;
@@ -153,7 +154,10 @@ export class KnownState {
     return refused;
   }
 
-  /** A transaction counts as applied whatever is left of it. Parts of a big one are bytes: they are applied as they are. */
+  /**
+   * A transaction counts as applied whatever is left of it. Parts of a big one are bytes: they are applied as
+   * they are.
+   */
   #wanted(step: ApplyStep): ApplyStep {
     if (step.type !== 'transactions') return step;
     const { batch } = step;

@@ -32,21 +32,26 @@ export interface ReplicaLimits {
   /** Messages kept in quarantine (in the database), and their bytes; more are only counted. */
   readonly quarantinedMessages: number;
   readonly quarantinedBytes: number;
-  /** A member of the in-sync set that is silent, or behind, for longer is taken out of it; it returns when it has caught up. */
+  /**
+   * A member of the in-sync set that is silent, or behind, for longer is taken out of it; it returns when it
+   * has caught up.
+   */
   readonly inSyncLagMs: number;
   /** How long a start waits until this replica is in the in-sync set; it goes on without, and joins later. */
   readonly inSyncJoinMs: number;
   /** Clocks, and times of changes, that are further from the log's clock are alarmed. */
   readonly clockAlarmMs: number;
   /**
-   * A machine whose clock is further ahead of the log's gives no times: writes end with CLOCK_SKEW until it is set, and what other
-   * programs wrote waits in the outbox. It bounds for how long a replica may win over later changes of others. More than half of
-   * `clockRefusalMs` counts as that half: what is given a time must not be refused by others.
+   * A machine whose clock is further ahead of the log's gives no times: writes end with CLOCK_SKEW until it
+   * is set, and what other programs wrote waits in the outbox. It bounds for how long a replica may win over
+   * later changes of others. More than half of `clockRefusalMs` counts as that half: what is given a time
+   * must not be refused by others.
    */
   readonly maxClockSkewMs: number;
   /**
-   * A hybrid time further ahead of the log's own clock is quarantined, by every replica alike: agreed on when the cluster is founded. A
-   * replica that names another one is refused; `antiphon settings set` changes it for all.
+   * A hybrid time further ahead of the log's own clock is quarantined, by every replica alike: agreed on when
+   * the cluster is founded. A replica that names another one is refused; `antiphon settings set` changes it
+   * for all.
    */
   readonly clockRefusalMs: number;
   /** For a query, its waiting included, when the caller names no time; TIMEOUT then, and the query is ended. */

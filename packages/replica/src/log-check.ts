@@ -7,7 +7,10 @@ import {
   type LogIdentity,
 } from '@antiphon/core';
 
-/** Between the two looks that it takes to believe bad news: a server of a cluster may not have caught up with the others. */
+/**
+ * Between the two looks that it takes to believe bad news: a server of a cluster may not have caught up with
+ * the others.
+ */
 export const CONFIRM_WAIT_MS = 250;
 
 /** I14. `knownSeq`: an entry that the log had before it was asked. Throws LOG_REPLACED. */

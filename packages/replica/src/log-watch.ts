@@ -22,8 +22,9 @@ interface Testimony {
 }
 
 /**
- * Looks at the log at every beat (I14): is it the same, how far does it go, and does it hold what the other members have dealt with? A log
- * that was cut while one member was down looks whole to that one; the others know better.
+ * Looks at the log at every beat (I14): is it the same, how far does it go, and does it hold what the other
+ * members have dealt with? A log that was cut while one member was down looks whole to that one; the others
+ * know better.
  */
 export class LogWatch {
   #looks = 0;

@@ -53,10 +53,10 @@ export class Members {
   }
 
   /**
-   * Makes sure that these origins are known if they are members. A record is written before its replica's first message, and
-   * the messages are here already, so a record that is missing now will not be the excuse of any of them: the verdict is the same
-   * on every replica. For the same reason absence is never remembered: the id may join before its next message.
-   * Throws LOG_UNAVAILABLE.
+   * Makes sure that these origins are known if they are members. A record is written before its replica's
+   * first message, and the messages are here already, so a record that is missing now will not be the excuse
+   * of any of them: the verdict is the same on every replica. For the same reason absence is never
+   * remembered: the id may join before its next message. Throws LOG_UNAVAILABLE.
    */
   async lookUp(origins: Iterable<string>): Promise<void> {
     const unknown = [...new Set(origins)].filter((origin) => !this.has(origin) && isIdentifier(origin));
@@ -73,7 +73,10 @@ export class Members {
     this.#members.set(beat.id, { record: member.record, lastSeenMs: this.clock.monotonicMs(), beat });
   }
 
-  /** Up to which counter every member other than `id` has applied its transactions; members silent for too long don't count. */
+  /**
+   * Up to which counter every member other than `id` has applied its transactions; members silent for too
+   * long don't count.
+   */
   appliedFloor(id: string, silenceLimitMs: number): number {
     const nowMs = this.clock.monotonicMs();
     let floor = Infinity;
@@ -99,7 +102,10 @@ export class Members {
   }
 }
 
-/** Who has written or was in sync once is a member, also when its record was lost: every replica must decide alike. */
+/**
+ * Who has written or was in sync once is a member, also when its record was lost: every replica must decide
+ * alike.
+ */
 export function isKnownMember(
   { members, sync }: Pick<Scope, 'members' | 'sync'>,
   origin: string,

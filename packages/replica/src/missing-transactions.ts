@@ -31,9 +31,9 @@ interface Question {
 }
 
 /**
- * What the log does not hold in order, is asked of its origin: it keeps its sealed messages until every member has applied them (I3),
- * and publishes them again. A transaction is missed when a later one of its origin came without it, or when its origin says that it has
- * published more than the log holds.
+ * What the log does not hold in order, is asked of its origin: it keeps its sealed messages until every
+ * member has applied them (I3), and publishes them again. A transaction is missed when a later one of its
+ * origin came without it, or when its origin says that it has published more than the log holds.
  */
 export class MissingTransactions {
   readonly #questions = new Map<string, Question>();
@@ -63,8 +63,8 @@ export class MissingTransactions {
   }
 
   /**
-   * What was dropped before this process began, nothing in the database tells: the newest entry of each origin does. One origin per
-   * beat.
+   * What was dropped before this process began, nothing in the database tells: the newest entry of each
+   * origin does. One origin per beat.
    */
   async #recall(): Promise<void> {
     const { members, id, log, logger } = this.scope;

@@ -23,19 +23,20 @@ export interface ReplicaOptions<Tx> {
   readonly id: string;
   readonly store: Store<Tx>;
   /**
-   * Absent: every table that can be replicated, without those in which tools note which migrations were run; `status` shows what is left
-   * out and why. The first replica decides for the cluster.
+   * Absent: every table that can be replicated, without those in which tools note which migrations were run;
+   * `status` shows what is left out and why. The first replica decides for the cluster.
    */
   readonly tables?: readonly string[];
   /**
-   * Triggers that use what is not replicated (a full-text index, an audit table) and stay where they are, by name. No other replica gets
-   * them from here. One that writes only what is not replicated also fires for changes of other replicas, unless it is BEFORE INSERT or
-   * uses RAISE; any other one fires only for what is written here. Names that are not in this database do no harm.
+   * Triggers that use what is not replicated (a full-text index, an audit table) and stay where they are, by
+   * name. No other replica gets them from here. One that writes only what is not replicated also fires for
+   * changes of other replicas, unless it is BEFORE INSERT or uses RAISE; any other one fires only for what is
+   * written here. Names that are not in this database do no harm.
    */
   readonly localTriggers?: readonly string[];
   /**
-   * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds it becomes its
-   * primary, the only one that takes writes.
+   * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds
+   * it becomes its primary, the only one that takes writes.
    */
   readonly topology?: TopologyOptions;
   /** `{ mode: 'async' }` when absent. */
@@ -43,13 +44,17 @@ export interface ReplicaOptions<Tx> {
   readonly limits?: Partial<ReplicaLimits>;
   readonly logger?: Logger;
   /**
-   * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`, `holding` or `failed`: a stalled replica
-   * answers, and replicates nothing until somebody acts. What it throws is logged.
+   * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`, `holding` or
+   * `failed`: a stalled replica answers, and replicates nothing until somebody acts. What it throws is
+   * logged.
    */
   readonly onLifecycle?: (state: LifecycleState, reason?: StallReason | Holding) => void;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
-  /** Called while a start gets on, about once a second at least: whoever waits for it knows that it does not stand still. */
+  /**
+   * Called while a start gets on, about once a second at least: whoever waits for it knows that it does not
+   * stand still.
+   */
   readonly onProgress?: () => void;
 }
 

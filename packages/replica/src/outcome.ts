@@ -37,9 +37,9 @@ const NEVER_LOGGED = 'it never came into the log, and cannot any more';
 const NOT_GIVEN = 'no write has this number yet';
 
 /**
- * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: a group without changes takes the
- * place of an attempt that was lost, which can never come back then. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE,
- * ABORTED, CLOSED.
+ * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: a group
+ * without changes takes the place of an attempt that was lost, which can never come back then. Throws
+ * BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
  */
 export async function findOutcome(
   scope: Scope,
@@ -72,7 +72,10 @@ export async function findOutcome(
   }
 }
 
-/** One group of ours that comes after every attempt so far: what is not in the log by then can't come into it any more. */
+/**
+ * One group of ours that comes after every attempt so far: what is not in the log by then can't come into it
+ * any more.
+ */
 async function fence(
   { progress }: Scope,
   replica: ActorRef<ReplicaProtocol>,

@@ -29,20 +29,23 @@ export interface OwnPast {
 }
 
 /**
- * What the log had of our own transactions, in order, up to the position: the two are stored together. (A database that was
- * interrupted while it took in its own past has `publishedCounter` ahead of what it applied.)
+ * What the log had of our own transactions, in order, up to the position: the two are stored together. (A
+ * database that was interrupted while it took in its own past has `publishedCounter` ahead of what it
+ * applied.)
  */
 export function ownLogState(id: string, state: StoreState): AdmissionState {
   return { vector: { [id]: Math.min(state.publishedCounter, counterOf(state.vector, id)) }, partial: {} };
 }
 
 /**
- * Own past first (design, section 5): a database that comes back older than what it published must take that in before it
- * writes, or it would use counters twice. Found by reading on from the position, not by believing the newest message: only what is
- * in the log in order counts. A message whose predecessor was lost was dropped by all receivers, and that we happen to have
- * its predecessor in our database does not change that.
+ * Own past first (design, section 5): a database that comes back older than what it published must take that
+ * in before it writes, or it would use counters twice. Found by reading on from the position, not by
+ * believing the newest message: only what is in the log in order counts. A message whose predecessor was lost
+ * was dropped by all receivers, and that we happen to have its predecessor in our database does not change
+ * that.
  *
- * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database did: nothing is changed then.
+ * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database did: nothing
+ * is changed then.
  */
 export async function findOwnPast(
   settings: Settings,
@@ -87,8 +90,9 @@ async function noted(store: Settings['store'], past: readonly Batch[]): Promise<
 }
 
 /**
- * Whether entries that were just read, after those that `ownLog` is about, are what this database holds under their numbers. Cheap where this
- * process sent them, or where the database is not ahead of the log. Throws DUPLICATE_REPLICA.
+ * Whether entries that were just read, after those that `ownLog` is about, are what this database holds under
+ * their numbers. Cheap where this process sent them, or where the database is not ahead of the log. Throws
+ * DUPLICATE_REPLICA.
  */
 export async function assertNoSecondLife(
   scope: Scope,
@@ -109,7 +113,8 @@ export async function assertNoSecondLife(
 }
 
 /**
- * After a time without the log: has another file served under our id meanwhile? Throws DUPLICATE_REPLICA, and what `findOwnPast` throws.
+ * After a time without the log: has another file served under our id meanwhile? Throws DUPLICATE_REPLICA, and
+ * what `findOwnPast` throws.
  * `knownSeq`: how far the log is known. One question where nothing of ours came after it.
  */
 export async function assertNobodyServed(scope: Scope, knownSeq: number, signal: AbortSignal): Promise<void> {
@@ -127,7 +132,10 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
   }
 }
 
-/** Where to read from: after the position, or where the transaction began of which the position has passed some parts. */
+/**
+ * Where to read from: after the position, or where the transaction began of which the position has passed
+ * some parts.
+ */
 async function beginningOfParts(settings: Settings, published: number, deadline: Deadline): Promise<number> {
   const { store, log, id, clock } = settings;
   const next = store.state().position.seq + 1;

@@ -23,7 +23,10 @@ export interface PlannedApply {
 }
 
 export interface ApplyMessage {
-  /** Called at the beginning of the turn, when nothing else moves the database any more; undefined: nothing is left to do. */
+  /**
+   * Called at the beginning of the turn, when nothing else moves the database any more; undefined: nothing is
+   * left to do.
+   */
   plan(): PlannedApply | undefined;
 }
 
@@ -45,7 +48,10 @@ export interface ReplicaProtocol {
   poll(): void;
   /** Looks for another file, and for another schema, than the ones it knows. */
   check(): void;
-  /** Compares a table with the reference that was made for this state; unless it is a dry run, a stall for its sake may be over then. */
+  /**
+   * Compares a table with the reference that was made for this state; unless it is a dry run, a stall for its
+   * sake may be over then.
+   */
   recapture(request: CompareOptions & { readonly table: string }): RecaptureReport;
   /** Seals what other programs wrote, and sends it whatever the interval. */
   seal(): number;

@@ -5,7 +5,10 @@ const NAME = 'publish';
 /** A leader change or a lost connection costs a try or two, and is no news. */
 const FAILURES_BEFORE = 3;
 
-/** The log did not take what was sent, for the n-th time in a row (from 0). The last reason is the one that is shown. */
+/**
+ * The log did not take what was sent, for the n-th time in a row (from 0). The last reason is the one that is
+ * shown.
+ */
 export function alarmPublish(condition: Condition, failures: number, error: AntiphonError): void {
   // An answer that was waited for in vain has taken longer than all the other tries.
   if (failures < FAILURES_BEFORE && error.code !== 'TIMEOUT') return;
@@ -15,7 +18,10 @@ export function alarmPublish(condition: Condition, failures: number, error: Anti
   condition.alarm(NAME, `${what}: ${error.message}`);
 }
 
-/** The log has taken something, or there is nothing to send. A log that merely answers proves nothing: it may be full. */
+/**
+ * The log has taken something, or there is nothing to send. A log that merely answers proves nothing: it may
+ * be full.
+ */
 export function endPublishAlarm(condition: Condition): void {
   condition.clearAlarm(NAME);
 }

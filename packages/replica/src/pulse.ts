@@ -15,7 +15,10 @@ import { TwinWatch } from './twin-watch.js';
 
 const REFRESH_EVERY_BEATS = 10;
 
-/** Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far ahead. */
+/**
+ * Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far
+ * ahead.
+ */
 export class Pulse implements Behaviour<PulseProtocol> {
   readonly receive = {
     beat: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#beat(context),

@@ -79,8 +79,9 @@ export interface QuarantineAccess {
   /** What was put aside of one entry of the log. Throws BAD_OPTION when there is nothing. */
   show(seq: number): Promise<readonly QuarantinedDetail[]>;
   /**
-   * Judges messages anew, all of them or those of one entry, and applies what is acceptable now and next from its origin. What this database
-   * refused is tried at once as well. Throws STORE_BUSY, STORE_FULL, LOG_UNAVAILABLE.
+   * Judges messages anew, all of them or those of one entry, and applies what is acceptable now and next from
+   * its origin. What this database refused is tried at once as well. Throws STORE_BUSY, STORE_FULL,
+   * LOG_UNAVAILABLE.
    */
   retry(query?: QuarantineQuery): Promise<RetryAnswer>;
   /** Forgets them: those of one entry, or all. Their origins' transactions are missing as before. */

@@ -12,9 +12,9 @@ import type { Params } from './statement.js';
 import { needsSync } from './writer.js';
 
 /**
- * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for (read your writes, monotonic
- * reads). `strong`: everything that was acknowledged anywhere before the call (linearizable); synchronous clusters, or the one
- * writer of a primary-replica cluster.
+ * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for (read your
+ * writes, monotonic reads). `strong`: everything that was acknowledged anywhere before the call
+ * (linearizable); synchronous clusters, or the one writer of a primary-replica cluster.
  */
 export type Consistency = 'any' | 'session' | 'strong';
 
@@ -30,8 +30,8 @@ export interface QueryOptions {
   /** With 'session': the `position` of a write or of what was read before. */
   readonly after?: SessionToken;
   /**
-   * For all of it; TIMEOUT then, and the query is ended. Defaults to `limits.queryTimeoutMs`, 30 000, of which 'session' and 'strong'
-   * wait at most 5000 for what they promise.
+   * For all of it; TIMEOUT then, and the query is ended. Defaults to `limits.queryTimeoutMs`, 30 000, of
+   * which 'session' and 'strong' wait at most 5000 for what they promise.
    */
   readonly timeoutMs?: number;
 }

@@ -15,7 +15,10 @@ import type { Writer } from './writer.js';
 export interface RecaptureOptions {
   /** Says what differs and changes nothing. Defaults to false. */
   readonly dryRun?: boolean;
-  /** For all of it, in milliseconds; TIMEOUT then, unless it is being written. Defaults to no limit: only silence of the log ends it. */
+  /**
+   * For all of it, in milliseconds; TIMEOUT then, unless it is being written. Defaults to no limit: only
+   * silence of the log ends it.
+   */
   readonly timeoutMs?: number;
   /** Ends it while nothing was changed yet. */
   readonly signal?: AbortSignal;
@@ -40,8 +43,9 @@ const NONE = { count: 0, keys: [] };
 const REJOIN_MS = 15_000;
 
 /**
- * The way out of SCHEMA_DRIFT when a table was rebuilt or lost its triggers: compares it with what replication knows of it, and seals the
- * difference as a change of this replica, or sets it back where other programs may not write (docs/decisions/0041).
+ * The way out of SCHEMA_DRIFT when a table was rebuilt or lost its triggers: compares it with what
+ * replication knows of it, and seals the difference as a change of this replica, or sets it back where other
+ * programs may not write (docs/decisions/0041).
  */
 export class Recapturer {
   #busy = false;
@@ -59,7 +63,10 @@ export class Recapturer {
     }
   }
 
-  /** Throws UNKNOWN_TABLE, SCHEMA_DRIFT, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED. */
+  /**
+   * Throws UNKNOWN_TABLE, SCHEMA_DRIFT, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY,
+   * LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
+   */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
     const { store, condition, id } = this.scope;
     const { recapturing } = store;
@@ -149,8 +156,9 @@ export class Recapturer {
   }
 
   /**
-   * In a synchronous cluster that refuses the writes of other programs, only what goes through the log may change a row: what was set back is
-   * written again as writes of this replica. Some of it may be left from an earlier time.
+   * In a synchronous cluster that refuses the writes of other programs, only what goes through the log may
+   * change a row: what was set back is written again as writes of this replica. Some of it may be left from
+   * an earlier time.
    */
   async #writeAgain(recapturing: Recapturing, result: RecaptureResult): Promise<RecaptureResult> {
     const { condition } = this.scope;

@@ -31,14 +31,16 @@ interface Settled {
 }
 
 /**
- * Sealed transactions to the log, in order, many in flight. On the first message that the log refused or did not answer,
- * everything from there on is sent again (go-back-N), since the log may hold later ones without earlier ones.
+ * Sealed transactions to the log, in order, many in flight. On the first message that the log refused or did
+ * not answer, everything from there on is sent again (go-back-N), since the log may hold later ones without
+ * earlier ones.
  *
- * Each attempt has ids of its own: would a repeated message keep its id, the log would drop the repetition of one that
- * it stored ahead of a lost one, and receivers, who dropped it then as out of order, would never see it.
+ * Each attempt has ids of its own: would a repeated message keep its id, the log would drop the repetition of
+ * one that it stored ahead of a lost one, and receivers, who dropped it then as out of order, would never see
+ * it.
  *
- * A single writer (primary-replica) chains its messages by the log's last sequence: nothing of an attempt is stored after a gap,
- * and before it tries again it looks which of its messages are there.
+ * A single writer (primary-replica) chains its messages by the log's last sequence: nothing of an attempt is
+ * stored after a gap, and before it tries again it looks which of its messages are there.
  */
 export class Relay implements Behaviour<RelayProtocol> {
   readonly receive = {
@@ -164,7 +166,10 @@ export class Relay implements Behaviour<RelayProtocol> {
     }
   }
 
-  /** The next page of the outbox. What is published is passed over: parts of a big transaction stay there until it is pruned. */
+  /**
+   * The next page of the outbox. What is published is passed over: parts of a big transaction stay there
+   * until it is pruned.
+   */
   async #read(): Promise<readonly SealedMessage[]> {
     const { store, sync } = this.scope;
     if (this.#resend.cursor !== undefined) {
@@ -172,7 +177,8 @@ export class Relay implements Behaviour<RelayProtocol> {
       if (again.length > 0) return again;
       this.#cursor = this.#unsent();
     }
-    // What went through the log before it was committed lies in the outbox too, is published, and must never be sent with something else.
+    // What went through the log before it was committed lies in the outbox too, is published, and must never
+    // be sent with something else.
     const { publishedCounter } = store.state();
     if (sync !== undefined && publishedCounter > this.#cursor.counter) {
       this.#cursor = { counter: publishedCounter, part: 0, whole: true };
@@ -216,7 +222,10 @@ export class Relay implements Behaviour<RelayProtocol> {
     return packed;
   }
 
-  /** What the log does not take at once goes in pieces, of which only the last counts: going back means all of them again. */
+  /**
+   * What the log does not take at once goes in pieces, of which only the last counts: going back means all of
+   * them again.
+   */
   #send(messages: readonly SealedMessage[], maxMessageBytes: number, context: Context<RelayProtocol>): void {
     const first = messages[0];
     const last = messages.at(-1);
@@ -283,7 +292,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { mark } = acknowledged;
     // What is sent again was acknowledged before.
     if (mark.counter >= (this.#acknowledgedMark?.counter ?? 0)) this.#acknowledgedMark = mark;
-    // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does it (see there).
+    // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does
+    // it (see there).
     if (!soleAppender) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
     const { seq, attempt } = acknowledged;
@@ -355,7 +365,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     }
     const foreign = lastSeq - Math.max(this.#window.highestSeq, progress.seq);
     if (foreign > 0) {
-      // Own messages from before a restart, or somebody else's, which no replica applies: the primary need not read them.
+      // Own messages from before a restart, or somebody else's, which no replica applies: the primary need
+      // not read them.
       if (this.#resumed) condition.counts.foreign += foreign;
       const last = await log.get(lastSeq, context.signal);
       if (last === undefined) throw log.replace(`its entry ${lastSeq} was removed`);

@@ -29,8 +29,9 @@ const DEFAULT_TIMEOUT_MS = 5000;
 const PING_TIMEOUT_MS = 2000;
 
 /**
- * Takes a member that is gone out of the cluster: from its record in the log on, no majority counts it, and nobody keeps messages for it.
- * What it wrote stays. Idempotent. Throws BAD_OPTION, MEMBER_RUNNING, NOT_IN_SYNC, LOG_UNAVAILABLE, TIMEOUT.
+ * Takes a member that is gone out of the cluster: from its record in the log on, no majority counts it, and
+ * nobody keeps messages for it. What it wrote stays. Idempotent. Throws BAD_OPTION, MEMBER_RUNNING,
+ * NOT_IN_SYNC, LOG_UNAVAILABLE, TIMEOUT.
  */
 export async function removeMember(
   scope: Scope,

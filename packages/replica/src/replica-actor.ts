@@ -75,7 +75,10 @@ const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
   laneOf: { settled: 'results', resume: 'results', resend: 'results', wake: 'wakes', flush: 'wakes' },
 };
 
-/** Owns the store: everything that uses the database's write connection happens in a turn of this actor, so it needs no locks. */
+/**
+ * Owns the store: everything that uses the database's write connection happens in a turn of this actor, so it
+ * needs no locks.
+ */
 export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   readonly receive = {
     write: (

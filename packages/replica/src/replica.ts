@@ -24,47 +24,55 @@ export interface Replica<Tx> extends AsyncDisposable {
   readonly id: string;
   readonly cluster: string;
   /**
-   * Runs `run` inside one transaction of the database, synchronously for embedded databases; a throw undoes it and is passed on. It
-   * may run again when the database was busy, or when a concurrent transaction was committed first. Throws NOT_WRITABLE (naming the
-   * primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY, STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError,
-   * NOT_IN_SYNC, LOG_UNAVAILABLE. After all of these nothing was written anywhere. UnknownOutcomeError: ask `outcome`.
+   * Runs `run` inside one transaction of the database, synchronously for embedded databases; a throw undoes
+   * it and is passed on. It may run again when the database was busy, or when a concurrent transaction was
+   * committed first. Throws NOT_WRITABLE (naming the primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY,
+   * STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError, NOT_IN_SYNC,
+   * LOG_UNAVAILABLE. After all of these nothing was written anywhere. UnknownOutcomeError: ask `outcome`.
    */
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;
   /** As `transaction`, with statements; `value` is the number of rows that each one changed. */
   execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>>;
   /**
-   * What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, ABORTED,
-   * CLOSED.
+   * What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION,
+   * TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
    */
   outcome(id: string | TransactionId, options?: OutcomeOptions): Promise<Outcome>;
-  /** Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL, BAD_OPTION, TIMEOUT. */
+  /**
+   * Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL, BAD_OPTION,
+   * TIMEOUT.
+   */
   query(sql: string, params?: Params, options?: QueryOptions): Promise<readonly RowObject[]>;
   changes(options?: ChangesOptions): AsyncGenerator<CommittedChange, void, undefined>;
   status(): ReplicaStatus;
   /**
-   * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is held, nothing is missing. Throws
-   * TIMEOUT, which says what is in the way, LOG_UNAVAILABLE, ABORTED, CLOSED, and LOG_REPLACED when stalled.
+   * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is
+   * held, nothing is missing. Throws TIMEOUT, which says what is in the way, LOG_UNAVAILABLE, ABORTED,
+   * CLOSED, and LOG_REPLACED when stalled.
    */
   caughtUp(options?: CaughtUpOptions): Promise<void>;
   /**
-   * Takes a member that is gone for good out of the cluster: no majority counts it any more, and nobody keeps messages for it. What it
-   * wrote stays. It may come back under its id: it joins again when it is started. Throws BAD_OPTION (no such member, this replica, the
-   * primary), MEMBER_RUNNING without `force`, NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE, TIMEOUT.
+   * Takes a member that is gone for good out of the cluster: no majority counts it any more, and nobody keeps
+   * messages for it. What it wrote stays. It may come back under its id: it joins again when it is started.
+   * Throws BAD_OPTION (no such member, this replica, the primary), MEMBER_RUNNING without `force`,
+   * NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE, TIMEOUT.
    */
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
   /** What this replica has put aside because no replica can accept it, and the ways out of it. */
   readonly quarantine: QuarantineAccess;
   /**
-   * The way out when this replica has stalled since `table` was rebuilt or lost its triggers: compares it with what replication knows, and
-   * makes its difference a change of this replica; where other programs may not write, sets it back, keeps what it was, and in a
-   * synchronous cluster writes that again. Reads the
-   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED,
-   * STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED; nothing was changed then.
+   * The way out when this replica has stalled since `table` was rebuilt or lost its triggers: compares it
+   * with what replication knows, and makes its difference a change of this replica; where other programs may
+   * not write, sets it back, keeps what it was, and in a synchronous cluster writes that again. Reads the
+   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), CONSTRAINT,
+   * MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
+   * nothing was changed then.
    */
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;
   /**
-   * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this replica
-   * gave is settled then, those that were under way with CLOSED. What was committed and not sent stays in the outbox.
+   * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does.
+   * Every promise that this replica gave is settled then, those that were under way with CLOSED. What was
+   * committed and not sent stays in the outbox.
    */
   close(): Promise<void>;
   /** Resolves, never rejects, when the replica has ended: with the error when it failed. */
@@ -86,7 +94,10 @@ export interface RunningParts<Tx> {
 }
 
 const DEFAULT_CAUGHT_UP_MS = 30_000;
-/** Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set, then on the actors. */
+/**
+ * Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set, then on
+ * the actors.
+ */
 const DRAIN_SHARE = 0.4;
 const LEAVE_SHARE = 0.1;
 const STOP_SHARE = 0.3;
@@ -182,7 +193,10 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return this.close();
   }
 
-  /** Each step has its share of the time, so that the sum is bounded: an operator's patience is not counted per step. */
+  /**
+   * Each step has its share of the time, so that the sum is bounded: an operator's patience is not counted
+   * per step.
+   */
   async #close(): Promise<void> {
     const { scope, system, exposure, release, closing, writer } = this.parts;
     const { closeTimeoutMs } = scope.limits;
@@ -217,7 +231,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     await progress
       .until(() => progress.unpublished === 0 || !condition.replicating, limit)
       .catch(() => undefined);
-    // A synchronous write under way is not in the outbox, and who waits for it would be told that nobody knows what became of it.
+    // A synchronous write under way is not in the outbox, and who waits for it would be told that nobody
+    // knows what became of it.
     while (this.#isUnderWay && condition.replicating && clock.monotonicMs() < untilMs)
       await sleep(clock, SETTLE_POLL_MS);
   }

@@ -9,8 +9,9 @@ const LONGEST_PAUSE_MS = 300_000;
 /** What an origin answers to whoever misses one of its transactions. */
 export interface ResendAnswer {
   /**
-   * `sending`: it is published again, and all after it. `coming`: it is under way. `later`: asked too often; ask again. `stopped`: the
-   * origin has stalled. `gone`: it is not kept any more. `refused`: it can't be published again.
+   * `sending`: it is published again, and all after it. `coming`: it is under way. `later`: asked too often;
+   * ask again. `stopped`: the origin has stalled. `gone`: it is not kept any more. `refused`: it can't be
+   * published again.
    */
   readonly state: 'sending' | 'coming' | 'later' | 'stopped' | 'gone' | 'refused';
   /** A sentence for `status`. */
@@ -36,8 +37,8 @@ export interface ResendDeps {
 }
 
 /**
- * Published transactions that are to be published again, because somebody misses them: which, and not too often. Receivers drop everything
- * after a hole, so all after it is sent again as well. One range at a time.
+ * Published transactions that are to be published again, because somebody misses them: which, and not too
+ * often. Receivers drop everything after a hole, so all after it is sent again as well. One range at a time.
  */
 export class Resend {
   #range: Range | undefined;

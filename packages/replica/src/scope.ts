@@ -31,8 +31,8 @@ export interface Scope extends Settings {
   /** Present in a synchronous cluster. */
   readonly sync: Sync | undefined;
   /**
-   * The log is written by this replica alone, and in order: it need not read it. Else what it published counts as published when it
-   * comes back in order.
+   * The log is written by this replica alone, and in order: it need not read it. Else what it published
+   * counts as published when it comes back in order.
    */
   readonly soleAppender: boolean;
   readonly sent: SentMessages;

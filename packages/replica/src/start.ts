@@ -41,7 +41,10 @@ const ACTORS_SHARE = 0.25;
 /** So much of the log is applied in well under a second. */
 const SOON_CAUGHT_UP_ENTRIES = 10_000;
 
-/** A defect that passes costs fractions of a second; one that stays ends the replica within some seconds, and says so. */
+/**
+ * A defect that passes costs fractions of a second; one that stays ends the replica within some seconds, and
+ * says so.
+ */
 const SUPERVISION: Supervision = {
   restart: {
     maxRestarts: 6,
@@ -51,9 +54,10 @@ const SUPERVISION: Supervision = {
 };
 
 /**
- * Starts a replica on the given ports. Resolves when it takes writes; it may still be behind the log (`caughtUp`). Rejects with
- * LOG_UNAVAILABLE when NATS does not answer in time, TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH,
- * STORE_CONTENT, UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
+ * Starts a replica on the given ports. Resolves when it takes writes; it may still be behind the log
+ * (`caughtUp`). Rejects with LOG_UNAVAILABLE when NATS does not answer in time, TIMEOUT when the cluster has
+ * not been created, CLUSTER_MISMATCH, STORE_CONTENT, UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The
+ * store is closed then.
  */
 export async function startReplica<Tx>(
   options: ReplicaOptions<Tx> & ReplicaPorts,
@@ -357,7 +361,10 @@ async function ownPastTaken(
   }
 }
 
-/** Who starts all members and then writes expects them to count; a replica that has much to catch up with is not waited for. */
+/**
+ * Who starts all members and then writes expects them to count; a replica that has much to catch up with is
+ * not waited for.
+ */
 async function joinedInSync(scope: Scope, signal: AbortSignal | undefined): Promise<void> {
   const { sync, id, progress, condition, limits, logEnd } = scope;
   if (sync === undefined || logEnd.lagMessages(progress.seq) > SOON_CAUGHT_UP_ENTRIES) return;

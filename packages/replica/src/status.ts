@@ -32,7 +32,10 @@ export interface SyncStatus extends SyncSettings {
   readonly recordSeq: number;
   /** Too few are in sync, and writes complete without the others. */
   readonly degraded: boolean;
-  /** Writes that have not begun, whose group is in the log and not committed here, and that wait for acknowledgements. */
+  /**
+   * Writes that have not begun, whose group is in the log and not committed here, and that wait for
+   * acknowledgements.
+   */
   readonly waiting: number;
   readonly inFlight: number;
   readonly unacknowledged: number;
@@ -53,11 +56,17 @@ export interface ReplicaStatus {
   readonly lifecycle: LifecycleState;
   /** Why replication has stopped; absent while it runs. */
   readonly stalled?: StallReason;
-  /** The transaction that this database does not take, which is tried again until it goes in; absent while there is none. */
+  /**
+   * The transaction that this database does not take, which is tried again until it goes in; absent while
+   * there is none.
+   */
   readonly holding?: Holding;
   readonly connection: string;
   readonly position: { readonly generation: string; readonly seq: number; readonly text: string };
-  /** The last entry of the log up to which everything that is to be applied is applied; less than the position while something is missing. */
+  /**
+   * The last entry of the log up to which everything that is to be applied is applied; less than the position
+   * while something is missing.
+   */
   readonly appliedSeq: number;
   readonly log: { readonly lastSeq: number; readonly seenAtMs: number };
   readonly lag: { readonly messages: number; readonly seconds: number };
@@ -83,7 +92,10 @@ export interface ReplicaStatus {
     readonly sinceMs: number;
     readonly count: number;
   }[];
-  /** Changes of rows that lost against one that did not know them, or won over one; since this database is a replica. */
+  /**
+   * Changes of rows that lost against one that did not know them, or won over one; since this database is a
+   * replica.
+   */
   readonly conflicts: number;
   /** The last of them since this process runs, the newest last. */
   readonly lastConflicts: readonly ConflictReport[];

@@ -10,8 +10,8 @@ import type { Scope } from './scope.js';
 const IN_STEP_MESSAGES = 1000;
 
 /**
- * Whether this replica is in step: at the end of the log, with everything of it that is to be applied. Gaps that turn out to be none
- * are closed, and this replica hears here that others miss something of its own.
+ * Whether this replica is in step: at the end of the log, with everything of it that is to be applied. Gaps
+ * that turn out to be none are closed, and this replica hears here that others miss something of its own.
  */
 export class StepWatch {
   readonly #awaited: Awaited;

@@ -1,9 +1,9 @@
 import { AntiphonError } from '@antiphon/core';
 
 /**
- * What a synchronous write waits for. `logged`: the log has it, and certification let it pass. `local`: the writer's own database
- * has committed it too. A number counts databases that have committed it durably, the writer's own included; `majority`: of all
- * members; `all`: of the in-sync set.
+ * What a synchronous write waits for. `logged`: the log has it, and certification let it pass. `local`: the
+ * writer's own database has committed it too. A number counts databases that have committed it durably, the
+ * writer's own included; `majority`: of all members; `all`: of the in-sync set.
  */
 export type AckLevel = 'local' | 'logged' | 'majority' | 'all' | number;
 
@@ -17,7 +17,10 @@ export interface SyncUpdate {
   readonly mode: 'sync';
   /** 'all' when absent; a write may ask for another one. */
   readonly acks?: AckLevel;
-  /** Fewer members in sync are a shortfall, for writes that wait for other databases. 2 with acks 'all', else 1, when absent. */
+  /**
+   * Fewer members in sync are a shortfall, for writes that wait for other databases. 2 with acks 'all', else
+   * 1, when absent.
+   */
   readonly minInSync?: number;
   /** `reject` (default): such writes are refused. `degrade`: they complete once they are logged, and say so. */
   readonly onShortfall?: 'reject' | 'degrade';

@@ -17,13 +17,14 @@ import { CONFIRM_WAIT_MS, logReplaced, lossOfEnd, lossOfEntry } from './log-chec
 import { VerifiedReader } from './verified-reader.js';
 
 /**
- * A log with a memory (I14). A log that lost its newest entries (power cut, restored store) and grew again looks as it should by
- * its length. So the newest entry that is known is read back and compared: after every reconnect, when another server leads the
- * log, when an answer hints at a loss, and when somebody asks. Until that is done nothing is appended, handed to a reader or reported
- * as stored. Once the log has turned out to be another one, everything fails with LOG_REPLACED, for good.
+ * A log with a memory (I14). A log that lost its newest entries (power cut, restored store) and grew again
+ * looks as it should by its length. So the newest entry that is known is read back and compared: after every
+ * reconnect, when another server leads the log, when an answer hints at a loss, and when somebody asks. Until
+ * that is done nothing is appended, handed to a reader or reported as stored. Once the log has turned out to
+ * be another one, everything fails with LOG_REPLACED, for good.
  *
- * What is known: the entry that the database's position names, and from then on what is read and appended here. No append and no read
- * costs a question of its own.
+ * What is known: the entry that the database's position names, and from then on what is read and appended
+ * here. No append and no read costs a question of its own.
  */
 export class VerifiedLog implements Log {
   readonly #listeners = new Set<(connection: LogConnection) => void>();

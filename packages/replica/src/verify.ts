@@ -49,8 +49,9 @@ export interface TableDifference {
 
 export interface VerifyResult {
   /**
-   * `equal`, `different`: checksums of every table at the same state. `unsettled`: no such moment came; writes by other
-   * programs kept moving the databases, or a replica did not keep up. Nothing is said about equality then.
+   * `equal`, `different`: checksums of every table at the same state. `unsettled`: no such moment came;
+   * writes by other programs kept moving the databases, or a replica did not keep up. Nothing is said about
+   * equality then.
    */
   readonly outcome: 'equal' | 'different' | 'unsettled';
   readonly reports: Readonly<Record<string, ChecksumReport>>;
@@ -80,8 +81,8 @@ const PAGE_ROWS = 1000;
 const MAX_PAGES = 2000;
 
 /**
- * Whether all replicas that answer hold the same rows at the same state of the cluster. Needs at least two. Throws NO_ACTOR, TIMEOUT,
- * ABORTED, LOG_UNAVAILABLE.
+ * Whether all replicas that answer hold the same rows at the same state of the cluster. Needs at least two.
+ * Throws NO_ACTOR, TIMEOUT, ABORTED, LOG_UNAVAILABLE.
  */
 export async function verifyCluster(options: VerifyOptions): Promise<VerifyResult> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, clock, signal, cluster } = options;
@@ -150,7 +151,10 @@ async function whoAnswers(
   return { present: new Map([...present].sort(([a], [b]) => (a < b ? -1 : 1))), absent };
 }
 
-/** Holds library writes everywhere, waits until everything published has arrived everywhere, and takes the checksums. */
+/**
+ * Holds library writes everywhere, waits until everything published has arrived everywhere, and takes the
+ * checksums.
+ */
 async function takeReports(
   options: Verification,
   present: ReadonlyMap<string, Mailbox>,

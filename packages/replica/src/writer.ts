@@ -26,11 +26,17 @@ export interface Acknowledged {
   readonly by: readonly string[];
   /** Who was waited for and had not answered. */
   readonly missing: readonly string[];
-  /** False when the time was up before the level was reached: committed all the same, and the others get it from the log. */
+  /**
+   * False when the time was up before the level was reached: committed all the same, and the others get it
+   * from the log.
+   */
   readonly reached: boolean;
 }
 
-/** Asynchronous: committed in this replica's database, and on its way to the others. Synchronous: `acks` says where. */
+/**
+ * Asynchronous: committed in this replica's database, and on its way to the others. Synchronous: `acks` says
+ * where.
+ */
 export interface Committed<T> {
   readonly outcome: 'committed';
   /** Absent when nothing that is replicated changed. */

@@ -15,8 +15,8 @@ export interface RowRun {
 const MAX_RUN_ROWS = 256;
 
 /**
- * Regroups changes into runs. The order within a table is kept; between tables it need not be, since foreign keys rest while
- * changes are applied.
+ * Regroups changes into runs. The order within a table is kept; between tables it need not be, since foreign
+ * keys rest while changes are applied.
  */
 export class ApplyQueue {
   readonly #runs = new Map<

@@ -62,11 +62,14 @@ export class Applier {
   #counts: Counts = { ...NO_COUNTS };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
-  /** Set: whole transactions are written one by one, and rows that another row of theirs is still in the way of wait for its end. */
+  /**
+   * Set: whole transactions are written one by one, and rows that another row of theirs is still in the way
+   * of wait for its end.
+   */
   #postponed: PostponedRows | undefined;
   /**
-   * Own transactions come in below later ones that are here already and are written once more when all have come: until then later rows
-   * give way where both want one unique value.
+   * Own transactions come in below later ones that are here already and are written once more when all have
+   * come: until then later rows give way where both want one unique value.
    */
   #givingWay = false;
   /** Write the rows of each transaction before the next one is looked at, to learn whose the database refuses. */
@@ -93,8 +96,8 @@ export class Applier {
   }
 
   /**
-   * Everything or nothing: what is thrown leaves the caller to roll back. Changes of many transactions are written together,
-   * so that a refusal does not tell whose it is.
+   * Everything or nothing: what is thrown leaves the caller to roll back. Changes of many transactions are
+   * written together, so that a refusal does not tell whose it is.
    */
   async applyTogether(state: ReplicaState, request: ApplyRequest): Promise<ApplyOutcome> {
     this.#begin(state);
@@ -104,7 +107,10 @@ export class Applier {
     return this.#finish(request);
   }
 
-  /** One transaction after the other, up to the first one that the database refuses. A synchronous group counts as a whole. */
+  /**
+   * One transaction after the other, up to the first one that the database refuses. A synchronous group
+   * counts as a whole.
+   */
   async applyOneByOne(
     state: ReplicaState,
     request: ApplyRequest,
@@ -295,7 +301,8 @@ export class Applier {
     }
     if (this.#postponed === undefined) return;
     this.#queue.flush();
-    // With one writer a row collides only when that writer's database was older than what it had sent (docs/decisions/0043).
+    // With one writer a row collides only when that writer's database was older than what it had sent
+    // (docs/decisions/0043).
     this.#counts.conflicts += this.#postponed.place(this.versions === undefined);
   }
 
@@ -342,7 +349,10 @@ function stampOf(batch: BatchHeader, time: number, counter: number): Stamp {
   return { time, counter, origin: batch.origin, context: batch.context };
 }
 
-/** Of a change that was made so long before its transaction's time; `before`: that of the change before it, often the same. */
+/**
+ * Of a change that was made so long before its transaction's time; `before`: that of the change before it,
+ * often the same.
+ */
 function earlierStamp(stamp: Stamp, earlierUs: number, before: Stamp): Stamp {
   const time = Math.max(0, stamp.time - earlierUs);
   return before.time === time ? before : { ...stamp, time };

@@ -36,9 +36,10 @@ export function recordCaptureOf(
 }
 
 /**
- * Tables whose changes may have gone uncaptured since the triggers were last put in place. Dropping a table drops its triggers, so a
- * trigger that is missing is proof. A tool that puts the triggers back (SQLite's own advice, https://www.sqlite.org/lang_altertable.html
- * section 7) leaves another: the table was created after the outbox. The order survives VACUUM, which moves root pages.
+ * Tables whose changes may have gone uncaptured since the triggers were last put in place. Dropping a table
+ * drops its triggers, so a trigger that is missing is proof. A tool that puts the triggers back (SQLite's own
+ * advice, https://www.sqlite.org/lang_altertable.html section 7) leaves another: the table was created after
+ * the outbox. The order survives VACUUM, which moves root pages.
  */
 export function findCaptureGaps(connection: Connection, tables: readonly LocalTable[]): CaptureGap[] {
   const gaps = new Map<string, string>();
@@ -77,8 +78,8 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
 }
 
 /**
- * Keeps what was found, in a transaction of its own: the replica may be started again after somebody has put the triggers back. What cannot
- * be kept now is found again at the next look.
+ * Keeps what was found, in a transaction of its own: the replica may be started again after somebody has put
+ * the triggers back. What cannot be kept now is found again at the next look.
  */
 export function keepCaptureGaps(connection: Connection, tables: readonly LocalTable[]): void {
   try {

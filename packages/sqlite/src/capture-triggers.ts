@@ -14,8 +14,8 @@ import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './o
 import { NOT_APPLYING } from './trigger-guard.js';
 
 /**
- * When a change was made, and by which connection, as far as triggers can tell. What is cheapest per row: neither a conversion nor text.
- * Both are as old as the oldest SQLite that may write here.
+ * When a change was made, and by which connection, as far as triggers can tell. What is cheapest per row:
+ * neither a conversion nor text. Both are as old as the oldest SQLite that may write here.
  */
 const WHEN_MADE = 'julianday(), total_changes()';
 
@@ -109,8 +109,9 @@ function refuseNullKeys(table: TrackedTable): string[] {
 }
 
 /**
- * What no message of the log can hold must not be committed: once it is captured it would stop this replica, also after it was deleted
- * again. Numbers are small whatever they are. Bytes are counted by way of BLOB: `octet_length` came with SQLite 3.43.
+ * What no message of the log can hold must not be committed: once it is captured it would stop this replica,
+ * also after it was deleted again. Numbers are small whatever they are. Bytes are counted by way of BLOB:
+ * `octet_length` came with SQLite 3.43.
  */
 function refuseLargeRows(table: TrackedTable): string[] {
   const { maxValueBytes, maxChangeBytes } = DEFAULT_CODEC_LIMITS;
@@ -152,7 +153,8 @@ export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColu
 }
 
 function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD'): string {
-  // Before an insert that lets SQLite choose the row's number, that number is shown as -1, which may be another row's.
+  // Before an insert that lets SQLite choose the row's number, that number is shown as -1, which may be
+  // another row's.
   const [first] = table.key;
   const unnumbered =
     table.rowidKey && self === 'NEW' && first !== undefined
@@ -186,8 +188,9 @@ function mayEnterIndex(table: TrackedTable): string {
 }
 
 /**
- * Rows that `INSERT OR REPLACE` and `UPDATE OR REPLACE` delete through another unique key go without a delete trigger (unless
- * recursive_triggers is on, which is up to each program). So they are noted before; sealing finds out which of them are gone.
+ * Rows that `INSERT OR REPLACE` and `UPDATE OR REPLACE` delete through another unique key go without a delete
+ * trigger (unless recursive_triggers is on, which is up to each program). So they are noted before; sealing
+ * finds out which of them are gone.
  */
 function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
   const inserting = table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW'));
@@ -224,7 +227,8 @@ export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'
   const others = whom === 'library' ? [refuseOthers()] : [];
   const large = refuseLargeRows(table);
   const checks = [...others, ...refuseNullKeys(table), ...large];
-  // Also when only the bytes of the key change and the key's collation sees no difference: an update never changes its key.
+  // Also when only the bytes of the key change and the key's collation sees no difference: an update never
+  // changes its key.
   const keyDiffers = differ(
     table,
     table.key.map(({ column }) => column),
@@ -262,8 +266,9 @@ export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'
 }
 
 /**
- * Triggers that refuse every write but the applier's, also by other programs. RAISE(ABORT) takes the statement back whether it
- * comes before or after the row is written; after is cheaper for the applier, by a fifth of an upsert.
+ * Triggers that refuse every write but the applier's, also by other programs. RAISE(ABORT) takes the
+ * statement back whether it comes before or after the row is written; after is cheaper for the applier, by a
+ * fifth of an upsert.
  */
 export function refusalTriggers(table: TrackedTable, primary: string | undefined): TriggerDefinition[] {
   const where = primary === undefined ? 'write to the primary' : `write to the primary ${primary}`;

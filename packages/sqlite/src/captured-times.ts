@@ -7,7 +7,10 @@ export const SAME_TIME_MS = 100;
 
 /** Rows looked at between two looks at the clock. */
 const ROWS_PER_LOOK = 4096;
-/** Transactions that are sealed before more are looked for, and times within one: bounds memory, however long nobody sealed. */
+/**
+ * Transactions that are sealed before more are looked for, and times within one: bounds memory, however long
+ * nobody sealed.
+ */
 const MAX_RANGES = 4096;
 const MAX_SPANS = 16_384;
 
@@ -39,12 +42,13 @@ type CapturedRow = readonly [seq: number, at: number | null, total: number | nul
 const COLUMNS = 'SELECT seq, at, total FROM _antiphon_outbox';
 
 /**
- * What lies in the outbox, as transactions: which of its rows were certainly committed apart, and when they were written.
+ * What lies in the outbox, as transactions: which of its rows were certainly committed apart, and when they
+ * were written.
  *
- * Nothing in SQLite tells a trigger where a transaction ends. But a connection counts its changes upwards, so a row whose count is not
- * above that of the row before it was written by another connection, in another transaction. Rows of one connection stay one
- * transaction, however far apart they are: cutting a user's transaction in two would break its atomicity. Their rows keep their own times
- * in it (docs/decisions/0030).
+ * Nothing in SQLite tells a trigger where a transaction ends. But a connection counts its changes upwards, so
+ * a row whose count is not above that of the row before it was written by another connection, in another
+ * transaction. Rows of one connection stay one transaction, however far apart they are: cutting a user's
+ * transaction in two would break its atomicity. Their rows keep their own times in it (docs/decisions/0030).
  */
 export class CapturedTimes {
   readonly #firstMs: number;

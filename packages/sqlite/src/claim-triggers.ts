@@ -14,12 +14,18 @@ import { OUTBOX_REFERENCE, OUTBOX_REPLACED, OUTBOX_TOUCHED } from './outbox-kind
 import { isCaptured, referencesBetween, type TableReference } from './references.js';
 import { NOT_APPLYING } from './trigger-guard.js';
 
-/** Under the policy `library` others may not write; what changes nothing is not refused, and must not leave a trace. */
+/**
+ * Under the policy `library` others may not write; what changes nothing is not refused, and must not leave a
+ * trace.
+ */
 function admitted(whom: 'anybody' | 'library'): string {
   return whom === 'library' ? ` WHERE NOT (${NOT_ADMITTED})` : '';
 }
 
-/** An UPDATE that leaves a row as it is has written it all the same: who changed it meanwhile is in conflict with that. */
+/**
+ * An UPDATE that leaves a row as it is has written it all the same: who changed it meanwhile is in conflict
+ * with that.
+ */
 function touched(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition {
   const key = table.key.map(({ column }) => `o${column}`).join(', ');
   const old = table.key.map(({ column }) => `OLD.${columnName(table, column)}`).join(', ');
@@ -33,8 +39,9 @@ function touched(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefin
 }
 
 /**
- * A row that REPLACE overwrites by its primary key is captured as what it is now. What it was is gone then: others may have referred to it
- * by another key, or gone with it. Taken down before; a row that stays after all is claimed for nothing.
+ * A row that REPLACE overwrites by its primary key is captured as what it is now. What it was is gone then:
+ * others may have referred to it by another key, or gone with it. Taken down before; a row that stays after
+ * all is claimed for nothing.
  */
 function replaced(table: TrackedTable): TriggerDefinition[] {
   const row = '_antiphon_row';
@@ -54,7 +61,10 @@ function replaced(table: TrackedTable): TriggerDefinition[] {
   ];
 }
 
-/** References through columns that are not replicated, because they are generated: no captured row shows their values. */
+/**
+ * References through columns that are not replicated, because they are generated: no captured row shows their
+ * values.
+ */
 function references(table: TrackedTable, of: readonly TableReference[]): TriggerDefinition[] {
   const numbered = of.map((reference, number) => ({ reference, number }));
   const hidden = numbered.filter(({ reference }) => !isCaptured(reference));
@@ -77,7 +87,10 @@ function references(table: TrackedTable, of: readonly TableReference[]): Trigger
   ];
 }
 
-/** What certification needs to know of writes beyond the changes that they make: put into the outbox, and never sent. */
+/**
+ * What certification needs to know of writes beyond the changes that they make: put into the outbox, and
+ * never sent.
+ */
 export function claimTriggers(
   table: TrackedTable,
   tables: readonly TrackedTable[],

@@ -14,16 +14,17 @@ export interface Comparison {
   /** BINARY, NOCASE or RTRIM, in capitals. */
   readonly collation: string;
   /**
-   * A foreign key's column gives its values to the parent's, whose affinity and collation then decide, and which of several indexes it
-   * meets is not told. So text that looks like a number becomes one, and case and blanks at the end do not count: that can only make two
-   * keys equal that are not, a conflict too many, never one too few.
+   * A foreign key's column gives its values to the parent's, whose affinity and collation then decide, and
+   * which of several indexes it meets is not told. So text that looks like a number becomes one, and case and
+   * blanks at the end do not count: that can only make two keys equal that are not, a conflict too many,
+   * never one too few.
    */
   readonly loose: boolean;
 }
 
 /**
- * The one value that stands for all that SQLite takes for equal in such a column: equal results where SQLite compares equal.
- * https://www.sqlite.org/datatype3.html#comparison_expressions
+ * The one value that stands for all that SQLite takes for equal in such a column: equal results where SQLite
+ * compares equal. https://www.sqlite.org/datatype3.html#comparison_expressions
  */
 export function comparedValue(value: Value, comparison: Comparison): Value {
   if (comparison.loose) return looseValue(value);

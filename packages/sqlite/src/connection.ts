@@ -85,7 +85,10 @@ export class Connection {
     }
   }
 
-  /** For looking only. `address` may be a URI; nothing of the file is set, and a transaction that is begun must only read. */
+  /**
+   * For looking only. `address` may be a URI; nothing of the file is set, and a transaction that is begun
+   * must only read.
+   */
   static async openReadOnly(address: string, file: string, busyTimeoutMs: number): Promise<Connection> {
     const what = `cannot open ${file}`;
     const options = {
@@ -145,8 +148,8 @@ export class Connection {
   }
 
   /**
-   * A statement that is prepared once for each form of its rows. The text is the cache key, so it must not hold values. Who iterates
-   * must not run the same one meanwhile.
+   * A statement that is prepared once for each form of its rows. The text is the cache key, so it must not
+   * hold values. Who iterates must not run the same one meanwhile.
    */
   statement(sql: string, form: RowForm = 'object'): Statement {
     const statements = this.#statements[form];

@@ -81,8 +81,8 @@ function travels({ uses, local, problem }: InspectedTrigger): boolean {
 }
 
 /**
- * Statements that make these tables elsewhere: tables, indexes, views, then triggers as their authors wrote them. A view may name what
- * comes after it: SQLite looks when it is used.
+ * Statements that make these tables elsewhere: tables, indexes, views, then triggers as their authors wrote
+ * them. A view may name what comes after it: SQLite looks when it is used.
  */
 function readDdl(
   connection: Connection,

@@ -18,11 +18,13 @@ interface Waiting extends Version {
 }
 
 /**
- * Two replicas may give different rows the same value of a secondary unique key. Every replica then shows the same ones: going down by version,
- * a row is visible unless a visible row of a higher version collides with it; the others are displaced (moved aside, with their content).
- * What is visible is a function of the winning contents alone, so it does not depend on the order in which changes came (I4).
+ * Two replicas may give different rows the same value of a secondary unique key. Every replica then shows the
+ * same ones: going down by version, a row is visible unless a visible row of a higher version collides with
+ * it; the others are displaced (moved aside, with their content). What is visible is a function of the
+ * winning contents alone, so it does not depend on the order in which changes came (I4).
  *
- * Kept up incrementally: a row that changes, appears or goes can only change the lot of lower rows that collide with it.
+ * Kept up incrementally: a row that changes, appears or goes can only change the lot of lower rows that
+ * collide with it.
  */
 export class DisplacedRows {
   /** How many more rows of the table in hand are displaced than before. */
@@ -65,8 +67,9 @@ export class DisplacedRows {
   }
 
   /**
-   * Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over their keys. Rows are moved by the
-   * applier only, whose connection does not follow foreign keys: here they are only noted. Before these changes have their versions.
+   * Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over
+   * their keys. Rows are moved by the applier only, whose connection does not follow foreign keys: here they
+   * are only noted. Before these changes have their versions.
    */
   noteSealed(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
     for (const table of tables) {
@@ -220,7 +223,10 @@ export class DisplacedRows {
     this.#settle(table, waiting);
   }
 
-  /** From the highest version down: shows each row unless a higher visible one collides, and moves lower visible ones aside. */
+  /**
+   * From the highest version down: shows each row unless a higher visible one collides, and moves lower
+   * visible ones aside.
+   */
   #settle(table: TrackedTable, waiting: WaitingRows): void {
     for (let row = waiting.takeHighest(); row !== undefined; row = waiting.takeHighest()) {
       const colliders = this.#visibleColliders(table, row.place);

@@ -1,7 +1,10 @@
 import { storeReplaced } from './state.js';
 import type { FileId, Surroundings } from './surroundings.js';
 
-/** Which file stood at a path. Open connections go on with a file that was moved or deleted, where nobody else sees what they write. */
+/**
+ * Which file stood at a path. Open connections go on with a file that was moved or deleted, where nobody else
+ * sees what they write.
+ */
 export class FileIdentity {
   private constructor(
     private readonly path: string,

@@ -45,8 +45,9 @@ const LEAST_ROWID = -(2n ** 63n);
 const GREATEST_ROWID = 2n ** 63n - 1n;
 
 /**
- * Looks at a database without changing it, also while other programs write to it: nothing is created beside it either. Throws BAD_OPTION
- * when there is no such file, STORE_FAILED when it is no database that can be read, STORE_BUSY when another program keeps it locked.
+ * Looks at a database without changing it, also while other programs write to it: nothing is created beside
+ * it either. Throws BAD_OPTION when there is no such file, STORE_FAILED when it is no database that can be
+ * read, STORE_BUSY when another program keeps it locked.
  */
 export async function inspectFile(file: string, options: InspectFileOptions = {}): Promise<FileInspection> {
   const path = resolve(file);
@@ -74,8 +75,8 @@ export async function inspectFile(file: string, options: InspectFileOptions = {}
 }
 
 /**
- * A database in WAL mode that nobody has open has no WAL file. SQLite would create one to read it, and leave it: such a file is
- * opened as one that does not change (https://www.sqlite.org/uri.html#uriimmutable).
+ * A database in WAL mode that nobody has open has no WAL file. SQLite would create one to read it, and leave
+ * it: such a file is opened as one that does not change (https://www.sqlite.org/uri.html#uriimmutable).
  */
 async function addressOf(path: string): Promise<string> {
   const found = await stat(path).catch((cause: unknown) => {

@@ -19,7 +19,10 @@ export type Ran =
   /** Undone: it writes only to what is not replicated, and must not stand and fall with others. */
   | { readonly type: 'alone' };
 
-/** `synchronous`: what it changed is committed when the log has it, perhaps by what the log says and not by this transaction. */
+/**
+ * `synchronous`: what it changed is committed when the log has it, perhaps by what the log says and not by
+ * this transaction.
+ */
 export type GroupKind = 'asynchronous' | 'synchronous';
 
 /** The whole database transaction is gone with one write: the others must run again without it. */
@@ -32,7 +35,10 @@ export class GroupUndone extends Error {
   }
 }
 
-/** Runs writes in the transaction that is open on the writing connection, each in a savepoint of its own. Seals nothing. */
+/**
+ * Runs writes in the transaction that is open on the writing connection, each in a savepoint of its own.
+ * Seals nothing.
+ */
 export function runGroup(
   session: Session,
   requests: readonly WriteRequest<SqliteTransaction>[],
@@ -114,7 +120,10 @@ function undo({ writer }: Session): void {
   writer.statement('RELEASE _antiphon_write').run();
 }
 
-/** When the log decides in favour of it, what is applied is what the log has: the rest would be lost, and was acknowledged. */
+/**
+ * When the log decides in favour of it, what is applied is what the log has: the rest would be lost, and was
+ * acknowledged.
+ */
 function mixedWrite(table: string): AntiphonError {
   return new AntiphonError(
     'BAD_SQL',
@@ -124,7 +133,10 @@ function mixedWrite(table: string): AntiphonError {
   );
 }
 
-/** What a write's function throws rejects it: nothing of it is kept, and the caller finds its own error in `cause`. */
+/**
+ * What a write's function throws rejects it: nothing of it is kept, and the caller finds its own error in
+ * `cause`.
+ */
 function rejection(thrown: unknown): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);

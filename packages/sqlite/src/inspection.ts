@@ -12,7 +12,10 @@ import { rowRules } from './row-rules.js';
 import { tokenize } from './trigger-guard.js';
 import { readTriggers } from './user-triggers.js';
 
-/** The outbox holds an old and a new value of each column beside five of its own, and SQLite allows a table 2000 columns. */
+/**
+ * The outbox holds an old and a new value of each column beside five of its own, and SQLite allows a table
+ * 2000 columns.
+ */
 export const MAX_COLUMNS = 997;
 const BUILT_IN_COLLATIONS = new Set(['BINARY', 'NOCASE', 'RTRIM']);
 

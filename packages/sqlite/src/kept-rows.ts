@@ -9,11 +9,17 @@ import { CHANGED, DIFFERENCES, MISSING_HERE, ONLY_HERE, type TableDifference } f
 
 /** What a row was when it was set back, in `_antiphon_kind`. */
 const MISSING = 'missing here';
-/** Kept rows that are written in one write, and their bytes: the message of a synchronous write goes to the log whole. */
+/**
+ * Kept rows that are written in one write, and their bytes: the message of a synchronous write goes to the
+ * log whole.
+ */
 const WRITTEN_ROWS = 500;
 const WRITTEN_BYTES = 128 * 1024;
 
-/** Gives the table the content that replication knows. What goes is kept. In the caller's transaction, without foreign keys. */
+/**
+ * Gives the table the content that replication knows. What goes is kept. In the caller's transaction, without
+ * foreign keys.
+ */
 export function setBack(connection: Connection, table: TrackedTable, difference: TableDifference): void {
   const { db } = connection;
   const images = (prefix: 'n' | 'o'): string =>

@@ -35,7 +35,10 @@ export interface ForeignKey {
   readonly names: readonly string[];
   /** Their indexes; undefined for a generated one, which is not replicated. */
   readonly columns: readonly (number | undefined)[];
-  /** Rows of the child go or change with a row of the parent that is deleted, also with one that REPLACE puts anew. */
+  /**
+   * Rows of the child go or change with a row of the parent that is deleted, also with one that REPLACE puts
+   * anew.
+   */
   readonly actsOnDelete: boolean;
   /** As they were written; absent when the parent's primary key is meant. */
   readonly parentNames?: readonly string[];
@@ -56,7 +59,10 @@ export interface LocalTable {
   readonly foreignKeys: readonly ForeignKey[];
   /** It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET DEFAULT. */
   readonly hasKeyActions: boolean;
-  /** Some of its constraints replace rows, and others fail or ignore new ones: REPLACE may delete a row and the new one not come. */
+  /**
+   * Some of its constraints replace rows, and others fail or ignore new ones: REPLACE may delete a row and
+   * the new one not come.
+   */
   readonly mixesConflictClauses: boolean;
   /** What decides whether it takes a row; see `rowRules`. */
   readonly rules: readonly string[];
@@ -84,8 +90,8 @@ export function mayLoseRowsUnseen(table: LocalTable): boolean {
 }
 
 /**
- * Also the row that was put in the place of another is gone before a trigger shows it: a foreign-key action of its own update may replace
- * it, and conflict clauses may contradict each other.
+ * Also the row that was put in the place of another is gone before a trigger shows it: a foreign-key action
+ * of its own update may replace it, and conflict clauses may contradict each other.
  */
 export function mayLoseOverwritten(table: LocalTable): boolean {
   return (
@@ -105,7 +111,10 @@ export function collated(table: LocalTable, expression: string, part: IndexedCol
   return table.rowidKey ? expression : `${expression} COLLATE ${quoteName(part.collation)}`;
 }
 
-/** True when two values of the column can be equal in the key's eyes and yet differ in bytes (`'a'`/`'A'`, `1`/`1.0`). */
+/**
+ * True when two values of the column can be equal in the key's eyes and yet differ in bytes (`'a'`/`'A'`,
+ * `1`/`1.0`).
+ */
 export function keyBytesMayDiffer(table: LocalTable, part: IndexedColumn): boolean {
   if (table.rowidKey) return false;
   const affinity = table.columns[part.column]?.affinity;

@@ -8,7 +8,8 @@ export const METADATA_FORMAT = 3;
 /** Sealed messages are kept under counter × this + part, so that they come back in order by their row numbers. */
 export const PARTS_PER_COUNTER = 1_048_576n;
 
-// No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a schema that it cannot read.
+// No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a schema
+// that it cannot read.
 const TABLES = [
   // One row: everything that moves with each transaction. `owner` is the store object that has the database open.
   `CREATE TABLE _antiphon_state (
@@ -39,7 +40,8 @@ const TABLES = [
   // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
   `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL)`,
   `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) WITHOUT ROWID`,
-  // Our triggers as they were last put in place: one that is missing or different now is proof that changes went uncaptured.
+  // Our triggers as they were last put in place: one that is missing or different now is proof that changes
+  // went uncaptured.
   `CREATE TABLE _antiphon_capture (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, sql TEXT NOT NULL) WITHOUT ROWID`,
   // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they wait for.
   `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
@@ -48,14 +50,17 @@ const TABLES = [
 ];
 
 /**
- * What became of synchronous groups. By the log's order, so that a new one is appended to the last page; IF NOT EXISTS because
- * databases from before synchronous updates do not have it.
+ * What became of synchronous groups. By the log's order, so that a new one is appended to the last page; IF
+ * NOT EXISTS because databases from before synchronous updates do not have it.
  */
 const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
    seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL, token TEXT NOT NULL,
    rejected TEXT, PRIMARY KEY (seq, first_counter)) WITHOUT ROWID`;
 
-/** Tables whose changes went uncaptured, until they are recaptured: whoever puts the triggers back puts the proof away. */
+/**
+ * Tables whose changes went uncaptured, until they are recaptured: whoever puts the triggers back puts the
+ * proof away.
+ */
 const UNCAPTURED = `CREATE TABLE IF NOT EXISTS _antiphon_uncaptured (tbl TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID`;
 
 export function createMetadata(connection: Connection): void {
@@ -77,10 +82,11 @@ function outboxWidth(connection: Connection): number {
 }
 
 /**
- * `t` is a table's number, `at` when the change was made (a Julian day) and `total` how many changes its connection had made before:
- * sealing tells from them which rows were committed apart, and when (captured-times.ts).
- * The outbox takes native values of any type, so its columns have none. Its rows are sealed and deleted in one transaction, so
- * nothing outlives a number that is given again: AUTOINCREMENT would only cost (a fifth of a captured insert).
+ * `t` is a table's number, `at` when the change was made (a Julian day) and `total` how many changes its
+ * connection had made before: sealing tells from them which rows were committed apart, and when
+ * (captured-times.ts). The outbox takes native values of any type, so its columns have none. Its rows are
+ * sealed and deleted in one transaction, so nothing outlives a number that is given again: AUTOINCREMENT
+ * would only cost (a fifth of a captured insert).
  */
 export function createOutbox(connection: Connection, tables: readonly TrackedTable[]): void {
   const width = Math.max(1, ...tables.map(({ columns }) => columns.length));
@@ -129,8 +135,9 @@ export function displacedTable(table: TrackedTable): string {
 }
 
 /**
- * Rows that lost a secondary unique key to a row of a higher version wait here with their content (I10). Column for column like
- * the table itself, so that values and the conditions of partial indexes mean the same.
+ * Rows that lost a secondary unique key to a row of a higher version wait here with their content (I10).
+ * Column for column like the table itself, so that values and the conditions of partial indexes mean the
+ * same.
  */
 export function createDisplacedTable(connection: Connection, table: TrackedTable): void {
   const name = displacedTable(table);
@@ -154,7 +161,10 @@ export function keptTable(table: TrackedTable): string {
   return `_antiphon_kept${table.id}`;
 }
 
-/** Rows that were set back to what replication knows: as they were, or as they are again when they had been gone. Nobody but an operator reads it. */
+/**
+ * Rows that were set back to what replication knows: as they were, or as they are again when they had been
+ * gone. Nobody but an operator reads it.
+ */
 export function createKeptTable(connection: Connection, table: TrackedTable): void {
   const columns = table.columns.map(
     // ANY keeps values as they are in a STRICT table only, which this one is not.

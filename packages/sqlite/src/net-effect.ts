@@ -25,21 +25,24 @@ interface Join {
 const MAX_SEARCHED = 32;
 
 /**
- * Makes what was captured of a row that changed several times in one transaction into its net effect: what the row is now, once.
- * SQLite runs foreign-key actions and triggers inside of the statement that causes them, and AFTER triggers of the cause see the row
- * as it was before they ran. So the order of captured images is not the order of what happened, and the last one may be stale.
- * What is certain is the row itself, while the transaction that changed it is the last one.
+ * Makes what was captured of a row that changed several times in one transaction into its net effect: what
+ * the row is now, once. SQLite runs foreign-key actions and triggers inside of the statement that causes
+ * them, and AFTER triggers of the cause see the row as it was before they ran. So the order of captured
+ * images is not the order of what happened, and the last one may be stale. What is certain is the row itself,
+ * while the transaction that changed it is the last one.
  *
- * Suspects (rows that REPLACE may have deleted unseen) are decided in the same way: a row that is not there was deleted.
+ * Suspects (rows that REPLACE may have deleted unseen) are decided in the same way: a row that is not there
+ * was deleted.
  */
 export class NetEffect {
   constructor(private readonly connection: Connection) {}
 
   /**
-   * For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are pending. `apart`: these
-   * may be several transactions. What lies between the first change of a row and the last one becomes one, since the states in between
-   * are not known. `unasked`: rows of the table may have changed inside of other changes, so that even the only change of a row may not be
-   * what the row is: a BEFORE trigger may have changed it, and its cause have taken that back or replaced the row.
+   * For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are
+   * pending. `apart`: these may be several transactions. What lies between the first change of a row and the
+   * last one becomes one, since the states in between are not known. `unasked`: rows of the table may have
+   * changed inside of other changes, so that even the only change of a row may not be what the row is: a
+   * BEFORE trigger may have changed it, and its cause have taken that back or replaced the row.
    */
   settle(table: TrackedTable, from: number, { apart, unasked }: { apart: boolean; unasked: boolean }): void {
     const { connection } = this;
@@ -82,8 +85,8 @@ export class NetEffect {
   }
 
   /**
-   * No transaction begins between the first row of a group and its last one, nor right behind a last one that went: who had made it is
-   * not known any more. `joins` by their first row.
+   * No transaction begins between the first row of a group and its last one, nor right behind a last one that
+   * went: who had made it is not known any more. `joins` by their first row.
    */
   #join(joins: readonly Join[]): void {
     let open: Join | undefined;
@@ -196,7 +199,10 @@ function keyImage(column: number, alias: string): string {
   return `CASE ${alias}.op WHEN ${OUTBOX_INSERT} THEN ${alias}.n${column} ELSE ${alias}.o${column} END`;
 }
 
-/** Captured rows of keys that were captured more than once, or that REPLACE may have deleted; `unasked`: also of rows that are not so now. */
+/**
+ * Captured rows of keys that were captured more than once, or that REPLACE may have deleted; `unasked`: also
+ * of rows that are not so now.
+ */
 function membersSql(table: TrackedTable, unasked: boolean): string {
   const keys = table.key.map((part) => collated(table, keyImage(part.column, 'x'), part)).join(', ');
   const over = `OVER (PARTITION BY ${keys})`;
@@ -263,7 +269,10 @@ function takeRowSql(table: TrackedTable): string {
   );
 }
 
-/** Of a row that is only known as it was written: it may have been there before, and have been written over by REPLACE. */
+/**
+ * Of a row that is only known as it was written: it may have been there before, and have been written over by
+ * REPLACE.
+ */
 function takeNewAsOldSql(table: TrackedTable): string {
   return `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = (${images(table, 'n')}) WHERE seq = ?`;
 }

@@ -5,9 +5,9 @@ export const OUTBOX_DELETE = 2;
 export const OUTBOX_SUSPECT = 3;
 
 /**
- * In place of a count of changes (`total`): the row was moved to where it is, and was made when it says, whatever lies around it. Below it:
- * this minus one minus the count of a row that belongs to the transaction of the row before it. NULL: so does this one, and its count is not
- * known.
+ * In place of a count of changes (`total`): the row was moved to where it is, and was made when it says,
+ * whatever lies around it. Below it: this minus one minus the count of a row that belongs to the transaction
+ * of the row before it. NULL: so does this one, and its count is not known.
  */
 export const TOTAL_MOVED = -1;
 
@@ -17,5 +17,8 @@ export const FIRST_CLAIM = 4;
 export const OUTBOX_TOUCHED = 4;
 /** A row that REPLACE may overwrite by its primary key, in the old image. */
 export const OUTBOX_REPLACED = 5;
-/** What a row refers to through generated columns, in the new image; `o0` says which of the table's references it is. */
+/**
+ * What a row refers to through generated columns, in the new image; `o0` says which of the table's references
+ * it is.
+ */
 export const OUTBOX_REFERENCE = 6;

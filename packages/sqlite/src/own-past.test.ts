@@ -29,7 +29,10 @@ async function copyWithEdits(...edits: readonly string[]): Promise<void> {
   await later();
 }
 
-/** The copy comes back, `edits` are made in it, and the replica takes up what the log has of it. Returns how many changes were forgotten. */
+/**
+ * The copy comes back, `edits` are made in it, and the replica takes up what the log has of it. Returns how
+ * many changes were forgotten.
+ */
 async function restore(...edits: readonly string[]): Promise<number> {
   await cluster.synchronize();
   const { store, published } = cluster.member('a');

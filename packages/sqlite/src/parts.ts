@@ -3,8 +3,8 @@ import type { Connection } from './connection.js';
 import type { ReplicaState } from './state.js';
 
 /**
- * Parts of big transactions that wait for their last one. Within one request they stay in memory; what is still incomplete at its
- * end is stored with the position.
+ * Parts of big transactions that wait for their last one. Within one request they stay in memory; what is
+ * still incomplete at its end is stored with the position.
  */
 export class Parts {
   readonly #fresh = new Map<string, PartBatch[]>();

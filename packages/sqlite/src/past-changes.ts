@@ -11,9 +11,10 @@ import { bindingOf } from './values.js';
 type Mapping = { readonly table: TrackedTable; readonly columns: readonly number[] } | undefined;
 
 /**
- * What own transactions made of rows that the log has and this database has not, and when: a captured change that made the same of its row,
- * no later, is in the log already, and so is what was captured of that row before it. Anything else was written after this database went
- * back, whatever the clock says, and must not get lost. Kept in temporary tables of the connection: there may be any number of them.
+ * What own transactions made of rows that the log has and this database has not, and when: a captured change
+ * that made the same of its row, no later, is in the log already, and so is what was captured of that row
+ * before it. Anything else was written after this database went back, whatever the clock says, and must not
+ * get lost. Kept in temporary tables of the connection: there may be any number of them.
  */
 export class PastChanges {
   readonly #noted = new Map<number, TrackedTable>();

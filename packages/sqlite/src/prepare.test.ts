@@ -38,7 +38,10 @@ function batchIn(group: PreparedGroup): TransactionBatch {
 
 const at = (seq: number): { generation: string; seq: number } => ({ generation: 'g1', seq });
 
-/** Rows, sealed messages and outcomes in what a killed process leaves behind: the file and its write-ahead log, as they are now. */
+/**
+ * Rows, sealed messages and outcomes in what a killed process leaves behind: the file and its write-ahead
+ * log, as they are now.
+ */
 function afterKill(): string {
   for (const suffix of ['', '-wal'])
     copyFileSync(cluster.directory.file('a') + suffix, cluster.directory.file('killed') + suffix);

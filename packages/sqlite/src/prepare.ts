@@ -15,8 +15,9 @@ export interface Preparation {
 }
 
 /**
- * Runs and seals a group. undefined, and nothing open, when other programs' changes wait to be sealed. When a write takes the whole
- * transaction with it, or does not fit, the others run again: rare, and it leaves nothing to undo by hand.
+ * Runs and seals a group. undefined, and nothing open, when other programs' changes wait to be sealed. When a
+ * write takes the whole transaction with it, or does not fit, the others run again: rare, and it leaves
+ * nothing to undo by hand.
  */
 export async function prepareGroup(
   session: Session,

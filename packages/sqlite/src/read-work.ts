@@ -24,7 +24,10 @@ const BUSY_TIMEOUT_MS = 1000;
 /** What a value takes besides its text or bytes. */
 const VALUE_BYTES = 9;
 
-/** The reads themselves, one after the other, on a read-only connection of the thread that calls. None of them can be interrupted. */
+/**
+ * The reads themselves, one after the other, on a read-only connection of the thread that calls. None of them
+ * can be interrupted.
+ */
 export class ReadWork {
   readonly #encoder = new CanonicalRowEncoder();
   #opened: { readonly db: Database; readonly access: AccessControl; readonly inode: string } | undefined;

@@ -32,7 +32,10 @@ function environment(): NodeJS.ProcessEnv {
   return rest;
 }
 
-/** One process that reads, one read at a time. It ends with this process at the latest, also in the middle of a read. */
+/**
+ * One process that reads, one read at a time. It ends with this process at the latest, also in the middle of
+ * a read.
+ */
 export class ReaderChild {
   readonly #process: ChildProcess;
   readonly #ended: Promise<void>;

@@ -6,8 +6,9 @@ import type { ReadMessage, ReadReply } from './reader-protocol.js';
 import type { ParentWatch } from './reader-watchdog.js';
 
 /**
- * The program of a reading process: `node reader-process.js FILE PARENT_PID`, with an IPC channel. It answers one read after the other.
- * SQLite cannot be interrupted from outside, so whoever waits no longer kills the process (docs/decisions/0035).
+ * The program of a reading process: `node reader-process.js FILE PARENT_PID`, with an IPC channel. It answers
+ * one read after the other. SQLite cannot be interrupted from outside, so whoever waits no longer kills the
+ * process (docs/decisions/0035).
  */
 function main(file: string, parentPid: number): void {
   // A Ctrl-C in a terminal is meant for the parent, which may have to read once more before it ends.

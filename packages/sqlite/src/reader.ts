@@ -33,8 +33,9 @@ interface Member {
 }
 
 /**
- * Reads in processes of their own, each with a read-only connection, started when first needed. A statement inside SQLite cannot be
- * interrupted, a process can be killed: no read outlives its caller's patience, and none holds up this process's own end.
+ * Reads in processes of their own, each with a read-only connection, started when first needed. A statement
+ * inside SQLite cannot be interrupted, a process can be killed: no read outlives its caller's patience, and
+ * none holds up this process's own end.
  */
 export class Reader {
   readonly #members = new Set<Member>();

@@ -13,7 +13,10 @@ const REBUILD = `CREATE TABLE new_t (id INTEGER PRIMARY KEY, a TEXT, n INT); INS
   DROP TABLE t; ALTER TABLE new_t RENAME TO t;`;
 const UNSEEN = `INSERT INTO t VALUES (10, 'only here', 1); UPDATE t SET a = 'changed here' WHERE id = 1; DELETE FROM t WHERE id = 2;`;
 
-/** What the replica does: a database that the log, as far as it was applied here, and what is sealed here were applied to. */
+/**
+ * What the replica does: a database that the log, as far as it was applied here, and what is sealed here were
+ * applied to.
+ */
 async function recapture(name: string, table: string, dryRun = false): Promise<RecaptureReport> {
   const { store } = cluster.member(name);
   const { position, vector, lastCounter } = store.state();

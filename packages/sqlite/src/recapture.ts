@@ -39,7 +39,10 @@ export interface RecaptureParts {
   newStore(file: string): Store;
 }
 
-/** Finds what changed in a table while nobody captured it; see the port. The reference is a file beside the database. */
+/**
+ * Finds what changed in a table while nobody captured it; see the port. The reference is a file beside the
+ * database.
+ */
 export class Recapture implements Recapturing {
   readonly #referenceFile: string;
   #reference: Store | undefined;
@@ -154,8 +157,8 @@ export class Recapture implements Recapturing {
 }
 
 /**
- * As triggers would have captured it now, in one transaction of its own: deletes first, which make room for what comes after them. Sealing
- * is left to whoever seals what other programs wrote.
+ * As triggers would have captured it now, in one transaction of its own: deletes first, which make room for
+ * what comes after them. Sealing is left to whoever seals what other programs wrote.
  */
 function capture(connection: Connection, table: TrackedTable): void {
   const { db } = connection;

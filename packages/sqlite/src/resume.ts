@@ -5,8 +5,9 @@ import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
 
 /**
- * Goes on after transactions that this database has lost, up to `counter` and hybrid `time`, in the caller's transaction on the writing
- * connection. Returns how many captured changes were forgotten because the log has them.
+ * Goes on after transactions that this database has lost, up to `counter` and hybrid `time`, in the caller's
+ * transaction on the writing connection. Returns how many captured changes were forgotten because the log has
+ * them.
  */
 export async function resumeFrom(
   session: Session,
@@ -20,7 +21,8 @@ export async function resumeFrom(
     draft.recoveryCounter = counter;
     draft.lastCounter = counter;
   }
-  // The clock has not heard of the past yet: what was captured gets the time when it was made, and whoever wrote later wins.
+  // The clock has not heard of the past yet: what was captured gets the time when it was made, and whoever
+  // wrote later wins.
   if (!past.isEmpty && maySealNow(session, draft)) {
     await session.sealPending(writer, draft, Pace.ordinary(writer.surroundings));
     session.sealing(writer).sealer.finish();
@@ -41,7 +43,10 @@ function forgetCaptured(session: Session, draft: ReplicaState): number {
   return past.forgetCaptured(aheadMs(session) ?? 0);
 }
 
-/** Times matter where several write; in a synchronous cluster numbers are given only when its committer knows the last one. */
+/**
+ * Times matter where several write; in a synchronous cluster numbers are given only when its committer knows
+ * the last one.
+ */
 function maySealNow(session: Session, draft: ReplicaState): boolean {
   const { policy } = session;
   if (!draft.rowVersions || policy.writes !== 'capture' || policy.certified === true) return false;

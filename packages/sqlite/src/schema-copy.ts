@@ -5,7 +5,10 @@ import { isMetadataName, quoteName } from './identifiers.js';
 import { tokenize, triggerEvent } from './trigger-guard.js';
 import { originalTriggers } from './user-triggers.js';
 
-/** What a view or a trigger reads and writes, by the names that objects were created with: also through views, which are listed as well. */
+/**
+ * What a view or a trigger reads and writes, by the names that objects were created with: also through views,
+ * which are listed as well.
+ */
 export interface Touched {
   readonly reads: ReadonlySet<string>;
   readonly writes: ReadonlySet<string>;
@@ -26,8 +29,9 @@ export interface SchemaObject {
 const ACTION = { DELETE: 9, INSERT: 18, READ: 20, UPDATE: 23 } as const;
 
 /**
- * The schema of a database without its rows, in memory. What a trigger or view touches is what SQLite's authorizer reports while it
- * compiles a statement that uses it, one at a time: no text is read, and nothing happens in the database itself.
+ * The schema of a database without its rows, in memory. What a trigger or view touches is what SQLite's
+ * authorizer reports while it compiles a statement that uses it, one at a time: no text is read, and nothing
+ * happens in the database itself.
  */
 export class SchemaCopy {
   readonly objects: readonly SchemaObject[];

@@ -89,8 +89,8 @@ export class Sealer {
   }
 
   /**
-   * Seals the outbox rows of each range as one transaction, the first of which begins after `from`. Suspects must be resolved. The last
-   * message stays open until `finish`.
+   * Seals the outbox rows of each range as one transaction, the first of which begins after `from`. Suspects
+   * must be resolved. The last message stays open until `finish`.
    */
   async seal(from: number, ranges: readonly SealRange[], pace: Pace): Promise<void> {
     this.#rows.forget();
@@ -114,8 +114,9 @@ export class Sealer {
   }
 
   /**
-   * The rows of a range with their times, all later than what was seen when they were captured. Each is later than the one before, so that
-   * the last change of a row has the latest time; but for rows that were moved, which are the only change of theirs.
+   * The rows of a range with their times, all later than what was seen when they were captured. Each is later
+   * than the one before, so that the last change of a row has the latest time; but for rows that were moved,
+   * which are the only change of theirs.
    */
   #timed(start: number, { end, spans }: SealRange): readonly Stretch[] {
     if (spans === undefined) return [{ start, end, time: this.clock.tick() }];

@@ -29,8 +29,9 @@ export interface Sealing {
 }
 
 /**
- * Everything that works on the database between one install and the next. Two connections: users' statements need foreign keys,
- * apply must not have them (cascades travel as rows), and switching one connection back and forth would expire its statements.
+ * Everything that works on the database between one install and the next. Two connections: users' statements
+ * need foreign keys, apply must not have them (cascades travel as rows), and switching one connection back
+ * and forth would expire its statements.
  */
 export class Session {
   readonly users: UserStatements;
@@ -116,8 +117,9 @@ export class Session {
   }
 
   /**
-   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a replicated table is not what it was, or
-   * changes may have gone uncaptured; otherwise theirs are guarded, and ours are put in order behind them.
+   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a replicated
+   * table is not what it was, or changes may have gone uncaptured; otherwise theirs are guarded, and ours are
+   * put in order behind them.
    */
   verifySchema(connection: Connection, state: ReplicaState): void {
     if (schemaCookieOf(connection) === state.schemaCookie) return;
@@ -140,8 +142,8 @@ export class Session {
   }
 
   /**
-   * Seals everything that other programs have committed, as the transactions that it certainly was and with the times when it was
-   * written. The message stays open.
+   * Seals everything that other programs have committed, as the transactions that it certainly was and with
+   * the times when it was written. The message stays open.
    */
   async sealPending(connection: Connection, state: ReplicaState, pace: Pace): Promise<void> {
     const { outbox, sealer } = this.sealing(connection);

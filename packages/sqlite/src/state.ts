@@ -23,8 +23,8 @@ export interface WritePolicy {
 }
 
 /**
- * What the database knows about itself besides rows. Each writing method works on a copy, stores it inside its transaction,
- * and puts it in the old one's place after the commit: the two never disagree.
+ * What the database knows about itself besides rows. Each writing method works on a copy, stores it inside
+ * its transaction, and puts it in the old one's place after the commit: the two never disagree.
  */
 /** Displaced rows of a table, by number, that own writes may have set free. */
 export interface Unsettled {
@@ -53,7 +53,10 @@ export class ReplicaState {
   quarantined = 0;
   quarantinedBytes = 0;
   discarded = 0;
-  /** What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what the database says. */
+  /**
+   * What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what the database
+   * says.
+   */
   gaps: readonly Gap[] = [];
   storedGaps: readonly Gap[] = [];
   partial: Record<string, KeptParts> = {};
@@ -65,7 +68,10 @@ export class ReplicaState {
   displaced: Record<number, number> = {};
   /** Displaced rows that must be looked at again; replaced as a whole. In the database are the tables only. */
   unsettled: readonly Unsettled[] = [];
-  /** Counts what this file's state was stored; the one in the file is the same unless somebody has put another file's content there. */
+  /**
+   * Counts what this file's state was stored; the one in the file is the same unless somebody has put another
+   * file's content there.
+   */
   revision = 0;
   /** SQLite's schema version when the triggers were last seen in their places. */
   schemaCookie = -1;
@@ -249,7 +255,10 @@ export function readState(connection: Connection): ReplicaState {
 export class StateWriter {
   constructor(
     private readonly connection: Connection,
-    /** Told apart from every other opening, so that two processes on one file are noticed at the first transaction. */
+    /**
+     * Told apart from every other opening, so that two processes on one file are noticed at the first
+     * transaction.
+     */
     private readonly owner: string,
   ) {}
 
@@ -296,8 +305,9 @@ export class StateWriter {
   }
 
   /**
-   * Stores the state. The file must hold what was stored last: another process may have taken it (DUPLICATE_REPLICA), or somebody may
-   * have put an older copy in its place (STORE_REPLACED), whose content must not be mixed with what is in memory.
+   * Stores the state. The file must hold what was stored last: another process may have taken it
+   * (DUPLICATE_REPLICA), or somebody may have put an older copy in its place (STORE_REPLACED), whose content
+   * must not be mixed with what is in memory.
    */
   update(state: ReplicaState): void {
     const { entry } = state.position;

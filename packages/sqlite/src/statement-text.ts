@@ -4,8 +4,8 @@ import { shortened } from './errors.js';
 import { bindParameter, type Parameters } from './values.js';
 
 /**
- * A lexical element of SQL, as SQLite's tokenizer cuts it: comments and quoted text, whole words (a `$` may stand inside one), and
- * parameters. https://www.sqlite.org/lang_expr.html#varparam
+ * A lexical element of SQL, as SQLite's tokenizer cuts it: comments and quoted text, whole words (a `$` may
+ * stand inside one), and parameters. https://www.sqlite.org/lang_expr.html#varparam
  */
 const ELEMENT =
   /--[^\n]*|\/\*[^]*?(?:\*\/|$)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\?\d*|[$@:#](?:[\w$\u0080-\uffff]|::)+|[\w\u0080-\uffff][\w$\u0080-\uffff]*|[^ \t\n\f\r\ufeff]/g;

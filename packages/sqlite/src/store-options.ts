@@ -5,7 +5,8 @@ export interface SqliteOptions {
   /** The database file; created when it is not there. */
   readonly file: string;
   /**
-   * `normal` (default): a power cut may take back the last commits, never corrupt; a replica fetches them from the log again.
+   * `normal` (default): a power cut may take back the last commits, never corrupt; a replica fetches them
+   * from the log again.
    * `full`: every commit is on the disk before it is acknowledged.
    */
   readonly synchronous?: 'normal' | 'full';

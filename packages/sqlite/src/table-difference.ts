@@ -28,15 +28,18 @@ export type DifferenceKind = typeof CHANGED | typeof ONLY_HERE | typeof MISSING_
 
 /** Where the differences stand: `n0…` is a row as it is here, `o0…` as replication knows it. */
 export const DIFFERENCES = 'temp._antiphon_differences';
-/** The newest captured image of each row that waits in the outbox: `v0…`, `k0…` its key, `dead` when it was deleted. */
+/**
+ * The newest captured image of each row that waits in the outbox: `v0…`, `k0…` its key, `dead` when it was
+ * deleted.
+ */
 const CAPTURED = 'temp._antiphon_captured';
 /** The key up to which a table was compared. */
 const PLACE = 'temp._antiphon_place';
 
 /**
- * How a table differs from what replication knows of it, row by row, in a temporary table. What replication knows is in the attached
- * database, but for what was captured and waits in the outbox: that is newer. All of it in SQL, so that every value stays what it is.
- * Inside the caller's transaction.
+ * How a table differs from what replication knows of it, row by row, in a temporary table. What replication
+ * knows is in the attached database, but for what was captured and waits in the outbox: that is newer. All of
+ * it in SQL, so that every value stays what it is. Inside the caller's transaction.
  */
 export class TableDifference {
   readonly #width: number;

@@ -82,13 +82,19 @@ interface PresentTrigger {
   readonly rowid: number;
 }
 
-/** SCHEMA_DRIFT when changes of a table may have gone uncaptured: what is missing then must not be put back in silence. */
+/**
+ * SCHEMA_DRIFT when changes of a table may have gone uncaptured: what is missing then must not be put back in
+ * silence.
+ */
 export function assertCaptured(connection: Connection, tables: readonly LocalTable[]): void {
   const gaps = findCaptureGaps(connection, tables);
   if (gaps.length > 0) throw captureGapError(gaps);
 }
 
-/** SCHEMA_DRIFT when a trigger of the users needs what is not there any more: nothing could be applied to its table. */
+/**
+ * SCHEMA_DRIFT when a trigger of the users needs what is not there any more: nothing could be applied to its
+ * table.
+ */
 export function assertTriggersUsable(triggers: readonly InspectedTrigger[]): void {
   const unusable = triggers.find(({ problem }) => problem !== undefined);
   if (unusable === undefined) return;
@@ -102,8 +108,9 @@ export function assertTriggersUsable(triggers: readonly InspectedTrigger[]): voi
 }
 
 /**
- * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours must fire first: SQLite fires
- * the youngest first, and an AFTER trigger of a user that changes the same row again would otherwise be captured before its cause.
+ * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours must fire
+ * first: SQLite fires the youngest first, and an AFTER trigger of a user that changes the same row again
+ * would otherwise be captured before its cause.
  */
 export function installTriggers(
   connection: Connection,

@@ -16,8 +16,9 @@ export interface RunResult {
 }
 
 /**
- * What a write's function gets. Statements run at once, inside the transaction of the write, on the calling thread; they see what the
- * ones before them did. Integers come as numbers, or as bigint when a number would not hold them exactly; BLOBs as Uint8Array.
+ * What a write's function gets. Statements run at once, inside the transaction of the write, on the calling
+ * thread; they see what the ones before them did. Integers come as numbers, or as bigint when a number would
+ * not hold them exactly; BLOBs as Uint8Array.
  */
 export interface SqliteTransaction {
   run(sql: string, parameters?: Parameters): RunResult;
@@ -25,9 +26,10 @@ export interface SqliteTransaction {
   get<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row | undefined;
   all<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row[];
   /**
-   * In a synchronous cluster with several writers: this write is rejected when another one that was committed first changed the row
-   * with this primary key (one value, or the list of them in order), there or not. What a write changes it has locked anyway; lock what
-   * it only read and relies on. Does nothing in other clusters. Throws UNKNOWN_TABLE and BAD_OPTION.
+   * In a synchronous cluster with several writers: this write is rejected when another one that was committed
+   * first changed the row with this primary key (one value, or the list of them in order), there or not. What
+   * a write changes it has locked anyway; lock what it only read and relies on. Does nothing in other
+   * clusters. Throws UNKNOWN_TABLE and BAD_OPTION.
    */
   lock(table: string, key: unknown): void;
 }
@@ -123,7 +125,10 @@ export class UserStatements implements SqliteTransaction {
     return locks;
   }
 
-  /** Tables and views that the statements of the write that has just ended could write to, triggers and foreign keys included. */
+  /**
+   * Tables and views that the statements of the write that has just ended could write to, triggers and
+   * foreign keys included.
+   */
   takeWritten(): ReadonlySet<string> {
     const written = this.#written;
     if (written.size > 0) this.#written = new Set();

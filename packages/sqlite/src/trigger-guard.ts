@@ -93,14 +93,20 @@ export function triggerEvent(sql: string): (typeof EVENTS)[number] | undefined {
   return EVENTS.find((event) => isWord(token, event));
 }
 
-/** It fires before an insert, which an upsert may then turn into an update. BEFORE is what SQLite assumes where nothing is said. */
+/**
+ * It fires before an insert, which an upsert may then turn into an update. BEFORE is what SQLite assumes
+ * where nothing is said.
+ */
 export function firesBeforeInsert(sql: string): boolean {
   const tokens = tokenize(sql);
   const at = afterTiming(tokens);
   return isWord(tokens[at], 'INSERT') && !isWord(tokens[at - 1], 'AFTER');
 }
 
-/** The BEGIN of the body: outside of parentheses and CASE, and a statement follows (a column may be called `begin`). */
+/**
+ * The BEGIN of the body: outside of parentheses and CASE, and a statement follows (a column may be called
+ * `begin`).
+ */
 function findBody(tokens: readonly Token[], from: number): number | undefined {
   let depth = 0;
   for (let at = from; at < tokens.length; at++) {
@@ -117,8 +123,8 @@ function findBody(tokens: readonly Token[], from: number): number | undefined {
 }
 
 /**
- * The same trigger, which does not fire while changes of other replicas are applied: its effects already travel as rows.
- * undefined when the text is not understood for certain.
+ * The same trigger, which does not fire while changes of other replicas are applied: its effects already
+ * travel as rows. undefined when the text is not understood for certain.
  */
 export function guardTrigger(sql: string): string | undefined {
   const tokens = tokenize(sql);

@@ -34,8 +34,9 @@ interface StoredVersion extends Version {
 }
 
 /**
- * Version per row: `(hybrid time, origin, counter)`, highest wins, deleted rows included. Statements expect every change to succeed
- * what it finds, many rows at once; only when one does not are the rows looked at one by one.
+ * Version per row: `(hybrid time, origin, counter)`, highest wins, deleted rows included. Statements expect
+ * every change to succeed what it finds, many rows at once; only when one does not are the rows looked at one
+ * by one.
  */
 export class RowVersions {
   constructor(private readonly connection: Connection) {}
@@ -91,7 +92,10 @@ export class RowVersions {
     return { rows, conflicts: NONE };
   }
 
-  /** Stores all versions, each of which succeeds one that its origin knew, or else fails as a whole and stores none. */
+  /**
+   * Stores all versions, each of which succeeds one that its origin knew, or else fails as a whole and stores
+   * none.
+   */
   #expectSuccession(
     table: TrackedTable,
     rows: readonly Row[],
@@ -140,7 +144,8 @@ export class RowVersions {
     const succeeds =
       `(excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
       `AND (${name}.origin = excluded.origin OR ${name}.counter <= ${seen})`;
-    // A time must not be NULL, so SQLite takes back the whole statement: what comes later in the run would hide the conflict.
+    // A time must not be NULL, so SQLite takes back the whole statement: what comes later in the run would
+    // hide the conflict.
     const sql = `INSERT INTO ${name} ${source} ${this.#onConflict(table, `iif(${succeeds}, excluded.time, NULL)`)}`;
     if (this.#successions.size > 1000) this.#successions.clear();
     this.#successions.set(cacheKey, sql);
@@ -198,7 +203,10 @@ export class RowVersions {
   }
 }
 
-/** What every one of these transactions' origins had applied of others: what succeeds this for all succeeds it for each. */
+/**
+ * What every one of these transactions' origins had applied of others: what succeeds this for all succeeds it
+ * for each.
+ */
 function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] {
   const [first] = stamps;
   if (first === undefined) return [];

@@ -25,7 +25,10 @@ export interface Replica {
   published: { counter: number; part: number };
 }
 
-/** In the past, so that what SQLite says about when a change was made is in the future for every replica: a run does not depend on it. */
+/**
+ * In the past, so that what SQLite says about when a change was made is in the future for every replica: a
+ * run does not depend on it.
+ */
 const START_MS = Date.UTC(2020, 0, 1);
 const giveWay = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

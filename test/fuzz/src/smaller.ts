@@ -3,7 +3,10 @@ import type { Script, Step } from './script.js';
 
 const MAX_RUNS = 400;
 
-/** The smallest script found that fails in the same way: without steps, statements and definitions that the failure does not need. */
+/**
+ * The smallest script found that fails in the same way: without steps, statements and definitions that the
+ * failure does not need.
+ */
 export async function smallerScript(script: Script, kind: string): Promise<Script> {
   let runs = 0;
   const stillFails = async (candidate: Script): Promise<boolean> => {

@@ -5,7 +5,8 @@ import type { Codec } from './codec.js';
 /** Of a message or a context field. */
 const MAX_ERROR_TEXT = 4096;
 
-// A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or `{ error: { code, message, retriable, context } }`.
+// A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or `{ error: { code, message, retriable,
+// context } }`.
 
 export function encodeValue(codec: Codec, value: unknown): Uint8Array {
   return codec.encode(value === undefined ? {} : { ok: value });

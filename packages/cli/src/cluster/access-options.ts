@@ -72,8 +72,8 @@ function logsIn(access: Access): boolean {
 }
 
 /**
- * How to log in at these servers. What the command line says comes first; an address that holds a login comes before every other
- * place, and is a contradiction to the command line, which the connection reports.
+ * How to log in at these servers. What the command line says comes first; an address that holds a login comes
+ * before every other place, and is a contradiction to the command line, which the connection reports.
  */
 export function accessFor(
   servers: readonly string[],
@@ -87,8 +87,8 @@ export function accessFor(
 }
 
 /**
- * The first that says how to log in counts as a whole, for a password of one place does not go with a user name of another one;
- * likewise for TLS, and for the inbox.
+ * The first that says how to log in counts as a whole, for a password of one place does not go with a user
+ * name of another one; likewise for TLS, and for the inbox.
  */
 function firstAccess(sources: readonly Access[]): Access {
   const login = sources.find(logsIn) ?? {};

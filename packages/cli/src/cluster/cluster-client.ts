@@ -35,7 +35,10 @@ export class ClusterClient implements AsyncDisposable {
     });
   }
 
-  /** Every replica that ever joined; remembered from the last call unless `fresh`. Throws LOG_UNAVAILABLE, NO_ACTOR when there is no such cluster. */
+  /**
+   * Every replica that ever joined; remembered from the last call unless `fresh`. Throws LOG_UNAVAILABLE,
+   * NO_ACTOR when there is no such cluster.
+   */
   async members({ fresh = false } = {}): Promise<readonly MemberRecord[]> {
     if (!fresh && this.#members !== undefined) return this.#members;
     const members = await this.#listMembers();

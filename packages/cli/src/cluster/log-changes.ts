@@ -21,7 +21,10 @@ import {
 
 export type RowObject = Readonly<Record<string, Value>>;
 
-/** One row changed by a committed transaction, as the log has it. The fields are those of the library's `changes()`. */
+/**
+ * One row changed by a committed transaction, as the log has it. The fields are those of the library's
+ * `changes()`.
+ */
 export interface LoggedChange {
   readonly id: TransactionId;
   readonly table: string;
@@ -101,8 +104,8 @@ export interface LogChangesOptions {
 }
 
 /**
- * Every change of the log from a place on, each once, an origin's transactions in their order; then waits for more. Ends
- * with the signal. It reads the log itself and takes part in nothing: no replica notices it.
+ * Every change of the log from a place on, each once, an origin's transactions in their order; then waits for
+ * more. Ends with the signal. It reads the log itself and takes part in nothing: no replica notices it.
  */
 export async function* logChanges(options: LogChangesOptions): AsyncGenerator<LoggedChange, void, undefined> {
   const { log, start, signal } = options;

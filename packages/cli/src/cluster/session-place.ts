@@ -1,7 +1,10 @@
 import { AntiphonError, formatPosition, parseOutcomeId, type Position } from '@antiphon/core';
 import type { SessionPosition } from '@antiphon/replica';
 
-/** What a session has seen, as it is typed: a place in the log (the beginning of its generation is enough), transactions, or both. */
+/**
+ * What a session has seen, as it is typed: a place in the log (the beginning of its generation is enough),
+ * transactions, or both.
+ */
 export interface SessionPlace {
   readonly generation: string;
   readonly seq: number;
@@ -28,7 +31,10 @@ export function parseSessionPlace(text: string): SessionPlace {
   return place;
 }
 
-/** As a replica takes it. `current`: where that replica stands. Throws BAD_OPTION when the place is in another log. */
+/**
+ * As a replica takes it. `current`: where that replica stands. Throws BAD_OPTION when the place is in another
+ * log.
+ */
 export function sessionPosition(
   { generation, seq, vector }: SessionPlace,
   current: Position,

@@ -78,7 +78,10 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
   };
 }
 
-/** A cluster that runs in this folder asks for no login, and offers no TLS: what is set for another one is not for it. */
+/**
+ * A cluster that runs in this folder asks for no login, and offers no TLS: what is set for another one is not
+ * for it.
+ */
 function accessTo(
   chosen: PartialTarget,
   servers: readonly string[],

@@ -1,7 +1,10 @@
 import { replicatedTables, type InspectedTable, type StoreInspection } from '@antiphon/core';
 import { stringify } from 'yaml';
 
-/** Lines of antiphon.yaml with which a cluster can be founded on this database, as far as tables and triggers are in the way. */
+/**
+ * Lines of antiphon.yaml with which a cluster can be founded on this database, as far as tables and triggers
+ * are in the way.
+ */
 export function configLines(
   inspection: StoreInspection,
   localTriggers: readonly string[],

@@ -7,8 +7,8 @@ export interface ChosenReplica {
 }
 
 /**
- * The replica that a command is for: the named one, else the one of the configuration file, else for writes the one that
- * takes them, else the first that answers.
+ * The replica that a command is for: the named one, else the one of the configuration file, else for writes
+ * the one that takes them, else the first that answers.
  *
  * @throws AntiphonError NO_ACTOR when the named one is unknown, or none answers.
  */

@@ -4,8 +4,9 @@ import { AntiphonError, toAntiphonError, type ErrorCode } from '@antiphon/core';
 const UNANSWERED: readonly ErrorCode[] = ['TIMEOUT', 'ABORTED', 'LOG_UNAVAILABLE', 'MALFORMED_MESSAGE'];
 
 /**
- * What a failed write means to whoever sent it (I8): `command` is how this user starts the command. An answer that did not come
- * is an unknown outcome too, and one that nobody can ask about: its transaction has no name here.
+ * What a failed write means to whoever sent it (I8): `command` is how this user starts the command. An answer
+ * that did not come is an unknown outcome too, and one that nobody can ask about: its transaction has no name
+ * here.
  */
 export function explainWriteError(thrown: unknown, replica: string, command: string): AntiphonError {
   const error = toAntiphonError(thrown);

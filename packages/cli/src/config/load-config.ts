@@ -78,7 +78,8 @@ function toPlain(document: Document, path: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    // Aliases that would expand to an enormous document end here, and a value that begins with `*`, which may be a password.
+    // Aliases that would expand to an enormous document end here, and a value that begins with `*`, which may
+    // be a password.
     const [what = ''] = (error instanceof Error ? error.message : String(error)).split(/:\s/, 1);
     throw invalid(
       path,

@@ -29,7 +29,10 @@ export function splitLast(text: string): { readonly message: string; readonly ad
     : { message: text.slice(0, start).trim(), advice: text.slice(start).trim() };
 }
 
-/** The sentences of the libraries say what is wrong first, and what to do last; `otherwise` is for one that says nothing of it. */
+/**
+ * The sentences of the libraries say what is wrong first, and what to do last; `otherwise` is for one that
+ * says nothing of it.
+ */
 export function splitSentence(
   text: string,
   otherwise = 'See docs/cli.md, doctor.',

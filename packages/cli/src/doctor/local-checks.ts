@@ -29,7 +29,10 @@ export function nodeCheck(version: string = process.versions.node): Check {
   return fail('node', `Node.js ${version} is too old`, `Install Node.js ${OLDEST_NODE_VERSION} or newer.`);
 }
 
-/** The database of the configuration: the file, its disk, and whether its tables can be replicated. Changes nothing. */
+/**
+ * The database of the configuration: the file, its disk, and whether its tables can be replicated. Changes
+ * nothing.
+ */
 export async function databaseChecks(config: Config): Promise<readonly Check[]> {
   const { sqliteFile } = config;
   const folder = dirname(sqliteFile);

@@ -15,7 +15,10 @@ const MAX_LAG_SECONDS = 10;
 /** Said by `holding`. */
 const HOLD_ALARM = 'apply';
 
-/** Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the answers came that do not say it. */
+/**
+ * Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the answers came
+ * that do not say it.
+ */
 export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): readonly Check[] {
   const checks = answers.flatMap(({ id, status, error, answeredAtMs = nowMs }) =>
     status === undefined

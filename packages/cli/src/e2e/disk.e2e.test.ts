@@ -50,7 +50,10 @@ async function shown(id: string): Promise<Shown | undefined> {
   return status.replicas.find((one) => one.id === id);
 }
 
-/** The kernel refuses to let files of the process grow over so many bytes, which SQLite reports as SQLITE_IOERR_WRITE. */
+/**
+ * The kernel refuses to let files of the process grow over so many bytes, which SQLite reports as
+ * SQLITE_IOERR_WRITE.
+ */
 function limitFiles(pid: number, bytes: string): void {
   const { status, stderr } = spawnSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:unlimited`]);
   expect(`${status} ${String(stderr)}`).toBe('0 ');

@@ -26,15 +26,18 @@ export class HybridClock {
   }
 
   /**
-   * For what was written at `writtenMs` by this machine's wall clock: not later than that, unless something later was given or
-   * observed before. A time in the future counts as now.
+   * For what was written at `writtenMs` by this machine's wall clock: not later than that, unless something
+   * later was given or observed before. A time in the future counts as now.
    */
   tickAt(writtenMs: number): number {
     this.#last = this.timeAt(writtenMs);
     return this.#last;
   }
 
-  /** What `tickAt` would give. The clock stays where it is: the next time given may be the same, or an earlier one. */
+  /**
+   * What `tickAt` would give. The clock stays where it is: the next time given may be the same, or an earlier
+   * one.
+   */
   timeAt(writtenMs: number): number {
     const agoMs = Math.max(0, this.clock.nowMs() - writtenMs);
     return Math.max(this.#last + 1, Math.floor((this.source.nowMs() - agoMs) * 1000));
@@ -45,14 +48,18 @@ export class HybridClock {
     return this.source.nowMs() - this.clock.nowMs();
   }
 
-  /** The next time, whatever the wall clock says; for what changes no row, so that nobody loses against it. Never refused. */
+  /**
+   * The next time, whatever the wall clock says; for what changes no row, so that nobody loses against it.
+   * Never refused.
+   */
   tickIdle(): number {
     return ++this.#last;
   }
 
   /**
-   * Follows a time that another replica gave, always: a write made here after seeing that row must be later than it.
-   * Returns by how many milliseconds it is ahead of the wall clock; refusing absurd ones is the caller's (skew guard).
+   * Follows a time that another replica gave, always: a write made here after seeing that row must be later
+   * than it. Returns by how many milliseconds it is ahead of the wall clock; refusing absurd ones is the
+   * caller's (skew guard).
    */
   observe(time: number): number {
     if (!Number.isSafeInteger(time) || time < 0 || time > MAX_HYBRID_TIME) {

@@ -17,9 +17,9 @@ export interface LogClockOptions {
 const SHORTEST_SLEEP_MS = 1000;
 
 /**
- * The log's clock, carried on from its last reading by our monotonic clock, and how far our wall clock is from it. So a wall
- * clock that jumps is noticed at once, also while the log does not answer. All replicas of a cluster read the same clock: it is
- * the one reference that they have in common.
+ * The log's clock, carried on from its last reading by our monotonic clock, and how far our wall clock is
+ * from it. So a wall clock that jumps is noticed at once, also while the log does not answer. All replicas of
+ * a cluster read the same clock: it is the one reference that they have in common.
  */
 export class LogClock {
   #reading: LogClockReading | undefined;
@@ -63,7 +63,10 @@ export class LogClock {
     return sleptMs < SHORTEST_SLEEP_MS ? 0 : sleptMs;
   }
 
-  /** How far our wall clock is ahead of the log's, negative when it is behind, as far as that is certain. 0 before the first reading. */
+  /**
+   * How far our wall clock is ahead of the log's, negative when it is behind, as far as that is certain. 0
+   * before the first reading.
+   */
   skewMs(wallMs = this.clock.nowMs()): number {
     const window = this.window(wallMs);
     if (window === undefined) return 0;

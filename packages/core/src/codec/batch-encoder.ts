@@ -32,7 +32,10 @@ export class BatchEncoder {
   private changeCount = 0;
   private lastDelta = 0;
 
-  /** The transaction begun last: where it starts in the body, where its number of changes belongs, and what that is. */
+  /**
+   * The transaction begun last: where it starts in the body, where its number of changes belongs, and what
+   * that is.
+   */
   private openStart = NONE;
   private openCountAt = NONE;
   private openChanges = 0;
@@ -114,8 +117,9 @@ export class BatchEncoder {
   }
 
   /**
-   * The changes from here on, of the open transaction, were made so many microseconds before its time. Of several changes of one row, a
-   * later one must not have an earlier time: it would lose against the one that it overwrote.
+   * The changes from here on, of the open transaction, were made so many microseconds before its time. Of
+   * several changes of one row, a later one must not have an earlier time: it would lose against the one that
+   * it overwrote.
    */
   earlier(us: number): void {
     this.changeWriter.earlier(us);
@@ -152,8 +156,8 @@ export class BatchEncoder {
   }
 
   /**
-   * The message, a fresh copy; then `begin` again. With a sync section it is a synchronous group. After MESSAGE_TOO_LARGE
-   * transactions can still be dropped.
+   * The message, a fresh copy; then `begin` again. With a sync section it is a synchronous group. After
+   * MESSAGE_TOO_LARGE transactions can still be dropped.
    */
   finish(sync?: SyncSection): Uint8Array {
     this.assertBegun();

@@ -80,7 +80,10 @@ export function readHead(reader: ValueReader): BatchHead {
   return { synchronous, origin, firstCounter, epoch, time };
 }
 
-/** Turns a written head into that of a synchronous group: only the number of fields and the version differ, one byte each. */
+/**
+ * Turns a written head into that of a synchronous group: only the number of fields and the version differ,
+ * one byte each.
+ */
 export function makeSynchronous(message: Uint8Array): void {
   message[0] = 0x90 | SYNC_BATCH_FIELDS;
   message[1] = SYNC_FORMAT_VERSION;

@@ -18,8 +18,8 @@ const decoder = new Decoder({ useBigInt64: true });
 const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, maxDepth: MAX_CONTROL_DEPTH });
 
 /**
- * Beats, registry entries and mailbox messages: plain JSON-like data, also with bigint and Uint8Array. What it returns must
- * be validated by the caller. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE.
+ * Beats, registry entries and mailbox messages: plain JSON-like data, also with bigint and Uint8Array. What
+ * it returns must be validated by the caller. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE.
  */
 export function decodeControl(data: Uint8Array): unknown {
   assertSize(data.length);

@@ -24,8 +24,9 @@ interface Allowance {
 }
 
 /**
- * Every batch of a log message, complete. Throws MALFORMED_MESSAGE, UNSUPPORTED_FORMAT or MESSAGE_TOO_LARGE, and never
- * anything else, whatever the bytes are. Bytes values and bodies are views of `data`: leave it as it is.
+ * Every batch of a log message, complete. Throws MALFORMED_MESSAGE, UNSUPPORTED_FORMAT or MESSAGE_TOO_LARGE,
+ * and never anything else, whatever the bytes are. Bytes values and bodies are views of `data`: leave it as
+ * it is.
  */
 export function decodeBatches(
   data: Uint8Array,

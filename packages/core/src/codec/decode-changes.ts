@@ -9,9 +9,10 @@ import { ValueReader } from './value-reader.js';
 const CHANGE_DEPTH = 2;
 
 /**
- * The changes of a big transaction out of the bodies of its parts, in order. A change may straddle any number of parts;
- * what is kept in memory is one part and one change. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE, at the
- * change in question: those before it have been handed out already, so apply inside of a database transaction.
+ * The changes of a big transaction out of the bodies of its parts, in order. A change may straddle any number
+ * of parts; what is kept in memory is one part and one change. Throws MALFORMED_MESSAGE and
+ * MESSAGE_TOO_LARGE, at the change in question: those before it have been handed out already, so apply inside
+ * of a database transaction.
  */
 export function* decodeChanges(
   parts: Iterable<Uint8Array>,

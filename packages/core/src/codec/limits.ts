@@ -7,7 +7,10 @@ export interface CodecLimits {
   readonly maxColumns: number;
   /** In one message, over all its batches. */
   readonly maxTransactions: number;
-  /** In one message, over all its batches. The changes of a transaction in parts are counted by nobody: they are streamed. */
+  /**
+   * In one message, over all its batches. The changes of a transaction in parts are counted by nobody: they
+   * are streamed.
+   */
   readonly maxChanges: number;
   /** In the sync section of one message. */
   readonly maxClaims: number;

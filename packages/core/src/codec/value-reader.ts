@@ -12,9 +12,9 @@ const LOOPED_TEXT_BYTES = 12;
 const TWO_32 = 0x1_0000_0000;
 
 /**
- * Reads MessagePack that may be hostile: every length is compared with the bytes that are left before anything is
- * allocated for it, and whatever is wrong throws MALFORMED_MESSAGE or MESSAGE_TOO_LARGE, never anything else. Bytes that
- * it returns are views of the input.
+ * Reads MessagePack that may be hostile: every length is compared with the bytes that are left before
+ * anything is allocated for it, and whatever is wrong throws MALFORMED_MESSAGE or MESSAGE_TOO_LARGE, never
+ * anything else. Bytes that it returns are views of the input.
  */
 export class ValueReader {
   private readonly buffer: Buffer;

@@ -13,8 +13,9 @@ const MEASURED_TEXT_LENGTH = 4096;
 const LOOPED_TEXT_LENGTH = 20;
 
 /**
- * Writes MessagePack into one growing buffer that is used again and again. Integers take the smallest form, floats always
- * eight bytes, so that integer 5 and float 5.0 stay apart (docs/decisions/0002-own-msgpack-reader.md).
+ * Writes MessagePack into one growing buffer that is used again and again. Integers take the smallest form,
+ * floats always eight bytes, so that integer 5 and float 5.0 stay apart
+ * (docs/decisions/0002-own-msgpack-reader.md).
  */
 export class ValueWriter {
   private buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
@@ -179,7 +180,8 @@ export class ValueWriter {
     if (bound > this.limits.maxValueBytes) this.assertValueSize(Buffer.byteLength(text));
     this.reserve(bound + 5);
     const at = this.position;
-    // Most texts are ASCII: leave room for the head that the length in code units asks for, and move if that was too little.
+    // Most texts are ASCII: leave room for the head that the length in code units asks for, and move if that
+    // was too little.
     const guessedHead = textHeadBytes(length);
     const written = writeUtf8(this.buffer, text, at + guessedHead, bound);
     // Node would have written U+FFFD instead, and the copies would differ from the original without a word.
@@ -304,7 +306,10 @@ export class ValueWriter {
     this.append(other.view(0, other.length));
   }
 
-  /** Makes the one byte at `at` (written as a placeholder) the integer `value`, moving what is behind it if need be. */
+  /**
+   * Makes the one byte at `at` (written as a placeholder) the integer `value`, moving what is behind it if
+   * need be.
+   */
   patchInteger(at: number, value: number): void {
     if (value < 0x80) {
       this.buffer[at] = value;

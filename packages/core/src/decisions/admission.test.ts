@@ -31,8 +31,8 @@ function partSummary(origin: string, counter: number, offset: number, last: bool
 }
 
 /**
- * Messages for the transactions from index `from` on. Every resend packs differently: how many whole transactions go into
- * one message depends on what was waiting.
+ * Messages for the transactions from index `from` on. Every resend packs differently: how many whole
+ * transactions go into one message depends on what was waiting.
  */
 function pack(origin: string, sent: readonly Sent[], from: number, sizes: readonly number[]): BatchSummary[] {
   const messages: BatchSummary[] = [];
@@ -107,7 +107,10 @@ const parts = fc.oneof(
 );
 const sizes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1 });
 
-/** One stay of the network: from where the sender starts again, how it packs, and what of it arrives in which order. */
+/**
+ * One stay of the network: from where the sender starts again, how it packs, and what of it arrives in which
+ * order.
+ */
 const delivery = fc.record({
   from: fc.nat(),
   sizes,

@@ -5,8 +5,8 @@ import type { StoreState } from '../ports/store.js';
 
 /**
  * What a replica does with a batch of the log (I2).
- * `apply`: it is new, but for its first `skip` transactions, or for the first `skip` bytes of a part, and follows what is there without
- * a hole.
+ * `apply`: it is new, but for its first `skip` transactions, or for the first `skip` bytes of a part, and
+ * follows what is there without a hole.
  * `duplicate`: everything in it is applied (or, for a part, kept) already.
  * `hole`: something before it is missing; its origin sends again from `expected` on.
  */
@@ -21,8 +21,8 @@ export interface AdmissionState {
 }
 
 /**
- * Accepts each counter of an origin exactly once and in order, whatever was lost, repeated or overtaken on the way. Pure: the
- * caller applies what was admitted before it asks about the next batch.
+ * Accepts each counter of an origin exactly once and in order, whatever was lost, repeated or overtaken on
+ * the way. Pure: the caller applies what was admitted before it asks about the next batch.
  *
  * A whole transaction is accepted even where parts of it are kept: both carry the same content, and what is kept of
  * the parts is stale as soon as the vector covers their counter.
@@ -70,7 +70,10 @@ function bytesOf(part: PartBatch | BatchSummary): number {
   return 'bytes' in part ? part.bytes : part.body.length;
 }
 
-/** A counter may be given again after a power cut took the transaction back that had it: its time tells the two apart. */
+/**
+ * A counter may be given again after a power cut took the transaction back that had it: its time tells the
+ * two apart.
+ */
 function keptBytes(partial: AdmissionState['partial'], part: PartBatch | BatchSummary): number {
   const { origin, firstCounter, time } = part;
   // `hasOwn`: an origin may be called `constructor`.

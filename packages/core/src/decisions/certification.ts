@@ -2,7 +2,10 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 import type { Claim, SyncSection, TransactionId } from '../model/transaction.js';
 import { ClaimIndex, type ClaimHolder } from './claim-index.js';
 
-/** How far back certification looks. Part of the protocol: replicas with other limits would come to other verdicts. */
+/**
+ * How far back certification looks. Part of the protocol: replicas with other limits would come to other
+ * verdicts.
+ */
 export interface CertificationLimits {
   /** Entries of the log, of whatever kind, before the one that is judged. */
   readonly entries: number;
@@ -22,8 +25,10 @@ export interface CertifiedGroup {
 }
 
 /**
- * `conflict`: an entry that the group had not seen claimed the same, or was not synchronous, so that nobody knows what it wrote.
- * `behind`: the group had seen less than what certification looks back to. `builds-on`: an earlier one of the group was rejected.
+ * `conflict`: an entry that the group had not seen claimed the same, or was not synchronous, so that nobody
+ * knows what it wrote.
+ * `behind`: the group had seen less than what certification looks back to. `builds-on`: an earlier one of the
+ * group was rejected.
  */
 export type RejectionReason = 'conflict' | 'behind' | 'builds-on';
 
@@ -43,7 +48,10 @@ export interface Verdict {
   readonly rejected: readonly Rejection[];
 }
 
-/** A group of the last `entries` entries. The rejected ones are always the end of a group, so that one number says which. */
+/**
+ * A group of the last `entries` entries. The rejected ones are always the end of a group, so that one number
+ * says which.
+ */
 interface JudgedGroup {
   readonly seq: number;
   readonly firstCounter: number;
@@ -57,8 +65,9 @@ interface JudgedGroup {
 type Cause = Pick<Rejection, 'reason' | 'claim' | 'winner'>;
 
 /**
- * First committer wins, decided from the log alone: every replica that gives the same entries, in log order, gets the same
- * verdicts, also one that was restarted and gave only the last `limits.entries` entries with `restore`. No I/O, bounded.
+ * First committer wins, decided from the log alone: every replica that gives the same entries, in log order,
+ * gets the same verdicts, also one that was restarted and gave only the last `limits.entries` entries with
+ * `restore`. No I/O, bounded.
  */
 export class Certifier {
   readonly #index: ClaimIndex;
@@ -88,8 +97,9 @@ export class Certifier {
   }
 
   /**
-   * Which transactions of the group are rejected. Groups come in ascending order; of one that was judged before and is among the last
-   * `limits.entries` entries it returns what it said then. Throws INTERNAL for any other entry that lies back.
+   * Which transactions of the group are rejected. Groups come in ascending order; of one that was judged
+   * before and is among the last `limits.entries` entries it returns what it said then. Throws INTERNAL for
+   * any other entry that lies back.
    */
   judge(group: CertifiedGroup): Verdict {
     const known = this.#judged.get(group.seq);
@@ -98,7 +108,10 @@ export class Certifier {
     return this.#settle(group, ...this.#certify(group));
   }
 
-  /** An entry that is not certified: what it wrote is not known, so that nothing that had not seen it may commit. Idempotent. */
+  /**
+   * An entry that is not certified: what it wrote is not known, so that nothing that had not seen it may
+   * commit. Idempotent.
+   */
   pass(seq: number): void {
     if (seq <= this.#barrier) return;
     this.#advance(seq);
@@ -106,8 +119,8 @@ export class Certifier {
   }
 
   /**
-   * As `judge`, for a group whose verdict the database has kept: the counters that were rejected, ascending. Why they were is not
-   * known any more, and is said to be a conflict.
+   * As `judge`, for a group whose verdict the database has kept: the counters that were rejected, ascending.
+   * Why they were is not known any more, and is said to be a conflict.
    */
   restore(group: CertifiedGroup, rejected: readonly number[]): Verdict {
     const known = this.#judged.get(group.seq);
@@ -139,7 +152,10 @@ export class Certifier {
     return [claims.length, undefined];
   }
 
-  /** Only now, as claims of one group never conflict with each other, and must not hide those of earlier groups meanwhile. */
+  /**
+   * Only now, as claims of one group never conflict with each other, and must not hide those of earlier
+   * groups meanwhile.
+   */
   #settle(group: CertifiedGroup, committed: number, cause: Cause | undefined): Verdict {
     const { seq, origin, firstCounter, sync } = group;
     this.#index.add(seq, sync.claims, committed, (i): ClaimHolder => ({

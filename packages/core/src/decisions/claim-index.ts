@@ -11,7 +11,10 @@ interface Entry {
   readonly count: number;
 }
 
-/** The newest holders of the claims in the last entries. What is dropped is a function of the entries alone, never of the time. */
+/**
+ * The newest holders of the claims in the last entries. What is dropped is a function of the entries alone,
+ * never of the time.
+ */
 export class ClaimIndex {
   /** An exclusive and a shared claim on one thing are two keys. */
   readonly #holders = new Map<Claim, ClaimHolder>();

@@ -13,7 +13,10 @@ export function withoutGap(gaps: readonly Gap[], of: string): readonly Gap[] {
   return gaps.some(({ origin }) => origin === of) ? gaps.filter(({ origin }) => origin !== of) : gaps;
 }
 
-/** What is left once the transactions of an origin up to `counter` are here; the same list when that changes nothing. */
+/**
+ * What is left once the transactions of an origin up to `counter` are here; the same list when that changes
+ * nothing.
+ */
 export function withoutArrived(gaps: readonly Gap[], of: string, counter: number): readonly Gap[] {
   return gaps.some(({ origin, expected }) => origin === of && counter >= expected)
     ? withoutGap(gaps, of)

@@ -19,8 +19,9 @@ export interface AntiphonErrorOptions {
 }
 
 /**
- * The one error class of Antiphon. Match on `code`; the message says what happened and what to do next. Secrets in addresses
- * (`nats://user:password@host`) are taken out of message, context and cause, wherever they came from.
+ * The one error class of Antiphon. Match on `code`; the message says what happened and what to do next.
+ * Secrets in addresses (`nats://user:password@host`) are taken out of message, context and cause, wherever
+ * they came from.
  */
 export class AntiphonError extends Error {
   readonly code: ErrorCode;
@@ -43,7 +44,10 @@ export function toAntiphonError(thrown: unknown, code: ErrorCode = 'INTERNAL'): 
   return new AntiphonError(code, message, { cause: thrown });
 }
 
-/** What an AbortSignal ended: its reason when that says it in our terms (a deadline), else ABORTED with the reason as `cause`. */
+/**
+ * What an AbortSignal ended: its reason when that says it in our terms (a deadline), else ABORTED with the
+ * reason as `cause`.
+ */
 export function abortError(signal: AbortSignal | undefined, message: string): AntiphonError {
   const reason: unknown = signal?.reason;
   return reason instanceof AntiphonError ? reason : new AntiphonError('ABORTED', message, { cause: reason });

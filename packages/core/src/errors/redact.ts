@@ -4,7 +4,10 @@ const HIDDEN = '***';
 /** Nothing that is redacted lacks all of these; most texts do, and are left alone at once. */
 const SUSPECT = /[@=]|S[UANOCX][A-Z2-7]{56}|eyJ[\w-]+\./;
 
-/** A password may hold `/`, `?` and `#` although it must not; up to the last `@`, but not into the next address of a list. */
+/**
+ * A password may hold `/`, `?` and `#` although it must not; up to the last `@`, but not into the next
+ * address of a list.
+ */
 const NATS_USER_INFO = /\b((?:nats|tls|wss?):\/\/)(?:(?!,\s*[a-z][a-z0-9+.-]*:\/\/)[^\s"'`<>\\])*@/gi;
 /** As far as the authority goes: the path of a `file:` URL may hold an `@`, as that of a package does. */
 const USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'`<>\\]*@/gi;
@@ -16,8 +19,8 @@ const SEED = /\bS[UANOCX][A-Z2-7]{56}\b/g;
 const TOKEN = /\beyJ[\w-]+\.[\w-]+\.[\w-]+/g;
 
 /**
- * The text without the secrets that addresses and keys carry: user names, passwords and tokens in URLs and their queries,
- * nkey seeds, JWTs. For everything that people or logs get to see.
+ * The text without the secrets that addresses and keys carry: user names, passwords and tokens in URLs and
+ * their queries, nkey seeds, JWTs. For everything that people or logs get to see.
  */
 export function redact(text: string): string {
   if (!SUSPECT.test(text)) return text;

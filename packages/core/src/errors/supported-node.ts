@@ -1,5 +1,5 @@
-// Programs ask this before they load anything else, on whatever Node.js they were started with: it imports nothing, and its
-// syntax is old.
+// Programs ask this before they load anything else, on whatever Node.js they were started with: it imports
+// nothing, and its syntax is old.
 
 /** The oldest Node.js that Antiphon runs on. `engines` of every package says the same. */
 export const OLDEST_NODE_VERSION = '22.19';

@@ -9,7 +9,10 @@ export interface ConflictDetails {
   readonly winner?: TransactionId;
 }
 
-/** Certification rejected a write as often as it was tried. Nothing of it is anywhere; the same call may succeed later. */
+/**
+ * Certification rejected a write as often as it was tried. Nothing of it is anywhere; the same call may
+ * succeed later.
+ */
 export class ConflictError extends AntiphonError {
   readonly outcome = 'rejected';
 

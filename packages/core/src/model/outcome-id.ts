@@ -2,7 +2,10 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 import { isIdentifier } from './identifier.js';
 import type { TransactionId } from './transaction.js';
 
-/** By which the outcome of a write can be asked for: its transaction and, when known, the attempt at publishing it. */
+/**
+ * By which the outcome of a write can be asked for: its transaction and, when known, the attempt at
+ * publishing it.
+ */
 export interface OutcomeId extends TransactionId {
   /** A counter may be used again by another attempt when the log never got the first one; a token never is. */
   readonly token?: string;

@@ -1,6 +1,6 @@
 /**
- * An entry of the log, and what tells it from another one under the same number (I14): a log that lost its newest entries and
- * grew again gives numbers twice. At least one of the two is there.
+ * An entry of the log, and what tells it from another one under the same number (I14): a log that lost its
+ * newest entries and grew again gives numbers twice. At least one of the two is there.
  */
 export interface KnownEntry {
   readonly seq: number;
@@ -16,8 +16,8 @@ export interface Position {
   readonly generation: string;
   readonly seq: number;
   /**
-   * The newest entry up to `seq` that is known well enough to be recognized. As a rule the one at `seq`; an older one when the
-   * position went on to an entry that was not read.
+   * The newest entry up to `seq` that is known well enough to be recognized. As a rule the one at `seq`; an
+   * older one when the position went on to an entry that was not read.
    */
   readonly entry?: KnownEntry;
 }

@@ -11,8 +11,9 @@ export interface TableSchema {
   /** Indexes into `columns`, in the order of the primary key. Never empty. */
   readonly key: readonly number[];
   /**
-   * Everything else that decides whether the table takes a row (collations, NOT NULL, UNIQUE, CHECK, foreign keys, generated columns), one
-   * rule each, sorted, as the engine of the schema writes them. Absent where nobody has said.
+   * Everything else that decides whether the table takes a row (collations, NOT NULL, UNIQUE, CHECK, foreign
+   * keys, generated columns), one rule each, sorted, as the engine of the schema writes them. Absent where
+   * nobody has said.
    */
   readonly rules?: readonly string[];
 }

@@ -1,7 +1,10 @@
 import type { Row, Value } from './value.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 
-/** Identity of a transaction: the replica that committed it first, and its number there, from 1, without holes (I2). */
+/**
+ * Identity of a transaction: the replica that committed it first, and its number there, from 1, without holes
+ * (I2).
+ */
 export interface TransactionId {
   readonly origin: string;
   readonly counter: number;
@@ -11,9 +14,15 @@ export function formatTransactionId(id: TransactionId): string {
   return `${id.origin}:${id.counter}`;
 }
 
-/** When a change was made, where that was well before its transaction's time; changes made while no replica ran are captured so. */
+/**
+ * When a change was made, where that was well before its transaction's time; changes made while no replica
+ * ran are captured so.
+ */
 export interface ChangeTime {
-  /** So many microseconds before the transaction's time. Absent: at that time. Of two changes of one row, the later has no more. */
+  /**
+   * So many microseconds before the transaction's time. Absent: at that time. Of two changes of one row, the
+   * later has no more.
+   */
   readonly earlierUs?: number;
 }
 
@@ -59,8 +68,8 @@ export interface BatchHeader {
 }
 
 /**
- * What a transaction of a certified group wrote or locked: a fingerprint (52 bits) times two, plus one when the claim is shared.
- * `claimOf` makes them. Two claims on the same thing conflict unless both are shared.
+ * What a transaction of a certified group wrote or locked: a fingerprint (52 bits) times two, plus one when
+ * the claim is shared. `claimOf` makes them. Two claims on the same thing conflict unless both are shared.
  */
 export type Claim = number;
 
@@ -92,8 +101,9 @@ export interface TransactionBatch extends BatchHeader {
 }
 
 /**
- * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. All of them together are applied at
- * once, when the one with `last` has come. A transaction that is sent again may be cut elsewhere: only its bytes count.
+ * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. All of them
+ * together are applied at once, when the one with `last` has come. A transaction that is sent again may be
+ * cut elsewhere: only its bytes count.
  */
 export interface PartBatch extends BatchHeader {
   readonly kind: 'part';

@@ -14,8 +14,8 @@ export interface Clock {
   /** Never goes back; for durations only. */
   monotonicMs(): number;
   /**
-   * As `monotonicMs`, from another beginning and more coarsely, but goes on while the machine sleeps. Absent where nothing ever
-   * sleeps, or where `monotonicMs` goes on then.
+   * As `monotonicMs`, from another beginning and more coarsely, but goes on while the machine sleeps. Absent
+   * where nothing ever sleeps, or where `monotonicMs` goes on then.
    */
   uptimeMs?(): number;
   /** Fires once, never inside the call itself; does not keep the process alive. */
@@ -26,7 +26,10 @@ export interface Clock {
   random(): number;
 }
 
-/** Rejects with ABORTED when the signal ends it first, or with the signal's reason where that is an AntiphonError already. */
+/**
+ * Rejects with ABORTED when the signal ends it first, or with the signal's reason where that is an
+ * AntiphonError already.
+ */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) return reject(abortError(signal, 'The wait was given up.'));

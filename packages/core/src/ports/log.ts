@@ -1,13 +1,19 @@
 import type { AntiphonError } from '../errors/antiphon-error.js';
 
-/** What the log is, and how far it goes. `firstSeq` is the oldest entry kept; `lastSeq` 0 means none was ever written. */
+/**
+ * What the log is, and how far it goes. `firstSeq` is the oldest entry kept; `lastSeq` 0 means none was ever
+ * written.
+ */
 export interface LogIdentity {
   readonly generation: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
   /** The server that answers for a replicated log. Another one may lack entries that the one before it had (I14). */
   readonly leader?: string;
-  /** How many entries between the first and the last are gone: whoever has not read them cannot pass. Absent: none. */
+  /**
+   * How many entries between the first and the last are gone: whoever has not read them cannot pass. Absent:
+   * none.
+   */
   readonly removed?: number;
 }
 
@@ -17,8 +23,8 @@ export interface LogEntry {
   readonly origin: string;
   readonly data: Uint8Array;
   /**
-   * When the log stored it, milliseconds since 1970 by the log's own clock, with their microseconds: no other entry under this
-   * number has the same time (I14). The same whoever reads it, and how.
+   * When the log stored it, milliseconds since 1970 by the log's own clock, with their microseconds: no other
+   * entry under this number has the same time (I14). The same whoever reads it, and how.
    */
   readonly storedAtMs: number;
   /** `AppendRequest.id` of the append that was stored. Only `get` and `lastOf` tell it. */
@@ -35,8 +41,8 @@ export interface AppendRequest {
   /** Refused unless the log's last sequence is exactly this one. For logs with a single writer. */
   readonly expectedLastSeq?: number;
   /**
-   * Refused unless the newest entry of this origin is exactly this one; 0: there is none. Of two appends with the same expectation
-   * at most one is ever stored, however late it arrives.
+   * Refused unless the newest entry of this origin is exactly this one; 0: there is none. Of two appends with
+   * the same expectation at most one is ever stored, however late it arrives.
    */
   readonly expectedLastSeqOfOrigin?: number;
   /** Above 0. Ends as `unknown` after it; the log's own limit when absent or shorter. */
@@ -84,8 +90,8 @@ export interface Log {
   /** As it is now, asked freshly. LOG_UNAVAILABLE when there is no answer, LOG_REPLACED when there is no such log. */
   identity(signal?: AbortSignal): Promise<LogIdentity>;
   /**
-   * The log's own clock, asked freshly: milliseconds since 1970, at some moment between the call and its answer. It is the clock that
-   * `storedAtMs` is taken from. LOG_UNAVAILABLE, LOG_REPLACED, ABORTED.
+   * The log's own clock, asked freshly: milliseconds since 1970, at some moment between the call and its
+   * answer. It is the clock that `storedAtMs` is taken from. LOG_UNAVAILABLE, LOG_REPLACED, ABORTED.
    */
   timeMs(signal?: AbortSignal): Promise<number>;
   /** Sends without waiting; `settled` is called exactly once, never inside the call itself. */

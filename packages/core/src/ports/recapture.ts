@@ -23,9 +23,9 @@ export interface RecaptureReport {
   /** Why changes may have gone uncaptured; absent when nothing shows that they did. */
   readonly reason?: string;
   /**
-   * `capture`: others get the differences, as changes of this replica. `set-back`: where nobody may write, the table gets the content that
-   * replication knows, and the rows that go are kept. `write-again`: likewise where only the library may write, and what is kept is to be
-   * written again (`writeKept`).
+   * `capture`: others get the differences, as changes of this replica. `set-back`: where nobody may write,
+   * the table gets the content that replication knows, and the rows that go are kept. `write-again`: likewise
+   * where only the library may write, and what is kept is to be written again (`writeKept`).
    */
   readonly way: 'capture' | 'set-back' | 'write-again';
   readonly changed: RowDifferences;
@@ -47,26 +47,30 @@ export interface CompareOptions {
 }
 
 /**
- * Finds what changed in a table while nobody captured it. What replication knows of the table is put together anew: the caller applies
- * the log, up to where this database has applied it, to the reference.
+ * Finds what changed in a table while nobody captured it. What replication knows of the table is put together
+ * anew: the caller applies the log, up to where this database has applied it, to the reference.
  */
 export interface Recapturing {
   /** Cheap. */
   gaps(): readonly CaptureGap[];
-  /** An empty database beside this one, of the same kind: to be installed and brought to this one's state. One at a time. */
+  /**
+   * An empty database beside this one, of the same kind: to be installed and brought to this one's state. One
+   * at a time.
+   */
   open(): Promise<Store>;
   /**
-   * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`, the table is captured from here on,
-   * and the differences are captured or set back, in one transaction. Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape
-   * than was agreed on; CONSTRAINT or MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database
-   * has moved on from the state that the reference was made for; STORE_FULL.
+   * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`,
+   * the table is captured from here on, and the differences are captured or set back, in one transaction.
+   * Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was agreed on; CONSTRAINT or
+   * MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database has
+   * moved on from the state that the reference was made for; STORE_FULL.
    */
   compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
   /** Tables of which rows are kept that are to be written again. */
   kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
   /**
-   * Inside the function of a write: writes some of the kept rows of a table to it, and forgets that they are kept. Returns how many it
-   * wrote. Throws CONSTRAINT.
+   * Inside the function of a write: writes some of the kept rows of a table to it, and forgets that they are
+   * kept. Returns how many it wrote. Throws CONSTRAINT.
    */
   writeKept(table: string): number;
   /** Removes the reference. Idempotent. */

@@ -36,7 +36,10 @@ export interface InspectedTable {
   readonly parents?: readonly string[];
   /** Those of them that are not replicated. */
   readonly missingParents?: readonly string[];
-  /** The database numbers its rows when nobody else does (`INTEGER PRIMARY KEY`): two replicas would give the same number to two rows. */
+  /**
+   * The database numbers its rows when nobody else does (`INTEGER PRIMARY KEY`): two replicas would give the
+   * same number to two rows.
+   */
   readonly numbered?: boolean;
   /** Why it cannot be replicated where several replicas write, although it can where one does. */
   readonly unsupportedWithVersions?: string;
@@ -57,7 +60,10 @@ export interface InspectedTrigger {
   readonly uses: readonly string[];
   /** It stays where it is, because somebody has said so (`localTriggers`). */
   readonly local: boolean;
-  /** It fires also where changes of other replicas are applied; true only for a local one that writes nothing that is replicated. */
+  /**
+   * It fires also where changes of other replicas are applied; true only for a local one that writes nothing
+   * that is replicated.
+   */
   readonly repeats: boolean;
   /** What the database says when it cannot be used at all. */
   readonly problem?: string;
@@ -76,7 +82,10 @@ export interface LeftOut {
   readonly name: string;
   /** A clause: `it has no primary key, …`. */
   readonly reason: string;
-  /** Nobody has said so, and nothing of it keeps it from being replicated: it came when the cluster had been founded. */
+  /**
+   * Nobody has said so, and nothing of it keeps it from being replicated: it came when the cluster had been
+   * founded.
+   */
   readonly unexpected: boolean;
 }
 
@@ -87,7 +96,10 @@ export interface StoreInspection {
   readonly tables: readonly InspectedTable[];
   readonly views?: readonly InspectedView[];
   readonly triggers?: readonly InspectedTrigger[];
-  /** Statements that create elsewhere what is replicated of these tables, with the indexes, views and triggers that go with them. */
+  /**
+   * Statements that create elsewhere what is replicated of these tables, with the indexes, views and triggers
+   * that go with them.
+   */
   readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
 }
 
@@ -97,7 +109,8 @@ export interface InstallOptions {
   readonly schema: ClusterSchema;
   /**
    * `capture`: anybody's writes to replicated tables are accepted and captured.
-   * `library`: those of `write` and `prepare` are; other programs are refused inside the database, with a message that says why.
+   * `library`: those of `write` and `prepare` are; other programs are refused inside the database, with a
+   * message that says why.
    * `refuse`: they are refused inside the database with a message that names `primary`.
    */
   readonly writes: 'capture' | 'library' | 'refuse';
@@ -165,7 +178,10 @@ export interface StoreState {
   readonly leftOut?: readonly LeftOut[];
 }
 
-/** `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this write only. */
+/**
+ * `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this
+ * write only.
+ */
 export interface WriteRequest<Tx> {
   run(tx: Tx): unknown;
 }
@@ -210,12 +226,15 @@ export type PreparedWrite =
   | { readonly type: 'rejected'; readonly error: AntiphonError }
   /** It did not fit into the message, and nothing of it is in the transaction: for the next group. */
   | { readonly type: 'left-out' }
-  /** It writes only to tables that are not replicated, and nothing of it is in the transaction: to be prepared by itself. */
+  /**
+   * It writes only to tables that are not replicated, and nothing of it is in the transaction: to be prepared
+   * by itself.
+   */
   | { readonly type: 'alone' };
 
 /**
- * A group that ran and is sealed, in a database transaction that is still open. Exactly one of `commit` and `rollback` must be
- * called, soon: nothing else can be written meanwhile.
+ * A group that ran and is sealed, in a database transaction that is still open. Exactly one of `commit` and
+ * `rollback` must be called, soon: nothing else can be written meanwhile.
  */
 export interface PreparedGroup {
   /** In the order of the requests. */
@@ -227,8 +246,9 @@ export interface PreparedGroup {
     readonly data: Uint8Array;
   };
   /**
-   * With a message: the log holds it as entry `position`, which is the replica's position now; the group counts as published and
-   * its outcome is kept. When it throws, nothing of the group is in the database, and the transaction is over.
+   * With a message: the log holds it as entry `position`, which is the replica's position now; the group
+   * counts as published and its outcome is kept. When it throws, nothing of the group is in the database, and
+   * the transaction is over.
    */
   commit(position?: Position): Promise<void>;
   /** Idempotent, also after a commit. */
@@ -263,12 +283,18 @@ export interface SealedMessage {
 
 /** What to do with entries of the log, in log order. */
 export type ApplyStep =
-  /** Apply the transactions from index `skip` on (those before are applied already). Of a synchronous group, its outcome is kept. */
+  /**
+   * Apply the transactions from index `skip` on (those before are applied already). Of a synchronous group,
+   * its outcome is kept.
+   */
   | {
       readonly type: 'transactions';
       readonly batch: TransactionBatch;
       readonly skip: number;
-      /** Counters of transactions that certification rejected: they count as applied and change nothing. Ascending. */
+      /**
+       * Counters of transactions that certification rejected: they count as applied and change nothing.
+       * Ascending.
+       */
       readonly rejected?: readonly number[];
       readonly seq: number;
     }
@@ -285,11 +311,14 @@ export type ApplyStep =
       readonly error: AntiphonError;
     }
   /**
-   * Remember that something is missing, unless its origin has got further or has a gap already. The gap closes by itself in the
-   * transaction that applies the missing one.
+   * Remember that something is missing, unless its origin has got further or has a gap already. The gap
+   * closes by itself in the transaction that applies the missing one.
    */
   | { readonly type: 'gap'; readonly gap: Gap; readonly seq: number }
-  /** Forget a message that was put aside; nothing when it is not there. It counts as discarded unless it `arrived`. */
+  /**
+   * Forget a message that was put aside; nothing when it is not there. It counts as discarded unless it
+   * `arrived`.
+   */
   | { readonly type: 'release'; readonly id: number; readonly arrived: boolean; readonly seq: number }
   /** The gap of this origin was none: the transaction that it waits for does not exist. */
   | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number };
@@ -335,9 +364,10 @@ export interface ApplyOutcome {
   /** The last of them, at most MAX_SHOWN_CONFLICTS; absent when there was none. */
   readonly lastConflicts?: readonly RowConflict[];
   /**
-   * Set when the database refused a transaction: everything before it was committed, with the position before its step, and nothing of
-   * it or after it. MALFORMED_MESSAGE, MESSAGE_TOO_LARGE: no database can apply it. Anything else is a matter of this database, which may
-   * apply it later. The error's context names `origin`, `counter` and, where that is known, `table`.
+   * Set when the database refused a transaction: everything before it was committed, with the position before
+   * its step, and nothing of it or after it. MALFORMED_MESSAGE, MESSAGE_TOO_LARGE: no database can apply it.
+   * Anything else is a matter of this database, which may apply it later. The error's context names `origin`,
+   * `counter` and, where that is known, `table`.
    */
   readonly refused?: Refusal;
 }
@@ -372,12 +402,13 @@ export interface QueryResult {
 }
 
 /**
- * One real database. Owned by one replica actor, which calls the writing methods (install, write, prepare, seal, apply, markPublished,
- * prune, resumeFrom) one at a time; reading methods may run beside them. Other programs may write to the database
- * at any time. Every method throws AntiphonError; STORE_BUSY, STORE_FULL and STORE_UNAVAILABLE leave everything as it was and may be retried.
+ * One real database. Owned by one replica actor, which calls the writing methods (install, write, prepare,
+ * seal, apply, markPublished, prune, resumeFrom) one at a time; reading methods may run beside them. Other
+ * programs may write to the database at any time. Every method throws AntiphonError; STORE_BUSY, STORE_FULL
+ * and STORE_UNAVAILABLE leave everything as it was and may be retried.
  *
- * I1: each writing method is one database transaction, or none. I2, I3: counters are given in commit order and a sealed
- * message stays readable until `prune`.
+ * I1: each writing method is one database transaction, or none. I2, I3: counters are given in commit order
+ * and a sealed message stays readable until `prune`.
  */
 export interface Store<Tx = unknown> {
   readonly engine: string;
@@ -387,20 +418,24 @@ export interface Store<Tx = unknown> {
 
   /** Opens the database and looks at it; changes nothing but what opening needs. First call; may be called again. */
   inspect(options?: InspectOptions): Promise<StoreInspection>;
-  /** Makes the database a replica, or checks that it still is this one. Idempotent. Throws STORE_CONTENT, UNSUPPORTED_TABLE, SCHEMA_DRIFT. */
+  /**
+   * Makes the database a replica, or checks that it still is this one. Idempotent. Throws STORE_CONTENT,
+   * UNSUPPORTED_TABLE, SCHEMA_DRIFT.
+   */
   install(options: InstallOptions, clock: HybridClock): Promise<void>;
   /** As of the last call; never touches the database. Only after `install`. */
   state(): StoreState;
 
   /**
-   * Group commit: seals what other programs committed, runs the requests in order in one transaction, each undone alone when it throws,
-   * seals and commits. Outcomes in the order of the requests.
+   * Group commit: seals what other programs committed, runs the requests in order in one transaction, each
+   * undone alone when it throws, seals and commits. Outcomes in the order of the requests.
    */
   write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
   /**
-   * Runs the requests as `write` does, except that one which writes to replicated tables and to others is rejected (BAD_SQL), and seals what they changed as one message, in a transaction that stays open. Without
-   * requests: one transaction without changes, which leaves alone what waits to be sealed. undefined when something that other programs
-   * wrote must be sealed before the requests can run.
+   * Runs the requests as `write` does, except that one which writes to replicated tables and to others is
+   * rejected (BAD_SQL), and seals what they changed as one message, in a transaction that stays open. Without
+   * requests: one transaction without changes, which leaves alone what waits to be sealed. undefined when
+   * something that other programs wrote must be sealed before the requests can run.
    */
   prepare(requests: readonly WriteRequest<Tx>[], options: PrepareOptions): Promise<PreparedGroup | undefined>;
   /** The group that a transaction belongs to; undefined when it was none, has not come, or is too long ago. */
@@ -408,17 +443,22 @@ export interface Store<Tx = unknown> {
   /** Of groups in entries from `fromSeq` on, in log order, at most `limit`. */
   outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]>;
   /**
-   * `guard` is called inside the transaction of every method that is about to number what other programs committed. When it throws, the
-   * method leaves everything as it was and throws the same: they may commit until the last moment, so nobody can know beforehand.
+   * `guard` is called inside the transaction of every method that is about to number what other programs
+   * committed. When it throws, the method leaves everything as it was and throws the same: they may commit
+   * until the last moment, so nobody can know beforehand.
    */
   guardNumbering(guard: () => void): void;
-  /** Seals what other programs committed since the last call. Returns how many transactions that made; cheap when 0. */
+  /**
+   * Seals what other programs committed since the last call. Returns how many transactions that made; cheap
+   * when 0.
+   */
   seal(): Promise<number>;
   /** Cheap poll: is there anything that `seal` would take, or has the schema changed? */
   hasUnsealed(): boolean;
   /**
-   * Looks at what nobody tells: whether the database is still the one that was opened, and whether its tables and triggers are what they
-   * were. Throws STORE_REPLACED, DUPLICATE_REPLICA, SCHEMA_DRIFT. Cheap when nothing has changed; to be called about once a second.
+   * Looks at what nobody tells: whether the database is still the one that was opened, and whether its tables
+   * and triggers are what they were. Throws STORE_REPLACED, DUPLICATE_REPLICA, SCHEMA_DRIFT. Cheap when
+   * nothing has changed; to be called about once a second.
    */
   check(): Promise<void>;
   /** About how many captured changes `seal` would take; cheap, for status. */
@@ -430,7 +470,10 @@ export interface Store<Tx = unknown> {
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,
   ): Promise<readonly SealedMessage[]>;
-  /** Own transactions up to `counter` are in the log. Kept at the next commit, or by itself within a second or at close. */
+  /**
+   * Own transactions up to `counter` are in the log. Kept at the next commit, or by itself within a second or
+   * at close.
+   */
   markPublished(counter: number, position?: Position): void;
   /** Forgets sealed messages up to `counter`, which must be published. */
   prune(counter: number): Promise<void>;
@@ -446,32 +489,41 @@ export interface Store<Tx = unknown> {
   /** The bytes of one; undefined when it is not there any more. */
   quarantinedData(id: number): Promise<Uint8Array | undefined>;
   /**
-   * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored). New transactions are
-   * numbered after it; the missing ones come in by `apply` like anybody's.
-   * Does not raise `publishedCounter`: that follows what the caller sees in the log.
+   * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored).
+   * New transactions are numbered after it; the missing ones come in by `apply` like anybody's. Does not
+   * raise `publishedCounter`: that follows what the caller sees in the log.
    *
-   * What other programs had committed when the file was copied lies in it still waiting for a number, although the log has it: changes of
-   * rows that the noted past changed as late or later are forgotten. Returns how many. What remains keeps the time when it was made.
+   * What other programs had committed when the file was copied lies in it still waiting for a number,
+   * although the log has it: changes of rows that the noted past changed as late or later are forgotten.
+   * Returns how many. What remains keeps the time when it was made.
    */
   resumeFrom(counter: number, time: number): Promise<number>;
   /**
-   * Own transactions of the log, in order, for the next `resumeFrom`; one in parts may come in several calls. Those that this database
-   * has do not count. Changes nothing that lasts; cheap when nothing waits for a number. Absent where nobody else can write.
+   * Own transactions of the log, in order, for the next `resumeFrom`; one in parts may come in several calls.
+   * Those that this database has do not count. Changes nothing that lasts; cheap when nothing waits for a
+   * number. Absent where nobody else can write.
    */
   notePast?(batches: readonly Batch[]): Promise<void>;
 
   /**
-   * Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL, and so is a result over its limits. A
-   * signal ends it at once, whatever it does; it rejects with the signal's reason when that is an AntiphonError, else with ABORTED.
+   * Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL, and so is
+   * a result over its limits. A signal ends it at once, whatever it does; it rejects with the signal's reason
+   * when that is an AntiphonError, else with ABORTED.
    */
   query(
     sql: string,
     params: readonly Value[] | Readonly<Record<string, Value>>,
     options?: { maxRows?: number; maxBytes?: number; signal?: AbortSignal },
   ): Promise<QueryResult>;
-  /** Of all replicated tables (or these), in one snapshot, off the writing thread; no query holds it up. The signal as for `query`. */
+  /**
+   * Of all replicated tables (or these), in one snapshot, off the writing thread; no query holds it up. The
+   * signal as for `query`.
+   */
   checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport>;
-  /** Digests of rows in key order, after the given key, for finding the rows that differ. The signal as for `query`. */
+  /**
+   * Digests of rows in key order, after the given key, for finding the rows that differ. The signal as for
+   * `query`.
+   */
   rowDigests(
     table: string,
     afterKey: readonly Value[] | undefined,

@@ -14,7 +14,10 @@ interface BusParts {
   readonly shownServers: string;
 }
 
-/** The Bus port on core NATS. Throws BAD_OPTION for a subject that is none, MESSAGE_TOO_LARGE over the server's limit. */
+/**
+ * The Bus port on core NATS. Throws BAD_OPTION for a subject that is none, MESSAGE_TOO_LARGE over the
+ * server's limit.
+ */
 export class NatsBus implements Bus {
   constructor(private readonly parts: BusParts) {}
 

@@ -9,7 +9,10 @@ export interface NatsAccess extends NatsLogin {
   /** `nats://host:port`, several as a list or separated by commas; `user:password@` and `token@` are honoured. */
   readonly servers: string | readonly string[];
   readonly tls?: NatsTls;
-  /** What the subjects of answers begin with; defaults to `_INBOX`. For users that may subscribe to their own inbox only. */
+  /**
+   * What the subjects of answers begin with; defaults to `_INBOX`. For users that may subscribe to their own
+   * inbox only.
+   */
   readonly inboxPrefix?: string;
 }
 

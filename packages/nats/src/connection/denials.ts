@@ -34,8 +34,8 @@ interface Standing {
 }
 
 /**
- * What NATS does not permit, each told once when it begins and once when it is over. The server reports a denial on the
- * connection, not as an answer to what was asked: whoever waits for that answer listens here.
+ * What NATS does not permit, each told once when it begins and once when it is over. The server reports a
+ * denial on the connection, not as an answer to what was asked: whoever waits for that answer listens here.
  */
 export class Denials {
   readonly #standing = new Map<string, Standing>();

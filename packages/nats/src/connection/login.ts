@@ -25,8 +25,8 @@ const CREDS_HEADER = '-----BEGIN NATS USER JWT-----';
 const encoder = new TextEncoder();
 
 /**
- * Undefined when nobody logs in. A file is read again at every connection, so that renewed credentials take effect. What it
- * returns is a function: no secret is a property of an object that somebody may print.
+ * Undefined when nobody logs in. A file is read again at every connection, so that renewed credentials take
+ * effect. What it returns is a function: no secret is a property of an object that somebody may print.
  *
  * @throws AntiphonError BAD_OPTION, which names the option and the file, never a secret.
  */
@@ -101,7 +101,10 @@ export function readText(option: string, file: string): string {
   }
 }
 
-/** Reads now, and again at every call; when that fails, the last value stays: a client that cannot log in closes for good. */
+/**
+ * Reads now, and again at every call; when that fails, the last value stays: a client that cannot log in
+ * closes for good.
+ */
 function renewed(read: () => Uint8Array): () => Uint8Array {
   let value = read();
   return () => {

@@ -31,8 +31,8 @@ const CLOSE_TIMEOUT_MS = 1000;
  * const { generation, lastSeq } = await log.open({ create: true });
  * ```
  *
- * @throws AntiphonError LOG_UNAVAILABLE when no server answers in time, ACCESS_DENIED when it refuses the login or the
- * certificates don't fit, BAD_OPTION.
+ * @throws AntiphonError LOG_UNAVAILABLE when no server answers in time, ACCESS_DENIED when it refuses the
+ * login or the certificates don't fit, BAD_OPTION.
  */
 export async function connectNats(options: ConnectNatsOptions): Promise<NatsHandle> {
   const settings = settleConnectOptions(options);
@@ -168,7 +168,8 @@ export class NatsHandle {
   }
 
   /**
-   * Says within about a second when there is certainly no JetStream here. A server that does not answer is no finding.
+   * Says within about a second when there is certainly no JetStream here. A server that does not answer is no
+   * finding.
    * @throws AntiphonError LOG_UNAVAILABLE, ABORTED
    */
   assertJetStream(signal?: AbortSignal): Promise<void> {
@@ -176,7 +177,8 @@ export class NatsHandle {
   }
 
   /**
-   * May this client write to the log under this name? Asks with an entry that no stream accepts, so that nothing is left behind.
+   * May this client write to the log under this name? Asks with an entry that no stream accepts, so that
+   * nothing is left behind.
    * @throws AntiphonError ACCESS_DENIED; no answer at all is no finding.
    */
   async assertMayAppend(cluster: string, origin: string): Promise<void> {

@@ -20,7 +20,8 @@ export interface NatsTls {
 const PEM = '-----BEGIN ';
 
 /**
- * Undefined when nothing asks for TLS; a server that insists on it gets it nevertheless. Files are read again at every connection.
+ * Undefined when nothing asks for TLS; a server that insists on it gets it nevertheless. Files are read again
+ * at every connection.
  *
  * @throws AntiphonError BAD_OPTION
  */

@@ -10,8 +10,8 @@ import { decodeStoredMessage, type StoredMessage, type StoredMessageBody } from 
 const ATTEMPT_TIMEOUT_MS = 1500;
 const RETRY_WAIT_MS = 100;
 /**
- * JetStream is there before a server takes clients. A server on which nobody listens to its API for so long was started
- * without it, and no waiting would help.
+ * JetStream is there before a server takes clients. A server on which nobody listens to its API for so long
+ * was started without it, and no waiting would help.
  */
 const OFF_AFTER_MS = 1000;
 /** How often a stream that is just being created by somebody else is asked for again. */
@@ -75,7 +75,8 @@ export class JetStreamApi {
       try {
         return await this.#call(`STREAM.CREATE.${config.name}`, config, options);
       } catch (error) {
-        // While two create the same stream at once, nats-server (2.9) tells one of them that the subjects overlap: with each other's.
+        // While two create the same stream at once, nats-server (2.9) tells one of them that the subjects
+        // overlap: with each other's.
         const another = error instanceof ApiError && error.subjectsOverlap;
         if (!another || attempt === CREATE_ATTEMPTS) throw error;
         await sleep(RETRY_WAIT_MS, undefined, { signal: options?.signal });

@@ -71,7 +71,10 @@ export class Appender {
     });
   }
 
-  /** As it is now: the server connected to next may take less than the last one. At least 1, which nothing fits into. */
+  /**
+   * As it is now: the server connected to next may take less than the last one. At least 1, which nothing
+   * fits into.
+   */
   get maxMessageBytes(): number {
     const { link, settings } = this.parts;
     const server = link.info?.max_payload ?? Number.POSITIVE_INFINITY;
@@ -127,8 +130,9 @@ export class Appender {
   }
 
   /**
-   * The id of the append before this one in a chain that is still under way. Expected sequences alone don't chain: when
-   * somebody else's entry takes the place of the first, the second finds exactly the sequence that it expects.
+   * The id of the append before this one in a chain that is still under way. Expected sequences alone don't
+   * chain: when somebody else's entry takes the place of the first, the second finds exactly the sequence
+   * that it expects.
    */
   #linkTo(expectedLastSeq: number | undefined): string | undefined {
     const before = this.#lastSent;

@@ -11,9 +11,9 @@ const ACK_WAIT_NANOSECONDS = 86_400 * 1_000_000_000;
 const INACTIVE_NANOSECONDS = 60 * 1_000_000_000;
 
 /**
- * A durable consumer of that name which continues exactly at `fromSeq`: the one that is there when it does, else a new
- * one. The reader's position is the truth; a consumer that is ahead, behind, or keeps entries for a reader that is
- * gone is removed.
+ * A durable consumer of that name which continues exactly at `fromSeq`: the one that is there when it does,
+ * else a new one. The reader's position is the truth; a consumer that is ahead, behind, or keeps entries for
+ * a reader that is gone is removed.
  *
  * @throws AntiphonError LOG_UNAVAILABLE, ABORTED; ApiError
  */

@@ -18,7 +18,10 @@ import { PullFlow } from './pull-flow.js';
 
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 500;
-/** Between two set-ups: two processes that run under one id would else take the consumer from each other all the time. */
+/**
+ * Between two set-ups: two processes that run under one id would else take the consumer from each other all
+ * the time.
+ */
 const SET_UP_INTERVAL_MS = 200;
 const ATTEMPT_TIMEOUT_MS = 2000;
 const FAREWELL_TIMEOUT_MS = 500;
@@ -159,7 +162,10 @@ export class EntryFeed {
     if (stuck || flow.silent || firstSeq > this.#next) this.#recover();
   }
 
-  /** Starts again after the last entry that was received. Returns at once; once under way it goes on until it works. */
+  /**
+   * Starts again after the last entry that was received. Returns at once; once under way it goes on until it
+   * works.
+   */
   #recover(): void {
     this.#dropFlow();
     if (this.#recovering || this.#ended) return;

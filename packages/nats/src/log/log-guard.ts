@@ -179,7 +179,8 @@ export class LogGuard {
     }
     if (generation !== undefined && generation !== known.generation)
       return `The stream ${stream} has the record of another log (${generation}); it was ${known.generation}.`;
-    // Whoever trims the log should write its record again first. Without it, nobody who starts could tell which log it is.
+    // Whoever trims the log should write its record again first. Without it, nobody who starts could tell
+    // which log it is.
     this.#headless = generation === undefined;
     // Somebody else may do it as well, and if nobody may, it is tried again at the next look.
     if (this.#headless)

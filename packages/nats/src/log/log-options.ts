@@ -7,7 +7,10 @@ export interface LogOptions {
   readonly replicas?: number;
   /** Of one entry, in bytes; default 512 KiB. Never more than the server and the stream take. */
   readonly maxMessageBytes?: number;
-  /** Of the whole log, when it is created, in bytes; default unlimited. A full log refuses appends and drops nothing. */
+  /**
+   * Of the whole log, when it is created, in bytes; default unlimited. A full log refuses appends and drops
+   * nothing.
+   */
   readonly maxLogBytes?: number;
   /**
    * How long the log remembers ids, when it is created; default 30 s. It costs the server memory for every entry

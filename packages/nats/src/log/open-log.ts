@@ -22,7 +22,8 @@ interface OpenParts {
 
 /**
  * Finds the log, or makes it. Any number of processes may do so at the same moment: all get the same one.
- * @throws AntiphonError LOG_REPLACED when there is none or it is not Antiphon's, LOG_REFUSED, LOG_UNAVAILABLE, ABORTED
+ * @throws AntiphonError LOG_REPLACED when there is none or it is not Antiphon's, LOG_REFUSED,
+ * LOG_UNAVAILABLE, ABORTED
  */
 export async function openLog(
   parts: OpenParts,

@@ -24,8 +24,8 @@ export interface PullStatus {
 }
 
 /**
- * One request for a number of entries and bytes. It has a subscription of its own, so that what is left of it is known
- * exactly: servers count a request's bytes in slightly different ways.
+ * One request for a number of entries and bytes. It has a subscription of its own, so that what is left of it
+ * is known exactly: servers count a request's bytes in slightly different ways.
  */
 export class PullRequest {
   #entriesLeft: number;

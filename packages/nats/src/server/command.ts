@@ -15,7 +15,10 @@ export interface CommandOptions {
 
 const KEPT_OUTPUT_CHARACTERS = 8192;
 
-/** Runs a command to its end, without a terminal or a standard input, so that nothing can stop to ask. Never rejects. */
+/**
+ * Runs a command to its end, without a terminal or a standard input, so that nothing can stop to ask. Never
+ * rejects.
+ */
 export function runCommand(
   command: string,
   args: readonly string[],

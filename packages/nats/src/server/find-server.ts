@@ -60,8 +60,9 @@ interface Search {
 }
 
 /**
- * Finds a nats-server, or obtains one: given URL, given binary (or ANTIPHON_NATS_SERVER), PATH, cache, system package,
- * download of an official release, in that order. A given binary that does not work is an error, never passed over.
+ * Finds a nats-server, or obtains one: given URL, given binary (or ANTIPHON_NATS_SERVER), PATH, cache, system
+ * package, download of an official release, in that order. A given binary that does not work is an error,
+ * never passed over.
  *
  * @throws AntiphonError NATS_SERVER_NOT_FOUND, naming everything that was tried and what can be done by hand.
  */

@@ -10,7 +10,10 @@ const LOWEST_PORT = 20_000;
 const HIGHEST_PORT = 29_999;
 const ATTEMPTS = 50;
 
-/** A port on which nothing listens at this moment; undefined when none was found or the host can't be bound at all. */
+/**
+ * A port on which nothing listens at this moment; undefined when none was found or the host can't be bound at
+ * all.
+ */
 export async function findFreePort(host: string): Promise<number | undefined> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const port = randomInt(LOWEST_PORT, HIGHEST_PORT + 1);

@@ -31,7 +31,10 @@ export function untie(pid: number): void {
   for (const name of ENDING_SIGNALS) process.off(name, onSignal);
 }
 
-/** The command that runs `binary` so that the kernel ends it when this process is gone; itself where there is no way. */
+/**
+ * The command that runs `binary` so that the kernel ends it when this process is gone; itself where there is
+ * no way.
+ */
 export function withParentDeathSignal(
   binary: string,
   args: readonly string[],

@@ -41,7 +41,10 @@ export function commandLineOf(pid: number): string | undefined {
   return readProc(pid, 'cmdline')?.replaceAll('\0', ' ').trim();
 }
 
-/** proc(5): pid (command) state ppid …; the command may hold anything, so the fields count from its last parenthesis. */
+/**
+ * proc(5): pid (command) state ppid …; the command may hold anything, so the fields count from its last
+ * parenthesis.
+ */
 function statFields(pid: number): readonly string[] {
   const stat = readProc(pid, 'stat') ?? '';
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');

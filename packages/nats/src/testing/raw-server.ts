@@ -10,7 +10,10 @@ import { probeServer } from '../server/server-probe.js';
 const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 10_000;
 
-/** A nats-server with a configuration of the test's own, which a restart may change: without JetStream, with accounts, with TLS. */
+/**
+ * A nats-server with a configuration of the test's own, which a restart may change: without JetStream, with
+ * accounts, with TLS.
+ */
 export class RawServer {
   #process: ChildProcess | undefined;
 

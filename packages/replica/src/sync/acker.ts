@@ -43,7 +43,10 @@ export function encodeAck(id: string, seq: number): Uint8Array {
   return encodeControl({ id, seq });
 }
 
-/** Collects acknowledgements for writes that are in the log. They are positions, so the newest of a member stands for all before. */
+/**
+ * Collects acknowledgements for writes that are in the log. They are positions, so the newest of a member
+ * stands for all before.
+ */
 export class Acker {
   readonly #acked = new Map<string, number>();
   readonly #asking = new Set<string>();
@@ -186,7 +189,10 @@ export class Acker {
     return { ...result, degraded: true, ...this.#acks(pending, false) };
   }
 
-  /** A majority is one of the members that the log knows: before there is a record, nobody is one, the writer included. */
+  /**
+   * A majority is one of the members that the log knows: before there is a record, nobody is one, the writer
+   * included.
+   */
   #count(level: AckLevel, seq: number): number {
     const by = this.#by(seq);
     if (level !== 'majority') return by.length;

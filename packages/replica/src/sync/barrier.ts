@@ -5,7 +5,10 @@ import type { Progress } from '../progress.js';
 /** The origin of these records in the log. They say nothing: their place is what counts. */
 export const BARRIER_ORIGIN = '_barrier';
 const NOTHING = new Uint8Array([0xc0]);
-/** An entry without an answer is given up for another one: reads that come later must not wait for its last second. */
+/**
+ * An entry without an answer is given up for another one: reads that come later must not wait for its last
+ * second.
+ */
 const APPEND_TIMEOUT_MS = 1000;
 
 interface Parts {
@@ -16,9 +19,9 @@ interface Parts {
 }
 
 /**
- * Linearizable reads: an entry of our own in the log comes after everything that was acknowledged before it was appended, so a database
- * that has dealt with it shows all of that (ReadIndex by a log entry; Ongaro, "Consensus", 6.4). Reads that come while one is under
- * way share the next one.
+ * Linearizable reads: an entry of our own in the log comes after everything that was acknowledged before it
+ * was appended, so a database that has dealt with it shows all of that (ReadIndex by a log entry; Ongaro,
+ * "Consensus", 6.4). Reads that come while one is under way share the next one.
  */
 export class ReadBarrier {
   #next: Promise<number> | undefined;
@@ -31,8 +34,8 @@ export class ReadBarrier {
   ) {}
 
   /**
-   * Resolves when this replica's database shows everything that was acknowledged before the call. Whatever the log does, it ends
-   * at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+   * Resolves when this replica's database shows everything that was acknowledged before the call. Whatever
+   * the log does, it ends at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
    */
   async pass(deadline: Deadline): Promise<void> {
     const seq = await this.#sequence(deadline);

@@ -35,8 +35,9 @@ interface Past {
 }
 
 /**
- * First committer wins, decided from the log alone: every entry passes here once, in log order, so that every replica comes to the
- * same verdicts. What is in the index after a restart is read from the log again, with the verdicts that the database kept.
+ * First committer wins, decided from the log alone: every entry passes here once, in log order, so that every
+ * replica comes to the same verdicts. What is in the index after a restart is read from the log again, with
+ * the verdicts that the database kept.
  */
 export class Certification {
   readonly #certifier = new Certifier();
@@ -71,8 +72,8 @@ export class Certification {
   }
 
   /**
-   * What the verdicts on entries after `positionSeq` depend on, read from the log backwards until the index could not hold more. Throws
-   * LOG_UNAVAILABLE, LOG_REPLACED.
+   * What the verdicts on entries after `positionSeq` depend on, read from the log backwards until the index
+   * could not hold more. Throws LOG_UNAVAILABLE, LOG_REPLACED.
    */
   async restore(parts: RestoreParts, positionSeq: number, deadline: Deadline): Promise<void> {
     const { log, store, clock } = parts;

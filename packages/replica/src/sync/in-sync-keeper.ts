@@ -12,9 +12,10 @@ const LEAVE_AFTER_MS = 1000;
 const NOT_OURS = new Set(['LOG_REPLACED', 'DUPLICATE_REPLICA']);
 
 /**
- * Keeps the in-sync set true, at every beat: this replica leaves it when it holds, stalls or misses something, and returns once it
- * has everything that the log holds; a writer takes out who is silent, or behind, for longer than `inSyncLagMs`. A shortfall is
- * alarmed and shown in the registry, and is over by itself.
+ * Keeps the in-sync set true, at every beat: this replica leaves it when it holds, stalls or misses
+ * something, and returns once it has everything that the log holds; a writer takes out who is silent, or
+ * behind, for longer than `inSyncLagMs`. A shortfall is alarmed and shown in the registry, and is over by
+ * itself.
  */
 export class InSyncKeeper {
   #samples: Sample[] = [];

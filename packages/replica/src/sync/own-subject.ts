@@ -71,7 +71,8 @@ export class OwnSubject {
     try {
       return await question(deadline.signal);
     } catch (error) {
-      // To the port it looks as if the caller had given up; the callers of a write must be told that the log did not answer.
+      // To the port it looks as if the caller had given up; the callers of a write must be told that the log
+      // did not answer.
       throw deadline.signal.reason instanceof AntiphonError ? deadline.signal.reason : error;
     } finally {
       deadline.end();

@@ -10,7 +10,8 @@ import type { AckLevel } from '../update.js';
 import type { Committed } from '../writer.js';
 
 /**
- * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of it has left this process.
+ * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of it has left
+ * this process.
  * `published`: the log may hold it. `committed`: it is in the log for good, and acknowledgements are coming in.
  */
 type Phase =

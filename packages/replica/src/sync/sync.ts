@@ -64,8 +64,9 @@ export class Sync {
   }
 
   /**
-   * What this replica may acknowledge: the log up to here is on its disk, everything of it that is to be applied. A position that has passed
-   * something which is missing here is no acknowledgement of what comes after it (I6).
+   * What this replica may acknowledge: the log up to here is on its disk, everything of it that is to be
+   * applied. A position that has passed something which is missing here is no acknowledgement of what comes
+   * after it (I6).
    */
   get durableSeq(): number {
     return this.progress.complete(this.#durableSeq);

@@ -57,7 +57,10 @@ export class WriteQueue {
     for (const write of this.#writes.splice(0)) write.giveUp(error);
   }
 
-  /** A group: those whose time has come, without conflicts first, since what comes after a rejected one is rejected with it. */
+  /**
+   * A group: those whose time has come, without conflicts first, since what comes after a rejected one is
+   * rejected with it.
+   */
   choose(limit: number): SyncWrite[] {
     const nowMs = this.scope.clock.monotonicMs();
     const chosen: SyncWrite[] = [];

@@ -49,7 +49,8 @@ export class ClusterFixture implements AsyncDisposable {
   }
 
   /**
-   * The same, beside replicas that write: a program in this process that waits for their lock would keep them from giving it back.
+   * The same, beside replicas that write: a program in this process that waits for their lock would keep them
+   * from giving it back.
    */
   async sqlWhenFree(id: string, sql: string): Promise<void> {
     const db = new DatabaseSync(this.file(id), { timeout: 0 });

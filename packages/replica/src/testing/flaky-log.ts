@@ -7,7 +7,10 @@ export interface Flakiness {
   refused: number;
 }
 
-/** A log that loses messages and answers as a cluster of servers does when its leader changes: later ones may survive. */
+/**
+ * A log that loses messages and answers as a cluster of servers does when its leader changes: later ones may
+ * survive.
+ */
 export function flakyLog(log: Log, flakiness: Flakiness, random: () => number): Log {
   const unknown: AppendResult = {
     type: 'unknown',

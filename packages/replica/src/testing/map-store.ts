@@ -58,7 +58,10 @@ type Run =
   | { readonly type: 'ran'; readonly value: unknown; readonly changes: readonly Change[] }
   | { readonly type: 'rejected'; readonly error: AntiphonError };
 
-/** One table of texts in memory, last applied wins: just enough of a Store to watch the actors, with faults on demand. */
+/**
+ * One table of texts in memory, last applied wins: just enough of a Store to watch the actors, with faults on
+ * demand.
+ */
 export class MapStore implements Store<MapTransaction> {
   readonly engine = 'map';
   readonly capabilities = { sql: false, capturesForeignWriters: false, refusesForeignWriters: false };

@@ -114,7 +114,8 @@ class RowStatement implements Statement {
       if (!this.bindsExactly) for (const value of Object.values(first.values)) verifyValue(value);
       return [first.values as unknown as SQLInputValue];
     }
-    // Any other object in the first place would be taken for named parameters, and those that it does not name for NULL.
+    // Any other object in the first place would be taken for named parameters, and those that it does not
+    // name for NULL.
     verifyType(first);
     if (!this.bindsExactly) for (const value of parameters) verifyValue(value);
     return parameters as SQLInputValue[];

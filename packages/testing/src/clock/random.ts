@@ -1,6 +1,6 @@
 /**
- * Chance from a seed: the same seed gives the same numbers on every machine. sfc32 (Doty-Humphrey, PractRand), seeded by
- * splitmix32. Not for secrets.
+ * Chance from a seed: the same seed gives the same numbers on every machine. sfc32 (Doty-Humphrey,
+ * PractRand), seeded by splitmix32. Not for secrets.
  */
 export class Random {
   #a: number;
@@ -38,7 +38,10 @@ export class Random {
     return min + Math.floor(this.next() * (max - min + 1));
   }
 
-  /** True with the given probability. Draws also when the answer is certain, so that rates can change without shifting a run. */
+  /**
+   * True with the given probability. Draws also when the answer is certain, so that rates can change without
+   * shifting a run.
+   */
   chance(probability: number): boolean {
     return this.next() < probability;
   }

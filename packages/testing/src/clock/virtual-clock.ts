@@ -12,15 +12,15 @@ export interface VirtualClockOptions {
 }
 
 /**
- * In the past: what SQLite captures has the real time, a time in the future counts as now, and so a run does not depend on when it is
- * made.
+ * In the past: what SQLite captures has the real time, a time in the future counts as now, and so a run does
+ * not depend on when it is made.
  */
 const DEFAULT_START_MS = Date.UTC(2020, 0, 1);
 
 /**
- * Time that passes only when told to: `advance`, `runUntil`. Timers fire in (time, insertion) order, and after each the
- * promises that it woke run to their end before the next fires, so a program that takes time, timers and chance from here
- * only (and does no real I/O) behaves the same in every run.
+ * Time that passes only when told to: `advance`, `runUntil`. Timers fire in (time, insertion) order, and
+ * after each the promises that it woke run to their end before the next fires, so a program that takes time,
+ * timers and chance from here only (and does no real I/O) behaves the same in every run.
  *
  *     const clock = new VirtualClock({ seed: 7 });
  *     const slept = sleep(clock, 60_000);

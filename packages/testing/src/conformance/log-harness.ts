@@ -6,13 +6,19 @@ export interface LogHarness {
   connect(): Promise<Log>;
   /** Nobody reaches the log any more until what comes back is called. Nothing that is stored gets lost. */
   interrupt(): Promise<() => Promise<void>>;
-  /** The log answers nobody until what comes back is called, and is still connected to everybody. Nothing gets lost. */
+  /**
+   * The log answers nobody until what comes back is called, and is still connected to everybody. Nothing gets
+   * lost.
+   */
   stall(): Promise<() => Promise<void>>;
   /** Somebody deletes the log and makes another one under its name. */
   recreate(): Promise<void>;
   /** Entries before this one are gone. */
   trim(firstSeq: number): Promise<void>;
-  /** Remembers the log as it is. What comes back puts it back: entries since are gone, and everybody is connected again. */
+  /**
+   * Remembers the log as it is. What comes back puts it back: entries since are gone, and everybody is
+   * connected again.
+   */
   checkpoint(): Promise<() => Promise<void>>;
   deleteDurable(name: string): Promise<void>;
   /** What the log itself says a durable consumer has acknowledged; undefined when there is none. */

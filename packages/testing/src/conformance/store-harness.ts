@@ -18,8 +18,9 @@ export type RowOperation =
   | { readonly op: 'throw' };
 
 /**
- * What a store's package gives to the conformance kit. Every database that it makes is its own, and gone after `dispose`.
- * `CONFORMANCE_TABLES` says which tables there are; a store maps their declared types as it does for its users.
+ * What a store's package gives to the conformance kit. Every database that it makes is its own, and gone
+ * after `dispose`. `CONFORMANCE_TABLES` says which tables there are; a store maps their declared types as it
+ * does for its users.
  */
 export interface StoreHarness<Tx = unknown> {
   /** A new database with these tables, opened by a store. */
@@ -28,7 +29,10 @@ export interface StoreHarness<Tx = unknown> {
   reopen(store: Store<Tx>): Promise<Store<Tx>>;
   /** Opens the database as a killed process leaves it: the store is not closed, or not seen to be. */
   crash(store: Store<Tx>): Promise<Store<Tx>>;
-  /** The operations by the means of the store's transactions; `put` inserts the row or replaces the one with its key. */
+  /**
+   * The operations by the means of the store's transactions; `put` inserts the row or replaces the one with
+   * its key.
+   */
   request(operations: readonly RowOperation[]): WriteRequest<Tx>;
   /** Another program's transaction. Only used when the store captures foreign writers. Throws when it is refused. */
   writeOutside(store: Store<Tx>, operations: readonly RowOperation[]): Promise<void>;

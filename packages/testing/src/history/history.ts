@@ -4,11 +4,12 @@ import { validateRecord } from './record-format.js';
 
 export interface HistoryOptions {
   /**
-   * The time in milliseconds, never going back. To merge what several processes of one machine recorded, they need one
-   * clock: `() => performance.timeOrigin + performance.now()`. `timeOrigin` is read from the wall clock when a process
-   * starts, so a wall clock that was set in between puts processes apart: tell the checker by `clockErrorMs`, or take
-   * `() => Number(process.hrtime.bigint()) / 1e6`, which on Linux is one clock for the whole machine. Times that are
-   * equal count as overlapping, so a coarse clock hides violations but never invents one.
+   * The time in milliseconds, never going back. To merge what several processes of one machine recorded, they
+   * need one clock: `() => performance.timeOrigin + performance.now()`. `timeOrigin` is read from the wall
+   * clock when a process starts, so a wall clock that was set in between puts processes apart: tell the
+   * checker by `clockErrorMs`, or take `() => Number(process.hrtime.bigint()) / 1e6`, which on Linux is one
+   * clock for the whole machine. Times that are equal count as overlapping, so a coarse clock hides
+   * violations but never invents one.
    */
   readonly now: () => number;
 }

@@ -11,10 +11,11 @@ export interface SearchBudget {
 }
 
 /**
- * Is there an order of the operations that respects which of them ended before which began, and in which every read
- * returns what the register holds? The search of Wing & Gong ("Testing and verifying concurrent objects", 1993) with
- * Lowe's memoisation ("Testing for linearizability", 2017): where the same operations have taken effect and the register
- * holds the same, what comes next is the same, so each such pair is explored once. Porcupine and Knossos do the same.
+ * Is there an order of the operations that respects which of them ended before which began, and in which
+ * every read returns what the register holds? The search of Wing & Gong ("Testing and verifying concurrent
+ * objects", 1993) with Lowe's memoisation ("Testing for linearizability", 2017): where the same operations
+ * have taken effect and the register holds the same, what comes next is the same, so each such pair is
+ * explored once. Porcupine and Knossos do the same.
  *
  * For registers much of the search is not needed; each rule says why nothing is missed.
  */
@@ -60,8 +61,8 @@ class OrderSearch {
   }
 
   /**
-   * A read that may come next and returns what the register holds comes next: it changes nothing, so that any order in
-   * which it comes later stays right when it is moved here.
+   * A read that may come next and returns what the register holds comes next: it changes nothing, so that any
+   * order in which it comes later stays right when it is moved here.
    */
   #absorbReads(start: Configuration): Configuration {
     let configuration = start;
@@ -84,8 +85,9 @@ class OrderSearch {
       const { value } = configuration;
       const isStillRead = this.#values.isStillRead(value, configuration);
       if (isStillRead && !this.#values.isStillWritten(value, configuration)) return [];
-      // A write that nobody will read comes next. In any order in which it comes later, a write follows it (or nothing),
-      // and a write comes next (all reads that could are absorbed): moving it here changes what no read returns.
+      // A write that nobody will read comes next. In any order in which it comes later, a write follows it
+      // (or nothing), and a write comes next (all reads that could are absorbed): moving it here changes what
+      // no read returns.
       const unread = changes.find((index) => this.#isUnread(index, configuration));
       if (unread !== undefined) return [() => this.#afterRequired(configuration, unread)];
     }
@@ -148,7 +150,10 @@ function withoutUnread(optional: readonly Step[], required: readonly Step[]): re
   return optional.filter(({ effect }) => effect.kind === 'write' && read.has(effect.value));
 }
 
-/** Can the change happen to a register that holds this? An increment of a text cannot, nor one with another result. */
+/**
+ * Can the change happen to a register that holds this? An increment of a text cannot, nor one with another
+ * result.
+ */
 function isPossible(step: Step | undefined, value: RegisterValue): boolean {
   if (step?.effect.kind !== 'increment') return true;
   if (value !== null && typeof value !== 'number') return false;

@@ -17,8 +17,9 @@ export interface Failure {
 }
 
 /**
- * Why a history has no order, as small as it gets. Where the budget ends, what is found so far is right but may not be
- * the smallest. Every part shown is impossible by itself: an order of the whole would contain an order of the part.
+ * Why a history has no order, as small as it gets. Where the budget ends, what is found so far is right but
+ * may not be the smallest. Every part shown is impossible by itself: an order of the whole would contain an
+ * order of the part.
  */
 export function smallestFailure(history: RegisterHistory, budget: SearchBudget): Failure {
   const completed = history.steps
@@ -53,8 +54,9 @@ function shortestImpossible(
 }
 
 /**
- * Leaves out what is not needed for the contradiction: first values with everybody who wrote or read them (what is left
- * of an order is an order of what is left, since no read loses the write before it), then single reads.
+ * Leaves out what is not needed for the contradiction: first values with everybody who wrote or read them
+ * (what is left of an order is an order of what is left, since no read loses the write before it), then
+ * single reads.
  */
 function impossibleCore(prefix: RegisterHistory, budget: SearchBudget): RegisterHistory {
   const withoutValues = hasIncrements(prefix.steps)

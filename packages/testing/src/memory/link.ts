@@ -11,8 +11,8 @@ export interface LinkOptions {
 const DEFAULT_TIMEOUT_MS = 2000;
 
 /**
- * One process's connection to the simulated server, for its log, bus and registry alike. Both directions keep the order
- * of sending, as a TCP connection does; what has not arrived when the connection breaks is lost.
+ * One process's connection to the simulated server, for its log, bus and registry alike. Both directions keep
+ * the order of sending, as a TCP connection does; what has not arrived when the connection breaks is lost.
  */
 export class Link {
   readonly clock: Clock;
@@ -84,7 +84,10 @@ export class Link {
     });
   }
 
-  /** One message from the server, in order; lost when the connection has broken or the process has ended meanwhile. */
+  /**
+   * One message from the server, in order; lost when the connection has broken or the process has ended
+   * meanwhile.
+   */
   receive(arrive: () => void): void {
     const session = this.#session;
     const take = (): void => {

@@ -3,7 +3,10 @@ import type { SimulatedNode } from './node.js';
 import { quoted, rowText, type SimulatedTable } from './table.js';
 import { tokensIn } from './tables.js';
 
-/** What must be so when everything has healed and come to rest: all databases hold the same, and nothing is missing. */
+/**
+ * What must be so when everything has healed and come to rest: all databases hold the same, and nothing is
+ * missing.
+ */
 export function checkCluster(nodes: readonly SimulatedNode[], context: CheckContext): void {
   for (const { id, database } of nodes) checkDatabase(id, database, context);
   checkSameTransactions(nodes, context);

@@ -66,8 +66,8 @@ interface SealedRow {
 }
 
 /**
- * A database file of a simulated machine, with what the checks want to know about it. Everything is read from the file, on a connection
- * of its own: nothing is taken from a replica's memory.
+ * A database file of a simulated machine, with what the checks want to know about it. Everything is read from
+ * the file, on a connection of its own: nothing is taken from a replica's memory.
  */
 export class SimulatedDatabase {
   readonly file: DatabaseFile;
@@ -207,7 +207,10 @@ export class SimulatedDatabase {
     return this.#known;
   }
 
-  /** An own write has freed what rows of some tables wait for, which are to be looked at in a transaction of its own. */
+  /**
+   * An own write has freed what rows of some tables wait for, which are to be looked at in a transaction of
+   * its own.
+   */
   get unsettled(): boolean {
     return this.isReplica && this.#read('SELECT 1 FROM _antiphon_unsettled LIMIT 1').length > 0;
   }
@@ -233,12 +236,18 @@ export class SimulatedDatabase {
     return program;
   }
 
-  /** The power fails: the newest commits are gone. Returns their numbers. Whoever had it open must be dropped before. */
+  /**
+   * The power fails: the newest commits are gone. Returns their numbers. Whoever had it open must be dropped
+   * before.
+   */
   losePower(commits: number): readonly number[] {
     return this.#wentBack(() => this.file.losePower(commits));
   }
 
-  /** Somebody puts an older copy in its place, also of what was on the disk for certain. Returns the numbers of the commits it lacks. */
+  /**
+   * Somebody puts an older copy in its place, also of what was on the disk for certain. Returns the numbers
+   * of the commits it lacks.
+   */
   restore(commits: number): readonly number[] {
     return this.#wentBack(() => this.file.restore(commits));
   }

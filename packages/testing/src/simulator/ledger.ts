@@ -20,8 +20,8 @@ interface PresentTokens {
 }
 
 /**
- * Looks on while databases commit: which writes they committed, and what is in the transactions that they sealed. A power
- * loss takes writes out again, since they may be gone for good.
+ * Looks on while databases commit: which writes they committed, and what is in the transactions that they
+ * sealed. A power loss takes writes out again, since they may be gone for good.
  */
 export class Ledger {
   /** Tokens of writes that a database holds and must not lose. */

@@ -16,7 +16,10 @@ interface Written {
 export class RowModel {
   constructor(
     private readonly tables: readonly SimulatedTable[],
-    /** Otherwise transactions are taken in the order of the log, those of the one writer that are not there yet in theirs. */
+    /**
+     * Otherwise transactions are taken in the order of the log, those of the one writer that are not there
+     * yet in theirs.
+     */
     private readonly lastWriterWins: boolean,
   ) {}
 

@@ -29,13 +29,16 @@ import { Writers } from './writers.js';
 const HEAL_LIMIT_MS = 180_000;
 const KEPT_LINES = 200;
 const SUPERVISION_MS = 500;
-/** A replica looks for new members every ten beats; until then it does not wait for one, which has the whole log before it. */
+/**
+ * A replica looks for new members every ten beats; until then it does not wait for one, which has the whole
+ * log before it.
+ */
 const MEMBER_KNOWN_AFTER_MS = 6000;
 
 /**
- * One run of a whole cluster in virtual time: real replicas on simulated machines, with random writes and random trouble,
- * all from the seed. Then everything heals, and what is left is held against invariants I1 to I5.
- * The same seed and options give the same run, event for event.
+ * One run of a whole cluster in virtual time: real replicas on simulated machines, with random writes and
+ * random trouble, all from the seed. Then everything heals, and what is left is held against invariants I1 to
+ * I5. The same seed and options give the same run, event for event.
  */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationReport> {
   return await new Simulation(seed, options).run();

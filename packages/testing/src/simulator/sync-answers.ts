@@ -12,7 +12,10 @@ interface InSyncRecord {
   readonly known: readonly string[];
 }
 
-/** Looks at every answer at the moment when it comes: are the databases that it names in the state that it promises (I6)? */
+/**
+ * Looks at every answer at the moment when it comes: are the databases that it names in the state that it
+ * promises (I6)?
+ */
 export class SyncAnswers {
   /** By database: the transactions that it holds now, as `origin:counter`. */
   readonly #held = new Map<string, Set<string>>();

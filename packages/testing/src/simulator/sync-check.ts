@@ -37,7 +37,10 @@ export function checkSyncRun(context: SyncContext, writes: readonly SyncWriteRec
   checkHistory(context, carriers);
 }
 
-/** I8: what was said about an unknown write is the truth. That it never came into the log, only its origin can always tell. */
+/**
+ * I8: what was said about an unknown write is the truth. That it never came into the log, only its origin can
+ * always tell.
+ */
 export function checkOutcome(
   context: SyncContext,
   { token, outcomeId, work, node }: SyncWriteRecord,

@@ -39,7 +39,10 @@ const REJECTIONS = new Set([
   ...['NOT_WRITABLE', 'OVERLOADED', 'CLOSED', 'ACTOR_STOPPED', 'UNKNOWN_TABLE'],
 ]);
 
-/** Keeps writing to one replica of a synchronous cluster, through it and, to see that it is refused, behind its back. */
+/**
+ * Keeps writing to one replica of a synchronous cluster, through it and, to see that it is refused, behind
+ * its back.
+ */
 export class SyncWriters {
   readonly counts: WriteCounts = { committed: 0, outside: 0, refused: 0 };
   readonly wrong: string[] = [];

@@ -11,7 +11,10 @@ const FILLER = 'x'.repeat(60);
 
 export type Write = (tx: SqliteTransaction) => void;
 
-/** One random transaction; every row that it writes carries `token`. All chance is taken here, so that it can run again. */
+/**
+ * One random transaction; every row that it writes carries `token`. All chance is taken here, so that it can
+ * run again.
+ */
 export function chooseWrite(random: Random, replica: string, token: string, number: number): Write {
   if (random.chance(0.06)) return bigWrite(random, replica, token, number);
   const steps = Array.from({ length: random.int(1, 4) }, () => chooseStep(random, replica, token, number));

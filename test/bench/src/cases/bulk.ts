@@ -15,7 +15,10 @@ interface Contender {
   readonly rates: number[];
 }
 
-/** Rows in transactions of 1000 until both followers hold them. Contenders take turns, so that all see the same machine. */
+/**
+ * Rows in transactions of 1000 until both followers hold them. Contenders take turns, so that all see the
+ * same machine.
+ */
 export const bulk: Bench = async (options) => {
   const { rounds, report, rows = DEFAULT_ROWS } = options;
   const contenders: Contender[] = [];

@@ -5,8 +5,9 @@ import { benchRow } from '../rows.js';
 import type { PostgresServer } from './postgres-server.js';
 
 /**
- * One row a transaction, prepared. The key counts on, the numbers change with it, and the texts are those of one row: pgbench
- * cannot make texts, and a script of its own for each row would be prepared anew on each connection.
+ * One row a transaction, prepared. The key counts on, the numbers change with it, and the texts are those of
+ * one row: pgbench cannot make texts, and a script of its own for each row would be prepared anew on each
+ * connection.
  */
 const SCRIPT = `\\set n :n + 1
 \\set id :first + :client_id * :each + :n - 1

@@ -129,7 +129,10 @@ export class MemoryLogConnection implements Log {
     return new AntiphonError('LOG_UNAVAILABLE', `${what}: refused by chance; send it again`);
   }
 
-  /** A copy, since the caller may use its buffer again; with the link to the one before, as docs/decisions/0010 has it. */
+  /**
+   * A copy, since the caller may use its buffer again; with the link to the one before, as
+   * docs/decisions/0010 has it.
+   */
   #sent(request: AppendRequest, outcome: SettleOnce): StreamAppend {
     const { id, expectedLastSeq } = request;
     const before = this.#lastSent;

@@ -13,8 +13,9 @@ interface CommittedState {
 }
 
 /**
- * A real SQLite database, and how it was at each of its commits: the write-ahead log is never checkpointed, so that an earlier state is the
- * same file with less of the log. Its place changes when it goes back, since whoever had it open still holds the old one.
+ * A real SQLite database, and how it was at each of its commits: the write-ahead log is never checkpointed,
+ * so that an earlier state is the same file with less of the log. Its place changes when it goes back, since
+ * whoever had it open still holds the old one.
  */
 export class DatabaseFile {
   #path: string;
@@ -97,7 +98,10 @@ export class DatabaseFile {
     for (const connection of [...this.#open]) if (connection.program === program) connection.close();
   }
 
-  /** The power fails: the newest commits are gone, as many as are not on the disk for certain. Returns the number of the last that is left. */
+  /**
+   * The power fails: the newest commits are gone, as many as are not on the disk for certain. Returns the
+   * number of the last that is left.
+   */
   losePower(commits: number): number {
     const least = Math.max(this.#durable, this.#commits - MOST_UNSYNCED_COMMITS);
     const index = this.#states.findIndex(({ number }) => number >= least);
