@@ -6,7 +6,7 @@ export interface RegistryEntry {
 
 /**
  * Small shared facts of a cluster, with compare-and-set. Keys: `[A-Za-z0-9_.-]+`. Reads are never stale.
- * Every method throws LOG_UNAVAILABLE when there is no answer in time.
+ * Every method throws LOG_UNAVAILABLE when there is no answer in time; a write may have been done then: read it.
  */
 export interface Registry {
   open(): Promise<void>;

@@ -118,10 +118,13 @@ export class KvRegistry implements Registry {
       const outcome = await this.#tryWrite(subject, value, headers);
       tries += 1;
       if (outcome.type === 'written') return { key, value, revision: outcome.revision };
-      const last = outcome.type === 'conflict' && tries === 1 ? undefined : await this.#last(key);
-      // An earlier try was stored and only its answer lost.
-      if (last?.header('Nats-Msg-Id') === id) return { key, value, revision: last.seq };
-      if (outcome.type === 'conflict') return undefined;
+      if (outcome.type === 'conflict' && tries === 1) return undefined;
+      const last = await this.#lastIfAnswered(key);
+      if (last !== 'no answer') {
+        // An earlier try was stored and only its answer lost.
+        if (last?.header('Nats-Msg-Id') === id) return { key, value, revision: last.seq };
+        if (outcome.type === 'conflict') return undefined;
+      }
       if (performance.now() + RETRY_WAIT_MS >= deadlineMs) {
         const message = `Writing ${key} to the registry got no answer within ${this.parts.requestTimeoutMs} ms. Start nats-server with JetStream, then try again.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message, { context: { cluster: this.cluster, key } });
@@ -146,6 +149,15 @@ export class KvRegistry implements Registry {
 
   #last(key: string): Promise<StoredMessage | undefined> {
     return this.parts.api.lastMessage(this.#stream, bucketSubject(this.#bucket, key));
+  }
+
+  async #lastIfAnswered(key: string): Promise<StoredMessage | 'no answer' | undefined> {
+    try {
+      return await this.#last(key);
+    } catch (error) {
+      if (error instanceof AntiphonError && error.code === 'LOG_UNAVAILABLE') return 'no answer';
+      throw error;
+    }
   }
 
   /** Every key that was ever written, deleted ones included. The server gives them in pages. */
