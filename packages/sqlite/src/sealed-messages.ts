@@ -22,9 +22,10 @@ interface SealedRow {
 export function storeSealed(
   connection: Connection,
   state: ReplicaState,
-  { firstCounter, lastCounter, part, last, data }: SealedMessage,
+  message: SealedMessage,
   changes: number,
 ): void {
+  const { firstCounter, lastCounter, part, last, data } = message;
   connection
     .statement('INSERT INTO _antiphon_sealed VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
     .run(
@@ -39,6 +40,7 @@ export function storeSealed(
     );
   state.outboxMessages++;
   state.outboxBytes += data.length;
+  state.newlySealed.push(message);
 }
 
 /** In order, up to `maxBytes` but at least one. */

@@ -6,6 +6,7 @@ import {
   type KeptParts,
   type LeftOut,
   type Position,
+  type SealedMessage,
   type StoreIdentity,
   type StoreState,
   type VectorClock,
@@ -79,6 +80,8 @@ export class ReplicaState {
   leftOut: readonly LeftOut[] = [];
   /** Origins whose counter is not stored yet. */
   readonly changedOrigins = new Set<string>();
+  /** What this copy has sealed, in order. */
+  readonly newlySealed: SealedMessage[] = [];
 
   constructor(identity: StoreIdentity, position: Position) {
     this.identity = identity;
@@ -92,6 +95,7 @@ export class ReplicaState {
       partial: { ...this.partial },
       displaced: { ...this.displaced },
       changedOrigins: new Set<string>(),
+      newlySealed: [],
     });
     return copy;
   }

@@ -42,6 +42,7 @@ import { Quarantine } from './quarantine.js';
 import { readTableOf } from './read-table.js';
 import { reviveValue, type Reader } from './reader.js';
 import { Recapture } from './recapture.js';
+import { RecentMessages } from './recent-messages.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
 import { resumeFrom } from './resume.js';
 import { schemaCookieOf, Session } from './session.js';
@@ -77,6 +78,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
   #state: ReplicaState | undefined;
+  #recent = new RecentMessages();
   #publishedTimer: ReturnType<Surroundings['setTimer']> | undefined;
   /** From a writing method's beginning to its end; from `prepare` to the end of its group. */
   #writing = false;
@@ -156,6 +158,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         writer.commit();
         this.#session = session;
         this.#state = state.copy();
+        this.#recent = new RecentMessages();
       } catch (thrown) {
         writer.rollback();
         if (this.#session === undefined) applier.close();
@@ -331,7 +334,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,
   ): Promise<readonly SealedMessage[]> {
-    return this.#read('cannot read sealed messages', ({ writer }) => readSealed(writer, after, maxBytes));
+    const recent = this.#recent.after({ lastCounter: after.counter, part: after.part }, maxBytes);
+    return this.#read(
+      'cannot read sealed messages',
+      ({ writer }) => recent ?? readSealed(writer, after, maxBytes),
+    );
   }
 
   /** On the writing connection; an open group stores nothing that is read like this before it commits. */
@@ -391,6 +398,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         session.writerState.update(draft);
         return messages;
       });
+      this.#recent.forget(counter);
       if (pruned === 0) return;
       await Pace.ordinary(this.surroundings).rest();
     }
@@ -552,6 +560,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (position.generation === draft.position.generation && position.seq > draft.position.seq)
       draft.position = position;
     this.#state = draft;
+    this.#recent.add(draft.newlySealed);
   }
 
   #claimWriting(): void {
