@@ -194,10 +194,23 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   /**
+   * With the connection and the reading processes goes all that kept the process alive: it would end in the
+   * middle of this, with the database still open.
+   */
+  async #close(): Promise<void> {
+    const alive = this.parts.scope.clock.keepAlive?.();
+    try {
+      await this.#closeInSteps();
+    } finally {
+      alive?.cancel();
+    }
+  }
+
+  /**
    * Each step has its share of the time, so that the sum is bounded: an operator's patience is not counted
    * per step.
    */
-  async #close(): Promise<void> {
+  async #closeInSteps(): Promise<void> {
     const { scope, system, exposure, release, closing, writer } = this.parts;
     const { closeTimeoutMs } = scope.limits;
     const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;

@@ -171,8 +171,14 @@ export class Reader {
     for (const { reject } of this.#waiting.splice(0)) reject(closed());
     const children = [...this.#members].map(({ child }) => child);
     for (const child of children) child.kill(closed);
-    const limit = new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref());
-    await Promise.race([Promise.all(children.map(({ ended }) => ended)), limit]);
+    await new Promise<void>((resolve) => {
+      // Idle processes do not keep this one alive; without this timer it would end before they have.
+      const limit = setTimeout(resolve, CLOSE_MS);
+      void Promise.all(children.map(({ ended }) => ended)).then(() => {
+        clearTimeout(limit);
+        resolve();
+      });
+    });
   }
 }
 

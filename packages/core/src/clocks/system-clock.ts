@@ -16,6 +16,10 @@ export function systemClock(): Clock {
       timer.unref();
       return { cancel: () => clearTimeout(timer) };
     },
+    keepAlive: (): Timer => {
+      const timer = setInterval(() => undefined, MAX_TIMER_MS);
+      return { cancel: () => clearInterval(timer) };
+    },
     // A macrotask after the poll phase: timers and I/O get their turn, which a microtask would not give them.
     yield: () => immediate(),
     random: () => Math.random(),

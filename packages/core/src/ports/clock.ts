@@ -20,6 +20,11 @@ export interface Clock {
   uptimeMs?(): number;
   /** Fires once, never inside the call itself; does not keep the process alive. */
   setTimer(delayMs: number, fire: () => void): Timer;
+  /**
+   * Keeps the process alive until it is cancelled: for what somebody waits for while only timers that do not
+   * keep it alive are left. Absent where a process does not end by itself.
+   */
+  keepAlive?(): Timer;
   /** Gives timers and I/O a turn before it resolves. */
   yield(): Promise<void>;
   /** In [0, 1). */
