@@ -1,3 +1,4 @@
+import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { streamName, type NatsHandle } from '@antiphon/nats';
 import { describe, expect, it } from 'vitest';
@@ -116,4 +117,51 @@ it('an entry that was removed from the middle of the log is an alarm for who had
   });
   await eventually('a has an alarm', () => alarms(a).includes('removed'));
   expect(a.status().alarms.find(({ name }) => name === 'removed')?.message).toMatch(/^1 of .*way 4/);
+});
+
+describe('a replica that has stalled still says what is so', () => {
+  const limits = { beatMs: 100 };
+
+  it('a log that answers again, although it is another one', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    const a = await cluster.replica('a', { limits });
+    const { server } = cluster;
+    await server.kill();
+    const old = `${server.storeDir}-old`;
+    cpSync(server.storeDir, old, { recursive: true });
+    await server.restart();
+    await a.execute([{ sql: 'INSERT INTO t VALUES (1, 2)' }]);
+    await eventually('it is published', () => a.status().outbox.unpublished === 0, 10_000);
+    await server.kill();
+    await eventually('the log is alarmed', () => alarms(a).includes('log'), 10_000);
+    rmSync(server.storeDir, { recursive: true, force: true });
+    cpSync(old, server.storeDir, { recursive: true });
+    await server.restart();
+    await eventually('a has stalled', () => a.status().stalled?.code === 'LOG_REPLACED', 10_000);
+    await eventually('nothing is alarmed', () => alarms(a).length === 0, 10_000);
+    await server.kill();
+    await eventually('the log is alarmed again', () => alarms(a).includes('log'), 10_000);
+  });
+
+  it('a table that is back, whose rows may have changed unseen, is not held as gone', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', `${SCHEMA} CREATE TABLE o (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1, 'x')`);
+    const a = await cluster.replica('a', { limits });
+    await cluster.sqlWhenFree('a', 'DROP TABLE t');
+    await eventually('a holds', () => a.status().holding?.table === 't');
+    expect(alarms(a)).toEqual(['apply']);
+    await cluster.sqlWhenFree('a', SCHEMA);
+    await eventually('a has stalled', () => a.status().stalled?.tables?.includes('t') === true);
+    expect(a.status().holding).toBeUndefined();
+    expect(alarms(a)).toEqual([]);
+    await cluster.sqlWhenFree('a', 'DROP TABLE o; CREATE TABLE o (id INTEGER PRIMARY KEY)');
+    await eventually('the other one is named, too', () => a.status().stalled?.tables?.length === 2);
+    await cluster.sqlWhenFree('a', "INSERT INTO t VALUES (1, 'x')");
+    await a.recapture('t');
+    expect(a.status().stalled).toMatchObject({ code: 'SCHEMA_DRIFT', tables: ['o'] });
+    await a.recapture('o');
+    await eventually('it goes on by itself', () => a.status().lifecycle === 'following');
+    expect(alarms(a)).toEqual([]);
+  });
 });

@@ -42,6 +42,11 @@ export interface Holding {
 }
 
 const MAX_ALARMS = 32;
+/**
+ * Alarms of work that a stall stops: what was in its way may be gone, and nobody tries any more. When
+ * replication goes on, whatever is still in the way is noticed again.
+ */
+const STOPPED_BY_STALL: ReadonlySet<string> = new Set(['apply', 'publish', 'commit', 'in-sync']);
 
 /**
  * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take waits
@@ -157,14 +162,27 @@ export class Condition {
     for (const listener of [...this.#listeners]) listener(this.#state);
   }
 
-  /** Replication stops here, or the whole replica, by the code of the error; the first reason is kept. */
+  /**
+   * Replication stops here, or the whole replica, by the code of the error; the first reason is kept. Of
+   * tables whose changes may have gone uncaptured, all are named.
+   */
   stall(error: AntiphonError): void {
     if (ENDING.has(error.code)) return this.fail(error);
-    if (!this.replicating) return;
+    if (this.#state === 'stalled') return this.#alsoStalled(error);
+    if (this.ended) return;
     if (isPassing(error)) return this.#drifted(error);
     this.#stalled = this.#reasonOf(error);
+    this.#holding = undefined;
+    for (const name of STOPPED_BY_STALL) this.#alarms.delete(name);
     this.logger.error({ code: error.code, ...error.context }, `replication stalled: ${error.message}`);
     this.handle('stall');
+  }
+
+  #alsoStalled(error: AntiphonError): void {
+    const before = this.#stalled;
+    const reason = this.#reasonOf(error);
+    if (before?.tables === undefined || reason.tables === undefined) return;
+    this.#stalled = { ...reason, sinceMs: before.sinceMs };
   }
 
   #reasonOf({ code, message, context: { gaps } }: AntiphonError): StallReason {
@@ -175,13 +193,15 @@ export class Condition {
   /** What caused the stall was done away with; `left`: this much of it is left. */
   recover(left?: AntiphonError): void {
     if (this.#state !== 'stalled') return;
-    if (left !== undefined) {
+    if (left !== undefined && ENDING.has(left.code)) return this.fail(left);
+    if (left !== undefined && !isPassing(left)) {
       this.#stalled = this.#reasonOf(left);
       return;
     }
     this.#stalled = undefined;
     this.logger.info({}, 'the cause of the stall is gone; replication goes on');
     this.handle('recover');
+    if (left !== undefined) this.#drifted(left);
   }
 
   #drifted({ code, message, context: { table } }: AntiphonError): void {
@@ -256,6 +276,7 @@ export class Condition {
 
   /** Logged when it begins; later only counted. At most MAX_ALARMS kinds are kept. */
   alarm(name: string, message: string): void {
+    if (!this.replicating && STOPPED_BY_STALL.has(name)) return;
     const known = this.#alarms.get(name);
     if (known !== undefined) {
       known.count++;

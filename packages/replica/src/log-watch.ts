@@ -37,20 +37,29 @@ export class LogWatch {
     private readonly onSeen: () => void,
   ) {}
 
-  /** A log that does not answer is no finding. */
+  /** A log that does not answer is no finding. Also while this replica has stalled: whether it answers is news. */
   async look(signal: AbortSignal): Promise<void> {
-    const { condition } = this.scope;
-    if (!condition.replicating) return;
+    const { condition, log } = this.scope;
+    if (condition.ended) return;
     try {
-      await this.#look(signal);
+      if (condition.stalled?.code === 'LOG_REPLACED') await log.answers(signal);
+      else await this.#look(signal);
       condition.clearAlarm('log');
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
-      if (error.code === 'LOG_REPLACED') condition.stall(error);
+      if (error.code === 'LOG_REPLACED') this.#replaced(error);
       // What NATS denies is an alarm of its own.
       else if (error.code !== 'ABORTED' && error.code !== 'ACCESS_DENIED')
         condition.alarm('log', `the log does not answer: ${error.message}`);
     }
+  }
+
+  /** It answered; and how many entries the log lacked that was there before is of no use any more. */
+  #replaced(error: AntiphonError): void {
+    const { condition } = this.scope;
+    condition.stall(error);
+    condition.clearAlarm('log');
+    condition.clearAlarm(REMOVED_ALARM);
   }
 
   async #look(signal: AbortSignal): Promise<void> {

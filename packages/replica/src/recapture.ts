@@ -226,7 +226,10 @@ function isAnotherShape(thrown: unknown): thrown is AntiphonError {
 }
 
 /** Rows can be compared; what becomes of a column that only one side has is nobody's to guess. */
-function anotherShape({ id, cluster }: Scope, table: string, cause: AntiphonError): AntiphonError {
+function anotherShape({ id, cluster }: Scope, wanted: string, cause: AntiphonError): AntiphonError {
+  // Nothing is recaptured while any table has another shape.
+  const named = cause.context['table'];
+  const table = typeof named === 'string' ? named : wanted;
   return new AntiphonError(
     'SCHEMA_DRIFT',
     `Table ${table} of ${id} has another shape than cluster ${cluster} agreed on, so it cannot be recaptured. ${cause.message} Either change it ` +

@@ -97,7 +97,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     poll: (): Promise<void> | void => {
       const { store, clocks } = this.scope;
       if (!this.#polling || !this.#sealing.due) return;
-      if (!store.hasUnsealed()) return this.#sealing.succeeded();
+      if (!store.hasUnsealed()) return this.#sealing.over();
       // What waits for a clock that is set right waits in the outbox; trying would only lock the database.
       if (clocks.refusal === undefined) return this.#poll();
     },
@@ -367,7 +367,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   async #poll(): Promise<void> {
     try {
       await this.#seal();
-      this.#sealing.succeeded();
+      this.#sealing.over();
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (!this.#sealing.failed(error)) this.#pollFailed(error);
@@ -402,26 +402,31 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** What the stall was for may be gone: everything that it stopped goes on. */
   async #recover(): Promise<void> {
-    const { store, condition, progress } = this.scope;
+    const { store, condition } = this.scope;
     try {
       await store.check();
     } catch (error) {
       if (!(error instanceof AntiphonError) || !STANDING_STILL.has(error.code)) throw error;
-      if (error.context['gaps'] !== undefined) condition.recover(error);
-      else condition.stall(error);
+      condition.recover(error);
+      if (condition.replicating) this.#goOn();
       return;
     }
     condition.recover();
+    this.#goOn();
+  }
+
+  #goOn(): void {
     this.#polling = true;
     this.#feed?.tell('resume');
     this.#relay?.tell('resume');
     this.#relay?.tell('flush');
-    progress.moved();
+    this.scope.progress.moved();
   }
 
   /** The captured writes stay where they are; asking every few milliseconds would not change that. */
   #pollFailed(error: AntiphonError): void {
     this.#polling = false;
+    this.#sealing.over();
     this.scope.condition.stall(error);
   }
 

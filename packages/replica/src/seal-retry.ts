@@ -28,7 +28,8 @@ export class SealRetry {
     return this.#failures === 0 || this.scope.clock.monotonicMs() >= this.#notBeforeMs;
   }
 
-  succeeded(): void {
+  /** It succeeded, or something else is in the way now and it is not tried any more. */
+  over(): void {
     if (this.#failures === 0) return;
     this.#failures = 0;
     this.scope.condition.clearAlarm(ALARM);

@@ -112,6 +112,11 @@ export class VerifiedLog implements Log {
     return identity;
   }
 
+  /** Rejects when no log answers; any will do, also once this one is known to have been replaced. */
+  async answers(signal?: AbortSignal): Promise<void> {
+    await this.log.get(this.#known?.seq ?? 1, signal);
+  }
+
   timeMs(signal?: AbortSignal): Promise<number> {
     return this.log.timeMs(signal);
   }
