@@ -15,49 +15,58 @@ const counters = (messages: readonly SealedMessage[] | undefined): string[] | un
 
 describe('the newest sealed messages', () => {
   it('knows nothing before the first one was added', () => {
-    expect(new RecentMessages().after({ lastCounter: 0, part: 0 }, MB)).toBeUndefined();
+    expect(new RecentMessages().take({ lastCounter: 0, part: 0 }, MB)).toBeUndefined();
   });
 
   it('tells what comes after a place, and not what was sealed before it began', () => {
     const recent = new RecentMessages();
-    recent.add([message(8), message(9)]);
-    recent.add([message(10)]);
-    expect(counters(recent.after({ lastCounter: 6, part: 0 }, MB))).toBeUndefined();
-    expect(counters(recent.after({ lastCounter: 8, part: 0 }, MB))).toEqual(['9.0', '10.0']);
-    expect(counters(recent.after({ lastCounter: 10, part: 0 }, MB))).toEqual([]);
+    recent.add([message(8), message(9)], 0);
+    recent.add([message(10)], 0);
+    expect(counters(recent.take({ lastCounter: 6, part: 0 }, MB))).toBeUndefined();
+    expect(counters(recent.take({ lastCounter: 8, part: 0 }, MB))).toEqual(['9.0', '10.0']);
+    expect(counters(recent.take({ lastCounter: 10, part: 0 }, MB))).toEqual([]);
   });
 
   it('tells the parts of a transaction after one of them', () => {
     const recent = new RecentMessages();
-    recent.add([message(3, 10, 0, false), message(3, 10, 1, false), message(3, 10, 2)]);
-    expect(counters(recent.after({ lastCounter: 3, part: 0 }, MB))).toEqual(['3.1', '3.2']);
+    recent.add([message(3, 10, 0, false), message(3, 10, 1, false), message(3, 10, 2)], 0);
+    expect(counters(recent.take({ lastCounter: 3, part: 0 }, MB))).toEqual(['3.1', '3.2']);
   });
 
   it('gives at most so many bytes, and at least one', () => {
     const recent = new RecentMessages();
-    recent.add([message(1, 500), message(2, 500), message(3, 500)]);
-    expect(counters(recent.after({ lastCounter: 0, part: Number.MAX_SAFE_INTEGER }, 1000))).toEqual([
+    recent.add([message(1, 500), message(2, 500), message(3, 500)], 0);
+    expect(counters(recent.take({ lastCounter: 0, part: Number.MAX_SAFE_INTEGER }, 1000))).toEqual([
       '1.0',
       '2.0',
     ]);
-    expect(counters(recent.after({ lastCounter: 1, part: 0 }, 1))).toEqual(['2.0']);
+    expect(counters(recent.take({ lastCounter: 2, part: 0 }, 1))).toEqual(['3.0']);
   });
 
   it('keeps some megabytes, and says of what it has forgotten that it does not know', () => {
     const recent = new RecentMessages();
-    for (let counter = 1; counter <= 6; counter += 1) recent.add([message(counter, MB)]);
-    expect(recent.after({ lastCounter: 1, part: 0 }, MB)).toBeUndefined();
-    expect(counters(recent.after({ lastCounter: 2, part: 0 }, 2 * MB))).toEqual(['3.0', '4.0']);
-    recent.add([message(7, 9 * MB)]);
-    expect(recent.after({ lastCounter: 6, part: 0 }, MB)).toBeUndefined();
-    expect(counters(recent.after({ lastCounter: 7, part: 0 }, MB))).toEqual([]);
+    for (let counter = 1; counter <= 6; counter += 1) recent.add([message(counter, MB)], 0);
+    expect(recent.take({ lastCounter: 1, part: 0 }, MB)).toBeUndefined();
+    expect(counters(recent.take({ lastCounter: 2, part: 0 }, 2 * MB))).toEqual(['3.0', '4.0']);
+    recent.add([message(7, 9 * MB)], 0);
+    expect(recent.take({ lastCounter: 6, part: 0 }, MB)).toBeUndefined();
+    expect(counters(recent.take({ lastCounter: 7, part: 0 }, MB))).toEqual([]);
   });
 
-  it('forgets what the database forgets', () => {
+  it('gives each one once: the database tells it again', () => {
     const recent = new RecentMessages();
-    recent.add([message(1), message(2), message(3)]);
-    recent.forget(2);
-    expect(recent.after({ lastCounter: 1, part: 0 }, MB)).toBeUndefined();
-    expect(counters(recent.after({ lastCounter: 2, part: 0 }, MB))).toEqual(['3.0']);
+    recent.add([message(1), message(2), message(3)], 0);
+    expect(counters(recent.take({ lastCounter: 1, part: 0 }, 1))).toEqual(['2.0']);
+    expect(recent.take({ lastCounter: 1, part: 0 }, MB)).toBeUndefined();
+    expect(counters(recent.take({ lastCounter: 2, part: 0 }, MB))).toEqual(['3.0']);
+  });
+
+  it('keeps nothing that is published already', () => {
+    const recent = new RecentMessages();
+    recent.add([message(1)], 0);
+    recent.add([message(2)], 2);
+    recent.add([message(3)], 2);
+    expect(recent.take({ lastCounter: 1, part: 0 }, MB)).toBeUndefined();
+    expect(counters(recent.take({ lastCounter: 2, part: 0 }, MB))).toEqual(['3.0']);
   });
 });

@@ -6,51 +6,47 @@ type Place = Pick<SealedMessage, 'lastCounter' | 'part'>;
 
 /**
  * The newest sealed messages, as they were committed, so that who publishes them need not read them back: a
- * blob of some hundred kilobytes costs the database more to read than the log takes to store it.
+ * blob of some hundred kilobytes costs the database more to read than the log takes to store it. They are kept
+ * until they were asked for once, and die young.
  */
 export class RecentMessages {
-  readonly #messages: SealedMessage[] = [];
+  #messages: SealedMessage[] = [];
   #bytes = 0;
   /** Everything that was sealed after this is here; undefined: nothing is. */
   #after: Place | undefined;
 
-  /** Of one transaction, in order, after its commit. */
-  add(messages: readonly SealedMessage[]): void {
+  /** Of one transaction, in order, after its commit. What is `published` already nobody asks for. */
+  add(messages: readonly SealedMessage[], published: number): void {
     for (const message of messages) {
       this.#after ??= { lastCounter: message.firstCounter - 1, part: Number.MAX_SAFE_INTEGER };
       this.#messages.push(message);
       this.#bytes += message.data.length;
+      if (message.lastCounter <= published) this.#forget(this.#messages.length);
     }
-    while (this.#bytes > MAX_BYTES) this.#forgetOldest();
+    while (this.#bytes > MAX_BYTES) this.#forget(1);
   }
 
   /** Those after a place, in order, up to `maxBytes` but at least one; undefined when the database must tell. */
-  after(place: Place, maxBytes: number): readonly SealedMessage[] | undefined {
+  take(place: Place, maxBytes: number): readonly SealedMessage[] | undefined {
     if (this.#after === undefined || isAfter(this.#after, place)) return undefined;
-    const found: SealedMessage[] = [];
-    let bytes = 0;
-    for (const message of this.#messages) {
-      if (!isAfter(message, place)) continue;
-      bytes += message.data.length;
-      if (found.length > 0 && bytes > maxBytes) break;
-      found.push(message);
+    const from = this.#messages.findIndex((message) => isAfter(message, place));
+    if (from < 0) return [];
+    let end = from;
+    for (let bytes = 0; end < this.#messages.length; end++) {
+      bytes += this.#messages[end]?.data.length ?? 0;
+      if (end > from && bytes > maxBytes) break;
     }
-    return found;
+    const taken = this.#messages.slice(from, end);
+    this.#forget(end);
+    return taken;
   }
 
-  /** Up to `counter` they are forgotten in the database as well. */
-  forget(counter: number): void {
-    for (let [oldest] = this.#messages; oldest !== undefined; [oldest] = this.#messages) {
-      if (oldest.lastCounter > counter) return;
-      this.#forgetOldest();
-    }
-  }
-
-  #forgetOldest(): void {
-    const oldest = this.#messages.shift();
-    if (oldest === undefined) return;
-    this.#bytes -= oldest.data.length;
-    this.#after = oldest;
+  #forget(count: number): void {
+    const forgotten = this.#messages.splice(0, count);
+    for (const { data } of forgotten) this.#bytes -= data.length;
+    // Not the message itself, which would keep its bytes.
+    const last = forgotten.at(-1);
+    if (last !== undefined) this.#after = { lastCounter: last.lastCounter, part: last.part };
   }
 }
 

@@ -334,7 +334,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,
   ): Promise<readonly SealedMessage[]> {
-    const recent = this.#recent.after({ lastCounter: after.counter, part: after.part }, maxBytes);
+    const recent = this.#recent.take({ lastCounter: after.counter, part: after.part }, maxBytes);
     return this.#read(
       'cannot read sealed messages',
       ({ writer }) => recent ?? readSealed(writer, after, maxBytes),
@@ -398,7 +398,6 @@ export class SqliteStore implements Store<SqliteTransaction> {
         session.writerState.update(draft);
         return messages;
       });
-      this.#recent.forget(counter);
       if (pruned === 0) return;
       await Pace.ordinary(this.surroundings).rest();
     }
@@ -560,7 +559,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (position.generation === draft.position.generation && position.seq > draft.position.seq)
       draft.position = position;
     this.#state = draft;
-    this.#recent.add(draft.newlySealed);
+    this.#recent.add(draft.newlySealed.splice(0), draft.publishedCounter);
   }
 
   #claimWriting(): void {
