@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -10,6 +11,9 @@ const notOurs = ['**/node_modules/**', '**/dist/**'];
 /** Tests run on the sources: each package exports them under this condition, ahead of its `dist`. */
 const sources = ['@antiphon/source', 'node', 'import', 'module', 'default'];
 const resolution = { resolve: { conditions: sources }, ssr: { resolve: { conditions: sources } } };
+
+/** vitest leaves one core free, which is half of a machine with two. */
+const WORKERS = Math.max(2, availableParallelism() - 1);
 
 interface ProjectSettings {
   readonly name: string;
@@ -35,6 +39,7 @@ function project({ name, include, exclude = [], timeoutMs, group, oneFileAtATime
       // A process per file: native modules and the processes a test starts go away with it.
       pool: 'forks' as const,
       fileParallelism: !oneFileAtATime,
+      maxWorkers: oneFileAtATime ? 1 : WORKERS,
       sequence: { groupOrder: group },
     },
   };

@@ -62,3 +62,29 @@ it('a description of the cluster that was deleted is written again by who runs, 
   await eventually('b has the rows', () => store.rows.has('k'));
   await eventually('the alarm is over', () => a.status().alarms.length === 0);
 });
+
+it('a bucket that was deleted is made again by who runs, with everything that a joining replica needs', async () => {
+  await using cluster = await MapCluster.start();
+  const founder = cluster.founder({ k: 'v' });
+  const a = await cluster.replica('a', founder, OPTIONS);
+  const b = await cluster.replica('b', new MapStore(), OPTIONS);
+  const manager = await (await cluster.connect()).connection.jetstreamManager();
+  await manager.streams.delete(`KV_ANTIPHON_${cluster.name}`);
+  const said = new Set<string>();
+  await eventually('each says that its record is lost, and one that the description is', () => {
+    for (const [id, { alarms }] of [['a', a.status()] as const, ['b', b.status()] as const])
+      for (const { name } of alarms) said.add(name === 'membership' ? `${name} of ${id}` : name);
+    return ['registry', 'membership of a', 'membership of b'].every((name) => said.has(name));
+  });
+  const store = new MapStore();
+  await cluster.replica('c', store, OPTIONS);
+  await eventually('c has the rows', () => store.rows.has('k'));
+  await b.transaction((tx) => tx.put('from b', '1'));
+  await eventually(
+    'everybody has what b writes',
+    () => founder.rows.has('from b') && store.rows.has('from b'),
+  );
+  const registry = (await cluster.connect()).registry(cluster.name);
+  for (const id of ['a', 'b', 'c']) expect(await findMember(registry, id)).toMatchObject({ id });
+  await eventually('the alarms are over', () => [a, b].every((one) => one.status().alarms.length === 0));
+});

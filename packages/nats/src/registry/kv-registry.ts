@@ -32,6 +32,8 @@ export class KvRegistry implements Registry {
   readonly #bucket: string;
   readonly #stream: string;
   #closed = false;
+  /** From then on a bucket that is not there was deleted: it counts as one without keys. */
+  #opened = false;
 
   constructor(
     private readonly parts: RegistryParts,
@@ -44,16 +46,19 @@ export class KvRegistry implements Registry {
 
   open(): Promise<void> {
     return this.#asking(async () => {
-      const config = bucketConfig(this.#bucket, this.options.replicas ?? 1);
       // Whoever may not create streams can still join where there is one.
-      if (await this.#exists()) return;
-      try {
-        await this.parts.api.createStream(config);
-      } catch (error) {
-        // It is there already, with other settings: they hold.
-        if (!(error instanceof ApiError) || !error.streamNameInUse) throw error;
-      }
+      if (!(await this.#exists())) await this.#createBucket();
+      this.#opened = true;
     });
+  }
+
+  async #createBucket(): Promise<void> {
+    try {
+      await this.parts.api.createStream(bucketConfig(this.#bucket, this.options.replicas ?? 1));
+    } catch (error) {
+      // It is there already, with other settings: they hold.
+      if (!(error instanceof ApiError) || !error.streamNameInUse) throw error;
+    }
   }
 
   async #exists(): Promise<boolean> {
@@ -68,14 +73,14 @@ export class KvRegistry implements Registry {
 
   get(key: string): Promise<RegistryEntry | undefined> {
     return this.#asking(async () => {
-      const message = await this.#last(key);
+      const message = await this.#unlessDeleted(() => this.#last(key));
       return message === undefined || isDeleted(message) ? undefined : entryOf(key, message);
     });
   }
 
   create(key: string, value: Uint8Array): Promise<RegistryEntry | undefined> {
     return this.#asking(async () => {
-      const created = await this.#write(key, value, 0);
+      const created = await this.#writeFirst(key, value);
       if (created !== undefined) return created;
       // Somebody may have deleted it from outside; its marker is what comes before ours then.
       const last = await this.#last(key);
@@ -84,12 +89,13 @@ export class KvRegistry implements Registry {
   }
 
   update(key: string, value: Uint8Array, revision: number): Promise<RegistryEntry | undefined> {
-    return this.#asking(() => this.#write(key, value, revision));
+    return this.#asking(() => this.#unlessDeleted(() => this.#write(key, value, revision)));
   }
 
   list(prefix: string): Promise<readonly RegistryEntry[]> {
     return this.#asking(async () => {
-      const keys = (await this.#keys()).filter((key) => key.startsWith(prefix)).sort();
+      const all = (await this.#unlessDeleted(() => this.#keys())) ?? [];
+      const keys = all.filter((key) => key.startsWith(prefix)).sort();
       const entries: RegistryEntry[] = [];
       for (let at = 0; at < keys.length; at += CONCURRENT_READS) {
         const read = await Promise.all(keys.slice(at, at + CONCURRENT_READS).map((key) => this.get(key)));
@@ -97,6 +103,29 @@ export class KvRegistry implements Registry {
       }
       return entries;
     });
+  }
+
+  async #writeFirst(key: string, value: Uint8Array): Promise<RegistryEntry | undefined> {
+    try {
+      return await this.#write(key, value, 0);
+    } catch (error) {
+      if (!this.#isDeletedBucket(error)) throw error;
+      await this.#createBucket();
+      return this.#write(key, value, 0);
+    }
+  }
+
+  async #unlessDeleted<T>(ask: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (this.#isDeletedBucket(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #isDeletedBucket(error: unknown): boolean {
+    return this.#opened && error instanceof ApiError && error.noStream;
   }
 
   close(): Promise<void> {
