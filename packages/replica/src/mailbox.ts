@@ -95,6 +95,7 @@ export interface MailboxProtocol {
 export interface RecaptureRequest {
   readonly table: string;
   readonly dryRun: boolean;
+  readonly deleteRows: boolean;
   /** How long the asker waits: then it is ended, unless it is being written. */
   readonly timeoutMs?: number;
 }
@@ -174,12 +175,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'removeMember'>,
     ): NoReply => later(message, removeMember(this.scope, id, { force })),
-    recapture: (
-      { table, dryRun, timeoutMs }: RecaptureRequest,
-      _: unknown,
-      message: Later<'recapture'>,
-    ): NoReply =>
-      later(message, this.services.recapturer.recapture(table, { dryRun, ...(timeoutMs && { timeoutMs }) })),
+    recapture: ({ table, ...options }: RecaptureRequest, _: unknown, message: Later<'recapture'>): NoReply =>
+      later(message, this.services.recapturer.recapture(table, options)),
   };
 
   constructor(

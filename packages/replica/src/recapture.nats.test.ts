@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@antiphon/core';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from './testing/cluster-fixture.js';
@@ -185,7 +186,10 @@ describe('recapture', () => {
     expect(again.status().stalled?.tables).toEqual(['o', 't']);
     expect(await again.recapture('t')).toMatchObject({ ...ONE_EACH, remaining: ['o'], replicating: false });
     expect(again.status().stalled).toMatchObject({ code: 'SCHEMA_DRIFT', tables: ['o'] });
-    expect(await again.recapture('o')).toMatchObject({ missingHere: { count: 1 }, replicating: true });
+    expect(await again.recapture('o', { deleteRows: true })).toMatchObject({
+      missingHere: { count: 1 },
+      replicating: true,
+    });
     await expectEqual(again, r2);
     expect(await rowsOf(again, 'o')).toMatch(/meanwhile/);
     expect(await rowsOf(again, 't')).toMatch(/kept.*meanwhile.*to change.*unseen/);
@@ -259,7 +263,7 @@ describe('recapture', () => {
     );
     await expect(r1.recapture('t')).rejects.toMatchObject({
       code: 'SCHEMA_DRIFT',
-      message: expect.stringMatching(/another shape.*its columns are.*drop the new column/s) as string,
+      message: expect.stringMatching(/another shape.*its columns are.*new column is dropped/s) as string,
     });
     await fixture.sqlWhenFree('r1', `ALTER TABLE t DROP COLUMN more; INSERT INTO t VALUES ('unseen', 1);`);
     await fixture.server.stop();
@@ -267,5 +271,55 @@ describe('recapture', () => {
       code: expect.stringMatching(/TIMEOUT|LOG_UNAVAILABLE/) as string,
     });
     expect(r2.status().stalled).toBeUndefined();
+  });
+});
+
+describe('a table that was dropped', () => {
+  const CREATE = 'CREATE TABLE t (id TEXT PRIMARY KEY, n INT)';
+  const dropped = async (): Promise<[SqliteReplica, SqliteReplica]> => {
+    const [r1, r2] = await pair(SEVERAL);
+    await fixture.sqlWhenFree('r1', 'DROP TABLE t');
+    await expectState(r1, 'holding');
+    expect(r1.status().holding?.message).toMatch(/table t is gone.*put its rows back.*recapture t --dry-run/);
+    await expect(r1.recapture('t', { dryRun: true })).rejects.toMatchObject({
+      code: 'SCHEMA_DRIFT',
+      message: expect.stringMatching(/t of r1.*table t is gone.*put its rows back/s) as string,
+    });
+    return [r1, r2];
+  };
+
+  it('and created again without its rows does not take them from the others by accident', async () => {
+    const [r1, r2] = await dropped();
+    await fixture.sqlWhenFree('r1', CREATE);
+    await expectState(r1, 'stalled');
+    expect(r1.status().stalled?.message).toMatch(/put them back first/);
+    expect(await r1.recapture('t', { dryRun: true })).toMatchObject({
+      ...{ knownRows: 3, missingHere: { count: 3 } },
+    });
+    await expect(r1.recapture('t')).rejects.toMatchObject({
+      code: 'DELETES_ROWS',
+      message: expect.stringMatching(/3 of its 3 rows everywhere.*ATTACH.*--delete-rows/s) as string,
+    });
+    expect(await r2.query('SELECT * FROM t')).toHaveLength(3);
+    await fixture.sqlWhenFree('r1', `INSERT INTO t VALUES ('kept', 1), ('to change', 1)`);
+    // One of three: that can be meant.
+    expect(await r1.recapture('t', { dryRun: true })).toMatchObject({ missingHere: { count: 1 } });
+    await fixture.sqlWhenFree('r1', 'DELETE FROM t');
+    expect(await r1.recapture('t', { deleteRows: true })).toMatchObject({ missingHere: { count: 3 } });
+    await expectEqual(r1, r2);
+    expect(await r2.query('SELECT * FROM t')).toEqual([]);
+  });
+
+  it('is taken up again without a difference once its rows are back', async () => {
+    const [r1, r2] = await dropped();
+    const db = new DatabaseSync(fixture.file('r1'), { timeout: 5000 });
+    db.exec(
+      `ATTACH '${fixture.file('r2')}' AS other; BEGIN; ${CREATE}; INSERT INTO main.t SELECT * FROM other.t; COMMIT`,
+    );
+    db.close();
+    await expectState(r1, 'stalled');
+    expect(await r1.recapture('t')).toMatchObject({ outcome: 'recaptured', missingHere: { count: 0 } });
+    await expectEqual(r1, r2);
+    expect(await r1.query('SELECT * FROM t')).toHaveLength(3);
   });
 });

@@ -16,6 +16,11 @@ export interface RecaptureOptions {
   /** Says what differs and changes nothing. Defaults to false. */
   readonly dryRun?: boolean;
   /**
+   * Without it, DELETES_ROWS when all rows of the table, or more than half of more than ten, would be deleted
+   * everywhere. Defaults to false.
+   */
+  readonly deleteRows?: boolean;
+  /**
    * For all of it, in milliseconds; TIMEOUT then, unless it is being written. Defaults to no limit: only
    * silence of the log ends it.
    */
@@ -64,7 +69,7 @@ export class Recapturer {
   }
 
   /**
-   * Throws UNKNOWN_TABLE, SCHEMA_DRIFT, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY,
+   * Throws UNKNOWN_TABLE, SCHEMA_DRIFT, DELETES_ROWS, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY,
    * LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
    */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
@@ -94,7 +99,7 @@ export class Recapturer {
   async #recapture(
     recapturing: Recapturing,
     table: string,
-    { dryRun = false, timeoutMs, signal }: RecaptureOptions,
+    { dryRun = false, deleteRows = false, timeoutMs, signal }: RecaptureOptions,
   ): Promise<RecaptureResult> {
     const { id, document, condition, clock, limits, closing, logger } = this.scope;
     if (!document.schema.tables.some(({ name }) => name === table)) throw unknownTable(this.scope, table);
@@ -118,7 +123,7 @@ export class Recapturer {
       const { vector, lastCounter } = await state.restore();
       const report = await this.replica.ask(
         'recapture',
-        { table, dryRun, vector, lastCounter },
+        { table, dryRun, deleteRows, vector, lastCounter },
         { timeoutMs: Infinity },
       );
       const outcome = dryRun ? 'compared' : 'recaptured';
@@ -149,7 +154,7 @@ export class Recapturer {
     const { id, condition } = this.scope;
     return {
       ...{ table, replica: id, dryRun: true, outcome: 'nothing', way: 'capture' },
-      ...{ changed: NONE, onlyHere: NONE, missingHere: NONE },
+      ...{ changed: NONE, onlyHere: NONE, missingHere: NONE, knownRows: 0 },
       remaining: affected,
       ...{ replicating: condition.replicating, writtenAgain: 0 },
     };
@@ -232,8 +237,8 @@ function anotherShape({ id, cluster }: Scope, wanted: string, cause: AntiphonErr
   const table = typeof named === 'string' ? named : wanted;
   return new AntiphonError(
     'SCHEMA_DRIFT',
-    `Table ${table} of ${id} has another shape than cluster ${cluster} agreed on, so it cannot be recaptured. ${cause.message} Either change it ` +
-      'back (drop the new column, or rebuild the table as it was) and recapture it then, or found a new cluster from this file, under another name, with the new shape.',
+    `Table ${table} of ${id} has another shape than cluster ${cluster} agreed on, or is gone, so nothing can be recaptured. ${cause.message} ` +
+      'A new column is dropped, anything else rebuilt as it was. Or found a new cluster from this file, under another name, with the schema as it is now.',
     { cause, context: { replica: id, table } },
   );
 }
@@ -242,16 +247,18 @@ function anotherShape({ id, cluster }: Scope, wanted: string, cause: AntiphonErr
 export function parseRecapture(input: Readonly<Record<string, unknown>>): {
   readonly table: string;
   readonly dryRun: boolean;
+  readonly deleteRows: boolean;
   readonly timeoutMs?: number;
 } {
-  const { table, dryRun = false, timeoutMs } = input;
-  if (typeof table !== 'string' || typeof dryRun !== 'boolean' || !isTimeout(timeoutMs)) {
+  const { table, dryRun = false, deleteRows = false, timeoutMs } = input;
+  const areFlags = typeof dryRun === 'boolean' && typeof deleteRows === 'boolean';
+  if (typeof table !== 'string' || !areFlags || !isTimeout(timeoutMs)) {
     throw new AntiphonError(
       'BAD_OPTION',
-      'The request is not valid; give `table`, `dryRun` as true or false, and `timeoutMs` as a number above 0.',
+      'The request is not valid; give `table`, `dryRun` and `deleteRows` as true or false, and `timeoutMs` as a number above 0.',
     );
   }
-  return { table, dryRun, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+  return { table, dryRun, deleteRows, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
 }
 
 function isTimeout(value: unknown): value is number | undefined {

@@ -64,8 +64,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * The way out when this replica has stalled since `table` was rebuilt or lost its triggers: compares it
    * with what replication knows, and makes its difference a change of this replica; where other programs may
    * not write, sets it back, keeps what it was, and in a synchronous cluster writes that again. Reads the
-   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), CONSTRAINT,
-   * MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
+   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), DELETES_ROWS
+   * (see `deleteRows`), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
    * nothing was changed then.
    */
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;

@@ -105,13 +105,14 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
   return new AntiphonError(
     'SCHEMA_DRIFT',
     `Changes may have gone unnoticed, since a replicated table was rebuilt or lost its triggers (${described}). ` +
-      `Replication stands still here. See what differs from what was replicated with \`antiphon recapture ${shellWord(table)} --dry-run\`; without ` +
-      '--dry-run it is made good, and replication goes on.',
+      'Replication stands still here. If rows were lost with it, put them back first, from the file of another replica or from a backup: where others ' +
+      `may write here, rows that are missing count as deleted, everywhere. See what differs with \`antiphon recapture ${shellWord(table)} --dry-run\`; ` +
+      'without --dry-run it is made good, and replication goes on.',
     { context: { table, gaps: gaps.map((gap) => gap.table) } },
   );
 }
 
 /** A name as it can be pasted into a command line. */
-function shellWord(name: string): string {
+export function shellWord(name: string): string {
   return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 }

@@ -85,6 +85,7 @@ describe.each([
       changed: { count: 1, keys: [[1n]] },
       onlyHere: { count: 1, keys: [[10n]] },
       missingHere: { count: 1, keys: [[2n]] },
+      knownRows: 3,
       remaining: [],
     });
     await store.check();

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import {
+  deletesMost,
   AntiphonError,
   compareVectors,
   type CaptureGap,
@@ -12,7 +13,7 @@ import { balanced } from './balanced.js';
 import { findCaptureGaps } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { storeError } from './errors.js';
-import { quoteText } from './identifiers.js';
+import { quoteName, quoteText } from './identifiers.js';
 import { keptRows, setBack, writeKept } from './kept-rows.js';
 import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { keptTable } from './metadata.js';
@@ -115,7 +116,7 @@ export class Recapture implements Recapturing {
   async #compare(
     connection: Connection,
     name: string,
-    { dryRun, vector, lastCounter }: CompareOptions,
+    { dryRun, vector, lastCounter, deleteRows = false }: CompareOptions,
   ): Promise<RecaptureReport> {
     const session = this.parts.session();
     await connection.begin();
@@ -130,16 +131,20 @@ export class Recapture implements Recapturing {
     const difference = new TableDifference(connection, table, (draft.displaced[table.id] ?? 0) > 0);
     await difference.find(Pace.ordinary(connection.surroundings));
     const way = WAYS[session.policy.writes];
+    const [onlyHere, missingHere] = [difference.count(ONLY_HERE), difference.count(MISSING_HERE)];
+    const present = connection.db.prepare(`SELECT count(*) FROM ${quoteName(name)}`, 'value').get() as number;
     const report = {
       table: name,
       ...(reason !== undefined && { reason }),
       way,
       changed: difference.count(CHANGED),
-      onlyHere: difference.count(ONLY_HERE),
-      missingHere: difference.count(MISSING_HERE),
+      onlyHere,
+      missingHere,
+      knownRows: present - onlyHere.count + missingHere.count,
       remaining: gaps.map((gap) => gap.table).filter((other) => other !== name),
     } as const;
     const rows = report.changed.count + report.onlyHere.count + report.missingHere.count;
+    if (!dryRun && !deleteRows && deletesMost(report)) throw deletesRows(report);
     if (!dryRun) {
       installTriggersOf(connection, table, tables, session.policy);
       if (rows > 0 && way === 'capture') capture(connection, table);
@@ -194,6 +199,17 @@ function keyBytesDiffer(table: TrackedTable): string {
         `n${column} IS NOT o${column} COLLATE BINARY OR typeof(n${column}) <> typeof(o${column})`,
     );
   return parts.length === 0 ? '0' : `(${balanced(parts, 'OR')})`;
+}
+
+function deletesRows({ table, missingHere, knownRows }: RecaptureReport): AntiphonError {
+  return new AntiphonError(
+    'DELETES_ROWS',
+    `Recapturing table ${table} would delete ${missingHere.count} of its ${knownRows} rows everywhere: they are missing here. Nothing was changed. ` +
+      'If nobody meant to delete them, put them back first, from the file of another replica ' +
+      `(ATTACH 'FILE' AS other; INSERT INTO main.${quoteName(table)} SELECT * FROM other.${quoteName(table)};) or from a backup. ` +
+      'If they are to be deleted, confirm it with `--delete-rows` (`deleteRows: true`).',
+    { context: { table, rows: missingHere.count } },
+  );
 }
 
 function unknownTable(name: string, tables: readonly TrackedTable[]): AntiphonError {

@@ -1,9 +1,15 @@
 import { AntiphonError, type InspectedTrigger, type TableSchema } from '@antiphon/core';
-import { captureGapError, findCaptureGaps, recordCapture, recordCaptureOf } from './capture-record.js';
+import {
+  captureGapError,
+  findCaptureGaps,
+  recordCapture,
+  recordCaptureOf,
+  shellWord,
+} from './capture-record.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
 import { claimTriggers } from './claim-triggers.js';
 import type { Connection } from './connection.js';
-import { quoteText } from './identifiers.js';
+import { quoteName, quoteText } from './identifiers.js';
 import { inspectTables } from './inspection.js';
 import { inspectDependents } from './local-triggers.js';
 import { tableSchema, type LocalTable, type TrackedTable } from './local-table.js';
@@ -55,14 +61,28 @@ export function rescanTables(connection: Connection, known: readonly TrackedTabl
     const inspection = found.get(table.name);
     const difference = driftOf(table, inspection);
     if (inspection === undefined || difference !== undefined) {
+      const wayOut =
+        inspection === undefined
+          ? putBack(table)
+          : 'Nothing was applied and nothing is lost; change it back.';
       throw new AntiphonError(
         'SCHEMA_DRIFT',
-        `a replicated table was changed outside of Antiphon: ${difference ?? ''}. Nothing was applied and nothing is lost; change it back.`,
+        `a replicated table was changed outside of Antiphon: ${difference ?? ''}. ${wayOut}`,
         { context: { table: table.name } },
       );
     }
     return { ...inspection.table, id: table.id };
   });
+}
+
+/** An empty table in its place looks as if somebody had deleted its rows. */
+function putBack({ name }: TrackedTable): string {
+  const quoted = quoteName(name);
+  return (
+    'Nothing was applied, and the other replicas still have its rows. Create it again as it was and put its rows back in the same transaction, ' +
+    `from the file of another replica (ATTACH 'FILE' AS other; … INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup; ` +
+    `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. Rows that are still missing then count as deleted, everywhere.`
+  );
 }
 
 function driftOf(

@@ -1,4 +1,4 @@
-import { AntiphonError, type RowDifferences } from '@antiphon/core';
+import { AntiphonError, deletesMost, type RowDifferences } from '@antiphon/core';
 import type { RecaptureResult } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
@@ -14,6 +14,7 @@ import { askAll } from './status.js';
 interface RecaptureCommandOptions extends TargetOptions {
   readonly replica?: string;
   readonly dryRun?: boolean;
+  readonly deleteRows?: boolean;
   /** Seconds. */
   readonly timeout: number;
 }
@@ -30,6 +31,7 @@ export function defineRecapture(host: CommandHost): void {
       command
         .argument('<table>', 'that was rebuilt, or lost its triggers')
         .option('--dry-run', 'say what is different, and change nothing')
+        .option('--delete-rows', 'confirm that most rows of the table, or all, are to be deleted everywhere')
         .option('-r, --replica <id>', 'where it happened (default: the one that has stalled for it)')
         .option(
           '-t, --timeout <seconds>',
@@ -39,11 +41,16 @@ export function defineRecapture(host: CommandHost): void {
         );
       addTargetOptions(command);
     },
-    run: async ({ dryRun = false, ...options }, { terminal, env, cwd, signal }, [table = '']) => {
+    run: async (
+      { dryRun = false, deleteRows = false, ...options },
+      { terminal, env, cwd, signal },
+      [table = ''],
+    ) => {
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
       const id = await replicaFor(client, table, options.replica);
       const { timeoutMs, answer } = limitsOf(options, signal);
-      const result = await client.replica(id).ask('recapture', { table, dryRun, timeoutMs }, answer);
+      const asked = { table, dryRun, deleteRows, timeoutMs };
+      const result = await client.replica(id).ask('recapture', asked, answer);
       if (terminal.json) terminal.out(`${toJson(asJson(result))}\n`);
       else show(result, terminal);
       return result.notWritten === undefined ? EXIT.ok : EXIT.failed;
@@ -58,7 +65,12 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
     return named;
   }
   const answers = (await askAll(client)).flatMap(({ status }) => status ?? []);
-  const stalled = answers.filter((status) => status.stalled?.tables?.includes(table) === true);
+  // One that holds for it, because it is gone or has another shape, has something to say about it as well.
+  const stalled = answers.filter(
+    ({ stalled: reason, holding }) =>
+      reason?.tables?.includes(table) === true ||
+      (holding?.code === 'SCHEMA_DRIFT' && holding.table === table && holding.seq === undefined),
+  );
   const [only, another] = stalled.map(({ id }) => id);
   if (another !== undefined) {
     const ids = stalled.map(({ id }) => id).join(', ');
@@ -133,14 +145,24 @@ function planOf(result: RecaptureResult): string {
       'and keeps them in a table of the database.'
     );
   }
+  const gone =
+    result.missingHere.count === 0
+      ? ''
+      : '; the rows that are missing here are deleted everywhere: put those back first that nobody meant to delete, ' +
+        'from the file of another replica or from a backup';
+  if (deletesMost(result)) {
+    return (
+      `Nothing was changed. These are most rows of the table, or all. Put them back first, from the file of another replica ` +
+      `(ATTACH 'FILE' AS other; INSERT INTO main.${table} SELECT * FROM other.${table};) or from a backup, and look again. ` +
+      `Only if they are to be deleted everywhere: ${again.replace(/`$/, '')} --delete-rows\``
+    );
+  }
   if (result.way === 'write-again') {
     return (
       `Nothing was changed. Only writes through the replica are allowed here, so ${again} sets these rows back to what replication knows, ` +
-      'and writes them again as writes of the replica.'
+      `and writes them again as writes of the replica${gone}.`
     );
   }
-  const gone =
-    result.missingHere.count === 0 ? '' : '; the rows that are missing here are deleted everywhere';
   return `Nothing was changed. ${again} sends these changes to the other replicas${gone}.`;
 }
 

@@ -130,4 +130,31 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
     expect(sqlite3(path('eu-1.db'), 'PRAGMA integrity_check').stdout).toBe('ok');
     expect(existsSync(path('eu-1.db-recapture'))).toBe(false);
   });
+
+  it('says where a table is gone, and takes the rows from nobody without being told to', async () => {
+    sqlite3(
+      path('eu-1.db'),
+      "CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO orders VALUES (1, 'new')",
+    );
+    await run('eu-1');
+    await run('eu-2');
+    await until(async () => (await lifecycleOf('eu-2')) === 'following', 'eu-2 has it');
+    const recapture = (...args: string[]) =>
+      antiphon(['recapture', 'orders', '--config', 'eu-1.yaml', ...args], where);
+    sqlite3(path('eu-2.db'), 'DROP TABLE orders');
+    await until(async () => (await lifecycleOf('eu-2')) === 'holding', 'it is noticed');
+    expect((await recapture('--dry-run')).stderr).toMatch(/orders of eu-2.*is gone.*put its rows back/s);
+    sqlite3(path('eu-2.db'), 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)');
+    await until(async () => (await lifecycleOf('eu-2')) === 'stalled', 'it may lack rows');
+    expect((await recapture('--dry-run')).stdout).toMatch(
+      /most rows of the table, or all.*--delete-rows`\n/s,
+    );
+    const refused = await recapture();
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('DELETES_ROWS')]);
+    const done = await recapture('--delete-rows');
+    expect([done.code, done.stdout + done.stderr]).toEqual([
+      0,
+      expect.stringContaining('eu-2 replicates again'),
+    ]);
+  });
 });

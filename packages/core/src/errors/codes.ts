@@ -149,7 +149,12 @@ export const ERROR_CODES = {
     retriable: false,
     means:
       'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may have gone unnoticed.',
-    do: 'Change back what the message names; the replica resumes. If it was rebuilt or lost its triggers, see `antiphon recapture TABLE --dry-run`, then run it without `--dry-run`.',
+    do: 'Change back what the message names. Put back rows that were lost with a table first, from the file of another replica (`ATTACH`, `INSERT … SELECT`) or a backup: what is missing is taken for deleted, everywhere. Where a table was rebuilt or lost its triggers, then see `antiphon recapture TABLE --dry-run`, and run it without `--dry-run`; otherwise the replica resumes by itself.',
+  },
+  DELETES_ROWS: {
+    retriable: false,
+    means: 'Recapturing a table would delete all of its rows everywhere, or more than half of more than ten.',
+    do: 'Put the rows back first, from the file of another replica or a backup. If they are meant to be deleted, confirm it: `--delete-rows`, or `deleteRows: true`.',
   },
   APPLY_REFUSED: {
     retriable: false,

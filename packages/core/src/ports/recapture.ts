@@ -17,6 +17,18 @@ export interface RowDifferences {
   readonly keys: readonly (readonly Value[])[];
 }
 
+/** A table that replication knows to have more rows than this is not to lose most of them without a confirmation. */
+const FEW_ROWS = 10;
+
+/**
+ * Whether making it good deletes all rows that replication knows of the table, or more than half of more than
+ * ten: a table that was dropped and created again looks as if somebody had deleted its rows.
+ */
+export function deletesMost({ way, missingHere, knownRows }: RecaptureReport): boolean {
+  if (way === 'set-back' || missingHere.count === 0) return false;
+  return missingHere.count >= knownRows || (knownRows > FEW_ROWS && missingHere.count > knownRows / 2);
+}
+
 /** How a table differs from what replication knows of it, and what was done about that. */
 export interface RecaptureReport {
   readonly table: string;
@@ -32,6 +44,8 @@ export interface RecaptureReport {
   readonly onlyHere: RowDifferences;
   /** Rows that replication knows, and that are gone here: deleted, or lost by whoever rebuilt the table. */
   readonly missingHere: RowDifferences;
+  /** So many rows has the table, as replication knows it. */
+  readonly knownRows: number;
   /** The table of this database that keeps the rows that were set back; absent when there are none. */
   readonly keptIn?: string;
   /** Other tables whose changes may have gone uncaptured. */
@@ -41,6 +55,8 @@ export interface RecaptureReport {
 export interface CompareOptions {
   /** Changes nothing. */
   readonly dryRun: boolean;
+  /** Also when that deletes most rows of the table everywhere (`deletesMost`). */
+  readonly deleteRows?: boolean;
   /** The state of this database that the reference was made for. */
   readonly vector: VectorClock;
   readonly lastCounter: number;
@@ -61,7 +77,7 @@ export interface Recapturing {
   /**
    * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`,
    * the table is captured from here on, and the differences are captured or set back, in one transaction.
-   * Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was agreed on; CONSTRAINT or
+   * Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was agreed on; DELETES_ROWS; CONSTRAINT or
    * MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database has
    * moved on from the state that the reference was made for; STORE_FULL.
    */
