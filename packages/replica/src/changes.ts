@@ -22,6 +22,7 @@ import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-curs
 import { Deadline } from './deadline.js';
 import { Intake } from './intake.js';
 import { intakeRules } from './intake-check.js';
+import { assertReplicated } from './replicated-tables.js';
 import type { Scope } from './scope.js';
 import { groupOf } from './sync/certification.js';
 
@@ -45,7 +46,7 @@ export interface CommittedChange {
 }
 
 export interface ChangesOptions {
-  /** All of them when absent. */
+  /** All of them when absent. UNKNOWN_TABLE for one that the cluster does not replicate. */
   readonly tables?: readonly string[];
   /** 'now' when absent; 'beginning' is as far back as the log reaches. */
   readonly from?: string;
@@ -59,13 +60,14 @@ const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 /**
  * Committed changes in log order, each once, only as far as this replica has applied them. Nothing is read
  * ahead of the consumer by more than one group of entries: who is slow, waits in the log. Ends with
- * `return()`, the signal (ABORTED), or the replica.
+ * `return()`, the signal (ABORTED), or the replica. Throws UNKNOWN_TABLE at once.
  */
 export async function* changesOf(
   scope: Scope,
   options: ChangesOptions,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   const tables = options.tables === undefined ? undefined : new Set(options.tables);
+  assertReplicated(options.tables ?? [], scope.document.schema.tables, `Replica ${scope.id}`);
   const { closing, clock, limits } = scope;
   const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
   const opening = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log can be read');

@@ -9,6 +9,7 @@ import {
 import { Deadline, retryDelayMs } from './deadline.js';
 import { KnownState } from './known-state.js';
 import type { ReplicaProtocol } from './protocols.js';
+import { assertReplicated } from './replicated-tables.js';
 import type { Scope } from './scope.js';
 import type { Writer } from './writer.js';
 
@@ -102,7 +103,7 @@ export class Recapturer {
     { dryRun = false, deleteRows = false, timeoutMs, signal }: RecaptureOptions,
   ): Promise<RecaptureResult> {
     const { id, document, condition, clock, limits, closing, logger } = this.scope;
-    if (!document.schema.tables.some(({ name }) => name === table)) throw unknownTable(this.scope, table);
+    assertReplicated([table], document.schema.tables, `Replica ${id}`);
     // What happened a moment ago is noticed now, and stops everything that moves the database.
     await this.replica.ask('check');
     const affected = new Set(recapturing.gaps().map((gap) => gap.table));
@@ -213,15 +214,6 @@ export class Recapturer {
       }
     }
   }
-}
-
-function unknownTable({ document, id }: Scope, table: string): AntiphonError {
-  const names = document.schema.tables.map(({ name }) => name).join(', ');
-  return new AntiphonError(
-    'UNKNOWN_TABLE',
-    `Replica ${id} does not replicate a table ${table.slice(0, 80)}. It replicates ${names}.`,
-    { context: { replica: id, table } },
-  );
 }
 
 function isAnotherShape(thrown: unknown): thrown is AntiphonError {

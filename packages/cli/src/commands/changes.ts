@@ -1,5 +1,6 @@
 import type { AntiphonError } from '@antiphon/core';
 import { formatTransactionId, type Log, type Value } from '@antiphon/core';
+import { assertReplicated, CLUSTER_KEY, decodeClusterDocument } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { GroupVerdicts } from '../cluster/group-verdicts.js';
 import {
@@ -39,6 +40,7 @@ export function defineChanges(host: CommandHost): void {
     run: async (options, { terminal, env, cwd, signal }) => {
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
       await client.members();
+      await assertTables(client, options.tables ?? []);
       const log = client.nats.log(client.cluster);
       const start = await startOf(client, log, options.from, signal);
       const tables = options.tables === undefined ? undefined : new Set(options.tables);
@@ -59,6 +61,13 @@ export function defineChanges(host: CommandHost): void {
       return EXIT.ok;
     },
   });
+}
+
+async function assertTables({ nats, cluster }: ClusterClient, tables: readonly string[]): Promise<void> {
+  const entry = await nats.registry(cluster).get(CLUSTER_KEY);
+  // A description that was lost is written again by whoever runs; the log can be followed meanwhile.
+  if (entry === undefined) return;
+  assertReplicated(tables, decodeClusterDocument(entry.value).schema.tables, `Cluster ${cluster}`);
 }
 
 /** `now` is a replica's word for it: where it stands, and what lies before that place. */

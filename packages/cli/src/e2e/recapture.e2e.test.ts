@@ -103,6 +103,12 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
     const unknown = await antiphon(['recapture', 'invoices', '--config', 'eu-2.yaml', '--json'], where);
     expect(unknown.code).toBe(1);
     expect(JSON.parse(unknown.stderr)).toMatchObject({ error: { code: 'UNKNOWN_TABLE' } });
+    const followed = await antiphon(
+      ['changes', '--config', 'eu-2.yaml', '--tables', 'orders,invoices'],
+      where,
+    );
+    expect([followed.code, followed.stdout]).toEqual([1, '']);
+    expect(followed.stderr).toMatch(/shop does not replicate a table invoices\. It replicates orders\./);
   });
 
   it('I1: is done or not, whenever the replica is killed', async () => {

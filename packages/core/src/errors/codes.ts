@@ -89,7 +89,7 @@ export const ERROR_CODES = {
   UNKNOWN_TABLE: {
     retriable: false,
     means: 'A caller or a message names a table or column that this cluster does not replicate.',
-    do: 'Correct the name. If it is in a message, find out who publishes it: `antiphon quarantine show ENTRY`; nothing of it was applied.',
+    do: 'Correct the name that you gave. If it is in a message of the log, find out who publishes it: `antiphon quarantine show ENTRY`; nothing of it was applied.',
   },
   // Actors
   ACTOR_STOPPED: {
