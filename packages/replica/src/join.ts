@@ -255,7 +255,7 @@ function replacedLog(
   return new AntiphonError(
     'LOG_REPLACED',
     `the log has generation ${log.generation}, the cluster ${document.generation}, this database ${known}: ` +
-      'the stream was recreated. Nothing was applied or lost; follow docs/lost-log.md',
+      'the stream was recreated. Nothing of it was applied here, and the database keeps its rows; follow docs/lost-log.md',
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }
@@ -308,7 +308,7 @@ function registryLost(settings: Settings): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
     `this database is a replica of cluster ${settings.cluster}, which does not exist at this NATS server; ` +
-      'check `servers`, or restore its JetStream data (docs/lost-log.md). Nothing was applied or lost',
+      'check `servers`, or restore its JetStream data (docs/lost-log.md). The database was not changed',
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }

@@ -165,7 +165,7 @@ export class MissingTransactions {
       return final ? `${message}. ${WAY_OUT}` : message;
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
-      return `${origin} does not answer: start it, and it publishes again what is missing`;
+      return `${origin} does not answer: start it, and it publishes again what it still keeps`;
     }
   }
 }

@@ -269,7 +269,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.condition.handle('fail');
     const error = new AntiphonError(
       'INTERNAL',
-      `replica ${this.id} has failed and stopped, its database is intact: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      `replica ${this.id} has failed and stopped; its database keeps what was committed: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
       { cause: thrown, context: { cluster: this.cluster, replica: this.id } },
     );
     scope.logger.error({ err: thrown }, error.message);

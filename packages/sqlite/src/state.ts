@@ -385,7 +385,8 @@ export function storeReplaced(what: string): AntiphonError {
   return new AntiphonError(
     'STORE_REPLACED',
     `The database was replaced while the replica runs: ${what}. Nothing of this process was written into it. ` +
-      'Start the replica again: it continues from what the file holds now and fetches the rest from the log.',
+      'Start the replica again: it continues from what the file holds now and fetches the rest from the log. ' +
+      'What the file that was there before had not published is only in that one: keep it.',
   );
 }
 

@@ -1,3 +1,4 @@
+import { ERROR_CODES, type ErrorCode } from '@antiphon/core';
 import {
   describeTopology,
   describeUpdate,
@@ -165,5 +166,11 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
 function wayOutOf({ code, tables }: NonNullable<ReplicaStatus['stalled']>): string {
   if (code === 'LOG_REPLACED') return 'Stop the replicas and follow docs/lost-log.md.';
   if (tables !== undefined) return `Recapture ${tables.join(', ')}, with --dry-run first; see docs/cli.md.`;
-  return 'Find out why before it is started again; its database is intact.';
+  return isErrorCode(code)
+    ? ERROR_CODES[code].do
+    : 'Find out why before it is started again, and keep its database.';
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
 }

@@ -133,12 +133,12 @@ export const ERROR_CODES = {
   STORE_CONTENT: {
     retriable: false,
     means: 'The database has content that does not belong to this cluster, or that cannot be replicated.',
-    do: 'Do what the message says. An empty file, or the file of this replica, always works.',
+    do: 'Do what the message says. The file of this replica, or an empty one that gets everything from the log, is what fits.',
   },
   STORE_REPLACED: {
     retriable: false,
     means: 'Another file, or an older copy, was put in the place of a running replica’s database.',
-    do: 'Start the replica again; it continues from what the file holds and fetches the rest from the log.',
+    do: 'Start the replica again; it continues from what the file holds and fetches the rest from the log. Keep the file that was there before: what it had not published is only in it.',
   },
   UNSUPPORTED_TABLE: {
     retriable: false,

@@ -22,4 +22,16 @@ describe('gradeDurability', () => {
     expect(durability.grade).toBe(grade);
     expect(durability.sentence).toMatch(/\.$/);
   });
+
+  it.each([
+    [{ storage: 'memory' }, 'memory'],
+    [{ serverVersion: '2.9.10' }, 'periodic-fsync'],
+    [{}, 'unknown'],
+  ] as const)('says of a log that can lose entries (%j) that nobody sends them again', (facts) => {
+    const { sentence } = gradeDurability({ ...plain, ...facts });
+    expect(sentence).toContain('the log does not get them back');
+    expect(sentence).toContain('replicas that had read them stop (LOG_REPLACED)');
+    expect(sentence).toContain('docs/lost-log.md');
+    expect(sentence).not.toMatch(/again/);
+  });
 });
