@@ -27,8 +27,9 @@ describe('gradeDurability', () => {
     [{ storage: 'memory' }, 'memory'],
     [{ serverVersion: '2.9.10' }, 'periodic-fsync'],
     [{}, 'unknown'],
-  ] as const)('says of a log that can lose entries (%j) that nobody sends them again', (facts) => {
-    const { sentence } = gradeDurability({ ...plain, ...facts });
+  ] as const)('says of a log that can lose entries (%j) that nobody sends them again', (facts, grade) => {
+    const { sentence, ...rest } = gradeDurability({ ...plain, ...facts });
+    expect(rest.grade).toBe(grade);
     expect(sentence).toContain('the log does not get them back');
     expect(sentence).toContain('replicas that had read them stop (LOG_REPLACED)');
     expect(sentence).toContain('docs/lost-log.md');
