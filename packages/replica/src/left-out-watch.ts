@@ -22,6 +22,12 @@ export class LeftOutWatch {
     private readonly named: boolean,
   ) {}
 
+  /** What `status` shows. */
+  get known(): readonly LeftOut[] {
+    const { leftOut = [] } = this.store.state();
+    return this.named ? leftOut.map(({ isData: _, ...rest }) => rest) : leftOut;
+  }
+
   /** Now and then; costs nothing while nothing has changed. */
   look(): void {
     const { leftOut = [] } = this.store.state();

@@ -147,7 +147,7 @@ export function statusOf(scope: Scope): ReplicaStatus {
     conflicts: state.conflicts,
     lastConflicts: scope.conflicts.reports,
     quarantined: state.quarantined,
-    leftOut: state.leftOut ?? [],
+    leftOut: scope.leftOut.known,
     counts: { ...condition.counts },
     totals: { ...condition.totals },
     startedAtMs: scope.startedAtMs,

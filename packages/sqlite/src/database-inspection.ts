@@ -48,7 +48,10 @@ function inspectedTable(
 ): InspectedTable {
   const { table } = inspection;
   const schema = tableSchema(table);
-  if (inspection.type === 'unsupported') return { schema, rowCount: 0, unsupported: inspection.reason };
+  if (inspection.type === 'unsupported') {
+    const { reason, isData } = inspection;
+    return { schema, rowCount: 0, unsupported: reason, ...(isData && { isData }) };
+  }
   const rowCount = countRows(connection, table.name);
   const leftOut = auto ? leftOutReason(table) : undefined;
   const obstacle = displacingObstacle(table);
@@ -130,7 +133,10 @@ function leftOutTable(inspection: TableInspection): LeftOut {
   const { name } = inspection.table;
   const known = inspection.type === 'unsupported' ? inspection.reason : leftOutReason(inspection.table);
   const reason = known ?? 'it is not among the tables on which the cluster was founded';
-  return { type: 'table', name, reason, unexpected: known === undefined };
+  return {
+    ...{ type: 'table', name, reason, unexpected: known === undefined },
+    ...(inspection.type === 'unsupported' && inspection.isData && { isData: true }),
+  };
 }
 
 function leftOutView({ name, obstacle }: InspectedView): LeftOut[] {

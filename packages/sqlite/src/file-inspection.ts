@@ -24,6 +24,8 @@ export interface UnfitRows {
   readonly table: string;
   readonly rows: number;
   readonly why: 'too large' | 'NULL in the primary key';
+  /** A SELECT that finds them. */
+  readonly sql: string;
 }
 
 export interface FileInspection extends StoreInspection {
@@ -121,11 +123,29 @@ async function findUnfitRows(
   for (const { schema, numbered } of replicatedTables(inspection)) {
     signal?.throwIfAborted();
     const large = mayBeLarge ? await countWhere(connection, schema, tooLarge(schema), signal) : 0;
-    if (large > 0) found.push({ table: schema.name, rows: large, why: 'too large' });
+    if (large > 0)
+      found.push({
+        table: schema.name,
+        rows: large,
+        why: 'too large',
+        sql: findSql(schema, tooLarge(schema)),
+      });
     const nulls = numbered === true ? 0 : await countWhere(connection, schema, hasNullKey(schema), signal);
-    if (nulls > 0) found.push({ table: schema.name, rows: nulls, why: 'NULL in the primary key' });
+    if (nulls > 0)
+      found.push({
+        ...{ table: schema.name, rows: nulls, why: 'NULL in the primary key' },
+        sql: findSql(schema, hasNullKey(schema)),
+      });
   }
   return found;
+}
+
+/** Only the key of what is too large; the whole row of one whose key says nothing. */
+function findSql(schema: TableSchema, condition: string): string {
+  const { name, columns, key } = schema;
+  const keys = key.map((index) => quoteName(columns[index]?.name ?? ''));
+  const shown = condition === hasNullKey(schema) ? '*' : keys.join(', ');
+  return `SELECT ${shown} FROM ${quoteName(name)} WHERE ${condition};`;
 }
 
 /** As the capture triggers refuse it. Sizes are in the header of a row: what is large is not read. */

@@ -21,7 +21,13 @@ const BUILT_IN_COLLATIONS = new Set(['BINARY', 'NOCASE', 'RTRIM']);
 
 export type TableInspection =
   | { readonly type: 'supported'; readonly table: LocalTable }
-  | { readonly type: 'unsupported'; readonly table: LocalTable; readonly reason: string };
+  | {
+      readonly type: 'unsupported';
+      readonly table: LocalTable;
+      readonly reason: string;
+      /** A program keeps rows there; false for what is made from other tables, as an index for full text. */
+      readonly isData: boolean;
+    };
 
 interface ListedTable {
   readonly name: string;
@@ -235,7 +241,9 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
   const reason = unsupportedReason(listed, table, indexes, ordered.length > 0);
-  return reason === undefined ? { type: 'supported', table } : { type: 'unsupported', table, reason };
+  return reason === undefined
+    ? { type: 'supported', table }
+    : { type: 'unsupported', table, reason, isData: listed.type === 'table' };
 }
 
 /** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */

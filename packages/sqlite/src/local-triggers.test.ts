@@ -102,6 +102,7 @@ describe('views', () => {
         name: 'nokey',
         reason: expect.stringContaining('no primary key') as string,
         unexpected: false,
+        isData: true,
       },
       {
         type: 'view',

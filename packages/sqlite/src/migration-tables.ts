@@ -32,6 +32,9 @@ const AMBIGUOUS: readonly (readonly [name: string, columns: readonly string[], t
   ['migrations', ['id', 'timestamp', 'name'], 'TypeORM'],
   ['migrations', ['id', 'migration', 'batch'], 'Laravel'],
   ['migrations', ['id', 'name', 'migration_time', 'batch'], 'a migration tool'],
+  ['migration_history', ['version', 'created_ts'], 'memos'],
+  ['schema_changes', ['change_id', 'schema_version', 'changed'], 'Home Assistant'],
+  ['migration_changes', ['migration_id', 'version'], 'Home Assistant'],
 ];
 
 /** Whose migrations it notes; undefined for a table of another kind. */

@@ -88,15 +88,19 @@ function findingsOf(
     obstacles,
     remarks,
     severalWriters,
-    lines: configLines(inspection, localTriggers ?? []),
+    lines: configLines(
+      inspection,
+      localTriggers ?? [],
+      new Set(inspection.unfitRows.map(({ table }) => table)),
+    ),
   };
 }
 
 function unfit({ unfitRows }: FileInspection): readonly string[] {
-  return unfitRows.map(({ table, rows, why }) =>
+  return unfitRows.map(({ table, rows, why, sql }) =>
     why === 'too large'
-      ? `Table ${table} has ${rowCount(rows)} too large for a message (64 MiB a value, 128 MiB a row). Split the values, or keep them outside of the database.`
-      : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Give them a value, or delete them.`,
+      ? `Table ${table} has ${rowCount(rows)} too large for a message (64 MiB a value, 128 MiB a row). Find them with \`${sql}\`; split the values, or keep them outside of the database.`
+      : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Find them with \`${sql}\`; give them a value, or delete them.`,
   );
 }
 
@@ -127,7 +131,7 @@ function show(findings: Findings, terminal: Terminal): void {
           columns: schema.columns.length,
           numbered,
         })),
-        leftOut: leftOut.map(({ type, name, reason }) => ({ type, name, reason })),
+        leftOut: leftOut.map(({ type, name, reason, isData = false }) => ({ type, name, reason, isData })),
         views: (inspection.views ?? []).flatMap(({ name, obstacle }) =>
           obstacle === undefined ? [name] : [],
         ),
@@ -162,7 +166,16 @@ function show(findings: Findings, terminal: Terminal): void {
   );
   section(
     'left out',
-    leftOut.map(({ type, name, reason }) => `the ${type} ${name}: ${reason}`),
+    leftOut
+      .filter(({ isData }) => isData !== true)
+      .map(({ type, name, reason }) => `the ${type} ${name}: ${reason}`),
+  );
+  section(
+    'left out, with the rows that programs keep there: no other replica gets them',
+    leftOut
+      .filter(({ isData }) => isData === true)
+      .map(({ type, name, reason }) => `the ${type} ${name}: ${reason}`),
+    `${styled(terminal, 'yellow', '!')} `,
   );
   section('to know', remarks, `${styled(terminal, 'yellow', '!')} `);
   section(
@@ -175,8 +188,13 @@ function show(findings: Findings, terminal: Terminal): void {
   terminal.out(
     obstacles.length === 0
       ? '\nA cluster can be founded on it.\n'
-      : `\nA cluster cannot be founded on it as it is${lines.length > 0 ? '; with the lines above it can, as far as tables and triggers are concerned' : ''}.\n`,
+      : `\nA cluster cannot be founded on it as it is${lines.length > 0 ? `; with the lines above it can${withoutThem(inspection)}` : ''}.\n`,
   );
+}
+
+function withoutThem({ unfitRows }: FileInspection): string {
+  const tables = [...new Set(unfitRows.map(({ table }) => table))];
+  return tables.length === 0 ? '' : `, without ${tables.join(', ')} and what refers to it`;
 }
 
 function whoseIs({ identity }: FileInspection): string {

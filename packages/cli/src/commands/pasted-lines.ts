@@ -2,15 +2,19 @@ import { replicatedTables, type InspectedTable, type StoreInspection } from '@an
 import { stringify } from 'yaml';
 
 /**
- * Lines of antiphon.yaml with which a cluster can be founded on this database, as far as tables and triggers
- * are in the way.
+ * Lines of antiphon.yaml with which a cluster can be founded on this database: without the tables that have
+ * `unfit` rows, and without what is in the way otherwise.
  */
 export function configLines(
   inspection: StoreInspection,
   localTriggers: readonly string[],
+  unfit: ReadonlySet<string> = new Set(),
 ): readonly string[] {
   const { triggers = [] } = inspection;
-  const unusable = new Set(triggers.flatMap(({ table, problem }) => (problem === undefined ? [] : [table])));
+  const unusable = new Set([
+    ...unfit,
+    ...triggers.flatMap(({ table, problem }) => (problem === undefined ? [] : [table])),
+  ]);
   const tables = withTheirParents(
     replicatedTables(inspection).filter(({ schema }) => !unusable.has(schema.name)),
   ).map(({ schema }) => schema.name);

@@ -55,6 +55,22 @@ describe('statusText', () => {
     expect(shown).toMatch(/^eu-1 .* holding /m);
   });
 
+  it('says loudly of which tables the rows stay in one database, and quietly what else is left out', () => {
+    const leftOut = [
+      { type: 'table', name: '_AToB', reason: 'it has no primary key', unexpected: false, isData: true },
+      { type: 'table', name: 'notes', reason: 'Prisma notes there', unexpected: false },
+    ] as const;
+    const shown = text(
+      { id: 'eu-1', status: { ...ASYNC, leftOut } },
+      { id: 'eu-2', status: { ...ASYNC, id: 'eu-2', leftOut } },
+    );
+    expect(shown).toContain(
+      '! rows of the table _AToB stay on eu-1, eu-2, other replicas do not get them: it has no primary key\n',
+    );
+    expect(shown).toContain('\n  eu-1, eu-2: the table notes is not replicated: Prisma notes there\n');
+    expect(shown.match(/_AToB/g)).toHaveLength(1);
+  });
+
   it('marks who is in sync by what the newest record says, and counts writes that wait', () => {
     const away = { id: 'eu-3', error: new AntiphonError('NO_ACTOR', 'away') };
     const shown = text(member('eu-1', { inSync: ['eu-1'], recordSeq: 3 }), member('eu-2', {}), away);

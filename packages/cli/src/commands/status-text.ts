@@ -34,6 +34,7 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
     formatTable(columns, rows),
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
+    ...staysHere(statuses).map((text) => warning(['yellow', text])),
     ...notReplicated(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
   ].join('');
 }
@@ -167,12 +168,30 @@ function warningsOf({
   ];
 }
 
-/** What is left out, once for all replicas that leave it out. Alarms have said what is a surprise. */
+/** Tables whose rows no other replica has, once for all replicas. */
+function staysHere(statuses: readonly ReplicaStatus[]): readonly string[] {
+  const holders = new Map<string, { readonly reason: string; readonly ids: string[] }>();
+  for (const { id, leftOut = [] } of statuses) {
+    for (const { name, reason, isData = false } of leftOut) {
+      if (!isData) continue;
+      const ids = holders.get(name)?.ids ?? [];
+      holders.set(name, { reason, ids: [...ids, id] });
+    }
+  }
+  return [...holders]
+    .slice(0, MAX_LEFT_OUT)
+    .map(
+      ([name, { reason, ids }]) =>
+        `rows of the table ${name} stay on ${ids.join(', ')}, other replicas do not get them: ${reason}`,
+    );
+}
+
+/** What else is left out, once for all replicas that leave it out. Alarms have said what is a surprise. */
 export function notReplicated(statuses: readonly ReplicaStatus[]): readonly string[] {
   const holders = new Map<string, string[]>();
   for (const { id, leftOut = [] } of statuses) {
-    for (const { type, name, reason, unexpected } of leftOut) {
-      if (unexpected && type === 'trigger') continue;
+    for (const { type, name, reason, unexpected, isData = false } of leftOut) {
+      if ((unexpected && type === 'trigger') || isData) continue;
       const line = `the ${type} ${name} is not replicated: ${reason}`;
       holders.set(line, [...(holders.get(line) ?? []), id]);
     }

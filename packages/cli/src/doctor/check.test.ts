@@ -65,10 +65,17 @@ it('what is left out is said once, and what an alarm has said is not', () => {
   const leftOut = [
     { type: 'table', name: 'nokey', reason: 'it has no primary key', unexpected: false },
     { type: 'trigger', name: 'tr', reason: 'it is on t', unexpected: true },
+    { type: 'table', name: 'links', reason: 'it has no primary key', unexpected: false, isData: true },
   ] as const;
   const checks = replicaChecks([{ id: 'eu-1', status: { ...STATUS, leftOut } }], 1000);
   expect(checks.map(({ grade, message }) => `${grade} ${message}`)).toContain(
     'ok eu-1: the table nokey is not replicated: it has no primary key',
+  );
+  expect(checks).toContainEqual(
+    expect.objectContaining({
+      grade: 'warn',
+      advice: expect.stringMatching(/on no other replica/) as string,
+    }),
   );
   expect(checks.some(({ message }) => message.includes('trigger tr'))).toBe(false);
 });

@@ -12,6 +12,7 @@ import {
 } from '@antiphon/core';
 import { inspectFile, type FileInspection } from '@antiphon/sqlite';
 import type { Config } from '../config/config.js';
+import { leftOutCheck } from './replica-checks.js';
 import { ok, splitLast, splitSentence, warn, fail, type Check } from './check.js';
 
 const FEW_BYTES = 500_000_000;
@@ -93,7 +94,7 @@ async function tableChecks({
     ...stayingBehind(inspection)
       .filter(({ unexpected }) => !unexpected)
       .slice(0, MAX_LEFT_OUT)
-      .map(({ type, name, reason }) => ok('database', `the ${type} ${name} is not replicated: ${reason}`)),
+      .map((left) => leftOutCheck('database', names === undefined ? left : { ...left, isData: false })),
     ...obstacles.map((text): Check => {
       const { message, advice } = splitLast(text);
       return identity === undefined ? fail('database', message, advice) : warn('database', message, LATER);

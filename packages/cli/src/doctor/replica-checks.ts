@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ErrorCode } from '@antiphon/core';
+import { ERROR_CODES, type ErrorCode, type LeftOut } from '@antiphon/core';
 import {
   describeTopology,
   describeUpdate,
@@ -13,6 +13,8 @@ import { ok, splitLast, splitSentence, warn, fail, type Check } from './check.js
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LEFT_OUT = 20;
 const MAX_LAG_SECONDS = 10;
+const STAYS =
+  'Its rows are on no other replica. Give it what it lacks before the cluster is founded, or name the tables that are to be replicated in `tables`.';
 /** Said by `holding`. */
 const HOLD_ALARM = 'apply';
 
@@ -73,8 +75,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
   }
   // An alarm has said what is a surprise.
   const known = leftOut.filter(({ type, unexpected }) => !(unexpected && type === 'trigger'));
-  for (const { type, name, reason } of known.slice(0, MAX_LEFT_OUT))
-    checks.push(ok(id, `${id}: the ${type} ${name} is not replicated: ${reason}`));
+  for (const left of known.slice(0, MAX_LEFT_OUT)) checks.push(leftOutCheck(id, left, `${id}: `));
   if (quarantined > 0) {
     checks.push(
       warn(
@@ -95,6 +96,16 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     );
   }
   return checks;
+}
+
+/** What stays in a database is said; where a program keeps rows in it, it is no trifle. */
+export function leftOutCheck(
+  id: string,
+  { type, name, reason, isData = false }: LeftOut,
+  prefix = '',
+): Check {
+  const message = `${prefix}the ${type} ${name} is not replicated: ${reason}`;
+  return isData ? warn(id, message, STAYS) : ok(id, message);
 }
 
 /** What ends a changed schema stands in its message; no transaction is refused there that could be tried again. */

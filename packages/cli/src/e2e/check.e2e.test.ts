@@ -49,15 +49,41 @@ it('names what is in the way, and the lines with which it is not', async () => {
   expect(found.obstacles).toEqual([
     expect.stringMatching(/^Table lines refers to nokey, which would be left out: it has no primary key/),
     expect.stringMatching(/found on customers uses search.*localTriggers: \[found\]/),
-    expect.stringMatching(/^Table orders has 1 row with NULL in the primary key/),
+    expect.stringMatching(
+      /^Table orders has 1 row with NULL in the primary key.*`SELECT \* FROM "orders" WHERE .*"id" IS NULL/,
+    ),
   ]);
-  expect(found.config).toEqual(['tables: [ customers, orders ]', 'localTriggers: [ found ]']);
+  expect(found.config).toEqual(['tables: [ customers ]', 'localTriggers: [ found ]']);
   expect(found.views).toEqual(['sold']);
   const chosen = await antiphonJson<{ obstacles: string[] }>(
     ['check', 'trouble.db', '--tables', 'customers', '--local-triggers', 'found'],
     { cwd },
   );
   expect(chosen.obstacles).toEqual([]);
+});
+
+it('finds rows that cannot be replicated with SQL that runs, and offers no line that is refused', async () => {
+  const db = database(
+    'rows.db',
+    `CREATE TABLE "na""me" ("i d" TEXT, b TEXT, v BLOB, PRIMARY KEY ("i d", b)); INSERT INTO "na""me" VALUES ('x', NULL, 1), ('y', 'z', 1);
+     CREATE TABLE large (id TEXT PRIMARY KEY, v BLOB); INSERT INTO large VALUES ('big', zeroblob(70000000)), ('small', 1);
+     CREATE TABLE child (id TEXT PRIMARY KEY, l REFERENCES large (id)); CREATE TABLE other (id TEXT PRIMARY KEY);`,
+  );
+  const { stdout } = await antiphon(['check', 'rows.db', '--json'], { cwd });
+  const { obstacles, config } = JSON.parse(stdout) as { obstacles: string[]; config: string[] };
+  const rows = obstacles.map((text) =>
+    db
+      .prepare(/`(.*)`/.exec(text)?.[1] ?? '')
+      .all()
+      .map(Object.values),
+  );
+  db.close();
+  expect(rows.sort()).toEqual([[['big']], [['x', null, 1]]]);
+  expect(config).toEqual(['tables: [ other ]']);
+  const { code } = await antiphon(['check', 'rows.db', '--tables', 'other'], { cwd });
+  expect(code).toBe(0);
+  const shown = await antiphon(['check', 'rows.db'], { cwd });
+  expect(shown.stdout).toMatch(/with the lines above it can, without .*large.* and what refers to it\.\n$/);
 });
 
 it('refuses what is no database it can read, and says why', async () => {

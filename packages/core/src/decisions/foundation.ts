@@ -16,9 +16,12 @@ export function replicatedTables({ tables }: Pick<StoreInspection, 'tables'>): r
 /** What would stay behind, with the reason. */
 export function stayingBehind({ tables, views = [], triggers = [] }: StoreInspection): readonly LeftOut[] {
   return [
-    ...tables.flatMap(({ schema, unsupported, leftOut }): LeftOut[] => {
+    ...tables.flatMap(({ schema, unsupported, leftOut, isData = false }): LeftOut[] => {
       const reason = unsupported ?? leftOut;
-      return reason === undefined ? [] : [{ type: 'table', name: schema.name, reason, unexpected: false }];
+      const { name } = schema;
+      return reason === undefined
+        ? []
+        : [{ type: 'table', name, reason, unexpected: false, ...(isData && { isData }) }];
     }),
     ...views.flatMap(({ name, obstacle }): LeftOut[] =>
       obstacle === undefined ? [] : [{ type: 'view', name, reason: obstacle, unexpected: false }],

@@ -30,6 +30,8 @@ export interface InspectedTable {
   readonly rowCount: number;
   /** Why it cannot be replicated; absent when it can. */
   readonly unsupported?: string;
+  /** A program keeps rows in what cannot be replicated: they are in this database only. */
+  readonly isData?: boolean;
   /** Why it is not replicated unless it is named, although it could be. */
   readonly leftOut?: string;
   /** Tables of this database that it refers to by foreign keys; without itself. */
@@ -87,6 +89,11 @@ export interface LeftOut {
    * founded.
    */
   readonly unexpected: boolean;
+  /**
+   * A table that cannot be replicated, and in which a program keeps rows: they are in this database only.
+   * Absent where somebody chose the tables.
+   */
+  readonly isData?: boolean;
 }
 
 export interface StoreInspection {
