@@ -25,7 +25,7 @@ export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryN
     return [
       `Write through ${writable.id}, and read it at once from the file of ${reader.id}${where}:`,
       `  ${command} exec --replica ${writable.id} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
-      `  sqlite3 ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
+      `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
       'Wait for fewer acknowledgements, ask what became of a write, read what was acknowledged anywhere:',
       `  ${command} exec --replica ${writable.id} --acks majority "DELETE FROM cities WHERE country = 'AQ'"`,
       `  ${command} outcome ${first.id}:1`,
@@ -37,8 +37,8 @@ export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryN
   }
   return [
     `Write into the file of ${writable.id} with the sqlite3 shell, and read it from the file of ${reader.id}:`,
-    `  sqlite3 ${shown(writable.file)} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
-    `  sqlite3 ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
+    `  sqlite3 -cmd '.timeout 5000' ${shown(writable.file)} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
+    `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
     `Or use the command${where}:`,
     `  ${command} status`,
     `  ${command} exec --replica ${writable.id} "DELETE FROM cities WHERE country = 'AQ'"`,
