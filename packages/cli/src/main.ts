@@ -2,6 +2,7 @@ import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { CommanderError } from 'commander';
 import { EXIT, exitCodeOf, type ExitCode } from './output/exit-code.js';
 import { reportError } from './output/error-report.js';
+import { fileTrouble } from './output/file-trouble.js';
 import { processTerminal } from './output/terminal.js';
 import { createProgram } from './program.js';
 import { endingSignal } from './ending-signal.js';
@@ -25,7 +26,10 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     return exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.ok;
-    const error = thrown instanceof CommanderError ? usageError(thrown) : toAntiphonError(thrown);
+    const error =
+      thrown instanceof CommanderError
+        ? usageError(thrown)
+        : (fileTrouble(thrown) ?? toAntiphonError(thrown));
     reportError(processTerminal(json, env), error);
     return exitCodeOf(error);
   }

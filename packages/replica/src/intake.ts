@@ -224,7 +224,12 @@ export class Intake {
       return;
     }
     if (admission.type === 'hole') {
-      return this.#missing(entry, batch, admission, 'it has not come yet; its origin is asked to publish it again');
+      return this.#missing(
+        entry,
+        batch,
+        admission,
+        'it has not come yet; its origin is asked to publish it again',
+      );
     }
     if (this.#mustHalt(entry, batch)) return;
     const missing = missingCause(batch, this.#state.vector);

@@ -1,7 +1,7 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Database, RowForm, Statement } from './driver/driver.js';
-import { RESULT, resultCode } from './driver/result-codes.js';
 import { isBusy, storeError } from './errors.js';
+import { openError } from './open-error.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 
 export interface ConnectionOptions {
@@ -13,21 +13,6 @@ export interface ConnectionOptions {
   readonly surroundings: Surroundings;
 }
 
-/** The driver refuses some paths by itself, with errors that are not SQLite's. */
-function openError(thrown: unknown, what: string): AntiphonError {
-  const error = storeError(thrown, what);
-  if (resultCode(thrown) === RESULT.NOTADB)
-    return new AntiphonError(
-      'STORE_FAILED',
-      `${what}: it is not a SQLite database, or an encrypted one, which cannot be used. Name another file.`,
-      { cause: thrown, context: error.context },
-    );
-  // A path or a permission that is wrong when a file is opened stays so: whoever named it is told at once.
-  return error.code === 'INTERNAL' || error.code === 'STORE_UNAVAILABLE'
-    ? new AntiphonError('STORE_FAILED', error.message, { cause: thrown, context: error.context })
-    : error;
-}
-
 const MAX_WAIT_STEP_MS = 16;
 /** Statements are few and fixed per table; the limit only guards against a defect. */
 const MAX_CACHED_STATEMENTS = 4096;
@@ -36,14 +21,14 @@ const MAX_CACHED_STATEMENTS = 4096;
 async function unlessBusy<T>(
   attempt: () => T,
   { busyTimeoutMs, surroundings }: Pick<ConnectionOptions, 'busyTimeoutMs' | 'surroundings'>,
-  what: string,
+  failed: (thrown: unknown) => AntiphonError,
 ): Promise<T> {
   const deadline = surroundings.monotonicMs() + busyTimeoutMs;
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, MAX_WAIT_STEP_MS)) {
     try {
       return attempt();
     } catch (thrown) {
-      if (!isBusy(thrown) || surroundings.monotonicMs() >= deadline) throw openError(thrown, what);
+      if (!isBusy(thrown) || surroundings.monotonicMs() >= deadline) throw failed(thrown);
       await surroundings.sleep(waitMs);
     }
   }
@@ -73,15 +58,15 @@ export class Connection {
   }
 
   static async open(options: ConnectionOptions): Promise<Connection> {
-    const what = `cannot open ${options.file}`;
+    const failed = (thrown: unknown): AntiphonError => openError(thrown, options.file);
     // Every wait for a lock is ours: SQLite's own busy handler would block the event loop.
-    const db = await unlessBusy(() => options.surroundings.openDatabase(options.file), options, what);
+    const db = await unlessBusy(() => options.surroundings.openDatabase(options.file), options, failed);
     try {
-      await unlessBusy(() => Connection.#configure(db, options), options, what);
+      await unlessBusy(() => Connection.#configure(db, options), options, failed);
       return new Connection(db, options);
     } catch (thrown) {
       db.close();
-      throw openError(thrown, what);
+      throw failed(thrown);
     }
   }
 
@@ -90,7 +75,6 @@ export class Connection {
    * must only read.
    */
   static async openReadOnly(address: string, file: string, busyTimeoutMs: number): Promise<Connection> {
-    const what = `cannot open ${file}`;
     const options = {
       file,
       synchronous: 'normal',
@@ -98,13 +82,14 @@ export class Connection {
       busyTimeoutMs,
       surroundings: PROCESS,
     } as const;
-    const db = await unlessBusy(() => PROCESS.openDatabase(address, { readOnly: true }), options, what);
+    const failed = (thrown: unknown): AntiphonError => openError(thrown, file);
+    const db = await unlessBusy(() => PROCESS.openDatabase(address, { readOnly: true }), options, failed);
     try {
-      await unlessBusy(() => Connection.#assertEncoding(db, file), options, what);
+      await unlessBusy(() => Connection.#assertEncoding(db, file), options, failed);
       return new Connection(db, options);
     } catch (thrown) {
       db.close();
-      throw openError(thrown, what);
+      throw failed(thrown);
     }
   }
 
@@ -168,7 +153,11 @@ export class Connection {
     } catch (thrown) {
       if (!isBusy(thrown)) throw storeError(thrown, 'cannot begin a transaction');
       const what = 'another program holds the write lock of the database';
-      await unlessBusy(() => this.#begin.run(), this.options, what);
+      await unlessBusy(
+        () => this.#begin.run(),
+        this.options,
+        (error) => storeError(error, what),
+      );
     }
   }
 

@@ -1,9 +1,10 @@
-import { openSync, closeSync, writeSync, mkdtempSync, rmSync } from 'node:fs';
+import { openSync, closeSync, writeFileSync, writeSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { storeError } from './errors.js';
+import { sqlite } from './index.js';
 
 /** What SQLite says of a page that was overwritten. */
 function damaged(): unknown {
@@ -41,5 +42,26 @@ describe('storeError', () => {
       ...{ code: 'STORE_UNAVAILABLE', retriable: true },
       message: expect.stringMatching(/^sealing failed: /) as unknown,
     });
+  });
+});
+
+describe('a database that cannot be opened', () => {
+  it.each([
+    ['none/x.db', /none\/x\.db: the folder .*none does not exist\. Create it/],
+    ['folder', /folder: it is a folder\. Name a file\./],
+    ['text/x.db', /text\/x\.db: a part of its path is a file, not a folder/],
+  ])('says of %s what is wrong with the path', async (name, message) => {
+    const dir = mkdtempSync(join(tmpdir(), 'antiphon-open-'));
+    mkdirSync(join(dir, 'folder'));
+    writeFileSync(join(dir, 'text'), 'x');
+    const store = sqlite({ file: join(dir, name) });
+    const refused = {
+      code: 'BAD_OPTION',
+      retriable: false,
+      message: expect.stringMatching(message) as string,
+    };
+    await expect(store.inspect()).rejects.toMatchObject(refused);
+    await store.close();
+    rmSync(dir, { recursive: true });
   });
 });

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import {
   deletesMost,
   AntiphonError,
@@ -91,7 +91,9 @@ export class Recapture implements Recapturing {
     this.#reference = undefined;
     // At once: a wait for real I/O would make no two simulated starts the same.
     for (const suffix of ['', '-wal', '-shm', '-journal'])
-      rmSync(`${this.#referenceFile}${suffix}`, { force: true });
+      // `force` does not cover a path that leads through a file.
+      if (existsSync(`${this.#referenceFile}${suffix}`))
+        rmSync(`${this.#referenceFile}${suffix}`, { force: true });
   }
 
   async compare(name: string, options: CompareOptions): Promise<RecaptureReport> {

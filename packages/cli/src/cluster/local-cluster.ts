@@ -130,7 +130,9 @@ export class LocalCluster {
     const { onEvent } = this.options;
     for (let attempt = 0; !this.#stopping; attempt += 1) {
       const delayMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt);
-      onEvent(`nats-server ended; starting it again in ${delayMs / 1000} s (what is written meanwhile waits in the databases)`);
+      onEvent(
+        `nats-server ended; starting it again in ${delayMs / 1000} s (what is written meanwhile waits in the databases)`,
+      );
       try {
         await sleep(delayMs, undefined, { signal: this.#backoff.signal });
         await this.#server?.restart(this.#backoff.signal);

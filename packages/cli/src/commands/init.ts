@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName, assertReplicaId } from '@antiphon/core';
 import { parseServers, type AddressLogin } from '@antiphon/nats';
@@ -34,10 +34,7 @@ export function defineInit(host: CommandHost): void {
       assertClusterName(options.cluster);
       assertReplicaId(options.id);
       const file = resolve(cwd, options.output);
-      if (existsSync(file) && options.force !== true) {
-        const message = `${file} exists already; choose another --output, or overwrite it with --force.`;
-        throw new AntiphonError('BAD_OPTION', message, { context: { file } });
-      }
+      assertFree(file, options.force === true);
       const { shown: servers, login } = parseServers(options.servers);
       const kind = loginKind(login);
       const { cluster, id } = options;
@@ -52,6 +49,16 @@ export function defineInit(host: CommandHost): void {
       return EXIT.ok;
     },
   });
+}
+
+function assertFree(file: string, force: boolean): void {
+  // What cannot be looked at cannot be written either: that says why.
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined || (force && !found.isDirectory())) return;
+  const message = found.isDirectory()
+    ? `${file} is a folder; choose a file in it with --output.`
+    : `${file} exists already; choose another --output, or overwrite it with --force.`;
+  throw new AntiphonError('BAD_OPTION', message, { context: { file } });
 }
 
 function loginKind(login: AddressLogin | undefined): TemplateValues['login'] {

@@ -15,6 +15,7 @@ import { onParentGone, reportToParent } from '../cluster/parent-link.js';
 import type { Config } from '../config/config.js';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
+import { fileTrouble } from '../output/file-trouble.js';
 import { createLogger, type ReplicaLogger } from '../output/logger.js';
 import { defineCommand, type CommandContext, type CommandHost } from './define.js';
 
@@ -52,7 +53,7 @@ export function defineRun(host: CommandHost): void {
       try {
         return await runReplica(config, context, logger);
       } catch (thrown) {
-        const error = toAntiphonError(thrown);
+        const error = fileTrouble(thrown) ?? toAntiphonError(thrown);
         reportToParent({ type: 'failed', code: error.code, message: error.message });
         throw error;
       }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName, foundationRemarks } from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { inspectFile, openDatabase } from '@antiphon/sqlite';
@@ -68,7 +68,7 @@ export function defineUp(host: CommandHost): void {
       const folder = resolve(cwd, options.dir);
       const planned = plan(options, folder, context);
       const { cluster, replicas, topology, update, tables, localTriggers, limits, onStall } = planned;
-      assertHasTables(replicas[0].file, cwd);
+      assertHasTables(replicas[0].file, cwd, options.file !== undefined || options.config !== undefined);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       for (const remark of await remarksOn(replicas[0].file, { topology, update, tables }))
         say(`! ${remark}`);
@@ -153,9 +153,18 @@ async function remarksOn(
 }
 
 /** A replica without tables would wait for ever for another one to bring some. */
-function assertHasTables(file: string, cwd: string): void {
+function assertHasTables(file: string, cwd: string, given: boolean): void {
   if (existsSync(file) && countTables(file) > 0) return;
   const shown = relative(cwd, file);
+  const home = dirname(file);
+  if (given && !existsSync(home))
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `The folder ${home} does not exist. Create it, or correct the file.`,
+      {
+        context: { file },
+      },
+    );
   const message =
     `${shown} has no tables: a cluster begins with those of its first replica. Name a database with --file, or create ` +
     `some: sqlite3 ${shown} "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)"`;

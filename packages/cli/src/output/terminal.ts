@@ -1,3 +1,6 @@
+import { writeSync } from 'node:fs';
+import { fileTrouble } from './file-trouble.js';
+
 /** What a command writes to, and what that place can show. */
 export interface Terminal {
   /** To stdout: results. */
@@ -29,12 +32,22 @@ export function processTerminal(json: boolean, env: NodeJS.ProcessEnv = process.
   };
 }
 
-/** A reader that goes away (`antiphon changes | head`) is not a failure: nobody wants the rest. */
-export function endQuietlyOnClosedPipe(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0);
-      throw error;
-    });
-  }
+/**
+ * A reader that goes away (`antiphon changes | head`) is not a failure: nobody wants the rest. Output that a
+ * full disk does not take is one.
+ */
+export function endWithoutOutput(failed: number): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    const { message } = fileTrouble(error) ?? error;
+    try {
+      writeSync(process.stderr.fd, `error: ${message}\n`);
+    } finally {
+      process.exit(failed);
+    }
+  });
+  // Nobody can be told.
+  process.stderr.on('error', ({ code }: NodeJS.ErrnoException) =>
+    process.exit(code === 'EPIPE' ? 0 : failed),
+  );
 }

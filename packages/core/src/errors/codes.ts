@@ -212,7 +212,7 @@ export const ERROR_CODES = {
   NATS_SERVER_START: {
     retriable: false,
     means: 'nats-server did not start.',
-    do: 'See its last log lines in the message.',
+    do: 'Do what the message says; where it shows the last lines of its log, these say why.',
   },
   INTERNAL: { retriable: false, means: 'A defect in Antiphon.', do: 'Please report it with the stack.' },
 } as const satisfies Record<string, { retriable: boolean; means: string; do: string }>;

@@ -31,15 +31,12 @@ const AFTERWARDS =
   'replicas that had read them stop (LOG_REPLACED): their databases keep the rows, but the log does not get them back, and an operator decides (docs/lost-log.md)';
 
 const SENTENCES: Readonly<Record<DurabilityGrade, string>> = {
-  memory:
-    `The log is kept in memory: a restart of the server takes all of it, and ${AFTERWARDS}. Create the stream with file storage.`,
-  'periodic-fsync':
-    `The log is fsynced every one to two minutes: a power cut of the server takes the entries since then, and ${AFTERWARDS}. Set sync_interval: always (2.10 and later), or use three servers.`,
+  memory: `The log is kept in memory: a restart of the server takes all of it, and ${AFTERWARDS}. Create the stream with file storage.`,
+  'periodic-fsync': `The log is fsynced every one to two minutes: a power cut of the server takes the entries since then, and ${AFTERWARDS}. Set sync_interval: always (2.10 and later), or use three servers.`,
   replicated:
     'The log is on several servers, each fsyncing every one to two minutes: only a power cut of most of them at once can take entries.',
   fsync: 'Every entry is on disk before it is acknowledged.',
-  unknown:
-    `The server does not tell clients how often it fsyncs; by default every one to two minutes: a power cut then takes the entries since, and ${AFTERWARDS}. Give the address of its monitoring port (--monitor) to find out.`,
+  unknown: `The server does not tell clients how often it fsyncs; by default every one to two minutes: a power cut then takes the entries since, and ${AFTERWARDS}. Give the address of its monitoring port (--monitor) to find out.`,
 };
 
 export function gradeDurability({
