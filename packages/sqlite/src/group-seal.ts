@@ -39,12 +39,13 @@ export interface SealedGroup {
   readonly claims: readonly (readonly NamedClaim[])[];
 }
 
-/** The message is full before this transaction: whoever sealed must roll back, and leave it out. */
+/** The transactions do not fit into one message: whoever sealed must roll back, and leave some out. */
 export class GroupTooLarge extends Error {
   constructor(
-    readonly index: number,
-    /** Nothing is before it in the message. */
-    readonly first: boolean,
+    /** Bytes that each transaction needs by itself, by its place; infinite for one that does not even fit alone. */
+    readonly sizes: ReadonlyMap<number, number>,
+    /** Bytes that there are for all of them. */
+    readonly room: number,
   ) {
     super('the group does not fit into one message');
   }
@@ -102,7 +103,7 @@ export class GroupSealer {
       const fits = (): boolean =>
         this.#encoder.byteLength + claimBytes + this.#collector.count * CLAIM_BYTES <= maxBytes;
       if (!this.#encode(from, transaction, last, options.certified, fits))
-        throw new GroupTooLarge(index, index === 0);
+        throw new GroupTooLarge(this.#sizes(state, transactions, options, maxBytes), maxBytes);
       claimBytes += this.#collector.count * CLAIM_BYTES;
       claims.push(this.#collector.take());
       this.#stamp(state, from, transaction.end, time);
@@ -118,6 +119,27 @@ export class GroupSealer {
       data: this.#encoder.finish(sync),
       claims,
     };
+  }
+
+  /** Each is measured with a header of its own, so that together they need no more than the sum. */
+  #sizes(
+    state: ReplicaState,
+    transactions: readonly GroupTransaction[],
+    { certified }: PrepareOptions,
+    maxBytes: number,
+  ): ReadonlyMap<number, number> {
+    const last = transactions.at(-1)?.end ?? 0;
+    let from = 0;
+    const sizes = transactions.map((transaction, index): readonly [number, number] => {
+      this.#begin(state, state.lastCounter + 1, state.time);
+      this.#encoder.transaction(0);
+      const size = (): number => this.#encoder.byteLength + LIST_BYTES + this.#collector.count * CLAIM_BYTES;
+      const fits = this.#encode(from, transaction, last, certified, () => size() <= maxBytes);
+      from = transaction.end;
+      return [index, fits ? size() : Infinity];
+    });
+    this.#collector.take();
+    return new Map(sizes);
   }
 
   #begin(state: ReplicaState, counter: number, time: number): void {

@@ -177,6 +177,31 @@ describe('preparing a group', () => {
     expect(cluster.shell('a', 'SELECT id FROM t')).toBe('1\n2');
   });
 
+  it('rejects all that never fit at once, and runs the others twice at most', async () => {
+    cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
+    const { store } = cluster.member('a');
+    const runs: number[] = [];
+    const blob = (id: number, bytes: number): WriteRequest<SqliteTransaction> => ({
+      run: (tx) => {
+        runs[id] = (runs[id] ?? 0) + 1;
+        tx.run('INSERT INTO t VALUES (?, zeroblob(?))', [id, bytes]);
+      },
+    });
+    const sizes = [1, 20_000, 1, 30_000, 4000, 40_000, 4000, 4000, 50_000, 1];
+    const group = await prepared(
+      store,
+      sizes.map((bytes, id) => blob(id, bytes)),
+      { maxBytes: 10_000 },
+    );
+    const left = 'left-out';
+    const [ran, no] = ['ran', 'rejected'];
+    expect(group.writes.map(({ type }) => type)).toEqual([ran, no, ran, no, ran, no, ran, left, no, left]);
+    expect(group.writes[7]).toMatchObject({ bytes: expect.closeTo(4000, -3) });
+    expect(Math.max(...runs)).toBe(2);
+    await group.commit(at(1));
+    expect(cluster.shell('a', 'SELECT id FROM t')).toBe('0\n2\n4\n6');
+  });
+
   it('leaves out what does not fit, and rejects what never will', async () => {
     cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
     const { store } = cluster.member('a');

@@ -51,16 +51,40 @@ export async function prepareGroup(
       if (thrown instanceof GroupUndone) {
         writes[waiting[thrown.index] ?? 0] = { type: 'rejected', error: thrown.error };
       } else if (thrown instanceof GroupTooLarge) {
-        const [index, ...later] = waiting.slice(thrown.index);
-        if (index === undefined) throw storeError(thrown, 'preparing failed');
-        if (thrown.first)
-          writes[index] = { type: 'rejected', error: GroupTooLarge.alone(maxMessageBytes(options)) };
-        else for (const left of [index, ...later]) writes[left] = { type: 'left-out' };
+        leaveOut(thrown, waiting, writes, options);
       } else {
         throw storeError(thrown, 'preparing failed');
       }
     }
   }
+}
+
+/**
+ * Rejects at once all that can never fit, and keeps the order of the others: from the first one on for which
+ * there is no room any more, they come later.
+ */
+function leaveOut(
+  { sizes, room }: GroupTooLarge,
+  waiting: readonly number[],
+  writes: (PreparedWrite | undefined)[],
+  options: PrepareOptions,
+): void {
+  let left = room;
+  let isFull = false;
+  for (const [at, index] of waiting.entries()) {
+    const bytes = sizes.get(at) ?? 0;
+    if (bytes > room) {
+      writes[index] = { type: 'rejected', error: GroupTooLarge.alone(maxMessageBytes(options)) };
+      continue;
+    }
+    left -= bytes;
+    isFull ||= left < 0;
+    if (isFull) writes[index] = { type: 'left-out', bytes };
+  }
+  const last = waiting.at(-1);
+  // Sizes are upper bounds, so that something was left out; without that it would run like this for ever.
+  if (last !== undefined && waiting.every((index) => writes[index] === undefined))
+    writes[last] = { type: 'left-out', bytes: sizes.get(waiting.length - 1) ?? 0 };
 }
 
 /** False when something else must be sealed first. */
@@ -92,7 +116,8 @@ function sealGroup(
     return sealed;
   } catch (thrown) {
     if (!(thrown instanceof GroupTooLarge)) throw thrown;
-    throw new GroupTooLarge(changed[thrown.index] ?? 0, thrown.index === 0);
+    const { sizes, room } = thrown;
+    throw new GroupTooLarge(new Map(changed.map((index, at) => [index, sizes.get(at) ?? 0])), room);
   }
 }
 

@@ -232,7 +232,11 @@ export type PreparedWrite =
     }
   | { readonly type: 'rejected'; readonly error: AntiphonError }
   /** It did not fit into the message, and nothing of it is in the transaction: for the next group. */
-  | { readonly type: 'left-out' }
+  | {
+      readonly type: 'left-out';
+      /** What it needs of a message, as far as that is known; an upper bound. */
+      readonly bytes?: number;
+    }
   /**
    * It writes only to tables that are not replicated, and nothing of it is in the transaction: to be prepared
    * by itself.

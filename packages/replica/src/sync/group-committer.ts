@@ -127,7 +127,7 @@ export class GroupCommitter {
 
   /** One group, if nothing is in the way. True when there may be more to do at once. */
   async turn(): Promise<boolean> {
-    const { clock, limits, store, condition, id } = this.scope;
+    const { clock, limits, log, store, condition, id } = this.scope;
     this.#queue.forgetSettled();
     if (!this.due || clock.monotonicMs() < this.#notBeforeMs) return false;
     const obstacle = this.#obstacle();
@@ -144,7 +144,7 @@ export class GroupCommitter {
       }
       // What was sent is settled all the same, or nobody would get any further.
       if (!condition.complete) this.#queue.waitFor(outOfStep(id, condition.obstacle));
-      const writes = condition.complete ? this.#queue.choose(limits.writeGroup) : [];
+      const writes = condition.complete ? this.#queue.choose(limits.writeGroup, log.maxMessageBytes) : [];
       if (writes.length === 0 && !this.#mustFence()) return false;
       await this.#commitGroup(writes);
       return this.#flight === undefined && this.#queue.length > 0;
@@ -274,6 +274,7 @@ export class GroupCommitter {
       else if (prepared?.type === 'rejected') write.reject(prepared.error);
       else {
         write.alone ||= prepared?.type === 'alone';
+        if (prepared?.type === 'left-out') write.knownBytes = prepared.bytes ?? 0;
         leftOut.push(write);
       }
     }

@@ -35,6 +35,8 @@ export class SyncWrite {
   conflicts = 0;
   /** It writes only to what is not replicated: for a transaction of its own. */
   alone = false;
+  /** What it needs of a message, once it was left out of one. */
+  knownBytes = 0;
   /** Not run again before; monotonic. */
   notBeforeMs = 0;
   #phase: Phase = { type: 'waiting', why: undefined };

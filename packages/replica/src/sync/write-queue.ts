@@ -59,17 +59,24 @@ export class WriteQueue {
 
   /**
    * A group: those whose time has come, without conflicts first, since what comes after a rejected one is
-   * rejected with it.
+   * rejected with it. As far as their sizes are known, no more than fit into one message: what does not fit
+   * would run for nothing.
    */
-  choose(limit: number): SyncWrite[] {
+  choose(limit: number, maxBytes: number): SyncWrite[] {
     const nowMs = this.scope.clock.monotonicMs();
     const chosen: SyncWrite[] = [];
     const rest: SyncWrite[] = [];
+    let bytes = 0;
     for (const write of this.#writes) {
       // Its caller was told how it ended, while the log was asked: it must not run any more.
       if (write.settled) continue;
       const joins = chosen.length === 0 || (!write.alone && chosen[0]?.alone !== true);
-      const ready = joins && chosen.length < limit && write.notBeforeMs <= nowMs && this.#admits(write);
+      // Once one does not fit, none that came after it goes ahead of it.
+      const fits = chosen.length === 0 || bytes + write.knownBytes <= maxBytes;
+      const ready =
+        joins && fits && chosen.length < limit && write.notBeforeMs <= nowMs && this.#admits(write);
+      bytes = fits ? bytes : Infinity;
+      if (ready) bytes += write.knownBytes;
       if (ready) chosen.push(write);
       else if (!write.settled) rest.push(write);
     }
