@@ -10,7 +10,7 @@ import {
 } from './capture-triggers.js';
 import { quoteName } from './identifiers.js';
 import { columnName, type TrackedTable } from './local-table.js';
-import { OUTBOX_REFERENCE, OUTBOX_REPLACED, OUTBOX_TOUCHED } from './outbox-kinds.js';
+import { OUTBOX_FOUND, OUTBOX_REFERENCE, OUTBOX_REPLACED, OUTBOX_TOUCHED } from './outbox-kinds.js';
 import { isCaptured, referencesBetween, type TableReference } from './references.js';
 import { NOT_APPLYING } from './trigger-guard.js';
 
@@ -62,6 +62,40 @@ function replaced(table: TrackedTable): TriggerDefinition[] {
 }
 
 /**
+ * A row that keeps a new one out (OR IGNORE, DO NOTHING, DO UPDATE with a condition that does not hold), or
+ * keeps an UPDATE OR IGNORE from its value: what the write does rests on it, and no trigger fires afterwards.
+ * Where no row has the key or the unique value, this is one search of each index.
+ */
+function found(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
+  const row = '_antiphon_row';
+  const key = table.key.map(({ column }) => `o${column}`).join(', ');
+  const values = table.key.map(({ column }) => `${row}.${columnName(table, column)}`).join(', ');
+  const unique = [table.key, ...table.uniqueIndexes.map(({ columns }) => columns)];
+  const admits = whom === 'library' ? ` AND NOT (${NOT_ADMITTED})` : '';
+  const puts = unique.map(
+    (columns) =>
+      `INSERT INTO _antiphon_outbox (t, op, ${key}) SELECT ${table.id}, ${OUTBOX_FOUND}, ${values} ` +
+      `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, columns, row)}${admits}`,
+  );
+  // The condition of a partial index may look at any column.
+  const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
+  const columns = isPartial
+    ? table.columns.map((_, index) => index)
+    : unique.flatMap((parts) => parts.map(({ column }) => column));
+  const mayMeet = differ(table, [...new Set(columns)]);
+  return [
+    definition(table, 'found_insert', 'BEFORE INSERT', NOT_APPLYING, puts),
+    definition(
+      table,
+      'found_update',
+      'BEFORE UPDATE',
+      `${NOT_APPLYING} AND (${mayMeet})`,
+      puts.map((put) => `${put} AND NOT (${sameKey(table, row, 'OLD')})`),
+    ),
+  ];
+}
+
+/**
  * References through columns that are not replicated, because they are generated: no captured row shows their
  * values.
  */
@@ -104,6 +138,7 @@ export function claimTriggers(
   );
   return [
     touched(table, whom),
+    ...found(table, whom),
     ...(losesByReplace ? replaced(table) : []),
     ...references(
       table,

@@ -224,6 +224,47 @@ describe('claims besides the changes', () => {
     await group?.rollback();
   });
 
+  it.each([
+    ['OR IGNORE by the key', `INSERT OR IGNORE INTO t VALUES (1, 'other', 9, 1)`, [1n]],
+    ['DO NOTHING by the key', `INSERT INTO t VALUES (1, 'other', 9, 1) ON CONFLICT DO NOTHING`, [1n]],
+    ['a unique value, without case', `INSERT OR IGNORE INTO t (u) VALUES ('A')`, [1n]],
+    ['two rows', `INSERT OR IGNORE INTO t VALUES (1, 'b', 9, 1)`, [1n, 2n]],
+    ['a partial index', `INSERT OR IGNORE INTO t (u, p, active) VALUES ('new', 5, 1)`, [1n]],
+    [
+      'an upsert that does not update',
+      `INSERT INTO t VALUES (1, 'z', 9, 1) ON CONFLICT (id) DO UPDATE SET u = 'q' WHERE 0`,
+      [1n],
+    ],
+    ['UPDATE OR IGNORE of a unique value', `UPDATE OR IGNORE t SET u = 'A' WHERE id = 2`, [1n]],
+    ['UPDATE OR IGNORE of a key', 'UPDATE OR IGNORE t SET id = 1 WHERE id = 2', [1n]],
+    ['the trigger of another row', 'INSERT INTO other VALUES (7)', [1n]],
+  ])('of a row that keeps another one out is shared: %s', async (_, write, found) => {
+    await certified(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT COLLATE NOCASE UNIQUE, p, active);
+       CREATE UNIQUE INDEX t_p ON t (p) WHERE active;
+       CREATE TABLE other (id INTEGER PRIMARY KEY);
+       CREATE TRIGGER tagging AFTER INSERT ON other BEGIN INSERT OR IGNORE INTO t (u) VALUES ('a'); END;`,
+    );
+    const claims = await claimsOf(`INSERT INTO t VALUES (1, 'a', 5, 1), (2, 'b', 6, 1)`, write);
+    const rows = found.map((id) => shared('row', 't', id));
+    expect([...claims].filter((each) => each !== claim('row', 'other', 7n))).toEqual(rows);
+  });
+
+  it('of a row that was found and then written is not shared as well; a new row finds nothing', async () => {
+    await certified('CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, v UNIQUE);');
+    const [x, y] = [claim('row', 't', 'x'), claim('row', 't', 'y')];
+    const insert = `INSERT INTO t VALUES ('x', 1)`;
+    expect(await claimsOf(insert)).toEqual(new Set([x, claim('unique', 't(v)', 1n)]));
+    const upsert = `INSERT INTO t VALUES ('x', 0) ON CONFLICT (id) DO UPDATE SET v = 2`;
+    expect(await claimsOf(insert, upsert)).toEqual(new Set([x, claim('unique', 't(v)', 2n)]));
+    expect(await claimsOf(`REPLACE INTO t VALUES ('y', 1)`)).toEqual(
+      new Set([x, y, claim('unique', 't(v)', 1n)]),
+    );
+    expect(
+      await claimsOf((tx) => (tx.run(`INSERT OR IGNORE INTO t VALUES ('x', 9)`), tx.run('DELETE FROM t'))),
+    ).toEqual(new Set([x]));
+  });
+
   it('of what a row was before REPLACE overwrote it by its primary key', async () => {
     await certified(
       `CREATE TABLE p (id TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, code TEXT UNIQUE, x, y, UNIQUE (x, y));
@@ -295,13 +336,14 @@ describe('claims besides the changes', () => {
   it('leave nothing behind: not of other programs, and not where nobody certifies', async () => {
     const ddl = 'CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 0);';
     await certified(ddl);
-    cluster.shell('a', 'UPDATE t SET a = 0');
+    const inVain = 'UPDATE t SET a = 0; INSERT OR IGNORE INTO t VALUES (1, 5)';
+    cluster.shell('a', inVain);
     expect(cluster.member('a').store.hasUnsealed()).toBe(false);
     await cluster.close();
     await certified(ddl, 'capture');
     const { store } = cluster.member('a');
     const { lastCounter } = store.state();
-    cluster.shell('a', 'UPDATE t SET a = 0');
+    cluster.shell('a', inVain);
     expect(await store.seal()).toBe(0);
     expect(store.hasUnsealed()).toBe(false);
     cluster.shell('a', 'UPDATE t SET a = 0; UPDATE t SET a = 1');

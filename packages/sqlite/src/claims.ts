@@ -123,6 +123,8 @@ function distinct(kinds: readonly ClaimKind[]): ClaimKind[] {
 export class ClaimCollector implements ChangeSink, ClaimSink {
   #claims: NamedClaim[] = [];
   #seen = new Set<number>();
+  /** Shared claims of rows that kept others out. */
+  #found = new Set<number>();
 
   constructor(
     private readonly rules: ClaimRules,
@@ -137,7 +139,12 @@ export class ClaimCollector implements ChangeSink, ClaimSink {
 
   /** What was claimed since the last call, each once. */
   take(): readonly NamedClaim[] {
-    const claims = this.#claims;
+    // Who has found a row and written it needs no share of it.
+    const claims =
+      this.#found.size === 0
+        ? this.#claims
+        : this.#claims.filter(({ claim }) => !this.#found.has(claim) || !this.#seen.has(claim - 1));
+    this.#found = new Set();
     this.#claims = [];
     this.#seen = new Set();
     return claims;
@@ -187,6 +194,12 @@ export class ClaimCollector implements ChangeSink, ClaimSink {
     this.#claim(rule, rule.row, (column) => row[column] ?? null);
   }
 
+  found(tableId: number, row: Row): void {
+    const rule = this.#ruleOf(tableId);
+    const claim = this.#claim(rule, rule.locked, (column) => row[column] ?? null);
+    if (claim !== undefined) this.#found.add(claim);
+  }
+
   replaced(tableId: number, row: Row): void {
     const rule = this.#ruleOf(tableId);
     for (const kind of [rule.row, ...rule.referred]) this.#claim(rule, kind, (column) => row[column] ?? null);
@@ -208,15 +221,17 @@ export class ClaimCollector implements ChangeSink, ClaimSink {
     return rule;
   }
 
-  #claim({ table }: TableClaims, kind: ClaimKind, valueOf: (column: number) => Value): void {
+  /** Returns the claim if it is a new one. */
+  #claim({ table }: TableClaims, kind: ClaimKind, valueOf: (column: number) => Value): number | undefined {
     const key = kind.columns.map(({ column }) => valueOf(column));
     // NULL is equal to nothing: no unique index minds it, no foreign key asks for it.
-    if (key.includes(null)) return;
+    if (key.includes(null)) return undefined;
     const values = kind.columns.map((column, index) => comparedValue(key[index] ?? null, column));
     const claim = claimOf(kind.space, kind.name, values, kind.mode);
-    if (this.#seen.has(claim)) return;
+    if (this.#seen.has(claim)) return undefined;
     this.#seen.add(claim);
     this.#claims.push({ claim, table: table.name, key });
+    return claim;
   }
 }
 

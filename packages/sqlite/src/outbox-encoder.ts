@@ -1,6 +1,7 @@
 import type { ChangeEncoder, DictionaryTable, Row, Value } from '@antiphon/core';
 import {
   OUTBOX_DELETE,
+  OUTBOX_FOUND,
   OUTBOX_INSERT,
   OUTBOX_REFERENCE,
   OUTBOX_REPLACED,
@@ -18,6 +19,8 @@ export type ChangeSink = Pick<ChangeEncoder, 'insert' | 'update' | 'delete'> & P
 export interface ClaimSink {
   /** Only the columns of the key are there. */
   touched(tableId: number, row: Row): void;
+  /** Likewise. */
+  found(tableId: number, row: Row): void;
   replaced(tableId: number, row: Row): void;
   referring(tableId: number, reference: number, values: readonly Value[]): void;
 }
@@ -85,6 +88,7 @@ export class OutboxEncoder {
     };
     const width = table.columns.length;
     if (op === OUTBOX_TOUCHED) return sink.touched?.(table.id, image('o', width));
+    if (op === OUTBOX_FOUND) return sink.found?.(table.id, image('o', width));
     if (op === OUTBOX_REPLACED) return sink.replaced?.(table.id, image('o', width));
     if (op === OUTBOX_REFERENCE) {
       const reference = Number(fields[2 + this.outbox.width]);

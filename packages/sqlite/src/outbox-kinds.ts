@@ -22,3 +22,5 @@ export const OUTBOX_REPLACED = 5;
  * it is.
  */
 export const OUTBOX_REFERENCE = 6;
+/** A row that kept a new one out, or an update, unless REPLACE took it; its key, in the old image. */
+export const OUTBOX_FOUND = 7;
