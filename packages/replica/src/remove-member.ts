@@ -125,7 +125,7 @@ async function removeFromLog(scope: Scope, id: string, untilMs: number): Promise
 function running({ cluster }: Scope, id: string): AntiphonError {
   return new AntiphonError(
     'MEMBER_RUNNING',
-    `Replica ${id} of cluster ${cluster} runs. Stop it first, or remove it by force: it ends then, and joins again if it is started again.`,
+    `Replica ${id} of cluster ${cluster} runs. Stop it first, or remove it by force (--force): it ends then, and joins again if it is started again.`,
     { context: { cluster, replica: id } },
   );
 }

@@ -62,9 +62,22 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-/** For options that take names separated by commas. */
-export function commaList(text: string): readonly string[] {
-  const items = text.split(',').map((item) => item.trim());
-  if (items.includes('')) throw new InvalidArgumentError('It must be names separated by commas.');
-  return items;
+/**
+ * For options that take names separated by commas, and may be repeated. A name that has a comma or spaces at
+ * its ends stands between double quotes, with `""` for one of them.
+ */
+export function commaList(text: string, before: readonly string[] = []): readonly string[] {
+  const items: string[] = [];
+  const item = /\s*(?:"((?:[^"]|"")+)"|([^",][^,]*?))\s*(,|$)/y;
+  for (let separator: string | undefined = ','; separator === ',';) {
+    const found = item.exec(text);
+    const name = found?.[1]?.replaceAll('""', '"') ?? found?.[2];
+    if (name === undefined || name.trim() === '')
+      throw new InvalidArgumentError(
+        'It must be names separated by commas; one that has a comma, between "".',
+      );
+    items.push(name);
+    separator = found?.[3];
+  }
+  return [...before, ...items];
 }

@@ -75,7 +75,14 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   const cluster = await LocalCluster.start({
     ...{ cluster: CLUSTER, replicas, topology, update, folder, contextFolder, onEvent: say, signal },
     ...(port === undefined ? {} : { port }),
+  }).catch((thrown: unknown) => {
+    if (!signal.aborted) throw thrown;
+    return undefined;
   });
+  if (cluster === undefined) {
+    say('\neverything has stopped');
+    return EXIT.ok;
+  }
   let exitCode: ExitCode = EXIT.ok;
   try {
     const target = { cluster: CLUSTER, nats: { servers: cluster.servers }, source: 'the demo' };

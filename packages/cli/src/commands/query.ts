@@ -71,10 +71,24 @@ export function defineQuery(host: CommandHost): void {
       const { timeoutMs, answer } = limitsOf(options, signal);
       const waiting = { ...(await requestFor(promise, ref)), timeoutMs: Math.min(timeoutMs, MAX_WAIT_MS) };
       const request = { sql, params, maxRows: options.limit, ...waiting };
-      show(await ref.ask('query', request, answer), id, terminal);
+      const result = await ref.ask('query', request, answer).catch((thrown: unknown) => {
+        throw overLimit(thrown);
+      });
+      show(result, id, terminal);
       return EXIT.ok;
     },
   });
+}
+
+/** The replica names its own parameters. */
+function overLimit(thrown: unknown): unknown {
+  if (!(thrown instanceof AntiphonError) || thrown.code !== 'BAD_SQL') return thrown;
+  const message = thrown.message
+    .replace('add LIMIT, or raise maxRows', `add LIMIT to the SQL, or raise --limit (at most ${MAX_LIMIT})`)
+    .replace('select less, or raise maxBytes', 'select less at once');
+  return message === thrown.message
+    ? thrown
+    : new AntiphonError('BAD_OPTION', message, { cause: thrown, context: thrown.context });
 }
 
 type QueryRequest = Parameters<MailboxProtocol['query']>[0];

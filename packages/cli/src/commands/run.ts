@@ -25,6 +25,8 @@ interface RunOptions extends AccessOptions {
 }
 
 const RETRY_MS = 1000;
+/** A start that takes longer says what it waits for. */
+const SILENCE_MS = 1500;
 /** Well over what a replica gives itself to close. */
 const CLOSE_LIMIT_MS = 30_000;
 /** Between two reports of a start that gets on. */
@@ -157,9 +159,16 @@ async function startUntil(
   { signal, logger, lifecycle }: Starting,
 ): Promise<Replica<SqliteTransaction> | undefined> {
   let told = '';
+  const waiting = setTimeout(() => {
+    logger.info(
+      { cluster: config.cluster },
+      `${config.id} has not started yet: it waits for NATS to answer, and for cluster ${config.cluster} to be founded by a replica that has tables.`,
+    );
+  }, SILENCE_MS);
+  signal.addEventListener('abort', () => clearTimeout(waiting), { once: true });
   while (!signal.aborted) {
     try {
-      return await createReplica({
+      const replica = await createReplica({
         cluster: config.cluster,
         id: config.id,
         ...config.nats,
@@ -174,13 +183,19 @@ async function startUntil(
         onProgress: progressReporter(),
         onLifecycle: (state, reason) => lifecycle.changed(state, reason),
       });
+      clearTimeout(waiting);
+      return replica;
     } catch (thrown) {
       const error = toAntiphonError(thrown);
+      clearTimeout(waiting);
       if (signal.aborted) return undefined;
       if (!error.retriable) throw error;
       // Once for each reason: a broker that is away for a night is no reason for a line a second.
       if (error.message !== told)
-        logger.warn({ code: error.code }, `${error.message} Trying again until it works.`);
+        logger.warn(
+          { code: error.code },
+          `${error.message.replace(/[^.]$/, '$&.')} Trying again until it works.`,
+        );
       told = error.message;
       await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
     }

@@ -6,6 +6,7 @@ import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalClusterOptions, type LocalReplica } from '../cluster/local-cluster.js';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
+import { EXIT } from '../output/exit-code.js';
 import { ownCommand } from '../output/own-command.js';
 import { toJson } from '../output/json.js';
 import { commaList, defineCommand, wholeNumber, type CommandContext, type CommandHost } from './define.js';
@@ -86,7 +87,14 @@ export function defineUp(host: CommandHost): void {
         ...(options.port === undefined ? {} : { port: options.port }),
         onEvent: say,
         signal: context.signal,
+      }).catch((thrown: unknown) => {
+        if (!context.signal.aborted) throw thrown;
+        return undefined;
       });
+      if (running === undefined) {
+        say('\neverything has stopped');
+        return EXIT.ok;
+      }
       const { servers, processes } = running;
       if (terminal.json) {
         const list = replicas.map(({ id, file }, index) => ({ id, file, pid: processes[index]?.pid }));

@@ -61,7 +61,10 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     );
   }
   for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM)) {
-    const { message, advice } = splitSentence(alarm.message, `Look at the log of ${id}.`);
+    const { message, advice } = splitSentence(
+      alarm.message,
+      `See what the log of ${id} says at that time: what its process writes, so its terminal, journalctl or docker logs; of \`up\` and \`demo\`, ${id}.log in --dir.`,
+    );
     checks.push(warn(id, `${id}: ${message}`, advice));
   }
   for (const { origin, expected, reason, answer } of waitingFor) {

@@ -17,7 +17,7 @@ export const ERROR_CODES = {
   BAD_SQL: {
     retriable: false,
     means: 'A statement was refused by the database.',
-    do: 'Correct the statement; nothing of its transaction was kept.',
+    do: 'Correct the statement, or do what the message says; nothing of a transaction that it was part of was kept.',
   },
   CONSTRAINT: {
     retriable: false,
@@ -100,7 +100,7 @@ export const ERROR_CODES = {
   NO_ACTOR: {
     retriable: true,
     means: 'No replica listens on that subject.',
-    do: 'Start the replica, or check its id and cluster.',
+    do: 'Start the replica, or check its id and cluster; `antiphon status` shows who answers, and who stands still.',
   },
   REMOTE: { retriable: false, means: 'A remote actor answered with an error.', do: 'See its message.' },
   // Store
@@ -165,7 +165,7 @@ export const ERROR_CODES = {
   LOG_UNAVAILABLE: {
     retriable: true,
     means: 'NATS or JetStream does not answer.',
-    do: 'See whether nats-server runs, with JetStream, at the address in the message; the replica goes on by itself.',
+    do: 'See whether nats-server runs, with JetStream, at the address in the message; a replica that runs goes on by itself once it answers.',
   },
   ACCESS_DENIED: {
     retriable: false,
@@ -197,7 +197,7 @@ export const ERROR_CODES = {
   MEMBER_RUNNING: {
     retriable: false,
     means: 'A member runs that has to be stopped for what is asked.',
-    do: 'Stop it first. A member that is to be removed can be removed with `--force` as well.',
+    do: 'Stop the members that the message names first.',
   },
   MEMBER_REMOVED: {
     retriable: false,
