@@ -33,6 +33,8 @@ export * from './model/value.js';
 export * from './ports/bus.js';
 export * from './ports/clock.js';
 export * from './ports/log.js';
+export * from './options/check-options.js';
+export * from './options/suggestion.js';
 export * from './ports/recapture.js';
 export * from './ports/registry.js';
 export * from './ports/store.js';

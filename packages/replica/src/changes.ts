@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   advance,
+  checkOptions,
   counterOf,
   decodeChanges,
   summarize,
@@ -10,6 +11,7 @@ import {
   type Log,
   type LogEntry,
   type LogReader,
+  type OptionNames,
   type PartBatch,
   type Position,
   type Row,
@@ -53,6 +55,7 @@ export interface ChangesOptions {
   readonly signal?: AbortSignal;
 }
 
+const CHANGES_OPTIONS: OptionNames<ChangesOptions> = { tables: true, from: true, signal: true };
 /** Parts of transactions that began longer ago are not looked for. */
 const MAX_LOOK_BACK = 20_000;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
@@ -66,6 +69,9 @@ export async function* changesOf(
   scope: Scope,
   options: ChangesOptions,
 ): AsyncGenerator<CommittedChange, void, undefined> {
+  checkOptions(options, CHANGES_OPTIONS, 'changes()');
+  if (options.tables !== undefined && !Array.isArray(options.tables))
+    throw new AntiphonError('BAD_OPTION', '`tables` of changes() is not valid; give a list of table names.');
   const tables = options.tables === undefined ? undefined : new Set(options.tables);
   assertReplicated(options.tables ?? [], scope.document.schema.tables, `Replica ${scope.id}`);
   const { closing, clock, limits } = scope;

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { abortError, AntiphonError, systemClock } from '@antiphon/core';
+import { abortError, AntiphonError, checkRequired, systemClock, type OptionNames } from '@antiphon/core';
 import type { DenialEvent, NatsAccess, NatsHandle } from '@antiphon/nats';
 import { resolveLimits } from './limits.js';
 import type { Logger } from './logger.js';
-import type { ReplicaOptions } from './options.js';
+import { assertStore, REPLICA_OPTIONS, type ReplicaOptions } from './options.js';
 import type { Replica } from './replica.js';
 import { startReplica } from './start.js';
 
@@ -15,6 +15,12 @@ const POLL_MS = 5;
 
 /** Besides what a replica is: where NATS with JetStream is, and how to log in there. */
 export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess {}
+
+const ACCESS_OPTIONS: OptionNames<NatsAccess> = {
+  ...{ servers: true, user: true, password: true, token: true, nkey: true, creds: true, tls: true },
+  inboxPrefix: true,
+};
+const REQUIRED = ['cluster', 'id', 'servers', 'store'];
 
 /**
  * Connects to NATS and starts a replica: everything of the cluster `cluster` goes through it. As
@@ -28,6 +34,8 @@ export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess
  *     await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
  */
 export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Promise<Replica<Tx>> {
+  checkRequired(options, { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS }, 'createReplica()', REQUIRED);
+  assertStore(options.store);
   const { servers, user, password, token, nkey, creds, tls, inboxPrefix, ...rest } = options;
   // Only here: who starts replicas on other ports need not load it.
   const { connectNats } = await import('@antiphon/nats');

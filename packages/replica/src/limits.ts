@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions } from '@antiphon/core';
 
 /** Every bound of a replica. What happens at a bound is written beside it. */
 export interface ReplicaLimits {
@@ -102,6 +102,7 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
 
 /** Throws BAD_OPTION for a limit that is not a positive number. */
 export function resolveLimits(given: Partial<ReplicaLimits> = {}): ReplicaLimits {
+  checkOptions(given, DEFAULT_LIMITS as unknown as Readonly<Record<string, unknown>>, 'limits');
   for (const [name, value] of Object.entries(given)) {
     if (typeof value === 'number' && Number.isFinite(value) && value > 0) continue;
     throw new AntiphonError('BAD_OPTION', `limits.${name} is ${String(value)}; give a number above 0`);

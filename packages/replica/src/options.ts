@@ -2,9 +2,11 @@ import {
   AntiphonError,
   assertClusterName,
   assertReplicaId,
+  checkRequired,
   type Bus,
   type Clock,
   type Log,
+  type OptionNames,
   type Registry,
   type Store,
 } from '@antiphon/core';
@@ -100,8 +102,34 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly onLifecycle?: NonNullable<ReplicaOptions<Tx>['onLifecycle']>;
 }
 
+export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
+  ...{
+    cluster: true,
+    id: true,
+    store: true,
+    tables: true,
+    localTriggers: true,
+    topology: true,
+    update: true,
+  },
+  ...{ limits: true, logger: true, onLifecycle: true, signal: true, onProgress: true },
+};
+const PORTS: OptionNames<ReplicaPorts> = {
+  ...{ log: true, bus: true, registry: true, clock: true, memory: true, denials: true },
+};
+
+/** Throws BAD_OPTION. */
+export function assertStore(store: unknown): void {
+  const { inspect, install } = (store ?? {}) as Partial<Store>;
+  if (typeof inspect === 'function' && typeof install === 'function') return;
+  throw new AntiphonError('BAD_OPTION', '`store` is not a store; give sqlite({ file }), for example.');
+}
+
 /** Throws BAD_OPTION. */
 export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts): Settings<Tx> {
+  const required = ['cluster', 'id', 'store', 'log', 'bus', 'registry', 'clock'];
+  checkRequired(options, { ...REPLICA_OPTIONS, ...PORTS }, 'startReplica()', required);
+  assertStore(options.store);
   assertClusterName(options.cluster);
   assertReplicaId(options.id);
   const { update = { mode: 'async' } } = options;

@@ -1,9 +1,11 @@
 import {
   AntiphonError,
+  checkOptions,
   counterOf,
   formatOutcomeId,
   parseOutcomeId,
   type GroupOutcome,
+  type OptionNames,
   type Position,
   type TransactionId,
 } from '@antiphon/core';
@@ -28,6 +30,8 @@ export interface OutcomeOptions {
   readonly signal?: AbortSignal;
 }
 
+const OUTCOME_OPTIONS: OptionNames<OutcomeOptions> = { timeoutMs: true, signal: true };
+
 type Asked = TransactionId & { readonly token?: string };
 
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -45,9 +49,11 @@ export async function findOutcome(
   scope: Scope,
   replica: ActorRef<ReplicaProtocol>,
   given: string | TransactionId,
-  { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: OutcomeOptions = {},
+  options: OutcomeOptions = {},
 ): Promise<Outcome> {
-  const asked: Asked = typeof given === 'string' ? parseOutcomeId(given) : given;
+  checkOptions(options, OUTCOME_OPTIONS, 'outcome()');
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  const asked: Asked = typeof given === 'string' ? parseOutcomeId(given) : transactionId(given);
   const known = await look(scope, asked);
   if (known !== undefined) return known;
   const what = 'the log says what it holds of this write';
@@ -149,4 +155,14 @@ function undecided(asked: Asked): Outcome {
 export function parseOutcomeRequest(input: unknown): string {
   if (typeof input === 'string') return input;
   throw new AntiphonError('BAD_OPTION', 'id is not valid; give the id of a transaction, e.g. eu-1:42');
+}
+
+/** Throws BAD_OPTION. */
+function transactionId(given: unknown): Asked {
+  const { origin, counter } = (given ?? {}) as Partial<TransactionId>;
+  if (typeof origin === 'string' && Number.isSafeInteger(counter)) return given as Asked;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    'outcome() needs the `id` of a write: a text, or { origin, counter }.',
+  );
 }

@@ -1,6 +1,8 @@
 import {
   AntiphonError,
+  checkOptions,
   type ChecksumReport,
+  type OptionNames,
   type QueryResult,
   type RowDigest,
   type Value,
@@ -36,6 +38,9 @@ export interface QueryOptions {
   readonly timeoutMs?: number;
 }
 
+const QUERY_OPTIONS: OptionNames<QueryOptions> = {
+  ...{ maxRows: true, maxBytes: true, signal: true, consistency: true, after: true, timeoutMs: true },
+};
 const DEFAULT_WAIT_MS = 5000;
 const SHOWN_SQL = 200;
 
@@ -47,6 +52,9 @@ export async function read(
   options: QueryOptions,
 ): Promise<QueryResult> {
   const { clock, limits, store } = scope;
+  checkOptions(options, QUERY_OPTIONS, 'query()');
+  if (typeof sql !== 'string')
+    throw new AntiphonError('BAD_OPTION', 'query() needs a statement: give SQL as text.');
   const { timeoutMs = limits.queryTimeoutMs, signal } = options;
   assertLimits({ ...options, timeoutMs });
   const deadline = new Deadline(clock, timeoutMs, [signal], () => queryTimeout(timeoutMs, sql));

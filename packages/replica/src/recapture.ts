@@ -1,8 +1,10 @@
 import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
+  checkOptions,
   sleep,
   toAntiphonError,
+  type OptionNames,
   type RecaptureReport,
   type Recapturing,
 } from '@antiphon/core';
@@ -44,6 +46,9 @@ export interface RecaptureResult extends RecaptureReport {
   readonly notWritten?: { readonly rows: number; readonly reason: string };
 }
 
+const RECAPTURE_OPTIONS: OptionNames<RecaptureOptions> = {
+  ...{ dryRun: true, deleteRows: true, timeoutMs: true, signal: true },
+};
 const NONE = { count: 0, keys: [] };
 /** How long kept rows that cannot be written yet are tried again. */
 const REJOIN_MS = 15_000;
@@ -74,6 +79,7 @@ export class Recapturer {
    * LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
    */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
+    checkOptions(options, RECAPTURE_OPTIONS, 'recapture()');
     const { store, condition, id } = this.scope;
     const { recapturing } = store;
     if (recapturing === undefined) return this.#nothing(table, []);

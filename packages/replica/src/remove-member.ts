@@ -1,4 +1,4 @@
-import { AntiphonError, isIdentifier, sleep } from '@antiphon/core';
+import { AntiphonError, checkOptions, isIdentifier, sleep, type OptionNames } from '@antiphon/core';
 import { retryDelayMs } from './deadline.js';
 import { findMember, markRemoved, type MemberRecord } from './member-record.js';
 import type { Scope } from './scope.js';
@@ -25,6 +25,7 @@ export interface Removal {
   };
 }
 
+const REMOVE_OPTIONS: OptionNames<RemoveMemberOptions> = { force: true, timeoutMs: true };
 const DEFAULT_TIMEOUT_MS = 5000;
 const PING_TIMEOUT_MS = 2000;
 
@@ -36,8 +37,10 @@ const PING_TIMEOUT_MS = 2000;
 export async function removeMember(
   scope: Scope,
   id: string,
-  { force = false, timeoutMs = DEFAULT_TIMEOUT_MS }: RemoveMemberOptions = {},
+  options: RemoveMemberOptions = {},
 ): Promise<Removal> {
+  checkOptions(options, REMOVE_OPTIONS, 'removeMember()');
+  const { force = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const { registry, clock, members, sync } = scope;
   const untilMs = clock.monotonicMs() + timeoutMs;
   const record = await findMember(registry, id);

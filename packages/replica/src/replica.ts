@@ -1,5 +1,13 @@
 import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
-import { AntiphonError, sleep, type QueryResult, type TransactionId, type Value } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  sleep,
+  type OptionNames,
+  type QueryResult,
+  type TransactionId,
+  type Value,
+} from '@antiphon/core';
 import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from './changes.js';
 import { Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
@@ -18,6 +26,8 @@ export interface CaughtUpOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
+
+const CAUGHT_UP_OPTIONS: OptionNames<CaughtUpOptions> = { timeoutMs: true, signal: true };
 
 /** A running replica: one database, kept in step with the others of its cluster. */
 export interface Replica<Tx> extends AsyncDisposable {
@@ -167,6 +177,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   async caughtUp(options: CaughtUpOptions = {}): Promise<void> {
     const { progress, log, condition, logEnd, clock, closing } = this.parts.scope;
+    checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
     this.#assertReplicating();
     const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');

@@ -1,4 +1,4 @@
-import { AntiphonError, TaggedValue, type Value } from '@antiphon/core';
+import { AntiphonError, checkOptions, TaggedValue, type OptionNames, type Value } from '@antiphon/core';
 import { isRecord } from './cluster-document.js';
 
 /** One statement of `execute`, as it travels over the bus. */
@@ -26,6 +26,18 @@ export function parseStatements(input: unknown): readonly Statement[] {
       throw bad('statements', 'a list of { sql, params }');
     return { sql: item['sql'], params: parseParams(item['params']) };
   });
+}
+
+const STATEMENT: OptionNames<Statement> = { sql: true, params: true };
+
+/** What the caller of the library gives; values are looked at when they are bound. Throws BAD_OPTION. */
+export function assertStatements(input: unknown): void {
+  if (!Array.isArray(input)) throw bad('statements', 'a list of { sql, params }');
+  for (const item of input as readonly unknown[]) {
+    checkOptions(item, STATEMENT, 'A statement');
+    if (!isRecord(item) || typeof item['sql'] !== 'string')
+      throw bad('statements', 'a list of { sql, params }');
+  }
 }
 
 /** Throws BAD_OPTION. */

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, suggest } from '@antiphon/core';
 
 /**
  * What a synchronous write waits for. `logged`: the log has it, and certification let it pass. `local`: the
@@ -36,6 +36,7 @@ export type SyncSettings = Required<SyncUpdate>;
 export type UpdateSettings = { readonly mode: 'async' } | SyncSettings;
 
 export const MAX_ACKS = 64;
+const ASYNC_KEYS = ['mode', 'intervalMs'];
 const SYNC_KEYS = ['mode', 'acks', 'minInSync', 'onShortfall', 'foreignWrites'];
 
 /** With every default filled in. Throws BAD_OPTION. */
@@ -43,12 +44,9 @@ export function parseUpdate(input: unknown): UpdateSettings {
   if (typeof input !== 'object' || input === null) throw bad('update', input, "{ mode: 'async' | 'sync' }");
   const given = input as Readonly<Record<string, unknown>>;
   const { mode = 'async' } = given;
+  if (mode !== 'async' && mode !== 'sync') throw bad('update.mode', mode, "'async' or 'sync'");
+  assertMeant(given, mode);
   if (mode === 'async') return { mode };
-  if (mode !== 'sync') throw bad('update.mode', mode, "'async' or 'sync'");
-  const unknown = Object.keys(given).find((key) => !SYNC_KEYS.includes(key));
-  if (unknown !== undefined) {
-    throw new AntiphonError('BAD_OPTION', `update.${unknown} means nothing with mode 'sync'; leave it out`);
-  }
   const acks = parseAcks(given['acks'] ?? 'all', 'update.acks');
   const minInSync = Number(given['minInSync'] ?? (acks === 'all' ? 2 : 1));
   if (!isCount(minInSync)) throw bad('update.minInSync', given['minInSync'], `1 to ${MAX_ACKS}`);
@@ -58,6 +56,15 @@ export function parseUpdate(input: unknown): UpdateSettings {
   if (foreignWrites !== 'refuse' && foreignWrites !== 'async')
     throw bad('update.foreignWrites', foreignWrites, "'refuse' or 'async'");
   return { mode, acks, minInSync, onShortfall, foreignWrites };
+}
+
+function assertMeant(given: Readonly<Record<string, unknown>>, mode: 'async' | 'sync'): void {
+  const keys = mode === 'sync' ? SYNC_KEYS : ASYNC_KEYS;
+  const unknown = Object.keys(given).find((key) => given[key] !== undefined && !keys.includes(key));
+  if (unknown === undefined) return;
+  const isKnown = SYNC_KEYS.includes(unknown) || ASYNC_KEYS.includes(unknown);
+  const advice = isKnown ? `leave it out, or give another mode` : suggest(unknown, keys);
+  throw new AntiphonError('BAD_OPTION', `update.${unknown} means nothing with mode '${mode}'; ${advice}`);
 }
 
 /** Throws BAD_OPTION. */

@@ -1,11 +1,18 @@
 import type { ActorRef } from '@antiphon/actor';
-import { abortError, AntiphonError, type TransactionId, type WriteOutcome } from '@antiphon/core';
+import {
+  abortError,
+  AntiphonError,
+  checkOptions,
+  type OptionNames,
+  type TransactionId,
+  type WriteOutcome,
+} from '@antiphon/core';
 import { retryDelayMs } from './deadline.js';
 import { LocalWrite } from './local-write.js';
 import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
 import { sessionPosition, type SessionPosition } from './session.js';
-import { runStatements, type SqlTransaction, type Statement } from './statement.js';
+import { assertStatements, runStatements, type SqlTransaction, type Statement } from './statement.js';
 import type { Sync } from './sync/sync.js';
 import { SyncWrite } from './sync/sync-write.js';
 import { soleWriter } from './topology.js';
@@ -18,6 +25,8 @@ export interface WriteOptions {
   /** What this write waits for, in a synchronous cluster; the cluster's when absent. */
   readonly acks?: AckLevel;
 }
+
+const WRITE_OPTIONS: OptionNames<WriteOptions> = { timeoutMs: true, signal: true, acks: true };
 
 /** Who has committed a synchronous write durably. */
 export interface Acknowledged {
@@ -63,6 +72,9 @@ export class Writer<Tx> {
 
   /** The function may run more than once: a busy database undoes the whole transaction, and it is tried again. */
   async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<Committed<T>> {
+    checkOptions(options, WRITE_OPTIONS, 'A write');
+    if (typeof run !== 'function')
+      throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
     this.#assertWritable();
     const { sync, limits } = this.scope;
     const limit = limitOf(options, limits.writeTimeoutMs);
@@ -139,16 +151,15 @@ export class Writer<Tx> {
     }
   }
 
-  execute(
+  async execute(
     statements: readonly Statement[],
     options: WriteOptions = {},
   ): Promise<Committed<readonly number[]>> {
     const { store } = this.scope;
     if (!store.capabilities.sql) {
-      return Promise.reject(
-        new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`),
-      );
+      throw new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`);
     }
+    assertStatements(statements);
     return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
   }
 

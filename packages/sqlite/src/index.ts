@@ -1,5 +1,5 @@
 import './node-check.js';
-import type { Store } from '@antiphon/core';
+import { checkRequired, type OptionNames, type Store } from '@antiphon/core';
 import type { SqliteOptions } from './store-options.js';
 import { SqliteStore } from './store.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -18,7 +18,12 @@ export type { SqliteOptions } from './store-options.js';
 export type { RunResult, SqliteTransaction } from './transaction.js';
 export type { Parameters } from './values.js';
 
-/** A replica's database in a SQLite file. */
+const OPTIONS: OptionNames<SqliteOptions> = {
+  ...{ file: true, synchronous: true, readers: true, busyTimeoutMs: true },
+};
+
+/** A replica's database in a SQLite file. Throws BAD_OPTION. */
 export function sqlite(options: SqliteOptions): Store<SqliteTransaction> {
+  checkRequired(options, OPTIONS, 'sqlite()', ['file']);
   return new SqliteStore(options);
 }

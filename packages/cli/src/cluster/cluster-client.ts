@@ -1,8 +1,7 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, suggest } from '@antiphon/core';
 import { connectNats, showServers, type NatsHandle } from '@antiphon/nats';
 import { listMembers, mailboxPrefix, type MailboxProtocol, type MemberRecord } from '@antiphon/replica';
-import { suggest } from '../config/suggestion.js';
 import type { Target } from './target.js';
 
 export type ReplicaRef = Ref<MailboxProtocol>;

@@ -1,10 +1,9 @@
-import { AntiphonError, type QueryResult } from '@antiphon/core';
+import { AntiphonError, suggest, type QueryResult } from '@antiphon/core';
 import type { Consistency, MailboxProtocol } from '@antiphon/replica';
 import { InvalidArgumentError } from 'commander';
 import { ClusterClient, type ReplicaRef } from '../cluster/cluster-client.js';
 import { parseSessionPlace, sessionPosition, type SessionPlace } from '../cluster/session-place.js';
 import { resolveTarget } from '../cluster/target.js';
-import { suggest } from '../config/suggestion.js';
 import { EXIT } from '../output/exit-code.js';
 import { databaseValue, toJson, valueToText } from '../output/json.js';
 import { styled } from '../output/style.js';

@@ -1,9 +1,8 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, suggest } from '@antiphon/core';
 import { parseAcks, type AckLevel, type Params } from '@antiphon/replica';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { TargetOptions } from '../cluster/target.js';
 import { ACK_WORDS } from '../config/schema.js';
-import { suggest } from '../config/suggestion.js';
 import { parseParams } from '../output/json.js';
 import { addTargetOptions, wholeNumber } from './define.js';
 

@@ -1,6 +1,6 @@
+import { suggest } from '@antiphon/core';
 import type { Topology } from '@antiphon/replica';
 import { InvalidArgumentError } from 'commander';
-import { suggest } from '../config/suggestion.js';
 
 const NAMES = ['multi-primary', 'primary-replica'] as const;
 export type TopologyName = (typeof NAMES)[number];

@@ -1,6 +1,6 @@
+import { suggest } from '@antiphon/core';
 import type { UpdateOptions } from '@antiphon/replica';
 import { InvalidArgumentError } from 'commander';
-import { suggest } from '../config/suggestion.js';
 
 const NAMES = ['async', 'sync'] as const;
 export type UpdateName = (typeof NAMES)[number];

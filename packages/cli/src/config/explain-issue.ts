@@ -1,7 +1,7 @@
 import type { z } from 'zod';
+import { suggest, suggestion } from '@antiphon/core';
 import { MAX_ACKS } from '@antiphon/replica';
 import { ACK_WORDS, KNOWN_KEYS, UPDATE_KEYS } from './schema.js';
-import { suggest, suggestion } from './suggestion.js';
 
 const TOPOLOGIES = ['multi-primary', 'primary-replica'] as const;
 const TOPOLOGY_FORMS = 'Write `multi-primary`, or `{ primary-replica: { primary: ID } }`.';

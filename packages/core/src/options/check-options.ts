@@ -1,0 +1,52 @@
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { suggest } from './suggestion.js';
+
+/** Every name of an options type: one that is added there does not compile until it is added here. */
+export type OptionNames<T> = Readonly<Record<keyof T, true>>;
+
+/**
+ * JavaScript takes any name; one that is misspelt would be ignored, and less would be done than was asked
+ * for. `signal` has to be an AbortSignal where there is one. `what` is called with them: `createReplica()`.
+ * Throws BAD_OPTION.
+ */
+export function checkOptions(given: unknown, names: Readonly<Record<string, unknown>>, what: string): void {
+  if (given === undefined) return;
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw bad(`The options of ${what} are ${shown(given)}; give an object, or leave them out.`);
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    if (!Object.hasOwn(names, name))
+      throw bad(`${what} has no option "${name}". ${suggest(name, Object.keys(names))}`);
+    if (name === 'signal' && !isAbortSignal(value))
+      throw bad(`\`signal\` of ${what} is ${shown(value)}; give an AbortSignal.`);
+  }
+}
+
+/** The same, where an object has to be given, with these among its names. Throws BAD_OPTION. */
+export function checkRequired(
+  given: unknown,
+  names: Readonly<Record<string, unknown>>,
+  what: string,
+  required: readonly string[],
+): void {
+  checkOptions(given ?? {}, names, what);
+  const present = (given ?? {}) as Readonly<Record<string, unknown>>;
+  const missing = required.filter((name) => present[name] === undefined || present[name] === null);
+  if (missing.length > 0)
+    throw bad(`${what} lacks ${missing.map((name) => `\`${name}\``).join(', ')}; give an object with it.`);
+}
+
+function isAbortSignal(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { aborted, addEventListener } = value as Partial<AbortSignal>;
+  return typeof aborted === 'boolean' && typeof addEventListener === 'function';
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  return typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value)?.slice(0, 80) ?? String(value));
+}
+
+function bad(message: string): AntiphonError {
+  return new AntiphonError('BAD_OPTION', message);
+}
