@@ -136,7 +136,7 @@ export class Applier {
   async #attempt(step: ApplyStep, pace: Pace): Promise<AntiphonError | undefined> {
     const before = this.#state.copy();
     for (const origin of this.#state.changedOrigins) before.changedOrigins.add(origin);
-    before.newlySealed.push(...this.#state.newlySealed);
+    before.newlySealed.addAll(this.#state.newlySealed);
     const counts = { ...this.#counts };
     const parts = this.#parts.snapshot();
     this.connection.statement('SAVEPOINT _antiphon_step').run();

@@ -40,7 +40,7 @@ export function storeSealed(
     );
   state.outboxMessages++;
   state.outboxBytes += data.length;
-  state.newlySealed.push(message);
+  state.newlySealed.add(message);
 }
 
 /** In order, up to `maxBytes` but at least one. */

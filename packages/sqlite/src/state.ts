@@ -6,13 +6,13 @@ import {
   type KeptParts,
   type LeftOut,
   type Position,
-  type SealedMessage,
   type StoreIdentity,
   type StoreState,
   type VectorClock,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { METADATA_FORMAT } from './metadata.js';
+import { NewlySealed } from './recent-messages.js';
 
 export interface WritePolicy {
   readonly writes: InstallOptions['writes'];
@@ -81,7 +81,7 @@ export class ReplicaState {
   /** Origins whose counter is not stored yet. */
   readonly changedOrigins = new Set<string>();
   /** What this copy has sealed, in order. */
-  readonly newlySealed: SealedMessage[] = [];
+  readonly newlySealed = new NewlySealed();
 
   constructor(identity: StoreIdentity, position: Position) {
     this.identity = identity;
@@ -95,7 +95,7 @@ export class ReplicaState {
       partial: { ...this.partial },
       displaced: { ...this.displaced },
       changedOrigins: new Set<string>(),
-      newlySealed: [],
+      newlySealed: new NewlySealed(),
     });
     return copy;
   }

@@ -559,7 +559,8 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (position.generation === draft.position.generation && position.seq > draft.position.seq)
       draft.position = position;
     this.#state = draft;
-    this.#recent.add(draft.newlySealed.splice(0), draft.publishedCounter);
+    this.#recent.add(draft.newlySealed, draft.publishedCounter);
+    draft.newlySealed.clear();
   }
 
   #claimWriting(): void {
