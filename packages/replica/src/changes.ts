@@ -28,6 +28,7 @@ import { assertReplicated } from './replicated-tables.js';
 import type { Scope } from './scope.js';
 import { groupOf } from './sync/certification.js';
 
+/** Integers are bigint, floats are numbers: what SQLite holds, exactly. */
 export type RowObject = Readonly<Record<string, Value>>;
 
 /** A change of one row, committed and applied on this replica. */
