@@ -10,7 +10,7 @@ import {
   type TransactionId,
 } from '@antiphon/core';
 import type { ActorRef } from '@antiphon/actor';
-import { Deadline } from './deadline.js';
+import { assertTimeout, Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
 
@@ -53,6 +53,7 @@ export async function findOutcome(
 ): Promise<Outcome> {
   checkOptions(options, OUTCOME_OPTIONS, 'outcome()');
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  assertTimeout(timeoutMs);
   const asked: Asked = typeof given === 'string' ? parseOutcomeId(given) : transactionId(given);
   const known = await look(scope, asked);
   if (known !== undefined) return known;

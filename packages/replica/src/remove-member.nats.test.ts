@@ -73,6 +73,24 @@ describe('a member that is gone', () => {
     expect(await rowsOf(back, 't')).toBe(await rowsOf(a, 't'));
   });
 
+  it('is not waited for longer than asked, whatever does not answer', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a, b] = (await started(cluster, ['a', 'b'], MAJORITY)) as [SqliteReplica, SqliteReplica];
+    for (const timeoutMs of [Number.NaN, -1, 0]) {
+      const bad = { code: 'BAD_OPTION', message: expect.stringContaining('timeoutMs') as unknown };
+      await expect(a.removeMember('b', { timeoutMs })).rejects.toMatchObject(bad);
+      await expect(a.caughtUp({ timeoutMs })).rejects.toMatchObject(bad);
+      await expect(a.outcome('a:999~x', { timeoutMs })).rejects.toMatchObject(bad);
+    }
+    await b.close();
+    await cluster.server.stop();
+    const startedMs = performance.now();
+    await expect(a.removeMember('b', { timeoutMs: 300 })).rejects.toMatchObject({
+      code: expect.stringMatching(/^(TIMEOUT|LOG_UNAVAILABLE)$/) as unknown,
+    });
+    expect(performance.now() - startedMs).toBeLessThan(1000);
+  });
+
   it('must not run, unless it is removed by force: it ends then', async () => {
     await using cluster = await ClusterFixture.start();
     const [a, b] = (await started(cluster, ['a', 'b', 'c'], MAJORITY)) as [SqliteReplica, SqliteReplica];

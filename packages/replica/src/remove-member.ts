@@ -1,5 +1,5 @@
 import { AntiphonError, checkOptions, isIdentifier, sleep, type OptionNames } from '@antiphon/core';
-import { retryDelayMs } from './deadline.js';
+import { assertTimeout, Deadline, retryDelayMs } from './deadline.js';
 import { findMember, markRemoved, type MemberRecord } from './member-record.js';
 import type { Scope } from './scope.js';
 import { mailboxPrefix } from './subjects.js';
@@ -8,7 +8,7 @@ import { soleWriter } from './topology.js';
 export interface RemoveMemberOptions {
   /** Also when it answers: it ends then, and joins again if it is started again. Defaults to false. */
   readonly force?: boolean;
-  /** Defaults to 5000. */
+  /** Defaults to 5000. Below 2000 a member that hangs cannot be told from one that runs: TIMEOUT, without `force`. */
   readonly timeoutMs?: number;
 }
 
@@ -41,16 +41,26 @@ export async function removeMember(
 ): Promise<Removal> {
   checkOptions(options, REMOVE_OPTIONS, 'removeMember()');
   const { force = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  assertTimeout(timeoutMs);
+  const deadline = new Deadline(scope.clock, timeoutMs, [scope.closing], () => late(scope, id, timeoutMs));
+  try {
+    return await remove(scope, id, force, deadline);
+  } finally {
+    deadline.end();
+  }
+}
+
+async function remove(scope: Scope, id: string, force: boolean, deadline: Deadline): Promise<Removal> {
   const { registry, clock, members, sync } = scope;
-  const untilMs = clock.monotonicMs() + timeoutMs;
-  const record = await findMember(registry, id);
-  await members.refresh();
+  const record = await deadline.race(findMember(registry, id));
+  await deadline.race(members.refresh());
   assertRemovable(scope, id, record);
-  if (!force && (await answers(scope, id))) throw running(scope, id);
-  if (sync?.inSync.known.includes(id) === true) await removeFromLog(scope, id, untilMs);
-  const removed = record === undefined || (await markRemoved(registry, record, clock.nowMs()));
+  // Without time for an answer nobody knows whether it runs: only one that was silent for long enough is gone.
+  if (!force && (await deadline.race(answers(scope, id)))) throw running(scope, id);
+  if (sync?.inSync.known.includes(id) === true) await removeFromLog(scope, id, deadline);
+  const removed = record === undefined || (await deadline.race(markRemoved(registry, record, clock.nowMs())));
   if (!removed) throw running(scope, id);
-  await members.refresh();
+  await deadline.race(members.refresh());
   return {
     id,
     members: members.all.map((member) => member.record.id).sort(),
@@ -100,12 +110,12 @@ async function answers({ bus, cluster }: Scope, id: string): Promise<boolean> {
   }
 }
 
-async function removeFromLog(scope: Scope, id: string, untilMs: number): Promise<void> {
+async function removeFromLog(scope: Scope, id: string, deadline: Deadline): Promise<void> {
   const { sync, clock, id: by, cluster } = scope;
   if (sync === undefined) return;
   const { inSync } = sync;
   for (let attempt = 0; ; attempt++) {
-    if (await inSync.remove(id, `${id} was removed through ${by}`)) return;
+    if (await deadline.race(inSync.remove(id, `${id} was removed through ${by}`))) return;
     if (inSync.members.every((member) => member === id)) {
       throw new AntiphonError(
         'NOT_IN_SYNC',
@@ -114,15 +124,20 @@ async function removeFromLog(scope: Scope, id: string, untilMs: number): Promise
       );
     }
     const delayMs = retryDelayMs(attempt, clock);
-    if (clock.monotonicMs() + delayMs >= untilMs) {
-      throw new AntiphonError(
-        'TIMEOUT',
-        `The log did not take the record that removes ${id} in time. See whether NATS answers, then remove it again.`,
-        { context: { cluster, replica: id } },
-      );
-    }
-    await sleep(clock, delayMs);
+    if (delayMs >= deadline.leftMs) throw late(scope, id);
+    await sleep(clock, delayMs, deadline.signal);
   }
+}
+
+/** To remove it again does no harm, whatever has been done. */
+function late({ cluster }: Scope, id: string, timeoutMs?: number): AntiphonError {
+  const within = timeoutMs === undefined ? 'in time' : `within ${Math.round(timeoutMs)} ms`;
+  return new AntiphonError(
+    'TIMEOUT',
+    `Replica ${id} was not removed ${within}, or nobody knows yet. ` +
+      'See whether NATS answers, then remove it again; give it more time if it may not answer.',
+    { context: { cluster, replica: id } },
+  );
 }
 
 function running({ cluster }: Scope, id: string): AntiphonError {

@@ -9,7 +9,7 @@ import {
   type Value,
 } from '@antiphon/core';
 import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from './changes.js';
-import { Deadline } from './deadline.js';
+import { assertTimeout, Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from './outcome.js';
 import type { QuarantineAccess } from './quarantine.js';
@@ -179,6 +179,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const { progress, log, condition, logEnd, clock, closing } = this.parts.scope;
     checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
+    assertTimeout(timeoutMs);
     this.#assertReplicating();
     const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
     try {
@@ -262,10 +263,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   get #isUnderWay(): boolean {
-    const { sync } = this.parts.scope;
-    if (sync === undefined) return false;
-    const { waiting, inFlight } = sync.standing();
-    return waiting + inFlight + sync.acker.waiting > 0;
+    const { scope, writer } = this.parts;
+    return scope.sync !== undefined && writer.underWay > 0;
   }
 
   /** Who waits for all members must not wait for one that has gone in good order. */

@@ -7,7 +7,7 @@ import {
   type TransactionId,
   type WriteOutcome,
 } from '@antiphon/core';
-import { retryDelayMs } from './deadline.js';
+import { assertTimeout, retryDelayMs } from './deadline.js';
 import { LocalWrite } from './local-write.js';
 import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
@@ -163,8 +163,18 @@ export class Writer<Tx> {
     return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
   }
 
+  /** Calls that have no answer yet. */
+  get underWay(): number {
+    return this.#open.size;
+  }
+
   #assertWritable(): void {
-    const { condition, document, cluster, id, writable, clocks } = this.scope;
+    const { condition, document, cluster, id, writable, clocks, closing } = this.scope;
+    // What is still written while it closes would be settled by nobody.
+    if (closing.aborted && !condition.ended)
+      throw new AntiphonError('CLOSED', `replica ${id} is closing; nothing was written. Open it again`, {
+        context: { cluster, replica: id },
+      });
     if (condition.ended) {
       const why = condition.failure === undefined ? '' : ` (${condition.failure.message})`;
       throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}${why}; open it again`, {
@@ -197,9 +207,7 @@ function limitOf(
   { timeoutMs, signal }: WriteOptions,
   defaultMs: number,
 ): { readonly timeoutMs: number; readonly signal?: AbortSignal } {
-  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0)) {
-    throw new AntiphonError('BAD_OPTION', `timeoutMs is ${String(timeoutMs)}; give a number above 0`);
-  }
+  assertTimeout(timeoutMs);
   if (signal?.aborted === true)
     throw abortError(signal, 'the caller had given up before it called; nothing was written');
   return { timeoutMs: timeoutMs ?? defaultMs, ...(signal && { signal }) };

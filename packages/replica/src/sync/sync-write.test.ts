@@ -39,6 +39,16 @@ describe('a synchronous write', () => {
     await expect(published.promise).resolves.toBe(RESULT);
   });
 
+  it('rejects with ABORTED when it turns out that the log will never hold it, and does not run again', async () => {
+    const giveUp = new AbortController();
+    const one = write({ signal: giveUp.signal });
+    one.published('a:1~x');
+    giveUp.abort();
+    one.waits(conflict());
+    expect(one.settled).toBe(true);
+    await expect(one.promise).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
   it.each([
     ['nothing else', undefined],
     ['the end of a hold', 'hold'],

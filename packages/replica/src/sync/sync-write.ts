@@ -80,6 +80,8 @@ export class SyncWrite {
     if (this.settled) return;
     if (why instanceof ConflictError) this.#conflict = why;
     this.#phase = { type: 'waiting', why: why ?? this.#conflict };
+    // Its caller gave up while the log was asked, and would not have it run again.
+    if (this.#signal?.aborted === true) this.#abort();
   }
 
   published(id: string): void {

@@ -53,6 +53,22 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
     expect(reasons.filter((code) => code !== 'CLOSED')).toEqual([]);
   });
 
+  it('I8: are finished by close() also while the log is asked, and none is taken any more', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a] = await startThree(cluster, topology);
+    const sent = (): number => a.status().totals['publishedMessages'] ?? 0;
+    const before = sent();
+    const statement = { sql: 'UPDATE accounts SET balance = balance + 1 WHERE id = 3' };
+    const asked = a.execute([statement], { acks: 'local' });
+    while (sent() === before) await new Promise((resolve) => setImmediate(resolve));
+    const waiting = a.execute([statement]);
+    const closing = a.close();
+    await expect(a.execute([statement])).rejects.toMatchObject({ code: 'CLOSED' });
+    await closing;
+    expect(await asked).toMatchObject({ outcome: 'committed', acks: { reached: true } });
+    expect(await waiting).toMatchObject({ outcome: 'committed', acks: { reached: true } });
+  });
+
   it('I6: are in every database file when they are acknowledged by all', async () => {
     await using cluster = await ClusterFixture.start();
     const [a] = await startThree(cluster, topology);
