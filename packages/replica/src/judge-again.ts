@@ -17,6 +17,8 @@ export interface SecondVerdict {
   readonly steps: readonly ApplyStep[];
   /** Why not all of it can be applied, as a sentence without its stop; absent when nothing is in the way. */
   readonly obstacle?: string;
+  /** What is admitted once the steps are applied. */
+  readonly state: AdmissionState;
 }
 
 /**
@@ -31,14 +33,15 @@ export function judgeAgain(
   { self, known }: { readonly self: string; readonly known: boolean },
 ): SecondVerdict {
   const steps: ApplyStep[] = [];
-  if (entry.origin === self) return { steps, obstacle: 'it is its own: it publishes again what has to be' };
+  if (entry.origin === self)
+    return { steps, state, obstacle: 'it is its own: it publishes again what has to be' };
   const refusal = refuseOrigin(entry, rules, known);
-  if (refusal !== undefined) return { steps, obstacle: sentence(refusal.message) };
+  if (refusal !== undefined) return { steps, state, obstacle: sentence(refusal.message) };
   let batches: readonly Batch[];
   try {
     batches = decodeBatches(entry.data);
   } catch (thrown) {
-    return { steps, obstacle: sentence(toAntiphonError(thrown, 'MALFORMED_MESSAGE').message) };
+    return { steps, state, obstacle: sentence(toAntiphonError(thrown, 'MALFORMED_MESSAGE').message) };
   }
   let now = state;
   for (const batch of batches) {
@@ -48,14 +51,14 @@ export function judgeAgain(
       admission.type === 'hole'
         ? `${batch.origin}:${admission.expected} comes before it, and is not here yet`
         : obstacleOf(entry, batch, now, rules);
-    if (obstacle !== undefined) return { steps, obstacle };
+    if (obstacle !== undefined) return { steps, state: now, obstacle };
     const { seq } = entry;
     const { skip } = admission as { readonly skip: number };
     if (batch.kind === 'part') steps.push({ type: 'part', batch: newOfPart(batch, skip), seq });
     else steps.push({ type: 'transactions', batch, skip, seq });
     now = admitted(now, batch);
   }
-  return { steps };
+  return { steps, state: now };
 }
 
 function obstacleOf(
@@ -66,7 +69,8 @@ function obstacleOf(
 ): string | undefined {
   const refusal = refuseBatch(entry, batch, rules);
   if (refusal !== undefined) return sentence(refusal.message);
-  if (batch.kind === 'transactions' && batch.sync !== undefined) {
+  // Where one replica writes, nothing is judged by its place: the order of its counters holds.
+  if (batch.kind === 'transactions' && batch.sync !== undefined && rules.soleWriter === undefined) {
     return (
       'it is a synchronous transaction, which counts at its place in the log or not at all: ' +
       'whoever wrote it was told that nothing was written'

@@ -1,3 +1,4 @@
+import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   counterOf,
@@ -11,7 +12,9 @@ import {
 import type { Beat } from './beat.js';
 import { isRecord } from './cluster-document.js';
 import type { Waiting } from './condition.js';
+import type { ReplicaProtocol } from './protocols.js';
 import type { Scope } from './scope.js';
+import { SecondReading } from './second-reading.js';
 import { mailboxPrefix } from './subjects.js';
 
 /** In beats: how long a transaction is missed before its origin is asked, which sends most of it again by itself. */
@@ -19,7 +22,6 @@ const PATIENCE_BEATS = 2;
 /** In beats: between two questions, twice as long each time. */
 const LONGEST_PAUSE_BEATS = 64;
 const ANSWER_MS = 2000;
-const WAY_OUT = 'Nobody publishes it again: see "A transaction that nobody keeps" in docs/lost-log.md';
 
 interface Question {
   readonly expected: number;
@@ -33,7 +35,8 @@ interface Question {
 /**
  * What the log does not hold in order, is asked of its origin: it keeps its sealed messages until every
  * member has applied them (I3), and publishes them again. A transaction is missed when a later one of its
- * origin came without it, or when its origin says that it has published more than the log holds.
+ * origin came without it, or when its origin says that it has published more than the log holds. What nobody
+ * publishes again, the log may hold all the same: it is read a second time.
  */
 export class MissingTransactions {
   readonly #questions = new Map<string, Question>();
@@ -41,13 +44,20 @@ export class MissingTransactions {
   readonly #claimed = new Map<string, { readonly expected: number; readonly times: number }>();
   /** Origins whose newest entry was looked at since the start. */
   readonly #recalled = new Set<string>();
+  readonly #reading: SecondReading;
   #recalling = false;
+  #retried = 0;
 
   constructor(
     private readonly scope: Scope,
-    /** Remembers in the database that something is missing. */
-    private readonly noteGap: (gap: Gap) => void,
-  ) {}
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {
+    this.#reading = new SecondReading(scope, replica);
+  }
+
+  close(): void {
+    this.#reading.close();
+  }
 
   /** At every beat. Never waits. */
   look(): void {
@@ -56,10 +66,21 @@ export class MissingTransactions {
     void this.#recall();
     this.#believeBeats();
     const waiting = condition.waiting;
+    let hurry = condition.counts.retried !== this.#retried;
+    this.#retried = condition.counts.retried;
     for (const origin of this.#questions.keys()) {
-      if (!waiting.some((one) => one.origin === origin)) this.#questions.delete(origin);
+      if (waiting.some((one) => one.origin === origin)) continue;
+      this.#questions.delete(origin);
+      hurry = true;
     }
+    // Something has come that others may have waited for.
+    if (hurry) for (const question of this.#questions.values()) question.nextAtMs = 0;
     for (const one of waiting) this.#consider(one);
+  }
+
+  /** Remembers in the database that something is missing. */
+  #noteGap(gap: Gap): void {
+    this.replica.tell('noteGap', gap);
   }
 
   /**
@@ -92,7 +113,7 @@ export class MissingTransactions {
     const applied = counterOf(vector, origin);
     if (last === undefined || last.origin !== origin || last.lastCounter <= applied) return;
     const reason = 'it was not applied here when the log held it, and so nothing after it was';
-    this.noteGap({ origin, expected: applied + 1, found: last.firstCounter, seq: newest.seq, reason });
+    this.#noteGap({ origin, expected: applied + 1, found: last.firstCounter, seq: newest.seq, reason });
   }
 
   /** The end of an origin's transactions may be missing: nothing comes after it that would show it. */
@@ -114,7 +135,7 @@ export class MissingTransactions {
       const reason = `${record.id} has published up to ${record.id}:${published}, and the log does not hold it`;
       // Nothing that the log holds now is missing; what comes next may build on what is.
       const seq = this.scope.progress.seq + 1;
-      this.noteGap({ origin: record.id, expected, found: published, seq, reason });
+      this.#noteGap({ origin: record.id, expected, found: published, seq, reason });
     }
   }
 
@@ -143,15 +164,25 @@ export class MissingTransactions {
     const { condition, log } = this.scope;
     if (log.connection !== 'connected') return;
     question.asking = true;
+    const { expected } = question;
     try {
-      condition.answered(origin, question.expected, await this.#request(origin, question.expected));
+      const { message, coming } = await this.#request(origin, expected);
+      if (coming) return condition.answered(origin, expected, message);
+      if (this.#reading.found(origin, expected) === undefined)
+        condition.answered(origin, expected, `${message}. The log is read again for it`);
+      await this.#reading.read();
+      const found = this.#reading.found(origin, expected);
+      if (found !== undefined) condition.answered(origin, expected, `${message}. ${found}`);
     } finally {
       question.asking = false;
     }
   }
 
-  /** What `status` says of it. */
-  async #request(origin: string, from: number): Promise<string> {
+  /** What `status` says of it, and whether it is published again or may soon be. */
+  async #request(
+    origin: string,
+    from: number,
+  ): Promise<{ readonly message: string; readonly coming: boolean }> {
     const { bus, cluster } = this.scope;
     try {
       const subject = `${mailboxPrefix(cluster, origin)}.resend`;
@@ -159,13 +190,14 @@ export class MissingTransactions {
         await bus.request(subject, encodeControl({ from }), { timeoutMs: ANSWER_MS }),
       );
       const ok = isRecord(reply) ? reply['ok'] : undefined;
-      if (!isRecord(ok) || typeof ok['message'] !== 'string') return `${origin} can't be understood`;
+      if (!isRecord(ok) || typeof ok['message'] !== 'string')
+        return { message: `${origin} can't be understood`, coming: false };
       const { state, message } = ok;
-      const final = state === 'gone' || state === 'refused';
-      return final ? `${message}. ${WAY_OUT}` : message;
+      return { message, coming: state !== 'gone' && state !== 'refused' };
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
-      return `${origin} does not answer: start it, and it publishes again what it still keeps`;
+      const message = `${origin} does not answer: start it, and it publishes again what it still keeps`;
+      return { message, coming: false };
     }
   }
 }

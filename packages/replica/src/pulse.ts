@@ -45,7 +45,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   ) {
     this.#step = new StepWatch(scope, replica, () => void this.#keepInSync());
     this.#watch = new LogWatch(scope, () => this.#step.note());
-    this.#missing = new MissingTransactions(scope, (gap) => void replica.tell('noteGap', gap));
+    this.#missing = new MissingTransactions(scope, replica);
     this.#twin = new TwinWatch(scope, replica);
     this.#agreement = new AgreementWatch(scope);
     this.#record = new OwnRecord(scope);
@@ -71,6 +71,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
 
   stopped(): void {
     this.#subscription?.unsubscribe();
+    this.#missing.close();
     for (const stop of this.#stopListening) stop();
   }
 

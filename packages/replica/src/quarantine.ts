@@ -139,6 +139,24 @@ export class Quarantine implements QuarantineAccess {
     };
   }
 
+  /**
+   * Of members only, and nothing but what is in quarantine: their records may have come later than what they
+   * wrote. Returns whether any of it has left. Throws what `retry` throws.
+   */
+  async retryMembers(): Promise<boolean> {
+    const before = this.scope.store.state().quarantined;
+    for (let afterId = 0; ;) {
+      const { messages, more } = await this.#page({ afterId }, MAX_QUARANTINE_PAGE);
+      await this.scope.members.lookUp(messages.map(({ origin }) => origin));
+      const state = this.scope.store.state();
+      for (const message of messages)
+        if (isKnownMember(this.scope, message.origin, state)) await this.#retry(message);
+      const last = messages.at(-1);
+      if (!more || last === undefined) return this.scope.store.state().quarantined < before;
+      afterId = last.id;
+    }
+  }
+
   async discard({ seq }: Pick<QuarantineQuery, 'seq'> = {}): Promise<DiscardAnswer> {
     const { store, condition } = this.scope;
     const before = store.state();

@@ -61,6 +61,16 @@ async function parted(
   return { a, b, left, right, registry };
 }
 
+/** `x` is neither in quarantine any more nor in the log; `y` comes after it, which the log has. */
+async function loseInLog(cluster: MapCluster, { a, b, right }: Parted): Promise<void> {
+  await put(a, 'y');
+  await eventually('both were put aside', () => right.putAside.length === 2);
+  const [first] = (await b.quarantine.list()).messages;
+  const manager = await (await cluster.connect()).connection.jetstreamManager();
+  await manager.streams.deleteMessage(`ANTIPHON_${cluster.name}`, first?.seq ?? 0);
+  await b.quarantine.discard();
+}
+
 describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_, options) => {
   it('is published again, and all after it, when a later one shows the hole', async () => {
     await using cluster = await MapCluster.start();
@@ -86,31 +96,88 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
     await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
   });
 
-  it('is waited for visibly while its origin is away, also after a start, and comes when that is back', async () => {
+  it('comes out of the log while its origin is away, also after a start', async () => {
     await using cluster = await MapCluster.start();
-    const { left, right, registry } = await parted(cluster, options);
+    const { right, registry } = await parted(cluster, options);
     await cluster.closeReplica('a');
     await cluster.closeReplica('b');
     registry.hidden = false;
     const b = await cluster.replica('b', right, { ...options, wrapRegistry: registry.wrap });
-    await eventually('its origin is missed', () =>
-      /a does not answer: start it/.test(b.status().waitingFor[0]?.answer ?? ''),
-    );
-    expect(b.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
-    await cluster.replica('a', left, options);
-    await eventually('it came again', () => right.rows.has('x'));
+    await eventually('it is here', () => right.rows.has('x'), 10_000);
     await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
   });
 
-  it('says so when its origin has not kept it', async () => {
+  it('is waited for visibly while its origin is away and the log has lost it, and comes when that is back', async () => {
+    await using cluster = await MapCluster.start();
+    const all = await parted(cluster, options);
+    const { b: before, left, right, registry } = all;
+    await loseInLog(cluster, all);
+    await cluster.closeReplica('a');
+    registry.hidden = false;
+    await eventually(
+      'its origin is missed',
+      () => /a does not answer: start it/.test(before.status().waitingFor[0]?.answer ?? ''),
+      10_000,
+    );
+    expect(before.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
+    await cluster.replica('a', left, options);
+    await eventually('it came again', () => right.rows.has('x'), 10_000);
+    await eventually('nothing is missed', () => before.status().waitingFor.length === 0);
+  });
+
+  it('is read again in the log when its origin has not kept it', async () => {
     await using cluster = await MapCluster.start();
     const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
-    const { a, b, registry } = await parted(cluster, forgetting);
+    const { a, b, right, registry } = await parted(cluster, forgetting);
     await eventually('pruned', () => a.status().outbox.messages === 0);
     registry.hidden = false;
     await put(a, 'y');
-    await eventually('it is told', () => /does not keep a:1/.test(b.status().waitingFor[0]?.answer ?? ''));
-    expect(b.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1, found: 2 }]);
+    await eventually('it is here', () => right.rows.has('x') && right.rows.has('y'), 10_000);
+    await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
+    await eventually('nor put aside', () => b.status().quarantined === 0);
+    await put(a, 'after');
+    await eventually('and goes on', () => right.rows.has('after'));
+  });
+
+  it('says so when neither its origin has kept it nor the log', async () => {
+    await using cluster = await MapCluster.start();
+    const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
+    const all = await parted(cluster, forgetting);
+    const { a, b, registry } = all;
+    await loseInLog(cluster, all);
+    await eventually('pruned', () => a.status().outbox.messages === 0);
+    registry.hidden = false;
+    await eventually(
+      'it is told',
+      () => /does not keep a:1.*does not hold it/.test(b.status().waitingFor[0]?.answer ?? ''),
+      20_000,
+    );
+    expect(b.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
     expect(b.status().waitingFor[0]?.answer).toContain('docs/lost-log.md');
   });
+});
+
+it('what builds on a message that was put aside comes after it, though nobody has kept either', async () => {
+  await using cluster = await MapCluster.start();
+  const forgetting = { topology: 'multi-primary' as const, limits: { ...limits, memberSilenceLimitMs: 1 } };
+  const founder = cluster.founder();
+  const a = await cluster.replica('a', founder, forgetting);
+  const b = await cluster.replica('b', new MapStore(), forgetting);
+  await put(b, 'of b');
+  await eventually('a has it', () => founder.rows.has('of b'));
+  await put(a, 'of a, after it');
+  await b.caughtUp();
+  await eventually('pruned', () => [a, b].every((one) => one.status().outbox.messages === 0));
+  const registry = new Forgetful('member.b');
+  const store = new MapStore();
+  const c = await cluster.replica('c', store, { ...forgetting, wrapRegistry: registry.wrap });
+  await eventually('it waits', () => c.status().waitingFor.some(({ origin }) => origin === 'a'));
+  expect(store.rows.size).toBe(0);
+  registry.hidden = false;
+  await eventually(
+    'both are here',
+    () => ['of b', 'of a, after it'].every((key) => store.rows.has(key)),
+    20_000,
+  );
+  await eventually('nothing is missed', () => c.status().waitingFor.length + c.status().quarantined === 0);
 });
