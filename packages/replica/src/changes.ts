@@ -24,7 +24,7 @@ import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-curs
 import { Deadline } from './deadline.js';
 import { Intake } from './intake.js';
 import { intakeRules } from './intake-check.js';
-import { assertReplicated } from './replicated-tables.js';
+import { replicatedNames } from './replicated-tables.js';
 import type { Scope } from './scope.js';
 import { groupOf } from './sync/certification.js';
 
@@ -73,8 +73,8 @@ export async function* changesOf(
   checkOptions(options, CHANGES_OPTIONS, 'changes()');
   if (options.tables !== undefined && !Array.isArray(options.tables))
     throw new AntiphonError('BAD_OPTION', '`tables` of changes() is not valid; give a list of table names.');
-  const tables = options.tables === undefined ? undefined : new Set(options.tables);
-  assertReplicated(options.tables ?? [], scope.document.schema.tables, `Replica ${scope.id}`);
+  const known = scope.document.schema.tables;
+  const tables = options.tables && new Set(replicatedNames(options.tables, known, `Replica ${scope.id}`));
   const { closing, clock, limits } = scope;
   const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
   const opening = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log can be read');

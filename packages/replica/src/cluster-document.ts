@@ -2,6 +2,7 @@ import {
   AntiphonError,
   decodeControl,
   encodeControl,
+  isSameName,
   type ClusterSchema,
   type TableSchema,
 } from '@antiphon/core';
@@ -101,8 +102,9 @@ export function settingsDifference(
     differences.push(`update: here ${ourUpdate}, the cluster has ${theirUpdate}`);
   if (settings.tables !== undefined) {
     const agreed = document.schema.tables.map((table) => table.name);
-    const onlyHere = settings.tables.filter((name) => !agreed.includes(name));
-    const onlyThere = agreed.filter((name) => settings.tables?.includes(name) !== true);
+    const ours = settings.tables;
+    const onlyHere = ours.filter((name) => !agreed.some((other) => isSameName(name, other)));
+    const onlyThere = agreed.filter((name) => !ours.some((other) => isSameName(name, other)));
     if (onlyHere.length > 0) differences.push(`tables only here: ${onlyHere.join(', ')}`);
     if (onlyThere.length > 0) differences.push(`tables only in the cluster: ${onlyThere.join(', ')}`);
   }

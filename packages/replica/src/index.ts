@@ -45,7 +45,7 @@ export type {
   RetryAnswer,
 } from './quarantine.js';
 export type { CutValue, QuarantinedContent, ShownChange } from './quarantined-content.js';
-export { assertReplicated } from './replicated-tables.js';
+export { replicatedNames } from './replicated-tables.js';
 export type { RecaptureOptions, RecaptureResult } from './recapture.js';
 export type { Removal, RemoveMemberOptions } from './remove-member.js';
 export type { Acknowledged, Committed, WriteOptions } from './writer.js';

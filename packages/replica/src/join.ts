@@ -2,6 +2,7 @@ import {
   AntiphonError,
   foundationObstacles,
   foundationRemarks,
+  isSameName,
   replicatedTables,
   sleep,
   stayingBehind,
@@ -273,7 +274,9 @@ function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefin
 
 function assertSupported(settings: Settings, inspection: StoreInspection, rowVersions: boolean): void {
   const missing =
-    settings.tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
+    settings.tables?.filter(
+      (name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name)),
+    ) ?? [];
   if (missing.length > 0) {
     throw new AntiphonError(
       'BAD_OPTION',

@@ -26,7 +26,8 @@ export interface ReplicaOptions<Tx> {
   readonly store: Store<Tx>;
   /**
    * Absent: every table that can be replicated, without those in which tools note which migrations were run;
-   * `status` shows what is left out and why. The first replica decides for the cluster.
+   * `status` shows what is left out and why. The first replica decides for the cluster. Names have no case, as
+   * in SQL, here and wherever a table is named.
    */
   readonly tables?: readonly string[];
   /**

@@ -11,7 +11,7 @@ import {
 import { Deadline, retryDelayMs } from './deadline.js';
 import { KnownState } from './known-state.js';
 import type { ReplicaProtocol } from './protocols.js';
-import { assertReplicated } from './replicated-tables.js';
+import { replicatedNames } from './replicated-tables.js';
 import type { Scope } from './scope.js';
 import type { Writer } from './writer.js';
 
@@ -105,11 +105,11 @@ export class Recapturer {
 
   async #recapture(
     recapturing: Recapturing,
-    table: string,
+    given: string,
     { dryRun = false, deleteRows = false, timeoutMs, signal }: RecaptureOptions,
   ): Promise<RecaptureResult> {
     const { id, document, condition, clock, limits, closing, logger } = this.scope;
-    assertReplicated([table], document.schema.tables, `Replica ${id}`);
+    const [table = given] = replicatedNames([given], document.schema.tables, `Replica ${id}`);
     // What happened a moment ago is noticed now, and stops everything that moves the database.
     await this.replica.ask('check');
     const affected = new Set(recapturing.gaps().map((gap) => gap.table));

@@ -1,19 +1,22 @@
-import { AntiphonError, type TableSchema } from '@antiphon/core';
+import { AntiphonError, foldName, type TableSchema } from '@antiphon/core';
 
 const MAX_SHOWN_CHARACTERS = 80;
 
-/** Throws UNKNOWN_TABLE, which lists what there is. `who` replicates them: `Replica eu-1`, `Cluster shop`. */
-export function assertReplicated(
+/**
+ * The tables that are meant, as they are called in the cluster: SQL regards no case. Throws UNKNOWN_TABLE,
+ * which lists what there is. `who` replicates them: `Replica eu-1`, `Cluster shop`.
+ */
+export function replicatedNames(
   wanted: readonly string[],
   tables: readonly Pick<TableSchema, 'name'>[],
   who: string,
-): void {
-  const known = new Set(tables.map(({ name }) => name));
-  const table = wanted.find((name) => !known.has(name));
-  if (table === undefined) return;
+): readonly string[] {
+  const known = new Map(tables.map(({ name }) => [foldName(name), name]));
+  const table = wanted.find((name) => !known.has(foldName(name)));
+  if (table === undefined) return wanted.map((name) => known.get(foldName(name)) ?? name);
   throw new AntiphonError(
     'UNKNOWN_TABLE',
-    `${who} does not replicate a table ${table.slice(0, MAX_SHOWN_CHARACTERS)}. It replicates ${[...known].join(', ')}.`,
+    `${who} does not replicate a table ${table.slice(0, MAX_SHOWN_CHARACTERS)}. It replicates ${[...known.values()].join(', ')}.`,
     { context: { table } },
   );
 }

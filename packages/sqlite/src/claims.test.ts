@@ -360,7 +360,7 @@ describe('tx.lock', () => {
     const locking = (tx: SqliteTransaction): void => {
       tx.lock('t', '5');
       tx.lock('t', 5);
-      tx.lock('s', [7, 2]);
+      tx.lock('S', [7, 2]);
       tx.lock('s', ['ABC', 2.5]);
       tx.run('INSERT INTO t VALUES (1, 1)');
       tx.lock('t', 1);

@@ -1,3 +1,4 @@
+import { foldName } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isMetadataName, METADATA_PREFIX, quoteName } from './identifiers.js';
 import type {
@@ -248,9 +249,9 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
 
 /** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */
 export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
-  const wanted = only === undefined ? undefined : new Set(only);
+  const wanted = only === undefined ? undefined : new Set(only.map(foldName));
   return listTables(connection)
-    .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(name)))
+    .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(foldName(name))))
     .map((listed) => inspectTable(connection, listed));
 }
 

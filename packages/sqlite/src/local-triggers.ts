@@ -1,4 +1,4 @@
-import type { InspectedTrigger, InspectedView } from '@antiphon/core';
+import { foldName, type InspectedTrigger, type InspectedView } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { raises, SchemaCopy, type SchemaObject, type Touched } from './schema-copy.js';
 import { firesBeforeInsert } from './trigger-guard.js';
@@ -54,7 +54,7 @@ class Examination {
     chosen: readonly string[],
   ) {
     this.#replicated = new Set(replicated);
-    this.#chosen = new Set(chosen);
+    this.#chosen = new Set(chosen.map(foldName));
     this.#byName = new Map(copy.objects.map((object) => [object.name, object]));
     for (const object of copy.objects) {
       if (object.type === 'view') this.#views.set(object.name, copy.view(object.name));
@@ -78,7 +78,7 @@ class Examination {
         const uses = [...new Set([...reads, ...writes])]
           .filter((name) => this.#byName.has(name) && !isTravelling(name))
           .sort();
-        const local = this.#chosen.has(object.name);
+        const local = this.#chosen.has(foldName(object.name));
         const reached = local && problem === undefined ? this.#repeatable(object) : undefined;
         for (const name of reached ?? []) repeated.add(name);
         return {

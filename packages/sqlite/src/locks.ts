@@ -1,4 +1,4 @@
-import { AntiphonError, claimOf, type Value } from '@antiphon/core';
+import { AntiphonError, claimOf, isSameName, type Value } from '@antiphon/core';
 import type { TrackedTable } from './local-table.js';
 import { bindParameter } from './values.js';
 
@@ -10,7 +10,7 @@ export interface LockedRow {
 
 /** What `tx.lock` was given, checked. */
 export function lockedRow(tables: readonly TrackedTable[], name: string, key: unknown): LockedRow {
-  const table = tables.find((candidate) => candidate.name === name);
+  const table = tables.find((candidate) => isSameName(candidate.name, name));
   if (table === undefined)
     throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
       context: { table: name },

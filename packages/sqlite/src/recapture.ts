@@ -3,6 +3,7 @@ import {
   deletesMost,
   AntiphonError,
   compareVectors,
+  isSameName,
   type CaptureGap,
   type CompareOptions,
   type RecaptureReport,
@@ -74,7 +75,7 @@ export class Recapture implements Recapturing {
 
   writeKept(name: string): number {
     const { writer, tables } = this.parts.session();
-    const table = tables.find((candidate) => candidate.name === name);
+    const table = tables.find((candidate) => isSameName(candidate.name, name));
     if (table === undefined) throw unknownTable(name, tables);
     return writeKept(writer, table);
   }
@@ -126,10 +127,10 @@ export class Recapture implements Recapturing {
     if (draft.lastCounter !== lastCounter || compareVectors(draft.vector, vector) !== 'equal')
       throw moved(name);
     const tables = rescanTables(connection, session.tables);
-    const table = tables.find((candidate) => candidate.name === name);
+    const table = tables.find((candidate) => isSameName(candidate.name, name));
     if (table === undefined) throw unknownTable(name, tables);
     const gaps = findCaptureGaps(connection, tables);
-    const reason = gaps.find((gap) => gap.table === name)?.reason;
+    const reason = gaps.find((gap) => gap.table === table.name)?.reason;
     const difference = new TableDifference(connection, table, (draft.displaced[table.id] ?? 0) > 0);
     await difference.find(Pace.ordinary(connection.surroundings));
     const way = WAYS[session.policy.writes];

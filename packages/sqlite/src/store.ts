@@ -1,5 +1,6 @@
 import {
   AntiphonError,
+  isSameName,
   movedTo,
   type ApplyOutcome,
   type ApplyRequest,
@@ -518,7 +519,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   #table(name: string): TrackedTable {
-    const table = this.#installed().tables.find((candidate) => candidate.name === name);
+    const table = this.#installed().tables.find((candidate) => isSameName(candidate.name, name));
     if (table === undefined)
       throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
         context: { table: name },

@@ -29,7 +29,7 @@ export interface SqliteTransaction {
    * In a synchronous cluster with several writers: this write is rejected when another one that was committed
    * first changed the row with this primary key (one value, or the list of them in order), there or not. What
    * a write changes it has locked anyway; lock what it only read and relies on. Does nothing in other
-   * clusters. Throws UNKNOWN_TABLE and BAD_OPTION.
+   * clusters. The table is named as in SQL, without regard to case. Throws UNKNOWN_TABLE and BAD_OPTION.
    */
   lock(table: string, key: unknown): void;
 }

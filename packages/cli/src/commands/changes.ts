@@ -1,6 +1,6 @@
 import type { AntiphonError } from '@antiphon/core';
 import { formatTransactionId, type Log, type Value } from '@antiphon/core';
-import { assertReplicated, CLUSTER_KEY, decodeClusterDocument } from '@antiphon/replica';
+import { CLUSTER_KEY, decodeClusterDocument, replicatedNames } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { GroupVerdicts } from '../cluster/group-verdicts.js';
 import {
@@ -40,10 +40,9 @@ export function defineChanges(host: CommandHost): void {
     run: async (options, { terminal, env, cwd, signal }) => {
       await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
       await client.members();
-      await assertTables(client, options.tables ?? []);
       const log = client.nats.log(client.cluster);
       const start = await startOf(client, log, options.from, signal);
-      const tables = options.tables === undefined ? undefined : new Set(options.tables);
+      const tables = options.tables && new Set(await tablesMeant(client, options.tables));
       let count = 0;
       const onProblem = (text: string): void => terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
       const onIgnored = (seq: number, error: AntiphonError): void => {
@@ -63,11 +62,14 @@ export function defineChanges(host: CommandHost): void {
   });
 }
 
-async function assertTables({ nats, cluster }: ClusterClient, tables: readonly string[]): Promise<void> {
+async function tablesMeant(
+  { nats, cluster }: ClusterClient,
+  tables: readonly string[],
+): Promise<readonly string[]> {
   const entry = await nats.registry(cluster).get(CLUSTER_KEY);
   // A description that was lost is written again by whoever runs; the log can be followed meanwhile.
-  if (entry === undefined) return;
-  assertReplicated(tables, decodeClusterDocument(entry.value).schema.tables, `Cluster ${cluster}`);
+  if (entry === undefined) return tables;
+  return replicatedNames(tables, decodeClusterDocument(entry.value).schema.tables, `Cluster ${cluster}`);
 }
 
 /** `now` is a replica's word for it: where it stands, and what lies before that place. */

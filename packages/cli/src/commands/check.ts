@@ -3,6 +3,7 @@ import {
   AntiphonError,
   foundationObstacles,
   foundationRemarks,
+  isSameName,
   replicatedTables,
   stayingBehind,
   type LeftOut,
@@ -67,7 +68,7 @@ function findingsOf(
   { tables, localTriggers }: CheckOptions,
 ): Findings {
   const missing =
-    tables?.filter((name) => !inspection.tables.some(({ schema }) => schema.name === name)) ?? [];
+    tables?.filter((name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name))) ?? [];
   if (missing.length > 0)
     throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing.join(', ')}. Correct --tables.`);
   const named = tables !== undefined;

@@ -1,4 +1,4 @@
-import { AntiphonError, deletesMost, type RowDifferences } from '@antiphon/core';
+import { AntiphonError, deletesMost, isSameName, type RowDifferences } from '@antiphon/core';
 import type { RecaptureResult } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
@@ -68,8 +68,10 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
   // One that holds for it, because it is gone or has another shape, has something to say about it as well.
   const stalled = answers.filter(
     ({ stalled: reason, holding }) =>
-      reason?.tables?.includes(table) === true ||
-      (holding?.code === 'SCHEMA_DRIFT' && holding.table === table && holding.seq === undefined),
+      reason?.tables?.some((name) => isSameName(name, table)) === true ||
+      (holding?.code === 'SCHEMA_DRIFT' &&
+        isSameName(holding.table ?? '', table) &&
+        holding.seq === undefined),
   );
   const [only, another] = stalled.map(({ id }) => id);
   if (another !== undefined) {
