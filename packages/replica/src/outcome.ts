@@ -65,7 +65,10 @@ export async function findOutcome(
     if (seen !== undefined) return seen;
     if (asked.token === undefined)
       return { outcome: 'unknown', id: formatOutcomeId(asked), reason: NOT_GIVEN };
-    if (asked.origin !== scope.id || scope.sync === undefined || !scope.writable) return undecided(asked);
+    if (asked.origin !== scope.id || scope.sync === undefined || !scope.writable) {
+      await deadline.race(scope.members.refresh());
+      return undecided(asked, scope);
+    }
     await fence(scope, replica, deadline);
     return (
       (await look(scope, asked)) ?? {
@@ -143,12 +146,20 @@ async function seeEverything({ log, progress, condition }: Scope, deadline: Dead
   });
 }
 
-function undecided(asked: Asked): Outcome {
+/**
+ * What a removed member sent is applied whenever it comes (decision 0026), so its removal settles nothing:
+ * only the end of its process does, and that is for its operator to say.
+ */
+function undecided(asked: Asked, { members, cluster }: Scope): Outcome {
   const { origin } = asked;
+  const reason = members.isFormer(origin)
+    ? `the log does not hold it now, and ${origin}, which alone could tell whether it still may, was removed from cluster ${cluster}. ` +
+      `Make sure that no process of ${origin} runs any more, then ask again: if the log still does not hold it, it was not committed and never will be`
+    : `the log does not hold it now; only ${origin} itself can tell whether it still may: ask there, or again once it has written`;
   return {
     outcome: 'unknown',
     id: formatOutcomeId(asked, asked.token),
-    reason: `the log does not hold it now; only ${origin} itself can tell whether it still may: ask there, or again once it has written`,
+    reason,
   };
 }
 

@@ -73,6 +73,25 @@ describe('a member that is gone', () => {
     expect(await rowsOf(back, 't')).toBe(await rowsOf(a, 't'));
   });
 
+  it('leaves writes that nobody can decide any more, and whoever asks is told how to decide', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a, b, c] = (await started(cluster, ['a', 'b', 'c'], MAJORITY)) as [
+      SqliteReplica,
+      SqliteReplica,
+      SqliteReplica,
+    ];
+    const lost = 'b:999~lost';
+    const reason = (text: string): unknown => expect.stringContaining(text);
+    await b.close();
+    expect(await c.outcome(lost)).toMatchObject({ outcome: 'unknown', reason: reason('only b itself') });
+    await a.removeMember('b');
+    for (const replica of [a, c]) {
+      const outcome = await replica.outcome(lost);
+      expect(outcome).toMatchObject({ outcome: 'unknown', reason: reason('was removed from cluster') });
+      expect(outcome.reason).toContain('Make sure that no process of b runs any more, then ask again');
+    }
+  });
+
   it('is not waited for longer than asked, whatever does not answer', async () => {
     await using cluster = await ClusterFixture.start();
     const [a, b] = (await started(cluster, ['a', 'b'], MAJORITY)) as [SqliteReplica, SqliteReplica];
