@@ -176,6 +176,37 @@ function putOverwritten(table: TrackedTable): string {
   );
 }
 
+/** The other row that has the number that the new row is to have. */
+function putNumbered(table: TrackedTable, rowid: string): string {
+  const row = '_antiphon_row';
+  return (
+    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${row}.${rowid} = NEW.${rowid} AND NOT (${sameKey(table, row, 'NEW')})`
+  );
+}
+
+/**
+ * A table with a key of its own numbers its rows as well, and who names that number may take another row's.
+ * Before an insert that lets SQLite choose, the number is shown as -1, which a row can have.
+ */
+function numberTriggers(table: TrackedTable): TriggerDefinition[] {
+  const { hiddenRowid: rowid } = table;
+  if (rowid === undefined) return [];
+  const isTaken = `EXISTS (SELECT 1 FROM ${quoteName(table.name)} WHERE ${rowid} = -1)`;
+  const mayInsert = `(NEW.${rowid} <> -1 OR ${isTaken}) AND ${NOT_APPLYING}`;
+  const put = [putNumbered(table, rowid)];
+  return [
+    definition(table, 'number_insert', 'BEFORE INSERT', mayInsert, put),
+    definition(
+      table,
+      'number_update',
+      'BEFORE UPDATE',
+      `NEW.${rowid} <> OLD.${rowid} AND ${NOT_APPLYING}`,
+      put,
+    ),
+  ];
+}
+
 /** Whether an update may bring a row into a unique index, at a place where another row is. */
 function mayEnterIndex(table: TrackedTable): string {
   // Into a partial one by any column: its condition may look at all of them.
@@ -242,6 +273,7 @@ export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'
     `VALUES (${table.id}, ${OUTBOX_UPDATE}, ${WHEN_MADE}, ${values(table, 'NEW')}, ${values(table, 'OLD')})`;
   return [
     ...suspectTriggers(table),
+    ...numberTriggers(table),
     definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [
       ...checks,
       put(table, OUTBOX_INSERT, 'n', 'NEW'),

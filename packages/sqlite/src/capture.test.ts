@@ -340,6 +340,57 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     expect(cluster.shell('b', 'SELECT * FROM t')).toBe('0|x');
   });
 
+  it.each(['rowid', 'oid', '_rowid_'])('REPLACE through the hidden number of a row: %s', async (number) => {
+    const taken = ['rowid', '_rowid_', 'oid'].slice(0, ['rowid', '_rowid_', 'oid'].indexOf(number));
+    await pair(
+      // A unique key and a column called rowid are refused where several replicas write.
+      `CREATE TABLE t (k TEXT PRIMARY KEY, v, w${taken.length === 0 ? ' UNIQUE' : ''}${taken.map((name) => `, ${name}`).join('')});`,
+      versions,
+    );
+    cluster.shell(
+      'a',
+      `INSERT INTO t (${number}, k, v, w) VALUES (1, 'one', 1, 1), (2, 'two', 2, 2), (3, 'three', 3, 3), (-1, 'minus', 4, 4), (7, 'seven', 7, 7);`,
+    );
+    await expectEqual('t');
+    cluster.shell(
+      'a',
+      `INSERT OR REPLACE INTO t (${number}, k, v, w) VALUES (1, 'new', 'n', 10), ('2', 'new2', 'n', 11);`,
+    );
+    await expectEqual('t');
+    cluster.shell('a', `UPDATE OR REPLACE t SET ${number} = 2 WHERE k = 'three';`);
+    await expectEqual('t');
+    cluster.shell('a', `REPLACE INTO t (${number}, k, v) VALUES (-1, 'below', 'n');`);
+    await expectEqual('t');
+    cluster.shell(
+      'a',
+      `PRAGMA recursive_triggers = ON; REPLACE INTO t (${number}, k, v) VALUES (2, 'last', 'n');`,
+    );
+    await expectEqual('t');
+    cluster.shell(
+      'a',
+      `UPDATE t SET ${number} = 40 WHERE k = 'new'; UPDATE t SET ${number} = 1 WHERE k = 'new'; INSERT OR IGNORE INTO t (${number}, k) VALUES (1, 'no'); UPDATE OR REPLACE t SET ${number} = 7, k = 'seven', v = 8 WHERE k = 'new'`,
+    );
+    await expectEqual('t');
+    expect(cluster.shell('b', 'SELECT k, v FROM t ORDER BY k')).toBe('below|n\nlast|n\nseven|8');
+  });
+
+  it('rows whose hidden number no statement can name, or that only move', async () => {
+    await pair(
+      `CREATE TABLE t (rowid TEXT PRIMARY KEY, OID, _rowid_); CREATE TABLE m (k TEXT PRIMARY KEY);`,
+      versions,
+    );
+    cluster.shell('a', `INSERT INTO t VALUES ('a', 1, 2), ('b', 1, 2); REPLACE INTO t VALUES ('a', 3, 4);`);
+    cluster.shell('a', `INSERT INTO m VALUES ('x'), ('y');`);
+    await expectEqual('t', 'm');
+    const sent = cluster.log.length;
+    cluster.shell('a', `UPDATE m SET rowid = rowid + 10;`);
+    await expectEqual('t', 'm');
+    expect(cluster.log).toHaveLength(sent);
+    cluster.shell('a', `UPDATE OR REPLACE m SET rowid = 12 WHERE k = 'x';`);
+    await expectEqual('m');
+    expect(cluster.shell('b', 'SELECT k FROM m')).toBe('x');
+  });
+
   it('REPLACE is captured once when recursive_triggers is on', async () => {
     await pair('CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE, v UNIQUE);', versions);
     cluster.shell(

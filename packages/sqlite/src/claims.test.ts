@@ -82,6 +82,25 @@ describe('claims', () => {
     );
   });
 
+  it('of a row that goes because another takes its hidden number', async () => {
+    cluster = await pairOf('CREATE TABLE t (k TEXT PRIMARY KEY, v);');
+    const both = new Set([claim('row', 't', 'one'), claim('row', 't', 'new')]);
+    expect(
+      await claimsOf(
+        `INSERT INTO t (rowid, k) VALUES (1, 'one'), (2, 'new')`,
+        `UPDATE OR REPLACE t SET rowid = 1, v = 1 WHERE k = 'new'`,
+      ),
+    ).toEqual(both);
+    await cluster.close();
+    cluster = await pairOf('CREATE TABLE t (k TEXT PRIMARY KEY, v);');
+    expect(
+      await claimsOf(
+        `INSERT INTO t (rowid, k) VALUES (1, 'one')`,
+        `REPLACE INTO t (rowid, k) VALUES (1, 'new')`,
+      ),
+    ).toEqual(both);
+  });
+
   it.each([
     `CREATE UNIQUE INDEX i ON t (a /* one's own */) WHERE active = 1`,
     `CREATE UNIQUE INDEX "i (where" ON t (a) -- "where

@@ -20,6 +20,9 @@ import { readTriggers } from './user-triggers.js';
 export const MAX_COLUMNS = 997;
 const BUILT_IN_COLLATIONS = new Set(['BINARY', 'NOCASE', 'RTRIM']);
 
+/** https://www.sqlite.org/lang_createtable.html#rowid */
+const ROWID_NAMES = ['rowid', '_rowid_', 'oid'] as const;
+
 export type TableInspection =
   | { readonly type: 'supported'; readonly table: LocalTable }
   | {
@@ -193,6 +196,12 @@ function mixesConflictClauses(connection: Connection, table: string): boolean {
   return clauses.includes('REPLACE') && (clauses.includes('FAIL') || clauses.includes('IGNORE'));
 }
 
+/** A column of the table, also a generated one, takes its name from the row's number. */
+function rowidName(columns: readonly ListedColumn[]): string | undefined {
+  const taken = new Set(columns.map(({ name }) => name.toLowerCase()));
+  return ROWID_NAMES.find((name) => !taken.has(name));
+}
+
 function unsupportedReason(
   listed: ListedTable,
   table: LocalTable,
@@ -227,13 +236,16 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     listed.type === 'table'
       ? readIndexes(connection, listed.name, columns)
       : { key: undefined, unique: [], unsupported: undefined };
+  const rowidKey = indexes.key === undefined && ordered.length === 1;
+  const hiddenRowid = listed.wr === 0 && !rowidKey ? rowidName(all) : undefined;
   const table: LocalTable = {
     name: listed.name,
     columns,
     hasGeneratedColumns: plain.length !== all.length,
     key: indexes.key ?? ordered.map(({ column }) => ({ column, collation: 'BINARY' })),
-    rowidKey: indexes.key === undefined && ordered.length === 1,
+    rowidKey,
     hasRowid: listed.wr === 0,
+    ...(hiddenRowid === undefined ? {} : { hiddenRowid }),
     uniqueIndexes: indexes.unique,
     foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
     hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),

@@ -55,6 +55,11 @@ export interface LocalTable {
   readonly rowidKey: boolean;
   /** False for WITHOUT ROWID. */
   readonly hasRowid: boolean;
+  /**
+   * What statements can call the number of a row by, in a table that has one besides its key; absent when its
+   * own columns have taken all of the names.
+   */
+  readonly hiddenRowid?: string;
   readonly uniqueIndexes: readonly UniqueIndex[];
   readonly foreignKeys: readonly ForeignKey[];
   /** It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET DEFAULT. */
@@ -84,9 +89,9 @@ export function tableSchema(table: LocalTable): TableSchema {
   };
 }
 
-/** Rows of it may go without a delete trigger, when REPLACE takes their key or a unique value. */
+/** Rows of it may go without a delete trigger, when REPLACE takes their key, a unique value or their number. */
 export function mayLoseRowsUnseen(table: LocalTable): boolean {
-  return table.uniqueIndexes.length > 0 || mayLoseOverwritten(table);
+  return table.uniqueIndexes.length > 0 || table.hiddenRowid !== undefined || mayLoseOverwritten(table);
 }
 
 /**

@@ -18,6 +18,8 @@ const OR = [
 
 export function randomStatement(random: Random, tables: readonly Table[]): string {
   const table = random.pick(tables);
+  const rowid = hiddenRowid(table);
+  if (rowid !== undefined && random.chance(0.08)) return renumber(random, table, rowid);
   switch (random.int(0, 11)) {
     case 0:
     case 1:
@@ -61,6 +63,27 @@ function insert(random: Random, table: Table): string {
   const rows = Array.from({ length: random.pick([1, 1, 2, 3]) }, () => values(random, columns));
   const verb = random.chance(0.1) ? 'REPLACE' : `INSERT${random.pick(OR)}`;
   return `${verb} INTO ${quote(table.name)} (${list(columns.map(({ name }) => name))}) VALUES ${rows.join(', ')}`;
+}
+
+const ROWID_NAMES = ['rowid', '_rowid_', 'oid'];
+
+/** A name for the number that its rows have besides the key; undefined when they have none, or none with a name. */
+function hiddenRowid(table: Table): string | undefined {
+  if (table.rowidKey || table.suffix.includes('WITHOUT ROWID')) return undefined;
+  const taken = new Set(table.columns.map(({ name }) => name.toLowerCase()));
+  return ROWID_NAMES.find((name) => !taken.has(name));
+}
+
+/** Takes the number of another row, or moves one. */
+function renumber(random: Random, table: Table, rowid: string): string {
+  const number = random.pick([-1, 1, 1, 2, 3, 5]);
+  if (random.chance(0.4)) {
+    const value = random.chance(0.4) ? `${rowid} + ${number}` : `${number}`;
+    return `UPDATE${random.pick(OR)} ${quote(table.name)} SET ${rowid} = ${value} WHERE ${condition(random, table)}`;
+  }
+  const names = list(table.columns.map(({ name }) => name));
+  const row = values(random, table.columns).replace('(', `(${number}, `);
+  return `INSERT${random.pick(OR)} INTO ${quote(table.name)} (${rowid}, ${names}) VALUES ${row}`;
 }
 
 function upsert(random: Random, table: Table): string {
