@@ -22,6 +22,10 @@ function admitted(whom: 'anybody' | 'library'): string {
   return whom === 'library' ? ` WHERE NOT (${NOT_ADMITTED})` : '';
 }
 
+function andAdmitted(whom: 'anybody' | 'library'): string {
+  return whom === 'library' ? ` AND NOT (${NOT_ADMITTED})` : '';
+}
+
 /**
  * An UPDATE that leaves a row as it is has written it all the same: who changed it meanwhile is in conflict
  * with that.
@@ -43,12 +47,12 @@ function touched(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefin
  * others may have referred to it by another key, or gone with it. Taken down before; a row that stays after
  * all is claimed for nothing.
  */
-function replaced(table: TrackedTable): TriggerDefinition[] {
+function replaced(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
   const row = '_antiphon_row';
   const images = table.columns.map((_, index) => `o${index}`).join(', ');
   const put =
     `INSERT INTO _antiphon_outbox (t, op, ${images}) SELECT ${table.id}, ${OUTBOX_REPLACED}, ${values(table, row)} ` +
-    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, table.key, row)}`;
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, table.key, row)}${andAdmitted(whom)}`;
   const keyDiffers = differ(
     table,
     table.key.map(({ column }) => column),
@@ -71,11 +75,10 @@ function found(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinit
   const key = table.key.map(({ column }) => `o${column}`).join(', ');
   const values = table.key.map(({ column }) => `${row}.${columnName(table, column)}`).join(', ');
   const unique = [table.key, ...table.uniqueIndexes.map(({ columns }) => columns)];
-  const admits = whom === 'library' ? ` AND NOT (${NOT_ADMITTED})` : '';
   const puts = unique.map(
     (columns) =>
       `INSERT INTO _antiphon_outbox (t, op, ${key}) SELECT ${table.id}, ${OUTBOX_FOUND}, ${values} ` +
-      `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, columns, row)}${admits}`,
+      `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, columns, row)}${andAdmitted(whom)}`,
   );
   // The condition of a partial index may look at any column.
   const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
@@ -139,7 +142,7 @@ export function claimTriggers(
   return [
     touched(table, whom),
     ...found(table, whom),
-    ...(losesByReplace ? replaced(table) : []),
+    ...(losesByReplace ? replaced(table, whom) : []),
     ...references(
       table,
       all.filter(({ child }) => child === table),

@@ -353,7 +353,9 @@ describe('claims besides the changes', () => {
   });
 
   it('leave nothing behind: not of other programs, and not where nobody certifies', async () => {
-    const ddl = 'CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 0);';
+    const ddl =
+      'CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 0);' +
+      'CREATE TABLE c (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE CASCADE);';
     await certified(ddl);
     const inVain = 'UPDATE t SET a = 0; INSERT OR IGNORE INTO t VALUES (1, 5)';
     cluster.shell('a', inVain);
