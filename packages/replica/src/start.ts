@@ -253,8 +253,8 @@ async function takeUpOwnPast(
   if (forgotten > 0)
     logger.warn(
       { changes: forgotten },
-      `changes that other programs had made in this database before it was copied are in the log already, or later ones of the same ` +
-        `rows by ${id} are (${forgotten}): they are not published again, and these rows become what the log says`,
+      `${forgotten} captured changes of this database made of their rows what the log says that ${id} made of them at the same ` +
+        'time, or come before such a one: they are not published again, and these rows become what the log says',
     );
   // Where several write, it counts as published when the feed has read it back in order, together with the position.
   const { topology, update } = agreement.document;

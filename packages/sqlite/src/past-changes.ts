@@ -10,11 +10,17 @@ import { bindingOf } from './values.js';
 /** A table of a batch as it is here; undefined when it is not. */
 type Mapping = { readonly table: TrackedTable; readonly columns: readonly number[] } | undefined;
 
+/** How much later than it was captured a change may count as made: clocks are read, and never go back. */
+const LATER_MS = 1000;
+/** Captured so long before this database had its last time: the clock was set back since. */
+const MISDATED_MS = 10_000;
+const BUCKET_MS = 100;
+
 /**
  * What own transactions made of rows that the log has and this database has not, and when: a captured change
- * that made the same of its row, no later, is in the log already, and so is what was captured of that row
- * before it. Anything else was written after this database went back, whatever the clock says, and must not
- * get lost. Kept in temporary tables of the connection: there may be any number of them.
+ * that made the same of its row, at that time, is in the log already, and so is what was captured of that row
+ * before it. Anything else, an earlier time included, was written after this database went back, and must not
+ * get lost: a row may be given once more what it had meanwhile, by a clock that is behind. Kept in temporary tables of the connection: there may be any number of them.
  */
 export class PastChanges {
   readonly #noted = new Map<number, TrackedTable>();
@@ -92,14 +98,43 @@ export class PastChanges {
   /**
    * Forgets captured changes that the log has, in the caller's transaction. Returns how many.
    * `aheadMs`: of the clock that gives changes their times, before this machine's, by which they were captured.
+   * `eachRow`: rows of one transaction have times of their own; else they have that of its last one.
    */
-  forgetCaptured(aheadMs: number): number {
+  forgetCaptured(aheadMs: number, eachRow: boolean): number {
+    if (!eachRow) this.#noteTimes(aheadMs);
     let forgotten = 0;
     for (const table of this.#noted.values()) {
-      this.connection.statement(coverSql(table)).run(aheadMs - SAME_TIME_MS);
+      this.connection.statement(coverSql(table, eachRow)).run(...(eachRow ? [aheadMs, aheadMs] : []));
       forgotten += this.connection.statement(forgetSql(table)).run().changes;
     }
     return forgotten;
+  }
+
+  /** When anything was captured, roughly, and the last row of that time. */
+  #noteTimes(aheadMs: number): void {
+    this.connection.db.exec('DROP TABLE IF EXISTS temp._antiphon_times');
+    this.connection.db.exec(
+      'CREATE TABLE temp._antiphon_times (bucket INTEGER PRIMARY KEY, last INTEGER NOT NULL)',
+    );
+    this.connection
+      .statement(
+        `INSERT INTO temp._antiphon_times SELECT CAST((${MADE}) / ${BUCKET_MS} AS INTEGER) AS bucket, max(x.seq) ` +
+          'FROM _antiphon_outbox AS x WHERE x.at IS NOT NULL GROUP BY bucket',
+      )
+      .run(aheadMs);
+  }
+
+  /**
+   * What was captured long before this database had its last time, `lastMs`, has a time of a clock that was
+   * set back: it counts as made now, and so does what came after it.
+   */
+  dateMisdated(aheadMs: number, lastMs: number, nowMs: number): void {
+    this.connection
+      .statement(
+        'UPDATE _antiphon_outbox SET at = ? WHERE at IS NOT NULL AND seq >= ' +
+          `(SELECT min(x.seq) FROM _antiphon_outbox AS x WHERE ${MADE} < ?)`,
+      )
+      .run(JULIAN_DAY.unixEpoch + nowMs / JULIAN_DAY.ms, aheadMs, lastMs - MISDATED_MS);
   }
 
   get isEmpty(): boolean {
@@ -113,6 +148,7 @@ export class PastChanges {
       this.connection.db.exec(
         `DROP TABLE IF EXISTS ${pastTable(table)}; DROP TABLE IF EXISTS ${coveredTable(table)}`,
       );
+    this.connection.db.exec('DROP TABLE IF EXISTS temp._antiphon_times');
     this.#noted.clear();
   }
 }
@@ -140,15 +176,22 @@ function sameRow(table: TrackedTable, outbox: string, other: string): string {
     .join(' AND ');
 }
 
-function coverSql(table: TrackedTable): string {
-  const made = `(x.at - ${JULIAN_DAY.unixEpoch}) * ${JULIAN_DAY.ms}.0 + ?`;
+/** When it was captured, by the clock that gives times; one parameter. */
+const MADE = `(x.at - ${JULIAN_DAY.unixEpoch}) * ${JULIAN_DAY.ms}.0 + ?`;
+
+function coverSql(table: TrackedTable, eachRow: boolean): string {
+  const [from, to] = [`p.time / 1000.0 - ${LATER_MS}`, `p.time / 1000.0 + ${SAME_TIME_MS}`];
+  const bucket = (ms: string): string => `CAST((${ms}) / ${BUCKET_MS} AS INTEGER)`;
+  const then = eachRow
+    ? `${MADE} >= ${from} AND ${MADE} <= ${to}`
+    : `x.seq <= (SELECT max(last) FROM temp._antiphon_times WHERE bucket BETWEEN ${bucket(from)} AND ${bucket(to)})`;
   const values = table.columns.map((_, index) => `p.v${index} IS x.n${index}`);
   const alike = `CASE WHEN x.op = ${OUTBOX_DELETE} THEN p.dead = 1 ELSE p.dead = 0 AND ${balanced(values, 'AND')} END`;
   const key = keyColumns(table);
   return (
     `INSERT INTO ${coveredTable(table)} SELECT ${key.map((name) => `p.${name}`).join(', ')}, max(x.seq) ` +
     `FROM _antiphon_outbox AS x CROSS JOIN ${pastTable(table)} AS p ON ${sameRow(table, 'x', 'p')} ` +
-    `WHERE x.t = ${table.id} AND x.op < ${FIRST_CLAIM} AND ${made} <= p.time / 1000.0 AND ${alike} ` +
+    `WHERE x.t = ${table.id} AND x.op < ${FIRST_CLAIM} AND ${alike} AND ${then} ` +
     `GROUP BY ${key.map((name) => `p.${name}`).join(', ')} ` +
     `ON CONFLICT DO UPDATE SET last = max(last, excluded.last)`
   );

@@ -40,7 +40,10 @@ function forgetCaptured(session: Session, draft: ReplicaState): number {
   // Decided by what the rows are now, so before any of them becomes what it was later.
   if (isVerified(session, draft))
     outbox.settle(0, new CapturedTimes(writer, clock.wallMs, draft.rowVersions).spread);
-  return past.forgetCaptured(aheadMs(session) ?? 0);
+  const ahead = aheadMs(session);
+  const forgotten = past.forgetCaptured(ahead ?? 0, draft.rowVersions);
+  if (draft.rowVersions && ahead !== undefined) past.dateMisdated(ahead, draft.time / 1000, clock.wallMs);
+  return forgotten;
 }
 
 /**

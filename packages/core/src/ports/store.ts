@@ -505,8 +505,9 @@ export interface Store<Tx = unknown> {
    * raise `publishedCounter`: that follows what the caller sees in the log.
    *
    * What other programs had committed when the file was copied lies in it still waiting for a number,
-   * although the log has it: changes of rows that the noted past changed as late or later are forgotten.
-   * Returns how many. What remains keeps the time when it was made.
+   * although the log has it: changes that made the same of their rows as the noted past at the same time are
+   * forgotten, with those of these rows before them. Returns how many. What remains is new, and keeps the
+   * time when it was made, unless that was certainly a clock's that had been set back.
    */
   resumeFrom(counter: number, time: number): Promise<number>;
   /**
