@@ -40,7 +40,8 @@ function create(connection: Connection, type: string, name: string, sql: string)
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
     throw content(
-      `the ${type} ${name} of the cluster cannot be made here: ${message}. Start with an empty file.`,
+      `the ${type} ${name} of the cluster cannot be made here: ${message}. Start with an empty file; ` +
+        'where an empty one is refused as well, the SQLite here lacks what the others have: use the same version.',
     );
   }
 }
@@ -59,7 +60,8 @@ function createdBy(schema: ClusterSchema): Created[] {
   } catch (thrown) {
     throw new AntiphonError(
       'STORE_CONTENT',
-      `the cluster's statements for its tables do not run here: ${String(thrown)}`,
+      `the cluster's statements for its tables do not run here: ${String(thrown)}. They do not run in any file, also not in an empty one: ` +
+        'the SQLite here lacks what the replica that founded the cluster has. Use the same version.',
       { cause: thrown },
     );
   } finally {

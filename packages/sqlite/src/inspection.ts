@@ -9,6 +9,7 @@ import type {
   LocalTable,
   UniqueIndex,
 } from './local-table.js';
+import { makingObstacle } from './making-obstacle.js';
 import { rowRules } from './row-rules.js';
 import { tokenize } from './trigger-guard.js';
 import { readTriggers } from './user-triggers.js';
@@ -203,6 +204,7 @@ function rowidName(columns: readonly ListedColumn[]): string | undefined {
 }
 
 function unsupportedReason(
+  connection: Connection,
   listed: ListedTable,
   table: LocalTable,
   indexes: Indexes,
@@ -213,7 +215,7 @@ function unsupportedReason(
   if (!hasKey) return 'it has no primary key, so a row cannot be told from another: add a PRIMARY KEY';
   if (table.columns.length > MAX_COLUMNS)
     return `it has ${table.columns.length} columns, and ${MAX_COLUMNS} is the most that can be captured: split it`;
-  return indexes.unsupported;
+  return indexes.unsupported ?? makingObstacle(connection, listed.name);
 }
 
 function inspectTable(connection: Connection, listed: ListedTable): TableInspection {
@@ -253,7 +255,7 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
-  const reason = unsupportedReason(listed, table, indexes, ordered.length > 0);
+  const reason = unsupportedReason(connection, listed, table, indexes, ordered.length > 0);
   return reason === undefined
     ? { type: 'supported', table }
     : { type: 'unsupported', table, reason, isData: listed.type === 'table' };

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { DatabaseSync } from 'node:sqlite';
 import { AntiphonError } from '@antiphon/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster, Directory } from '../test/cluster.js';
@@ -44,6 +45,37 @@ describe('inspect and install', () => {
       'CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END',
     ]);
     await store.close();
+    directory.remove();
+  });
+
+  it.each([
+    ['a CHECK', `v TEXT CHECK (v REGEXP '^a')`, '', /no such function: regexp/i],
+    ['a generated column', 'v TEXT, g AS (own(v))', '', /no such function: own/],
+    ['a default that REPLACE may need', 'v TEXT NOT NULL DEFAULT (own())', '', /function: own/],
+    ['the collation of a column', 'v TEXT COLLATE uni', '', /collation sequence: uni/],
+    ['a partial index', 'v TEXT', `CREATE INDEX i ON t (v) WHERE own(v) = 'a'`, /index i .*function: own/],
+    ['an index on an expression', 'v TEXT', 'CREATE INDEX i ON t (own(v))', /index i .*function: own/],
+  ])('leaves out a table that only its program can write to: %s', async (_, column, index, message) => {
+    const directory = new Directory();
+    const program = new DatabaseSync(directory.file('x'));
+    for (const name of ['own', 'regexp'])
+      program.function(name, { deterministic: true, varargs: true }, () => 'a');
+    // Node.js cannot define a collation: the name is put in afterwards.
+    program.exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, ${column.replace('uni', 'RTRIM')}); ${index};
+      CREATE TABLE d (id INTEGER PRIMARY KEY, v DEFAULT 'plain' CHECK (length(v) < 9)); CREATE INDEX di ON d (lower(v));`);
+    program.enableDefensive?.(false);
+    if (column.includes('uni'))
+      program.exec(
+        `PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'RTRIM', 'uni') WHERE name = 't';`,
+      );
+    program.close();
+    const store = sqlite({ file: directory.file('x') });
+    const { tables, ddl } = await store.inspect();
+    await store.close();
+    const named = new Map(tables.map((table) => [table.schema.name, table]));
+    expect(named.get('t')).toMatchObject({ unsupported: expect.stringMatching(message), isData: true });
+    expect(named.get('d')).not.toHaveProperty('unsupported');
+    expect(ddl.statements.join(' ')).not.toContain('TABLE t ');
     directory.remove();
   });
 
@@ -133,7 +165,7 @@ describe('inspect and install', () => {
 
   it('refuses a file that is no database, a missing directory and :memory:', async () => {
     expect(() => sqlite({ file: ':memory:' })).toThrow(AntiphonError);
-    await expectCode(sqlite({ file: '/proc/nowhere/x.db' }).inspect(), 'STORE_FAILED');
+    await expectCode(sqlite({ file: '/proc/nowhere/x.db' }).inspect(), 'BAD_OPTION');
     cluster = new Cluster();
     execFileSync('sh', [
       '-c',

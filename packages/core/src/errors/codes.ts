@@ -133,7 +133,7 @@ export const ERROR_CODES = {
   STORE_CONTENT: {
     retriable: false,
     means: 'The database has content that does not belong to this cluster, or that cannot be replicated.',
-    do: 'Do what the message says. The file of this replica, or an empty one that gets everything from the log, is what fits.',
+    do: 'Do what the message says. Where it asks for another file: that of this replica fits, or an empty one that gets everything from the log.',
   },
   STORE_REPLACED: {
     retriable: false,
