@@ -206,7 +206,7 @@ export class KnownState {
 
 const OTHER_WAY =
   'Stop the replica, move its file aside and start it with an empty one: it gets everything that the log has. ' +
-  'Then write again what only the old file has (sqldiff shows it).';
+  'Then write again what only the old file has (`sqldiff --primarykey` shows it).';
 
 function trimmed({ cluster, id }: Scope, firstSeq: number): AntiphonError {
   return new AntiphonError(

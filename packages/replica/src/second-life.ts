@@ -117,7 +117,7 @@ function secondLife(id: string, counter: number, seq: number): AntiphonError {
     `entry ${seq} of the log is ${id}:${counter}, and not the transaction that this database has under that number: ` +
       `another file, an older copy or a backup, has served as ${id} meanwhile. Nothing of this file was lost, and nothing more of it is ` +
       `published. Stop what runs as ${id}, keep this file aside, start ${id} with an empty file, which gets everything from the log, ` +
-      'and write again what only the file kept aside has (sqldiff shows it); see docs/lost-log.md',
+      'and write again what only the file kept aside has (`sqldiff --primarykey` shows it); see docs/lost-log.md',
     { context: { origin: id, counter, seq } },
   );
 }

@@ -56,7 +56,7 @@ describe('applying', () => {
     const poisoned = batchOf(cluster, 2);
     const changes = [
       ...poisoned.transactions[0]!.changes,
-      { op: 'insert' as const, table: 0, row: [50n, 'x', 1000n] },
+      { op: 'insert' as const, table: 0, row: [50n, null, 1n] },
     ];
     steps[2] = {
       type: 'transactions',
@@ -68,7 +68,7 @@ describe('applying', () => {
     expect(outcome).toMatchObject({
       transactions: 2,
       rows: 2,
-      refused: { step: 2, error: { code: 'APPLY_REFUSED', message: expect.stringMatching(/CHECK/) } },
+      refused: { step: 2, error: { code: 'APPLY_REFUSED', message: expect.stringMatching(/NOT NULL/) } },
     });
     expect(b.state()).toMatchObject({ position: { seq: 12 }, vector: { a: 2 } });
     expect(cluster.shell('b', 'SELECT id FROM t')).toBe('1\n2');

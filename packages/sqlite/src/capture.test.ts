@@ -391,6 +391,22 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     expect(cluster.shell('b', 'SELECT k FROM m')).toBe('x');
   });
 
+  it('a row that was changed with triggers switched off travels when it is written again', async () => {
+    await pair(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, b); INSERT INTO t VALUES (1, x'00'), (2, x'00');`,
+      versions,
+    );
+    cluster.shell('a', `.dbconfig enable_trigger off\nUPDATE t SET b = x'ff' WHERE id = 1;`);
+    await cluster.synchronize();
+    expect(cluster.rows('b', 't')).not.toEqual(cluster.rows('a', 't'));
+    // As the README says.
+    cluster.shell(
+      'a',
+      `PRAGMA foreign_keys = OFF; BEGIN; CREATE TEMP TABLE again AS SELECT * FROM t WHERE id = 1; DELETE FROM t WHERE id = 1; INSERT INTO t SELECT * FROM again; COMMIT;`,
+    );
+    await expectEqual('t');
+  });
+
   it('REPLACE is captured once when recursive_triggers is on', async () => {
     await pair('CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE, v UNIQUE);', versions);
     cluster.shell(

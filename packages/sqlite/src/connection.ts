@@ -7,7 +7,11 @@ import { PROCESS, type Surroundings } from './surroundings.js';
 export interface ConnectionOptions {
   readonly file: string;
   readonly synchronous: 'normal' | 'full';
-  readonly foreignKeys: boolean;
+  /**
+   * False where rows of other replicas are applied: their origin has checked foreign keys and CHECK
+   * constraints.
+   */
+  readonly enforces: boolean;
   /** How long to wait for another program's transaction before STORE_BUSY. */
   readonly busyTimeoutMs: number;
   readonly surroundings: Surroundings;
@@ -78,7 +82,7 @@ export class Connection {
     const options = {
       file,
       synchronous: 'normal',
-      foreignKeys: false,
+      enforces: false,
       busyTimeoutMs,
       surroundings: PROCESS,
     } as const;
@@ -112,7 +116,8 @@ export class Connection {
       );
     }
     Connection.#synchronize(db, options.synchronous);
-    db.exec(`PRAGMA foreign_keys = ${options.foreignKeys ? 'ON' : 'OFF'}`);
+    db.exec(`PRAGMA foreign_keys = ${options.enforces ? 'ON' : 'OFF'}`);
+    db.exec(`PRAGMA ignore_check_constraints = ${options.enforces ? 'OFF' : 'ON'}`);
     // Capture must not depend on it, and REPLACE would otherwise be captured in two ways.
     db.exec('PRAGMA recursive_triggers = OFF');
   }

@@ -25,6 +25,30 @@ async function fourInOne(): Promise<void> {
   await cluster.publish('a');
 }
 
+describe('what only its origin decides', () => {
+  it.each(['PRAGMA ignore_check_constraints = ON', 'PRAGMA case_sensitive_like = ON'])(
+    'a CHECK that did not refuse the row there does not refuse it elsewhere: %s',
+    async (pragma) => {
+      cluster = await pairOf(
+        `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL CHECK (a NOT LIKE 'A%')); INSERT INTO t VALUES (1, 'x');`,
+      );
+      cluster.shell('a', `${pragma}; INSERT INTO t VALUES (2, 'ab'); UPDATE t SET a = 'ac' WHERE id = 1;`);
+      await cluster.publish('a');
+      expect((await cluster.deliver('b')).refused).toBeUndefined();
+      expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
+      await cluster.join('c');
+      await cluster.synchronize();
+      expect(cluster.rows('c', 't')).toEqual(cluster.rows('a', 't'));
+      // Writers are held to it as before.
+      expect(() => cluster.shell('b', `INSERT INTO t VALUES (3, 'ad')`)).toThrow(/CHECK constraint failed/);
+      expect(await cluster.write('b', `INSERT INTO t VALUES (3, 'ad')`)).toMatchObject({
+        type: 'rejected',
+        error: { code: 'CONSTRAINT' },
+      });
+    },
+  );
+});
+
 describe('what a database refuses', () => {
   it('I1: is told by its counter and table, after everything before it, also in the same message', async () => {
     await fourInOne();

@@ -124,11 +124,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
     return this.#writer;
   }
 
-  #connect(foreignKeys: boolean): Promise<Connection> {
+  #connect(enforces: boolean): Promise<Connection> {
     return Connection.open({
       file: this.#file,
       synchronous: this.options.synchronous ?? 'normal',
-      foreignKeys,
+      enforces,
       busyTimeoutMs: this.options.busyTimeoutMs ?? DEFAULT_BUSY_TIMEOUT_MS,
       surroundings: this.surroundings,
     });

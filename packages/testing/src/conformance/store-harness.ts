@@ -7,7 +7,7 @@ export interface ConformanceTable {
   readonly key: readonly string[];
   /** Sets of columns of which no two rows may hold the same values; a null is equal to nothing. */
   readonly unique?: readonly (readonly string[])[];
-  /** Columns whose numbers must not be smaller: a CHECK constraint. */
+  /** Columns whose numbers must not be smaller: a constraint that also refuses a row of another replica. */
   readonly atLeast?: Readonly<Record<string, number>>;
 }
 
