@@ -24,9 +24,12 @@ interface ProjectSettings {
   readonly group: number;
   /** Files that start whole clusters run one at a time: side by side they measure each other. */
   readonly oneFileAtATime?: boolean;
+  /** Absent: as many as vitest takes. */
+  readonly workers?: number;
 }
 
-function project({ name, include, exclude = [], timeoutMs, group, oneFileAtATime = false }: ProjectSettings) {
+function project(settings: ProjectSettings) {
+  const { name, include, exclude = [], timeoutMs, group, oneFileAtATime = false, workers } = settings;
   return {
     ...resolution,
     test: {
@@ -39,7 +42,7 @@ function project({ name, include, exclude = [], timeoutMs, group, oneFileAtATime
       // A process per file: native modules and the processes a test starts go away with it.
       pool: 'forks' as const,
       fileParallelism: !oneFileAtATime,
-      maxWorkers: oneFileAtATime ? 1 : WORKERS,
+      ...(workers === undefined ? {} : { maxWorkers: workers }),
       sequence: { groupOrder: group },
     },
   };
@@ -56,6 +59,7 @@ export default defineConfig({
         exclude: suffixed,
         timeoutMs: 30_000,
         group: 0,
+        workers: WORKERS,
       }),
       project({
         name: 'nats',

@@ -137,7 +137,10 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       request: { statements: readonly Statement[]; timeoutMs?: number; acks?: AckLevel },
       _: unknown,
       message: Later<'execute'>,
-    ): NoReply => later(message, this.writer.execute(request.statements, request)),
+    ): NoReply => {
+      const { statements, ...options } = request;
+      return later(message, this.writer.execute(statements, options));
+    },
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
       later(message, read(this.scope, sql, params, options)),
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
