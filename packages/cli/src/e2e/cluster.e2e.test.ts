@@ -293,9 +293,9 @@ describe('what goes wrong', () => {
     [
       'more rows than wanted',
       ['query', 'SELECT * FROM cities', '--limit', '2'],
-      'BAD_SQL',
-      1,
-      'more than 2 rows',
+      'BAD_OPTION',
+      2,
+      'raise --limit',
     ],
     ['bad parameters', ['exec', 'SELECT ?', '--params', '[1'], 'BAD_OPTION', 2, '--params is not valid JSON'],
     [
