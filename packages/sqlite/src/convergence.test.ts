@@ -209,6 +209,24 @@ describe('secondary unique keys', () => {
     },
   );
 
+  it('I4: the condition of a partial unique index compares as its columns do, also for displaced rows', async () => {
+    let now = 1_700_000_000_000;
+    cluster = new Cluster({ versions: true, clock: () => now++ });
+    await cluster.first(
+      'a',
+      `CREATE TABLE t (at TEXT COLLATE NOCASE NOT NULL, y BLOB NOT NULL, op TEXT UNIQUE, id INT, PRIMARY KEY (at, y));
+       CREATE UNIQUE INDEX later ON t (id) WHERE at > 'B'; INSERT INTO t VALUES ('ß', 6, NULL, 2);`,
+    );
+    await cluster.join('b');
+    await cluster.synchronize();
+    await cluster.write('b', `UPDATE t SET y = '1' WHERE id = 2`);
+    await cluster.write(
+      'a',
+      `REPLACE INTO t VALUES ('ß', 'A', 'a', 2), ('a', 5, 'é', 2), ('a ', x'61', 'é', 2)`,
+    );
+    await expectConverged(['a', 'b'], ['t']);
+  });
+
   it('a column of type ANY in a STRICT table keeps what it holds when rows are displaced', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (k ANY PRIMARY KEY, u TEXT UNIQUE, x ANY) STRICT;`);

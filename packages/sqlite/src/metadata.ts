@@ -1,4 +1,5 @@
 import type { Connection } from './connection.js';
+import { declaredCollations } from './declared-collations.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
@@ -141,11 +142,15 @@ export function displacedTable(table: TrackedTable): string {
  */
 export function createDisplacedTable(connection: Connection, table: TrackedTable): void {
   const name = displacedTable(table);
-  const columns = table.columns.map(
+  // The condition of a partial index is asked of displaced rows as well, and compares as the columns do.
+  const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
+  const names = table.columns.map((column) => column.name);
+  const collations = isPartial ? declaredCollations(connection, table.name, names) : [];
+  const columns = table.columns.map(({ declaredType, affinity }, index) => {
     // ANY keeps values as they are in a STRICT table only, which this one is not.
-    ({ declaredType, affinity }, index) =>
-      `${columnName(table, index)} ${affinity === 'none' ? '' : quoteName(declaredType)}`,
-  );
+    const type = affinity === 'none' ? '' : quoteName(declaredType);
+    return `${columnName(table, index)} ${type} COLLATE ${quoteName(collations[index] ?? 'BINARY')}`;
+  });
   connection.db.exec(`CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})`);
   const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
   connection.db.exec(`CREATE UNIQUE INDEX IF NOT EXISTS ${name}_key ON ${name} (${key})`);
