@@ -152,6 +152,15 @@ export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColu
   return balanced(terms, 'AND');
 }
 
+/**
+ * The rows that an index has. Of a partial one by its own condition: without that SQLite cannot use it, and
+ * every insert would look at all rows.
+ */
+export function rowsIn(table: TrackedTable, { where }: Pick<UniqueIndex, 'where'>): string {
+  const name = quoteName(table.name);
+  return where === undefined ? name : `(SELECT * FROM ${name} WHERE ${where})`;
+}
+
 function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD'): string {
   // Before an insert that lets SQLite choose the row's number, that number is shown as -1, which may be
   // another row's.
@@ -163,7 +172,7 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
   const row = '_antiphon_row';
   return (
     `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
-    `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
+    `FROM ${rowsIn(table, index)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
   );
 }
 

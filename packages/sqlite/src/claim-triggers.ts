@@ -4,12 +4,13 @@ import {
   differ,
   isUniqueMatch,
   NOT_ADMITTED,
+  rowsIn,
   sameKey,
   values,
   type TriggerDefinition,
 } from './capture-triggers.js';
 import { quoteName } from './identifiers.js';
-import { columnName, type TrackedTable } from './local-table.js';
+import { columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
 import { OUTBOX_FOUND, OUTBOX_REFERENCE, OUTBOX_REPLACED, OUTBOX_TOUCHED } from './outbox-kinds.js';
 import { isCaptured, referencesBetween, type TableReference } from './references.js';
 import { NOT_APPLYING } from './trigger-guard.js';
@@ -74,17 +75,20 @@ function found(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinit
   const row = '_antiphon_row';
   const key = table.key.map(({ column }) => `o${column}`).join(', ');
   const values = table.key.map(({ column }) => `${row}.${columnName(table, column)}`).join(', ');
-  const unique = [table.key, ...table.uniqueIndexes.map(({ columns }) => columns)];
+  const unique: readonly Pick<UniqueIndex, 'columns' | 'where'>[] = [
+    { columns: table.key },
+    ...table.uniqueIndexes,
+  ];
   const puts = unique.map(
-    (columns) =>
+    (index) =>
       `INSERT INTO _antiphon_outbox (t, op, ${key}) SELECT ${table.id}, ${OUTBOX_FOUND}, ${values} ` +
-      `FROM ${quoteName(table.name)} AS ${row} WHERE ${isUniqueMatch(table, columns, row)}${andAdmitted(whom)}`,
+      `FROM ${rowsIn(table, index)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)}${andAdmitted(whom)}`,
   );
   // The condition of a partial index may look at any column.
   const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
   const columns = isPartial
     ? table.columns.map((_, index) => index)
-    : unique.flatMap((parts) => parts.map(({ column }) => column));
+    : unique.flatMap((index) => index.columns.map(({ column }) => column));
   const mayMeet = differ(table, [...new Set(columns)]);
   return [
     definition(table, 'found_insert', 'BEFORE INSERT', NOT_APPLYING, puts),

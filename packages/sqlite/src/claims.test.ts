@@ -223,6 +223,28 @@ async function certified(ddl: string, writes: InstallOptions['writes'] = 'librar
 }
 
 describe('claims besides the changes', () => {
+  it('every row that a trigger looks up is found by an index, a partial one included', async () => {
+    await certified(
+      `CREATE TABLE new (id INTEGER PRIMARY KEY, email TEXT COLLATE NOCASE, gone INT, code UNIQUE);
+       CREATE UNIQUE INDEX living ON new (email) WHERE new.gone = 0 -- the others may share it
+       ; CREATE TABLE k (k TEXT COLLATE NOCASE PRIMARY KEY, a INT UNIQUE);`,
+    );
+    const triggers = cluster
+      .shell('a', `SELECT replace(sql, char(10), ' ') FROM sqlite_schema WHERE type = 'trigger';`)
+      .split('\n');
+    const lookUps = triggers.flatMap((sql) => {
+      const body = sql.slice(sql.indexOf(' BEGIN ') + 7, sql.lastIndexOf('END'));
+      return body.split(';').filter((statement) => statement.includes('AS _antiphon_row'));
+    });
+    expect(lookUps.length).toBeGreaterThan(8);
+    for (const lookUp of lookUps) {
+      const statement = lookUp.replaceAll(/\b(?:NEW|OLD)\.("[^"]*"|\w+)/g, '?');
+      const plan = cluster.shell('a', `EXPLAIN QUERY PLAN ${statement};`);
+      expect(plan, statement).toMatch(/SEARCH (?:new|k|_antiphon_row)/);
+      expect(plan, statement).not.toMatch(/SCAN (?:new|k|_antiphon_row)\b/);
+    }
+  });
+
   it('of a row that an UPDATE leaves as it is; such a write has its place in the log', async () => {
     await certified(`CREATE TABLE t (id INTEGER PRIMARY KEY, a, seq INT, op TEXT);`);
     const insert = 'INSERT INTO t VALUES (1, 0, 0, 0), (2, 0, 0, 0)';
