@@ -29,7 +29,15 @@ export interface SchemaWishes {
   readonly multiWriter: boolean;
 }
 
+/** SQLite may accept none of the tables that were drawn. */
 export function randomSchema(random: Random, wishes: SchemaWishes): Schema {
+  for (;;) {
+    const schema = draw(random, wishes);
+    if (schema.tables.length > 0) return schema;
+  }
+}
+
+function draw(random: Random, wishes: SchemaWishes): Schema {
   const names = new Names(random);
   const drawn = Array.from({ length: random.pick([1, 2, 2, 3, 4]) }, () =>
     randomTable(random, names.table()),

@@ -45,8 +45,15 @@ export function randomStatement(random: Random, tables: readonly Table[]): strin
   }
 }
 
-function values(random: Random, columns: readonly Column[]): string {
-  return `(${columns.map(({ kind, notNull }) => looseLiteral(random, kind, !notNull)).join(', ')})`;
+/** After it SQLite numbers rows at random, and two databases never alike. */
+const LAST_ROWID = '9223372036854775807';
+
+function values(random: Random, table: Table, columns: readonly Column[]): string {
+  const literals = columns.map(({ name, kind, notNull }) => {
+    const value = looseLiteral(random, kind, !notNull);
+    return value === LAST_ROWID && table.rowidKey && table.key.includes(name) ? '4294967297' : value;
+  });
+  return `(${literals.join(', ')})`;
 }
 
 /** Mostly all of them, in their order. */
@@ -60,7 +67,7 @@ function chosenColumns(random: Random, table: Table): readonly Column[] {
 
 function insert(random: Random, table: Table): string {
   const columns = chosenColumns(random, table);
-  const rows = Array.from({ length: random.pick([1, 1, 2, 3]) }, () => values(random, columns));
+  const rows = Array.from({ length: random.pick([1, 1, 2, 3]) }, () => values(random, table, columns));
   const verb = random.chance(0.1) ? 'REPLACE' : `INSERT${random.pick(OR)}`;
   return `${verb} INTO ${quote(table.name)} (${list(columns.map(({ name }) => name))}) VALUES ${rows.join(', ')}`;
 }
@@ -82,12 +89,12 @@ function renumber(random: Random, table: Table, rowid: string): string {
     return `UPDATE${random.pick(OR)} ${quote(table.name)} SET ${rowid} = ${value} WHERE ${condition(random, table)}`;
   }
   const names = list(table.columns.map(({ name }) => name));
-  const row = values(random, table.columns).replace('(', `(${number}, `);
+  const row = values(random, table, table.columns).replace('(', `(${number}, `);
   return `INSERT${random.pick(OR)} INTO ${quote(table.name)} (${rowid}, ${names}) VALUES ${row}`;
 }
 
 function upsert(random: Random, table: Table): string {
-  const rows = Array.from({ length: random.pick([1, 2]) }, () => values(random, table.columns));
+  const rows = Array.from({ length: random.pick([1, 2]) }, () => values(random, table, table.columns));
   const keys: readonly UniqueKey[] = [{ columns: table.key }, ...table.uniques];
   const key = random.pick(keys);
   const target = random.chance(0.1) ? '' : ` (${key.target ?? list(key.columns)})`;
