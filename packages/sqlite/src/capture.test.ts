@@ -26,9 +26,12 @@ async function expectEqual(...tables: string[]): Promise<void> {
 describe.each([false, true])('capture and apply, row versions %s', (versions) => {
   it('brings the rows that were there before', async () => {
     await pair(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO t SELECT i, 'row ' || i FROM n;
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         INSERT INTO t SELECT i, 'row ' || i FROM n;
       CREATE TABLE w (a TEXT COLLATE NOCASE, b INT, c, PRIMARY KEY (a, b)) WITHOUT ROWID;
-      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO w SELECT 'k' || (i % 7), i, i FROM n;`,
+      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+         INSERT INTO w SELECT 'k' || (i % 7), i, i FROM n;`,
       versions,
     );
     expect(cluster.rows('b', 't')).toHaveLength(2500);
@@ -46,7 +49,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     expect(outcome).toMatchObject({ type: 'committed', id: { origin: 'a', counter: 1 } });
     cluster.shell(
       'a',
-      `INSERT INTO t VALUES (3, 'shell', 9); UPDATE t SET n = n + 1 WHERE id = 1; DELETE FROM t WHERE id = 2;`,
+      `INSERT INTO t VALUES (3, 'shell', 9); UPDATE t SET n = n + 1 WHERE id = 1;
+        DELETE FROM t WHERE id = 2;`,
     );
     expect(cluster.member('a').store.hasUnsealed()).toBe(true);
     await expectEqual('t');
@@ -56,13 +60,15 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
   it('captures key changes as delete and insert', async () => {
     await pair(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three');
-      CREATE TABLE w (k TEXT COLLATE NOCASE PRIMARY KEY, a) WITHOUT ROWID; INSERT INTO w VALUES ('x', 1), ('y', 2);
+      CREATE TABLE w (k TEXT COLLATE NOCASE PRIMARY KEY, a) WITHOUT ROWID; INSERT INTO w VALUES ('x', 1),
+      ('y', 2);
       CREATE TABLE b (k BLOB PRIMARY KEY NOT NULL, a); INSERT INTO b VALUES (1, 'integer');`,
       versions,
     );
     cluster.shell(
       'a',
-      `UPDATE t SET id = id + 10; UPDATE t SET rowid = 5 WHERE id = 11; UPDATE w SET k = 'z' WHERE k = 'y'; UPDATE w SET k = 'X'; UPDATE b SET k = 1.0;`.replace(
+      `UPDATE t SET id = id + 10; UPDATE t SET rowid = 5 WHERE id = 11; UPDATE w SET k = 'z' WHERE k = 'y';
+        UPDATE w SET k = 'X'; UPDATE b SET k = 1.0;`.replace(
         `UPDATE w SET k = 'X';`,
         `UPDATE w SET k = 'X' WHERE k = 'x';`,
       ),
@@ -74,7 +80,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it('captures that the least integer becomes a REAL of the same value, in keys and in other columns', async () => {
     await pair(
-      `CREATE TABLE t (k NUMERIC PRIMARY KEY NOT NULL, n INTEGER) WITHOUT ROWID; INSERT INTO t VALUES (-9223372036854775808, -9223372036854775808), (1, 1);`,
+      `CREATE TABLE t (k NUMERIC PRIMARY KEY NOT NULL, n INTEGER) WITHOUT ROWID;
+        INSERT INTO t VALUES (-9223372036854775808, -9223372036854775808), (1, 1);`,
       versions,
     );
     cluster.shell('a', 'UPDATE t SET n = n - 1');
@@ -86,7 +93,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it('does not capture updates that change nothing', async () => {
     await pair(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE, b); INSERT INTO t VALUES (1, 'x', NULL);`,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE, b); INSERT INTO t VALUES (1, 'x',
+        NULL);`,
       versions,
     );
     cluster.shell(
@@ -151,7 +159,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     expect(cluster.rows('b', 't')).toHaveLength(values.length);
     cluster.shell(
       'a',
-      `UPDATE t SET a = CAST(x'fe' AS TEXT) WHERE id = 2; UPDATE t SET a = 1 WHERE id = 4; UPDATE t SET a = 1.0 WHERE id = 3; DELETE FROM r WHERE id % 2;`,
+      `UPDATE t SET a = CAST(x'fe' AS TEXT) WHERE id = 2; UPDATE t SET a = 1 WHERE id = 4;
+        UPDATE t SET a = 1.0 WHERE id = 3; DELETE FROM r WHERE id % 2;`,
     );
     await expectEqual('t', 'r');
     const rows = values.length;
@@ -187,13 +196,15 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     );
     cluster.shell(
       'a',
-      `INSERT INTO k VALUES (1, 'a'), ('1', 'b'), (x'31', 'c'), (1.5, 'd'), (CAST(x'ff' AS TEXT), 'e'), (char(65533), 'f'), ('nul' || char(0), 'g');
+      `INSERT INTO k VALUES (1, 'a'), ('1', 'b'), (x'31', 'c'), (1.5, 'd'), (CAST(x'ff' AS TEXT), 'e'),
+        (char(65533), 'f'), ('nul' || char(0), 'g');
       INSERT INTO c SELECT k, 'x', k, 1 FROM k;`,
     );
     await expectEqual('k', 'c');
     cluster.shell(
       'a',
-      `UPDATE k SET a = 'changed'; DELETE FROM k WHERE k = CAST(x'ff' AS TEXT); UPDATE c SET v = 2 WHERE a = CAST(x'ff' AS TEXT); DELETE FROM c WHERE a = 1;`,
+      `UPDATE k SET a = 'changed'; DELETE FROM k WHERE k = CAST(x'ff' AS TEXT);
+        UPDATE c SET v = 2 WHERE a = CAST(x'ff' AS TEXT); DELETE FROM c WHERE a = 1;`,
     );
     await expectEqual('k', 'c');
     expect(cluster.rows('b', 'k')).toHaveLength(6);
@@ -206,7 +217,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     );
     cluster.shell(
       'a',
-      `INSERT INTO t VALUES (1, 1, 1.0, 'x', x'00', 1), (2, 2.5, NULL, NULL, NULL, 1.0), (3, NULL, 3, '3', x'', '000123');`,
+      `INSERT INTO t VALUES (1, 1, 1.0, 'x', x'00', 1), (2, 2.5, NULL, NULL, NULL, 1.0), (3, NULL, 3, '3',
+        x'', '000123');`,
     );
     await expectEqual('t');
     expect(cluster.shell('b', 'SELECT typeof(a) FROM t ORDER BY id')).toBe('integer\nreal\ntext');
@@ -214,7 +226,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it('leaves generated columns to each database', async () => {
     await pair(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, v INT GENERATED ALWAYS AS (a * 2) VIRTUAL, s TEXT AS (a || '!') STORED, z TEXT);`,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, v INT GENERATED ALWAYS AS (a * 2) VIRTUAL,
+        s TEXT AS (a || '!') STORED, z TEXT);`,
       versions,
     );
     cluster.shell('a', `INSERT INTO t (a, z) VALUES (1, 'x'), (2, 'y'); UPDATE t SET a = 10 WHERE a = 1;`);
@@ -226,9 +239,12 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     const name = `we"ird 'table'; DROP TABLE x;--`;
     const quoted = `"${name.replaceAll('"', '""')}"`;
     await pair(
-      `CREATE TABLE ${quoted} ("select" INTEGER PRIMARY KEY, "a ""b""" TEXT, [from] UNIQUE, "ключ😀" TEXT, "n0" INT, "seq" INT, "r" INT);
-      CREATE TABLE "order" ("group" TEXT, "begin" TEXT, "when" TEXT, PRIMARY KEY ("group", "begin")) WITHOUT ROWID;
-      CREATE TRIGGER "begin" AFTER UPDATE OF "begin", "when" ON "order" WHEN NEW."begin" <> 'BEGIN INSERT' AND (CASE WHEN NEW."when" THEN 1 ELSE 1 END) -- BEGIN DELETE
+      `CREATE TABLE ${quoted} ("select" INTEGER PRIMARY KEY, "a ""b""" TEXT, [from] UNIQUE, "ключ😀" TEXT,
+        "n0" INT, "seq" INT, "r" INT);
+      CREATE TABLE "order" ("group" TEXT, "begin" TEXT, "when" TEXT, PRIMARY KEY ("group",
+      "begin")) WITHOUT ROWID;
+      CREATE TRIGGER "begin" AFTER UPDATE OF "begin",
+      "when" ON "order" WHEN NEW."begin" <> 'BEGIN INSERT' AND (CASE WHEN NEW."when" THEN 1 ELSE 1 END) -- BEGIN DELETE
         BEGIN UPDATE ${quoted} SET n0 = n0 + 1; END;`,
       versions,
     );
@@ -244,13 +260,15 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
   it('ON DELETE CASCADE, SET NULL and ON UPDATE CASCADE travel as rows', async () => {
     await pair(
       `CREATE TABLE p (id INTEGER PRIMARY KEY, u TEXT UNIQUE);
-      CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE, q INT REFERENCES p ON DELETE SET NULL);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE,
+      q INT REFERENCES p ON DELETE SET NULL);
       CREATE TABLE g (id INTEGER PRIMARY KEY, c INT REFERENCES c ON DELETE CASCADE);`,
       versions,
     );
     cluster.shell(
       'a',
-      `PRAGMA foreign_keys = ON; INSERT INTO p VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT INTO c VALUES (1, 1, 2), (2, 2, 1), (3, 3, 3); INSERT INTO g VALUES (1, 1), (2, 2), (3, 3);`,
+      `PRAGMA foreign_keys = ON; INSERT INTO p VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT INTO c VALUES (1,
+        1, 2), (2, 2, 1), (3, 3, 3); INSERT INTO g VALUES (1, 1), (2, 2), (3, 3);`,
     );
     await expectEqual('p', 'c', 'g');
     cluster.shell(
@@ -268,8 +286,10 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it(`user triggers' effects replicate once`, async () => {
     await pair(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, touched INT DEFAULT 0); CREATE TABLE audit (id INTEGER PRIMARY KEY, what TEXT);
-      CREATE TRIGGER t_in AFTER INSERT ON t BEGIN INSERT INTO audit (what) VALUES ('in ' || NEW.id); UPDATE t SET touched = touched + 1 WHERE id = NEW.id; END;
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, touched INT DEFAULT 0);
+        CREATE TABLE audit (id INTEGER PRIMARY KEY, what TEXT);
+      CREATE TRIGGER t_in AFTER INSERT ON t BEGIN INSERT INTO audit (what) VALUES ('in ' || NEW.id);
+      UPDATE t SET touched = touched + 1 WHERE id = NEW.id; END;
       CREATE TRIGGER t_up AFTER UPDATE OF a ON t WHEN OLD.a <> NEW.a BEGIN INSERT INTO audit (what) VALUES ('up ' || NEW.id); END;
       CREATE TRIGGER t_de BEFORE DELETE ON t FOR EACH ROW BEGIN INSERT INTO audit (what) SELECT 'de ' || OLD.id; END;`,
       versions,
@@ -286,14 +306,16 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it('INSERT OR REPLACE and UPDATE OR REPLACE, with the rows they delete through other unique keys', async () => {
     await pair(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT COLLATE NOCASE UNIQUE, v INT, w INT, UNIQUE (v, w)); CREATE UNIQUE INDEX tp ON t (w) WHERE w > 100;
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT COLLATE NOCASE UNIQUE, v INT, w INT, UNIQUE (v, w));
+        CREATE UNIQUE INDEX tp ON t (w) WHERE w > 100;
       CREATE TABLE x (k TEXT PRIMARY KEY, u INT UNIQUE ON CONFLICT REPLACE) WITHOUT ROWID;
       CREATE TABLE d (id INTEGER PRIMARY KEY, u INT NOT NULL DEFAULT 7 UNIQUE);`,
       versions,
     );
     cluster.shell(
       'a',
-      `INSERT INTO t VALUES (1, 'a', 1, 1), (2, 'b', 2, 2), (3, 'c', 3, 103), (4, 'd', 4, 4), (5, 'e', 5, 5), (6, NULL, NULL, NULL);
+      `INSERT INTO t VALUES (1, 'a', 1, 1), (2, 'b', 2, 2), (3, 'c', 3, 103), (4, 'd', 4, 4), (5, 'e', 5, 5),
+        (6, NULL, NULL, NULL);
       INSERT INTO x VALUES ('p', 1), ('q', 2); INSERT INTO d VALUES (1, 7), (2, 8);`,
     );
     await expectEqual('t', 'x', 'd');
@@ -301,21 +323,25 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     cluster.shell('a', `INSERT OR REPLACE INTO t VALUES (9, 'A', 2, 2), (10, 'zz', 8, 103);`);
     cluster.shell(
       'a',
-      `INSERT INTO x VALUES ('r', 2); UPDATE x SET u = 2 WHERE k = 'p'; INSERT OR REPLACE INTO d VALUES (3, NULL);`,
+      `INSERT INTO x VALUES ('r', 2); UPDATE x SET u = 2 WHERE k = 'p'; INSERT OR REPLACE INTO d VALUES (3,
+        NULL);`,
     );
     await expectEqual('t', 'x', 'd');
     expect(cluster.shell('b', 'SELECT id FROM t ORDER BY id')).toBe('4\n5\n6\n9\n10');
     expect(cluster.shell('b', 'SELECT * FROM x; SELECT * FROM d')).toBe('p|2\n2|8\n3|7');
     cluster.shell(
       'a',
-      `UPDATE OR REPLACE t SET u = 'D', v = 5, w = 5 WHERE id = 9; UPDATE OR REPLACE t SET id = 6 WHERE id = 10;`,
+      `UPDATE OR REPLACE t SET u = 'D', v = 5, w = 5 WHERE id = 9;
+        UPDATE OR REPLACE t SET id = 6 WHERE id = 10;`,
     );
     await expectEqual('t');
     expect(cluster.shell('b', 'SELECT id FROM t ORDER BY id')).toBe('6\n9');
     cluster.shell(
       'a',
-      `INSERT OR IGNORE INTO t VALUES (20, 'D', 0, 0); INSERT INTO t (u, v) VALUES ('d', 1) ON CONFLICT (u) DO UPDATE SET v = 77; UPDATE OR IGNORE t SET u = 'd' WHERE id = 6;
-      INSERT OR REPLACE INTO t VALUES (6, 'same key', 1, 1); DELETE FROM t WHERE id = 9; INSERT OR REPLACE INTO t VALUES (9, 'back', 9, 9); REPLACE INTO t VALUES (11, 'back', 10, 10);`,
+      `INSERT OR IGNORE INTO t VALUES (20, 'D', 0, 0); INSERT INTO t (u, v) VALUES ('d',
+        1) ON CONFLICT (u) DO UPDATE SET v = 77; UPDATE OR IGNORE t SET u = 'd' WHERE id = 6;
+      INSERT OR REPLACE INTO t VALUES (6, 'same key', 1, 1); DELETE FROM t WHERE id = 9;
+      INSERT OR REPLACE INTO t VALUES (9, 'back', 9, 9); REPLACE INTO t VALUES (11, 'back', 10, 10);`,
     );
     await expectEqual('t');
     await cluster.write(
@@ -349,7 +375,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     );
     cluster.shell(
       'a',
-      `INSERT INTO t (${number}, k, v, w) VALUES (1, 'one', 1, 1), (2, 'two', 2, 2), (3, 'three', 3, 3), (-1, 'minus', 4, 4), (7, 'seven', 7, 7);`,
+      `INSERT INTO t (${number}, k, v, w) VALUES (1, 'one', 1, 1), (2, 'two', 2, 2), (3, 'three', 3, 3), (-1,
+        'minus', 4, 4), (7, 'seven', 7, 7);`,
     );
     await expectEqual('t');
     cluster.shell(
@@ -368,7 +395,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     await expectEqual('t');
     cluster.shell(
       'a',
-      `UPDATE t SET ${number} = 40 WHERE k = 'new'; UPDATE t SET ${number} = 1 WHERE k = 'new'; INSERT OR IGNORE INTO t (${number}, k) VALUES (1, 'no'); UPDATE OR REPLACE t SET ${number} = 7, k = 'seven', v = 8 WHERE k = 'new'`,
+      `UPDATE t SET ${number} = 40 WHERE k = 'new'; UPDATE t SET ${number} = 1 WHERE k = 'new';
+        INSERT OR IGNORE INTO t (${number}, k) VALUES (1, 'no'); UPDATE OR REPLACE t SET ${number} = 7, k = 'seven', v = 8 WHERE k = 'new'`,
     );
     await expectEqual('t');
     expect(cluster.shell('b', 'SELECT k, v FROM t ORDER BY k')).toBe('below|n\nlast|n\nseven|8');
@@ -402,7 +430,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     // As the README says.
     cluster.shell(
       'a',
-      `PRAGMA foreign_keys = OFF; BEGIN; CREATE TEMP TABLE again AS SELECT * FROM t WHERE id = 1; DELETE FROM t WHERE id = 1; INSERT INTO t SELECT * FROM again; COMMIT;`,
+      `PRAGMA foreign_keys = OFF; BEGIN; CREATE TEMP TABLE again AS SELECT * FROM t WHERE id = 1;
+        DELETE FROM t WHERE id = 1; INSERT INTO t SELECT * FROM again; COMMIT;`,
     );
     await expectEqual('t');
   });
@@ -411,7 +440,9 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     await pair('CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE, v UNIQUE);', versions);
     cluster.shell(
       'a',
-      `PRAGMA recursive_triggers = ON; INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3); INSERT OR REPLACE INTO t VALUES (4, 'a', 2); REPLACE INTO t VALUES (3, 'd', 4); UPDATE OR REPLACE t SET u = 'd' WHERE id = 4;`,
+      `PRAGMA recursive_triggers = ON; INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3);
+        INSERT OR REPLACE INTO t VALUES (4, 'a', 2); REPLACE INTO t VALUES (3, 'd', 4);
+        UPDATE OR REPLACE t SET u = 'd' WHERE id = 4;`,
     );
     await expectEqual('t');
     expect(cluster.shell('b', 'SELECT * FROM t')).toBe('4|d|2');
@@ -420,7 +451,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
   it('upserts', async () => {
     await pair('CREATE TABLE t (k TEXT PRIMARY KEY, n INT, u INT UNIQUE);', versions);
     const upsert = (u: string): string =>
-      `INSERT INTO t VALUES ('a', 1, ${u}), ('b', 1, NULL), ('a', 5, ${u}) ON CONFLICT (k) DO UPDATE SET n = n + excluded.n;`;
+      `INSERT INTO t VALUES ('a', 1, ${u}), ('b', 1, NULL), ('a', 5,
+        ${u}) ON CONFLICT (k) DO UPDATE SET n = n + excluded.n;`;
     cluster.shell(
       'a',
       `${upsert('1')} ${upsert('2')} INSERT INTO t VALUES ('a', 0, 0) ON CONFLICT DO NOTHING;`,
@@ -433,7 +465,9 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     await pair('CREATE TABLE t (id INTEGER PRIMARY KEY, a);', versions);
     cluster.shell(
       'a',
-      `BEGIN; INSERT INTO t VALUES (1, 'undone'); ROLLBACK; BEGIN; INSERT INTO t VALUES (2, 'kept'); SAVEPOINT s; INSERT INTO t VALUES (3, 'undone'); ROLLBACK TO s; INSERT INTO t VALUES (4, 'kept'); COMMIT;`,
+      `BEGIN; INSERT INTO t VALUES (1, 'undone'); ROLLBACK; BEGIN; INSERT INTO t VALUES (2, 'kept');
+        SAVEPOINT s; INSERT INTO t VALUES (3, 'undone'); ROLLBACK TO s; INSERT INTO t VALUES (4, 'kept');
+        COMMIT;`,
     );
     const outcomes = await cluster.member('a').store.write([
       { run: (tx) => tx.run('INSERT INTO t VALUES (10, 1)').changes },

@@ -112,7 +112,8 @@ export class DisplacedRows {
     return (
       this.connection
         .statement(
-          `SELECT EXISTS (SELECT 1 FROM _antiphon_outbox AS x CROSS JOIN ${versionTable(table)} AS v ON ${same} ` +
+          `SELECT EXISTS (SELECT 1 FROM _antiphon_outbox AS x ` +
+            `CROSS JOIN ${versionTable(table)} AS v ON ${same} ` +
             `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} AND x.op = ${OUTBOX_INSERT} AND v.dead = 0)`,
           'value',
         )
@@ -135,8 +136,10 @@ export class DisplacedRows {
       .filter(({ where }) => where === undefined)
       .map(
         (index) =>
-          `NOT EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS c ${version('cv', 'c')} WHERE ${sameUnique(table, index, 'c', 'd')} ` +
-          `AND (cv.time, cv.origin, cv.counter) > (coalesce(dv.time, 0), coalesce(dv.origin, ''), coalesce(dv.counter, 0)))`,
+          `NOT EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS c ${version('cv', 'c')} ` +
+          `WHERE ${sameUnique(table, index, 'c', 'd')} ` +
+          `AND (cv.time, cv.origin, cv.counter) > (coalesce(dv.time, 0), coalesce(dv.origin, ''),
+            coalesce(dv.counter, 0)))`,
       );
     const condition = blocked.length === 0 ? '' : ` WHERE ${blocked.join(' AND ')}`;
     return this.connection
@@ -160,12 +163,14 @@ export class DisplacedRows {
       // A row also leaves a partial index by what is not in it.
       const left =
         index.where === undefined
-          ? ` AND (x.op = ${OUTBOX_DELETE} OR ${index.columns.map(({ column }) => `x.n${column} IS NOT x.o${column}`).join(' OR ')})`
+          ? ` AND (x.op = ${OUTBOX_DELETE} OR ` +
+            `${index.columns.map(({ column }) => `x.n${column} IS NOT x.o${column}`).join(' OR ')})`
           : '';
       const places = this.connection
         .statement(
           `SELECT d.rowid FROM _antiphon_outbox AS x CROSS JOIN ${displacedTable(table)} AS d ON ${same} ` +
-            `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} AND x.op IN (${OUTBOX_UPDATE}, ${OUTBOX_DELETE})${left}`,
+            `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} ` +
+            `AND x.op IN (${OUTBOX_UPDATE}, ${OUTBOX_DELETE})${left}`,
           'exact value',
         )
         .all(from, to) as bigint[];
@@ -179,13 +184,15 @@ export class DisplacedRows {
     const same = table.key
       .map(
         (part) =>
-          `${collated(table, `d.${columnName(table, part.column)}`, part)} = CASE x.op WHEN ${OUTBOX_DELETE} THEN x.o${part.column} ELSE x.n${part.column} END`,
+          `${collated(table, `d.${columnName(table, part.column)}`, part)} = ` +
+          `CASE x.op WHEN ${OUTBOX_DELETE} THEN x.o${part.column} ELSE x.n${part.column} END`,
       )
       .join(' AND ');
     const name = displacedTable(table);
     this.#more -= this.connection
       .statement(
-        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x CROSS JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id})`,
+        `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x ` +
+          `CROSS JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id})`,
       )
       .run(from, to).changes;
   }
@@ -199,7 +206,8 @@ export class DisplacedRows {
       table.key
         .map(
           (part, index) =>
-            `${collated(table, `${alias}.${columnName(table, part.column)}`, part)} = ${keyBindings[index]?.expression ?? '?'}`,
+            `${collated(table, `${alias}.${columnName(table, part.column)}`, part)} = ` +
+            `${keyBindings[index]?.expression ?? '?'}`,
         )
         .join(' AND ');
     const visible = quoteName(table.name);
@@ -280,7 +288,8 @@ export class DisplacedRows {
     table.uniqueIndexes.forEach((index) => {
       const places = this.connection
         .statement(
-          `SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ON ${sameUnique(table, index, 'd', 's')}`,
+          `SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ` +
+            `ON ${sameUnique(table, index, 'd', 's')}`,
           'exact value',
         )
         .all(...parameters) as bigint[];
@@ -293,7 +302,8 @@ export class DisplacedRows {
       .map((part, index) => `v.${keyNames(table)[index] ?? ''} = d.${columnName(table, part.column)}`)
       .join(' AND ');
     const select = this.connection.statement(
-      `SELECT v.time, v.origin, v.counter FROM ${displacedTable(table)} AS d JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
+      `SELECT v.time, v.origin, v.counter FROM ${displacedTable(table)} AS d ` +
+        `JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
     );
     for (const place of places) {
       const version = select.get(place) as Version | undefined;
@@ -326,8 +336,10 @@ export class DisplacedRows {
           : `(SELECT *, rowid FROM ${displacedTable(table)} AS ${quoteName(table.name)} WHERE ${index.where})`;
       const rows = this.connection
         .statement(
-          `SELECT v.time, v.origin, v.counter, ${hasRowid(table) ? 'c.rowid' : 'NULL'}, ${keys.join(', ')} FROM ${mine} AS d ` +
-            `JOIN ${inIndex(quoteName(table.name), quoteName(table.name))} AS c ON ${sameUnique(table, index, 'c', 'd')} ` +
+          `SELECT v.time, v.origin, v.counter, ${hasRowid(table) ? 'c.rowid' : 'NULL'}, ${keys.join(', ')} ` +
+            `FROM ${mine} AS d ` +
+            `JOIN ${inIndex(quoteName(table.name), quoteName(table.name))} AS c ` +
+            `ON ${sameUnique(table, index, 'c', 'd')} ` +
             `LEFT JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
           'exact array',
         )

@@ -9,8 +9,10 @@ afterEach(() => cluster.close());
 
 const FTS = `CREATE TABLE docs (id INTEGER PRIMARY KEY, body TEXT);
   CREATE VIRTUAL TABLE docs_fts USING fts5 (body, content='docs', content_rowid='id');
-  CREATE TRIGGER docs_ai AFTER INSERT ON docs BEGIN INSERT INTO docs_fts(rowid, body) VALUES (new.id, new.body); END;
-  CREATE TRIGGER docs_ad AFTER DELETE ON docs BEGIN INSERT INTO docs_fts(docs_fts, rowid, body) VALUES ('delete', old.id, old.body); END;
+  CREATE TRIGGER docs_ai AFTER INSERT ON docs BEGIN INSERT INTO docs_fts(rowid, body) VALUES (new.id,
+  new.body); END;
+  CREATE TRIGGER docs_ad AFTER DELETE ON docs BEGIN INSERT INTO docs_fts(docs_fts, rowid,
+  body) VALUES ('delete', old.id, old.body); END;
   CREATE TRIGGER docs_au AFTER UPDATE ON docs BEGIN
     INSERT INTO docs_fts(docs_fts, rowid, body) VALUES ('delete', old.id, old.body);
     INSERT INTO docs_fts(rowid, body) VALUES (new.id, new.body); END;`;
@@ -30,12 +32,16 @@ describe('what a trigger uses', () => {
   it('is found through views, other names and expressions, and named', async () => {
     cluster = new Cluster();
     const { triggers } = await inspected(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE "Audit Log" (what); CREATE TABLE settings (k PRIMARY KEY, v);
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE "Audit Log" (what);
+        CREATE TABLE settings (k PRIMARY KEY, v);
        CREATE TABLE secret (x); CREATE VIEW seen AS SELECT x FROM secret;
        CREATE TRIGGER writes AFTER INSERT ON t BEGIN INSERT INTO "audit log" VALUES (new.a); END;
-       CREATE TRIGGER "reads; it" BEFORE UPDATE OF a ON t WHEN EXISTS (SELECT 1 FROM seen) BEGIN SELECT 1; END;
-       CREATE TRIGGER upserts AFTER DELETE ON t BEGIN INSERT INTO settings VALUES ('n', 1) ON CONFLICT (k) DO UPDATE SET v = v + 1; END;
-       CREATE TRIGGER own AFTER INSERT ON t BEGIN UPDATE t SET a = coalesce(a, json_extract('[1]', '$[0]')) WHERE id = new.id; END;`,
+       CREATE TRIGGER "reads; it" BEFORE UPDATE OF a ON t WHEN EXISTS (SELECT 1 FROM seen) BEGIN SELECT 1;
+       END;
+       CREATE TRIGGER upserts AFTER DELETE ON t BEGIN INSERT INTO settings VALUES ('n',
+       1) ON CONFLICT (k) DO UPDATE SET v = v + 1; END;
+       CREATE TRIGGER own AFTER INSERT ON t BEGIN UPDATE t SET a = coalesce(a, json_extract('[1]',
+       '$[0]')) WHERE id = new.id; END;`,
     );
     expect(triggers?.map(({ name, uses }) => [name, uses])).toEqual([
       ['writes', ['Audit Log']],
@@ -49,7 +55,8 @@ describe('what a trigger uses', () => {
 
   it('is no obstacle where everything is replicated, also when the tables are named', async () => {
     cluster = new Cluster();
-    const ddl = `CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY); CREATE TABLE c (id INTEGER PRIMARY KEY);
+    const ddl = `CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY);
+      CREATE TABLE c (id INTEGER PRIMARY KEY);
       CREATE VIEW ab AS SELECT a.id FROM a JOIN b; CREATE VIEW abc AS SELECT * FROM ab, c;
       CREATE TRIGGER tr AFTER INSERT ON a BEGIN INSERT INTO b SELECT id + 1 FROM ab; END;`;
     const all = await inspected(ddl);
@@ -71,7 +78,8 @@ describe('what a trigger uses', () => {
   it('names a trigger that cannot be used at all', async () => {
     cluster = new Cluster();
     const { triggers } = await inspected(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TRIGGER broken AFTER INSERT ON t BEGIN INSERT INTO gone VALUES (1); END;`,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY);
+        CREATE TRIGGER broken AFTER INSERT ON t BEGIN INSERT INTO gone VALUES (1); END;`,
     );
     expect(triggerObstacles(triggers!)).toEqual([
       'Trigger broken on t cannot be used (no such table: main.gone), so no change of t could be applied. ' +
@@ -85,8 +93,10 @@ describe('views', () => {
     cluster = new Cluster();
     await cluster.first(
       'a',
-      `CREATE VIEW outer AS SELECT id, a FROM inner; CREATE VIEW inner AS SELECT * FROM t; CREATE TABLE t (id INTEGER PRIMARY KEY, a);
-       CREATE TABLE nokey (a); CREATE VIEW elsewhere AS SELECT * FROM nokey; CREATE VIEW elsewhere_too AS SELECT * FROM elsewhere;
+      `CREATE VIEW outer AS SELECT id, a FROM inner; CREATE VIEW inner AS SELECT * FROM t;
+        CREATE TABLE t (id INTEGER PRIMARY KEY, a);
+       CREATE TABLE nokey (a); CREATE VIEW elsewhere AS SELECT * FROM nokey;
+       CREATE VIEW elsewhere_too AS SELECT * FROM elsewhere;
        CREATE TRIGGER put INSTEAD OF INSERT ON outer BEGIN INSERT INTO t VALUES (new.id, new.a); END;`,
     );
     await cluster.join('b');
@@ -201,7 +211,8 @@ describe('triggers that stay where they are', () => {
        CREATE TRIGGER a2 BEFORE INSERT ON t BEGIN INSERT INTO deep VALUES (1); END;
        CREATE TRIGGER a3 AFTER INSERT ON t BEGIN INSERT INTO deep SELECT RAISE (ABORT, 'no') WHERE 0; END;
        CREATE TRIGGER a4 AFTER INSERT ON t BEGIN INSERT INTO deep VALUES (1); END;
-       CREATE TRIGGER a5 AFTER INSERT ON t BEGIN UPDATE t SET a = (SELECT max(x) FROM log) WHERE id = new.id; END;
+       CREATE TRIGGER a5 AFTER INSERT ON t BEGIN UPDATE t SET a = (SELECT max(x) FROM log) WHERE id = new.id;
+       END;
        CREATE TRIGGER nested AFTER INSERT ON log BEGIN UPDATE t SET a = 1; END;`,
       { localTriggers: ['a1', 'a2', 'a3', 'a4', 'a5'] },
     );
@@ -234,7 +245,8 @@ describe('a trigger that comes later', () => {
     await cluster.join('b');
     cluster.shell(
       'a',
-      `CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.id); END; CREATE TABLE later (id INTEGER PRIMARY KEY);`,
+      `CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.id); END;
+        CREATE TABLE later (id INTEGER PRIMARY KEY);`,
     );
     const { store } = cluster.member('a');
     await store.check();

@@ -12,39 +12,51 @@ export const PARTS_PER_COUNTER = 1_048_576n;
 // No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a schema
 // that it cannot read.
 const TABLES = [
-  // One row: everything that moves with each transaction. `owner` is the store object that has the database open.
+  // One row: everything that moves with each transaction. `owner` is the store object that has the database
+  // open.
   `CREATE TABLE _antiphon_state (
      id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, owner TEXT NOT NULL,
      cluster TEXT NOT NULL, replica TEXT NOT NULL, generation TEXT NOT NULL, schema_version INTEGER NOT NULL,
      writes TEXT NOT NULL, primary_replica TEXT, row_versions INTEGER NOT NULL,
      position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
      entry_seq INTEGER, entry_stored_at_ms REAL, entry_attempt TEXT,
-     own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL, recovery_counter INTEGER NOT NULL,
+     own_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, published_counter INTEGER NOT NULL,
+     recovery_counter INTEGER NOT NULL,
      epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL,
-     quarantined INTEGER NOT NULL DEFAULT 0, quarantined_bytes INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
+     quarantined INTEGER NOT NULL DEFAULT 0, quarantined_bytes INTEGER NOT NULL DEFAULT 0,
+     discarded INTEGER NOT NULL DEFAULT 0,
      revision INTEGER NOT NULL DEFAULT 0)`,
   // Applied per other origin.
   `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID`,
   `CREATE TABLE _antiphon_sealed (
-     id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, part INTEGER NOT NULL, last INTEGER NOT NULL,
+     id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL,
+     part INTEGER NOT NULL, last INTEGER NOT NULL,
      changes INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL)`,
   // Of one transaction per origin, its bytes from the beginning; `place` is where those of a part begin.
   `CREATE TABLE _antiphon_parts (
-     origin TEXT NOT NULL, counter INTEGER NOT NULL, time INTEGER NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL,
+     origin TEXT NOT NULL, counter INTEGER NOT NULL, time INTEGER NOT NULL, place INTEGER NOT NULL,
+     body BLOB NOT NULL,
      PRIMARY KEY (origin, place))`,
   `CREATE TABLE _antiphon_quarantine (
-     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, stored_at_ms REAL NOT NULL, origin TEXT NOT NULL, code TEXT NOT NULL,
-     message TEXT NOT NULL, data BLOB NOT NULL, put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
+     id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, stored_at_ms REAL NOT NULL,
+     origin TEXT NOT NULL, code TEXT NOT NULL,
+     message TEXT NOT NULL, data BLOB NOT NULL,
+     put_aside_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))`,
   // What the position has passed and that is not here, per origin.
   `CREATE TABLE _antiphon_gaps (
-     origin TEXT PRIMARY KEY, expected INTEGER NOT NULL, found INTEGER NOT NULL, seq INTEGER NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID`,
+     origin TEXT PRIMARY KEY, expected INTEGER NOT NULL, found INTEGER NOT NULL, seq INTEGER NOT NULL,
+     reason TEXT NOT NULL) WITHOUT ROWID`,
   // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
-  `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL)`,
-  `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL, guarded TEXT NOT NULL) WITHOUT ROWID`,
+  `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+    definition TEXT NOT NULL)`,
+  `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL,
+    guarded TEXT NOT NULL) WITHOUT ROWID`,
   // Our triggers as they were last put in place: one that is missing or different now is proof that changes
   // went uncaptured.
-  `CREATE TABLE _antiphon_capture (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, sql TEXT NOT NULL) WITHOUT ROWID`,
-  // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they wait for.
+  `CREATE TABLE _antiphon_capture (name TEXT PRIMARY KEY, tbl TEXT NOT NULL,
+    sql TEXT NOT NULL) WITHOUT ROWID`,
+  // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they
+  // wait for.
   `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
   // Has a row only inside the applier's transaction, so nobody else ever sees one.
   `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY)`,
@@ -55,14 +67,16 @@ const TABLES = [
  * NOT EXISTS because databases from before synchronous updates do not have it.
  */
 const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
-   seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL, token TEXT NOT NULL,
+   seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL,
+   token TEXT NOT NULL,
    rejected TEXT, PRIMARY KEY (seq, first_counter)) WITHOUT ROWID`;
 
 /**
  * Tables whose changes went uncaptured, until they are recaptured: whoever puts the triggers back puts the
  * proof away.
  */
-const UNCAPTURED = `CREATE TABLE IF NOT EXISTS _antiphon_uncaptured (tbl TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID`;
+const UNCAPTURED = `CREATE TABLE IF NOT EXISTS _antiphon_uncaptured (tbl TEXT PRIMARY KEY,
+  reason TEXT NOT NULL) WITHOUT ROWID`;
 
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
@@ -127,7 +141,8 @@ export function createVersionTable(connection: Connection, table: TrackedTable):
   }
   const columns = table.key.map((part, index) => `k${index} COLLATE ${quoteName(part.collation)}`).join(', ');
   connection.db.exec(
-    `CREATE TABLE IF NOT EXISTS ${versionTable(table)} (${columns}, ${version}, PRIMARY KEY (${keyNames(table).join(', ')})) WITHOUT ROWID`,
+    `CREATE TABLE IF NOT EXISTS ${versionTable(table)} (${columns}, ${version}, ` +
+      `PRIMARY KEY (${keyNames(table).join(', ')})) WITHOUT ROWID`,
   );
 }
 
@@ -177,6 +192,7 @@ export function createKeptTable(connection: Connection, table: TrackedTable): vo
       `${columnName(table, index)} ${affinity === 'none' ? '' : quoteName(declaredType)}`,
   );
   connection.db.exec(
-    `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_rowid INTEGER PRIMARY KEY, _antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
+    `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_rowid INTEGER PRIMARY KEY,
+      _antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
   );
 }

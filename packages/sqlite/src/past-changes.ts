@@ -20,7 +20,8 @@ const BUCKET_MS = 100;
  * What own transactions made of rows that the log has and this database has not, and when: a captured change
  * that made the same of its row, at that time, is in the log already, and so is what was captured of that row
  * before it. Anything else, an earlier time included, was written after this database went back, and must not
- * get lost: a row may be given once more what it had meanwhile, by a clock that is behind. Kept in temporary tables of the connection: there may be any number of them.
+ * get lost: a row may be given once more what it had meanwhile, by a clock that is behind. Kept in temporary
+ * tables of the connection: there may be any number of them.
  */
 export class PastChanges {
   readonly #noted = new Map<number, TrackedTable>();

@@ -50,7 +50,8 @@ export const ERROR_CODES = {
   NOT_IN_SYNC: {
     retriable: true,
     means:
-      'Too few replicas are in sync for the acknowledgements that the write asks for, or this replica itself is out of step.',
+      'Too few replicas are in sync for the acknowledgements that the write asks for, or this replica ' +
+      'itself is out of step.',
     do: 'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`; nothing was written.',
   },
   OUTCOME_UNKNOWN: {
@@ -62,8 +63,11 @@ export const ERROR_CODES = {
   CLOCK_SKEW: {
     retriable: true,
     means:
-      "This machine's clock is ahead of the log's by more than `limits.maxClockSkewMs`, or the newest time in the database by more than `clockRefusalMs`; changes get no times.",
-    do: 'Set the clock that the message names, or wait as long as it says; writes resume automatically, and nothing is lost.',
+      "This machine's clock is ahead of the log's by more than `limits.maxClockSkewMs`, or the newest time " +
+      'in the database by more than `clockRefusalMs`; changes get no times.',
+    do:
+      'Set the clock that the message names, or wait as long as it says; writes resume automatically, and ' +
+      'nothing is lost.',
   },
   // Messages
   MALFORMED_MESSAGE: {
@@ -74,7 +78,9 @@ export const ERROR_CODES = {
   MESSAGE_TOO_LARGE: {
     retriable: false,
     means: 'A message or value is over its limit.',
-    do: 'Send less at once: split the transaction or the value, or keep large values outside of the database. Where the message names a limit of NATS, raise it.',
+    do:
+      'Send less at once: split the transaction or the value, or keep large values outside of the database. ' +
+      'Where the message names a limit of NATS, raise it.',
   },
   UNSUPPORTED_FORMAT: {
     retriable: false,
@@ -89,7 +95,9 @@ export const ERROR_CODES = {
   UNKNOWN_TABLE: {
     retriable: false,
     means: 'A caller or a message names a table or column that this cluster does not replicate.',
-    do: 'Correct the name that you gave. If it is in a message of the log, find out who publishes it: `antiphon quarantine show ENTRY`; nothing of it was applied.',
+    do:
+      'Correct the name that you gave. If it is in a message of the log, find out who publishes it: ' +
+      '`antiphon quarantine show ENTRY`; nothing of it was applied.',
   },
   // Actors
   ACTOR_STOPPED: {
@@ -117,28 +125,39 @@ export const ERROR_CODES = {
   STORE_UNAVAILABLE: {
     retriable: true,
     means:
-      'The operating system did not let the database be read or written: an I/O error, a read-only disk, no permission, too little memory or too few file descriptors.',
-    do: 'Mend what the message names (the disk, the folder, the limits of the process); the replica tries again and goes on by itself.',
+      'The operating system did not let the database be read or written: an I/O error, a read-only disk, ' +
+      'no permission, too little memory or too few file descriptors.',
+    do:
+      'Mend what the message names (the disk, the folder, the limits of the process); the replica tries ' +
+      'again and goes on by itself.',
   },
   STORE_CORRUPT: {
     retriable: false,
     means: 'The database file is damaged, or no SQLite database any more.',
-    do: 'Stop the replica, check the disk, and start it with a backup of this file or with an empty one; it fetches the rest from the log. Keep the damaged file: what was not published yet is only there.',
+    do:
+      'Stop the replica, check the disk, and start it with a backup of this file or with an empty one; it ' +
+      'fetches the rest from the log. Keep the damaged file: what was not published yet is only there.',
   },
   STORE_FAILED: {
     retriable: false,
     means: 'The database failed.',
-    do: 'Do what the message says; where it names nothing else, check the disk and the file (`PRAGMA integrity_check`).',
+    do:
+      'Do what the message says; where it names nothing else, check the disk and the file (`PRAGMA ' +
+      'integrity_check`).',
   },
   STORE_CONTENT: {
     retriable: false,
     means: 'The database has content that does not belong to this cluster, or that cannot be replicated.',
-    do: 'Do what the message says. Where it asks for another file: that of this replica fits, or an empty one that gets everything from the log.',
+    do:
+      'Do what the message says. Where it asks for another file: that of this replica fits, or an empty one ' +
+      'that gets everything from the log.',
   },
   STORE_REPLACED: {
     retriable: false,
     means: 'Another file, or an older copy, was put in the place of a running replica’s database.',
-    do: 'Start the replica again; it continues from what the file holds and fetches the rest from the log. Keep the file that was there before: what it had not published is only in it.',
+    do:
+      'Start the replica again; it continues from what the file holds and fetches the rest from the log. ' +
+      'Keep the file that was there before: what it had not published is only in it.',
   },
   UNSUPPORTED_TABLE: {
     retriable: false,
@@ -148,24 +167,35 @@ export const ERROR_CODES = {
   SCHEMA_DRIFT: {
     retriable: false,
     means:
-      'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may have gone unnoticed.',
-    do: 'Change back what the message names. Put back rows that were lost with a table first, from the file of another replica (`ATTACH`, `INSERT … SELECT`) or a backup: what is missing is taken for deleted, everywhere. Where a table was rebuilt or lost its triggers, then see `antiphon recapture TABLE --dry-run`, and run it without `--dry-run`; otherwise the replica resumes by itself.',
+      'A replicated table was changed outside of Antiphon, or rebuilt, so that changes of its rows may ' +
+      'have gone unnoticed.',
+    do:
+      'Change back what the message names. Put back rows that were lost with a table first, from the file of ' +
+      'another replica (`ATTACH`, `INSERT … SELECT`) or a backup: what is missing is taken for deleted, ' +
+      'everywhere. Where a table was rebuilt or lost its triggers, then see `antiphon recapture TABLE ' +
+      '--dry-run`, and run it without `--dry-run`; otherwise the replica resumes by itself.',
   },
   DELETES_ROWS: {
     retriable: false,
     means: 'Recapturing a table would delete all of its rows everywhere, or more than half of more than ten.',
-    do: 'Put the rows back first, from the file of another replica or a backup. If they are meant to be deleted, confirm it: `--delete-rows`, or `deleteRows: true`.',
+    do:
+      'Put the rows back first, from the file of another replica or a backup. If they are meant to be ' +
+      'deleted, confirm it: `--delete-rows`, or `deleteRows: true`.',
   },
   APPLY_REFUSED: {
     retriable: false,
     means: 'The database of this replica refused a transaction of another one.',
-    do: 'Change what refuses it, as the message says. The replica holds there, tries again, and goes on by itself; `antiphon quarantine retry` tries at once.',
+    do:
+      'Change what refuses it, as the message says. The replica holds there, tries again, and goes on by ' +
+      'itself; `antiphon quarantine retry` tries at once.',
   },
   // Log and cluster
   LOG_UNAVAILABLE: {
     retriable: true,
     means: 'NATS or JetStream does not answer.',
-    do: 'See whether nats-server runs, with JetStream, at the address in the message; a replica that runs goes on by itself once it answers.',
+    do:
+      'See whether nats-server runs, with JetStream, at the address in the message; a replica that runs goes ' +
+      'on by itself once it answers.',
   },
   ACCESS_DENIED: {
     retriable: false,
@@ -190,9 +220,12 @@ export const ERROR_CODES = {
   DUPLICATE_REPLICA: {
     retriable: false,
     means:
-      'Another process runs under the same replica id, or took it while this one did not answer; or another file has served under it, and ' +
+      'Another process runs under the same replica id, or took it while this one did not answer; ' +
+      'or another file has served under it, and ' +
       'the log has its transactions under numbers that this database gave to others.',
-    do: 'Stop one of them, or choose another id. Where it was another file, see docs/lost-log.md: two files under one id.',
+    do:
+      'Stop one of them, or choose another id. Where it was another file, see docs/lost-log.md: two files ' +
+      'under one id.',
   },
   MEMBER_RUNNING: {
     retriable: false,

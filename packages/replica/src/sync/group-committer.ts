@@ -1,6 +1,5 @@
 import {
   AntiphonError,
-  UnknownOutcomeError,
   counterOf,
   toAntiphonError,
   type AppendResult,
@@ -13,7 +12,16 @@ import { alarmPublish, endPublishAlarm } from '../publish-alarm.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
 import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
-import { asRetriable, outOfStep, refusedByAll, unavailable } from './group-refusals.js';
+import { isSurelyAccepted } from './accepted-time.js';
+import {
+  asRetriable,
+  notApplied,
+  notFounded,
+  outOfStep,
+  placeGivenTwice,
+  refusedByAll,
+  unavailable,
+} from './group-refusals.js';
 import { OwnSubject, type OwnTail } from './own-subject.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
@@ -36,9 +44,10 @@ const KEPT_REFUSALS = 64;
 type Obstacle = { readonly error?: AntiphonError };
 
 /**
- * Synchronous writes through the log (design, section 5). Everything here happens in turns of the replica actor. At most one group is
- * under way: its message expects the newest entry of our own subject, so a publish that was thought lost and arrives late takes the
- * place of the next one or none, and a counter never stands for two transactions.
+ * Synchronous writes through the log (design, section 5). Everything here happens in turns of the replica
+ * actor. At most one group is under way: its message expects the newest entry of our own subject, so a
+ * publish that was thought lost and arrives late takes the place of the next one or none, and a counter never
+ * stands for two transactions.
  */
 export class GroupCommitter {
   readonly #queue: WriteQueue;
@@ -86,8 +95,9 @@ export class GroupCommitter {
   }
 
   /**
-   * Nobody knows which counter comes next, so what other programs wrote must not be given one: an attempt without an answer may have it,
-   * also one of a process before this one, until something of ours has come after it.
+   * Nobody knows which counter comes next, so what other programs wrote must not be given one: an attempt
+   * without an answer may have it, also one of a process before this one, until something of ours has come
+   * after it.
    */
   get uncertain(): boolean {
     if (!this.#foreign) return false;
@@ -139,7 +149,7 @@ export class GroupCommitter {
     try {
       if (!(await this.#knowsOwnEnd()) || store.state().position.seq < (this.#ownSeq ?? 0)) return false;
       if (!this.#isFounded) {
-        this.#queue.waitFor(this.#notFounded());
+        this.#queue.waitFor(notFounded(this.scope.document.creator));
         return false;
       }
       // What was sent is settled all the same, or nobody would get any further.
@@ -169,7 +179,8 @@ export class GroupCommitter {
     }
     if (log.connection !== 'connected') return { error: unavailable() };
     if (this.isHeld()) return {};
-    // What other programs wrote meanwhile stops the own past from coming in until our counters are certain: that comes first.
+    // What other programs wrote meanwhile stops the own past from coming in until our counters are certain:
+    // that comes first.
     if (progress.ownCounter < ownPastUpTo) return this.uncertain ? undefined : {};
     if (this.#flight !== undefined)
       return this.#isLost || !this.#flight.reserved ? undefined : this.#whyHeld();
@@ -180,7 +191,10 @@ export class GroupCommitter {
     return undefined;
   }
 
-  /** The group in flight comes back from the log, unless this database does not take it now: what waits behind it is told so. */
+  /**
+   * The group in flight comes back from the log, unless this database does not take it now: what waits behind
+   * it is told so.
+   */
   #whyHeld(): Obstacle {
     return this.#commitFailure === undefined ? {} : { error: this.#commitFailure };
   }
@@ -191,15 +205,10 @@ export class GroupCommitter {
     return counterOf(progress.vector, document.creator) >= document.foundingCounter;
   }
 
-  #notFounded(): AntiphonError {
-    const { creator } = this.scope.document;
-    return new AntiphonError(
-      'TIMEOUT',
-      `the rows that ${creator} founded the cluster with have not come yet`,
-    );
-  }
-
-  /** Where our own subject ends, and whether an attempt without an answer is there. False: nothing more can be done now. */
+  /**
+   * Where our own subject ends, and whether an attempt without an answer is there. False: nothing more can be
+   * done now.
+   */
   async #knowsOwnEnd(): Promise<boolean> {
     if (this.#flight !== undefined) return this.#resolve(this.#flight);
     if (this.#ownSeq !== undefined) return true;
@@ -337,14 +346,17 @@ export class GroupCommitter {
     return new Promise((settled) => log.append(request, settled));
   }
 
-  /** The log has it: it is decided, here as everywhere. Right after what we had read, nothing can stand against it. */
+  /**
+   * The log has it: it is decided, here as everywhere. Right after what we had read, nothing can stand
+   * against it.
+   */
   async #stored(group: PreparedGroup, flight: Flight, seq: number, readSeq: number): Promise<void> {
     this.#ownSeq = seq;
     this.#taken();
     flight.seq = seq;
     if (seq <= readSeq) return this.#regressed(flight, seq);
     // Anything else in between may be another attempt of ours, or change the verdict: then it is applied in its turn.
-    if (seq === readSeq + 1 && this.#isSurelyAccepted()) {
+    if (seq === readSeq + 1 && isSurelyAccepted(this.scope)) {
       try {
         await this.#commitInPlace(group, seq, flight);
         this.#committed(flight.flying, seq);
@@ -364,23 +376,11 @@ export class GroupCommitter {
     await this.#reserveOf(flight, this.scope.hybrid.last);
   }
 
-  /**
-   * Whether every replica accepts what was just sealed, by the log's clock as far as it is known here. If not, the entry itself tells, when
-   * it comes out of the log: it is judged there by the rules that hold for everybody, and committed or not like everywhere.
-   */
-  #isSurelyAccepted(): boolean {
-    const { clocks, document, hybrid, limits } = this.scope;
-    if (!document.rowVersions) return true;
-    const window = clocks.logClock.window();
-    return window !== undefined && hybrid.last / 1000 - window.earliestMs <= limits.clockRefusalMs / 2;
-  }
-
   /** I14: a place that the log had already given away. What is in it now is not this cluster's log. */
   #regressed(flight: Flight, seq: number): void {
     const { condition, cluster, id } = this.scope;
     this.#flight = flight;
-    const message = `the log stored a message at ${seq}, which it had given away before: it was cut or recreated; find out by whom`;
-    condition.stall(new AntiphonError('LOG_REPLACED', message, { context: { cluster, replica: id, seq } }));
+    condition.stall(placeGivenTwice({ cluster, replica: id, seq }));
   }
 
   async #commitInPlace(group: PreparedGroup, seq: number, flight: Flight): Promise<void> {
@@ -411,7 +411,8 @@ export class GroupCommitter {
     for (const write of writes) write.waits();
     this.#queue.putBack(writes);
     const late = lastSeqOfOrigin !== undefined && lastSeqOfOrigin > flight.after;
-    // Something of ours came in late: it is applied first. Where other programs write too, or when nobody knows, it is asked again.
+    // Something of ours came in late: it is applied first. Where other programs write too, or when nobody
+    // knows, it is asked again.
     this.#ownSeq = late && !this.#foreign ? lastSeqOfOrigin : undefined;
     if (late) return;
     alarmPublish(this.scope.condition, this.#failures, error);
@@ -420,9 +421,9 @@ export class GroupCommitter {
   }
 
   /**
-   * Is the attempt without an answer in the log? That an entry of ours came after it was sent proves nothing: it may be an older attempt
-   * that was late as well, and counts for nobody. The attempt is dead once another group has its counters, in the order of the log; if
-   * there is none yet, an empty group takes them.
+   * Is the attempt without an answer in the log? That an entry of ours came after it was sent proves nothing:
+   * it may be an older attempt that was late as well, and counts for nobody. The attempt is dead once another
+   * group has its counters, in the order of the log; if there is none yet, an empty group takes them.
    */
   async #resolve(flight: Flight): Promise<boolean> {
     if (flight.seq !== undefined) {
@@ -471,7 +472,7 @@ export class GroupCommitter {
       const readSeq = this.scope.store.state().position.seq;
       const result = await this.#append(fence, group.message.data);
       if (result.type !== 'stored') return undefined;
-      if (result.seq === readSeq + 1 && this.#isSurelyAccepted())
+      if (result.seq === readSeq + 1 && isSurelyAccepted(this.scope))
         await this.#commitInPlace(group, result.seq, fence);
       return result.seq;
     } finally {
@@ -486,8 +487,9 @@ export class GroupCommitter {
   }
 
   /**
-   * Where other programs write too, what they wrote is numbered after what the log has of us and this database has not. Not after attempts
-   * that count for nobody: their numbers would never come, and everybody would wait for them.
+   * Where other programs write too, what they wrote is numbered after what the log has of us and this
+   * database has not. Not after attempts that count for nobody: their numbers would never come, and everybody
+   * would wait for them.
    */
   async #reserve({ counter, time }: Pick<OwnTail, 'counter' | 'time'>): Promise<void> {
     const { store } = this.scope;
@@ -550,9 +552,7 @@ export class GroupCommitter {
     this.#flight = undefined;
     this.scope.condition.clearAlarm(COMMIT_ALARM);
     for (const one of flight.flying) {
-      const outcomeId = outcomeIdOf(flight, one);
-      const message = `entry ${flight.seq} of the log was not applied here, see status; ask another replica about ${outcomeId}`;
-      one.write.reject(new UnknownOutcomeError(message, outcomeId));
+      one.write.reject(notApplied(flight.seq, outcomeIdOf(flight, one)));
     }
   }
 
