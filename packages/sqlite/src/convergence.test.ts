@@ -227,6 +227,21 @@ describe('secondary unique keys', () => {
     await expectConverged(['a', 'b'], ['t']);
   });
 
+  it.each(['', ' WITHOUT ROWID'])('I4: a generated column may be called rowid (%j)', async (suffix) => {
+    let now = 1_700_000_000_000;
+    cluster = new Cluster({ versions: true, clock: () => now++ });
+    await cluster.first(
+      'a',
+      `CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, u UNIQUE, rowid TEXT AS ('same') STORED)${suffix};`,
+    );
+    await cluster.join('b');
+    await cluster.synchronize();
+    await cluster.write('a', `INSERT INTO t (k, u) VALUES ('loses', 1), ('stays', 2)`);
+    await cluster.write('b', `INSERT INTO t (k, u) VALUES ('wins', 1)`);
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('a', 'SELECT k FROM t ORDER BY k')).toBe('stays\nwins');
+  });
+
   it('a column of type ANY in a STRICT table keeps what it holds when rows are displaced', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (k ANY PRIMARY KEY, u TEXT UNIQUE, x ANY) STRICT;`);

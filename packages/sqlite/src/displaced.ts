@@ -138,8 +138,8 @@ export class DisplacedRows {
         (index) =>
           `NOT EXISTS (SELECT 1 FROM ${quoteName(table.name)} AS c ${version('cv', 'c')} ` +
           `WHERE ${sameUnique(table, index, 'c', 'd')} ` +
-          `AND (cv.time, cv.origin, cv.counter) > (coalesce(dv.time, 0), coalesce(dv.origin, ''),
-            coalesce(dv.counter, 0)))`,
+          'AND (cv.time, cv.origin, cv.counter) > ' +
+          `(coalesce(dv.time, 0), coalesce(dv.origin, ''), coalesce(dv.counter, 0)))`,
       );
     const condition = blocked.length === 0 ? '' : ` WHERE ${blocked.join(' AND ')}`;
     return this.connection
@@ -393,9 +393,10 @@ function identityOf(values: readonly SqliteValue[]): string {
   );
 }
 
-/** A user's column may be called rowid; the key serves as well then. */
+/** A user's column may be called rowid, and a generated one is not listed; the key serves as well then. */
 function hasRowid(table: TrackedTable): boolean {
-  return table.hasRowid && !table.columns.some(({ name }) => name.toLowerCase() === 'rowid');
+  const isNamed = table.columns.some(({ name }) => name.toLowerCase() === 'rowid');
+  return table.hasRowid && !table.hasGeneratedColumns && !isNamed;
 }
 
 function columnList(table: TrackedTable): string {
