@@ -16,6 +16,8 @@ const RETRY_WAIT_MS = 100;
 const OFF_AFTER_MS = 1000;
 /** How often a stream that is just being created by somebody else is asked for again. */
 const CREATE_ATTEMPTS = 5;
+/** What nats-server (2.9) calls the birth of a stream whose store is not open yet. */
+const UNBORN = '0001-01-01T00:00:00Z';
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -34,6 +36,12 @@ export interface CallOptions {
  * Every method throws AntiphonError LOG_UNAVAILABLE, ACCESS_DENIED or ABORTED, or ApiError when JetStream says no.
  */
 export class JetStreamApi {
+  /**
+   * Streams that were seen complete. nats-server (2.9) already shows one that somebody is creating, and crashes when a
+   * message is asked of it before its store is open.
+   */
+  readonly #complete = new Set<string>();
+
   constructor(
     private readonly requester: Requester,
     private readonly timeoutMs: number,
@@ -58,13 +66,15 @@ export class JetStreamApi {
   }
 
   /** With `subjects`, the names of the subjects that match, and how many messages each has. */
-  streamInfo(
+  async streamInfo(
     stream: string,
     options: CallOptions & { subjects?: string; offset?: number } = {},
   ): Promise<StreamInfo> {
     const { subjects, offset } = options;
     const body = subjects === undefined ? undefined : { subjects_filter: subjects, offset: offset ?? 0 };
-    return this.#call(`STREAM.INFO.${stream}`, body, options);
+    const info = await this.#call<StreamInfo>(`STREAM.INFO.${stream}`, body, options);
+    this.#complete.add(stream);
+    return info;
   }
 
   async createStream(
@@ -73,7 +83,9 @@ export class JetStreamApi {
   ): Promise<StreamInfo> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#call(`STREAM.CREATE.${config.name}`, config, options);
+        const info = await this.#call<StreamInfo>(`STREAM.CREATE.${config.name}`, config, options);
+        this.#complete.add(config.name);
+        return info;
       } catch (error) {
         // While two create the same stream at once, nats-server (2.9) tells one of them that the subjects
         // overlap: with each other's.
@@ -130,9 +142,16 @@ export class JetStreamApi {
   }
 
   async #getMessage(stream: string, body: object, options?: CallOptions): Promise<StoredMessage | undefined> {
+    if (!this.#complete.has(stream)) await this.streamInfo(stream, options);
     const reply = this.#call<{ message: StoredMessageBody }>(`STREAM.MSG.GET.${stream}`, body, options);
-    const found = await absent('message', reply);
-    return found === undefined ? undefined : decodeStoredMessage(found.message);
+    try {
+      const found = await absent('message', reply);
+      return found === undefined ? undefined : decodeStoredMessage(found.message);
+    } catch (error) {
+      // Deleted: the next one of this name is another stream.
+      if (error instanceof ApiError && error.noStream) this.#complete.delete(stream);
+      throw error;
+    }
   }
 
   async #call<T>(operation: string, body: object | undefined, options: CallOptions = {}): Promise<T> {
@@ -150,10 +169,10 @@ export class JetStreamApi {
       let failure: unknown = outcome.type;
       if (outcome.type === 'reply') {
         const answer = parseAnswer(operation, outcome.message.data);
-        if (answer.error === undefined) return answer as T;
-        const error = new ApiError(operation, answer.error);
-        if (!error.unavailable) throw error;
-        failure = error;
+        if (answer.error === undefined && answer.created !== UNBORN) return answer as T;
+        const error = answer.error === undefined ? undefined : new ApiError(operation, answer.error);
+        if (error?.unavailable === false) throw error;
+        failure = error ?? 'unborn';
       }
       offSinceMs = saysOff(failure) ? (offSinceMs ?? performance.now()) : undefined;
       if (offSinceMs !== undefined && performance.now() - offSinceMs >= OFF_AFTER_MS)
@@ -176,9 +195,15 @@ export class JetStreamApi {
   }
 }
 
-function parseAnswer(operation: string, data: Uint8Array): { error?: ApiErrorBody } {
+interface ApiAnswer {
+  readonly error?: ApiErrorBody;
+  /** Of a stream or a consumer. */
+  readonly created?: string;
+}
+
+function parseAnswer(operation: string, data: Uint8Array): ApiAnswer {
   try {
-    return JSON.parse(decoder.decode(data)) as { error?: ApiErrorBody };
+    return JSON.parse(decoder.decode(data)) as ApiAnswer;
   } catch (error) {
     const message = `The answer to ${operation} is not JetStream's. Find out who else listens on $JS.API.`;
     throw new AntiphonError('LOG_UNAVAILABLE', message, { cause: error });
