@@ -19,7 +19,7 @@ const MAX_RUN_ROWS = 256;
  * keys rest while changes are applied.
  */
 export class ApplyQueue {
-  readonly #runs = new Map<
+  #runs = new Map<
     number,
     { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }
   >();
@@ -46,7 +46,8 @@ export class ApplyQueue {
 
   /** Forgets what was not written: its transaction was rolled back. */
   clear(): void {
-    this.#runs.clear();
+    // Not clear(): V8 keeps what a cleared map held, and its successors, until it collects the old generation.
+    this.#runs = new Map();
   }
 
   #flush(run: { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }): void {

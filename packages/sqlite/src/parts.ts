@@ -7,12 +7,13 @@ import type { ReplicaState } from './state.js';
  * still incomplete at its end is stored with the position.
  */
 export class Parts {
-  readonly #fresh = new Map<string, PartBatch[]>();
+  #fresh = new Map<string, PartBatch[]>();
 
   constructor(private readonly connection: Connection) {}
 
   clear(): void {
-    this.#fresh.clear();
+    // Not clear(): see ApplyQueue.
+    if (this.#fresh.size > 0) this.#fresh = new Map();
   }
 
   /** What is in memory now, for `restore` when the step that comes next is undone. */
@@ -21,7 +22,7 @@ export class Parts {
   }
 
   restore(snapshot: ReadonlyMap<string, readonly PartBatch[]>): void {
-    this.#fresh.clear();
+    this.clear();
     for (const [origin, parts] of snapshot) this.#fresh.set(origin, [...parts]);
   }
 
@@ -69,7 +70,7 @@ export class Parts {
       for (const { firstCounter, time, offset, body } of parts)
         insert.run(origin, firstCounter, time, offset, body);
     }
-    this.#fresh.clear();
+    this.clear();
   }
 }
 
