@@ -1,10 +1,10 @@
-import type { AntiphonError, Clock, Gap } from '@antiphon/core';
+import { AntiphonError, type Clock, type ErrorCode, type Gap } from '@antiphon/core';
 import { nextState, type LifecycleEvent, type LifecycleState } from './lifecycle.js';
 import type { Logger } from './logger.js';
 import type { Role } from './topology.js';
 
 export interface StallReason {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   readonly sinceMs: number;
   /** Changes of these tables may have gone uncaptured: recapture them, and the stall is over. */
@@ -152,6 +152,14 @@ export class Condition {
 
   get ended(): boolean {
     return this.#state === 'failed' || this.#state === 'closing' || this.#state === 'closed';
+  }
+
+  /** For what needs replication: why there is none; undefined while there is. */
+  get stopped(): AntiphonError | undefined {
+    if (this.ended) return new AntiphonError('CLOSED', `the replica is ${this.#state}; open it again`);
+    if (this.#stalled === undefined) return undefined;
+    const { code, message } = this.#stalled;
+    return new AntiphonError(code, `replication has stalled: ${message}`);
   }
 
   handle(event: LifecycleEvent): void {

@@ -89,6 +89,17 @@ function plan(
 const kinds = (steps: readonly { type: string }[]) => steps.map(({ type }) => type);
 
 describe('Intake', () => {
+  it('I6: what it cannot read of a member is missing, until its origin says that nothing is', () => {
+    const newer: LogEntry = { ...entry(2, batch(3)), data: Buffer.from([0x9b, 0x03, 0xa1, 0x61]) };
+    const { steps, seq } = plan([newer], { a: 2 });
+    expect(steps).toMatchObject([
+      { type: 'quarantine', seq: 2 },
+      { type: 'gap', seq: 2, gap: { origin: 'a', expected: 3, found: 3, seq: 2 } },
+    ]);
+    expect(seq).toBe(2);
+    expect(kinds(plan([{ ...newer, origin: 'me' }], { me: 2 }).steps)).toEqual(['quarantine']);
+  });
+
   it('I2: applies each counter once and in order, dropping repetitions and holes', () => {
     const { steps, seq, notes } = plan([
       entry(2, batch(1), batch(2)),
@@ -123,10 +134,10 @@ describe('Intake', () => {
     ]);
     const kept = [
       'quarantine',
-      'quarantine',
-      'quarantine',
-      'quarantine',
       'gap',
+      'quarantine',
+      'quarantine',
+      'quarantine',
       'quarantine',
       'transactions',
     ];

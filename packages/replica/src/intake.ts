@@ -164,7 +164,14 @@ export class Intake {
         if (this.#halt === undefined && wanted?.[index] !== false) this.#takeBatch(entry, batch, index);
       });
     } catch (thrown) {
-      this.#putAside(entry, -1, toAntiphonError(thrown, 'MALFORMED_MESSAGE'));
+      const error = toAntiphonError(thrown, 'MALFORMED_MESSAGE');
+      this.#putAside(entry, -1, error);
+      // Which transactions it holds can't be told: the next one of its origin is missing until the origin says
+      // that there is none.
+      const { origin } = entry;
+      if (origin === this.options.self) return;
+      const next = { origin, firstCounter: counterOf(this.#state.vector, origin) + 1 };
+      this.#missing(entry, next, { type: 'apply', skip: 0 }, error.message);
     }
   }
 
@@ -295,9 +302,13 @@ export class Intake {
    * The position passes the entry, and something of its origin is not here. A repetition, or what comes after
    * it, is no news.
    */
-  #missing(entry: LogEntry, batch: Batch | BatchSummary, admission: Admission, reason: string): void {
+  #missing(
+    entry: LogEntry,
+    { origin, firstCounter: found }: Pick<BatchSummary, 'origin' | 'firstCounter'>,
+    admission: Admission,
+    reason: string,
+  ): void {
     if (admission.type === 'duplicate') return;
-    const { origin, firstCounter: found } = batch;
     const expected = admission.type === 'hole' ? admission.expected : found;
     this.#notes.push({ type: 'hole', origin, expected, found, reason });
     if (origin === this.options.self) return;

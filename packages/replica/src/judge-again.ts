@@ -72,8 +72,8 @@ function obstacleOf(
   // Where one replica writes, nothing is judged by its place: the order of its counters holds.
   if (batch.kind === 'transactions' && batch.sync !== undefined && rules.soleWriter === undefined) {
     return (
-      'it is a synchronous transaction, which counts at its place in the log or not at all: ' +
-      'whoever wrote it was told that nothing was written'
+      'it is a synchronous transaction, which was judged by its place in the log, and later ones with it: ' +
+      'start this replica with an empty file, which judges alike'
     );
   }
   if (batch.schemaVersion > rules.schema.version)

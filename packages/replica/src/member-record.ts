@@ -40,6 +40,11 @@ export async function registerMember(registry: Registry, record: MemberRecord): 
   );
 }
 
+/** Unless there is one by now; false then. */
+export async function restoreRecord(registry: Registry, record: MemberRecord): Promise<boolean> {
+  return (await registry.create(PREFIX + record.id, encodeControl(record))) !== undefined;
+}
+
 /** Those that were removed left out. */
 export async function listMembers(registry: Registry): Promise<readonly MemberRecord[]> {
   return (await listRecords(registry)).filter(({ removedAtMs }) => removedAtMs === undefined);

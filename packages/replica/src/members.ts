@@ -1,6 +1,7 @@
 import {
   counterOf,
   isIdentifier,
+  sleep,
   type Clock,
   type Registry,
   type StoreState,
@@ -14,6 +15,8 @@ import type { Scope } from './scope.js';
 const SINGLE_LOOKUPS = 4;
 /** A cluster of more members is beyond what beats are made for; further ones are not shown. */
 const MAX_MEMBERS = 1024;
+/** Two beats, unless they were set apart further. */
+const LISTEN_MS = 2000;
 
 export interface Member {
   readonly record: MemberRecord;
@@ -27,6 +30,7 @@ export class Members {
   readonly #members = new Map<string, Member>();
   /** Removed from the cluster: they count for nothing, but what they wrote is genuine. */
   readonly #former = new Map<string, MemberRecord>();
+  #listening: Promise<void> | undefined;
 
   constructor(
     private readonly registry: Registry,
@@ -47,24 +51,41 @@ export class Members {
     return this.#former.has(id);
   }
 
-  /** Throws LOG_UNAVAILABLE. */
-  async refresh(): Promise<void> {
-    for (const record of await listRecords(this.registry)) this.#add(record);
+  /** Everyone who ever was a member, as far as it was seen. */
+  get known(): readonly MemberRecord[] {
+    return [...this.all.map(({ record }) => record), ...this.#former.values()];
+  }
+
+  /** Some member has applied something of it: it was a member once, whatever became of its record. */
+  isVouchedFor(origin: string): boolean {
+    return this.all.some(({ beat }) => counterIn(beat?.vector, origin) > 0);
+  }
+
+  /** What the registry has now. Throws LOG_UNAVAILABLE. */
+  async refresh(): Promise<readonly MemberRecord[]> {
+    const records = await listRecords(this.registry);
+    for (const record of records) this.#add(record);
+    return records;
   }
 
   /**
    * Makes sure that these origins are known if they are members. A record is written before its replica's
    * first message, and the messages are here already, so a record that is missing now will not be the excuse
    * of any of them: the verdict is the same on every replica. For the same reason absence is never
-   * remembered: the id may join before its next message. Throws LOG_UNAVAILABLE.
+   * remembered: the id may join before its next message. Records can be lost: the first time that there is none, the
+   * other members are listened to, which say whom they know. Throws LOG_UNAVAILABLE.
    */
   async lookUp(origins: Iterable<string>): Promise<void> {
     const unknown = [...new Set(origins)].filter((origin) => !this.has(origin) && isIdentifier(origin));
-    if (unknown.length > SINGLE_LOOKUPS) return this.refresh();
-    for (const origin of unknown) {
-      const record = await findMember(this.registry, origin);
-      if (record !== undefined) this.#add(record);
-    }
+    if (unknown.length > SINGLE_LOOKUPS) await this.refresh();
+    else
+      for (const origin of unknown) {
+        const record = await findMember(this.registry, origin);
+        if (record !== undefined) this.#add(record);
+      }
+    if (unknown.every((origin) => this.has(origin) || this.isVouchedFor(origin))) return;
+    this.#listening ??= sleep(this.clock, LISTEN_MS);
+    await this.#listening;
   }
 
   heard(beat: Beat): void {
@@ -103,15 +124,20 @@ export class Members {
 }
 
 /**
- * Who has written or was in sync once is a member, also when its record was lost: every replica must decide
- * alike.
+ * Who has written, here or as others say, or was in sync once is a member, also when its record was lost: every replica
+ * must decide alike.
  */
 export function isKnownMember(
   { members, sync }: Pick<Scope, 'members' | 'sync'>,
   origin: string,
   { vector }: Pick<StoreState, 'vector'>,
 ): boolean {
-  return members.has(origin) || counterOf(vector, origin) > 0 || sync?.inSync.known.includes(origin) === true;
+  return (
+    members.has(origin) ||
+    counterOf(vector, origin) > 0 ||
+    sync?.inSync.known.includes(origin) === true ||
+    members.isVouchedFor(origin)
+  );
 }
 
 function counterIn(vector: VectorClock | undefined, origin: string): number {

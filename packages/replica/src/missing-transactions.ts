@@ -89,9 +89,9 @@ export class MissingTransactions {
    */
   async #recall(): Promise<void> {
     const { members, id, log, logger } = this.scope;
-    const next = members.all.find(({ record }) => record.id !== id && !this.#recalled.has(record.id));
+    const next = members.known.find((record) => record.id !== id && !this.#recalled.has(record.id));
     if (next === undefined || this.#recalling || !log.isTrusted) return;
-    const origin = next.record.id;
+    const origin = next.id;
     this.#recalling = true;
     try {
       this.#compareNewest(origin, await log.lastOf(origin));

@@ -38,6 +38,39 @@ it('I15: a member whose record was lost says so, writes it again, and what was p
   expect(b.status().outbox.unpublished).toBe(0);
 });
 
+it.each(['member', 'former member'])(
+  'I3: what a %s wrote that does not run reaches a new replica, though its record was lost',
+  async (kind) => {
+    await using cluster = await MapCluster.start();
+    const founder = cluster.founder();
+    const a = await cluster.replica('a', founder, OPTIONS);
+    const b = await cluster.replica('b', new MapStore(), OPTIONS);
+    await b.transaction((tx) => tx.put('from b', '1'));
+    await eventually('a has it', () => founder.rows.has('from b'));
+    await cluster.closeReplica('b');
+    const registry = (await cluster.connect()).registry(cluster.name);
+    const record = await findMember(registry, 'b');
+    if (record === undefined) throw new Error('b is no member');
+    if (kind === 'former member') await markRemoved(registry, record, Date.now());
+    await eventually(
+      'a knows',
+      () => a.status().members.some(({ id }) => id === 'b') === (kind === 'member'),
+    );
+    await deleteKey(cluster, 'member.b');
+    const early = new MapStore();
+    const c = await cluster.replica('c', early, OPTIONS);
+    await eventually('it believes the others', () => early.rows.has('from b'));
+    expect(c.status()).toMatchObject({ quarantined: 0, waitingFor: [] });
+    await eventually('the record is there again', async () => (await findMember(registry, 'b'))?.id === 'b');
+    expect((await findMember(registry, 'b'))?.removedAtMs !== undefined).toBe(kind === 'former member');
+    await cluster.closeReplica('c');
+    await cluster.closeReplica('a');
+    const late = new MapStore();
+    await cluster.replica('d', late, OPTIONS);
+    await eventually('it is in the registry', () => late.rows.has('from b'));
+  },
+);
+
 it('a member that was removed does not write its record again', async () => {
   await using cluster = await MapCluster.start();
   await cluster.replica('a', cluster.founder(), OPTIONS);

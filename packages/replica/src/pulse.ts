@@ -4,6 +4,7 @@ import { AgreementWatch } from './agreement-watch.js';
 import { decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS, type Beat } from './beat.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from './missing-transactions.js';
+import { LostRecords } from './lost-records.js';
 import { OwnRecord } from './own-record.js';
 import type { PulseProtocol, ReplicaProtocol } from './protocols.js';
 import { memberRemoved } from './remove-member.js';
@@ -38,6 +39,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   readonly #step: StepWatch;
   readonly #agreement: AgreementWatch;
   readonly #record: OwnRecord;
+  readonly #lost: LostRecords;
 
   constructor(
     private readonly scope: Scope,
@@ -49,6 +51,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#twin = new TwinWatch(scope, replica);
     this.#agreement = new AgreementWatch(scope);
     this.#record = new OwnRecord(scope);
+    this.#lost = new LostRecords(scope);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -160,7 +163,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#unknownMember = false;
     try {
       const { members, id, condition } = this.scope;
-      await members.refresh();
+      const records = await members.refresh();
+      // Others are heard by then, and have written their own.
+      if (this.#beats > REFRESH_EVERY_BEATS) void this.#lost.look(records);
       if (members.isFormer(id)) condition.stall(memberRemoved(this.scope, ''));
     } catch (error) {
       if (!(error instanceof AntiphonError) || !error.retriable) throw error;

@@ -151,7 +151,7 @@ async function waitFor(scope: Scope, options: QueryOptions): Promise<void> {
     );
   }
   const token = parseSessionToken(after);
-  const { store, progress, clock, closing } = scope;
+  const { store, progress, clock, closing, condition } = scope;
   const what = 'what the session has seen is applied here';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
   const reached = (): boolean => {
@@ -159,10 +159,12 @@ async function waitFor(scope: Scope, options: QueryOptions): Promise<void> {
     return isReached(token, state, progress.complete(Math.max(progress.seq, state.position.seq)));
   };
   try {
-    await progress.until(reached, { timeoutMs, what, signal: deadline.signal });
+    const ended = (): boolean => reached() || condition.stopped !== undefined;
+    await progress.until(ended, { timeoutMs, what, signal: deadline.signal });
   } finally {
     deadline.end();
   }
+  if (!reached() && condition.stopped !== undefined) throw condition.stopped;
 }
 
 async function strong(

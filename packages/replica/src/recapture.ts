@@ -179,9 +179,7 @@ export class Recapturer {
     if (tables.length === 0 || !condition.replicating) return result;
     let writtenAgain = 0;
     try {
-      for (const { table } of tables) {
-        for (let rows = 1; rows > 0; writtenAgain += rows) rows = await this.#writeSome(recapturing, table);
-      }
+      for await (const rows of this.#writeAll(recapturing)) writtenAgain += rows;
     } catch (thrown) {
       this.#alarmKept(recapturing);
       const rows = recapturing.kept().reduce((sum, kept) => sum + kept.rows, 0);
@@ -190,6 +188,37 @@ export class Recapturer {
     this.#alarmKept(recapturing);
     const { keptIn, ...written } = result;
     return keptIn === undefined ? { ...result, writtenAgain } : { ...written, writtenAgain };
+  }
+
+  /**
+   * Rows of several tables may need each other, so they go together. What is too much for one write may be refused for
+   * a row that comes later: then each table is tried alone, as long as that brings any further.
+   */
+  async *#writeAll(recapturing: Recapturing): AsyncGenerator<number> {
+    for (;;) {
+      try {
+        const rows = await this.#writeSome(recapturing);
+        if (rows === 0) return;
+        yield rows;
+      } catch (refused) {
+        if (!(refused instanceof AntiphonError) || refused.code !== 'CONSTRAINT') throw refused;
+        const alone = await this.#writeEach(recapturing);
+        if (alone === 0) throw refused;
+        yield alone;
+      }
+    }
+  }
+
+  async #writeEach(recapturing: Recapturing): Promise<number> {
+    let written = 0;
+    for (const { table } of recapturing.kept()) {
+      try {
+        written += await this.#writeSome(recapturing, table);
+      } catch (refused) {
+        if (!(refused instanceof AntiphonError) || refused.code !== 'CONSTRAINT') throw refused;
+      }
+    }
+    return written;
   }
 
   /** What was set back must not be forgotten, also by the next process. */
@@ -206,7 +235,7 @@ export class Recapturer {
   }
 
   /** A replica that stood still is not in sync at once. */
-  async #writeSome(recapturing: Recapturing, table: string): Promise<number> {
+  async #writeSome(recapturing: Recapturing, table?: string): Promise<number> {
     const { clock, closing, limits } = this.scope;
     const untilMs = clock.monotonicMs() + REJOIN_MS + limits.inSyncLagMs;
     for (let attempt = 0; ; attempt++) {

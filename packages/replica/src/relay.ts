@@ -17,6 +17,7 @@ import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import { Resend, type ResendAnswer } from './resend.js';
 import type { Scope } from './scope.js';
 import { SendWindow, type SentMark } from './send-window.js';
+import { groupOf } from './sync/certification.js';
 
 const OWN_PAST_POLL_MS = 20;
 /** Looks at the log's end, one per beat, until what was acknowledged and never read back counts as lost. */
@@ -207,15 +208,18 @@ export class Relay implements Behaviour<RelayProtocol> {
     return { counter: publishedCounter, part: 0, whole: true };
   }
 
-  /** As many messages back to back as fit; one that is larger goes alone. */
+  /** As many messages back to back as fit; one that is larger, and a synchronous group, goes alone. */
   #pack(maxMessageBytes: number): readonly SealedMessage[] {
-    const limit = Math.min(this.scope.limits.packBytes, maxMessageBytes);
+    const { limits, sync } = this.scope;
+    const limit = Math.min(limits.packBytes, maxMessageBytes);
     let bytes = 0;
     let count = 0;
-    for (const message of this.#page) {
-      if (count > 0 && bytes + message.data.length > limit) break;
-      bytes += message.data.length;
+    for (const { data } of this.#page) {
+      const isAlone = sync !== undefined && groupOf(data) !== undefined;
+      if (count > 0 && (isAlone || bytes + data.length > limit)) break;
+      bytes += data.length;
       count++;
+      if (isAlone) break;
     }
     const packed = this.#page.slice(0, count);
     this.#page = this.#page.slice(count);

@@ -287,14 +287,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   #assertReplicating(): void {
-    const { condition } = this.parts.scope;
-    if (condition.ended)
-      throw new AntiphonError('CLOSED', `replica ${this.id} is ${condition.state}; open it again`);
-    if (condition.stalled === undefined) return;
-    throw new AntiphonError(
-      'LOG_REPLACED',
-      `replica ${this.id} has stalled and will not catch up: ${condition.stalled.message}`,
-    );
+    const { stopped } = this.parts.scope.condition;
+    if (stopped !== undefined) throw stopped;
   }
 }
 

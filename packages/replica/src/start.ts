@@ -143,7 +143,7 @@ async function prepare(asked: Settings, closing: AbortSignal, deadline: Deadline
   const leftOut = new LeftOutWatch(store, condition, logger, settings.tables !== undefined);
   leftOut.look();
   const ownPastUpTo = Math.max(ownPast?.counter ?? 0, interruptedOwnPast(settings));
-  const sync = await prepareSync(settings, agreement, progress, deadline);
+  const sync = await prepareSync({ ...settings, condition }, agreement, progress, deadline);
   return {
     ...{
       ...settings,
@@ -190,7 +190,7 @@ async function withKnownLog(
 }
 
 async function prepareSync(
-  settings: Settings,
+  settings: Settings & { readonly condition: Condition },
   { document, replaced }: Agreement,
   progress: Progress,
   deadline: Deadline,

@@ -19,10 +19,7 @@ const MAX_RUN_ROWS = 256;
  * keys rest while changes are applied.
  */
 export class ApplyQueue {
-  #runs = new Map<
-    number,
-    { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }
-  >();
+  #runs = new Map<number, { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }>();
 
   constructor(private readonly write: (run: RowRun) => void) {}
 

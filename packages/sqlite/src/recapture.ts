@@ -73,11 +73,13 @@ export class Recapture implements Recapturing {
     }
   }
 
-  writeKept(name: string): number {
+  writeKept(only?: string): number {
     const { writer, tables } = this.parts.session();
-    const table = tables.find((candidate) => isSameName(candidate.name, name));
-    if (table === undefined) throw unknownTable(name, tables);
-    return writeKept(writer, table);
+    const kept = new Set(keptRows(writer, tables).map(({ table }) => table));
+    return writeKept(
+      writer,
+      tables.filter(({ name }) => kept.has(name) && (only === undefined || isSameName(name, only))),
+    );
   }
 
   async open(): Promise<Store> {

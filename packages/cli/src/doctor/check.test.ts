@@ -26,7 +26,7 @@ it('every finding that is not ok says what to do', () => {
     ...STATUS,
     id: 'eu-2',
     version: '0.2.0',
-    stalled: { code: 'LOG_REPLACED', message: 'the log is another one', sinceMs: 1 },
+    stalled: { code: 'LOG_REPLACED' as const, message: 'the log is another one', sinceMs: 1 },
   };
   const late = { ...STATUS, id: 'eu-3', lag: { messages: 9, seconds: 60 }, nowMs: 9000, quarantined: 2 };
   const away = { id: 'eu-4', error: new AntiphonError('NO_ACTOR', 'away') };

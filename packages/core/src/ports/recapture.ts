@@ -85,10 +85,10 @@ export interface Recapturing {
   /** Tables of which rows are kept that are to be written again. */
   kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
   /**
-   * Inside the function of a write: writes some of the kept rows of a table to it, and forgets that they are
+   * Inside the function of a write: writes some of the kept rows of all tables, or of one, and forgets that they are
    * kept. Returns how many it wrote. Throws CONSTRAINT.
    */
-  writeKept(table: string): number;
+  writeKept(table?: string): number;
   /** Removes the reference. Idempotent. */
   end(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sendSignal, tieToThisProcess, untie, withParentDeathSignal } from './lifeline.js';
 
@@ -35,7 +36,11 @@ export class ServerProcess {
   static spawn(binary: string, configFile: string, logDescriptor: number): ServerProcess {
     const { command, args } = withParentDeathSignal(binary, ['-c', configFile]);
     // Its own process group: a Ctrl-C in a terminal must reach the replicas first, which still need the server.
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', logDescriptor, logDescriptor] });
+    const child = spawn(command, args, {
+      detached: true,
+      stdio: ['ignore', logDescriptor, logDescriptor],
+      env: { ...process.env, ...schedulerSettings(process.env) },
+    });
     return new ServerProcess(child);
   }
 
@@ -68,4 +73,14 @@ export class ServerProcess {
     await limit;
     return exit;
   }
+}
+
+const FEW_CORES = 2;
+
+/**
+ * A server that shares up to two cores with the replicas of its machine gets one of Go's processors, unless somebody
+ * has decided otherwise: with two, its threads wake each other for every message.
+ */
+function schedulerSettings(env: NodeJS.ProcessEnv): { readonly GOMAXPROCS?: string } {
+  return env['GOMAXPROCS'] === undefined && availableParallelism() <= FEW_CORES ? { GOMAXPROCS: '1' } : {};
 }

@@ -1,5 +1,6 @@
 import { AntiphonError, sleep, type AppendResult, type Clock, type Log } from '@antiphon/core';
 import { retryDelayMs, type Deadline } from '../deadline.js';
+import type { Condition } from '../condition.js';
 import type { Progress } from '../progress.js';
 
 /** The origin of these records in the log. They say nothing: their place is what counts. */
@@ -16,6 +17,7 @@ interface Parts {
   readonly instance: string;
   readonly log: Log;
   readonly clock: Clock;
+  readonly condition: Pick<Condition, 'stopped'>;
 }
 
 /**
@@ -35,15 +37,20 @@ export class ReadBarrier {
 
   /**
    * Resolves when this replica's database shows everything that was acknowledged before the call. Whatever
-   * the log does, it ends at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+   * the log does, it ends at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED, or why replication has
+   * stalled.
    */
   async pass(deadline: Deadline): Promise<void> {
+    const { condition } = this.parts;
+    if (condition.stopped !== undefined) throw condition.stopped;
     const seq = await this.#sequence(deadline);
-    await this.progress.until(() => this.progress.appliedSeq >= seq, {
+    const reached = (): boolean => this.progress.appliedSeq >= seq;
+    await this.progress.until(() => reached() || condition.stopped !== undefined, {
       timeoutMs: deadline.leftMs,
       what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,
       signal: deadline.signal,
     });
+    if (!reached() && condition.stopped !== undefined) throw condition.stopped;
   }
 
   async #sequence(deadline: Deadline): Promise<number> {

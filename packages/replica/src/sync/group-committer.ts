@@ -168,14 +168,10 @@ export class GroupCommitter {
 
   #obstacle(): Obstacle | undefined {
     const { condition, store, progress, ownPastUpTo, log, logEnd, limits } = this.scope;
-    if (!condition.replicating) {
-      const why = condition.stalled?.message ?? condition.state;
-      const error = new AntiphonError(
-        'CLOSED',
-        `replication has stopped, and a synchronous write needs it: ${why}`,
-      );
-      this.#queue.giveUp(error);
-      return { error };
+    const { stopped } = condition;
+    if (stopped !== undefined) {
+      this.#queue.giveUp(stopped);
+      return { error: stopped };
     }
     if (log.connection !== 'connected') return { error: unavailable() };
     if (this.isHeld()) return {};

@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
-import { ConflictError, systemClock, type AntiphonError } from '@antiphon/core';
+import { ConflictError, decodeControl, encodeControl, systemClock, type AntiphonError } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
@@ -67,6 +67,33 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
     await closing;
     expect(await asked).toMatchObject({ outcome: 'committed', acks: { reached: true } });
     expect(await waiting).toMatchObject({ outcome: 'committed', acks: { reached: true } });
+  });
+
+  it('I3: are published again one by one, when somebody misses them', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a, b, c] = await startThree(cluster, topology);
+    for (let n = 0; n < 5; n++)
+      await a.execute([{ sql: 'UPDATE accounts SET balance = balance + 1 WHERE id = 3' }]);
+    const bus = (await cluster.nats()).bus();
+    const before = a.status().totals['publishedMessages'] ?? 0;
+    const answer = await bus.request(
+      `antiphon.${cluster.cluster}.replica.a.resend`,
+      encodeControl({ from: 2 }),
+      { timeoutMs: 2000 },
+    );
+    // What was judged by its place in the log stays there.
+    const again = topology === 'multi-primary' ? 0 : 5;
+    expect(decodeControl(answer)).toMatchObject({ ok: { state: again > 0 ? 'sending' : 'refused' } });
+    await eventually(
+      'published again',
+      () => (a.status().totals['publishedMessages'] ?? 0) === before + again,
+    );
+    await a.execute([{ sql: 'UPDATE accounts SET balance = balance + 1 WHERE id = 3' }]);
+    for (const replica of [a, b, c]) {
+      await replica.caughtUp();
+      expect(replica.status()).toMatchObject({ quarantined: 0, waitingFor: [] });
+      expect(await replica.query('SELECT balance FROM accounts WHERE id = 3')).toEqual([{ balance: 6n }]);
+    }
   });
 
   it('I6: are in every database file when they are acknowledged by all', async () => {

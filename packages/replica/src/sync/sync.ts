@@ -1,4 +1,5 @@
 import type { LogEntry, PreparedWrite } from '@antiphon/core';
+import type { Condition } from '../condition.js';
 import type { Progress } from '../progress.js';
 import type { Settings } from '../options.js';
 import { ackSubject, ackSubjectPrefix } from '../subjects.js';
@@ -11,6 +12,8 @@ import { ReadBarrier } from './barrier.js';
 import { Certification } from './certification.js';
 import { IN_SYNC_ORIGIN } from './in-sync-record.js';
 import { InSyncSet } from './in-sync-set.js';
+
+type SyncScope = Settings & { readonly condition: Condition };
 
 /** What the actors of a synchronous replica share. Outlives their restarts. */
 export class Sync {
@@ -43,7 +46,7 @@ export class Sync {
   constructor(
     readonly settings: SyncSettings,
     topology: Topology,
-    private readonly scope: Settings,
+    private readonly scope: SyncScope,
     private readonly progress: Progress,
   ) {
     const { cluster, id, instance, bus, clock, store } = scope;

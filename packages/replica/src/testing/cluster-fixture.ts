@@ -50,10 +50,10 @@ export class ClusterFixture implements AsyncDisposable {
 
   /**
    * The same, beside replicas that write: a program in this process that waits for their lock would keep them
-   * from giving it back.
+   * from giving it back. A migration does without foreign keys.
    */
-  async sqlWhenFree(id: string, sql: string): Promise<void> {
-    const db = new DatabaseSync(this.file(id), { timeout: 0 });
+  async sqlWhenFree(id: string, sql: string, { foreignKeys = true } = {}): Promise<void> {
+    const db = new DatabaseSync(this.file(id), { timeout: 0, enableForeignKeyConstraints: foreignKeys });
     try {
       for (;;) {
         try {
