@@ -54,6 +54,23 @@ describe('changes that nobody may have captured', () => {
     await expectCode(cluster.member('a').store.check(), 'SCHEMA_DRIFT', /dropped and created again/);
   });
 
+  it.each(['', 'VACUUM;'])(
+    'I3: also when only the triggers were dropped and put back, around a bulk load; %s',
+    async (meanwhile) => {
+      cluster = await pairOf(REBUILT);
+      const all = (of: string): string =>
+        cluster.shell('a', `SELECT ${of} || ';' FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid`);
+      const { store } = cluster.member('a');
+      if (meanwhile !== '') cluster.shell('a', meanwhile);
+      await store.check();
+      const [drop, create] = [all(`'DROP TRIGGER ' || name`), all('sql')];
+      cluster.shell('a', `BEGIN; ${drop} INSERT INTO t VALUES (1, 'unseen', 1); ${create} COMMIT;`);
+      await expectCode(store.check(), 'SCHEMA_DRIFT', /trigger _antiphon_\w+ was dropped and created again/);
+      if (meanwhile !== '') cluster.shell('a', meanwhile);
+      await expectCode(store.check(), 'SCHEMA_DRIFT', /trigger _antiphon_\w+ was dropped and created again/);
+    },
+  );
+
   it('I3: also after somebody has put the dropped trigger back, once it was noticed', async () => {
     cluster = await pairOf(REBUILT);
     const trigger = cluster.shell('a', `SELECT sql FROM sqlite_schema WHERE name = '_antiphon_insert1'`);

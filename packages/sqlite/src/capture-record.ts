@@ -10,6 +10,17 @@ const CREATED_AFTER_TABLES = '_antiphon_outbox';
 /** With the number of a table that was recaptured: created after it, like the outbox after the others. */
 const RECAPTURED = '_antiphon_recaptured';
 
+/**
+ * A view that is created after our triggers: one that is younger was dropped and put back. Views and triggers keep
+ * their order over VACUUM, which moves both behind all tables.
+ */
+const CREATED_AFTER_TRIGGERS = '_antiphon_capturing';
+
+function markTriggers({ db }: Connection): void {
+  db.exec(`DROP VIEW IF EXISTS ${CREATED_AFTER_TRIGGERS}`);
+  db.exec(`CREATE VIEW ${CREATED_AFTER_TRIGGERS} AS SELECT name, tbl FROM _antiphon_capture`);
+}
+
 /** Notes the triggers as they are now in place. */
 export function recordCapture(
   connection: Connection,
@@ -18,9 +29,13 @@ export function recordCapture(
   connection.db.exec('DELETE FROM _antiphon_capture');
   const insert = connection.db.prepare('INSERT INTO _antiphon_capture (name, tbl, sql) VALUES (?, ?, ?)');
   for (const { name, table, sql } of triggers) insert.run(name, table, sql);
+  markTriggers(connection);
 }
 
-/** Notes the triggers of one table: whatever happened to it before has been looked for. */
+/**
+ * Notes the triggers of one table: whatever happened to it before has been looked for. What shows that others have a
+ * gap is to be kept before (`keepGaps`).
+ */
 export function recordCaptureOf(
   connection: Connection,
   table: TrackedTable,
@@ -33,13 +48,14 @@ export function recordCaptureOf(
   // The table may be younger than the outbox; from now on it is to be older than this one.
   connection.db.exec(`DROP TABLE IF EXISTS ${RECAPTURED}${table.id}`);
   connection.db.exec(`CREATE TABLE ${RECAPTURED}${table.id} (x)`);
+  markTriggers(connection);
 }
 
 /**
  * Tables whose changes may have gone uncaptured since the triggers were last put in place. Dropping a table
  * drops its triggers, so a trigger that is missing is proof. A tool that puts the triggers back (SQLite's own
- * advice, https://www.sqlite.org/lang_altertable.html section 7) leaves another: the table was created after
- * the outbox. The order survives VACUUM, which moves root pages.
+ * advice, https://www.sqlite.org/lang_altertable.html section 7) leaves others: the table was created after
+ * the outbox, or a trigger after the view that marks them. The order survives VACUUM, which moves root pages.
  */
 export function findCaptureGaps(connection: Connection, tables: readonly LocalTable[]): CaptureGap[] {
   const gaps = new Map<string, string>();
@@ -58,6 +74,14 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
         : `its trigger ${name} is not the one that Antiphon made`,
     );
   }
+  const again = connection.db
+    .prepare(
+      `SELECT s.name AS name, s.tbl_name AS tbl FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name
+       WHERE s.type = 'trigger' AND s.rowid > ifnull((SELECT m.rowid FROM sqlite_schema AS m WHERE m.name = '${CREATED_AFTER_TRIGGERS}'), -1)`,
+    )
+    .all() as { name: string; tbl: string }[];
+  for (const { name, tbl } of again)
+    if (!gaps.has(tbl)) gaps.set(tbl, `its trigger ${name} was dropped and created again`);
   if (tables.length > 0) {
     const rebuilt = connection.db
       .prepare(
@@ -84,12 +108,17 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
 export function keepCaptureGaps(connection: Connection, tables: readonly LocalTable[]): void {
   try {
     if (!connection.tryBegin()) return;
-    const insert = connection.db.prepare('INSERT OR IGNORE INTO _antiphon_uncaptured VALUES (?, ?)');
-    for (const { table, reason } of findCaptureGaps(connection, tables)) insert.run(table, reason);
+    keepGaps(connection, findCaptureGaps(connection, tables));
     connection.commit();
   } catch {
     connection.rollback();
   }
+}
+
+/** In the caller's transaction. */
+export function keepGaps(connection: Connection, gaps: readonly CaptureGap[]): void {
+  const insert = connection.db.prepare('INSERT OR IGNORE INTO _antiphon_uncaptured VALUES (?, ?)');
+  for (const { table, reason } of gaps) insert.run(table, reason);
 }
 
 export function isCaptureGap(thrown: unknown): boolean {

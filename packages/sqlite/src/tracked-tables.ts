@@ -2,6 +2,7 @@ import { AntiphonError, type InspectedTrigger, type TableSchema } from '@antipho
 import {
   captureGapError,
   findCaptureGaps,
+  keepGaps,
   recordCapture,
   recordCaptureOf,
   shellWord,
@@ -156,6 +157,10 @@ export function installTriggersOf(
   tables: readonly TrackedTable[],
   policy: WritePolicy,
 ): void {
+  keepGaps(
+    connection,
+    findCaptureGaps(connection, tables).filter((gap) => gap.table !== table.name),
+  );
   const replicated = tables.map(({ name }) => name);
   const { repeated } = inspectDependents(connection, replicated, policy.localTriggers);
   guardUserTriggers(connection, replicated, repeated);

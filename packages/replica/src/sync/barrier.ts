@@ -42,7 +42,8 @@ export class ReadBarrier {
    */
   async pass(deadline: Deadline): Promise<void> {
     const { condition } = this.parts;
-    if (condition.stopped !== undefined) throw condition.stopped;
+    const before = condition.stopped;
+    if (before !== undefined) throw before;
     const seq = await this.#sequence(deadline);
     const reached = (): boolean => this.progress.appliedSeq >= seq;
     await this.progress.until(() => reached() || condition.stopped !== undefined, {
@@ -50,7 +51,8 @@ export class ReadBarrier {
       what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,
       signal: deadline.signal,
     });
-    if (!reached() && condition.stopped !== undefined) throw condition.stopped;
+    const after = condition.stopped;
+    if (!reached() && after !== undefined) throw after;
   }
 
   async #sequence(deadline: Deadline): Promise<number> {
