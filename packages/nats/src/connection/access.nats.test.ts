@@ -2,11 +2,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { nuid } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCertificates, type Certificates } from '../testing/certificates.js';
 import { until } from '../testing/fixture.js';
 import { GuardedServer } from '../testing/guarded-server.js';
 import { createOperator, createUserKey } from '../testing/operator.js';
+import { permissionsOf, type Permissions } from '../permissions.js';
 import type { ConnectNatsOptions } from './connect-options.js';
 import type { DenialEvent } from './denials.js';
 import { connectNats } from './nats-handle.js';
@@ -234,5 +236,67 @@ describe('a permission', () => {
       'over subscribe news',
     ]);
     expect(problems).toEqual([]);
+  });
+
+  it('is told once for all the names that it covers, and what is tried again ends it', async () => {
+    const all = permissionsOf('creator', 'shop', { id: 'a' });
+    const usersOf = ({ publish, subscribe }: Permissions): string =>
+      users(`publish: ${JSON.stringify(publish)}, subscribe: ${JSON.stringify(subscribe)}`);
+    await using server = await GuardedServer.start(usersOf(all));
+    await using nats = await connectNats({ servers: server.url('u:p') });
+    const events: DenialEvent[] = [];
+    nats.denials.on((event) => events.push(event));
+    nats.denials.bePatient();
+    await nats.log('shop').open({ create: true });
+    const lost = {
+      publish: [
+        '$JS.API.CONSUMER.CREATE.ANTIPHON_shop.*',
+        'antiphon.shop.replica.*.*',
+        'antiphon.shop.ack.>',
+      ],
+      subscribe: ['antiphon.shop.replica.a.*'],
+    };
+    await server.reload(
+      usersOf({
+        publish: all.publish.filter((subject) => !lost.publish.includes(subject)),
+        subscribe: all.subscribe.filter((subject) => !lost.subscribe.includes(subject)),
+      }),
+    );
+    const questions = Array.from({ length: 19 }, (_, index) => `question${index}`);
+    for (const question of questions)
+      nats.bus().subscribe(`antiphon.shop.replica.a.${question}`, () => undefined);
+    const make = (name: string): Promise<unknown> =>
+      nats.api.createConsumer('ANTIPHON_shop', name, {
+        ...({ ack_policy: 'none', deliver_policy: 'new' } as unknown as object),
+        inactive_threshold: 5_000_000_000,
+      });
+    const ask = (id: string, question: string): Promise<unknown> =>
+      nats.bus().request(`antiphon.shop.replica.${id}.${question}`, new Uint8Array(), { timeoutMs: 5000 });
+    for (let tries = 0; tries < 80; tries += 1) {
+      await expect(make(`clock_${nuid.next()}`)).rejects.toMatchObject({ code: 'ACCESS_DENIED' });
+      await expect(ask(`b${tries}`, 'ping')).rejects.toMatchObject({ code: 'ACCESS_DENIED' });
+      nats.bus().publish(`antiphon.shop.ack.b${tries}.${nuid.next()}`, new Uint8Array());
+    }
+    await expect(make(`reader_${nuid.next()}`)).rejects.toMatchObject({
+      message: /publish to "\$JS\.API\.CONSUMER\.CREATE\.ANTIPHON_shop\.\*"/,
+    });
+    const names = [
+      ...lost.publish.map((subject) => `publish ${subject}`),
+      ...lost.subscribe.map((subject) => `subscribe ${subject}`),
+    ].sort();
+    const standing = (): string[] =>
+      nats.denials.all.map(({ operation, subject }) => `${operation} ${subject}`).sort();
+    await until(() => standing().length >= names.length, 'all of them to be denied', 5000);
+    expect(standing()).toEqual(names);
+
+    await server.reload(usersOf(all));
+    await make(`clock_${nuid.next()}`);
+    await make(`reader_${nuid.next()}`);
+    await expect(ask('c', 'ping')).rejects.toMatchObject({ code: 'NO_ACTOR' });
+    nats.bus().publish(`antiphon.shop.ack.c.${nuid.next()}`, new Uint8Array());
+    await until(() => !nats.denials.any, 'everything to be permitted', 8000);
+    expect(events.map(({ type, denial }) => `${type} ${denial.operation} ${denial.subject}`).sort()).toEqual(
+      [...names.map((name) => `begun ${name}`), ...names.map((name) => `over ${name}`)].sort(),
+    );
   });
 });

@@ -1,6 +1,7 @@
 import { AntiphonError } from '@antiphon/core';
+import { grantedSubject, lastingSubject, type DeniedOperation } from './granted-subject.js';
 
-export type DeniedOperation = 'publish' | 'subscribe' | 'login';
+export type { DeniedOperation } from './granted-subject.js';
 
 /** Something that NATS does not let this client do. It stands until it is known to be permitted. */
 export interface Denial {
@@ -20,7 +21,16 @@ const GRACE_MS = 1500;
 const SWEEP_INTERVAL_MS = 500;
 /** A denial of what nobody tries any more. */
 const FORGET_MS = 10 * 60_000;
+/** What is still wanted is tried again within this; when others of its kind are permitted, so is the rest. */
+const QUIET_MS = 30_000;
 const MAX_DENIALS = 64;
+const MAX_NAMES = 64;
+
+/** Of `performance.now()`: the last denial, and the first attempt after it. */
+interface Tried {
+  deniedMs: number;
+  attemptedMs: number;
+}
 
 interface Standing {
   readonly operation: DeniedOperation;
@@ -28,9 +38,13 @@ interface Standing {
   readonly message: string;
   readonly sinceMs: number;
   count: number;
-  /** Of `performance.now()`: the last denial, and the first attempt after it. */
-  deniedMs: number;
-  attemptedMs: number;
+  /**
+   * By lasting subject. Whoever grants less than docs/access.md lists permits some of them and not the others,
+   * which is not the end.
+   */
+  readonly names: Map<string, Tried>;
+  /** Of `performance.now()`: when one of them was permitted last. */
+  permittedMs: number;
 }
 
 /**
@@ -75,43 +89,39 @@ export class Denials {
   }
 
   isDenied(operation: DeniedOperation, subject: string): boolean {
-    return this.#standing.has(`${operation} ${this.#grantable(subject)}`);
+    return this.#standing.has(`${operation} ${this.#granted(operation, subject)}`);
   }
 
   denied(operation: DeniedOperation, exactSubject: string): void {
-    const subject = this.#grantable(exactSubject);
-    const name = `${operation} ${subject}`;
+    const subject = this.#granted(operation, exactSubject);
     const nowMs = performance.now();
-    const known = this.#standing.get(name);
+    const known = this.#standing.get(`${operation} ${subject}`);
     if (known !== undefined) {
       known.count += 1;
-      known.deniedMs = nowMs;
-    } else if (this.#standing.size < MAX_DENIALS) {
-      const message = messageOf(operation, subject, this.shownServers);
-      const times = { sinceMs: Date.now(), deniedMs: nowMs, attemptedMs: nowMs };
-      const standing = { operation, subject, message, count: 1, ...times };
-      this.#standing.set(name, standing);
-      this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
-      this.#tell({ type: 'begun', denial: toDenial(standing) });
-    }
+      this.#note(known, exactSubject, nowMs);
+    } else if (this.#standing.size < MAX_DENIALS) this.#begin(operation, subject, exactSubject);
     for (const listener of [...this.#deniedListeners]) listener(operation, exactSubject);
   }
 
   /** Something is being published to this subject again. */
   attempted(exactSubject: string): void {
-    const standing = this.#standing.get(`publish ${this.#grantable(exactSubject)}`);
-    if (standing !== undefined && standing.attemptedMs <= standing.deniedMs)
-      standing.attemptedMs = performance.now();
+    const tried = this.#find('publish', exactSubject)?.names.get(this.#lasting('publish', exactSubject));
+    if (tried !== undefined && tried.attemptedMs <= tried.deniedMs) tried.attemptedMs = performance.now();
   }
 
   /** It was permitted. */
   permitted(operation: DeniedOperation, exactSubject: string): void {
-    if (this.any) this.#end(`${operation} ${this.#grantable(exactSubject)}`);
+    if (!this.any) return;
+    const standing = this.#find(operation, exactSubject);
+    if (standing === undefined) return;
+    standing.permittedMs = performance.now();
+    standing.names.delete(this.#lasting(operation, exactSubject));
+    this.#review(standing);
   }
 
   /** For whoever needed it. */
   errorFor(operation: DeniedOperation, exactSubject: string): AntiphonError {
-    const subject = this.#grantable(exactSubject);
+    const subject = this.#granted(operation, exactSubject);
     return new AntiphonError('ACCESS_DENIED', messageOf(operation, subject, this.shownServers), {
       retriable: this.#patient,
       context: { operation, subject, servers: this.shownServers },
@@ -124,21 +134,46 @@ export class Denials {
     this.#deniedListeners.clear();
   }
 
-  /** Over: tried again without a denial, or not tried for long. Subscriptions and logins say so themselves. */
+  #begin(operation: DeniedOperation, subject: string, exactSubject: string): void {
+    const message = messageOf(operation, subject, this.shownServers);
+    const names = new Map<string, Tried>();
+    const permittedMs = Number.NEGATIVE_INFINITY;
+    const standing = { operation, subject, message, sinceMs: Date.now(), count: 1, names, permittedMs };
+    this.#note(standing, exactSubject, performance.now());
+    this.#standing.set(`${operation} ${subject}`, standing);
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
+    this.#tell({ type: 'begun', denial: toDenial(standing) });
+  }
+
+  #note({ operation, names }: Standing, exactSubject: string, nowMs: number): void {
+    const name = this.#lasting(operation, exactSubject);
+    const known = names.get(name);
+    if (known !== undefined) known.deniedMs = nowMs;
+    else if (names.size < MAX_NAMES) names.set(name, { deniedMs: nowMs, attemptedMs: nowMs });
+  }
+
+  /** A login says so itself when it is permitted. */
   #sweep(): void {
-    const nowMs = performance.now();
-    for (const [name, { operation, deniedMs, attemptedMs }] of this.#standing) {
-      if (operation !== 'publish') continue;
-      const triedAgain = attemptedMs > deniedMs && nowMs - attemptedMs > GRACE_MS;
-      const forgotten = nowMs - Math.max(attemptedMs, deniedMs) > FORGET_MS;
-      if (triedAgain || forgotten) this.#end(name);
+    for (const standing of [...this.#standing.values()]) {
+      if (standing.operation !== 'login') this.#review(standing);
     }
   }
 
-  #end(name: string): void {
-    const standing = this.#standing.get(name);
-    if (standing === undefined) return;
-    this.#standing.delete(name);
+  /** A name is over when it was tried again without a denial, or not tried for long; it ends with its last name. */
+  #review(standing: Standing): void {
+    const nowMs = performance.now();
+    for (const [name, { deniedMs, attemptedMs }] of standing.names) {
+      const triedAgain = attemptedMs > deniedMs && nowMs - attemptedMs > GRACE_MS;
+      if (triedAgain) standing.permittedMs = Math.max(standing.permittedMs, attemptedMs);
+      const quiet = standing.permittedMs > deniedMs && nowMs - deniedMs > QUIET_MS;
+      const forgotten = nowMs - Math.max(attemptedMs, deniedMs) > FORGET_MS;
+      if (triedAgain || quiet || forgotten) standing.names.delete(name);
+    }
+    if (standing.names.size === 0) this.#end(standing);
+  }
+
+  #end(standing: Standing): void {
+    if (!this.#standing.delete(`${standing.operation} ${standing.subject}`)) return;
     if (this.#standing.size === 0) {
       clearInterval(this.#sweeper);
       this.#sweeper = undefined;
@@ -150,13 +185,19 @@ export class Denials {
     for (const listener of [...this.#listeners]) listener(event);
   }
 
-  /** Some tokens are made up for each message; nobody could grant them one by one. */
-  #grantable(subject: string): string {
-    if (subject.startsWith(`${this.inboxPrefix}.`)) return `${this.inboxPrefix}.>`;
-    return subject
-      .replace(/^(_INBOX[^.]*)\..*$/, '$1.>')
-      .replace(/^(\$JS\.ACK\.[^.]+\.[^.]+)\..*$/, '$1.>')
-      .replace(/^(\$JS\.API\.CONSUMER\..*)\.reader_[A-Za-z0-9]+$/, '$1.*');
+  #find(operation: DeniedOperation, exactSubject: string): Standing | undefined {
+    return this.#standing.get(`${operation} ${this.#granted(operation, exactSubject)}`);
+  }
+
+  #granted(operation: DeniedOperation, exactSubject: string): string {
+    return grantedSubject(operation, exactSubject, {
+      inboxPrefix: this.inboxPrefix,
+      running: this.#patient,
+    });
+  }
+
+  #lasting(operation: DeniedOperation, exactSubject: string): string {
+    return lastingSubject(operation, exactSubject, this.inboxPrefix);
   }
 }
 

@@ -73,6 +73,8 @@ export class Link {
       void this.#notePermitted(subject, () => again === undefined);
     };
     let subscription = open();
+    // One under another name may have been denied, which nobody tries any more.
+    if (this.#denials.any) void this.#notePermitted(subject, () => again === undefined);
     return {
       unsubscribe: () => {
         wanted = false;
