@@ -158,6 +158,28 @@ describe('I14: entries that were removed from a running cluster', () => {
     await stalled(all.replicas, new RegExp(`entry ${seq} (of the stream \\S+ )?was removed`));
   });
 
+  it.each(KINDS.filter(([name]) => name.includes('multi')))(
+    'the newest own one, which others have followed, %s',
+    async (_, options) => {
+      await using cluster = await MapCluster.start();
+      const { replicas, stores } = await members(cluster, options);
+      const [a, b] = replicas;
+      await put(a, 'mine');
+      await eventually('b has it', () => stores[1]?.rows.has('mine') === true);
+      const own = (await (await cluster.connect()).log(cluster.name).lastOf('a'))?.seq;
+      await put(b, 'others');
+      await same({ replicas, stores });
+      await jetstream(cluster, 'STREAM.MSG.DELETE', { seq: own });
+      await stalled([a as MapReplica], /a:\d+, which this replica has published, was removed/);
+      expect(b?.status().lifecycle).not.toBe('stalled');
+      // The other way writes to its own database, and keeps it.
+      if (options.update === sync)
+        await expect(a?.transaction((tx) => tx.put('more', 'x'))).rejects.toMatchObject({
+          code: 'LOG_REPLACED',
+        });
+    },
+  );
+
   it.each(KINDS)('all of them, %s', async (_, options) => {
     await using cluster = await MapCluster.start();
     const all = await members(cluster, options);

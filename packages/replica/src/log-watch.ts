@@ -6,11 +6,18 @@ import {
   type KnownEntry,
   type LogIdentity,
 } from '@antiphon/core';
+import { Deadline } from './deadline.js';
 import { assertReadable, assertSameLog, CONFIRM_WAIT_MS } from './log-check.js';
+import { OwnEntries } from './own-entries.js';
 import type { Scope } from './scope.js';
 
-/** So often, in looks, the newest known entry is read back. A reconnect or another leader has it read at once. */
+/**
+ * So often, in looks, the newest known entry is read back, and the newest own one. A reconnect or another
+ * leader has the first read at once, a reconnect the second as well.
+ */
 const VERIFY_EVERY_LOOKS = 10;
+/** Without an answer; begun anew with every page that is read. */
+const OWN_ENTRIES_MS = 5000;
 const REMOVED_ALARM = 'removed';
 /** So often one entry that another member knows is read; of a member that has stalled, at once. */
 const COMPARE_EVERY_LOOKS = 3;
@@ -28,6 +35,7 @@ interface Testimony {
  */
 export class LogWatch {
   #looks = 0;
+  readonly #own: OwnEntries;
   /** Entries of other members that were found in the log. */
   readonly #compared = new Map<string, number>();
 
@@ -35,7 +43,15 @@ export class LogWatch {
     private readonly scope: Scope,
     /** The end of the log was seen. */
     private readonly onSeen: () => void,
-  ) {}
+  ) {
+    this.#own = new OwnEntries(scope);
+  }
+
+  /** The connection is new: everything is looked at. */
+  lookAnew(signal: AbortSignal): Promise<void> {
+    this.#looks = 0;
+    return this.look(signal);
+  }
 
   /** A log that does not answer is no finding. Also while this replica has stalled: whether it answers is news. */
   async look(signal: AbortSignal): Promise<void> {
@@ -72,8 +88,22 @@ export class LogWatch {
     this.#alarmRemoved(identity);
     logEnd.seen(identity.lastSeq);
     this.onSeen();
-    if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) await log.verify(signal);
+    if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) {
+      await log.verify(signal);
+      await this.#checkOwn(signal);
+    }
     await this.#compare(testimonies, identity, signal);
+  }
+
+  async #checkOwn(signal: AbortSignal): Promise<void> {
+    const { clock, store } = this.scope;
+    if (store.state().publishedCounter === 0) return;
+    const deadline = new Deadline(clock, OWN_ENTRIES_MS, [signal]);
+    try {
+      await this.#own.check(deadline);
+    } finally {
+      deadline.end();
+    }
   }
 
   /** Whoever has read them goes on, and would never notice; whoever has not learns it from the reader. */

@@ -23,7 +23,8 @@ const REFRESH_EVERY_BEATS = 10;
 export class Pulse implements Behaviour<PulseProtocol> {
   readonly receive = {
     beat: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#beat(context),
-    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#watch.look(context.signal),
+    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> =>
+      this.#watch.lookAnew(context.signal),
   };
   #beats = 0;
   #subscription: BusSubscription | undefined;

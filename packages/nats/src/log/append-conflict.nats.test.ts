@@ -40,6 +40,25 @@ describe('an append that was refused for its expectation', () => {
     });
   });
 
+  it('I14: says so when the entry that it lost its place to was taken out of the log', async () => {
+    const log = nats.log('robbed');
+    await log.open({ create: true });
+    await append(log, { id: 'a:1', expectedLastSeqOfOrigin: 0 });
+    await append(log, { id: 'a:2', expectedLastSeqOfOrigin: 2 });
+    await append(log, { id: 'other', origin: 'other' });
+    const reply = await nats.connection.request(
+      '$JS.API.STREAM.MSG.DELETE.ANTIPHON_robbed',
+      new TextEncoder().encode(JSON.stringify({ seq: 3 })),
+    );
+    expect(reply.json()).toMatchObject({ success: true });
+    const lastSeqOfOrigin = (await log.lastOf('writer'))?.seq ?? 0;
+    expect(await append(log, { id: 'a:3', expectedLastSeqOfOrigin: lastSeqOfOrigin })).toMatchObject({
+      type: 'refused',
+      error: { code: 'LOG_REFUSED', message: expect.stringMatching(/does not hold it any more/) },
+      lastSeqOfOrigin,
+    });
+  });
+
   it('I3: is unknown when the log cannot be read', async () => {
     const log = nats.log('silent');
     await log.open({ create: true });

@@ -74,8 +74,12 @@ async function explainOfOrigin(
   // The subject is as expected, so the number that the server told is the log's.
   const lastSeq =
     expectedLastSeq !== undefined && lastSeqOfOrigin === expected ? error?.actualLastSequence : undefined;
+  // It remembers for a while what it stored, also what somebody takes away.
+  const isGone = lastSeqOfOrigin === expected && expectedLastSeq === undefined;
   const orLog = expectedLastSeq === undefined ? '' : `, or the log at ${expectedLastSeq}`;
-  const message = `The newest entry of ${subject} is ${lastSeqOfOrigin}; it was expected to be ${expected}${orLog}. Somebody else has appended: read the log, then try again.`;
+  const message = isGone
+    ? `The log stored an entry of ${subject} behind the expected end (${expected}), and does not hold it any more: it was removed or trimmed. Find out by whom; compare the log with what was published before more is.`
+    : `The newest entry of ${subject} is ${lastSeqOfOrigin}; it was expected to be ${expected}${orLog}. Somebody else has appended: read the log, then try again.`;
   return {
     type: 'refused',
     error: refused(error, message, { cluster, id }),

@@ -2,6 +2,7 @@ import { AntiphonError, type LogReader } from '@antiphon/core';
 import { Deadline } from '../deadline.js';
 import { assertSameLog } from '../log-check.js';
 import { intakeRules } from '../intake-check.js';
+import { OwnEntries } from '../own-entries.js';
 import { OwnScan, ownLogState } from '../own-past.js';
 import type { Scope } from '../scope.js';
 
@@ -21,13 +22,17 @@ export interface OwnTail {
 
 /** What the log has of this replica, asked freshly. Everything throws LOG_UNAVAILABLE or TIMEOUT. */
 export class OwnSubject {
-  constructor(private readonly scope: Scope) {}
+  readonly #entries: OwnEntries;
+
+  constructor(private readonly scope: Scope) {
+    this.#entries = new OwnEntries(scope);
+  }
 
   /** 0: nothing. Throws LOG_REPLACED when the log is not what it was. */
   async newestSeq(): Promise<number> {
-    const { log, id, document, progress } = this.scope;
-    const [identity, newest] = await this.#asking((signal) =>
-      Promise.all([log.identity(signal), log.lastOf(id, signal)]),
+    const { log, document, progress } = this.scope;
+    const [identity, newest] = await this.#asking((deadline) =>
+      Promise.all([log.identity(deadline.signal), this.#entries.check(deadline)]),
     );
     assertSameLog(identity, document.generation, progress.seq);
     return newest?.seq ?? 0;
@@ -55,7 +60,7 @@ export class OwnSubject {
   async #scan(reader: LogReader, lastSeq: number, scan: OwnScan, groups: Map<string, number>): Promise<void> {
     const { id } = this.scope;
     for (;;) {
-      for (const entry of await this.#asking((signal) => reader.next({ ...READ, signal }))) {
+      for (const entry of await this.#asking(({ signal }) => reader.next({ ...READ, signal }))) {
         if (entry.origin === id && entry.seq <= lastSeq) {
           for (const batch of scan.take(entry))
             if (batch.kind === 'transactions' && batch.sync !== undefined)
@@ -66,10 +71,10 @@ export class OwnSubject {
     }
   }
 
-  async #asking<T>(question: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #asking<T>(question: (deadline: Deadline) => Promise<T>): Promise<T> {
     const deadline = new Deadline(this.scope.clock, TIMEOUT_MS);
     try {
-      return await question(deadline.signal);
+      return await question(deadline);
     } catch (error) {
       // To the port it looks as if the caller had given up; the callers of a write must be told that the log
       // did not answer.
