@@ -26,6 +26,7 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(create(null), /lacks/);
   await refused(create(rest), /lacks `store`/);
   await refused(create({ ...rest, store: {} }), /`store` is not a store/);
+  await refused(create({ ...rest, store, tables: 't' }), /`tables`.*list of names.*'auto'/);
   await refused(create({ ...rest, store, tabels: ['t'] }), /"tabels"\. Did you mean "tables"\?/);
   await refused(create({ ...rest, store, signal: {} }), /`signal`/);
   await refused(create({ ...rest, store, limits: { pollms: 1 } }), /limits has no option "pollms".*pollMs/);

@@ -24,7 +24,7 @@ describe('a cluster is founded without naming tables', () => {
       'b',
       `CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app, name, applied); INSERT INTO django_migrations VALUES (7, 'x', 'y', 'z')`,
     );
-    const a = await fixture.replica('a');
+    const a = await fixture.replica('a', { tables: 'auto' });
     const b = await fixture.replica('b');
     await eventually('b has the row', async () => (await count(b, 'v')) === 1);
     const left = a.status().leftOut.map(({ type, name, reason }) => `${type} ${name}: ${reason}`);

@@ -25,11 +25,11 @@ export interface ReplicaOptions<Tx> {
   readonly id: string;
   readonly store: Store<Tx>;
   /**
-   * Absent: every table that can be replicated, without those in which tools note which migrations were run;
+   * Absent or `'auto'`: every table that can be replicated, without those in which tools note which migrations were run;
    * `status` shows what is left out and why. The first replica decides for the cluster. Names have no case, as
    * in SQL, here and wherever a table is named.
    */
-  readonly tables?: readonly string[];
+  readonly tables?: readonly string[] | 'auto';
   /**
    * Triggers that use what is not replicated (a full-text index, an audit table) and stay where they are, by
    * name. No other replica gets them from here. One that writes only what is not replicated also fires for
@@ -149,7 +149,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     instance: randomToken(clock),
     startedAtMs: clock.nowMs(),
     store,
-    tables,
+    tables: tablesOf(tables),
     localTriggers: options.localTriggers,
     topology: options.topology === undefined ? undefined : parseTopology(options.topology),
     update: agreed,
@@ -165,6 +165,14 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     ...(options.memory === undefined ? {} : { memory: options.memory }),
     ...(options.denials === undefined ? {} : { denials: options.denials }),
   };
+}
+
+function tablesOf(tables: ReplicaOptions<unknown>['tables']): readonly string[] | undefined {
+  if (tables === undefined || tables === 'auto') return undefined;
+  if (Array.isArray(tables) && tables.every((name) => typeof name === 'string')) return tables;
+  const message =
+    "`tables` is not valid; give a list of names, or 'auto' for every table that can be replicated.";
+  throw new AntiphonError('BAD_OPTION', message);
 }
 
 /** 60 random bits; from the clock, so that a simulation replays it. */

@@ -14,11 +14,18 @@ import { toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
-import { commaList, defineCommand, type CommandHost } from './define.js';
+import {
+  chosen,
+  commaList,
+  defineCommand,
+  tableChoice,
+  type CommandHost,
+  type TableChoice,
+} from './define.js';
 import { configLines } from './pasted-lines.js';
 
 interface CheckOptions {
-  readonly tables?: readonly string[];
+  readonly tables?: TableChoice;
   readonly localTriggers?: readonly string[];
 }
 
@@ -44,18 +51,23 @@ export function defineCheck(host: CommandHost): void {
     configure: (command) =>
       void command
         .argument('<file>', 'the SQLite database')
-        .option('--tables <names>', 'only these tables, as with `tables` in antiphon.yaml', commaList)
+        .option(
+          '--tables <names>',
+          'only these tables, or `auto`, as with `tables` in antiphon.yaml',
+          tableChoice,
+        )
         .option('--local-triggers <names>', 'triggers that stay in this database', commaList),
     run: async (options, { terminal, cwd, signal }, [file = '']) => {
       const path = resolve(cwd, file);
-      const { tables, localTriggers } = options;
+      const { localTriggers } = options;
+      const tables = chosen(options.tables);
       const inspection = await inspectFile(path, {
         ...(tables && { tables }),
         ...(localTriggers && { localTriggers }),
         rows: true,
         signal,
       });
-      const findings = findingsOf(path, inspection, options);
+      const findings = findingsOf(path, inspection, tables, localTriggers);
       show(findings, terminal);
       return findings.obstacles.length === 0 ? EXIT.ok : EXIT.failed;
     },
@@ -65,7 +77,8 @@ export function defineCheck(host: CommandHost): void {
 function findingsOf(
   file: string,
   inspection: FileInspection,
-  { tables, localTriggers }: CheckOptions,
+  tables: readonly string[] | undefined,
+  localTriggers: readonly string[] = [],
 ): Findings {
   const missing =
     tables?.filter((name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name))) ?? [];
@@ -74,7 +87,12 @@ function findingsOf(
   const named = tables !== undefined;
   const one = { named, rowVersions: false };
   const several = { named, rowVersions: true };
-  const obstacles = [...foundationObstacles(inspection, one), ...unfit(inspection), ...nothing(inspection)];
+  const obstacles = [
+    ...taken(inspection),
+    ...foundationObstacles(inspection, one),
+    ...unfit(inspection),
+    ...nothing(inspection),
+  ];
   const remarks = foundationRemarks(inspection, one);
   const severalWriters = [
     ...foundationObstacles(inspection, several).filter((line) => !obstacles.includes(line)),
@@ -89,12 +107,23 @@ function findingsOf(
     obstacles,
     remarks,
     severalWriters,
-    lines: configLines(
-      inspection,
-      localTriggers ?? [],
-      new Set(inspection.unfitRows.map(({ table }) => table)),
-    ),
+    lines:
+      inspection.identity === undefined ? configLines(inspection, localTriggers, tablesOf(inspection)) : [],
   };
+}
+
+function tablesOf({ unfitRows }: FileInspection): ReadonlySet<string> {
+  return new Set(unfitRows.map(({ table }) => table));
+}
+
+/** Of a replica's file: founding would be refused as well, after everything else has been set up. */
+function taken({ identity }: FileInspection): readonly string[] {
+  if (identity === undefined) return [];
+  const { replica, cluster } = identity;
+  return [
+    `It is replica ${replica} of cluster ${cluster} already: start it as that one. To found another cluster ` +
+      'on what it holds, make a copy of it an ordinary database again: docs/lost-log.md, 4.',
+  ];
 }
 
 function unfit({ unfitRows }: FileInspection): readonly string[] {
@@ -193,8 +222,8 @@ function show(findings: Findings, terminal: Terminal): void {
   );
 }
 
-function withoutThem({ unfitRows }: FileInspection): string {
-  const tables = [...new Set(unfitRows.map(({ table }) => table))];
+function withoutThem(inspection: FileInspection): string {
+  const tables = [...tablesOf(inspection)];
   return tables.length === 0 ? '' : `, without ${tables.join(', ')} and what refers to it`;
 }
 

@@ -81,3 +81,19 @@ export function commaList(text: string, before: readonly string[] = []): readonl
   }
   return [...before, ...items];
 }
+
+/** What founds a cluster: these tables, or every one that can be replicated. */
+export type TableChoice = readonly string[] | 'auto';
+
+/** As `tables` in antiphon.yaml; a table that is called auto stands between double quotes. */
+export function tableChoice(text: string, before?: TableChoice): TableChoice {
+  const auto = text.trim() === 'auto';
+  if (before === undefined) return auto ? 'auto' : commaList(text);
+  if (auto || before === 'auto')
+    throw new InvalidArgumentError('`auto` stands alone; a table of that name, between "".');
+  return commaList(text, before);
+}
+
+export function chosen(choice: TableChoice | undefined): readonly string[] | undefined {
+  return choice === 'auto' ? undefined : choice;
+}

@@ -9,7 +9,16 @@ import { loadConfig } from '../config/load-config.js';
 import { EXIT } from '../output/exit-code.js';
 import { ownCommand } from '../output/own-command.js';
 import { toJson } from '../output/json.js';
-import { commaList, defineCommand, wholeNumber, type CommandContext, type CommandHost } from './define.js';
+import {
+  chosen,
+  commaList,
+  defineCommand,
+  tableChoice,
+  wholeNumber,
+  type CommandContext,
+  type CommandHost,
+  type TableChoice,
+} from './define.js';
 import { replicaIds } from './replica-ids.js';
 import { topologyName, topologyOf, type TopologyName } from './topology-option.js';
 import { stayUntilEnded } from './stay.js';
@@ -19,7 +28,7 @@ interface UpOptions {
   readonly config?: string;
   readonly cluster?: string;
   readonly file?: string;
-  readonly tables?: readonly string[];
+  readonly tables?: TableChoice;
   readonly localTriggers?: readonly string[];
   readonly topology?: TopologyName;
   readonly update?: UpdateName;
@@ -56,7 +65,11 @@ export function defineUp(host: CommandHost): void {
           topologyName,
         )
         .option('--update <mode>', 'async, or sync: a write waits for all that are in sync', updateName)
-        .option('--tables <names>', 'the replicated tables (default: every one that can be)', commaList)
+        .option(
+          '--tables <names>',
+          'the replicated tables (default: auto, every one that can be)',
+          tableChoice,
+        )
         .option('--local-triggers <names>', 'triggers that stay where they are', commaList)
         .option(
           '--dir <folder>',
@@ -128,7 +141,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const given = options.file === undefined ? config?.sqliteFile : resolve(cwd, options.file);
   const first = { id: firstId, file: given ?? join(folder, `${firstId}.db`) };
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
-  const tables = options.tables ?? config?.tables;
+  const tables = options.tables === undefined ? config?.tables : chosen(options.tables);
   const localTriggers = options.localTriggers ?? config?.localTriggers;
   const { blockedMs, onStall } = config ?? {};
   const limits = { ...config?.limits, ...(blockedMs === undefined ? {} : { blockedMs }) };

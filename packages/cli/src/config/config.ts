@@ -47,7 +47,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     id: file.id,
     nats: resolveAccess(file.nats, dirname(resolve(configPath))),
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
-    ...(file.tables === undefined ? {} : { tables: file.tables }),
+    ...(file.tables === undefined || file.tables === 'auto' ? {} : { tables: file.tables }),
     ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     update: resolveUpdate(file.update),

@@ -66,6 +66,7 @@ function explainUnion(
   value: unknown,
   message: string,
 ): ExplainedIssue {
+  if (place === 'tables') return { path, message: explainTables(value) };
   if (place === 'topology') return explainTopology(path, value);
   if (place === 'update.mode') {
     const said = value === undefined ? 'is missing; write' : 'must be';
@@ -78,6 +79,12 @@ function explainUnion(
     return { path, message: `update.acks must be ${wanted}.${guess}` };
   }
   return fallback(path, message);
+}
+
+function explainTables(value: unknown): string {
+  const wanted = 'must be a list of names, or `auto` for every table that can be replicated';
+  if (!Array.isArray(value)) return `tables ${wanted}.`;
+  return `tables ${value.length === 0 ? 'is empty; it ' : ''}${wanted}; put a name that is a number between quotes.`;
 }
 
 function explainTopology(path: readonly PropertyKey[], value: unknown): ExplainedIssue {

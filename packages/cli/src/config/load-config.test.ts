@@ -70,6 +70,13 @@ update: { mode: async, intervalMs: 250 }
     });
   });
 
+  it('may say that the tables are chosen by themselves, and has no other word for them', () => {
+    expect(parseConfig(`${VALID}tables: auto\n`, 'antiphon.yaml', {}).tables).toBeUndefined();
+    expect(parseConfig(`${VALID}tables: [auto]\n`, 'antiphon.yaml', {}).tables).toEqual(['auto']);
+    expect(problem(`${VALID}tables: all\n`).message).toContain('tables must be a list of names, or `auto`');
+    expect(problem(`${VALID}tables: []\n`).message).toContain('tables');
+  });
+
   it('is what init writes', () => {
     const text = configTemplate({ cluster: 'c', id: 'r-1', servers: 'nats://h:1', file: 'a "b".db' });
     expect(parseConfig(text, '/x/antiphon.yaml', {})).toMatchObject({ id: 'r-1', sqliteFile: '/x/a "b".db' });

@@ -107,12 +107,10 @@ export const configSchema = z
     nats: natsSchema,
     store: storeSchema.describe('The database of this replica.'),
     tables: z
-      .array(text)
-      .min(1)
-      .max(MAX_TABLES)
+      .union([z.literal('auto'), z.array(text).min(1).max(MAX_TABLES)])
       .optional()
       .describe(
-        'The replicated tables; when absent, every table that can be replicated, without those of migration tools.',
+        'The replicated tables; `auto`, or when absent: every table that can be replicated, without those of migration tools.',
       ),
     localTriggers: z
       .array(text)

@@ -33,7 +33,7 @@ nats:
 # (or none) and get both. A relative path starts at the folder of this file.
 store: { sqlite: { file: ${JSON.stringify(file)} } }
 
-# Which tables are replicated. Without this line: every table that can be, without those in which tools note which migrations were run.
+# Which tables are replicated. With "auto", or without this line: every table that can be, without those in which tools note which migrations were run.
 # What is left out, and why: antiphon check FILE
 # tables: [customers, orders]
 

@@ -2,6 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { HybridClock, systemClock } from '@antiphon/core';
+import { sqlite } from '@antiphon/sqlite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { antiphon, antiphonJson } from './antiphon.js';
 
@@ -60,6 +62,40 @@ it('names what is in the way, and the lines with which it is not', async () => {
     { cwd },
   );
   expect(chosen.obstacles).toEqual([]);
+});
+
+it('takes `auto` for tables, and a table of that name between quotes', async () => {
+  database('auto.db', `${SHOP} CREATE TABLE auto (id INTEGER PRIMARY KEY);`).close();
+  const names = async (tables: string): Promise<string[]> => {
+    const found = await antiphonJson<{ tables: { name: string }[] }>(
+      ['check', 'auto.db', '--tables', tables],
+      { cwd },
+    );
+    return found.tables.map(({ name }) => name).sort();
+  };
+  expect(await names('auto')).toEqual(['auto', 'customers', 'orders']);
+  expect(await names('"auto"')).toEqual(['auto']);
+  const both = await antiphon(['check', 'auto.db', '--tables', 'auto', '--tables', 'orders'], { cwd });
+  expect(both.code).toBe(2);
+  expect(both.stderr).toMatch(/`auto` stands alone/);
+});
+
+it('says that the file of a replica is one already', async () => {
+  database('replica.db', SHOP).close();
+  const store = sqlite({ file: join(cwd, 'replica.db') });
+  const { tables, ddl } = await store.inspect();
+  const schema = { version: 1, tables: tables.map((table) => table.schema), ddl };
+  const identity = { cluster: 'shop22', replica: 'eu-1', generation: 'g1', schemaVersion: 1 };
+  const how = { writes: 'capture', rowVersions: false, createTables: false } as const;
+  await store.install(
+    { identity, schema, ...how, sealExistingRows: true, durable: false },
+    new HybridClock(systemClock()),
+  );
+  await store.close();
+  const { code, stdout } = await antiphon(['check', 'replica.db'], { cwd });
+  expect(stdout).toMatch(/It is replica eu-1 of cluster shop22 already.*docs\/lost-log\.md, 4\./);
+  expect(stdout).not.toMatch(/can be founded on it|can with|for antiphon\.yaml/);
+  expect(code).toBe(1);
 });
 
 it('finds rows that cannot be replicated with SQL that runs, and offers no line that is refused', async () => {
