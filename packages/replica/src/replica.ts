@@ -81,8 +81,9 @@ export interface Replica<Tx> extends AsyncDisposable {
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;
   /**
    * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does.
-   * Every promise that this replica gave is settled then, those that were under way with CLOSED. What was
-   * committed and not sent stays in the outbox.
+   * Every promise that this replica gave is settled then, those that were under way with CLOSED, unless they
+   * were decided; writes that came over the bus are answered alike. What was committed and not sent stays in
+   * the outbox.
    */
   close(): Promise<void>;
   /** Resolves, never rejects, when the replica has ended: with the error when it failed. */
@@ -111,6 +112,8 @@ const DEFAULT_CAUGHT_UP_MS = 30_000;
 const DRAIN_SHARE = 0.4;
 const LEAVE_SHARE = 0.1;
 const STOP_SHARE = 0.3;
+/** Of the whole, what the actors have before they are left behind. */
+export const ACTORS_SHARE = 0.25;
 /** Looks whether synchronous writes are settled, while it closes. */
 const SETTLE_POLL_MS = 5;
 
@@ -223,7 +226,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
    * per step.
    */
   async #closeInSteps(): Promise<void> {
-    const { scope, system, exposure, release, closing, writer } = this.parts;
+    const { scope, system, replica, exposure, release, closing, writer } = this.parts;
     const { closeTimeoutMs } = scope.limits;
     const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
     const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to go on.`);
@@ -232,13 +235,18 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     await this.#drain(closeTimeoutMs * DRAIN_SHARE);
     await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
     scope.condition.handle('close');
-    await bounded(scope, closeTimeoutMs * STOP_SHARE, system.stop());
+    const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;
+    const stopTimeoutMs = closeTimeoutMs * ACTORS_SHARE;
+    await bounded(scope, closeTimeoutMs * STOP_SHARE, replica.stop({ timeoutMs: stopTimeoutMs }));
     writer.close(
       new AntiphonError(
         'CLOSED',
         `Replica ${this.id} is closing; nothing was written. Open it again to go on.`,
       ),
     );
+    // Every write is settled: the mailbox tells those who called over the bus, before it stops as well.
+    await scope.clock.yield();
+    await bounded(scope, Math.max(1, stopUntilMs - scope.clock.monotonicMs()), system.stop());
     scope.log.detach();
     scope.progress.end(closed);
     const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());

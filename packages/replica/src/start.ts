@@ -27,7 +27,7 @@ import { Progress } from './progress.js';
 import { Quarantine } from './quarantine.js';
 import { ReplicaActor, replicaMailbox } from './replica-actor.js';
 import { Recapturer } from './recapture.js';
-import { RunningReplica, type Replica } from './replica.js';
+import { ACTORS_SHARE, RunningReplica, type Replica } from './replica.js';
 import type { Scope } from './scope.js';
 import { SentMessages } from './sent-messages.js';
 import { mailboxPrefix } from './subjects.js';
@@ -36,8 +36,6 @@ import { roleOf, soleWriter } from './topology.js';
 import { VERSION } from './version.js';
 import { Writer } from './writer.js';
 
-/** Of the time for closing; see `RunningReplica`. */
-const ACTORS_SHARE = 0.25;
 /** So much of the log is applied in well under a second. */
 const SOON_CAUGHT_UP_ENTRIES = 10_000;
 

@@ -69,6 +69,40 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
     expect(await waiting).toMatchObject({ outcome: 'committed', acks: { reached: true } });
   });
 
+  it('I8: of callers over the bus are answered by close() as those in this process are', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a] = await startThree(cluster, topology);
+    const bus = (await cluster.nats()).bus();
+    const ask = async (acks: 3 | 'local'): Promise<unknown> => {
+      const request = {
+        statements: [{ sql: 'UPDATE accounts SET balance = balance + 1 WHERE id = 3', params: [] }],
+        ...{ acks, timeoutMs: 60_000 },
+      };
+      const subject = `antiphon.${cluster.cluster}.replica.a.execute`;
+      return decodeControl(await bus.request(subject, encodeControl(request), { timeoutMs: 20_000 }));
+    };
+    // One that is busy with something else acknowledges nothing.
+    using busy = new DatabaseSync(cluster.file('c'));
+    busy.exec('BEGIN IMMEDIATE');
+    const committed = ask(3);
+    await eventually('it waits for c', () => a.status().sync?.unacknowledged === 1);
+    using other = new DatabaseSync(cluster.file('a'));
+    other.exec('BEGIN IMMEDIATE');
+    const waiting = ask('local');
+    await eventually('both are under way', () => a.status().sync?.waiting === 1);
+    await a.close();
+    expect(await committed).toMatchObject({
+      ok: {
+        outcome: 'committed',
+        id: { origin: 'a' },
+        acks: { by: ['a', 'b'], missing: ['c'], reached: false },
+      },
+    });
+    expect(await waiting).toMatchObject({ error: { code: 'CLOSED' } });
+    for (const db of [busy, other]) db.exec('ROLLBACK');
+    expect(inFile(cluster, 'a', 'SELECT balance FROM accounts WHERE id = 3')).toBe(1);
+  });
+
   it('I3: are published again one by one, when somebody misses them', async () => {
     await using cluster = await ClusterFixture.start();
     const [a, b, c] = await startThree(cluster, topology);
