@@ -110,6 +110,50 @@ describe('when it was written', () => {
   });
 
   it.each([true, false])(
+    'A.4: so is what is sent as its net effect, apart from what neither side of it touched (row versions: %s)',
+    async (versions) => {
+      cluster = new Cluster({ versions });
+      await cluster.first(
+        'a',
+        `${T} CREATE TABLE u (id INTEGER PRIMARY KEY, n INT, at INT);
+         CREATE TRIGGER touched AFTER UPDATE OF n ON u BEGIN UPDATE u SET at = ifnull(at, 0) + 1 WHERE id = NEW.id; END;
+         CREATE TRIGGER gone AFTER UPDATE OF n ON u WHEN NEW.n < 0 BEGIN DELETE FROM u WHERE id = NEW.id; END;
+         INSERT INTO t VALUES (1, ''), (2, ''), (3, ''), (4, ''), (5, '');
+         INSERT INTO u VALUES (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0), (5, 0, 0);`,
+      );
+      await cluster.join('b', versions ? {} : { writes: 'refuse' });
+      await cluster.publish('a');
+      const before = published('a').length;
+      for (const sql of [
+        'UPDATE t SET v = 1 WHERE id = 1',
+        'UPDATE u SET n = 1 WHERE id = 1',
+        'UPDATE u SET n = -1 WHERE id = 2',
+        'UPDATE u SET n = -1 WHERE id = 3',
+        'UPDATE t SET v = 3 WHERE id = 3',
+        'BEGIN; UPDATE t SET v = 4 WHERE id = 4; UPDATE u SET n = 4 WHERE id = 4; COMMIT',
+        // What this row was in between is not known: three become one.
+        'DELETE FROM t WHERE id = 2',
+        'UPDATE u SET n = 5 WHERE id = 5',
+        `INSERT INTO t VALUES (2, 'again')`,
+        'UPDATE t SET v = 5 WHERE id = 5',
+      ]) {
+        cluster.shell('a', sql);
+        await pause(110);
+      }
+      await cluster.publish('a');
+      const sealed = published('a').slice(before);
+      expect(sealed.map(({ changes }) => changes.length)).toEqual([1, 1, 1, 1, 1, 2, 2, 1]);
+      for (const [index, { time }] of sealed.entries())
+        if (index > 0) expect(time - sealed[index - 1]!.time).toBeGreaterThan(90);
+      await cluster.synchronize();
+      for (const table of ['t', 'u'])
+        expect(cluster.shell('b', `SELECT * FROM ${table}`)).toBe(
+          cluster.shell('a', `SELECT * FROM ${table}`),
+        );
+    },
+  );
+
+  it.each([true, false])(
     'A.4: never tears a transaction, however long it took (row versions: %s)',
     async (versions) => {
       cluster = new Cluster({ versions });

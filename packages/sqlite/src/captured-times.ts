@@ -1,5 +1,5 @@
 import type { Connection } from './connection.js';
-import { TOTAL_MOVED } from './outbox-kinds.js';
+import { TOTAL_JOINED, TOTAL_JOINED_MOVED, TOTAL_MOVED, TOTAL_PAIR, TOTAL_WITHIN } from './outbox-kinds.js';
 import type { Pace } from './pace.js';
 
 /** Changes that were made closer together share a time: clocks of two machines differ by about as much. */
@@ -86,7 +86,7 @@ export class CapturedTimes {
       for (const row of page) {
         const writtenMs = this.#timeOf(row, beforeMs);
         splitter.take(row[0], writtenMs, row[2]);
-        if (row[2] !== TOTAL_MOVED) beforeMs = writtenMs;
+        if (!countsOf(row[2]).isMoved) beforeMs = writtenMs;
       }
       from = page.at(-1)?.[0] ?? last;
       if (splitter.complete.length >= MAX_RANGES) yield splitter.complete.splice(0);
@@ -112,6 +112,25 @@ export class CapturedTimes {
 /** Below every count. */
 const UNKNOWN = -1;
 
+/**
+ * What `total` says: how many changes the connection had made before this row, or before the first and the last of
+ * the rows that it stands for. No first: it begins no transaction; no last: what was known goes on.
+ */
+function countsOf(total: number | null): {
+  readonly first?: number;
+  readonly last?: number;
+  readonly isMoved?: true;
+} {
+  if (total === null) return { last: UNKNOWN };
+  if (total >= 0) return { first: total, last: total };
+  if (total === TOTAL_MOVED) return { last: UNKNOWN, isMoved: true };
+  if (total === TOTAL_WITHIN) return {};
+  if (total > TOTAL_JOINED) return { last: TOTAL_MOVED - 1 - total };
+  const isMoved = total <= TOTAL_JOINED_MOVED;
+  const pair = (isMoved ? TOTAL_JOINED_MOVED : TOTAL_JOINED) - total;
+  return { first: Math.floor(pair / TOTAL_PAIR), last: pair % TOTAL_PAIR, ...(isMoved && { isMoved }) };
+}
+
 /** Cuts rows that come in order into ranges, and these into spans. */
 class Splitter {
   readonly complete: SealRange[] = [];
@@ -129,29 +148,26 @@ class Splitter {
   constructor(private readonly eachRow: boolean) {}
 
   take(seq: number, writtenMs: number, total: number | null): void {
-    if (total === TOTAL_MOVED && this.eachRow) return this.#takeMoved(seq, writtenMs);
-    if (this.#isOtherConnection(total)) this.#closeRange();
-    else if (this.eachRow && Math.abs(writtenMs - this.#sinceMs) >= this.#sameTimeMs) this.#closeSpan();
+    const { first, last, isMoved } = countsOf(total);
+    const begins = first !== undefined && first <= this.#total && this.#total < LARGEST_CERTAIN_TOTAL;
+    if (begins) this.#closeRange();
+    if (last !== undefined) this.#total = last;
+    if (isMoved && this.eachRow) return this.#takeMoved(seq, writtenMs);
+    if (!begins && this.eachRow && Math.abs(writtenMs - this.#sinceMs) >= this.#sameTimeMs) this.#closeSpan();
     if (!this.#open) this.#sinceMs = writtenMs;
     this.#open = true;
     this.#seq = seq;
     this.#writtenMs = writtenMs;
-    this.#total = total === null || total >= 0 ? (total ?? UNKNOWN) : TOTAL_MOVED - 1 - total;
   }
 
   #takeMoved(seq: number, writtenMs: number): void {
     this.#closeSpan();
     this.#push({ end: seq, writtenMs, moved: true });
     this.#seq = seq;
-    this.#total = UNKNOWN;
   }
 
   finish(): void {
     this.#closeRange();
-  }
-
-  #isOtherConnection(total: number | null): boolean {
-    return total !== null && total >= 0 && total <= this.#total && this.#total < LARGEST_CERTAIN_TOTAL;
   }
 
   #closeSpan(): void {

@@ -5,7 +5,11 @@ import {
   OUTBOX_INSERT,
   OUTBOX_SUSPECT,
   OUTBOX_UPDATE,
+  TOTAL_JOINED,
+  TOTAL_JOINED_MOVED,
   TOTAL_MOVED,
+  TOTAL_PAIR,
+  TOTAL_WITHIN,
 } from './outbox-kinds.js';
 import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
@@ -85,8 +89,8 @@ export class NetEffect {
   }
 
   /**
-   * No transaction begins between the first row of a group and its last one, nor right behind a last one that
-   * went: who had made it is not known any more. `joins` by their first row.
+   * No transaction begins between the first row of a group and its last one. Where it begins and ends is told by
+   * their counts, which the first row that stays takes over. `joins` by their first row.
    */
   #join(joins: readonly Join[]): void {
     let open: Join | undefined;
@@ -103,13 +107,21 @@ export class NetEffect {
   }
 
   #joinRows({ first, last, keepsLast }: Join): void {
+    if (first === last) return;
     const { connection } = this;
+    const head = connection
+      .statement(
+        'SELECT min(seq) FROM _antiphon_outbox WHERE seq >= ? AND seq <= ? AND seq NOT IN (SELECT seq FROM temp._antiphon_net)',
+        'value',
+      )
+      .get(first, last) as number;
+    if (head > first) connection.statement(TAKE_COUNTS).run(first, last, head);
     connection
       .statement(
-        `UPDATE _antiphon_outbox SET total = NULL WHERE seq > ? AND seq < ? AND total <> ${TOTAL_MOVED}`,
+        `UPDATE _antiphon_outbox SET total = iif(${IS_MOVED}, ${TOTAL_MOVED}, ${TOTAL_WITHIN}) WHERE seq > ? AND seq < ?`,
       )
-      .run(first, last);
-    if (first === last || !keepsLast) return;
+      .run(head, last);
+    if (head === last || !keepsLast) return;
     connection
       .statement(
         `UPDATE _antiphon_outbox SET total = ${TOTAL_MOVED} - 1 - total WHERE seq = ? AND total >= 0`,
@@ -191,9 +203,30 @@ export class NetEffect {
   }
 }
 
+const IS_JOINED = `f.total <= ${TOTAL_JOINED} AND f.total > ${TOTAL_JOINED_MOVED}`;
+const IS_COUNT = (total: string): string => `${total} >= 0 AND ${total} < ${TOTAL_PAIR}`;
+const FIRST_COUNT = `CASE WHEN ${IS_COUNT('f.total')} THEN f.total WHEN ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) / ${TOTAL_PAIR} END`;
+/** Within what the other stands for, it ends where that does. */
+const LAST_COUNT =
+  `CASE WHEN ${IS_COUNT('l.total')} THEN l.total WHEN ${IS_COUNT(`${TOTAL_MOVED} - 1 - l.total`)} THEN ${TOTAL_MOVED} - 1 - l.total ` +
+  `WHEN l.total = ${TOTAL_WITHIN} AND ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) % ${TOTAL_PAIR} END`;
+
+/** The counts of the rows `f` and `l` as one number under `base`; where one is not known, `otherwise`. */
+function pairOf(base: number, otherwise: string): string {
+  return `ifnull(${base} - (${FIRST_COUNT}) * ${TOTAL_PAIR} - (${LAST_COUNT}), ${otherwise})`;
+}
+
+const IS_MOVED = `total = ${TOTAL_MOVED} OR (total <= ${TOTAL_JOINED_MOVED} AND total > ${TOTAL_WITHIN})`;
+
+/** Of the last row of several, for the first one, which stays. */
 const TAKE_TIME =
-  `UPDATE _antiphon_outbox SET at = (SELECT y.at FROM _antiphon_outbox AS y WHERE y.seq = ?), total = ${TOTAL_MOVED} ` +
-  'WHERE seq = ?';
+  `UPDATE _antiphon_outbox SET (at, total) = (SELECT l.at, ${pairOf(TOTAL_JOINED_MOVED, String(TOTAL_MOVED))} ` +
+  'FROM _antiphon_outbox AS l, _antiphon_outbox AS f WHERE l.seq = ? AND f.seq = _antiphon_outbox.seq) WHERE seq = ?';
+
+/** For the first row that stays: where the first one begins, and, if it is the last one, where that ends. */
+const TAKE_COUNTS =
+  `UPDATE _antiphon_outbox SET total = iif(${IS_MOVED}, ${TOTAL_MOVED}, (SELECT ${pairOf(TOTAL_JOINED, 'NULL')} ` +
+  'FROM _antiphon_outbox AS f, _antiphon_outbox AS l WHERE f.seq = ?1 AND l.seq = ?2)) WHERE seq = ?3';
 
 function keyImage(column: number, alias: string): string {
   return `CASE ${alias}.op WHEN ${OUTBOX_INSERT} THEN ${alias}.n${column} ELSE ${alias}.o${column} END`;

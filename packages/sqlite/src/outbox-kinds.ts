@@ -10,6 +10,15 @@ export const OUTBOX_SUSPECT = 3;
  * of the row before it. NULL: so does this one, and its count is not known.
  */
 export const TOTAL_MOVED = -1;
+/** Likewise: this row belongs to the transaction of the row before it, and others that do so are gone. */
+export const TOTAL_WITHIN = -(2 ** 43);
+/**
+ * Likewise: this row is what is left of several, the first in its place. Minus the count of the first times
+ * `TOTAL_PAIR`, minus that of the last; of both below `TOTAL_PAIR`. `MOVED`: and it was made when the last was.
+ */
+export const TOTAL_JOINED = -(2 ** 41);
+export const TOTAL_JOINED_MOVED = -(2 ** 42);
+export const TOTAL_PAIR = 2 ** 20;
 
 /** From here on no changes, but what a write claims besides them, for certification: never sent. */
 export const FIRST_CLAIM = 4;
