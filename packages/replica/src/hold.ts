@@ -76,7 +76,6 @@ const WAY_OUT: Partial<Record<AntiphonError['code'], string>> = {
   STORE_FULL: 'Free disk space',
   STORE_UNAVAILABLE: 'Look at the disk, the permissions and the limits of this process (`ulimit -a`)',
   STORE_FAILED: 'Look at the file and its disk',
-  SCHEMA_DRIFT: 'Change the table back',
   CLOCK_SKEW: "Set this machine's clock",
 };
 
@@ -85,6 +84,8 @@ function messageOf({ seq, origin, counter }: Refused, error: AntiphonError): str
     origin === undefined
       ? `Entry ${seq} of the log cannot be applied here`
       : `This database does not take transaction ${origin}:${counter} of the log (entry ${seq})`;
+  // What ends it depends on what was changed, which it says; a table that was rebuilt is to be recaptured first.
+  if (error.code === 'SCHEMA_DRIFT') return `${refused}, nor anything after it: ${error.message}`;
   const wayOut =
     WAY_OUT[error.code] ?? 'Change what refuses it (a constraint, a trigger, a row, a missing table)';
   return (

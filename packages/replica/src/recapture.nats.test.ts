@@ -328,6 +328,52 @@ describe('recapture', () => {
   });
 });
 
+describe('a table that is not what it was while others write to it', () => {
+  const rebuildAs = (columns: string): string =>
+    `CREATE TABLE u (id TEXT PRIMARY KEY, ${columns}); INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t`;
+  const held = async (r1: SqliteReplica, r2: SqliteReplica, schema: string): Promise<string> => {
+    await fixture.sqlWhenFree('r1', schema);
+    await expectState(r1, 'holding');
+    const idle = r1.status().holding?.message ?? '';
+    await r2.execute([{ sql: "INSERT INTO t VALUES ('of r2', 1)" }]);
+    await vi.waitFor(() => expect(r1.status().holding?.seq).toBeDefined(), { timeout: 10_000 });
+    const { message = '' } = r1.status().holding ?? {};
+    expect(message).toMatch(/^(Entry|This database).*nor anything after it: /);
+    expect(message.endsWith(idle)).toBe(true);
+    return message;
+  };
+
+  it('goes on by itself without the column that was added, and says so', async () => {
+    const [r1, r2] = await pair(SEVERAL);
+    const message = await held(r1, r2, 'ALTER TABLE t ADD COLUMN more');
+    expect(message).toMatch(/drop a column that was added.*goes on by itself/);
+    expect(message).not.toMatch(/recapture/);
+    await fixture.sqlWhenFree('r1', 'ALTER TABLE t DROP COLUMN more');
+    await expectState(r1, 'following');
+    await expectEqual(r1, r2);
+  });
+
+  it.each([
+    ['rebuilt', rebuildAs('n INT, CHECK (n < 1000)'), rebuildAs('n INT')],
+    [
+      'gone',
+      'ALTER TABLE t RENAME TO aside',
+      'CREATE TABLE t (id TEXT PRIMARY KEY, n INT); INSERT INTO t SELECT * FROM aside; DROP TABLE aside',
+    ],
+  ])('is recaptured once it is back when it was %s, and says nothing else', async (_, schema, back) => {
+    const [r1, r2] = await pair(SEVERAL);
+    const message = await held(r1, r2, schema);
+    expect(message).toMatch(/with its rows|put its rows back/);
+    expect(message).toMatch(/antiphon recapture t --dry-run/);
+    expect(message).not.toMatch(/goes on by itself|nothing is lost|tries again/);
+    await fixture.sqlWhenFree('r1', back);
+    await expectState(r1, 'stalled');
+    await r1.recapture('t');
+    await expectState(r1, 'following');
+    await expectEqual(r1, r2);
+  });
+});
+
 describe('a table that was dropped', () => {
   const CREATE = 'CREATE TABLE t (id TEXT PRIMARY KEY, n INT)';
   const dropped = async (): Promise<[SqliteReplica, SqliteReplica]> => {

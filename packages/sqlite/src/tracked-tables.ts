@@ -62,10 +62,7 @@ export function rescanTables(connection: Connection, known: readonly TrackedTabl
     const inspection = found.get(table.name);
     const difference = driftOf(table, inspection);
     if (inspection === undefined || difference !== undefined) {
-      const wayOut =
-        inspection === undefined
-          ? putBack(table)
-          : 'Nothing was applied and nothing is lost; change it back.';
+      const wayOut = inspection === undefined ? putBack(table) : changeBack(connection, table);
       throw new AntiphonError(
         'SCHEMA_DRIFT',
         `a replicated table was changed outside of Antiphon: ${difference ?? ''}. ${wayOut}`,
@@ -83,6 +80,17 @@ function putBack({ name }: TrackedTable): string {
     'Nothing was applied, and the other replicas still have its rows. Create it again as it was and put its rows back in the same transaction, ' +
     `from the file of another replica (ATTACH 'FILE' AS other; … INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup; ` +
     `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. Rows that are still missing then count as deleted, everywhere.`
+  );
+}
+
+/** Whoever rebuilds a table drops our triggers with it; what is altered in place keeps them. */
+function changeBack(connection: Connection, { name }: TrackedTable): string {
+  const reason = findCaptureGaps(connection, []).find(({ table }) => table === name)?.reason;
+  if (reason === undefined)
+    return 'Nothing was applied and nothing is lost: change it back (drop a column that was added), and replication goes on by itself.';
+  return (
+    `Nothing was applied, and what was written to it since may have gone unnoticed (${reason}). Make it again what it was, with its rows; ` +
+    `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`.`
   );
 }
 

@@ -7,7 +7,7 @@ import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
 import { fail, splitSentence, warn, type Check, type Grade } from '../doctor/check.js';
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
-import { agreementChecks, replicaChecks } from '../doctor/replica-checks.js';
+import { agreementChecks, replicaChecks, withoutRepetition } from '../doctor/replica-checks.js';
 import { serverChecks, unreachable } from '../doctor/server-checks.js';
 import { syncChecks } from '../doctor/sync-checks.js';
 import { EXIT } from '../output/exit-code.js';
@@ -36,8 +36,9 @@ export function defineDoctor(host: CommandHost): void {
     run: async (options, { terminal, env, cwd }) => {
       const config = options.config === undefined ? undefined : loadConfig(options.config, env);
       const target = resolveTarget(options, env, cwd);
-      const checks = [nodeCheck(), ...(config === undefined ? [] : await databaseChecks(config))];
-      checks.push(...(await clusterChecks(target, config, options.monitor)));
+      const ofFile = [nodeCheck(), ...(config === undefined ? [] : await databaseChecks(config))];
+      const ofCluster = await clusterChecks(target, config, options.monitor);
+      const checks = withoutRepetition(ofFile, ofCluster, config?.id);
       show(checks, terminal);
       return checks.some(({ grade }) => grade === 'fail') ? EXIT.failed : EXIT.ok;
     },

@@ -2,9 +2,9 @@ import type { ServerDescription } from '@antiphon/nats';
 import type { ReplicaStatus } from '@antiphon/replica';
 import { AntiphonError } from '@antiphon/core';
 import { expect, it } from 'vitest';
-import { splitSentence } from './check.js';
+import { splitSentence, warn } from './check.js';
 import { nodeCheck } from './local-checks.js';
-import { replicaChecks } from './replica-checks.js';
+import { leftOutCheck, replicaChecks, withoutRepetition } from './replica-checks.js';
 import { serverChecks } from './server-checks.js';
 import { syncChecks } from './sync-checks.js';
 
@@ -59,6 +59,28 @@ it('a replica that holds for a changed schema is told what to change, not to try
   const holding = { code: 'SCHEMA_DRIFT', message, sinceMs: 1, attempts: 1 };
   const [check] = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding } }], 1000);
   expect(check).toMatchObject({ grade: 'fail', advice: 'Put back what it needs, or drop it.' });
+});
+
+it('a replica whose table is gone is told all that is to be done', () => {
+  const message =
+    'Entry 3 of the log cannot be applied here, nor anything after it: a table was changed: table t is gone. ' +
+    'Nothing was applied. Create it again, then follow `antiphon recapture t`. Rows that are missing count as deleted.';
+  const holding = { code: 'SCHEMA_DRIFT', message, sinceMs: 1, attempts: 1 };
+  const [check] = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding } }], 1000);
+  expect(check?.message).toMatch(/table t is gone\.$/);
+  expect(check?.advice).toMatch(/^Nothing was applied\. Create it again, .*Rows that are missing/);
+});
+
+it('what of a file its replica says as well is said once', () => {
+  const left = { type: 'table', name: 'nokey', reason: 'it has no primary key', unexpected: false } as const;
+  const file = [leftOutCheck('database', left), warn('database', 'something else', 'Do it.')];
+  const members = [leftOutCheck('eu-1', left, 'eu-1: '), leftOutCheck('eu-2', left, 'eu-2: ')];
+  expect(withoutRepetition(file, members, 'eu-1').map(({ message }) => message)).toEqual([
+    'something else',
+    'eu-1: the table nokey is not replicated: it has no primary key',
+    'eu-2: the table nokey is not replicated: it has no primary key',
+  ]);
+  expect(withoutRepetition(file, members, 'eu-3')).toHaveLength(4);
 });
 
 it('what is left out is said once, and what an alarm has said is not', () => {
@@ -128,6 +150,17 @@ it('splits what is wrong from what to do', () => {
   expect(splitSentence('Disk 2.9 is full. Make room.')).toEqual({
     message: 'Disk 2.9 is full.',
     advice: 'Make room.',
+  });
+  // What comes after a colon says why, not what to do.
+  expect(splitSentence('It is kept: JetStream refused it: too many bytes (10077). Raise max_bytes.')).toEqual(
+    {
+      message: 'It is kept: JetStream refused it: too many bytes (10077).',
+      advice: 'Raise max_bytes.',
+    },
+  );
+  expect(splitSentence('It waits: The connection is new', 'Wait.')).toEqual({
+    message: 'It waits: The connection is new',
+    advice: 'Wait.',
   });
   expect(splitSentence('one thing only')).toMatchObject({ message: 'one thing only' });
 });

@@ -37,7 +37,7 @@ export function splitSentence(
   text: string,
   otherwise = 'See docs/cli.md, doctor.',
 ): { readonly message: string; readonly advice: string } {
-  const end = text.search(/[.:] (?=[A-Z])/);
+  const end = text.search(/[.] (?=[A-Z`])/);
   if (end < 0) return { message: text, advice: otherwise };
   return { message: text.slice(0, end + 1), advice: text.slice(end + 2) };
 }

@@ -8,7 +8,7 @@ import {
 } from '@antiphon/replica';
 import type { MemberAnswer } from '../commands/status.js';
 import type { Config } from '../config/config.js';
-import { ok, splitLast, splitSentence, warn, fail, type Check } from './check.js';
+import { ok, splitSentence, warn, fail, type Check } from './check.js';
 
 const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LEFT_OUT = 20;
@@ -111,10 +111,20 @@ export function leftOutCheck(
   return isData ? warn(id, message, STAYS) : ok(id, message);
 }
 
+/** What stays in the database of `id` is said of its file as well, and once is enough. */
+export function withoutRepetition(
+  file: readonly Check[],
+  members: readonly Check[],
+  id: string | undefined,
+): readonly Check[] {
+  const said = new Set(members.map(({ message }) => message));
+  return [...file.filter(({ message }) => !said.has(`${id}: ${message}`)), ...members];
+}
+
 /** What ends a changed schema stands in its message; no transaction is refused there that could be tried again. */
 function holdCheck(id: string, { code, message: text }: NonNullable<ReplicaStatus['holding']>): Check {
   if (code === 'SCHEMA_DRIFT') {
-    const { message, advice } = splitLast(text);
+    const { message, advice } = splitSentence(text);
     return fail(id, `${id} holds: ${message}`, advice);
   }
   const advice =
