@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
@@ -33,6 +33,17 @@ function run(file: string): Promise<{ readonly code: number | null; readonly out
     stream.on('data', (text) => void (output += String(text)));
   return new Promise((resolve) => child.once('close', (code) => resolve({ code, output })));
 }
+
+it('whatever page shows `await using` says what Node.js 22 needs instead', () => {
+  const packages = readdirSync(join(ROOT, 'packages')).map((name) => join('packages', name, 'README.md'));
+  const pages = readdirSync(join(ROOT, 'docs')).map((name) => join('docs', name));
+  const texts = ['README.md', ...packages, ...pages]
+    .filter((page) => page.endsWith('.md'))
+    .map((page) => ({ page, text: readFileSync(join(ROOT, page), 'utf8') }));
+  const showing = texts.filter(({ text }) => text.includes('\nawait using '));
+  expect(showing.length).toBeGreaterThan(3);
+  for (const { page, text } of showing) expect(text, page).toMatch(/Node\.js 22[^]*\.(close|stop)\(\)/);
+});
 
 /** `await using` and types that are stripped. */
 const since24 = Number(process.versions.node.split('.')[0]) >= 24 ? describe : describe.skip;
