@@ -168,6 +168,8 @@ it('what builds on a message that was put aside comes after it, though nobody ha
   await put(a, 'of a, after it');
   await b.caughtUp();
   await eventually('pruned', () => [a, b].every((one) => one.status().outbox.messages === 0));
+  // Nobody is there to tell that b was a member.
+  for (const id of ['a', 'b']) await cluster.closeReplica(id);
   const registry = new Forgetful('member.b');
   const store = new MapStore();
   const c = await cluster.replica('c', store, { ...forgetting, wrapRegistry: registry.wrap });
