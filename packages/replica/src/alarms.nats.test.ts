@@ -52,9 +52,15 @@ describe('an alarm lasts as long as its cause', () => {
       // At its deadline it may just have been sent once more.
       expect(refused).toMatch(update.mode === 'async' ? 'committed' : /^(LOG_REFUSED|OUTCOME_UNKNOWN)$/);
       await staysAlarmed(a, 'publish', 1500);
+      const message = a.status().alarms.find(({ name }) => name === 'publish')?.message;
+      expect(message).toMatch(update.mode === 'async' ? /are kept, and sent again/ : /who writes is told so/);
       await updateStream(nats, cluster.cluster, { max_bytes: -1 });
-      await write(2);
+      // Also when nobody writes meanwhile.
       await eventually('the alarm is over', () => !alarms(a).includes('publish'));
+      const { totals } = a.status();
+      await sleep(2500);
+      expect(a.status().totals['publishedMessages']).toBe(totals['publishedMessages']);
+      await write(2);
       const rows = update.mode === 'async' ? 2 : 1;
       await eventually('b has everything', async () => (await count(b, 't')) === rows);
     },

@@ -295,6 +295,10 @@ export class Condition {
     }
   }
 
+  isAlarmed(name: string): boolean {
+    return this.#alarms.has(name);
+  }
+
   clearAlarm(name: string): void {
     if (this.#alarms.delete(name)) this.logger.info({ alarm: name }, 'alarm is over');
   }

@@ -1,4 +1,5 @@
 import { copyFileSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, systemClock, type Log, type LogReader } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
@@ -51,6 +52,40 @@ describe('with a NATS server that stands still', () => {
     cluster.server.resume();
     const [row] = await a.query('SELECT v FROM t', [], { consistency: 'strong', timeoutMs: 15_000 });
     expect(row).toEqual({ v: 'x' });
+  });
+
+  it('a synchronous write that is alone says that NATS does not answer', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a] = await syncPair(cluster);
+    await cluster.server.pause();
+    const insert = (id: number): Promise<unknown> =>
+      a
+        .execute([{ sql: 'INSERT INTO t VALUES (?, 1)', params: [id] }], { timeoutMs: 600 })
+        .catch((error: unknown) => error);
+    const first = await insert(1);
+    // While the log is asked what became of the first one.
+    const second = await insert(2);
+    for (const error of [first, second]) {
+      expect(error).toMatchObject({ code: expect.stringMatching(/TIMEOUT|LOG_UNAVAILABLE|OUTCOME_UNKNOWN/) });
+      expect((error as AntiphonError).message).toMatch(/NATS|the log did not answer/);
+      expect((error as AntiphonError).message).not.toMatch(/other writes/);
+    }
+    cluster.server.resume();
+  });
+
+  it('a synchronous write that waits for another program says so', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a] = await syncPair(cluster);
+    using other = new DatabaseSync(cluster.file('a'));
+    other.exec('BEGIN IMMEDIATE');
+    const error = await a
+      .execute([{ sql: "INSERT INTO t VALUES (1, 'x')" }], { timeoutMs: 400 })
+      .catch((thrown: unknown) => thrown);
+    other.exec('ROLLBACK');
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/busy|locked/),
+      code: expect.stringMatching(/TIMEOUT|STORE_BUSY/),
+    });
   });
 
   it('closing is bounded, and settles everything that was under way', async () => {

@@ -133,7 +133,8 @@ export class Writer<Tx> {
   ): Promise<Committed<T>> {
     const { clock, condition, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
-    const write = new SyncWrite((tx) => run(tx as Tx), { acks: level, ...limit }, clock);
+    const inTheWay = (waitedMs: number) => sync.inTheWay.reason(waitedMs);
+    const write = new SyncWrite((tx) => run(tx as Tx), { acks: level, ...limit, inTheWay }, clock);
     this.#open.add(write);
     try {
       if (!write.settled && !this.replica.tell('submit', write)) {

@@ -7,8 +7,6 @@ import {
   type Rejection,
   type Verdict,
 } from '@antiphon/core';
-import { retryDelayMs } from '../deadline.js';
-import { alarmPublish, endPublishAlarm } from '../publish-alarm.js';
 import type { Scope } from '../scope.js';
 import { soleWriter } from '../topology.js';
 import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
@@ -22,7 +20,9 @@ import {
   refusedByAll,
   unavailable,
 } from './group-refusals.js';
+import { LogTrouble } from './log-trouble.js';
 import { OwnSubject, type OwnTail } from './own-subject.js';
+import { DATABASE_IS_BUSY, NATS_IS_SILENT } from './in-the-way.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from './sync-write.js';
 import { waitsForOthers, WriteQueue } from './write-queue.js';
@@ -62,10 +62,9 @@ export class GroupCommitter {
   #fenceUpTo = 0;
   /** Own entries that no replica accepts, by their place: a lost attempt may turn out to be one of them. */
   readonly #refusedOwn = new Map<number, AntiphonError>();
-  #failures = 0;
+  readonly #trouble: LogTrouble;
   /** Why the group in flight, which the log holds, is not in this database yet. */
   #commitFailure: AntiphonError | undefined;
-  #notBeforeMs = 0;
   #working = false;
 
   constructor(
@@ -77,7 +76,8 @@ export class GroupCommitter {
     private readonly seal: () => Promise<unknown>,
   ) {
     this.#queue = new WriteQueue(scope, sync);
-    this.#own = new OwnSubject(scope);
+    this.#own = new OwnSubject(scope, sync.inTheWay);
+    this.#trouble = new LogTrouble(scope);
     this.#certified = soleWriter(scope.document.topology) === undefined;
     this.#foreign = scope.writable && sync.settings.foreignWrites === 'async';
   }
@@ -113,7 +113,8 @@ export class GroupCommitter {
 
   /** Something may be done at the next turn. */
   get due(): boolean {
-    return this.#queue.length > 0 || this.#isLost || this.uncertain || this.#fenceUpTo > 0;
+    const { isProbeDue } = this.#trouble;
+    return this.#queue.length > 0 || this.#isLost || this.uncertain || this.#fenceUpTo > 0 || isProbeDue;
   }
 
   take(writes: readonly SyncWrite[]): void {
@@ -137,9 +138,9 @@ export class GroupCommitter {
 
   /** One group, if nothing is in the way. True when there may be more to do at once. */
   async turn(): Promise<boolean> {
-    const { clock, limits, log, store, condition, id } = this.scope;
+    const { limits, log, store, condition, id } = this.scope;
     this.#queue.forgetSettled();
-    if (!this.due || clock.monotonicMs() < this.#notBeforeMs) return false;
+    if (!this.due || this.#trouble.pauses) return false;
     const obstacle = this.#obstacle();
     if (obstacle !== undefined) {
       this.#queue.waitFor(obstacle.error);
@@ -155,7 +156,7 @@ export class GroupCommitter {
       // What was sent is settled all the same, or nobody would get any further.
       if (!condition.complete) this.#queue.waitFor(outOfStep(id, condition.obstacle));
       const writes = condition.complete ? this.#queue.choose(limits.writeGroup, log.maxMessageBytes) : [];
-      if (writes.length === 0 && !this.#mustFence()) return false;
+      if (writes.length === 0 && !this.#mustFence() && !this.#trouble.takeProbe()) return false;
       await this.#commitGroup(writes);
       return this.#flight === undefined && this.#queue.length > 0;
     } catch (thrown) {
@@ -258,15 +259,14 @@ export class GroupCommitter {
     replies: boolean,
   ): Promise<PreparedGroup | undefined> {
     const { store, log } = this.scope;
-    return store.prepare(
-      writes.map(({ run }) => ({ run })),
-      {
-        token,
-        ...(replies ? { reply: this.sync.ackSubject } : {}),
-        maxBytes: log.maxMessageBytes,
-        certified: this.#certified,
-      },
-    );
+    const options = {
+      token,
+      ...(replies ? { reply: this.sync.ackSubject } : {}),
+      maxBytes: log.maxMessageBytes,
+      certified: this.#certified,
+    };
+    const requests = writes.map(({ run }) => ({ run }));
+    return this.sync.inTheWay.during(DATABASE_IS_BUSY, store.prepare(requests, options));
   }
 
   /** What ran. What failed is told so, and what did not fit comes next. */
@@ -339,7 +339,8 @@ export class GroupCommitter {
       data,
       expectedLastSeqOfOrigin: flight.after,
     };
-    return new Promise((settled) => log.append(request, settled));
+    const result = new Promise<AppendResult>((settled) => log.append(request, settled));
+    return this.sync.inTheWay.during(NATS_IS_SILENT, result);
   }
 
   /**
@@ -397,8 +398,8 @@ export class GroupCommitter {
   #lost(flight: Flight, error: AntiphonError): void {
     this.#flight = flight;
     this.sync.counts.unknown++;
-    alarmPublish(this.scope.condition, this.#failures, error);
-    this.#backOff();
+    this.#trouble.refused(error);
+    this.#trouble.backOff();
   }
 
   #refused(flight: Flight, { error, lastSeqOfOrigin }: Extract<AppendResult, { type: 'refused' }>): void {
@@ -411,7 +412,7 @@ export class GroupCommitter {
     // knows, it is asked again.
     this.#ownSeq = late && !this.#foreign ? lastSeqOfOrigin : undefined;
     if (late) return;
-    alarmPublish(this.scope.condition, this.#failures, error);
+    this.#trouble.refused(error);
     // The log takes less than it did when the group was made: the next one is made for that.
     this.#failed(error.code === 'MESSAGE_TOO_LARGE' ? asRetriable(error) : error);
   }
@@ -573,20 +574,14 @@ export class GroupCommitter {
 
   /** Something of ours is in the log, or has a place there that nothing else can take. */
   #taken(): void {
-    this.#failures = 0;
     this.#commitFailure = undefined;
-    endPublishAlarm(this.scope.condition);
+    this.#trouble.over();
   }
 
   #failed(error: AntiphonError): void {
     if (error.retriable) this.#queue.waitFor(error);
     else this.#queue.giveUp(error);
     if (STALLING.has(error.code)) this.scope.condition.stall(error);
-    this.#backOff();
-  }
-
-  #backOff(): void {
-    const { clock } = this.scope;
-    this.#notBeforeMs = clock.monotonicMs() + retryDelayMs(Math.min(this.#failures++, 4), clock);
+    this.#trouble.backOff();
   }
 }

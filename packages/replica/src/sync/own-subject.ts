@@ -5,6 +5,7 @@ import { intakeRules } from '../intake-check.js';
 import { OwnEntries } from '../own-entries.js';
 import { OwnScan, ownLogState } from '../own-past.js';
 import type { Scope } from '../scope.js';
+import { NATS_IS_SILENT, type InTheWay } from './in-the-way.js';
 
 /** Questions to the log have a limit: a turn must end. */
 const TIMEOUT_MS = 2000;
@@ -24,7 +25,10 @@ export interface OwnTail {
 export class OwnSubject {
   readonly #entries: OwnEntries;
 
-  constructor(private readonly scope: Scope) {
+  constructor(
+    private readonly scope: Scope,
+    private readonly inTheWay: InTheWay,
+  ) {
     this.#entries = new OwnEntries(scope);
   }
 
@@ -74,7 +78,7 @@ export class OwnSubject {
   async #asking<T>(question: (deadline: Deadline) => Promise<T>): Promise<T> {
     const deadline = new Deadline(this.scope.clock, TIMEOUT_MS);
     try {
-      return await question(deadline);
+      return await this.inTheWay.during(NATS_IS_SILENT, question(deadline));
     } catch (error) {
       // To the port it looks as if the caller had given up; the callers of a write must be told that the log
       // did not answer.

@@ -1,7 +1,7 @@
 import { AntiphonError, ConflictError, systemClock, UnknownOutcomeError } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import type { Committed } from '../writer.js';
-import { SyncWrite } from './sync-write.js';
+import { SyncWrite, type SyncWriteOptions } from './sync-write.js';
 
 const RESULT: Committed<unknown> = {
   outcome: 'committed',
@@ -9,7 +9,7 @@ const RESULT: Committed<unknown> = {
   value: undefined,
 };
 
-function write(options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): SyncWrite {
+function write(options: Partial<SyncWriteOptions> = {}): SyncWrite {
   return new SyncWrite(() => undefined, { acks: 'all', timeoutMs: 10_000, ...options }, systemClock());
 }
 
@@ -25,6 +25,20 @@ describe('a synchronous write', () => {
     const one = write({ signal: AbortSignal.abort() });
     expect(one.settled).toBe(true);
     await expect(one.promise).rejects.toMatchObject({ name: 'AntiphonError', code: 'ABORTED' });
+  });
+
+  it('says at its deadline what is in the way, and that others were before it when nothing else is', async () => {
+    const silent = new AntiphonError('TIMEOUT', 'NATS has not answered for 9 ms');
+    const behind = write({ timeoutMs: 10 });
+    expect(await ended(behind)).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/other writes were before it/),
+    });
+    const stuck = write({ timeoutMs: 10, inTheWay: () => silent });
+    expect(await ended(stuck)).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/^NATS has not answered for 9 ms; nothing was written within \d+ ms$/),
+    });
   });
 
   it('rejects with ABORTED while it waits, and not once the log may hold it', async () => {

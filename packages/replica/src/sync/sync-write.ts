@@ -24,6 +24,8 @@ export interface SyncWriteOptions {
   readonly acks: AckLevel;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** Why it has not begun, when nobody has told it, after so long. */
+  readonly inTheWay?: (waitedMs: number) => AntiphonError | undefined;
 }
 
 /** One synchronous write, from its call to its outcome. Settled exactly once, at its deadline at the latest. */
@@ -44,16 +46,18 @@ export class SyncWrite {
   #conflict: ConflictError | undefined;
   #resolve: (result: Committed<unknown>) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
+  readonly #inTheWay: NonNullable<SyncWriteOptions['inTheWay']>;
   readonly #timer: Timer;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => this.#abort();
 
   constructor(
     readonly run: (tx: unknown) => unknown,
-    { acks, timeoutMs, signal }: SyncWriteOptions,
+    { acks, timeoutMs, signal, inTheWay = () => undefined }: SyncWriteOptions,
     private readonly clock: Clock,
   ) {
     this.acks = acks;
+    this.#inTheWay = inTheWay;
     this.submittedAtMs = clock.monotonicMs();
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -120,7 +124,7 @@ export class SyncWrite {
       const { id, why } = phase;
       return this.reject(unknown(id, why === undefined ? what : `the log has it; ${why.message}`, why));
     }
-    if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why));
+    if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why ?? this.#inTheWay(this.ageMs)));
   }
 
   /** A write that may be in the log cannot be called back: its caller learns what became of it. */

@@ -11,6 +11,7 @@ import { Acker, inSyncNeeded, encodeAck } from './acker.js';
 import { ReadBarrier } from './barrier.js';
 import { Certification } from './certification.js';
 import { IN_SYNC_ORIGIN } from './in-sync-record.js';
+import { InTheWay } from './in-the-way.js';
 import { InSyncSet } from './in-sync-set.js';
 
 type SyncScope = Settings & { readonly condition: Condition };
@@ -20,6 +21,7 @@ export class Sync {
   readonly inSync: InSyncSet;
   readonly acker: Acker;
   readonly barrier: ReadBarrier;
+  readonly inTheWay: InTheWay;
   /** Only where several write. */
   readonly certification: Certification | undefined;
   readonly ackSubject: string;
@@ -55,6 +57,7 @@ export class Sync {
     this.#seenSeq = store.state().position.seq;
     this.#durableSeq = this.#seenSeq;
     this.inSync = new InSyncSet(scope);
+    this.inTheWay = new InTheWay(clock);
     this.barrier = new ReadBarrier(scope, progress);
     this.certification = soleWriter(topology) === undefined ? new Certification() : undefined;
     this.acker = new Acker({
