@@ -2,6 +2,7 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   checkOptions,
+  shellWord,
   sleep,
   toAntiphonError,
   type OptionNames,
@@ -230,7 +231,7 @@ export class Recapturer {
     const names = tables.map(({ table, keptIn }) => `${table} (${keptIn})`).join(', ');
     condition.alarm(
       'kept',
-      `${rows} rows that were set back wait to be written again, of ${names}: antiphon recapture ${tables[0]?.table ?? ''}`,
+      `${rows} rows that were set back wait to be written again, of ${names}: antiphon recapture ${shellWord(tables[0]?.table ?? '')}`,
     );
   }
 

@@ -1,4 +1,4 @@
-import { AntiphonError, type CaptureGap } from '@antiphon/core';
+import { AntiphonError, shellWord, type CaptureGap } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
 import type { LocalTable, TrackedTable } from './local-table.js';
@@ -139,9 +139,4 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
       'without --dry-run it is made good, and replication goes on.',
     { context: { table, gaps: gaps.map((gap) => gap.table) } },
   );
-}
-
-/** A name as it can be pasted into a command line. */
-export function shellWord(name: string): string {
-  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 }

@@ -68,6 +68,33 @@ async function expectEqual(table = 't'): Promise<void> {
   expect(cluster.versions('a')).toBe(cluster.versions('b'));
 }
 
+it('names keys as they are: empty, with a NUL, and the beginning of long ones', async () => {
+  cluster = await pairOf('CREATE TABLE t (id ANY PRIMARY KEY, n INT) STRICT, WITHOUT ROWID;', true);
+  const ids = [
+    ...[`x''`, `''`, `'a' || char(0) || 'b'`, `'plain'`, `x'0061'`],
+    ...[
+      `replace(hex(zeroblob(2500)), '00', 'ä')`,
+      `'c' || char(0) || replace(hex(zeroblob(2500)), '00', 'x')`,
+      `zeroblob(5000)`,
+    ],
+  ];
+  await cluster.write('a', `INSERT INTO t VALUES ${ids.map((id) => `(${id}, 1)`).join(', ')}`);
+  await cluster.synchronize();
+  cluster.shell(
+    'a',
+    `CREATE TABLE u (id ANY PRIMARY KEY, n INT) STRICT, WITHOUT ROWID; DROP TABLE t; ALTER TABLE u RENAME TO t;`,
+  );
+  const { missingHere } = await recapture('a', 't', true);
+  expect(missingHere.count).toBe(ids.length);
+  const shown = missingHere.keys.map(([key]) => (key instanceof Uint8Array ? Buffer.from(key) : key));
+  expect(shown).toEqual(
+    expect.arrayContaining([
+      ...['', 'a\0b', 'plain', 'ä'.repeat(200), `c\0${'x'.repeat(198)}`],
+      ...[Buffer.alloc(0), Buffer.from([0, 0x61]), Buffer.alloc(200)],
+    ]),
+  );
+});
+
 describe.each([
   ['one writer', false],
   ['several writers', true],

@@ -19,7 +19,7 @@ export const KNOWN = '_antiphon_known';
 /** Rows compared between two looks at the clock. */
 const PAGE_ROWS = 2000;
 /** What a key shows of a long text or BLOB. */
-const SHOWN_BYTES = 200;
+const SHOWN_LENGTH = 200;
 
 export const CHANGED = 1;
 export const ONLY_HERE = 2;
@@ -78,10 +78,7 @@ export class TableDifference {
       .prepare(`SELECT count(*) FROM ${DIFFERENCES} WHERE kind = ?`, 'value')
       .get(kind) as number;
     const image = kind === MISSING_HERE ? 'o' : 'n';
-    const key = this.#keys.map(
-      (column) =>
-        `CASE WHEN typeof(${image}${column}) IN ('text', 'blob') THEN substr(${image}${column}, 1, ${SHOWN_BYTES}) ELSE ${image}${column} END`,
-    );
+    const key = this.#keys.map((column) => shownKey(`${image}${column}`));
     const keys = this.connection.db
       .prepare(
         `SELECT ${key.join(', ')} FROM ${DIFFERENCES} WHERE kind = ? ORDER BY rowid LIMIT ${MAX_NAMED_DIFFERENCES}`,
@@ -249,4 +246,18 @@ export class TableDifference {
 
 function list(width: number, prefix: string): string[] {
   return Array.from({ length: width }, (_, index) => `${prefix}${index}`);
+}
+
+/**
+ * The beginning of a long value, and any other one as it is: SQLite's substr() makes NULL of an empty BLOB, and
+ * its substr() and length() take a text for ended at a NUL.
+ */
+function shownKey(value: string): string {
+  const bytes = `CAST(${value} AS BLOB)`;
+  return `CASE typeof(${value})
+    WHEN 'blob' THEN iif(length(${value}) <= ${SHOWN_LENGTH}, ${value}, substr(${value}, 1, ${SHOWN_LENGTH}))
+    WHEN 'text' THEN CASE WHEN length(${bytes}) <= 4 * ${SHOWN_LENGTH} THEN ${value}
+      WHEN length(${value}) >= ${SHOWN_LENGTH} THEN substr(${value}, 1, ${SHOWN_LENGTH})
+      ELSE CAST(substr(${bytes}, 1, ${SHOWN_LENGTH}) AS TEXT) END
+    ELSE ${value} END`;
 }

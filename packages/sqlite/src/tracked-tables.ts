@@ -1,11 +1,10 @@
-import { AntiphonError, type InspectedTrigger, type TableSchema } from '@antiphon/core';
+import { AntiphonError, shellWord, type InspectedTrigger, type TableSchema } from '@antiphon/core';
 import {
   captureGapError,
   findCaptureGaps,
   keepGaps,
   recordCapture,
   recordCaptureOf,
-  shellWord,
 } from './capture-record.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
 import { claimTriggers } from './claim-triggers.js';

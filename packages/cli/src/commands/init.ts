@@ -1,6 +1,6 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
-import { AntiphonError, assertClusterName, assertReplicaId } from '@antiphon/core';
+import { AntiphonError, assertClusterName, assertReplicaId, shellWord } from '@antiphon/core';
 import { parseServers, type AddressLogin } from '@antiphon/nats';
 import { DEFAULT_CONFIG_FILE } from '../config/load-config.js';
 import { configTemplate, type TemplateValues } from '../config/template.js';
@@ -44,7 +44,7 @@ export function defineInit(host: CommandHost): void {
       terminal.out(
         terminal.json
           ? `${toJson({ file })}\n`
-          : `Wrote ${shown}. What of a database can be replicated: antiphon check ${options.file}\nLook it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shown}\n`,
+          : `Wrote ${shown}. What of a database can be replicated: antiphon check ${shellWord(options.file)}\nLook it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shellWord(shown)}\n`,
       );
       return EXIT.ok;
     },

@@ -1,9 +1,9 @@
-import { AntiphonError, deletesMost, isSameName, type RowDifferences } from '@antiphon/core';
+import { AntiphonError, deletesMost, isSameName, shellWord, type RowDifferences } from '@antiphon/core';
 import type { RecaptureResult } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
-import { databaseValue, toJson, valueToText } from '../output/json.js';
+import { databaseValue, keyToText, toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
@@ -113,7 +113,7 @@ function show(result: RecaptureResult, terminal: Terminal): void {
 function showRows(terminal: Terminal, { count, keys }: RowDifferences, what: string): void {
   const rows = count === 1 ? 'row' : 'rows';
   terminal.out(`  ${count.toLocaleString('en-US')} ${rows} ${what}${count === 0 ? '' : ':'}`);
-  const shown = keys.map((key) => key.map(valueToText).join('/'));
+  const shown = keys.map((key) => key.map(keyToText).join('/'));
   if (count > 0) terminal.out(` ${shown.join(', ')}${count > keys.length ? ', …' : ''}`);
   terminal.out('\n');
 }
@@ -129,7 +129,7 @@ function showWritten({ writtenAgain, notWritten, table }: RecaptureResult, termi
   const count = notWritten.rows.toLocaleString('en-US');
   terminal.out(
     `${styled(terminal, 'red', `${count} kept rows could not be written again`)}: ${notWritten.reason}\n` +
-      `Change what is in the way, then run \`antiphon recapture ${table}\` again.\n`,
+      `Change what is in the way, then run \`antiphon recapture ${shellWord(table)}\` again.\n`,
   );
 }
 
@@ -139,7 +139,8 @@ function isSame({ changed, onlyHere, missingHere }: RecaptureResult): boolean {
 
 function planOf(result: RecaptureResult): string {
   const { table, replica } = result;
-  const again = `\`antiphon recapture ${table} --replica ${replica}\``;
+  const quoted = `"${table.replaceAll('"', '""')}"`;
+  const again = `\`antiphon recapture ${shellWord(table)} --replica ${replica}\``;
   if (isSame(result)) return `Nothing was changed. ${again} captures the table again.`;
   if (result.way === 'set-back') {
     return (
@@ -155,7 +156,7 @@ function planOf(result: RecaptureResult): string {
   if (deletesMost(result)) {
     return (
       `Nothing was changed. These are most rows of the table, or all. Put them back first, from the file of another replica ` +
-      `(ATTACH 'FILE' AS other; INSERT INTO main.${table} SELECT * FROM other.${table};) or from a backup, and look again. ` +
+      `(ATTACH 'FILE' AS other; INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup, and look again. ` +
       `Only if they are to be deleted everywhere: ${again.replace(/`$/, '')} --delete-rows\``
     );
   }

@@ -9,7 +9,7 @@ import {
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
-import { databaseValue, toJson, valueToText } from '../output/json.js';
+import { databaseValue, keyToText, toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -132,7 +132,7 @@ function showDifference(
     'only-right': `only on ${right}`,
     differs: 'differs',
   };
-  for (const { key, kind } of rows) terminal.out(`  ${key.map(valueToText).join(', ')}: ${say[kind]}\n`);
+  for (const { key, kind } of rows) terminal.out(`  ${key.map(keyToText).join(', ')}: ${say[kind]}\n`);
   if (!complete) terminal.out('  … (there may be more)\n');
 }
 

@@ -1,4 +1,5 @@
 import { relative } from 'node:path';
+import { shellWord } from '@antiphon/core';
 import type { Topology } from '@antiphon/replica';
 import type { LocalReplica } from '../cluster/local-cluster.js';
 
@@ -17,10 +18,10 @@ export interface TryNext {
 export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryNext): readonly string[] {
   const [first, second = first] = replicas;
   if (first === undefined || second === undefined) return [];
-  const shown = (file: string): string => quoted(relative(cwd, file) || file);
+  const shown = (file: string): string => shellWord(relative(cwd, file) || file);
   const writable = topology === 'multi-primary' ? second : first;
   const reader = topology === 'multi-primary' ? first : second;
-  const where = folder === undefined ? '' : ` (in ${quoted(folder)})`;
+  const where = folder === undefined ? '' : ` (in ${shellWord(folder)})`;
   if (mode === 'sync') {
     return [
       `Write through ${writable.id}, and read it at once from the file of ${reader.id}${where}:`,
@@ -47,8 +48,4 @@ export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryN
     `  ${command} verify`,
     '  kill -9 PID                  any replica of the list above: it is started again and catches up',
   ];
-}
-
-function quoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }

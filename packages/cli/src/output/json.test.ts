@@ -1,6 +1,6 @@
 import { TaggedValue } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { databaseValue, parseParams, toJson, valueToText } from './json.js';
+import { databaseValue, keyToText, parseParams, toJson, valueToText } from './json.js';
 
 describe('toJson', () => {
   it.each([
@@ -51,6 +51,14 @@ describe('parseParams', () => {
       expect(() => parseParams(text)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
     },
   );
+});
+
+it('keyToText quotes text that could be taken for something else, or not be seen', () => {
+  const keys = ['a', 'two words', '7', 'größe', '', 'NULL', ' x', 'a, b', 'a/b', 'a\0b', 'a\u009bb', "x'01'"];
+  expect([null, new Uint8Array(0), ...keys].map(keyToText)).toEqual([
+    ...['NULL', "x''", 'a', 'two words', '7', 'größe', '""', '"NULL"', '" x"', '"a, b"', '"a/b"'],
+    ...['"a\\u0000b"', '"a\\u009bb"', `"x'01'"`],
+  ]);
 });
 
 it('valueToText shows text as it is and bytes as SQL', () => {

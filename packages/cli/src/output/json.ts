@@ -38,6 +38,21 @@ export function valueToText(value: Value): string {
   return valueToJson(value);
 }
 
+/** Values that identify a row, in a line of text: text that could be taken for something else is quoted. */
+export function keyToText(value: Value): string {
+  const isPlain =
+    typeof value !== 'string' ||
+    (value !== 'NULL' && /^[\p{L}\p{N}_.:@+-]+( [\p{L}\p{N}_.:@+-]+)*$/u.test(value));
+  return isPlain ? valueToText(value) : JSON.stringify(value).replace(UNSEEN, escaped);
+}
+
+/** Control and formatting characters that JSON leaves as they are. */
+const UNSEEN = /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
 function valueToJson(value: Value): string {
   if (value === null) return 'null';
   if (typeof value === 'number') return floatToJson(value);

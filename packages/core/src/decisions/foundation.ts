@@ -128,7 +128,10 @@ export function triggerObstacles(triggers: readonly InspectedTrigger[]): readonl
   if (undecided.length === 0) return unusable;
   const described = undecided.map(({ name, table, uses }) => `${name} on ${table} uses ${uses.join(', ')}`);
   const objects = [...new Set(undecided.flatMap(({ uses }) => uses))];
-  const names = undecided.map(({ name }) => name).join(', ');
+  // As YAML takes them: text in double quotes is JSON.
+  const names = undecided
+    .map(({ name }) => (/^[A-Za-z_]\w*$/.test(name) ? name : JSON.stringify(name)))
+    .join(', ');
   return [
     ...unusable,
     `Some triggers use what is not replicated and could not work on other replicas: ${described.join('; ')}. ` +
