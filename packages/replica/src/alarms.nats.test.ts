@@ -106,6 +106,32 @@ describe('an alarm lasts as long as its cause', () => {
   });
 });
 
+it('a log that lost its head goes on for who had read it, with an alarm: nobody can join any more', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  const b = await cluster.replica('b');
+  for (const id of [1, 2, 3]) await a.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, 'x'] }]);
+  await eventually('b has them', async () => (await count(b, 't')) === 3);
+  // A log of which nothing is left that the last look saw counts as purged.
+  const sinceMs = Date.now();
+  const looked = (): boolean => [a, b].every((one) => one.status().log.seenAtMs > sinceMs);
+  await eventually('both have seen its end', looked);
+  const nats = await cluster.nats();
+  const { state } = await nats.api.streamInfo(streamName(cluster.cluster));
+  expect([...alarms(a), ...alarms(b)]).toEqual([]);
+  const request = new TextEncoder().encode(JSON.stringify({ seq: state.last_seq }));
+  await nats.requester.request(`$JS.API.STREAM.PURGE.${streamName(cluster.cluster)}`, request, {
+    timeoutMs: 5000,
+  });
+  await eventually('both have an alarm', () => [a, b].every((one) => alarms(one).includes('trimmed')));
+  const message = a.status().alarms.find(({ name }) => name === 'trimmed')?.message;
+  expect(message).toMatch(new RegExp(`^The log begins at entry ${state.last_seq}:.*cannot join.*way 4`));
+  await b.execute([{ sql: "INSERT INTO t VALUES (4, 'x')" }]);
+  await eventually('a has it', async () => (await count(a, 't')) === 4);
+  expect([a, b].map((one) => one.status().stalled)).toEqual([undefined, undefined]);
+});
+
 it('an entry that was removed from the middle of the log is an alarm for who had read it, too', async () => {
   await using cluster = await ClusterFixture.start();
   cluster.sql('a', SCHEMA);

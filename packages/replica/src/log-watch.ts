@@ -19,6 +19,9 @@ const VERIFY_EVERY_LOOKS = 10;
 /** Without an answer; begun anew with every page that is read. */
 const OWN_ENTRIES_MS = 5000;
 const REMOVED_ALARM = 'removed';
+const TRIMMED_ALARM = 'trimmed';
+/** The one before it is the record that says which log it is, which is written again. */
+const FIRST_ENTRY_SEQ = 2;
 /** So often one entry that another member knows is read; of a member that has stalled, at once. */
 const COMPARE_EVERY_LOOKS = 3;
 
@@ -76,6 +79,7 @@ export class LogWatch {
     condition.stall(error);
     condition.clearAlarm('log');
     condition.clearAlarm(REMOVED_ALARM);
+    condition.clearAlarm(TRIMMED_ALARM);
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -86,6 +90,7 @@ export class LogWatch {
     assertSameLog(identity, document.generation, knownSeq);
     assertReadable(identity, knownSeq);
     this.#alarmRemoved(identity);
+    this.#alarmTrimmed(identity);
     logEnd.seen(identity.lastSeq);
     this.onSeen();
     if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) {
@@ -115,6 +120,18 @@ export class LogWatch {
       `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one subject). Whoever has not read them ` +
         'stops there, and so does a replica with an empty file: what they held is only in the databases that read them before. Copy one of these, and ' +
         'begin a new log from it (docs/lost-log.md, way 4)',
+    );
+  }
+
+  /** Nothing is taken from those that have read it: they go on. Who comes later reads from the beginning. */
+  #alarmTrimmed({ firstSeq, lastSeq }: LogIdentity): void {
+    const { condition } = this.scope;
+    if (lastSeq === 0 || firstSeq <= FIRST_ENTRY_SEQ) return condition.clearAlarm(TRIMMED_ALARM);
+    condition.alarm(
+      TRIMMED_ALARM,
+      `The log begins at entry ${firstSeq}: what came before was trimmed (a limit of the stream, or \`nats stream purge\`). Replicas that had read it ` +
+        'go on; one with an empty file, or an older one, cannot join any more. What was trimmed is only in the databases that read it: copy one of ' +
+        'these, and begin a new log from it (docs/lost-log.md, way 4)',
     );
   }
 

@@ -43,12 +43,18 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
   const { stream, firstSeq, lastSeq, bytes, replicas, durability, removed } = log;
   const copies = replicas === 1 ? 'one copy' : `${replicas} copies`;
   const entries = `${stream}: entries ${firstSeq} to ${lastSeq}`;
+  const missing: string[] = [];
+  // The entry before the second one is the record that says which log it is, which replicas write again.
+  if (lastSeq > 0 && firstSeq > 2)
+    missing.push(`those before ${firstSeq} were trimmed: a replica with an empty file cannot join any more`);
+  if (removed !== undefined)
+    missing.push(`${removed} were removed from between others: no replica that has not read them gets past`);
   const facts =
-    removed === undefined
+    missing.length === 0
       ? ok('log', `${entries}, ${megabytes(bytes)}, ${copies}`)
       : warn(
           'log',
-          `${entries}, of which ${removed} were removed from between others: no replica that has not read them gets past`,
+          `${entries}; ${missing.join('; ')}`,
           'Copy a database that has them, and begin a new log from it: docs/lost-log.md, way 4',
         );
   const { grade, sentence } = durability;

@@ -162,7 +162,7 @@ export class LogGuard {
     if (lastSeq < floor)
       return `The stream ${stream} ends at entry ${lastSeq}; it had ${floor} entries before.`;
     if (known !== undefined && firstSeq > Math.max(IDENTITY_SEQ, this.#lookedFloor))
-      return `The stream ${stream} was purged: it begins at entry ${firstSeq}, after all of the ${this.#lookedFloor} that it had.`;
+      return `The stream ${stream} was purged: it begins at entry ${firstSeq}, and nothing is left of what the last look saw, up to entry ${this.#lookedFloor}.`;
     const moved = firstSeq > Math.max(IDENTITY_SEQ, known?.firstSeq ?? 0);
     if (known === undefined || moved || this.#headless) return this.#readRecord(info, options);
     return viewOf(info, known.generation);
