@@ -84,7 +84,7 @@ function messageOf({ seq, origin, counter }: Refused, error: AntiphonError): str
     origin === undefined
       ? `Entry ${seq} of the log cannot be applied here`
       : `This database does not take transaction ${origin}:${counter} of the log (entry ${seq})`;
-  // What ends it depends on what was changed, which it says; a table that was rebuilt is to be recaptured first.
+  // It says what ends it, which depends on what was changed: a rebuilt table is to be recaptured first.
   if (error.code === 'SCHEMA_DRIFT') return `${refused}, nor anything after it: ${error.message}`;
   const wayOut =
     WAY_OUT[error.code] ?? 'Change what refuses it (a constraint, a trigger, a row, a missing table)';

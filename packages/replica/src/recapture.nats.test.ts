@@ -343,12 +343,25 @@ describe('a table that is not what it was while others write to it', () => {
     return message;
   };
 
-  it('goes on by itself without the column that was added, and says so', async () => {
+  it.each([
+    [
+      'without the column that was added',
+      'ALTER TABLE t ADD COLUMN more',
+      /drop a column that was added.*goes on by itself/,
+      'ALTER TABLE t DROP COLUMN more',
+    ],
+    [
+      'under its own name',
+      'ALTER TABLE t RENAME TO "it""s"; INSERT INTO "it""s" VALUES (\'renamed\', 1)',
+      /t is gone.*it is called it"s now.*`ALTER TABLE "it""s" RENAME TO "t"`.*goes on by itself/,
+      'ALTER TABLE "it""s" RENAME TO "t"',
+    ],
+  ])('goes on by itself %s, and says so', async (_, schema, said, back) => {
     const [r1, r2] = await pair(SEVERAL);
-    const message = await held(r1, r2, 'ALTER TABLE t ADD COLUMN more');
-    expect(message).toMatch(/drop a column that was added.*goes on by itself/);
+    const message = await held(r1, r2, schema);
+    expect(message).toMatch(said);
     expect(message).not.toMatch(/recapture/);
-    await fixture.sqlWhenFree('r1', 'ALTER TABLE t DROP COLUMN more');
+    await fixture.sqlWhenFree('r1', back);
     await expectState(r1, 'following');
     await expectEqual(r1, r2);
   });
@@ -357,7 +370,7 @@ describe('a table that is not what it was while others write to it', () => {
     ['rebuilt', rebuildAs('n INT, CHECK (n < 1000)'), rebuildAs('n INT')],
     [
       'gone',
-      'ALTER TABLE t RENAME TO aside',
+      'CREATE TABLE aside AS SELECT * FROM t; DROP TABLE t',
       'CREATE TABLE t (id TEXT PRIMARY KEY, n INT); INSERT INTO t SELECT * FROM aside; DROP TABLE aside',
     ],
   ])('is recaptured once it is back when it was %s, and says nothing else', async (_, schema, back) => {

@@ -249,8 +249,8 @@ function list(width: number, prefix: string): string[] {
 }
 
 /**
- * The beginning of a long value, and any other one as it is: SQLite's substr() makes NULL of an empty BLOB, and
- * its substr() and length() take a text for ended at a NUL.
+ * The beginning of a long value, and any other one as it is: SQLite's substr() makes NULL of an empty BLOB,
+ * and its substr() and length() take a text for ended at a NUL.
  */
 function shownKey(value: string): string {
   const bytes = `CAST(${value} AS BLOB)`;

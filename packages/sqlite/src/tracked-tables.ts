@@ -61,7 +61,7 @@ export function rescanTables(connection: Connection, known: readonly TrackedTabl
     const inspection = found.get(table.name);
     const difference = driftOf(table, inspection);
     if (inspection === undefined || difference !== undefined) {
-      const wayOut = inspection === undefined ? putBack(table) : changeBack(connection, table);
+      const wayOut = inspection === undefined ? putBack(connection, table) : changeBack(connection, table);
       throw new AntiphonError(
         'SCHEMA_DRIFT',
         `a replicated table was changed outside of Antiphon: ${difference ?? ''}. ${wayOut}`,
@@ -73,13 +73,31 @@ export function rescanTables(connection: Connection, known: readonly TrackedTabl
 }
 
 /** An empty table in its place looks as if somebody had deleted its rows. */
-function putBack({ name }: TrackedTable): string {
+function putBack(connection: Connection, { name }: TrackedTable): string {
   const quoted = quoteName(name);
+  const renamed = nameNow(connection, name);
+  if (renamed !== undefined) {
+    return (
+      `Nothing was applied and nothing is lost: it is called ${renamed} now; rename it back ` +
+      `(\`ALTER TABLE ${quoteName(renamed)} RENAME TO ${quoted}\`), and replication goes on by itself.`
+    );
+  }
   return (
     'Nothing was applied, and the other replicas still have its rows. Create it again as it was and put its rows back in the same transaction, ' +
     `from the file of another replica (ATTACH 'FILE' AS other; … INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup; ` +
     `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. Rows that are still missing then count as deleted, everywhere.`
   );
+}
+
+/** A table that is renamed takes its triggers along. */
+function nameNow({ db }: Connection, name: string): string | undefined {
+  return db
+    .prepare(
+      `SELECT s.tbl_name FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name
+       WHERE s.type = 'trigger' AND c.tbl = ? AND s.tbl_name <> c.tbl LIMIT 1`,
+      'value',
+    )
+    .get(name) as string | undefined;
 }
 
 /** Whoever rebuilds a table drops our triggers with it; what is altered in place keeps them. */

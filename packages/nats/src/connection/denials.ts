@@ -39,8 +39,8 @@ interface Standing {
   readonly sinceMs: number;
   count: number;
   /**
-   * By lasting subject. Whoever grants less than docs/access.md lists permits some of them and not the others,
-   * which is not the end.
+   * By lasting subject. Whoever grants less than docs/access.md lists permits some of them and not the
+   * others, which is not the end.
    */
   readonly names: Map<string, Tried>;
   /** Of `performance.now()`: when one of them was permitted last. */
@@ -159,7 +159,7 @@ export class Denials {
     }
   }
 
-  /** A name is over when it was tried again without a denial, or not tried for long; it ends with its last name. */
+  /** A name is over when it was tried again without a denial, or no more; all is over with the last one. */
   #review(standing: Standing): void {
     const nowMs = performance.now();
     for (const [name, { deniedMs, attemptedMs }] of standing.names) {
