@@ -11,6 +11,7 @@ import {
 } from '@antiphon/core';
 import { intakeRules } from './intake-check.js';
 import { judgeAgain } from './judge-again.js';
+import { LogOrder } from './log-order.js';
 import { isKnownMember } from './members.js';
 import type { PlannedApply, ReplicaProtocol } from './protocols.js';
 import { Quarantine } from './quarantine.js';
@@ -18,6 +19,8 @@ import type { Scope } from './scope.js';
 
 /** An entry that was removed from the log is noticed by its silence, and stepped over. */
 const SILENCE_MS = 5000;
+/** The record of the log's generation comes first; a log that begins later was trimmed. */
+const IDENTITY_SEQ = 1;
 /** Removed entries that one reading steps over, one question each. */
 const MAX_REMOVED = 10_000;
 /** Between two readings that brought nothing: so long, twice as long each time, and ten times what one takes. */
@@ -44,6 +47,7 @@ export class SecondReading {
   /** What was missing when the log was last read. */
   #lookedFor = '';
   #obstacles: Obstacles = new Map();
+  #order: LogOrder;
   #readTo = 0;
   /** Of the last reading, when it did not get through. */
   #problem: string | undefined;
@@ -53,6 +57,7 @@ export class SecondReading {
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {
     this.#quarantine = new Quarantine(scope, replica);
+    this.#order = new LogOrder(intakeRules(scope));
   }
 
   close(): void {
@@ -92,9 +97,9 @@ export class SecondReading {
     this.#problem = undefined;
     this.#obstacles = new Map();
     try {
-      await this.#quarantine.retryMembers();
-      if ((await this.#passes()) && this.scope.store.state().quarantined > 0)
-        await this.#quarantine.retryMembers();
+      await this.#pass();
+      // What the log does not hold any more; in the log, the order tells which of two with one number counts.
+      if (this.#isMissingMore && (await this.#retry()) && this.#isMissingMore) await this.#pass();
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (!this.#closing.signal.aborted) {
@@ -110,25 +115,25 @@ export class SecondReading {
     this.#nextAtMs = nowMs + Math.max(restMs, pauseMs);
   }
 
-  /**
-   * From the first gap on, and if that does not close all, from the first entry that the log still holds.
-   * Returns whether anything was applied.
-   */
-  async #passes(): Promise<boolean> {
-    const { log, condition, sync } = this.scope;
-    const { firstSeq } = await log.identity(this.#closing.signal);
-    const gapSeq = Math.max(firstSeq, Math.min(...condition.waiting.map(({ seq }) => seq)));
-    // Where an attempt at a group may have been lost and come late, the first one in the log counts.
-    const near = sync === undefined && this.#times === 0 && gapSeq > firstSeq;
-    const applied = near && (await this.#pass(gapSeq));
-    return (condition.waiting.length > 0 && (await this.#pass(firstSeq))) || applied;
+  get #isMissingMore(): boolean {
+    return this.scope.condition.waiting.length > 0;
   }
 
-  async #pass(fromSeq: number): Promise<boolean> {
+  /** Returns whether anything was applied. */
+  async #retry(): Promise<boolean> {
+    const { condition, store } = this.scope;
+    const before = condition.counts.retried;
+    if (store.state().quarantined > 0) await this.#quarantine.retryMembers();
+    return condition.counts.retried > before;
+  }
+
+  async #pass(): Promise<void> {
     const { store, log, limits, document } = this.scope;
     const { seq: untilSeq } = store.state().position;
     const { generation } = document;
-    const before = this.scope.condition.counts.retried;
+    const { firstSeq: fromSeq, removed: lost = 0 } = await log.identity(this.#closing.signal);
+    const isWhole = fromSeq <= IDENTITY_SEQ && lost === 0;
+    this.#order = new LogOrder(intakeRules(this.scope), isWhole ? undefined : store.state().vector);
     for (let [seq, removed] = [Math.max(1, fromSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
       let reader: LogReader | undefined;
       try {
@@ -150,7 +155,6 @@ export class SecondReading {
         void reader?.close();
       }
     }
-    return this.scope.condition.counts.retried > before;
   }
 
   #goesOn(seq: number, untilSeq: number): boolean {
@@ -177,7 +181,11 @@ export class SecondReading {
   async #take(entries: readonly LogEntry[]): Promise<void> {
     const { members, id, store, progress, condition } = this.scope;
     const { vector } = store.state();
-    const late = entries.filter((entry) => entry.origin !== id && isLate(entry, vector));
+    const awaited = new Set(condition.waiting.map(({ origin }) => origin));
+    const counting = entries.filter(
+      (entry) => entry.origin !== id && awaited.has(entry.origin) && this.#order.counts(entry),
+    );
+    const late = counting.filter((entry) => isLate(entry, vector));
     if (late.length === 0) return;
     await members.lookUp(new Set(late.map(({ origin }) => origin)));
     const plan = (): PlannedApply | undefined => {

@@ -42,8 +42,17 @@ function forgetCaptured(session: Session, draft: ReplicaState): number {
     outbox.settle(0, new CapturedTimes(writer, clock.wallMs, draft.rowVersions).spread);
   const ahead = aheadMs(session);
   const forgotten = past.forgetCaptured(ahead ?? 0, draft.rowVersions);
+  if (forgotten > 0) unsettleAll(session, draft);
   if (draft.rowVersions && ahead !== undefined) past.dateMisdated(ahead, draft.time / 1000, clock.wallMs);
   return forgotten;
+}
+
+/** What was forgotten may have set displaced rows free, and is not sealed, which would have noted which. */
+function unsettleAll({ writer }: Session, draft: ReplicaState): void {
+  const tables = Object.entries(draft.displaced).flatMap(([id, rows]) => (rows > 0 ? [Number(id)] : []));
+  for (const table of tables)
+    writer.statement('INSERT OR IGNORE INTO _antiphon_unsettled VALUES (?)').run(table);
+  draft.unsettled = tables.map((table) => ({ table }));
 }
 
 /**

@@ -22,6 +22,8 @@ export interface ReplicaRecord {
   readonly position: Position;
   readonly lastCounter: number;
   readonly publishedCounter: number;
+  /** Own transactions are still to come out of the log, of which the rows may show some already. */
+  readonly isRecovering: boolean;
 }
 
 /** One transaction that a database holds. */
@@ -152,7 +154,7 @@ export class SimulatedDatabase {
     if (!this.isReplica) return undefined;
     const [state] = this.#read(
       `SELECT replica, position_generation AS generation, position_seq AS seq, own_counter AS own, last_counter AS lastCounter,
-       published_counter AS publishedCounter FROM _antiphon_state`,
+       published_counter AS publishedCounter, recovery_counter AS recoveryCounter FROM _antiphon_state`,
     ) as {
       replica: string;
       generation: string;
@@ -160,9 +162,10 @@ export class SimulatedDatabase {
       own: number;
       lastCounter: number;
       publishedCounter: number;
+      recoveryCounter: number;
     }[];
     if (state === undefined) return undefined;
-    const { replica, generation, seq, own, lastCounter, publishedCounter } = state;
+    const { replica, generation, seq, own, lastCounter, publishedCounter, recoveryCounter } = state;
     const vector: Record<string, number> = {};
     for (const [origin, counter] of this.#read('SELECT origin, counter FROM _antiphon_vector', 'array') as [
       string,
@@ -170,7 +173,8 @@ export class SimulatedDatabase {
     ][])
       vector[origin] = counter;
     if (own > 0) vector[replica] = own;
-    return { vector, position: { generation, seq }, lastCounter, publishedCounter };
+    const isRecovering = recoveryCounter > own;
+    return { vector, position: { generation, seq }, lastCounter, publishedCounter, isRecovering };
   }
 
   get isReplica(): boolean {
