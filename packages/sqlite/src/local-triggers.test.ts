@@ -49,7 +49,7 @@ describe('what a trigger uses', () => {
     ]);
     const [sentence] = triggerObstacles(triggers!);
     expect(sentence).toMatch(
-      /writes on t uses Audit Log; reads; it on t uses secret, seen.*localTriggers: \[writes, reads; it\]/,
+      /writes on t uses Audit Log; reads; it on t uses secret, seen.*localTriggers: \[writes, "reads; it"\]/,
     );
   });
 

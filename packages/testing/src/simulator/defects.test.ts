@@ -67,8 +67,14 @@ class MeddlingStore extends SimulatedStore {
       // Somebody writes right now.
       return;
     }
-    change(this.#own);
-    this.#own.prepare('COMMIT').run();
+    try {
+      change(this.#own);
+      this.#own.prepare('COMMIT').run();
+    } catch (thrown) {
+      // The disk is full: nobody else must find the database locked for good.
+      this.#own.exec('ROLLBACK');
+      if ((thrown as { errcode?: number }).errcode !== 13) throw thrown;
+    }
   }
 }
 
