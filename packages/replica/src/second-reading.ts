@@ -98,8 +98,8 @@ export class SecondReading {
     this.#obstacles = new Map();
     try {
       await this.#pass();
-      // What the log does not hold any more; in the log, the order tells which of two with one number counts.
-      if (this.#isMissingMore && (await this.#retry()) && this.#isMissingMore) await this.#pass();
+      // After the log, whose order tells which of two with one number counts; what is applied by now is forgotten.
+      if ((await this.#retry()) && this.scope.condition.waiting.length > 0) await this.#pass();
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (!this.#closing.signal.aborted) {
@@ -113,10 +113,6 @@ export class SecondReading {
     this.#soonestMs = nowMs + restMs;
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(20, this.#times++));
     this.#nextAtMs = nowMs + Math.max(restMs, pauseMs);
-  }
-
-  get #isMissingMore(): boolean {
-    return this.scope.condition.waiting.length > 0;
   }
 
   /** Returns whether anything was applied. */
