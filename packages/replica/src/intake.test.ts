@@ -7,32 +7,8 @@ import {
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { Intake, type IntakeOptions } from './intake.js';
-import type { IntakeRules } from './intake-check.js';
+import { RULES, TABLE } from './testing/intake-rules.js';
 
-const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
-const RULES: IntakeRules = {
-  schema: {
-    version: 1,
-    tables: [
-      {
-        name: 't',
-        columns: [
-          { name: 'id', declaredType: '' },
-          { name: 'v', declaredType: '' },
-        ],
-        key: [0],
-      },
-    ],
-    ddl: { engine: 'test', statements: [] },
-  },
-  soleWriter: undefined,
-  agreed: [
-    { fromSeq: 0, clockRefusalMs: 1000 },
-    { fromSeq: 1000, clockRefusalMs: 10_000 },
-  ],
-  timesDecide: true,
-  clockAlarmMs: 100,
-};
 const NOW = 1_000_000;
 
 function batch(counter: number, count = 1, over: Partial<TransactionBatch> = {}): TransactionBatch {

@@ -1,29 +1,8 @@
 import { encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
 import { expect, it } from 'vitest';
-import type { IntakeRules } from './intake-check.js';
 import { LogOrder } from './log-order.js';
+import { RULES, TABLE } from './testing/intake-rules.js';
 
-const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
-const RULES: IntakeRules = {
-  schema: {
-    version: 1,
-    tables: [
-      {
-        name: 't',
-        columns: [
-          { name: 'id', declaredType: '' },
-          { name: 'v', declaredType: '' },
-        ],
-        key: [0],
-      },
-    ],
-    ddl: { engine: 'test', statements: [] },
-  },
-  soleWriter: undefined,
-  agreed: [{ fromSeq: 0, clockRefusalMs: 1000 }],
-  timesDecide: true,
-  clockAlarmMs: 100,
-};
 const NOW_MS = 1_000_000;
 
 function entry(seq: number, origin: string, counter: number, v: string, aheadMs = 0): LogEntry {

@@ -7,7 +7,7 @@ import {
   type LogIdentity,
 } from '@antiphon/core';
 import { Deadline } from './deadline.js';
-import { assertReadable, assertSameLog, CONFIRM_WAIT_MS } from './log-check.js';
+import { assertReadable, assertSameLog, CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from './log-check.js';
 import { OwnEntries } from './own-entries.js';
 import type { Scope } from './scope.js';
 
@@ -20,8 +20,6 @@ const VERIFY_EVERY_LOOKS = 10;
 const OWN_ENTRIES_MS = 5000;
 const REMOVED_ALARM = 'removed';
 const TRIMMED_ALARM = 'trimmed';
-/** The one before it is the record that says which log it is, which is written again. */
-const FIRST_ENTRY_SEQ = 2;
 /** So often one entry that another member knows is read; of a member that has stalled, at once. */
 const COMPARE_EVERY_LOOKS = 3;
 

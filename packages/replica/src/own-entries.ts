@@ -1,6 +1,6 @@
 import { AntiphonError, sleep, summarize, type LogEntry } from '@antiphon/core';
 import type { Deadline } from './deadline.js';
-import { CONFIRM_WAIT_MS } from './log-check.js';
+import { CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from './log-check.js';
 import type { Settings } from './options.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
@@ -60,7 +60,7 @@ export class OwnEntries {
     const counter = seq === 0 ? 0 : await this.#highest(generation, fromSeq, seq, deadline);
     this.#searched = { seq, counter };
     // The rest may have been trimmed, or stands too far back to be looked for.
-    if (counter >= publishedCounter || fromSeq > 2) return undefined;
+    if (counter >= publishedCounter || fromSeq > FIRST_ENTRY_SEQ) return undefined;
     const upTo = counter === 0 ? '' : `: its own there end with ${id}:${counter}`;
     return `${id}:${publishedCounter}, which this replica has published, was removed from it${upTo}`;
   }

@@ -7,6 +7,8 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 
+import type { Condition } from './condition.js';
+
 interface Waiter {
   readonly reached: () => boolean;
   readonly done: () => void;
@@ -18,6 +20,18 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
   /** For the message of a TIMEOUT: "everything is published". */
   readonly what: string;
+}
+
+/** As `Progress.until`, and ends with why replication has stopped, when it has. */
+export async function untilReplicated(
+  progress: Pick<Progress, 'until'>,
+  condition: Pick<Condition, 'replicating' | 'stopped'>,
+  reached: () => boolean,
+  options: WaitOptions,
+): Promise<void> {
+  await progress.until(() => reached() || !condition.replicating, options);
+  const { stopped } = condition;
+  if (stopped !== undefined && !reached()) throw stopped;
 }
 
 /** How far this replica is, and a way to wait for it to get somewhere. Whoever moves something calls `moved`. */

@@ -8,6 +8,7 @@ import {
   type Value,
 } from '@antiphon/core';
 import { Deadline } from './deadline.js';
+import { untilReplicated } from './progress.js';
 import type { Scope } from './scope.js';
 import { isReached, parseSessionToken, type SessionToken } from './session.js';
 import type { Params } from './statement.js';
@@ -159,12 +160,10 @@ async function waitFor(scope: Scope, options: QueryOptions): Promise<void> {
     return isReached(token, state, progress.complete(Math.max(progress.seq, state.position.seq)));
   };
   try {
-    const ended = (): boolean => reached() || condition.stopped !== undefined;
-    await progress.until(ended, { timeoutMs, what, signal: deadline.signal });
+    await untilReplicated(progress, condition, reached, { timeoutMs, what, signal: deadline.signal });
   } finally {
     deadline.end();
   }
-  if (!reached() && condition.stopped !== undefined) throw condition.stopped;
 }
 
 async function strong(

@@ -9,7 +9,8 @@ afterEach(() => fixture[Symbol.asyncDispose]());
 
 const SCHEMA = `CREATE TABLE t (id TEXT PRIMARY KEY, n INT); CREATE TABLE o (id INTEGER PRIMARY KEY, v TEXT);
   INSERT INTO t VALUES ('kept', 1), ('to change', 1), ('to delete', 1);`;
-const REBUILD = `CREATE TABLE u (id TEXT PRIMARY KEY, n INT); INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;
+const REBUILD = `CREATE TABLE u (id TEXT PRIMARY KEY, n INT); INSERT INTO u SELECT * FROM t; DROP TABLE t;
+                 ALTER TABLE u RENAME TO t;
   INSERT INTO t VALUES ('unseen', 2); UPDATE t SET n = 2 WHERE id = 'to change'; DELETE FROM t WHERE id = 'to delete';`;
 const ONE_EACH = { changed: { count: 1 }, onlyHere: { count: 1 }, missingHere: { count: 1 } };
 
@@ -91,7 +92,7 @@ describe.each([
   });
 });
 
-it('I3: a table that is rebuilt on a replica that takes no writes gets the content that replication knows, and what goes is kept', async () => {
+it('I3: a table rebuilt where nobody may write gets what replication knows, and what goes is kept', async () => {
   const [r1, r2] = await pair(PRIMARY);
   await fixture.sqlWhenFree('r2', REBUILD);
   expect(await r2.recapture('t', { dryRun: true })).toMatchObject({ way: 'set-back', ...ONE_EACH });
@@ -157,7 +158,8 @@ describe.each([
       fixture.sql(
         'r1',
         `CREATE TABLE p (id INTEGER PRIMARY KEY, place INT UNIQUE);
-         CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p(id)); CREATE TABLE a (id INTEGER PRIMARY KEY, place INT UNIQUE);
+         CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p(id));
+          CREATE TABLE a (id INTEGER PRIMARY KEY, place INT UNIQUE);
          CREATE TABLE b (id INTEGER PRIMARY KEY, a INT REFERENCES a(id) ON DELETE CASCADE);
          INSERT INTO p VALUES (1, 1), (2, 2), (3, 3); INSERT INTO c VALUES (10, 1), (13, 3);
          INSERT INTO a VALUES (1, 1), (2, 2); INSERT INTO b VALUES (1, 1), (2, 2);`,
@@ -167,7 +169,8 @@ describe.each([
       await r2.caughtUp();
       const here = id === 'r1' ? r1 : r2;
       const rebuilt = (table: string, columns: string): string =>
-        `CREATE TABLE x (${columns}); INSERT INTO x SELECT * FROM ${table}; DROP TABLE ${table}; ALTER TABLE x RENAME TO ${table};`;
+        `CREATE TABLE x (${columns}); INSERT INTO x SELECT * FROM ${table}; DROP TABLE ${table};
+         ALTER TABLE x RENAME TO ${table};`;
       await fixture.sqlWhenFree(
         id,
         `${rebuilt('p', 'id INTEGER PRIMARY KEY, place INT UNIQUE')}
@@ -175,7 +178,8 @@ describe.each([
          ${rebuilt('a', 'id INTEGER PRIMARY KEY, place INT UNIQUE')}
          ${rebuilt('b', 'id INTEGER PRIMARY KEY, a INT REFERENCES a(id) ON DELETE CASCADE')}
          INSERT INTO p VALUES (77, 77); INSERT INTO c VALUES (78, 77);
-         UPDATE p SET place = -place; UPDATE p SET place = 3 + place WHERE id IN (1, 2); UPDATE p SET place = -place WHERE place < 0;
+         UPDATE p SET place = -place; UPDATE p SET place = 3 + place WHERE id IN (1, 2);
+          UPDATE p SET place = -place WHERE place < 0;
          DELETE FROM c WHERE id = 13; DELETE FROM p WHERE id = 3;
          DELETE FROM b WHERE a = 2; DELETE FROM a WHERE id = 2;`,
         { foreignKeys: false },
@@ -199,10 +203,12 @@ describe.each([
     it('I10: keeps what cannot be written again, says so, and writes it when that is possible', async () => {
       const [r1, r2] = await pair(options);
       const here = id === 'r1' ? r1 : r2;
-      const rows = `WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 1500) INSERT INTO t SELECT 'row ' || x, x FROM i;`;
+      const rows = `WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 1500)
+        INSERT INTO t SELECT 'row ' || x, x FROM i;`;
       await fixture.sqlWhenFree(
         id,
-        `${REBUILD} ${rows} CREATE TRIGGER refuse BEFORE INSERT ON t WHEN NEW.id = 'row 999' BEGIN SELECT RAISE(ABORT, 'not now'); END;`,
+        `${REBUILD} ${rows} CREATE TRIGGER refuse BEFORE INSERT ON t WHEN NEW.id = 'row 999'
+         BEGIN SELECT RAISE(ABORT, 'not now'); END;`,
       );
       const result = await here.recapture('t');
       expect(result).toMatchObject({ outcome: 'recaptured', keptIn: '_antiphon_kept2', writtenAgain: 1500 });
@@ -313,7 +319,8 @@ describe('recapture', () => {
     expect(await r1.recapture('t')).toMatchObject({ outcome: 'nothing', remaining: [], replicating: true });
     await fixture.sqlWhenFree(
       'r1',
-      `CREATE TABLE u (id TEXT PRIMARY KEY, n INT, more); INSERT INTO u SELECT *, 1 FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;`,
+      `CREATE TABLE u (id TEXT PRIMARY KEY, n INT, more); INSERT INTO u SELECT *, 1 FROM t; DROP TABLE t;
+       ALTER TABLE u RENAME TO t;`,
     );
     await expect(r1.recapture('t')).rejects.toMatchObject({
       code: 'SCHEMA_DRIFT',
@@ -330,7 +337,8 @@ describe('recapture', () => {
 
 describe('a table that is not what it was while others write to it', () => {
   const rebuildAs = (columns: string): string =>
-    `CREATE TABLE u (id TEXT PRIMARY KEY, ${columns}); INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t`;
+    `CREATE TABLE u (id TEXT PRIMARY KEY, ${columns}); INSERT INTO u SELECT * FROM t; DROP TABLE t;
+     ALTER TABLE u RENAME TO t`;
   const held = async (r1: SqliteReplica, r2: SqliteReplica, schema: string): Promise<string> => {
     await fixture.sqlWhenFree('r1', schema);
     await expectState(r1, 'holding');
@@ -427,7 +435,8 @@ describe('a table that was dropped', () => {
     const [r1, r2] = await dropped();
     const db = new DatabaseSync(fixture.file('r1'), { timeout: 5000 });
     db.exec(
-      `ATTACH '${fixture.file('r2')}' AS other; BEGIN; ${CREATE}; INSERT INTO main.t SELECT * FROM other.t; COMMIT`,
+      `ATTACH '${fixture.file('r2')}' AS other; BEGIN; ${CREATE}; INSERT INTO main.t SELECT * FROM other.t;
+       COMMIT`,
     );
     db.close();
     await expectState(r1, 'stalled');

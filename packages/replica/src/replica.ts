@@ -13,6 +13,7 @@ import { assertTimeout, Deadline } from './deadline.js';
 import type { ReplicaProtocol } from './protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from './outcome.js';
 import type { QuarantineAccess } from './quarantine.js';
+import { untilReplicated } from './progress.js';
 import { read, type QueryOptions } from './read.js';
 import type { RecaptureOptions, Recapturer, RecaptureResult } from './recapture.js';
 import { removeMember, type RemoveMemberOptions, type Removal } from './remove-member.js';
@@ -183,12 +184,13 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
     assertTimeout(timeoutMs);
-    this.#assertReplicating();
+    const { stopped } = condition;
+    if (stopped !== undefined) throw stopped;
     const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
     try {
       const { lastSeq } = await deadline.race(log.identity(deadline.signal));
       logEnd.seen(Math.max(lastSeq, logEnd.seq));
-      await progress.until(() => progress.appliedSeq >= lastSeq || !condition.replicating, {
+      await untilReplicated(progress, condition, () => progress.appliedSeq >= lastSeq, {
         timeoutMs: deadline.leftMs,
         what: `everything up to entry ${lastSeq} of the log is applied here`,
         signal: deadline.signal,
@@ -196,7 +198,6 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     } finally {
       deadline.end();
     }
-    this.#assertReplicating();
   }
 
   close(): Promise<void> {
@@ -292,11 +293,6 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     );
     scope.logger.error({ err: thrown }, error.message);
     return Promise.resolve(error);
-  }
-
-  #assertReplicating(): void {
-    const { stopped } = this.parts.scope.condition;
-    if (stopped !== undefined) throw stopped;
   }
 }
 

@@ -11,6 +11,7 @@ import {
 } from '@antiphon/core';
 import { intakeRules } from './intake-check.js';
 import { judgeAgain } from './judge-again.js';
+import { FIRST_ENTRY_SEQ } from './log-check.js';
 import { LogOrder } from './log-order.js';
 import { isKnownMember } from './members.js';
 import type { PlannedApply, ReplicaProtocol } from './protocols.js';
@@ -19,8 +20,6 @@ import type { Scope } from './scope.js';
 
 /** An entry that was removed from the log is noticed by its silence, and stepped over. */
 const SILENCE_MS = 5000;
-/** The record of the log's generation comes first; a log that begins later was trimmed. */
-const IDENTITY_SEQ = 1;
 /** Removed entries that one reading steps over, one question each. */
 const MAX_REMOVED = 10_000;
 /** Between two readings that brought nothing: so long, twice as long each time, and ten times what one takes. */
@@ -47,7 +46,6 @@ export class SecondReading {
   /** What was missing when the log was last read. */
   #lookedFor = '';
   #obstacles: Obstacles = new Map();
-  #order: LogOrder;
   #readTo = 0;
   /** Of the last reading, when it did not get through. */
   #problem: string | undefined;
@@ -57,7 +55,6 @@ export class SecondReading {
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {
     this.#quarantine = new Quarantine(scope, replica);
-    this.#order = new LogOrder(intakeRules(scope));
   }
 
   close(): void {
@@ -128,8 +125,8 @@ export class SecondReading {
     const { seq: untilSeq } = store.state().position;
     const { generation } = document;
     const { firstSeq: fromSeq, removed: lost = 0 } = await log.identity(this.#closing.signal);
-    const isWhole = fromSeq <= IDENTITY_SEQ && lost === 0;
-    this.#order = new LogOrder(intakeRules(this.scope), isWhole ? undefined : store.state().vector);
+    const isWhole = fromSeq <= FIRST_ENTRY_SEQ && lost === 0;
+    const order = new LogOrder(intakeRules(this.scope), isWhole ? undefined : store.state().vector);
     for (let [seq, removed] = [Math.max(1, fromSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
       let reader: LogReader | undefined;
       try {
@@ -140,13 +137,16 @@ export class SecondReading {
             maxBytes: limits.applyBytes,
             signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(SILENCE_MS)]),
           });
-          await this.#take(entries.filter((entry) => entry.seq <= untilSeq));
+          await this.#take(
+            entries.filter((entry) => entry.seq <= untilSeq),
+            order,
+          );
           seq = entries.at(-1)?.seq ?? seq;
           this.#readTo = Math.min(seq, untilSeq);
         }
       } catch (error) {
         if (this.#closing.signal.aborted || !isRemoved(error) || removed++ >= MAX_REMOVED) throw error;
-        seq = await this.#stepOver(seq, untilSeq);
+        seq = await this.#stepOver(seq, untilSeq, order);
       } finally {
         void reader?.close();
       }
@@ -158,7 +158,7 @@ export class SecondReading {
   }
 
   /** One by one, until a removed entry is behind. Returns the last one dealt with. */
-  async #stepOver(from: number, untilSeq: number): Promise<number> {
+  async #stepOver(from: number, untilSeq: number, order: LogOrder): Promise<number> {
     const { log, limits } = this.scope;
     const { signal } = this.#closing;
     let seq = Math.max(from, (await log.identity(signal)).firstSeq - 1);
@@ -167,19 +167,19 @@ export class SecondReading {
       const entry = await log.get(seq + 1, signal);
       if (entry !== undefined && (removed || steps > limits.applyEntries)) break;
       if (entry === undefined) removed = true;
-      else await this.#take([entry]);
+      else await this.#take([entry], order);
       seq++;
     }
     this.#readTo = Math.max(seq, from);
     return seq;
   }
 
-  async #take(entries: readonly LogEntry[]): Promise<void> {
+  async #take(entries: readonly LogEntry[], order: LogOrder): Promise<void> {
     const { members, id, store, progress, condition } = this.scope;
     const { vector } = store.state();
     const awaited = new Set(condition.waiting.map(({ origin }) => origin));
     const counting = entries.filter(
-      (entry) => entry.origin !== id && awaited.has(entry.origin) && this.#order.counts(entry),
+      (entry) => entry.origin !== id && awaited.has(entry.origin) && order.counts(entry),
     );
     const late = counting.filter((entry) => isLate(entry, vector));
     if (late.length === 0) return;

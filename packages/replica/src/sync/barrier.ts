@@ -1,7 +1,7 @@
 import { AntiphonError, sleep, type AppendResult, type Clock, type Log } from '@antiphon/core';
 import { retryDelayMs, type Deadline } from '../deadline.js';
 import type { Condition } from '../condition.js';
-import type { Progress } from '../progress.js';
+import { untilReplicated, type Progress } from '../progress.js';
 
 /** The origin of these records in the log. They say nothing: their place is what counts. */
 export const BARRIER_ORIGIN = '_barrier';
@@ -17,7 +17,7 @@ interface Parts {
   readonly instance: string;
   readonly log: Log;
   readonly clock: Clock;
-  readonly condition: Pick<Condition, 'stopped'>;
+  readonly condition: Pick<Condition, 'replicating' | 'stopped'>;
 }
 
 /**
@@ -42,17 +42,14 @@ export class ReadBarrier {
    */
   async pass(deadline: Deadline): Promise<void> {
     const { condition } = this.parts;
-    const before = condition.stopped;
-    if (before !== undefined) throw before;
+    const { stopped } = condition;
+    if (stopped !== undefined) throw stopped;
     const seq = await this.#sequence(deadline);
-    const reached = (): boolean => this.progress.appliedSeq >= seq;
-    await this.progress.until(() => reached() || condition.stopped !== undefined, {
+    await untilReplicated(this.progress, condition, () => this.progress.appliedSeq >= seq, {
       timeoutMs: deadline.leftMs,
       what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,
       signal: deadline.signal,
     });
-    const after = condition.stopped;
-    if (!reached() && after !== undefined) throw after;
   }
 
   async #sequence(deadline: Deadline): Promise<number> {

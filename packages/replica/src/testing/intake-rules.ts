@@ -1,0 +1,28 @@
+import type { IntakeRules } from '../intake-check.js';
+
+export const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
+
+/** For one table, whose rows `TABLE` describes; the limit of clocks was raised once. */
+export const RULES: IntakeRules = {
+  schema: {
+    version: 1,
+    tables: [
+      {
+        name: 't',
+        columns: [
+          { name: 'id', declaredType: '' },
+          { name: 'v', declaredType: '' },
+        ],
+        key: [0],
+      },
+    ],
+    ddl: { engine: 'test', statements: [] },
+  },
+  soleWriter: undefined,
+  agreed: [
+    { fromSeq: 0, clockRefusalMs: 1000 },
+    { fromSeq: 1000, clockRefusalMs: 10_000 },
+  ],
+  timesDecide: true,
+  clockAlarmMs: 100,
+};
