@@ -113,7 +113,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it('keeps NULL, int64, REAL edge values, BLOB, text with NUL and emoji, and text that is not UTF-8', async () => {
     await pair(
-      'CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE r (id INTEGER PRIMARY KEY, i INTEGER, r REAL, s TEXT, b BLOB, n NUMERIC);',
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a);
+       CREATE TABLE r (id INTEGER PRIMARY KEY, i INTEGER, r REAL, s TEXT, b BLOB, n NUMERIC);`,
       versions,
     );
     const values = [
@@ -188,10 +189,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
 
   it('keeps keys of every kind, also text that is not UTF-8', async () => {
     await pair(
-      'CREATE TABLE k (k PRIMARY KEY NOT NULL, a) WITHOUT ROWID; CREATE TABLE c (a, b TEXT, c BLOB, v, PRIMARY KEY (c, a)) STRICT;'.replace(
-        ' STRICT',
-        '',
-      ),
+      `CREATE TABLE k (k PRIMARY KEY NOT NULL, a) WITHOUT ROWID;
+       CREATE TABLE c (a, b TEXT, c BLOB, v, PRIMARY KEY (c, a)) STRICT;`.replace(' STRICT', ''),
       versions,
     );
     cluster.shell(
@@ -250,7 +249,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     );
     cluster.shell(
       'a',
-      `INSERT INTO ${quoted} VALUES (1, 'a', 'b', 'c', 1, 2, 3), (2, 'a', 'x', 'c', 1, 2, 3); INSERT OR REPLACE INTO ${quoted} VALUES (3, '', 'b', '', 0, 0, 0);
+      `INSERT INTO ${quoted} VALUES (1, 'a', 'b', 'c', 1, 2, 3), (2, 'a', 'x', 'c', 1, 2, 3);
+       INSERT OR REPLACE INTO ${quoted} VALUES (3, '', 'b', '', 0, 0, 0);
       INSERT INTO "order" VALUES ('g', 'b', 'w'); UPDATE "order" SET "when" = '1';`,
     );
     await expectEqual(name, 'order');
@@ -290,7 +290,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
         CREATE TABLE audit (id INTEGER PRIMARY KEY, what TEXT);
       CREATE TRIGGER t_in AFTER INSERT ON t BEGIN INSERT INTO audit (what) VALUES ('in ' || NEW.id);
       UPDATE t SET touched = touched + 1 WHERE id = NEW.id; END;
-      CREATE TRIGGER t_up AFTER UPDATE OF a ON t WHEN OLD.a <> NEW.a BEGIN INSERT INTO audit (what) VALUES ('up ' || NEW.id); END;
+      CREATE TRIGGER t_up AFTER UPDATE OF a ON t WHEN OLD.a <> NEW.a
+        BEGIN INSERT INTO audit (what) VALUES ('up ' || NEW.id); END;
       CREATE TRIGGER t_de BEFORE DELETE ON t FOR EACH ROW BEGIN INSERT INTO audit (what) SELECT 'de ' || OLD.id; END;`,
       versions,
     );
@@ -370,7 +371,7 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     const taken = ['rowid', '_rowid_', 'oid'].slice(0, ['rowid', '_rowid_', 'oid'].indexOf(number));
     await pair(
       // A unique key and a column called rowid are refused where several replicas write.
-      `CREATE TABLE t (k TEXT PRIMARY KEY, v, w${taken.length === 0 ? ' UNIQUE' : ''}${taken.map((name) => `, ${name}`).join('')});`,
+      `CREATE TABLE t (k TEXT PRIMARY KEY, v, ${['w', ...taken].join(', ')}${taken.length === 0 ? ' UNIQUE' : ''});`,
       versions,
     );
     cluster.shell(
@@ -396,7 +397,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     cluster.shell(
       'a',
       `UPDATE t SET ${number} = 40 WHERE k = 'new'; UPDATE t SET ${number} = 1 WHERE k = 'new';
-        INSERT OR IGNORE INTO t (${number}, k) VALUES (1, 'no'); UPDATE OR REPLACE t SET ${number} = 7, k = 'seven', v = 8 WHERE k = 'new'`,
+        INSERT OR IGNORE INTO t (${number}, k) VALUES (1, 'no');
+         UPDATE OR REPLACE t SET ${number} = 7, k = 'seven', v = 8 WHERE k = 'new'`,
     );
     await expectEqual('t');
     expect(cluster.shell('b', 'SELECT k, v FROM t ORDER BY k')).toBe('below|n\nlast|n\nseven|8');
@@ -497,7 +499,8 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     await pair('CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b BLOB);', versions);
     cluster.shell(
       'a',
-      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) INSERT INTO t SELECT i, 'some text of row ' || i, zeroblob(i % 100) FROM n; UPDATE t SET b = zeroblob(700000) WHERE id IN (5, 6);`,
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+       INSERT INTO t SELECT i, 'some text of row ' || i, zeroblob(i % 100) FROM n; UPDATE t SET b = zeroblob(700000) WHERE id IN (5, 6);`,
     );
     await cluster.publish('a');
     expect(cluster.log.length).toBeGreaterThan(5);

@@ -51,14 +51,16 @@ export class NetEffect {
   settle(table: TrackedTable, from: number, { apart, unasked }: { apart: boolean; unasked: boolean }): void {
     const { connection } = this;
     connection.db.exec(
-      'CREATE TEMP TABLE IF NOT EXISTS _antiphon_net (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER)',
+      `CREATE TEMP TABLE IF NOT EXISTS _antiphon_net
+       (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER)`,
     );
     connection.statement('DELETE FROM temp._antiphon_net').run();
     const found = connection.statement(membersSql(table, unasked)).run(from).changes;
     if (found === 0) return;
     const groups = connection
       .statement(
-        `SELECT first, last, max(size) AS size, sum(op = ${OUTBOX_SUSPECT}) AS suspects FROM temp._antiphon_net GROUP BY first ORDER BY first`,
+        `SELECT first, last, max(size) AS size, sum(op = ${OUTBOX_SUSPECT}) AS suspects
+         FROM temp._antiphon_net GROUP BY first ORDER BY first`,
         'array',
       )
       .all() as Group[];
@@ -111,14 +113,16 @@ export class NetEffect {
     const { connection } = this;
     const head = connection
       .statement(
-        'SELECT min(seq) FROM _antiphon_outbox WHERE seq >= ? AND seq <= ? AND seq NOT IN (SELECT seq FROM temp._antiphon_net)',
+        `SELECT min(seq) FROM _antiphon_outbox WHERE seq >= ? AND seq <= ?
+         AND seq NOT IN (SELECT seq FROM temp._antiphon_net)`,
         'value',
       )
       .get(first, last) as number;
     if (head > first) connection.statement(TAKE_COUNTS).run(first, last, head);
     connection
       .statement(
-        `UPDATE _antiphon_outbox SET total = iif(${IS_MOVED}, ${TOTAL_MOVED}, ${TOTAL_WITHIN}) WHERE seq > ? AND seq < ?`,
+        `UPDATE _antiphon_outbox SET total = iif(${IS_MOVED}, ${TOTAL_MOVED}, ${TOTAL_WITHIN})
+         WHERE seq > ? AND seq < ?`,
       )
       .run(head, last);
     if (head === last || !keepsLast) return;
@@ -205,11 +209,13 @@ export class NetEffect {
 
 const IS_JOINED = `f.total <= ${TOTAL_JOINED} AND f.total > ${TOTAL_JOINED_MOVED}`;
 const IS_COUNT = (total: string): string => `${total} >= 0 AND ${total} < ${TOTAL_PAIR}`;
-const FIRST_COUNT = `CASE WHEN ${IS_COUNT('f.total')} THEN f.total WHEN ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) / ${TOTAL_PAIR} END`;
+const FIRST_COUNT = `CASE WHEN ${IS_COUNT('f.total')} THEN f.total
+  WHEN ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) / ${TOTAL_PAIR} END`;
+const COUNT_BEHIND = `${TOTAL_MOVED} - 1 - l.total`;
 /** Within what the other stands for, it ends where that does. */
-const LAST_COUNT =
-  `CASE WHEN ${IS_COUNT('l.total')} THEN l.total WHEN ${IS_COUNT(`${TOTAL_MOVED} - 1 - l.total`)} THEN ${TOTAL_MOVED} - 1 - l.total ` +
-  `WHEN l.total = ${TOTAL_WITHIN} AND ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) % ${TOTAL_PAIR} END`;
+const LAST_COUNT = `CASE WHEN ${IS_COUNT('l.total')} THEN l.total
+  WHEN ${IS_COUNT(COUNT_BEHIND)} THEN ${COUNT_BEHIND}
+  WHEN l.total = ${TOTAL_WITHIN} AND ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) % ${TOTAL_PAIR} END`;
 
 /** The counts of the rows `f` and `l` as one number under `base`; where one is not known, `otherwise`. */
 function pairOf(base: number, otherwise: string): string {
@@ -240,13 +246,15 @@ function membersSql(table: TrackedTable, unasked: boolean): string {
   const keys = table.key.map((part) => collated(table, keyImage(part.column, 'x'), part)).join(', ');
   const over = `OVER (PARTITION BY ${keys})`;
   const captured =
-    `SELECT x.seq AS seq, min(x.seq) ${over} AS first, max(x.seq) ${over} AS last, x.op AS op, count(*) ${over} AS size, ` +
-    `max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ? AND x.op < ${FIRST_CLAIM}`;
+    `SELECT x.seq AS seq, min(x.seq) ${over} AS first, max(x.seq) ${over} AS last, x.op AS op, ` +
+    `count(*) ${over} AS size, max(x.op = ${OUTBOX_SUSPECT}) ${over} AS suspected ` +
+    `FROM _antiphon_outbox AS x WHERE x.t = ${table.id} AND x.seq > ? AND x.op < ${FIRST_CLAIM}`;
   const insert =
     'INSERT INTO temp._antiphon_net (seq, first, last, op, size) SELECT m.seq, m.first, m.last, m.op, m.size';
   const several = 'm.size > 1 OR m.suspected = 1';
   if (!unasked) return `${insert} FROM (${captured}) AS m WHERE ${several}`;
-  return `${insert} FROM (${captured}) AS m JOIN _antiphon_outbox AS x ON x.seq = m.seq WHERE ${several} OR ${staleSql(table)}`;
+  const joined = `(${captured}) AS m JOIN _antiphon_outbox AS x ON x.seq = m.seq`;
+  return `${insert} FROM ${joined} WHERE ${several} OR ${staleSql(table)}`;
 }
 
 /** Whether the row is not what was captured of it last. */
@@ -270,7 +278,8 @@ function sameKeySql(table: TrackedTable, row: string, captured: string): string 
 }
 
 function presentSql(table: TrackedTable): string {
-  return `SELECT 1 FROM _antiphon_outbox AS x JOIN ${quoteName(table.name)} AS r ON ${sameKeySql(table, 'r', 'x')} WHERE x.seq = ?`;
+  const same = sameKeySql(table, 'r', 'x');
+  return `SELECT 1 FROM _antiphon_outbox AS x JOIN ${quoteName(table.name)} AS r ON ${same} WHERE x.seq = ?`;
 }
 
 /** An old image that is no other change's new one. */
@@ -313,7 +322,7 @@ function takeNewAsOldSql(table: TrackedTable): string {
 /** Gives a captured row the old image of another. */
 function takeOldSql(table: TrackedTable): string {
   return (
-    `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = (SELECT ${images(table, 'o', 'y')} FROM _antiphon_outbox AS y WHERE y.seq = ?) ` +
-    `WHERE seq = ?`
+    `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = ` +
+    `(SELECT ${images(table, 'o', 'y')} FROM _antiphon_outbox AS y WHERE y.seq = ?) WHERE seq = ?`
   );
 }

@@ -11,7 +11,8 @@ afterEach(() => cluster.close());
 const T = 'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INT);';
 const REBUILD = `CREATE TABLE new_t (id INTEGER PRIMARY KEY, a TEXT, n INT); INSERT INTO new_t SELECT * FROM t;
   DROP TABLE t; ALTER TABLE new_t RENAME TO t;`;
-const UNSEEN = `INSERT INTO t VALUES (10, 'only here', 1); UPDATE t SET a = 'changed here' WHERE id = 1; DELETE FROM t WHERE id = 2;`;
+const UNSEEN = `INSERT INTO t VALUES (10, 'only here', 1); UPDATE t SET a = 'changed here' WHERE id = 1;
+                DELETE FROM t WHERE id = 2;`;
 
 /**
  * What the replica does: a database that the log, as far as it was applied here, and what is sealed here were
@@ -82,7 +83,8 @@ it('names keys as they are: empty, with a NUL, and the beginning of long ones', 
   await cluster.synchronize();
   cluster.shell(
     'a',
-    `CREATE TABLE u (id ANY PRIMARY KEY, n INT) STRICT, WITHOUT ROWID; DROP TABLE t; ALTER TABLE u RENAME TO t;`,
+    `CREATE TABLE u (id ANY PRIMARY KEY, n INT) STRICT, WITHOUT ROWID; DROP TABLE t;
+     ALTER TABLE u RENAME TO t;`,
   );
   const { missingHere } = await recapture('a', 't', true);
   expect(missingHere.count).toBe(ids.length);
@@ -138,8 +140,10 @@ describe.each([
     await filled(versions);
     cluster.shell(
       'a',
-      `INSERT INTO t VALUES (20, 'captured', 1), (21, 'captured', 1), (22, 'captured', 1); DELETE FROM t WHERE id = 3; UPDATE t SET n = 5 WHERE id = 1;
-       ${REBUILD} UPDATE t SET a = 'unseen' WHERE id = 21; DELETE FROM t WHERE id = 22; INSERT INTO t VALUES (3, 'again', 1);`,
+      `INSERT INTO t VALUES (20, 'captured', 1), (21, 'captured', 1), (22, 'captured', 1);
+       DELETE FROM t WHERE id = 3; UPDATE t SET n = 5 WHERE id = 1;
+       ${REBUILD} UPDATE t SET a = 'unseen' WHERE id = 21;
+       DELETE FROM t WHERE id = 22; INSERT INTO t VALUES (3, 'again', 1);`,
     );
     expect(await recapture('a', 't')).toMatchObject({
       changed: { count: 1, keys: [[21n]] },
@@ -185,22 +189,26 @@ describe('values and keys', () => {
     await cluster.synchronize();
     cluster.shell(
       'a',
-      `DROP TRIGGER _antiphon_update1; UPDATE t SET n = 1.0 WHERE id = 1; UPDATE t SET a = CAST(x'fe' AS TEXT) WHERE id = 2; UPDATE t SET a = NULL WHERE id = 3;`,
+      `DROP TRIGGER _antiphon_update1; UPDATE t SET n = 1.0 WHERE id = 1;
+       UPDATE t SET a = CAST(x'fe' AS TEXT) WHERE id = 2; UPDATE t SET a = NULL WHERE id = 3;`,
     );
     expect(await recapture('a', 't')).toMatchObject({ changed: { count: 3 } });
     await expectEqual();
   });
 
-  it('keys of several columns, without a row number, whose collation does not regard case, over many pages', async () => {
+  it('keys of several columns without a row number, whose collation ignores case, over many pages', async () => {
     const ddl = 'CREATE TABLE t (k TEXT COLLATE NOCASE, l INT, v, PRIMARY KEY (k, l)) WITHOUT ROWID;';
     cluster = await pairOf(ddl, true);
-    const fill = `WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 9000) INSERT INTO t SELECT 'k' || (x % 97), x, x FROM i`;
+    const fill = `WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 9000)
+      INSERT INTO t SELECT 'k' || (x % 97), x, x FROM i`;
     await cluster.write('a', fill);
     await cluster.synchronize();
     cluster.shell(
       'a',
-      `CREATE TABLE u (k TEXT COLLATE NOCASE, l INT, v, PRIMARY KEY (k, l)) WITHOUT ROWID; INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;
-       UPDATE t SET k = upper(k) WHERE l = 4001; DELETE FROM t WHERE l % 1000 = 0; UPDATE t SET v = -v WHERE l % 1000 = 1 AND l > 5000; INSERT INTO t VALUES ('new', 1, 1);`,
+      `CREATE TABLE u (k TEXT COLLATE NOCASE, l INT, v, PRIMARY KEY (k, l)) WITHOUT ROWID;
+       INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;
+       UPDATE t SET k = upper(k) WHERE l = 4001; DELETE FROM t WHERE l % 1000 = 0;
+       UPDATE t SET v = -v WHERE l % 1000 = 1 AND l > 5000; INSERT INTO t VALUES ('new', 1, 1);`,
     );
     expect(await recapture('a', 't')).toMatchObject({
       changed: { count: 5 },
@@ -227,7 +235,8 @@ describe('values and keys', () => {
       await filled(versions, 'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT);');
       cluster.shell(
         'a',
-        `CREATE TABLE u (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT); INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;
+        `CREATE TABLE u (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT); INSERT INTO u SELECT * FROM t;
+         DROP TABLE t; ALTER TABLE u RENAME TO t;
          UPDATE t SET a = '?' WHERE id = 1; UPDATE t SET a = 'x' WHERE id = 2; UPDATE t SET a = 'y' WHERE id = 1;`,
       );
       expect(await recapture('a', 't')).toMatchObject({ changed: { count: 2 } });
@@ -279,7 +288,8 @@ describe('what it cannot do', () => {
     const { store } = cluster.member('a');
     await expectCode(recapture('a', 'u'), 'UNKNOWN_TABLE', /It replicates t/);
     const rebuild = (columns: string): string =>
-      `CREATE TABLE u (id TEXT PRIMARY KEY, a TEXT, n INT${columns}); INSERT INTO u (id, a, n) SELECT id, a, n FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;`;
+      `CREATE TABLE u (id TEXT PRIMARY KEY, a TEXT, n INT${columns});
+       INSERT INTO u (id, a, n) SELECT id, a, n FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;`;
     cluster.shell('a', rebuild(', extra TEXT'));
     await expectCode(recapture('a', 't'), 'SCHEMA_DRIFT', /its columns are/);
     cluster.shell(
@@ -309,7 +319,8 @@ describe('what it cannot do', () => {
     await filled(true, `${T} CREATE TABLE o (id INTEGER PRIMARY KEY, v);`);
     cluster.shell(
       'a',
-      `${REBUILD} CREATE TABLE p (id INTEGER PRIMARY KEY, v); DROP TABLE o; ALTER TABLE p RENAME TO o; INSERT INTO o VALUES (1, 1); ${UNSEEN}`,
+      `${REBUILD} CREATE TABLE p (id INTEGER PRIMARY KEY, v); DROP TABLE o; ALTER TABLE p RENAME TO o;
+       INSERT INTO o VALUES (1, 1); ${UNSEEN}`,
     );
     const { store } = cluster.member('a');
     expect(await recapture('a', 't')).toMatchObject({ remaining: ['o'] });

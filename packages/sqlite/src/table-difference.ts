@@ -105,8 +105,10 @@ export class TableDifference {
     const values = list(this.#width, 'n').map((name, column) => `${name} AS v${column}`);
     const grouped = table.key.map((part) => collated(table, key(part.column), part)).join(', ');
     connection.db.exec(
-      `CREATE TEMP TABLE _antiphon_captured AS SELECT ${keys.join(', ')}, ${values.join(', ')}, op = ${OUTBOX_DELETE} AS dead FROM main._antiphon_outbox
-       WHERE seq IN (SELECT max(seq) FROM main._antiphon_outbox WHERE t = ${table.id} AND op < ${OUTBOX_SUSPECT} GROUP BY ${grouped})`,
+      `CREATE TEMP TABLE _antiphon_captured AS
+       SELECT ${keys.join(', ')}, ${values.join(', ')}, op = ${OUTBOX_DELETE} AS dead FROM main._antiphon_outbox
+       WHERE seq IN (SELECT max(seq) FROM main._antiphon_outbox
+         WHERE t = ${table.id} AND op < ${OUTBOX_SUSPECT} GROUP BY ${grouped})`,
     );
     const indexed = table.key.map((part, index) => collated(table, `k${index}`, part)).join(', ');
     connection.db.exec(`CREATE INDEX temp._antiphon_captured_key ON _antiphon_captured (${indexed})`);
@@ -147,7 +149,8 @@ export class TableDifference {
     const there = (column: number): string => `s.${columnName(table, column)}`;
     const absent = `${there(this.#keys[0] ?? 0)} IS NULL`;
     return (page) =>
-      `INSERT INTO ${DIFFERENCES} SELECT CASE WHEN ${absent} THEN ${ONLY_HERE} ELSE ${CHANGED} END, ${this.#all(here)}, ${this.#all(there)} ` +
+      `INSERT INTO ${DIFFERENCES} SELECT CASE WHEN ${absent} THEN ${ONLY_HERE} ELSE ${CHANGED} END, ` +
+      `${this.#all(here)}, ${this.#all(there)} ` +
       `FROM ${page} AS r LEFT JOIN ${known} AS s ON ${this.sameKey(there, here)} ` +
       `WHERE (${absent} OR ${this.#differ(here, there)})${this.#notCaptured(captured, here)}`;
   }
@@ -159,7 +162,8 @@ export class TableDifference {
     const there = (column: number): string => `s.${columnName(table, column)}`;
     const nothing = list(this.#width, 'NULL').map(() => 'NULL');
     return (page) =>
-      `INSERT INTO ${DIFFERENCES} SELECT ${MISSING_HERE}, ${nothing.join(', ')}, ${this.#all(there)} FROM ${page} AS s ` +
+      `INSERT INTO ${DIFFERENCES} SELECT ${MISSING_HERE}, ${nothing.join(', ')}, ${this.#all(there)} ` +
+      `FROM ${page} AS s ` +
       `WHERE NOT EXISTS (SELECT 1 FROM main.${quoteName(table.name)} AS r WHERE ${this.sameKey(here, there)})` +
       `${this.#notDisplaced(there)}${this.#notCaptured(captured, there)}`;
   }
@@ -172,9 +176,12 @@ export class TableDifference {
     const key = (column: number): string => `c.k${this.#keys.indexOf(column)}`;
     const gone = `${here(this.#keys[0] ?? 0)} IS NULL`;
     return (
-      `INSERT INTO ${DIFFERENCES} SELECT CASE WHEN ${gone} THEN ${MISSING_HERE} WHEN c.dead THEN ${ONLY_HERE} ELSE ${CHANGED} END, ` +
-      `${this.#all(here)}, ${this.#all(value)} FROM ${CAPTURED} AS c LEFT JOIN main.${quoteName(table.name)} AS r ON ${this.sameKey(here, key)} ` +
-      `WHERE CASE WHEN ${gone} THEN NOT c.dead${this.#notDisplaced(key)} WHEN c.dead THEN 1 ELSE ${this.#differ(here, value)} END`
+      `INSERT INTO ${DIFFERENCES} SELECT ` +
+      `CASE WHEN ${gone} THEN ${MISSING_HERE} WHEN c.dead THEN ${ONLY_HERE} ELSE ${CHANGED} END, ` +
+      `${this.#all(here)}, ${this.#all(value)} FROM ${CAPTURED} AS c ` +
+      `LEFT JOIN main.${quoteName(table.name)} AS r ON ${this.sameKey(here, key)} ` +
+      `WHERE CASE WHEN ${gone} THEN NOT c.dead${this.#notDisplaced(key)} ` +
+      `WHEN c.dead THEN 1 ELSE ${this.#differ(here, value)} END`
     );
   }
 
@@ -217,7 +224,8 @@ export class TableDifference {
     if (unnamed > 0) {
       throw new AntiphonError(
         'CONSTRAINT',
-        `${unnamed} rows of ${table.name} have NULL in their primary key, so they cannot be replicated. Give them a value, or delete them, then recapture again.`,
+        `${unnamed} rows of ${table.name} have NULL in their primary key, so they cannot be replicated. ` +
+          'Give them a value, or delete them, then recapture again.',
         { context: { table: table.name } },
       );
     }
@@ -230,14 +238,16 @@ export class TableDifference {
     );
     const large = connection.db
       .prepare(
-        `SELECT count(*) FROM ${DIFFERENCES} WHERE ${sum} > ${maxValueBytes} AND (${over} OR ${sum} > ${maxChangeBytes / 2})`,
+        `SELECT count(*) FROM ${DIFFERENCES}
+         WHERE ${sum} > ${maxValueBytes} AND (${over} OR ${sum} > ${maxChangeBytes / 2})`,
         'value',
       )
       .get() as number;
     if (large === 0) return;
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `${large} rows of ${table.name} are too large to be replicated: a value may have ${maxValueBytes} bytes, a row ${maxChangeBytes / 2}. ` +
+      `${large} rows of ${table.name} are too large to be replicated: ` +
+        `a value may have ${maxValueBytes} bytes, a row ${maxChangeBytes / 2}. ` +
         'Split their values, or keep them outside of the database, then recapture again.',
       { context: { table: table.name } },
     );
