@@ -1,7 +1,9 @@
-import { encodeBatch } from '@antiphon/core';
+import { DEFAULT_ROW_LIMITS, encodeBatch } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
+import { agreedOf, type AgreedLimits } from './agreed-limits.js';
 import { changeAgreedLimits, type LimitsChange } from './change-limits.js';
 import { CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from './cluster-document.js';
+import { DEFAULT_LIMITS } from './limits.js';
 import { registerMember } from './member-record.js';
 import { ClusterFixture, count } from './testing/cluster-fixture.js';
 import { eventually } from './testing/eventually.js';
@@ -42,10 +44,10 @@ class Clocks {
   }
 }
 
-async function change(cluster: ClusterFixture, clockRefusalMs: number): Promise<LimitsChange> {
+async function change(cluster: ClusterFixture, limits: Partial<AgreedLimits>): Promise<LimitsChange> {
   const nats = await cluster.nats();
   const ports = { registry: nats.registry('shop'), log: nats.log('shop'), bus: nats.bus() };
-  return changeAgreedLimits({ cluster: 'shop', ...ports }, { clockRefusalMs });
+  return changeAgreedLimits({ cluster: 'shop', ...ports }, limits);
 }
 
 describe('I15: limits by which all judge the same messages', () => {
@@ -79,16 +81,16 @@ describe('I15: limits by which all judge the same messages', () => {
     const clocks = await Clocks.start(cluster);
     await clocks.write(HOUR_MS * 1.5);
     await eventually('a puts it aside', () => a.status().quarantined === 1);
-    await expect(change(cluster, 2 * HOUR_MS)).rejects.toMatchObject({
+    await expect(change(cluster, { clockRefusalMs: 2 * HOUR_MS })).rejects.toMatchObject({
       code: 'MEMBER_RUNNING',
       message: expect.stringContaining('a of cluster shop runs') as unknown,
     });
-    await expect(change(cluster, 1)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(change(cluster, { clockRefusalMs: 1 })).rejects.toMatchObject({ code: 'BAD_OPTION' });
     const { seq } = a.status().position;
     await a.close();
-    expect(await change(cluster, 2 * HOUR_MS)).toEqual({
-      before: { clockRefusalMs: HOUR_MS },
-      after: { clockRefusalMs: 2 * HOUR_MS },
+    expect(await change(cluster, { clockRefusalMs: 2 * HOUR_MS })).toEqual({
+      before: { clockRefusalMs: HOUR_MS, ...DEFAULT_ROW_LIMITS },
+      after: { clockRefusalMs: 2 * HOUR_MS, ...DEFAULT_ROW_LIMITS },
       fromSeq: seq + 1,
     });
     await expect(
@@ -111,11 +113,53 @@ describe('I15: limits by which all judge the same messages', () => {
     const entry = await registry.get(CLUSTER_KEY);
     if (entry === undefined) throw new Error('there is no document');
     const document = decodeClusterDocument(entry.value);
-    const changed = { ...document, limits: [...document.limits, { fromSeq: 9, clockRefusalMs: HOUR_MS }] };
+    const changed = {
+      ...document,
+      limits: [...document.limits, { ...agreedOf(DEFAULT_LIMITS), fromSeq: 9 }],
+    };
     await registry.update(CLUSTER_KEY, encodeClusterDocument(changed), entry.revision);
     expect(await a.ended).toMatchObject({
       code: 'CLUSTER_MISMATCH',
       message: expect.stringContaining('were changed while a ran. Start it again') as unknown,
     });
+  });
+
+  it('of values and rows are the same wherever a row is written, and changed for all', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    await expect(
+      cluster.replica('a', { limits: { ...limits, valueBytes: 2000, rowBytes: 1999 } }),
+    ).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringContaining('rowBytes (1999) is less') as unknown,
+    });
+    await expect(cluster.replica('a', { limits: { ...limits, valueBytes: 2 ** 30 } })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringContaining('from 1024 to 268435456') as unknown,
+    });
+    const a = await cluster.replica('a', { limits: { ...limits, valueBytes: 2000 } });
+    const b = await cluster.replica('b', { limits });
+    await expect(cluster.replica('c', { limits: { ...limits, valueBytes: 3000 } })).rejects.toMatchObject({
+      code: 'CLUSTER_MISMATCH',
+      message: expect.stringContaining('limits.valueBytes: here 3000, the cluster has 2000') as unknown,
+    });
+    await b.caughtUp();
+    const name = 'x'.repeat(2001);
+    for (const replica of [a, b]) {
+      await expect(
+        replica.transaction((tx) => tx.run('INSERT INTO items VALUES (1, ?)', [name])),
+      ).rejects.toMatchObject({
+        code: 'CONSTRAINT',
+        message: expect.stringContaining('a value may have 2000 bytes') as unknown,
+      });
+    }
+    expect(() => cluster.sql('b', `INSERT INTO items VALUES (2, '${name}')`)).toThrow(/too large/);
+    await Promise.all([a.close(), b.close()]);
+    await expect(change(cluster, { rowBytes: 1500 })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await change(cluster, { valueBytes: 2001 });
+    const again = await cluster.replica('a', { limits });
+    const other = await cluster.replica('b', { limits });
+    await other.transaction((tx) => tx.run('INSERT INTO items VALUES (1, ?)', [name]));
+    await eventually('a has it', async () => (await count(again, 'items')) === 1);
   });
 });

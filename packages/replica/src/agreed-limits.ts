@@ -1,25 +1,64 @@
-import type { ReplicaLimits } from './limits.js';
+import { AntiphonError, LARGEST_ROW_LIMITS } from '@antiphon/core';
 
 /**
- * Limits by which every replica judges the same messages. They are agreed on when the cluster is founded: if
- * they differed, one replica would apply what another one puts aside.
+ * Limits of the whole cluster, agreed on when it is founded. A replica that names another value is refused;
+ * `antiphon settings set` changes one for all.
  */
-export type AgreedLimits = Pick<ReplicaLimits, 'clockRefusalMs'>;
+export interface AgreedLimits {
+  /**
+   * A hybrid time further ahead of the log's own clock is quarantined, by every replica alike: if they
+   * differed, one would apply what another one puts aside. At least 1 s.
+   */
+  readonly clockRefusalMs: number;
+  /**
+   * Of one text or BLOB: a larger one is refused (CONSTRAINT) in the statement that writes it. Every replica
+   * applies what the format can hold, whatever this says. From 1 KiB to 256 MiB.
+   */
+  readonly valueBytes: number;
+  /** Of all texts and BLOBs of a row together, likewise. From `valueBytes` to 512 MiB. */
+  readonly rowBytes: number;
+}
 
 /** Valid for entries of the log from `fromSeq` on: what was judged before a change stays judged as it was. */
 export interface LimitsFrom extends AgreedLimits {
   readonly fromSeq: number;
 }
 
-export const AGREED_LIMITS = ['clockRefusalMs'] as const satisfies readonly (keyof AgreedLimits)[];
+/** The least and the greatest value of each; a shorter time would refuse what is on its way. */
+const RANGES: Readonly<Record<keyof AgreedLimits, readonly [number, number]>> = {
+  clockRefusalMs: [1000, Number.MAX_SAFE_INTEGER],
+  valueBytes: [1024, LARGEST_ROW_LIMITS.valueBytes],
+  rowBytes: [1024, LARGEST_ROW_LIMITS.rowBytes],
+};
+
+export const AGREED_LIMITS = Object.keys(RANGES) as readonly (keyof AgreedLimits)[];
 
 /** A cluster's changes of its limits; the newest ones of so many are kept. */
 export const MAX_LIMIT_CHANGES = 64;
-/** A shorter time would refuse what is on its way. */
-export const LEAST_CLOCK_REFUSAL_MS = 1000;
 
-export function agreedOf({ clockRefusalMs }: AgreedLimits): AgreedLimits {
-  return { clockRefusalMs };
+/** Throws BAD_OPTION. */
+export function assertInRange(name: keyof AgreedLimits, value: number | undefined): void {
+  const [least, most] = RANGES[name];
+  if (value === undefined || (value >= least && value <= most)) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `limits.${name} is ${value}. Give a number from ${least} to ${most}.`,
+  );
+}
+
+/** What a cluster is founded with, or gets, has to be of one piece. Throws BAD_OPTION. */
+export function assertSensible(limits: AgreedLimits): void {
+  for (const name of AGREED_LIMITS) assertInRange(name, limits[name]);
+  const { valueBytes, rowBytes } = limits;
+  if (rowBytes >= valueBytes) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `limits.rowBytes (${rowBytes}) is less than limits.valueBytes (${valueBytes}), and a row holds the value. Give at least as much.`,
+  );
+}
+
+export function agreedOf({ clockRefusalMs, valueBytes, rowBytes }: AgreedLimits): AgreedLimits {
+  return { clockRefusalMs, valueBytes, rowBytes };
 }
 
 /** `agreed` ascends; its first element is valid from the beginning. */
@@ -37,7 +76,7 @@ export function newestLimits(agreed: readonly LimitsFrom[]): AgreedLimits {
 /** What is said otherwise here, one sentence each. */
 export function limitsDifference(
   agreed: readonly LimitsFrom[],
-  given: Partial<ReplicaLimits>,
+  given: Partial<AgreedLimits>,
 ): readonly string[] {
   const theirs = newestLimits(agreed);
   return AGREED_LIMITS.filter((name) => given[name] !== undefined && given[name] !== theirs[name]).map(

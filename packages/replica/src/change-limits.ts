@@ -1,7 +1,7 @@
 import { AntiphonError, type Bus, type Log, type Registry } from '@antiphon/core';
 import {
   agreedOf,
-  LEAST_CLOCK_REFUSAL_MS,
+  assertSensible,
   MAX_LIMIT_CHANGES,
   newestLimits,
   type AgreedLimits,
@@ -63,14 +63,6 @@ export async function changeAgreedLimits(
 /** The oldest limits stand for whatever came before. */
 function newestOf(limits: readonly LimitsFrom[]): readonly LimitsFrom[] {
   return limits.slice(-MAX_LIMIT_CHANGES);
-}
-
-function assertSensible({ clockRefusalMs }: AgreedLimits): void {
-  if (Number.isFinite(clockRefusalMs) && clockRefusalMs >= LEAST_CLOCK_REFUSAL_MS) return;
-  throw new AntiphonError(
-    'BAD_OPTION',
-    `clockRefusalMs is ${clockRefusalMs}. Give at least ${LEAST_CLOCK_REFUSAL_MS} ms.`,
-  );
 }
 
 async function assertNoneRuns(cluster: string, registry: Registry, bus: Bus): Promise<void> {

@@ -1,5 +1,6 @@
 import {
   AntiphonError,
+  DEFAULT_ROW_LIMITS,
   decodeControl,
   encodeControl,
   isSameName,
@@ -131,8 +132,11 @@ function parseLimits(input: unknown): readonly LimitsFrom[] {
   return input.map((one: unknown) => {
     if (!isRecord(one)) throw malformed();
     const [fromSeq, clockRefusalMs] = [Number(one['fromSeq']), Number(one['clockRefusalMs'])];
+    // Before rows had limits, the description named none.
+    const { valueBytes, rowBytes } = { ...DEFAULT_ROW_LIMITS, ...one };
     if (!Number.isSafeInteger(fromSeq) || !(clockRefusalMs > 0)) throw malformed();
-    return { fromSeq, clockRefusalMs };
+    if (!(Number(valueBytes) > 0) || !(Number(rowBytes) >= Number(valueBytes))) throw malformed();
+    return { fromSeq, clockRefusalMs, valueBytes: Number(valueBytes), rowBytes: Number(rowBytes) };
   });
 }
 

@@ -12,7 +12,7 @@ import {
   type StoreIdentity,
   type StoreInspection,
 } from '@antiphon/core';
-import { agreedOf } from './agreed-limits.js';
+import { agreedOf, assertSensible } from './agreed-limits.js';
 import {
   CLUSTER_KEY,
   decodeClusterDocument,
@@ -103,6 +103,7 @@ async function createCluster(
   const wanted = settings.tables === undefined ? replicatedTables(inspection) : inspection.tables;
   if ((primary !== undefined && primary !== id) || wanted.length === 0) return undefined;
   const rowVersions = needsRowVersions(topology, settings.update);
+  assertSensible(settings.limits);
   assertSupported(settings, inspection, rowVersions);
   const logIdentity = await retrying(clock, deadline, () =>
     log.open({ create: true, signal: deadline.signal }),

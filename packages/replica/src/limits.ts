@@ -1,7 +1,8 @@
-import { AntiphonError, checkOptions } from '@antiphon/core';
+import { AntiphonError, checkOptions, DEFAULT_ROW_LIMITS } from '@antiphon/core';
+import { AGREED_LIMITS, assertInRange, type AgreedLimits } from './agreed-limits.js';
 
 /** Every bound of a replica. What happens at a bound is written beside it. */
-export interface ReplicaLimits {
+export interface ReplicaLimits extends AgreedLimits {
   /** How often writes by other programs are looked for. */
   readonly pollMs: number;
   /** For NATS to answer at start, and for the cluster to come into being; LOG_UNAVAILABLE or TIMEOUT then. */
@@ -48,12 +49,6 @@ export interface ReplicaLimits {
    * must not be refused by others.
    */
   readonly maxClockSkewMs: number;
-  /**
-   * A hybrid time further ahead of the log's own clock is quarantined, by every replica alike: agreed on when
-   * the cluster is founded. A replica that names another one is refused; `antiphon settings set` changes it
-   * for all.
-   */
-  readonly clockRefusalMs: number;
   /** For a query, its waiting included, when the caller names no time; TIMEOUT then, and the query is ended. */
   readonly queryTimeoutMs: number;
   /** Rows of a query's result when the caller names no limit; BAD_SQL beyond it. */
@@ -92,6 +87,7 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   clockAlarmMs: 60_000,
   maxClockSkewMs: 5 * 60_000,
   clockRefusalMs: 24 * 3600 * 1000,
+  ...DEFAULT_ROW_LIMITS,
   queryTimeoutMs: 30_000,
   queryRows: 10_000,
   queryBytes: 32 * 1024 * 1024,
@@ -100,12 +96,13 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   closeTimeoutMs: 5000,
 };
 
-/** Throws BAD_OPTION for a limit that is not a positive number. */
+/** Throws BAD_OPTION for a limit that is not a positive number, or out of its range. */
 export function resolveLimits(given: Partial<ReplicaLimits> = {}): ReplicaLimits {
   checkOptions(given, DEFAULT_LIMITS as unknown as Readonly<Record<string, unknown>>, 'limits');
   for (const [name, value] of Object.entries(given)) {
     if (typeof value === 'number' && Number.isFinite(value) && value > 0) continue;
     throw new AntiphonError('BAD_OPTION', `limits.${name} is ${String(value)}; give a number above 0`);
   }
+  for (const name of AGREED_LIMITS) assertInRange(name, given[name]);
   return { ...DEFAULT_LIMITS, ...given };
 }

@@ -223,6 +223,7 @@ async function install(
     durable: document.update.mode === 'sync',
     certified: document.update.mode === 'sync' && primary === undefined,
     ...(settings.localTriggers && { localTriggers: settings.localTriggers }),
+    rowLimits: newestLimits(document.limits),
   };
   // Founding a cluster seals every row that is there, which takes as long as it takes.
   await retrying(settings.clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));

@@ -1,4 +1,4 @@
-import { DEFAULT_CODEC_LIMITS } from '@antiphon/core';
+import { DEFAULT_ROW_LIMITS, type RowLimits } from '@antiphon/core';
 import { balanced } from './balanced.js';
 import { quoteName, quoteText } from './identifiers.js';
 import {
@@ -11,6 +11,7 @@ import {
 } from './local-table.js';
 import { REFUSAL_PREFIX } from './errors.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
+import { describeRowLimits, isTooLarge } from './row-limits.js';
 import { NOT_APPLYING } from './trigger-guard.js';
 
 /**
@@ -110,31 +111,18 @@ function refuseNullKeys(table: TrackedTable): string[] {
 
 /**
  * What no message of the log can hold must not be committed: once it is captured it would stop this replica,
- * also after it was deleted again. Numbers are small whatever they are. Bytes are counted by way of BLOB:
- * `octet_length` came with SQLite 3.43.
+ * also after it was deleted again. Numbers are small whatever they are.
  */
-function refuseLargeRows(table: TrackedTable): string[] {
-  const { maxValueBytes, maxChangeBytes } = DEFAULT_CODEC_LIMITS;
-  const sizes = table.columns.flatMap(({ affinity }, index) =>
-    affinity === 'integer' || affinity === 'real'
-      ? []
-      : [`ifnull(length(CAST(NEW.${columnName(table, index)} AS BLOB)), 0)`],
+function refuseLargeRows(table: TrackedTable, limits: RowLimits): string[] {
+  const values = table.columns.flatMap(({ affinity }, index) =>
+    affinity === 'integer' || affinity === 'real' ? [] : [`NEW.${columnName(table, index)}`],
   );
-  if (sizes.length === 0) return [];
-  const sum = balanced(sizes, '+');
-  const over = balanced(
-    sizes.map((size) => `${size} > ${maxValueBytes}`),
-    'OR',
-  );
-  // A change carries a row as it was, too.
+  if (values.length === 0) return [];
   const message = quoteText(
-    `antiphon: a row of ${table.name} is too large to be replicated: a value may have ${maxValueBytes} bytes, a row ${maxChangeBytes / 2}; ` +
+    `antiphon: a row of ${table.name} is too large to be replicated: ${describeRowLimits(limits)}; ` +
       'split the value, or keep it outside of the database',
   );
-  // The sum is all that is looked at in a row of ordinary size.
-  return [
-    `SELECT RAISE(ABORT, ${message}) WHERE ${sum} > ${maxValueBytes} AND (${over} OR ${sum} > ${maxChangeBytes / 2})`,
-  ];
+  return [`SELECT RAISE(ABORT, ${message}) WHERE ${isTooLarge(values, limits)}`];
 }
 
 /** Whether a row has what the new row is to have in these columns, as their index compares them. */
@@ -263,9 +251,13 @@ function refuseOthers(): string {
 }
 
 /** Triggers that put every change of a row into the outbox, made by `whom`. */
-export function captureTriggers(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
+export function captureTriggers(
+  table: TrackedTable,
+  whom: 'anybody' | 'library',
+  limits: RowLimits = DEFAULT_ROW_LIMITS,
+): TriggerDefinition[] {
   const others = whom === 'library' ? [refuseOthers()] : [];
-  const large = refuseLargeRows(table);
+  const large = refuseLargeRows(table, limits);
   const checks = [...others, ...refuseNullKeys(table), ...large];
   // Also when only the bytes of the key change and the key's collation sees no difference: an update never
   // changes its key.

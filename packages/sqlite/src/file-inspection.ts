@@ -4,9 +4,10 @@ import { setImmediate as giveWay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import {
   AntiphonError,
-  DEFAULT_CODEC_LIMITS,
+  DEFAULT_ROW_LIMITS,
   replicatedTables,
   type InspectOptions,
+  type RowLimits,
   type StoreInspection,
   type TableSchema,
 } from '@antiphon/core';
@@ -17,6 +18,7 @@ import { inspectDatabase } from './database-inspection.js';
 import { storeError } from './errors.js';
 import { quoteName } from './identifiers.js';
 import { hasMetadata } from './inspection.js';
+import { isStoredTooLarge } from './row-limits.js';
 import { readIdentity } from './state.js';
 
 /** Rows that keep a table from being replicated as it is. */
@@ -35,6 +37,8 @@ export interface FileInspection extends StoreInspection {
 export interface InspectFileOptions extends InspectOptions {
   /** Looks at every row as well. Default: false. */
   readonly rows?: boolean;
+  /** Rows over these are too large. Default: DEFAULT_ROW_LIMITS. */
+  readonly rowLimits?: RowLimits;
   readonly signal?: AbortSignal;
   /** How long to wait for a program that has locked the file. Default 5000. */
   readonly busyTimeoutMs?: number;
@@ -62,8 +66,7 @@ export async function inspectFile(file: string, options: InspectFileOptions = {}
   try {
     connection.db.exec('BEGIN');
     const inspection = inspectDatabase(connection, options);
-    const unfitRows =
-      options.rows === true ? await findUnfitRows(connection, inspection, path, options.signal) : [];
+    const unfitRows = options.rows === true ? await findUnfitRows(connection, inspection, path, options) : [];
     return {
       ...inspection,
       ...(hasMetadata(connection) ? { identity: readIdentity(connection) } : {}),
@@ -116,19 +119,20 @@ async function findUnfitRows(
   connection: Connection,
   inspection: StoreInspection,
   path: string,
-  signal: AbortSignal | undefined,
+  { rowLimits = DEFAULT_ROW_LIMITS, signal }: InspectFileOptions,
 ): Promise<readonly UnfitRows[]> {
   const found: UnfitRows[] = [];
-  const mayBeLarge = (await stat(path)).size > DEFAULT_CODEC_LIMITS.maxValueBytes;
+  const mayBeLarge = (await stat(path)).size > rowLimits.valueBytes;
   for (const { schema, numbered } of replicatedTables(inspection)) {
     signal?.throwIfAborted();
-    const large = mayBeLarge ? await countWhere(connection, schema, tooLarge(schema), signal) : 0;
+    const isLarge = tooLarge(schema, rowLimits);
+    const large = mayBeLarge ? await countWhere(connection, schema, isLarge, signal) : 0;
     if (large > 0)
       found.push({
         table: schema.name,
         rows: large,
         why: 'too large',
-        sql: findSql(schema, tooLarge(schema)),
+        sql: findSql(schema, isLarge),
       });
     const nulls = numbered === true ? 0 : await countWhere(connection, schema, hasNullKey(schema), signal);
     if (nulls > 0)
@@ -148,12 +152,12 @@ function findSql(schema: TableSchema, condition: string): string {
   return `SELECT ${shown} FROM ${quoteName(name)} WHERE ${condition};`;
 }
 
-/** As the capture triggers refuse it. Sizes are in the header of a row: what is large is not read. */
-function tooLarge({ columns }: TableSchema): string {
-  const { maxValueBytes, maxChangeBytes } = DEFAULT_CODEC_LIMITS;
-  const sizes = columns.map(({ name }) => `ifnull(octet_length(${quoteName(name)}), 0)`);
-  const over = sizes.map((size) => `${size} > ${maxValueBytes}`);
-  return `(${balanced(over, 'OR')}) OR (${balanced(sizes, '+')}) > ${maxChangeBytes / 2}`;
+/** As the capture triggers refuse it. */
+function tooLarge({ columns }: TableSchema, limits: RowLimits): string {
+  return isStoredTooLarge(
+    columns.map(({ name }) => quoteName(name)),
+    limits,
+  );
 }
 
 function hasNullKey({ columns, key }: TableSchema): string {

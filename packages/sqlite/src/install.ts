@@ -1,9 +1,11 @@
 import {
   AntiphonError,
+  DEFAULT_ROW_LIMITS,
   triggerObstacles,
   type ClusterSchema,
   type InspectedTrigger,
   type InstallOptions,
+  type RowLimits,
   type StoreIdentity,
   type TableSchema,
 } from '@antiphon/core';
@@ -24,6 +26,7 @@ import {
   createVersionTable,
 } from './metadata.js';
 import { findCaptureGaps } from './capture-record.js';
+import { assertRowsFit } from './row-limits.js';
 import { readState, ReplicaState, type StateWriter, type WritePolicy } from './state.js';
 import { installTriggers, tableDifference, trackTables } from './tracked-tables.js';
 
@@ -55,6 +58,7 @@ export function installReplica(
   const local = localTables(connection, options.schema, fresh);
   if (fresh && !options.sealExistingRows) assertEmpty(connection, local);
   for (const table of local) assertNoNullKeys(connection, table);
+  if (fresh && options.sealExistingRows) assertAllFit(connection, local, options.rowLimits);
   if (options.rowVersions) for (const table of local) assertDisplaceable(table);
 
   const names = local.map(({ name }) => name);
@@ -82,12 +86,19 @@ export function installReplica(
   return { state, tables, fresh, captured, repeated };
 }
 
-function policyOf({ writes, primary, certified = false, localTriggers }: InstallOptions): WritePolicy {
+function policyOf({
+  writes,
+  primary,
+  certified = false,
+  localTriggers,
+  rowLimits,
+}: InstallOptions): WritePolicy {
   return {
     writes,
     certified,
     ...(primary === undefined ? {} : { primary }),
     ...(localTriggers === undefined ? {} : { localTriggers }),
+    ...(rowLimits === undefined ? {} : { rowLimits }),
   };
 }
 
@@ -189,6 +200,18 @@ function assertNoNullKeys(connection: Connection, table: LocalTable): void {
     `table ${table.name} has ${rows} rows with NULL in their primary key, which cannot be told apart: give them a value or delete them.`,
     { context: { table: table.name, rows } },
   );
+}
+
+/** No row is larger than the file. */
+function assertAllFit(
+  connection: Connection,
+  tables: readonly LocalTable[],
+  limits: RowLimits = DEFAULT_ROW_LIMITS,
+): void {
+  const fileBytes = connection.db
+    .prepare('SELECT page_count * page_size FROM pragma_page_count, pragma_page_size', 'value')
+    .get() as number;
+  if (fileBytes > limits.valueBytes) for (const table of tables) assertRowsFit(connection, table, limits);
 }
 
 /** What displaced rows need beyond what capture and apply need. */

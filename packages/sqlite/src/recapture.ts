@@ -133,7 +133,13 @@ export class Recapture implements Recapturing {
     if (table === undefined) throw unknownTable(name, tables);
     const gaps = findCaptureGaps(connection, tables);
     const reason = gaps.find((gap) => gap.table === table.name)?.reason;
-    const difference = new TableDifference(connection, table, (draft.displaced[table.id] ?? 0) > 0);
+    const { rowLimits } = session.policy;
+    const difference = new TableDifference(
+      connection,
+      table,
+      (draft.displaced[table.id] ?? 0) > 0,
+      rowLimits,
+    );
     await difference.find(Pace.ordinary(connection.surroundings));
     const way = WAYS[session.policy.writes];
     const [onlyHere, missingHere] = [difference.count(ONLY_HERE), difference.count(MISSING_HERE)];

@@ -6,6 +6,7 @@ import {
   type KeptParts,
   type LeftOut,
   type Position,
+  type RowLimits,
   type StoreIdentity,
   type StoreState,
   type VectorClock,
@@ -21,6 +22,8 @@ export interface WritePolicy {
   readonly certified?: boolean;
   /** Triggers of the users that stay in this database. As installed, likewise. */
   readonly localTriggers?: readonly string[];
+  /** Larger rows are refused. As installed, likewise. */
+  readonly rowLimits?: RowLimits;
 }
 
 /**

@@ -1,8 +1,9 @@
 import {
   AntiphonError,
-  DEFAULT_CODEC_LIMITS,
+  DEFAULT_ROW_LIMITS,
   MAX_NAMED_DIFFERENCES,
   type RowDifferences,
+  type RowLimits,
   type Value,
 } from '@antiphon/core';
 import { balanced } from './balanced.js';
@@ -12,6 +13,7 @@ import { collated, columnName, type TrackedTable } from './local-table.js';
 import { displacedTable } from './metadata.js';
 import { OUTBOX_DELETE, OUTBOX_SUSPECT } from './outbox-kinds.js';
 import type { Pace } from './pace.js';
+import { describeRowLimits, isStoredTooLarge } from './row-limits.js';
 
 /** The database that what replication knows is attached as. */
 export const KNOWN = '_antiphon_known';
@@ -50,6 +52,7 @@ export class TableDifference {
     private readonly table: TrackedTable,
     /** Some of its rows are displaced by unique keys: they are there, and not in the table. */
     private readonly hasDisplaced: boolean,
+    private readonly limits: RowLimits = DEFAULT_ROW_LIMITS,
   ) {
     this.#width = table.columns.length;
     this.#keys = table.key.map(({ column }) => column);
@@ -229,17 +232,10 @@ export class TableDifference {
         { context: { table: table.name } },
       );
     }
-    const { maxValueBytes, maxChangeBytes } = DEFAULT_CODEC_LIMITS;
-    const sizes = list(this.#width, 'n').map((name) => `ifnull(length(CAST(${name} AS BLOB)), 0)`);
-    const sum = balanced(sizes, '+');
-    const over = balanced(
-      sizes.map((size) => `${size} > ${maxValueBytes}`),
-      'OR',
-    );
+    const { limits } = this;
     const large = connection.db
       .prepare(
-        `SELECT count(*) FROM ${DIFFERENCES}
-         WHERE ${sum} > ${maxValueBytes} AND (${over} OR ${sum} > ${maxChangeBytes / 2})`,
+        `SELECT count(*) FROM ${DIFFERENCES} WHERE ${isStoredTooLarge(list(this.#width, 'n'), limits)}`,
         'value',
       )
       .get() as number;
@@ -247,7 +243,7 @@ export class TableDifference {
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
       `${large} rows of ${table.name} are too large to be replicated: ` +
-        `a value may have ${maxValueBytes} bytes, a row ${maxChangeBytes / 2}. ` +
+        `${describeRowLimits(limits)}. ` +
         'Split their values, or keep them outside of the database, then recapture again.',
       { context: { table: table.name } },
     );

@@ -211,10 +211,13 @@ function triggersOf(
 function capturing(
   table: TrackedTable,
   tables: readonly TrackedTable[],
-  { writes, certified = false }: WritePolicy,
+  { writes, certified = false, rowLimits }: WritePolicy,
 ): TriggerDefinition[] {
   const whom = writes === 'library' ? 'library' : 'anybody';
-  return [...captureTriggers(table, whom), ...(certified ? claimTriggers(table, tables, whom) : [])];
+  return [
+    ...captureTriggers(table, whom, rowLimits),
+    ...(certified ? claimTriggers(table, tables, whom) : []),
+  ];
 }
 
 function presentTriggers(connection: Connection): PresentTrigger[] {

@@ -129,7 +129,7 @@ function taken({ identity }: FileInspection): readonly string[] {
 function unfit({ unfitRows }: FileInspection): readonly string[] {
   return unfitRows.map(({ table, rows, why, sql }) =>
     why === 'too large'
-      ? `Table ${table} has ${rowCount(rows)} too large for a message (64 MiB a value, 128 MiB a row). Find them with \`${sql}\`; split the values, or keep them outside of the database.`
+      ? `Table ${table} has ${rowCount(rows)} too large for a cluster (64 MiB a value, 128 MiB a row, unless it is founded with larger limits). Find them with \`${sql}\`; split the values, keep them outside of the database, or found the cluster with larger \`limits.valueBytes\` and \`limits.rowBytes\`.`
       : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Find them with \`${sql}\`; give them a value, or delete them.`,
   );
 }

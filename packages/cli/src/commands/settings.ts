@@ -14,7 +14,7 @@ import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
 
-/** `antiphon settings list|set`: the limits by which every replica judges the same messages. */
+/** `antiphon settings list|set`: the limits that all replicas have agreed on. */
 export function defineSettings(host: CommandHost): void {
   const program = host.program
     .command('settings')
@@ -36,7 +36,7 @@ export function defineSettings(host: CommandHost): void {
   defineCommand<TargetOptions>(own, {
     name: 'set',
     description: 'change one for all, while no replica runs',
-    examples: ['antiphon settings set clockRefusalMs 7200000'],
+    examples: ['antiphon settings set valueBytes 1048576', 'antiphon settings set clockRefusalMs 7200000'],
     configure: (command) => {
       command.argument('<name>', AGREED_LIMITS.join(', ')).argument('<value>', 'the new value');
       addTargetOptions(command);

@@ -243,7 +243,7 @@ describe('quarantine', () => {
 describe('settings', () => {
   it('list shows what is agreed on, and set says who has to be stopped first', async () => {
     const { stdout } = await antiphon(['settings', 'list'], where);
-    expect(stdout).toBe('clockRefusalMs 86400000\n');
+    expect(stdout).toBe('clockRefusalMs 86400000\nvalueBytes 67108864\nrowBytes 134217728\n');
     expect(await failure('settings', 'set', 'clockRefusalMs', '7200000')).toMatchObject({
       ...{ code: 'MEMBER_RUNNING', exit: 1 },
       message: expect.stringContaining('eu-1, eu-2, eu-3 of cluster demo run') as unknown,

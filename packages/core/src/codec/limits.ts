@@ -33,6 +33,22 @@ export const DEFAULT_CODEC_LIMITS: CodecLimits = {
   maxClaims: 1_048_576,
   maxNameBytes: 1024,
   maxOrigins: 1024,
-  maxValueBytes: 67_108_864,
-  maxChangeBytes: 268_435_456,
+  maxValueBytes: 268_435_456,
+  maxChangeBytes: 1_073_741_824,
+};
+
+/** A larger row is refused where it is written. Readers take whatever the format takes. */
+export interface RowLimits {
+  /** Of one text or BLOB. */
+  readonly valueBytes: number;
+  /** Of all texts and BLOBs of a row together; at least `valueBytes`. */
+  readonly rowBytes: number;
+}
+
+export const DEFAULT_ROW_LIMITS: RowLimits = { valueBytes: 67_108_864, rowBytes: 134_217_728 };
+
+/** What fits into a message: an update carries a row as it was, too. */
+export const LARGEST_ROW_LIMITS: RowLimits = {
+  valueBytes: DEFAULT_CODEC_LIMITS.maxValueBytes,
+  rowBytes: DEFAULT_CODEC_LIMITS.maxChangeBytes / 2,
 };

@@ -1,4 +1,5 @@
 import type { AntiphonError } from '../errors/antiphon-error.js';
+import type { RowLimits } from '../codec/limits.js';
 import type { HybridClock } from '../clocks/hybrid-clock.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
@@ -134,6 +135,8 @@ export interface InstallOptions {
   readonly durable: boolean;
   /** Triggers of the users that stay where they are, by name. */
   readonly localTriggers?: readonly string[];
+  /** Larger rows are refused where they are written, and a cluster is not founded on them. Default: DEFAULT_ROW_LIMITS. */
+  readonly rowLimits?: RowLimits;
 }
 
 /** Something that the position has passed and that is not here: the transactions of `origin` from `expected` on. */

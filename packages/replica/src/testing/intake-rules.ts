@@ -1,3 +1,4 @@
+import { DEFAULT_ROW_LIMITS } from '@antiphon/core';
 import type { IntakeRules } from '../intake-check.js';
 
 export const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
@@ -20,8 +21,8 @@ export const RULES: IntakeRules = {
   },
   soleWriter: undefined,
   agreed: [
-    { fromSeq: 0, clockRefusalMs: 1000 },
-    { fromSeq: 1000, clockRefusalMs: 10_000 },
+    { fromSeq: 0, clockRefusalMs: 1000, ...DEFAULT_ROW_LIMITS },
+    { fromSeq: 1000, clockRefusalMs: 10_000, ...DEFAULT_ROW_LIMITS },
   ],
   timesDecide: true,
   clockAlarmMs: 100,
