@@ -65,6 +65,46 @@ describe('a cluster is founded without naming tables', () => {
   });
 });
 
+describe('a cluster that could not be founded', () => {
+  const ROWS = `CREATE TABLE t (id TEXT PRIMARY KEY, b BLOB); CREATE TABLE u (id TEXT PRIMARY KEY);
+    INSERT INTO t VALUES ('k', zeroblob(3000)); INSERT INTO u VALUES (NULL)`;
+
+  it('is founded by other settings, tables and rows as soon as they will do', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', ROWS);
+    const nullKey = { code: 'UNSUPPORTED_TABLE', message: /u has 1 rows with NULL in their primary key/ };
+    await expect(fixture.replica('a')).rejects.toMatchObject(nullKey);
+    const small = { tables: ['t'], limits: { valueBytes: 2000 } };
+    const tooLarge = { code: 'MESSAGE_TOO_LARGE', message: /larger `limits.valueBytes`/ };
+    await expect(fixture.replica('a', small)).rejects.toMatchObject(tooLarge);
+    const limits = { valueBytes: 3000, clockRefusalMs: 7_200_000 };
+    const a = await fixture.replica('a', {
+      ...{ tables: ['t'], limits, topology: { 'primary-replica': { primary: 'a' } } },
+      update: { mode: 'sync' },
+    });
+    const b = await fixture.replica('b', { topology: undefined, update: { mode: 'sync' } } as never);
+    await eventually('b has the row', async () => (await count(b, 't')) === 1);
+    await expect(a.execute([{ sql: 'UPDATE t SET b = zeroblob(3001)' }])).rejects.toMatchObject({
+      code: 'CONSTRAINT',
+    });
+    await a.execute([{ sql: 'UPDATE t SET b = zeroblob(2999)' }]);
+  });
+
+  it('may be left to another replica, by its name as the primary', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', ROWS);
+    fixture.sql('b', 'CREATE TABLE t (id TEXT PRIMARY KEY, b BLOB)');
+    await expect(fixture.replica('a')).rejects.toMatchObject({ code: 'UNSUPPORTED_TABLE' });
+    const topology = { 'primary-replica': { primary: 'b' } } as const;
+    const short = { topology, limits: { connectTimeoutMs: 1500 } };
+    await expect(fixture.replica('a', short)).rejects.toMatchObject({
+      ...{ code: 'TIMEOUT', message: /is being created by b: start that replica/ },
+    });
+    const b = await fixture.replica('b', { topology });
+    expect(b.status().lifecycle).toBe('primary');
+  });
+});
+
 describe('a cluster in which several replicas write', () => {
   async function warnings(topology: 'multi-primary' | undefined): Promise<readonly string[]> {
     fixture = await ClusterFixture.start();

@@ -20,7 +20,7 @@ import {
   settingsDifference,
   type ClusterDocument,
 } from './cluster-document.js';
-import { contentDifference, tableDifference } from './content-difference.js';
+import { contentDifference } from './content-difference.js';
 import { retrying, type Deadline } from './deadline.js';
 import type { Settings } from './options.js';
 import { primaryReplicaOf, soleWriter, type Topology } from './topology.js';
@@ -96,20 +96,44 @@ async function createCluster(
   inspection: StoreInspection,
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
-  const { cluster, id, topology = primaryReplicaOf(id), clock, registry, log } = settings;
+  const { clock, registry } = settings;
   if (inspection.identity !== undefined) throw registryLost(settings);
-  const primary = soleWriter(topology);
-  // An empty replica that happens to start first must not found a cluster of nothing.
+  if (!isFounder(settings, inspection)) return undefined;
+  const document = await newDocument(settings, inspection, deadline);
+  const created = await retrying(clock, deadline, () =>
+    registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
+  );
+  if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
+  return founding(settings, inspection, document, created.revision);
+}
+
+/** An empty replica that happens to start first must not found a cluster of nothing. */
+function isFounder(settings: Settings, inspection: StoreInspection): boolean {
+  const primary = soleWriter(topologyOf(settings));
   const wanted = settings.tables === undefined ? replicatedTables(inspection) : inspection.tables;
-  if ((primary !== undefined && primary !== id) || wanted.length === 0) return undefined;
-  const rowVersions = needsRowVersions(topology, settings.update);
-  assertSensible(settings.limits);
+  return (primary === undefined || primary === settings.id) && wanted.length > 0;
+}
+
+function topologyOf({ id, topology = primaryReplicaOf(id) }: Settings): Topology {
+  return topology;
+}
+
+/** What this replica founds, of its tables and settings as they are now, on a log without a past. */
+async function newDocument(
+  settings: Settings,
+  inspection: StoreInspection,
+  deadline: Deadline,
+): Promise<ClusterDocument> {
+  const { cluster, id, clock, log, limits, update } = settings;
+  const topology = topologyOf(settings);
+  const rowVersions = needsRowVersions(topology, update);
+  assertSensible(limits);
   assertSupported(settings, inspection, rowVersions);
   const logIdentity = await retrying(clock, deadline, () =>
     log.open({ create: true, signal: deadline.signal }),
   );
   await assertUnused(settings, logIdentity, deadline);
-  const document: ClusterDocument = {
+  return {
     state: 'creating',
     cluster,
     creator: id,
@@ -121,16 +145,11 @@ async function createCluster(
       ddl: inspection.ddl,
     },
     topology,
-    update: settings.update,
+    update,
     rowVersions,
-    limits: [{ fromSeq: 0, ...agreedOf(settings.limits) }],
+    limits: [{ fromSeq: 0, ...agreedOf(limits) }],
     foundingCounter: 0,
   };
-  const created = await retrying(clock, deadline, () =>
-    registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
-  );
-  if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
-  return founding(settings, inspection, document, created.revision);
 }
 
 async function joinExisting(
@@ -140,19 +159,19 @@ async function joinExisting(
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
   const document = decodeClusterDocument(entry.value);
+  const { clock, log } = settings;
+  const isCreating = document.state === 'creating';
+  // What binds nobody yet may still become something else.
+  if (isCreating && document.creator !== settings.id) return undefined;
+  if (isCreating && inspection.identity === undefined)
+    return foundAgain(settings, inspection, document, entry.revision, deadline);
   const differences = settingsDifference(document, settings);
   if (differences.length > 0) throw mismatch(settings, differences);
-  const { clock, log } = settings;
   const logIdentity = await retrying(clock, deadline, () =>
     openLog(log.open({ create: false, signal: deadline.signal })),
   );
-  if (document.state === 'creating') {
-    if (document.creator !== settings.id) return undefined;
-    if (inspection.identity === undefined)
-      return resumeFounding(settings, inspection, document, entry, deadline);
-    return { ...member(settings, document, inspection, logIdentity), creating: entry.revision };
-  }
-  return member(settings, document, inspection, logIdentity);
+  const agreement = member(settings, document, inspection, logIdentity);
+  return isCreating ? { ...agreement, creating: entry.revision } : agreement;
 }
 
 /** A replaced log is a state to start in, not an error, when the database is a replica already. */
@@ -196,30 +215,25 @@ function member(
 }
 
 /**
- * The creator crashed before its database became a replica; its tables may have changed since, and nobody has
- * joined.
+ * The creator crashed before its database became a replica, or the database could not become one. Nobody has
+ * joined, so what was agreed on then binds nobody: its tables and settings may be others now, and so may who founds it.
  */
-async function resumeFounding(
+async function foundAgain(
   settings: Settings,
   inspection: StoreInspection,
-  document: ClusterDocument,
-  entry: RegistryEntry,
+  known: ClusterDocument,
+  revision: number,
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
-  assertSupported(settings, inspection, document.rowVersions);
-  const tables = replicatedTables(inspection).map((table) => table.schema);
-  const unchanged =
-    tables.length === document.schema.tables.length &&
-    tables.every((table, index) => {
-      const known = document.schema.tables[index];
-      return known?.name === table.name && tableDifference(table, known) === undefined;
-    });
-  if (unchanged) return founding(settings, inspection, document, entry.revision);
-  const renewed = { ...document, schema: { version: 1, tables, ddl: inspection.ddl } };
-  const { clock, registry } = settings;
-  const data = encodeClusterDocument(renewed);
-  const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, entry.revision));
-  return updated === undefined ? undefined : founding(settings, inspection, renewed, updated.revision);
+  const { clock, id, registry } = settings;
+  const isOurs = isFounder(settings, inspection);
+  const creator = soleWriter(topologyOf(settings)) ?? id;
+  if (!isOurs && creator === id) return undefined;
+  const document = isOurs ? await newDocument(settings, inspection, deadline) : { ...known, creator };
+  const data = encodeClusterDocument(document);
+  const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, revision));
+  if (updated === undefined || !isOurs) return undefined;
+  return founding(settings, inspection, document, updated.revision);
 }
 
 function founding(
@@ -336,12 +350,15 @@ function notYet(
   entry: RegistryEntry | undefined,
   inspection: StoreInspection,
 ): AntiphonError {
+  const { cluster, id } = settings;
   const primary = settings.topology && soleWriter(settings.topology);
-  const who = primary === undefined ? 'the replica that has the tables' : `the primary ${primary}`;
+  const who =
+    primary === undefined || primary === id ? 'the replica that has the tables' : `the primary ${primary}`;
+  const creator = entry === undefined ? id : decodeClusterDocument(entry.value).creator;
   const message =
-    entry === undefined
-      ? `cluster ${settings.cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}: start ${who} first`
-      : `cluster ${settings.cluster} is being created by ${decodeClusterDocument(entry.value).creator}: start that replica`;
+    creator === id
+      ? `cluster ${cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}: start ${who} first`
+      : `cluster ${cluster} is being created by ${creator}: start that replica`;
   return new AntiphonError('TIMEOUT', message, {
     context: { cluster: settings.cluster, replica: settings.id },
   });

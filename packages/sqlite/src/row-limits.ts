@@ -47,7 +47,7 @@ export function assertRowsFit({ db }: Connection, table: LocalTable, limits: Row
   throw new AntiphonError(
     'MESSAGE_TOO_LARGE',
     `${rows} rows of ${table.name} are too large to be replicated: ${describeRowLimits(limits)}. Split their values, keep them ` +
-      'outside of the database, or raise the limits of the cluster with `antiphon settings set valueBytes N`, and `rowBytes`.',
+      'outside of the database, or found the cluster with larger `limits.valueBytes` and `limits.rowBytes`.',
     { context: { table: table.name, rows } },
   );
 }
