@@ -153,6 +153,41 @@ describe.each([
       await expectEqual(r1, r2);
     });
 
+    it('I10: is written again in as many writes as it takes, whichever way its rows refer to each other', async () => {
+      fixture = await ClusterFixture.start();
+      fixture.sql(
+        'r1',
+        `CREATE TABLE p (id INTEGER PRIMARY KEY, v); CREATE TABLE c (id INTEGER PRIMARY KEY, p INT REFERENCES p(id));
+         CREATE TABLE up (id INTEGER PRIMARY KEY, next INT REFERENCES up(id));
+         CREATE TABLE down (id INTEGER PRIMARY KEY, next INT REFERENCES down(id));
+         CREATE TABLE wild (id INTEGER PRIMARY KEY, next INT REFERENCES wild(id));
+         WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 700) INSERT INTO p SELECT x, x FROM i;
+         INSERT INTO c SELECT id, id FROM p; INSERT INTO up SELECT id, nullif(id + 1, 701) FROM p; INSERT INTO down SELECT id, nullif(id - 1, 0) FROM p;`,
+      );
+      const r1 = await fixture.replica('r1', options);
+      const r2 = await fixture.replica('r2', options);
+      await r2.caughtUp();
+      const here = id === 'r1' ? r1 : r2;
+      const tables = ['p', 'c', 'up', 'down', 'wild'];
+      const triggers = await here.query(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN ('p', 'c', 'up', 'down', 'wild')",
+      );
+      const drops = triggers.map(({ name }) => `DROP TRIGGER ${String(name)}`).join('; ');
+      await fixture.sqlWhenFree(
+        id,
+        `${drops}; DELETE FROM c; DELETE FROM p WHERE id <> 1; DELETE FROM up; DELETE FROM down WHERE id > 10;
+         INSERT INTO down SELECT id + 1000, nullif(id + 999, 1000) FROM (SELECT x AS id FROM (WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 700) SELECT x FROM i));
+         INSERT INTO wild WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 700) SELECT x, 1 + (x * 13) % 700 FROM i`,
+        { foreignKeys: false },
+      );
+      let written = 0;
+      for (const table of tables) written += (await here.recapture(table, { deleteRows: true })).writtenAgain;
+      expect(here.status()).toMatchObject({ alarms: [] });
+      expect(written).toBe(699 + 700 + 700 + 690 + 700 + 700);
+      await expectEqual(r1, r2);
+      expect(await r2.query('SELECT count(*) AS n FROM wild')).toEqual([{ n: 700n }]);
+    });
+
     it("I10: is written again also where rows of two tables need each other, or want each other's values", async () => {
       fixture = await ClusterFixture.start();
       fixture.sql(

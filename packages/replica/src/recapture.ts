@@ -202,7 +202,7 @@ export class Recapturer {
         if (rows === 0) return;
         yield rows;
       } catch (refused) {
-        if (!(refused instanceof AntiphonError) || refused.code !== 'CONSTRAINT') throw refused;
+        if (!isRefusal(refused)) throw refused;
         const alone = await this.#writeEach(recapturing);
         if (alone === 0) throw refused;
         yield alone;
@@ -216,7 +216,7 @@ export class Recapturer {
       try {
         written += await this.#writeSome(recapturing, table);
       } catch (refused) {
-        if (!(refused instanceof AntiphonError) || refused.code !== 'CONSTRAINT') throw refused;
+        if (!isRefusal(refused)) throw refused;
       }
     }
     return written;
@@ -235,13 +235,18 @@ export class Recapturer {
     );
   }
 
-  /** A replica that stood still is not in sync at once. */
   async #writeSome(recapturing: Recapturing, table?: string): Promise<number> {
+    const lots = await this.#write(() => recapturing.writeKept(table));
+    return lots.length === 0 ? 0 : this.#write(() => recapturing.forgetKept(lots));
+  }
+
+  /** A replica that stood still is not in sync at once. */
+  async #write<T>(run: () => T): Promise<T> {
     const { clock, closing, limits } = this.scope;
     const untilMs = clock.monotonicMs() + REJOIN_MS + limits.inSyncLagMs;
     for (let attempt = 0; ; attempt++) {
       try {
-        return (await this.writer.transaction(() => recapturing.writeKept(table))).value;
+        return (await this.writer.transaction(run)).value;
       } catch (error) {
         const delayMs = retryDelayMs(attempt, clock);
         const again = error instanceof AntiphonError && (error.retriable || error.code === 'NOT_IN_SYNC');
@@ -250,6 +255,11 @@ export class Recapturer {
       }
     }
   }
+}
+
+/** Of these rows; others may still be written. */
+function isRefusal(thrown: unknown): boolean {
+  return thrown instanceof AntiphonError && ['CONSTRAINT', 'MESSAGE_TOO_LARGE'].includes(thrown.code);
 }
 
 function isAnotherShape(thrown: unknown): thrown is AntiphonError {

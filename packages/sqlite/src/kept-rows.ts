@@ -16,6 +16,7 @@ const MISSING = 'missing here';
  */
 const WRITTEN_ROWS = 500;
 const WRITTEN_BYTES = 128 * 1024;
+const UNLIMITED = { rows: Number.MAX_SAFE_INTEGER - 1, bytes: Number.MAX_SAFE_INTEGER };
 
 /**
  * Gives the table the content that replication knows. What goes is kept. In the caller's transaction, without
@@ -68,13 +69,33 @@ export function keptRows(
 }
 
 /**
- * The oldest kept rows of these tables, as an ordinary write: deletes, and inserts or updates. In the transaction of
- * a write; foreign keys count at its end, as they did for whoever wrote the rows. Throws CONSTRAINT.
+ * Kept rows of these tables, as an ordinary write: deletes, and inserts or updates. In the transaction of a write;
+ * foreign keys count at its end, as they did for whoever wrote the rows. Rows of one table may need each other in any
+ * order: when the oldest do without, then perhaps the newest, and all of them together as their writer had them.
+ * Throws CONSTRAINT.
  */
-export function writeKept(connection: Connection, tables: readonly TrackedTable[]): number {
-  const { db } = connection;
+export function writeKept(connection: Connection, tables: readonly TrackedTable[]): readonly Lot[] {
   const parentsFirst = inOrder(tables);
-  const lots = lotsOf(connection, parentsFirst);
+  let refusal: unknown;
+  for (const choice of CHOICES) {
+    if (choice === 'newest' && !parentsFirst.every((table) => keysDiffer(connection, table))) continue;
+    const lots = lotsOf(connection, parentsFirst, choice);
+    connection.db.exec(`SAVEPOINT ${ATTEMPT}`);
+    try {
+      writeLots(connection, lots, tables);
+      connection.db.exec(`RELEASE ${ATTEMPT}`);
+      return lots;
+    } catch (thrown) {
+      connection.db.exec(`ROLLBACK TO ${ATTEMPT}; RELEASE ${ATTEMPT}`);
+      refusal ??= thrown;
+      if (!(thrown instanceof AntiphonError) || thrown.code !== 'CONSTRAINT') throw thrown;
+    }
+  }
+  throw refusal;
+}
+
+function writeLots(connection: Connection, lots: readonly Lot[], tables: readonly TrackedTable[]): void {
+  const { db } = connection;
   db.exec('PRAGMA defer_foreign_keys = ON');
   try {
     for (const lot of lots.toReversed()) attempt(lot.table, () => deleteMissing(connection, lot));
@@ -85,16 +106,42 @@ export function writeKept(connection: Connection, tables: readonly TrackedTable[
     // Other writes may follow in the same transaction.
     db.exec('PRAGMA defer_foreign_keys = OFF');
   }
-  let written = 0;
-  for (const { table, last } of lots)
-    written += db.prepare(`DELETE FROM ${keptTable(table)} WHERE _antiphon_rowid <= ?`).run(last).changes;
-  return written;
 }
 
-/** The kept rows of a table up to this one. */
-interface Lot {
+/**
+ * In a write of its own, after theirs was committed: where the log commits a write, what it did to tables that are not
+ * replicated is undone (decision 28). Returns their number.
+ */
+export function forgetKept({ db }: Connection, lots: readonly Lot[]): number {
+  let rows = 0;
+  for (const { table, from, to } of lots)
+    rows += db.prepare(`DELETE FROM ${keptTable(table)} WHERE ${IN_LOT}`).run(from, to).changes;
+  return rows;
+}
+
+/** Which rows go in one write when not all of them do. */
+const CHOICES = ['oldest', 'newest', 'all'] as const;
+type Choice = (typeof CHOICES)[number];
+
+const ATTEMPT = '_antiphon_kept_attempt';
+
+/** The kept rows of a table from one to another. */
+export interface Lot {
   readonly table: TrackedTable;
-  readonly last: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+const IN_LOT = '_antiphon_rowid BETWEEN ? AND ?';
+
+/** A row that was kept twice has to be written in that order. */
+function keysDiffer({ db }: Connection, table: TrackedTable): boolean {
+  const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
+  return (
+    db
+      .prepare(`SELECT 1 FROM ${keptTable(table)} GROUP BY ${key} HAVING count(*) > 1 LIMIT 1`, 'value')
+      .get() === undefined
+  );
 }
 
 function attempt(table: TrackedTable, write: () => void): void {
@@ -128,26 +175,26 @@ function inOrder(tables: readonly TrackedTable[]): readonly TrackedTable[] {
   return [...ordered];
 }
 
-function deleteMissing(connection: Connection, { table, last }: Lot): void {
-  connection.db.prepare(deleteKept(table, `k._antiphon_kind = '${MISSING}'`)).run(last);
+function deleteMissing(connection: Connection, { table, from, to }: Lot): void {
+  connection.db.prepare(deleteKept(table, `k._antiphon_kind = '${MISSING}'`)).run(from, to);
 }
 
-function writeRows(connection: Connection, { table, last }: Lot, tables: readonly TrackedTable[]): void {
+function writeRows(connection: Connection, { table, from, to }: Lot, tables: readonly TrackedTable[]): void {
   const { db } = connection;
   const write = db.prepare(
     `INSERT OR ABORT INTO ${quoteName(table.name)} (${columnList(table)}) SELECT ${columnList(table)} FROM ${keptTable(table)} ` +
-      `WHERE _antiphon_rowid <= ? AND _antiphon_kind <> '${MISSING}' ORDER BY _antiphon_rowid ${onConflict(table)}`,
+      `WHERE ${IN_LOT} AND _antiphon_kind <> '${MISSING}' ORDER BY _antiphon_rowid ${onConflict(table)}`,
   );
   try {
-    write.run(last);
+    write.run(from, to);
   } catch (thrown) {
     // They may want each other's unique values. Out of the way with all of them, where that deletes nothing else.
     const isParent = referencesBetween(tables).some(
       ({ parent, actsOnDelete }) => parent === table && actsOnDelete,
     );
     if (!isRefusal(thrown) || isParent) throw thrown;
-    db.prepare(deleteKept(table, `k._antiphon_kind <> '${MISSING}'`)).run(last);
-    write.run(last);
+    db.prepare(deleteKept(table, `k._antiphon_kind <> '${MISSING}'`)).run(from, to);
+    write.run(from, to);
   }
 }
 
@@ -158,48 +205,51 @@ function deleteKept(table: TrackedTable, condition: string): string {
       return `r.${name} = ${collated(table, `k.${name}`, part)}`;
     })
     .join(' AND ');
-  return `DELETE FROM ${quoteName(table.name)} AS r WHERE EXISTS (SELECT 1 FROM ${keptTable(table)} AS k WHERE k._antiphon_rowid <= ? AND ${condition} AND ${same})`;
+  return `DELETE FROM ${quoteName(table.name)} AS r WHERE EXISTS (SELECT 1 FROM ${keptTable(table)} AS k WHERE k.${IN_LOT} AND ${condition} AND ${same})`;
 }
 
 /** As many rows as go in one write. */
-function lotsOf(connection: Connection, tables: readonly TrackedTable[]): readonly Lot[] {
+function lotsOf(connection: Connection, tables: readonly TrackedTable[], choice: Choice): readonly Lot[] {
   const lots: Lot[] = [];
-  let room = { rows: WRITTEN_ROWS, bytes: WRITTEN_BYTES };
+  let room = choice === 'all' ? UNLIMITED : { rows: WRITTEN_ROWS, bytes: WRITTEN_BYTES };
   for (const table of tables) {
-    const { last, rows, bytes, all } = lastToWrite(connection, table, room, lots.length === 0);
-    if (last !== undefined) lots.push({ table, last });
+    const { lot, rows, bytes, all } = lotToWrite(connection, table, room, choice, lots.length === 0);
+    if (lot !== undefined) lots.push(lot);
     if (!all) break;
     room = { rows: room.rows - rows, bytes: room.bytes - bytes };
   }
   return lots;
 }
 
-/** Up to which row they fit; `all`: none is left. The first of a write goes whatever its size. */
-function lastToWrite(
+/** `all`: none is left. The first of a write goes whatever its size. */
+function lotToWrite(
   connection: Connection,
   table: TrackedTable,
-  room: { readonly rows: number; readonly bytes: number },
+  room: typeof UNLIMITED,
+  choice: Choice,
   isFirst: boolean,
-): { readonly last?: number; readonly rows: number; readonly bytes: number; readonly all: boolean } {
+): { readonly lot?: Lot; readonly rows: number; readonly bytes: number; readonly all: boolean } {
   const sizes = table.columns.map(
     (_, column) => `ifnull(length(CAST(${columnName(table, column)} AS BLOB)), 0)`,
   );
   const kept = connection.db
     .prepare(
-      `SELECT _antiphon_rowid, ${balanced(sizes, '+')} FROM ${keptTable(table)} ORDER BY _antiphon_rowid LIMIT ${room.rows + 1}`,
+      `SELECT _antiphon_rowid, ${balanced(sizes, '+')} FROM ${keptTable(table)}
+       ORDER BY _antiphon_rowid ${choice === 'newest' ? 'DESC' : 'ASC'} LIMIT ?`,
       'array',
     )
-    .all() as [number, number][];
-  let bytes = 0;
-  let last: number | undefined;
-  for (const [index, [rowid, size]] of kept.entries()) {
-    const fits = index < room.rows && bytes + size <= room.bytes;
-    if (!fits && !(isFirst && index === 0))
-      return { rows: index, bytes, all: false, ...(last !== undefined && { last }) };
+    .all(room.rows + 1) as [number, number][];
+  let [rows, bytes] = [0, 0];
+  for (const [, size] of kept) {
+    const fits = rows < room.rows && bytes + size <= room.bytes;
+    if (!fits && !(isFirst && rows === 0)) break;
     bytes += size;
-    last = rowid;
+    rows++;
   }
-  return { rows: kept.length, bytes, all: true, ...(last !== undefined && { last }) };
+  const all = rows === kept.length;
+  const ends = [kept[0]?.[0], kept[rows - 1]?.[0]];
+  const [from = 0, to = 0] = choice === 'newest' ? ends.toReversed() : ends;
+  return { rows, bytes, all, ...(rows > 0 && { lot: { table, from, to } }) };
 }
 
 function onConflict(table: TrackedTable): string {

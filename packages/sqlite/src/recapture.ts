@@ -6,6 +6,7 @@ import {
   isSameName,
   type CaptureGap,
   type CompareOptions,
+  type KeptLot,
   type RecaptureReport,
   type Recapturing,
   type Store,
@@ -15,7 +16,7 @@ import { findCaptureGaps } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { storeError } from './errors.js';
 import { quoteName, quoteText } from './identifiers.js';
-import { keptRows, setBack, writeKept } from './kept-rows.js';
+import { forgetKept, keptRows, setBack, writeKept } from './kept-rows.js';
 import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { keptTable } from './metadata.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
@@ -73,12 +74,24 @@ export class Recapture implements Recapturing {
     }
   }
 
-  writeKept(only?: string): number {
+  writeKept(only?: string): readonly KeptLot[] {
     const { writer, tables } = this.parts.session();
     const kept = new Set(keptRows(writer, tables).map(({ table }) => table));
-    return writeKept(
+    const lots = writeKept(
       writer,
       tables.filter(({ name }) => kept.has(name) && (only === undefined || isSameName(name, only))),
+    );
+    return lots.map(({ table, from, to }) => ({ table: table.name, from, to }));
+  }
+
+  forgetKept(lots: readonly KeptLot[]): number {
+    const { writer, tables } = this.parts.session();
+    return forgetKept(
+      writer,
+      lots.flatMap(({ table: name, from, to }) => {
+        const table = tables.find((one) => one.name === name);
+        return table === undefined ? [] : [{ table, from, to }];
+      }),
     );
   }
 

@@ -66,6 +66,13 @@ export interface CompareOptions {
  * Finds what changed in a table while nobody captured it. What replication knows of the table is put together
  * anew: the caller applies the log, up to where this database has applied it, to the reference.
  */
+/** Kept rows of a table that are written together. */
+export interface KeptLot {
+  readonly table: string;
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface Recapturing {
   /** Cheap. */
   gaps(): readonly CaptureGap[];
@@ -84,11 +91,13 @@ export interface Recapturing {
   compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
   /** Tables of which rows are kept that are to be written again. */
   kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
+  /** Inside the function of a write: writes some of the kept rows of all tables, or of one. Throws CONSTRAINT. */
+  writeKept(table?: string): readonly KeptLot[];
   /**
-   * Inside the function of a write: writes some of the kept rows of all tables, or of one, and forgets that they are
-   * kept. Returns how many it wrote. Throws CONSTRAINT.
+   * Inside the function of a write that does nothing else, after theirs was committed: they are not kept any longer.
+   * Returns their number.
    */
-  writeKept(table?: string): number;
+  forgetKept(lots: readonly KeptLot[]): number;
   /** Removes the reference. Idempotent. */
   end(): Promise<void>;
 }
