@@ -71,6 +71,37 @@ describe('changes that nobody may have captured', () => {
     },
   );
 
+  it.each(['', 'VACUUM;'])(
+    'I3: also when views were dropped with the triggers, and all of them put back in their order; %s',
+    async (before) => {
+      cluster = await pairOf(`${REBUILT} CREATE VIEW v AS SELECT a FROM t;`);
+      const all = (of: string): string =>
+        cluster.shell(
+          'a',
+          `SELECT ${of} || ';' FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY rowid`,
+        );
+      const { store } = cluster.member('a');
+      cluster.shell('a', `${before} INSERT INTO t VALUES (7, 'seen', 1)`);
+      await cluster.synchronize();
+      await store.check();
+      const [drop, create] = [all(`'DROP ' || type || ' ' || name`), all('sql')];
+      cluster.shell('a', `BEGIN; ${drop} INSERT INTO t VALUES (1, 'unseen', 1); ${create} COMMIT;`);
+      await expectCode(store.check(), 'SCHEMA_DRIFT', /trigger _antiphon_\w+ was dropped and created again/);
+    },
+  );
+
+  it('but not because the build that made the file marked nothing', async () => {
+    cluster = await pairOf(REBUILT);
+    await cluster.member('a').store.close();
+    cluster.shell('a', 'DROP VIEW _antiphon_capturing; DROP TABLE _antiphon_mark;');
+    const store = await cluster.join('a', { createTables: false });
+    await store.check();
+    await store.close();
+    cluster.shell('a', 'DROP VIEW _antiphon_capturing;');
+    const again = await cluster.join('a', { createTables: false });
+    await expectCode(again.check(), 'SCHEMA_DRIFT', /was dropped and created again/);
+  });
+
   it('I3: also after somebody has put the dropped trigger back, once it was noticed', async () => {
     cluster = await pairOf(REBUILT);
     const trigger = cluster.shell('a', `SELECT sql FROM sqlite_schema WHERE name = '_antiphon_insert1'`);

@@ -16,9 +16,32 @@ const RECAPTURED = '_antiphon_recaptured';
  */
 const CREATED_AFTER_TRIGGERS = '_antiphon_capturing';
 
+/**
+ * A table that is created after our triggers as well, and says which place in the schema it got. As long as it has that
+ * place, a trigger behind it was dropped and put back, also by a program that puts views back with the triggers. VACUUM
+ * moves it in front of all triggers; then only the view tells, until the triggers are marked again.
+ */
+const MARK = '_antiphon_mark';
+
+const MARK_PLACE = `(SELECT m.rowid FROM sqlite_schema AS m WHERE m.type = 'table' AND m.name = '${MARK}')`;
+
 function markTriggers({ db }: Connection): void {
-  db.exec(`DROP VIEW IF EXISTS ${CREATED_AFTER_TRIGGERS}`);
+  db.exec(`DROP VIEW IF EXISTS ${CREATED_AFTER_TRIGGERS}; DROP TABLE IF EXISTS ${MARK}`);
   db.exec(`CREATE VIEW ${CREATED_AFTER_TRIGGERS} AS SELECT name, tbl FROM _antiphon_capture`);
+  db.exec(`CREATE TABLE ${MARK} (place INTEGER); INSERT INTO ${MARK} SELECT ${MARK_PLACE}`);
+}
+
+/** Where they were: undefined in the file of a build that did not mark them, or since VACUUM. */
+function markedPlace({ db }: Connection): number | undefined {
+  const place = db.prepare(`SELECT ${MARK_PLACE}`, 'value').get() as number | null;
+  if (place === null) return undefined;
+  const noted = db.prepare(`SELECT place FROM ${MARK}`, 'value').get();
+  return noted === place ? place : undefined;
+}
+
+/** Of triggers that are in place, with nothing against them. */
+export function keepMarked(connection: Connection): void {
+  if (markedPlace(connection) === undefined) markTriggers(connection);
 }
 
 /** Notes the triggers as they are now in place. */
@@ -77,9 +100,9 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
   const again = connection.db
     .prepare(
       `SELECT s.name AS name, s.tbl_name AS tbl FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name
-       WHERE s.type = 'trigger' AND s.rowid > ifnull((SELECT m.rowid FROM sqlite_schema AS m WHERE m.name = '${CREATED_AFTER_TRIGGERS}'), -1)`,
+       WHERE s.type = 'trigger' AND (s.rowid > ? OR s.rowid > ${viewPlace(connection)})`,
     )
-    .all() as { name: string; tbl: string }[];
+    .all(markedPlace(connection) ?? Number.MAX_SAFE_INTEGER) as { name: string; tbl: string }[];
   for (const { name, tbl } of again)
     if (!gaps.has(tbl)) gaps.set(tbl, `its trigger ${name} was dropped and created again`);
   if (tables.length > 0) {
@@ -99,6 +122,13 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
   for (const { table, reason } of kept)
     if (!gaps.has(table) && tables.some(({ name }) => name === table)) gaps.set(table, reason);
   return [...gaps].map(([table, reason]) => ({ table, reason }));
+}
+
+/** In SQL. A file that no build has marked has neither view nor mark; one that has lost its view may have lost triggers with it. */
+function viewPlace({ db }: Connection): string {
+  const isMarked = db.prepare(`SELECT ${MARK_PLACE} IS NOT NULL`, 'value').get() === 1;
+  const none = isMarked ? '-1' : String(Number.MAX_SAFE_INTEGER);
+  return `ifnull((SELECT v.rowid FROM sqlite_schema AS v WHERE v.type = 'view' AND v.name = '${CREATED_AFTER_TRIGGERS}'), ${none})`;
 }
 
 /**

@@ -3,6 +3,7 @@ import {
   captureGapError,
   findCaptureGaps,
   keepGaps,
+  keepMarked,
   recordCapture,
   recordCaptureOf,
 } from './capture-record.js';
@@ -168,7 +169,10 @@ export function installTriggers(
   const rewritten = guardUserTriggers(connection, names, repeated);
   const wanted = tables.flatMap((table) => triggersOf(table, tables, policy));
   const present = presentTriggers(connection);
-  if (!rewritten && isInPlace(wanted, present, connection, names)) return false;
+  if (!rewritten && isInPlace(wanted, present, connection, names)) {
+    keepMarked(connection);
+    return false;
+  }
   for (const { name } of present) connection.db.exec(dropTrigger(name));
   for (const { sql } of wanted) connection.db.exec(sql);
   recordCapture(connection, wanted);
