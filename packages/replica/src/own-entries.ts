@@ -4,11 +4,8 @@ import { CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from './log-check.js';
 import type { Settings } from './options.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
-/**
- * How far back from the position own entries are looked for, once the newest one is not the one that it
- * should be.
- */
-const MAX_LOOK_BACK = 20_000;
+/** So many entries at once are looked through for own ones, from the newest back. */
+const WINDOW = 20_000;
 
 interface Finding {
   readonly newest: LogEntry | undefined;
@@ -55,12 +52,15 @@ export class OwnEntries {
     const { seq } = newest ?? { seq: 0 };
     if (seq === this.#searched.seq && this.#searched.counter >= publishedCounter) return undefined;
     const { firstSeq, generation } = await log.identity(deadline.signal);
-    // A message that was thought lost and came late may stand after newer ones.
-    const fromSeq = Math.max(1, firstSeq, seq - MAX_LOOK_BACK);
-    const counter = seq === 0 ? 0 : await this.#highest(generation, fromSeq, seq, deadline);
+    // A message that was thought lost and came late may stand after newer ones: not far, as a rule.
+    let counter = 0;
+    for (let upTo = seq; upTo >= Math.max(1, firstSeq) && counter < publishedCounter; upTo -= WINDOW) {
+      const fromSeq = Math.max(1, firstSeq, upTo - WINDOW + 1);
+      counter = Math.max(counter, await this.#highest(generation, fromSeq, upTo, deadline));
+    }
     this.#searched = { seq, counter };
-    // The rest may have been trimmed, or stands too far back to be looked for.
-    if (counter >= publishedCounter || fromSeq > FIRST_ENTRY_SEQ) return undefined;
+    // The rest may have been trimmed.
+    if (counter >= publishedCounter || firstSeq > FIRST_ENTRY_SEQ) return undefined;
     const upTo = counter === 0 ? '' : `: its own there end with ${id}:${counter}`;
     return `${id}:${publishedCounter}, which this replica has published, was removed from it${upTo}`;
   }
