@@ -56,9 +56,18 @@ export class LostRecords {
     return [...known, ...written.map((origin) => this.#recordOf(origin))];
   }
 
-  /** Of one that nothing is known of but what it wrote. */
+  /**
+   * Of one that nothing is known of but what it wrote. Where writes are synchronous, the log knows of everybody who was
+   * in sync and was not removed since; elsewhere it counts as stopped, so that somebody looks after it.
+   */
   #recordOf(id: string): MemberRecord {
-    const { clock, store } = this.scope;
-    return { id, joinedAtMs: clock.nowMs(), engine: store.engine, version: VERSION, instance: 'unknown' };
+    const { clock, store, sync } = this.scope;
+    const nowMs = clock.nowMs();
+    const known = sync?.inSync.known ?? [];
+    const wasRemoved = known.length > 0 && !known.includes(id);
+    return {
+      ...{ id, joinedAtMs: nowMs, engine: store.engine, version: VERSION, instance: 'unknown' },
+      ...(wasRemoved && { removedAtMs: nowMs }),
+    };
   }
 }

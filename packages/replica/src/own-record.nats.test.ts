@@ -71,6 +71,26 @@ it.each(['member', 'former member'])(
   },
 );
 
+it('I15: one that was removed is no member again when its record was lost, as the log knows', async () => {
+  const options = { ...OPTIONS, update: { mode: 'sync' } } as const;
+  await using cluster = await MapCluster.start();
+  const [first, second] = [cluster.founder(), new MapStore()];
+  const a = await cluster.replica('a', first, options);
+  await cluster.replica('b', second, options);
+  const c = await cluster.replica('c', new MapStore(), options);
+  await c.transaction((tx) => tx.put('from c', '1'));
+  await cluster.closeReplica('c');
+  await a.removeMember('c');
+  await cluster.closeReplica('b');
+  await cluster.closeReplica('a');
+  await deleteKey(cluster, 'member.c');
+  await cluster.replica('a', first, options);
+  await cluster.replica('b', second, options);
+  const registry = (await cluster.connect()).registry(cluster.name);
+  await eventually('its record is there', async () => (await findMember(registry, 'c')) !== undefined);
+  expect((await findMember(registry, 'c'))?.removedAtMs).toBeDefined();
+});
+
 it('a member that was removed does not write its record again', async () => {
   await using cluster = await MapCluster.start();
   await cluster.replica('a', cluster.founder(), OPTIONS);
