@@ -15,7 +15,7 @@ export interface AgreedLimits {
    * applies what the format can hold, whatever this says. From 1 KiB to 256 MiB.
    */
   readonly valueBytes: number;
-  /** Of all texts and BLOBs of a row together, likewise. From `valueBytes` to 512 MiB. */
+  /** Of all texts and BLOBs of a row together, likewise. From `valueBytes` to 400 MiB. */
   readonly rowBytes: number;
 }
 

@@ -37,7 +37,7 @@ const LIMITS: Readonly<Record<LimitName, string>> = {
   valueBytes:
     'A larger text or BLOB is refused where it is written. Agreed on likewise; at most 268435456. Default 67108864.',
   rowBytes:
-    'A row whose texts and BLOBs have more together is refused likewise. Agreed on; at most 536870912. Default 134217728.',
+    'A row whose texts and BLOBs have more together is refused likewise. Agreed on; at most 419430400. Default 134217728.',
   queryTimeoutMs: 'For a query when its caller names no time. Default 30000.',
   queryRows: "Rows of a query's result when its caller names no limit. Default 10000.",
   queryBytes: "Bytes of a query's result, about. Default 33554432.",

@@ -47,8 +47,11 @@ export interface RowLimits {
 
 export const DEFAULT_ROW_LIMITS: RowLimits = { valueBytes: 67_108_864, rowBytes: 134_217_728 };
 
-/** What fits into a message: an update carries a row as it was, too. */
+/**
+ * What fits into a message, and is captured: an update carries a row as it was, too, and SQLite takes 10^9 bytes for a
+ * row.
+ */
 export const LARGEST_ROW_LIMITS: RowLimits = {
   valueBytes: DEFAULT_CODEC_LIMITS.maxValueBytes,
-  rowBytes: DEFAULT_CODEC_LIMITS.maxChangeBytes / 2,
+  rowBytes: 419_430_400,
 };

@@ -104,7 +104,9 @@ function explainError(
     };
   }
   const full = MAXIMUM_EXCEEDED.test(error.description);
-  const text = full ? `${error.message}. The log is full: trim it, or raise its limit.` : `${error.message}.`;
+  const text = full
+    ? `${error.message}. The log is full: raise the max_bytes of its stream, or give the server more room.`
+    : `${error.message}.`;
   const code = error.unavailable && !full ? 'LOG_UNAVAILABLE' : 'LOG_REFUSED';
   const options = { cause: error, context, retriable: !error.wrongStream };
   const type = full || NOT_STORED.has(error.errCode) ? 'refused' : 'unknown';
