@@ -155,6 +155,31 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
     expect(b.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
     expect(b.status().waitingFor[0]?.answer).toContain('docs/lost-log.md');
   });
+
+  it('says which entry may hold it, and why nobody here can read that', async () => {
+    await using cluster = await MapCluster.start();
+    const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
+    const all = await parted(cluster, forgetting);
+    const { a, b, registry } = all;
+    await loseInLog(cluster, all);
+    await eventually('pruned', () => a.status().outbox.messages === 0);
+    const log = (await cluster.connect()).log(cluster.name);
+    await log.open({ create: false });
+    const seq = await new Promise((resolve) =>
+      log.append({ origin: 'a', id: 'unreadable', data: new Uint8Array([0xc1]) }, (result) =>
+        resolve(result.type === 'stored' ? result.seq : result.type),
+      ),
+    );
+    registry.hidden = false;
+    await eventually(
+      'it is told',
+      () =>
+        (b.status().waitingFor[0]?.answer ?? '').includes(
+          `Entry ${String(seq)} of the log may hold it, and cannot`,
+        ),
+      20_000,
+    );
+  });
 });
 
 it('what builds on a message that was put aside comes after it, though nobody has kept either', async () => {

@@ -46,6 +46,8 @@ export class SecondReading {
   /** What was missing when the log was last read. */
   #lookedFor = '';
   #obstacles: Obstacles = new Map();
+  /** What could not be read at all, so that nobody can say what it holds. */
+  #unreadable: Obstacles = new Map();
   #readTo = 0;
   /** Of the last reading, when it did not get through. */
   #problem: string | undefined;
@@ -66,6 +68,9 @@ export class SecondReading {
     if (!this.#lookedFor.split(' ').includes(`${origin}:${expected}`)) return undefined;
     if (this.#problem !== undefined) return `The log could not be read again for it: ${this.#problem}`;
     const met = this.#obstacles.get(origin);
+    const unreadable = this.#unreadable.get(origin);
+    if (met === undefined && unreadable !== undefined)
+      return `Entry ${unreadable.seq} of the log may hold it, and cannot be read here: ${unreadable.obstacle}. ${WAY_OUT}`;
     if (met === undefined)
       return `The log, read again up to entry ${this.#readTo}, does not hold it. ${WAY_OUT}`;
     return `Entry ${met.seq} of the log cannot be applied now: ${met.obstacle}. ${WAY_OUT}`;
@@ -93,6 +98,7 @@ export class SecondReading {
     const beganMs = clock.monotonicMs();
     this.#problem = undefined;
     this.#obstacles = new Map();
+    this.#unreadable = new Map();
     try {
       await this.#pass();
       // After the log, whose order tells which of two with one number counts; what is applied by now is forgotten.
@@ -178,6 +184,7 @@ export class SecondReading {
     const { members, id, store, progress, condition } = this.scope;
     const { vector } = store.state();
     const awaited = new Set(condition.waiting.map(({ origin }) => origin));
+    for (const entry of entries) if (awaited.has(entry.origin)) this.#noteUnreadable(entry);
     const counting = entries.filter(
       (entry) => entry.origin !== id && awaited.has(entry.origin) && order.counts(entry),
     );
@@ -196,6 +203,15 @@ export class SecondReading {
     condition.wait(store.state().gaps);
     progress.moved();
     if (refused !== undefined) throw refused.error;
+  }
+
+  #noteUnreadable({ origin, seq, data }: LogEntry): void {
+    try {
+      summarize(data);
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (!this.#unreadable.has(origin)) this.#unreadable.set(origin, { seq, obstacle: error.message });
+    }
   }
 
   #judge(entries: readonly LogEntry[]): readonly ApplyStep[] {
