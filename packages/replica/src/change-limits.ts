@@ -84,7 +84,7 @@ async function assertNoneRuns(cluster: string, registry: Registry, bus: Bus): Pr
   throw new AntiphonError(
     'MEMBER_RUNNING',
     `${running.join(', ')} of cluster ${cluster} ${running.length === 1 ? 'runs' : 'run'}. Stop all replicas, change the ` +
-      'setting, and start them again: each entry of the log has to be judged alike by all.',
+      'setting, and start them again: all of them have to go by the same ones.',
     { context: { cluster, running } },
   );
 }

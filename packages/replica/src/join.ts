@@ -50,16 +50,25 @@ export async function joinCluster(settings: Settings, deadline: Deadline): Promi
   const inspection = await deadline.paused(() => settings.store.inspect(inspectOptions(settings)));
   assertOwnDatabase(settings, inspection.identity);
   await retrying(clock, deadline, () => registry.open());
+  let entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
   for (;;) {
-    const entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
     const agreement =
       entry === undefined
         ? await createCluster(settings, inspection, deadline)
         : await joinExisting(settings, inspection, entry, deadline);
     if (agreement !== undefined) return agreement;
+    await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
     deadline.assertWanted();
     if (deadline.passed) throw notYet(settings, entry, inspection);
-    await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
+    try {
+      entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
+    } catch (error) {
+      // It has answered until now.
+      deadline.assertWanted();
+      if (deadline.passed && settings.log.connection === 'connected')
+        throw notYet(settings, entry, inspection);
+      throw error;
+    }
   }
 }
 

@@ -72,7 +72,7 @@ describe('limits of values and rows', () => {
     const rows = `${DDL} INSERT INTO t VALUES (1, NULL, zeroblob(2001)), (2, 'x', zeroblob(2000))`;
     await expect(cluster.first('a', rows, { rowLimits })).rejects.toMatchObject({
       code: 'MESSAGE_TOO_LARGE',
-      message: expect.stringMatching(/1 rows of t are too large .* a value may have 2000 bytes/) as unknown,
+      message: expect.stringMatching(/1 row of t is too large .* a value may have 2000 bytes/) as unknown,
     });
     await cluster.first('a', 'DELETE FROM t WHERE id = 1', { rowLimits });
     await cluster.join('b');

@@ -301,7 +301,7 @@ describe('what it cannot do', () => {
       'a',
       `DELETE FROM t WHERE id IS NULL; INSERT INTO t VALUES ('large', zeroblob(70000000), 1);`,
     );
-    await expectCode(recapture('a', 't'), 'MESSAGE_TOO_LARGE', /1 rows of t are too large/);
+    await expectCode(recapture('a', 't'), 'MESSAGE_TOO_LARGE', /1 row of t is too large/);
     cluster.shell('a', `DELETE FROM t WHERE id = 'large'`);
     const { lastCounter } = store.state();
     await store.recapturing!.open();

@@ -46,7 +46,7 @@ export function assertRowsFit({ db }: Connection, table: LocalTable, limits: Row
   if (rows === 0) return;
   throw new AntiphonError(
     'MESSAGE_TOO_LARGE',
-    `${rows} rows of ${table.name} are too large to be replicated: ${describeRowLimits(limits)}. Split their values, keep them ` +
+    `${rows === 1 ? '1 row' : `${rows} rows`} of ${table.name} ${rows === 1 ? 'is' : 'are'} too large to be replicated: ${describeRowLimits(limits)}. Split their values, keep them ` +
       'outside of the database, or found the cluster with larger `limits.valueBytes` and `limits.rowBytes`.',
     { context: { table: table.name, rows } },
   );

@@ -242,7 +242,7 @@ export class TableDifference {
     if (large === 0) return;
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `${large} rows of ${table.name} are too large to be replicated: ` +
+      `${large === 1 ? '1 row' : `${large} rows`} of ${table.name} ${large === 1 ? 'is' : 'are'} too large to be replicated: ` +
         `${describeRowLimits(limits)}. ` +
         'Split their values, or keep them outside of the database, then recapture again.',
       { context: { table: table.name } },
