@@ -22,6 +22,8 @@ const REMOVED_ALARM = 'removed';
 const TRIMMED_ALARM = 'trimmed';
 /** So often one entry that another member knows is read; of a member that has stalled, at once. */
 const COMPARE_EVERY_LOOKS = 3;
+/** This replica ends, or NATS denies it something, which is an alarm of its own. */
+const NOT_OF_THE_LOG: ReadonlySet<string> = new Set(['ABORTED', 'ACTOR_STOPPED', 'ACCESS_DENIED']);
 
 interface Testimony {
   readonly id: string;
@@ -65,8 +67,7 @@ export class LogWatch {
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (error.code === 'LOG_REPLACED') this.#replaced(error);
-      // What NATS denies is an alarm of its own.
-      else if (error.code !== 'ABORTED' && error.code !== 'ACCESS_DENIED')
+      else if (!NOT_OF_THE_LOG.has(error.code))
         condition.alarm('log', `the log does not answer: ${error.message}`);
     }
   }
