@@ -1,7 +1,7 @@
 import { compareVersions, type Row, type Value, type Version } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isUniqueViolation } from './errors.js';
-import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
+import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
 import { displacedTable, keyNames, versionTable } from './metadata.js';
@@ -74,9 +74,7 @@ export class DisplacedRows {
   noteSealed(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
     for (const table of tables) {
       if ((state.displaced[table.id] ?? 0) === 0) continue;
-      this.#more = 0;
-      this.#forgetTakenOver(table, from, to);
-      this.#countMore(state, table);
+      this.forgetTakenOver(state, table, from, to);
       const places = this.#overwrites(table, from, to) ? undefined : this.#freed(table, from, to);
       if (places?.length === 0) continue;
       this.connection.statement('INSERT OR IGNORE INTO _antiphon_unsettled VALUES (?)').run(table.id);
@@ -179,8 +177,9 @@ export class DisplacedRows {
     return [...freed];
   }
 
-  /** The key of a displaced row was written again: the new content has replaced it. */
-  #forgetTakenOver(table: TrackedTable, from: number, to: number): void {
+  /** The key of a displaced row was written again in the outbox rows (from, to]: the new content has replaced it. */
+  forgetTakenOver(state: ReplicaState, table: TrackedTable, from: number, to: number): void {
+    if ((state.displaced[table.id] ?? 0) === 0) return;
     const same = table.key
       .map(
         (part) =>
@@ -189,12 +188,13 @@ export class DisplacedRows {
       )
       .join(' AND ');
     const name = displacedTable(table);
-    this.#more -= this.connection
+    this.#more = -this.connection
       .statement(
         `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x ` +
-          `CROSS JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id})`,
+          `CROSS JOIN ${name} AS d ON ${same} WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} AND x.op < ${FIRST_CLAIM})`,
       )
       .run(from, to).changes;
+    this.#countMore(state, table);
   }
 
   /** Gives one key its new content, or none, and settles every row that this can touch. */

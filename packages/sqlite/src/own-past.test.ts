@@ -185,3 +185,16 @@ it('A.4: what the past does not touch keeps its time, and whoever wrote later wi
   expect(await restore()).toBe(0);
   await expectRows('1|Monday\n2|Wednesday\n3|Thursday');
 });
+
+it('I4: a row whose displaced content an edit replaced that the log has comes up once', async () => {
+  await start(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE)`, true);
+  await cluster.write('a', `INSERT INTO t VALUES (1, 'same')`);
+  await later();
+  await cluster.write('b', `INSERT INTO t VALUES (2, 'same')`);
+  await cluster.synchronize();
+  expect(cluster.shell('a', 'SELECT * FROM t')).toBe('2|same');
+  // Row 1 is displaced, and written again; what displaced it goes.
+  await copyWithEdits(`INSERT INTO t VALUES (1, 'again')`);
+  expect(await restore(`DELETE FROM t WHERE id = 2`)).toBe(1);
+  await expectRows('1|again');
+});

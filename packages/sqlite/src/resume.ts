@@ -1,6 +1,7 @@
 import { AntiphonError } from '@antiphon/core';
 import { Pace } from './pace.js';
 import { CapturedTimes } from './captured-times.js';
+import { DisplacedRows } from './displaced.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
 
@@ -41,10 +42,20 @@ function forgetCaptured(session: Session, draft: ReplicaState): number {
   if (isVerified(session, draft))
     outbox.settle(0, new CapturedTimes(writer, clock.wallMs, draft.rowVersions).spread);
   const ahead = aheadMs(session);
+  if (draft.rowVersions) forgetTakenOver(session, draft, outbox.lastSeq());
   const forgotten = past.forgetCaptured(ahead ?? 0, draft.rowVersions);
   if (forgotten > 0) unsettleAll(session, draft);
   if (draft.rowVersions && ahead !== undefined) past.dateMisdated(ahead, draft.time / 1000, clock.wallMs);
   return forgotten;
+}
+
+/**
+ * Sealing forgets displaced rows whose keys were written again, and what is forgotten is not sealed: such a row
+ * would come back beside the one that has its key.
+ */
+function forgetTakenOver({ writer, tables }: Session, draft: ReplicaState, last: number): void {
+  const displaced = new DisplacedRows(writer);
+  for (const table of tables) displaced.forgetTakenOver(draft, table, 0, last);
 }
 
 /** What was forgotten may have set displaced rows free, and is not sealed, which would have noted which. */
