@@ -323,7 +323,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   async #resume(context: Context<RelayProtocol>): Promise<void> {
     if (this.#sending || !this.scope.condition.replicating) return;
     this.#retry?.cancel();
-    const { log, document, progress, condition, ownPastUpTo, id, sync } = this.scope;
+    const { log, document, progress, condition, ownPastUpTo, id, sync, writable } = this.scope;
     if (counterOf(progress.vector, id) < ownPastUpTo) {
       this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
       return;
@@ -348,8 +348,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#attempt = condition.nextAttempt();
     this.#resumed = true;
     this.#sending = true;
-    // Synchronous writes are not in the outbox: their committer finds out.
-    if (progress.unpublished === 0 && sync === undefined) endPublishAlarm(condition);
+    // Synchronous writes are not in the outbox: their committer finds out, where there are any.
+    if (progress.unpublished === 0 && (sync === undefined || !writable)) endPublishAlarm(condition);
     await this.#pump(context);
   }
 

@@ -21,11 +21,11 @@ export class LogTrouble {
 
   /**
    * Only trying tells whether the log takes something again: without writes, the alarm would outlast its
-   * cause until somebody writes.
+   * cause until somebody writes. Nobody accepts a group of a replica that may not write.
    */
   get isProbeDue(): boolean {
-    const { condition, clock } = this.scope;
-    return isPublishAlarmed(condition) && clock.monotonicMs() >= this.#probeNotBeforeMs;
+    const { condition, clock, writable } = this.scope;
+    return writable && isPublishAlarmed(condition) && clock.monotonicMs() >= this.#probeNotBeforeMs;
   }
 
   takeProbe(): boolean {
