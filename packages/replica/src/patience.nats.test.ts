@@ -6,6 +6,8 @@ import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { startReplica } from './start.js';
 import { ClusterFixture, count, type SqliteReplica } from './testing/cluster-fixture.js';
+import { eventually } from './testing/eventually.js';
+import { MapCluster } from './testing/map-cluster.js';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);';
 /** A machine that runs other tests as well may take so long to fire a timer. */
@@ -190,4 +192,28 @@ describe('a database that was restored from an old backup', () => {
       }
     },
   );
+});
+
+it('I13: closes while nobody can tell whether the log is the same', async () => {
+  await using cluster = await MapCluster.start();
+  let isAway = false;
+  const wrapLog = (log: Log): Log =>
+    new Proxy(log, {
+      get: (target, name: keyof Log) => {
+        if (name === 'identity' && isAway)
+          return () => Promise.reject(new AntiphonError('LOG_UNAVAILABLE', 'no answer', { retriable: true }));
+        const value: unknown = target[name];
+        return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+      },
+    });
+  const a = await cluster.replica('a', cluster.founder(), { wrapLog });
+  await a.transaction((tx) => tx.put('k', 'v'));
+  await a.caughtUp();
+  isAway = true;
+  // It looks at the log anew.
+  await cluster.server.kill();
+  await cluster.server.restart();
+  await eventually('it is in doubt', () => a.status().alarms.some(({ name }) => name === 'log'), 10_000);
+  await a.close();
+  await new Promise((resolve) => setTimeout(resolve, 50));
 });

@@ -201,7 +201,8 @@ export class VerifiedLog implements Log {
       this.#asking = false;
       this.#wake();
       // Connected again within the last step.
-      if (!this.#sure && this.#replaced === undefined && this.log.connection === 'connected') this.#ask();
+      const isOpen = this.log.connection === 'connected' && !this.#detached.signal.aborted;
+      if (!this.#sure && this.#replaced === undefined && isOpen) this.#ask();
     });
   }
 
