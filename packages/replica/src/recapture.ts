@@ -237,7 +237,8 @@ export class Recapturer {
 
   async #writeSome(recapturing: Recapturing, table?: string): Promise<number> {
     const lots = await this.#write(() => recapturing.writeKept(table));
-    return lots.length === 0 ? 0 : this.#write(() => recapturing.forgetKept(lots));
+    if (lots.length > 0) await this.#write(() => recapturing.forgetKept(lots));
+    return lots.reduce((sum, { rows }) => sum + rows, 0);
   }
 
   /** A replica that stood still is not in sync at once. */

@@ -83,6 +83,8 @@ export function writeKept(connection: Connection, tables: readonly TrackedTable[
     connection.db.exec(`SAVEPOINT ${ATTEMPT}`);
     try {
       writeLots(connection, lots, tables);
+      // For good, where the write is committed in place.
+      forgetKept(connection, lots);
       connection.db.exec(`RELEASE ${ATTEMPT}`);
       return lots;
     } catch (thrown) {
@@ -109,14 +111,12 @@ function writeLots(connection: Connection, lots: readonly Lot[], tables: readonl
 }
 
 /**
- * In a write of its own, after theirs was committed: where the log commits a write, what it did to tables that are not
- * replicated is undone (decision 28). Returns their number.
+ * Also in a write of its own, after theirs was committed: where the log commits a write, what it did to tables that are
+ * not replicated is undone (decision 28).
  */
-export function forgetKept({ db }: Connection, lots: readonly Lot[]): number {
-  let rows = 0;
+export function forgetKept({ db }: Connection, lots: readonly Pick<Lot, 'table' | 'from' | 'to'>[]): void {
   for (const { table, from, to } of lots)
-    rows += db.prepare(`DELETE FROM ${keptTable(table)} WHERE ${IN_LOT}`).run(from, to).changes;
-  return rows;
+    db.prepare(`DELETE FROM ${keptTable(table)} WHERE ${IN_LOT}`).run(from, to);
 }
 
 /** Which rows go in one write when not all of them do. */
@@ -130,6 +130,7 @@ export interface Lot {
   readonly table: TrackedTable;
   readonly from: number;
   readonly to: number;
+  readonly rows: number;
 }
 
 const IN_LOT = '_antiphon_rowid BETWEEN ? AND ?';
@@ -249,7 +250,7 @@ function lotToWrite(
   const all = rows === kept.length;
   const ends = [kept[0]?.[0], kept[rows - 1]?.[0]];
   const [from = 0, to = 0] = choice === 'newest' ? ends.toReversed() : ends;
-  return { rows, bytes, all, ...(rows > 0 && { lot: { table, from, to } }) };
+  return { rows, bytes, all, ...(rows > 0 && { lot: { table, from, to, rows } }) };
 }
 
 function onConflict(table: TrackedTable): string {

@@ -81,12 +81,12 @@ export class Recapture implements Recapturing {
       writer,
       tables.filter(({ name }) => kept.has(name) && (only === undefined || isSameName(name, only))),
     );
-    return lots.map(({ table, from, to }) => ({ table: table.name, from, to }));
+    return lots.map(({ table, from, to, rows }) => ({ table: table.name, from, to, rows }));
   }
 
-  forgetKept(lots: readonly KeptLot[]): number {
+  forgetKept(lots: readonly KeptLot[]): void {
     const { writer, tables } = this.parts.session();
-    return forgetKept(
+    forgetKept(
       writer,
       lots.flatMap(({ table: name, from, to }) => {
         const table = tables.find((one) => one.name === name);

@@ -71,6 +71,7 @@ export interface KeptLot {
   readonly table: string;
   readonly from: number;
   readonly to: number;
+  readonly rows: number;
 }
 
 export interface Recapturing {
@@ -93,11 +94,8 @@ export interface Recapturing {
   kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
   /** Inside the function of a write: writes some of the kept rows of all tables, or of one. Throws CONSTRAINT. */
   writeKept(table?: string): readonly KeptLot[];
-  /**
-   * Inside the function of a write that does nothing else, after theirs was committed: they are not kept any longer.
-   * Returns their number.
-   */
-  forgetKept(lots: readonly KeptLot[]): number;
+  /** Inside the function of a write that does nothing else, after theirs was committed: they are not kept any longer. */
+  forgetKept(lots: readonly KeptLot[]): void;
   /** Removes the reference. Idempotent. */
   end(): Promise<void>;
 }
