@@ -90,6 +90,30 @@ describe('changes that nobody may have captured', () => {
     },
   );
 
+  it('I3: also when that was done while no replica ran, and VACUUM after it', async () => {
+    cluster = await pairOf(`${REBUILT} CREATE VIEW v AS SELECT a FROM t;`);
+    const all = (of: string): string =>
+      cluster.shell(
+        'a',
+        `SELECT ${of} || ';' FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY rowid`,
+      );
+    await cluster.member('a').store.close();
+    cluster.shell(
+      'a',
+      'CREATE INDEX t_a ON t (a); VACUUM; CREATE TABLE other (x); DROP TABLE other; VACUUM;',
+    );
+    const store = await cluster.join('a', { createTables: false });
+    await store.check();
+    await store.close();
+    const [drop, create] = [all(`'DROP ' || type || ' ' || name`), all('sql')];
+    cluster.shell('a', `BEGIN; ${drop} INSERT INTO t VALUES (1, 'unseen', 1); ${create} COMMIT; VACUUM;`);
+    for (let start = 0; start < 2; start++) {
+      const again = await cluster.join('a', { createTables: false });
+      await expectCode(again.check(), 'SCHEMA_DRIFT', /trigger _antiphon_\w+ was dropped and created again/);
+      await again.close();
+    }
+  });
+
   it('but not because the build that made the file marked nothing', async () => {
     cluster = await pairOf(REBUILT);
     await cluster.member('a').store.close();

@@ -19,29 +19,49 @@ const CREATED_AFTER_TRIGGERS = '_antiphon_capturing';
 /**
  * A table that is created after our triggers as well, and says which place in the schema it got. As long as it has that
  * place, a trigger behind it was dropped and put back, also by a program that puts views back with the triggers. VACUUM
- * moves it in front of all triggers; then only the view tells, until the triggers are marked again.
+ * moves it in front of all triggers. Then the view tells, and how often the schema was changed since somebody looked:
+ * too seldom for all triggers to have been dropped and put back.
  */
 const MARK = '_antiphon_mark';
 
-const MARK_PLACE = `(SELECT m.rowid FROM sqlite_schema AS m WHERE m.type = 'table' AND m.name = '${MARK}')`;
+interface Mark {
+  readonly isMoved: boolean;
+  readonly place: number;
+  /** How often the schema was changed since the last look. */
+  readonly changes: number;
+}
 
 function markTriggers({ db }: Connection): void {
   db.exec(`DROP VIEW IF EXISTS ${CREATED_AFTER_TRIGGERS}; DROP TABLE IF EXISTS ${MARK}`);
   db.exec(`CREATE VIEW ${CREATED_AFTER_TRIGGERS} AS SELECT name, tbl FROM _antiphon_capture`);
-  db.exec(`CREATE TABLE ${MARK} (place INTEGER); INSERT INTO ${MARK} SELECT ${MARK_PLACE}`);
+  db.exec(`CREATE TABLE ${MARK} (place INTEGER, schema_version INTEGER)`);
+  db.exec(
+    `INSERT INTO ${MARK} SELECT s.rowid, v.schema_version FROM sqlite_schema AS s, pragma_schema_version AS v WHERE s.name = '${MARK}'`,
+  );
 }
 
-/** Where they were: undefined in the file of a build that did not mark them, or since VACUUM. */
-function markedPlace({ db }: Connection): number | undefined {
-  const place = db.prepare(`SELECT ${MARK_PLACE}`, 'value').get() as number | null;
-  if (place === null) return undefined;
-  const noted = db.prepare(`SELECT place FROM ${MARK}`, 'value').get();
-  return noted === place ? place : undefined;
+/** undefined in the file of a build that made no mark. */
+function readMark({ db }: Connection): Mark | undefined {
+  const place = db
+    .prepare(`SELECT rowid FROM sqlite_schema WHERE type = 'table' AND name = '${MARK}'`, 'value')
+    .get() as number | undefined;
+  if (place === undefined) return undefined;
+  const noted = db
+    .prepare(
+      `SELECT m.place AS place, v.schema_version - m.schema_version AS changes FROM ${MARK} AS m, pragma_schema_version AS v`,
+    )
+    .get() as { place: number; changes: number } | undefined;
+  return { isMoved: noted?.place !== place, place, changes: noted?.changes ?? 0 };
 }
 
 /** Of triggers that are in place, with nothing against them. */
 export function keepMarked(connection: Connection): void {
-  if (markedPlace(connection) === undefined) markTriggers(connection);
+  const mark = readMark(connection);
+  if (mark === undefined || mark.isMoved) markTriggers(connection);
+  else if (mark.changes !== 0)
+    connection.db.exec(
+      `UPDATE ${MARK} SET schema_version = (SELECT schema_version FROM pragma_schema_version)`,
+    );
 }
 
 /** Notes the triggers as they are now in place. */
@@ -97,14 +117,8 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
         : `its trigger ${name} is not the one that Antiphon made`,
     );
   }
-  const again = connection.db
-    .prepare(
-      `SELECT s.name AS name, s.tbl_name AS tbl FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name
-       WHERE s.type = 'trigger' AND (s.rowid > ? OR s.rowid > ${viewPlace(connection)})`,
-    )
-    .all(markedPlace(connection) ?? Number.MAX_SAFE_INTEGER) as { name: string; tbl: string }[];
-  for (const { name, tbl } of again)
-    if (!gaps.has(tbl)) gaps.set(tbl, `its trigger ${name} was dropped and created again`);
+  for (const { name, table } of againCreated(connection))
+    if (!gaps.has(table)) gaps.set(table, `its trigger ${name} was dropped and created again`);
   if (tables.length > 0) {
     const rebuilt = connection.db
       .prepare(
@@ -124,11 +138,22 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
   return [...gaps].map(([table, reason]) => ({ table, reason }));
 }
 
-/** In SQL. A file that no build has marked has neither view nor mark; one that has lost its view may have lost triggers with it. */
-function viewPlace({ db }: Connection): string {
-  const isMarked = db.prepare(`SELECT ${MARK_PLACE} IS NOT NULL`, 'value').get() === 1;
-  const none = isMarked ? '-1' : String(Number.MAX_SAFE_INTEGER);
-  return `ifnull((SELECT v.rowid FROM sqlite_schema AS v WHERE v.type = 'view' AND v.name = '${CREATED_AFTER_TRIGGERS}'), ${none})`;
+/** Our triggers that were, or may have been, dropped and put back. */
+function againCreated(connection: Connection): readonly { readonly name: string; readonly table: string }[] {
+  const mark = readMark(connection);
+  // A file that no build has marked has neither view nor mark; one that has lost its view may have lost triggers with it.
+  const none = mark === undefined ? Number.MAX_SAFE_INTEGER : -1;
+  const ours = connection.db
+    .prepare(
+      `SELECT s.name AS name, s.tbl_name AS "table", s.rowid AS place,
+         ifnull((SELECT v.rowid FROM sqlite_schema AS v WHERE v.type = 'view' AND v.name = '${CREATED_AFTER_TRIGGERS}'), ${none}) AS before
+       FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name WHERE s.type = 'trigger'`,
+    )
+    .all() as { name: string; table: string; place: number; before: number }[];
+  // Twice for each trigger, once for VACUUM.
+  const isOften = mark?.isMoved === true && mark.changes > 2 * ours.length;
+  const end = mark === undefined || mark.isMoved ? Number.MAX_SAFE_INTEGER : mark.place;
+  return ours.filter(({ place, before }) => isOften || place > before || place > end);
 }
 
 /**
