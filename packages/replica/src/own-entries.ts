@@ -17,8 +17,8 @@ interface Finding {
  * after others' have followed it: the position has passed it, and nothing else would ever tell.
  */
 export class OwnEntries {
-  /** A newest own entry that is older than what was published, and what was found up to there. */
-  #searched = { seq: -1, counter: 0 };
+  /** A newest own entry that is older than what was published, where nothing was found to be lost. */
+  #searched = { seq: -1, publishedCounter: 0 };
 
   constructor(private readonly scope: Pick<Settings, 'log' | 'store' | 'clock' | 'id'>) {}
 
@@ -50,7 +50,7 @@ export class OwnEntries {
   ): Promise<string | undefined> {
     const { log, id } = this.scope;
     const { seq } = newest ?? { seq: 0 };
-    if (seq === this.#searched.seq && this.#searched.counter >= publishedCounter) return undefined;
+    if (seq === this.#searched.seq && publishedCounter === this.#searched.publishedCounter) return undefined;
     const { firstSeq, generation } = await log.identity(deadline.signal);
     // A message that was thought lost and came late may stand after newer ones: not far, as a rule.
     let counter = 0;
@@ -58,9 +58,11 @@ export class OwnEntries {
       const fromSeq = Math.max(1, firstSeq, upTo - WINDOW + 1);
       counter = Math.max(counter, await this.#highest(generation, fromSeq, upTo, deadline));
     }
-    this.#searched = { seq, counter };
     // The rest may have been trimmed.
-    if (counter >= publishedCounter || firstSeq > FIRST_ENTRY_SEQ) return undefined;
+    if (counter >= publishedCounter || firstSeq > FIRST_ENTRY_SEQ) {
+      this.#searched = { seq, publishedCounter };
+      return undefined;
+    }
     const upTo = counter === 0 ? '' : `: its own there end with ${id}:${counter}`;
     return `${id}:${publishedCounter}, which this replica has published, was removed from it${upTo}`;
   }
