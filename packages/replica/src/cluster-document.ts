@@ -24,6 +24,8 @@ export interface ClusterDocument {
   readonly state: 'creating' | 'ready';
   readonly cluster: string;
   readonly creator: string;
+  /** The creator was named by another replica, and has not begun: whoever may found the cluster may begin. */
+  readonly unclaimed?: boolean;
   readonly createdAtMs: number;
   /** Of the log. */
   readonly generation: string;
@@ -55,6 +57,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     state,
     cluster,
     creator,
+    unclaimed,
     createdAtMs,
     generation,
     schema,
@@ -72,6 +75,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     state,
     cluster,
     creator,
+    ...(unclaimed === true && { unclaimed }),
     createdAtMs: Number(createdAtMs),
     generation,
     schema: parseSchema(schema),

@@ -103,6 +103,20 @@ describe('a cluster that could not be founded', () => {
     const b = await fixture.replica('b', { topology });
     expect(b.status().lifecycle).toBe('primary');
   });
+
+  it('and is taken back when that name was a slip', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', ROWS);
+    await expect(fixture.replica('a')).rejects.toMatchObject({ code: 'UNSUPPORTED_TABLE' });
+    const slip = { 'primary-replica': { primary: 'aa' } } as const;
+    const limits = { connectTimeoutMs: 1500 };
+    await expect(fixture.replica('a', { topology: slip, limits })).rejects.toMatchObject({
+      ...{ code: 'TIMEOUT', message: /is being created by aa/ },
+    });
+    fixture.sql('a', 'DELETE FROM u');
+    const a = await fixture.replica('a', { topology: { 'primary-replica': { primary: 'a' } } });
+    expect(a.status().lifecycle).toBe('primary');
+  });
 });
 
 describe('a cluster in which several replicas write', () => {

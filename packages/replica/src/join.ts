@@ -170,8 +170,9 @@ async function joinExisting(
   const document = decodeClusterDocument(entry.value);
   const { clock, log } = settings;
   const isCreating = document.state === 'creating';
+  const isOurs = document.creator === settings.id || document.unclaimed === true;
   // What binds nobody yet may still become something else.
-  if (isCreating && document.creator !== settings.id) return undefined;
+  if (isCreating && !isOurs) return undefined;
   if (isCreating && inspection.identity === undefined)
     return foundAgain(settings, inspection, document, entry.revision, deadline);
   const differences = settingsDifference(document, settings);
@@ -237,8 +238,10 @@ async function foundAgain(
   const { clock, id, registry } = settings;
   const isOurs = isFounder(settings, inspection);
   const creator = soleWriter(topologyOf(settings)) ?? id;
-  if (!isOurs && creator === id) return undefined;
-  const document = isOurs ? await newDocument(settings, inspection, deadline) : { ...known, creator };
+  if (!isOurs && (known.creator !== id || creator === id)) return undefined;
+  const document = isOurs
+    ? await newDocument(settings, inspection, deadline)
+    : { ...known, creator, unclaimed: true };
   const data = encodeClusterDocument(document);
   const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, revision));
   if (updated === undefined || !isOurs) return undefined;
