@@ -23,10 +23,14 @@ function ofGhost(counter: number, name: string): Uint8Array {
   });
 }
 
-async function startTwo(cluster: ClusterFixture): Promise<readonly [SqliteReplica, SqliteReplica]> {
+/** `beatMs`: a replica that misses something looks for it by itself, beat by beat. */
+async function startTwo(
+  cluster: ClusterFixture,
+  limits: { readonly beatMs?: number } = {},
+): Promise<readonly [SqliteReplica, SqliteReplica]> {
   cluster.sql('a', SCHEMA);
-  const a = await cluster.replica('a');
-  return [a, await cluster.replica('b')];
+  const a = await cluster.replica('a', { limits });
+  return [a, await cluster.replica('b', { limits })];
 }
 
 async function publish(cluster: ClusterFixture, ...messages: readonly Uint8Array[]): Promise<void> {
@@ -54,7 +58,7 @@ async function outcomeOfVerify(cluster: ClusterFixture): Promise<string> {
 describe('quarantine', () => {
   it('I2, I15: shows what was put aside, and applies it once it is acceptable and next from its origin', async () => {
     await using cluster = await ClusterFixture.start();
-    const [a, b] = await startTwo(cluster);
+    const [a, b] = await startTwo(cluster, { beatMs: 120_000 });
     await publish(cluster, ofGhost(2, 'second'), ofGhost(1, LONG));
     await putAside([a, b], 2);
     const { messages, total, bytes, discarded, more } = await b.quarantine.list();
