@@ -51,7 +51,7 @@ it('I1: an older copy restored under a running replica ends it, and a new start 
   await backup(live, fixture.file('copy'));
   live.close();
   await r1.execute([{ sql: `INSERT INTO t VALUES ('after the copy', 2)` }]);
-  await r2.caughtUp();
+  await vi.waitFor(async () => expect(await count(r2, 't')).toBe(2), { timeout: 10_000 });
   const copy = new DatabaseSync(fixture.file('copy'));
   await backup(copy, fixture.file('r1'));
   copy.close();
