@@ -71,6 +71,17 @@ async function loseInLog(cluster: MapCluster, { a, b, right }: Parted): Promise<
   await b.quarantine.discard();
 }
 
+/** The same, and nobody keeps `x` any more: neither `a` nor the log. */
+async function partedForGood(
+  cluster: MapCluster,
+  options: Partial<ReplicaOptions<MapTransaction>>,
+): Promise<Parted> {
+  const all = await parted(cluster, { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } });
+  await loseInLog(cluster, all);
+  await eventually('pruned', () => all.a.status().outbox.messages === 0);
+  return all;
+}
+
 describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_, options) => {
   it('is published again, and all after it, when a later one shows the hole', async () => {
     await using cluster = await MapCluster.start();
@@ -141,11 +152,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
 
   it('says so when neither its origin has kept it nor the log', async () => {
     await using cluster = await MapCluster.start();
-    const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
-    const all = await parted(cluster, forgetting);
-    const { a, b, registry } = all;
-    await loseInLog(cluster, all);
-    await eventually('pruned', () => a.status().outbox.messages === 0);
+    const { b, registry } = await partedForGood(cluster, options);
     registry.hidden = false;
     await eventually(
       'it is told',
@@ -158,11 +165,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
 
   it('says which entry may hold it, and why nobody here can read that', async () => {
     await using cluster = await MapCluster.start();
-    const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
-    const all = await parted(cluster, forgetting);
-    const { a, b, registry } = all;
-    await loseInLog(cluster, all);
-    await eventually('pruned', () => a.status().outbox.messages === 0);
+    const { b, registry } = await partedForGood(cluster, options);
     const log = (await cluster.connect()).log(cluster.name);
     await log.open({ create: false });
     const seq = await new Promise((resolve) =>

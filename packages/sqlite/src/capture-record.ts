@@ -36,7 +36,8 @@ function markTriggers({ db }: Connection): void {
   db.exec(`CREATE VIEW ${CREATED_AFTER_TRIGGERS} AS SELECT name, tbl FROM _antiphon_capture`);
   db.exec(`CREATE TABLE ${MARK} (place INTEGER, schema_version INTEGER)`);
   db.exec(
-    `INSERT INTO ${MARK} SELECT s.rowid, v.schema_version FROM sqlite_schema AS s, pragma_schema_version AS v WHERE s.name = '${MARK}'`,
+    `INSERT INTO ${MARK} SELECT s.rowid, v.schema_version
+     FROM sqlite_schema AS s, pragma_schema_version AS v WHERE s.name = '${MARK}'`,
   );
 }
 
@@ -48,7 +49,8 @@ function readMark({ db }: Connection): Mark | undefined {
   if (place === undefined) return undefined;
   const noted = db
     .prepare(
-      `SELECT m.place AS place, v.schema_version - m.schema_version AS changes FROM ${MARK} AS m, pragma_schema_version AS v`,
+      `SELECT m.place AS place, v.schema_version - m.schema_version AS changes
+       FROM ${MARK} AS m, pragma_schema_version AS v`,
     )
     .get() as { place: number; changes: number } | undefined;
   return { isMoved: noted?.place !== place, place, changes: noted?.changes ?? 0 };
@@ -120,11 +122,13 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
   for (const { name, table } of againCreated(connection))
     if (!gaps.has(table)) gaps.set(table, `its trigger ${name} was dropped and created again`);
   if (tables.length > 0) {
+    const names = tables.map(({ name }) => quoteText(name)).join(', ');
     const rebuilt = connection.db
       .prepare(
-        `SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN (${tables.map(({ name }) => quoteText(name)).join(', ')})
-         AND rowid > (SELECT max(o.rowid) FROM sqlite_schema AS o WHERE o.type = 'table' AND (o.name = '${CREATED_AFTER_TABLES}'
-           OR o.name = (SELECT '${RECAPTURED}' || t.id FROM _antiphon_tables AS t WHERE t.name = sqlite_schema.name)))`,
+        `SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN (${names})
+         AND rowid > (SELECT max(o.rowid) FROM sqlite_schema AS o
+           WHERE o.type = 'table' AND (o.name = '${CREATED_AFTER_TABLES}' OR o.name =
+             (SELECT '${RECAPTURED}' || t.id FROM _antiphon_tables AS t WHERE t.name = sqlite_schema.name)))`,
         'value',
       )
       .all() as string[];
@@ -141,12 +145,14 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
 /** Our triggers that were, or may have been, dropped and put back. */
 function againCreated(connection: Connection): readonly { readonly name: string; readonly table: string }[] {
   const mark = readMark(connection);
-  // A file that no build has marked has neither view nor mark; one that has lost its view may have lost triggers with it.
+  // A file that no build has marked has neither view nor mark. One that has lost its view may have lost triggers
+  // with it.
   const none = mark === undefined ? Number.MAX_SAFE_INTEGER : -1;
   const ours = connection.db
     .prepare(
       `SELECT s.name AS name, s.tbl_name AS "table", s.rowid AS place,
-         ifnull((SELECT v.rowid FROM sqlite_schema AS v WHERE v.type = 'view' AND v.name = '${CREATED_AFTER_TRIGGERS}'), ${none}) AS before
+         ifnull((SELECT v.rowid FROM sqlite_schema AS v
+           WHERE v.type = 'view' AND v.name = '${CREATED_AFTER_TRIGGERS}'), ${none}) AS before
        FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name WHERE s.type = 'trigger'`,
     )
     .all() as { name: string; table: string; place: number; before: number }[];
@@ -189,8 +195,9 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
   return new AntiphonError(
     'SCHEMA_DRIFT',
     `Changes may have gone unnoticed, since a replicated table was rebuilt or lost its triggers (${described}). ` +
-      'Replication stands still here. If rows were lost with it, put them back first, from the file of another replica or from a backup: where others ' +
-      `may write here, rows that are missing count as deleted, everywhere. See what differs with \`antiphon recapture ${shellWord(table)} --dry-run\`; ` +
+      'Replication stands still here. If rows were lost with it, put them back first, from the file of another ' +
+      'replica or from a backup: where others may write here, rows that are missing count as deleted, everywhere. ' +
+      `See what differs with \`antiphon recapture ${shellWord(table)} --dry-run\`; ` +
       'without --dry-run it is made good, and replication goes on.',
     { context: { table, gaps: gaps.map((gap) => gap.table) } },
   );

@@ -45,7 +45,9 @@ export function definition(
   body: readonly string[],
 ): TriggerDefinition {
   const name = named(table, kind);
-  const sql = `CREATE TRIGGER ${quoteName(name)} ${event} ON ${quoteName(table.name)} WHEN ${when} BEGIN ${body.join('; ')}; END`;
+  const sql =
+    `CREATE TRIGGER ${quoteName(name)} ${event} ON ${quoteName(table.name)} ` +
+    `WHEN ${when} BEGIN ${body.join('; ')}; END`;
   return { name, sql };
 }
 
@@ -58,14 +60,23 @@ export function values(table: TrackedTable, source: string): string {
 }
 
 function put(table: TrackedTable, kind: number, image: 'n' | 'o', source: string): string {
-  return `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, image)}) VALUES (${table.id}, ${kind}, ${WHEN_MADE}, ${values(table, source)})`;
+  return `${into(table, image)} VALUES (${table.id}, ${kind}, ${WHEN_MADE}, ${values(table, source)})`;
+}
+
+function into(table: TrackedTable, image: 'n' | 'o'): string {
+  return `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, image)})`;
+}
+
+/** Rows of a FROM clause, by its name for them, as what may be lost. */
+function suspectRows(table: TrackedTable, row: string): string {
+  return `${into(table, 'o')} SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)}`;
 }
 
 export function sameKey(table: TrackedTable, left: string, right: string): string {
-  const terms = table.key.map(
-    (part) =>
-      `${left}.${columnName(table, part.column)} IS ${collated(table, `${right}.${columnName(table, part.column)}`, part)}`,
-  );
+  const terms = table.key.map((part) => {
+    const name = columnName(table, part.column);
+    return `${left}.${name} IS ${collated(table, `${right}.${name}`, part)}`;
+  });
   return balanced(terms, 'AND');
 }
 
@@ -159,8 +170,9 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
       : '';
   const row = '_antiphon_row';
   return (
-    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
-    `FROM ${rowsIn(table, index)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} AND NOT (${sameKey(table, row, self)}${unnumbered})`
+    `${suspectRows(table, row)} ` +
+    `FROM ${rowsIn(table, index)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} ` +
+    `AND NOT (${sameKey(table, row, self)}${unnumbered})`
   );
 }
 
@@ -168,7 +180,7 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
 function putOverwritten(table: TrackedTable): string {
   const row = '_antiphon_row';
   return (
-    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
+    `${suspectRows(table, row)} ` +
     `FROM ${quoteName(table.name)} AS ${row} WHERE ${sameKey(table, row, 'NEW')}`
   );
 }
@@ -177,8 +189,9 @@ function putOverwritten(table: TrackedTable): string {
 function putNumbered(table: TrackedTable, rowid: string): string {
   const row = '_antiphon_row';
   return (
-    `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'o')}) SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)} ` +
-    `FROM ${quoteName(table.name)} AS ${row} WHERE ${row}.${rowid} = NEW.${rowid} AND NOT (${sameKey(table, row, 'NEW')})`
+    `${suspectRows(table, row)} ` +
+    `FROM ${quoteName(table.name)} AS ${row} WHERE ${row}.${rowid} = NEW.${rowid} ` +
+    `AND NOT (${sameKey(table, row, 'NEW')})`
   );
 }
 

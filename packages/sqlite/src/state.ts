@@ -186,7 +186,8 @@ function readRow(connection: Connection): StateRow {
   if (row.format !== METADATA_FORMAT) {
     throw new AntiphonError(
       'STORE_CONTENT',
-      `this database has Antiphon metadata of format ${row.format}, this build knows ${METADATA_FORMAT}; upgrade this replica.`,
+      `this database has Antiphon metadata of format ${row.format}, this build knows ${METADATA_FORMAT}; ` +
+        'upgrade this replica.',
     );
   }
   return row;
@@ -240,7 +241,8 @@ export function readState(connection: Connection): ReplicaState {
     .all() as Gap[];
   state.storedGaps = state.gaps;
   const parts = connection.db.prepare(
-    `SELECT origin, counter, time, max(place + length(body)) AS bytes FROM _antiphon_parts GROUP BY origin, counter, time`,
+    `SELECT origin, counter, time, max(place + length(body)) AS bytes
+     FROM _antiphon_parts GROUP BY origin, counter, time`,
   );
   for (const entry of parts.all() as (KeptParts & { readonly origin: string })[]) {
     const { origin, counter, time, bytes } = entry;
@@ -274,8 +276,8 @@ export class StateWriter {
       .prepare(
         `INSERT INTO _antiphon_state (
            id, format, owner, cluster, replica, generation, schema_version, position_generation, position_seq,
-           writes, primary_replica, row_versions, own_counter, last_counter, published_counter, recovery_counter, epoch, time,
-           conflicts)
+           writes, primary_replica, row_versions, own_counter, last_counter, published_counter,
+           recovery_counter, epoch, time, conflicts)
          VALUES (1, ${METADATA_FORMAT}, ?, ?, ?, ?, ?, ?, ?, 'capture', NULL, 0, 0, 0, 0, 0, 0, 0, 0)`,
       )
       .run(
@@ -293,7 +295,8 @@ export class StateWriter {
   claim(state: ReplicaState): void {
     this.connection.db
       .prepare(
-        `UPDATE _antiphon_state SET owner = ?, schema_version = ?, writes = ?, primary_replica = ?, row_versions = ?, position_generation = ?`,
+        `UPDATE _antiphon_state SET owner = ?, schema_version = ?, writes = ?, primary_replica = ?,
+           row_versions = ?, position_generation = ?`,
       )
       .run(
         this.owner,
@@ -320,9 +323,11 @@ export class StateWriter {
     const { entry } = state.position;
     const { changes } = this.connection
       .statement(
-        `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, entry_seq = ?, entry_stored_at_ms = ?, entry_attempt = ?,
-         own_counter = ?, last_counter = ?, published_counter = ?, recovery_counter = ?, epoch = ?, time = ?, conflicts = ?,
-         quarantined = ?, quarantined_bytes = ?, discarded = ?, revision = revision + 1 WHERE id = 1 AND owner = ? AND revision = ?`,
+        `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, entry_seq = ?,
+           entry_stored_at_ms = ?, entry_attempt = ?, own_counter = ?, last_counter = ?, published_counter = ?,
+           recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ?, quarantined_bytes = ?,
+           discarded = ?, revision = revision + 1
+         WHERE id = 1 AND owner = ? AND revision = ?`,
       )
       .run(
         state.position.generation,

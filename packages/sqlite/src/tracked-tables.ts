@@ -84,9 +84,11 @@ function putBack(connection: Connection, { name }: TrackedTable): string {
     );
   }
   return (
-    'Nothing was applied, and the other replicas still have its rows. Create it again as it was and put its rows back in the same transaction, ' +
-    `from the file of another replica (ATTACH 'FILE' AS other; … INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup; ` +
-    `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. Rows that are still missing then count as deleted, everywhere.`
+    'Nothing was applied, and the other replicas still have its rows. Create it again as it was and put its ' +
+    "rows back in the same transaction, from the file of another replica (ATTACH 'FILE' AS other; … " +
+    `INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup; ` +
+    `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. ` +
+    'Rows that are still missing then count as deleted, everywhere.'
   );
 }
 
@@ -105,9 +107,13 @@ function nameNow({ db }: Connection, name: string): string | undefined {
 function changeBack(connection: Connection, { name }: TrackedTable): string {
   const reason = findCaptureGaps(connection, []).find(({ table }) => table === name)?.reason;
   if (reason === undefined)
-    return 'Nothing was applied and nothing is lost: change it back (drop a column that was added), and replication goes on by itself.';
+    return (
+      'Nothing was applied and nothing is lost: change it back (drop a column that was added), ' +
+      'and replication goes on by itself.'
+    );
   return (
-    `Nothing was applied, and what was written to it since may have gone unnoticed (${reason}). Make it again what it was, with its rows; ` +
+    `Nothing was applied, and what was written to it since may have gone unnoticed (${reason}). ` +
+    'Make it again what it was, with its rows; ' +
     `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`.`
   );
 }
@@ -227,7 +233,8 @@ function capturing(
 function presentTriggers(connection: Connection): PresentTrigger[] {
   return connection.db
     .prepare(
-      `SELECT name, sql, tbl_name AS "table", rowid FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '_antiphon_*'`,
+      `SELECT name, sql, tbl_name AS "table", rowid FROM sqlite_schema
+       WHERE type = 'trigger' AND name GLOB '_antiphon_*'`,
     )
     .all() as PresentTrigger[];
 }
