@@ -7,6 +7,7 @@ import { goOnUnder, otherNode } from './under-node.mjs';
 // Everything that CI checks besides the tests. The exit code is the number of checks that failed.
 const CHECKS = [
   { name: 'lint', args: ['eslint', '.', '--max-warnings', '0'] },
+  { name: 'structure', args: ['depcruise', '--config', 'infra/dependency-cruiser.mjs', 'packages'] },
   { name: 'formatting', args: ['prettier', '--check', '--log-level=warn', '.'] },
   { name: 'types', args: ['tsc', '-p', 'infra/tsconfig.checks.json'] },
 ];

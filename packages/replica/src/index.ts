@@ -1,11 +1,11 @@
 import './node-check.js';
-export { createReplica, type CreateReplicaOptions } from './create-replica.js';
-export { startReplica } from './start.js';
-export type { CaughtUpOptions, Replica } from './replica.js';
-export type { Consistency, QueryOptions } from './read.js';
-export type { Outcome } from './outcome.js';
-export type { SessionPosition, SessionToken } from './session.js';
-export type { ReplicaOptions, ReplicaPorts } from './options.js';
+export { createReplica, type CreateReplicaOptions } from './start/create-replica.js';
+export { startReplica } from './start/start.js';
+export type { CaughtUpOptions, Replica } from './replica/replica.js';
+export type { Consistency, QueryOptions } from './read/read.js';
+export type { Outcome } from './read/outcome.js';
+export type { SessionPosition, SessionToken } from './state/session.js';
+export type { ReplicaOptions, ReplicaPorts } from './config/options.js';
 export {
   describeUpdate,
   parseAcks,
@@ -17,24 +17,24 @@ export {
   type SyncUpdate,
   type UpdateOptions,
   type UpdateSettings,
-} from './update.js';
-export { DEFAULT_LIMITS, type ReplicaLimits } from './limits.js';
+} from './config/update.js';
+export { DEFAULT_LIMITS, type ReplicaLimits } from './config/limits.js';
 export {
   AGREED_LIMITS,
   limitsDifference,
   newestLimits,
   type AgreedLimits,
   type LimitsFrom,
-} from './agreed-limits.js';
-export { changeAgreedLimits, type ChangeLimitsPorts, type LimitsChange } from './change-limits.js';
-export { silentLogger, type Logger } from './logger.js';
+} from './config/agreed-limits.js';
+export { changeAgreedLimits, type ChangeLimitsPorts, type LimitsChange } from './membership/change-limits.js';
+export { silentLogger, type Logger } from './config/logger.js';
 export {
   describeTopology,
   parseTopology,
   type Role,
   type Topology,
   type TopologyOptions,
-} from './topology.js';
+} from './config/topology.js';
 export type {
   DiscardAnswer,
   QuarantineAccess,
@@ -43,24 +43,30 @@ export type {
   QuarantineQuery,
   RetriedMessage,
   RetryAnswer,
-} from './quarantine.js';
-export type { CutValue, QuarantinedContent, ShownChange } from './quarantined-content.js';
-export { replicatedNames } from './replicated-tables.js';
-export type { RecaptureOptions, RecaptureResult } from './recapture.js';
-export type { Removal, RemoveMemberOptions } from './remove-member.js';
-export type { Acknowledged, Committed, WriteOptions } from './writer.js';
-export type { Params, SqlTransaction, Statement } from './statement.js';
-export type { ChangesOptions, CommittedChange, RowObject } from './changes.js';
-export type { ConflictReport } from './conflicts.js';
-export type { MemberStatus, ReplicaStatus, SyncStatus } from './status.js';
-export type { LifecycleEvent, LifecycleState } from './lifecycle.js';
-export type { Holding, StallReason, Waiting } from './condition.js';
-export { problemsOf, type HealthOptions } from './health.js';
-export { nextState } from './lifecycle.js';
-export type { MailboxProtocol, Ping, QueryRequest, Standing } from './mailbox.js';
-export { verifyCluster, type TableDifference, type VerifyOptions, type VerifyResult } from './verify.js';
-export type { DifferentRow } from './row-differences.js';
-export { CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from './cluster-document.js';
-export { findMember, listMembers, type MemberRecord } from './member-record.js';
-export { decodeBeat, type Beat } from './beat.js';
-export { beatSubject, mailboxPrefix } from './subjects.js';
+} from './repair/quarantine.js';
+export type { CutValue, QuarantinedContent, ShownChange } from './repair/quarantined-content.js';
+export { replicatedNames } from './read/replicated-tables.js';
+export type { RecaptureOptions, RecaptureResult } from './repair/recapture.js';
+export type { Removal, RemoveMemberOptions } from './membership/remove-member.js';
+export type { WriteOptions } from './write/writer.js';
+export type { Acknowledged, Committed } from './state/write-result.js';
+export type { Params, SqlTransaction, Statement } from './write/statement.js';
+export type { ChangesOptions, CommittedChange, RowObject } from './read/changes.js';
+export type { ConflictReport } from './state/conflicts.js';
+export type { MemberStatus, ReplicaStatus, SyncStatus } from './replica/status.js';
+export type { LifecycleEvent, LifecycleState } from './config/lifecycle.js';
+export type { Holding, StallReason, Waiting } from './config/standstill.js';
+export { problemsOf, type HealthOptions } from './replica/health.js';
+export { nextState } from './config/lifecycle.js';
+export type { MailboxProtocol, Ping, QueryRequest, Standing } from './service/mailbox.js';
+export {
+  verifyCluster,
+  type TableDifference,
+  type VerifyOptions,
+  type VerifyResult,
+} from './service/verify.js';
+export type { DifferentRow } from './service/row-differences.js';
+export { CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from './cluster/cluster-document.js';
+export { findMember, listMembers, type MemberRecord } from './cluster/member-record.js';
+export { decodeBeat, type Beat } from './cluster/beat.js';
+export { beatSubject, mailboxPrefix } from './config/subjects.js';

@@ -1,4 +1,4 @@
-import type { Scope } from '../scope.js';
+import type { Scope } from '../state/scope.js';
 
 /**
  * Whether every replica accepts the time of what was just sealed, by the log's clock as far as it is known

@@ -1,12 +1,12 @@
 import { systemClock, type Bus, type Log, type Registry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../logger.js';
-import type { AckLevel } from '../update.js';
-import type { Committed } from '../writer.js';
+import { silentLogger } from '../config/logger.js';
+import type { AckLevel } from '../config/update.js';
+import type { Committed } from '../state/write-result.js';
 import { Acker, encodeAck } from './acker.js';
 import { encodeInSyncRecord } from './in-sync-record.js';
 import { InSyncSet } from './in-sync-set.js';
-import { SyncWrite } from './sync-write.js';
+import { SyncWrite } from '../state/sync-write.js';
 
 const clock = systemClock();
 const RESULT: Omit<Committed<unknown>, 'acks' | 'degraded'> = {

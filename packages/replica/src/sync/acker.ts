@@ -6,12 +6,12 @@ import {
   type Bus,
   type BusSubscription,
 } from '@antiphon/core';
-import { isRecord } from '../cluster-document.js';
-import { mailboxPrefix } from '../subjects.js';
-import type { AckLevel } from '../update.js';
-import type { Acknowledged, Committed } from '../writer.js';
+import { isRecord } from '../cluster/cluster-document.js';
+import { mailboxPrefix } from '../config/subjects.js';
+import type { AckLevel } from '../config/update.js';
+import type { Acknowledged, Committed } from '../state/write-result.js';
 import type { InSyncSet } from './in-sync-set.js';
-import type { SyncWrite } from './sync-write.js';
+import type { SyncWrite } from '../state/sync-write.js';
 
 /** A silent member is asked directly after this, and again as often. */
 const ASK_AFTER_MS = 200;

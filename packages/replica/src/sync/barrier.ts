@@ -1,7 +1,7 @@
 import { AntiphonError, sleep, type AppendResult, type Clock, type Log } from '@antiphon/core';
-import { retryDelayMs, type Deadline } from '../deadline.js';
-import type { Condition } from '../condition.js';
-import { untilReplicated, type Progress } from '../progress.js';
+import { retryDelayMs, type Deadline } from '../wait/deadline.js';
+import type { Condition } from '../state/condition.js';
+import { untilReplicated, type Progress } from '../state/progress.js';
 
 /** The origin of these records in the log. They say nothing: their place is what counts. */
 export const BARRIER_ORIGIN = '_barrier';

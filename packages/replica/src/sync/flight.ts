@@ -1,5 +1,5 @@
 import { ConflictError, formatOutcomeId, type PreparedWrite, type Rejection } from '@antiphon/core';
-import type { SyncWrite } from './sync-write.js';
+import type { SyncWrite } from '../state/sync-write.js';
 
 /** A write of a group, after it ran. */
 export interface Flying {

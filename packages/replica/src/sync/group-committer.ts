@@ -7,8 +7,8 @@ import {
   type Rejection,
   type Verdict,
 } from '@antiphon/core';
-import type { Scope } from '../scope.js';
-import { soleWriter } from '../topology.js';
+import type { Scope } from '../state/scope.js';
+import { soleWriter } from '../config/topology.js';
 import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
 import { isSurelyAccepted } from './accepted-time.js';
 import {
@@ -24,7 +24,7 @@ import { LogTrouble } from './log-trouble.js';
 import { OwnSubject, type OwnTail } from './own-subject.js';
 import { DATABASE_IS_BUSY, NATS_IS_SILENT } from './in-the-way.js';
 import type { Sync } from './sync.js';
-import type { SyncWrite } from './sync-write.js';
+import type { SyncWrite } from '../state/sync-write.js';
 import { waitsForOthers, WriteQueue } from './write-queue.js';
 
 /** Certification may reject a write for a conflict of its own so often before its caller gets ConflictError. */

@@ -1,5 +1,5 @@
 import { decodeControl, encodeControl, isIdentifier } from '@antiphon/core';
-import { isRecord } from '../cluster-document.js';
+import { isRecord } from '../cluster/cluster-document.js';
 
 /** The origin of these records in the log; no replica can be called so. */
 export const IN_SYNC_ORIGIN = '_insync';

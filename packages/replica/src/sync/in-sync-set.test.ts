@@ -1,6 +1,6 @@
 import { systemClock, type AppendRequest, type AppendResult, type Log, type Registry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../logger.js';
+import { silentLogger } from '../config/logger.js';
 import { InSyncSet } from './in-sync-set.js';
 
 /** One subject of a log, with the check that it makes. */

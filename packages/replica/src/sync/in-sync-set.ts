@@ -8,8 +8,8 @@ import {
   type LogEntry,
   type Registry,
 } from '@antiphon/core';
-import { isRecord } from '../cluster-document.js';
-import type { Logger } from '../logger.js';
+import { isRecord } from '../cluster/cluster-document.js';
+import type { Logger } from '../config/logger.js';
 import {
   decodeInSyncRecord,
   encodeInSyncRecord,

@@ -1,7 +1,7 @@
 import type { AntiphonError } from '@antiphon/core';
-import { retryDelayMs } from '../deadline.js';
-import { alarmPublish, endPublishAlarm, isPublishAlarmed } from '../publish-alarm.js';
-import type { Scope } from '../scope.js';
+import { retryDelayMs } from '../wait/deadline.js';
+import { alarmPublish, endPublishAlarm, isPublishAlarmed } from '../publish/publish-alarm.js';
+import type { Scope } from '../state/scope.js';
 
 /** While the log takes nothing and nobody writes, so often it is asked to take an empty group. */
 const PROBE_EVERY_MS = 1000;

@@ -4,12 +4,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { AntiphonError, UnknownOutcomeError, systemClock, type Bus, type Store } from '@antiphon/core';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
-import { startReplica } from '../start.js';
+import { startReplica } from '../start/start.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { seeded } from '../testing/seeded.js';
-import type { Topology } from '../topology.js';
+import type { Topology } from '../config/topology.js';
 
 const TOPOLOGIES: readonly Topology[] = [{ 'primary-replica': { primary: 'a' } }, 'multi-primary'];
 

@@ -1,10 +1,10 @@
 import { AntiphonError, type LogReader } from '@antiphon/core';
-import { Deadline } from '../deadline.js';
-import { assertSameLog } from '../log-check.js';
-import { intakeRules } from '../intake-check.js';
-import { OwnEntries } from '../own-entries.js';
-import { OwnScan, ownLogState } from '../own-past.js';
-import type { Scope } from '../scope.js';
+import { Deadline } from '../wait/deadline.js';
+import { assertSameLog } from '../log/log-check.js';
+import { intakeRules } from '../deliver/intake-check.js';
+import { OwnEntries } from '../log/own-entries.js';
+import { OwnScan, ownLogState } from '../deliver/own-past.js';
+import type { Scope } from '../state/scope.js';
 import { NATS_IS_SILENT, type InTheWay } from './in-the-way.js';
 
 /** Questions to the log have a limit: a turn must end. */

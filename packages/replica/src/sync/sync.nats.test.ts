@@ -3,9 +3,9 @@ import { ConflictError, decodeControl, encodeControl, systemClock, type Antiphon
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
-import type { Topology } from '../topology.js';
-import type { SyncUpdate } from '../update.js';
-import { verifyCluster } from '../verify.js';
+import type { Topology } from '../config/topology.js';
+import type { SyncUpdate } from '../config/update.js';
+import { verifyCluster } from '../service/verify.js';
 
 const SCHEMA = `
   CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);

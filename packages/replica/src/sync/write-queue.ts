@@ -1,8 +1,8 @@
 import { AntiphonError } from '@antiphon/core';
-import type { Scope } from '../scope.js';
+import type { Scope } from '../state/scope.js';
 import { inSyncNeeded } from './acker.js';
 import type { Sync } from './sync.js';
-import type { SyncWrite } from './sync-write.js';
+import type { SyncWrite } from '../state/sync-write.js';
 
 /** How long a write waits for replicas that are just starting before a shortfall rejects it. */
 const SHORTFALL_GRACE_MS = 2000;

@@ -5,9 +5,9 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '@antiphon/core';
 import { connectNats, NatsServer, type NatsHandle } from '@antiphon/nats';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
-import { createReplica, type CreateReplicaOptions } from '../create-replica.js';
-import type { Replica } from '../replica.js';
-import { startReplica } from '../start.js';
+import { createReplica, type CreateReplicaOptions } from '../start/create-replica.js';
+import type { Replica } from '../replica/replica.js';
+import { startReplica } from '../start/start.js';
 
 export type SqliteReplica = Replica<SqliteTransaction>;
 type StartOptions = Partial<CreateReplicaOptions<SqliteTransaction>> & { readonly file?: string };

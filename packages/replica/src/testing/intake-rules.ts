@@ -1,5 +1,5 @@
 import { DEFAULT_ROW_LIMITS } from '@antiphon/core';
-import type { IntakeRules } from '../intake-check.js';
+import type { IntakeRules } from '../deliver/intake-check.js';
 
 export const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
 

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock, type Log, type Registry } from '@antiphon/core';
 import { connectNats, NatsServer, type NatsHandle } from '@antiphon/nats';
-import type { ReplicaOptions } from '../options.js';
-import type { Replica } from '../replica.js';
-import { startReplica } from '../start.js';
+import type { ReplicaOptions } from '../config/options.js';
+import type { Replica } from '../replica/replica.js';
+import { startReplica } from '../start/start.js';
 import { MapStore, type MapTransaction } from './map-store.js';
 
 export type MapReplica = Replica<MapTransaction>;

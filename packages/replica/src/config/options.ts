@@ -1,0 +1,185 @@
+import {
+  AntiphonError,
+  assertClusterName,
+  assertReplicaId,
+  checkRequired,
+  type Bus,
+  type Clock,
+  type Log,
+  type OptionNames,
+  type Registry,
+  type Store,
+} from '@antiphon/core';
+import type { Holding, StallReason } from './standstill.js';
+import type { LifecycleState } from './lifecycle.js';
+import { resolveLimits, type ReplicaLimits } from './limits.js';
+import { silentLogger, type Logger } from './logger.js';
+import { parseTopology, type Topology, type TopologyOptions } from './topology.js';
+import { VerifiedLog } from '../log/verified-log.js';
+import { parseUpdate, type UpdateOptions, type UpdateSettings } from './update.js';
+
+/** What a replica is, wherever it runs. */
+export interface ReplicaOptions<Tx> {
+  readonly cluster: string;
+  /** Unique in the cluster, for ever: it names this replica's transactions. */
+  readonly id: string;
+  readonly store: Store<Tx>;
+  /**
+   * Absent or `'auto'`: every table that can be replicated, without those in which tools note which migrations were run;
+   * `status` shows what is left out and why. The first replica decides for the cluster. Names have no case, as
+   * in SQL, here and wherever a table is named.
+   */
+  readonly tables?: readonly string[] | 'auto';
+  /**
+   * Triggers that use what is not replicated (a full-text index, an audit table) and stay where they are, by
+   * name. No other replica gets them from here. One that writes only what is not replicated also fires for
+   * changes of other replicas, unless it is BEFORE INSERT or uses RAISE; any other one fires only for what is
+   * written here. Names that are not in this database do no harm.
+   */
+  readonly localTriggers?: readonly string[];
+  /**
+   * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds
+   * it becomes its primary, the only one that takes writes.
+   */
+  readonly topology?: TopologyOptions;
+  /** `{ mode: 'async' }` when absent. */
+  readonly update?: UpdateOptions;
+  readonly limits?: Partial<ReplicaLimits>;
+  readonly logger?: Logger;
+  /**
+   * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`, `holding` or
+   * `failed`: a stalled replica answers, and replicates nothing until somebody acts. What it throws is
+   * logged.
+   */
+  readonly onLifecycle?: (state: LifecycleState, reason?: StallReason | Holding) => void;
+  /** Ends a start that is under way. */
+  readonly signal?: AbortSignal;
+  /**
+   * Called while a start gets on, about once a second at least: whoever waits for it knows that it does not
+   * stand still.
+   */
+  readonly onProgress?: () => void;
+}
+
+/** The ports a replica runs on. It closes the store, and the log, bus and registry stay the caller's. */
+export interface ReplicaPorts {
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  /** Resident memory, bytes; for `status` only. */
+  readonly memory?: () => number;
+  /** What this replica is not permitted at the moment; `status` shows it among the alarms. */
+  readonly denials?: () => readonly AccessDenial[];
+}
+
+export interface AccessDenial {
+  readonly operation: string;
+  readonly subject: string;
+  readonly message: string;
+  readonly sinceMs: number;
+  readonly count: number;
+}
+
+export interface Settings<Tx = unknown> extends ReplicaPorts {
+  readonly log: VerifiedLog;
+  readonly cluster: string;
+  readonly id: string;
+  /** Tells two processes that run under one id apart. */
+  readonly instance: string;
+  readonly startedAtMs: number;
+  readonly store: Store<Tx>;
+  readonly tables: readonly string[] | undefined;
+  readonly localTriggers: readonly string[] | undefined;
+  /** As asked for; what counts is that of the cluster's document. */
+  readonly topology: Topology | undefined;
+  readonly update: UpdateSettings;
+  /** Asynchronous changes are sent at this interval. */
+  readonly intervalMs: number;
+  readonly limits: ReplicaLimits;
+  /** What the caller said; the rest of `limits` are defaults, or what the cluster has agreed on. */
+  readonly givenLimits: Partial<ReplicaLimits>;
+  readonly logger: Logger;
+  readonly onLifecycle?: NonNullable<ReplicaOptions<Tx>['onLifecycle']>;
+}
+
+export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
+  ...{
+    cluster: true,
+    id: true,
+    store: true,
+    tables: true,
+    localTriggers: true,
+    topology: true,
+    update: true,
+  },
+  ...{ limits: true, logger: true, onLifecycle: true, signal: true, onProgress: true },
+};
+const PORTS: OptionNames<ReplicaPorts> = {
+  ...{ log: true, bus: true, registry: true, clock: true, memory: true, denials: true },
+};
+
+/** Throws BAD_OPTION. */
+export function assertStore(store: unknown): void {
+  const { inspect, install } = (store ?? {}) as Partial<Store>;
+  if (typeof inspect === 'function' && typeof install === 'function') return;
+  throw new AntiphonError('BAD_OPTION', '`store` is not a store; give sqlite({ file }), for example.');
+}
+
+/** Throws BAD_OPTION. */
+export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts): Settings<Tx> {
+  const required = ['cluster', 'id', 'store', 'log', 'bus', 'registry', 'clock'];
+  checkRequired(options, { ...REPLICA_OPTIONS, ...PORTS }, 'startReplica()', required);
+  assertStore(options.store);
+  assertClusterName(options.cluster);
+  assertReplicaId(options.id);
+  const { update = { mode: 'async' } } = options;
+  const agreed = parseUpdate(update);
+  const intervalMs = (update.mode === 'sync' ? undefined : update.intervalMs) ?? 0;
+  if (!Number.isFinite(intervalMs) || intervalMs < 0) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `update.intervalMs is ${String(intervalMs)}; give 0 or more milliseconds`,
+    );
+  }
+  const { cluster, id, store, tables, log, bus, registry, clock } = options;
+  return {
+    cluster,
+    id,
+    instance: randomToken(clock),
+    startedAtMs: clock.nowMs(),
+    store,
+    tables: tablesOf(tables),
+    localTriggers: options.localTriggers,
+    topology: options.topology === undefined ? undefined : parseTopology(options.topology),
+    update: agreed,
+    intervalMs,
+    limits: resolveLimits(options.limits),
+    givenLimits: options.limits ?? {},
+    logger: options.logger ?? silentLogger,
+    log: new VerifiedLog(log, clock),
+    bus,
+    registry,
+    clock,
+    ...(options.onLifecycle === undefined ? {} : { onLifecycle: options.onLifecycle }),
+    ...(options.memory === undefined ? {} : { memory: options.memory }),
+    ...(options.denials === undefined ? {} : { denials: options.denials }),
+  };
+}
+
+function tablesOf(tables: ReplicaOptions<unknown>['tables']): readonly string[] | undefined {
+  if (tables === undefined || tables === 'auto') return undefined;
+  if (Array.isArray(tables) && tables.every((name) => typeof name === 'string')) return tables;
+  const message =
+    "`tables` is not valid; give a list of names, or 'auto' for every table that can be replicated.";
+  throw new AntiphonError('BAD_OPTION', message);
+}
+
+/** 60 random bits; from the clock, so that a simulation replays it. */
+function randomToken(clock: Clock): string {
+  const half = (): string =>
+    Math.floor(clock.random() * 2 ** 30)
+      .toString(36)
+      .padStart(6, '0');
+  return half() + half();
+}

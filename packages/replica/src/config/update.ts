@@ -1,0 +1,105 @@
+import { AntiphonError, suggest } from '@antiphon/core';
+
+/**
+ * What a synchronous write waits for. `logged`: the log has it, and certification let it pass. `local`: the
+ * writer's own database has committed it too. A number counts databases that have committed it durably, the
+ * writer's own included; `majority`: of all members; `all`: of the in-sync set.
+ */
+export type AckLevel = 'local' | 'logged' | 'majority' | 'all' | number;
+
+export interface AsyncUpdate {
+  readonly mode: 'async';
+  /** Changes are sent at this interval; 0, the default, is at once. */
+  readonly intervalMs?: number;
+}
+
+export interface SyncUpdate {
+  readonly mode: 'sync';
+  /** 'all' when absent; a write may ask for another one. */
+  readonly acks?: AckLevel;
+  /**
+   * Fewer members in sync are a shortfall, for writes that wait for other databases. 2 with acks 'all', else
+   * 1, when absent.
+   */
+  readonly minInSync?: number;
+  /** `reject` (default): such writes are refused. `degrade`: they complete once they are logged, and say so. */
+  readonly onShortfall?: 'reject' | 'degrade';
+  /** Writes by other programs, which cannot wait: refused (default), or captured and propagated asynchronously. */
+  readonly foreignWrites?: 'refuse' | 'async';
+}
+
+export type UpdateOptions = AsyncUpdate | SyncUpdate;
+
+/** What the members of a synchronous cluster agree on. */
+export type SyncSettings = Required<SyncUpdate>;
+
+export type UpdateSettings = { readonly mode: 'async' } | SyncSettings;
+
+export const MAX_ACKS = 64;
+const ASYNC_KEYS = ['mode', 'intervalMs'];
+const SYNC_KEYS = ['mode', 'acks', 'minInSync', 'onShortfall', 'foreignWrites'];
+
+/** With every default filled in. Throws BAD_OPTION. */
+export function parseUpdate(input: unknown): UpdateSettings {
+  if (typeof input !== 'object' || input === null) throw bad('update', input, "{ mode: 'async' | 'sync' }");
+  const given = input as Readonly<Record<string, unknown>>;
+  const { mode = 'async' } = given;
+  if (mode !== 'async' && mode !== 'sync') throw bad('update.mode', mode, "'async' or 'sync'");
+  assertMeant(given, mode);
+  if (mode === 'async') return { mode };
+  const acks = parseAcks(given['acks'] ?? 'all', 'update.acks');
+  const minInSync = Number(given['minInSync'] ?? (acks === 'all' ? 2 : 1));
+  if (!isCount(minInSync)) throw bad('update.minInSync', given['minInSync'], `1 to ${MAX_ACKS}`);
+  const { onShortfall = 'reject', foreignWrites = 'refuse' } = given;
+  if (onShortfall !== 'reject' && onShortfall !== 'degrade')
+    throw bad('update.onShortfall', onShortfall, "'reject' or 'degrade'");
+  if (foreignWrites !== 'refuse' && foreignWrites !== 'async')
+    throw bad('update.foreignWrites', foreignWrites, "'refuse' or 'async'");
+  return { mode, acks, minInSync, onShortfall, foreignWrites };
+}
+
+function assertMeant(given: Readonly<Record<string, unknown>>, mode: 'async' | 'sync'): void {
+  const keys = mode === 'sync' ? SYNC_KEYS : ASYNC_KEYS;
+  const unknown = Object.keys(given).find((key) => given[key] !== undefined && !keys.includes(key));
+  if (unknown === undefined) return;
+  const isKnown = SYNC_KEYS.includes(unknown) || ASYNC_KEYS.includes(unknown);
+  const advice = isKnown ? `leave it out, or give another mode` : suggest(unknown, keys);
+  throw new AntiphonError('BAD_OPTION', `update.${unknown} means nothing with mode '${mode}'; ${advice}`);
+}
+
+/** Throws BAD_OPTION. */
+export function parseAcks(input: unknown, name = 'acks'): AckLevel {
+  if (input === 'local' || input === 'logged' || input === 'majority' || input === 'all') return input;
+  const count = typeof input === 'bigint' ? Number(input) : input;
+  if (isCount(count)) return count;
+  throw bad(
+    name,
+    input,
+    `'local', 'logged', 'majority', 'all', or a number of databases from 1 to ${MAX_ACKS}`,
+  );
+}
+
+export function describeUpdate(update: UpdateSettings): string {
+  if (update.mode === 'async') return 'async';
+  const { acks, minInSync, onShortfall, foreignWrites } = update;
+  return `sync (acks ${acks}, minInSync ${minInSync}, onShortfall ${onShortfall}, foreignWrites ${foreignWrites})`;
+}
+
+function isCount(input: unknown): input is number {
+  return typeof input === 'number' && Number.isInteger(input) && input >= 1 && input <= MAX_ACKS;
+}
+
+function bad(name: string, input: unknown, wanted: string): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    `${name} is ${JSON.stringify(input) ?? String(input)}; give ${wanted}`,
+  );
+}
+
+/** What only a synchronous cluster can promise. */
+export function needsSync(what: string): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    `${what} needs a cluster with \`update: { mode: sync }\`; this one completes writes on one database and propagates them`,
+  );
+}

@@ -1,0 +1,116 @@
+import {
+  AntiphonError,
+  counterOf,
+  type Batch,
+  type ClusterSchema,
+  type LogEntry,
+  type VectorClock,
+} from '@antiphon/core';
+import { limitsAt, type LimitsFrom } from '../config/agreed-limits.js';
+import type { Scope } from '../state/scope.js';
+import { soleWriter } from '../config/topology.js';
+
+/**
+ * What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or
+ * in the log.
+ */
+export interface IntakeRules {
+  readonly schema: ClusterSchema;
+  /** Set in primary-replica: only its messages count. */
+  readonly soleWriter: string | undefined;
+  /** Of the cluster's document. */
+  readonly agreed: readonly LimitsFrom[];
+  /**
+   * Rows have versions. Where one replica's order holds, or that of certification, no time decides anything,
+   * and none is refused.
+   */
+  readonly timesDecide: boolean;
+  /** Decides about alarms only. */
+  readonly clockAlarmMs: number;
+}
+
+export function intakeRules({ document, limits }: Pick<Scope, 'document' | 'limits'>): IntakeRules {
+  const { schema, topology, limits: agreed, rowVersions: timesDecide } = document;
+  return { schema, soleWriter: soleWriter(topology), agreed, timesDecide, clockAlarmMs: limits.clockAlarmMs };
+}
+
+/** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */
+export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean): AntiphonError | undefined {
+  const { origin } = entry;
+  const { soleWriter } = rules;
+  if (soleWriter !== undefined && origin !== soleWriter) {
+    return problem(
+      'UNKNOWN_ORIGIN',
+      entry,
+      `only the primary ${soleWriter} writes to this cluster, not ${origin}`,
+    );
+  }
+  if (known) return undefined;
+  return problem('UNKNOWN_ORIGIN', entry, `${origin.slice(0, 80)} is no member of the cluster`);
+}
+
+/** Why a decoded batch must be put aside; undefined when it may be applied. */
+export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): AntiphonError | undefined {
+  if (batch.origin !== entry.origin) {
+    return problem('UNKNOWN_ORIGIN', entry, `a message of ${batch.origin} was published as ${entry.origin}`);
+  }
+  const aheadMs = latestTime(batch) / 1000 - entry.storedAtMs;
+  if (isTooFarAhead(aheadMs, entry, rules)) {
+    const hours = (aheadMs / 3_600_000).toFixed(1);
+    return problem(
+      'MALFORMED_MESSAGE',
+      entry,
+      `its hybrid time is ${hours} h ahead of the log's clock; set ${batch.origin}'s clock`,
+    );
+  }
+  const unknown = unknownTable(batch, rules.schema);
+  return unknown === undefined ? undefined : problem('UNKNOWN_TABLE', entry, unknown);
+}
+
+/** Whether changes with times so far ahead of the log's clock are put aside. */
+export function isTooFarAhead(aheadMs: number, { seq }: LogEntry, rules: IntakeRules): boolean {
+  return rules.timesDecide && aheadMs > limitsAt(rules.agreed, seq).clockRefusalMs;
+}
+
+/** I5: the first transaction that the batch builds on and this replica has not; undefined when there is none. */
+export function missingCause(
+  batch: Batch,
+  vector: VectorClock,
+): { readonly origin: string; readonly counter: number } | undefined {
+  for (const origin of Object.keys(batch.context)) {
+    // Its own earlier transactions are the business of admission.
+    if (origin === batch.origin) continue;
+    const counter = counterOf(batch.context, origin);
+    if (counter > counterOf(vector, origin)) return { origin, counter };
+  }
+  return undefined;
+}
+
+export function latestTime(batch: Batch): number {
+  if (batch.kind === 'part') return batch.time;
+  return batch.transactions.reduce((latest, { time }) => Math.max(latest, time), batch.time);
+}
+
+function unknownTable(batch: Batch, schema: ClusterSchema): string | undefined {
+  for (const table of batch.tables) {
+    const known = schema.tables.find(({ name }) => name === table.name);
+    if (known === undefined) return `the cluster does not replicate a table ${table.name.slice(0, 80)}`;
+    const alike =
+      known.columns.length === table.columns.length &&
+      known.columns.every(({ name }, index) => name === table.columns[index]) &&
+      known.key.length === table.key.length &&
+      known.key.every((column, index) => column === table.key[index]);
+    if (!alike) return `table ${table.name} has other columns or another key than the cluster agreed on`;
+  }
+  return undefined;
+}
+
+export function problem(
+  code: 'UNKNOWN_ORIGIN' | 'UNKNOWN_TABLE' | 'MALFORMED_MESSAGE',
+  entry: LogEntry,
+  why: string,
+): AntiphonError {
+  return new AntiphonError(code, `entry ${entry.seq} of the log was put aside: ${why}`, {
+    context: { origin: entry.origin.slice(0, 80), seq: entry.seq },
+  });
+}

@@ -1,0 +1,347 @@
+import {
+  AntiphonError,
+  admit,
+  admitted,
+  counterOf,
+  decodeBatches,
+  newOfPart,
+  summarize,
+  toAntiphonError,
+  withGap,
+  withoutArrived,
+  type Admission,
+  type AdmissionState,
+  type ApplyStep,
+  type Batch,
+  type BatchSummary,
+  type Gap,
+  type LogEntry,
+  type TransactionBatch,
+  type Verdict,
+} from '@antiphon/core';
+import { groupOf, type Certification } from '../state/certification.js';
+import { isReserved } from '../config/reserved.js';
+import {
+  isTooFarAhead,
+  latestTime,
+  missingCause,
+  refuseBatch,
+  refuseOrigin,
+  type IntakeRules,
+} from './intake-check.js';
+import { foreignWriter } from './second-life.js';
+
+export interface IntakeOptions {
+  /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
+  readonly self?: string;
+  /** How far the log had our own messages in order before these entries: what every receiver has admitted of them. */
+  readonly ownLog: AdmissionState;
+  /** Own counters that this database once gave; a higher one in the log was not written by this process. */
+  readonly ownCounter: number;
+  /** Own transactions up to here are applied like anybody's: the database was restored (own past first). */
+  readonly ownPastUpTo: number;
+  /** The latest hybrid time of this replica, microseconds: none of its own messages has a later one. */
+  readonly ownLatestTime: number;
+  /** Something was put aside here before, so what builds on it may come without it; it waits like after a hole. */
+  readonly causesMayBeMissing: boolean;
+  /** What is known to be missing. */
+  readonly gaps: readonly Gap[];
+  /**
+   * Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where
+   * several write.
+   */
+  readonly synchronous?: { readonly certification: Certification | undefined };
+  isMember(origin: string): boolean;
+  /** Known to be acceptable to no replica, for what only the store or the registry could tell; put it aside. */
+  refused(seq: number, batch: number): AntiphonError | undefined;
+}
+
+/** Something worth telling, in log order. */
+export type IntakeNote =
+  | { readonly type: 'duplicate'; readonly origin: string }
+  | {
+      readonly type: 'hole';
+      readonly origin: string;
+      readonly expected: number;
+      readonly found: number;
+      readonly reason: string;
+    }
+  | { readonly type: 'admitted'; readonly origin: string }
+  /** One of our own, from `counter` on, that no replica accepts: it does not count as published. */
+  | { readonly type: 'own-refused'; readonly counter: number; readonly error: AntiphonError }
+  | { readonly type: 'ahead'; readonly origin: string; readonly time: number };
+
+export interface IntakePlan {
+  readonly steps: readonly ApplyStep[];
+  /** For each step: which batch of its entry it is; -1: it is no batch. */
+  readonly batches: readonly number[];
+  /** The last entry dealt with; 0 when there is none. */
+  readonly seq: number;
+  readonly notes: readonly IntakeNote[];
+  /** Of certified groups among the steps, by entry. */
+  readonly verdicts: ReadonlyMap<number, Verdict>;
+  /** As in the options, after these entries. */
+  readonly ownLog: AdmissionState;
+  /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
+  readonly halt?: {
+    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
+    readonly error: AntiphonError;
+  };
+}
+
+/**
+ * Decides what becomes of entries of the log, one after the other, without touching anything. Admission goes
+ * by a vector that is advanced step by step, as the store will advance its own.
+ *
+ * A hole is dropped, and the position moves on: usually the missing message was lost on its way into the log,
+ * and its origin, which has no acknowledgement for it, sends it and everything after it again (go-back-N).
+ * Until it has come, a gap says that what the position has passed is not all here. The same goes for what no
+ * replica accepts, if its origin is a member: the origin may hold it all the same.
+ */
+export class Intake {
+  readonly #steps: ApplyStep[] = [];
+  readonly #batches: number[] = [];
+  readonly #notes: IntakeNote[] = [];
+  readonly #verdicts = new Map<number, Verdict>();
+  #gaps: readonly Gap[];
+  #state: AdmissionState;
+  #ownLog: AdmissionState;
+  #seq = 0;
+  #halt: IntakePlan['halt'];
+
+  private constructor(
+    private readonly rules: IntakeRules,
+    private readonly options: IntakeOptions,
+    state: AdmissionState,
+  ) {
+    this.#state = state;
+    this.#gaps = options.gaps;
+    this.#ownLog = options.ownLog;
+  }
+
+  static plan(
+    entries: readonly LogEntry[],
+    state: AdmissionState,
+    rules: IntakeRules,
+    options: IntakeOptions,
+  ): IntakePlan {
+    const intake = new Intake(rules, options, state);
+    for (const entry of entries) {
+      const before = intake.#steps.length;
+      const ownLog = intake.#ownLog;
+      intake.#take(entry);
+      if (intake.#halt !== undefined) {
+        intake.#ownLog = ownLog;
+        // An entry is dealt with as a whole: its position is one number.
+        intake.#steps.length = before;
+        intake.#batches.length = before;
+        break;
+      }
+      intake.#seq = entry.seq;
+    }
+    const halt = intake.#halt;
+    return {
+      steps: intake.#steps,
+      batches: intake.#batches,
+      seq: intake.#seq,
+      notes: intake.#notes,
+      verdicts: intake.#verdicts,
+      ownLog: intake.#ownLog,
+      ...(halt && { halt }),
+    };
+  }
+
+  #take(entry: LogEntry): void {
+    if (isReserved(entry.origin)) return;
+    const certification = this.options.synchronous?.certification;
+    if (certification !== undefined && groupOf(entry.data) === undefined) certification.pass(entry.seq);
+    const refusal = refuseOrigin(entry, this.rules, this.options.isMember(entry.origin));
+    if (refusal !== undefined) return this.#refuseOrigin(entry, refusal);
+    try {
+      const wanted = entry.origin === this.options.self ? this.#wantedOwn(entry) : undefined;
+      if (wanted?.includes(true) === false) return;
+      decodeBatches(entry.data).forEach((batch, index) => {
+        if (this.#halt === undefined && wanted?.[index] !== false) this.#takeBatch(entry, batch, index);
+      });
+    } catch (thrown) {
+      const error = toAntiphonError(thrown, 'MALFORMED_MESSAGE');
+      this.#putAside(entry, -1, error);
+      // Which transactions it holds can't be told: the next one of its origin is missing until the origin says
+      // that there is none.
+      const { origin } = entry;
+      if (origin === this.options.self) return;
+      const next = { origin, firstCounter: counterOf(this.#state.vector, origin) + 1 };
+      this.#missing(entry, next, { type: 'apply', skip: 0 }, error.message);
+    }
+  }
+
+  /**
+   * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may still be
+   * one that others accepted: it is missing here until they say that they have not got it either.
+   */
+  #refuseOrigin(entry: LogEntry, refusal: AntiphonError): void {
+    this.#putAside(entry, -1, refusal);
+    if (this.options.synchronous === undefined || this.rules.soleWriter !== undefined) return;
+    const group = groupOf(entry.data);
+    if (group === undefined || group.origin !== entry.origin) return;
+    this.#missing(entry, group, admit(this.#state, group), refusal.message);
+  }
+
+  /**
+   * Which batches of an own message need to be looked at; none in the usual case, without decoding it. What
+   * is out of order in the log, or what every receiver refuses, counts for nobody, this replica included,
+   * whatever its database holds.
+   */
+  #wantedOwn(entry: LogEntry): readonly boolean[] {
+    const refusals = this.#ownRefusals(entry);
+    return summarize(entry.data).map((batch, index) => {
+      if (batch.origin !== entry.origin) return true;
+      const { origin, firstCounter, lastCounter } = batch;
+      if (admit(this.#ownLog, batch).type !== 'apply') {
+        this.#notes.push({ type: 'duplicate', origin });
+        return false;
+      }
+      const error = refusals?.[index];
+      if (error !== undefined) {
+        this.#notes.push({ type: 'own-refused', counter: firstCounter, error });
+        // A group that is not committed here either is kept like anybody's; what is committed here stays in
+        // the outbox.
+        return batch.sync !== undefined;
+      }
+      this.#ownLog = admitted(this.#ownLog, batch);
+      return lastCounter > counterOf(this.#state.vector, origin);
+    });
+  }
+
+  /** What the receivers' rules say of an own message. Only the clock can have gone wrong since it was written. */
+  #ownRefusals(entry: LogEntry): readonly (AntiphonError | undefined)[] | undefined {
+    const aheadMs = this.options.ownLatestTime / 1000 - entry.storedAtMs;
+    if (!isTooFarAhead(aheadMs, entry, this.rules)) return undefined;
+    return decodeBatches(entry.data).map((batch) => refuseBatch(entry, batch, this.rules));
+  }
+
+  #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
+    const refused = this.options.refused(entry.seq, index) ?? refuseBatch(entry, batch, this.rules);
+    const admission = admit(this.#state, batch);
+    if (admission.type === 'duplicate')
+      return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
+    if (refused !== undefined) {
+      this.#putAside(entry, index, refused);
+      if (batch.origin === entry.origin) this.#missing(entry, batch, admission, refused.message);
+      return;
+    }
+    if (admission.type === 'hole') {
+      return this.#missing(
+        entry,
+        batch,
+        admission,
+        'it has not come yet; its origin is asked to publish it again',
+      );
+    }
+    if (this.#mustHalt(entry, batch)) return;
+    const missing = missingCause(batch, this.#state.vector);
+    if (missing !== undefined) {
+      // Cannot be by construction (what a context claims is in the log before), unless that was put aside here.
+      const error = causeMissing(batch, missing);
+      if (this.options.causesMayBeMissing || this.#gaps.length > 0 || this.#isPuttingAside)
+        return this.#missing(entry, batch, admission, error.message);
+      this.#halt = { reason: 'cause-missing', error };
+      return;
+    }
+    this.#admit(entry, batch, admission.skip, index);
+    const time = latestTime(batch);
+    if (time / 1000 - entry.storedAtMs > this.rules.clockAlarmMs)
+      this.#notes.push({ type: 'ahead', origin: batch.origin, time });
+  }
+
+  #mustHalt(entry: LogEntry, batch: Batch): boolean {
+    const { self, ownCounter, ownPastUpTo } = this.options;
+    const last = lastCounterOf(batch);
+    // A synchronous group of ours is in the log before it is in the database.
+    const foreign = this.options.synchronous === undefined && batch.origin === self;
+    if (foreign && last > Math.max(ownCounter, ownPastUpTo)) {
+      this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry.seq, batch.origin, last) };
+    } else if (batch.schemaVersion > this.rules.schema.version) {
+      this.#halt = { reason: 'newer-schema', error: newerSchema(entry, batch, this.rules.schema.version) };
+    }
+    return this.#halt !== undefined;
+  }
+
+  #admit(entry: LogEntry, batch: Batch, skip: number, index: number): void {
+    const { origin } = batch;
+    const { seq } = entry;
+    this.#batches.push(index);
+    if (batch.kind === 'part') this.#steps.push({ type: 'part', batch: newOfPart(batch, skip), seq });
+    else this.#steps.push({ type: 'transactions', batch, skip, seq, ...this.#certify(batch, seq) });
+    this.#state = admitted(this.#state, batch);
+    this.#gaps = withoutArrived(this.#gaps, origin, counterOf(this.#state.vector, origin));
+    this.#notes.push({ type: 'admitted', origin });
+  }
+
+  #certify(batch: TransactionBatch, seq: number): { readonly rejected?: readonly number[] } {
+    const { sync } = batch;
+    const certification = this.options.synchronous?.certification;
+    if (sync === undefined || certification === undefined) return {};
+    const verdict = certification.judge(seq, { ...batch, sync });
+    this.#verdicts.set(seq, verdict);
+    return { rejected: verdict.rejected.map(({ counter }) => counter) };
+  }
+
+  /** Of these entries, in the same plan as what builds on it. */
+  get #isPuttingAside(): boolean {
+    return this.#steps.some(({ type }) => type === 'quarantine');
+  }
+
+  #putAside(entry: LogEntry, index: number, error: AntiphonError): void {
+    const { seq, storedAtMs, origin, data } = entry;
+    this.#batches.push(index);
+    this.#steps.push({ type: 'quarantine', seq, storedAtMs, origin: origin.slice(0, 80), data, error });
+  }
+
+  /**
+   * The position passes the entry, and something of its origin is not here. A repetition, or what comes after
+   * it, is no news.
+   */
+  #missing(
+    entry: LogEntry,
+    { origin, firstCounter: found }: Pick<BatchSummary, 'origin' | 'firstCounter'>,
+    admission: Admission,
+    reason: string,
+  ): void {
+    if (admission.type === 'duplicate') return;
+    const expected = admission.type === 'hole' ? admission.expected : found;
+    this.#notes.push({ type: 'hole', origin, expected, found, reason });
+    if (origin === this.options.self) return;
+    const gap: Gap = { origin, expected, found, seq: entry.seq, reason };
+    const gaps = withGap(this.#gaps, gap, this.#state.vector);
+    if (gaps === this.#gaps) return;
+    this.#gaps = gaps;
+    this.#batches.push(-1);
+    this.#steps.push({ type: 'gap', gap, seq: entry.seq });
+  }
+}
+
+function lastCounterOf(batch: Batch | BatchSummary): number {
+  if ('lastCounter' in batch) return batch.lastCounter;
+  return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
+}
+
+function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonError {
+  return new AntiphonError(
+    'UNSUPPORTED_FORMAT',
+    `entry ${entry.seq} of the log, from ${batch.origin}, has schema version ${batch.schemaVersion}, this replica has ${known}; ` +
+      'it waits there: upgrade this replica',
+    { context: { origin: batch.origin, seq: entry.seq } },
+  );
+}
+
+function causeMissing(
+  batch: Batch,
+  missing: { readonly origin: string; readonly counter: number },
+): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `${batch.origin}:${batch.firstCounter} builds on ${missing.origin}:${missing.counter}, which has not been in the log`,
+    { context: { origin: batch.origin, missing: `${missing.origin}:${missing.counter}` } },
+  );
+}

@@ -1,0 +1,43 @@
+import { encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
+import { expect, it } from 'vitest';
+import { LogOrder } from './log-order.js';
+import { RULES, TABLE } from '../testing/intake-rules.js';
+
+const NOW_MS = 1_000_000;
+
+function entry(seq: number, origin: string, counter: number, v: string, aheadMs = 0): LogEntry {
+  const time = (NOW_MS + aheadMs) * 1000;
+  const batch: TransactionBatch = {
+    ...{ kind: 'transactions', origin, firstCounter: counter, epoch: 0, time, context: {} },
+    ...{ schemaVersion: 1, tables: [TABLE] },
+    transactions: [{ counter, time, changes: [{ op: 'insert', table: 0, row: [1n, v] }] }],
+  };
+  return { seq, origin, data: encodeBatch(batch), storedAtMs: NOW_MS };
+}
+
+function counting(order: LogOrder, entries: readonly LogEntry[]): readonly number[] {
+  return entries.filter((one) => order.counts(one)).map(({ seq }) => seq);
+}
+
+const ENTRIES = [
+  entry(2, 'a', 1, 'first'),
+  // Its predecessor comes later: everybody dropped it, and a lost power before it gave the number again.
+  entry(3, 'a', 3, 'lost with the power'),
+  entry(4, 'b', 1, 'of another'),
+  entry(5, 'a', 2, 'second'),
+  entry(6, 'a', 3, 'third'),
+  entry(7, 'a', 3, 'repeated'),
+  entry(8, 'a', 4, 'refused', 5000),
+  entry(9, 'a', 4, 'fourth'),
+];
+
+it('I2: of several transactions with one number, the one behind its predecessor in the log counts', () => {
+  expect(counting(new LogOrder(RULES), ENTRIES)).toEqual([2, 4, 5, 6, 9]);
+});
+
+it('I2: of a log of which entries are missing, what is applied counts as having stood there', () => {
+  const rest = ENTRIES.slice(3);
+  expect(counting(new LogOrder(RULES), rest)).toEqual([]);
+  expect(counting(new LogOrder(RULES, { a: 1 }), rest)).toEqual([5, 6, 9]);
+  expect(counting(new LogOrder(RULES, {}), rest)).toEqual([]);
+});

@@ -1,0 +1,198 @@
+import {
+  admit,
+  admitted,
+  counterOf,
+  decodeBatches,
+  newOfPart,
+  summarize,
+  type AdmissionState,
+  type Batch,
+  type LogEntry,
+  type StoreState,
+} from '@antiphon/core';
+import { Deadline, retrying } from '../wait/deadline.js';
+import type { ClusterDocument } from '../cluster/cluster-document.js';
+import { intakeRules, latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
+import type { Settings } from '../config/options.js';
+import type { Scope } from '../state/scope.js';
+import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
+
+const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
+/** How far back the beginning of an own transaction in parts is looked for. */
+const MAX_LOOK_BACK = 20_000;
+
+/** Own transactions that the log has and the database has not. */
+export interface OwnPast {
+  readonly counter: number;
+  /** Hybrid time, so that the clock goes on after it. */
+  readonly time: number;
+}
+
+/**
+ * What the log had of our own transactions, in order, up to the position: the two are stored together. (A
+ * database that was interrupted while it took in its own past has `publishedCounter` ahead of what it
+ * applied.)
+ */
+export function ownLogState(id: string, state: StoreState): AdmissionState {
+  return { vector: { [id]: Math.min(state.publishedCounter, counterOf(state.vector, id)) }, partial: {} };
+}
+
+/**
+ * Own past first (design, section 5): a database that comes back older than what it published must take that
+ * in before it writes, or it would use counters twice. Found by reading on from the position, not by
+ * believing the newest message: only what is in the log in order counts. A message whose predecessor was lost
+ * was dropped by all receivers, and that we happen to have its predecessor in our database does not change
+ * that.
+ *
+ * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database did: nothing
+ * is changed then.
+ */
+export async function findOwnPast(
+  settings: Settings,
+  document: ClusterDocument,
+  deadline: Deadline,
+  note: (past: readonly Batch[]) => Promise<void> = (past) => noted(settings.store, past),
+): Promise<OwnPast | undefined> {
+  const { log, id, store, clock } = settings;
+  const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
+  const state = store.state();
+  // Everything up to the position has been dealt with, our own included.
+  if (newest === undefined || newest.seq <= state.position.seq) return undefined;
+  const { generation } = document;
+  const rules = intakeRules({ document, limits: settings.limits });
+  const scan = new OwnScan(id, ownLogState(id, state), rules);
+  const fromSeq = await beginningOfParts(settings, scan.counter, deadline);
+  const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
+  const outbox = new SecondLife(store, settings.limits.pageBytes);
+  try {
+    for (let seq = fromSeq - 1; seq < newest.seq;) {
+      const past: Batch[] = [];
+      for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
+        if (entry.origin === id) {
+          const taken = scan.take(entry);
+          await assertOurs(entry, taken, outbox);
+          past.push(...taken);
+        }
+        seq = entry.seq;
+      }
+      if (past.length > 0) await retrying(clock, deadline, () => note(past));
+      deadline.renew();
+    }
+  } finally {
+    void reader.close();
+  }
+  const known = counterOf(state.vector, id);
+  return scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
+}
+
+async function noted(store: Settings['store'], past: readonly Batch[]): Promise<void> {
+  await store.notePast?.(past);
+}
+
+/**
+ * Whether entries that were just read, after those that `ownLog` is about, are what this database holds under
+ * their numbers. Cheap where this process sent them, or where the database is not ahead of the log. Throws
+ * DUPLICATE_REPLICA.
+ */
+export async function assertNoSecondLife(
+  scope: Scope,
+  entries: readonly LogEntry[],
+  ownLog: AdmissionState,
+): Promise<void> {
+  const { id, store, sent, limits } = scope;
+  const { vector, position } = store.state();
+  if (counterOf(vector, id) <= counterOf(ownLog.vector, id)) return;
+  const own = entries.filter(({ origin, seq }) => origin === id && seq > position.seq);
+  if (own.every(({ data }) => sent.has(data))) return;
+  const scan = new OwnScan(id, ownLog, intakeRules(scope));
+  const past = new SecondLife(store, limits.pageBytes);
+  for (const entry of own) {
+    const batches = scan.take(entry);
+    if (!sent.has(entry.data)) await assertOurs(entry, batches, past);
+  }
+}
+
+/**
+ * After a time without the log: has another file served under our id meanwhile? Throws DUPLICATE_REPLICA, and
+ * what `findOwnPast` throws.
+ * `knownSeq`: how far the log is known. One question where nothing of ours came after it.
+ */
+export async function assertNobodyServed(scope: Scope, knownSeq: number, signal: AbortSignal): Promise<void> {
+  const { log, id, instance, document, clock, limits, sync } = scope;
+  // There, groups are in the log before they are in the database; the feed compares what other programs wrote.
+  if (sync !== undefined) return;
+  const newest = await log.lastOf(id, signal);
+  if (newest === undefined || newest.seq <= knownSeq || newest.attempt?.includes(`~${instance}`)) return;
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log says what it holds of us');
+  try {
+    const found = await findOwnPast(scope, document, deadline, () => Promise.resolve());
+    if (found !== undefined) throw foreignWriter(newest.seq, id, found.counter);
+  } finally {
+    deadline.end();
+  }
+}
+
+/**
+ * Where to read from: after the position, or where the transaction began of which the position has passed
+ * some parts.
+ */
+async function beginningOfParts(settings: Settings, published: number, deadline: Deadline): Promise<number> {
+  const { store, log, id, clock } = settings;
+  const next = store.state().position.seq + 1;
+  const [unpublished] = await store.sealed({ counter: published, part: 0 }, 1);
+  // One that is published and in parts may still be there as well: looking back is harmless then.
+  if (unpublished === undefined || (unpublished.last && unpublished.part === 0)) return next;
+  for (let seq = next - 1; seq > Math.max(0, next - MAX_LOOK_BACK); seq--) {
+    const entry = await retrying(clock, deadline, () => log.get(seq, deadline.signal));
+    deadline.renew();
+    if (entry?.origin !== id) continue;
+    try {
+      const [first] = summarize(entry.data);
+      if (first === undefined || first.firstCounter <= published) return seq;
+      if (first.firstCounter === published + 1 && first.offset === 0) return seq;
+    } catch {
+      // Malformed; not ours.
+    }
+  }
+  return next;
+}
+
+/** Admits own messages in log order, as every replica does. */
+export class OwnScan {
+  /** The latest hybrid time among what was admitted. */
+  time = 0;
+  #state: AdmissionState;
+
+  constructor(
+    private readonly id: string,
+    state: AdmissionState,
+    /** What no replica applies does not count: a forged message must not lift our counter. */
+    private readonly rules: IntakeRules,
+  ) {
+    this.#state = state;
+  }
+
+  get counter(): number {
+    return counterOf(this.#state.vector, this.id);
+  }
+
+  /** Returns what of the entry counts. */
+  take(entry: LogEntry): readonly Batch[] {
+    const taken: Batch[] = [];
+    try {
+      const batches = decodeBatches(entry.data);
+      for (const batch of batches) {
+        if (refuseBatch(entry, batch, this.rules) !== undefined) continue;
+        if (batch.origin !== this.id) continue;
+        const admission = admit(this.#state, batch);
+        if (admission.type !== 'apply') continue;
+        this.#state = admitted(this.#state, batch);
+        this.time = Math.max(this.time, latestTime(batch));
+        taken.push(batch.kind === 'part' ? newOfPart(batch, admission.skip) : batch);
+      }
+    } catch {
+      // Malformed: the feed puts it aside when it gets there.
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,54 @@
+import { AntiphonError } from '@antiphon/core';
+import { CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from '../cluster/cluster-document.js';
+import type { Scope } from '../state/scope.js';
+
+const ALARM = 'registry';
+
+/**
+ * Looks whether the cluster has agreed on other limits while this replica ran. They are changed while all are
+ * stopped; one that was cut off or paused then must not judge messages by the old ones, so it ends and is
+ * started again. A description that was deleted is written again: whoever runs knows it, and nobody could
+ * start without it.
+ */
+export class AgreementWatch {
+  #looking = false;
+
+  constructor(private readonly scope: Scope) {}
+
+  /** Never rejects; without an answer it is asked again later. */
+  async look(): Promise<void> {
+    const { registry, document, condition, cluster, id, logger } = this.scope;
+    if (this.#looking || condition.ended) return;
+    this.#looking = true;
+    try {
+      const entry = await registry.get(CLUSTER_KEY);
+      if (entry === undefined) return await this.#restore();
+      condition.clearAlarm(ALARM);
+      const { limits } = decodeClusterDocument(entry.value);
+      if (limits.at(-1)?.fromSeq === document.limits.at(-1)?.fromSeq) return;
+      condition.fail(
+        new AntiphonError(
+          'CLUSTER_MISMATCH',
+          `The settings of cluster ${cluster} were changed while ${id} ran. Start it again; it takes them over.`,
+          { context: { cluster, replica: id } },
+        ),
+      );
+    } catch (error) {
+      logger.debug({ err: error }, "the cluster's description was not read");
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  /** Only beside the log that this replica knows: a registry that is empty beside another log is a new cluster's. */
+  async #restore(): Promise<void> {
+    const { registry, document, condition, cluster, log } = this.scope;
+    if (!condition.replicating || !log.isTrusted) return;
+    condition.alarm(
+      ALARM,
+      `The registry has lost the description of cluster ${cluster}, without which no replica starts. It is written again. ` +
+        'Find out who deletes keys of the registry',
+    );
+    await registry.create(CLUSTER_KEY, encodeClusterDocument(document));
+  }
+}

@@ -1,0 +1,189 @@
+import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
+import { AntiphonError, type BusSubscription } from '@antiphon/core';
+import { AgreementWatch } from './agreement-watch.js';
+import { decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS, type Beat } from '../cluster/beat.js';
+import { LogWatch } from './log-watch.js';
+import { MissingTransactions } from '../repair/missing-transactions.js';
+import { LostRecords } from './lost-records.js';
+import { OwnRecord } from './own-record.js';
+import type { PulseProtocol, ReplicaProtocol } from '../state/protocols.js';
+import { memberRemoved } from './remove-member.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { StepWatch } from './step-watch.js';
+import { beatSubject } from '../config/subjects.js';
+import { InSyncKeeper } from './in-sync-keeper.js';
+import { TwinWatch } from './twin-watch.js';
+
+const REFRESH_EVERY_BEATS = 10;
+
+/**
+ * Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far
+ * ahead.
+ */
+export class Pulse implements Behaviour<PulseProtocol> {
+  readonly receive = {
+    beat: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#beat(context),
+    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> =>
+      this.#watch.lookAnew(context.signal),
+  };
+  #beats = 0;
+  #subscription: BusSubscription | undefined;
+  #stopListening: (() => void)[] = [];
+  #unknownMember = false;
+  /** Heard since the last beat, and no members. */
+  readonly #strangers = new Set<string>();
+  #prunedTo = 0;
+  readonly #keeper: InSyncKeeper | undefined;
+  readonly #watch: LogWatch;
+  readonly #twin: TwinWatch;
+  readonly #missing: MissingTransactions;
+  readonly #step: StepWatch;
+  readonly #agreement: AgreementWatch;
+  readonly #record: OwnRecord;
+  readonly #lost: LostRecords;
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {
+    this.#step = new StepWatch(scope, replica, () => void this.#keepInSync());
+    this.#watch = new LogWatch(scope, () => this.#step.note());
+    this.#missing = new MissingTransactions(scope, replica);
+    this.#twin = new TwinWatch(scope, replica);
+    this.#agreement = new AgreementWatch(scope);
+    this.#record = new OwnRecord(scope);
+    this.#lost = new LostRecords(scope);
+    if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
+  }
+
+  started(context: Context<PulseProtocol>): void {
+    const { bus, cluster, limits, log } = this.scope;
+    this.#subscription = bus.subscribe(beatSubject(cluster, '*'), (request) => this.#hear(request.data));
+    this.#stopListening = [
+      log.onConnection((connection) => {
+        if (connection !== 'connected') return;
+        context.self.tell('look');
+        void this.#agreement.look();
+      }),
+      this.scope.condition.onState(() => this.#send()),
+      this.scope.progress.onMove(() => this.#step.note()),
+      this.scope.sync?.inSync.onChange(() => this.#onInSyncChange()) ?? (() => undefined),
+    ];
+    context.every(limits.beatMs, 'beat', undefined);
+    context.self.tell('beat');
+  }
+
+  stopped(): void {
+    this.#subscription?.unsubscribe();
+    this.#missing.close();
+    for (const stop of this.#stopListening) stop();
+  }
+
+  async #beat(context: Context<PulseProtocol>): Promise<void> {
+    this.#send();
+    const { clocks, hybrid, store } = this.scope;
+    clocks.look(hybrid, () => store.unsealed(), context.signal);
+    await this.#watch.look(context.signal);
+    await this.#refreshMembers();
+    await this.#step.look();
+    await this.#keepInSync();
+    this.#missing.look();
+    this.#prune();
+    this.scope.conflicts.look();
+    this.scope.leftOut.look();
+    this.#twin.look();
+    if (this.#beats % REFRESH_EVERY_BEATS !== 0) return;
+    void this.#agreement.look();
+    void this.#record.look();
+  }
+
+  #send(): void {
+    const { bus, cluster, id, instance, startedAtMs, condition, document, progress, clock, store } =
+      this.scope;
+    const { entry } = store.state().position;
+    const beat: Beat = {
+      id,
+      instance,
+      startedAtMs,
+      lifecycle: condition.state,
+      generation: document.generation,
+      seq: progress.seq,
+      ...(entry && { entry }),
+      appliedSeq: progress.appliedSeq,
+      waitsFor: Object.fromEntries(
+        condition.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
+      ),
+      waitsWhy: Object.fromEntries(
+        condition.waiting.slice(0, MAX_REASONS).map(({ origin, reason }) => [origin, reason]),
+      ),
+      strangers: [...this.#strangers],
+      vector: progress.vector,
+      lagMessages: this.#lag(),
+      unpublished: progress.unpublished,
+      nowMs: clock.nowMs(),
+    };
+    this.#strangers.clear();
+    bus.publish(beatSubject(cluster, id), encodeBeat(beat));
+  }
+
+  /** Throws for the bus to count when it is no beat. */
+  #hear(data: Uint8Array): void {
+    const beat = decodeBeat(data);
+    const { id, instance, members } = this.scope;
+    if (beat.id !== id) {
+      if (!members.has(beat.id) || members.isFormer(beat.id)) {
+        this.#unknownMember = true;
+        if (this.#strangers.size < MAX_STRANGERS) this.#strangers.add(beat.id);
+      } else this.scope.clocks.heard(beat);
+      if (beat.strangers.includes(id)) void this.#record.look();
+      this.#step.heard(beat);
+      return members.heard(beat);
+    }
+    if (beat.instance === instance) return this.#keeper?.heardOwn();
+    this.#twin.heard();
+  }
+
+  async #keepInSync(): Promise<void> {
+    try {
+      await this.#keeper?.keep();
+    } catch (error) {
+      const waits = error instanceof AntiphonError && (error.retriable || error.code === 'ACCESS_DENIED');
+      if (!waits) throw error;
+    }
+  }
+
+  #onInSyncChange(): void {
+    const { sync, condition } = this.scope;
+    const removal = sync?.inSync.removal;
+    if (removal !== undefined) condition.stall(memberRemoved(this.scope, ` by ${removal.by}`));
+    this.#keeper?.alarm();
+  }
+
+  async #refreshMembers(): Promise<void> {
+    if (!this.#unknownMember && this.#beats++ % REFRESH_EVERY_BEATS !== 0) return;
+    this.#unknownMember = false;
+    try {
+      const { members, id, condition } = this.scope;
+      const records = await members.refresh();
+      // Others are heard by then, and have written their own.
+      if (this.#beats > REFRESH_EVERY_BEATS) void this.#lost.look(records);
+      if (members.isFormer(id)) condition.stall(memberRemoved(this.scope, ''));
+    } catch (error) {
+      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+    }
+  }
+
+  /** Sealed messages that the log has and every member has applied are not needed any more (I3). */
+  #prune(): void {
+    const { members, id, limits, store } = this.scope;
+    const { publishedCounter, outboxMessages } = store.state();
+    if (outboxMessages === 0) return;
+    const floor = Math.min(members.appliedFloor(id, limits.memberSilenceLimitMs), publishedCounter);
+    if (floor <= this.#prunedTo) return;
+    if (this.replica.tell('prune', floor)) this.#prunedTo = floor;
+  }
+
+  #lag(): number {
+    return this.scope.logEnd.lagMessages(this.scope.progress.seq);
+  }
+}

@@ -1,0 +1,83 @@
+import type { ActorRef } from '@antiphon/actor';
+import { AntiphonError } from '@antiphon/core';
+import { Awaited } from './awaited.js';
+import type { Beat } from '../cluster/beat.js';
+import { isUnfounded, type Witness } from '../repair/gap-verdict.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+
+/** Behind the log by more than this is no longer in step. */
+const IN_STEP_MESSAGES = 1000;
+
+/**
+ * Whether this replica is in step: at the end of the log, with everything of it that is to be applied. Gaps
+ * that turn out to be none are closed, and this replica hears here that others miss something of its own.
+ */
+export class StepWatch {
+  readonly #awaited: Awaited;
+  #closing = false;
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+    private readonly onCaughtUp: () => void,
+  ) {
+    this.#awaited = new Awaited(scope.id);
+  }
+
+  note(): void {
+    const { condition, logEnd, progress } = this.scope;
+    const lag = logEnd.lagMessages(progress.seq);
+    const complete = condition.complete;
+    if (lag === 0 && complete) logEnd.inStep();
+    if (condition.state === 'catching-up' && lag === 0 && complete) {
+      condition.handle('caught-up');
+      this.onCaughtUp();
+    }
+    const inStep = condition.state === 'following' || condition.state === 'primary';
+    if (inStep && (lag > IN_STEP_MESSAGES || !complete)) condition.handle('fell-behind');
+  }
+
+  heard(beat: Beat): void {
+    this.#awaited.heard(beat, this.scope.clock.monotonicMs());
+  }
+
+  /** At every beat. */
+  async look(): Promise<void> {
+    this.#alarm();
+    await this.#closeUnfounded();
+  }
+
+  #alarm(): void {
+    const { condition, clock, id } = this.scope;
+    const overdue = this.#awaited.overdue(clock.monotonicMs());
+    if (overdue === undefined) return condition.clearAlarm('awaited');
+    const { counter, members, why } = overdue;
+    const reason = why === undefined ? '' : ` (${why.replace(/[.;]\s*$/, '')})`;
+    condition.alarm(
+      'awaited',
+      `${members.join(', ')} did not get our transaction ${id}:${counter}, or could not accept it${reason}, and nothing of ours after it: ` +
+        'see `antiphon status` and `antiphon quarantine list` there',
+    );
+  }
+
+  async #closeUnfounded(): Promise<void> {
+    const { condition, members, sync, id, progress } = this.scope;
+    if (condition.waiting.length === 0 || this.#closing) return;
+    const witnesses = new Map<string, Witness>();
+    for (const { beat } of members.all) if (beat !== undefined) witnesses.set(beat.id, beat);
+    const inSync = sync?.inSync.members.filter((member) => member !== id);
+    const unfounded = condition.waiting.filter((gap) => isUnfounded(gap, witnesses, inSync));
+    if (unfounded.length === 0) return;
+    this.#closing = true;
+    try {
+      await this.replica.ask('forgetGaps', unfounded);
+      progress.moved();
+    } catch (error) {
+      // The database is busy or full, or this replica is closing: the next beat tries again.
+      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+    } finally {
+      this.#closing = false;
+    }
+  }
+}

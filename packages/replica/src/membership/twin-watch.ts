@@ -1,0 +1,70 @@
+import type { ActorRef } from '@antiphon/actor';
+import { AntiphonError } from '@antiphon/core';
+import { findMember } from '../cluster/member-record.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+
+const SILENCE_BEATS = 5;
+const ALARM = 'duplicate';
+
+/**
+ * Another process runs under this replica's id: one of the two was paused, or cut off, while the other
+ * started, and did not answer its ping. The one that has the database file goes on, and of two that have a
+ * file each, the one that the registry knows: it started last. The other ends. Both come to the same answer,
+ * whenever each of them asks.
+ */
+export class TwinWatch {
+  /** Monotonic. */
+  #heardMs = -Infinity;
+  #asking = false;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {}
+
+  /** A beat of this id that is not ours. */
+  heard(): void {
+    const { condition, clock, logger, id } = this.scope;
+    this.#heardMs = clock.monotonicMs();
+    if (this.#asking || condition.ended) return;
+    this.#asking = true;
+    this.#decide()
+      .catch((error: unknown) => {
+        // Asked again at its next beat.
+        const retriable = error instanceof AntiphonError && error.retriable;
+        if (!retriable)
+          logger.warn({ err: error }, `it is not known which of two processes is replica ${id}`);
+      })
+      .finally(() => (this.#asking = false));
+  }
+
+  /** Only its silence says that it is gone. */
+  look(): void {
+    const { condition, clock, limits } = this.scope;
+    if (clock.monotonicMs() - this.#heardMs > SILENCE_BEATS * limits.beatMs) condition.clearAlarm(ALARM);
+  }
+
+  async #decide(): Promise<void> {
+    const { registry, id, instance, condition, cluster } = this.scope;
+    // Ends the replica by itself when another process has opened the file since.
+    await this.replica.ask('check');
+    if (condition.ended) return;
+    const record = await findMember(registry, id);
+    if (record === undefined || record.instance === instance) {
+      condition.alarm(
+        ALARM,
+        `Another process runs as ${id} too. This one has the database file and the registry's record; the other one ends, or has to be stopped.`,
+      );
+      return;
+    }
+    condition.stall(
+      new AntiphonError(
+        'DUPLICATE_REPLICA',
+        `Another process was started as ${id} while this one did not answer, and has its place in cluster ${cluster} now. ` +
+          'Stop one of them, or choose another id.',
+        { context: { cluster, replica: id } },
+      ),
+    );
+  }
+}

@@ -1,0 +1,38 @@
+import type { AntiphonError } from '@antiphon/core';
+import type { Condition } from '../state/condition.js';
+
+const NAME = 'publish';
+/** A leader change or a lost connection costs a try or two, and is no news. */
+const FAILURES_BEFORE = 3;
+
+/**
+ * The log did not take what was sent, for the n-th time in a row (from 0). The last reason is the one that is
+ * shown. Changes wait in the outbox; synchronous writes are rejected when their time is up.
+ */
+export function alarmPublish(
+  condition: Condition,
+  failures: number,
+  error: AntiphonError,
+  sent: 'changes' | 'synchronous writes' = 'changes',
+): void {
+  // An answer that was waited for in vain has taken longer than all the other tries.
+  if (failures < FAILURES_BEFORE && error.code !== 'TIMEOUT') return;
+  const what = error.code.startsWith('STORE_')
+    ? 'Changes of this replica cannot be read from its database to be published; it tries again'
+    : sent === 'changes'
+      ? 'The log does not take changes of this replica; they are kept, and sent again'
+      : 'The log does not take synchronous writes of this replica; who writes is told so, and it tries whether the log does again';
+  condition.alarm(NAME, `${what}: ${error.message}`);
+}
+
+export function isPublishAlarmed(condition: Condition): boolean {
+  return condition.isAlarmed(NAME);
+}
+
+/**
+ * The log has taken something, or there is nothing to send. A log that merely answers proves nothing: it may
+ * be full.
+ */
+export function endPublishAlarm(condition: Condition): void {
+  condition.clearAlarm(NAME);
+}

@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { eventually } from '../testing/eventually.js';
+import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
+import { MapCluster } from '../testing/map-cluster.js';
+import { MapStore } from '../testing/map-store.js';
+import { seeded } from '../testing/seeded.js';
+import type { Topology } from '../config/topology.js';
+
+const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
+
+describe.each(TOPOLOGIES)('relay, %j', (topology) => {
+  it.each([1, 2, 3])(
+    'I2, I3: everything arrives once and in order over a log that loses and repeats (seed %i)',
+    async (seed) => {
+      await using cluster = await MapCluster.start();
+      const flakiness: Flakiness = { lost: 0.05, silent: 0.05, refused: 0.05 };
+      const [left, right] = [cluster.founder(), new MapStore()];
+      const wrapLog = (log: Parameters<typeof flakyLog>[0]) => flakyLog(log, flakiness, seeded(seed));
+      const limits = { packBytes: 400, windowMessages: 16 };
+      const a = await cluster.replica('a', left, { topology, wrapLog, limits });
+      const b = await cluster.replica('b', right, { topology });
+      for (let n = 0; n < 600; n++) {
+        const writes = [a.transaction((tx) => tx.put(`k${n % 7}`, String(n)))];
+        if (n % 3 === 0) await Promise.all(writes);
+      }
+      await eventually('all of it is published', () => a.status().outbox.unpublished === 0, 20_000);
+      await b.caughtUp();
+      expect(b.status().vector).toEqual({ a: 600 });
+      expect([...right.rows].sort()).toEqual([...left.rows].sort());
+      expect(b.status()).toMatchObject({ quarantined: 0, waitingFor: [] });
+      expect(a.status().counts['foreign']).toBeDefined();
+    },
+  );
+
+  it('I3: goes on after a restart in the middle of it', async () => {
+    await using cluster = await MapCluster.start();
+    const [left, right] = [cluster.founder(), new MapStore()];
+    const flakiness: Flakiness = { lost: 1, silent: 0, refused: 0 };
+    const wrapLog = (log: Parameters<typeof flakyLog>[0]) => flakyLog(log, flakiness, seeded(7));
+    const first = await cluster.replica('a', left, { topology, wrapLog });
+    const b = await cluster.replica('b', right, { topology });
+    for (let n = 0; n < 100; n++) await first.transaction((tx) => tx.put(`k${n}`, 'v'));
+    expect(first.status().outbox.unpublished).toBe(100);
+    await first.close();
+    const again = await cluster.replica('a', left, { topology });
+    await again.transaction((tx) => tx.put('last', 'v'));
+    await eventually('b has all', () => right.rows.size === 101);
+    expect(b.status().vector).toEqual({ a: 101 });
+  });
+
+  it('sends at an interval when asked to', async () => {
+    await using cluster = await MapCluster.start();
+    const [left, right] = [cluster.founder(), new MapStore()];
+    const a = await cluster.replica('a', left, { topology, update: { mode: 'async', intervalMs: 100 } });
+    await cluster.replica('b', right, { topology });
+    await eventually('idle', () => a.status().outbox.unpublished === 0);
+    const sent = a.status().totals['publishedMessages'] ?? 0;
+    for (let n = 0; n < 50; n++) await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+    await eventually('b has all', () => right.rows.size === 50);
+    expect((a.status().totals['publishedMessages'] ?? 0) - sent).toBeLessThan(10);
+  });
+});

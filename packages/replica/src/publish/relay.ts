@@ -1,0 +1,405 @@
+import type { Behaviour, Context } from '@antiphon/actor';
+import {
+  AntiphonError,
+  counterOf,
+  cutMessage,
+  toAntiphonError,
+  type AppendResult,
+  type LogConnection,
+  type SealedMessage,
+  type Timer,
+} from '@antiphon/core';
+import { retryDelayMs } from '../wait/deadline.js';
+import { assertSameLog } from '../log/log-check.js';
+import { assertNobodyServed } from '../deliver/own-past.js';
+import type { RelayProtocol, ResendAnswer } from '../state/protocols.js';
+import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
+import { Resend } from './resend.js';
+import type { Scope } from '../state/scope.js';
+import { SendWindow, type SentMark } from './send-window.js';
+import { groupOf } from '../state/certification.js';
+
+const OWN_PAST_POLL_MS = 20;
+/** Looks at the log's end, one per beat, until what was acknowledged and never read back counts as lost. */
+const UNSEEN_LOOKS = 4;
+
+/** No later try goes better. */
+const STALLING: ReadonlySet<string> = new Set(['LOG_REPLACED', 'STORE_CORRUPT', 'DUPLICATE_REPLICA']);
+
+interface Settled {
+  readonly number: number;
+  readonly result: AppendResult;
+}
+
+/**
+ * Sealed transactions to the log, in order, many in flight. On the first message that the log refused or did
+ * not answer, everything from there on is sent again (go-back-N), since the log may hold later ones without
+ * earlier ones.
+ *
+ * Each attempt has ids of its own: would a repeated message keep its id, the log would drop the repetition of
+ * one that it stored ahead of a lost one, and receivers, who dropped it then as out of order, would never see
+ * it.
+ *
+ * A single writer (primary-replica) chains its messages by the log's last sequence: nothing of an attempt is
+ * stored after a gap, and before it tries again it looks which of its messages are there.
+ */
+export class Relay implements Behaviour<RelayProtocol> {
+  readonly receive = {
+    wake: (_: undefined, context: Context<RelayProtocol>): Promise<void> | void => {
+      if (this.scope.intervalMs === 0) return this.#pump(context);
+    },
+    flush: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#pump(context),
+    settled: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#takeResults(context),
+    resume: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#resume(context),
+    resend: (from: number, context: Context<RelayProtocol>): Promise<ResendAnswer> =>
+      this.#askedAgain(from, context),
+  };
+  readonly #window: SendWindow;
+  readonly #chained: boolean;
+  /** Read from the outbox and not sent yet. */
+  #page: readonly SealedMessage[] = [];
+  #cursor: SentMark;
+  #results: Settled[] = [];
+  #attempt = 0;
+  #resumed = false;
+  /** Tries since the last success. */
+  #failures = 0;
+  #sending = false;
+  #retry: Timer | undefined;
+  /** What the log's last sequence will be once everything in flight is stored; for the chain. */
+  #chainSeq = 0;
+  #stopListening: (() => void)[] = [];
+  /** Where to go back to, when a failed attempt ended inside of a big transaction. */
+  #acknowledgedMark: SentMark | undefined;
+  /** What somebody misses. */
+  readonly #resend: Resend;
+  /** It is begun with when nothing is in flight: what is voided would only be sent twice. */
+  #goesBack = false;
+  /** Looks at the log's end in a row that found everything acknowledged, and not all of it read back. */
+  #unseenLooks = 0;
+
+  constructor(private readonly scope: Scope) {
+    const { limits, store, soleAppender, id, clock, sync } = scope;
+    const certified = sync?.certification !== undefined;
+    this.#resend = new Resend({ id, store, clock, pageBytes: limits.pageBytes, certified });
+    this.#window = new SendWindow({ messages: limits.windowMessages, bytes: limits.windowBytes });
+    this.#chained = soleAppender;
+    this.#cursor = { counter: store.state().publishedCounter, part: 0, whole: true };
+  }
+
+  started(context: Context<RelayProtocol>): void {
+    const { log, logEnd, intervalMs } = this.scope;
+    this.#stopListening = [
+      log.onConnection((connection: LogConnection) => {
+        if (connection === 'connected') context.self.tell('resume');
+      }),
+      logEnd.onSeen((lastSeq) => this.#lookPast(lastSeq, context)),
+    ];
+    if (intervalMs > 0) context.every(intervalMs, 'flush', undefined);
+    context.self.tell('resume');
+  }
+
+  stopped(): void {
+    for (const stop of this.#stopListening) stop();
+  }
+
+  /** The log's end was seen, and nothing is in flight: is it where it should be? */
+  #lookPast(lastSeq: number, context: Context<RelayProtocol>): void {
+    if (!this.#sending || this.#window.inFlight > 0 || this.#page.length > 0) return;
+    if (this.#chained) {
+      // Somebody else's entry stands after ours: an idle primary, which reads nothing, would never come past it.
+      if (lastSeq <= this.#chainSeq) return;
+    } else {
+      const { progress, sync, store } = this.scope;
+      const { lastCounter, publishedCounter } = store.state();
+      const isUnseen =
+        this.#cursor.counter >= lastCounter && publishedCounter < lastCounter && progress.seq >= lastSeq;
+      this.#unseenLooks = isUnseen && sync?.standing().idle !== false ? this.#unseenLooks + 1 : 0;
+      if (this.#unseenLooks < UNSEEN_LOOKS) return;
+      // The log acknowledged it, and does not hold it: a change of leaders, or a cut.
+      this.#unseenLooks = 0;
+      this.#acknowledgedMark = undefined;
+    }
+    this.#sending = false;
+    context.self.tell('resume');
+  }
+
+  /** Somebody misses a transaction that counts as published here. */
+  async #askedAgain(from: number, context: Context<RelayProtocol>): Promise<ResendAnswer> {
+    const { condition, id } = this.scope;
+    if (!condition.replicating) {
+      const why = condition.stalled?.message ?? condition.state;
+      return { state: 'stopped', message: `${id} publishes nothing now: ${why}` };
+    }
+    const answer = await this.#resend.ask(from);
+    if (answer.state === 'sending') {
+      this.scope.logger.warn({ from }, answer.message);
+      this.#goesBack = true;
+      await this.#goBack(context);
+    }
+    return answer;
+  }
+
+  async #goBack(context: Context<RelayProtocol>): Promise<void> {
+    const { cursor } = this.#resend;
+    if (!this.#goesBack || !this.#sending || this.#window.inFlight > 0 || cursor === undefined) return;
+    this.#goesBack = false;
+    this.#page = [];
+    this.#cursor = cursor;
+    this.#attempt = this.scope.condition.nextAttempt();
+    await this.#pump(context);
+  }
+
+  /** Sends what is there, as far as the window allows. */
+  async #pump(context: Context<RelayProtocol>): Promise<void> {
+    while (this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.condition.replicating) {
+      try {
+        if (this.#page.length === 0) this.#page = await this.#read();
+        if (this.#page.length === 0) break;
+        const { maxMessageBytes } = this.scope.log;
+        const messages = this.#pack(maxMessageBytes);
+        this.#send(messages, maxMessageBytes, context);
+      } catch (thrown) {
+        // What no cutting makes small enough, or cannot be read now, waits, and what comes after it.
+        if (!(thrown instanceof AntiphonError)) throw thrown;
+        return this.#fail(thrown, context);
+      }
+    }
+  }
+
+  /**
+   * The next page of the outbox. What is published is passed over: parts of a big transaction stay there
+   * until it is pruned.
+   */
+  async #read(): Promise<readonly SealedMessage[]> {
+    const { store, sync } = this.scope;
+    if (this.#resend.cursor !== undefined) {
+      const again = this.#resend.within(await this.#pageAfter(this.#cursor));
+      if (again.length > 0) return again;
+      this.#cursor = this.#unsent();
+    }
+    // What went through the log before it was committed lies in the outbox too, is published, and must never
+    // be sent with something else.
+    const { publishedCounter } = store.state();
+    if (sync !== undefined && publishedCounter > this.#cursor.counter) {
+      this.#cursor = { counter: publishedCounter, part: 0, whole: true };
+    }
+    const { counter, whole } = this.#cursor;
+    return whole && counter >= store.state().lastCounter ? [] : this.#pageAfter(this.#cursor);
+  }
+
+  async #pageAfter(mark: SentMark): Promise<readonly SealedMessage[]> {
+    const { store, limits } = this.scope;
+    const { counter, whole } = mark;
+    for (let { part } = mark; ;) {
+      const page = await store.sealed({ counter, part }, limits.pageBytes);
+      const fresh = whole ? page.filter(({ lastCounter }) => lastCounter > counter) : page;
+      const last = page.at(-1);
+      if (fresh.length > 0 || last === undefined) return fresh;
+      part = last.part;
+    }
+  }
+
+  /** Where what the log has not acknowledged begins. */
+  #unsent(): SentMark {
+    const { publishedCounter } = this.scope.store.state();
+    const mark = this.#acknowledgedMark;
+    if (mark !== undefined && mark.counter >= publishedCounter) return mark;
+    return { counter: publishedCounter, part: 0, whole: true };
+  }
+
+  /** As many messages back to back as fit; one that is larger, and a synchronous group, goes alone. */
+  #pack(maxMessageBytes: number): readonly SealedMessage[] {
+    const { limits, sync } = this.scope;
+    const limit = Math.min(limits.packBytes, maxMessageBytes);
+    let bytes = 0;
+    let count = 0;
+    for (const { data } of this.#page) {
+      const isAlone = sync !== undefined && groupOf(data) !== undefined;
+      if (count > 0 && (isAlone || bytes + data.length > limit)) break;
+      bytes += data.length;
+      count++;
+      if (isAlone) break;
+    }
+    const packed = this.#page.slice(0, count);
+    this.#page = this.#page.slice(count);
+    return packed;
+  }
+
+  /**
+   * What the log does not take at once goes in pieces, of which only the last counts: going back means all of
+   * them again.
+   */
+  #send(messages: readonly SealedMessage[], maxMessageBytes: number, context: Context<RelayProtocol>): void {
+    const first = messages[0];
+    const last = messages.at(-1);
+    if (first === undefined || last === undefined) return;
+    const { id, instance } = this.scope;
+    const data = messages.length === 1 ? first.data : Buffer.concat(messages.map((message) => message.data));
+    const mark = { counter: last.lastCounter, part: last.part, whole: last.last };
+    const attempt = `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`;
+    const before = this.#cursor;
+    const pieces = data.length > maxMessageBytes ? cutMessage(data, maxMessageBytes) : [data];
+    this.#cursor = mark;
+    pieces.forEach((piece, index) => {
+      const isLast = index === pieces.length - 1;
+      this.#append(piece, isLast ? mark : before, isLast ? attempt : `${attempt}+${index}`, context);
+    });
+  }
+
+  #append(data: Uint8Array, mark: SentMark, attempt: string, context: Context<RelayProtocol>): void {
+    const { id, log, condition } = this.scope;
+    const sent = { mark, bytes: data.length, attempt };
+    const number = this.#window.push(this.#chained ? { ...sent, data } : sent);
+    const request = {
+      origin: id,
+      id: attempt,
+      data,
+      ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}),
+    };
+    if (!this.#chained) this.scope.sent.add(data);
+    this.#chainSeq++;
+    condition.totals.publishedMessages++;
+    condition.totals.publishedBytes += data.length;
+    log.append(request, (result) => {
+      this.#results.push({ number, result });
+      // One message for all results that come in before it is handled.
+      if (this.#results.length === 1) context.self.tell('settled');
+    });
+  }
+
+  async #takeResults(context: Context<RelayProtocol>): Promise<void> {
+    const results = this.#results;
+    this.#results = [];
+    let failure: AntiphonError | undefined;
+    for (const { number, result } of results) {
+      if (result.type === 'stored') {
+        if (this.#window.acknowledge(number, result.seq) === 'regressed') return this.#regressed(result.seq);
+      } else if (this.#window.isCurrent(number)) failure ??= result.error;
+    }
+    this.#publish();
+    if (failure !== undefined) this.#fail(failure, context);
+    else if (this.#window.inFlight === 0 && this.#page.length === 0) this.#failures = 0;
+    await this.#goBack(context);
+    await this.#pump(context);
+  }
+
+  /** Tells the store how far the log has our transactions. */
+  #publish(): void {
+    const acknowledged = this.#window.takeAcknowledged();
+    if (acknowledged === undefined) return;
+    const { store, document, progress, soleAppender, condition } = this.scope;
+    this.#failures = 0;
+    endPublishAlarm(condition);
+    // What was in flight before says nothing about what is to be sent again.
+    if (!this.#goesBack) this.#resend.acknowledged(acknowledged.counter);
+    const { mark } = acknowledged;
+    // What is sent again was acknowledged before.
+    if (mark.counter >= (this.#acknowledgedMark?.counter ?? 0)) this.#acknowledgedMark = mark;
+    // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does
+    // it (see there).
+    if (!soleAppender) return;
+    const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
+    const { seq, attempt } = acknowledged;
+    const entry = { seq, ...(attempt === undefined ? {} : { attempt }) };
+    store.markPublished(counter, { generation: document.generation, seq, entry });
+    progress.moved(seq);
+  }
+
+  #fail(error: AntiphonError, context: Context<RelayProtocol>): void {
+    const { clock, logger, condition } = this.scope;
+    this.#sending = false;
+    this.#retry?.cancel();
+    if (STALLING.has(error.code)) return condition.stall(error);
+    // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
+    if (error.code !== 'ACCESS_DENIED') {
+      if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
+      alarmPublish(condition, this.#failures, error);
+    }
+    this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
+  }
+
+  /** Checks that the log is still the same, goes back to the first message without an answer, and sends on. */
+  async #resume(context: Context<RelayProtocol>): Promise<void> {
+    if (this.#sending || !this.scope.condition.replicating) return;
+    this.#retry?.cancel();
+    const { log, document, progress, condition, ownPastUpTo, id, sync, writable } = this.scope;
+    if (counterOf(progress.vector, id) < ownPastUpTo) {
+      this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
+      return;
+    }
+    const knownSeq = Math.max(this.#window.highestSeq, progress.seq);
+    try {
+      const identity = await log.identity(context.signal);
+      assertSameLog(identity, document.generation, knownSeq);
+      if (this.#resumed) await assertNobodyServed(this.scope, knownSeq, context.signal);
+      if (this.#chained) await this.#reconcile(identity.lastSeq, context);
+    } catch (thrown) {
+      const error = toAntiphonError(thrown);
+      if (error.code !== 'INTERNAL') return this.#fail(error, context);
+      throw thrown;
+    }
+    this.#window.clear();
+    this.#results = [];
+    this.#page = [];
+    this.#resend.restart();
+    this.#goesBack = false;
+    this.#cursor = this.#resend.cursor ?? this.#unsent();
+    this.#attempt = condition.nextAttempt();
+    this.#resumed = true;
+    this.#sending = true;
+    // Synchronous writes are not in the outbox: their committer finds out, where there are any.
+    if (progress.unpublished === 0 && (sync === undefined || !writable)) endPublishAlarm(condition);
+    await this.#pump(context);
+  }
+
+  /**
+   * What the log holds beyond our last acknowledgement is ours in order, or not ours at all. Compared byte by byte: a
+   * forged message must not count as published.
+   */
+  async #reconcile(lastSeq: number, context: Context<RelayProtocol>): Promise<void> {
+    const { log, id, limits, store, progress, document, condition } = this.scope;
+    const from = Math.max(this.#window.highestSeq, progress.seq) + 1;
+    for (let seq = from; seq <= lastSeq && seq - from < 2 * limits.windowMessages; seq++) {
+      const oldest = this.#window.oldest;
+      if (oldest === undefined) break;
+      const entry = await log.get(seq, context.signal);
+      if (entry?.origin !== id || oldest.data === undefined || !sameBytes(entry.data, oldest.data)) continue;
+      this.#window.acknowledge(this.#window.oldestNumber, seq);
+      this.#publish();
+    }
+    const foreign = lastSeq - Math.max(this.#window.highestSeq, progress.seq);
+    if (foreign > 0) {
+      // Own messages from before a restart, or somebody else's, which no replica applies: the primary need
+      // not read them.
+      if (this.#resumed) condition.counts.foreign += foreign;
+      const last = await log.get(lastSeq, context.signal);
+      if (last === undefined) throw log.replace(`its entry ${lastSeq} was removed`);
+      const entry = { seq: lastSeq, storedAtMs: last.storedAtMs };
+      store.markPublished(store.state().publishedCounter, {
+        generation: document.generation,
+        seq: lastSeq,
+        entry,
+      });
+      progress.moved(lastSeq);
+    }
+    this.#chainSeq = lastSeq;
+  }
+
+  #regressed(seq: number): void {
+    this.#sending = false;
+    const { condition, cluster, id } = this.scope;
+    condition.stall(
+      new AntiphonError(
+        'LOG_REPLACED',
+        `the log stored a message at ${seq}, which it had given away before: it was cut or recreated; find out by whom. ` +
+          'What was not acknowledged stays in the outbox',
+        { context: { cluster, replica: id, seq } },
+      ),
+    );
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0;
+}

@@ -1,0 +1,213 @@
+import type { Registry } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import type { ReplicaOptions } from '../config/options.js';
+import { eventually } from '../testing/eventually.js';
+import { MapCluster, type MapReplica } from '../testing/map-cluster.js';
+import { MapStore, type MapTransaction } from '../testing/map-store.js';
+
+const limits = { beatMs: 50 };
+const KINDS: readonly (readonly [name: string, options: Partial<ReplicaOptions<MapTransaction>>])[] = [
+  ['multi-primary', { topology: 'multi-primary', limits }],
+  ['primary-replica', { topology: { 'primary-replica': { primary: 'a' } }, limits }],
+];
+
+/** A registry that does not show the record of a member, until it does. */
+class Forgetful {
+  hidden = true;
+
+  constructor(private readonly key: string) {}
+
+  wrap = (registry: Registry): Registry => ({
+    open: () => registry.open(),
+    close: () => registry.close(),
+    create: (key, value) => registry.create(key, value),
+    update: (key, value, revision) => registry.update(key, value, revision),
+    get: (key) => (this.#hides(key) ? Promise.resolve(undefined) : registry.get(key)),
+    list: async (prefix) => (await registry.list(prefix)).filter(({ key }) => !this.#hides(key)),
+  });
+
+  #hides(key: string): boolean {
+    return this.hidden && key === this.key;
+  }
+}
+
+async function put(replica: MapReplica, key: string): Promise<void> {
+  await replica.transaction((tx) => tx.put(key, key));
+}
+
+interface Parted {
+  readonly a: MapReplica;
+  readonly b: MapReplica;
+  readonly left: MapStore;
+  readonly right: MapStore;
+  readonly registry: Forgetful;
+}
+
+/** `b` has put `x` of `a` aside: it did not know `a` then, and had never applied anything of it. */
+async function parted(
+  cluster: MapCluster,
+  options: Partial<ReplicaOptions<MapTransaction>>,
+): Promise<Parted> {
+  const left = cluster.founder();
+  const right = new MapStore();
+  const a = await cluster.replica('a', left, options);
+  await (await cluster.replica('b', right, options)).caughtUp();
+  await cluster.closeReplica('b');
+  const registry = new Forgetful('member.a');
+  const b = await cluster.replica('b', right, { ...options, wrapRegistry: registry.wrap });
+  await put(a, 'x');
+  await eventually('it was put aside', () => right.putAside.length > 0);
+  expect(right.rows.has('x')).toBe(false);
+  return { a, b, left, right, registry };
+}
+
+/** `x` is neither in quarantine any more nor in the log; `y` comes after it, which the log has. */
+async function loseInLog(cluster: MapCluster, { a, b, right }: Parted): Promise<void> {
+  await put(a, 'y');
+  await eventually('both were put aside', () => right.putAside.length === 2);
+  const [first] = (await b.quarantine.list()).messages;
+  const manager = await (await cluster.connect()).connection.jetstreamManager();
+  await manager.streams.deleteMessage(`ANTIPHON_${cluster.name}`, first?.seq ?? 0);
+  await b.quarantine.discard();
+}
+
+/** The same, and nobody keeps `x` any more: neither `a` nor the log. */
+async function partedForGood(
+  cluster: MapCluster,
+  options: Partial<ReplicaOptions<MapTransaction>>,
+): Promise<Parted> {
+  const all = await parted(cluster, { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } });
+  await loseInLog(cluster, all);
+  await eventually('pruned', () => all.a.status().outbox.messages === 0);
+  return all;
+}
+
+describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_, options) => {
+  it('is published again, and all after it, when a later one shows the hole', async () => {
+    await using cluster = await MapCluster.start();
+    const { a, b, right, registry } = await parted(cluster, options);
+    registry.hidden = false;
+    for (const key of ['y', 'z']) await put(a, key);
+    await eventually('it came again', () => ['x', 'y', 'z'].every((key) => right.rows.has(key)));
+    await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
+    await put(a, 'after');
+    await eventually('and goes on', () => right.rows.has('after'));
+    // Once was enough.
+    const { publishedMessages } = a.status().totals;
+    await new Promise((resolve) => setTimeout(resolve, 20 * limits.beatMs));
+    expect(a.status().totals['publishedMessages']).toBe(publishedMessages);
+    expect(a.status()).toMatchObject({ outbox: { unpublished: 0 }, alarms: [] });
+  });
+
+  it('is published again when nothing comes after it', async () => {
+    await using cluster = await MapCluster.start();
+    const { b, right, registry } = await parted(cluster, options);
+    registry.hidden = false;
+    await eventually('it came again', () => right.rows.has('x'));
+    await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
+  });
+
+  it('comes out of the log while its origin is away, also after a start', async () => {
+    await using cluster = await MapCluster.start();
+    const { right, registry } = await parted(cluster, options);
+    await cluster.closeReplica('a');
+    await cluster.closeReplica('b');
+    registry.hidden = false;
+    const b = await cluster.replica('b', right, { ...options, wrapRegistry: registry.wrap });
+    await eventually('it is here', () => right.rows.has('x'), 10_000);
+    await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
+  });
+
+  it('is waited for visibly while its origin is away and the log has lost it, and comes when that is back', async () => {
+    await using cluster = await MapCluster.start();
+    const all = await parted(cluster, options);
+    const { b: before, left, right, registry } = all;
+    await loseInLog(cluster, all);
+    await cluster.closeReplica('a');
+    registry.hidden = false;
+    await eventually(
+      'its origin is missed',
+      () => /a does not answer: start it/.test(before.status().waitingFor[0]?.answer ?? ''),
+      10_000,
+    );
+    expect(before.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
+    await cluster.replica('a', left, options);
+    await eventually('it came again', () => right.rows.has('x'), 10_000);
+    await eventually('nothing is missed', () => before.status().waitingFor.length === 0);
+  });
+
+  it('is read again in the log when its origin has not kept it', async () => {
+    await using cluster = await MapCluster.start();
+    const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
+    const { a, b, right, registry } = await parted(cluster, forgetting);
+    await eventually('pruned', () => a.status().outbox.messages === 0);
+    registry.hidden = false;
+    await put(a, 'y');
+    await eventually('it is here', () => right.rows.has('x') && right.rows.has('y'), 10_000);
+    await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
+    await eventually('nor put aside', () => b.status().quarantined === 0);
+    await put(a, 'after');
+    await eventually('and goes on', () => right.rows.has('after'));
+  });
+
+  it('says so when neither its origin has kept it nor the log', async () => {
+    await using cluster = await MapCluster.start();
+    const { b, registry } = await partedForGood(cluster, options);
+    registry.hidden = false;
+    await eventually(
+      'it is told',
+      () => /does not keep a:1.*does not hold it/.test(b.status().waitingFor[0]?.answer ?? ''),
+      20_000,
+    );
+    expect(b.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
+    expect(b.status().waitingFor[0]?.answer).toContain('docs/lost-log.md');
+  });
+
+  it('says which entry may hold it, and why nobody here can read that', async () => {
+    await using cluster = await MapCluster.start();
+    const { b, registry } = await partedForGood(cluster, options);
+    const log = (await cluster.connect()).log(cluster.name);
+    await log.open({ create: false });
+    const seq = await new Promise((resolve) =>
+      log.append({ origin: 'a', id: 'unreadable', data: new Uint8Array([0xc1]) }, (result) =>
+        resolve(result.type === 'stored' ? result.seq : result.type),
+      ),
+    );
+    registry.hidden = false;
+    await eventually(
+      'it is told',
+      () =>
+        (b.status().waitingFor[0]?.answer ?? '').includes(
+          `Entry ${String(seq)} of the log may hold it, and cannot`,
+        ),
+      20_000,
+    );
+  });
+});
+
+it('what builds on a message that was put aside comes after it, though nobody has kept either', async () => {
+  await using cluster = await MapCluster.start();
+  const forgetting = { topology: 'multi-primary' as const, limits: { ...limits, memberSilenceLimitMs: 1 } };
+  const founder = cluster.founder();
+  const a = await cluster.replica('a', founder, forgetting);
+  const b = await cluster.replica('b', new MapStore(), forgetting);
+  await put(b, 'of b');
+  await eventually('a has it', () => founder.rows.has('of b'));
+  await put(a, 'of a, after it');
+  await b.caughtUp();
+  await eventually('pruned', () => [a, b].every((one) => one.status().outbox.messages === 0));
+  // Nobody is there to tell that b was a member.
+  for (const id of ['a', 'b']) await cluster.closeReplica(id);
+  const registry = new Forgetful('member.b');
+  const store = new MapStore();
+  const c = await cluster.replica('c', store, { ...forgetting, wrapRegistry: registry.wrap });
+  await eventually('it waits', () => c.status().waitingFor.some(({ origin }) => origin === 'a'));
+  expect(store.rows.size).toBe(0);
+  registry.hidden = false;
+  await eventually(
+    'both are here',
+    () => ['of b', 'of a, after it'].every((key) => store.rows.has(key)),
+    20_000,
+  );
+  await eventually('nothing is missed', () => c.status().waitingFor.length + c.status().quarantined === 0);
+});

@@ -1,0 +1,46 @@
+import { AntiphonError, decodeControl, encodeControl, type VectorClock } from '@antiphon/core';
+import { isRecord } from '../cluster/cluster-document.js';
+
+/** A place in the stream of changes: between two changes of a transaction, or between transactions. */
+export interface ChangeCursor {
+  readonly generation: string;
+  /** Read the log from this entry on. */
+  readonly seq: number;
+  /** Transactions that were delivered wholly. */
+  readonly vector: VectorClock;
+  /** Of the next transaction, so many changes were delivered. */
+  readonly skip: number;
+}
+
+/** An opaque text, safe in URLs. Everything needed to go on without loss or repetition is in it. */
+export function encodeCursor(cursor: ChangeCursor): string {
+  const { generation, seq, vector, skip } = cursor;
+  return `${encodeCursorBase({ generation, seq, vector })}.${skip}`;
+}
+
+/** The part that all changes of one transaction share. */
+export function encodeCursorBase(cursor: Omit<ChangeCursor, 'skip'>): string {
+  return Buffer.from(encodeControl([cursor.generation, cursor.seq, cursor.vector])).toString('base64url');
+}
+
+/** Throws BAD_OPTION. */
+export function decodeCursor(text: string): ChangeCursor {
+  try {
+    const [base = '', skip = ''] = text.split('.');
+    const input = decodeControl(Buffer.from(base, 'base64url'));
+    if (!Array.isArray(input) || !/^\d+$/.test(skip)) throw new Error('not a cursor');
+    const [generation, seq, vector] = input as unknown[];
+    if (typeof generation !== 'string' || !isRecord(vector)) throw new Error('not a cursor');
+    const counters = Object.entries(vector).map(([origin, counter]) => [origin, Number(counter)] as const);
+    const numbers = [Number(seq), Number(skip), ...counters.map(([, counter]) => counter)];
+    if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0))
+      throw new Error('not a cursor');
+    return { generation, seq: Number(seq), skip: Number(skip), vector: Object.fromEntries(counters) };
+  } catch (cause) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      "`from` is not a cursor; give 'now', 'beginning', or the cursor of a change",
+      { cause },
+    );
+  }
+}

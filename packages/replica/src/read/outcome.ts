@@ -1,0 +1,180 @@
+import {
+  AntiphonError,
+  checkOptions,
+  counterOf,
+  formatOutcomeId,
+  parseOutcomeId,
+  type GroupOutcome,
+  type OptionNames,
+  type Position,
+  type TransactionId,
+} from '@antiphon/core';
+import type { ActorRef } from '@antiphon/actor';
+import { assertTimeout, Deadline } from '../wait/deadline.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+
+/** What became of a write, as far as this replica can tell. */
+export interface Outcome {
+  readonly outcome: 'committed' | 'rejected' | 'unknown';
+  readonly id: string;
+  /** Of a committed synchronous write: its place in the log. */
+  readonly position?: Position;
+  /** Why it was rejected, or what to do to learn more. */
+  readonly reason?: string;
+}
+
+export interface OutcomeOptions {
+  /** Defaults to 5000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+const OUTCOME_OPTIONS: OptionNames<OutcomeOptions> = { timeoutMs: true, signal: true };
+
+type Asked = TransactionId & { readonly token?: string };
+
+const DEFAULT_TIMEOUT_MS = 5000;
+const PAGE = 1000;
+const MAX_PAGES = 100;
+const NEVER_LOGGED = 'it never came into the log, and cannot any more';
+const NOT_GIVEN = 'no write has this number yet';
+
+/**
+ * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: a group
+ * without changes takes the place of an attempt that was lost, which can never come back then. Throws
+ * BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+ */
+export async function findOutcome(
+  scope: Scope,
+  replica: ActorRef<ReplicaProtocol>,
+  given: string | TransactionId,
+  options: OutcomeOptions = {},
+): Promise<Outcome> {
+  checkOptions(options, OUTCOME_OPTIONS, 'outcome()');
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  assertTimeout(timeoutMs);
+  const asked: Asked = typeof given === 'string' ? parseOutcomeId(given) : transactionId(given);
+  const known = await look(scope, asked);
+  if (known !== undefined) return known;
+  const what = 'the log says what it holds of this write';
+  const deadline = new Deadline(scope.clock, timeoutMs, [signal, scope.closing], what);
+  try {
+    await seeEverything(scope, deadline);
+    const seen = await look(scope, asked);
+    if (seen !== undefined) return seen;
+    if (asked.token === undefined)
+      return { outcome: 'unknown', id: formatOutcomeId(asked), reason: NOT_GIVEN };
+    if (asked.origin !== scope.id || scope.sync === undefined || !scope.writable) {
+      await deadline.race(scope.members.refresh());
+      return undecided(asked, scope);
+    }
+    await fence(scope, replica, deadline);
+    return (
+      (await look(scope, asked)) ?? {
+        outcome: 'rejected',
+        id: formatOutcomeId(asked, asked.token),
+        reason: NEVER_LOGGED,
+      }
+    );
+  } finally {
+    deadline.end();
+  }
+}
+
+/**
+ * One group of ours that comes after every attempt so far: what is not in the log by then can't come into it
+ * any more.
+ */
+async function fence(
+  { progress }: Scope,
+  replica: ActorRef<ReplicaProtocol>,
+  deadline: Deadline,
+): Promise<void> {
+  const counter = progress.ownCounter + 1;
+  replica.tell('fence', counter);
+  await progress.until(() => progress.ownCounter >= counter, {
+    timeoutMs: deadline.leftMs,
+    what: 'a group without changes has gone through the log',
+    signal: deadline.signal,
+  });
+}
+
+async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | undefined> {
+  const group = await store.outcomeOf(asked);
+  const id = formatOutcomeId(asked, asked.token);
+  if (group !== undefined) return ofGroup(group, asked, id, store.state().position.generation);
+  if (counterOf(store.state().vector, asked.origin) < asked.counter) return undefined;
+  if (sync === undefined) return { outcome: 'committed', id };
+  if (asked.token !== undefined && (await isKept(store, asked))) {
+    return { outcome: 'rejected', id, reason: NEVER_LOGGED };
+  }
+  const reason = 'it was no synchronous write, or it is too long ago: its outcome is not kept any more';
+  return { outcome: 'unknown', id, reason };
+}
+
+/** Whether its outcome would be here, had it been a group: one of the same origin that came before it is. */
+async function isKept(store: Scope['store'], { origin, counter }: TransactionId): Promise<boolean> {
+  for (let fromSeq = 0, page = 0; page < MAX_PAGES; page++) {
+    const outcomes = await store.outcomes(fromSeq, PAGE);
+    const first = outcomes.find((outcome) => outcome.origin === origin);
+    const last = outcomes.at(-1);
+    if (first !== undefined) return first.firstCounter <= counter;
+    if (last === undefined || outcomes.length < PAGE) return false;
+    fromSeq = last.seq + 1;
+  }
+  return false;
+}
+
+function ofGroup(group: GroupOutcome, asked: Asked, id: string, generation: string): Outcome {
+  if (asked.token !== undefined && asked.token !== group.token) {
+    return { outcome: 'rejected', id, reason: NEVER_LOGGED };
+  }
+  if (group.rejected.includes(asked.counter)) {
+    return { outcome: 'rejected', id, reason: 'certification: another transaction was committed first' };
+  }
+  return { outcome: 'committed', id, position: { generation, seq: group.seq } };
+}
+
+async function seeEverything({ log, progress, condition }: Scope, deadline: Deadline): Promise<void> {
+  if (!condition.replicating) return;
+  const { lastSeq } = await deadline.race(log.identity(deadline.signal));
+  await progress.until(() => progress.seq >= lastSeq || !condition.replicating, {
+    timeoutMs: deadline.leftMs,
+    what: `entry ${lastSeq} of the log is applied here`,
+    signal: deadline.signal,
+  });
+}
+
+/**
+ * What a removed member sent is applied whenever it comes (decision 0026), so its removal settles nothing:
+ * only the end of its process does, and that is for its operator to say.
+ */
+function undecided(asked: Asked, { members, cluster }: Scope): Outcome {
+  const { origin } = asked;
+  const reason = members.isFormer(origin)
+    ? `the log does not hold it now, and ${origin}, which alone could tell whether it still may, was removed from cluster ${cluster}. ` +
+      `Make sure that no process of ${origin} runs any more, then ask again: if the log still does not hold it, it was not committed and never will be`
+    : `the log does not hold it now; only ${origin} itself can tell whether it still may: ask there, or again once it has written`;
+  return {
+    outcome: 'unknown',
+    id: formatOutcomeId(asked, asked.token),
+    reason,
+  };
+}
+
+/** For remote callers. Throws BAD_OPTION. */
+export function parseOutcomeRequest(input: unknown): string {
+  if (typeof input === 'string') return input;
+  throw new AntiphonError('BAD_OPTION', 'id is not valid; give the id of a transaction, e.g. eu-1:42');
+}
+
+/** Throws BAD_OPTION. */
+function transactionId(given: unknown): Asked {
+  const { origin, counter } = (given ?? {}) as Partial<TransactionId>;
+  if (typeof origin === 'string' && Number.isSafeInteger(counter)) return given as Asked;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    'outcome() needs the `id` of a write: a text, or { origin, counter }.',
+  );
+}

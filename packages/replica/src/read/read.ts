@@ -1,0 +1,186 @@
+import {
+  AntiphonError,
+  checkOptions,
+  type ChecksumReport,
+  type OptionNames,
+  type QueryResult,
+  type RowDigest,
+  type Value,
+} from '@antiphon/core';
+import { Deadline } from '../wait/deadline.js';
+import { untilReplicated } from '../state/progress.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { isReached, parseSessionToken, type SessionToken } from '../state/session.js';
+import type { Params } from '../write/statement.js';
+import { needsSync } from '../config/update.js';
+
+/**
+ * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for (read your
+ * writes, monotonic reads). `strong`: everything that was acknowledged anywhere before the call
+ * (linearizable); synchronous clusters, or the one writer of a primary-replica cluster.
+ */
+export type Consistency = 'any' | 'session' | 'strong';
+
+export interface QueryOptions {
+  /** More rows are an error (BAD_SQL), never cut off silently. Defaults to `limits.queryRows`, 10 000. */
+  readonly maxRows?: number;
+  /** Likewise, for the bytes of all rows, about. Defaults to `limits.queryBytes`, 32 MiB. */
+  readonly maxBytes?: number;
+  /** Ends the query at once, whatever it does. */
+  readonly signal?: AbortSignal;
+  /** Defaults to 'any'. */
+  readonly consistency?: Consistency;
+  /** With 'session': the `position` of a write or of what was read before. */
+  readonly after?: SessionToken;
+  /**
+   * For all of it; TIMEOUT then, and the query is ended. Defaults to `limits.queryTimeoutMs`, 30 000, of
+   * which 'session' and 'strong' wait at most 5000 for what they promise.
+   */
+  readonly timeoutMs?: number;
+}
+
+const QUERY_OPTIONS: OptionNames<QueryOptions> = {
+  ...{ maxRows: true, maxBytes: true, signal: true, consistency: true, after: true, timeoutMs: true },
+};
+const DEFAULT_WAIT_MS = 5000;
+const SHOWN_SQL = 200;
+
+/** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */
+export async function read(
+  scope: ReplicaScope,
+  sql: string,
+  params: Params,
+  options: QueryOptions,
+): Promise<QueryResult> {
+  const { clock, limits, store } = scope;
+  checkOptions(options, QUERY_OPTIONS, 'query()');
+  if (typeof sql !== 'string')
+    throw new AntiphonError('BAD_OPTION', 'query() needs a statement: give SQL as text.');
+  const { timeoutMs = limits.queryTimeoutMs, signal } = options;
+  assertLimits({ ...options, timeoutMs });
+  const deadline = new Deadline(clock, timeoutMs, [signal], () => queryTimeout(timeoutMs, sql));
+  try {
+    await waitFor(scope, options);
+    return await store.query(sql, params, {
+      maxRows: options.maxRows ?? limits.queryRows,
+      maxBytes: options.maxBytes ?? limits.queryBytes,
+      signal: deadline.signal,
+    });
+  } finally {
+    deadline.end();
+  }
+}
+
+/** The checksums of `verify`, within their time. Throws TIMEOUT, UNKNOWN_TABLE, CLOSED. */
+export function readChecksum(
+  scope: ReplicaScope,
+  tables: readonly string[] | undefined,
+  timeoutMs = scope.limits.checksumTimeoutMs,
+): Promise<ChecksumReport> {
+  return withinTime(scope, 'The checksums', timeoutMs, (signal) => scope.store.checksum(tables, signal));
+}
+
+/** One page of row digests, within its time. Throws TIMEOUT, UNKNOWN_TABLE, CLOSED. */
+export function readDigests(
+  scope: ReplicaScope,
+  { table, afterKey, limit }: DigestRequest,
+): Promise<readonly RowDigest[]> {
+  const { store, limits } = scope;
+  return withinTime(scope, `The digests of ${table}`, limits.checksumTimeoutMs, (signal) =>
+    store.rowDigests(table, afterKey, limit, signal),
+  );
+}
+
+export interface DigestRequest {
+  readonly table: string;
+  readonly afterKey?: readonly Value[];
+  readonly limit: number;
+}
+
+async function withinTime<T>(
+  { clock }: ReplicaScope,
+  what: string,
+  timeoutMs: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const deadline = new Deadline(clock, timeoutMs, [], () => {
+    const message = `${what} took longer than ${timeoutMs} ms and were ended. Give them more time, or fewer tables.`;
+    return new AntiphonError('TIMEOUT', message);
+  });
+  try {
+    return await work(deadline.signal);
+  } finally {
+    deadline.end();
+  }
+}
+
+function queryTimeout(timeoutMs: number, sql: string): AntiphonError {
+  const shown = sql.length > SHOWN_SQL ? `${sql.slice(0, SHOWN_SQL)}…` : sql;
+  return new AntiphonError(
+    'TIMEOUT',
+    `The query took longer than ${timeoutMs} ms and was ended: ${shown.replace(/\s+/g, ' ')}. ` +
+      'Make it do less (an index, a LIMIT), or raise timeoutMs.',
+  );
+}
+
+/** Throws BAD_OPTION. */
+function assertLimits(options: QueryOptions): void {
+  for (const name of ['timeoutMs', 'maxRows', 'maxBytes'] as const) {
+    const value = options[name];
+    if (value === undefined || (typeof value === 'number' && value > 0)) continue;
+    throw new AntiphonError('BAD_OPTION', `${name} is ${String(value)}; give a number above 0`);
+  }
+}
+
+async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void> {
+  const { consistency = 'any', after, timeoutMs = DEFAULT_WAIT_MS, signal } = options;
+  if (after !== undefined && consistency !== 'session') {
+    throw new AntiphonError('BAD_OPTION', "`after` goes with consistency 'session'");
+  }
+  if (consistency === 'any') return;
+  if (consistency === 'strong') return strong(scope, timeoutMs, signal);
+  if (consistency !== 'session') {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `consistency is ${String(consistency)}; give 'any', 'session' or 'strong'`,
+    );
+  }
+  if (after === undefined) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      "consistency 'session' needs `after`, the `position` of an earlier write",
+    );
+  }
+  const token = parseSessionToken(after);
+  const { store, progress, clock, closing, condition } = scope;
+  const what = 'what the session has seen is applied here';
+  const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  const reached = (): boolean => {
+    const state = store.state();
+    return isReached(token, state, progress.complete(Math.max(progress.seq, state.position.seq)));
+  };
+  try {
+    await untilReplicated(progress, condition, reached, { timeoutMs, what, signal: deadline.signal });
+  } finally {
+    deadline.end();
+  }
+}
+
+async function strong(
+  { sync, role, clock, closing }: ReplicaScope,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (sync === undefined) {
+    // The only database that is written to shows everything that was ever acknowledged.
+    if (role === 'primary') return;
+    throw needsSync("consistency 'strong' on this replica");
+  }
+  const what = 'the log has taken the entry that a strong read needs';
+  const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  try {
+    await sync.barrier.pass(deadline);
+  } finally {
+    deadline.end();
+  }
+}

@@ -1,0 +1,89 @@
+import {
+  admit,
+  admitted,
+  decodeBatches,
+  newOfPart,
+  toAntiphonError,
+  type AdmissionState,
+  type ApplyStep,
+  type Batch,
+  type LogEntry,
+} from '@antiphon/core';
+import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../deliver/intake-check.js';
+
+/** What a message that was put aside would do now. */
+export interface SecondVerdict {
+  /** To be applied now, in this order; what is in the database already left out. */
+  readonly steps: readonly ApplyStep[];
+  /** Why not all of it can be applied, as a sentence without its stop; absent when nothing is in the way. */
+  readonly obstacle?: string;
+  /** What is admitted once the steps are applied. */
+  readonly state: AdmissionState;
+}
+
+/**
+ * By the same rules as when it came out of the log, and by what is known now: its origin may be a member
+ * meanwhile, or what it builds on may be here. It never advances a counter over something that is missing
+ * (I2).
+ */
+export function judgeAgain(
+  entry: LogEntry,
+  state: AdmissionState,
+  rules: IntakeRules,
+  { self, known }: { readonly self: string; readonly known: boolean },
+): SecondVerdict {
+  const steps: ApplyStep[] = [];
+  if (entry.origin === self)
+    return { steps, state, obstacle: 'it is its own: it publishes again what has to be' };
+  const refusal = refuseOrigin(entry, rules, known);
+  if (refusal !== undefined) return { steps, state, obstacle: sentence(refusal.message) };
+  let batches: readonly Batch[];
+  try {
+    batches = decodeBatches(entry.data);
+  } catch (thrown) {
+    return { steps, state, obstacle: sentence(toAntiphonError(thrown, 'MALFORMED_MESSAGE').message) };
+  }
+  let now = state;
+  for (const batch of batches) {
+    const admission = admit(now, batch);
+    if (admission.type === 'duplicate') continue;
+    const obstacle =
+      admission.type === 'hole'
+        ? `${batch.origin}:${admission.expected} comes before it, and is not here yet`
+        : obstacleOf(entry, batch, now, rules);
+    if (obstacle !== undefined) return { steps, state: now, obstacle };
+    const { seq } = entry;
+    const { skip } = admission as { readonly skip: number };
+    if (batch.kind === 'part') steps.push({ type: 'part', batch: newOfPart(batch, skip), seq });
+    else steps.push({ type: 'transactions', batch, skip, seq });
+    now = admitted(now, batch);
+  }
+  return { steps, state: now };
+}
+
+function obstacleOf(
+  entry: LogEntry,
+  batch: Batch,
+  { vector }: AdmissionState,
+  rules: IntakeRules,
+): string | undefined {
+  const refusal = refuseBatch(entry, batch, rules);
+  if (refusal !== undefined) return sentence(refusal.message);
+  // Where one replica writes, nothing is judged by its place: the order of its counters holds.
+  if (batch.kind === 'transactions' && batch.sync !== undefined && rules.soleWriter === undefined) {
+    return (
+      'it is a synchronous transaction, which was judged by its place in the log, and later ones with it: ' +
+      'start this replica with an empty file, which judges alike'
+    );
+  }
+  if (batch.schemaVersion > rules.schema.version)
+    return `it has schema version ${batch.schemaVersion}, and this replica ${rules.schema.version}: upgrade it`;
+  const missing = missingCause(batch, vector);
+  if (missing === undefined) return undefined;
+  return `it builds on ${missing.origin}:${missing.counter}, which is not here yet`;
+}
+
+/** Without where it was found, and without its stop. */
+function sentence(message: string): string {
+  return message.replace(/^entry \d+ of the log was put aside: /, '').replace(/[.;]\s*$/, '');
+}

@@ -1,0 +1,225 @@
+import {
+  AntiphonError,
+  admit,
+  compareVectors,
+  counterOf,
+  decodeBatches,
+  HybridClock,
+  newOfPart,
+  type AdmissionState,
+  type ApplyStep,
+  type LogEntry,
+  type Store,
+  type StoreState,
+} from '@antiphon/core';
+import { retrying, type Deadline } from '../wait/deadline.js';
+import { Intake, type IntakePlan } from '../deliver/intake.js';
+import { intakeRules } from '../deliver/intake-check.js';
+import type { Scope } from '../state/scope.js';
+import { Certification } from '../state/certification.js';
+
+/** The reference is nobody's database: no message is its own. No replica can have this id. */
+const NOBODY = '_reference';
+/** Whatever database reads it: the fault is in the message, and every replica puts it aside. */
+const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORTED_FORMAT']);
+
+/**
+ * Brings an empty database to the state in which replication left this replica: the log up to its position,
+ * decided upon as every replica does, and behind it what it sealed itself and the log does not have before
+ * that position. Only changes of `table` are kept.
+ */
+export class KnownState {
+  readonly #state: StoreState;
+  readonly #certification: Certification | undefined;
+  readonly #refused = new Map<string, AntiphonError>();
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly reference: Store,
+    private readonly table: string,
+    private readonly deadline: Deadline,
+  ) {
+    this.#state = scope.store.state();
+    if (scope.sync?.certification !== undefined) this.#certification = new Certification();
+  }
+
+  /** The state of this replica that it is made for. Throws LOG_REPLACED, LOG_UNAVAILABLE, TIMEOUT, ABORTED. */
+  async restore(): Promise<StoreState> {
+    await this.#install();
+    await this.#applyLog();
+    await this.#applySealed();
+    if (!this.#isRestored()) throw notTheSame(this.scope, this.#state);
+    return this.#state;
+  }
+
+  /** A database that takes in its own past has applied later transactions of its own, too. */
+  #isRestored(): boolean {
+    const { vector: restored } = this.reference.state();
+    const { vector, lastCounter } = this.#state;
+    if (compareVectors(restored, vector) === 'equal') return true;
+    return compareVectors(restored, { ...vector, [this.scope.id]: lastCounter }) === 'equal';
+  }
+
+  async #install(): Promise<void> {
+    const { document, cluster, clock } = this.scope;
+    const { schema, generation, rowVersions } = document;
+    await this.reference.inspect();
+    await this.reference.install(
+      {
+        identity: { cluster, replica: NOBODY, generation, schemaVersion: schema.version },
+        ...{
+          schema,
+          writes: 'refuse',
+          rowVersions,
+          createTables: true,
+          sealExistingRows: false,
+          durable: false,
+        },
+      },
+      new HybridClock(clock),
+    );
+  }
+
+  async #applyLog(): Promise<void> {
+    const { log, clock, limits } = this.scope;
+    const { generation, seq: untilSeq } = this.#state.position;
+    // The log's own first record is shown to no reader.
+    if (untilSeq <= 1) return;
+    const { deadline } = this;
+    const { firstSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
+    if (firstSeq > 1) throw trimmed(this.scope, firstSeq);
+    const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq: 1 }));
+    try {
+      for (let seq = 0; seq < untilSeq;) {
+        const entries = await reader.next({
+          ...{ maxEntries: limits.applyEntries, maxBytes: limits.applyBytes },
+          signal: deadline.signal,
+        });
+        seq = entries.at(-1)?.seq ?? seq;
+        await this.#take(entries.filter((entry) => entry.seq <= untilSeq));
+        deadline.renew();
+      }
+    } finally {
+      void reader.close();
+    }
+  }
+
+  async #take(entries: readonly LogEntry[]): Promise<void> {
+    for (let rest = entries; rest.length > 0;) {
+      const plan = this.#plan(rest);
+      if (plan.halt !== undefined) throw plan.halt.error;
+      const refused = await this.#apply(plan.steps, plan.seq);
+      if (refused === undefined) return;
+      const { step, error } = refused;
+      const { seq = 0 } = plan.steps[step] ?? {};
+      if (!NOBODY_CAN.has(error.code)) throw error;
+      this.#refused.set(`${seq}/${plan.batches[step] ?? -1}`, error);
+      const { position } = this.reference.state();
+      rest = rest.filter((entry) => entry.seq > position.seq);
+    }
+  }
+
+  #plan(entries: readonly LogEntry[]): IntakePlan {
+    const { members, sync } = this.scope;
+    const state = this.reference.state();
+    return Intake.plan(entries, state, intakeRules(this.scope), {
+      ownLog: { vector: {}, partial: {} },
+      ...{ ownCounter: Infinity, ownPastUpTo: 0, ownLatestTime: 0 },
+      causesMayBeMissing: state.quarantined > 0,
+      gaps: state.gaps,
+      isMember: (origin) =>
+        members.has(origin) ||
+        counterOf(this.#state.vector, origin) > 0 ||
+        sync?.inSync.known.includes(origin) === true,
+      refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
+      ...(sync && { synchronous: { certification: this.#certification } }),
+    });
+  }
+
+  async #apply(
+    steps: readonly ApplyStep[],
+    seq: number,
+  ): Promise<{ readonly step: number; readonly error: AntiphonError } | undefined> {
+    const { clock, limits, document } = this.scope;
+    // However much there is: only silence of the log ends it.
+    const { refused } = await this.deadline.paused(() =>
+      this.reference.apply({
+        steps: steps.map((step) => this.#wanted(step)),
+        position: { generation: document.generation, seq },
+        yield: () => clock.yield(),
+        sliceMs: limits.applySliceMs,
+      }),
+    );
+    this.deadline.signal.throwIfAborted();
+    return refused;
+  }
+
+  /**
+   * A transaction counts as applied whatever is left of it. Parts of a big one are bytes: they are applied as
+   * they are.
+   */
+  #wanted(step: ApplyStep): ApplyStep {
+    if (step.type !== 'transactions') return step;
+    const { batch } = step;
+    const index = batch.tables.findIndex(({ name }) => name === this.table);
+    const transactions = batch.transactions.map((transaction) => ({
+      ...transaction,
+      changes: transaction.changes.filter((change) => change.table === index),
+    }));
+    return { ...step, batch: { ...batch, transactions } };
+  }
+
+  /** What the log has only behind the position, or not at all: it lies on top of what was applied. */
+  async #applySealed(): Promise<void> {
+    const { store, limits, id } = this.scope;
+    const { seq } = this.#state.position;
+    for (let after = { counter: counterOf(this.reference.state().vector, id), part: 0 }; ;) {
+      const messages = await store.sealed(after, limits.pageBytes);
+      const last = messages.at(-1);
+      if (last === undefined) return;
+      after = { counter: last.lastCounter, part: last.part };
+      for (const { data } of messages) await this.#applyOwn(data, seq);
+      this.deadline.renew();
+    }
+  }
+
+  async #applyOwn(data: Uint8Array, seq: number): Promise<void> {
+    for (const batch of decodeBatches(data)) {
+      const admission = admit(this.#admission(batch.firstCounter), batch);
+      if (admission.type !== 'apply') continue;
+      const step: ApplyStep =
+        batch.kind === 'part'
+          ? { type: 'part', batch: newOfPart(batch, admission.skip), seq }
+          : { type: 'transactions', batch, skip: admission.skip, seq };
+      const refused = await this.#apply([step], seq);
+      if (refused !== undefined) throw refused.error;
+    }
+  }
+
+  /** A database that takes in its own past has later transactions of its own behind a hole. */
+  #admission(firstCounter: number): AdmissionState {
+    const { id } = this.scope;
+    const { vector, partial } = this.reference.state();
+    return { vector: { ...vector, [id]: Math.max(counterOf(vector, id), firstCounter - 1) }, partial };
+  }
+}
+
+const OTHER_WAY =
+  'Stop the replica, move its file aside and start it with an empty one: it gets everything that the log has. ' +
+  'Then write again what only the old file has (`sqldiff --primarykey` shows it).';
+
+function trimmed({ cluster, id }: Scope, firstSeq: number): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `The log begins with entry ${firstSeq}, so it does not say any more what the table held. ${OTHER_WAY}`,
+    { context: { cluster, replica: id } },
+  );
+}
+
+function notTheSame({ cluster, id }: Scope, { position }: StoreState): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `The log up to entry ${position.seq} is not what this database has applied, so it does not say what the table held. ${OTHER_WAY}`,
+    { context: { cluster, replica: id } },
+  );
+}

@@ -1,0 +1,218 @@
+import type { ActorRef } from '@antiphon/actor';
+import {
+  AntiphonError,
+  counterOf,
+  decodeControl,
+  encodeControl,
+  summarize,
+  type BatchSummary,
+  type Gap,
+  type LogEntry,
+} from '@antiphon/core';
+import type { Beat } from '../cluster/beat.js';
+import { isRecord } from '../cluster/cluster-document.js';
+import type { Waiting } from '../config/standstill.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+import { SecondReading } from './second-reading.js';
+import { mailboxPrefix } from '../config/subjects.js';
+
+/** In beats: how long a transaction is missed before its origin is asked, which sends most of it again by itself. */
+const PATIENCE_BEATS = 2;
+/** In beats: between two questions, twice as long each time. */
+const LONGEST_PAUSE_BEATS = 64;
+const ANSWER_MS = 2000;
+
+interface Question {
+  readonly expected: number;
+  /** Where the log ended when the transaction was first missed: it may come before that. */
+  readonly endSeq: number;
+  nextAtMs: number;
+  times: number;
+  asking: boolean;
+}
+
+/**
+ * What the log does not hold in order, is asked of its origin: it keeps its sealed messages until every
+ * member has applied them (I3), and publishes them again. A transaction is missed when a later one of its
+ * origin came without it, or when its origin says that it has published more than the log holds. What nobody
+ * publishes again, the log may hold all the same: it is read a second time.
+ */
+export class MissingTransactions {
+  readonly #questions = new Map<string, Question>();
+  /** How often in a row an origin said that there is more than the log holds. */
+  readonly #claimed = new Map<string, { readonly expected: number; readonly times: number }>();
+  /** Origins whose newest entry was looked at since the start. */
+  readonly #recalled = new Set<string>();
+  readonly #reading: SecondReading;
+  #recalling = false;
+  #retried = 0;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {
+    this.#reading = new SecondReading(scope, replica);
+  }
+
+  close(): void {
+    this.#reading.close();
+  }
+
+  /** At every beat. Never waits. */
+  look(): void {
+    const { condition } = this.scope;
+    if (!condition.replicating) return;
+    void this.#recall();
+    this.#believeBeats();
+    const waiting = condition.waiting;
+    let hurry = condition.counts.retried !== this.#retried;
+    this.#retried = condition.counts.retried;
+    for (const origin of this.#questions.keys()) {
+      if (waiting.some((one) => one.origin === origin)) continue;
+      this.#questions.delete(origin);
+      hurry = true;
+    }
+    // Something has come that others may have waited for.
+    if (hurry) for (const question of this.#questions.values()) question.nextAtMs = 0;
+    for (const one of waiting) this.#consider(one);
+  }
+
+  /** Remembers in the database that something is missing. */
+  #noteGap(gap: Gap): void {
+    this.replica.tell('noteGap', gap);
+  }
+
+  /**
+   * What was dropped before this process began, nothing in the database tells: the newest entry of each
+   * origin does. One origin per beat.
+   */
+  async #recall(): Promise<void> {
+    const { members, id, log, logger } = this.scope;
+    const next = members.known.find((record) => record.id !== id && !this.#recalled.has(record.id));
+    if (next === undefined || this.#recalling || !log.isTrusted) return;
+    const origin = next.id;
+    this.#recalling = true;
+    try {
+      this.#compareNewest(origin, await log.lastOf(origin));
+      this.#recalled.add(origin);
+    } catch (error) {
+      // Asked again at the next beat. A log that was replaced is told by the watch.
+      logger.debug({ origin, err: error }, 'the newest entry of a member was not read');
+    } finally {
+      this.#recalling = false;
+    }
+  }
+
+  #compareNewest(origin: string, newest: LogEntry | undefined): void {
+    const { store } = this.scope;
+    const { position, vector, partial } = store.state();
+    // What comes after the position is decided when it is read.
+    if (newest === undefined || newest.seq > position.seq || partial[origin] !== undefined) return;
+    const [last] = summariesOf(newest).slice(-1);
+    const applied = counterOf(vector, origin);
+    if (last === undefined || last.origin !== origin || last.lastCounter <= applied) return;
+    const reason = 'it was not applied here when the log held it, and so nothing after it was';
+    this.#noteGap({ origin, expected: applied + 1, found: last.firstCounter, seq: newest.seq, reason });
+  }
+
+  /** The end of an origin's transactions may be missing: nothing comes after it that would show it. */
+  #believeBeats(): void {
+    const { members, id } = this.scope;
+    for (const { record, beat } of members.all) {
+      if (record.id === id || beat === undefined) continue;
+      const published = publishedOf(beat);
+      const applied = counterOf(this.scope.progress.vector, record.id);
+      if (published <= applied || !this.#hasRead(beat)) {
+        this.#claimed.delete(record.id);
+        continue;
+      }
+      const expected = applied + 1;
+      const claimed = this.#claimed.get(record.id);
+      const times = claimed?.expected === expected ? claimed.times + 1 : 1;
+      this.#claimed.set(record.id, { expected, times });
+      if (times < PATIENCE_BEATS) continue;
+      const reason = `${record.id} has published up to ${record.id}:${published}, and the log does not hold it`;
+      // Nothing that the log holds now is missing; what comes next may build on what is.
+      const seq = this.scope.progress.seq + 1;
+      this.#noteGap({ origin: record.id, expected, found: published, seq, reason });
+    }
+  }
+
+  /** Everything that the log held when the origin said so has been dealt with here. */
+  #hasRead({ generation, seq }: Beat): boolean {
+    const { document, progress } = this.scope;
+    return generation === document.generation && progress.seq >= seq;
+  }
+
+  #consider({ origin, expected }: Waiting): void {
+    const { clock, limits, logEnd, progress } = this.scope;
+    const nowMs = clock.monotonicMs();
+    let question = this.#questions.get(origin);
+    if (question?.expected !== expected) {
+      const nextAtMs = nowMs + PATIENCE_BEATS * limits.beatMs;
+      question = { expected, endSeq: logEnd.seq, nextAtMs, times: 0, asking: false };
+      this.#questions.set(origin, question);
+    }
+    if (question.asking || nowMs < question.nextAtMs || progress.seq < question.endSeq) return;
+    question.nextAtMs =
+      nowMs + Math.min(LONGEST_PAUSE_BEATS, PATIENCE_BEATS * 2 ** ++question.times) * limits.beatMs;
+    void this.#ask(origin, question);
+  }
+
+  async #ask(origin: string, question: Question): Promise<void> {
+    const { condition, log } = this.scope;
+    if (log.connection !== 'connected') return;
+    question.asking = true;
+    const { expected } = question;
+    try {
+      const { message, coming } = await this.#request(origin, expected);
+      if (coming) return condition.answered(origin, expected, message);
+      if (this.#reading.found(origin, expected) === undefined)
+        condition.answered(origin, expected, `${message}. The log is read again for it`);
+      await this.#reading.read();
+      const found = this.#reading.found(origin, expected);
+      if (found !== undefined) condition.answered(origin, expected, `${message}. ${found}`);
+    } finally {
+      question.asking = false;
+    }
+  }
+
+  /** What `status` says of it, and whether it is published again or may soon be. */
+  async #request(
+    origin: string,
+    from: number,
+  ): Promise<{ readonly message: string; readonly coming: boolean }> {
+    const { bus, cluster } = this.scope;
+    try {
+      const subject = `${mailboxPrefix(cluster, origin)}.resend`;
+      const reply = decodeControl(
+        await bus.request(subject, encodeControl({ from }), { timeoutMs: ANSWER_MS }),
+      );
+      const ok = isRecord(reply) ? reply['ok'] : undefined;
+      if (!isRecord(ok) || typeof ok['message'] !== 'string')
+        return { message: `${origin} can't be understood`, coming: false };
+      const { state, message } = ok;
+      return { message, coming: state !== 'gone' && state !== 'refused' };
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      const message = `${origin} does not answer: start it, and it publishes again what it still keeps`;
+      return { message, coming: false };
+    }
+  }
+}
+
+/** None for what cannot be read. */
+function summariesOf({ data }: LogEntry): readonly BatchSummary[] {
+  try {
+    return summarize(data);
+  } catch (error) {
+    if (error instanceof AntiphonError) return [];
+    throw error;
+  }
+}
+
+/** What a replica has of its own in the log, by its own account. */
+function publishedOf({ id, vector, unpublished }: Beat): number {
+  return counterOf(vector, id) - unpublished;
+}

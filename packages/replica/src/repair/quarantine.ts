@@ -1,0 +1,257 @@
+import type { ActorRef } from '@antiphon/actor';
+import {
+  AntiphonError,
+  toAntiphonError,
+  type ApplyOutcome,
+  type ApplyStep,
+  type LogEntry,
+  type QuarantinedMessage,
+} from '@antiphon/core';
+import type { Holding, Waiting } from '../config/standstill.js';
+import { intakeRules } from '../deliver/intake-check.js';
+import { judgeAgain, type SecondVerdict } from './judge-again.js';
+import { isKnownMember } from '../cluster/members.js';
+import type { PlannedApply, ReplicaProtocol } from '../state/protocols.js';
+import { contentOf, type QuarantinedContent } from './quarantined-content.js';
+import type { Scope } from '../state/scope.js';
+
+/** So many messages are listed or retried at once; ask again with `afterId` for the rest. */
+export const MAX_QUARANTINE_PAGE = 200;
+/** Forgotten in one transaction. */
+const DISCARD_PAGE = 1000;
+/** How long an answer waits for what is held to be tried. */
+const HELD_TRY_MS = 5000;
+
+export interface QuarantineQuery {
+  /** Only the messages of this entry of the log. */
+  readonly seq?: number;
+  /** Only messages after this one. */
+  readonly afterId?: number;
+}
+
+/** What a replica has put aside, and what it can't apply at the moment. */
+export interface QuarantineList {
+  readonly messages: readonly QuarantinedMessage[];
+  /** There are more: ask with the last one's `id` as `afterId`. */
+  readonly more: boolean;
+  /** Kept now. */
+  readonly total: number;
+  readonly bytes: number;
+  /** Ever discarded; never kept because there was no room (since the start of the replica). */
+  readonly discarded: number;
+  readonly overflow: number;
+  /** What this replica's database refuses, and only that: it is not in quarantine, and is tried again by itself. */
+  readonly holding?: Holding;
+  /** Transactions that are missing here, some perhaps because of what was put aside. */
+  readonly waitingFor: readonly Waiting[];
+}
+
+/** One message, as far as it can be read. */
+export interface QuarantinedDetail extends QuarantinedMessage {
+  readonly content: QuarantinedContent;
+}
+
+export interface RetriedMessage {
+  readonly id: number;
+  readonly seq: number;
+  readonly origin: string;
+  /** `present`: its transactions had been applied already. `refused`: it stays in quarantine. */
+  readonly state: 'applied' | 'present' | 'refused';
+  readonly message: string;
+}
+
+export interface RetryAnswer {
+  readonly results: readonly RetriedMessage[];
+  /** The last message that was looked at, when there are more. */
+  readonly afterId?: number;
+  /** What became of the transaction that was held; absent when none was. */
+  readonly held?: { readonly applied: boolean; readonly message: string };
+}
+
+export interface DiscardAnswer {
+  readonly discarded: number;
+  /** What this replica still waits for: discarding a message does not mean going on without it (I2). */
+  readonly waitingFor: readonly Waiting[];
+}
+
+export interface QuarantineAccess {
+  list(query?: QuarantineQuery): Promise<QuarantineList>;
+  /** What was put aside of one entry of the log. Throws BAD_OPTION when there is nothing. */
+  show(seq: number): Promise<readonly QuarantinedDetail[]>;
+  /**
+   * Judges messages anew, all of them or those of one entry, and applies what is acceptable now and next from
+   * its origin. What this database refused is tried at once as well. Throws STORE_BUSY, STORE_FULL,
+   * LOG_UNAVAILABLE.
+   */
+  retry(query?: QuarantineQuery): Promise<RetryAnswer>;
+  /** Forgets them: those of one entry, or all. Their origins' transactions are missing as before. */
+  discard(query?: Pick<QuarantineQuery, 'seq'>): Promise<DiscardAnswer>;
+}
+
+export class Quarantine implements QuarantineAccess {
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {}
+
+  async list(query: QuarantineQuery = {}): Promise<QuarantineList> {
+    const { store, condition } = this.scope;
+    const { messages, more } = await this.#page(query, MAX_QUARANTINE_PAGE);
+    const { quarantined, quarantinedBytes, discarded } = store.state();
+    const { holding, waiting, counts } = condition;
+    return {
+      ...{ messages, more, total: quarantined, bytes: quarantinedBytes, discarded },
+      overflow: counts.quarantineOverflow,
+      ...(holding && { holding }),
+      waitingFor: waiting,
+    };
+  }
+
+  async show(seq: number): Promise<readonly QuarantinedDetail[]> {
+    const { store, id } = this.scope;
+    const { messages } = await this.#page({ seq }, MAX_QUARANTINE_PAGE);
+    const [first] = messages;
+    // What was put aside of one entry is the same bytes, each time for a reason of its own.
+    const data = first && (await store.quarantinedData(first.id));
+    if (data === undefined) {
+      throw new AntiphonError(
+        'BAD_OPTION',
+        `Replica ${id} has put nothing of entry ${seq} aside. \`antiphon quarantine list\` shows what it has.`,
+        { context: { replica: id, seq } },
+      );
+    }
+    const content = contentOf(data);
+    return messages.map((message) => ({ ...message, content }));
+  }
+
+  async retry(query: QuarantineQuery = {}): Promise<RetryAnswer> {
+    const { messages, more } = await this.#page(query, MAX_QUARANTINE_PAGE);
+    await this.scope.members.lookUp(messages.map(({ origin }) => origin));
+    const results: RetriedMessage[] = [];
+    for (const message of messages) results.push(await this.#retry(message));
+    const held = query.seq === undefined || query.seq === this.scope.condition.holding?.seq;
+    const hurried = held && query.afterId === undefined ? await this.#hurry() : undefined;
+    const last = messages.at(-1);
+    return {
+      results,
+      ...(more && last && { afterId: last.id }),
+      ...(hurried && { held: hurried }),
+    };
+  }
+
+  /**
+   * Of members only, and nothing but what is in quarantine: their records may have come later than what they
+   * wrote. Returns whether any of it has left. Throws what `retry` throws.
+   */
+  async retryMembers(): Promise<boolean> {
+    const before = this.scope.store.state().quarantined;
+    for (let afterId = 0; ;) {
+      const { messages, more } = await this.#page({ afterId }, MAX_QUARANTINE_PAGE);
+      await this.scope.members.lookUp(messages.map(({ origin }) => origin));
+      const state = this.scope.store.state();
+      for (const message of messages)
+        if (isKnownMember(this.scope, message.origin, state)) await this.#retry(message);
+      const last = messages.at(-1);
+      if (!more || last === undefined) return this.scope.store.state().quarantined < before;
+      afterId = last.id;
+    }
+  }
+
+  async discard({ seq }: Pick<QuarantineQuery, 'seq'> = {}): Promise<DiscardAnswer> {
+    const { store, condition } = this.scope;
+    const before = store.state();
+    // What is put aside meanwhile comes last, and was not meant.
+    for (let left = before.quarantined; left > 0;) {
+      const query = seq === undefined ? {} : { seq };
+      const { messages } = await this.#page(query, Math.min(left, DISCARD_PAGE));
+      if (messages.length === 0) break;
+      left -= messages.length;
+      const at = store.state().position.seq;
+      await this.#apply(() => messages.map(({ id }) => ({ type: 'release', id, arrived: false, seq: at })));
+    }
+    return { discarded: store.state().discarded - before.discarded, waitingFor: condition.waiting };
+  }
+
+  async #page(
+    { seq, afterId = 0 }: QuarantineQuery,
+    limit: number,
+  ): Promise<{ readonly messages: readonly QuarantinedMessage[]; readonly more: boolean }> {
+    const query = { afterId, limit: limit + 1, ...(seq === undefined ? {} : { seq }) };
+    const found = await this.scope.store.quarantine(query);
+    return { messages: found.slice(0, limit), more: found.length > limit };
+  }
+
+  async #retry(message: QuarantinedMessage): Promise<RetriedMessage> {
+    const { id, seq, origin, storedAtMs } = message;
+    const { store } = this.scope;
+    const data = await store.quarantinedData(id);
+    const said = (state: RetriedMessage['state'], text: string): RetriedMessage => {
+      return { id, seq, origin, state, message: text };
+    };
+    if (data === undefined) return said('present', 'It is not in quarantine any more.');
+    const entry: LogEntry = { seq, origin, data, storedAtMs };
+    let verdict = this.#judge(entry);
+    if (verdict.steps.length === 0 && verdict.obstacle !== undefined)
+      return said('refused', `It stays in quarantine: ${verdict.obstacle}.`);
+    const { condition } = this.scope;
+    try {
+      const { refused } = await this.#apply(() => {
+        // In the turn that applies it: whatever came meanwhile counts.
+        verdict = this.#judge(entry);
+        condition.counts.retried++;
+        const { seq: at } = store.state().position;
+        const release = { type: 'release', id, arrived: true, seq: at } as const;
+        const steps = verdict.steps.map((step) => ({ ...step, seq: at }));
+        return verdict.obstacle === undefined ? [...steps, release] : steps;
+      });
+      if (refused !== undefined) throw refused.error;
+    } catch (thrown) {
+      const error = toAntiphonError(thrown);
+      if (error.retriable) throw error;
+      return said('refused', `It stays in quarantine: this database refuses it (${error.message}).`);
+    }
+    if (verdict.obstacle !== undefined)
+      return said('refused', `A part of it was applied. It stays in quarantine: ${verdict.obstacle}.`);
+    if (verdict.steps.length === 0) return said('present', 'What it holds had been applied already.');
+    return said('applied', 'It was applied.');
+  }
+
+  #judge(entry: LogEntry): SecondVerdict {
+    const { store, id } = this.scope;
+    const state = store.state();
+    const known = isKnownMember(this.scope, entry.origin, state);
+    return judgeAgain(entry, state, intakeRules(this.scope), { self: id, known });
+  }
+
+  /** In a turn of the database's owner, beside what the log brings; the position stays where it is. */
+  async #apply(planned: () => readonly ApplyStep[]): Promise<ApplyOutcome> {
+    const { store, condition, progress } = this.scope;
+    const plan = (): PlannedApply => {
+      const { position, publishedCounter } = store.state();
+      return { steps: planned(), seq: position.seq, published: publishedCounter, verdicts: new Map() };
+    };
+    const outcome = await this.replica.ask('apply', { plan }, { timeoutMs: Infinity });
+    condition.wait(store.state().gaps);
+    progress.moved();
+    return outcome;
+  }
+
+  /** Tries at once what this database did not take; undefined when nothing is held. */
+  async #hurry(): Promise<RetryAnswer['held']> {
+    const { condition, progress } = this.scope;
+    const before = condition.holding;
+    if (before === undefined) return undefined;
+    this.replica.tell('hurry');
+    const tried = (): boolean => {
+      const now = condition.holding;
+      return now === undefined || now.attempts > before.attempts || now.seq !== before.seq;
+    };
+    await progress
+      .until(tried, { timeoutMs: HELD_TRY_MS, what: 'what is held was tried again' })
+      .catch(() => undefined);
+    const after = condition.holding;
+    if (after === undefined || after.seq !== before.seq)
+      return { applied: true, message: 'What was held is applied; replication goes on.' };
+    return { applied: false, message: after.message };
+  }
+}

@@ -1,0 +1,305 @@
+import type { ActorRef } from '@antiphon/actor';
+import {
+  AntiphonError,
+  checkOptions,
+  shellWord,
+  sleep,
+  toAntiphonError,
+  type OptionNames,
+  type RecaptureReport,
+  type Recapturing,
+} from '@antiphon/core';
+import { Deadline, retryDelayMs } from '../wait/deadline.js';
+import { KnownState } from './known-state.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import { replicatedNames } from '../read/replicated-tables.js';
+import type { Scope } from '../state/scope.js';
+import type { Writer } from '../write/writer.js';
+
+export interface RecaptureOptions {
+  /** Says what differs and changes nothing. Defaults to false. */
+  readonly dryRun?: boolean;
+  /**
+   * Without it, DELETES_ROWS when all rows of the table, or more than half of more than ten, would be deleted
+   * everywhere. Defaults to false.
+   */
+  readonly deleteRows?: boolean;
+  /**
+   * For all of it, in milliseconds; TIMEOUT then, unless it is being written. Defaults to no limit: only
+   * silence of the log ends it.
+   */
+  readonly timeoutMs?: number;
+  /** Ends it while nothing was changed yet. */
+  readonly signal?: AbortSignal;
+}
+
+/** What became of a table whose changes may have gone uncaptured. */
+export interface RecaptureResult extends RecaptureReport {
+  readonly replica: string;
+  readonly dryRun: boolean;
+  /** `nothing`: nothing shows that changes of this table went uncaptured, and nothing was compared. */
+  readonly outcome: 'nothing' | 'compared' | 'recaptured';
+  /** Replication goes on. */
+  readonly replicating: boolean;
+  /** Kept rows that this replica has written again, of every table. */
+  readonly writtenAgain: number;
+  /** Kept rows that could not be written again, and why; recapture tries it again. */
+  readonly notWritten?: { readonly rows: number; readonly reason: string };
+}
+
+const RECAPTURE_OPTIONS: OptionNames<RecaptureOptions> = {
+  ...{ dryRun: true, deleteRows: true, timeoutMs: true, signal: true },
+};
+const NONE = { count: 0, keys: [] };
+/** How long kept rows that cannot be written yet are tried again. */
+const REJOIN_MS = 15_000;
+
+/**
+ * The way out of SCHEMA_DRIFT when a table was rebuilt or lost its triggers: compares it with what
+ * replication knows of it, and seals the difference as a change of this replica, or sets it back where other
+ * programs may not write (docs/decisions/0041).
+ */
+export class Recapturer {
+  #busy = false;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+    private readonly writer: Writer<unknown>,
+  ) {
+    try {
+      if (scope.store.recapturing !== undefined) this.#alarmKept(scope.store.recapturing);
+    } catch (error) {
+      // Another process repairs the database right now: it says so the next time.
+      scope.logger.debug({ err: error }, 'kept rows were not counted');
+    }
+  }
+
+  /**
+   * Throws UNKNOWN_TABLE, SCHEMA_DRIFT, DELETES_ROWS, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY,
+   * LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
+   */
+  async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
+    checkOptions(options, RECAPTURE_OPTIONS, 'recapture()');
+    const { store, condition, id } = this.scope;
+    const { recapturing } = store;
+    if (recapturing === undefined) return this.#nothing(table, []);
+    if (condition.ended)
+      throw new AntiphonError(
+        'CLOSED',
+        `Replica ${id} is ${condition.state}. Open it again, then recapture.`,
+      );
+    if (this.#busy) {
+      throw new AntiphonError(
+        'OVERLOADED',
+        `Replica ${id} is recapturing a table already. Try again when that is done.`,
+      );
+    }
+    this.#busy = true;
+    try {
+      const result = await this.#recapture(recapturing, table, options);
+      return options.dryRun === true ? result : await this.#writeAgain(recapturing, result);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async #recapture(
+    recapturing: Recapturing,
+    given: string,
+    { dryRun = false, deleteRows = false, timeoutMs, signal }: RecaptureOptions,
+  ): Promise<RecaptureResult> {
+    const { id, document, condition, clock, limits, closing, logger } = this.scope;
+    const [table = given] = replicatedNames([given], document.schema.tables, `Replica ${id}`);
+    // What happened a moment ago is noticed now, and stops everything that moves the database.
+    await this.replica.ask('check');
+    const affected = new Set(recapturing.gaps().map((gap) => gap.table));
+    for (const stalled of condition.stalled?.tables ?? []) affected.add(stalled);
+    if (!affected.has(table)) {
+      const { holding } = condition;
+      if (holding?.code === 'SCHEMA_DRIFT' && holding.table === table)
+        throw anotherShape(this.scope, table, new AntiphonError('SCHEMA_DRIFT', holding.message));
+      return this.#nothing(table, [...affected]);
+    }
+    const whole =
+      timeoutMs === undefined ? undefined : new Deadline(clock, timeoutMs, [], `table ${table} is compared`);
+    const outers = [signal, whole?.signal, closing];
+    const deadline = new Deadline(clock, limits.connectTimeoutMs, outers, 'the log can be read');
+    try {
+      const reference = await recapturing.open();
+      const state = new KnownState(this.scope, reference, table, deadline);
+      const { vector, lastCounter } = await state.restore();
+      const report = await this.replica.ask(
+        'recapture',
+        { table, dryRun, deleteRows, vector, lastCounter },
+        { timeoutMs: Infinity },
+      );
+      const outcome = dryRun ? 'compared' : 'recaptured';
+      const { changed, onlyHere, missingHere, way } = report;
+      logger.info(
+        {
+          table,
+          dryRun,
+          way,
+          changed: changed.count,
+          onlyHere: onlyHere.count,
+          missingHere: missingHere.count,
+        },
+        `table ${table} was ${outcome}`,
+      );
+      const { replicating } = condition;
+      return { ...report, replica: id, dryRun, outcome, replicating, writtenAgain: 0 };
+    } catch (thrown) {
+      throw isAnotherShape(thrown) ? anotherShape(this.scope, table, thrown) : thrown;
+    } finally {
+      whole?.end();
+      deadline.end();
+      await recapturing.end();
+    }
+  }
+
+  #nothing(table: string, affected: readonly string[]): RecaptureResult {
+    const { id, condition } = this.scope;
+    return {
+      ...{ table, replica: id, dryRun: true, outcome: 'nothing', way: 'capture' },
+      ...{ changed: NONE, onlyHere: NONE, missingHere: NONE, knownRows: 0 },
+      remaining: affected,
+      ...{ replicating: condition.replicating, writtenAgain: 0 },
+    };
+  }
+
+  /**
+   * In a synchronous cluster that refuses the writes of other programs, only what goes through the log may
+   * change a row: what was set back is written again as writes of this replica. Some of it may be left from
+   * an earlier time.
+   */
+  async #writeAgain(recapturing: Recapturing, result: RecaptureResult): Promise<RecaptureResult> {
+    const { condition } = this.scope;
+    const tables = recapturing.kept();
+    this.#alarmKept(recapturing);
+    if (tables.length === 0 || !condition.replicating) return result;
+    let writtenAgain = 0;
+    try {
+      for await (const rows of this.#writeAll(recapturing)) writtenAgain += rows;
+    } catch (thrown) {
+      this.#alarmKept(recapturing);
+      const rows = recapturing.kept().reduce((sum, kept) => sum + kept.rows, 0);
+      return { ...result, writtenAgain, notWritten: { rows, reason: toAntiphonError(thrown).message } };
+    }
+    this.#alarmKept(recapturing);
+    const { keptIn, ...written } = result;
+    return keptIn === undefined ? { ...result, writtenAgain } : { ...written, writtenAgain };
+  }
+
+  /**
+   * Rows of several tables may need each other, so they go together. What is too much for one write may be refused for
+   * a row that comes later: then each table is tried alone, as long as that brings any further.
+   */
+  async *#writeAll(recapturing: Recapturing): AsyncGenerator<number> {
+    for (;;) {
+      try {
+        const rows = await this.#writeSome(recapturing);
+        if (rows === 0) return;
+        yield rows;
+      } catch (refused) {
+        if (!isRefusal(refused)) throw refused;
+        const alone = await this.#writeEach(recapturing);
+        if (alone === 0) throw refused;
+        yield alone;
+      }
+    }
+  }
+
+  async #writeEach(recapturing: Recapturing): Promise<number> {
+    let written = 0;
+    for (const { table } of recapturing.kept()) {
+      try {
+        written += await this.#writeSome(recapturing, table);
+      } catch (refused) {
+        if (!isRefusal(refused)) throw refused;
+      }
+    }
+    return written;
+  }
+
+  /** What was set back must not be forgotten, also by the next process. */
+  #alarmKept(recapturing: Recapturing): void {
+    const { condition } = this.scope;
+    const tables = recapturing.kept();
+    if (tables.length === 0) return condition.clearAlarm('kept');
+    const rows = tables.reduce((sum, kept) => sum + kept.rows, 0);
+    const names = tables.map(({ table, keptIn }) => `${table} (${keptIn})`).join(', ');
+    condition.alarm(
+      'kept',
+      `${rows} rows that were set back wait to be written again, of ${names}: antiphon recapture ${shellWord(tables[0]?.table ?? '')}`,
+    );
+  }
+
+  async #writeSome(recapturing: Recapturing, table?: string): Promise<number> {
+    const lots = await this.#write(() => recapturing.writeKept(table));
+    if (lots.length > 0) await this.#write(() => recapturing.forgetKept(lots));
+    return lots.reduce((sum, { rows }) => sum + rows, 0);
+  }
+
+  /** A replica that stood still is not in sync at once. */
+  async #write<T>(run: () => T): Promise<T> {
+    const { clock, closing, limits } = this.scope;
+    const untilMs = clock.monotonicMs() + REJOIN_MS + limits.inSyncLagMs;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return (await this.writer.transaction(run)).value;
+      } catch (error) {
+        const delayMs = retryDelayMs(attempt, clock);
+        const again = error instanceof AntiphonError && (error.retriable || error.code === 'NOT_IN_SYNC');
+        if (!again || clock.monotonicMs() + delayMs > untilMs) throw error;
+        await sleep(clock, delayMs, closing);
+      }
+    }
+  }
+}
+
+/** Of these rows; others may still be written. */
+function isRefusal(thrown: unknown): boolean {
+  return thrown instanceof AntiphonError && ['CONSTRAINT', 'MESSAGE_TOO_LARGE'].includes(thrown.code);
+}
+
+function isAnotherShape(thrown: unknown): thrown is AntiphonError {
+  return (
+    thrown instanceof AntiphonError && thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] === undefined
+  );
+}
+
+/** Rows can be compared; what becomes of a column that only one side has is nobody's to guess. */
+function anotherShape({ id, cluster }: Scope, wanted: string, cause: AntiphonError): AntiphonError {
+  // Nothing is recaptured while any table has another shape.
+  const named = cause.context['table'];
+  const table = typeof named === 'string' ? named : wanted;
+  return new AntiphonError(
+    'SCHEMA_DRIFT',
+    `Table ${table} of ${id} has another shape than cluster ${cluster} agreed on, or is gone, so nothing can be recaptured. ${cause.message} ` +
+      'A new column is dropped, anything else rebuilt as it was. Or found a new cluster from this file, under another name, with the schema as it is now.',
+    { cause, context: { replica: id, table } },
+  );
+}
+
+/** For remote callers. Throws BAD_OPTION. */
+export function parseRecapture(input: Readonly<Record<string, unknown>>): {
+  readonly table: string;
+  readonly dryRun: boolean;
+  readonly deleteRows: boolean;
+  readonly timeoutMs?: number;
+} {
+  const { table, dryRun = false, deleteRows = false, timeoutMs } = input;
+  const areFlags = typeof dryRun === 'boolean' && typeof deleteRows === 'boolean';
+  if (typeof table !== 'string' || !areFlags || !isTimeout(timeoutMs)) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      'The request is not valid; give `table`, `dryRun` and `deleteRows` as true or false, and `timeoutMs` as a number above 0.',
+    );
+  }
+  return { table, dryRun, deleteRows, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+}
+
+function isTimeout(value: unknown): value is number | undefined {
+  return value === undefined || (typeof value === 'number' && Number.isFinite(value) && value > 0);
+}

@@ -1,0 +1,254 @@
+import type { ActorRef } from '@antiphon/actor';
+import {
+  AntiphonError,
+  counterOf,
+  summarize,
+  type AdmissionState,
+  type ApplyStep,
+  type LogEntry,
+  type LogReader,
+  type VectorClock,
+} from '@antiphon/core';
+import { intakeRules } from '../deliver/intake-check.js';
+import { judgeAgain } from './judge-again.js';
+import { FIRST_ENTRY_SEQ } from '../log/log-check.js';
+import { LogOrder } from '../deliver/log-order.js';
+import { isKnownMember } from '../cluster/members.js';
+import type { PlannedApply, ReplicaProtocol } from '../state/protocols.js';
+import { Quarantine } from './quarantine.js';
+import type { Scope } from '../state/scope.js';
+
+/** An entry that was removed from the log is noticed by its silence, and stepped over. */
+const SILENCE_MS = 5000;
+/** Removed entries that one reading steps over, one question each. */
+const MAX_REMOVED = 10_000;
+/** Between two readings that brought nothing: so long, twice as long each time, and ten times what one takes. */
+const FIRST_PAUSE_MS = 2000;
+const LONGEST_PAUSE_MS = 3_600_000;
+const WAY_OUT = 'Nobody publishes it again: see "A transaction that nobody keeps" in docs/lost-log.md';
+
+/** What one reading has met of an origin that it could not apply, the first of it. */
+type Obstacles = Map<string, { readonly seq: number; readonly obstacle: string }>;
+
+/**
+ * Reads the log again, for what the position has passed without its being applied: it was put aside, or what
+ * it builds on was. In log order and by the rules of admission, so that counters have no holes and causes
+ * come first; beside the feed, page by page. What is judged by its place in the log stays where it is.
+ */
+export class SecondReading {
+  readonly #quarantine: Quarantine;
+  readonly #closing = new AbortController();
+  #running: Promise<void> | undefined;
+  /** For the same again; for others. */
+  #nextAtMs = -Infinity;
+  #soonestMs = -Infinity;
+  #times = 0;
+  /** What was missing when the log was last read. */
+  #lookedFor = '';
+  #obstacles: Obstacles = new Map();
+  /** What could not be read at all, so that nobody can say what it holds. */
+  #unreadable: Obstacles = new Map();
+  #readTo = 0;
+  /** Of the last reading, when it did not get through. */
+  #problem: string | undefined;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {
+    this.#quarantine = new Quarantine(scope, replica);
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  /** What came of it, as sentences without the last stop; undefined when the log was not read for it yet. */
+  found(origin: string, expected: number): string | undefined {
+    if (!this.#lookedFor.split(' ').includes(`${origin}:${expected}`)) return undefined;
+    if (this.#problem !== undefined) return `The log could not be read again for it: ${this.#problem}`;
+    const met = this.#obstacles.get(origin);
+    const unreadable = this.#unreadable.get(origin);
+    if (met === undefined && unreadable !== undefined)
+      return `Entry ${unreadable.seq} of the log may hold it, and cannot be read here: ${unreadable.obstacle}. ${WAY_OUT}`;
+    if (met === undefined)
+      return `The log, read again up to entry ${this.#readTo}, does not hold it. ${WAY_OUT}`;
+    return `Entry ${met.seq} of the log cannot be applied now: ${met.obstacle}. ${WAY_OUT}`;
+  }
+
+  /** Never rejects. Returns at once when that was done for the same not long ago. */
+  read(): Promise<void> {
+    if (this.#running !== undefined) return this.#running;
+    const missing = this.#missing();
+    const isOther = missing !== this.#lookedFor;
+    if (this.scope.clock.monotonicMs() < (isOther ? this.#soonestMs : this.#nextAtMs))
+      return Promise.resolve();
+    if (isOther) this.#times = 0;
+    this.#running = this.#run(missing).finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  /** Which transactions, as one text to compare. */
+  #missing(): string {
+    return this.scope.condition.waiting.map(({ origin, expected }) => `${origin}:${expected}`).join(' ');
+  }
+
+  async #run(missing: string): Promise<void> {
+    const { clock, logger } = this.scope;
+    const beganMs = clock.monotonicMs();
+    this.#problem = undefined;
+    this.#obstacles = new Map();
+    this.#unreadable = new Map();
+    try {
+      await this.#pass();
+      // After the log, whose order tells which of two with one number counts; what is applied by now is forgotten.
+      if ((await this.#retry()) && this.scope.condition.waiting.length > 0) await this.#pass();
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (!this.#closing.signal.aborted) {
+        this.#problem = error.message;
+        logger.debug({ err: error }, 'the log was not read again');
+      }
+    }
+    this.#lookedFor = missing;
+    const nowMs = clock.monotonicMs();
+    const restMs = Math.min(LONGEST_PAUSE_MS, 10 * (nowMs - beganMs));
+    this.#soonestMs = nowMs + restMs;
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(20, this.#times++));
+    this.#nextAtMs = nowMs + Math.max(restMs, pauseMs);
+  }
+
+  /** Returns whether anything was applied. */
+  async #retry(): Promise<boolean> {
+    const { condition, store } = this.scope;
+    const before = condition.counts.retried;
+    if (store.state().quarantined > 0) await this.#quarantine.retryMembers();
+    return condition.counts.retried > before;
+  }
+
+  async #pass(): Promise<void> {
+    const { store, log, limits, document } = this.scope;
+    const { seq: untilSeq } = store.state().position;
+    const { generation } = document;
+    const { firstSeq: fromSeq, removed: lost = 0 } = await log.identity(this.#closing.signal);
+    const isWhole = fromSeq <= FIRST_ENTRY_SEQ && lost === 0;
+    const order = new LogOrder(intakeRules(this.scope), isWhole ? undefined : store.state().vector);
+    for (let [seq, removed] = [Math.max(1, fromSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
+      let reader: LogReader | undefined;
+      try {
+        reader = await log.read({ generation, fromSeq: seq + 1 });
+        while (this.#goesOn(seq, untilSeq)) {
+          const entries = await reader.next({
+            maxEntries: limits.applyEntries,
+            maxBytes: limits.applyBytes,
+            signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(SILENCE_MS)]),
+          });
+          await this.#take(
+            entries.filter((entry) => entry.seq <= untilSeq),
+            order,
+          );
+          seq = entries.at(-1)?.seq ?? seq;
+          this.#readTo = Math.min(seq, untilSeq);
+        }
+      } catch (error) {
+        if (this.#closing.signal.aborted || !isRemoved(error) || removed++ >= MAX_REMOVED) throw error;
+        seq = await this.#stepOver(seq, untilSeq, order);
+      } finally {
+        void reader?.close();
+      }
+    }
+  }
+
+  #goesOn(seq: number, untilSeq: number): boolean {
+    return seq < untilSeq && this.scope.condition.waiting.length > 0;
+  }
+
+  /** One by one, until a removed entry is behind. Returns the last one dealt with. */
+  async #stepOver(from: number, untilSeq: number, order: LogOrder): Promise<number> {
+    const { log, limits } = this.scope;
+    const { signal } = this.#closing;
+    let seq = Math.max(from, (await log.identity(signal)).firstSeq - 1);
+    let removed = seq > from;
+    for (let steps = 0; seq < untilSeq && steps < MAX_REMOVED; steps++) {
+      const entry = await log.get(seq + 1, signal);
+      if (entry !== undefined && (removed || steps > limits.applyEntries)) break;
+      if (entry === undefined) removed = true;
+      else await this.#take([entry], order);
+      seq++;
+    }
+    this.#readTo = Math.max(seq, from);
+    return seq;
+  }
+
+  async #take(entries: readonly LogEntry[], order: LogOrder): Promise<void> {
+    const { members, id, store, progress, condition } = this.scope;
+    const { vector } = store.state();
+    const awaited = new Set(condition.waiting.map(({ origin }) => origin));
+    for (const entry of entries) if (awaited.has(entry.origin)) this.#noteUnreadable(entry);
+    const counting = entries.filter(
+      (entry) => entry.origin !== id && awaited.has(entry.origin) && order.counts(entry),
+    );
+    const late = counting.filter((entry) => isLate(entry, vector));
+    if (late.length === 0) return;
+    await members.lookUp(new Set(late.map(({ origin }) => origin)));
+    const plan = (): PlannedApply | undefined => {
+      const { position, publishedCounter } = store.state();
+      const steps = this.#judge(late);
+      if (steps.length === 0) return undefined;
+      // In the turn that applies it, so that the feed plans anew what it had planned.
+      condition.counts.retried++;
+      return { steps, seq: position.seq, published: publishedCounter, verdicts: new Map() };
+    };
+    const { refused } = await this.replica.ask('apply', { plan }, { timeoutMs: Infinity });
+    condition.wait(store.state().gaps);
+    progress.moved();
+    if (refused !== undefined) throw refused.error;
+  }
+
+  #noteUnreadable({ origin, seq, data }: LogEntry): void {
+    try {
+      summarize(data);
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (!this.#unreadable.has(origin)) this.#unreadable.set(origin, { seq, obstacle: error.message });
+    }
+  }
+
+  #judge(entries: readonly LogEntry[]): readonly ApplyStep[] {
+    const { store, id } = this.scope;
+    const state = store.state();
+    const rules = intakeRules(this.scope);
+    let now: AdmissionState = state;
+    const steps: ApplyStep[] = [];
+    for (const entry of entries) {
+      const known = isKnownMember(this.scope, entry.origin, { vector: now.vector });
+      const verdict = judgeAgain(entry, now, rules, { self: id, known });
+      steps.push(...verdict.steps);
+      now = verdict.state;
+      if (verdict.obstacle === undefined) this.#obstacles.delete(entry.origin);
+      else if (!this.#obstacles.has(entry.origin) && known && isNext(entry, now.vector))
+        this.#obstacles.set(entry.origin, { seq: entry.seq, obstacle: verdict.obstacle });
+    }
+    return steps;
+  }
+}
+
+/** Something of it is not applied. */
+function isLate({ data, origin }: LogEntry, vector: VectorClock): boolean {
+  try {
+    return summarize(data).some((batch) => batch.lastCounter > counterOf(vector, origin));
+  } catch (error) {
+    if (error instanceof AntiphonError) return false;
+    throw error;
+  }
+}
+
+/** It holds the transaction that is missing, and not only later ones. */
+function isNext({ data, origin }: LogEntry, vector: VectorClock): boolean {
+  const next = counterOf(vector, origin) + 1;
+  return summarize(data).some(({ firstCounter, lastCounter }) => firstCounter <= next && lastCounter >= next);
+}
+
+function isRemoved(error: unknown): boolean {
+  return error instanceof AntiphonError && (error.code === 'LOG_REPLACED' || error.code === 'ABORTED');
+}

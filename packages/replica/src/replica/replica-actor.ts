@@ -1,0 +1,456 @@
+import type {
+  ActorRef,
+  Behaviour,
+  Context,
+  Ending,
+  MailboxOptions,
+  NoReply,
+  Received,
+} from '@antiphon/actor';
+import {
+  AntiphonError,
+  toAntiphonError,
+  type ApplyOutcome,
+  type ApplyStep,
+  type CompareOptions,
+  type Gap,
+  type RecaptureReport,
+  type WriteOutcome,
+} from '@antiphon/core';
+import { Feed } from '../deliver/feed.js';
+import { Pulse } from '../membership/pulse.js';
+import type {
+  ApplyMessage,
+  FeedProtocol,
+  PlannedApply,
+  PulseProtocol,
+  RelayProtocol,
+  ReplicaProtocol,
+  WriteMessage,
+} from '../state/protocols.js';
+import { Relay } from '../publish/relay.js';
+import { SealRetry } from './seal-retry.js';
+import { GroupCommitter } from '../sync/group-committer.js';
+import type { Sync } from '../sync/sync.js';
+import type { SyncWrite } from '../state/sync-write.js';
+import { uncertainCounters } from '../state/uncertain-counters.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+
+const EXPIRY_CHECK_MS = 50;
+const RESEND_ANSWER_MS = 5000;
+const NOTHING: ApplyOutcome = { transactions: 0, rows: 0, conflicts: 0 };
+
+/** Local writes and remote changes each get their share of the turns; neither starves the other. */
+export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaProtocol> {
+  return {
+    lanes: {
+      write: { weight: 4, capacity: waitingWrites },
+      apply: { weight: 2, capacity: 16 },
+      control: { weight: 1, capacity: 256 },
+    },
+    laneOf: {
+      write: 'write',
+      submit: 'write',
+      advance: 'write',
+      apply: 'apply',
+      fence: 'control',
+      poll: 'control',
+      check: 'control',
+      recapture: 'control',
+      seal: 'control',
+      prune: 'control',
+      resend: 'control',
+      hurry: 'control',
+      noteGap: 'control',
+      forgetGaps: 'control',
+      hold: 'control',
+      release: 'control',
+      expire: 'control',
+    },
+  };
+}
+
+const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
+  lanes: { results: { weight: 2 }, wakes: {} },
+  laneOf: { settled: 'results', resume: 'results', resend: 'results', wake: 'wakes', flush: 'wakes' },
+};
+
+/**
+ * Owns the store: everything that uses the database's write connection happens in a turn of this actor, so it
+ * needs no locks.
+ */
+export class ReplicaActor implements Behaviour<ReplicaProtocol> {
+  readonly receive = {
+    write: (
+      _: WriteMessage,
+      context: Context<ReplicaProtocol>,
+      message: Received<ReplicaProtocol, 'write'>,
+    ) => this.#write(context, message),
+    submit: (write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> =>
+      this.#submit(write, context),
+    advance: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#advance(context),
+    fence: (counter: number, context: Context<ReplicaProtocol>): Promise<void> => {
+      this.#committer?.fence(counter);
+      return this.#advance(context);
+    },
+    apply: (request: ApplyMessage): Promise<ApplyOutcome> => this.#apply(request),
+    poll: (): Promise<void> | void => {
+      const { store, clocks } = this.scope;
+      if (!this.#polling || !this.#sealing.due) return;
+      if (!store.hasUnsealed()) return this.#sealing.over();
+      // What waits for a clock that is set right waits in the outbox; trying would only lock the database.
+      if (clocks.refusal === undefined) return this.#poll();
+    },
+    check: (): Promise<void> => this.#check(),
+    recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
+      this.#recapture(request),
+    seal: async (): Promise<number> => {
+      const sealed = await this.#seal();
+      this.#relay?.tell('flush');
+      return sealed;
+    },
+    prune: (counter: number): Promise<void> => this.scope.store.prune(counter),
+    resend: (
+      from: number,
+      _: Context<ReplicaProtocol>,
+      message: Received<ReplicaProtocol, 'resend'>,
+    ): NoReply => {
+      // In its own time: the relay reads pages of the outbox for it.
+      const asked = this.#relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
+      asked?.then(
+        (answer) => message.reply(answer),
+        (error: unknown) => message.reject(toAntiphonError(error)),
+      );
+      return asked === undefined ? message.reject(notYet()) : message.defer();
+    },
+    noteGap: (gap: Gap): Promise<void> => this.#noteGap(gap),
+    forgetGaps: (gaps: readonly Gap[]): Promise<void> => this.#forgetGaps(gaps),
+    hurry: async (): Promise<void> => {
+      await this.#check();
+      this.#feed?.tell('hurry');
+    },
+    hold: (holdMs: number): void => {
+      this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
+    },
+    release: (): Promise<void> => {
+      this.#heldUntilMs = 0;
+      return this.#expire();
+    },
+    expire: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> | void => {
+      this.scope.sync?.acker.askSilent();
+      if (this.#committer?.due === true) return this.#advance(context);
+      if (this.#held.length > 0) return this.#expire();
+    },
+  };
+  #relay: ActorRef<RelayProtocol> | undefined;
+  #feed: ActorRef<FeedProtocol> | undefined;
+  #polling = true;
+  readonly #sealing: SealRetry;
+  /** Monotonic; while it lies ahead, library writes wait in `#held`. */
+  #heldUntilMs = 0;
+  #held: Received<ReplicaProtocol, 'write'>[] = [];
+  #committer: GroupCommitter | undefined;
+  #advancing = false;
+  #stopListening: (() => void) | undefined;
+
+  constructor(private readonly scope: ReplicaScope) {
+    this.#sealing = new SealRetry(scope);
+  }
+
+  started(context: Context<ReplicaProtocol>): void {
+    const { scope } = this;
+    this.#startSync(context);
+    this.#relay = context.spawn('relay', () => new Relay(scope), { mailbox: RELAY_MAILBOX });
+    const feedUntil = this.#feedUntil();
+    if (feedUntil > 0) this.#feed = context.spawn('feed', () => new Feed(scope, context.self, feedUntil));
+    context.spawn<PulseProtocol>('pulse', () => new Pulse(scope, context.self));
+    // Where other programs are refused, there is nothing of theirs to look for.
+    const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
+    if (scope.writable && othersWrite) context.every(scope.limits.pollMs, 'poll', undefined);
+    context.every(scope.limits.beatMs, 'check', undefined);
+    context.every(EXPIRY_CHECK_MS, 'expire', undefined);
+  }
+
+  #startSync(context: Context<ReplicaProtocol>): void {
+    const { sync, progress, log } = this.scope;
+    if (sync === undefined) return;
+    const committer = new GroupCommitter(
+      this.scope,
+      sync,
+      () => this.#isHeld,
+      () => this.#seal(),
+    );
+    this.#committer = committer;
+    this.scope.store.guardNumbering(() => {
+      if (committer.uncertain) throw uncertainCounters();
+    });
+    sync.standing = () => ({
+      waiting: committer.waiting,
+      inFlight: committer.inFlight,
+      idle: committer.idle,
+    });
+    sync.onOwnEntry = (seq) => committer.sawOwn(seq);
+    sync.acker.start();
+    const advance = (): void => {
+      if (this.#advancing || !committer.due) return;
+      this.#advancing = context.self.tell('advance');
+    };
+    const listening = [progress.onMove(advance), log.onConnection(advance), sync.inSync.onChange(advance)];
+    this.#stopListening = () => {
+      for (const stop of listening) stop();
+    };
+  }
+
+  stopped(reason: Ending): void {
+    const { sync, id } = this.scope;
+    this.#stopListening?.();
+    const ended = reason.type !== 'restarting';
+    const why = ended ? `replica ${id} is closing` : `replica ${id} had a defect and starts again`;
+    this.#committer?.close(
+      new AntiphonError(ended ? 'CLOSED' : 'ACTOR_STOPPED', `${why}; nothing was written`),
+    );
+    if (ended) sync?.acker.stop();
+  }
+
+  get #isHeld(): boolean {
+    return this.#heldUntilMs > this.scope.clock.monotonicMs();
+  }
+
+  /** Group commit through the log: all writes that wait go into one message. */
+  #submit(write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> {
+    const more = context.takeWaiting('submit', this.scope.limits.writeGroup - 1);
+    const writes = [write, ...more.map(({ request }) => request)];
+    // Answered for the mailbox; the callers are told by the write itself.
+    for (const message of more) message.reply(undefined);
+    this.#committer?.take(writes);
+    return this.#advance(context);
+  }
+
+  async #advance(context: Context<ReplicaProtocol>): Promise<void> {
+    this.#advancing = false;
+    // One group a turn: others get theirs in between.
+    if ((await this.#committer?.turn()) !== true || this.#advancing) return;
+    this.#advancing = context.self.tell('advance');
+  }
+
+  /** A primary writes the log itself; it reads no more of it than its own past. */
+  #feedUntil(): number {
+    const { soleAppender, ownPastUpTo, progress, logEnd } = this.scope;
+    if (!soleAppender) return Infinity;
+    return progress.ownCounter < ownPastUpTo ? logEnd.seq : 0;
+  }
+
+  /** Group commit: all writes that wait go into one transaction of the database. */
+  #write(
+    context: Context<ReplicaProtocol>,
+    message: Received<ReplicaProtocol, 'write'>,
+  ): Promise<NoReply> | NoReply {
+    const { limits } = this.scope;
+    if (this.#isHeld) {
+      this.#held.push(message);
+      return message.defer();
+    }
+    const group = [...this.#held.splice(0), message, ...context.takeWaiting('write', limits.writeGroup - 1)];
+    return this.#commit(group);
+  }
+
+  async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<NoReply> {
+    const { store, condition, progress } = this.scope;
+    let outcomes: readonly WriteOutcome[];
+    try {
+      outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
+    } catch (thrown) {
+      if (!(thrown instanceof AntiphonError)) throw thrown;
+      if (STANDING_STILL.has(thrown.code)) condition.stall(thrown);
+      return group.map((message) => message.reject(thrown)).at(-1) as NoReply;
+    }
+    // Before the answers: the followers get it while the caller is still being told.
+    this.#relay?.tell('wake');
+    condition.totals.writes += group.length;
+    let answered: NoReply | undefined;
+    for (const [index, message] of group.entries()) {
+      const outcome = outcomes[index];
+      answered =
+        outcome === undefined
+          ? message.reject(
+              new AntiphonError(
+                'INTERNAL',
+                'the store answered fewer writes than it was given; please report it',
+              ),
+            )
+          : message.reply(outcome);
+    }
+    progress.moved();
+    return answered as NoReply;
+  }
+
+  async #apply(request: ApplyMessage): Promise<ApplyOutcome> {
+    const { store, document, limits, clock, condition } = this.scope;
+    if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
+    const planned = request.plan();
+    if (planned === undefined) {
+      await this.#committer?.passed(store.state().position.seq);
+      return NOTHING;
+    }
+    const before = store.state().lastCounter;
+    const { seq, entry } = planned;
+    // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
+    store.markPublished(planned.published);
+    const outcome = await store.apply({
+      steps: planned.steps,
+      position: { generation: document.generation, seq, ...(entry && { entry }) },
+      yield: () => clock.yield(),
+      sliceMs: limits.applySliceMs,
+    });
+    condition.totals.appliedTransactions += outcome.transactions;
+    condition.totals.appliedRows += outcome.rows;
+    this.scope.conflicts.note(outcome);
+    if (store.state().lastCounter > before) this.#relay?.tell('wake');
+    if (this.scope.sync !== undefined) await this.#appliedGroups(this.scope.sync, planned, outcome);
+    return outcome;
+  }
+
+  async #noteGap(gap: Gap): Promise<void> {
+    const { position, gaps } = this.scope.store.state();
+    if (gaps.some(({ origin }) => origin === gap.origin)) return;
+    try {
+      await this.#applyGaps([{ type: 'gap', gap, seq: position.seq }]);
+    } catch (error) {
+      // The database is busy or full: whoever has noticed it notices it again.
+      if (!(error instanceof AntiphonError) || !error.retriable) throw error;
+    }
+  }
+
+  async #forgetGaps(gaps: readonly Gap[]): Promise<void> {
+    const { gaps: present } = this.scope.store.state();
+    const unfounded = gaps.filter(({ origin, expected }) =>
+      present.some((gap) => gap.origin === origin && gap.expected === expected),
+    );
+    await this.#applyGaps(unfounded.map(({ origin, seq }) => ({ type: 'no-gap', origin, seq })));
+  }
+
+  async #applyGaps(steps: readonly ApplyStep[]): Promise<void> {
+    const { store, clock, limits, condition, progress } = this.scope;
+    if (steps.length > 0) {
+      const { position } = store.state();
+      await store.apply({ steps, position, yield: () => clock.yield(), sliceMs: limits.applySliceMs });
+    }
+    condition.wait(store.state().gaps);
+    progress.moved();
+  }
+
+  /** Synchronous groups among the steps are committed here: whoever waits for that is told. */
+  async #appliedGroups(
+    sync: Sync,
+    { steps, verdicts }: PlannedApply,
+    { refused }: ApplyOutcome,
+  ): Promise<void> {
+    const { id, store } = this.scope;
+    const replies = new Set<string>();
+    const { seq } = store.state().position;
+    for (const step of steps.slice(0, refused?.step)) {
+      if (step.type === 'quarantine' && step.origin === id) this.#committer?.refused(step.seq, step.error);
+      if (step.type !== 'transactions' || step.batch.sync === undefined) continue;
+      const { origin, sync: section } = step.batch;
+      if (origin === id) this.#committer?.applied(section.token, step.seq, verdicts.get(step.seq));
+      else if (section.reply !== undefined) replies.add(section.reply);
+    }
+    sync.applied(seq, replies);
+    await this.#committer?.passed(seq);
+  }
+
+  /** Writes of other programs must not be given a counter that an attempt without an answer may have taken. */
+  get #countersUncertain(): boolean {
+    return this.#committer?.uncertain === true;
+  }
+
+  async #poll(): Promise<void> {
+    try {
+      await this.#seal();
+      this.#sealing.over();
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (!this.#sealing.failed(error)) this.#pollFailed(error);
+    }
+  }
+
+  /** Also where nobody writes: a database that is not what it was must be noticed by itself. */
+  async #check(): Promise<void> {
+    const { store, condition } = this.scope;
+    if (condition.ended) return;
+    try {
+      await store.check();
+    } catch (error) {
+      if (!(error instanceof AntiphonError)) throw error;
+      if (STANDING_STILL.has(error.code)) condition.stall(error);
+      return;
+    }
+    if (condition.holding?.code !== 'SCHEMA_DRIFT') return;
+    this.#polling = true;
+    condition.resume();
+    this.#feed?.tell('hurry');
+  }
+
+  async #recapture({ table, ...options }: CompareOptions & { table: string }): Promise<RecaptureReport> {
+    const { store, condition } = this.scope;
+    if (store.recapturing === undefined)
+      throw new AntiphonError('INTERNAL', 'this database cannot be recaptured.');
+    const report = await store.recapturing.compare(table, options);
+    if (!options.dryRun && condition.stalled?.tables !== undefined) await this.#recover();
+    return report;
+  }
+
+  /** What the stall was for may be gone: everything that it stopped goes on. */
+  async #recover(): Promise<void> {
+    const { store, condition } = this.scope;
+    try {
+      await store.check();
+    } catch (error) {
+      if (!(error instanceof AntiphonError) || !STANDING_STILL.has(error.code)) throw error;
+      condition.recover(error);
+      if (condition.replicating) this.#goOn();
+      return;
+    }
+    condition.recover();
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    this.#polling = true;
+    this.#feed?.tell('resume');
+    this.#relay?.tell('resume');
+    this.#relay?.tell('flush');
+    this.scope.progress.moved();
+  }
+
+  /** The captured writes stay where they are; asking every few milliseconds would not change that. */
+  #pollFailed(error: AntiphonError): void {
+    this.#polling = false;
+    this.#sealing.over();
+    this.scope.condition.stall(error);
+  }
+
+  async #seal(): Promise<number> {
+    if (this.#countersUncertain) throw uncertainCounters();
+    const sealed = await this.scope.store.seal();
+    if (sealed > 0) {
+      this.#relay?.tell('wake');
+      this.scope.progress.moved();
+    }
+    return sealed;
+  }
+
+  /** A hold ends by itself: whoever asked for it may be gone. */
+  async #expire(): Promise<void> {
+    while (this.#held.length > 0 && this.#heldUntilMs <= this.scope.clock.monotonicMs()) {
+      await this.#commit(this.#held.splice(0, this.scope.limits.writeGroup));
+    }
+  }
+}
+
+/** The database is not what it was, or not this process's any more. */
+const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'STORE_CORRUPT', 'SCHEMA_DRIFT']);
+
+function notYet(): AntiphonError {
+  return new AntiphonError('ACTOR_STOPPED', 'The replica is starting. Ask again.');
+}

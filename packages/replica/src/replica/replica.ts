@@ -1,0 +1,317 @@
+import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
+import {
+  AntiphonError,
+  checkOptions,
+  sleep,
+  type OptionNames,
+  type QueryResult,
+  type TransactionId,
+  type Value,
+} from '@antiphon/core';
+import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from '../read/changes.js';
+import { assertTimeout, Deadline } from '../wait/deadline.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.js';
+import type { QuarantineAccess } from '../repair/quarantine.js';
+import { untilReplicated } from '../state/progress.js';
+import { read, type QueryOptions } from '../read/read.js';
+import type { RecaptureOptions, Recapturer, RecaptureResult } from '../repair/recapture.js';
+import { removeMember, type RemoveMemberOptions, type Removal } from '../membership/remove-member.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import type { Params, Statement } from '../write/statement.js';
+import { statusOf, type ReplicaStatus } from './status.js';
+import type { Committed } from '../state/write-result.js';
+import type { WriteOptions, Writer } from '../write/writer.js';
+
+export interface CaughtUpOptions {
+  /** 30 000 when absent. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+const CAUGHT_UP_OPTIONS: OptionNames<CaughtUpOptions> = { timeoutMs: true, signal: true };
+
+/** A running replica: one database, kept in step with the others of its cluster. */
+export interface Replica<Tx> extends AsyncDisposable {
+  readonly id: string;
+  readonly cluster: string;
+  /**
+   * Runs `run` inside one transaction of the database, synchronously for embedded databases; a throw undoes
+   * it and is passed on. It may run again when the database was busy, or when a concurrent transaction was
+   * committed first. Throws NOT_WRITABLE (naming the primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY,
+   * STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError, NOT_IN_SYNC,
+   * LOG_UNAVAILABLE. After all of these nothing was written anywhere. UnknownOutcomeError: ask `outcome`.
+   */
+  transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;
+  /** As `transaction`, with statements; `value` is the number of rows that each one changed. */
+  execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>>;
+  /**
+   * What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION,
+   * TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+   */
+  outcome(id: string | TransactionId, options?: OutcomeOptions): Promise<Outcome>;
+  /**
+   * Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL, BAD_OPTION,
+   * TIMEOUT.
+   */
+  query(sql: string, params?: Params, options?: QueryOptions): Promise<readonly RowObject[]>;
+  changes(options?: ChangesOptions): AsyncGenerator<CommittedChange, void, undefined>;
+  status(): ReplicaStatus;
+  /**
+   * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is
+   * held, nothing is missing. Throws TIMEOUT, which says what is in the way, LOG_UNAVAILABLE, ABORTED,
+   * CLOSED, and LOG_REPLACED when stalled.
+   */
+  caughtUp(options?: CaughtUpOptions): Promise<void>;
+  /**
+   * Takes a member that is gone for good out of the cluster: no majority counts it any more, and nobody keeps
+   * messages for it. What it wrote stays. It may come back under its id: it joins again when it is started.
+   * Throws BAD_OPTION (no such member, this replica, the primary), MEMBER_RUNNING without `force`,
+   * NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE, TIMEOUT.
+   */
+  removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
+  /** What this replica has put aside because no replica can accept it, and the ways out of it. */
+  readonly quarantine: QuarantineAccess;
+  /**
+   * The way out when this replica has stalled since `table` was rebuilt or lost its triggers: compares it
+   * with what replication knows, and makes its difference a change of this replica; where other programs may
+   * not write, sets it back, keeps what it was, and in a synchronous cluster writes that again. Reads the
+   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), DELETES_ROWS
+   * (see `deleteRows`), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
+   * nothing was changed then.
+   */
+  recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;
+  /**
+   * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does.
+   * Every promise that this replica gave is settled then, those that were under way with CLOSED, unless they
+   * were decided; writes that came over the bus are answered alike. What was committed and not sent stays in
+   * the outbox.
+   */
+  close(): Promise<void>;
+  /** Resolves, never rejects, when the replica has ended: with the error when it failed. */
+  readonly ended: Promise<AntiphonError | undefined>;
+}
+
+export interface RunningParts<Tx> {
+  readonly scope: ReplicaScope;
+  readonly system: ActorSystem;
+  readonly replica: ActorRef<ReplicaProtocol>;
+  readonly writer: Writer<Tx>;
+  readonly quarantine: QuarantineAccess;
+  readonly recapturer: Recapturer;
+  readonly exposure: Exposure;
+  /** Of `scope.closing`. */
+  readonly closing: AbortController;
+  /** Closes what `createReplica` opened. */
+  readonly release: () => Promise<void>;
+}
+
+const DEFAULT_CAUGHT_UP_MS = 30_000;
+/**
+ * Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set, then on
+ * the actors.
+ */
+const DRAIN_SHARE = 0.4;
+const LEAVE_SHARE = 0.1;
+const STOP_SHARE = 0.3;
+/** Of the whole, what the actors have before they are left behind. */
+export const ACTORS_SHARE = 0.25;
+/** Looks whether synchronous writes are settled, while it closes. */
+const SETTLE_POLL_MS = 5;
+
+export class RunningReplica<Tx> implements Replica<Tx> {
+  readonly id: string;
+  readonly cluster: string;
+  readonly ended: Promise<AntiphonError | undefined>;
+  readonly quarantine: QuarantineAccess;
+  #closing: Promise<void> | undefined;
+
+  constructor(private readonly parts: RunningParts<Tx>) {
+    this.id = parts.scope.id;
+    this.cluster = parts.scope.cluster;
+    this.quarantine = parts.quarantine;
+    const { condition } = parts.scope;
+    condition.onState(() => this.#endWhenFailed());
+    this.ended = parts.system.terminated.then(async (reason) => {
+      if (condition.failure !== undefined) {
+        await this.close();
+        return condition.failure;
+      }
+      if (reason.type === 'stopped') return undefined;
+      return this.#failed(reason.error);
+    });
+    // It may have found out before anybody listened.
+    this.#endWhenFailed();
+  }
+
+  #endWhenFailed(): void {
+    if (this.parts.scope.condition.failure !== undefined) void this.close();
+  }
+
+  transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>> {
+    return this.parts.writer.transaction(run, options);
+  }
+
+  execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>> {
+    return this.parts.writer.execute(statements, options);
+  }
+
+  async query(sql: string, params: Params = [], options: QueryOptions = {}): Promise<readonly RowObject[]> {
+    return rowObjects(await read(this.parts.scope, sql, params, options));
+  }
+
+  async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {
+    return findOutcome(this.parts.scope, this.parts.replica, id, options);
+  }
+
+  changes(options: ChangesOptions = {}): AsyncGenerator<CommittedChange, void, undefined> {
+    return changesOf(this.parts.scope, options);
+  }
+
+  status(): ReplicaStatus {
+    return statusOf(this.parts.scope);
+  }
+
+  removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal> {
+    return removeMember(this.parts.scope, id, options);
+  }
+
+  recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult> {
+    return this.parts.recapturer.recapture(table, options);
+  }
+
+  async caughtUp(options: CaughtUpOptions = {}): Promise<void> {
+    const { progress, log, condition, logEnd, clock, closing } = this.parts.scope;
+    checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
+    const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
+    assertTimeout(timeoutMs);
+    const { stopped } = condition;
+    if (stopped !== undefined) throw stopped;
+    const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
+    try {
+      const { lastSeq } = await deadline.race(log.identity(deadline.signal));
+      logEnd.seen(Math.max(lastSeq, logEnd.seq));
+      await untilReplicated(progress, condition, () => progress.appliedSeq >= lastSeq, {
+        timeoutMs: deadline.leftMs,
+        what: `everything up to entry ${lastSeq} of the log is applied here`,
+        signal: deadline.signal,
+      });
+    } finally {
+      deadline.end();
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * With the connection and the reading processes goes all that kept the process alive: it would end in the
+   * middle of this, with the database still open.
+   */
+  async #close(): Promise<void> {
+    const alive = this.parts.scope.clock.keepAlive?.();
+    try {
+      await this.#closeInSteps();
+    } finally {
+      alive?.cancel();
+    }
+  }
+
+  /**
+   * Each step has its share of the time, so that the sum is bounded: an operator's patience is not counted
+   * per step.
+   */
+  async #closeInSteps(): Promise<void> {
+    const { scope, system, replica, exposure, release, closing, writer } = this.parts;
+    const { closeTimeoutMs } = scope.limits;
+    const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
+    const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to go on.`);
+    closing.abort(closed);
+    exposure.close();
+    await this.#drain(closeTimeoutMs * DRAIN_SHARE);
+    await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
+    scope.condition.handle('close');
+    const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;
+    const stopTimeoutMs = closeTimeoutMs * ACTORS_SHARE;
+    await bounded(scope, closeTimeoutMs * STOP_SHARE, replica.stop({ timeoutMs: stopTimeoutMs }));
+    writer.close(
+      new AntiphonError(
+        'CLOSED',
+        `Replica ${this.id} is closing; nothing was written. Open it again to go on.`,
+      ),
+    );
+    // Every write is settled: the mailbox tells those who called over the bus, before it stops as well.
+    await scope.clock.yield();
+    await bounded(scope, Math.max(1, stopUntilMs - scope.clock.monotonicMs()), system.stop());
+    scope.log.detach();
+    scope.progress.end(closed);
+    const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());
+    await Promise.all([bounded(scope, leftMs, scope.store.close()), bounded(scope, leftMs, release())]);
+    scope.condition.handle('closed');
+    scope.progress.moved();
+  }
+
+  /** A program that writes and ends at once should not keep its changes to itself until it runs again. */
+  async #drain(timeoutMs: number): Promise<void> {
+    const { progress, condition, log, clock } = this.parts.scope;
+    if (!condition.replicating || log.connection !== 'connected') return;
+    const limit = { timeoutMs, what: 'everything is published' };
+    const untilMs = clock.monotonicMs() + timeoutMs;
+    await progress
+      .until(() => progress.unpublished === 0 || !condition.replicating, limit)
+      .catch(() => undefined);
+    // A synchronous write under way is not in the outbox, and who waits for it would be told that nobody
+    // knows what became of it.
+    while (this.#isUnderWay && condition.replicating && clock.monotonicMs() < untilMs)
+      await sleep(clock, SETTLE_POLL_MS);
+  }
+
+  get #isUnderWay(): boolean {
+    const { scope, writer } = this.parts;
+    return scope.sync !== undefined && writer.underWay > 0;
+  }
+
+  /** Who waits for all members must not wait for one that has gone in good order. */
+  async #leaveInSync(): Promise<void> {
+    const { sync, id, condition, log } = this.parts.scope;
+    if (sync?.inSync.has(id) !== true || !condition.replicating || log.connection !== 'connected') return;
+    await sync.inSync.propose((members) => members.filter((member) => member !== id), `${id} is closing`);
+  }
+
+  async #failed(thrown: unknown): Promise<AntiphonError> {
+    const { scope } = this.parts;
+    scope.condition.handle('fail');
+    const error = new AntiphonError(
+      'INTERNAL',
+      `replica ${this.id} has failed and stopped; its database keeps what was committed: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      { cause: thrown, context: { cluster: this.cluster, replica: this.id } },
+    );
+    scope.logger.error({ err: thrown }, error.message);
+    return Promise.resolve(error);
+  }
+}
+
+function rowObjects({ columns, rows }: QueryResult): RowObject[] {
+  return rows.map((row) =>
+    Object.fromEntries(columns.map((name, index): [string, Value] => [name, row[index] ?? null])),
+  );
+}
+
+/** Waits for it, but not for ever, and not for its failure: there is nothing left to do about either. */
+async function bounded(scope: ReplicaScope, timeoutMs: number, work: Promise<unknown>): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = scope.clock.setTimer(timeoutMs, resolve);
+    work
+      .catch((error: unknown) => scope.logger.warn({ err: error }, 'Something did not close cleanly.'))
+      .finally(() => {
+        timer.cancel();
+        resolve();
+      });
+  });
+}

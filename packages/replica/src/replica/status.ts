@@ -1,0 +1,200 @@
+import { formatPosition, type LeftOut, type VectorClock } from '@antiphon/core';
+import type { ClockStatus } from '../state/clock-watch.js';
+import type { ConflictReport } from '../state/conflicts.js';
+import type { Holding, StallReason, Waiting } from '../config/standstill.js';
+import type { LifecycleState } from '../config/lifecycle.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import type { Sync } from '../sync/sync.js';
+import type { Role, Topology } from '../config/topology.js';
+import type { SyncSettings, UpdateSettings } from '../config/update.js';
+import { VERSION } from '../config/version.js';
+
+export interface MemberStatus {
+  readonly id: string;
+  readonly engine: string;
+  readonly version: string;
+  /** Of its last beat; absent when it was never heard. */
+  readonly lifecycle?: string;
+  readonly seq?: number;
+  readonly lagMessages?: number;
+  readonly unpublished?: number;
+  /** Since its last beat, or since this replica started. */
+  readonly silentMs: number;
+}
+
+export interface SyncStatus extends SyncSettings {
+  readonly inSync: readonly string[];
+  /** Everyone who ever was in sync, without those that were removed: of these a majority is one. */
+  readonly known: readonly string[];
+  /** How many must be in sync for writes with the default `acks`. */
+  readonly needed: number;
+  /** The entry of the log that says so; 0 before there is one. */
+  readonly recordSeq: number;
+  /** Too few are in sync, and writes complete without the others. */
+  readonly degraded: boolean;
+  /**
+   * Writes that have not begun, whose group is in the log and not committed here, and that wait for
+   * acknowledgements.
+   */
+  readonly waiting: number;
+  readonly inFlight: number;
+  readonly unacknowledged: number;
+  /** Claims in the index of certification; absent where one replica writes. */
+  readonly certifiedClaims?: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** Everything an operator asks first, as plain JSON. */
+export interface ReplicaStatus {
+  readonly id: string;
+  readonly cluster: string;
+  readonly instance: string;
+  readonly version: string;
+  readonly engine: string;
+  readonly topology: Topology;
+  readonly role: Role;
+  readonly lifecycle: LifecycleState;
+  /** Why replication has stopped; absent while it runs. */
+  readonly stalled?: StallReason;
+  /**
+   * The transaction that this database does not take, which is tried again until it goes in; absent while
+   * there is none.
+   */
+  readonly holding?: Holding;
+  readonly connection: string;
+  readonly position: { readonly generation: string; readonly seq: number; readonly text: string };
+  /**
+   * The last entry of the log up to which everything that is to be applied is applied; less than the position
+   * while something is missing.
+   */
+  readonly appliedSeq: number;
+  readonly log: { readonly lastSeq: number; readonly seenAtMs: number };
+  readonly lag: { readonly messages: number; readonly seconds: number };
+  readonly vector: VectorClock;
+  readonly lastCounter: number;
+  /** `unsealed`: changes of other programs that are captured and have no number and time yet. */
+  readonly outbox: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly unpublished: number;
+    readonly unsealed: number;
+  };
+  readonly clock: ClockStatus;
+  readonly update: UpdateSettings;
+  /** Of a synchronous cluster. */
+  readonly sync?: SyncStatus;
+  readonly members: readonly MemberStatus[];
+  /** What the position has passed and that is missing here. */
+  readonly waitingFor: readonly Waiting[];
+  readonly alarms: readonly {
+    readonly name: string;
+    readonly message: string;
+    readonly sinceMs: number;
+    readonly count: number;
+  }[];
+  /**
+   * Changes of rows that lost against one that did not know them, or won over one; since this database is a
+   * replica.
+   */
+  readonly conflicts: number;
+  /** The last of them since this process runs, the newest last. */
+  readonly lastConflicts: readonly ConflictReport[];
+  readonly quarantined: number;
+  /** What of this database other replicas do not get, and why. */
+  readonly leftOut: readonly LeftOut[];
+  readonly counts: Readonly<Record<string, number>>;
+  readonly totals: Readonly<Record<string, number>>;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly memoryBytes?: number;
+}
+
+export function statusOf(scope: ReplicaScope): ReplicaStatus {
+  const { store, document, condition, progress, logEnd, clock, log, memory } = scope;
+  const state = store.state();
+  const seq = Math.max(progress.seq, state.position.seq);
+  const { stalled, holding } = condition;
+  return {
+    id: scope.id,
+    cluster: scope.cluster,
+    instance: scope.instance,
+    version: VERSION,
+    engine: store.engine,
+    topology: document.topology,
+    role: scope.role,
+    lifecycle: condition.state,
+    ...(stalled && { stalled }),
+    ...(holding && { holding }),
+    connection: log.connection,
+    position: { ...state.position, seq, text: formatPosition({ ...state.position, seq }) },
+    appliedSeq: progress.complete(seq),
+    log: { lastSeq: Math.max(logEnd.seq, seq), seenAtMs: logEnd.seenAtMs },
+    lag: { messages: logEnd.lagMessages(seq), seconds: logEnd.lagSeconds(seq) },
+    vector: state.vector,
+    lastCounter: state.lastCounter,
+    outbox: {
+      messages: state.outboxMessages,
+      bytes: state.outboxBytes,
+      unpublished: progress.unpublished,
+      unsealed: store.unsealed(),
+    },
+    clock: scope.clocks.status(scope.hybrid),
+    update: document.update,
+    ...(scope.sync && { sync: syncStatus(scope.sync) }),
+    members: memberStatus(scope),
+    waitingFor: condition.waiting,
+    alarms: [...condition.alarms, ...denialAlarms(scope)],
+    conflicts: state.conflicts,
+    lastConflicts: scope.conflicts.reports,
+    quarantined: state.quarantined,
+    leftOut: scope.leftOut.known,
+    counts: { ...condition.counts },
+    totals: { ...condition.totals },
+    startedAtMs: scope.startedAtMs,
+    nowMs: clock.nowMs(),
+    ...(memory && { memoryBytes: memory() }),
+  };
+}
+
+/** They last as long as NATS says no. */
+function denialAlarms({ denials }: ReplicaScope): ReplicaStatus['alarms'] {
+  return (denials?.() ?? []).map(({ operation, subject, message, sinceMs, count }) => {
+    return { name: `denied ${operation} ${subject}`.trimEnd(), message, sinceMs, count };
+  });
+}
+
+function syncStatus(sync: Sync): SyncStatus {
+  const { inSync, settings, needed, degraded, acker, counts, certification } = sync;
+  const { waiting, inFlight } = sync.standing();
+  return {
+    ...settings,
+    inSync: inSync.members,
+    known: inSync.known,
+    needed,
+    recordSeq: inSync.seq,
+    degraded,
+    waiting,
+    inFlight,
+    unacknowledged: acker.waiting,
+    ...(certification && { certifiedClaims: certification.size }),
+    counts: { ...counts },
+  };
+}
+
+function memberStatus(scope: ReplicaScope): MemberStatus[] {
+  const nowMs = scope.clock.monotonicMs();
+  return scope.members.all
+    .filter(({ record }) => record.id !== scope.id)
+    .map(({ record, beat, lastSeenMs }) => ({
+      id: record.id,
+      engine: record.engine,
+      version: record.version,
+      ...(beat && {
+        lifecycle: beat.lifecycle,
+        seq: beat.seq,
+        lagMessages: beat.lagMessages,
+        unpublished: beat.unpublished,
+      }),
+      silentMs: Math.round(nowMs - lastSeenMs),
+    }));
+}

@@ -1,0 +1,330 @@
+import {
+  exposeActor,
+  type ActorRef,
+  type Behaviour,
+  type Exposure,
+  type NoReply,
+  type Received,
+  type RemoteCommands,
+} from '@antiphon/actor';
+import {
+  AntiphonError,
+  type ChecksumReport,
+  type GroupOutcome,
+  type QueryResult,
+  type RowDigest,
+  type Value,
+  type VectorClock,
+} from '@antiphon/core';
+import { isRecord } from '../cluster/cluster-document.js';
+import { findOutcome, parseOutcomeRequest, type Outcome } from '../read/outcome.js';
+import type { ReplicaProtocol, ResendAnswer } from '../state/protocols.js';
+import type {
+  DiscardAnswer,
+  QuarantineAccess,
+  QuarantinedDetail,
+  QuarantineList,
+  QuarantineQuery,
+  RetryAnswer,
+} from '../repair/quarantine.js';
+import { parseRecapture, type Recapturer, type RecaptureResult } from '../repair/recapture.js';
+import { parseRemoval, removeMember, type Removal } from '../membership/remove-member.js';
+import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from '../read/read.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
+import { statusOf, type ReplicaStatus } from '../replica/status.js';
+import { mailboxPrefix } from '../config/subjects.js';
+import { parseSessionToken, type SessionPosition } from '../state/session.js';
+import { parseAcks, type AckLevel } from '../config/update.js';
+import type { Committed } from '../state/write-result.js';
+import type { Writer } from '../write/writer.js';
+
+export interface Ping {
+  readonly id: string;
+  readonly instance: string;
+  readonly startedAtMs: number;
+  readonly lifecycle: string;
+}
+
+export interface Standing {
+  readonly seq: number;
+  readonly generation: string;
+  readonly vector: VectorClock;
+  readonly lastCounter: number;
+  readonly publishedCounter: number;
+}
+
+/** What anybody may ask of a replica, on `antiphon.<cluster>.replica.<id>.<command>`. */
+export interface MailboxProtocol {
+  ping(): Ping;
+  status(): ReplicaStatus;
+  /** Where it stands, cheaply. */
+  standing(): Standing;
+  execute(request: {
+    readonly statements: readonly Statement[];
+    readonly timeoutMs?: number;
+    readonly acks?: AckLevel;
+  }): Committed<readonly number[]>;
+  query(request: QueryRequest): QueryResult;
+  /** What became of a write; `id` as in an UnknownOutcomeError. */
+  outcome(request: { readonly id: string }): Outcome;
+  /** Verdicts on synchronous groups in entries from `fromSeq` on, in log order: who reads the log needs them. */
+  outcomes(request: { readonly fromSeq: number; readonly limit: number }): readonly GroupOutcome[];
+  /** The entry of the log up to which everything that is to be applied is in the database and on the disk. */
+  durable(): { readonly seq: number };
+  checksum(request: ChecksumRequest): ChecksumReport;
+  rowDigests(request: DigestRequest): readonly RowDigest[];
+  /** Whoever misses our transaction with this counter asks for it: it is published again, and all after it. */
+  resend(request: { readonly from: number }): ResendAnswer;
+  /** What was put aside here, and what is held. */
+  quarantine(request: QuarantineQuery): QuarantineList;
+  /** One message of it, as far as it can be read. */
+  quarantined(request: { readonly seq: number }): readonly QuarantinedDetail[];
+  /** Judges messages anew, and tries at once what is held. */
+  retry(request: QuarantineQuery): RetryAnswer;
+  discard(request: Pick<QuarantineQuery, 'seq'>): DiscardAnswer;
+  /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
+  hold(request: { readonly holdMs: number }): Standing;
+  release(): void;
+  /** Takes a member that is gone out of the cluster. */
+  removeMember(request: { readonly id: string; readonly force: boolean }): Removal;
+  /** Finds what changed in a table while nobody captured it, and makes it good unless `dryRun`. */
+  recapture(request: RecaptureRequest): RecaptureResult;
+}
+
+export interface RecaptureRequest {
+  readonly table: string;
+  readonly dryRun: boolean;
+  readonly deleteRows: boolean;
+  /** How long the asker waits: then it is ended, unless it is being written. */
+  readonly timeoutMs?: number;
+}
+
+export interface ChecksumRequest {
+  readonly tables?: readonly string[];
+  /** How long the asker waits: then they are ended. */
+  readonly timeoutMs?: number;
+}
+
+export interface QueryRequest {
+  readonly sql: string;
+  readonly params: Params;
+  readonly maxRows: number;
+  readonly consistency?: Consistency;
+  readonly after?: SessionPosition;
+  readonly timeoutMs?: number;
+}
+
+const MAX_QUERY_ROWS = 10_000;
+const MAX_DIGESTS = 5000;
+const MAX_OUTCOMES = 1000;
+const MAX_HOLD_MS = 60_000;
+const MAX_EXECUTE_MS = 300_000;
+const MAX_CHECKSUM_MS = 24 * 3600 * 1000;
+/** Checksums of large tables take long; everything that is asked for has a limit of its own. */
+const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
+
+/** Answers others. It waits for nobody: questions that take long are answered later, beside each other. */
+export class MailboxActor implements Behaviour<MailboxProtocol> {
+  readonly receive = {
+    ping: (): Ping => {
+      const { id, instance, startedAtMs, condition } = this.scope;
+      return { id, instance, startedAtMs, lifecycle: condition.state };
+    },
+    status: (): ReplicaStatus => statusOf(this.scope),
+    standing: (): Standing => this.#standing(),
+    execute: (
+      request: { statements: readonly Statement[]; timeoutMs?: number; acks?: AckLevel },
+      _: unknown,
+      message: Later<'execute'>,
+    ): NoReply => {
+      const { statements, ...options } = request;
+      return later(message, this.writer.execute(statements, options));
+    },
+    query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
+      later(message, read(this.scope, sql, params, options)),
+    outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
+      later(message, findOutcome(this.scope, this.replica, id)),
+    outcomes: (
+      { fromSeq, limit }: { fromSeq: number; limit: number },
+      _: unknown,
+      message: Later<'outcomes'>,
+    ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
+    durable: (): { seq: number } => {
+      const { sync, store, log, condition, id, progress } = this.scope;
+      // A position says nothing about a log that is another one, or that nobody has compared yet (I14).
+      if (!log.isTrusted || !condition.replicating) throw notReplicating(id, condition.stalled?.message);
+      return { seq: sync?.durableSeq ?? progress.complete(store.state().position.seq) };
+    },
+    checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>
+      later(message, readChecksum(this.scope, tables, timeoutMs)),
+    rowDigests: (request: DigestRequest, _: unknown, message: Later<'rowDigests'>): NoReply =>
+      later(message, readDigests(this.scope, request)),
+    resend: ({ from }: { from: number }, _: unknown, message: Later<'resend'>): NoReply =>
+      later(message, this.replica.ask('resend', from)),
+    quarantine: (query: QuarantineQuery, _: unknown, message: Later<'quarantine'>): NoReply =>
+      later(message, this.services.quarantine.list(query)),
+    quarantined: ({ seq }: { seq: number }, _: unknown, message: Later<'quarantined'>): NoReply =>
+      later(message, this.services.quarantine.show(seq)),
+    retry: (query: QuarantineQuery, _: unknown, message: Later<'retry'>): NoReply =>
+      later(message, this.services.quarantine.retry(query)),
+    discard: (query: Pick<QuarantineQuery, 'seq'>, _: unknown, message: Later<'discard'>): NoReply =>
+      later(message, this.services.quarantine.discard(query)),
+    hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
+      later(message, this.#hold(holdMs)),
+    release: (): void => void this.replica.tell('release'),
+    removeMember: (
+      { id, force }: { id: string; force: boolean },
+      _: unknown,
+      message: Later<'removeMember'>,
+    ): NoReply => later(message, removeMember(this.scope, id, { force })),
+    recapture: ({ table, ...options }: RecaptureRequest, _: unknown, message: Later<'recapture'>): NoReply =>
+      later(message, this.services.recapturer.recapture(table, options)),
+  };
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+    private readonly writer: Writer<unknown>,
+    private readonly services: {
+      readonly quarantine: QuarantineAccess;
+      readonly recapturer: Recapturer;
+    },
+  ) {}
+
+  async #hold(holdMs: number): Promise<Standing> {
+    await this.replica.ask('hold', holdMs);
+    await this.replica.ask('seal');
+    const { progress, sync } = this.scope;
+    await progress.until(() => progress.unpublished === 0 && sync?.standing().idle !== false, {
+      timeoutMs: holdMs,
+      what: 'everything is published',
+    });
+    return this.#standing();
+  }
+
+  #standing(): Standing {
+    const { store, progress } = this.scope;
+    const { position, vector, lastCounter, publishedCounter } = store.state();
+    return {
+      seq: Math.max(progress.seq, position.seq),
+      generation: position.generation,
+      vector,
+      lastCounter,
+      publishedCounter,
+    };
+  }
+}
+
+function notReplicating(id: string, why = 'the connection to its log is new'): AntiphonError {
+  return new AntiphonError('LOG_UNAVAILABLE', `Replica ${id} acknowledges nothing: ${why}`, {
+    context: { replica: id },
+  });
+}
+
+type Later<K extends keyof MailboxProtocol & string> = Received<MailboxProtocol, K>;
+
+function later<K extends keyof MailboxProtocol & string>(
+  message: Later<K>,
+  answer: Promise<Awaited<ReturnType<MailboxProtocol[K]>>>,
+): NoReply {
+  answer.then(
+    (value) => message.reply(value as never),
+    (error: unknown) => message.reject(error instanceof Error ? error : new Error(String(error))),
+  );
+  return message.defer();
+}
+
+export function exposeMailbox(scope: ReplicaScope, mailbox: ActorRef<MailboxProtocol>): Exposure {
+  return exposeActor(mailbox, scope.bus, mailboxPrefix(scope.cluster, scope.id), COMMANDS, {
+    timeoutMs: ANSWER_TIMEOUT_MS,
+  });
+}
+
+const COMMANDS: RemoteCommands<MailboxProtocol> = {
+  ping: () => undefined,
+  status: () => undefined,
+  standing: () => undefined,
+  durable: () => undefined,
+  outcomes: (input) => ({
+    fromSeq: whole('fromSeq', record(input)['fromSeq'], Number.MAX_SAFE_INTEGER),
+    limit: whole('limit', record(input)['limit'], MAX_OUTCOMES),
+  }),
+  outcome: (input) => ({ id: parseOutcomeRequest(record(input)['id']) }),
+  release: () => undefined,
+  removeMember: (input) => parseRemoval(record(input)),
+  recapture: (input) => parseRecapture(record(input)),
+  execute: (input) => {
+    const request = record(input);
+    const { timeoutMs, acks } = request;
+    return {
+      statements: parseStatements(request['statements']),
+      ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
+      ...(acks === undefined || acks === null ? {} : { acks: parseAcks(acks) }),
+    };
+  },
+  query: (input) => {
+    const request = record(input);
+    if (typeof request['sql'] !== 'string') throw bad('sql', 'a statement');
+    const maxRows = whole('maxRows', request['maxRows'] ?? MAX_QUERY_ROWS, MAX_QUERY_ROWS);
+    const { consistency, after, timeoutMs } = request;
+    return {
+      sql: request['sql'],
+      params: parseParams(request['params']),
+      maxRows,
+      ...(consistency === undefined ? {} : { consistency: parseConsistency(consistency) }),
+      ...(after === undefined ? {} : { after: parseSessionToken(after) }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
+    };
+  },
+  checksum: (input) => {
+    const { tables, timeoutMs } = record(input ?? {});
+    const limit =
+      timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_CHECKSUM_MS) };
+    if (tables === undefined) return limit;
+    if (!Array.isArray(tables) || !tables.every((table): table is string => typeof table === 'string')) {
+      throw bad('tables', 'a list of table names');
+    }
+    return { tables, ...limit };
+  },
+  rowDigests: (input) => {
+    const request = record(input);
+    const { table, afterKey } = request;
+    if (typeof table !== 'string') throw bad('table', 'a table name');
+    const limit = whole('limit', request['limit'], MAX_DIGESTS);
+    if (afterKey === undefined || afterKey === null) return { table, limit };
+    const key = parseParams(afterKey);
+    if (!Array.isArray(key)) throw bad('afterKey', 'a list of key values');
+    return { table, limit, afterKey: key as readonly Value[] };
+  },
+  resend: (input) => ({ from: whole('from', record(input)['from'], Number.MAX_SAFE_INTEGER) }),
+  quarantine: parseQuarantineQuery,
+  quarantined: (input) => ({ seq: whole('seq', record(input)['seq'], Number.MAX_SAFE_INTEGER) }),
+  retry: parseQuarantineQuery,
+  discard: parseQuarantineQuery,
+  hold: (input) => ({ holdMs: whole('holdMs', record(input)['holdMs'], MAX_HOLD_MS) }),
+};
+
+function parseQuarantineQuery(input: unknown): QuarantineQuery {
+  const { seq, afterId } = record(input ?? {});
+  return {
+    ...(seq === undefined ? {} : { seq: whole('seq', seq, Number.MAX_SAFE_INTEGER) }),
+    ...(afterId === undefined ? {} : { afterId: whole('afterId', afterId, Number.MAX_SAFE_INTEGER) }),
+  };
+}
+
+function parseConsistency(input: unknown): Consistency {
+  if (input === 'any' || input === 'session' || input === 'strong') return input;
+  throw bad('consistency', "'any', 'session' or 'strong'");
+}
+
+function record(input: unknown): Readonly<Record<string, unknown>> {
+  if (isRecord(input)) return input;
+  throw bad('the request', 'a map');
+}
+
+function whole(name: string, input: unknown, max: number): number {
+  const number = typeof input === 'bigint' ? Number(input) : input;
+  if (typeof number === 'number' && Number.isInteger(number) && number > 0 && number <= max) return number;
+  throw bad(name, `a whole number from 1 to ${max}`);
+}

@@ -1,0 +1,59 @@
+import { sqlite } from '@antiphon/sqlite';
+import { expect, it } from 'vitest';
+import { createReplica } from '../index.js';
+import { ClusterFixture } from '../testing/cluster-fixture.js';
+
+/** As JavaScript calls it. */
+type Loose = Record<string, (...args: readonly unknown[]) => Promise<unknown>>;
+
+it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaScript gives it', async () => {
+  await using fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+  const replica = await fixture.replica('a');
+  const a = replica as unknown as Loose;
+  const refused = async (work: Promise<unknown>, message: RegExp): Promise<void> => {
+    const error: unknown = await work.then(
+      (value) => value,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toMatchObject({ name: 'AntiphonError', code: 'BAD_OPTION' });
+    expect((error as Error).message).toMatch(message);
+  };
+  const create = createReplica as unknown as (options?: unknown) => Promise<unknown>;
+  const rest = { cluster: 'shop', id: 'b', servers: fixture.server.url };
+  const store = sqlite({ file: fixture.file('b') });
+  await refused(create(), /createReplica\(\) lacks `cluster`, `id`, `servers`, `store`/);
+  await refused(create(null), /lacks/);
+  await refused(create(rest), /lacks `store`/);
+  await refused(create({ ...rest, store: {} }), /`store` is not a store/);
+  await refused(create({ ...rest, store, tables: 't' }), /`tables`.*list of names.*'auto'/);
+  await refused(create({ ...rest, store, tabels: ['t'] }), /"tabels"\. Did you mean "tables"\?/);
+  await refused(create({ ...rest, store, signal: {} }), /`signal`/);
+  await refused(create({ ...rest, store, limits: { pollms: 1 } }), /limits has no option "pollms".*pollMs/);
+  await refused(create({ ...rest, store, update: { acks: 'all' } }), /update\.acks means nothing/);
+  expect(() => sqlite({ flie: 'x' } as never)).toThrow(/"flie"\. Did you mean "file"\?/);
+  expect(() => sqlite(undefined as never)).toThrow(/lacks `file`/);
+
+  const nothing = (): void => undefined;
+  await refused(a['transaction']!(nothing, { foo: 1 }), /A write has no option "foo"/);
+  await refused(a['transaction']!(nothing, null), /null/);
+  await refused(a['transaction']!(nothing, { signal: {} }), /give an AbortSignal/);
+  await refused(a['transaction']!('text'), /needs a function/);
+  await refused(a['execute']!('text'), /statements is not valid/);
+  await refused(a['execute']!([{ sql: 'SELECT 1', parms: [] }]), /"parms"\. Did you mean "params"\?/);
+  await refused(a['execute']!([null]), /A statement/);
+  await refused(a['execute']!([{ sql: 'SELECT 1' }], { ack: 'all' }), /"ack"\. Did you mean "acks"\?/);
+  await refused(a['query']!('SELECT 1', [], { consistancy: 'strong' }), /"consistancy".*consistency/);
+  await refused(a['query']!('SELECT 1', [], null), /null/);
+  await refused(a['query']!(undefined), /SQL as text/);
+  await refused(a['outcome']!(null), /outcome\(\) needs the `id` of a write/);
+  await refused(a['outcome']!({ origin: 'a' }), /needs the `id`/);
+  await refused(a['outcome']!('a:1', { timeout: 1 }), /"timeout"\. Did you mean "timeoutMs"\?/);
+  await refused(a['caughtUp']!({ timeout: 1 }), /"timeout"/);
+  await refused(a['caughtUp']!(null), /null/);
+  await refused(a['recapture']!('t', { dryrun: true }), /"dryrun"\. Did you mean "dryRun"\?/);
+  await refused(a['removeMember']!('b', { forced: true }), /"forced"\. Did you mean "force"\?/);
+  for (const options of [{ table: ['t'] }, { tables: 't' }, null, { signal: 1 }])
+    await refused(replica.changes(options as never).next(), /changes\(\)/);
+  expect(replica.status().lifecycle).toBe('following');
+});

@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { abortError, AntiphonError, checkRequired, systemClock, type OptionNames } from '@antiphon/core';
+import type { DenialEvent, NatsAccess, NatsHandle } from '@antiphon/nats';
+import { resolveLimits } from '../config/limits.js';
+import type { Logger } from '../config/logger.js';
+import { assertStore, REPLICA_OPTIONS, type ReplicaOptions } from '../config/options.js';
+import type { Replica } from '../replica/replica.js';
+import { startReplica } from './start.js';
+
+/** What the actors send first goes out in turns of its own. */
+const SETTLING_ROUNDS = 2;
+/** It takes milliseconds; a server that is away again is not waited for. */
+const SETTLING_MS = 1000;
+const POLL_MS = 5;
+
+/** Besides what a replica is: where NATS with JetStream is, and how to log in there. */
+export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess {}
+
+const ACCESS_OPTIONS: OptionNames<NatsAccess> = {
+  ...{ servers: true, user: true, password: true, token: true, nkey: true, creds: true, tls: true },
+  inboxPrefix: true,
+};
+const REQUIRED = ['cluster', 'id', 'servers', 'store'];
+
+/**
+ * Connects to NATS and starts a replica: everything of the cluster `cluster` goes through it. As
+ * `startReplica`, with the real clock; `close` also closes the connection. Rejects with ACCESS_DENIED when
+ * NATS refuses the login or does not permit something that a replica needs; once it runs, that is an alarm in
+ * `status` which lasts until it is permitted.
+ *
+ *     await using replica = await createReplica({
+ *       cluster: 'shop', id: 'eu-1', servers: 'nats://localhost:4222', store: sqlite({ file: 'shop.db' }),
+ *     });
+ *     await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
+ */
+export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Promise<Replica<Tx>> {
+  checkRequired(options, { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS }, 'createReplica()', REQUIRED);
+  assertStore(options.store);
+  const { servers, user, password, token, nkey, creds, tls, inboxPrefix, ...rest } = options;
+  // Only here: who starts replicas on other ports need not load it.
+  const { connectNats } = await import('@antiphon/nats');
+  const { cluster, id, logger, signal } = options;
+  const { connectTimeoutMs } = resolveLimits(options.limits);
+  const connecting = connectNats({
+    ...given({ user, password, token, nkey, creds, tls, inboxPrefix }),
+    servers,
+    name: `antiphon ${cluster} ${id}`,
+    connectTimeoutMs,
+    onProblem: (problem) => logger?.warn({ err: problem }, problem.message),
+  });
+  const nats = await wanted(connecting, signal, (late) => late.close());
+  const denied = new AbortController();
+  const stopListening = nats.denials.on(({ type, denial }) => {
+    if (type === 'begun') denied.abort(nats.denials.errorFor(denial.operation, denial.subject));
+  });
+  const release = (): Promise<void> => nats.close();
+  let replica: Replica<Tx> | undefined;
+  try {
+    await nats.assertJetStream(signal);
+    const log = nats.log(cluster);
+    const ports = { log, bus: nats.bus(), registry: nats.registry(cluster) };
+    const memory = (): number => process.memoryUsage.rss();
+    const starting = signal ? AbortSignal.any([signal, denied.signal]) : denied.signal;
+    const others = { clock: systemClock(), memory, denials: () => nats.denials.all, signal: starting };
+    replica = await startReplica({ ...rest, ...ports, ...others }, release);
+    const { role, update } = replica.status();
+    if (role !== 'primary' || update.mode === 'sync') await within(SETTLING_MS, () => log.reading);
+    await settled(nats);
+    if (role !== 'replica') await nats.assertMayAppend(cluster, id);
+    denied.signal.throwIfAborted();
+    nats.denials.bePatient();
+    nats.denials.on((event) => report(event, logger));
+    return replica;
+  } catch (error) {
+    await replica?.close();
+    await release();
+    throw denied.signal.aborted ? denied.signal.reason : error;
+  } finally {
+    stopListening();
+  }
+}
+
+/** The result, or ABORTED as soon as the caller gives up; what comes later is released. */
+async function wanted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  release: (late: T) => Promise<void>,
+): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(abortError(signal, 'the caller gave up while the replica was connecting'));
+      work.then(release).catch(() => undefined);
+    };
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+/** Everything that was sent up to now has been permitted or denied. A server that is away again has said neither. */
+async function settled(nats: NatsHandle): Promise<void> {
+  for (let round = 0; round < SETTLING_ROUNDS; round++) {
+    await nats.rtt().catch((error: unknown) => {
+      if (!(error instanceof AntiphonError) || error.code !== 'LOG_UNAVAILABLE') throw error;
+    });
+  }
+}
+
+async function within(limitMs: number, holds: () => boolean): Promise<void> {
+  const untilMs = performance.now() + limitMs;
+  while (!holds() && performance.now() < untilMs) await delay(POLL_MS);
+}
+
+function report({ type, denial }: DenialEvent, logger: Logger | undefined): void {
+  const { operation, subject, message } = denial;
+  if (type === 'begun') logger?.warn({ operation, subject }, message);
+  else logger?.info({ operation, subject }, `NATS permits it again: ${operation} ${subject}`.trimEnd());
+}
+
+function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}

@@ -1,0 +1,377 @@
+import {
+  AntiphonError,
+  foundationObstacles,
+  foundationRemarks,
+  isSameName,
+  replicatedTables,
+  sleep,
+  stayingBehind,
+  type InspectOptions,
+  type LogIdentity,
+  type RegistryEntry,
+  type StoreIdentity,
+  type StoreInspection,
+} from '@antiphon/core';
+import { agreedOf, assertSensible } from '../config/agreed-limits.js';
+import {
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  encodeClusterDocument,
+  settingsDifference,
+  type ClusterDocument,
+} from '../cluster/cluster-document.js';
+import { contentDifference } from './content-difference.js';
+import { retrying, type Deadline } from '../wait/deadline.js';
+import type { Settings } from '../config/options.js';
+import { primaryReplicaOf, soleWriter, type Topology } from '../config/topology.js';
+import type { UpdateSettings } from '../config/update.js';
+
+const WAIT_MS = 100;
+
+/** What the database is to become, once the cluster has been agreed with. */
+export interface Agreement {
+  readonly document: ClusterDocument;
+  readonly identity: StoreIdentity;
+  readonly createTables: boolean;
+  readonly sealExistingRows: boolean;
+  /** The document's revision while this replica is still creating the cluster. */
+  readonly creating?: number;
+  /** The log is not the one of the cluster or of this database: start stalled (I14). */
+  readonly replaced?: AntiphonError;
+}
+
+/**
+ * Agrees with the cluster, or creates it. Changes nothing in the database. The order is what makes a crash
+ * harmless: the document (`creating`, with its creator) comes before the database becomes a replica, `ready`
+ * comes after; a creator that finds its own unfinished document goes on with it.
+ */
+export async function joinCluster(settings: Settings, deadline: Deadline): Promise<Agreement> {
+  const { clock, registry } = settings;
+  const inspection = await deadline.paused(() => settings.store.inspect(inspectOptions(settings)));
+  assertOwnDatabase(settings, inspection.identity);
+  await retrying(clock, deadline, () => registry.open());
+  let entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
+  for (;;) {
+    const agreement =
+      entry === undefined
+        ? await createCluster(settings, inspection, deadline)
+        : await joinExisting(settings, inspection, entry, deadline);
+    if (agreement !== undefined) return agreement;
+    await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
+    deadline.assertWanted();
+    if (deadline.passed) throw notYet(settings, entry, inspection);
+    try {
+      entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
+    } catch (error) {
+      // It has answered until now.
+      deadline.assertWanted();
+      if (deadline.passed && settings.log.connection === 'connected')
+        throw notYet(settings, entry, inspection);
+      throw error;
+    }
+  }
+}
+
+/** Says that the creator's tables and rows are in its database: others may join. */
+export async function finishCreating(
+  settings: Settings,
+  agreement: Agreement,
+  deadline: Deadline,
+): Promise<ClusterDocument> {
+  const { creating } = agreement;
+  if (creating === undefined) return agreement.document;
+  const foundingCounter = settings.store.state().lastCounter;
+  const document: ClusterDocument = { ...agreement.document, state: 'ready', foundingCounter };
+  const data = encodeClusterDocument(document);
+  const updated = await retrying(settings.clock, deadline, () =>
+    settings.registry.update(CLUSTER_KEY, data, creating),
+  );
+  if (updated !== undefined) return document;
+  const now = await retrying(settings.clock, deadline, () => settings.registry.get(CLUSTER_KEY));
+  // An update without an answer may have been done: only the document tells.
+  const stands = now === undefined ? undefined : decodeClusterDocument(now.value);
+  if (stands?.state === 'ready') return stands;
+  throw mismatch(settings, [
+    'another process has changed the description of the cluster meanwhile; start again',
+  ]);
+}
+
+function inspectOptions({ tables, localTriggers }: Settings): InspectOptions {
+  return { ...(tables && { tables }), ...(localTriggers && { localTriggers }) };
+}
+
+async function createCluster(
+  settings: Settings,
+  inspection: StoreInspection,
+  deadline: Deadline,
+): Promise<Agreement | undefined> {
+  const { clock, registry } = settings;
+  if (inspection.identity !== undefined) throw registryLost(settings);
+  if (!isFounder(settings, inspection)) return undefined;
+  const document = await newDocument(settings, inspection, deadline);
+  const created = await retrying(clock, deadline, () =>
+    registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
+  );
+  if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
+  return founding(settings, inspection, document, created.revision);
+}
+
+/** An empty replica that happens to start first must not found a cluster of nothing. */
+function isFounder(settings: Settings, inspection: StoreInspection): boolean {
+  const primary = soleWriter(topologyOf(settings));
+  const wanted = settings.tables === undefined ? replicatedTables(inspection) : inspection.tables;
+  return (primary === undefined || primary === settings.id) && wanted.length > 0;
+}
+
+function topologyOf({ id, topology = primaryReplicaOf(id) }: Settings): Topology {
+  return topology;
+}
+
+/** What this replica founds, of its tables and settings as they are now, on a log without a past. */
+async function newDocument(
+  settings: Settings,
+  inspection: StoreInspection,
+  deadline: Deadline,
+): Promise<ClusterDocument> {
+  const { cluster, id, clock, log, limits, update } = settings;
+  const topology = topologyOf(settings);
+  const rowVersions = needsRowVersions(topology, update);
+  assertSensible(limits);
+  assertSupported(settings, inspection, rowVersions);
+  const logIdentity = await retrying(clock, deadline, () =>
+    log.open({ create: true, signal: deadline.signal }),
+  );
+  await assertUnused(settings, logIdentity, deadline);
+  return {
+    state: 'creating',
+    cluster,
+    creator: id,
+    createdAtMs: clock.nowMs(),
+    generation: logIdentity.generation,
+    schema: {
+      version: 1,
+      tables: replicatedTables(inspection).map((table) => table.schema),
+      ddl: inspection.ddl,
+    },
+    topology,
+    update,
+    rowVersions,
+    limits: [{ fromSeq: 0, ...agreedOf(limits) }],
+    foundingCounter: 0,
+  };
+}
+
+async function joinExisting(
+  settings: Settings,
+  inspection: StoreInspection,
+  entry: RegistryEntry,
+  deadline: Deadline,
+): Promise<Agreement | undefined> {
+  const document = decodeClusterDocument(entry.value);
+  const { clock, log } = settings;
+  const isCreating = document.state === 'creating';
+  const isOurs = document.creator === settings.id || document.unclaimed === true;
+  // What binds nobody yet may still become something else.
+  if (isCreating && !isOurs) return undefined;
+  if (isCreating && inspection.identity === undefined)
+    return foundAgain(settings, inspection, document, entry.revision, deadline);
+  const differences = settingsDifference(document, settings);
+  if (differences.length > 0) throw mismatch(settings, differences);
+  const logIdentity = await retrying(clock, deadline, () =>
+    openLog(log.open({ create: false, signal: deadline.signal })),
+  );
+  const agreement = member(settings, document, inspection, logIdentity);
+  return isCreating ? { ...agreement, creating: entry.revision } : agreement;
+}
+
+/** A replaced log is a state to start in, not an error, when the database is a replica already. */
+async function openLog(opening: Promise<LogIdentity>): Promise<LogIdentity | AntiphonError> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (error instanceof AntiphonError && error.code === 'LOG_REPLACED') return error;
+    throw error;
+  }
+}
+
+function member(
+  settings: Settings,
+  document: ClusterDocument,
+  inspection: StoreInspection,
+  logIdentity: LogIdentity | AntiphonError,
+): Agreement {
+  const { identity } = inspection;
+  const replaced = replacedLog(settings, document, identity, logIdentity);
+  if (identity !== undefined) {
+    return {
+      document,
+      identity,
+      createTables: false,
+      sealExistingRows: false,
+      ...(replaced && { replaced }),
+    };
+  }
+  if (replaced !== undefined) throw replaced;
+  const differences = contentDifference(inspection.tables, document.schema, settings.tables !== undefined);
+  if (differences.length > 0) {
+    throw new AntiphonError(
+      'STORE_CONTENT',
+      `this database has content of its own, and the cluster ${document.cluster} exists already; they are never merged. ` +
+        `Start with an empty database. What differs: ${differences.join('; ')}`,
+      { context: { cluster: document.cluster, replica: settings.id, differences } },
+    );
+  }
+  return { document, identity: newIdentity(settings, document), createTables: true, sealExistingRows: false };
+}
+
+/**
+ * The creator crashed before its database became a replica, or the database could not become one. Nobody has
+ * joined, so what was agreed on then binds nobody: its tables and settings may be others now, and so may who founds it.
+ */
+async function foundAgain(
+  settings: Settings,
+  inspection: StoreInspection,
+  known: ClusterDocument,
+  revision: number,
+  deadline: Deadline,
+): Promise<Agreement | undefined> {
+  const { clock, id, registry } = settings;
+  const isOurs = isFounder(settings, inspection);
+  const creator = soleWriter(topologyOf(settings)) ?? id;
+  if (!isOurs && (known.creator !== id || creator === id)) return undefined;
+  const document = isOurs
+    ? await newDocument(settings, inspection, deadline)
+    : { ...known, creator, unclaimed: true };
+  const data = encodeClusterDocument(document);
+  const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, revision));
+  if (updated === undefined || !isOurs) return undefined;
+  return founding(settings, inspection, document, updated.revision);
+}
+
+function founding(
+  settings: Settings,
+  inspection: StoreInspection,
+  document: ClusterDocument,
+  revision: number,
+): Agreement {
+  const options = { named: settings.tables !== undefined, rowVersions: document.rowVersions };
+  for (const remark of foundationRemarks(inspection, options)) settings.logger.warn({}, remark);
+  const identity = newIdentity(settings, document);
+  return { document, identity, createTables: false, sealExistingRows: true, creating: revision };
+}
+
+/** Where the log decides every conflict before anything is committed, rows need no versions. */
+function needsRowVersions(topology: Topology, update: UpdateSettings): boolean {
+  if (soleWriter(topology) !== undefined) return false;
+  return update.mode === 'async' || update.foreignWrites === 'async';
+}
+
+function newIdentity(settings: Settings, document: ClusterDocument): StoreIdentity {
+  const { cluster, id } = settings;
+  return { cluster, replica: id, generation: document.generation, schemaVersion: document.schema.version };
+}
+
+function replacedLog(
+  settings: Settings,
+  document: ClusterDocument,
+  identity: StoreIdentity | undefined,
+  log: LogIdentity | AntiphonError,
+): AntiphonError | undefined {
+  if (log instanceof AntiphonError) return log;
+  const known = identity?.generation ?? document.generation;
+  if (log.generation === known && document.generation === known) return undefined;
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `the log has generation ${log.generation}, the cluster ${document.generation}, this database ${known}: ` +
+      'the stream was recreated. Nothing of it was applied here, and the database keeps its rows; follow docs/lost-log.md',
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefined): void {
+  if (identity === undefined) return;
+  if (identity.cluster === settings.cluster && identity.replica === settings.id) return;
+  throw new AntiphonError(
+    'STORE_CONTENT',
+    `this database belongs to replica ${identity.replica} of cluster ${identity.cluster}, ` +
+      `not to ${settings.id} of ${settings.cluster}; use that id, or an empty database`,
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+function assertSupported(settings: Settings, inspection: StoreInspection, rowVersions: boolean): void {
+  const missing =
+    settings.tables?.filter(
+      (name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name)),
+    ) ?? [];
+  if (missing.length > 0) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `the database has no table ${missing.join(', ')}; create it, or correct \`tables\``,
+    );
+  }
+  const obstacles = foundationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
+  if (obstacles.length === 0) return;
+  throw new AntiphonError('UNSUPPORTED_TABLE', obstacles.join(' '), {
+    context: { cluster: settings.cluster, replica: settings.id },
+  });
+}
+
+/**
+ * A log with a past, but no description of its cluster: the registry was lost, and a new cluster would mix
+ * with the old.
+ */
+async function assertUnused(settings: Settings, identity: LogIdentity, deadline: Deadline): Promise<void> {
+  // The first entry is the log's own identity record.
+  if (identity.lastSeq <= 1) return;
+  const { clock, log, id } = settings;
+  const own = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
+  throw new AntiphonError(
+    'CLUSTER_MISMATCH',
+    `the log of ${settings.cluster} holds ${identity.lastSeq} entries${own === undefined ? '' : `, some of ${id}`}, ` +
+      'but the registry does not describe the cluster; restore the registry, or remove the stream to begin anew',
+    { context: { cluster: settings.cluster, replica: id } },
+  );
+}
+
+function registryLost(settings: Settings): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `this database is a replica of cluster ${settings.cluster}, which does not exist at this NATS server; ` +
+      'check `servers`, or restore its JetStream data (docs/lost-log.md). The database was not changed',
+    { context: { cluster: settings.cluster, replica: settings.id } },
+  );
+}
+
+function mismatch(settings: Settings, differences: readonly string[]): AntiphonError {
+  return new AntiphonError(
+    'CLUSTER_MISMATCH',
+    `the settings of ${settings.id} differ from what cluster ${settings.cluster} agreed on: ${differences.join('; ')}`,
+    { context: { cluster: settings.cluster, replica: settings.id, differences } },
+  );
+}
+
+function leftOutText(inspection: StoreInspection): string {
+  const tables = stayingBehind(inspection).filter(({ type }) => type === 'table');
+  if (tables.length === 0) return '';
+  return ` (left out: ${tables.map(({ name, reason }) => `${name}, ${reason}`).join('; ')})`;
+}
+
+function notYet(
+  settings: Settings,
+  entry: RegistryEntry | undefined,
+  inspection: StoreInspection,
+): AntiphonError {
+  const { cluster, id } = settings;
+  const primary = settings.topology && soleWriter(settings.topology);
+  const who =
+    primary === undefined || primary === id ? 'the replica that has the tables' : `the primary ${primary}`;
+  const creator = entry === undefined ? id : decodeClusterDocument(entry.value).creator;
+  const message =
+    creator === id
+      ? `cluster ${cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}: start ${who} first`
+      : `cluster ${cluster} is being created by ${creator}: start that replica`;
+  return new AntiphonError('TIMEOUT', message, {
+    context: { cluster: settings.cluster, replica: settings.id },
+  });
+}

@@ -1,0 +1,271 @@
+import { AntiphonError, type Clock, type Gap } from '@antiphon/core';
+import { nextState, type LifecycleEvent, type LifecycleState } from '../config/lifecycle.js';
+import type { Holding, StallReason, Waiting } from '../config/standstill.js';
+import type { Logger } from '../config/logger.js';
+import type { Role } from '../config/topology.js';
+
+/** A process that goes on would do harm, or nothing: it ends, and says so with its exit code. */
+const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVED', 'STORE_REPLACED']);
+
+const MAX_ALARMS = 32;
+/**
+ * Alarms of work that a stall stops: what was in its way may be gone, and nobody tries any more. When
+ * replication goes on, whatever is still in the way is noticed again.
+ */
+const STOPPED_BY_STALL: ReadonlySet<string> = new Set(['apply', 'publish', 'commit', 'in-sync']);
+
+/**
+ * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take waits
+ * until it is changed back. Where changes may have gone unnoticed (`gaps`), changing it back mends nothing.
+ */
+function isPassing({ code, context }: AntiphonError): boolean {
+  return code === 'SCHEMA_DRIFT' && context['gaps'] === undefined;
+}
+
+/** How this replica is: one place that all actors write to and `status` reads. */
+export class Condition {
+  #state: LifecycleState = 'joining';
+  #attempts = 0;
+  #stalled: StallReason | undefined;
+  #failure: AntiphonError | undefined;
+  #holding: Holding | undefined;
+  #waiting: readonly Waiting[] = [];
+  #gaps: readonly Gap[] = [];
+  readonly #alarms = new Map<string, { message: string; sinceMs: number; count: number }>();
+  readonly #listeners = new Set<(state: LifecycleState) => void>();
+  readonly counts = {
+    quarantined: 0,
+    quarantineOverflow: 0,
+    /** Messages that were applied from the quarantine. */
+    retried: 0,
+    duplicates: 0,
+    holes: 0,
+    foreign: 0,
+    storeRetries: 0,
+  };
+  readonly totals = {
+    appliedTransactions: 0,
+    appliedRows: 0,
+    writes: 0,
+    publishedMessages: 0,
+    publishedBytes: 0,
+  };
+
+  constructor(
+    private readonly role: Role,
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Numbers the relay's attempts, over its restarts as well: an id that was used once must never be used for
+   * a repetition.
+   */
+  nextAttempt(): number {
+    return ++this.#attempts;
+  }
+
+  get state(): LifecycleState {
+    return this.#state;
+  }
+
+  get stalled(): StallReason | undefined {
+    return this.#stalled;
+  }
+
+  /** Why this replica ended by itself; undefined while it runs, and when it was closed. */
+  get failure(): AntiphonError | undefined {
+    return this.#failure;
+  }
+
+  get holding(): Holding | undefined {
+    return this.#holding;
+  }
+
+  /** In the order in which the log shows that something is missing. */
+  get waiting(): readonly Waiting[] {
+    return this.#waiting;
+  }
+
+  /** The first entry of the log that the position has passed although something of it is missing here. */
+  get firstGapSeq(): number {
+    return this.#waiting[0]?.seq ?? Infinity;
+  }
+
+  /** Everything that the position has passed is applied, and it is not held. */
+  get complete(): boolean {
+    return this.#waiting.length === 0 && this.#holding === undefined;
+  }
+
+  /** Why this replica does not get on, in a sentence; undefined when nothing is in the way. */
+  get obstacle(): string | undefined {
+    if (this.#stalled !== undefined) return this.#stalled.message;
+    if (this.#holding !== undefined) return this.#holding.message;
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    const { origin, expected, reason } = first;
+    return `Transaction ${origin}:${expected} is missing here: ${reason.replace(/[.;]\s*$/, '')}.`;
+  }
+
+  get alarms(): readonly { name: string; message: string; sinceMs: number; count: number }[] {
+    return [...this.#alarms].map(([name, alarm]) => ({ name, ...alarm }));
+  }
+
+  /** Replication goes on; neither stalled nor ending. */
+  get replicating(): boolean {
+    return this.#state !== 'stalled' && !this.ended;
+  }
+
+  get ended(): boolean {
+    return this.#state === 'failed' || this.#state === 'closing' || this.#state === 'closed';
+  }
+
+  /** For what needs replication: why there is none; undefined while there is. */
+  get stopped(): AntiphonError | undefined {
+    if (this.ended) return new AntiphonError('CLOSED', `the replica is ${this.#state}; open it again`);
+    if (this.#stalled === undefined) return undefined;
+    const { code, message } = this.#stalled;
+    return new AntiphonError(code, `replication has stalled: ${message}`);
+  }
+
+  handle(event: LifecycleEvent): void {
+    const before = this.#state;
+    this.#state = nextState(before, event, this.role);
+    if (this.#state === before) return;
+    this.logger.debug({ from: before, to: this.#state }, 'lifecycle changed');
+    for (const listener of [...this.#listeners]) listener(this.#state);
+  }
+
+  /**
+   * Replication stops here, or the whole replica, by the code of the error; the first reason is kept. Of
+   * tables whose changes may have gone uncaptured, all are named.
+   */
+  stall(error: AntiphonError): void {
+    if (ENDING.has(error.code)) return this.fail(error);
+    if (this.#state === 'stalled') return this.#alsoStalled(error);
+    if (this.ended) return;
+    if (isPassing(error)) return this.#drifted(error);
+    this.#stalled = this.#reasonOf(error);
+    this.#holding = undefined;
+    for (const name of STOPPED_BY_STALL) this.#alarms.delete(name);
+    this.logger.error({ code: error.code, ...error.context }, `replication stalled: ${error.message}`);
+    this.handle('stall');
+  }
+
+  #alsoStalled(error: AntiphonError): void {
+    const before = this.#stalled;
+    const reason = this.#reasonOf(error);
+    if (before?.tables === undefined || reason.tables === undefined) return;
+    this.#stalled = { ...reason, sinceMs: before.sinceMs };
+  }
+
+  #reasonOf({ code, message, context: { gaps } }: AntiphonError): StallReason {
+    const tables = Array.isArray(gaps) ? gaps.filter((name) => typeof name === 'string') : undefined;
+    return { code, message, sinceMs: this.clock.nowMs(), ...(tables && { tables }) };
+  }
+
+  /** What caused the stall was done away with; `left`: this much of it is left. */
+  recover(left?: AntiphonError): void {
+    if (this.#state !== 'stalled') return;
+    if (left !== undefined && ENDING.has(left.code)) return this.fail(left);
+    if (left !== undefined && !isPassing(left)) {
+      this.#stalled = this.#reasonOf(left);
+      return;
+    }
+    this.#stalled = undefined;
+    this.logger.info({}, 'the cause of the stall is gone; replication goes on');
+    this.handle('recover');
+    if (left !== undefined) this.#drifted(left);
+  }
+
+  #drifted({ code, message, context: { table } }: AntiphonError): void {
+    this.hold({ code, message, ...(typeof table === 'string' && { table }) });
+  }
+
+  /** This replica must not go on: it ends, with this error. */
+  fail(error: AntiphonError): void {
+    if (this.ended) return;
+    this.#failure = error;
+    this.#stalled ??= { code: error.code, message: error.message, sinceMs: this.clock.nowMs() };
+    this.logger.error({ code: error.code, ...error.context }, `the replica ends: ${error.message}`);
+    this.handle('fail');
+  }
+
+  onState(listener: (state: LifecycleState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The position stays where it is. Logged when it begins; later tries only count. */
+  hold(refused: Omit<Holding, 'sinceMs' | 'attempts'>): void {
+    if (!this.replicating) return;
+    const before = this.#holding;
+    const again = before?.seq === refused.seq && before?.counter === refused.counter ? before : undefined;
+    this.#holding = {
+      ...refused,
+      sinceMs: again?.sinceMs ?? this.clock.nowMs(),
+      attempts: (again?.attempts ?? 0) + 1,
+    };
+    this.alarm('apply', refused.message);
+    this.handle('hold');
+  }
+
+  /** What became of the question for a missing transaction. */
+  answered(origin: string, expected: number, answer: string): void {
+    const index = this.#waiting.findIndex((one) => one.origin === origin && one.expected === expected);
+    const known = this.#waiting[index];
+    if (known === undefined || known.answer === answer) return;
+    this.#waiting = this.#waiting.with(index, { ...known, answer });
+    this.logger.warn({ origin, expected }, `waiting for ${origin}:${expected}: ${answer}`);
+  }
+
+  resume(): void {
+    if (this.#holding === undefined) return;
+    this.logger.info(
+      { seq: this.#holding.seq },
+      'the transaction that was held is applied; replication goes on',
+    );
+    this.#holding = undefined;
+    this.clearAlarm('apply');
+    this.handle('resume');
+  }
+
+  /** What the database says is missing. The same list again costs nothing. */
+  wait(gaps: readonly Gap[]): void {
+    if (gaps === this.#gaps) return;
+    this.#gaps = gaps;
+    const before = new Map(this.#waiting.map((waiting) => [waiting.origin, waiting]));
+    const waiting = gaps.map((gap): Waiting => {
+      const known = before.get(gap.origin);
+      before.delete(gap.origin);
+      if (known?.expected === gap.expected) return known;
+      const { origin, expected, found, seq, reason } = gap;
+      this.logger.warn({ origin, expected, found, seq }, `waiting for ${origin}:${expected}: ${reason}`);
+      return { origin, expected, found, seq, reason, sinceMs: this.clock.nowMs() };
+    });
+    for (const { origin, expected } of before.values())
+      this.logger.info({ origin, expected }, `no longer waiting for ${origin}:${expected}`);
+    this.#waiting = waiting.sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Logged when it begins; later only counted. At most MAX_ALARMS kinds are kept. */
+  alarm(name: string, message: string): void {
+    if (!this.replicating && STOPPED_BY_STALL.has(name)) return;
+    const known = this.#alarms.get(name);
+    if (known !== undefined) {
+      known.count++;
+      known.message = message;
+    } else if (this.#alarms.size < MAX_ALARMS) {
+      this.#alarms.set(name, { message, sinceMs: this.clock.nowMs(), count: 1 });
+      this.logger.warn({ alarm: name }, message);
+    }
+  }
+
+  isAlarmed(name: string): boolean {
+    return this.#alarms.has(name);
+  }
+
+  clearAlarm(name: string): void {
+    if (this.#alarms.delete(name)) this.logger.info({ alarm: name }, 'alarm is over');
+  }
+}

@@ -1,0 +1,53 @@
+import type { HybridClock, LogEntry } from '@antiphon/core';
+import type { Certification } from './certification.js';
+import type { ClockWatch } from './clock-watch.js';
+import type { ClusterDocument } from '../cluster/cluster-document.js';
+import type { Condition } from './condition.js';
+import type { Conflicts } from './conflicts.js';
+import type { LeftOutWatch } from './left-out-watch.js';
+import type { LogEnd } from '../log/log-end.js';
+import type { Members } from '../cluster/members.js';
+import type { Settings } from '../config/options.js';
+import type { Progress } from './progress.js';
+import type { SentMessages } from './sent-messages.js';
+import type { Role } from '../config/topology.js';
+
+/** A synchronous cluster, as far as delivering and publishing have to do with it; `ReplicaScope` has all of it. */
+export interface SynchronousCluster {
+  /** Absent where one replica writes. */
+  readonly certification: Certification | undefined;
+  readonly inSync: { readonly known: readonly string[] };
+  /** Every entry that was read, in log order, before anything is decided about it. */
+  observe(entries: readonly LogEntry[]): void;
+  standing(): { readonly waiting: number; readonly inFlight: number; readonly idle: boolean };
+}
+
+/** What the actors of one replica share. */
+export interface Scope extends Settings {
+  readonly role: Role;
+  readonly document: ClusterDocument;
+  readonly hybrid: HybridClock;
+  /** Compares clocks with the log's. */
+  readonly clocks: ClockWatch;
+  readonly condition: Condition;
+  readonly conflicts: Conflicts;
+  readonly leftOut: LeftOutWatch;
+  readonly progress: Progress;
+  readonly members: Members;
+  /** Own transactions up to this one are taken from the log; 0 when the database is up to date with its own past. */
+  readonly ownPastUpTo: number;
+  /** The log's end as it was last seen. */
+  readonly logEnd: LogEnd;
+  /** Present in a synchronous cluster. */
+  readonly sync: SynchronousCluster | undefined;
+  /**
+   * The log is written by this replica alone, and in order: it need not read it. Else what it published
+   * counts as published when it comes back in order.
+   */
+  readonly soleAppender: boolean;
+  readonly sent: SentMessages;
+  /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
+  readonly closing: AbortSignal;
+  /** This replica takes writes. */
+  readonly writable: boolean;
+}

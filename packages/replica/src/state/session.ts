@@ -1,0 +1,76 @@
+import {
+  AntiphonError,
+  counterOf,
+  type Position,
+  type StoreState,
+  type TransactionId,
+  type VectorClock,
+} from '@antiphon/core';
+import { isRecord } from '../cluster/cluster-document.js';
+
+/**
+ * A session token: a read that comes after it shows at least what was written (or read) there. A place in the
+ * log and, for what was not in the log yet, counters per origin.
+ */
+export interface SessionPosition extends Position {
+  readonly vector?: VectorClock;
+}
+
+/** What a caller may give: the `position` of a result, a position, or a vector. */
+export type SessionToken = SessionPosition | VectorClock;
+
+export function sessionPosition(
+  generation: string,
+  seq: number,
+  id: TransactionId | undefined,
+): SessionPosition {
+  return { generation, seq, ...(id && { vector: { [id.origin]: id.counter } }) };
+}
+
+/** Throws BAD_OPTION. */
+export function parseSessionToken(input: unknown): SessionPosition {
+  if (!isRecord(input)) throw bad();
+  const { generation, seq } = input;
+  if (typeof generation === 'string' && isWhole(seq)) {
+    const { vector } = input;
+    return { generation, seq: Number(seq), ...(vector !== undefined && { vector: parseVector(vector) }) };
+  }
+  return { generation: '', seq: 0, vector: parseVector(input) };
+}
+
+/**
+ * Whether a database in this state, with everything of the log up to `appliedSeq`, shows what the token
+ * stands for. Throws BAD_OPTION when it is of another log.
+ */
+export function isReached(token: SessionPosition, state: StoreState, appliedSeq: number): boolean {
+  if (token.generation !== '' && token.generation !== state.position.generation) {
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `the session token is of log ${token.generation}, this replica has ${state.position.generation}; start a new session`,
+    );
+  }
+  if (appliedSeq < token.seq) return false;
+  const { vector = {} } = token;
+  return Object.keys(vector).every((origin) => counterOf(state.vector, origin) >= counterOf(vector, origin));
+}
+
+function parseVector(input: unknown): VectorClock {
+  if (!isRecord(input)) throw bad();
+  const counters = Object.entries(input).map(([origin, counter]) => {
+    if (!isWhole(counter)) throw bad();
+    return [origin, Number(counter)] as const;
+  });
+  return Object.fromEntries(counters);
+}
+
+function isWhole(input: unknown): boolean {
+  const number = typeof input === 'bigint' ? Number(input) : input;
+  return typeof number === 'number' && Number.isSafeInteger(number) && number >= 0;
+}
+
+function bad(): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    '`after` is no session token; give the `position` of a write, or a vector',
+  );
+}

@@ -1,0 +1,163 @@
+import {
+  abortError,
+  AntiphonError,
+  ConflictError,
+  UnknownOutcomeError,
+  type Clock,
+  type Timer,
+} from '@antiphon/core';
+import type { AckLevel } from '../config/update.js';
+import type { Committed } from '../state/write-result.js';
+
+/**
+ * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of it has left
+ * this process.
+ * `published`: the log may hold it. `committed`: it is in the log for good, and acknowledgements are coming in.
+ */
+type Phase =
+  | { readonly type: 'waiting'; readonly why: AntiphonError | undefined }
+  | { readonly type: 'published'; readonly id: string; readonly why?: AntiphonError }
+  | { readonly type: 'committed'; readonly result: () => Committed<unknown> }
+  | { readonly type: 'settled' };
+
+export interface SyncWriteOptions {
+  readonly acks: AckLevel;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Why it has not begun, when nobody has told it, after so long. */
+  readonly inTheWay?: (waitedMs: number) => AntiphonError | undefined;
+}
+
+/** One synchronous write, from its call to its outcome. Settled exactly once, at its deadline at the latest. */
+export class SyncWrite {
+  readonly promise: Promise<Committed<unknown>>;
+  readonly acks: AckLevel;
+  readonly submittedAtMs: number;
+  /** Times that certification rejected it for a conflict of its own. */
+  conflicts = 0;
+  /** It writes only to what is not replicated: for a transaction of its own. */
+  alone = false;
+  /** What it needs of a message, once it was left out of one. */
+  knownBytes = 0;
+  /** Not run again before; monotonic. */
+  notBeforeMs = 0;
+  #phase: Phase = { type: 'waiting', why: undefined };
+  /** The last conflict of its own: what it waits for when nothing else is in its way. */
+  #conflict: ConflictError | undefined;
+  #resolve: (result: Committed<unknown>) => void = () => undefined;
+  #reject: (error: Error) => void = () => undefined;
+  readonly #inTheWay: NonNullable<SyncWriteOptions['inTheWay']>;
+  readonly #timer: Timer;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.#abort();
+
+  constructor(
+    readonly run: (tx: unknown) => unknown,
+    { acks, timeoutMs, signal, inTheWay = () => undefined }: SyncWriteOptions,
+    private readonly clock: Clock,
+  ) {
+    this.acks = acks;
+    this.#inTheWay = inTheWay;
+    this.submittedAtMs = clock.monotonicMs();
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#timer = clock.setTimer(timeoutMs, () =>
+      this.#expire(`the log did not answer within ${Math.round(timeoutMs)} ms`, timeoutMs),
+    );
+    this.#signal = signal;
+    if (signal?.aborted === true) this.#abort();
+    else signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  get settled(): boolean {
+    return this.#phase.type === 'settled';
+  }
+
+  get ageMs(): number {
+    return this.clock.monotonicMs() - this.submittedAtMs;
+  }
+
+  /** Nothing of it is anywhere; `why` is what it waits for, for the error at its deadline. */
+  waits(why?: AntiphonError): void {
+    if (this.settled) return;
+    if (why instanceof ConflictError) this.#conflict = why;
+    this.#phase = { type: 'waiting', why: why ?? this.#conflict };
+    // Its caller gave up while the log was asked, and would not have it run again.
+    if (this.#signal?.aborted === true) this.#abort();
+  }
+
+  published(id: string): void {
+    if (!this.settled) this.#phase = { type: 'published', id };
+  }
+
+  /** `result` says what has been reached so far. */
+  committed(result: () => Committed<unknown>): void {
+    if (!this.settled) this.#phase = { type: 'committed', result };
+  }
+
+  complete(result: Committed<unknown>): void {
+    if (this.#end()) this.#resolve(result);
+  }
+
+  reject(error: Error): void {
+    if (this.#end()) this.#reject(error);
+  }
+
+  /** The log has it, and this database does not take it now. */
+  held(why: AntiphonError): void {
+    if (this.#phase.type === 'published') this.#phase = { ...this.#phase, why };
+  }
+
+  /** The replica is closing: says what is known. */
+  giveUp(error: AntiphonError): void {
+    if (this.#phase.type === 'waiting') return this.reject(error);
+    this.#expire('the replica closed before the log answered');
+  }
+
+  /** `what` happened before the log answered. */
+  #expire(what: string, timeoutMs = this.ageMs): void {
+    const phase = this.#phase;
+    if (phase.type === 'committed') return this.complete(phase.result());
+    if (phase.type === 'published') {
+      const { id, why } = phase;
+      return this.reject(unknown(id, why === undefined ? what : `the log has it; ${why.message}`, why));
+    }
+    if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why ?? this.#inTheWay(this.ageMs)));
+  }
+
+  /** A write that may be in the log cannot be called back: its caller learns what became of it. */
+  #abort(): void {
+    if (this.#phase.type !== 'waiting') return;
+    this.reject(abortError(this.#signal, 'the caller gave up; nothing of the write was kept'));
+  }
+
+  #end(): boolean {
+    if (this.settled) return false;
+    this.#phase = { type: 'settled' };
+    this.#timer.cancel();
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    return true;
+  }
+}
+
+function rejected(timeoutMs: number, why: AntiphonError | undefined): AntiphonError {
+  const within = `nothing was written within ${Math.round(timeoutMs)} ms`;
+  if (why instanceof ConflictError)
+    return new ConflictError(`${why.message}; ${within}`, why.details, { cause: why });
+  if (why !== undefined) {
+    const { code, context, retriable } = why;
+    return new AntiphonError(code, `${why.message}; ${within}`, { cause: why, context, retriable });
+  }
+  return new AntiphonError('TIMEOUT', `${within}: other writes were before it. Try again`);
+}
+
+function unknown(id: string, what: string, cause: AntiphonError | undefined): UnknownOutcomeError {
+  return new UnknownOutcomeError(
+    `${what}: the write may be committed or not. ` +
+      `Ask \`antiphon outcome ${id}\` or replica.outcome('${id}') before writing it again`,
+    id,
+    { cause },
+  );
+}

@@ -1,0 +1,7 @@
+import type { Scope } from '../state/scope.js';
+import type { Sync } from './sync.js';
+
+/** What the actors of one replica share, with all of the synchronous side. */
+export interface ReplicaScope extends Scope {
+  readonly sync: Sync | undefined;
+}

@@ -1,0 +1,72 @@
+import { AntiphonError, checkOptions, TaggedValue, type OptionNames, type Value } from '@antiphon/core';
+import { isRecord } from '../cluster/cluster-document.js';
+
+/** One statement of `execute`, as it travels over the bus. */
+export interface Statement {
+  readonly sql: string;
+  readonly params?: Params;
+}
+
+export type Params = readonly Value[] | Readonly<Record<string, Value>>;
+
+/** What stores with SQL (`capabilities.sql`) give to a transaction. */
+export interface SqlTransaction {
+  run(sql: string, params?: Params): { readonly changes: number };
+}
+
+const MAX_STATEMENTS = 10_000;
+const MAX_PARAMS = 32_766;
+
+/** Throws BAD_OPTION. */
+export function parseStatements(input: unknown): readonly Statement[] {
+  if (!Array.isArray(input) || input.length === 0) throw bad('statements', 'a list of { sql, params }');
+  if (input.length > MAX_STATEMENTS) throw bad('statements', `at most ${MAX_STATEMENTS} statements`);
+  return input.map((item: unknown) => {
+    if (!isRecord(item) || typeof item['sql'] !== 'string')
+      throw bad('statements', 'a list of { sql, params }');
+    return { sql: item['sql'], params: parseParams(item['params']) };
+  });
+}
+
+const STATEMENT: OptionNames<Statement> = { sql: true, params: true };
+
+/** What the caller of the library gives; values are looked at when they are bound. Throws BAD_OPTION. */
+export function assertStatements(input: unknown): void {
+  if (!Array.isArray(input)) throw bad('statements', 'a list of { sql, params }');
+  for (const item of input as readonly unknown[]) {
+    checkOptions(item, STATEMENT, 'A statement');
+    if (!isRecord(item) || typeof item['sql'] !== 'string')
+      throw bad('statements', 'a list of { sql, params }');
+  }
+}
+
+/** Throws BAD_OPTION. */
+export function parseParams(input: unknown): Params {
+  if (input === undefined || input === null) return [];
+  const values: readonly unknown[] | undefined = Array.isArray(input)
+    ? input
+    : isRecord(input)
+      ? Object.values(input)
+      : undefined;
+  if (values === undefined || values.length > MAX_PARAMS || !values.every(isValue)) {
+    throw bad(
+      'params',
+      `a list or a map of at most ${MAX_PARAMS} values (null, boolean, number, bigint, text, bytes)`,
+    );
+  }
+  return input as Params;
+}
+
+function isValue(input: unknown): input is Value {
+  if (input === null || input instanceof Uint8Array || input instanceof TaggedValue) return true;
+  return ['boolean', 'number', 'bigint', 'string'].includes(typeof input);
+}
+
+export function bad(name: string, wanted: string): AntiphonError {
+  return new AntiphonError('BAD_OPTION', `${name} is not valid; give ${wanted}`);
+}
+
+/** How many rows each statement changed. The database's transaction ends with the first that fails. */
+export function runStatements(tx: SqlTransaction, statements: readonly Statement[]): number[] {
+  return statements.map(({ sql, params }) => Number(tx.run(sql, params ?? []).changes));
+}

@@ -1,0 +1,173 @@
+import type { ActorRef } from '@antiphon/actor';
+import { abortError, AntiphonError, checkOptions, type OptionNames, type WriteOutcome } from '@antiphon/core';
+import { assertTimeout, retryDelayMs } from '../wait/deadline.js';
+import { LocalWrite } from './local-write.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { sessionPosition } from '../state/session.js';
+import type { Committed } from '../state/write-result.js';
+import { assertStatements, runStatements, type SqlTransaction, type Statement } from './statement.js';
+import type { Sync } from '../sync/sync.js';
+import { SyncWrite } from '../state/sync-write.js';
+import { soleWriter } from '../config/topology.js';
+import { needsSync, parseAcks, type AckLevel } from '../config/update.js';
+
+export interface WriteOptions {
+  /** Retries of a busy or full database included; the limit `writeTimeoutMs` when absent. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** What this write waits for, in a synchronous cluster; the cluster's when absent. */
+  readonly acks?: AckLevel;
+}
+
+const WRITE_OPTIONS: OptionNames<WriteOptions> = { timeoutMs: true, signal: true, acks: true };
+
+/** Local writes, from this process or over the bus. */
+export class Writer<Tx> {
+  /** Not decided yet; bounded by `waitingWrites` for those that wait, and by the acknowledgements for the others. */
+  readonly #open = new Set<Pick<SyncWrite, 'giveUp'>>();
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+  ) {}
+
+  /** The function may run more than once: a busy database undoes the whole transaction, and it is tried again. */
+  async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<Committed<T>> {
+    checkOptions(options, WRITE_OPTIONS, 'A write');
+    if (typeof run !== 'function')
+      throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
+    this.#assertWritable();
+    const { sync, limits } = this.scope;
+    const limit = limitOf(options, limits.writeTimeoutMs);
+    if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
+    if (options.acks !== undefined) throw needsSync('acks');
+    const write = new LocalWrite((tx) => run(tx as Tx), limit, this.scope.clock);
+    this.#open.add(write);
+    try {
+      return await this.#locally(write);
+    } finally {
+      write.end();
+      this.#open.delete(write);
+    }
+  }
+
+  /** The replica is closing: nobody is left to decide what still waits. */
+  close(error: AntiphonError): void {
+    for (const write of [...this.#open]) write.giveUp(error);
+  }
+
+  async #locally<T>(write: LocalWrite<T>): Promise<Committed<T>> {
+    const { clock, condition, progress, store } = this.scope;
+    const request = { run: write.run };
+    const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const outcome = await write.attempt(ask);
+        if (outcome.type === 'rejected') throw outcome.error;
+        const { generation } = store.state().position;
+        const position = sessionPosition(generation, progress.appliedSeq, outcome.id);
+        const value = outcome.value as T;
+        return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
+      } catch (error) {
+        const delayMs = retryDelayMs(attempt, clock);
+        if (!isBusy(error) || delayMs >= write.leftMs) throw this.#asClosed(error);
+        condition.counts.storeRetries++;
+        await write.pause(delayMs);
+      }
+    }
+  }
+
+  /** An actor that ended is this replica that ended, to whoever calls it. */
+  #asClosed(error: unknown): unknown {
+    const { condition, id } = this.scope;
+    if (!(error instanceof AntiphonError) || error.code !== 'ACTOR_STOPPED' || !condition.ended) return error;
+    const started = error.context['started'] === true;
+    const what = started ? 'look whether the write is there before you repeat it' : 'nothing was written';
+    return new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; ${what}`, { cause: error });
+  }
+
+  async #synchronously<T>(
+    sync: Sync,
+    run: (tx: Tx) => T,
+    { acks }: WriteOptions,
+    limit: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Committed<T>> {
+    const { clock, condition, id } = this.scope;
+    const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
+    const inTheWay = (waitedMs: number) => sync.inTheWay.reason(waitedMs);
+    const write = new SyncWrite((tx) => run(tx as Tx), { acks: level, ...limit, inTheWay }, clock);
+    this.#open.add(write);
+    try {
+      if (!write.settled && !this.replica.tell('submit', write)) {
+        write.reject(
+          condition.ended
+            ? new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; nothing was written`)
+            : new AntiphonError('OVERLOADED', 'too many writes wait already; slow down and call again'),
+        );
+      }
+      const result = await write.promise;
+      if (result.degraded === true) sync.counts.degraded++;
+      return result as Committed<T>;
+    } finally {
+      this.#open.delete(write);
+    }
+  }
+
+  async execute(
+    statements: readonly Statement[],
+    options: WriteOptions = {},
+  ): Promise<Committed<readonly number[]>> {
+    const { store } = this.scope;
+    if (!store.capabilities.sql) {
+      throw new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`);
+    }
+    assertStatements(statements);
+    return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
+  }
+
+  /** Calls that have no answer yet. */
+  get underWay(): number {
+    return this.#open.size;
+  }
+
+  #assertWritable(): void {
+    const { condition, document, cluster, id, writable, clocks, closing } = this.scope;
+    // What is still written while it closes would be settled by nobody.
+    if (closing.aborted && !condition.ended)
+      throw new AntiphonError('CLOSED', `replica ${id} is closing; nothing was written. Open it again`, {
+        context: { cluster, replica: id },
+      });
+    if (condition.ended) {
+      const why = condition.failure === undefined ? '' : ` (${condition.failure.message})`;
+      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}${why}; open it again`, {
+        context: { cluster, replica: id },
+        cause: condition.failure,
+      });
+    }
+    if (writable) return clocks.assertInStep();
+    const primary = soleWriter(document.topology) ?? '';
+    throw new AntiphonError(
+      'NOT_WRITABLE',
+      `replica ${id} takes no writes; write to the primary, ${primary}`,
+      {
+        context: { cluster, replica: id, primary },
+      },
+    );
+  }
+}
+
+/** Throws BAD_OPTION, and ABORTED when the caller gave up before it called. */
+function limitOf(
+  { timeoutMs, signal }: WriteOptions,
+  defaultMs: number,
+): { readonly timeoutMs: number; readonly signal?: AbortSignal } {
+  assertTimeout(timeoutMs);
+  if (signal?.aborted === true)
+    throw abortError(signal, 'the caller had given up before it called; nothing was written');
+  return { timeoutMs: timeoutMs ?? defaultMs, ...(signal && { signal }) };
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof AntiphonError && (error.code === 'STORE_BUSY' || error.code === 'STORE_FULL');
+}
