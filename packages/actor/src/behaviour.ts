@@ -1,11 +1,8 @@
 import type { Clock, Timer } from '@antiphon/core';
 import type { MailboxOptions } from './mailbox.js';
+import type { NoReply } from './no-reply.js';
 import type { MessageType, Protocol, Ref, ReplyOf, RequestOf } from './protocol.js';
 import type { Supervision } from './supervision.js';
-
-/** Returned by a handler whose return value is not the answer. */
-export const NO_REPLY: unique symbol = Symbol('antiphon.no-reply');
-export type NoReply = typeof NO_REPLY;
 
 /** A message taken from the mailbox. Answered once; later answers are ignored. */
 export interface Received<P, K extends MessageType<P>> {

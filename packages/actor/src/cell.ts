@@ -1,35 +1,22 @@
 import { AntiphonError, type Timer } from '@antiphon/core';
-import {
-  NO_REPLY,
-  type ActorStats,
-  type Behaviour,
-  type Death,
-  type EndReason,
-  type Ending,
-} from './behaviour.js';
-import type { SpawnOptions } from './behaviour.js';
+import type { ActorStats, Behaviour, Death, EndReason, Ending, SpawnOptions } from './behaviour.js';
 import type { Envelope } from './envelope.js';
 import { actorCrashed, actorStopped, mailboxFull, unanswered, unknownMessage } from './errors.js';
 import type { MessageContext } from './errors.js';
 import { Incarnation } from './incarnation.js';
+import type { ChildCell, Family, Kernel } from './kernel.js';
 import { LocalRef } from './local-ref.js';
 import { Mailbox, TERMINATED } from './mailbox.js';
+import { NO_REPLY } from './no-reply.js';
 import type { Untyped } from './protocol.js';
 import { ABANDONED, StopDeadline, isPromise } from './stop-deadline.js';
 import { DEFAULT_SUPERVISION, Supervisor, type Verdict } from './supervision.js';
-import type { Kernel } from './system.js';
-
-/** Whom an actor tells about its end. */
-export interface Family {
-  ended(): void;
-  escalate(cause: unknown): void;
-}
 
 /**
  * The whole life of one actor; read it from `#live` on. Incarnations follow each other until the actor is stopped or
  * supervision gives up; each one starts, serves messages one at a time, and ends. The mailbox outlives them.
  */
-export class Cell {
+export class Cell implements ChildCell {
   readonly mailbox: Mailbox;
   readonly ref: LocalRef;
   readonly #supervisor: Supervisor;

@@ -1,9 +1,8 @@
 import { AntiphonError } from '@antiphon/core';
 import type { ActorRef, Behaviour, SpawnOptions } from './behaviour.js';
-import { Cell } from './cell.js';
 import { actorStopped, escalated, overLimit } from './errors.js';
+import type { ChildCell, Kernel } from './kernel.js';
 import type { Protocol } from './protocol.js';
-import type { Kernel } from './system.js';
 
 const MAX_CHILDREN = 1000;
 /** One token of a path. */
@@ -11,7 +10,7 @@ const NAME = /^[A-Za-z0-9_-]{1,128}$/;
 
 /** The actors of one parent: an incarnation of another actor, or the system. */
 export class Children {
-  readonly #cells = new Map<string, Cell>();
+  readonly #cells = new Map<string, ChildCell>();
   #closed = false;
 
   constructor(
@@ -31,7 +30,7 @@ export class Children {
       throw new AntiphonError('BAD_OPTION', `${path}: use letters, digits, _ and - only.`);
     if (this.#cells.has(name)) throw new AntiphonError('BAD_OPTION', `${path} exists; choose another name.`);
     if (this.#cells.size >= MAX_CHILDREN) throw overLimit(this.parent, 'children', MAX_CHILDREN);
-    const cell = new Cell(this.kernel, path, create as never, options, {
+    const cell = this.kernel.createCell(path, create as never, options, {
       ended: () => this.#cells.delete(name),
       escalate: (cause) => this.escalate(escalated(path, cause)),
     });

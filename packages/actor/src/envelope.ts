@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { AntiphonError, Clock, Timer } from '@antiphon/core';
-import { NO_REPLY, type NoReply } from './behaviour.js';
+import { NO_REPLY, type NoReply } from './no-reply.js';
 import { askAborted, askTimedOut, type MessageContext } from './errors.js';
 
 interface Asker {

@@ -1,13 +1,24 @@
 import { AntiphonError, type Clock, type Timer } from '@antiphon/core';
 import { setMaxListeners } from 'node:events';
-import { NO_REPLY, type ActorRef, type Behaviour, type Context, type NoReply } from './behaviour.js';
-import type { Received, SpawnOptions, Watchable } from './behaviour.js';
-import type { Cell } from './cell.js';
+import type { ActorRef, Behaviour, Context, Received, SpawnOptions, Watchable } from './behaviour.js';
 import { Children } from './children.js';
 import { Envelope } from './envelope.js';
 import { actorStopped, overLimit, unknownMessage } from './errors.js';
-import { TERMINATED } from './mailbox.js';
+import type { Kernel } from './kernel.js';
+import { TERMINATED, type Mailbox } from './mailbox.js';
+import { NO_REPLY, type NoReply } from './no-reply.js';
 import type { Protocol, Untyped } from './protocol.js';
+
+/** What an incarnation needs of its actor. */
+export interface Host {
+  readonly path: string;
+  readonly ref: ActorRef<Untyped>;
+  readonly kernel: Kernel;
+  readonly mailbox: Mailbox;
+  /** Past the capacity of the mailbox. */
+  deliver(envelope: Envelope): void;
+  endIncarnation(): void;
+}
 
 /** Timers and watches of one actor; a one-shot counts until its message is handled. */
 const MAX_SOURCES = 1000;
@@ -31,11 +42,11 @@ export class Incarnation implements Context<Untyped> {
   /** Timers and watches. */
   readonly #sources = new Set<Timer>();
 
-  constructor(private readonly cell: Cell) {
-    this.path = cell.path;
-    this.self = cell.ref;
-    this.clock = cell.kernel.clock;
-    this.children = new Children(cell.kernel, cell.path, (error) => this.crash(error));
+  constructor(private readonly host: Host) {
+    this.path = host.path;
+    this.self = host.ref;
+    this.clock = host.kernel.clock;
+    this.children = new Children(host.kernel, host.path, (error) => this.crash(error));
     setMaxListeners(0, this.signal);
   }
 
@@ -77,7 +88,7 @@ export class Incarnation implements Context<Untyped> {
   }
 
   takeWaiting<K extends string>(type: K, limit: number): readonly Received<Untyped, K>[] {
-    const taken = this.ending ? [] : (this.cell.mailbox.laneOf(type)?.takeType(type, limit) ?? []);
+    const taken = this.ending ? [] : (this.host.mailbox.laneOf(type)?.takeType(type, limit) ?? []);
     for (const envelope of taken) envelope.start();
     this.taken.push(...taken);
     return taken as unknown as readonly Received<Untyped, K>[];
@@ -90,7 +101,7 @@ export class Incarnation implements Context<Untyped> {
   crash(error: unknown): NoReply {
     if (this.ending) return NO_REPLY;
     this.failure = { error };
-    this.cell.endIncarnation();
+    this.host.endIncarnation();
     return NO_REPLY;
   }
 
@@ -106,7 +117,7 @@ export class Incarnation implements Context<Untyped> {
   /** Something that sends messages to this actor itself until it is cancelled or the incarnation ends. */
   #source(type: string, once: boolean, open: (fire: (request: unknown) => void) => Timer): Timer {
     if (this.ending) throw actorStopped({ actor: this.path, message: type, started: false });
-    const misspelt = this.cell.mailbox.laneOf(type) === undefined;
+    const misspelt = this.host.mailbox.laneOf(type) === undefined;
     if (misspelt) throw unknownMessage({ actor: this.path, message: type, started: false });
     if (this.#sources.size >= MAX_SOURCES) throw overLimit(this.path, 'timers and watches', MAX_SOURCES);
     let message: Envelope | undefined;
@@ -115,7 +126,7 @@ export class Incarnation implements Context<Untyped> {
       message = new Envelope(type, request, this.path, undefined, () => {
         if (once) this.#sources.delete(handle);
       });
-      this.cell.deliver(message);
+      this.host.deliver(message);
     });
     const handle = {
       cancel: (): void => {

@@ -1,44 +1,56 @@
-import type { Timer } from '@antiphon/core';
+import type { AntiphonError, Timer } from '@antiphon/core';
 import type { ActorRef, ActorStats, Death } from './behaviour.js';
-import type { Cell } from './cell.js';
 import { Envelope } from './envelope.js';
+import type { MessageContext } from './errors.js';
+import type { Kernel } from './kernel.js';
 import type { AskOptions, Untyped } from './protocol.js';
+
+/** The actor behind a reference. */
+export interface Target {
+  readonly kernel: Kernel;
+  readonly path: string;
+  readonly stats: ActorStats;
+  /** Takes the message, or tells why not. */
+  offer(envelope: Envelope): ((context: MessageContext) => AntiphonError) | undefined;
+  stop(deadlineMs: number): Promise<boolean>;
+  onEnd(listener: (death: Death) => void): Timer;
+}
 
 /** What others hold of an actor. */
 export class LocalRef implements ActorRef<Untyped> {
   readonly path: string;
-  readonly #cell: Cell;
+  readonly #target: Target;
 
-  constructor(cell: Cell) {
-    this.path = cell.path;
-    this.#cell = cell;
+  constructor(target: Target) {
+    this.path = target.path;
+    this.#target = target;
   }
 
   tell(type: string, request?: unknown): boolean {
-    return this.#cell.offer(new Envelope(type, request, this.path)) === undefined;
+    return this.#target.offer(new Envelope(type, request, this.path)) === undefined;
   }
 
   ask(type: string, request?: unknown, options: AskOptions = {}): Promise<unknown> {
-    const { clock, askTimeoutMs } = this.#cell.kernel;
+    const { clock, askTimeoutMs } = this.#target.kernel;
     return new Promise((resolve, reject) => {
       const envelope = new Envelope(type, request, this.path, { resolve, reject });
       envelope.limit(clock, options.timeoutMs ?? askTimeoutMs, options.signal);
       if (envelope.settled) return;
-      const refusal = this.#cell.offer(envelope);
+      const refusal = this.#target.offer(envelope);
       if (refusal !== undefined) envelope.reject(refusal(envelope.context));
     });
   }
 
   async stop(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    const { clock, stopTimeoutMs } = this.#cell.kernel;
-    await this.#cell.stop(clock.monotonicMs() + (options.timeoutMs ?? stopTimeoutMs));
+    const { clock, stopTimeoutMs } = this.#target.kernel;
+    await this.#target.stop(clock.monotonicMs() + (options.timeoutMs ?? stopTimeoutMs));
   }
 
   onEnd(listener: (death: Death) => void): Timer {
-    return this.#cell.onEnd(listener);
+    return this.#target.onEnd(listener);
   }
 
   get stats(): ActorStats {
-    return this.#cell.stats;
+    return this.#target.stats;
   }
 }

@@ -1,32 +1,10 @@
 import type { Clock } from '@antiphon/core';
 import type { ActorRef, Behaviour, EndReason, SpawnOptions } from './behaviour.js';
+import { Cell } from './cell.js';
 import { Children } from './children.js';
+import type { ActorEvent, Kernel } from './kernel.js';
 import type { Protocol } from './protocol.js';
 import { DEFAULT_TURN_BUDGET_MS, TurnBudget } from './turn-budget.js';
-
-/** What an operator may want to know; the kernel itself logs nothing. */
-export type ActorEvent =
-  /** `restartInMs` is absent when supervision does not restart it. */
-  | {
-      readonly type: 'crashed';
-      readonly path: string;
-      readonly error: unknown;
-      readonly restartInMs?: number;
-    }
-  | { readonly type: 'ended'; readonly path: string; readonly reason: EndReason }
-  /** An error that nobody waits for: of a told message, or of a hook. */
-  | { readonly type: 'unheard'; readonly path: string; readonly during: string; readonly error: unknown }
-  /** A handler or hook did not end within the stop timeout and was left behind. */
-  | { readonly type: 'abandoned'; readonly path: string; readonly during: string };
-
-/** What all actors of one system share. */
-export interface Kernel {
-  readonly clock: Clock;
-  readonly budget: TurnBudget;
-  readonly askTimeoutMs: number;
-  readonly stopTimeoutMs: number;
-  emit(event: ActorEvent): void;
-}
 
 export interface ActorSystemOptions {
   readonly clock: Clock;
@@ -60,6 +38,7 @@ export class ActorSystem implements AsyncDisposable {
       budget: new TurnBudget(clock, options.turnBudgetMs ?? DEFAULT_TURN_BUDGET_MS),
       askTimeoutMs,
       stopTimeoutMs,
+      createCell: (...cell) => new Cell(this.#kernel, ...cell),
       emit: (event) => {
         try {
           onEvent?.(event);

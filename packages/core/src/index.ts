@@ -31,6 +31,7 @@ export * from './model/schema.js';
 export * from './model/shell-word.js';
 export * from './model/sql-name.js';
 export * from './model/transaction.js';
+export * from './model/transaction-id.js';
 export * from './model/value.js';
 export * from './ports/bus.js';
 export * from './ports/clock.js';

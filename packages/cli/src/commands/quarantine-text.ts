@@ -1,4 +1,4 @@
-import { TaggedValue, type Value } from '@antiphon/core';
+import { TaggedValue, type AntiphonError, type Value } from '@antiphon/core';
 import type {
   CutValue,
   DiscardAnswer,
@@ -10,7 +10,13 @@ import { databaseValue, toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
-import type { Said } from './quarantine.js';
+
+/** What one replica said, or why it did not. */
+export interface Said<T> {
+  readonly id: string;
+  readonly answer?: T;
+  readonly error?: AntiphonError;
+}
 
 const COLUMNS = [
   { title: 'entry', align: 'right' },

@@ -19,6 +19,7 @@ import {
   showDiscarded,
   showList,
   showRetried,
+  type Said,
 } from './quarantine-text.js';
 import { nobodyAnswers } from './replica-choice.js';
 
@@ -168,13 +169,6 @@ function entryOf(text: string): number {
     'BAD_OPTION',
     `"${text}" is no entry of the log: give a number as \`antiphon quarantine list\` shows it.`,
   );
-}
-
-/** What one replica said, or why it did not. */
-export interface Said<T> {
-  readonly id: string;
-  readonly answer?: T;
-  readonly error?: AntiphonError;
 }
 
 /** The replicas that a command asks: the named one, or every member. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
 import { toAntiphonError } from '@antiphon/core';
-import { problemsOf, type ReplicaStatus } from '@antiphon/replica';
+import { problemsOf } from '@antiphon/replica';
 import { ClusterClient } from '../cluster/cluster-client.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -9,7 +9,7 @@ import { toJson } from '../output/json.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { nobodyAnswers } from './replica-choice.js';
-import { statusText } from './status-text.js';
+import { statusText, type MemberAnswer } from './status-text.js';
 
 interface StatusOptions extends TargetOptions {
   readonly watch?: boolean;
@@ -18,14 +18,6 @@ interface StatusOptions extends TargetOptions {
 }
 
 /** A member that did not answer has no status. */
-export interface MemberAnswer {
-  readonly id: string;
-  readonly status?: ReplicaStatus;
-  /** By this machine's clock. */
-  readonly answeredAtMs?: number;
-  readonly error?: AntiphonError;
-}
-
 const ASK_TIMEOUT_MS = 2000;
 const DEFAULT_INTERVAL_MS = 1000;
 const MAX_INTERVAL_MS = 3_600_000;

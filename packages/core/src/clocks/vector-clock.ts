@@ -1,4 +1,4 @@
-import type { TransactionId } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
 
 /**
  * Origin → highest counter applied, without holes below. A missing origin counts as 0.

@@ -1,5 +1,6 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
-import type { Claim, SyncSection, TransactionId } from '../model/transaction.js';
+import type { Claim, SyncSection } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
 import { ClaimIndex, type ClaimHolder } from './claim-index.js';
 
 /**

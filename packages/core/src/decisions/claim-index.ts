@@ -1,4 +1,5 @@
-import type { Claim, TransactionId } from '../model/transaction.js';
+import type { Claim } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
 
 /** The committed transaction that holds a claim. */
 export type ClaimHolder = TransactionId & { readonly seq: number };

@@ -1,4 +1,4 @@
-import type { TransactionId } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
 import { AntiphonError, type AntiphonErrorOptions } from './antiphon-error.js';
 
 export interface ConflictDetails {

@@ -1,6 +1,6 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import { isIdentifier } from './identifier.js';
-import type { TransactionId } from './transaction.js';
+import type { TransactionId } from './transaction-id.js';
 
 /**
  * By which the outcome of a write can be asked for: its transaction and, when known, the attempt at

@@ -2,19 +2,6 @@ import type { Row, Value } from './value.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 
 /**
- * Identity of a transaction: the replica that committed it first, and its number there, from 1, without holes
- * (I2).
- */
-export interface TransactionId {
-  readonly origin: string;
-  readonly counter: number;
-}
-
-export function formatTransactionId(id: TransactionId): string {
-  return `${id.origin}:${id.counter}`;
-}
-
-/**
  * When a change was made, where that was well before its transaction's time; changes made while no replica
  * ran are captured so.
  */

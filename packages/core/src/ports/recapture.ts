@@ -1,6 +1,5 @@
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Value } from '../model/value.js';
-import type { Store } from './store.js';
 
 /** A table whose changes may have gone uncaptured, and why. */
 export interface CaptureGap {
@@ -62,40 +61,10 @@ export interface CompareOptions {
   readonly lastCounter: number;
 }
 
-/**
- * Finds what changed in a table while nobody captured it. What replication knows of the table is put together
- * anew: the caller applies the log, up to where this database has applied it, to the reference.
- */
 /** Kept rows of a table that are written together. */
 export interface KeptLot {
   readonly table: string;
   readonly from: number;
   readonly to: number;
   readonly rows: number;
-}
-
-export interface Recapturing {
-  /** Cheap. */
-  gaps(): readonly CaptureGap[];
-  /**
-   * An empty database beside this one, of the same kind: to be installed and brought to this one's state. One
-   * at a time.
-   */
-  open(): Promise<Store>;
-  /**
-   * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`,
-   * the table is captured from here on, and the differences are captured or set back, in one transaction.
-   * Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was agreed on; DELETES_ROWS; CONSTRAINT or
-   * MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database has
-   * moved on from the state that the reference was made for; STORE_FULL.
-   */
-  compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
-  /** Tables of which rows are kept that are to be written again. */
-  kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
-  /** Inside the function of a write: writes some of the kept rows of all tables, or of one. Throws CONSTRAINT. */
-  writeKept(table?: string): readonly KeptLot[];
-  /** Inside the function of a write that does nothing else, after theirs was committed: they are not kept any longer. */
-  forgetKept(lots: readonly KeptLot[]): void;
-  /** Removes the reference. Idempotent. */
-  end(): Promise<void>;
 }

@@ -4,10 +4,11 @@ import type { HybridClock } from '../clocks/hybrid-clock.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
 import type { ClusterSchema, TableSchema } from '../model/schema.js';
-import type { Batch, Claim, PartBatch, TransactionBatch, TransactionId } from '../model/transaction.js';
+import type { Batch, Claim, PartBatch, TransactionBatch } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
 import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
-import type { Recapturing } from './recapture.js';
+import type { CaptureGap, RecaptureReport, CompareOptions, KeptLot } from './recapture.js';
 
 /** What a store can do; conformance tests and callers read these, never `engine`. */
 export interface StoreCapabilities {
@@ -547,4 +548,34 @@ export interface Store<Tx = unknown> {
   ): Promise<readonly RowDigest[]>;
   /** Idempotent, bounded in time. */
   close(): Promise<void>;
+}
+
+/**
+ * Finds what changed in a table while nobody captured it. What replication knows of the table is put together
+ * anew: the caller applies the log, up to where this database has applied it, to the reference.
+ */
+export interface Recapturing {
+  /** Cheap. */
+  gaps(): readonly CaptureGap[];
+  /**
+   * An empty database beside this one, of the same kind: to be installed and brought to this one's state. One
+   * at a time.
+   */
+  open(): Promise<Store>;
+  /**
+   * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`,
+   * the table is captured from here on, and the differences are captured or set back, in one transaction.
+   * Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was agreed on; DELETES_ROWS; CONSTRAINT or
+   * MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database has
+   * moved on from the state that the reference was made for; STORE_FULL.
+   */
+  compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
+  /** Tables of which rows are kept that are to be written again. */
+  kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
+  /** Inside the function of a write: writes some of the kept rows of all tables, or of one. Throws CONSTRAINT. */
+  writeKept(table?: string): readonly KeptLot[];
+  /** Inside the function of a write that does nothing else, after theirs was committed: they are not kept any longer. */
+  forgetKept(lots: readonly KeptLot[]): void;
+  /** Removes the reference. Idempotent. */
+  end(): Promise<void>;
 }

@@ -3,7 +3,7 @@ import { toPortError, type ApiError } from '../jetstream/api-error.js';
 import type { CallOptions } from '../jetstream/api.js';
 import type { StoredMessage } from '../jetstream/stored-message.js';
 import { streamName } from '../subjects.js';
-import type { OutcomeParts, PendingAppend } from './append-outcome.js';
+import type { OutcomeDeps, PendingAppend } from './pending-append.js';
 
 /** The id of the append, where `Nats-Msg-Id` is the place that it competes for. */
 export const ATTEMPT_HEADER = 'Antiphon-Attempt';
@@ -16,7 +16,7 @@ export const ATTEMPT_HEADER = 'Antiphon-Attempt';
 export async function explainConflict(
   error: ApiError | undefined,
   pending: PendingAppend,
-  parts: OutcomeParts,
+  parts: OutcomeDeps,
 ): Promise<AppendResult> {
   const context = { cluster: parts.cluster, id: pending.id };
   const { expectedLastSeq, expectedLastSeqOfOrigin } = pending;
@@ -36,7 +36,7 @@ export async function explainConflict(
 async function explainOfLog(
   error: ApiError | undefined,
   pending: PendingAppend & { readonly expectedLastSeq: number },
-  { api, guard, cluster }: OutcomeParts,
+  { api, guard, cluster }: OutcomeDeps,
 ): Promise<AppendResult> {
   const { id, expectedLastSeq } = pending;
   const lastSeq = error?.actualLastSequence;
@@ -56,7 +56,7 @@ async function explainOfLog(
 async function explainOfOrigin(
   error: ApiError | undefined,
   pending: PendingAppend & { readonly expectedLastSeqOfOrigin: number },
-  { api, guard, cluster }: OutcomeParts,
+  { api, guard, cluster }: OutcomeDeps,
 ): Promise<AppendResult> {
   const { id, subject, expectedLastSeq, expectedLastSeqOfOrigin: expected } = pending;
   const stream = streamName(cluster);

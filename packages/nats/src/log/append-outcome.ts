@@ -1,29 +1,9 @@
 import { AntiphonError, type AppendResult } from '@antiphon/core';
 import type { ApiError } from '../jetstream/api-error.js';
-import type { JetStreamApi } from '../jetstream/api.js';
 import { streamName } from '../subjects.js';
 import { explainConflict } from './append-conflict.js';
-import type { LogGuard } from './log-guard.js';
+import type { OutcomeDeps, PendingAppend } from './pending-append.js';
 import type { PublishAnswer } from './publish-answer.js';
-
-export interface PendingAppend {
-  readonly id: string;
-  readonly subject: string;
-  /** The id that the log knows it by, when that is not its own: it shares it with its rivals. */
-  readonly place: string | undefined;
-  readonly expectedLastSeq: number | undefined;
-  readonly expectedLastSeqOfOrigin: number | undefined;
-  /** How long the log was known to be when this was sent. */
-  readonly floor: number;
-  /** After which the outcome is `unknown`; of `performance.now()`. */
-  readonly deadlineMs: number;
-}
-
-export interface OutcomeParts {
-  readonly api: JetStreamApi;
-  readonly guard: LogGuard;
-  readonly cluster: string;
-}
 
 /** Errors after which JetStream has certainly stored nothing; after any other one the entry may be in the log. */
 const NOT_STORED = new Set([
@@ -42,7 +22,7 @@ const MAXIMUM_EXCEEDED = /maximum (bytes|messages) exceeded/;
 export function explainAnswer(
   answer: PublishAnswer,
   pending: PendingAppend,
-  parts: OutcomeParts,
+  parts: OutcomeDeps,
 ): AppendResult | Promise<AppendResult> {
   const context = { cluster: parts.cluster, id: pending.id };
   switch (answer.type) {
@@ -66,7 +46,7 @@ export function explainAnswer(
 function explainStored(
   { stream, seq, duplicate }: Extract<PublishAnswer, { type: 'stored' }>,
   pending: PendingAppend,
-  parts: OutcomeParts,
+  parts: OutcomeDeps,
 ): AppendResult | Promise<AppendResult> {
   const { floor, place } = pending;
   const { guard, cluster } = parts;
@@ -91,7 +71,7 @@ function explainStored(
 function explainError(
   error: ApiError,
   pending: PendingAppend,
-  parts: OutcomeParts,
+  parts: OutcomeDeps,
 ): AppendResult | Promise<AppendResult> {
   const context = { cluster: parts.cluster, id: pending.id };
   const placeTaken = error.duplicateUnderWay && pending.place !== undefined;

@@ -1,5 +1,12 @@
-import { AntiphonError, type LogEntry, type LogReader } from '@antiphon/core';
-import type { VerifiedLog } from './verified-log.js';
+import { AntiphonError, type KnownEntry, type LogEntry, type LogReader } from '@antiphon/core';
+
+/** Whether the log is still the one that is known. */
+export interface Trust {
+  readonly isTrusted: boolean;
+  /** Resolves when it is. Throws LOG_REPLACED, ABORTED. */
+  trusted(signal: AbortSignal): Promise<void>;
+  note(entry: KnownEntry): void;
+}
 
 /** Hands out what was read only while the log is known to be the same (I14). */
 export class VerifiedReader implements LogReader {
@@ -9,7 +16,7 @@ export class VerifiedReader implements LogReader {
 
   constructor(
     private readonly reader: LogReader,
-    private readonly log: VerifiedLog,
+    private readonly log: Trust,
   ) {}
 
   async next(limits: Parameters<LogReader['next']>[0]): Promise<readonly LogEntry[]> {
