@@ -20,8 +20,9 @@ const layers = {
   actor: ['core'],
   nats: ['core'],
   sqlite: ['core'],
+  testing: ['core'],
   replica: ['core', 'actor', 'nats'],
-  testing: ['core', 'actor', 'nats', 'sqlite', 'replica'],
+  simulator: ['core', 'sqlite', 'replica', 'testing'],
   cli: ['core', 'actor', 'nats', 'sqlite', 'replica'],
 };
 

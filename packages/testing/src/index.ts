@@ -11,4 +11,3 @@ export {
   type MemoryRegistryOptions,
 } from './memory/registry/memory-registry.js';
 export * from './history/index.js';
-export * from './simulator/index.js';

@@ -1,6 +1,5 @@
 import type { Log } from '@antiphon/core';
-import type { Random } from '../clock/random.js';
-import type { FaultRates } from '../faults/faults.js';
+import type { FaultRates, Random } from '@antiphon/testing';
 import type { SimulatedStore } from './disk/simulated-store.js';
 
 export type SimulatedTopology = 'multi-primary' | 'primary-replica';

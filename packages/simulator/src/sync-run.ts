@@ -1,5 +1,4 @@
-import { History } from '../history/history.js';
-import type { Random } from '../clock/random.js';
+import { History, type Random } from '@antiphon/testing';
 import type { Outcome } from '@antiphon/replica';
 import type { LogModel } from './log-model.js';
 import type { SimulatedNode, World } from './node.js';

@@ -1,7 +1,6 @@
 import { AntiphonError, UnknownOutcomeError } from '@antiphon/core';
 import type { Committed, SessionPosition } from '@antiphon/replica';
-import type { Random } from '../clock/random.js';
-import type { OperationHandle } from '../history/history.js';
+import type { OperationHandle, Random } from '@antiphon/testing';
 import type { SimulatedNode } from './node.js';
 import { putRow } from './row-statements.js';
 import { repeat, type SyncContext } from './sync-context.js';

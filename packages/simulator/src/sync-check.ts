@@ -1,8 +1,11 @@
 import type { Outcome } from '@antiphon/replica';
-import { checkConservedTotal } from '../history/conserved-total.js';
-import { checkLinearizable } from '../history/linearizable.js';
-import { checkSession } from '../history/session.js';
-import type { OperationRecord, RegisterValue } from '../history/operation.js';
+import {
+  checkConservedTotal,
+  checkLinearizable,
+  checkSession,
+  type OperationRecord,
+  type RegisterValue,
+} from '@antiphon/testing';
 import type { ModelTransaction } from './log-model.js';
 import type { SimulatedNode } from './node.js';
 import type { SyncContext } from './sync-context.js';

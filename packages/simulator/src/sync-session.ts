@@ -1,5 +1,5 @@
 import type { SessionPosition } from '@antiphon/replica';
-import type { Random } from '../clock/random.js';
+import type { Random } from '@antiphon/testing';
 import type { SyncContext } from './sync-context.js';
 import { readValue } from './sync-readers.js';
 import { REGISTER_COUNT } from './sync-tables.js';

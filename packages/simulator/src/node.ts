@@ -1,12 +1,14 @@
 import { toAntiphonError, type AntiphonError } from '@antiphon/core';
 import { startReplica, type Replica, type UpdateOptions } from '@antiphon/replica';
-import type { NodeClock } from '../clock/node-clock.js';
-import type { VirtualClock } from '../clock/virtual-clock.js';
-import type { Faults } from '../faults/faults.js';
-import type { MemoryBus } from '../memory/bus/memory-bus.js';
-import { Link } from '../memory/link.js';
-import type { MemoryLog } from '../memory/log/memory-log.js';
-import type { MemoryRegistry } from '../memory/registry/memory-registry.js';
+import {
+  type Faults,
+  Link,
+  type MemoryBus,
+  type MemoryLog,
+  type MemoryRegistry,
+  type NodeClock,
+  type VirtualClock,
+} from '@antiphon/testing';
 import type { SqliteTransaction } from '@antiphon/sqlite';
 import type { SimulatedDatabase } from './database.js';
 import type { Program } from './disk/connection.js';

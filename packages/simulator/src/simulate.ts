@@ -1,11 +1,6 @@
 import { counterOf } from '@antiphon/core';
 import type { UpdateOptions } from '@antiphon/replica';
-import { Random } from '../clock/random.js';
-import { VirtualClock } from '../clock/virtual-clock.js';
-import { Faults } from '../faults/faults.js';
-import { memoryBus } from '../memory/bus/memory-bus.js';
-import { memoryLog } from '../memory/log/memory-log.js';
-import { memoryRegistry } from '../memory/registry/memory-registry.js';
+import { Faults, memoryBus, memoryLog, memoryRegistry, Random, VirtualClock } from '@antiphon/testing';
 import { Chaos } from './chaos.js';
 import { checkCluster } from './cluster-check.js';
 import { SimulatedDatabase } from './database.js';

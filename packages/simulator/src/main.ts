@@ -9,7 +9,7 @@ const USAGE = `usage: simulate [--seeds 1-100] [--topology multi-primary|primary
                 [--log-loss] [--trace] [--json]
 
 Runs simulated clusters and checks invariants I1 to I5, and I6, I8, I11 and I12 of synchronous ones. A failing seed replays exactly:
-  node packages/testing/dist/simulator/main.js --seeds 42 --topology multi-primary --update async --trace
+  node packages/simulator/dist/main.js --seeds 42 --topology multi-primary --update async --trace
 With --log-loss, runs in which the log loses acknowledged entries and grows again (I14).
 Exit codes: 0 all held, 1 some did not, 2 usage.`;
 

@@ -1,5 +1,4 @@
-import type { Random } from '../clock/random.js';
-import type { History } from '../history/history.js';
+import type { History, Random } from '@antiphon/testing';
 import type { LogModel } from './log-model.js';
 import type { SimulatedNode, World } from './node.js';
 import type { SyncAnswers } from './sync-answers.js';

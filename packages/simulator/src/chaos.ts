@@ -1,4 +1,4 @@
-import type { Random } from '../clock/random.js';
+import type { Random } from '@antiphon/testing';
 import type { Ledger } from './ledger.js';
 import type { SimulatedNode, World } from './node.js';
 import { chooseRates, type ChaosSwitches } from './options.js';

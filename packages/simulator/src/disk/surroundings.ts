@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { abortError, sleep, toAntiphonError, type Clock } from '@antiphon/core';
 import { ReadWork, storeError, type ReaderOptions, type Surroundings } from '@antiphon/sqlite/internal';
-import type { Faults } from '../../faults/faults.js';
+import type { Faults } from '@antiphon/testing';
 import type { Program } from './connection.js';
 import type { DatabaseFile } from './database-file.js';
 import { busyError, fullError } from './sqlite-error.js';

@@ -1,5 +1,5 @@
 import type { SqliteTransaction } from '@antiphon/sqlite';
-import type { Random } from '../clock/random.js';
+import type { Random } from '@antiphon/testing';
 import { deleteRow, numberOf, putRow, replaceRow, valueIn } from './row-statements.js';
 import { ACCOUNTS, EVENTS, USERS } from './tables.js';
 

@@ -1,7 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
 import type { SessionPosition } from '@antiphon/replica';
-import type { Random } from '../clock/random.js';
-import type { RegisterValue } from '../history/operation.js';
+import type { Random, RegisterValue } from '@antiphon/testing';
 import type { SimulatedNode } from './node.js';
 import { repeat, type SyncContext } from './sync-context.js';
 import { numberOf } from './row-statements.js';

@@ -1,6 +1,5 @@
 import type { SyncUpdate, AckLevel } from '@antiphon/replica';
-import type { Random } from '../clock/random.js';
-import type { FaultRates } from '../faults/faults.js';
+import type { FaultRates, Random } from '@antiphon/testing';
 
 /** How a simulated synchronous cluster is set up; each seed has its own. */
 export function chooseSyncUpdate(random: Random, replicas: number): Required<SyncUpdate> {

@@ -8,7 +8,7 @@ import {
   type SqliteValue,
   type Statement,
 } from '@antiphon/sqlite';
-import type { NodeClock } from '../clock/node-clock.js';
+import type { NodeClock } from '@antiphon/testing';
 import { DatabaseFile } from './disk/database-file.js';
 import type { Folder } from './disk/folder.js';
 import { OtherProgram } from './disk/other-program.js';

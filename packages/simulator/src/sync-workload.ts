@@ -1,5 +1,4 @@
-import type { Random } from '../clock/random.js';
-import type { Operation } from '../history/operation.js';
+import type { Operation, Random } from '@antiphon/testing';
 import type { SqliteTransaction } from '@antiphon/sqlite';
 import { deleteRow, numberOf, putRow, replaceRow, valueIn } from './row-statements.js';
 import {

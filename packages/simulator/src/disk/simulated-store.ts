@@ -1,7 +1,7 @@
 import { sleep, type ApplyOutcome, type ApplyRequest, type Clock } from '@antiphon/core';
 import { SqliteStore, type Surroundings } from '@antiphon/sqlite/internal';
 import type { SqliteOptions } from '@antiphon/sqlite';
-import type { Faults } from '../../faults/faults.js';
+import type { Faults } from '@antiphon/testing';
 
 /** Short, so that waiting in vain for another program happens, too. */
 const BUSY_TIMEOUT_MS = 60;

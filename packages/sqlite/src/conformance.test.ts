@@ -2,15 +2,15 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import type { Row, Store, Value, WriteRequest } from '@antiphon/core';
-import { storeConformance } from './conformance/store-conformance.js';
 import {
   CONFORMANCE_TABLES,
+  storeConformance,
   type ConformanceTable,
   type RowOperation,
   type StoreHarness,
-} from './conformance/store-harness.js';
+} from '@antiphon/testing/conformance';
+import { sqlite, type SqliteTransaction } from './index.js';
 
 type Run = (sql: string, parameters: readonly Value[]) => void;
 

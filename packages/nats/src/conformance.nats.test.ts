@@ -2,12 +2,14 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bus, Log, Registry } from '@antiphon/core';
-import { connectNats, NatsServer, streamName, type NatsHandle } from '@antiphon/nats';
+import {
+  busConformance,
+  logConformance,
+  registryConformance,
+  type LogHarness,
+} from '@antiphon/testing/conformance';
 import { afterAll } from 'vitest';
-import { busConformance } from './conformance/bus-conformance.js';
-import { logConformance } from './conformance/log-conformance.js';
-import type { LogHarness } from './conformance/log-harness.js';
-import { registryConformance } from './conformance/registry-conformance.js';
+import { connectNats, NatsServer, streamName, type NatsHandle } from './index.js';
 
 /** One server for the file; every test has a cluster of its own. */
 class Server {

@@ -1,10 +1,5 @@
 import { counterOf } from '@antiphon/core';
-import { Random } from '../clock/random.js';
-import { VirtualClock } from '../clock/virtual-clock.js';
-import { Faults } from '../faults/faults.js';
-import { memoryBus } from '../memory/bus/memory-bus.js';
-import { memoryLog } from '../memory/log/memory-log.js';
-import { memoryRegistry } from '../memory/registry/memory-registry.js';
+import { Faults, memoryBus, memoryLog, memoryRegistry, Random, VirtualClock } from '@antiphon/testing';
 import { SimulatedDatabase } from './database.js';
 import { Folder } from './disk/folder.js';
 import { LogModel } from './log-model.js';

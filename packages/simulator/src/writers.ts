@@ -1,5 +1,5 @@
 import { AntiphonError } from '@antiphon/core';
-import type { Random } from '../clock/random.js';
+import type { Random } from '@antiphon/testing';
 import type { SimulatedNode, World } from './node.js';
 import { chooseWrite, type Write } from './workload.js';
 
