@@ -260,7 +260,6 @@ export class Applier {
     if (batch.origin === state.identity.replica && counter > state.publishedCounter)
       state.publishedCounter = counter;
     if (time > state.time) state.time = time;
-    if (batch.epoch > state.epoch) state.epoch = batch.epoch;
     this.#counts.transactions++;
   }
 

@@ -9,7 +9,7 @@ import {
 } from '@antiphon/core';
 import { limitsDifference, type LimitsFrom } from '../config/agreed-limits.js';
 import type { ReplicaLimits } from '../config/limits.js';
-import { describeTopology, parseTopology, type Topology } from '../config/topology.js';
+import { describeTopology, parseTopology, soleWriter, type Topology } from '../config/topology.js';
 import { describeUpdate, parseUpdate, type UpdateSettings } from '../config/update.js';
 
 export const CLUSTER_KEY = 'cluster';
@@ -170,4 +170,9 @@ function malformed(): AntiphonError {
     'MALFORMED_MESSAGE',
     `the cluster's description in the registry (key ${CLUSTER_KEY}) cannot be read; find out who wrote it`,
   );
+}
+
+/** Groups of several writers are certified; a single writer's are in order already. */
+export function isCertified({ topology, update }: Pick<ClusterDocument, 'topology' | 'update'>): boolean {
+  return update.mode === 'sync' && soleWriter(topology) === undefined;
 }

@@ -8,7 +8,6 @@ import {
 } from '@antiphon/core';
 import { limitsAt, type LimitsFrom } from '../config/agreed-limits.js';
 import type { Scope } from '../state/scope.js';
-import { soleWriter } from '../config/topology.js';
 
 /**
  * What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or
@@ -16,8 +15,8 @@ import { soleWriter } from '../config/topology.js';
  */
 export interface IntakeRules {
   readonly schema: ClusterSchema;
-  /** Set in primary-replica: only its messages count. */
-  readonly soleWriter: string | undefined;
+  /** The only replica whose messages count. Undefined where every member writes. */
+  readonly primary: string | undefined;
   /** Of the cluster's document. */
   readonly agreed: readonly LimitsFrom[];
   /**
@@ -29,20 +28,21 @@ export interface IntakeRules {
   readonly clockAlarmMs: number;
 }
 
-export function intakeRules({ document, limits }: Pick<Scope, 'document' | 'limits'>): IntakeRules {
-  const { schema, topology, limits: agreed, rowVersions: timesDecide } = document;
-  return { schema, soleWriter: soleWriter(topology), agreed, timesDecide, clockAlarmMs: limits.clockAlarmMs };
+export function intakeRules(scope: Pick<Scope, 'document' | 'limits' | 'authority'>): IntakeRules {
+  const { schema, limits: agreed, rowVersions: timesDecide } = scope.document;
+  const { primary } = scope.authority.current();
+  return { schema, primary, agreed, timesDecide, clockAlarmMs: scope.limits.clockAlarmMs };
 }
 
 /** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */
 export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean): AntiphonError | undefined {
   const { origin } = entry;
-  const { soleWriter } = rules;
-  if (soleWriter !== undefined && origin !== soleWriter) {
+  const { primary } = rules;
+  if (primary !== undefined && origin !== primary) {
     return problem(
       'UNKNOWN_ORIGIN',
       entry,
-      `only the primary ${soleWriter} writes to this cluster, not ${origin}`,
+      `only the primary ${primary} writes to this cluster, not ${origin}`,
     );
   }
   if (known) return undefined;

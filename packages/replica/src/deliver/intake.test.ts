@@ -154,7 +154,7 @@ describe('Intake', () => {
       'quarantine',
     ]);
     // Where one writes, nobody accepts anything of others.
-    const rules = { ...RULES, soleWriter: 'b' };
+    const rules = { ...RULES, primary: 'b' };
     expect(kinds(plan([group], {}, { synchronous }, rules).steps)).toEqual(['quarantine']);
   });
 
@@ -194,7 +194,7 @@ describe('Intake', () => {
       [entry(2, batch(1)), entry(3, batch(1, 1, { origin: 'b' }))],
       {},
       {},
-      { ...RULES, soleWriter: 'b' },
+      { ...RULES, primary: 'b' },
     );
     expect(kinds(steps)).toEqual(['quarantine', 'transactions']);
   });

@@ -29,6 +29,7 @@ import {
   refuseOrigin,
   type IntakeRules,
 } from './intake-check.js';
+import type { Delivered } from '../state/protocols.js';
 import { foreignWriter } from './second-life.js';
 
 export interface IntakeOptions {
@@ -83,10 +84,7 @@ export interface IntakePlan {
   /** As in the options, after these entries. */
   readonly ownLog: AdmissionState;
   /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
-  readonly halt?: {
-    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
-    readonly error: AntiphonError;
-  };
+  readonly halt?: NonNullable<Delivered['halt']>;
 }
 
 /**
@@ -181,7 +179,7 @@ export class Intake {
    */
   #refuseOrigin(entry: LogEntry, refusal: AntiphonError): void {
     this.#putAside(entry, -1, refusal);
-    if (this.options.synchronous === undefined || this.rules.soleWriter !== undefined) return;
+    if (this.options.synchronous === undefined || this.rules.primary !== undefined) return;
     const group = groupOf(entry.data);
     if (group === undefined || group.origin !== entry.origin) return;
     this.#missing(entry, group, admit(this.#state, group), refusal.message);

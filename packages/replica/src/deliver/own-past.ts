@@ -11,15 +11,15 @@ import {
   type StoreState,
 } from '@antiphon/core';
 import { Deadline, retrying } from '../wait/deadline.js';
-import type { ClusterDocument } from '../cluster/cluster-document.js';
 import { intakeRules, latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
-import type { Settings } from '../config/options.js';
 import type { Scope } from '../state/scope.js';
 import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
 /** How far back the beginning of an own transaction in parts is looked for. */
 const MAX_LOOK_BACK = 20_000;
+
+type OwnPastScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
 
 /** Own transactions that the log has and the database has not. */
 export interface OwnPast {
@@ -48,22 +48,21 @@ export function ownLogState(id: string, state: StoreState): AdmissionState {
  * is changed then.
  */
 export async function findOwnPast(
-  settings: Settings,
-  document: ClusterDocument,
+  scope: OwnPastScope,
   deadline: Deadline,
-  note: (past: readonly Batch[]) => Promise<void> = (past) => noted(settings.store, past),
+  note: (past: readonly Batch[]) => Promise<void> = (past) => noted(scope.store, past),
 ): Promise<OwnPast | undefined> {
-  const { log, id, store, clock } = settings;
+  const { log, id, store, clock, document, limits } = scope;
   const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
   const state = store.state();
   // Everything up to the position has been dealt with, our own included.
   if (newest === undefined || newest.seq <= state.position.seq) return undefined;
   const { generation } = document;
-  const rules = intakeRules({ document, limits: settings.limits });
+  const rules = intakeRules(scope);
   const scan = new OwnScan(id, ownLogState(id, state), rules);
-  const fromSeq = await beginningOfParts(settings, scan.counter, deadline);
+  const fromSeq = await beginningOfParts(scope, scan.counter, deadline);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
-  const outbox = new SecondLife(store, settings.limits.pageBytes);
+  const outbox = new SecondLife(store, limits.pageBytes);
   try {
     for (let seq = fromSeq - 1; seq < newest.seq;) {
       const past: Batch[] = [];
@@ -85,7 +84,7 @@ export async function findOwnPast(
   return scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
 }
 
-async function noted(store: Settings['store'], past: readonly Batch[]): Promise<void> {
+async function noted(store: Scope['store'], past: readonly Batch[]): Promise<void> {
   await store.notePast?.(past);
 }
 
@@ -118,14 +117,14 @@ export async function assertNoSecondLife(
  * `knownSeq`: how far the log is known. One question where nothing of ours came after it.
  */
 export async function assertNobodyServed(scope: Scope, knownSeq: number, signal: AbortSignal): Promise<void> {
-  const { log, id, instance, document, clock, limits, sync } = scope;
+  const { log, id, instance, clock, limits, sync } = scope;
   // There, groups are in the log before they are in the database; the feed compares what other programs wrote.
   if (sync !== undefined) return;
   const newest = await log.lastOf(id, signal);
   if (newest === undefined || newest.seq <= knownSeq || newest.attempt?.includes(`~${instance}`)) return;
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log says what it holds of us');
   try {
-    const found = await findOwnPast(scope, document, deadline, () => Promise.resolve());
+    const found = await findOwnPast(scope, deadline, () => Promise.resolve());
     if (found !== undefined) throw foreignWriter(newest.seq, id, found.counter);
   } finally {
     deadline.end();
@@ -136,8 +135,8 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
  * Where to read from: after the position, or where the transaction began of which the position has passed
  * some parts.
  */
-async function beginningOfParts(settings: Settings, published: number, deadline: Deadline): Promise<number> {
-  const { store, log, id, clock } = settings;
+async function beginningOfParts(scope: OwnPastScope, published: number, deadline: Deadline): Promise<number> {
+  const { store, log, id, clock } = scope;
   const next = store.state().position.seq + 1;
   const [unpublished] = await store.sealed({ counter: published, part: 0 }, 1);
   // One that is published and in parts may still be there as well: looking back is harmless then.

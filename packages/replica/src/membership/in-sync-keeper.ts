@@ -31,13 +31,17 @@ export class InSyncKeeper {
     private readonly sync: Sync,
   ) {}
 
+  get #mayWrite(): boolean {
+    return this.scope.authority.current().mayWrite;
+  }
+
   async keep(): Promise<void> {
     const { condition } = this.scope;
     if (condition.ended) return;
     await this.#leave();
     if (!condition.replicating) return;
     await this.#join();
-    if (this.scope.writable) await this.#remove();
+    if (this.#mayWrite) await this.#remove();
     this.alarm();
     await this.#show();
   }
@@ -111,10 +115,10 @@ export class InSyncKeeper {
 
   /** A shortfall is told at once, and so is its end. */
   alarm(): void {
-    const { condition, writable } = this.scope;
+    const { condition } = this.scope;
     const { inSync, needed, degraded } = this.sync;
     if (inSync.members.length >= needed) return condition.clearAlarm('in-sync');
-    if (inSync.seq === 0 || !writable) return;
+    if (inSync.seq === 0 || !this.#mayWrite) return;
     condition.alarm(
       'in-sync',
       `${inSync.members.length} of the ${needed} members that must be in sync are (${inSync.members.join(', ')}): ` +
@@ -127,7 +131,7 @@ export class InSyncKeeper {
   async #show(): Promise<void> {
     const { inSync, degraded } = this.sync;
     const shown = `${inSync.seq}/${degraded}`;
-    if (!this.scope.writable || inSync.seq === 0 || shown === this.#shown) return;
+    if (!this.#mayWrite || inSync.seq === 0 || shown === this.#shown) return;
     await inSync.show(degraded);
     this.#shown = shown;
   }

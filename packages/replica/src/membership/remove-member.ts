@@ -3,7 +3,6 @@ import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import { findMember, markRemoved, type MemberRecord } from '../cluster/member-record.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { mailboxPrefix } from '../config/subjects.js';
-import { soleWriter } from '../config/topology.js';
 
 export interface RemoveMemberOptions {
   /** Also when it answers: it ends then, and joins again if it is started again. Defaults to false. */
@@ -69,7 +68,7 @@ async function remove(scope: ReplicaScope, id: string, force: boolean, deadline:
 }
 
 function assertRemovable(scope: ReplicaScope, id: string, record: MemberRecord | undefined): void {
-  const { cluster, members, sync, document } = scope;
+  const { authority, cluster, members, sync } = scope;
   const context = { cluster, replica: id };
   const known = record !== undefined || sync?.inSync.known.includes(id) === true;
   if (!isIdentifier(id) || !known) {
@@ -87,7 +86,7 @@ function assertRemovable(scope: ReplicaScope, id: string, record: MemberRecord |
       { context },
     );
   }
-  if (soleWriter(document.topology) === id) {
+  if (authority.current().primary === id) {
     throw new AntiphonError(
       'BAD_OPTION',
       `${id} is the primary, the only one that may write: without it the cluster takes no writes. It cannot be removed.`,

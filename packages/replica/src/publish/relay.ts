@@ -1,4 +1,4 @@
-import type { Behaviour, Context } from '@antiphon/actor';
+import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import {
   AntiphonError,
   counterOf,
@@ -12,7 +12,8 @@ import {
 import { retryDelayMs } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
 import { assertNobodyServed } from '../deliver/own-past.js';
-import type { RelayProtocol, ResendAnswer } from '../state/protocols.js';
+import { appendsAlone } from '../state/authority.js';
+import type { FeedProtocol, RelayProtocol, ResendAnswer } from '../state/protocols.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import { Resend } from './resend.js';
 import type { Scope } from '../state/scope.js';
@@ -20,6 +21,8 @@ import { SendWindow, type SentMark } from './send-window.js';
 import { groupOf } from '../state/certification.js';
 
 const OWN_PAST_POLL_MS = 20;
+/** How often the log's end is looked at again while the feed has not come there. */
+const READ_AGAIN_MS = 1000;
 /** Looks at the log's end, one per beat, until what was acknowledged and never read back counts as lost. */
 const UNSEEN_LOOKS = 4;
 
@@ -40,8 +43,9 @@ interface Settled {
  * one that it stored ahead of a lost one, and receivers, who dropped it then as out of order, would never see
  * it.
  *
- * A single writer (primary-replica) chains its messages by the log's last sequence: nothing of an attempt is
- * stored after a gap, and before it tries again it looks which of its messages are there.
+ * A replica that appends alone chains its messages by the log's last sequence: nothing of an attempt is stored
+ * after a gap. Whatever else is in the log by then (its own messages without an answer, somebody else's), the
+ * feed reads first, and the chain goes on behind it.
  */
 export class Relay implements Behaviour<RelayProtocol> {
   readonly receive = {
@@ -68,6 +72,8 @@ export class Relay implements Behaviour<RelayProtocol> {
   #retry: Timer | undefined;
   /** What the log's last sequence will be once everything in flight is stored; for the chain. */
   #chainSeq = 0;
+  /** The feed is reading up to this entry, and the chain goes on behind it. */
+  #awaitedSeq = Infinity;
   #stopListening: (() => void)[] = [];
   /** Where to go back to, when a failed attempt ended inside of a big transaction. */
   #acknowledgedMark: SentMark | undefined;
@@ -78,22 +84,30 @@ export class Relay implements Behaviour<RelayProtocol> {
   /** Looks at the log's end in a row that found everything acknowledged, and not all of it read back. */
   #unseenLooks = 0;
 
-  constructor(private readonly scope: Scope) {
-    const { limits, store, soleAppender, id, clock, sync } = scope;
+  constructor(
+    private readonly scope: Scope,
+    private readonly feed: ActorRef<FeedProtocol>,
+  ) {
+    const { limits, store, id, clock, sync } = scope;
     const certified = sync?.certification !== undefined;
     this.#resend = new Resend({ id, store, clock, pageBytes: limits.pageBytes, certified });
     this.#window = new SendWindow({ messages: limits.windowMessages, bytes: limits.windowBytes });
-    this.#chained = soleAppender;
+    this.#chained = appendsAlone(scope);
     this.#cursor = { counter: store.state().publishedCounter, part: 0, whole: true };
   }
 
   started(context: Context<RelayProtocol>): void {
-    const { log, logEnd, intervalMs } = this.scope;
+    const { log, logEnd, intervalMs, progress } = this.scope;
     this.#stopListening = [
       log.onConnection((connection: LogConnection) => {
         if (connection === 'connected') context.self.tell('resume');
       }),
       logEnd.onSeen((lastSeq) => this.#lookPast(lastSeq, context)),
+      progress.onMove(() => {
+        if (progress.seq < this.#awaitedSeq) return;
+        this.#awaitedSeq = Infinity;
+        context.self.tell('resume');
+      }),
     ];
     if (intervalMs > 0) context.every(intervalMs, 'flush', undefined);
     context.self.tell('resume');
@@ -250,7 +264,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   #append(data: Uint8Array, mark: SentMark, attempt: string, context: Context<RelayProtocol>): void {
     const { id, log, condition } = this.scope;
     const sent = { mark, bytes: data.length, attempt };
-    const number = this.#window.push(this.#chained ? { ...sent, data } : sent);
+    const number = this.#window.push(sent);
     const request = {
       origin: id,
       id: attempt,
@@ -271,6 +285,8 @@ export class Relay implements Behaviour<RelayProtocol> {
   async #takeResults(context: Context<RelayProtocol>): Promise<void> {
     const results = this.#results;
     this.#results = [];
+    // The feed finds out what became of it.
+    if (this.#chained && !this.#sending) return;
     let failure: AntiphonError | undefined;
     for (const { number, result } of results) {
       if (result.type === 'stored') {
@@ -288,7 +304,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   #publish(): void {
     const acknowledged = this.#window.takeAcknowledged();
     if (acknowledged === undefined) return;
-    const { store, document, progress, soleAppender, condition } = this.scope;
+    const { store, document, progress, condition } = this.scope;
     this.#failures = 0;
     endPublishAlarm(condition);
     // What was in flight before says nothing about what is to be sent again.
@@ -296,9 +312,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { mark } = acknowledged;
     // What is sent again was acknowledged before.
     if (mark.counter >= (this.#acknowledgedMark?.counter ?? 0)) this.#acknowledgedMark = mark;
-    // The primary wrote all of the log up to there (or must not heed it). With several writers the feed does
-    // it (see there).
-    if (!soleAppender) return;
+    // A chain has nobody else's entry in it; else the feed moves the position, when it has come there.
+    if (!this.#chained) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
     const { seq, attempt } = acknowledged;
     const entry = { seq, ...(attempt === undefined ? {} : { attempt }) };
@@ -323,17 +338,15 @@ export class Relay implements Behaviour<RelayProtocol> {
   async #resume(context: Context<RelayProtocol>): Promise<void> {
     if (this.#sending || !this.scope.condition.replicating) return;
     this.#retry?.cancel();
-    const { log, document, progress, condition, ownPastUpTo, id, sync, writable } = this.scope;
-    if (counterOf(progress.vector, id) < ownPastUpTo) {
-      this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
-      return;
-    }
+    const { authority, log, document, progress, condition, sync } = this.scope;
+    this.#awaitedSeq = Infinity;
+    if (!this.#chained && this.#waitsForOwnPast(context)) return;
     const knownSeq = Math.max(this.#window.highestSeq, progress.seq);
     try {
       const identity = await log.identity(context.signal);
       assertSameLog(identity, document.generation, knownSeq);
       if (this.#resumed) await assertNobodyServed(this.scope, knownSeq, context.signal);
-      if (this.#chained) await this.#reconcile(identity.lastSeq, context);
+      if (this.#chained && this.#waitsForFeed(identity.lastSeq, context)) return;
     } catch (thrown) {
       const error = toAntiphonError(thrown);
       if (error.code !== 'INTERNAL') return this.#fail(error, context);
@@ -349,41 +362,31 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#resumed = true;
     this.#sending = true;
     // Synchronous writes are not in the outbox: their committer finds out, where there are any.
-    if (progress.unpublished === 0 && (sync === undefined || !writable)) endPublishAlarm(condition);
+    if (progress.unpublished === 0 && (sync === undefined || !authority.current().mayWrite))
+      endPublishAlarm(condition);
     await this.#pump(context);
   }
 
-  /**
-   * What the log holds beyond our last acknowledgement is ours in order, or not ours at all. Compared byte by byte: a
-   * forged message must not count as published.
-   */
-  async #reconcile(lastSeq: number, context: Context<RelayProtocol>): Promise<void> {
-    const { log, id, limits, store, progress, document, condition } = this.scope;
-    const from = Math.max(this.#window.highestSeq, progress.seq) + 1;
-    for (let seq = from; seq <= lastSeq && seq - from < 2 * limits.windowMessages; seq++) {
-      const oldest = this.#window.oldest;
-      if (oldest === undefined) break;
-      const entry = await log.get(seq, context.signal);
-      if (entry?.origin !== id || oldest.data === undefined || !sameBytes(entry.data, oldest.data)) continue;
-      this.#window.acknowledge(this.#window.oldestNumber, seq);
-      this.#publish();
+  /** What the log has of ours and this database has not comes first. */
+  #waitsForOwnPast(context: Context<RelayProtocol>): boolean {
+    const { progress, ownPastUpTo, id } = this.scope;
+    if (counterOf(progress.vector, id) >= ownPastUpTo) return false;
+    this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
+    return true;
+  }
+
+  /** What the log holds beyond the chain counts or not as for every replica: the feed takes it first. */
+  #waitsForFeed(lastSeq: number, context: Context<RelayProtocol>): boolean {
+    const { progress } = this.scope;
+    if (progress.seq < lastSeq) {
+      this.feed.tell('readTo', lastSeq);
+      this.#awaitedSeq = lastSeq;
+      this.#retry = context.after(READ_AGAIN_MS, 'resume', undefined);
+      return true;
     }
-    const foreign = lastSeq - Math.max(this.#window.highestSeq, progress.seq);
-    if (foreign > 0) {
-      // Own messages from before a restart, or somebody else's, which no replica applies: the primary need
-      // not read them.
-      if (this.#resumed) condition.counts.foreign += foreign;
-      const last = await log.get(lastSeq, context.signal);
-      if (last === undefined) throw log.replace(`its entry ${lastSeq} was removed`);
-      const entry = { seq: lastSeq, storedAtMs: last.storedAtMs };
-      store.markPublished(store.state().publishedCounter, {
-        generation: document.generation,
-        seq: lastSeq,
-        entry,
-      });
-      progress.moved(lastSeq);
-    }
-    this.#chainSeq = lastSeq;
+    if (this.#waitsForOwnPast(context)) return true;
+    this.#chainSeq = progress.seq;
+    return false;
   }
 
   #regressed(seq: number): void {
@@ -398,8 +401,4 @@ export class Relay implements Behaviour<RelayProtocol> {
       ),
     );
   }
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && Buffer.compare(a, b) === 0;
 }

@@ -12,8 +12,6 @@ export interface Sent {
   readonly bytes: number;
   /** The id of the append. */
   readonly attempt?: string;
-  /** Kept only where the log is searched for it afterwards. */
-  readonly data?: Uint8Array;
 }
 
 interface Slot {
@@ -57,14 +55,6 @@ export class SendWindow {
 
   get bytes(): number {
     return this.#bytes;
-  }
-
-  get oldest(): Sent | undefined {
-    return this.#slots[0]?.sent;
-  }
-
-  get oldestNumber(): number {
-    return this.#base;
   }
 
   /** Neither acknowledged for good nor voided. */

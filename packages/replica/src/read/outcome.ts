@@ -65,7 +65,7 @@ export async function findOutcome(
     if (seen !== undefined) return seen;
     if (asked.token === undefined)
       return { outcome: 'unknown', id: formatOutcomeId(asked), reason: NOT_GIVEN };
-    if (asked.origin !== scope.id || scope.sync === undefined || !scope.writable) {
+    if (asked.origin !== scope.id || scope.sync === undefined || !scope.authority.current().mayWrite) {
       await deadline.race(scope.members.refresh());
       return undecided(asked, scope);
     }

@@ -167,13 +167,13 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
 }
 
 async function strong(
-  { sync, role, clock, closing }: ReplicaScope,
+  { sync, authority, clock, closing }: ReplicaScope,
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   if (sync === undefined) {
     // The only database that is written to shows everything that was ever acknowledged.
-    if (role === 'primary') return;
+    if (authority.current().role === 'primary') return;
     throw needsSync("consistency 'strong' on this replica");
   }
   const what = 'the log has taken the entry that a strong read needs';

@@ -1,15 +1,68 @@
 import {
   admit,
   admitted,
+  AntiphonError,
+  counterOf,
   decodeBatches,
   newOfPart,
+  summarize,
   toAntiphonError,
   type AdmissionState,
   type ApplyStep,
   type Batch,
   type LogEntry,
+  type VectorClock,
 } from '@antiphon/core';
-import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../deliver/intake-check.js';
+import { isKnownMember } from '../cluster/members.js';
+import {
+  intakeRules,
+  missingCause,
+  refuseBatch,
+  refuseOrigin,
+  type IntakeRules,
+} from '../deliver/intake-check.js';
+import type { Rejudged, Rejudging } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+
+/** What is to be applied of entries that were passed before, and what is in the way of the rest. */
+export function judgeEntries(
+  scope: Scope,
+  { entries, release }: Rejudging,
+): { readonly steps: readonly ApplyStep[]; readonly verdicts: Rejudged['verdicts'] } {
+  const state = scope.store.state();
+  const rules = intakeRules(scope);
+  let now: AdmissionState = state;
+  const steps: ApplyStep[] = [];
+  const verdicts = entries.map((entry): Rejudged['verdicts'][number] => {
+    const { seq, origin } = entry;
+    const known = isKnownMember(scope, origin, { vector: now.vector });
+    const verdict = judgeAgain(entry, now, rules, { self: scope.id, known });
+    steps.push(...verdict.steps);
+    now = verdict.state;
+    const { obstacle } = verdict;
+    if (obstacle === undefined) return { seq, origin, isNext: false };
+    return { seq, origin, obstacle, isNext: known && isNext(entry, now.vector) };
+  });
+  if (release === undefined) return { steps, verdicts };
+  const { seq } = state.position;
+  const released = verdicts.every(({ obstacle }) => obstacle === undefined)
+    ? [{ type: 'release', id: release, arrived: true, seq } as const]
+    : [];
+  return { steps: [...steps.map((step) => ({ ...step, seq })), ...released], verdicts };
+}
+
+/** It holds the transaction that is missing, and not only later ones. */
+function isNext({ data, origin }: LogEntry, vector: VectorClock): boolean {
+  const next = counterOf(vector, origin) + 1;
+  try {
+    return summarize(data).some(
+      ({ firstCounter, lastCounter }) => firstCounter <= next && lastCounter >= next,
+    );
+  } catch (error) {
+    if (error instanceof AntiphonError) return false;
+    throw error;
+  }
+}
 
 /** What a message that was put aside would do now. */
 export interface SecondVerdict {
@@ -70,7 +123,7 @@ function obstacleOf(
   const refusal = refuseBatch(entry, batch, rules);
   if (refusal !== undefined) return sentence(refusal.message);
   // Where one replica writes, nothing is judged by its place: the order of its counters holds.
-  if (batch.kind === 'transactions' && batch.sync !== undefined && rules.soleWriter === undefined) {
+  if (batch.kind === 'transactions' && batch.sync !== undefined && rules.primary === undefined) {
     return (
       'it is a synchronous transaction, which was judged by its place in the log, and later ones with it: ' +
       'start this replica with an empty file, which judges alike'

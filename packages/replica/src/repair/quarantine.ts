@@ -1,17 +1,8 @@
 import type { ActorRef } from '@antiphon/actor';
-import {
-  AntiphonError,
-  toAntiphonError,
-  type ApplyOutcome,
-  type ApplyStep,
-  type LogEntry,
-  type QuarantinedMessage,
-} from '@antiphon/core';
+import { AntiphonError, toAntiphonError, type LogEntry, type QuarantinedMessage } from '@antiphon/core';
 import type { Holding, Waiting } from '../config/standstill.js';
-import { intakeRules } from '../deliver/intake-check.js';
-import { judgeAgain, type SecondVerdict } from './judge-again.js';
 import { isKnownMember } from '../cluster/members.js';
-import type { PlannedApply, ReplicaProtocol } from '../state/protocols.js';
+import type { Rejudged, ReplicaProtocol } from '../state/protocols.js';
 import { contentOf, type QuarantinedContent } from './quarantined-content.js';
 import type { Scope } from '../state/scope.js';
 
@@ -166,8 +157,8 @@ export class Quarantine implements QuarantineAccess {
       const { messages } = await this.#page(query, Math.min(left, DISCARD_PAGE));
       if (messages.length === 0) break;
       left -= messages.length;
-      const at = store.state().position.seq;
-      await this.#apply(() => messages.map(({ id }) => ({ type: 'release', id, arrived: false, seq: at })));
+      const ids = messages.map(({ id }) => id);
+      await this.replica.ask('discard', ids, { timeoutMs: Infinity });
     }
     return { discarded: store.state().discarded - before.discarded, waitingFor: condition.waiting };
   }
@@ -189,51 +180,25 @@ export class Quarantine implements QuarantineAccess {
       return { id, seq, origin, state, message: text };
     };
     if (data === undefined) return said('present', 'It is not in quarantine any more.');
-    const entry: LogEntry = { seq, origin, data, storedAtMs };
-    let verdict = this.#judge(entry);
-    if (verdict.steps.length === 0 && verdict.obstacle !== undefined)
-      return said('refused', `It stays in quarantine: ${verdict.obstacle}.`);
-    const { condition } = this.scope;
-    try {
-      const { refused } = await this.#apply(() => {
-        // In the turn that applies it: whatever came meanwhile counts.
-        verdict = this.#judge(entry);
-        condition.counts.retried++;
-        const { seq: at } = store.state().position;
-        const release = { type: 'release', id, arrived: true, seq: at } as const;
-        const steps = verdict.steps.map((step) => ({ ...step, seq: at }));
-        return verdict.obstacle === undefined ? [...steps, release] : steps;
-      });
-      if (refused !== undefined) throw refused.error;
-    } catch (thrown) {
-      const error = toAntiphonError(thrown);
-      if (error.retriable) throw error;
-      return said('refused', `It stays in quarantine: this database refuses it (${error.message}).`);
-    }
-    if (verdict.obstacle !== undefined)
-      return said('refused', `A part of it was applied. It stays in quarantine: ${verdict.obstacle}.`);
-    if (verdict.steps.length === 0) return said('present', 'What it holds had been applied already.');
+    const entries = [{ seq, origin, data, storedAtMs }];
+    const { verdicts, steps, refused } = await this.#rejudge(entries, id);
+    if (refused !== undefined)
+      return said('refused', `It stays in quarantine: this database refuses it (${refused.message}).`);
+    const obstacle = verdicts[0]?.obstacle;
+    if (obstacle !== undefined && steps === 0) return said('refused', `It stays in quarantine: ${obstacle}.`);
+    if (obstacle !== undefined)
+      return said('refused', `A part of it was applied. It stays in quarantine: ${obstacle}.`);
+    if (steps === 0) return said('present', 'What it holds had been applied already.');
     return said('applied', 'It was applied.');
   }
 
-  #judge(entry: LogEntry): SecondVerdict {
-    const { store, id } = this.scope;
-    const state = store.state();
-    const known = isKnownMember(this.scope, entry.origin, state);
-    return judgeAgain(entry, state, intakeRules(this.scope), { self: id, known });
-  }
-
-  /** In a turn of the database's owner, beside what the log brings; the position stays where it is. */
-  async #apply(planned: () => readonly ApplyStep[]): Promise<ApplyOutcome> {
-    const { store, condition, progress } = this.scope;
-    const plan = (): PlannedApply => {
-      const { position, publishedCounter } = store.state();
-      return { steps: planned(), seq: position.seq, published: publishedCounter, verdicts: new Map() };
-    };
-    const outcome = await this.replica.ask('apply', { plan }, { timeoutMs: Infinity });
-    condition.wait(store.state().gaps);
-    progress.moved();
-    return outcome;
+  /** In a turn of the database's owner: whatever came meanwhile counts. Throws what is worth another try. */
+  async #rejudge(entries: readonly LogEntry[], release: number): Promise<Rejudged> {
+    const rejudged = await this.replica
+      .ask('rejudge', { entries, release }, { timeoutMs: Infinity })
+      .catch((thrown: unknown): Rejudged => ({ verdicts: [], steps: 0, refused: toAntiphonError(thrown) }));
+    if (rejudged.refused?.retriable === true) throw rejudged.refused;
+    return rejudged;
   }
 
   /** Tries at once what this database did not take; undefined when nothing is held. */

@@ -3,18 +3,14 @@ import {
   AntiphonError,
   counterOf,
   summarize,
-  type AdmissionState,
-  type ApplyStep,
   type LogEntry,
   type LogReader,
   type VectorClock,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/intake-check.js';
-import { judgeAgain } from './judge-again.js';
 import { FIRST_ENTRY_SEQ } from '../log/log-check.js';
 import { LogOrder } from '../deliver/log-order.js';
-import { isKnownMember } from '../cluster/members.js';
-import type { PlannedApply, ReplicaProtocol } from '../state/protocols.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
 import { Quarantine } from './quarantine.js';
 import type { Scope } from '../state/scope.js';
 
@@ -181,7 +177,7 @@ export class SecondReading {
   }
 
   async #take(entries: readonly LogEntry[], order: LogOrder): Promise<void> {
-    const { members, id, store, progress, condition } = this.scope;
+    const { members, id, store, condition } = this.scope;
     const { vector } = store.state();
     const awaited = new Set(condition.waiting.map(({ origin }) => origin));
     for (const entry of entries) if (awaited.has(entry.origin)) this.#noteUnreadable(entry);
@@ -191,18 +187,16 @@ export class SecondReading {
     const late = counting.filter((entry) => isLate(entry, vector));
     if (late.length === 0) return;
     await members.lookUp(new Set(late.map(({ origin }) => origin)));
-    const plan = (): PlannedApply | undefined => {
-      const { position, publishedCounter } = store.state();
-      const steps = this.#judge(late);
-      if (steps.length === 0) return undefined;
-      // In the turn that applies it, so that the feed plans anew what it had planned.
-      condition.counts.retried++;
-      return { steps, seq: position.seq, published: publishedCounter, verdicts: new Map() };
-    };
-    const { refused } = await this.replica.ask('apply', { plan }, { timeoutMs: Infinity });
-    condition.wait(store.state().gaps);
-    progress.moved();
-    if (refused !== undefined) throw refused.error;
+    const { verdicts, refused } = await this.replica.ask(
+      'rejudge',
+      { entries: late },
+      { timeoutMs: Infinity },
+    );
+    for (const { origin, seq, obstacle, isNext } of verdicts) {
+      if (obstacle === undefined) this.#obstacles.delete(origin);
+      else if (isNext && !this.#obstacles.has(origin)) this.#obstacles.set(origin, { seq, obstacle });
+    }
+    if (refused !== undefined) throw refused;
   }
 
   #noteUnreadable({ origin, seq, data }: LogEntry): void {
@@ -212,24 +206,6 @@ export class SecondReading {
       if (!(error instanceof AntiphonError)) throw error;
       if (!this.#unreadable.has(origin)) this.#unreadable.set(origin, { seq, obstacle: error.message });
     }
-  }
-
-  #judge(entries: readonly LogEntry[]): readonly ApplyStep[] {
-    const { store, id } = this.scope;
-    const state = store.state();
-    const rules = intakeRules(this.scope);
-    let now: AdmissionState = state;
-    const steps: ApplyStep[] = [];
-    for (const entry of entries) {
-      const known = isKnownMember(this.scope, entry.origin, { vector: now.vector });
-      const verdict = judgeAgain(entry, now, rules, { self: id, known });
-      steps.push(...verdict.steps);
-      now = verdict.state;
-      if (verdict.obstacle === undefined) this.#obstacles.delete(entry.origin);
-      else if (!this.#obstacles.has(entry.origin) && known && isNext(entry, now.vector))
-        this.#obstacles.set(entry.origin, { seq: entry.seq, obstacle: verdict.obstacle });
-    }
-    return steps;
   }
 }
 
@@ -241,12 +217,6 @@ function isLate({ data, origin }: LogEntry, vector: VectorClock): boolean {
     if (error instanceof AntiphonError) return false;
     throw error;
   }
-}
-
-/** It holds the transaction that is missing, and not only later ones. */
-function isNext({ data, origin }: LogEntry, vector: VectorClock): boolean {
-  const next = counterOf(vector, origin) + 1;
-  return summarize(data).some(({ firstCounter, lastCounter }) => firstCounter <= next && lastCounter >= next);
 }
 
 function isRemoved(error: unknown): boolean {

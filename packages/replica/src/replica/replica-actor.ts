@@ -15,15 +15,20 @@ import {
   type CompareOptions,
   type Gap,
   type RecaptureReport,
+  type Timer,
   type WriteOutcome,
 } from '@antiphon/core';
+import { ApplyTurn, type AppliedSteps } from '../deliver/apply-turn.js';
 import { Feed } from '../deliver/feed.js';
+import { judgeEntries } from '../repair/judge-again.js';
 import { Pulse } from '../membership/pulse.js';
 import type {
-  ApplyMessage,
+  Delivered,
+  Delivery,
   FeedProtocol,
-  PlannedApply,
   PulseProtocol,
+  Rejudged,
+  Rejudging,
   RelayProtocol,
   ReplicaProtocol,
   WriteMessage,
@@ -31,14 +36,12 @@ import type {
 import { Relay } from '../publish/relay.js';
 import { SealRetry } from './seal-retry.js';
 import { GroupCommitter } from '../sync/group-committer.js';
-import type { Sync } from '../sync/sync.js';
 import type { SyncWrite } from '../state/sync-write.js';
 import { uncertainCounters } from '../state/uncertain-counters.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 
 const EXPIRY_CHECK_MS = 50;
 const RESEND_ANSWER_MS = 5000;
-const NOTHING: ApplyOutcome = { transactions: 0, rows: 0, conflicts: 0 };
 
 /** Local writes and remote changes each get their share of the turns; neither starves the other. */
 export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaProtocol> {
@@ -53,6 +56,9 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       submit: 'write',
       advance: 'write',
       apply: 'apply',
+      rejudge: 'apply',
+      discard: 'control',
+      enter: 'control',
       fence: 'control',
       poll: 'control',
       check: 'control',
@@ -93,7 +99,16 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       this.#committer?.fence(counter);
       return this.#advance(context);
     },
-    apply: (request: ApplyMessage): Promise<ApplyOutcome> => this.#apply(request),
+    apply: (delivery: Delivery): Promise<Delivered> => this.#apply(delivery),
+    enter: async (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => {
+      await this.#leave();
+      this.#enter(context);
+    },
+    rejudge: (request: Rejudging): Promise<Rejudged> => this.#rejudge(request),
+    discard: async (ids: readonly number[]): Promise<void> => {
+      const { seq } = this.scope.store.state().position;
+      await this.#beside(ids.map((id) => ({ type: 'release', id, arrived: false, seq })));
+    },
     poll: (): Promise<void> | void => {
       const { store, clocks } = this.scope;
       if (!this.#polling || !this.#sealing.due) return;
@@ -150,25 +165,43 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   #heldUntilMs = 0;
   #held: Received<ReplicaProtocol, 'write'>[] = [];
   #committer: GroupCommitter | undefined;
+  #pollTimer: Timer | undefined;
+  readonly #applyTurn: ApplyTurn;
   #advancing = false;
-  #stopListening: (() => void) | undefined;
+  readonly #stopListening: (() => void)[] = [];
 
   constructor(private readonly scope: ReplicaScope) {
     this.#sealing = new SealRetry(scope);
+    this.#applyTurn = new ApplyTurn(scope, (applied) => this.#applied(applied));
   }
 
   started(context: Context<ReplicaProtocol>): void {
     const { scope } = this;
     this.#startSync(context);
-    this.#relay = context.spawn('relay', () => new Relay(scope), { mailbox: RELAY_MAILBOX });
-    const feedUntil = this.#feedUntil();
-    if (feedUntil > 0) this.#feed = context.spawn('feed', () => new Feed(scope, context.self, feedUntil));
+    this.#stopListening.push(scope.authority.onChange(() => context.self.tell('enter')));
+    this.#enter(context);
     context.spawn<PulseProtocol>('pulse', () => new Pulse(scope, context.self));
-    // Where other programs are refused, there is nothing of theirs to look for.
-    const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
-    if (scope.writable && othersWrite) context.every(scope.limits.pollMs, 'poll', undefined);
     context.every(scope.limits.beatMs, 'check', undefined);
     context.every(EXPIRY_CHECK_MS, 'expire', undefined);
+  }
+
+  /** What runs during one mandate, and as it says: the only place that depends on who may write when it starts. */
+  #enter(context: Context<ReplicaProtocol>): void {
+    const { scope } = this;
+    const feed = context.spawn('feed', () => new Feed(scope, context.self));
+    this.#feed = feed;
+    this.#relay = context.spawn('relay', () => new Relay(scope, feed), { mailbox: RELAY_MAILBOX });
+    // Where other programs are refused, there is nothing of theirs to look for.
+    const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
+    if (scope.authority.current().mayWrite && othersWrite)
+      this.#pollTimer = context.every(scope.limits.pollMs, 'poll', undefined);
+  }
+
+  /** Ends what the last mandate started. */
+  async #leave(): Promise<void> {
+    this.#pollTimer?.cancel();
+    this.#pollTimer = undefined;
+    await Promise.all([this.#relay?.stop(), this.#feed?.stop()]);
   }
 
   #startSync(context: Context<ReplicaProtocol>): void {
@@ -196,14 +229,12 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       this.#advancing = context.self.tell('advance');
     };
     const listening = [progress.onMove(advance), log.onConnection(advance), sync.inSync.onChange(advance)];
-    this.#stopListening = () => {
-      for (const stop of listening) stop();
-    };
+    this.#stopListening.push(...listening);
   }
 
   stopped(reason: Ending): void {
     const { sync, id } = this.scope;
-    this.#stopListening?.();
+    for (const stop of this.#stopListening) stop();
     const ended = reason.type !== 'restarting';
     const why = ended ? `replica ${id} is closing` : `replica ${id} had a defect and starts again`;
     this.#committer?.close(
@@ -231,13 +262,6 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     // One group a turn: others get theirs in between.
     if ((await this.#committer?.turn()) !== true || this.#advancing) return;
     this.#advancing = context.self.tell('advance');
-  }
-
-  /** A primary writes the log itself; it reads no more of it than its own past. */
-  #feedUntil(): number {
-    const { soleAppender, ownPastUpTo, progress, logEnd } = this.scope;
-    if (!soleAppender) return Infinity;
-    return progress.ownCounter < ownPastUpTo ? logEnd.seq : 0;
   }
 
   /** Group commit: all writes that wait go into one transaction of the database. */
@@ -284,30 +308,32 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     return answered as NoReply;
   }
 
-  async #apply(request: ApplyMessage): Promise<ApplyOutcome> {
-    const { store, document, limits, clock, condition } = this.scope;
+  #apply(delivery: Delivery): Promise<Delivered> {
+    return this.#applying(() => this.#applyTurn.take(delivery));
+  }
+
+  #beside(steps: readonly ApplyStep[]): Promise<ApplyOutcome> {
+    return this.#applying(() => this.#applyTurn.beside(steps));
+  }
+
+  /** What applies seals first what other programs wrote: that is to be sent, and must have sure counters. */
+  async #applying<T>(apply: () => Promise<T>): Promise<T> {
+    const { store } = this.scope;
     if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
-    const planned = request.plan();
-    if (planned === undefined) {
-      await this.#committer?.passed(store.state().position.seq);
-      return NOTHING;
-    }
     const before = store.state().lastCounter;
-    const { seq, entry } = planned;
-    // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
-    store.markPublished(planned.published);
-    const outcome = await store.apply({
-      steps: planned.steps,
-      position: { generation: document.generation, seq, ...(entry && { entry }) },
-      yield: () => clock.yield(),
-      sliceMs: limits.applySliceMs,
-    });
-    condition.totals.appliedTransactions += outcome.transactions;
-    condition.totals.appliedRows += outcome.rows;
-    this.scope.conflicts.note(outcome);
+    const done = await apply();
     if (store.state().lastCounter > before) this.#relay?.tell('wake');
-    if (this.scope.sync !== undefined) await this.#appliedGroups(this.scope.sync, planned, outcome);
-    return outcome;
+    await this.#committer?.passed(store.state().position.seq);
+    return done;
+  }
+
+  async #rejudge(request: Rejudging): Promise<Rejudged> {
+    const { steps, verdicts } = judgeEntries(this.scope, request);
+    if (steps.length === 0) return { verdicts, steps: 0 };
+    this.scope.condition.counts.retried++;
+    const { refused } = await this.#beside(steps);
+    const applied = steps.filter(({ type }) => type !== 'release').length;
+    return { verdicts, steps: applied, ...(refused && { refused: refused.error }) };
   }
 
   async #noteGap(gap: Gap): Promise<void> {
@@ -330,33 +356,22 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   async #applyGaps(steps: readonly ApplyStep[]): Promise<void> {
-    const { store, clock, limits, condition, progress } = this.scope;
-    if (steps.length > 0) {
-      const { position } = store.state();
-      await store.apply({ steps, position, yield: () => clock.yield(), sliceMs: limits.applySliceMs });
-    }
-    condition.wait(store.state().gaps);
-    progress.moved();
+    if (steps.length > 0) await this.#beside(steps);
   }
 
   /** Synchronous groups among the steps are committed here: whoever waits for that is told. */
-  async #appliedGroups(
-    sync: Sync,
-    { steps, verdicts }: PlannedApply,
-    { refused }: ApplyOutcome,
-  ): Promise<void> {
-    const { id, store } = this.scope;
+  #applied({ steps, verdicts, refusedStep }: AppliedSteps): void {
+    const { id, store, sync } = this.scope;
+    if (sync === undefined) return;
     const replies = new Set<string>();
-    const { seq } = store.state().position;
-    for (const step of steps.slice(0, refused?.step)) {
+    for (const step of steps.slice(0, refusedStep)) {
       if (step.type === 'quarantine' && step.origin === id) this.#committer?.refused(step.seq, step.error);
       if (step.type !== 'transactions' || step.batch.sync === undefined) continue;
       const { origin, sync: section } = step.batch;
       if (origin === id) this.#committer?.applied(section.token, step.seq, verdicts.get(step.seq));
       else if (section.reply !== undefined) replies.add(section.reply);
     }
-    sync.applied(seq, replies);
-    await this.#committer?.passed(seq);
+    sync.applied(store.state().position.seq, replies);
   }
 
   /** Writes of other programs must not be given a counter that an attempt without an answer may have taken. */

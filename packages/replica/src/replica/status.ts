@@ -121,7 +121,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     version: VERSION,
     engine: store.engine,
     topology: document.topology,
-    role: scope.role,
+    role: scope.authority.current().role,
     lifecycle: condition.state,
     ...(stalled && { stalled }),
     ...(holding && { holding }),

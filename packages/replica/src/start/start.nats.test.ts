@@ -279,7 +279,7 @@ describe('remote mailbox, changes, verify', () => {
       for (let n = 0; !stop; n++) await a.transaction((tx) => tx.put(`k${n % 3000}`, String(n)));
     })();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const options = await cluster.verifyPorts();
+    const options = await cluster.ports();
     expect(await verifyCluster(options)).toMatchObject({ outcome: 'equal' });
     stores[1].rows.set('zz', 'only here');
     stores[0].rows.set('aa', 'only there');

@@ -25,7 +25,7 @@ class World {
     yield: () => Promise.resolve(),
     random: () => 0,
   };
-  readonly condition = new Condition('primary', this.clock, silentLogger);
+  readonly condition = new Condition(() => 'primary', this.clock, silentLogger);
   readonly watch: ClockWatch;
   readonly hybrid: HybridClock;
 

@@ -9,7 +9,7 @@ const drift = (gaps?: readonly string[]): AntiphonError =>
 let condition: Condition;
 const names = (): readonly string[] => condition.alarms.map(({ name }) => name);
 beforeEach(() => {
-  condition = new Condition('peer', systemClock(), silentLogger);
+  condition = new Condition(() => 'peer', systemClock(), silentLogger);
   for (const event of ['agreed', 'installed', 'caught-up'] as const) condition.handle(event);
 });
 

@@ -52,7 +52,7 @@ export class Condition {
   };
 
   constructor(
-    private readonly role: Role,
+    private readonly role: () => Role,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
@@ -130,7 +130,7 @@ export class Condition {
 
   handle(event: LifecycleEvent): void {
     const before = this.#state;
-    this.#state = nextState(before, event, this.role);
+    this.#state = nextState(before, event, this.role());
     if (this.#state === before) return;
     this.logger.debug({ from: before, to: this.#state }, 'lifecycle changed');
     for (const listener of [...this.#listeners]) listener(this.#state);

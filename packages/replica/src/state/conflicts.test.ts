@@ -9,7 +9,7 @@ const version = (origin: string) => ({ time: 1, origin, counter: 1 });
 it('names table, key and both origins, and ends the alarm when there has been none for ten minutes', () => {
   let now = 1_000;
   const clock = { ...systemClock(), nowMs: () => now, monotonicMs: () => now };
-  const condition = new Condition('peer', clock, silentLogger);
+  const condition = new Condition(() => 'peer', clock, silentLogger);
   const conflicts = new Conflicts(condition, clock);
   conflicts.note({ transactions: 1, rows: 1, conflicts: 0 });
   expect(condition.alarms).toEqual([]);

@@ -1,32 +1,61 @@
 import type {
-  ApplyOutcome,
-  ApplyStep,
+  AntiphonError,
   CompareOptions,
   Gap,
-  KnownEntry,
+  LogEntry,
   RecaptureReport,
-  Verdict,
   WriteOutcome,
 } from '@antiphon/core';
 import type { SyncWrite } from './sync-write.js';
 
-export interface PlannedApply {
-  readonly steps: readonly ApplyStep[];
-  readonly seq: number;
-  /** What is known of the entry at `seq`, or of one before it. */
-  readonly entry?: KnownEntry;
-  /** Own transactions up to this counter are in the log, as of `seq`. */
-  readonly published: number;
-  /** What certification says of groups among the steps, by entry. */
-  readonly verdicts: ReadonlyMap<number, Verdict>;
+/** Entries of the log, in order, from after the position on. */
+export interface Delivery {
+  readonly entries: readonly LogEntry[];
+  /** The entry at which the last delivery halted, when no replica can apply it. */
+  readonly unreadable?: { readonly seq: number; readonly error: AntiphonError };
 }
 
-export interface ApplyMessage {
+/** What became of it. Entries after `doneSeq` are to be delivered again. */
+export interface Delivered {
+  readonly doneSeq: number;
+  /** What this database does not take; the position stays before it. */
+  readonly refused?: {
+    readonly seq: number;
+    readonly origin?: string;
+    readonly counter?: number;
+    readonly error: AntiphonError;
+  };
   /**
-   * Called at the beginning of the turn, when nothing else moves the database any more; undefined: nothing is
-   * left to do.
+   * Nothing from the entry after `doneSeq` on may be dealt with. `newer-schema`: it may, once it is known that the
+   * cluster has no such schema.
    */
-  plan(): PlannedApply | undefined;
+  readonly halt?: {
+    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
+    readonly error: AntiphonError;
+  };
+}
+
+/** Entries that were passed before, judged anew by what is known now. */
+export interface Rejudging {
+  readonly entries: readonly LogEntry[];
+  /** The message in quarantine that holds the entry; it leaves when nothing of it is in the way. */
+  readonly release?: number;
+}
+
+export interface Rejudged {
+  /** One for each entry, in order. */
+  readonly verdicts: readonly {
+    readonly seq: number;
+    readonly origin: string;
+    /** Why not all of it can be applied, as a sentence without its stop; absent when nothing is in the way. */
+    readonly obstacle?: string;
+    /** Its origin is a member, and it holds the next transaction that is missing here. */
+    readonly isNext: boolean;
+  }[];
+  /** Of transactions and parts; 0 when what is acceptable was here already. */
+  readonly steps: number;
+  /** The database did not take all of them. */
+  readonly refused?: AntiphonError;
 }
 
 export interface WriteMessage {
@@ -50,11 +79,18 @@ export interface ReplicaProtocol {
   write(request: WriteMessage): WriteOutcome;
   /** Synchronous writes answer for themselves. */
   submit(write: SyncWrite): void;
+  /** Who may write has changed: the children of the last term end, and those of the new one begin. */
+  enter(): void;
   /** The next synchronous group, if one waits. */
   advance(): void;
   /** Uses up own counters to this one, so that an attempt which took it and was lost can never come back. */
   fence(counter: number): void;
-  apply(request: ApplyMessage): ApplyOutcome;
+  /** Decides about entries of the log and applies them, in one turn. Rejects as `Store.apply` does. */
+  apply(delivery: Delivery): Delivered;
+  /** Judges and applies in one turn, beside what the log brings: the position stays. Rejects as `Store.apply` does. */
+  rejudge(request: Rejudging): Rejudged;
+  /** Forgets these messages in quarantine. */
+  discard(ids: readonly number[]): void;
   /** Looks for writes by other programs. */
   poll(): void;
   /** Looks for another file, and for another schema, than the ones it knows. */
@@ -102,6 +138,8 @@ export interface FeedProtocol {
   hurry(): void;
   /** A stall is over: read on. */
   resume(): void;
+  /** Of a replica that appends alone: reads as far as this entry. */
+  readTo(seq: number): void;
 }
 
 export interface PulseProtocol {

@@ -10,7 +10,7 @@ import type { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import type { Progress } from './progress.js';
 import type { SentMessages } from './sent-messages.js';
-import type { Role } from '../config/topology.js';
+import type { Authority } from './authority.js';
 
 /** A synchronous cluster, as far as delivering and publishing have to do with it; `ReplicaScope` has all of it. */
 export interface SynchronousCluster {
@@ -24,7 +24,7 @@ export interface SynchronousCluster {
 
 /** What the actors of one replica share. */
 export interface Scope extends Settings {
-  readonly role: Role;
+  readonly authority: Authority;
   readonly document: ClusterDocument;
   readonly hybrid: HybridClock;
   /** Compares clocks with the log's. */
@@ -40,14 +40,7 @@ export interface Scope extends Settings {
   readonly logEnd: LogEnd;
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
-  /**
-   * The log is written by this replica alone, and in order: it need not read it. Else what it published
-   * counts as published when it comes back in order.
-   */
-  readonly soleAppender: boolean;
   readonly sent: SentMessages;
   /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
   readonly closing: AbortSignal;
-  /** This replica takes writes. */
-  readonly writable: boolean;
 }

@@ -8,7 +8,6 @@ import {
   type Verdict,
 } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
-import { soleWriter } from '../config/topology.js';
 import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
 import { isSurelyAccepted } from './accepted-time.js';
 import {
@@ -78,8 +77,8 @@ export class GroupCommitter {
     this.#queue = new WriteQueue(scope, sync);
     this.#own = new OwnSubject(scope, sync.inTheWay);
     this.#trouble = new LogTrouble(scope);
-    this.#certified = soleWriter(scope.document.topology) === undefined;
-    this.#foreign = scope.writable && sync.settings.foreignWrites === 'async';
+    this.#certified = sync.certification !== undefined;
+    this.#foreign = scope.authority.current().mayWrite && sync.settings.foreignWrites === 'async';
   }
 
   get waiting(): number {

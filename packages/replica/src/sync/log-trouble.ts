@@ -24,8 +24,12 @@ export class LogTrouble {
    * cause until somebody writes. Nobody accepts a group of a replica that may not write.
    */
   get isProbeDue(): boolean {
-    const { condition, clock, writable } = this.scope;
-    return writable && isPublishAlarmed(condition) && clock.monotonicMs() >= this.#probeNotBeforeMs;
+    const { authority, condition, clock } = this.scope;
+    return (
+      authority.current().mayWrite &&
+      isPublishAlarmed(condition) &&
+      clock.monotonicMs() >= this.#probeNotBeforeMs
+    );
   }
 
   takeProbe(): boolean {

@@ -44,10 +44,10 @@ export class OwnSubject {
 
   /** Own messages after the position, up to the entry `lastSeq`, which is in the log. */
   async tail(lastSeq: number): Promise<OwnTail> {
-    const { log, document, id, store, limits } = this.scope;
+    const { log, document, id, store } = this.scope;
     const { generation } = document;
     const state = store.state();
-    const scan = new OwnScan(id, ownLogState(id, state), intakeRules({ document, limits }));
+    const scan = new OwnScan(id, ownLogState(id, state), intakeRules(this.scope));
     const groups = new Map<string, number>();
     const { seq: positionSeq } = state.position;
     if (positionSeq < lastSeq) {

@@ -3,7 +3,7 @@ import type { Condition } from '../state/condition.js';
 import type { Progress } from '../state/progress.js';
 import type { Settings } from '../config/options.js';
 import { ackSubject, ackSubjectPrefix } from '../config/subjects.js';
-import { soleWriter, type Topology } from '../config/topology.js';
+import { isCertified, type ClusterDocument } from '../cluster/cluster-document.js';
 import type { SyncSettings } from '../config/update.js';
 import type { Committed } from '../state/write-result.js';
 import { sessionPosition } from '../state/session.js';
@@ -47,7 +47,7 @@ export class Sync {
 
   constructor(
     readonly settings: SyncSettings,
-    topology: Topology,
+    document: Pick<ClusterDocument, 'topology' | 'update'>,
     private readonly scope: SyncScope,
     private readonly progress: Progress,
   ) {
@@ -59,7 +59,7 @@ export class Sync {
     this.inSync = new InSyncSet(scope);
     this.inTheWay = new InTheWay(clock);
     this.barrier = new ReadBarrier(scope, progress);
-    this.certification = soleWriter(topology) === undefined ? new Certification() : undefined;
+    this.certification = isCertified(document) ? new Certification() : undefined;
     this.acker = new Acker({
       ...{ cluster, id, bus, clock, inSync: this.inSync, subject: this.ackSubject },
       minInSync: settings.minInSync,

@@ -19,7 +19,7 @@ export const RULES: IntakeRules = {
     ],
     ddl: { engine: 'test', statements: [] },
   },
-  soleWriter: undefined,
+  primary: undefined,
   agreed: [
     { fromSeq: 0, clockRefusalMs: 1000, ...DEFAULT_ROW_LIMITS },
     { fromSeq: 1000, clockRefusalMs: 10_000, ...DEFAULT_ROW_LIMITS },

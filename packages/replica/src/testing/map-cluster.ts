@@ -69,9 +69,15 @@ export class MapCluster implements AsyncDisposable {
     );
   }
 
-  async verifyPorts() {
+  async ports() {
     const nats = await this.connect();
-    return { cluster: this.name, bus: nats.bus(), registry: nats.registry(this.name), clock: systemClock() };
+    return {
+      cluster: this.name,
+      log: nats.log(this.name),
+      bus: nats.bus(),
+      registry: nats.registry(this.name),
+      clock: systemClock(),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,7 +9,6 @@ import type { Committed } from '../state/write-result.js';
 import { assertStatements, runStatements, type SqlTransaction, type Statement } from './statement.js';
 import type { Sync } from '../sync/sync.js';
 import { SyncWrite } from '../state/sync-write.js';
-import { soleWriter } from '../config/topology.js';
 import { needsSync, parseAcks, type AckLevel } from '../config/update.js';
 
 export interface WriteOptions {
@@ -132,7 +131,8 @@ export class Writer<Tx> {
   }
 
   #assertWritable(): void {
-    const { condition, document, cluster, id, writable, clocks, closing } = this.scope;
+    const { authority, condition, cluster, id, clocks, closing } = this.scope;
+    const { mayWrite, primary = '' } = authority.current();
     // What is still written while it closes would be settled by nobody.
     if (closing.aborted && !condition.ended)
       throw new AntiphonError('CLOSED', `replica ${id} is closing; nothing was written. Open it again`, {
@@ -145,8 +145,7 @@ export class Writer<Tx> {
         cause: condition.failure,
       });
     }
-    if (writable) return clocks.assertInStep();
-    const primary = soleWriter(document.topology) ?? '';
+    if (mayWrite) return clocks.assertInStep();
     throw new AntiphonError(
       'NOT_WRITABLE',
       `replica ${id} takes no writes; write to the primary, ${primary}`,

@@ -1,0 +1,268 @@
+import {
+  counterOf,
+  type AdmissionState,
+  type AntiphonError,
+  type ApplyOutcome,
+  type ApplyStep,
+  type KnownEntry,
+  type LogEntry,
+  type Position,
+  type StoreState,
+  type Verdict,
+} from '@antiphon/core';
+import { isKnownMember } from '../cluster/members.js';
+import { appendsAlone } from '../state/authority.js';
+import type { Delivered, Delivery } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
+import { intakeRules } from './intake-check.js';
+import { assertNoSecondLife, ownLogState } from './own-past.js';
+import { QuarantineBudget } from './quarantine-budget.js';
+
+/** What was applied, for whoever waits for synchronous groups among it. */
+export interface AppliedSteps {
+  readonly steps: readonly ApplyStep[];
+  /** What certification says of groups among the steps, by entry. */
+  readonly verdicts: ReadonlyMap<number, Verdict>;
+  /** The first step that the database did not take: it and those after it were not applied. */
+  readonly refusedStep: number | undefined;
+}
+
+interface Planned {
+  readonly plan: IntakePlan;
+  readonly steps: readonly ApplyStep[];
+  /** What is known of the entry that the plan ends with, or of one before it. */
+  readonly entry: KnownEntry | undefined;
+  /** Messages to be put aside that found no room there. */
+  readonly overflow: number;
+}
+
+/**
+ * One turn of the replica actor for entries of the log: it decides (`Intake`) and applies with nothing in
+ * between, so what it decides by is what the database holds.
+ */
+export class ApplyTurn {
+  /** Batches that no replica can apply although admission let them pass, by `seq/batch`: planned again, they are put aside. */
+  readonly #refused = new Map<string, AntiphonError>();
+  /** The first own counter that nobody has accepted; undefined when all were. */
+  #refusedCounter: number | undefined;
+  /** What the log has of our own messages in order: what the others have admitted of them. */
+  #ownLog: AdmissionState;
+
+  constructor(
+    private readonly scope: Scope,
+    /** In the same turn, after the commit. */
+    private readonly onApplied: (applied: AppliedSteps) => void,
+  ) {
+    this.#ownLog = ownLogState(scope.id, scope.store.state());
+  }
+
+  /** Rejects as `Store.apply` does, and with DUPLICATE_REPLICA; nothing was applied then. */
+  async take({ entries, unreadable }: Delivery): Promise<Delivered> {
+    const { store } = this.scope;
+    if (unreadable !== undefined) this.#refuseAll(unreadable.seq, unreadable.error);
+    const rest = this.#unapplied(entries);
+    const last = rest.at(-1);
+    if (last === undefined) return { doneSeq: store.state().position.seq };
+    await assertNoSecondLife(this.scope, rest, this.#ownLogNow(store.state()));
+    const planned = this.#planned(rest);
+    if (planned.steps.length === 0) {
+      this.#pass(planned);
+      return this.#delivered(planned);
+    }
+    const { plan } = planned;
+    // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
+    store.markPublished(this.#published(plan));
+    const { refused } = await this.#apply(planned.steps, this.#positionOf(planned));
+    this.onApplied({
+      steps: planned.steps,
+      verdicts: plan.verdicts,
+      refusedStep: refused?.step,
+    });
+    if (refused === undefined) return this.#delivered(planned);
+    const doneSeq = store.state().position.seq;
+    this.#ownLog = this.#plan(rest.filter(({ seq }) => seq <= doneSeq)).ownLog;
+    return this.#refusedAt(planned, refused, doneSeq);
+  }
+
+  /** Steps beside what the log brings: the position stays where it is. Rejects as `Store.apply` does. */
+  async beside(steps: readonly ApplyStep[]): Promise<ApplyOutcome> {
+    const { store, condition, progress } = this.scope;
+    const outcome = await this.#apply(steps, store.state().position);
+    this.onApplied({ steps, verdicts: new Map(), refusedStep: outcome.refused?.step });
+    condition.wait(store.state().gaps);
+    progress.moved();
+    return outcome;
+  }
+
+  /**
+   * Without what was committed in place meanwhile: own groups, which the database had before the log brought
+   * them back.
+   */
+  #unapplied(entries: readonly LogEntry[]): readonly LogEntry[] {
+    const { sync, store } = this.scope;
+    const { seq } = store.state().position;
+    const [first] = entries;
+    if (first === undefined || first.seq > seq) return entries;
+    for (const entry of entries) if (entry.seq <= seq) sync?.certification?.look(entry);
+    return entries.filter((entry) => entry.seq > seq);
+  }
+
+  #plan(entries: readonly LogEntry[]): IntakePlan {
+    const { store, id, ownPastUpTo, hybrid, sync, condition } = this.scope;
+    const state = store.state();
+    return Intake.plan(entries, state, intakeRules(this.scope), {
+      self: id,
+      ownLog: this.#ownLogNow(state),
+      ownCounter: state.lastCounter,
+      ownPastUpTo,
+      ownLatestTime: hybrid.last,
+      causesMayBeMissing: state.quarantined + state.discarded + condition.counts.quarantineOverflow > 0,
+      gaps: state.gaps,
+      isMember: (origin) => isKnownMember(this.scope, origin, state),
+      refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
+      ...(sync && { synchronous: { certification: sync.certification } }),
+    });
+  }
+
+  /**
+   * What was published by a chain, and groups that were committed in place, did not come by here. What counts
+   * as published and is not applied is neither, but of an apply that failed (the database was busy) and is
+   * tried again: it must not pass for a repetition then.
+   */
+  #ownLogNow(state: StoreState): AdmissionState {
+    const { id, sync } = this.scope;
+    const known = ownLogState(id, state);
+    if (sync === undefined && !appendsAlone(this.scope)) return this.#ownLog;
+    return counterOf(this.#ownLog.vector, id) >= counterOf(known.vector, id) ? this.#ownLog : known;
+  }
+
+  #planned(rest: readonly LogEntry[]): Planned {
+    const { store, limits } = this.scope;
+    const plan = this.#plan(rest);
+    const budget = new QuarantineBudget(limits, store.state());
+    const steps = plan.steps.filter((step) => step.type !== 'quarantine' || budget.admits(step.data.length));
+    return { plan, steps, entry: knownOf(rest, plan.seq), overflow: plan.steps.length - steps.length };
+  }
+
+  /** Own messages, repetitions, holes: nothing but the position moves, which can wait for the next commit. */
+  #pass(planned: Planned): void {
+    const { store } = this.scope;
+    if (planned.plan.seq > 0) store.markPublished(this.#published(planned.plan), this.#positionOf(planned));
+  }
+
+  #positionOf({ plan, entry }: Planned): Position {
+    return { generation: this.scope.document.generation, seq: plan.seq, ...(entry && { entry }) };
+  }
+
+  async #apply(steps: readonly ApplyStep[], position: Position): Promise<ApplyOutcome> {
+    const { store, limits, clock, condition, conflicts } = this.scope;
+    const outcome = await store.apply({
+      steps,
+      position,
+      yield: () => clock.yield(),
+      sliceMs: limits.applySliceMs,
+    });
+    condition.totals.appliedTransactions += outcome.transactions;
+    condition.totals.appliedRows += outcome.rows;
+    conflicts.note(outcome);
+    return outcome;
+  }
+
+  /**
+   * Our own transactions count as published when they come back in order, and not when the log acknowledged
+   * them: only that is what the others see, and it is stored together with the position that it belongs to.
+   */
+  #published(plan: IntakePlan): number {
+    const { store, id } = this.scope;
+    return Math.max(store.state().publishedCounter, counterOf(plan.ownLog.vector, id));
+  }
+
+  #delivered({ plan, steps, overflow }: Planned): Delivered {
+    const { condition, store, progress } = this.scope;
+    this.#ownLog = plan.ownLog;
+    const putAside = steps.filter(({ type }) => type === 'quarantine').length;
+    condition.counts.quarantineOverflow += overflow;
+    condition.counts.quarantined += putAside;
+    if (putAside > 0) this.#refused.clear();
+    condition.resume();
+    this.#note(plan.notes);
+    this.#endOwnAlarm();
+    condition.wait(store.state().gaps);
+    progress.moved(plan.seq);
+    return { doneSeq: plan.seq, ...(plan.halt && { halt: plan.halt }) };
+  }
+
+  /** What no database can apply is put aside at the next try; what only this one refuses is told. */
+  #refusedAt(
+    { plan, steps }: Planned,
+    { step: index, error }: NonNullable<ApplyOutcome['refused']>,
+    doneSeq: number,
+  ): Delivered {
+    const { condition, store } = this.scope;
+    condition.wait(store.state().gaps);
+    const step = steps[index];
+    if (step === undefined) return { doneSeq };
+    const { seq } = step;
+    if (step.type !== 'transactions' && step.type !== 'part') return { doneSeq, refused: { seq, error } };
+    if (NOBODY_CAN.has(error.code)) {
+      this.#refused.set(`${seq}/${plan.batches[plan.steps.indexOf(step)] ?? -1}`, error);
+      return { doneSeq };
+    }
+    const { origin, firstCounter } = step.batch;
+    const counter = Number(error.context['counter'] ?? firstCounter);
+    return { doneSeq, refused: { seq, origin, counter, error } };
+  }
+
+  #refuseAll(seq: number, error: AntiphonError): void {
+    for (let batch = 0; batch < MAX_BATCHES_OF_ENTRY; batch++) this.#refused.set(`${seq}/${batch}`, error);
+  }
+
+  #note(notes: readonly IntakeNote[]): void {
+    const { condition, clocks } = this.scope;
+    for (const note of notes) {
+      if (note.type === 'duplicate') condition.counts.duplicates++;
+      else if (note.type === 'hole') condition.counts.holes++;
+      else if (note.type === 'own-refused') this.#ownRefused(note.counter, note.error);
+      else if (note.type === 'ahead') clocks.sawAhead(note.origin, note.time);
+    }
+  }
+
+  /** Every replica puts it aside, and this one learns it as soon as they do. */
+  #ownRefused(counter: number, { message }: AntiphonError): void {
+    const { id, condition, sync, store } = this.scope;
+    const ours = `Our own transaction ${id}:${counter} is accepted by no replica: ${message}`;
+    const isCommitted = counterOf(store.state().vector, id) >= counter;
+    this.#refusedCounter = Math.min(counter, this.#refusedCounter ?? Infinity);
+    if (sync === undefined || isCommitted) {
+      condition.alarm(
+        OWN_ALARM,
+        `${ours}. It and everything after it waits here until the log's clock has caught up`,
+      );
+      return;
+    }
+    condition.alarm(OWN_ALARM, `${ours}. It was not committed; correct the clock of this machine`);
+  }
+
+  /** It is in the log in order now, or another one in its place. */
+  #endOwnAlarm(): void {
+    const { id, condition } = this.scope;
+    if (this.#refusedCounter === undefined) return;
+    if (counterOf(this.#ownLog.vector, id) < this.#refusedCounter) return;
+    this.#refusedCounter = undefined;
+    condition.clearAlarm(OWN_ALARM);
+  }
+}
+
+/** Nobody accepts what this replica writes. */
+const OWN_ALARM = 'own';
+/** Whatever database reads it: the fault is in the message. */
+const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORTED_FORMAT']);
+/** More batches in one message than this would each be well under the relay's packing. */
+const MAX_BATCHES_OF_ENTRY = 1024;
+
+/** What is known of the entry that a plan ends with. */
+function knownOf(entries: readonly LogEntry[], seq: number): KnownEntry | undefined {
+  const entry = entries.findLast((one) => one.seq <= seq);
+  return entry && { seq: entry.seq, storedAtMs: entry.storedAtMs };
+}

@@ -1,0 +1,66 @@
+import { ActorSystem } from '@antiphon/actor';
+import { systemClock } from '@antiphon/core';
+import { expect, it } from 'vitest';
+import { resolveSettings } from '../config/options.js';
+import type { Role } from '../config/topology.js';
+import { prepare } from '../start/prepare.js';
+import type { Authority, Mandate } from '../state/authority.js';
+import { eventually } from '../testing/eventually.js';
+import { MapCluster } from '../testing/map-cluster.js';
+import { MapStore, type MapTransaction } from '../testing/map-store.js';
+import { Deadline } from '../wait/deadline.js';
+import { ReplicaActor, replicaMailbox } from './replica-actor.js';
+
+/** Whom the test appoints. */
+class Appointed implements Authority {
+  readonly #listeners = new Set<(mandate: Mandate) => void>();
+  #mandate: Mandate = { epoch: 0, role: 'primary', primary: 'a', mayWrite: true };
+
+  current(): Mandate {
+    return this.#mandate;
+  }
+
+  onChange(listener: (mandate: Mandate) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  appoint(primary: string, role: Role): void {
+    this.#mandate = { epoch: this.#mandate.epoch + 1, role, primary, mayWrite: role !== 'replica' };
+    for (const listener of this.#listeners) listener(this.#mandate);
+  }
+}
+
+it('ends the children of a mandate and starts those of the next one, and sends on in it', async () => {
+  await using cluster = await MapCluster.start();
+  const topology = { 'primary-replica': { primary: 'a' } };
+  const [left, right] = [cluster.founder(), new MapStore()];
+  const ports = await cluster.ports();
+  const settings = resolveSettings<MapTransaction>({ id: 'a', store: left, topology, ...ports });
+  const closing = new AbortController();
+  const deadline = new Deadline(settings.clock, 5000);
+  const authority = new Appointed();
+  const scope = { ...(await prepare(settings, closing.signal, deadline)), authority };
+  deadline.end();
+  await cluster.replica('b', right, { topology });
+  const ended: string[] = [];
+  await using system = new ActorSystem({
+    clock: systemClock(),
+    name: 'a',
+    onEvent: ({ type, path }) => type === 'ended' && ended.push(path),
+  });
+  const mailbox = replicaMailbox(scope.limits.waitingWrites);
+  const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox });
+  const put = (key: string) =>
+    actor.ask('write', { run: (tx) => (tx as MapTransaction).put(key, 'v') }, { timeoutMs: 5000 });
+
+  await put('first');
+  await eventually('b has it', () => right.rows.has('first'));
+  authority.appoint('b', 'replica');
+  await eventually('its children have ended', () => ended.length === 2);
+  expect(ended.sort()).toEqual(['a/replica/feed', 'a/replica/relay']);
+  authority.appoint('a', 'primary');
+  await eventually('its children have ended again', () => ended.length === 4);
+  await put('second');
+  await eventually('b has what was written in the new mandate', () => right.rows.has('second'));
+});

@@ -1,0 +1,258 @@
+import { AntiphonError, HybridClock, counterOf, decodeControl, type InstallOptions } from '@antiphon/core';
+import { isCertified, isRecord, type ClusterDocument } from '../cluster/cluster-document.js';
+import { registerMember } from '../cluster/member-record.js';
+import { Members } from '../cluster/members.js';
+import { newestLimits } from '../config/agreed-limits.js';
+import type { Settings } from '../config/options.js';
+import { isReserved } from '../config/reserved.js';
+import { mailboxPrefix } from '../config/subjects.js';
+import { VERSION } from '../config/version.js';
+import { findOwnPast } from '../deliver/own-past.js';
+import { LogEnd } from '../log/log-end.js';
+import { StaticAuthority, type Authority } from '../state/authority.js';
+import { ClockWatch } from '../state/clock-watch.js';
+import { Condition } from '../state/condition.js';
+import { Conflicts } from '../state/conflicts.js';
+import { LeftOutWatch } from '../state/left-out-watch.js';
+import { Progress } from '../state/progress.js';
+import { SentMessages } from '../state/sent-messages.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { Sync } from '../sync/sync.js';
+import { retrying, type Deadline } from '../wait/deadline.js';
+import { finishCreating, joinCluster, type Agreement } from './join.js';
+import { findReplacedLog } from './known-log.js';
+
+/**
+ * Everything that must be so before the first message moves, phase by phase. Each phase adds what it found out,
+ * and needs what those before it did. Throws as `startReplica` does; the database may be installed by then, which
+ * the next start finds as it is.
+ */
+export async function prepare(
+  settings: Settings,
+  closing: AbortSignal,
+  deadline: Deadline,
+): Promise<ReplicaScope> {
+  await assertAlone(settings, deadline);
+  const agreed = await agree(settings, deadline);
+  const installed = await install(agreed, deadline);
+  const recognized = await recognizeLog(installed, deadline);
+  const enrolled = await enroll(recognized, deadline);
+  const recovered = await recoverOwn(enrolled, deadline);
+  const placed = await takePlace(recovered, deadline);
+  const checked = await checkDatabase(placed);
+  return { ...checked, sync: await prepareSync(checked, deadline), sent: new SentMessages(), closing };
+}
+
+/** Two processes under one id would number their transactions alike. Whoever runs answers a ping. */
+async function assertAlone(settings: Settings, deadline: Deadline): Promise<void> {
+  const { bus, cluster, id, instance, limits } = settings;
+  const timeoutMs = Math.min(limits.duplicateCheckMs, Math.max(1, deadline.leftMs));
+  let reply: unknown;
+  try {
+    reply = decodeControl(
+      await bus.request(`${mailboxPrefix(cluster, id)}.ping`, new Uint8Array(0), {
+        timeoutMs,
+        signal: deadline.signal,
+      }),
+    );
+  } catch (error) {
+    if (error instanceof AntiphonError && error.code === 'ACCESS_DENIED') throw error;
+    // Nobody there, or nobody who answers; without a connection, the next steps say so.
+    return;
+  }
+  const running = isRecord(reply) && isRecord(reply['ok']) ? reply['ok']['instance'] : undefined;
+  if (running === instance) return;
+  throw new AntiphonError(
+    'DUPLICATE_REPLICA',
+    `another process runs as replica ${id} of cluster ${cluster}; stop it, or choose another id`,
+    { context: { cluster, replica: id } },
+  );
+}
+
+interface Agreed extends Settings {
+  readonly agreement: Agreement;
+  readonly document: ClusterDocument;
+  readonly authority: Authority;
+  readonly condition: Condition;
+}
+
+/** What the cluster is, and who writes in it. */
+async function agree(asked: Settings, deadline: Deadline): Promise<Agreed> {
+  const agreement = await joinCluster(asked, deadline);
+  const { document } = agreement;
+  const settings = { ...asked, limits: { ...asked.limits, ...newestLimits(document.limits) } };
+  const authority = new StaticAuthority(document.topology, asked.id);
+  const condition = new Condition(() => authority.current().role, asked.clock, asked.logger);
+  tellLifecycle(settings, condition);
+  deadline.renew();
+  condition.handle('agreed');
+  return { ...settings, agreement, document, authority, condition };
+}
+
+function tellLifecycle({ onLifecycle, logger }: Settings, condition: Condition): void {
+  if (onLifecycle === undefined) return;
+  condition.onState((state) => {
+    try {
+      onLifecycle(state, condition.stalled ?? condition.holding);
+    } catch (error) {
+      logger.error({ err: error }, 'onLifecycle failed');
+    }
+  });
+}
+
+interface Installed extends Agreed {
+  readonly clocks: ClockWatch;
+  readonly hybrid: HybridClock;
+}
+
+/** The database is a replica of this cluster. */
+async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
+  const { agreement, document, authority, clock, store, localTriggers } = agreed;
+  const clocks = new ClockWatch(agreed);
+  // Before anything is given a time: the rows of the first replica are, when it is installed.
+  if (agreement.replaced === undefined) await retrying(clock, deadline, () => clocks.read(deadline.signal));
+  const hybrid = new HybridClock(clock, clocks);
+  const { primary } = authority.current();
+  const options: InstallOptions = {
+    identity: agreement.identity,
+    schema: document.schema,
+    writes: writesOf(agreed),
+    ...(primary === undefined ? {} : { primary }),
+    rowVersions: document.rowVersions,
+    createTables: agreement.createTables,
+    sealExistingRows: agreement.sealExistingRows,
+    durable: document.update.mode === 'sync',
+    certified: isCertified(document),
+    ...(localTriggers && { localTriggers }),
+    rowLimits: newestLimits(document.limits),
+  };
+  // Founding a cluster seals every row that is there, which takes as long as it takes.
+  await retrying(clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));
+  return { ...agreed, clocks, hybrid };
+}
+
+function writesOf({ authority, document: { update } }: Agreed): InstallOptions['writes'] {
+  if (!authority.current().mayWrite) return 'refuse';
+  return update.mode === 'sync' && update.foreignWrites === 'refuse' ? 'library' : 'capture';
+}
+
+interface Recognized extends Installed {
+  /** Why the log is not the one that this database knows (I14). */
+  readonly replaced: AntiphonError | undefined;
+}
+
+/** Before anything is published or read: is it the log that this database knows? */
+async function recognizeLog(installed: Installed, deadline: Deadline): Promise<Recognized> {
+  const { agreement, document } = installed;
+  const replaced = agreement.replaced ?? (await findReplacedLog(installed, document, deadline));
+  return { ...installed, replaced };
+}
+
+interface Enrolled extends Recognized {
+  readonly members: Members;
+}
+
+/** It is a member, and a cluster that it creates is ready. */
+async function enroll(recognized: Recognized, deadline: Deadline): Promise<Enrolled> {
+  const { id, clock, store, registry, instance, clocks, hybrid, limits } = recognized;
+  const record = { id, joinedAtMs: clock.nowMs(), engine: store.engine, version: VERSION, instance };
+  await retrying(clock, deadline, () => registerMember(registry, record));
+  const document = await finishCreating(recognized, recognized.agreement, deadline);
+  const members = new Members(registry, clock);
+  await retrying(clock, deadline, () => members.refresh());
+  if (document.rowVersions) clocks.follow(hybrid, limits.clockRefusalMs);
+  return { ...recognized, document, members };
+}
+
+interface Recovered extends Enrolled {
+  readonly ownPastUpTo: number;
+}
+
+/** What the log has of its own transactions and the database has not comes before any new one. */
+async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recovered> {
+  const { store, logger, clock, id, replaced } = enrolled;
+  const found = replaced === undefined ? await findOwnPast(enrolled, deadline) : undefined;
+  if (found !== undefined) {
+    const { counter, time } = found;
+    logger.warn(
+      { counter, known: store.state().lastCounter },
+      `the log holds transactions of ${id} that its database does not: it was restored; taking them in first`,
+    );
+    const forgotten = await retrying(clock, deadline, () => store.resumeFrom(counter, time));
+    if (forgotten > 0)
+      logger.warn(
+        { changes: forgotten },
+        `${forgotten} captured changes of this database made of their rows what the log says that ${id} made of them at the same ` +
+          'time, or come before such a one: they are not published again, and these rows become what the log says',
+      );
+  }
+  return { ...enrolled, ownPastUpTo: Math.max(found?.counter ?? 0, interrupted(enrolled)) };
+}
+
+/** It crashed while it took them in: the database knows how far that goes, and has not got there. */
+function interrupted({ store, id }: Enrolled): number {
+  const { lastCounter, vector } = store.state();
+  return counterOf(vector, id) < lastCounter ? lastCounter : 0;
+}
+
+interface Placed extends Recovered {
+  readonly progress: Progress;
+  readonly logEnd: LogEnd;
+}
+
+/** How far the database has come in the log, and how far the log goes. */
+async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Placed> {
+  const { store, clock, id, condition, log, replaced } = recovered;
+  const logEnd = new LogEnd(clock);
+  const progress = new Progress(
+    store,
+    clock,
+    id,
+    () => condition.firstGapSeq,
+    () => condition.obstacle,
+  );
+  condition.wait(store.state().gaps);
+  progress.moved(store.state().position.seq);
+  const placed = { ...recovered, progress, logEnd };
+  if (replaced !== undefined) return placed;
+  const { lastSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
+  logEnd.seen(lastSeq);
+  if (progress.seq > 0) return placed;
+  // The log's own first record is shown to no reader, so nothing else would ever move a position past it.
+  const first = await retrying(clock, deadline, () => log.get(1, deadline.signal));
+  if (first === undefined || isReserved(first.origin)) progress.moved(Math.min(1, logEnd.seq));
+  return placed;
+}
+
+/** A log or a table that is not what it was: it starts stalled, so that the way out can be taken. */
+async function checkDatabase(placed: Placed): Promise<Placed & Pick<ReplicaScope, 'leftOut' | 'conflicts'>> {
+  const { store, condition, logger, clock, tables, replaced } = placed;
+  condition.handle('installed');
+  const stalling = replaced ?? (await driftOf(placed));
+  if (stalling !== undefined) condition.stall(stalling);
+  const leftOut = new LeftOutWatch(store, condition, logger, tables !== undefined);
+  leftOut.look();
+  return { ...placed, leftOut, conflicts: new Conflicts(condition, clock) };
+}
+
+async function driftOf({ store }: Placed): Promise<AntiphonError | undefined> {
+  try {
+    await store.check();
+    return undefined;
+  } catch (error) {
+    if (error instanceof AntiphonError && error.code === 'SCHEMA_DRIFT') return error;
+    throw error;
+  }
+}
+
+/** Who is in sync, and what certification has to know, as the log says. */
+async function prepareSync(placed: Placed, deadline: Deadline): Promise<Sync | undefined> {
+  const { document, clock, log, store, progress, replaced } = placed;
+  if (document.update.mode === 'async') return undefined;
+  const sync = new Sync(document.update, document, placed, progress);
+  if (replaced !== undefined) return sync;
+  await retrying(clock, deadline, () => sync.inSync.load(deadline.signal));
+  const restoring = { log, store, clock, generation: document.generation };
+  await sync.certification?.restore(restoring, store.state().position.seq, deadline);
+  return sync;
+}
