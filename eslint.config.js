@@ -19,11 +19,12 @@ const layers = {
   core: [],
   actor: ['core'],
   nats: ['core'],
+  'nats-server': ['core'],
   sqlite: ['core'],
   testing: ['core'],
   replica: ['core', 'actor', 'nats'],
   simulator: ['core', 'sqlite', 'replica', 'testing'],
-  cli: ['core', 'actor', 'nats', 'sqlite', 'replica'],
+  cli: ['core', 'actor', 'nats', 'nats-server', 'sqlite', 'replica'],
 };
 
 /** What only these packages may import: everything else goes through the port in front of it. */

@@ -38,7 +38,7 @@ if (reported) {
 
 /** Finds or obtains a nats-server before the tests, so that each of them only has to look on this machine. */
 async function findNatsServer() {
-  const module = join(root, 'packages', 'nats', 'dist', 'server', 'index.js');
+  const module = join(root, 'packages', 'nats-server', 'dist', 'index.js');
   const { findNatsServer: find } = await import(pathToFileURL(module).href);
   try {
     const found = await find({ onStep: (message) => console.log(`• ${message}`) });

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { NatsServer } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import { ReplicaHandle, type ReplicaConfig } from './replica-handle.js';
 
 /** How many rounds of each disaster: a short share by default, 20 with `npm run test:chaos`. */

@@ -28,6 +28,7 @@ export * from './model/identifier.js';
 export { formatOutcomeId, parseOutcomeId, type OutcomeId } from './model/outcome-id.js';
 export * from './model/position.js';
 export * from './model/schema.js';
+export * from './model/server-version.js';
 export * from './model/shell-word.js';
 export * from './model/sql-name.js';
 export * from './model/transaction.js';

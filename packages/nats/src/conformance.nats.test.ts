@@ -9,7 +9,8 @@ import {
   type LogHarness,
 } from '@antiphon/testing/conformance';
 import { afterAll } from 'vitest';
-import { connectNats, NatsServer, streamName, type NatsHandle } from './index.js';
+import { connectNats, streamName, type NatsHandle } from './index.js';
+import { NatsServer } from '@antiphon/nats-server';
 
 /** One server for the file; every test has a cluster of its own. */
 class Server {

@@ -18,5 +18,4 @@ export { JetStreamLog } from './log/jetstream-log.js';
 export type { LogOptions } from './log/log-options.js';
 export { KvRegistry } from './registry/kv-registry.js';
 export { permissionsOf, type AccessRole, type PermissionOptions, type Permissions } from './permissions.js';
-export * from './server/index.js';
 export * from './subjects.js';

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { NatsServer } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { BenchProcess, processUsage, type ProcessUsage } from './node/process.js';
 import type { Span, StartRequest } from './node/protocol.js';

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
-import { findNatsServer, NatsServer } from '@antiphon/nats';
+import { findNatsServer, NatsServer } from '@antiphon/nats-server';
 import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
 import { stringify } from 'yaml';
 import { removeContext, runningContext, writeContext } from './context-file.js';
@@ -42,7 +42,7 @@ export interface LocalClusterOptions {
 
 /**
  * A whole cluster on this machine: a nats-server and a process per replica, watched and started again when one dies.
- * They all end with this process: see replica-process.ts, and lifeline.ts of @antiphon/nats.
+ * They all end with this process: see replica-process.ts, and lifeline.ts of @antiphon/nats-server.
  */
 export class LocalCluster {
   #server: NatsServer | undefined;

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { NatsServer } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { temporaryFolder } from '../e2e/antiphon.js';
 import type * as Module from './replica-process.js';

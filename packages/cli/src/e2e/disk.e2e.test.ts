@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NatsServer } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { antiphonJson, freePort, RunningCommand, sqlite3, temporaryFolder, until } from './antiphon.js';
 

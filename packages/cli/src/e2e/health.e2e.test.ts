@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connectNats, NatsServer } from '@antiphon/nats';
+import { connectNats } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { antiphon, RunningCommand, sqlite3, temporaryFolder, until, type Ended } from './antiphon.js';
 

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NatsServer } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   antiphon,

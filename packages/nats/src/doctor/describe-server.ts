@@ -2,7 +2,7 @@ import type { StreamInfo } from 'nats';
 import type { NatsHandle } from '../connection/nats-handle.js';
 import { ApiError, toPortError } from '../jetstream/api-error.js';
 import { JetStreamOffError } from '../jetstream/jetstream-off.js';
-import { isAtLeast, OLDEST_SERVER_VERSION } from '../server/server-version.js';
+import { isVersionAtLeast, OLDEST_SERVER_VERSION } from '@antiphon/core';
 import { streamName } from '../subjects.js';
 import { measureClockDifference, type ClockDifference } from './clock-difference.js';
 import { gradeDurability, type Durability } from './durability.js';
@@ -144,7 +144,7 @@ function* warningsOf(
   off: string,
 ): Iterable<string> {
   const { version, jetstream, log, clock } = facts;
-  if (!isAtLeast(version, OLDEST_SERVER_VERSION)) {
+  if (!isVersionAtLeast(version, OLDEST_SERVER_VERSION)) {
     yield `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is built for. Upgrade it.`;
   }
   if (jetstream === undefined) yield off;
@@ -154,7 +154,7 @@ function* warningsOf(
   ) {
     yield `JetStream has used ${jetstream.storageBytes} of ${jetstream.maxStorageBytes} bytes. Raise max_file_store, or remove streams of other programs: the log itself must keep every entry.`;
   }
-  if (log !== undefined && log.replicas > 1 && !isAtLeast(version, SAFE_REPLICATION_SINCE)) {
+  if (log !== undefined && log.replicas > 1 && !isVersionAtLeast(version, SAFE_REPLICATION_SINCE)) {
     yield `The log has ${log.replicas} replicas on nats-server ${version}. Upgrade to ${SAFE_REPLICATION_SINCE} or later: earlier ones can lose entries when the leader changes.`;
   }
   if (log?.durability.grade === 'memory') yield log.durability.sentence;

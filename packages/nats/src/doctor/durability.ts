@@ -1,4 +1,4 @@
-import { isAtLeast } from '../server/server-version.js';
+import { isVersionAtLeast } from '@antiphon/core';
 
 /**
  * What a power cut, or the loss of a server's disk, can take from the log.
@@ -53,6 +53,6 @@ function gradeOf({ serverVersion, storage, replicas, syncsAlways }: DurabilityFa
   if (storage === 'memory') return 'memory';
   if (syncsAlways === true) return 'fsync';
   if (replicas > 1) return 'replicated';
-  if (syncsAlways === false || !isAtLeast(serverVersion, SYNC_ALWAYS_SINCE)) return 'periodic-fsync';
+  if (syncsAlways === false || !isVersionAtLeast(serverVersion, SYNC_ALWAYS_SINCE)) return 'periodic-fsync';
   return 'unknown';
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AppendRequest, AppendResult, Log, LogEntry, LogReader } from '@antiphon/core';
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
-import { NatsServer, type NatsServerOptions } from '../server/index.js';
+import { NatsServer, type NatsServerOptions } from '@antiphon/nats-server';
 
 /** A real nats-server for one test file, or one test, with its store in a folder that goes away with it. */
 export class Fixture {

@@ -2,10 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findFreePort } from '../server/free-port.js';
-import { findNatsServer } from '../server/index.js';
-import { withParentDeathSignal } from '../server/lifeline.js';
-import { probeServer } from '../server/server-probe.js';
+import { findFreePort, withParentDeathSignal } from '@antiphon/nats-server/internal';
+import { findNatsServer, probeServer } from '@antiphon/nats-server';
 
 const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 10_000;

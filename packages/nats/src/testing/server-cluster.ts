@@ -2,9 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findFreePort } from '../server/free-port.js';
-import { findNatsServer } from '../server/index.js';
-import { withParentDeathSignal } from '../server/lifeline.js';
+import { findFreePort, withParentDeathSignal } from '@antiphon/nats-server/internal';
+import { findNatsServer } from '@antiphon/nats-server';
 
 const SIZE = 3;
 const HOST = '127.0.0.1';

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NatsServer } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import { openDatabase, sqlite } from '@antiphon/sqlite';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createReplica } from '../start/create-replica.js';

@@ -1,5 +1,6 @@
 import { cpSync, rmSync } from 'node:fs';
-import { connectNats, NatsServer } from '@antiphon/nats';
+import { connectNats } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
 import type { AppendResult, Log } from '@antiphon/core';
 import type { MapCluster } from './map-cluster.js';
 

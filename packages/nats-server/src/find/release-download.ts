@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ReadableStream } from 'node:stream/web';
 import { AntiphonError } from '@antiphon/core';
-import { lastLine, runCommand } from './command.js';
+import { lastLine, runCommand } from '../command.js';
 import { checksumFor, PINNED_CHECKSUMS, type ReleaseArchive } from './release-archive.js';
 
 /** Where the NATS project publishes its releases. */

@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { cachedBinary } from './binary-cache.js';
 import { findNatsServer, type FindNatsServerOptions } from './find-server.js';
-import { NatsServer } from './nats-server.js';
+import { NatsServer } from '../run/nats-server.js';
 import { releaseArchive } from './release-archive.js';
 
 /** The real binary of this machine. */

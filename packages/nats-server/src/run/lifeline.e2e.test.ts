@@ -9,7 +9,7 @@ import { NatsServer } from './nats-server.js';
 import { identify, isSameProcess, type ProcessIdentity } from './process-identity.js';
 
 /** A process of its own that starts a server runs the built package. */
-const built = fileURLToPath(new URL('../../dist/server/index.js', import.meta.url));
+const built = fileURLToPath(new URL('../../dist/index.js', import.meta.url));
 
 let dir: string;
 let owner: ChildProcess | undefined;

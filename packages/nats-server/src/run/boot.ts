@@ -2,7 +2,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, writeFileSync } from 'node:f
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError } from '@antiphon/core';
-import { throwIfGivenUp } from './given-up.js';
+import { throwIfGivenUp } from '../given-up.js';
 import { tailOfLog } from './log-tail.js';
 import { serverConfigText } from './server-config.js';
 import { probeServer, type ServerInfo } from './server-probe.js';

@@ -1,4 +1,4 @@
-import { isAtLeast } from './server-version.js';
+import { isVersionAtLeast } from '@antiphon/core';
 
 export interface ServerConfig {
   readonly serverName: string;
@@ -19,12 +19,12 @@ const OLD_LOG_FILES = 2;
 
 /** Does this server know `sync_interval`? An older one refuses to start when it meets the word. */
 export function supportsSyncAlways(version: string): boolean {
-  return isAtLeast(version, '2.10.0');
+  return isVersionAtLeast(version, '2.10.0');
 }
 
 /** The text of a nats-server configuration file that this version of the server accepts. */
 export function serverConfigText(config: ServerConfig, version: string): string {
-  const modern = isAtLeast(version, '2.10.0');
+  const modern = isVersionAtLeast(version, '2.10.0');
   const syncAlways = config.syncInterval === 'always' && supportsSyncAlways(version);
   const lines = [
     '# Written by Antiphon at every start: changes are lost.',

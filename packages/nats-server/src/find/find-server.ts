@@ -1,15 +1,10 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, isVersionAtLeast, OLDEST_SERVER_VERSION } from '@antiphon/core';
 import { cachedBinary, defaultCacheDir } from './binary-cache.js';
-import { throwIfGivenUp } from './given-up.js';
+import { throwIfGivenUp } from '../given-up.js';
 import { releaseArchive } from './release-archive.js';
 import { downloadRelease } from './release-download.js';
 import { findOnPath, isExecutable } from './search-path.js';
-import {
-  isAtLeast,
-  OLDEST_SERVER_VERSION,
-  PINNED_SERVER_VERSION,
-  readServerVersion,
-} from './server-version.js';
+import { PINNED_SERVER_VERSION, readServerVersion } from './server-version.js';
 import { installSystemPackage } from './system-package.js';
 
 export type NatsServerSource = 'given' | 'path' | 'cache' | 'package' | 'download';
@@ -158,7 +153,7 @@ async function check(binary: string, source: NatsServerSource, search: Search): 
   if (version === undefined) {
     return { kind: 'none', reason: `${binary} is not a nats-server that runs on this machine` };
   }
-  if (!isAtLeast(version, OLDEST_SERVER_VERSION)) {
+  if (!isVersionAtLeast(version, OLDEST_SERVER_VERSION)) {
     return {
       kind: 'none',
       reason: `${binary} is version ${version}; Antiphon needs ${OLDEST_SERVER_VERSION} or later`,

@@ -1,4 +1,4 @@
-import { lastLine, runCommand, type CommandResult } from './command.js';
+import { lastLine, runCommand, type CommandResult } from '../command.js';
 import { findOnPath } from './search-path.js';
 
 export type PackageOutcome =

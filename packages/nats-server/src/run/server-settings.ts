@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { AntiphonError } from '@antiphon/core';
-import { findNatsServer } from './find-server.js';
-import { throwIfGivenUp } from './given-up.js';
+import { AntiphonError, isVersionAtLeast, OLDEST_SERVER_VERSION } from '@antiphon/core';
+import { findNatsServer } from '../find/find-server.js';
+import { readServerVersion } from '../find/server-version.js';
+import { throwIfGivenUp } from '../given-up.js';
 import type { ServerConfig } from './server-config.js';
 import type { ServerExit } from './server-process.js';
-import { isAtLeast, OLDEST_SERVER_VERSION, readServerVersion } from './server-version.js';
 
 export interface NatsServerOptions {
   /** Where the streams, the configuration file and the log are kept; created when missing. */
@@ -55,7 +55,7 @@ export async function settle(options: NatsServerOptions): Promise<ServerSettings
   const binary = options.binary ?? (await findInstalled(options));
   const version = await readServerVersion(binary, options.signal);
   throwIfGivenUp(options.signal, 'Starting nats-server');
-  if (version === undefined || !isAtLeast(version, OLDEST_SERVER_VERSION)) {
+  if (version === undefined || !isVersionAtLeast(version, OLDEST_SERVER_VERSION)) {
     const what =
       version === undefined ? 'is not a nats-server that runs on this machine' : `is version ${version}`;
     const message = `${binary} ${what}. Give the path of nats-server ${OLDEST_SERVER_VERSION} or later.`;
