@@ -23,6 +23,7 @@ const layers = {
   sqlite: ['core'],
   testing: ['core'],
   replica: ['core', 'actor', 'nats'],
+  'test-cluster': ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'testing'],
   simulator: ['core', 'sqlite', 'replica', 'testing'],
   cli: ['core', 'actor', 'nats', 'nats-server', 'sqlite', 'replica'],
 };

@@ -1,0 +1,41 @@
+import { connectNats } from '@antiphon/nats';
+import { NatsServer } from '@antiphon/nats-server';
+import type { Broker, BrokerConnection } from './broker.js';
+
+/** A nats-server on a free port of this machine, with its store in a folder of the test. */
+export class NatsBroker implements Broker {
+  readonly kind = 'nats';
+
+  private constructor(private readonly server: NatsServer) {}
+
+  /** @throws AntiphonError NATS_SERVER_NOT_FOUND, NATS_SERVER_START */
+  static async start(storeDir: string): Promise<NatsBroker> {
+    return new NatsBroker(await NatsServer.start({ storeDir }));
+  }
+
+  get url(): string {
+    return this.server.url;
+  }
+
+  async connect(cluster: string): Promise<BrokerConnection> {
+    const nats = await connectNats({ servers: this.url });
+    return {
+      log: nats.log(cluster),
+      bus: nats.bus(),
+      registry: nats.registry(cluster),
+      close: () => nats.close(),
+    };
+  }
+
+  stop(): Promise<void> {
+    return this.server.stop();
+  }
+
+  async start(): Promise<void> {
+    if (this.server.state === 'stopped') await this.server.restart();
+  }
+
+  close(): Promise<void> {
+    return this.server.stop();
+  }
+}

@@ -1,0 +1,3 @@
+import { clusterCases } from './testing/cluster-cases.js';
+
+clusterCases('memory');

@@ -1,0 +1,217 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AntiphonError, assertReplicaId, sleep, systemClock } from '@antiphon/core';
+import { verifyCluster, type VerifyResult } from '@antiphon/replica';
+import { openDatabase } from '@antiphon/sqlite';
+import type { Broker, BrokerKind } from './broker.js';
+import { Member, type TestReplica, type TestReplicaOptions } from './member.js';
+import { MemoryBroker } from './memory-broker.js';
+import { NatsBroker } from './nats-broker.js';
+
+export type { TestReplica, TestReplicaOptions } from './member.js';
+
+export interface TestClusterOptions {
+  /** SQL that makes the tables, and perhaps rows, in the database of the first replica. */
+  readonly schema: string;
+  /** How many (`r1`, `r2`, …), or their ids. Defaults to 3. */
+  readonly replicas?: number | readonly string[];
+  /** Defaults to `nats`, which needs a nats-server on this machine. */
+  readonly broker?: BrokerKind;
+  /** Options of every replica: topology, update, limits and others. */
+  readonly options?: TestReplicaOptions;
+}
+
+export interface WaitOptions {
+  /** Defaults to 15 000. */
+  readonly timeoutMs?: number;
+}
+
+const DEFAULT_REPLICAS = 3;
+const CLUSTER = 'test';
+const DEFAULT_WAIT_MS = 15_000;
+const POLL_MS = 5;
+const SHOWN_ROWS = 5;
+
+/**
+ * A cluster in this process, for the tests of a program: real replicas on SQLite files in a temporary folder.
+ *
+ * ```ts
+ * await using cluster = await TestCluster.start({
+ *   schema: 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)',
+ *   options: { topology: 'multi-primary' },
+ * });
+ * await cluster.replica('r1').execute([{ sql: "INSERT INTO orders VALUES (1, 'new')" }]);
+ * await cluster.killReplica('r2');
+ * await cluster.startReplica('r2');
+ * await cluster.caughtUp();
+ * await cluster.assertEqual();
+ * ```
+ */
+export class TestCluster implements AsyncDisposable {
+  readonly #members = new Map<string, Member>();
+
+  private constructor(
+    readonly name: string,
+    /** Databases, and the store of a nats-server. It goes away with the cluster. */
+    readonly folder: string,
+    readonly broker: Broker,
+    private readonly options: TestReplicaOptions,
+  ) {}
+
+  /**
+   * Starts the broker, then the first replica, which founds the cluster, then the others, and waits until they
+   * have its rows. What was started is ended when something fails.
+   *
+   * @throws AntiphonError NATS_SERVER_NOT_FOUND, NATS_SERVER_START, and what `startReplica` throws.
+   */
+  static async start(options: TestClusterOptions): Promise<TestCluster> {
+    const ids = idsOf(options.replicas ?? DEFAULT_REPLICAS);
+    const folder = mkdtempSync(join(tmpdir(), 'antiphon-test-cluster-'));
+    let cluster: TestCluster | undefined;
+    try {
+      const broker =
+        options.broker === 'memory' ? new MemoryBroker() : await NatsBroker.start(join(folder, 'nats'));
+      const started = new TestCluster(CLUSTER, folder, broker, options.options ?? {});
+      cluster = started;
+      const [first = '', ...others] = ids;
+      runSql(started.file(first), options.schema);
+      await started.startReplica(first);
+      // Settled, so that none is still starting when everything is ended.
+      const rest = await Promise.allSettled(others.map((id) => started.startReplica(id)));
+      for (const result of rest) if (result.status === 'rejected') throw result.reason;
+      await started.caughtUp();
+      return started;
+    } catch (error) {
+      await cluster?.[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Of the members that run, in the order in which they joined. */
+  get replicas(): readonly TestReplica[] {
+    return this.#running.map(({ replica }) => replica);
+  }
+
+  /** @throws AntiphonError NO_ACTOR (no such member), CLOSED (it does not run) */
+  replica(id: string): TestReplica {
+    return this.#member(id).replica;
+  }
+
+  /** The SQLite file of this member; another program may write to it. */
+  file(id: string): string {
+    return join(this.folder, `${id}.db`);
+  }
+
+  /** Starts a member that is stopped, or a new one. It may still be behind the log: see `caughtUp`. */
+  async startReplica(id: string): Promise<TestReplica> {
+    assertReplicaId(id);
+    const member =
+      this.#members.get(id) ?? new Member(id, this.file(id), this.name, this.broker, this.options);
+    this.#members.set(id, member);
+    await member.start();
+    return member.replica;
+  }
+
+  /** Closes it in good order: it sends what is left. */
+  async stopReplica(id: string): Promise<void> {
+    await this.#member(id).stop();
+  }
+
+  /**
+   * Ends it as a kill of its process would: only the database file is left, as it was at this moment, and
+   * nothing more is sent. Other programs must have closed the file.
+   */
+  async killReplica(id: string): Promise<void> {
+    await this.#member(id).kill();
+  }
+
+  async restartReplica(id: string): Promise<TestReplica> {
+    await this.stopReplica(id);
+    return this.startReplica(id);
+  }
+
+  /**
+   * Resolves when every running replica has applied what any of them had committed at the call, also what other
+   * programs wrote to its file.
+   *
+   * @throws AntiphonError TIMEOUT, and what `caughtUp` of a replica throws.
+   */
+  async caughtUp({ timeoutMs = DEFAULT_WAIT_MS }: WaitOptions = {}): Promise<void> {
+    const clock = systemClock();
+    const untilMs = clock.monotonicMs() + timeoutMs;
+    const leftMs = (): number => Math.max(1, untilMs - clock.monotonicMs());
+    const unsent = (): TestReplica | undefined =>
+      this.replicas.find((replica) => {
+        const { unsealed, unpublished } = replica.status().outbox;
+        return unsealed + unpublished > 0;
+      });
+    for (let waiting = unsent(); waiting !== undefined; waiting = unsent()) {
+      if (clock.monotonicMs() >= untilMs) {
+        const message = `Replica ${waiting.id} has changes that are not in the log after ${timeoutMs} ms. See its status().`;
+        throw new AntiphonError('TIMEOUT', message, { context: { replica: waiting.id } });
+      }
+      await sleep(clock, POLL_MS);
+    }
+    await Promise.all(this.replicas.map((replica) => replica.caughtUp({ timeoutMs: leftMs() })));
+  }
+
+  /** Compares every row of every running replica, as `antiphon verify` does. */
+  async verify({ timeoutMs = DEFAULT_WAIT_MS }: WaitOptions = {}): Promise<VerifyResult> {
+    const connection = await this.broker.connect(this.name);
+    try {
+      const { bus, registry } = connection;
+      return await verifyCluster({ cluster: this.name, bus, registry, clock: systemClock(), timeoutMs });
+    } finally {
+      await connection.close();
+    }
+  }
+
+  /** Throws an Error that names tables and rows unless every running replica holds the same rows. */
+  async assertEqual(options: WaitOptions = {}): Promise<void> {
+    const { outcome, differences, reason } = await this.verify(options);
+    if (outcome === 'equal') return;
+    if (outcome === 'unsettled')
+      throw new Error(`The replicas could not be compared: ${reason ?? 'they kept changing'}`);
+    const lines = differences.map(({ table, replicas: [left, right], rows }) => {
+      const keys = rows.slice(0, SHOWN_ROWS).map(({ key }) => key.map(String).join(', '));
+      return `  ${table} on ${left} and ${right}: rows ${keys.join('; ')}`;
+    });
+    throw new Error(`The replicas hold different rows:\n${lines.join('\n')}`);
+  }
+
+  /** Closes replicas and broker, and removes the folder. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#members.values()].map((member) => member.stop()));
+    await this.broker.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  get #running(): readonly Member[] {
+    return [...this.#members.values()].filter(({ isRunning }) => isRunning);
+  }
+
+  #member(id: string): Member {
+    const member = this.#members.get(id);
+    if (member !== undefined) return member;
+    const known = [...this.#members.keys()].join(', ');
+    throw new AntiphonError('NO_ACTOR', `There is no replica ${id} in this test cluster. It has ${known}.`);
+  }
+}
+
+function idsOf(replicas: number | readonly string[]): readonly string[] {
+  const ids =
+    typeof replicas === 'number' ? Array.from({ length: replicas }, (_, n) => `r${n + 1}`) : replicas;
+  if (ids.length > 0) return ids;
+  throw new AntiphonError('BAD_OPTION', 'A test cluster needs at least one replica. Give a number or ids.');
+}
+
+function runSql(file: string, sql: string): void {
+  const database = openDatabase(file);
+  try {
+    database.exec(sql);
+  } finally {
+    database.close();
+  }
+}
