@@ -24,8 +24,9 @@ const layers = {
   testing: ['core'],
   replica: ['core', 'actor', 'nats'],
   'test-cluster': ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'testing'],
+  client: ['core', 'actor', 'nats', 'replica'],
   simulator: ['core', 'sqlite', 'replica', 'testing'],
-  cli: ['core', 'actor', 'nats', 'nats-server', 'sqlite', 'replica'],
+  cli: ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'client'],
 };
 
 /** What only these packages may import: everything else goes through the port in front of it. */

@@ -1,27 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { accessFor, accessFromEnvironment, type Access, type ClusterAddress } from '@antiphon/client';
 import { AntiphonError } from '@antiphon/core';
-import type { NatsAccess } from '@antiphon/nats';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
-import {
-  accessFor,
-  accessFromEnvironment,
-  accessFromOptions,
-  type Access,
-  type AccessOptions,
-} from './access-options.js';
+import { accessFromOptions, type AccessOptions } from './access-options.js';
 import { findContext } from './context-file.js';
 
-/** The cluster that a command is about, and how to reach it. */
-export interface Target {
-  readonly cluster: string;
-  /** Where its NATS is, and how to log in there. It holds secrets: for people, `showServers`. */
-  readonly nats: NatsAccess & { readonly servers: readonly string[] };
-  /** The replica of the configuration file, when that is where the target comes from. */
-  readonly replica?: string;
-  /** Where the target was found, for messages. */
-  readonly source: string;
-}
+/** The cluster that a command is about; `replica` is that of the configuration file, if it comes from there. */
+export type Target = ClusterAddress & { readonly source: string };
 
 export interface TargetOptions extends AccessOptions {
   readonly config?: string | undefined;

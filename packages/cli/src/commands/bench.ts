@@ -1,12 +1,12 @@
 import { AntiphonError } from '@antiphon/core';
 import type { AckLevel, Params } from '@antiphon/replica';
-import { ClusterClient, type ReplicaRef } from '../cluster/cluster-client.js';
+import { chooseReplica, type ReplicaRef } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { formatTable } from '../output/table.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { chooseReplica } from './replica-choice.js';
 import { ackLevel, paramsOf } from './sql-options.js';
 
 interface BenchOptions extends TargetOptions {
@@ -62,7 +62,7 @@ export function defineBench(host: CommandHost): void {
         throw new AntiphonError('BAD_OPTION', `--${lonely} goes with --sql.`);
       }
       const params = paramsOf(options);
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       const { id, ref } = await chooseReplica(
         client,
         options.replica,

@@ -1,15 +1,12 @@
-import type { AntiphonError } from '@antiphon/core';
-import { formatTransactionId, type Log, type Value } from '@antiphon/core';
-import { CLUSTER_KEY, decodeClusterDocument, replicatedNames } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
-import { GroupVerdicts } from '../cluster/group-verdicts.js';
 import {
-  logChanges,
+  clusterChanges,
   parseCursor,
+  type ClusterChangesOptions,
   type LoggedChange,
-  type LogPlace,
   type RowObject,
-} from '../cluster/log-changes.js';
+} from '@antiphon/client';
+import { formatTransactionId, type Value } from '@antiphon/core';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { databaseValue, toJson, valueToText } from '../output/json.js';
@@ -38,21 +35,17 @@ export function defineChanges(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-      await client.members();
-      const log = client.nats.log(client.cluster);
-      const start = await startOf(client, log, options.from, signal);
-      const tables = options.tables && new Set(await tablesMeant(client, options.tables));
-      let count = 0;
+      const from = placeOf(options.from);
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       const onProblem = (text: string): void => terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
-      const onIgnored = (seq: number, error: AntiphonError): void => {
-        if (seq > 1) onProblem(`entry ${seq} of the log is ignored: ${error.message}`);
-      };
-      const verdicts = new GroupVerdicts({ client, onProblem, signal });
-      const rejectedIn: GroupVerdicts['rejectedIn'] = (seq, batches) => verdicts.rejectedIn(seq, batches);
-      const isMember = (origin: string): Promise<boolean> => client.isMember(origin);
-      for await (const change of logChanges({ log, start, isMember, rejectedIn, onIgnored, signal })) {
-        if (tables !== undefined && !tables.has(change.table)) continue;
+      const { tables } = options;
+      let count = 0;
+      for await (const change of clusterChanges(client, {
+        from,
+        ...(tables && { tables }),
+        onProblem,
+        signal,
+      })) {
         terminal.out(terminal.json ? `${changeToJson(change)}\n` : `${changeToText(change, terminal)}\n`);
         count += 1;
         if (count === options.max) break;
@@ -62,31 +55,8 @@ export function defineChanges(host: CommandHost): void {
   });
 }
 
-async function tablesMeant(
-  { nats, cluster }: ClusterClient,
-  tables: readonly string[],
-): Promise<readonly string[]> {
-  const entry = await nats.registry(cluster).get(CLUSTER_KEY);
-  // A description that was lost is written again by whoever runs; the log can be followed meanwhile.
-  if (entry === undefined) return tables;
-  return replicatedNames(tables, decodeClusterDocument(entry.value).schema.tables, `Cluster ${cluster}`);
-}
-
-/** `now` is a replica's word for it: where it stands, and what lies before that place. */
-async function startOf(
-  client: ClusterClient,
-  log: Log,
-  from: string,
-  signal: AbortSignal,
-): Promise<LogPlace> {
-  const { generation, firstSeq, lastSeq } = await log.open({ create: false, signal });
-  if (from === 'beginning')
-    return { generation, seq: Math.max(1, firstSeq), vector: {}, vectorIsComplete: firstSeq <= 1, skip: 0 };
-  if (from !== 'now') return parseCursor(from);
-  const [id] = await client.answering();
-  if (id === undefined) return { generation, seq: lastSeq + 1, vector: {}, vectorIsComplete: false, skip: 0 };
-  const standing = await client.replica(id).ask('standing');
-  return { ...standing, seq: standing.seq + 1, vectorIsComplete: true, skip: 0 };
+function placeOf(from: string): ClusterChangesOptions['from'] {
+  return from === 'now' || from === 'beginning' ? from : parseCursor(from, '--from');
 }
 
 function changeToJson({ id, time, ...change }: LoggedChange): string {

@@ -1,6 +1,6 @@
 import { join, relative, resolve } from 'node:path';
 import type { VerifyResult } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { openCluster } from '../cluster/open-cluster.js';
 import { LocalCluster, type LocalReplica } from '../cluster/local-cluster.js';
 import { CITY_COUNT } from '../demo/cities.js';
 import { ownCommand } from '../output/own-command.js';
@@ -86,7 +86,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   let exitCode: ExitCode = EXIT.ok;
   try {
     const target = { cluster: CLUSTER, nats: { servers: cluster.servers }, source: 'the demo' };
-    await using client = await ClusterClient.open(target);
+    await using client = await openCluster(target);
     say('');
     const loaded = await replicateCities({
       client,

@@ -1,7 +1,8 @@
 import { ERROR_CODES, toAntiphonError } from '@antiphon/core';
 import { describeServer } from '@antiphon/nats';
 import { CLUSTER_KEY, decodeClusterDocument } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { askMembers, type ClusterClient } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
@@ -15,7 +16,6 @@ import { toJson } from '../output/json.js';
 import { styled, type Style } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
-import { askAll } from './status.js';
 
 interface DoctorOptions extends TargetOptions {
   readonly monitor?: string;
@@ -52,7 +52,7 @@ async function clusterChecks(
 ): Promise<readonly Check[]> {
   let client: ClusterClient;
   try {
-    client = await ClusterClient.open(target);
+    client = await openCluster(target);
   } catch (thrown) {
     return [unreachable(toAntiphonError(thrown).message)];
   }
@@ -84,7 +84,7 @@ async function clusterChecks(
       );
     }
     if (config !== undefined) checks.push(...agreementChecks(config, document));
-    const answers = await askAll(client);
+    const answers = await askMembers(client);
     const statuses = answers.flatMap(({ status }) => status ?? []);
     return [...checks, ...replicaChecks(answers, Date.now()), ...syncChecks(statuses, server.log)];
   } catch (thrown) {

@@ -1,13 +1,13 @@
 import { AntiphonError, formatTransactionId } from '@antiphon/core';
 import type { AckLevel, Committed } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { chooseReplica, type ChosenReplica } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { ownCommand } from '../output/own-command.js';
 import type { Terminal } from '../output/terminal.js';
 import { defineCommand, type CommandContext, type CommandHost } from './define.js';
-import { chooseReplica, type ChosenReplica } from './replica-choice.js';
 import { ackLevel, addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
 import { explainWriteError } from './write-error.js';
 import { showWritten } from './written-text.js';
@@ -60,7 +60,7 @@ async function run(
   }
   const params = paramsOf(options);
   const statements = args.map((sql) => ({ sql, params }));
-  await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+  await using client = await openCluster(resolveTarget(options, env, cwd));
   const replica = await chooseReplica(client, options.replica, 'write');
   const { timeoutMs, answer } = limitsOf(options, signal);
   const { acks } = options;

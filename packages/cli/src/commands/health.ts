@@ -1,6 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
 import { problemsOf } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
@@ -43,7 +43,7 @@ export function defineHealth(host: CommandHost): void {
       const id = replica ?? target.replica;
       if (id === undefined)
         throw new AntiphonError('BAD_OPTION', 'Say which replica is meant: --replica ID, or --config FILE.');
-      await using client = await ClusterClient.open(target);
+      await using client = await openCluster(target);
       const limits = { timeoutMs: timeout * 1000, signal };
       const status = await client.replica(id).ask('status', undefined, limits);
       const problems = problemsOf(status, maxLag === undefined ? {} : { maxLagSeconds: maxLag });

@@ -1,13 +1,12 @@
-import { AntiphonError } from '@antiphon/core';
 import type { Removal } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { anotherReplica } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
-import { nobodyAnswers } from './replica-choice.js';
 
 interface RemoveOptions extends TargetOptions {
   readonly force?: boolean;
@@ -28,25 +27,13 @@ export function defineMember(host: CommandHost): void {
         addTargetOptions(command);
       },
       run: async ({ force = false, ...options }, { terminal, env, cwd, signal }, [id = '']) => {
-        await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-        const asked = await someoneElse(client, id);
+        await using client = await openCluster(resolveTarget(options, env, cwd));
+        const asked = await anotherReplica(client, id);
         const removal = await client.replica(asked).ask('removeMember', { id, force }, { signal });
         show(removal, terminal);
         return EXIT.ok;
       },
     },
-  );
-}
-
-async function someoneElse(client: ClusterClient, id: string): Promise<string> {
-  const answering = await client.answering();
-  const [first] = answering.filter((other) => other !== id);
-  if (first !== undefined) return first;
-  if (answering.length === 0) throw nobodyAnswers(client.cluster);
-  throw new AntiphonError(
-    'NO_ACTOR',
-    `Only ${id} itself answers in cluster ${client.cluster}. Start another replica, which can remove it.`,
-    { context: { cluster: client.cluster, replica: id } },
   );
 }
 

@@ -1,13 +1,13 @@
 import { parseOutcomeId } from '@antiphon/core';
 import type { Outcome } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { witnessFor } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { styled, type Style } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
-import { nobodyAnswers } from './replica-choice.js';
 
 interface OutcomeOptions extends TargetOptions {
   readonly replica?: string;
@@ -29,8 +29,8 @@ export function defineOutcome(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd, signal }, [id = '']) => {
       const { origin } = parseOutcomeId(id);
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
-      const replica = options.replica ?? (await witness(client, origin));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
+      const replica = options.replica ?? (await witnessFor(client, origin));
       await client.requireMember(replica);
       const outcome = await client.replica(replica).ask('outcome', { id }, { signal });
       // Of a member that was removed the others may still know; of an id that was never one, nobody does.
@@ -39,14 +39,6 @@ export function defineOutcome(host: CommandHost): void {
       return outcome.outcome === 'unknown' ? EXIT.failed : EXIT.ok;
     },
   });
-}
-
-/** Only the origin itself can decide about what the log does not hold. */
-async function witness(client: ClusterClient, origin: string): Promise<string> {
-  const answering = await client.answering();
-  const [first] = answering;
-  if (first === undefined) throw nobodyAnswers(client.cluster);
-  return answering.includes(origin) ? origin : first;
 }
 
 const STYLES: Readonly<Record<Outcome['outcome'], Style>> = {

@@ -1,6 +1,7 @@
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
-import type { DiscardAnswer, QuarantineList, RetryAnswer } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import type { DiscardAnswer, RetryAnswer } from '@antiphon/replica';
+import { type ClusterClient, listQuarantine, nobodyAnswers, retryQuarantine } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
@@ -21,7 +22,6 @@ import {
   showRetried,
   type Said,
 } from './quarantine-text.js';
-import { nobodyAnswers } from './replica-choice.js';
 
 interface QuarantineOptions extends TargetOptions {
   readonly replica?: string;
@@ -69,7 +69,7 @@ function defineList(host: CommandHost): void {
     },
     run: async ({ limit, ...options }, context) => {
       await using cluster = await Asked.open(options, context);
-      const lists = await cluster.each((id) => listOf(cluster, id, limit));
+      const lists = await cluster.each((id) => listQuarantine(cluster.ref(id), limit, cluster.wait));
       const { terminal } = context;
       if (terminal.json) terminal.out(`${toJson({ replicas: lists.map(asListJson) })}\n`);
       else for (const list of lists) showList(list, terminal);
@@ -115,7 +115,7 @@ function defineRetry(host: CommandHost): void {
     run: async (options, context, [entry]) => {
       const seq = entry === undefined || entry === ALL ? undefined : entryOf(entry);
       await using cluster = await Asked.open(options, context);
-      const answers = await cluster.each((id) => retryOn(cluster, id, seq));
+      const answers = await cluster.each((id) => retryQuarantine(cluster.ref(id), seq, cluster.wait));
       const { terminal } = context;
       if (terminal.json) terminal.out(`${toJson({ replicas: answers.map(withError) })}\n`);
       else for (const answer of answers) showRetried(answer, terminal);
@@ -180,7 +180,7 @@ class Asked implements AsyncDisposable {
   ) {}
 
   static async open(options: QuarantineOptions, { env, cwd, signal }: CommandContext): Promise<Asked> {
-    const client = await ClusterClient.open(resolveTarget(options, env, cwd));
+    const client = await openCluster(resolveTarget(options, env, cwd));
     try {
       if (options.replica !== undefined) {
         await client.requireMember(options.replica);
@@ -225,29 +225,6 @@ class Asked implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.client.close();
   }
-}
-
-async function listOf(cluster: Asked, id: string, limit: number): Promise<QuarantineList> {
-  let list = await cluster.ref(id).ask('quarantine', {}, cluster.wait);
-  while (list.more && list.messages.length < limit) {
-    const afterId = list.messages.at(-1)?.id ?? 0;
-    const next = await cluster.ref(id).ask('quarantine', { afterId }, cluster.wait);
-    list = { ...next, messages: [...list.messages, ...next.messages] };
-  }
-  const messages = list.messages.slice(0, limit);
-  return { ...list, messages, more: list.more || messages.length < list.messages.length };
-}
-
-async function retryOn(cluster: Asked, id: string, seq: number | undefined): Promise<RetryAnswer> {
-  const query = seq === undefined ? {} : { seq };
-  let answer = await cluster.ref(id).ask('retry', query, cluster.wait);
-  const { held } = answer;
-  while (answer.afterId !== undefined && !cluster.wait.signal.aborted) {
-    const { afterId } = answer;
-    const next = await cluster.ref(id).ask('retry', { ...query, afterId }, cluster.wait);
-    answer = { ...next, results: [...answer.results, ...next.results] };
-  }
-  return { ...answer, ...(held && { held }) };
 }
 
 function withError({ id, answer, error }: Said<RetryAnswer | DiscardAnswer>): object {

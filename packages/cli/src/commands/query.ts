@@ -1,8 +1,14 @@
 import { AntiphonError, suggest, type QueryResult } from '@antiphon/core';
 import type { Consistency, MailboxProtocol } from '@antiphon/replica';
 import { InvalidArgumentError } from 'commander';
-import { ClusterClient, type ReplicaRef } from '../cluster/cluster-client.js';
-import { parseSessionPlace, sessionPosition, type SessionPlace } from '../cluster/session-place.js';
+import {
+  chooseReplica,
+  parseSessionPlace,
+  type ReplicaRef,
+  type SessionPlace,
+  sessionPosition,
+} from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { databaseValue, toJson, valueToText } from '../output/json.js';
@@ -10,7 +16,6 @@ import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
 import { defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { chooseReplica } from './replica-choice.js';
 import { addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
 
 interface QueryOptions extends SqlOptions {
@@ -53,7 +58,7 @@ export function defineQuery(host: CommandHost): void {
         .option(
           '--after <place>',
           'with session: a log position of status, or the transaction of a write (eu-1:7)',
-          parseSessionPlace,
+          (text) => parseSessionPlace(text, '--after'),
         );
       addSqlOptions(command, {
         replica: 'where to read (default: the first that answers)',
@@ -65,7 +70,7 @@ export function defineQuery(host: CommandHost): void {
     run: async (options, { terminal, env, cwd, signal }, [sql = '']) => {
       const promise = promiseOf(options);
       const params = paramsOf(options);
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       const { id, ref } = await chooseReplica(client, options.replica, 'read');
       const { timeoutMs, answer } = limitsOf(options, signal);
       const waiting = { ...(await requestFor(promise, ref)), timeoutMs: Math.min(timeoutMs, MAX_WAIT_MS) };
@@ -114,7 +119,7 @@ function promiseOf({
 async function requestFor(promise: ReadPromise, ref: ReplicaRef): Promise<Partial<QueryRequest>> {
   const { consistency } = promise;
   if (consistency !== 'session') return { consistency };
-  return { consistency, after: sessionPosition(promise.place, await ref.ask('standing')) };
+  return { consistency, after: sessionPosition(promise.place, await ref.ask('standing'), '--after') };
 }
 
 function show({ columns, rows }: QueryResult, replica: string, terminal: Terminal): void {

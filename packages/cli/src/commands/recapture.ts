@@ -1,15 +1,14 @@
 import { AntiphonError, deletesMost, isSameName, shellWord, type RowDifferences } from '@antiphon/core';
 import type { RecaptureResult } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { askMembers, type ClusterClient, nobodyAnswers } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { databaseValue, keyToText, toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { nobodyAnswers } from './replica-choice.js';
 import { limitsOf } from './sql-options.js';
-import { askAll } from './status.js';
 
 interface RecaptureCommandOptions extends TargetOptions {
   readonly replica?: string;
@@ -46,7 +45,7 @@ export function defineRecapture(host: CommandHost): void {
       { terminal, env, cwd, signal },
       [table = ''],
     ) => {
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       const id = await replicaFor(client, table, options.replica);
       const { timeoutMs, answer } = limitsOf(options, signal);
       const asked = { table, dryRun, deleteRows, timeoutMs };
@@ -64,7 +63,7 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
     await client.requireMember(named);
     return named;
   }
-  const answers = (await askAll(client)).flatMap(({ status }) => status ?? []);
+  const answers = (await askMembers(client)).flatMap(({ status }) => status ?? []);
   // One that holds for it, because it is gone or has another shape, has something to say about it as well.
   const stalled = answers.filter(
     ({ stalled: reason, holding }) =>
@@ -82,7 +81,7 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
       { context: { table, option: '--replica' } },
     );
   }
-  const id = only ?? client.target.replica ?? answers[0]?.id;
+  const id = only ?? client.address.replica ?? answers[0]?.id;
   if (id === undefined) throw nobodyAnswers(client.cluster);
   return id;
 }

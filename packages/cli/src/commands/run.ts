@@ -1,16 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { accessFor, accessFromEnvironment } from '@antiphon/client';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
 import { Option } from 'commander';
 import { LifecycleReport } from '../cluster/lifecycle-report.js';
-import {
-  accessFor,
-  accessFromEnvironment,
-  accessFromOptions,
-  addAccessOptions,
-  type AccessOptions,
-} from '../cluster/access-options.js';
+import { accessFromOptions, addAccessOptions, type AccessOptions } from '../cluster/access-options.js';
 import { onParentGone, reportToParent } from '../cluster/parent-link.js';
 import type { Config } from '../config/config.js';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';

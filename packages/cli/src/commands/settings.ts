@@ -8,7 +8,8 @@ import {
   type AgreedLimits,
   type LimitsChange,
 } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import type { ClusterClient } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
@@ -26,7 +27,7 @@ export function defineSettings(host: CommandHost): void {
     examples: ['antiphon settings list'],
     configure: addTargetOptions,
     run: async (options, { terminal, env, cwd }) => {
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       const settings = await settingsOf(client);
       if (terminal.json) terminal.out(`${toJson(settings)}\n`);
       else for (const name of AGREED_LIMITS) terminal.out(`${name} ${settings[name]}\n`);
@@ -43,7 +44,7 @@ export function defineSettings(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd }, [name = '', value = '']) => {
       const change = changeOf(name, value);
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       await client.members();
       const { cluster, nats } = client;
       const ports = { registry: nats.registry(cluster), log: nats.log(cluster), bus: nats.bus() };

@@ -1,7 +1,7 @@
 import type { ReplicaStatus, SyncStatus } from '@antiphon/replica';
 import { AntiphonError } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import type { MemberAnswer } from './status-text.js';
+import type { MemberAnswer } from '@antiphon/client';
 import { statusText } from './status-text.js';
 
 const ASYNC = {

@@ -1,16 +1,8 @@
+import type { MemberAnswer } from '@antiphon/client';
 import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
 import { styled, type Style } from '../output/style.js';
 import { formatTable, type Column } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
-import type { AntiphonError } from '@antiphon/core';
-
-export interface MemberAnswer {
-  readonly id: string;
-  readonly status?: ReplicaStatus;
-  /** By this machine's clock. */
-  readonly answeredAtMs?: number;
-  readonly error?: AntiphonError;
-}
 
 export interface StatusView {
   readonly cluster: string;

@@ -1,15 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
-import { toAntiphonError } from '@antiphon/core';
 import { problemsOf } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import { askMembers, type ClusterClient, type MemberAnswer, nobodyAnswers } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { nobodyAnswers } from './replica-choice.js';
-import { statusText, type MemberAnswer } from './status-text.js';
+import { statusText } from './status-text.js';
 
 interface StatusOptions extends TargetOptions {
   readonly watch?: boolean;
@@ -18,7 +17,6 @@ interface StatusOptions extends TargetOptions {
 }
 
 /** A member that did not answer has no status. */
-const ASK_TIMEOUT_MS = 2000;
 const DEFAULT_INTERVAL_MS = 1000;
 const MAX_INTERVAL_MS = 3_600_000;
 
@@ -43,9 +41,9 @@ export function defineStatus(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       if (options.watch === true) return await watch(client, terminal, options.interval, signal);
-      const answers = await askAll(client);
+      const answers = await askMembers(client);
       show(client, answers, terminal);
       if (answers.every(({ status }) => status === undefined)) throw noAnswer(client.cluster, answers);
       if (options.check === true) return checked(answers, terminal);
@@ -75,28 +73,13 @@ async function watch(
   signal: AbortSignal,
 ): Promise<ExitCode> {
   while (!signal.aborted) {
-    const answers = await askAll(client);
+    const answers = await askMembers(client);
     if (terminal.interactive) terminal.out('\u001b[H\u001b[2J');
     show(client, answers, terminal);
     if (!terminal.interactive && !terminal.json) terminal.out('\n');
     await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
   }
   return EXIT.ok;
-}
-
-export async function askAll(client: ClusterClient): Promise<readonly MemberAnswer[]> {
-  const members = await client.members({ fresh: true });
-  const ids = members.map(({ id }) => id).sort();
-  return Promise.all(
-    ids.map(async (id): Promise<MemberAnswer> => {
-      try {
-        const status = await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS });
-        return { id, status, answeredAtMs: Date.now() };
-      } catch (error) {
-        return { id, error: toAntiphonError(error) };
-      }
-    }),
-  );
 }
 
 function show(client: ClusterClient, answers: readonly MemberAnswer[], terminal: Terminal): void {

@@ -6,7 +6,8 @@ import {
   type VerifyOptions,
   type VerifyResult,
 } from '@antiphon/replica';
-import { ClusterClient } from '../cluster/cluster-client.js';
+import type { ClusterClient } from '@antiphon/client';
+import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { databaseValue, keyToText, toJson } from '../output/json.js';
@@ -51,7 +52,7 @@ export function defineVerify(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
-      await using client = await ClusterClient.open(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd));
       await client.members();
       const result = await verify(client, {
         signal,

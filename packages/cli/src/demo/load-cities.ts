@@ -1,4 +1,4 @@
-import type { ReplicaRef } from '../cluster/cluster-client.js';
+import type { ReplicaRef } from '@antiphon/client';
 import { cities, CITY_COLUMNS, type City } from './cities.js';
 
 const ROWS_PER_TRANSACTION = 1000;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError } from '@antiphon/core';
-import type { ClusterClient } from '../cluster/cluster-client.js';
+import type { ClusterClient } from '@antiphon/client';
 import { Progress } from '../output/progress.js';
 import type { Terminal } from '../output/terminal.js';
 import { loadCities } from './load-cities.js';

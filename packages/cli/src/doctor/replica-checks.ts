@@ -6,7 +6,7 @@ import {
   type ClusterDocument,
   type ReplicaStatus,
 } from '@antiphon/replica';
-import type { MemberAnswer } from '../commands/status-text.js';
+import type { MemberAnswer } from '@antiphon/client';
 import type { Config } from '../config/config.js';
 import { ok, splitSentence, warn, fail, type Check } from './check.js';
 

@@ -14,17 +14,17 @@ export interface SessionPlace {
 /** As status prints it. */
 const POSITION = /^([A-Za-z0-9_-]{1,64})\/(\d{1,15})$/;
 
-/** `0a1b2c3d/42`, `eu-1:7`, or several with commas. Throws BAD_OPTION. */
-export function parseSessionPlace(text: string): SessionPlace {
+/** `0a1b2c3d/42`, `eu-1:7`, or several with commas. `option`: what a message calls it. Throws BAD_OPTION. */
+export function parseSessionPlace(text: string, option = 'after'): SessionPlace {
   let place: SessionPlace = { generation: '', seq: 0, vector: {} };
   for (const part of text.split(',').map((item) => item.trim())) {
     const [, generation = '', seq] = POSITION.exec(part) ?? [];
     if (seq !== undefined) {
-      if (place.generation !== '') throw bad(text);
+      if (place.generation !== '') throw bad(text, option);
       place = { ...place, generation, seq: Number(seq) };
       continue;
     }
-    const { origin, counter } = transaction(part, text);
+    const { origin, counter } = transaction(part, text, option);
     const vector = { ...place.vector, [origin]: Math.max(counter, place.vector[origin] ?? 0) };
     place = { ...place, vector };
   }
@@ -38,27 +38,32 @@ export function parseSessionPlace(text: string): SessionPlace {
 export function sessionPosition(
   { generation, seq, vector }: SessionPlace,
   current: Position,
+  option = 'after',
 ): SessionPosition {
   if (!current.generation.startsWith(generation)) {
     const message =
-      `--after ${generation}/${seq} is a place in another log: this cluster's is at ${formatPosition(current)}. ` +
+      `${option} ${generation}/${seq} is a place in another log: this cluster's is at ${formatPosition(current)}. ` +
       'Take a position of `antiphon status`, or the transaction of an `antiphon exec`.';
-    throw new AntiphonError('BAD_OPTION', message, { context: { option: '--after' } });
+    throw new AntiphonError('BAD_OPTION', message, { context: { option } });
   }
   return { generation: current.generation, seq, vector };
 }
 
-function transaction(part: string, text: string): { readonly origin: string; readonly counter: number } {
+function transaction(
+  part: string,
+  text: string,
+  option: string,
+): { readonly origin: string; readonly counter: number } {
   try {
     return parseOutcomeId(part);
   } catch {
-    throw bad(text);
+    throw bad(text, option);
   }
 }
 
-function bad(text: string): AntiphonError {
+function bad(text: string, option: string): AntiphonError {
   const message =
-    `--after is "${text.slice(0, 80)}"; give a position as \`antiphon status\` shows it, like 0a1b2c3d/42, or the ` +
+    `${option} is "${text.slice(0, 80)}"; give a position as \`antiphon status\` shows it, like 0a1b2c3d/42, or the ` +
     'transaction of a write, like eu-1:7.';
-  return new AntiphonError('BAD_OPTION', message, { context: { option: '--after' } });
+  return new AntiphonError('BAD_OPTION', message, { context: { option } });
 }

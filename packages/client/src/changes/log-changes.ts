@@ -37,7 +37,7 @@ export interface LoggedChange {
   readonly seq: number;
   /** Hybrid time of the transaction, microseconds since 1970. */
   readonly time: number;
-  /** Give it as --from to go on after this change. */
+  /** Parse it and give it as `from` to go on after this change. */
   readonly cursor: string;
 }
 
@@ -52,8 +52,8 @@ export interface LogPlace {
   readonly skip: number;
 }
 
-/** @throws AntiphonError BAD_OPTION */
-export function parseCursor(text: string): LogPlace {
+/** `option`: what a message calls it. @throws AntiphonError BAD_OPTION */
+export function parseCursor(text: string, option = 'from'): LogPlace {
   try {
     const [base = '', skip = ''] = text.split('.');
     const input = decodeControl(Buffer.from(base, 'base64url')) as readonly [
@@ -74,12 +74,12 @@ export function parseCursor(text: string): LogPlace {
     const complete = { vector: Object.fromEntries(counters), vectorIsComplete: true };
     return { generation, seq: Number(seq), skip: Number(skip), ...complete };
   } catch (cause) {
-    const message = `--from must be now, beginning, or the cursor of a change; "${text.slice(0, 80)}" is none.`;
-    throw new AntiphonError('BAD_OPTION', message, { cause, context: { option: '--from' } });
+    const message = `${option} must be now, beginning, or the cursor of a change; "${text.slice(0, 80)}" is none.`;
+    throw new AntiphonError('BAD_OPTION', message, { cause, context: { option } });
   }
 }
 
-/** Parts of big transactions that are kept until their last part comes; a feed in a terminal need not hold more. */
+/** Parts of big transactions that are kept until their last part comes; a client need not hold more. */
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 const OWN_RECORDS = '_';
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
@@ -190,7 +190,7 @@ class ChangeState {
     kept.bytes += batch.body.length;
     this.#parts.set(origin, kept);
     if (kept.bytes > MAX_KEPT_BYTES) {
-      const message = `Transaction ${origin}:${firstCounter} is larger than this command keeps in memory (${MAX_KEPT_BYTES} bytes).`;
+      const message = `Transaction ${origin}:${firstCounter} is larger than this client keeps in memory (${MAX_KEPT_BYTES} bytes).`;
       throw new AntiphonError('MESSAGE_TOO_LARGE', message);
     }
     if (!batch.last) return;

@@ -1,10 +1,27 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
 import { AntiphonError, suggest } from '@antiphon/core';
-import { connectNats, showServers, type NatsHandle } from '@antiphon/nats';
-import { listMembers, mailboxPrefix, type MailboxProtocol, type MemberRecord } from '@antiphon/replica';
-import type { Target } from './target.js';
+import { connectNats, showServers, type NatsAccess, type NatsHandle } from '@antiphon/nats';
+import type { MailboxProtocol, MemberRecord } from '@antiphon/replica';
+import { listMembers, mailboxPrefix } from './replica-formats.js';
 
+/** Asks one replica. */
 export type ReplicaRef = Ref<MailboxProtocol>;
+
+/** A cluster, and how to reach it. */
+export interface ClusterAddress {
+  readonly cluster: string;
+  /** Where its NATS is, and how to log in there. It holds secrets: for people, `showServers`. */
+  readonly nats: NatsAccess & { readonly servers: readonly string[] };
+  /** The replica that is meant where none is named. */
+  readonly replica?: string;
+  /** Where the address was found, for messages. */
+  readonly source?: string;
+}
+
+export interface ClusterClientOptions {
+  /** Of the connection, as NATS shows it. Defaults to `antiphon client CLUSTER`. */
+  readonly name?: string;
+}
 
 const PING_TIMEOUT_MS = 1500;
 const ASK_TIMEOUT_MS = 10_000;
@@ -14,18 +31,19 @@ export class ClusterClient implements AsyncDisposable {
   #members: readonly MemberRecord[] | undefined;
 
   private constructor(
-    readonly target: Target,
+    readonly address: ClusterAddress,
     readonly nats: NatsHandle,
   ) {}
 
   /** @throws AntiphonError LOG_UNAVAILABLE when no server answers, ACCESS_DENIED when it refuses the login. */
-  static async open(target: Target): Promise<ClusterClient> {
-    const nats = await connectNats({ ...target.nats, name: `antiphon cli ${target.cluster}` });
-    return new ClusterClient(target, nats);
+  static async open(address: ClusterAddress, options: ClusterClientOptions = {}): Promise<ClusterClient> {
+    const { name = `antiphon client ${address.cluster}` } = options;
+    const nats = await connectNats({ ...address.nats, name });
+    return new ClusterClient(address, nats);
   }
 
   get cluster(): string {
-    return this.target.cluster;
+    return this.address.cluster;
   }
 
   replica(id: string): ReplicaRef {
@@ -42,9 +60,10 @@ export class ClusterClient implements AsyncDisposable {
     if (!fresh && this.#members !== undefined) return this.#members;
     const members = await this.#listMembers();
     if (members.length === 0) {
-      const { nats } = this.target;
+      const { nats, source } = this.address;
+      const where = source === undefined ? '' : ` (looked up in ${source})`;
       const message =
-        `There is no cluster ${this.cluster} at ${showServers(nats.servers)} (looked up in ${this.target.source}). ` +
+        `There is no cluster ${this.cluster} at ${showServers(nats.servers)}${where}. ` +
         'Check the name, or start its first replica.';
       throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.cluster } });
     }

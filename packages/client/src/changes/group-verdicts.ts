@@ -1,5 +1,5 @@
 import { sleep, systemClock, toAntiphonError, type Batch } from '@antiphon/core';
-import type { ClusterClient } from './cluster-client.js';
+import type { ClusterClient } from '../cluster-client.js';
 
 const OUTCOMES_AT_ONCE = 1000;
 const POLL_MS = 50;

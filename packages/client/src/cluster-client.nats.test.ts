@@ -1,0 +1,89 @@
+import { TestCluster } from '@antiphon/test-cluster';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { clusterChanges } from './changes/cluster-changes.js';
+import type { LoggedChange } from './changes/log-changes.js';
+import { parseCursor } from './changes/log-changes.js';
+import { anotherReplica, chooseReplica, witnessFor } from './choose-replica.js';
+import { ClusterClient, type ClusterAddress } from './cluster-client.js';
+import { askMembers } from './member-answers.js';
+
+const schema = 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO orders VALUES (1, 0)';
+let cluster: TestCluster;
+beforeAll(async () => {
+  cluster = await TestCluster.start({ schema, replicas: ['eu-1', 'eu-2', 'us-1'] });
+});
+afterAll(() => cluster[Symbol.asyncDispose]());
+
+function open(over: Partial<ClusterAddress> = {}): Promise<ClusterClient> {
+  return ClusterClient.open({ cluster: cluster.name, nats: { servers: [cluster.broker.url!] }, ...over });
+}
+
+describe('a client of a cluster', () => {
+  it('asks the replicas that there are', async () => {
+    await using client = await open();
+    expect(await client.answering()).toEqual(['eu-1', 'eu-2', 'us-1']);
+    const { rows } = await client
+      .replica('us-1')
+      .ask('query', { sql: 'SELECT id FROM orders', params: [], maxRows: 10 });
+    expect(rows).toEqual([[1n]]);
+    await expect(client.requireMember('eu-3')).rejects.toThrow('Did you mean');
+  });
+
+  it('says which cluster is not there, and where that was looked up', async () => {
+    await using nowhere = await open({ cluster: 'nowhere', source: 'the environment' });
+    await expect(nowhere.members()).rejects.toMatchObject({ code: 'NO_ACTOR' });
+    await expect(nowhere.members()).rejects.toThrow('(looked up in the environment)');
+    await using client = await open({ cluster: 'nowhere' });
+    await expect(client.members()).rejects.toThrow(/There is no cluster nowhere at nats:[^(]*\. Check/);
+  });
+
+  it('chooses who writes, who reads, and who can tell', async () => {
+    await using client = await open({ replica: 'us-1' });
+    await using without = await open();
+    expect((await chooseReplica(without, undefined, 'write')).id).toBe('eu-1');
+    expect((await chooseReplica(client, undefined, 'read')).id).toBe('us-1');
+    expect((await chooseReplica(client, 'eu-2', 'write')).id).toBe('eu-2');
+    expect(await witnessFor(client, 'us-1')).toBe('us-1');
+    expect(await anotherReplica(client, 'eu-1')).toBe('eu-2');
+  });
+
+  it('follows committed changes, and goes on after any of them', async () => {
+    await using client = await open();
+    const ending = new AbortController();
+    const [signal, problems] = [ending.signal, [] as string[]];
+    const onProblem = (message: string): void => void problems.push(message);
+    const common = { tables: ['ORDERS'], onProblem, signal };
+    await cluster.replica('eu-1').execute([{ sql: 'INSERT INTO orders VALUES (2, 0), (3, 0)' }]);
+    const seen = await take(clusterChanges(client, { from: 'beginning', ...common }), 3);
+    expect(seen.map(({ key }) => key['id'])).toEqual([1n, 2n, 3n]);
+    const from = parseCursor(seen[1]!.cursor);
+    const [again] = await take(clusterChanges(client, { from, ...common }), 1);
+    expect(again).toEqual(seen[2]);
+    const unknown = clusterChanges(client, { from: 'now', ...common, tables: ['customers'] });
+    await expect(unknown.next()).rejects.toMatchObject({ code: 'UNKNOWN_TABLE' });
+    ending.abort();
+    expect(problems).toEqual([]);
+  });
+
+  it('tells members that are away from those that answer', async () => {
+    await using client = await open();
+    await cluster.stopReplica('eu-2');
+    const answers = await askMembers(client);
+    expect(answers.map(({ id, status }) => [id, status?.lifecycle])).toEqual([
+      ['eu-1', expect.any(String)],
+      ['eu-2', undefined],
+      ['us-1', expect.any(String)],
+    ]);
+    expect(await witnessFor(client, 'eu-2')).toBe('eu-1');
+    await cluster.startReplica('eu-2');
+  });
+});
+
+async function take(changes: AsyncGenerator<LoggedChange>, count: number): Promise<readonly LoggedChange[]> {
+  const taken: LoggedChange[] = [];
+  for await (const change of changes) {
+    taken.push(change);
+    if (taken.length === count) break;
+  }
+  return taken;
+}

@@ -1,0 +1,30 @@
+import { toAntiphonError, type AntiphonError } from '@antiphon/core';
+import type { ReplicaStatus } from '@antiphon/replica';
+import type { ClusterClient } from './cluster-client.js';
+
+/** A member that did not answer has no status. */
+export interface MemberAnswer {
+  readonly id: string;
+  readonly status?: ReplicaStatus;
+  /** By this machine's clock. */
+  readonly answeredAtMs?: number;
+  readonly error?: AntiphonError;
+}
+
+const ASK_TIMEOUT_MS = 2000;
+
+/** The status of every member, in the order of their ids. Throws LOG_UNAVAILABLE, NO_ACTOR (no such cluster). */
+export async function askMembers(client: ClusterClient): Promise<readonly MemberAnswer[]> {
+  const members = await client.members({ fresh: true });
+  const ids = members.map(({ id }) => id).sort();
+  return Promise.all(
+    ids.map(async (id): Promise<MemberAnswer> => {
+      try {
+        const status = await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS });
+        return { id, status, answeredAtMs: Date.now() };
+      } catch (error) {
+        return { id, error: toAntiphonError(error) };
+      }
+    }),
+  );
+}
