@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const readJson = (...path) => JSON.parse(readFileSync(join(root, ...path), 'utf8'));
+const ofRepository = readJson('package.json').devDependencies;
+const packages = readdirSync(join(root, 'packages')).map((folder) => {
+  const manifest = readJson('packages', folder, 'package.json');
+  const { name, private: isPrivate = false, files, dependencies = {}, peerDependencies = {} } = manifest;
+  const runtime = { ...dependencies, ...peerDependencies };
+  const all = { ...runtime, ...manifest.devDependencies };
+  return { folder, name, isPrivate, files, dependencies, runtime, all };
+});
+
+const TEST = /\.test\.ts$|\/testing\/|\/e2e\//;
+const IMPORT =
+  /(?:^(?:import|export|\}) ?[^;\n]*from |import\()'(@[\w-]+\/[\w-]+|[a-z][\w-]*)(?:\/[\w/-]+)?'/gm;
+
+/** The packages that the sources of a folder import; only of tests, or only of what is published. */
+function importedBy(folder, ofTests) {
+  const src = join(root, 'packages', folder, 'src');
+  const files = readdirSync(src, { recursive: true }).filter((file) => file.endsWith('.ts'));
+  const names = files
+    .filter((file) => TEST.test(`/${file}`) === ofTests)
+    .flatMap((file) =>
+      Array.from(readFileSync(join(src, file), 'utf8').matchAll(IMPORT), ([, name]) => name),
+    );
+  return new Set(names);
+}
+
+describe.each(packages)('$name', ({ folder, name, isPrivate, files, dependencies, runtime, all }) => {
+  it('declares what it imports, and nothing of ours besides', () => {
+    const imported = importedBy(folder, false);
+    expect([...imported].filter((one) => !(one in runtime) && one !== name)).toEqual([]);
+    const ours = Object.keys(dependencies).filter((one) => one.startsWith('@antiphon/'));
+    expect(ours.filter((one) => !imported.has(one))).toEqual([]);
+    const others = [...importedBy(folder, true)].filter((one) => !(one in all) && !(one in ofRepository));
+    expect(others.filter((one) => one !== name)).toEqual([]);
+  });
+
+  it.skipIf(isPrivate)('publishes neither tests nor build state', () => {
+    const never = ['!dist/.tsbuildinfo', '!src/**/*.test.ts', '!src/testing', '!src/e2e'];
+    expect(files).toEqual(expect.arrayContaining(['dist', 'src', ...never]));
+  });
+
+  it.skipIf(isPrivate)('depends neither on what it is measured against nor on a private package', () => {
+    const unpublished = packages.filter((one) => one.isPrivate).map((one) => one.name);
+    const forbidden = ['pg', 'better-sqlite3', ...unpublished];
+    expect(forbidden.filter((one) => one in all)).toEqual([]);
+  });
+});
+
+it('no package needs itself to be built or tested', () => {
+  const needs = new Map(packages.map(({ name, all }) => [name, Object.keys(all)]));
+  const circles = [];
+  const visit = (name, path) => {
+    if (path.includes(name)) circles.push([...path.slice(path.indexOf(name)), name].join(' → '));
+    else for (const next of needs.get(name) ?? []) visit(next, [...path, name]);
+  };
+  for (const { name } of packages) visit(name, []);
+  expect(circles).toEqual([]);
+});
