@@ -1,7 +1,7 @@
 import { TestCluster } from '@antiphon/test-cluster';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clusterChanges } from './changes/cluster-changes.js';
-import type { LoggedChange } from './changes/log-changes.js';
+import type { LoggedChange } from '@antiphon/core';
 import { parseCursor } from './changes/log-changes.js';
 import { anotherReplica, chooseReplica, witnessFor } from './choose-replica.js';
 import { ClusterClient, type ClusterAddress } from './cluster-client.js';

@@ -1,8 +1,7 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
-import { AntiphonError, suggest } from '@antiphon/core';
+import { AntiphonError, listMembers, mailboxPrefix, suggest, type MemberRecord } from '@antiphon/core';
 import { connectNats, showServers, type NatsAccess, type NatsHandle } from '@antiphon/nats';
-import type { MailboxProtocol, MemberRecord } from '@antiphon/replica';
-import { listMembers, mailboxPrefix } from './replica-formats.js';
+import type { MailboxProtocol } from '@antiphon/replica';
 
 /** Asks one replica. */
 export type ReplicaRef = Ref<MailboxProtocol>;

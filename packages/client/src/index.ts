@@ -1,6 +1,6 @@
 export { accessFor, accessFromEnvironment, accessOf, type Access, type AccessParts } from './access.js';
 export { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
-export { parseCursor, type LoggedChange, type LogPlace, type RowObject } from './changes/log-changes.js';
+export { parseCursor } from './changes/log-changes.js';
 export {
   anotherReplica,
   chooseReplica,

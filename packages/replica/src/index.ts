@@ -17,7 +17,7 @@ export {
   type SyncUpdate,
   type UpdateOptions,
   type UpdateSettings,
-} from './config/update.js';
+} from '@antiphon/core';
 export { DEFAULT_LIMITS, type ReplicaLimits } from './config/limits.js';
 export {
   AGREED_LIMITS,
@@ -25,7 +25,7 @@ export {
   newestLimits,
   type AgreedLimits,
   type LimitsFrom,
-} from './config/agreed-limits.js';
+} from '@antiphon/core';
 export { changeAgreedLimits, type ChangeLimitsPorts, type LimitsChange } from './membership/change-limits.js';
 export { silentLogger, type Logger } from './config/logger.js';
 export {
@@ -34,7 +34,7 @@ export {
   type Role,
   type Topology,
   type TopologyOptions,
-} from './config/topology.js';
+} from '@antiphon/core';
 export type {
   DiscardAnswer,
   QuarantineAccess,
@@ -45,13 +45,14 @@ export type {
   RetryAnswer,
 } from './repair/quarantine.js';
 export type { CutValue, QuarantinedContent, ShownChange } from './repair/quarantined-content.js';
-export { replicatedNames } from './read/replicated-tables.js';
+export { replicatedNames } from '@antiphon/core';
 export type { RecaptureOptions, RecaptureResult } from './repair/recapture.js';
 export type { Removal, RemoveMemberOptions } from './membership/remove-member.js';
 export type { WriteOptions } from './write/writer.js';
 export type { Acknowledged, Committed } from './state/write-result.js';
 export type { Params, SqlTransaction, Statement } from './write/statement.js';
-export type { ChangesOptions, CommittedChange, RowObject } from './read/changes.js';
+export type { ChangeOf, ChangesOptions, CommittedChange } from './read/changes.js';
+export type { ChangedRow, Integers, LoggedChange, RowObject, SomeColumns } from '@antiphon/core';
 export type { ConflictReport } from './state/conflicts.js';
 export type { MemberStatus, ReplicaStatus, SyncStatus } from './replica/status.js';
 export type { LifecycleEvent, LifecycleState } from './config/lifecycle.js';
@@ -66,7 +67,7 @@ export {
   type VerifyResult,
 } from './service/verify.js';
 export type { DifferentRow } from './service/row-differences.js';
-export { CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from './cluster/cluster-document.js';
-export { findMember, listMembers, type MemberRecord } from './cluster/member-record.js';
-export { decodeBeat, type Beat } from './cluster/beat.js';
-export { beatSubject, mailboxPrefix } from './config/subjects.js';
+export { CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from '@antiphon/core';
+export { findMember, listMembers, type MemberRecord } from '@antiphon/core';
+export { decodeBeat, type Beat } from '@antiphon/core';
+export { beatSubject, mailboxPrefix } from '@antiphon/core';

@@ -1,11 +1,5 @@
-import {
-  clusterChanges,
-  parseCursor,
-  type ClusterChangesOptions,
-  type LoggedChange,
-  type RowObject,
-} from '@antiphon/client';
-import { formatTransactionId, type Value } from '@antiphon/core';
+import { clusterChanges, parseCursor, type ClusterChangesOptions } from '@antiphon/client';
+import { formatTransactionId, type LoggedChange, type RowObject, type Value } from '@antiphon/core';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -64,7 +58,7 @@ function changeToJson({ id, time, ...change }: LoggedChange): string {
     row === undefined
       ? undefined
       : Object.fromEntries(Object.entries(row).map(([name, value]) => [name, databaseValue(value)]));
-  const { table, op, key, before, after, seq, cursor } = change;
+  const { table, op, key, before, after, seq, cursor, last } = change;
   const rows = { key: named(key), before: named(before), after: named(after) };
   return toJson({
     transaction: formatTransactionId(id),
@@ -74,6 +68,7 @@ function changeToJson({ id, time, ...change }: LoggedChange): string {
     ...rows,
     seq,
     cursor,
+    last,
   });
 }
 

@@ -1,12 +1,22 @@
-import type { AntiphonError, Log } from '@antiphon/core';
+import {
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  replicatedNames,
+  soleWriter,
+  type AntiphonError,
+  type ClusterDocument,
+  type IntakeRules,
+  type Log,
+  type LoggedChange,
+  type StreamStart,
+} from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
-import { CLUSTER_KEY, decodeClusterDocument, replicatedNames } from '../replica-formats.js';
 import { GroupVerdicts } from './group-verdicts.js';
-import { logChanges, type LoggedChange, type LogPlace } from './log-changes.js';
+import { logChanges } from './log-changes.js';
 
 export interface ClusterChangesOptions {
   /** `now` is a replica's word for it: where it stands, and what lies before that place. */
-  readonly from: 'now' | 'beginning' | LogPlace;
+  readonly from: 'now' | 'beginning' | StreamStart;
   /** Only of these; all of them when absent. UNKNOWN_TABLE for one that the cluster does not replicate. */
   readonly tables?: readonly string[];
   /** Told what is skipped, and what is waited for: a sentence each, without a full stop. */
@@ -29,26 +39,39 @@ export async function* clusterChanges(
   await client.members();
   const log = client.nats.log(client.cluster);
   const start = await startOf(client, log, from, signal);
-  const wanted = tables && new Set(await tablesMeant(client, tables));
+  const document = await documentOf(client);
+  const wanted = tables && new Set(tablesMeant(client, document, tables));
   const onIgnored = (seq: number, error: AntiphonError): void => {
-    if (seq > FIRST_RECORD_SEQ) onProblem(`entry ${seq} of the log is ignored: ${error.message}`);
+    const why = error.message.replace(/^entry \d+ of the log was put aside: /, '');
+    if (seq > FIRST_RECORD_SEQ) onProblem(`entry ${seq} of the log is ignored: ${why}`);
   };
   const verdicts = new GroupVerdicts({ client, onProblem, signal });
   const rejectedIn: GroupVerdicts['rejectedIn'] = (seq, batches) => verdicts.rejectedIn(seq, batches);
   const isMember = (origin: string): Promise<boolean> => client.isMember(origin);
-  for await (const change of logChanges({ log, start, isMember, rejectedIn, onIgnored, signal })) {
-    if (wanted === undefined || wanted.has(change.table)) yield change;
-  }
+  const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
+  const rules = document && rulesOf(document);
+  yield* logChanges({ log, start, rules, isMember, isWanted, rejectedIn, onIgnored, signal });
 }
 
-async function tablesMeant(
-  { nats, cluster }: ClusterClient,
-  tables: readonly string[],
-): Promise<readonly string[]> {
+/** A description that was lost is written again by whoever runs; the log can be followed meanwhile. */
+async function documentOf({ nats, cluster }: ClusterClient): Promise<ClusterDocument | undefined> {
   const entry = await nats.registry(cluster).get(CLUSTER_KEY);
-  // A description that was lost is written again by whoever runs; the log can be followed meanwhile.
-  if (entry === undefined) return tables;
-  return replicatedNames(tables, decodeClusterDocument(entry.value).schema.tables, `Cluster ${cluster}`);
+  return entry && decodeClusterDocument(entry.value);
+}
+
+function rulesOf({ schema, topology, limits, rowVersions }: ClusterDocument): IntakeRules {
+  const primary = soleWriter(topology);
+  return { schema, primary, agreed: limits, timesDecide: rowVersions, clockAlarmMs: Infinity };
+}
+
+function tablesMeant(
+  { cluster }: ClusterClient,
+  document: ClusterDocument | undefined,
+  tables: readonly string[],
+): readonly string[] {
+  return document === undefined
+    ? tables
+    : replicatedNames(tables, document.schema.tables, `Cluster ${cluster}`);
 }
 
 async function startOf(
@@ -56,7 +79,7 @@ async function startOf(
   log: Log,
   from: ClusterChangesOptions['from'],
   signal: AbortSignal,
-): Promise<LogPlace> {
+): Promise<StreamStart> {
   const { generation, firstSeq, lastSeq } = await log.open({ create: false, signal });
   if (from === 'beginning')
     return { generation, seq: Math.max(1, firstSeq), vector: {}, vectorIsComplete: firstSeq <= 1, skip: 0 };

@@ -1,4 +1,4 @@
-import { sleep, systemClock, toAntiphonError, type Batch } from '@antiphon/core';
+import { sleep, systemClock, toAntiphonError, type BatchSummary } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
 
 const OUTCOMES_AT_ONCE = 1000;
@@ -27,7 +27,7 @@ export class GroupVerdicts {
   constructor(private readonly options: GroupVerdictsOptions) {}
 
   /** Counters. Waits until a replica can tell. Rejects when the signal is aborted. */
-  async rejectedIn(seq: number, batches: readonly Batch[]): Promise<readonly number[]> {
+  async rejectedIn(seq: number, batches: readonly BatchSummary[]): Promise<readonly number[]> {
     if (!batches.some(isCertified)) return NONE;
     while (seq < this.#fromSeq || seq > this.#upToSeq) await this.#ask(seq);
     const rejected = this.#rejected.get(seq);
@@ -74,6 +74,6 @@ export class GroupVerdicts {
   }
 }
 
-function isCertified(batch: Batch): boolean {
-  return batch.kind === 'transactions' && batch.sync?.claims.some((claims) => claims.length > 0) === true;
+function isCertified(batch: BatchSummary): boolean {
+  return batch.sync?.claims.some((claims) => claims.length > 0) === true;
 }

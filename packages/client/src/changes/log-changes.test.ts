@@ -6,13 +6,15 @@ import {
   type BatchHeader,
   type Log,
   type LogEntry,
+  type LoggedChange,
+  type StreamStart,
   type TransactionBatch,
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { logChanges, parseCursor, type LoggedChange, type LogPlace } from './log-changes.js';
+import { logChanges, parseCursor } from './log-changes.js';
 
 const TABLE = { name: 't', columns: ['id', 'name'], key: [0] };
-const START: LogPlace = { generation: 'g', seq: 1, vector: {}, vectorIsComplete: true, skip: 0 };
+const START: StreamStart = { generation: 'g', seq: 1, vector: {}, vectorIsComplete: true, skip: 0 };
 
 function header(origin: string, firstCounter: number): BatchHeader {
   return { origin, firstCounter, epoch: 0, time: 1_000_000, context: {}, schemaVersion: 1, tables: [TABLE] };
@@ -80,6 +82,8 @@ async function take(
     log: log as Log,
     start,
     rejectedIn: (seq: number) => Promise.resolve(rejected[seq] ?? []),
+    rules: undefined,
+    isWanted: () => true,
     isMember: (origin: string) => Promise.resolve(origin !== 'stranger'),
     onIgnored: (_: number, error: AntiphonError) => void ignored.push(error.code),
     signal: controller.signal,
@@ -140,7 +144,7 @@ describe('logChanges', () => {
     ]);
     const { changes, ignored } = await take(log, 1);
     expect(idsOf(changes)).toEqual(['a:1']);
-    expect(ignored).toEqual(['MALFORMED_MESSAGE', 'MALFORMED_MESSAGE', 'UNKNOWN_ORIGIN']);
+    expect(ignored).toEqual(['MALFORMED_MESSAGE', 'UNKNOWN_ORIGIN', 'UNKNOWN_ORIGIN']);
   });
 
   it('gives nothing of what certification rejected, and goes on after it', async () => {

@@ -60,3 +60,10 @@ function assertSize(bytes: number): void {
 function malformed(why: string, cause?: unknown): AntiphonError {
   return new AntiphonError('MALFORMED_MESSAGE', `not a valid control message: ${why}`, { cause });
 }
+
+/** A map of the control format, and nothing else that JavaScript calls an object. */
+export function isRecord(input: unknown): input is Readonly<Record<string, unknown>> {
+  return (
+    typeof input === 'object' && input !== null && !Array.isArray(input) && !(input instanceof Uint8Array)
+  );
+}

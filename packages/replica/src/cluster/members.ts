@@ -1,14 +1,16 @@
 import {
-  counterOf,
-  isIdentifier,
-  sleep,
+  type Beat,
   type Clock,
+  counterOf,
+  findMember,
+  isIdentifier,
+  listRecords,
+  type MemberRecord,
   type Registry,
+  sleep,
   type StoreState,
   type VectorClock,
 } from '@antiphon/core';
-import type { Beat } from './beat.js';
-import { findMember, listRecords, type MemberRecord } from './member-record.js';
 
 /** More unknown origins than this at once are looked up with one list of all members. */
 const SINGLE_LOOKUPS = 4;

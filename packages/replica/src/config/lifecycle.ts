@@ -1,4 +1,4 @@
-import type { Role } from './topology.js';
+import type { Role } from '@antiphon/core';
 
 /**
  * `joining`: agreeing with the cluster. `bootstrapping`: making the database a replica of it. `catching-up`:

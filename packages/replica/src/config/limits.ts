@@ -1,5 +1,11 @@
-import { AntiphonError, checkOptions, DEFAULT_ROW_LIMITS } from '@antiphon/core';
-import { AGREED_LIMITS, assertInRange, type AgreedLimits } from './agreed-limits.js';
+import {
+  AGREED_LIMITS,
+  type AgreedLimits,
+  AntiphonError,
+  assertInRange,
+  checkOptions,
+  DEFAULT_ROW_LIMITS,
+} from '@antiphon/core';
 
 /** Every bound of a replica. What happens at a bound is written beside it. */
 export interface ReplicaLimits extends AgreedLimits {

@@ -2,21 +2,25 @@ import {
   AntiphonError,
   assertClusterName,
   assertReplicaId,
-  checkRequired,
   type Bus,
+  checkRequired,
   type Clock,
   type Log,
   type OptionNames,
+  parseTopology,
+  parseUpdate,
   type Registry,
   type Store,
+  type Topology,
+  type TopologyOptions,
+  type UpdateOptions,
+  type UpdateSettings,
 } from '@antiphon/core';
 import type { Holding, StallReason } from './standstill.js';
 import type { LifecycleState } from './lifecycle.js';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
 import { silentLogger, type Logger } from './logger.js';
-import { parseTopology, type Topology, type TopologyOptions } from './topology.js';
 import { VerifiedLog } from '../log/verified-log.js';
-import { parseUpdate, type UpdateOptions, type UpdateSettings } from './update.js';
 
 /** What a replica is, wherever it runs. */
 export interface ReplicaOptions<Tx> {

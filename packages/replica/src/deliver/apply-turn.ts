@@ -1,21 +1,21 @@
 import {
-  counterOf,
   type AdmissionState,
   type AntiphonError,
   type ApplyOutcome,
   type ApplyStep,
+  counterOf,
   type KnownEntry,
   type LogEntry,
   type Position,
   type StoreState,
   type Verdict,
 } from '@antiphon/core';
+import { intakeRules } from './rules.js';
 import { isKnownMember } from '../cluster/members.js';
 import { appendsAlone } from '../state/authority.js';
 import type { Delivered, Delivery } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
-import { intakeRules } from './intake-check.js';
 import { assertNoSecondLife, ownLogState } from './own-past.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 

@@ -1,6 +1,12 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
-import { AntiphonError, sleep, type LogEntry, type LogReader } from '@antiphon/core';
-import { decodeClusterDocument, CLUSTER_KEY } from '../cluster/cluster-document.js';
+import {
+  AntiphonError,
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  type LogEntry,
+  type LogReader,
+  sleep,
+} from '@antiphon/core';
 import { appendsAlone } from '../state/authority.js';
 import type { Delivered, FeedProtocol, ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';

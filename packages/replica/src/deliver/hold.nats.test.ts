@@ -1,9 +1,7 @@
-import { systemClock } from '@antiphon/core';
+import { systemClock, type Topology, type UpdateOptions } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
-import type { Topology } from '../config/topology.js';
-import type { UpdateOptions } from '../config/update.js';
 import { verifyCluster } from '../service/verify.js';
 
 const SCHEMA = `

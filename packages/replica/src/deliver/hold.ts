@@ -1,4 +1,4 @@
-import { sleep, type AntiphonError } from '@antiphon/core';
+import { type AntiphonError, sleep } from '@antiphon/core';
 import type { Holding } from '../config/standstill.js';
 import type { Scope } from '../state/scope.js';
 

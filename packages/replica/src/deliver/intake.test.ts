@@ -1,7 +1,7 @@
 import {
   AntiphonError,
-  encodeBatch,
   type ApplyStep,
+  encodeBatch,
   type LogEntry,
   type TransactionBatch,
 } from '@antiphon/core';

@@ -1,34 +1,32 @@
 import {
-  AntiphonError,
-  admit,
-  admitted,
-  counterOf,
-  decodeBatches,
-  newOfPart,
-  summarize,
-  toAntiphonError,
-  withGap,
-  withoutArrived,
   type Admission,
   type AdmissionState,
+  admit,
+  admitted,
+  AntiphonError,
   type ApplyStep,
   type Batch,
   type BatchSummary,
+  counterOf,
+  decodeBatches,
   type Gap,
-  type LogEntry,
-  type TransactionBatch,
-  type Verdict,
-} from '@antiphon/core';
-import { groupOf, type Certification } from '../state/certification.js';
-import { isReserved } from '../config/reserved.js';
-import {
+  type IntakeRules,
+  isReserved,
   isTooFarAhead,
   latestTime,
+  type LogEntry,
   missingCause,
+  newOfPart,
   refuseBatch,
   refuseOrigin,
-  type IntakeRules,
-} from './intake-check.js';
+  summarize,
+  toAntiphonError,
+  type TransactionBatch,
+  type Verdict,
+  withGap,
+  withoutArrived,
+} from '@antiphon/core';
+import { groupOf, type Certification } from '../state/certification.js';
 import type { Delivered } from '../state/protocols.js';
 import { foreignWriter } from './second-life.js';
 

@@ -1,15 +1,16 @@
 import {
+  type AdmissionState,
   admit,
   admitted,
   AntiphonError,
+  type Batch,
   counterOf,
   decodeBatches,
-  type AdmissionState,
-  type Batch,
+  type IntakeRules,
   type LogEntry,
+  refuseBatch,
   type VectorClock,
 } from '@antiphon/core';
-import { refuseBatch, type IntakeRules } from './intake-check.js';
 
 /**
  * Which entries count, by their order in the log alone: an origin's next transaction counts where it stands behind the

@@ -1,17 +1,20 @@
 import {
+  type AdmissionState,
   admit,
   admitted,
+  type Batch,
   counterOf,
   decodeBatches,
-  newOfPart,
-  summarize,
-  type AdmissionState,
-  type Batch,
+  type IntakeRules,
+  latestTime,
   type LogEntry,
+  newOfPart,
+  refuseBatch,
   type StoreState,
+  summarize,
 } from '@antiphon/core';
+import { intakeRules } from './rules.js';
 import { Deadline, retrying } from '../wait/deadline.js';
-import { intakeRules, latestTime, refuseBatch, type IntakeRules } from './intake-check.js';
 import type { Scope } from '../state/scope.js';
 import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 

@@ -1,5 +1,5 @@
 import { copyFileSync, rmSync } from 'node:fs';
-import { encodeBatch, summarize, type LogEntry, type TransactionBatch } from '@antiphon/core';
+import { encodeBatch, type LogEntry, summarize, type Topology, type TransactionBatch } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
@@ -7,7 +7,6 @@ import { flakyLog } from '../testing/flaky-log.js';
 import { MapCluster } from '../testing/map-cluster.js';
 import { MapStore } from '../testing/map-store.js';
 import { seeded } from '../testing/seeded.js';
-import type { Topology } from '../config/topology.js';
 
 const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
 

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
   AntiphonError,
-  decodeBatches,
   type Batch,
+  decodeBatches,
   type LogEntry,
   type SealedMessage,
   type Store,

@@ -1,4 +1,4 @@
-import { encodeBatch, systemClock, type LogEntry } from '@antiphon/core';
+import { encodeBatch, type LogEntry, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { Deadline } from '../wait/deadline.js';
 import { OwnEntries } from './own-entries.js';

@@ -1,4 +1,4 @@
-import { AntiphonError, sleep, summarize, type Clock, type LogEntry, type Store } from '@antiphon/core';
+import { AntiphonError, type Clock, type LogEntry, sleep, type Store, summarize } from '@antiphon/core';
 import type { Deadline } from '../wait/deadline.js';
 import { CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from './log-check.js';
 import type { VerifiedLog } from './verified-log.js';

@@ -1,7 +1,6 @@
 import {
   abortError,
   AntiphonError,
-  sleep,
   type AppendRequest,
   type AppendResult,
   type Clock,
@@ -11,6 +10,7 @@ import {
   type LogEntry,
   type LogIdentity,
   type LogReader,
+  sleep,
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { CONFIRM_WAIT_MS, logReplaced, lossOfEnd, lossOfEntry } from './log-check.js';

@@ -1,5 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
-import { CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from '../cluster/cluster-document.js';
+import { AntiphonError, CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
 
 const ALARM = 'registry';

@@ -1,4 +1,4 @@
-import type { Beat } from '../cluster/beat.js';
+import type { Beat } from '@antiphon/core';
 
 /** Members wait for moments whenever a message was lost on its way: no reason for an alarm. */
 const PATIENCE_MS = 3000;

@@ -1,15 +1,20 @@
-import { AntiphonError, type Bus, type Log, type Registry } from '@antiphon/core';
 import {
+  type AgreedLimits,
   agreedOf,
+  AntiphonError,
   assertSensible,
+  type Bus,
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  encodeClusterDocument,
+  type LimitsFrom,
+  listMembers,
+  type Log,
+  mailboxPrefix,
   MAX_LIMIT_CHANGES,
   newestLimits,
-  type AgreedLimits,
-  type LimitsFrom,
-} from '../config/agreed-limits.js';
-import { CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from '../cluster/cluster-document.js';
-import { listMembers } from '../cluster/member-record.js';
-import { mailboxPrefix } from '../config/subjects.js';
+  type Registry,
+} from '@antiphon/core';
 
 export interface ChangeLimitsPorts {
   readonly cluster: string;

@@ -2,9 +2,9 @@ import {
   AntiphonError,
   describeEntry,
   isSameEntry,
-  sleep,
   type KnownEntry,
   type LogIdentity,
+  sleep,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import { assertReadable, assertSameLog, CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from '../log/log-check.js';

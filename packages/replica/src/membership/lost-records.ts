@@ -1,5 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
-import { restoreRecord, type MemberRecord } from '../cluster/member-record.js';
+import { AntiphonError, type MemberRecord, restoreRecord } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
 import { VERSION } from '../config/version.js';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { findMember, markRemoved } from '../cluster/member-record.js';
+import { findMember, markRemoved } from '@antiphon/core';
 import { eventually } from '../testing/eventually.js';
 import { MapCluster } from '../testing/map-cluster.js';
 import { MapStore } from '../testing/map-store.js';

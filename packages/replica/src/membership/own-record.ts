@@ -1,5 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
-import { findMember, registerMember } from '../cluster/member-record.js';
+import { AntiphonError, findMember, registerMember } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
 import { VERSION } from '../config/version.js';
 

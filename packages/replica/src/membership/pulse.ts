@@ -1,7 +1,16 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
-import { AntiphonError, type BusSubscription } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Beat,
+  beatSubject,
+  type BusSubscription,
+  decodeBeat,
+  encodeBeat,
+  MAX_REASONS,
+  MAX_STRANGERS,
+  MAX_WAITS,
+} from '@antiphon/core';
 import { AgreementWatch } from './agreement-watch.js';
-import { decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS, type Beat } from '../cluster/beat.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from '../repair/missing-transactions.js';
 import { LostRecords } from './lost-records.js';
@@ -10,7 +19,6 @@ import type { PulseProtocol, ReplicaProtocol } from '../state/protocols.js';
 import { memberRemoved } from './remove-member.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { StepWatch } from './step-watch.js';
-import { beatSubject } from '../config/subjects.js';
 import { InSyncKeeper } from './in-sync-keeper.js';
 import { TwinWatch } from './twin-watch.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
-import type { UpdateOptions } from '../config/update.js';
+import type { UpdateOptions } from '@antiphon/core';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)';
 const MAJORITY: UpdateOptions = { mode: 'sync', acks: 'majority', minInSync: 1 };

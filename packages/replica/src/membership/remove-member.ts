@@ -1,8 +1,16 @@
-import { AntiphonError, checkOptions, isIdentifier, sleep, type OptionNames } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  findMember,
+  isIdentifier,
+  mailboxPrefix,
+  markRemoved,
+  type MemberRecord,
+  type OptionNames,
+  sleep,
+} from '@antiphon/core';
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
-import { findMember, markRemoved, type MemberRecord } from '../cluster/member-record.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
-import { mailboxPrefix } from '../config/subjects.js';
 
 export interface RemoveMemberOptions {
   /** Also when it answers: it ends then, and joins again if it is started again. Defaults to false. */

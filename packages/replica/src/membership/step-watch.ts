@@ -1,7 +1,6 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, type Beat } from '@antiphon/core';
 import { Awaited } from './awaited.js';
-import type { Beat } from '../cluster/beat.js';
 import { isUnfounded, type Witness } from '../repair/gap-verdict.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';

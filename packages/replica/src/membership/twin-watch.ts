@@ -1,6 +1,5 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError } from '@antiphon/core';
-import { findMember } from '../cluster/member-record.js';
+import { AntiphonError, findMember } from '@antiphon/core';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 

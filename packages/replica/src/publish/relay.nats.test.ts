@@ -4,7 +4,7 @@ import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { MapCluster } from '../testing/map-cluster.js';
 import { MapStore } from '../testing/map-store.js';
 import { seeded } from '../testing/seeded.js';
-import type { Topology } from '../config/topology.js';
+import type { Topology } from '@antiphon/core';
 
 const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
 

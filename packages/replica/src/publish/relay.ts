@@ -1,13 +1,13 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import {
   AntiphonError,
+  type AppendResult,
   counterOf,
   cutMessage,
-  toAntiphonError,
-  type AppendResult,
   type LogConnection,
   type SealedMessage,
   type Timer,
+  toAntiphonError,
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';

@@ -1,4 +1,4 @@
-import { encodeBatch, type Clock, type SealedMessage } from '@antiphon/core';
+import { type Clock, encodeBatch, type SealedMessage } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { Resend } from './resend.js';
 

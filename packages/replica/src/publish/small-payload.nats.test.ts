@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createReplica } from '../start/create-replica.js';
 import { rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
-import type { UpdateOptions } from '../config/update.js';
+import type { UpdateOptions } from '@antiphon/core';
 
 const KIB = 1024;
 

@@ -1,87 +1,114 @@
 import {
   AntiphonError,
-  advance,
+  assertIntegers,
+  ChangeStream,
   checkOptions,
   counterOf,
-  decodeChanges,
+  decodeCursor,
+  replicatedNames,
   summarize,
+  withIntegers,
   type BatchSummary,
-  type Change,
-  type DictionaryTable,
+  type Integers,
   type Log,
   type LogEntry,
+  type LoggedChange,
   type LogReader,
   type OptionNames,
-  type PartBatch,
   type Position,
-  type Row,
+  type RowObject,
   type StoreState,
-  type TransactionId,
-  type Value,
-  type VectorClock,
+  type StreamStart,
 } from '@antiphon/core';
-import { decodeCursor, encodeCursorBase, type ChangeCursor } from './change-cursor.js';
-import { Deadline } from '../wait/deadline.js';
-import { Intake } from '../deliver/intake.js';
-import { intakeRules } from '../deliver/intake-check.js';
-import { replicatedNames } from './replicated-tables.js';
-import type { Scope } from '../state/scope.js';
+import { intakeRules } from '../deliver/rules.js';
 import { groupOf } from '../state/certification.js';
-
-/** Integers are bigint, floats are numbers: what SQLite holds, exactly. */
-export type RowObject = Readonly<Record<string, Value>>;
+import type { Scope } from '../state/scope.js';
+import { Deadline } from '../wait/deadline.js';
 
 /** A change of one row, committed and applied on this replica. */
-export interface CommittedChange {
-  readonly id: TransactionId;
-  readonly table: string;
-  readonly op: 'insert' | 'update' | 'delete';
-  readonly key: RowObject;
-  /** Of an update: only the columns that changed. Absent for an insert. */
-  readonly before?: RowObject;
-  /** The whole row. Absent for a delete. */
-  readonly after?: RowObject;
+export type CommittedChange<R = RowObject, T extends string = string> = LoggedChange<R, T> & {
+  /** A session token, for `query`: a read after it shows this change. */
   readonly position: Position;
-  /** Hybrid time of the transaction, microseconds since 1970. */
-  readonly time: number;
-  /** Give it as `from` to go on after this change. */
-  readonly cursor: string;
-}
+};
 
-export interface ChangesOptions {
-  /** All of them when absent. UNKNOWN_TABLE for one that the cluster does not replicate. */
-  readonly tables?: readonly string[];
-  /** 'now' when absent; 'beginning' is as far back as the log reaches. */
+/** The changes of these tables: of `{ users: User; orders: Order }`, those whose `table` is `'users'` or `'orders'`. */
+export type ChangeOf<Tables> = {
+  [T in keyof Tables & string]: CommittedChange<Tables[T], T>;
+}[keyof Tables & string];
+
+export interface ChangesOptions<T extends string = string> {
+  /** UNKNOWN_TABLE for one that the cluster does not replicate. Defaults to all of them. */
+  readonly tables?: readonly T[];
+  /** `'now'`, the call; `'beginning'`, as far back as the log reaches; or the cursor of a change. Defaults to `'now'`. */
   readonly from?: string;
+  /** Defaults to `'bigint'`. */
+  readonly integers?: Integers;
+  /** Ends the stream, which throws ABORTED. */
   readonly signal?: AbortSignal;
 }
 
-const CHANGES_OPTIONS: OptionNames<ChangesOptions> = { tables: true, from: true, signal: true };
+const CHANGES_OPTIONS: OptionNames<ChangesOptions> = {
+  tables: true,
+  from: true,
+  integers: true,
+  signal: true,
+};
 /** Parts of transactions that began longer ago are not looked for. */
 const MAX_LOOK_BACK = 20_000;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
+/** Where a stream begins. Of a call, what the database held then. */
+type Beginning = Pick<StoreState, 'vector' | 'partial'> & {
+  readonly generation: string;
+  readonly seq: number;
+};
+
 /**
- * Committed changes in log order, each once, only as far as this replica has applied them. Nothing is read
- * ahead of the consumer by more than one group of entries: who is slow, waits in the log. Ends with
- * `return()`, the signal (ABORTED), or the replica. Throws UNKNOWN_TABLE at once.
+ * Committed changes in log order, each once, only as far as this replica has applied them. A stream from
+ * `'now'` begins at the call, not at the first `next()`. A slow consumer does not buffer in memory; unread
+ * entries stay in the log. Ends with `return()`, the signal (ABORTED), or the replica. Throws BAD_OPTION and
+ * UNKNOWN_TABLE at the call.
  */
-export async function* changesOf(
+export function changesOf(
   scope: Scope,
   options: ChangesOptions,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   checkOptions(options, CHANGES_OPTIONS, 'changes()');
-  if (options.tables !== undefined && !Array.isArray(options.tables))
+  const { tables, from = 'now', integers = 'bigint', signal } = options;
+  if (tables !== undefined && !Array.isArray(tables))
     throw new AntiphonError('BAD_OPTION', '`tables` of changes() is not valid; give a list of table names.');
-  const known = scope.document.schema.tables;
-  const tables = options.tables && new Set(replicatedNames(options.tables, known, `Replica ${scope.id}`));
-  const { closing, clock, limits } = scope;
-  const signal = options.signal === undefined ? closing : AbortSignal.any([options.signal, closing]);
+  assertIntegers(integers);
+  const wanted =
+    tables && new Set(replicatedNames(tables, scope.document.schema.tables, `Replica ${scope.id}`));
+  const beginning = beginningOf(scope, from);
+  return follow(scope, { beginning, wanted, integers, signal });
+}
+
+function beginningOf({ store, progress }: Scope, from: string): Beginning | StreamStart | undefined {
+  if (from === 'beginning') return undefined;
+  if (from !== 'now') return { ...decodeCursor(from), vectorIsComplete: true };
+  const { vector, partial, position } = store.state();
+  return { generation: position.generation, seq: progress.seq + 1, vector, partial };
+}
+
+interface Following {
+  readonly beginning: Beginning | StreamStart | undefined;
+  readonly wanted: ReadonlySet<string> | undefined;
+  readonly integers: Integers;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function* follow(
+  scope: Scope,
+  { beginning, wanted, integers, signal: given }: Following,
+): AsyncGenerator<CommittedChange, void, undefined> {
+  const { closing, clock, limits, members, progress, id } = scope;
+  const signal = given === undefined ? closing : AbortSignal.any([given, closing]);
   const opening = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log can be read');
-  let start: ChangeCursor;
+  let start: StreamStart;
   let reader: LogReader;
   try {
-    start = await startOf(scope, options.from ?? 'now', opening);
+    start = await startOf(scope, beginning, opening);
     reader = await openReader(scope, start, opening);
   } catch (error) {
     if (closing.aborted) return;
@@ -89,15 +116,24 @@ export async function* changesOf(
   } finally {
     opening.end();
   }
-  const stream = new ChangeStream(scope, start);
+  const stream = new ChangeStream(start, {
+    rules: () => intakeRules(scope),
+    isMember: (origin) => members.has(origin) || origin === id,
+    keptBytes: limits.changeFeedBytes,
+    tooLargeHint: 'Raise limits.changeFeedBytes, or read its rows with query() and go on from now.',
+    isCommitted: (transaction) => counterOf(progress.vector, transaction.origin) >= transaction.counter,
+  });
+  const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
   try {
     for (;;) {
       const entries = await nextApplied(scope, reader, signal);
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);
-        for (const change of stream.changesIn(entry, rejected)) {
-          if (tables === undefined || tables.has(change.table)) yield change;
+        if (rejected === undefined) throw verdictsForgotten(entry.seq);
+        for (const change of stream.changesIn(entry, rejected, isWanted)) {
+          const position = { generation: start.generation, seq: change.seq };
+          yield { ...(integers === 'bigint' ? change : inNumbers(change)), position };
         }
       }
     }
@@ -105,6 +141,20 @@ export async function* changesOf(
     // Not awaited: it would hold up whoever breaks out of the loop, for a broker that may be gone.
     void reader.close();
   }
+}
+
+function inNumbers(change: LoggedChange): LoggedChange {
+  const plain = (row: RowObject): RowObject =>
+    Object.fromEntries(
+      Object.entries(row).map(([column, value]) => [
+        column,
+        withIntegers(value, 'number', `${change.table}.${column}`),
+      ]),
+    );
+  const key = plain(change.key);
+  if (change.op === 'insert') return { ...change, key, after: plain(change.after) };
+  if (change.op === 'delete') return { ...change, key, before: plain(change.before) };
+  return { ...change, key, before: plain(change.before), after: plain(change.after) };
 }
 
 /** undefined: the replica is closing. */
@@ -130,7 +180,7 @@ async function nextApplied(
 }
 
 /** One that opens too late, for nobody, is closed again. */
-async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline): Promise<LogReader> {
+async function openReader(scope: Scope, start: StreamStart, deadline: Deadline): Promise<LogReader> {
   const opening = scope.log.read({ generation: start.generation, fromSeq: start.seq });
   try {
     return await deadline.race(opening);
@@ -140,29 +190,26 @@ async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline)
   }
 }
 
-async function startOf(scope: Scope, from: string, deadline: Deadline): Promise<ChangeCursor> {
-  const { store, progress, log } = scope;
-  const { generation } = store.state().position;
-  if (from === 'now') {
-    const { vector, partial } = store.state();
-    const seq = progress.seq + 1;
-    return {
-      generation,
-      seq: await beginningOfParts(log, seq, { vector, partial }, deadline),
-      vector,
-      skip: 0,
-    };
+async function startOf(
+  { store, log }: Scope,
+  beginning: Following['beginning'],
+  deadline: Deadline,
+): Promise<StreamStart> {
+  if (beginning === undefined) {
+    const { generation } = store.state().position;
+    const { firstSeq } = await deadline.race(log.identity(deadline.signal));
+    return { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0, vectorIsComplete: true };
   }
-  if (from !== 'beginning') return decodeCursor(from);
-  const { firstSeq } = await deadline.race(log.identity(deadline.signal));
-  return { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0 };
+  if ('skip' in beginning) return beginning;
+  const { generation, vector } = beginning;
+  const seq = await beginningOfParts(log, beginning, deadline);
+  return { generation, seq, vector, skip: 0, vectorIsComplete: true };
 }
 
 /** A big transaction whose parts are on their way will be committed after now: where its first part is. */
 async function beginningOfParts(
   log: Log,
-  fromSeq: number,
-  { vector, partial }: Pick<StoreState, 'vector' | 'partial'>,
+  { seq: fromSeq, vector, partial }: Beginning,
   deadline: Deadline,
 ): Promise<number> {
   const open = new Map(
@@ -209,149 +256,4 @@ function verdictsForgotten(seq: number): AntiphonError {
     'BAD_OPTION',
     `changes as old as entry ${seq} of the log cannot be shown: what certification rejected of them is not kept any more. Begin later`,
   );
-}
-
-interface KeptParts {
-  readonly seq: number;
-  readonly first: PartBatch;
-  readonly bodies: Uint8Array[];
-  bytes: number;
-}
-
-/** Entries in, changes out. Decides about messages as the feed does, with a vector of its own. */
-class ChangeStream {
-  #vector: VectorClock;
-  #skip: number;
-  readonly #parts = new Map<string, KeptParts>();
-
-  constructor(
-    private readonly scope: Scope,
-    private readonly start: ChangeCursor,
-  ) {
-    this.#vector = start.vector;
-    this.#skip = start.skip;
-  }
-
-  /** `rejected`: counters of transactions that certification rejected; undefined: not known. */
-  *changesIn(entry: LogEntry, rejected: readonly number[] | undefined): Generator<CommittedChange> {
-    for (const step of this.#plan(entry).steps) {
-      if (step.type !== 'transactions' && step.type !== 'part') continue;
-      if (step.type === 'part') {
-        yield* this.#part(entry, step.batch);
-        continue;
-      }
-      const { origin, tables } = step.batch;
-      if (rejected === undefined) throw verdictsForgotten(entry.seq);
-      for (const transaction of step.batch.transactions.slice(step.skip)) {
-        const id = { origin, counter: transaction.counter };
-        if (!this.#applied(id)) return;
-        const changes = rejected.includes(id.counter) ? [] : transaction.changes;
-        yield* this.#transaction(id, transaction.time, tables, changes, entry.seq, entry.seq);
-      }
-    }
-  }
-
-  #plan(entry: LogEntry): ReturnType<typeof Intake.plan> {
-    const { members } = this.scope;
-    const partial = Object.fromEntries(
-      [...this.#parts].map(([origin, { first, bytes }]) => [
-        origin,
-        { counter: first.firstCounter, time: first.time, bytes },
-      ]),
-    );
-    return Intake.plan([entry], { vector: this.#vector, partial }, intakeRules(this.scope), {
-      ownLog: { vector: {}, partial: {} },
-      ownCounter: Infinity,
-      ownPastUpTo: 0,
-      ownLatestTime: 0,
-      causesMayBeMissing: true,
-      gaps: [],
-      isMember: (origin) => members.has(origin),
-      refused: () => undefined,
-    });
-  }
-
-  /** What the database refused is in the log, and no change here. */
-  #applied(id: TransactionId): boolean {
-    return counterOf(this.scope.progress.vector, id.origin) >= id.counter;
-  }
-
-  *#part(entry: LogEntry, batch: PartBatch): Generator<CommittedChange> {
-    const { origin, firstCounter, tables, time } = batch;
-    const kept: KeptParts =
-      batch.offset === 0
-        ? { seq: entry.seq, first: batch, bodies: [], bytes: 0 }
-        : (this.#parts.get(origin) ?? { seq: entry.seq, first: batch, bodies: [], bytes: 0 });
-    kept.bodies.push(batch.body);
-    kept.bytes += batch.body.length;
-    this.#parts.set(origin, kept);
-    const { changeFeedBytes } = this.scope.limits;
-    if (kept.bytes > changeFeedBytes) {
-      throw new AntiphonError(
-        'MESSAGE_TOO_LARGE',
-        `transaction ${origin}:${firstCounter} is larger than a change feed keeps (${changeFeedBytes} bytes); ` +
-          'raise limits.changeFeedBytes, or read its rows with query() and go on from now',
-      );
-    }
-    if (!batch.last) return;
-    this.#parts.delete(origin);
-    const id = { origin, counter: firstCounter };
-    if (!this.#applied(id)) return;
-    yield* this.#transaction(id, time, tables, decodeChanges(kept.bodies, tables), kept.seq, entry.seq);
-  }
-
-  *#transaction(
-    id: TransactionId,
-    time: number,
-    tables: readonly DictionaryTable[],
-    changes: Iterable<Change>,
-    fromSeq: number,
-    seq: number,
-  ): Generator<CommittedChange> {
-    const { generation } = this.start;
-    // Other transactions' parts may have begun before this one: going on must read them from there.
-    const resumeSeq = Math.min(fromSeq, ...[...this.#parts.values()].map((parts) => parts.seq));
-    const base = encodeCursorBase({ generation, seq: resumeSeq, vector: this.#vector });
-    const position = { generation, seq };
-    let delivered = 0;
-    for (const change of changes) {
-      delivered++;
-      if (delivered <= this.#skip) continue;
-      const table = tables[change.table];
-      if (table === undefined) continue;
-      yield {
-        id,
-        table: table.name,
-        ...rowsOf(change, table),
-        position,
-        time,
-        cursor: `${base}.${delivered}`,
-      };
-    }
-    this.#skip = 0;
-    this.#vector = advance(this.#vector, id.origin, id.counter);
-  }
-}
-
-function rowsOf(
-  change: Change,
-  table: DictionaryTable,
-): Pick<CommittedChange, 'op' | 'key' | 'before' | 'after'> {
-  const key = pick(table, table.key, change.row);
-  const row = asObject(table, change.row);
-  if (change.op === 'insert') return { op: 'insert', key, after: row };
-  if (change.op === 'delete') return { op: 'delete', key, before: row };
-  const before: [string, Value][] = change.changed.map((column, index) => [
-    table.columns[column] ?? '',
-    change.before[index] ?? null,
-  ]);
-  return { op: 'update', key, before: Object.fromEntries(before), after: row };
-}
-
-function asObject(table: DictionaryTable, row: Row): RowObject {
-  return Object.fromEntries(table.columns.map((name, index) => [name, row[index] ?? null]));
-}
-
-function pick(table: DictionaryTable, columns: readonly number[], row: Row): RowObject {
-  return Object.fromEntries(columns.map((column) => [table.columns[column] ?? '', row[column] ?? null]));
 }

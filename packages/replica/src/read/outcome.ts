@@ -3,9 +3,9 @@ import {
   checkOptions,
   counterOf,
   formatOutcomeId,
-  parseOutcomeId,
   type GroupOutcome,
   type OptionNames,
+  parseOutcomeId,
   type Position,
   type TransactionId,
 } from '@antiphon/core';

@@ -2,17 +2,18 @@ import {
   AntiphonError,
   checkOptions,
   type ChecksumReport,
+  type Integers,
   type OptionNames,
   type QueryResult,
   type RowDigest,
   type Value,
 } from '@antiphon/core';
+import { needsSync } from '../config/needs-sync.js';
 import { Deadline } from '../wait/deadline.js';
 import { untilReplicated } from '../state/progress.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { isReached, parseSessionToken, type SessionToken } from '../state/session.js';
 import type { Params } from '../write/statement.js';
-import { needsSync } from '../config/update.js';
 
 /**
  * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for (read your
@@ -37,10 +38,20 @@ export interface QueryOptions {
    * which 'session' and 'strong' wait at most 5000 for what they promise.
    */
   readonly timeoutMs?: number;
+  /** `'number'`: one that a number does not hold exactly is BAD_OPTION. Defaults to `'bigint'`. */
+  readonly integers?: Integers;
 }
 
 const QUERY_OPTIONS: OptionNames<QueryOptions> = {
-  ...{ maxRows: true, maxBytes: true, signal: true, consistency: true, after: true, timeoutMs: true },
+  ...{
+    maxRows: true,
+    maxBytes: true,
+    signal: true,
+    consistency: true,
+    after: true,
+    timeoutMs: true,
+    integers: true,
+  },
 };
 const DEFAULT_WAIT_MS = 5000;
 const SHOWN_SQL = 200;

@@ -1,26 +1,24 @@
 import {
+  type AdmissionState,
   admit,
   admitted,
   AntiphonError,
-  counterOf,
-  decodeBatches,
-  newOfPart,
-  summarize,
-  toAntiphonError,
-  type AdmissionState,
   type ApplyStep,
   type Batch,
+  counterOf,
+  decodeBatches,
+  type IntakeRules,
   type LogEntry,
-  type VectorClock,
-} from '@antiphon/core';
-import { isKnownMember } from '../cluster/members.js';
-import {
-  intakeRules,
   missingCause,
+  newOfPart,
   refuseBatch,
   refuseOrigin,
-  type IntakeRules,
-} from '../deliver/intake-check.js';
+  summarize,
+  toAntiphonError,
+  type VectorClock,
+} from '@antiphon/core';
+import { intakeRules } from '../deliver/rules.js';
+import { isKnownMember } from '../cluster/members.js';
 import type { Rejudged, Rejudging } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 

@@ -1,20 +1,20 @@
 import {
-  AntiphonError,
+  type AdmissionState,
   admit,
+  AntiphonError,
+  type ApplyStep,
   compareVectors,
   counterOf,
   decodeBatches,
   HybridClock,
-  newOfPart,
-  type AdmissionState,
-  type ApplyStep,
   type LogEntry,
+  newOfPart,
   type Store,
   type StoreState,
 } from '@antiphon/core';
+import { intakeRules } from '../deliver/rules.js';
 import { retrying, type Deadline } from '../wait/deadline.js';
 import { Intake, type IntakePlan } from '../deliver/intake.js';
-import { intakeRules } from '../deliver/intake-check.js';
 import type { Scope } from '../state/scope.js';
 import { Certification } from '../state/certification.js';
 

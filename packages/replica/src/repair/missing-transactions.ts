@@ -1,21 +1,21 @@
 import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
+  type BatchSummary,
+  type Beat,
   counterOf,
   decodeControl,
   encodeControl,
-  summarize,
-  type BatchSummary,
   type Gap,
+  isRecord,
   type LogEntry,
+  mailboxPrefix,
+  summarize,
 } from '@antiphon/core';
-import type { Beat } from '../cluster/beat.js';
-import { isRecord } from '../cluster/cluster-document.js';
 import type { Waiting } from '../config/standstill.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { SecondReading } from './second-reading.js';
-import { mailboxPrefix } from '../config/subjects.js';
 
 /** In beats: how long a transaction is missed before its origin is asked, which sends most of it again by itself. */
 const PATIENCE_BEATS = 2;

@@ -1,6 +1,5 @@
-import { encodeBatch, systemClock } from '@antiphon/core';
+import { encodeBatch, registerMember, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { registerMember } from '../cluster/member-record.js';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
 import { MapCluster } from '../testing/map-cluster.js';

@@ -1,5 +1,5 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError, toAntiphonError, type LogEntry, type QuarantinedMessage } from '@antiphon/core';
+import { AntiphonError, type LogEntry, type QuarantinedMessage, toAntiphonError } from '@antiphon/core';
 import type { Holding, Waiting } from '../config/standstill.js';
 import { isKnownMember } from '../cluster/members.js';
 import type { Rejudged, ReplicaProtocol } from '../state/protocols.js';

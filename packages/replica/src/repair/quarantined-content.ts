@@ -1,9 +1,9 @@
 import {
   AntiphonError,
-  decodeBatches,
-  decodeChanges,
   type Batch,
   type Change,
+  decodeBatches,
+  decodeChanges,
   type DictionaryTable,
   type PartBatch,
   type Value,

@@ -2,17 +2,17 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   checkOptions,
-  shellWord,
-  sleep,
-  toAntiphonError,
   type OptionNames,
   type RecaptureReport,
   type Recapturing,
+  replicatedNames,
+  shellWord,
+  sleep,
+  toAntiphonError,
 } from '@antiphon/core';
 import { Deadline, retryDelayMs } from '../wait/deadline.js';
 import { KnownState } from './known-state.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
-import { replicatedNames } from '../read/replicated-tables.js';
 import type { Scope } from '../state/scope.js';
 import type { Writer } from '../write/writer.js';
 

@@ -2,12 +2,12 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   counterOf,
-  summarize,
   type LogEntry,
   type LogReader,
+  summarize,
   type VectorClock,
 } from '@antiphon/core';
-import { intakeRules } from '../deliver/intake-check.js';
+import { intakeRules } from '../deliver/rules.js';
 import { FIRST_ENTRY_SEQ } from '../log/log-check.js';
 import { LogOrder } from '../deliver/log-order.js';
 import type { ReplicaProtocol } from '../state/protocols.js';

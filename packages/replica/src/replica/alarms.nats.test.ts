@@ -2,7 +2,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { streamName, type NatsHandle } from '@antiphon/nats';
 import { describe, expect, it } from 'vitest';
-import { encodeBeat } from '../cluster/beat.js';
+import { encodeBeat } from '@antiphon/core';
 import { ClusterFixture, count, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
 

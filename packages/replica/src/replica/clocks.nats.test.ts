@@ -1,4 +1,4 @@
-import { systemClock, type Clock } from '@antiphon/core';
+import { type Clock, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';

@@ -92,8 +92,8 @@ describe('an id that is used twice', () => {
     await using cluster = await MapCluster.start();
     const a = await cluster.replica('a', cluster.founder(), { limits: { beatMs: 100 } });
     const nats = await cluster.connect();
-    const { encodeBeat } = await import('../cluster/beat.js');
-    const { registerMember } = await import('../cluster/member-record.js');
+    const { encodeBeat } = await import('@antiphon/core');
+    const { registerMember } = await import('@antiphon/core');
     const say = (instance: string): void =>
       nats.bus().publish(
         `antiphon.${cluster.name}.beat.a`,

@@ -1,7 +1,7 @@
 import { copyFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AntiphonError, systemClock, type Log, type LogReader } from '@antiphon/core';
+import { AntiphonError, type Log, type LogReader, systemClock } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { startReplica } from '../start/start.js';

@@ -1,8 +1,7 @@
 import { ActorSystem } from '@antiphon/actor';
-import { systemClock } from '@antiphon/core';
+import { type Role, systemClock } from '@antiphon/core';
 import { expect, it } from 'vitest';
 import { resolveSettings } from '../config/options.js';
-import type { Role } from '../config/topology.js';
 import { prepare } from '../start/prepare.js';
 import type { Authority, Mandate } from '../state/authority.js';
 import { eventually } from '../testing/eventually.js';

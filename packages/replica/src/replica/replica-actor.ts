@@ -9,13 +9,13 @@ import type {
 } from '@antiphon/actor';
 import {
   AntiphonError,
-  toAntiphonError,
   type ApplyOutcome,
   type ApplyStep,
   type CompareOptions,
   type Gap,
   type RecaptureReport,
   type Timer,
+  toAntiphonError,
   type WriteOutcome,
 } from '@antiphon/core';
 import { ApplyTurn, type AppliedSteps } from '../deliver/apply-turn.js';

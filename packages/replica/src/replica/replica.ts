@@ -1,14 +1,18 @@
 import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
 import {
   AntiphonError,
+  assertIntegers,
   checkOptions,
-  sleep,
+  type Integers,
   type OptionNames,
+  type RowObject,
   type QueryResult,
+  sleep,
   type TransactionId,
   type Value,
+  withIntegers,
 } from '@antiphon/core';
-import { changesOf, type ChangesOptions, type CommittedChange, type RowObject } from '../read/changes.js';
+import { changesOf, type ChangeOf, type ChangesOptions } from '../read/changes.js';
 import { assertTimeout, Deadline } from '../wait/deadline.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.js';
@@ -51,11 +55,26 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   outcome(id: string | TransactionId, options?: OutcomeOptions): Promise<Outcome>;
   /**
-   * Reads this replica's database, off the writing thread. Integers are bigint. Throws BAD_SQL, BAD_OPTION,
-   * TIMEOUT.
+   * Reads this replica's database, off the writing thread. `R` is what you say a row is; nothing checks it. Integers
+   * are bigint, unless `integers: 'number'`. Throws BAD_SQL, BAD_OPTION, TIMEOUT.
+   *
+   * @example
+   * const users = await replica.query<{ id: number; name: string }>('SELECT id, name FROM users', [], { integers: 'number' });
    */
-  query(sql: string, params?: Params, options?: QueryOptions): Promise<readonly RowObject[]>;
-  changes(options?: ChangesOptions): AsyncGenerator<CommittedChange, void, undefined>;
+  query<R = RowObject>(sql: string, params?: Params, options?: QueryOptions): Promise<readonly R[]>;
+  /**
+   * Follows committed changes in the order of the log, from this call on unless `from` says otherwise, as far as they
+   * are applied here. `Tables` names the tables and their rows. A transaction's last change has `last: true`. A slow
+   * consumer loses nothing: unread entries stay in the log. Throws BAD_OPTION, UNKNOWN_TABLE; the stream throws
+   * LOG_UNAVAILABLE, LOG_REPLACED, MESSAGE_TOO_LARGE, ABORTED, and ends when the replica closes.
+   *
+   * @example
+   * for await (const change of replica.changes<{ orders: Order }>({ tables: ['orders'] }))
+   *   if (change.op === 'insert') console.log(change.after.id);
+   */
+  changes<Tables = Record<string, RowObject>>(
+    options?: ChangesOptions<NoInfer<keyof Tables & string>>,
+  ): AsyncGenerator<ChangeOf<Tables>, void, undefined>;
   status(): ReplicaStatus;
   /**
    * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is
@@ -156,16 +175,27 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return this.parts.writer.execute(statements, options);
   }
 
-  async query(sql: string, params: Params = [], options: QueryOptions = {}): Promise<readonly RowObject[]> {
-    return rowObjects(await read(this.parts.scope, sql, params, options));
+  async query<R = RowObject>(
+    sql: string,
+    params: Params = [],
+    options: QueryOptions = {},
+  ): Promise<readonly R[]> {
+    const { integers = 'bigint' } = options;
+    assertIntegers(integers);
+    return rowObjects(
+      await read(this.parts.scope, sql, params, options),
+      integers,
+    ) as readonly unknown[] as readonly R[];
   }
 
   async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {
     return findOutcome(this.parts.scope, this.parts.replica, id, options);
   }
 
-  changes(options: ChangesOptions = {}): AsyncGenerator<CommittedChange, void, undefined> {
-    return changesOf(this.parts.scope, options);
+  changes<Tables = Record<string, RowObject>>(
+    options: ChangesOptions<NoInfer<keyof Tables & string>> = {},
+  ): AsyncGenerator<ChangeOf<Tables>, void, undefined> {
+    return changesOf(this.parts.scope, options) as AsyncGenerator<ChangeOf<Tables>, void, undefined>;
   }
 
   status(): ReplicaStatus {
@@ -297,9 +327,11 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 }
 
-function rowObjects({ columns, rows }: QueryResult): RowObject[] {
+function rowObjects({ columns, rows }: QueryResult, integers: Integers): RowObject[] {
   return rows.map((row) =>
-    Object.fromEntries(columns.map((name, index): [string, Value] => [name, row[index] ?? null])),
+    Object.fromEntries(
+      columns.map((name, index): [string, Value] => [name, withIntegers(row[index] ?? null, integers, name)]),
+    ),
   );
 }
 

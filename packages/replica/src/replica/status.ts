@@ -1,12 +1,18 @@
-import { formatPosition, type LeftOut, type VectorClock } from '@antiphon/core';
+import {
+  formatPosition,
+  type LeftOut,
+  type Role,
+  type SyncSettings,
+  type Topology,
+  type UpdateSettings,
+  type VectorClock,
+} from '@antiphon/core';
 import type { ClockStatus } from '../state/clock-watch.js';
 import type { ConflictReport } from '../state/conflicts.js';
 import type { Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { LifecycleState } from '../config/lifecycle.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Sync } from '../sync/sync.js';
-import type { Role, Topology } from '../config/topology.js';
-import type { SyncSettings, UpdateSettings } from '../config/update.js';
 import { VERSION } from '../config/version.js';
 
 export interface MemberStatus {

@@ -1,7 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, type UpdateOptions } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import type { UpdateOptions } from '../config/update.js';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 
 const UPDATES: readonly UpdateOptions[] = [{ mode: 'async' }, { mode: 'sync', minInSync: 1 }];

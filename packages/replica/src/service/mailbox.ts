@@ -8,15 +8,18 @@ import {
   type RemoteCommands,
 } from '@antiphon/actor';
 import {
+  type AckLevel,
   AntiphonError,
   type ChecksumReport,
   type GroupOutcome,
+  isRecord,
+  mailboxPrefix,
+  parseAcks,
   type QueryResult,
   type RowDigest,
   type Value,
   type VectorClock,
 } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from '../read/outcome.js';
 import type { ReplicaProtocol, ResendAnswer } from '../state/protocols.js';
 import type {
@@ -33,9 +36,7 @@ import { read, readChecksum, readDigests, type Consistency, type DigestRequest }
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
 import { statusOf, type ReplicaStatus } from '../replica/status.js';
-import { mailboxPrefix } from '../config/subjects.js';
 import { parseSessionToken, type SessionPosition } from '../state/session.js';
-import { parseAcks, type AckLevel } from '../config/update.js';
 import type { Committed } from '../state/write-result.js';
 import type { Writer } from '../write/writer.js';
 

@@ -1,24 +1,24 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
 import {
   AntiphonError,
-  compareVectors,
-  counterOf,
-  merge,
-  sleep,
-  toAntiphonError,
   type Bus,
   type ChecksumReport,
   type Clock,
+  compareVectors,
+  counterOf,
+  listMembers,
+  mailboxPrefix,
+  merge,
   type Registry,
   type RowDigest,
+  sleep,
+  toAntiphonError,
   type Value,
   type VectorClock,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import type { MailboxProtocol, Standing } from './mailbox.js';
-import { listMembers } from '../cluster/member-record.js';
 import { comparePages, type DifferentRow } from './row-differences.js';
-import { mailboxPrefix } from '../config/subjects.js';
 
 export interface VerifyOptions {
   readonly cluster: string;

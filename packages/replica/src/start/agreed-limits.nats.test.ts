@@ -1,10 +1,16 @@
-import { DEFAULT_ROW_LIMITS, encodeBatch } from '@antiphon/core';
+import {
+  type AgreedLimits,
+  agreedOf,
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  DEFAULT_ROW_LIMITS,
+  encodeBatch,
+  encodeClusterDocument,
+  registerMember,
+} from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { agreedOf, type AgreedLimits } from '../config/agreed-limits.js';
 import { changeAgreedLimits, type LimitsChange } from '../membership/change-limits.js';
-import { CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from '../cluster/cluster-document.js';
 import { DEFAULT_LIMITS } from '../config/limits.js';
-import { registerMember } from '../cluster/member-record.js';
 import { ClusterFixture, count } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { abortError, AntiphonError, checkRequired, systemClock, type OptionNames } from '@antiphon/core';
+import { abortError, AntiphonError, checkRequired, type OptionNames, systemClock } from '@antiphon/core';
 import type { DenialEvent, NatsAccess, NatsHandle } from '@antiphon/nats';
 import { resolveLimits } from '../config/limits.js';
 import type { Logger } from '../config/logger.js';

@@ -1,30 +1,31 @@
 import {
+  agreedOf,
   AntiphonError,
-  foundationObstacles,
-  foundationRemarks,
-  isSameName,
-  replicatedTables,
-  sleep,
-  stayingBehind,
-  type InspectOptions,
-  type LogIdentity,
-  type RegistryEntry,
-  type StoreIdentity,
-  type StoreInspection,
-} from '@antiphon/core';
-import { agreedOf, assertSensible } from '../config/agreed-limits.js';
-import {
+  assertSensible,
   CLUSTER_KEY,
+  type ClusterDocument,
   decodeClusterDocument,
   encodeClusterDocument,
+  foundationObstacles,
+  foundationRemarks,
+  type InspectOptions,
+  isSameName,
+  type LogIdentity,
+  primaryReplicaOf,
+  type RegistryEntry,
+  replicatedTables,
   settingsDifference,
-  type ClusterDocument,
-} from '../cluster/cluster-document.js';
+  sleep,
+  soleWriter,
+  stayingBehind,
+  type StoreIdentity,
+  type StoreInspection,
+  type Topology,
+  type UpdateSettings,
+} from '@antiphon/core';
 import { contentDifference } from './content-difference.js';
 import { retrying, type Deadline } from '../wait/deadline.js';
 import type { Settings } from '../config/options.js';
-import { primaryReplicaOf, soleWriter, type Topology } from '../config/topology.js';
-import type { UpdateSettings } from '../config/update.js';
 
 const WAIT_MS = 100;
 

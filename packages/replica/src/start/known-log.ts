@@ -1,5 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
-import type { ClusterDocument } from '../cluster/cluster-document.js';
+import { AntiphonError, type ClusterDocument } from '@antiphon/core';
 import { retrying, type Deadline } from '../wait/deadline.js';
 import { assertReadable, assertSameLog } from '../log/log-check.js';
 import type { Settings } from '../config/options.js';

@@ -1,11 +1,19 @@
-import { AntiphonError, HybridClock, counterOf, decodeControl, type InstallOptions } from '@antiphon/core';
-import { isCertified, isRecord, type ClusterDocument } from '../cluster/cluster-document.js';
-import { registerMember } from '../cluster/member-record.js';
+import {
+  AntiphonError,
+  type ClusterDocument,
+  counterOf,
+  decodeControl,
+  HybridClock,
+  type InstallOptions,
+  isCertified,
+  isRecord,
+  isReserved,
+  mailboxPrefix,
+  newestLimits,
+  registerMember,
+} from '@antiphon/core';
 import { Members } from '../cluster/members.js';
-import { newestLimits } from '../config/agreed-limits.js';
 import type { Settings } from '../config/options.js';
-import { isReserved } from '../config/reserved.js';
-import { mailboxPrefix } from '../config/subjects.js';
 import { VERSION } from '../config/version.js';
 import { findOwnPast } from '../deliver/own-past.js';
 import { LogEnd } from '../log/log-end.js';

@@ -1,4 +1,4 @@
-import { roleOf, soleWriter, type Role, type Topology } from '../config/topology.js';
+import { type Role, roleOf, soleWriter, type Topology } from '@antiphon/core';
 
 /** Who may write, as of the last change of it that this replica has read from the log. */
 export interface Mandate {

@@ -1,20 +1,20 @@
 import {
   AntiphonError,
-  Certifier,
-  CERTIFICATION_LIMITS,
-  summarize,
   type BatchSummary,
+  CERTIFICATION_LIMITS,
+  Certifier,
+  type Clock,
   type GroupOutcome,
+  isReserved,
   type Log,
   type LogEntry,
   type Store,
+  summarize,
   type SyncSection,
   type TransactionBatch,
   type Verdict,
 } from '@antiphon/core';
 import { retrying, type Deadline } from '../wait/deadline.js';
-import { isReserved } from '../config/reserved.js';
-import type { Clock } from '@antiphon/core';
 
 const SCAN = { maxEntries: 512, maxBytes: 4 * 1024 * 1024 };
 /** Entries; twice as many each time. */

@@ -1,6 +1,5 @@
-import { AntiphonError, HybridClock, type Clock } from '@antiphon/core';
+import { AntiphonError, type Beat, type Clock, HybridClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import type { Beat } from '../cluster/beat.js';
 import { ClockWatch } from './clock-watch.js';
 import { Condition } from './condition.js';
 import { DEFAULT_LIMITS } from '../config/limits.js';

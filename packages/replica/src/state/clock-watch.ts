@@ -1,12 +1,12 @@
 import {
   AntiphonError,
-  durationText,
-  LogClock,
+  type Beat,
   type Clock,
+  durationText,
   type HybridClock,
   type Log,
+  LogClock,
 } from '@antiphon/core';
-import type { Beat } from '../cluster/beat.js';
 import type { Condition } from './condition.js';
 import type { ReplicaLimits } from '../config/limits.js';
 

@@ -1,8 +1,7 @@
-import { AntiphonError, type Clock, type Gap } from '@antiphon/core';
+import { AntiphonError, type Clock, type Gap, type Role } from '@antiphon/core';
 import { nextState, type LifecycleEvent, type LifecycleState } from '../config/lifecycle.js';
 import type { Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { Logger } from '../config/logger.js';
-import type { Role } from '../config/topology.js';
 
 /** A process that goes on would do harm, or nothing: it ends, and says so with its exit code. */
 const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVED', 'STORE_REPLACED']);

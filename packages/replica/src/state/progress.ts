@@ -1,8 +1,8 @@
 import {
   abortError,
   AntiphonError,
-  counterOf,
   type Clock,
+  counterOf,
   type Store,
   type VectorClock,
 } from '@antiphon/core';

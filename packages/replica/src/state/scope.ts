@@ -1,7 +1,6 @@
-import type { HybridClock, LogEntry } from '@antiphon/core';
+import type { ClusterDocument, HybridClock, LogEntry } from '@antiphon/core';
 import type { Certification } from './certification.js';
 import type { ClockWatch } from './clock-watch.js';
-import type { ClusterDocument } from '../cluster/cluster-document.js';
 import type { Condition } from './condition.js';
 import type { Conflicts } from './conflicts.js';
 import type { LeftOutWatch } from './left-out-watch.js';

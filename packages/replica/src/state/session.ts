@@ -1,12 +1,12 @@
 import {
   AntiphonError,
   counterOf,
+  isRecord,
   type Position,
   type StoreState,
   type TransactionId,
   type VectorClock,
 } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
 
 /**
  * A session token: a read that comes after it shows at least what was written (or read) there. A place in the

@@ -1,12 +1,12 @@
 import {
   abortError,
+  type AckLevel,
   AntiphonError,
-  ConflictError,
-  UnknownOutcomeError,
   type Clock,
+  ConflictError,
   type Timer,
+  UnknownOutcomeError,
 } from '@antiphon/core';
-import type { AckLevel } from '../config/update.js';
 import type { Committed } from '../state/write-result.js';
 
 /**

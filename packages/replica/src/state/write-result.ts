@@ -1,5 +1,4 @@
-import type { TransactionId } from '@antiphon/core';
-import type { AckLevel } from '../config/update.js';
+import type { AckLevel, TransactionId } from '@antiphon/core';
 import type { SessionPosition } from './session.js';
 
 /** Who has committed a synchronous write durably. */

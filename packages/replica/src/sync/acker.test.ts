@@ -1,7 +1,6 @@
-import { systemClock, type Bus, type Log, type Registry } from '@antiphon/core';
+import { type AckLevel, type Bus, type Log, type Registry, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
-import type { AckLevel } from '../config/update.js';
 import type { Committed } from '../state/write-result.js';
 import { Acker, encodeAck } from './acker.js';
 import { encodeInSyncRecord } from './in-sync-record.js';

@@ -1,14 +1,14 @@
 import {
+  type AckLevel,
   AntiphonError,
-  decodeControl,
-  encodeControl,
-  type Clock,
   type Bus,
   type BusSubscription,
+  type Clock,
+  decodeControl,
+  encodeControl,
+  isRecord,
+  mailboxPrefix,
 } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
-import { mailboxPrefix } from '../config/subjects.js';
-import type { AckLevel } from '../config/update.js';
 import type { Acknowledged, Committed } from '../state/write-result.js';
 import type { InSyncSet } from './in-sync-set.js';
 import type { SyncWrite } from '../state/sync-write.js';

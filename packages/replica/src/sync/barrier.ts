@@ -1,4 +1,4 @@
-import { AntiphonError, sleep, type AppendResult, type Clock, type Log } from '@antiphon/core';
+import { AntiphonError, type AppendResult, type Clock, type Log, sleep } from '@antiphon/core';
 import { retryDelayMs, type Deadline } from '../wait/deadline.js';
 import type { Condition } from '../state/condition.js';
 import { untilReplicated, type Progress } from '../state/progress.js';

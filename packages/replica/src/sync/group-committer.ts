@@ -1,10 +1,10 @@
 import {
   AntiphonError,
-  counterOf,
-  toAntiphonError,
   type AppendResult,
+  counterOf,
   type PreparedGroup,
   type Rejection,
+  toAntiphonError,
   type Verdict,
 } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';

@@ -1,5 +1,4 @@
-import { decodeControl, encodeControl, isIdentifier } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
+import { decodeControl, encodeControl, isIdentifier, isRecord } from '@antiphon/core';
 
 /** The origin of these records in the log; no replica can be called so. */
 export const IN_SYNC_ORIGIN = '_insync';

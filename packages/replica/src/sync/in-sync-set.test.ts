@@ -1,4 +1,4 @@
-import { systemClock, type AppendRequest, type AppendResult, type Log, type Registry } from '@antiphon/core';
+import { type AppendRequest, type AppendResult, type Log, type Registry, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
 import { InSyncSet } from './in-sync-set.js';

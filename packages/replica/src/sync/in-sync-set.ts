@@ -1,14 +1,14 @@
 import {
   AntiphonError,
-  decodeControl,
-  encodeControl,
   type AppendResult,
   type Clock,
+  decodeControl,
+  encodeControl,
+  isRecord,
   type Log,
   type LogEntry,
   type Registry,
 } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
 import type { Logger } from '../config/logger.js';
 import {
   decodeInSyncRecord,

@@ -1,7 +1,14 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { DatabaseSync } from 'node:sqlite';
-import { AntiphonError, UnknownOutcomeError, systemClock, type Bus, type Store } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Bus,
+  type Store,
+  systemClock,
+  type Topology,
+  UnknownOutcomeError,
+} from '@antiphon/core';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { startReplica } from '../start/start.js';
@@ -9,7 +16,6 @@ import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-f
 import { eventually } from '../testing/eventually.js';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { seeded } from '../testing/seeded.js';
-import type { Topology } from '../config/topology.js';
 
 const TOPOLOGIES: readonly Topology[] = [{ 'primary-replica': { primary: 'a' } }, 'multi-primary'];
 

@@ -1,7 +1,7 @@
 import { AntiphonError, type LogReader } from '@antiphon/core';
+import { intakeRules } from '../deliver/rules.js';
 import { Deadline } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
-import { intakeRules } from '../deliver/intake-check.js';
 import { OwnEntries } from '../log/own-entries.js';
 import { OwnScan, ownLogState } from '../deliver/own-past.js';
 import type { Scope } from '../state/scope.js';

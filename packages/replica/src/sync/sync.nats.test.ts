@@ -1,10 +1,16 @@
 import { DatabaseSync } from 'node:sqlite';
-import { ConflictError, decodeControl, encodeControl, systemClock, type AntiphonError } from '@antiphon/core';
+import {
+  type AntiphonError,
+  ConflictError,
+  decodeControl,
+  encodeControl,
+  type SyncUpdate,
+  systemClock,
+  type Topology,
+} from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
-import type { Topology } from '../config/topology.js';
-import type { SyncUpdate } from '../config/update.js';
 import { verifyCluster } from '../service/verify.js';
 
 const SCHEMA = `

@@ -1,10 +1,15 @@
-import type { LogEntry, PreparedWrite } from '@antiphon/core';
+import {
+  ackSubject,
+  ackSubjectPrefix,
+  type ClusterDocument,
+  isCertified,
+  type LogEntry,
+  type PreparedWrite,
+  type SyncSettings,
+} from '@antiphon/core';
 import type { Condition } from '../state/condition.js';
 import type { Progress } from '../state/progress.js';
 import type { Settings } from '../config/options.js';
-import { ackSubject, ackSubjectPrefix } from '../config/subjects.js';
-import { isCertified, type ClusterDocument } from '../cluster/cluster-document.js';
-import type { SyncSettings } from '../config/update.js';
 import type { Committed } from '../state/write-result.js';
 import { sessionPosition } from '../state/session.js';
 import { Acker, inSyncNeeded, encodeAck } from './acker.js';

@@ -1,5 +1,4 @@
-import { DEFAULT_ROW_LIMITS } from '@antiphon/core';
-import type { IntakeRules } from '../deliver/intake-check.js';
+import { DEFAULT_ROW_LIMITS, type IntakeRules } from '@antiphon/core';
 
 export const TABLE = { name: 't', columns: ['id', 'v'], key: [0] };
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock, type Log, type Registry } from '@antiphon/core';
+import { type Log, type Registry, systemClock } from '@antiphon/core';
 import { connectNats, type NatsHandle } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import type { ReplicaOptions } from '../config/options.js';

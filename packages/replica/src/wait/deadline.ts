@@ -1,4 +1,4 @@
-import { abortError, AntiphonError, sleep, type Clock, type Timer } from '@antiphon/core';
+import { abortError, AntiphonError, type Clock, sleep, type Timer } from '@antiphon/core';
 
 /** Between two signs of life during work that is not timed. */
 const PROGRESS_MS = 500;

@@ -1,5 +1,11 @@
-import { AntiphonError, checkOptions, TaggedValue, type OptionNames, type Value } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
+import {
+  AntiphonError,
+  checkOptions,
+  isRecord,
+  type OptionNames,
+  TaggedValue,
+  type Value,
+} from '@antiphon/core';
 
 /** One statement of `execute`, as it travels over the bus. */
 export interface Statement {

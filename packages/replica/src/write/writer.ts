@@ -1,5 +1,14 @@
 import type { ActorRef } from '@antiphon/actor';
-import { abortError, AntiphonError, checkOptions, type OptionNames, type WriteOutcome } from '@antiphon/core';
+import {
+  abortError,
+  type AckLevel,
+  AntiphonError,
+  checkOptions,
+  type OptionNames,
+  parseAcks,
+  type WriteOutcome,
+} from '@antiphon/core';
+import { needsSync } from '../config/needs-sync.js';
 import { assertTimeout, retryDelayMs } from '../wait/deadline.js';
 import { LocalWrite } from './local-write.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -9,7 +18,6 @@ import type { Committed } from '../state/write-result.js';
 import { assertStatements, runStatements, type SqlTransaction, type Statement } from './statement.js';
 import type { Sync } from '../sync/sync.js';
 import { SyncWrite } from '../state/sync-write.js';
-import { needsSync, parseAcks, type AckLevel } from '../config/update.js';
 
 export interface WriteOptions {
   /** Retries of a busy or full database included; the limit `writeTimeoutMs` when absent. */

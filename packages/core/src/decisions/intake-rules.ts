@@ -1,13 +1,9 @@
-import {
-  AntiphonError,
-  counterOf,
-  type Batch,
-  type ClusterSchema,
-  type LogEntry,
-  type VectorClock,
-} from '@antiphon/core';
-import { limitsAt, type LimitsFrom } from '../config/agreed-limits.js';
-import type { Scope } from '../state/scope.js';
+import { type VectorClock, counterOf } from '../clocks/vector-clock.js';
+import { type LimitsFrom, limitsAt } from '../cluster/agreed-limits.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import type { ClusterSchema } from '../model/schema.js';
+import type { Batch } from '../model/transaction.js';
+import type { LogEntry } from '../ports/log.js';
 
 /**
  * What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or
@@ -26,12 +22,6 @@ export interface IntakeRules {
   readonly timesDecide: boolean;
   /** Decides about alarms only. */
   readonly clockAlarmMs: number;
-}
-
-export function intakeRules(scope: Pick<Scope, 'document' | 'limits' | 'authority'>): IntakeRules {
-  const { schema, limits: agreed, rowVersions: timesDecide } = scope.document;
-  const { primary } = scope.authority.current();
-  return { schema, primary, agreed, timesDecide, clockAlarmMs: scope.limits.clockAlarmMs };
 }
 
 /** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */

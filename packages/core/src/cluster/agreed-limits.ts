@@ -1,4 +1,5 @@
-import { AntiphonError, LARGEST_ROW_LIMITS } from '@antiphon/core';
+import { LARGEST_ROW_LIMITS } from '../codec/limits.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
 
 /**
  * Limits of the whole cluster, agreed on when it is founded. A replica that names another value is refused;

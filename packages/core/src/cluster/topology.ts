@@ -1,4 +1,5 @@
-import { AntiphonError, assertReplicaId } from '@antiphon/core';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { assertReplicaId } from '../model/identifier.js';
 
 /** Who may write, as in `antiphon.yaml` and in what a cluster has agreed on. */
 export type Topology = 'multi-primary' | { readonly 'primary-replica': { readonly primary: string } };

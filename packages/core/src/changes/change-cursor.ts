@@ -1,5 +1,6 @@
-import { AntiphonError, decodeControl, encodeControl, type VectorClock } from '@antiphon/core';
-import { isRecord } from '../cluster/cluster-document.js';
+import type { VectorClock } from '../clocks/vector-clock.js';
+import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
 
 /** A place in the stream of changes: between two changes of a transaction, or between transactions. */
 export interface ChangeCursor {

@@ -1,4 +1,5 @@
-import { AntiphonError, suggest } from '@antiphon/core';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { suggest } from '../options/suggestion.js';
 
 /**
  * What a synchronous write waits for. `logged`: the log has it, and certification let it pass. `local`: the
@@ -93,13 +94,5 @@ function bad(name: string, input: unknown, wanted: string): AntiphonError {
   return new AntiphonError(
     'BAD_OPTION',
     `${name} is ${JSON.stringify(input) ?? String(input)}; give ${wanted}`,
-  );
-}
-
-/** What only a synchronous cluster can promise. */
-export function needsSync(what: string): AntiphonError {
-  return new AntiphonError(
-    'BAD_OPTION',
-    `${what} needs a cluster with \`update: { mode: sync }\`; this one completes writes on one database and propagates them`,
   );
 }

@@ -1,4 +1,6 @@
-import { AntiphonError, foldName, type TableSchema } from '@antiphon/core';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import type { TableSchema } from '../model/schema.js';
+import { foldName } from '../model/sql-name.js';
 
 const MAX_SHOWN_CHARACTERS = 80;
 

@@ -1,5 +1,7 @@
-import { AntiphonError, decodeControl, encodeControl, isIdentifier, type Registry } from '@antiphon/core';
-import { isRecord } from './cluster-document.js';
+import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { isIdentifier } from '../model/identifier.js';
+import type { Registry } from '../ports/registry.js';
 
 const PREFIX = 'member.';
 /** Compare-and-set attempts; losing more often means that something writes the record all the time. */

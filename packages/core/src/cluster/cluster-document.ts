@@ -1,16 +1,11 @@
-import {
-  AntiphonError,
-  DEFAULT_ROW_LIMITS,
-  decodeControl,
-  encodeControl,
-  isSameName,
-  type ClusterSchema,
-  type TableSchema,
-} from '@antiphon/core';
-import { limitsDifference, type LimitsFrom } from '../config/agreed-limits.js';
-import type { ReplicaLimits } from '../config/limits.js';
-import { describeTopology, parseTopology, soleWriter, type Topology } from '../config/topology.js';
-import { describeUpdate, parseUpdate, type UpdateSettings } from '../config/update.js';
+import { type AgreedLimits, type LimitsFrom, limitsDifference } from './agreed-limits.js';
+import { type Topology, describeTopology, parseTopology, soleWriter } from './topology.js';
+import { type UpdateSettings, describeUpdate, parseUpdate } from './update.js';
+import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
+import { DEFAULT_ROW_LIMITS } from '../codec/limits.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import type { ClusterSchema, TableSchema } from '../model/schema.js';
+import { isSameName } from '../model/sql-name.js';
 
 export const CLUSTER_KEY = 'cluster';
 const FORMAT = 1;
@@ -95,7 +90,7 @@ export function settingsDifference(
     readonly topology: Topology | undefined;
     readonly update: UpdateSettings;
     readonly tables: readonly string[] | undefined;
-    readonly givenLimits: Partial<ReplicaLimits>;
+    readonly givenLimits: Partial<AgreedLimits>;
   },
 ): readonly string[] {
   const differences: string[] = [];
@@ -114,12 +109,6 @@ export function settingsDifference(
     if (onlyThere.length > 0) differences.push(`tables only in the cluster: ${onlyThere.join(', ')}`);
   }
   return [...differences, ...limitsDifference(document.limits, settings.givenLimits)];
-}
-
-export function isRecord(input: unknown): input is Readonly<Record<string, unknown>> {
-  return (
-    typeof input === 'object' && input !== null && !Array.isArray(input) && !(input instanceof Uint8Array)
-  );
 }
 
 function parseSchema(input: unknown): ClusterSchema {

@@ -1,12 +1,8 @@
-import {
-  AntiphonError,
-  decodeControl,
-  encodeControl,
-  isIdentifier,
-  type KnownEntry,
-  type VectorClock,
-} from '@antiphon/core';
-import { isRecord } from './cluster-document.js';
+import type { VectorClock } from '../clocks/vector-clock.js';
+import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
+import { AntiphonError } from '../errors/antiphon-error.js';
+import { isIdentifier } from '../model/identifier.js';
+import type { KnownEntry } from '../model/position.js';
 
 /** What a replica says about itself every second, on `antiphon.<cluster>.beat.<id>`. */
 export interface Beat {

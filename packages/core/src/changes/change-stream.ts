@@ -1,0 +1,199 @@
+import { advance, type VectorClock } from '../clocks/vector-clock.js';
+import { isReserved } from '../cluster/reserved.js';
+import { decodeBatches } from '../codec/decode-batches.js';
+import { decodeChanges } from '../codec/decode-changes.js';
+import { admit, newOfPart, type AdmissionState } from '../decisions/admission.js';
+import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../decisions/intake-rules.js';
+import { AntiphonError, toAntiphonError } from '../errors/antiphon-error.js';
+import type { Batch, Change, DictionaryTable, PartBatch } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
+import type { LogEntry } from '../ports/log.js';
+import { encodeCursorBase, type ChangeCursor } from './change-cursor.js';
+import { namedChange, type LoggedChange } from './committed-change.js';
+
+/** A place in the log to begin at. */
+export interface StreamStart extends ChangeCursor {
+  /**
+   * False: nobody could tell what lies before it. Each origin's first transaction that is met then counts as its next
+   * one.
+   */
+  readonly vectorIsComplete: boolean;
+}
+
+export interface ChangeStreamDeps {
+  /** By which replicas judge messages. Undefined while nobody knows them: only the order counts then. */
+  rules(): IntakeRules | undefined;
+  isMember(origin: string): boolean;
+  /** Bytes of big transactions, kept until their last part comes; MESSAGE_TOO_LARGE then. */
+  readonly keptBytes: number;
+  /** What to do about MESSAGE_TOO_LARGE, as a sentence. */
+  readonly tooLargeHint: string;
+  /** This transaction is to be shown; not when the database of a replica does not have it. */
+  isCommitted(id: TransactionId): boolean;
+  /** No replica applies this entry, or a part of it. */
+  onIgnored?(seq: number, error: AntiphonError): void;
+}
+
+interface KeptParts {
+  readonly seq: number;
+  readonly first: PartBatch;
+  readonly bodies: Uint8Array[];
+  bytes: number;
+}
+
+/**
+ * Entries of the log in, changes out: each once, an origin's transactions in their order. It judges messages as
+ * replicas do, with a vector of its own, and takes part in nothing.
+ */
+export class ChangeStream {
+  #vector: VectorClock;
+  #skip: number;
+  readonly #parts = new Map<string, KeptParts>();
+
+  constructor(
+    private readonly start: StreamStart,
+    private readonly deps: ChangeStreamDeps,
+  ) {
+    this.#vector = start.vector;
+    this.#skip = start.skip;
+  }
+
+  /**
+   * `rejected`: counters of transactions of the entry that certification rejected. `isWanted`: by table; a
+   * transaction's `last` is the last change that is wanted. Throws MESSAGE_TOO_LARGE.
+   */
+  *changesIn(
+    entry: LogEntry,
+    rejected: readonly number[],
+    isWanted: (table: string) => boolean,
+  ): Generator<LoggedChange> {
+    for (const batch of this.#admitted(entry)) {
+      const { origin, tables } = batch;
+      if (batch.kind === 'part') {
+        yield* this.#part(entry.seq, batch, isWanted);
+        continue;
+      }
+      this.#parts.delete(origin);
+      for (const { counter, time, changes } of batch.transactions) {
+        const id = { origin, counter };
+        // What the database of a replica refused is in the log, and no change of it; nor is anything behind it.
+        if (!this.deps.isCommitted(id)) return;
+        const kept = rejected.includes(counter) ? [] : changes;
+        yield* this.#transaction({ id, time, tables, changes: kept, seq: entry.seq }, entry.seq, isWanted);
+      }
+    }
+  }
+
+  /** What every replica applies of it; of a message that came before, only what is new. Lazy: each depends on those before. */
+  *#admitted(entry: LogEntry): Generator<Batch> {
+    if (isReserved(entry.origin)) return;
+    const rules = this.deps.rules();
+    for (const batch of this.#readable(entry, rules)) {
+      if (!this.start.vectorIsComplete && !Object.hasOwn(this.#vector, batch.origin))
+        this.#vector = advance(this.#vector, batch.origin, batch.firstCounter - 1);
+      const admission = admit(this.#state, batch);
+      if (admission.type !== 'apply') continue;
+      const refusal = rules && refuseBatch(entry, batch, rules);
+      if (refusal !== undefined) {
+        this.deps.onIgnored?.(entry.seq, refusal);
+        continue;
+      }
+      // It stands before what it builds on: replicas wait for that, and get this one again.
+      if (this.start.vectorIsComplete && missingCause(batch, this.#vector) !== undefined) continue;
+      if (batch.kind === 'part') yield newOfPart(batch, admission.skip);
+      else yield { ...batch, transactions: batch.transactions.slice(admission.skip) };
+    }
+  }
+
+  #readable(entry: LogEntry, rules: IntakeRules | undefined): readonly Batch[] {
+    const isMember = this.deps.isMember(entry.origin);
+    const refusal =
+      rules === undefined ? unknownOrigin(entry, isMember) : refuseOrigin(entry, rules, isMember);
+    try {
+      if (refusal !== undefined) throw refusal;
+      const batches = decodeBatches(entry.data);
+      const other = batches.find(({ origin }) => origin !== entry.origin)?.origin;
+      if (other !== undefined) this.deps.onIgnored?.(entry.seq, publishedAs(entry, other));
+      return batches.filter(({ origin }) => origin === entry.origin);
+    } catch (thrown) {
+      this.deps.onIgnored?.(entry.seq, toAntiphonError(thrown, 'MALFORMED_MESSAGE'));
+      return [];
+    }
+  }
+
+  get #state(): AdmissionState {
+    const partial = Object.fromEntries(
+      Array.from(this.#parts, ([origin, { first, bytes }]) => [
+        origin,
+        { counter: first.firstCounter, time: first.time, bytes },
+      ]),
+    );
+    return { vector: this.#vector, partial };
+  }
+
+  *#part(seq: number, batch: PartBatch, isWanted: (table: string) => boolean): Generator<LoggedChange> {
+    const { origin, firstCounter, tables, time } = batch;
+    const known = batch.offset === 0 ? undefined : this.#parts.get(origin);
+    const kept = known ?? { seq, first: batch, bodies: [], bytes: 0 };
+    kept.bodies.push(batch.body);
+    kept.bytes += batch.body.length;
+    this.#parts.set(origin, kept);
+    const { keptBytes, tooLargeHint } = this.deps;
+    if (kept.bytes > keptBytes) {
+      throw new AntiphonError(
+        'MESSAGE_TOO_LARGE',
+        `Transaction ${origin}:${firstCounter} is larger than a change stream keeps (${keptBytes} bytes). ${tooLargeHint}`,
+      );
+    }
+    if (!batch.last) return;
+    this.#parts.delete(origin);
+    const id = { origin, counter: firstCounter };
+    if (!this.deps.isCommitted(id)) return;
+    const changes = decodeChanges(kept.bodies, tables);
+    yield* this.#transaction({ id, time, tables, changes, seq }, kept.seq, isWanted);
+  }
+
+  *#transaction(
+    transaction: Transaction,
+    fromSeq: number,
+    isWanted: (table: string) => boolean,
+  ): Generator<LoggedChange> {
+    const { id, time, tables, changes, seq } = transaction;
+    const { generation } = this.start;
+    // Other transactions' parts may have begun before this one: going on must read them from there.
+    const resumeSeq = Math.min(fromSeq, ...Array.from(this.#parts.values(), (parts) => parts.seq));
+    const base = encodeCursorBase({ generation, seq: resumeSeq, vector: this.#vector });
+    let delivered = 0;
+    let held: LoggedChange | undefined;
+    for (const change of changes) {
+      delivered++;
+      const table = tables[change.table];
+      if (delivered <= this.#skip || table === undefined || !isWanted(table.name)) continue;
+      if (held !== undefined) yield held;
+      const cursor = `${base}.${delivered}`;
+      held = { id, table: table.name, ...namedChange(change, table), seq, time, cursor, last: false };
+    }
+    this.#skip = 0;
+    this.#vector = advance(this.#vector, id.origin, id.counter);
+    if (held !== undefined) yield { ...held, last: true };
+  }
+}
+
+interface Transaction {
+  readonly id: TransactionId;
+  readonly time: number;
+  readonly tables: readonly DictionaryTable[];
+  readonly changes: Iterable<Change>;
+  readonly seq: number;
+}
+
+function publishedAs({ seq, origin }: LogEntry, writer: string): AntiphonError {
+  const message = `Entry ${seq} of the log is by ${writer.slice(0, 80)} and was published as ${origin.slice(0, 80)}.`;
+  return new AntiphonError('UNKNOWN_ORIGIN', message);
+}
+
+function unknownOrigin({ seq, origin }: LogEntry, isMember: boolean): AntiphonError | undefined {
+  if (isMember) return undefined;
+  const message = `Entry ${seq} of the log is by ${origin.slice(0, 80)}, which is no member of the cluster.`;
+  return new AntiphonError('UNKNOWN_ORIGIN', message);
+}

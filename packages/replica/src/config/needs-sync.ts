@@ -1,0 +1,9 @@
+import { AntiphonError } from '@antiphon/core';
+
+/** What only a synchronous cluster can promise. */
+export function needsSync(what: string): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    `${what} needs a cluster with \`update: { mode: sync }\`; this one completes writes on one database and propagates them`,
+  );
+}

@@ -1,0 +1,97 @@
+import { expect, expectTypeOf, it } from 'vitest';
+import { ClusterFixture } from '../testing/cluster-fixture.js';
+import type { ChangeOf, CommittedChange } from './changes.js';
+
+const SCHEMA = `
+  CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+  CREATE TABLE orders (id INTEGER PRIMARY KEY, "user" INTEGER);
+`;
+
+interface Tables {
+  users: { id: number; name: string };
+  orders: { id: number; user: number };
+}
+
+async function taken(changes: AsyncGenerator<CommittedChange>, count: number): Promise<CommittedChange[]> {
+  const seen: CommittedChange[] = [];
+  for await (const change of changes) if (seen.push(change) === count) break;
+  return seen;
+}
+
+it('begins at the call, whenever it is first read', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  await a.execute([{ sql: "INSERT INTO users VALUES (1, 'before')" }]);
+  const changes = a.changes();
+  await a.execute([{ sql: "INSERT INTO users VALUES (2, 'after the call')" }]);
+  await a.caughtUp();
+  expect(await taken(changes, 1)).toMatchObject([{ op: 'insert', after: { id: 2n } }]);
+});
+
+it("marks a transaction's last change, of those that are asked for, and goes on behind it", async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  const [all, ofUsers] = [a.changes(), a.changes({ tables: ['users'] })];
+  await a.execute([
+    { sql: "INSERT INTO users VALUES (1, 'x'), (2, 'y')" },
+    { sql: 'INSERT INTO orders VALUES (1, 1)' },
+  ]);
+  await a.execute([{ sql: "UPDATE users SET name = 'z' WHERE id = 2" }]);
+  const marks = (seen: readonly CommittedChange[]): unknown[] =>
+    seen.map(({ table, op, last }) => [table, op, last]);
+  const seen = await taken(all, 4);
+  expect(marks(seen)).toEqual([
+    ['users', 'insert', false],
+    ['users', 'insert', false],
+    ['orders', 'insert', true],
+    ['users', 'update', true],
+  ]);
+  expect(marks(await taken(ofUsers, 3))).toEqual([
+    ['users', 'insert', false],
+    ['users', 'insert', true],
+    ['users', 'update', true],
+  ]);
+  for (const [index, { cursor }] of seen.slice(0, 3).entries())
+    expect(await taken(a.changes({ from: cursor }), 3 - index)).toEqual(seen.slice(index + 1));
+});
+
+it('gives integers as numbers when asked to, and never a rounded one', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  await a.execute([{ sql: "INSERT INTO users VALUES (1, 'x')" }]);
+  await a.execute([{ sql: "INSERT INTO users VALUES (9007199254740993, 'y')" }]);
+  const numbers = { integers: 'number' } as const;
+  const [small] = await taken(a.changes({ from: 'beginning', ...numbers }), 1);
+  expect(JSON.parse(JSON.stringify(small))).toMatchObject({ key: { id: 1 }, after: { id: 1, name: 'x' } });
+  await expect(taken(a.changes({ from: 'beginning', ...numbers }), 2)).rejects.toMatchObject({
+    code: 'BAD_OPTION',
+    message: expect.stringContaining('users.id') as string,
+  });
+  const users = await a.query<Tables['users']>('SELECT * FROM users WHERE id = 1', [], numbers);
+  expect(users[0]?.id).toBe(1);
+  await expect(a.query('SELECT max(id) AS top FROM users', [], numbers)).rejects.toMatchObject({
+    code: 'BAD_OPTION',
+    message: expect.stringContaining('top') as string,
+  });
+  await expect(a.query('SELECT 1', [], { integers: 'string' as never })).rejects.toMatchObject({
+    code: 'BAD_OPTION',
+  });
+  expect(() => a.changes({ integers: 'string' as never })).toThrow(
+    expect.objectContaining({ code: 'BAD_OPTION' }) as Error,
+  );
+});
+
+it('knows the rows of the tables that it is told about', () => {
+  const name = (change: ChangeOf<Tables>): string | number => {
+    if (change.table === 'users') {
+      expectTypeOf(change.key.id).toEqualTypeOf<number | undefined>();
+      return change.op === 'delete' ? change.before.name : change.after.name;
+    }
+    expectTypeOf(change).toEqualTypeOf<CommittedChange<Tables['orders'], 'orders'>>();
+    return change.after?.user ?? change.before?.user ?? 0;
+  };
+  expect(name).toBeTypeOf('function');
+});
