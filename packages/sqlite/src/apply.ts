@@ -22,6 +22,7 @@ import { ApplyQueue, type RowRun } from './apply-queue.js';
 import type { Connection } from './connection.js';
 import type { DisplacedRows } from './displaced.js';
 import { isRefusal } from './errors.js';
+import { KeptAttempts } from './kept-attempts.js';
 import type { TrackedTable } from './local-table.js';
 import { Outcomes } from './outcomes.js';
 import { Pace } from './pace.js';
@@ -58,6 +59,7 @@ export class Applier {
   readonly #queue = new ApplyQueue((run) => this.#write(run));
   readonly #parts: Parts;
   readonly #outcomes: Outcomes;
+  readonly #keptAttempts: KeptAttempts;
   readonly #quarantine: Quarantine;
   #counts: Counts = { ...NO_COUNTS };
   #state: ReplicaState;
@@ -88,6 +90,7 @@ export class Applier {
     this.#state = state;
     this.#parts = new Parts(connection);
     this.#outcomes = new Outcomes(connection);
+    this.#keptAttempts = new KeptAttempts(connection);
     this.#quarantine = new Quarantine(connection);
     for (const table of tables) {
       this.#byName.set(table.name, table);
@@ -218,6 +221,7 @@ export class Applier {
     if (step.type === 'gap' || step.type === 'no-gap') return this.#noteGap(step);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
     const { batch, skip, rejected = [] } = step;
+    if (batch.origin === this.#state.identity.replica) this.#ownGroup(batch, rejected.length > 0);
     const mappings = this.#mappings(batch.tables);
     for (let index = skip; index < batch.transactions.length; index++) {
       const transaction = batch.transactions[index];
@@ -230,6 +234,14 @@ export class Applier {
       this.#applied(batch, counter, time);
     }
     this.#keepOutcome(batch, rejected, step.seq);
+  }
+
+  /** What this replica wrote of its kept rows is not kept any longer. */
+  #ownGroup(batch: TransactionBatch, rejected: boolean): void {
+    if (batch.sync === undefined) return;
+    const tables = [...this.#byName.values()];
+    const noted = this.#keptAttempts.arrived(batch.sync.token, tables, rejected);
+    if (!noted && !rejected && this.#state.recovering) this.#keptAttempts.doubt(batch, tables);
   }
 
   /** Of a synchronous group, also of an own one: how it ended can be asked for later. */

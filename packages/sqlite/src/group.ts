@@ -1,4 +1,5 @@
 import { AntiphonError, type WriteRequest } from '@antiphon/core';
+import type { Lot } from './kept-lots.js';
 import type { LockedRow } from './locks.js';
 import type { Session } from './session.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -14,9 +15,11 @@ export type Ran =
       readonly locks: readonly LockedRow[];
       /** Tables and views that it may have written to, replicated or not. */
       readonly written: ReadonlySet<string>;
+      /** Kept rows that it wrote again. */
+      readonly kept?: readonly Lot[];
     }
   | { readonly type: 'rejected'; readonly error: AntiphonError }
-  /** Undone: it writes only to what is not replicated, and must not stand and fall with others. */
+  /** Undone: it writes only to what is not replicated, or rows that were kept; its group is to be its own. */
   | { readonly type: 'alone' };
 
 /**
@@ -97,17 +100,20 @@ function runOne(
     deferredKeys.verify();
     const locks = users.takeLocks();
     const written = users.takeWritten();
+    const kept = session.kept.takeWritten();
     const local = kind === 'synchronous' ? session.localTableOf(written) : undefined;
     if (local !== undefined && end > from) throw mixedWrite(local);
-    if (local !== undefined && !alone) {
+    const mustBeAlone = local !== undefined || (kept !== undefined && kind === 'synchronous');
+    if (mustBeAlone && !alone) {
       undo(session);
       return { type: 'alone' };
     }
     if (!alone) writer.statement('RELEASE _antiphon_write').run();
-    return { type: 'ran', value, end, changed: end > from, locks, written };
+    return { type: 'ran', value, end, changed: end > from, locks, written, ...(kept && { kept }) };
   } catch (thrown) {
     users.takeLocks();
     users.takeWritten();
+    session.kept.takeWritten();
     const error = rejection(thrown);
     if (alone || !writer.inTransaction) throw new GroupUndone(index, error);
     undo(session);

@@ -12,6 +12,7 @@ import {
 import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
 import { displacingObstacle } from './displacing-obstacle.js';
+import { tablesWithKept } from './kept-rows.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
 import { quoteName } from './identifiers.js';
 import { createMissing } from './create-missing.js';
@@ -21,6 +22,7 @@ import { countRows, hasMetadata, inspectTables } from './inspection.js';
 import {
   completeMetadata,
   createDisplacedTable,
+  createKeptTable,
   createMetadata,
   createOutbox,
   createVersionTable,
@@ -67,6 +69,7 @@ export function installReplica(
   if (fresh) assertTriggers(dependents.triggers);
   const tables = trackTables(connection, local);
   createOutbox(connection, tables);
+  for (const table of tablesWithKept(connection, tables)) createKeptTable(connection, table);
   if (options.rowVersions) {
     for (const table of tables) {
       createVersionTable(connection, table);

@@ -1,6 +1,6 @@
 import type { Connection } from './connection.js';
 import { declaredCollations } from './declared-collations.js';
-import { quoteName } from './identifiers.js';
+import { quoteName, quoteText } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
 /** Grows when the metadata tables change their form. */
@@ -78,6 +78,14 @@ const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
 const UNCAPTURED = `CREATE TABLE IF NOT EXISTS _antiphon_uncaptured (tbl TEXT PRIMARY KEY,
   reason TEXT NOT NULL) WITHOUT ROWID`;
 
+/**
+ * Kept rows that are on their way into the log, under the token of their group. IF NOT EXISTS as
+ * above.
+ */
+const KEPT_ATTEMPTS = `CREATE TABLE IF NOT EXISTS _antiphon_kept_attempts (
+   token TEXT NOT NULL, tbl INTEGER NOT NULL, kept INTEGER NOT NULL,
+   PRIMARY KEY (token, tbl, kept)) WITHOUT ROWID`;
+
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
   completeMetadata(connection);
@@ -87,6 +95,7 @@ export function createMetadata(connection: Connection): void {
 export function completeMetadata(connection: Connection): void {
   connection.db.exec(OUTCOMES);
   connection.db.exec(UNCAPTURED);
+  connection.db.exec(KEPT_ATTEMPTS);
 }
 
 function outboxWidth(connection: Connection): number {
@@ -182,8 +191,9 @@ export function keptTable(table: TrackedTable): string {
 }
 
 /**
- * Rows that were set back to what replication knows: as they were, or as they are again when they had been
- * gone. Nobody but an operator reads it.
+ * Rows that were set back to what replication knows: as they were, or as they are again when they
+ * had been gone. Nobody but an operator reads it. `_antiphon_doubt` says why a row is not written
+ * again without being asked.
  */
 export function createKeptTable(connection: Connection, table: TrackedTable): void {
   const columns = table.columns.map(
@@ -191,8 +201,14 @@ export function createKeptTable(connection: Connection, table: TrackedTable): vo
     ({ declaredType, affinity }, index) =>
       `${columnName(table, index)} ${affinity === 'none' ? '' : quoteName(declaredType)}`,
   );
+  const name = keptTable(table);
   connection.db.exec(
-    `CREATE TABLE IF NOT EXISTS ${keptTable(table)} (_antiphon_rowid INTEGER PRIMARY KEY,
-      _antiphon_kind TEXT, _antiphon_at TEXT, ${columns.join(', ')})`,
+    `CREATE TABLE IF NOT EXISTS ${name} (_antiphon_rowid INTEGER PRIMARY KEY,
+      _antiphon_kind TEXT, _antiphon_at TEXT, _antiphon_doubt TEXT, ${columns.join(', ')})`,
   );
+  const doubt = `SELECT 1 FROM pragma_table_info(${quoteText(name)}) WHERE name = '_antiphon_doubt'`;
+  if (connection.db.prepare(doubt).get() === undefined)
+    connection.db.exec(`ALTER TABLE ${name} ADD COLUMN _antiphon_doubt TEXT`);
+  const key = table.key.map((part) => collated(table, columnName(table, part.column), part)).join(', ');
+  connection.db.exec(`CREATE INDEX IF NOT EXISTS ${name}_key ON ${name} (${key})`);
 }

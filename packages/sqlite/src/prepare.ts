@@ -1,6 +1,7 @@
 import type { PreparedWrite, PrepareOptions, WriteRequest } from '@antiphon/core';
 import { storeError } from './errors.js';
 import { GroupTooLarge, maxMessageBytes, type SealedGroup } from './group-seal.js';
+import type { Lot } from './kept-lots.js';
 import { GroupUndone, runGroup, type Ran } from './group.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
@@ -44,6 +45,13 @@ export async function prepareGroup(
         'synchronous',
       );
       const sealed = sealGroup(session, draft, ran, options);
+      const kept = keptBy(ran);
+      if (sealed !== undefined && kept !== undefined && !session.keptAttempts.has(options.token, kept)) {
+        session.writer.rollback();
+        await noteAttempt(session, draft, options.token, kept);
+        continue;
+      }
+      if (kept !== undefined) session.keptAttempts.arrived(options.token, session.tables);
       results(ran, sealed, draft).forEach((write, at) => (writes[waiting[at] ?? 0] = write));
       return { writes: writes as PreparedWrite[], draft, ...(sealed === undefined ? {} : { sealed }) };
     } catch (thrown) {
@@ -57,6 +65,28 @@ export async function prepareGroup(
       }
     }
   }
+}
+
+/** A write of kept rows has its group to itself. */
+function keptBy([ran]: readonly Ran[]): readonly Lot[] | undefined {
+  return ran?.type === 'ran' ? ran.kept : undefined;
+}
+
+/**
+ * Durably, before anybody else can have the message: the log may commit what this process does not
+ * live to see.
+ */
+async function noteAttempt(
+  session: Session,
+  draft: ReplicaState,
+  token: string,
+  kept: readonly Lot[],
+): Promise<void> {
+  const { writer, writerState, keptAttempts } = session;
+  await writer.begin();
+  writerState.assertOwned(draft);
+  keptAttempts.note(token, kept);
+  writer.commit();
 }
 
 /**

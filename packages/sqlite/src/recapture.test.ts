@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { decodeBatches, type RecaptureReport } from '@antiphon/core';
+import type { RecaptureReport } from '@antiphon/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { sqlite } from './index.js';
 import { Cluster } from '../test/cluster.js';
-import { expectCode, installOptions, newClock, pacing, pairOf } from '../test/pair.js';
+import { recaptureIn } from '../test/recapture.js';
+import { expectCode, installOptions, newClock, pairOf } from '../test/pair.js';
 
 let cluster = new Cluster();
 afterEach(() => cluster.close());
@@ -14,46 +15,8 @@ const REBUILD = `CREATE TABLE new_t (id INTEGER PRIMARY KEY, a TEXT, n INT); INS
 const UNSEEN = `INSERT INTO t VALUES (10, 'only here', 1); UPDATE t SET a = 'changed here' WHERE id = 1;
                 DELETE FROM t WHERE id = 2;`;
 
-/**
- * What the replica does: a database that the log, as far as it was applied here, and what is sealed here were
- * applied to.
- */
-async function recapture(name: string, table: string, dryRun = false): Promise<RecaptureReport> {
-  const { store } = cluster.member(name);
-  const { position, vector, lastCounter } = store.state();
-  const reference = await store.recapturing!.open();
-  try {
-    await reference.install(
-      installOptions(cluster, '_reference', {
-        writes: 'refuse',
-        createTables: true,
-        rowVersions: cluster.shell(name, 'SELECT row_versions FROM _antiphon_state') === '1',
-      }),
-      newClock(),
-    );
-    const apply = async (data: Uint8Array, seq: number): Promise<void> => {
-      for (const batch of decodeBatches(data)) {
-        const known = reference.state().vector[batch.origin] ?? 0;
-        const count = batch.kind === 'part' ? 1 : batch.transactions.length;
-        const skip = Math.max(0, known + 1 - batch.firstCounter);
-        if (skip >= count) continue;
-        const step =
-          batch.kind === 'part'
-            ? ({ type: 'part', batch, seq } as const)
-            : ({ type: 'transactions', batch, skip, seq } as const);
-        const position = { generation: 'g1', seq };
-        const { refused } = await reference.apply({ steps: [step], position, ...pacing });
-        if (refused !== undefined) throw refused.error;
-      }
-    };
-    for (let seq = 1; seq <= position.seq; seq++) await apply(cluster.log[seq - 1]!.data, seq);
-    for (const { data } of await store.sealed({ counter: 0, part: 0 }, 1e9)) await apply(data, position.seq);
-    expect(reference.state().vector).toEqual(vector);
-    return await store.recapturing!.compare(table, { dryRun, vector, lastCounter });
-  } finally {
-    await store.recapturing!.end();
-  }
-}
+const recapture = (name: string, table: string, dryRun = false): Promise<RecaptureReport> =>
+  recaptureIn(cluster, name, table, dryRun);
 
 async function filled(versions: boolean, ddl = T): Promise<void> {
   cluster = await pairOf(ddl, versions);

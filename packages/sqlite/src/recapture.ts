@@ -6,7 +6,7 @@ import {
   isSameName,
   type CaptureGap,
   type CompareOptions,
-  type KeptLot,
+  type KeptTable,
   type RecaptureReport,
   type Recapturing,
   type Store,
@@ -16,7 +16,7 @@ import { findCaptureGaps } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { storeError } from './errors.js';
 import { quoteName, quoteText } from './identifiers.js';
-import { forgetKept, keptRows, setBack, writeKept } from './kept-rows.js';
+import { keptRows, setBack, tablesWithKept } from './kept-rows.js';
 import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { keptTable } from './metadata.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
@@ -63,7 +63,7 @@ export class Recapture implements Recapturing {
     }
   }
 
-  kept(): ReturnType<Recapturing['kept']> {
+  kept(): readonly KeptTable[] {
     const { writer, tables, policy } = this.parts.session();
     // What a replica of a primary has kept is for its operator.
     if (policy.writes !== 'library') return [];
@@ -74,25 +74,13 @@ export class Recapture implements Recapturing {
     }
   }
 
-  writeKept(only?: string): readonly KeptLot[] {
-    const { writer, tables } = this.parts.session();
-    const kept = new Set(keptRows(writer, tables).map(({ table }) => table));
-    const lots = writeKept(
+  writeKept(only?: string): number {
+    const { writer, tables, kept } = this.parts.session();
+    const lots = kept.write(
       writer,
-      tables.filter(({ name }) => kept.has(name) && (only === undefined || isSameName(name, only))),
+      tablesWithKept(writer, tables).filter(({ name }) => only === undefined || isSameName(name, only)),
     );
-    return lots.map(({ table, from, to, rows }) => ({ table: table.name, from, to, rows }));
-  }
-
-  forgetKept(lots: readonly KeptLot[]): void {
-    const { writer, tables } = this.parts.session();
-    forgetKept(
-      writer,
-      lots.flatMap(({ table: name, from, to }) => {
-        const table = tables.find((one) => one.name === name);
-        return table === undefined ? [] : [{ table, from, to }];
-      }),
-    );
+    return lots.reduce((sum, { rows }) => sum + rows.length, 0);
   }
 
   async open(): Promise<Store> {
@@ -173,6 +161,7 @@ export class Recapture implements Recapturing {
       installTriggersOf(connection, table, tables, session.policy);
       if (rows > 0 && way === 'capture') capture(connection, table);
       else if (rows > 0) setBack(connection, table, difference);
+      session.kept.startOver();
     }
     difference.drop();
     if (dryRun) connection.rollback();

@@ -6,6 +6,8 @@ import { DeferredKeys } from './deferred-keys.js';
 import { leftOutOf } from './database-inspection.js';
 import { DisplacedRows } from './displaced.js';
 import { isMetadataName } from './identifiers.js';
+import { KeptAttempts } from './kept-attempts.js';
+import { KeptWrites } from './kept-writes.js';
 import type { TrackedTable } from './local-table.js';
 import { GroupSealer } from './group-seal.js';
 import { inspectDependents } from './local-triggers.js';
@@ -40,6 +42,8 @@ export class Session {
   readonly policy: WritePolicy;
   readonly outcomes: Outcomes;
   readonly past: PastChanges;
+  readonly kept = new KeptWrites();
+  readonly keptAttempts: KeptAttempts;
   #tables: readonly TrackedTable[];
   #sealing = new Map<Connection, Sealing>();
   #applier: Applier;
@@ -59,6 +63,7 @@ export class Session {
     this.#tables = tables;
     this.policy = state.policy;
     this.outcomes = new Outcomes(writer);
+    this.keptAttempts = new KeptAttempts(writer);
     this.past = new PastChanges(writer, () => this.#tables);
     this.users = new UserStatements(writer.db, () => this.#tables);
     this.users.forget(repeated);

@@ -61,10 +61,15 @@ export interface CompareOptions {
   readonly lastCounter: number;
 }
 
-/** Kept rows of a table that are written together. */
-export interface KeptLot {
+/** Rows of a table that were set back and are to be written again. */
+export interface KeptTable {
   readonly table: string;
-  readonly from: number;
-  readonly to: number;
+  /** The table of this database that keeps them. */
+  readonly keptIn: string;
   readonly rows: number;
+  /**
+   * So many of them may have been written already, and nobody can tell: the database was restored
+   * from a copy. They are not written again before `_antiphon_doubt` is NULL.
+   */
+  readonly inDoubt: number;
 }

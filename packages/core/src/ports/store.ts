@@ -8,7 +8,7 @@ import type { Batch, Claim, PartBatch, TransactionBatch } from '../model/transac
 import type { TransactionId } from '../model/transaction-id.js';
 import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
-import type { CaptureGap, RecaptureReport, CompareOptions, KeptLot } from './recapture.js';
+import type { CaptureGap, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
 
 /** What a store can do; conformance tests and callers read these, never `engine`. */
 export interface StoreCapabilities {
@@ -571,11 +571,14 @@ export interface Recapturing {
    */
   compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
   /** Tables of which rows are kept that are to be written again. */
-  kept(): readonly { readonly table: string; readonly keptIn: string; readonly rows: number }[];
-  /** Inside the function of a write: writes some of the kept rows of all tables, or of one. Throws CONSTRAINT. */
-  writeKept(table?: string): readonly KeptLot[];
-  /** Inside the function of a write that does nothing else, after theirs was committed: they are not kept any longer. */
-  forgetKept(lots: readonly KeptLot[]): void;
+  kept(): readonly KeptTable[];
+  /**
+   * Inside the function of a write that does nothing else: writes some of the kept rows of all
+   * tables, or of one, and returns how many; 0 when nothing is left to write. They are kept until the
+   * transaction that brings this write into the database, whether that is its own or one that applies
+   * the log. Throws CONSTRAINT.
+   */
+  writeKept(table?: string): number;
   /** Removes the reference. Idempotent. */
   end(): Promise<void>;
 }

@@ -2,6 +2,10 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   checkOptions,
+  shellWord,
+  sleep,
+  toAntiphonError,
+  type KeptTable,
   type OptionNames,
   type RecaptureReport,
   type Recapturing,
@@ -67,11 +71,26 @@ export class Recapturer {
     private readonly replica: ActorRef<ReplicaProtocol>,
     private readonly writer: Writer<unknown>,
   ) {
+    this.#lookAtKept();
+    const { progress, ownPastUpTo, closing } = scope;
+    const hasOwnPast = (): boolean => progress.ownCounter >= ownPastUpTo;
+    if (hasOwnPast()) return;
+    // What the log brings back may have been kept rows that were written just before this process
+    // began.
+    const options = { timeoutMs: Infinity, signal: closing, what: 'this replica has its own past' };
+    void progress.until(hasOwnPast, options).then(
+      () => this.#lookAtKept(),
+      () => undefined,
+    );
+  }
+
+  #lookAtKept(): void {
+    const { store, logger } = this.scope;
     try {
-      if (scope.store.recapturing !== undefined) this.#alarmKept(scope.store.recapturing);
+      if (store.recapturing !== undefined) this.#alarmKept(store.recapturing);
     } catch (error) {
       // Another process repairs the database right now: it says so the next time.
-      scope.logger.debug({ err: error }, 'kept rows were not counted');
+      logger.debug({ err: error }, 'kept rows were not counted');
     }
   }
 
@@ -175,18 +194,20 @@ export class Recapturer {
    */
   async #writeAgain(recapturing: Recapturing, result: RecaptureResult): Promise<RecaptureResult> {
     const { condition } = this.scope;
-    const tables = recapturing.kept();
-    this.#alarmKept(recapturing);
+    const tables = this.#alarmKept(recapturing);
     if (tables.length === 0 || !condition.replicating) return result;
     let writtenAgain = 0;
+    const reasons: string[] = [];
     try {
       for await (const rows of this.#writeAll(recapturing)) writtenAgain += rows;
     } catch (thrown) {
-      this.#alarmKept(recapturing);
-      const rows = recapturing.kept().reduce((sum, kept) => sum + kept.rows, 0);
-      return { ...result, writtenAgain, notWritten: { rows, reason: toAntiphonError(thrown).message } };
+      reasons.push(toAntiphonError(thrown).message);
     }
-    this.#alarmKept(recapturing);
+    const left = this.#alarmKept(recapturing);
+    const doubt = doubtful(left);
+    if (doubt !== undefined) reasons.push(doubt);
+    if (left.length > 0 && reasons.length > 0)
+      return { ...result, writtenAgain, notWritten: { rows: rowsOf(left), reason: reasons.join(' ') } };
     const { keptIn, ...written } = result;
     return keptIn === undefined ? { ...result, writtenAgain } : { ...written, writtenAgain };
   }
@@ -223,22 +244,26 @@ export class Recapturer {
   }
 
   /** What was set back must not be forgotten, also by the next process. */
-  #alarmKept(recapturing: Recapturing): void {
+  #alarmKept(recapturing: Recapturing): readonly KeptTable[] {
     const { condition } = this.scope;
     const tables = recapturing.kept();
-    if (tables.length === 0) return condition.clearAlarm('kept');
-    const rows = tables.reduce((sum, kept) => sum + kept.rows, 0);
-    const names = tables.map(({ table, keptIn }) => `${table} (${keptIn})`).join(', ');
-    condition.alarm(
-      'kept',
-      `${rows} rows that were set back wait to be written again, of ${names}: antiphon recapture ${shellWord(tables[0]?.table ?? '')}`,
-    );
+    const waiting = tables.filter(({ rows, inDoubt }) => rows > inDoubt);
+    const messages: string[] = [];
+    if (waiting.length > 0)
+      messages.push(
+        `${numberOf(rowsOf(waiting) - inDoubtOf(waiting))} set back and wait to be written again, ` +
+          `of ${namesOf(waiting)}: antiphon recapture ${shellWord(waiting[0]?.table ?? '')}`,
+      );
+    const doubt = doubtful(tables);
+    if (doubt !== undefined) messages.push(doubt);
+    if (messages.length === 0) condition.clearAlarm('kept');
+    else condition.alarm('kept', messages.join('. '));
+    return tables;
   }
 
-  async #writeSome(recapturing: Recapturing, table?: string): Promise<number> {
-    const lots = await this.#write(() => recapturing.writeKept(table));
-    if (lots.length > 0) await this.#write(() => recapturing.forgetKept(lots));
-    return lots.reduce((sum, { rows }) => sum + rows, 0);
+  /** They are forgotten in the transaction that brings them into this database. */
+  #writeSome(recapturing: Recapturing, table?: string): Promise<number> {
+    return this.#write(() => recapturing.writeKept(table));
   }
 
   /** A replica that stood still is not in sync at once. */
@@ -256,6 +281,38 @@ export class Recapturer {
       }
     }
   }
+}
+
+function rowsOf(tables: readonly KeptTable[]): number {
+  return tables.reduce((sum, { rows }) => sum + rows, 0);
+}
+
+function inDoubtOf(tables: readonly KeptTable[]): number {
+  return tables.reduce((sum, { inDoubt }) => sum + inDoubt, 0);
+}
+
+function numberOf(rows: number): string {
+  return rows === 1 ? '1 row was' : `${rows} rows were`;
+}
+
+function namesOf(tables: readonly KeptTable[]): string {
+  return tables.map(({ table, keptIn }) => `${table} (${keptIn})`).join(', ');
+}
+
+/**
+ * Written twice, they would undo what others have acknowledged since; that is for somebody to
+ * decide who can look.
+ */
+function doubtful(tables: readonly KeptTable[]): string | undefined {
+  const some = tables.filter(({ inDoubt }) => inDoubt > 0);
+  const [first] = some;
+  if (first === undefined) return undefined;
+  return (
+    `${numberOf(inDoubtOf(some))} set back and may have been written again already, of ${namesOf(some)}: ` +
+    'this database was restored from a copy that is older than what its replica had written. ' +
+    `Compare them with the table, delete from ${first.keptIn} those that are not to be written, then run ` +
+    `\`UPDATE ${first.keptIn} SET _antiphon_doubt = NULL\` and \`antiphon recapture ${shellWord(first.table)}\`.`
+  );
 }
 
 /** Of these rows; others may still be written. */
