@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   decodeChanges,
+  lastCounterOf,
   MAX_SHOWN_CONFLICTS,
   movedTo,
   withGap,
@@ -246,9 +247,9 @@ export class Applier {
 
   /** Of a synchronous group, also of an own one: how it ended can be asked for later. */
   #keepOutcome(batch: TransactionBatch, rejected: readonly number[], seq: number): void {
-    const { sync, origin, firstCounter, transactions } = batch;
+    const { sync, origin, firstCounter } = batch;
     if (sync === undefined) return;
-    const lastCounter = firstCounter + transactions.length - 1;
+    const lastCounter = lastCounterOf(batch);
     this.#outcomes.keep(this.#state, { seq, origin, firstCounter, lastCounter, token: sync.token, rejected });
   }
 

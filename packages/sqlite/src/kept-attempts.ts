@@ -15,7 +15,7 @@ const RESTORED = 'perhaps written already';
  * Which kept rows each attempt to write them again holds. A synchronous group is mostly not
  * committed by its own transaction but by what the log says, and a process may die in between: so
  * an attempt is noted before its message leaves, under the token of its group, and its rows are
- * forgotten by whichever transaction brings that group into this database (docs/decisions/0051). As
+ * forgotten by whichever transaction brings that group into this database (docs/decisions/0054). As
  * one connection sees it.
  */
 export class KeptAttempts {

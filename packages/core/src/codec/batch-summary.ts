@@ -1,4 +1,4 @@
-import type { SyncSection } from '../model/transaction.js';
+import type { Batch, SyncSection } from '../model/transaction.js';
 
 /** The head of a batch, without its dictionary and changes. */
 export interface BatchSummary {
@@ -18,4 +18,10 @@ export interface BatchSummary {
   readonly schemaVersion: number;
   /** Present when the batch is a synchronous group. */
   readonly sync?: SyncSection;
+}
+
+/** The counter of its last transaction; of a part, that of its transaction. */
+export function lastCounterOf(batch: Batch | BatchSummary): number {
+  if ('lastCounter' in batch) return batch.lastCounter;
+  return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
 }

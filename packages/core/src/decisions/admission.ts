@@ -1,5 +1,5 @@
 import { advance, counterOf, type VectorClock } from '../clocks/vector-clock.js';
-import type { BatchSummary } from '../codec/batch-summary.js';
+import { lastCounterOf, type BatchSummary } from '../codec/batch-summary.js';
 import type { Batch, PartBatch } from '../model/transaction.js';
 import type { StoreState } from '../ports/store.js';
 
@@ -59,11 +59,6 @@ export function admitted({ vector, partial }: AdmissionState, batch: Batch | Bat
 /** What is new of a part that was admitted. */
 export function newOfPart(part: PartBatch, skip: number): PartBatch {
   return skip === 0 ? part : { ...part, offset: part.offset + skip, body: part.body.subarray(skip) };
-}
-
-function lastCounterOf(batch: Batch | BatchSummary): number {
-  if ('lastCounter' in batch) return batch.lastCounter;
-  return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
 }
 
 function bytesOf(part: PartBatch | BatchSummary): number {

@@ -1,31 +1,4 @@
-import {
-  type Admission,
-  type AdmissionState,
-  admit,
-  admitted,
-  AntiphonError,
-  type ApplyStep,
-  type Batch,
-  type BatchSummary,
-  counterOf,
-  decodeBatches,
-  type Gap,
-  type IntakeRules,
-  isReserved,
-  isTooFarAhead,
-  latestTime,
-  type LogEntry,
-  missingCause,
-  newOfPart,
-  refuseBatch,
-  refuseOrigin,
-  summarize,
-  toAntiphonError,
-  type TransactionBatch,
-  type Verdict,
-  withGap,
-  withoutArrived,
-} from '@antiphon/core';
+import { type Admission, type AdmissionState, admit, admitted, AntiphonError, type ApplyStep, type Batch, type BatchSummary, counterOf, decodeBatches, type Gap, type IntakeRules, isReserved, isTooFarAhead, lastCounterOf, latestTime, type LogEntry, missingCause, newOfPart, refuseBatch, refuseOrigin, summarize, toAntiphonError, type TransactionBatch, type Verdict, withGap, withoutArrived } from '@antiphon/core';
 import { groupOf, type Certification } from '../state/certification.js';
 import type { Delivered } from '../state/protocols.js';
 import { foreignWriter } from './second-life.js';
@@ -315,11 +288,6 @@ export class Intake {
     this.#batches.push(-1);
     this.#steps.push({ type: 'gap', gap, seq: entry.seq });
   }
-}
-
-function lastCounterOf(batch: Batch | BatchSummary): number {
-  if ('lastCounter' in batch) return batch.lastCounter;
-  return batch.kind === 'part' ? batch.firstCounter : batch.firstCounter + batch.transactions.length - 1;
 }
 
 function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonError {

@@ -1,12 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import {
-  AntiphonError,
-  type Batch,
-  decodeBatches,
-  type LogEntry,
-  type SealedMessage,
-  type Store,
-} from '@antiphon/core';
+import { AntiphonError, type Batch, decodeBatches, lastCounterOf, type LogEntry, type SealedMessage, type Store } from '@antiphon/core';
 
 /**
  * Counters are given by a database file. Two files that served under one id, one after the other, gave the
@@ -29,8 +22,7 @@ export class SecondLife {
   async counterIn(found: Batch): Promise<number | undefined> {
     const { firstCounter } = found;
     if (firstCounter > this.store.state().lastCounter) return undefined;
-    const last = found.kind === 'part' ? firstCounter : firstCounter + found.transactions.length - 1;
-    for (const { data } of await this.#covering(firstCounter, last)) {
+    for (const { data } of await this.#covering(firstCounter, lastCounterOf(found))) {
       for (const kept of decodeBatches(data)) {
         const counter = counterThatDiffers(found, kept);
         if (counter !== undefined) return counter;

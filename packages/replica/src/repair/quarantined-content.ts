@@ -1,13 +1,4 @@
-import {
-  AntiphonError,
-  type Batch,
-  type Change,
-  decodeBatches,
-  decodeChanges,
-  type DictionaryTable,
-  type PartBatch,
-  type Value,
-} from '@antiphon/core';
+import { AntiphonError, type Batch, type Change, decodeBatches, decodeChanges, type DictionaryTable, lastCounterOf, type PartBatch, type Value } from '@antiphon/core';
 
 /** What is shown of one message altogether; a mailbox's answer is one message itself. */
 const MAX_CHANGES = 200;
@@ -74,13 +65,15 @@ export function contentOf(data: Uint8Array): QuarantinedContent {
 
 function describe(batch: Batch) {
   const { origin, firstCounter, time, tables } = batch;
-  const common = { origin, firstCounter, time, tables: tables.map(({ name }) => name) };
+  const common = {
+    ...{ origin, firstCounter, lastCounter: lastCounterOf(batch) },
+    ...{ time, tables: tables.map(({ name }) => name) },
+  };
   if (batch.kind === 'part') {
     const part = { offset: batch.offset, bytes: batch.body.length, last: batch.last };
-    return { ...common, lastCounter: firstCounter, part, synchronous: false };
+    return { ...common, part, synchronous: false };
   }
-  const lastCounter = firstCounter + batch.transactions.length - 1;
-  return { ...common, lastCounter, synchronous: batch.sync !== undefined };
+  return { ...common, synchronous: batch.sync !== undefined };
 }
 
 class ShownChanges {
