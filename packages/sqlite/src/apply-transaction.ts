@@ -7,39 +7,31 @@ import type { ReplicaState } from './state.js';
 /** `together` is fast; `one by one` finds out which step the database refuses. */
 export type ApplyManner = 'together' | 'one by one';
 
-/** Applies steps in one transaction of the applying connection, behind what other programs wrote meanwhile. */
-export async function applyInTransaction(
+/**
+ * Applies steps in the transaction that is open on the applying connection, behind what other programs wrote
+ * meanwhile.
+ */
+export async function applySteps(
   session: Session,
-  current: ReplicaState,
+  draft: ReplicaState,
   request: ApplyRequest,
   how: ApplyManner,
-  committed: (state: ReplicaState) => void,
 ): Promise<ApplyOutcome> {
   const { applier } = session;
-  await applier.begin();
-  try {
-    let draft = current.copy();
-    session.verifySchema(applier, draft);
-    const pace = new Pace(applier.surroundings, request.sliceMs, request.yield);
-    await session.sealPending(applier, draft, pace);
-    session.sealing(applier).sealer.finish();
-    const work = session.applying();
-    applier.statement('INSERT INTO _antiphon_guard VALUES (1)').run();
-    work.settle(draft);
-    const recovering = draft.recovering;
-    let outcome: ApplyOutcome;
-    if (how === 'together') outcome = await work.applyTogether(draft, request);
-    else ({ state: draft, outcome } = await work.applyOneByOne(draft, request));
-    if (recovering && !draft.recovering) await recovered(session, draft);
-    applier.statement('DELETE FROM _antiphon_guard').run();
-    session.applierState.update(draft);
-    applier.commit();
-    committed(draft);
-    return outcome;
-  } catch (thrown) {
-    applier.rollback();
-    throw thrown;
-  }
+  session.verifySchema(applier, draft);
+  const pace = new Pace(applier.surroundings, request.sliceMs, request.yield);
+  await session.sealPending(applier, draft, pace);
+  session.sealing(applier).sealer.finish();
+  const work = session.applying();
+  applier.statement('INSERT INTO _antiphon_guard VALUES (1)').run();
+  work.settle(draft);
+  const { recovering } = draft;
+  const outcome = await (how === 'together'
+    ? work.applyTogether(draft, request)
+    : work.applyOneByOne(draft, request));
+  if (recovering && !draft.recovering) await recovered(session, draft);
+  applier.statement('DELETE FROM _antiphon_guard').run();
+  return outcome;
 }
 
 /** The own past is complete: later own transactions count as applied now, and lie on top of it again. */

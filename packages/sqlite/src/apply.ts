@@ -115,10 +115,7 @@ export class Applier {
    * One transaction after the other, up to the first one that the database refuses. A synchronous group
    * counts as a whole.
    */
-  async applyOneByOne(
-    state: ReplicaState,
-    request: ApplyRequest,
-  ): Promise<{ state: ReplicaState; outcome: ApplyOutcome }> {
+  async applyOneByOne(state: ReplicaState, request: ApplyRequest): Promise<ApplyOutcome> {
     this.#begin(state);
     this.#eager = true;
     this.#postponed = new PostponedRows();
@@ -130,10 +127,10 @@ export class Applier {
         const seq = Math.max(this.#state.position.seq, step.seq - 1);
         const { generation } = request.position;
         const outcome = this.#finish({ ...request, position: { generation, seq } });
-        return { state: this.#state, outcome: { ...outcome, refused: { step: index, error } } };
+        return { ...outcome, refused: { step: index, error } };
       }
     }
-    return { state: this.#state, outcome: this.#finish(request) };
+    return this.#finish(request);
   }
 
   /** Why the database refuses it, and nothing of it is left; undefined when it went in. */
@@ -156,7 +153,7 @@ export class Applier {
       this.#queue.clear();
       this.#postponed?.clear();
       this.#parts.restore(parts);
-      this.#state = before;
+      this.#state.restore(before);
       this.#counts = counts;
       return refusal(thrown, step, this.#at);
     }

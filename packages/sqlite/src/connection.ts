@@ -177,6 +177,19 @@ export class Connection {
     }
   }
 
+  /** All of it, or nothing when `work` throws. */
+  async transaction<T>(work: () => T | Promise<T>): Promise<T> {
+    await this.begin();
+    try {
+      const result = await work();
+      this.commit();
+      return result;
+    } catch (thrown) {
+      this.rollback();
+      throw thrown;
+    }
+  }
+
   commit(): void {
     this.#commit.run();
   }

@@ -76,17 +76,17 @@ function keptBy([ran]: readonly Ran[]): readonly Lot[] | undefined {
  * Durably, before anybody else can have the message: the log may commit what this process does not
  * live to see.
  */
-async function noteAttempt(
+function noteAttempt(
   session: Session,
   draft: ReplicaState,
   token: string,
   kept: readonly Lot[],
 ): Promise<void> {
   const { writer, writerState, keptAttempts } = session;
-  await writer.begin();
-  writerState.assertOwned(draft);
-  keptAttempts.note(token, kept);
-  writer.commit();
+  return writer.transaction(() => {
+    writerState.assertOwned(draft);
+    keptAttempts.note(token, kept);
+  });
 }
 
 /**

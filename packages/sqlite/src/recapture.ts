@@ -14,6 +14,7 @@ import {
 import { balanced } from './balanced.js';
 import { findCaptureGaps } from './capture-record.js';
 import type { Connection } from './connection.js';
+import type { CurrentState } from './current-state.js';
 import { storeError } from './errors.js';
 import { quoteName, quoteText } from './identifiers.js';
 import { keptRows, setBack, tablesWithKept } from './kept-rows.js';
@@ -36,9 +37,7 @@ const WAYS = { capture: 'capture', library: 'write-again', refuse: 'set-back' } 
 export interface RecaptureParts {
   readonly file: string;
   session(): Session;
-  current(): ReplicaState;
-  committed(state: ReplicaState): void;
-  exclusively<T>(work: () => Promise<T>): Promise<T>;
+  readonly state: CurrentState;
   newStore(file: string): Store;
 }
 
@@ -105,28 +104,31 @@ export class Recapture implements Recapturing {
       throw new AntiphonError('INTERNAL', 'there is nothing to compare with.');
     await this.#reference.close();
     this.#reference = undefined;
-    return this.parts.exclusively(async () => {
-      const { applier } = this.parts.session();
+    const { state } = this.parts;
+    return state.exclusively(async () => {
+      const session = this.parts.session();
+      const { applier } = session;
+      const work = (draft: ReplicaState): Promise<RecaptureReport> => this.#compare(draft, name, options);
       try {
         applier.db.exec(`ATTACH ${quoteText(this.#referenceFile)} AS ${KNOWN}`);
-        return await this.#compare(applier, name, options);
+        return await (options.dryRun
+          ? state.rehearsal(applier, work)
+          : state.transaction(session, applier, work));
       } catch (thrown) {
         throw storeError(thrown, `recapturing table ${name} failed`);
       } finally {
-        applier.rollback();
         if (applier.db.isOpen) applier.db.exec(`DETACH ${KNOWN}`);
       }
     });
   }
 
   async #compare(
-    connection: Connection,
+    draft: ReplicaState,
     name: string,
     { dryRun, vector, lastCounter, deleteRows = false }: CompareOptions,
   ): Promise<RecaptureReport> {
     const session = this.parts.session();
-    await connection.begin();
-    const draft = this.parts.current().copy();
+    const connection = session.applier;
     if (draft.lastCounter !== lastCounter || compareVectors(draft.vector, vector) !== 'equal')
       throw moved(name);
     const tables = rescanTables(connection, session.tables);
@@ -164,12 +166,6 @@ export class Recapture implements Recapturing {
       session.kept.startOver();
     }
     difference.drop();
-    if (dryRun) connection.rollback();
-    else {
-      session.applierState.update(draft);
-      connection.commit();
-      this.parts.committed(draft);
-    }
     return rows > 0 && way !== 'capture' && !dryRun ? { ...report, keptIn: keptTable(table) } : report;
   }
 }

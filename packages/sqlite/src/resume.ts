@@ -30,7 +30,6 @@ export async function resumeFrom(
   }
   clock.restore(time);
   draft.time = Math.max(draft.time, time);
-  session.writerState.update(draft);
   return forgotten;
 }
 

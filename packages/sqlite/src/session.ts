@@ -94,6 +94,11 @@ export class Session {
     return this.#applier;
   }
 
+  /** As a part of the transaction that is open on this connection. */
+  storeState(connection: Connection, state: ReplicaState): void {
+    (connection === this.writer ? this.writerState : this.applierState).update(state);
+  }
+
   #assemble(state: ReplicaState): Applier {
     const displacing = this.#tables.filter(({ uniqueIndexes }) => uniqueIndexes.length > 0);
     for (const connection of [this.writer, this.applier]) {

@@ -103,6 +103,11 @@ export class ReplicaState {
     return copy;
   }
 
+  /** Becomes what the other one is, which must not be used any more. */
+  restore(other: ReplicaState): void {
+    Object.assign(this, other);
+  }
+
   counterOf(origin: string): number {
     if (origin === this.identity.replica) return this.ownCounter;
     // An origin may be called like a method of every object.

@@ -1,6 +1,5 @@
 import {
   AntiphonError,
-  isSameName,
   movedTo,
   type ApplyOutcome,
   type ApplyRequest,
@@ -26,9 +25,10 @@ import {
   type WriteOutcome,
   type WriteRequest,
 } from '@antiphon/core';
-import { applyInTransaction, type ApplyManner } from './apply-transaction.js';
+import { applySteps, type ApplyManner } from './apply-transaction.js';
 import { isCaptureGap, keepCaptureGaps } from './capture-record.js';
 import { Connection } from './connection.js';
+import { CurrentState } from './current-state.js';
 import { FileIdentity } from './file-identity.js';
 import { isRefusal, storeError } from './errors.js';
 import { sealExistingRows } from './existing-rows.js';
@@ -40,24 +40,19 @@ import { OpenGroup } from './open-group.js';
 import { Pace } from './pace.js';
 import { prepareGroup, type Preparation } from './prepare.js';
 import { Quarantine } from './quarantine.js';
-import { readTableOf } from './read-table.js';
-import { reviveValue, type Reader } from './reader.js';
 import { Recapture } from './recapture.js';
-import { RecentMessages } from './recent-messages.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
 import { resumeFrom } from './resume.js';
 import { schemaCookieOf, Session } from './session.js';
 import { readIdentity, StateWriter, type ReplicaState } from './state.js';
+import { StoreReads } from './store-reads.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 import type { SqliteTransaction } from './transaction.js';
 import { DEFAULT_BUSY_TIMEOUT_MS, fileOf, readersOf, type SqliteOptions } from './store-options.js';
-import { bindParameters } from './values.js';
 import { GroupWriter } from './write.js';
 
 type QuarantineQuery = Parameters<Store['quarantine']>[0];
 
-const DEFAULT_MAX_ROWS = 10_000;
-const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 /** How long `markPublished` may stay in memory only. */
 const PUBLISHED_DELAY_MS = 1000;
 
@@ -72,17 +67,12 @@ export class SqliteStore implements Store<SqliteTransaction> {
   readonly #file: string;
   #guardNumbering: (() => void) | undefined;
   readonly #owner: string;
-  /** Users' queries, and what Antiphon itself wants to know: neither has to wait for the other. */
-  readonly #queries: Pick<Reader, 'read' | 'close'>;
-  readonly #checks: Pick<Reader, 'read' | 'close'>;
+  readonly #reads: StoreReads;
   #writer: Connection | undefined;
   #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
-  #state: ReplicaState | undefined;
-  #recent = new RecentMessages();
+  readonly #state = new CurrentState(() => (this.#closed ? closed() : undefined));
   #publishedTimer: ReturnType<Surroundings['setTimer']> | undefined;
-  /** From a writing method's beginning to its end; from `prepare` to the end of its group. */
-  #writing = false;
   #group: OpenGroup | undefined;
   #closed = false;
 
@@ -92,15 +82,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
   ) {
     this.#owner = surroundings.unique();
     this.#file = fileOf(options);
-    const readers = readersOf(options);
-    this.#queries = surroundings.reader({ file: this.#file, most: readers, kept: 1 });
-    this.#checks = surroundings.reader({ file: this.#file, most: 1, kept: 0 });
+    this.#reads = new StoreReads(this.#file, readersOf(options), surroundings);
     this.recapturing = new Recapture({
       file: this.#file,
       session: () => this.#installed(),
-      current: () => this.#current(),
-      committed: (state) => this.#committed(state),
-      exclusively: (work) => this.#exclusively(work),
+      state: this.#state,
       newStore: (file) => new SqliteStore({ file }, surroundings),
     });
   }
@@ -138,35 +124,40 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const writer = await this.#open();
     await this.recapturing.end();
     const applier = this.#session?.applier ?? (await this.#connect(false));
-    await this.#exclusively(async () => {
+    await this.#state.exclusively(async () => {
       // Whatever the store was told: a founded or joined replica must not be lost in a power cut.
       writer.setDurable(true);
-      await writer.begin();
       try {
-        const { state, tables, fresh, captured, repeated } = installReplica(
-          writer,
-          options,
-          new StateWriter(writer, this.#owner),
+        const { session, state } = await writer.transaction(() =>
+          this.#install(writer, applier, options, clock),
         );
-        clock.restore(state.time);
-        const session = new Session(writer, applier, tables, state, clock, this.#owner, repeated, () =>
-          this.#guardNumbering?.(),
-        );
-        if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
-        if (captured) state.schemaCookie = schemaCookieOf(writer);
-        session.countDisplaced(state);
-        session.writerState.update(state);
-        writer.commit();
         this.#session = session;
-        this.#state = state.copy();
-        this.#recent = new RecentMessages();
+        this.#state.installed(state);
       } catch (thrown) {
-        writer.rollback();
         if (this.#session === undefined) applier.close();
         throw storeError(thrown, `cannot make ${this.#file} a replica`);
       }
       for (const connection of [writer, applier]) connection.setDurable(options.durable);
     });
+  }
+
+  async #install(
+    writer: Connection,
+    applier: Connection,
+    options: InstallOptions,
+    clock: HybridClock,
+  ): Promise<{ readonly session: Session; readonly state: ReplicaState }> {
+    const states = new StateWriter(writer, this.#owner);
+    const { state, tables, fresh, captured, repeated } = installReplica(writer, options, states);
+    clock.restore(state.time);
+    const session = new Session(writer, applier, tables, state, clock, this.#owner, repeated, () =>
+      this.#guardNumbering?.(),
+    );
+    if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
+    if (captured) state.schemaCookie = schemaCookieOf(writer);
+    session.countDisplaced(state);
+    session.storeState(writer, state);
+    return { session, state };
   }
 
   async #sealExisting(session: Session, state: ReplicaState, tables: readonly TrackedTable[]): Promise<void> {
@@ -178,7 +169,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   state(): StoreState {
-    return this.#current().snapshot();
+    return this.#state.get().snapshot();
   }
 
   async write(requests: readonly WriteRequest<SqliteTransaction>[]): Promise<readonly WriteOutcome[]> {
@@ -187,12 +178,8 @@ export class SqliteStore implements Store<SqliteTransaction> {
       const error = notWritable(session.policy.primary);
       return requests.map(() => ({ type: 'rejected', error }));
     }
-    return this.#exclusively(async () => {
-      const outcomes = await new GroupWriter(
-        session,
-        () => this.#current(),
-        (state) => this.#committed(state),
-      ).write(requests);
+    return this.#state.exclusively(async () => {
+      const outcomes = await new GroupWriter(session, this.#state).write(requests);
       await this.#settle();
       return outcomes;
     });
@@ -203,28 +190,28 @@ export class SqliteStore implements Store<SqliteTransaction> {
     options: PrepareOptions,
   ): Promise<PreparedGroup | undefined> {
     const session = this.#installed();
-    this.#claimWriting();
+    this.#state.claim();
     let preparation: Preparation | undefined;
     try {
       preparation =
         session.policy.writes === 'refuse' && requests.length > 0
           ? this.#refused(session, requests.length)
-          : await prepareGroup(session, () => this.#current(), requests, options);
+          : await prepareGroup(session, () => this.#state.get(), requests, options);
       if (this.#closed) throw closed();
     } catch (thrown) {
-      this.#writing = false;
+      this.#state.release();
       throw this.#closed ? closed() : thrown;
     }
     if (preparation === undefined) {
-      this.#writing = false;
+      this.#state.release();
       return undefined;
     }
     this.#group = new OpenGroup(session, preparation, {
-      committed: (state) => this.#committed(state),
+      committed: (state) => this.#state.committed(state),
       settle: () => this.#settle(),
       released: () => {
         this.#group = undefined;
-        this.#writing = false;
+        this.#state.release();
       },
     });
     return this.#group;
@@ -234,13 +221,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const error = notWritable(policy.primary);
     return {
       writes: Array.from({ length: count }, () => ({ type: 'rejected', error })),
-      draft: this.#current(),
+      draft: this.#state.get(),
     };
   }
 
   outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined> {
     return this.#read('cannot read outcomes', ({ outcomes }) => {
-      const applied = this.#current().counterOf(id.origin);
+      const applied = this.#state.get().counterOf(id.origin);
       return id.counter > applied ? undefined : outcomes.of(id);
     });
   }
@@ -256,23 +243,17 @@ export class SqliteStore implements Store<SqliteTransaction> {
   async seal(): Promise<number> {
     const session = this.#installed();
     if (!this.hasUnsealed()) return 0;
-    return this.#exclusively(async () => {
-      await session.writer.begin();
-      try {
-        const draft = this.#current().copy();
+    const { writer } = session;
+    return this.#state.exclusively(async () => {
+      const sealed = await this.#transaction('sealing failed', async (draft) => {
         const before = draft.lastCounter;
-        session.verifySchema(session.writer, draft);
-        await session.sealPending(session.writer, draft, Pace.ordinary(this.surroundings));
-        session.sealing(session.writer).sealer.finish();
-        session.writerState.update(draft);
-        session.writer.commit();
-        this.#committed(draft);
-        await this.#settle();
+        session.verifySchema(writer, draft);
+        await session.sealPending(writer, draft, Pace.ordinary(this.surroundings));
+        session.sealing(writer).sealer.finish();
         return draft.lastCounter - before;
-      } catch (thrown) {
-        session.writer.rollback();
-        throw storeError(thrown, 'sealing failed');
-      }
+      });
+      await this.#settle();
+      return sealed;
     });
   }
 
@@ -280,7 +261,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const session = this.#installed();
     try {
       return (
-        schemaCookieOf(session.writer) !== this.#current().schemaCookie ||
+        schemaCookieOf(session.writer) !== this.#state.get().schemaCookie ||
         !session.sealing(session.writer).outbox.isEmpty()
       );
     } catch {
@@ -292,21 +273,16 @@ export class SqliteStore implements Store<SqliteTransaction> {
   async check(): Promise<void> {
     const session = this.#installed();
     await this.#fileIdentity?.assertSame();
-    await this.#exclusively(async () => {
-      const { writer } = session;
+    const { writer } = session;
+    const what = 'looking at the database failed';
+    await this.#state.exclusively(async () => {
       try {
-        if (schemaCookieOf(writer) === this.#current().schemaCookie)
-          return session.writerState.assertOwned(this.#current());
-        await writer.begin();
-        const draft = this.#current().copy();
-        session.verifySchema(writer, draft);
-        session.writerState.update(draft);
-        writer.commit();
-        this.#committed(draft);
+        if (schemaCookieOf(writer) === this.#state.get().schemaCookie)
+          return session.writerState.assertOwned(this.#state.get());
+        await this.#transaction(what, (draft) => session.verifySchema(writer, draft));
       } catch (thrown) {
-        writer.rollback();
         if (isCaptureGap(thrown)) keepCaptureGaps(writer, session.tables);
-        throw storeError(thrown, 'looking at the database failed');
+        throw storeError(thrown, what);
       }
     });
   }
@@ -335,7 +311,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,
   ): Promise<readonly SealedMessage[]> {
-    const recent = this.#recent.take({ lastCounter: after.counter, part: after.part }, maxBytes);
+    const recent = this.#state.recent.take({ lastCounter: after.counter, part: after.part }, maxBytes);
     return this.#read(
       'cannot read sealed messages',
       ({ writer }) => recent ?? readSealed(writer, after, maxBytes),
@@ -353,7 +329,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   markPublished(counter: number, position?: Position): void {
-    const state = this.#current();
+    const state = this.#state.get();
     if (counter > state.publishedCounter) state.publishedCounter = Math.min(counter, state.lastCounter);
     if (
       position !== undefined &&
@@ -363,30 +339,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (this.#publishedTimer !== undefined || this.#closed) return;
     this.#publishedTimer = this.surroundings.setTimer(PUBLISHED_DELAY_MS, () => {
       this.#publishedTimer = undefined;
-      if (!this.#storeState() && !this.#closed) this.markPublished(0);
+      if (!this.#state.tryTransaction(this.#installed()) && !this.#closed) this.markPublished(0);
     });
-  }
-
-  /** Stores what is only in memory, unless somebody is writing right now (whose commit will do it). */
-  #storeState(): boolean {
-    const { writer, writerState } = this.#installed();
-    if (this.#writing) return false;
-    try {
-      if (!writer.tryBegin()) return false;
-      const draft = this.#current().copy();
-      writerState.update(draft);
-      writer.commit();
-      this.#committed(draft);
-      return true;
-    } catch {
-      writer.rollback();
-      return false;
-    }
   }
 
   async prune(counter: number): Promise<void> {
     const session = this.#installed();
-    const { publishedCounter } = this.#current();
+    const { publishedCounter } = this.#state.get();
     if (counter > publishedCounter) {
       throw new AntiphonError(
         'INTERNAL',
@@ -394,18 +353,18 @@ export class SqliteStore implements Store<SqliteTransaction> {
       );
     }
     for (;;) {
-      const pruned = await this.#transaction('cannot forget sealed messages', (draft) => {
-        const messages = pruneSealed(session.writer, draft, counter);
-        session.writerState.update(draft);
-        return messages;
-      });
+      const pruned = await this.#state.exclusively(() =>
+        this.#transaction('cannot forget sealed messages', (draft) =>
+          pruneSealed(session.writer, draft, counter),
+        ),
+      );
       if (pruned === 0) return;
       await Pace.ordinary(this.surroundings).rest();
     }
   }
 
   async apply(request: ApplyRequest): Promise<ApplyOutcome> {
-    return this.#exclusively(async () => {
+    return this.#state.exclusively(async () => {
       try {
         return await this.#apply(request, 'together');
       } catch (thrown) {
@@ -421,7 +380,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   /** Rows that an own write set free come back in a transaction of their own; if it fails, with the next apply. */
   async #settle(): Promise<void> {
-    const { position, unsettled } = this.#current();
+    const { position, unsettled } = this.#state.get();
     if (unsettled.length === 0) return;
     try {
       await this.#apply(
@@ -434,8 +393,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   #apply(request: ApplyRequest, how: ApplyManner): Promise<ApplyOutcome> {
-    return applyInTransaction(this.#installed(), this.#current(), request, how, (draft) =>
-      this.#committed(draft),
+    const session = this.#installed();
+    return this.#state.transaction(session, session.applier, (draft) =>
+      applySteps(session, draft, request, how),
     );
   }
 
@@ -450,61 +410,37 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   notePast(batches: readonly Batch[]): Promise<void> {
-    const known = this.#current().lastCounter;
+    const known = this.#state.get().lastCounter;
     return this.#read('cannot note what the log has', ({ past }) => past.note(batches, known));
   }
 
   async resumeFrom(counter: number, time: number): Promise<number> {
     const session = this.#installed();
-    const work = (draft: ReplicaState): Promise<number> => resumeFrom(session, draft, counter, time);
-    const forgotten = await this.#transaction('cannot resume', work);
+    const forgotten = await this.#state.exclusively(() =>
+      this.#transaction('cannot resume', (draft) => resumeFrom(session, draft, counter, time)),
+    );
     session.past.end();
     return forgotten;
   }
 
-  /** On the writing connection; `work` stores the state that it changes. */
+  /** On the writing connection, inside of a writing method. */
   async #transaction<T>(what: string, work: (draft: ReplicaState) => T | Promise<T>): Promise<T> {
-    const { writer } = this.#installed();
-    return this.#exclusively(async () => {
-      await writer.begin();
-      try {
-        const draft = this.#current().copy();
-        const result = await work(draft);
-        writer.commit();
-        this.#committed(draft);
-        return result;
-      } catch (thrown) {
-        writer.rollback();
-        throw storeError(thrown, what);
-      }
-    });
-  }
-
-  async query(
-    sql: string,
-    params: readonly Value[] | Readonly<Record<string, Value>>,
-    options: { maxRows?: number; maxBytes?: number; signal?: AbortSignal } = {},
-  ): Promise<QueryResult> {
-    await this.#open();
-    const request = {
-      type: 'query',
-      sql,
-      parameters: bindParameters(params),
-      maxRows: options.maxRows ?? DEFAULT_MAX_ROWS,
-      maxBytes: options.maxBytes ?? DEFAULT_MAX_BYTES,
-    } as const;
-    return (await this.#queries.read(request, options.signal)).result;
-  }
-
-  async checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport> {
     const session = this.#installed();
-    const wanted = tables?.map((name) => this.#table(name)) ?? session.tables;
-    const request = {
-      type: 'checksum',
-      tables: wanted.map(readTableOf),
-      replica: this.#current().identity.replica,
-    } as const;
-    return (await this.#checks.read(request, signal)).report;
+    try {
+      return await this.#state.transaction(session, session.writer, work);
+    } catch (thrown) {
+      throw storeError(thrown, what);
+    }
+  }
+
+  async query(...[sql, params, options]: Parameters<Store['query']>): Promise<QueryResult> {
+    await this.#open();
+    return this.#reads.query(sql, params, options);
+  }
+
+  async checksum(names?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport> {
+    const { tables } = this.#installed();
+    return this.#reads.checksum(this.#state.get().identity.replica, tables, names, signal);
   }
 
   async rowDigests(
@@ -513,18 +449,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     limit: number,
     signal?: AbortSignal,
   ): Promise<readonly RowDigest[]> {
-    const request = { type: 'digests', table: readTableOf(this.#table(table)), afterKey, limit } as const;
-    const { digests } = await this.#checks.read(request, signal);
-    return digests.map(({ key, digest }) => ({ key: key.map(reviveValue), digest }));
-  }
-
-  #table(name: string): TrackedTable {
-    const table = this.#installed().tables.find((candidate) => isSameName(candidate.name, name));
-    if (table === undefined)
-      throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
-        context: { table: name },
-      });
-    return table;
+    return this.#reads.rowDigests(this.#installed().tables, table, afterKey, limit, signal);
   }
 
   async close(): Promise<void> {
@@ -533,10 +458,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (this.#publishedTimer !== undefined) {
       this.#publishedTimer();
       this.#publishedTimer = undefined;
-      this.#storeState();
+      this.#state.tryTransaction(this.#installed());
     }
     this.#closed = true;
-    await Promise.all([this.#queries.close(), this.#checks.close(), this.recapturing.end()]);
+    await Promise.all([this.#reads.close(), this.recapturing.end()]);
     this.#session?.applier.close();
     this.#writer?.close();
   }
@@ -546,40 +471,6 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (this.#session === undefined)
       throw new AntiphonError('INTERNAL', 'the store must be installed first.');
     return this.#session;
-  }
-
-  #current(): ReplicaState {
-    if (this.#state === undefined) throw new AntiphonError('INTERNAL', 'the store must be installed first.');
-    return this.#state;
-  }
-
-  /** What `markPublished` learned while the transaction ran must not be lost with the state it replaces. */
-  #committed(draft: ReplicaState): void {
-    const { publishedCounter, position } = this.#current();
-    if (publishedCounter > draft.publishedCounter) draft.publishedCounter = publishedCounter;
-    if (position.generation === draft.position.generation && position.seq > draft.position.seq)
-      draft.position = position;
-    this.#state = draft;
-    this.#recent.add(draft.newlySealed, draft.publishedCounter);
-    draft.newlySealed.clear();
-  }
-
-  #claimWriting(): void {
-    if (this.#writing)
-      throw new AntiphonError('INTERNAL', 'two writing methods of one store were called at once.');
-    this.#writing = true;
-  }
-
-  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    this.#claimWriting();
-    try {
-      return await work();
-    } catch (thrown) {
-      // Closed while it gave way: whatever it stumbled over, nothing of it was committed.
-      throw this.#closed ? closed() : thrown;
-    } finally {
-      this.#writing = false;
-    }
   }
 }
 

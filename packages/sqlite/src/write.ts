@@ -1,4 +1,5 @@
 import { AntiphonError, type WriteOutcome, type WriteRequest } from '@antiphon/core';
+import type { CurrentState } from './current-state.js';
 import { storeError } from './errors.js';
 import { GroupUndone, runGroup, type Ran } from './group.js';
 import { Pace } from './pace.js';
@@ -10,8 +11,7 @@ import type { SqliteTransaction } from './transaction.js';
 export class GroupWriter {
   constructor(
     private readonly session: Session,
-    private readonly current: () => ReplicaState,
-    private readonly committed: (state: ReplicaState) => void,
+    private readonly state: CurrentState,
   ) {}
 
   async write(requests: readonly WriteRequest<SqliteTransaction>[]): Promise<readonly WriteOutcome[]> {
@@ -52,24 +52,16 @@ export class GroupWriter {
     }
   }
 
-  async #group(requests: readonly WriteRequest<SqliteTransaction>[]): Promise<WriteOutcome[]> {
-    const { writer } = this.session;
-    await writer.begin();
-    try {
-      const draft = this.current().copy();
+  #group(requests: readonly WriteRequest<SqliteTransaction>[]): Promise<WriteOutcome[]> {
+    const { session } = this;
+    const { writer } = session;
+    return this.state.transaction(session, writer, async (draft) => {
       const pace = Pace.ordinary(writer.surroundings);
-      this.session.verifySchema(writer, draft);
-      await this.session.sealPending(writer, draft, pace);
-      const ran = runGroup(this.session, requests, 'asynchronous');
-      const outcomes = await this.#sealAll(ran, draft, pace);
-      this.session.writerState.update(draft);
-      writer.commit();
-      this.committed(draft);
-      return outcomes;
-    } catch (thrown) {
-      writer.rollback();
-      throw thrown;
-    }
+      session.verifySchema(writer, draft);
+      await session.sealPending(writer, draft, pace);
+      const ran = runGroup(session, requests, 'asynchronous');
+      return this.#sealAll(ran, draft, pace);
+    });
   }
 
   async #sealAll(ran: readonly Ran[], draft: ReplicaState, pace: Pace): Promise<WriteOutcome[]> {
