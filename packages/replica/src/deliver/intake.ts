@@ -1,4 +1,32 @@
-import { type Admission, type AdmissionState, admit, admitted, AntiphonError, type ApplyStep, type Batch, type BatchSummary, counterOf, decodeBatches, type Gap, type IntakeRules, isReserved, isTooFarAhead, lastCounterOf, latestTime, type LogEntry, missingCause, newOfPart, refuseBatch, refuseOrigin, summarize, toAntiphonError, type TransactionBatch, type Verdict, withGap, withoutArrived } from '@antiphon/core';
+import {
+  type Admission,
+  type AdmissionState,
+  admit,
+  admitted,
+  AntiphonError,
+  type ApplyStep,
+  type Batch,
+  type BatchSummary,
+  counterOf,
+  decodeBatches,
+  type Gap,
+  type IntakeRules,
+  isReserved,
+  isTooFarAhead,
+  lastCounterOf,
+  latestTime,
+  type LogEntry,
+  missingCause,
+  newOfPart,
+  refuseBatch,
+  refuseOrigin,
+  summarize,
+  toAntiphonError,
+  type TransactionBatch,
+  type Verdict,
+  withGap,
+  withoutArrived,
+} from '@antiphon/core';
 import { groupOf, type Certification } from '../state/certification.js';
 import type { Delivered } from '../state/protocols.js';
 import { foreignWriter } from './second-life.js';

@@ -1,5 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import { AntiphonError, type Batch, decodeBatches, lastCounterOf, type LogEntry, type SealedMessage, type Store } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Batch,
+  decodeBatches,
+  lastCounterOf,
+  type LogEntry,
+  type SealedMessage,
+  type Store,
+} from '@antiphon/core';
 
 /**
  * Counters are given by a database file. Two files that served under one id, one after the other, gave the

@@ -1,4 +1,14 @@
-import { AntiphonError, type Batch, type Change, decodeBatches, decodeChanges, type DictionaryTable, lastCounterOf, type PartBatch, type Value } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Batch,
+  type Change,
+  decodeBatches,
+  decodeChanges,
+  type DictionaryTable,
+  lastCounterOf,
+  type PartBatch,
+  type Value,
+} from '@antiphon/core';
 
 /** What is shown of one message altogether; a mailbox's answer is one message itself. */
 const MAX_CHANGES = 200;

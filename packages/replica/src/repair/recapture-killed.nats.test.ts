@@ -145,7 +145,7 @@ describe('kept rows, when the process that writes them again is killed', () => {
       ? '[{"id":"1n","v":"acknowledged"},{"id":"3n","v":"unseen"},{"id":"9n","v":"again"}]'
       : '[{"id":"1n","v":"unseen"},{"id":"2n","v":"unseen"},{"id":"3n","v":"unseen"}]';
     expect(await rowsOf(r1, 't')).toBe(expected);
-    await vi.waitFor(async () => expect(await rowsOf(r2, 't')).toBe(expected), 5000);
+    await vi.waitFor(async () => expect(await rowsOf(r2, 't')).toBe(expected), 20_000);
     expect(r1.status().alarms).toEqual([]);
   });
 });

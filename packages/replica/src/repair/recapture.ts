@@ -10,9 +10,6 @@ import {
   type RecaptureReport,
   type Recapturing,
   replicatedNames,
-  shellWord,
-  sleep,
-  toAntiphonError,
 } from '@antiphon/core';
 import { Deadline, retryDelayMs } from '../wait/deadline.js';
 import { KnownState } from './known-state.js';
