@@ -12,7 +12,7 @@ const NOTHING = new Uint8Array([0xc0]);
  */
 const APPEND_TIMEOUT_MS = 1000;
 
-interface Parts {
+interface Deps {
   readonly id: string;
   readonly instance: string;
   readonly log: Log;
@@ -31,7 +31,7 @@ export class ReadBarrier {
   #count = 0;
 
   constructor(
-    private readonly parts: Parts,
+    private readonly deps: Deps,
     private readonly progress: Progress,
   ) {}
 
@@ -41,7 +41,7 @@ export class ReadBarrier {
    * stalled.
    */
   async pass(deadline: Deadline): Promise<void> {
-    const { condition } = this.parts;
+    const { condition } = this.deps;
     const { stopped } = condition;
     if (stopped !== undefined) throw stopped;
     const seq = await this.#sequence(deadline);
@@ -57,7 +57,7 @@ export class ReadBarrier {
       try {
         return await deadline.race(this.#shared());
       } catch (error) {
-        const { clock } = this.parts;
+        const { clock } = this.deps;
         const delayMs = retryDelayMs(attempt, clock);
         const retriable = error instanceof AntiphonError && error.retriable;
         if (!retriable || deadline.signal.aborted || delayMs >= deadline.leftMs) throw error;
@@ -79,7 +79,7 @@ export class ReadBarrier {
   }
 
   async #append(): Promise<number> {
-    const { log, id, instance } = this.parts;
+    const { log, id, instance } = this.deps;
     const request = {
       origin: BARRIER_ORIGIN,
       id: `barrier-${id}-${instance}${++this.#count}`,

@@ -7,19 +7,16 @@ export interface Flying {
   readonly ran: Extract<PreparedWrite, { type: 'ran' }>;
 }
 
-/** A group whose message is in the log, or may be, and that is not committed here. */
+/** A group whose message was sent, and that is not committed here. */
 export interface Flight {
   readonly origin: string;
   readonly token: string;
   readonly firstCounter: number;
   readonly lastCounter: number;
+  /** Empty for a no-op group. */
   readonly flying: readonly Flying[];
   /** The newest entry of our own subject when it was published. */
   readonly after: number;
-  /** Its entry; undefined while nobody knows whether the log has it. */
-  seq: number | undefined;
-  /** What other programs write is numbered after it. */
-  reserved: boolean;
 }
 
 /** As its caller may ask for it. What changed nothing stands and falls with the first of its group. */

@@ -20,7 +20,7 @@ import {
 export const IN_SYNC_KEY = 'in-sync';
 const MAX_ATTEMPTS = 4;
 
-interface Parts {
+interface Deps {
   readonly id: string;
   readonly instance: string;
   readonly log: Log;
@@ -49,7 +49,7 @@ export class InSyncSet {
   #proposals = 0;
   readonly #listeners = new Set<() => void>();
 
-  constructor(private readonly parts: Parts) {}
+  constructor(private readonly deps: Deps) {}
 
   /** Entry of the log that says so; 0 before there is one. */
   get seq(): number {
@@ -88,7 +88,7 @@ export class InSyncSet {
     const record = decodeInSyncRecord(data);
     this.#seq = seq;
     if (record === undefined) return;
-    const { id } = this.parts;
+    const { id } = this.deps;
     if (this.known.includes(id) && !record.known.includes(id)) this.#removal = record;
     this.#record = record;
     for (const listener of [...this.#listeners]) listener();
@@ -96,7 +96,7 @@ export class InSyncSet {
 
   /** The newest record, asked freshly. Throws LOG_UNAVAILABLE. */
   async load(signal?: AbortSignal): Promise<void> {
-    const entry = await this.parts.log.lastOf(IN_SYNC_ORIGIN, signal);
+    const entry = await this.deps.log.lastOf(IN_SYNC_ORIGIN, signal);
     if (entry !== undefined) this.observe(entry);
   }
 
@@ -143,7 +143,7 @@ export class InSyncSet {
   }
 
   async #append({ members, known }: Sets, why: string): Promise<boolean> {
-    const { id, instance, log, clock, logger } = this.parts;
+    const { id, instance, log, clock, logger } = this.deps;
     const data = encodeInSyncRecord({ members, known, by: id, why, atMs: clock.nowMs() });
     const request = {
       origin: IN_SYNC_ORIGIN,
@@ -160,7 +160,7 @@ export class InSyncSet {
 
   /** The registry shows it to people and tools; the log decides. A newer one is never overwritten. */
   async show(degraded: boolean): Promise<void> {
-    const { registry } = this.parts;
+    const { registry } = this.deps;
     if (this.#record === undefined) return;
     const value = encodeControl({ seq: this.#seq, degraded, ...this.#record });
     const known = await registry.get(IN_SYNC_KEY);

@@ -1,56 +1,48 @@
-import type { AntiphonError } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
-import { alarmPublish, endPublishAlarm, isPublishAlarmed } from '../publish/publish-alarm.js';
-import type { Scope } from '../state/scope.js';
 
-/** While the log takes nothing and nobody writes, so often it is asked to take an empty group. */
+/** While the log takes nothing and nobody writes, so often it is asked to take a no-op group. */
 const PROBE_EVERY_MS = 1000;
 const MAX_DOUBLINGS = 4;
 
-/** The log does not take what the committer sends: for how many tries, and when the next one is due. */
-export class LogTrouble {
-  #failures = 0;
-  #notBeforeMs = 0;
-  #probeNotBeforeMs = 0;
+/** When something failed, and a number of chance from 0 to 1: for when it is tried again. */
+export interface Moment {
+  readonly nowMs: number;
+  readonly chance: number;
+}
 
-  constructor(private readonly scope: Scope) {}
+/** The log does not take what the committer sends. All times are monotonic. */
+export interface LogTrouble {
+  /** Tries in a row that failed. */
+  readonly failures: number;
+  /** No try before this. */
+  readonly notBeforeMs: number;
+  readonly probeNotBeforeMs: number;
+}
 
-  get pauses(): boolean {
-    return this.scope.clock.monotonicMs() < this.#notBeforeMs;
-  }
+export const NO_TROUBLE: LogTrouble = { failures: 0, notBeforeMs: 0, probeNotBeforeMs: 0 };
 
-  /**
-   * Only trying tells whether the log takes something again: without writes, the alarm would outlast its
-   * cause until somebody writes. Nobody accepts a group of a replica that may not write.
-   */
-  get isProbeDue(): boolean {
-    const { authority, condition, clock } = this.scope;
-    return (
-      authority.current().mayWrite &&
-      isPublishAlarmed(condition) &&
-      clock.monotonicMs() >= this.#probeNotBeforeMs
-    );
-  }
+/** A try failed: the next one waits, longer each time. */
+export function backedOff(trouble: LogTrouble, { nowMs, chance }: Moment): LogTrouble {
+  const { failures } = trouble;
+  const delayMs = retryDelayMs(Math.min(failures, MAX_DOUBLINGS), { random: () => chance });
+  return { ...trouble, failures: failures + 1, notBeforeMs: nowMs + delayMs };
+}
 
-  takeProbe(): boolean {
-    if (!this.isProbeDue) return false;
-    this.#probeNotBeforeMs = this.scope.clock.monotonicMs() + PROBE_EVERY_MS;
-    return true;
-  }
+export function isPausing({ notBeforeMs }: LogTrouble, nowMs: number): boolean {
+  return nowMs < notBeforeMs;
+}
 
-  /** Refused, or not answered. */
-  refused(error: AntiphonError): void {
-    alarmPublish(this.scope.condition, this.#failures, error, 'synchronous writes');
-  }
+/**
+ * Only trying tells whether the log takes something again: without writes, the alarm would outlast its cause
+ * until somebody writes.
+ */
+export function isProbeDue(
+  { probeNotBeforeMs }: LogTrouble,
+  { probes, nowMs }: { readonly probes: boolean; readonly nowMs: number },
+): boolean {
+  return probes && nowMs >= probeNotBeforeMs;
+}
 
-  backOff(): void {
-    const { clock } = this.scope;
-    const delayMs = retryDelayMs(Math.min(this.#failures++, MAX_DOUBLINGS), clock);
-    this.#notBeforeMs = clock.monotonicMs() + delayMs;
-  }
-
-  over(): void {
-    this.#failures = 0;
-    endPublishAlarm(this.scope.condition);
-  }
+export function probed(trouble: LogTrouble, nowMs: number): LogTrouble {
+  return { ...trouble, probeNotBeforeMs: nowMs + PROBE_EVERY_MS };
 }

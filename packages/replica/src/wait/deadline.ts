@@ -134,7 +134,7 @@ const FIRST_DELAY_MS = 20;
 const LONGEST_DELAY_MS = 1000;
 
 /** The n-th wait (from 0) between tries: doubles up to a second, half of it left to chance. */
-export function retryDelayMs(attempt: number, clock: Clock): number {
+export function retryDelayMs(attempt: number, clock: Pick<Clock, 'random'>): number {
   const full = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 10));
   return full * (1 - 0.5 * clock.random());
 }
