@@ -203,7 +203,7 @@ export class GroupCommitter {
       case 'find-own-end':
         return this.#own.newestSeq().then((seq) => ({ type: 'own-end', seq }));
       case 'read-tail':
-        return this.#own.tail(ask.upToSeq).then((tail) => ({ type: 'tail', tail }));
+        return this.#own.tail(ask.upToSeq).then((tail) => ({ type: 'tail', tail, at: this.#moment }));
       case 'prepare':
         return this.#prepare(ask.writes);
       case 'seal':

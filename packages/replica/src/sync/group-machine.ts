@@ -224,6 +224,9 @@ const RESOLVING_ROWS: Pick<
   asking: { ...RESOLVING, 'own-end': to(['ready', 'searching', 'no-op-preparing'], steps.ownEnd) },
   searching: {
     ...RESOLVING,
+    failed: to(['lost'], (state, event) =>
+      steps.fail({ name: 'lost' as const, memory: state.memory, ...state.lost }, event),
+    ),
     tail: to(['no-op-preparing', 'numbering', 'awaited', 'ready'], steps.searched),
   },
   'no-op-preparing': {
@@ -245,7 +248,7 @@ const RESOLVING_ROWS: Pick<
       steps.fail(steps.asBefore(state, state.lost), event),
     ),
   },
-  checking: { ...RESOLVING, tail: to(['lost', 'numbering', 'awaited', 'ready'], steps.checked) },
+  checking: { ...RESOLVING, tail: to(['unsure', 'lost', 'numbering', 'awaited', 'ready'], steps.checked) },
   numbering: { ...RESOLVING, reserved: to(['awaited', 'ready'], steps.conclude) },
 };
 

@@ -77,7 +77,7 @@ interface StateData {
   /** The no-op group is committed in place. */
   'no-op-committing': Resolving & { readonly noOp: Flight; readonly seq: number };
   /** What the log has of us up to the no-op group is read. */
-  checking: Resolving & { readonly endSeq: number };
+  checking: Resolving & { readonly noOp: Flight; readonly endSeq: number };
   /** What other programs write is numbered after what the log has of us. */
   numbering: Resolving & { readonly endSeq: number; readonly tail: OwnTail };
 }
@@ -150,7 +150,7 @@ interface EventData {
   // Answers: each to one request.
   chosen: { readonly writes: readonly SyncWrite[] };
   'own-end': { readonly seq: number };
-  tail: { readonly tail: OwnTail };
+  tail: { readonly tail: OwnTail; readonly at: Moment };
   prepared: { readonly prepared: Prepared };
   /** Other programs have written meanwhile; nothing was prepared. */
   captured: unknown;

@@ -410,24 +410,26 @@ export function noOpStored(
 
 /** The no-op group may be late itself: only what the log has in order says who has the numbers. */
 export function check(
-  { memory, lost }: StateOf<'no-op-publishing' | 'no-op-committing'>,
+  { memory, lost, noOp: flight }: StateOf<'no-op-publishing' | 'no-op-committing'>,
   endSeq: number,
   effects: readonly Effect[] = [],
 ): Step<'checking'> {
   const resolving = lost === undefined ? {} : { lost };
-  return step({ name: 'checking', memory, ...resolving, endSeq }, effects, {
+  return step({ name: 'checking', memory, ...resolving, noOp: flight, endSeq }, effects, {
     type: 'read-tail',
     upToSeq: endSeq,
   });
 }
 
 export function checked(
-  { memory, lost, endSeq }: StateOf<'checking'>,
-  { tail }: EventOf<'tail'>,
-): Step<'lost' | 'numbering' | 'awaited' | 'ready'> {
-  if (lost !== undefined && tail.counter < lost.flight.firstCounter)
-    return step({ name: 'lost', memory, ...lost });
-  return number({ memory, ...(lost && { lost }), endSeq, tail });
+  { memory, lost, noOp: flight, endSeq }: StateOf<'checking'>,
+  { tail, at }: EventOf<'tail'>,
+): Step<'unsure' | 'lost' | 'numbering' | 'awaited' | 'ready'> {
+  const isFree = tail.counter < (lost?.flight ?? flight).firstCounter;
+  if (!isFree) return number({ memory, ...(lost && { lost }), endSeq, tail });
+  // No replica accepts the no-op group, for its time: the numbers may still be taken by what is under way.
+  const trouble = backedOff(memory.trouble, at);
+  return step(asBefore({ name: 'unsure', memory: { ...memory, trouble } }, lost));
 }
 
 interface Resolved {
