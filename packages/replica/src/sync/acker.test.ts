@@ -1,4 +1,5 @@
-import { type AckLevel, type Bus, type Log, type Registry, systemClock } from '@antiphon/core';
+import { AntiphonError, encodeControl, type AckLevel, type Bus, type Log, type Registry } from '@antiphon/core';
+import { VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
 import type { Committed } from '../state/write-result.js';
@@ -7,7 +8,6 @@ import { encodeInSyncRecord } from './in-sync-record.js';
 import { InSyncSet } from './in-sync-set.js';
 import { SyncWrite } from '../state/sync-write.js';
 
-const clock = systemClock();
 const RESULT: Omit<Committed<unknown>, 'acks' | 'degraded'> = {
   outcome: 'committed',
   position: { generation: 'g', seq: 0 },
@@ -16,8 +16,13 @@ const RESULT: Omit<Committed<unknown>, 'acks' | 'degraded'> = {
 
 /** The acker of `a`, with a set that the test's log says, and acknowledgements that the test gives. */
 class Bench {
+  readonly clock = new VirtualClock();
+  /** Members that were asked directly, and what they answer. */
+  readonly asked: string[] = [];
+  answer: (member: string) => Promise<Uint8Array> = () =>
+    Promise.reject(new AntiphonError('TIMEOUT', 'no answer'));
   readonly inSync = new InSyncSet({
-    ...{ id: 'a', instance: 'x', clock, logger: silentLogger },
+    ...{ id: 'a', instance: 'x', clock: this.clock, logger: silentLogger },
     log: {} as Log,
     registry: {} as Registry,
   });
@@ -32,9 +37,15 @@ class Bench {
         this.#hear = handler;
         return { unsubscribe: () => undefined };
       },
+      request: (subject: string) => {
+        const member = subject.split('.').at(-2) ?? '';
+        this.asked.push(member);
+        return this.answer(member);
+      },
     } as unknown as Bus;
     this.acker = new Acker({
-      ...{ cluster: 'c', id: 'a', bus, clock, inSync: this.inSync, subject: 's', minInSync: 2, degrades },
+      ...{ cluster: 'c', id: 'a', bus, clock: this.clock, inSync: this.inSync, subject: 's' },
+      ...{ minInSync: 2, degrades },
       knowsUpTo: (seq) => this.seenSeq >= seq - 1,
     });
     this.acker.start();
@@ -46,11 +57,15 @@ class Bench {
   }
 
   ack(id: string, seq: number): void {
-    this.#hear({ data: encodeAck(id, seq) });
+    this.hears(encodeAck(id, seq));
+  }
+
+  hears(data: Uint8Array): void {
+    this.#hear({ data });
   }
 
   write(acks: AckLevel, seq: number): SyncWrite {
-    const write = new SyncWrite(() => undefined, { acks, timeoutMs: 10_000 }, clock);
+    const write = new SyncWrite(() => undefined, { acks, timeoutMs: 10_000 }, this.clock);
     this.acker.expect(write, seq, RESULT);
     return write;
   }
@@ -96,6 +111,127 @@ describe('acknowledgements', () => {
     bench.seenSeq = 4;
     bench.acker.check();
     expect((await write.promise).acks).toMatchObject({ by: ['a', 'b'], missing: ['c'], reached: true });
+  });
+
+  it('I6: `all` are those in the set as it was when the entry was written, without the writer', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c', 'd']);
+    bench.seenSeq = 3;
+    const write = bench.write('all', 5);
+    bench.ack('b', 5);
+    bench.ack('c', 7);
+    // The set may have changed before the entry.
+    expect(write.settled).toBe(false);
+    bench.seenSeq = 4;
+    bench.acker.check();
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], missing: [], reached: true });
+  });
+
+  it('I6: who leaves the set is not waited for any more', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    const write = bench.write('all', 5);
+    bench.ack('b', 5);
+    expect(write.settled).toBe(false);
+    bench.record(['a', 'b'], ['a', 'b', 'c']);
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b'], missing: [], reached: true });
+  });
+
+  it('waits for nobody at `logged` and `local`, and for so many databases at a number', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    expect((await bench.write('logged', 5).promise).acks).toMatchObject({
+      by: ['a'],
+      missing: [],
+      reached: true,
+    });
+    expect((await bench.write('local', 5).promise).acks).toMatchObject({ reached: true });
+    const write = bench.write(2, 5);
+    bench.ack('b', 4);
+    expect([write.settled, bench.acker.waiting]).toEqual([false, 1]);
+    bench.ack('b', 5);
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b'], missing: ['c'], reached: true });
+    expect(bench.acker.waiting).toBe(0);
+  });
+
+  it('I8: says at the deadline what was reached until then', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    const write = bench.write('all', 5);
+    bench.ack('c', 5);
+    await bench.clock.advance(10_000);
+    expect(await write.promise).toMatchObject({
+      outcome: 'committed',
+      acks: { by: ['a', 'c'], missing: ['b'], reached: false },
+    });
+    bench.acker.check();
+    expect(bench.acker.waiting).toBe(0);
+  });
+
+  it('I6: an older acknowledgement takes nothing back, and a stranger has none', () => {
+    const bench = new Bench();
+    bench.record(['a', 'b'], ['a', 'b']);
+    bench.ack('b', 9);
+    bench.ack('b', 3);
+    bench.ack('stranger', 9);
+    expect(bench.write(2, 9).settled).toBe(true);
+    expect(bench.write(3, 9).settled).toBe(false);
+  });
+
+  it('refuses what is no acknowledgement', () => {
+    const bench = new Bench();
+    expect(() => bench.hears(encodeControl({ seq: 1 }))).toThrow(/acknowledgement/);
+    expect(() => bench.hears(encodeControl(null))).toThrow(/acknowledgement/);
+    bench.record(['a', 'b'], ['a', 'b']);
+    bench.ack('b', Number.NaN);
+    bench.ack('b', -1);
+    expect(bench.write(2, 1).settled).toBe(false);
+  });
+
+  it('names who holds up a write for too long', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    bench.write('all', 5);
+    bench.ack('b', 5);
+    expect(bench.acker.late(3000)).toEqual([]);
+    await bench.clock.advance(3000);
+    expect(bench.acker.late(3000)).toEqual(['c']);
+    bench.ack('c', 5);
+    expect(bench.acker.late(3000)).toEqual([]);
+  });
+
+  it('I6: asks a silent member directly, one question at a time', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    const write = bench.write('all', 5);
+    bench.ack('b', 5);
+    bench.acker.askSilent();
+    expect(bench.asked).toEqual([]);
+    await bench.clock.advance(200);
+    let reply: (data: Uint8Array) => void = () => undefined;
+    bench.answer = () => new Promise((resolve) => (reply = resolve));
+    bench.acker.askSilent();
+    bench.acker.askSilent();
+    expect(bench.asked).toEqual(['c']);
+    reply(encodeControl({ error: { code: 'CLOSED' } }));
+    await bench.clock.settle();
+    bench.acker.askSilent();
+    reply(encodeControl({ ok: { seq: 5 } }));
+    await bench.clock.settle();
+    expect(bench.asked).toEqual(['c', 'c']);
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });
+  });
+
+  it('I6: asks again after a question without an answer', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b'], ['a', 'b']);
+    bench.write('all', 5);
+    await bench.clock.advance(200);
+    for (let n = 0; n < 2; n++) {
+      bench.acker.askSilent();
+      await bench.clock.settle();
+    }
+    expect(bench.asked).toEqual(['b', 'b']);
   });
 
   it('says degraded, and not reached, where there is no record yet and writes do not wait', async () => {
