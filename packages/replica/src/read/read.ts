@@ -1,5 +1,6 @@
 import {
   AntiphonError,
+  assertIntegers,
   checkOptions,
   type ChecksumReport,
   type Integers,
@@ -67,7 +68,8 @@ export async function read(
   checkOptions(options, QUERY_OPTIONS, 'query()');
   if (typeof sql !== 'string')
     throw new AntiphonError('BAD_OPTION', 'query() needs a statement: give SQL as text.');
-  const { timeoutMs = limits.queryTimeoutMs, signal } = options;
+  const { timeoutMs = limits.queryTimeoutMs, signal, integers = 'bigint' } = options;
+  assertIntegers(integers);
   assertLimits({ ...options, timeoutMs });
   const deadline = new Deadline(clock, timeoutMs, [signal], () => queryTimeout(timeoutMs, sql));
   try {

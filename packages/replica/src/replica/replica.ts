@@ -1,7 +1,6 @@
 import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
 import {
   AntiphonError,
-  assertIntegers,
   checkOptions,
   type Integers,
   type OptionNames,
@@ -180,12 +179,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     params: Params = [],
     options: QueryOptions = {},
   ): Promise<readonly R[]> {
-    const { integers = 'bigint' } = options;
-    assertIntegers(integers);
-    return rowObjects(
-      await read(this.parts.scope, sql, params, options),
-      integers,
-    ) as readonly unknown[] as readonly R[];
+    const result = await read(this.parts.scope, sql, params, options);
+    const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
+    return rows as readonly R[];
   }
 
   async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {

@@ -1,4 +1,11 @@
-import { AntiphonError, encodeControl, type AckLevel, type Bus, type Log, type Registry } from '@antiphon/core';
+import {
+  AntiphonError,
+  encodeControl,
+  type AckLevel,
+  type Bus,
+  type Log,
+  type Registry,
+} from '@antiphon/core';
 import { VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';

@@ -1,8 +1,7 @@
-import { AntiphonError, type Log, type Registry } from '@antiphon/core';
+import { AntiphonError, type Log, type Registry, type AckLevel } from '@antiphon/core';
 import { VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
-import type { AckLevel } from '../config/update.js';
 import type { Scope } from '../state/scope.js';
 import { SyncWrite } from '../state/sync-write.js';
 import { encodeInSyncRecord } from './in-sync-record.js';
