@@ -1,11 +1,10 @@
 import { copyFileSync, rmSync } from 'node:fs';
-import { encodeBatch, type LogEntry, summarize, type Topology, type TransactionBatch } from '@antiphon/core';
+import { encodeBatch, type Log, type LogEntry, summarize, type Topology, type TransactionBatch } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
 import { flakyLog } from '../testing/flaky-log.js';
-import { MapCluster } from '../testing/map-cluster.js';
-import { MapStore } from '../testing/map-store.js';
+import { createKv, kvOf, put } from '../testing/kv.js';
 import { seeded } from '../testing/seeded.js';
 
 const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
@@ -55,22 +54,20 @@ describe.each(TOPOLOGIES)('two files under one id, %j', (topology) => {
   });
 
   it('I2: what one of them wrote while the other one ran without the log ends that one', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const flakiness = { lost: 0, silent: 0, refused: 0 };
-    const left = cluster.founder();
+    const left = createKv(cluster, 'a');
     const options = { topology };
-    const a = await cluster.replica('a', left, {
-      ...options,
-      wrapLog: (log) => flakyLog(log, flakiness, seeded(1)),
-    });
-    const right = new MapStore();
-    await cluster.replica('b', right, options);
-    await a.transaction((tx) => tx.put('k', 'before'));
+    const flaky = (log: Log) => flakyLog(log, flakiness, seeded(1));
+    const a = await cluster.replicaWith({ log: flaky }, 'a', options);
+    const right = kvOf(cluster, 'b');
+    await cluster.replica('b', options);
+    await put(a, 'k', 'before');
     await eventually('b has it', () => right.rows.has('k'));
     await eventually('a knows it', () => a.status().outbox.unpublished === 0);
     flakiness.lost = 1;
-    await a.transaction((tx) => tx.put('k', 'of this one'));
-    const log = (await cluster.connect()).log(cluster.name);
+    await put(a, 'k', 'of this one');
+    const log = (await cluster.nats()).log(cluster.cluster);
     await log.open({ create: false });
     const data = otherAfter(await log.lastOf('a'));
     const stored = await new Promise((settled) =>

@@ -1,8 +1,9 @@
+import type { Log } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '../testing/eventually.js';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
-import { MapCluster } from '../testing/map-cluster.js';
-import { MapStore } from '../testing/map-store.js';
+import { ClusterFixture } from '../testing/cluster-fixture.js';
+import { createKv, kvOf, put } from '../testing/kv.js';
 import { seeded } from '../testing/seeded.js';
 import type { Topology } from '@antiphon/core';
 
@@ -12,15 +13,15 @@ describe.each(TOPOLOGIES)('relay, %j', (topology) => {
   it.each([1, 2, 3])(
     'I2, I3: everything arrives once and in order over a log that loses and repeats (seed %i)',
     async (seed) => {
-      await using cluster = await MapCluster.start();
+      await using cluster = await ClusterFixture.start();
       const flakiness: Flakiness = { lost: 0.05, silent: 0.05, refused: 0.05 };
-      const [left, right] = [cluster.founder(), new MapStore()];
-      const wrapLog = (log: Parameters<typeof flakyLog>[0]) => flakyLog(log, flakiness, seeded(seed));
+      const [left, right] = [createKv(cluster, 'a'), kvOf(cluster, 'b')];
+      const log = (real: Log) => flakyLog(real, flakiness, seeded(seed));
       const limits = { packBytes: 400, windowMessages: 16 };
-      const a = await cluster.replica('a', left, { topology, wrapLog, limits });
-      const b = await cluster.replica('b', right, { topology });
+      const a = await cluster.replicaWith({ log }, 'a', { topology, limits });
+      const b = await cluster.replica('b', { topology });
       for (let n = 0; n < 600; n++) {
-        const writes = [a.transaction((tx) => tx.put(`k${n % 7}`, String(n)))];
+        const writes = [put(a, `k${n % 7}`, String(n))];
         if (n % 3 === 0) await Promise.all(writes);
       }
       await eventually('all of it is published', () => a.status().outbox.unpublished === 0, 20_000);
@@ -32,29 +33,31 @@ describe.each(TOPOLOGIES)('relay, %j', (topology) => {
   );
 
   it('I3: goes on after a restart in the middle of it', async () => {
-    await using cluster = await MapCluster.start();
-    const [left, right] = [cluster.founder(), new MapStore()];
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a');
+    const right = kvOf(cluster, 'b');
     const flakiness: Flakiness = { lost: 1, silent: 0, refused: 0 };
-    const wrapLog = (log: Parameters<typeof flakyLog>[0]) => flakyLog(log, flakiness, seeded(7));
-    const first = await cluster.replica('a', left, { topology, wrapLog });
-    const b = await cluster.replica('b', right, { topology });
-    for (let n = 0; n < 100; n++) await first.transaction((tx) => tx.put(`k${n}`, 'v'));
+    const log = (real: Log) => flakyLog(real, flakiness, seeded(7));
+    const first = await cluster.replicaWith({ log }, 'a', { topology });
+    const b = await cluster.replica('b', { topology });
+    for (let n = 0; n < 100; n++) await put(first, `k${n}`, 'v');
     expect(first.status().outbox.unpublished).toBe(100);
     await first.close();
-    const again = await cluster.replica('a', left, { topology });
-    await again.transaction((tx) => tx.put('last', 'v'));
+    const again = await cluster.replica('a', { topology });
+    await put(again, 'last', 'v');
     await eventually('b has all', () => right.rows.size === 101);
     expect(b.status().vector).toEqual({ a: 101 });
   });
 
   it('sends at an interval when asked to', async () => {
-    await using cluster = await MapCluster.start();
-    const [left, right] = [cluster.founder(), new MapStore()];
-    const a = await cluster.replica('a', left, { topology, update: { mode: 'async', intervalMs: 100 } });
-    await cluster.replica('b', right, { topology });
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a');
+    const right = kvOf(cluster, 'b');
+    const a = await cluster.replica('a', { topology, update: { mode: 'async', intervalMs: 100 } });
+    await cluster.replica('b', { topology });
     await eventually('idle', () => a.status().outbox.unpublished === 0);
     const sent = a.status().totals['publishedMessages'] ?? 0;
-    for (let n = 0; n < 50; n++) await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+    for (let n = 0; n < 50; n++) await put(a, `k${n}`, 'v');
     await eventually('b has all', () => right.rows.size === 50);
     expect((a.status().totals['publishedMessages'] ?? 0) - sent).toBeLessThan(10);
   });
@@ -62,18 +65,19 @@ describe.each(TOPOLOGIES)('relay, %j', (topology) => {
 
 describe('relay of a replica that appends alone', () => {
   it("I7: lets somebody else's entry be judged like on every replica, and goes on behind it", async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const topology = { 'primary-replica': { primary: 'a' } };
-    const [left, right] = [cluster.founder(), new MapStore()];
-    const a = await cluster.replica('a', left, { topology });
-    const b = await cluster.replica('b', right, { topology });
-    await a.transaction((tx) => tx.put('k', '1'));
+    createKv(cluster, 'a');
+    const right = kvOf(cluster, 'b');
+    const a = await cluster.replica('a', { topology });
+    const b = await cluster.replica('b', { topology });
+    await put(a, 'k', '1');
     await eventually('b has it', () => right.rows.get('k') === '1');
     const { log } = await cluster.ports();
     const forged = { origin: 'stranger', id: 'stranger-1', data: new Uint8Array([0xc0]) };
     const stored = await new Promise((settled) => log.append(forged, settled));
     expect(stored).toMatchObject({ type: 'stored' });
-    await a.transaction((tx) => tx.put('k', '2'));
+    await put(a, 'k', '2');
     await eventually('b has the next one', () => right.rows.get('k') === '2');
     await eventually('both have put it aside', () =>
       [a, b].every((replica) => replica.status().quarantined === 1),

@@ -1,12 +1,11 @@
 import type { Registry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import type { ReplicaOptions } from '../config/options.js';
 import { eventually } from '../testing/eventually.js';
-import { MapCluster, type MapReplica } from '../testing/map-cluster.js';
-import { MapStore, type MapTransaction } from '../testing/map-store.js';
+import { ClusterFixture, type SqliteReplica, type StartOptions } from '../testing/cluster-fixture.js';
+import { createKv, kvOf, put as putValue, type Kv } from '../testing/kv.js';
 
 const limits = { beatMs: 50 };
-const KINDS: readonly (readonly [name: string, options: Partial<ReplicaOptions<MapTransaction>>])[] = [
+const KINDS: readonly (readonly [name: string, options: StartOptions])[] = [
   ['multi-primary', { topology: 'multi-primary', limits }],
   ['primary-replica', { topology: { 'primary-replica': { primary: 'a' } }, limits }],
 ];
@@ -31,51 +30,44 @@ class Forgetful {
   }
 }
 
-async function put(replica: MapReplica, key: string): Promise<void> {
-  await replica.transaction((tx) => tx.put(key, key));
+async function put(replica: SqliteReplica, key: string): Promise<void> {
+  await putValue(replica, key, key);
 }
 
 interface Parted {
-  readonly a: MapReplica;
-  readonly b: MapReplica;
-  readonly left: MapStore;
-  readonly right: MapStore;
+  readonly a: SqliteReplica;
+  readonly b: SqliteReplica;
+  readonly right: Kv;
   readonly registry: Forgetful;
 }
 
 /** `b` has put `x` of `a` aside: it did not know `a` then, and had never applied anything of it. */
-async function parted(
-  cluster: MapCluster,
-  options: Partial<ReplicaOptions<MapTransaction>>,
-): Promise<Parted> {
-  const left = cluster.founder();
-  const right = new MapStore();
-  const a = await cluster.replica('a', left, options);
-  await (await cluster.replica('b', right, options)).caughtUp();
+async function parted(cluster: ClusterFixture, options: StartOptions): Promise<Parted> {
+  createKv(cluster, 'a');
+  const right = kvOf(cluster, 'b');
+  const a = await cluster.replica('a', options);
+  await (await cluster.replica('b', options)).caughtUp();
   await cluster.closeReplica('b');
   const registry = new Forgetful('member.a');
-  const b = await cluster.replica('b', right, { ...options, wrapRegistry: registry.wrap });
+  const b = await cluster.replicaWith({ registry: registry.wrap }, 'b', options);
   await put(a, 'x');
-  await eventually('it was put aside', () => right.putAside.length > 0);
+  await eventually('it was put aside', () => b.status().quarantined > 0);
   expect(right.rows.has('x')).toBe(false);
-  return { a, b, left, right, registry };
+  return { a, b, right, registry };
 }
 
 /** `x` is neither in quarantine any more nor in the log; `y` comes after it, which the log has. */
-async function loseInLog(cluster: MapCluster, { a, b, right }: Parted): Promise<void> {
+async function loseInLog(cluster: ClusterFixture, { a, b }: Parted): Promise<void> {
   await put(a, 'y');
-  await eventually('both were put aside', () => right.putAside.length === 2);
+  await eventually('both were put aside', () => b.status().quarantined === 2);
   const [first] = (await b.quarantine.list()).messages;
-  const manager = await (await cluster.connect()).connection.jetstreamManager();
-  await manager.streams.deleteMessage(`ANTIPHON_${cluster.name}`, first?.seq ?? 0);
+  const manager = await (await cluster.nats()).connection.jetstreamManager();
+  await manager.streams.deleteMessage(`ANTIPHON_${cluster.cluster}`, first?.seq ?? 0);
   await b.quarantine.discard();
 }
 
 /** The same, and nobody keeps `x` any more: neither `a` nor the log. */
-async function partedForGood(
-  cluster: MapCluster,
-  options: Partial<ReplicaOptions<MapTransaction>>,
-): Promise<Parted> {
+async function partedForGood(cluster: ClusterFixture, options: StartOptions): Promise<Parted> {
   const all = await parted(cluster, { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } });
   await loseInLog(cluster, all);
   await eventually('pruned', () => all.a.status().outbox.messages === 0);
@@ -84,7 +76,7 @@ async function partedForGood(
 
 describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_, options) => {
   it('is published again, and all after it, when a later one shows the hole', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const { a, b, right, registry } = await parted(cluster, options);
     registry.hidden = false;
     for (const key of ['y', 'z']) await put(a, key);
@@ -100,7 +92,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
   });
 
   it('is published again when nothing comes after it', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const { b, right, registry } = await parted(cluster, options);
     registry.hidden = false;
     await eventually('it came again', () => right.rows.has('x'));
@@ -108,20 +100,20 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
   });
 
   it('comes out of the log while its origin is away, also after a start', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const { right, registry } = await parted(cluster, options);
     await cluster.closeReplica('a');
     await cluster.closeReplica('b');
     registry.hidden = false;
-    const b = await cluster.replica('b', right, { ...options, wrapRegistry: registry.wrap });
+    const b = await cluster.replicaWith({ registry: registry.wrap }, 'b', options);
     await eventually('it is here', () => right.rows.has('x'), 10_000);
     await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
   });
 
   it('is waited for visibly while its origin is away and the log has lost it, and comes when that is back', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const all = await parted(cluster, options);
-    const { b: before, left, right, registry } = all;
+    const { b: before, right, registry } = all;
     await loseInLog(cluster, all);
     await cluster.closeReplica('a');
     registry.hidden = false;
@@ -131,13 +123,13 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
       10_000,
     );
     expect(before.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
-    await cluster.replica('a', left, options);
+    await cluster.replica('a', options);
     await eventually('it came again', () => right.rows.has('x'), 10_000);
     await eventually('nothing is missed', () => before.status().waitingFor.length === 0);
   });
 
   it('is read again in the log when its origin has not kept it', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const forgetting = { ...options, limits: { ...limits, memberSilenceLimitMs: 1 } };
     const { a, b, right, registry } = await parted(cluster, forgetting);
     await eventually('pruned', () => a.status().outbox.messages === 0);
@@ -151,7 +143,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
   });
 
   it('says so when neither its origin has kept it nor the log', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const { b, registry } = await partedForGood(cluster, options);
     registry.hidden = false;
     await eventually(
@@ -164,9 +156,9 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
   });
 
   it('says which entry may hold it, and why nobody here can read that', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const { b, registry } = await partedForGood(cluster, options);
-    const log = (await cluster.connect()).log(cluster.name);
+    const log = (await cluster.nats()).log(cluster.cluster);
     await log.open({ create: false });
     const seq = await new Promise((resolve) =>
       log.append({ origin: 'a', id: 'unreadable', data: new Uint8Array([0xc1]) }, (result) =>
@@ -186,11 +178,11 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
 });
 
 it('what builds on a message that was put aside comes after it, though nobody has kept either', async () => {
-  await using cluster = await MapCluster.start();
+  await using cluster = await ClusterFixture.start();
   const forgetting = { topology: 'multi-primary' as const, limits: { ...limits, memberSilenceLimitMs: 1 } };
-  const founder = cluster.founder();
-  const a = await cluster.replica('a', founder, forgetting);
-  const b = await cluster.replica('b', new MapStore(), forgetting);
+  const founder = createKv(cluster, 'a');
+  const a = await cluster.replica('a', forgetting);
+  const b = await cluster.replica('b', forgetting);
   await put(b, 'of b');
   await eventually('a has it', () => founder.rows.has('of b'));
   await put(a, 'of a, after it');
@@ -199,8 +191,8 @@ it('what builds on a message that was put aside comes after it, though nobody ha
   // Nobody is there to tell that b was a member.
   for (const id of ['a', 'b']) await cluster.closeReplica(id);
   const registry = new Forgetful('member.b');
-  const store = new MapStore();
-  const c = await cluster.replica('c', store, { ...forgetting, wrapRegistry: registry.wrap });
+  const store = kvOf(cluster, 'c');
+  const c = await cluster.replicaWith({ registry: registry.wrap }, 'c', forgetting);
   await eventually('it waits', () => c.status().waitingFor.some(({ origin }) => origin === 'a'));
   expect(store.rows.size).toBe(0);
   registry.hidden = false;

@@ -35,7 +35,7 @@ describe('a clock two days ahead', () => {
     fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (1, 'before')`);
     const a = await fixture.replica('a');
     const machine = new OwnClock();
-    const b = await fixture.replicaByClock('b', machine.clock);
+    const b = await fixture.replicaWith({ clock: machine.clock }, 'b');
     await eventually('the row of a', async () => (await count(b, 't')) === 1);
     await b.execute([{ sql: "INSERT INTO t VALUES (2, 'right')" }]);
     const { lastCounter } = b.status();
@@ -73,15 +73,15 @@ describe('a clock two days ahead', () => {
     const machine = new OwnClock();
     machine.aheadMs = 2 * DAY_MS;
     const impatient = { limits: { connectTimeoutMs: 1500 } };
-    const founding = fixture.replicaByClock('a', machine.clock, impatient);
+    const founding = fixture.replicaWith({ clock: machine.clock }, 'a', impatient);
     await expect(founding).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
 
-    const late = fixture.replicaByClock('a', machine.clock);
+    const late = fixture.replicaWith({ clock: machine.clock }, 'a');
     setTimeout(() => (machine.aheadMs = 0), 1000);
     const a = await late;
     const other = new OwnClock();
     other.aheadMs = 2 * DAY_MS;
-    const b = await fixture.replicaByClock('b', other.clock);
+    const b = await fixture.replicaWith({ clock: other.clock }, 'b');
     // A reader needs no clock.
     await allEqual([a, b], 1);
     await expect(b.execute([{ sql: 'DELETE FROM t' }])).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
@@ -98,7 +98,7 @@ describe('a clock two days ahead', () => {
       const topology = mode === 'multi-primary' ? mode : ({ [mode]: { primary: 'a' } } as const);
       const options = { topology, update: { mode: 'sync' } } as const;
       const machine = new OwnClock();
-      const a = await fixture.replicaByClock('a', machine.clock, options);
+      const a = await fixture.replicaWith({ clock: machine.clock }, 'a', options);
       const b = await fixture.replica('b', options);
       await a.execute([{ sql: 'INSERT INTO t VALUES (1, NULL)' }]);
       machine.aheadMs = 25 * 3_600_000;
@@ -145,7 +145,7 @@ describe('a clock that is set back', () => {
     fixture.sql('a', TABLE);
     const machine = new OwnClock();
     machine.aheadMs = 4 * 60_000;
-    const a = await fixture.replicaByClock('a', machine.clock);
+    const a = await fixture.replicaWith({ clock: machine.clock }, 'a');
     const b = await fixture.replica('b');
     await a.execute([{ sql: "INSERT INTO t VALUES (1, 'first')" }]);
     machine.aheadMs = 0;

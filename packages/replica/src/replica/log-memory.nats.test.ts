@@ -1,12 +1,14 @@
-import { AntiphonError, decodeBatches } from '@antiphon/core';
+import { AntiphonError, decodeBatches, type Store } from '@antiphon/core';
+import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
-import type { ReplicaOptions } from '../config/options.js';
 import { eventually } from '../testing/eventually.js';
 import { fillTo, OldStore } from '../testing/lossy-log.js';
-import { MapCluster, type MapReplica } from '../testing/map-cluster.js';
-import { MapStore, type MapTransaction } from '../testing/map-store.js';
-
-type Options = Partial<ReplicaOptions<MapTransaction>>;
+import {
+  ClusterFixture,
+  type SqliteReplica,
+  type StartOptions as Options,
+} from '../testing/cluster-fixture.js';
+import { createKv, kvOf, put as putValue, type Kv } from '../testing/kv.js';
 
 const limits = { beatMs: 50, inSyncLagMs: 1000 };
 const primary = { 'primary-replica': { primary: 'a' } } as const;
@@ -19,22 +21,33 @@ const KINDS: readonly (readonly [name: string, options: Options])[] = [
 ];
 
 interface Members {
-  readonly stores: readonly MapStore[];
-  readonly replicas: readonly MapReplica[];
+  readonly tables: readonly Kv[];
+  readonly stores: readonly Store<SqliteTransaction>[];
+  readonly replicas: readonly SqliteReplica[];
 }
 
-async function members(cluster: MapCluster, options: Options): Promise<Members> {
-  const stores = [cluster.founder({ founded: 'yes' }), new MapStore()];
-  const replicas: MapReplica[] = [];
-  for (const [index, store] of stores.entries())
-    replicas.push(await cluster.replica('ab'[index] ?? '', store, options));
-  await put(replicas[0], 'first');
-  await eventually('both have it', () => stores.every(({ rows }) => rows.has('first')));
-  return { stores, replicas };
+const IDS = ['a', 'b'];
+
+async function members(cluster: ClusterFixture, options: Options): Promise<Members> {
+  createKv(cluster, 'a', { founded: 'yes' });
+  const all = await start(cluster, options);
+  await put(all.replicas[0], 'first');
+  await eventually('both have it', () => all.tables.every(({ rows }) => rows.has('first')));
+  return all;
 }
 
-async function put(replica: MapReplica | undefined, key: string): Promise<void> {
-  await surely(`write ${key}`, async () => void (await replica?.transaction((tx) => tx.put(key, key))));
+/** Also again: on the files that they had. */
+async function start(cluster: ClusterFixture, options: Options): Promise<Members> {
+  const tables = IDS.map((id) => kvOf(cluster, id));
+  const stores = tables.map(({ file }) => sqlite({ file }));
+  const replicas = await Promise.all(
+    stores.map((store, index) => cluster.replica(IDS[index] ?? '', { ...options, store })),
+  );
+  return { tables, stores, replicas };
+}
+
+async function put(replica: SqliteReplica | undefined, key: string): Promise<void> {
+  await surely(`write ${key}`, async () => void (replica && (await putValue(replica, key, key))));
 }
 
 /** The server has just come back, or members are still coming into the in-sync set. */
@@ -62,7 +75,7 @@ async function same({ replicas, stores }: Members): Promise<number> {
   return stores[0]?.state().position.seq ?? 0;
 }
 
-async function stalled(replicas: readonly MapReplica[], what: RegExp): Promise<void> {
+async function stalled(replicas: readonly SqliteReplica[], what: RegExp): Promise<void> {
   await eventually('all have stalled', () =>
     replicas.every((replica) => replica.status().lifecycle === 'stalled'),
   );
@@ -73,8 +86,8 @@ async function stalled(replicas: readonly MapReplica[], what: RegExp): Promise<v
 }
 
 /** Everything that the log holds of replicas, as `origin:counter`. */
-async function transactionsIn(cluster: MapCluster): Promise<readonly string[]> {
-  const log = (await cluster.connect()).log(cluster.name);
+async function transactionsIn(cluster: ClusterFixture): Promise<readonly string[]> {
+  const log = (await cluster.nats()).log(cluster.cluster);
   const { lastSeq } = await log.open({ create: false });
   const found: string[] = [];
   for (let seq = 2; seq <= lastSeq; seq++) {
@@ -91,7 +104,7 @@ describe.each(KINDS)('I14: a log that lost its newest entries, %s', (_, options)
     ['exactly as long as before', 1],
     ['longer than before', 3],
   ])('is noticed by running replicas, %s', async (_how, growth) => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const all = await members(cluster, options);
     const [a] = all.replicas;
     await same(all);
@@ -101,16 +114,16 @@ describe.each(KINDS)('I14: a log that lost its newest entries, %s', (_, options)
     await old.grow((log) => fillTo(log, growth === 0 ? 0 : endSeq - 1 + growth));
     await old.putBack();
     await stalled(all.replicas, /ends at|another one|known|knows it as|lost its newest|had/);
-    const written = a?.transaction((tx) => tx.put('z', 'after'), { timeoutMs: 500 });
-    await written?.catch(() => undefined);
+    if (a === undefined) throw new Error('there is no a');
+    await putValue(a, 'z', 'after', { timeoutMs: 500 }).catch(() => undefined);
     const inLog = await transactionsIn(cluster);
     expect(inLog).not.toContain('a:3');
     expect(inLog).not.toContain('a:5');
-    expect(all.stores[1]?.rows.has('z')).toBe(false);
+    expect(all.tables[1]?.rows.has('z')).toBe(false);
   });
 
   it('is noticed at the start, before anything is published or applied', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const all = await members(cluster, options);
     await same(all);
     const old = await OldStore.copy(cluster);
@@ -119,10 +132,7 @@ describe.each(KINDS)('I14: a log that lost its newest entries, %s', (_, options)
     for (const replica of all.replicas) await replica.close();
     await old.grow((log) => fillTo(log, endSeq + 5));
     await old.putBack();
-    const again = await Promise.all(
-      all.stores.map((store, index) => cluster.replica('ab'[index] ?? '', store, options)),
-    );
-    for (const replica of again) {
+    for (const replica of (await start(cluster, options)).replicas) {
       expect(replica.status()).toMatchObject({ lifecycle: 'stalled', stalled: { code: 'LOG_REPLACED' } });
       expect(replica.status().stalled?.message).toMatch(/entry \d+ is not the one/);
     }
@@ -131,11 +141,10 @@ describe.each(KINDS)('I14: a log that lost its newest entries, %s', (_, options)
 
 describe('I14: what others know of the log', () => {
   it('stops a replica that was down, and sees a log that looks whole to it', async () => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const options: Options = { topology: 'multi-primary', limits };
     const all = await members(cluster, options);
-    const store = new MapStore();
-    const c = await cluster.replica('c', store, options);
+    const c = await cluster.replica('c', options);
     await c.caughtUp();
     await c.close();
     const old = await OldStore.copy(cluster);
@@ -143,7 +152,7 @@ describe('I14: what others know of the log', () => {
     const endSeq = await same(all);
     await old.grow((log) => fillTo(log, endSeq + 3));
     await old.putBack();
-    const again = await cluster.replica('c', store, options);
+    const again = await cluster.replica('c', options);
     await stalled([...all.replicas, again], /./);
     expect(again.status().stalled?.message).toMatch(/knows it as|has dealt with its entry/);
   });
@@ -151,7 +160,7 @@ describe('I14: what others know of the log', () => {
 
 describe('I14: entries that were removed from a running cluster', () => {
   it.each(KINDS)('the one at the position, %s', async (_, options) => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const all = await members(cluster, options);
     const seq = await same(all);
     await jetstream(cluster, 'STREAM.MSG.DELETE', { seq });
@@ -161,27 +170,27 @@ describe('I14: entries that were removed from a running cluster', () => {
   it.each(KINDS.filter(([name]) => name.includes('multi')))(
     'the newest own one, which others have followed, %s',
     async (_, options) => {
-      await using cluster = await MapCluster.start();
-      const { replicas, stores } = await members(cluster, options);
-      const [a, b] = replicas;
+      await using cluster = await ClusterFixture.start();
+      const all = await members(cluster, options);
+      const [a, b] = all.replicas;
       await put(a, 'mine');
-      await eventually('b has it', () => stores[1]?.rows.has('mine') === true);
-      const own = (await (await cluster.connect()).log(cluster.name).lastOf('a'))?.seq;
+      await eventually('b has it', () => all.tables[1]?.rows.has('mine') === true);
+      const own = (await (await cluster.nats()).log(cluster.cluster).lastOf('a'))?.seq;
       await put(b, 'others');
-      await same({ replicas, stores });
+      await same(all);
       await jetstream(cluster, 'STREAM.MSG.DELETE', { seq: own });
-      await stalled([a as MapReplica], /a:\d+, which this replica has published, was removed/);
+      await stalled([a as SqliteReplica], /a:\d+, which this replica has published, was removed/);
       expect(b?.status().lifecycle).not.toBe('stalled');
       // The other way writes to its own database, and keeps it.
       if (options.update === sync)
-        await expect(a?.transaction((tx) => tx.put('more', 'x'))).rejects.toMatchObject({
+        await expect(putValue(a as SqliteReplica, 'more', 'x')).rejects.toMatchObject({
           code: 'LOG_REPLACED',
         });
     },
   );
 
   it.each(KINDS)('all of them, %s', async (_, options) => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     const all = await members(cluster, options);
     await same(all);
     await jetstream(cluster, 'STREAM.PURGE', {});
@@ -191,7 +200,7 @@ describe('I14: entries that were removed from a running cluster', () => {
 
 describe('I14: no false alarm', () => {
   it.each(KINDS)('over restarts of the server and of replicas, and trimming, %s', async (_, options) => {
-    await using cluster = await MapCluster.start();
+    await using cluster = await ClusterFixture.start();
     let all = await members(cluster, options);
     for (let round = 0; round < 3; round++) {
       await put(all.replicas[0], `before ${round}`);
@@ -205,14 +214,10 @@ describe('I14: no false alarm', () => {
         await eventually('the record is there again', async () => (await same(all)) > seq);
       }
       for (const replica of all.replicas) await replica.close();
-      const { stores } = all;
-      const replicas = await Promise.all(
-        stores.map((store, index) => cluster.replica('ab'[index] ?? '', store, options)),
-      );
-      all = { stores, replicas };
+      all = await start(cluster, options);
     }
     await put(all.replicas[0], 'last');
-    await eventually('both have it', () => all.stores.every(({ rows }) => rows.has('last')));
+    await eventually('both have it', () => all.tables.every(({ rows }) => rows.has('last')));
     await new Promise((resolve) => setTimeout(resolve, 20 * limits.beatMs));
     for (const replica of all.replicas) {
       const { stalled: reason, alarms } = replica.status();
@@ -221,10 +226,10 @@ describe('I14: no false alarm', () => {
   });
 });
 
-async function jetstream(cluster: MapCluster, operation: string, body: object): Promise<void> {
-  const { connection } = await cluster.connect();
+async function jetstream(cluster: ClusterFixture, operation: string, body: object): Promise<void> {
+  const { connection } = await cluster.nats();
   const data = new TextEncoder().encode(JSON.stringify(body));
-  const reply = await connection.request(`$JS.API.${operation}.ANTIPHON_${cluster.name}`, data, {
+  const reply = await connection.request(`$JS.API.${operation}.ANTIPHON_${cluster.cluster}`, data, {
     timeout: 5000,
   });
   expect(reply.json()).toMatchObject({ success: true });

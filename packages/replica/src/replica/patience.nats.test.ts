@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { startReplica } from '../start/start.js';
 import { ClusterFixture, count, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '../testing/eventually.js';
-import { MapCluster } from '../testing/map-cluster.js';
+import { createKv, put } from '../testing/kv.js';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);';
 /** A machine that runs other tests as well may take so long to fire a timer. */
@@ -195,7 +195,8 @@ describe('a database that was restored from an old backup', () => {
 });
 
 it('I13: closes while nobody can tell whether the log is the same', async () => {
-  await using cluster = await MapCluster.start();
+  await using cluster = await ClusterFixture.start();
+  createKv(cluster, 'a');
   let isAway = false;
   const wrapLog = (log: Log): Log =>
     new Proxy(log, {
@@ -206,8 +207,8 @@ it('I13: closes while nobody can tell whether the log is the same', async () => 
         return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
       },
     });
-  const a = await cluster.replica('a', cluster.founder(), { wrapLog });
-  await a.transaction((tx) => tx.put('k', 'v'));
+  const a = await cluster.replicaWith({ log: wrapLog }, 'a');
+  await put(a, 'k', 'v');
   await a.caughtUp();
   isAway = true;
   // It looks at the log anew.

@@ -1,12 +1,13 @@
 import { ActorSystem } from '@antiphon/actor';
 import { type Role, systemClock } from '@antiphon/core';
+import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { expect, it } from 'vitest';
 import { resolveSettings } from '../config/options.js';
 import { prepare } from '../start/prepare.js';
 import type { Authority, Mandate } from '../state/authority.js';
 import { eventually } from '../testing/eventually.js';
-import { MapCluster } from '../testing/map-cluster.js';
-import { MapStore, type MapTransaction } from '../testing/map-store.js';
+import { ClusterFixture } from '../testing/cluster-fixture.js';
+import { createKv, kvOf } from '../testing/kv.js';
 import { Deadline } from '../wait/deadline.js';
 import { ReplicaActor, replicaMailbox } from './replica-actor.js';
 
@@ -31,17 +32,18 @@ class Appointed implements Authority {
 }
 
 it('ends the children of a mandate and starts those of the next one, and sends on in it', async () => {
-  await using cluster = await MapCluster.start();
+  await using cluster = await ClusterFixture.start();
   const topology = { 'primary-replica': { primary: 'a' } };
-  const [left, right] = [cluster.founder(), new MapStore()];
+  const [left, right] = [createKv(cluster, 'a'), kvOf(cluster, 'b')];
+  const store = sqlite({ file: left.file });
   const ports = await cluster.ports();
-  const settings = resolveSettings<MapTransaction>({ id: 'a', store: left, topology, ...ports });
+  const settings = resolveSettings<SqliteTransaction>({ id: 'a', store, topology, ...ports });
   const closing = new AbortController();
   const deadline = new Deadline(settings.clock, 5000);
   const authority = new Appointed();
   const scope = { ...(await prepare(settings, closing.signal, deadline)), authority };
   deadline.end();
-  await cluster.replica('b', right, { topology });
+  await cluster.replica('b', { topology });
   const ended: string[] = [];
   await using system = new ActorSystem({
     clock: systemClock(),
@@ -51,7 +53,11 @@ it('ends the children of a mandate and starts those of the next one, and sends o
   const mailbox = replicaMailbox(scope.limits.waitingWrites);
   const actor = system.spawn('replica', () => new ReplicaActor(scope), { mailbox });
   const put = (key: string) =>
-    actor.ask('write', { run: (tx) => (tx as MapTransaction).put(key, 'v') }, { timeoutMs: 5000 });
+    actor.ask(
+      'write',
+      { run: (tx) => (tx as SqliteTransaction).run('INSERT INTO kv VALUES (?, 1)', [key]) },
+      { timeoutMs: 5000 },
+    );
 
   await put('first');
   await eventually('b has it', () => right.rows.has('first'));

@@ -1,70 +1,76 @@
+import { DatabaseSync } from 'node:sqlite';
 import { remoteRef } from '@antiphon/actor';
+import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { mailboxPrefix, verifyCluster, type CommittedChange, type MailboxProtocol } from '../index.js';
 import { eventually } from '../testing/eventually.js';
-import { MapCluster } from '../testing/map-cluster.js';
-import { MapStore } from '../testing/map-store.js';
+import { ClusterFixture } from '../testing/cluster-fixture.js';
+import { changed } from '../testing/faulty-store.js';
+import { createKv, kvOf, put } from '../testing/kv.js';
 
 const PRIMARY_A = { topology: { 'primary-replica': { primary: 'a' } } } as const;
 
 describe('joining', () => {
   it('I4: a joining replica gets the rows, and both stay in step', async () => {
-    await using cluster = await MapCluster.start();
-    const [left, right] = [cluster.founder({ before: '1' }), new MapStore()];
-    const a = await cluster.replica('a', left);
-    const b = await cluster.replica('b', right);
+    await using cluster = await ClusterFixture.start();
+    const [left, right] = [createKv(cluster, 'a', { before: '1' }), kvOf(cluster, 'b')];
+    const a = await cluster.replica('a');
+    const b = await cluster.replica('b');
     await b.caughtUp();
     expect([...right.rows]).toEqual([['before', '1']]);
-    await a.transaction((tx) => tx.put('x', 'from a'));
-    await b.transaction((tx) => tx.put('y', 'from b'));
+    await put(a, 'x', 'from a');
+    await put(b, 'y', 'from b');
     await eventually('both have both', () => left.rows.size === 3 && right.rows.size === 3);
     expect(a.status()).toMatchObject({ role: 'peer', vector: { a: 2, b: 1 }, outbox: { unpublished: 0 } });
     await eventually(
       'following',
       () => a.status().lifecycle === 'following' && b.status().lifecycle === 'following',
     );
-    await eventually('pruned', () => left.state().outboxMessages === 0 && right.state().outboxMessages === 0);
+    await eventually('pruned', () => a.status().outbox.messages === 0 && b.status().outbox.messages === 0);
   });
 
   it('works when all start at once, the empty ones first', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [new MapStore(), new MapStore(), cluster.founder({ k: 'v' })];
-    const replicas = await Promise.all(stores.map((store, index) => cluster.replica(`r${index}`, store)));
+    await using cluster = await ClusterFixture.start();
+    const ids = ['r0', 'r1', 'r2'];
+    createKv(cluster, 'r2', { k: 'v' });
+    const replicas = await Promise.all(ids.map((id) => cluster.replica(id)));
     await Promise.all(replicas.map((replica) => replica.caughtUp()));
-    await eventually('all have it', () => stores.every((store) => store.rows.get('k') === 'v'));
+    await eventually('all have it', () => ids.every((id) => kvOf(cluster, id).rows.get('k') === 'v'));
   });
 
   it('refuses other content, other settings, a database of somebody else, and a second process', async () => {
-    await using cluster = await MapCluster.start();
-    await cluster.replica('a', cluster.founder({ k: 'v' }));
-    const content = cluster.replica('b', cluster.founder({ other: 'row' }));
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a', { k: 'v' });
+    await cluster.replica('a');
+    const { file } = createKv(cluster, 'other', { other: 'row' });
+    const content = cluster.replica('b', { file });
     await expect(content).rejects.toMatchObject({
       code: 'STORE_CONTENT',
       message: expect.stringContaining('has 1 rows here'),
     });
-    const settings = cluster.replica('b', new MapStore(), PRIMARY_A);
+    const settings = cluster.replica('b', PRIMARY_A);
     await expect(settings).rejects.toMatchObject({
       code: 'CLUSTER_MISMATCH',
       message: expect.stringContaining('the cluster has multi-primary'),
     });
-    const tables = cluster.replica('b', new MapStore(), { tables: ['nope'] });
+    const tables = cluster.replica('b', { tables: ['nope'] });
     await expect(tables).rejects.toMatchObject({
       code: 'CLUSTER_MISMATCH',
       message: expect.stringContaining('nope'),
     });
-    await expect(cluster.replica('a', new MapStore())).rejects.toMatchObject({ code: 'DUPLICATE_REPLICA' });
-    const store = new MapStore();
-    const b = await cluster.replica('b', store);
+    const second = cluster.replica('a', { file: cluster.file('second') });
+    await expect(second).rejects.toMatchObject({ code: 'DUPLICATE_REPLICA' });
+    const b = await cluster.replica('b');
     await b.close();
-    await expect(cluster.replica('c', store)).rejects.toMatchObject({
+    await expect(cluster.replica('c', { file: cluster.file('b') })).rejects.toMatchObject({
       code: 'STORE_CONTENT',
       message: expect.stringContaining('belongs to replica b'),
     });
   });
 
   it('says what is missing when there is no cluster to join', async () => {
-    await using cluster = await MapCluster.start();
-    const joining = cluster.replica('b', new MapStore(), { limits: { connectTimeoutMs: 300 } });
+    await using cluster = await ClusterFixture.start();
+    const joining = cluster.replica('b', { limits: { connectTimeoutMs: 300 } });
     await expect(joining).rejects.toMatchObject({
       code: 'TIMEOUT',
       retriable: true,
@@ -75,32 +81,30 @@ describe('joining', () => {
 
 describe('I2: own past first', () => {
   it('takes in what a restored database does not know, and never uses a counter twice', async () => {
-    await using cluster = await MapCluster.start();
-    const b = new MapStore();
-    const first = await cluster.replica('a', cluster.founder());
-    await cluster.replica('b', b);
-    for (let n = 0; n < 5; n++) await first.transaction((tx) => tx.put(`k${n}`, 'v'));
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a');
+    const b = kvOf(cluster, 'b');
+    const first = await cluster.replica('a');
+    await cluster.replica('b');
+    for (let n = 0; n < 5; n++) await put(first, `k${n}`, 'v');
     await eventually('b has them', () => b.rows.size === 5);
     await first.close();
-    const restored = new MapStore();
-    const again = await cluster.replica('a', restored);
+    const restored = kvOf(cluster, 'restored');
+    const again = await cluster.replica('a', { file: restored.file });
     expect(restored.rows.size).toBe(5);
-    expect((await again.transaction((tx) => tx.put('new', 'v'))).id).toEqual({ origin: 'a', counter: 6 });
+    expect((await put(again, 'new', 'v')).id).toEqual({ origin: 'a', counter: 6 });
     await eventually('b has it', () => b.rows.has('new'));
   });
 });
 
 describe('primary-replica', () => {
   it('only the primary writes, whoever starts first', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [cluster.founder({ k: 'v' }), new MapStore()] as const;
-    const [a, b] = await Promise.all([
-      cluster.replica('a', stores[0], PRIMARY_A),
-      cluster.replica('b', stores[1], PRIMARY_A),
-    ]);
-    for (let n = 0; n < 100; n++) await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+    await using cluster = await ClusterFixture.start();
+    const stores = [createKv(cluster, 'a', { k: 'v' }), kvOf(cluster, 'b')] as const;
+    const [a, b] = await Promise.all([cluster.replica('a', PRIMARY_A), cluster.replica('b', PRIMARY_A)]);
+    for (let n = 0; n < 100; n++) await put(a, `k${n}`, 'v');
     await eventually('b has all', () => stores[1].rows.size === 101);
-    await expect(b.transaction((tx) => tx.put('x', 'y'))).rejects.toMatchObject({
+    await expect(put(b, 'x', 'y')).rejects.toMatchObject({
       code: 'NOT_WRITABLE',
       context: { primary: 'a' },
     });
@@ -113,15 +117,15 @@ describe('primary-replica', () => {
   });
 
   it('a foreign message in the log breaks neither the chain nor the rows', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [cluster.founder(), new MapStore()] as const;
-    const a = await cluster.replica('a', stores[0], PRIMARY_A);
-    const b = await cluster.replica('b', stores[1], PRIMARY_A);
-    const log = (await cluster.connect()).log(cluster.name);
+    await using cluster = await ClusterFixture.start();
+    const stores = [createKv(cluster, 'a'), kvOf(cluster, 'b')] as const;
+    const a = await cluster.replica('a', PRIMARY_A);
+    const b = await cluster.replica('b', PRIMARY_A);
+    const log = (await cluster.nats()).log(cluster.cluster);
     await log.open({ create: false });
     for (let n = 0; n < 50; n++) {
       log.append({ origin: 'intruder', id: `i${n}`, data: Buffer.from('hello') }, () => undefined);
-      await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+      await put(a, `k${n}`, 'v');
     }
     await eventually('b has all', () => stores[1].rows.size === 50);
     await Promise.all([a.caughtUp(), b.caughtUp()]);
@@ -131,14 +135,14 @@ describe('primary-replica', () => {
 
 describe('the log', () => {
   it('I3: nothing is lost while nats-server is killed under writes', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [cluster.founder(), new MapStore()] as const;
-    const replicas = await Promise.all([cluster.replica('a', stores[0]), cluster.replica('b', stores[1])]);
+    await using cluster = await ClusterFixture.start();
+    const stores = [createKv(cluster, 'a'), kvOf(cluster, 'b')] as const;
+    const replicas = await Promise.all([cluster.replica('a'), cluster.replica('b')]);
     let written = 0;
     let stop = false;
     const writing = replicas.map(async (replica, index) => {
       while (!stop) {
-        await replica.transaction((tx) => tx.put(`${index}-${written++}`, 'v'));
+        await put(replica, `${index}-${written++}`, 'v');
         if (written % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       }
     });
@@ -154,38 +158,38 @@ describe('the log', () => {
   });
 
   it('I14: a stream recreated from outside stalls replication, keeps writes, and loses nothing', async () => {
-    await using cluster = await MapCluster.start();
-    const store = cluster.founder();
-    const a = await cluster.replica('a', store);
-    for (let n = 0; n < 20; n++) await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+    await using cluster = await ClusterFixture.start();
+    const store = createKv(cluster, 'a');
+    const a = await cluster.replica('a');
+    for (let n = 0; n < 20; n++) await put(a, `k${n}`, 'v');
     await a.caughtUp();
-    const nats = await cluster.connect();
+    const nats = await cluster.nats();
     const manager = await nats.connection.jetstreamManager();
-    await manager.streams.delete(`ANTIPHON_${cluster.name}`);
-    await nats.log(cluster.name).open({ create: true });
+    await manager.streams.delete(`ANTIPHON_${cluster.cluster}`);
+    await nats.log(cluster.cluster).open({ create: true });
     await eventually('stalled', () => a.status().lifecycle === 'stalled');
     expect(a.status().stalled?.code).toBe('LOG_REPLACED');
-    await a.transaction((tx) => tx.put('after', 'v'));
+    await put(a, 'after', 'v');
     expect(a.status().outbox.unpublished).toBeGreaterThan(0);
     expect(store.rows.has('after')).toBe(true);
     await expect(a.caughtUp()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
   });
 
   it('I15: hostile messages are put aside, good ones go on', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [cluster.founder(), new MapStore()] as const;
-    const a = await cluster.replica('a', stores[0]);
-    const b = await cluster.replica('b', stores[1]);
-    const nats = await cluster.connect();
-    const log = nats.log(cluster.name);
+    await using cluster = await ClusterFixture.start();
+    const stores = [createKv(cluster, 'a'), kvOf(cluster, 'b')] as const;
+    const a = await cluster.replica('a');
+    const b = await cluster.replica('b');
+    const nats = await cluster.nats();
+    const log = nats.log(cluster.cluster);
     await log.open({ create: false });
     for (let n = 0; n < 300; n++) {
       const data = Buffer.from(Array.from({ length: n % 60 }, () => Math.floor(Math.random() * 256)));
       log.append({ origin: ['a', 'b', 'nobody', 'x-y'][n % 4] ?? 'a', id: `h${n}`, data }, () => undefined);
       const command = ['ping', 'execute', 'query', 'hold', 'checksum', 'nonsense'][n % 6] ?? 'ping';
-      nats.bus().publish(`${mailboxPrefix(cluster.name, 'a')}.${command}`, data);
-      nats.bus().publish(`antiphon.${cluster.name}.beat.a`, data);
-      if (n % 10 === 0) await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+      nats.bus().publish(`${mailboxPrefix(cluster.cluster, 'a')}.${command}`, data);
+      nats.bus().publish(`antiphon.${cluster.cluster}.beat.a`, data);
+      if (n % 10 === 0) await put(a, `k${n}`, 'v');
     }
     await eventually('b has all', () => stores[1].rows.size === 30);
     await Promise.all([a.caughtUp(), b.caughtUp()]);
@@ -195,38 +199,39 @@ describe('the log', () => {
   });
 
   it('I10: holds what the database refuses, and goes on when it takes it', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [cluster.founder(), new MapStore(), new MapStore()] as const;
-    const [a, b, c] = await Promise.all(
-      ['a', 'b', 'c'].map((id, index) => cluster.replica(id, stores[index] ?? new MapStore())),
-    );
-    stores[1].refuses = 'bad';
-    await a?.transaction((tx) => tx.put('x', 'bad'));
-    await a?.transaction((tx) => tx.put('y', 'fine'));
-    await eventually('b holds', () => b?.status().holding !== undefined);
-    await c?.transaction((tx) => tx.put('z', 'fine'));
-    await eventually('c has a', () => stores[2].rows.get('y') === 'fine');
-    expect(b?.status()).toMatchObject({
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a');
+    const a = await cluster.replica('a');
+    const [b, c] = await Promise.all([cluster.replica('b'), cluster.replica('c')]);
+    const right = kvOf(cluster, 'b');
+    right.refuse('bad');
+    await put(a, 'x', 'bad');
+    await put(a, 'y', 'fine');
+    await eventually('b holds', () => b.status().holding !== undefined);
+    await put(c, 'z', 'fine');
+    await eventually('c has a', () => kvOf(cluster, 'c').rows.get('y') === 'fine');
+    expect(b.status()).toMatchObject({
       lifecycle: 'holding',
       quarantined: 0,
       holding: { origin: 'a', counter: 1 },
     });
-    expect([...stores[1].rows.keys()]).toEqual([]);
-    stores[1].refuses = undefined;
-    await eventually('b has all', () => stores[1].rows.size === 3);
-    expect(b?.status().holding).toBeUndefined();
+    expect([...right.rows.keys()]).toEqual([]);
+    right.accept();
+    await eventually('b has all', () => right.rows.size === 3);
+    expect(b.status().holding).toBeUndefined();
   });
 });
 
 describe('remote mailbox, changes, verify', () => {
   it('feeds changes once and in order, and goes on from a cursor', async () => {
-    await using cluster = await MapCluster.start();
-    const a = await cluster.replica('a', cluster.founder());
-    const b = await cluster.replica('b', new MapStore());
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a');
+    const a = await cluster.replica('a');
+    const b = await cluster.replica('b');
     for (let n = 0; n < 10; n++) {
       await a.transaction((tx) => {
-        tx.put(`k${n}`, 'v');
-        tx.put(`l${n}`, 'w');
+        tx.run('INSERT INTO kv VALUES (?, ?)', [`k${n}`, 'v']);
+        tx.run('INSERT INTO kv VALUES (?, ?)', [`l${n}`, 'w']);
       });
     }
     const seen: CommittedChange[] = [];
@@ -251,38 +256,48 @@ describe('remote mailbox, changes, verify', () => {
   });
 
   it('answers on its subjects, with error codes', async () => {
-    await using cluster = await MapCluster.start();
-    const a = await cluster.replica('a', cluster.founder({ k: 'v' }));
-    const nats = await cluster.connect();
-    const mailbox = remoteRef<MailboxProtocol>(nats.bus(), mailboxPrefix(cluster.name, 'a'));
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a', { k: 'v' });
+    const a = await cluster.replica('a');
+    const nats = await cluster.nats();
+    const mailbox = remoteRef<MailboxProtocol>(nats.bus(), mailboxPrefix(cluster.cluster, 'a'));
     expect(await mailbox.ask('ping')).toMatchObject({ id: 'a' });
     expect((await mailbox.ask('status')).vector).toEqual(a.status().vector);
-    expect(await mailbox.ask('query', { sql: 'any', params: [], maxRows: 5 })).toMatchObject({
+    expect(await mailbox.ask('query', { sql: 'SELECT k, v FROM kv', params: [], maxRows: 5 })).toMatchObject({
       rows: [['k', 'v']],
     });
     await expect(mailbox.ask('execute', { statements: [{ sql: 'x' }] })).rejects.toMatchObject({
-      code: 'BAD_OPTION',
+      code: 'BAD_SQL',
     });
     await expect(mailbox.ask('hold', { holdMs: -1 })).rejects.toMatchObject({ code: 'BAD_OPTION' });
     await mailbox.ask('hold', { holdMs: 300 });
     const startMs = performance.now();
-    await a.transaction((tx) => tx.put('x', 'held'));
+    await put(a, 'x', 'held');
     expect(performance.now() - startMs).toBeGreaterThan(150);
   });
 
+  it('says that a store without SQL takes no statements', async () => {
+    await using cluster = await ClusterFixture.start();
+    const real = sqlite({ file: createKv(cluster, 'a').file });
+    const store = changed(real, { capabilities: { ...real.capabilities, sql: false } });
+    const a = await cluster.replica('a', { store });
+    const execute = a.execute([{ sql: "INSERT INTO kv VALUES ('k', 'v')" }]);
+    await expect(execute).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
   it('verifies under load, and names rows that differ', async () => {
-    await using cluster = await MapCluster.start();
-    const stores = [cluster.founder(), new MapStore()] as const;
-    const [a] = await Promise.all([cluster.replica('a', stores[0]), cluster.replica('b', stores[1])]);
+    await using cluster = await ClusterFixture.start();
+    const stores = [createKv(cluster, 'a'), kvOf(cluster, 'b')] as const;
+    const [a] = await Promise.all([cluster.replica('a'), cluster.replica('b')]);
     let stop = false;
     const load = (async () => {
-      for (let n = 0; !stop; n++) await a.transaction((tx) => tx.put(`k${n % 3000}`, String(n)));
+      for (let n = 0; !stop; n++) await put(a, `k${n % 3000}`, String(n));
     })();
     await new Promise((resolve) => setTimeout(resolve, 300));
     const options = await cluster.ports();
     expect(await verifyCluster(options)).toMatchObject({ outcome: 'equal' });
-    stores[1].rows.set('zz', 'only here');
-    stores[0].rows.set('aa', 'only there');
+    stores[1].putUncaptured('zz', 'only here');
+    stores[0].putUncaptured('aa', 'only there');
     const result = await verifyCluster(options);
     stop = true;
     await load;
@@ -300,15 +315,17 @@ describe('remote mailbox, changes, verify', () => {
 
 describe('propagation', () => {
   it('brings a write to the other replica within milliseconds', async () => {
-    await using cluster = await MapCluster.start();
-    const right = new MapStore();
-    const a = await cluster.replica('a', cluster.founder());
-    await cluster.replica('b', right);
+    await using cluster = await ClusterFixture.start();
+    createKv(cluster, 'a');
+    const a = await cluster.replica('a');
+    await cluster.replica('b');
+    using other = new DatabaseSync(cluster.file('b'), { readOnly: true });
+    const find = other.prepare('SELECT 1 FROM kv WHERE k = ?');
     const times: number[] = [];
     for (let n = 0; n < 200; n++) {
-      await a.transaction((tx) => tx.put(`k${n}`, 'v'));
+      await put(a, `k${n}`, 'v');
       const startMs = performance.now();
-      while (!right.rows.has(`k${n}`)) await new Promise((resolve) => setImmediate(resolve));
+      while (find.get(`k${n}`) === undefined) await new Promise((resolve) => setImmediate(resolve));
       times.push(performance.now() - startMs);
     }
     times.sort((x, y) => x - y);

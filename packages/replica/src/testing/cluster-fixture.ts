@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Clock } from '@antiphon/core';
+import { systemClock, type Bus, type Clock, type Log, type Registry } from '@antiphon/core';
 import { connectNats, type NatsHandle } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
@@ -11,7 +11,22 @@ import type { Replica } from '../replica/replica.js';
 import { startReplica } from '../start/start.js';
 
 export type SqliteReplica = Replica<SqliteTransaction>;
-type StartOptions = Partial<CreateReplicaOptions<SqliteTransaction>> & { readonly file?: string };
+export type StartOptions = Partial<CreateReplicaOptions<SqliteTransaction>> & { readonly file?: string };
+
+/** What a replica gets in place of the machine's clock, or between itself and the real log and registry. */
+export interface Around {
+  readonly clock?: Clock;
+  readonly log?: (log: Log) => Log;
+  readonly registry?: (registry: Registry) => Registry;
+}
+
+export interface FixturePorts {
+  readonly cluster: string;
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly registry: Registry;
+  readonly clock: Clock;
+}
 
 /** A real nats-server and replicas on real files, in one process, for one test. */
 export class ClusterFixture implements AsyncDisposable {
@@ -84,14 +99,15 @@ export class ClusterFixture implements AsyncDisposable {
     return replica;
   }
 
-  /** A replica on a machine whose clock is this one. */
-  async replicaByClock(id: string, clock: Clock, options: StartOptions = {}): Promise<SqliteReplica> {
+  /** A replica with something else around it than the real thing. */
+  async replicaWith(around: Around, id: string, options: StartOptions = {}): Promise<SqliteReplica> {
     const { file = this.file(id), ...rest } = options;
     const nats = await connectNats({ servers: this.server.url });
+    const { clock = systemClock(), log = (real: Log) => real, registry = (real: Registry) => real } = around;
     const ports = {
-      log: nats.log(this.cluster),
+      log: log(nats.log(this.cluster)),
       bus: nats.bus(),
-      registry: nats.registry(this.cluster),
+      registry: registry(nats.registry(this.cluster)),
       clock,
     };
     const base = {
@@ -110,6 +126,24 @@ export class ClusterFixture implements AsyncDisposable {
       await release();
       throw error;
     }
+  }
+
+  /** What a replica is made of, and what `verify` asks, over a connection of its own. */
+  async ports(): Promise<FixturePorts> {
+    const nats = await this.nats();
+    return {
+      cluster: this.cluster,
+      log: nats.log(this.cluster),
+      bus: nats.bus(),
+      registry: nats.registry(this.cluster),
+      clock: systemClock(),
+    };
+  }
+
+  async closeReplica(id: string): Promise<void> {
+    await Promise.all(
+      this.#replicas.filter((replica) => replica.id === id).map((replica) => replica.close()),
+    );
   }
 
   async nats(): Promise<NatsHandle> {

@@ -2,17 +2,17 @@ import { cpSync, rmSync } from 'node:fs';
 import { connectNats } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import type { AppendResult, Log } from '@antiphon/core';
-import type { MapCluster } from './map-cluster.js';
+import type { ClusterFixture } from './cluster-fixture.js';
 
 /** The store of a nats-server as it was at some moment: what is left after a power cut, or in a backup. */
 export class OldStore {
   private constructor(
-    private readonly cluster: MapCluster,
+    private readonly cluster: ClusterFixture,
     private readonly dir: string,
   ) {}
 
   /** Kills the server, copies its store, and starts it again. */
-  static async copy(cluster: MapCluster): Promise<OldStore> {
+  static async copy(cluster: ClusterFixture): Promise<OldStore> {
     const dir = `${cluster.server.storeDir}-old`;
     await cluster.server.kill();
     cpSync(cluster.server.storeDir, dir, { recursive: true });
@@ -25,7 +25,7 @@ export class OldStore {
     await using server = await NatsServer.start({ storeDir: this.dir });
     const nats = await connectNats({ servers: server.url });
     try {
-      const log = nats.log(this.cluster.name);
+      const log = nats.log(this.cluster.cluster);
       await log.open({ create: false });
       await write(log);
     } finally {
