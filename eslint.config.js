@@ -9,6 +9,7 @@ const tests = [
   '**/*.test.{ts,mjs}',
   'packages/*/test/**',
   'packages/*/src/testing/**',
+  'packages/*/src/e2e/**',
   'test/chaos/**',
   'test/e2e/**',
   'test/fuzz/**',

@@ -1,3 +1,4 @@
+import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { checkNothingLostNothingTwice } from './checks.js';
 import { ChaosCluster, pause, ROUNDS } from './cluster.js';
@@ -51,11 +52,8 @@ describe('nats-server fails under load from all replicas', () => {
     const applied = (): string[] => cluster?.read('SELECT count(*) FROM entries') ?? [];
     const atReturn = applied();
     await cluster.server.restart();
-    const returnedAt = performance.now();
-    while (applied().every((count, index) => count === atReturn[index])) {
-      expect(performance.now() - returnedAt, 'ms until the first change arrived').toBeLessThan(3_000);
-      await pause(20);
-    }
+    const arrived = (): boolean => applied().some((count, index) => count !== atReturn[index]);
+    await eventually('the first change arrives', arrived, 3_000);
     await cluster.converged();
     checkNothingLostNothingTwice(cluster);
     after.forEach((bytes, index) => {

@@ -1,3 +1,4 @@
+import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { connect, type NatsConnection } from 'nats';
 import { ChaosCluster, pause } from './cluster.js';
@@ -10,18 +11,14 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-async function untilLifecycle(
-  index: number,
-  lifecycle: string,
-  timeoutMs = 15_000,
-): Promise<Record<string, unknown>> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const status = (await cluster?.at(index).status())?.status ?? {};
-    if (status.lifecycle === lifecycle) return status;
-    if (performance.now() > deadline) throw new Error(`not ${lifecycle}: ${JSON.stringify(status)}`);
-    await pause(50);
-  }
+async function untilLifecycle(index: number, lifecycle: string): Promise<Record<string, unknown>> {
+  let status: Record<string, unknown> = {};
+  const reached = async (): Promise<boolean> => {
+    status = (await cluster?.at(index).status())?.status ?? {};
+    return status['lifecycle'] === lifecycle;
+  };
+  await eventually(`replica ${index} is ${lifecycle}`, reached, { seen: () => status });
+  return status;
 }
 
 describe('somebody changes the stream behind the replicas', () => {

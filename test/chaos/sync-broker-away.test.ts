@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ChaosCluster } from './cluster.js';
-import { eventually } from './eventually.js';
+import { eventually } from '@antiphon/testing';
 import { checkAcknowledged, checkHonest, resolveUnknown, type Verdicts } from './sync-checks.js';
 import {
   idle,

@@ -1,7 +1,7 @@
 import { parseOutcomeId } from '@antiphon/core';
 import { expect } from 'vitest';
 import { sqlite3, type ChaosCluster } from './cluster.js';
-import { eventually } from './eventually.js';
+import { eventually } from '@antiphon/testing';
 import { readJournal, type AcknowledgedWrite, type UnknownWrite } from './sync-journal.js';
 import type { ReplicaHandle } from './replica-handle.js';
 

@@ -1,5 +1,5 @@
 import { ChaosCluster, type ChaosOptions } from './cluster.js';
-import { eventually } from './eventually.js';
+import { eventually } from '@antiphon/testing';
 import type { ReplicaHandle } from './replica-handle.js';
 
 export const PRIMARY_REPLICA = { name: 'primary-replica', topology: { 'primary-replica': { primary: 'a' } } };

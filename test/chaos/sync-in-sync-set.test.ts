@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { pause, type ChaosCluster } from './cluster.js';
-import { eventually } from './eventually.js';
+import { eventually } from '@antiphon/testing';
 import { entry, PRIMARY_REPLICA, startSync, statusOf, TOPOLOGIES, untilInSync } from './sync-cluster.js';
 
 let cluster: ChaosCluster | undefined;

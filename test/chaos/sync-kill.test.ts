@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { pause, ROUNDS, type ChaosCluster } from './cluster.js';
-import { eventually } from './eventually.js';
+import { eventually } from '@antiphon/testing';
 import type { ReplicaHandle } from './replica-handle.js';
 import { checkAcknowledged, checkHonest, resolveUnknown, type Verdicts } from './sync-checks.js';
 import { idle, startSync, TOPOLOGIES } from './sync-cluster.js';

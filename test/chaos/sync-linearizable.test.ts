@@ -1,8 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
-import { checkLinearizable, checkSession, History, mergeHistories } from '@antiphon/testing';
+import { checkLinearizable, checkSession, eventually, History, mergeHistories } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { pause, ROUNDS, type ChaosCluster } from './cluster.js';
-import { eventually } from './eventually.js';
 import { idle, PRIMARY_REPLICA, read, startSync, TOPOLOGIES, write } from './sync-cluster.js';
 import { readJournal } from './sync-journal.js';
 import type { ReplicaHandle } from './replica-handle.js';

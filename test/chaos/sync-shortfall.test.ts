@@ -2,7 +2,7 @@ import { connect, type NatsConnection } from 'nats';
 import { afterEach, describe, expect, it } from 'vitest';
 import { decodeControl } from '@antiphon/core';
 import type { ChaosCluster } from './cluster.js';
-import { eventually } from './eventually.js';
+import { eventually } from '@antiphon/testing';
 import { entry, startSync, statusOf, TOPOLOGIES, untilInSync } from './sync-cluster.js';
 
 let cluster: ChaosCluster | undefined;

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { eventually } from '@antiphon/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findOldNode, start } from './old-node.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -93,7 +94,10 @@ onOldNode('the scripts of the repository', () => {
       setInterval(() => undefined, 1000);
       console.log('ready');`;
     const outer = start(binary, [withNode, 'node', '-e', patient], { ANTIPHON_NODE: execPath });
-    await vi.waitFor(() => expect(outer.output()).toContain('ready'), { timeout: 30_000 });
+    await eventually('it is ready', () => outer.output().includes('ready'), {
+      timeoutMs: 30_000,
+      seen: () => outer.output(),
+    });
     outer.child.kill('SIGINT');
     outer.child.kill('SIGINT');
     const { code, stdout } = await outer.ended;

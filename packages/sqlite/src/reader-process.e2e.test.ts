@@ -3,6 +3,7 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { eventually } from '@antiphon/testing';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { expectCode } from '../test/pair.js';
 import { openDatabase } from './driver/find-driver.js';
@@ -78,8 +79,8 @@ describe('a reading process', () => {
     await valueOf(reader);
     const [pid = 0] = reader.pids;
     await expectCode(query(reader, ENDLESS, AbortSignal.timeout(50)), 'ABORTED');
-    await expect.poll(() => isAlive(pid)).toBe(false);
-    await expect.poll(() => reader.pids.length).toBe(1);
+    await eventually('the process has ended', () => !isAlive(pid));
+    await eventually('one process is left', () => reader.pids.length === 1);
     expect(await valueOf(reader)).toBe(7n);
   });
 
@@ -115,7 +116,7 @@ describe('a reading process', () => {
     // The watching thread of a busy one has to be there.
     await new Promise((resolve) => setTimeout(resolve, 1000));
     parent.kill('SIGKILL');
-    await expect.poll(() => isAlive(pid), { timeout: 5000 }).toBe(false);
+    await eventually('the process has ended', () => !isAlive(pid), 5000);
   });
 
   it('lets a program end that has nothing else to do', async () => {
@@ -133,7 +134,7 @@ describe('a reading process', () => {
     const exited = new Promise((resolve) => parent.once('exit', resolve));
     const pid = await firstNumber(parent);
     expect(await exited).toBe(0);
-    await expect.poll(() => isAlive(pid), { timeout: 5000 }).toBe(false);
+    await eventually('the process has ended', () => !isAlive(pid), 5000);
   });
 });
 

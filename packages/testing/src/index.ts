@@ -1,6 +1,7 @@
 export { NodeClock, type NodeClockOptions } from './clock/node-clock.js';
 export { Random } from './clock/random.js';
 export { VirtualClock, type VirtualClockOptions } from './clock/virtual-clock.js';
+export { eventually, type EventuallyOptions } from './eventually.js';
 export { Faults, NO_FAULTS, type FaultKind, type FaultRates } from './faults/faults.js';
 export { Link, type LinkOptions } from './memory/link.js';
 export { memoryBus, MemoryBus, type MemoryBusOptions } from './memory/bus/memory-bus.js';

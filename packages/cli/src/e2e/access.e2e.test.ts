@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { permissionsOf, type Permissions } from '@antiphon/nats';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { GuardedServer } from '../../../nats/src/testing/guarded-server.js';
-import { antiphon, RunningCommand, sqlite3, temporaryFolder, until } from './antiphon.js';
+import { antiphon, RunningCommand, sqlite3, temporaryFolder, PATIENCE_MS } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let server: GuardedServer | undefined;
@@ -127,10 +128,14 @@ it('says once what is not permitted: at the start, and while it runs for as long
   ];
   await server.reload(users({ 'eu-1': less, reader, nobody: { publish: ['x'], subscribe: ['_INBOX.>'] } }));
   await replica.says('does not permit');
-  await until(async () => {
-    const { stdout } = await run('status', ...as('reader'));
-    return /! eu-1: NATS at .* does not permit .*antiphon\.shop\.beat\.eu-1/.test(stdout);
-  }, 'status shows it');
+  await eventually(
+    'status shows it',
+    async () => {
+      const { stdout } = await run('status', ...as('reader'));
+      return /! eu-1: NATS at .* does not permit .*antiphon\.shop\.beat\.eu-1/.test(stdout);
+    },
+    PATIENCE_MS,
+  );
   await new Promise((resolve) => setTimeout(resolve, 3000));
   expect(replica.stdout.match(/does not permit/g)).toHaveLength(1);
   const doctor = await run('doctor', ...as('reader'));
@@ -147,8 +152,12 @@ it('says once what is not permitted: at the start, and while it runs for as long
 
   await server.reload(users({ 'eu-1': all, reader }));
   await replica.says('NATS permits it again');
-  await until(async () => {
-    const { stdout } = await run('status', ...as('reader'));
-    return !stdout.includes('does not permit');
-  }, 'status no longer shows it');
+  await eventually(
+    'status no longer shows it',
+    async () => {
+      const { stdout } = await run('status', ...as('reader'));
+      return !stdout.includes('does not permit');
+    },
+    PATIENCE_MS,
+  );
 }, 240_000);

@@ -3,8 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { eventually } from '@antiphon/testing';
+
+/** For `eventually`: processes start, and the machine runs other tests as well. */
+export const PATIENCE_MS = 60_000;
 
 /** The command as users run it: the built one, as a process. */
 const BIN = fileURLToPath(new URL('../../dist/bin.js', import.meta.url));
@@ -63,28 +66,16 @@ export class RunningCommand {
     void this.ended.then(() => (over = true));
     const found = (): boolean =>
       typeof text === 'string' ? this.stdout.includes(text) : text.test(this.stdout);
-    await until(
-      () => found() || over,
-      `the command says ${String(text)}; it said:\n${this.stdout}${this.stderr}`,
-    );
+    await eventually(`the command says ${String(text)}`, () => found() || over, {
+      timeoutMs: PATIENCE_MS,
+      seen: () => this.stdout + this.stderr,
+    });
     if (!found()) throw new Error(`it ended without saying ${String(text)}:\n${this.stdout}${this.stderr}`);
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
     this.child.kill(signal);
     return this.ended;
-  }
-}
-
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  timeoutMs = 60_000,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`it took more than ${timeoutMs} ms until ${what}`);
-    await sleep(50);
   }
 }
 

@@ -8,9 +8,10 @@ import {
   RunningCommand,
   sqlite3,
   temporaryFolder,
-  until,
   type Where,
+  PATIENCE_MS,
 } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 /** The commands that look after a cluster, against one demo that stays. */
 const folder = temporaryFolder();
@@ -62,7 +63,7 @@ describe('status', () => {
 
   it('--watch writes again and again, and Ctrl-C ends it well', async () => {
     const watch = new RunningCommand(['status', '--watch', '--interval', '100', '--json'], where);
-    await until(() => watch.stdout.split('\n').length > 3, 'three lines');
+    await eventually('three lines', () => watch.stdout.split('\n').length > 3, PATIENCE_MS);
     const { code, stdout } = await watch.stop('SIGINT');
     expect(code).toBe(0);
     for (const line of stdout.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('replicas');
@@ -84,7 +85,11 @@ describe('exec and query', () => {
     );
     expect(written).toMatchObject({ outcome: 'committed', replica: 'eu-2', changes: [1] });
     expect(written['transaction']).toMatch(/^eu-2:\d+$/);
-    await until(() => scalar('eu-3', 'SELECT count(*) FROM cities WHERE id = -1') === '1', 'it has arrived');
+    await eventually(
+      'it has arrived',
+      () => scalar('eu-3', 'SELECT count(*) FROM cities WHERE id = -1') === '1',
+      PATIENCE_MS,
+    );
     const { stdout } = await antiphon(
       [
         'query',
@@ -166,10 +171,14 @@ describe('changes', () => {
     const changes = new RunningCommand(['changes', '--json'], where);
     const id = 3039163;
     // It follows from now on, whenever that is: write until it says something.
-    await until(() => {
-      sqlite3(file('eu-3'), `UPDATE cities SET population = population + 1 WHERE id = ${id}`);
-      return changes.stdout.includes('\n');
-    }, 'the change is shown');
+    await eventually(
+      'the change is shown',
+      () => {
+        sqlite3(file('eu-3'), `UPDATE cities SET population = population + 1 WHERE id = ${id}`);
+        return changes.stdout.includes('\n');
+      },
+      PATIENCE_MS,
+    );
     const { code, stdout } = await changes.stop('SIGINT');
     expect(code).toBe(0);
     const change = JSON.parse(stdout.split('\n')[0]!) as {
@@ -207,9 +216,10 @@ describe('quarantine', () => {
     const data = Buffer.from('nonsense');
     await new Promise<void>((resolve) => log.append({ origin: 'stranger', id: 's1', data }, () => resolve()));
     await nats.close();
-    await until(
-      async () => (await list()).replicas.every(({ total }) => total === 1),
+    await eventually(
       'all have put it aside',
+      async () => (await list()).replicas.every(({ total }) => total === 1),
+      PATIENCE_MS,
     );
     const { replicas } = await list();
     expect(replicas.map(({ id }) => id)).toEqual(IDS);
@@ -370,7 +380,7 @@ describe('what goes wrong', () => {
 
   it('a reader that goes away ends it quietly', async () => {
     const changes = new RunningCommand(['changes', '--from', 'beginning', '--json'], where);
-    await until(() => changes.stdout !== '', 'it writes');
+    await eventually('it writes', () => changes.stdout !== '', PATIENCE_MS);
     changes.child.stdout?.destroy();
     const { code, stderr } = await changes.ended;
     expect(code).toBe(0);

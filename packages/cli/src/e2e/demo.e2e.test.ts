@@ -9,8 +9,9 @@ import {
   RunningCommand,
   sqlite3,
   temporaryFolder,
-  until,
+  PATIENCE_MS,
 } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 let folder: ReturnType<typeof temporaryFolder>;
 const running: RunningCommand[] = [];
@@ -70,7 +71,7 @@ describe('demo', () => {
     // A nats-server, three replicas, and the processes that read for them.
     expect(pids.length).toBeGreaterThanOrEqual(4);
     expect((await demo.stop('SIGINT')).code).toBe(0);
-    await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
+    await eventually('its processes have ended', () => !pids.some(isAlive), 15_000);
     expect(existsSync(join(folder.path, '.antiphon', 'context.json'))).toBe(false);
   });
 
@@ -79,7 +80,7 @@ describe('demo', () => {
     await demo.says('Ctrl-C stops everything');
     const pids = descendants(demo.pid);
     await demo.stop('SIGKILL');
-    await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
+    await eventually('its processes have ended', () => !pids.some(isAlive), 15_000);
     const next = await antiphonJson<{ outcome: string; rows: number }>(['demo', '--once', '--rows', '200'], {
       cwd: folder.path,
     });
@@ -92,7 +93,7 @@ describe('demo', () => {
       await demo.says(moment);
       const pids = descendants(demo.pid);
       await demo.stop('SIGINT');
-      await until(() => !pids.some(isAlive), 'its processes have ended', 15_000);
+      await eventually('its processes have ended', () => !pids.some(isAlive), 15_000);
     }
   });
 
@@ -108,9 +109,10 @@ describe('demo', () => {
     await demo.says(/nats-server is back/);
     const name = (id: string): string =>
       sqlite3(file(id), 'SELECT name FROM cities WHERE id = 3039154').stdout;
-    await until(
-      () => ['eu-1', 'eu-2', 'eu-3'].every((id) => name(id) === 'changed meanwhile'),
+    await eventually(
       'the change has arrived',
+      () => ['eu-1', 'eu-2', 'eu-3'].every((id) => name(id) === 'changed meanwhile'),
+      PATIENCE_MS,
     );
     expect((await antiphon(['verify'], { cwd: folder.path })).code).toBe(0);
   });

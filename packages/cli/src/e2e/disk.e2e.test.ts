@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { antiphonJson, freePort, RunningCommand, sqlite3, temporaryFolder, until } from './antiphon.js';
+import { antiphonJson, freePort, RunningCommand, sqlite3, temporaryFolder, PATIENCE_MS } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 interface Shown {
   readonly id: string;
@@ -72,10 +73,14 @@ describe.runIf(process.platform === 'linux')('a disk that gives I/O errors for a
     sqlite3(path('b.db'), insert(100));
     sqlite3(path('a.db'), insert(200));
     let status: Shown | undefined;
-    await until(async () => {
-      status = await shown('b');
-      return status?.holding !== undefined && status.alarms.some(({ name }) => name === 'seal');
-    }, 'b holds and has an alarm');
+    await eventually(
+      'b holds and has an alarm',
+      async () => {
+        status = await shown('b');
+        return status?.holding !== undefined && status.alarms.some(({ name }) => name === 'seal');
+      },
+      PATIENCE_MS,
+    );
     expect(status?.lifecycle).toBe('holding');
     expect(status?.holding?.code).toBe('STORE_UNAVAILABLE');
     expect(status?.alarms.map(({ message }) => message).join()).toMatch(
@@ -83,10 +88,14 @@ describe.runIf(process.platform === 'linux')('a disk that gives I/O errors for a
     );
     limitFiles(b.pid, 'unlimited');
     const rows = (id: string): string => sqlite3(path(`${id}.db`), 'SELECT count(*) FROM t').stdout;
-    await until(() => rows('a') === '20' && rows('b') === '20', 'both have all rows');
-    await until(async () => {
-      status = await shown('b');
-      return status?.lifecycle === 'following' && status.alarms.length === 0;
-    }, 'b follows without an alarm');
+    await eventually('both have all rows', () => rows('a') === '20' && rows('b') === '20', PATIENCE_MS);
+    await eventually(
+      'b follows without an alarm',
+      async () => {
+        status = await shown('b');
+        return status?.lifecycle === 'following' && status.alarms.length === 0;
+      },
+      PATIENCE_MS,
+    );
   }, 120_000);
 });

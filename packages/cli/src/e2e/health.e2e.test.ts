@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { connectNats } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { antiphon, RunningCommand, sqlite3, temporaryFolder, until, type Ended } from './antiphon.js';
+import { antiphon, RunningCommand, sqlite3, temporaryFolder, type Ended, PATIENCE_MS } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let server: NatsServer | undefined;
@@ -52,11 +53,11 @@ async function replaceLog(): Promise<void> {
 describe('a replica that has stalled', () => {
   it('answers, says so in health and status --check, and fails when it is stopped', async () => {
     const replica = await run();
-    await until(async () => (await ask('health')).code === 0, 'it is healthy');
+    await eventually('it is healthy', async () => (await ask('health')).code === 0, PATIENCE_MS);
     expect((await ask('health')).stdout).toBe('a is primary\n');
     expect((await ask('status', '--check')).code).toBe(0);
     await replaceLog();
-    await until(async () => (await ask('health')).code === 1, 'it is not healthy');
+    await eventually('it is not healthy', async () => (await ask('health')).code === 1, PATIENCE_MS);
     expect((await ask('health')).stdout).toMatch(/^a has stalled: .*\[LOG_REPLACED\]\n/);
     const { stdout } = await ask('health', '--json');
     expect(JSON.parse(stdout)).toMatchObject({ id: 'a', healthy: false, lifecycle: 'stalled' });
@@ -104,7 +105,7 @@ describe('a write that does not end', () => {
     expect((await ask('exec', "INSERT INTO t VALUES (1, 'kept')")).code).toBe(0);
     const beganAtMs = performance.now();
     const writing = ask('exec', ENDLESS, '--timeout', '5');
-    await until(() => replica.stderr.includes('hears no signal'), 'it is noticed');
+    await eventually('it is noticed', () => replica.stderr.includes('hears no signal'), PATIENCE_MS);
     // Nobody can hear it now.
     replica.child.kill('SIGTERM');
     await replica.ended;
@@ -142,9 +143,10 @@ describe('a write that does not end', () => {
     replica.child.kill('SIGSTOP');
     await new Promise((resolve) => setTimeout(resolve, 4000));
     replica.child.kill('SIGCONT');
-    await until(
-      async () => (await ask('exec', "INSERT INTO t VALUES (2, 'x')")).code === 0,
+    await eventually(
       'it writes again',
+      async () => (await ask('exec', "INSERT INTO t VALUES (2, 'x')")).code === 0,
+      PATIENCE_MS,
     );
     expect(replica.child.signalCode).toBeNull();
     expect((await replica.stop()).code).toBe(0);

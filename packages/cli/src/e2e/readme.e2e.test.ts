@@ -5,7 +5,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { NatsServer } from '@antiphon/nats-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { RunningCommand, temporaryFolder, until } from './antiphon.js';
+import { RunningCommand, temporaryFolder, PATIENCE_MS } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
 let folder: ReturnType<typeof temporaryFolder>;
@@ -76,7 +77,11 @@ since24('the first example of the README', () => {
       }
     };
     expect(sales('shop.db')).toEqual({ amount: 97, orders: 3 });
-    await until(() => JSON.stringify(sales('eu-2.db')) === '{"amount":97,"orders":3}', 'eu-2 has all of it');
+    await eventually(
+      'eu-2 has all of it',
+      () => JSON.stringify(sales('eu-2.db')) === '{"amount":97,"orders":3}',
+      PATIENCE_MS,
+    );
     await second.stop();
   });
 });

@@ -10,9 +10,10 @@ import {
   RunningCommand,
   sqlite3,
   temporaryFolder,
-  until,
   type Where,
+  PATIENCE_MS,
 } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let where: Where;
@@ -66,10 +67,15 @@ async function lifecycleOf(id: string): Promise<string | undefined> {
 }
 
 async function expectEqual(): Promise<void> {
-  await until(async () => (await lifecycleOf('eu-1')) === 'following', 'it replicates again');
-  await until(
-    async () => (await antiphon(['verify', '--config', 'eu-2.yaml'], where)).code === 0,
+  await eventually(
+    'it replicates again',
+    async () => (await lifecycleOf('eu-1')) === 'following',
+    PATIENCE_MS,
+  );
+  await eventually(
     'all replicas are equal',
+    async () => (await antiphon(['verify', '--config', 'eu-2.yaml'], where)).code === 0,
+    PATIENCE_MS,
   );
   const count = `SELECT count(*), sum(state = 'unseen') FROM orders`;
   expect(sqlite3(path('eu-2.db'), count).stdout).toBe(`${ROWS - 100}|${ROWS / 2 - 50}`);
@@ -84,7 +90,7 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
       antiphon(['recapture', 'orders', '--config', 'eu-2.yaml', ...args], where);
     expect((await recapture('--dry-run')).stdout).toMatch(/^Nothing to recapture/);
     sqlite3(path('eu-1.db'), REBUILD);
-    await until(async () => (await lifecycleOf('eu-1')) === 'stalled', 'it is noticed');
+    await eventually('it is noticed', async () => (await lifecycleOf('eu-1')) === 'stalled', PATIENCE_MS);
     expect((await antiphon(['status', '--config', 'eu-2.yaml'], where)).stdout).toContain(
       'antiphon recapture orders --dry-run',
     );
@@ -124,7 +130,7 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
       const asking = antiphon(args, where);
       let answered = false;
       void asking.then(() => (answered = true));
-      await until(() => answered || existsSync(path('eu-1.db-recapture')), 'it has begun');
+      await eventually('it has begun', () => answered || existsSync(path('eu-1.db-recapture')), PATIENCE_MS);
       await sleep(afterMs);
       await replica.stop('SIGKILL');
       await asking;
@@ -144,14 +150,14 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
     );
     await run('eu-1');
     await run('eu-2');
-    await until(async () => (await lifecycleOf('eu-2')) === 'following', 'eu-2 has it');
+    await eventually('eu-2 has it', async () => (await lifecycleOf('eu-2')) === 'following', PATIENCE_MS);
     const recapture = (...args: string[]) =>
       antiphon(['recapture', 'orders', '--config', 'eu-1.yaml', ...args], where);
     sqlite3(path('eu-2.db'), 'DROP TABLE orders');
-    await until(async () => (await lifecycleOf('eu-2')) === 'holding', 'it is noticed');
+    await eventually('it is noticed', async () => (await lifecycleOf('eu-2')) === 'holding', PATIENCE_MS);
     expect((await recapture('--dry-run')).stderr).toMatch(/orders of eu-2.*is gone.*put its rows back/s);
     sqlite3(path('eu-2.db'), 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)');
-    await until(async () => (await lifecycleOf('eu-2')) === 'stalled', 'it may lack rows');
+    await eventually('it may lack rows', async () => (await lifecycleOf('eu-2')) === 'stalled', PATIENCE_MS);
     expect((await recapture('--dry-run')).stdout).toMatch(
       /most rows of the table, or all.*--delete-rows`\n/s,
     );

@@ -9,9 +9,10 @@ import {
   RunningCommand,
   sqlite3,
   temporaryFolder,
-  until,
   type Ended,
+  PATIENCE_MS,
 } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let port: number;
@@ -70,7 +71,7 @@ describe('run', () => {
     await primary.says('takes part in shop');
     await follower.says('takes part in shop');
     const state = (): string => sqlite3(path('eu-2.db'), 'SELECT state FROM orders WHERE id = 1').stdout;
-    await until(() => state() === 'new', 'the first rows have arrived');
+    await eventually('the first rows have arrived', () => state() === 'new', PATIENCE_MS);
 
     // The primary is found without being named.
     const where = { cwd: folder.path };
@@ -79,7 +80,7 @@ describe('run', () => {
       where,
     );
     expect(written).toMatchObject({ replica: 'eu-1', changes: [1] });
-    await until(() => state() === 'paid', 'the update has arrived');
+    await eventually('the update has arrived', () => state() === 'paid', PATIENCE_MS);
 
     const refused = await antiphon(
       ['exec', '--config', 'eu-1.yaml', '--replica', 'eu-2', "UPDATE orders SET state = 'x'", '--json'],
@@ -110,9 +111,10 @@ describe('run', () => {
     await primary.stop('SIGKILL');
     run('eu-1.yaml');
     run('eu-2.yaml');
-    await until(
-      () => sqlite3(path('eu-2.db'), 'SELECT count(*) FROM orders').stdout === '2',
+    await eventually(
       'the row has arrived',
+      () => sqlite3(path('eu-2.db'), 'SELECT count(*) FROM orders').stdout === '2',
+      PATIENCE_MS,
     );
   });
 
@@ -192,15 +194,16 @@ describe('init and up', () => {
     const first = start();
     await first.says('Ctrl-C stops everything');
     const copy = (sql: string): string => sqlite3(path('.antiphon/up/eu-2.db'), sql).stdout;
-    await until(() => copy('SELECT text FROM notes') === 'a', 'the first row has arrived');
+    await eventually('the first row has arrived', () => copy('SELECT text FROM notes') === 'a', PATIENCE_MS);
     expect((await first.stop('SIGINT')).code).toBe(0);
 
     sqlite3(path('.antiphon/up/eu-2.db'), "INSERT INTO notes VALUES (2, 'written while nothing ran')");
     const second = start();
     await second.says('Ctrl-C stops everything');
-    await until(
-      () => sqlite3(path('shop.db'), 'SELECT count(*) FROM notes').stdout === '2',
+    await eventually(
       'the row has arrived',
+      () => sqlite3(path('shop.db'), 'SELECT count(*) FROM notes').stdout === '2',
+      PATIENCE_MS,
     );
     expect((await antiphon(['verify'], where)).code).toBe(0);
     await second.stop();

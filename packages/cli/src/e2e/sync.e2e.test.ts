@@ -7,9 +7,10 @@ import {
   RunningCommand,
   sqlite3,
   temporaryFolder,
-  until,
   type Where,
+  PATIENCE_MS,
 } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 /** Synchronous updates as a user of the command sees them, against one demo that stays. */
 const folder = temporaryFolder();
@@ -29,7 +30,7 @@ beforeAll(async () => {
     where,
   );
   await demo.says('Ctrl-C stops everything');
-  await until(async () => (await inSync()).length === IDS.length, 'all are in sync');
+  await eventually('all are in sync', async () => (await inSync()).length === IDS.length, PATIENCE_MS);
 });
 
 afterAll(async () => {
@@ -68,7 +69,7 @@ async function paused(ids: readonly string[], body: () => Promise<void>): Promis
   } finally {
     for (const id of ids) process.kill(pidOf(id), 'SIGCONT');
   }
-  await until(async () => (await inSync()).length === IDS.length, 'all are in sync again');
+  await eventually('all are in sync again', async () => (await inSync()).length === IDS.length, PATIENCE_MS);
 }
 
 describe('a synchronous cluster', () => {
@@ -132,7 +133,7 @@ describe('a synchronous cluster', () => {
     const last = new RunningCommand(['changes', '--from', 'beginning', '--json'], where);
     await antiphon(['exec', setTo(-1)], where);
     const reached = (): boolean => last.stdout.includes('"population":-1,');
-    await until(reached, 'the last change is shown');
+    await eventually('the last change is shown', reached, PATIENCE_MS);
     const { stdout } = await last.stop('SIGINT');
     let [expected, counted] = [0, false];
     for (const line of stdout.trim().split('\n')) {
@@ -152,7 +153,11 @@ describe('replicas that are away', () => {
       const { code, stdout } = await antiphon(args, where);
       expect(code).toBe(0);
       expect(stdout).toMatch(/acknowledged by eu-1, eu-2\n/);
-      await until(async () => (await inSync()).length === 2, 'it is out of the in-sync set');
+      await eventually(
+        'it is out of the in-sync set',
+        async () => (await inSync()).length === 2,
+        PATIENCE_MS,
+      );
       const status = await antiphon(['status'], where);
       expect(status.stdout).toMatch(/^eu-3 +no answer +no$/m);
 
@@ -175,7 +180,7 @@ describe('replicas that are away', () => {
 
   it('with too few in sync a write is rejected, and waits for nobody when it asks for that', async () => {
     await paused(['eu-2', 'eu-3'], async () => {
-      await until(async () => (await inSync()).length === 1, 'eu-1 is alone');
+      await eventually('eu-1 is alone', async () => (await inSync()).length === 1, PATIENCE_MS);
       const before = population('eu-1');
       const refused = await antiphon(['exec', setTo(70), '--replica', 'eu-1', '--json'], where);
       expect(refused.code).toBe(1);
@@ -228,19 +233,28 @@ update: { mode: sync, onShortfall: degrade, foreignWrites: async }
     expect(sqlite3(copy, 'SELECT count(*) FROM notes').stdout).toBe('1');
 
     sqlite3(join(other.path, 'notes.db'), "INSERT INTO notes VALUES (2, 'by another program')");
-    await until(() => sqlite3(copy, 'SELECT count(*) FROM notes').stdout === '2', 'the row has arrived');
+    await eventually(
+      'the row has arrived',
+      () => sqlite3(copy, 'SELECT count(*) FROM notes').stdout === '2',
+      PATIENCE_MS,
+    );
 
     const pid = Number(/eu-2\.db \(pid (\d+)\)/.exec(up.stdout)?.[1]);
     process.kill(pid, 'SIGSTOP');
-    await until(
-      async () => (await antiphon(['status'], here)).stdout.includes('! DEGRADED'),
+    await eventually(
       'status says DEGRADED',
+      async () => (await antiphon(['status'], here)).stdout.includes('! DEGRADED'),
+      PATIENCE_MS,
     );
     const written = await antiphon(insert(3), here);
     expect(written.code).toBe(0);
     expect(written.stderr).toContain('! DEGRADED: too few replicas are in sync');
     expect(await antiphonJson(insert(4), here)).toMatchObject({ outcome: 'committed', degraded: true });
     process.kill(pid, 'SIGCONT');
-    await until(() => sqlite3(copy, 'SELECT count(*) FROM notes').stdout === '4', 'the rows have arrived');
+    await eventually(
+      'the rows have arrived',
+      () => sqlite3(copy, 'SELECT count(*) FROM notes').stdout === '4',
+      PATIENCE_MS,
+    );
   });
 });

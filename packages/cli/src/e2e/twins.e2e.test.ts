@@ -9,9 +9,10 @@ import {
   RunningCommand,
   sqlite3,
   temporaryFolder,
-  until,
   type Where,
+  PATIENCE_MS,
 } from './antiphon.js';
+import { eventually } from '@antiphon/testing';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let where: Where;
@@ -73,9 +74,10 @@ describe.each(UPDATES)('a process that was paused while another one took its pla
     expect(ended.code).toBe(1);
     expect(ended.stderr).toContain('DUPLICATE_REPLICA');
     await antiphonJson(insert(2), where);
-    await until(
-      () => sqlite3(path('eu-2.db'), 'SELECT count(*) FROM orders').stdout === '2',
+    await eventually(
       'both rows are everywhere',
+      () => sqlite3(path('eu-2.db'), 'SELECT count(*) FROM orders').stdout === '2',
+      PATIENCE_MS,
     );
     expect(owner.child.exitCode).toBeNull();
     const status = await antiphonJson<{ replicas: readonly { id: string; lifecycle: string }[] }>(
@@ -100,9 +102,10 @@ describe.each(UPDATES)('a process that was paused while another one took its pla
     expect(ended.stderr).toContain('DUPLICATE_REPLICA');
     const insert = `INSERT INTO orders VALUES (1, 'new')`;
     await antiphonJson(['exec', '--config', 'eu-1.yaml', '--replica', 'eu-2', insert], where);
-    await until(
-      () => sqlite3(path('eu-1.db'), 'SELECT count(*) FROM orders').stdout === '1',
+    await eventually(
       'the row has arrived',
+      () => sqlite3(path('eu-1.db'), 'SELECT count(*) FROM orders').stdout === '1',
+      PATIENCE_MS,
     );
     expect(owner.child.exitCode).toBeNull();
   });
@@ -133,12 +136,16 @@ describe('antiphon member remove', () => {
     });
 
     process.kill(third.pid, 'SIGSTOP');
-    await until(async () => {
-      const { stdout } = await antiphon(['status', '--config', 'eu-1.yaml', '--json'], where);
-      return (JSON.parse(stdout) as { replicas: { sync?: { inSync: string[] } }[] }).replicas.some(
-        ({ sync }) => sync?.inSync.join() === 'eu-1',
-      );
-    }, 'eu-3 is not in sync any more');
+    await eventually(
+      'eu-3 is not in sync any more',
+      async () => {
+        const { stdout } = await antiphon(['status', '--config', 'eu-1.yaml', '--json'], where);
+        return (JSON.parse(stdout) as { replicas: { sync?: { inSync: string[] } }[] }).replicas.some(
+          ({ sync }) => sync?.inSync.join() === 'eu-1',
+        );
+      },
+      PATIENCE_MS,
+    );
     const { stdout } = await remove('eu-3');
     expect(stdout).toMatch(
       /^eu-3 is no longer a member\. Members: eu-1\nFrom entry \d+ of the log on, a majority is 1 of 1 \(eu-1\)\.\n/,
@@ -150,16 +157,29 @@ describe('antiphon member remove', () => {
 
     await run('eu-3.yaml');
     const insert = `INSERT INTO orders VALUES (1, 'new')`;
-    await until(async () => {
-      const { stdout: answer } = await antiphon(
-        ['exec', '--config', 'eu-1.yaml', '--replica', 'eu-3', `${insert} ON CONFLICT DO NOTHING`, '--json'],
-        where,
-      );
-      return answer.includes('committed');
-    }, 'it takes part again');
-    await until(
-      () => sqlite3(path('eu-1.db'), 'SELECT count(*) FROM orders').stdout === '1',
+    await eventually(
+      'it takes part again',
+      async () => {
+        const { stdout: answer } = await antiphon(
+          [
+            'exec',
+            '--config',
+            'eu-1.yaml',
+            '--replica',
+            'eu-3',
+            `${insert} ON CONFLICT DO NOTHING`,
+            '--json',
+          ],
+          where,
+        );
+        return answer.includes('committed');
+      },
+      PATIENCE_MS,
+    );
+    await eventually(
       'its row has arrived',
+      () => sqlite3(path('eu-1.db'), 'SELECT count(*) FROM orders').stdout === '1',
+      PATIENCE_MS,
     );
   });
 });

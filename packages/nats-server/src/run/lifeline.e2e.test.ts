@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { eventually } from '@antiphon/testing';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { sendSignal } from './lifeline.js';
 import { NatsServer } from './nats-server.js';
 import { identify, isSameProcess, type ProcessIdentity } from './process-identity.js';
@@ -52,7 +53,7 @@ function exitOf(child: ChildProcess): Promise<{ code: number | null; signal: str
 }
 
 async function expectGone(identity: ProcessIdentity): Promise<void> {
-  await vi.waitFor(() => expect(isSameProcess(identity)).toBe(false), { timeout: 5000, interval: 10 });
+  await eventually('the process is gone', () => !isSameProcess(identity), 5000);
 }
 
 const FOREVER = 'setInterval(() => undefined, 1000);';

@@ -4,7 +4,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, StorageType } from 'nats';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { eventually } from '@antiphon/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NatsServer } from './nats-server.js';
 import { identify, isSameProcess } from './process-identity.js';
 import { probeServer } from './server-probe.js';
@@ -102,7 +103,8 @@ describe('a server', () => {
     const exits: ServerExit[] = [];
     const server = await start({ onUnexpectedExit: (exit) => exits.push(exit) });
     process.kill(server.pid!, 'SIGKILL');
-    await vi.waitFor(() => expect(exits).toEqual([{ code: undefined, signal: 'SIGKILL' }]));
+    await eventually('it says so', () => exits.length > 0);
+    expect(exits).toEqual([{ code: undefined, signal: 'SIGKILL' }]);
     expect(server.state).toBe('stopped');
     await server.restart();
     await server.stop();
@@ -188,7 +190,7 @@ describe('a start that fails', () => {
     const controller = new AbortController();
     const starting = start({ signal: controller.signal });
     const configFile = join(dir, 'store', 'nats-server.conf');
-    await vi.waitFor(() => expect(existsSync(configFile)).toBe(true), { interval: 1 });
+    await eventually('it has begun', () => existsSync(configFile));
     controller.abort();
     await expect(starting).rejects.toMatchObject({ code: 'ABORTED' });
     expect(existsSync(join(dir, 'store', 'antiphon-nats-server.json'))).toBe(false);
@@ -247,7 +249,7 @@ describe('a store that is in use', () => {
     ) as Claim;
     await first.stop();
     const child = spawn(first.binary, ['-c', configFile], { detached: true, stdio: 'ignore' });
-    await vi.waitFor(async () => expect(await probeServer('127.0.0.1', first.port, 1000)).toBeDefined());
+    await eventually('it answers', () => probeServer('127.0.0.1', first.port, 1000));
     const left = { ...claim, server: identify(child.pid!)!, owner: { pid: 1, startedAt: 'long ago' } };
     writeClaim(left);
     return { child, claim: left };

@@ -1,7 +1,8 @@
 import type { Bus } from '@antiphon/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
-import { bytes, Fixture, text, until } from '../testing/fixture.js';
+import { bytes, Fixture, text } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 
 let fixture: Fixture;
 let nats: NatsHandle;
@@ -23,11 +24,11 @@ describe('publish and subscribe', () => {
     const one = bus.subscribe('a.*', ({ subject }) => seen.push(`one ${subject}`));
     const rest = bus.subscribe('a.>', ({ subject, respond }) => seen.push(`rest ${subject} ${respond}`));
     bus.publish('a.b', bytes('hello'));
-    await until(() => seen.length === 3, 'three messages');
+    await eventually('three messages', () => seen.length === 3);
     expect(seen.sort()).toEqual(['exact a.b hello', 'one a.b', 'rest a.b undefined']);
     for (const subscription of [exact, one]) subscription.unsubscribe();
     bus.publish('a.b.c', bytes(''));
-    await until(() => seen.length === 4, 'the last');
+    await eventually('the last', () => seen.length === 4);
     rest.unsubscribe();
   });
 
@@ -37,7 +38,7 @@ describe('publish and subscribe', () => {
       bus.subscribe('q', () => (counts[n] = (counts[n] ?? 0) + 1), { queue: 'workers' }),
     );
     for (let n = 0; n < 300; n += 1) bus.publish('q', bytes(n));
-    await until(() => counts.reduce((sum, count) => sum + count) === 300, 'all messages');
+    await eventually('all messages', () => counts.reduce((sum, count) => sum + count) === 300);
     expect(counts.filter((count) => count > 0).length).toBeGreaterThan(1);
     for (const member of members) member.unsubscribe();
   });
@@ -50,7 +51,7 @@ describe('publish and subscribe', () => {
     });
     const before = nats.problemCount;
     for (let n = 0; n < 10; n += 1) bus.publish('bad', bytes(n));
-    await until(() => calls === 10, 'all calls');
+    await eventually('all calls', () => calls === 10);
     expect(nats.problemCount - before).toBe(10);
     expect(problems).toHaveLength(1);
     expect(problems[0]?.message).toMatch(/handler of bad threw: a mistake in the handler/);
@@ -140,7 +141,7 @@ describe('without a server', () => {
     bus.publish('later', bytes('lost'));
     await expect(bus.request('later', bytes(''), soon)).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
     await fixture.server.restart();
-    await until(() => nats.status === 'connected', 'the reconnect', 3000);
+    await eventually('the reconnect', () => nats.status === 'connected', 3000);
     expect(text(await bus.request('later', bytes('back'), soon))).toBe('back');
     expect(seen).toEqual(['back']);
     subscription.unsubscribe();

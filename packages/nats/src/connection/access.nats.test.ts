@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import { nuid } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCertificates, type Certificates } from '../testing/certificates.js';
-import { until } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import { GuardedServer } from '../testing/guarded-server.js';
 import { createOperator, createUserKey } from '../testing/operator.js';
 import { permissionsOf, type Permissions } from '../permissions.js';
@@ -85,10 +85,10 @@ describe('a login', () => {
     const events: DenialEvent[] = [];
     nats.denials.on((event) => events.push(event));
     await server.reload(users(renewed.publicKey));
-    await until(() => nats.denials.isDenied('login', ''), 'the login to be refused');
+    await eventually('the login to be refused', () => nats.denials.isDenied('login', ''));
     await expect(nats.rtt()).rejects.toMatchObject({ code: 'ACCESS_DENIED', message: /refuses the login/ });
     server.file('user.nk', renewed.seed);
-    await until(() => nats.status === 'connected' && !nats.denials.any, 'the new login', 5000);
+    await eventually('the new login', () => nats.status === 'connected' && !nats.denials.any, 5000);
     expect(await nats.rtt()).toBeLessThan(1000);
     expect(events.map(({ type, denial }) => `${type} ${denial.operation}`)).toEqual([
       'begun login',
@@ -221,13 +221,13 @@ describe('a permission', () => {
         );
       });
     for (let tries = 0; tries < 5; tries += 1) expect(await append()).toBe('unknown ACCESS_DENIED');
-    await until(() => nats.denials.isDenied('subscribe', 'news'), 'the subscription to be denied');
+    await eventually('the subscription to be denied', () => nats.denials.isDenied('subscribe', 'news'));
     expect(nats.denials.isDenied('publish', 'antiphon.shop.log.eu-1')).toBe(true);
     await server.reload(all);
     expect(await append()).toBe('stored');
-    await until(() => !nats.denials.any, 'everything to be permitted', 5000);
+    await eventually('everything to be permitted', () => !nats.denials.any, 5000);
     nats.bus().publish('news', new TextEncoder().encode('hello'));
-    await until(() => heard.includes('hello'), 'the subscription to work again');
+    await eventually('the subscription to work again', () => heard.includes('hello'));
     const told = events.map(({ type, denial }) => `${type} ${denial.operation} ${denial.subject}`).sort();
     expect(told.filter((text) => !text.includes('$JS.API'))).toEqual([
       'begun publish antiphon.shop.log.eu-1',
@@ -286,7 +286,7 @@ describe('a permission', () => {
     ].sort();
     const standing = (): string[] =>
       nats.denials.all.map(({ operation, subject }) => `${operation} ${subject}`).sort();
-    await until(() => standing().length >= names.length, 'all of them to be denied', 5000);
+    await eventually('all of them to be denied', () => standing().length >= names.length, 5000);
     expect(standing()).toEqual(names);
 
     await server.reload(usersOf(all));
@@ -294,7 +294,7 @@ describe('a permission', () => {
     await make(`reader_${nuid.next()}`);
     await expect(ask('c', 'ping')).rejects.toMatchObject({ code: 'NO_ACTOR' });
     nats.bus().publish(`antiphon.shop.ack.c.${nuid.next()}`, new Uint8Array());
-    await until(() => !nats.denials.any, 'everything to be permitted', 8000);
+    await eventually('everything to be permitted', () => !nats.denials.any, 8000);
     expect(events.map(({ type, denial }) => `${type} ${denial.operation} ${denial.subject}`).sort()).toEqual(
       [...names.map((name) => `begun ${name}`), ...names.map((name) => `over ${name}`)].sort(),
     );

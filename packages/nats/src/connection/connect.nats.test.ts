@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Fixture, until } from '../testing/fixture.js';
+import { Fixture } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import { connectNats } from './nats-handle.js';
 
 let fixture: Fixture;
@@ -79,13 +80,13 @@ describe('connectNats', () => {
     const before = sockets();
     const nats = await connectNats({ servers: fixture.server.url });
     await fixture.server.pause();
-    await until(() => nats.status === 'disconnected', 'the client to notice', 5000);
+    await eventually('the client to notice', () => nats.status === 'disconnected', 5000);
     await expect(nats.rtt()).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
     // Two dials and more.
     await new Promise((resolve) => setTimeout(resolve, 5000));
     expect(sockets()).toBeLessThanOrEqual(before + 1);
     await nats.close();
-    await until(() => sockets() <= before, 'the last socket to close', 3000);
+    await eventually('the last socket to close', () => sockets() <= before, 3000);
   });
 
   it('comes back when the server does', async () => {
@@ -93,9 +94,9 @@ describe('connectNats', () => {
     const seen: string[] = [];
     nats.onStatus((status) => seen.push(status));
     await fixture.server.kill();
-    await until(() => nats.status === 'disconnected', 'the client to notice', 1000);
+    await eventually('the client to notice', () => nats.status === 'disconnected', 1000);
     await fixture.server.restart();
-    await until(() => nats.status === 'connected', 'the reconnect', 3000);
+    await eventually('the reconnect', () => nats.status === 'connected', 3000);
     expect(nats.reconnects).toBe(1);
     expect(seen).toEqual(['disconnected', 'connected']);
   });

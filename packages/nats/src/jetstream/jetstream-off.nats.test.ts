@@ -1,3 +1,4 @@
+import { eventually } from '@antiphon/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
 import { describeServer } from '../doctor/describe-server.js';
@@ -36,7 +37,12 @@ describe('a server without JetStream', () => {
   it('comes back into use once JetStream is on, and an account without it is told apart', async () => {
     await using nats = await connectNats({ servers: server.url });
     await server.run('jetstream { store_dir: "@DIR@/js" }');
-    await expect.poll(() => nats.assertJetStream().then(() => 'on'), { timeout: 5000 }).toBe('on');
+    const isOn = (): Promise<boolean> =>
+      nats.assertJetStream().then(
+        () => true,
+        () => false,
+      );
+    await eventually('JetStream is on', isOn, 5000);
     await server.run(ACCOUNTS);
     await using without = await connectNats({ servers: server.url.replace('//', '//b:p@') });
     await expectOff(without, /^JetStream is off for this account at .* Enable it/);

@@ -2,7 +2,8 @@ import type { AppendResult } from '@antiphon/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
 import { ApiError } from '../jetstream/api-error.js';
-import { append, fill, Fixture, text, until } from '../testing/fixture.js';
+import { append, fill, Fixture, text } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import { ServerCluster } from '../testing/server-cluster.js';
 import { explainConflict } from './append-conflict.js';
 import type { JetStreamLog } from './jetstream-log.js';
@@ -25,11 +26,11 @@ describe('an append that was refused for its expectation', () => {
     const first = { id: 'a:1', expectedLastSeqOfOrigin: 0 };
     expect(await append(log, first)).toEqual({ type: 'stored', seq: 2, duplicate: false });
     await append(log, { id: 'other', origin: 'other' });
-    await until(async () => {
+    await eventually('the window to end', async () => {
       // Forgotten by the server: an append without expectation is stored a second time.
       const copy = await append(log, { id: 'other', origin: 'other' });
       return copy.type === 'stored' && !copy.duplicate;
-    }, 'the window to end');
+    });
     const again = { type: 'stored', seq: 2, duplicate: true };
     expect(await append(log, first)).toEqual(again);
     expect(await append(log, { id: 'a:2', expectedLastSeqOfOrigin: 2 })).toMatchObject({ duplicate: false });
@@ -106,13 +107,13 @@ describe('a replicated stream', () => {
       try {
         const logs: JetStreamLog[] = [];
         for (const url of servers.urls) {
-          await until(
+          await eventually(
+            'a server to start',
             () =>
               connectNats({ servers: url }).then(
                 (handle) => handles.push(handle) > 0,
                 () => false,
               ),
-            'a server to start',
             CLUSTER_START_MS,
           );
         }
@@ -123,7 +124,7 @@ describe('a replicated stream', () => {
               () => true,
               () => false,
             );
-          await until(opens, 'the cluster to form', CLUSTER_START_MS);
+          await eventually('the cluster to form', opens, CLUSTER_START_MS);
           logs.push(log);
         }
         await race(logs);

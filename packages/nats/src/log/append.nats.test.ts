@@ -1,7 +1,8 @@
 import type { AppendResult } from '@antiphon/core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
-import { append, bytes, fill, Fixture, text, until } from '../testing/fixture.js';
+import { append, bytes, fill, Fixture, text } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import type { JetStreamLog } from './jetstream-log.js';
 import type { LogOptions } from './log-options.js';
 
@@ -16,7 +17,7 @@ afterAll(() => fixture.stop());
 afterEach(async () => {
   if (fixture.server.state === 'paused') fixture.server.resume();
   if (fixture.server.state === 'stopped') await fixture.server.restart();
-  await until(() => nats.status === 'connected', 'the connection');
+  await eventually('the connection', () => nats.status === 'connected');
 });
 
 async function openNew(options: LogOptions = {}): Promise<JetStreamLog> {
@@ -45,7 +46,7 @@ describe('append', () => {
       );
       expect(results).toEqual([]);
     }
-    await until(() => settled.every(({ length }) => length === 1), 'all answers');
+    await eventually('all answers', () => settled.every(({ length }) => length === 1));
     const types = settled
       .flat()
       .map((result) => (result.type === 'refused' ? result.error.code : result.type));
@@ -60,7 +61,7 @@ describe('append', () => {
     log.append({ origin: 'w', id: 'a:1', data: bytes(1) }, () => {
       throw new Error('a mistake in the callback');
     });
-    await until(() => nats.problemCount > before, 'the report');
+    await eventually('the report', () => nats.problemCount > before);
     expect(await append(log, { id: 'a:2' })).toMatchObject({ type: 'stored', seq: 3 });
   });
 
@@ -138,13 +139,13 @@ describe('append with an expected last sequence', () => {
     const log = await openNew({ dedupeWindowMs: 100 });
     await append(log, { id: 'a:1', expectedLastSeq: 1 });
     await fill(log, 3, 'b');
-    await until(async () => {
+    await eventually('the window to end', async () => {
       const again = await append(log, { id: 'a:1', expectedLastSeq: 1 });
       expect(again).toEqual({ type: 'stored', seq: 2, duplicate: true });
       // Forgotten by the server: an append without expectation is stored a second time.
       const copy = await append(log, { id: 'b:1' });
       return copy.type === 'stored' && !copy.duplicate;
-    }, 'the window to end');
+    });
     expect(await append(log, { id: 'a:1', expectedLastSeq: 1 })).toEqual({
       type: 'stored',
       seq: 2,
@@ -188,7 +189,7 @@ describe('append without a server', () => {
     const results = await unanswered;
     expect(performance.now() - startMs).toBeLessThan(2000);
     expect(results.map(({ type }) => type)).toEqual(['unknown', 'unknown', 'unknown']);
-    await until(() => log.connection === 'disconnected', 'the client to notice');
+    await eventually('the client to notice', () => log.connection === 'disconnected');
     // Nothing is kept for later: the caller sends it again, in order.
     expect(await append(log, { id: 'a:4' })).toMatchObject({
       type: 'refused',
@@ -197,7 +198,7 @@ describe('append without a server', () => {
     await expect(log.identity()).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
     await expect(log.lastOf('writer')).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
     await fixture.server.restart();
-    await until(() => log.connection === 'connected', 'the reconnect', 3000);
+    await eventually('the reconnect', () => log.connection === 'connected', 3000);
     expect((await log.identity()).lastSeq).toBe(1);
   });
 
@@ -210,7 +211,7 @@ describe('append without a server', () => {
       error: { code: 'TIMEOUT' },
     });
     fixture.server.resume();
-    await until(async () => (await log.identity()).lastSeq === 3, 'the late entry');
+    await eventually('the late entry', async () => (await log.identity()).lastSeq === 3);
     expect(await append(log, { id: 'a:2', expectedLastSeq: 2 })).toEqual({
       type: 'stored',
       seq: 3,

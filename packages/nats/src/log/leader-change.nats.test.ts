@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
-import { until } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import { Follower } from '../testing/follower.js';
 import { ServerCluster } from '../testing/server-cluster.js';
 import { Writer } from '../testing/writer.js';
@@ -17,7 +17,7 @@ beforeEach(async () => {
     nats = await connectNats({ servers: cluster.urls });
     return true;
   };
-  await until(() => connect().catch(() => false), 'the servers to start', PATIENCE_MS);
+  await eventually('the servers to start', () => connect().catch(() => false), PATIENCE_MS);
   log = nats.log('shop', { replicas: 3 });
 }, PATIENCE_MS);
 afterEach(async () => {
@@ -32,7 +32,8 @@ afterEach(async () => {
 /** JetStream has no leader for the first seconds. */
 async function openWhenReady(): Promise<string> {
   let generation: string | undefined;
-  await until(
+  await eventually(
+    'the cluster to form',
     async () => {
       generation = await log.open({ create: true }).then(
         (identity) => identity.generation,
@@ -40,7 +41,6 @@ async function openWhenReady(): Promise<string> {
       );
       return generation !== undefined;
     },
-    'the cluster to form',
     PATIENCE_MS,
   );
   return generation ?? '';
@@ -48,12 +48,12 @@ async function openWhenReady(): Promise<string> {
 
 async function leader(): Promise<string> {
   let name: string | undefined;
-  await until(
+  await eventually(
+    'a leader',
     async () => {
       name = (await nats.api.streamInfo('ANTIPHON_shop').catch(() => undefined))?.cluster?.leader;
       return name !== undefined && name !== '';
     },
-    'a leader',
     PATIENCE_MS,
   );
   return name ?? '';
@@ -72,15 +72,15 @@ describe('a log on three servers', () => {
       const writers = ['x', 'y', 'z'].map((name) => new Writer(log, name));
       const goesOn = async (): Promise<void> => {
         const written = writers.map(({ ids }) => ids.length);
-        await until(
-          () => writers.every(({ ids }, n) => ids.length > written[n]! + 20),
+        await eventually(
           'the writers',
+          () => writers.every(({ ids }, n) => ids.length > written[n]! + 20),
           PATIENCE_MS,
         );
         const read = followers.map(({ lastSeq }) => lastSeq);
-        await until(
-          () => followers.every(({ lastSeq }, n) => lastSeq > read[n]!),
+        await eventually(
           'the readers',
+          () => followers.every(({ lastSeq }, n) => lastSeq > read[n]!),
           PATIENCE_MS,
         );
       };
@@ -100,18 +100,18 @@ describe('a log on three servers', () => {
       await goesOn();
       await Promise.all(writers.map((writer) => writer.stop()));
       let lastSeq = 0;
-      await until(
+      await eventually(
+        'the end',
         async () =>
           (lastSeq = await log.identity().then(
             (identity) => identity.lastSeq,
             () => 0,
           )) > 0,
-        'the end',
         PATIENCE_MS,
       );
-      await until(
-        () => followers.every((follower) => follower.lastSeq === lastSeq),
+      await eventually(
         'the readers',
+        () => followers.every((follower) => follower.lastSeq === lastSeq),
         PATIENCE_MS,
       );
       expect(followers.map(({ failure }) => failure)).toEqual([undefined, undefined]);

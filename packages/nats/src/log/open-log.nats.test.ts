@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { JetStreamLog } from './jetstream-log.js';
-import { append, bytes, fill, Fixture, until } from '../testing/fixture.js';
+import { append, bytes, fill, Fixture } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import type { NatsHandle } from '../connection/nats-handle.js';
 
 let fixture: Fixture;
@@ -147,9 +148,9 @@ describe('a log that is no longer what it was', () => {
     const { log } = await openNew('watched');
     await jetstream('STREAM.DELETE.ANTIPHON_watched');
     let result = await append(log, { id: 'a:1' });
-    await until(async () => {
+    await eventually('the guard to look', async () => {
       result = await append(log, { id: 'a:1' });
       return result.type === 'refused' && result.error.code === 'LOG_REPLACED';
-    }, 'the guard to look');
+    });
   });
 });

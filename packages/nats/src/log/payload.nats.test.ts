@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectNats } from '../connection/nats-handle.js';
-import { append, until } from '../testing/fixture.js';
+import { append } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import { RawServer } from '../testing/raw-server.js';
 
 const KIB = 1024;
@@ -22,12 +23,12 @@ describe('the largest entry', () => {
     expect(log.maxMessageBytes).toBe(64 * KIB - HEADERS);
     for (const maxPayload of [16 * KIB, 128 * KIB]) {
       await server.run(configuration(maxPayload));
-      await until(() => log.maxMessageBytes === maxPayload - HEADERS, 'the new limit');
-      await until(() => nats.status === 'connected', 'the connection');
+      await eventually('the new limit', () => log.maxMessageBytes === maxPayload - HEADERS);
+      await eventually('the connection', () => nats.status === 'connected');
       const largest = new Uint8Array(log.maxMessageBytes);
-      await until(
-        async () => (await append(log, { id: `a:${maxPayload}`, data: largest })).type === 'stored',
+      await eventually(
         'the largest entry to be stored',
+        async () => (await append(log, { id: `a:${maxPayload}`, data: largest })).type === 'stored',
       );
       const over = await append(log, { id: `b:${maxPayload}`, data: new Uint8Array(largest.length + 1) });
       expect(over).toMatchObject({ type: 'refused', error: { code: 'MESSAGE_TOO_LARGE' } });
@@ -41,6 +42,6 @@ describe('the largest entry', () => {
     const { config } = await nats.api.streamInfo('ANTIPHON_edited');
     const changed = new TextEncoder().encode(JSON.stringify({ ...config, max_msg_size: 8 * KIB }));
     await nats.requester.request('$JS.API.STREAM.UPDATE.ANTIPHON_edited', changed, { timeoutMs: 2000 });
-    await until(() => log.maxMessageBytes === 8 * KIB - HEADERS, 'the new limit');
+    await eventually('the new limit', () => log.maxMessageBytes === 8 * KIB - HEADERS);
   });
 });

@@ -1,7 +1,8 @@
 import type { LogReader } from '@antiphon/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
-import { append, bytes, fill, Fixture, readTo, text, until } from '../testing/fixture.js';
+import { append, bytes, fill, Fixture, readTo, text } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import type { JetStreamLog } from './jetstream-log.js';
 import type { LogOptions } from './log-options.js';
 
@@ -77,7 +78,10 @@ describe.each([{ durable: 'replica_x' }, { durable: undefined }])(
       const { log, read } = await openNew();
       await fill(log, 10, 'a', new Uint8Array(1000));
       const reader = await read(2, durable);
-      await until(async () => (await reader.next({ maxEntries: 1, maxBytes: 1 })).length === 1, 'the first');
+      await eventually(
+        'the first',
+        async () => (await reader.next({ maxEntries: 1, maxBytes: 1 })).length === 1,
+      );
       expect((await reader.next({ maxEntries: 3, maxBytes: 100_000 })).length).toBeLessThanOrEqual(3);
       expect((await reader.next({ maxEntries: 100, maxBytes: 2500 })).length).toBeLessThanOrEqual(2);
       expect((await reader.next({ maxEntries: 100, maxBytes: 10 })).length).toBe(1);
@@ -184,7 +188,7 @@ describe.each([{ durable: 'replica_x' }, { durable: undefined }])(
       const reader = await read(2, durable);
       const received = nats.connection.stats().inMsgs;
       await reader.next({ maxEntries: 1, maxBytes: 1 });
-      await until(() => nats.connection.stats().inMsgs - received >= 4000, 'the read-ahead to fill');
+      await eventually('the read-ahead to fill', () => nats.connection.stats().inMsgs - received >= 4000);
       // Twice the interval in which the guard looks: nothing more comes although there is much more.
       await new Promise((resolve) => setTimeout(resolve, 500));
       expect(nats.connection.stats().inMsgs - received).toBeLessThan(4200);
@@ -201,7 +205,7 @@ describe('the durable consumer', () => {
     const reader = await read(2, 'replica_x');
     const sent = nats.connection.stats().outMsgs;
     for (const { seq } of await readTo(reader, 2, 3001)) if (seq <= 2500) reader.ack(seq);
-    await until(async () => (await floorOf(stream, 'replica_x')) === 2500, 'the acknowledgement');
+    await eventually('the acknowledgement', async () => (await floorOf(stream, 'replica_x')) === 2500);
     const info = await nats.api.consumerInfo(stream, 'replica_x');
     expect(info).toMatchObject({
       num_ack_pending: 501,
@@ -212,7 +216,7 @@ describe('the durable consumer', () => {
     expect(nats.connection.stats().outMsgs - sent).toBeLessThan(40);
     reader.ack(2600);
     await reader.close();
-    await until(async () => (await floorOf(stream, 'replica_x')) === 2600, 'the last acknowledgement');
+    await eventually('the last acknowledgement', async () => (await floorOf(stream, 'replica_x')) === 2600);
   });
 
   it('I1: never outranks the position: ahead, behind, or with another filter it is made anew', async () => {
@@ -222,7 +226,7 @@ describe('the durable consumer', () => {
     await readTo(first, 2, 101);
     first.ack(101);
     await first.close();
-    await until(async () => (await floorOf(stream, 'replica_x')) === 101, 'the acknowledgement');
+    await eventually('the acknowledgement', async () => (await floorOf(stream, 'replica_x')) === 101);
     const behind = await read(50, 'replica_x');
     expect((await readTo(behind, 50, 101)).length).toBe(52);
     // Delivered, not acknowledged: it must not wait for a redelivery.
@@ -252,13 +256,13 @@ describe('the durable consumer', () => {
     await readTo(reader, 2, 11);
     reader.ack(11);
     await reader.close();
-    await until(async () => (await floorOf(stream, 'replica_x')) === 11, 'the acknowledgement');
+    await eventually('the acknowledgement', async () => (await floorOf(stream, 'replica_x')) === 11);
     const { created } = (await nats.api.consumerInfo(stream, 'replica_x')) ?? {};
     const again = await read(12, 'replica_x');
     await fill(log, 5, 'b');
     await readTo(again, 12, 16);
     again.ack(16);
-    await until(async () => (await floorOf(stream, 'replica_x')) === 16, 'the acknowledgement');
+    await eventually('the acknowledgement', async () => (await floorOf(stream, 'replica_x')) === 16);
     expect((await nats.api.consumerInfo(stream, 'replica_x'))?.created).toBe(created);
     await again.close();
   });

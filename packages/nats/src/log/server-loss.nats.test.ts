@@ -2,7 +2,8 @@ import { cpSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
-import { append, fill, Fixture, until } from '../testing/fixture.js';
+import { append, fill, Fixture } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import { Follower } from '../testing/follower.js';
 import { Writer } from '../testing/writer.js';
 import type { JetStreamLog } from './jetstream-log.js';
@@ -33,25 +34,26 @@ describe('kill -9 of the server', () => {
       const writers = [new Writer(log, 'x'), new Writer(log, 'y'), new Writer(log, 'z')];
       for (let round = 0; round < 6; round += 1) {
         const before = writers.map(({ ids }) => ids.length);
-        await until(() => writers.every(({ ids }, n) => ids.length > (before[n] ?? 0) + 20), 'the writers');
+        await eventually('the writers', () =>
+          writers.every(({ ids }, n) => ids.length > (before[n] ?? 0) + 20),
+        );
         await fixture.server.kill();
         // Sometimes long enough for the client to have tried in vain.
         await new Promise((resolve) => setTimeout(resolve, round * 150));
         await fixture.server.restart();
         const backMs = performance.now();
         const last = followers.map(({ entries }) => entries.length);
-        await until(
-          () => followers.every(({ entries }, n) => entries.length > (last[n] ?? 0)),
+        await eventually(
           'the readers to go on',
+          () => followers.every(({ entries }, n) => entries.length > (last[n] ?? 0)),
           3000,
         );
         expect(performance.now() - backMs).toBeLessThan(3000);
       }
       await Promise.all(writers.map((writer) => writer.stop()));
       const { lastSeq } = await log.identity();
-      await until(
-        () => followers.every((follower) => follower.lastSeq === lastSeq),
-        'all readers to be at the end',
+      await eventually('all readers to be at the end', () =>
+        followers.every((follower) => follower.lastSeq === lastSeq),
       );
       expect(followers.map(({ failure }) => failure)).toEqual([undefined, undefined, undefined]);
       const stored = followers[0]!.ids;
@@ -84,17 +86,17 @@ describe('kill -9 of the server', () => {
         }
       })();
       const before = stored.length;
-      await until(() => stored.length > before + 5000, 'the flood');
+      await eventually('the flood', () => stored.length > before + 5000);
       await fixture.server.kill();
       killed = true;
       await flood;
-      await until(() => waiting === 0, 'every append to settle', 2000);
+      await eventually('every append to settle', () => waiting === 0, 2000);
       await fixture.server.restart();
-      await until(() => nats.status === 'connected', 'the reconnect', 3000);
+      await eventually('the reconnect', () => nats.status === 'connected', 3000);
     }
     const follower = await follow();
     const { lastSeq } = await log.identity();
-    await until(() => follower.lastSeq === lastSeq, 'the end of the log', 20_000);
+    await eventually('the end of the log', () => follower.lastSeq === lastSeq, 20_000);
     const inLog = new Set(follower.ids);
     expect(stored.filter((id) => !inLog.has(id))).toEqual([]);
   });
@@ -105,16 +107,16 @@ describe('kill -9 of the server', () => {
     await fixture.server.stop();
     cpSync(join(storeDir, 'jetstream'), join(storeDir, 'older'), { recursive: true });
     await fixture.server.restart();
-    await until(() => nats.status === 'connected', 'the reconnect', 3000);
+    await eventually('the reconnect', () => nats.status === 'connected', 3000);
     await fill(log, 50, 'b');
     const follower = await follow('replica_a');
-    await until(() => follower.lastSeq === 101, 'the entries');
+    await eventually('the entries', () => follower.lastSeq === 101);
     await fixture.server.kill();
     // As after a power cut that took what was not fsynced, or a restored disk.
     rmSync(join(storeDir, 'jetstream'), { recursive: true });
     renameSync(join(storeDir, 'older'), join(storeDir, 'jetstream'));
     await fixture.server.restart();
-    await until(() => follower.failure !== undefined, 'the notice', 3000);
+    await eventually('the notice', () => follower.failure !== undefined, 3000);
     expect(follower.failure).toMatchObject({ code: 'LOG_REPLACED', message: /ends at entry 51; it had 101/ });
     await expect(log.identity()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
     expect(await append(log, { id: 'c:1' })).toMatchObject({
@@ -131,20 +133,22 @@ describe('SIGSTOP of the server', () => {
     async () => {
       const followers = [await follow('replica_a'), await follow()];
       const writer = new Writer(log, 'x');
-      await until(() => writer.ids.length > 50, 'the writer');
+      await eventually('the writer', () => writer.ids.length > 50);
       await fixture.server.pause();
-      await until(() => log.connection === 'disconnected', 'the client to notice', 5000);
+      await eventually('the client to notice', () => log.connection === 'disconnected', 5000);
       await new Promise((resolve) => setTimeout(resolve, 7000));
       fixture.server.resume();
       const before = followers.map(({ entries }) => entries.length);
-      await until(
-        () => followers.every(({ entries }, n) => entries.length > (before[n] ?? 0)),
+      await eventually(
         'the readers',
+        () => followers.every(({ entries }, n) => entries.length > (before[n] ?? 0)),
         3000,
       );
       await writer.stop();
       const { lastSeq } = await log.identity();
-      await until(() => followers.every((follower) => follower.lastSeq === lastSeq), 'the end of the log');
+      await eventually('the end of the log', () =>
+        followers.every((follower) => follower.lastSeq === lastSeq),
+      );
       const stored = followers[0]!.ids;
       expect(stored.slice(0, writer.ids.length)).toEqual(writer.ids);
     },
@@ -164,7 +168,7 @@ describe('closing', () => {
       expect(performance.now() - startMs).toBeLessThan(2000);
       await nats.close();
       expect(['stored', 'unknown']).toContain((await waiting).type);
-      await until(() => follower.failure !== undefined, 'the reader to end');
+      await eventually('the reader to end', () => follower.failure !== undefined);
       expect(follower.failure).toMatchObject({ code: 'CLOSED' });
       expect(log.connection).toBe('closed');
       expect(nats.status).toBe('closed');

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
-import { bytes, Fixture, text, until } from '../testing/fixture.js';
+import { bytes, Fixture, text } from '../testing/fixture.js';
+import { eventually } from '@antiphon/testing';
 import type { KvRegistry } from './kv-registry.js';
 
 let fixture: Fixture;
@@ -148,12 +149,12 @@ describe('the registry', () => {
     })();
     for (let round = 0; round < 3; round += 1) {
       const before = counter;
-      await until(() => counter > before + 50, 'some counting');
+      await eventually('some counting', () => counter > before + 50);
       await fixture.server.kill();
       await fixture.server.restart();
     }
     const before = counter;
-    await until(() => counter > before, 'some counting');
+    await eventually('some counting', () => counter > before);
     stop = true;
     await counting;
     expect(text((await registry.get('counter'))?.value)).toBe(String(counter));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findFreePort, withParentDeathSignal } from '@antiphon/nats-server/internal';
 import { findNatsServer, probeServer } from '@antiphon/nats-server';
-import { until } from './fixture.js';
+import { eventually } from '@antiphon/testing';
 
 const HOST = '127.0.0.1';
 
@@ -47,9 +47,8 @@ export class GuardedServer implements AsyncDisposable {
     const before = this.#log().length;
     this.#configure(access);
     this.#process?.kill('SIGHUP');
-    await until(
-      () => /Reloaded server configuration|Failed to reload/.test(this.#log().slice(before)),
-      'the reload',
+    await eventually('the reload', () =>
+      /Reloaded server configuration|Failed to reload/.test(this.#log().slice(before)),
     );
     if (this.#log().slice(before).includes('Failed to reload')) throw new Error(this.#log().slice(before));
   }
@@ -77,12 +76,12 @@ export class GuardedServer implements AsyncDisposable {
     const { command, args } = withParentDeathSignal(this.binary, ['-c', config]);
     const child = spawn(command, args, { stdio: 'ignore' });
     this.#process = child;
-    await until(async () => {
+    await eventually('the server to start', async () => {
       if (child.exitCode !== null) throw new Error(`nats-server ended: ${this.#log()}`);
       return (
         this.#log().includes('Server is ready') || (await probeServer(HOST, this.port, 200)) !== undefined
       );
-    }, 'the server to start');
+    });
   }
 
   #configure(access: string): string {

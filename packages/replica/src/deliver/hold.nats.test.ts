@@ -1,7 +1,7 @@
 import { systemClock, type Topology, type UpdateOptions } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { verifyCluster } from '../service/verify.js';
 
 const SCHEMA = `

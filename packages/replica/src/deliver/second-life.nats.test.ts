@@ -2,7 +2,7 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { encodeBatch, type Log, type LogEntry, summarize, type Topology, type TransactionBatch } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { flakyLog } from '../testing/flaky-log.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 import { seeded } from '../testing/seeded.js';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { findMember, markRemoved } from '@antiphon/core';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 

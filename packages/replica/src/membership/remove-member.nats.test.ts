@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import type { UpdateOptions } from '@antiphon/core';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)';

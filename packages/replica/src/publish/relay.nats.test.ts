@@ -1,6 +1,6 @@
 import type { Log } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { createKv, kvOf, put } from '../testing/kv.js';

@@ -1,6 +1,6 @@
 import type { Registry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { ClusterFixture, type SqliteReplica, type StartOptions } from '../testing/cluster-fixture.js';
 import { createKv, kvOf, put as putValue, type Kv } from '../testing/kv.js';
 

@@ -6,7 +6,7 @@ import { openDatabase, sqlite } from '@antiphon/sqlite';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createReplica } from '../start/create-replica.js';
 import { rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import type { UpdateOptions } from '@antiphon/core';
 
 const KIB = 1024;

@@ -1,7 +1,7 @@
 import { encodeBatch, registerMember, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { createKv, kvOf, put } from '../testing/kv.js';
 import { verifyCluster } from '../service/verify.js';
 

@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@antiphon/core';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { verifyCluster, type VerifyResult } from '../service/verify.js';
 
@@ -30,14 +31,11 @@ async function pair(options: Options): Promise<[SqliteReplica, SqliteReplica]> {
   return [r1, r2];
 }
 
-function expectState(replica: SqliteReplica, ...states: readonly string[]): Promise<void> {
-  return vi.waitFor(
-    () => expect(states, replica.status().stalled?.message).toContain(replica.status().lifecycle),
-    {
-      timeout: 10_000,
-      interval: 20,
-    },
-  );
+async function expectState(replica: SqliteReplica, ...states: readonly string[]): Promise<void> {
+  const reached = (): boolean => states.includes(replica.status().lifecycle);
+  await eventually(`${replica.id} is ${states.join(' or ')}`, reached, {
+    seen: () => [replica.status().lifecycle, replica.status().stalled?.message],
+  });
 }
 
 async function verified(): Promise<VerifyResult> {
@@ -48,9 +46,19 @@ async function verified(): Promise<VerifyResult> {
 
 async function expectEqual(...replicas: readonly SqliteReplica[]): Promise<void> {
   for (const replica of replicas) await expectState(replica, 'following', 'primary');
-  await vi.waitFor(async () => expect(await verified()).toMatchObject({ outcome: 'equal', absent: [] }), {
-    timeout: 15_000,
-  });
+  let last: unknown;
+  const equal = async (): Promise<boolean> => {
+    try {
+      const { outcome, absent } = await verified();
+      last = { outcome, absent };
+      return outcome === 'equal' && absent.length === 0;
+    } catch (error) {
+      // Those that have just gone on may not answer yet.
+      last = error;
+      return false;
+    }
+  };
+  await eventually('all hold the same rows', equal, { seen: () => last });
 }
 
 describe.each([
@@ -82,7 +90,10 @@ describe.each([
     await expectEqual(r1, r2);
     await fixture.sqlWhenFree(id, `INSERT INTO t VALUES ('captured again', 3)`);
     await here.execute([{ sql: `INSERT INTO t VALUES ('by the library', 3)` }]);
-    await vi.waitFor(async () => expect(await rowsOf(r1, 't')).toBe(await rowsOf(r2, 't')), 10_000);
+    await eventually(
+      'both have the same rows',
+      async () => (await rowsOf(r1, 't')) === (await rowsOf(r2, 't')),
+    );
     expect(await r2.query('SELECT id FROM t ORDER BY id')).toEqual(
       ['by the library', 'captured again', 'kept', 'to change', 'unseen'].map((each) => ({ id: each })),
     );
@@ -379,7 +390,7 @@ describe('a table that is not what it was while others write to it', () => {
     await expectState(r1, 'holding');
     const idle = r1.status().holding?.message ?? '';
     await r2.execute([{ sql: "INSERT INTO t VALUES ('of r2', 1)" }]);
-    await vi.waitFor(() => expect(r1.status().holding?.seq).toBeDefined(), { timeout: 10_000 });
+    await eventually('r1 holds an entry', () => r1.status().holding?.seq !== undefined);
     const { message = '' } = r1.status().holding ?? {};
     expect(message).toMatch(/^(Entry|This database).*nor anything after it: /);
     expect(message.endsWith(idle)).toBe(true);

@@ -4,7 +4,7 @@ import { streamName, type NatsHandle } from '@antiphon/nats';
 import { describe, expect, it } from 'vitest';
 import { encodeBeat } from '@antiphon/core';
 import { ClusterFixture, count, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);';
 

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 
 const DAY_MS = 86_400_000;
 const TABLE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { ClusterFixture, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { faultyStore, type FaultyStore } from '../testing/faulty-store.js';
 import { createKv, kvOf, put, type Kv } from '../testing/kv.js';

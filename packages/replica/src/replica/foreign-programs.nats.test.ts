@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 
 /**
  * A program with an SQLite of its own, in a process of its own: locks on a file belong to the process, so two

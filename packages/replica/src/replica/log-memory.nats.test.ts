@@ -1,7 +1,7 @@
 import { AntiphonError, decodeBatches, type Store } from '@antiphon/core';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { fillTo, OldStore } from '../testing/lossy-log.js';
 import {
   ClusterFixture,

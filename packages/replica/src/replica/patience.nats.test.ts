@@ -6,7 +6,7 @@ import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { startReplica } from '../start/start.js';
 import { ClusterFixture, count, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { createKv, put } from '../testing/kv.js';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);';

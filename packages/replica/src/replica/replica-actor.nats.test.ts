@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { resolveSettings } from '../config/options.js';
 import { prepare } from '../start/prepare.js';
 import type { Authority, Mandate } from '../state/authority.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { createKv, kvOf } from '../testing/kv.js';
 import { Deadline } from '../wait/deadline.js';

@@ -3,7 +3,7 @@ import { verifyCluster } from '../index.js';
 import { systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 
 const TABLES = 'CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, price REAL)';
 

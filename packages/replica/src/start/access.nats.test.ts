@@ -10,7 +10,7 @@ import { GuardedServer } from '../../../nats/src/testing/guarded-server.js';
 import type { CreateReplicaOptions } from './create-replica.js';
 import { createReplica } from './create-replica.js';
 import type { SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 
 let dir: string;
 let server: GuardedServer | undefined;

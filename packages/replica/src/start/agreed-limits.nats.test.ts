@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
 import { changeAgreedLimits, type LimitsChange } from '../membership/change-limits.js';
 import { DEFAULT_LIMITS } from '../config/limits.js';
 import { ClusterFixture, count } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 
 const SCHEMA = 'CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)';
 const HOUR_MS = 3_600_000;

@@ -1,5 +1,6 @@
 import { backup, DatabaseSync } from 'node:sqlite';
-import { afterEach, expect, it, vi } from 'vitest';
+import { eventually } from '@antiphon/testing';
+import { afterEach, expect, it } from 'vitest';
 import { ClusterFixture, count, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -19,11 +20,11 @@ async function pair(options = {}): Promise<[SqliteReplica, SqliteReplica]> {
   return [r1, r2];
 }
 
-function expectStalled(replica: SqliteReplica): Promise<void> {
-  return vi.waitFor(
-    () => expect(replica.status()).toMatchObject({ lifecycle: 'stalled', stalled: { code: 'SCHEMA_DRIFT' } }),
-    { timeout: 10_000, interval: 20 },
-  );
+async function expectStalled(replica: SqliteReplica): Promise<void> {
+  await eventually('it stalls', () => replica.status().lifecycle === 'stalled', {
+    seen: () => replica.status().lifecycle,
+  });
+  expect(replica.status().stalled).toMatchObject({ code: 'SCHEMA_DRIFT' });
 }
 
 it.each([
@@ -51,13 +52,13 @@ it('I1: an older copy restored under a running replica ends it, and a new start 
   await backup(live, fixture.file('copy'));
   live.close();
   await r1.execute([{ sql: `INSERT INTO t VALUES ('after the copy', 2)` }]);
-  await vi.waitFor(async () => expect(await count(r2, 't')).toBe(2), { timeout: 10_000 });
+  await eventually('r2 has two rows', async () => (await count(r2, 't')) === 2);
   const copy = new DatabaseSync(fixture.file('copy'));
   await backup(copy, fixture.file('r1'));
   copy.close();
   await expect(r1.ended).resolves.toMatchObject({ code: 'STORE_REPLACED' });
   const again = await fixture.replica('r1', TOPOLOGY);
   await again.execute([{ sql: `INSERT INTO t VALUES ('after the start', 3)` }]);
-  await vi.waitFor(async () => expect(await count(r2, 't')).toBe(3), { timeout: 10_000 });
+  await eventually('r2 has three rows', async () => (await count(r2, 't')) === 3);
   expect(await count(again, 't')).toBe(3);
 });

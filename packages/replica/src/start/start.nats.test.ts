@@ -3,7 +3,7 @@ import { remoteRef } from '@antiphon/actor';
 import { sqlite } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { mailboxPrefix, verifyCluster, type CommittedChange, type MailboxProtocol } from '../index.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { changed } from '../testing/faulty-store.js';
 import { createKv, kvOf, put } from '../testing/kv.js';

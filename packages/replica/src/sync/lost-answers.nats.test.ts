@@ -13,7 +13,7 @@ import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { startReplica } from '../start/start.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { seeded } from '../testing/seeded.js';
 

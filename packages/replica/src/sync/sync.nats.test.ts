@@ -10,7 +10,7 @@ import {
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
-import { eventually } from '../testing/eventually.js';
+import { eventually } from '@antiphon/testing';
 import { verifyCluster } from '../service/verify.js';
 
 const SCHEMA = `

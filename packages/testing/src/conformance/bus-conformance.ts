@@ -1,7 +1,8 @@
 import type { Bus } from '@antiphon/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { codeOf } from './error-code.js';
-import { bytes, text, until } from './log/use.js';
+import { bytes, text } from './log/use.js';
+import { eventually } from '../eventually.js';
 
 export interface BusHarness {
   /** Another connection, as another process would have. */
@@ -44,7 +45,7 @@ export function busConformance(name: string, makeHarness: () => Promise<BusHarne
 
 /** A subscription is known to the others after a while only. */
 async function heardBy({ one }: Pair, subject: string, has: () => boolean): Promise<void> {
-  await until(`a message on ${subject} was heard`, () => {
+  await eventually(`a message on ${subject} was heard`, () => {
     if (!has()) one.publish(subject, bytes('hello'));
     return has();
   });
@@ -67,7 +68,7 @@ function describeDelivery(bus: () => Pair): void {
 
   it('brings the answer to whoever asked', async () => {
     bus().two.subscribe(SUBJECT, ({ data, respond }) => respond?.(bytes(`answer to ${text(data)}`)));
-    await until('somebody answers', async () => {
+    await eventually('somebody answers', async () => {
       const answer = await bus()
         .one.request(SUBJECT, bytes('q'), { timeoutMs: 1000 })
         .catch(() => undefined);
@@ -89,10 +90,10 @@ function describeDelivery(bus: () => Pair): void {
     bus().two.subscribe('mark', () => marks++);
     await heardBy(bus(), 'mark', () => marks > 0);
     for (let i = 0; i < 100; i++) bus().one.publish(SUBJECT, bytes(''));
-    await until('all have come', () => (counts[0] ?? 0) + (counts[1] ?? 0) >= 100);
+    await eventually('all have come', () => (counts[0] ?? 0) + (counts[1] ?? 0) >= 100);
     const before = marks;
     bus().one.publish('mark', bytes(''));
-    await until('a later message has come', () => marks > before);
+    await eventually('a later message has come', () => marks > before);
     expect((counts[0] ?? 0) + (counts[1] ?? 0)).toBe(100);
   });
 }
@@ -138,7 +139,7 @@ function describeTrouble(bus: () => Pair): void {
     bus().one.publish(SUBJECT, bytes(''));
     const marked = marks;
     bus().one.publish('mark', bytes(''));
-    await until('a later message has come', () => marks > marked);
+    await eventually('a later message has come', () => marks > marked);
     expect(calls).toBe(before);
   });
 

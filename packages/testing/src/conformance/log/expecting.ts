@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { codeOf } from '../error-code.js';
 import type { LogHarness } from '../log-harness.js';
 import { openedOf } from './appending.js';
-import { append, fill, numbers, seqOf, text, until } from './use.js';
+import { append, fill, numbers, seqOf, text } from './use.js';
+import { eventually } from '../../eventually.js';
 
 /** What an append may expect of the newest entry of its origin: the fence of synchronous writes. */
 export function describeExpectations(harness: () => LogHarness): void {
@@ -53,7 +54,10 @@ export function describeExpectations(harness: () => LogHarness): void {
       const fence = append(rival, 'fence', { expectedLastSeqOfOrigin: last });
       await mend();
       const fenced = await fence;
-      await until('one of them to be stored', async () => ((await log.lastOf('writer'))?.seq ?? 0) > last);
+      await eventually(
+        'one of them to be stored',
+        async () => ((await log.lastOf('writer'))?.seq ?? 0) > last,
+      );
       // Whichever came first: the other one is not in the log, now or ever.
       const newest = await log.lastOf('writer');
       expect(text(newest?.data)).toBe(fenced.type === 'stored' ? 'fence' : 'a2');

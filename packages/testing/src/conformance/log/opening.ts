@@ -2,7 +2,8 @@ import { isSameEntry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '../error-code.js';
 import type { LogHarness } from '../log-harness.js';
-import { append, fill, numbers, until } from './use.js';
+import { append, fill, numbers } from './use.js';
+import { eventually } from '../../eventually.js';
 
 export function describeOpening(harness: () => LogHarness): void {
   describe('opening', () => {
@@ -60,7 +61,7 @@ export function describeOpening(harness: () => LogHarness): void {
       // Whoever had it longer is told, whatever is asked first.
       const result = await append(log, 'after', { expectedLastSeq: seqs[1] ?? 0 });
       expect(result.type).not.toBe('stored');
-      await until('it is noticed', () =>
+      await eventually('it is noticed', () =>
         log.identity().then(
           ({ lastSeq }) => lastSeq < (seqs[1] ?? 0),
           (error: unknown) => codeOf(error) === 'LOG_REPLACED',

@@ -2,7 +2,8 @@ import type { Log, LogReader } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { codeOf } from '../error-code.js';
 import type { LogHarness } from '../log-harness.js';
-import { ALL, append, appendSurely, fill, numbers, readTo, text, until } from './use.js';
+import { ALL, append, appendSurely, fill, numbers, readTo, text } from './use.js';
+import { eventually } from '../../eventually.js';
 
 interface Opened {
   readonly log: Log;
@@ -164,7 +165,7 @@ function describeDurables(harness: () => LogHarness, opened: () => Promise<Opene
       const reader = await read(first, 'replica_x');
       await readTo(reader, first + 29);
       reader.ack(first + 19);
-      await until(
+      await eventually(
         'the floor has moved',
         async () => (await harness().durableFloor('replica_x')) === first + 19,
       );

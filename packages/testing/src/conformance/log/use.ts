@@ -1,7 +1,6 @@
 import type { AppendRequest, AppendResult, Log, LogEntry, LogReader } from '@antiphon/core';
 
 export const ALL = { maxEntries: 1000, maxBytes: 1_000_000 };
-const WAIT_MS = 10_000;
 const LOOK_MS = 5;
 
 export function bytes(text: string): Uint8Array {
@@ -49,14 +48,6 @@ export async function readTo(reader: LogReader, lastSeq: number): Promise<readon
   const entries: LogEntry[] = [];
   while ((entries.at(-1)?.seq ?? 0) < lastSeq) entries.push(...(await reader.next(ALL)));
   return entries;
-}
-
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const untilMs = performance.now() + WAIT_MS;
-  while (!(await holds())) {
-    if (performance.now() > untilMs) throw new Error(`not within ${WAIT_MS} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  }
 }
 
 export function numbers(prefix: string, count: number): readonly string[] {
