@@ -11,7 +11,7 @@ import { appendsAlone } from '../state/authority.js';
 import type { Delivered, FeedProtocol, ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { isUncertainCounters } from '../state/uncertain-counters.js';
-import { retryDelayMs } from '../wait/deadline.js';
+import { retryingUntilAborted } from '../wait/deadline.js';
 import { Hold } from './hold.js';
 
 const SCHEMA_RETRY_MS = 1000;
@@ -101,15 +101,10 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   async #open(signal: AbortSignal): Promise<LogReader> {
     const { log, document, store, id, clock } = this.scope;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const fromSeq = store.state().position.seq + 1;
-        return await log.read({ generation: document.generation, fromSeq, durable: `replica_${id}` });
-      } catch (error) {
-        if (!(error instanceof AntiphonError) || !error.retriable) throw error;
-        await sleep(clock, retryDelayMs(attempt, clock), signal);
-      }
-    }
+    return retryingUntilAborted(clock, signal, () => {
+      const fromSeq = store.state().position.seq + 1;
+      return log.read({ generation: document.generation, fromSeq, durable: `replica_${id}` });
+    });
   }
 
   async #take(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
@@ -168,14 +163,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       if (!members.has(origin) && (primary === undefined || origin === primary)) origins.add(origin);
     }
     if (origins.size === 0) return;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await members.lookUp(origins);
-      } catch (error) {
-        if (!(error instanceof AntiphonError) || !error.retriable) throw error;
-        await sleep(clock, retryDelayMs(attempt, clock), signal);
-      }
-    }
+    await retryingUntilAborted(clock, signal, () => members.lookUp(origins));
   }
 
   /** Stalls, or says that the entry is none that any replica could apply. */
@@ -189,19 +177,15 @@ export class Feed implements Behaviour<FeedProtocol> {
       return undefined;
     }
     // A forged version must not stop anything; a real one is in the registry before it is in the log.
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const entry = await registry.get(CLUSTER_KEY);
-        const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
-        if (agreed.schema.version <= document.schema.version)
-          return { seq: Number(error.context['seq']), error };
-        condition.stall(error);
-        return undefined;
-      } catch (failure) {
-        if (!(failure instanceof AntiphonError) || !failure.retriable) throw failure;
-        await sleep(clock, Math.max(SCHEMA_RETRY_MS, retryDelayMs(attempt, clock)), signal);
-      }
-    }
+    const look = async (): Promise<Unreadable | undefined> => {
+      const entry = await registry.get(CLUSTER_KEY);
+      const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
+      if (agreed.schema.version <= document.schema.version)
+        return { seq: Number(error.context['seq']), error };
+      condition.stall(error);
+      return undefined;
+    };
+    return retryingUntilAborted(clock, signal, look, { leastDelayMs: SCHEMA_RETRY_MS });
   }
 }
 

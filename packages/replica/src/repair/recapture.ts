@@ -3,7 +3,6 @@ import {
   AntiphonError,
   checkOptions,
   shellWord,
-  sleep,
   toAntiphonError,
   type KeptTable,
   type OptionNames,
@@ -11,7 +10,7 @@ import {
   type Recapturing,
   replicatedNames,
 } from '@antiphon/core';
-import { Deadline, retryDelayMs } from '../wait/deadline.js';
+import { Deadline, retryingUntilAborted } from '../wait/deadline.js';
 import { KnownState } from './known-state.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
@@ -267,16 +266,10 @@ export class Recapturer {
   async #write<T>(run: () => T): Promise<T> {
     const { clock, closing, limits } = this.scope;
     const untilMs = clock.monotonicMs() + REJOIN_MS + limits.inSyncLagMs;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return (await this.writer.transaction(run)).value;
-      } catch (error) {
-        const delayMs = retryDelayMs(attempt, clock);
-        const again = error instanceof AntiphonError && (error.retriable || error.code === 'NOT_IN_SYNC');
-        if (!again || clock.monotonicMs() + delayMs > untilMs) throw error;
-        await sleep(clock, delayMs, closing);
-      }
-    }
+    const again = (error: unknown): boolean =>
+      error instanceof AntiphonError && (error.retriable || error.code === 'NOT_IN_SYNC');
+    const write = async (): Promise<T> => (await this.writer.transaction(run)).value;
+    return retryingUntilAborted(clock, closing, write, { again, untilMs });
   }
 }
 

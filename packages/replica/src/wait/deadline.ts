@@ -139,13 +139,48 @@ export function retryDelayMs(attempt: number, clock: Pick<Clock, 'random'>): num
   return full * (1 - 0.5 * clock.random());
 }
 
+function isRetriable(error: unknown): boolean {
+  return error instanceof AntiphonError && error.retriable;
+}
+
+export interface RetryOptions {
+  /** Which errors are worth another try. Defaults to the retriable ones. */
+  readonly again?: (error: unknown) => boolean;
+  /** The shortest wait between two tries. Defaults to 0: `retryDelayMs` decides. */
+  readonly leastDelayMs?: number;
+  /** Monotonic; no wait goes beyond it. Defaults to no limit. */
+  readonly untilMs?: number;
+}
+
+/**
+ * For work that has no deadline of its own: tries again until it succeeds, fails for good, or the signal
+ * aborts. Throws the error of the last try, or during a wait the reason of the signal.
+ */
+export async function retryingUntilAborted<T>(
+  clock: Clock,
+  signal: AbortSignal,
+  attempt: () => Promise<T>,
+  { again = isRetriable, leastDelayMs = 0, untilMs = Infinity }: RetryOptions = {},
+): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!again(error)) throw error;
+      const delayMs = Math.max(leastDelayMs, retryDelayMs(tries, clock));
+      if (clock.monotonicMs() + delayMs > untilMs) throw error;
+      await sleep(clock, delayMs, signal);
+    }
+  }
+}
+
 /** Tries again while the error is retriable and time is left; then throws the last one. */
 export async function retrying<T>(clock: Clock, deadline: Deadline, attempt: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof AntiphonError) || !error.retriable || deadline.passed) throw error;
+      if (!isRetriable(error) || deadline.passed) throw error;
       const delayMs = retryDelayMs(tries, clock);
       if (delayMs >= deadline.leftMs) throw error;
       await sleep(clock, delayMs, deadline.signal);
