@@ -1,5 +1,4 @@
 import type { Database, RowForm, Statement } from '@antiphon/sqlite';
-import type { DatabaseFile } from './database-file.js';
 
 /** Who has a database open. */
 export interface Program {
@@ -10,16 +9,26 @@ export interface Program {
   beforeCommit?(): void;
 }
 
+/** Hears what the connections to a database do: its file, which knows who writes and what is committed. */
+export interface ConnectionListener {
+  begun(connection: SimulatedConnection): void;
+  /** `durable`: the commit waited for the disk. */
+  committed(connection: SimulatedConnection, durable: boolean): void;
+  /** A transaction ended without a commit. */
+  ended(connection: SimulatedConnection): void;
+  closed(connection: SimulatedConnection): void;
+}
+
 type Authorizer = Parameters<Database['authorize']>[0];
 
-/** A connection that tells its file about transactions, and can be made to fail. */
+/** A connection that reports its transactions, and can be made to fail. */
 export class SimulatedConnection implements Database {
   /** Each commit waits for the disk. */
   #durable = false;
 
   constructor(
     private readonly inner: Database,
-    private readonly file: DatabaseFile,
+    private readonly listener: ConnectionListener,
     readonly program: Program,
   ) {
     inner.exec('PRAGMA wal_autocheckpoint = 0');
@@ -59,26 +68,26 @@ export class SimulatedConnection implements Database {
 
   close(): void {
     this.inner.close();
-    this.file.closed(this);
+    this.listener.closed(this);
   }
 
   #begin(run: Run): ReturnType<Run> {
     this.program.beforeBegin?.();
     const result = run();
-    this.file.begun(this);
+    this.listener.begun(this);
     return result;
   }
 
   #commit(run: Run): ReturnType<Run> {
     this.program.beforeCommit?.();
     const result = run();
-    this.file.committed(this, this.#durable);
+    this.listener.committed(this, this.#durable);
     return result;
   }
 
   #rollback(run: Run): ReturnType<Run> {
     const result = run();
-    this.file.ended(this);
+    this.listener.ended(this);
     return result;
   }
 }

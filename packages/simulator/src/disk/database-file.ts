@@ -1,6 +1,6 @@
 import { copyFileSync, statSync, truncateSync } from 'node:fs';
 import { openDatabase, type Database, type OpenOptions } from '@antiphon/sqlite';
-import { SimulatedConnection, type Program } from './connection.js';
+import { SimulatedConnection, type ConnectionListener, type Program } from './connection.js';
 import type { Folder } from './folder.js';
 
 /** As many commits can a power cut take back at most. */
@@ -17,7 +17,7 @@ interface CommittedState {
  * so that an earlier state is the same file with less of the log. Its place changes when it goes back, since
  * whoever had it open still holds the old one.
  */
-export class DatabaseFile {
+export class DatabaseFile implements ConnectionListener {
   #path: string;
   #places = 0;
   readonly #states: CommittedState[] = [];
