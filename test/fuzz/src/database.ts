@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
-import { quote } from './names.js';
+import { quote } from '@antiphon/simulator/schema';
 
 /** A connection as other programs have it, and a look at what is in a database. */
 export class ForeignDatabase {

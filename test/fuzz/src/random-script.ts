@@ -1,9 +1,5 @@
+import { quote, randomSchema, randomStatement, randomTrigger, type Table } from '@antiphon/simulator/schema';
 import { Random } from '@antiphon/testing';
-import { quote } from './names.js';
-import { randomSchema } from './random-schema.js';
-import { randomStatement } from './random-statement.js';
-import { randomTrigger } from './random-trigger.js';
-import type { Table } from './schema.js';
 import type { Script, Step } from './script.js';
 
 export type Mode = 'plain' | 'versions' | 'group' | 'two-writers';

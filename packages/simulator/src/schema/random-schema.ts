@@ -1,4 +1,4 @@
-import { DatabaseSync } from 'node:sqlite';
+import { openDatabase } from '@antiphon/sqlite';
 import type { Random } from '@antiphon/testing';
 import { list, Names, quote } from './names.js';
 import { randomTrigger } from './random-trigger.js';
@@ -48,7 +48,7 @@ function draw(random: Random, wishes: SchemaWishes): Schema {
     addUniques(random, table, indexes, wishes);
     addIndexes(random, table, indexes);
   }
-  const db = new DatabaseSync(':memory:');
+  const db = openDatabase(':memory:');
   const accepts = (sql: string): boolean => {
     try {
       db.exec(sql);
