@@ -114,6 +114,25 @@ describe('changes that nobody may have captured', () => {
     }
   });
 
+  it('I3: also when that was done with the triggers of one table only', async () => {
+    cluster = await pairOf(`${REBUILT} CREATE TABLE other (id INTEGER PRIMARY KEY, x UNIQUE);`);
+    const { store } = cluster.member('a');
+    await store.check();
+    const all = (of: string): string =>
+      cluster.shell(
+        'a',
+        `SELECT ${of} || ';' FROM sqlite_schema
+         WHERE type = 'trigger' AND tbl_name = 'other' OR name = '_antiphon_capturing' ORDER BY rowid`,
+      );
+    const [drop, create] = [all(`'DROP ' || type || ' ' || name`), all('sql')];
+    cluster.shell('a', `BEGIN; ${drop} INSERT INTO other VALUES (1, 1); ${create} COMMIT; VACUUM;`);
+    await expectCode(
+      store.check(),
+      'SCHEMA_DRIFT',
+      /table other: its trigger \w+ was dropped and created again/,
+    );
+  });
+
   it('but not because the build that made the file marked nothing', async () => {
     cluster = await pairOf(REBUILT);
     await cluster.member('a').store.close();

@@ -153,13 +153,21 @@ function againCreated(connection: Connection): readonly { readonly name: string;
       `SELECT s.name AS name, s.tbl_name AS "table", s.rowid AS place,
          ifnull((SELECT v.rowid FROM sqlite_schema AS v
            WHERE v.type = 'view' AND v.name = '${CREATED_AFTER_TRIGGERS}'), ${none}) AS before
-       FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name WHERE s.type = 'trigger'`,
+       FROM sqlite_schema AS s JOIN _antiphon_capture AS c ON c.name = s.name WHERE s.type = 'trigger' ORDER BY place`,
     )
     .all() as { name: string; table: string; place: number; before: number }[];
-  // Twice for each trigger, once for VACUUM.
-  const isOften = mark?.isMoved === true && mark.changes > 2 * ours.length;
   const end = mark === undefined || mark.isMoved ? Number.MAX_SAFE_INTEGER : mark.place;
-  return ours.filter(({ place, before }) => isOften || place > before || place > end);
+  // What was put back stands last: the triggers of a table only together with all that stand behind its first one.
+  const isOften = (table: string): boolean => {
+    const first = ours.findIndex((trigger) => trigger.table === table);
+    return mark?.isMoved === true && mark.changes >= leastChanges(ours.length - first);
+  };
+  return ours.filter(({ place, before, table }) => place > before || place > end || isOften(table));
+}
+
+/** It takes so many to drop the view and some triggers, to put all of them back, and to VACUUM. */
+function leastChanges(triggers: number): number {
+  return 2 * (triggers + 1) + 1;
 }
 
 /**
