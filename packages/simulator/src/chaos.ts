@@ -1,7 +1,7 @@
 import type { Random } from '@antiphon/testing';
 import type { Ledger } from './ledger.js';
 import type { SimulatedNode, World } from './node.js';
-import { chooseRates, type ChaosSwitches } from './options.js';
+import { chooseRates, type ResolvedOptions } from './options.js';
 
 export interface ChaosCounts {
   crashes: number;
@@ -11,6 +11,7 @@ export interface ChaosCounts {
   outages: number;
   clockJumps: number;
   pauses: number;
+  restores: number;
 }
 
 type Trouble =
@@ -24,11 +25,18 @@ type Trouble =
   | 'pause'
   | 'lock'
   | 'durable deleted'
+  | 'power loss and wrong clock'
+  | 'older copy'
+  | 'full disk'
+  | 'removal'
+  | 'schema change'
   | 'other rates';
 
 const LONGEST_DOWN_MS = 2500;
 const LONGEST_PAUSE_MS = 4000;
 const MOST_LOST_COMMITS = 12;
+const MOST_RESTORED_COMMITS = [3, 40, 400];
+const LONGEST_FULL_MS = 6000;
 /** After an event: before anything else happens, or while its answer is on the way. */
 const INSTANTS_MS = [0, 0, 0.05, 1, 5];
 const DAY_MS = 86_400_000;
@@ -40,6 +48,10 @@ export interface ChaosHooks {
   readonly note: (event: string) => void;
   /** A database is as it was left, and nobody has it open. */
   readonly left: (node: SimulatedNode) => void;
+  /** A database is about to be looked at, and is an older copy. */
+  readonly restored: (node: SimulatedNode) => void;
+  readonly changeSchema: (node: SimulatedNode) => void;
+  readonly remove: (node: SimulatedNode) => void;
 }
 
 /** Makes trouble, at random times, until it is told to stop; everything that it breaks it mends after a while. */
@@ -52,6 +64,7 @@ export class Chaos {
     outages: 0,
     clockJumps: 0,
     pauses: 0,
+    restores: 0,
   };
   #stopped = false;
 
@@ -66,7 +79,7 @@ export class Chaos {
   start(): void {
     this.world.clock.setTimer(this.#soon(this.world.options.meanTroubleMs), () => {
       if (this.#stopped) return;
-      this.#trouble(this.random.pick(troubles(this.world.options.chaos)), this.random.pick(this.nodes));
+      this.#trouble(this.random.pick(troubles(this.world.options)), this.random.pick(this.nodes));
       this.start();
     });
   }
@@ -81,23 +94,56 @@ export class Chaos {
     if (kind === 'crash at publish') return this.#endAtPublish(node);
     if (kind === 'other rates')
       return this.world.faults.set(chooseRates(this.random, this.world.options.chaos));
+    if (kind === 'schema change') return this.hooks.changeSchema(node);
+    if (kind === 'older copy') return this.#end(node, kind);
     this.hooks.note(`${kind} ${node.id}`);
+    if (kind === 'power loss and wrong clock') return this.#bootWrong(node);
+    if (kind === 'full disk') return this.#fill(node);
+    if (kind === 'removal') return this.#remove(node);
     if (kind === 'disconnect') return this.#disconnect([node]);
     if (kind === 'outage') return this.#disconnect(this.nodes);
     if (kind === 'lock') return this.#lock(node);
     if (kind === 'pause') return this.#pause(node);
     if (kind === 'durable deleted') return this.#deleteDurable(node);
+    this.#jump(node);
+  }
+
+  #jump(node: SimulatedNode): void {
     this.counts.clockJumps++;
     node.machine.jump(this.random.pick(JUMPS_MS));
     this.#later(this.random.int(1, LONGEST_WRONG_MS), () => node.machine.setRight());
   }
 
-  #end(node: SimulatedNode, kind: 'crash' | 'power loss'): void {
+  /** Without a battery, a machine's clock comes back with an old time, and NTP takes its time. */
+  #bootWrong(node: SimulatedNode): void {
+    if (!node.running) return;
+    this.#end(node, 'power loss');
+    this.#jump(node);
+  }
+
+  #fill({ database: { file } }: SimulatedNode): void {
+    file.full = true;
+    this.#later(this.random.int(1, LONGEST_FULL_MS), () => (file.full = false));
+  }
+
+  /** Mostly one that is down already. */
+  #remove(node: SimulatedNode): void {
+    if (this.random.chance(0.7)) this.#end(node, 'crash');
+    this.hooks.remove(node);
+  }
+
+  #end(node: SimulatedNode, kind: 'crash' | 'power loss' | 'older copy'): void {
     // An armed crash may come when everything is to heal.
     if (!node.running || this.#stopped) return;
     if (kind === 'crash') {
       this.counts.crashes++;
       node.kill();
+    } else if (kind === 'older copy') {
+      if (node.firstMemberCommit === undefined) return;
+      this.counts.restores++;
+      const lost = node.restore(this.random.int(1, this.random.pick(MOST_RESTORED_COMMITS)));
+      this.ledger.lost(node.id, node.database, lost);
+      this.hooks.restored(node);
     } else {
       const lost = node.losePower(this.random.int(0, MOST_LOST_COMMITS));
       this.counts.powerLosses++;
@@ -167,7 +213,7 @@ export class Chaos {
   }
 }
 
-function troubles(chaos: ChaosSwitches): readonly Trouble[] {
+function troubles({ chaos, features }: ResolvedOptions): readonly Trouble[] {
   const possible: Trouble[] = ['durable deleted'];
   if (chaos.crashes) possible.push('crash', 'crash at commit', 'crash at publish');
   if (chaos.powerLoss) possible.push('power loss');
@@ -176,5 +222,11 @@ function troubles(chaos: ChaosSwitches): readonly Trouble[] {
   if (chaos.pauses) possible.push('pause');
   if (chaos.storeFaults) possible.push('lock');
   if (chaos.messageFaults) possible.push('other rates');
+  if (features.wrongBoots && chaos.powerLoss) possible.push('power loss and wrong clock');
+  if (features.restores) possible.push('older copy');
+  if (features.fullDisks) possible.push('full disk', 'full disk');
+  if (features.removals) possible.push('removal');
+  if (features.randomTables && features.schemaChanges)
+    possible.push('schema change', 'schema change', 'schema change');
   return possible;
 }

@@ -1,3 +1,4 @@
+import { contentOf as exactContentOf, orphansOf } from './content.js';
 import { checkDatabase, transactionOf, type CheckContext } from './database-check.js';
 import type { SimulatedNode } from './node.js';
 import { quoted, rowText, type SimulatedTable } from './table.js';
@@ -12,7 +13,39 @@ export function checkCluster(nodes: readonly SimulatedNode[], context: CheckCont
   checkSameTransactions(nodes, context);
   checkSealed(context);
   checkSameContent(nodes, context);
+  checkRandomTables(nodes, context);
+  checkReferences(nodes, context);
   checkNothingLost(context);
+}
+
+function checkRandomTables([first, ...others]: readonly SimulatedNode[], context: CheckContext): void {
+  if (first === undefined) return;
+  for (const table of context.randomTables) {
+    const expected = exactContentOf(first.database, table);
+    for (const { id, database } of others) {
+      for (const [kind, texts] of exactContentOf(database, table))
+        for (const what of difference(expected.get(kind) ?? [], texts))
+          context.violations.add('I4', id, `${kind} of ${table} differs from ${first.id}: ${what}`);
+    }
+  }
+}
+
+/** Where every write keeps to foreign keys, certification keeps apart those that together would not. */
+function checkReferences(
+  nodes: readonly SimulatedNode[],
+  { referencesHold, violations }: CheckContext,
+): void {
+  if (!referencesHold) return;
+  for (const { id, database } of nodes)
+    for (const orphan of orphansOf(database)) violations.add('I8', id, `it has a row of ${orphan}`);
+}
+
+function difference(expected: readonly string[], found: readonly string[]): readonly string[] {
+  const [there, here] = [new Set(expected), new Set(found)];
+  return [
+    ...expected.filter((text) => !here.has(text)).map((text) => `without ${text}`),
+    ...found.filter((text) => !there.has(text)).map((text) => `with ${text}`),
+  ];
 }
 
 /** I2, I3: every transaction of the log, on every replica. */
@@ -79,7 +112,7 @@ function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): 
   const present = new Set(
     database.read(`SELECT name FROM sqlite_schema WHERE type = 'table'`).map(([table]) => table),
   );
-  if (!present.has(name)) return content;
+  if (!present.has(name) || !database.isReplica) return content;
   put('row', name, key);
   const [[id] = []] = database.read('SELECT id FROM _antiphon_tables WHERE name = ?', name);
   const [versions, displaced] = [`_antiphon_v${String(id)}`, `_antiphon_d${String(id)}`];

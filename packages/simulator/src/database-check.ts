@@ -12,6 +12,10 @@ export interface CheckContext {
   readonly log: LogModel;
   readonly rows: RowModel;
   readonly violations: Violations;
+  /** Tables of which nothing is known but that all replicas must hold the same. */
+  randomTables: readonly string[];
+  /** No child of these may be without its parent. */
+  referencesHold: boolean;
 }
 
 /**

@@ -11,7 +11,7 @@ import {
 import type { NodeClock } from '@antiphon/testing';
 import { DatabaseFile } from './disk/database-file.js';
 import type { Folder } from './disk/folder.js';
-import { OtherProgram } from './disk/other-program.js';
+import { OtherProgram, type SchemaEditor } from './disk/other-program.js';
 import { DAY_MS, UNIX_EPOCH_JULIAN_DAY } from './disk/surroundings.js';
 import { insertRow } from './row-statements.js';
 import type { SimulatedTable } from './table.js';
@@ -77,6 +77,10 @@ export class SimulatedDatabase {
   readonly wrong: string[] = [];
   readonly #programs: readonly OtherProgram[];
   readonly #administrator: OtherProgram;
+  /** Without foreign keys. */
+  readonly #careless: OtherProgram;
+  /** Changes schemas as SQLite's documentation advises. */
+  readonly #migration: OtherProgram;
   readonly #listeners = new Set<(commit: Commit) => void>();
   readonly #statements = new Map<string, Statement>();
   #observer: Database;
@@ -98,9 +102,15 @@ export class SimulatedDatabase {
     this.#observer = openDatabase(this.file.path, { readOnly: true });
     const julianDay = (): number => UNIX_EPOCH_JULIAN_DAY + this.machine.nowMs() / DAY_MS;
     // Two, so that changes of several connections lie side by side.
-    const program = (name: string): OtherProgram => new OtherProgram(name, this.file, julianDay);
+    const program = (name: string, settings?: readonly string[]): OtherProgram =>
+      new OtherProgram(name, this.file, julianDay, settings);
     this.#programs = [program('one'), program('two')];
     this.#administrator = program('administrator');
+    this.#careless = program('careless', [
+      ...['PRAGMA foreign_keys = OFF', 'PRAGMA recursive_triggers = ON'],
+      'PRAGMA ignore_check_constraints = ON',
+    ]);
+    this.#migration = program('migration', ['PRAGMA foreign_keys = OFF', 'PRAGMA legacy_alter_table = ON']);
     this.file.onCommit((number) => this.#committed(number));
   }
 
@@ -224,6 +234,11 @@ export class SimulatedDatabase {
     this.#program(program).write(run);
   }
 
+  /** As `writeOutside`, by a program that minds neither foreign keys nor CHECK constraints. */
+  writeCarelessly(run: (tx: SqliteTransaction) => unknown): void {
+    this.#careless.write(run);
+  }
+
   /** Another program begins a transaction and takes its time. Returns how to end it. */
   lock(): () => void {
     return this.#administrator.lock();
@@ -232,6 +247,15 @@ export class SimulatedDatabase {
   /** Another program changes the schema. */
   execute(sql: string): void {
     this.#administrator.execute(sql);
+  }
+
+  /** Another program changes the schema, in one transaction. */
+  migrate(change: (editor: SchemaEditor) => void): void {
+    this.#migration.edit(change);
+  }
+
+  vacuum(): void {
+    this.#administrator.executeAlone('VACUUM');
   }
 
   #program(index: number): OtherProgram {
@@ -249,11 +273,11 @@ export class SimulatedDatabase {
   }
 
   /**
-   * Somebody puts an older copy in its place, also of what was on the disk for certain. Returns the numbers
-   * of the commits it lacks.
+   * Somebody puts an older copy in its place, also of what was on the disk for certain, but none from before
+   * `oldest`. Returns the numbers of the commits it lacks.
    */
-  restore(commits: number): readonly number[] {
-    return this.#wentBack(() => this.file.restore(commits));
+  restore(commits: number, oldest: number): readonly number[] {
+    return this.#wentBack(() => this.file.restore(commits, oldest));
   }
 
   #wentBack(goBack: () => number): readonly number[] {

@@ -4,6 +4,7 @@ import { SimulatedDatabase } from './database.js';
 import { Folder } from './disk/folder.js';
 import { LogModel } from './log-model.js';
 import { SimulatedNode, type World } from './node.js';
+import { NO_FEATURES } from './features.js';
 import { resolveOptions, type SimulationOptions } from './options.js';
 import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
 import { Trace } from './trace.js';
@@ -69,7 +70,7 @@ class LogLoss {
       log: memoryLog(shared),
       bus: memoryBus(shared),
       registry: memoryRegistry(shared),
-      options: resolveOptions({ meanWriteMs: 300, ...options }),
+      options: resolveOptions({ meanWriteMs: 300, ...options }, NO_FEATURES),
       update:
         options.update === 'sync'
           ? { mode: 'sync', acks: 'all', minInSync: 1 }

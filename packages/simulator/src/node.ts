@@ -10,6 +10,7 @@ import {
   type VirtualClock,
 } from '@antiphon/testing';
 import type { SqliteTransaction } from '@antiphon/sqlite';
+import { AUDIT_TRIGGER } from './local-audit.js';
 import type { SimulatedDatabase } from './database.js';
 import type { Program } from './disk/connection.js';
 import { SimulatedStore } from './disk/simulated-store.js';
@@ -58,6 +59,7 @@ export class SimulatedNode {
   #process: Process | undefined;
   #starts = 0;
   #memberSinceMs: number | undefined;
+  #firstMemberCommit: number | undefined;
 
   constructor(
     readonly id: string,
@@ -83,6 +85,16 @@ export class SimulatedNode {
   /** When it became a member of the cluster. */
   get memberSinceMs(): number | undefined {
     return this.#memberSinceMs;
+  }
+
+  /** The first state of its database from which it can start as a member. */
+  get firstMemberCommit(): number | undefined {
+    return this.#firstMemberCommit;
+  }
+
+  /** It was removed; a new start makes it a member again. */
+  forgetMembership(): void {
+    this.#memberSinceMs = undefined;
   }
 
   get replica(): Replica<SqliteTransaction> | undefined {
@@ -121,10 +133,12 @@ export class SimulatedNode {
       topology:
         options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
       update,
+      ...(options.features.audits && { localTriggers: [AUDIT_TRIGGER] }),
       limits: update.mode === 'sync' ? { ...REPLICA_LIMITS, ...SYNC_LIMITS } : REPLICA_LIMITS,
     });
     process.replica = replica;
     this.#memberSinceMs ??= this.world.clock.monotonicMs();
+    this.#firstMemberCommit ??= this.database.commits;
     this.onEvent('runs');
     const error = await replica.ended;
     if (error !== undefined) this.#ended(process, error);
@@ -141,6 +155,14 @@ export class SimulatedNode {
     this.#end({ dropWhatIsUnderWay: true });
     const lost = this.database.losePower(commits);
     this.onEvent(`lost power and ${lost.length} commits`);
+    return lost;
+  }
+
+  /** The machine goes down, and somebody puts an older copy of its database in place. Returns the commits it lacks. */
+  restore(commits: number): readonly number[] {
+    this.#end({ dropWhatIsUnderWay: true });
+    const lost = this.database.restore(commits, this.#firstMemberCommit ?? this.database.commits);
+    this.onEvent(`has an older copy, without ${lost.length} commits`);
     return lost;
   }
 

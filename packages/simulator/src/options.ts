@@ -1,6 +1,7 @@
 import type { Log } from '@antiphon/core';
 import type { FaultRates, Random } from '@antiphon/testing';
 import type { SimulatedStore } from './disk/simulated-store.js';
+import type { Features } from './features.js';
 
 export type SimulatedTopology = 'multi-primary' | 'primary-replica';
 
@@ -20,6 +21,8 @@ export interface SimulationOptions {
   readonly meanTroubleMs?: number;
   /** What may happen; everything when absent. */
   readonly chaos?: Partial<ChaosSwitches>;
+  /** What the world has; the seed decides what is absent here. */
+  readonly features?: Partial<Features>;
   /** Puts a defect in, to see that the checks find it. */
   readonly defect?: Defect;
 }
@@ -50,6 +53,7 @@ export interface ResolvedOptions {
   readonly meanWriteMs: number;
   readonly meanTroubleMs: number;
   readonly chaos: ChaosSwitches;
+  readonly features: Features;
   readonly defect: Defect;
 }
 
@@ -63,7 +67,7 @@ export const ALL_CHAOS: ChaosSwitches = {
   pauses: true,
 };
 
-export function resolveOptions(options: SimulationOptions): ResolvedOptions {
+export function resolveOptions(options: SimulationOptions, features: Features): ResolvedOptions {
   const { update = 'async' } = options;
   const chaos = { ...ALL_CHAOS, ...options.chaos };
   return {
@@ -74,6 +78,7 @@ export function resolveOptions(options: SimulationOptions): ResolvedOptions {
     meanWriteMs: options.meanWriteMs ?? 150,
     meanTroubleMs: options.meanTroubleMs ?? 500,
     chaos: { ...chaos, pauses: chaos.pauses && update === 'sync' },
+    features,
     defect: options.defect ?? {},
   };
 }

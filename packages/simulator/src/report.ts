@@ -6,6 +6,8 @@ export interface SimulationReport {
   readonly seed: number;
   readonly topology: SimulatedTopology;
   readonly update: SimulatedUpdate;
+  /** What the run's world had. */
+  readonly features: string;
   readonly ok: boolean;
   readonly violations: readonly Violation[];
   readonly counts: Readonly<Record<string, number>>;
@@ -18,7 +20,7 @@ export interface SimulationReport {
 }
 
 export function describeReport(report: SimulationReport): string {
-  const { seed, topology, update, ok, violations, counts } = report;
+  const { seed, topology, update, features, ok, violations, counts } = report;
   const shown = [
     'writes',
     'outsideWrites',
@@ -31,7 +33,7 @@ export function describeReport(report: SimulationReport): string {
     ...(update === 'sync' ? ['unknownWrites', 'rejectedTransactions', 'strongReads', 'pauses'] : []),
   ];
   const numbers = shown.map((name) => `${name} ${counts[name] ?? 0}`).join(', ');
-  if (ok) return `seed ${seed} (${topology}, ${update}): ok; ${numbers}`;
+  if (ok) return `seed ${seed} (${topology}, ${update}; ${features}): ok; ${numbers}`;
   const lines = violations.map(({ invariant, replica, message }) => `  ${invariant} ${replica}: ${message}`);
-  return [`seed ${seed} (${topology}, ${update}): FAILED; ${numbers}`, ...lines].join('\n');
+  return [`seed ${seed} (${topology}, ${update}; ${features}): FAILED; ${numbers}`, ...lines].join('\n');
 }

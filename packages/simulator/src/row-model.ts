@@ -20,7 +20,7 @@ export class RowModel {
      * Otherwise transactions are taken in the order of the log, those of the one writer that are not there
      * yet in theirs.
      */
-    private readonly lastWriterWins: boolean,
+    readonly lastWriterWins: boolean,
   ) {}
 
   /** Visible rows: table name → key → row. */

@@ -6,12 +6,17 @@ import { checkCluster } from './cluster-check.js';
 import { SimulatedDatabase } from './database.js';
 import { checkDatabase, type CheckContext } from './database-check.js';
 import { Folder } from './disk/folder.js';
+import { chooseFeatures, featuresText } from './features.js';
 import { Ledger } from './ledger.js';
+import { LocalAudit } from './local-audit.js';
 import { LogModel } from './log-model.js';
 import { SimulatedNode, type World } from './node.js';
 import { chooseRates, resolveOptions, type ResolvedOptions, type SimulationOptions } from './options.js';
+import { Operator } from './operator.js';
+import { attempting, chooseTables, type RandomTables } from './random-tables.js';
 import type { SimulationReport } from './report.js';
 import { RowModel } from './row-model.js';
+import { SchemaChanges } from './schema-changes.js';
 import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
 import { SyncRun } from './sync-run.js';
 import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
@@ -20,10 +25,13 @@ import type { SimulatedTable } from './table.js';
 import { Trace } from './trace.js';
 import { Violations } from './violation.js';
 import { Writers } from './writers.js';
+import { WrittenTimes } from './written-times.js';
 
 const HEAL_LIMIT_MS = 180_000;
 const KEPT_LINES = 200;
 const SUPERVISION_MS = 500;
+/** What is noticed late must be noticed before everybody is said to be at rest. */
+const NOTICED_MS = 3000;
 /**
  * A replica looks for new members every ten beats; until then it does not wait for one, which has the whole
  * log before it.
@@ -50,6 +58,11 @@ class Simulation {
   readonly #sync: SyncRun | undefined;
   readonly #tables: readonly SimulatedTable[];
   readonly #folder = new Folder();
+  readonly #operator: Operator;
+  readonly #times = new WrittenTimes();
+  readonly #audit: LocalAudit | undefined;
+  #randomTables: RandomTables | undefined;
+  #schemaChanges: SchemaChanges | undefined;
   /** The highest counter of each origin that each replica ever held. */
   readonly #everHeld = new Map<string, number>();
   #seenSeq = 0;
@@ -61,7 +74,12 @@ class Simulation {
     const clock = new VirtualClock({ seed });
     this.#random = new Random(seed).fork('simulation');
     const pace = options.update === 'sync' ? choosePace(this.#random.fork('synchronous pace')) : {};
-    const resolved = resolveOptions({ ...pace, ...options });
+    const features = chooseFeatures(
+      new Random(seed).fork('features'),
+      options.update ?? 'async',
+      options.features,
+    );
+    const resolved = resolveOptions({ ...pace, ...options }, features);
     const faults = new Faults(this.#random.fork('faults'), chooseRates(this.#random, resolved.chaos));
     const shared = { clock, faults };
     this.#world = {
@@ -85,13 +103,16 @@ class Simulation {
       log: new LogModel({ certified: multiPrimary && update.mode === 'sync' }),
       rows: new RowModel(this.#tables, versions),
       violations: new Violations(),
+      randomTables: [],
+      referencesHold: false,
     };
+    const note = (event: string): void => this.#trace.add(event);
+    this.#audit = features.audits ? new LocalAudit() : undefined;
     const ids = Array.from({ length: resolved.replicas }, (_, index) => `r${index + 1}`);
     this.#nodes = ids.map((id, index) => this.#machine(id, index === 0));
     if (update.mode === 'sync') {
       const { log, violations } = this.#check;
       const random = this.#random.fork('synchronous');
-      const note = (event: string): void => this.#trace.add(event);
       this.#sync = new SyncRun(this.#world, this.#nodes, log, violations, random, note);
       this.#trace.add(JSON.stringify(update));
     }
@@ -105,12 +126,18 @@ class Simulation {
                 node,
                 this.#random.fork(`writes ${node.id}`),
                 multiPrimary || index === 0,
+                this.#times,
               ),
           );
     this.#chaos = new Chaos(this.#world, this.#nodes, this.#random.fork('chaos'), this.#check.ledger, {
-      note: (event) => this.#trace.add(event),
+      note,
       left: (node) => this.#look(node),
+      restored: (node) => this.#sync?.restored(node),
+      changeSchema: (node) => this.#schemaChanges?.change(node),
+      remove: (node) => void this.#operator.remove(node),
     });
+    this.#operator = new Operator(this.#world, this.#nodes, this.#random.fork('operator'), note);
+    note(featuresText(features));
     this.#watchLog();
   }
 
@@ -124,10 +151,12 @@ class Simulation {
 
   async #run(): Promise<SimulationReport> {
     const { clock, faults, options } = this.#world;
+    await this.#drawTables();
     for (const node of this.#nodes) node.start();
     for (const writers of this.#writers) writers.start();
     this.#sync?.start();
     this.#supervise();
+    this.#operator.start();
     this.#chaos.start();
     await clock.advance(options.durationMs);
 
@@ -135,16 +164,39 @@ class Simulation {
     for (const writers of this.#writers) writers.stop();
     this.#sync?.stop();
     faults.heal();
+    this.#schemaChanges?.keepTidy();
+    if (options.features.schemaChanges) await clock.advance(NOTICED_MS);
     // What the chaos broke, it mends by itself within seconds; the rest is up to the replicas.
     const atRest = await clock.runUntil(() => this.#atRest(), HEAL_LIMIT_MS);
     this.#check.log.feed(this.#world.log.entries());
     if (!atRest) this.#notAtRest();
-    else await this.#finishSync();
+    else {
+      await this.#finishSync();
+      await this.#verify();
+      this.#check.log.feed(this.#world.log.entries());
+    }
+    // Where there is no cluster, that is what is wrong.
+    if (this.#nodes.every(({ database }) => database.isReplica)) this.#checkAll();
+    return this.#report();
+  }
+
+  /**
+   * No clock was ever set, and no commit failed: a write that takes a time and cannot commit leaves its clock
+   * there, and what waits comes after it.
+   */
+  #isTimely(): boolean {
+    const { faults, options } = this.#world;
+    const failed = options.features.fullDisks || faults.count('storeFull') > 0;
+    return this.#chaos.counts.clockJumps === 0 && !failed;
+  }
+
+  #checkAll(): void {
+    const { log, rows, violations } = this.#check;
     checkCluster(this.#nodes, this.#check);
+    this.#audit?.check(this.#nodes, violations);
+    if (rows.lastWriterWins && this.#isTimely()) this.#times.check(log, violations);
     this.#sync?.check();
     this.#checkWriters();
-    const report = this.#report();
-    return report;
   }
 
   #close(): void {
@@ -160,6 +212,55 @@ class Simulation {
     await this.#sync.finish();
     if (!(await this.#world.clock.runUntil(() => this.#atRest(), HEAL_LIMIT_MS))) this.#notAtRest();
     this.#check.log.feed(this.#world.log.entries());
+  }
+
+  /** They are in the first machine's database before there is a cluster. */
+  async #drawTables(): Promise<void> {
+    const { options } = this.#world;
+    const [founder] = this.#nodes;
+    if (!options.features.randomTables || founder === undefined) return;
+    const certified = options.topology === 'multi-primary' && options.update === 'sync';
+    const wishes = { rowVersions: this.#check.rows.lastWriterWins, certified };
+    const random = this.#random.fork('tables');
+    this.#randomTables = await chooseTables(random, this.#folder.path, wishes);
+    if (this.#randomTables === undefined) return;
+    const { ddl, setup, tables } = this.#randomTables;
+    founder.database.migrate((editor) => {
+      for (const sql of ddl) editor.run(sql);
+    });
+    for (const statement of setup)
+      attempting((sql) => founder.database.writeOutside((tx) => tx.run(sql)), [statement]);
+    founder.database.file.sync();
+    for (const sql of ddl) this.#trace.add(sql);
+    for (const writers of this.#writers) writers.tables = tables;
+    this.#sync?.useTables(tables);
+    const note = (event: string): void => this.#trace.add(event);
+    const changes = random.fork('schema changes');
+    if (options.features.schemaChanges) this.#beginLog();
+    if (options.features.schemaChanges)
+      this.#schemaChanges = new SchemaChanges(this.#world, this.#nodes, tables, changes, note);
+    this.#check.randomTables = tables.map(({ name }) => name);
+    const { update } = this.#world;
+    this.#check.referencesHold =
+      update.mode === 'sync' && update.foreignWrites === 'refuse' && !options.features.schemaChanges;
+  }
+
+  /** A log on NATS begins with a record of its own, which a recapture counts on. */
+  #beginLog(): void {
+    const { log } = this.#world;
+    log.create();
+    log.stream.append({ origin: '_barrier', id: 'first', data: new Uint8Array([0xc0]) });
+    log.changed();
+  }
+
+  /** What the product says of itself is what the checks find. */
+  async #verify(): Promise<void> {
+    const { clock, options } = this.#world;
+    if (!options.features.inspections) return;
+    const { outcome, differences, absent } = await clock.run(this.#operator.verify(), HEAL_LIMIT_MS);
+    if (outcome === 'equal' && absent.length === 0) return;
+    const what = `verify says ${outcome}: ${differences.map(({ table }) => table).join()}, absent ${absent.map(({ id }) => id).join()}`;
+    this.#check.violations.add('I4', '', what);
   }
 
   /** Draws for asynchronous clusters what it always drew. */
@@ -197,6 +298,7 @@ class Simulation {
   /** Like systemd: what has ended is started again. */
   #supervise(): void {
     this.#world.clock.setTimer(SUPERVISION_MS, () => {
+      for (const node of this.#nodes) if (node.replica !== undefined) this.#audit?.install(node);
       for (const node of this.#nodes) if (!node.running && node.failures.length > 0) node.start();
       this.#supervise();
     });
@@ -247,7 +349,6 @@ class Simulation {
       ({ replica, database }) => replica !== undefined && !database.hasCaptured(),
     );
     if (!quiet || records.some((record) => record === undefined)) return false;
-    const states = this.#nodes.map(({ replica }) => replica?.status());
     const published = this.#nodes.every(({ id, database }) => {
       const record = database.record();
       return (
@@ -256,12 +357,22 @@ class Simulation {
         counterOf(record.vector, id) === record.lastCounter
       );
     });
+    // What is asked often, and mostly answered with no, comes first.
     return (
       published &&
+      new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1 &&
       this.#sync?.atRest() !== false &&
-      states.length > 0 &&
-      new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1
+      this.#nobodyStands()
     );
+  }
+
+  /** Whoever has noticed that changes went uncaptured has equal counters as well. */
+  #nobodyStands(): boolean {
+    if (!this.#world.options.features.schemaChanges) return true;
+    return this.#nodes.every(({ replica }) => {
+      const { stalled, holding } = replica?.status() ?? {};
+      return stalled === undefined && holding === undefined;
+    });
   }
 
   #notAtRest(): void {
@@ -269,10 +380,10 @@ class Simulation {
       const record = node.database.record();
       const vector = record === undefined ? 'no replica yet' : vectorText(record.vector);
       const last = node.failures.at(-1);
-      const stalled = node.replica?.status().stalled?.message;
+      const { stalled, holding } = node.replica?.status() ?? {};
       const message =
         `${node.replica === undefined ? 'down' : 'running'}, ${vector}, last ${record?.lastCounter}, published ${record?.publishedCounter}` +
-        `${stalled === undefined ? '' : `, stalled: ${stalled}`}${last === undefined ? '' : `, failed before: ${last.message}`}`;
+        `${stalled === undefined ? '' : `, stalled: ${stalled.message}`}${holding === undefined ? '' : `, holding: ${holding.message}`}${last === undefined ? '' : `, failed before: ${last.message}`}`;
       this.#check.violations.add('liveness', node.id, message);
     }
   }
@@ -292,10 +403,12 @@ class Simulation {
       seed: this.seed,
       topology: options.topology,
       update: options.update,
+      features: featuresText(options.features),
       ok: violations.length === 0,
       violations,
       counts: {
         ...this.#chaos.counts,
+        ...this.#operator.counts,
         writes: sum(({ counts }) => counts.committed),
         outsideWrites: sum(({ counts }) => counts.outside),
         refusedWrites: sum(({ counts }) => counts.refused),

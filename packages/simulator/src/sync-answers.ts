@@ -6,6 +6,9 @@ import type { LogModel, ModelTransaction } from './log-model.js';
 import type { World } from './node.js';
 import type { Violations } from './violation.js';
 
+/** Longer than any write waits. */
+const LONGEST_WRITE_MS = 25_000;
+
 interface InSyncRecord {
   readonly seq: number;
   readonly members: readonly string[];
@@ -21,6 +24,8 @@ export class SyncAnswers {
   readonly #held = new Map<string, Set<string>>();
   /** By database: what an answer said that it has, for ever. */
   readonly #promised = new Map<string, Set<string>>();
+  /** By database: when an older copy was last put in its place. */
+  readonly #restoredMs = new Map<string, number>();
   readonly #records: InSyncRecord[] = [];
   #seenSeq = 0;
 
@@ -49,6 +54,12 @@ export class SyncAnswers {
         this.violations.add('I6', id, `it has lost ${name}, which an answer said that it has on its disk`);
       }
     }
+  }
+
+  /** Somebody has put an older copy in its place: no promise outlives that. */
+  restored(id: string): void {
+    this.#promised.get(id)?.clear();
+    this.#restoredMs.set(id, this.world.clock.monotonicMs());
   }
 
   catchUp(): void {
@@ -94,6 +105,7 @@ export class SyncAnswers {
     if (transaction.seq !== position.seq) wrong('I8', `the log has it in entry ${transaction.seq}`);
     const name = `${id.origin}:${id.counter}`;
     for (const member of acks.by) {
+      if (this.#wasRestored(member)) continue;
       if (!this.holds(member, name)) wrong('I6', `${member} is said to have it, and has not`);
       this.#promised.get(member)?.add(name);
     }
@@ -102,6 +114,12 @@ export class SyncAnswers {
     if (acks.reached && degraded === true) wrong('I6', 'degraded, and reached all the same');
     if (acks.reached && !this.#isReached(acks, position.seq))
       wrong('I6', `acks ${acks.level} reached by ${acks.by.join(', ')}`);
+  }
+
+  /** While a write was under way: what its database said before was true then. */
+  #wasRestored(id: string): boolean {
+    const restoredMs = this.#restoredMs.get(id) ?? -Infinity;
+    return this.world.clock.monotonicMs() - restoredMs < LONGEST_WRITE_MS;
   }
 
   /** By the set in force at that entry, or a newer one. */

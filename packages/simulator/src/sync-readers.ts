@@ -87,6 +87,7 @@ export class SyncReaders {
 
   #refused(error: unknown, what: string): void {
     const expected = ['TIMEOUT', 'LOG_UNAVAILABLE', 'CLOSED', 'ABORTED'];
+    if (this.context.world.options.features.schemaChanges) expected.push('SCHEMA_DRIFT');
     if (error instanceof AntiphonError && expected.includes(error.code)) return;
     this.wrong.push(`${what} failed with ${String(error)}`);
   }

@@ -2,6 +2,7 @@ import { History, type Random } from '@antiphon/testing';
 import type { Outcome } from '@antiphon/replica';
 import type { LogModel } from './log-model.js';
 import type { SimulatedNode, World } from './node.js';
+import type { Table } from './schema/index.js';
 import { SyncAnswers } from './sync-answers.js';
 import { checkOutcome, checkSnapshot, checkSyncRun } from './sync-check.js';
 import type { SyncContext } from './sync-context.js';
@@ -61,6 +62,16 @@ export class SyncRun {
           (index + 2) * LAST_WRITE,
         ),
     );
+  }
+
+  /** A share of the writes goes to these. */
+  useTables(tables: readonly Table[]): void {
+    for (const writers of this.#writers) writers.tables = tables;
+  }
+
+  /** Its database is an older copy: whatever was promised of it. */
+  restored({ id }: SimulatedNode): void {
+    this.#context.answers.restored(id);
   }
 
   start(): void {

@@ -11,11 +11,14 @@ import {
   REGISTER_COUNT,
   REGISTERS,
 } from './sync-tables.js';
+import { chooseStatements } from './random-writes.js';
+import type { Table } from './schema/index.js';
 import { EVENTS, USERS } from './tables.js';
 
 const USER_COUNT = 8;
 const EMAILS = ['a', 'b', 'c', 'd'] as const;
 const MOST_EVENTS = 40;
+const RANDOM_SHARE = 0.35;
 
 /** A synchronous write; all chance is taken beforehand, so that it can run again. */
 export interface SyncWork {
@@ -28,19 +31,32 @@ export interface SyncWork {
   readonly reads?: true;
 }
 
+/** What keeps a row as it is until the write is decided: a claim, an UPDATE that changes nothing, a row that is found. */
+const HOLDS = ['lock', 'touch', 'find'] as const;
+
 const KINDS = [
   ...(['transfer', 'transfer', 'locked transfer', 'increment', 'increment', 'register', 'register'] as const),
   ...(['clear register', 'two registers', 'duty', 'duty', 'user', 'user', 'replace user'] as const),
   ...(['delete user', 'events', 'nothing'] as const),
 ] as const;
 
-/** Every row that it writes carries `token`, and there is one at least. */
-export function chooseSyncWork(random: Random, replica: string, token: string, number: number): SyncWork {
+/** A row at least that it writes carries `token`; of the fixed tables, every one does. */
+export function chooseSyncWork(
+  random: Random,
+  replica: string,
+  token: string,
+  number: number,
+  tables: readonly Table[] = [],
+  moves = false,
+): SyncWork {
+  if (tables.length > 0 && random.chance(RANDOM_SHARE))
+    return plain(chooseStatements(random, tables, [replica, number, token]));
   const account = random.int(0, ACCOUNT_COUNT - 1);
   const other = (account + random.int(1, ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT;
   const third = random.int(0, ACCOUNT_COUNT - 1);
   const amount = random.int(1, 9);
   const register = random.int(0, REGISTER_COUNT - 1);
+  const hold = moves ? random.pick(HOLDS) : 'lock';
   const user = BigInt(random.int(0, USER_COUNT - 1));
   const email = `${random.pick(EMAILS)}@example.com`;
   const note = (tx: SqliteTransaction): void => putRow(tx, EVENTS, [replica, BigInt(number), token]);
@@ -70,7 +86,7 @@ export function chooseSyncWork(random: Random, replica: string, token: string, n
         operations: [{ kind: 'write', key: registerKey(register), value: null }],
       };
     case 'duty':
-      return plain((tx) => changeDuty(tx, BigInt(account % DUTY_PAIRS), BigInt(third & 1), token));
+      return plain((tx) => changeDuty(tx, [BigInt(account % DUTY_PAIRS), BigInt(third & 1)], token, hold));
     case 'user':
       return plain((tx) => putRow(tx, USERS, [user, email, token]));
     case 'replace user':
@@ -137,9 +153,16 @@ function transfer(tx: SqliteTransaction, from: number, to: number, amount: numbe
 }
 
 /** Signs off only while the other one is on, which it locks: without the lock both could (write skew). */
-function changeDuty(tx: SqliteTransaction, pair: bigint, half: bigint, token: string): void {
+function changeDuty(
+  tx: SqliteTransaction,
+  [pair, half]: readonly [bigint, bigint],
+  token: string,
+  hold: (typeof HOLDS)[number],
+): void {
   const other = 1n - half;
-  tx.lock('duty', [pair, other]);
+  if (hold === 'lock') tx.lock('duty', [pair, other]);
+  if (hold === 'touch') tx.run('UPDATE duty SET half = half WHERE pair = ? AND half = ?', [pair, other]);
+  if (hold === 'find') tx.run('INSERT OR IGNORE INTO duty VALUES (?, ?, 1, ?)', [pair, other, token]);
   const isOn = (which: bigint): boolean => numberOf(valueIn(tx, DUTY, [pair, which], 'on')) === 1;
   putRow(tx, DUTY, [pair, half, isOn(half) && isOn(other) ? 0n : 1n, token]);
 }

@@ -1,8 +1,11 @@
 import { AntiphonError, UnknownOutcomeError } from '@antiphon/core';
 import type { Committed, SessionPosition } from '@antiphon/replica';
+import type { SqliteTransaction } from '@antiphon/sqlite';
 import type { OperationHandle, Random } from '@antiphon/testing';
 import type { SimulatedNode } from './node.js';
+import { chooseStatements } from './random-writes.js';
 import { putRow } from './row-statements.js';
+import type { Table } from './schema/index.js';
 import { repeat, type SyncContext } from './sync-context.js';
 import { chooseAcks } from './sync-plan.js';
 import { chooseSyncWork, type SyncWork } from './sync-workload.js';
@@ -49,6 +52,8 @@ export class SyncWriters {
   unknown = 0;
   onCommitted: (transaction: string, position: SessionPosition) => void = () => undefined;
   onUnknown: (write: SyncWriteRecord) => void = () => undefined;
+  /** Random ones, which get a share of the writes. */
+  tables: readonly Table[] = [];
   #number = 0;
   #stopped = false;
 
@@ -80,7 +85,10 @@ export class SyncWriters {
   #writeOne(): void {
     const number = ++this.#number;
     const token = `${this.node.id}#${number}`;
-    const work = chooseSyncWork(this.random, this.node.id, token, number);
+    const work = chooseSyncWork(
+      ...([this.random, this.node.id, token, number, this.tables] as const),
+      this.context.world.options.features.moves,
+    );
     const acks = chooseAcks(this.random, this.context.nodes.length);
     const timeoutMs = this.random.pick(TIMEOUTS_MS);
     const outside = this.random.chance(OUTSIDE_SHARE);
@@ -139,26 +147,37 @@ export class SyncWriters {
     context.note(`${token} ${error instanceof AntiphonError ? error.code : String(error)}`);
     for (const handle of handles)
       context.history.complete(handle, unknown ? { type: 'unknown' } : { type: 'failed' });
-    const expected = unknown || (error instanceof AntiphonError && REJECTIONS.has(error.code));
+    const expected = unknown || this.#isRejection(error);
     if (unknown) this.onUnknown(record);
     if (!expected) this.wrong.push(`${token} failed with ${String(error)}`);
     return { end: record.end };
+  }
+
+  #isRejection(error: unknown): boolean {
+    if (!(error instanceof AntiphonError)) return false;
+    // A random statement may end its transaction by itself, with OR ROLLBACK; somebody may have changed a table.
+    const ofTables = this.tables.length > 0 && ['BAD_SQL', 'SCHEMA_DRIFT'].includes(error.code);
+    return REJECTIONS.has(error.code) || ofTables;
   }
 
   /** Another program, on rows that nobody else writes. */
   #writeOutside(token: string, number: number): void {
     const { database, id } = this.node;
     const { update } = this.context.world;
+    const onRandomTables = this.tables.length > 0 && this.random.chance(0.5);
+    const write = onRandomTables
+      ? chooseStatements(this.random, this.tables, [`${id} outside`, number, token])
+      : (tx: SqliteTransaction): void => putRow(tx, EVENTS, [`${id} outside`, BigInt(number), token]);
     const refuses = update.mode === 'sync' && update.foreignWrites === 'refuse';
     if (database.busy) return;
     try {
-      database.writeOutside((tx) => putRow(tx, EVENTS, [`${id} outside`, BigInt(number), token]), number);
+      database.writeOutside(write, number);
       this.counts.outside++;
       const installed = this.node.memberSinceMs !== undefined;
       if (installed && refuses)
         this.wrong.push(`${token} was written by another program, which is to be refused`);
     } catch (error) {
-      if (!(error instanceof AntiphonError) || !REJECTIONS.has(error.code))
+      if (!this.#isRejection(error))
         this.wrong.push(`${token} of another program failed with ${String(error)}`);
     }
   }

@@ -1,6 +1,9 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Random } from '@antiphon/testing';
 import type { SimulatedNode, World } from './node.js';
+import { chooseStatements } from './random-writes.js';
+import type { Table } from './schema/index.js';
+import type { WrittenTimes } from './written-times.js';
 import { chooseWrite, type Write } from './workload.js';
 
 export interface WriteCounts {
@@ -10,12 +13,16 @@ export interface WriteCounts {
   refused: number;
 }
 
+const RANDOM_SHARE = 0.5;
+
 /** Keeps writing to one replica, through it and behind its back. */
 export class Writers {
   readonly counts: WriteCounts = { committed: 0, outside: 0, refused: 0 };
   /** Tokens of writes that a caller was told are committed. */
   readonly acknowledged: string[] = [];
   readonly wrong: string[] = [];
+  /** Random ones, which get a share of the writes. */
+  tables: readonly Table[] = [];
   #number = 0;
   #stopped = false;
 
@@ -24,6 +31,7 @@ export class Writers {
     private readonly node: SimulatedNode,
     private readonly random: Random,
     private readonly mayWrite: boolean,
+    private readonly times?: WrittenTimes,
   ) {}
 
   start(): void {
@@ -42,10 +50,15 @@ export class Writers {
   #write(): void {
     const number = ++this.#number;
     const token = `${this.node.id}#${number}`;
-    const write = chooseWrite(this.random, this.node.id, token, number);
+    const { moves } = this.world.options.features;
+    const onRandomTables = this.tables.length > 0 && this.random.chance(RANDOM_SHARE);
+    const write = onRandomTables
+      ? chooseStatements(this.random, this.tables, [this.node.id, number, token])
+      : chooseWrite(this.random, this.node.id, token, number, moves);
     const outside = this.random.chance(0.35);
+    const carelessly = onRandomTables && this.random.chance(0.2);
     if (this.node.database.tableNames().length === 0) return;
-    if (outside) return this.#writeOutside(write, token, number);
+    if (outside) return this.#writeOutside(write, token, number, carelessly);
     const { replica } = this.node;
     if (replica === undefined) return;
     replica.transaction(write, { timeoutMs: 5000 }).then(
@@ -58,11 +71,13 @@ export class Writers {
     );
   }
 
-  #writeOutside(write: Write, token: string, number: number): void {
+  #writeOutside(write: Write, token: string, number: number, carelessly: boolean): void {
     const before = this.node.database.commits;
     try {
-      this.node.database.writeOutside(write, number);
+      if (carelessly) this.node.database.writeCarelessly(write);
+      else this.node.database.writeOutside(write, number);
       this.counts.outside++;
+      this.times?.note(this.node, token);
     } catch (error) {
       this.#refused(error, token);
       if (this.node.database.commits !== before) this.wrong.push(`${token} was refused and committed`);
@@ -82,6 +97,8 @@ export class Writers {
       'CLOSED',
       'ACTOR_STOPPED',
       'UNKNOWN_TABLE',
+      // A statement with OR ROLLBACK, and a table that somebody has changed.
+      ...(this.tables.length > 0 ? ['BAD_SQL', 'SCHEMA_DRIFT'] : []),
     ];
     if (error instanceof AntiphonError && expected.includes(error.code)) return;
     this.wrong.push(`${token} failed with ${String(error)}`);

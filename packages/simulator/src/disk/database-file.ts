@@ -29,6 +29,8 @@ export class DatabaseFile implements ConnectionListener {
   /** Commits up to here are on the disk for certain. */
   #durable = 0;
   #writer: SimulatedConnection | undefined;
+  /** Its disk has no room: nobody can commit. */
+  full = false;
 
   constructor(
     private readonly folder: Folder,
@@ -51,7 +53,8 @@ export class DatabaseFile implements ConnectionListener {
 
   /** Somebody is writing. */
   get busy(): boolean {
-    return this.#writer !== undefined;
+    // A statement may end a transaction by itself, which no listener hears of.
+    return this.#writer?.inTransaction === true;
   }
 
   connect(program: Program, options: OpenOptions = {}): Database {
@@ -82,6 +85,15 @@ export class DatabaseFile implements ConnectionListener {
   /** `durable`: it is on the disk, with everything before it. */
   committed(connection: SimulatedConnection, durable: boolean): void {
     this.ended(connection);
+    this.#commit(durable);
+  }
+
+  /** A statement committed by itself. */
+  committedAlone(): void {
+    this.#commit(false);
+  }
+
+  #commit(durable: boolean): void {
     this.#commits++;
     this.#states.push({ number: this.#commits, walBytes: this.#walBytes() });
     if (durable) this.#durable = this.#commits;
@@ -108,9 +120,14 @@ export class DatabaseFile implements ConnectionListener {
     return this.#goBack(Math.max(index, this.#states.length - 1 - commits));
   }
 
-  /** Somebody puts an older copy in its place. Returns the number of its last commit. */
-  restore(commits: number): number {
-    return this.#goBack(Math.max(0, this.#states.length - 1 - commits));
+  /**
+   * Somebody puts an older copy in its place, which has commit `oldest` at least. Returns the number of its
+   * last commit.
+   */
+  restore(commits: number, oldest: number): number {
+    const newest = this.#states.length - 1;
+    const least = this.#states.findIndex(({ number }) => number >= oldest);
+    return this.#goBack(least < 0 ? newest : Math.max(least, newest - commits));
   }
 
   close(): void {

@@ -7,13 +7,13 @@ const MEMORY = '/dev/shm';
 
 /** A folder of its own for the databases of one run. */
 export class Folder {
-  readonly #path = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'antiphon-simulation-'));
+  readonly path = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'antiphon-simulation-'));
 
   fileOf(name: string): string {
-    return join(this.#path, `${name}.db`);
+    return join(this.path, `${name}.db`);
   }
 
   remove(): void {
-    rmSync(this.#path, { recursive: true, force: true });
+    rmSync(this.path, { recursive: true, force: true });
   }
 }

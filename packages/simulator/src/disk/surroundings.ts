@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { abortError, sleep, toAntiphonError, type Clock } from '@antiphon/core';
 import { ReadWork, storeError, type ReaderOptions, type Surroundings } from '@antiphon/sqlite/internal';
+import { openDatabase } from '@antiphon/sqlite';
 import type { Faults } from '@antiphon/testing';
 import type { Program } from './connection.js';
 import type { DatabaseFile } from './database-file.js';
@@ -30,7 +31,7 @@ export function simulatedSurroundings(process: SimulatedProcess): {
   readonly program: Program;
 } {
   const { clock, faults, file, name } = process;
-  const program = new FaultyProgram(name, clock, faults);
+  const program = new FaultyProgram(name, clock, faults, file);
   let steps = 0;
   let given = 0;
   const julianDay = (): number => UNIX_EPOCH_JULIAN_DAY + clock.nowMs() / DAY_MS;
@@ -43,7 +44,11 @@ export function simulatedSurroundings(process: SimulatedProcess): {
       return () => timer.cancel();
     },
     unique: () => `${name}-${++given}`,
-    openDatabase: (_path, options) => file.connect(program, { ...options, busyTimeoutMs: 0, julianDay }),
+    openDatabase: (path, options) => {
+      const settings = { ...options, busyTimeoutMs: 0, julianDay };
+      // A recapture has a database beside it, which is made anew each time.
+      return path === file.path ? file.connect(program, settings) : openDatabase(path, settings);
+    },
     reader: (options) => new InlineReader(options, surroundings),
     fileAt: (path) => Promise.resolve(statSync(path, { bigint: true })),
     sealing: SEALING,
@@ -58,6 +63,7 @@ class FaultyProgram implements Program {
     readonly name: string,
     private readonly clock: Clock,
     private readonly faults: Faults,
+    private readonly file: DatabaseFile,
   ) {}
 
   beforeBegin(): void {
@@ -68,7 +74,7 @@ class FaultyProgram implements Program {
   }
 
   beforeCommit(): void {
-    if (this.faults.strikes('storeFull')) throw fullError();
+    if (this.faults.strikes('storeFull') || this.file.full) throw fullError();
   }
 }
 

@@ -1,0 +1,37 @@
+import type { SimulatedDatabase } from './database.js';
+import { quote } from './schema/index.js';
+
+/** Everything of a replicated table, as sorted texts that are exact to type and byte: rows, versions, displaced rows. */
+export function contentOf(
+  database: SimulatedDatabase,
+  table: string,
+): ReadonlyMap<string, readonly string[]> {
+  if (!database.isReplica) return new Map();
+  const [[id] = []] = database.read('SELECT id FROM _antiphon_tables WHERE name = ?', table);
+  const content = new Map<string, readonly string[]>();
+  const names = { row: table, version: `_antiphon_v${String(id)}`, displaced: `_antiphon_d${String(id)}` };
+  for (const [kind, name] of Object.entries(names)) content.set(kind, textsOf(database, name));
+  return content;
+}
+
+function textsOf(database: SimulatedDatabase, table: string): readonly string[] {
+  const columns = database.read('SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1', table);
+  if (columns.length === 0) return [];
+  const shown = columns.map(([name]) => {
+    const column = quote(String(name));
+    return `typeof(${column}) || ':' || quote(${column}) || ':' || hex(CAST(${column} AS BLOB))`;
+  });
+  const rows = database.read(`SELECT ${shown.join(` || ', ' || `)} FROM ${quote(table)}`);
+  return rows.map(([text]) => String(text)).sort();
+}
+
+/** Children without a parent, without the numbers of their rows, which replicas do not share. */
+export function orphansOf(database: SimulatedDatabase): readonly string[] {
+  const sql = `SELECT "table" || ' without its ' || parent FROM pragma_foreign_key_check`;
+  try {
+    return database.read(sql).map(([text]) => String(text));
+  } catch {
+    // A foreign key names what is no key of its parent: SQLite checks nothing then.
+    return [];
+  }
+}

@@ -1,0 +1,63 @@
+import type { Random } from '@antiphon/testing';
+import type { SimulatedUpdate } from './options.js';
+
+/** What a run's world has besides crashes, faults of messages and the fixed tables. */
+export interface Features {
+  /** Tables with every kind of key, foreign key and trigger, and statements of every kind on them. */
+  readonly randomTables: boolean;
+  /** Rows of the fixed tables that move to another key, and unique values that change hands. */
+  readonly moves: boolean;
+  /** Other programs that change the schema while replicas run. */
+  readonly schemaChanges: boolean;
+  /** Older copies that are put in the place of databases. */
+  readonly restores: boolean;
+  /** Disks that are full for seconds: their replicas refuse what everybody else takes. */
+  readonly fullDisks: boolean;
+  /** Machines that come back from a power cut with a clock that is wrong. */
+  readonly wrongBoots: boolean;
+  /** Members that are removed, and come back. */
+  readonly removals: boolean;
+  /** A table that stays where it is, which a trigger fills in step with a replicated one. */
+  readonly audits: boolean;
+  /** An operator who asks for verification and tries what was put aside once more. */
+  readonly inspections: boolean;
+}
+
+export const NO_FEATURES: Features = {
+  randomTables: false,
+  moves: false,
+  schemaChanges: false,
+  restores: false,
+  fullDisks: false,
+  wrongBoots: false,
+  removals: false,
+  audits: false,
+  inspections: false,
+};
+
+/** Each run has some of them; a run that has everything reaches few states. */
+export function chooseFeatures(
+  random: Random,
+  update: SimulatedUpdate,
+  given: Partial<Features> = {},
+): Features {
+  const drawn: Features = {
+    randomTables: random.chance(0.5),
+    moves: random.chance(0.5),
+    schemaChanges: random.chance(0.4),
+    restores: random.chance(0.25),
+    fullDisks: random.chance(0.3),
+    wrongBoots: random.chance(0.3),
+    removals: random.chance(0.2),
+    // A synchronous write may not touch what is not replicated, by triggers neither.
+    audits: random.chance(0.3) && update === 'async',
+    inspections: random.chance(0.3),
+  };
+  return { ...drawn, ...given };
+}
+
+/** As a trace shows them. */
+export function featuresText(features: Features): string {
+  const names = Object.entries(features).flatMap(([name, on]) => (on ? [name] : []));
+  return names.length === 0 ? 'no features' : names.join(' ');
+}
