@@ -181,12 +181,13 @@ class Simulation {
   }
 
   /**
-   * No clock was ever set, and no commit failed: a write that takes a time and cannot commit leaves its clock
-   * there, and what waits comes after it.
+   * No clock was ever set, and no transaction was rolled back, by a full disk or OR ROLLBACK: a write that has taken
+   * a time leaves its clock there, and what waits comes after it.
    */
   #isTimely(): boolean {
     const { faults, options } = this.#world;
-    const failed = options.features.fullDisks || faults.count('storeFull') > 0;
+    const { fullDisks, randomTables } = options.features;
+    const failed = fullDisks || randomTables || faults.count('storeFull') > 0;
     return this.#chaos.counts.clockJumps === 0 && !failed;
   }
 
