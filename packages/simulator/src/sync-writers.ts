@@ -164,7 +164,8 @@ export class SyncWriters {
   #writeOutside(token: string, number: number): void {
     const { database, id } = this.node;
     const { update } = this.context.world;
-    const onRandomTables = this.tables.length > 0 && this.random.chance(0.5);
+    const usable = this.tables.length > 0 && database.isReplica;
+    const onRandomTables = usable && this.random.chance(0.5);
     const write = onRandomTables
       ? chooseStatements(this.random, this.tables, [`${id} outside`, number, token])
       : (tx: SqliteTransaction): void => putRow(tx, EVENTS, [`${id} outside`, BigInt(number), token]);

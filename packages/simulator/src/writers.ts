@@ -51,7 +51,9 @@ export class Writers {
     const number = ++this.#number;
     const token = `${this.node.id}#${number}`;
     const { moves } = this.world.options.features;
-    const onRandomTables = this.tables.length > 0 && this.random.chance(RANDOM_SHARE);
+    // A cluster is not founded on whatever a random statement leaves.
+    const usable = this.tables.length > 0 && this.node.database.isReplica;
+    const onRandomTables = usable && this.random.chance(RANDOM_SHARE);
     const write = onRandomTables
       ? chooseStatements(this.random, this.tables, [this.node.id, number, token])
       : chooseWrite(this.random, this.node.id, token, number, moves);
