@@ -1,5 +1,9 @@
 import type { Random } from '@antiphon/testing';
-import type { SimulatedUpdate } from './options.js';
+
+export type SimulatedUpdate = 'async' | 'sync';
+
+/** Fires for every row of `events`, on each replica by itself. */
+export const AUDIT_TRIGGER = 'audit_events';
 
 /** What a run's world has besides crashes, faults of messages and the fixed tables. */
 export interface Features {

@@ -1,7 +1,6 @@
+import { AUDIT_TRIGGER } from './features.js';
 import type { SimulatedNode } from './node.js';
 import type { Violations } from './violation.js';
-
-export const AUDIT_TRIGGER = 'audit_events';
 
 /** Each database's own record of what comes into a replicated table. */
 const MAKE = [

@@ -10,7 +10,7 @@ import {
   type VirtualClock,
 } from '@antiphon/testing';
 import type { SqliteTransaction } from '@antiphon/sqlite';
-import { AUDIT_TRIGGER } from './local-audit.js';
+import { AUDIT_TRIGGER } from './features.js';
 import type { SimulatedDatabase } from './database.js';
 import type { Program } from './disk/connection.js';
 import { SimulatedStore } from './disk/simulated-store.js';

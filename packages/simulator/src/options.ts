@@ -1,11 +1,11 @@
 import type { Log } from '@antiphon/core';
 import type { FaultRates, Random } from '@antiphon/testing';
 import type { SimulatedStore } from './disk/simulated-store.js';
-import type { Features } from './features.js';
+import type { Features, SimulatedUpdate } from './features.js';
 
 export type SimulatedTopology = 'multi-primary' | 'primary-replica';
 
-export type SimulatedUpdate = 'async' | 'sync';
+export type { SimulatedUpdate };
 
 export interface SimulationOptions {
   /** 'async' when absent. */

@@ -1,5 +1,12 @@
 import { copyFileSync, rmSync } from 'node:fs';
-import { encodeBatch, type Log, type LogEntry, summarize, type Topology, type TransactionBatch } from '@antiphon/core';
+import {
+  encodeBatch,
+  type Log,
+  type LogEntry,
+  summarize,
+  type Topology,
+  type TransactionBatch,
+} from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { eventually } from '@antiphon/testing';

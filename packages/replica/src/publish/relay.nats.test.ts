@@ -1,11 +1,10 @@
-import type { Log } from '@antiphon/core';
+import type { Log, Topology } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '@antiphon/testing';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 import { seeded } from '../testing/seeded.js';
-import type { Topology } from '@antiphon/core';
 
 const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
 
