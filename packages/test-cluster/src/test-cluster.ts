@@ -182,10 +182,14 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Closes replicas and broker, and removes the folder. Idempotent. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async close(): Promise<void> {
     await Promise.all([...this.#members.values()].map((member) => member.stop()));
     await this.broker.close();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   get #running(): readonly Member[] {
