@@ -42,6 +42,13 @@ const ONCE_FAILED: readonly {
     update: 'sync',
   },
   {
+    why: 'a write that a full disk undid left the clock ahead of what was written before it',
+    seed: 101,
+    topology: 'multi-primary',
+    update: 'async',
+    features: { fullDisks: true, inspections: true },
+  },
+  {
     why: "one table's triggers were dropped and put back with our view, and VACUUM came after it",
     seed: 18,
     topology: 'multi-primary',

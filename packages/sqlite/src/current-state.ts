@@ -68,14 +68,21 @@ export class CurrentState {
     connection: Connection,
     work: (draft: ReplicaState) => T | Promise<T>,
   ): Promise<T> {
-    const { draft, result } = await connection.transaction(async () => {
-      const draft = this.get().copy();
-      const result = await work(draft);
-      session.storeState(connection, draft);
-      return { draft, result };
-    });
-    this.committed(draft);
-    return result;
+    const { last } = session.clock;
+    try {
+      const { draft, result } = await connection.transaction(async () => {
+        const draft = this.get().copy();
+        const result = await work(draft);
+        session.storeState(connection, draft);
+        return { draft, result };
+      });
+      this.committed(draft);
+      return result;
+    } catch (thrown) {
+      // What is sealed next, written before, would else be dated after what is nowhere (decision 0030).
+      session.clock.giveBack(last);
+      throw thrown;
+    }
   }
 
   /** What `work` would do; nothing of it is kept. */

@@ -76,6 +76,17 @@ describe('HybridClock', () => {
     expect(clock.tickAt(20_000)).toBe(10_000_000);
   });
 
+  it('takes back what was given to a transaction that was undone, and nothing else', () => {
+    const clock = new HybridClock({ nowMs: () => 10_000 });
+    clock.tickAt(5000);
+    const { last } = clock;
+    clock.tick(3);
+    clock.giveBack(last);
+    expect(clock.tickAt(6000)).toBe(6_000_000);
+    clock.giveBack(20_000_000);
+    expect(clock.last).toBe(6_000_000);
+  });
+
   it('moves nothing when its source refuses to give a time', () => {
     const wall = manualClock(1000);
     const source = {

@@ -77,6 +77,14 @@ export class HybridClock {
     if (time > this.#last) this.#last = time;
   }
 
+  /**
+   * Takes back every time given since `last` was the latest: they are nowhere, their transaction was undone. Whoever
+   * was given one must not use it any more.
+   */
+  giveBack(last: number): void {
+    if (last < this.#last) this.#last = last;
+  }
+
   /** This machine's wall clock, right or wrong. */
   get wallMs(): number {
     return this.clock.nowMs();
