@@ -32,7 +32,7 @@ async function run(body: string): Promise<Ran> {
   const name = `p${++programs}`;
   const [program, file] = [join(dir, `${name}.mjs`), join(dir, `${name}.db`)];
   const built = (packageName: string): string =>
-    JSON.stringify(new URL(`../../${packageName}/dist/index.js`, import.meta.url));
+    JSON.stringify(new URL(`../../../${packageName}/dist/index.js`, import.meta.url));
   writeFileSync(
     program,
     `import { createReplica } from ${built('replica')};
