@@ -42,7 +42,7 @@ describe('a store with troubles', () => {
     const lockOfA = left.lock();
     const write = put(a, 'x', '1');
     expect(await Promise.race([write, sleep(100, 'it waits')])).toBe('it waits');
-    const late = put(a, 'y', '1', { timeoutMs: 500 });
+    const late = put(a, 'y', '1', { timeoutMs: 2000 });
     await expect(late).rejects.toMatchObject({ code: 'STORE_BUSY', retriable: true });
     lockOfA[Symbol.dispose]();
     await write;
