@@ -1,4 +1,4 @@
-import { AntiphonError, decodeBatches, type Store } from '@antiphon/core';
+import { AntiphonError, decodeBatches, type AppendResult, type Store } from '@antiphon/core';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '@antiphon/testing';
@@ -188,6 +188,21 @@ describe('I14: entries that were removed from a running cluster', () => {
         });
     },
   );
+
+  it.each(KINDS)('the last one, which nobody had read, %s', async (_, options) => {
+    await using cluster = await ClusterFixture.start();
+    const all = await members(cluster, options);
+    await same(all);
+    for (const replica of all.replicas) await replica.close();
+    const log = (await cluster.nats()).log(cluster.cluster);
+    const request = { origin: 'stranger', id: 'stranger-1', data: new Uint8Array([0xc0]) };
+    const stored = await new Promise<AppendResult>((settled) => log.append(request, settled));
+    const seq = stored.type === 'stored' ? stored.seq : 0;
+    await jetstream(cluster, 'STREAM.MSG.DELETE', { seq });
+    const again = await start(cluster, options);
+    // Whoever reads, and the primary that has to go on behind it: nobody waits for it for ever.
+    await stalled(again.replicas, new RegExp(`entry ${seq} .*was removed`, 'i'));
+  });
 
   it.each(KINDS)('all of them, %s', async (_, options) => {
     await using cluster = await ClusterFixture.start();
