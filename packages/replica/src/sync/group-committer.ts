@@ -21,6 +21,7 @@ import { OwnSubject } from './own-subject.js';
 import { DATABASE_IS_BUSY, NATS_IS_SILENT } from './in-the-way.js';
 import type { Sync } from './sync.js';
 import type { SyncWrite } from '../state/sync-write.js';
+import { performOnWrites } from './write-effects.js';
 import { waitsForOthers, WriteQueue } from './write-queue.js';
 
 /** Maximum certification conflicts of a write before its caller gets a ConflictError. */
@@ -327,21 +328,14 @@ export class GroupCommitter {
     const { sync } = this;
     switch (effect.type) {
       case 'put-back':
-        return this.#queue.putBack(effect.writes);
       case 'wait':
-        return effect.writes.forEach((write) => write.waits(effect.why));
       case 'all-wait':
-        return this.#queue.waitFor(effect.why);
       case 'give-up':
-        return effect.writes.forEach((write) => write.giveUp(effect.error));
       case 'all-give-up':
-        return this.#queue.giveUp(effect.error);
       case 'reject':
-        return effect.write.reject(effect.error);
       case 'published':
-        return effect.flight.flying.forEach((one) => one.write.published(outcomeIdOf(effect.flight, one)));
       case 'held':
-        return effect.flight.flying.forEach(({ write }) => write.held(effect.why));
+        return performOnWrites(effect, this.#queue);
       case 'acknowledge':
         return this.#acknowledge(effect.flying, effect.seq);
       case 'run-again':

@@ -7,6 +7,7 @@ import type { Effect, Facts, GroupEvent, GroupState, Prepared, Request, Step } f
 import { flightOf, isIdle, isUncertain } from '../sync/group-steps.js';
 import type { Flying } from '../sync/flight.js';
 import type { Sync } from '../sync/sync.js';
+import { performOnWrites } from '../sync/write-effects.js';
 import { WriteQueue } from '../sync/write-queue.js';
 import { HandClock } from './hand-clock.js';
 import { ModelDatabase } from './model-database.js';
@@ -459,22 +460,17 @@ export class GroupWorld {
     switch (effect.type) {
       case 'put-back':
         this.#putBack(effect.writes);
-        return this.#queue.putBack(effect.writes);
-      case 'wait':
-        return effect.writes.forEach((write) => write.waits(effect.why));
-      case 'all-wait':
-        return this.#queue.waitFor(effect.why);
-      case 'give-up':
-        return effect.writes.forEach((write) => write.giveUp(effect.error));
-      case 'all-give-up':
-        return this.#queue.giveUp(effect.error);
+        return performOnWrites(effect, this.#queue);
       case 'reject':
         this.#place(effect.write, 'told');
-        return effect.write.reject(effect.error);
+        return performOnWrites(effect, this.#queue);
+      case 'wait':
+      case 'all-wait':
+      case 'give-up':
+      case 'all-give-up':
       case 'published':
-        return effect.flight.flying.forEach(({ write }) => write.published(`${effect.flight.token}`));
       case 'held':
-        return effect.flight.flying.forEach(({ write }) => write.held(effect.why));
+        return performOnWrites(effect, this.#queue);
       case 'acknowledge':
       case 'local-done':
         return effect.flying.forEach(({ write }) => this.#complete(write));
