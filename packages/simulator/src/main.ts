@@ -73,7 +73,8 @@ class Tally {
     const failed = this.#failed.map(({ seed, topology, update }) => ({ seed, topology, update }));
     const runs = this.#runs;
     const seeds = failed.map(({ seed }) => seed).join(', ');
-    const text = `${runs} runs in ${seconds.toFixed(1)} s, ${failed.length} failed${seeds === '' ? '' : `: seeds ${seeds}`}`;
+    const which = seeds === '' ? '' : `: seeds ${seeds}`;
+    const text = `${runs} runs in ${seconds.toFixed(1)} s, ${failed.length} failed${which}`;
     this.print(
       this.command.json ? JSON.stringify({ runs, failed, seconds: Number(seconds.toFixed(1)) }) : text,
     );

@@ -257,7 +257,8 @@ class Simulation {
     if (!options.features.inspections) return;
     const { outcome, differences, absent } = await clock.run(this.#operator.verify(), HEAL_LIMIT_MS);
     if (outcome === 'equal' && absent.length === 0) return;
-    const what = `verify says ${outcome}: ${differences.map(({ table }) => table).join()}, absent ${absent.map(({ id }) => id).join()}`;
+    const [tables, away] = [differences.map(({ table }) => table), absent.map(({ id }) => id)];
+    const what = `verify says ${outcome}: ${tables.join()}, absent ${away.join()}`;
     this.#check.violations.add('I4', '', what);
   }
 
@@ -335,7 +336,8 @@ class Simulation {
         this.#check.violations.add(
           'I3',
           id,
-          `pruned its messages up to ${lastCounter} when ${other.id} had ${held}, at ${this.#world.clock.monotonicMs()} ms`,
+          `pruned its messages up to ${lastCounter} when ${other.id} had ${held}, ` +
+            `at ${this.#world.clock.monotonicMs()} ms`,
         );
       }
     }
@@ -379,10 +381,16 @@ class Simulation {
       const vector = record === undefined ? 'no replica yet' : vectorText(record.vector);
       const last = node.failures.at(-1);
       const { stalled, holding } = node.replica?.status() ?? {};
-      const message =
-        `${node.replica === undefined ? 'down' : 'running'}, ${vector}, last ${record?.lastCounter}, published ${record?.publishedCounter}` +
-        `${stalled === undefined ? '' : `, stalled: ${stalled.message}`}${holding === undefined ? '' : `, holding: ${holding.message}`}${last === undefined ? '' : `, failed before: ${last.message}`}`;
-      this.#check.violations.add('liveness', node.id, message);
+      const parts = [
+        node.replica === undefined ? 'down' : 'running',
+        vector,
+        `last ${record?.lastCounter}`,
+        `published ${record?.publishedCounter}`,
+        ...(stalled === undefined ? [] : [`stalled: ${stalled.message}`]),
+        ...(holding === undefined ? [] : [`holding: ${holding.message}`]),
+        ...(last === undefined ? [] : [`failed before: ${last.message}`]),
+      ];
+      this.#check.violations.add('liveness', node.id, parts.join(', '));
     }
   }
 

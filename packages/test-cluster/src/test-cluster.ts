@@ -149,7 +149,9 @@ export class TestCluster implements AsyncDisposable {
       });
     for (let waiting = unsent(); waiting !== undefined; waiting = unsent()) {
       if (clock.monotonicMs() >= untilMs) {
-        const message = `Replica ${waiting.id} has changes that are not in the log after ${timeoutMs} ms. See its status().`;
+        const message =
+          `Replica ${waiting.id} has changes that are not in the log after ${timeoutMs} ms. ` +
+          'See its status().';
         throw new AntiphonError('TIMEOUT', message, { context: { replica: waiting.id } });
       }
       await sleep(clock, POLL_MS);

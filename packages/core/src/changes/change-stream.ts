@@ -84,7 +84,10 @@ export class ChangeStream {
     }
   }
 
-  /** What every replica applies of it; of a message that came before, only what is new. Lazy: each depends on those before. */
+  /**
+   * What every replica applies of it; of a message that came before, only what is new. Lazy: each batch is judged
+   * by what those before it have changed.
+   */
   *#admitted(entry: LogEntry): Generator<Batch> {
     if (isReserved(entry.origin)) return;
     const rules = this.deps.rules();
@@ -142,7 +145,8 @@ export class ChangeStream {
     if (kept.bytes > keptBytes) {
       throw new AntiphonError(
         'MESSAGE_TOO_LARGE',
-        `Transaction ${origin}:${firstCounter} is larger than a change stream keeps (${keptBytes} bytes). ${tooLargeHint}`,
+        `Transaction ${origin}:${firstCounter} is larger than a change stream keeps (${keptBytes} bytes). ` +
+          tooLargeHint,
       );
     }
     if (!batch.last) return;

@@ -42,7 +42,10 @@ interface Planned {
  * between, so what it decides by is what the database holds.
  */
 export class ApplyTurn {
-  /** Batches that no replica can apply although admission let them pass, by `seq/batch`: planned again, they are put aside. */
+  /**
+   * Batches that no replica can apply although admission let them pass, by `seq/batch`: planned again, they are
+   * put aside.
+   */
   readonly #refused = new Map<string, AntiphonError>();
   /** The first own counter that nobody has accepted; undefined when all were. */
   #refusedCounter: number | undefined;

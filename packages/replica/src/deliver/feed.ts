@@ -119,7 +119,10 @@ export class Feed implements Behaviour<FeedProtocol> {
     }
   }
 
-  /** What the replica actor has to see: without own groups that were committed in place, where nothing depends on them. */
+  /**
+   * What the replica actor has to see: without own groups that were committed in place, where nothing depends on
+   * them.
+   */
   #undelivered(entries: readonly LogEntry[]): readonly LogEntry[] {
     const { sync, store } = this.scope;
     if (sync === undefined || sync.certification !== undefined) return entries;

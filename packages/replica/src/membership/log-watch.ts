@@ -116,9 +116,10 @@ export class LogWatch {
     if (removed === 0) return condition.clearAlarm(REMOVED_ALARM);
     condition.alarm(
       REMOVED_ALARM,
-      `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one subject). Whoever has not read them ` +
-        'stops there, and so does a replica with an empty file: what they held is only in the databases that read them before. Copy one of these, and ' +
-        'begin a new log from it (docs/lost-log.md, way 4)',
+      `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one ` +
+        'subject). Whoever has not read them stops there, and so does a replica with an empty file: what they held ' +
+        'is only in the databases that read them before. Copy one of these, and begin a new log from it ' +
+        '(docs/lost-log.md, way 4)',
     );
   }
 
@@ -128,9 +129,10 @@ export class LogWatch {
     if (lastSeq === 0 || firstSeq <= FIRST_ENTRY_SEQ) return condition.clearAlarm(TRIMMED_ALARM);
     condition.alarm(
       TRIMMED_ALARM,
-      `The log begins at entry ${firstSeq}: what came before was trimmed (a limit of the stream, or \`nats stream purge\`). Replicas that had read it ` +
-        'go on; one with an empty file, or an older one, cannot join any more. What was trimmed is only in the databases that read it: copy one of ' +
-        'these, and begin a new log from it (docs/lost-log.md, way 4)',
+      `The log begins at entry ${firstSeq}: what came before was trimmed (a limit of the stream, or ` +
+        '`nats stream purge`). Replicas that had read it go on; one with an empty file, or an older one, cannot ' +
+        'join any more. What was trimmed is only in the databases that read it: copy one of these, and begin a new ' +
+        'log from it (docs/lost-log.md, way 4)',
     );
   }
 

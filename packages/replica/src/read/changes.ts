@@ -39,7 +39,10 @@ export type ChangeOf<Tables> = {
 export interface ChangesOptions<T extends string = string> {
   /** UNKNOWN_TABLE for one that the cluster does not replicate. Defaults to all of them. */
   readonly tables?: readonly T[];
-  /** `'now'`, the call; `'beginning'`, as far back as the log reaches; or the cursor of a change. Defaults to `'now'`. */
+  /**
+   * `'now'`, the call; `'beginning'`, as far back as the log reaches; or the cursor of a change. Defaults to
+   * `'now'`.
+   */
   readonly from?: string;
   /** Defaults to `'bigint'`. */
   readonly integers?: Integers;
@@ -254,6 +257,7 @@ async function rejectedIn({ sync, store }: Scope, entry: LogEntry): Promise<read
 function verdictsForgotten(seq: number): AntiphonError {
   return new AntiphonError(
     'BAD_OPTION',
-    `changes as old as entry ${seq} of the log cannot be shown: what certification rejected of them is not kept any more. Begin later`,
+    `changes as old as entry ${seq} of the log cannot be shown: ` +
+      'what certification rejected of them is not kept any more. Begin later',
   );
 }

@@ -58,7 +58,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * are bigint, unless `integers: 'number'`. Throws BAD_SQL, BAD_OPTION, TIMEOUT.
    *
    * @example
-   * const users = await replica.query<{ id: number; name: string }>('SELECT id, name FROM users', [], { integers: 'number' });
+   * const sql = 'SELECT id, name FROM users';
+   * const users = await replica.query<{ id: number; name: string }>(sql, [], { integers: 'number' });
    */
   query<R = RowObject>(sql: string, params?: Params, options?: QueryOptions): Promise<readonly R[]>;
   /**
@@ -95,7 +96,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * with what replication knows, and makes its difference a change of this replica; where other programs may
    * not write, sets it back, keeps what it was, and in a synchronous cluster writes that again. Reads the
    * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), DELETES_ROWS
-   * (see `deleteRows`), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
+   * (see `deleteRows`), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE,
+   * LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
    * nothing was changed then.
    */
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;
@@ -315,7 +317,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.condition.handle('fail');
     const error = new AntiphonError(
       'INTERNAL',
-      `replica ${this.id} has failed and stopped; its database keeps what was committed: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      `replica ${this.id} has failed and stopped; its database keeps what was committed: ` +
+        (thrown instanceof Error ? thrown.message : String(thrown)),
       { cause: thrown, context: { cluster: this.cluster, replica: this.id } },
     );
     scope.logger.error({ err: thrown }, error.message);

@@ -99,10 +99,12 @@ export class ClockWatch {
     const waitMs = aheadMs - refusalMs;
     return new AntiphonError(
       'CLOCK_SKEW',
-      `The newest time in this database is ${durationText(aheadMs)} ahead of the log's clock: clocks of this cluster were ahead, and were set ` +
-        `back. The replicas refuse changes that are more than ${durationText(refusalMs)} ahead, so none is given a time, and none is lost. Writes ` +
-        `resume automatically in ${durationText(waitMs)}; to go on sooner, stop all replicas and raise the limit with ` +
-        '`antiphon settings set clockRefusalMs`.',
+      `The newest time in this database is ${durationText(aheadMs)} ahead of the log's clock: ` +
+        'clocks of this cluster were ahead, and were set back. ' +
+        `The replicas refuse changes that are more than ${durationText(refusalMs)} ahead, ` +
+        'so none is given a time, and none is lost. ' +
+        `Writes resume automatically in ${durationText(waitMs)}; to go on sooner, ` +
+        'stop all replicas and raise the limit with `antiphon settings set clockRefusalMs`.',
       { context: { aheadMs: Math.round(aheadMs), limitMs: refusalMs } },
     );
   }
@@ -207,16 +209,17 @@ export class ClockWatch {
       skewMs > 0
         ? ['ahead of', 'its changes win over later ones of other replicas']
         : ['behind', 'its changes lose against earlier ones of other replicas that it has not seen'];
-    return `This machine's clock is ${durationText(skewMs)} ${where} the log's, and ${what}. Set it, and keep it in step (NTP).`;
+    const skew = `${durationText(skewMs)} ${where} the log's`;
+    return `This machine's clock is ${skew}, and ${what}. Set it, and keep it in step (NTP).`;
   }
 
   #ownTimes(hybrid: HybridClock): string | undefined {
     const aheadMs = this.#hybridAheadMs(hybrid);
     if (aheadMs <= this.deps.limits.clockAlarmMs) return undefined;
     return (
-      `Changes are given times that are ${durationText(aheadMs)} ahead of this machine's clock: it was set back, or a change with such ` +
-      'a time was seen. They stay in order; until the clock has caught up, they win over concurrent changes of replicas that have not ' +
-      'seen such times.'
+      `Changes are given times that are ${durationText(aheadMs)} ahead of this machine's clock: ` +
+      'it was set back, or a change with such a time was seen. They stay in order; until the clock has ' +
+      'caught up, they win over concurrent changes of replicas that have not seen such times.'
     );
   }
 
@@ -225,7 +228,8 @@ export class ClockWatch {
     const unreadMs = this.logClock.ageMs ?? clock.monotonicMs() - this.#startedAtMs;
     if (this.#failure === undefined || unreadMs < UNREAD_ALARM_MS || log.connection !== 'connected')
       return undefined;
-    return `The log's clock could not be read for ${durationText(unreadMs)}, and differences are noticed late: ${this.#failure.message}`;
+    const since = durationText(unreadMs);
+    return `The log's clock could not be read for ${since}, and differences are noticed late: ${this.#failure.message}`;
   }
 
   #clockOf(id: string, { skewMs, heardAtMs, latestMs }: WatchedOrigin): string | undefined {
@@ -238,8 +242,8 @@ export class ClockWatch {
     const aheadMs = latestMs - window.latestMs;
     if (aheadMs <= limits.clockAlarmMs) return undefined;
     return (
-      `Changes of ${id} carry times that are ${durationText(aheadMs)} ahead of the log's clock, and win over concurrent ones until then. ` +
-      `Check the clock of ${id}.`
+      `Changes of ${id} carry times that are ${durationText(aheadMs)} ahead of the log's clock, ` +
+      `and win over concurrent ones until then. Check the clock of ${id}.`
     );
   }
 }

@@ -101,8 +101,19 @@ function upsert(random: Random, table: Table): string {
   const action =
     target === '' || random.chance(0.25)
       ? 'NOTHING'
-      : `UPDATE SET ${assignments(random, table, true)}${random.chance(0.2) ? ` WHERE ${condition(random, table)}` : ''}`;
-  return `INSERT${random.chance(0.15) ? ' OR REPLACE' : ''} INTO ${quote(table.name)} (${list(table.columns.map(({ name }) => name))}) VALUES ${rows.join(', ')} ON CONFLICT${target} DO ${action}`;
+      : `UPDATE SET ${assignments(random, table, true)}${where(random, table, 0.2)}`;
+  const or = random.chance(0.15) ? ' OR REPLACE' : '';
+  const into = `INSERT${or} INTO ${quote(table.name)} (${namesOf(table)})`;
+  return `${into} VALUES ${rows.join(', ')} ON CONFLICT${target} DO ${action}`;
+}
+
+function namesOf(table: Table): string {
+  return list(table.columns.map(({ name }) => name));
+}
+
+/** Often enough; else for every row. */
+function where(random: Random, table: Table, chance: number): string {
+  return random.chance(chance) ? ` WHERE ${condition(random, table)}` : '';
 }
 
 function assignments(random: Random, table: Table, inUpsert: boolean): string {
@@ -121,7 +132,9 @@ function assignments(random: Random, table: Table, inUpsert: boolean): string {
         () => (column.kind === 'integer' ? `${name} + 1` : column.kind === 'text' ? `upper(${name})` : name),
         () => (column.kind === 'text' ? `substr(${name} || 'b', 1, 2)` : `- ${name}`),
       ])();
-      return `${name} = ${inUpsert && !value.startsWith('excluded') ? value.replaceAll(name, `${quote(table.name)}.${name}`) : value}`;
+      // Of the row that is there, which an upsert must name.
+      const named = (): string => value.replaceAll(name, `${quote(table.name)}.${name}`);
+      return `${name} = ${inUpsert && !value.startsWith('excluded') ? named() : value}`;
     })
     .join(', ');
 }
@@ -142,7 +155,8 @@ function shift(random: Random, table: Table): string {
     column.kind === 'integer' && random.chance(0.6)
       ? `${name} ${random.pick(['+', '-'])} ${random.int(1, 2)}`
       : `CASE ${name} WHEN ${one} THEN ${two} WHEN ${two} THEN ${one} ELSE ${name} END`;
-  return `UPDATE${random.pick(OR)} ${quote(table.name)} SET ${name} = ${value}${random.chance(0.5) ? '' : ` WHERE ${condition(random, table)}`}`;
+  const set = `UPDATE${random.pick(OR)} ${quote(table.name)} SET ${name} = ${value}`;
+  return random.chance(0.5) ? set : `${set} WHERE ${condition(random, table)}`;
 }
 
 function copy(random: Random, table: Table): string {
@@ -153,7 +167,8 @@ function copy(random: Random, table: Table): string {
         : literal(random, column.kind);
     return quote(column.name);
   });
-  return `INSERT${random.pick(OR)} INTO ${quote(table.name)} (${list(table.columns.map(({ name }) => name))}) SELECT ${columns.join(', ')} FROM ${quote(table.name)} WHERE ${condition(random, table)}`;
+  const into = `INSERT${random.pick(OR)} INTO ${quote(table.name)} (${namesOf(table)})`;
+  return `${into} SELECT ${columns.join(', ')} FROM ${quote(table.name)} WHERE ${condition(random, table)}`;
 }
 
 function condition(random: Random, table: Table): string {
@@ -173,7 +188,8 @@ function condition(random: Random, table: Table): string {
       return `${name} = (SELECT ${random.pick(['max', 'min'])}(${name}) FROM ${quote(table.name)})`;
     default: {
       const key = quote(random.pick(table.key));
-      return `${key} = ${literal(random, table.columns.find(({ name: other }) => quote(other) === key)?.kind ?? 'any')}`;
+      const { kind = 'any' } = table.columns.find((one) => quote(one.name) === key) ?? {};
+      return `${key} = ${literal(random, kind)}`;
     }
   }
 }

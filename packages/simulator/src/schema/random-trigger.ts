@@ -1,5 +1,5 @@
 import type { Random } from '@antiphon/testing';
-import { quote } from './names.js';
+import { list, quote } from './names.js';
 import type { Table } from './schema.js';
 import { literal } from './values.js';
 
@@ -16,7 +16,9 @@ export function randomTrigger(random: Random, tables: readonly Table[], index: n
     : '';
   const body = Array.from({ length: random.pick([1, 1, 2]) }, () => action(random, table, tables, row));
   const name = random.pick([`tr${index}`, `trigger ${index}`, `_antiphonic${index}`, `begin${index}`]);
-  return `CREATE TRIGGER ${quote(name)} ${time} ${event}${of} ON ${quote(table.name)}${random.chance(0.2) ? ' FOR EACH ROW' : ''}${when} BEGIN ${body.join('; ')}; END`;
+  const each = random.chance(0.2) ? ' FOR EACH ROW' : '';
+  const head = `CREATE TRIGGER ${quote(name)} ${time} ${event}${of} ON ${quote(table.name)}`;
+  return `${head}${each}${when} BEGIN ${body.join('; ')}; END`;
 }
 
 function action(random: Random, table: Table, tables: readonly Table[], row: string): string {
@@ -25,6 +27,7 @@ function action(random: Random, table: Table, tables: readonly Table[], row: str
   const others = other.columns.filter(({ name }) => !other.key.includes(name));
   const column = random.pick(others.length > 0 ? others : other.columns);
   const from = random.pick(table.columns);
+  const source = `${row}.${quote(from.name)}`;
   switch (random.int(0, 7)) {
     case 0:
     case 1: {
@@ -33,12 +36,21 @@ function action(random: Random, table: Table, tables: readonly Table[], row: str
       const value =
         set.kind === 'integer' ? `(coalesce(${quote(set.name)}, 0) + 1) % 8` : literal(random, set.kind);
       const guard = `${quote(set.name)} IS NOT ${literal(random, set.kind)}`;
-      return `UPDATE${random.pick(['', '', ' OR IGNORE', ' OR REPLACE'])} ${quote(table.name)} SET ${quote(set.name)} = ${value} WHERE ${sameRow} AND ${guard}`;
+      const or = random.pick(['', '', ' OR IGNORE', ' OR REPLACE']);
+      const assignment = `${quote(set.name)} = ${value}`;
+      return `UPDATE${or} ${quote(table.name)} SET ${assignment} WHERE ${sameRow} AND ${guard}`;
     }
-    case 2:
-      return `UPDATE${random.pick([' OR IGNORE', ' OR IGNORE', ' OR REPLACE', ''])} ${quote(other.name)} SET ${quote(column.name)} = ${random.chance(0.5) ? literal(random, column.kind) : `${row}.${quote(from.name)}`} WHERE ${quote(column.name)} IS ${random.chance(0.5) ? `${row}.${quote(from.name)}` : literal(random, column.kind)}`;
-    case 3:
-      return `DELETE FROM ${quote(other.name)} WHERE ${quote(column.name)} = ${random.chance(0.5) ? `${row}.${quote(from.name)}` : literal(random, column.kind)}`;
+    case 2: {
+      const or = random.pick([' OR IGNORE', ' OR IGNORE', ' OR REPLACE', '']);
+      const value = random.chance(0.5) ? literal(random, column.kind) : source;
+      const wanted = random.chance(0.5) ? source : literal(random, column.kind);
+      const name = quote(column.name);
+      return `UPDATE${or} ${quote(other.name)} SET ${name} = ${value} WHERE ${name} IS ${wanted}`;
+    }
+    case 3: {
+      const wanted = random.chance(0.5) ? source : literal(random, column.kind);
+      return `DELETE FROM ${quote(other.name)} WHERE ${quote(column.name)} = ${wanted}`;
+    }
     case 4:
     case 5: {
       const values = other.columns.map(({ kind, name }) => {
@@ -47,11 +59,17 @@ function action(random: Random, table: Table, tables: readonly Table[], row: str
           return literal(random, kind);
         return `${row}.${quote(random.pick(fitting).name)}`;
       });
-      return `INSERT OR ${random.pick(['IGNORE', 'IGNORE', 'REPLACE'])} INTO ${quote(other.name)} (${other.columns.map(({ name }) => quote(name)).join(', ')}) VALUES (${values.join(', ')})`;
+      const or = random.pick(['IGNORE', 'IGNORE', 'REPLACE']);
+      const names = list(other.columns.map(({ name }) => name));
+      return `INSERT OR ${or} INTO ${quote(other.name)} (${names}) VALUES (${values.join(', ')})`;
     }
-    case 6:
-      return `SELECT RAISE(${random.pick(['IGNORE', 'IGNORE', "ABORT, 'no'", "FAIL, 'no'", "ROLLBACK, 'no'"])}) WHERE ${row}.${quote(from.name)} = ${literal(random, from.kind)}`;
-    default:
-      return `DELETE FROM ${quote(table.name)} WHERE ${sameRow} AND ${row}.${quote(from.name)} = ${literal(random, from.kind)}`;
+    case 6: {
+      const raised = random.pick(['IGNORE', 'IGNORE', "ABORT, 'no'", "FAIL, 'no'", "ROLLBACK, 'no'"]);
+      return `SELECT RAISE(${raised}) WHERE ${source} = ${literal(random, from.kind)}`;
+    }
+    default: {
+      const guard = `${source} = ${literal(random, from.kind)}`;
+      return `DELETE FROM ${quote(table.name)} WHERE ${sameRow} AND ${guard}`;
+    }
   }
 }
