@@ -33,7 +33,7 @@ describe('the disk of a replica is full', () => {
   it('I1 I3: it says so, goes on by itself when there is room, and loses nothing', async (context) => {
     const disk = mountSmallDisk(24);
     if (disk === undefined) return context.skip('cannot mount a tmpfs here (needs root)');
-    cluster = await ChaosCluster.start(['a', 'b'], 'multi-primary', { folders: { b: disk } });
+    cluster = await ChaosCluster.start(['a', 'b'], { mode: 'multi-primary' }, { folders: { b: disk } });
     const [a, b] = [cluster.at(0), cluster.at(1)];
     a.load(1, 2);
     b.load(1, 2);

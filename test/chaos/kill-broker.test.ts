@@ -18,7 +18,7 @@ function committed(): number {
 
 describe('nats-server fails under load from all replicas', () => {
   it('I2 I3 I4: kill -9 and restart, again and again', async () => {
-    cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
+    cluster = await ChaosCluster.start(['a', 'b', 'c'], { mode: 'multi-primary' });
     for (const replica of cluster.replicas) replica.load();
     for (let round = 0; round < ROUNDS; round++) {
       await pause(200 + Math.random() * 500);
@@ -33,7 +33,7 @@ describe('nats-server fails under load from all replicas', () => {
   });
 
   it('I3 I11: writes go on without any nats-server, memory stays, propagation resumes within 3 s', async () => {
-    cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
+    cluster = await ChaosCluster.start(['a', 'b', 'c'], { mode: 'multi-primary' });
     for (const replica of cluster.replicas) replica.load(2, 2);
     await pause(1000);
     await cluster.server.kill();
@@ -66,7 +66,7 @@ describe('nats-server fails under load from all replicas', () => {
 
 describe.each(['replica', 'nats-server'])('SIGSTOP of a %s under load', (which) => {
   it('I2 I3 I4: it stops for 10 s and goes on', async () => {
-    cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
+    cluster = await ChaosCluster.start(['a', 'b', 'c'], { mode: 'multi-primary' });
     for (const replica of cluster.replicas) replica.load();
     await pause(500);
     if (which === 'replica') cluster.at(1).pause();

@@ -9,8 +9,8 @@ afterEach(async () => {
 });
 
 const TOPOLOGIES = [
-  { name: 'multi-primary', topology: 'multi-primary', writers: [0, 1, 2] },
-  { name: 'primary-replica', topology: { 'primary-replica': { primary: 'a' } }, writers: [0] },
+  { name: 'multi-primary', topology: { mode: 'multi-primary' }, writers: [0, 1, 2] },
+  { name: 'primary-replica', topology: { mode: 'primary-replica', primary: 'a' }, writers: [0] },
 ];
 
 describe.each(TOPOLOGIES)('kill -9 of a replica under load, $name', ({ topology, writers }) => {

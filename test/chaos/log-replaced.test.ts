@@ -23,7 +23,7 @@ async function untilLifecycle(index: number, lifecycle: string): Promise<Record<
 
 describe('somebody changes the stream behind the replicas', () => {
   it('I14: deleted and recreated: every replica stops, says so and loses nothing', async () => {
-    cluster = await ChaosCluster.start(['a', 'b', 'c'], 'multi-primary');
+    cluster = await ChaosCluster.start(['a', 'b', 'c'], { mode: 'multi-primary' });
     operator = await connect({ servers: cluster.server.url });
     for (const replica of cluster.replicas) replica.load(1, 5);
     await pause(500);
@@ -54,7 +54,7 @@ describe('somebody changes the stream behind the replicas', () => {
   });
 
   it('I2: a durable consumer deleted from outside is made again where the database stands', async () => {
-    cluster = await ChaosCluster.start(['a', 'b'], 'multi-primary');
+    cluster = await ChaosCluster.start(['a', 'b'], { mode: 'multi-primary' });
     operator = await connect({ servers: cluster.server.url });
     for (const replica of cluster.replicas) replica.load(1, 2);
     const manager = await operator.jetstreamManager();

@@ -2,8 +2,11 @@ import { ChaosCluster, type ChaosOptions } from './cluster.js';
 import { eventually } from '@antiphon/testing';
 import type { ReplicaHandle } from './replica-handle.js';
 
-export const PRIMARY_REPLICA = { name: 'primary-replica', topology: { 'primary-replica': { primary: 'a' } } };
-export const MULTI_PRIMARY = { name: 'multi-primary', topology: 'multi-primary' };
+export const PRIMARY_REPLICA = {
+  name: 'primary-replica',
+  topology: { mode: 'primary-replica', primary: 'a' },
+};
+export const MULTI_PRIMARY = { name: 'multi-primary', topology: { mode: 'multi-primary' } };
 export const TOPOLOGIES = [PRIMARY_REPLICA, MULTI_PRIMARY] as const;
 
 /** Silence is noticed sooner than by default, so that a round does not take long. */

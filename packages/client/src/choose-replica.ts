@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, soleWriter } from '@antiphon/core';
 import type { ClusterClient, ReplicaRef } from './cluster-client.js';
 
 export interface ChosenReplica {
@@ -27,7 +27,7 @@ export async function chooseReplica(
   if (first === undefined) throw nobodyAnswers(client.cluster);
   if (purpose === 'write') {
     const { topology } = await client.replica(first).ask('status');
-    const primary = topology === 'multi-primary' ? undefined : topology['primary-replica'].primary;
+    const primary = soleWriter(topology);
     if (primary !== undefined) return { id: primary, ref: client.replica(primary) };
   }
   return { id: first, ref: client.replica(first) };

@@ -28,13 +28,7 @@ export {
 } from '@antiphon/core';
 export { changeAgreedLimits, type ChangeLimitsPorts, type LimitsChange } from './membership/change-limits.js';
 export { silentLogger, type Logger } from './config/logger.js';
-export {
-  describeTopology,
-  parseTopology,
-  type Role,
-  type Topology,
-  type TopologyOptions,
-} from '@antiphon/core';
+export { describeTopology, parseTopology, type Role, type Topology } from '@antiphon/core';
 export type {
   DiscardAnswer,
   QuarantineAccess,

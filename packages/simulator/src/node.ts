@@ -131,7 +131,9 @@ export class SimulatedNode {
       registry: registry.connect(link),
       clock,
       topology:
-        options.topology === 'multi-primary' ? 'multi-primary' : { 'primary-replica': { primary: 'r1' } },
+        options.topology === 'multi-primary'
+          ? { mode: 'multi-primary' }
+          : { mode: 'primary-replica', primary: 'r1' },
       update,
       ...(options.features.audits && { localTriggers: [AUDIT_TRIGGER] }),
       limits: update.mode === 'sync' ? { ...REPLICA_LIMITS, ...SYNC_LIMITS } : REPLICA_LIMITS,

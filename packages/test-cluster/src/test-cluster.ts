@@ -39,7 +39,7 @@ const SHOWN_ROWS = 5;
  * ```ts
  * await using cluster = await TestCluster.start({
  *   schema: 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)',
- *   options: { topology: 'multi-primary' },
+ *   options: { topology: { mode: 'multi-primary' } },
  * });
  * await cluster.replica('r1').execute([{ sql: "INSERT INTO orders VALUES (1, 'new')" }]);
  * await cluster.killReplica('r2');

@@ -44,7 +44,7 @@ export class BenchCluster {
     mkdirSync(folder, { recursive: true });
     const server = await NatsServer.start({ storeDir: join(folder, 'nats') });
     const topology: Topology =
-      topologyName === 'multi-primary' ? topologyName : { [topologyName]: { primary: WRITER } };
+      topologyName === 'multi-primary' ? { mode: topologyName } : { mode: topologyName, primary: WRITER };
     const cluster = new BenchCluster(folder, topology, update, server, new Map());
     try {
       createTable(cluster.file(WRITER));

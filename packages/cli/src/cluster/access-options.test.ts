@@ -38,7 +38,7 @@ it('takes a login from the command line, secrets from files', () => {
 
 it('takes all of a login from one place: the command line, the file, the environment', () => {
   const text =
-    'cluster: shop\nid: eu-1\nnats: { servers: nats://h:1, token: of-the-file }\nstore: { sqlite: { file: a.db } }\ntopology: multi-primary\n';
+    'cluster: shop\nid: eu-1\nnats: { servers: nats://h:1, token: of-the-file }\nstore: { sqlite: { file: a.db } }\ntopology: { mode: multi-primary }\n';
   const config = write('replica.yaml', text);
   expect(nats({ nkey: 'me.nk' }, environment)).toMatchObject({
     nkey: join(folder, 'me.nk'),

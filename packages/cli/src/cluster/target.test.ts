@@ -19,7 +19,7 @@ const environment = { ANTIPHON_CLUSTER: 'env', ANTIPHON_SERVERS: 'nats://env:1, 
 function writeConfig(name = 'antiphon.yaml'): string {
   const file = join(folder, name);
   const text =
-    'cluster: file\nid: eu-1\nnats: { servers: nats://file:1 }\nstore: { sqlite: { file: a.db } }\ntopology: multi-primary\n';
+    'cluster: file\nid: eu-1\nnats: { servers: nats://file:1 }\nstore: { sqlite: { file: a.db } }\ntopology: { mode: multi-primary }\n';
   writeFileSync(file, text);
   return file;
 }

@@ -209,7 +209,7 @@ function show(findings: Findings, terminal: Terminal): void {
   );
   section('to know', remarks, `${styled(terminal, 'yellow', '!')} `);
   section(
-    'where several replicas write (topology: multi-primary)',
+    'where several replicas write (topology mode `multi-primary`)',
     severalWriters,
     `${styled(terminal, 'yellow', '!')} `,
   );

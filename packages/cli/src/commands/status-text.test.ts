@@ -6,7 +6,7 @@ import { statusText } from './status-text.js';
 
 const ASYNC = {
   ...{ id: 'eu-1', role: 'peer', lifecycle: 'following', connection: 'connected' },
-  ...{ topology: 'multi-primary', update: { mode: 'async' }, position: { text: '0a1b2c3d/7' } },
+  ...{ topology: { mode: 'multi-primary' }, update: { mode: 'async' }, position: { text: '0a1b2c3d/7' } },
   ...{ lag: { messages: 0, seconds: 0 }, outbox: { unpublished: 0 }, conflicts: 0, quarantined: 0 },
   ...{ alarms: [], waitingFor: [], startedAtMs: 0, nowMs: 5000 },
 } as unknown as ReplicaStatus;

@@ -59,9 +59,7 @@ function kindOf(status: ReplicaStatus | undefined): string {
   if (status === undefined) return 'nobody answers';
   const { topology, update } = status;
   const who =
-    typeof topology === 'object'
-      ? `primary-replica, primary ${topology['primary-replica'].primary}`
-      : topology;
+    topology.mode === 'primary-replica' ? `primary-replica, primary ${topology.primary}` : topology.mode;
   return `${who}, ${updateName(update)}`;
 }
 

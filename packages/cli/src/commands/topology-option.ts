@@ -12,5 +12,5 @@ export function topologyName(text: string): TopologyName {
 }
 
 export function topologyOf(name: TopologyName, primary: string): Topology {
-  return name === 'multi-primary' ? name : { 'primary-replica': { primary } };
+  return name === 'multi-primary' ? { mode: name } : { mode: name, primary };
 }

@@ -167,7 +167,7 @@ async function remarksOn(
   { topology, update, tables }: Pick<Plan, 'topology' | 'update'> & { readonly tables: Plan['tables'] },
 ): Promise<readonly string[]> {
   const inspection = await inspectFile(file, tables && { tables });
-  const rowVersions = topology === 'multi-primary' && update.mode !== 'sync';
+  const rowVersions = topology.mode === 'multi-primary' && update.mode !== 'sync';
   return inspection.identity === undefined
     ? foundationRemarks(inspection, { named: tables !== undefined, rowVersions })
     : [];

@@ -10,7 +10,7 @@ cluster: shop
 id: eu-1
 nats: ${nats}
 store: { sqlite: { file: ./shop.db } }
-topology: multi-primary
+topology: { mode: multi-primary }
 `;
 }
 

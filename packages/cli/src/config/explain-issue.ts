@@ -1,10 +1,10 @@
 import type { z } from 'zod';
-import { suggest, suggestion } from '@antiphon/core';
+import { formerTopology, soleWriter, suggest, suggestion, type Topology } from '@antiphon/core';
 import { MAX_ACKS } from '@antiphon/replica';
 import { ACK_WORDS, KNOWN_KEYS, UPDATE_KEYS } from './schema.js';
 
 const TOPOLOGIES = ['multi-primary', 'primary-replica'] as const;
-const TOPOLOGY_FORMS = 'Write `multi-primary`, or `{ primary-replica: { primary: ID } }`.';
+const TOPOLOGY_FORMS = 'Write `{ mode: multi-primary }`, or `{ mode: primary-replica, primary: ID }`.';
 
 export interface ExplainedIssue {
   readonly path: readonly PropertyKey[];
@@ -88,22 +88,23 @@ function explainTables(value: unknown): string {
 }
 
 function explainTopology(path: readonly PropertyKey[], value: unknown): ExplainedIssue {
+  const former = formerTopology(value);
+  if (former !== undefined) return { path, message: `topology is written otherwise now: ${inYaml(former)}.` };
   if (value === 'primary-replica') {
     return { path, message: `topology: primary-replica needs the id of its primary. ${TOPOLOGY_FORMS}` };
   }
   if (typeof value === 'string') {
     return { path, message: `unknown topology "${value}". ${suggest(value, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    if ('mode' in value) return explainMode(path, value);
-    const unknown = Object.keys(value).find((key) => key !== 'primary-replica');
-    if (unknown !== undefined) return unknownKey(path, unknown);
-    const inner: unknown = Object.values(value)[0];
-    const innerKeys = typeof inner === 'object' && inner !== null ? Object.keys(inner) : [];
-    const unknownInner = innerKeys.find((key) => key !== 'primary');
-    if (unknownInner !== undefined) return unknownKey([...path, 'primary-replica'], unknownInner);
-  }
+  if (typeof value === 'object' && value !== null && 'mode' in value) return explainMode(path, value);
   return { path, message: `topology is not valid. ${TOPOLOGY_FORMS}` };
+}
+
+function inYaml(topology: Topology): string {
+  const primary = soleWriter(topology);
+  return primary === undefined
+    ? '`{ mode: multi-primary }`'
+    : `\`{ mode: primary-replica, primary: ${primary} }\``;
 }
 
 function explainMode(path: readonly PropertyKey[], value: object): ExplainedIssue {

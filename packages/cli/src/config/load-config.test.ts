@@ -8,7 +8,7 @@ cluster: shop
 id: eu-1
 nats: { servers: nats://127.0.0.1:4222 }
 store: { sqlite: { file: ./shop.db } }
-topology: multi-primary
+topology: { mode: multi-primary }
 `;
 
 function problem(text: string, env: NodeJS.ProcessEnv = {}): AntiphonError {
@@ -28,7 +28,7 @@ describe('a valid antiphon.yaml', () => {
       id: 'eu-1',
       nats: { servers: ['nats://127.0.0.1:4222'] },
       sqliteFile: '/etc/shop/shop.db',
-      topology: 'multi-primary',
+      topology: { mode: 'multi-primary' },
       update: { mode: 'async', intervalMs: 0 },
       onStall: 'stay',
     });
@@ -55,7 +55,7 @@ id: eu-1
 nats: { servers: [nats://a:4222, nats://b:4222] }
 store: { sqlite: { file: /data/shop.db } }
 tables: [customers, orders]
-topology: { primary-replica: { primary: eu-1 } }
+topology: { mode: primary-replica, primary: eu-1 }
 update: { mode: async, intervalMs: 250 }
 `,
       'antiphon.yaml',
@@ -65,7 +65,7 @@ update: { mode: async, intervalMs: 250 }
       nats: { servers: ['nats://a:4222', 'nats://b:4222'] },
       sqliteFile: '/data/shop.db',
       tables: ['customers', 'orders'],
-      topology: { 'primary-replica': { primary: 'eu-1' } },
+      topology: { mode: 'primary-replica', primary: 'eu-1' },
       update: { intervalMs: 250 },
     });
   });
@@ -176,19 +176,20 @@ describe('what is not valid', () => {
   });
 
   it.each([
-    ['multi-primary', 'mulit-primary', 'Did you mean "multi-primary"?'],
-    ['multi-primary', 'primary-replica', 'needs the id of its primary'],
+    ['{ mode: multi-primary }', '{ mode: mulit-primary }', 'Did you mean "multi-primary"?'],
+    ['{ mode: multi-primary }', 'primary-replica', 'needs the id of its primary'],
+    ['{ mode: multi-primary }', 'multi-primary', 'written otherwise now: `{ mode: multi-primary }`.'],
     [
-      'multi-primary',
-      '{ primary-replica: { primry: eu-1 } }',
-      'unknown key "primry" in topology.primary-replica. Did you mean "primary"?',
+      '{ mode: multi-primary }',
+      '{ primary-replica: { primary: eu-1 } }',
+      'written otherwise now: `{ mode: primary-replica, primary: eu-1 }`.',
     ],
     [
-      'multi-primary',
-      '{ primary-replika: { primary: eu-1 } }',
-      'unknown key "primary-replika" in topology. Did you mean "primary-replica"?',
+      '{ mode: multi-primary }',
+      '{ mode: primary-replica, primry: eu-1 }',
+      'unknown key "primry" in topology. Did you mean "primary"?',
     ],
-    ['multi-primary', '7', 'topology is not valid'],
+    ['{ mode: multi-primary }', '7', 'topology is not valid'],
     ['eu-1', '"../eu"', 'the id of the replica must be 1 to 63 letters'],
     ['eu-1', '[a]', 'id must be text'],
     ['./shop.db', '""', 'store.sqlite.file: must not be empty'],

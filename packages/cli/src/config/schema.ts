@@ -45,10 +45,6 @@ const sqliteSchema = z.strictObject({
 
 const storeSchema = z.strictObject({ sqlite: sqliteSchema });
 
-const primaryReplicaSchema = z.strictObject({ primary: name('the id of the primary') });
-
-const topologyFormSchema = z.strictObject({ 'primary-replica': primaryReplicaSchema });
-
 const multiPrimaryModeSchema = z.strictObject({ mode: z.literal('multi-primary') });
 
 const primaryReplicaModeSchema = z.strictObject({
@@ -57,10 +53,8 @@ const primaryReplicaModeSchema = z.strictObject({
 });
 
 const topologySchema = z.union([
-  topologyFormSchema.describe('One replica accepts writes, the others follow it.'),
-  primaryReplicaModeSchema.describe('The same, written in another way.'),
-  z.literal('multi-primary').describe('Every replica accepts writes.'),
-  multiPrimaryModeSchema.describe('The same, written in another way.'),
+  primaryReplicaModeSchema.describe('One replica accepts writes, the others follow it.'),
+  multiPrimaryModeSchema.describe('Every replica accepts writes.'),
 ]);
 
 const asyncSchema = z
@@ -142,9 +136,8 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   'nats.tls': Object.keys(tlsSchema.shape),
   store: Object.keys(storeSchema.shape),
   'store.sqlite': Object.keys(sqliteSchema.shape),
-  topology: [...Object.keys(topologyFormSchema.shape), ...Object.keys(primaryReplicaModeSchema.shape)],
+  topology: Object.keys(primaryReplicaModeSchema.shape),
   limits: LIMIT_KEYS,
-  'topology.primary-replica': Object.keys(primaryReplicaSchema.shape),
 };
 
 /** What may stand in `update`, by its mode. */

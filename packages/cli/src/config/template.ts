@@ -41,10 +41,10 @@ store: { sqlite: { file: ${JSON.stringify(file)} } }
 # localTriggers: [orders_search]
 
 # Who may write. Without this line: what the cluster has agreed on. Its first replica becomes the primary, which alone takes writes.
-# topology: { primary-replica: { primary: ${id} } }
+# topology: { mode: primary-replica, primary: ${id} }
 # Every replica takes writes. With async updates the last writer of a row wins, and two replicas give the same number to different rows
 # where the database numbers them (INTEGER PRIMARY KEY): use text keys that are unique, for example UUIDs (docs/several-writers.md).
-# topology: multi-primary
+# topology: { mode: multi-primary }
 
 # When a write is complete; the same on every replica.
 # async: once this replica's database has committed it; it is sent to the others at once, or gathered for so many

@@ -19,8 +19,8 @@ export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryN
   const [first, second = first] = replicas;
   if (first === undefined || second === undefined) return [];
   const shown = (file: string): string => shellWord(relative(cwd, file) || file);
-  const writable = topology === 'multi-primary' ? second : first;
-  const reader = topology === 'multi-primary' ? first : second;
+  const writable = topology.mode === 'multi-primary' ? second : first;
+  const reader = topology.mode === 'multi-primary' ? first : second;
   const where = folder === undefined ? '' : ` (in ${shellWord(folder)})`;
   if (mode === 'sync') {
     return [

@@ -85,7 +85,7 @@ async function tableChecks({
     identity === undefined ? 'no replica yet' : `replica ${identity.replica} of ${identity.cluster}`;
   const replicated = replicatedTables(inspection);
   const rows = replicated.reduce((sum, { rowCount }) => sum + rowCount, 0);
-  const severalWrite = topology === 'multi-primary' && update.mode === 'async';
+  const severalWrite = topology?.mode === 'multi-primary' && update.mode === 'async';
   const options = { named: names !== undefined, rowVersions: severalWrite };
   const obstacles =
     identity === undefined ? foundationObstacles(inspection, options) : triggerObstacles(triggers);

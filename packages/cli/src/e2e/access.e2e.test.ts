@@ -42,7 +42,7 @@ function config(nats: string): string {
     'id: eu-1',
     `nats: ${nats}`,
     'store: { sqlite: { file: shop.db } }',
-    'topology: { primary-replica: { primary: eu-1 } }',
+    'topology: { mode: primary-replica, primary: eu-1 }',
   ];
   writeFileSync(file, `${lines.join('\n')}\n`);
   if (!existsSync(join(folder.path, 'shop.db'))) {

@@ -36,7 +36,7 @@ async function run(id: string): Promise<RunningCommand> {
   writeFileSync(
     path(`${id}.yaml`),
     `cluster: shop\nid: ${id}\nnats: { servers: nats://127.0.0.1:${port} }\n` +
-      `store: { sqlite: { file: ./${id}.db } }\ntopology: multi-primary\n`,
+      `store: { sqlite: { file: ./${id}.db } }\ntopology: { mode: multi-primary }\n`,
   );
   const command = new RunningCommand(['run', '--config', `${id}.yaml`], { cwd: folder.path });
   running.push(command);

@@ -42,7 +42,7 @@ function config(id: string, more = ''): string {
 id: ${id}
 nats: { servers: nats://127.0.0.1:${port} }
 store: { sqlite: { file: ./${id}.db } }
-topology: { primary-replica: { primary: eu-1 } }
+topology: { mode: primary-replica, primary: eu-1 }
 ${more}`;
   writeFileSync(path(`${id}.yaml`), text);
   return `${id}.yaml`;
@@ -139,7 +139,7 @@ describe('run', () => {
     writeFileSync(
       path('eu-4.yaml'),
       config('eu-4') &&
-        `cluster: shop\nid: eu-4\nnats: { servers: nats://127.0.0.1:${port} }\nstore: { sqlite: { file: eu-4.db } }\ntopology: multi-primary\n`,
+        `cluster: shop\nid: eu-4\nnats: { servers: nats://127.0.0.1:${port} }\nstore: { sqlite: { file: eu-4.db } }\ntopology: { mode: multi-primary }\n`,
     );
     const mismatch = await fails('eu-4.yaml');
     expect(mismatch.code).toBe(1);

@@ -216,7 +216,7 @@ describe('a cluster that degrades', () => {
 id: eu-1
 nats: { servers: nats://127.0.0.1:4222 }
 store: { sqlite: { file: ./notes.db } }
-topology: { primary-replica: { primary: eu-1 } }
+topology: { mode: primary-replica, primary: eu-1 }
 update: { mode: sync, onShortfall: degrade, foreignWrites: async }
 `;
     writeFileSync(join(other.path, 'notes.yaml'), text);

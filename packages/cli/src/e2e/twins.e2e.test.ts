@@ -43,7 +43,7 @@ function config(name: string, id: string, file = `${id}.db`, update = 'async'): 
   writeFileSync(
     path(`${name}.yaml`),
     `cluster: shop\nid: ${id}\nnats: { servers: nats://127.0.0.1:${port} }\n` +
-      `store: { sqlite: { file: ./${file} } }\ntopology: multi-primary\nupdate: ${update}\n`,
+      `store: { sqlite: { file: ./${file} } }\ntopology: { mode: multi-primary }\nupdate: ${update}\n`,
   );
   return `${name}.yaml`;
 }

@@ -1,5 +1,5 @@
 import { type AgreedLimits, type LimitsFrom, limitsDifference } from './agreed-limits.js';
-import { type Topology, describeTopology, parseTopology, soleWriter } from './topology.js';
+import { type Topology, describeTopology, parseTopology, soleWriter, formerTopology } from './topology.js';
 import { type UpdateSettings, describeUpdate, parseUpdate } from './update.js';
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { DEFAULT_ROW_LIMITS } from '../codec/limits.js';
@@ -74,7 +74,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     createdAtMs: Number(createdAtMs),
     generation,
     schema: parseSchema(schema),
-    topology: parseTopology(topology),
+    topology: formerTopology(topology) ?? parseTopology(topology),
     // Before there were two modes, the description did not name one.
     update: parseUpdate(update ?? { mode: 'async' }),
     rowVersions,

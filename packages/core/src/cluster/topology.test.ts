@@ -1,14 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { describeTopology, parseTopology, roleOf } from './topology.js';
+import { describeTopology, formerTopology, MULTI_PRIMARY, parseTopology, roleOf } from './topology.js';
+
+const PRIMARY = { mode: 'primary-replica', primary: 'eu-1' } as const;
 
 describe('parseTopology', () => {
-  it.each([
-    ['multi-primary', 'multi-primary'],
-    [{ mode: 'multi-primary' }, 'multi-primary'],
-    [{ 'primary-replica': { primary: 'eu-1' } }, { 'primary-replica': { primary: 'eu-1' } }],
-    [{ mode: 'primary-replica', primary: 'eu-1' }, { 'primary-replica': { primary: 'eu-1' } }],
-  ])('reads %j', (input, expected) => {
-    expect(parseTopology(input)).toEqual(expected);
+  it.each([{ mode: 'multi-primary' }, PRIMARY])('reads %j', (input) => {
+    expect(parseTopology(input)).toEqual(input);
   });
 
   it.each([
@@ -25,18 +22,31 @@ describe('parseTopology', () => {
     { mode: 'primary-replica', primary: 'eu-1', also: 1 },
     { 'primary-replica': { primary: 'eu-1' }, mode: 'multi-primary' },
     { 'primary-replica': {} },
-    { 'primary-replica': { primary: '.' } },
   ])('refuses %j', (input) => {
     expect(() => parseTopology(input)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
   });
 
-  it('tells the roles', () => {
-    const topology = parseTopology({ mode: 'primary-replica', primary: 'eu-1' });
-    expect([roleOf(topology, 'eu-1'), roleOf(topology, 'eu-2'), roleOf('multi-primary', 'eu-1')]).toEqual([
-      'primary',
-      'replica',
-      'peer',
-    ]);
-    expect(describeTopology(topology)).toBe('primary-replica with primary eu-1');
+  it.each([
+    ['multi-primary', "{ mode: 'multi-primary' }"],
+    [{ 'primary-replica': { primary: 'eu-1' } }, "{ mode: 'primary-replica', primary: 'eu-1' }"],
+  ])('shows how %j is written now', (input, now) => {
+    expect(() => parseTopology(input)).toThrow(
+      expect.objectContaining({
+        code: 'BAD_OPTION',
+        message: expect.stringContaining(`Write ${now}.`) as string,
+      }),
+    );
   });
+});
+
+it('reads what clusters have written down before', () => {
+  expect(formerTopology('multi-primary')).toEqual(MULTI_PRIMARY);
+  expect(formerTopology({ 'primary-replica': { primary: 'eu-1' } })).toEqual(PRIMARY);
+  expect(formerTopology(PRIMARY)).toBeUndefined();
+});
+
+it('tells the roles', () => {
+  const roles = [roleOf(PRIMARY, 'eu-1'), roleOf(PRIMARY, 'eu-2'), roleOf(MULTI_PRIMARY, 'eu-1')];
+  expect(roles).toEqual(['primary', 'replica', 'peer']);
+  expect(describeTopology(PRIMARY)).toBe('primary-replica with primary eu-1');
 });

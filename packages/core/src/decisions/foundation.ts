@@ -67,7 +67,7 @@ export function foundationObstacles(
         ? []
         : [
             `Table ${schema.name} cannot be replicated where several replicas write: ${unsupportedWithVersions}. ` +
-              'Change it, leave it out of `tables`, or let one replica write (topology: primary-replica).',
+              'Change it, leave it out of `tables`, or let one replica write (topology mode `primary-replica`).',
           ]),
     ]),
     ...triggerObstacles(triggers),

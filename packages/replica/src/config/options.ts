@@ -12,7 +12,6 @@ import {
   type Registry,
   type Store,
   type Topology,
-  type TopologyOptions,
   type UpdateOptions,
   type UpdateSettings,
 } from '@antiphon/core';
@@ -45,7 +44,7 @@ export interface ReplicaOptions<Tx> {
    * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds
    * it becomes its primary, the only one that takes writes.
    */
-  readonly topology?: TopologyOptions;
+  readonly topology?: Topology;
   /** `{ mode: 'async' }` when absent. */
   readonly update?: UpdateOptions;
   readonly limits?: Partial<ReplicaLimits>;

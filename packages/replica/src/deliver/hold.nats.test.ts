@@ -14,7 +14,7 @@ const SCHEMA = `
  */
 const breakFrom = (id: number): string => `CREATE INDEX broken ON items (json(name)) WHERE id >= ${id}`;
 const MEND = 'DROP INDEX broken';
-const PRIMARY: Topology = { 'primary-replica': { primary: 'a' } };
+const PRIMARY: Topology = { mode: 'primary-replica', primary: 'a' };
 const SYNC: UpdateOptions = { mode: 'sync', minInSync: 2 };
 
 async function startThree(
@@ -58,7 +58,7 @@ async function allEqual(replicas: readonly SqliteReplica[], rows: number): Promi
 describe('a transaction that one database refuses', () => {
   it('I2, I10: is held with everything after it, and goes in by itself once the cause is gone', async () => {
     await using cluster = await ClusterFixture.start();
-    const replicas = await startThree(cluster, { topology: 'multi-primary' });
+    const replicas = await startThree(cluster, { topology: { mode: 'multi-primary' } });
     const [a, b, c] = replicas;
     cluster.sql('c', breakFrom(2));
     await insert(a, 2, 'held');
@@ -137,7 +137,7 @@ describe('a transaction that one database refuses', () => {
 
   it('is one for which the table is not there, until it is back', async () => {
     await using cluster = await ClusterFixture.start();
-    const replicas = await startThree(cluster, { topology: 'multi-primary' });
+    const replicas = await startThree(cluster, { topology: { mode: 'multi-primary' } });
     const [a, , c] = replicas;
     cluster.sql('c', 'ALTER TABLE items RENAME TO away');
     await insert(a, 2, 'held');
@@ -149,7 +149,7 @@ describe('a transaction that one database refuses', () => {
   });
 });
 
-describe.each([PRIMARY, 'multi-primary'] as const)(
+describe.each([PRIMARY, { mode: 'multi-primary' }] as const)(
   'a synchronous group that one database refuses, %j',
   (topology) => {
     it('I6: is not acknowledged there, and the replica is out of the set until it has it', async () => {
@@ -175,7 +175,7 @@ describe.each([PRIMARY, 'multi-primary'] as const)(
         timeoutMs: 300,
       });
       await expect(session).rejects.toMatchObject({ code: 'TIMEOUT' });
-      if (topology === 'multi-primary') {
+      if (topology.mode === 'multi-primary') {
         const write = c.execute([{ sql: 'DELETE FROM items' }], { timeoutMs: 300 });
         await expect(write).rejects.toMatchObject({ code: 'NOT_IN_SYNC' });
       }

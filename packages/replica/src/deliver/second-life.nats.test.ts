@@ -14,7 +14,10 @@ import { flakyLog } from '../testing/flaky-log.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 import { seeded } from '../testing/seeded.js';
 
-const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
+const TOPOLOGIES: readonly Topology[] = [
+  { mode: 'multi-primary' },
+  { mode: 'primary-replica', primary: 'a' },
+];
 
 async function insert(replica: SqliteReplica, ...ids: number[]): Promise<void> {
   for (const id of ids)

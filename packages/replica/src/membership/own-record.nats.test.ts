@@ -4,7 +4,7 @@ import { eventually } from '@antiphon/testing';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 
-const OPTIONS = { topology: 'multi-primary', limits: { beatMs: 100 } } as const;
+const OPTIONS = { topology: { mode: 'multi-primary' }, limits: { beatMs: 100 } } as const;
 
 /** Somebody deletes a key of the registry's bucket. */
 async function deleteKey(cluster: ClusterFixture, key: string): Promise<void> {

@@ -125,7 +125,7 @@ describe('a member that is gone', () => {
   it('cannot be nobody, this replica, or the primary', async () => {
     await using cluster = await ClusterFixture.start();
     cluster.sql('a', SCHEMA);
-    const options = { update: MAJORITY, topology: { 'primary-replica': { primary: 'a' } } } as const;
+    const options = { update: MAJORITY, topology: { mode: 'primary-replica', primary: 'a' } } as const;
     const a = await cluster.replica('a', options);
     const b = await cluster.replica('b', options);
     for (const [replica, id] of [

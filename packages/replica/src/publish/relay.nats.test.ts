@@ -6,7 +6,10 @@ import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 import { seeded } from '../testing/seeded.js';
 
-const TOPOLOGIES: readonly Topology[] = ['multi-primary', { 'primary-replica': { primary: 'a' } }];
+const TOPOLOGIES: readonly Topology[] = [
+  { mode: 'multi-primary' },
+  { mode: 'primary-replica', primary: 'a' },
+];
 
 describe.each(TOPOLOGIES)('relay, %j', (topology) => {
   it.each([1, 2, 3])(
@@ -65,7 +68,7 @@ describe.each(TOPOLOGIES)('relay, %j', (topology) => {
 describe('relay of a replica that appends alone', () => {
   it("I7: lets somebody else's entry be judged like on every replica, and goes on behind it", async () => {
     await using cluster = await ClusterFixture.start();
-    const topology = { 'primary-replica': { primary: 'a' } };
+    const topology: Topology = { mode: 'primary-replica', primary: 'a' };
     createKv(cluster, 'a');
     const right = kvOf(cluster, 'b');
     const a = await cluster.replica('a', { topology });

@@ -6,8 +6,8 @@ import { createKv, kvOf, put as putValue, type Kv } from '../testing/kv.js';
 
 const limits = { beatMs: 50 };
 const KINDS: readonly (readonly [name: string, options: StartOptions])[] = [
-  ['multi-primary', { topology: 'multi-primary', limits }],
-  ['primary-replica', { topology: { 'primary-replica': { primary: 'a' } }, limits }],
+  ['multi-primary', { topology: { mode: 'multi-primary' }, limits }],
+  ['primary-replica', { topology: { mode: 'primary-replica', primary: 'a' }, limits }],
 ];
 
 /** A registry that does not show the record of a member, until it does. */
@@ -179,7 +179,10 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
 
 it('what builds on a message that was put aside comes after it, though nobody has kept either', async () => {
   await using cluster = await ClusterFixture.start();
-  const forgetting = { topology: 'multi-primary' as const, limits: { ...limits, memberSilenceLimitMs: 1 } };
+  const forgetting = {
+    topology: { mode: 'multi-primary' } as const,
+    limits: { ...limits, memberSilenceLimitMs: 1 },
+  };
   const founder = createKv(cluster, 'a');
   const a = await cluster.replica('a', forgetting);
   const b = await cluster.replica('b', forgetting);

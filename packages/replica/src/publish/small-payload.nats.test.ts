@@ -47,7 +47,7 @@ class SmallWorld {
       servers,
       store,
       update,
-      topology: 'multi-primary',
+      topology: { mode: 'multi-primary' },
     });
     this.#replicas.push(replica);
     return replica;

@@ -9,8 +9,8 @@ let fixture: ClusterFixture;
 afterEach(() => fixture[Symbol.asyncDispose]());
 
 const SYNC = { update: { mode: 'sync', acks: 'all', minInSync: 1 } } as const;
-const ALONE = { topology: { 'primary-replica': { primary: 'r1' } }, ...SYNC } as const;
-const SEVERAL = { topology: 'multi-primary', ...SYNC } as const;
+const ALONE = { topology: { mode: 'primary-replica', primary: 'r1' }, ...SYNC } as const;
+const SEVERAL = { topology: { mode: 'multi-primary' }, ...SYNC } as const;
 
 /** Where a process may be killed on the way of a group of kept rows. */
 const POINTS = ['before it is made', 'before it is sent', 'once the log has it', 'once it is here'] as const;

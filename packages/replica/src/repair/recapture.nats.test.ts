@@ -15,8 +15,8 @@ const REBUILD = `CREATE TABLE u (id TEXT PRIMARY KEY, n INT); INSERT INTO u SELE
   INSERT INTO t VALUES ('unseen', 2); UPDATE t SET n = 2 WHERE id = 'to change'; DELETE FROM t WHERE id = 'to delete';`;
 const ONE_EACH = { changed: { count: 1 }, onlyHere: { count: 1 }, missingHere: { count: 1 } };
 
-const PRIMARY = { topology: { 'primary-replica': { primary: 'r1' } } } as const;
-const SEVERAL = { topology: 'multi-primary' } as const;
+const PRIMARY = { topology: { mode: 'primary-replica', primary: 'r1' } } as const;
+const SEVERAL = { topology: { mode: 'multi-primary' } } as const;
 const SYNC = { update: { mode: 'sync', acks: 'all', minInSync: 1 } } as const;
 const SYNC_WITH_OTHERS = { update: { ...SYNC.update, foreignWrites: 'async' } } as const;
 type Options = Parameters<ClusterFixture['replica']>[1];

@@ -95,7 +95,7 @@ describe('a clock two days ahead', () => {
     async (mode) => {
       await using fixture = await ClusterFixture.start();
       fixture.sql('a', TABLE);
-      const topology = mode === 'multi-primary' ? mode : ({ [mode]: { primary: 'a' } } as const);
+      const topology = mode === 'multi-primary' ? ({ mode } as const) : ({ mode, primary: 'a' } as const);
       const options = { topology, update: { mode: 'sync' } } as const;
       const machine = new OwnClock();
       const a = await fixture.replicaWith({ clock: machine.clock }, 'a', options);
@@ -172,11 +172,11 @@ function moveTimes(fixture: ClusterFixture, id: string, byMs: number): void {
 
 describe('times two days ahead, where all clocks are right', () => {
   it.each([
-    ['primary-replica, async', { topology: { 'primary-replica': { primary: 'a' } } }],
+    ['primary-replica, async', { topology: { mode: 'primary-replica', primary: 'a' } }],
     [
       'primary-replica, sync',
       {
-        topology: { 'primary-replica': { primary: 'a' } },
+        topology: { mode: 'primary-replica', primary: 'a' },
         update: { mode: 'sync', acks: 'all', minInSync: 2 },
       },
     ],

@@ -55,7 +55,7 @@ describe('a program that uses better-sqlite3 beside the replica', () => {
 
   it('is told by a follower where to write', async () => {
     await using cluster = await ClusterFixture.start();
-    const topology = { 'primary-replica': { primary: 'a' } } as const;
+    const topology = { mode: 'primary-replica', primary: 'a' } as const;
     cluster.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
     await cluster.replica('a', { topology });
     await cluster.replica('b', { topology });

@@ -11,12 +11,12 @@ import {
 import { createKv, kvOf, put as putValue, type Kv } from '../testing/kv.js';
 
 const limits = { beatMs: 50, inSyncLagMs: 1000 };
-const primary = { 'primary-replica': { primary: 'a' } } as const;
+const primary = { mode: 'primary-replica', primary: 'a' } as const;
 const sync = { mode: 'sync', acks: 'all', minInSync: 1 } as const;
 const KINDS: readonly (readonly [name: string, options: Options])[] = [
-  ['async, multi-primary', { topology: 'multi-primary', limits }],
+  ['async, multi-primary', { topology: { mode: 'multi-primary' }, limits }],
   ['async, primary-replica', { topology: primary, limits }],
-  ['sync, multi-primary', { topology: 'multi-primary', update: sync, limits }],
+  ['sync, multi-primary', { topology: { mode: 'multi-primary' }, update: sync, limits }],
   ['sync, primary-replica', { topology: primary, update: sync, limits }],
 ];
 
@@ -142,7 +142,7 @@ describe.each(KINDS)('I14: a log that lost its newest entries, %s', (_, options)
 describe('I14: what others know of the log', () => {
   it('stops a replica that was down, and sees a log that looks whole to it', async () => {
     await using cluster = await ClusterFixture.start();
-    const options: Options = { topology: 'multi-primary', limits };
+    const options: Options = { topology: { mode: 'multi-primary' }, limits };
     const all = await members(cluster, options);
     const c = await cluster.replica('c', options);
     await c.caughtUp();

@@ -178,7 +178,7 @@ describe('a database that was restored from an old backup', () => {
       };
       const startMs = performance.now();
       const restored = await startReplica({
-        ...{ cluster: cluster.cluster, id: 'a', topology: 'multi-primary', update, ...ports },
+        ...{ cluster: cluster.cluster, id: 'a', topology: { mode: 'multi-primary' }, update, ...ports },
         store: sqlite({ file: cluster.file('backup') }),
         limits: { connectTimeoutMs: 1000 },
       });

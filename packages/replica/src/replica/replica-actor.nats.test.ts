@@ -1,5 +1,5 @@
 import { ActorSystem } from '@antiphon/actor';
-import { type Role, systemClock } from '@antiphon/core';
+import { type Role, systemClock, type Topology } from '@antiphon/core';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { expect, it } from 'vitest';
 import { resolveSettings } from '../config/options.js';
@@ -33,7 +33,7 @@ class Appointed implements Authority {
 
 it('ends the children of a mandate and starts those of the next one, and sends on in it', async () => {
   await using cluster = await ClusterFixture.start();
-  const topology = { 'primary-replica': { primary: 'a' } };
+  const topology: Topology = { mode: 'primary-replica', primary: 'a' };
   const [left, right] = [createKv(cluster, 'a'), kvOf(cluster, 'b')];
   const store = sqlite({ file: left.file });
   const ports = await cluster.ports();

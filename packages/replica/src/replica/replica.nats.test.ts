@@ -92,7 +92,7 @@ describe('transactions', () => {
 });
 
 describe('primary-replica', () => {
-  const topology = { 'primary-replica': { primary: 'a' } } as const;
+  const topology = { mode: 'primary-replica', primary: 'a' } as const;
 
   it('follows the primary, and refuses writes of other programs', async () => {
     await using fixture = await ClusterFixture.start();
@@ -152,7 +152,7 @@ describe('recovery', () => {
   it.each(['primary-replica', 'multi-primary'] as const)(
     'A.4: an edit that lay unsealed in a restored file does not come back over later ones (%s)',
     async (mode) => {
-      const topology = mode === 'multi-primary' ? mode : ({ mode, primary: 'a' } as const);
+      const topology = mode === 'multi-primary' ? ({ mode } as const) : ({ mode, primary: 'a' } as const);
       await using fixture = await ClusterFixture.start();
       fixture.sql('a', `${TABLES}; INSERT INTO items VALUES (1, '', 1), (2, '', 2)`);
       await (await fixture.replica('a', { topology })).close();

@@ -9,7 +9,7 @@ const INSERT = { sql: 'INSERT INTO t (v) VALUES (1)' };
 describe.each(UPDATES)('callers that give up, %j', (update) => {
   const start = async (cluster: ClusterFixture) => {
     cluster.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)');
-    return cluster.replica('a', { update, topology: { 'primary-replica': { primary: 'a' } } });
+    return cluster.replica('a', { update, topology: { mode: 'primary-replica', primary: 'a' } });
   };
 
   it('get ABORTED when their signal fired before the call, and nothing is written', async () => {
@@ -72,7 +72,7 @@ describe.each(UPDATES)('callers that give up, %j', (update) => {
     await start(cluster);
     const waiting = cluster.replica('b', {
       update,
-      topology: { 'primary-replica': { primary: 'a' } },
+      topology: { mode: 'primary-replica', primary: 'a' },
       signal: AbortSignal.timeout(1),
     });
     await expect(waiting).rejects.toMatchObject({ name: 'AntiphonError', code: 'ABORTED' });

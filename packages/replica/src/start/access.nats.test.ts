@@ -55,7 +55,7 @@ async function start(id: string, options: Partial<CreateReplicaOptions<never>> =
     user: id,
     password: 'p',
     store: sqlite({ file: join(dir, `${id}.db`) }),
-    topology: 'multi-primary',
+    topology: { mode: 'multi-primary' },
     ...(id === 'eu-1' ? { inboxPrefix: '_INBOX_eu-1' } : {}),
     ...options,
   });
@@ -78,10 +78,10 @@ async function holds(replica: SqliteReplica, id: string, n: number): Promise<voi
 
 describe('with exactly the permissions of its role', () => {
   it.each([
-    { topology: 'multi-primary', update: { mode: 'async' } },
-    { topology: 'multi-primary', update: { mode: 'sync' } },
-    { topology: { 'primary-replica': { primary: 'eu-1' } }, update: { mode: 'async' } },
-    { topology: { 'primary-replica': { primary: 'eu-1' } }, update: { mode: 'sync' } },
+    { topology: { mode: 'multi-primary' }, update: { mode: 'async' } },
+    { topology: { mode: 'multi-primary' }, update: { mode: 'sync' } },
+    { topology: { mode: 'primary-replica', primary: 'eu-1' }, update: { mode: 'async' } },
+    { topology: { mode: 'primary-replica', primary: 'eu-1' }, update: { mode: 'sync' } },
   ] as const)('a cluster runs: %j', async (settings) => {
     server = await GuardedServer.start(authorization(USERS));
     createTables();
@@ -94,7 +94,7 @@ describe('with exactly the permissions of its role', () => {
       await second.query('SELECT 1', [], { consistency: 'session', after: done.position });
       expect(await first.query('SELECT n FROM item', [], { consistency: 'strong' })).toHaveLength(1);
     }
-    if (settings.topology === 'multi-primary') {
+    if (settings.topology.mode === 'multi-primary') {
       await second.execute([{ sql: 'UPDATE item SET n = 3 WHERE id = ?', params: ['a'] }]);
       await holds(first, 'a', 3);
     }
@@ -108,7 +108,7 @@ describe('with exactly the permissions of its role', () => {
     // A second start has more to read: its own past, its consumer.
     await second.close();
     const again = await start('eu-2', settings);
-    await holds(again, 'a', settings.topology === 'multi-primary' ? 3 : 2);
+    await holds(again, 'a', settings.topology.mode === 'multi-primary' ? 3 : 2);
     expect(again.status().alarms).toEqual([]);
     await again.close();
     await first.removeMember('eu-2');

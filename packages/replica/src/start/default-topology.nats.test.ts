@@ -23,7 +23,7 @@ describe('without a topology', () => {
     const [b, a] = await Promise.all([cluster.replica('b', ABSENT), cluster.replica('a', ABSENT)]);
     expect([a, b].map((replica) => replica.status().role)).toEqual(['primary', 'replica']);
     for (const replica of [a, b])
-      expect(replica.status().topology).toEqual({ 'primary-replica': { primary: 'a' } });
+      expect(replica.status().topology).toEqual({ mode: 'primary-replica', primary: 'a' });
     await a.execute([{ sql: 'UPDATE item SET n = n + 1' }]);
     await eventually('b has the update', async () => {
       const [row] = await b.query('SELECT n FROM item');
@@ -51,7 +51,7 @@ describe('without a topology', () => {
 
   it('takes what a multi-primary cluster has agreed on', async () => {
     const cluster = await start();
-    const a = await cluster.replica('a', { topology: 'multi-primary' });
+    const a = await cluster.replica('a', { topology: { mode: 'multi-primary' } });
     const b = await cluster.replica('b', ABSENT);
     expect([a, b].map((replica) => replica.status().role)).toEqual(['peer', 'peer']);
     await b.execute([{ sql: 'INSERT INTO item VALUES (7, 7)' }]);
@@ -71,7 +71,7 @@ describe('without a topology', () => {
   it('refuses an explicit one that differs from the agreed one', async () => {
     const cluster = await start();
     await cluster.replica('a', ABSENT);
-    await expect(cluster.replica('b', { topology: 'multi-primary' })).rejects.toMatchObject({
+    await expect(cluster.replica('b', { topology: { mode: 'multi-primary' } })).rejects.toMatchObject({
       code: 'CLUSTER_MISMATCH',
       message: /topology: here multi-primary, the cluster has primary-replica with primary a/,
     });

@@ -79,7 +79,7 @@ describe('a cluster that could not be founded', () => {
     await expect(fixture.replica('a', small)).rejects.toMatchObject(tooLarge);
     const limits = { valueBytes: 3000, clockRefusalMs: 7_200_000 };
     const a = await fixture.replica('a', {
-      ...{ tables: ['t'], limits, topology: { 'primary-replica': { primary: 'a' } } },
+      ...{ tables: ['t'], limits, topology: { mode: 'primary-replica', primary: 'a' } },
       update: { mode: 'sync' },
     });
     const b = await fixture.replica('b', { topology: undefined, update: { mode: 'sync' } } as never);
@@ -95,7 +95,7 @@ describe('a cluster that could not be founded', () => {
     fixture.sql('a', ROWS);
     fixture.sql('b', 'CREATE TABLE t (id TEXT PRIMARY KEY, b BLOB)');
     await expect(fixture.replica('a')).rejects.toMatchObject({ code: 'UNSUPPORTED_TABLE' });
-    const topology = { 'primary-replica': { primary: 'b' } } as const;
+    const topology = { mode: 'primary-replica', primary: 'b' } as const;
     const short = { topology, limits: { connectTimeoutMs: 1500 } };
     await expect(fixture.replica('a', short)).rejects.toMatchObject({
       ...{ code: 'TIMEOUT', message: /is being created by b: start that replica/ },
@@ -108,19 +108,19 @@ describe('a cluster that could not be founded', () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', ROWS);
     await expect(fixture.replica('a')).rejects.toMatchObject({ code: 'UNSUPPORTED_TABLE' });
-    const slip = { 'primary-replica': { primary: 'aa' } } as const;
+    const slip = { mode: 'primary-replica', primary: 'aa' } as const;
     const limits = { connectTimeoutMs: 1500 };
     await expect(fixture.replica('a', { topology: slip, limits })).rejects.toMatchObject({
       ...{ code: 'TIMEOUT', message: /is being created by aa/ },
     });
     fixture.sql('a', 'DELETE FROM u');
-    const a = await fixture.replica('a', { topology: { 'primary-replica': { primary: 'a' } } });
+    const a = await fixture.replica('a', { topology: { mode: 'primary-replica', primary: 'a' } });
     expect(a.status().lifecycle).toBe('primary');
   });
 });
 
 describe('a cluster in which several replicas write', () => {
-  async function warnings(topology: 'multi-primary' | undefined): Promise<readonly string[]> {
+  async function warnings(topology: { mode: 'multi-primary' } | undefined): Promise<readonly string[]> {
     fixture = await ClusterFixture.start();
     fixture.sql(
       'a',
@@ -135,7 +135,7 @@ describe('a cluster in which several replicas write', () => {
   }
 
   it('is founded with a word about tables whose rows the database numbers', async () => {
-    expect(await warnings('multi-primary')).toEqual([
+    expect(await warnings({ mode: 'multi-primary' })).toEqual([
       expect.stringMatching(
         /^The database numbers the rows of numbered \(INTEGER PRIMARY KEY\).*is lost.*UUIDs/,
       ),

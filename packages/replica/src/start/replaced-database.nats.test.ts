@@ -9,7 +9,7 @@ afterEach(() => fixture[Symbol.asyncDispose]());
 const SCHEMA = "CREATE TABLE t (id TEXT PRIMARY KEY, n INT); INSERT INTO t VALUES ('first', 1);";
 const REBUILD = `CREATE TABLE u (id TEXT PRIMARY KEY, n INT); INSERT INTO u SELECT * FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t;
   INSERT INTO t VALUES ('unseen', 2);`;
-const TOPOLOGY = { topology: { 'primary-replica': { primary: 'r1' } } } as const;
+const TOPOLOGY = { topology: { mode: 'primary-replica', primary: 'r1' } } as const;
 
 async function pair(options = {}): Promise<[SqliteReplica, SqliteReplica]> {
   fixture = await ClusterFixture.start();

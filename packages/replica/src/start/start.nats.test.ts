@@ -8,7 +8,7 @@ import { ClusterFixture } from '../testing/cluster-fixture.js';
 import { changed } from '../testing/faulty-store.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 
-const PRIMARY_A = { topology: { 'primary-replica': { primary: 'a' } } } as const;
+const PRIMARY_A = { topology: { mode: 'primary-replica', primary: 'a' } } as const;
 
 describe('joining', () => {
   it('I4: a joining replica gets the rows, and both stay in step', async () => {

@@ -17,7 +17,10 @@ import { eventually } from '@antiphon/testing';
 import { flakyLog, type Flakiness } from '../testing/flaky-log.js';
 import { seeded } from '../testing/seeded.js';
 
-const TOPOLOGIES: readonly Topology[] = [{ 'primary-replica': { primary: 'a' } }, 'multi-primary'];
+const TOPOLOGIES: readonly Topology[] = [
+  { mode: 'primary-replica', primary: 'a' },
+  { mode: 'multi-primary' },
+];
 
 const shell = promisify(execFile);
 
@@ -56,7 +59,7 @@ describe.each(TOPOLOGIES)('answers that are lost, %j', (topology) => {
     const flakiness: Flakiness = { lost: 0, silent: 0, refused: 0 };
     const replicas = await start(cluster, topology, flakiness, seed);
     Object.assign(flakiness, { lost: 0.1, silent: 0.1, refused: 0.1 });
-    const writers = topology === 'multi-primary' ? replicas : replicas.slice(0, 1);
+    const writers = topology.mode === 'multi-primary' ? replicas : replicas.slice(0, 1);
     const random = seeded(seed * 7);
     const committed = new Set<string>();
     const rejected = new Set<string>();

@@ -19,7 +19,10 @@ const SCHEMA = `
   INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 0);
 `;
 const IDS = ['a', 'b', 'c'] as const;
-const TOPOLOGIES: readonly Topology[] = [{ 'primary-replica': { primary: 'a' } }, 'multi-primary'];
+const TOPOLOGIES: readonly Topology[] = [
+  { mode: 'primary-replica', primary: 'a' },
+  { mode: 'multi-primary' },
+];
 
 async function startThree(
   cluster: ClusterFixture,
@@ -122,7 +125,7 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
       { timeoutMs: 2000 },
     );
     // What was judged by its place in the log stays there.
-    const again = topology === 'multi-primary' ? 0 : 5;
+    const again = topology.mode === 'multi-primary' ? 0 : 5;
     expect(decodeControl(answer)).toMatchObject({ ok: { state: again > 0 ? 'sending' : 'refused' } });
     await eventually(
       'published again',
@@ -289,7 +292,7 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
 describe('certification', () => {
   it('I4: no update is lost: increments at three primaries add up to the number of commits', async () => {
     await using cluster = await ClusterFixture.start();
-    const replicas = await startThree(cluster, 'multi-primary');
+    const replicas = await startThree(cluster, { mode: 'multi-primary' });
     let committed = 0;
     const increment = async (replica: SqliteReplica): Promise<void> => {
       for (let n = 0; n < 15; n++) {
@@ -316,7 +319,7 @@ describe('certification', () => {
 
   it('prevents write skew between transactions that lock what they read', async () => {
     await using cluster = await ClusterFixture.start();
-    const [a, b] = await startThree(cluster, 'multi-primary');
+    const [a, b] = await startThree(cluster, { mode: 'multi-primary' });
     const withdraw = (replica: SqliteReplica, id: number) =>
       replica.transaction((tx) => {
         for (const key of [1, 2]) tx.lock('accounts', key);
@@ -337,7 +340,7 @@ describe('certification', () => {
 
   it('keeps unique keys unique, and rejects the second', async () => {
     await using cluster = await ClusterFixture.start();
-    const [a, b, c] = await startThree(cluster, 'multi-primary');
+    const [a, b, c] = await startThree(cluster, { mode: 'multi-primary' });
     for (let round = 0; round < 10; round++) {
       const insert = (replica: SqliteReplica, id: number, name: string) =>
         replica.execute([{ sql: 'INSERT INTO names VALUES (?, ?)', params: [id, name] }]);
@@ -358,7 +361,7 @@ describe('certification', () => {
 
   it('shows only what was committed in change feeds, and verifies equal', async () => {
     await using cluster = await ClusterFixture.start();
-    const replicas = await startThree(cluster, 'multi-primary');
+    const replicas = await startThree(cluster, { mode: 'multi-primary' });
     const [a, b, c] = replicas;
     const changes = c.changes({ tables: ['accounts'] });
     const first = changes.next();
@@ -392,8 +395,8 @@ describe('certification', () => {
 
   it('comes to the same verdicts after a restart', async () => {
     await using cluster = await ClusterFixture.start();
-    const [a, b, c] = await startThree(cluster, 'multi-primary');
-    const options = { topology: 'multi-primary', update: { mode: 'sync', minInSync: 2 } } as const;
+    const [a, b, c] = await startThree(cluster, { mode: 'multi-primary' });
+    const options = { topology: { mode: 'multi-primary' }, update: { mode: 'sync', minInSync: 2 } } as const;
     const contend = async (replicas: readonly SqliteReplica[]): Promise<void> => {
       await Promise.allSettled(
         replicas.flatMap((replica) =>

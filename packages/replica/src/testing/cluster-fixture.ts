@@ -92,7 +92,7 @@ export class ClusterFixture implements AsyncDisposable {
       id,
       servers,
       store: sqlite({ file }),
-      topology: 'multi-primary',
+      topology: { mode: 'multi-primary' },
       ...rest,
     });
     this.#replicas.push(replica);
@@ -114,7 +114,7 @@ export class ClusterFixture implements AsyncDisposable {
       cluster: this.cluster,
       id,
       store: sqlite({ file }),
-      topology: 'multi-primary',
+      topology: { mode: 'multi-primary' },
       ...rest,
     } as const;
     const release = (): Promise<void> => nats.close();

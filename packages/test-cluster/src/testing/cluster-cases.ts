@@ -13,7 +13,7 @@ const insert = (id: number): { sql: string; params: number[] } => ({
 /** What a test cluster promises, whatever carries its log. */
 export function clusterCases(broker: BrokerKind): void {
   const start = (options: Partial<TestClusterOptions> = {}): Promise<TestCluster> =>
-    TestCluster.start({ schema, broker, options: { topology: 'multi-primary' }, ...options });
+    TestCluster.start({ schema, broker, options: { topology: { mode: 'multi-primary' } }, ...options });
   const ids = async (cluster: TestCluster, id: string): Promise<readonly unknown[]> =>
     (await cluster.replica(id).query('SELECT id FROM orders ORDER BY id')).map((row) => Number(row['id']));
 
