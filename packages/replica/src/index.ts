@@ -51,7 +51,7 @@ export type { ConflictReport } from './state/conflicts.js';
 export type { MemberStatus, ReplicaStatus, SyncStatus } from './replica/status.js';
 export type { LifecycleEvent, LifecycleState } from './config/lifecycle.js';
 export type { Holding, StallReason, Waiting } from './config/standstill.js';
-export { problemsOf, type HealthOptions } from './replica/health.js';
+export { problemsOf, type HealthOptions } from './replica/problems.js';
 export { nextState } from './config/lifecycle.js';
 export type { MailboxProtocol, Ping, QueryRequest, Standing } from './service/mailbox.js';
 export {

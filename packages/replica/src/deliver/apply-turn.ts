@@ -90,10 +90,10 @@ export class ApplyTurn {
 
   /** Steps beside what the log brings: the position stays where it is. Rejects as `Store.apply` does. */
   async beside(steps: readonly ApplyStep[]): Promise<ApplyOutcome> {
-    const { store, condition, progress } = this.scope;
+    const { store, health, progress } = this.scope;
     const outcome = await this.#apply(steps, store.state().position);
     this.onApplied({ steps, verdicts: new Map(), refusedStep: outcome.refused?.step });
-    condition.wait(store.state().gaps);
+    health.wait(store.state().gaps);
     progress.moved();
     return outcome;
   }
@@ -112,7 +112,7 @@ export class ApplyTurn {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { store, id, ownPastUpTo, hybrid, sync, condition } = this.scope;
+    const { counters, store, id, ownPastUpTo, hybrid, sync } = this.scope;
     const state = store.state();
     return Intake.plan(entries, state, intakeRules(this.scope), {
       self: id,
@@ -120,7 +120,7 @@ export class ApplyTurn {
       ownCounter: state.lastCounter,
       ownPastUpTo,
       ownLatestTime: hybrid.last,
-      causesMayBeMissing: state.quarantined + state.discarded + condition.counts.quarantineOverflow > 0,
+      causesMayBeMissing: state.quarantined + state.discarded + counters.quarantineOverflow > 0,
       gaps: state.gaps,
       isMember: (origin) => isKnownMember(this.scope, origin, state),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
@@ -159,15 +159,15 @@ export class ApplyTurn {
   }
 
   async #apply(steps: readonly ApplyStep[], position: Position): Promise<ApplyOutcome> {
-    const { store, limits, clock, condition, conflicts } = this.scope;
+    const { counters, store, limits, clock, conflicts } = this.scope;
     const outcome = await store.apply({
       steps,
       position,
       yield: () => clock.yield(),
       sliceMs: limits.applySliceMs,
     });
-    condition.totals.appliedTransactions += outcome.transactions;
-    condition.totals.appliedRows += outcome.rows;
+    counters.appliedTransactions += outcome.transactions;
+    counters.appliedRows += outcome.rows;
     conflicts.note(outcome);
     return outcome;
   }
@@ -182,16 +182,16 @@ export class ApplyTurn {
   }
 
   #delivered({ plan, steps, overflow }: Planned): Delivered {
-    const { condition, store, progress } = this.scope;
+    const { counters, health, store, progress } = this.scope;
     this.#ownLog = plan.ownLog;
     const putAside = steps.filter(({ type }) => type === 'quarantine').length;
-    condition.counts.quarantineOverflow += overflow;
-    condition.counts.quarantined += putAside;
+    counters.quarantineOverflow += overflow;
+    counters.quarantined += putAside;
     if (putAside > 0) this.#refused.clear();
-    condition.resume();
+    health.resume();
     this.#note(plan.notes);
     this.#endOwnAlarm();
-    condition.wait(store.state().gaps);
+    health.wait(store.state().gaps);
     progress.moved(plan.seq);
     return { doneSeq: plan.seq, ...(plan.halt && { halt: plan.halt }) };
   }
@@ -202,8 +202,8 @@ export class ApplyTurn {
     { step: index, error }: NonNullable<ApplyOutcome['refused']>,
     doneSeq: number,
   ): Delivered {
-    const { condition, store } = this.scope;
-    condition.wait(store.state().gaps);
+    const { health, store } = this.scope;
+    health.wait(store.state().gaps);
     const step = steps[index];
     if (step === undefined) return { doneSeq };
     const { seq } = step;
@@ -222,10 +222,10 @@ export class ApplyTurn {
   }
 
   #note(notes: readonly IntakeNote[]): void {
-    const { condition, clocks } = this.scope;
+    const { counters, clocks } = this.scope;
     for (const note of notes) {
-      if (note.type === 'duplicate') condition.counts.duplicates++;
-      else if (note.type === 'hole') condition.counts.holes++;
+      if (note.type === 'duplicate') counters.duplicates++;
+      else if (note.type === 'hole') counters.holes++;
       else if (note.type === 'own-refused') this.#ownRefused(note.counter, note.error);
       else if (note.type === 'ahead') clocks.sawAhead(note.origin, note.time);
     }
@@ -233,27 +233,27 @@ export class ApplyTurn {
 
   /** Every replica puts it aside, and this one learns it as soon as they do. */
   #ownRefused(counter: number, { message }: AntiphonError): void {
-    const { id, condition, sync, store } = this.scope;
+    const { id, health, sync, store } = this.scope;
     const ours = `Our own transaction ${id}:${counter} is accepted by no replica: ${message}`;
     const isCommitted = counterOf(store.state().vector, id) >= counter;
     this.#refusedCounter = Math.min(counter, this.#refusedCounter ?? Infinity);
     if (sync === undefined || isCommitted) {
-      condition.alarm(
+      health.alarm(
         OWN_ALARM,
         `${ours}. It and everything after it waits here until the log's clock has caught up`,
       );
       return;
     }
-    condition.alarm(OWN_ALARM, `${ours}. It was not committed; correct the clock of this machine`);
+    health.alarm(OWN_ALARM, `${ours}. It was not committed; correct the clock of this machine`);
   }
 
   /** It is in the log in order now, or another one in its place. */
   #endOwnAlarm(): void {
-    const { id, condition } = this.scope;
+    const { id, health } = this.scope;
     if (this.#refusedCounter === undefined) return;
     if (counterOf(this.#ownLog.vector, id) < this.#refusedCounter) return;
     this.#refusedCounter = undefined;
-    condition.clearAlarm(OWN_ALARM);
+    health.clearAlarm(OWN_ALARM);
   }
 }
 

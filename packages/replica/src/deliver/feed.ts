@@ -60,7 +60,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       .then(() => this.#run(context.signal))
       .catch((error: unknown) => {
         if (context.signal.aborted) return;
-        if (error instanceof AntiphonError && STALLING.has(error.code)) this.scope.condition.stall(error);
+        if (error instanceof AntiphonError && STALLING.has(error.code)) this.scope.health.stall(error);
         else context.crash(error);
       });
   }
@@ -70,16 +70,16 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   get #readsOn(): boolean {
-    return this.scope.condition.replicating && this.scope.progress.seq < this.#readTo;
+    return this.scope.health.replicating && this.scope.progress.seq < this.#readTo;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { limits, condition } = this.scope;
+    const { limits, health } = this.scope;
     if (!this.#readsOn || signal.aborted) return;
     const reader = await this.#open(signal);
     this.#reader = reader;
-    const stopListening = condition.onState(() => {
-      if (!condition.replicating) void reader.close();
+    const stopListening = health.onState(() => {
+      if (!health.replicating) void reader.close();
     });
     try {
       while (this.#readsOn) {
@@ -92,7 +92,7 @@ export class Feed implements Behaviour<FeedProtocol> {
         reader.ack(this.scope.store.state().position.seq);
       }
     } catch (error) {
-      if (condition.replicating) throw error;
+      if (health.replicating) throw error;
     } finally {
       stopListening();
       void reader.close();
@@ -111,7 +111,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     await this.#meet(entries, signal);
     this.scope.sync?.observe(entries);
     let unreadable: Unreadable | undefined;
-    for (let rest = this.#undelivered(entries); rest.length > 0 && this.scope.condition.replicating;) {
+    for (let rest = this.#undelivered(entries); rest.length > 0 && this.scope.health.replicating;) {
       const delivered = await this.#deliver(rest, unreadable, signal);
       unreadable = delivered?.halt === undefined ? undefined : await this.#halt(delivered.halt, signal);
       const doneSeq = delivered?.doneSeq ?? 0;
@@ -136,7 +136,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     unreadable: Unreadable | undefined,
     signal: AbortSignal,
   ): Promise<Delivered | undefined> {
-    const { clock, condition } = this.scope;
+    const { clock, health } = this.scope;
     const sinceMs = clock.monotonicMs();
     try {
       const request = { entries, ...(unreadable && { unreadable }) };
@@ -149,7 +149,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       return delivered;
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError) || !HELD.has(thrown.code)) throw thrown;
-      if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined) condition.stall(thrown);
+      if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined) health.stall(thrown);
       else if (isUncertainCounters(thrown)) await sleep(clock, COUNTERS_RETRY_MS, signal);
       else
         await this.#hold.wait({ seq: entries[0]?.seq ?? 0 }, thrown, clock.monotonicMs() - sinceMs, signal);
@@ -174,9 +174,9 @@ export class Feed implements Behaviour<FeedProtocol> {
     { reason, error }: NonNullable<Delivered['halt']>,
     signal: AbortSignal,
   ): Promise<Unreadable | undefined> {
-    const { condition, registry, document, clock } = this.scope;
+    const { health, registry, document, clock } = this.scope;
     if (reason !== 'newer-schema') {
-      condition.stall(error);
+      health.stall(error);
       return undefined;
     }
     // A forged version must not stop anything; a real one is in the registry before it is in the log.
@@ -185,7 +185,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
       if (agreed.schema.version <= document.schema.version)
         return { seq: Number(error.context['seq']), error };
-      condition.stall(error);
+      health.stall(error);
       return undefined;
     };
     return retryingUntilAborted(clock, signal, look, { leastDelayMs: SCHEMA_RETRY_MS });

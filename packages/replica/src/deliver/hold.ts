@@ -28,7 +28,7 @@ export class Hold {
   /** It went in. */
   end(): void {
     this.#tries = 0;
-    this.scope.condition.resume();
+    this.scope.health.resume();
   }
 
   /** Tries at once instead of at the next time. */
@@ -38,12 +38,12 @@ export class Hold {
 
   /** Says what is held and why, and waits until it is worth another try. `tookMs`: how long the last one took. */
   async wait(refused: Refused, error: AntiphonError, tookMs: number, signal: AbortSignal): Promise<void> {
-    const { condition, progress, clock } = this.scope;
+    const { counters, health, progress, clock } = this.scope;
     const { table } = error.context;
-    condition.counts.storeRetries++;
+    counters.storeRetries++;
     const doubled = FIRST_WAIT_MS * 2 ** Math.min(this.#tries++, 10);
     const waitMs = Math.max(Math.min(doubled, LONGEST_WAIT_MS), tookMs * REST_PER_TRY);
-    condition.hold({
+    health.hold({
       ...refused,
       code: error.code,
       message: messageOf(refused, error),
@@ -55,7 +55,7 @@ export class Hold {
   }
 
   async #rest(waitMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, store, condition } = this.scope;
+    const { clock, store, health } = this.scope;
     const cookie = store.schemaCookie();
     const untilMs = clock.monotonicMs() + waitMs;
     let woken = false;
@@ -63,7 +63,7 @@ export class Hold {
     try {
       for (let leftMs = waitMs; leftMs > 0; leftMs = untilMs - clock.monotonicMs()) {
         await sleep(clock, Math.min(leftMs, LOOK_MS), signal);
-        if (woken || !condition.replicating || store.schemaCookie() !== cookie) return;
+        if (woken || !health.replicating || store.schemaCookie() !== cookie) return;
       }
     } finally {
       this.#wake = undefined;

@@ -16,16 +16,16 @@ export class AgreementWatch {
 
   /** Never rejects; without an answer it is asked again later. */
   async look(): Promise<void> {
-    const { registry, document, condition, cluster, id, logger } = this.scope;
-    if (this.#looking || condition.ended) return;
+    const { registry, document, health, cluster, id, logger } = this.scope;
+    if (this.#looking || health.ended) return;
     this.#looking = true;
     try {
       const entry = await registry.get(CLUSTER_KEY);
       if (entry === undefined) return await this.#restore();
-      condition.clearAlarm(ALARM);
+      health.clearAlarm(ALARM);
       const { limits } = decodeClusterDocument(entry.value);
       if (limits.at(-1)?.fromSeq === document.limits.at(-1)?.fromSeq) return;
-      condition.fail(
+      health.fail(
         new AntiphonError(
           'CLUSTER_MISMATCH',
           `The settings of cluster ${cluster} were changed while ${id} ran. Start it again; it takes them over.`,
@@ -41,9 +41,9 @@ export class AgreementWatch {
 
   /** Only beside the log that this replica knows: a registry that is empty beside another log is a new cluster's. */
   async #restore(): Promise<void> {
-    const { registry, document, condition, cluster, log } = this.scope;
-    if (!condition.replicating || !log.isTrusted) return;
-    condition.alarm(
+    const { registry, document, health, cluster, log } = this.scope;
+    if (!health.replicating || !log.isTrusted) return;
+    health.alarm(
       ALARM,
       `The registry has lost the description of cluster ${cluster}, without which no replica starts. It is written again. ` +
         'Find out who deletes keys of the registry',

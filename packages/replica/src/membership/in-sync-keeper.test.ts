@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../config/limits.js';
 import { silentLogger } from '../config/logger.js';
 import { LogEnd } from '../log/log-end.js';
-import { Condition } from '../state/condition.js';
+import { Health } from '../state/health.js';
 import type { Scope } from '../state/scope.js';
 import { IN_SYNC_KEY, InSyncSet } from '../sync/in-sync-set.js';
 import type { Sync } from '../sync/sync.js';
@@ -22,7 +22,7 @@ interface Heard {
 /** The keeper of `a`, a writer unless told otherwise, on a real set in a log of its own. */
 class Bench {
   readonly clock = new VirtualClock();
-  readonly condition = new Condition(() => 'primary', this.clock, silentLogger);
+  readonly health = new Health(() => 'primary', this.clock, silentLogger);
   readonly progress = { seq: 0, appliedSeq: 0 };
   readonly logEnd = new LogEnd(this.clock);
   readonly registry = memoryRegistry({ clock: this.clock }).connect();
@@ -36,10 +36,10 @@ class Bench {
   readonly keeper: InSyncKeeper;
 
   private constructor(readonly mayWrite: boolean) {
-    const { condition, progress, clock, logEnd, inSync } = this;
+    const { health, progress, clock, logEnd, inSync } = this;
     const { others } = this;
     const scope = {
-      ...{ id: 'a', condition, progress, clock, logEnd, limits: DEFAULT_LIMITS },
+      ...{ id: 'a', health, progress, clock, logEnd, limits: DEFAULT_LIMITS },
       authority: { current: () => ({ mayWrite }) },
       members: {
         get all() {
@@ -54,9 +54,9 @@ class Bench {
   static async open(mayWrite = true): Promise<Bench> {
     const bench = new Bench(mayWrite);
     await bench.clock.run(bench.#log.open({ create: true }));
-    bench.condition.handle('agreed');
-    bench.condition.handle('installed');
-    bench.condition.handle('caught-up');
+    bench.health.handle('agreed');
+    bench.health.handle('installed');
+    bench.health.handle('caught-up');
     return bench;
   }
 
@@ -80,7 +80,7 @@ class Bench {
   }
 
   get alarmed(): boolean {
-    return this.condition.isAlarmed('in-sync');
+    return this.health.isAlarmed('in-sync');
   }
 }
 
@@ -103,7 +103,7 @@ describe('the keeper of the in-sync set', () => {
   it('I6: leaves when it has stalled for a second, and says why', async () => {
     const bench = await Bench.open(false);
     await bench.are('a', 'b');
-    bench.condition.stall(new AntiphonError('STORE_CORRUPT', 'made up'));
+    bench.health.stall(new AntiphonError('STORE_CORRUPT', 'made up'));
     await bench.clock.run(bench.keeper.keep());
     await bench.clock.advance(999);
     await bench.clock.run(bench.keeper.keep());
@@ -120,11 +120,11 @@ describe('the keeper of the in-sync set', () => {
     // Nor does it come back while it lacks something.
     bench.logEnd.seen(5);
     bench.progress.appliedSeq = 2;
-    bench.condition.wait([gap] as never);
+    bench.health.wait([gap] as never);
     await bench.clock.run(bench.keeper.keep());
-    bench.condition.wait([]);
+    bench.health.wait([]);
     await bench.beats(1);
-    bench.condition.wait([gap] as never);
+    bench.health.wait([gap] as never);
     await bench.beats(1);
     expect(bench.inSync.members).toEqual(['a', 'b']);
     await bench.beats(2);
@@ -134,14 +134,14 @@ describe('the keeper of the in-sync set', () => {
   it('I14: writes nothing into a log that is not its own any more', async () => {
     const bench = await Bench.open(false);
     await bench.are('a', 'b');
-    bench.condition.stall(new AntiphonError('LOG_REPLACED', 'made up'));
+    bench.health.stall(new AntiphonError('LOG_REPLACED', 'made up'));
     await bench.beats(5);
     expect(bench.inSync.members).toEqual(['a', 'b']);
   });
 
   it('I6: does nothing when its replica has ended', async () => {
     const bench = await Bench.open();
-    bench.condition.handle('close');
+    bench.health.handle('close');
     await bench.beats(5);
     expect(bench.inSync.seq).toBe(0);
   });

@@ -36,10 +36,10 @@ export class InSyncKeeper {
   }
 
   async keep(): Promise<void> {
-    const { condition } = this.scope;
-    if (condition.ended) return;
+    const { health } = this.scope;
+    if (health.ended) return;
     await this.#leave();
-    if (!condition.replicating) return;
+    if (!health.replicating) return;
     await this.#join();
     if (this.#mayWrite) await this.#remove();
     this.alarm();
@@ -71,8 +71,8 @@ export class InSyncKeeper {
   }
 
   #outOfStep(): string | undefined {
-    const { condition } = this.scope;
-    const { stalled, holding, waiting } = condition;
+    const { health } = this.scope;
+    const { stalled, holding, waiting } = health;
     if (stalled !== undefined) return NOT_OURS.has(stalled.code) ? undefined : `has stalled: ${stalled.code}`;
     if (holding !== undefined) return `holds: ${holding.code}`;
     const [gap] = waiting;
@@ -80,10 +80,10 @@ export class InSyncKeeper {
   }
 
   async #join(): Promise<void> {
-    const { id, condition, logEnd, progress } = this.scope;
+    const { id, health, logEnd, progress } = this.scope;
     const { inSync } = this.sync;
     if (inSync.has(id) || logEnd.lagMessages(progress.appliedSeq) > 0) return;
-    if (condition.state !== 'following' && condition.state !== 'primary') return;
+    if (health.state !== 'following' && health.state !== 'primary') return;
     await inSync.propose((members) => [...members, id], `${id} is caught up`);
   }
 
@@ -115,11 +115,11 @@ export class InSyncKeeper {
 
   /** A shortfall is told at once, and so is its end. */
   alarm(): void {
-    const { condition } = this.scope;
+    const { health } = this.scope;
     const { inSync, needed, degraded } = this.sync;
-    if (inSync.members.length >= needed) return condition.clearAlarm('in-sync');
+    if (inSync.members.length >= needed) return health.clearAlarm('in-sync');
     if (inSync.seq === 0 || !this.#mayWrite) return;
-    condition.alarm(
+    health.alarm(
       'in-sync',
       `${inSync.members.length} of the ${needed} members that must be in sync are (${inSync.members.join(', ')}): ` +
         (degraded

@@ -58,27 +58,27 @@ export class LogWatch {
 
   /** A log that does not answer is no finding. Also while this replica has stalled: whether it answers is news. */
   async look(signal: AbortSignal): Promise<void> {
-    const { condition, log } = this.scope;
-    if (condition.ended) return;
+    const { health, log } = this.scope;
+    if (health.ended) return;
     try {
-      if (condition.stalled?.code === 'LOG_REPLACED') await log.answers(signal);
+      if (health.stalled?.code === 'LOG_REPLACED') await log.answers(signal);
       else await this.#look(signal);
-      condition.clearAlarm('log');
+      health.clearAlarm('log');
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (error.code === 'LOG_REPLACED') this.#replaced(error);
       else if (!NOT_OF_THE_LOG.has(error.code))
-        condition.alarm('log', `the log does not answer: ${error.message}`);
+        health.alarm('log', `the log does not answer: ${error.message}`);
     }
   }
 
   /** It answered; and how many entries the log lacked that was there before is of no use any more. */
   #replaced(error: AntiphonError): void {
-    const { condition } = this.scope;
-    condition.stall(error);
-    condition.clearAlarm('log');
-    condition.clearAlarm(REMOVED_ALARM);
-    condition.clearAlarm(TRIMMED_ALARM);
+    const { health } = this.scope;
+    health.stall(error);
+    health.clearAlarm('log');
+    health.clearAlarm(REMOVED_ALARM);
+    health.clearAlarm(TRIMMED_ALARM);
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -112,9 +112,9 @@ export class LogWatch {
 
   /** Whoever has read them goes on, and would never notice; whoever has not learns it from the reader. */
   #alarmRemoved({ removed = 0 }: LogIdentity): void {
-    const { condition } = this.scope;
-    if (removed === 0) return condition.clearAlarm(REMOVED_ALARM);
-    condition.alarm(
+    const { health } = this.scope;
+    if (removed === 0) return health.clearAlarm(REMOVED_ALARM);
+    health.alarm(
       REMOVED_ALARM,
       `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one ` +
         'subject). Whoever has not read them stops there, and so does a replica with an empty file: what they held ' +
@@ -125,9 +125,9 @@ export class LogWatch {
 
   /** Nothing is taken from those that have read it: they go on. Who comes later reads from the beginning. */
   #alarmTrimmed({ firstSeq, lastSeq }: LogIdentity): void {
-    const { condition } = this.scope;
-    if (lastSeq === 0 || firstSeq <= FIRST_ENTRY_SEQ) return condition.clearAlarm(TRIMMED_ALARM);
-    condition.alarm(
+    const { health } = this.scope;
+    if (lastSeq === 0 || firstSeq <= FIRST_ENTRY_SEQ) return health.clearAlarm(TRIMMED_ALARM);
+    health.alarm(
       TRIMMED_ALARM,
       `The log begins at entry ${firstSeq}: what came before was trimmed (a limit of the stream, or ` +
         '`nats stream purge`). Replicas that had read it go on; one with an empty file, or an older one, cannot ' +

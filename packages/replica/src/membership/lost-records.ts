@@ -15,17 +15,17 @@ export class LostRecords {
 
   /** With what the registry has now. Never rejects; what is not written is tried again later. */
   async look(present: readonly MemberRecord[]): Promise<void> {
-    const { condition, logger } = this.scope;
-    if (this.#looking || condition.ended) return;
+    const { health, logger } = this.scope;
+    if (this.#looking || health.ended) return;
     this.#looking = true;
     try {
       const lost = this.#missing(present);
-      if (lost.length === 0) condition.clearAlarm(ALARM);
+      if (lost.length === 0) health.clearAlarm(ALARM);
       for (const record of lost) await this.#restore(record);
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (!error.retriable)
-        condition.alarm(
+        health.alarm(
           ALARM,
           `The records of members that the registry has lost could not be written again: ${error.message}`,
         );
@@ -36,9 +36,9 @@ export class LostRecords {
   }
 
   async #restore(record: MemberRecord): Promise<void> {
-    const { registry, condition } = this.scope;
+    const { registry, health } = this.scope;
     if (!(await restoreRecord(registry, record))) return;
-    condition.alarm(
+    health.alarm(
       ALARM,
       `The registry had lost the record of ${record.id}, which does not run: it was written again. Find out who deletes keys of the registry`,
     );

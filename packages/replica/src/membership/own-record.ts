@@ -16,24 +16,24 @@ export class OwnRecord {
 
   /** Never rejects; without an answer it is asked again later. */
   async look(): Promise<void> {
-    const { registry, id, condition, logger } = this.scope;
-    if (this.#looking || condition.ended) return;
+    const { registry, id, health, logger } = this.scope;
+    if (this.#looking || health.ended) return;
     this.#looking = true;
     try {
       if ((await findMember(registry, id)) === undefined) await this.#restore();
-      else condition.clearAlarm(ALARM);
+      else health.clearAlarm(ALARM);
     } catch (error) {
       const waits = error instanceof AntiphonError && error.retriable;
       if (waits) logger.debug({ err: error }, 'the own record was not read');
-      else condition.alarm(ALARM, `${this.#lost()} It could not be written again: ${messageOf(error)}`);
+      else health.alarm(ALARM, `${this.#lost()} It could not be written again: ${messageOf(error)}`);
     } finally {
       this.#looking = false;
     }
   }
 
   async #restore(): Promise<void> {
-    const { registry, id, instance, store, members, clock, condition } = this.scope;
-    condition.alarm(
+    const { registry, id, instance, store, members, clock, health } = this.scope;
+    health.alarm(
       ALARM,
       `${this.#lost()} It is written again, and they ask for what they miss. Find out who deletes keys of the registry`,
     );

@@ -73,7 +73,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
         context.self.tell('look');
         void this.#agreement.look();
       }),
-      this.scope.condition.onState(() => this.#send()),
+      this.scope.health.onState(() => this.#send()),
       this.scope.progress.onMove(() => this.#step.note()),
       this.scope.sync?.inSync.onChange(() => this.#onInSyncChange()) ?? (() => undefined),
     ];
@@ -106,23 +106,22 @@ export class Pulse implements Behaviour<PulseProtocol> {
   }
 
   #send(): void {
-    const { bus, cluster, id, instance, startedAtMs, condition, document, progress, clock, store } =
-      this.scope;
+    const { bus, cluster, id, instance, startedAtMs, health, document, progress, clock, store } = this.scope;
     const { entry } = store.state().position;
     const beat: Beat = {
       id,
       instance,
       startedAtMs,
-      lifecycle: condition.state,
+      lifecycle: health.state,
       generation: document.generation,
       seq: progress.seq,
       ...(entry && { entry }),
       appliedSeq: progress.appliedSeq,
       waitsFor: Object.fromEntries(
-        condition.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
+        health.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
       ),
       waitsWhy: Object.fromEntries(
-        condition.waiting.slice(0, MAX_REASONS).map(({ origin, reason }) => [origin, reason]),
+        health.waiting.slice(0, MAX_REASONS).map(({ origin, reason }) => [origin, reason]),
       ),
       strangers: [...this.#strangers],
       vector: progress.vector,
@@ -161,9 +160,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
   }
 
   #onInSyncChange(): void {
-    const { sync, condition } = this.scope;
+    const { sync, health } = this.scope;
     const removal = sync?.inSync.removal;
-    if (removal !== undefined) condition.stall(memberRemoved(this.scope, ` by ${removal.by}`));
+    if (removal !== undefined) health.stall(memberRemoved(this.scope, ` by ${removal.by}`));
     this.#keeper?.alarm();
   }
 
@@ -171,11 +170,11 @@ export class Pulse implements Behaviour<PulseProtocol> {
     if (!this.#unknownMember && this.#beats++ % REFRESH_EVERY_BEATS !== 0) return;
     this.#unknownMember = false;
     try {
-      const { members, id, condition } = this.scope;
+      const { members, id, health } = this.scope;
       const records = await members.refresh();
       // Others are heard by then, and have written their own.
       if (this.#beats > REFRESH_EVERY_BEATS) void this.#lost.look(records);
-      if (members.isFormer(id)) condition.stall(memberRemoved(this.scope, ''));
+      if (members.isFormer(id)) health.stall(memberRemoved(this.scope, ''));
     } catch (error) {
       if (!(error instanceof AntiphonError) || !error.retriable) throw error;
     }

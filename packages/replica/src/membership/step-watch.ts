@@ -25,16 +25,16 @@ export class StepWatch {
   }
 
   note(): void {
-    const { condition, logEnd, progress } = this.scope;
+    const { health, logEnd, progress } = this.scope;
     const lag = logEnd.lagMessages(progress.seq);
-    const complete = condition.complete;
+    const complete = health.complete;
     if (lag === 0 && complete) logEnd.inStep();
-    if (condition.state === 'catching-up' && lag === 0 && complete) {
-      condition.handle('caught-up');
+    if (health.state === 'catching-up' && lag === 0 && complete) {
+      health.handle('caught-up');
       this.onCaughtUp();
     }
-    const inStep = condition.state === 'following' || condition.state === 'primary';
-    if (inStep && (lag > IN_STEP_MESSAGES || !complete)) condition.handle('fell-behind');
+    const inStep = health.state === 'following' || health.state === 'primary';
+    if (inStep && (lag > IN_STEP_MESSAGES || !complete)) health.handle('fell-behind');
   }
 
   heard(beat: Beat): void {
@@ -48,12 +48,12 @@ export class StepWatch {
   }
 
   #alarm(): void {
-    const { condition, clock, id } = this.scope;
+    const { health, clock, id } = this.scope;
     const overdue = this.#awaited.overdue(clock.monotonicMs());
-    if (overdue === undefined) return condition.clearAlarm('awaited');
+    if (overdue === undefined) return health.clearAlarm('awaited');
     const { counter, members, why } = overdue;
     const reason = why === undefined ? '' : ` (${why.replace(/[.;]\s*$/, '')})`;
-    condition.alarm(
+    health.alarm(
       'awaited',
       `${members.join(', ')} did not get our transaction ${id}:${counter}, or could not accept it${reason}, and nothing of ours after it: ` +
         'see `antiphon status` and `antiphon quarantine list` there',
@@ -61,12 +61,12 @@ export class StepWatch {
   }
 
   async #closeUnfounded(): Promise<void> {
-    const { condition, members, sync, id, progress } = this.scope;
-    if (condition.waiting.length === 0 || this.#closing) return;
+    const { health, members, sync, id, progress } = this.scope;
+    if (health.waiting.length === 0 || this.#closing) return;
     const witnesses = new Map<string, Witness>();
     for (const { beat } of members.all) if (beat !== undefined) witnesses.set(beat.id, beat);
     const inSync = sync?.inSync.members.filter((member) => member !== id);
-    const unfounded = condition.waiting.filter((gap) => isUnfounded(gap, witnesses, inSync));
+    const unfounded = health.waiting.filter((gap) => isUnfounded(gap, witnesses, inSync));
     if (unfounded.length === 0) return;
     this.#closing = true;
     try {

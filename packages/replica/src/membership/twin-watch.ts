@@ -24,9 +24,9 @@ export class TwinWatch {
 
   /** A beat of this id that is not ours. */
   heard(): void {
-    const { condition, clock, logger, id } = this.scope;
+    const { health, clock, logger, id } = this.scope;
     this.#heardMs = clock.monotonicMs();
-    if (this.#asking || condition.ended) return;
+    if (this.#asking || health.ended) return;
     this.#asking = true;
     this.#decide()
       .catch((error: unknown) => {
@@ -40,24 +40,24 @@ export class TwinWatch {
 
   /** Only its silence says that it is gone. */
   look(): void {
-    const { condition, clock, limits } = this.scope;
-    if (clock.monotonicMs() - this.#heardMs > SILENCE_BEATS * limits.beatMs) condition.clearAlarm(ALARM);
+    const { health, clock, limits } = this.scope;
+    if (clock.monotonicMs() - this.#heardMs > SILENCE_BEATS * limits.beatMs) health.clearAlarm(ALARM);
   }
 
   async #decide(): Promise<void> {
-    const { registry, id, instance, condition, cluster } = this.scope;
+    const { registry, id, instance, health, cluster } = this.scope;
     // Ends the replica by itself when another process has opened the file since.
     await this.replica.ask('check');
-    if (condition.ended) return;
+    if (health.ended) return;
     const record = await findMember(registry, id);
     if (record === undefined || record.instance === instance) {
-      condition.alarm(
+      health.alarm(
         ALARM,
         `Another process runs as ${id} too. This one has the database file and the registry's record; the other one ends, or has to be stopped.`,
       );
       return;
     }
-    condition.stall(
+    health.stall(
       new AntiphonError(
         'DUPLICATE_REPLICA',
         `Another process was started as ${id} while this one did not answer, and has its place in cluster ${cluster} now. ` +

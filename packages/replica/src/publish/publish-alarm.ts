@@ -1,5 +1,5 @@
 import type { AntiphonError } from '@antiphon/core';
-import type { Condition } from '../state/condition.js';
+import type { Health } from '../state/health.js';
 
 const NAME = 'publish';
 /** A leader change or a lost connection costs a try or two, and is no news. */
@@ -10,7 +10,7 @@ const FAILURES_BEFORE = 3;
  * shown. Changes wait in the outbox; synchronous writes are rejected when their time is up.
  */
 export function alarmPublish(
-  condition: Condition,
+  health: Health,
   failures: number,
   error: AntiphonError,
   sent: 'changes' | 'synchronous writes' = 'changes',
@@ -22,17 +22,17 @@ export function alarmPublish(
     : sent === 'changes'
       ? 'The log does not take changes of this replica; they are kept, and sent again'
       : 'The log does not take synchronous writes of this replica; who writes is told so, and it tries whether the log does again';
-  condition.alarm(NAME, `${what}: ${error.message}`);
+  health.alarm(NAME, `${what}: ${error.message}`);
 }
 
-export function isPublishAlarmed(condition: Condition): boolean {
-  return condition.isAlarmed(NAME);
+export function isPublishAlarmed(health: Health): boolean {
+  return health.isAlarmed(NAME);
 }
 
 /**
  * The log has taken something, or there is nothing to send. A log that merely answers proves nothing: it may
  * be full.
  */
-export function endPublishAlarm(condition: Condition): void {
-  condition.clearAlarm(NAME);
+export function endPublishAlarm(health: Health): void {
+  health.clearAlarm(NAME);
 }

@@ -140,9 +140,9 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   /** Somebody misses a transaction that counts as published here. */
   async #askedAgain(from: number, context: Context<RelayProtocol>): Promise<ResendAnswer> {
-    const { condition, id } = this.scope;
-    if (!condition.replicating) {
-      const why = condition.stalled?.message ?? condition.state;
+    const { health, id } = this.scope;
+    if (!health.replicating) {
+      const why = health.stalled?.message ?? health.state;
       return { state: 'stopped', message: `${id} publishes nothing now: ${why}` };
     }
     const answer = await this.#resend.ask(from);
@@ -160,13 +160,13 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#goesBack = false;
     this.#page = [];
     this.#cursor = cursor;
-    this.#attempt = this.scope.condition.nextAttempt();
+    this.#attempt = this.scope.sent.nextAttempt();
     await this.#pump(context);
   }
 
   /** Sends what is there, as far as the window allows. */
   async #pump(context: Context<RelayProtocol>): Promise<void> {
-    while (this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.condition.replicating) {
+    while (this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.health.replicating) {
       try {
         if (this.#page.length === 0) this.#page = await this.#read();
         if (this.#page.length === 0) break;
@@ -262,7 +262,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   #append(data: Uint8Array, mark: SentMark, attempt: string, context: Context<RelayProtocol>): void {
-    const { id, log, condition } = this.scope;
+    const { counters, id, log } = this.scope;
     const sent = { mark, bytes: data.length, attempt };
     const number = this.#window.push(sent);
     const request = {
@@ -273,8 +273,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     };
     if (!this.#chained) this.scope.sent.add(data);
     this.#chainSeq++;
-    condition.totals.publishedMessages++;
-    condition.totals.publishedBytes += data.length;
+    counters.publishedMessages++;
+    counters.publishedBytes += data.length;
     log.append(request, (result) => {
       this.#results.push({ number, result });
       // One message for all results that come in before it is handled.
@@ -304,9 +304,9 @@ export class Relay implements Behaviour<RelayProtocol> {
   #publish(): void {
     const acknowledged = this.#window.takeAcknowledged();
     if (acknowledged === undefined) return;
-    const { store, document, progress, condition } = this.scope;
+    const { store, document, progress, health } = this.scope;
     this.#failures = 0;
-    endPublishAlarm(condition);
+    endPublishAlarm(health);
     // What was in flight before says nothing about what is to be sent again.
     if (!this.#goesBack) this.#resend.acknowledged(acknowledged.counter);
     const { mark } = acknowledged;
@@ -322,23 +322,23 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   #fail(error: AntiphonError, context: Context<RelayProtocol>): void {
-    const { clock, logger, condition } = this.scope;
+    const { clock, logger, health } = this.scope;
     this.#sending = false;
     this.#retry?.cancel();
-    if (STALLING.has(error.code)) return condition.stall(error);
+    if (STALLING.has(error.code)) return health.stall(error);
     // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
     if (error.code !== 'ACCESS_DENIED') {
       if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
-      alarmPublish(condition, this.#failures, error);
+      alarmPublish(health, this.#failures, error);
     }
     this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
   }
 
   /** Checks that the log is still the same, goes back to the first message without an answer, and sends on. */
   async #resume(context: Context<RelayProtocol>): Promise<void> {
-    if (this.#sending || !this.scope.condition.replicating) return;
+    if (this.#sending || !this.scope.health.replicating) return;
     this.#retry?.cancel();
-    const { authority, log, document, progress, condition, sync } = this.scope;
+    const { sent, authority, log, document, progress, health, sync } = this.scope;
     this.#awaitedSeq = Infinity;
     if (!this.#chained && this.#waitsForOwnPast(context)) return;
     const knownSeq = Math.max(this.#window.highestSeq, progress.seq);
@@ -358,12 +358,12 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#resend.restart();
     this.#goesBack = false;
     this.#cursor = this.#resend.cursor ?? this.#unsent();
-    this.#attempt = condition.nextAttempt();
+    this.#attempt = sent.nextAttempt();
     this.#resumed = true;
     this.#sending = true;
     // Synchronous writes are not in the outbox: their committer finds out, where there are any.
     if (progress.unpublished === 0 && (sync === undefined || !authority.current().mayWrite))
-      endPublishAlarm(condition);
+      endPublishAlarm(health);
     await this.#pump(context);
   }
 
@@ -391,8 +391,8 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   #regressed(seq: number): void {
     this.#sending = false;
-    const { condition, cluster, id } = this.scope;
-    condition.stall(
+    const { health, cluster, id } = this.scope;
+    health.stall(
       new AntiphonError(
         'LOG_REPLACED',
         `the log stored a message at ${seq}, which it had given away before: it was cut or recreated; find out by whom. ` +

@@ -165,7 +165,7 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
     );
   }
   const token = parseSessionToken(after);
-  const { store, progress, clock, closing, condition } = scope;
+  const { store, progress, clock, closing, health } = scope;
   const what = 'what the session has seen is applied here';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
   const reached = (): boolean => {
@@ -173,7 +173,7 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
     return isReached(token, state, progress.complete(Math.max(progress.seq, state.position.seq)));
   };
   try {
-    await untilReplicated(progress, condition, reached, { timeoutMs, what, signal: deadline.signal });
+    await untilReplicated(progress, health, reached, { timeoutMs, what, signal: deadline.signal });
   } finally {
     deadline.end();
   }

@@ -61,13 +61,13 @@ export class MissingTransactions {
 
   /** At every beat. Never waits. */
   look(): void {
-    const { condition } = this.scope;
-    if (!condition.replicating) return;
+    const { counters, health } = this.scope;
+    if (!health.replicating) return;
     void this.#recall();
     this.#believeBeats();
-    const waiting = condition.waiting;
-    let hurry = condition.counts.retried !== this.#retried;
-    this.#retried = condition.counts.retried;
+    const waiting = health.waiting;
+    let hurry = counters.retried !== this.#retried;
+    this.#retried = counters.retried;
     for (const origin of this.#questions.keys()) {
       if (waiting.some((one) => one.origin === origin)) continue;
       this.#questions.delete(origin);
@@ -161,18 +161,18 @@ export class MissingTransactions {
   }
 
   async #ask(origin: string, question: Question): Promise<void> {
-    const { condition, log } = this.scope;
+    const { health, log } = this.scope;
     if (log.connection !== 'connected') return;
     question.asking = true;
     const { expected } = question;
     try {
       const { message, coming } = await this.#request(origin, expected);
-      if (coming) return condition.answered(origin, expected, message);
+      if (coming) return health.answered(origin, expected, message);
       if (this.#reading.found(origin, expected) === undefined)
-        condition.answered(origin, expected, `${message}. The log is read again for it`);
+        health.answered(origin, expected, `${message}. The log is read again for it`);
       await this.#reading.read();
       const found = this.#reading.found(origin, expected);
-      if (found !== undefined) condition.answered(origin, expected, `${message}. ${found}`);
+      if (found !== undefined) health.answered(origin, expected, `${message}. ${found}`);
     } finally {
       question.asking = false;
     }

@@ -86,13 +86,13 @@ export class Quarantine implements QuarantineAccess {
   ) {}
 
   async list(query: QuarantineQuery = {}): Promise<QuarantineList> {
-    const { store, condition } = this.scope;
+    const { counters, store, health } = this.scope;
     const { messages, more } = await this.#page(query, MAX_QUARANTINE_PAGE);
     const { quarantined, quarantinedBytes, discarded } = store.state();
-    const { holding, waiting, counts } = condition;
+    const { holding, waiting } = health;
     return {
       ...{ messages, more, total: quarantined, bytes: quarantinedBytes, discarded },
-      overflow: counts.quarantineOverflow,
+      overflow: counters.quarantineOverflow,
       ...(holding && { holding }),
       waitingFor: waiting,
     };
@@ -120,7 +120,7 @@ export class Quarantine implements QuarantineAccess {
     await this.scope.members.lookUp(messages.map(({ origin }) => origin));
     const results: RetriedMessage[] = [];
     for (const message of messages) results.push(await this.#retry(message));
-    const held = query.seq === undefined || query.seq === this.scope.condition.holding?.seq;
+    const held = query.seq === undefined || query.seq === this.scope.health.holding?.seq;
     const hurried = held && query.afterId === undefined ? await this.#hurry() : undefined;
     const last = messages.at(-1);
     return {
@@ -149,7 +149,7 @@ export class Quarantine implements QuarantineAccess {
   }
 
   async discard({ seq }: Pick<QuarantineQuery, 'seq'> = {}): Promise<DiscardAnswer> {
-    const { store, condition } = this.scope;
+    const { store, health } = this.scope;
     const before = store.state();
     // What is put aside meanwhile comes last, and was not meant.
     for (let left = before.quarantined; left > 0;) {
@@ -160,7 +160,7 @@ export class Quarantine implements QuarantineAccess {
       const ids = messages.map(({ id }) => id);
       await this.replica.ask('discard', ids, { timeoutMs: Infinity });
     }
-    return { discarded: store.state().discarded - before.discarded, waitingFor: condition.waiting };
+    return { discarded: store.state().discarded - before.discarded, waitingFor: health.waiting };
   }
 
   async #page(
@@ -203,18 +203,18 @@ export class Quarantine implements QuarantineAccess {
 
   /** Tries at once what this database did not take; undefined when nothing is held. */
   async #hurry(): Promise<RetryAnswer['held']> {
-    const { condition, progress } = this.scope;
-    const before = condition.holding;
+    const { health, progress } = this.scope;
+    const before = health.holding;
     if (before === undefined) return undefined;
     this.replica.tell('hurry');
     const tried = (): boolean => {
-      const now = condition.holding;
+      const now = health.holding;
       return now === undefined || now.attempts > before.attempts || now.seq !== before.seq;
     };
     await progress
       .until(tried, { timeoutMs: HELD_TRY_MS, what: 'what is held was tried again' })
       .catch(() => undefined);
-    const after = condition.holding;
+    const after = health.holding;
     if (after === undefined || after.seq !== before.seq)
       return { applied: true, message: 'What was held is applied; replication goes on.' };
     return { applied: false, message: after.message };

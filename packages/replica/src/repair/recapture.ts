@@ -96,14 +96,11 @@ export class Recapturer {
    */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
     checkOptions(options, RECAPTURE_OPTIONS, 'recapture()');
-    const { store, condition, id } = this.scope;
+    const { store, health, id } = this.scope;
     const { recapturing } = store;
     if (recapturing === undefined) return this.#nothing(table, []);
-    if (condition.ended)
-      throw new AntiphonError(
-        'CLOSED',
-        `Replica ${id} is ${condition.state}. Open it again, then recapture.`,
-      );
+    if (health.ended)
+      throw new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. Open it again, then recapture.`);
     if (this.#busy) {
       throw new AntiphonError(
         'OVERLOADED',
@@ -124,14 +121,14 @@ export class Recapturer {
     given: string,
     { dryRun = false, deleteRows = false, timeoutMs, signal }: RecaptureOptions,
   ): Promise<RecaptureResult> {
-    const { id, document, condition, clock, limits, closing, logger } = this.scope;
+    const { id, document, health, clock, limits, closing, logger } = this.scope;
     const [table = given] = replicatedNames([given], document.schema.tables, `Replica ${id}`);
     // What happened a moment ago is noticed now, and stops everything that moves the database.
     await this.replica.ask('check');
     const affected = new Set(recapturing.gaps().map((gap) => gap.table));
-    for (const stalled of condition.stalled?.tables ?? []) affected.add(stalled);
+    for (const stalled of health.stalled?.tables ?? []) affected.add(stalled);
     if (!affected.has(table)) {
-      const { holding } = condition;
+      const { holding } = health;
       if (holding?.code === 'SCHEMA_DRIFT' && holding.table === table)
         throw anotherShape(this.scope, table, new AntiphonError('SCHEMA_DRIFT', holding.message));
       return this.#nothing(table, [...affected]);
@@ -162,7 +159,7 @@ export class Recapturer {
         },
         `table ${table} was ${outcome}`,
       );
-      const { replicating } = condition;
+      const { replicating } = health;
       return { ...report, replica: id, dryRun, outcome, replicating, writtenAgain: 0 };
     } catch (thrown) {
       throw isAnotherShape(thrown) ? anotherShape(this.scope, table, thrown) : thrown;
@@ -174,12 +171,12 @@ export class Recapturer {
   }
 
   #nothing(table: string, affected: readonly string[]): RecaptureResult {
-    const { id, condition } = this.scope;
+    const { id, health } = this.scope;
     return {
       ...{ table, replica: id, dryRun: true, outcome: 'nothing', way: 'capture' },
       ...{ changed: NONE, onlyHere: NONE, missingHere: NONE, knownRows: 0 },
       remaining: affected,
-      ...{ replicating: condition.replicating, writtenAgain: 0 },
+      ...{ replicating: health.replicating, writtenAgain: 0 },
     };
   }
 
@@ -189,9 +186,9 @@ export class Recapturer {
    * an earlier time.
    */
   async #writeAgain(recapturing: Recapturing, result: RecaptureResult): Promise<RecaptureResult> {
-    const { condition } = this.scope;
+    const { health } = this.scope;
     const tables = this.#alarmKept(recapturing);
-    if (tables.length === 0 || !condition.replicating) return result;
+    if (tables.length === 0 || !health.replicating) return result;
     let writtenAgain = 0;
     const reasons: string[] = [];
     try {
@@ -241,7 +238,7 @@ export class Recapturer {
 
   /** What was set back must not be forgotten, also by the next process. */
   #alarmKept(recapturing: Recapturing): readonly KeptTable[] {
-    const { condition } = this.scope;
+    const { health } = this.scope;
     const tables = recapturing.kept();
     const waiting = tables.filter(({ rows, inDoubt }) => rows > inDoubt);
     const messages: string[] = [];
@@ -252,8 +249,8 @@ export class Recapturer {
       );
     const doubt = doubtful(tables);
     if (doubt !== undefined) messages.push(doubt);
-    if (messages.length === 0) condition.clearAlarm('kept');
-    else condition.alarm('kept', messages.join('. '));
+    if (messages.length === 0) health.clearAlarm('kept');
+    else health.alarm('kept', messages.join('. '));
     return tables;
   }
 

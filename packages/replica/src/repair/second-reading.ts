@@ -86,7 +86,7 @@ export class SecondReading {
 
   /** Which transactions, as one text to compare. */
   #missing(): string {
-    return this.scope.condition.waiting.map(({ origin, expected }) => `${origin}:${expected}`).join(' ');
+    return this.scope.health.waiting.map(({ origin, expected }) => `${origin}:${expected}`).join(' ');
   }
 
   async #run(missing: string): Promise<void> {
@@ -98,7 +98,7 @@ export class SecondReading {
     try {
       await this.#pass();
       // After the log, whose order tells which of two with one number counts; what is applied by now is forgotten.
-      if ((await this.#retry()) && this.scope.condition.waiting.length > 0) await this.#pass();
+      if ((await this.#retry()) && this.scope.health.waiting.length > 0) await this.#pass();
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
       if (!this.#closing.signal.aborted) {
@@ -116,10 +116,10 @@ export class SecondReading {
 
   /** Returns whether anything was applied. */
   async #retry(): Promise<boolean> {
-    const { condition, store } = this.scope;
-    const before = condition.counts.retried;
+    const { counters, store } = this.scope;
+    const before = counters.retried;
     if (store.state().quarantined > 0) await this.#quarantine.retryMembers();
-    return condition.counts.retried > before;
+    return counters.retried > before;
   }
 
   async #pass(): Promise<void> {
@@ -156,7 +156,7 @@ export class SecondReading {
   }
 
   #goesOn(seq: number, untilSeq: number): boolean {
-    return seq < untilSeq && this.scope.condition.waiting.length > 0;
+    return seq < untilSeq && this.scope.health.waiting.length > 0;
   }
 
   /** One by one, until a removed entry is behind. Returns the last one dealt with. */
@@ -177,9 +177,9 @@ export class SecondReading {
   }
 
   async #take(entries: readonly LogEntry[], order: LogOrder): Promise<void> {
-    const { members, id, store, condition } = this.scope;
+    const { members, id, store, health } = this.scope;
     const { vector } = store.state();
-    const awaited = new Set(condition.waiting.map(({ origin }) => origin));
+    const awaited = new Set(health.waiting.map(({ origin }) => origin));
     for (const entry of entries) if (awaited.has(entry.origin)) this.#noteUnreadable(entry);
     const counting = entries.filter(
       (entry) => entry.origin !== id && awaited.has(entry.origin) && order.counts(entry),

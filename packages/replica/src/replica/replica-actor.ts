@@ -279,18 +279,18 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<NoReply> {
-    const { store, condition, progress } = this.scope;
+    const { counters, store, health, progress } = this.scope;
     let outcomes: readonly WriteOutcome[];
     try {
       outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError)) throw thrown;
-      if (STANDING_STILL.has(thrown.code)) condition.stall(thrown);
+      if (STANDING_STILL.has(thrown.code)) health.stall(thrown);
       return group.map((message) => message.reject(thrown)).at(-1) as NoReply;
     }
     // Before the answers: the followers get it while the caller is still being told.
     this.#relay?.tell('wake');
-    condition.totals.writes += group.length;
+    counters.writes += group.length;
     let answered: NoReply | undefined;
     for (const [index, message] of group.entries()) {
       const outcome = outcomes[index];
@@ -330,7 +330,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   async #rejudge(request: Rejudging): Promise<Rejudged> {
     const { steps, verdicts } = judgeEntries(this.scope, request);
     if (steps.length === 0) return { verdicts, steps: 0 };
-    this.scope.condition.counts.retried++;
+    this.scope.counters.retried++;
     const { refused } = await this.#beside(steps);
     const applied = steps.filter(({ type }) => type !== 'release').length;
     return { verdicts, steps: applied, ...(refused && { refused: refused.error }) };
@@ -391,42 +391,42 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** Also where nobody writes: a database that is not what it was must be noticed by itself. */
   async #check(): Promise<void> {
-    const { store, condition } = this.scope;
-    if (condition.ended) return;
+    const { store, health } = this.scope;
+    if (health.ended) return;
     try {
       await store.check();
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
-      if (STANDING_STILL.has(error.code)) condition.stall(error);
+      if (STANDING_STILL.has(error.code)) health.stall(error);
       return;
     }
-    if (condition.holding?.code !== 'SCHEMA_DRIFT') return;
+    if (health.holding?.code !== 'SCHEMA_DRIFT') return;
     this.#polling = true;
-    condition.resume();
+    health.resume();
     this.#feed?.tell('hurry');
   }
 
   async #recapture({ table, ...options }: CompareOptions & { table: string }): Promise<RecaptureReport> {
-    const { store, condition } = this.scope;
+    const { store, health } = this.scope;
     if (store.recapturing === undefined)
       throw new AntiphonError('INTERNAL', 'this database cannot be recaptured.');
     const report = await store.recapturing.compare(table, options);
-    if (!options.dryRun && condition.stalled?.tables !== undefined) await this.#recover();
+    if (!options.dryRun && health.stalled?.tables !== undefined) await this.#recover();
     return report;
   }
 
   /** What the stall was for may be gone: everything that it stopped goes on. */
   async #recover(): Promise<void> {
-    const { store, condition } = this.scope;
+    const { store, health } = this.scope;
     try {
       await store.check();
     } catch (error) {
       if (!(error instanceof AntiphonError) || !STANDING_STILL.has(error.code)) throw error;
-      condition.recover(error);
-      if (condition.replicating) this.#goOn();
+      health.recover(error);
+      if (health.replicating) this.#goOn();
       return;
     }
-    condition.recover();
+    health.recover();
     this.#goOn();
   }
 
@@ -442,7 +442,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   #pollFailed(error: AntiphonError): void {
     this.#polling = false;
     this.#sealing.over();
-    this.scope.condition.stall(error);
+    this.scope.health.stall(error);
   }
 
   async #seal(): Promise<number> {

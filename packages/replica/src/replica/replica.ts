@@ -150,12 +150,12 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     this.id = parts.scope.id;
     this.cluster = parts.scope.cluster;
     this.quarantine = parts.quarantine;
-    const { condition } = parts.scope;
-    condition.onState(() => this.#endWhenFailed());
+    const { health } = parts.scope;
+    health.onState(() => this.#endWhenFailed());
     this.ended = parts.system.terminated.then(async (reason) => {
-      if (condition.failure !== undefined) {
+      if (health.failure !== undefined) {
         await this.close();
-        return condition.failure;
+        return health.failure;
       }
       if (reason.type === 'stopped') return undefined;
       return this.#failed(reason.error);
@@ -165,7 +165,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   #endWhenFailed(): void {
-    if (this.parts.scope.condition.failure !== undefined) void this.close();
+    if (this.parts.scope.health.failure !== undefined) void this.close();
   }
 
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>> {
@@ -209,17 +209,17 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   async caughtUp(options: CaughtUpOptions = {}): Promise<void> {
-    const { progress, log, condition, logEnd, clock, closing } = this.parts.scope;
+    const { progress, log, health, logEnd, clock, closing } = this.parts.scope;
     checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
     assertTimeout(timeoutMs);
-    const { stopped } = condition;
+    const { stopped } = health;
     if (stopped !== undefined) throw stopped;
     const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
     try {
       const { lastSeq } = await deadline.race(log.identity(deadline.signal));
       logEnd.seen(Math.max(lastSeq, logEnd.seq));
-      await untilReplicated(progress, condition, () => progress.appliedSeq >= lastSeq, {
+      await untilReplicated(progress, health, () => progress.appliedSeq >= lastSeq, {
         timeoutMs: deadline.leftMs,
         what: `everything up to entry ${lastSeq} of the log is applied here`,
         signal: deadline.signal,
@@ -264,7 +264,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     exposure.close();
     await this.#drain(closeTimeoutMs * DRAIN_SHARE);
     await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
-    scope.condition.handle('close');
+    scope.health.handle('close');
     const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;
     const stopTimeoutMs = closeTimeoutMs * ACTORS_SHARE;
     await bounded(scope, closeTimeoutMs * STOP_SHARE, replica.stop({ timeoutMs: stopTimeoutMs }));
@@ -281,22 +281,22 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.progress.end(closed);
     const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());
     await Promise.all([bounded(scope, leftMs, scope.store.close()), bounded(scope, leftMs, release())]);
-    scope.condition.handle('closed');
+    scope.health.handle('closed');
     scope.progress.moved();
   }
 
   /** A program that writes and ends at once should not keep its changes to itself until it runs again. */
   async #drain(timeoutMs: number): Promise<void> {
-    const { progress, condition, log, clock } = this.parts.scope;
-    if (!condition.replicating || log.connection !== 'connected') return;
+    const { progress, health, log, clock } = this.parts.scope;
+    if (!health.replicating || log.connection !== 'connected') return;
     const limit = { timeoutMs, what: 'everything is published' };
     const untilMs = clock.monotonicMs() + timeoutMs;
     await progress
-      .until(() => progress.unpublished === 0 || !condition.replicating, limit)
+      .until(() => progress.unpublished === 0 || !health.replicating, limit)
       .catch(() => undefined);
     // A synchronous write under way is not in the outbox, and who waits for it would be told that nobody
     // knows what became of it.
-    while (this.#isUnderWay && condition.replicating && clock.monotonicMs() < untilMs)
+    while (this.#isUnderWay && health.replicating && clock.monotonicMs() < untilMs)
       await sleep(clock, SETTLE_POLL_MS);
   }
 
@@ -307,14 +307,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   /** Who waits for all members must not wait for one that has gone in good order. */
   async #leaveInSync(): Promise<void> {
-    const { sync, id, condition, log } = this.parts.scope;
-    if (sync?.inSync.has(id) !== true || !condition.replicating || log.connection !== 'connected') return;
+    const { sync, id, health, log } = this.parts.scope;
+    if (sync?.inSync.has(id) !== true || !health.replicating || log.connection !== 'connected') return;
     await sync.inSync.propose((members) => members.filter((member) => member !== id), `${id} is closing`);
   }
 
   async #failed(thrown: unknown): Promise<AntiphonError> {
     const { scope } = this.parts;
-    scope.condition.handle('fail');
+    scope.health.handle('fail');
     const error = new AntiphonError(
       'INTERNAL',
       `replica ${this.id} has failed and stopped; its database keeps what was committed: ` +

@@ -32,16 +32,16 @@ export class SealRetry {
   over(): void {
     if (this.#failures === 0) return;
     this.#failures = 0;
-    this.scope.condition.clearAlarm(ALARM);
+    this.scope.health.clearAlarm(ALARM);
   }
 
   /** True when it is tried again; false when that would change nothing. */
   failed(error: AntiphonError): boolean {
     if (!error.retriable && error.code !== 'STORE_FAILED') return false;
-    const { clock, condition } = this.scope;
+    const { counters, clock, health } = this.scope;
     const nowMs = clock.monotonicMs();
     if (this.#failures === 0) this.#sinceMs = nowMs;
-    condition.counts.storeRetries++;
+    counters.storeRetries++;
     const wayOut = WAY_OUT[error.code];
     // What has an alarm of its own (clocks, an attempt without an answer), or passes in a moment.
     if (wayOut === undefined) return true;
@@ -49,7 +49,7 @@ export class SealRetry {
     // The wait for the lock was long enough already.
     this.#notBeforeMs = error.code === 'STORE_BUSY' ? nowMs : nowMs + delayMs;
     if (error.code === 'STORE_BUSY' && nowMs - this.#sinceMs < BUSY_PATIENCE_MS) return true;
-    condition.alarm(
+    health.alarm(
       ALARM,
       `Writes of this database wait to be published: ${error.message.replace(/[.;]\s*$/, '')}. ` +
         `${wayOut}; the replica tries again and goes on by itself.`,

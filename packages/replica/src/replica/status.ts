@@ -116,10 +116,10 @@ export interface ReplicaStatus {
 }
 
 export function statusOf(scope: ReplicaScope): ReplicaStatus {
-  const { store, document, condition, progress, logEnd, clock, log, memory } = scope;
+  const { store, document, health, progress, logEnd, clock, log, memory } = scope;
   const state = store.state();
   const seq = Math.max(progress.seq, state.position.seq);
-  const { stalled, holding } = condition;
+  const { stalled, holding } = health;
   return {
     id: scope.id,
     cluster: scope.cluster,
@@ -128,7 +128,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     engine: store.engine,
     topology: document.topology,
     role: scope.authority.current().role,
-    lifecycle: condition.state,
+    lifecycle: health.state,
     ...(stalled && { stalled }),
     ...(holding && { holding }),
     connection: log.connection,
@@ -148,14 +148,14 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     update: document.update,
     ...(scope.sync && { sync: syncStatus(scope.sync) }),
     members: memberStatus(scope),
-    waitingFor: condition.waiting,
-    alarms: [...condition.alarms, ...denialAlarms(scope)],
+    waitingFor: health.waiting,
+    alarms: [...health.alarms, ...denialAlarms(scope)],
     conflicts: state.conflicts,
     lastConflicts: scope.conflicts.reports,
     quarantined: state.quarantined,
     leftOut: scope.leftOut.known,
-    counts: { ...condition.counts },
-    totals: { ...condition.totals },
+    counts: scope.counters.counts,
+    totals: scope.counters.totals,
     startedAtMs: scope.startedAtMs,
     nowMs: clock.nowMs(),
     ...(memory && { memoryBytes: memory() }),

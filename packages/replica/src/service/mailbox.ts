@@ -129,8 +129,8 @@ const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
 export class MailboxActor implements Behaviour<MailboxProtocol> {
   readonly receive = {
     ping: (): Ping => {
-      const { id, instance, startedAtMs, condition } = this.scope;
-      return { id, instance, startedAtMs, lifecycle: condition.state };
+      const { id, instance, startedAtMs, health } = this.scope;
+      return { id, instance, startedAtMs, lifecycle: health.state };
     },
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),
@@ -152,9 +152,9 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       message: Later<'outcomes'>,
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
     durable: (): { seq: number } => {
-      const { sync, store, log, condition, id, progress } = this.scope;
+      const { sync, store, log, health, id, progress } = this.scope;
       // A position says nothing about a log that is another one, or that nobody has compared yet (I14).
-      if (!log.isTrusted || !condition.replicating) throw notReplicating(id, condition.stalled?.message);
+      if (!log.isTrusted || !health.replicating) throw notReplicating(id, health.stalled?.message);
       return { seq: sync?.durableSeq ?? progress.complete(store.state().position.seq) };
     },
     checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>

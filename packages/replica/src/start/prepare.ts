@@ -19,7 +19,8 @@ import { findOwnPast } from '../deliver/own-past.js';
 import { LogEnd } from '../log/log-end.js';
 import { StaticAuthority, type Authority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
-import { Condition } from '../state/condition.js';
+import { Health } from '../state/health.js';
+import { Counters } from '../state/counters.js';
 import { Conflicts } from '../state/conflicts.js';
 import { LeftOutWatch } from '../state/left-out-watch.js';
 import { Progress } from '../state/progress.js';
@@ -48,7 +49,13 @@ export async function prepare(
   const recovered = await recoverOwn(enrolled, deadline);
   const placed = await takePlace(recovered, deadline);
   const checked = await checkDatabase(placed);
-  return { ...checked, sync: await prepareSync(checked, deadline), sent: new SentMessages(), closing };
+  return {
+    ...checked,
+    sync: await prepareSync(checked, deadline),
+    sent: new SentMessages(),
+    counters: new Counters(),
+    closing,
+  };
 }
 
 /** Two processes under one id would number their transactions alike. Whoever runs answers a ping. */
@@ -81,7 +88,7 @@ interface Agreed extends Settings {
   readonly agreement: Agreement;
   readonly document: ClusterDocument;
   readonly authority: Authority;
-  readonly condition: Condition;
+  readonly health: Health;
 }
 
 /** What the cluster is, and who writes in it. */
@@ -90,18 +97,18 @@ async function agree(asked: Settings, deadline: Deadline): Promise<Agreed> {
   const { document } = agreement;
   const settings = { ...asked, limits: { ...asked.limits, ...newestLimits(document.limits) } };
   const authority = new StaticAuthority(document.topology, asked.id);
-  const condition = new Condition(() => authority.current().role, asked.clock, asked.logger);
-  tellLifecycle(settings, condition);
+  const health = new Health(() => authority.current().role, asked.clock, asked.logger);
+  tellLifecycle(settings, health);
   deadline.renew();
-  condition.handle('agreed');
-  return { ...settings, agreement, document, authority, condition };
+  health.handle('agreed');
+  return { ...settings, agreement, document, authority, health };
 }
 
-function tellLifecycle({ onLifecycle, logger }: Settings, condition: Condition): void {
+function tellLifecycle({ onLifecycle, logger }: Settings, health: Health): void {
   if (onLifecycle === undefined) return;
-  condition.onState((state) => {
+  health.onState((state) => {
     try {
-      onLifecycle(state, condition.stalled ?? condition.holding);
+      onLifecycle(state, health.stalled ?? health.holding);
     } catch (error) {
       logger.error({ err: error }, 'onLifecycle failed');
     }
@@ -210,16 +217,16 @@ interface Placed extends Recovered {
 
 /** How far the database has come in the log, and how far the log goes. */
 async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Placed> {
-  const { store, clock, id, condition, log, replaced } = recovered;
+  const { store, clock, id, health, log, replaced } = recovered;
   const logEnd = new LogEnd(clock);
   const progress = new Progress(
     store,
     clock,
     id,
-    () => condition.firstGapSeq,
-    () => condition.obstacle,
+    () => health.firstGapSeq,
+    () => health.obstacle,
   );
-  condition.wait(store.state().gaps);
+  health.wait(store.state().gaps);
   progress.moved(store.state().position.seq);
   const placed = { ...recovered, progress, logEnd };
   if (replaced !== undefined) return placed;
@@ -234,13 +241,13 @@ async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Plac
 
 /** A log or a table that is not what it was: it starts stalled, so that the way out can be taken. */
 async function checkDatabase(placed: Placed): Promise<Placed & Pick<ReplicaScope, 'leftOut' | 'conflicts'>> {
-  const { store, condition, logger, clock, tables, replaced } = placed;
-  condition.handle('installed');
+  const { store, health, logger, clock, tables, replaced } = placed;
+  health.handle('installed');
   const stalling = replaced ?? (await driftOf(placed));
-  if (stalling !== undefined) condition.stall(stalling);
-  const leftOut = new LeftOutWatch(store, condition, logger, tables !== undefined);
+  if (stalling !== undefined) health.stall(stalling);
+  const leftOut = new LeftOutWatch(store, health, logger, tables !== undefined);
   leftOut.look();
-  return { ...placed, leftOut, conflicts: new Conflicts(condition, clock) };
+  return { ...placed, leftOut, conflicts: new Conflicts(health, clock) };
 }
 
 async function driftOf({ store }: Placed): Promise<AntiphonError | undefined> {

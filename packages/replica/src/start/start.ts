@@ -94,7 +94,7 @@ async function ownPastTaken(
   signal: AbortSignal | undefined,
   onProgress: (() => void) | undefined,
 ): Promise<void> {
-  const { progress, ownPastUpTo, condition, clock, limits } = scope;
+  const { progress, ownPastUpTo, health, clock, limits } = scope;
   const what = 'the transactions of its own that only the log has are applied';
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what, onProgress);
   let seq = -1;
@@ -105,7 +105,7 @@ async function ownPastTaken(
     deadline.renew();
   });
   try {
-    await progress.until(() => progress.ownCounter >= ownPastUpTo || !condition.replicating, {
+    await progress.until(() => progress.ownCounter >= ownPastUpTo || !health.replicating, {
       timeoutMs: Infinity,
       what,
       signal: deadline.signal,
@@ -121,11 +121,11 @@ async function ownPastTaken(
  * not waited for.
  */
 async function joinedInSync(scope: ReplicaScope, signal: AbortSignal | undefined): Promise<void> {
-  const { sync, id, progress, condition, limits, logEnd } = scope;
+  const { sync, id, progress, health, limits, logEnd } = scope;
   if (sync === undefined || logEnd.lagMessages(progress.seq) > SOON_CAUGHT_UP_ENTRIES) return;
   const limit = { timeoutMs: limits.inSyncJoinMs, what: `${id} is in sync`, ...(signal && { signal }) };
   await progress
-    .until(() => sync.inSync.has(id) || !condition.replicating, limit)
+    .until(() => sync.inSync.has(id) || !health.replicating, limit)
     .catch((error: unknown) => {
       if (!(error instanceof AntiphonError) || error.code !== 'TIMEOUT') throw error;
     });

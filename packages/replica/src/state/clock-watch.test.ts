@@ -1,7 +1,7 @@
 import { AntiphonError, type Beat, type Clock, HybridClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { ClockWatch } from './clock-watch.js';
-import { Condition } from './condition.js';
+import { Health } from './health.js';
 import { DEFAULT_LIMITS } from '../config/limits.js';
 import { silentLogger } from '../config/logger.js';
 
@@ -24,7 +24,7 @@ class World {
     yield: () => Promise.resolve(),
     random: () => 0,
   };
-  readonly condition = new Condition(() => 'primary', this.clock, silentLogger);
+  readonly health = new Health(() => 'primary', this.clock, silentLogger);
   readonly watch: ClockWatch;
   readonly hybrid: HybridClock;
 
@@ -33,7 +33,7 @@ class World {
       this.reads++;
       return this.failure === undefined ? Promise.resolve(this.logMs) : Promise.reject(this.failure);
     };
-    const { clock, condition } = this;
+    const { clock, health } = this;
     const connection = (): 'connected' | 'disconnected' => this.connection;
     const log = {
       timeMs,
@@ -41,7 +41,7 @@ class World {
         return connection();
       },
     };
-    this.watch = new ClockWatch({ id: 'me', log, clock, condition, limits: DEFAULT_LIMITS });
+    this.watch = new ClockWatch({ id: 'me', log, clock, health, limits: DEFAULT_LIMITS });
     this.hybrid = new HybridClock(clock, this.watch);
   }
 
@@ -58,7 +58,7 @@ class World {
   }
 
   alarm(name: string): string | undefined {
-    return this.condition.alarms.find((alarm) => alarm.name === name)?.message;
+    return this.health.alarms.find((alarm) => alarm.name === name)?.message;
   }
 
   heard(id: string, aheadMs: number): void {

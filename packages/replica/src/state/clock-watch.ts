@@ -7,7 +7,7 @@ import {
   type Log,
   LogClock,
 } from '@antiphon/core';
-import type { Condition } from './condition.js';
+import type { Health } from './health.js';
 import type { ReplicaLimits } from '../config/limits.js';
 
 /** Between two readings of the log's clock: in between, our monotonic clock carries it on. */
@@ -45,7 +45,7 @@ export interface ClockWatchDeps {
   readonly id: string;
   readonly log: Pick<Log, 'timeMs' | 'connection'>;
   readonly clock: Clock;
-  readonly condition: Condition;
+  readonly health: Health;
   readonly limits: Pick<ReplicaLimits, 'maxClockSkewMs' | 'clockRefusalMs' | 'clockAlarmMs' | 'beatMs'>;
 }
 
@@ -190,9 +190,9 @@ export class ClockWatch {
   }
 
   #set(name: string, message: string | undefined): void {
-    const { condition } = this.deps;
-    if (message === undefined) condition.clearAlarm(name);
-    else condition.alarm(name, message);
+    const { health } = this.deps;
+    if (message === undefined) health.clearAlarm(name);
+    else health.alarm(name, message);
   }
 
   #ownClock(unsealed: () => number): string | undefined {

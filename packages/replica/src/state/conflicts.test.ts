@@ -1,6 +1,6 @@
 import { systemClock } from '@antiphon/core';
 import { expect, it } from 'vitest';
-import { Condition } from './condition.js';
+import { Health } from './health.js';
 import { Conflicts } from './conflicts.js';
 import { silentLogger } from '../config/logger.js';
 
@@ -9,10 +9,10 @@ const version = (origin: string) => ({ time: 1, origin, counter: 1 });
 it('names table, key and both origins, and ends the alarm when there has been none for ten minutes', () => {
   let now = 1_000;
   const clock = { ...systemClock(), nowMs: () => now, monotonicMs: () => now };
-  const condition = new Condition(() => 'peer', clock, silentLogger);
-  const conflicts = new Conflicts(condition, clock);
+  const health = new Health(() => 'peer', clock, silentLogger);
+  const conflicts = new Conflicts(health, clock);
   conflicts.note({ transactions: 1, rows: 1, conflicts: 0 });
-  expect(condition.alarms).toEqual([]);
+  expect(health.alarms).toEqual([]);
 
   const lastConflicts = [
     { table: 't', key: [7n, "o'x", null], winner: version('eu-1'), loser: version('us-1') },
@@ -21,7 +21,7 @@ it('names table, key and both origins, and ends the alarm when there has been no
   expect(conflicts.reports).toEqual([
     { table: 't', key: ['7', "'o''x'", 'NULL'], winner: 'eu-1', loser: 'us-1', atMs: 1000 },
   ]);
-  expect(condition.alarms[0]?.message).toContain(
+  expect(health.alarms[0]?.message).toContain(
     "(once, the last one in table t, key 7, 'o''x', NULL: eu-1 won over us-1)",
   );
 
@@ -33,12 +33,12 @@ it('names table, key and both origins, and ends the alarm when there has been no
     lastConflicts: Array(16).fill(lastConflicts[0]),
   });
   expect(conflicts.reports).toHaveLength(16);
-  expect(condition.alarms[0]?.message).toContain('(21 times');
+  expect(health.alarms[0]?.message).toContain('(21 times');
   now += 599_000;
   conflicts.look();
-  expect(condition.alarms).toHaveLength(1);
+  expect(health.alarms).toHaveLength(1);
   now += 1_000;
   conflicts.look();
-  expect(condition.alarms).toEqual([]);
+  expect(health.alarms).toEqual([]);
   expect(conflicts.reports).toHaveLength(16);
 });

@@ -1,5 +1,5 @@
 import type { ApplyOutcome, Clock, RowConflict, Value } from '@antiphon/core';
-import type { Condition } from './condition.js';
+import type { Health } from './health.js';
 
 /** Two replicas changed one row without knowing of each other: whose change stays, and whose is lost. Plain JSON. */
 export interface ConflictReport {
@@ -27,7 +27,7 @@ export class Conflicts {
   #recent = 0;
 
   constructor(
-    private readonly condition: Condition,
+    private readonly health: Health,
     private readonly clock: Clock,
   ) {}
 
@@ -50,7 +50,7 @@ export class Conflicts {
         ? ''
         : `, the last one in table ${last.table}, key ${last.key.join(', ')}: ${last.winner} won over ${last.loser}`;
     const times = this.#recent === 1 ? 'once' : `${this.#recent} times`;
-    this.condition.alarm(
+    this.health.alarm(
       ALARM,
       `Two replicas changed the same row at the same time (${times}${example}). The last writer won and the other change is lost. ` +
         'Write each row at one replica, give new rows keys that no other replica gives, or use synchronous updates (docs/several-writers.md).',
@@ -61,7 +61,7 @@ export class Conflicts {
   look(): void {
     if (this.#recent === 0 || this.clock.monotonicMs() - this.#lastMs < RECENT_MS) return;
     this.#recent = 0;
-    this.condition.clearAlarm(ALARM);
+    this.health.clearAlarm(ALARM);
   }
 }
 

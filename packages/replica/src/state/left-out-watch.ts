@@ -1,5 +1,5 @@
 import type { LeftOut, Store } from '@antiphon/core';
-import type { Condition } from './condition.js';
+import type { Health } from './health.js';
 import type { Logger } from '../config/logger.js';
 
 const ALARM = 'not replicated';
@@ -16,7 +16,7 @@ export class LeftOutWatch {
 
   constructor(
     private readonly store: Store,
-    private readonly condition: Condition,
+    private readonly health: Health,
     private readonly logger: Logger,
     /** Somebody chose the tables: others are no surprise. */
     private readonly named: boolean,
@@ -42,7 +42,7 @@ export class LeftOutWatch {
   }
 
   #alarm(surprising: readonly LeftOut[]): void {
-    if (surprising.length === 0) return this.condition.clearAlarm(ALARM);
+    if (surprising.length === 0) return this.health.clearAlarm(ALARM);
     const shown = surprising
       .slice(0, MAX_NAMED)
       .map(({ type, name, reason }) => `${type} ${name} (${reason})`);
@@ -57,7 +57,7 @@ export class LeftOutWatch {
           ]
         : []),
     ];
-    this.condition.alarm(
+    this.health.alarm(
       ALARM,
       `Other replicas do not get what came into this database later: ${shown.join('; ')}${more}. ${wayOut.join(' ')}`,
     );

@@ -7,7 +7,7 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 
-import type { Condition } from './condition.js';
+import type { Health } from './health.js';
 
 interface Waiter {
   readonly reached: () => boolean;
@@ -25,12 +25,12 @@ export interface WaitOptions {
 /** As `Progress.until`, and ends with why replication has stopped, when it has. */
 export async function untilReplicated(
   progress: Pick<Progress, 'until'>,
-  condition: Pick<Condition, 'replicating' | 'stopped'>,
+  health: Pick<Health, 'replicating' | 'stopped'>,
   reached: () => boolean,
   options: WaitOptions,
 ): Promise<void> {
-  await progress.until(() => reached() || !condition.replicating, options);
-  const { stopped } = condition;
+  await progress.until(() => reached() || !health.replicating, options);
+  const { stopped } = health;
   if (stopped !== undefined && !reached()) throw stopped;
 }
 

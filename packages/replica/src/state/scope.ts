@@ -1,7 +1,8 @@
 import type { ClusterDocument, HybridClock, LogEntry } from '@antiphon/core';
 import type { Certification } from './certification.js';
 import type { ClockWatch } from './clock-watch.js';
-import type { Condition } from './condition.js';
+import type { Health } from './health.js';
+import type { Counters } from './counters.js';
 import type { Conflicts } from './conflicts.js';
 import type { LeftOutWatch } from './left-out-watch.js';
 import type { LogEnd } from '../log/log-end.js';
@@ -28,7 +29,8 @@ export interface Scope extends Settings {
   readonly hybrid: HybridClock;
   /** Compares clocks with the log's. */
   readonly clocks: ClockWatch;
-  readonly condition: Condition;
+  readonly health: Health;
+  readonly counters: Counters;
   readonly conflicts: Conflicts;
   readonly leftOut: LeftOutWatch;
   readonly progress: Progress;

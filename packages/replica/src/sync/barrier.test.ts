@@ -2,14 +2,14 @@ import { AntiphonError, type AppendRequest, type AppendResult, type Log, type St
 import { memoryLog, VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
-import { Condition } from '../state/condition.js';
+import { Health } from '../state/health.js';
 import { Progress } from '../state/progress.js';
 import { Deadline } from '../wait/deadline.js';
 import { BARRIER_ORIGIN, ReadBarrier } from './barrier.js';
 
 class Bench {
   readonly clock = new VirtualClock();
-  readonly condition = new Condition(() => 'primary', this.clock, silentLogger);
+  readonly health = new Health(() => 'primary', this.clock, silentLogger);
   readonly progress = new Progress({} as Store, this.clock, 'a');
   readonly #shared = memoryLog({ clock: this.clock });
   readonly #log = this.#shared.connect();
@@ -17,7 +17,7 @@ class Bench {
   onAppend: ((settled: (result: AppendResult) => void) => void) | undefined;
   readonly barrier = new ReadBarrier(
     {
-      ...{ id: 'a', instance: 'x', clock: this.clock, condition: this.condition },
+      ...{ id: 'a', instance: 'x', clock: this.clock, health: this.health },
       log: { append: (request, settled) => this.#append(request, settled) } as Log,
     },
     this.progress,
@@ -112,12 +112,12 @@ describe('the barrier of a strong read', () => {
 
   it('says why replication has stopped, at once and while it waits', async () => {
     const bench = await Bench.open();
-    bench.condition.onState(() => bench.progress.moved());
+    bench.health.onState(() => bench.progress.moved());
     const waiting = bench.pass();
     await bench.clock.advance(10);
-    bench.condition.handle('agreed');
-    bench.condition.handle('installed');
-    bench.condition.stall(new AntiphonError('LOG_REPLACED', 'it is another one'));
+    bench.health.handle('agreed');
+    bench.health.handle('installed');
+    bench.health.stall(new AntiphonError('LOG_REPLACED', 'it is another one'));
     await bench.clock.settle();
     const stalled = {
       code: 'LOG_REPLACED',

@@ -1,6 +1,6 @@
 import { AntiphonError, type AppendResult, type Clock, type Log, sleep } from '@antiphon/core';
 import { retryDelayMs, type Deadline } from '../wait/deadline.js';
-import type { Condition } from '../state/condition.js';
+import type { Health } from '../state/health.js';
 import { untilReplicated, type Progress } from '../state/progress.js';
 
 /** The origin of these records in the log. They say nothing: their place is what counts. */
@@ -17,7 +17,7 @@ interface Deps {
   readonly instance: string;
   readonly log: Log;
   readonly clock: Clock;
-  readonly condition: Pick<Condition, 'replicating' | 'stopped'>;
+  readonly health: Pick<Health, 'replicating' | 'stopped'>;
 }
 
 /**
@@ -41,11 +41,11 @@ export class ReadBarrier {
    * stalled.
    */
   async pass(deadline: Deadline): Promise<void> {
-    const { condition } = this.deps;
-    const { stopped } = condition;
+    const { health } = this.deps;
+    const { stopped } = health;
     if (stopped !== undefined) throw stopped;
     const seq = await this.#sequence(deadline);
-    await untilReplicated(this.progress, condition, () => this.progress.appliedSeq >= seq, {
+    await untilReplicated(this.progress, health, () => this.progress.appliedSeq >= seq, {
       timeoutMs: deadline.leftMs,
       what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,
       signal: deadline.signal,

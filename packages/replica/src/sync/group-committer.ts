@@ -87,8 +87,8 @@ export class GroupCommitter {
 
   /** Nobody accepts a group of a replica that may not write. */
   get #probes(): boolean {
-    const { authority, condition } = this.scope;
-    return authority.current().mayWrite && isPublishAlarmed(condition);
+    const { authority, health } = this.scope;
+    return authority.current().mayWrite && isPublishAlarmed(health);
   }
 
   take(writes: readonly SyncWrite[]): void {
@@ -223,7 +223,7 @@ export class GroupCommitter {
   }
 
   #facts(): Facts {
-    const { condition, store, progress, ownPastUpTo, log, logEnd, limits, clock, document, id } = this.scope;
+    const { health, store, progress, ownPastUpTo, log, logEnd, limits, clock, document, id } = this.scope;
     const { position, vector } = store.state();
     const ownCounter = counterOf(vector, id);
     const { creator, foundingCounter } = document;
@@ -234,7 +234,7 @@ export class GroupCommitter {
       waiting: this.#queue.length,
       unpublished: progress.unpublished,
       probes: this.#probes,
-      stopped: condition.stopped,
+      stopped: health.stopped,
       connected: log.connection === 'connected',
       held: this.isHeld(),
       recovering: ownCounter < ownPastUpTo,
@@ -243,7 +243,7 @@ export class GroupCommitter {
       positionSeq: position.seq,
       ownCounter,
       unfounded: isFounded ? undefined : notFounded(creator),
-      outOfStep: condition.complete ? undefined : outOfStep(id, condition.obstacle),
+      outOfStep: health.complete ? undefined : outOfStep(id, health.obstacle),
     };
   }
 
@@ -277,12 +277,12 @@ export class GroupCommitter {
   }
 
   async #publish(flight: Flight): Promise<GroupEvent> {
-    const { log, id, condition } = this.scope;
+    const { counters, log, id } = this.scope;
     const { message } = this.#opened;
     if (message === undefined)
       throw new AntiphonError('INTERNAL', 'a group has no message. Please report it.');
-    condition.totals.publishedMessages++;
-    condition.totals.publishedBytes += message.data.length;
+    counters.publishedMessages++;
+    counters.publishedBytes += message.data.length;
     const request = {
       origin: id,
       id: attemptOf(flight),
@@ -299,11 +299,11 @@ export class GroupCommitter {
   }
 
   async #commitInPlace(flight: Flight, seq: number): Promise<GroupEvent> {
-    const { document, progress, condition } = this.scope;
+    const { document, progress, health } = this.scope;
     try {
       const entry = { seq, attempt: attemptOf(flight) };
       await this.#opened.commit({ generation: document.generation, seq, entry });
-      condition.clearAlarm(COMMIT_ALARM);
+      health.clearAlarm(COMMIT_ALARM);
       this.sync.committedInPlace(seq);
       progress.moved(seq);
       return { type: 'committed' };
@@ -324,7 +324,7 @@ export class GroupCommitter {
   }
 
   #perform(effect: Effect): void {
-    const { condition, cluster, id } = this.scope;
+    const { health, cluster, id } = this.scope;
     const { sync } = this;
     switch (effect.type) {
       case 'put-back':
@@ -353,17 +353,17 @@ export class GroupCommitter {
         sync.counts[effect.what] += effect.by;
         return;
       case 'log-refuses':
-        return alarmPublish(condition, effect.failures, effect.error, 'synchronous writes');
+        return alarmPublish(health, effect.failures, effect.error, 'synchronous writes');
       case 'log-takes':
-        return endPublishAlarm(condition);
+        return endPublishAlarm(health);
       case 'commit-alarm':
-        return condition.alarm(COMMIT_ALARM, effect.message);
+        return health.alarm(COMMIT_ALARM, effect.message);
       case 'commit-alarm-ends':
-        return condition.clearAlarm(COMMIT_ALARM);
+        return health.clearAlarm(COMMIT_ALARM);
       case 'stall':
-        return condition.stall(effect.error);
+        return health.stall(effect.error);
       case 'place-given-twice':
-        return condition.stall(placeGivenTwice({ cluster, replica: id, seq: effect.seq }));
+        return health.stall(placeGivenTwice({ cluster, replica: id, seq: effect.seq }));
       // Only in a turn, which waits for the one and answers with the other.
       case 'rollback':
       case 'more':
@@ -371,7 +371,7 @@ export class GroupCommitter {
   }
 
   #acknowledge(flying: readonly Flying[], seq: number): void {
-    this.scope.condition.totals.writes += flying.length;
+    this.scope.counters.writes += flying.length;
     for (const { write, ran } of flying) this.sync.acker.expect(write, seq, this.sync.result(ran, seq));
   }
 

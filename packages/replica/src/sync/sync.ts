@@ -7,7 +7,7 @@ import {
   type PreparedWrite,
   type SyncSettings,
 } from '@antiphon/core';
-import type { Condition } from '../state/condition.js';
+import type { Health } from '../state/health.js';
 import type { Progress } from '../state/progress.js';
 import type { Settings } from '../config/options.js';
 import type { Committed } from '../state/write-result.js';
@@ -19,7 +19,7 @@ import { IN_SYNC_ORIGIN } from './in-sync-record.js';
 import { InTheWay } from './in-the-way.js';
 import { InSyncSet } from './in-sync-set.js';
 
-type SyncScope = Settings & { readonly condition: Condition };
+type SyncScope = Settings & { readonly health: Health };
 
 /** What the actors of a synchronous replica share. Outlives their restarts. */
 export class Sync {

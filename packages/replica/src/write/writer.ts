@@ -65,7 +65,7 @@ export class Writer<Tx> {
   }
 
   async #locally<T>(write: LocalWrite<T>): Promise<Committed<T>> {
-    const { clock, condition, progress, store } = this.scope;
+    const { counters, clock, progress, store } = this.scope;
     const request = { run: write.run };
     const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
     for (let attempt = 0; ; attempt++) {
@@ -79,7 +79,7 @@ export class Writer<Tx> {
       } catch (error) {
         const delayMs = retryDelayMs(attempt, clock);
         if (!isBusy(error) || delayMs >= write.leftMs) throw this.#asClosed(error);
-        condition.counts.storeRetries++;
+        counters.storeRetries++;
         await write.pause(delayMs);
       }
     }
@@ -87,11 +87,11 @@ export class Writer<Tx> {
 
   /** An actor that ended is this replica that ended, to whoever calls it. */
   #asClosed(error: unknown): unknown {
-    const { condition, id } = this.scope;
-    if (!(error instanceof AntiphonError) || error.code !== 'ACTOR_STOPPED' || !condition.ended) return error;
+    const { health, id } = this.scope;
+    if (!(error instanceof AntiphonError) || error.code !== 'ACTOR_STOPPED' || !health.ended) return error;
     const started = error.context['started'] === true;
     const what = started ? 'look whether the write is there before you repeat it' : 'nothing was written';
-    return new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; ${what}`, { cause: error });
+    return new AntiphonError('CLOSED', `replica ${id} is ${health.state}; ${what}`, { cause: error });
   }
 
   async #synchronously<T>(
@@ -100,7 +100,7 @@ export class Writer<Tx> {
     { acks }: WriteOptions,
     limit: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Committed<T>> {
-    const { clock, condition, id } = this.scope;
+    const { clock, health, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
     const inTheWay = (waitedMs: number) => sync.inTheWay.reason(waitedMs);
     const write = new SyncWrite((tx) => run(tx as Tx), { acks: level, ...limit, inTheWay }, clock);
@@ -108,8 +108,8 @@ export class Writer<Tx> {
     try {
       if (!write.settled && !this.replica.tell('submit', write)) {
         write.reject(
-          condition.ended
-            ? new AntiphonError('CLOSED', `replica ${id} is ${condition.state}; nothing was written`)
+          health.ended
+            ? new AntiphonError('CLOSED', `replica ${id} is ${health.state}; nothing was written`)
             : new AntiphonError('OVERLOADED', 'too many writes wait already; slow down and call again'),
         );
       }
@@ -139,18 +139,18 @@ export class Writer<Tx> {
   }
 
   #assertWritable(): void {
-    const { authority, condition, cluster, id, clocks, closing } = this.scope;
+    const { authority, health, cluster, id, clocks, closing } = this.scope;
     const { mayWrite, primary = '' } = authority.current();
     // What is still written while it closes would be settled by nobody.
-    if (closing.aborted && !condition.ended)
+    if (closing.aborted && !health.ended)
       throw new AntiphonError('CLOSED', `replica ${id} is closing; nothing was written. Open it again`, {
         context: { cluster, replica: id },
       });
-    if (condition.ended) {
-      const why = condition.failure === undefined ? '' : ` (${condition.failure.message})`;
-      throw new AntiphonError('CLOSED', `replica ${id} is ${condition.state}${why}; open it again`, {
+    if (health.ended) {
+      const why = health.failure === undefined ? '' : ` (${health.failure.message})`;
+      throw new AntiphonError('CLOSED', `replica ${id} is ${health.state}${why}; open it again`, {
         context: { cluster, replica: id },
-        cause: condition.failure,
+        cause: health.failure,
       });
     }
     if (mayWrite) return clocks.assertInStep();

@@ -21,10 +21,9 @@ function isPassing({ code, context }: AntiphonError): boolean {
   return code === 'SCHEMA_DRIFT' && context['gaps'] === undefined;
 }
 
-/** How this replica is: one place that all actors write to and `status` reads. */
-export class Condition {
+/** How this replica is: lifecycle, what it stands still for, alarms. One place that all actors write to and `status` reads. */
+export class Health {
   #state: LifecycleState = 'joining';
-  #attempts = 0;
   #stalled: StallReason | undefined;
   #failure: AntiphonError | undefined;
   #holding: Holding | undefined;
@@ -32,37 +31,11 @@ export class Condition {
   #gaps: readonly Gap[] = [];
   readonly #alarms = new Map<string, { message: string; sinceMs: number; count: number }>();
   readonly #listeners = new Set<(state: LifecycleState) => void>();
-  readonly counts = {
-    quarantined: 0,
-    quarantineOverflow: 0,
-    /** Messages that were applied from the quarantine. */
-    retried: 0,
-    duplicates: 0,
-    holes: 0,
-    foreign: 0,
-    storeRetries: 0,
-  };
-  readonly totals = {
-    appliedTransactions: 0,
-    appliedRows: 0,
-    writes: 0,
-    publishedMessages: 0,
-    publishedBytes: 0,
-  };
-
   constructor(
     private readonly role: () => Role,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
-
-  /**
-   * Numbers the relay's attempts, over its restarts as well: an id that was used once must never be used for
-   * a repetition.
-   */
-  nextAttempt(): number {
-    return ++this.#attempts;
-  }
 
   get state(): LifecycleState {
     return this.#state;
