@@ -62,6 +62,9 @@ describe.each(TOPOLOGIES)(
           if (kind === 'kill') await load(victim, writes(victim));
         }
         await pause(500);
+        // A busy machine needs longer until there is enough to check.
+        const enough = (): boolean => checkSession(sessions.soFar()).checked > 20 * ROUNDS;
+        await eventually('the sessions have seen enough', enough, 30_000);
         const roaming = await sessions.end();
         await idle(chaos.replicas);
         await chaos.converged();

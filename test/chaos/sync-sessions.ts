@@ -17,9 +17,12 @@ const SQL = 'SELECT value, version FROM registers WHERE id = ?';
 
 /**
  * Clients that go from replica to replica and carry what they have seen with them. `end` gives what happened
- * to them.
+ * to them, `soFar` what has until now.
  */
-export function runSessions(options: SessionOptions): { end(): Promise<readonly OperationRecord[]> } {
+export function runSessions(options: SessionOptions): {
+  soFar(): readonly OperationRecord[];
+  end(): Promise<readonly OperationRecord[]>;
+} {
   // The clock that the processes record with.
   const history = new History({ now: () => Number(process.hrtime.bigint()) / 1e6 });
   const ending = new AbortController();
@@ -27,6 +30,7 @@ export function runSessions(options: SessionOptions): { end(): Promise<readonly 
     new Session(`session-${index}`, history, options).run(ending.signal),
   );
   return {
+    soFar: () => history.records(),
     end: async () => {
       ending.abort();
       await Promise.all(sessions);
