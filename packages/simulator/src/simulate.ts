@@ -23,6 +23,7 @@ import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
 import { FIRST_SYNC_ROWS, SYNC_TABLES } from './sync-tables.js';
 import type { SimulatedTable } from './table.js';
 import { Trace } from './trace.js';
+import { checkPositions } from './positions-check.js';
 import { Violations } from './violation.js';
 import { Writers } from './writers.js';
 import { WrittenTimes } from './written-times.js';
@@ -316,6 +317,9 @@ class Simulation {
         this.#trace.add(`log ${seq}: ${origin}, ${data.length} bytes`);
         this.#seenSeq = seq;
       }
+      const node = this.#nodes[this.#seenSeq % this.#nodes.length];
+      const status = node?.replica?.status();
+      if (node && status) checkPositions(node.id, status, this.#check.violations);
     });
   }
 

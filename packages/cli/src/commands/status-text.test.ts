@@ -30,6 +30,7 @@ function member(id: string, sync: Partial<SyncStatus>): MemberAnswer {
     waiting: 1,
     inFlight: 2,
     unacknowledged: 3,
+    durableSeq: 5,
     counts: {},
     ...sync,
   };

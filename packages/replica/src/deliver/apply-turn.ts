@@ -90,10 +90,9 @@ export class ApplyTurn {
 
   /** Steps beside what the log brings: the position stays where it is. Rejects as `Store.apply` does. */
   async beside(steps: readonly ApplyStep[]): Promise<ApplyOutcome> {
-    const { store, health, progress } = this.scope;
+    const { store, progress } = this.scope;
     const outcome = await this.#apply(steps, store.state().position);
     this.onApplied({ steps, verdicts: new Map(), refusedStep: outcome.refused?.step });
-    health.wait(store.state().gaps);
     progress.moved();
     return outcome;
   }
@@ -159,7 +158,7 @@ export class ApplyTurn {
   }
 
   async #apply(steps: readonly ApplyStep[], position: Position): Promise<ApplyOutcome> {
-    const { counters, store, limits, clock, conflicts } = this.scope;
+    const { counters, store, limits, clock, conflicts, health, positions } = this.scope;
     const outcome = await store.apply({
       steps,
       position,
@@ -169,6 +168,9 @@ export class ApplyTurn {
     counters.appliedTransactions += outcome.transactions;
     counters.appliedRows += outcome.rows;
     conflicts.note(outcome);
+    // In this order: what is missing, how far it is, and only then whoever waits for either.
+    health.wait(store.state().gaps);
+    positions.commit(store.state().position.seq);
     return outcome;
   }
 
@@ -182,7 +184,7 @@ export class ApplyTurn {
   }
 
   #delivered({ plan, steps, overflow }: Planned): Delivered {
-    const { counters, health, store, progress } = this.scope;
+    const { counters, health, progress } = this.scope;
     this.#ownLog = plan.ownLog;
     const putAside = steps.filter(({ type }) => type === 'quarantine').length;
     counters.quarantineOverflow += overflow;
@@ -191,8 +193,7 @@ export class ApplyTurn {
     health.resume();
     this.#note(plan.notes);
     this.#endOwnAlarm();
-    health.wait(store.state().gaps);
-    progress.moved(plan.seq);
+    progress.moved();
     return { doneSeq: plan.seq, ...(plan.halt && { halt: plan.halt }) };
   }
 
@@ -202,8 +203,6 @@ export class ApplyTurn {
     { step: index, error }: NonNullable<ApplyOutcome['refused']>,
     doneSeq: number,
   ): Delivered {
-    const { health, store } = this.scope;
-    health.wait(store.state().gaps);
     const step = steps[index];
     if (step === undefined) return { doneSeq };
     const { seq } = step;

@@ -70,7 +70,7 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   get #readsOn(): boolean {
-    return this.scope.health.replicating && this.scope.progress.seq < this.#readTo;
+    return this.scope.health.replicating && this.scope.positions.passed < this.#readTo;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -109,7 +109,10 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   async #take(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
     await this.#meet(entries, signal);
-    this.scope.sync?.observe(entries);
+    const { sync, positions } = this.scope;
+    // One by one where it tells who is in sync: a record counts from its place in the log on.
+    if (sync === undefined) positions.observe(entries.at(-1)?.seq ?? 0);
+    else sync.observe(entries);
     let unreadable: Unreadable | undefined;
     for (let rest = this.#undelivered(entries); rest.length > 0 && this.scope.health.replicating;) {
       const delivered = await this.#deliver(rest, unreadable, signal);

@@ -3,8 +3,8 @@ import { memoryLog, memoryRegistry, VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../config/limits.js';
 import { silentLogger } from '../config/logger.js';
-import { LogEnd } from '../log/log-end.js';
 import { Health } from '../state/health.js';
+import { Positions } from '../state/positions.js';
 import type { Scope } from '../state/scope.js';
 import { IN_SYNC_KEY, InSyncSet } from '../sync/in-sync-set.js';
 import type { Sync } from '../sync/sync.js';
@@ -23,8 +23,8 @@ interface Heard {
 class Bench {
   readonly clock = new VirtualClock();
   readonly health = new Health(() => 'primary', this.clock, silentLogger);
-  readonly progress = { seq: 0, appliedSeq: 0 };
-  readonly logEnd = new LogEnd(this.clock);
+  readonly position = { generation: 'g', seq: 0 };
+  readonly positions = new Positions(() => ({ position: this.position, gaps: [] }), this.clock);
   readonly registry = memoryRegistry({ clock: this.clock }).connect();
   readonly #log = memoryLog({ clock: this.clock }).connect();
   readonly inSync = new InSyncSet({
@@ -36,10 +36,10 @@ class Bench {
   readonly keeper: InSyncKeeper;
 
   private constructor(readonly mayWrite: boolean) {
-    const { health, progress, clock, logEnd, inSync } = this;
+    const { health, positions, clock, inSync } = this;
     const { others } = this;
     const scope = {
-      ...{ id: 'a', health, progress, clock, logEnd, limits: DEFAULT_LIMITS },
+      ...{ id: 'a', health, positions, clock, limits: DEFAULT_LIMITS },
       authority: { current: () => ({ mayWrite }) },
       members: {
         get all() {
@@ -91,11 +91,11 @@ function memberOf({ id, lastSeenMs, appliedSeq }: Heard): unknown {
 describe('the keeper of the in-sync set', () => {
   it('I6: comes in once it has all that the log holds, and not before', async () => {
     const bench = await Bench.open(false);
-    bench.logEnd.seen(5);
-    bench.progress.appliedSeq = 4;
+    bench.positions.sawEnd(5);
+    bench.position.seq = 4;
     await bench.beats(1);
     expect(bench.inSync.members).toEqual([]);
-    bench.progress.appliedSeq = 5;
+    bench.position.seq = 5;
     await bench.beats(1);
     expect(bench.inSync.members).toEqual(['a']);
   });
@@ -118,8 +118,8 @@ describe('the keeper of the in-sync set', () => {
     await bench.are('a', 'b');
     const gap = { origin: 'b', expected: 7, found: 8, seq: 3, reason: 'it was lost' };
     // Nor does it come back while it lacks something.
-    bench.logEnd.seen(5);
-    bench.progress.appliedSeq = 2;
+    bench.positions.sawEnd(5);
+    bench.position.seq = 2;
     bench.health.wait([gap] as never);
     await bench.clock.run(bench.keeper.keep());
     bench.health.wait([]);
@@ -171,7 +171,7 @@ describe('the keeper of the in-sync set', () => {
     await bench.are('a', 'b');
     const b = bench.hears('b');
     b.lastSeenMs = Infinity;
-    bench.progress.seq = 10;
+    bench.position.seq = 10;
     b.appliedSeq = 9;
     await bench.beats(3);
     expect(bench.inSync.members).toEqual(['a', 'b']);

@@ -80,20 +80,20 @@ export class InSyncKeeper {
   }
 
   async #join(): Promise<void> {
-    const { id, health, logEnd, progress } = this.scope;
+    const { id, health, positions } = this.scope;
     const { inSync } = this.sync;
-    if (inSync.has(id) || logEnd.lagMessages(progress.appliedSeq) > 0) return;
+    if (inSync.has(id) || positions.applied < positions.end) return;
     if (health.state !== 'following' && health.state !== 'primary') return;
     await inSync.propose((members) => [...members, id], `${id} is caught up`);
   }
 
   async #remove(): Promise<void> {
-    const { id, limits, clock, progress } = this.scope;
+    const { id, limits, clock, positions } = this.scope;
     const { inSync, acker } = this.sync;
     const nowMs = clock.monotonicMs();
     const due = this.#samples.findLast(({ atMs }) => nowMs - atMs >= limits.inSyncLagMs);
     if (due !== undefined) this.#samples = this.#samples.slice(this.#samples.indexOf(due));
-    this.#samples.push({ atMs: nowMs, seq: progress.seq });
+    this.#samples.push({ atMs: nowMs, seq: positions.passed });
     // Without NATS, or while this process stood still, everybody seems silent: that says nothing about them.
     if (this.#isDeaf(nowMs) || nowMs - this.#hearingSinceMs < limits.inSyncLagMs) return;
     const late = new Set([...acker.late(limits.inSyncLagMs), ...this.#behind(nowMs, due?.seq ?? 0)]);

@@ -82,15 +82,15 @@ export class LogWatch {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { log, document, progress, logEnd } = this.scope;
-    const knownSeq = progress.seq;
+    const { log, document, positions } = this.scope;
+    const knownSeq = positions.passed;
     const testimonies = this.#testimonies();
     const identity = await log.identity(signal);
     assertSameLog(identity, document.generation, knownSeq);
     assertReadable(identity, knownSeq);
     this.#alarmRemoved(identity);
     this.#alarmTrimmed(identity);
-    logEnd.seen(identity.lastSeq);
+    positions.sawEnd(identity.lastSeq);
     this.onSeen();
     if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) {
       await log.verify(signal);

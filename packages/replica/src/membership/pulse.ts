@@ -106,7 +106,8 @@ export class Pulse implements Behaviour<PulseProtocol> {
   }
 
   #send(): void {
-    const { bus, cluster, id, instance, startedAtMs, health, document, progress, clock, store } = this.scope;
+    const { bus, cluster, id, instance, startedAtMs, health, document, positions, progress, clock, store } =
+      this.scope;
     const { entry } = store.state().position;
     const beat: Beat = {
       id,
@@ -114,9 +115,9 @@ export class Pulse implements Behaviour<PulseProtocol> {
       startedAtMs,
       lifecycle: health.state,
       generation: document.generation,
-      seq: progress.seq,
+      seq: positions.passed,
       ...(entry && { entry }),
-      appliedSeq: progress.appliedSeq,
+      appliedSeq: positions.applied,
       waitsFor: Object.fromEntries(
         health.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
       ),
@@ -191,6 +192,6 @@ export class Pulse implements Behaviour<PulseProtocol> {
   }
 
   #lag(): number {
-    return this.scope.logEnd.lagMessages(this.scope.progress.seq);
+    return this.scope.positions.lagMessages;
   }
 }

@@ -25,10 +25,10 @@ export class StepWatch {
   }
 
   note(): void {
-    const { health, logEnd, progress } = this.scope;
-    const lag = logEnd.lagMessages(progress.seq);
+    const { health, positions } = this.scope;
+    const lag = positions.lagMessages;
     const complete = health.complete;
-    if (lag === 0 && complete) logEnd.inStep();
+    if (lag === 0 && complete) positions.inStep();
     if (health.state === 'catching-up' && lag === 0 && complete) {
       health.handle('caught-up');
       this.onCaughtUp();

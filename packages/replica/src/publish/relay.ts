@@ -97,14 +97,14 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   started(context: Context<RelayProtocol>): void {
-    const { log, logEnd, intervalMs, progress } = this.scope;
+    const { log, positions, intervalMs, progress } = this.scope;
     this.#stopListening = [
       log.onConnection((connection: LogConnection) => {
         if (connection === 'connected') context.self.tell('resume');
       }),
-      logEnd.onSeen((lastSeq) => this.#lookPast(lastSeq, context)),
+      positions.onEnd((lastSeq) => this.#lookPast(lastSeq, context)),
       progress.onMove(() => {
-        if (progress.seq < this.#awaitedSeq) return;
+        if (positions.passed < this.#awaitedSeq) return;
         this.#awaitedSeq = Infinity;
         context.self.tell('resume');
       }),
@@ -124,10 +124,10 @@ export class Relay implements Behaviour<RelayProtocol> {
       // Somebody else's entry stands after ours: an idle primary, which reads nothing, would never come past it.
       if (lastSeq <= this.#chainSeq) return;
     } else {
-      const { progress, sync, store } = this.scope;
+      const { positions, sync, store } = this.scope;
       const { lastCounter, publishedCounter } = store.state();
       const isUnseen =
-        this.#cursor.counter >= lastCounter && publishedCounter < lastCounter && progress.seq >= lastSeq;
+        this.#cursor.counter >= lastCounter && publishedCounter < lastCounter && positions.passed >= lastSeq;
       this.#unseenLooks = isUnseen && sync?.standing().idle !== false ? this.#unseenLooks + 1 : 0;
       if (this.#unseenLooks < UNSEEN_LOOKS) return;
       // The log acknowledged it, and does not hold it: a change of leaders, or a cut.
@@ -318,7 +318,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { seq, attempt } = acknowledged;
     const entry = { seq, ...(attempt === undefined ? {} : { attempt }) };
     store.markPublished(counter, { generation: document.generation, seq, entry });
-    progress.moved(seq);
+    progress.moved();
   }
 
   #fail(error: AntiphonError, context: Context<RelayProtocol>): void {
@@ -338,10 +338,10 @@ export class Relay implements Behaviour<RelayProtocol> {
   async #resume(context: Context<RelayProtocol>): Promise<void> {
     if (this.#sending || !this.scope.health.replicating) return;
     this.#retry?.cancel();
-    const { sent, authority, log, document, progress, health, sync } = this.scope;
+    const { sent, authority, log, document, positions, progress, health, sync } = this.scope;
     this.#awaitedSeq = Infinity;
     if (!this.#chained && this.#waitsForOwnPast(context)) return;
-    const knownSeq = Math.max(this.#window.highestSeq, progress.seq);
+    const knownSeq = Math.max(this.#window.highestSeq, positions.passed);
     try {
       const identity = await log.identity(context.signal);
       assertSameLog(identity, document.generation, knownSeq);
@@ -377,15 +377,15 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   /** What the log holds beyond the chain counts or not as for every replica: the feed takes it first. */
   #waitsForFeed(lastSeq: number, context: Context<RelayProtocol>): boolean {
-    const { progress } = this.scope;
-    if (progress.seq < lastSeq) {
+    const { positions } = this.scope;
+    if (positions.passed < lastSeq) {
       this.feed.tell('readTo', lastSeq);
       this.#awaitedSeq = lastSeq;
       this.#retry = context.after(READ_AGAIN_MS, 'resume', undefined);
       return true;
     }
     if (this.#waitsForOwnPast(context)) return true;
-    this.#chainSeq = progress.seq;
+    this.#chainSeq = positions.passed;
     return false;
   }
 

@@ -87,11 +87,11 @@ export function changesOf(
   return follow(scope, { beginning, wanted, integers, signal });
 }
 
-function beginningOf({ store, progress }: Scope, from: string): Beginning | StreamStart | undefined {
+function beginningOf({ store, positions }: Scope, from: string): Beginning | StreamStart | undefined {
   if (from === 'beginning') return undefined;
   if (from !== 'now') return { ...decodeCursor(from), vectorIsComplete: true };
   const { vector, partial, position } = store.state();
-  return { generation: position.generation, seq: progress.seq + 1, vector, partial };
+  return { generation: position.generation, seq: positions.passed + 1, vector, partial };
 }
 
 interface Following {
@@ -166,11 +166,11 @@ async function nextApplied(
   reader: LogReader,
   signal: AbortSignal,
 ): Promise<readonly LogEntry[] | undefined> {
-  const { progress, closing } = scope;
+  const { positions, progress, closing } = scope;
   try {
     const entries = await reader.next({ ...READ, signal });
     const last = entries.at(-1)?.seq ?? 0;
-    await progress.until(() => progress.seq >= last, {
+    await progress.until(() => positions.passed >= last, {
       timeoutMs: Infinity,
       signal,
       what: `entry ${last} is applied here`,

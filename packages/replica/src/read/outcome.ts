@@ -136,10 +136,10 @@ function ofGroup(group: GroupOutcome, asked: Asked, id: string, generation: stri
   return { outcome: 'committed', id, position: { generation, seq: group.seq } };
 }
 
-async function seeEverything({ log, progress, health }: Scope, deadline: Deadline): Promise<void> {
+async function seeEverything({ log, positions, progress, health }: Scope, deadline: Deadline): Promise<void> {
   if (!health.replicating) return;
   const { lastSeq } = await deadline.race(log.identity(deadline.signal));
-  await progress.until(() => progress.seq >= lastSeq || !health.replicating, {
+  await progress.until(() => positions.passed >= lastSeq || !health.replicating, {
     timeoutMs: deadline.leftMs,
     what: `entry ${lastSeq} of the log is applied here`,
     signal: deadline.signal,

@@ -165,13 +165,10 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
     );
   }
   const token = parseSessionToken(after);
-  const { store, progress, clock, closing, health } = scope;
+  const { store, positions, progress, clock, closing, health } = scope;
   const what = 'what the session has seen is applied here';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
-  const reached = (): boolean => {
-    const state = store.state();
-    return isReached(token, state, progress.complete(Math.max(progress.seq, state.position.seq)));
-  };
+  const reached = (): boolean => isReached(token, store.state(), positions.applied);
   try {
     await untilReplicated(progress, health, reached, { timeoutMs, what, signal: deadline.signal });
   } finally {

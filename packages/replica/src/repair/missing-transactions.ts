@@ -134,27 +134,27 @@ export class MissingTransactions {
       if (times < PATIENCE_BEATS) continue;
       const reason = `${record.id} has published up to ${record.id}:${published}, and the log does not hold it`;
       // Nothing that the log holds now is missing; what comes next may build on what is.
-      const seq = this.scope.progress.seq + 1;
+      const seq = this.scope.positions.passed + 1;
       this.#noteGap({ origin: record.id, expected, found: published, seq, reason });
     }
   }
 
   /** Everything that the log held when the origin said so has been dealt with here. */
   #hasRead({ generation, seq }: Beat): boolean {
-    const { document, progress } = this.scope;
-    return generation === document.generation && progress.seq >= seq;
+    const { document, positions } = this.scope;
+    return generation === document.generation && positions.passed >= seq;
   }
 
   #consider({ origin, expected }: Waiting): void {
-    const { clock, limits, logEnd, progress } = this.scope;
+    const { clock, limits, positions } = this.scope;
     const nowMs = clock.monotonicMs();
     let question = this.#questions.get(origin);
     if (question?.expected !== expected) {
       const nextAtMs = nowMs + PATIENCE_BEATS * limits.beatMs;
-      question = { expected, endSeq: logEnd.seq, nextAtMs, times: 0, asking: false };
+      question = { expected, endSeq: positions.end, nextAtMs, times: 0, asking: false };
       this.#questions.set(origin, question);
     }
-    if (question.asking || nowMs < question.nextAtMs || progress.seq < question.endSeq) return;
+    if (question.asking || nowMs < question.nextAtMs || positions.passed < question.endSeq) return;
     question.nextAtMs =
       nowMs + Math.min(LONGEST_PAUSE_BEATS, PATIENCE_BEATS * 2 ** ++question.times) * limits.beatMs;
     void this.#ask(origin, question);

@@ -361,7 +361,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** Synchronous groups among the steps are committed here: whoever waits for that is told. */
   #applied({ steps, verdicts, refusedStep }: AppliedSteps): void {
-    const { id, store, sync } = this.scope;
+    const { id, sync } = this.scope;
     if (sync === undefined) return;
     const replies = new Set<string>();
     for (const step of steps.slice(0, refusedStep)) {
@@ -371,7 +371,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (origin === id) this.#committer?.applied(section.token, step.seq, verdicts.get(step.seq));
       else if (section.reply !== undefined) replies.add(section.reply);
     }
-    sync.applied(store.state().position.seq, replies);
+    sync.applied(replies);
   }
 
   /** Writes of other programs must not be given a counter that an attempt without an answer may have taken. */

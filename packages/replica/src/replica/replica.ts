@@ -209,7 +209,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   async caughtUp(options: CaughtUpOptions = {}): Promise<void> {
-    const { progress, log, health, logEnd, clock, closing } = this.parts.scope;
+    const { positions, progress, log, health, clock, closing } = this.parts.scope;
     checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
     assertTimeout(timeoutMs);
@@ -218,8 +218,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
     try {
       const { lastSeq } = await deadline.race(log.identity(deadline.signal));
-      logEnd.seen(Math.max(lastSeq, logEnd.seq));
-      await untilReplicated(progress, health, () => progress.appliedSeq >= lastSeq, {
+      positions.sawEnd(Math.max(lastSeq, positions.end));
+      await untilReplicated(progress, health, () => positions.applied >= lastSeq, {
         timeoutMs: deadline.leftMs,
         what: `everything up to entry ${lastSeq} of the log is applied here`,
         signal: deadline.signal,

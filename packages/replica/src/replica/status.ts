@@ -45,6 +45,11 @@ export interface SyncStatus extends SyncSettings {
   readonly waiting: number;
   readonly inFlight: number;
   readonly unacknowledged: number;
+  /**
+   * The last entry of the log up to which this replica acknowledges: everything of it that is to be applied
+   * is on the disk. At most `appliedSeq`.
+   */
+  readonly durableSeq: number;
   /** Claims in the index of certification; absent where one replica writes. */
   readonly certifiedClaims?: number;
   readonly counts: Readonly<Record<string, number>>;
@@ -116,9 +121,9 @@ export interface ReplicaStatus {
 }
 
 export function statusOf(scope: ReplicaScope): ReplicaStatus {
-  const { store, document, health, progress, logEnd, clock, log, memory } = scope;
+  const { store, document, health, positions, progress, clock, log, memory } = scope;
   const state = store.state();
-  const seq = Math.max(progress.seq, state.position.seq);
+  const seq = positions.passed;
   const { stalled, holding } = health;
   return {
     id: scope.id,
@@ -133,9 +138,9 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     ...(holding && { holding }),
     connection: log.connection,
     position: { ...state.position, seq, text: formatPosition({ ...state.position, seq }) },
-    appliedSeq: progress.complete(seq),
-    log: { lastSeq: Math.max(logEnd.seq, seq), seenAtMs: logEnd.seenAtMs },
-    lag: { messages: logEnd.lagMessages(seq), seconds: logEnd.lagSeconds(seq) },
+    appliedSeq: positions.applied,
+    log: { lastSeq: positions.end, seenAtMs: positions.endSeenAtMs },
+    lag: { messages: positions.lagMessages, seconds: positions.lagSeconds },
     vector: state.vector,
     lastCounter: state.lastCounter,
     outbox: {
@@ -146,7 +151,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     },
     clock: scope.clocks.status(scope.hybrid),
     update: document.update,
-    ...(scope.sync && { sync: syncStatus(scope.sync) }),
+    ...(scope.sync && { sync: syncStatus(scope.sync, positions.durable) }),
     members: memberStatus(scope),
     waitingFor: health.waiting,
     alarms: [...health.alarms, ...denialAlarms(scope)],
@@ -169,7 +174,7 @@ function denialAlarms({ denials }: ReplicaScope): ReplicaStatus['alarms'] {
   });
 }
 
-function syncStatus(sync: Sync): SyncStatus {
+function syncStatus(sync: Sync, durableSeq: number): SyncStatus {
   const { inSync, settings, needed, degraded, acker, counts, certification } = sync;
   const { waiting, inFlight } = sync.standing();
   return {
@@ -182,6 +187,7 @@ function syncStatus(sync: Sync): SyncStatus {
     waiting,
     inFlight,
     unacknowledged: acker.waiting,
+    durableSeq,
     ...(certification && { certifiedClaims: certification.size }),
     counts: { ...counts },
   };

@@ -152,10 +152,10 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       message: Later<'outcomes'>,
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
     durable: (): { seq: number } => {
-      const { sync, store, log, health, id, progress } = this.scope;
+      const { log, health, id, positions } = this.scope;
       // A position says nothing about a log that is another one, or that nobody has compared yet (I14).
       if (!log.isTrusted || !health.replicating) throw notReplicating(id, health.stalled?.message);
-      return { seq: sync?.durableSeq ?? progress.complete(store.state().position.seq) };
+      return { seq: positions.durable };
     },
     checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>
       later(message, readChecksum(this.scope, tables, timeoutMs)),
@@ -205,10 +205,10 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
   }
 
   #standing(): Standing {
-    const { store, progress } = this.scope;
+    const { store, positions } = this.scope;
     const { position, vector, lastCounter, publishedCounter } = store.state();
     return {
-      seq: Math.max(progress.seq, position.seq),
+      seq: positions.passed,
       generation: position.generation,
       vector,
       lastCounter,

@@ -16,13 +16,13 @@ import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
 import { findOwnPast } from '../deliver/own-past.js';
-import { LogEnd } from '../log/log-end.js';
 import { StaticAuthority, type Authority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
 import { Health } from '../state/health.js';
 import { Counters } from '../state/counters.js';
 import { Conflicts } from '../state/conflicts.js';
 import { LeftOutWatch } from '../state/left-out-watch.js';
+import { Positions } from '../state/positions.js';
 import { Progress } from '../state/progress.js';
 import { SentMessages } from '../state/sent-messages.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
@@ -211,31 +211,24 @@ function interrupted({ store, id }: Enrolled): number {
 }
 
 interface Placed extends Recovered {
+  readonly positions: Positions;
   readonly progress: Progress;
-  readonly logEnd: LogEnd;
 }
 
 /** How far the database has come in the log, and how far the log goes. */
 async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Placed> {
   const { store, clock, id, health, log, replaced } = recovered;
-  const logEnd = new LogEnd(clock);
-  const progress = new Progress(
-    store,
-    clock,
-    id,
-    () => health.firstGapSeq,
-    () => health.obstacle,
-  );
+  const positions = new Positions(() => store.state(), clock);
+  const progress = new Progress(store, clock, id, () => health.obstacle);
   health.wait(store.state().gaps);
-  progress.moved(store.state().position.seq);
-  const placed = { ...recovered, progress, logEnd };
+  const placed = { ...recovered, positions, progress };
   if (replaced !== undefined) return placed;
   const { lastSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
-  logEnd.seen(lastSeq);
-  if (progress.seq > 0) return placed;
+  positions.sawEnd(lastSeq);
+  if (positions.passed > 0) return placed;
   // The log's own first record is shown to no reader, so nothing else would ever move a position past it.
   const first = await retrying(clock, deadline, () => log.get(1, deadline.signal));
-  if (first === undefined || isReserved(first.origin)) progress.moved(Math.min(1, logEnd.seq));
+  if (first === undefined || isReserved(first.origin)) positions.skip(Math.min(1, lastSeq));
   return placed;
 }
 
@@ -262,9 +255,9 @@ async function driftOf({ store }: Placed): Promise<AntiphonError | undefined> {
 
 /** Who is in sync, and what certification has to know, as the log says. */
 async function prepareSync(placed: Placed, deadline: Deadline): Promise<Sync | undefined> {
-  const { document, clock, log, store, progress, replaced } = placed;
+  const { document, clock, log, store, positions, progress, replaced } = placed;
   if (document.update.mode === 'async') return undefined;
-  const sync = new Sync(document.update, document, placed, progress);
+  const sync = new Sync(document.update, document, placed, { positions, progress });
   if (replaced !== undefined) return sync;
   await retrying(clock, deadline, () => sync.inSync.load(deadline.signal));
   const restoring = { log, store, clock, generation: document.generation };

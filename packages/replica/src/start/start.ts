@@ -94,14 +94,14 @@ async function ownPastTaken(
   signal: AbortSignal | undefined,
   onProgress: (() => void) | undefined,
 ): Promise<void> {
-  const { progress, ownPastUpTo, health, clock, limits } = scope;
+  const { positions, progress, ownPastUpTo, health, clock, limits } = scope;
   const what = 'the transactions of its own that only the log has are applied';
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what, onProgress);
   let seq = -1;
   const stopListening = progress.onMove(() => {
     // Only what the log brings counts: local moves say nothing about it.
-    if (progress.seq === seq) return;
-    seq = progress.seq;
+    if (positions.passed === seq) return;
+    seq = positions.passed;
     deadline.renew();
   });
   try {
@@ -121,8 +121,8 @@ async function ownPastTaken(
  * not waited for.
  */
 async function joinedInSync(scope: ReplicaScope, signal: AbortSignal | undefined): Promise<void> {
-  const { sync, id, progress, health, limits, logEnd } = scope;
-  if (sync === undefined || logEnd.lagMessages(progress.seq) > SOON_CAUGHT_UP_ENTRIES) return;
+  const { sync, id, positions, progress, health, limits } = scope;
+  if (sync === undefined || positions.lagMessages > SOON_CAUGHT_UP_ENTRIES) return;
   const limit = { timeoutMs: limits.inSyncJoinMs, what: `${id} is in sync`, ...(signal && { signal }) };
   await progress
     .until(() => sync.inSync.has(id) || !health.replicating, limit)

@@ -59,11 +59,6 @@ export class Health {
     return this.#waiting;
   }
 
-  /** The first entry of the log that the position has passed although something of it is missing here. */
-  get firstGapSeq(): number {
-    return this.#waiting[0]?.seq ?? Infinity;
-  }
-
   /** Everything that the position has passed is applied, and it is not held. */
   get complete(): boolean {
     return this.#waiting.length === 0 && this.#holding === undefined;

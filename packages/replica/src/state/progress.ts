@@ -34,10 +34,8 @@ export async function untilReplicated(
   if (stopped !== undefined && !reached()) throw stopped;
 }
 
-/** How far this replica is, and a way to wait for it to get somewhere. Whoever moves something calls `moved`. */
+/** A way to wait for this replica to get somewhere. Whoever moves something calls `moved`, when all of it has moved. */
 export class Progress {
-  /** Last sequence of the log that was dealt with, perhaps not yet durably so. */
-  #seq = 0;
   #ended: AntiphonError | undefined;
   readonly #waiters = new Set<Waiter>();
   readonly #listeners = new Set<() => void>();
@@ -46,25 +44,9 @@ export class Progress {
     private readonly store: Store<unknown>,
     private readonly clock: Clock,
     private readonly id: string,
-    /** The first entry that was dealt with although something of it is missing here; Infinity when there is none. */
-    private readonly firstGapSeq: () => number = () => Infinity,
     /** Why it may take long, for the message of a TIMEOUT. */
     private readonly obstacle: () => string | undefined = () => undefined,
   ) {}
-
-  get seq(): number {
-    return this.#seq;
-  }
-
-  /** The last entry up to which everything that is to be applied is applied. Never falls; at most `seq`. */
-  get appliedSeq(): number {
-    return this.complete(this.#seq);
-  }
-
-  /** How far it is complete up to an entry that was dealt with. */
-  complete(seq: number): number {
-    return Math.min(seq, this.firstGapSeq() - 1);
-  }
 
   /** Without holes; own transactions included. */
   get vector(): VectorClock {
@@ -80,8 +62,7 @@ export class Progress {
     return counterOf(this.vector, this.id);
   }
 
-  moved(seq?: number): void {
-    if (seq !== undefined && seq > this.#seq) this.#seq = seq;
+  moved(): void {
     for (const waiter of [...this.#waiters]) if (waiter.reached()) waiter.done();
     for (const listener of [...this.#listeners]) listener();
   }

@@ -5,9 +5,9 @@ import type { Health } from './health.js';
 import type { Counters } from './counters.js';
 import type { Conflicts } from './conflicts.js';
 import type { LeftOutWatch } from './left-out-watch.js';
-import type { LogEnd } from '../log/log-end.js';
 import type { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
+import type { Positions } from './positions.js';
 import type { Progress } from './progress.js';
 import type { SentMessages } from './sent-messages.js';
 import type { Authority } from './authority.js';
@@ -33,12 +33,11 @@ export interface Scope extends Settings {
   readonly counters: Counters;
   readonly conflicts: Conflicts;
   readonly leftOut: LeftOutWatch;
+  readonly positions: Positions;
   readonly progress: Progress;
   readonly members: Members;
   /** Own transactions up to this one are taken from the log; 0 when the database is up to date with its own past. */
   readonly ownPastUpTo: number;
-  /** The log's end as it was last seen. */
-  readonly logEnd: LogEnd;
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;

@@ -10,6 +10,7 @@ import { BARRIER_ORIGIN, ReadBarrier } from './barrier.js';
 class Bench {
   readonly clock = new VirtualClock();
   readonly health = new Health(() => 'primary', this.clock, silentLogger);
+  readonly positions = { applied: 0 };
   readonly progress = new Progress({} as Store, this.clock, 'a');
   readonly #shared = memoryLog({ clock: this.clock });
   readonly #log = this.#shared.connect();
@@ -20,6 +21,7 @@ class Bench {
       ...{ id: 'a', instance: 'x', clock: this.clock, health: this.health },
       log: { append: (request, settled) => this.#append(request, settled) } as Log,
     },
+    this.positions,
     this.progress,
   );
 
@@ -40,6 +42,11 @@ class Bench {
     return this.#shared.entries().filter(({ origin }) => origin === BARRIER_ORIGIN).length;
   }
 
+  apply(seq: number): void {
+    this.positions.applied = seq;
+    this.progress.moved();
+  }
+
   /** `done` tells how it ended. */
   pass(timeoutMs = 10_000): { done: unknown } {
     const told: { done: unknown } = { done: 'waits' };
@@ -57,7 +64,7 @@ describe('the barrier of a strong read', () => {
     const read = bench.pass();
     await bench.clock.advance(100);
     expect([bench.entries, read.done]).toEqual([1, 'waits']);
-    bench.progress.moved(1);
+    bench.apply(1);
     await bench.clock.settle();
     expect(read.done).toBe('passed');
   });
@@ -70,7 +77,7 @@ describe('the barrier of a strong read', () => {
     await bench.clock.settle();
     const others = [bench.pass(), bench.pass(), bench.pass()];
     await bench.clock.settle();
-    bench.progress.moved(1);
+    bench.apply(1);
     answer({ type: 'stored', seq: 1, duplicate: false });
     await bench.clock.advance(100);
     expect(first.done).toBe('passed');
@@ -84,7 +91,7 @@ describe('the barrier of a strong read', () => {
     const silence = new AntiphonError('LOG_UNAVAILABLE', 'no answer');
     bench.onAppend = (settled) => settled({ type: 'unknown', error: silence });
     const read = bench.pass();
-    bench.progress.moved(1);
+    bench.apply(1);
     await bench.clock.advance(500);
     expect(read.done).toBe('passed');
   });

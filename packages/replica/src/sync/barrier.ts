@@ -1,6 +1,7 @@
 import { AntiphonError, type AppendResult, type Clock, type Log, sleep } from '@antiphon/core';
 import { retryDelayMs, type Deadline } from '../wait/deadline.js';
 import type { Health } from '../state/health.js';
+import type { Positions } from '../state/positions.js';
 import { untilReplicated, type Progress } from '../state/progress.js';
 
 /** The origin of these records in the log. They say nothing: their place is what counts. */
@@ -32,6 +33,7 @@ export class ReadBarrier {
 
   constructor(
     private readonly deps: Deps,
+    private readonly positions: Pick<Positions, 'applied'>,
     private readonly progress: Progress,
   ) {}
 
@@ -45,7 +47,7 @@ export class ReadBarrier {
     const { stopped } = health;
     if (stopped !== undefined) throw stopped;
     const seq = await this.#sequence(deadline);
-    await untilReplicated(this.progress, health, () => this.progress.appliedSeq >= seq, {
+    await untilReplicated(this.progress, health, () => this.positions.applied >= seq, {
       timeoutMs: deadline.leftMs,
       what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,
       signal: deadline.signal,

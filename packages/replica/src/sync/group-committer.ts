@@ -223,7 +223,7 @@ export class GroupCommitter {
   }
 
   #facts(): Facts {
-    const { health, store, progress, ownPastUpTo, log, logEnd, limits, clock, document, id } = this.scope;
+    const { health, store, positions, progress, ownPastUpTo, log, limits, clock, document, id } = this.scope;
     const { position, vector } = store.state();
     const ownCounter = counterOf(vector, id);
     const { creator, foundingCounter } = document;
@@ -239,7 +239,7 @@ export class GroupCommitter {
       held: this.isHeld(),
       recovering: ownCounter < ownPastUpTo,
       saturated: this.sync.acker.waiting >= limits.waitingWrites,
-      farBehind: this.#certified && logEnd.seq - position.seq > FAR_BEHIND_ENTRIES,
+      farBehind: this.#certified && positions.end - position.seq > FAR_BEHIND_ENTRIES,
       positionSeq: position.seq,
       ownCounter,
       unfounded: isFounded ? undefined : notFounded(creator),
@@ -305,7 +305,7 @@ export class GroupCommitter {
       await this.#opened.commit({ generation: document.generation, seq, entry });
       health.clearAlarm(COMMIT_ALARM);
       this.sync.committedInPlace(seq);
-      progress.moved(seq);
+      progress.moved();
       return { type: 'committed' };
     } catch (thrown) {
       return { type: 'commit-failed', error: toAntiphonError(thrown), at: this.#moment };

@@ -34,11 +34,11 @@ export class OwnSubject {
 
   /** 0: nothing. Throws LOG_REPLACED when the log is not what it was. */
   async newestSeq(): Promise<number> {
-    const { log, document, progress } = this.scope;
+    const { log, document, positions } = this.scope;
     const [identity, newest] = await this.#asking((deadline) =>
       Promise.all([log.identity(deadline.signal), this.#entries.check(deadline)]),
     );
-    assertSameLog(identity, document.generation, progress.seq);
+    assertSameLog(identity, document.generation, positions.passed);
     return newest?.seq ?? 0;
   }
 

@@ -8,6 +8,7 @@ import {
   type SyncSettings,
 } from '@antiphon/core';
 import type { Health } from '../state/health.js';
+import type { Positions } from '../state/positions.js';
 import type { Progress } from '../state/progress.js';
 import type { Settings } from '../config/options.js';
 import type { Committed } from '../state/write-result.js';
@@ -44,9 +45,6 @@ export class Sync {
   });
   /** Own entries up to this one were seen, or are to be. */
   onOwnEntry: (seq: number) => void = () => undefined;
-  /** The position that is on the disk. */
-  #durableSeq: number;
-  #seenSeq: number;
   #tokens = 0;
   readonly #ackPrefix: string;
 
@@ -54,33 +52,23 @@ export class Sync {
     readonly settings: SyncSettings,
     document: Pick<ClusterDocument, 'topology' | 'update'>,
     private readonly scope: SyncScope,
-    private readonly progress: Progress,
+    private readonly place: { readonly positions: Positions; readonly progress: Progress },
   ) {
-    const { cluster, id, instance, bus, clock, store } = scope;
+    const { cluster, id, instance, bus, clock } = scope;
+    const { positions, progress } = place;
     this.ackSubject = ackSubject(cluster, id, instance);
     this.#ackPrefix = ackSubjectPrefix(cluster);
-    this.#seenSeq = store.state().position.seq;
-    this.#durableSeq = this.#seenSeq;
     this.inSync = new InSyncSet(scope);
     this.inTheWay = new InTheWay(clock);
-    this.barrier = new ReadBarrier(scope, progress);
+    this.barrier = new ReadBarrier(scope, positions, progress);
     this.certification = isCertified(document) ? new Certification() : undefined;
     this.acker = new Acker({
       ...{ cluster, id, bus, clock, inSync: this.inSync, subject: this.ackSubject },
       minInSync: settings.minInSync,
       degrades: settings.onShortfall === 'degrade',
-      knowsUpTo: (seq) => this.#seenSeq >= seq - 1,
+      knowsUpTo: (seq) => positions.observed >= seq - 1,
     });
     this.inSync.onChange(() => progress.moved());
-  }
-
-  /**
-   * What this replica may acknowledge: the log up to here is on its disk, everything of it that is to be
-   * applied. A position that has passed something which is missing here is no acknowledgement of what comes
-   * after it (I6).
-   */
-  get durableSeq(): number {
-    return this.progress.complete(this.#durableSeq);
   }
 
   /** How many must be in sync for writes with the default `acks`. */
@@ -100,7 +88,7 @@ export class Sync {
   /** Every entry that the feed reads, in log order, before anything is decided about it. */
   observe(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
-      this.#seenSeq = Math.max(this.#seenSeq, entry.seq);
+      this.place.positions.observe(entry.seq);
       if (entry.origin === IN_SYNC_ORIGIN) this.inSync.observe(entry);
       else if (entry.origin === this.scope.id) this.onOwnEntry(entry.seq);
     }
@@ -109,15 +97,15 @@ export class Sync {
 
   /** Committed in place: the entry right after those that were seen. */
   committedInPlace(seq: number): void {
-    if (seq === this.#seenSeq + 1) this.#seenSeq = seq;
-    this.#durableSeq = Math.max(this.#durableSeq, seq);
+    const { positions } = this.place;
+    if (seq === positions.observed + 1) positions.observe(seq);
+    positions.commit(seq);
   }
 
   /** Applied and on the disk: whoever waits for that is told. */
-  applied(seq: number, replies: ReadonlySet<string>): void {
-    this.#durableSeq = Math.max(this.#durableSeq, seq);
+  applied(replies: ReadonlySet<string>): void {
     if (replies.size === 0) return;
-    const data = encodeAck(this.scope.id, this.durableSeq);
+    const data = encodeAck(this.scope.id, this.place.positions.durable);
     // Only subjects made for it: a message must not make replicas publish anywhere.
     for (const reply of replies) if (reply.startsWith(this.#ackPrefix)) this.scope.bus.publish(reply, data);
   }
@@ -125,7 +113,7 @@ export class Sync {
   result(ran: Extract<PreparedWrite, { type: 'ran' }>, seq?: number): Committed<unknown> {
     const { store } = this.scope;
     const { generation } = store.state().position;
-    const position = sessionPosition(generation, seq ?? this.progress.appliedSeq, ran.id);
+    const position = sessionPosition(generation, seq ?? this.place.positions.applied, ran.id);
     return { outcome: 'committed', ...(ran.id && { id: ran.id }), position, value: ran.value };
   }
 }

@@ -65,7 +65,7 @@ export class Writer<Tx> {
   }
 
   async #locally<T>(write: LocalWrite<T>): Promise<Committed<T>> {
-    const { counters, clock, progress, store } = this.scope;
+    const { counters, clock, positions, store } = this.scope;
     const request = { run: write.run };
     const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
     for (let attempt = 0; ; attempt++) {
@@ -73,7 +73,7 @@ export class Writer<Tx> {
         const outcome = await write.attempt(ask);
         if (outcome.type === 'rejected') throw outcome.error;
         const { generation } = store.state().position;
-        const position = sessionPosition(generation, progress.appliedSeq, outcome.id);
+        const position = sessionPosition(generation, positions.applied, outcome.id);
         const value = outcome.value as T;
         return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
       } catch (error) {

@@ -1,0 +1,128 @@
+import type { Gap } from '@antiphon/core';
+import { VirtualClock } from '@antiphon/testing';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Positions } from './positions.js';
+
+/** Positions over a database that is told what it has committed. */
+class Bench {
+  readonly clock = new VirtualClock();
+  #state: { position: { generation: string; seq: number }; gaps: readonly Gap[] };
+  readonly positions: Positions;
+
+  constructor(seq = 0) {
+    this.#state = { position: { generation: 'g', seq }, gaps: [] };
+    this.positions = new Positions(() => this.#state, this.clock);
+  }
+
+  /** The database has dealt with everything up to here; in memory only. */
+  pass(seq: number): void {
+    const { position } = this.#state;
+    this.#state = { ...this.#state, position: { ...position, seq: Math.max(seq, position.seq) } };
+  }
+
+  commit(seq: number, gaps = this.#state.gaps): void {
+    this.pass(seq);
+    this.#state = { ...this.#state, gaps };
+    this.positions.commit(this.#state.position.seq);
+  }
+
+  get seq(): number {
+    return this.#state.position.seq;
+  }
+}
+
+function gapAt(seq: number): Gap {
+  return { origin: 'b', expected: 4, found: 5, seq, reason: 'a test' };
+}
+
+function inOrder({ durable, applied, passed, observed, end }: Positions): boolean {
+  return durable <= applied && applied <= passed && passed <= end && observed <= end;
+}
+
+const seq = fc.integer({ min: 0, max: 50 });
+const step = fc.oneof(
+  fc.record({ do: fc.constant('pass' as const), seq }),
+  fc.record({ do: fc.constant('commit' as const), seq }),
+  fc.record({ do: fc.constant('gap' as const), seq }),
+  fc.record({ do: fc.constant('no-gap' as const), seq }),
+  fc.record({ do: fc.constant('observe' as const), seq }),
+  fc.record({ do: fc.constant('end' as const), seq }),
+  fc.record({ do: fc.constant('skip' as const), seq: fc.constant(1) }),
+);
+
+describe('positions', () => {
+  it('I6: durable ≤ applied ≤ passed ≤ end, and observed ≤ end, whatever happens in which order', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+        const bench = new Bench();
+        const { positions } = bench;
+        for (const one of steps) {
+          const { passed, observed } = positions;
+          if (one.do === 'pass') bench.pass(one.seq);
+          else if (one.do === 'commit') bench.commit(one.seq);
+          else if (one.do === 'gap') bench.commit(bench.seq, [gapAt(one.seq), gapAt(bench.seq)]);
+          else if (one.do === 'no-gap') bench.commit(bench.seq, []);
+          else if (one.do === 'observe') positions.observe(one.seq);
+          else if (one.do === 'end') positions.sawEnd(one.seq);
+          else positions.skip(one.seq);
+          expect(inOrder(positions)).toBe(true);
+          expect(positions.passed).toBeGreaterThanOrEqual(passed);
+          expect(positions.observed).toBeGreaterThanOrEqual(observed);
+        }
+      }),
+      { numRuns: 500, seed: 8 },
+    );
+  });
+
+  it('I6: nothing from a gap on is acknowledged, from the very commit that notes the gap', () => {
+    const bench = new Bench(6);
+    bench.commit(9, [gapAt(8)]);
+    expect(bench.positions).toMatchObject({ durable: 7, applied: 7, passed: 9 });
+    bench.commit(12, []);
+    expect(bench.positions).toMatchObject({ durable: 12, applied: 12, passed: 12 });
+  });
+
+  it('what was passed and is not on the disk counts as applied, and is not acknowledged', () => {
+    const bench = new Bench(3);
+    bench.pass(5);
+    expect(bench.positions).toMatchObject({ durable: 3, applied: 5, passed: 5, end: 5 });
+    bench.commit(5);
+    expect(bench.positions.durable).toBe(5);
+  });
+
+  it("the log's own first record is passed, though no database has it", () => {
+    const { positions } = new Bench();
+    positions.sawEnd(1);
+    expect(positions.lagMessages).toBe(1);
+    positions.skip(1);
+    expect(positions).toMatchObject({ passed: 1, durable: 0, lagMessages: 0 });
+  });
+
+  it('the end falls with the log, but not below what was seen of it', () => {
+    const bench = new Bench(2);
+    const ends: number[] = [];
+    const stop = bench.positions.onEnd((end) => ends.push(end));
+    bench.positions.sawEnd(9);
+    bench.positions.observe(4);
+    bench.positions.sawEnd(3);
+    stop();
+    bench.positions.sawEnd(7);
+    expect([ends, bench.positions.end]).toEqual([[9, 3], 7]);
+    bench.positions.sawEnd(3);
+    expect(bench.positions).toMatchObject({ end: 4, lagMessages: 2 });
+  });
+
+  it('tells for how long it has been behind', async () => {
+    const bench = new Bench(2);
+    bench.positions.sawEnd(3);
+    await bench.clock.advance(1500);
+    expect(bench.positions.lagSeconds).toBe(1.5);
+    bench.pass(3);
+    expect(bench.positions.lagSeconds).toBe(0);
+    bench.positions.inStep();
+    bench.positions.sawEnd(4);
+    await bench.clock.advance(500);
+    expect(bench.positions).toMatchObject({ lagSeconds: 0.5, endSeenAtMs: expect.any(Number) as unknown });
+  });
+});
