@@ -12,11 +12,10 @@ import {
 } from '@antiphon/core';
 import { intakeRules } from './rules.js';
 import { isKnownMember } from '../cluster/members.js';
-import { appendsAlone } from '../state/authority.js';
 import type { Delivered, Delivery } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
-import { assertNoSecondLife, ownLogState } from './own-past.js';
+import { assertNoSecondLife } from './own-past.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 
 /** What was applied, for whoever waits for synchronous groups among it. */
@@ -49,16 +48,12 @@ export class ApplyTurn {
   readonly #refused = new Map<string, AntiphonError>();
   /** The first own counter that nobody has accepted; undefined when all were. */
   #refusedCounter: number | undefined;
-  /** What the log has of our own messages in order: what the others have admitted of them. */
-  #ownLog: AdmissionState;
 
   constructor(
     private readonly scope: Scope,
     /** In the same turn, after the commit. */
     private readonly onApplied: (applied: AppliedSteps) => void,
-  ) {
-    this.#ownLog = ownLogState(scope.id, scope.store.state());
-  }
+  ) {}
 
   /** Rejects as `Store.apply` does, and with DUPLICATE_REPLICA; nothing was applied then. */
   async take({ entries, unreadable }: Delivery): Promise<Delivered> {
@@ -67,7 +62,7 @@ export class ApplyTurn {
     const rest = this.#unapplied(entries);
     const last = rest.at(-1);
     if (last === undefined) return { doneSeq: store.state().position.seq };
-    await assertNoSecondLife(this.scope, rest, this.#ownLogNow(store.state()));
+    await assertNoSecondLife(this.scope, rest, this.#ownLog(store.state()));
     const planned = this.#planned(rest);
     if (planned.steps.length === 0) {
       this.#pass(planned);
@@ -84,7 +79,7 @@ export class ApplyTurn {
     });
     if (refused === undefined) return this.#delivered(planned);
     const doneSeq = store.state().position.seq;
-    this.#ownLog = this.#plan(rest.filter(({ seq }) => seq <= doneSeq)).ownLog;
+    this.scope.ownLog.wasRead(this.#plan(rest.filter(({ seq }) => seq <= doneSeq)).ownLog);
     return this.#refusedAt(planned, refused, doneSeq);
   }
 
@@ -115,7 +110,7 @@ export class ApplyTurn {
     const state = store.state();
     return Intake.plan(entries, state, intakeRules(this.scope), {
       self: id,
-      ownLog: this.#ownLogNow(state),
+      ownLog: this.#ownLog(state),
       ownCounter: state.lastCounter,
       ownPastUpTo,
       ownLatestTime: hybrid.last,
@@ -127,16 +122,8 @@ export class ApplyTurn {
     });
   }
 
-  /**
-   * What was published by a chain, and groups that were committed in place, did not come by here. What counts
-   * as published and is not applied is neither, but of an apply that failed (the database was busy) and is
-   * tried again: it must not pass for a repetition then.
-   */
-  #ownLogNow(state: StoreState): AdmissionState {
-    const { id, sync } = this.scope;
-    const known = ownLogState(id, state);
-    if (sync === undefined && !appendsAlone(this.scope)) return this.#ownLog;
-    return counterOf(this.#ownLog.vector, id) >= counterOf(known.vector, id) ? this.#ownLog : known;
+  #ownLog(state: StoreState): AdmissionState {
+    return this.scope.ownLog.at(state, this.scope);
   }
 
   #planned(rest: readonly LogEntry[]): Planned {
@@ -184,8 +171,8 @@ export class ApplyTurn {
   }
 
   #delivered({ plan, steps, overflow }: Planned): Delivered {
-    const { counters, health, progress } = this.scope;
-    this.#ownLog = plan.ownLog;
+    const { counters, health, ownLog, progress } = this.scope;
+    ownLog.wasRead(plan.ownLog);
     const putAside = steps.filter(({ type }) => type === 'quarantine').length;
     counters.quarantineOverflow += overflow;
     counters.quarantined += putAside;
@@ -248,9 +235,9 @@ export class ApplyTurn {
 
   /** It is in the log in order now, or another one in its place. */
   #endOwnAlarm(): void {
-    const { id, health } = this.scope;
+    const { id, health, store } = this.scope;
     if (this.#refusedCounter === undefined) return;
-    if (counterOf(this.#ownLog.vector, id) < this.#refusedCounter) return;
+    if (counterOf(this.#ownLog(store.state()).vector, id) < this.#refusedCounter) return;
     this.#refusedCounter = undefined;
     health.clearAlarm(OWN_ALARM);
   }

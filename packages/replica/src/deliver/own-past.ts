@@ -10,34 +10,33 @@ import {
   type LogEntry,
   newOfPart,
   refuseBatch,
-  type StoreState,
   summarize,
 } from '@antiphon/core';
+import { ownLogState } from '../state/own-log.js';
 import { intakeRules } from './rules.js';
 import { Deadline, retrying } from '../wait/deadline.js';
 import type { Scope } from '../state/scope.js';
 import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
-/** How far back the beginning of an own transaction in parts is looked for. */
-const MAX_LOOK_BACK = 20_000;
+/** How many entries before the position are looked at first for the beginning of an own transaction in parts. */
+const FIRST_LOOK_BACK = 64;
 
 type OwnPastScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
+
+/** What the log has of our own transactions. */
+export interface FoundOwn {
+  /** Up to the position. */
+  readonly ownLog: AdmissionState;
+  /** Beyond what the database has; undefined when there is nothing. */
+  readonly past: OwnPast | undefined;
+}
 
 /** Own transactions that the log has and the database has not. */
 export interface OwnPast {
   readonly counter: number;
   /** Hybrid time, so that the clock goes on after it. */
   readonly time: number;
-}
-
-/**
- * What the log had of our own transactions, in order, up to the position: the two are stored together. (A
- * database that was interrupted while it took in its own past has `publishedCounter` ahead of what it
- * applied.)
- */
-export function ownLogState(id: string, state: StoreState): AdmissionState {
-  return { vector: { [id]: Math.min(state.publishedCounter, counterOf(state.vector, id)) }, partial: {} };
 }
 
 /**
@@ -54,15 +53,17 @@ export async function findOwnPast(
   scope: OwnPastScope,
   deadline: Deadline,
   note: (past: readonly Batch[]) => Promise<void> = (past) => noted(scope.store, past),
-): Promise<OwnPast | undefined> {
+): Promise<FoundOwn> {
   const { log, id, store, clock, document, limits } = scope;
   const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
   const state = store.state();
+  const { position } = state;
+  let ownLog = ownLogState(id, state);
   // Everything up to the position has been dealt with, our own included.
-  if (newest === undefined || newest.seq <= state.position.seq) return undefined;
+  if (newest === undefined || newest.seq <= position.seq) return { ownLog, past: undefined };
   const { generation } = document;
   const rules = intakeRules(scope);
-  const scan = new OwnScan(id, ownLogState(id, state), rules);
+  const scan = new OwnScan(id, ownLog, rules);
   const fromSeq = await beginningOfParts(scope, scan.counter, deadline);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
   const outbox = new SecondLife(store, limits.pageBytes);
@@ -74,6 +75,7 @@ export async function findOwnPast(
           const taken = scan.take(entry);
           await assertOurs(entry, taken, outbox);
           past.push(...taken);
+          if (entry.seq <= position.seq) ownLog = scan.state;
         }
         seq = entry.seq;
       }
@@ -84,7 +86,8 @@ export async function findOwnPast(
     void reader.close();
   }
   const known = counterOf(state.vector, id);
-  return scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
+  const past = scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
+  return { ownLog, past };
 }
 
 async function noted(store: Scope['store'], past: readonly Batch[]): Promise<void> {
@@ -127,8 +130,8 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
   if (newest === undefined || newest.seq <= knownSeq || newest.attempt?.includes(`~${instance}`)) return;
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log says what it holds of us');
   try {
-    const found = await findOwnPast(scope, deadline, () => Promise.resolve());
-    if (found !== undefined) throw foreignWriter(newest.seq, id, found.counter);
+    const { past } = await findOwnPast(scope, deadline, () => Promise.resolve());
+    if (past !== undefined) throw foreignWriter(newest.seq, id, past.counter);
   } finally {
     deadline.end();
   }
@@ -136,27 +139,58 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
 
 /**
  * Where to read from: after the position, or where the transaction began of which the position has passed
- * some parts.
+ * some parts. Whether it came in parts is not to be seen in the outbox: the relay cuts what is too large for the
+ * server that it sends to.
  */
 async function beginningOfParts(scope: OwnPastScope, published: number, deadline: Deadline): Promise<number> {
   const { store, log, id, clock } = scope;
-  const next = store.state().position.seq + 1;
+  const { position, partial } = store.state();
+  const next = position.seq + 1;
   const [unpublished] = await store.sealed({ counter: published, part: 0 }, 1);
-  // One that is published and in parts may still be there as well: looking back is harmless then.
-  if (unpublished === undefined || (unpublished.last && unpublished.part === 0)) return next;
-  for (let seq = next - 1; seq > Math.max(0, next - MAX_LOOK_BACK); seq--) {
-    const entry = await retrying(clock, deadline, () => log.get(seq, deadline.signal));
-    deadline.renew();
-    if (entry?.origin !== id) continue;
-    try {
-      const [first] = summarize(entry.data);
-      if (first === undefined || first.firstCounter <= published) return seq;
-      if (first.firstCounter === published + 1 && first.offset === 0) return seq;
-    } catch {
-      // Malformed; not ours.
-    }
+  if (unpublished === undefined && !Object.hasOwn(partial, id)) return next;
+  const { firstSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
+  for (let end = next, size = FIRST_LOOK_BACK; end > firstSeq; size *= 2) {
+    const begin = Math.max(firstSeq, end - size);
+    const own = await ownEntries(scope, begin, end, deadline);
+    const found = own.findLast((entry) => isBeginning(entry, published));
+    if (found !== undefined) return found.seq;
+    end = begin;
   }
   return next;
+}
+
+/** What is complete before it is as good a place: nothing of what comes next has been passed yet. */
+function isBeginning({ data }: LogEntry, published: number): boolean {
+  try {
+    const [first] = summarize(data);
+    if (first === undefined || first.firstCounter <= published) return true;
+    return first.firstCounter === published + 1 && first.offset === 0;
+  } catch {
+    // Malformed; not ours.
+    return false;
+  }
+}
+
+/** In the log from `begin` on, before `end`, which has something of ours behind it. */
+async function ownEntries(
+  { log, document, id, clock }: OwnPastScope,
+  begin: number,
+  end: number,
+  deadline: Deadline,
+): Promise<readonly LogEntry[]> {
+  const { generation } = document;
+  const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq: begin }));
+  const own: LogEntry[] = [];
+  try {
+    for (;;) {
+      const entries = await reader.next({ ...SCAN, signal: deadline.signal });
+      own.push(...entries.filter(({ origin, seq }) => origin === id && seq < end));
+      deadline.renew();
+      if ((entries.at(-1)?.seq ?? 0) >= end - 1) return own;
+    }
+  } finally {
+    void reader.close();
+  }
 }
 
 /** Admits own messages in log order, as every replica does. */
@@ -172,6 +206,10 @@ export class OwnScan {
     private readonly rules: IntakeRules,
   ) {
     this.#state = state;
+  }
+
+  get state(): AdmissionState {
+    return this.#state;
   }
 
   get counter(): number {

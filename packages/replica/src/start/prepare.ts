@@ -15,6 +15,7 @@ import {
 import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
+import { OwnLog, ownLogState } from '../state/own-log.js';
 import { findOwnPast } from '../deliver/own-past.js';
 import { StaticAuthority, type Authority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
@@ -181,14 +182,18 @@ async function enroll(recognized: Recognized, deadline: Deadline): Promise<Enrol
 
 interface Recovered extends Enrolled {
   readonly ownPastUpTo: number;
+  readonly ownLog: OwnLog;
 }
 
 /** What the log has of its own transactions and the database has not comes before any new one. */
 async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recovered> {
   const { store, logger, clock, id, replaced } = enrolled;
-  const found = replaced === undefined ? await findOwnPast(enrolled, deadline) : undefined;
-  if (found !== undefined) {
-    const { counter, time } = found;
+  const { past, ownLog } =
+    replaced === undefined
+      ? await findOwnPast(enrolled, deadline)
+      : { ownLog: ownLogState(id, store.state()), past: undefined };
+  if (past !== undefined) {
+    const { counter, time } = past;
     logger.warn(
       { counter, known: store.state().lastCounter },
       `the log holds transactions of ${id} that its database does not: it was restored; taking them in first`,
@@ -201,7 +206,8 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
           'time, or come before such a one: they are not published again, and these rows become what the log says',
       );
   }
-  return { ...enrolled, ownPastUpTo: Math.max(found?.counter ?? 0, interrupted(enrolled)) };
+  const ownPastUpTo = Math.max(past?.counter ?? 0, interrupted(enrolled));
+  return { ...enrolled, ownPastUpTo, ownLog: new OwnLog(ownLog) };
 }
 
 /** It crashed while it took them in: the database knows how far that goes, and has not got there. */

@@ -7,6 +7,7 @@ import type { Conflicts } from './conflicts.js';
 import type { LeftOutWatch } from './left-out-watch.js';
 import type { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
+import type { OwnLog } from './own-log.js';
 import type { Positions } from './positions.js';
 import type { Progress } from './progress.js';
 import type { SentMessages } from './sent-messages.js';
@@ -38,6 +39,7 @@ export interface Scope extends Settings {
   readonly members: Members;
   /** Own transactions up to this one are taken from the log; 0 when the database is up to date with its own past. */
   readonly ownPastUpTo: number;
+  readonly ownLog: OwnLog;
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;

@@ -3,7 +3,7 @@ import { intakeRules } from '../deliver/rules.js';
 import { Deadline } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
 import { OwnEntries } from '../log/own-entries.js';
-import { OwnScan, ownLogState } from '../deliver/own-past.js';
+import { OwnScan } from '../deliver/own-past.js';
 import type { Scope } from '../state/scope.js';
 import { NATS_IS_SILENT, type InTheWay } from './in-the-way.js';
 
@@ -44,10 +44,10 @@ export class OwnSubject {
 
   /** Own messages after the position, up to the entry `lastSeq`, which is in the log. */
   async tail(lastSeq: number): Promise<OwnTail> {
-    const { log, document, id, store } = this.scope;
+    const { log, document, id, store, ownLog } = this.scope;
     const { generation } = document;
     const state = store.state();
-    const scan = new OwnScan(id, ownLogState(id, state), intakeRules(this.scope));
+    const scan = new OwnScan(id, ownLog.at(state, this.scope), intakeRules(this.scope));
     const groups = new Map<string, number>();
     const { seq: positionSeq } = state.position;
     if (positionSeq < lastSeq) {

@@ -45,9 +45,13 @@ export class ClusterFixture implements AsyncDisposable {
     this.server = await NatsServer.start({ storeDir: join(this.dir, 'nats'), port });
   }
 
-  static async start(cluster = 'shop'): Promise<ClusterFixture> {
+  static async start(
+    cluster = 'shop',
+    settings: { readonly maxPayload?: number } = {},
+  ): Promise<ClusterFixture> {
     const dir = mkdtempSync(join(tmpdir(), 'antiphon-replica-'));
-    return new ClusterFixture(await NatsServer.start({ storeDir: join(dir, 'nats') }), dir, cluster);
+    const server = await NatsServer.start({ storeDir: join(dir, 'nats'), ...settings });
+    return new ClusterFixture(server, dir, cluster);
   }
 
   file(id: string): string {
