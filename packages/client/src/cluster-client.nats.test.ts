@@ -79,6 +79,26 @@ describe('a client of a cluster', () => {
   });
 });
 
+it('shows what a removed member wrote, and all that builds on it', async () => {
+  const topology = { mode: 'multi-primary' } as const;
+  await using few = await TestCluster.start({ schema, replicas: ['a', 'b'], options: { topology } });
+  const insert = (id: string, key: number): Promise<unknown> =>
+    few.replica(id).execute([{ sql: 'INSERT INTO orders VALUES (?, 0)', params: [key] }]);
+  await insert('b', 2);
+  await few.caughtUp();
+  await few.stopReplica('b');
+  await few.replica('a').removeMember('b');
+  await insert('a', 3);
+  const address = { cluster: few.name, nats: { servers: [few.broker.url!] } };
+  await using client = await ClusterClient.open(address);
+  const problems: string[] = [];
+  const onProblem = (message: string): void => void problems.push(message);
+  const signal = AbortSignal.timeout(20_000);
+  const seen = await take(clusterChanges(client, { from: 'beginning', onProblem, signal }), 3);
+  expect(seen.map(({ key }) => key['id'])).toEqual([1n, 2n, 3n]);
+  expect(problems).toEqual([]);
+});
+
 async function take(changes: AsyncGenerator<LoggedChange>, count: number): Promise<readonly LoggedChange[]> {
   const taken: LoggedChange[] = [];
   for await (const change of changes) {

@@ -1,5 +1,14 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
-import { AntiphonError, listMembers, mailboxPrefix, suggest, type MemberRecord } from '@antiphon/core';
+import {
+  AntiphonError,
+  counterOf,
+  findMember,
+  isIdentifier,
+  listMembers,
+  mailboxPrefix,
+  suggest,
+  type MemberRecord,
+} from '@antiphon/core';
 import { connectNats, showServers, type NatsAccess, type NatsHandle } from '@antiphon/nats';
 import type { MailboxProtocol } from '@antiphon/replica';
 
@@ -24,10 +33,16 @@ export interface ClusterClientOptions {
 
 const PING_TIMEOUT_MS = 1500;
 const ASK_TIMEOUT_MS = 10_000;
+const STRANGER_MS = 5000;
+const MAX_STRANGERS = 1000;
 
 /** A connection to a cluster from outside: asks its replicas' mailboxes, takes part in nothing. */
 export class ClusterClient implements AsyncDisposable {
   #members: readonly MemberRecord[] | undefined;
+  /** Origins beside the members that replicas know. */
+  readonly #known = new Set<string>();
+  /** Origins that no replica knew, and when that was. */
+  readonly #strangers = new Map<string, number>();
 
   private constructor(
     readonly address: ClusterAddress,
@@ -70,9 +85,31 @@ export class ClusterClient implements AsyncDisposable {
     return members;
   }
 
-  async isMember(id: string): Promise<boolean> {
-    if ((await this.members()).some((member) => member.id === id)) return true;
-    return (await this.members({ fresh: true })).some((member) => member.id === id);
+  /**
+   * Whether replicas take what the log has of it: it is a member, or was one, or its record is lost and a replica
+   * has applied something of it.
+   */
+  async isKnownMember(id: string): Promise<boolean> {
+    if (this.#known.has(id) || (await this.members()).some((member) => member.id === id)) return true;
+    const isKnown = (await findMember(this.nats.registry(this.cluster), id)) !== undefined;
+    if (!isKnown && !(isIdentifier(id) && (await this.#isVouchedFor(id)))) return false;
+    this.#known.add(id);
+    return true;
+  }
+
+  /** Some replica that answers has applied something of it. */
+  async #isVouchedFor(id: string): Promise<boolean> {
+    const nowMs = performance.now();
+    // A stranger that publishes all the time must not make everybody be asked all the time.
+    if ((this.#strangers.get(id) ?? -Infinity) > nowMs - STRANGER_MS) return false;
+    const [answering] = await this.answering();
+    if (answering !== undefined) {
+      const { vector } = await this.replica(answering).ask('standing');
+      if (counterOf(vector, id) > 0) return true;
+    }
+    if (this.#strangers.size >= MAX_STRANGERS) this.#strangers.clear();
+    this.#strangers.set(id, nowMs);
+    return false;
   }
 
   /** The ids of members, checked. @throws AntiphonError NO_ACTOR with a suggestion. */

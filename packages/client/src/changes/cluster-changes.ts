@@ -4,11 +4,11 @@ import {
   replicatedNames,
   soleWriter,
   type AntiphonError,
+  type ChangeCursor,
   type ClusterDocument,
   type IntakeRules,
   type Log,
   type LoggedChange,
-  type StreamStart,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
 import { GroupVerdicts } from './group-verdicts.js';
@@ -16,7 +16,7 @@ import { logChanges } from './log-changes.js';
 
 export interface ClusterChangesOptions {
   /** `now` is a replica's word for it: where it stands, and what lies before that place. */
-  readonly from: 'now' | 'beginning' | StreamStart;
+  readonly from: 'now' | 'beginning' | ChangeCursor;
   /** Only of these; all of them when absent. UNKNOWN_TABLE for one that the cluster does not replicate. */
   readonly tables?: readonly string[];
   /** Told what is skipped, and what is waited for: a sentence each, without a full stop. */
@@ -24,6 +24,7 @@ export interface ClusterChangesOptions {
   readonly signal: AbortSignal;
 }
 
+const RULES_MS = 1000;
 /** The log's own first record carries no changes, and is nothing to speak of. */
 const FIRST_RECORD_SEQ = 1;
 
@@ -47,9 +48,9 @@ export async function* clusterChanges(
   };
   const verdicts = new GroupVerdicts({ client, onProblem, signal });
   const rejectedIn: GroupVerdicts['rejectedIn'] = (seq, batches) => verdicts.rejectedIn(seq, batches);
-  const isMember = (origin: string): Promise<boolean> => client.isMember(origin);
+  const isMember = (origin: string): Promise<boolean> => client.isKnownMember(origin);
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
-  const rules = document && rulesOf(document);
+  const rules = currentRules(client, document);
   yield* logChanges({ log, start, rules, isMember, isWanted, rejectedIn, onIgnored, signal });
 }
 
@@ -79,13 +80,32 @@ async function startOf(
   log: Log,
   from: ClusterChangesOptions['from'],
   signal: AbortSignal,
-): Promise<StreamStart> {
+): Promise<ChangeCursor> {
   const { generation, firstSeq, lastSeq } = await log.open({ create: false, signal });
-  if (from === 'beginning')
-    return { generation, seq: Math.max(1, firstSeq), vector: {}, vectorIsComplete: firstSeq <= 1, skip: 0 };
+  if (from === 'beginning') return begin(generation, Math.max(1, firstSeq), firstSeq > 1);
   if (from !== 'now') return from;
   const [id] = await client.answering();
-  if (id === undefined) return { generation, seq: lastSeq + 1, vector: {}, vectorIsComplete: false, skip: 0 };
+  if (id === undefined) return begin(generation, lastSeq + 1, true);
   const standing = await client.replica(id).ask('standing');
-  return { ...standing, seq: standing.seq + 1, vectorIsComplete: true, skip: 0 };
+  return { generation: standing.generation, seq: standing.seq + 1, vector: standing.vector, skip: 0 };
+}
+
+function begin(generation: string, seq: number, isPartial: boolean): ChangeCursor {
+  return { generation, seq, vector: {}, skip: 0, ...(isPartial && { isPartial }) };
+}
+
+/** What replicas judge by may change while somebody reads: it is looked up again, once a second at most. */
+function currentRules(
+  client: ClusterClient,
+  document: ClusterDocument | undefined,
+): () => Promise<IntakeRules | undefined> {
+  let rules = document && rulesOf(document);
+  let readAtMs = performance.now();
+  return async () => {
+    if (performance.now() - readAtMs < RULES_MS) return rules;
+    const newer = await documentOf(client);
+    readAtMs = performance.now();
+    rules = newer === undefined ? rules : rulesOf(newer);
+    return rules;
+  };
 }

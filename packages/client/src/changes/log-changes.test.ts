@@ -4,17 +4,17 @@ import {
   encodeBatch,
   encodePart,
   type BatchHeader,
+  type ChangeCursor,
   type Log,
   type LogEntry,
   type LoggedChange,
-  type StreamStart,
   type TransactionBatch,
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { logChanges, parseCursor } from './log-changes.js';
 
 const TABLE = { name: 't', columns: ['id', 'name'], key: [0] };
-const START: StreamStart = { generation: 'g', seq: 1, vector: {}, vectorIsComplete: true, skip: 0 };
+const START: ChangeCursor = { generation: 'g', seq: 1, vector: {}, skip: 0 };
 
 function header(origin: string, firstCounter: number): BatchHeader {
   return { origin, firstCounter, epoch: 0, time: 1_000_000, context: {}, schemaVersion: 1, tables: [TABLE] };
@@ -82,7 +82,7 @@ async function take(
     log: log as Log,
     start,
     rejectedIn: (seq: number) => Promise.resolve(rejected[seq] ?? []),
-    rules: undefined,
+    rules: () => Promise.resolve(undefined),
     isWanted: () => true,
     isMember: (origin: string) => Promise.resolve(origin !== 'stranger'),
     onIgnored: (_: number, error: AntiphonError) => void ignored.push(error.code),
@@ -167,9 +167,33 @@ describe('logChanges', () => {
         ['a', batch('a', 8, 9)],
       ]),
       3,
-      { ...START, vectorIsComplete: false },
+      { ...START, isPartial: true },
     );
     expect(idsOf(changes)).toEqual(['a:7', 'a:8', 'a:9']);
+  });
+
+  it('goes on from such a place too, also with origins that it had not met by then', async () => {
+    const entries = [
+      ['a', batch('a', 7)],
+      ['a', batch('a', 8)],
+      ['b', batch('b', 3)],
+      ['b', batch('b', 4)],
+    ] as const;
+    const { changes } = await take(logOf(entries), 4, { ...START, isPartial: true });
+    const { changes: rest } = await take(logOf(entries), 3, parseCursor(changes[0]!.cursor));
+    expect(idsOf(rest)).toEqual(['a:8', 'b:3', 'b:4']);
+  });
+
+  it('gives what builds on somebody whom it does not know', async () => {
+    const building = { ...header('a', 1), context: { removed: 3 } };
+    const transactions = [
+      { counter: 1, time: 1_000_001, changes: [{ op: 'insert' as const, table: 0, row: [1n, 'a'] }] },
+    ];
+    const log = logOf([
+      ['a', encodeBatch({ ...building, kind: 'transactions', transactions })],
+      ['a', batch('a', 2)],
+    ]);
+    expect(idsOf((await take(log, 2)).changes)).toEqual(['a:1', 'a:2']);
   });
 });
 

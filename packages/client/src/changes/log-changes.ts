@@ -5,11 +5,11 @@ import {
   isReserved,
   summarize,
   type BatchSummary,
+  type ChangeCursor,
   type IntakeRules,
   type Log,
   type LogEntry,
   type LoggedChange,
-  type StreamStart,
 } from '@antiphon/core';
 
 /** Parts of big transactions that are kept until their last part comes; a stream in a terminal need not hold more. */
@@ -17,9 +17,9 @@ const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
 /** `option`: what a message calls it. Throws BAD_OPTION. */
-export function parseCursor(text: string, option = 'from'): StreamStart {
+export function parseCursor(text: string, option = 'from'): ChangeCursor {
   try {
-    return { ...decodeCursor(text), vectorIsComplete: true };
+    return decodeCursor(text);
   } catch (cause) {
     const message = `${option} must be now, beginning, or the cursor of a change; "${text.slice(0, 80)}" is none.`;
     throw new AntiphonError('BAD_OPTION', message, { cause, context: { option } });
@@ -28,9 +28,9 @@ export function parseCursor(text: string, option = 'from'): StreamStart {
 
 export interface LogChangesOptions {
   readonly log: Pick<Log, 'read'>;
-  readonly start: StreamStart;
-  /** What the cluster's description says; undefined: it is lost. */
-  readonly rules: IntakeRules | undefined;
+  readonly start: ChangeCursor;
+  /** What the cluster's description says now; undefined: it is lost. */
+  readonly rules: () => Promise<IntakeRules | undefined>;
   readonly isMember: (origin: string) => Promise<boolean>;
   readonly isWanted: (table: string) => boolean;
   /** Counters of its transactions that certification rejected: they change nothing. */
@@ -45,20 +45,25 @@ export interface LogChangesOptions {
  * more. Ends with the signal. It reads the log itself and takes part in nothing: no replica notices it.
  */
 export async function* logChanges(options: LogChangesOptions): AsyncGenerator<LoggedChange, void, undefined> {
-  const { log, start, rules, isWanted, onIgnored, signal } = options;
+  const { log, start, isWanted, onIgnored, signal } = options;
   const reader = await log.read({ generation: start.generation, fromSeq: start.seq });
   let isMember = false;
+  let rules: IntakeRules | undefined;
   const stream = new ChangeStream(start, {
     rules: () => rules,
     isMember: () => isMember,
     keptBytes: MAX_KEPT_BYTES,
     tooLargeHint: 'Read its rows with a query, and go on from now.',
     isCommitted: () => true,
+    // The replicas may know members that this stream cannot know.
+    judgesCauses: false,
     onIgnored,
   });
   try {
     while (!signal.aborted) {
-      for (const entry of await reader.next({ ...READ, signal })) {
+      const entries = await reader.next({ ...READ, signal });
+      rules = await options.rules();
+      for (const entry of entries) {
         isMember = !isReserved(entry.origin) && (await options.isMember(entry.origin));
         const rejected = isMember ? await options.rejectedIn(entry.seq, summariesOf(entry)) : [];
         yield* stream.changesIn(entry, rejected, isWanted);

@@ -11,17 +11,24 @@ export interface ChangeCursor {
   readonly vector: VectorClock;
   /** Of the next transaction, so many changes were delivered. */
   readonly skip: number;
+  /**
+   * Nobody could tell what lies before it: of an origin that is not in the vector, the first transaction that is met
+   * counts as its next one.
+   */
+  readonly isPartial?: true;
 }
 
 /** An opaque text, safe in URLs. Everything needed to go on without loss or repetition is in it. */
 export function encodeCursor(cursor: ChangeCursor): string {
-  const { generation, seq, vector, skip } = cursor;
-  return `${encodeCursorBase({ generation, seq, vector })}.${skip}`;
+  const { skip, ...base } = cursor;
+  return `${encodeCursorBase(base)}.${skip}`;
 }
 
 /** The part that all changes of one transaction share. */
 export function encodeCursorBase(cursor: Omit<ChangeCursor, 'skip'>): string {
-  return Buffer.from(encodeControl([cursor.generation, cursor.seq, cursor.vector])).toString('base64url');
+  const { generation, seq, vector, isPartial = false } = cursor;
+  const fields = isPartial ? [generation, seq, vector, isPartial] : [generation, seq, vector];
+  return Buffer.from(encodeControl(fields)).toString('base64url');
 }
 
 /** Throws BAD_OPTION. */
@@ -30,13 +37,14 @@ export function decodeCursor(text: string): ChangeCursor {
     const [base = '', skip = ''] = text.split('.');
     const input = decodeControl(Buffer.from(base, 'base64url'));
     if (!Array.isArray(input) || !/^\d+$/.test(skip)) throw new Error('not a cursor');
-    const [generation, seq, vector] = input as unknown[];
+    const [generation, seq, vector, isPartial] = input as unknown[];
     if (typeof generation !== 'string' || !isRecord(vector)) throw new Error('not a cursor');
     const counters = Object.entries(vector).map(([origin, counter]) => [origin, Number(counter)] as const);
     const numbers = [Number(seq), Number(skip), ...counters.map(([, counter]) => counter)];
     if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0))
       throw new Error('not a cursor');
-    return { generation, seq: Number(seq), skip: Number(skip), vector: Object.fromEntries(counters) };
+    const cursor = { generation, seq: Number(seq), skip: Number(skip), vector: Object.fromEntries(counters) };
+    return isPartial === true ? { ...cursor, isPartial } : cursor;
   } catch (cause) {
     throw new AntiphonError(
       'BAD_OPTION',

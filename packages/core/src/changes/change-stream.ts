@@ -11,15 +11,6 @@ import type { LogEntry } from '../ports/log.js';
 import { encodeCursorBase, type ChangeCursor } from './change-cursor.js';
 import { namedChange, type LoggedChange } from './committed-change.js';
 
-/** A place in the log to begin at. */
-export interface StreamStart extends ChangeCursor {
-  /**
-   * False: nobody could tell what lies before it. Each origin's first transaction that is met then counts as its next
-   * one.
-   */
-  readonly vectorIsComplete: boolean;
-}
-
 export interface ChangeStreamDeps {
   /** By which replicas judge messages. Undefined while nobody knows them: only the order counts then. */
   rules(): IntakeRules | undefined;
@@ -30,6 +21,11 @@ export interface ChangeStreamDeps {
   readonly tooLargeHint: string;
   /** This transaction is to be shown; not when the database of a replica does not have it. */
   isCommitted(id: TransactionId): boolean;
+  /**
+   * Whether it judges, as a replica does, what a transaction builds on; for one that is sure to know everybody
+   * whom the replicas know.
+   */
+  readonly judgesCauses: boolean;
   /** No replica applies this entry, or a part of it. */
   onIgnored?(seq: number, error: AntiphonError): void;
 }
@@ -51,7 +47,7 @@ export class ChangeStream {
   readonly #parts = new Map<string, KeptParts>();
 
   constructor(
-    private readonly start: StreamStart,
+    private readonly start: ChangeCursor,
     private readonly deps: ChangeStreamDeps,
   ) {
     this.#vector = start.vector;
@@ -59,12 +55,13 @@ export class ChangeStream {
   }
 
   /**
-   * `rejected`: counters of transactions of the entry that certification rejected. `isWanted`: by table; a
-   * transaction's `last` is the last change that is wanted. Throws MESSAGE_TOO_LARGE.
+   * `rejected`: counters of transactions of the entry that certification rejected; undefined when nobody can tell
+   * any more. `isWanted`: by table; a transaction's `last` is the last change that is wanted. Throws
+   * MESSAGE_TOO_LARGE, and BAD_OPTION where the verdict on what replicas applied is gone.
    */
   *changesIn(
     entry: LogEntry,
-    rejected: readonly number[],
+    rejected: readonly number[] | undefined,
     isWanted: (table: string) => boolean,
   ): Generator<LoggedChange> {
     for (const batch of this.#admitted(entry)) {
@@ -78,7 +75,8 @@ export class ChangeStream {
         const id = { origin, counter };
         // What the database of a replica refused is in the log, and no change of it; nor is anything behind it.
         if (!this.deps.isCommitted(id)) return;
-        const kept = rejected.includes(counter) ? [] : changes;
+        if (rejected === undefined && batch.sync !== undefined) throw verdictsForgotten(entry.seq);
+        const kept = rejected?.includes(counter) === true ? [] : changes;
         yield* this.#transaction({ id, time, tables, changes: kept, seq: entry.seq }, entry.seq, isWanted);
       }
     }
@@ -92,7 +90,7 @@ export class ChangeStream {
     if (isReserved(entry.origin)) return;
     const rules = this.deps.rules();
     for (const batch of this.#readable(entry, rules)) {
-      if (!this.start.vectorIsComplete && !Object.hasOwn(this.#vector, batch.origin))
+      if (this.start.isPartial && !Object.hasOwn(this.#vector, batch.origin))
         this.#vector = advance(this.#vector, batch.origin, batch.firstCounter - 1);
       const admission = admit(this.#state, batch);
       if (admission.type !== 'apply') continue;
@@ -102,7 +100,8 @@ export class ChangeStream {
         continue;
       }
       // It stands before what it builds on: replicas wait for that, and get this one again.
-      if (this.start.vectorIsComplete && missingCause(batch, this.#vector) !== undefined) continue;
+      if (this.deps.judgesCauses && !this.start.isPartial && missingCause(batch, this.#vector) !== undefined)
+        continue;
       if (batch.kind === 'part') yield newOfPart(batch, admission.skip);
       else yield { ...batch, transactions: batch.transactions.slice(admission.skip) };
     }
@@ -163,10 +162,13 @@ export class ChangeStream {
     isWanted: (table: string) => boolean,
   ): Generator<LoggedChange> {
     const { id, time, tables, changes, seq } = transaction;
-    const { generation } = this.start;
+    const { generation, isPartial } = this.start;
     // Other transactions' parts may have begun before this one: going on must read them from there.
     const resumeSeq = Math.min(fromSeq, ...Array.from(this.#parts.values(), (parts) => parts.seq));
-    const base = encodeCursorBase({ generation, seq: resumeSeq, vector: this.#vector });
+    const base = encodeCursorBase({
+      ...{ generation, seq: resumeSeq, vector: this.#vector },
+      ...(isPartial && { isPartial }),
+    });
     let delivered = 0;
     let held: LoggedChange | undefined;
     for (const change of changes) {
@@ -189,6 +191,14 @@ interface Transaction {
   readonly tables: readonly DictionaryTable[];
   readonly changes: Iterable<Change>;
   readonly seq: number;
+}
+
+function verdictsForgotten(seq: number): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    `Changes as old as entry ${seq} of the log cannot be shown: what certification rejected of them is not kept any ` +
+      'more. Begin later.',
+  );
 }
 
 function publishedAs({ seq, origin }: LogEntry, writer: string): AntiphonError {

@@ -1,3 +1,4 @@
+import type { AppendResult } from '@antiphon/core';
 import { expect, expectTypeOf, it } from 'vitest';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import type { ChangeOf, CommittedChange } from './changes.js';
@@ -55,6 +56,23 @@ it("marks a transaction's last change, of those that are asked for, and goes on 
   ]);
   for (const [index, { cursor }] of seen.slice(0, 3).entries())
     expect(await taken(a.changes({ from: cursor }), 3 - index)).toEqual(seen.slice(index + 1));
+});
+
+it('passes over a group that no replica applies, though nobody has kept a verdict on it', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const update = { mode: 'sync', minInSync: 1, acks: 'local' } as const;
+  const a = await cluster.replica('a', { topology: { mode: 'multi-primary' }, update });
+  const changes = a.changes();
+  await a.execute([{ sql: "INSERT INTO users VALUES (1, 'x')" }]);
+  const log = (await cluster.nats()).log('shop');
+  const group = await log.lastOf('a');
+  const copied = { origin: 'stranger', id: 'stranger-1', data: group?.data ?? new Uint8Array(0) };
+  const stored = await new Promise<AppendResult>((settled) => log.append(copied, settled));
+  expect(stored.type).toBe('stored');
+  await a.execute([{ sql: "INSERT INTO users VALUES (2, 'y')" }]);
+  expect(await taken(changes, 2)).toMatchObject([{ after: { id: 1n } }, { after: { id: 2n } }]);
+  expect(a.status().quarantined).toBe(1);
 });
 
 it('gives integers as numbers when asked to, and never a rounded one', async () => {

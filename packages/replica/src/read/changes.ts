@@ -9,6 +9,7 @@ import {
   summarize,
   withIntegers,
   type BatchSummary,
+  type ChangeCursor,
   type Integers,
   type Log,
   type LogEntry,
@@ -18,9 +19,9 @@ import {
   type Position,
   type RowObject,
   type StoreState,
-  type StreamStart,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
+import { isKnownMember } from '../cluster/members.js';
 import { groupOf } from '../state/certification.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
@@ -87,15 +88,15 @@ export function changesOf(
   return follow(scope, { beginning, wanted, integers, signal });
 }
 
-function beginningOf({ store, positions }: Scope, from: string): Beginning | StreamStart | undefined {
+function beginningOf({ store, positions }: Scope, from: string): Beginning | ChangeCursor | undefined {
   if (from === 'beginning') return undefined;
-  if (from !== 'now') return { ...decodeCursor(from), vectorIsComplete: true };
+  if (from !== 'now') return decodeCursor(from);
   const { vector, partial, position } = store.state();
   return { generation: position.generation, seq: positions.passed + 1, vector, partial };
 }
 
 interface Following {
-  readonly beginning: Beginning | StreamStart | undefined;
+  readonly beginning: Beginning | ChangeCursor | undefined;
   readonly wanted: ReadonlySet<string> | undefined;
   readonly integers: Integers;
   readonly signal: AbortSignal | undefined;
@@ -105,10 +106,10 @@ async function* follow(
   scope: Scope,
   { beginning, wanted, integers, signal: given }: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
-  const { closing, clock, limits, members, progress, id } = scope;
+  const { closing, clock, limits, progress, store, id } = scope;
   const signal = given === undefined ? closing : AbortSignal.any([given, closing]);
   const opening = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log can be read');
-  let start: StreamStart;
+  let start: ChangeCursor;
   let reader: LogReader;
   try {
     start = await startOf(scope, beginning, opening);
@@ -121,7 +122,8 @@ async function* follow(
   }
   const stream = new ChangeStream(start, {
     rules: () => intakeRules(scope),
-    isMember: (origin) => members.has(origin) || origin === id,
+    isMember: (origin) => origin === id || isKnownMember(scope, origin, store.state()),
+    judgesCauses: true,
     keptBytes: limits.changeFeedBytes,
     tooLargeHint: 'Raise limits.changeFeedBytes, or read its rows with query() and go on from now.',
     isCommitted: (transaction) => counterOf(progress.vector, transaction.origin) >= transaction.counter,
@@ -133,7 +135,6 @@ async function* follow(
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);
-        if (rejected === undefined) throw verdictsForgotten(entry.seq);
         for (const change of stream.changesIn(entry, rejected, isWanted)) {
           const position = { generation: start.generation, seq: change.seq };
           yield { ...(integers === 'bigint' ? change : inNumbers(change)), position };
@@ -183,7 +184,7 @@ async function nextApplied(
 }
 
 /** One that opens too late, for nobody, is closed again. */
-async function openReader(scope: Scope, start: StreamStart, deadline: Deadline): Promise<LogReader> {
+async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline): Promise<LogReader> {
   const opening = scope.log.read({ generation: start.generation, fromSeq: start.seq });
   try {
     return await deadline.race(opening);
@@ -197,16 +198,18 @@ async function startOf(
   { store, log }: Scope,
   beginning: Following['beginning'],
   deadline: Deadline,
-): Promise<StreamStart> {
+): Promise<ChangeCursor> {
   if (beginning === undefined) {
     const { generation } = store.state().position;
     const { firstSeq } = await deadline.race(log.identity(deadline.signal));
-    return { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0, vectorIsComplete: true };
+    const start = { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0 };
+    // Of what was trimmed nobody knows whose it was.
+    return firstSeq > 1 ? { ...start, isPartial: true } : start;
   }
   if ('skip' in beginning) return beginning;
   const { generation, vector } = beginning;
   const seq = await beginningOfParts(log, beginning, deadline);
-  return { generation, seq, vector, skip: 0, vectorIsComplete: true };
+  return { generation, seq, vector, skip: 0 };
 }
 
 /** A big transaction whose parts are on their way will be committed after now: where its first part is. */
@@ -252,12 +255,4 @@ async function rejectedIn({ sync, store }: Scope, entry: LogEntry): Promise<read
   if (group === undefined) return [];
   const outcome = await store.outcomeOf({ origin: entry.origin, counter: group.firstCounter });
   return outcome?.rejected;
-}
-
-function verdictsForgotten(seq: number): AntiphonError {
-  return new AntiphonError(
-    'BAD_OPTION',
-    `changes as old as entry ${seq} of the log cannot be shown: ` +
-      'what certification rejected of them is not kept any more. Begin later',
-  );
 }
