@@ -100,9 +100,11 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   async #open(signal: AbortSignal): Promise<LogReader> {
-    const { log, document, store, id, clock } = this.scope;
+    const { log, document, store, sync, id, clock } = this.scope;
     return retryingUntilAborted(clock, signal, () => {
-      const fromSeq = store.state().position.seq + 1;
+      // What was committed in place before it was read has to be read all the same, for certification.
+      const seenSeq = sync?.certification?.seenSeq ?? Infinity;
+      const fromSeq = Math.min(store.state().position.seq, seenSeq) + 1;
       return log.read({ generation: document.generation, fromSeq, durable: `replica_${id}` });
     });
   }
@@ -123,14 +125,17 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /**
-   * What the replica actor has to see: without own groups that were committed in place, where nothing depends on
-   * them.
+   * What the replica actor has to see: without own groups that were committed in place. A turn for those would
+   * wait for the one in which the next group is sent.
    */
   #undelivered(entries: readonly LogEntry[]): readonly LogEntry[] {
     const { sync, store } = this.scope;
-    if (sync === undefined || sync.certification !== undefined) return entries;
+    if (sync === undefined) return entries;
     const { seq } = store.state().position;
-    return entries.filter((entry) => entry.seq > seq);
+    const rest = entries.filter((entry) => entry.seq > seq);
+    if (rest.length < entries.length)
+      for (const entry of entries) if (entry.seq <= seq) sync.certification?.look(entry);
+    return rest;
   }
 
   /** undefined: nothing was applied, and a wait is over; try again. */

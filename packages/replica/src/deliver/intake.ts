@@ -135,6 +135,7 @@ export class Intake {
         break;
       }
       intake.#seq = entry.seq;
+      options.synchronous?.certification?.dealtWith(entry.seq);
     }
     const halt = intake.#halt;
     return {

@@ -41,6 +41,12 @@ interface Past {
  */
 export class Certification {
   readonly #certifier = new Certifier();
+  #seenSeq = 0;
+
+  /** Every entry of the log up to this one has passed here. */
+  get seenSeq(): number {
+    return this.#seenSeq;
+  }
 
   get size(): number {
     return this.#certifier.size;
@@ -63,8 +69,15 @@ export class Certification {
     this.#certifier.pass(seq);
   }
 
-  /** An entry that this replica has committed in place before the feed came to it. */
+  /** Whether it had anything to do with certification or not. */
+  dealtWith(seq: number): void {
+    this.#seenSeq = Math.max(this.#seenSeq, seq);
+  }
+
+  /** An entry that this replica has committed in place before the feed came to it. The same one again does no harm. */
   look({ seq, origin, data }: LogEntry): void {
+    if (seq <= this.#seenSeq) return;
+    this.dealtWith(seq);
     if (isReserved(origin)) return;
     const group = groupOf(data);
     if (group === undefined) this.pass(seq);
@@ -94,6 +107,7 @@ export class Certification {
       untilSeq = fromSeq - 1;
     }
     for (const one of past) this.#restore(one, outcomes.get(one.seq));
+    this.#seenSeq = positionSeq;
   }
 
   /** A group without an outcome was never admitted, and claims nothing. */
