@@ -56,3 +56,6 @@ export * from './decisions/intake-rules.js';
 export * from './changes/change-stream.js';
 export * from './changes/committed-change.js';
 export * from './model/integers.js';
+export * from './subscriptions/delivery-window.js';
+export * from './subscriptions/lease.js';
+export * from './subscriptions/subscription-record.js';

@@ -1,4 +1,4 @@
-import type { VectorClock } from '../clocks/vector-clock.js';
+import { compareVectors, type VectorClock } from '../clocks/vector-clock.js';
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 
@@ -29,6 +29,21 @@ export function encodeCursorBase(cursor: Omit<ChangeCursor, 'skip'>): string {
   const { generation, seq, vector, isPartial = false } = cursor;
   const fields = isPartial ? [generation, seq, vector, isPartial] : [generation, seq, vector];
   return Buffer.from(encodeControl(fields)).toString('base64url');
+}
+
+export type CursorOrder = 'before' | 'equal' | 'after' | 'unrelated';
+
+/**
+ * Of two places in one stream, which one comes first. A stream delivers one transaction after another, so their
+ * vectors are in order; where they are not, or the logs are different ones, the two are `unrelated`.
+ */
+export function compareCursors(a: ChangeCursor, b: ChangeCursor): CursorOrder {
+  if (a.generation !== b.generation) return 'unrelated';
+  const order = compareVectors(a.vector, b.vector);
+  if (order !== 'equal') return order === 'concurrent' ? 'unrelated' : order;
+  const difference = a.skip - b.skip;
+  if (difference === 0) return 'equal';
+  return difference < 0 ? 'before' : 'after';
 }
 
 /** Throws BAD_OPTION. */

@@ -82,6 +82,17 @@ export class ChangeStream {
     }
   }
 
+  /** Where to go on once entry `seq` was read to its end: a transaction in parts that is open begins before it. */
+  placeAfter(seq: number): ChangeCursor {
+    const { generation, isPartial } = this.start;
+    const place = { generation, seq: this.#earliestPart(seq + 1), vector: this.#vector, skip: 0 };
+    return isPartial ? { ...place, isPartial } : place;
+  }
+
+  #earliestPart(seq: number): number {
+    return Math.min(seq, ...Array.from(this.#parts.values(), (parts) => parts.seq));
+  }
+
   /**
    * What every replica applies of it; of a message that came before, only what is new. Lazy: each batch is judged
    * by what those before it have changed.
@@ -164,9 +175,8 @@ export class ChangeStream {
     const { id, time, tables, changes, seq } = transaction;
     const { generation, isPartial } = this.start;
     // Other transactions' parts may have begun before this one: going on must read them from there.
-    const resumeSeq = Math.min(fromSeq, ...Array.from(this.#parts.values(), (parts) => parts.seq));
     const base = encodeCursorBase({
-      ...{ generation, seq: resumeSeq, vector: this.#vector },
+      ...{ generation, seq: this.#earliestPart(fromSeq), vector: this.#vector },
       ...(isPartial && { isPartial }),
     });
     let delivered = 0;

@@ -69,6 +69,21 @@ export const ERROR_CODES = {
       'Set the clock that the message names, or wait as long as it says; writes resume automatically, and ' +
       'nothing is lost.',
   },
+  // Subscriptions
+  SUBSCRIPTION_LOST: {
+    retriable: false,
+    means:
+      'This instance is not the active one of its subscription any more: another one has taken over, or the ' +
+      'subscription was removed.',
+    do: 'Subscribe again to stand by. The active instance gets again what was not acknowledged.',
+  },
+  PLACE_LOST: {
+    retriable: false,
+    means: 'The log does not hold what follows the place of a subscription, or it is another log.',
+    do:
+      'Remove the subscription and begin it anew: from now, and make up for what it missed with `query`; or from ' +
+      'the beginning. See "When the place is lost" in docs/subscriptions.md.',
+  },
   // Messages
   MALFORMED_MESSAGE: {
     retriable: false,
