@@ -40,6 +40,7 @@ it('has the commands of this version', () => {
     'query',
     'outcome',
     'changes',
+    'subscriptions',
     'verify',
     'recapture',
     'member',

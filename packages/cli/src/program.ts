@@ -16,6 +16,7 @@ import { defineRecapture } from './commands/recapture.js';
 import { defineRun } from './commands/run.js';
 import { defineSettings } from './commands/settings.js';
 import { defineStatus } from './commands/status.js';
+import { defineSubscriptions } from './commands/subscriptions.js';
 import { defineUp } from './commands/up.js';
 import { defineVerify } from './commands/verify.js';
 import type { CommandHost } from './commands/define.js';
@@ -33,6 +34,7 @@ const COMMANDS = [
   defineQuery,
   defineOutcome,
   defineChanges,
+  defineSubscriptions,
   defineVerify,
   defineRecapture,
   defineMember,

@@ -13,7 +13,7 @@ import {
 
 /**
  * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`: the command
- * line without writing (`status`, `query`, `outcome`, `changes`, `doctor`). `admin`: all of the command line.
+ * line without writing (`status`, `query`, `outcome`, `changes`, `subscriptions`, `doctor`). `admin`: all of it.
  */
 export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin';
 
@@ -58,8 +58,9 @@ export function permissionsOf(
   }
   const mailboxes = `${clusterPrefix(cluster)}.replica`;
   const commands = READING_COMMANDS.map((command) => `${mailboxes}.*.${command}`);
-  // `settings set` works while no replica runs.
-  const admin = [`${mailboxes}.*.*`, `$KV.${registryBucket(cluster)}.cluster`];
+  // `settings set` and `subscriptions --remove` work while no replica runs.
+  const keys = ['cluster', 'subscription.*'].map((key) => `$KV.${registryBucket(cluster)}.${key}`);
+  const admin = [`${mailboxes}.*.*`, ...keys];
   return {
     publish: [...reading(cluster), ...(role === 'admin' ? admin : commands)],
     subscribe: [`${inboxPrefix}.>`],
@@ -97,6 +98,7 @@ function replicaPermissions(
       `$KV.${bucket}.in-sync`,
       // Its own record, and that of a member which it is asked to remove.
       `$KV.${bucket}.member.*`,
+      `$KV.${bucket}.subscription.*`,
       ...(role === 'creator' ? create : []),
     ],
     subscribe: [

@@ -5,6 +5,7 @@ import { decodeChanges } from '../codec/decode-changes.js';
 import { admit, newOfPart, type AdmissionState } from '../decisions/admission.js';
 import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../decisions/intake-rules.js';
 import { AntiphonError, toAntiphonError } from '../errors/antiphon-error.js';
+import type { ErrorCode } from '../errors/codes.js';
 import type { Batch, Change, DictionaryTable, PartBatch } from '../model/transaction.js';
 import type { TransactionId } from '../model/transaction-id.js';
 import type { LogEntry } from '../ports/log.js';
@@ -26,6 +27,8 @@ export interface ChangeStreamDeps {
    * whom the replicas know.
    */
   readonly judgesCauses: boolean;
+  /** Code of the error when verdicts of certification are not kept any more. Defaults to BAD_OPTION. */
+  readonly tooOld?: ErrorCode;
   /** No replica applies this entry, or a part of it. */
   onIgnored?(seq: number, error: AntiphonError): void;
 }
@@ -57,7 +60,7 @@ export class ChangeStream {
   /**
    * `rejected`: counters of transactions of the entry that certification rejected; undefined when nobody can tell
    * any more. `isWanted`: by table; a transaction's `last` is the last change that is wanted. Throws
-   * MESSAGE_TOO_LARGE, and BAD_OPTION where the verdict on what replicas applied is gone.
+   * MESSAGE_TOO_LARGE, and `tooOld` where the verdict on what replicas applied is gone.
    */
   *changesIn(
     entry: LogEntry,
@@ -75,7 +78,7 @@ export class ChangeStream {
         const id = { origin, counter };
         // What the database of a replica refused is in the log, and no change of it; nor is anything behind it.
         if (!this.deps.isCommitted(id)) return;
-        if (rejected === undefined && batch.sync !== undefined) throw verdictsForgotten(entry.seq);
+        if (rejected === undefined && batch.sync !== undefined) throw verdictsForgotten(entry.seq, this.deps.tooOld);
         const kept = rejected?.includes(counter) === true ? [] : changes;
         yield* this.#transaction({ id, time, tables, changes: kept, seq: entry.seq }, entry.seq, isWanted);
       }
@@ -203,9 +206,9 @@ interface Transaction {
   readonly seq: number;
 }
 
-function verdictsForgotten(seq: number): AntiphonError {
+function verdictsForgotten(seq: number, code: ErrorCode = 'BAD_OPTION'): AntiphonError {
   return new AntiphonError(
-    'BAD_OPTION',
+    code,
     `Changes as old as entry ${seq} of the log cannot be shown: what certification rejected of them is not kept any ` +
       'more. Begin later.',
   );

@@ -10,6 +10,7 @@ import {
   withIntegers,
   type BatchSummary,
   type ChangeCursor,
+  type ErrorCode,
   type Integers,
   type Log,
   type LogEntry,
@@ -19,12 +20,14 @@ import {
   type Position,
   type RowObject,
   type StoreState,
+  type TransactionId,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
 import { groupOf } from '../state/certification.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
+import { Coverage } from './coverage.js';
 
 /** A change of one row, committed and applied on this replica. */
 export type CommittedChange<R = RowObject, T extends string = string> = LoggedChange<R, T> & {
@@ -62,7 +65,7 @@ const MAX_LOOK_BACK = 20_000;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
 /** Where a stream begins. Of a call, what the database held then. */
-type Beginning = Pick<StoreState, 'vector' | 'partial'> & {
+export type Beginning = Pick<StoreState, 'vector' | 'partial'> & {
   readonly generation: string;
   readonly seq: number;
 };
@@ -78,33 +81,58 @@ export function changesOf(
   options: ChangesOptions,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   checkOptions(options, CHANGES_OPTIONS, 'changes()');
-  const { tables, from = 'now', integers = 'bigint', signal } = options;
-  if (tables !== undefined && !Array.isArray(tables))
-    throw new AntiphonError('BAD_OPTION', '`tables` of changes() is not valid; give a list of table names.');
-  assertIntegers(integers);
-  const wanted =
-    tables && new Set(replicatedNames(tables, scope.document.schema.tables, `Replica ${scope.id}`));
-  const beginning = beginningOf(scope, from);
-  return follow(scope, { beginning, wanted, integers, signal });
+  const { from = 'now', signal } = options;
+  const choice = choiceOf(scope, options, 'changes()');
+  return follow(scope, { beginning: beginningOf(scope, from), ...choice, signal, tooOld: 'BAD_OPTION' });
 }
 
-function beginningOf({ store, positions }: Scope, from: string): Beginning | ChangeCursor | undefined {
+/** Which changes somebody wants, and how. */
+export interface Choice {
+  readonly wanted: ReadonlySet<string> | undefined;
+  readonly integers: Integers;
+}
+
+/** Throws BAD_OPTION, UNKNOWN_TABLE. */
+export function choiceOf(
+  { document, id }: Scope,
+  { tables, integers = 'bigint' }: Pick<ChangesOptions, 'tables' | 'integers'>,
+  what: string,
+): Choice {
+  if (tables !== undefined && !Array.isArray(tables))
+    throw new AntiphonError('BAD_OPTION', `\`tables\` of ${what} is not valid; give a list of table names.`);
+  assertIntegers(integers);
+  return {
+    wanted: tables && new Set(replicatedNames(tables, document.schema.tables, `Replica ${id}`)),
+    integers,
+  };
+}
+
+/** undefined: as far back as the log reaches. Throws BAD_OPTION. */
+export function beginningOf({ store, positions }: Scope, from: string): Beginning | ChangeCursor | undefined {
   if (from === 'beginning') return undefined;
   if (from !== 'now') return decodeCursor(from);
   const { vector, partial, position } = store.state();
   return { generation: position.generation, seq: positions.passed + 1, vector, partial };
 }
 
-interface Following {
+export interface Following extends Choice {
   readonly beginning: Beginning | ChangeCursor | undefined;
-  readonly wanted: ReadonlySet<string> | undefined;
-  readonly integers: Integers;
   readonly signal: AbortSignal | undefined;
+  /** Of the error when certification's verdicts on what follows are not kept any more. */
+  readonly tooOld: ErrorCode;
+  /** Told where to go on once an entry was delivered to its end, wanted or not. */
+  readonly passed?: (place: ChangeCursor) => void;
+  /**
+   * Told of a transaction that this database has and the stream has passed without meeting it; the stream ends then.
+   * It can be met by reading the log again.
+   */
+  readonly missed?: (id: TransactionId) => void;
 }
 
-async function* follow(
+/** Ends when the replica closes, and throws the reason of the signal. */
+export async function* follow(
   scope: Scope,
-  { beginning, wanted, integers, signal: given }: Following,
+  { beginning, wanted, integers, signal: given, tooOld, passed, missed }: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   const { closing, clock, limits, progress, store, id } = scope;
   const signal = given === undefined ? closing : AbortSignal.any([given, closing]);
@@ -124,14 +152,21 @@ async function* follow(
     rules: () => intakeRules(scope),
     isMember: (origin) => origin === id || isKnownMember(scope, origin, store.state()),
     judgesCauses: true,
+    tooOld,
     keptBytes: limits.changeFeedBytes,
     tooLargeHint: 'Raise limits.changeFeedBytes, or read its rows with query() and go on from now.',
     isCommitted: (transaction) => counterOf(progress.vector, transaction.origin) >= transaction.counter,
   });
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
+  const coverage = new Coverage(scope);
+  let passedSeq = start.seq - 1;
+  const missedNow = (): TransactionId | undefined =>
+    missed && coverage.missedBy(stream.placeAfter(passedSeq), passedSeq);
   try {
     for (;;) {
-      const entries = await nextApplied(scope, reader, signal);
+      const id = missedNow();
+      if (id !== undefined) return missed?.(id);
+      const entries = await nextApplied(scope, reader, { signal, look: missedNow });
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);
@@ -139,6 +174,8 @@ async function* follow(
           const position = { generation: start.generation, seq: change.seq };
           yield { ...(integers === 'bigint' ? change : inNumbers(change)), position };
         }
+        passedSeq = entry.seq;
+        passed?.(stream.placeAfter(passedSeq));
       }
     }
   } finally {
@@ -161,15 +198,27 @@ function inNumbers(change: LoggedChange): LoggedChange {
   return { ...change, key, before: plain(change.before), after: plain(change.after) };
 }
 
-/** undefined: the replica is closing. */
+interface Waiting {
+  readonly signal: AbortSignal;
+  /** Asked while nothing comes: something is to be done without another entry. */
+  readonly look: () => unknown;
+}
+
+/** undefined: the replica is closing. No entry: `look` has found something. */
 async function nextApplied(
   scope: Scope,
   reader: LogReader,
-  signal: AbortSignal,
+  { signal, look }: Waiting,
 ): Promise<readonly LogEntry[] | undefined> {
   const { positions, progress, closing } = scope;
+  const waking = new AbortController();
+  const stopLooking = progress.onMove(() => {
+    if (look() !== undefined) waking.abort();
+  });
   try {
-    const entries = await reader.next({ ...READ, signal });
+    const entries = await reader
+      .next({ ...READ, signal: AbortSignal.any([signal, waking.signal]) })
+      .finally(stopLooking);
     const last = entries.at(-1)?.seq ?? 0;
     await progress.until(() => positions.passed >= last, {
       timeoutMs: Infinity,
@@ -179,6 +228,7 @@ async function nextApplied(
     return entries;
   } catch (error) {
     if (closing.aborted) return undefined;
+    if (waking.signal.aborted && !signal.aborted) return [];
     throw error;
   }
 }
@@ -194,7 +244,8 @@ async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline)
   }
 }
 
-async function startOf(
+/** Throws LOG_UNAVAILABLE, TIMEOUT, and the reason of the deadline's signal. */
+export async function startOf(
   { store, log }: Scope,
   beginning: Following['beginning'],
   deadline: Deadline,

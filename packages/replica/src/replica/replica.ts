@@ -18,6 +18,14 @@ import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.
 import type { QuarantineAccess } from '../repair/quarantine.js';
 import { untilReplicated } from '../state/progress.js';
 import { read, type QueryOptions } from '../read/read.js';
+import {
+  removeSubscriptionOf,
+  subscribe,
+  subscriptionsOf,
+  type SubscribeOptions,
+  type SubscriptionInfo,
+} from '../read/subscriptions.js';
+import type { Subscription } from '../read/subscription.js';
 import type { RecaptureOptions, Recapturer, RecaptureResult } from '../repair/recapture.js';
 import { removeMember, type RemoveMemberOptions, type Removal } from '../membership/remove-member.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
@@ -75,6 +83,37 @@ export interface Replica<Tx> extends AsyncDisposable {
   changes<Tables = Record<string, RowObject>>(
     options?: ChangesOptions<NoInfer<keyof Tables & string>>,
   ): AsyncGenerator<ChangeOf<Tables>, void, undefined>;
+  /**
+   * A durable subscription to committed changes, for a service that reacts to them. The cluster keeps its place under
+   * `name`, over restarts and crashes and on whichever replica an instance runs. Of all instances with one name one is
+   * active; the others wait in `next()` and take over when it closes, crashes or is cut off. What was not acknowledged
+   * by then is delivered again. Takes part from the first `next()` on; one iteration for each subscription object.
+   *
+   * @throws BAD_OPTION, UNKNOWN_TABLE at the call. The iterator throws SUBSCRIPTION_LOST when another instance has
+   *   taken over or the subscription was removed, PLACE_LOST when the log no longer holds what follows its place, the
+   *   code of the stall when this replica stalls, MESSAGE_TOO_LARGE, ACCESS_DENIED, and ABORTED with its signal. It
+   *   waits while NATS is away, and ends when the replica closes.
+   *
+   * @example
+   * await using orders = replica.subscribe<{ orders: Order }>('mailer', { tables: ['orders'] });
+   * for await (const change of orders) {
+   *   if (change.op === 'insert') await sendMail(change.after);
+   *   if (change.last) void orders.ack(change); // the whole transaction
+   * }
+   */
+  subscribe<Tables = Record<string, RowObject>>(
+    name: string,
+    options?: SubscribeOptions<NoInfer<keyof Tables & string>>,
+  ): Subscription<ChangeOf<Tables>>;
+  /** The durable subscriptions of the cluster, in the order of their names. @throws LOG_UNAVAILABLE, CLOSED */
+  subscriptions(): Promise<readonly SubscriptionInfo[]>;
+  /**
+   * Forgets a durable subscription and its place; its instances end with SUBSCRIPTION_LOST. Returns what it was: `from:
+   * place` begins a new one where it stood.
+   *
+   * @throws BAD_OPTION when there is none of that name, LOG_UNAVAILABLE, CLOSED
+   */
+  removeSubscription(name: string): Promise<SubscriptionInfo>;
   status(): ReplicaStatus;
   /**
    * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is
@@ -196,6 +235,21 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return changesOf(this.parts.scope, options) as AsyncGenerator<ChangeOf<Tables>, void, undefined>;
   }
 
+  subscribe<Tables = Record<string, RowObject>>(
+    name: string,
+    options: SubscribeOptions<NoInfer<keyof Tables & string>> = {},
+  ): Subscription<ChangeOf<Tables>> {
+    return subscribe(this.parts.scope, name, options) as Subscription<ChangeOf<Tables>>;
+  }
+
+  async subscriptions(): Promise<readonly SubscriptionInfo[]> {
+    return subscriptionsOf(this.parts.scope);
+  }
+
+  async removeSubscription(name: string): Promise<SubscriptionInfo> {
+    return removeSubscriptionOf(this.parts.scope, name);
+  }
+
   status(): ReplicaStatus {
     return statusOf(this.parts.scope);
   }
@@ -262,7 +316,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to go on.`);
     closing.abort(closed);
     exposure.close();
-    await this.#drain(closeTimeoutMs * DRAIN_SHARE);
+    const handedOver = bounded(scope, closeTimeoutMs * DRAIN_SHARE, scope.subscriptions.close());
+    await Promise.all([this.#drain(closeTimeoutMs * DRAIN_SHARE), handedOver]);
     await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
     scope.health.handle('close');
     const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;

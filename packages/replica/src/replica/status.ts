@@ -7,6 +7,7 @@ import {
   type UpdateSettings,
   type VectorClock,
 } from '@antiphon/core';
+import type { SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { ClockStatus } from '../state/clock-watch.js';
 import type { ConflictReport } from '../state/conflicts.js';
 import type { Holding, StallReason, Waiting } from '../config/standstill.js';
@@ -111,6 +112,8 @@ export interface ReplicaStatus {
   /** The last of them since this process runs, the newest last. */
   readonly lastConflicts: readonly ConflictReport[];
   readonly quarantined: number;
+  /** The instances of durable subscriptions that run on this replica. */
+  readonly subscriptions: readonly SubscriptionStatus[];
   /** What of this database other replicas do not get, and why. */
   readonly leftOut: readonly LeftOut[];
   readonly counts: Readonly<Record<string, number>>;
@@ -158,6 +161,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     conflicts: state.conflicts,
     lastConflicts: scope.conflicts.reports,
     quarantined: state.quarantined,
+    subscriptions: scope.subscriptions.all,
     leftOut: scope.leftOut.known,
     counts: scope.counters.counts,
     totals: scope.counters.totals,

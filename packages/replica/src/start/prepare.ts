@@ -17,6 +17,7 @@ import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
 import { findOwnPast } from '../deliver/own-past.js';
+import { ActiveSubscriptions } from '../state/active-subscriptions.js';
 import { StaticAuthority, type Authority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
 import { Health } from '../state/health.js';
@@ -55,6 +56,7 @@ export async function prepare(
     sync: await prepareSync(checked, deadline),
     sent: new SentMessages(),
     counters: new Counters(),
+    subscriptions: new ActiveSubscriptions(),
     closing,
   };
 }

@@ -11,6 +11,7 @@ import type { OwnLog } from './own-log.js';
 import type { Positions } from './positions.js';
 import type { Progress } from './progress.js';
 import type { SentMessages } from './sent-messages.js';
+import type { ActiveSubscriptions } from './active-subscriptions.js';
 import type { Authority } from './authority.js';
 
 /** A synchronous cluster, as far as delivering and publishing have to do with it; `ReplicaScope` has all of it. */
@@ -43,6 +44,7 @@ export interface Scope extends Settings {
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;
+  readonly subscriptions: ActiveSubscriptions;
   /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
   readonly closing: AbortSignal;
 }

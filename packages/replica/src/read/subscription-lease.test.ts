@@ -1,0 +1,287 @@
+import { encodeCursor, listSubscriptions, removeSubscription, DeliveryWindow } from '@antiphon/core';
+import { Faults, Link, memoryRegistry, Random, VirtualClock, type MemoryRegistry } from '@antiphon/testing';
+import { describe, expect, it } from 'vitest';
+import { PlaceWriter } from './place-writer.js';
+import { SubscriptionLease } from './subscription-lease.js';
+
+const LEASE_MS = 3000;
+const BEGIN = cursorAfter(0);
+
+/** Behind the n-th change of a stream of transactions with one change each. */
+function cursorAfter(n: number): string {
+  return encodeCursor({ generation: 'g', seq: n, vector: n < 2 ? {} : { a: n - 1 }, skip: n === 0 ? 0 : 1 });
+}
+
+class World {
+  readonly clock: VirtualClock;
+  readonly faults: Faults;
+  readonly server: MemoryRegistry;
+  #instances = 0;
+
+  constructor(seed = 1) {
+    this.clock = new VirtualClock({ seed });
+    this.faults = new Faults(new Random(seed), { minLatencyMs: 1, maxLatencyMs: 5 });
+    this.server = memoryRegistry({ clock: this.clock, faults: this.faults });
+  }
+
+  instance(driftPpm = 0): Instance {
+    const clock = this.clock.node({ driftPpm });
+    const link = new Link({ clock: this.clock, faults: this.faults });
+    return new Instance(`i${++this.#instances}`, clock, link, this.server);
+  }
+}
+
+class Instance {
+  readonly lease: SubscriptionLease;
+  readonly ending = new AbortController();
+  window: DeliveryWindow | undefined;
+  writer: PlaceWriter | undefined;
+
+  constructor(
+    readonly name: string,
+    readonly clock: ReturnType<VirtualClock['node']>,
+    readonly link: Link,
+    server: MemoryRegistry,
+  ) {
+    const holder = { replica: 'eu-1', instance: name, leaseMs: LEASE_MS };
+    this.lease = new SubscriptionLease({ name: 'mailer', holder, registry: server.connect(link), clock });
+  }
+
+  async acquire(begin = BEGIN): Promise<string> {
+    const place = await this.lease.acquire({
+      begin: () => Promise.resolve(begin),
+      isReady: () => Promise.resolve(true),
+      signal: this.ending.signal,
+    });
+    this.window = new DeliveryWindow(place);
+    this.writer = new PlaceWriter({
+      ...{ lease: this.lease, leaseMs: LEASE_MS, window: this.window, clock: this.clock },
+    });
+    return place;
+  }
+
+  deliver(n: number): void {
+    this.window!.delivered(cursorAfter(n));
+  }
+
+  ack(n: number): Promise<void> {
+    expect(this.window!.ack(cursorAfter(n))).not.toBe('unknown');
+    return this.writer!.confirmed();
+  }
+}
+
+const codeOf = (error: unknown): unknown => (error as { code?: string }).code;
+
+describe('the lease of a subscription', () => {
+  it('is the first one’s, for as long as it lives', async () => {
+    const world = new World();
+    const [one, two] = [world.instance(), world.instance()];
+    expect(await world.clock.run(one.acquire())).toBe(BEGIN);
+    let isTaken = false;
+    void two.acquire().then(() => (isTaken = true));
+    await world.clock.advance(20 * LEASE_MS);
+    expect(isTaken).toBe(false);
+    expect(one.lease.leftMs).toBeGreaterThan(0);
+  });
+
+  it('I16: goes over when its holder is silent; the holder stops before, and its acks fail', async () => {
+    const world = new World();
+    const [one, two] = [world.instance(), world.instance()];
+    await world.clock.run(one.acquire());
+    one.deliver(1);
+    one.deliver(2);
+    await world.clock.run(one.ack(1));
+    const taking = two.acquire();
+    taking.catch(() => undefined);
+    await world.clock.advance(1000);
+    one.link.disconnect();
+    const late = one.ack(2).then(() => 'confirmed', codeOf);
+    expect(await world.clock.run(taking)).toBe(cursorAfter(1));
+    expect(one.lease.leftMs).toBe(0);
+    expect(two.lease.epoch).toBe(2);
+    one.link.reconnect();
+    expect(await world.clock.run(late)).toBe('SUBSCRIPTION_LOST');
+    expect(one.lease.lost.aborted).toBe(true);
+  });
+
+  it('goes over at once when its holder lets go, with what was acknowledged last', async () => {
+    const world = new World();
+    const [one, two] = [world.instance(), world.instance()];
+    await world.clock.run(one.acquire());
+    const taking = two.acquire();
+    await world.clock.advance(5000);
+    one.deliver(1);
+    const confirmed = one.ack(1);
+    const sinceMs = world.clock.monotonicMs();
+    await world.clock.run(one.writer!.stop(new Error('closed')));
+    await confirmed;
+    expect(await world.clock.run(taking)).toBe(cursorAfter(1));
+    expect(world.clock.monotonicMs() - sinceMs).toBeLessThan(LEASE_MS / 3);
+  });
+
+  it('is not longer than it was while the machine slept', async () => {
+    const world = new World();
+    const one = world.instance();
+    let sleptMs = 0;
+    Object.assign(one.clock, { uptimeMs: () => one.clock.monotonicMs() + sleptMs });
+    await world.clock.run(one.acquire());
+    expect(one.lease.leftMs).toBeGreaterThan(0);
+    sleptMs = LEASE_MS;
+    expect(one.lease.leftMs).toBe(0);
+  });
+
+  it('ends with the subscription, for the active one and for a standby', async () => {
+    const world = new World();
+    const [one, two] = [world.instance(), world.instance()];
+    await world.clock.run(one.acquire());
+    const standby = two.acquire().then(() => 'taken', codeOf);
+    await world.clock.advance(1000);
+    const outside = world.server.connect(new Link({ clock: world.clock, faults: world.faults }));
+    const removed = await world.clock.run(removeSubscription(outside, 'mailer', 0));
+    expect(removed).toMatchObject({ place: BEGIN, epoch: 1 });
+    expect(await world.clock.run(standby)).toBe('SUBSCRIPTION_LOST');
+    await world.clock.advance(LEASE_MS);
+    expect(one.lease.lost.reason).toMatchObject({
+      message: expect.stringContaining('was removed') as string,
+    });
+    expect(await world.clock.run(listSubscriptions(outside))).toEqual([]);
+    await expect(world.clock.run(removeSubscription(outside, 'mailer', 0))).rejects.toThrow(
+      /no subscription/,
+    );
+    const three = world.instance();
+    expect(await world.clock.run(three.acquire(cursorAfter(7)))).toBe(cursorAfter(7));
+    expect(three.lease.epoch).toBe(3);
+  });
+
+  it('writes collected acknowledgements together', async () => {
+    const world = new World();
+    const one = world.instance();
+    await world.clock.run(one.acquire());
+    const before = world.server.get('subscription.mailer')!.revision;
+    const acks: Promise<void>[] = [];
+    for (let n = 1; n <= 500; n++) {
+      one.deliver(n);
+      acks.push(one.ack(n));
+      await world.clock.advance(1);
+    }
+    await world.clock.run(Promise.all(acks));
+    expect(world.server.get('subscription.mailer')!.revision - before).toBeLessThan(10);
+    const outside = world.server.connect(new Link({ clock: world.clock, faults: world.faults }));
+    expect(await world.clock.run(listSubscriptions(outside))).toMatchObject([{ place: cursorAfter(500) }]);
+  });
+});
+
+describe('I16: whatever happens to instances and answers', () => {
+  it.each(Array.from({ length: 60 }, (_, index) => index + 1))('seed %i', async (seed) => {
+    const world = new World(seed);
+    const random = new Random(`instances ${seed}`);
+    world.faults.set({ lostCall: random.next() < 0.5 ? 0.15 : 0, minLatencyMs: 1, maxLatencyMs: 40 });
+    const history = new History();
+    let stop = false;
+    const life = async (): Promise<void> => {
+      while (!stop) {
+        const instance = world.instance((random.next() - 0.5) * 1000);
+        const disturbing = disturbNowAndThen(world, random, instance);
+        await serve(instance, history, random, () => stop).catch((error: unknown) => {
+          if (codeOf(error) !== 'SUBSCRIPTION_LOST') throw error;
+        });
+        disturbing.stop();
+        instance.ending.abort();
+      }
+    };
+    const lives = Promise.all([life(), life(), life()]);
+    await world.clock.advance(120_000);
+    world.faults.set({ lostCall: 0 });
+    stop = true;
+    await world.clock.run(lives, 60_000);
+    expect(history.last).toBeGreaterThan(20);
+    expect(history.faults).toEqual([]);
+  });
+});
+
+/** What consumers saw: every change at least once and in order, and no confirmed one again. */
+class History {
+  readonly faults: string[] = [];
+  #confirmed = 0;
+  #epoch = 0;
+  #active: string | undefined;
+  last = 0;
+
+  began(instance: string, epoch: number, after: number): void {
+    if (epoch <= this.#epoch) this.faults.push(`${instance} has epoch ${epoch} after ${this.#epoch}`);
+    if (after < this.#confirmed)
+      this.faults.push(`${instance} begins after ${after}, behind ${this.#confirmed}`);
+    if (after > this.last)
+      this.faults.push(`${instance} begins after ${after}, and ${this.last} was the last`);
+    [this.#epoch, this.#active] = [epoch, instance];
+  }
+
+  delivered(instance: string, n: number): void {
+    if (this.#active !== instance) this.faults.push(`${instance} delivers ${n} beside ${this.#active}`);
+    if (n > this.last + 1) this.faults.push(`${n} after ${this.last}`);
+    this.last = Math.max(this.last, n);
+  }
+
+  confirmed(instance: string, n: number): void {
+    if (n > this.last) this.faults.push(`${instance} confirms ${n}`);
+    this.#confirmed = Math.max(this.#confirmed, n);
+  }
+}
+
+/** Consumes until it is lost, or closes or crashes by chance. */
+async function serve(
+  instance: Instance,
+  history: History,
+  random: Random,
+  stopped: () => boolean,
+): Promise<void> {
+  const { name, clock, lease } = instance;
+  const pause = (ms: number): Promise<void> => new Promise((resolve) => void clock.setTimer(ms, resolve));
+  const place = await instance.acquire();
+  let n = 0;
+  while (cursorAfter(n) !== place) n++;
+  // It may have been paused since it was given the lease.
+  while (lease.leftMs === 0) await instance.writer!.confirmedSoon();
+  history.began(name, lease.epoch!, n);
+  const end = random.next();
+  for (const untilMs = clock.monotonicMs() + random.next() * 20_000; clock.monotonicMs() < untilMs;) {
+    while (lease.leftMs === 0) await instance.writer!.confirmedSoon();
+    if (stopped()) break;
+    n += 1;
+    history.delivered(name, n);
+    instance.deliver(n);
+    await pause(random.next() * 200);
+    if (random.next() < 0.7) {
+      const acked = n;
+      const confirmed = instance.ack(acked).then(() => history.confirmed(name, acked));
+      if (random.next() < 0.3) await confirmed;
+      else confirmed.catch(() => undefined);
+    }
+  }
+  if (end < 0.5 || stopped()) await instance.writer!.stop(new Error('closed'));
+  // A crash: nothing is written any more, and what is under way may arrive.
+  else {
+    instance.link.kill();
+    clock.stop();
+  }
+}
+
+/** Its connection is cut, or its process paused, for up to three leases. */
+function disturbNowAndThen(world: World, random: Random, { link, clock }: Instance): { stop(): void } {
+  let stopped = false;
+  const kinds: readonly (readonly [begin: () => void, end: () => void])[] = [
+    [() => link.disconnect(), () => link.reconnect()],
+    [() => (clock.pause(), link.pause()), () => (clock.resume(), link.resume())],
+  ];
+  const again = (): void => {
+    world.clock.setTimer(500 + random.next() * 20_000, () => {
+      if (stopped) return;
+      const [begin, end] = kinds[Math.floor(random.next() * kinds.length)]!;
+      begin();
+      world.clock.setTimer(random.next() * 3 * LEASE_MS, end);
+      again();
+    });
+  };
+  again();
+  return { stop: () => (stopped = true) };
+}

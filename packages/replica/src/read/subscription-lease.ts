@@ -1,0 +1,226 @@
+import {
+  AntiphonError,
+  type Clock,
+  isHeldBy,
+  leaseLeftMs,
+  readSubscription,
+  type Registry,
+  released,
+  sighted,
+  type Sighting,
+  sleep,
+  type StoredSubscription,
+  type SubscriptionHolder,
+  type SubscriptionRecord,
+  taken,
+  takeoverInMs,
+  writeSubscription,
+} from '@antiphon/core';
+import { retryDelayMs } from '../wait/deadline.js';
+
+/** Between two looks of a standby: so long, at most about, until it notices that the record is free. */
+const LOOK_EVERY_MS = 500;
+
+export interface SubscriptionLeaseDeps {
+  readonly name: string;
+  readonly holder: SubscriptionHolder;
+  readonly registry: Registry;
+  readonly clock: Clock;
+}
+
+export interface Candidate {
+  /** Where a subscription begins that does not exist yet. Asked only then. */
+  begin(): Promise<string>;
+  /** Whether this instance can go on at `place` now; asked only when the record is free. */
+  isReady(place: string): Promise<boolean>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The record of a subscription in the registry, for one instance: waits until it may take it, writes the place
+ * while it holds it, and lets go of it. Every write is a compare-and-set against what this instance wrote before:
+ * once another one has taken over, none succeeds any more, and `lost` says so.
+ */
+export class SubscriptionLease {
+  readonly #lost = new AbortController();
+  #held: Held | undefined;
+  /** When the last write that was confirmed was sent; undefined: none was. */
+  #confirmed: Moment | undefined;
+
+  constructor(private readonly deps: SubscriptionLeaseDeps) {}
+
+  /** Aborted with SUBSCRIPTION_LOST. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  get epoch(): number | undefined {
+    return this.#held?.record.epoch;
+  }
+
+  /** For how long no standby can have taken over; 0: nobody knows. */
+  get leftMs(): number {
+    const { leaseMs } = this.deps.holder;
+    if (this.#confirmed === undefined) return 0;
+    const [sent, now] = [this.#confirmed, this.#now()];
+    const [awakeMs, uptimeMs] = [now.awakeMs - sent.awakeMs, now.uptimeMs - sent.uptimeMs];
+    return leaseLeftMs(0, leaseMs, Math.max(awakeMs, uptimeMs));
+  }
+
+  #now(): Moment {
+    const { clock } = this.deps;
+    const awakeMs = clock.monotonicMs();
+    return { awakeMs, uptimeMs: clock.uptimeMs?.() ?? awakeMs };
+  }
+
+  /**
+   * Resolves with the place once this instance is the holder. Waits through an absence of NATS. Throws
+   * SUBSCRIPTION_LOST when it is removed meanwhile, what `begin` and `isReady` throw, and the reason of the signal.
+   */
+  async acquire(candidate: Candidate): Promise<string> {
+    const { clock } = this.deps;
+    const seen: Seen = { last: undefined, sighting: undefined, sent: this.#now() };
+    for (let failures = 0; ;) {
+      let waitMs = LOOK_EVERY_MS * (0.75 + 0.5 * clock.random());
+      try {
+        const place = await this.#tryToTake(candidate, seen);
+        if (place !== undefined) return place;
+        failures = 0;
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+        waitMs = retryDelayMs(failures++, clock);
+      }
+      await sleep(clock, waitMs, candidate.signal);
+    }
+  }
+
+  async #tryToTake(candidate: Candidate, seen: Seen): Promise<string | undefined> {
+    const { name, holder, registry, clock } = this.deps;
+    const askedMs = clock.monotonicMs();
+    const stored = await readSubscription(registry, name);
+    candidate.signal.throwIfAborted();
+    if (stored?.record.holder?.instance === holder.instance) return this.#adopt(stored, seen.sent);
+    if (seen.last !== undefined && stored?.record.removed === true) throw this.#end(stored.record);
+    // One that is gone without a trace is not new: its holder writes it again, or else this instance does.
+    const record = stored?.record ?? seen.last;
+    seen.sighting = sighted(seen.sighting, stored?.revision ?? 0, clock.monotonicMs());
+    const isNew = record === undefined || record.removed === true;
+    if (!isNew) {
+      seen.last = record;
+      if (takeoverInMs(record, seen.sighting, askedMs) > 0) return undefined;
+      if (!(await candidate.isReady(record.place))) return undefined;
+    }
+    const place = isNew ? await candidate.begin() : record.place;
+    candidate.signal.throwIfAborted();
+    seen.sent = this.#now();
+    const next = taken(name, record, holder, place, clock.nowMs());
+    const written = await writeSubscription(registry, next, stored?.revision);
+    return written && this.#adopt(written, seen.sent);
+  }
+
+  #adopt(stored: StoredSubscription, sent: Moment): string {
+    this.#held = stored;
+    this.#confirmed = sent;
+    return stored.record.place;
+  }
+
+  /**
+   * Resolves once the registry has the place, which is a renewal too. Waits through an absence of NATS, until the
+   * signal ends it. Throws SUBSCRIPTION_LOST. One call at a time.
+   */
+  async write(place: string, signal: AbortSignal): Promise<void> {
+    const { clock } = this.deps;
+    await this.#put((record) => ({ ...record, place, writtenAtMs: clock.nowMs() }), signal);
+  }
+
+  /** As `write`, and a standby need not wait any more. */
+  async release(place: string, signal: AbortSignal): Promise<void> {
+    const { clock } = this.deps;
+    if (this.#held === undefined || this.lost.aborted) return;
+    await this.#put((record) => released(record, place, clock.nowMs()), signal);
+    this.#confirmed = undefined;
+  }
+
+  async #put(change: (record: SubscriptionRecord) => SubscriptionRecord, signal: AbortSignal): Promise<void> {
+    const { registry, clock } = this.deps;
+    for (let failures = 0, isCertain = true; ;) {
+      signal.throwIfAborted();
+      this.lost.throwIfAborted();
+      try {
+        if (!isCertain && (await this.#lookAgain())) return;
+        const { record, revision } = this.#held ?? never();
+        const sent = this.#now();
+        const written = await writeSubscription(registry, change(record), revision);
+        if (written !== undefined) return void this.#adopt(written, sent);
+        isCertain = false;
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+        isCertain = false;
+        await sleep(clock, retryDelayMs(failures++, clock), signal);
+      }
+    }
+  }
+
+  /**
+   * Somebody else wrote, or an answer was lost: against which revision to write now. True: it is released, which only
+   * this instance does. Throws SUBSCRIPTION_LOST.
+   */
+  async #lookAgain(): Promise<boolean> {
+    const { registry, name, holder } = this.deps;
+    const stored = await readSubscription(registry, name);
+    const { record: mine } = this.#held ?? never();
+    if (stored !== undefined && !isHeldBy(stored.record, holder.instance, mine.epoch)) {
+      const { epoch, holder: other, removed } = stored.record;
+      if (epoch === mine.epoch && other === undefined && removed !== true) return true;
+      throw this.#end(stored.record);
+    }
+    // Where somebody deleted the key, or the bucket, the place is known here: it is written again.
+    this.#held = { record: mine, revision: stored?.revision };
+    return false;
+  }
+
+  #end(record: SubscriptionRecord): AntiphonError {
+    const { name, holder } = this.deps;
+    const why =
+      record.removed === true
+        ? 'it was removed'
+        : `${record.holder === undefined ? 'another instance' : `an instance on ${record.holder.replica}`} has taken ` +
+          `over (epoch ${record.epoch})`;
+    const error = new AntiphonError(
+      'SUBSCRIPTION_LOST',
+      `This instance of subscription ${name} is not the active one any more: ${why}. What it did not acknowledge is ` +
+        'not acknowledged, and is delivered again. Subscribe again to stand by.',
+      { context: { replica: holder.replica, subscription: name, epoch: record.epoch } },
+    );
+    this.#lost.abort(error);
+    return error;
+  }
+}
+
+/** On clocks that never go back; the second one goes on while the machine sleeps. */
+interface Moment {
+  readonly awakeMs: number;
+  readonly uptimeMs: number;
+}
+
+/** What a standby has seen so far. */
+interface Seen {
+  last: SubscriptionRecord | undefined;
+  sighting: Sighting | undefined;
+  /** When it last tried to take the record; the answer may have been lost. */
+  sent: Moment;
+}
+
+interface Held {
+  readonly record: SubscriptionRecord;
+  /** undefined: the key is not there any more. */
+  readonly revision: number | undefined;
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof AntiphonError && error.retriable && error.code !== 'ABORTED';
+}
+
+function never(): never {
+  throw new AntiphonError('INTERNAL', 'The lease of a subscription was written before it was taken.');
+}

@@ -1,0 +1,325 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeBatch, registerMember } from '@antiphon/core';
+import { streamName } from '@antiphon/nats';
+import { eventually } from '@antiphon/testing';
+import { describe, expect, it } from 'vitest';
+import { ClusterFixture, type SqliteReplica } from '../testing/cluster-fixture.js';
+import type { CommittedChange } from './changes.js';
+import type { Subscription } from './subscription.js';
+
+const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE u (id INTEGER PRIMARY KEY);';
+const PROMPTLY_MS = 4000;
+/** Longer than any test: who takes over before has not waited for its end. */
+const LONG_LEASE = { leaseMs: 600_000 } as const;
+
+interface Ids {
+  readonly ids: number[];
+  readonly done: Promise<unknown>;
+}
+
+const insert = (replica: SqliteReplica, ...ids: number[]): Promise<unknown> =>
+  replica.execute(ids.map((id) => ({ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, `row ${id}`] })));
+
+async function take(subscription: Subscription<CommittedChange>, count: number): Promise<CommittedChange[]> {
+  const seen: CommittedChange[] = [];
+  while (seen.length < count) {
+    const { done, value } = await subscription.next();
+    if (done === true) throw new Error(`ended after ${seen.length}`);
+    seen.push(value);
+  }
+  return seen;
+}
+
+const idsOf = (changes: readonly CommittedChange[]): number[] => changes.map(({ key }) => Number(key['id']));
+
+/** Reads and acknowledges until it ends. */
+function serve(subscription: Subscription<CommittedChange>): Ids {
+  const ids: number[] = [];
+  const reading = async (): Promise<unknown> => {
+    for await (const change of subscription) {
+      ids.push(Number(change.key['id']));
+      void subscription.ack(change).catch(() => undefined);
+    }
+    return 'ended';
+  };
+  return { ids, done: reading().catch((error: unknown) => (error as { code: string }).code) };
+}
+
+/** What a replica `ghost` would have written, which nobody knows yet. */
+function ofGhost(counter: number): Uint8Array {
+  const time = Date.now() * 1000;
+  const changes = [{ op: 'insert' as const, table: 0, row: [BigInt(100 + counter), 'by a ghost'] }];
+  return encodeBatch({
+    ...{ kind: 'transactions', origin: 'ghost', firstCounter: counter, epoch: 0, time, context: {} },
+    schemaVersion: 1,
+    tables: [{ name: 't', columns: ['id', 'v'], key: [0] }],
+    transactions: [{ counter, time, changes }],
+  });
+}
+
+async function clusterOfTwo(): Promise<
+  readonly [cluster: ClusterFixture, a: SqliteReplica, b: SqliteReplica]
+> {
+  const cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  return [cluster, a, await cluster.replica('b')];
+}
+
+describe('a durable subscription', () => {
+  it('I16: goes on after what was acknowledged, on whichever replica', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const first = a.subscribe('mailer', LONG_LEASE);
+    expect(first.epoch).toBeUndefined();
+    const reading = take(first, 3);
+    await eventually('it is active', () => first.epoch !== undefined);
+    await insert(a, 1, 2, 3);
+    const [one, two] = await reading;
+    await first.ack(two!);
+    await first.ack(one!);
+    await first.close();
+    await insert(b, 4);
+    const second = b.subscribe('mailer', { ...LONG_LEASE, from: 'beginning' });
+    const changes = await take(second, 2);
+    expect(idsOf(changes)).toEqual([3, 4]);
+    expect(changes.map(({ last }) => last)).toEqual([true, true]);
+    expect(second.epoch).toBe(2);
+    await second.ack(changes[1]!);
+    await expect(first.ack(one!)).rejects.toMatchObject({ code: 'CLOSED' });
+    await second.close();
+    const third = b.subscribe('mailer', LONG_LEASE);
+    const nothing = third.next();
+    await eventually('it is active', () => third.epoch === 3);
+    await third.close();
+    expect(await nothing).toEqual({ done: true, value: undefined });
+  });
+
+  it('I16: acknowledges what was delivered, and nothing else', async () => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _ = cluster;
+    await insert(a, 1);
+    await insert(a, 2);
+    const subscription = a.subscribe('mailer', { from: 'beginning' });
+    await expect(subscription.ack({ cursor: 'x' })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    const [one] = await take(subscription, 1);
+    const [, second] = await take(a.subscribe('other', { from: 'beginning' }), 2);
+    await expect(subscription.ack(second!)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(subscription.ack({ cursor: 'x' })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(subscription.ack(undefined as never)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await subscription.ack(one!);
+    await subscription.ack(one!);
+    expect(idsOf(await take(subscription, 1))).toEqual([2]);
+  });
+
+  it('has one active instance; a standby takes over at once when it closes', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const active = a.subscribe('mailer', LONG_LEASE);
+    const one = serve(active);
+    await eventually('it is active', () => active.epoch === 1);
+    const [standby, other] = [b.subscribe('mailer', LONG_LEASE), a.subscribe('mailer', LONG_LEASE)];
+    const [two, three] = [serve(standby), serve(other)];
+    await insert(a, 1);
+    await insert(b, 2);
+    await eventually('both are seen', () => one.ids.length === 2);
+    expect(a.status().subscriptions).toMatchObject([
+      { name: 'mailer', state: 'active', epoch: 1 },
+      { name: 'mailer', state: 'standby' },
+    ]);
+    await other.close();
+    expect(await three.done).toBe('ended');
+    await active.close();
+    expect(await one.done).toBe('ended');
+    await eventually('the standby is active', () => standby.epoch === 2, PROMPTLY_MS);
+    await insert(a, 3);
+    await eventually('it gets the rest', () => two.ids.length === 1);
+    expect([two.ids, three.ids]).toEqual([[3], []]);
+    expect(b.status().subscriptions).toMatchObject([{ state: 'active', epoch: 2 }]);
+    expect(a.status().subscriptions).toEqual([]);
+  });
+
+  it.each<
+    [string, (active: Subscription<CommittedChange>, a: SqliteReplica, end: AbortController) => unknown]
+  >([
+    ['its signal', (_, _a, end) => end.abort()],
+    ['the close of its replica', (_, a) => a.close()],
+    ['leaving its loop', (active) => active.return?.()],
+  ])('lets go at once with %s, also while a change is in hand', async (_, endWith) => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _cluster = cluster;
+    const end = new AbortController();
+    await insert(a, 1);
+    const active = a.subscribe('mailer', { ...LONG_LEASE, from: 'beginning', signal: end.signal });
+    const [change] = await take(active, 1);
+    const standby = b.subscribe('mailer', LONG_LEASE);
+    const next = standby.next();
+    endWith(active, a, end);
+    // The change that was in hand and not acknowledged.
+    const { value } = await next;
+    expect(value).toMatchObject({ key: { id: 1n } });
+    await expect(active.ack(change!)).rejects.toMatchObject({ code: 'CLOSED' });
+    const after = await active.next().then(
+      ({ done }) => done,
+      (error: unknown) => (error as { code: string }).code,
+    );
+    expect(after).toBe(end.signal.aborted ? 'ABORTED' : true);
+  });
+
+  it('reads only what it is asked for, and does not stay behind for it', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const subscription = b.subscribe('numbers', { tables: ['u'], integers: 'number', leaseMs: 1000 });
+    const reading = subscription.next();
+    await eventually('it is active', () => subscription.epoch !== undefined);
+    for (let id = 1; id <= 20; id++) await insert(a, id);
+    await eventually('its place has followed', async () => (await a.subscriptions())[0]?.lagEntries === 0);
+    await a.execute([{ sql: 'INSERT INTO u VALUES (7)' }]);
+    const { value } = await reading;
+    expect(value).toMatchObject({ table: 'u', key: { id: 7 } });
+    await sleep(1500);
+    // What is delivered and not acknowledged holds it up.
+    expect((await a.subscriptions())[0]?.lagEntries).toBeGreaterThan(0);
+    expect(b.status().subscriptions[0]?.lagEntries).toBeGreaterThan(0);
+  });
+
+  it('is listed, and removed with all of its instances; a new one begins anew', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const active = a.subscribe('mailer', { leaseMs: 1000 });
+    const one = serve(active);
+    await eventually('it is active', () => active.epoch === 1);
+    const two = serve(b.subscribe('mailer'));
+    await insert(a, 1);
+    await eventually('it has the row', async () => (await a.subscriptions())[0]?.lagEntries === 0);
+    expect(await b.subscriptions()).toMatchObject([{ name: 'mailer', epoch: 1, holder: { replica: 'a' } }]);
+    await expect(a.removeSubscription('mailr')).rejects.toThrow('Did you mean "mailer"?');
+    const { place } = await b.removeSubscription('mailer');
+    expect(await Promise.all([one.done, two.done])).toEqual(['SUBSCRIPTION_LOST', 'SUBSCRIPTION_LOST']);
+    expect(await a.subscriptions()).toEqual([]);
+    await insert(a, 2);
+    const again = a.subscribe('mailer', { from: place });
+    expect(idsOf(await take(again, 1)).at(-1)).toBe(2);
+    expect(again.epoch).toBeGreaterThan(2);
+  });
+
+  it('checks its name and options', async () => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _ = cluster;
+    const bad = (name: string, options?: object) => () => a.subscribe(name, options);
+    for (const name of ['', 'a.b', 'ü', 'x'.repeat(64), 7 as never])
+      expect(bad(name)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
+    for (const options of [{ form: 'now' }, { from: 'x' }, { leaseMs: 10 }, { integers: 1 }, { tables: 't' }])
+      expect(bad('ok', options)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
+    expect(bad('ok', { tables: ['nope'] })).toThrow(
+      expect.objectContaining({ code: 'UNKNOWN_TABLE' }) as Error,
+    );
+  });
+});
+
+describe('troubles of a durable subscription', () => {
+  it('I16: NATS away is waited for, and nothing is lost or repeated', async () => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _ = cluster;
+    const subscription = a.subscribe('mailer', { leaseMs: 1000 });
+    const { ids } = serve(subscription);
+    await eventually('it is active', () => subscription.epoch === 1);
+    await insert(a, 1);
+    await eventually('it has the first', () => ids.length === 1);
+    await cluster.server.kill();
+    await insert(a, 2);
+    await sleep(1500);
+    await cluster.server.restart();
+    await insert(a, 3);
+    await eventually('it has the others', () => ids.length >= 3, 20_000);
+    expect(ids).toEqual([1, 2, 3]);
+    expect(subscription.epoch).toBe(1);
+  });
+
+  it('I16: a record that somebody deleted is written again with its place', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const active = a.subscribe('mailer', { leaseMs: 1000 });
+    const one = serve(active);
+    await eventually('it is active', () => active.epoch === 1);
+    const two = serve(b.subscribe('mailer', { leaseMs: 1000 }));
+    await insert(a, 1);
+    await eventually('it has the row', () => one.ids.length === 1);
+    const nats = await cluster.nats();
+    const bucket = await nats.connection.jetstream().views.kv(`ANTIPHON_${cluster.cluster}`);
+    await bucket.delete('subscription.mailer');
+    await eventually('it is there again', async () => (await a.subscriptions()).length === 1);
+    await insert(a, 2);
+    await eventually('it has both', () => one.ids.length === 2);
+    await active.close();
+    await insert(a, 3);
+    await eventually('the standby goes on', () => two.ids.length === 1);
+    expect([one.ids, two.ids]).toEqual([[1, 2], [3]]);
+  });
+
+  it('I16: what was put aside and is applied later is delivered too, in the order of its origin', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const { ids } = serve(b.subscribe('mailer'));
+    await eventually('it is active', () => b.status().subscriptions[0]?.state === 'active');
+    const log = (await cluster.nats()).log(cluster.cluster);
+    await log.open({ create: false });
+    for (const counter of [2, 1]) {
+      await new Promise<void>((resolve) =>
+        log.append({ origin: 'ghost', id: `g${counter}`, data: ofGhost(counter) }, () => resolve()),
+      );
+    }
+    await eventually('both are put aside', () => b.status().quarantined === 2);
+    await insert(a, 1);
+    await eventually('it has the one behind', () => ids.length === 1);
+    const registry = (await cluster.nats()).registry(cluster.cluster);
+    const record = { joinedAtMs: 1, engine: 'sqlite', version: '0', instance: 'g' };
+    await registerMember(registry, { id: 'ghost', ...record });
+    for (let round = 0; round < 2; round++) await b.quarantine.retry();
+    await eventually('it has both', () => ids.length >= 3);
+    await insert(a, 2);
+    await eventually('it goes on', () => ids.length >= 4);
+    expect(ids).toEqual([1, 101, 102, 2]);
+  });
+
+  it('says that the log does not hold what follows its place any more', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    await insert(a, 1);
+    const subscription = a.subscribe('mailer', { from: 'beginning' });
+    await take(subscription, 1);
+    await subscription.close();
+    for (const id of [2, 3, 4]) await insert(a, id);
+    await Promise.all([a, b].map((replica) => replica.caughtUp()));
+    const nats = await cluster.nats();
+    const manager = await nats.connection.jetstreamManager();
+    const { state } = await manager.streams.info(streamName(cluster.cluster));
+    await manager.streams.purge(streamName(cluster.cluster), { seq: state.last_seq });
+    const [again, error] = [a.subscribe('mailer'), { code: 'PLACE_LOST' }];
+    await expect(again.next()).rejects.toMatchObject(error);
+    await expect(a.subscribe('mailer').next()).rejects.toThrow(/begins at entry/);
+    await a.removeSubscription('mailer');
+    const anew = a.subscribe('mailer', { leaseMs: 1000 });
+    const reading = anew.next();
+    await eventually('it is active', () => anew.epoch !== undefined);
+    await insert(a, 5);
+    expect((await reading).value).toMatchObject({ key: { id: 5n } });
+  });
+
+  it('ends on a replica that stalls, so that another one goes on', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const active = a.subscribe('mailer', LONG_LEASE);
+    const one = serve(active);
+    await eventually('it is active', () => active.epoch === 1);
+    const standby = b.subscribe('mailer', LONG_LEASE);
+    const two = serve(standby);
+    const rebuilt = 'CREATE TABLE n (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO n SELECT * FROM t;';
+    cluster.sql('a', `${rebuilt} DROP TABLE t; ALTER TABLE n RENAME TO t;`);
+    expect(await one.done).toBe('SCHEMA_DRIFT');
+    await eventually('the other one is active', () => standby.epoch === 2, PROMPTLY_MS);
+    await insert(b, 9);
+    await eventually('it goes on', () => two.ids.includes(9));
+    expect(a.status().subscriptions).toEqual([]);
+  });
+});
