@@ -56,6 +56,9 @@ export type { MemberStatus, ReplicaStatus, SyncStatus } from './replica/status.j
 export type { LifecycleEvent, LifecycleState } from './config/lifecycle.js';
 export type { Holding, StallReason, Waiting } from './config/standstill.js';
 export { problemsOf, type HealthOptions } from './replica/problems.js';
+export type { ReplicaHealth } from './replica/healthcheck.js';
+export type { EventsOptions } from './replica/events.js';
+export type { EventPhase, ReplicaEvent } from './replica/replica-event.js';
 export { nextState } from './config/lifecycle.js';
 export type { MailboxProtocol, Ping, QueryRequest, Standing } from './service/mailbox.js';
 export {

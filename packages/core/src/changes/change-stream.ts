@@ -78,7 +78,8 @@ export class ChangeStream {
         const id = { origin, counter };
         // What the database of a replica refused is in the log, and no change of it; nor is anything behind it.
         if (!this.deps.isCommitted(id)) return;
-        if (rejected === undefined && batch.sync !== undefined) throw verdictsForgotten(entry.seq, this.deps.tooOld);
+        if (rejected === undefined && batch.sync !== undefined)
+          throw verdictsForgotten(entry.seq, this.deps.tooOld);
         const kept = rejected?.includes(counter) === true ? [] : changes;
         yield* this.#transaction({ id, time, tables, changes: kept, seq: entry.seq }, entry.seq, isWanted);
       }

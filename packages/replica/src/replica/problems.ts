@@ -1,7 +1,11 @@
 import type { ReplicaStatus } from './status.js';
 
 export interface HealthOptions {
-  /** Entries that were not applied for longer are unhealthy. Without it, lag is not judged. */
+  /**
+   * Entries that were not applied for longer are unhealthy.
+   *
+   * @defaultValue lag is not judged
+   */
   readonly maxLagSeconds?: number;
 }
 

@@ -30,6 +30,10 @@ import type { RecaptureOptions, Recapturer, RecaptureResult } from '../repair/re
 import { removeMember, type RemoveMemberOptions, type Removal } from '../membership/remove-member.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Params, Statement } from '../write/statement.js';
+import { eventsOf, type EventsOptions } from './events.js';
+import { healthOf, type ReplicaHealth } from './healthcheck.js';
+import type { HealthOptions } from './problems.js';
+import type { ReplicaEvent } from './replica-event.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { Committed } from '../state/write-result.js';
 import type { WriteOptions, Writer } from '../write/writer.js';
@@ -115,6 +119,29 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   removeSubscription(name: string): Promise<SubscriptionInfo>;
   status(): ReplicaStatus;
+  /**
+   * What happens on this replica, from the call on: changes of state, and the beginning and end of everything that
+   * `status` shows as an alarm. The first events say how it is then. Up to 1000 events wait for their reader; beyond
+   * that the oldest are dropped, and an event of type `dropped` says how many. Ends when the replica has closed.
+   *
+   * @throws BAD_OPTION at the call; the iterator throws ABORTED with its signal.
+   *
+   * @example
+   * for await (const event of replica.events())
+   *   if (event.type === 'alarm' && event.phase === 'begin') page(event.alarm.message);
+   */
+  events(options?: EventsOptions): AsyncIterableIterator<ReplicaEvent, void, undefined>;
+  /**
+   * For the probes of a service: whether to restart it (`live`), whether to send it requests (`ready`), and why not.
+   * Answers at once, from what is known here.
+   *
+   * @throws BAD_OPTION
+   *
+   * @example
+   * const { ready, problems } = replica.healthcheck({ maxLagSeconds: 30 });
+   * response.writeHead(ready ? 200 : 503).end(problems.join('\n'));
+   */
+  healthcheck(options?: HealthOptions): ReplicaHealth;
   /**
    * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is
    * held, nothing is missing. Throws TIMEOUT, which says what is in the way, LOG_UNAVAILABLE, ABORTED,
@@ -252,6 +279,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   status(): ReplicaStatus {
     return statusOf(this.parts.scope);
+  }
+
+  events(options: EventsOptions = {}): AsyncIterableIterator<ReplicaEvent, void, undefined> {
+    return eventsOf(this.parts.scope, options);
+  }
+
+  healthcheck(options: HealthOptions = {}): ReplicaHealth {
+    return healthOf(() => this.status(), options);
   }
 
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal> {

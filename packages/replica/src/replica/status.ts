@@ -172,7 +172,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
 }
 
 /** They last as long as NATS says no. */
-function denialAlarms({ denials }: ReplicaScope): ReplicaStatus['alarms'] {
+export function denialAlarms({ denials }: Pick<ReplicaScope, 'denials'>): ReplicaStatus['alarms'] {
   return (denials?.() ?? []).map(({ operation, subject, message, sinceMs, count }) => {
     return { name: `denied ${operation} ${subject}`.trimEnd(), message, sinceMs, count };
   });

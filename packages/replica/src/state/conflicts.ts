@@ -19,12 +19,16 @@ const MAX_KEY_CHARACTERS = 100;
 const RECENT_MS = 600_000;
 const ALARM = 'conflicts';
 
+/** `reports`: the last of these `count` conflicts. */
+export type ConflictListener = (count: number, reports: readonly ConflictReport[]) => void;
+
 /** Conflicts that were decided since this process runs. The database counts all of them. */
 export class Conflicts {
   #reports: readonly ConflictReport[] = [];
   #lastMs = -Infinity;
   /** Since the alarm began. */
   #recent = 0;
+  readonly #listeners = new Set<ConflictListener>();
 
   constructor(
     private readonly health: Health,
@@ -36,12 +40,17 @@ export class Conflicts {
     return this.#reports;
   }
 
+  onConflict(listener: ConflictListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   note({ conflicts, lastConflicts = [] }: ApplyOutcome): void {
     if (conflicts === 0) return;
     const atMs = this.clock.nowMs();
-    this.#reports = [...this.#reports, ...lastConflicts.map((one) => reportOf(one, atMs))].slice(
-      -MAX_REPORTS,
-    );
+    const reports = lastConflicts.map((one) => reportOf(one, atMs));
+    this.#reports = [...this.#reports, ...reports].slice(-MAX_REPORTS);
+    for (const listener of this.#listeners) listener(conflicts, reports);
     this.#lastMs = this.clock.monotonicMs();
     this.#recent += conflicts;
     const last = this.#reports.at(-1);

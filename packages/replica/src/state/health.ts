@@ -31,6 +31,7 @@ export class Health {
   #gaps: readonly Gap[] = [];
   readonly #alarms = new Map<string, { message: string; sinceMs: number; count: number }>();
   readonly #listeners = new Set<(state: LifecycleState) => void>();
+  readonly #watchers = new Set<() => void>();
   constructor(
     private readonly role: () => Role,
     private readonly clock: Clock,
@@ -101,6 +102,12 @@ export class Health {
     if (this.#state === before) return;
     this.logger.debug({ from: before, to: this.#state }, 'lifecycle changed');
     for (const listener of [...this.#listeners]) listener(this.#state);
+    this.#changed();
+  }
+
+  /** Whatever `status` shows of it may be another; called often. */
+  #changed(): void {
+    for (const watcher of this.#watchers) watcher();
   }
 
   /**
@@ -137,7 +144,7 @@ export class Health {
     if (left !== undefined && ENDING.has(left.code)) return this.fail(left);
     if (left !== undefined && !isPassing(left)) {
       this.#stalled = this.#reasonOf(left);
-      return;
+      return this.#changed();
     }
     this.#stalled = undefined;
     this.logger.info({}, 'the cause of the stall is gone; replication goes on');
@@ -163,6 +170,12 @@ export class Health {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Called whenever something of it may have changed, and sometimes when nothing has. */
+  onChange(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
   /** The position stays where it is. Logged when it begins; later tries only count. */
   hold(refused: Omit<Holding, 'sinceMs' | 'attempts'>): void {
     if (!this.replicating) return;
@@ -175,6 +188,7 @@ export class Health {
     };
     this.alarm('apply', refused.message);
     this.handle('hold');
+    this.#changed();
   }
 
   /** What became of the question for a missing transaction. */
@@ -195,6 +209,7 @@ export class Health {
     this.#holding = undefined;
     this.clearAlarm('apply');
     this.handle('resume');
+    this.#changed();
   }
 
   /** What the database says is missing. The same list again costs nothing. */
@@ -213,6 +228,7 @@ export class Health {
     for (const { origin, expected } of before.values())
       this.logger.info({ origin, expected }, `no longer waiting for ${origin}:${expected}`);
     this.#waiting = waiting.sort((a, b) => a.seq - b.seq);
+    this.#changed();
   }
 
   /** Logged when it begins; later only counted. At most MAX_ALARMS kinds are kept. */
@@ -225,6 +241,7 @@ export class Health {
     } else if (this.#alarms.size < MAX_ALARMS) {
       this.#alarms.set(name, { message, sinceMs: this.clock.nowMs(), count: 1 });
       this.logger.warn({ alarm: name }, message);
+      this.#changed();
     }
   }
 
@@ -233,6 +250,8 @@ export class Health {
   }
 
   clearAlarm(name: string): void {
-    if (this.#alarms.delete(name)) this.logger.info({ alarm: name }, 'alarm is over');
+    if (!this.#alarms.delete(name)) return;
+    this.logger.info({ alarm: name }, 'alarm is over');
+    this.#changed();
   }
 }
