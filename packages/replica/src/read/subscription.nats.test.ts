@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeBatch, registerMember } from '@antiphon/core';
+import { encodeBatch, encodeCursor, registerMember, writeSubscription } from '@antiphon/core';
 import { streamName } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
@@ -38,7 +38,7 @@ function serve(subscription: Subscription<CommittedChange>): Ids {
   const reading = async (): Promise<unknown> => {
     for await (const change of subscription) {
       ids.push(Number(change.key['id']));
-      void subscription.ack(change).catch(() => undefined);
+      void subscription.ack(change);
     }
     return 'ended';
   };
@@ -304,6 +304,52 @@ describe('troubles of a durable subscription', () => {
     await eventually('it is active', () => anew.epoch !== undefined);
     await insert(a, 5);
     expect((await reading).value).toMatchObject({ key: { id: 5n } });
+  });
+
+  it('I16: an instance that was replaced gets nothing more, and its acknowledgements do not count', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    for (const id of [1, 2, 3]) await insert(a, id);
+    const replaced = a.subscribe('mailer', { leaseMs: 1000, from: 'beginning' });
+    const [one] = await take(replaced, 1);
+    // As an instance that had taken over while this one was paused.
+    const registry = (await cluster.nats()).registry(cluster.cluster);
+    const entry = await registry.get('subscription.mailer');
+    const [before] = await a.subscriptions();
+    const { lagEntries: _lag, ...record } = before!;
+    const holder = { replica: 'b', instance: 'other', leaseMs: 1000 };
+    await writeSubscription(registry, { ...record, epoch: 2, holder }, entry!.revision);
+    await expect(replaced.ack(one!)).rejects.toMatchObject({ code: 'SUBSCRIPTION_LOST' });
+    void replaced.ack(one!);
+    await expect(replaced.next()).rejects.toThrow(/an instance on b has taken over \(epoch 2\)/);
+    expect(await replaced.next()).toMatchObject({ done: true });
+    expect(replaced.epoch).toBeUndefined();
+    expect(idsOf(await take(b.subscribe('mailer'), 3))).toEqual([1, 2, 3]);
+  });
+
+  it.each<[string, (generation: string) => string, RegExp]>([
+    [
+      'of another log',
+      () => encodeCursor({ generation: 'other', seq: 1, vector: {}, skip: 0 }),
+      /another log/,
+    ],
+    [
+      'behind what the log has lost',
+      (generation) => encodeCursor({ generation, seq: 500, vector: { a: 400 }, skip: 1 }),
+      /the log lost them/,
+    ],
+  ])('says that its place is %s', async (_, placeIn, message) => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _cluster = cluster;
+    const registry = (await cluster.nats()).registry(cluster.cluster);
+    const place = placeIn(a.status().position.generation);
+    const record = { name: 'mailer', place, epoch: 7, createdAtMs: 1, writtenAtMs: 1 };
+    await writeSubscription(registry, record, undefined);
+    await expect(a.subscribe('mailer').next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
+    await expect(a.subscribe('mailer').next()).rejects.toThrow(message);
+    const foreign = encodeCursor({ generation: 'other', seq: 1, vector: {}, skip: 0 });
+    await expect(a.subscribe('new', { from: foreign }).next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
+    expect((await a.subscriptions()).map(({ name }) => name)).toEqual(['mailer']);
   });
 
   it('ends on a replica that stalls, so that another one goes on', async () => {

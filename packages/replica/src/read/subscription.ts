@@ -117,7 +117,14 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     return this.close();
   }
 
-  async ack(change: { readonly cursor: string }): Promise<void> {
+  ack(change: { readonly cursor: string }): Promise<void> {
+    const acknowledged = this.#ack(change);
+    // Nobody has to wait for it: the iterator ends with the same error.
+    acknowledged.catch(() => undefined);
+    return acknowledged;
+  }
+
+  async #ack(change: { readonly cursor: string }): Promise<void> {
     const [window, writer] = [this.#window, this.#writer];
     if (this.#lease.lost.aborted) throw this.#lease.lost.reason;
     if (this.#ending.signal.aborted) throw closed(this.name);

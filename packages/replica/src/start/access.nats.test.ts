@@ -102,6 +102,10 @@ describe('with exactly the permissions of its role', () => {
       expect(change.table).toBe('item');
       break;
     }
+    for await (const change of second.subscribe('service', { from: 'beginning' })) {
+      expect(change.table).toBe('item');
+      break;
+    }
     // Beats, pruning and the registry as well.
     await new Promise((resolve) => setTimeout(resolve, 2500));
     for (const replica of [first, second]) expect(replica.status().alarms).toEqual([]);
