@@ -172,7 +172,7 @@ describe('the lease of a subscription', () => {
 });
 
 describe('I16: whatever happens to instances and answers', () => {
-  it.each(Array.from({ length: 60 }, (_, index) => index + 1))('seed %i', async (seed) => {
+  it.each(Array.from({ length: 40 }, (_, index) => index + 1))('seed %i', async (seed) => {
     const world = new World(seed);
     const random = new Random(`instances ${seed}`);
     world.faults.set({ lostCall: random.next() < 0.5 ? 0.15 : 0, minLatencyMs: 1, maxLatencyMs: 40 });
@@ -190,11 +190,11 @@ describe('I16: whatever happens to instances and answers', () => {
       }
     };
     const lives = Promise.all([life(), life(), life()]);
-    await world.clock.advance(120_000);
+    await world.clock.advance(60_000);
     world.faults.set({ lostCall: 0 });
     stop = true;
     await world.clock.run(lives, 60_000);
-    expect(history.last).toBeGreaterThan(20);
+    expect(history.last).toBeGreaterThan(10);
     expect(history.faults).toEqual([]);
   });
 });
@@ -202,6 +202,7 @@ describe('I16: whatever happens to instances and answers', () => {
 /** What consumers saw: every change at least once and in order, and no confirmed one again. */
 class History {
   readonly faults: string[] = [];
+  #acknowledged = 0;
   #confirmed = 0;
   #epoch = 0;
   #active: string | undefined;
@@ -211,8 +212,8 @@ class History {
     if (epoch <= this.#epoch) this.faults.push(`${instance} has epoch ${epoch} after ${this.#epoch}`);
     if (after < this.#confirmed)
       this.faults.push(`${instance} begins after ${after}, behind ${this.#confirmed}`);
-    if (after > this.last)
-      this.faults.push(`${instance} begins after ${after}, and ${this.last} was the last`);
+    if (after > this.#acknowledged)
+      this.faults.push(`${instance} begins after ${after}, and ${this.#acknowledged} was acknowledged`);
     [this.#epoch, this.#active] = [epoch, instance];
   }
 
@@ -220,6 +221,10 @@ class History {
     if (this.#active !== instance) this.faults.push(`${instance} delivers ${n} beside ${this.#active}`);
     if (n > this.last + 1) this.faults.push(`${n} after ${this.last}`);
     this.last = Math.max(this.last, n);
+  }
+
+  acknowledged(n: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, n);
   }
 
   confirmed(instance: string, n: number): void {
@@ -253,6 +258,7 @@ async function serve(
     await pause(random.next() * 200);
     if (random.next() < 0.7) {
       const acked = n;
+      history.acknowledged(acked);
       const confirmed = instance.ack(acked).then(() => history.confirmed(name, acked));
       if (random.next() < 0.3) await confirmed;
       else confirmed.catch(() => undefined);

@@ -94,10 +94,28 @@ function programOf(cluster: ClusterFixture, id: string): string {
     clearInterval(watching);`;
 }
 
-async function start(): Promise<readonly [ClusterFixture, SqliteReplica]> {
-  const cluster = await ClusterFixture.start();
-  cluster.sql('w', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
-  return [cluster, await cluster.replica('w')];
+/** One active instance, one that stands by, and somebody else who writes. */
+class Pair implements AsyncDisposable {
+  private constructor(
+    private readonly cluster: ClusterFixture,
+    readonly writer: Writer,
+    readonly one: Service,
+    readonly two: Service,
+  ) {}
+
+  static async start(): Promise<Pair> {
+    const cluster = await ClusterFixture.start();
+    cluster.sql('w', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+    const writer = new Writer(await cluster.replica('w'));
+    const one = new Service(cluster, 'a');
+    await one.until('active');
+    return new Pair(cluster, writer, one, new Service(cluster, 'b'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const service of [this.one, this.two]) await service[Symbol.asyncDispose]();
+    await this.cluster[Symbol.asyncDispose]();
+  }
 }
 
 class Writer {
@@ -128,12 +146,8 @@ function expectHandedOver(first: Service, second: Service, all: readonly number[
 
 describe('a durable subscription of several processes', () => {
   it('I16: kill -9 of the active one: a standby goes on after what was acknowledged', async () => {
-    const [cluster, replica] = await start();
-    await using _ = cluster;
-    const writer = new Writer(replica);
-    await using one = new Service(cluster, 'a');
-    await one.until('active');
-    await using two = new Service(cluster, 'b');
+    await using pair = await Pair.start();
+    const { writer, one, two } = pair;
     await writer.write(50);
     await one.until('acked', 10);
     one.signal('SIGKILL');
@@ -145,12 +159,8 @@ describe('a durable subscription of several processes', () => {
   });
 
   it('I16: SIGSTOP of the active one: a standby takes over, and it is fenced when it wakes up', async () => {
-    const [cluster, replica] = await start();
-    await using _ = cluster;
-    const writer = new Writer(replica);
-    await using one = new Service(cluster, 'a');
-    await one.until('active');
-    await using two = new Service(cluster, 'b');
+    await using pair = await Pair.start();
+    const { writer, one, two } = pair;
     await writer.write(50);
     await one.until('acked', 5);
     one.signal('SIGSTOP');
@@ -169,12 +179,8 @@ describe('a durable subscription of several processes', () => {
   });
 
   it('SIGTERM of the active one: a standby takes over well before its lease is over', async () => {
-    const [cluster, replica] = await start();
-    await using _ = cluster;
-    const writer = new Writer(replica);
-    await using one = new Service(cluster, 'a');
-    await one.until('active');
-    await using two = new Service(cluster, 'b');
+    await using pair = await Pair.start();
+    const { writer, one, two } = pair;
     await writer.write(30);
     await one.until('acked', 5);
     one.signal('SIGTERM');

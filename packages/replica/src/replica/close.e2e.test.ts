@@ -104,6 +104,17 @@ describe('close() settles in a program that has nothing else to do', () => {
        for await (const _ of replica.changes({ from: 'beginning' })) break;
        ${QUERY} ${CLOSE}`,
     ],
+    [
+      'while a subscription has a change in hand, and another one stands by',
+      `const replica = await start();
+       await replica.transaction((tx) => tx.run("INSERT INTO t VALUES ('b', 2)"));
+       const subscribe = () => replica.subscribe('s', { from: 'beginning' });
+       const [active, standby] = [subscribe(), subscribe()];
+       void active.ack((await active.next()).value);
+       const next = standby.next();
+       await replica.close();
+       if ((await next).done && (await active.next()).done) console.log('after');`,
+    ],
   ])('%s', async (_, body) => {
     const { code, out, wal } = await run(body);
     expect({ code, out, wal }).toEqual({ code: 0, out: 'after\n', wal: false });
@@ -116,6 +127,8 @@ describe('close() settles in a program that has nothing else to do', () => {
          cluster: 'lonely', id: 'x1', servers: '${lonely.url}', store: sqlite({ file }),
        });
        ${QUERY}
+       const active = replica.subscribe('s', { from: 'beginning' });
+       void active.ack((await active.next()).value);
        process.kill(${String(lonely.pid)}, 'SIGKILL');
        await new Promise((resolve) => setTimeout(resolve, 300));
        ${CLOSE}`,
