@@ -15,7 +15,7 @@ const MADE_UP: Readonly<Record<DeniedOperation, readonly Rule[]>> = {
     ...INBOXES,
     [/^(\$JS\.ACK\.[^.]+\.[^.]+)\..*$/, '$1.>'],
     [new RegExp(`${CONSUMER}(?!replica_).+$`), '$1.*'],
-    [/^(\$KV\.[^.]+\.member)\.[^.]+$/, '$1.*'],
+    [/^(\$KV\.[^.]+\.(?:member|subscription))\.[^.]+$/, '$1.*'],
     [/^(antiphon\.[^.]+\.ack)\..*$/, '$1.>'],
     [/^(antiphon\.[^.]+\.replica)\.[^.]+\.([^.]+)$/, '$1.*.$2'],
   ],
