@@ -53,7 +53,10 @@ it('subscriptions shows them, active or not, and removes one', async () => {
     const removed = await antiphon(['subscriptions', '--remove', 'search', ...target], where);
     expect(removed.stdout).toMatch(/^search is removed\. It was active on eu-1, where it ends now\.\n/);
     await expect(search.next()).rejects.toMatchObject({ code: 'SUBSCRIPTION_LOST' });
-    const left = await antiphonJson<{ subscriptions: readonly object[] }>(['subscriptions', ...target], where);
+    const left = await antiphonJson<{ subscriptions: readonly object[] }>(
+      ['subscriptions', ...target],
+      where,
+    );
     expect(left.subscriptions).toMatchObject([{ name: 'mailer' }]);
   } finally {
     await server.stop();
