@@ -61,6 +61,9 @@ describe('a client of a cluster', () => {
     expect(again).toEqual(seen[2]);
     const unknown = clusterChanges(client, { from: 'now', ...common, tables: ['customers'] });
     await expect(unknown.next()).rejects.toMatchObject({ code: 'UNKNOWN_TABLE' });
+    const enough = AbortSignal.abort(new Error('enough'));
+    const ended = clusterChanges(client, { from: 'beginning', onProblem, signal: enough });
+    await expect(ended.next()).rejects.toThrow('enough');
     ending.abort();
     expect(problems).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import { withAbortReason } from '@antiphon/core';
 import type { QuarantineList, RetryAnswer } from '@antiphon/replica';
 import type { ReplicaRef } from './cluster-client.js';
 
@@ -13,10 +14,10 @@ export async function listQuarantine(
   limit: number,
   wait: AskLimits,
 ): Promise<QuarantineList> {
-  let list = await replica.ask('quarantine', {}, wait);
+  let list = await withAbortReason(replica.ask('quarantine', {}, wait), wait);
   while (list.more && list.messages.length < limit) {
     const afterId = list.messages.at(-1)?.id ?? 0;
-    const next = await replica.ask('quarantine', { afterId }, wait);
+    const next = await withAbortReason(replica.ask('quarantine', { afterId }, wait), wait);
     list = { ...next, messages: [...list.messages, ...next.messages] };
   }
   const messages = list.messages.slice(0, limit);
@@ -30,11 +31,11 @@ export async function retryQuarantine(
   wait: AskLimits,
 ): Promise<RetryAnswer> {
   const query = seq === undefined ? {} : { seq };
-  let answer = await replica.ask('retry', query, wait);
+  let answer = await withAbortReason(replica.ask('retry', query, wait), wait);
   const { held } = answer;
   while (answer.afterId !== undefined && !wait.signal.aborted) {
     const { afterId } = answer;
-    const next = await replica.ask('retry', { ...query, afterId }, wait);
+    const next = await withAbortReason(replica.ask('retry', { ...query, afterId }, wait), wait);
     answer = { ...next, results: [...answer.results, ...next.results] };
   }
   return { ...answer, ...(held && { held }) };

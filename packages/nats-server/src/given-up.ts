@@ -1,8 +1,11 @@
-import { AntiphonError } from '@antiphon/core';
+import { abortReason, AntiphonError } from '@antiphon/core';
 
-/** @throws AntiphonError ABORTED when the caller's signal says so. */
+/**
+ * @throws when the caller's signal says so: the reason that it was given, else an AntiphonError
+ * ABORTED.
+ */
 export function throwIfGivenUp(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted !== true) return;
   const cause: unknown = signal.reason;
-  throw new AntiphonError('ABORTED', `${what} was stopped by the caller.`, { cause });
+  throw abortReason(new AntiphonError('ABORTED', `${what} was stopped by the caller.`, { cause }), signal);
 }

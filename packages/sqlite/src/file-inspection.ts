@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { setImmediate as giveWay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import {
+  abortError,
+  abortReason,
   AntiphonError,
   DEFAULT_ROW_LIMITS,
   replicatedTables,
@@ -73,10 +75,14 @@ export async function inspectFile(file: string, options: InspectFileOptions = {}
       unfitRows,
     };
   } catch (thrown) {
-    throw storeError(thrown, `cannot read ${path}`);
+    throw thrown === options.signal?.reason ? givenUp(path, options.signal) : storeError(thrown, `cannot read ${path}`);
   } finally {
     connection.close();
   }
+}
+
+function givenUp(path: string, signal: AbortSignal | undefined): unknown {
+  return abortReason(abortError(signal, `Looking at ${path} was stopped by the caller.`), signal);
 }
 
 /**

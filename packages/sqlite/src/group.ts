@@ -1,4 +1,5 @@
 import { AntiphonError, type WriteRequest } from '@antiphon/core';
+import { storeError } from './errors.js';
 import type { Lot } from './kept-lots.js';
 import type { LockedRow } from './locks.js';
 import type { Session } from './session.js';
@@ -18,7 +19,7 @@ export type Ran =
       /** Kept rows that it wrote again. */
       readonly kept?: readonly Lot[];
     }
-  | { readonly type: 'rejected'; readonly error: AntiphonError }
+  | { readonly type: 'rejected'; readonly error: unknown }
   /** Undone: it writes only to what is not replicated, or rows that were kept; its group is to be its own. */
   | { readonly type: 'alone' };
 
@@ -32,7 +33,7 @@ export type GroupKind = 'asynchronous' | 'synchronous';
 export class GroupUndone extends Error {
   constructor(
     readonly index: number,
-    readonly error: AntiphonError,
+    readonly error: unknown,
   ) {
     super('the database rolled the whole group back');
   }
@@ -81,8 +82,10 @@ function runOne(
   const { outbox, deferredKeys } = session.sealing(writer);
   // A lone write has the whole transaction to itself: what it leaves behind goes with it.
   if (!alone) writer.statement('SAVEPOINT _antiphon_write').run();
+  let isCallers = true;
   try {
     const value = request.run(users);
+    isCallers = false;
     if (isPromise(value)) {
       value.then(undefined, () => undefined);
       throw new AntiphonError(
@@ -114,7 +117,8 @@ function runOne(
     users.takeLocks();
     users.takeWritten();
     session.kept.takeWritten();
-    const error = rejection(thrown);
+    // What its function throws is its caller's, and passes on as it is (docs/decisions/0055).
+    const error: unknown = isCallers ? thrown : storeError(thrown, 'writing failed');
     if (alone || !writer.inTransaction) throw new GroupUndone(index, error);
     undo(session);
     return { type: 'rejected', error };
@@ -137,19 +141,6 @@ function mixedWrite(table: string): AntiphonError {
       `synchronous cluster it could keep only the replicated part. Replicate ${table} as well, or write to it in a write of its own.`,
     { context: { table } },
   );
-}
-
-/**
- * What a write's function throws rejects it: nothing of it is kept, and the caller finds its own error in
- * `cause`.
- */
-function rejection(thrown: unknown): AntiphonError {
-  if (thrown instanceof AntiphonError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new AntiphonError('ABORTED', `the write's own function threw, nothing of it was kept: ${message}`, {
-    cause: thrown,
-    retriable: false,
-  });
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -1,6 +1,7 @@
 import { copyFileSync, rmSync } from 'node:fs';
 import {
   decodeBatches,
+  type AntiphonError,
   type PreparedGroup,
   type PrepareOptions,
   type TransactionBatch,
@@ -369,7 +370,7 @@ describe('foreign keys that only COMMIT checks', () => {
     for (const requests of [[good, bad, running(`INSERT INTO par VALUES (6, 'too')`)], [bad]]) {
       const group = await prepared(store, requests);
       const results = group.writes.map((write) =>
-        write.type === 'rejected' ? write.error.code : write.type,
+        write.type === 'rejected' ? (write.error as AntiphonError).code : write.type,
       );
       expect(results).toEqual(requests.map((request) => (request === bad ? 'CONSTRAINT' : 'ran')));
       await group.rollback();

@@ -41,6 +41,33 @@ describe('writing', () => {
     });
   });
 
+  it("I1: rejects with what its function threw, the very object, and not with the others' errors", async () => {
+    cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
+    const { store } = cluster.member('a');
+    const thrown: readonly unknown[] = [new RangeError('mine'), 'a text', undefined, { own: true }];
+    const failing = thrown.map((one) => ({
+      run: (tx: { run(sql: string): unknown }) => {
+        tx.run('INSERT INTO t (a) VALUES (1)');
+        throw one;
+      },
+    }));
+    const requests = [...failing, { run: () => 'fine' }];
+    const outcomes = await store.write(requests);
+    expect(outcomes.map((outcome) => (outcome.type === 'rejected' ? outcome.error : outcome.type))).toEqual([
+      ...thrown,
+      'committed',
+    ]);
+    const group = await store.prepare(requests, { token: 'x', maxBytes: 100_000, certified: false });
+    const prepared = group?.writes ?? [];
+    await group?.rollback();
+    for (const [index, one] of thrown.entries()) {
+      for (const { error } of [outcomes[index], prepared[index]] as { error: unknown }[])
+        expect(error).toBe(one);
+      const [alone] = await store.write(failing.slice(index, index + 1));
+      expect(alone?.type === 'rejected' && alone.error === one).toBe(true);
+    }
+  });
+
   it('refuses what would leave the transaction, touch the metadata, or wait', async () => {
     cluster = await pairOf();
     const { store } = cluster.member('a');

@@ -102,7 +102,7 @@ class Run {
     const errors: (string | undefined)[] = [];
     const { store } = this.#replicas.get(on);
     const [outcome] = await store.write([{ run: attempting(statements, errors) }]);
-    if (outcome?.type === 'rejected' && outcome.error.code === 'STORE_FAILED') throw outcome.error;
+    if (outcome?.type === 'rejected' && isStoreFailure(outcome.error)) throw outcome.error;
     this.#repeat(statements, errors, outcome?.type === 'committed');
   }
 
@@ -212,6 +212,10 @@ function attempting(
 /** A refusal by one of our triggers: SQLite itself would have let the row in. */
 function isOurs(error: string | undefined): boolean {
   return error?.startsWith('antiphon: ') === true;
+}
+
+function isStoreFailure(error: unknown): error is AntiphonError {
+  return error instanceof AntiphonError && error.code === 'STORE_FAILED';
 }
 
 function agedOutbox(nowMs: number, upToMs: number): string {

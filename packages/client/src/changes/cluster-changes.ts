@@ -3,6 +3,7 @@ import {
   decodeClusterDocument,
   replicatedNames,
   soleWriter,
+  withAbortReason,
   type AntiphonError,
   type ChangeCursor,
   type ClusterDocument,
@@ -39,7 +40,7 @@ export async function* clusterChanges(
 ): AsyncGenerator<LoggedChange, void, undefined> {
   await client.members();
   const log = client.nats.log(client.cluster);
-  const start = await startOf(client, log, from, signal);
+  const start = await withAbortReason(startOf(client, log, from, signal), { signal });
   const document = await documentOf(client);
   const wanted = tables && new Set(tablesMeant(client, document, tables));
   const onIgnored = (seq: number, error: AntiphonError): void => {

@@ -147,6 +147,26 @@ describe('logChanges', () => {
     expect(ignored).toEqual(['MALFORMED_MESSAGE', 'UNKNOWN_ORIGIN', 'UNKNOWN_ORIGIN']);
   });
 
+  it('passes on what its own listener throws, and calls it once', async () => {
+    const broken = new Error('the listener is broken');
+    let calls = 0;
+    const changes = logChanges({
+      log: logOf([['a', batch('b', 1)]]),
+      start: START,
+      rejectedIn: () => Promise.resolve([]),
+      rules: () => Promise.resolve(undefined),
+      isWanted: () => true,
+      isMember: () => Promise.resolve(true),
+      onIgnored: () => {
+        calls += 1;
+        throw broken;
+      },
+      signal: new AbortController().signal,
+    });
+    await expect(changes.next()).rejects.toBe(broken);
+    expect(calls).toBe(1);
+  });
+
   it('gives nothing of what certification rejected, and goes on after it', async () => {
     const log = logOf([
       ['_insync', new Uint8Array([1])],

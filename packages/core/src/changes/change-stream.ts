@@ -126,16 +126,17 @@ export class ChangeStream {
     const isMember = this.deps.isMember(entry.origin);
     const refusal =
       rules === undefined ? unknownOrigin(entry, isMember) : refuseOrigin(entry, rules, isMember);
+    let batches: readonly Batch[];
     try {
       if (refusal !== undefined) throw refusal;
-      const batches = decodeBatches(entry.data);
-      const other = batches.find(({ origin }) => origin !== entry.origin)?.origin;
-      if (other !== undefined) this.deps.onIgnored?.(entry.seq, publishedAs(entry, other));
-      return batches.filter(({ origin }) => origin === entry.origin);
+      batches = decodeBatches(entry.data);
     } catch (thrown) {
       this.deps.onIgnored?.(entry.seq, toAntiphonError(thrown, 'MALFORMED_MESSAGE'));
       return [];
     }
+    const other = batches.find(({ origin }) => origin !== entry.origin)?.origin;
+    if (other !== undefined) this.deps.onIgnored?.(entry.seq, publishedAs(entry, other));
+    return batches.filter(({ origin }) => origin === entry.origin);
   }
 
   get #state(): AdmissionState {

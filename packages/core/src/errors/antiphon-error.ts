@@ -52,3 +52,31 @@ export function abortError(signal: AbortSignal | undefined, message: string): An
   const reason: unknown = signal?.reason;
   return reason instanceof AntiphonError ? reason : new AntiphonError('ABORTED', message, { cause: reason });
 }
+
+/**
+ * What a caller is told whose own `signal` ended its call: the very reason that it gave to
+ * `abort(reason)`. The platform's own reasons (`abort()` without one, `AbortSignal.timeout`) say
+ * less than the ABORTED that has them as its `cause`.
+ */
+export function abortReason(error: unknown, signal: AbortSignal | undefined): unknown {
+  const isAborted = error instanceof AntiphonError && error.code === 'ABORTED' && signal?.aborted === true;
+  if (!isAborted) return error;
+  const reason: unknown = signal.reason;
+  return isOfPlatform(reason) ? error : reason;
+}
+
+/** The same, of what was asked for with these options, which may not have been checked yet. */
+export function withAbortReason<T>(
+  work: Promise<T>,
+  options: { readonly signal?: AbortSignal | undefined } | null | undefined,
+): Promise<T> {
+  const signal = options?.signal;
+  if (signal === undefined) return work;
+  return work.catch((error: unknown) => {
+    throw abortReason(error, signal);
+  });
+}
+
+function isOfPlatform(reason: unknown): boolean {
+  return reason instanceof DOMException && (reason.name === 'AbortError' || reason.name === 'TimeoutError');
+}

@@ -191,7 +191,7 @@ export interface StoreState {
 
 /**
  * `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this
- * write only.
+ * write only, and is its outcome's `error` as it was thrown.
  */
 export interface WriteRequest<Tx> {
   run(tx: Tx): unknown;
@@ -205,7 +205,8 @@ export type WriteOutcome =
       /** What `run` returned. */
       readonly value: unknown;
     }
-  | { readonly type: 'rejected'; readonly error: AntiphonError };
+  /** `error`: why, an AntiphonError; or whatever `run` threw, the very object. */
+  | { readonly type: 'rejected'; readonly error: unknown };
 
 export interface PrepareOptions {
   /** For the message's sync section. */
@@ -234,7 +235,7 @@ export type PreparedWrite =
       /** Of a certified group, in the order of the message. */
       readonly claims: readonly NamedClaim[];
     }
-  | { readonly type: 'rejected'; readonly error: AntiphonError }
+  | { readonly type: 'rejected'; readonly error: unknown }
   /** It did not fit into the message, and nothing of it is in the transaction: for the next group. */
   | {
       readonly type: 'left-out';

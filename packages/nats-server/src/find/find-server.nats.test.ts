@@ -121,6 +121,8 @@ describe('finding a nats-server', () => {
     await expect(find({ signal })).rejects.toMatchObject({ code: 'ABORTED' });
     await expect(find({ signal, binary: real.binary })).rejects.toMatchObject({ code: 'ABORTED' });
     await expect(find({ signal, download: true })).rejects.toMatchObject({ code: 'ABORTED' });
+    const reason = new Error('not needed any more');
+    await expect(find({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });
 

@@ -187,6 +187,8 @@ describe('a start that fails', () => {
 
   it('ends with ABORTED when the caller gives up', async () => {
     await expect(start({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' });
+    const reason = new Error('not needed any more');
+    await expect(start({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
     const starting = start({ signal: controller.signal });
     const configFile = join(dir, 'store', 'nats-server.conf');

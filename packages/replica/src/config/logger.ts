@@ -14,3 +14,22 @@ export const silentLogger: Logger = {
   warn: () => undefined,
   error: () => undefined,
 };
+
+/** What a logger throws is dropped: whatever was to be logged is done all the same, and nobody is left to tell. */
+export function guardedLogger(logger: Logger): Logger {
+  const guarded =
+    (level: keyof Logger): Write =>
+    (fields, message) => {
+      try {
+        logger[level](fields, message);
+      } catch {
+        // See above.
+      }
+    };
+  return {
+    debug: guarded('debug'),
+    info: guarded('info'),
+    warn: guarded('warn'),
+    error: guarded('error'),
+  };
+}

@@ -18,7 +18,7 @@ import {
 import type { Holding, StallReason } from './standstill.js';
 import type { LifecycleState } from './lifecycle.js';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
-import { silentLogger, type Logger } from './logger.js';
+import { guardedLogger, silentLogger, type Logger } from './logger.js';
 import { VerifiedLog } from '../log/verified-log.js';
 
 /** What a replica is, wherever it runs. */
@@ -59,7 +59,7 @@ export interface ReplicaOptions<Tx> {
   readonly signal?: AbortSignal;
   /**
    * Called while a start gets on, about once a second at least: whoever waits for it knows that it does not
-   * stand still.
+   * stand still. What it throws is logged.
    */
   readonly onProgress?: () => void;
 }
@@ -159,7 +159,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     intervalMs,
     limits: resolveLimits(options.limits),
     givenLimits: options.limits ?? {},
-    logger: options.logger ?? silentLogger,
+    logger: options.logger === undefined ? silentLogger : guardedLogger(options.logger),
     log: new VerifiedLog(log, clock),
     bus,
     registry,

@@ -1,4 +1,5 @@
 import {
+  abortReason,
   AntiphonError,
   assertIntegers,
   ChangeStream,
@@ -7,6 +8,7 @@ import {
   decodeCursor,
   replicatedNames,
   summarize,
+  withAbortReason,
   withIntegers,
   type BatchSummary,
   type ChangeCursor,
@@ -144,7 +146,7 @@ export async function* follow(
     reader = await openReader(scope, start, opening);
   } catch (error) {
     if (closing.aborted) return;
-    throw error;
+    throw abortReason(error, given);
   } finally {
     opening.end();
   }
@@ -166,7 +168,9 @@ export async function* follow(
     for (;;) {
       const id = missedNow();
       if (id !== undefined) return missed?.(id);
-      const entries = await nextApplied(scope, reader, { signal, look: missedNow });
+      const entries = await withAbortReason(nextApplied(scope, reader, { signal, look: missedNow }), {
+        signal: given,
+      });
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);

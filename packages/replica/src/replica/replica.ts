@@ -9,6 +9,7 @@ import {
   sleep,
   type TransactionId,
   type Value,
+  withAbortReason,
   withIntegers,
 } from '@antiphon/core';
 import { changesOf, type ChangeOf, type ChangesOptions } from '../read/changes.js';
@@ -235,11 +236,11 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>> {
-    return this.parts.writer.transaction(run, options);
+    return withAbortReason(this.parts.writer.transaction(run, options), options);
   }
 
   execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>> {
-    return this.parts.writer.execute(statements, options);
+    return withAbortReason(this.parts.writer.execute(statements, options), options);
   }
 
   async query<R = RowObject>(
@@ -247,13 +248,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     params: Params = [],
     options: QueryOptions = {},
   ): Promise<readonly R[]> {
-    const result = await read(this.parts.scope, sql, params, options);
+    const reading = read(this.parts.scope, sql, params, options);
+    const result = await withAbortReason(reading, options);
     const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
     return rows as readonly R[];
   }
 
   async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {
-    return findOutcome(this.parts.scope, this.parts.replica, id, options);
+    return withAbortReason(findOutcome(this.parts.scope, this.parts.replica, id, options), options);
   }
 
   changes<Tables = Record<string, RowObject>>(
@@ -294,10 +296,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult> {
-    return this.parts.recapturer.recapture(table, options);
+    return withAbortReason(this.parts.recapturer.recapture(table, options), options);
   }
 
-  async caughtUp(options: CaughtUpOptions = {}): Promise<void> {
+  caughtUp(options: CaughtUpOptions = {}): Promise<void> {
+    return withAbortReason(this.#caughtUp(options), options);
+  }
+
+  async #caughtUp(options: CaughtUpOptions): Promise<void> {
     const { positions, progress, log, health, clock, closing } = this.parts.scope;
     checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;

@@ -15,6 +15,7 @@ import {
   toAntiphonError,
   type Value,
   type VectorClock,
+  withAbortReason,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import type { MailboxProtocol, Standing } from './mailbox.js';
@@ -89,7 +90,7 @@ export async function verifyCluster(options: VerifyOptions): Promise<VerifyResul
   const what = `the replicas of ${cluster} are compared`;
   const deadline = new Deadline(clock, timeoutMs, [signal], what);
   try {
-    return await compare({ ...options, deadline });
+    return await withAbortReason(compare({ ...options, deadline }), options);
   } finally {
     deadline.end();
   }

@@ -1,8 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { abortError, AntiphonError, checkRequired, type OptionNames, systemClock } from '@antiphon/core';
+import {
+  abortError,
+  abortReason,
+  AntiphonError,
+  checkRequired,
+  type OptionNames,
+  systemClock,
+  withAbortReason,
+} from '@antiphon/core';
 import type { DenialEvent, NatsAccess, NatsHandle } from '@antiphon/nats';
 import { resolveLimits } from '../config/limits.js';
-import type { Logger } from '../config/logger.js';
+import { guardedLogger, type Logger } from '../config/logger.js';
 import { assertStore, REPLICA_OPTIONS, type ReplicaOptions } from '../config/options.js';
 import type { Replica } from '../replica/replica.js';
 import { startReplica } from './start.js';
@@ -39,7 +47,8 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   const { servers, user, password, token, nkey, creds, tls, inboxPrefix, ...rest } = options;
   // Only here: who starts replicas on other ports need not load it.
   const { connectNats } = await import('@antiphon/nats');
-  const { cluster, id, logger, signal } = options;
+  const { cluster, id, signal } = options;
+  const logger = options.logger && guardedLogger(options.logger);
   const { connectTimeoutMs } = resolveLimits(options.limits);
   const connecting = connectNats({
     ...given({ user, password, token, nkey, creds, tls, inboxPrefix }),
@@ -48,7 +57,8 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
     connectTimeoutMs,
     onProblem: (problem) => logger?.warn({ err: problem }, problem.message),
   });
-  const nats = await wanted(connecting, signal, (late) => late.close());
+  const connected = wanted(connecting, signal, (late) => late.close());
+  const nats = await withAbortReason(connected, options);
   const denied = new AbortController();
   const stopListening = nats.denials.on(({ type, denial }) => {
     if (type === 'begun') denied.abort(nats.denials.errorFor(denial.operation, denial.subject));
@@ -74,7 +84,7 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   } catch (error) {
     await replica?.close();
     await release();
-    throw denied.signal.aborted ? denied.signal.reason : error;
+    throw denied.signal.aborted ? denied.signal.reason : abortReason(error, signal);
   } finally {
     stopListening();
   }

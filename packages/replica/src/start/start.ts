@@ -1,7 +1,8 @@
 import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
-import { AntiphonError } from '@antiphon/core';
+import { abortReason, AntiphonError } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import { MailboxActor, exposeMailbox, type MailboxProtocol } from '../service/mailbox.js';
+import type { Logger } from '../config/logger.js';
 import { resolveSettings, type ReplicaOptions, type ReplicaPorts } from '../config/options.js';
 import { Quarantine } from '../repair/quarantine.js';
 import { ReplicaActor, replicaMailbox } from '../replica/replica-actor.js';
@@ -38,7 +39,7 @@ export async function startReplica<Tx>(
 ): Promise<Replica<Tx>> {
   const settings = resolveSettings(options);
   const { clock, limits } = settings;
-  const { onProgress } = options;
+  const onProgress = tellProgress(options.onProgress, settings.logger);
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [options.signal], 'NATS answers', onProgress);
   const closing = new AbortController();
   let replica: Replica<Tx> | undefined;
@@ -54,10 +55,21 @@ export async function startReplica<Tx>(
       settings.log.detach();
       await settings.store.close().catch(() => undefined);
     } else await replica.close();
-    throw error;
+    throw abortReason(error, options.signal);
   } finally {
     deadline.end();
   }
+}
+
+/** It is called from timers and in turns of the replica, which its caller's mistakes must not end. */
+function tellProgress(onProgress: (() => void) | undefined, logger: Logger): () => void {
+  return () => {
+    try {
+      onProgress?.();
+    } catch (error) {
+      logger.error({ err: error }, 'onProgress failed');
+    }
+  };
 }
 
 function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => Promise<void>): Replica<Tx> {
@@ -92,7 +104,7 @@ function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => P
 async function ownPastTaken(
   scope: ReplicaScope,
   signal: AbortSignal | undefined,
-  onProgress: (() => void) | undefined,
+  onProgress: () => void,
 ): Promise<void> {
   const { positions, progress, ownPastUpTo, health, clock, limits } = scope;
   const what = 'the transactions of its own that only the log has are applied';

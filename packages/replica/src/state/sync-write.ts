@@ -45,7 +45,7 @@ export class SyncWrite {
   /** The last conflict of its own: what it waits for when nothing else is in its way. */
   #conflict: ConflictError | undefined;
   #resolve: (result: Committed<unknown>) => void = () => undefined;
-  #reject: (error: Error) => void = () => undefined;
+  #reject: (error: unknown) => void = () => undefined;
   readonly #inTheWay: NonNullable<SyncWriteOptions['inTheWay']>;
   readonly #timer: Timer;
   readonly #signal: AbortSignal | undefined;
@@ -101,7 +101,8 @@ export class SyncWrite {
     if (this.#end()) this.#resolve(result);
   }
 
-  reject(error: Error): void {
+  /** Also with what its function threw, as it is. */
+  reject(error: unknown): void {
     if (this.#end()) this.#reject(error);
   }
 

@@ -401,7 +401,7 @@ function sortOut(
   writes: readonly SyncWrite[],
 ): Pick<Prepared, 'flying' | 'failed' | 'leftOut'> {
   const flying: Flying[] = [];
-  const failed: { write: SyncWrite; error: AntiphonError }[] = [];
+  const failed: { write: SyncWrite; error: unknown }[] = [];
   const leftOut: SyncWrite[] = [];
   for (const [index, write] of writes.entries()) {
     const outcome = outcomes[index];

@@ -123,7 +123,7 @@ export interface Prepared {
   /** Absent when nothing that is replicated changed. */
   readonly message?: { readonly firstCounter: number; readonly lastCounter: number };
   readonly flying: readonly Flying[];
-  readonly failed: readonly { readonly write: SyncWrite; readonly error: AntiphonError }[];
+  readonly failed: readonly { readonly write: SyncWrite; readonly error: unknown }[];
   /** For a later group. */
   readonly leftOut: readonly SyncWrite[];
   /** The time of one was up while the database was busy: its caller was told that nothing was written. */
@@ -202,7 +202,7 @@ export type Effect =
   | { readonly type: 'all-wait'; readonly why: AntiphonError | undefined }
   | { readonly type: 'give-up'; readonly writes: readonly SyncWrite[]; readonly error: AntiphonError }
   | { readonly type: 'all-give-up'; readonly error: AntiphonError }
-  | { readonly type: 'reject'; readonly write: SyncWrite; readonly error: AntiphonError }
+  | { readonly type: 'reject'; readonly write: SyncWrite; readonly error: unknown }
   /** The log may hold them from here on. */
   | { readonly type: 'published'; readonly flight: Flight }
   | { readonly type: 'held'; readonly flight: Flight; readonly why: AntiphonError }
