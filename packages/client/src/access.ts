@@ -1,4 +1,5 @@
-import { addressesLogIn, type NatsAccess, type NatsTls } from '@antiphon/nats';
+import type { NatsAccess, NatsTls } from '@antiphon/nats';
+import { addressesLogIn } from '@antiphon/nats/internal';
 
 /** How to log in at NATS. Without the servers. */
 export type Access = Omit<NatsAccess, 'servers'>;

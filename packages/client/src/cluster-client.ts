@@ -9,8 +9,9 @@ import {
   suggest,
   type MemberRecord,
 } from '@antiphon/core';
-import { connectNats, showServers, type NatsAccess, type NatsHandle } from '@antiphon/nats';
-import type { MailboxProtocol } from '@antiphon/replica';
+import { connectNats, type NatsAccess, type NatsHandle } from '@antiphon/nats';
+import { showServers } from '@antiphon/nats/internal';
+import type { MailboxProtocol } from '@antiphon/replica/internal';
 
 /** Asks one replica. */
 export type ReplicaRef = Ref<MailboxProtocol>;

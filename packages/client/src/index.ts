@@ -1,13 +1,7 @@
-export { accessFor, accessFromEnvironment, accessOf, type Access, type AccessParts } from './access.js';
+export { accessFromEnvironment, type Access } from './access.js';
 export { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
 export { parseCursor } from './changes/log-changes.js';
-export {
-  anotherReplica,
-  chooseReplica,
-  nobodyAnswers,
-  witnessFor,
-  type ChosenReplica,
-} from './choose-replica.js';
+export { chooseReplica, type ChosenReplica } from './choose-replica.js';
 export {
   ClusterClient,
   type ClusterAddress,
@@ -16,4 +10,5 @@ export {
 } from './cluster-client.js';
 export { askMembers, type MemberAnswer } from './member-answers.js';
 export { listQuarantine, retryQuarantine, type AskLimits } from './quarantine.js';
+export type { MailboxProtocol } from '@antiphon/replica/internal';
 export { parseSessionPlace, sessionPosition, type SessionPlace } from './session-place.js';

@@ -1,61 +1,253 @@
-export * from './clocks/hybrid-clock.js';
-export * from './clocks/log-clock.js';
-export * from './clocks/system-clock.js';
-export * from './clocks/vector-clock.js';
-export * from './codec/batch-summary.js';
+export {
+  type ChangeCursor,
+  compareCursors,
+  type CursorOrder,
+  decodeCursor,
+  encodeCursor,
+} from './changes/change-cursor.js';
+export { ChangeStream, type ChangeStreamDeps } from './changes/change-stream.js';
+export type { ChangedRow, LoggedChange, RowObject, SomeColumns } from './changes/committed-change.js';
+
+export { HybridClock } from './clocks/hybrid-clock.js';
+export { durationText, LogClock, type LogClockOptions, type LogClockReading } from './clocks/log-clock.js';
+export { systemClock } from './clocks/system-clock.js';
+export {
+  compareVectors,
+  counterOf,
+  covers,
+  merge,
+  type VectorClock,
+  type VectorOrder,
+} from './clocks/vector-clock.js';
+
+export {
+  AGREED_LIMITS,
+  type AgreedLimits,
+  agreedOf,
+  assertInRange,
+  assertSensible,
+  limitsDifference,
+  type LimitsFrom,
+  MAX_LIMIT_CHANGES,
+  newestLimits,
+} from './cluster/agreed-limits.js';
+export { type Beat, decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS } from './cluster/beat.js';
+export {
+  CLUSTER_KEY,
+  type ClusterDocument,
+  decodeClusterDocument,
+  encodeClusterDocument,
+  isCertified,
+  settingsDifference,
+} from './cluster/cluster-document.js';
+export {
+  findMember,
+  listMembers,
+  listRecords,
+  markRemoved,
+  type MemberRecord,
+  registerMember,
+  restoreRecord,
+} from './cluster/member-record.js';
+export { replicatedNames } from './cluster/replicated-tables.js';
+export { isReserved } from './cluster/reserved.js';
+export { ackSubject, ackSubjectPrefix, beatSubject, mailboxPrefix } from './cluster/subjects.js';
+export {
+  describeTopology,
+  formerTopology,
+  parseTopology,
+  primaryReplicaOf,
+  type Role,
+  roleOf,
+  soleWriter,
+  type Topology,
+} from './cluster/topology.js';
+export {
+  type AckLevel,
+  type AsyncUpdate,
+  describeUpdate,
+  MAX_ACKS,
+  parseAcks,
+  parseUpdate,
+  type SyncSettings,
+  type SyncUpdate,
+  type UpdateOptions,
+  type UpdateSettings,
+} from './cluster/update.js';
+
 export { BatchEncoder } from './codec/batch-encoder.js';
-export * from './codec/canonical-row.js';
-export * from './codec/change-encoder.js';
-export * from './codec/control.js';
-export * from './codec/cut-message.js';
-export * from './codec/decode-batches.js';
-export * from './codec/decode-changes.js';
-export * from './codec/encode-batch.js';
-export * from './codec/limits.js';
+export { type BatchSummary, lastCounterOf } from './codec/batch-summary.js';
+export { CanonicalRowEncoder } from './codec/canonical-row.js';
+export { ChangeEncoder } from './codec/change-encoder.js';
+export { decodeControl, encodeControl, isRecord } from './codec/control.js';
+export { cutMessage } from './codec/cut-message.js';
+export { decodeBatches, summarize } from './codec/decode-batches.js';
+export { decodeChanges } from './codec/decode-changes.js';
+export { encodeBatch, encodePart } from './codec/encode-batch.js';
+export {
+  type CodecLimits,
+  DEFAULT_CODEC_LIMITS,
+  DEFAULT_ROW_LIMITS,
+  LARGEST_ROW_LIMITS,
+  type RowLimits,
+} from './codec/limits.js';
 export { syncLength } from './codec/sync-section.js';
-export * from './decisions/admission.js';
-export * from './decisions/certification.js';
-export * from './decisions/claims.js';
-export * from './decisions/foundation.js';
-export * from './decisions/gaps.js';
-export * from './decisions/version.js';
-export * from './errors/antiphon-error.js';
-export * from './errors/codes.js';
+
+export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
+export {
+  CERTIFICATION_LIMITS,
+  type CertificationLimits,
+  type CertifiedGroup,
+  Certifier,
+  type Rejection,
+  type RejectionReason,
+  type Verdict,
+} from './decisions/certification.js';
+export { type ClaimMode, claimOf, type ClaimSpace, fingerprintOf, isShared } from './decisions/claims.js';
+export {
+  foundationObstacles,
+  type FoundationOptions,
+  foundationRemarks,
+  replicatedTables,
+  stayingBehind,
+  triggerObstacles,
+  whereTriggerFires,
+} from './decisions/foundation.js';
+export { withGap, withoutArrived, withoutGap } from './decisions/gaps.js';
+export {
+  type IntakeRules,
+  isTooFarAhead,
+  latestTime,
+  missingCause,
+  refuseBatch,
+  refuseOrigin,
+} from './decisions/intake-rules.js';
+export { compareVersions, type Version, wins } from './decisions/version.js';
+
+export {
+  abortError,
+  abortReason,
+  AntiphonError,
+  type AntiphonErrorOptions,
+  type ErrorContext,
+  toAntiphonError,
+  withAbortReason,
+} from './errors/antiphon-error.js';
+export { ERROR_CODES, type ErrorCode } from './errors/codes.js';
 export { redact } from './errors/redact.js';
-export * from './errors/supported-node.js';
-export * from './errors/write-errors.js';
-export * from './model/identifier.js';
+export { nodeProblem, OLDEST_NODE_VERSION, type RunningNode } from './errors/supported-node.js';
+export { type ConflictDetails, ConflictError, UnknownOutcomeError } from './errors/write-errors.js';
+
+export { assertClusterName, assertReplicaId, isIdentifier } from './model/identifier.js';
+export { assertIntegers, type Integers, withIntegers } from './model/integers.js';
 export { formatOutcomeId, parseOutcomeId, type OutcomeId } from './model/outcome-id.js';
-export * from './model/position.js';
-export * from './model/schema.js';
-export * from './model/server-version.js';
-export * from './model/shell-word.js';
-export * from './model/sql-name.js';
-export * from './model/transaction.js';
-export * from './model/transaction-id.js';
-export * from './model/value.js';
-export * from './ports/bus.js';
-export * from './ports/clock.js';
-export * from './ports/log.js';
-export * from './options/check-options.js';
-export * from './options/suggestion.js';
-export * from './ports/recapture.js';
-export * from './ports/registry.js';
-export * from './ports/store.js';
-export * from './changes/change-cursor.js';
-export * from './cluster/agreed-limits.js';
-export * from './cluster/beat.js';
-export * from './cluster/cluster-document.js';
-export * from './cluster/member-record.js';
-export * from './cluster/replicated-tables.js';
-export * from './cluster/reserved.js';
-export * from './cluster/subjects.js';
-export * from './cluster/topology.js';
-export * from './cluster/update.js';
-export * from './decisions/intake-rules.js';
-export * from './changes/change-stream.js';
-export * from './changes/committed-change.js';
-export * from './model/integers.js';
-export * from './subscriptions/delivery-window.js';
-export * from './subscriptions/lease.js';
-export * from './subscriptions/subscription-record.js';
+export {
+  describeEntry,
+  formatPosition,
+  isSameEntry,
+  type KnownEntry,
+  movedTo,
+  type Position,
+} from './model/position.js';
+export type { ClusterSchema, ColumnSchema, TableSchema } from './model/schema.js';
+export { isVersionAtLeast, OLDEST_SERVER_VERSION, parseServerVersion } from './model/server-version.js';
+export { shellWord } from './model/shell-word.js';
+export { foldName, isSameName } from './model/sql-name.js';
+export type {
+  Batch,
+  BatchHeader,
+  Change,
+  ChangeTime,
+  Claim,
+  DictionaryTable,
+  PartBatch,
+  RowChange,
+  SealedTransaction,
+  SyncSection,
+  TransactionBatch,
+} from './model/transaction.js';
+export { formatTransactionId, type TransactionId } from './model/transaction-id.js';
+export { type Row, TaggedValue, type Value, type ValueTag } from './model/value.js';
+
+export { checkOptions, checkRequired, type OptionNames } from './options/check-options.js';
+export { suggest, suggestion } from './options/suggestion.js';
+
+export type { Bus, BusRequest, BusSubscription } from './ports/bus.js';
+export { type Clock, sleep, type Timer } from './ports/clock.js';
+export type {
+  AppendRequest,
+  AppendResult,
+  Log,
+  LogConnection,
+  LogEntry,
+  LogIdentity,
+  LogReader,
+} from './ports/log.js';
+export {
+  type CaptureGap,
+  type CompareOptions,
+  deletesMost,
+  type KeptTable,
+  MAX_NAMED_DIFFERENCES,
+  type RecaptureReport,
+  type RowDifferences,
+} from './ports/recapture.js';
+export type { Registry, RegistryEntry } from './ports/registry.js';
+export {
+  type ApplyOutcome,
+  type ApplyRequest,
+  type ApplyStep,
+  type ChecksumReport,
+  type Gap,
+  type GroupOutcome,
+  type InspectedTable,
+  type InspectedTrigger,
+  type InspectedView,
+  type InspectOptions,
+  type InstallOptions,
+  KEPT_OUTCOMES,
+  type KeptParts,
+  type LeftOut,
+  MAX_SHOWN_CONFLICTS,
+  type NamedClaim,
+  type PreparedGroup,
+  type PreparedWrite,
+  type PrepareOptions,
+  type QuarantinedMessage,
+  type QueryResult,
+  type Recapturing,
+  type Refusal,
+  type RowConflict,
+  type RowDigest,
+  type SealedMessage,
+  type Store,
+  type StoreCapabilities,
+  type StoreIdentity,
+  type StoreInspection,
+  type StoreState,
+  type TableChecksum,
+  type WriteOutcome,
+  type WriteRequest,
+} from './ports/store.js';
+
+export { type AckVerdict, DeliveryWindow } from './subscriptions/delivery-window.js';
+export {
+  isHeldBy,
+  leaseLeftMs,
+  released,
+  renewalMs,
+  type Sighting,
+  sighted,
+  taken,
+  takeoverInMs,
+} from './subscriptions/lease.js';
+export {
+  assertSubscriptionName,
+  listSubscriptions,
+  readSubscription,
+  removeSubscription,
+  type StoredSubscription,
+  type SubscriptionHolder,
+  type SubscriptionRecord,
+  writeSubscription,
+} from './subscriptions/subscription-record.js';

@@ -1,9 +1,8 @@
-export { NatsBus } from './bus/nats-bus.js';
+export type { NatsBus } from './bus/nats-bus.js';
 export type { ConnectNatsOptions, NatsAccess } from './connection/connect-options.js';
 export type { Denial, DenialEvent } from './connection/denials.js';
 export type { NatsLogin } from './connection/login.js';
 export { connectNats, NatsHandle } from './connection/nats-handle.js';
-export { addressesLogIn, parseServers, showServers, type AddressLogin } from './connection/server-address.js';
 export type { NatsTls } from './connection/tls.js';
 export type { ClockDifference } from './doctor/clock-difference.js';
 export {
@@ -14,8 +13,8 @@ export {
   type ServerDescription,
 } from './doctor/describe-server.js';
 export type { Durability, DurabilityGrade } from './doctor/durability.js';
-export { JetStreamLog } from './log/jetstream-log.js';
+export type { JetStreamLog } from './log/jetstream-log.js';
 export type { LogOptions } from './log/log-options.js';
-export { KvRegistry } from './registry/kv-registry.js';
 export { permissionsOf, type AccessRole, type PermissionOptions, type Permissions } from './permissions.js';
-export * from './subjects.js';
+export type { KvRegistry } from './registry/kv-registry.js';
+export { clusterPrefix, durableName, registryBucket, streamName } from './subjects.js';

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { accessOf, type Access } from '@antiphon/client';
+import type { Access } from '@antiphon/client';
+import { accessOf } from '@antiphon/client/internal';
 import { AntiphonError } from '@antiphon/core';
 import type { Command } from 'commander';
 

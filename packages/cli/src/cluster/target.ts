@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { accessFor, accessFromEnvironment, type Access, type ClusterAddress } from '@antiphon/client';
+import { accessFromEnvironment, type Access, type ClusterAddress } from '@antiphon/client';
+import { accessFor } from '@antiphon/client/internal';
 import { AntiphonError } from '@antiphon/core';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
 import { accessFromOptions, type AccessOptions } from './access-options.js';

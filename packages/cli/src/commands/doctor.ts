@@ -1,6 +1,5 @@
-import { ERROR_CODES, toAntiphonError } from '@antiphon/core';
+import { CLUSTER_KEY, decodeClusterDocument, ERROR_CODES, toAntiphonError } from '@antiphon/core';
 import { describeServer } from '@antiphon/nats';
-import { CLUSTER_KEY, decodeClusterDocument } from '@antiphon/replica';
 import { askMembers, type ClusterClient } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';

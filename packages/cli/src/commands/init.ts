@@ -1,7 +1,7 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName, assertReplicaId, shellWord } from '@antiphon/core';
-import { parseServers, type AddressLogin } from '@antiphon/nats';
+import { parseServers, type AddressLogin } from '@antiphon/nats/internal';
 import { DEFAULT_CONFIG_FILE } from '../config/load-config.js';
 import { configTemplate, type TemplateValues } from '../config/template.js';
 import { EXIT } from '../output/exit-code.js';

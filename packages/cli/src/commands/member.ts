@@ -1,5 +1,5 @@
 import type { Removal } from '@antiphon/replica';
-import { anotherReplica } from '@antiphon/client';
+import { anotherReplica } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';

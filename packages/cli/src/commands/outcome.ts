@@ -1,6 +1,6 @@
 import { parseOutcomeId } from '@antiphon/core';
 import type { Outcome } from '@antiphon/replica';
-import { witnessFor } from '@antiphon/client';
+import { witnessFor } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';

@@ -1,6 +1,7 @@
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import type { DiscardAnswer, RetryAnswer } from '@antiphon/replica';
-import { type ClusterClient, listQuarantine, nobodyAnswers, retryQuarantine } from '@antiphon/client';
+import { type ClusterClient, listQuarantine, retryQuarantine } from '@antiphon/client';
+import { nobodyAnswers } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';

@@ -1,5 +1,6 @@
 import { AntiphonError, suggest, type QueryResult } from '@antiphon/core';
-import type { Consistency, MailboxProtocol } from '@antiphon/replica';
+import type { Consistency } from '@antiphon/replica';
+import type { MailboxProtocol } from '@antiphon/replica/internal';
 import { InvalidArgumentError } from 'commander';
 import {
   chooseReplica,

@@ -1,6 +1,7 @@
 import { AntiphonError, deletesMost, isSameName, shellWord, type RowDifferences } from '@antiphon/core';
 import type { RecaptureResult } from '@antiphon/replica';
-import { askMembers, type ClusterClient, nobodyAnswers } from '@antiphon/client';
+import { askMembers, type ClusterClient } from '@antiphon/client';
+import { nobodyAnswers } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { accessFor, accessFromEnvironment } from '@antiphon/client';
+import { accessFromEnvironment } from '@antiphon/client';
+import { accessFor } from '@antiphon/client/internal';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';

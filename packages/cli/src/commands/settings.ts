@@ -1,13 +1,12 @@
-import { AntiphonError } from '@antiphon/core';
 import {
   AGREED_LIMITS,
-  changeAgreedLimits,
+  AntiphonError,
   CLUSTER_KEY,
   decodeClusterDocument,
   newestLimits,
-  type AgreedLimits,
-  type LimitsChange,
-} from '@antiphon/replica';
+} from '@antiphon/core';
+import type { AgreedLimits } from '@antiphon/replica';
+import { changeAgreedLimits, type LimitsChange } from '@antiphon/replica/internal';
 import type { ClusterClient } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';

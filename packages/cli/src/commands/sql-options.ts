@@ -1,5 +1,5 @@
-import { AntiphonError, suggest } from '@antiphon/core';
-import { parseAcks, type AckLevel, type Params } from '@antiphon/replica';
+import { AntiphonError, parseAcks, suggest } from '@antiphon/core';
+import type { AckLevel, Params } from '@antiphon/replica';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { TargetOptions } from '../cluster/target.js';
 import { ACK_WORDS } from '../config/schema.js';

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
 import { problemsOf } from '@antiphon/replica';
-import { askMembers, type ClusterClient, type MemberAnswer, nobodyAnswers } from '@antiphon/client';
+import { askMembers, type ClusterClient, type MemberAnswer } from '@antiphon/client';
+import { nobodyAnswers } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';

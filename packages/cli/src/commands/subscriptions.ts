@@ -1,5 +1,6 @@
 import { listSubscriptions, removeSubscription, systemClock } from '@antiphon/core';
-import { describeSubscription, type SubscriptionInfo } from '@antiphon/replica';
+import type { SubscriptionInfo } from '@antiphon/replica';
+import { describeSubscription } from '@antiphon/replica/internal';
 import type { ClusterClient } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';

@@ -1,12 +1,7 @@
+import { parseTopology, parseUpdate, type SyncSettings } from '@antiphon/core';
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
-import {
-  parseTopology,
-  parseUpdate,
-  type ReplicaLimits,
-  type SyncSettings,
-  type Topology,
-} from '@antiphon/replica';
+import type { ReplicaLimits, Topology } from '@antiphon/replica';
 import type { ConfigFile } from './schema.js';
 
 export type Update = { readonly mode: 'async'; readonly intervalMs: number } | SyncSettings;

@@ -1,6 +1,5 @@
 import type { z } from 'zod';
-import { formerTopology, soleWriter, suggest, suggestion, type Topology } from '@antiphon/core';
-import { MAX_ACKS } from '@antiphon/replica';
+import { formerTopology, MAX_ACKS, soleWriter, suggest, suggestion, type Topology } from '@antiphon/core';
 import { ACK_WORDS, KNOWN_KEYS, UPDATE_KEYS } from './schema.js';
 
 const TOPOLOGIES = ['multi-primary', 'primary-replica'] as const;

@@ -1,4 +1,4 @@
-import { MAX_ACKS } from '@antiphon/replica';
+import { MAX_ACKS } from '@antiphon/core';
 import { z } from 'zod';
 import { fromText } from './from-text.js';
 import { LIMIT_KEYS, limitsSchema } from './limits-schema.js';

@@ -1,11 +1,13 @@
-import { ERROR_CODES, type ErrorCode, type LeftOut } from '@antiphon/core';
 import {
+  type ClusterDocument,
   describeTopology,
   describeUpdate,
+  ERROR_CODES,
+  type ErrorCode,
+  type LeftOut,
   limitsDifference,
-  type ClusterDocument,
-  type ReplicaStatus,
-} from '@antiphon/replica';
+} from '@antiphon/core';
+import type { ReplicaStatus } from '@antiphon/replica';
 import type { MemberAnswer } from '@antiphon/client';
 import type { Config } from '../config/config.js';
 import { ok, splitSentence, warn, fail, type Check } from './check.js';

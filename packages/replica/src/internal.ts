@@ -1,0 +1,6 @@
+/**
+ * For other packages of Antiphon: not part of the public API, and may change with every release.
+ */
+export { changeAgreedLimits, type LimitsChange } from './membership/change-limits.js';
+export type { MailboxProtocol } from './service/mailbox.js';
+export { describeSubscription } from './read/subscriptions.js';
