@@ -16,7 +16,7 @@ const entries = readdirSync(join(root, 'packages')).flatMap((folder) => {
   return Object.entries(exports).flatMap(([path, targets]) => {
     const source = targets['@antiphon/source'];
     if (source === undefined || path === './internal') return [];
-    return [{ module: `${name}${path.slice(1)}`, file: join('packages', folder, source) }];
+    return [{ folder, module: `${name}${path.slice(1)}`, file: join('packages', folder, source) }];
   });
 });
 
@@ -41,10 +41,34 @@ function namesOf(file) {
   return { values: values.sort(), types: types.sort() };
 }
 
+/** Types of what a user gives by name. */
+const OPTIONS = /(Options|Query|Rates|Limits|Address)$/;
+
+/** The tests of a package that misspell its options. */
+function typoTestsOf(folder) {
+  const src = join(root, 'packages', folder, 'src');
+  const files = readdirSync(src, { recursive: true }).filter((file) =>
+    /option-typos.*\.test\.ts$/.test(file),
+  );
+  return files.map((file) => readFileSync(join(src, file), 'utf8')).join();
+}
+
+// The callers of core are Antiphon's own packages.
+const taking = entries.filter(({ folder }) => folder !== 'core');
+
 describe('what users can import', () => {
+  it.each(taking)('$module takes no options whose names are not checked', ({ folder, file }) => {
+    const tests = typoTestsOf(folder);
+    const unchecked = namesOf(file).types.filter(
+      (name) => OPTIONS.test(name) && !new RegExp(`\\b${name}\\b`).test(tests),
+    );
+    expect(unchecked, 'Give each one a case in an option-typos test of the package.').toEqual([]);
+  });
+
   it.each(entries)('$module exports what was agreed on, by name', ({ module, file }) => {
     const { values, types } = namesOf(file);
-    const hint = 'Is a new name meant for users? Then add it to infra/public-names.json, else to src/internal.ts.';
+    const hint =
+      'Is a new name meant for users? Then add it to infra/public-names.json, else to src/internal.ts.';
     expect({ values, types }, hint).toEqual(agreed[module]);
   });
 
@@ -57,7 +81,12 @@ describe('what users can import', () => {
       const internal = join(dirname(file), 'internal.ts');
       if (!existsSync(join(root, internal))) continue;
       const hidden = Object.values(namesOf(internal)).flat();
-      expect(Object.values(namesOf(file)).flat().filter((name) => hidden.includes(name)), module).toEqual([]);
+      expect(
+        Object.values(namesOf(file))
+          .flat()
+          .filter((name) => hidden.includes(name)),
+        module,
+      ).toEqual([]);
     }
   });
 });

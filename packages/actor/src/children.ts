@@ -1,10 +1,11 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import type { ActorRef, Behaviour, SpawnOptions } from './behaviour.js';
 import { actorStopped, escalated, overLimit } from './errors.js';
 import type { ChildCell, Kernel } from './kernel.js';
 import type { Protocol } from './protocol.js';
 
 const MAX_CHILDREN = 1000;
+const SPAWN_OPTIONS: OptionNames<SpawnOptions<unknown>> = { mailbox: true, supervision: true };
 /** One token of a path. */
 const NAME = /^[A-Za-z0-9_-]{1,128}$/;
 
@@ -24,6 +25,7 @@ export class Children {
     create: () => Behaviour<P>,
     options: SpawnOptions<P> = {},
   ): ActorRef<P> {
+    checkOptions(options, SPAWN_OPTIONS, 'spawn()');
     const path = `${this.parent}/${name}`;
     if (this.#closed) throw actorStopped({ actor: this.parent, message: `spawn ${name}`, started: false });
     if (!NAME.test(name))

@@ -1,9 +1,9 @@
-import type { AntiphonError, Timer } from '@antiphon/core';
+import { checkOptions, type AntiphonError, type Timer } from '@antiphon/core';
 import type { ActorRef, ActorStats, Death } from './behaviour.js';
 import { Envelope } from './envelope.js';
 import type { MessageContext } from './errors.js';
 import type { Kernel } from './kernel.js';
-import type { AskOptions, Untyped } from './protocol.js';
+import { ASK_OPTIONS, type AskOptions, type Untyped } from './protocol.js';
 
 /** The actor behind a reference. */
 export interface Target {
@@ -15,6 +15,8 @@ export interface Target {
   stop(deadlineMs: number): Promise<boolean>;
   onEnd(listener: (death: Death) => void): Timer;
 }
+
+const STOP_OPTIONS = { timeoutMs: true };
 
 /** What others hold of an actor. */
 export class LocalRef implements ActorRef<Untyped> {
@@ -33,6 +35,7 @@ export class LocalRef implements ActorRef<Untyped> {
   ask(type: string, request?: unknown, options: AskOptions = {}): Promise<unknown> {
     const { clock, askTimeoutMs } = this.#target.kernel;
     return new Promise((resolve, reject) => {
+      checkOptions(options, ASK_OPTIONS, 'ask()');
       const envelope = new Envelope(type, request, this.path, { resolve, reject });
       envelope.limit(clock, options.timeoutMs ?? askTimeoutMs, options.signal);
       if (envelope.settled) return;
@@ -43,6 +46,7 @@ export class LocalRef implements ActorRef<Untyped> {
 
   async stop(options: { readonly timeoutMs?: number } = {}): Promise<void> {
     const { clock, stopTimeoutMs } = this.#target.kernel;
+    checkOptions(options, STOP_OPTIONS, 'stop()');
     await this.#target.stop(clock.monotonicMs() + (options.timeoutMs ?? stopTimeoutMs));
   }
 

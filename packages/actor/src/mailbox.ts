@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import type { Envelope } from './envelope.js';
 import type { MessageType, Untyped } from './protocol.js';
 
@@ -8,9 +8,15 @@ export const DEFAULT_LANE_CAPACITY = 10_000;
 export const TERMINATED = '<terminated>';
 
 export interface LaneOptions {
-  /** Messages handled per round while other lanes have some too; 1 when absent. */
+  /**
+   * Messages handled per round while other lanes have some too.
+   * @defaultValue 1
+   */
   readonly weight?: number;
-  /** Waiting and deferred messages; the next one is refused. DEFAULT_LANE_CAPACITY when absent. */
+  /**
+   * Maximum waiting and deferred messages; the next one is refused.
+   * @defaultValue 10 000
+   */
   readonly capacity?: number;
 }
 
@@ -23,6 +29,9 @@ export interface MailboxOptions<P> {
   readonly lanes: Readonly<Record<string, LaneOptions>>;
   readonly laneOf: { readonly [K in MessageType<P>]: string };
 }
+
+const LANE_OPTIONS: OptionNames<LaneOptions> = { weight: true, capacity: true };
+const MAILBOX_OPTIONS: OptionNames<MailboxOptions<unknown>> = { lanes: true, laneOf: true };
 
 /** First in, first out, within a capacity. */
 export class Lane {
@@ -95,6 +104,7 @@ export class Mailbox {
   #credit: number;
 
   constructor(options?: MailboxOptions<Untyped>) {
+    checkOptions(options, MAILBOX_OPTIONS, 'A mailbox');
     const lanes = Object.entries(options?.lanes ?? { all: {} }).map(([name, lane]) => createLane(name, lane));
     const [first] = lanes;
     if (first === undefined) throw new AntiphonError('BAD_OPTION', 'A mailbox needs at least one lane.');
@@ -133,7 +143,9 @@ export class Mailbox {
   }
 }
 
-function createLane(name: string, { weight = 1, capacity = DEFAULT_LANE_CAPACITY }: LaneOptions): Lane {
+function createLane(name: string, options: LaneOptions): Lane {
+  checkOptions(options, LANE_OPTIONS, `Lane ${name}`);
+  const { weight = 1, capacity = DEFAULT_LANE_CAPACITY } = options;
   for (const [option, value] of Object.entries({ weight, capacity })) {
     if (Number.isSafeInteger(value) && value > 0) continue;
     throw new AntiphonError(

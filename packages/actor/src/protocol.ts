@@ -1,3 +1,5 @@
+import type { OptionNames } from '@antiphon/core';
+
 /**
  * What an actor understands: one function type per message, from what travels with it to what comes back.
  *
@@ -37,12 +39,15 @@ export type Message<P> = {
 
 export interface AskOptions {
   /**
-   * From the call to the reply; the system's `askTimeoutMs` when absent. `Infinity`: only `signal` or the
-   * actor's end.
+   * From the call to the reply, in milliseconds. `Infinity`: only `signal` or the actor's end.
+   * @defaultValue the system's `askTimeoutMs`
    */
   readonly timeoutMs?: number;
+  /** Ends the wait: ABORTED, with the reason as its `cause`. */
   readonly signal?: AbortSignal;
 }
+
+export const ASK_OPTIONS: OptionNames<AskOptions> = { timeoutMs: true, signal: true };
 
 type TellArguments<R> = undefined extends R ? [request?: R] : [request: R];
 type AskArguments<R> = undefined extends R

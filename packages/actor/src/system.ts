@@ -1,4 +1,4 @@
-import type { Clock } from '@antiphon/core';
+import { checkRequired, type Clock, type OptionNames } from '@antiphon/core';
 import type { ActorRef, Behaviour, EndReason, SpawnOptions } from './behaviour.js';
 import { Cell } from './cell.js';
 import { Children } from './children.js';
@@ -7,17 +7,38 @@ import type { Protocol } from './protocol.js';
 import { DEFAULT_TURN_BUDGET_MS, TurnBudget } from './turn-budget.js';
 
 export interface ActorSystemOptions {
+  /** Time, timers and chance. */
   readonly clock: Clock;
-  /** First token of every path; 'actors' when absent. */
+  /**
+   * First token of every path.
+   * @defaultValue 'actors'
+   */
   readonly name?: string;
-  /** For asks without a timeout of their own; 5 000 when absent. */
+  /**
+   * For asks without a timeout of their own, in milliseconds.
+   * @defaultValue 5000
+   */
   readonly askTimeoutMs?: number;
-  /** For stopping an actor with all its children; 5 000 when absent. */
+  /**
+   * For stopping an actor with all its children, in milliseconds.
+   * @defaultValue 5000
+   */
   readonly stopTimeoutMs?: number;
-  /** How long actors may keep timers and I/O waiting; 10 when absent. One message that takes longer still does. */
+  /**
+   * How long actors may keep timers and I/O waiting, in milliseconds. One message that takes longer
+   * still does.
+   * @defaultValue 10
+   */
   readonly turnBudgetMs?: number;
+  /**
+   * Told what happens to actors: crashes, ends, what nobody listened to. What it throws is dropped.
+   */
   readonly onEvent?: (event: ActorEvent) => void;
 }
+
+const SYSTEM_OPTIONS: OptionNames<ActorSystemOptions> = {
+  ...{ clock: true, name: true, askTimeoutMs: true, stopTimeoutMs: true, turnBudgetMs: true, onEvent: true },
+};
 
 /** The root of a tree of actors. Several may share a process, each with its own clock. */
 export class ActorSystem implements AsyncDisposable {
@@ -32,6 +53,7 @@ export class ActorSystem implements AsyncDisposable {
   #stopping: Promise<void> | undefined;
 
   constructor(options: ActorSystemOptions) {
+    checkRequired(options, SYSTEM_OPTIONS, 'ActorSystem', ['clock']);
     const { clock, name = 'actors', onEvent, askTimeoutMs = 5000, stopTimeoutMs = 5000 } = options;
     this.#kernel = {
       clock,

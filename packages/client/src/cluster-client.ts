@@ -1,6 +1,8 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
 import {
   AntiphonError,
+  checkOptions,
+  checkRequired,
   counterOf,
   findMember,
   isIdentifier,
@@ -8,16 +10,21 @@ import {
   mailboxPrefix,
   suggest,
   type MemberRecord,
+  type OptionNames,
 } from '@antiphon/core';
 import { connectNats, type NatsAccess, type NatsHandle } from '@antiphon/nats';
 import { showServers } from '@antiphon/nats/internal';
 import type { MailboxProtocol } from '@antiphon/replica/internal';
 
-/** Asks one replica. */
+/**
+ * Asks one replica: `ref.ask('query', { sql, params, maxRows })`. Its commands are those of
+ * `MailboxProtocol`.
+ */
 export type ReplicaRef = Ref<MailboxProtocol>;
 
 /** A cluster, and how to reach it. */
 export interface ClusterAddress {
+  /** The name of the cluster. */
   readonly cluster: string;
   /** Where its NATS is, and how to log in there. It holds secrets: for people, `showServers`. */
   readonly nats: NatsAccess & { readonly servers: readonly string[] };
@@ -27,11 +34,17 @@ export interface ClusterAddress {
   readonly source?: string;
 }
 
+/** What a connection is called. */
 export interface ClusterClientOptions {
-  /** Of the connection, as NATS shows it. Defaults to `antiphon client CLUSTER`. */
+  /**
+   * The name of the connection, as NATS shows it.
+   * @defaultValue `antiphon client CLUSTER`
+   */
   readonly name?: string;
 }
 
+const ADDRESS: OptionNames<ClusterAddress> = { cluster: true, nats: true, replica: true, source: true };
+const CLIENT_OPTIONS: OptionNames<ClusterClientOptions> = { name: true };
 const PING_TIMEOUT_MS = 1500;
 const ASK_TIMEOUT_MS = 10_000;
 const STRANGER_MS = 5000;
@@ -46,21 +59,37 @@ export class ClusterClient implements AsyncDisposable {
   readonly #strangers = new Map<string, number>();
 
   private constructor(
+    /** As it was given. It holds secrets. */
     readonly address: ClusterAddress,
+    /** The connection; `close` closes it. */
     readonly nats: NatsHandle,
   ) {}
 
-  /** @throws AntiphonError LOG_UNAVAILABLE when no server answers, ACCESS_DENIED when it refuses the login. */
+  /**
+   * Connects to a cluster.
+   *
+   * @throws AntiphonError BAD_OPTION, LOG_UNAVAILABLE when no server answers, ACCESS_DENIED when it
+   * refuses the login
+   * @example
+   * await using client = await ClusterClient.open({ cluster: 'shop', nats: { servers: ['nats://localhost:4222'] } });
+   */
   static async open(address: ClusterAddress, options: ClusterClientOptions = {}): Promise<ClusterClient> {
+    checkRequired(address, ADDRESS, 'ClusterClient.open()', ['cluster', 'nats']);
+    checkOptions(options, CLIENT_OPTIONS, 'ClusterClient.open()');
     const { name = `antiphon client ${address.cluster}` } = options;
     const nats = await connectNats({ ...address.nats, name });
     return new ClusterClient(address, nats);
   }
 
+  /** The name of the cluster. */
   get cluster(): string {
     return this.address.cluster;
   }
 
+  /**
+   * Asks this replica; nothing says yet whether there is one of that id. Questions wait 10 s unless
+   * they say otherwise.
+   */
   replica(id: string): ReplicaRef {
     return remoteRef<MailboxProtocol>(this.nats.bus(), mailboxPrefix(this.cluster, id), {
       timeoutMs: ASK_TIMEOUT_MS,
@@ -68,10 +97,14 @@ export class ClusterClient implements AsyncDisposable {
   }
 
   /**
-   * Every replica that ever joined; remembered from the last call unless `fresh`. Throws LOG_UNAVAILABLE,
-   * NO_ACTOR when there is no such cluster.
+   * Every replica that ever joined and was not removed; remembered from the last call unless
+   * `fresh`.
+   *
+   * @throws AntiphonError BAD_OPTION, LOG_UNAVAILABLE, NO_ACTOR when there is no such cluster
    */
-  async members({ fresh = false } = {}): Promise<readonly MemberRecord[]> {
+  async members(options: { readonly fresh?: boolean } = {}): Promise<readonly MemberRecord[]> {
+    checkOptions(options, { fresh: true }, 'members()');
+    const { fresh = false } = options;
     if (!fresh && this.#members !== undefined) return this.#members;
     const members = await this.#listMembers();
     if (members.length === 0) {
@@ -87,8 +120,10 @@ export class ClusterClient implements AsyncDisposable {
   }
 
   /**
-   * Whether replicas take what the log has of it: it is a member, or was one, or its record is lost and a replica
-   * has applied something of it.
+   * Whether replicas take what the log has of it: it is a member, or was one, or its record is lost
+   * and a replica has applied something of it.
+   *
+   * @throws AntiphonError LOG_UNAVAILABLE, NO_ACTOR when there is no such cluster
    */
   async isKnownMember(id: string): Promise<boolean> {
     if (this.#known.has(id) || (await this.members()).some((member) => member.id === id)) return true;
@@ -113,7 +148,11 @@ export class ClusterClient implements AsyncDisposable {
     return false;
   }
 
-  /** The ids of members, checked. @throws AntiphonError NO_ACTOR with a suggestion. */
+  /**
+   * Does nothing for the id of a member.
+   *
+   * @throws AntiphonError NO_ACTOR for any other id, with a suggestion
+   */
   async requireMember(id: string): Promise<void> {
     const ids = (await this.members()).map((member) => member.id);
     if (ids.includes(id)) return;
@@ -121,7 +160,11 @@ export class ClusterClient implements AsyncDisposable {
     throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.cluster, replica: id } });
   }
 
-  /** Those that answer within a second and a half, in the order of their ids. @throws AntiphonError ACCESS_DENIED */
+  /**
+   * The ids of those that answer within 1500 ms, in order.
+   *
+   * @throws AntiphonError ACCESS_DENIED, LOG_UNAVAILABLE, NO_ACTOR when there is no such cluster
+   */
   async answering(): Promise<readonly string[]> {
     const members = await this.members();
     const pings = members.map(async ({ id }) => {
@@ -147,6 +190,7 @@ export class ClusterClient implements AsyncDisposable {
     }
   }
 
+  /** Hangs up. Idempotent; takes about 1500 ms at most, also without a server. */
   async close(): Promise<void> {
     await this.nats.close();
   }

@@ -1,12 +1,16 @@
-import { withAbortReason } from '@antiphon/core';
+import { checkRequired, withAbortReason, type OptionNames } from '@antiphon/core';
 import type { QuarantineList, RetryAnswer } from '@antiphon/replica';
 import type { ReplicaRef } from './cluster-client.js';
 
 /** How long one answer is waited for, and what ends the waiting. */
 export interface AskLimits {
+  /** For each answer, in milliseconds; TIMEOUT after that. */
   readonly timeoutMs: number;
+  /** Ends the waiting. */
   readonly signal: AbortSignal;
 }
+
+const LIMITS: OptionNames<AskLimits> = { timeoutMs: true, signal: true };
 
 /** Up to `limit` messages of a replica's quarantine, however many answers they take. */
 export async function listQuarantine(
@@ -14,6 +18,7 @@ export async function listQuarantine(
   limit: number,
   wait: AskLimits,
 ): Promise<QuarantineList> {
+  checkRequired(wait, LIMITS, 'listQuarantine()', ['timeoutMs', 'signal']);
   let list = await withAbortReason(replica.ask('quarantine', {}, wait), wait);
   while (list.more && list.messages.length < limit) {
     const afterId = list.messages.at(-1)?.id ?? 0;
@@ -30,6 +35,7 @@ export async function retryQuarantine(
   seq: number | undefined,
   wait: AskLimits,
 ): Promise<RetryAnswer> {
+  checkRequired(wait, LIMITS, 'retryQuarantine()', ['timeoutMs', 'signal']);
   const query = seq === undefined ? {} : { seq };
   let answer = await withAbortReason(replica.ask('retry', query, wait), wait);
   const { held } = answer;

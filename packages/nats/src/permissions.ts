@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import {
   beatSubject,
   beatSubjects,
@@ -30,6 +30,8 @@ export interface PermissionOptions {
   readonly inboxPrefix?: string;
 }
 
+const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true };
+
 const READING_COMMANDS = [
   ...['ping', 'status', 'standing', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
   ...['quarantine', 'quarantined'],
@@ -46,6 +48,7 @@ export function permissionsOf(
   cluster: string,
   options: PermissionOptions = {},
 ): Permissions {
+  checkOptions(options, PERMISSION_OPTIONS, 'permissionsOf()');
   const { id, inboxPrefix = '_INBOX' } = options;
   if (role === 'replica' || role === 'creator') {
     if (id === undefined) {

@@ -6,9 +6,11 @@ import {
   abortError,
   abortReason,
   AntiphonError,
+  checkOptions,
   DEFAULT_ROW_LIMITS,
   replicatedTables,
   type InspectOptions,
+  type OptionNames,
   type RowLimits,
   type StoreInspection,
   type TableSchema,
@@ -32,20 +34,37 @@ export interface UnfitRows {
   readonly sql: string;
 }
 
+/** What is in a database file, and what of it can be replicated. */
 export interface FileInspection extends StoreInspection {
+  /** Rows that could not be replicated; empty unless `rows` was asked for. */
   readonly unfitRows: readonly UnfitRows[];
 }
 
+/** What to look at in a database file. */
 export interface InspectFileOptions extends InspectOptions {
-  /** Looks at every row as well. Default: false. */
+  /**
+   * Looks at every row as well.
+   * @defaultValue false
+   */
   readonly rows?: boolean;
-  /** Rows over these are too large. Default: DEFAULT_ROW_LIMITS. */
+  /**
+   * Rows over these are too large, in bytes.
+   * @defaultValue 64 MiB for a value, 128 MiB for a row
+   */
   readonly rowLimits?: RowLimits;
+  /** Ends it between two pieces of work. */
   readonly signal?: AbortSignal;
-  /** How long to wait for a program that has locked the file. Default 5000. */
+  /**
+   * How long to wait for a program that has locked the file, in milliseconds; STORE_BUSY after
+   * that.
+   * @defaultValue 5000
+   */
   readonly busyTimeoutMs?: number;
 }
 
+const INSPECT_OPTIONS: OptionNames<InspectFileOptions> = {
+  ...{ tables: true, localTriggers: true, rows: true, rowLimits: true, signal: true, busyTimeoutMs: true },
+};
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
 const ROWS_AT_ONCE = 20_000;
 const ROWID_NAMES = ['_rowid_', 'rowid', 'oid'] as const;
@@ -53,11 +72,15 @@ const LEAST_ROWID = -(2n ** 63n);
 const GREATEST_ROWID = 2n ** 63n - 1n;
 
 /**
- * Looks at a database without changing it, also while other programs write to it: nothing is created beside
- * it either. Throws BAD_OPTION when there is no such file, STORE_FAILED when it is no database that can be
- * read, STORE_BUSY when another program keeps it locked.
+ * Looks at a database without changing it, also while other programs write to it: nothing is
+ * created beside it either.
+ *
+ * @throws AntiphonError BAD_OPTION when there is no such file, STORE_FAILED when it is no database
+ * that can be read, STORE_BUSY when another program keeps it locked; the reason of `signal`, or
+ * ABORTED
  */
 export async function inspectFile(file: string, options: InspectFileOptions = {}): Promise<FileInspection> {
+  checkOptions(options, INSPECT_OPTIONS, 'inspectFile()');
   const path = resolve(file);
   const address = await addressOf(path);
   const connection = await Connection.openReadOnly(
@@ -75,7 +98,9 @@ export async function inspectFile(file: string, options: InspectFileOptions = {}
       unfitRows,
     };
   } catch (thrown) {
-    throw thrown === options.signal?.reason ? givenUp(path, options.signal) : storeError(thrown, `cannot read ${path}`);
+    throw thrown === options.signal?.reason
+      ? givenUp(path, options.signal)
+      : storeError(thrown, `cannot read ${path}`);
   } finally {
     connection.close();
   }

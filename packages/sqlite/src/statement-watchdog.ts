@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkRequired, type OptionNames } from '@antiphon/core';
 import { watchStatements } from './running-statement.js';
 import {
   HEARTBEAT,
@@ -12,13 +12,18 @@ import {
   type WatchdogData,
 } from './watchdog-layout.js';
 
+/** What a watchdog says, and when. */
 export interface WatchdogOptions {
   /** What this process is, for its last words: `replica eu-1`. */
   readonly name: string;
-  /** The process is ended when its main thread has not come back for so long. Default 60 000 ms. */
+  /**
+   * How long a statement may keep the main thread, in milliseconds, before the process is ended.
+   * @defaultValue 60 000
+   */
   readonly blockedMs?: number;
 }
 
+const WATCHDOG_OPTIONS: OptionNames<WatchdogOptions> = { name: true, blockedMs: true };
 export const DEFAULT_BLOCKED_MS = 60_000;
 const HEARTBEAT_MS = 250;
 
@@ -39,7 +44,9 @@ export class StatementWatchdog implements Disposable {
   readonly #worker: Worker;
   readonly #heartbeat: NodeJS.Timeout;
 
-  private constructor({ name, blockedMs = DEFAULT_BLOCKED_MS }: WatchdogOptions) {
+  private constructor(options: WatchdogOptions) {
+    checkRequired(options, WATCHDOG_OPTIONS, 'StatementWatchdog.start()', ['name']);
+    const { name, blockedMs = DEFAULT_BLOCKED_MS } = options;
     if (!Number.isFinite(blockedMs) || blockedMs <= 0)
       throw new AntiphonError('BAD_OPTION', `blockedMs is ${blockedMs}; give a number above 0`);
     const shared = new SharedArrayBuffer(TEXT_OFFSET + TEXT_BYTES);

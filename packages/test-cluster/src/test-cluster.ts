@@ -1,7 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AntiphonError, assertReplicaId, sleep, systemClock } from '@antiphon/core';
+import {
+  AntiphonError,
+  assertReplicaId,
+  checkOptions,
+  checkRequired,
+  sleep,
+  systemClock,
+  type OptionNames,
+} from '@antiphon/core';
 import { verifyCluster, type VerifyResult } from '@antiphon/replica';
 import { openDatabase } from '@antiphon/sqlite';
 import type { Broker, BrokerKind } from './broker.js';
@@ -11,22 +19,37 @@ import { NatsBroker } from './nats-broker.js';
 
 export type { TestReplica, TestReplicaOptions } from './member.js';
 
+/** What a test cluster is made of. */
 export interface TestClusterOptions {
   /** SQL that makes the tables, and perhaps rows, in the database of the first replica. */
   readonly schema: string;
-  /** How many (`r1`, `r2`, …), or their ids. Defaults to 3. */
+  /**
+   * How many replicas (`r1`, `r2`, …), or their ids.
+   * @defaultValue 3
+   */
   readonly replicas?: number | readonly string[];
-  /** Defaults to `nats`, which needs a nats-server on this machine. */
+  /**
+   * What carries the log. `'nats'` needs a nats-server on this machine; `'memory'` needs nothing.
+   * @defaultValue 'nats'
+   */
   readonly broker?: BrokerKind;
-  /** Options of every replica: topology, update, limits and others. */
+  /** Options of every replica: topology, update, limits and others, as for `createReplica`. */
   readonly options?: TestReplicaOptions;
 }
 
+/** How long to wait. */
 export interface WaitOptions {
-  /** Defaults to 15 000. */
+  /**
+   * In milliseconds; TIMEOUT after that.
+   * @defaultValue 15 000
+   */
   readonly timeoutMs?: number;
 }
 
+const CLUSTER_OPTIONS: OptionNames<TestClusterOptions> = {
+  ...{ schema: true, replicas: true, broker: true, options: true },
+};
+const WAIT_OPTIONS: OptionNames<WaitOptions> = { timeoutMs: true };
 const DEFAULT_REPLICAS = 3;
 const CLUSTER = 'test';
 const DEFAULT_WAIT_MS = 15_000;
@@ -36,6 +59,7 @@ const SHOWN_ROWS = 5;
 /**
  * A cluster in this process, for the tests of a program: real replicas on SQLite files in a temporary folder.
  *
+ * @example
  * ```ts
  * await using cluster = await TestCluster.start({
  *   schema: 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)',
@@ -52,9 +76,14 @@ export class TestCluster implements AsyncDisposable {
   readonly #members = new Map<string, Member>();
 
   private constructor(
+    /** The name of the cluster. */
     readonly name: string,
-    /** Databases, and the store of a nats-server. It goes away with the cluster. */
+    /**
+     * The folder of the databases, and of the store of a nats-server. It goes away with the
+     * cluster.
+     */
     readonly folder: string,
+    /** What carries the log; stop it to take the log away. */
     readonly broker: Broker,
     private readonly options: TestReplicaOptions,
   ) {}
@@ -66,6 +95,7 @@ export class TestCluster implements AsyncDisposable {
    * @throws AntiphonError NATS_SERVER_NOT_FOUND, NATS_SERVER_START, and what `startReplica` throws.
    */
   static async start(options: TestClusterOptions): Promise<TestCluster> {
+    checkRequired(options, CLUSTER_OPTIONS, 'TestCluster.start()', ['schema']);
     const ids = idsOf(options.replicas ?? DEFAULT_REPLICAS);
     const folder = mkdtempSync(join(tmpdir(), 'antiphon-test-cluster-'));
     let cluster: TestCluster | undefined;
@@ -89,12 +119,16 @@ export class TestCluster implements AsyncDisposable {
     }
   }
 
-  /** Of the members that run, in the order in which they joined. */
+  /** The replicas of the members that run, in the order in which they joined. */
   get replicas(): readonly TestReplica[] {
     return this.#running.map(({ replica }) => replica);
   }
 
-  /** @throws AntiphonError NO_ACTOR (no such member), CLOSED (it does not run) */
+  /**
+   * The replica of a member that runs.
+   *
+   * @throws AntiphonError NO_ACTOR (no such member), CLOSED (it does not run)
+   */
   replica(id: string): TestReplica {
     return this.#member(id).replica;
   }
@@ -127,6 +161,7 @@ export class TestCluster implements AsyncDisposable {
     await this.#member(id).kill();
   }
 
+  /** Stops a member in good order, and starts it again on its file. */
   async restartReplica(id: string): Promise<TestReplica> {
     await this.stopReplica(id);
     return this.startReplica(id);
@@ -138,7 +173,8 @@ export class TestCluster implements AsyncDisposable {
    *
    * @throws AntiphonError TIMEOUT, and what `caughtUp` of a replica throws.
    */
-  async caughtUp({ timeoutMs = DEFAULT_WAIT_MS }: WaitOptions = {}): Promise<void> {
+  async caughtUp(options: WaitOptions = {}): Promise<void> {
+    const timeoutMs = timeoutOf(options, 'caughtUp()');
     const clock = systemClock();
     const untilMs = clock.monotonicMs() + timeoutMs;
     const leftMs = (): number => Math.max(1, untilMs - clock.monotonicMs());
@@ -159,8 +195,13 @@ export class TestCluster implements AsyncDisposable {
     await Promise.all(this.replicas.map((replica) => replica.caughtUp({ timeoutMs: leftMs() })));
   }
 
-  /** Compares every row of every running replica, as `antiphon verify` does. */
-  async verify({ timeoutMs = DEFAULT_WAIT_MS }: WaitOptions = {}): Promise<VerifyResult> {
+  /**
+   * Compares every row of every running replica, as `antiphon verify` does.
+   *
+   * @throws AntiphonError BAD_OPTION, TIMEOUT, NO_ACTOR when fewer than two run
+   */
+  async verify(options: WaitOptions = {}): Promise<VerifyResult> {
+    const timeoutMs = timeoutOf(options, 'verify()');
     const connection = await this.broker.connect(this.name);
     try {
       const { bus, registry } = connection;
@@ -204,6 +245,12 @@ export class TestCluster implements AsyncDisposable {
     const known = [...this.#members.keys()].join(', ');
     throw new AntiphonError('NO_ACTOR', `There is no replica ${id} in this test cluster. It has ${known}.`);
   }
+}
+
+/** Throws BAD_OPTION. */
+function timeoutOf(options: WaitOptions, what: string): number {
+  checkOptions(options, WAIT_OPTIONS, what);
+  return options.timeoutMs ?? DEFAULT_WAIT_MS;
 }
 
 function idsOf(replicas: number | readonly string[]): readonly string[] {

@@ -1,15 +1,26 @@
+import { checkOptions, type OptionNames } from '@antiphon/core';
+
 const WAIT_MS = 15_000;
 /** The first looks come quickly; what takes long is looked at less often. */
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 20;
 const MAX_SHOWN_LENGTH = 2000;
 
+/** How long to wait, and what to show. */
 export interface EventuallyOptions {
-  /** In milliseconds. Defaults to 15,000. */
+  /**
+   * How long to wait, in milliseconds.
+   * @defaultValue 15 000
+   */
   readonly timeoutMs?: number;
-  /** What the error shows as last seen. Defaults to what the condition gave last. */
+  /**
+   * What the error shows as last seen.
+   * @defaultValue what the condition gave last
+   */
   readonly seen?: () => unknown;
 }
+
+const OPTIONS: OptionNames<EventuallyOptions> = { timeoutMs: true, seen: true };
 
 /**
  * Waits until a condition of a test holds, and returns what the condition gave. It is looked at right away,
@@ -27,6 +38,7 @@ export async function eventually<T>(
   condition: () => T | Promise<T>,
   limit: number | EventuallyOptions = {},
 ): Promise<NonNullable<T>> {
+  if (typeof limit !== 'number') checkOptions(limit, OPTIONS, 'eventually()');
   const { timeoutMs = WAIT_MS, seen } = typeof limit === 'number' ? { timeoutMs: limit } : limit;
   const untilMs = performance.now() + timeoutMs;
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs + 1, LONGEST_PAUSE_MS)) {

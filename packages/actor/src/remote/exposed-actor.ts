@@ -1,4 +1,4 @@
-import { AntiphonError, type Bus, type BusRequest } from '@antiphon/core';
+import { AntiphonError, checkOptions, type Bus, type BusRequest, type OptionNames } from '@antiphon/core';
 import { messageOf } from '../errors.js';
 import type { AskOptions, MessageType, Protocol, Ref, RequestOf } from '../protocol.js';
 import { msgpackCodec, type Codec } from './codec.js';
@@ -19,11 +19,19 @@ export type RemoteCommands<P> = { readonly [K in MessageType<P>]?: Validator<Req
 
 export interface ExposeOptions {
   readonly codec?: Codec;
-  /** How long an asked message may take; the actor's default when absent. The asker has its own limit. */
+  /**
+   * How long an asked message may take, in milliseconds. The asker has its own limit.
+   * @defaultValue the actor's
+   */
   readonly timeoutMs?: number;
-  /** Larger requests are refused undecoded; 1 MiB when absent. */
+  /**
+   * Maximum bytes of a request; a larger one is refused undecoded.
+   * @defaultValue 1 MiB
+   */
   readonly maxRequestBytes?: number;
 }
+
+const EXPOSE_OPTIONS: OptionNames<ExposeOptions> = { codec: true, timeoutMs: true, maxRequestBytes: true };
 
 export interface ExposureStats {
   readonly received: number;
@@ -52,6 +60,7 @@ export function exposeActor<P extends Protocol<P>>(
   commands: RemoteCommands<NoInfer<P>>,
   options: ExposeOptions = {},
 ): Exposure {
+  checkOptions(options, EXPOSE_OPTIONS, 'exposeActor()');
   const endpoint = new Endpoint(ref as unknown as UntypedRef, options);
   const entries = Object.entries(commands) as [string, Validator<unknown>][];
   const unfit = entries.find(([command]) => !COMMAND.test(command));

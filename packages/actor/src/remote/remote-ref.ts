@@ -1,6 +1,6 @@
-import { AntiphonError, type Bus } from '@antiphon/core';
+import { AntiphonError, checkOptions, type Bus, type OptionNames } from '@antiphon/core';
 import { msgpackCodec, type Codec } from './codec.js';
-import type { AskOptions, Protocol, Ref, Untyped } from '../protocol.js';
+import { ASK_OPTIONS, type AskOptions, type Protocol, type Ref, type Untyped } from '../protocol.js';
 import { decodeReply } from './reply.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -10,11 +10,19 @@ const LONGEST_MS = 2 ** 31 - 1;
 
 export interface RemoteRefOptions {
   readonly codec?: Codec;
-  /** For asks without a timeout of their own; 5 000 when absent. */
+  /**
+   * For asks without a timeout of their own, in milliseconds.
+   * @defaultValue 5000
+   */
   readonly timeoutMs?: number;
-  /** Unanswered asks of this reference; the next one is rejected with OVERLOADED. 1 000 when absent. */
+  /**
+   * Maximum unanswered asks of this reference; the next one is OVERLOADED.
+   * @defaultValue 1000
+   */
   readonly maxInFlight?: number;
 }
+
+const REMOTE_OPTIONS: OptionNames<RemoteRefOptions> = { codec: true, timeoutMs: true, maxInFlight: true };
 
 /**
  * An actor that another process (or this one) has exposed under `prefix`. As a local reference, with these
@@ -41,6 +49,7 @@ class RemoteRef implements Ref<Untyped> {
     readonly path: string,
     options: RemoteRefOptions,
   ) {
+    checkOptions(options, REMOTE_OPTIONS, 'remoteRef()');
     this.#codec = options.codec ?? msgpackCodec;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#maxInFlight = options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT;
@@ -56,6 +65,7 @@ class RemoteRef implements Ref<Untyped> {
   }
 
   async ask(type: string, request?: unknown, options: AskOptions = {}): Promise<unknown> {
+    checkOptions(options, ASK_OPTIONS, 'ask()');
     const { timeoutMs = this.#timeoutMs, signal } = options;
     const data = this.#encode(type, request);
     if (this.#inFlight >= this.#maxInFlight) throw this.#overloaded();

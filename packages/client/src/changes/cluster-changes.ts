@@ -1,4 +1,5 @@
 import {
+  checkRequired,
   CLUSTER_KEY,
   decodeClusterDocument,
   replicatedNames,
@@ -10,34 +11,56 @@ import {
   type IntakeRules,
   type Log,
   type LoggedChange,
+  type OptionNames,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
 import { GroupVerdicts } from './group-verdicts.js';
 import { logChanges } from './log-changes.js';
 
+/** Which changes to follow, and from where. */
 export interface ClusterChangesOptions {
-  /** `now` is a replica's word for it: where it stands, and what lies before that place. */
+  /**
+   * Where to begin: `'now'`, where a replica that answers stands; `'beginning'`, as far back as the
+   * log reaches; or what `parseCursor` makes of the `cursor` of a change.
+   */
   readonly from: 'now' | 'beginning' | ChangeCursor;
-  /** Only of these; all of them when absent. UNKNOWN_TABLE for one that the cluster does not replicate. */
+  /**
+   * Only changes of these tables; UNKNOWN_TABLE for one that the cluster does not replicate.
+   * @defaultValue all of them
+   */
   readonly tables?: readonly string[];
-  /** Told what is skipped, and what is waited for: a sentence each, without a full stop. */
+  /**
+   * Told what is skipped, and what is waited for: a sentence each, without a full stop. What it
+   * throws ends the stream.
+   */
   readonly onProblem: (message: string) => void;
+  /** Ends the stream. */
   readonly signal: AbortSignal;
 }
 
+const CHANGES_OPTIONS: OptionNames<ClusterChangesOptions> = {
+  ...{ from: true, tables: true, onProblem: true, signal: true },
+};
 const RULES_MS = 1000;
 /** The log's own first record carries no changes, and is nothing to speak of. */
 const FIRST_RECORD_SEQ = 1;
 
 /**
- * Committed changes in the order of the log, each once, read from outside: no replica notices it, but for
- * questions about what certification rejected. Waits for more until the signal ends it. Throws NO_ACTOR (no such
- * cluster), UNKNOWN_TABLE, LOG_UNAVAILABLE, LOG_REPLACED.
+ * Follows committed changes in the order of the log, each once, from outside: no replica notices
+ * it, but for questions about what certification rejected. Waits for more until the signal ends it.
+ *
+ * @throws AntiphonError BAD_OPTION, NO_ACTOR (no such cluster), UNKNOWN_TABLE, LOG_UNAVAILABLE,
+ * LOG_REPLACED
+ * @example
+ * for await (const change of clusterChanges(client, { from: 'now', onProblem: console.error, signal }))
+ *   console.log(change.table, change.op, change.key);
  */
 export async function* clusterChanges(
   client: ClusterClient,
-  { from, tables, onProblem, signal }: ClusterChangesOptions,
+  options: ClusterChangesOptions,
 ): AsyncGenerator<LoggedChange, void, undefined> {
+  checkRequired(options, CHANGES_OPTIONS, 'clusterChanges()', ['from', 'onProblem', 'signal']);
+  const { from, tables, onProblem, signal } = options;
   await client.members();
   const log = client.nats.log(client.cluster);
   const start = await withAbortReason(startOf(client, log, from, signal), { signal });

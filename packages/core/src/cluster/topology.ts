@@ -1,12 +1,17 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import { assertReplicaId } from '../model/identifier.js';
+import { checkOptions } from '../options/check-options.js';
 
-/** Who may write, as in `antiphon.yaml`, in the library, and in what a cluster has agreed on. */
+/**
+ * Which replicas take writes: all of them, or one. As in `antiphon.yaml`, in the library, and in
+ * what a cluster has agreed on.
+ */
 export type Topology =
   | { readonly mode: 'multi-primary' }
   | {
       readonly mode: 'primary-replica';
-      /** The id of the only replica that takes writes. */ readonly primary: string;
+      /** The id of the only replica that takes writes. */
+      readonly primary: string;
     };
 
 /** `peer`: one of several that write. `replica`: only follows the primary. */
@@ -14,6 +19,7 @@ export type Role = 'peer' | 'primary' | 'replica';
 
 export const MULTI_PRIMARY: Topology = { mode: 'multi-primary' };
 
+const TOPOLOGY = { mode: true, primary: true };
 const FORMS = "{ mode: 'multi-primary' } or { mode: 'primary-replica', primary: '<replica id>' }";
 
 /** The only origin whose transactions the cluster accepts; undefined when every member may write. */
@@ -38,8 +44,8 @@ export function parseTopology(input: unknown): Topology {
   if (former !== undefined)
     throw new AntiphonError('BAD_OPTION', `topology is ${shown(input)}. Write ${inCode(former)}.`);
   if (!isObject(input)) throw notValid(input);
-  const { mode, primary, ...others } = input;
-  if (Object.keys(others).length > 0) throw notValid(input);
+  checkOptions(input, TOPOLOGY, 'topology');
+  const { mode, primary } = input;
   if (mode === 'multi-primary' && primary === undefined) return MULTI_PRIMARY;
   if (mode !== 'primary-replica' || typeof primary !== 'string') throw notValid(input);
   assertReplicaId(primary);

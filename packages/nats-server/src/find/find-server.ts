@@ -1,4 +1,10 @@
-import { AntiphonError, isVersionAtLeast, OLDEST_SERVER_VERSION } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  isVersionAtLeast,
+  OLDEST_SERVER_VERSION,
+  type OptionNames,
+} from '@antiphon/core';
 import { cachedBinary, defaultCacheDir } from './binary-cache.js';
 import { throwIfGivenUp } from '../given-up.js';
 import { releaseArchive } from './release-archive.js';
@@ -41,6 +47,12 @@ export interface FindNatsServerOptions {
   readonly signal?: AbortSignal;
 }
 
+const FIND_OPTIONS: OptionNames<FindNatsServerOptions> = {
+  ...{ url: true, binary: true, systemPackage: true, download: true, version: true, releasesUrl: true },
+  ...{ downloadIdleTimeoutMs: true, cacheDir: true, env: true, systemFolders: true, onStep: true },
+  signal: true,
+};
+
 type FoundBinary = Extract<FoundNatsServer, { kind: 'binary' }>;
 
 /** What one way of finding it came to: a binary, or the reason why not. */
@@ -62,6 +74,7 @@ interface Search {
  * @throws AntiphonError NATS_SERVER_NOT_FOUND, naming everything that was tried and what can be done by hand.
  */
 export async function findNatsServer(options: FindNatsServerOptions = {}): Promise<FoundNatsServer> {
+  checkOptions(options, FIND_OPTIONS, 'findNatsServer()');
   const { onStep = () => undefined, env = process.env } = options;
   if (options.url !== undefined) {
     onStep(`using the NATS server at ${options.url}`);

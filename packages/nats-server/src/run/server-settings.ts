@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { AntiphonError, isVersionAtLeast, OLDEST_SERVER_VERSION } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkRequired,
+  isVersionAtLeast,
+  OLDEST_SERVER_VERSION,
+  type OptionNames,
+} from '@antiphon/core';
 import { findNatsServer } from '../find/find-server.js';
 import { readServerVersion } from '../find/server-version.js';
 import { throwIfGivenUp } from '../given-up.js';
@@ -47,11 +53,17 @@ export interface ServerSettings extends Omit<ServerConfig, 'port'> {
   readonly onStep: (message: string) => void;
 }
 
+const SERVER_OPTIONS: OptionNames<NatsServerOptions> = {
+  ...{ storeDir: true, binary: true, host: true, port: true, maxFileStore: true, maxMemoryStore: true },
+  ...{ maxPayload: true, syncInterval: true, logFile: true, startTimeoutMs: true, stopTimeoutMs: true },
+  ...{ onUnexpectedExit: true, onStep: true, signal: true },
+};
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 5000;
 
 /** @throws AntiphonError NATS_SERVER_NOT_FOUND, or NATS_SERVER_START when the binary is none that can be used. */
 export async function settle(options: NatsServerOptions): Promise<ServerSettings> {
+  checkRequired(options, SERVER_OPTIONS, 'NatsServer.start()', ['storeDir']);
   const binary = options.binary ?? (await findInstalled(options));
   const version = await readServerVersion(binary, options.signal);
   throwIfGivenUp(options.signal, 'Starting nats-server');

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkRequired, type OptionNames } from '@antiphon/core';
 import type { ConnectionOptions } from 'nats';
 import { authenticatorFor, type NatsLogin } from './login.js';
 import { parseServers } from './server-address.js';
@@ -6,12 +6,16 @@ import { tlsOptionsFor, type NatsTls } from './tls.js';
 
 /** Which NATS, and how to log in there. */
 export interface NatsAccess extends NatsLogin {
-  /** `nats://host:port`, several as a list or separated by commas; `user:password@` and `token@` are honoured. */
+  /**
+   * Addresses of NATS: `nats://host:port`, several as a list or separated by commas.
+   * `user:password@` and `token@` are honoured.
+   */
   readonly servers: string | readonly string[];
+  /** An encrypted connection; also asked for by `tls://` in an address. */
   readonly tls?: NatsTls;
   /**
-   * What the subjects of answers begin with; defaults to `_INBOX`. For users that may subscribe to their own
-   * inbox only.
+   * What the subjects of answers begin with, for users that may subscribe to their own inbox only.
+   * @defaultValue '_INBOX'
    */
   readonly inboxPrefix?: string;
 }
@@ -27,6 +31,10 @@ export interface ConnectNatsOptions extends NatsAccess {
   readonly onProblem?: (problem: AntiphonError) => void;
 }
 
+const CONNECT_OPTIONS: OptionNames<ConnectNatsOptions> = {
+  ...{ servers: true, user: true, password: true, token: true, nkey: true, creds: true, tls: true },
+  ...{ inboxPrefix: true, name: true, connectTimeoutMs: true, requestTimeoutMs: true, onProblem: true },
+};
 const CONNECT_TIMEOUT_MS = 5000;
 const REQUEST_TIMEOUT_MS = 5000;
 /** A stopped server still accepts connections; this is how long its greeting is waited for. */
@@ -48,6 +56,7 @@ export interface ConnectSettings {
 
 /** @throws AntiphonError BAD_OPTION */
 export function settleConnectOptions(options: ConnectNatsOptions): ConnectSettings {
+  checkRequired(options, CONNECT_OPTIONS, 'connectNats()', ['servers']);
   const addresses = parseServers(options.servers);
   const { urls, hosts, shown, login } = addresses;
   const { inboxPrefix, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AntiphonError, type LogConnection } from '@antiphon/core';
+import { AntiphonError, checkOptions, type LogConnection } from '@antiphon/core';
 import { connect, type NatsConnection, type ServerInfo } from 'nats';
 import { NatsBus } from '../bus/nats-bus.js';
 import { JetStreamApi } from '../jetstream/api.js';
@@ -124,6 +124,7 @@ export class NatsHandle {
   }
 
   registry(cluster: string, options: { readonly replicas?: number } = {}): KvRegistry {
+    checkOptions(options, { replicas: true }, 'registry()');
     const { requestTimeoutMs } = this.#settings;
     return new KvRegistry({ requester: this.requester, api: this.api, requestTimeoutMs }, cluster, options);
   }

@@ -1,22 +1,27 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { checkServerIdentity, createSecureContext, type PeerCertificate } from 'node:tls';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import type { TlsOptions } from 'nats';
 import { readText } from './login.js';
 import type { ServerAddresses } from './server-address.js';
 
 /** An encrypted connection. Each of `ca`, `cert` and `key` is the path of a PEM file, or its content. */
 export interface NatsTls {
-  /** Who signed the server's certificate. Defaults to the authorities that Node.js trusts. */
+  /**
+   * Who signed the server's certificate.
+   * @defaultValue the authorities that Node.js trusts
+   */
   readonly ca?: string;
   /** This client's certificate, for servers that ask for one; with `key`. */
   readonly cert?: string;
+  /** The key of `cert`. */
   readonly key?: string;
   /** The server expects TLS before it says anything (`handshake_first`). */
   readonly handshakeFirst?: boolean;
 }
 
+const TLS_OPTIONS: OptionNames<NatsTls> = { ca: true, cert: true, key: true, handshakeFirst: true };
 const PEM = '-----BEGIN ';
 
 /**
@@ -29,6 +34,7 @@ export function tlsOptionsFor(
   given: NatsTls | undefined,
   { urls, tls }: Pick<ServerAddresses, 'urls' | 'tls'>,
 ): TlsOptions | undefined {
+  checkOptions(given, TLS_OPTIONS, 'tls');
   if (given === undefined && !tls) return undefined;
   const { ca, cert, key, handshakeFirst } = given ?? {};
   if ((cert === undefined) !== (key === undefined)) {

@@ -2,7 +2,7 @@ import type { StreamInfo } from 'nats';
 import type { NatsHandle } from '../connection/nats-handle.js';
 import { ApiError, toPortError } from '../jetstream/api-error.js';
 import { JetStreamOffError } from '../jetstream/jetstream-off.js';
-import { isVersionAtLeast, OLDEST_SERVER_VERSION } from '@antiphon/core';
+import { checkOptions, isVersionAtLeast, OLDEST_SERVER_VERSION, type OptionNames } from '@antiphon/core';
 import { streamName } from '../subjects.js';
 import { measureClockDifference, type ClockDifference } from './clock-difference.js';
 import { gradeDurability, type Durability } from './durability.js';
@@ -58,6 +58,8 @@ export interface DescribeOptions {
   readonly monitorUrl?: string;
 }
 
+const DESCRIBE_OPTIONS: OptionNames<DescribeOptions> = { cluster: true, monitorUrl: true };
+
 /**
  * What an operator wants to know of the NATS server under a cluster. Reads only.
  * @throws AntiphonError LOG_UNAVAILABLE when the server does not answer at all.
@@ -66,6 +68,7 @@ export async function describeServer(
   handle: NatsHandle,
   options: DescribeOptions = {},
 ): Promise<ServerDescription> {
+  checkOptions(options, DESCRIBE_OPTIONS, 'describeServer()');
   const rttMs = await handle.rtt();
   const info = handle.serverInfo;
   const version = info?.version ?? 'unknown';

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions } from '@antiphon/core';
 import type { StreamConfig } from 'nats';
 import { logSubjects, streamName } from '../subjects.js';
 
@@ -50,6 +50,7 @@ export const HEADER_ALLOWANCE_BYTES = 1024;
 
 /** @throws AntiphonError BAD_OPTION */
 export function settleLogOptions(options: LogOptions): LogSettings {
+  checkOptions(options, DEFAULTS, 'log()');
   const settings = { ...DEFAULTS, ...options };
   for (const [name, value] of Object.entries(settings)) {
     const unlimited = name === 'maxLogBytes' && value === -1;

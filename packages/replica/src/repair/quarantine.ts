@@ -1,5 +1,12 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError, type LogEntry, type QuarantinedMessage, toAntiphonError } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  type LogEntry,
+  type OptionNames,
+  type QuarantinedMessage,
+  toAntiphonError,
+} from '@antiphon/core';
 import type { Holding, Waiting } from '../config/standstill.js';
 import { isKnownMember } from '../cluster/members.js';
 import type { Rejudged, ReplicaProtocol } from '../state/protocols.js';
@@ -19,6 +26,9 @@ export interface QuarantineQuery {
   /** Only messages after this one. */
   readonly afterId?: number;
 }
+
+const QUERY: OptionNames<QuarantineQuery> = { seq: true, afterId: true };
+const DISCARDED: OptionNames<Pick<QuarantineQuery, 'seq'>> = { seq: true };
 
 /** What a replica has put aside, and what it can't apply at the moment. */
 export interface QuarantineList {
@@ -86,6 +96,7 @@ export class Quarantine implements QuarantineAccess {
   ) {}
 
   async list(query: QuarantineQuery = {}): Promise<QuarantineList> {
+    checkOptions(query, QUERY, 'quarantine.list()');
     const { counters, store, health } = this.scope;
     const { messages, more } = await this.#page(query, MAX_QUARANTINE_PAGE);
     const { quarantined, quarantinedBytes, discarded } = store.state();
@@ -116,6 +127,7 @@ export class Quarantine implements QuarantineAccess {
   }
 
   async retry(query: QuarantineQuery = {}): Promise<RetryAnswer> {
+    checkOptions(query, QUERY, 'quarantine.retry()');
     const { messages, more } = await this.#page(query, MAX_QUARANTINE_PAGE);
     await this.scope.members.lookUp(messages.map(({ origin }) => origin));
     const results: RetriedMessage[] = [];
@@ -148,7 +160,9 @@ export class Quarantine implements QuarantineAccess {
     }
   }
 
-  async discard({ seq }: Pick<QuarantineQuery, 'seq'> = {}): Promise<DiscardAnswer> {
+  async discard(which: Pick<QuarantineQuery, 'seq'> = {}): Promise<DiscardAnswer> {
+    checkOptions(which, DISCARDED, 'quarantine.discard()');
+    const { seq } = which;
     const { store, health } = this.scope;
     const before = store.state();
     // What is put aside meanwhile comes last, and was not meant.

@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from '@antiphon/core';
 import type { ReplicaStatus } from './status.js';
 
 export interface HealthOptions {
@@ -9,6 +10,8 @@ export interface HealthOptions {
   readonly maxLagSeconds?: number;
 }
 
+const HEALTH_OPTIONS: OptionNames<HealthOptions> = { maxLagSeconds: true };
+
 /** A missing transaction is sent again within seconds while its origin runs. */
 const PATIENCE_MS = 60_000;
 
@@ -16,10 +19,9 @@ const PATIENCE_MS = 60_000;
  * What keeps a replica from doing its work, a sentence each; nothing: it is healthy. A process can be alive
  * and answer, and replicate nothing: health checks have to go by this.
  */
-export function problemsOf(
-  status: ReplicaStatus,
-  { maxLagSeconds = Infinity }: HealthOptions = {},
-): readonly string[] {
+export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): readonly string[] {
+  checkOptions(options, HEALTH_OPTIONS, 'problemsOf()');
+  const { maxLagSeconds = Infinity } = options;
   const { id, stalled, holding, lifecycle, connection, waitingFor, nowMs, lag, alarms } = status;
   const problems: string[] = [];
   if (stalled !== undefined) problems.push(`${id} has stalled: ${stalled.message} [${stalled.code}]`);

@@ -2,6 +2,7 @@ import { remoteRef, type Ref } from '@antiphon/actor';
 import {
   AntiphonError,
   type Bus,
+  checkRequired,
   type ChecksumReport,
   type Clock,
   compareVectors,
@@ -9,6 +10,7 @@ import {
   listMembers,
   mailboxPrefix,
   merge,
+  type OptionNames,
   type Registry,
   type RowDigest,
   sleep,
@@ -38,6 +40,11 @@ export interface VerifyOptions {
   readonly maxRows?: number;
   readonly signal?: AbortSignal;
 }
+
+const VERIFY_OPTIONS: OptionNames<VerifyOptions> = {
+  ...{ cluster: true, bus: true, registry: true, clock: true, tables: true, timeoutMs: true },
+  ...{ attempts: true, holdMs: true, maxRows: true, signal: true },
+};
 
 export interface TableDifference {
   readonly table: string;
@@ -86,6 +93,7 @@ const MAX_PAGES = 2000;
  * Throws NO_ACTOR, TIMEOUT, ABORTED, LOG_UNAVAILABLE.
  */
 export async function verifyCluster(options: VerifyOptions): Promise<VerifyResult> {
+  checkRequired(options, VERIFY_OPTIONS, 'verifyCluster()', ['cluster', 'bus', 'registry', 'clock']);
   const { timeoutMs = DEFAULT_TIMEOUT_MS, clock, signal, cluster } = options;
   const what = `the replicas of ${cluster} are compared`;
   const deadline = new Deadline(clock, timeoutMs, [signal], what);

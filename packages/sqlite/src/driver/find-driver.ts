@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import type { Database } from './driver.js';
 import { openWith, type SqliteModule } from './node-sqlite.js';
 import type { OpenOptions } from './open-options.js';
@@ -104,7 +104,15 @@ export function findDriver(): Driver {
   return found;
 }
 
-/** A database file, through the driver that fits this Node.js. */
+const OPEN_OPTIONS: OptionNames<OpenOptions> = { readOnly: true, busyTimeoutMs: true, julianDay: true };
+
+/**
+ * Opens a database file with the SQLite that replicas of this process use. In the process of a
+ * replica, open its file with this only: a second SQLite library would drop its locks.
+ *
+ * @throws AntiphonError BAD_OPTION, STORE_FAILED when this Node.js has no SQLite that can be used
+ */
 export function openDatabase(file: string, options?: OpenOptions): Database {
+  checkOptions(options, OPEN_OPTIONS, 'openDatabase()');
   return findDriver().open(file, options);
 }

@@ -1,13 +1,26 @@
-import type { Clock, Timer } from '@antiphon/core';
+import { checkOptions, type Clock, type OptionNames, type Timer } from '@antiphon/core';
 import type { Random } from './random.js';
 
+/** How the clock of one machine differs from the true time. */
 export interface NodeClockOptions {
+  /**
+   * Tells its chance from that of other machines.
+   * @defaultValue a number
+   */
   readonly name?: string;
-  /** How far its wall clock is off at the beginning. */
+  /**
+   * How far its wall clock is off at the beginning, in milliseconds.
+   * @defaultValue 0
+   */
   readonly skewMs?: number;
-  /** By how many millionths it runs fast (or slow, negative), wall clock and durations alike. */
+  /**
+   * By how many millionths it runs fast (or slow, negative), wall clock and durations alike.
+   * @defaultValue 0
+   */
   readonly driftPpm?: number;
 }
+
+const NODE_OPTIONS: OptionNames<NodeClockOptions> = { name: true, skewMs: true, driftPpm: true };
 
 /**
  * The clock of one simulated machine or process. Its timers and durations drift with it; a jump moves the
@@ -28,6 +41,7 @@ export class NodeClock implements Clock {
     private readonly chance: Random,
     options: NodeClockOptions,
   ) {
+    checkOptions(options, NODE_OPTIONS, 'node()');
     this.#rate = 1 + (options.driftPpm ?? 0) / 1_000_000;
     // The drift counts from now on, not from the beginning of virtual time.
     this.#offsetMs = (options.skewMs ?? 0) - time.monotonicMs() * (this.#rate - 1);

@@ -1,16 +1,24 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Clock, Timer } from '@antiphon/core';
+import { checkOptions, type Clock, type OptionNames, type Timer } from '@antiphon/core';
 import { NodeClock, type NodeClockOptions } from './node-clock.js';
 import { Random } from './random.js';
 import { TimerQueue } from './timer-queue.js';
 
+/** Where a virtual clock begins. */
 export interface VirtualClockOptions {
-  /** Of everything that is left to chance. Default 1. */
+  /**
+   * The seed of everything that is left to chance.
+   * @defaultValue 1
+   */
   readonly seed?: number | string;
-  /** Wall time at the beginning, milliseconds since 1970. */
+  /**
+   * The wall time at the beginning, in milliseconds since 1970.
+   * @defaultValue 2020-01-01
+   */
   readonly startMs?: number;
 }
 
+const CLOCK_OPTIONS: OptionNames<VirtualClockOptions> = { seed: true, startMs: true };
 /**
  * In the past: what SQLite captures has the real time, a time in the future counts as now, and so a run does
  * not depend on when it is made.
@@ -36,6 +44,7 @@ export class VirtualClock implements Clock {
   #nodes = 0;
 
   constructor(options: VirtualClockOptions = {}) {
+    checkOptions(options, CLOCK_OPTIONS, 'VirtualClock');
     this.#startUs = Math.round((options.startMs ?? DEFAULT_START_MS) * 1000);
     this.#nowUs = this.#startUs;
     this.#random = new Random(options.seed ?? 1);

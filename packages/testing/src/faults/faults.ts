@@ -1,3 +1,4 @@
+import { checkOptions } from '@antiphon/core';
 import { Random } from '../clock/random.js';
 
 /** How probable each fault is, 0 to 1, and how long messages take. */
@@ -29,8 +30,10 @@ export interface FaultRates {
   readonly maxStoreMs: number;
 }
 
+/** Something that goes wrong by chance. */
 export type FaultKind = Exclude<keyof FaultRates, 'minLatencyMs' | 'maxLatencyMs' | 'maxStoreMs'>;
 
+/** Nothing goes wrong, and nothing takes time. */
 export const NO_FAULTS: FaultRates = {
   lostAppend: 0,
   lostAppendReply: 0,
@@ -62,7 +65,7 @@ export class Faults {
 
   constructor(random: Random, rates: Partial<FaultRates> = {}) {
     this.#random = random;
-    this.#rates = { ...NO_FAULTS, ...rates };
+    this.#rates = { ...NO_FAULTS, ...known(rates) };
   }
 
   static none(): Faults {
@@ -74,7 +77,7 @@ export class Faults {
   }
 
   set(rates: Partial<FaultRates>): void {
-    this.#rates = { ...this.#rates, ...rates };
+    this.#rates = { ...this.#rates, ...known(rates) };
   }
 
   /** No faults from now on; what is under way takes its course. */
@@ -107,4 +110,9 @@ export class Faults {
   delayMs(atMostMs: number): number {
     return this.#random.next() * atMostMs;
   }
+}
+
+function known(rates: Partial<FaultRates>): Partial<FaultRates> {
+  checkOptions(rates, { ...NO_FAULTS }, 'Faults');
+  return rates;
 }

@@ -1,7 +1,8 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, checkRequired, type OptionNames } from '@antiphon/core';
 import type { Completion, Operation, OperationRecord } from './operation.js';
 import { validateRecord } from './record-format.js';
 
+/** Where a history takes its time from. */
 export interface HistoryOptions {
   /**
    * The time in milliseconds, never going back. To merge what several processes of one machine recorded, they
@@ -13,6 +14,8 @@ export interface HistoryOptions {
    */
   readonly now: () => number;
 }
+
+const HISTORY_OPTIONS: OptionNames<HistoryOptions> = { now: true };
 
 /** Stands for one operation that is under way. */
 export interface OperationHandle {
@@ -37,6 +40,7 @@ export class History {
   readonly #nextIds = new Map<string, number>();
 
   constructor(options: HistoryOptions) {
+    checkRequired(options, HISTORY_OPTIONS, 'History', ['now']);
     this.#now = options.now;
   }
 

@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from '@antiphon/core';
 import type { OperationRecord, RegisterValue } from './operation.js';
 import { failureText } from './failure-text.js';
 import { searchOrder, type SearchBudget } from './order-search.js';
@@ -5,20 +6,36 @@ import { validateRecord } from './record-format.js';
 import { registerHistory, type RegisterHistory } from './register-history.js';
 import { smallestFailure } from './smallest-failure.js';
 
+/** What a check of linearizability goes by, and its bounds. */
 export interface LinearizableOptions {
-  /** What keys hold before the history begins; `null` (nothing) for those that it does not name. */
+  /**
+   * What keys hold before the history begins; `null` (nothing) for those that it does not name.
+   * @defaultValue nothing
+   */
   readonly initialValues?: ReadonlyMap<string, RegisterValue>;
-  /** By how much the clocks of the recording processes may differ. Default 0. */
+  /**
+   * By how much the clocks of the recording processes may differ, in milliseconds.
+   * @defaultValue 0
+   */
   readonly clockErrorMs?: number;
-  /** A key with more operations is undecided. Default 100 000. */
+  /**
+   * A key with more operations is undecided.
+   * @defaultValue 100 000
+   */
   readonly maxOperationsPerKey?: number;
   /**
-   * A key is undecided when its search takes more states (a few microseconds each, plus memory). As many again may go
-   * into the explanation. Default 1 000 000.
+   * A key is undecided when its search takes more states (a few microseconds each, plus memory). As
+   * many again may go into the explanation.
+   * @defaultValue 1 000 000
    */
   readonly maxStatesPerKey?: number;
 }
 
+const OPTIONS: OptionNames<LinearizableOptions> = {
+  ...{ initialValues: true, clockErrorMs: true, maxOperationsPerKey: true, maxStatesPerKey: true },
+};
+
+/** What the check found. */
 export type LinearizableResult =
   | { readonly linearizable: true }
   | {
@@ -47,6 +64,7 @@ export function checkLinearizable(
   records: readonly OperationRecord[],
   options: LinearizableOptions = {},
 ): LinearizableResult {
+  checkOptions(options, OPTIONS, 'checkLinearizable()');
   let undecided: LinearizableResult | undefined;
   for (const [key, ofKey] of recordsByKey(records)) {
     const result = checkKey(key, ofKey, options);

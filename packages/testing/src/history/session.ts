@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from '@antiphon/core';
 import { byInvocation } from './json-lines.js';
 import type { OperationRecord } from './operation.js';
 import { operationText } from './operation-text.js';
@@ -7,6 +8,7 @@ import { validateRecord } from './record-format.js';
 export type SessionGuarantee =
   'read-your-writes' | 'monotonic-reads' | 'monotonic-writes' | 'writes-follow-reads';
 
+/** All four. */
 export const SESSION_GUARANTEES: readonly SessionGuarantee[] = [
   'read-your-writes',
   'monotonic-reads',
@@ -14,11 +16,18 @@ export const SESSION_GUARANTEES: readonly SessionGuarantee[] = [
   'writes-follow-reads',
 ];
 
+/** What to check. */
 export interface SessionOptions {
-  /** Default: all four. */
+  /**
+   * Which guarantees.
+   * @defaultValue all four
+   */
   readonly guarantees?: readonly SessionGuarantee[];
 }
 
+const OPTIONS: OptionNames<SessionOptions> = { guarantees: true };
+
+/** A guarantee that two operations of one session break. */
 export interface SessionViolation {
   readonly guarantee: SessionGuarantee;
   readonly process: string;
@@ -28,6 +37,7 @@ export interface SessionViolation {
   readonly explanation: string;
 }
 
+/** What the check found. */
 export interface SessionResult {
   readonly violations: readonly SessionViolation[];
   /** How many operations had a version to compare; without versions nothing is checked and nothing violated. */
@@ -50,6 +60,7 @@ export function checkSession(
   records: readonly OperationRecord[],
   options: SessionOptions = {},
 ): SessionResult {
+  checkOptions(options, OPTIONS, 'checkSession()');
   const guarantees = new Set(options.guarantees ?? SESSION_GUARANTEES);
   const deletedKeys = new Set<string>();
   for (const record of records) {

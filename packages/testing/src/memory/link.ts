@@ -1,13 +1,33 @@
-import { AntiphonError, systemClock, type Clock, type LogConnection } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  systemClock,
+  type Clock,
+  type LogConnection,
+  type OptionNames,
+} from '@antiphon/core';
 import { Faults } from '../faults/faults.js';
 
+/** How a connection to the simulated server behaves. */
 export interface LinkOptions {
+  /**
+   * Time and timers.
+   * @defaultValue the real clock
+   */
   readonly clock?: Clock;
+  /**
+   * What goes wrong.
+   * @defaultValue nothing
+   */
   readonly faults?: Faults;
-  /** How long a question waits for its answer. */
+  /**
+   * How long a question waits for its answer, in milliseconds; LOG_UNAVAILABLE after that.
+   * @defaultValue 2000
+   */
   readonly timeoutMs?: number;
 }
 
+const LINK_OPTIONS: OptionNames<LinkOptions> = { clock: true, faults: true, timeoutMs: true };
 const DEFAULT_TIMEOUT_MS = 2000;
 
 /**
@@ -31,6 +51,7 @@ export class Link {
   readonly #inward: (() => void)[] = [];
 
   constructor(options: LinkOptions = {}) {
+    checkOptions(options, LINK_OPTIONS, 'Link');
     this.clock = options.clock ?? systemClock();
     this.faults = options.faults ?? Faults.none();
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -63,6 +84,7 @@ export class Link {
 
   /** The process is gone: nothing is called back, nothing answered. What it had sent may still arrive, or not. */
   kill(options: { readonly dropWhatIsUnderWay?: boolean } = {}): void {
+    checkOptions(options, { dropWhatIsUnderWay: true }, 'kill()');
     this.#killed = true;
     this.#listeners.clear();
     this.#state = 'closed';

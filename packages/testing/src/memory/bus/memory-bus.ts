@@ -1,13 +1,24 @@
-import { systemClock, type BusRequest, type Clock } from '@antiphon/core';
+import { checkOptions, systemClock, type BusRequest, type Clock, type OptionNames } from '@antiphon/core';
 import { Faults } from '../../faults/faults.js';
 import { Link } from '../link.js';
 import { MemoryBusConnection } from './connection.js';
 import { subjectMatches } from './subject.js';
 
+/** How a bus in memory behaves. */
 export interface MemoryBusOptions {
+  /**
+   * Time and timers.
+   * @defaultValue the real clock
+   */
   readonly clock?: Clock;
+  /**
+   * What goes wrong.
+   * @defaultValue nothing
+   */
   readonly faults?: Faults;
 }
+
+const BUS_OPTIONS: OptionNames<MemoryBusOptions> = { clock: true, faults: true };
 
 export interface BusListener {
   readonly pattern: string;
@@ -32,6 +43,7 @@ export class MemoryBus {
   readonly #listeners = new Set<BusListener>();
 
   constructor(options: MemoryBusOptions = {}) {
+    checkOptions(options, BUS_OPTIONS, 'memoryBus()');
     this.clock = options.clock ?? systemClock();
     this.faults = options.faults ?? Faults.none();
   }
@@ -87,6 +99,7 @@ export class MemoryBus {
   }
 }
 
+/** A bus in memory; `connect()` gives each process its own connection. */
 export function memoryBus(options?: MemoryBusOptions): MemoryBus {
   return new MemoryBus(options);
 }

@@ -1,16 +1,44 @@
-import { AntiphonError, systemClock, type Clock, type LogEntry, type LogIdentity } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  systemClock,
+  type Clock,
+  type LogEntry,
+  type LogIdentity,
+  type OptionNames,
+} from '@antiphon/core';
 import { Faults } from '../../faults/faults.js';
 import { Link } from '../link.js';
 import { MemoryLogConnection } from './connection.js';
 import { Stream } from './stream.js';
 
+/** How a log in memory behaves. */
 export interface MemoryLogOptions {
+  /**
+   * Time and timers.
+   * @defaultValue the real clock
+   */
   readonly clock?: Clock;
+  /**
+   * What goes wrong.
+   * @defaultValue nothing
+   */
   readonly faults?: Faults;
+  /**
+   * Maximum bytes of an entry; MESSAGE_TOO_LARGE beyond it.
+   * @defaultValue 1 MiB
+   */
   readonly maxMessageBytes?: number;
+  /**
+   * How long the log remembers ids, in milliseconds.
+   * @defaultValue 120 000
+   */
   readonly dedupeWindowMs?: number;
 }
 
+const LOG_OPTIONS: OptionNames<MemoryLogOptions> = {
+  ...{ clock: true, faults: true, maxMessageBytes: true, dedupeWindowMs: true },
+};
 const DEFAULT_MAX_MESSAGE_BYTES = 1_048_576;
 const DEFAULT_DEDUPE_WINDOW_MS = 120_000;
 
@@ -32,6 +60,7 @@ export class MemoryLog {
   #generations = 0;
 
   constructor(options: MemoryLogOptions = {}) {
+    checkOptions(options, LOG_OPTIONS, 'memoryLog()');
     this.clock = options.clock ?? systemClock();
     this.faults = options.faults ?? Faults.none();
     this.maxMessageBytes = options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES;
@@ -111,6 +140,7 @@ export class MemoryLog {
   }
 }
 
+/** A log in memory; `connect()` gives each process its own connection. */
 export function memoryLog(options?: MemoryLogOptions): MemoryLog {
   return new MemoryLog(options);
 }

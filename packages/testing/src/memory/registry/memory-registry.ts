@@ -1,12 +1,30 @@
-import { AntiphonError, systemClock, type Clock, type Registry, type RegistryEntry } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  systemClock,
+  type Clock,
+  type OptionNames,
+  type Registry,
+  type RegistryEntry,
+} from '@antiphon/core';
 import { Faults } from '../../faults/faults.js';
 import { Link } from '../link.js';
 
+/** How a registry in memory behaves. */
 export interface MemoryRegistryOptions {
+  /**
+   * Time and timers.
+   * @defaultValue the real clock
+   */
   readonly clock?: Clock;
+  /**
+   * What goes wrong.
+   * @defaultValue nothing
+   */
   readonly faults?: Faults;
 }
 
+const REGISTRY_OPTIONS: OptionNames<MemoryRegistryOptions> = { clock: true, faults: true };
 const KEY = /^[A-Za-z0-9_.-]+$/;
 
 /** Shared facts in memory, with compare-and-set: the twin of a JetStream key-value bucket. */
@@ -17,6 +35,7 @@ export class MemoryRegistry {
   #revision = 0;
 
   constructor(options: MemoryRegistryOptions = {}) {
+    checkOptions(options, REGISTRY_OPTIONS, 'memoryRegistry()');
     this.clock = options.clock ?? systemClock();
     this.faults = options.faults ?? Faults.none();
   }
@@ -89,6 +108,7 @@ function assertKey(key: string): void {
   );
 }
 
+/** A registry in memory; `connect()` gives each process its own connection. */
 export function memoryRegistry(options?: MemoryRegistryOptions): MemoryRegistry {
   return new MemoryRegistry(options);
 }

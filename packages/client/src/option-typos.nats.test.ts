@@ -1,0 +1,55 @@
+import { TestCluster } from '@antiphon/test-cluster';
+import { describeTypos } from '@antiphon/testing/internal';
+import { afterAll, beforeAll } from 'vitest';
+import { ClusterClient, clusterChanges, listQuarantine, retryQuarantine } from './index.js';
+
+let cluster: TestCluster;
+let client: ClusterClient;
+
+beforeAll(async () => {
+  cluster = await TestCluster.start({ schema: 'CREATE TABLE t (id INTEGER PRIMARY KEY)', replicas: 1 });
+  client = await ClusterClient.open(address());
+});
+afterAll(async () => {
+  await client.close();
+  await cluster.close();
+});
+
+function address(): { readonly cluster: string; readonly nats: { readonly servers: readonly string[] } } {
+  return { cluster: cluster.name, nats: { servers: [cluster.broker.url ?? ''] } };
+}
+
+const { signal } = new AbortController();
+const given = { timeoutMs: 1000, signal };
+
+describeTypos({
+  ClusterAddress: {
+    option: 'replica',
+    call: (options: object) => ClusterClient.open({ ...address(), ...options }),
+  },
+  'Access of ClusterClient.open': {
+    option: 'password',
+    call: (options: object) => ClusterClient.open({ ...address(), nats: { ...address().nats, ...options } }),
+  },
+  ClusterClientOptions: { option: 'name', call: (options) => ClusterClient.open(address(), options) },
+  'the options of members()': { option: 'fresh', call: (options) => client.members(options) },
+  'the options of ask()': {
+    option: 'timeoutMs',
+    call: (options) => client.replica('r1').ask('ping', undefined, options),
+  },
+  ClusterChangesOptions: {
+    option: 'tables',
+    given: { from: 'now', onProblem: () => undefined, signal },
+    call: (options) => clusterChanges(client, options).next(),
+  },
+  'AskLimits of listQuarantine': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => listQuarantine(client.replica('r1'), 10, options),
+  },
+  'AskLimits of retryQuarantine': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => retryQuarantine(client.replica('r1'), undefined, options),
+  },
+});
