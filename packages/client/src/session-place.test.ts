@@ -6,6 +6,7 @@ const badOption = expect.objectContaining({ code: 'BAD_OPTION' }) as Error;
 describe('a session place', () => {
   it('is a position as status prints it, transactions, or both', () => {
     expect(parseSessionPlace('0a1b2c3d/42')).toEqual({ generation: '0a1b2c3d', seq: 42, vector: {} });
+    expect(parseSessionPlace('0192f3a4-b5c6/42')).toMatchObject({ generation: '0192f3a4-b5c6', seq: 42 });
     expect(parseSessionPlace('eu-1:7')).toEqual({ generation: '', seq: 0, vector: { 'eu-1': 7 } });
     expect(parseSessionPlace('eu-1:7, x/3, eu-2:1, eu-1:5~token')).toEqual({
       ...{ generation: 'x', seq: 3 },

@@ -14,7 +14,10 @@ export interface SessionPlace {
 /** As status prints it. */
 const POSITION = /^([A-Za-z0-9_-]{1,64})\/(\d{1,15})$/;
 
-/** `0a1b2c3d/42`, `eu-1:7`, or several with commas. `option`: what a message calls it. Throws BAD_OPTION. */
+/**
+ * `0192f3a4-b5c6/42`, `eu-1:7`, or several with commas. `option`: what a message calls it. Throws
+ * BAD_OPTION.
+ */
 export function parseSessionPlace(text: string, option = 'after'): SessionPlace {
   let place: SessionPlace = { generation: '', seq: 0, vector: {} };
   for (const part of text.split(',').map((item) => item.trim())) {

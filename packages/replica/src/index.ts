@@ -20,6 +20,7 @@ export type {
 export type { NatsAccess, NatsLogin, NatsTls } from '@antiphon/nats';
 
 // Writing, reading, following.
+export { newId } from './config/ids.js';
 export type { CaughtUpOptions, Replica } from './replica/replica.js';
 export type { WriteOptions } from './write/writer.js';
 export type { Params, SqlTransaction, Statement } from './write/statement.js';
@@ -59,7 +60,12 @@ export type { ConflictReport } from './state/conflicts.js';
 export type { ClockStatus } from './state/clock-watch.js';
 export type { LeftOut } from '@antiphon/core';
 export { problemsOf, type HealthOptions } from './replica/problems.js';
-export { verifyCluster, type TableDifference, type VerifyOptions, type VerifyResult } from './service/verify.js';
+export {
+  verifyCluster,
+  type TableDifference,
+  type VerifyOptions,
+  type VerifyResult,
+} from './service/verify.js';
 export type { DifferentRow } from './service/row-differences.js';
 
 // Ways back.

@@ -116,7 +116,7 @@ describe('a synchronous cluster', () => {
       expect(await antiphonJson([...select, ...promise], where)).toMatchObject({ rows: [[44]] });
     }
     const { stdout } = await antiphon(['status'], where);
-    const place = /^eu-1 .* ([0-9a-f]{8}\/\d+) /m.exec(stdout)?.[1] ?? '';
+    const place = /^eu-1 .* ([0-9a-f-]{13}\/\d+) /m.exec(stdout)?.[1] ?? '';
     expect(await antiphonJson([...select, '--after', place], where)).toMatchObject({ rows: [[44]] });
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeEntry, isSameEntry, movedTo } from './position.js';
+import { describeEntry, formatPosition, isSameEntry, movedTo } from './position.js';
 
 const read = { seq: 7, storedAtMs: 1_700_000_000_000.25 };
 const appended = { seq: 7, attempt: 'a:1-2~x' };
@@ -33,4 +33,10 @@ describe('I14: an entry that is known', () => {
     expect(describeEntry(asked)).toBe('stored at 2023-11-14T22:13:20.000Z by append a:1-2~x');
     expect(describeEntry(appended)).toBe('stored by append a:1-2~x');
   });
+});
+
+it('a place shows enough of its log to tell it from the one that was made a millisecond later', () => {
+  const of = (generation: string): string => formatPosition({ generation, seq: 42 });
+  expect(of('0192f3a4-b5c6-7d8e-9f00-112233445566')).toBe('0192f3a4-b5c6/42');
+  expect(of('0192f3a4-b5c7-7d8e-9f00-112233445566')).toBe('0192f3a4-b5c7/42');
 });

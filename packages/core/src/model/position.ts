@@ -22,8 +22,15 @@ export interface Position {
   readonly entry?: KnownEntry;
 }
 
+/**
+ * Of a UUID of version 7, its time to the millisecond: fewer characters do not tell a log from its
+ * successor.
+ */
+const SHOWN_GENERATION = 13;
+
+/** For people: `0192f3a4-b5c6/42`. The beginning of the generation is enough to name a place. */
 export function formatPosition(position: Position): string {
-  return `${position.generation.slice(0, 8)}/${position.seq}`;
+  return `${position.generation.slice(0, SHOWN_GENERATION)}/${position.seq}`;
 }
 
 /** `next`, with the entry that is known already when `next` names none. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import {
   AntiphonError,
@@ -7,6 +6,7 @@ import {
   OLDEST_SERVER_VERSION,
   type OptionNames,
 } from '@antiphon/core';
+import { v7 } from 'uuid';
 import { findNatsServer } from '../find/find-server.js';
 import { readServerVersion } from '../find/server-version.js';
 import { throwIfGivenUp } from '../given-up.js';
@@ -79,7 +79,7 @@ export async function settle(options: NatsServerOptions): Promise<ServerSettings
     version,
     storeDir,
     // Tells our server from any other that may listen on the port.
-    serverName: `antiphon-${randomUUID()}`,
+    serverName: `antiphon-${v7()}`,
     host: options.host ?? '127.0.0.1',
     configFile: join(storeDir, 'nats-server.conf'),
     logFile: resolve(options.logFile ?? join(storeDir, 'nats-server.log')),

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { AntiphonError, decodeControl, encodeControl } from '@antiphon/core';
+import { v7 } from 'uuid';
 import type { Requester } from '../connection/requester.js';
 import { MessageHeaders } from '../connection/message-headers.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
@@ -49,7 +49,7 @@ export async function writeIdentity(
   cluster: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  const record: IdentityRecord = { format: 1, cluster, generation: randomUUID() };
+  const record: IdentityRecord = { format: 1, cluster, generation: v7() };
   const headers = new MessageHeaders({
     'Nats-Msg-Id': `_log:${record.generation}`,
     'Nats-Expected-Stream': streamName(cluster),

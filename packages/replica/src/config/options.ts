@@ -15,6 +15,7 @@ import {
   type UpdateOptions,
   type UpdateSettings,
 } from '@antiphon/core';
+import { idFrom } from './ids.js';
 import type { Holding, StallReason } from './standstill.js';
 import type { LifecycleState } from './lifecycle.js';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
@@ -149,7 +150,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
   return {
     cluster,
     id,
-    instance: randomToken(clock),
+    instance: idFrom(clock),
     startedAtMs: clock.nowMs(),
     store,
     tables: tablesOf(tables),
@@ -176,13 +177,4 @@ function tablesOf(tables: ReplicaOptions<unknown>['tables']): readonly string[] 
   const message =
     "`tables` is not valid; give a list of names, or 'auto' for every table that can be replicated.";
   throw new AntiphonError('BAD_OPTION', message);
-}
-
-/** 60 random bits; from the clock, so that a simulation replays it. */
-function randomToken(clock: Clock): string {
-  const half = (): string =>
-    Math.floor(clock.random() * 2 ** 30)
-      .toString(36)
-      .padStart(6, '0');
-  return half() + half();
 }

@@ -10,6 +10,7 @@ import {
 import type { Health } from '../state/health.js';
 import type { Positions } from '../state/positions.js';
 import type { Progress } from '../state/progress.js';
+import { tokensOf } from '../config/ids.js';
 import type { Settings } from '../config/options.js';
 import type { Committed } from '../state/write-result.js';
 import { sessionPosition } from '../state/session.js';
@@ -31,6 +32,7 @@ export class Sync {
   /** Only where several write. */
   readonly certification: Certification | undefined;
   readonly ackSubject: string;
+  readonly newToken: () => string;
   readonly counts = {
     certificationRejected: 0,
     conflictErrors: 0,
@@ -45,7 +47,6 @@ export class Sync {
   });
   /** Own entries up to this one were seen, or are to be. */
   onOwnEntry: (seq: number) => void = () => undefined;
-  #tokens = 0;
   readonly #ackPrefix: string;
 
   constructor(
@@ -57,6 +58,7 @@ export class Sync {
     const { cluster, id, instance, bus, clock } = scope;
     const { positions, progress } = place;
     this.ackSubject = ackSubject(cluster, id, instance);
+    this.newToken = tokensOf(instance);
     this.#ackPrefix = ackSubjectPrefix(cluster);
     this.inSync = new InSyncSet(scope);
     this.inTheWay = new InTheWay(clock);
@@ -79,10 +81,6 @@ export class Sync {
 
   get degraded(): boolean {
     return this.settings.onShortfall === 'degrade' && this.inSync.members.length < this.needed;
-  }
-
-  newToken(): string {
-    return `${this.scope.instance}${(++this.#tokens).toString(36)}`;
   }
 
   /** Every entry that the feed reads, in log order, before anything is decided about it. */
