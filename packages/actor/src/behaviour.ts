@@ -60,9 +60,15 @@ export interface Behaviour<P extends Protocol<P>> {
 }
 
 export interface SpawnOptions<P> {
-  /** One lane of 10 000 messages when absent. */
+  /**
+   * The lanes of its mailbox.
+   * @defaultValue one lane of 10 000 messages
+   */
   readonly mailbox?: MailboxOptions<P>;
-  /** `DEFAULT_SUPERVISION`, a restart, when absent. */
+  /**
+   * What becomes of it when it crashes.
+   * @defaultValue `DEFAULT_SUPERVISION`, a restart
+   */
   readonly supervision?: Supervision;
 }
 

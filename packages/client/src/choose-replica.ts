@@ -1,8 +1,10 @@
 import { AntiphonError, soleWriter } from '@antiphon/core';
 import type { ClusterClient, ReplicaRef } from './cluster-client.js';
 
+/** The replica that a question is for. */
 export interface ChosenReplica {
   readonly id: string;
+  /** Asks it. */
   readonly ref: ReplicaRef;
 }
 

@@ -22,7 +22,14 @@ const OPTIONS: OptionNames<SqliteOptions> = {
   ...{ file: true, synchronous: true, readers: true, busyTimeoutMs: true },
 };
 
-/** A replica's database in a SQLite file. Throws BAD_OPTION. */
+/**
+ * A replica's database in a SQLite file, for the `store` of `createReplica`. The file is opened
+ * when the replica starts, and created when it is not there.
+ *
+ * @throws AntiphonError BAD_OPTION
+ * @example
+ * const replica = await createReplica({ cluster: 'shop', id: 'eu-1', servers, store: sqlite({ file: 'shop.db' }) });
+ */
 export function sqlite(options: SqliteOptions): Store<SqliteTransaction> {
   checkRequired(options, OPTIONS, 'sqlite()', ['file']);
   return new SqliteStore(options);

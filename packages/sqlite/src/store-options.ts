@@ -1,18 +1,26 @@
 import { isAbsolute, resolve } from 'node:path';
 import { AntiphonError } from '@antiphon/core';
 
+/** Which database, and how it is used. */
 export interface SqliteOptions {
   /** The database file; created when it is not there. */
   readonly file: string;
   /**
-   * `normal` (default): a power cut may take back the last commits, never corrupt; a replica fetches them
-   * from the log again.
-   * `full`: every commit is on the disk before it is acknowledged.
+   * When commits reach the disk. `normal`: a power cut may take back the last commits, never
+   * corrupt; a replica fetches them from the log again. `full`: every commit is on the disk before
+   * it is acknowledged. Synchronous clusters always use `full`.
+   * @defaultValue 'normal'
    */
   readonly synchronous?: 'normal' | 'full';
-  /** Processes for queries at most, started when needed; checksums have one of their own. Default 2. */
+  /**
+   * Maximum processes for queries, 1 to 64, started when needed; checksums have one of their own.
+   * @defaultValue 2
+   */
   readonly readers?: number;
-  /** How long to wait for another program's transaction before STORE_BUSY. Default 5000. */
+  /**
+   * How long to wait for another program's transaction, in milliseconds; STORE_BUSY after that.
+   * @defaultValue 5000
+   */
   readonly busyTimeoutMs?: number;
 }
 

@@ -10,8 +10,11 @@ import { readable, type Parameters } from './values.js';
 
 const MAX_STATEMENTS = 256;
 
+/** What a statement did. */
 export interface RunResult {
+  /** How many rows it changed, without those that triggers and foreign keys changed. */
   readonly changes: number;
+  /** The rowid of the row that was inserted last on this connection. */
   readonly lastInsertRowid: number | bigint;
 }
 
@@ -21,15 +24,34 @@ export interface RunResult {
  * not hold them exactly; BLOBs as Uint8Array.
  */
 export interface SqliteTransaction {
+  /**
+   * Runs one statement and gives no rows back.
+   *
+   * @throws AntiphonError BAD_SQL, CONSTRAINT, STORE_BUSY, STORE_FULL. Caught by the function, it
+   * undoes the statement only; let out of it, the whole transaction.
+   * @example
+   * tx.run('UPDATE stock SET amount = amount - ? WHERE sku = ?', [1, 'A-7']);
+   */
   run(sql: string, parameters?: Parameters): RunResult;
-  /** The first row as an object, or undefined. */
+  /**
+   * Runs one statement; the first row as an object, or undefined.
+   *
+   * @throws what `run` throws; BAD_SQL for a statement that returns no rows
+   */
   get<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row | undefined;
+  /**
+   * Runs one statement; all rows as objects.
+   *
+   * @throws what `run` throws; BAD_SQL for a statement that returns no rows
+   */
   all<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row[];
   /**
    * In a synchronous cluster with several writers: this write is rejected when another one that was committed
    * first changed the row with this primary key (one value, or the list of them in order), there or not. What
    * a write changes it has locked anyway; lock what it only read and relies on. Does nothing in other
-   * clusters. The table is named as in SQL, without regard to case. Throws UNKNOWN_TABLE and BAD_OPTION.
+   * clusters. The table is named as in SQL, without regard to case.
+   *
+   * @throws AntiphonError UNKNOWN_TABLE, BAD_OPTION
    */
   lock(table: string, key: unknown): void;
 }

@@ -44,6 +44,10 @@ export function bindParameter(value: unknown): SqliteValue {
   );
 }
 
+/**
+ * What placeholders stand for: a list for `?` and `?1`, an object for `:name`, `@name` and `$name`.
+ * A number without a fraction is bound as an INTEGER.
+ */
 export type Parameters = readonly unknown[] | Readonly<Record<string, unknown>>;
 
 export function bindParameters(parameters: Parameters): SqliteValue[] | Record<string, SqliteValue> {

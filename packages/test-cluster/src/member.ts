@@ -4,6 +4,7 @@ import { startReplica, type Replica, type ReplicaOptions } from '@antiphon/repli
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import type { Broker, BrokerConnection } from './broker.js';
 
+/** A replica of a test cluster, on SQLite. */
 export type TestReplica = Replica<SqliteTransaction>;
 
 /** As for `createReplica`; the fixture sets what is missing here. */

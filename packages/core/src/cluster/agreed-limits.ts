@@ -7,16 +7,21 @@ import { AntiphonError } from '../errors/antiphon-error.js';
  */
 export interface AgreedLimits {
   /**
-   * A hybrid time further ahead of the log's own clock is quarantined, by every replica alike: if they
-   * differed, one would apply what another one puts aside. At least 1 s.
+   * How far the time of a change may be ahead of the log's clock, in milliseconds; beyond it every
+   * replica quarantines the change. At least 1000.
+   * @defaultValue 24 hours
    */
   readonly clockRefusalMs: number;
   /**
-   * Of one text or BLOB: a larger one is refused (CONSTRAINT) in the statement that writes it. Every replica
-   * applies what the format can hold, whatever this says. From 1 KiB to 256 MiB.
+   * Maximum bytes of one text or BLOB; the statement that writes a larger one gets CONSTRAINT.
+   * Every replica applies what the format can hold, whatever this says. From 1 KiB to 256 MiB.
+   * @defaultValue 64 MiB
    */
   readonly valueBytes: number;
-  /** Of all texts and BLOBs of a row together, likewise. From `valueBytes` to 400 MiB. */
+  /**
+   * Maximum bytes of all texts and BLOBs of a row together, likewise. From `valueBytes` to 400 MiB.
+   * @defaultValue 128 MiB
+   */
   readonly rowBytes: number;
 }
 

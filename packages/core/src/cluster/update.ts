@@ -8,32 +8,55 @@ import { suggest } from '../options/suggestion.js';
  */
 export type AckLevel = 'local' | 'logged' | 'majority' | 'all' | number;
 
+/**
+ * A write is complete once this replica's database has committed it; the others get it afterwards.
+ */
 export interface AsyncUpdate {
   readonly mode: 'async';
-  /** Changes are sent at this interval; 0, the default, is at once. */
+  /**
+   * Interval at which changes are sent, in milliseconds; 0 sends them at once.
+   * @defaultValue 0
+   */
   readonly intervalMs?: number;
 }
 
+/** A write is complete once the replicas that it waits for have it on their disks. */
 export interface SyncUpdate {
   readonly mode: 'sync';
-  /** 'all' when absent; a write may ask for another one. */
+  /**
+   * Which databases a write waits for, unless it asks for others.
+   * @defaultValue 'all'
+   */
   readonly acks?: AckLevel;
   /**
-   * Fewer members in sync are a shortfall, for writes that wait for other databases. 2 with acks 'all', else
-   * 1, when absent.
+   * How many members have to be in sync, the writer included, for writes that wait for other
+   * databases; fewer are a shortfall.
+   * @defaultValue 2 with acks 'all', else 1
    */
   readonly minInSync?: number;
-  /** `reject` (default): such writes are refused. `degrade`: they complete once they are logged, and say so. */
+  /**
+   * What becomes of such writes in a shortfall. `reject`: NOT_IN_SYNC. `degrade`: they complete
+   * once they are logged, and say so.
+   * @defaultValue 'reject'
+   */
   readonly onShortfall?: 'reject' | 'degrade';
-  /** Writes by other programs, which cannot wait: refused (default), or captured and propagated asynchronously. */
+  /**
+   * Writes by other programs, which cannot wait. `refuse`: the database refuses them. `async`: they
+   * are captured and propagated as in the other mode.
+   * @defaultValue 'refuse'
+   */
   readonly foreignWrites?: 'refuse' | 'async';
 }
 
+/**
+ * Whether writes wait for other replicas. The members of a cluster agree on it when it is created.
+ */
 export type UpdateOptions = AsyncUpdate | SyncUpdate;
 
 /** What the members of a synchronous cluster agree on. */
 export type SyncSettings = Required<SyncUpdate>;
 
+/** The same, with every default filled in. */
 export type UpdateSettings = { readonly mode: 'async' } | SyncSettings;
 
 export const MAX_ACKS = 64;

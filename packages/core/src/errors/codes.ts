@@ -265,4 +265,7 @@ export const ERROR_CODES = {
   INTERNAL: { retriable: false, means: 'A defect in Antiphon.', do: 'Please report it with the stack.' },
 } as const satisfies Record<string, { retriable: boolean; means: string; do: string }>;
 
+/**
+ * The code of an AntiphonError: stable, and the thing to match on. docs/errors.md lists them all.
+ */
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,7 +1,9 @@
 import type { TransactionId } from '../model/transaction-id.js';
 import { AntiphonError, type AntiphonErrorOptions } from './antiphon-error.js';
 
+/** What a ConflictError is about. */
 export interface ConflictDetails {
+  /** The table of the row. */
   readonly table?: string;
   /** The primary key, or the unique value, that both wrote or locked. */
   readonly key?: readonly unknown[];

@@ -11,8 +11,11 @@ import type { AddressLogin } from './server-address.js';
 
 /** How a client says who it is: one of user name and password, token, nkey, or credentials. */
 export interface NatsLogin {
+  /** The user's name; with `password`. */
   readonly user?: string;
+  /** The user's password. */
   readonly password?: string;
+  /** A token, as nats-server's `authorization { token }` has it. */
   readonly token?: string;
   /** The seed of a user's nkey (`SU…`), or the path of a file that holds it. The seed itself is never sent. */
   readonly nkey?: string;

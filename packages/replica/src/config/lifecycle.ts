@@ -1,11 +1,12 @@
 import type { Role } from '@antiphon/core';
 
 /**
- * `joining`: agreeing with the cluster. `bootstrapping`: making the database a replica of it. `catching-up`:
- * behind the log, or waiting for a transaction that is missing. `following`, `primary`: in step. `holding`:
- * the database refuses a transaction of another replica; it is tried again until it goes in, and nothing
- * after it is applied before. `stalled`: replication has stopped until an operator acts. In both, the
- * database still takes local writes. `failed`: it ended by a defect.
+ * What a replica is doing. `joining`: agreeing with the cluster. `bootstrapping`: making the
+ * database a replica of it. `catching-up`: behind the log, or waiting for a transaction that is
+ * missing. `following`, `primary`: in step. `holding`: the database refuses a transaction of
+ * another replica; it is tried again until it goes in, and nothing after it is applied before.
+ * `stalled`: replication has stopped until an operator acts. In both, the database still takes
+ * local writes. `failed`: it ended by a defect.
  */
 export type LifecycleState =
   | 'joining'

@@ -7,68 +7,160 @@ import {
   DEFAULT_ROW_LIMITS,
 } from '@antiphon/core';
 
-/** Every bound of a replica. What happens at a bound is written beside it. */
+/**
+ * Every bound of a replica, and what happens there. Times are milliseconds, sizes bytes; all are
+ * above 0.
+ */
 export interface ReplicaLimits extends AgreedLimits {
-  /** How often writes by other programs are looked for. */
+  /**
+   * How often the database is asked whether other programs have written to it.
+   * @defaultValue 10
+   */
   readonly pollMs: number;
-  /** For NATS to answer at start, and for the cluster to come into being; LOG_UNAVAILABLE or TIMEOUT then. */
+  /**
+   * How long a start waits for NATS to answer, and for the cluster to be created; LOG_UNAVAILABLE
+   * or TIMEOUT after that.
+   * @defaultValue 10 000
+   */
   readonly connectTimeoutMs: number;
-  /** How long another replica under the same id may take to say so at start; it counts as absent then. */
+  /**
+   * How long a start waits for another process under the same id to answer; after that there is
+   * none.
+   * @defaultValue 500
+   */
   readonly duplicateCheckMs: number;
-  /** For a write, retries included, when the caller names none; TIMEOUT or the last STORE_BUSY then. */
+  /**
+   * How long a write may take, retries included, when its caller says nothing; TIMEOUT or the last
+   * STORE_BUSY after that.
+   * @defaultValue 10 000
+   */
   readonly writeTimeoutMs: number;
-  /** Writes of one group commit; more wait for the next group. */
+  /**
+   * Maximum writes committed together; more wait for the next group.
+   * @defaultValue 256
+   */
   readonly writeGroup: number;
-  /** Writes that wait; OVERLOADED then. */
+  /**
+   * Maximum writes that wait; OVERLOADED beyond it.
+   * @defaultValue 4096
+   */
   readonly waitingWrites: number;
-  /** Of the log, applied in one transaction. */
+  /**
+   * Maximum log entries applied in one database transaction.
+   * @defaultValue 512
+   */
   readonly applyEntries: number;
+  /**
+   * Maximum bytes of log entries applied in one database transaction.
+   * @defaultValue 512 KiB
+   */
   readonly applyBytes: number;
-  /** Longest uninterrupted piece of work of an apply. */
+  /**
+   * Longest uninterrupted piece of work while entries are applied; other work of the process runs
+   * in between.
+   * @defaultValue 10
+   */
   readonly applySliceMs: number;
-  /** A log message packs sealed messages up to this size when there is a backlog. */
+  /**
+   * Maximum size of a log message that packs several sealed ones, when there is a backlog.
+   * @defaultValue 180 KiB
+   */
   readonly packBytes: number;
-  /** Sent and not yet acknowledged; the relay waits then. */
+  /**
+   * Maximum messages sent and not acknowledged by the log; the relay waits then.
+   * @defaultValue 256
+   */
   readonly windowMessages: number;
+  /**
+   * Maximum bytes sent and not acknowledged by the log; the relay waits then.
+   * @defaultValue 4 MiB
+   */
   readonly windowBytes: number;
-  /** Read from the outbox at once. */
+  /**
+   * How much is read from the outbox at once.
+   * @defaultValue 1 MiB
+   */
   readonly pageBytes: number;
+  /**
+   * Interval of heartbeats, and of looks at the database file.
+   * @defaultValue 1000
+   */
   readonly beatMs: number;
-  /** A member that was silent for longer no longer keeps sealed messages from being pruned. */
+  /**
+   * How long sealed messages are kept for a member that is silent.
+   * @defaultValue 24 hours
+   */
   readonly memberSilenceLimitMs: number;
-  /** Messages kept in quarantine (in the database), and their bytes; more are only counted. */
+  /**
+   * Maximum messages kept in quarantine, in the database; more are only counted.
+   * @defaultValue 200 000
+   */
   readonly quarantinedMessages: number;
+  /**
+   * Maximum bytes kept in quarantine, in the database; more are only counted.
+   * @defaultValue 256 MiB
+   */
   readonly quarantinedBytes: number;
   /**
-   * A member of the in-sync set that is silent, or behind, for longer is taken out of it; it returns when it
-   * has caught up.
+   * How long a member of the in-sync set may be silent, or behind, before it is taken out of the
+   * set; it returns when it has caught up.
+   * @defaultValue 3000
    */
   readonly inSyncLagMs: number;
-  /** How long a start waits until this replica is in the in-sync set; it goes on without, and joins later. */
+  /**
+   * How long a start waits until this replica is in the in-sync set; it goes on without, and joins
+   * later.
+   * @defaultValue 5000
+   */
   readonly inSyncJoinMs: number;
-  /** Clocks, and times of changes, that are further from the log's clock are alarmed. */
+  /**
+   * Difference from the log's clock at which a clock, or the time of a change, is alarmed.
+   * @defaultValue 60 000
+   */
   readonly clockAlarmMs: number;
   /**
-   * A machine whose clock is further ahead of the log's gives no times: writes end with CLOCK_SKEW until it
-   * is set, and what other programs wrote waits in the outbox. It bounds for how long a replica may win over
-   * later changes of others. More than half of `clockRefusalMs` counts as that half: what is given a time
-   * must not be refused by others.
+   * How far this machine's clock may be ahead of the log's. Beyond it writes end with CLOCK_SKEW
+   * until the clock is set, and what other programs wrote waits in the outbox. It bounds for how
+   * long a replica may win over later changes of others. More than half of `clockRefusalMs` counts
+   * as that half.
+   * @defaultValue 5 minutes
    */
   readonly maxClockSkewMs: number;
-  /** For a query, its waiting included, when the caller names no time; TIMEOUT then, and the query is ended. */
+  /**
+   * How long a query may take, its waiting included, when its caller says nothing; TIMEOUT after
+   * that, and the query is ended.
+   * @defaultValue 30 000
+   */
   readonly queryTimeoutMs: number;
-  /** Rows of a query's result when the caller names no limit; BAD_SQL beyond it. */
+  /**
+   * Maximum rows of a query's result when its caller says nothing; BAD_SQL beyond it.
+   * @defaultValue 10 000
+   */
   readonly queryRows: number;
-  /** Bytes of a query's result, about; BAD_SQL beyond it. */
+  /**
+   * Maximum bytes of a query's result, about; BAD_SQL beyond it.
+   * @defaultValue 32 MiB
+   */
   readonly queryBytes: number;
-  /** For the checksums of all tables, and for one page of row digests; TIMEOUT then. */
+  /**
+   * How long the checksums of all tables, or one page of row digests, may take; TIMEOUT after that.
+   * @defaultValue 10 minutes
+   */
   readonly checksumTimeoutMs: number;
-  /** Changes of one transaction in parts that a change feed holds in memory; MESSAGE_TOO_LARGE then. */
+  /**
+   * Maximum bytes of one transaction in parts that a change stream holds in memory;
+   * MESSAGE_TOO_LARGE beyond it.
+   * @defaultValue 64 MiB
+   */
   readonly changeFeedBytes: number;
-  /** For `close` altogether; what still runs is left behind. */
+  /**
+   * How long `close` may take altogether; what still runs is left behind.
+   * @defaultValue 5000
+   */
   readonly closeTimeoutMs: number;
 }
 
+/** The limits of a replica that names none. */
 export const DEFAULT_LIMITS: ReplicaLimits = {
   pollMs: 10,
   connectTimeoutMs: 10_000,

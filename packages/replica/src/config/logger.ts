@@ -1,6 +1,9 @@
 type Write = (fields: Readonly<Record<string, unknown>>, message: string) => void;
 
-/** Where a replica reports what an operator should know. A pino logger fits as it is. */
+/**
+ * Where a replica reports what an operator should know: fields first, then a message. A pino logger
+ * fits as it is.
+ */
 export interface Logger {
   readonly debug: Write;
   readonly info: Write;
@@ -8,6 +11,7 @@ export interface Logger {
   readonly error: Write;
 }
 
+/** Logs nothing. */
 export const silentLogger: Logger = {
   debug: () => undefined,
   info: () => undefined,
@@ -15,7 +19,10 @@ export const silentLogger: Logger = {
   error: () => undefined,
 };
 
-/** What a logger throws is dropped: whatever was to be logged is done all the same, and nobody is left to tell. */
+/**
+ * What a logger throws is dropped: whatever was to be logged is done all the same, and nobody is
+ * left to tell.
+ */
 export function guardedLogger(logger: Logger): Logger {
   const guarded =
     (level: keyof Logger): Write =>

@@ -24,31 +24,51 @@ import { VerifiedLog } from '../log/verified-log.js';
 
 /** What a replica is, wherever it runs. */
 export interface ReplicaOptions<Tx> {
+  /**
+   * The name of the cluster: letters, digits, `-` and `_`. It is part of NATS subjects and names.
+   */
   readonly cluster: string;
-  /** Unique in the cluster, for ever: it names this replica's transactions. */
+  /** The replica's id: unique in the cluster, for ever. It names this replica's transactions. */
   readonly id: string;
+  /** The database, for example `sqlite({ file: 'shop.db' })`. The replica closes it. */
   readonly store: Store<Tx>;
   /**
-   * Absent or `'auto'`: every table that can be replicated, without those in which tools note which migrations were run;
-   * `status` shows what is left out and why. The first replica decides for the cluster. Names have no case, as
-   * in SQL, here and wherever a table is named.
+   * Which tables the cluster replicates. The first replica decides; another list is
+   * CLUSTER_MISMATCH. `'auto'` means every table that can be replicated, without those in which
+   * tools note which migrations were run; `status().leftOut` shows what is left out and why. Names
+   * ignore case, as in SQL.
+   * @defaultValue 'auto'
    */
   readonly tables?: readonly string[] | 'auto';
   /**
-   * Triggers that use what is not replicated (a full-text index, an audit table) and stay where they are, by
-   * name. No other replica gets them from here. One that writes only what is not replicated also fires for
-   * changes of other replicas, unless it is BEFORE INSERT or uses RAISE; any other one fires only for what is
-   * written here. Names that are not in this database do no harm.
+   * Triggers that use what is not replicated (a full-text index, an audit table) and stay in this
+   * database, by name. No other replica gets them from here. One that writes only what is not
+   * replicated also fires for changes of other replicas, unless it is BEFORE INSERT or uses RAISE;
+   * any other one fires only for what is written here. Names that are not in this database do no
+   * harm.
+   * @defaultValue none
    */
   readonly localTriggers?: readonly string[];
   /**
-   * Who may write. Absent: what the cluster has agreed on; where there is none yet, the replica that founds
-   * it becomes its primary, the only one that takes writes.
+   * Which replicas take writes.
+   * @defaultValue what the cluster has agreed on; the replica that creates a cluster becomes its
+   * primary
    */
   readonly topology?: Topology;
-  /** `{ mode: 'async' }` when absent. */
+  /**
+   * Whether a write waits for other replicas, and for how many. The first replica decides.
+   * @defaultValue { mode: 'async' }
+   */
   readonly update?: UpdateOptions;
+  /**
+   * Bounds of time, memory and work.
+   * @defaultValue `DEFAULT_LIMITS`
+   */
   readonly limits?: Partial<ReplicaLimits>;
+  /**
+   * Gets what an operator should know; a pino logger fits. What it throws is dropped.
+   * @defaultValue nothing is logged
+   */
   readonly logger?: Logger;
   /**
    * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`, `holding` or
@@ -56,7 +76,10 @@ export interface ReplicaOptions<Tx> {
    * logged.
    */
   readonly onLifecycle?: (state: LifecycleState, reason?: StallReason | Holding) => void;
-  /** Ends a start that is under way. */
+  /**
+   * Ends a start that is under way; it rejects with the reason given to `abort(reason)`, or with
+   * ABORTED.
+   */
   readonly signal?: AbortSignal;
   /**
    * Called while a start gets on, about once a second at least: whoever waits for it knows that it does not
@@ -65,23 +88,32 @@ export interface ReplicaOptions<Tx> {
   readonly onProgress?: () => void;
 }
 
-/** The ports a replica runs on. It closes the store, and the log, bus and registry stay the caller's. */
+/** The ports a replica runs on. They stay the caller's: the replica does not close them. */
 export interface ReplicaPorts {
+  /** The ordered log of the cluster. */
   readonly log: Log;
+  /** Messages that are not stored: questions, answers, heartbeats. */
   readonly bus: Bus;
+  /** Shared facts: the cluster's document and its members. */
   readonly registry: Registry;
+  /** Time, timers and chance; `systemClock()` of `@antiphon/core`. */
   readonly clock: Clock;
-  /** Resident memory, bytes; for `status` only. */
+  /** The resident memory of the process in bytes, for `status`. */
   readonly memory?: () => number;
   /** What this replica is not permitted at the moment; `status` shows it among the alarms. */
   readonly denials?: () => readonly AccessDenial[];
 }
 
+/** Something that NATS does not permit this replica at the moment. */
 export interface AccessDenial {
+  /** `publish` or `subscribe`. */
   readonly operation: string;
   readonly subject: string;
+  /** What is not permitted, and what to do. */
   readonly message: string;
+  /** Since when, in milliseconds since 1970. */
   readonly sinceMs: number;
+  /** How often it was refused since then. */
   readonly count: number;
 }
 

@@ -1,8 +1,11 @@
 import type { ErrorCode, Gap } from '@antiphon/core';
 
+/** Why replication has stopped until somebody acts. */
 export interface StallReason {
   readonly code: ErrorCode;
+  /** What happened, and what to do. */
   readonly message: string;
+  /** Since when, in milliseconds since 1970. */
   readonly sinceMs: number;
   /** Changes of these tables may have gone uncaptured: recapture them, and the stall is over. */
   readonly tables?: readonly string[];
@@ -15,22 +18,31 @@ export interface StallReason {
 export interface Waiting extends Gap {
   /** What its origin said when it was asked to publish it again, or that it does not answer. Absent until then. */
   readonly answer?: string;
-  /** Since this process knows of it; wall time. */
+  /** Since when this process knows of it, in milliseconds since 1970. */
   readonly sinceMs: number;
 }
 
 /** A transaction of the log that this database does not take. The position stays before it, and it is tried again. */
 export interface Holding {
+  /** The code of what the database said. */
   readonly code: string;
-  /** Whose it is; absent when the database takes nothing at all. */
+  /** The replica that wrote it; absent when the database takes nothing at all. */
   readonly origin?: string;
+  /** Its number among that replica's transactions. */
   readonly counter?: number;
+  /** The table that is concerned, when only one is. */
   readonly table?: string;
   /** Its entry of the log; absent when the database takes nothing, whoever writes. */
   readonly seq?: number;
+  /** What the database said, and what to do. */
   readonly message: string;
+  /** Since when, in milliseconds since 1970. */
   readonly sinceMs: number;
+  /** How often it was tried. */
   readonly attempts: number;
-  /** When it is tried again, at the latest; wall time. Absent: as soon as the schema is what it was. */
+  /**
+   * When it is tried again at the latest, in milliseconds since 1970. Absent: when the schema is
+   * what it was.
+   */
   readonly nextTryAtMs?: number;
 }

@@ -12,15 +12,24 @@ import {
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 
+/** How to remove a member. */
 export interface RemoveMemberOptions {
-  /** Also when it answers: it ends then, and joins again if it is started again. Defaults to false. */
+  /**
+   * Also when it answers: it ends then, and joins again if it is started again.
+   * @defaultValue false
+   */
   readonly force?: boolean;
-  /** Defaults to 5000. Below 2000 a member that hangs cannot be told from one that runs: TIMEOUT, without `force`. */
+  /**
+   * How long it may take, in milliseconds. Below 2000 a member that hangs cannot be told from one
+   * that runs: TIMEOUT, without `force`.
+   * @defaultValue 5000
+   */
   readonly timeoutMs?: number;
 }
 
 /** A member that was removed, and what is left. */
 export interface Removal {
+  /** The id of the member that was removed. */
   readonly id: string;
   /** Members of the cluster, whether they run or not. */
   readonly members: readonly string[];

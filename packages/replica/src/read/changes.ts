@@ -42,17 +42,26 @@ export type ChangeOf<Tables> = {
   [T in keyof Tables & string]: CommittedChange<Tables[T], T>;
 }[keyof Tables & string];
 
+/** Which changes to follow, and from where. */
 export interface ChangesOptions<T extends string = string> {
-  /** UNKNOWN_TABLE for one that the cluster does not replicate. Defaults to all of them. */
+  /**
+   * Only changes of these tables; UNKNOWN_TABLE for one that the cluster does not replicate.
+   * @defaultValue all of them
+   */
   readonly tables?: readonly T[];
   /**
-   * `'now'`, the call; `'beginning'`, as far back as the log reaches; or the cursor of a change. Defaults to
-   * `'now'`.
+   * Where to begin: `'now'`, the call; `'beginning'`, as far back as the log reaches; or the
+   * `cursor` of a change, to go on after it.
+   * @defaultValue 'now'
    */
   readonly from?: string;
-  /** Defaults to `'bigint'`. */
+  /**
+   * How 64-bit integers come out. With `'number'`, one that a number does not hold exactly ends the
+   * stream with BAD_OPTION.
+   * @defaultValue 'bigint'
+   */
   readonly integers?: Integers;
-  /** Ends the stream, which throws ABORTED. */
+  /** Ends the stream: it throws the reason given to `abort(reason)`, or ABORTED. */
   readonly signal?: AbortSignal;
 }
 

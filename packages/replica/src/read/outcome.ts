@@ -16,17 +16,27 @@ import type { Scope } from '../state/scope.js';
 
 /** What became of a write, as far as this replica can tell. */
 export interface Outcome {
+  /**
+   * `rejected`: nothing of it is anywhere, nor ever will be. `unknown`: ask again, or ask its
+   * origin.
+   */
   readonly outcome: 'committed' | 'rejected' | 'unknown';
+  /** The id that was asked for, as text: `eu-1:42`, or with the token of an attempt. */
   readonly id: string;
-  /** Of a committed synchronous write: its place in the log. */
+  /** The write's place in the log, when it was synchronous and is committed. */
   readonly position?: Position;
   /** Why it was rejected, or what to do to learn more. */
   readonly reason?: string;
 }
 
+/** How long to wait for an outcome. */
 export interface OutcomeOptions {
-  /** Defaults to 5000. */
+  /**
+   * How long to wait for the log, in milliseconds.
+   * @defaultValue 5000
+   */
   readonly timeoutMs?: number;
+  /** Ends the wait. */
   readonly signal?: AbortSignal;
 }
 

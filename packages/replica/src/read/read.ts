@@ -23,23 +23,39 @@ import type { Params } from '../write/statement.js';
  */
 export type Consistency = 'any' | 'session' | 'strong';
 
+/** What a query promises, and its bounds. */
 export interface QueryOptions {
-  /** More rows are an error (BAD_SQL), never cut off silently. Defaults to `limits.queryRows`, 10 000. */
+  /**
+   * Maximum rows of the result. More are an error (BAD_SQL), never cut off silently.
+   * @defaultValue `limits.queryRows`, 10 000
+   */
   readonly maxRows?: number;
-  /** Likewise, for the bytes of all rows, about. Defaults to `limits.queryBytes`, 32 MiB. */
+  /**
+   * Maximum bytes of the result, about. More are an error (BAD_SQL).
+   * @defaultValue `limits.queryBytes`, 32 MiB
+   */
   readonly maxBytes?: number;
   /** Ends the query at once, whatever it does. */
   readonly signal?: AbortSignal;
-  /** Defaults to 'any'. */
+  /**
+   * What the read promises; see `Consistency`.
+   * @defaultValue 'any'
+   */
   readonly consistency?: Consistency;
-  /** With 'session': the `position` of a write or of what was read before. */
+  /** With `'session'`: the `position` of a write, or of what was read before. */
   readonly after?: SessionToken;
   /**
-   * For all of it; TIMEOUT then, and the query is ended. Defaults to `limits.queryTimeoutMs`, 30 000, of
-   * which 'session' and 'strong' wait at most 5000 for what they promise.
+   * How long the read may take, in milliseconds; TIMEOUT after that, and the query is ended.
+   * `'session'` and `'strong'` wait for what they promise within it, at most 5000 when it is left
+   * out.
+   * @defaultValue `limits.queryTimeoutMs`, 30 000
    */
   readonly timeoutMs?: number;
-  /** `'number'`: one that a number does not hold exactly is BAD_OPTION. Defaults to `'bigint'`. */
+  /**
+   * How 64-bit integers come out. With `'number'`, one that a number does not hold exactly is
+   * BAD_OPTION.
+   * @defaultValue 'bigint'
+   */
   readonly integers?: Integers;
 }
 

@@ -20,26 +20,30 @@ const DISCARD_PAGE = 1000;
 /** How long an answer waits for what is held to be tried. */
 const HELD_TRY_MS = 5000;
 
+/** Which messages of a quarantine. */
 export interface QuarantineQuery {
   /** Only the messages of this entry of the log. */
   readonly seq?: number;
-  /** Only messages after this one. */
+  /** Only messages after the one with this `id`: the next page. */
   readonly afterId?: number;
 }
 
 const QUERY: OptionNames<QuarantineQuery> = { seq: true, afterId: true };
 const DISCARDED: OptionNames<Pick<QuarantineQuery, 'seq'>> = { seq: true };
 
-/** What a replica has put aside, and what it can't apply at the moment. */
+/** What a replica has quarantined, and what it can't apply at the moment. */
 export interface QuarantineList {
+  /** At most 200, the oldest first. */
   readonly messages: readonly QuarantinedMessage[];
   /** There are more: ask with the last one's `id` as `afterId`. */
   readonly more: boolean;
-  /** Kept now. */
+  /** How many messages are kept now. */
   readonly total: number;
+  /** Their bytes. */
   readonly bytes: number;
-  /** Ever discarded; never kept because there was no room (since the start of the replica). */
+  /** How many were ever discarded. */
   readonly discarded: number;
+  /** How many were not kept because there was no room, since the start of the replica. */
   readonly overflow: number;
   /** What this replica's database refuses, and only that: it is not in quarantine, and is tried again by itself. */
   readonly holding?: Holding;
@@ -52,15 +56,21 @@ export interface QuarantinedDetail extends QuarantinedMessage {
   readonly content: QuarantinedContent;
 }
 
+/** What became of one message that was judged again. */
 export interface RetriedMessage {
+  /** Its number in the quarantine. */
   readonly id: number;
+  /** Its entry of the log. */
   readonly seq: number;
+  /** The replica that it says it is from. */
   readonly origin: string;
   /** `present`: its transactions had been applied already. `refused`: it stays in quarantine. */
   readonly state: 'applied' | 'present' | 'refused';
+  /** The same as a sentence. */
   readonly message: string;
 }
 
+/** What came of judging messages again. */
 export interface RetryAnswer {
   readonly results: readonly RetriedMessage[];
   /** The last message that was looked at, when there are more. */
@@ -69,23 +79,41 @@ export interface RetryAnswer {
   readonly held?: { readonly applied: boolean; readonly message: string };
 }
 
+/** What came of discarding messages. */
 export interface DiscardAnswer {
+  /** How many were discarded. */
   readonly discarded: number;
   /** What this replica still waits for: discarding a message does not mean going on without it (I2). */
   readonly waitingFor: readonly Waiting[];
 }
 
+/** Messages that no replica can accept, and what can be done about them. */
 export interface QuarantineAccess {
+  /**
+   * Lists messages, a page at a time.
+   *
+   * @throws AntiphonError BAD_OPTION, CLOSED
+   */
   list(query?: QuarantineQuery): Promise<QuarantineList>;
-  /** What was put aside of one entry of the log. Throws BAD_OPTION when there is nothing. */
+  /**
+   * Shows what was quarantined of one entry of the log, as far as it can be read.
+   *
+   * @throws AntiphonError BAD_OPTION when there is nothing of it, CLOSED
+   */
   show(seq: number): Promise<readonly QuarantinedDetail[]>;
   /**
-   * Judges messages anew, all of them or those of one entry, and applies what is acceptable now and next from
-   * its origin. What this database refused is tried at once as well. Throws STORE_BUSY, STORE_FULL,
-   * LOG_UNAVAILABLE.
+   * Judges messages again, a page of all or those of one entry, and applies what is acceptable now
+   * and next from its origin. What this database refused is tried at once as well.
+   *
+   * @throws AntiphonError BAD_OPTION, STORE_BUSY, STORE_FULL, LOG_UNAVAILABLE, CLOSED
    */
   retry(query?: QuarantineQuery): Promise<RetryAnswer>;
-  /** Forgets them: those of one entry, or all. Their origins' transactions are missing as before. */
+  /**
+   * Forgets messages: those of one entry, or all. Their origins' transactions are missing as
+   * before.
+   *
+   * @throws AntiphonError BAD_OPTION, STORE_BUSY, STORE_FULL, CLOSED
+   */
   discard(query?: Pick<QuarantineQuery, 'seq'>): Promise<DiscardAnswer>;
 }
 

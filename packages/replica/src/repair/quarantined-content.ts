@@ -19,11 +19,13 @@ const MAX_HEX_BYTES = 512;
 
 /** A value that is too long to be shown. */
 export interface CutValue {
+  /** Its beginning. */
   readonly start: string | Uint8Array;
-  /** Of the whole: UTF-16 units of a text, bytes of a BLOB. */
+  /** The length of the whole value: UTF-16 units of a text, bytes of a BLOB. */
   readonly length: number;
 }
 
+/** One change of a row in a message. */
 export interface ShownChange {
   /** `origin:counter` of its transaction. */
   readonly transaction: string;

@@ -16,17 +16,22 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import type { Writer } from '../write/writer.js';
 
+/** How to recapture a table. */
 export interface RecaptureOptions {
-  /** Says what differs and changes nothing. Defaults to false. */
+  /**
+   * Says what differs and changes nothing.
+   * @defaultValue false
+   */
   readonly dryRun?: boolean;
   /**
-   * Without it, DELETES_ROWS when all rows of the table, or more than half of more than ten, would be deleted
-   * everywhere. Defaults to false.
+   * Also when all rows of the table, or more than half of more than ten, would be deleted
+   * everywhere; that is DELETES_ROWS otherwise.
+   * @defaultValue false
    */
   readonly deleteRows?: boolean;
   /**
-   * For all of it, in milliseconds; TIMEOUT then, unless it is being written. Defaults to no limit: only
-   * silence of the log ends it.
+   * How long all of it may take, in milliseconds; TIMEOUT after that, unless it is being written.
+   * @defaultValue no limit: only silence of the log ends it
    */
   readonly timeoutMs?: number;
   /** Ends it while nothing was changed yet. */
@@ -35,7 +40,9 @@ export interface RecaptureOptions {
 
 /** What became of a table whose changes may have gone uncaptured. */
 export interface RecaptureResult extends RecaptureReport {
+  /** The id of the replica. */
   readonly replica: string;
+  /** Nothing was changed. */
   readonly dryRun: boolean;
   /** `nothing`: nothing shows that changes of this table went uncaptured, and nothing was compared. */
   readonly outcome: 'nothing' | 'compared' | 'recaptured';

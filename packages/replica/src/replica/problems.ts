@@ -1,10 +1,10 @@
 import { checkOptions, type OptionNames } from '@antiphon/core';
 import type { ReplicaStatus } from './status.js';
 
+/** What counts as healthy. */
 export interface HealthOptions {
   /**
-   * Entries that were not applied for longer are unhealthy.
-   *
+   * How long an entry of the log may stay unapplied, in seconds; longer is a problem.
    * @defaultValue lag is not judged
    */
   readonly maxLagSeconds?: number;
@@ -16,8 +16,14 @@ const HEALTH_OPTIONS: OptionNames<HealthOptions> = { maxLagSeconds: true };
 const PATIENCE_MS = 60_000;
 
 /**
- * What keeps a replica from doing its work, a sentence each; nothing: it is healthy. A process can be alive
- * and answer, and replicate nothing: health checks have to go by this.
+ * What keeps a replica from doing its work, a sentence each; an empty list means that it is
+ * healthy. A process can be alive and answer, and replicate nothing: health checks have to go by
+ * this.
+ *
+ * @throws AntiphonError BAD_OPTION
+ * @example
+ * const problems = problemsOf(replica.status(), { maxLagSeconds: 30 });
+ * response.writeHead(problems.length === 0 ? 200 : 503).end(problems.join('\n'));
  */
 export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): readonly string[] {
   checkOptions(options, HEALTH_OPTIONS, 'problemsOf()');

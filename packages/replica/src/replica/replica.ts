@@ -39,48 +39,83 @@ import { statusOf, type ReplicaStatus } from './status.js';
 import type { Committed } from '../state/write-result.js';
 import type { WriteOptions, Writer } from '../write/writer.js';
 
+/** How long to wait for this replica to catch up. */
 export interface CaughtUpOptions {
-  /** 30 000 when absent. */
+  /**
+   * How long to wait, in milliseconds; TIMEOUT after that.
+   * @defaultValue 30 000
+   */
   readonly timeoutMs?: number;
+  /** Ends the wait. */
   readonly signal?: AbortSignal;
 }
 
 const CAUGHT_UP_OPTIONS: OptionNames<CaughtUpOptions> = { timeoutMs: true, signal: true };
 
-/** A running replica: one database, kept in step with the others of its cluster. */
+/**
+ * A running replica: one database, kept in step with the others of its cluster. `Tx` is what the
+ * functions of `transaction` get; with `sqlite()` a `SqliteTransaction`.
+ *
+ * An AntiphonError carries a stable `code` (docs/errors.md). Where a call takes a `signal`, it
+ * rejects with the reason given to `abort(reason)`, or with ABORTED when none was given.
+ */
 export interface Replica<Tx> extends AsyncDisposable {
+  /** Its id: unique in the cluster, and the origin of what is written here. */
   readonly id: string;
+  /** The name of its cluster. */
   readonly cluster: string;
   /**
-   * Runs `run` inside one transaction of the database, synchronously for embedded databases; a throw undoes
-   * it and is passed on. It may run again when the database was busy, or when a concurrent transaction was
-   * committed first. Throws NOT_WRITABLE (naming the primary), CONSTRAINT, BAD_SQL, OVERLOADED, STORE_BUSY,
-   * STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also ConflictError, NOT_IN_SYNC,
-   * LOG_UNAVAILABLE. After all of these nothing was written anywhere. UnknownOutcomeError: ask `outcome`.
+   * Runs `run` inside one transaction of the database, synchronously with SQLite. What `run` throws
+   * undoes the transaction, and is what the promise rejects with, as it was thrown. `run` may run
+   * again when the database was busy, or when another transaction was committed first: it should do
+   * nothing but read and write through `tx`.
+   *
+   * @throws AntiphonError NOT_WRITABLE (naming the primary), CONSTRAINT, BAD_SQL, BAD_OPTION,
+   * OVERLOADED, STORE_BUSY, STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also
+   * ConflictError, NOT_IN_SYNC and LOG_UNAVAILABLE. After all of these nothing was written
+   * anywhere. UnknownOutcomeError: the write may be committed; `outcome(error.id)` finds out.
+   * @example
+   * const { id, value } = await replica.transaction((tx) => {
+   *   tx.run('UPDATE stock SET amount = amount - 1 WHERE sku = ?', ['A-7']);
+   *   return tx.get<{ amount: number }>('SELECT amount FROM stock WHERE sku = ?', ['A-7']);
+   * });
    */
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;
-  /** As `transaction`, with statements; `value` is the number of rows that each one changed. */
+  /**
+   * Runs statements in one transaction; `value` has the number of rows that each one changed.
+   *
+   * @throws what `transaction` throws
+   * @example
+   * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
+   */
   execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>>;
   /**
-   * What became of a write; for the `id` of an UnknownOutcomeError, on any replica. Throws BAD_OPTION,
-   * TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+   * Finds out what became of a write: `id` is that of an UnknownOutcomeError, or of a result. Any
+   * replica of the cluster can be asked; only the writer's own can decide about what the log does
+   * not hold.
+   *
+   * @throws AntiphonError BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, CLOSED
    */
   outcome(id: string | TransactionId, options?: OutcomeOptions): Promise<Outcome>;
   /**
-   * Reads this replica's database, off the writing thread. `R` is what you say a row is; nothing checks it. Integers
-   * are bigint, unless `integers: 'number'`. Throws BAD_SQL, BAD_OPTION, TIMEOUT.
+   * Reads this replica's database, in a process of its own, so that nothing else waits for it. `R`
+   * is what you say a row is; nothing checks it. Integers are bigint, unless `integers: 'number'`.
    *
+   * @throws AntiphonError BAD_SQL (also for more rows than `maxRows`), BAD_OPTION, TIMEOUT,
+   * OVERLOADED, CLOSED; with a `consistency` other than `'any'` also LOG_UNAVAILABLE
    * @example
    * const sql = 'SELECT id, name FROM users';
    * const users = await replica.query<{ id: number; name: string }>(sql, [], { integers: 'number' });
    */
   query<R = RowObject>(sql: string, params?: Params, options?: QueryOptions): Promise<readonly R[]>;
   /**
-   * Follows committed changes in the order of the log, from this call on unless `from` says otherwise, as far as they
-   * are applied here. `Tables` names the tables and their rows. A transaction's last change has `last: true`. A slow
-   * consumer loses nothing: unread entries stay in the log. Throws BAD_OPTION, UNKNOWN_TABLE; the stream throws
-   * LOG_UNAVAILABLE, LOG_REPLACED, MESSAGE_TOO_LARGE, ABORTED, and ends when the replica closes.
+   * Follows committed changes in the order of the log, from this call on unless `from` says
+   * otherwise, as far as they are applied here. `Tables` names the tables and their rows. A
+   * transaction's last change has `last: true`. A slow consumer does not buffer in memory; unread
+   * entries stay in the log. The stream ends when the loop is left, or when the replica closes.
    *
+   * @throws AntiphonError BAD_OPTION and UNKNOWN_TABLE, at once; the stream: LOG_UNAVAILABLE,
+   * LOG_REPLACED, MESSAGE_TOO_LARGE (see `limits.changeFeedBytes`)
    * @example
    * for await (const change of replica.changes<{ orders: Order }>({ tables: ['orders'] }))
    *   if (change.op === 'insert') console.log(change.after.id);
@@ -119,6 +154,7 @@ export interface Replica<Tx> extends AsyncDisposable {
    * @throws BAD_OPTION when there is none of that name, LOG_UNAVAILABLE, CLOSED
    */
   removeSubscription(name: string): Promise<SubscriptionInfo>;
+  /** Everything that an operator asks first, as plain JSON. It costs no query. */
   status(): ReplicaStatus;
   /**
    * What happens on this replica, from the call on: changes of state, and the beginning and end of everything that
@@ -144,38 +180,47 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   healthcheck(options?: HealthOptions): ReplicaHealth;
   /**
-   * Resolves when everything that the log holds now and that is to be applied is applied here: nothing is
-   * held, nothing is missing. Throws TIMEOUT, which says what is in the way, LOG_UNAVAILABLE, ABORTED,
-   * CLOSED, and LOG_REPLACED when stalled.
+   * Resolves when everything that the log holds now and that is to be applied is applied here:
+   * nothing is held, nothing is missing.
+   *
+   * @throws AntiphonError TIMEOUT, which says what is in the way; LOG_UNAVAILABLE, CLOSED;
+   * LOG_REPLACED and others when this replica has stalled
    */
   caughtUp(options?: CaughtUpOptions): Promise<void>;
   /**
-   * Takes a member that is gone for good out of the cluster: no majority counts it any more, and nobody keeps
-   * messages for it. What it wrote stays. It may come back under its id: it joins again when it is started.
-   * Throws BAD_OPTION (no such member, this replica, the primary), MEMBER_RUNNING without `force`,
-   * NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE, TIMEOUT.
+   * Takes a member that is gone for good out of the cluster: no majority counts it any more, and
+   * nobody keeps messages for it. What it wrote stays. When it is started again under its id, it
+   * joins again.
+   *
+   * @throws AntiphonError BAD_OPTION (no such member, this replica itself, the primary),
+   * MEMBER_RUNNING without `force`, NOT_IN_SYNC when nobody else is in sync, LOG_UNAVAILABLE,
+   * TIMEOUT
    */
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
-  /** What this replica has put aside because no replica can accept it, and the ways out of it. */
+  /**
+   * Messages that this replica has quarantined because no replica can accept them, and the ways
+   * out.
+   */
   readonly quarantine: QuarantineAccess;
   /**
-   * The way out when this replica has stalled since `table` was rebuilt or lost its triggers: compares it
-   * with what replication knows, and makes its difference a change of this replica; where other programs may
-   * not write, sets it back, keeps what it was, and in a synchronous cluster writes that again. Reads the
-   * whole log. Look with `dryRun` first. Throws UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), DELETES_ROWS
-   * (see `deleteRows`), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE,
-   * LOG_REPLACED, TIMEOUT, ABORTED, CLOSED;
-   * nothing was changed then.
+   * The way out when this replica has stalled since `table` was rebuilt or lost its triggers:
+   * compares it with what replication knows, and makes the difference a change of this replica.
+   * Where other programs may not write, it sets the difference back, keeps what was there, and in a
+   * synchronous cluster writes that again. It reads the whole log. Look with `dryRun` first.
+   *
+   * @throws AntiphonError UNKNOWN_TABLE, SCHEMA_DRIFT (another shape), DELETES_ROWS (see
+   * `deleteRows`), CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY, LOG_UNAVAILABLE,
+   * LOG_REPLACED, TIMEOUT, CLOSED; nothing was changed then
    */
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult>;
   /**
-   * Idempotent; takes at most about `limits.closeTimeoutMs`, whatever NATS, the database or a query does.
-   * Every promise that this replica gave is settled then, those that were under way with CLOSED, unless they
-   * were decided; writes that came over the bus are answered alike. What was committed and not sent stays in
-   * the outbox.
+   * Closes the replica, the store and what `createReplica` opened. Idempotent; takes at most about
+   * `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this
+   * replica gave is settled then, undecided ones with CLOSED. What was committed and not sent stays
+   * in the outbox, and is sent after the next start.
    */
   close(): Promise<void>;
-  /** Resolves, never rejects, when the replica has ended: with the error when it failed. */
+  /** Resolves when the replica has ended, with the error when it failed. It never rejects. */
   readonly ended: Promise<AntiphonError | undefined>;
 }
 

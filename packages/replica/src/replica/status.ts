@@ -16,6 +16,7 @@ import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Sync } from '../sync/sync.js';
 import { VERSION } from '../config/version.js';
 
+/** Another member of the cluster, as far as this replica has heard of it. */
 export interface MemberStatus {
   readonly id: string;
   readonly engine: string;
@@ -29,6 +30,7 @@ export interface MemberStatus {
   readonly silentMs: number;
 }
 
+/** How synchronous writes stand here. */
 export interface SyncStatus extends SyncSettings {
   readonly inSync: readonly string[];
   /** Everyone who ever was in sync, without those that were removed: of these a majority is one. */

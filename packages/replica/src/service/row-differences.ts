@@ -1,6 +1,8 @@
 import type { RowDigest, Value } from '@antiphon/core';
 
+/** A row that two replicas do not have in common. */
 export interface DifferentRow {
+  /** Its primary key, in the order of the key's columns. */
   readonly key: readonly Value[];
   /** `only-left`, `only-right`: the other replica has no such row. */
   readonly kind: 'only-left' | 'only-right' | 'differs';

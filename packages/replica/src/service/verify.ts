@@ -23,21 +23,43 @@ import { Deadline } from '../wait/deadline.js';
 import type { MailboxProtocol, Standing } from './mailbox.js';
 import { comparePages, type DifferentRow } from './row-differences.js';
 
+/** Which replicas to compare, how, and for how long. */
 export interface VerifyOptions {
+  /** The name of the cluster. */
   readonly cluster: string;
+  /** Asks the replicas; `bus()` of a NATS connection. */
   readonly bus: Bus;
+  /** Knows the members; `registry(cluster)` of a NATS connection. */
   readonly registry: Registry;
+  /** `systemClock()` of `@antiphon/core`. */
   readonly clock: Clock;
-  /** All of them when absent. */
+  /**
+   * Only these tables.
+   * @defaultValue all that are replicated
+   */
   readonly tables?: readonly string[];
-  /** For all of it, in milliseconds; TIMEOUT then, and the replicas stop reading. Defaults to 600 000. */
+  /**
+   * How long all of it may take, in milliseconds; TIMEOUT after that, and the replicas stop
+   * reading.
+   * @defaultValue 600 000
+   */
   readonly timeoutMs?: number;
-  /** Tries to find all replicas at the same state while other programs write. Defaults to 10. */
+  /**
+   * How often to try to find all replicas at the same state while other programs write.
+   * @defaultValue 10
+   */
   readonly attempts?: number;
-  /** How long library writes may be held per try, in milliseconds. Defaults to 5000. */
+  /**
+   * How long library writes may be held per try, in milliseconds.
+   * @defaultValue 5000
+   */
   readonly holdMs?: number;
-  /** Differing rows that are named per table and pair of replicas. Defaults to 20. */
+  /**
+   * Maximum differing rows that are named per table and pair of replicas.
+   * @defaultValue 20
+   */
   readonly maxRows?: number;
+  /** Ends it; library writes go on at once. */
   readonly signal?: AbortSignal;
 }
 
@@ -46,15 +68,17 @@ const VERIFY_OPTIONS: OptionNames<VerifyOptions> = {
   ...{ attempts: true, holdMs: true, maxRows: true, signal: true },
 };
 
+/** Rows of one table that two replicas do not have in common. */
 export interface TableDifference {
   readonly table: string;
-  /** `only-left`: in the first of the two replicas. */
+  /** Their ids; `only-left` means the first. */
   readonly replicas: readonly [string, string];
   readonly rows: readonly DifferentRow[];
-  /** False: there may be more than the named ones. */
+  /** False when there may be more than the named ones. */
   readonly complete: boolean;
 }
 
+/** What a comparison of replicas came to. */
 export interface VerifyResult {
   /**
    * `equal`, `different`: checksums of every table at the same state. `unsettled`: no such moment came;
@@ -62,10 +86,13 @@ export interface VerifyResult {
    * equality then.
    */
   readonly outcome: 'equal' | 'different' | 'unsettled';
+  /** The checksums of each replica, by its id. */
   readonly reports: Readonly<Record<string, ChecksumReport>>;
   /** Members that did not answer, and why; they were left out. */
   readonly absent: readonly { readonly id: string; readonly reason: string }[];
+  /** The rows that differ, as far as they were looked for. */
   readonly differences: readonly TableDifference[];
+  /** How many tries it took. */
   readonly attempts: number;
   /** Why it is unsettled. */
   readonly reason?: string;
@@ -89,8 +116,11 @@ const PAGE_ROWS = 1000;
 const MAX_PAGES = 2000;
 
 /**
- * Whether all replicas that answer hold the same rows at the same state of the cluster. Needs at least two.
- * Throws NO_ACTOR, TIMEOUT, ABORTED, LOG_UNAVAILABLE.
+ * Compares all replicas that answer, at the same state of the cluster: do they hold the same rows?
+ * Needs at least two. Library writes wait while checksums are taken.
+ *
+ * @throws AntiphonError BAD_OPTION, NO_ACTOR when fewer than two answer, TIMEOUT, LOG_UNAVAILABLE,
+ * UNKNOWN_TABLE
  */
 export async function verifyCluster(options: VerifyOptions): Promise<VerifyResult> {
   checkRequired(options, VERIFY_OPTIONS, 'verifyCluster()', ['cluster', 'bus', 'registry', 'clock']);

@@ -21,7 +21,7 @@ const SETTLING_ROUNDS = 2;
 const SETTLING_MS = 1000;
 const POLL_MS = 5;
 
-/** Besides what a replica is: where NATS with JetStream is, and how to log in there. */
+/** What a replica is, where NATS with JetStream is, and how to log in there. */
 export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess {}
 
 const ACCESS_OPTIONS: OptionNames<NatsAccess> = {
@@ -31,15 +31,22 @@ const ACCESS_OPTIONS: OptionNames<NatsAccess> = {
 const REQUIRED = ['cluster', 'id', 'servers', 'store'];
 
 /**
- * Connects to NATS and starts a replica: everything of the cluster `cluster` goes through it. As
- * `startReplica`, with the real clock; `close` also closes the connection. Rejects with ACCESS_DENIED when
- * NATS refuses the login or does not permit something that a replica needs; once it runs, that is an alarm in
- * `status` which lasts until it is permitted.
+ * Connects to NATS and starts a replica. Resolves when it takes writes; it may still be behind the
+ * log (see `caughtUp`). The first replica of a cluster creates it with its tables and rows; one
+ * that starts with an empty file gets them. `close` also closes the connection.
  *
- *     await using replica = await createReplica({
- *       cluster: 'shop', id: 'eu-1', servers: 'nats://localhost:4222', store: sqlite({ file: 'shop.db' }),
- *     });
- *     await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
+ * @throws AntiphonError ACCESS_DENIED when NATS refuses the login or something that a replica needs
+ * (once it runs, that is an alarm in `status`), LOG_UNAVAILABLE when NATS does not answer in time,
+ * TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT,
+ * UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
+ * @example
+ * await using replica = await createReplica({
+ *   cluster: 'shop',
+ *   id: 'eu-1',
+ *   servers: 'nats://localhost:4222',
+ *   store: sqlite({ file: 'shop.db' }),
+ * });
+ * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
  */
 export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Promise<Replica<Tx>> {
   checkRequired(options, { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS }, 'createReplica()', REQUIRED);

@@ -28,10 +28,13 @@ const SUPERVISION: Supervision = {
 };
 
 /**
- * Starts a replica on the given ports. Resolves when it takes writes; it may still be behind the log
- * (`caughtUp`). Rejects with LOG_UNAVAILABLE when NATS does not answer in time, TIMEOUT when the cluster has
- * not been created, CLUSTER_MISMATCH, STORE_CONTENT, UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The
- * store is closed then.
+ * Starts a replica on ports of your choice, for example the in-memory ones of `@antiphon/testing`;
+ * most programs call `createReplica`. Resolves when it takes writes; it may still be behind the log
+ * (see `caughtUp`). `release` is called when it closes.
+ *
+ * @throws AntiphonError LOG_UNAVAILABLE when the log does not answer in time, TIMEOUT when the
+ * cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT, UNSUPPORTED_TABLE,
+ * DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
  */
 export async function startReplica<Tx>(
   options: ReplicaOptions<Tx> & ReplicaPorts,
@@ -61,7 +64,9 @@ export async function startReplica<Tx>(
   }
 }
 
-/** It is called from timers and in turns of the replica, which its caller's mistakes must not end. */
+/**
+ * It is called from timers and in turns of the replica, which its caller's mistakes must not end.
+ */
 function tellProgress(onProgress: (() => void) | undefined, logger: Logger): () => void {
   return () => {
     try {

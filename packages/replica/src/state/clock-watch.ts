@@ -21,12 +21,19 @@ const BEATS_HEEDED = 10;
 /** More origins than this are not watched: beats are not made for larger clusters. */
 const MAX_ORIGINS = 1024;
 
+/** This machine's clock, compared with the log's. */
 export interface ClockStatus {
-  /** How far this machine's clock is ahead of the log's, negative when it is behind, as far as that is certain. */
+  /**
+   * How far it is ahead of the log's clock, negative when behind, as far as that is certain;
+   * milliseconds.
+   */
   readonly aheadOfLogMs: number;
-  /** Since the log's clock was last read. */
+  /** How long ago the log's clock was last read, in milliseconds; absent before that. */
   readonly readAgoMs?: number;
-  /** How far the times that changes are given are ahead of this machine's clock; 0 when they follow it. */
+  /**
+   * How far the times that changes get are ahead of this machine's clock, in milliseconds; 0 when
+   * they follow it.
+   */
   readonly hybridAheadMs: number;
   /** No change is given a time: this machine's clock is too far ahead. */
   readonly refusing: boolean;

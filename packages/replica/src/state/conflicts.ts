@@ -3,12 +3,15 @@ import type { Health } from './health.js';
 
 /** Two replicas changed one row without knowing of each other: whose change stays, and whose is lost. Plain JSON. */
 export interface ConflictReport {
+  /** The table of the row. */
   readonly table: string;
   /** The primary key, as SQL shows it, one text per column. */
   readonly key: readonly string[];
+  /** The replica whose change stays. */
   readonly winner: string;
+  /** The replica whose change is lost. */
   readonly loser: string;
-  /** When it was decided here; wall time. */
+  /** When it was decided here, in milliseconds since 1970. */
   readonly atMs: number;
 }
 

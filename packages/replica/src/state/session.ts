@@ -13,6 +13,7 @@ import {
  * log and, for what was not in the log yet, counters per origin.
  */
 export interface SessionPosition extends Position {
+  /** Per origin, the counter of a transaction that has to be applied as well. */
   readonly vector?: VectorClock;
 }
 

@@ -1,34 +1,44 @@
 import type { AckLevel, TransactionId } from '@antiphon/core';
 import type { SessionPosition } from './session.js';
 
-/** Who has committed a synchronous write durably. */
+/** Which databases have committed a synchronous write durably. */
 export interface Acknowledged {
+  /** The level that was waited for. */
   readonly level: AckLevel;
-  /** Ids, the writer's own included. */
+  /** Ids of the replicas that have it on their disks, the writer's own included. */
   readonly by: readonly string[];
-  /** Who was waited for and had not answered. */
+  /** Ids of those that were waited for and had not answered. */
   readonly missing: readonly string[];
   /**
-   * False when the time was up before the level was reached: committed all the same, and the others get it
-   * from the log.
+   * False when the time was up before the level was reached: the write is committed all the same,
+   * and the others get it from the log.
    */
   readonly reached: boolean;
 }
 
 /**
- * Asynchronous: committed in this replica's database, and on its way to the others. Synchronous: `acks` says
- * where.
+ * A write that is committed. Asynchronous: in this replica's database, and on its way to the
+ * others. Synchronous: `acks` says where.
  */
 export interface Committed<T> {
   readonly outcome: 'committed';
-  /** Absent when nothing that is replicated changed. */
+  /**
+   * The transaction's id, for example `{ origin: 'eu-1', counter: 7 }`. Absent when nothing
+   * replicated changed.
+   */
   readonly id?: TransactionId;
-  /** A session token, for `query`: a read after it shows this write. */
+  /**
+   * A session token: a `query` with `consistency: 'session'` after it shows this write, on any
+   * replica.
+   */
   readonly position: SessionPosition;
   /** What the function returned; of `execute`, the number of rows that each statement changed. */
   readonly value: T;
-  /** Of a synchronous write that changed something. */
+  /** Present for a synchronous write that changed something replicated. */
   readonly acks?: Acknowledged;
-  /** Too few members were in sync, and it did not wait for them (`onShortfall: 'degrade'`). */
+  /**
+   * Present when too few members were in sync, and the write did not wait for them (`onShortfall:
+   * 'degrade'`).
+   */
   readonly degraded?: true;
 }

@@ -7,16 +7,26 @@ import {
   type Value,
 } from '@antiphon/core';
 
-/** One statement of `execute`, as it travels over the bus. */
+/** One statement of `execute`. */
 export interface Statement {
+  /** One SQL statement that reads or changes rows. */
   readonly sql: string;
+  /**
+   * What its placeholders stand for.
+   * @defaultValue none
+   */
   readonly params?: Params;
 }
 
+/**
+ * A list for `?` and `?1`, or an object for `:name`, `@name` and `$name`, without their first
+ * characters.
+ */
 export type Params = readonly Value[] | Readonly<Record<string, Value>>;
 
-/** What stores with SQL (`capabilities.sql`) give to a transaction. */
+/** What every store with SQL (`capabilities.sql`) gives to a transaction. */
 export interface SqlTransaction {
+  /** Runs one statement; `changes` is the number of rows that it changed. */
   run(sql: string, params?: Params): { readonly changes: number };
 }
 

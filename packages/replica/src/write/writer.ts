@@ -19,11 +19,20 @@ import { assertStatements, runStatements, type SqlTransaction, type Statement } 
 import type { Sync } from '../sync/sync.js';
 import { SyncWrite } from '../state/sync-write.js';
 
+/** How long a write may take, and what it waits for. */
 export interface WriteOptions {
-  /** Retries of a busy or full database included; the limit `writeTimeoutMs` when absent. */
+  /**
+   * How long the write may take, in milliseconds, retries of a busy or full database included.
+   * After that it ends with TIMEOUT or with what was in its way; nothing is written then.
+   * @defaultValue `limits.writeTimeoutMs`, 10 000
+   */
   readonly timeoutMs?: number;
+  /** Ends the write, unless its function has begun to run or the log may hold it already. */
   readonly signal?: AbortSignal;
-  /** What this write waits for, in a synchronous cluster; the cluster's when absent. */
+  /**
+   * Which databases the write waits for; only in a synchronous cluster.
+   * @defaultValue `acks` of the cluster
+   */
   readonly acks?: AckLevel;
 }
 

@@ -1,3 +1,4 @@
+/** A value as SQLite stores it. */
 export type SqliteValue = null | bigint | number | string | Uint8Array;
 
 /**

@@ -1,7 +1,18 @@
+/** How to open a database file. */
 export interface OpenOptions {
+  /**
+   * Nothing can be written through this connection.
+   * @defaultValue false
+   */
   readonly readOnly?: boolean;
-  /** How long SQLite itself waits for a lock, blocking the thread. Default 0: not at all. */
+  /**
+   * How long SQLite itself waits for a lock, in milliseconds, blocking the thread; 0 is not at all.
+   * @defaultValue 0
+   */
   readonly busyTimeoutMs?: number;
-  /** What `julianday()` answers on this connection, in place of the machine's clock: for simulations. */
+  /**
+   * What `julianday()` answers on this connection: for simulations.
+   * @defaultValue the machine's clock
+   */
   readonly julianDay?: () => number;
 }

@@ -1,3 +1,4 @@
+/** A read of all accounts that did not see their total. */
 export interface TotalViolation {
   /** Which snapshot, from 0. */
   readonly index: number;
