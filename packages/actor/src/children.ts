@@ -29,8 +29,12 @@ export class Children {
     const path = `${this.parent}/${name}`;
     if (this.#closed) throw actorStopped({ actor: this.parent, message: `spawn ${name}`, started: false });
     if (!NAME.test(name))
-      throw new AntiphonError('BAD_OPTION', `${path}: use letters, digits, _ and - only.`);
-    if (this.#cells.has(name)) throw new AntiphonError('BAD_OPTION', `${path} exists; choose another name.`);
+      throw new AntiphonError(
+        'BAD_OPTION',
+        `${path} is not a valid name. Use letters, digits, _ and - only.`,
+      );
+    if (this.#cells.has(name))
+      throw new AntiphonError('BAD_OPTION', `${path} already exists. Choose another name.`);
     if (this.#cells.size >= MAX_CHILDREN) throw overLimit(this.parent, 'children', MAX_CHILDREN);
     const cell = this.kernel.createCell(path, create as never, options, {
       ended: () => this.#cells.delete(name),

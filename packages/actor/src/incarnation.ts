@@ -66,7 +66,7 @@ export class Incarnation implements Context<Untyped> {
     if (this.behaviour?.terminated === undefined) {
       throw new AntiphonError(
         'BAD_OPTION',
-        `${this.path} cannot watch ${target.path}: give it a terminated().`,
+        `${this.path} cannot watch ${target.path}. Give it a terminated().`,
       );
     }
     return this.#source(TERMINATED, true, (fire) => target.onEnd(fire));

@@ -150,7 +150,7 @@ function createLane(name: string, options: LaneOptions): Lane {
     if (Number.isSafeInteger(value) && value > 0) continue;
     throw new AntiphonError(
       'BAD_OPTION',
-      `The ${option} of lane ${name} is ${value}; give a whole number above 0.`,
+      `The ${option} of lane ${name} is ${value}. Give a whole number above 0.`,
     );
   }
   return new Lane(name, weight, capacity);

@@ -173,7 +173,7 @@ describe('stop', () => {
 
   it('frees the name', async () => {
     const ref = system.spawn<Node>('node', node());
-    expect(() => system.spawn<Node>('node', node())).toThrow('test/node exists');
+    expect(() => system.spawn<Node>('node', node())).toThrow('test/node already exists');
     expect(() => system.spawn<Node>('no/de', node())).toThrow('letters, digits');
     await ref.stop();
     const next = system.spawn<Node>('node', node());

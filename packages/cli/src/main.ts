@@ -37,7 +37,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv = pro
 
 function usageError(error: CommanderError): AntiphonError {
   if (error.code === 'commander.help') {
-    return new AntiphonError('BAD_OPTION', 'Name a command; `antiphon --help` lists them.');
+    return new AntiphonError('BAD_OPTION', 'Name a command. `antiphon --help` lists them.');
   }
   const message = error.message
     .replace(/^error: /, '')

@@ -60,6 +60,6 @@ export async function anotherReplica(client: ClusterClient, id: string): Promise
 }
 
 export function nobodyAnswers(cluster: string): AntiphonError {
-  const message = `No replica of cluster ${cluster} answers; start one (\`antiphon run --config antiphon.yaml\`).`;
+  const message = `No replica of cluster ${cluster} answers. Start one (\`antiphon run --config antiphon.yaml\`).`;
   return new AntiphonError('NO_ACTOR', message, { context: { cluster } });
 }

@@ -66,7 +66,7 @@ function transaction(
 
 function bad(text: string, option: string): AntiphonError {
   const message =
-    `${option} is "${text.slice(0, 80)}"; give a position as \`antiphon status\` shows it, like 0a1b2c3d/42, or the ` +
+    `${option} is "${text.slice(0, 80)}". Give a position as \`antiphon status\` shows it, like 0a1b2c3d/42, or the ` +
     'transaction of a write, like eu-1:7.';
   return new AntiphonError('BAD_OPTION', message, { context: { option } });
 }

@@ -15,6 +15,7 @@ export {
   compareVectors,
   counterOf,
   covers,
+  dominates,
   merge,
   type VectorClock,
   type VectorOrder,
@@ -135,6 +136,7 @@ export {
 } from './errors/antiphon-error.js';
 export { ERROR_CODES, type ErrorCode } from './errors/codes.js';
 export { redact } from './errors/redact.js';
+export { sentence, withoutStop } from './errors/sentence.js';
 export { nodeProblem, OLDEST_NODE_VERSION, type RunningNode } from './errors/supported-node.js';
 export { type ConflictDetails, ConflictError, UnknownOutcomeError } from './errors/write-errors.js';
 

@@ -78,10 +78,10 @@ describe('what a statement touches', () => {
 
 describe('inside a write', () => {
   it.each([
-    ['BEGIN', /^BEGIN cannot be used here, a write is a transaction already: BEGIN$/],
-    ['commit', /^COMMIT cannot be used here, the store commits/],
+    ['BEGIN', /^BEGIN cannot be used here: a write is a transaction already\. Statement: BEGIN$/],
+    ['commit', /^COMMIT cannot be used here: the store commits/],
     ['END', /^END cannot/],
-    ['ROLLBACK', /^ROLLBACK cannot be used here, throw from the function/],
+    ['ROLLBACK', /^ROLLBACK cannot be used here: throw from the function/],
     ['/* undo */ ROLLBACK TO _antiphon_write', /^ROLLBACK cannot/],
     ['SAVEPOINT x', /^SAVEPOINT cannot/],
     ['RELEASE _antiphon_write', /^RELEASE cannot/],
@@ -95,9 +95,9 @@ describe('inside a write', () => {
     ['EXPLAIN VACUUM', /^EXPLAIN cannot/],
     ['ANALYZE', /run it with another program/],
     ['SELECT * FROM pragma_optimize', /^SELECT cannot/],
-    ['REINDEX', /^REINDEX cannot be used here, schema changes belong in a migration/],
+    ['REINDEX', /^REINDEX cannot be used here: schema changes belong in a migration/],
     ['REINDEX NOCASE', /^REINDEX cannot/],
-    ['-- later\n;CREATE TABLE x (a)', /^CREATE cannot be used here, schema changes/],
+    ['-- later\n;CREATE TABLE x (a)', /^CREATE cannot be used here: schema changes/],
     ['CREATE TEMP TABLE x (a)', /^CREATE cannot/],
     ['CREATE TEMP TRIGGER x AFTER INSERT ON p BEGIN SELECT 1; END', /^CREATE cannot/],
     ['CREATE TABLE IF NOT EXISTS p (a)', /^CREATE cannot/],
@@ -107,7 +107,7 @@ describe('inside a write', () => {
     ['DROP TRIGGER _antiphon_insert1', /^DROP cannot/],
     ['ALTER TABLE p ADD COLUMN x', /^ALTER cannot/],
     ['DELETE FROM sqlite_master', /sqlite_master may not be modified/],
-    ['DELETE FROM _antiphon_outbox', /^tables whose names start with _antiphon_ belong to Antiphon/],
+    ['DELETE FROM _antiphon_outbox', /^Tables whose names start with _antiphon_ belong to Antiphon/],
     ['WITH x AS (SELECT 1) UPDATE "_ANTIPHON_Outbox" SET n0 = 1', /belong to Antiphon/],
     ['REPLACE INTO main._antiphon_outbox VALUES (1, 2)', /belong to Antiphon/],
     ['INSERT INTO sly VALUES (1)', /belong to Antiphon/],
@@ -119,7 +119,7 @@ describe('inside a write', () => {
   });
 
   it.each([
-    ['SELEKT 1', /near "SELEKT": syntax error in: SELEKT 1/],
+    ['SELEKT 1', /near "SELEKT": syntax error\. Statement: SELEKT 1/],
     ['SELECT * FROM nowhere', /no such table: nowhere/],
     ['', /no statement/],
     ['-- nothing', /no statement/],
@@ -162,6 +162,6 @@ describe('as a query', () => {
     'PRAGMA optimize',
     'SELECT * FROM pragma_optimize',
   ])('%s is refused', (sql) => {
-    expect(refusalOf(sql, 'query')).toMatch(/^a query must be a statement that only reads; write through/);
+    expect(refusalOf(sql, 'query')).toMatch(/^A query only reads\. Write through/);
   });
 });

@@ -198,7 +198,10 @@ export class AccessControl {
     }
     if (examination.refused !== undefined) throw refusal(examination.refused, kind, text, sql);
     if (!text.single)
-      throw new AntiphonError('BAD_SQL', `more than one statement, give one at a time: ${shortened(sql)}`);
+      throw new AntiphonError(
+        'BAD_SQL',
+        `There is more than one statement. Give one at a time. Statement: ${shortened(sql)}`,
+      );
     const { reads, writes } = examination;
     return { statement, text, access: { reads, writes }, returnsRows: statement.columns().length > 0 };
   }
@@ -211,9 +214,9 @@ function refusal(
   sql: string,
 ): AntiphonError {
   let message: string;
-  if (kind === 'query') message = 'a query must be a statement that only reads; write through a transaction';
+  if (kind === 'query') message = 'A query only reads. Write through a transaction.';
   else if (refused === 'own table')
-    message = `tables whose names start with ${METADATA_PREFIX} belong to Antiphon`;
-  else message = `${firstWord} cannot be used here, ${REASONS[firstWord] ?? SCHEMA_CHANGE}`;
-  return new AntiphonError('BAD_SQL', `${message}: ${shortened(sql)}`);
+    message = `Tables whose names start with ${METADATA_PREFIX} belong to Antiphon.`;
+  else message = `${firstWord} cannot be used here: ${REASONS[firstWord] ?? SCHEMA_CHANGE}.`;
+  return new AntiphonError('BAD_SQL', `${message} Statement: ${shortened(sql)}`);
 }

@@ -114,7 +114,7 @@ describe('applying', () => {
     });
     expect(await apply({ tables: [{ ...good.tables[0]!, columns: ['id', 'a', 'z'] }] })).toMatchObject({
       code: 'UNKNOWN_TABLE',
-      message: expect.stringMatching(/without its column n/),
+      message: expect.stringMatching(/lacks its column n/),
     });
     const row = (row: readonly unknown[]): Partial<TransactionBatch> => ({
       transactions: [

@@ -18,6 +18,7 @@ import {
   type RowConflict,
   type TransactionBatch,
   type Value,
+  withoutStop,
 } from '@antiphon/core';
 import { ApplyQueue, type RowRun } from './apply-queue.js';
 import type { Connection } from './connection.js';
@@ -291,13 +292,13 @@ export class Applier {
       if (mapping === undefined)
         throw new AntiphonError(
           'MALFORMED_MESSAGE',
-          `a change names table ${change.table} of a dictionary of ${mappings.length}.`,
+          `A change names table ${change.table} of a dictionary of ${mappings.length}.`,
         );
       let { row } = change;
       if (row.length !== mapping.width) {
         throw new AntiphonError(
           'MALFORMED_MESSAGE',
-          `a row of ${mapping.table.name} has ${row.length} values, not ${mapping.width}.`,
+          `A row of ${mapping.table.name} has ${row.length} values, not ${mapping.width}.`,
         );
       }
       if (mapping.order !== undefined) row = reordered(row, mapping.order);
@@ -325,7 +326,7 @@ export class Applier {
     return dictionary.map((entry) => {
       const table = this.#byName.get(entry.name);
       if (table === undefined)
-        throw unknown(entry.name, `this replica does not replicate a table ${entry.name}`);
+        throw unknown(entry.name, `This replica does not replicate table ${entry.name}.`);
       return { table, width: entry.columns.length, order: columnOrder(table, entry) };
     });
   }
@@ -373,7 +374,7 @@ function reordered(row: Row, order: readonly number[]): Row {
 }
 
 function unknown(table: string, why: string): AntiphonError {
-  return new AntiphonError('UNKNOWN_TABLE', `${why}; compare the schemas of the two replicas.`, {
+  return new AntiphonError('UNKNOWN_TABLE', `${why} Compare the schemas of the two replicas.`, {
     context: { table },
   });
 }
@@ -386,12 +387,12 @@ function columnOrder(table: TrackedTable, entry: DictionaryTable): readonly numb
   const order = here.map(({ name }) => entry.columns.indexOf(name));
   const missing = here.find((_, index) => order[index] === -1);
   if (missing !== undefined)
-    throw unknown(table.name, `a change of ${table.name} comes without its column ${missing.name}`);
+    throw unknown(table.name, `A change of ${table.name} lacks its column ${missing.name}.`);
   const extra = entry.columns.find((name) => !here.some((column) => column.name === name));
   if (extra !== undefined)
-    throw unknown(table.name, `a change of ${table.name} has a column ${extra}, which is not here`);
+    throw unknown(table.name, `A change of ${table.name} has a column ${extra}, which this database lacks.`);
   if (entry.columns.length !== here.length)
-    throw unknown(table.name, `a change of ${table.name} names a column twice`);
+    throw unknown(table.name, `A change of ${table.name} names a column twice.`);
   return order;
 }
 
@@ -429,5 +430,5 @@ function refusal(
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const where = at.table === undefined ? '' : ` in table ${at.table}`;
-  return new AntiphonError('APPLY_REFUSED', `${message}${where}`, { cause: thrown, context });
+  return new AntiphonError('APPLY_REFUSED', `${withoutStop(message)}${where}.`, { cause: thrown, context });
 }

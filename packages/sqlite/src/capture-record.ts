@@ -202,11 +202,11 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
   const table = first?.table ?? '';
   return new AntiphonError(
     'SCHEMA_DRIFT',
-    `Changes may have gone unnoticed, since a replicated table was rebuilt or lost its triggers (${described}). ` +
-      'Replication stands still here. If rows were lost with it, put them back first, from the file of another ' +
+    `Changes may have gone uncaptured, since a replicated table was rebuilt or lost its triggers (${described}). ` +
+      'Replication has stopped here. If rows were lost with it, put them back first, from the file of another ' +
       'replica or from a backup: where others may write here, rows that are missing count as deleted, everywhere. ' +
-      `See what differs with \`antiphon recapture ${shellWord(table)} --dry-run\`; ` +
-      'without --dry-run it is made good, and replication goes on.',
+      `Then see what differs with \`antiphon recapture ${shellWord(table)} --dry-run\`, and run it without ` +
+      '`--dry-run`. Replication resumes then.',
     { context: { table, gaps: gaps.map((gap) => gap.table) } },
   );
 }

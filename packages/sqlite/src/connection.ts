@@ -102,7 +102,7 @@ export class Connection {
     if (encoding === 'UTF-8') return;
     throw new AntiphonError(
       'STORE_CONTENT',
-      `${file} stores text as ${String(encoding)}; Antiphon replicates UTF-8 databases only: dump it into a new file.`,
+      `${file} stores text as ${String(encoding)}, and Antiphon replicates UTF-8 databases only. Dump it into a new file.`,
     );
   }
 
@@ -112,7 +112,7 @@ export class Connection {
     if (mode !== 'wal') {
       throw new AntiphonError(
         'STORE_FAILED',
-        `${options.file} cannot use write-ahead logging (journal mode stays ${String(mode)}); put it on a local file system.`,
+        `${options.file} cannot use write-ahead logging (journal mode stays ${String(mode)}). Put it on a local file system.`,
       );
     }
     Connection.#synchronize(db, options.synchronous);
@@ -156,8 +156,8 @@ export class Connection {
     try {
       this.#begin.run();
     } catch (thrown) {
-      if (!isBusy(thrown)) throw storeError(thrown, 'cannot begin a transaction');
-      const what = 'another program holds the write lock of the database';
+      if (!isBusy(thrown)) throw storeError(thrown, 'Cannot begin a transaction');
+      const what = 'Another program holds the write lock of the database';
       await unlessBusy(
         () => this.#begin.run(),
         this.options,
@@ -173,7 +173,7 @@ export class Connection {
       return true;
     } catch (thrown) {
       if (isBusy(thrown)) return false;
-      throw storeError(thrown, 'cannot begin a transaction');
+      throw storeError(thrown, 'Cannot begin a transaction');
     }
   }
 

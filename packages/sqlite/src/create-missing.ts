@@ -1,4 +1,4 @@
-import { AntiphonError, type ClusterSchema } from '@antiphon/core';
+import { AntiphonError, type ClusterSchema, withoutStop } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { openDatabase } from './driver/find-driver.js';
 import { inspectTables } from './inspection.js';
@@ -18,7 +18,7 @@ export function createMissing(connection: Connection, schema: ClusterSchema): vo
   if (schema.ddl.engine !== 'sqlite') {
     if (missing.length === 0) return;
     throw content(
-      `the tables ${missing.join(', ')} are not here, and the cluster's statements for them are for ${schema.ddl.engine}: create them first.`,
+      `This database lacks the tables ${missing.join(', ')}, and the cluster's statements for them are for ${schema.ddl.engine}. Create them first.`,
     );
   }
   const find = connection.db.prepare('SELECT sql FROM sqlite_schema WHERE type = ? AND name = ?', 'value');
@@ -29,7 +29,7 @@ export function createMissing(connection: Connection, schema: ClusterSchema): vo
     if (here === undefined) create(connection, type, name, sql);
     else if (!isAlike(here, sql))
       throw content(
-        `the ${type} ${name} is here already, and it is not the cluster's. Drop it: the replica makes the cluster's.`,
+        `This database already has another ${type} ${name} than the cluster. Drop it: the replica creates the cluster's.`,
       );
   }
 }
@@ -40,8 +40,8 @@ function create(connection: Connection, type: string, name: string, sql: string)
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
     throw content(
-      `the ${type} ${name} of the cluster cannot be made here: ${message}. Start with an empty file; ` +
-        'where an empty one is refused as well, the SQLite here lacks what the others have: use the same version.',
+      `The ${type} ${name} of the cluster cannot be created here: ${withoutStop(message)}. Start with an empty file. ` +
+        'If that is refused as well, this SQLite lacks what the others have. Use the same version.',
     );
   }
 }
@@ -60,8 +60,8 @@ function createdBy(schema: ClusterSchema): Created[] {
   } catch (thrown) {
     throw new AntiphonError(
       'STORE_CONTENT',
-      `the cluster's statements for its tables do not run here: ${String(thrown)}. They do not run in any file, also not in an empty one: ` +
-        'the SQLite here lacks what the replica that founded the cluster has. Use the same version.',
+      `The cluster's statements for its tables do not run here, not even in an empty file: ${withoutStop(String(thrown))}. ` +
+        'This SQLite lacks what the replica that created the cluster has. Use the same version.',
       { cause: thrown },
     );
   } finally {

@@ -21,7 +21,7 @@ export class CurrentState {
   ) {}
 
   get(): ReplicaState {
-    if (this.#state === undefined) throw new AntiphonError('INTERNAL', 'the store must be installed first.');
+    if (this.#state === undefined) throw new AntiphonError('INTERNAL', 'The store must be installed first.');
     return this.#state;
   }
 
@@ -41,7 +41,10 @@ export class CurrentState {
 
   claim(): void {
     if (this.#isWriting)
-      throw new AntiphonError('INTERNAL', 'two writing methods of one store were called at once.');
+      throw new AntiphonError(
+        'INTERNAL',
+        'Two writing methods of one store were called at once. Please report it.',
+      );
     this.#isWriting = true;
   }
 

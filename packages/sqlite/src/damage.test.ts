@@ -38,9 +38,9 @@ describe('storeError', () => {
     } catch (error) {
       thrown = error;
     }
-    expect(storeError(thrown, 'sealing failed')).toMatchObject({
+    expect(storeError(thrown, 'Sealing failed')).toMatchObject({
       ...{ code: 'STORE_UNAVAILABLE', retriable: true },
-      message: expect.stringMatching(/^sealing failed: /) as unknown,
+      message: expect.stringMatching(/^Sealing failed: /) as unknown,
     });
   });
 });

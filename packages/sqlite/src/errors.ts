@@ -1,4 +1,4 @@
-import { AntiphonError, type ErrorCode, type ErrorContext } from '@antiphon/core';
+import { AntiphonError, type ErrorCode, type ErrorContext, sentence } from '@antiphon/core';
 import { EXTENDED, primaryCode, RESULT, resultCode, resultName } from './driver/result-codes.js';
 
 /** How much of a statement an error message shows. */
@@ -108,7 +108,7 @@ export function storeError(thrown: unknown, what: string, context: ErrorContext 
   const mapped = code === undefined ? undefined : storeCode(code);
   return new AntiphonError(
     mapped ?? (code === undefined ? 'INTERNAL' : 'STORE_FAILED'),
-    `${what}: ${message}`,
+    `${what}: ${sentence(message)}`,
     {
       cause: thrown,
       context: { ...context, ...(code === undefined ? {} : { sqlite: resultName(code) }) },
@@ -127,7 +127,7 @@ export function statementError(thrown: unknown, sql: string): AntiphonError {
   };
   if (message.startsWith(REFUSAL_PREFIX)) return new AntiphonError('NOT_WRITABLE', message, options);
   const mapped = code === undefined ? undefined : storeCode(code);
-  const text = `${message} in: ${shortened(sql)}`;
+  const text = `${sentence(message)} Statement: ${shortened(sql)}`;
   if (mapped !== undefined) return new AntiphonError(mapped, text, options);
   return new AntiphonError(
     code !== undefined && primaryCode(code) === RESULT.CONSTRAINT ? 'CONSTRAINT' : 'BAD_SQL',

@@ -100,7 +100,7 @@ export async function inspectFile(file: string, options: InspectFileOptions = {}
   } catch (thrown) {
     throw thrown === options.signal?.reason
       ? givenUp(path, options.signal)
-      : storeError(thrown, `cannot read ${path}`);
+      : storeError(thrown, `Cannot read ${path}`);
   } finally {
     connection.close();
   }

@@ -54,8 +54,8 @@ export class GroupTooLarge extends Error {
   static alone(maxBytes: number): AntiphonError {
     return new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `a synchronous write must fit into one message of ${maxBytes} bytes, and this one does not: split it into several writes, ` +
-        'or load big amounts while the cluster updates asynchronously.',
+      `A synchronous write must fit into one message of ${maxBytes} bytes, and this one does not. Split it into several writes, ` +
+        'or load large amounts of data while the cluster updates asynchronously.',
       { context: { limit: maxBytes } },
     );
   }

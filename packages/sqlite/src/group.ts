@@ -90,13 +90,13 @@ function runOne(
       value.then(undefined, () => undefined);
       throw new AntiphonError(
         'BAD_SQL',
-        'the function of a write must not be async: the database transaction does not wait. Await before or after it.',
+        'The function of a write must not be async: the database transaction does not wait. Await before or after it.',
       );
     }
     if (!writer.inTransaction)
       throw new AntiphonError(
         'BAD_SQL',
-        'a statement of this write ended the transaction; nothing of it was kept.',
+        'A statement of this write ended its transaction. Nothing of it was kept.',
       );
     outbox.settle(from);
     const end = outbox.lastSeq();
@@ -137,8 +137,8 @@ function undo({ writer }: Session): void {
 function mixedWrite(table: string): AntiphonError {
   return new AntiphonError(
     'BAD_SQL',
-    `this write changes replicated rows and may write to ${table}, itself or by a trigger or foreign key, which is not replicated: in a ` +
-      `synchronous cluster it could keep only the replicated part. Replicate ${table} as well, or write to it in a write of its own.`,
+    `This write changes replicated rows, and it may write to ${table}, which is not replicated, itself or by a trigger or foreign key. ` +
+      `A synchronous cluster could keep only the replicated part. Replicate ${table} as well, or write to it in a write of its own.`,
     { context: { table } },
   );
 }

@@ -122,7 +122,7 @@ function assertSameIdentity(stored: StoreIdentity, given: StoreIdentity): void {
   const described = differing.map((field) => `${field} ${stored[field]}, not ${given[field]}`).join('; ');
   throw new AntiphonError(
     'STORE_CONTENT',
-    `this database belongs to another replica: ${described}. Use that replica's own file, or an empty one.`,
+    `This database belongs to another replica: ${described}. Use that replica's own file, or an empty one.`,
     {
       context: { cluster: stored.cluster, replica: stored.replica },
     },
@@ -155,18 +155,18 @@ function localTables(connection: Connection, schema: ClusterSchema, fresh: boole
   if (differences.length === 0) return tables;
   if (fresh)
     throw content(
-      `this database is not like the cluster's: ${differences.join('. ')}. Start with an empty file.`,
+      `This database differs from the cluster's: ${differences.join('; ')}. Start with an empty file.`,
     );
   throw new AntiphonError(
     'SCHEMA_DRIFT',
-    `replicated tables were changed outside of Antiphon: ${differences.join('. ')}. Change them back.`,
+    `Replicated tables were changed outside of Antiphon: ${differences.join('; ')}. Change them back.`,
   );
 }
 
 function unsupported(table: TableSchema, reason: string): AntiphonError {
   return new AntiphonError(
     'UNSUPPORTED_TABLE',
-    `table ${table.name} cannot be replicated: ${reason}. Change it, or leave it out of the tables.`,
+    `Table ${table.name} cannot be replicated: ${reason}. Change it, or leave it out of the tables.`,
     {
       context: { table: table.name },
     },
@@ -181,7 +181,7 @@ function assertEmpty(connection: Connection, tables: readonly LocalTable[]): voi
   if (filled.length === 0) return;
   const list = filled.map(({ name, rows }) => `${name} (${rows} rows)`).join(', ');
   throw content(
-    `this database already has rows of its own in ${list}, and the cluster has its content; they are never merged by accident. ` +
+    `This database already has rows of its own in ${list}, and the cluster has its content. They are never merged by accident. ` +
       'Start with an empty file, or move these rows away and insert them through a replica.',
   );
 }
@@ -200,7 +200,7 @@ function assertNoNullKeys(connection: Connection, table: LocalTable): void {
   if (rows === 0) return;
   throw new AntiphonError(
     'UNSUPPORTED_TABLE',
-    `table ${table.name} has ${rows} rows with NULL in their primary key, which cannot be told apart: give them a value or delete them.`,
+    `Table ${table.name} has ${rows} rows with NULL in their primary key, which cannot be told apart. Give them a value, or delete them.`,
     { context: { table: table.name, rows } },
   );
 }
@@ -223,7 +223,7 @@ function assertDisplaceable(table: LocalTable): void {
   if (reason === undefined) return;
   throw new AntiphonError(
     'UNSUPPORTED_TABLE',
-    `table ${table.name} cannot be replicated with several writers: ${reason}. Change it, or leave it out of the tables.`,
+    `Table ${table.name} cannot be replicated with several writers: ${reason}. Change it, or leave it out of the tables.`,
     {
       context: { table: table.name },
     },

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, sentence } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { isRefusal } from './errors.js';
 import { quoteName } from './identifiers.js';
@@ -100,7 +100,7 @@ function attempt(table: TrackedTable, write: () => void): void {
 function refused(tables: readonly TrackedTable[], why: string, cause?: unknown): AntiphonError {
   const names = tables.map(({ name }) => name).join(', ');
   const [only] = tables.length === 1 ? tables : [];
-  return new AntiphonError('CONSTRAINT', `A kept row of ${names} cannot be written again: ${why}.`, {
+  return new AntiphonError('CONSTRAINT', `A kept row of ${names} cannot be written again: ${sentence(why)}`, {
     cause,
     ...(only && { context: { table: only.name } }),
   });

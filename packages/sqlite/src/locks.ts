@@ -1,4 +1,4 @@
-import { AntiphonError, claimOf, isSameName, type Value } from '@antiphon/core';
+import { AntiphonError, claimOf, isSameName, type Value, sentence } from '@antiphon/core';
 import type { TrackedTable } from './local-table.js';
 import { bindParameter } from './values.js';
 
@@ -12,7 +12,7 @@ export interface LockedRow {
 export function lockedRow(tables: readonly TrackedTable[], name: string, key: unknown): LockedRow {
   const table = tables.find((candidate) => isSameName(candidate.name, name));
   if (table === undefined)
-    throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
+    throw new AntiphonError('UNKNOWN_TABLE', `This replica does not replicate table ${name}.`, {
       context: { table: name },
     });
   const values: readonly unknown[] = Array.isArray(key) ? key : [key];
@@ -20,7 +20,7 @@ export function lockedRow(tables: readonly TrackedTable[], name: string, key: un
   if (values.length !== table.key.length || values.some((value) => value === null || value === undefined)) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `a lock on a row of ${name} needs a value for each column of its primary key: (${columns}), in this order.`,
+      `A lock on a row of ${name} needs a value for each column of its primary key: (${columns}), in this order.`,
       { context: { table: name } },
     );
   }
@@ -31,7 +31,7 @@ export function lockedRow(tables: readonly TrackedTable[], name: string, key: un
     // Found now, it rejects this write; found when the group is sealed, it would fail all of them.
     throw new AntiphonError(
       'BAD_OPTION',
-      `a lock on a row of ${name} has a value that no key can have: ${String(thrown)}`,
+      `A lock on a row of ${name} has a value that no key can have: ${sentence(String(thrown))}`,
       { cause: thrown, context: { table: name } },
     );
   }

@@ -7,7 +7,7 @@ import { storeError } from './errors.js';
 /** Why `file` could not be opened. What is wrong when it is opened stays so: whoever named it is told at once. */
 export function openError(thrown: unknown, file: string): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
-  const what = `cannot open ${file}`;
+  const what = `Cannot open ${file}`;
   const error = storeError(thrown, what);
   const { context } = error;
   if (resultCode(thrown) === RESULT.NOTADB)

@@ -40,11 +40,11 @@ export class OpenGroup implements PreparedGroup {
   }
 
   async commit(position?: Position): Promise<void> {
-    if (this.#over === 'closed') throw new AntiphonError('CLOSED', 'the store is closed.');
+    if (this.#over === 'closed') throw new AntiphonError('CLOSED', 'The store is closed.');
     if (this.#over !== undefined)
       throw new AntiphonError(
         'INTERNAL',
-        `a prepared group was ${this.#over} already and cannot be committed.`,
+        `A prepared group was already ${this.#over} and cannot be committed. Please report it.`,
       );
     this.#over = 'committed';
     try {
@@ -64,7 +64,7 @@ export class OpenGroup implements PreparedGroup {
       if (writer.inTransaction) writer.commit();
     } catch (thrown) {
       writer.rollback();
-      throw storeError(thrown, 'committing a synchronous group failed');
+      throw storeError(thrown, 'Committing a synchronous group failed');
     }
     this.owner.committed(draft);
   }
@@ -72,7 +72,10 @@ export class OpenGroup implements PreparedGroup {
   #keep(sealed: SealedGroup, draft: ReplicaState, position: Position | undefined): void {
     const { writer, writerState, outcomes } = this.session;
     if (position === undefined)
-      throw new AntiphonError('INTERNAL', 'a group with a message is committed at its place in the log.');
+      throw new AntiphonError(
+        'INTERNAL',
+        'A group with a message is committed at its place in the log. Please report it.',
+      );
     const { token, firstCounter, lastCounter, data, changes } = sealed;
     storeSealed(writer, draft, { firstCounter, lastCounter, part: 0, last: true, data }, changes);
     draft.position = movedTo(draft.position, position);
@@ -98,7 +101,7 @@ export class OpenGroup implements PreparedGroup {
     try {
       this.session.writer.rollback();
     } catch (thrown) {
-      throw storeError(thrown, 'rolling a synchronous group back failed');
+      throw storeError(thrown, 'Rolling back a synchronous group failed');
     } finally {
       this.owner.released();
     }

@@ -61,7 +61,7 @@ export class Outbox {
     if (table === undefined)
       throw new AntiphonError(
         'STORE_FAILED',
-        `the outbox holds changes of a table number ${id} that is not replicated.`,
+        `The outbox holds changes of table number ${id}, which is not replicated.`,
       );
     return table;
   }

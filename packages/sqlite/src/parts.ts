@@ -77,7 +77,7 @@ export class Parts {
 function lost({ origin, firstCounter }: PartBatch, place: number): AntiphonError {
   return new AntiphonError(
     'STORE_CORRUPT',
-    `What was kept of transaction ${origin}:${firstCounter} is not in the database any more, from byte ${place} on. Restore the file from a backup.`,
+    `What was kept of transaction ${origin}:${firstCounter} is no longer in the database, from byte ${place} on. Restore the file from a backup.`,
     { context: { origin, counter: firstCounter } },
   );
 }

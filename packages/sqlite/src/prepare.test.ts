@@ -117,7 +117,7 @@ describe('preparing a group', () => {
     expect(afterKill()).toBe('0\n0\n0');
     await first.rollback();
     await first.rollback();
-    await expectCode(first.commit(at(1)), 'INTERNAL', /rolled back already/);
+    await expectCode(first.commit(at(1)), 'INTERNAL', /already rolled back/);
     expect(store.state()).toEqual(before);
     const again = await prepared(store, [running(`INSERT INTO t VALUES (2, 'x', 1)`)]);
     expect(again.message).toMatchObject({ firstCounter: 1, lastCounter: 1 });

@@ -61,7 +61,7 @@ export async function prepareGroup(
       } else if (thrown instanceof GroupTooLarge) {
         leaveOut(thrown, waiting, writes, options);
       } else {
-        throw storeError(thrown, 'preparing failed');
+        throw storeError(thrown, 'Preparing failed');
       }
     }
   }

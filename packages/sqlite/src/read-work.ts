@@ -81,10 +81,10 @@ function runQuery(access: AccessControl, request: Extract<ReadRequest, { type: '
     let bytes = 0;
     for (const row of statement.iterate(...orderParameters(text, parameters, sql)) as IterableIterator<Row>) {
       if (rows.length >= maxRows)
-        throw tooMuch(`more than ${maxRows} rows; add LIMIT, or raise maxRows`, { maxRows }, sql);
+        throw tooMuch(`more than ${maxRows} rows. Add LIMIT, or raise \`maxRows\`.`, { maxRows }, sql);
       bytes += bytesOf(row);
       if (bytes > maxBytes)
-        throw tooMuch(`more than ${maxBytes} bytes; select less, or raise maxBytes`, { maxBytes }, sql);
+        throw tooMuch(`more than ${maxBytes} bytes. Select less, or raise \`maxBytes\`.`, { maxBytes }, sql);
       rows.push(row);
     }
     return { type: 'query', result: { columns, rows } };
@@ -94,7 +94,7 @@ function runQuery(access: AccessControl, request: Extract<ReadRequest, { type: '
 }
 
 function tooMuch(what: string, context: Readonly<Record<string, unknown>>, sql: string): AntiphonError {
-  return new AntiphonError('BAD_SQL', `the query returns ${what}: ${shortened(sql)}`, { context });
+  return new AntiphonError('BAD_SQL', `The query returns ${what} Statement: ${shortened(sql)}`, { context });
 }
 
 /** About what it takes on its way; text counts by its characters. */

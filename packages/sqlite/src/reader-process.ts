@@ -29,12 +29,12 @@ function answer(work: ReadWork, { id, request }: ReadMessage): ReadReply {
   try {
     return { id, ok: true, result: work.run(request) };
   } catch (thrown) {
-    const { code, message, context } = toAntiphonError(storeError(thrown, 'reading failed'));
+    const { code, message, context } = toAntiphonError(storeError(thrown, 'Reading failed'));
     return { id, ok: false, code, message, context: { ...context } };
   }
 }
 
 const [file, parentPid] = process.argv.slice(2);
 if (file === undefined || parentPid === undefined || process.send === undefined)
-  throw new TypeError('this program is started by the SQLite store, with the file and a channel');
+  throw new TypeError('This program is started by the SQLite store, with the file and a channel.');
 main(file, Number(parentPid));

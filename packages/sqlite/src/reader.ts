@@ -183,11 +183,11 @@ export class Reader {
 }
 
 function givenUp(signal: AbortSignal | undefined): AntiphonError {
-  return abortError(signal, 'the read was given up by its caller.');
+  return abortError(signal, 'The caller gave up the read.');
 }
 
 function closed(): AntiphonError {
-  return new AntiphonError('CLOSED', 'the store is closed.');
+  return new AntiphonError('CLOSED', 'The store is closed.');
 }
 
 /** Structured clone drops the class of tagged values. */

@@ -271,7 +271,7 @@ describe('what it cannot do', () => {
     await expectCode(
       store.recapturing!.compare('t', { dryRun: true, vector: {}, lastCounter }),
       'STORE_BUSY',
-      /moved on/,
+      /changed while table t was compared/,
     );
     await store.recapturing!.end();
     expect(await recapture('a', 't')).toMatchObject({ onlyHere: { count: 1 } });

@@ -58,7 +58,7 @@ export class Recapture implements Recapturing {
     try {
       return findCaptureGaps(writer, tables);
     } catch (thrown) {
-      throw storeError(thrown, 'looking at the triggers failed');
+      throw storeError(thrown, 'Reading the triggers failed');
     }
   }
 
@@ -69,7 +69,7 @@ export class Recapture implements Recapturing {
     try {
       return keptRows(writer, tables);
     } catch (thrown) {
-      throw storeError(thrown, 'looking for kept rows failed');
+      throw storeError(thrown, 'Reading the kept rows failed');
     }
   }
 
@@ -101,7 +101,7 @@ export class Recapture implements Recapturing {
 
   async compare(name: string, options: CompareOptions): Promise<RecaptureReport> {
     if (this.#reference === undefined)
-      throw new AntiphonError('INTERNAL', 'there is nothing to compare with.');
+      throw new AntiphonError('INTERNAL', 'There is nothing to compare with.');
     await this.#reference.close();
     this.#reference = undefined;
     const { state } = this.parts;
@@ -115,7 +115,7 @@ export class Recapture implements Recapturing {
           ? state.rehearsal(applier, work)
           : state.transaction(session, applier, work));
       } catch (thrown) {
-        throw storeError(thrown, `recapturing table ${name} failed`);
+        throw storeError(thrown, `Recapturing table ${name} failed`);
       } finally {
         if (applier.db.isOpen) applier.db.exec(`DETACH ${KNOWN}`);
       }
@@ -224,7 +224,7 @@ function deletesRows({ table, missingHere, knownRows }: RecaptureReport): Antiph
 function unknownTable(name: string, tables: readonly TrackedTable[]): AntiphonError {
   return new AntiphonError(
     'UNKNOWN_TABLE',
-    `This replica does not replicate a table ${name.slice(0, 80)}. It replicates ${tables.map((table) => table.name).join(', ')}.`,
+    `This replica does not replicate table ${name.slice(0, 80)}. It replicates ${tables.map((table) => table.name).join(', ')}.`,
     { context: { table: name } },
   );
 }
@@ -232,6 +232,6 @@ function unknownTable(name: string, tables: readonly TrackedTable[]): AntiphonEr
 function moved(name: string): AntiphonError {
   return new AntiphonError(
     'STORE_BUSY',
-    `The database has moved on while table ${name} was compared; nothing was changed. Try again.`,
+    `The database changed while table ${name} was compared. Nothing was written. Try again.`,
   );
 }

@@ -58,7 +58,7 @@ describe('what a database refuses', () => {
       step: 0,
       error: { code: 'APPLY_REFUSED', context: { origin: 'a', counter: 3, table: 'u', seq: 1 } },
     });
-    expect(refused?.error.message).toMatch(/^malformed JSON in table u$/);
+    expect(refused?.error.message).toMatch(/^malformed JSON in table u\.$/);
     expect(transactions).toBe(2);
     const { store } = cluster.member('b');
     expect(store.state()).toMatchObject({ vector: { a: 2 }, position: { seq: 0 } });

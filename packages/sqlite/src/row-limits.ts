@@ -34,7 +34,7 @@ export function describeRowLimits({ valueBytes, rowBytes }: RowLimits): string {
   return `a value may have ${valueBytes} bytes, a row ${rowBytes}`;
 }
 
-/** For a founder's rows: nobody could change them later without making them smaller. */
+/** For the rows of the creator: nobody could change them later without making them smaller. */
 export function assertRowsFit({ db }: Connection, table: LocalTable, limits: RowLimits): void {
   const values = table.columns.map((_, index) => columnName(table, index));
   const rows = db
@@ -47,7 +47,7 @@ export function assertRowsFit({ db }: Connection, table: LocalTable, limits: Row
   throw new AntiphonError(
     'MESSAGE_TOO_LARGE',
     `${rows === 1 ? '1 row' : `${rows} rows`} of ${table.name} ${rows === 1 ? 'is' : 'are'} too large to be replicated: ${describeRowLimits(limits)}. Split their values, keep them ` +
-      'outside of the database, or found the cluster with larger `limits.valueBytes` and `limits.rowBytes`.',
+      'outside of the database, or create the cluster with larger `limits.valueBytes` and `limits.rowBytes`.',
     { context: { table: table.name, rows } },
   );
 }

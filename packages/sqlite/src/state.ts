@@ -186,13 +186,13 @@ function readRow(connection: Connection): StateRow {
   if (row === undefined)
     throw new AntiphonError(
       'STORE_CORRUPT',
-      'the metadata of this database has lost its state row; restore the file from a backup.',
+      'The metadata of this database has lost its state row. Restore the file from a backup.',
     );
   if (row.format !== METADATA_FORMAT) {
     throw new AntiphonError(
       'STORE_CONTENT',
-      `this database has Antiphon metadata of format ${row.format}, this build knows ${METADATA_FORMAT}; ` +
-        'upgrade this replica.',
+      `This database has Antiphon metadata of format ${row.format}, and this build knows format ${METADATA_FORMAT}. ` +
+        'Upgrade this replica.',
     );
   }
   return row;
@@ -397,15 +397,15 @@ export class StateWriter {
 export function storeReplaced(what: string): AntiphonError {
   return new AntiphonError(
     'STORE_REPLACED',
-    `The database was replaced while the replica runs: ${what}. Nothing of this process was written into it. ` +
+    `The database was replaced while the replica ran: ${what}. Nothing of this process was written into it. ` +
       'Start the replica again: it continues from what the file holds now and fetches the rest from the log. ' +
-      'What the file that was there before had not published is only in that one: keep it.',
+      'Keep the file that was there before: its unpublished changes exist only there.',
   );
 }
 
 function duplicate(): AntiphonError {
   return new AntiphonError(
     'DUPLICATE_REPLICA',
-    'another process has opened this database as the same replica; stop one of them.',
+    'Another process has opened this database as the same replica. Stop one of them.',
   );
 }

@@ -46,12 +46,12 @@ describe('the text of a statement', () => {
   });
 
   it.each([
-    ['SELECT ?, ?', [1], /too few parameters, 1 for 2 places, in: SELECT/],
-    ['SELECT ?', [1, 2], /too many parameters, 2 for 1 places/],
+    ['SELECT ?, ?', [1], /too few parameters: 1 for 2 places\. Statement: SELECT/],
+    ['SELECT ?', [1, 2], /too many parameters: 2 for 1 places/],
     ['SELECT 1', [1], /too many/],
-    ['SELECT :a', [1], /the parameter :a has a name/],
-    ['SELECT :a', { b: 1 }, /no value was given for the parameter :a/],
-    ['SELECT :constructor', {}, /no value was given/],
+    ['SELECT :a', [1], /The parameter :a has a name/],
+    ['SELECT :a', { b: 1 }, /The parameter :a has no value/],
+    ['SELECT :constructor', {}, /has no value/],
     ['SELECT :a, ?', { a: 1 }, /needs an array/],
     ['SELECT ?', [undefined], /undefined \(use null\)/],
     ['SELECT ?', [new Date(0)], /cannot be object/],

@@ -28,9 +28,12 @@ export interface StatementText {
 }
 
 export function readStatementText(sql: string): StatementText {
-  if (typeof sql !== 'string') throw new AntiphonError('BAD_SQL', 'a statement must be a string of SQL.');
+  if (typeof sql !== 'string') throw new AntiphonError('BAD_SQL', 'A statement must be a string of SQL.');
   if (sql.includes('\0'))
-    throw new AntiphonError('BAD_SQL', `a statement must not hold a NUL character: ${shortened(sql)}`);
+    throw new AntiphonError(
+      'BAD_SQL',
+      `A statement must not hold a NUL character. Statement: ${shortened(sql)}`,
+    );
   const parameters: (string | undefined)[] = [];
   const elements = new Set<string>();
   let firstWord: string | undefined;
@@ -52,7 +55,7 @@ export function readStatementText(sql: string): StatementText {
   if (numbered && elements.has('?'))
     throw new AntiphonError(
       'BAD_SQL',
-      `? and ?1 cannot be mixed, number all parameters or none: ${shortened(sql)}`,
+      `Parameters like ? and ?1 cannot be mixed. Number all of them, or none. Statement: ${shortened(sql)}`,
     );
   return { parameters, named, numbered, single, firstWord: firstWord ?? '' };
 }
@@ -73,12 +76,13 @@ function addParameter(parameters: (string | undefined)[], element: string): void
 /** A user's parameters as the driver takes them. BAD_SQL when there are too few, too many or unnamed ones. */
 export function orderParameters(text: StatementText, given: Parameters, sql: string): Bindings {
   const { parameters, named } = text;
-  const fail = (what: string): AntiphonError => new AntiphonError('BAD_SQL', `${what} in: ${shortened(sql)}`);
+  const fail = (what: string): AntiphonError =>
+    new AntiphonError('BAD_SQL', `${what} Statement: ${shortened(sql)}`);
   if (Array.isArray(given)) {
-    if (named !== undefined) throw fail(`the parameter ${named} has a name: give an object with its value`);
+    if (named !== undefined) throw fail(`The parameter ${named} has a name. Give an object with its value.`);
     if (given.length !== parameters.length)
       throw fail(
-        `too ${given.length < parameters.length ? 'few' : 'many'} parameters, ${given.length} for ${parameters.length} places,`,
+        `There are too ${given.length < parameters.length ? 'few' : 'many'} parameters: ${given.length} for ${parameters.length} places.`,
       );
     const values = bindAll(given);
     return text.numbered ? byFullName(parameters, values) : values;
@@ -86,9 +90,9 @@ export function orderParameters(text: StatementText, given: Parameters, sql: str
   if (parameters.length === 0) return [];
   const byName = given as Readonly<Record<string, unknown>>;
   const values = parameters.map((name) => {
-    if (name === undefined) throw fail('a parameter without a name (?) needs an array of values');
+    if (name === undefined) throw fail('A parameter without a name (?) needs an array of values.');
     const key = name.slice(1);
-    if (!Object.hasOwn(byName, key)) throw fail(`no value was given for the parameter ${name}`);
+    if (!Object.hasOwn(byName, key)) throw fail(`The parameter ${name} has no value.`);
     return bindParameter(byName[key]);
   });
   return byFullName(parameters, values);

@@ -48,7 +48,7 @@ export class StatementWatchdog implements Disposable {
     checkRequired(options, WATCHDOG_OPTIONS, 'StatementWatchdog.start()', ['name']);
     const { name, blockedMs = DEFAULT_BLOCKED_MS } = options;
     if (!Number.isFinite(blockedMs) || blockedMs <= 0)
-      throw new AntiphonError('BAD_OPTION', `blockedMs is ${blockedMs}; give a number above 0`);
+      throw new AntiphonError('BAD_OPTION', `\`blockedMs\` is ${blockedMs}. Give a number above 0.`);
     const shared = new SharedArrayBuffer(TEXT_OFFSET + TEXT_BYTES);
     const cells = new Int32Array(shared, 0, TEXT_OFFSET / Int32Array.BYTES_PER_ELEMENT);
     const text = Buffer.from(shared, TEXT_OFFSET, TEXT_BYTES);

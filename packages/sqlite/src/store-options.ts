@@ -30,13 +30,13 @@ const DEFAULT_READERS = 2;
 /** The absolute path of the database. BAD_OPTION when it is none. */
 export function fileOf({ file }: SqliteOptions): string {
   if (file === '' || file === ':memory:' || file.startsWith('file:'))
-    throw new AntiphonError('BAD_OPTION', 'sqlite: `file` must be the path of a database file.');
+    throw new AntiphonError('BAD_OPTION', '`file` of sqlite() must be the path of a database file.');
   return isAbsolute(file) ? file : resolve(file);
 }
 
 /** BAD_OPTION when there are none, or too many. */
 export function readersOf({ readers = DEFAULT_READERS }: SqliteOptions): number {
   if (!Number.isInteger(readers) || readers < 1 || readers > 64)
-    throw new AntiphonError('BAD_OPTION', 'sqlite: `readers` must be a whole number from 1 to 64.');
+    throw new AntiphonError('BAD_OPTION', '`readers` of sqlite() must be a whole number from 1 to 64.');
   return readers;
 }

@@ -76,7 +76,7 @@ export class StoreReads {
 function tableOf(tables: readonly TrackedTable[], name: string): TrackedTable {
   const table = tables.find((candidate) => isSameName(candidate.name, name));
   if (table === undefined)
-    throw new AntiphonError('UNKNOWN_TABLE', `this replica does not replicate a table ${name}.`, {
+    throw new AntiphonError('UNKNOWN_TABLE', `This replica does not replicate table ${name}.`, {
       context: { table: name },
     });
   return table;

@@ -97,7 +97,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
       const inspection = inspectDatabase(connection, options);
       return hasMetadata(connection) ? { ...inspection, identity: readIdentity(connection) } : inspection;
     } catch (thrown) {
-      throw storeError(thrown, `cannot inspect ${this.#file}`);
+      throw storeError(thrown, `Cannot inspect ${this.#file}`);
     }
   }
 
@@ -135,7 +135,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         this.#state.installed(state);
       } catch (thrown) {
         if (this.#session === undefined) applier.close();
-        throw storeError(thrown, `cannot make ${this.#file} a replica`);
+        throw storeError(thrown, `Cannot make ${this.#file} a replica`);
       }
       for (const connection of [writer, applier]) connection.setDurable(options.durable);
     });
@@ -226,14 +226,14 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined> {
-    return this.#read('cannot read outcomes', ({ outcomes }) => {
+    return this.#read('Cannot read outcomes', ({ outcomes }) => {
       const applied = this.#state.get().counterOf(id.origin);
       return id.counter > applied ? undefined : outcomes.of(id);
     });
   }
 
   outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]> {
-    return this.#read('cannot read outcomes', ({ outcomes }) => outcomes.from(fromSeq, limit));
+    return this.#read('Cannot read outcomes', ({ outcomes }) => outcomes.from(fromSeq, limit));
   }
 
   guardNumbering(guard: () => void): void {
@@ -245,7 +245,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (!this.hasUnsealed()) return 0;
     const { writer } = session;
     return this.#state.exclusively(async () => {
-      const sealed = await this.#transaction('sealing failed', async (draft) => {
+      const sealed = await this.#transaction('Sealing failed', async (draft) => {
         const before = draft.lastCounter;
         session.verifySchema(writer, draft);
         await session.sealPending(writer, draft, Pace.ordinary(this.surroundings));
@@ -274,7 +274,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const session = this.#installed();
     await this.#fileIdentity?.assertSame();
     const { writer } = session;
-    const what = 'looking at the database failed';
+    const what = 'Reading the schema of the database failed';
     await this.#state.exclusively(async () => {
       try {
         if (schemaCookieOf(writer) === this.#state.get().schemaCookie)
@@ -313,7 +313,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   ): Promise<readonly SealedMessage[]> {
     const recent = this.#state.recent.take({ lastCounter: after.counter, part: after.part }, maxBytes);
     return this.#read(
-      'cannot read sealed messages',
+      'Cannot read sealed messages',
       ({ writer }) => recent ?? readSealed(writer, after, maxBytes),
     );
   }
@@ -349,12 +349,12 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (counter > publishedCounter) {
       throw new AntiphonError(
         'INTERNAL',
-        `transactions up to ${counter} cannot be forgotten: only those up to ${publishedCounter} are in the log.`,
+        `Transactions up to ${counter} cannot be forgotten: only those up to ${publishedCounter} are in the log. Please report it.`,
       );
     }
     for (;;) {
       const pruned = await this.#state.exclusively(() =>
-        this.#transaction('cannot forget sealed messages', (draft) =>
+        this.#transaction('Cannot forget sealed messages', (draft) =>
           pruneSealed(session.writer, draft, counter),
         ),
       );
@@ -368,12 +368,12 @@ export class SqliteStore implements Store<SqliteTransaction> {
       try {
         return await this.#apply(request, 'together');
       } catch (thrown) {
-        if (this.#closed || !isRefusal(thrown)) throw storeError(thrown, 'applying failed');
+        if (this.#closed || !isRefusal(thrown)) throw storeError(thrown, 'Applying failed');
       }
       try {
         return await this.#apply(request, 'one by one');
       } catch (thrown) {
-        throw storeError(thrown, 'applying failed');
+        throw storeError(thrown, 'Applying failed');
       }
     });
   }
@@ -400,24 +400,24 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   quarantine({ afterId, seq, limit }: QuarantineQuery): Promise<readonly QuarantinedMessage[]> {
-    return this.#read('cannot read the quarantine', ({ writer }) =>
+    return this.#read('Cannot read the quarantine', ({ writer }) =>
       new Quarantine(writer).list(afterId, seq, limit),
     );
   }
 
   quarantinedData(id: number): Promise<Uint8Array | undefined> {
-    return this.#read('cannot read the quarantine', ({ writer }) => new Quarantine(writer).data(id));
+    return this.#read('Cannot read the quarantine', ({ writer }) => new Quarantine(writer).data(id));
   }
 
   notePast(batches: readonly Batch[]): Promise<void> {
     const known = this.#state.get().lastCounter;
-    return this.#read('cannot note what the log has', ({ past }) => past.note(batches, known));
+    return this.#read('Cannot note what the log has', ({ past }) => past.note(batches, known));
   }
 
   async resumeFrom(counter: number, time: number): Promise<number> {
     const session = this.#installed();
     const forgotten = await this.#state.exclusively(() =>
-      this.#transaction('cannot resume', (draft) => resumeFrom(session, draft, counter, time)),
+      this.#transaction('Cannot resume', (draft) => resumeFrom(session, draft, counter, time)),
     );
     session.past.end();
     return forgotten;
@@ -469,20 +469,20 @@ export class SqliteStore implements Store<SqliteTransaction> {
   #installed(): Session {
     if (this.#closed) throw closed();
     if (this.#session === undefined)
-      throw new AntiphonError('INTERNAL', 'the store must be installed first.');
+      throw new AntiphonError('INTERNAL', 'The store must be installed first.');
     return this.#session;
   }
 }
 
 function closed(): AntiphonError {
-  return new AntiphonError('CLOSED', 'the store is closed.');
+  return new AntiphonError('CLOSED', 'The store is closed.');
 }
 
 function notWritable(primary: string | undefined): AntiphonError {
-  const where = primary === undefined ? 'write to the primary.' : `write to the primary ${primary}.`;
+  const where = primary === undefined ? 'Write to the primary.' : `Write to the primary ${primary}.`;
   return new AntiphonError(
     'NOT_WRITABLE',
-    `this database is a replica; ${where}`,
+    `This database is a replica. ${where}`,
     primary === undefined ? {} : { context: { primary } },
   );
 }

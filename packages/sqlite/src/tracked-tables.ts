@@ -65,7 +65,7 @@ export function rescanTables(connection: Connection, known: readonly TrackedTabl
       const wayOut = inspection === undefined ? putBack(connection, table) : changeBack(connection, table);
       throw new AntiphonError(
         'SCHEMA_DRIFT',
-        `a replicated table was changed outside of Antiphon: ${difference ?? ''}. ${wayOut}`,
+        `A replicated table was changed outside of Antiphon: ${difference ?? ''}. ${wayOut}`,
         { context: { table: table.name } },
       );
     }
@@ -79,16 +79,16 @@ function putBack(connection: Connection, { name }: TrackedTable): string {
   const renamed = nameNow(connection, name);
   if (renamed !== undefined) {
     return (
-      `Nothing was applied and nothing is lost: it is called ${renamed} now; rename it back ` +
-      `(\`ALTER TABLE ${quoteName(renamed)} RENAME TO ${quoted}\`), and replication goes on by itself.`
+      `Nothing was applied, and nothing is lost. The table is called ${renamed} now. Rename it back ` +
+      `(\`ALTER TABLE ${quoteName(renamed)} RENAME TO ${quoted}\`). Replication resumes automatically.`
     );
   }
   return (
     'Nothing was applied, and the other replicas still have its rows. Create it again as it was and put its ' +
     "rows back in the same transaction, from the file of another replica (ATTACH 'FILE' AS other; … " +
-    `INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup; ` +
-    `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. ` +
-    'Rows that are still missing then count as deleted, everywhere.'
+    `INSERT INTO main.${quoted} SELECT * FROM other.${quoted};) or from a backup. ` +
+    `Then follow \`antiphon recapture ${shellWord(name)} --dry-run\`. ` +
+    'Rows that are still missing count as deleted then, everywhere.'
   );
 }
 
@@ -108,13 +108,13 @@ function changeBack(connection: Connection, { name }: TrackedTable): string {
   const reason = findCaptureGaps(connection, []).find(({ table }) => table === name)?.reason;
   if (reason === undefined)
     return (
-      'Nothing was applied and nothing is lost: change it back (drop a column that was added), ' +
-      'and replication goes on by itself.'
+      'Nothing was applied, and nothing is lost. Change it back (drop a column that was added). ' +
+      'Replication resumes automatically.'
     );
   return (
-    `Nothing was applied, and what was written to it since may have gone unnoticed (${reason}). ` +
-    'Make it again what it was, with its rows; ' +
-    `then follow \`antiphon recapture ${shellWord(name)} --dry-run\`.`
+    `Nothing was applied, and what was written to it since may have gone uncaptured (${reason}). ` +
+    'Restore it as it was, with its rows. ' +
+    `Then follow \`antiphon recapture ${shellWord(name)} --dry-run\`.`
   );
 }
 
@@ -124,7 +124,7 @@ function driftOf(
 ): string | undefined {
   if (inspection === undefined) return `table ${table.name} is gone`;
   if (inspection.type === 'unsupported')
-    return `table ${table.name} cannot be replicated any more: ${inspection.reason}`;
+    return `table ${table.name} can no longer be replicated: ${inspection.reason}`;
   return tableDifference(tableSchema(table), inspection.table);
 }
 
@@ -154,8 +154,8 @@ export function assertTriggersUsable(triggers: readonly InspectedTrigger[]): voi
   const { name, table, problem = '' } = unusable;
   throw new AntiphonError(
     'SCHEMA_DRIFT',
-    `Trigger ${name} on ${table} cannot be used any more (${problem}), so nothing can be written to ${table}. ` +
-      'Put back what it needs, or drop the trigger; replication goes on by itself then, and nothing is lost.',
+    `Trigger ${name} on ${table} no longer works (${problem}), so nothing can be written to ${table}. ` +
+      'Put back what it needs, or drop the trigger. Replication resumes automatically, and nothing is lost.',
     { context: { table, trigger: name } },
   );
 }

@@ -132,7 +132,10 @@ export class UserStatements implements SqliteTransaction {
 
   #assertReturnsRows({ returnsRows }: CheckedStatement, sql: string): void {
     if (!returnsRows)
-      throw new AntiphonError('BAD_SQL', `this statement returns no rows, use run: ${shortened(sql)}`);
+      throw new AntiphonError(
+        'BAD_SQL',
+        `This statement returns no rows. Use run(). Statement: ${shortened(sql)}`,
+      );
   }
 
   lock(table: string, key: unknown): void {
@@ -172,7 +175,7 @@ export class UserStatements implements SqliteTransaction {
     if (this.#open) return;
     throw new AntiphonError(
       'CLOSED',
-      'this transaction is over: use it only inside the function that was given it.',
+      'This transaction is over. Use it only inside the function that was given it.',
     );
   }
 
@@ -181,7 +184,7 @@ export class UserStatements implements SqliteTransaction {
     if (!this.db.inTransaction) {
       throw new AntiphonError(
         'BAD_SQL',
-        'the database has rolled this transaction back (an earlier statement failed with ROLLBACK); let its error out of the function.',
+        'The database has rolled this transaction back: an earlier statement failed with ROLLBACK. Let its error leave the function.',
       );
     }
     const checked = this.#statements.get(sql) ?? this.#checked(sql);

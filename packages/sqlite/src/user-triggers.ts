@@ -88,8 +88,8 @@ export function guardUserTriggers(
 function unguardable(trigger: SchemaTrigger, why: string): AntiphonError {
   return new AntiphonError(
     'UNSUPPORTED_TABLE',
-    `table ${trigger.table}: its trigger ${trigger.name} cannot be kept from firing again when changes of other replicas are applied (${why}); ` +
-      'simplify or drop the trigger, or leave the table out.',
+    `Trigger ${trigger.name} of table ${trigger.table} cannot be kept from firing again when changes of other replicas are applied (${why}). ` +
+      'Simplify or drop the trigger, or leave the table out.',
     { context: { table: trigger.table, trigger: trigger.name } },
   );
 }

@@ -26,7 +26,7 @@ export function bindingOf(value: Value): Binding {
   if (value.tag === 'raw-text') return { expression: 'CAST(? AS TEXT)', value: value.bytes };
   throw new AntiphonError(
     'APPLY_REFUSED',
-    `SQLite has no type for a ${value.tag} value; leave the column out, or store it as text at its origin.`,
+    `SQLite has no type for a ${value.tag} value. Leave the column out, or store it as text at its origin.`,
   );
 }
 
@@ -40,7 +40,7 @@ export function bindParameter(value: unknown): SqliteValue {
   const shown = value === undefined ? 'undefined (use null)' : typeof value;
   throw new AntiphonError(
     'BAD_SQL',
-    `a parameter cannot be ${shown}: give null, a string, number, bigint, boolean or Uint8Array.`,
+    `A parameter cannot be ${shown}. Give null, a string, number, bigint, boolean or Uint8Array.`,
   );
 }
 

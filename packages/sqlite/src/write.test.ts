@@ -102,7 +102,7 @@ describe('writing', () => {
       /undefined/,
     );
     await refused((tx) => tx.run('INSERT INTO t VALUES (?, ?, ?)', [1]), 'BAD_SQL', /too few/);
-    await refused((tx) => tx.get(`INSERT INTO t VALUES (1, 'x', 1)`), 'BAD_SQL', /use run/);
+    await refused((tx) => tx.get(`INSERT INTO t VALUES (1, 'x', 1)`), 'BAD_SQL', /Use run\(\)/);
     await refused((tx) => tx.run(`INSERT INTO t VALUES (1, 'x', 100)`), 'CONSTRAINT', /CHECK.*INSERT INTO t/);
     await refused(async (tx) => tx.run(`INSERT INTO t VALUES (1, 'x', 1)`), 'BAD_SQL', /async/);
     let leaked: unknown;

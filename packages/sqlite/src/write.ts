@@ -30,7 +30,7 @@ export class GroupWriter {
           await this.#oneByOne(requests, waiting, outcomes, thrown);
           return outcomes as WriteOutcome[];
         }
-        if (!(thrown instanceof GroupUndone)) throw storeError(thrown, 'writing failed');
+        if (!(thrown instanceof GroupUndone)) throw storeError(thrown, 'Writing failed');
         const index = waiting[thrown.index];
         if (index === undefined) throw thrown.error;
         outcomes[index] = { type: 'rejected', error: thrown.error };
@@ -77,7 +77,7 @@ export class GroupWriter {
     const origin = draft.identity.replica;
     return ran.map((one): WriteOutcome => {
       if (one.type === 'rejected') return one;
-      if (one.type === 'alone') throw new TypeError('asynchronous writes need not be alone');
+      if (one.type === 'alone') throw new TypeError('Asynchronous writes need not be alone.');
       if (!one.changed) return { type: 'committed', value: one.value };
       counter++;
       return { type: 'committed', id: { origin, counter }, value: one.value };

@@ -53,7 +53,7 @@ describe('the codec', () => {
     });
     expect(() => msgpackCodec.decode(data)).not.toThrow();
     for (let length = 1; length < data.length; length++) {
-      expect(() => msgpackCodec.decode(data.subarray(0, length))).toThrow('not valid msgpack');
+      expect(() => msgpackCodec.decode(data.subarray(0, length))).toThrow('not valid MessagePack');
     }
     expect(() => msgpackCodec.decode(new Uint8Array([...data, 0xc0]))).toThrow('something follows its end');
   });
@@ -89,7 +89,7 @@ describe('the codec', () => {
     const nested = new Uint8Array(900_000);
     for (let at = 0; at < nested.length; at += 3) nested.set([0xdc, 0xff, 0xff], at);
     const before = process.memoryUsage().heapUsed;
-    expect(() => msgpackCodec.decode(nested)).toThrow('not valid msgpack');
+    expect(() => msgpackCodec.decode(nested)).toThrow('not valid MessagePack');
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(50e6);
   });
 

@@ -71,6 +71,6 @@ function measure(data: Uint8Array, offset: number): { readonly bytes: number; re
 function malformed(why: string): AntiphonError {
   return new AntiphonError(
     'MALFORMED_MESSAGE',
-    `The message is not valid msgpack: ${why}; correct its sender.`,
+    `The message is not valid MessagePack: ${why}. Correct its sender.`,
   );
 }

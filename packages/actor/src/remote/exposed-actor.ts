@@ -1,4 +1,11 @@
-import { AntiphonError, checkOptions, type Bus, type BusRequest, type OptionNames } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  type Bus,
+  type BusRequest,
+  type OptionNames,
+  sentence,
+} from '@antiphon/core';
 import { messageOf } from '../errors.js';
 import type { AskOptions, MessageType, Protocol, Ref, RequestOf } from '../protocol.js';
 import { msgpackCodec, type Codec } from './codec.js';
@@ -121,13 +128,13 @@ class Endpoint {
   #decode(data: Uint8Array): unknown {
     const { maxRequestBytes = DEFAULT_MAX_REQUEST_BYTES } = this.options;
     if (data.byteLength <= maxRequestBytes) return this.#codec.decode(data);
-    const text = `A request of ${data.byteLength} bytes is over the limit of ${maxRequestBytes}; send less at once.`;
+    const text = `A request of ${data.byteLength} bytes is over the limit of ${maxRequestBytes}. Send less at once.`;
     throw new AntiphonError('MESSAGE_TOO_LARGE', text);
   }
 
   #badRequest(command: string, thrown: unknown): AntiphonError {
     if (thrown instanceof AntiphonError) return thrown;
-    const text = `Bad request for ${command} of ${this.ref.path}: ${messageOf(thrown)}`;
+    const text = `Bad request for ${command} of ${this.ref.path}: ${sentence(messageOf(thrown))}`;
     return new AntiphonError('MALFORMED_MESSAGE', text);
   }
 
@@ -136,7 +143,7 @@ class Endpoint {
       incoming.respond?.(encode());
     } catch (thrown) {
       this.stats.unsent++;
-      const text = `${this.ref.path} answered, but the answer cannot be sent: ${messageOf(thrown)}`;
+      const text = `${this.ref.path} answered, but the answer cannot be sent: ${sentence(messageOf(thrown))}`;
       // Too large for the bus, for example: the asker can do something about that.
       const code = thrown instanceof AntiphonError ? thrown.code : 'INTERNAL';
       try {

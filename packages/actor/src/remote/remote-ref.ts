@@ -89,13 +89,13 @@ class RemoteRef implements Ref<Untyped> {
     try {
       return this.#codec.encode(request);
     } catch (cause) {
-      const message = `The request for ${type} of ${this.path} cannot be encoded; send plain data.`;
+      const message = `The request for ${type} of ${this.path} cannot be encoded. Send plain data.`;
       throw new AntiphonError('BAD_OPTION', message, { cause });
     }
   }
 
   #overloaded(): AntiphonError {
-    const message = `${this.#maxInFlight} questions to ${this.path} are unanswered; wait for some before asking more.`;
+    const message = `${this.#maxInFlight} questions to ${this.path} are unanswered. Wait for some before asking more.`;
     return new AntiphonError('OVERLOADED', message, { context: { actor: this.path, started: false } });
   }
 }

@@ -187,7 +187,7 @@ describe('an exposed actor', () => {
       [
         'write',
         new Uint8Array([0xc1]),
-        { code: 'MALFORMED_MESSAGE', message: expect.stringContaining('not valid msgpack') },
+        { code: 'MALFORMED_MESSAGE', message: expect.stringContaining('not valid MessagePack') },
       ],
       [
         'write',

@@ -37,7 +37,7 @@ export function decodeReply(codec: Codec, data: Uint8Array, from: string): unkno
   if (isMap(reply) && !('error' in reply)) return reply['ok'];
   const error = isMap(reply) ? reply['error'] : undefined;
   if (!isMap(error) || typeof error['message'] !== 'string') {
-    const text = `${from} answered with something that is no reply; check what listens there.`;
+    const text = `${from} answered with something that is not a reply. Check what listens there.`;
     throw new AntiphonError('MALFORMED_MESSAGE', text, { context: { remote: from } });
   }
   const { code, retriable, context } = error;

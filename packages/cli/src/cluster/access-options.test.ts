@@ -61,7 +61,7 @@ it('does not use what is set for another cluster at the one that runs in this fo
 });
 
 it('refuses a seed on the command line, an empty file and one that is not there', () => {
-  expect(() => nats({ nkey: `SU${'A'.repeat(56)}` })).toThrow(/--nkey takes the path of a file/);
+  expect(() => nats({ nkey: `SU${'A'.repeat(56)}` })).toThrow(/`--nkey` takes the path of a file/);
   write('empty', '\n');
   expect(() => nats({ user: 'u', passwordFile: 'empty' })).toThrow(/--password-file is empty/);
   expect(() => nats({ tokenFile: 'none' })).toThrow(/--token-file cannot be read.*ENOENT/);

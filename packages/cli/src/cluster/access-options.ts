@@ -36,7 +36,7 @@ export function accessFromOptions(options: AccessOptions, cwd: string): Access {
   const { user, passwordFile, tokenFile, nkey, creds, inboxPrefix } = options;
   if (nkey !== undefined && /^S[A-Z2-7]{57}$/.test(nkey)) {
     const message =
-      '--nkey takes the path of a file: a seed on a command line can be read by others. Take it for known, and make a new one.';
+      '`--nkey` takes the path of a file: others can read a seed on a command line. Regard this one as known to others, and make a new one.';
     throw new AntiphonError('BAD_OPTION', message);
   }
   return accessOf({

@@ -1,4 +1,4 @@
-import { AntiphonError, ERROR_CODES, type ErrorCode } from '@antiphon/core';
+import { AntiphonError, ERROR_CODES, type ErrorCode, sentence } from '@antiphon/core';
 import type { LifecycleState, ReplicaOptions } from '@antiphon/replica';
 import { reportToParent } from './parent-link.js';
 
@@ -34,5 +34,5 @@ const CLOSING: ReadonlySet<LifecycleState> = new Set(['closing', 'closed']);
 
 function errorOf({ code, message }: { readonly code: string; readonly message: string }): AntiphonError {
   const known: ErrorCode = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'INTERNAL';
-  return new AntiphonError(known, `The replica has stalled: ${message}`);
+  return new AntiphonError(known, `The replica has stalled. ${sentence(message)}`);
 }

@@ -74,8 +74,8 @@ export class LocalCluster {
     const running = runningContext(contextFolder);
     if (running === undefined) return;
     const message =
-      `The cluster ${running.cluster} runs in this folder already (process ${running.pid}); ` +
-      'stop it with Ctrl-C there, or use another folder.';
+      `Cluster ${running.cluster} already runs in this folder (process ${running.pid}). ` +
+      'Stop it with Ctrl-C there, or use another folder.';
     throw new AntiphonError('BAD_OPTION', message, { context: { pid: running.pid } });
   }
 

@@ -53,7 +53,7 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
     const missing = cluster === undefined ? 'Which cluster' : 'Which NATS servers';
     const message =
       `${missing}? Name it with --cluster NAME --servers URL, with --config antiphon.yaml, or with ` +
-      'ANTIPHON_CLUSTER and ANTIPHON_SERVERS; or start one here with `antiphon up`.';
+      'ANTIPHON_CLUSTER and ANTIPHON_SERVERS. Or start one here with `antiphon up`.';
     throw new AntiphonError('BAD_OPTION', message);
   }
   const replica = servers.cluster === cluster ? servers.replica : undefined;

@@ -59,7 +59,7 @@ export function defineBench(host: CommandHost): void {
     run: async (options, { terminal, env, cwd, signal }) => {
       const lonely = (['params', 'acks'] as const).find((name) => options[name] !== undefined);
       if (lonely !== undefined && options.sql === undefined) {
-        throw new AntiphonError('BAD_OPTION', `--${lonely} goes with --sql.`);
+        throw new AntiphonError('BAD_OPTION', `\`--${lonely}\` needs \`--sql\`.`);
       }
       const params = paramsOf(options);
       await using client = await openCluster(resolveTarget(options, env, cwd));

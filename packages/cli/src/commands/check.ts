@@ -121,16 +121,16 @@ function taken({ identity }: FileInspection): readonly string[] {
   if (identity === undefined) return [];
   const { replica, cluster } = identity;
   return [
-    `It is replica ${replica} of cluster ${cluster} already: start it as that one. To found another cluster ` +
-      'on what it holds, make a copy of it an ordinary database again: docs/lost-log.md, 4.',
+    `It is already replica ${replica} of cluster ${cluster}. Start it as that one. To create another cluster ` +
+      'from what it holds, make a copy of it an ordinary database again (docs/lost-log.md, way 4).',
   ];
 }
 
 function unfit({ unfitRows }: FileInspection): readonly string[] {
   return unfitRows.map(({ table, rows, why, sql }) =>
     why === 'too large'
-      ? `Table ${table} has ${rowCount(rows)} too large for a cluster (64 MiB a value, 128 MiB a row, unless it is founded with larger limits). Find them with \`${sql}\`; split the values, keep them outside of the database, or found the cluster with larger \`limits.valueBytes\` and \`limits.rowBytes\`.`
-      : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Find them with \`${sql}\`; give them a value, or delete them.`,
+      ? `Table ${table} has ${rowCount(rows)} too large for a cluster (64 MiB a value, 128 MiB a row, unless it is created with larger limits). Find them with \`${sql}\`. Split the values, keep them outside of the database, or create the cluster with larger \`limits.valueBytes\` and \`limits.rowBytes\`.`
+      : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Find them with \`${sql}\`. Give them a value, or delete them.`,
   );
 }
 
@@ -217,8 +217,8 @@ function show(findings: Findings, terminal: Terminal): void {
   section('for antiphon.yaml', lines);
   terminal.out(
     obstacles.length === 0
-      ? '\nA cluster can be founded on it.\n'
-      : `\nA cluster cannot be founded on it as it is${lines.length > 0 ? `; with the lines above it can${withoutThem(inspection)}` : ''}.\n`,
+      ? '\nA cluster can be created from it.\n'
+      : `\nA cluster cannot be created from it as it is${lines.length > 0 ? `; with the lines above it can${withoutThem(inspection)}` : ''}.\n`,
   );
 }
 

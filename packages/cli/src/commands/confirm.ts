@@ -5,7 +5,7 @@ import type { Terminal } from '../output/terminal.js';
 /** Asks a person. @throws AntiphonError BAD_OPTION where nobody can answer. */
 export async function confirmed(terminal: Terminal, question: string, signal: AbortSignal): Promise<boolean> {
   if (!terminal.interactive || !process.stdin.isTTY) {
-    throw new AntiphonError('BAD_OPTION', `${question} Nobody can answer here: say it with --yes.`, {
+    throw new AntiphonError('BAD_OPTION', `${question} Nobody can answer here. Confirm it with \`--yes\`.`, {
       context: { option: '--yes' },
     });
   }

@@ -74,7 +74,7 @@ export function commaList(text: string, before: readonly string[] = []): readonl
     const name = found?.[1]?.replaceAll('""', '"') ?? found?.[2];
     if (name === undefined || name.trim() === '')
       throw new InvalidArgumentError(
-        'It must be names separated by commas; one that has a comma, between "".',
+        'It must be names separated by commas. Put one that has a comma between "".',
       );
     items.push(name);
     separator = found?.[3];
@@ -90,7 +90,7 @@ export function tableChoice(text: string, before?: TableChoice): TableChoice {
   const auto = text.trim() === 'auto';
   if (before === undefined) return auto ? 'auto' : commaList(text);
   if (auto || before === 'auto')
-    throw new InvalidArgumentError('`auto` stands alone; a table of that name, between "".');
+    throw new InvalidArgumentError('`auto` stands alone. Put a table of that name between "".');
   return commaList(text, before);
 }
 

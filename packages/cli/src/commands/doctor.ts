@@ -66,10 +66,10 @@ async function clusterChecks(
     const entry = await nats.registry(cluster).get(CLUSTER_KEY);
     if (entry === undefined) {
       const advice =
-        'Restore the registry (the key-value bucket of the cluster), or begin anew: remove the stream, and follow docs/lost-log.md for the databases.';
+        'Restore the registry (the key-value bucket of the cluster). Or begin anew: remove the stream, and follow docs/lost-log.md for the databases.';
       return [
         ...checks,
-        fail('registry', `there is a log, but no description of cluster ${cluster}`, advice),
+        fail('registry', `There is a log, but no description of cluster ${cluster}.`, advice),
       ];
     }
     const document = decodeClusterDocument(entry.value);
@@ -77,7 +77,7 @@ async function clusterChecks(
       checks.push(
         warn(
           'registry',
-          `${cluster} is still being created by ${document.creator}`,
+          `${cluster} is still being created by ${document.creator}.`,
           `Start ${document.creator}.`,
         ),
       );

@@ -56,7 +56,7 @@ async function run(
 ): Promise<ExitCode> {
   const { terminal, env, cwd, signal } = context;
   if (options.params !== undefined && args.length > 1) {
-    throw new AntiphonError('BAD_OPTION', '--params goes with a single statement.');
+    throw new AntiphonError('BAD_OPTION', '`--params` needs a single statement.');
   }
   const params = paramsOf(options);
   const statements = args.map((sql) => ({ sql, params }));

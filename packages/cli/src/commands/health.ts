@@ -42,7 +42,10 @@ export function defineHealth(host: CommandHost): void {
       const target = resolveTarget(options, env, cwd);
       const id = replica ?? target.replica;
       if (id === undefined)
-        throw new AntiphonError('BAD_OPTION', 'Say which replica is meant: --replica ID, or --config FILE.');
+        throw new AntiphonError(
+          'BAD_OPTION',
+          'Say which replica is meant with `--replica ID` or `--config FILE`.',
+        );
       await using client = await openCluster(target);
       const limits = { timeoutMs: timeout * 1000, signal };
       const status = await client.replica(id).ask('status', undefined, limits);

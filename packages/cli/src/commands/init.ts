@@ -56,8 +56,8 @@ function assertFree(file: string, force: boolean): void {
   const found = statSync(file, { throwIfNoEntry: false });
   if (found === undefined || (force && !found.isDirectory())) return;
   const message = found.isDirectory()
-    ? `${file} is a folder; choose a file in it with --output.`
-    : `${file} exists already; choose another --output, or overwrite it with --force.`;
+    ? `${file} is a folder. Choose a file in it with \`--output\`.`
+    : `${file} already exists. Choose another \`--output\`, or overwrite it with \`--force\`.`;
   throw new AntiphonError('BAD_OPTION', message, { context: { file } });
 }
 

@@ -23,7 +23,7 @@ const COLUMNS = [
   { title: 'origin' },
   { title: 'error' },
   { title: 'bytes', align: 'right' },
-  { title: 'put aside' },
+  { title: 'quarantined' },
 ] as const;
 
 export function showList({ id, answer, error }: Said<QuarantineList>, terminal: Terminal): void {
@@ -32,9 +32,9 @@ export function showList({ id, answer, error }: Said<QuarantineList>, terminal: 
     return terminal.out(`${styled(terminal, 'red', error?.message ?? 'no answer')}\n`);
   const { messages, total, bytes, discarded, overflow, holding, waitingFor, more } = answer;
   const ever = [
-    `${total} put aside (${bytes} bytes)`,
+    `${total} quarantined (${bytes} bytes)`,
     ...(discarded > 0 ? [`${discarded} discarded`] : []),
-    ...(overflow > 0 ? [`${overflow} not kept, for want of room`] : []),
+    ...(overflow > 0 ? [`${overflow} not kept, for lack of space`] : []),
   ];
   terminal.out(`${ever.join(', ')}\n`);
   if (messages.length > 0) {

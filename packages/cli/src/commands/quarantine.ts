@@ -168,7 +168,7 @@ function entryOf(text: string): number {
   if (seq > 0) return seq;
   throw new AntiphonError(
     'BAD_OPTION',
-    `"${text}" is no entry of the log: give a number as \`antiphon quarantine list\` shows it.`,
+    `"${text}" is not an entry of the log. Give a number as \`antiphon quarantine list\` shows it.`,
   );
 }
 

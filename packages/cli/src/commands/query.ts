@@ -89,8 +89,11 @@ export function defineQuery(host: CommandHost): void {
 function overLimit(thrown: unknown): unknown {
   if (!(thrown instanceof AntiphonError) || thrown.code !== 'BAD_SQL') return thrown;
   const message = thrown.message
-    .replace('add LIMIT, or raise maxRows', `add LIMIT to the SQL, or raise --limit (at most ${MAX_LIMIT})`)
-    .replace('select less, or raise maxBytes', 'select less at once');
+    .replace(
+      'Add LIMIT, or raise `maxRows`.',
+      `Add LIMIT to the SQL, or raise --limit (at most ${MAX_LIMIT}).`,
+    )
+    .replace('Select less, or raise `maxBytes`.', 'Select less at once.');
   return message === thrown.message
     ? thrown
     : new AntiphonError('BAD_OPTION', message, { cause: thrown, context: thrown.context });
@@ -109,11 +112,11 @@ function promiseOf({
 }: QueryOptions): ReadPromise {
   if (consistency !== 'session') {
     if (after === undefined) return { consistency };
-    throw new AntiphonError('BAD_OPTION', '--after goes with --consistency session.');
+    throw new AntiphonError('BAD_OPTION', '`--after` needs `--consistency session`.');
   }
   if (after !== undefined) return { consistency, place: after };
   const message =
-    '--consistency session needs --after: the transaction of an `antiphon exec`, or a position of `antiphon status`.';
+    '`--consistency session` needs `--after`: the transaction of an `antiphon exec`, or a position of `antiphon status`.';
   throw new AntiphonError('BAD_OPTION', message);
 }
 

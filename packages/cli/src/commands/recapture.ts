@@ -78,7 +78,7 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
     const ids = stalled.map(({ id }) => id).join(', ');
     throw new AntiphonError(
       'BAD_OPTION',
-      `Changes of ${table} may have gone uncaptured on ${ids}. Say with --replica which one is meant.`,
+      `Changes of ${table} may have gone uncaptured on ${ids}. Say which one is meant with \`--replica\`.`,
       { context: { table, option: '--replica' } },
     );
   }
@@ -92,7 +92,7 @@ function show(result: RecaptureResult, terminal: Terminal): void {
   const name = styled(terminal, 'bold', table);
   if (outcome === 'nothing') {
     terminal.out(
-      `Nothing to recapture: nothing shows that changes of ${name} on ${replica} went uncaptured.\n`,
+      `Nothing to recapture: there is no sign that changes of ${name} on ${replica} went uncaptured.\n`,
     );
     showWritten(result, terminal);
     if (remaining.length > 0) terminal.out(`Recapture there: ${remaining.join(', ')}\n`);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { accessFromEnvironment } from '@antiphon/client';
 import { accessFor } from '@antiphon/client/internal';
-import { AntiphonError, toAntiphonError } from '@antiphon/core';
+import { AntiphonError, sentence, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
 import { Option } from 'commander';
@@ -69,7 +69,7 @@ function withAccess(config: Config, options: RunOptions, { env, cwd }: CommandCo
 async function runReplica(config: Config, context: CommandContext, logger: ReplicaLogger): Promise<ExitCode> {
   const parent = new AbortController();
   onParentGone(() => {
-    logger.warn({}, 'the process that started this replica has ended; this one ends too');
+    logger.warn({}, 'The process that started this replica has ended. This one ends too.');
     parent.abort(new Error('the parent process has ended'));
   });
   const lifecycle = new LifecycleReport();
@@ -87,7 +87,7 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   });
   logger.info(
     { file: config.sqliteFile, cluster: config.cluster },
-    `replica ${config.id} takes part in ${config.cluster}`,
+    `Replica ${config.id} takes part in ${config.cluster}.`,
   );
   reportToParent({ type: 'ready', pid: process.pid });
 
@@ -104,7 +104,7 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   if (end instanceof AntiphonError) throw end;
   // Also when it is stopped: whoever stops it learns that it had done nothing for a while.
   if (stall !== undefined) throw stall;
-  logger.info({}, `replica ${config.id} has stopped`);
+  logger.info({}, `Replica ${config.id} has stopped.`);
   return EXIT.ok;
 }
 
@@ -124,7 +124,7 @@ async function closed(replica: Replica<SqliteTransaction>): Promise<void> {
     () => {
       throw new AntiphonError(
         'TIMEOUT',
-        `The replica was not closed within ${CLOSE_LIMIT_MS} ms; its database is whole.`,
+        `The replica was not closed within ${CLOSE_LIMIT_MS} ms. Its database is whole.`,
       );
     },
     () => undefined,
@@ -158,7 +158,7 @@ async function startUntil(
   const waiting = setTimeout(() => {
     logger.info(
       { cluster: config.cluster },
-      `${config.id} has not started yet: it waits for NATS to answer, and for cluster ${config.cluster} to be founded by a replica that has tables.`,
+      `${config.id} has not started yet: it waits for NATS to answer, and for cluster ${config.cluster} to be created by a replica that has tables.`,
     );
   }, SILENCE_MS);
   signal.addEventListener('abort', () => clearTimeout(waiting), { once: true });
@@ -188,10 +188,7 @@ async function startUntil(
       if (!error.retriable) throw error;
       // Once for each reason: a broker that is away for a night is no reason for a line a second.
       if (error.message !== told)
-        logger.warn(
-          { code: error.code },
-          `${error.message.replace(/[^.]$/, '$&.')} Trying again until it works.`,
-        );
+        logger.warn({ code: error.code }, `${sentence(error.message)} Trying again until it works.`);
       told = error.message;
       await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
     }

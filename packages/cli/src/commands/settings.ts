@@ -67,11 +67,11 @@ function changeOf(name: string, value: string): Partial<AgreedLimits> {
   if (known === undefined) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `"${name}" is no setting of a cluster. These are: ${AGREED_LIMITS.join(', ')}.`,
+      `"${name}" is not a setting of a cluster. These are: ${AGREED_LIMITS.join(', ')}.`,
     );
   }
   if (!/^\d{1,15}$/.test(value))
-    throw new AntiphonError('BAD_OPTION', `"${value}" is no value of ${name}. Give a whole number.`);
+    throw new AntiphonError('BAD_OPTION', `"${value}" is not a value of ${name}. Give a whole number.`);
   return { [known]: Number(value) };
 }
 

@@ -66,9 +66,9 @@ describe('statusText', () => {
       { id: 'eu-2', status: { ...ASYNC, id: 'eu-2', leftOut } },
     );
     expect(shown).toContain(
-      '! rows of the table _AToB stay on eu-1, eu-2, other replicas do not get them: it has no primary key\n',
+      '! Rows of table _AToB stay on eu-1, eu-2. Other replicas do not get them: it has no primary key.\n',
     );
-    expect(shown).toContain('\n  eu-1, eu-2: the table notes is not replicated: Prisma notes there\n');
+    expect(shown).toContain('\n  eu-1, eu-2: the table notes is not replicated: Prisma notes there.\n');
     expect(shown.match(/_AToB/g)).toHaveLength(1);
   });
 
@@ -84,10 +84,10 @@ describe('statusText', () => {
 
   it('says loudly what a shortfall means', () => {
     const alone = { inSync: ['eu-1'] };
-    expect(text(member('eu-1', alone))).toContain('! only 1 of at least 2 replicas are in sync: writes that');
+    expect(text(member('eu-1', alone))).toContain('! Only 1 of at least 2 replicas are in sync: writes that');
     // A majority counts members that are gone, too.
     const gone = { acks: 'majority', known: ['eu-1', 'eu-2', 'eu-3', 'eu-4'], needed: 3 } as const;
-    expect(text(member('eu-1', gone))).toContain('! only 2 of at least 3 replicas are in sync: writes that');
+    expect(text(member('eu-1', gone))).toContain('! Only 2 of at least 3 replicas are in sync: writes that');
     const degraded = member('eu-1', { ...alone, degraded: true, onShortfall: 'degrade' });
     expect(text(degraded)).toContain('! DEGRADED: too few replicas are in sync, so eu-1 completes writes');
   });

@@ -1,4 +1,5 @@
 import type { MemberAnswer } from '@antiphon/client';
+import { sentence } from '@antiphon/core';
 import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
 import { styled, type Style } from '../output/style.js';
 import { formatTable, type Column } from '../output/table.js';
@@ -125,12 +126,12 @@ function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | und
   if (sync === undefined) return [];
   const degraded = statuses.filter((status) => status.sync?.degraded === true).map(({ id }) => id);
   if (degraded.length > 0) {
-    const text = `DEGRADED: too few replicas are in sync, so ${degraded.join(', ')} completes writes without waiting for the others`;
+    const text = `DEGRADED: too few replicas are in sync, so ${degraded.join(', ')} completes writes without waiting for the others.`;
     return [['red', text]];
   }
   const { inSync, needed, onShortfall } = sync;
   if (inSync.length >= needed || onShortfall === 'degrade') return [];
-  const text = `only ${inSync.length} of at least ${needed} replicas are in sync: writes that wait for others are rejected`;
+  const text = `Only ${inSync.length} of at least ${needed} replicas are in sync: writes that wait for others are rejected.`;
   return [['red', text]];
 }
 
@@ -152,14 +153,14 @@ function warningsOf({
       ({ origin, expected, reason, answer }) =>
         [
           'yellow',
-          `${id} waits for ${origin}:${expected} (${answer === undefined ? reason : `${reason}; ${answer}`})`,
+          `${id} waits for ${origin}:${expected}: ${sentence(reason)}${answer === undefined ? '' : ` ${sentence(answer)}`}`,
         ] as const,
     ),
     ...(quarantined > 0
       ? [
           [
             'yellow',
-            `${id} has put messages aside: see \`antiphon quarantine list --replica ${id}\``,
+            `${id} has quarantined messages. See \`antiphon quarantine list --replica ${id}\`.`,
           ] as const,
         ]
       : []),
@@ -180,7 +181,7 @@ function staysHere(statuses: readonly ReplicaStatus[]): readonly string[] {
     .slice(0, MAX_LEFT_OUT)
     .map(
       ([name, { reason, ids }]) =>
-        `rows of the table ${name} stay on ${ids.join(', ')}, other replicas do not get them: ${reason}`,
+        `Rows of table ${name} stay on ${ids.join(', ')}. Other replicas do not get them: ${sentence(reason)}`,
     );
 }
 
@@ -190,13 +191,15 @@ export function notReplicated(statuses: readonly ReplicaStatus[]): readonly stri
   for (const { id, leftOut = [] } of statuses) {
     for (const { type, name, reason, unexpected, isData = false } of leftOut) {
       if ((unexpected && type === 'trigger') || isData) continue;
-      const line = `the ${type} ${name} is not replicated: ${reason}`;
+      const line = `the ${type} ${name} is not replicated: ${sentence(reason)}`;
       holders.set(line, [...(holders.get(line) ?? []), id]);
     }
   }
   const lines = [...holders].map(([line, ids]) => `  ${ids.join(', ')}: ${line}`);
   const more = lines.length - MAX_LEFT_OUT;
-  return more > 0 ? [...lines.slice(0, MAX_LEFT_OUT), `  and ${more} more: antiphon status --json`] : lines;
+  return more > 0
+    ? [...lines.slice(0, MAX_LEFT_OUT), `  and ${more} more. See \`antiphon status --json\`.`]
+    : lines;
 }
 
 function duration(ms: number): string {

@@ -55,7 +55,7 @@ export function defineStatus(host: CommandHost): void {
 
 function checked(answers: readonly MemberAnswer[], terminal: Terminal): ExitCode {
   const problems = answers.flatMap(({ id, status, error }) =>
-    status === undefined ? [`${id} does not answer (${error?.code ?? 'no answer'})`] : problemsOf(status),
+    status === undefined ? [`${id} does not answer (${error?.code ?? 'no answer'}).`] : problemsOf(status),
   );
   for (const problem of problems) terminal.err(`${problem}\n`);
   return problems.length === 0 ? EXIT.ok : EXIT.failed;

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { AntiphonError, assertClusterName, foundationRemarks, shellWord } from '@antiphon/core';
+import { AntiphonError, assertClusterName, foundationRemarks, shellWord, sentence } from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalClusterOptions, type LocalReplica } from '../cluster/local-cluster.js';
@@ -188,7 +188,7 @@ function assertHasTables(file: string, cwd: string, given: boolean): void {
     );
   const message =
     `${shown} has no tables: a cluster begins with those of its first replica. Name a database with --file, or create ` +
-    `some: sqlite3 ${shellWord(shown)} "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)"`;
+    `some: \`sqlite3 ${shellWord(shown)} "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)"\`.`;
   throw new AntiphonError('BAD_OPTION', message, { context: { file } });
 }
 
@@ -202,7 +202,7 @@ function countTables(file: string): number {
       database.close();
     }
   } catch (cause) {
-    const message = `${file} can't be opened as a SQLite database: ${(cause as Error).message}.`;
+    const message = `${file} cannot be opened as a SQLite database: ${sentence((cause as Error).message)}`;
     throw new AntiphonError('BAD_OPTION', message, { cause, context: { file } });
   }
 }

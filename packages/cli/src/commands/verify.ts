@@ -1,4 +1,4 @@
-import { systemClock, type Value } from '@antiphon/core';
+import { systemClock, type Value, sentence } from '@antiphon/core';
 import {
   verifyCluster,
   type DifferentRow,
@@ -106,7 +106,7 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
   if (rows.length > 0) terminal.out(`${formatTable(columns, rows)}\n`);
   for (const difference of result.differences) showDifference(difference, terminal);
   for (const { id, reason } of result.absent) {
-    terminal.out(`${styled(terminal, 'yellow', '!')} ${id} was not compared: ${reason}\n`);
+    terminal.out(`${styled(terminal, 'yellow', '!')} ${id} was not compared: ${sentence(reason)}\n`);
   }
   const names = replicas.map(([id]) => id).join(', ');
   // All have applied the same transactions; one that wrote the last of them has yet to read them back from the log.
@@ -114,11 +114,11 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
   const held = `${names} hold the same rows at position ${seq} of the log`;
   if (result.outcome === 'equal') terminal.out(`${styled(terminal, 'green', 'equal')}: ${held}\n`);
   if (result.outcome === 'different')
-    terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above\n`);
+    terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above.\n`);
   if (result.outcome === 'unsettled') {
     const why = result.reason === undefined ? '' : ` (${result.reason})`;
     terminal.out(
-      `${styled(terminal, 'yellow', 'unsettled')}: no moment came at which all could be compared${why}; try again\n`,
+      `${styled(terminal, 'yellow', 'unsettled')}: no moment came at which all could be compared${why}. Try again.\n`,
     );
   }
 }

@@ -9,7 +9,7 @@ describe('explainWriteError', () => {
   it('I8: a conflict says that nothing was written', () => {
     const error = explain(new AntiphonError('CONFLICT', 'eu-2:7 was first', { context: answered }));
     expect(error).toMatchObject({ code: 'CONFLICT', retriable: true });
-    expect(error.message).toBe('eu-2:7 was first. Nothing was written: run the same command again.');
+    expect(error.message).toBe('eu-2:7 was first. Nothing was written. Run the same command again.');
   });
 
   it('I8: an unknown outcome has the command that tells', () => {

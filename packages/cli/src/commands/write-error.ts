@@ -1,4 +1,4 @@
-import { AntiphonError, toAntiphonError, type ErrorCode } from '@antiphon/core';
+import { AntiphonError, toAntiphonError, type ErrorCode, sentence, withoutStop } from '@antiphon/core';
 
 /** Of these, only the replica itself knows whether it wrote: no answer came, and that is no verdict. */
 const UNANSWERED: readonly ErrorCode[] = ['TIMEOUT', 'ABORTED', 'LOG_UNAVAILABLE', 'MALFORMED_MESSAGE'];
@@ -13,18 +13,18 @@ export function explainWriteError(thrown: unknown, replica: string, command: str
   const { code, context, retriable } = error;
   const options = { cause: error, retriable, context: { ...context, replica } };
   if (code === 'CONFLICT') {
-    const message = `${sentence(error.message)} Nothing was written: run the same command again.`;
+    const message = `${sentence(error.message)} Nothing was written. Run the same command again.`;
     return new AntiphonError(code, message, options);
   }
   if (code === 'OUTCOME_UNKNOWN') {
     const id = String(context['id'] ?? '');
-    const message = `${sentence(error.message)} It may be committed. To find out: ${command} outcome '${id}'`;
+    const message = `${sentence(error.message)} It may be committed. To find out, run \`${command} outcome '${id}'\`.`;
     return new AntiphonError(code, message, options);
   }
   if (!isUnanswered(error)) return error;
   const message =
-    `${replica} did not answer (${error.message}), and may have committed the write or not. ` +
-    `Look with \`${command} query\` before you run it again.`;
+    `${replica} did not answer (${withoutStop(error.message)}), and may or may not have committed the write. ` +
+    `See with \`${command} query\` before you run it again.`;
   return new AntiphonError('OUTCOME_UNKNOWN', message, { cause: error, context: { replica } });
 }
 
@@ -32,8 +32,4 @@ function isUnanswered({ code, context }: AntiphonError): boolean {
   // Replicas say their code in every error they answer with. One that stops meanwhile says whether it had begun.
   if (context['remoteCode'] !== undefined) return code === 'ACTOR_STOPPED' && context['started'] !== false;
   return UNANSWERED.includes(code);
-}
-
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
 }

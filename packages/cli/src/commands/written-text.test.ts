@@ -33,7 +33,7 @@ describe('showWritten', () => {
   it('I8: warns of what was not reached, and loudly of what was not waited for', () => {
     const acks = { level: 'all', by: ['eu-1'], missing: ['eu-2', 'eu-3'], reached: false } as const;
     expect(shown({ acks }).err).toBe(
-      '! committed, but not acknowledged as asked (all) in time: no answer of eu-2, eu-3; the log has it\n',
+      '! Committed, and in the log, but not acknowledged as asked (all) in time: no answer of eu-2, eu-3.\n',
     );
     expect(shown({ acks, degraded: true }).err).toContain('! DEGRADED: too few replicas are in sync');
   });

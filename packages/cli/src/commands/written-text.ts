@@ -15,10 +15,10 @@ export function showWritten(
   terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica} (${as})\n`);
   if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);
   if (degraded === true) {
-    const text = `DEGRADED: too few replicas are in sync; it did not wait for the others${missingOf(acks)}`;
+    const text = `DEGRADED: too few replicas are in sync. The write did not wait for the others${missingOf(acks)}.`;
     terminal.err(`${styled(terminal, 'red', '!')} ${styled(terminal, 'bold', text)}\n`);
   } else if (acks?.reached === false) {
-    const text = `committed, but not acknowledged as asked (${acks.level}) in time${missingOf(acks)}; the log has it`;
+    const text = `Committed, and in the log, but not acknowledged as asked (${acks.level}) in time${missingOf(acks)}.`;
     terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
   }
 }

@@ -46,9 +46,9 @@ describe('how to log in', () => {
 
   it('says what is wrong with it', () => {
     expect(problem('{ servers: h, pasword: x }')).toMatch(
-      /unknown key "pasword" in nats\. Did you mean "password"/,
+      /Unknown key "pasword" in nats\. Did you mean "password"/,
     );
-    expect(problem('{ servers: h, tls: { cat: x } }')).toMatch(/unknown key "cat" in nats\.tls/);
+    expect(problem('{ servers: h, tls: { cat: x } }')).toMatch(/Unknown key "cat" in nats\.tls/);
     expect(problem('{ servers: h, password: 12345 }')).toMatch(
       /nats\.password must be text\. Put it between quotes/,
     );

@@ -28,14 +28,14 @@ function expandText(text: string, env: NodeJS.ProcessEnv, path: readonly string[
     if (match === '$$') return '$';
     const place = path.join('.');
     if (name === undefined) {
-      const message = `${place} has a "\${" that names no variable; write \${NAME}, \${NAME:-default} or $$.`;
+      const message = `${place} has a "\${" that names no variable. Write \${NAME}, \${NAME:-default} or $$.`;
       throw new AntiphonError('BAD_OPTION', message, { context: { path: place } });
     }
     // As in a shell, `:-` also replaces a variable that is set but empty.
     const set = env[name];
     if (set !== undefined && (set !== '' || fallback === undefined)) return set;
     if (fallback !== undefined) return fallback;
-    const message = `${place}: the environment variable ${name} is not set; set it, or write \${${name}:-default}.`;
+    const message = `${place}: the environment variable ${name} is not set. Set it, or write \${${name}:-default}.`;
     throw new AntiphonError('BAD_OPTION', message, { context: { path: place, variable: name } });
   });
 }

@@ -28,8 +28,8 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
       };
     case 'invalid_type':
       if (valueAt(document, path) === undefined)
-        return { path, message: `${place || 'the file'} is missing; ${needs(place)}` };
-      return { path, message: `${place || 'the file'} must be ${article(issue.expected)}.${quotes(place)}` };
+        return { path, message: `${place || 'The file'} is missing. ${needs(place)}` };
+      return { path, message: `${place || 'The file'} must be ${article(issue.expected)}.${quotes(place)}` };
     default:
       return fallback(path, issue.message);
   }
@@ -44,7 +44,7 @@ function unknownKey(
   const where = place === '' ? '' : ` in ${place}`;
   return {
     path: [...parent, key],
-    message: `unknown key "${key}"${where}. ${suggest(key, known)}`.trim(),
+    message: `Unknown key "${key}"${where}. ${suggest(key, known)}`.trim(),
   };
 }
 
@@ -55,7 +55,7 @@ function unknownUpdateKey(path: readonly PropertyKey[], key: string, mode: unkno
   const keys = UPDATE_KEYS[own].filter((known) => known !== 'mode').join(', ');
   return {
     path: [...path, key],
-    message: `update.${key} goes with \`mode: ${other}\`; with \`mode: ${own}\` there is ${keys}.`,
+    message: `update.${key} needs \`mode: ${other}\`. With \`mode: ${own}\` there is ${keys}.`,
   };
 }
 
@@ -68,7 +68,7 @@ function explainUnion(
   if (place === 'tables') return { path, message: explainTables(value) };
   if (place === 'topology') return explainTopology(path, value);
   if (place === 'update.mode') {
-    const said = value === undefined ? 'is missing; write' : 'must be';
+    const said = value === undefined ? 'is missing. Write' : 'must be';
     return { path, message: `update.mode ${said} \`async\` or \`sync\`.` };
   }
   if (place === 'update.acks') {
@@ -83,17 +83,18 @@ function explainUnion(
 function explainTables(value: unknown): string {
   const wanted = 'must be a list of names, or `auto` for every table that can be replicated';
   if (!Array.isArray(value)) return `tables ${wanted}.`;
-  return `tables ${value.length === 0 ? 'is empty; it ' : ''}${wanted}; put a name that is a number between quotes.`;
+  return `tables ${value.length === 0 ? 'is empty. It ' : ''}${wanted}. Put a name that is a number between quotes.`;
 }
 
 function explainTopology(path: readonly PropertyKey[], value: unknown): ExplainedIssue {
   const former = formerTopology(value);
-  if (former !== undefined) return { path, message: `topology is written otherwise now: ${inYaml(former)}.` };
+  if (former !== undefined)
+    return { path, message: `topology is written differently now. Write ${inYaml(former)}.` };
   if (value === 'primary-replica') {
     return { path, message: `topology: primary-replica needs the id of its primary. ${TOPOLOGY_FORMS}` };
   }
   if (typeof value === 'string') {
-    return { path, message: `unknown topology "${value}". ${suggest(value, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
+    return { path, message: `Unknown topology "${value}". ${suggest(value, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
   }
   if (typeof value === 'object' && value !== null && 'mode' in value) return explainMode(path, value);
   return { path, message: `topology is not valid. ${TOPOLOGY_FORMS}` };
@@ -113,20 +114,20 @@ function explainMode(path: readonly PropertyKey[], value: object): ExplainedIssu
   const known = TOPOLOGIES.some((name) => name === mode);
   if (known && unknown !== undefined) return unknownKey(path, unknown, keys);
   if (typeof mode === 'string' && !known) {
-    return { path, message: `unknown topology "${mode}". ${suggest(mode, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
+    return { path, message: `Unknown topology "${mode}". ${suggest(mode, TOPOLOGIES)} ${TOPOLOGY_FORMS}` };
   }
   return { path, message: `topology is not valid. ${TOPOLOGY_FORMS}` };
 }
 
 function needs(place: string): string {
   const examples: Readonly<Record<string, string>> = {
-    cluster: 'name the cluster, like `cluster: shop`.',
-    id: 'name this replica, like `id: eu-1`.',
-    update: 'write `{ mode: async }` or `{ mode: sync }`.',
-    nats: 'name the server, like `nats: { servers: nats://127.0.0.1:4222 }`.',
-    store: 'name the database, like `store: { sqlite: { file: ./shop.db } }`.',
+    cluster: 'Name the cluster, like `cluster: shop`.',
+    id: 'Name this replica, like `id: eu-1`.',
+    update: 'Write `{ mode: async }` or `{ mode: sync }`.',
+    nats: 'Name the server, like `nats: { servers: nats://127.0.0.1:4222 }`.',
+    store: 'Name the database, like `store: { sqlite: { file: ./shop.db } }`.',
   };
-  return examples[place] ?? 'add it.';
+  return examples[place] ?? 'Add it.';
 }
 
 /** A password of digits is a number to YAML. */

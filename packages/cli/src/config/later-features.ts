@@ -9,9 +9,9 @@ const LATER: readonly {
   { path: ['store', 'mariadb'], instead: 'Use `store: { sqlite: { file } }`.' },
   {
     path: ['http'],
-    instead: 'Remove it; the replica answers over NATS (`antiphon exec`, `query`, `status`).',
+    instead: 'Remove it: the replica answers over NATS (`antiphon exec`, `query`, `status`).',
   },
-  { path: ['conflicts'], instead: 'Remove it; the last writer wins.' },
+  { path: ['conflicts'], instead: 'Remove it: the last writer wins.' },
 ];
 
 /** @throws AntiphonError BAD_OPTION for the first one that the document uses. */

@@ -28,12 +28,12 @@ const LIMITS: Readonly<Record<LimitName, string>> = {
   memberSilenceLimitMs: 'No messages are kept for a member that was silent for longer. Default 86400000.',
   quarantinedMessages: 'Messages kept in quarantine; more are only counted. Default 200000.',
   quarantinedBytes: 'Bytes kept in quarantine. Default 268435456.',
-  inSyncLagMs: 'Who is silent, or behind, for longer is taken out of the in-sync set. Default 3000.',
+  inSyncLagMs: 'A member that is silent, or behind, for longer leaves the in-sync set. Default 3000.',
   inSyncJoinMs: 'How long a start waits until the replica is in sync. Default 5000.',
   clockAlarmMs: "Clocks that are further from the log's are alarmed. Default 60000.",
   maxClockSkewMs: "A machine whose clock is further ahead of the log's takes no writes. Default 300000.",
   clockRefusalMs:
-    "A change whose time is further ahead of the log's clock is put aside. Agreed on when the cluster is founded: `antiphon settings`. Default 86400000.",
+    "A change whose time is further ahead of the log's clock is quarantined. Agreed on when the cluster is created: `antiphon settings`. Default 86400000.",
   valueBytes:
     'A larger text or BLOB is refused where it is written. Agreed on likewise; at most 268435456. Default 67108864.',
   rowBytes:

@@ -41,7 +41,7 @@ describe('a valid antiphon.yaml', () => {
     const blocked = parseConfig(`${VALID}limits: { blockedMs: 5000 }\nonStall: exit\n`, 'antiphon.yaml', {});
     expect(blocked).toMatchObject({ limits: {}, blockedMs: 5000, onStall: 'exit' });
     expect(problem(`${VALID}limits: { queryTimeoutMS: 1 }\n`).message).toMatch(
-      /:7: unknown key "queryTimeoutMS" in limits\. .*queryTimeoutMs/,
+      /:7: Unknown key "queryTimeoutMS" in limits\. .*queryTimeoutMs/,
     );
     expect(problem(`${VALID}limits: { beatMs: 0 }\n`).message).toMatch(/limits\.beatMs/);
     expect(problem(`${VALID}limits: { beatMs: 3000000000 }\n`).message).toMatch(/limits\.beatMs/);
@@ -138,13 +138,10 @@ describe('update: { mode: sync }', () => {
   it.each([
     [
       '{ mode: sync, intervalMs: 5 }',
-      'update.intervalMs goes with `mode: async`; with `mode: sync` there is acks,',
+      'update.intervalMs needs `mode: async`. With `mode: sync` there is acks,',
     ],
-    [
-      '{ mode: async, acks: all }',
-      'update.acks goes with `mode: sync`; with `mode: async` there is intervalMs.',
-    ],
-    ['{ mode: sync, minInsync: 2 }', 'unknown key "minInsync" in update. Did you mean "minInSync"?'],
+    ['{ mode: async, acks: all }', 'update.acks needs `mode: sync`. With `mode: async` there is intervalMs.'],
+    ['{ mode: sync, minInsync: 2 }', 'Unknown key "minInsync" in update. Did you mean "minInSync"?'],
     ['{ mode: sync, acks: majorty }', 'update.acks must be all, majority, logged, local, or a number'],
     ['{ mode: sync, acks: majorty }', 'Did you mean "majority"?'],
     ['{ mode: sync, acks: 0 }', 'update.acks'],
@@ -153,7 +150,7 @@ describe('update: { mode: sync }', () => {
     ['{ mode: sync, onShortfall: degraded }', 'update.onShortfall must be "reject" or "degrade"'],
     ['{ mode: sync, foreignWrites: yes }', 'update.foreignWrites must be "refuse" or "async"'],
     ['{ mode: synch }', 'update.mode must be `async` or `sync`'],
-    ['{ acks: all }', 'update.mode is missing; write `async` or `sync`'],
+    ['{ acks: all }', 'update.mode is missing. Write `async` or `sync`'],
     ['sync', 'update must be a mapping'],
   ])('%s -> %s', (text, message) => {
     const error = problem(`${VALID}update: ${text}\n`);
@@ -165,9 +162,9 @@ describe('update: { mode: sync }', () => {
 
 describe('what is not valid', () => {
   it.each([
-    ['clutser: shop', 'unknown key "clutser". Did you mean "cluster"?'],
-    ['tabels: [a]', 'unknown key "tabels". Did you mean "tables"?'],
-    ['update: { mode: async, interval: 5 }', 'unknown key "interval" in update. Did you mean "intervalMs"?'],
+    ['clutser: shop', 'Unknown key "clutser". Did you mean "cluster"?'],
+    ['tabels: [a]', 'Unknown key "tabels". Did you mean "tables"?'],
+    ['update: { mode: async, interval: 5 }', 'Unknown key "interval" in update. Did you mean "intervalMs"?'],
   ])('an unknown key names the right one: %s', (line, message) => {
     const error = problem(`${VALID}${line}\n`);
     expect(error.code).toBe('BAD_OPTION');
@@ -178,23 +175,23 @@ describe('what is not valid', () => {
   it.each([
     ['{ mode: multi-primary }', '{ mode: mulit-primary }', 'Did you mean "multi-primary"?'],
     ['{ mode: multi-primary }', 'primary-replica', 'needs the id of its primary'],
-    ['{ mode: multi-primary }', 'multi-primary', 'written otherwise now: `{ mode: multi-primary }`.'],
+    ['{ mode: multi-primary }', 'multi-primary', 'written differently now. Write `{ mode: multi-primary }`.'],
     [
       '{ mode: multi-primary }',
       '{ primary-replica: { primary: eu-1 } }',
-      'written otherwise now: `{ mode: primary-replica, primary: eu-1 }`.',
+      'written differently now. Write `{ mode: primary-replica, primary: eu-1 }`.',
     ],
     [
       '{ mode: multi-primary }',
       '{ mode: primary-replica, primry: eu-1 }',
-      'unknown key "primry" in topology. Did you mean "primary"?',
+      'Unknown key "primry" in topology. Did you mean "primary"?',
     ],
     ['{ mode: multi-primary }', '7', 'topology is not valid'],
     ['eu-1', '"../eu"', 'the id of the replica must be 1 to 63 letters'],
     ['eu-1', '[a]', 'id must be text'],
     ['./shop.db', '""', 'store.sqlite.file: must not be empty'],
     ['{ file: ./shop.db }', '{ fiel: ./shop.db }', 'Did you mean "file"?'],
-    ['id: eu-1', '', 'id is missing; name this replica'],
+    ['id: eu-1', '', 'id is missing. Name this replica'],
   ])('%s -> %s', (from, to, message) => {
     expect(problem(VALID.replace(from, to)).message).toContain(message);
   });
@@ -221,8 +218,8 @@ describe('what is not valid', () => {
     ['cluster: [', 'is not valid YAML'],
     ['a: 1\na: 2', 'is not valid YAML'],
     ['', 'is empty'],
-    ['just text', 'the file must be a mapping'],
-    ['[1, 2]', 'the file must be a mapping'],
+    ['just text', 'The file must be a mapping'],
+    ['[1, 2]', 'The file must be a mapping'],
     ['cluster: ${', '"${" that names no variable'],
   ])('%j', (text, message) => {
     expect(problem(text).message).toContain(message);

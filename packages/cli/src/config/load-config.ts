@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, withoutStop } from '@antiphon/core';
 import { isMap, LineCounter, parseDocument, type Document, type YAMLParseError } from 'yaml';
 import { resolveConfig, type Config } from './config.js';
 import { expandEnvironment } from './expand-environment.js';
@@ -25,7 +25,7 @@ export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv =
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [syntaxError] = document.errors;
   if (syntaxError !== undefined) throw syntaxMistake(text, syntaxError, lines, path);
-  if (document.contents === null) throw invalid(path, 'is empty; `antiphon init` writes one to start from.');
+  if (document.contents === null) throw invalid(path, 'is empty. `antiphon init` writes one to start from.');
 
   const raw: unknown = toPlain(document, path);
   const at = (keys: readonly PropertyKey[], message: string): AntiphonError => {
@@ -62,7 +62,7 @@ function syntaxMistake(text: string, error: YAMLParseError, lines: LineCounter, 
   // Some of its messages end with a name from the file, after a colon.
   const [what = ''] = error.message.trim().split(/:\s/, 1);
   const place = `at line ${line}, column ${col}`;
-  return invalid(path, `is not valid YAML: ${what.replace(/\.$/, '')} ${place}.${hint(text, error)}`);
+  return invalid(path, `is not valid YAML: ${withoutStop(what)} ${place}.${hint(text, error)}`);
 }
 
 /** `{ file: ${FILE} }` is the mistake that everybody makes once: the inner braces belong to YAML. */
@@ -98,8 +98,8 @@ function readConfig(path: string): string {
     const code = (error as NodeJS.ErrnoException).code;
     const reason =
       code === 'ENOENT'
-        ? 'does not exist; `antiphon init` writes one'
-        : `can't be read (${code ?? String(error)})`;
+        ? 'does not exist. `antiphon init` writes one'
+        : `cannot be read (${code ?? String(error)})`;
     throw new AntiphonError('BAD_OPTION', `The configuration file ${path} ${reason}.`, {
       cause: error,
       context: { file: path },

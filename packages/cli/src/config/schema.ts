@@ -80,7 +80,9 @@ const syncSchema = z
     minInSync: z
       .preprocess(fromText, z.number().int().min(1).max(MAX_ACKS))
       .optional()
-      .describe('With fewer replicas in sync there is a shortfall. 2 with `acks: all`, else 1, when absent.'),
+      .describe(
+        'With fewer replicas in sync there is a shortfall. Defaults to 2 with `acks: all`, else to 1.',
+      ),
     onShortfall: z
       .enum(['reject', 'degrade'])
       .optional()
@@ -104,7 +106,7 @@ export const configSchema = z
       .union([z.literal('auto'), z.array(text).min(1).max(MAX_TABLES)])
       .optional()
       .describe(
-        'The replicated tables; `auto`, or when absent: every table that can be replicated, without those of migration tools.',
+        'The replicated tables. Defaults to `auto`: every table that can be replicated, except those of migration tools.',
       ),
     localTriggers: z
       .array(text)
@@ -116,7 +118,7 @@ export const configSchema = z
     topology: topologySchema
       .optional()
       .describe(
-        'Who may write; when absent, what the cluster has agreed on: its first replica is the primary.',
+        'Which replicas may write. Defaults to what the cluster has agreed on: its first replica is the primary.',
       ),
     update: updateSchema.optional().describe('When a write is complete.'),
     limits: limitsSchema.optional(),

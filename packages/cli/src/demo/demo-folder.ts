@@ -16,7 +16,7 @@ const MARKER_TEXT = 'The next `antiphon demo` deletes everything in this folder 
 export function prepareDemoFolder(folder: string): void {
   const entries = existsSync(folder) ? readdirSync(folder) : [];
   if (entries.length > 0 && !entries.includes(MARKER)) {
-    const message = `${folder} is not empty and was not made by a demo; choose another --dir.`;
+    const message = `${folder} is not empty and was not made by a demo. Choose another \`--dir\`.`;
     throw new AntiphonError('BAD_OPTION', message, { context: { folder } });
   }
   for (const entry of entries) rmSync(join(folder, entry), { recursive: true, force: true });

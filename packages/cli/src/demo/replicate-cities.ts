@@ -79,7 +79,7 @@ async function untilArrived({ client, replicas, rows, signal, onCounts }: Arriva
 }
 
 function stuck(cluster: string, counts: readonly number[]): AntiphonError {
-  const message = `No row has arrived for ${STUCK_MS / 1000} s (${counts.join(', ')}); the log files in the folder of the demo say why.`;
+  const message = `No row has arrived for ${STUCK_MS / 1000} s (${counts.join(', ')}). The log files in the folder of the demo say why.`;
   return new AntiphonError('TIMEOUT', message, { context: { cluster } });
 }
 

@@ -55,7 +55,7 @@ it('a replica that holds fails once, with what refuses it', () => {
 
 it('a replica that holds for a changed schema is told what to change, not to try again', () => {
   const message =
-    'Trigger tr on t cannot be used any more (no such table: main.log). Put back what it needs, or drop it.';
+    'Trigger tr on t no longer works (no such table: main.log). Put back what it needs, or drop it.';
   const holding = { code: 'SCHEMA_DRIFT', message, sinceMs: 1, attempts: 1 };
   const [check] = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding } }], 1000);
   expect(check).toMatchObject({ grade: 'fail', advice: 'Put back what it needs, or drop it.' });
@@ -63,7 +63,7 @@ it('a replica that holds for a changed schema is told what to change, not to try
 
 it('a replica whose table is gone is told all that is to be done', () => {
   const message =
-    'Entry 3 of the log cannot be applied here, nor anything after it: a table was changed: table t is gone. ' +
+    'Entry 3 of the log cannot be applied here, nor anything after it: A table was changed: table t is gone. ' +
     'Nothing was applied. Create it again, then follow `antiphon recapture t`. Rows that are missing count as deleted.';
   const holding = { code: 'SCHEMA_DRIFT', message, sinceMs: 1, attempts: 1 };
   const [check] = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding } }], 1000);
@@ -77,8 +77,8 @@ it('what of a file its replica says as well is said once', () => {
   const members = [leftOutCheck('eu-1', left, 'eu-1: '), leftOutCheck('eu-2', left, 'eu-2: ')];
   expect(withoutRepetition(file, members, 'eu-1').map(({ message }) => message)).toEqual([
     'something else',
-    'eu-1: the table nokey is not replicated: it has no primary key',
-    'eu-2: the table nokey is not replicated: it has no primary key',
+    'eu-1: the table nokey is not replicated: it has no primary key.',
+    'eu-2: the table nokey is not replicated: it has no primary key.',
   ]);
   expect(withoutRepetition(file, members, 'eu-3')).toHaveLength(4);
 });
@@ -91,7 +91,7 @@ it('what is left out is said once, and what an alarm has said is not', () => {
   ] as const;
   const checks = replicaChecks([{ id: 'eu-1', status: { ...STATUS, leftOut } }], 1000);
   expect(checks.map(({ grade, message }) => `${grade} ${message}`)).toContain(
-    'ok eu-1: the table nokey is not replicated: it has no primary key',
+    'ok eu-1: the table nokey is not replicated: it has no primary key.',
   );
   expect(checks).toContainEqual(
     expect.objectContaining({

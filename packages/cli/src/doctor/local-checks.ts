@@ -19,7 +19,7 @@ const FEW_BYTES = 500_000_000;
 const MAX_LEFT_OUT = 20;
 const LATER =
   'Put back what a trigger needs, drop it, or name it in `localTriggers` and start the replica again.';
-const DAMAGED = 'Check the file: sqlite3 FILE "PRAGMA integrity_check"';
+const DAMAGED = 'Check the file: `sqlite3 FILE "PRAGMA integrity_check"`.';
 const UNREADABLE: Readonly<Record<string, string>> = {
   STORE_BUSY: 'End the program that has locked the file, or its transaction.',
 };
@@ -27,7 +27,7 @@ const UNREADABLE: Readonly<Record<string, string>> = {
 export function nodeCheck(version: string = process.versions.node): Check {
   const problem = nodeProblem({ version, execPath: process.execPath });
   if (problem === undefined) return ok('node', `Node.js ${version}`);
-  return fail('node', `Node.js ${version} is too old`, `Install Node.js ${OLDEST_NODE_VERSION} or newer.`);
+  return fail('node', `Node.js ${version} is too old.`, `Install Node.js ${OLDEST_NODE_VERSION} or newer.`);
 }
 
 /**
@@ -44,7 +44,7 @@ export async function databaseChecks(config: Config): Promise<readonly Check[]> 
     return [
       fail(
         'database',
-        `${sqliteFile} can't be written (${code})`,
+        `${sqliteFile} cannot be written (${code}).`,
         'Create the folder, or correct its owner and mode.',
       ),
     ];
@@ -111,6 +111,6 @@ function diskCheck(folder: string): Check {
   const free = bavail * bsize;
   const message = `${(free / 1e9).toFixed(1)} GB free for the database`;
   return free < FEW_BYTES
-    ? warn('disk', message, 'Make room: a replica stops applying on a full disk.')
+    ? warn('disk', `${message}.`, 'Free disk space: a replica stops applying on a full disk.')
     : ok('disk', message);
 }

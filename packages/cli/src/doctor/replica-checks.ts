@@ -5,6 +5,7 @@ import {
   ERROR_CODES,
   type ErrorCode,
   type LeftOut,
+  sentence,
   limitsDifference,
 } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
@@ -16,7 +17,7 @@ const MAX_CLOCK_DIFFERENCE_MS = 1000;
 const MAX_LEFT_OUT = 20;
 const MAX_LAG_SECONDS = 10;
 const STAYS =
-  'Its rows are on no other replica. Give it what it lacks before the cluster is founded, or name the tables that are to be replicated in `tables`.';
+  'Its rows are on no other replica. Give it what it lacks before the cluster is created, or name the tables to replicate in `tables`.';
 /** Said by `holding`. */
 const HOLD_ALARM = 'apply';
 
@@ -30,10 +31,10 @@ export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): 
       ? [
           fail(
             id,
-            `${id} does not answer (${error?.code ?? 'no answer'})`,
+            `${id} does not answer (${error?.code ?? 'no answer'}).`,
             error?.code === 'ACCESS_DENIED'
               ? 'Grant this user the permissions of docs/access.md, or log in as another one.'
-              : `Start it, or look at its log for why it ended. If it is gone for good: antiphon member remove ${id}`,
+              : `Start it, or see its log for why it ended. If it is gone for good, run \`antiphon member remove ${id}\`.`,
           ),
         ]
       : statusChecks(status, answeredAtMs),
@@ -53,8 +54,8 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s`,
-        'Look at its load and its disk.',
+        `${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s.`,
+        'Check its load and its disk.',
       ),
     );
   } else {
@@ -65,7 +66,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
   for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM)) {
     const { message, advice } = splitSentence(
       alarm.message,
-      `See what the log of ${id} says at that time: what its process writes, so its terminal, journalctl or docker logs; of \`up\` and \`demo\`, ${id}.log in --dir.`,
+      `See what the log of ${id} says at that time: its terminal, journalctl or docker logs, or ${id}.log in --dir of \`up\` and \`demo\`.`,
     );
     checks.push(warn(id, `${id}: ${message}`, advice));
   }
@@ -73,8 +74,8 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `${id} waits for ${origin}:${expected}: ${reason}`,
-        answer === undefined ? `${origin} is about to be asked to publish it again.` : `${answer}.`,
+        `${id} waits for ${origin}:${expected}: ${sentence(reason)}`,
+        answer === undefined ? `${origin} is about to be asked to publish it again.` : sentence(answer),
       ),
     );
   }
@@ -85,8 +86,8 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `${id} has put ${quarantined} messages aside`,
-        'None was applied: `antiphon quarantine list` shows them, and why; `retry` and `discard` are the ways out.',
+        `${id} has quarantined ${quarantined} messages.`,
+        'None was applied. `antiphon quarantine list` shows them, and why; `retry` and `discard` are the ways out.',
       ),
     );
   }
@@ -95,8 +96,8 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `the clock of ${id} is ${Math.round(differenceMs)} ms from this machine's`,
-        'Keep both machines in step with NTP: the last writer wins by these clocks.',
+        `The clock of ${id} is ${Math.round(differenceMs)} ms from this machine's.`,
+        'Keep both machines synchronized with NTP: the last writer wins by these clocks.',
       ),
     );
   }
@@ -109,7 +110,7 @@ export function leftOutCheck(
   { type, name, reason, isData = false }: LeftOut,
   prefix = '',
 ): Check {
-  const message = `${prefix}the ${type} ${name} is not replicated: ${reason}`;
+  const message = `${prefix}${prefix === '' ? 'The' : 'the'} ${type} ${name} is not replicated: ${sentence(reason)}`;
   return isData ? warn(id, message, STAYS) : ok(id, message);
 }
 
@@ -120,7 +121,8 @@ export function withoutRepetition(
   id: string | undefined,
 ): readonly Check[] {
   const said = new Set(members.map(({ message }) => message));
-  return [...file.filter(({ message }) => !said.has(`${id}: ${message}`)), ...members];
+  const lower = (text: string): string => text.slice(0, 1).toLowerCase() + text.slice(1);
+  return [...file.filter(({ message }) => !said.has(`${id}: ${lower(message)}`)), ...members];
 }
 
 /** What ends a changed schema stands in its message; no transaction is refused there that could be tried again. */
@@ -130,7 +132,7 @@ function holdCheck(id: string, { code, message: text }: NonNullable<ReplicaStatu
     return fail(id, `${id} holds: ${message}`, advice);
   }
   const advice =
-    'Nothing was skipped; it goes on by itself once its database takes the transaction, or at once with ' +
+    'Nothing was skipped. It resumes automatically once its database takes the transaction, or at once with ' +
     `\`antiphon quarantine retry --replica ${id}\`.`;
   return fail(id, `${id} holds: ${text}`, advice);
 }
@@ -138,7 +140,7 @@ function holdCheck(id: string, { code, message: text }: NonNullable<ReplicaStatu
 function versionChecks(statuses: readonly ReplicaStatus[]): readonly Check[] {
   const versions = Array.from(new Set(statuses.map(({ version }) => version))).sort();
   if (versions.length === 0) return [];
-  const message = `replicas run Antiphon ${versions.join(' and ')}`;
+  const message = `The replicas run Antiphon ${versions.join(' and ')}.`;
   return [
     versions.length === 1
       ? ok('versions', message)
@@ -155,7 +157,7 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
     checks.push(
       fail(
         'config',
-        `topology: the file says ${ours}, the cluster has ${theirs}`,
+        `\`topology\`: the file says ${ours}, the cluster has ${theirs}.`,
         'Use the topology of the cluster.',
       ),
     );
@@ -165,13 +167,15 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
     checks.push(
       fail(
         'config',
-        `update: the file says ${ourUpdate}, the cluster has ${theirUpdate}`,
+        `\`update\`: the file says ${ourUpdate}, the cluster has ${theirUpdate}.`,
         'Use the update mode of the cluster, with the same settings.',
       ),
     );
   }
   for (const difference of limitsDifference(document.limits, config.limits ?? {})) {
-    checks.push(fail('config', difference, 'Leave it out of the file: the replica takes what is agreed.'));
+    checks.push(
+      fail('config', `${difference}.`, 'Leave it out of the file: the replica takes what is agreed.'),
+    );
   }
   const agreed = document.schema.tables.map(({ name }) => name).sort();
   const named = Array.from(config.tables ?? agreed).sort();
@@ -179,7 +183,7 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
     checks.push(
       fail(
         'config',
-        `tables: the file names ${named.join(', ')}, the cluster replicates ${agreed.join(', ')}`,
+        `\`tables\`: the file names ${named.join(', ')}, the cluster replicates ${agreed.join(', ')}.`,
         'Use the tables of the cluster, or leave `tables` out.',
       ),
     );
@@ -191,7 +195,7 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
 
 function wayOutOf({ code, tables }: NonNullable<ReplicaStatus['stalled']>): string {
   if (code === 'LOG_REPLACED') return 'Stop the replicas and follow docs/lost-log.md.';
-  if (tables !== undefined) return `Recapture ${tables.join(', ')}, with --dry-run first; see docs/cli.md.`;
+  if (tables !== undefined) return `Recapture ${tables.join(', ')}, with --dry-run first. See docs/cli.md.`;
   return isErrorCode(code)
     ? ERROR_CODES[code].do
     : 'Find out why before it is started again, and keep its database.';

@@ -35,8 +35,8 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
     return [
       warn(
         'log',
-        'the cluster has no log here yet',
-        'Start its first replica: antiphon run --config antiphon.yaml',
+        'The cluster has no log here yet.',
+        'Start its first replica: `antiphon run --config antiphon.yaml`.',
       ),
     ];
   }
@@ -46,16 +46,18 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
   const missing: string[] = [];
   // The entry before the second one is the record that says which log it is, which replicas write again.
   if (lastSeq > 0 && firstSeq > 2)
-    missing.push(`those before ${firstSeq} were trimmed: a replica with an empty file cannot join any more`);
+    missing.push(`those before ${firstSeq} were trimmed, so a replica with an empty file can no longer join`);
   if (removed !== undefined)
-    missing.push(`${removed} were removed from between others: no replica that has not read them gets past`);
+    missing.push(
+      `${removed} were removed from between others, so no replica that has not read them gets past`,
+    );
   const facts =
     missing.length === 0
       ? ok('log', `${entries}, ${megabytes(bytes)}, ${copies}`)
       : warn(
           'log',
-          `${entries}; ${missing.join('; ')}`,
-          'Copy a database that has them, and begin a new log from it: docs/lost-log.md, way 4',
+          `${entries}; ${missing.join('; ')}.`,
+          'Copy a database that has them, and begin a new log from it (docs/lost-log.md, way 4).',
         );
   const { grade, sentence } = durability;
   // Memory is among the server's warnings already.
@@ -71,7 +73,7 @@ function clockChecks({ clock }: ServerDescription): readonly Check[] {
   return [
     ok(
       'clock',
-      `the server's clock is ${differenceMs.toFixed(0)} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`,
+      `The server's clock is ${differenceMs.toFixed(0)} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`,
     ),
   ];
 }

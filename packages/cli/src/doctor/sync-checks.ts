@@ -22,11 +22,11 @@ function inSyncCheck({ inSync, known, needed, onShortfall, acks }: SyncStatus): 
     missing.length === 0
       ? 'Start more replicas.'
       : `Start ${missing.join(', ')}, or see \`antiphon status\` for what holds them up. ` +
-        'What is gone for good is taken out of the count with `antiphon member remove ID`.';
+        'Remove those that are gone for good with `antiphon member remove ID`.';
   if (onShortfall === 'degrade') {
-    return warn('sync', `${message}: writes complete without waiting for the others`, advice);
+    return warn('sync', `${message}: writes complete without waiting for the others.`, advice);
   }
-  return fail('sync', `${message}: writes that wait for others are rejected`, advice);
+  return fail('sync', `${message}: writes that wait for others are rejected.`, advice);
 }
 
 /** Databases fsync what they acknowledge. What is only in the log is as durable as the log. */
@@ -36,13 +36,13 @@ function durabilityChecks(
 ): readonly Check[] {
   if (grade === 'fsync' || grade === 'replicated') return [];
   if (acks === 'logged') {
-    const message = `acks logged with a log that is ${grade}: a power cut can take writes that were acknowledged`;
+    const message = `\`acks: logged\` with a log that is ${grade}: a power cut can lose acknowledged writes.`;
     const advice =
       'Wait for databases (acks: local, majority, all), or make the log durable (sync_interval: always).';
     return [warn('sync durability', message, advice)];
   }
   const where =
     acks === 'local' || acks === 1 ? "the writer's database" : 'the databases that acknowledged it';
-  const kept = `a power cut of nats-server alone takes no acknowledged write (it is on the disk of ${where}), but may end the log: replicas then stop and say so`;
+  const kept = `A power cut of nats-server alone loses no acknowledged write (it is on the disk of ${where}), but may end the log: replicas stop then, and say so.`;
   return [ok('sync durability', kept)];
 }

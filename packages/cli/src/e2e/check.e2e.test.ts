@@ -93,8 +93,8 @@ it('says that the file of a replica is one already', async () => {
   );
   await store.close();
   const { code, stdout } = await antiphon(['check', 'replica.db'], { cwd });
-  expect(stdout).toMatch(/It is replica eu-1 of cluster shop22 already.*docs\/lost-log\.md, 4\./);
-  expect(stdout).not.toMatch(/can be founded on it|can with|for antiphon\.yaml/);
+  expect(stdout).toMatch(/It is already replica eu-1 of cluster shop22\..*docs\/lost-log\.md, way 4\)\./);
+  expect(stdout).not.toMatch(/can be created from it|can with|for antiphon\.yaml/);
   expect(code).toBe(1);
 });
 

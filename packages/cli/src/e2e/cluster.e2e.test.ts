@@ -307,7 +307,13 @@ describe('what goes wrong', () => {
       2,
       'raise --limit',
     ],
-    ['bad parameters', ['exec', 'SELECT ?', '--params', '[1'], 'BAD_OPTION', 2, '--params is not valid JSON'],
+    [
+      'bad parameters',
+      ['exec', 'SELECT ?', '--params', '[1'],
+      'BAD_OPTION',
+      2,
+      '`--params` is not valid JSON',
+    ],
     [
       'NATS away',
       ['status', '--servers', 'nats://127.0.0.1:1', '--cluster', 'demo'],
@@ -315,7 +321,7 @@ describe('what goes wrong', () => {
       1,
       '127.0.0.1:1',
     ],
-    ['a second demo', ['demo'], 'BAD_OPTION', 2, 'runs in this folder already'],
+    ['a second demo', ['demo'], 'BAD_OPTION', 2, 'already runs in this folder'],
     ['an unknown command', ['stauts'], 'BAD_OPTION', 2, 'Did you mean status?'],
     ['an unknown option', ['status', '--wacth'], 'BAD_OPTION', 2, 'Did you mean --watch?'],
     [

@@ -84,7 +84,7 @@ describe.runIf(process.platform === 'linux')('a disk that gives I/O errors for a
     expect(status?.lifecycle).toBe('holding');
     expect(status?.holding?.code).toBe('STORE_UNAVAILABLE');
     expect(status?.alarms.map(({ message }) => message).join()).toMatch(
-      /wait to be published: .*disk I\/O error.*goes on by itself/,
+      /wait to be published: .*disk I\/O error.*resumes automatically/,
     );
     limitFiles(b.pid, 'unlimited');
     const rows = (id: string): string => sqlite3(path(`${id}.db`), 'SELECT count(*) FROM t').stdout;

@@ -20,11 +20,11 @@ afterAll(() => folder.remove());
 
 it.each([
   [['init', '-o', 'none/x.yaml'], /none\/x.yaml cannot be used: .*does not exist.* create the folder\./],
-  [['init', '-o', 'folder'], /folder is a folder; choose a file in it/],
-  [['init', '-o', 'folder', '--force'], /folder is a folder; choose a file in it/],
+  [['init', '-o', 'folder'], /folder is a folder\. Choose a file in it/],
+  [['init', '-o', 'folder', '--force'], /folder is a folder\. Choose a file in it/],
   [['init', '-o', 'text/x.yaml'], /text\/x.yaml cannot be used: .*is a file, not a folder/],
   [['status', '--config', 'none.yaml'], /none.yaml does not exist/],
-  [['status', '--config', 'folder'], /folder can't be read \(EISDIR\)/],
+  [['status', '--config', 'folder'], /folder cannot be read \(EISDIR\)/],
   [['check', 'none.db'], /there is no such file\. Name a SQLite database\./],
   [['check', 'folder'], /is not a file\. Name a SQLite database\./],
   [['up', '--file', 'none/x.db'], /The folder .*none does not exist\. Create it/],
@@ -46,7 +46,7 @@ it.runIf(process.platform === 'linux')('fails, and says so, when nobody takes it
   });
   closeSync(full);
   expect(stderr).toBe(
-    'error: The output cannot be used: the disk is full (ENOSPC). Make room there, or name another place.\n',
+    'error: The output cannot be used: the disk is full (ENOSPC). Free disk space there, or name another place.\n',
   );
   expect(status).toBe(1);
 });

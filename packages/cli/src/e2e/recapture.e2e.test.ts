@@ -114,7 +114,7 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
       where,
     );
     expect([followed.code, followed.stdout]).toEqual([1, '']);
-    expect(followed.stderr).toMatch(/shop does not replicate a table invoices\. It replicates orders\./);
+    expect(followed.stderr).toMatch(/shop does not replicate table invoices\. It replicates orders\./);
   });
 
   it('I1: is done or not, whenever the replica is killed', async () => {

@@ -147,7 +147,7 @@ describe('run', () => {
   });
 
   it.each([
-    ['a file that is missing', undefined, 'does not exist; `antiphon init` writes one'],
+    ['a file that is missing', undefined, 'does not exist. `antiphon init` writes one'],
     ['malformed YAML', 'cluster: [', 'is not valid YAML'],
     ['an unknown key', 'clutser: shop', 'Did you mean "cluster"?'],
     ['what is not in this version', 'http: { listen: 7070 }', 'is not in this version'],

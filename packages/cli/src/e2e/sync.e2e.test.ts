@@ -191,7 +191,7 @@ describe('replicas that are away', () => {
       expect(alone).toMatchObject({ code: 0, stderr: '' });
 
       expect((await antiphon(['status'], where)).stdout).toContain(
-        '! only 1 of at least 2 replicas are in sync',
+        '! Only 1 of at least 2 replicas are in sync',
       );
       const doctor = await antiphon(['doctor'], where);
       expect(doctor.code).toBe(1);

@@ -9,7 +9,7 @@ const PERMISSION: Trouble = {
   reason: 'this user has no permission',
   remedy: 'Correct its owner or its mode, or name another place.',
 };
-const FULL: Trouble = { reason: 'the disk is full', remedy: 'Make room there, or name another place.' };
+const FULL: Trouble = { reason: 'the disk is full', remedy: 'Free disk space there, or name another place.' };
 const TOO_MANY: Trouble = {
   reason: 'too many files are open',
   remedy: 'Raise the limit (ulimit -n), or close programs.',

@@ -100,7 +100,7 @@ export function parseParams(text: string): readonly Value[] | Readonly<Record<st
       Object.entries(parsed).map(([key, item]) => [key, toValue(item, `--params.${key}`)]),
     );
   }
-  throw badParams('must be a JSON list, like [1, "x", null], or an object of names');
+  throw badParams('`--params` must be a JSON list, like [1, "x", null], or an object of names.');
 }
 
 function parseExact(text: string): unknown {
@@ -111,7 +111,7 @@ function parseExact(text: string): unknown {
     );
     return JSON.parse(marked);
   } catch (error) {
-    throw badParams(`is not valid JSON (${(error as Error).message})`);
+    throw badParams(`\`--params\` is not valid JSON (${(error as Error).message}).`);
   }
 }
 
@@ -126,17 +126,16 @@ function toValue(item: unknown, place: string): Value {
     if (typeof base64 === 'string' && Object.keys(others).length === 0)
       return new Uint8Array(Buffer.from(base64, 'base64'));
   }
-  throw badParams(`${place}: a value is null, true, false, a number, text or {"base64": "…"}`);
+  throw badParams(`\`${place}\` must be null, true, false, a number, text or {"base64": "…"}.`);
 }
 
 function toInteger(digits: string, place: string): bigint {
   const value = BigInt(digits);
   if (value > INT64_MAX || value < -INT64_MAX - 1n)
-    throw badParams(`${place}: ${digits} does not fit into 64 bits`);
+    throw badParams(`\`${place}\` does not fit into 64 bits: ${digits}.`);
   return value;
 }
 
-function badParams(problem: string): AntiphonError {
-  const message = problem.startsWith('--params') ? `${problem}.` : `--params ${problem}.`;
+function badParams(message: string): AntiphonError {
   return new AntiphonError('BAD_OPTION', message, { context: { option: '--params' } });
 }

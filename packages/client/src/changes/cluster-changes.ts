@@ -12,6 +12,7 @@ import {
   type Log,
   type LoggedChange,
   type OptionNames,
+  sentence,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
 import { GroupVerdicts } from './group-verdicts.js';
@@ -30,7 +31,7 @@ export interface ClusterChangesOptions {
    */
   readonly tables?: readonly string[];
   /**
-   * Told what is skipped, and what is waited for: a sentence each, without a full stop. What it
+   * Told what is skipped, and what is waited for: a sentence each. What it
    * throws ends the stream.
    */
   readonly onProblem: (message: string) => void;
@@ -67,8 +68,8 @@ export async function* clusterChanges(
   const document = await documentOf(client);
   const wanted = tables && new Set(tablesMeant(client, document, tables));
   const onIgnored = (seq: number, error: AntiphonError): void => {
-    const why = error.message.replace(/^entry \d+ of the log was put aside: /, '');
-    if (seq > FIRST_RECORD_SEQ) onProblem(`entry ${seq} of the log is ignored: ${why}`);
+    const why = error.message.replace(/^Entry \d+ of the log was quarantined: /, '');
+    if (seq > FIRST_RECORD_SEQ) onProblem(`Entry ${seq} of the log is ignored: ${sentence(why)}`);
   };
   const verdicts = new GroupVerdicts({ client, onProblem, signal });
   const rejectedIn: GroupVerdicts['rejectedIn'] = (seq, batches) => verdicts.rejectedIn(seq, batches);

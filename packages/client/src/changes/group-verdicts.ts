@@ -33,7 +33,7 @@ export class GroupVerdicts {
     const rejected = this.#rejected.get(seq);
     if (rejected === undefined) {
       this.#tellOnce(
-        'verdicts on old entries are not kept: of those, rejected transactions are shown as well',
+        'Verdicts on old entries are no longer kept. Rejected transactions among them are shown as well.',
       );
     }
     return rejected ?? NONE;
@@ -45,7 +45,7 @@ export class GroupVerdicts {
     signal.throwIfAborted();
     const [id] = await client.answering();
     if (id === undefined) {
-      this.#tellOnce('no replica answers; waiting for one, which knows what was rejected');
+      this.#tellOnce('No replica answers. Waiting for one, which knows what was rejected.');
       return sleep(clock, AWAY_MS, signal);
     }
     try {
@@ -62,7 +62,7 @@ export class GroupVerdicts {
       signal.throwIfAborted();
       const { code, retriable } = toAntiphonError(thrown);
       if (!retriable) throw thrown;
-      this.#tellOnce(`${id} did not answer (${code}); asking again`);
+      this.#tellOnce(`${id} did not answer (${code}). Asking again.`);
       await sleep(clock, AWAY_MS, signal);
     }
   }

@@ -21,7 +21,7 @@ export function parseCursor(text: string, option = 'from'): ChangeCursor {
   try {
     return decodeCursor(text);
   } catch (cause) {
-    const message = `${option} must be now, beginning, or the cursor of a change; "${text.slice(0, 80)}" is none.`;
+    const message = `${option} must be now, beginning, or the cursor of a change, not "${text.slice(0, 80)}".`;
     throw new AntiphonError('BAD_OPTION', message, { cause, context: { option } });
   }
 }
@@ -53,7 +53,7 @@ export async function* logChanges(options: LogChangesOptions): AsyncGenerator<Lo
     rules: () => rules,
     isMember: () => isMember,
     keptBytes: MAX_KEPT_BYTES,
-    tooLargeHint: 'Read its rows with a query, and go on from now.',
+    tooLargeHint: 'Read its rows with a query, and continue from now.',
     isCommitted: () => true,
     // The replicas may know members that this stream cannot know.
     judgesCauses: false,

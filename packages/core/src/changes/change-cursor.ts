@@ -63,7 +63,7 @@ export function decodeCursor(text: string): ChangeCursor {
   } catch (cause) {
     throw new AntiphonError(
       'BAD_OPTION',
-      "`from` is not a cursor; give 'now', 'beginning', or the cursor of a change",
+      "`from` is not a cursor. Give 'now', 'beginning', or the cursor of a change.",
       { cause },
     );
   }

@@ -211,8 +211,8 @@ interface Transaction {
 function verdictsForgotten(seq: number, code: ErrorCode = 'BAD_OPTION'): AntiphonError {
   return new AntiphonError(
     code,
-    `Changes as old as entry ${seq} of the log cannot be shown: what certification rejected of them is not kept any ` +
-      'more. Begin later.',
+    `Changes as old as entry ${seq} of the log cannot be shown: ` +
+      'it is no longer known which of them certification rejected. Begin later.',
   );
 }
 
@@ -223,6 +223,6 @@ function publishedAs({ seq, origin }: LogEntry, writer: string): AntiphonError {
 
 function unknownOrigin({ seq, origin }: LogEntry, isMember: boolean): AntiphonError | undefined {
   if (isMember) return undefined;
-  const message = `Entry ${seq} of the log is by ${origin.slice(0, 80)}, which is no member of the cluster.`;
+  const message = `Entry ${seq} of the log is by ${origin.slice(0, 80)}, which is not a member of the cluster.`;
   return new AntiphonError('UNKNOWN_ORIGIN', message);
 }

@@ -65,7 +65,7 @@ export class HybridClock {
     if (!Number.isSafeInteger(time) || time < 0 || time > MAX_HYBRID_TIME) {
       throw new AntiphonError(
         'MALFORMED_MESSAGE',
-        `a hybrid time is an integer from 0 to ${MAX_HYBRID_TIME}, not ${time}`,
+        `A hybrid time is an integer from 0 to ${MAX_HYBRID_TIME}, not ${time}.`,
       );
     }
     if (time > this.#last) this.#last = time;

@@ -48,7 +48,7 @@ export function assertInRange(name: keyof AgreedLimits, value: number | undefine
   if (value === undefined || (value >= least && value <= most)) return;
   throw new AntiphonError(
     'BAD_OPTION',
-    `limits.${name} is ${value}. Give a number from ${least} to ${most}.`,
+    `\`limits.${name}\` is ${value}. Give a number from ${least} to ${most}.`,
   );
 }
 
@@ -59,7 +59,7 @@ export function assertSensible(limits: AgreedLimits): void {
   if (rowBytes >= valueBytes) return;
   throw new AntiphonError(
     'BAD_OPTION',
-    `limits.rowBytes (${rowBytes}) is less than limits.valueBytes (${valueBytes}), and a row holds the value. Give at least as much.`,
+    `\`limits.rowBytes\` (${rowBytes}) is less than \`limits.valueBytes\` (${valueBytes}), but a row must hold its largest value. Give at least as much.`,
   );
 }
 

@@ -42,7 +42,7 @@ export function encodeBeat(beat: Beat): Uint8Array {
 /** Throws MALFORMED_MESSAGE. */
 export function decodeBeat(data: Uint8Array): Beat {
   const input = decodeControl(data);
-  if (!isRecord(input)) throw malformed('it is no map');
+  if (!isRecord(input)) throw malformed('its type');
   const { id, instance, lifecycle, generation, vector } = input;
   if (typeof id !== 'string' || !isIdentifier(id)) throw malformed('its id');
   if (typeof instance !== 'string' || typeof lifecycle !== 'string' || typeof generation !== 'string') {
@@ -110,6 +110,6 @@ function whole(input: unknown): number {
 function malformed(what: string): AntiphonError {
   return new AntiphonError(
     'MALFORMED_MESSAGE',
-    `a beat cannot be read: ${what} is not valid; find who publishes it`,
+    `A heartbeat cannot be read: ${what} is not valid. Find out who publishes it.`,
   );
 }

@@ -45,7 +45,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
   if (Number(input['format']) !== FORMAT) {
     throw new AntiphonError(
       'UNSUPPORTED_FORMAT',
-      `the cluster's description has format ${String(input['format'])}, this build knows ${FORMAT}; upgrade this replica`,
+      `The cluster's description has format ${String(input['format'])}, and this build knows format ${FORMAT}. Upgrade this replica.`,
     );
   }
   const {
@@ -157,7 +157,7 @@ function isStrings(input: unknown): input is readonly string[] {
 function malformed(): AntiphonError {
   return new AntiphonError(
     'MALFORMED_MESSAGE',
-    `the cluster's description in the registry (key ${CLUSTER_KEY}) cannot be read; find out who wrote it`,
+    `The cluster's description in the registry (key ${CLUSTER_KEY}) cannot be read. Find out who wrote it.`,
   );
 }
 

@@ -37,7 +37,7 @@ export async function registerMember(registry: Registry, record: MemberRecord): 
   }
   throw new AntiphonError(
     'DUPLICATE_REPLICA',
-    `the registry's record of replica ${record.id} keeps changing; another process seems to start under the same id`,
+    `The registry's record of replica ${record.id} keeps changing: another process seems to start under the same id. Stop one of them.`,
     { context: { replica: record.id } },
   );
 }

@@ -18,7 +18,7 @@ export function replicatedNames(
   if (table === undefined) return wanted.map((name) => known.get(foldName(name)) ?? name);
   throw new AntiphonError(
     'UNKNOWN_TABLE',
-    `${who} does not replicate a table ${table.slice(0, MAX_SHOWN_CHARACTERS)}. It replicates ${[...known.values()].join(', ')}.`,
+    `${who} does not replicate table ${table.slice(0, MAX_SHOWN_CHARACTERS)}. It replicates ${[...known.values()].join(', ')}.`,
     { context: { table } },
   );
 }

@@ -42,7 +42,7 @@ export function describeTopology(topology: Topology): string {
 export function parseTopology(input: unknown): Topology {
   const former = formerTopology(input);
   if (former !== undefined)
-    throw new AntiphonError('BAD_OPTION', `topology is ${shown(input)}. Write ${inCode(former)}.`);
+    throw new AntiphonError('BAD_OPTION', `\`topology\` is ${shown(input)}. Write ${inCode(former)}.`);
   if (!isObject(input)) throw notValid(input);
   checkOptions(input, TOPOLOGY, 'topology');
   const { mode, primary } = input;
@@ -85,5 +85,5 @@ function shown(input: unknown): string {
 }
 
 function notValid(input: unknown): AntiphonError {
-  return new AntiphonError('BAD_OPTION', `topology is ${shown(input)}. Give ${FORMS}, or leave it out.`);
+  return new AntiphonError('BAD_OPTION', `\`topology\` is ${shown(input)}. Give ${FORMS}, or leave it out.`);
 }

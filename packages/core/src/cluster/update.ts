@@ -87,8 +87,11 @@ function assertMeant(given: Readonly<Record<string, unknown>>, mode: 'async' | '
   const unknown = Object.keys(given).find((key) => given[key] !== undefined && !keys.includes(key));
   if (unknown === undefined) return;
   const isKnown = SYNC_KEYS.includes(unknown) || ASYNC_KEYS.includes(unknown);
-  const advice = isKnown ? `leave it out, or give another mode` : suggest(unknown, keys);
-  throw new AntiphonError('BAD_OPTION', `update.${unknown} means nothing with mode '${mode}'; ${advice}`);
+  const advice = isKnown ? 'Leave it out, or give another mode.' : suggest(unknown, keys);
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `\`update.${unknown}\` has no meaning with mode '${mode}'. ${advice}`,
+  );
 }
 
 /** Throws BAD_OPTION. */
@@ -116,6 +119,6 @@ function isCount(input: unknown): input is number {
 function bad(name: string, input: unknown, wanted: string): AntiphonError {
   return new AntiphonError(
     'BAD_OPTION',
-    `${name} is ${JSON.stringify(input) ?? String(input)}; give ${wanted}`,
+    `\`${name}\` is ${JSON.stringify(input) ?? String(input)}. Give ${wanted}.`,
   );
 }

@@ -145,8 +145,7 @@ export class BatchEncoder {
 
   /** Takes the transaction begun last out again, when it turned out to be too big for a message. */
   dropTransaction(): void {
-    if (this.openStart === NONE)
-      throw unwritable('there is no transaction begun last, or it was dropped already');
+    if (this.openStart === NONE) throw unwritable('no transaction was begun last, or it was dropped already');
     this.body.truncate(this.openStart);
     this.changeCount -= this.openChanges;
     this.lastDelta = this.deltaBeforeOpen;
@@ -244,13 +243,13 @@ export function assertMessageSize(bytes: number, limits: CodecLimits): void {
   if (bytes <= limits.maxMessageBytes) return;
   throw new AntiphonError(
     'MESSAGE_TOO_LARGE',
-    `a message takes ${bytes} bytes, the limit is ${limits.maxMessageBytes}: cut its transaction into parts`,
+    `A message takes ${bytes} bytes, and the limit is ${limits.maxMessageBytes}. Cut its transaction into parts.`,
     { context: { bytes, limit: limits.maxMessageBytes } },
   );
 }
 
 function tooMany(what: string, limit: number): AntiphonError {
-  return new AntiphonError('MESSAGE_TOO_LARGE', `a batch cannot hold more than ${limit} ${what}`, {
+  return new AntiphonError('MESSAGE_TOO_LARGE', `A batch cannot hold more than ${limit} ${what}.`, {
     context: { limit },
   });
 }

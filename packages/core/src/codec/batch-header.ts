@@ -22,11 +22,13 @@ const MAX_IDENTIFIER_BYTES = 63;
 
 /** Everything before the dictionary. Throws MALFORMED_MESSAGE for a header that no reader would accept. */
 export function writeHead(writer: ValueWriter, header: BatchHeader, limits: CodecLimits): void {
-  if (!isIdentifier(header.origin)) throw refused(`"${header.origin}" is no replica id`);
-  if (!isCounter(header.firstCounter)) throw refused(`${header.firstCounter} is no transaction counter`);
-  if (!isNatural(header.epoch)) throw refused(`${header.epoch} is no epoch`);
-  if (!isHybridTime(header.time)) throw refused(`${header.time} is no hybrid time`);
-  if (!isNatural(header.schemaVersion)) throw refused(`${header.schemaVersion} is no schema version`);
+  if (!isIdentifier(header.origin)) throw refused(`"${header.origin}" is not a valid replica id`);
+  if (!isCounter(header.firstCounter))
+    throw refused(`${header.firstCounter} is not a valid transaction counter`);
+  if (!isNatural(header.epoch)) throw refused(`${header.epoch} is not a valid epoch`);
+  if (!isHybridTime(header.time)) throw refused(`${header.time} is not a valid hybrid time`);
+  if (!isNatural(header.schemaVersion))
+    throw refused(`${header.schemaVersion} is not a valid schema version`);
   writer.writeArrayHeader(BATCH_FIELDS);
   writer.writeInteger(FORMAT_VERSION);
   writer.writeText(header.origin);
@@ -43,7 +45,7 @@ function writeContext(writer: ValueWriter, context: VectorClock, limits: CodecLi
   if (origins.length > limits.maxOrigins) {
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `a context names ${origins.length} origins, the limit is ${limits.maxOrigins}`,
+      `A context names ${origins.length} origins, and the limit is ${limits.maxOrigins}.`,
     );
   }
   if (origins.length > 1) origins.sort();
@@ -51,7 +53,7 @@ function writeContext(writer: ValueWriter, context: VectorClock, limits: CodecLi
   for (const origin of origins) {
     const counter = counterOf(context, origin);
     if (!isIdentifier(origin) || !isCounter(counter))
-      throw refused(`${origin}:${counter} is no part of a context`);
+      throw refused(`${origin}:${counter} is not a valid part of a context`);
     writer.writeText(origin);
     writer.writeInteger(counter);
   }
@@ -66,7 +68,7 @@ export function readHead(reader: ValueReader): BatchHead {
   if (version !== FORMAT_VERSION && !synchronous) {
     throw new AntiphonError(
       'UNSUPPORTED_FORMAT',
-      `this build reads format versions ${FORMAT_VERSION} and ${SYNC_FORMAT_VERSION}, the message has version ${version}: upgrade this replica`,
+      `The message has format version ${version}, and this build reads versions ${FORMAT_VERSION} and ${SYNC_FORMAT_VERSION}. Upgrade this replica.`,
       { context: { version } },
     );
   }
@@ -110,7 +112,7 @@ function readCounter(reader: ValueReader): number {
 
 function readIdentifier(reader: ValueReader): string {
   const id = reader.readText(MAX_IDENTIFIER_BYTES);
-  if (!isIdentifier(id)) throw reader.malformed('an origin is no replica id');
+  if (!isIdentifier(id)) throw reader.malformed('an origin is not a valid replica id');
   return id;
 }
 
@@ -127,5 +129,5 @@ function isHybridTime(value: number): boolean {
 }
 
 function refused(why: string): AntiphonError {
-  return new AntiphonError('MALFORMED_MESSAGE', `this batch cannot be written: ${why}`);
+  return new AntiphonError('MALFORMED_MESSAGE', `This batch cannot be written: ${why}.`);
 }

@@ -109,7 +109,7 @@ export class ChangeWriter {
         throw unwritable('the changed columns of an update must be ascending indexes of its row');
       }
       if (key.includes(column))
-        throw unwritable('an update changes the primary key: write a delete and an insert');
+        throw unwritable('an update changes the primary key, which takes a delete and an insert');
       previous = column;
     }
   }
@@ -120,7 +120,7 @@ export class ChangeWriter {
     if (bytes <= maxChangeBytes) return;
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `a row takes ${bytes} bytes, the limit is ${maxChangeBytes}`,
+      `A row takes ${bytes} bytes, and the limit is ${maxChangeBytes}.`,
       {
         context: { bytes, limit: maxChangeBytes },
       },
@@ -129,5 +129,5 @@ export class ChangeWriter {
 }
 
 export function unwritable(why: string): AntiphonError {
-  return new AntiphonError('MALFORMED_MESSAGE', `this change cannot be written to the log: ${why}`);
+  return new AntiphonError('MALFORMED_MESSAGE', `This change cannot be written to the log: ${why}.`);
 }

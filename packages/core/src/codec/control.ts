@@ -50,7 +50,7 @@ function assertSize(bytes: number): void {
   if (bytes <= MAX_CONTROL_BYTES) return;
   throw new AntiphonError(
     'MESSAGE_TOO_LARGE',
-    `a control message of ${bytes} bytes is over the limit of ${MAX_CONTROL_BYTES}`,
+    `A control message takes ${bytes} bytes, and the limit is ${MAX_CONTROL_BYTES}.`,
     {
       context: { bytes, limit: MAX_CONTROL_BYTES },
     },
@@ -58,7 +58,7 @@ function assertSize(bytes: number): void {
 }
 
 function malformed(why: string, cause?: unknown): AntiphonError {
-  return new AntiphonError('MALFORMED_MESSAGE', `not a valid control message: ${why}`, { cause });
+  return new AntiphonError('MALFORMED_MESSAGE', `The control message is not valid: ${why}.`, { cause });
 }
 
 /** A map of the control format, and nothing else that JavaScript calls an object. */

@@ -88,7 +88,7 @@ function headerAt(batch: TransactionBatch, { counter, time }: SealedTransaction)
 function tooLarge({ origin, firstCounter }: BatchHeader, why: string, maxBytes: number): AntiphonError {
   return new AntiphonError(
     'MESSAGE_TOO_LARGE',
-    `Transaction ${origin}:${firstCounter} does not go through a log that takes ${maxBytes} bytes at once: ${why}. ` +
+    `Transaction ${origin}:${firstCounter} does not fit through a log that takes ${maxBytes} bytes at once: ${why}. ` +
       'Raise max_payload of the NATS server and max_msg_size of the stream.',
     { context: { origin, counter: firstCounter, limit: maxBytes } },
   );

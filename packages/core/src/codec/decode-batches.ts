@@ -55,7 +55,7 @@ function readBatches<T extends { readonly origin: string }>(
   if (data.length > limits.maxMessageBytes) {
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `a log message has ${data.length} bytes, the limit is ${limits.maxMessageBytes}`,
+      `A log message has ${data.length} bytes, and the limit is ${limits.maxMessageBytes}.`,
       { context: { bytes: data.length, limit: limits.maxMessageBytes } },
     );
   }
@@ -220,5 +220,5 @@ function dictionaryScan(limits: CodecLimits): ScanLimits {
 }
 
 function tooMany(what: string): AntiphonError {
-  return new AntiphonError('MESSAGE_TOO_LARGE', `a log message has more ${what} than its limit allows`);
+  return new AntiphonError('MESSAGE_TOO_LARGE', `A log message has more ${what} than its limit allows.`);
 }

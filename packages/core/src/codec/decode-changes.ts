@@ -39,7 +39,7 @@ export function* decodeChanges(
   if (pending.length > 0) {
     throw new AntiphonError(
       'MALFORMED_MESSAGE',
-      'the last part of a transaction ends in the middle of a change',
+      'The last part of a transaction ends in the middle of a change.',
     );
   }
 }
@@ -75,9 +75,13 @@ class PendingBytes {
   keep(bytes: Uint8Array, start: number): void {
     const length = bytes.length - start;
     if (length > this.limit) {
-      throw new AntiphonError('MESSAGE_TOO_LARGE', `a row takes more than the limit of ${this.limit} bytes`, {
-        context: { limit: this.limit },
-      });
+      throw new AntiphonError(
+        'MESSAGE_TOO_LARGE',
+        `A row takes more than the limit of ${this.limit} bytes.`,
+        {
+          context: { limit: this.limit },
+        },
+      );
     }
     const inPlace = this.length > 0 && start === 0;
     this.length = length;

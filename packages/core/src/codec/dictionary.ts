@@ -12,7 +12,7 @@ const TABLE_FIELDS = 3;
 export function writeTable(writer: ValueWriter, table: DictionaryTable, limits: CodecLimits): void {
   const wrong = whatIsWrong(table, limits);
   if (wrong !== undefined)
-    throw new AntiphonError('MALFORMED_MESSAGE', `this batch cannot be written: ${wrong}`);
+    throw new AntiphonError('MALFORMED_MESSAGE', `This batch cannot be written: ${wrong}.`);
   writer.writeArrayHeader(TABLE_FIELDS);
   writer.writeText(table.name);
   writer.writeArrayHeader(table.columns.length);

@@ -38,7 +38,8 @@ export function encodePart(
   body: Uint8Array,
   limits: CodecLimits = DEFAULT_CODEC_LIMITS,
 ): Uint8Array {
-  if (!Number.isSafeInteger(offset) || offset < 0) throw unwritable(`${offset} is no offset of a part`);
+  if (!Number.isSafeInteger(offset) || offset < 0)
+    throw unwritable(`${offset} is not a valid offset of a part`);
   const writer = new ValueWriter(limits);
   writeHead(writer, header, limits);
   writer.writeArrayHeader(header.tables.length);

@@ -75,7 +75,7 @@ export function scanItem(
     default:
       throw new AntiphonError(
         'MALFORMED_MESSAGE',
-        `not valid MessagePack: 0x${code.toString(16)} at byte ${at}`,
+        `The message is not valid MessagePack: 0x${code.toString(16)} at byte ${at}.`,
         {
           context: { offset: at },
         },
@@ -123,7 +123,7 @@ function scanEntries(
   if (depth <= 0) {
     throw new AntiphonError(
       'MALFORMED_MESSAGE',
-      `a message is nested deeper than ${limits.maxDepth} levels`,
+      `A message is nested deeper than ${limits.maxDepth} levels.`,
       {
         context: { offset: start, limit: limits.maxDepth },
       },
@@ -148,7 +148,11 @@ function readLength(data: Uint8Array, at: number, bytes: number): number {
 }
 
 function tooLarge(what: string, found: number, limit: number): AntiphonError {
-  return new AntiphonError('MESSAGE_TOO_LARGE', `a message has ${found} ${what}, the limit is ${limit}`, {
-    context: { found, limit },
-  });
+  return new AntiphonError(
+    'MESSAGE_TOO_LARGE',
+    `A message has ${found} ${what}, and the limit is ${limit}.`,
+    {
+      context: { found, limit },
+    },
+  );
 }

@@ -17,9 +17,9 @@ const SUBJECT = /^[!-)+-\-/-=?-~]+(\.[!-)+-\-/-=?-~]+)*$/;
 /** The last field of a batch. Throws for one that no reader would accept; the caller takes back what was written. */
 export function writeSync(writer: ValueWriter, sync: SyncSection, count: number, limits: CodecLimits): void {
   const { token, readSeq, reply, claims } = sync;
-  if (!isToken(token)) throw refused(`"${token}" is no token of a group`);
-  if (!isNatural(readSeq)) throw refused(`${readSeq} is no entry of the log`);
-  if (reply !== undefined && !isSubject(reply)) throw refused(`"${reply}" is no subject to reply to`);
+  if (!isToken(token)) throw refused(`"${token}" is not a valid token of a group`);
+  if (!isNatural(readSeq)) throw refused(`${readSeq} is not the number of an entry`);
+  if (reply !== undefined && !isSubject(reply)) throw refused(`"${reply}" is not a subject to reply to`);
   if (claims.length !== count) throw refused(`it has ${count} transactions, and claims of ${claims.length}`);
   writer.writeArrayHeader(SECTION_FIELDS);
   writer.writeText(token);
@@ -32,7 +32,7 @@ export function writeSync(writer: ValueWriter, sync: SyncSection, count: number,
     if (allowed < 0) throw tooManyClaims(limits);
     writer.writeArrayHeader(list.length);
     for (const claim of list) {
-      if (!isNatural(claim)) throw refused(`${claim} is no claim`);
+      if (!isNatural(claim)) throw refused(`${claim} is not a valid claim`);
       writer.writeInteger(claim);
     }
   }
@@ -46,7 +46,8 @@ export function readSync(reader: ValueReader, count: number, limits: CodecLimits
   if (!isToken(token)) throw reader.malformed('a token has characters other than letters and digits');
   const readSeq = reader.readCount('a read position');
   const reply = reader.skipNil() ? undefined : readBounded(reader, 'a reply subject', MAX_REPLY_BYTES);
-  if (reply !== undefined && !isSubject(reply)) throw reader.malformed('a reply subject is no subject');
+  if (reply !== undefined && !isSubject(reply))
+    throw reader.malformed('a reply subject is not a valid subject');
   const lists = reader.readArrayLength('a list of claims per transaction');
   if (lists !== count) throw reader.malformed(`${count} transactions have claims of ${lists}`);
   const claims = readClaims(reader, count, limits);
@@ -110,11 +111,11 @@ function isNatural(value: number): boolean {
 }
 
 function refused(why: string): AntiphonError {
-  return new AntiphonError('MALFORMED_MESSAGE', `this group cannot be written: ${why}`);
+  return new AntiphonError('MALFORMED_MESSAGE', `This group cannot be written: ${why}.`);
 }
 
 function tooManyClaims({ maxClaims }: CodecLimits): AntiphonError {
-  return new AntiphonError('MESSAGE_TOO_LARGE', `a message has more than ${maxClaims} claims`, {
+  return new AntiphonError('MESSAGE_TOO_LARGE', `A message has more than ${maxClaims} claims.`, {
     context: { limit: maxClaims },
   });
 }

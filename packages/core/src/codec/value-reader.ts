@@ -363,7 +363,7 @@ export class ValueReader {
   malformed(why: string): AntiphonError {
     return new AntiphonError(
       'MALFORMED_MESSAGE',
-      `not a valid log message: ${why} (at byte ${this.position})`,
+      `The log message is not valid: ${why} (at byte ${this.position}).`,
       {
         context: { offset: this.position },
       },
@@ -371,8 +371,12 @@ export class ValueReader {
   }
 
   private tooLarge(bytes: number, limit: number): AntiphonError {
-    return new AntiphonError('MESSAGE_TOO_LARGE', `a value of ${bytes} bytes is over the limit of ${limit}`, {
-      context: { bytes, limit, offset: this.position },
-    });
+    return new AntiphonError(
+      'MESSAGE_TOO_LARGE',
+      `A value takes ${bytes} bytes, and the limit is ${limit}.`,
+      {
+        context: { bytes, limit, offset: this.position },
+      },
+    );
   }
 }

@@ -87,7 +87,7 @@ export class ValueWriter {
     if (value === null) this.writeByte(0xc0);
     else if (value instanceof Uint8Array) this.writeBytes(value);
     else if (value instanceof TaggedValue) this.writeTagged(value);
-    else throw unwritable(`a ${typeof value} is no database value`);
+    else throw unwritable(`a ${typeof value} is not a database value`);
   }
 
   writeByte(byte: number): void {
@@ -240,7 +240,7 @@ export class ValueWriter {
 
   private writeTagged(value: TaggedValue): void {
     const type = EXT_TYPE_OF_TAG.get(value.tag);
-    if (type === undefined) throw unwritable(`"${String(value.tag)}" is no tag of a value`);
+    if (type === undefined) throw unwritable(`"${String(value.tag)}" is not a tag of a value`);
     const { length } = value.bytes;
     this.assertValueSize(length);
     const fixed = FIXED_EXT_CODE.get(length);
@@ -343,7 +343,7 @@ export class ValueWriter {
     if (bytes <= maxValueBytes) return;
     throw new AntiphonError(
       'MESSAGE_TOO_LARGE',
-      `a value of ${bytes} bytes is over the limit of ${maxValueBytes}: split it, or keep it outside of the database`,
+      `A value takes ${bytes} bytes, and the limit is ${maxValueBytes}. Split it, or keep it outside of the database.`,
       { context: { bytes, limit: maxValueBytes } },
     );
   }
@@ -368,5 +368,5 @@ function textHeadBytes(length: number): number {
 }
 
 function unwritable(why: string): AntiphonError {
-  return new AntiphonError('MALFORMED_MESSAGE', `this cannot be written to the log: ${why}`);
+  return new AntiphonError('MALFORMED_MESSAGE', `This value cannot be written to the log: ${why}.`);
 }

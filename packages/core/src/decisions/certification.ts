@@ -130,8 +130,8 @@ export class Certifier {
     if (committed < 0 || !rejected.every((each, i) => each === group.firstCounter + committed + i)) {
       throw new AntiphonError(
         'INTERNAL',
-        `the database says that ${rejected.join(', ')} of the group ${group.origin}:${group.firstCounter} were rejected, which ` +
-          'certification never decides: all transactions behind a rejected one are, too',
+        `The database says that transactions ${rejected.join(', ')} of the group ${group.origin}:${group.firstCounter} were rejected, which ` +
+          'certification never decides: it rejects all transactions behind a rejected one. Please report it.',
         { context: { origin: group.origin, seq: group.seq } },
       );
     }
@@ -173,7 +173,7 @@ export class Certifier {
     if (seq <= this.#seq) {
       throw new AntiphonError(
         'INTERNAL',
-        `entry ${seq} of the log was given to certification out of order, after entry ${this.#seq}`,
+        `Entry ${seq} of the log was given to certification out of order, after entry ${this.#seq}. Please report it.`,
         { context: { seq, lastSeq: this.#seq } },
       );
     }

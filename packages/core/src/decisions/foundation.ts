@@ -1,6 +1,6 @@
 import type { InspectedTable, InspectedTrigger, LeftOut, StoreInspection } from '../ports/store.js';
 
-/** How a cluster is to be founded on a database. */
+/** How a cluster is to be created from a database. */
 export interface FoundationOptions {
   /** Somebody named the tables; otherwise they are all that can be replicated. */
   readonly named: boolean;
@@ -8,7 +8,7 @@ export interface FoundationOptions {
   readonly rowVersions: boolean;
 }
 
-/** The tables that a cluster founded on this database would replicate. */
+/** The tables that a cluster created from this database would replicate. */
 export function replicatedTables({ tables }: Pick<StoreInspection, 'tables'>): readonly InspectedTable[] {
   return tables.filter(({ unsupported, leftOut }) => unsupported === undefined && leftOut === undefined);
 }
@@ -44,7 +44,7 @@ export function whereTriggerFires({ table, uses, repeats }: InspectedTrigger): s
   return `it is on ${table}${what === '' ? ' and' : `,${what}`} ${fires}`;
 }
 
-/** Why no cluster can be founded on this database as it is: a sentence and what to do, one for each obstacle. */
+/** Why no cluster can be created from this database as it is, and what to do: one text for each obstacle. */
 export function foundationObstacles(
   inspection: StoreInspection,
   { named, rowVersions }: FoundationOptions,
@@ -74,7 +74,7 @@ export function foundationObstacles(
   ];
 }
 
-/** What deserves a word, and keeps nobody from founding a cluster: a sentence each. */
+/** Warnings that do not keep a cluster from being created: one text each. */
 export function foundationRemarks(
   inspection: StoreInspection,
   { named, rowVersions }: FoundationOptions,
@@ -86,7 +86,7 @@ export function foundationRemarks(
       ? replicated.flatMap(({ schema, missingParents = [] }) =>
           missingParents.map(
             (parent) =>
-              `Table ${schema.name} refers to ${parent}, which is not replicated: on the other replicas its rows have no parents there, ` +
+              `Table ${schema.name} refers to ${parent}, which is not replicated: on the other replicas its rows have no parents, ` +
               'and programs that enforce foreign keys cannot write them. Name it in `tables` as well.',
           ),
         )
@@ -100,15 +100,15 @@ export function numberedWarning(tables: readonly string[]): string {
   const [them, their] = tables.length === 1 ? ['it', 'its'] : ['them', 'their'];
   return (
     `The database numbers the rows of ${tables.join(', ')} (INTEGER PRIMARY KEY), and several replicas write. Two replicas that insert into ${them} ` +
-    `at the same time give the same number to different rows: the later row replaces the earlier one, which is lost. ` +
-    `Give ${their} rows keys that no other replica gives (UUIDs, or numbers out of a range for each replica), or let one replica write (docs/several-writers.md).`
+    'at the same time give the same number to different rows: the later row replaces the earlier one, which is lost. ' +
+    `Give ${their} rows keys that no other replica uses (UUIDs, or a range of numbers for each replica), or let one replica write (docs/several-writers.md).`
   );
 }
 
 function missingParent(child: string, parent: string, reason: string | undefined): string {
   return (
     `Table ${child} refers to ${parent}, which would be left out${reason === undefined ? '' : `: ${reason}`}. ` +
-    `Make ${parent} a table that can be replicated, or name in \`tables\` what is to be replicated.`
+    `Make ${parent} a table that can be replicated, or name the tables to replicate in \`tables\`.`
   );
 }
 
@@ -134,7 +134,7 @@ export function triggerObstacles(triggers: readonly InspectedTrigger[]): readonl
     .join(', ');
   return [
     ...unusable,
-    `Some triggers use what is not replicated and could not work on other replicas: ${described.join('; ')}. ` +
+    `Some triggers use objects that are not replicated, so they cannot work on other replicas: ${described.join('; ')}. ` +
       `Replicate ${objects.join(', ')} as well where that is possible, drop the triggers, or leave them in this database alone: ` +
       `\`localTriggers: [${names}]\` (docs/cli.md).`,
   ];

@@ -24,7 +24,7 @@ export interface IntakeRules {
   readonly clockAlarmMs: number;
 }
 
-/** Why an entry of this origin must be put aside, before anything of it is read; undefined when it need not. */
+/** Why an entry of this origin must be quarantined, before anything of it is read; undefined when it need not. */
 export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean): AntiphonError | undefined {
   const { origin } = entry;
   const { primary } = rules;
@@ -36,10 +36,10 @@ export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean
     );
   }
   if (known) return undefined;
-  return problem('UNKNOWN_ORIGIN', entry, `${origin.slice(0, 80)} is no member of the cluster`);
+  return problem('UNKNOWN_ORIGIN', entry, `${origin.slice(0, 80)} is not a member of the cluster`);
 }
 
-/** Why a decoded batch must be put aside; undefined when it may be applied. */
+/** Why a decoded batch must be quarantined; undefined when it may be applied. */
 export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): AntiphonError | undefined {
   if (batch.origin !== entry.origin) {
     return problem('UNKNOWN_ORIGIN', entry, `a message of ${batch.origin} was published as ${entry.origin}`);
@@ -50,14 +50,14 @@ export function refuseBatch(entry: LogEntry, batch: Batch, rules: IntakeRules): 
     return problem(
       'MALFORMED_MESSAGE',
       entry,
-      `its hybrid time is ${hours} h ahead of the log's clock; set ${batch.origin}'s clock`,
+      `its hybrid time is ${hours} h ahead of the log's clock. Set the clock of ${batch.origin}`,
     );
   }
   const unknown = unknownTable(batch, rules.schema);
   return unknown === undefined ? undefined : problem('UNKNOWN_TABLE', entry, unknown);
 }
 
-/** Whether changes with times so far ahead of the log's clock are put aside. */
+/** Whether changes with times so far ahead of the log's clock are quarantined. */
 export function isTooFarAhead(aheadMs: number, { seq }: LogEntry, rules: IntakeRules): boolean {
   return rules.timesDecide && aheadMs > limitsAt(rules.agreed, seq).clockRefusalMs;
 }
@@ -84,7 +84,7 @@ export function latestTime(batch: Batch): number {
 function unknownTable(batch: Batch, schema: ClusterSchema): string | undefined {
   for (const table of batch.tables) {
     const known = schema.tables.find(({ name }) => name === table.name);
-    if (known === undefined) return `the cluster does not replicate a table ${table.name.slice(0, 80)}`;
+    if (known === undefined) return `the cluster does not replicate table ${table.name.slice(0, 80)}`;
     const alike =
       known.columns.length === table.columns.length &&
       known.columns.every(({ name }, index) => name === table.columns[index]) &&
@@ -100,7 +100,7 @@ export function problem(
   entry: LogEntry,
   why: string,
 ): AntiphonError {
-  return new AntiphonError(code, `entry ${entry.seq} of the log was put aside: ${why}`, {
+  return new AntiphonError(code, `Entry ${entry.seq} of the log was quarantined: ${why}.`, {
     context: { origin: entry.origin.slice(0, 80), seq: entry.seq },
   });
 }

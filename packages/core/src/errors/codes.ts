@@ -17,12 +17,12 @@ export const ERROR_CODES = {
   BAD_SQL: {
     retriable: false,
     means: 'A statement was refused by the database.',
-    do: 'Correct the statement, or do what the message says; nothing of a transaction that it was part of was kept.',
+    do: 'Correct the statement, or do what the message says. Nothing of its transaction was kept.',
   },
   CONSTRAINT: {
     retriable: false,
     means: 'A constraint of the database refused the write.',
-    do: 'Correct the data; nothing of its transaction was kept.',
+    do: 'Correct the data. Nothing of its transaction was kept.',
   },
   NOT_WRITABLE: {
     retriable: false,
@@ -51,12 +51,12 @@ export const ERROR_CODES = {
     retriable: true,
     means:
       'Too few replicas are in sync for the acknowledgements that the write asks for, or this replica ' +
-      'itself is out of step.',
-    do: 'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`; nothing was written.',
+      'itself is out of sync.',
+    do: 'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`. Nothing was written.',
   },
   OUTCOME_UNKNOWN: {
     retriable: false,
-    means: 'The log did not say in time whether it holds the write: it may be committed.',
+    means: 'The log did not confirm the write in time. It may or may not be committed.',
     do: 'Ask `antiphon outcome ID` (or `replica.outcome(id)`) before you write again.',
   },
   // Clocks
@@ -66,7 +66,7 @@ export const ERROR_CODES = {
       "This machine's clock is ahead of the log's by more than `limits.maxClockSkewMs`, or the newest time " +
       'in the database by more than `clockRefusalMs`; changes get no times.',
     do:
-      'Set the clock that the message names, or wait as long as it says; writes resume automatically, and ' +
+      'Set the clock that the message names, or wait as long as it says. Writes resume automatically, and ' +
       'nothing is lost.',
   },
   // Subscriptions
@@ -104,7 +104,7 @@ export const ERROR_CODES = {
   },
   UNKNOWN_ORIGIN: {
     retriable: false,
-    means: 'A message comes from an id that is no member of the cluster.',
+    means: 'A message comes from an id that is not a member of the cluster.',
     do: 'Find out who publishes it: `antiphon quarantine show ENTRY`. Nothing of it was applied.',
   },
   UNKNOWN_TABLE: {
@@ -112,18 +112,18 @@ export const ERROR_CODES = {
     means: 'A caller or a message names a table or column that this cluster does not replicate.',
     do:
       'Correct the name that you gave. If it is in a message of the log, find out who publishes it: ' +
-      '`antiphon quarantine show ENTRY`; nothing of it was applied.',
+      '`antiphon quarantine show ENTRY`. Nothing of it was applied.',
   },
   // Actors
   ACTOR_STOPPED: {
     retriable: true,
     means: 'The actor stopped or crashed before it answered.',
-    do: 'Call again; look at the log for why it stopped.',
+    do: 'Call again. The log says why it stopped.',
   },
   NO_ACTOR: {
     retriable: true,
     means: 'No replica listens on that subject.',
-    do: 'Start the replica, or check its id and cluster; `antiphon status` shows who answers, and who stands still.',
+    do: 'Start the replica, or check its id and cluster. `antiphon status` shows which replicas answer, and which have stalled.',
   },
   REMOTE: { retriable: false, means: 'A remote actor answered with an error.', do: 'See its message.' },
   // Store
@@ -135,7 +135,7 @@ export const ERROR_CODES = {
   STORE_FULL: {
     retriable: true,
     means: 'The disk is full.',
-    do: 'Make room; the replica goes on by itself.',
+    do: 'Free disk space. The replica resumes automatically.',
   },
   STORE_UNAVAILABLE: {
     retriable: true,
@@ -143,41 +143,41 @@ export const ERROR_CODES = {
       'The operating system did not let the database be read or written: an I/O error, a read-only disk, ' +
       'no permission, too little memory or too few file descriptors.',
     do:
-      'Mend what the message names (the disk, the folder, the limits of the process); the replica tries ' +
-      'again and goes on by itself.',
+      'Repair what the message names (the disk, the folder, the limits of the process). The replica ' +
+      'retries and resumes automatically.',
   },
   STORE_CORRUPT: {
     retriable: false,
-    means: 'The database file is damaged, or no SQLite database any more.',
+    means: 'The database file is damaged, or is no longer a SQLite database.',
     do:
-      'Stop the replica, check the disk, and start it with a backup of this file or with an empty one; it ' +
-      'fetches the rest from the log. Keep the damaged file: what was not published yet is only there.',
+      'Stop the replica, check the disk, and start it with a backup of this file or with an empty one. It ' +
+      'fetches the rest from the log. Keep the damaged file: unpublished changes exist only there.',
   },
   STORE_FAILED: {
     retriable: false,
     means: 'The database failed.',
     do:
-      'Do what the message says; where it names nothing else, check the disk and the file (`PRAGMA ' +
+      'Do what the message says. If it names nothing else, check the disk and the file (`PRAGMA ' +
       'integrity_check`).',
   },
   STORE_CONTENT: {
     retriable: false,
     means: 'The database has content that does not belong to this cluster, or that cannot be replicated.',
     do:
-      'Do what the message says. Where it asks for another file: that of this replica fits, or an empty one ' +
-      'that gets everything from the log.',
+      'Do what the message says. If it asks for another file, use that of this replica, or an empty one, ' +
+      'which gets everything from the log.',
   },
   STORE_REPLACED: {
     retriable: false,
     means: 'Another file, or an older copy, was put in the place of a running replica’s database.',
     do:
-      'Start the replica again; it continues from what the file holds and fetches the rest from the log. ' +
-      'Keep the file that was there before: what it had not published is only in it.',
+      'Start the replica again. It continues from what the file holds and fetches the rest from the log. ' +
+      'Keep the file that was there before: its unpublished changes exist only there.',
   },
   UNSUPPORTED_TABLE: {
     retriable: false,
     means: 'A table cannot be replicated.',
-    do: '`antiphon check FILE` shows all that is in the way at once, and the `tables:` line of the others.',
+    do: '`antiphon check FILE` shows every obstacle at once, and a `tables:` line that leaves these tables out.',
   },
   SCHEMA_DRIFT: {
     retriable: false,
@@ -187,8 +187,8 @@ export const ERROR_CODES = {
     do:
       'Change back what the message names. Put back rows that were lost with a table first, from the file of ' +
       'another replica (`ATTACH`, `INSERT … SELECT`) or a backup: what is missing is taken for deleted, ' +
-      'everywhere. Where a table was rebuilt or lost its triggers, then see `antiphon recapture TABLE ' +
-      '--dry-run`, and run it without `--dry-run`; otherwise the replica resumes by itself.',
+      'everywhere. If a table was rebuilt or lost its triggers, then see `antiphon recapture TABLE ' +
+      '--dry-run`, and run it without `--dry-run`. Otherwise the replica resumes automatically.',
   },
   DELETES_ROWS: {
     retriable: false,
@@ -201,21 +201,21 @@ export const ERROR_CODES = {
     retriable: false,
     means: 'The database of this replica refused a transaction of another one.',
     do:
-      'Change what refuses it, as the message says. The replica holds there, tries again, and goes on by ' +
-      'itself; `antiphon quarantine retry` tries at once.',
+      'Change what refuses it, as the message says. The replica holds there, retries, and resumes ' +
+      'automatically. `antiphon quarantine retry` retries at once.',
   },
   // Log and cluster
   LOG_UNAVAILABLE: {
     retriable: true,
     means: 'NATS or JetStream does not answer.',
     do:
-      'See whether nats-server runs, with JetStream, at the address in the message; a replica that runs goes ' +
-      'on by itself once it answers.',
+      'See whether nats-server runs, with JetStream, at the address in the message. A running replica ' +
+      'resumes automatically once it answers.',
   },
   ACCESS_DENIED: {
     retriable: false,
     means: 'NATS refused this client, or does not permit what it has to do.',
-    do: 'Correct the credentials, or grant what the message names; docs/access.md lists what each role needs.',
+    do: 'Correct the credentials, or grant what the message names. docs/access.md lists what each role needs.',
   },
   LOG_REPLACED: {
     retriable: false,
@@ -225,7 +225,7 @@ export const ERROR_CODES = {
   LOG_REFUSED: {
     retriable: false,
     means: 'The log refused a message, or no replica accepts it.',
-    do: 'See the message and its cause; nothing of it was written.',
+    do: 'See the message and its cause. Nothing of it was written.',
   },
   CLUSTER_MISMATCH: {
     retriable: false,
@@ -235,21 +235,20 @@ export const ERROR_CODES = {
   DUPLICATE_REPLICA: {
     retriable: false,
     means:
-      'Another process runs under the same replica id, or took it while this one did not answer; ' +
-      'or another file has served under it, and ' +
-      'the log has its transactions under numbers that this database gave to others.',
+      'Another process runs under the same replica id, or took it while this one did not answer. Or another ' +
+      'file has served under it, and the log has other transactions under numbers that this database has used.',
     do:
-      'Stop one of them, or choose another id. Where it was another file, see docs/lost-log.md: two files ' +
+      'Stop one of them, or choose another id. If it was another file, see docs/lost-log.md: two files ' +
       'under one id.',
   },
   MEMBER_RUNNING: {
     retriable: false,
-    means: 'A member runs that has to be stopped for what is asked.',
-    do: 'Stop the members that the message names first.',
+    means: 'A member that must be stopped first is running.',
+    do: 'Stop the members that the message names.',
   },
   MEMBER_REMOVED: {
     retriable: false,
-    means: 'This replica was removed from the cluster while it ran; it has ended.',
+    means: 'This replica was removed from the cluster while it ran. It has ended.',
     do: 'Start it again to let it join again, or delete its database.',
   },
   NATS_SERVER_NOT_FOUND: {
@@ -260,7 +259,7 @@ export const ERROR_CODES = {
   NATS_SERVER_START: {
     retriable: false,
     means: 'nats-server did not start.',
-    do: 'Do what the message says; where it shows the last lines of its log, these say why.',
+    do: 'Do what the message says. If it shows the last lines of its log, these say why.',
   },
   INTERNAL: { retriable: false, means: 'A defect in Antiphon.', do: 'Please report it with the stack.' },
 } as const satisfies Record<string, { retriable: boolean; means: string; do: string }>;

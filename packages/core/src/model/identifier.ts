@@ -22,6 +22,6 @@ function assertIdentifier(what: string, text: unknown): void {
   const shown = typeof text === 'string' ? JSON.stringify(text.slice(0, 80)) : String(text);
   throw new AntiphonError(
     'BAD_OPTION',
-    `${shown} is not a valid ${what}: use 1 to 63 letters, digits, "-" and "_", beginning with a letter or digit`,
+    `${shown} is not a valid ${what}. Use 1 to 63 letters, digits, "-" and "_", beginning with a letter or digit.`,
   );
 }

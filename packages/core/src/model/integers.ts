@@ -10,7 +10,7 @@ export type Integers = 'bigint' | 'number';
 /** Throws BAD_OPTION. */
 export function assertIntegers(integers: unknown): asserts integers is Integers {
   if (integers === 'bigint' || integers === 'number') return;
-  throw new AntiphonError('BAD_OPTION', `integers is ${String(integers)}. Give 'bigint' or 'number'.`);
+  throw new AntiphonError('BAD_OPTION', `\`integers\` is ${String(integers)}. Give 'bigint' or 'number'.`);
 }
 
 /** Throws BAD_OPTION, which names the column. */

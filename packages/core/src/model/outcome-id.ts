@@ -32,8 +32,8 @@ export function parseOutcomeId(text: string): OutcomeId {
   if (!valid || (token !== undefined && !isToken(token))) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `${JSON.stringify(String(text).slice(0, 120))} is not the id of a write: give it as the error or the result showed it, ` +
-        'like eu-1:42 or eu-1:42~x7Kq',
+      `${JSON.stringify(String(text).slice(0, 120))} is not the id of a write. Give it as the error or the result showed it, ` +
+        'like eu-1:42 or eu-1:42~x7Kq.',
     );
   }
   return token === undefined ? { origin, counter } : { origin, counter, token };

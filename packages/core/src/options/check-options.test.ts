@@ -19,12 +19,12 @@ describe('options', () => {
     [{ tabels: [] }, /changes\(\) has no option "tabels"\. Did you mean "tables"\?/],
     [{ xyzzy: 1 }, /no option "xyzzy"\. Possible: tables, timeoutMs, signal\./],
     [{ toString: 1 }, /no option "toString"/],
-    [null, /options of changes\(\) are null; give an object/],
-    [5n, /are 5n;/],
-    ['t', /are "t";/],
-    [[], /are \[\];/],
-    [() => 1, /are a function;/],
-    [{ signal: {} }, /`signal` of changes\(\) is \{\}; give an AbortSignal/],
+    [null, /options of changes\(\) are null\. Give an object/],
+    [5n, /are 5n\./],
+    ['t', /are "t"\./],
+    [[], /are \[\]\./],
+    [() => 1, /are a function\./],
+    [{ signal: {} }, /`signal` of changes\(\) is \{\}\. Give an AbortSignal/],
     [{ signal: null }, /`signal` of changes\(\) is null/],
   ])('%s are refused', (given, message) => {
     expect(check(given)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));

@@ -12,13 +12,13 @@ export type OptionNames<T> = Readonly<Record<keyof T, true>>;
 export function checkOptions(given: unknown, names: Readonly<Record<string, unknown>>, what: string): void {
   if (given === undefined) return;
   if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw bad(`The options of ${what} are ${shown(given)}; give an object, or leave them out.`);
+    throw bad(`The options of ${what} are ${shown(given)}. Give an object, or leave them out.`);
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
     if (!Object.hasOwn(names, name))
       throw bad(`${what} has no option "${name}". ${suggest(name, Object.keys(names))}`);
     if (name === 'signal' && !isAbortSignal(value))
-      throw bad(`\`signal\` of ${what} is ${shown(value)}; give an AbortSignal.`);
+      throw bad(`\`signal\` of ${what} is ${shown(value)}. Give an AbortSignal.`);
   }
 }
 
@@ -33,7 +33,7 @@ export function checkRequired(
   const present = (given ?? {}) as Readonly<Record<string, unknown>>;
   const missing = required.filter((name) => present[name] === undefined || present[name] === null);
   if (missing.length > 0)
-    throw bad(`${what} lacks ${missing.map((name) => `\`${name}\``).join(', ')}; give an object with it.`);
+    throw bad(`${what} lacks ${missing.map((name) => `\`${name}\``).join(', ')}. Give an object with it.`);
 }
 
 function isAbortSignal(value: unknown): boolean {

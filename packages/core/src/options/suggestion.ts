@@ -12,7 +12,7 @@ export function suggestion(word: string, candidates: readonly string[]): string 
   return best;
 }
 
-/** `did you mean "x"?`, or what there is to choose from. */
+/** `Did you mean "x"?`, or what there is to choose from. */
 export function suggest(word: string, candidates: readonly string[]): string {
   const best = suggestion(word, candidates);
   if (best !== undefined) return `Did you mean "${best}"?`;

@@ -4,6 +4,7 @@ import {
   isVersionAtLeast,
   OLDEST_SERVER_VERSION,
   type OptionNames,
+  withoutStop,
 } from '@antiphon/core';
 import { cachedBinary, defaultCacheDir } from './binary-cache.js';
 import { throwIfGivenUp } from '../given-up.js';
@@ -156,7 +157,10 @@ async function fromDownload(search: Search): Promise<Attempt> {
   } catch (error) {
     throwIfGivenUp(signal, 'Looking for a nats-server');
     // Whatever it is (no network, a full or read-only disk), the answer is the same: this way is closed.
-    return { kind: 'none', reason: `no download: ${error instanceof Error ? error.message : String(error)}` };
+    return {
+      kind: 'none',
+      reason: `no download: ${withoutStop(error instanceof Error ? error.message : String(error))}`,
+    };
   }
 }
 

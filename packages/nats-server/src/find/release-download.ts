@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ReadableStream } from 'node:stream/web';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, sentence } from '@antiphon/core';
 import { lastLine, runCommand } from '../command.js';
 import { checksumFor, PINNED_CHECKSUMS, type ReleaseArchive } from './release-archive.js';
 
@@ -44,7 +44,7 @@ export async function downloadRelease(options: DownloadOptions): Promise<string>
     const actual = await fetchToFile(`${releaseUrl}/${archive.fileName}`, file, options);
     if (actual !== expected) {
       throw failure(
-        `${archive.fileName} is not what was published: its SHA-256 is ${actual}, expected ${expected}`,
+        `${archive.fileName} is not what was published: its SHA-256 is ${actual}, expected ${expected}.`,
       );
     }
     const binary = await extract(file, workDir, archive);
@@ -62,11 +62,11 @@ async function publishedChecksum(url: string, options: DownloadOptions): Promise
   const chunks: Uint8Array[] = [];
   for await (const chunk of fetchChunks(url, MAX_SUMS_BYTES, options)) chunks.push(chunk);
   const published = checksumFor(Buffer.concat(chunks).toString('utf8'), fileName);
-  if (published === undefined) throw failure(`${url} does not list ${fileName}`);
+  if (published === undefined) throw failure(`${url} does not list ${fileName}.`);
   const pinned = PINNED_CHECKSUMS[fileName];
   if (pinned !== undefined && pinned !== published) {
     throw failure(
-      `${url} gives ${published} for ${fileName}, but the release had ${pinned}: it was replaced`,
+      `${url} gives ${published} for ${fileName}, but the release had ${pinned}: it was replaced.`,
     );
   }
   return published;
@@ -99,19 +99,20 @@ async function* fetchChunks(
     const request = fetch(url, { signal: AbortSignal.any([controller.signal, ...signals]) });
     const response = await within(request, idleTimeoutMs, url);
     if (!response.ok) throw failure(`${url} answered ${response.status} ${response.statusText}`);
-    if (response.body === null) throw failure(`${url} answered without content`);
+    if (response.body === null) throw failure(`${url} answered without content.`);
     let received = 0;
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     for (;;) {
       const { done, value } = await within(reader.read(), idleTimeoutMs, url);
       if (done) return;
       received += value.byteLength;
-      if (received > maxBytes) throw failure(`${url} is larger than ${maxBytes} bytes: that is no release`);
+      if (received > maxBytes)
+        throw failure(`${url} is larger than ${maxBytes} bytes, so it is not a release.`);
       yield value;
     }
   } catch (error) {
     if (error instanceof AntiphonError) throw error;
-    throw failure(`${url} can't be fetched: ${reasonOf(error)}`, error);
+    throw failure(`${url} cannot be fetched: ${sentence(reasonOf(error))}`, error);
   } finally {
     controller.abort();
   }
@@ -119,7 +120,7 @@ async function* fetchChunks(
 
 function within<T>(work: Promise<T>, timeoutMs: number, url: string): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(failure(`${url} sent nothing for ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(() => reject(failure(`${url} sent nothing for ${timeoutMs} ms.`)), timeoutMs);
     void work.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
@@ -130,7 +131,7 @@ async function extract(file: string, folder: string, archive: ReleaseArchive): P
     timeoutMs: EXTRACT_TIMEOUT_MS,
   });
   if (code !== 0)
-    throw failure(`tar could not take ${member} out of ${archive.fileName}: ${lastLine(output)}`);
+    throw failure(`${archive.fileName} could not be unpacked with tar: ${sentence(lastLine(output))}`);
   return join(folder, member);
 }
 

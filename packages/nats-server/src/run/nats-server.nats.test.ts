@@ -153,7 +153,7 @@ describe('a start that fails', () => {
     const { port } = other.address() as { port: number };
     await startFails(
       { port },
-      new RegExp(`another program listens on 127.0.0.1:${port}[^]*log lines[^]*in use`),
+      new RegExp(`Another program listens on 127.0.0.1:${port}[^]*log lines[^]*in use`),
     );
     other.close();
     await start({ port });
@@ -161,7 +161,7 @@ describe('a start that fails', () => {
 
   it('is not misled by another NATS server on the port', async () => {
     const first = await start();
-    await startFails({ port: first.port, storeDir: join(dir, 'other') }, /another program listens/);
+    await startFails({ port: first.port, storeDir: join(dir, 'other') }, /Another program listens/);
     expect(first.state).toBe('running');
   });
 
@@ -176,7 +176,7 @@ describe('a start that fails', () => {
   });
 
   it('says when the host is none of this machine', async () => {
-    await startFails({ host: '192.0.2.1', port: 4222 }, /no address of this machine/);
+    await startFails({ host: '192.0.2.1', port: 4222 }, /is not an address of this machine/);
     await startFails({ host: '192.0.2.1' }, /No free port/);
   });
 

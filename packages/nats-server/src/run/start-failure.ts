@@ -24,7 +24,7 @@ export function isPortTaken(log: readonly string[]): boolean {
 export function startFailure(failed: FailedStart): AntiphonError {
   const log =
     failed.log.length === 0 ? '  (it wrote nothing)' : failed.log.map((line) => `  ${line}`).join('\n');
-  const message = `nats-server did not start: ${explain(failed)}\nIts last log lines (${failed.logFile}):\n${log}`;
+  const message = `nats-server did not start. ${explain(failed)}\nIts last log lines (${failed.logFile}):\n${log}`;
   const { binary, address, storeDir, logFile, exit } = failed;
   const context = { binary, address, storeDir, logFile, exitCode: exit?.code, exitSignal: exit?.signal };
   return new AntiphonError('NATS_SERVER_START', message, {
@@ -40,16 +40,16 @@ function explain(failed: FailedStart): string {
     return `${failed.binary} can't be run (${exit.error.message}). Correct the path of the binary.`;
   }
   if (isPortTaken(log)) {
-    return `another program listens on ${address}. Stop it, choose another port, or use it by its URL.`;
+    return `Another program listens on ${address}. Stop it, choose another port, or use it by its URL.`;
   }
   if (/cannot assign requested address|no such host/.test(text)) {
-    return `${address} is no address of this machine. Choose another host.`;
+    return `${address} is not an address of this machine. Choose another host.`;
   }
   if (/listen.*permission denied/.test(text)) {
-    return `this user may not listen on ${address}. Choose a port above 1023.`;
+    return `This user may not listen on ${address}. Choose a port above 1023.`;
   }
   if (/no space left|insufficient storage|insufficient memory/i.test(text)) {
-    return `there is no room in ${storeDir} for what JetStream was allowed. Make room, or lower the limits.`;
+    return `The disk of ${storeDir} has too little space for what JetStream was allowed. Free disk space, or lower the limits.`;
   }
   if (/storage directory|read-only file system|permission denied/i.test(text)) {
     return `${storeDir} can't be written. Give this user the right to write there, or choose another folder.`;
@@ -57,8 +57,8 @@ function explain(failed: FailedStart): string {
   if (failed.answered)
     return `${failed.binary} runs without JetStream. Use a build of nats-server that has it.`;
   if (exit === undefined) {
-    const wait = `it was not ready within ${failed.startTimeoutMs} ms`;
-    return `${wait}. A large store takes long to read: raise startTimeoutMs, or see its log.`;
+    const wait = `It was not ready within ${failed.startTimeoutMs} ms`;
+    return `${wait}. A large store takes long to read. Raise \`startTimeoutMs\`, or see its log.`;
   }
-  return `it ended with ${exit.signal ?? `exit code ${exit.code ?? 'unknown'}`}. See its log.`;
+  return `It ended with ${exit.signal ?? `exit code ${exit.code ?? 'unknown'}`}. See its log.`;
 }

@@ -54,7 +54,7 @@ export class NatsBus implements Bus {
       case 'disconnected': {
         const refused = this.parts.requester.refusedLogin;
         if (refused !== undefined) throw refused;
-        const message = `The connection to NATS at ${this.parts.shownServers} is down: no answer from ${subject}. Start nats-server; it comes back by itself.`;
+        const message = `The connection to NATS at ${this.parts.shownServers} is down: no answer from ${subject}. Start nats-server. The connection comes back automatically.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message);
       }
     }

@@ -125,7 +125,7 @@ describe('TLS', () => {
     await works({ servers: server.url('', 'tls'), tls: { ca: readFileSync(ca, 'utf8') } });
     await expect(connectNats({ servers: server.url('', 'tls') })).rejects.toMatchObject({
       code: 'ACCESS_DENIED',
-      message: /name the CA in `tls.ca`/,
+      message: /Name the CA in `tls.ca`/,
     });
     await expect(
       connectNats({ servers: `tls://localhost:${server.port}`, tls: { ca } }),

@@ -50,7 +50,7 @@ function explain(error: Error, tls: boolean): Explanation {
   if (has(UNTRUSTED)) {
     return {
       code: 'ACCESS_DENIED',
-      advice: 'Nobody that is trusted here signed its certificate: name the CA in `tls.ca`.',
+      advice: 'No CA that is trusted here signed its certificate. Name the CA in `tls.ca`.',
     };
   }
   if (has(OUT_OF_DATE)) {
@@ -74,7 +74,7 @@ function explain(error: Error, tls: boolean): Explanation {
   return {
     code: 'LOG_UNAVAILABLE',
     advice: tls
-      ? 'Start nats-server there, or correct `servers`; for a server with handshake_first set `tls.handshakeFirst`.'
+      ? 'Start nats-server there, or correct `servers`. For a server with handshake_first, set `tls.handshakeFirst`.'
       : 'Start nats-server there, or correct `servers`.',
   };
 }

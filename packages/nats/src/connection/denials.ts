@@ -218,7 +218,7 @@ function messageOf(operation: DeniedOperation, subject: string, servers: string)
       ? ', or set `inboxPrefix` to what that user may subscribe to'
       : '';
   return (
-    `NATS at ${servers} does not permit this client to ${verb} "${subject}". Grant it to the client's user${inbox}; ` +
+    `NATS at ${servers} does not permit this client to ${verb} "${subject}". Grant it to the client's user${inbox}. ` +
     'docs/access.md lists what each role needs.'
   );
 }

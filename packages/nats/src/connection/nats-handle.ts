@@ -164,7 +164,7 @@ export class NatsHandle {
     }
     const refused = this.requester.refusedLogin;
     if (refused !== undefined) throw refused;
-    const message = `NATS at ${this.servers} does not answer. Start nats-server; the connection comes back by itself.`;
+    const message = `NATS at ${this.servers} does not answer. Start nats-server. The connection comes back automatically.`;
     throw new AntiphonError('LOG_UNAVAILABLE', message);
   }
 

@@ -46,7 +46,7 @@ export class ProblemReporter {
         callback(...args);
       } catch (error) {
         const text = error instanceof Error ? error.message : String(error);
-        const message = `The handler of ${where} threw: ${text}. The message was dropped; correct the handler.`;
+        const message = `The handler of ${where} threw: ${text}. The message was dropped. Correct the handler.`;
         this.report(new AntiphonError('INTERNAL', message, { cause: error }));
       }
     };

@@ -22,7 +22,7 @@ export function assertSubscribeSubject(subject: string): void {
   if (valid && subject.length <= MAX_SUBJECT_LENGTH) return;
   throw badSubject(
     subject,
-    'It needs tokens separated by single dots; "*" is a whole token and ">" the last one.',
+    'It needs tokens separated by single dots. "*" is a whole token, and ">" the last one.',
   );
 }
 

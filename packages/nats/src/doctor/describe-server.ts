@@ -163,7 +163,7 @@ function* warningsOf(
   if (log?.durability.grade === 'memory') yield log.durability.sentence;
   if (stream !== undefined) yield* configurationWarnings(stream);
   if (clock !== undefined && Math.abs(clock.differenceMs) - clock.uncertaintyMs > MAX_CLOCK_DIFFERENCE_MS) {
-    yield `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep both in step with NTP.`;
+    yield `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep both synchronized with NTP.`;
   }
 }
 
@@ -176,5 +176,5 @@ function* configurationWarnings({ config }: StreamInfo): Iterable<string> {
     ...(String(config.discard) === 'old' && config.max_bytes > 0 ? ['discard: old'] : []),
   ];
   if (dropping.length === 0) return;
-  yield `The stream ${config.name} drops entries by itself (${dropping.join(', ')}). Remove these limits: a replica that was away could not catch up.`;
+  yield `The stream ${config.name} drops entries (${dropping.join(', ')}). Remove these limits: a replica that was away could not catch up.`;
 }

@@ -189,7 +189,7 @@ export class JetStreamApi {
   #unavailable(operation: string, failure: unknown, timeoutMs: number): AntiphonError {
     const message =
       failure === 'disconnected'
-        ? `The connection to NATS at ${this.shownServers} is down. Start nats-server; the connection comes back by itself.`
+        ? `The connection to NATS at ${this.shownServers} is down. Start nats-server. The connection comes back automatically.`
         : `JetStream at ${this.shownServers} did not answer ${operation} within ${timeoutMs} ms. Start nats-server with JetStream (-js), and look at its log.`;
     return new AntiphonError('LOG_UNAVAILABLE', message, { cause: failure, context: { operation } });
   }

@@ -55,7 +55,7 @@ describe('an append that was refused for its expectation', () => {
     const lastSeqOfOrigin = (await log.lastOf('writer'))?.seq ?? 0;
     expect(await append(log, { id: 'a:3', expectedLastSeqOfOrigin: lastSeqOfOrigin })).toMatchObject({
       type: 'refused',
-      error: { code: 'LOG_REFUSED', message: expect.stringMatching(/does not hold it any more/) },
+      error: { code: 'LOG_REFUSED', message: expect.stringMatching(/no longer holds it/) },
       lastSeqOfOrigin,
     });
   });

@@ -47,7 +47,7 @@ async function explainOfLog(
     if (isOf(follower, pending)) return { type: 'stored', seq: follower.seq, duplicate: true };
   }
   const end = lastSeq === undefined ? 'The log does not end' : `The log ends at entry ${lastSeq}, not`;
-  const message = `${end} at the expected entry ${expectedLastSeq}: somebody else has appended, or an append before this one was refused. Read it, then try again.`;
+  const message = `${end} at the expected entry ${expectedLastSeq}: somebody else has appended, or an append before this one was refused. Read the log, then try again.`;
   const refusal = refused(error, message, { cluster, id });
   return { type: 'refused', error: refusal, ...(lastSeq === undefined ? {} : { lastSeq }) };
 }
@@ -78,8 +78,8 @@ async function explainOfOrigin(
   const isGone = lastSeqOfOrigin === expected && expectedLastSeq === undefined;
   const orLog = expectedLastSeq === undefined ? '' : `, or the log at ${expectedLastSeq}`;
   const message = isGone
-    ? `The log stored an entry of ${subject} behind the expected end (${expected}), and does not hold it any more: it was removed or trimmed. Find out by whom; compare the log with what was published before more is.`
-    : `The newest entry of ${subject} is ${lastSeqOfOrigin}; it was expected to be ${expected}${orLog}. Somebody else has appended: read the log, then try again.`;
+    ? `The log stored an entry of ${subject} behind the expected end (${expected}), and no longer holds it: it was removed or trimmed. Find out who did it. Before you publish more, compare the log with what was published.`
+    : `The newest entry of ${subject} is ${lastSeqOfOrigin}, and was expected to be ${expected}${orLog}. Somebody else has appended. Read the log, then try again.`;
   return {
     type: 'refused',
     error: refused(error, message, { cluster, id }),

@@ -85,7 +85,7 @@ function explainError(
   }
   const full = MAXIMUM_EXCEEDED.test(error.description);
   const text = full
-    ? `${error.message}. The log is full: raise the max_bytes of its stream, or give the server more room.`
+    ? `${error.message}. The log is full. Raise the max_bytes of its stream, or give the server more room.`
     : `${error.message}.`;
   const code = error.unavailable && !full ? 'LOG_UNAVAILABLE' : 'LOG_REFUSED';
   const options = { cause: error, context, retriable: !error.wrongStream };

@@ -164,7 +164,7 @@ export class Appender {
       return new AntiphonError('MESSAGE_TOO_LARGE', message, { context });
     }
     if (watch.state === 'disconnected') {
-      const message = 'The connection to NATS is down; nothing was sent. It comes back by itself.';
+      const message = 'The connection to NATS is down. Nothing was sent. It reconnects automatically.';
       return new AntiphonError('LOG_UNAVAILABLE', message, { context });
     }
     const full =
@@ -213,7 +213,7 @@ export class Appender {
         continue;
       }
       this.#take(token);
-      const text = `The log did not answer within ${timeoutMs} ms; the entry may be stored.`;
+      const text = `The log did not answer within ${timeoutMs} ms. The entry may be stored.`;
       this.#settle(settled, { type: 'unknown', error: new AntiphonError('TIMEOUT', text) });
     }
   }
@@ -230,7 +230,7 @@ export class Appender {
 
   #abandonAll(reason: string): void {
     this.#abandon(
-      new AntiphonError('LOG_UNAVAILABLE', `${reason} The entry may be stored: read the log to find out.`),
+      new AntiphonError('LOG_UNAVAILABLE', `${reason} The entry may be stored. Read the log to find out.`),
     );
   }
 
@@ -273,7 +273,7 @@ function mistakeIn(request: AppendRequest): string | undefined {
     return `An append expects entry ${expected}. Give the whole number of an entry, or 0 for none.`;
   }
   if (!MESSAGE_ID.test(id)) {
-    return `${JSON.stringify(id.slice(0, 80))} is no id for an append. Give 1 to 256 printable characters.`;
+    return `${JSON.stringify(id.slice(0, 80))} is not a valid id for an append. Give 1 to 256 printable characters.`;
   }
   if (timeoutMs === undefined || timeoutMs > 0) return undefined;
   return `The time limit of an append is ${timeoutMs} ms. Give a number above 0.`;

@@ -218,6 +218,6 @@ function assertConsumerName(name: string): void {
   const shown = JSON.stringify(name.slice(0, 80));
   throw new AntiphonError(
     'BAD_OPTION',
-    `${shown} is no name for a consumer. Use 1 to 80 letters, digits, "-" and "_".`,
+    `${shown} is not a valid name of a consumer. Use 1 to 80 letters, digits, "-" and "_".`,
   );
 }

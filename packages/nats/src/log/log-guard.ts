@@ -156,11 +156,11 @@ export class LogGuard {
     }
     const known = this.#verified;
     if (known !== undefined && known.created !== info.created) {
-      return `The stream ${stream} was created anew at ${info.created}; it was one of ${known.created}.`;
+      return `The stream ${stream} was created anew at ${info.created}. It was one of ${known.created}.`;
     }
     const { first_seq: firstSeq, last_seq: lastSeq } = info.state;
     if (lastSeq < floor)
-      return `The stream ${stream} ends at entry ${lastSeq}; it had ${floor} entries before.`;
+      return `The stream ${stream} ends at entry ${lastSeq}. It had ${floor} entries before.`;
     if (known !== undefined && firstSeq > Math.max(IDENTITY_SEQ, this.#lookedFloor))
       return `The stream ${stream} was purged: it begins at entry ${firstSeq}, and nothing is left of what the last look saw, up to entry ${this.#lookedFloor}.`;
     const moved = firstSeq > Math.max(IDENTITY_SEQ, known?.firstSeq ?? 0);
@@ -178,7 +178,7 @@ export class LogGuard {
       return `The stream ${stream} does not begin with the record of an Antiphon log.`;
     }
     if (generation !== undefined && generation !== known.generation)
-      return `The stream ${stream} has the record of another log (${generation}); it was ${known.generation}.`;
+      return `The stream ${stream} has the record of another log (${generation}). It was ${known.generation}.`;
     // Whoever trims the log should write its record again first. Without it, nobody who starts could tell
     // which log it is.
     this.#headless = generation === undefined;

@@ -44,7 +44,7 @@ export async function openLog(
         throw new AntiphonError('LOG_REPLACED', message, { context });
       }
       if (attempt === IDENTITY_ATTEMPTS) {
-        const message = `The stream ${context.stream} is still empty: whoever creates it has not finished. Try again.`;
+        const message = `The stream ${context.stream} is still empty: its creator has not finished. Try again.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message, { context });
       }
       if (create) await writeIdentity(requester, cluster, signal);
@@ -68,7 +68,7 @@ async function findStream(
   } catch (error) {
     if (!(error instanceof ApiError) || !error.noStream) throw error;
     if (!create) {
-      const message = `There is no stream ${stream}: this cluster does not exist here. Check the cluster's name and the NATS server.`;
+      const message = `There is no stream ${stream}. This cluster does not exist here. Check the cluster's name and the NATS server.`;
       throw new AntiphonError('LOG_REPLACED', message, { context: { cluster, stream } });
     }
     info = await createStream(parts, signal);

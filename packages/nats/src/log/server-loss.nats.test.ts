@@ -117,7 +117,10 @@ describe('kill -9 of the server', () => {
     renameSync(join(storeDir, 'older'), join(storeDir, 'jetstream'));
     await fixture.server.restart();
     await eventually('the notice', () => follower.failure !== undefined, 3000);
-    expect(follower.failure).toMatchObject({ code: 'LOG_REPLACED', message: /ends at entry 51; it had 101/ });
+    expect(follower.failure).toMatchObject({
+      code: 'LOG_REPLACED',
+      message: /ends at entry 51\. It had 101/,
+    });
     await expect(log.identity()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
     expect(await append(log, { id: 'c:1' })).toMatchObject({
       type: 'refused',

@@ -211,7 +211,7 @@ export class KvRegistry implements Registry {
       return await ask();
     } catch (error) {
       if (error instanceof ApiError && error.noStream) {
-        const message = `The registry bucket ${this.#bucket} does not exist: call open(), or find out who deleted it.`;
+        const message = `The registry bucket ${this.#bucket} does not exist. Call open(), or find out who deleted it.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message, { cause: error, context });
       }
       throw toPortError(error, context);

@@ -4,6 +4,6 @@ import { AntiphonError } from '@antiphon/core';
 export function needsSync(what: string): AntiphonError {
   return new AntiphonError(
     'BAD_OPTION',
-    `${what} needs a cluster with \`update: { mode: sync }\`; this one completes writes on one database and propagates them`,
+    `${what} needs a cluster with \`update: { mode: sync }\`. This one completes a write on one database and propagates it later.`,
   );
 }

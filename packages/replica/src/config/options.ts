@@ -159,7 +159,7 @@ const PORTS: OptionNames<ReplicaPorts> = {
 export function assertStore(store: unknown): void {
   const { inspect, install } = (store ?? {}) as Partial<Store>;
   if (typeof inspect === 'function' && typeof install === 'function') return;
-  throw new AntiphonError('BAD_OPTION', '`store` is not a store; give sqlite({ file }), for example.');
+  throw new AntiphonError('BAD_OPTION', '`store` is not a store. Give sqlite({ file }), for example.');
 }
 
 /** Throws BAD_OPTION. */
@@ -175,7 +175,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
   if (!Number.isFinite(intervalMs) || intervalMs < 0) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `update.intervalMs is ${String(intervalMs)}; give 0 or more milliseconds`,
+      `\`update.intervalMs\` is ${String(intervalMs)}. Give 0 or more milliseconds.`,
     );
   }
   const { cluster, id, store, tables, log, bus, registry, clock } = options;
@@ -207,6 +207,6 @@ function tablesOf(tables: ReplicaOptions<unknown>['tables']): readonly string[] 
   if (tables === undefined || tables === 'auto') return undefined;
   if (Array.isArray(tables) && tables.every((name) => typeof name === 'string')) return tables;
   const message =
-    "`tables` is not valid; give a list of names, or 'auto' for every table that can be replicated.";
+    "`tables` is not valid. Give a list of names, or 'auto' for every table that can be replicated.";
   throw new AntiphonError('BAD_OPTION', message);
 }

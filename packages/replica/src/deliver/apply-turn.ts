@@ -9,6 +9,7 @@ import {
   type Position,
   type StoreState,
   type Verdict,
+  sentence,
 } from '@antiphon/core';
 import { intakeRules } from './rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -217,20 +218,20 @@ export class ApplyTurn {
     }
   }
 
-  /** Every replica puts it aside, and this one learns it as soon as they do. */
+  /** Every replica quarantines it, and this one learns it as soon as they do. */
   #ownRefused(counter: number, { message }: AntiphonError): void {
     const { id, health, sync, store } = this.scope;
-    const ours = `Our own transaction ${id}:${counter} is accepted by no replica: ${message}`;
+    const ours = `No replica accepts transaction ${id}:${counter} of this one. ${sentence(message)}`;
     const isCommitted = counterOf(store.state().vector, id) >= counter;
     this.#refusedCounter = Math.min(counter, this.#refusedCounter ?? Infinity);
     if (sync === undefined || isCommitted) {
       health.alarm(
         OWN_ALARM,
-        `${ours}. It and everything after it waits here until the log's clock has caught up`,
+        `${ours} It and everything after it wait here until the log's clock has caught up.`,
       );
       return;
     }
-    health.alarm(OWN_ALARM, `${ours}. It was not committed; correct the clock of this machine`);
+    health.alarm(OWN_ALARM, `${ours} It was not committed. Correct the clock of this machine.`);
   }
 
   /** It is in the log in order now, or another one in its place. */

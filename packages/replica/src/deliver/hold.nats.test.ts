@@ -69,7 +69,7 @@ describe('a transaction that one database refuses', () => {
     const status = c.status();
     expect(status).toMatchObject({ lifecycle: 'holding', quarantined: 0, waitingFor: [] });
     expect(status.holding).toMatchObject({ origin: 'a', counter: 2, table: 'items', seq: seq + 1 });
-    expect(status.holding?.message).toMatch(/a:2 .*malformed JSON in table items\. .*goes on by itself/);
+    expect(status.holding?.message).toMatch(/a:2 .*malformed JSON in table items\. .*resumes automatically/);
     expect(status.alarms).toMatchObject([{ name: 'apply', message: status.holding?.message }]);
     await expect(c.caughtUp({ timeoutMs: 300 })).rejects.toMatchObject({
       code: 'TIMEOUT',

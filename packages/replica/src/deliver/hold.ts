@@ -1,4 +1,4 @@
-import { type AntiphonError, sleep } from '@antiphon/core';
+import { type AntiphonError, sleep, sentence, withoutStop } from '@antiphon/core';
 import type { Holding } from '../config/standstill.js';
 import type { Scope } from '../state/scope.js';
 
@@ -74,8 +74,8 @@ export class Hold {
 const WAY_OUT: Partial<Record<AntiphonError['code'], string>> = {
   STORE_BUSY: "End the other program's transaction",
   STORE_FULL: 'Free disk space',
-  STORE_UNAVAILABLE: 'Look at the disk, the permissions and the limits of this process (`ulimit -a`)',
-  STORE_FAILED: 'Look at the file and its disk',
+  STORE_UNAVAILABLE: 'Check the disk, the permissions and the limits of this process (`ulimit -a`)',
+  STORE_FAILED: 'Check the file and its disk',
   CLOCK_SKEW: "Set this machine's clock",
 };
 
@@ -85,15 +85,11 @@ function messageOf({ seq, origin, counter }: Refused, error: AntiphonError): str
       ? `Entry ${seq} of the log cannot be applied here`
       : `This database does not take transaction ${origin}:${counter} of the log (entry ${seq})`;
   // It says what ends it, which depends on what was changed: a rebuilt table is to be recaptured first.
-  if (error.code === 'SCHEMA_DRIFT') return `${refused}, nor anything after it: ${error.message}`;
+  if (error.code === 'SCHEMA_DRIFT') return `${refused}, nor anything after it: ${sentence(error.message)}`;
   const wayOut =
     WAY_OUT[error.code] ?? 'Change what refuses it (a constraint, a trigger, a row, a missing table)';
   return (
     `${refused}: ${withoutStop(error.message)}. Nothing after it is applied. ` +
-    `${wayOut}; the replica tries again and goes on by itself (\`antiphon quarantine retry\`: at once).`
+    `${wayOut}. The replica retries and resumes automatically (at once with \`antiphon quarantine retry\`).`
   );
-}
-
-function withoutStop(sentence: string): string {
-  return sentence.replace(/[.;]\s*$/, '');
 }

@@ -322,8 +322,8 @@ export class Intake {
 function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonError {
   return new AntiphonError(
     'UNSUPPORTED_FORMAT',
-    `entry ${entry.seq} of the log, from ${batch.origin}, has schema version ${batch.schemaVersion}, this replica has ${known}; ` +
-      'it waits there: upgrade this replica',
+    `Entry ${entry.seq} of the log, from ${batch.origin}, has schema version ${batch.schemaVersion}, and this replica has ${known}. ` +
+      'It waits there. Upgrade this replica.',
     { context: { origin: batch.origin, seq: entry.seq } },
   );
 }
@@ -334,7 +334,7 @@ function causeMissing(
 ): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
-    `${batch.origin}:${batch.firstCounter} builds on ${missing.origin}:${missing.counter}, which has not been in the log`,
+    `${batch.origin}:${batch.firstCounter} builds on ${missing.origin}:${missing.counter}, which has not been in the log.`,
     { context: { origin: batch.origin, missing: `${missing.origin}:${missing.counter}` } },
   );
 }

@@ -50,7 +50,7 @@ describe.each(TOPOLOGIES)('two files under one id, %j', (topology) => {
     const { lastSeq } = await log.open({ create: false });
     await expect(cluster.replica('a', { topology })).rejects.toMatchObject({
       code: 'DUPLICATE_REPLICA',
-      message: expect.stringMatching(/a:2, and not the transaction.*empty file/) as string,
+      message: expect.stringMatching(/a:2, but not the transaction.*empty file/) as string,
       context: { origin: 'a', counter: 2 },
     });
     expect((await log.identity()).lastSeq).toBe(lastSeq);

@@ -114,10 +114,10 @@ export async function assertOurs(
 function secondLife(id: string, counter: number, seq: number): AntiphonError {
   return new AntiphonError(
     'DUPLICATE_REPLICA',
-    `entry ${seq} of the log is ${id}:${counter}, and not the transaction that this database has under that number: ` +
-      `another file, an older copy or a backup, has served as ${id} meanwhile. Nothing of this file was lost, and nothing more of it is ` +
-      `published. Stop what runs as ${id}, keep this file aside, start ${id} with an empty file, which gets everything from the log, ` +
-      'and write again what only the file kept aside has (`sqldiff --primarykey` shows it); see docs/lost-log.md',
+    `Entry ${seq} of the log is ${id}:${counter}, but not the transaction that this database has under that number: ` +
+      `another file, an older copy or a backup, has served as ${id} since. Nothing of this file was lost, and nothing more of it is ` +
+      `published. Stop what runs as ${id}, keep this file, and start ${id} with an empty file, which gets everything from the log. ` +
+      'Then write again what only the old file has (`sqldiff --primarykey` shows it). See docs/lost-log.md.',
     { context: { origin: id, counter, seq } },
   );
 }
@@ -125,8 +125,8 @@ function secondLife(id: string, counter: number, seq: number): AntiphonError {
 export function foreignWriter(seq: number, origin: string, counter: number): AntiphonError {
   return new AntiphonError(
     'DUPLICATE_REPLICA',
-    `entry ${seq} of the log is transaction ${origin}:${counter}, which this database never wrote: ` +
-      `another process writes as ${origin}. Stop it, then start this replica again`,
+    `Entry ${seq} of the log is transaction ${origin}:${counter}, which this database never wrote: ` +
+      `another process writes as ${origin}. Stop it, then start this replica again.`,
     { context: { origin, counter, seq } },
   );
 }

@@ -38,7 +38,8 @@ export function assertReadable(identity: LogIdentity, seq: number): void {
 
 /** What is wrong with a log that is known to have had `knownSeq`, by its length alone; undefined when nothing. */
 export function lossOfEnd({ firstSeq, lastSeq }: LogIdentity, knownSeq: number): string | undefined {
-  if (lastSeq < knownSeq) return `it ends at ${lastSeq}, and had ${knownSeq} before: it was cut or restored`;
+  if (lastSeq < knownSeq)
+    return `it ends at ${lastSeq}, although it had ${knownSeq} before: the stream was truncated or restored`;
   if (lastSeq > 0 && firstSeq > lastSeq) return `all its entries up to ${lastSeq} were purged`;
   return undefined;
 }

@@ -248,7 +248,10 @@ export class VerifiedLog implements Log {
     if (result.type === 'stored') {
       const { seq, duplicate } = result;
       if (duplicate || seq > knownSeq) this.note({ seq, attempt: request.id });
-      else this.replace(`it stored an entry at ${seq}, and had ${knownSeq} before: it was cut or recreated`);
+      else
+        this.replace(
+          `it stored an entry under ${seq}, although it had ${knownSeq} before: the stream was truncated or recreated`,
+        );
     } else if (result.type === 'refused') {
       const { expectedLastSeq = 0, expectedLastSeqOfOrigin = 0 } = request;
       const { lastSeq = expectedLastSeq, lastSeqOfOrigin = expectedLastSeqOfOrigin } = result;
@@ -307,14 +310,14 @@ export class VerifiedLog implements Log {
 function unverified(): AntiphonError {
   return new AntiphonError(
     'LOG_UNAVAILABLE',
-    'The connection to NATS is new, and whether the log is the same is being checked; nothing was sent. Try again.',
+    'The connection to NATS is new, and whether the log is the same is still being checked. Nothing was sent. Try again.',
   );
 }
 
 function lost(): AntiphonError {
   return new AntiphonError(
     'LOG_UNAVAILABLE',
-    'The connection to NATS was lost before it was certain which log the entry is in: read the log to find out.',
+    'The connection to NATS was lost before it was certain which log the entry is in. Read the log to find out.',
   );
 }
 

@@ -28,12 +28,12 @@ export class AgreementWatch {
       health.fail(
         new AntiphonError(
           'CLUSTER_MISMATCH',
-          `The settings of cluster ${cluster} were changed while ${id} ran. Start it again; it takes them over.`,
+          `The settings of cluster ${cluster} were changed while ${id} ran. Start it again: it takes them over.`,
           { context: { cluster, replica: id } },
         ),
       );
     } catch (error) {
-      logger.debug({ err: error }, "the cluster's description was not read");
+      logger.debug({ err: error }, "The cluster's description was not read.");
     } finally {
       this.#looking = false;
     }
@@ -46,7 +46,7 @@ export class AgreementWatch {
     health.alarm(
       ALARM,
       `The registry has lost the description of cluster ${cluster}, without which no replica starts. It is written again. ` +
-        'Find out who deletes keys of the registry',
+        'Find out who deletes keys of the registry.',
     );
     await registry.create(CLUSTER_KEY, encodeClusterDocument(document));
   }

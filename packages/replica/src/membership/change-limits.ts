@@ -60,7 +60,7 @@ export async function changeAgreedLimits(
     return { before: agreedOf(before), after, fromSeq };
   throw new AntiphonError(
     'CLUSTER_MISMATCH',
-    `The description of cluster ${cluster} was changed meanwhile. Try again.`,
+    `Somebody else changed the description of cluster ${cluster} at the same time. Try again.`,
     { context: { cluster } },
   );
 }
@@ -89,7 +89,7 @@ async function assertNoneRuns(cluster: string, registry: Registry, bus: Bus): Pr
   throw new AntiphonError(
     'MEMBER_RUNNING',
     `${running.join(', ')} of cluster ${cluster} ${running.length === 1 ? 'runs' : 'run'}. Stop all replicas, change the ` +
-      'setting, and start them again: all of them have to go by the same ones.',
+      'setting, and start them again. All of them must have the same settings.',
     { context: { cluster, running } },
   );
 }

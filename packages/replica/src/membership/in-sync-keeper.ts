@@ -123,8 +123,8 @@ export class InSyncKeeper {
       'in-sync',
       `${inSync.members.length} of the ${needed} members that must be in sync are (${inSync.members.join(', ')}): ` +
         (degraded
-          ? 'writes complete without the others (degraded)'
-          : 'writes that wait for others are rejected'),
+          ? 'writes complete without the others (degraded).'
+          : 'writes that wait for others are rejected. Start the missing members.'),
     );
   }
 

@@ -5,6 +5,7 @@ import {
   type KnownEntry,
   type LogIdentity,
   sleep,
+  sentence,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import { assertReadable, assertSameLog, CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from '../log/log-check.js';
@@ -68,7 +69,7 @@ export class LogWatch {
       if (!(error instanceof AntiphonError)) throw error;
       if (error.code === 'LOG_REPLACED') this.#replaced(error);
       else if (!NOT_OF_THE_LOG.has(error.code))
-        health.alarm('log', `the log does not answer: ${error.message}`);
+        health.alarm('log', `The log does not answer: ${sentence(error.message)}`);
     }
   }
 
@@ -110,29 +111,29 @@ export class LogWatch {
     }
   }
 
-  /** Whoever has read them goes on, and would never notice; whoever has not learns it from the reader. */
+  /** A replica that has read them is not affected, and would never notice; one that has not learns it from the reader. */
   #alarmRemoved({ removed = 0 }: LogIdentity): void {
     const { health } = this.scope;
     if (removed === 0) return health.clearAlarm(REMOVED_ALARM);
     health.alarm(
       REMOVED_ALARM,
       `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one ` +
-        'subject). Whoever has not read them stops there, and so does a replica with an empty file: what they held ' +
+        'subject). A replica that has not read them stops there, and so does one with an empty file. What they held ' +
         'is only in the databases that read them before. Copy one of these, and begin a new log from it ' +
-        '(docs/lost-log.md, way 4)',
+        '(docs/lost-log.md, way 4).',
     );
   }
 
-  /** Nothing is taken from those that have read it: they go on. Who comes later reads from the beginning. */
+  /** Replicas that have read it are not affected. One that comes later reads from the beginning. */
   #alarmTrimmed({ firstSeq, lastSeq }: LogIdentity): void {
     const { health } = this.scope;
     if (lastSeq === 0 || firstSeq <= FIRST_ENTRY_SEQ) return health.clearAlarm(TRIMMED_ALARM);
     health.alarm(
       TRIMMED_ALARM,
       `The log begins at entry ${firstSeq}: what came before was trimmed (a limit of the stream, or ` +
-        '`nats stream purge`). Replicas that had read it go on; one with an empty file, or an older one, cannot ' +
-        'join any more. What was trimmed is only in the databases that read it: copy one of these, and begin a new ' +
-        'log from it (docs/lost-log.md, way 4)',
+        '`nats stream purge`). Replicas that had read it are not affected. One with an empty file, or an older one, can no ' +
+        'longer join. What was trimmed is only in the databases that read it. Copy one of these, and begin a new ' +
+        'log from it (docs/lost-log.md, way 4).',
     );
   }
 
@@ -168,7 +169,7 @@ export class LogWatch {
     const { lastSeq } = await log.identity(signal);
     if (lastSeq >= entry.seq) return;
     throw log.replace(
-      `it ends at ${lastSeq}, and ${id} has dealt with its entry ${entry.seq}: it was cut or restored`,
+      `it ends at ${lastSeq}, and ${id} has dealt with its entry ${entry.seq}: the stream was truncated or restored`,
     );
   }
 

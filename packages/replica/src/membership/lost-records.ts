@@ -1,4 +1,4 @@
-import { AntiphonError, type MemberRecord, restoreRecord } from '@antiphon/core';
+import { AntiphonError, type MemberRecord, restoreRecord, sentence } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
 import { VERSION } from '../config/version.js';
 
@@ -27,9 +27,9 @@ export class LostRecords {
       if (!error.retriable)
         health.alarm(
           ALARM,
-          `The records of members that the registry has lost could not be written again: ${error.message}`,
+          `The records of members that the registry has lost could not be written again: ${sentence(error.message)}`,
         );
-      else logger.debug({ err: error }, 'a record was not written again');
+      else logger.debug({ err: error }, 'A record was not written again.');
     } finally {
       this.#looking = false;
     }
@@ -40,7 +40,7 @@ export class LostRecords {
     if (!(await restoreRecord(registry, record))) return;
     health.alarm(
       ALARM,
-      `The registry had lost the record of ${record.id}, which does not run: it was written again. Find out who deletes keys of the registry`,
+      `The registry had lost the record of ${record.id}, which is not running. The record was written again. Find out who deletes keys of the registry.`,
     );
   }
 

@@ -1,4 +1,4 @@
-import { AntiphonError, findMember, registerMember } from '@antiphon/core';
+import { AntiphonError, findMember, registerMember, sentence } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
 import { VERSION } from '../config/version.js';
 
@@ -24,8 +24,9 @@ export class OwnRecord {
       else health.clearAlarm(ALARM);
     } catch (error) {
       const waits = error instanceof AntiphonError && error.retriable;
-      if (waits) logger.debug({ err: error }, 'the own record was not read');
-      else health.alarm(ALARM, `${this.#lost()} It could not be written again: ${messageOf(error)}`);
+      if (waits) logger.debug({ err: error }, 'The record of this replica was not read.');
+      else
+        health.alarm(ALARM, `${this.#lost()} It could not be written again: ${sentence(messageOf(error))}`);
     } finally {
       this.#looking = false;
     }
@@ -35,7 +36,7 @@ export class OwnRecord {
     const { registry, id, instance, store, members, clock, health } = this.scope;
     health.alarm(
       ALARM,
-      `${this.#lost()} It is written again, and they ask for what they miss. Find out who deletes keys of the registry`,
+      `${this.#lost()} It is written again, and they ask for what they miss. Find out who deletes keys of the registry.`,
     );
     const known = members.all.find(({ record }) => record.id === id)?.record;
     const joinedAtMs = known?.joinedAtMs ?? clock.nowMs();
@@ -44,7 +45,7 @@ export class OwnRecord {
 
   #lost(): string {
     const { id } = this.scope;
-    return `The registry has lost the record of ${id}: members that do not know it put aside what it publishes.`;
+    return `The registry has lost the record of ${id}: members that do not know it quarantine what it publishes.`;
   }
 }
 

@@ -83,12 +83,12 @@ describe('a member that is gone', () => {
     const lost = 'b:999~lost';
     const reason = (text: string): unknown => expect.stringContaining(text);
     await b.close();
-    expect(await c.outcome(lost)).toMatchObject({ outcome: 'unknown', reason: reason('only b itself') });
+    expect(await c.outcome(lost)).toMatchObject({ outcome: 'unknown', reason: reason('only b can tell') });
     await a.removeMember('b');
     for (const replica of [a, c]) {
       const outcome = await replica.outcome(lost);
       expect(outcome).toMatchObject({ outcome: 'unknown', reason: reason('was removed from cluster') });
-      expect(outcome.reason).toContain('Make sure that no process of b runs any more, then ask again');
+      expect(outcome.reason).toContain('Make sure that no process of b is running, then ask again');
     }
   });
 

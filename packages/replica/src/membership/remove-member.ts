@@ -106,7 +106,7 @@ function assertRemovable(scope: ReplicaScope, id: string, record: MemberRecord |
   if (authority.current().primary === id) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `${id} is the primary, the only one that may write: without it the cluster takes no writes. It cannot be removed.`,
+      `${id} cannot be removed: it is the primary, and without it the cluster takes no writes.`,
       { context },
     );
   }
@@ -150,8 +150,8 @@ function late({ cluster }: ReplicaScope, id: string, timeoutMs?: number): Antiph
   const within = timeoutMs === undefined ? 'in time' : `within ${Math.round(timeoutMs)} ms`;
   return new AntiphonError(
     'TIMEOUT',
-    `Replica ${id} was not removed ${within}, or nobody knows yet. ` +
-      'See whether NATS answers, then remove it again; give it more time if it may not answer.',
+    `Replica ${id} was not removed ${within}, or it is not known yet. ` +
+      'See whether NATS answers, then remove it again, with more time if it answers slowly.',
     { context: { cluster, replica: id } },
   );
 }
@@ -159,7 +159,7 @@ function late({ cluster }: ReplicaScope, id: string, timeoutMs?: number): Antiph
 function running({ cluster }: ReplicaScope, id: string): AntiphonError {
   return new AntiphonError(
     'MEMBER_RUNNING',
-    `Replica ${id} of cluster ${cluster} runs. Stop it first, or remove it by force (--force): it ends then, and joins again if it is started again.`,
+    `Replica ${id} of cluster ${cluster} is running. Stop it first, or remove it with --force: it ends then, and joins again when it is started again.`,
     { context: { cluster, replica: id } },
   );
 }
@@ -185,7 +185,7 @@ export function parseRemoval(input: Readonly<Record<string, unknown>>): {
   if (typeof id !== 'string' || typeof force !== 'boolean') {
     throw new AntiphonError(
       'BAD_OPTION',
-      'The request is not valid; give `id`, and `force` as true or false.',
+      'The request is not valid. Give `id`, and `force` as true or false.',
     );
   }
   return { id, force };

@@ -1,5 +1,5 @@
 import type { ActorRef } from '@antiphon/actor';
-import { AntiphonError, type Beat } from '@antiphon/core';
+import { AntiphonError, type Beat, withoutStop } from '@antiphon/core';
 import { Awaited } from './awaited.js';
 import { isUnfounded, type Witness } from '../repair/gap-verdict.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -52,11 +52,11 @@ export class StepWatch {
     const overdue = this.#awaited.overdue(clock.monotonicMs());
     if (overdue === undefined) return health.clearAlarm('awaited');
     const { counter, members, why } = overdue;
-    const reason = why === undefined ? '' : ` (${why.replace(/[.;]\s*$/, '')})`;
+    const reason = why === undefined ? '' : ` (${withoutStop(why)})`;
     health.alarm(
       'awaited',
-      `${members.join(', ')} did not get our transaction ${id}:${counter}, or could not accept it${reason}, and nothing of ours after it: ` +
-        'see `antiphon status` and `antiphon quarantine list` there',
+      `${members.join(', ')} did not get transaction ${id}:${counter} of this replica, or could not accept it${reason}, and nothing after it. ` +
+        'See `antiphon status` and `antiphon quarantine list` there.',
     );
   }
 

@@ -33,7 +33,7 @@ export class TwinWatch {
         // Asked again at its next beat.
         const retriable = error instanceof AntiphonError && error.retriable;
         if (!retriable)
-          logger.warn({ err: error }, `it is not known which of two processes is replica ${id}`);
+          logger.warn({ err: error }, `It is not known which of two processes is replica ${id}.`);
       })
       .finally(() => (this.#asking = false));
   }
@@ -53,14 +53,14 @@ export class TwinWatch {
     if (record === undefined || record.instance === instance) {
       health.alarm(
         ALARM,
-        `Another process runs as ${id} too. This one has the database file and the registry's record; the other one ends, or has to be stopped.`,
+        `Another process runs as ${id} too. This one has the database file and the registry's record; the other one ends, or must be stopped.`,
       );
       return;
     }
     health.stall(
       new AntiphonError(
         'DUPLICATE_REPLICA',
-        `Another process was started as ${id} while this one did not answer, and has its place in cluster ${cluster} now. ` +
+        `Another process was started as ${id} while this one did not answer, and now has its place in cluster ${cluster}. ` +
           'Stop one of them, or choose another id.',
         { context: { cluster, replica: id } },
       ),

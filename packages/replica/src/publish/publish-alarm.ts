@@ -1,4 +1,4 @@
-import type { AntiphonError } from '@antiphon/core';
+import { type AntiphonError, sentence } from '@antiphon/core';
 import type { Health } from '../state/health.js';
 
 const NAME = 'publish';
@@ -18,11 +18,11 @@ export function alarmPublish(
   // An answer that was waited for in vain has taken longer than all the other tries.
   if (failures < FAILURES_BEFORE && error.code !== 'TIMEOUT') return;
   const what = error.code.startsWith('STORE_')
-    ? 'Changes of this replica cannot be read from its database to be published; it tries again'
+    ? 'Changes of this replica cannot be read from its database to be published. It retries.'
     : sent === 'changes'
-      ? 'The log does not take changes of this replica; they are kept, and sent again'
-      : 'The log does not take synchronous writes of this replica; who writes is told so, and it tries whether the log does again';
-  health.alarm(NAME, `${what}: ${error.message}`);
+      ? 'The log does not take changes of this replica. They are kept and sent again.'
+      : 'The log does not take synchronous writes of this replica. They are rejected until it does.';
+  health.alarm(NAME, `${what} ${sentence(error.message)}`);
 }
 
 export function isPublishAlarmed(health: Health): boolean {

@@ -8,6 +8,7 @@ import {
   type SealedMessage,
   type Timer,
   toAntiphonError,
+  sentence,
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
@@ -143,7 +144,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { health, id } = this.scope;
     if (!health.replicating) {
       const why = health.stalled?.message ?? health.state;
-      return { state: 'stopped', message: `${id} publishes nothing now: ${why}` };
+      return { state: 'stopped', message: `${id} publishes nothing now: ${sentence(why)}` };
     }
     const answer = await this.#resend.ask(from);
     if (answer.state === 'sending') {
@@ -328,7 +329,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (STALLING.has(error.code)) return health.stall(error);
     // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
     if (error.code !== 'ACCESS_DENIED') {
-      if (this.#failures === 0) logger.info({ code: error.code }, `publishing waits: ${error.message}`);
+      if (this.#failures === 0)
+        logger.info({ code: error.code }, `Publishing waits: ${sentence(error.message)}`);
       alarmPublish(health, this.#failures, error);
     }
     this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
@@ -395,8 +397,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     health.stall(
       new AntiphonError(
         'LOG_REPLACED',
-        `the log stored a message at ${seq}, which it had given away before: it was cut or recreated; find out by whom. ` +
-          'What was not acknowledged stays in the outbox',
+        `The log stored a message under ${seq}, a sequence number already in use: the stream was truncated or recreated. ` +
+          'What was not acknowledged stays in the outbox. Find out who did it, and follow docs/lost-log.md.',
         { context: { cluster, replica: id, seq } },
       ),
     );

@@ -119,7 +119,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
     registry.hidden = false;
     await eventually(
       'its origin is missed',
-      () => /a does not answer: start it/.test(before.status().waitingFor[0]?.answer ?? ''),
+      () => /a does not answer\. Start it/.test(before.status().waitingFor[0]?.answer ?? ''),
       10_000,
     );
     expect(before.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);
@@ -148,7 +148,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
     registry.hidden = false;
     await eventually(
       'it is told',
-      () => /does not keep a:1.*does not hold it/.test(b.status().waitingFor[0]?.answer ?? ''),
+      () => /no longer keeps a:1.*does not hold it/.test(b.status().waitingFor[0]?.answer ?? ''),
       20_000,
     );
     expect(b.status().waitingFor).toMatchObject([{ origin: 'a', expected: 1 }]);

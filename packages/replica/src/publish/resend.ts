@@ -67,22 +67,22 @@ export class Resend {
   async ask(from: number): Promise<ResendAnswer> {
     const { id, store, clock } = this.deps;
     const { publishedCounter } = store.state();
-    if (from > publishedCounter) return answer('coming', `${id} has not published ${id}:${from} yet`);
+    if (from > publishedCounter) return answer('coming', `${id} has not published ${id}:${from} yet.`);
     const range = this.#range;
     if (range !== undefined) {
-      if (from >= range.from) return answer('coming', `${id} is publishing ${id}:${from} again`);
-      return answer('later', `${id} is publishing others again`);
+      if (from >= range.from) return answer('coming', `${id} is publishing ${id}:${from} again.`);
+      return answer('later', `${id} is publishing others again.`);
     }
     const { from: before, atMs, times } = this.#last;
     const again = from <= before;
     const pauseMs = again ? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(times, 20)) : 0;
     if (clock.monotonicMs() - atMs < pauseMs)
-      return answer('later', `${id} has just published ${id}:${from} again`);
+      return answer('later', `${id} has just published ${id}:${from} again.`);
     const until = await this.#lastAfter(from, publishedCounter);
     if (typeof until !== 'number') return until;
     this.#range = { from, until, sending: true };
     this.#last = { from, atMs: clock.monotonicMs(), times: again ? times + 1 : 0 };
-    return answer('sending', `${id} publishes ${id}:${from} again, and all after it`);
+    return answer('sending', `${id} publishes ${id}:${from} again, and everything after it.`);
   }
 
   /** The last counter that can be sent again in one go, or why none can. */
@@ -105,13 +105,13 @@ export class Resend {
       // Only a group in between could end it before.
       if (!certified || last < end.lastCounter) break;
     }
-    if (last < from) return answer('gone', `${id} does not keep ${id}:${from} any more: it was pruned`);
+    if (last < from) return answer('gone', `${id} no longer keeps ${id}:${from}: it was pruned.`);
     return certified ? last : publishedCounter;
   }
 }
 
 function judgedThere(id: string, counter: number): string {
-  return `${id}:${counter} is a synchronous transaction: it was judged at its place in the log, and at another one the verdict could differ`;
+  return `${id}:${counter} is a synchronous transaction. It was judged at its place in the log, and at another one the verdict could differ.`;
 }
 
 function answer(state: ResendAnswer['state'], message: string): ResendAnswer {

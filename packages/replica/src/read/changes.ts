@@ -110,7 +110,7 @@ export function choiceOf(
   what: string,
 ): Choice {
   if (tables !== undefined && !Array.isArray(tables))
-    throw new AntiphonError('BAD_OPTION', `\`tables\` of ${what} is not valid; give a list of table names.`);
+    throw new AntiphonError('BAD_OPTION', `\`tables\` of ${what} is not valid. Give a list of table names.`);
   assertIntegers(integers);
   return {
     wanted: tables && new Set(replicatedNames(tables, document.schema.tables, `Replica ${id}`)),
@@ -165,7 +165,7 @@ export async function* follow(
     judgesCauses: true,
     tooOld,
     keptBytes: limits.changeFeedBytes,
-    tooLargeHint: 'Raise limits.changeFeedBytes, or read its rows with query() and go on from now.',
+    tooLargeHint: 'Raise `limits.changeFeedBytes`, or read its rows with query() and continue from now.',
     isCommitted: (transaction) => counterOf(progress.vector, transaction.origin) >= transaction.counter,
   });
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;

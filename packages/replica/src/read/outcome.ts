@@ -47,7 +47,7 @@ type Asked = TransactionId & { readonly token?: string };
 const DEFAULT_TIMEOUT_MS = 5000;
 const PAGE = 1000;
 const MAX_PAGES = 100;
-const NEVER_LOGGED = 'it never came into the log, and cannot any more';
+const NEVER_LOGGED = 'it never came into the log, and no longer can';
 const NOT_GIVEN = 'no write has this number yet';
 
 /**
@@ -119,7 +119,7 @@ async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | und
   if (asked.token !== undefined && (await isKept(store, asked))) {
     return { outcome: 'rejected', id, reason: NEVER_LOGGED };
   }
-  const reason = 'it was no synchronous write, or it is too long ago: its outcome is not kept any more';
+  const reason = 'it was not a synchronous write, or it is too long ago: its outcome is no longer kept';
   return { outcome: 'unknown', id, reason };
 }
 
@@ -164,8 +164,8 @@ function undecided(asked: Asked, { members, cluster }: Scope): Outcome {
   const { origin } = asked;
   const reason = members.isFormer(origin)
     ? `the log does not hold it now, and ${origin}, which alone could tell whether it still may, was removed from cluster ${cluster}. ` +
-      `Make sure that no process of ${origin} runs any more, then ask again: if the log still does not hold it, it was not committed and never will be`
-    : `the log does not hold it now; only ${origin} itself can tell whether it still may: ask there, or again once it has written`;
+      `Make sure that no process of ${origin} is running, then ask again: if the log still does not hold it, it was not committed and never will be`
+    : `the log does not hold it now, and only ${origin} can tell whether it still may. Ask there, or again once ${origin} has written`;
   return {
     outcome: 'unknown',
     id: formatOutcomeId(asked, asked.token),
@@ -176,7 +176,7 @@ function undecided(asked: Asked, { members, cluster }: Scope): Outcome {
 /** For remote callers. Throws BAD_OPTION. */
 export function parseOutcomeRequest(input: unknown): string {
   if (typeof input === 'string') return input;
-  throw new AntiphonError('BAD_OPTION', 'id is not valid; give the id of a transaction, e.g. eu-1:42');
+  throw new AntiphonError('BAD_OPTION', '`id` is not valid. Give the id of a transaction, like eu-1:42.');
 }
 
 /** Throws BAD_OPTION. */
@@ -185,6 +185,6 @@ function transactionId(given: unknown): Asked {
   if (typeof origin === 'string' && Number.isSafeInteger(counter)) return given as Asked;
   throw new AntiphonError(
     'BAD_OPTION',
-    'outcome() needs the `id` of a write: a text, or { origin, counter }.',
+    '`id` of outcome() must be the id of a write: a text, or { origin, counter }.',
   );
 }

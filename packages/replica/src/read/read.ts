@@ -83,7 +83,7 @@ export async function read(
   const { clock, limits, store } = scope;
   checkOptions(options, QUERY_OPTIONS, 'query()');
   if (typeof sql !== 'string')
-    throw new AntiphonError('BAD_OPTION', 'query() needs a statement: give SQL as text.');
+    throw new AntiphonError('BAD_OPTION', 'A query needs a statement. Give SQL as text.');
   const { timeoutMs = limits.queryTimeoutMs, signal, integers = 'bigint' } = options;
   assertIntegers(integers);
   assertLimits({ ...options, timeoutMs });
@@ -148,7 +148,7 @@ function queryTimeout(timeoutMs: number, sql: string): AntiphonError {
   return new AntiphonError(
     'TIMEOUT',
     `The query took longer than ${timeoutMs} ms and was ended: ${shown.replace(/\s+/g, ' ')}. ` +
-      'Make it do less (an index, a LIMIT), or raise timeoutMs.',
+      'Make it do less (an index, a LIMIT), or raise `timeoutMs`.',
   );
 }
 
@@ -157,27 +157,27 @@ function assertLimits(options: QueryOptions): void {
   for (const name of ['timeoutMs', 'maxRows', 'maxBytes'] as const) {
     const value = options[name];
     if (value === undefined || (typeof value === 'number' && value > 0)) continue;
-    throw new AntiphonError('BAD_OPTION', `${name} is ${String(value)}; give a number above 0`);
+    throw new AntiphonError('BAD_OPTION', `\`${name}\` is ${String(value)}. Give a number above 0.`);
   }
 }
 
 async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void> {
   const { consistency = 'any', after, timeoutMs = DEFAULT_WAIT_MS, signal } = options;
   if (after !== undefined && consistency !== 'session') {
-    throw new AntiphonError('BAD_OPTION', "`after` goes with consistency 'session'");
+    throw new AntiphonError('BAD_OPTION', "`after` needs consistency 'session'.");
   }
   if (consistency === 'any') return;
   if (consistency === 'strong') return strong(scope, timeoutMs, signal);
   if (consistency !== 'session') {
     throw new AntiphonError(
       'BAD_OPTION',
-      `consistency is ${String(consistency)}; give 'any', 'session' or 'strong'`,
+      `\`consistency\` is ${String(consistency)}. Give 'any', 'session' or 'strong'.`,
     );
   }
   if (after === undefined) {
     throw new AntiphonError(
       'BAD_OPTION',
-      "consistency 'session' needs `after`, the `position` of an earlier write",
+      "Consistency 'session' needs `after`, the `position` of an earlier write.",
     );
   }
   const token = parseSessionToken(after);
@@ -200,7 +200,7 @@ async function strong(
   if (sync === undefined) {
     // The only database that is written to shows everything that was ever acknowledged.
     if (authority.current().role === 'primary') return;
-    throw needsSync("consistency 'strong' on this replica");
+    throw needsSync("Consistency 'strong' on this replica");
   }
   const what = 'the log has taken the entry that a strong read needs';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);

@@ -16,6 +16,7 @@ import {
   summarize,
   toAntiphonError,
   type VectorClock,
+  withoutStop,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -62,7 +63,7 @@ function isNext({ data, origin }: LogEntry, vector: VectorClock): boolean {
   }
 }
 
-/** What a message that was put aside would do now. */
+/** What a quarantined message would do now. */
 export interface SecondVerdict {
   /** To be applied now, in this order; what is in the database already left out. */
   readonly steps: readonly ApplyStep[];
@@ -85,14 +86,14 @@ export function judgeAgain(
 ): SecondVerdict {
   const steps: ApplyStep[] = [];
   if (entry.origin === self)
-    return { steps, state, obstacle: 'it is its own: it publishes again what has to be' };
+    return { steps, state, obstacle: 'it is of this replica, which publishes again what must be' };
   const refusal = refuseOrigin(entry, rules, known);
-  if (refusal !== undefined) return { steps, state, obstacle: sentence(refusal.message) };
+  if (refusal !== undefined) return { steps, state, obstacle: clause(refusal.message) };
   let batches: readonly Batch[];
   try {
     batches = decodeBatches(entry.data);
   } catch (thrown) {
-    return { steps, state, obstacle: sentence(toAntiphonError(thrown, 'MALFORMED_MESSAGE').message) };
+    return { steps, state, obstacle: clause(toAntiphonError(thrown, 'MALFORMED_MESSAGE').message) };
   }
   let now = state;
   for (const batch of batches) {
@@ -119,7 +120,7 @@ function obstacleOf(
   rules: IntakeRules,
 ): string | undefined {
   const refusal = refuseBatch(entry, batch, rules);
-  if (refusal !== undefined) return sentence(refusal.message);
+  if (refusal !== undefined) return clause(refusal.message);
   // Where one replica writes, nothing is judged by its place: the order of its counters holds.
   if (batch.kind === 'transactions' && batch.sync !== undefined && rules.primary === undefined) {
     return (
@@ -135,6 +136,6 @@ function obstacleOf(
 }
 
 /** Without where it was found, and without its stop. */
-function sentence(message: string): string {
-  return message.replace(/^entry \d+ of the log was put aside: /, '').replace(/[.;]\s*$/, '');
+function clause(message: string): string {
+  return withoutStop(message.replace(/^Entry \d+ of the log was quarantined: /, ''));
 }

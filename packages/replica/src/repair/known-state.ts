@@ -205,13 +205,13 @@ export class KnownState {
 }
 
 const OTHER_WAY =
-  'Stop the replica, move its file aside and start it with an empty one: it gets everything that the log has. ' +
+  'Stop the replica, move its file away, and start it with an empty one, which gets everything that the log has. ' +
   'Then write again what only the old file has (`sqldiff --primarykey` shows it).';
 
 function trimmed({ cluster, id }: Scope, firstSeq: number): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
-    `The log begins with entry ${firstSeq}, so it does not say any more what the table held. ${OTHER_WAY}`,
+    `The log begins with entry ${firstSeq}, so it no longer says what the table held. ${OTHER_WAY}`,
     { context: { cluster, replica: id } },
   );
 }

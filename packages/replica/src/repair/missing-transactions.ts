@@ -11,6 +11,7 @@ import {
   type LogEntry,
   mailboxPrefix,
   summarize,
+  sentence,
 } from '@antiphon/core';
 import type { Waiting } from '../config/standstill.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -98,7 +99,7 @@ export class MissingTransactions {
       this.#recalled.add(origin);
     } catch (error) {
       // Asked again at the next beat. A log that was replaced is told by the watch.
-      logger.debug({ origin, err: error }, 'the newest entry of a member was not read');
+      logger.debug({ origin, err: error }, 'The newest entry of a member was not read.');
     } finally {
       this.#recalling = false;
     }
@@ -169,10 +170,10 @@ export class MissingTransactions {
       const { message, coming } = await this.#request(origin, expected);
       if (coming) return health.answered(origin, expected, message);
       if (this.#reading.found(origin, expected) === undefined)
-        health.answered(origin, expected, `${message}. The log is read again for it`);
+        health.answered(origin, expected, `${sentence(message)} The log is read again for it.`);
       await this.#reading.read();
       const found = this.#reading.found(origin, expected);
-      if (found !== undefined) health.answered(origin, expected, `${message}. ${found}`);
+      if (found !== undefined) health.answered(origin, expected, `${sentence(message)} ${found}`);
     } finally {
       question.asking = false;
     }
@@ -191,12 +192,12 @@ export class MissingTransactions {
       );
       const ok = isRecord(reply) ? reply['ok'] : undefined;
       if (!isRecord(ok) || typeof ok['message'] !== 'string')
-        return { message: `${origin} can't be understood`, coming: false };
+        return { message: `The answer of ${origin} cannot be read.`, coming: false };
       const { state, message } = ok;
       return { message, coming: state !== 'gone' && state !== 'refused' };
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
-      const message = `${origin} does not answer: start it, and it publishes again what it still keeps`;
+      const message = `${origin} does not answer. Start it: it publishes again what it still keeps.`;
       return { message, coming: false };
     }
   }

@@ -86,7 +86,9 @@ describe('quarantine', () => {
     ]);
     const nobody = await b.quarantine.retry();
     expect(nobody.results.map(({ state }) => state)).toEqual(['refused', 'refused']);
-    expect(nobody.results[0]?.message).toMatch(/stays in quarantine: ghost is no member of the cluster\.$/);
+    expect(nobody.results[0]?.message).toMatch(
+      /stays in quarantine: ghost is not a member of the cluster\.$/,
+    );
 
     const registry = (await cluster.nats()).registry('shop');
     const record = { id: 'ghost', joinedAtMs: 1, engine: 'sqlite', version: '0', instance: 'g' };

@@ -31,7 +31,7 @@ export interface QuarantineQuery {
 const QUERY: OptionNames<QuarantineQuery> = { seq: true, afterId: true };
 const DISCARDED: OptionNames<Pick<QuarantineQuery, 'seq'>> = { seq: true };
 
-/** What a replica has quarantined, and what it can't apply at the moment. */
+/** What a replica has quarantined, and what it cannot apply at the moment. */
 export interface QuarantineList {
   /** At most 200, the oldest first. */
   readonly messages: readonly QuarantinedMessage[];
@@ -146,7 +146,7 @@ export class Quarantine implements QuarantineAccess {
     if (data === undefined) {
       throw new AntiphonError(
         'BAD_OPTION',
-        `Replica ${id} has put nothing of entry ${seq} aside. \`antiphon quarantine list\` shows what it has.`,
+        `Replica ${id} has quarantined nothing of entry ${seq}. \`antiphon quarantine list\` shows what it has.`,
         { context: { replica: id, seq } },
       );
     }
@@ -221,7 +221,7 @@ export class Quarantine implements QuarantineAccess {
     const said = (state: RetriedMessage['state'], text: string): RetriedMessage => {
       return { id, seq, origin, state, message: text };
     };
-    if (data === undefined) return said('present', 'It is not in quarantine any more.');
+    if (data === undefined) return said('present', 'It is no longer in quarantine.');
     const entries = [{ seq, origin, data, storedAtMs }];
     const { verdicts, steps, refused } = await this.#rejudge(entries, id);
     if (refused !== undefined)
@@ -230,7 +230,7 @@ export class Quarantine implements QuarantineAccess {
     if (obstacle !== undefined && steps === 0) return said('refused', `It stays in quarantine: ${obstacle}.`);
     if (obstacle !== undefined)
       return said('refused', `A part of it was applied. It stays in quarantine: ${obstacle}.`);
-    if (steps === 0) return said('present', 'What it holds had been applied already.');
+    if (steps === 0) return said('present', 'Everything in it was applied before.');
     return said('applied', 'It was applied.');
   }
 
@@ -258,7 +258,7 @@ export class Quarantine implements QuarantineAccess {
       .catch(() => undefined);
     const after = health.holding;
     if (after === undefined || after.seq !== before.seq)
-      return { applied: true, message: 'What was held is applied; replication goes on.' };
+      return { applied: true, message: 'What was held is applied. Replication continues.' };
     return { applied: false, message: after.message };
   }
 }

@@ -93,7 +93,7 @@ export class Recapturer {
       if (store.recapturing !== undefined) this.#alarmKept(store.recapturing);
     } catch (error) {
       // Another process repairs the database right now: it says so the next time.
-      logger.debug({ err: error }, 'kept rows were not counted');
+      logger.debug({ err: error }, 'The kept rows were not counted.');
     }
   }
 
@@ -111,7 +111,7 @@ export class Recapturer {
     if (this.#busy) {
       throw new AntiphonError(
         'OVERLOADED',
-        `Replica ${id} is recapturing a table already. Try again when that is done.`,
+        `Replica ${id} is already recapturing a table. Try again when that is done.`,
       );
     }
     this.#busy = true;
@@ -164,7 +164,7 @@ export class Recapturer {
           onlyHere: onlyHere.count,
           missingHere: missingHere.count,
         },
-        `table ${table} was ${outcome}`,
+        `Table ${table} was ${outcome}.`,
       );
       const { replicating } = health;
       return { ...report, replica: id, dryRun, outcome, replicating, writtenAgain: 0 };
@@ -251,13 +251,13 @@ export class Recapturer {
     const messages: string[] = [];
     if (waiting.length > 0)
       messages.push(
-        `${numberOf(rowsOf(waiting) - inDoubtOf(waiting))} set back and wait to be written again, ` +
-          `of ${namesOf(waiting)}: antiphon recapture ${shellWord(waiting[0]?.table ?? '')}`,
+        `${numberOf(rowsOf(waiting) - inDoubtOf(waiting))} set back and must be written again, ` +
+          `of ${namesOf(waiting)}. Run \`antiphon recapture ${shellWord(waiting[0]?.table ?? '')}\`.`,
       );
     const doubt = doubtful(tables);
     if (doubt !== undefined) messages.push(doubt);
     if (messages.length === 0) health.clearAlarm('kept');
-    else health.alarm('kept', messages.join('. '));
+    else health.alarm('kept', messages.join(' '));
     return tables;
   }
 
@@ -302,8 +302,8 @@ function doubtful(tables: readonly KeptTable[]): string | undefined {
   const [first] = some;
   if (first === undefined) return undefined;
   return (
-    `${numberOf(inDoubtOf(some))} set back and may have been written again already, of ${namesOf(some)}: ` +
-    'this database was restored from a copy that is older than what its replica had written. ' +
+    `${numberOf(inDoubtOf(some))} set back and may have been written again already, of ${namesOf(some)}. ` +
+    'This database was restored from a copy that is older than what its replica had written. ' +
     `Compare them with the table, delete from ${first.keptIn} those that are not to be written, then run ` +
     `\`UPDATE ${first.keptIn} SET _antiphon_doubt = NULL\` and \`antiphon recapture ${shellWord(first.table)}\`.`
   );
@@ -328,7 +328,7 @@ function anotherShape({ id, cluster }: Scope, wanted: string, cause: AntiphonErr
   return new AntiphonError(
     'SCHEMA_DRIFT',
     `Table ${table} of ${id} has another shape than cluster ${cluster} agreed on, or is gone, so nothing can be recaptured. ${cause.message} ` +
-      'A new column is dropped, anything else rebuilt as it was. Or found a new cluster from this file, under another name, with the schema as it is now.',
+      'Drop a new column, or rebuild the table as it was. Or create a new cluster from this file, under another name, with the schema as it is now.',
     { cause, context: { replica: id, table } },
   );
 }
@@ -345,7 +345,7 @@ export function parseRecapture(input: Readonly<Record<string, unknown>>): {
   if (typeof table !== 'string' || !areFlags || !isTimeout(timeoutMs)) {
     throw new AntiphonError(
       'BAD_OPTION',
-      'The request is not valid; give `table`, `dryRun` and `deleteRows` as true or false, and `timeoutMs` as a number above 0.',
+      'The request is not valid. Give `table`, `dryRun` and `deleteRows` as true or false, and `timeoutMs` as a number above 0.',
     );
   }
   return { table, dryRun, deleteRows, ...(timeoutMs === undefined ? {} : { timeoutMs }) };

@@ -6,6 +6,7 @@ import {
   type LogReader,
   summarize,
   type VectorClock,
+  sentence,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { FIRST_ENTRY_SEQ } from '../log/log-check.js';
@@ -21,7 +22,7 @@ const MAX_REMOVED = 10_000;
 /** Between two readings that brought nothing: so long, twice as long each time, and ten times what one takes. */
 const FIRST_PAUSE_MS = 2000;
 const LONGEST_PAUSE_MS = 3_600_000;
-const WAY_OUT = 'Nobody publishes it again: see "A transaction that nobody keeps" in docs/lost-log.md';
+const WAY_OUT = 'Nobody publishes it again. See "A transaction that nobody keeps" in docs/lost-log.md.';
 
 /** What one reading has met of an origin that it could not apply, the first of it. */
 type Obstacles = Map<string, { readonly seq: number; readonly obstacle: string }>;
@@ -59,10 +60,11 @@ export class SecondReading {
     this.#closing.abort();
   }
 
-  /** What came of it, as sentences without the last stop; undefined when the log was not read for it yet. */
+  /** What came of it, in sentences; undefined when the log was not read for it yet. */
   found(origin: string, expected: number): string | undefined {
     if (!this.#lookedFor.split(' ').includes(`${origin}:${expected}`)) return undefined;
-    if (this.#problem !== undefined) return `The log could not be read again for it: ${this.#problem}`;
+    if (this.#problem !== undefined)
+      return `The log could not be read again for it: ${sentence(this.#problem)}`;
     const met = this.#obstacles.get(origin);
     const unreadable = this.#unreadable.get(origin);
     if (met === undefined && unreadable !== undefined)
@@ -103,7 +105,7 @@ export class SecondReading {
       if (!(error instanceof AntiphonError)) throw error;
       if (!this.#closing.signal.aborted) {
         this.#problem = error.message;
-        logger.debug({ err: error }, 'the log was not read again');
+        logger.debug({ err: error }, 'The log was not read again.');
       }
     }
     this.#lookedFor = missing;

@@ -53,7 +53,9 @@ describe('an alarm lasts as long as its cause', () => {
       expect(refused).toMatch(update.mode === 'async' ? 'committed' : /^(LOG_REFUSED|OUTCOME_UNKNOWN)$/);
       await staysAlarmed(a, 'publish', 1500);
       const message = a.status().alarms.find(({ name }) => name === 'publish')?.message;
-      expect(message).toMatch(update.mode === 'async' ? /are kept, and sent again/ : /who writes is told so/);
+      expect(message).toMatch(
+        update.mode === 'async' ? /are kept and sent again/ : /are rejected until it does/,
+      );
       await updateStream(nats, cluster.cluster, { max_bytes: -1 });
       // Also when nobody writes meanwhile.
       await eventually('the alarm is over', () => !alarms(a).includes('publish'));
@@ -126,7 +128,9 @@ it('a log that lost its head goes on for who had read it, with an alarm: nobody 
   });
   await eventually('both have an alarm', () => [a, b].every((one) => alarms(one).includes('trimmed')));
   const message = a.status().alarms.find(({ name }) => name === 'trimmed')?.message;
-  expect(message).toMatch(new RegExp(`^The log begins at entry ${state.last_seq}:.*cannot join.*way 4`));
+  expect(message).toMatch(
+    new RegExp(`^The log begins at entry ${state.last_seq}:.*can no longer join.*way 4`),
+  );
   await b.execute([{ sql: "INSERT INTO t VALUES (4, 'x')" }]);
   await eventually('a has it', async () => (await count(a, 't')) === 4);
   expect([a, b].map((one) => one.status().stalled)).toEqual([undefined, undefined]);

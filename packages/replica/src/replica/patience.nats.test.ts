@@ -69,7 +69,7 @@ describe('with a NATS server that stands still', () => {
     const second = await insert(2);
     for (const error of [first, second]) {
       expect(error).toMatchObject({ code: expect.stringMatching(/TIMEOUT|LOG_UNAVAILABLE|OUTCOME_UNKNOWN/) });
-      expect((error as AntiphonError).message).toMatch(/NATS|the log did not answer/);
+      expect((error as AntiphonError).message).toMatch(/NATS|The log did not answer/);
       expect((error as AntiphonError).message).not.toMatch(/other writes/);
     }
     cluster.server.resume();

@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames } from '@antiphon/core';
+import { checkOptions, type OptionNames, sentence } from '@antiphon/core';
 import type { ReplicaStatus } from './status.js';
 
 /** What counts as healthy. */
@@ -32,17 +32,17 @@ export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): 
   const problems: string[] = [];
   if (stalled !== undefined) problems.push(`${id} has stalled: ${stalled.message} [${stalled.code}]`);
   else if (holding !== undefined) problems.push(`${id} holds: ${holding.message} [${holding.code}]`);
-  else if (ENDING.has(lifecycle)) problems.push(`${id} is ${lifecycle}`);
-  if (connection !== 'connected') problems.push(`${id} has no connection to NATS (${connection})`);
+  else if (ENDING.has(lifecycle)) problems.push(`${id} is ${lifecycle}.`);
+  if (connection !== 'connected') problems.push(`${id} has no connection to NATS (${connection}).`);
   for (const { origin, expected, sinceMs, reason } of waitingFor) {
     if (nowMs - sinceMs > PATIENCE_MS)
       problems.push(
-        `${id} has waited for ${origin}:${expected} for ${Math.round((nowMs - sinceMs) / 1000)} s: ${reason}`,
+        `${id} has waited for ${origin}:${expected} for ${Math.round((nowMs - sinceMs) / 1000)} s: ${sentence(reason)}`,
       );
   }
   for (const { name, message } of alarms) if (name === OWN_ALARM) problems.push(`${id}: ${message}`);
   if (lag.seconds > maxLagSeconds)
-    problems.push(`${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s`);
+    problems.push(`${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s.`);
   return problems;
 }
 

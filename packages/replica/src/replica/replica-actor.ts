@@ -236,9 +236,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const { sync, id } = this.scope;
     for (const stop of this.#stopListening) stop();
     const ended = reason.type !== 'restarting';
-    const why = ended ? `replica ${id} is closing` : `replica ${id} had a defect and starts again`;
+    const why = ended ? `Replica ${id} is closing` : `Replica ${id} had a defect and starts again`;
     this.#committer?.close(
-      new AntiphonError(ended ? 'CLOSED' : 'ACTOR_STOPPED', `${why}; nothing was written`),
+      new AntiphonError(ended ? 'CLOSED' : 'ACTOR_STOPPED', `${why}. Nothing was written.`),
     );
     if (ended) sync?.acker.stop();
   }
@@ -299,7 +299,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
           ? message.reject(
               new AntiphonError(
                 'INTERNAL',
-                'the store answered fewer writes than it was given; please report it',
+                'The store answered fewer writes than it was given. Please report it.',
               ),
             )
           : message.reply(outcome);
@@ -409,7 +409,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   async #recapture({ table, ...options }: CompareOptions & { table: string }): Promise<RecaptureReport> {
     const { store, health } = this.scope;
     if (store.recapturing === undefined)
-      throw new AntiphonError('INTERNAL', 'this database cannot be recaptured.');
+      throw new AntiphonError('INTERNAL', 'This database cannot be recaptured.');
     const report = await store.recapturing.compare(table, options);
     if (!options.dryRun && health.stalled?.tables !== undefined) await this.#recover();
     return report;

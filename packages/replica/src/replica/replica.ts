@@ -11,6 +11,7 @@ import {
   type Value,
   withAbortReason,
   withIntegers,
+  sentence,
 } from '@antiphon/core';
 import { changesOf, type ChangeOf, type ChangesOptions } from '../read/changes.js';
 import { assertTimeout, Deadline } from '../wait/deadline.js';
@@ -399,7 +400,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const { scope, system, replica, exposure, release, closing, writer } = this.parts;
     const { closeTimeoutMs } = scope.limits;
     const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
-    const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to go on.`);
+    const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to continue.`);
     closing.abort(closed);
     exposure.close();
     const handedOver = bounded(scope, closeTimeoutMs * DRAIN_SHARE, scope.subscriptions.close());
@@ -412,7 +413,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     writer.close(
       new AntiphonError(
         'CLOSED',
-        `Replica ${this.id} is closing; nothing was written. Open it again to go on.`,
+        `Replica ${this.id} is closing. Nothing was written. Open it again to continue.`,
       ),
     );
     // Every write is settled: the mailbox tells those who called over the bus, before it stops as well.
@@ -458,8 +459,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.health.handle('fail');
     const error = new AntiphonError(
       'INTERNAL',
-      `replica ${this.id} has failed and stopped; its database keeps what was committed: ` +
-        (thrown instanceof Error ? thrown.message : String(thrown)),
+      `Replica ${this.id} has failed and stopped. Its database keeps what was committed. ` +
+        sentence(thrown instanceof Error ? thrown.message : String(thrown)),
       { cause: thrown, context: { cluster: this.cluster, replica: this.id } },
     );
     scope.logger.error({ err: thrown }, error.message);

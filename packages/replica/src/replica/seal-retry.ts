@@ -1,4 +1,4 @@
-import type { AntiphonError } from '@antiphon/core';
+import { type AntiphonError, sentence } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import type { Scope } from '../state/scope.js';
 
@@ -9,8 +9,8 @@ const BUSY_PATIENCE_MS = 5000;
 const WAY_OUT: Partial<Record<AntiphonError['code'], string>> = {
   STORE_BUSY: "End the other program's transaction",
   STORE_FULL: 'Free disk space',
-  STORE_UNAVAILABLE: 'Look at the disk, the permissions and the limits of this process (`ulimit -a`)',
-  STORE_FAILED: 'Look at the file and its disk',
+  STORE_UNAVAILABLE: 'Check the disk, the permissions and the limits of this process (`ulimit -a`)',
+  STORE_FAILED: 'Check the file and its disk',
 };
 
 /**
@@ -51,8 +51,8 @@ export class SealRetry {
     if (error.code === 'STORE_BUSY' && nowMs - this.#sinceMs < BUSY_PATIENCE_MS) return true;
     health.alarm(
       ALARM,
-      `Writes of this database wait to be published: ${error.message.replace(/[.;]\s*$/, '')}. ` +
-        `${wayOut}; the replica tries again and goes on by itself.`,
+      `Writes of this database wait to be published: ${sentence(error.message)} ` +
+        `${wayOut}. The replica retries and resumes automatically.`,
     );
     return true;
   }

@@ -19,6 +19,7 @@ import {
   type RowDigest,
   type Value,
   type VectorClock,
+  sentence,
 } from '@antiphon/core';
 import { findOutcome, parseOutcomeRequest, type Outcome } from '../read/outcome.js';
 import type { ReplicaProtocol, ResendAnswer } from '../state/protocols.js';
@@ -217,8 +218,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
   }
 }
 
-function notReplicating(id: string, why = 'the connection to its log is new'): AntiphonError {
-  return new AntiphonError('LOG_UNAVAILABLE', `Replica ${id} acknowledges nothing: ${why}`, {
+function notReplicating(id: string, why = 'The connection to its log is new.'): AntiphonError {
+  return new AntiphonError('LOG_UNAVAILABLE', `Replica ${id} acknowledges nothing. ${sentence(why)}`, {
     context: { replica: id },
   });
 }

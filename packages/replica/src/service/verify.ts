@@ -17,6 +17,7 @@ import {
   toAntiphonError,
   type Value,
   type VectorClock,
+  sentence,
   withAbortReason,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
@@ -138,11 +139,11 @@ async function compare(options: Verification): Promise<VerifyResult> {
   const { attempts = 10, clock, deadline } = options;
   const { present, absent } = await whoAnswers(options);
   if (present.size < 2) {
-    const found = present.size === 0 ? 'no replica' : `only ${[...present.keys()].join('')}`;
-    const others = absent.map(({ id, reason }) => `; ${id}: ${reason}`).join('');
+    const found = present.size === 0 ? 'No replica' : `Only ${[...present.keys()].join('')}`;
+    const others = absent.map(({ id, reason }) => ` ${id}: ${sentence(reason)}`).join('');
     throw new AntiphonError(
       'NO_ACTOR',
-      `${found} of ${options.cluster} can be compared, and verifying needs two${others}`,
+      `${found} of ${options.cluster} can be compared, and verifying needs two.${others}`,
     );
   }
   let reason = '';
@@ -247,7 +248,7 @@ async function reach(
       const missing = `${behind}:${counterOf(target, behind)}`;
       throw new AntiphonError(
         'TIMEOUT',
-        `${id} has not applied ${missing} within ${timeoutMs} ms; see its status`,
+        `${id} has not applied ${missing} within ${timeoutMs} ms. See its status.`,
       );
     }
     await sleep(clock, POLL_MS, signal);

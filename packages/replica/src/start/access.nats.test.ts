@@ -175,6 +175,6 @@ describe('without one of them', () => {
     await server.reload(authorization(USERS));
     await holds(first, 'b', 7);
     await eventually('the alarms to end', () => second.status().alarms.length === 0);
-    for (const subject of lost) expect(logged).toContain(`NATS permits it again: publish ${subject}`);
+    for (const subject of lost) expect(logged).toContain(`NATS permits it again: publish ${subject}.`);
   }, 60_000);
 });

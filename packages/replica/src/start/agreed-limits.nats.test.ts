@@ -137,7 +137,7 @@ describe('I15: limits by which all judge the same messages', () => {
       cluster.replica('a', { limits: { ...limits, valueBytes: 2000, rowBytes: 1999 } }),
     ).rejects.toMatchObject({
       code: 'BAD_OPTION',
-      message: expect.stringContaining('rowBytes (1999) is less') as unknown,
+      message: expect.stringContaining('rowBytes` (1999) is less') as unknown,
     });
     await expect(cluster.replica('a', { limits: { ...limits, valueBytes: 2 ** 30 } })).rejects.toMatchObject({
       code: 'BAD_OPTION',

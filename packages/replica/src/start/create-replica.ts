@@ -106,7 +106,7 @@ async function wanted<T>(
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
     const onAbort = (): void => {
-      reject(abortError(signal, 'the caller gave up while the replica was connecting'));
+      reject(abortError(signal, 'The caller gave up while the replica was connecting.'));
       work.then(release).catch(() => undefined);
     };
     if (signal.aborted) return onAbort();
@@ -132,7 +132,7 @@ async function within(limitMs: number, holds: () => boolean): Promise<void> {
 function report({ type, denial }: DenialEvent, logger: Logger | undefined): void {
   const { operation, subject, message } = denial;
   if (type === 'begun') logger?.warn({ operation, subject }, message);
-  else logger?.info({ operation, subject }, `NATS permits it again: ${operation} ${subject}`.trimEnd());
+  else logger?.info({ operation, subject }, `${`NATS permits it again: ${operation} ${subject}`.trimEnd()}.`);
 }
 
 function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {

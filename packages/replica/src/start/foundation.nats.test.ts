@@ -98,7 +98,7 @@ describe('a cluster that could not be founded', () => {
     const topology = { mode: 'primary-replica', primary: 'b' } as const;
     const short = { topology, limits: { connectTimeoutMs: 1500 } };
     await expect(fixture.replica('a', short)).rejects.toMatchObject({
-      ...{ code: 'TIMEOUT', message: /is being created by b: start that replica/ },
+      ...{ code: 'TIMEOUT', message: /is being created by b\. Start that replica/ },
     });
     const b = await fixture.replica('b', { topology });
     expect(b.status().lifecycle).toBe('primary');

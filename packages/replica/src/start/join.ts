@@ -93,7 +93,7 @@ export async function finishCreating(
   const stands = now === undefined ? undefined : decodeClusterDocument(now.value);
   if (stands?.state === 'ready') return stands;
   throw mismatch(settings, [
-    'another process has changed the description of the cluster meanwhile; start again',
+    'another process changed the description of the cluster at the same time. Start again',
   ]);
 }
 
@@ -217,8 +217,8 @@ function member(
   if (differences.length > 0) {
     throw new AntiphonError(
       'STORE_CONTENT',
-      `this database has content of its own, and the cluster ${document.cluster} exists already; they are never merged. ` +
-        `Start with an empty database. What differs: ${differences.join('; ')}`,
+      `This database has content of its own, and cluster ${document.cluster} already exists. They are never merged. ` +
+        `Start with an empty database. What differs: ${differences.join('; ')}.`,
       { context: { cluster: document.cluster, replica: settings.id, differences } },
     );
   }
@@ -283,8 +283,8 @@ function replacedLog(
   if (log.generation === known && document.generation === known) return undefined;
   return new AntiphonError(
     'LOG_REPLACED',
-    `the log has generation ${log.generation}, the cluster ${document.generation}, this database ${known}: ` +
-      'the stream was recreated. Nothing of it was applied here, and the database keeps its rows; follow docs/lost-log.md',
+    `The log has generation ${log.generation}, the cluster ${document.generation}, this database ${known}: ` +
+      'the stream was recreated. Nothing of it was applied here, and the database keeps its rows. Follow docs/lost-log.md.',
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }
@@ -294,8 +294,8 @@ function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefin
   if (identity.cluster === settings.cluster && identity.replica === settings.id) return;
   throw new AntiphonError(
     'STORE_CONTENT',
-    `this database belongs to replica ${identity.replica} of cluster ${identity.cluster}, ` +
-      `not to ${settings.id} of ${settings.cluster}; use that id, or an empty database`,
+    `This database belongs to replica ${identity.replica} of cluster ${identity.cluster}, ` +
+      `not to ${settings.id} of ${settings.cluster}. Use that id, or an empty database.`,
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }
@@ -308,7 +308,7 @@ function assertSupported(settings: Settings, inspection: StoreInspection, rowVer
   if (missing.length > 0) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `the database has no table ${missing.join(', ')}; create it, or correct \`tables\``,
+      `The database has no table ${missing.join(', ')}. Create it, or correct \`tables\`.`,
     );
   }
   const obstacles = foundationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
@@ -329,8 +329,8 @@ async function assertUnused(settings: Settings, identity: LogIdentity, deadline:
   const own = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
   throw new AntiphonError(
     'CLUSTER_MISMATCH',
-    `the log of ${settings.cluster} holds ${identity.lastSeq} entries${own === undefined ? '' : `, some of ${id}`}, ` +
-      'but the registry does not describe the cluster; restore the registry, or remove the stream to begin anew',
+    `The log of ${settings.cluster} holds ${identity.lastSeq} entries${own === undefined ? '' : `, some of ${id}`}, ` +
+      'but the registry does not describe the cluster. Restore the registry, or remove the stream to begin anew.',
     { context: { cluster: settings.cluster, replica: id } },
   );
 }
@@ -338,8 +338,8 @@ async function assertUnused(settings: Settings, identity: LogIdentity, deadline:
 function registryLost(settings: Settings): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
-    `this database is a replica of cluster ${settings.cluster}, which does not exist at this NATS server; ` +
-      'check `servers`, or restore its JetStream data (docs/lost-log.md). The database was not changed',
+    `This database is a replica of cluster ${settings.cluster}, which does not exist at this NATS server. ` +
+      'The database was not changed. Check `servers`, or restore its JetStream data (docs/lost-log.md).',
     { context: { cluster: settings.cluster, replica: settings.id } },
   );
 }
@@ -347,7 +347,7 @@ function registryLost(settings: Settings): AntiphonError {
 function mismatch(settings: Settings, differences: readonly string[]): AntiphonError {
   return new AntiphonError(
     'CLUSTER_MISMATCH',
-    `the settings of ${settings.id} differ from what cluster ${settings.cluster} agreed on: ${differences.join('; ')}`,
+    `The settings of ${settings.id} differ from what cluster ${settings.cluster} agreed on: ${differences.join('; ')}.`,
     { context: { cluster: settings.cluster, replica: settings.id, differences } },
   );
 }
@@ -370,8 +370,8 @@ function notYet(
   const creator = entry === undefined ? id : decodeClusterDocument(entry.value).creator;
   const message =
     creator === id
-      ? `cluster ${cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}: start ${who} first`
-      : `cluster ${cluster} is being created by ${creator}: start that replica`;
+      ? `Cluster ${cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}. Start ${who} first.`
+      : `Cluster ${cluster} is being created by ${creator}. Start that replica.`;
   return new AntiphonError('TIMEOUT', message, {
     context: { cluster: settings.cluster, replica: settings.id },
   });

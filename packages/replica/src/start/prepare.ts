@@ -82,7 +82,7 @@ async function assertAlone(settings: Settings, deadline: Deadline): Promise<void
   if (running === instance) return;
   throw new AntiphonError(
     'DUPLICATE_REPLICA',
-    `another process runs as replica ${id} of cluster ${cluster}; stop it, or choose another id`,
+    `Another process runs as replica ${id} of cluster ${cluster}. Stop it, or choose another id.`,
     { context: { cluster, replica: id } },
   );
 }
@@ -113,7 +113,7 @@ function tellLifecycle({ onLifecycle, logger }: Settings, health: Health): void 
     try {
       onLifecycle(state, health.stalled ?? health.holding);
     } catch (error) {
-      logger.error({ err: error }, 'onLifecycle failed');
+      logger.error({ err: error }, 'The `onLifecycle` callback failed.');
     }
   });
 }
@@ -198,14 +198,14 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
     const { counter, time } = past;
     logger.warn(
       { counter, known: store.state().lastCounter },
-      `the log holds transactions of ${id} that its database does not: it was restored; taking them in first`,
+      `The log holds transactions of ${id} that its database does not: it was restored. They are applied first.`,
     );
     const forgotten = await retrying(clock, deadline, () => store.resumeFrom(counter, time));
     if (forgotten > 0)
       logger.warn(
         { changes: forgotten },
-        `${forgotten} captured changes of this database made of their rows what the log says that ${id} made of them at the same ` +
-          'time, or come before such a one: they are not published again, and these rows become what the log says',
+        `${forgotten} captured changes of this database are in the log already, or come before one that is. ` +
+          'They are not published again, and their rows become what the log says.',
       );
   }
   const ownPastUpTo = Math.max(past?.counter ?? 0, interrupted(enrolled));

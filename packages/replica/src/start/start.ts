@@ -150,13 +150,16 @@ async function joinedInSync(scope: ReplicaScope, signal: AbortSignal | undefined
 
 function report({ logger }: ReplicaScope, event: ActorEvent): void {
   if (event.type === 'crashed') {
-    logger.error({ actor: event.path, err: event.error, restartInMs: event.restartInMs }, 'an actor crashed');
+    logger.error(
+      { actor: event.path, err: event.error, restartInMs: event.restartInMs },
+      'An actor crashed.',
+    );
   } else if (event.type === 'unheard') {
     logger.warn(
       { actor: event.path, err: event.error },
-      `nobody waited for the answer to ${event.during}, which failed`,
+      `Nobody waited for the answer to ${event.during}, which failed.`,
     );
   } else if (event.type === 'abandoned') {
-    logger.warn({ actor: event.path }, 'an actor did not end in time and was left behind');
+    logger.warn({ actor: event.path }, 'An actor did not end in time and was abandoned.');
   }
 }

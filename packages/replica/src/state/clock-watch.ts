@@ -6,6 +6,7 @@ import {
   type HybridClock,
   type Log,
   LogClock,
+  sentence,
 } from '@antiphon/core';
 import type { Health } from './health.js';
 import type { ReplicaLimits } from '../config/limits.js';
@@ -110,7 +111,7 @@ export class ClockWatch {
         'clocks of this cluster were ahead, and were set back. ' +
         `The replicas refuse changes that are more than ${durationText(refusalMs)} ahead, ` +
         'so none is given a time, and none is lost. ' +
-        `Writes resume automatically in ${durationText(waitMs)}; to go on sooner, ` +
+        `Writes resume automatically in ${durationText(waitMs)}. To resume sooner, ` +
         'stop all replicas and raise the limit with `antiphon settings set clockRefusalMs`.',
       { context: { aheadMs: Math.round(aheadMs), limitMs: refusalMs } },
     );
@@ -217,7 +218,7 @@ export class ClockWatch {
         ? ['ahead of', 'its changes win over later ones of other replicas']
         : ['behind', 'its changes lose against earlier ones of other replicas that it has not seen'];
     const skew = `${durationText(skewMs)} ${where} the log's`;
-    return `This machine's clock is ${skew}, and ${what}. Set it, and keep it in step (NTP).`;
+    return `This machine's clock is ${skew}, and ${what}. Set it, and keep it synchronized (NTP).`;
   }
 
   #ownTimes(hybrid: HybridClock): string | undefined {
@@ -225,7 +226,7 @@ export class ClockWatch {
     if (aheadMs <= this.deps.limits.clockAlarmMs) return undefined;
     return (
       `Changes are given times that are ${durationText(aheadMs)} ahead of this machine's clock: ` +
-      'it was set back, or a change with such a time was seen. They stay in order; until the clock has ' +
+      'it was set back, or a change with such a time was seen. They stay in order. Until the clock has ' +
       'caught up, they win over concurrent changes of replicas that have not seen such times.'
     );
   }
@@ -236,7 +237,7 @@ export class ClockWatch {
     if (this.#failure === undefined || unreadMs < UNREAD_ALARM_MS || log.connection !== 'connected')
       return undefined;
     const since = durationText(unreadMs);
-    return `The log's clock could not be read for ${since}, and differences are noticed late: ${this.#failure.message}`;
+    return `The log's clock could not be read for ${since}, so clock differences are noticed late: ${sentence(this.#failure.message)}`;
   }
 
   #clockOf(id: string, { skewMs, heardAtMs, latestMs }: WatchedOrigin): string | undefined {
@@ -245,7 +246,7 @@ export class ClockWatch {
     if (window === undefined || id === this.deps.id) return undefined;
     const isHeard = clock.monotonicMs() - heardAtMs < BEATS_HEEDED * limits.beatMs;
     if (isHeard && skewMs > limits.clockAlarmMs)
-      return `The clock of ${id} is ${durationText(skewMs)} ahead of the log's. Set it, and keep it in step (NTP).`;
+      return `The clock of ${id} is ${durationText(skewMs)} ahead of the log's. Set it, and keep it synchronized (NTP).`;
     const aheadMs = latestMs - window.latestMs;
     if (aheadMs <= limits.clockAlarmMs) return undefined;
     return (

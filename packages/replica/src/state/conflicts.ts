@@ -65,7 +65,7 @@ export class Conflicts {
     this.health.alarm(
       ALARM,
       `Two replicas changed the same row at the same time (${times}${example}). The last writer won and the other change is lost. ` +
-        'Write each row at one replica, give new rows keys that no other replica gives, or use synchronous updates (docs/several-writers.md).',
+        'Write each row at one replica, give new rows keys that no other replica uses, or use synchronous updates (docs/several-writers.md).',
     );
   }
 

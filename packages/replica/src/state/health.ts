@@ -1,4 +1,4 @@
-import { AntiphonError, type Clock, type Gap, type Role } from '@antiphon/core';
+import { AntiphonError, type Clock, type Gap, type Role, sentence } from '@antiphon/core';
 import { nextState, type LifecycleEvent, type LifecycleState } from '../config/lifecycle.js';
 import type { Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { Logger } from '../config/logger.js';
@@ -72,7 +72,7 @@ export class Health {
     const [first] = this.#waiting;
     if (first === undefined) return undefined;
     const { origin, expected, reason } = first;
-    return `Transaction ${origin}:${expected} is missing here: ${reason.replace(/[.;]\s*$/, '')}.`;
+    return `Transaction ${origin}:${expected} is missing here: ${sentence(reason)}`;
   }
 
   get alarms(): readonly { name: string; message: string; sinceMs: number; count: number }[] {
@@ -90,17 +90,17 @@ export class Health {
 
   /** For what needs replication: why there is none; undefined while there is. */
   get stopped(): AntiphonError | undefined {
-    if (this.ended) return new AntiphonError('CLOSED', `the replica is ${this.#state}; open it again`);
+    if (this.ended) return new AntiphonError('CLOSED', `The replica is ${this.#state}. Open it again.`);
     if (this.#stalled === undefined) return undefined;
     const { code, message } = this.#stalled;
-    return new AntiphonError(code, `replication has stalled: ${message}`);
+    return new AntiphonError(code, `Replication has stalled. ${sentence(message)}`);
   }
 
   handle(event: LifecycleEvent): void {
     const before = this.#state;
     this.#state = nextState(before, event, this.role());
     if (this.#state === before) return;
-    this.logger.debug({ from: before, to: this.#state }, 'lifecycle changed');
+    this.logger.debug({ from: before, to: this.#state }, 'Lifecycle changed.');
     for (const listener of [...this.#listeners]) listener(this.#state);
     this.#changed();
   }
@@ -122,7 +122,10 @@ export class Health {
     this.#stalled = this.#reasonOf(error);
     this.#holding = undefined;
     for (const name of STOPPED_BY_STALL) this.#alarms.delete(name);
-    this.logger.error({ code: error.code, ...error.context }, `replication stalled: ${error.message}`);
+    this.logger.error(
+      { code: error.code, ...error.context },
+      `Replication has stalled. ${sentence(error.message)}`,
+    );
     this.handle('stall');
   }
 
@@ -147,7 +150,7 @@ export class Health {
       return this.#changed();
     }
     this.#stalled = undefined;
-    this.logger.info({}, 'the cause of the stall is gone; replication goes on');
+    this.logger.info({}, 'The cause of the stall is gone. Replication continues.');
     this.handle('recover');
     if (left !== undefined) this.#drifted(left);
   }
@@ -161,7 +164,7 @@ export class Health {
     if (this.ended) return;
     this.#failure = error;
     this.#stalled ??= { code: error.code, message: error.message, sinceMs: this.clock.nowMs() };
-    this.logger.error({ code: error.code, ...error.context }, `the replica ends: ${error.message}`);
+    this.logger.error({ code: error.code, ...error.context }, `The replica ends. ${sentence(error.message)}`);
     this.handle('fail');
   }
 
@@ -197,14 +200,14 @@ export class Health {
     const known = this.#waiting[index];
     if (known === undefined || known.answer === answer) return;
     this.#waiting = this.#waiting.with(index, { ...known, answer });
-    this.logger.warn({ origin, expected }, `waiting for ${origin}:${expected}: ${answer}`);
+    this.logger.warn({ origin, expected }, `Waiting for ${origin}:${expected}: ${sentence(answer)}`);
   }
 
   resume(): void {
     if (this.#holding === undefined) return;
     this.logger.info(
       { seq: this.#holding.seq },
-      'the transaction that was held is applied; replication goes on',
+      'The transaction that was held is applied. Replication continues.',
     );
     this.#holding = undefined;
     this.clearAlarm('apply');
@@ -222,11 +225,14 @@ export class Health {
       before.delete(gap.origin);
       if (known?.expected === gap.expected) return known;
       const { origin, expected, found, seq, reason } = gap;
-      this.logger.warn({ origin, expected, found, seq }, `waiting for ${origin}:${expected}: ${reason}`);
+      this.logger.warn(
+        { origin, expected, found, seq },
+        `Waiting for ${origin}:${expected}: ${sentence(reason)}`,
+      );
       return { origin, expected, found, seq, reason, sinceMs: this.clock.nowMs() };
     });
     for (const { origin, expected } of before.values())
-      this.logger.info({ origin, expected }, `no longer waiting for ${origin}:${expected}`);
+      this.logger.info({ origin, expected }, `No longer waiting for ${origin}:${expected}.`);
     this.#waiting = waiting.sort((a, b) => a.seq - b.seq);
     this.#changed();
   }
@@ -251,7 +257,7 @@ export class Health {
 
   clearAlarm(name: string): void {
     if (!this.#alarms.delete(name)) return;
-    this.logger.info({ alarm: name }, 'alarm is over');
+    this.logger.info({ alarm: name }, 'The alarm is over.');
     this.#changed();
   }
 }

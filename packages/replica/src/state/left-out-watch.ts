@@ -1,4 +1,4 @@
-import type { LeftOut, Store } from '@antiphon/core';
+import { type LeftOut, sentence, type Store } from '@antiphon/core';
 import type { Health } from './health.js';
 import type { Logger } from '../config/logger.js';
 
@@ -35,7 +35,7 @@ export class LeftOutWatch {
     this.#seen = leftOut;
     for (const { type, name, reason } of leftOut) {
       if (!this.#told.has(`${type} ${name} ${reason}`))
-        this.logger.info({ type, name }, `the ${type} ${name} is not replicated: ${reason}`);
+        this.logger.info({ type, name }, `The ${type} ${name} is not replicated: ${sentence(reason)}`);
     }
     this.#told = new Set(leftOut.map(({ type, name, reason }) => `${type} ${name} ${reason}`));
     this.#alarm(leftOut.filter(({ type, unexpected }) => unexpected && !(type === 'table' && this.named)));
@@ -53,13 +53,13 @@ export class LeftOutWatch {
         : []),
       ...(surprising.some(({ type }) => type === 'table')
         ? [
-            'Tables are agreed on when a cluster is founded: name those of the cluster in `tables` if it is meant to be so.',
+            'Tables are agreed on when a cluster is created. If they are to stay here, name the tables of the cluster in `tables`.',
           ]
         : []),
     ];
     this.health.alarm(
       ALARM,
-      `Other replicas do not get what came into this database later: ${shown.join('; ')}${more}. ${wayOut.join(' ')}`,
+      `Other replicas do not get what was added to this database later: ${shown.join('; ')}${more}. ${wayOut.join(' ')}`,
     );
   }
 }

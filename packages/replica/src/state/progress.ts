@@ -5,6 +5,7 @@ import {
   counterOf,
   type Store,
   type VectorClock,
+  sentence,
 } from '@antiphon/core';
 
 import type { Health } from './health.js';
@@ -116,7 +117,9 @@ export class Progress {
   #explained(error: AntiphonError): AntiphonError {
     const obstacle = this.obstacle();
     if (error.code !== 'TIMEOUT' || obstacle === undefined) return error;
-    return new AntiphonError('TIMEOUT', `${error.message} What is in the way: ${obstacle}`, { cause: error });
+    return new AntiphonError('TIMEOUT', `${error.message} The obstacle: ${sentence(obstacle)}`, {
+      cause: error,
+    });
   }
 }
 

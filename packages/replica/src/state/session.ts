@@ -47,7 +47,7 @@ export function isReached(token: SessionPosition, state: StoreState, appliedSeq:
   if (token.generation !== '' && token.generation !== state.position.generation) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `the session token is of log ${token.generation}, this replica has ${state.position.generation}; start a new session`,
+      `The session token is of log ${token.generation}, and this replica has ${state.position.generation}. Start a new session.`,
     );
   }
   if (appliedSeq < token.seq) return false;
@@ -72,6 +72,6 @@ function isWhole(input: unknown): boolean {
 function bad(): AntiphonError {
   return new AntiphonError(
     'BAD_OPTION',
-    '`after` is no session token; give the `position` of a write, or a vector',
+    '`after` is not a session token. Give the `position` of a write, or a vector.',
   );
 }

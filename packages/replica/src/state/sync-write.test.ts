@@ -28,7 +28,7 @@ describe('a synchronous write', () => {
   });
 
   it('says at its deadline what is in the way, and that others were before it when nothing else is', async () => {
-    const silent = new AntiphonError('TIMEOUT', 'NATS has not answered for 9 ms');
+    const silent = new AntiphonError('TIMEOUT', 'NATS has not answered for 9 ms.');
     const behind = write({ timeoutMs: 10 });
     expect(await ended(behind)).toMatchObject({
       code: 'TIMEOUT',
@@ -37,7 +37,9 @@ describe('a synchronous write', () => {
     const stuck = write({ timeoutMs: 10, inTheWay: () => silent });
     expect(await ended(stuck)).toMatchObject({
       code: 'TIMEOUT',
-      message: expect.stringMatching(/^NATS has not answered for 9 ms; nothing was written within \d+ ms$/),
+      message: expect.stringMatching(
+        /^NATS has not answered for 9 ms\. Nothing was written within \d+ ms\.$/,
+      ),
     });
   });
 
@@ -83,18 +85,18 @@ describe('a synchronous write', () => {
   it('is unknown at its deadline, and says why, when the log has it and the database does not take it', async () => {
     const one = write({ timeoutMs: 5 });
     one.published('a:1~x');
-    one.held(new AntiphonError('STORE_FULL', 'the disk is full'));
+    one.held(new AntiphonError('STORE_FULL', 'The disk is full.'));
     expect(await ended(one)).toMatchObject({
       code: 'OUTCOME_UNKNOWN',
       id: 'a:1~x',
-      message: expect.stringContaining('the log has it; the disk is full') as unknown,
+      message: expect.stringContaining('The log has the write. The disk is full.') as unknown,
     });
     const two = write();
     two.published('a:2~x');
     two.giveUp(new AntiphonError('CLOSED', 'closing'));
     expect(await ended(two)).toMatchObject({
       code: 'OUTCOME_UNKNOWN',
-      message: expect.stringContaining('the replica closed before the log answered') as unknown,
+      message: expect.stringContaining('The replica closed before the log answered.') as unknown,
     });
   });
 

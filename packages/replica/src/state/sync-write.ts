@@ -6,6 +6,7 @@ import {
   ConflictError,
   type Timer,
   UnknownOutcomeError,
+  sentence,
 } from '@antiphon/core';
 import type { Committed } from '../state/write-result.js';
 
@@ -64,7 +65,7 @@ export class SyncWrite {
       this.#reject = reject;
     });
     this.#timer = clock.setTimer(timeoutMs, () =>
-      this.#expire(`the log did not answer within ${Math.round(timeoutMs)} ms`, timeoutMs),
+      this.#expire(`The log did not answer within ${Math.round(timeoutMs)} ms.`, timeoutMs),
     );
     this.#signal = signal;
     if (signal?.aborted === true) this.#abort();
@@ -114,7 +115,7 @@ export class SyncWrite {
   /** The replica is closing: says what is known. */
   giveUp(error: AntiphonError): void {
     if (this.#phase.type === 'waiting') return this.reject(error);
-    this.#expire('the replica closed before the log answered');
+    this.#expire('The replica closed before the log answered.');
   }
 
   /** `what` happened before the log answered. */
@@ -123,7 +124,9 @@ export class SyncWrite {
     if (phase.type === 'committed') return this.complete(phase.result());
     if (phase.type === 'published') {
       const { id, why } = phase;
-      return this.reject(unknown(id, why === undefined ? what : `the log has it; ${why.message}`, why));
+      return this.reject(
+        unknown(id, why === undefined ? what : `The log has the write. ${sentence(why.message)}`, why),
+      );
     }
     if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why ?? this.#inTheWay(this.ageMs)));
   }
@@ -131,7 +134,7 @@ export class SyncWrite {
   /** A write that may be in the log cannot be called back: its caller learns what became of it. */
   #abort(): void {
     if (this.#phase.type !== 'waiting') return;
-    this.reject(abortError(this.#signal, 'the caller gave up; nothing of the write was kept'));
+    this.reject(abortError(this.#signal, 'The caller gave up. Nothing of the write was kept.'));
   }
 
   #end(): boolean {
@@ -144,20 +147,20 @@ export class SyncWrite {
 }
 
 function rejected(timeoutMs: number, why: AntiphonError | undefined): AntiphonError {
-  const within = `nothing was written within ${Math.round(timeoutMs)} ms`;
+  const within = `Nothing was written within ${Math.round(timeoutMs)} ms`;
   if (why instanceof ConflictError)
-    return new ConflictError(`${why.message}; ${within}`, why.details, { cause: why });
+    return new ConflictError(`${sentence(why.message)} ${within}.`, why.details, { cause: why });
   if (why !== undefined) {
     const { code, context, retriable } = why;
-    return new AntiphonError(code, `${why.message}; ${within}`, { cause: why, context, retriable });
+    return new AntiphonError(code, `${sentence(why.message)} ${within}.`, { cause: why, context, retriable });
   }
-  return new AntiphonError('TIMEOUT', `${within}: other writes were before it. Try again`);
+  return new AntiphonError('TIMEOUT', `${within}: other writes were before it. Try again.`);
 }
 
 function unknown(id: string, what: string, cause: AntiphonError | undefined): UnknownOutcomeError {
   return new UnknownOutcomeError(
-    `${what}: the write may be committed or not. ` +
-      `Ask \`antiphon outcome ${id}\` or replica.outcome('${id}') before writing it again`,
+    `${what} The write may or may not be committed. ` +
+      `Ask \`antiphon outcome ${id}\` or replica.outcome('${id}') before writing it again.`,
     id,
     { cause },
   );

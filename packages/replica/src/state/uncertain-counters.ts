@@ -6,7 +6,7 @@ const WAITS_FOR = 'counters';
 export function uncertainCounters(): AntiphonError {
   return new AntiphonError(
     'STORE_BUSY',
-    'a synchronous write without an answer is looked for in the log; writes of other programs wait until it is found',
+    'A synchronous write without an answer is looked for in the log. Writes of other programs wait until it is found.',
     { context: { waitsFor: WAITS_FOR } },
   );
 }

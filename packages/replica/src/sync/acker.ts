@@ -145,7 +145,7 @@ export class Acker {
     if (!isRecord(input) || typeof input['id'] !== 'string') {
       throw new AntiphonError(
         'MALFORMED_MESSAGE',
-        'an acknowledgement cannot be read; find who publishes it',
+        'An acknowledgement cannot be read. Find out who publishes it.',
       );
     }
     this.#heard(input['id'], Number(input['seq']));

@@ -128,7 +128,7 @@ describe('the barrier of a strong read', () => {
     await bench.clock.settle();
     const stalled = {
       code: 'LOG_REPLACED',
-      message: expect.stringContaining('replication has stalled') as unknown,
+      message: expect.stringContaining('Replication has stalled') as unknown,
     };
     expect(waiting.done).toMatchObject(stalled);
     const late = bench.pass();

@@ -29,9 +29,9 @@ export function conflictError({ ran }: Flying, rejection: Rejection | undefined)
   const winner = rejection?.winner;
   const row =
     named === undefined ? 'what it wrote or locked' : `${named.table} (${named.key.map(String).join(', ')})`;
-  const by = winner === undefined ? 'another transaction' : `${winner.origin}:${winner.counter}`;
+  const by = winner === undefined ? 'Another transaction' : `${winner.origin}:${winner.counter}`;
   return new ConflictError(
-    `${by} was committed first and wrote or locked ${row}; nothing of this write was kept. Run it again`,
+    `${by} was committed first and wrote or locked ${row}. Nothing of this write was kept. Run it again.`,
     {
       ...(named && { table: named.table, key: named.key }),
       ...(winner && { winner: { origin: winner.origin, counter: winner.counter } }),

@@ -248,7 +248,7 @@ export class GroupCommitter {
   }
 
   get #opened(): PreparedGroup {
-    if (this.#group === undefined) throw new AntiphonError('INTERNAL', 'no group is open. Please report it.');
+    if (this.#group === undefined) throw new AntiphonError('INTERNAL', 'No group is open. Please report it.');
     return this.#group;
   }
 
@@ -280,7 +280,7 @@ export class GroupCommitter {
     const { counters, log, id } = this.scope;
     const { message } = this.#opened;
     if (message === undefined)
-      throw new AntiphonError('INTERNAL', 'a group has no message. Please report it.');
+      throw new AntiphonError('INTERNAL', 'A group has no message. Please report it.');
     counters.publishedMessages++;
     counters.publishedBytes += message.data.length;
     const request = {

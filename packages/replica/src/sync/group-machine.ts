@@ -273,7 +273,7 @@ export function next(state: GroupState, event: GroupEvent, table: GroupTable = G
   const cell = table[state.name][event.type] as Cell<StateName, EventType>;
   if (cell === 'ignore') return steps.step(state);
   if (cell === 'defect') {
-    const message = `a synchronous group is ${state.name} and got ${event.type}. Please report it.`;
+    const message = `A synchronous group is ${state.name} and got ${event.type}. Please report it.`;
     throw new AntiphonError('INTERNAL', message);
   }
   return cell.run(state, event);

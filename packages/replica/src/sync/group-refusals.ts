@@ -1,15 +1,15 @@
-import { AntiphonError, UnknownOutcomeError } from '@antiphon/core';
+import { AntiphonError, UnknownOutcomeError, sentence } from '@antiphon/core';
 
 /** What it would read is not what the log says, and its claims would count as if it were. */
 export function outOfStep(id: string, why: string | undefined): AntiphonError {
   return new AntiphonError(
     'NOT_IN_SYNC',
-    `replica ${id} is out of step and takes no synchronous writes meanwhile: ${(why ?? '').replace(/\.$/, '')}. Write to another one`,
+    `Replica ${id} is out of sync and takes no synchronous writes: ${sentence(why ?? '')} Write to another one.`,
   );
 }
 
 export function refusedByAll(cause: AntiphonError): AntiphonError {
-  const message = `no replica accepts this write, this one included: ${cause.message}; nothing was written anywhere`;
+  const message = `No replica accepts this write, not even this one. ${sentence(cause.message)} Nothing was written anywhere.`;
   return new AntiphonError('LOG_REFUSED', message, { cause, context: cause.context });
 }
 
@@ -22,18 +22,21 @@ export function asRetriable(error: AntiphonError): AntiphonError {
 export function unavailable(): AntiphonError {
   return new AntiphonError(
     'LOG_UNAVAILABLE',
-    'NATS does not answer, and a synchronous write goes through its log: start nats-server, or wait for it',
+    'NATS does not answer, and a synchronous write goes through its log. Start nats-server, or wait for it.',
   );
 }
 
 export function notFounded(creator: string): AntiphonError {
-  return new AntiphonError('TIMEOUT', `the rows that ${creator} founded the cluster with have not come yet`);
+  return new AntiphonError(
+    'TIMEOUT',
+    `The rows that ${creator} created the cluster with have not arrived yet.`,
+  );
 }
 
 /** `seq`: the entry of the log that holds the group. */
 export function notApplied(seq: number, outcomeId: string): UnknownOutcomeError {
   return new UnknownOutcomeError(
-    `entry ${seq} of the log was not applied here, see status; ask another replica about ${outcomeId}`,
+    `Entry ${seq} of the log was not applied here. \`antiphon status\` says why. Ask another replica about ${outcomeId}.`,
     outcomeId,
   );
 }
@@ -45,8 +48,8 @@ export function placeGivenTwice(context: {
 }): AntiphonError {
   return new AntiphonError(
     'LOG_REPLACED',
-    `the log stored a message at ${context.seq}, which it had given away before: ` +
-      'it was cut or recreated; find out by whom',
+    `The log stored a message under ${context.seq}, a sequence number already in use: ` +
+      'the stream was truncated or recreated. Find out who did it, and follow docs/lost-log.md.',
     { context },
   );
 }

@@ -1,4 +1,4 @@
-import { AntiphonError, type Verdict } from '@antiphon/core';
+import { AntiphonError, type Verdict, sentence } from '@antiphon/core';
 import type { SyncWrite } from '../state/sync-write.js';
 import type { Flight, Flying } from './flight.js';
 import { asRetriable, refusedByAll, unavailable } from './group-refusals.js';
@@ -95,7 +95,7 @@ function obstacleOf(state: StateOf<Resting>, facts: Facts): Obstacle | undefined
   if (state.name === 'awaited') return state.failure === undefined ? {} : { error: state.failure };
   if (facts.unpublished > 0 || facts.saturated) return {};
   if (facts.farBehind)
-    return { error: new AntiphonError('TIMEOUT', 'this replica is still catching up with the log') };
+    return { error: new AntiphonError('TIMEOUT', 'This replica is still catching up with the log.') };
   return undefined;
 }
 
@@ -283,7 +283,7 @@ export function commitFailed(
   { error }: { readonly error: AntiphonError },
 ): Step<'reserving' | 'awaited'> {
   const { flight } = state;
-  const message = `a write that the log holds is not in the database yet: ${error.message}`;
+  const message = `A write that the log holds is not in the database yet: ${sentence(error.message)}`;
   const failure = new AntiphonError(error.code, message, { cause: error });
   const effects: Effect[] = [
     { type: 'commit-alarm', message },

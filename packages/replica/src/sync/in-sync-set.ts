@@ -8,6 +8,7 @@ import {
   type Log,
   type LogEntry,
   type Registry,
+  sentence,
 } from '@antiphon/core';
 import type { Logger } from '../config/logger.js';
 import {
@@ -153,7 +154,7 @@ export class InSyncSet {
     };
     const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
     if (result.type !== 'stored') return false;
-    logger.info({ members, seq: result.seq }, `in sync are now ${members.join(', ')}: ${why}`);
+    logger.info({ members, seq: result.seq }, `In sync are now ${members.join(', ')}: ${sentence(why)}`);
     this.observe({ seq: result.seq, data });
     return true;
   }

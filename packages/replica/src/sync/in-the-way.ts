@@ -8,11 +8,11 @@ export interface Obstruction {
 
 export const NATS_IS_SILENT: Obstruction = {
   what: 'NATS has not answered',
-  advice: 'see whether nats-server runs, and `antiphon doctor`',
+  advice: 'See whether nats-server runs, and `antiphon doctor`.',
 };
 export const DATABASE_IS_BUSY: Obstruction = {
-  what: 'the database of this replica has been busy',
-  advice: 'see which program holds its lock',
+  what: 'The database of this replica has been busy',
+  advice: 'See which program holds its lock.',
 };
 
 /**
@@ -42,7 +42,7 @@ export class InTheWay {
     if (2 * lastsMs < waitedMs) return undefined;
     return new AntiphonError(
       'TIMEOUT',
-      `${obstruction.what} for ${Math.round(lastsMs)} ms: ${obstruction.advice}`,
+      `${obstruction.what} for ${Math.round(lastsMs)} ms. ${obstruction.advice}`,
     );
   }
 }

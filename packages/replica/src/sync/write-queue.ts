@@ -27,7 +27,7 @@ export class WriteQueue {
       write.reject(
         new AntiphonError(
           'OVERLOADED',
-          `${this.#writes.length} writes wait already; slow down and call again`,
+          `${this.#writes.length} writes are already waiting. Slow down and call again.`,
         ),
       );
     }
@@ -95,11 +95,11 @@ export class WriteQueue {
     const missing = inSync.known.filter((id) => !inSync.members.includes(id));
     const error = new AntiphonError(
       'NOT_IN_SYNC',
-      `acks ${acks} needs ${wanted} members in sync, and these are: ${inSync.members.join(', ') || 'none'}. ` +
+      `\`acks: ${acks}\` needs ${wanted} members in sync, and these are: ${inSync.members.join(', ') || 'none'}. ` +
         (missing.length === 0
-          ? 'Start more replicas; nothing was written'
-          : `Start ${missing.join(', ')}, or take those that are gone for good out of the count ` +
-            'with `antiphon member remove ID`; nothing was written'),
+          ? 'Nothing was written. Start more replicas.'
+          : `Nothing was written. Start ${missing.join(', ')}, or remove those that are gone for good ` +
+            'with `antiphon member remove ID`.'),
       { context: { inSync: inSync.members, needed: wanted } },
     );
     if (write.ageMs < SHORTFALL_GRACE_MS) write.waits(error);

@@ -127,7 +127,7 @@ export class Deadline {
 /** As a caller gave it, if it did. Throws BAD_OPTION. */
 export function assertTimeout(timeoutMs: unknown): void {
   if (timeoutMs === undefined || (typeof timeoutMs === 'number' && timeoutMs > 0)) return;
-  throw new AntiphonError('BAD_OPTION', `timeoutMs is ${String(timeoutMs)}; give a number above 0`);
+  throw new AntiphonError('BAD_OPTION', `\`timeoutMs\` is ${String(timeoutMs)}. Give a number above 0.`);
 }
 
 const FIRST_DELAY_MS = 20;

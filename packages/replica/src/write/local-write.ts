@@ -16,7 +16,7 @@ export class LocalWrite<T> {
   readonly #timer: Timer;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void =>
-    this.#give(abortError(this.#signal, 'the caller gave up before the write ran; nothing was written'));
+    this.#give(abortError(this.#signal, 'The caller gave up before the write ran. Nothing was written.'));
   #running = false;
   #givenUp: AntiphonError | undefined;
   #reject: ((error: AntiphonError) => void) | undefined;
@@ -79,6 +79,6 @@ export class LocalWrite<T> {
 function timedOut(timeoutMs: number): AntiphonError {
   return new AntiphonError(
     'TIMEOUT',
-    `the write did not begin within ${Math.round(timeoutMs)} ms: other writes, or another program, were before it; nothing was written. Try again`,
+    `The write did not begin within ${Math.round(timeoutMs)} ms: other writes, or another program, were before it. Nothing was written. Try again.`,
   );
 }

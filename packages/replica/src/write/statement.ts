@@ -79,7 +79,7 @@ function isValue(input: unknown): input is Value {
 }
 
 export function bad(name: string, wanted: string): AntiphonError {
-  return new AntiphonError('BAD_OPTION', `${name} is not valid; give ${wanted}`);
+  return new AntiphonError('BAD_OPTION', `\`${name}\` is not valid. Give ${wanted}.`);
 }
 
 /** How many rows each statement changed. The database's transaction ends with the first that fails. */

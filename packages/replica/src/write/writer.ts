@@ -7,6 +7,7 @@ import {
   type OptionNames,
   parseAcks,
   type WriteOutcome,
+  withoutStop,
 } from '@antiphon/core';
 import { needsSync } from '../config/needs-sync.js';
 import { assertTimeout, retryDelayMs } from '../wait/deadline.js';
@@ -99,8 +100,8 @@ export class Writer<Tx> {
     const { health, id } = this.scope;
     if (!(error instanceof AntiphonError) || error.code !== 'ACTOR_STOPPED' || !health.ended) return error;
     const started = error.context['started'] === true;
-    const what = started ? 'look whether the write is there before you repeat it' : 'nothing was written';
-    return new AntiphonError('CLOSED', `replica ${id} is ${health.state}; ${what}`, { cause: error });
+    const what = started ? 'See whether the write is there before you repeat it.' : 'Nothing was written.';
+    return new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. ${what}`, { cause: error });
   }
 
   async #synchronously<T>(
@@ -118,8 +119,11 @@ export class Writer<Tx> {
       if (!write.settled && !this.replica.tell('submit', write)) {
         write.reject(
           health.ended
-            ? new AntiphonError('CLOSED', `replica ${id} is ${health.state}; nothing was written`)
-            : new AntiphonError('OVERLOADED', 'too many writes wait already; slow down and call again'),
+            ? new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. Nothing was written.`)
+            : new AntiphonError(
+                'OVERLOADED',
+                'Too many writes are already waiting. Slow down and call again.',
+              ),
         );
       }
       const result = await write.promise;
@@ -136,7 +140,7 @@ export class Writer<Tx> {
   ): Promise<Committed<readonly number[]>> {
     const { store } = this.scope;
     if (!store.capabilities.sql) {
-      throw new AntiphonError('BAD_OPTION', `the ${store.engine} store takes no SQL; use transaction()`);
+      throw new AntiphonError('BAD_OPTION', `The ${store.engine} store takes no SQL. Use transaction().`);
     }
     assertStatements(statements);
     return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
@@ -152,12 +156,12 @@ export class Writer<Tx> {
     const { mayWrite, primary = '' } = authority.current();
     // What is still written while it closes would be settled by nobody.
     if (closing.aborted && !health.ended)
-      throw new AntiphonError('CLOSED', `replica ${id} is closing; nothing was written. Open it again`, {
+      throw new AntiphonError('CLOSED', `Replica ${id} is closing. Nothing was written. Open it again.`, {
         context: { cluster, replica: id },
       });
     if (health.ended) {
-      const why = health.failure === undefined ? '' : ` (${health.failure.message})`;
-      throw new AntiphonError('CLOSED', `replica ${id} is ${health.state}${why}; open it again`, {
+      const why = health.failure === undefined ? '' : ` (${withoutStop(health.failure.message)})`;
+      throw new AntiphonError('CLOSED', `Replica ${id} is ${health.state}${why}. Open it again.`, {
         context: { cluster, replica: id },
         cause: health.failure,
       });
@@ -165,7 +169,7 @@ export class Writer<Tx> {
     if (mayWrite) return clocks.assertInStep();
     throw new AntiphonError(
       'NOT_WRITABLE',
-      `replica ${id} takes no writes; write to the primary, ${primary}`,
+      `Replica ${id} takes no writes. Write to the primary, ${primary}.`,
       {
         context: { cluster, replica: id, primary },
       },
@@ -180,7 +184,7 @@ function limitOf(
 ): { readonly timeoutMs: number; readonly signal?: AbortSignal } {
   assertTimeout(timeoutMs);
   if (signal?.aborted === true)
-    throw abortError(signal, 'the caller had given up before it called; nothing was written');
+    throw abortError(signal, 'The caller had given up before it called. Nothing was written.');
   return { timeoutMs: timeoutMs ?? defaultMs, ...(signal && { signal }) };
 }
 

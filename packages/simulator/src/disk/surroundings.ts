@@ -87,8 +87,7 @@ class InlineReader {
   }
 
   read: ReturnType<Surroundings['reader']>['read'] = (request, signal) => {
-    if (signal?.aborted === true)
-      return Promise.reject(abortError(signal, 'the read was given up by its caller.'));
+    if (signal?.aborted === true) return Promise.reject(abortError(signal, 'The caller gave up the read.'));
     try {
       return Promise.resolve(this.#work.run(request) as never);
     } catch (thrown) {

@@ -90,7 +90,7 @@ export function chooseDriver(order: readonly (() => Candidate)[]): Driver {
   }
   throw new AntiphonError(
     'STORE_FAILED',
-    `no SQLite driver can be used with Node.js ${process.versions.node} (${lacking.join('; ')}). ` +
+    `No SQLite driver works with Node.js ${process.versions.node} (${lacking.join('; ')}). ` +
       'Use Node.js 24.16 or newer, or run `npm install @photostructure/sqlite` (Node.js 22.19 or newer).',
   );
 }

@@ -145,16 +145,17 @@ function firstOf(row: unknown): unknown {
 function verifyType(value: unknown): void {
   const type = typeof value;
   if ((type !== 'object' && type !== 'function') || value === null || ArrayBuffer.isView(value)) return;
-  throw new BindError(`a value of type ${type} cannot be bound to an SQLite parameter.`);
+  throw new BindError(`A value of type ${type} cannot be bound to an SQLite parameter.`);
 }
 
 /** For a driver that ends text at its first NUL, or binds what it does not know as NULL. */
 function verifyValue(value: unknown): void {
   if (typeof value === 'string' && value.includes('\0'))
     throw new BindError(
-      'text with a NUL cannot be bound by this driver: bind its bytes, with CAST(? AS TEXT).',
+      'This driver cannot bind text with a NUL character. Bind its bytes, with CAST(? AS TEXT).',
     );
-  if (value === undefined) throw new BindError('undefined cannot be bound to an SQLite parameter.');
+  if (value === undefined)
+    throw new BindError('`undefined` cannot be bound to an SQLite parameter. Use null.');
   verifyType(value);
 }
 

@@ -121,7 +121,7 @@ describe('JSON lines', () => {
   test('two processes with one name are noticed', () => {
     const [first] = records;
     const other: OperationRecord = { ...first!, operation: { kind: 'write', key: 'x', value: 2 } };
-    expect(() => mergeHistories([records, [other]])).toThrow('give every process a name of its own');
+    expect(() => mergeHistories([records, [other]])).toThrow('Give every process a name of its own');
     const { completedAtMs: _, ...begun } = other;
     expect(() => mergeHistories([records, [{ ...begun, completion: { type: 'unknown' } }]])).toThrow('a#0');
   });

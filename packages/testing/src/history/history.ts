@@ -67,7 +67,7 @@ export class History {
     if (record.completedAtMs !== undefined) {
       throw new AntiphonError(
         'BAD_OPTION',
-        `Operation ${handle.process}#${handle.id} was completed before; complete it once.`,
+        `Operation ${handle.process}#${handle.id} was completed before. Complete it once.`,
       );
     }
     // Without a time: whatever it did may still come.
@@ -83,7 +83,7 @@ export class History {
     if (record === undefined) {
       throw new AntiphonError(
         'BAD_OPTION',
-        `This history did not invoke ${handle.process}#${handle.id}; pass a handle that its invoke() returned.`,
+        `This history did not invoke ${handle.process}#${handle.id}. Pass a handle that its invoke() returned.`,
       );
     }
     return record;

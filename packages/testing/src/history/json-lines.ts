@@ -46,7 +46,7 @@ function parseLine(line: string, number: number, isUnfinished: boolean): Operati
     parsed = JSON.parse(line);
   } catch (cause) {
     if (isUnfinished) return undefined;
-    throw new AntiphonError('BAD_OPTION', `Line ${number} is not JSON: write one operation a line.`, {
+    throw new AntiphonError('BAD_OPTION', `Line ${number} is not JSON. Write one operation a line.`, {
       cause,
     });
   }
@@ -84,7 +84,7 @@ function isSameInvocation(one: OperationRecord, other: OperationRecord): boolean
 function contradiction(record: OperationRecord): AntiphonError {
   return new AntiphonError(
     'BAD_OPTION',
-    `Operation ${record.process}#${record.id} was recorded twice and differently: give every process a name of its own.`,
+    `Operation ${record.process}#${record.id} was recorded twice and differently. Give every process a name of its own.`,
   );
 }
 

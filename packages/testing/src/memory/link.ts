@@ -142,7 +142,9 @@ export class Link {
         if (!this.#killed) reject(error);
       };
       const onAbort = (): void =>
-        fail(new AntiphonError('ABORTED', `the caller gave up waiting: ${what}`, { cause: signal?.reason }));
+        fail(
+          new AntiphonError('ABORTED', `The caller gave up waiting to ${what}.`, { cause: signal?.reason }),
+        );
       const stopListening = this.onState((state) => {
         if (state !== 'connected') fail(unavailable(what));
       });
@@ -207,10 +209,10 @@ function attempt<T>(
 export function unavailable(what: string): AntiphonError {
   return new AntiphonError(
     'LOG_UNAVAILABLE',
-    `no answer: ${what}; the in-memory server is disconnected or lost the message`,
+    `Cannot ${what}: no answer. The in-memory server is disconnected, or lost the message.`,
   );
 }
 
 export function closed(what: string): AntiphonError {
-  return new AntiphonError('CLOSED', `closed: ${what}; connect again`);
+  return new AntiphonError('CLOSED', `Cannot ${what}: the connection is closed. Connect again.`);
 }

@@ -115,7 +115,7 @@ export function describeRefusals(kit: KitOf): void {
 
     it('I15: what was put aside can be looked at, and is forgotten only when somebody says so', async () => {
       const member = await kit().member();
-      const error = new AntiphonError('UNKNOWN_ORIGIN', 'x is no member');
+      const error = new AntiphonError('UNKNOWN_ORIGIN', 'Replica x is not a member.');
       for (const seq of [1, 2, 3]) await putAside(member, seq, error);
       const all = await member.store.quarantine({ afterId: 0, limit: 10 });
       expect(all).toMatchObject(

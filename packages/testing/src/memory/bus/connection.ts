@@ -32,7 +32,7 @@ export class MemoryBusConnection implements Bus {
       const fail = (error: AntiphonError): void => end(() => reject(error));
       const onAbort = (): void =>
         fail(
-          new AntiphonError('ABORTED', `the caller gave up waiting for ${subject}`, {
+          new AntiphonError('ABORTED', `The caller gave up waiting for ${subject}.`, {
             cause: signal?.reason,
           }),
         );
@@ -76,9 +76,9 @@ export class MemoryBusConnection implements Bus {
 }
 
 function timedOut(subject: string, timeoutMs: number): AntiphonError {
-  return new AntiphonError('TIMEOUT', `no answer from ${subject} within ${timeoutMs} ms; ask again`);
+  return new AntiphonError('TIMEOUT', `No answer from ${subject} within ${timeoutMs} ms. Ask again.`);
 }
 
 function nobody(subject: string): AntiphonError {
-  return new AntiphonError('NO_ACTOR', `nobody listens on ${subject}; start the replica, or check its id`);
+  return new AntiphonError('NO_ACTOR', `Nobody listens on ${subject}. Start the replica, or check its id.`);
 }

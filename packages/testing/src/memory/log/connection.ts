@@ -114,19 +114,19 @@ export class MemoryLogConnection implements Log {
   }
 
   #refusal(request: AppendRequest): AntiphonError | undefined {
-    const what = `publish ${request.id}`;
+    const what = `append ${request.id}`;
     if (this.link.state === 'closed') return closed(what);
     if (this.link.state === 'disconnected') return unavailable(what);
     const mistake = mistakeIn(request);
-    if (mistake !== undefined) return new AntiphonError('BAD_OPTION', `${what}: ${mistake}`);
+    if (mistake !== undefined) return new AntiphonError('BAD_OPTION', `Cannot ${what}. ${mistake}`);
     if (request.data.length > this.maxMessageBytes) {
       return new AntiphonError(
         'MESSAGE_TOO_LARGE',
-        `${what}: ${request.data.length} bytes, the log takes ${this.maxMessageBytes}; send smaller parts`,
+        `Cannot ${what}: it has ${request.data.length} bytes, and the log takes ${this.maxMessageBytes}. Send smaller parts.`,
       );
     }
     if (!this.link.faults.strikes('refusedAppend')) return undefined;
-    return new AntiphonError('LOG_UNAVAILABLE', `${what}: refused by chance; send it again`);
+    return new AntiphonError('LOG_UNAVAILABLE', `Cannot ${what}: it was refused by chance. Send it again.`);
   }
 
   /**
@@ -186,7 +186,7 @@ export class MemoryLogConnection implements Log {
         if (!this.link.killed) settled(result);
       });
     };
-    const unknown = (): void => settle({ type: 'unknown', error: unavailable('publish') });
+    const unknown = (): void => settle({ type: 'unknown', error: unavailable('append') });
     const unknownAfter = (timeoutMs: number): void => {
       const timer = this.link.clock.setTimer(timeoutMs, unknown);
       stops.push(() => timer.cancel());
@@ -217,17 +217,17 @@ function mistakeIn({
 }: AppendRequest): string | undefined {
   for (const expected of [expectedLastSeq, expectedLastSeqOfOrigin]) {
     if (expected === undefined || (Number.isSafeInteger(expected) && expected >= 0)) continue;
-    return `${expected} is not the number of an entry; give a whole number, or 0 for none`;
+    return `${expected} is not the number of an entry. Give a whole number, or 0 for none.`;
   }
   return timeoutMs === undefined || timeoutMs > 0
     ? undefined
-    : `a time limit of ${timeoutMs} ms; give one above 0`;
+    : `The time limit is ${timeoutMs} ms. Give one above 0.`;
 }
 
 function notLast(request: StreamAppend, found: Extract<Stored, { type: 'not-last' }>): AppendResult {
   const { id, expectedLastSeq, expectedLastSeqOfOrigin } = request;
   const { lastSeq, lastSeqOfOrigin } = found;
-  const message = `publish ${id}: the last sequence is ${lastSeq}, ${lastSeqOfOrigin} of its origin, not ${expectedLastSeq ?? 'any'}, ${expectedLastSeqOfOrigin ?? 'any'}; read the log and try again`;
+  const message = `Append ${id} was refused: the last sequence is ${lastSeq}, ${lastSeqOfOrigin} of its origin, not ${expectedLastSeq ?? 'any'}, ${expectedLastSeqOfOrigin ?? 'any'}. Read the log and try again.`;
   return {
     type: 'refused',
     error: new AntiphonError('LOG_REFUSED', message, { retriable: true }),

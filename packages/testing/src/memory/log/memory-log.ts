@@ -77,7 +77,7 @@ export class MemoryLog {
     if (this.#stream !== undefined) return this.#stream;
     throw new AntiphonError(
       'LOG_REPLACED',
-      'there is no such log; open it with `create`, or find out who deleted it',
+      'There is no such log. Open it with `create`, or find out who deleted it.',
     );
   }
 

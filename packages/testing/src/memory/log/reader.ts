@@ -116,9 +116,9 @@ export class MemoryLogReader implements LogReader {
 }
 
 function aborted(signal: AbortSignal): AntiphonError {
-  return new AntiphonError('ABORTED', 'the caller gave up waiting for the log', { cause: signal.reason });
+  return new AntiphonError('ABORTED', 'The caller gave up waiting for the log.', { cause: signal.reason });
 }
 
 function replaced(how: string): AntiphonError {
-  return new AntiphonError('LOG_REPLACED', `the log is not what it was: ${how}; find out who changed it`);
+  return new AntiphonError('LOG_REPLACED', `The log is not what it was: ${how}. Find out who changed it.`);
 }

@@ -104,7 +104,7 @@ function assertKey(key: string): void {
   if (KEY.test(key)) return;
   throw new AntiphonError(
     'BAD_OPTION',
-    `${JSON.stringify(key)} is not a registry key; use letters, digits, "_", "." and "-"`,
+    `${JSON.stringify(key)} is not a registry key. Use letters, digits, "_", "." and "-".`,
   );
 }
 
