@@ -118,7 +118,7 @@ function runOne(
     users.takeWritten();
     session.kept.takeWritten();
     // What its function throws is its caller's, and passes on as it is (docs/decisions/0055).
-    const error: unknown = isCallers ? thrown : storeError(thrown, 'writing failed');
+    const error: unknown = isCallers ? thrown : storeError(thrown, 'Writing failed');
     if (alone || !writer.inTransaction) throw new GroupUndone(index, error);
     undo(session);
     return { type: 'rejected', error };

@@ -311,7 +311,7 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     return new AntiphonError(
       'PLACE_LOST',
       `Subscription ${name} cannot go on at its place. ${why} Remove the subscription ` +
-        `(\`antiphon subscriptions --remove ${name}\`) and begin it anew; see docs/subscriptions.md.`,
+        `(\`antiphon subscriptions --remove ${name}\`) and begin it anew. See docs/subscriptions.md.`,
       { context: { cluster: scope.cluster, replica: scope.id, subscription: name } },
     );
   }

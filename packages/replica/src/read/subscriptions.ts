@@ -13,6 +13,7 @@ import type { Scope } from '../state/scope.js';
 import { beginningOf, choiceOf, type ChangesOptions, type CommittedChange } from './changes.js';
 import { DurableSubscription, type Subscription } from './subscription.js';
 
+/** What a subscription delivers, where a new one begins, and how long its lease lasts. */
 export interface SubscribeOptions<T extends string = string> extends ChangesOptions<T> {
   /**
    * Where the subscription begins if it does not exist yet; one that exists goes on at its place. `'now'`, the call;
@@ -66,7 +67,7 @@ export function subscribe(
   const { from = 'now', leaseMs = DEFAULT_LEASE_MS, signal } = options;
   if (!(leaseMs >= MIN_LEASE_MS && leaseMs <= MAX_LEASE_MS)) {
     const range = `from ${MIN_LEASE_MS} to ${MAX_LEASE_MS}`;
-    throw new AntiphonError('BAD_OPTION', `leaseMs is ${String(leaseMs)}. Give milliseconds ${range}.`);
+    throw new AntiphonError('BAD_OPTION', `\`leaseMs\` is ${String(leaseMs)}. Give milliseconds ${range}.`);
   }
   const choice = choiceOf(scope, options, 'subscribe()');
   const beginning = beginningOf(scope, from);

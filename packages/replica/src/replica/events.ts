@@ -4,6 +4,7 @@ import { EventQueue } from './event-queue.js';
 import { eventsBetween, type HealthPicture, type ReplicaEvent, type WithoutTime } from './replica-event.js';
 import { denialAlarms } from './status.js';
 
+/** When to end. */
 export interface EventsOptions {
   /** Ends the stream, which throws ABORTED. */
   readonly signal?: AbortSignal;

@@ -23,7 +23,7 @@ export function healthOf(status: () => ReplicaStatus, options: HealthOptions): R
   checkOptions(options, HEALTH_OPTIONS, 'healthcheck()');
   const { maxLagSeconds } = options;
   if (maxLagSeconds !== undefined && !(typeof maxLagSeconds === 'number' && maxLagSeconds > 0)) {
-    const message = `maxLagSeconds is ${String(maxLagSeconds)}. Give a number above 0, or leave it out.`;
+    const message = `\`maxLagSeconds\` is ${String(maxLagSeconds)}. Give a number above 0, or leave it out.`;
     throw new AntiphonError('BAD_OPTION', message);
   }
   const now = status();

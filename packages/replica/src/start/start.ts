@@ -72,7 +72,7 @@ function tellProgress(onProgress: (() => void) | undefined, logger: Logger): () 
     try {
       onProgress?.();
     } catch (error) {
-      logger.error({ err: error }, 'onProgress failed');
+      logger.error({ err: error }, '`onProgress` failed.');
     }
   };
 }
