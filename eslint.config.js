@@ -114,6 +114,27 @@ const plain = {
   },
 };
 
+/** Prettier wraps code, and no comments: prose reads badly beyond 100 columns. */
+const width = {
+  name: 'antiphon/width',
+  files: ['**/*.{ts,js,mjs}'],
+  rules: {
+    'max-len': [
+      'error',
+      {
+        code: 120,
+        comments: 100,
+        ignoreUrls: true,
+        ignoreStrings: true,
+        ignoreTemplateLiterals: true,
+        ignoreRegExpLiterals: true,
+        // Code in the comments.
+        ignorePattern: String.raw`^ *\* ( {2,}|await |const |for )`,
+      },
+    ],
+  },
+};
+
 const typescript = {
   name: 'antiphon/typescript',
   files: ['**/*.ts'],
@@ -226,6 +247,7 @@ export default [
   },
   { name: 'antiphon/strict-comments', linterOptions: { reportUnusedDisableDirectives: 'error' } },
   plain,
+  width,
   typescript,
   deterministic,
   quietLibraries,

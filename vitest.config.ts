@@ -2,13 +2,16 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /**
- * Tests are told apart by what they need (see CONTRIBUTING.md): `x.test.ts` needs nothing, `x.nats.test.ts` a real
- * nats-server, `x.e2e.test.ts` the built packages and processes, `test/chaos` kills processes for minutes.
+ * Tests are told apart by what they need (see CONTRIBUTING.md): `x.test.ts` needs nothing,
+ * `x.nats.test.ts` a real nats-server, `x.e2e.test.ts` the built packages and processes,
+ * `test/chaos` kills processes for minutes.
  */
 const suffixed = ['**/*.nats.test.ts', '**/*.e2e.test.ts', '**/*.pg.test.ts', '**/*.mariadb.test.ts'];
 const notOurs = ['**/node_modules/**', '**/dist/**'];
 
-/** Tests run on the sources: each package exports them under this condition, ahead of its `dist`. */
+/**
+ * Tests run on the sources: each package exports them under this condition, ahead of its `dist`.
+ */
 const sources = ['@antiphon/source', 'node', 'import', 'module', 'default'];
 const resolution = { resolve: { conditions: sources }, ssr: { resolve: { conditions: sources } } };
 
@@ -20,7 +23,10 @@ interface ProjectSettings {
   readonly include: readonly string[];
   readonly exclude?: readonly string[];
   readonly timeoutMs: number;
-  /** Projects run group by group: clusters are not measured while the unit tests keep the machine busy. */
+  /**
+   * Projects run group by group: clusters are not measured while the unit tests keep the machine
+   * busy.
+   */
   readonly group: number;
   /** Files that start whole clusters run one at a time: side by side they measure each other. */
   readonly oneFileAtATime?: boolean;
@@ -50,7 +56,8 @@ function project(settings: ProjectSettings) {
 
 export default defineConfig({
   test: {
-    // A project may still be without tests; infra/scripts/test.mjs fails a run in which no test ran at all.
+    // A project may still be without tests; infra/scripts/test.mjs fails a run in which no test ran
+    // at all.
     passWithNoTests: true,
     projects: [
       project({

@@ -1,6 +1,6 @@
 /**
- * The order of the rooms of packages/replica/src, from the top down: a file imports from its own room and from rooms
- * below it, types included. docs/decisions/0052 says what each room is for.
+ * The order of the rooms of packages/replica/src, from the top down: a file imports from its own
+ * room and from rooms below it, types included. docs/decisions/0052 says what each room is for.
  */
 const ROOMS = [
   'start',

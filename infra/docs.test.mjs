@@ -115,8 +115,8 @@ describe.each(records)('%s', (record) => {
 const fileOf = (path) => (path.startsWith('test/') ? path : `packages/${path}`);
 
 /**
- * Test files by the number of the invariant that docs/spec.md names them under. A bare file name is in the folder of
- * the file before it. Files that are said to have no number are left out.
+ * Test files by the number of the invariant that docs/spec.md names them under. A bare file name is
+ * in the folder of the file before it. Files that are said to have no number are left out.
  */
 function testsOfInvariants() {
   return read('docs/spec.md')

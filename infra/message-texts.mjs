@@ -1,7 +1,7 @@
 /**
- * Finds the texts that users read: messages of errors, log lines, alarms, findings of `doctor`. The sources are
- * parsed, not run. A text is followed through constants, conditions, templates and helpers that pass it on; what
- * cannot be known stands as a hole.
+ * Finds the texts that users read: messages of errors, log lines, alarms, findings of `doctor`. The
+ * sources are parsed, not run. A text is followed through constants, conditions, templates and
+ * helpers that pass it on; what cannot be known stands as a hole.
  */
 import { dirname } from 'node:path';
 import ts from 'typescript';
@@ -12,7 +12,9 @@ export const HOLE = '⟨…⟩';
 const MAX_VARIANTS = 64;
 const MAX_DEPTH = 6;
 
-/** Calls that take a text for users, by the name of what is called, with the places of the texts. */
+/**
+ * Calls that take a text for users, by the name of what is called, with the places of the texts.
+ */
 const SINKS = {
   'new AntiphonError': [1],
   'new ConflictError': [0],

@@ -13,7 +13,10 @@ const MAX_LENGTH = 600;
 /** Texts that may break a rule, each with the reason. */
 const ALLOWED = new Map([]);
 
-/** A name may be in backticks or quotes, a function has its brackets; `nats-server` is never capitalized. */
+/**
+ * A name may be in backticks or quotes, a function has its brackets; `nats-server` is never
+ * capitalized.
+ */
 const BEGINS = new RegExp(`^([\\p{Lu}\\d"'\`]|nats-server |[a-z][\\w.]*\\(\\)|${HOLE})`, 'u');
 /** A heading may be followed by what a program wrote. */
 const ENDS = new RegExp(`([.!?…]|${HOLE}|:\\n[^]*)$`);

@@ -18,7 +18,9 @@ const TEST = /\.test\.ts$|\/testing\/|\/e2e\//;
 const IMPORT =
   /(?:^(?:import|export|\}) ?[^;\n]*from |import\()'(@[\w-]+\/[\w-]+|[a-z][\w-]*)(?:\/[\w/-]+)?'/gm;
 
-/** The packages that the sources of a folder import; only of tests, or only of what is published. */
+/**
+ * The packages that the sources of a folder import; only of tests, or only of what is published.
+ */
 function importedBy(folder, ofTests) {
   const src = join(root, 'packages', folder, 'src');
   const files = readdirSync(src, { recursive: true }).filter((file) => file.endsWith('.ts'));

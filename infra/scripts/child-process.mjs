@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 
 /**
- * Children of the scripts get a process group of their own, and signals reach them only through us, once
- * each. Without that, one Ctrl-C arrives three times: from the terminal, from npm, and from us; and programs
- * take a second Ctrl-C for "stop cleaning up".
+ * Children of the scripts get a process group of their own, and signals reach them only through us,
+ * once each. Without that, one Ctrl-C arrives three times: from the terminal, from npm, and from
+ * us; and programs take a second Ctrl-C for "stop cleaning up".
  */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /** What arrives sooner after the first is the same Ctrl-C; what arrives later was pressed again. */
@@ -83,7 +83,10 @@ function start(command, args, { stdio, env }) {
   return spawn(program, rest, { stdio, detached: true, env: { ...process.env, ...env } });
 }
 
-/** Calls back once for each Ctrl-C or signal that is meant for us, and when npm, which started us, is gone. */
+/**
+ * Calls back once for each Ctrl-C or signal that is meant for us, and when npm, which started us,
+ * is gone.
+ */
 function forwardSignals(onSignal) {
   let lastAt = -Infinity;
   const forward = (signal) => {

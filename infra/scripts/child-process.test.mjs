@@ -15,7 +15,10 @@ const PATIENT = `
   console.log('ready', process.pid);
   setInterval(() => undefined, 1000);`;
 
-/** Starts a script that runs PATIENT in the foreground, waits for it, and hands over a way to send signals. */
+/**
+ * Starts a script that runs PATIENT in the foreground, waits for it, and hands over a way to send
+ * signals.
+ */
 async function startOuter() {
   const script = `
     import { runInForeground } from ${JSON.stringify(module)};

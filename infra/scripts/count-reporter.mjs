@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 
 /**
- * A vitest reporter that counts, after every file, into the file that ANTIPHON_TEST_COUNTS names. After every
- * file and not only at the end, so that a run that crashes or is ended for taking too long still says what it
- * did.
+ * A vitest reporter that counts, after every file, into the file that ANTIPHON_TEST_COUNTS names.
+ * After every file and not only at the end, so that a run that crashes or is ended for taking too
+ * long still says what it did.
  */
 export default class CountReporter {
   #counts = { passed: 0, failed: 0, skipped: 0, finished: false };
@@ -22,7 +22,8 @@ export default class CountReporter {
       else if (state === 'failed') this.#counts.failed += 1;
       else this.#counts.skipped += 1;
     }
-    // A file that can't be loaded has no test that could fail, and neither has a suite whose beforeAll throws.
+    // A file that can't be loaded has no test that could fail, and neither has a suite whose
+    // beforeAll throws.
     const suites = [...module.children.allSuites()];
     this.#counts.failed += [module, ...suites].filter((suite) => suite.errors().length > 0).length;
     this.#write();

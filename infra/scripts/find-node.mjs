@@ -11,9 +11,9 @@ import { SetupError } from './steps.mjs';
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/opt/homebrew/bin'];
 
 /**
- * Finds a Node.js that is new enough, or obtains one: the given one (ANTIPHON_NODE), the one that runs this,
- * PATH, the cache, the package of the npm registry that holds the official binary, the official release, in
- * that order. A given one that does not fit is an error, never passed over.
+ * Finds a Node.js that is new enough, or obtains one: the given one (ANTIPHON_NODE), the one that
+ * runs this, PATH, the cache, the package of the npm registry that holds the official binary, the
+ * official release, in that order. A given one that does not fit is an error, never passed over.
  *
  * @param {object} options
  * @param {NodeJS.ProcessEnv} [options.env] npm gets it as well
@@ -24,7 +24,7 @@ const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/opt/homebrew/bin'];
  * @param {string} [options.cacheDir]
  * @param {string} [options.releasesUrl] where official releases are
  * @returns {Promise<{ binary: string, version: string, source:
- * 'given'|'running'|'path'|'cache'|'registry'|'release' }>}
+ *   'given'|'running'|'path'|'cache'|'registry'|'release' }>}
  * @throws {SetupError} naming everything that was tried, and what to do
  */
 export async function findNode({
@@ -77,9 +77,12 @@ async function firstThatFits(binaries, whenNone) {
   return { reason: reasons.join('; ') || whenNone };
 }
 
-/** Every other `node` on PATH and in the system's folders, each once however many links lead to it. */
+/**
+ * Every other `node` on PATH and in the system's folders, each once however many links lead to it.
+ */
 function nodesOnPath(path, systemFolders, running) {
-  // A relative entry would make the answer depend on the current folder, and run whatever lies there.
+  // A relative entry would make the answer depend on the current folder, and run whatever lies
+  // there.
   const onPath = path.split(delimiter).filter((folder) => isAbsolute(folder));
   const seen = new Set([realpathSync(running)]);
   return [...onPath, ...systemFolders]

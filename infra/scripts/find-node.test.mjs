@@ -26,7 +26,9 @@ import { compareVersions, isAtLeast } from './node-version.mjs';
 const { platform, arch } = process;
 const machine = { platform, arch };
 const VERSION = process.versions.node;
-/** What is published of the line that is obtained, whatever the binary in it then says of itself. */
+/**
+ * What is published of the line that is obtained, whatever the binary in it then says of itself.
+ */
 const PUBLISHED = '24.99.0';
 /** Nothing listens there. */
 const NOWHERE = 'http://127.0.0.1:2';
@@ -47,7 +49,10 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Looks as an older Node.js would, on a machine without any other, without network: a test opens what it needs. */
+/**
+ * Looks as an older Node.js would, on a machine without any other, without network: a test opens
+ * what it needs.
+ */
 function find(options = {}) {
   const { env, ...rest } = options;
   return findNode({

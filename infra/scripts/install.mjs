@@ -7,8 +7,8 @@ const INSTALL_LIMIT_MS = 20 * 60_000;
 const SHOWN_LINES = 15;
 
 /**
- * Brings node_modules in line with package-lock.json. Nothing is compiled: `.npmrc` allows no package to run
- * a script.
+ * Brings node_modules in line with package-lock.json. Nothing is compiled: `.npmrc` allows no
+ * package to run a script.
  */
 export async function installDependencies(root) {
   if (isInstalled(root)) return;
@@ -21,8 +21,8 @@ export async function installDependencies(root) {
 }
 
 /**
- * Is everything of package-lock.json in node_modules? npm writes what it installed, at the very end, into
- * node_modules/.package-lock.json: an interrupted install has none.
+ * Is everything of package-lock.json in node_modules? npm writes what it installed, at the very
+ * end, into node_modules/.package-lock.json: an interrupted install has none.
  */
 export function isInstalled(root) {
   const wanted = packagesOf(join(root, 'package-lock.json'));
@@ -45,7 +45,10 @@ function packagesOf(lockFile) {
   }
 }
 
-/** npm says what is wrong either first (and then explains its options) or last (after all that went well). */
+/**
+ * npm says what is wrong either first (and then explains its options) or last (after all that went
+ * well).
+ */
 function excerpt(output) {
   const lines = output.trim().split('\n');
   if (lines.length <= 2 * SHOWN_LINES) return lines.join('\n');

@@ -5,13 +5,16 @@ import { checkNode } from './check-node.mjs';
 import { compareVersions } from './node-version.mjs';
 
 const WORK_PREFIX = '.node-';
-/** A work folder that is older belonged to a run that was killed; obtaining a Node.js takes minutes at most. */
+/**
+ * A work folder that is older belonged to a run that was killed; obtaining a Node.js takes minutes
+ * at most.
+ */
 const ABANDONED_AFTER_MS = 60 * 60_000;
 const MAX_MOVES = 3;
 
 /**
- * `~/.cache/antiphon`, or what XDG_CACHE_HOME says (the XDG rules ignore a relative path). nats-server is
- * kept there too.
+ * `~/.cache/antiphon`, or what XDG_CACHE_HOME says (the XDG rules ignore a relative path).
+ * nats-server is kept there too.
  */
 export function defaultCacheDir(env) {
   const xdg = env.XDG_CACHE_HOME;
@@ -20,8 +23,8 @@ export function defaultCacheDir(env) {
 }
 
 /**
- * The name of the official archive and of the folder inside it; a cache may be shared by machines of several
- * kinds.
+ * The name of the official archive and of the folder inside it; a cache may be shared by machines
+ * of several kinds.
  */
 export function releaseName(version, { platform, arch }) {
   return `node-v${version}-${platform}-${arch}`;
@@ -31,7 +34,10 @@ export function binaryIn(folder) {
   return join(folder, 'bin', 'node');
 }
 
-/** The binaries that were obtained for this kind of machine, the newest first. They may still turn out not to run. */
+/**
+ * The binaries that were obtained for this kind of machine, the newest first. They may still turn
+ * out not to run.
+ */
 export function cachedBinaries(cacheDir, { platform, arch }) {
   const pattern = new RegExp(`^node-v(\\d+\\.\\d+\\.\\d+)-${platform}-${arch}$`);
   return namesIn(cacheDir)
@@ -42,8 +48,8 @@ export function cachedBinaries(cacheDir, { platform, arch }) {
 }
 
 /**
- * Calls `fill` with an empty folder inside the cache folder, which is gone afterwards, whatever happened.
- * Only what `keepInCache` moves out of it stays.
+ * Calls `fill` with an empty folder inside the cache folder, which is gone afterwards, whatever
+ * happened. Only what `keepInCache` moves out of it stays.
  */
 export async function inWorkFolder(cacheDir, fill) {
   mkdirSync(cacheDir, { recursive: true });
@@ -61,9 +67,9 @@ export async function inWorkFolder(cacheDir, fill) {
 }
 
 /**
- * Checks what was unpacked, and moves it to its place in the cache by one rename: another run sees all of it
- * or nothing. What another run has put there meanwhile stays, since it may be running already; only what does
- * not run is replaced.
+ * Checks what was unpacked, and moves it to its place in the cache by one rename: another run sees
+ * all of it or nothing. What another run has put there meanwhile stays, since it may be running
+ * already; only what does not run is replaced.
  * @returns {Promise<{ binary: string, version: string } | { reason: string }>}
  */
 export async function keepInCache({ folder, workFolder, cacheDir, machine }) {

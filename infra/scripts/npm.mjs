@@ -3,7 +3,10 @@ import { lastLine } from './steps.mjs';
 
 const QUIET = ['--no-audit', '--no-fund', '--loglevel=warn'];
 
-/** Runs the npm that runs us, when one does, else the one on PATH. It uses the user's settings (registry, proxy). */
+/**
+ * Runs the npm that runs us, when one does, else the one on PATH. It uses the user's settings
+ * (registry, proxy).
+ */
 export function npm(args, { limitMs, env = {} }) {
   const program = process.env.npm_execpath;
   const [command, ...first] = program?.endsWith('.js') === true ? [process.execPath, program] : ['npm'];

@@ -7,7 +7,8 @@ import { goOnUnder, otherNode } from './under-node.mjs';
 /** How to run the command on this machine, whose own Node.js is too old for `npx antiphon`. */
 const COMMAND = 'npm run -s antiphon --';
 
-// `npm start [-- options of antiphon demo]`: from a fresh clone to three replicas of a real database on this machine.
+// `npm start [-- options of antiphon demo]`: from a fresh clone to three replicas of a real
+// database on this machine.
 process.exitCode = await runMain(async () => {
   const other = await otherNode();
   if (other !== undefined) return goOnUnder(other, import.meta.url, { env: { ANTIPHON_COMMAND: COMMAND } });

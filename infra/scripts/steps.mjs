@@ -1,4 +1,7 @@
-/** A failure whose message is all that the user needs: it says what to do, and a stack would only hide that. */
+/**
+ * A failure whose message is all that the user needs: it says what to do, and a stack would only
+ * hide that.
+ */
 export class SetupError extends Error {}
 
 /** Says what happens now; the returned function says how long it took, when that was long. */
@@ -11,7 +14,10 @@ export function step(text) {
   };
 }
 
-/** Runs the main function of a script; a SetupError is shown without its stack. Returns the exit code. */
+/**
+ * Runs the main function of a script; a SetupError is shown without its stack. Returns the exit
+ * code.
+ */
 export async function runMain(main) {
   try {
     return await main();

@@ -7,8 +7,9 @@ import { root, setUp } from './set-up.mjs';
 import { runMain } from './steps.mjs';
 import { goOnUnder, otherNode } from './under-node.mjs';
 
-// `npm test [-- arguments of vitest]`: from a fresh clone, gets what the tests need and runs them. The last line reads
-// `N passed, N failed`, whatever happened; what is no test (a set-up or a check that failed) counts as a failed one.
+// `npm test [-- arguments of vitest]`: from a fresh clone, gets what the tests need and runs them.
+// The last line reads `N passed, N failed`, whatever happened; what is no test (a set-up or a check
+// that failed) counts as a failed one.
 const MINUTE_MS = 60_000;
 
 let passed = 0;
@@ -36,7 +37,10 @@ if (reported) {
   console.log(`${passed} passed, ${failed} failed`);
 }
 
-/** Finds or obtains a nats-server before the tests, so that each of them only has to look on this machine. */
+/**
+ * Finds or obtains a nats-server before the tests, so that each of them only has to look on this
+ * machine.
+ */
 async function findNatsServer() {
   const module = join(root, 'packages', 'nats-server', 'dist', 'index.js');
   const { findNatsServer: find } = await import(pathToFileURL(module).href);

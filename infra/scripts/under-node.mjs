@@ -8,16 +8,16 @@ import { isAtLeast, NEEDED_NODE, OLDEST_FOR_SCRIPTS } from './node-version.mjs';
 import { SetupError } from './steps.mjs';
 
 /**
- * Names the version that a first process has chosen: whatever that binary then says of itself, it runs once,
- * not for ever.
+ * Names the version that a first process has chosen: whatever that binary then says of itself, it
+ * runs once, not for ever.
  */
 const CHOSEN = 'ANTIPHON_NODE_CHOSEN';
 
 /**
- * Finds or obtains a Node.js that is new enough for what comes, and sees to it that everything we start runs
- * with it too.
- * @param {{ say?: (line: string) => void }} [options] where the line goes that another Node.js takes over;
- * default: stdout
+ * Finds or obtains a Node.js that is new enough for what comes, and sees to it that everything we
+ * start runs with it too.
+ * @param {{ say?: (line: string) => void }} [options] where the line goes that another Node.js
+ *   takes over; default: stdout
  * @returns the one to go on under with `goOnUnder`; undefined when this process may go on itself
  * @throws {SetupError} when there is none
  */
@@ -39,7 +39,10 @@ export async function otherNode({ say = console.log } = {}) {
   return undefined;
 }
 
-/** Runs a script of ours again, under another Node.js, with the same arguments. Returns its exit code. */
+/**
+ * Runs a script of ours again, under another Node.js, with the same arguments. Returns its exit
+ * code.
+ */
 export async function goOnUnder(found, scriptUrl, { env = {} } = {}) {
   const args = [fileURLToPath(scriptUrl), ...process.argv.slice(2)];
   const { code } = await runInForeground(found.binary, args, { env: { ...environmentFor(found), ...env } });

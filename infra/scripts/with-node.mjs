@@ -4,8 +4,9 @@ import { goOnUnder, otherNode } from './under-node.mjs';
 
 const COMMAND_NOT_FOUND = 127;
 
-// `node infra/scripts/with-node.mjs COMMAND ARGUMENTS…`: runs a command of the repository (from PATH, which npm extends by
-// node_modules/.bin) with a Node.js that is new enough for it. It installs and builds nothing, and leaves stdout to the command.
+// `node infra/scripts/with-node.mjs COMMAND ARGUMENTS…`: runs a command of the repository (from
+// PATH, which npm extends by node_modules/.bin) with a Node.js that is new enough for it. It
+// installs and builds nothing, and leaves stdout to the command.
 process.exitCode = await runMain(async () => {
   const other = await otherNode({ say: console.error });
   if (other !== undefined) return goOnUnder(other, import.meta.url);

@@ -6,7 +6,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 
-/** Every bench once, with next to no rows: do they run, and do they write what their documentation says? */
+/**
+ * Every bench once, with next to no rows: do they run, and do they write what their documentation
+ * says?
+ */
 const folder = fileURLToPath(new URL('.', import.meta.url));
 const main = join(folder, 'dist', 'main.js');
 

@@ -2,8 +2,8 @@ import { expect } from 'vitest';
 import type { ChaosCluster } from './cluster.js';
 
 /**
- * After everything has healed and converged: what a process saw committed is there, unless it was deleted
- * again; every effect of a trigger is there once; nothing is there that nobody wrote.
+ * After everything has healed and converged: what a process saw committed is there, unless it was
+ * deleted again; every effect of a trigger is there once; nothing is there that nobody wrote.
  */
 export function checkNothingLostNothingTwice(cluster: ChaosCluster): number {
   const { committed, mayBeDeleted } = cluster.journal();

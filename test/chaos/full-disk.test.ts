@@ -30,7 +30,7 @@ function mountSmallDisk(megabytes: number): string | undefined {
 }
 
 describe('the disk of a replica is full', () => {
-  it('I1 I3: it says so, goes on by itself when there is room, and loses nothing', async (context) => {
+  it('I1 I3: it says so, resumes automatically when there is room, and loses nothing', async (context) => {
     const disk = mountSmallDisk(24);
     if (disk === undefined) return context.skip('cannot mount a tmpfs here (needs root)');
     cluster = await ChaosCluster.start(['a', 'b'], { mode: 'multi-primary' }, { folders: { b: disk } });

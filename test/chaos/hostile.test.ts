@@ -62,7 +62,7 @@ function hostileBytes(random: () => number): Uint8Array {
 }
 
 describe('hostile messages on the log and on the mailboxes', () => {
-  it('I15: are put aside or refused and counted; good traffic goes on', async () => {
+  it('I15: are quarantined or refused and counted; good traffic goes on', async () => {
     cluster = await ChaosCluster.start(['a', 'b', 'c'], { mode: 'multi-primary' });
     attacker = await connect({ servers: cluster.server.url });
     for (const replica of cluster.replicas) replica.load(1, 2);
@@ -98,7 +98,7 @@ describe('hostile messages on the log and on the mailboxes', () => {
     }
   });
 
-  it('I2 I15: a well-formed message that cannot be applied is put aside, the true one with its number is applied', async () => {
+  it('I2 I15: a well-formed message that cannot be applied is quarantined, the true one with its number is applied', async () => {
     cluster = await ChaosCluster.start(['a', 'b'], { mode: 'multi-primary' });
     attacker = await connect({ servers: cluster.server.url });
     const { status } = await cluster.at(0).status();

@@ -3,7 +3,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { checkNothingLostNothingTwice } from './checks.js';
 import { ChaosCluster, pause, ROUNDS } from './cluster.js';
 
-/** How long the outage of the third test lasts: 60 s with `npm run test:chaos`, shorter in the ordinary run. */
+/**
+ * How long the outage of the third test lasts: 60 s with `npm run test:chaos`, shorter in the
+ * ordinary run.
+ */
 const OUTAGE_MS = ROUNDS >= 20 ? 60_000 : 8_000;
 
 let cluster: ChaosCluster | undefined;

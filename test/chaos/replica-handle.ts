@@ -77,7 +77,10 @@ export class ReplicaHandle {
     await this.#reply('ready', timeoutMs);
   }
 
-  /** Asks a sync-process.mjs; rejects when it ends first. A process that is stopped answers when it goes on. */
+  /**
+   * Asks a sync-process.mjs; rejects when it ends first. A process that is stopped answers when it
+   * goes on.
+   */
   ask<T>(type: string, fields: Record<string, unknown> = {}): Promise<T> {
     if (!this.running) return Promise.reject(new Error(`${this.config.id} is not running`));
     const call = ++this.#calls;

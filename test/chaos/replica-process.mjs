@@ -1,5 +1,6 @@
-// One replica with a write load, as a process of its own: what the chaos tests kill. Commands come over IPC.
-// Every write that this process saw committed is appended to the journal before the next one starts.
+// One replica with a write load, as a process of its own: what the chaos tests kill. Commands come
+// over IPC. Every write that this process saw committed is appended to the journal before the next
+// one starts.
 import { appendFileSync } from 'node:fs';
 import { createReplica } from '@antiphon/replica';
 import { sqlite } from '@antiphon/sqlite';

@@ -73,7 +73,8 @@ describe.each(WAYS)('nats-server is $how, $name', ({ how, topology, writers }) =
       await chaos.at(index).ask('load', { load: 'entries', timeoutMs: TIMEOUT_MS, pauseMs: 2 });
     }
     await eventually('writes', () => readJournal(chaos).acknowledged.length > 20);
-    // The first read starts a thread, which takes its time on a busy machine: not what is measured here.
+    // The first read starts a thread, which takes its time on a busy machine: not what is measured
+    // here.
     await Promise.all(chaos.replicas.map((replica) => read(replica, 'SELECT count(*) FROM entries')));
     await (how === 'killed' ? server.kill() : server.pause());
     await withoutBroker(chaos, writers);

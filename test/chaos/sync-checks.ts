@@ -11,8 +11,8 @@ function rowsInFile({ config }: ReplicaHandle, table: string): ReadonlySet<strin
 }
 
 /**
- * Now, before anything restarts: what was acknowledged is in the file of everyone whom its result named, and
- * those are as many as its level asked for.
+ * Now, before anything restarts: what was acknowledged is in the file of everyone whom its result
+ * named, and those are as many as its level asked for.
  */
 export function checkAcknowledged(cluster: ChaosCluster, table = 'entries'): number {
   // The journals first: what is acknowledged while the files are read does not count.
@@ -37,7 +37,10 @@ function isShort({ reached, by = [], missing = [], level }: AcknowledgedWrite): 
 
 export type Verdicts = Map<string, 'committed' | 'rejected'>;
 
-/** Asks the origin and another replica about every unknown write that has no verdict yet: they must agree. */
+/**
+ * Asks the origin and another replica about every unknown write that has no verdict yet: they must
+ * agree.
+ */
 export async function resolveUnknown(cluster: ChaosCluster, verdicts: Verdicts): Promise<void> {
   for (const write of readJournal(cluster).unknown) {
     if (verdicts.has(write.unknown)) continue;
@@ -80,7 +83,10 @@ function settledOutcome(replica: ReplicaHandle, outcomeId: string): Promise<'com
   });
 }
 
-/** After everything has healed and converged: the files hold what the callers were told, and nothing else. */
+/**
+ * After everything has healed and converged: the files hold what the callers were told, and nothing
+ * else.
+ */
 export function checkHonest(cluster: ChaosCluster, verdicts: Verdicts, table = 'entries'): void {
   const { acknowledged, rejected, intents } = readJournal(cluster);
   const known = new Set(intents);

@@ -1,4 +1,5 @@
-// What the processes of the synchronous chaos tests write and read, step by step. One lane is one client: one thing at a time.
+// What the processes of the synchronous chaos tests write and read, step by step. One lane is one
+// client: one thing at a time.
 import { History } from '@antiphon/testing';
 
 const ACCOUNTS = 10;
@@ -6,7 +7,10 @@ const COUNTERS = 3;
 const REGISTERS = 4;
 const pick = (limit) => Math.floor(Math.random() * limit);
 
-/** Runs a write and notes how it ended. What has an intent and no ending was under way when the process was killed. */
+/**
+ * Runs a write and notes how it ended. What has an intent and no ending was under way when the
+ * process was killed.
+ */
 async function noted({ replica, note, options }, row, run) {
   note({ intent: row });
   try {

@@ -1,4 +1,5 @@
-// One replica of a synchronous cluster, as a process of its own. Commands come over IPC, each with a number; answers carry it.
+// One replica of a synchronous cluster, as a process of its own. Commands come over IPC, each with
+// a number; answers carry it.
 import { appendFileSync } from 'node:fs';
 import { createReplica } from '@antiphon/replica';
 import { sqlite } from '@antiphon/sqlite';
@@ -11,7 +12,10 @@ const replica = await createReplica({
   store: sqlite({ file: config.file }),
 });
 
-/** Written before anything else happens: a kill must not make a journal that knows less than the caller did. */
+/**
+ * Written before anything else happens: a kill must not make a journal that knows less than the
+ * caller did.
+ */
 const note = (record) => appendFileSync(config.journal, JSON.stringify(record) + '\n');
 const name = `${id}-${process.pid}`;
 

@@ -16,8 +16,8 @@ const OPTIONS = { acks: 'logged', timeoutMs: TIMEOUT_MS };
 const SQL = 'SELECT value, version FROM registers WHERE id = ?';
 
 /**
- * Clients that go from replica to replica and carry what they have seen with them. `end` gives what happened
- * to them, `soFar` what has until now.
+ * Clients that go from replica to replica and carry what they have seen with them. `end` gives what
+ * happened to them, `soFar` what has until now.
  */
 export function runSessions(options: SessionOptions): {
   soFar(): readonly OperationRecord[];

@@ -19,8 +19,8 @@ export interface Ended {
 }
 
 /**
- * A Node.js of this machine that is too old for Antiphon (ANTIPHON_OLD_NODE, or on PATH); undefined when
- * there is none.
+ * A Node.js of this machine that is too old for Antiphon (ANTIPHON_OLD_NODE, or on PATH); undefined
+ * when there is none.
  */
 export function findOldNode(): OldNode | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_FOLDERS];

@@ -13,8 +13,9 @@ import { ABANDONED, StopDeadline, isPromise } from './stop-deadline.js';
 import { DEFAULT_SUPERVISION, Supervisor, type Verdict } from './supervision.js';
 
 /**
- * The whole life of one actor; read it from `#live` on. Incarnations follow each other until the actor is stopped or
- * supervision gives up; each one starts, serves messages one at a time, and ends. The mailbox outlives them.
+ * The whole life of one actor; read it from `#live` on. Incarnations follow each other until the
+ * actor is stopped or supervision gives up; each one starts, serves messages one at a time, and
+ * ends. The mailbox outlives them.
  */
 export class Cell implements ChildCell {
   readonly mailbox: Mailbox;
@@ -85,8 +86,8 @@ export class Cell implements ChildCell {
   }
 
   /**
-   * Resolves when the actor has ended, at the latest soon after `deadlineMs` (monotonic): whether it left something
-   * running.
+   * Resolves when the actor has ended, at the latest soon after `deadlineMs` (monotonic): whether
+   * it left something running.
    */
   stop(deadlineMs: number): Promise<boolean> {
     if (this.#reason !== undefined) return this.#ended;

@@ -14,7 +14,10 @@ export interface DeferredSet {
   delete(envelope: Envelope): unknown;
 }
 
-/** One message in its mailbox, and the promise of its asker if there is one. Untyped: types end at the references. */
+/**
+ * One message in its mailbox, and the promise of its asker if there is one. Untyped: types end at
+ * the references.
+ */
 export class Envelope {
   started = false;
   #request: unknown;
@@ -65,7 +68,8 @@ export class Envelope {
     if (signal === undefined) return;
     if (signal.aborted) return void this.reject(askAborted(this.context, signal.reason));
     const giveUp = (): void => void this.reject(askAborted(this.context, signal.reason));
-    // One signal may end any number of asks; each removes its listener, so the leak warning would be false.
+    // One signal may end any number of asks; each removes its listener, so the leak warning would
+    // be false.
     setMaxListeners(0, signal);
     signal.addEventListener('abort', giveUp, { once: true });
     this.#stopListening = () => signal.removeEventListener('abort', giveUp);
@@ -78,8 +82,8 @@ export class Envelope {
 
   reply(value: unknown): NoReply {
     if (this.#settle()) this.asker?.resolve(value);
-    // Signals keep removed listeners, and so this object, linked: what it carried would live until the next
-    // full collection.
+    // Signals keep removed listeners, and so this object, linked: what it carried would live until
+    // the next full collection.
     this.#request = undefined;
     return NO_REPLY;
   }

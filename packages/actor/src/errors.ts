@@ -60,7 +60,10 @@ export function actorStopped(context: MessageContext): AntiphonError {
   );
 }
 
-/** For the messages that a crash took with it. What crashed an actor once may do so again, hence not retriable. */
+/**
+ * For the messages that a crash took with it. What crashed an actor once may do so again, hence not
+ * retriable.
+ */
 export function actorCrashed(context: MessageContext, cause: unknown): AntiphonError {
   const text = `${context.actor} crashed while it handled ${context.message}: ${sentence(messageOf(cause))}`;
   return new AntiphonError('ACTOR_STOPPED', text, { context, cause, retriable: false });

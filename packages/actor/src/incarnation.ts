@@ -114,7 +114,10 @@ export class Incarnation implements Context<Untyped> {
     this.#abort.abort(actorStopped({ actor: this.path, message: 'what it was doing', started: true }));
   }
 
-  /** Something that sends messages to this actor itself until it is cancelled or the incarnation ends. */
+  /**
+   * Something that sends messages to this actor itself until it is cancelled or the incarnation
+   * ends.
+   */
   #source(type: string, once: boolean, open: (fire: (request: unknown) => void) => Timer): Timer {
     if (this.ending) throw actorStopped({ actor: this.path, message: type, started: false });
     const misspelt = this.host.mailbox.laneOf(type) === undefined;

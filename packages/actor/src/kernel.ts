@@ -36,7 +36,10 @@ export interface Kernel {
 /** An actor, as its parent sees it. */
 export interface ChildCell {
   readonly ref: ActorRef<Untyped>;
-  /** Resolves when it has ended, at the latest soon after `deadlineMs` (monotonic): whether it left something running. */
+  /**
+   * Resolves when it has ended, at the latest soon after `deadlineMs` (monotonic): whether it left
+   * something running.
+   */
   stop(deadlineMs: number): Promise<boolean>;
 }
 

@@ -21,7 +21,10 @@ const mailbox: MailboxOptions<Replica> = {
   laneOf: { write: 'write', apply: 'apply', seal: 'control', hold: 'control' },
 };
 
-/** An actor that keeps to its first message until `release` is called, and logs what it handles then. */
+/**
+ * An actor that keeps to its first message until `release` is called, and logs what it handles
+ * then.
+ */
 async function saturated() {
   const clock = new ManualClock();
   const system = new ActorSystem({ clock });

@@ -4,7 +4,10 @@ import type { MessageType, Untyped } from './protocol.js';
 
 export const DEFAULT_LANE_CAPACITY = 10_000;
 
-/** The type of death notices. They wait in the first lane; no message of a protocol should have this name. */
+/**
+ * The type of death notices. They wait in the first lane; no message of a protocol should have this
+ * name.
+ */
 export const TERMINATED = '<terminated>';
 
 export interface LaneOptions {
@@ -21,9 +24,9 @@ export interface LaneOptions {
 }
 
 /**
- * Priorities. Lanes take turns, each up to its weight, so that a lane of weight w among lanes of total weight
- * W gets at least w of every W turns, and none starves. Order is kept within a lane only. A turn that takes
- * more waiting messages is one turn: bound it by its `limit`.
+ * Priorities. Lanes take turns, each up to its weight, so that a lane of weight w among lanes of
+ * total weight W gets at least w of every W turns, and none starves. Order is kept within a lane
+ * only. A turn that takes more waiting messages is one turn: bound it by its `limit`.
  */
 export interface MailboxOptions<P> {
   readonly lanes: Readonly<Record<string, LaneOptions>>;
@@ -35,7 +38,9 @@ const MAILBOX_OPTIONS: OptionNames<MailboxOptions<unknown>> = { lanes: true, lan
 
 /** First in, first out, within a capacity. */
 export class Lane {
-  /** Taken, and answered later. They hold their place, so that a slow answer slows its senders down. */
+  /**
+   * Taken, and answered later. They hold their place, so that a slow answer slows its senders down.
+   */
   readonly deferred = new Set<Envelope>();
   #items: (Envelope | undefined)[] = [];
   #head = 0;
@@ -86,7 +91,10 @@ export class Lane {
     return taken;
   }
 
-  /** Frees the handled half; each message is moved at most once per time it is doubled, so pushing stays cheap. */
+  /**
+   * Frees the handled half; each message is moved at most once per time it is doubled, so pushing
+   * stays cheap.
+   */
   #compact(): void {
     if (this.#head === this.#items.length) this.#items.length = 0;
     else if (this.#head < 1024 || this.#head * 2 < this.#items.length) return;

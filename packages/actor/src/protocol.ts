@@ -1,7 +1,8 @@
 import type { OptionNames } from '@antiphon/core';
 
 /**
- * What an actor understands: one function type per message, from what travels with it to what comes back.
+ * What an actor understands: one function type per message, from what travels with it to what comes
+ * back.
  *
  *     interface Account {
  *       deposit(amount: number): number;   // ask('deposit', 5) resolves to a number
@@ -13,8 +14,8 @@ import type { OptionNames } from '@antiphon/core';
 export type Protocol<P> = { readonly [K in keyof P]: (request: never) => unknown };
 
 /**
- * The view of the kernel, which handles messages of any protocol. Types begin and end at references and
- * behaviours.
+ * The view of the kernel, which handles messages of any protocol. Types begin and end at references
+ * and behaviours.
  */
 export type Untyped = Record<string, (request: unknown) => unknown>;
 
@@ -58,25 +59,28 @@ type AskArguments<R> = undefined extends R
 declare const PROTOCOL: unique symbol;
 
 /**
- * Where messages for one actor go, in this process (`ActorRef`) or in another (`remoteRef`). From one sender to one
- * lane of one actor, messages arrive in the order they were sent. Requests are not copied locally: don't change them.
+ * Where messages for one actor go, in this process (`ActorRef`) or in another (`remoteRef`). From
+ * one sender to one lane of one actor, messages arrive in the order they were sent. Requests are
+ * not copied locally: don't change them.
  */
 export interface Ref<P extends Protocol<P>> {
   readonly [PROTOCOL]?: P;
   readonly path: string;
 
   /**
-   * Sends without an answer. Never throws and never waits. `false`: certainly not delivered, since the
-   * mailbox is full or the actor has ended (counted in its `dropped`); tells are called from timers and
-   * subscriptions, where being refused is an ordinary thing that a throw would make fatal. `true` promises no
-   * more than a place in the mailbox (of a remote actor: that it was handed to the bus).
+   * Sends without an answer. Never throws and never waits. `false`: certainly not delivered, since
+   * the mailbox is full or the actor has ended (counted in its `dropped`); tells are called from
+   * timers and subscriptions, where being refused is an ordinary thing that a throw would make
+   * fatal. `true` promises no more than a place in the mailbox (of a remote actor: that it was
+   * handed to the bus).
    */
   tell<K extends MessageType<P>>(type: K, ...args: TellArguments<RequestOf<P, K>>): boolean;
 
   /**
-   * Sends and waits for the answer. Rejects with an AntiphonError: OVERLOADED (mailbox full), TIMEOUT, ABORTED,
-   * ACTOR_STOPPED, or what the actor answered. Of a local actor, `error.context.started === false` means that the
-   * message was never handled and never will be; otherwise it may have had its effect.
+   * Sends and waits for the answer. Rejects with an AntiphonError: OVERLOADED (mailbox full),
+   * TIMEOUT, ABORTED, ACTOR_STOPPED, or what the actor answered. Of a local actor,
+   * `error.context.started === false` means that the message was never handled and never will be;
+   * otherwise it may have had its effect.
    */
   ask<K extends MessageType<P>>(type: K, ...args: AskArguments<RequestOf<P, K>>): Promise<ReplyOf<P, K>>;
 }

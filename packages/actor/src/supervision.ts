@@ -4,7 +4,10 @@ export interface Backoff {
   readonly initialMs: number;
   readonly maxMs: number;
   readonly factor: number;
-  /** 0…1: the share of a delay that is left to chance, so that what failed together does not come back together. */
+  /**
+   * 0…1: the share of a delay that is left to chance, so that what failed together does not come
+   * back together.
+   */
   readonly jitter: number;
 }
 
@@ -16,8 +19,8 @@ export interface RestartPolicy {
 }
 
 /**
- * What becomes of an actor that crashed. `escalate`: it stops and its parent crashes (a top-level one: the
- * system).
+ * What becomes of an actor that crashed. `escalate`: it stops and its parent crashes (a top-level
+ * one: the system).
  */
 export type Supervision = 'stop' | 'escalate' | { readonly restart: RestartPolicy };
 
@@ -40,7 +43,10 @@ export function backoffMs(backoff: Backoff, attempt: number, random: number): nu
   return full * (1 - backoff.jitter * random);
 }
 
-/** Remembers one actor's crashes. A crash older than the window is forgotten, so the backoff starts over. */
+/**
+ * Remembers one actor's crashes. A crash older than the window is forgotten, so the backoff starts
+ * over.
+ */
 export class Supervisor {
   #crashesMs: number[] = [];
 

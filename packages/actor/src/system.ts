@@ -43,8 +43,8 @@ const SYSTEM_OPTIONS: OptionNames<ActorSystemOptions> = {
 /** The root of a tree of actors. Several may share a process, each with its own clock. */
 export class ActorSystem implements AsyncDisposable {
   /**
-   * Resolves, never rejects, when the system was stopped, or a top-level actor escalated and everything was
-   * stopped.
+   * Resolves, never rejects, when the system was stopped, or a top-level actor escalated and
+   * everything was stopped.
    */
   readonly terminated: Promise<EndReason>;
   readonly #children: Children;
@@ -73,7 +73,10 @@ export class ActorSystem implements AsyncDisposable {
     this.terminated = new Promise((resolve) => (this.#terminate = resolve));
   }
 
-  /** As `Context.spawn`, for a top-level actor. Throws BAD_OPTION, and ACTOR_STOPPED once the system is stopping. */
+  /**
+   * As `Context.spawn`, for a top-level actor. Throws BAD_OPTION, and ACTOR_STOPPED once the system
+   * is stopping.
+   */
   spawn<P extends Protocol<P>>(
     name: string,
     create: () => Behaviour<P>,
@@ -82,7 +85,10 @@ export class ActorSystem implements AsyncDisposable {
     return this.#children.spawn(name, create, options);
   }
 
-  /** Stops every actor, children first. Idempotent; resolves at the latest soon after `stopTimeoutMs`. */
+  /**
+   * Stops every actor, children first. Idempotent; resolves at the latest soon after
+   * `stopTimeoutMs`.
+   */
   stop(): Promise<void> {
     return this.#stop({ type: 'stopped' });
   }

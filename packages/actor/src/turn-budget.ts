@@ -7,9 +7,10 @@ const MAX_MESSAGES_PER_SLICE = 10_000;
 const MESSAGES_PER_BURST = 64;
 
 /**
- * Messages are handled in microtasks, which timers and I/O never interrupt, so all actors of a system
- * together get one slice of time, after which they wait for timers and I/O. Shared, since two actors that
- * keep answering each other starve the rest as well as one with a full mailbox does.
+ * Messages are handled in microtasks, which timers and I/O never interrupt, so all actors of a
+ * system together get one slice of time, after which they wait for timers and I/O. Shared, since
+ * two actors that keep answering each other starve the rest as well as one with a full mailbox
+ * does.
  */
 export class TurnBudget {
   /** Resolves when timers and I/O have had their turn; undefined between slices. */

@@ -46,7 +46,10 @@ export class ManualClock implements Clock {
     this.#nowMs += ms;
   }
 
-  /** Fires what is due on the way, in order of time, letting everything that follows happen in between. */
+  /**
+   * Fires what is due on the way, in order of time, letting everything that follows happen in
+   * between.
+   */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
     await idle();

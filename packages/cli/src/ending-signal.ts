@@ -3,8 +3,8 @@ const NAMES = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const INTERRUPTED = 130;
 
 /**
- * Aborted by the first SIGINT, SIGTERM or SIGHUP, so that commands end in order; the second one ends the process
- * without waiting (children and the server end with it).
+ * Aborted by the first SIGINT, SIGTERM or SIGHUP, so that commands end in order; the second one
+ * ends the process without waiting (children and the server end with it).
  */
 export function endingSignal(): AbortSignal {
   const controller = new AbortController();

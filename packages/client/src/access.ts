@@ -15,7 +15,10 @@ export function accessOf({ tls, ...parts }: AccessParts): Access {
   return { ...withoutUndefined(parts), ...(Object.keys(said).length > 0 && { tls: said }) };
 }
 
-/** ANTIPHON_USER, ANTIPHON_PASSWORD, ANTIPHON_TOKEN and so on: docs/access.md. Empty ones do not count. */
+/**
+ * ANTIPHON_USER, ANTIPHON_PASSWORD, ANTIPHON_TOKEN and so on: docs/access.md. Empty ones do not
+ * count.
+ */
 export function accessFromEnvironment(env: NodeJS.ProcessEnv): Access {
   const value = (name: string): string | undefined => env[`ANTIPHON_${name}`] || undefined;
   return accessOf({
@@ -30,8 +33,9 @@ export function accessFromEnvironment(env: NodeJS.ProcessEnv): Access {
 }
 
 /**
- * How to log in at these servers. What was given explicitly comes first; an address that holds a login comes
- * before every other source, and contradicts an explicit login, which the connection reports.
+ * How to log in at these servers. What was given explicitly comes first; an address that holds a
+ * login comes before every other source, and contradicts an explicit login, which the connection
+ * reports.
  */
 export function accessFor(servers: readonly string[], given: Access, others: readonly Access[]): Access {
   const all = firstAccess([given, ...others]);
@@ -47,8 +51,8 @@ function logsIn(access: Access): boolean {
 }
 
 /**
- * The first that says how to log in counts as a whole, for a password of one source does not go with a user
- * name of another one; likewise for TLS, and for the inbox.
+ * The first that says how to log in counts as a whole, for a password of one source does not go
+ * with a user name of another one; likewise for TLS, and for the inbox.
  */
 function firstAccess(sources: readonly Access[]): Access {
   const login = sources.find(logsIn) ?? {};

@@ -36,8 +36,8 @@ export async function chooseReplica(
 }
 
 /**
- * Who can tell what became of a write of `origin`: the origin itself if it answers, for only that can decide
- * about what the log does not hold. Throws NO_ACTOR when no replica answers.
+ * Who can tell what became of a write of `origin`: the origin itself if it answers, for only that
+ * can decide about what the log does not hold. Throws NO_ACTOR when no replica answers.
  */
 export async function witnessFor(client: ClusterClient, origin: string): Promise<string> {
   const answering = await client.answering();

@@ -13,7 +13,10 @@ export interface MemberAnswer {
 
 const ASK_TIMEOUT_MS = 2000;
 
-/** The status of every member, in the order of their ids. Throws LOG_UNAVAILABLE, NO_ACTOR (no such cluster). */
+/**
+ * The status of every member, in the order of their ids. Throws LOG_UNAVAILABLE, NO_ACTOR (no such
+ * cluster).
+ */
 export async function askMembers(client: ClusterClient): Promise<readonly MemberAnswer[]> {
   const members = await client.members({ fresh: true });
   const ids = members.map(({ id }) => id).sort();

@@ -2,8 +2,8 @@ import { AntiphonError, formatPosition, parseOutcomeId, type Position } from '@a
 import type { SessionPosition } from '@antiphon/replica';
 
 /**
- * What a session has seen, as it is typed: a place in the log (the beginning of its generation is enough),
- * transactions, or both.
+ * What a session has seen, as it is typed: a place in the log (the beginning of its generation is
+ * enough), transactions, or both.
  */
 export interface SessionPlace {
   readonly generation: string;
@@ -35,8 +35,8 @@ export function parseSessionPlace(text: string, option = 'after'): SessionPlace 
 }
 
 /**
- * As a replica takes it. `current`: where that replica stands. Throws BAD_OPTION when the place is in another
- * log.
+ * As a replica takes it. `current`: where that replica stands. Throws BAD_OPTION when the place is
+ * in another log.
  */
 export function sessionPosition(
   { generation, seq, vector }: SessionPlace,

@@ -106,14 +106,14 @@ export {
 } from './decisions/certification.js';
 export { type ClaimMode, claimOf, type ClaimSpace, fingerprintOf, isShared } from './decisions/claims.js';
 export {
-  foundationObstacles,
-  type FoundationOptions,
-  foundationRemarks,
+  creationObstacles,
+  type CreationOptions,
+  creationRemarks,
   replicatedTables,
   stayingBehind,
   triggerObstacles,
   whereTriggerFires,
-} from './decisions/foundation.js';
+} from './decisions/creation.js';
 export { withGap, withoutArrived, withoutGap } from './decisions/gaps.js';
 export {
   type IntakeRules,
@@ -186,7 +186,7 @@ export type {
   LogReader,
 } from './ports/log.js';
 export {
-  type CaptureGap,
+  type UncapturedTable,
   type CompareOptions,
   deletesMost,
   type KeptTable,

@@ -107,7 +107,10 @@ export interface ClaimExample {
   readonly exclusive: number;
 }
 
-/** Rows of the table of claims: space, table, values as JSON, the bytes that are hashed, the exclusive claim. */
+/**
+ * Rows of the table of claims: space, table, values as JSON, the bytes that are hashed, the
+ * exclusive claim.
+ */
 export function claimExamplesIn(markdown: string): readonly ClaimExample[] {
   const row = /^\| `(row|unique|reference)` +\| `(.*?)` +\| `(.*?)` +\| `([0-9a-f]*)` +\| (\d+) +\|$/gm;
   return [...markdown.matchAll(row)].map(

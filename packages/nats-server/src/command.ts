@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
 
 export interface CommandResult {
-  /** The exit code; undefined when the command could not be run, was ended by a signal, or took too long. */
+  /**
+   * The exit code; undefined when the command could not be run, was ended by a signal, or took too
+   * long.
+   */
   readonly code: number | undefined;
   /** What it wrote to stdout and stderr; of a longer text, the end. */
   readonly output: string;
@@ -16,8 +19,8 @@ export interface CommandOptions {
 const KEPT_OUTPUT_CHARACTERS = 8192;
 
 /**
- * Runs a command to its end, without a terminal or a standard input, so that nothing can stop to ask. Never
- * rejects.
+ * Runs a command to its end, without a terminal or a standard input, so that nothing can stop to
+ * ask. Never rejects.
  */
 export function runCommand(
   command: string,

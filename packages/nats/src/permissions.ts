@@ -12,8 +12,9 @@ import {
 } from './subjects.js';
 
 /**
- * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`: the command
- * line without writing (`status`, `query`, `outcome`, `changes`, `subscriptions`, `doctor`). `admin`: all of it.
+ * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`:
+ * the command line without writing (`status`, `query`, `outcome`, `changes`, `subscriptions`,
+ * `doctor`). `admin`: all of it.
  */
 export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin';
 
@@ -38,8 +39,8 @@ const READING_COMMANDS = [
 ] as const;
 
 /**
- * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a table; a
- * test runs a cluster with it.
+ * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a
+ * table; a test runs a cluster with it.
  *
  * @throws AntiphonError BAD_OPTION
  */

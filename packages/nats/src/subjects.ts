@@ -1,6 +1,9 @@
 import { AntiphonError, assertClusterName, assertReplicaId } from '@antiphon/core';
 
-/** Every subject and JetStream name of a cluster. Fixed names: other programs and NATS's own tools rely on them. */
+/**
+ * Every subject and JetStream name of a cluster. Fixed names: other programs and NATS's own tools
+ * rely on them.
+ */
 
 const COMMAND = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 

@@ -24,7 +24,7 @@ export { newId } from './config/ids.js';
 export type { CaughtUpOptions, Replica } from './replica/replica.js';
 export type { WriteOptions } from './write/writer.js';
 export type { Params, SqlTransaction, Statement } from './write/statement.js';
-export type { Acknowledged, Committed } from './state/write-result.js';
+export type { Acknowledgements, WriteResult } from './state/write-result.js';
 export type { Outcome, OutcomeOptions } from './read/outcome.js';
 export type { Consistency, QueryOptions } from './read/read.js';
 export type { SessionPosition, SessionToken } from './state/session.js';

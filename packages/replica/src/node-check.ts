@@ -1,6 +1,7 @@
 import { AntiphonError, nodeProblem } from '@antiphon/core';
 
-// Imported first: on an older Node.js, this is what a program gets, not a missing function some time later.
+// Imported first: on an older Node.js, this is what a program gets, not a missing function some
+// time later.
 const { execPath, versions } = process;
 const problem = nodeProblem({ version: versions.node, execPath });
 if (problem !== undefined) {

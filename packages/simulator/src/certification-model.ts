@@ -1,9 +1,9 @@
 import { fingerprintOf, isShared, type Claim, type SyncSection } from '@antiphon/core';
 
 /**
- * First committer wins, by its definition: a transaction is rejected when an entry after what it had seen was
- * not certified, or claims the same, or when an earlier one of its group was rejected. Remembers everything,
- * unlike the real one.
+ * First committer wins, by its definition: a transaction is rejected when an entry after what it
+ * had seen was not certified, or claims the same, or when an earlier one of its group was rejected.
+ * Remembers everything, unlike the real one.
  */
 export class CertificationModel {
   readonly #exclusive = new Map<number, number>();

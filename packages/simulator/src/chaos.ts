@@ -54,7 +54,10 @@ export interface ChaosHooks {
   readonly remove: (node: SimulatedNode) => void;
 }
 
-/** Makes trouble, at random times, until it is told to stop; everything that it breaks it mends after a while. */
+/**
+ * Makes trouble, at random times, until it is told to stop; everything that it breaks it mends
+ * after a while.
+ */
 export class Chaos {
   readonly counts: ChaosCounts = {
     crashes: 0,

@@ -5,8 +5,8 @@ import { quoted, rowText, type SimulatedTable } from './table.js';
 import { tokensIn } from './tables.js';
 
 /**
- * What must be so when everything has healed and come to rest: all databases hold the same, and nothing is
- * missing.
+ * What must be so when everything has healed and come to rest: all databases hold the same, and
+ * nothing is missing.
  */
 export function checkCluster(nodes: readonly SimulatedNode[], context: CheckContext): void {
   for (const { id, database } of nodes) checkDatabase(id, database, context);
@@ -30,7 +30,9 @@ function checkRandomTables([first, ...others]: readonly SimulatedNode[], context
   }
 }
 
-/** Where every write keeps to foreign keys, certification keeps apart those that together would not. */
+/**
+ * Where every write keeps to foreign keys, certification keeps apart those that together would not.
+ */
 function checkReferences(
   nodes: readonly SimulatedNode[],
   { referencesHold, violations }: CheckContext,
@@ -97,7 +99,9 @@ function checkSameContent(
   }
 }
 
-/** Rows, versions with those of deleted rows, and rows that wait for a unique value: each as a text. */
+/**
+ * Rows, versions with those of deleted rows, and rows that wait for a unique value: each as a text.
+ */
 function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): ReadonlyMap<string, string> {
   const content = new Map<string, string>();
   const put = (kind: string, table: string, keys: readonly string[]): void => {
@@ -115,18 +119,21 @@ function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): 
   if (!present.has(name) || !database.isReplica) return content;
   put('row', name, key);
   const [[id] = []] = database.read('SELECT id FROM _antiphon_tables WHERE name = ?', name);
-  const [versions, displaced] = [`_antiphon_v${String(id)}`, `_antiphon_d${String(id)}`];
+  const [versions, hidden] = [`_antiphon_v${String(id)}`, `_antiphon_d${String(id)}`];
   if (present.has(versions))
     put(
       'version',
       versions,
       key.map((_, index) => `k${index}`),
     );
-  if (present.has(displaced)) put('displaced', displaced, key);
+  if (present.has(hidden)) put('hidden', hidden, key);
   return content;
 }
 
-/** I3: every write that a database committed, and did not lose with its power, is in one transaction of the log. */
+/**
+ * I3: every write that a database committed, and did not lose with its power, is in one transaction
+ * of the log.
+ */
 function checkNothingLost({ log, ledger, violations }: CheckContext): void {
   const carriers = new Map<string, Set<string>>();
   for (const { origin, counter, changes } of log.transactions) {

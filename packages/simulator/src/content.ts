@@ -1,7 +1,10 @@
 import type { SimulatedDatabase } from './database.js';
 import { quote } from './schema/index.js';
 
-/** Everything of a replicated table, as sorted texts that are exact to type and byte: rows, versions, displaced rows. */
+/**
+ * Everything of a replicated table, as sorted texts that are exact to type and byte: rows,
+ * versions, hidden rows.
+ */
 export function contentOf(
   database: SimulatedDatabase,
   table: string,
@@ -9,7 +12,7 @@ export function contentOf(
   if (!database.isReplica) return new Map();
   const [[id] = []] = database.read('SELECT id FROM _antiphon_tables WHERE name = ?', table);
   const content = new Map<string, readonly string[]>();
-  const names = { row: table, version: `_antiphon_v${String(id)}`, displaced: `_antiphon_d${String(id)}` };
+  const names = { row: table, version: `_antiphon_v${String(id)}`, hidden: `_antiphon_d${String(id)}` };
   for (const [kind, name] of Object.entries(names)) content.set(kind, textsOf(database, name));
   return content;
 }

@@ -19,8 +19,9 @@ export interface CheckContext {
 }
 
 /**
- * What must be so in a database file at any moment, also right after a crash: vector, position and rows say the same
- * (I1), each transaction is there in its origin's order (I2), and not before what it depends on (I5).
+ * What must be so in a database file at any moment, also right after a crash: vector, position and
+ * rows say the same (I1), each transaction is there in its origin's order (I2), and not before what
+ * it depends on (I5).
  */
 export function checkDatabase(replica: string, database: SimulatedDatabase, context: CheckContext): void {
   for (const message of database.wrong.splice(0)) context.violations.add('I1', replica, message);
@@ -32,7 +33,10 @@ export function checkDatabase(replica: string, database: SimulatedDatabase, cont
   if (!record.isRecovering) checkRows(replica, database, history, context);
 }
 
-/** What a database says that it holds, in the log's words; one that it sealed itself may not be there yet. */
+/**
+ * What a database says that it holds, in the log's words; one that it sealed itself may not be
+ * there yet.
+ */
 export function transactionOf(
   { origin, counter, time }: HistoryEntry,
   { log, ledger }: Pick<CheckContext, 'log' | 'ledger'>,
@@ -103,7 +107,8 @@ function compareRows(
   violations: Violations,
 ): void {
   const captured = database.captured(table.name);
-  // A write that is not sealed yet may free or take another row's unique value, and what it frees comes back later.
+  // A write that is not sealed yet may free or take another row's unique value, and what it frees
+  // comes back later.
   if (table.unique.length > 0 && (captured.length > 0 || database.unsettled)) return;
   const changing = new Set(captured.map((row) => keyTextOf(table, row)));
   const found = new Map(database.rows(table.name).map((row) => [keyTextOf(table, row), row]));

@@ -68,8 +68,8 @@ interface SealedRow {
 }
 
 /**
- * A database file of a simulated machine, with what the checks want to know about it. Everything is read from
- * the file, on a connection of its own: nothing is taken from a replica's memory.
+ * A database file of a simulated machine, with what the checks want to know about it. Everything is
+ * read from the file, on a connection of its own: nothing is taken from a replica's memory.
  */
 export class SimulatedDatabase {
   readonly file: DatabaseFile;
@@ -195,7 +195,10 @@ export class SimulatedDatabase {
     return this.#installed;
   }
 
-  /** Changes that nobody has sealed yet: rows of the table as they are and were, as far as they are known. */
+  /**
+   * Changes that nobody has sealed yet: rows of the table as they are and were, as far as they are
+   * known.
+   */
   captured(table: string): readonly Row[] {
     if (!this.isReplica) return [];
     const width = this.read(`SELECT name FROM pragma_table_info(?)`, table).length;
@@ -222,8 +225,8 @@ export class SimulatedDatabase {
   }
 
   /**
-   * An own write has freed what rows of some tables wait for, which are to be looked at in a transaction of
-   * its own.
+   * An own write has freed what rows of some tables wait for, which are to be looked at in a
+   * transaction of its own.
    */
   get unsettled(): boolean {
     return this.isReplica && this.#read('SELECT 1 FROM _antiphon_unsettled LIMIT 1').length > 0;
@@ -265,16 +268,16 @@ export class SimulatedDatabase {
   }
 
   /**
-   * The power fails: the newest commits are gone. Returns their numbers. Whoever had it open must be dropped
-   * before.
+   * The power fails: the newest commits are gone. Returns their numbers. Whoever had it open must
+   * be dropped before.
    */
   losePower(commits: number): readonly number[] {
     return this.#wentBack(() => this.file.losePower(commits));
   }
 
   /**
-   * Somebody puts an older copy in its place, also of what was on the disk for certain, but none from before
-   * `oldest`. Returns the numbers of the commits it lacks.
+   * Somebody puts an older copy in its place, also of what was on the disk for certain, but none
+   * from before `oldest`. Returns the numbers of the commits it lacks.
    */
   restore(commits: number, oldest: number): readonly number[] {
     return this.#wentBack(() => this.file.restore(commits, oldest));

@@ -7,7 +7,9 @@ export const AUDIT_TRIGGER = 'audit_events';
 
 /** What a run's world has besides crashes, faults of messages and the fixed tables. */
 export interface Features {
-  /** Tables with every kind of key, foreign key and trigger, and statements of every kind on them. */
+  /**
+   * Tables with every kind of key, foreign key and trigger, and statements of every kind on them.
+   */
   readonly randomTables: boolean;
   /** Rows of the fixed tables that move to another key, and unique values that change hands. */
   readonly moves: boolean;
@@ -23,7 +25,7 @@ export interface Features {
   readonly removals: boolean;
   /** A table that stays where it is, which a trigger fills in step with a replicated one. */
   readonly audits: boolean;
-  /** An operator who asks for verification and tries what was put aside once more. */
+  /** An operator who asks for verification and tries what was quarantined once more. */
   readonly inspections: boolean;
 }
 

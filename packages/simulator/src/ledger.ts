@@ -20,18 +20,24 @@ interface PresentTokens {
 }
 
 /**
- * Looks on while databases commit: which writes they committed, and what is in the transactions that they
- * sealed. A power loss takes writes out again, since they may be gone for good.
+ * Looks on while databases commit: which writes they committed, and what is in the transactions
+ * that they sealed. A power loss takes writes out again, since they may be gone for good.
  */
 export class Ledger {
   /** Tokens of writes that a database holds and must not lose. */
   readonly tokens = new Map<string, CommittedToken>();
-  /** Captured and not sealed any more after a power loss: sealed again, although the log may have them already. */
+  /**
+   * Captured and not sealed any more after a power loss: sealed again, although the log may have
+   * them already.
+   */
   readonly repeatable = new Set<string>();
   readonly #transactions = new Map<string, ModelTransaction>();
   readonly #parts = new Map<string, Uint8Array[]>();
   readonly #seen = new Map<string, bigint>();
-  /** Captured and not sealed yet, by replica: what takes their place before that is sealed in their stead. */
+  /**
+   * Captured and not sealed yet, by replica: what takes their place before that is sealed in their
+   * stead.
+   */
   readonly #pending = new Map<string, Set<string>>();
 
   constructor(private readonly tables: readonly SimulatedTable[]) {}
@@ -57,7 +63,9 @@ export class Ledger {
     }
   }
 
-  /** What a sealed transaction changed. Two of one id differ in time when a counter was used twice. */
+  /**
+   * What a sealed transaction changed. Two of one id differ in time when a counter was used twice.
+   */
   transaction(origin: string, counter: number, time: number): ModelTransaction | undefined {
     return this.#transactions.get(`${origin}:${counter}@${time}`);
   }
@@ -68,7 +76,8 @@ export class Ledger {
 
   #committed(replica: string, database: SimulatedDatabase, commit: number): void {
     const { changing, growing } = this.#tokensOf(replica, database);
-    // Before the database was a replica, nobody captured anything: the rows of then are sealed as they were found.
+    // Before the database was a replica, nobody captured anything: the rows of then are sealed as
+    // they were found.
     if (!database.isReplica) for (const token of [...changing, ...growing]) this.repeatable.add(token);
     const keep = (token: string): void => {
       if (!this.tokens.has(token)) this.tokens.set(token, { replica, commit });

@@ -36,10 +36,10 @@ export function describeLogLoss(report: LogLossReport, topology: string, update:
 }
 
 /**
- * One run in which the log loses acknowledged entries and grows again (I14): nats-server comes back with an
- * older store, some members are down or slow meanwhile, and whoever is there first writes on. Right is: where
- * a database had dealt with what is lost, everybody stalls, and nothing of whoever knew it comes into the
- * other history; where none had, all go on after a start.
+ * One run in which the log loses acknowledged entries and grows again (I14): nats-server comes back
+ * with an older store, some members are down or slow meanwhile, and whoever is there first writes
+ * on. Right is: where a database had dealt with what is lost, everybody stalls, and nothing of
+ * whoever knew it comes into the other history; where none had, all go on after a start.
  */
 export async function simulateLogLoss(seed: number, options: SimulationOptions = {}): Promise<LogLossReport> {
   return await new LogLoss(seed, options).run();
@@ -159,8 +159,8 @@ class LogLoss {
       const writes = node.replica?.status().totals['writes'] ?? 0;
       this.#writesBefore.set(node, { process: node.starts, writes });
     }
-    // Somebody has written before anybody is back; about as much as was lost, so that numbers come to mean
-    // something else.
+    // Somebody has written before anybody is back; about as much as was lost, so that numbers come
+    // to mean something else.
     this.#fill(this.#random.int(0, lost + 2), 'since');
     for (const node of this.#nodes) {
       this.#world.clock.setTimer(this.#random.int(0, LONGEST_APART_MS), () => {
@@ -200,7 +200,9 @@ class LogLoss {
     }
   }
 
-  /** What was lost was in no database: whoever knew it in memory only is well again after a start. */
+  /**
+   * What was lost was in no database: whoever knew it in memory only is well again after a start.
+   */
   async #checkGoesOn(): Promise<void> {
     const { clock, log } = this.#world;
     for (const node of this.#nodes) {

@@ -39,8 +39,9 @@ export interface ModelTransaction {
 const RESERVED = '_';
 
 /**
- * What a log means, worked out without any code of a replica: of every origin the transactions 1, 2, 3 … in
- * the order in which the log has them, whatever else is lost, repeated or overtaken in it.
+ * What a log means, worked out without any code of a replica: of every origin the transactions 1,
+ * 2, 3 … in the order in which the log has them, whatever else is lost, repeated or overtaken in
+ * it.
  */
 export class LogModel {
   readonly transactions: ModelTransaction[] = [];

@@ -152,7 +152,10 @@ export class SimulatedNode {
     this.onEvent('killed');
   }
 
-  /** The machine loses power: its newest commits are gone as well, and what it had sent. Returns the lost commits. */
+  /**
+   * The machine loses power: its newest commits are gone as well, and what it had sent. Returns the
+   * lost commits.
+   */
   losePower(commits: number): readonly number[] {
     this.#end({ dropWhatIsUnderWay: true });
     const lost = this.database.losePower(commits);
@@ -160,7 +163,10 @@ export class SimulatedNode {
     return lost;
   }
 
-  /** The machine goes down, and somebody puts an older copy of its database in place. Returns the commits it lacks. */
+  /**
+   * The machine goes down, and somebody puts an older copy of its database in place. Returns the
+   * commits it lacks.
+   */
   restore(commits: number): readonly number[] {
     this.#end({ dropWhatIsUnderWay: true });
     const lost = this.database.restore(commits, this.#firstMemberCommit ?? this.database.commits);
@@ -168,7 +174,10 @@ export class SimulatedNode {
     return lost;
   }
 
-  /** The process stands still for a while, and then goes on as if nothing had been. Returns how to make it. */
+  /**
+   * The process stands still for a while, and then goes on as if nothing had been. Returns how to
+   * make it.
+   */
   pause(): () => void {
     const process = this.#process;
     if (process === undefined || process.paused) return () => undefined;
@@ -204,7 +213,8 @@ export class SimulatedNode {
     process?.clock.stop();
     process?.link.kill(options);
     if (process !== undefined) this.database.file.drop(process.program);
-    // What an earlier process had sent is under way as well. Messages outlive a process for seconds, not a reboot.
+    // What an earlier process had sent is under way as well. Messages outlive a process for
+    // seconds, not a reboot.
     if (options.dropWhatIsUnderWay) for (const link of this.#links) link.kill(options);
   }
 }

@@ -88,7 +88,7 @@ export class Operator {
     const verifies = this.random.chance(0.3);
     const asked: Promise<unknown> | undefined = verifies ? this.verify() : node.replica?.quarantine.retry();
     return asked?.then(
-      () => this.note(`${node.id} ${verifies ? 'verified' : 'tried again what was put aside'}`),
+      () => this.note(`${node.id} ${verifies ? 'verified' : 'tried again what was quarantined'}`),
       (thrown: unknown) => this.note(`${node.id} was asked in vain: ${toAntiphonError(thrown).code}`),
     );
   }

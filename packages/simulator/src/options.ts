@@ -84,8 +84,8 @@ export function resolveOptions(options: SimulationOptions, features: Features): 
 }
 
 /**
- * Each run has its own mixture: some faults often, some never. A run in which everything fails all the time
- * reaches few states (Groce et al., "Swarm Testing", 2012).
+ * Each run has its own mixture: some faults often, some never. A run in which everything fails all
+ * the time reaches few states (Groce et al., "Swarm Testing", 2012).
  */
 export function chooseRates(random: Random, chaos: ChaosSwitches): Partial<FaultRates> {
   const sometimes = (most: number): number => (random.chance(0.5) ? random.next() * most : 0);

@@ -9,14 +9,20 @@ interface Job {
   readonly last: number;
   /** At the same time. */
   readonly processes: number;
-  /** What runs `first` to `last`, when they are put behind `--seeds`, and prints a line of JSON for each run. */
+  /**
+   * What runs `first` to `last`, when they are put behind `--seeds`, and prints a line of JSON for
+   * each run.
+   */
   readonly command: readonly string[];
   readonly onLine: (line: string) => void;
   /** No process is started any more. */
   readonly isOver: () => boolean;
 }
 
-/** Runs seeds in several processes. The order of the lines is anybody's guess; each run depends on its seed only. */
+/**
+ * Runs seeds in several processes. The order of the lines is anybody's guess; each run depends on
+ * its seed only.
+ */
 export async function inProcesses({ first, last, processes, ...job }: Job): Promise<void> {
   let next = first;
   const work = async (): Promise<void> => {

@@ -38,7 +38,7 @@ export async function chooseTables(
   return undefined;
 }
 
-/** Rows that nobody can tell apart are no good: a cluster is not founded on them. */
+/** Rows that nobody can tell apart are no good: a cluster is not created from them. */
 export function withoutNullKeys({ name, key }: Table): readonly string[] {
   return key.map((column) => `DELETE FROM ${quote(name)} WHERE ${quote(column)} IS NULL`);
 }
@@ -54,7 +54,7 @@ export function attempting(execute: (sql: string) => unknown, statements: readon
   }
 }
 
-/** Names of the tables that a cluster would be founded on; none when it would be refused. */
+/** Names of the tables that a cluster would be created from; none when it would be refused. */
 async function replicatedTables(
   { ddl }: Schema,
   setup: readonly string[],

@@ -6,8 +6,8 @@ import { randomStatement, type Table } from './schema/index.js';
 import { EVENTS } from './tables.js';
 
 /**
- * One transaction of random statements; some of them may fail, and the rest counts. It writes a row that
- * carries `token` as well: whether it is committed is seen by that.
+ * One transaction of random statements; some of them may fail, and the rest counts. It writes a row
+ * that carries `token` as well: whether it is committed is seen by that.
  */
 export function chooseStatements(
   random: Random,

@@ -12,13 +12,16 @@ interface Written {
   readonly time: number;
 }
 
-/** The rows that a set of transactions leaves behind, by table and key; worked out the slow and obvious way. */
+/**
+ * The rows that a set of transactions leaves behind, by table and key; worked out the slow and
+ * obvious way.
+ */
 export class RowModel {
   constructor(
     private readonly tables: readonly SimulatedTable[],
     /**
-     * Otherwise transactions are taken in the order of the log, those of the one writer that are not there
-     * yet in theirs.
+     * Otherwise transactions are taken in the order of the log, those of the one writer that are
+     * not there yet in theirs.
      */
     readonly lastWriterWins: boolean,
   ) {}

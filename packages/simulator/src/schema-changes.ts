@@ -7,7 +7,9 @@ import { list, quote, randomStatement, randomTrigger, type Table } from './schem
 /** A mistake is noticed, and taken back, after so long at most. */
 const LONGEST_WRONG_MS = 4000;
 const TIDY_MS = 1000;
-/** What these changes make is named so; it is found by that after a restart, and in an older copy. */
+/**
+ * What these changes make is named so; it is found by that after a restart, and in an older copy.
+ */
 const BY_HAND = 'by hand';
 /** Triggers of users have numbers below. */
 const FIRST_TRIGGER = 100;
@@ -20,8 +22,8 @@ const KINDS = [
 ] as const;
 
 /**
- * Other programs change the schema of one database, whether its replica runs or not: harmlessly, by mistake
- * and for a while, or in a way that leaves changes uncaptured.
+ * Other programs change the schema of one database, whether its replica runs or not: harmlessly, by
+ * mistake and for a while, or in a way that leaves changes uncaptured.
  */
 export class SchemaChanges {
   #number = 0;
@@ -138,7 +140,10 @@ function makeAgain(editor: SchemaEditor, table: Table, statements: readonly stri
   attempting((statement) => editor.run(statement), statements);
 }
 
-/** Without triggers it is faster; afterwards they are put back with the same text, and the views with them. */
+/**
+ * Without triggers it is faster; afterwards they are put back with the same text, and the views
+ * with them.
+ */
 function loadInBulk(
   editor: SchemaEditor,
   table: Table,

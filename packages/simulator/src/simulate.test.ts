@@ -18,13 +18,13 @@ const ONCE_FAILED: readonly {
   readonly features?: Partial<Features>;
 }[] = [
   {
-    why: 'later writes had a unique value that the own past wants for a while',
+    why: 'later writes had a unique value that recovered transactions want for a while',
     seed: 5,
     topology: 'primary-replica',
     update: 'async',
   },
   {
-    why: 'no follower could apply what was written before the own past was there',
+    why: 'no follower could apply what was written before own transactions were recovered',
     seed: 44,
     topology: 'primary-replica',
     update: 'async',

@@ -34,15 +34,15 @@ const SUPERVISION_MS = 500;
 /** What is noticed late must be noticed before everybody is said to be at rest. */
 const NOTICED_MS = 3000;
 /**
- * A replica looks for new members every ten beats; until then it does not wait for one, which has the whole
- * log before it.
+ * A replica looks for new members every ten beats; until then it does not wait for one, which has
+ * the whole log before it.
  */
 const MEMBER_KNOWN_AFTER_MS = 6000;
 
 /**
- * One run of a whole cluster in virtual time: real replicas on simulated machines, with random writes and
- * random trouble, all from the seed. Then everything heals, and what is left is held against invariants I1 to
- * I5. The same seed and options give the same run, event for event.
+ * One run of a whole cluster in virtual time: real replicas on simulated machines, with random
+ * writes and random trouble, all from the seed. Then everything heals, and what is left is held
+ * against invariants I1 to I5. The same seed and options give the same run, event for event.
  */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationReport> {
   return await new Simulation(seed, options).run();
@@ -182,8 +182,8 @@ class Simulation {
   }
 
   /**
-   * No clock was ever set, and no statement rolled back the group that it was in (OR ROLLBACK): the group is run
-   * again, and what waits comes after the times that it had taken.
+   * No clock was ever set, and no statement rolled back the group that it was in (OR ROLLBACK): the
+   * group is run again, and what waits comes after the times that it had taken.
    */
   #isTimely(): boolean {
     return this.#chaos.counts.clockJumps === 0 && !this.#world.options.features.randomTables;
@@ -216,20 +216,20 @@ class Simulation {
   /** They are in the first machine's database before there is a cluster. */
   async #drawTables(): Promise<void> {
     const { options } = this.#world;
-    const [founder] = this.#nodes;
-    if (!options.features.randomTables || founder === undefined) return;
+    const [creator] = this.#nodes;
+    if (!options.features.randomTables || creator === undefined) return;
     const certified = options.topology === 'multi-primary' && options.update === 'sync';
     const wishes = { rowVersions: this.#check.rows.lastWriterWins, certified };
     const random = this.#random.fork('tables');
     this.#randomTables = await chooseTables(random, this.#folder.path, wishes);
     if (this.#randomTables === undefined) return;
     const { ddl, setup, tables } = this.#randomTables;
-    founder.database.migrate((editor) => {
+    creator.database.migrate((editor) => {
       for (const sql of ddl) editor.run(sql);
     });
     for (const statement of setup)
-      attempting((sql) => founder.database.writeOutside((tx) => tx.run(sql)), [statement]);
-    founder.database.file.sync();
+      attempting((sql) => creator.database.writeOutside((tx) => tx.run(sql)), [statement]);
+    creator.database.file.sync();
     for (const sql of ddl) this.#trace.add(sql);
     for (const writers of this.#writers) writers.tables = tables;
     this.#sync?.useTables(tables);

@@ -1,5 +1,5 @@
 import { decodeControl, type LogEntry } from '@antiphon/core';
-import type { Committed } from '@antiphon/replica';
+import type { WriteResult } from '@antiphon/replica';
 import type { HistoryEntry, SimulatedDatabase } from './database.js';
 import { tokensIn } from './tables.js';
 import type { LogModel, ModelTransaction } from './log-model.js';
@@ -16,8 +16,8 @@ interface InSyncRecord {
 }
 
 /**
- * Looks at every answer at the moment when it comes: are the databases that it names in the state that it
- * promises (I6)?
+ * Looks at every answer at the moment when it comes: are the databases that it names in the state
+ * that it promises (I6)?
  */
 export class SyncAnswers {
   /** By database: the transactions that it holds now, as `origin:counter`. */
@@ -85,7 +85,7 @@ export class SyncAnswers {
     );
   }
 
-  committed(replica: string, token: string, result: Committed<unknown>): void {
+  committed(replica: string, token: string, result: WriteResult<unknown>): void {
     this.catchUp();
     const { id, acks, degraded, position } = result;
     const wrong = (invariant: 'I6' | 'I8', what: string): void =>
@@ -123,7 +123,7 @@ export class SyncAnswers {
   }
 
   /** By the set in force at that entry, or a newer one. */
-  #isReached({ level, by }: NonNullable<Committed<unknown>['acks']>, seq: number): boolean {
+  #isReached({ level, by }: NonNullable<WriteResult<unknown>['acks']>, seq: number): boolean {
     if (level === 'local' || level === 'logged') return true;
     if (typeof level === 'number') return by.length >= level;
     const inForce = this.#records.findLastIndex((record) => record.seq < seq);

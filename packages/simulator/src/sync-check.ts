@@ -41,8 +41,8 @@ export function checkSyncRun(context: SyncContext, writes: readonly SyncWriteRec
 }
 
 /**
- * I8: what was said about an unknown write is the truth. That it never came into the log, only its origin can
- * always tell.
+ * I8: what was said about an unknown write is the truth. That it never came into the log, only its
+ * origin can always tell.
  */
 export function checkOutcome(
   context: SyncContext,

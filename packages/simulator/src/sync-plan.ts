@@ -16,7 +16,10 @@ export function chooseAcks(random: Random, replicas: number): AckLevel {
   return random.pick<AckLevel>(['local', 'logged', 'majority', 'all', 'all', random.int(1, replicas)]);
 }
 
-/** A replica takes seconds until it is in sync: with trouble all the time, nothing else would ever happen. */
+/**
+ * A replica takes seconds until it is in sync: with trouble all the time, nothing else would ever
+ * happen.
+ */
 export function choosePace(random: Random): { readonly meanWriteMs: number; readonly meanTroubleMs: number } {
   return { meanWriteMs: random.pick([20, 50, 120]), meanTroubleMs: random.pick([700, 1500, 4000]) };
 }

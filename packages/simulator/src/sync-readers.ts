@@ -11,8 +11,8 @@ const MEAN_MS = 120;
 const TIMEOUT_MS = 3000;
 
 /**
- * Reads with `strong` consistency, wherever it happens to be, and with `session` after what was written
- * somewhere.
+ * Reads with `strong` consistency, wherever it happens to be, and with `session` after what was
+ * written somewhere.
  */
 export class SyncReaders {
   strongReads = 0;

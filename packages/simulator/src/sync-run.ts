@@ -146,7 +146,9 @@ export class SyncRun {
     answers.catchUp();
   }
 
-  /** A replica whose clock was wrong takes writes again when it has next compared it with the log's. */
+  /**
+   * A replica whose clock was wrong takes writes again when it has next compared it with the log's.
+   */
   async #lastWrite(writers: SyncWriters): Promise<WriteEnd | undefined> {
     const { world, nodes } = this.#context;
     const options = { acks: nodes.length, timeoutMs: LAST_CALL_MS };

@@ -9,7 +9,10 @@ import { registerKey, writeRegisters } from './sync-workload.js';
 const MEAN_MS = 100;
 const TIMEOUT_MS = 1500;
 
-/** A client that does one thing at a time: writes on one replica, and reads what it wrote on another. */
+/**
+ * A client that does one thing at a time: writes on one replica, and reads what it wrote on
+ * another.
+ */
 export class SyncSession {
   #position: SessionPosition | undefined;
   #stopped = false;

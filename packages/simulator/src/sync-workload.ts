@@ -31,7 +31,10 @@ export interface SyncWork {
   readonly reads?: true;
 }
 
-/** What keeps a row as it is until the write is decided: a claim, an UPDATE that changes nothing, a row that is found. */
+/**
+ * What keeps a row as it is until the write is decided: a claim, an UPDATE that changes nothing, a
+ * row that is found.
+ */
 const HOLDS = ['lock', 'touch', 'find'] as const;
 
 const KINDS = [
@@ -77,7 +80,8 @@ export function chooseSyncWork(
     case 'clear register':
       return {
         run: (tx) => {
-          // A delete that finds no row claims none: without the lock it would be a write of what its replica knew.
+          // A delete that finds no row claims none: without the lock it would be a write of what
+          // its replica knew.
           tx.lock('registers', [BigInt(register)]);
           deleteRow(tx, REGISTERS, [BigInt(register)]);
           note(tx);
@@ -152,7 +156,10 @@ function transfer(tx: SqliteTransaction, from: number, to: number, amount: numbe
   change(to, amount);
 }
 
-/** Signs off only while the other one is on, which it locks: without the lock both could (write skew). */
+/**
+ * Signs off only while the other one is on, which it locks: without the lock both could (write
+ * skew).
+ */
 function changeDuty(
   tx: SqliteTransaction,
   [pair, half]: readonly [bigint, bigint],

@@ -1,5 +1,5 @@
 import { AntiphonError, UnknownOutcomeError } from '@antiphon/core';
-import type { Committed, SessionPosition } from '@antiphon/replica';
+import type { WriteResult, SessionPosition } from '@antiphon/replica';
 import type { SqliteTransaction } from '@antiphon/sqlite';
 import type { OperationHandle, Random } from '@antiphon/testing';
 import type { SimulatedNode } from './node.js';
@@ -42,8 +42,8 @@ const REJECTIONS = new Set([
 ]);
 
 /**
- * Keeps writing to one replica of a synchronous cluster, through it and, to see that it is refused, behind
- * its back.
+ * Keeps writing to one replica of a synchronous cluster, through it and, to see that it is refused,
+ * behind its back.
  */
 export class SyncWriters {
   readonly counts: WriteCounts = { committed: 0, outside: 0, refused: 0 };
@@ -118,7 +118,7 @@ export class SyncWriters {
   #committed(
     record: SyncWriteRecord,
     handles: readonly OperationHandle[],
-    result: Committed<number | undefined>,
+    result: WriteResult<number | undefined>,
   ): SyncWriteEnd {
     const { context, node } = this;
     const { token, work } = record;
@@ -155,7 +155,8 @@ export class SyncWriters {
 
   #isRejection(error: unknown): boolean {
     if (!(error instanceof AntiphonError)) return false;
-    // A random statement may end its transaction by itself, with OR ROLLBACK; somebody may have changed a table.
+    // A random statement may end its transaction by itself, with OR ROLLBACK; somebody may have
+    // changed a table.
     const ofTables = this.tables.length > 0 && ['BAD_SQL', 'SCHEMA_DRIFT'].includes(error.code);
     return REJECTIONS.has(error.code) || ofTables;
   }

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 
-/** What happened, in order, with when. Equal runs have equal hashes; the last lines are kept to be shown. */
+/**
+ * What happened, in order, with when. Equal runs have equal hashes; the last lines are kept to be
+ * shown.
+ */
 export class Trace {
   readonly #hash = createHash('sha256');
   readonly #lines: string[] = [];

@@ -12,8 +12,8 @@ const FILLER = 'x'.repeat(60);
 export type Write = (tx: SqliteTransaction) => void;
 
 /**
- * One random transaction; every row that it writes carries `token`. All chance is taken here, so that it can
- * run again.
+ * One random transaction; every row that it writes carries `token`. All chance is taken here, so
+ * that it can run again.
  */
 export function chooseWrite(
   random: Random,

@@ -51,7 +51,7 @@ export class Writers {
     const number = ++this.#number;
     const token = `${this.node.id}#${number}`;
     const { moves } = this.world.options.features;
-    // A cluster is not founded on whatever a random statement leaves.
+    // A cluster is not created from whatever a random statement leaves.
     const usable = this.tables.length > 0 && this.node.database.isReplica;
     const onRandomTables = usable && this.random.chance(RANDOM_SHARE);
     const write = onRandomTables

@@ -13,8 +13,9 @@ interface Written {
 }
 
 /**
- * What another program writes has the time when it was written, or the next one after what its database had
- * seen then, however late it is sealed (docs/decisions/0030). Clocks that are set are another matter.
+ * What another program writes has the time when it was written, or the next one after what its
+ * database had seen then, however late it is sealed (docs/decisions/0030). Clocks that are set are
+ * another matter.
  */
 export class WrittenTimes {
   readonly #written = new Map<string, Written>();

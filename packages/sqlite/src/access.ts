@@ -5,9 +5,9 @@ import { METADATA_PREFIX, isMetadataName } from './identifiers.js';
 import { readStatementText, type StatementText } from './statement-text.js';
 
 /**
- * Tables that a statement reads and writes, by the names that they were created with: also through views
- * (which are listed as well), triggers and the actions of foreign keys. Our own triggers' writes are left
- * out.
+ * Tables that a statement reads and writes, by the names that they were created with: also through
+ * views (which are listed as well), triggers and the actions of foreign keys. Our own triggers'
+ * writes are left out.
  */
 export interface StatementAccess {
   readonly reads: ReadonlySet<string>;
@@ -24,7 +24,9 @@ export interface CheckedStatement {
   readonly returnsRows: boolean;
 }
 
-/** What may be allowed of https://www.sqlite.org/c3ref/c_alter_table.html: anything else is refused. */
+/**
+ * What may be allowed of https://www.sqlite.org/c3ref/c_alter_table.html: anything else is refused.
+ */
 const ACTION = {
   DELETE: 9,
   INSERT: 18,
@@ -164,14 +166,14 @@ class Examination implements StatementAccess {
 }
 
 /**
- * Decides what users' statements on one connection may do, by what SQLite itself says while it compiles them.
- * In place for all that is compiled on the connection: setting it for one statement would make SQLite compile
- * all the others again.
+ * Decides what users' statements on one connection may do, by what SQLite itself says while it
+ * compiles them. In place for all that is compiled on the connection: setting it for one statement
+ * would make SQLite compile all the others again.
  */
 export class AccessControl {
   /**
-   * Triggers that fire again where a change is applied: what they write does not count, it is not lost with a
-   * transaction that is.
+   * Triggers that fire again where a change is applied: what they write does not count, it is not
+   * lost with a transaction that is.
    */
   repeated: ReadonlySet<string> = new Set();
   #examined: Examination | undefined;

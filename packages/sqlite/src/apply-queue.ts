@@ -15,8 +15,8 @@ export interface RowRun {
 const MAX_RUN_ROWS = 256;
 
 /**
- * Regroups changes into runs. The order within a table is kept; between tables it need not be, since foreign
- * keys rest while changes are applied.
+ * Regroups changes into runs. The order within a table is kept; between tables it need not be,
+ * since foreign keys rest while changes are applied.
  */
 export class ApplyQueue {
   #runs = new Map<number, { table: TrackedTable; kind: 'upsert' | 'delete'; rows: Row[]; stamps: Stamp[] }>();
@@ -43,7 +43,8 @@ export class ApplyQueue {
 
   /** Forgets what was not written: its transaction was rolled back. */
   clear(): void {
-    // Not clear(): V8 keeps what a cleared map held, and its successors, until it collects the old generation.
+    // Not clear(): V8 keeps what a cleared map held, and its successors, until it collects the old
+    // generation.
     this.#runs = new Map();
   }
 

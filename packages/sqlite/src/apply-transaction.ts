@@ -8,8 +8,8 @@ import type { ReplicaState } from './state.js';
 export type ApplyManner = 'together' | 'one by one';
 
 /**
- * Applies steps in the transaction that is open on the applying connection, behind what other programs wrote
- * meanwhile.
+ * Applies steps in the transaction that is open on the applying connection, behind what other
+ * programs wrote meanwhile.
  */
 export async function applySteps(
   session: Session,
@@ -34,7 +34,10 @@ export async function applySteps(
   return outcome;
 }
 
-/** The own past is complete: later own transactions count as applied now, and lie on top of it again. */
+/**
+ * Recovery of own transactions is complete: later own transactions count as applied now, and lie on
+ * top of it again.
+ */
 async function recovered(session: Session, draft: ReplicaState): Promise<void> {
   const from = draft.recoveryCounter;
   draft.recoveryCounter = 0;

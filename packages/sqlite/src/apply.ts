@@ -22,7 +22,7 @@ import {
 } from '@antiphon/core';
 import { ApplyQueue, type RowRun } from './apply-queue.js';
 import type { Connection } from './connection.js';
-import type { DisplacedRows } from './displaced.js';
+import type { HiddenRows } from './hidden-rows.js';
 import { isRefusal } from './errors.js';
 import { KeptAttempts } from './kept-attempts.js';
 import type { TrackedTable } from './local-table.js';
@@ -38,7 +38,10 @@ import type { RowVersions, Stamp } from './versions.js';
 /** Between two looks at the clock. */
 const ROWS_BETWEEN_LOOKS = 256;
 
-/** A table of a batch, as it is here. `order` is set when the origin names the columns in another order. */
+/**
+ * A table of a batch, as it is here. `order` is set when the origin names the columns in another
+ * order.
+ */
 interface TableMapping {
   readonly table: TrackedTable;
   readonly width: number;
@@ -67,16 +70,19 @@ export class Applier {
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
   /**
-   * Set: whole transactions are written one by one, and rows that another row of theirs is still in the way
-   * of wait for its end.
+   * Set: whole transactions are written one by one, and rows that another row of theirs is still in
+   * the way of wait for its end.
    */
   #postponed: PostponedRows | undefined;
   /**
-   * Own transactions come in below later ones that are here already and are written once more when all have
-   * come: until then later rows give way where both want one unique value.
+   * Own transactions come in below later ones that are here already and are written once more when
+   * all have come: until then later rows give way where both want one unique value.
    */
   #givingWay = false;
-  /** Write the rows of each transaction before the next one is looked at, to learn whose the database refuses. */
+  /**
+   * Write the rows of each transaction before the next one is looked at, to learn whose the
+   * database refuses.
+   */
   #eager = false;
   /** What is being applied; the table is the one that was written last. */
   #at: { readonly counter?: number; readonly table?: string } = {};
@@ -86,7 +92,7 @@ export class Applier {
     tables: readonly TrackedTable[],
     private readonly clock: HybridClock,
     private readonly versions: RowVersions | undefined,
-    private readonly displaced: DisplacedRows | undefined,
+    private readonly hidden: HiddenRows | undefined,
     state: ReplicaState,
   ) {
     this.#state = state;
@@ -101,8 +107,8 @@ export class Applier {
   }
 
   /**
-   * Everything or nothing: what is thrown leaves the caller to roll back. Changes of many transactions are
-   * written together, so that a refusal does not tell whose it is.
+   * Everything or nothing: what is thrown leaves the caller to roll back. Changes of many
+   * transactions are written together, so that a refusal does not tell whose it is.
    */
   async applyTogether(state: ReplicaState, request: ApplyRequest): Promise<ApplyOutcome> {
     this.#begin(state);
@@ -113,8 +119,8 @@ export class Applier {
   }
 
   /**
-   * One transaction after the other, up to the first one that the database refuses. A synchronous group
-   * counts as a whole.
+   * One transaction after the other, up to the first one that the database refuses. A synchronous
+   * group counts as a whole.
    */
   async applyOneByOne(state: ReplicaState, request: ApplyRequest): Promise<ApplyOutcome> {
     this.#begin(state);
@@ -160,12 +166,15 @@ export class Applier {
     }
   }
 
-  /** Displaced rows that own writes may have set free; before anything else is applied. */
+  /** Hidden rows that own writes may have set free; before anything else is applied. */
   settle(state: ReplicaState): void {
-    this.displaced?.settle(state, [...this.#byName.values()]);
+    this.hidden?.settle(state, [...this.#byName.values()]);
   }
 
-  /** Own sealed messages that are later than what the log brought back: they were written on top of it. */
+  /**
+   * Own sealed messages that are later than what the log brought back: they were written on top of
+   * it.
+   */
   async replay(
     state: ReplicaState,
     batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>,
@@ -215,7 +224,7 @@ export class Applier {
   }
 
   async #take(step: ApplyStep, pace: Pace): Promise<void> {
-    if (step.type === 'quarantine') return this.#quarantine.putAside(this.#state, step);
+    if (step.type === 'quarantine') return this.#quarantine.add(this.#state, step);
     if (step.type === 'release') return this.#quarantine.release(this.#state, step);
     if (step.type === 'gap' || step.type === 'no-gap') return this.#noteGap(step);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
@@ -312,8 +321,8 @@ export class Applier {
     }
     if (this.#postponed === undefined) return;
     this.#queue.flush();
-    // With one writer a row collides only when that writer's database was older than what it had sent
-    // (docs/decisions/0043).
+    // With one writer a row collides only when that writer's database was older than what it had
+    // sent (docs/decisions/0043).
     this.#counts.conflicts += this.#postponed.place(this.versions === undefined);
   }
 
@@ -342,8 +351,8 @@ export class Applier {
     if (admitted.length === 0) return;
     const statements = this.#statements.get(table.id);
     if (statements === undefined) return;
-    if (this.displaced !== undefined && table.uniqueIndexes.length > 0) {
-      this.displaced.write(this.#state, statements, kind, admitted);
+    if (this.hidden !== undefined && table.uniqueIndexes.length > 0) {
+      this.hidden.write(this.#state, statements, kind, admitted);
     } else if (kind === 'upsert' && this.#givingWay && table.uniqueIndexes.length > 0) {
       for (const row of admitted) upsertOrReplace(statements, row, true);
     } else if (kind === 'upsert' && this.#postponed !== undefined && table.uniqueIndexes.length > 0) {
@@ -361,8 +370,8 @@ function stampOf(batch: BatchHeader, time: number, counter: number): Stamp {
 }
 
 /**
- * Of a change that was made so long before its transaction's time; `before`: that of the change before it,
- * often the same.
+ * Of a change that was made so long before its transaction's time; `before`: that of the change
+ * before it, often the same.
  */
 function earlierStamp(stamp: Stamp, earlierUs: number, before: Stamp): Stamp {
   const time = Math.max(0, stamp.time - earlierUs);
@@ -379,7 +388,9 @@ function unknown(table: string, why: string): AntiphonError {
   });
 }
 
-/** Where this table's columns are in the origin's row; undefined when they are in the same place. */
+/**
+ * Where this table's columns are in the origin's row; undefined when they are in the same place.
+ */
 function columnOrder(table: TrackedTable, entry: DictionaryTable): readonly number[] | undefined {
   const here = table.columns;
   if (entry.columns.length === here.length && here.every(({ name }, index) => name === entry.columns[index]))

@@ -1,4 +1,4 @@
-import { AntiphonError, shellWord, type CaptureGap } from '@antiphon/core';
+import { AntiphonError, shellWord, type UncapturedTable } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
 import type { LocalTable, TrackedTable } from './local-table.js';
@@ -7,20 +7,24 @@ import type { TriggerDefinition } from './capture-triggers.js';
 /** The metadata table that is created after the replicated tables, and is never created again. */
 const CREATED_AFTER_TABLES = '_antiphon_outbox';
 
-/** With the number of a table that was recaptured: created after it, like the outbox after the others. */
+/**
+ * With the number of a table that was recaptured: created after it, like the outbox after the
+ * others.
+ */
 const RECAPTURED = '_antiphon_recaptured';
 
 /**
- * A view that is created after our triggers: one that is younger was dropped and put back. Views and triggers keep
- * their order over VACUUM, which moves both behind all tables.
+ * A view that is created after our triggers: one that is younger was dropped and put back. Views
+ * and triggers keep their order over VACUUM, which moves both behind all tables.
  */
 const CREATED_AFTER_TRIGGERS = '_antiphon_capturing';
 
 /**
- * A table that is created after our triggers as well, and says which place in the schema it got. As long as it has that
- * place, a trigger behind it was dropped and put back, also by a program that puts views back with the triggers. VACUUM
- * moves it in front of all triggers. Then the view tells, and how often the schema was changed since somebody looked:
- * too seldom for all triggers to have been dropped and put back.
+ * A table that is created after our triggers as well, and says which place in the schema it got. As
+ * long as it has that place, a trigger behind it was dropped and put back, also by a program that
+ * puts views back with the triggers. VACUUM moves it in front of all triggers. Then the view tells,
+ * and how often the schema was changed since somebody looked: too seldom for all triggers to have
+ * been dropped and put back.
  */
 const MARK = '_antiphon_mark';
 
@@ -78,8 +82,8 @@ export function recordCapture(
 }
 
 /**
- * Notes the triggers of one table: whatever happened to it before has been looked for. What shows that others have a
- * gap is to be kept before (`keepGaps`).
+ * Notes the triggers of one table: whatever happened to it before has been looked for. What shows
+ * that others have a gap is to be kept before (`keepUncaptured`).
  */
 export function recordCaptureOf(
   connection: Connection,
@@ -97,13 +101,17 @@ export function recordCaptureOf(
 }
 
 /**
- * Tables whose changes may have gone uncaptured since the triggers were last put in place. Dropping a table
- * drops its triggers, so a trigger that is missing is proof. A tool that puts the triggers back (SQLite's own
- * advice, https://www.sqlite.org/lang_altertable.html section 7) leaves others: the table was created after
- * the outbox, or a trigger after the view that marks them. The order survives VACUUM, which moves root pages.
+ * Tables whose changes may have gone uncaptured since the triggers were last put in place. Dropping
+ * a table drops its triggers, so a trigger that is missing is proof. A tool that puts the triggers
+ * back (SQLite's own advice, https://www.sqlite.org/lang_altertable.html section 7) leaves others:
+ * the table was created after the outbox, or a trigger after the view that marks them. The order
+ * survives VACUUM, which moves root pages.
  */
-export function findCaptureGaps(connection: Connection, tables: readonly LocalTable[]): CaptureGap[] {
-  const gaps = new Map<string, string>();
+export function findUncapturedTables(
+  connection: Connection,
+  tables: readonly LocalTable[],
+): UncapturedTable[] {
+  const uncaptured = new Map<string, string>();
   const missing = connection.db
     .prepare(
       `SELECT c.name AS name, c.tbl AS tbl, s.sql AS sql FROM _antiphon_capture AS c
@@ -112,7 +120,7 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
     )
     .all() as { name: string; tbl: string; sql: string | null }[];
   for (const { name, tbl, sql } of missing) {
-    gaps.set(
+    uncaptured.set(
       tbl,
       sql === null
         ? `its trigger ${name} is missing`
@@ -120,7 +128,7 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
     );
   }
   for (const { name, table } of againCreated(connection))
-    if (!gaps.has(table)) gaps.set(table, `its trigger ${name} was dropped and created again`);
+    if (!uncaptured.has(table)) uncaptured.set(table, `its trigger ${name} was dropped and created again`);
   if (tables.length > 0) {
     const names = tables.map(({ name }) => quoteText(name)).join(', ');
     const rebuilt = connection.db
@@ -132,21 +140,22 @@ export function findCaptureGaps(connection: Connection, tables: readonly LocalTa
         'value',
       )
       .all() as string[];
-    for (const name of rebuilt) if (!gaps.has(name)) gaps.set(name, 'it was dropped and created again');
+    for (const name of rebuilt)
+      if (!uncaptured.has(name)) uncaptured.set(name, 'it was dropped and created again');
   }
   const kept = connection.db
     .prepare('SELECT tbl AS "table", reason FROM _antiphon_uncaptured')
-    .all() as CaptureGap[];
+    .all() as UncapturedTable[];
   for (const { table, reason } of kept)
-    if (!gaps.has(table) && tables.some(({ name }) => name === table)) gaps.set(table, reason);
-  return [...gaps].map(([table, reason]) => ({ table, reason }));
+    if (!uncaptured.has(table) && tables.some(({ name }) => name === table)) uncaptured.set(table, reason);
+  return [...uncaptured].map(([table, reason]) => ({ table, reason }));
 }
 
 /** Our triggers that were, or may have been, dropped and put back. */
 function againCreated(connection: Connection): readonly { readonly name: string; readonly table: string }[] {
   const mark = readMark(connection);
-  // A file that no build has marked has neither view nor mark. One that has lost its view may have lost triggers
-  // with it.
+  // A file that no build has marked has neither view nor mark. One that has lost its view may have
+  // lost triggers with it.
   const none = mark === undefined ? Number.MAX_SAFE_INTEGER : -1;
   const ours = connection.db
     .prepare(
@@ -157,7 +166,8 @@ function againCreated(connection: Connection): readonly { readonly name: string;
     )
     .all() as { name: string; table: string; place: number; before: number }[];
   const end = mark === undefined || mark.isMoved ? Number.MAX_SAFE_INTEGER : mark.place;
-  // What was put back stands last: the triggers of a table only together with all that stand behind its first one.
+  // What was put back stands last: the triggers of a table only together with all that stand behind
+  // its first one.
   const isOften = (table: string): boolean => {
     const first = ours.findIndex((trigger) => trigger.table === table);
     return mark?.isMoved === true && mark.changes >= leastChanges(ours.length - first);
@@ -171,13 +181,13 @@ function leastChanges(triggers: number): number {
 }
 
 /**
- * Keeps what was found, in a transaction of its own: the replica may be started again after somebody has put
- * the triggers back. What cannot be kept now is found again at the next look.
+ * Keeps what was found, in a transaction of its own: the replica may be started again after
+ * somebody has put the triggers back. What cannot be kept now is found again at the next look.
  */
-export function keepCaptureGaps(connection: Connection, tables: readonly LocalTable[]): void {
+export function keepUncapturedTables(connection: Connection, tables: readonly LocalTable[]): void {
   try {
     if (!connection.tryBegin()) return;
-    keepGaps(connection, findCaptureGaps(connection, tables));
+    keepUncaptured(connection, findUncapturedTables(connection, tables));
     connection.commit();
   } catch {
     connection.rollback();
@@ -185,20 +195,22 @@ export function keepCaptureGaps(connection: Connection, tables: readonly LocalTa
 }
 
 /** In the caller's transaction. */
-export function keepGaps(connection: Connection, gaps: readonly CaptureGap[]): void {
+export function keepUncaptured(connection: Connection, uncaptured: readonly UncapturedTable[]): void {
   const insert = connection.db.prepare('INSERT OR IGNORE INTO _antiphon_uncaptured VALUES (?, ?)');
-  for (const { table, reason } of gaps) insert.run(table, reason);
+  for (const { table, reason } of uncaptured) insert.run(table, reason);
 }
 
-export function isCaptureGap(thrown: unknown): boolean {
+export function isUncaptured(thrown: unknown): boolean {
   return (
-    thrown instanceof AntiphonError && thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined
+    thrown instanceof AntiphonError &&
+    thrown.code === 'SCHEMA_DRIFT' &&
+    thrown.context['uncaptured'] !== undefined
   );
 }
 
-export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
-  const described = gaps.map(({ table, reason }) => `table ${table}: ${reason}`).join('; ');
-  const [first] = gaps;
+export function uncapturedError(uncaptured: readonly UncapturedTable[]): AntiphonError {
+  const described = uncaptured.map(({ table, reason }) => `table ${table}: ${reason}`).join('; ');
+  const [first] = uncaptured;
   const table = first?.table ?? '';
   return new AntiphonError(
     'SCHEMA_DRIFT',
@@ -207,6 +219,6 @@ export function captureGapError(gaps: readonly CaptureGap[]): AntiphonError {
       'replica or from a backup: where others may write here, rows that are missing count as deleted, everywhere. ' +
       `Then see what differs with \`antiphon recapture ${shellWord(table)} --dry-run\`, and run it without ` +
       '`--dry-run`. Replication resumes then.',
-    { context: { table, gaps: gaps.map((gap) => gap.table) } },
+    { context: { table, uncaptured: uncaptured.map((gap) => gap.table) } },
   );
 }

@@ -15,8 +15,8 @@ import { describeRowLimits, isTooLarge } from './row-limits.js';
 import { NOT_APPLYING } from './trigger-guard.js';
 
 /**
- * When a change was made, and by which connection, as far as triggers can tell. What is cheapest per row:
- * neither a conversion nor text. Both are as old as the oldest SQLite that may write here.
+ * When a change was made, and by which connection, as far as triggers can tell. What is cheapest
+ * per row: neither a conversion nor text. Both are as old as the oldest SQLite that may write here.
  */
 const WHEN_MADE = 'julianday(), total_changes()';
 
@@ -105,7 +105,9 @@ export function differ(table: TrackedTable, columns: readonly number[]): string 
   return balanced([...bytes, ...types], 'OR');
 }
 
-/** SQLite lets NULL into keys of old-style tables, and several of them: such a row has no identity. */
+/**
+ * SQLite lets NULL into keys of old-style tables, and several of them: such a row has no identity.
+ */
 function refuseNullKeys(table: TrackedTable): string[] {
   if (table.rowidKey) return [];
   const nullable = table.key.filter(({ column }) => table.columns[column]?.notNull !== true);
@@ -121,8 +123,8 @@ function refuseNullKeys(table: TrackedTable): string[] {
 }
 
 /**
- * What no message of the log can hold must not be committed: once it is captured it would stop this replica,
- * also after it was deleted again. Numbers are small whatever they are.
+ * What no message of the log can hold must not be committed: once it is captured it would stop this
+ * replica, also after it was deleted again. Numbers are small whatever they are.
  */
 function refuseLargeRows(table: TrackedTable, limits: RowLimits): string[] {
   const values = table.columns.flatMap(({ affinity }, index) =>
@@ -152,8 +154,8 @@ export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColu
 }
 
 /**
- * The rows that an index has. Of a partial one by its own condition: without that SQLite cannot use it, and
- * every insert would look at all rows.
+ * The rows that an index has. Of a partial one by its own condition: without that SQLite cannot use
+ * it, and every insert would look at all rows.
  */
 export function rowsIn(table: TrackedTable, { where }: Pick<UniqueIndex, 'where'>): string {
   const name = quoteName(table.name);
@@ -161,8 +163,8 @@ export function rowsIn(table: TrackedTable, { where }: Pick<UniqueIndex, 'where'
 }
 
 function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD'): string {
-  // Before an insert that lets SQLite choose the row's number, that number is shown as -1, which may be
-  // another row's.
+  // Before an insert that lets SQLite choose the row's number, that number is shown as -1, which
+  // may be another row's.
   const [first] = table.key;
   const unnumbered =
     table.rowidKey && self === 'NEW' && first !== undefined
@@ -196,8 +198,9 @@ function putNumbered(table: TrackedTable, rowid: string): string {
 }
 
 /**
- * A table with a key of its own numbers its rows as well, and who names that number may take another row's.
- * Before an insert that lets SQLite choose, the number is shown as -1, which a row can have.
+ * A table with a key of its own numbers its rows as well, and who names that number may take
+ * another row's. Before an insert that lets SQLite choose, the number is shown as -1, which a row
+ * can have.
  */
 function numberTriggers(table: TrackedTable): TriggerDefinition[] {
   const { hiddenRowid: rowid } = table;
@@ -229,9 +232,9 @@ function mayEnterIndex(table: TrackedTable): string {
 }
 
 /**
- * Rows that `INSERT OR REPLACE` and `UPDATE OR REPLACE` delete through another unique key go without a delete
- * trigger (unless recursive_triggers is on, which is up to each program). So they are noted before; sealing
- * finds out which of them are gone.
+ * Rows that `INSERT OR REPLACE` and `UPDATE OR REPLACE` delete through another unique key go
+ * without a delete trigger (unless recursive_triggers is on, which is up to each program). So they
+ * are noted before; sealing finds out which of them are gone.
  */
 function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
   const inserting = table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW'));
@@ -272,8 +275,8 @@ export function captureTriggers(
   const others = whom === 'library' ? [refuseOthers()] : [];
   const large = refuseLargeRows(table, limits);
   const checks = [...others, ...refuseNullKeys(table), ...large];
-  // Also when only the bytes of the key change and the key's collation sees no difference: an update never
-  // changes its key.
+  // Also when only the bytes of the key change and the key's collation sees no difference: an
+  // update never changes its key.
   const keyDiffers = differ(
     table,
     table.key.map(({ column }) => column),
@@ -312,9 +315,9 @@ export function captureTriggers(
 }
 
 /**
- * Triggers that refuse every write but the applier's, also by other programs. RAISE(ABORT) takes the
- * statement back whether it comes before or after the row is written; after is cheaper for the applier, by a
- * fifth of an upsert.
+ * Triggers that refuse every write but the applier's, also by other programs. RAISE(ABORT) takes
+ * the statement back whether it comes before or after the row is written; after is cheaper for the
+ * applier, by a fifth of an upsert.
  */
 export function refusalTriggers(table: TrackedTable, primary: string | undefined): TriggerDefinition[] {
   const where = primary === undefined ? 'write to the primary' : `write to the primary ${primary}`;

@@ -212,8 +212,8 @@ describe('when it was written', () => {
     const before = cluster.member('b').store.state().lastCounter;
     await expectEqual('a', 'b');
     expect(cluster.shell('a', 'SELECT * FROM t')).toBe('2|saturday\n3|saturday\n4|tuesday');
-    // Row 1 between Friday and Monday is not known, so these are one transaction; and who came after Monday's
-    // row is not known either.
+    // Row 1 between Friday and Monday is not known, so these are one transaction; and who came
+    // after Monday's row is not known either.
     expect(cluster.member('b').store.state().lastCounter - before).toBe(1);
 
     const two = (sql: string, then: string): void => {
@@ -282,8 +282,8 @@ describe('when it was written', () => {
 
 describe('the count of changes that triggers see', () => {
   /**
-   * Whatever a connection does, each captured row has a higher count than the one before: else a transaction
-   * would be torn.
+   * Whatever a connection does, each captured row has a higher count than the one before: else a
+   * transaction would be torn.
    */
   it('grows with every captured row of a connection', async () => {
     cluster = new Cluster({ versions: true });

@@ -2,25 +2,34 @@ import type { Connection } from './connection.js';
 import { TOTAL_JOINED, TOTAL_JOINED_MOVED, TOTAL_MOVED, TOTAL_PAIR, TOTAL_WITHIN } from './outbox-kinds.js';
 import type { Pace } from './pace.js';
 
-/** Changes that were made closer together share a time: clocks of two machines differ by about as much. */
+/**
+ * Changes that were made closer together share a time: clocks of two machines differ by about as
+ * much.
+ */
 export const SAME_TIME_MS = 100;
 
 /** Rows looked at between two looks at the clock. */
 const ROWS_PER_LOOK = 4096;
 /**
- * Transactions that are sealed before more are looked for, and times within one: bounds memory, however long
- * nobody sealed.
+ * Transactions that are sealed before more are looked for, and times within one: bounds memory,
+ * however long nobody sealed.
  */
 const MAX_RANGES = 4096;
 const MAX_SPANS = 16_384;
 
-/** SQLite before 3.37 counts the changes of a connection in 32 bits: near their end the count may wrap around. */
+/**
+ * SQLite before 3.37 counts the changes of a connection in 32 bits: near their end the count may
+ * wrap around.
+ */
 const LARGEST_CERTAIN_TOTAL = 2_000_000_000;
 
 /** The beginning of 1970 as a Julian day, and how long one is. */
 export const JULIAN_DAY = { unixEpoch: 2_440_587.5, ms: 86_400_000 };
 
-/** Captured rows up to `end`, from where the span before it ends, that were written at about the same time. */
+/**
+ * Captured rows up to `end`, from where the span before it ends, that were written at about the
+ * same time.
+ */
 export interface WrittenSpan {
   readonly end: number;
   /** One row that was moved here: its time says nothing about what comes after it. */
@@ -36,25 +45,31 @@ export interface SealRange {
   readonly spans?: readonly WrittenSpan[];
 }
 
-/** What triggers note with each captured row: when (a Julian day), and how many changes its connection had made. */
+/**
+ * What triggers note with each captured row: when (a Julian day), and how many changes its
+ * connection had made.
+ */
 type CapturedRow = readonly [seq: number, at: number | null, total: number | null];
 
 const COLUMNS = 'SELECT seq, at, total FROM _antiphon_outbox';
 
 /**
- * What lies in the outbox, as transactions: which of its rows were certainly committed apart, and when they
- * were written.
+ * What lies in the outbox, as transactions: which of its rows were certainly committed apart, and
+ * when they were written.
  *
- * Nothing in SQLite tells a trigger where a transaction ends. But a connection counts its changes upwards, so
- * a row whose count is not above that of the row before it was written by another connection, in another
- * transaction. Rows of one connection stay one transaction, however far apart they are: cutting a user's
- * transaction in two would break its atomicity. Their rows keep their own times in it (docs/decisions/0030).
+ * Nothing in SQLite tells a trigger where a transaction ends. But a connection counts its changes
+ * upwards, so a row whose count is not above that of the row before it was written by another
+ * connection, in another transaction. Rows of one connection stay one transaction, however far
+ * apart they are: cutting a user's transaction in two would break its atomicity. Their rows keep
+ * their own times in it (docs/decisions/0030).
  */
 export class CapturedTimes {
   readonly #firstMs: number;
   readonly #lastMs: number;
 
-  /** `eachRow`: rows of one transaction may have different times; else all have that of the last. */
+  /**
+   * `eachRow`: rows of one transaction may have different times; else all have that of the last.
+   */
   constructor(
     private readonly connection: Connection,
     private readonly nowMs: number,
@@ -101,7 +116,9 @@ export class CapturedTimes {
     return this.connection.statement(sql, 'array').get() as CapturedRow | undefined;
   }
 
-  /** A time in the future is now; rows that were put there without one have that of the row before. */
+  /**
+   * A time in the future is now; rows that were put there without one have that of the row before.
+   */
   #timeOf(row: CapturedRow | undefined, beforeMs: number): number {
     const at = row?.[1] ?? null;
     if (at === null) return beforeMs;
@@ -113,8 +130,9 @@ export class CapturedTimes {
 const UNKNOWN = -1;
 
 /**
- * What `total` says: how many changes the connection had made before this row, or before the first and the last of
- * the rows that it stands for. No first: it begins no transaction; no last: what was known goes on.
+ * What `total` says: how many changes the connection had made before this row, or before the first
+ * and the last of the rows that it stands for. No first: it begins no transaction; no last: what
+ * was known goes on.
  */
 function countsOf(total: number | null): {
   readonly first?: number;

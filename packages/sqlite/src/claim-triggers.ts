@@ -16,8 +16,8 @@ import { isCaptured, referencesBetween, type TableReference } from './references
 import { NOT_APPLYING } from './trigger-guard.js';
 
 /**
- * Under the policy `library` others may not write; what changes nothing is not refused, and must not leave a
- * trace.
+ * Under the policy `library` others may not write; what changes nothing is not refused, and must
+ * not leave a trace.
  */
 function admitted(whom: 'anybody' | 'library'): string {
   return whom === 'library' ? ` WHERE NOT (${NOT_ADMITTED})` : '';
@@ -28,8 +28,8 @@ function andAdmitted(whom: 'anybody' | 'library'): string {
 }
 
 /**
- * An UPDATE that leaves a row as it is has written it all the same: who changed it meanwhile is in conflict
- * with that.
+ * An UPDATE that leaves a row as it is has written it all the same: who changed it meanwhile is in
+ * conflict with that.
  */
 function touched(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition {
   const key = table.key.map(({ column }) => `o${column}`).join(', ');
@@ -44,9 +44,9 @@ function touched(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefin
 }
 
 /**
- * A row that REPLACE overwrites by its primary key is captured as what it is now. What it was is gone then:
- * others may have referred to it by another key, or gone with it. Taken down before; a row that stays after
- * all is claimed for nothing.
+ * A row that REPLACE overwrites by its primary key is captured as what it is now. What it was is
+ * gone then: others may have referred to it by another key, or gone with it. Taken down before; a
+ * row that stays after all is claimed for nothing.
  */
 function replaced(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
   const row = '_antiphon_row';
@@ -67,9 +67,10 @@ function replaced(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefi
 }
 
 /**
- * A row that keeps a new one out (OR IGNORE, DO NOTHING, DO UPDATE with a condition that does not hold), or
- * keeps an UPDATE OR IGNORE from its value: what the write does rests on it, and no trigger fires afterwards.
- * Where no row has the key or the unique value, this is one search of each index.
+ * A row that keeps a new one out (OR IGNORE, DO NOTHING, DO UPDATE with a condition that does not
+ * hold), or keeps an UPDATE OR IGNORE from its value: what the write does rests on it, and no
+ * trigger fires afterwards. Where no row has the key or the unique value, this is one search of
+ * each index.
  */
 function found(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinition[] {
   const row = '_antiphon_row';
@@ -103,8 +104,8 @@ function found(table: TrackedTable, whom: 'anybody' | 'library'): TriggerDefinit
 }
 
 /**
- * References through columns that are not replicated, because they are generated: no captured row shows their
- * values.
+ * References through columns that are not replicated, because they are generated: no captured row
+ * shows their values.
  */
 function references(table: TrackedTable, of: readonly TableReference[]): TriggerDefinition[] {
   const numbered = of.map((reference, number) => ({ reference, number }));
@@ -129,8 +130,8 @@ function references(table: TrackedTable, of: readonly TableReference[]): Trigger
 }
 
 /**
- * What certification needs to know of writes beyond the changes that they make: put into the outbox, and
- * never sent.
+ * What certification needs to know of writes beyond the changes that they make: put into the
+ * outbox, and never sent.
  */
 export function claimTriggers(
   table: TrackedTable,

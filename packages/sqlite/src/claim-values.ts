@@ -14,17 +14,17 @@ export interface Comparison {
   /** BINARY, NOCASE or RTRIM, in capitals. */
   readonly collation: string;
   /**
-   * A foreign key's column gives its values to the parent's, whose affinity and collation then decide, and
-   * which of several indexes it meets is not told. So text that looks like a number becomes one, and case and
-   * blanks at the end do not count: that can only make two keys equal that are not, a conflict too many,
-   * never one too few.
+   * A foreign key's column gives its values to the parent's, whose affinity and collation then
+   * decide, and which of several indexes it meets is not told. So text that looks like a number
+   * becomes one, and case and blanks at the end do not count: that can only make two keys equal
+   * that are not, a conflict too many, never one too few.
    */
   readonly loose: boolean;
 }
 
 /**
- * The one value that stands for all that SQLite takes for equal in such a column: equal results where SQLite
- * compares equal. https://www.sqlite.org/datatype3.html#comparison_expressions
+ * The one value that stands for all that SQLite takes for equal in such a column: equal results
+ * where SQLite compares equal. https://www.sqlite.org/datatype3.html#comparison_expressions
  */
 export function comparedValue(value: Value, comparison: Comparison): Value {
   if (comparison.loose) return looseValue(value);
@@ -35,7 +35,8 @@ export function comparedValue(value: Value, comparison: Comparison): Value {
     return collation === 'BINARY' ? value : collatedText(value, collation);
   }
   if (typeof value === 'bigint' || typeof value === 'number') {
-    // A number in a column of text is one that the caller of `lock` gave: the column would hold it as text.
+    // A number in a column of text is one that the caller of `lock` gave: the column would hold it
+    // as text.
     return affinity === 'text' ? String(value) : comparedNumber(value, affinity);
   }
   if (value instanceof TaggedValue && collation !== 'BINARY')
@@ -63,7 +64,10 @@ function looseText(text: string): string {
   return lowered(end < 0 ? text : text.slice(0, end)).replace(/ +$/, '');
 }
 
-/** A float becomes text of 15 digits in a column of text, so more of them must not tell numbers apart. */
+/**
+ * A float becomes text of 15 digits in a column of text, so more of them must not tell numbers
+ * apart.
+ */
 function looseNumber(number: bigint | number): Value {
   const float = Number(number);
   const isShort = Number.isInteger(float) && Math.abs(float) < EXACT_LIMIT;

@@ -215,7 +215,10 @@ describe('claims', () => {
   });
 });
 
-/** As in a synchronous cluster with several writers, where capture is told to note what changes do not show. */
+/**
+ * As in a synchronous cluster with several writers, where capture is told to note what changes do
+ * not show.
+ */
 async function certified(ddl: string, writes: InstallOptions['writes'] = 'library'): Promise<void> {
   cluster = await pairOf(ddl);
   const options = installOptions(cluster, 'a', { writes, certified: true });

@@ -75,8 +75,8 @@ export class Connection {
   }
 
   /**
-   * For looking only. `address` may be a URI; nothing of the file is set, and a transaction that is begun
-   * must only read.
+   * For looking only. `address` may be a URI; nothing of the file is set, and a transaction that is
+   * begun must only read.
    */
   static async openReadOnly(address: string, file: string, busyTimeoutMs: number): Promise<Connection> {
     const options = {
@@ -124,7 +124,8 @@ export class Connection {
 
   static #synchronize(db: Database, synchronous: 'normal' | 'full'): void {
     db.exec(`PRAGMA synchronous = ${synchronous === 'full' ? 'FULL' : 'NORMAL'}`);
-    // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs more than it saves.
+    // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs
+    // more than it saves.
     db.exec(`PRAGMA wal_autocheckpoint = ${synchronous === 'full' ? 1000 : 4000}`);
   }
 
@@ -132,14 +133,16 @@ export class Connection {
     return this.options.surroundings;
   }
 
-  /** Outside of a transaction: whether every commit from here on is on the disk before it returns. */
+  /**
+   * Outside of a transaction: whether every commit from here on is on the disk before it returns.
+   */
   setDurable(durable: boolean): void {
     Connection.#synchronize(this.db, durable ? 'full' : this.options.synchronous);
   }
 
   /**
-   * A statement that is prepared once for each form of its rows. The text is the cache key, so it must not
-   * hold values. Who iterates must not run the same one meanwhile.
+   * A statement that is prepared once for each form of its rows. The text is the cache key, so it
+   * must not hold values. Who iterates must not run the same one meanwhile.
    */
   statement(sql: string, form: RowForm = 'object'): Statement {
     const statements = this.#statements[form];

@@ -16,7 +16,7 @@ function random(seed: number): (below: number) => number {
 }
 
 async function expectConverged(names: readonly string[], tables: readonly string[]): Promise<void> {
-  // Two rounds: sealing what is left may free displaced rows.
+  // Two rounds: sealing what is left may free hidden rows.
   await cluster.synchronize();
   await cluster.synchronize();
   const [first, ...others] = names;
@@ -30,7 +30,7 @@ async function expectConverged(names: readonly string[], tables: readonly string
   }
 }
 
-const displaced = (name: string, id: number): string =>
+const hidden = (name: string, id: number): string =>
   cluster.shell(name, `SELECT * FROM _antiphon_d${id} ORDER BY 1;`);
 
 describe('last writer wins', () => {
@@ -142,17 +142,18 @@ describe('secondary unique keys', () => {
     await cluster.write('b', `INSERT INTO t VALUES (2, 'same', 'b')`);
     await expectConverged(['a', 'b'], ['t']);
     expect(cluster.shell('a', 'SELECT * FROM t')).toBe('2|same|b');
-    expect(displaced('a', 1)).toBe('1|same|a');
-    expect(displaced('b', 1)).toBe('1|same|a');
-    // A local change frees the value: the other row is back, here at once and there when it arrives.
+    expect(hidden('a', 1)).toBe('1|same|a');
+    expect(hidden('b', 1)).toBe('1|same|a');
+    // A local change frees the value: the other row is back, here at once and there when it
+    // arrives.
     await cluster.write('a', `UPDATE t SET u = 'other'`);
     expect(cluster.shell('a', 'SELECT * FROM t')).toBe('1|same|a\n2|other|b');
     expect(cluster.member('a').store.hasUnsealed(), 'a row that comes back is not a change').toBe(false);
     await expectConverged(['a', 'b'], ['t']);
-    expect(displaced('b', 1)).toBe('');
+    expect(hidden('b', 1)).toBe('');
   });
 
-  it('looks at displaced rows again only where a write may have set them free', async () => {
+  it('looks at hidden rows again only where a write may have set them free', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, x INT);`);
     await cluster.join('b');
@@ -181,35 +182,32 @@ describe('secondary unique keys', () => {
     expect(cluster.shell('b', 'SELECT count(*) FROM _antiphon_d1')).toBe('17');
   });
 
-  it.each(['', ' WITHOUT ROWID'])(
-    'displaces rows whose keys are not UTF-8, or hold a NUL%s',
-    async (option) => {
-      cluster = new Cluster({ versions: true, clock });
-      await cluster.first(
-        'a',
-        `CREATE TABLE t (k TEXT NOT NULL, n, u INT UNIQUE, PRIMARY KEY (k, n))${option};`,
-      );
-      await cluster.join('b');
-      await cluster.synchronize();
-      const keys = [`CAST(x'ff' AS TEXT)`, `CAST(x'fe61' AS TEXT)`, `'a' || char(0) || 'b'`, `char(65533)`];
-      const rows = (n: string, from: number): string =>
-        keys.map((key, index) => `INSERT INTO t VALUES (${key}, ${n}, ${from + index});`).join('');
-      cluster.shell('a', rows('1', 10));
-      await cluster.publish('a');
-      cluster.shell('b', rows(`CAST(x'fd' AS TEXT)`, 10));
-      await expectConverged(['a', 'b'], ['t']);
-      expect(cluster.shell('a', 'SELECT count(*) FROM _antiphon_d1')).toBe('4');
-      cluster.shell('b', 'UPDATE t SET u = u + 100');
-      await expectConverged(['a', 'b'], ['t']);
-      expect(cluster.shell('a', 'SELECT count(*) FROM t')).toBe('8');
-      // Each of them collides with another now.
-      cluster.shell('a', `INSERT OR REPLACE INTO t VALUES ('new', 1, 10), ('new', 2, 111)`);
-      cluster.shell('b', `INSERT INTO t VALUES ('new', 3, 20)`);
-      await expectConverged(['a', 'b'], ['t']);
-    },
-  );
+  it.each(['', ' WITHOUT ROWID'])('hides rows whose keys are not UTF-8, or hold a NUL%s', async (option) => {
+    cluster = new Cluster({ versions: true, clock });
+    await cluster.first(
+      'a',
+      `CREATE TABLE t (k TEXT NOT NULL, n, u INT UNIQUE, PRIMARY KEY (k, n))${option};`,
+    );
+    await cluster.join('b');
+    await cluster.synchronize();
+    const keys = [`CAST(x'ff' AS TEXT)`, `CAST(x'fe61' AS TEXT)`, `'a' || char(0) || 'b'`, `char(65533)`];
+    const rows = (n: string, from: number): string =>
+      keys.map((key, index) => `INSERT INTO t VALUES (${key}, ${n}, ${from + index});`).join('');
+    cluster.shell('a', rows('1', 10));
+    await cluster.publish('a');
+    cluster.shell('b', rows(`CAST(x'fd' AS TEXT)`, 10));
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('a', 'SELECT count(*) FROM _antiphon_d1')).toBe('4');
+    cluster.shell('b', 'UPDATE t SET u = u + 100');
+    await expectConverged(['a', 'b'], ['t']);
+    expect(cluster.shell('a', 'SELECT count(*) FROM t')).toBe('8');
+    // Each of them collides with another now.
+    cluster.shell('a', `INSERT OR REPLACE INTO t VALUES ('new', 1, 10), ('new', 2, 111)`);
+    cluster.shell('b', `INSERT INTO t VALUES ('new', 3, 20)`);
+    await expectConverged(['a', 'b'], ['t']);
+  });
 
-  it('I4: the condition of a partial unique index compares as its columns do, also for displaced rows', async () => {
+  it('I4: the condition of a partial unique index compares as its columns do, also for hidden rows', async () => {
     let now = 1_700_000_000_000;
     cluster = new Cluster({ versions: true, clock: () => now++ });
     await cluster.first(
@@ -242,7 +240,7 @@ describe('secondary unique keys', () => {
     expect(cluster.shell('a', 'SELECT k FROM t ORDER BY k')).toBe('stays\nwins');
   });
 
-  it('a column of type ANY in a STRICT table keeps what it holds when rows are displaced', async () => {
+  it('a column of type ANY in a STRICT table keeps what it holds when rows are hidden', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (k ANY PRIMARY KEY, u TEXT UNIQUE, x ANY) STRICT;`);
     await cluster.join('b');
@@ -254,7 +252,7 @@ describe('secondary unique keys', () => {
     expect(cluster.shell('a', 'SELECT typeof(k), typeof(x) FROM t ORDER BY u')).toBe('text|text\nreal|real');
   });
 
-  it('a value that REPLACE frees by overwriting a row is free for a displaced row', async () => {
+  it('a value that REPLACE frees by overwriting a row is free for a hidden row', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id TEXT PRIMARY KEY, u INT UNIQUE);`);
     await cluster.join('b');
@@ -268,7 +266,7 @@ describe('secondary unique keys', () => {
     expect(cluster.shell('a', 'SELECT * FROM t ORDER BY id')).toBe('x|0\ny|1\nz|5');
   });
 
-  it('a displaced row whose key is inserted again is replaced', async () => {
+  it('a hidden row whose key is inserted again is replaced', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE);`);
     await cluster.join('b');
@@ -297,7 +295,7 @@ describe('secondary unique keys', () => {
     await cluster.write('c', `INSERT INTO t VALUES (3, 'u2', 'v3')`);
     await cluster.synchronize();
     expect(cluster.shell('a', 'SELECT id FROM t ORDER BY id')).toBe('1\n3');
-    // 3 goes: 2 comes back and displaces 1, whose child row must stay.
+    // 3 goes: 2 comes back and hides 1, whose child row must stay.
     await cluster.write('a', `DELETE FROM t WHERE id = 3`);
     expect(cluster.shell('a', 'SELECT id FROM t ORDER BY id')).toBe('2');
     expect(cluster.shell('a', 'SELECT count(*) FROM c')).toBe('1');
@@ -359,7 +357,7 @@ describe('random interleavings', () => {
     async (seed) => {
       const next = random(seed);
       let now = 1_700_000_000_000;
-      let mostDisplaced = 0;
+      let mostHidden = 0;
       cluster = new Cluster({ versions: true, clock: () => now });
       const names = ['a', 'b', 'c'];
       await cluster.first('a', DDL);
@@ -382,14 +380,14 @@ describe('random interleavings', () => {
           );
         if (round % 83 === 82) await expectConverged(names, ['t', 'u', 'k']);
         if (round % 10 === 9)
-          mostDisplaced = Math.max(
-            mostDisplaced,
+          mostHidden = Math.max(
+            mostHidden,
             ...[1, 3].map((id) => Number(cluster.shell('a', `SELECT count(*) FROM _antiphon_d${id}`))),
           );
       }
       await expectConverged(names, ['t', 'u', 'k']);
-      expect(mostDisplaced, 'the run displaced something').toBeGreaterThan(0);
-      for (const id of [1, 3]) expect(displaced('b', id)).toBe(displaced('a', id));
+      expect(mostHidden, 'the run hid something').toBeGreaterThan(0);
+      for (const id of [1, 3]) expect(hidden('b', id)).toBe(hidden('a', id));
     },
     60_000,
   );

@@ -11,7 +11,10 @@ interface Created {
   readonly sql: string;
 }
 
-/** Makes of what the cluster has what is not here: tables with their indexes, views, and triggers on them. */
+/**
+ * Makes of what the cluster has what is not here: tables with their indexes, views, and triggers on
+ * them.
+ */
 export function createMissing(connection: Connection, schema: ClusterSchema): void {
   const present = new Set(inspectTables(connection).map(({ table }) => table.name));
   const missing = schema.tables.map(({ name }) => name).filter((name) => !present.has(name));

@@ -82,7 +82,8 @@ export class CurrentState {
       this.committed(draft);
       return result;
     } catch (thrown) {
-      // What is sealed next, written before, would else be dated after what is nowhere (decision 0030).
+      // What is sealed next, written before, would else be dated after what is nowhere (decision
+      // 0030).
       session.clock.giveBack(last);
       throw thrown;
     }
@@ -115,7 +116,10 @@ export class CurrentState {
     }
   }
 
-  /** What `markPublished` learned while the transaction ran must not be lost with the state it replaces. */
+  /**
+   * What `markPublished` learned while the transaction ran must not be lost with the state it
+   * replaces.
+   */
   committed(draft: ReplicaState): void {
     const { publishedCounter, position } = this.get();
     if (publishedCounter > draft.publishedCounter) draft.publishedCounter = publishedCounter;

@@ -8,7 +8,7 @@ import {
   type StoreInspection,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { displacingObstacle } from './displacing-obstacle.js';
+import { hidingObstacle } from './hiding-obstacle.js';
 import { isMetadataName, quoteText } from './identifiers.js';
 import { countRows, inspectTables, type TableInspection } from './inspection.js';
 import { inspectDependents, type DependentObjects } from './local-triggers.js';
@@ -54,7 +54,7 @@ function inspectedTable(
   }
   const rowCount = countRows(connection, table.name);
   const leftOut = auto ? leftOutReason(table) : undefined;
-  const obstacle = displacingObstacle(table);
+  const obstacle = hidingObstacle(table);
   const wanted = new Set(table.foreignKeys.map(({ parent }) => parent.toLowerCase()));
   const parents = all.filter((name) => name !== table.name && wanted.has(name.toLowerCase()));
   const missingParents = parents.filter((name) => !replicated.includes(name));
@@ -84,8 +84,8 @@ function travels({ uses, local, problem }: InspectedTrigger): boolean {
 }
 
 /**
- * Statements that make these tables elsewhere: tables, indexes, views, then triggers as their authors wrote
- * them. A view may name what comes after it: SQLite looks when it is used.
+ * Statements that make these tables elsewhere: tables, indexes, views, then triggers as their
+ * authors wrote them. A view may name what comes after it: SQLite looks when it is used.
  */
 function readDdl(
   connection: Connection,
@@ -132,7 +132,7 @@ export function leftOutOf(
 function leftOutTable(inspection: TableInspection): LeftOut {
   const { name } = inspection.table;
   const known = inspection.type === 'unsupported' ? inspection.reason : leftOutReason(inspection.table);
-  const reason = known ?? 'it is not among the tables on which the cluster was founded';
+  const reason = known ?? 'it is not among the tables with which the cluster was created';
   return {
     ...{ type: 'table', name, reason, unexpected: known === undefined },
     ...(inspection.type === 'unsupported' && inspection.isData && { isData: true }),

@@ -3,8 +3,8 @@ import { openDatabase } from './driver/find-driver.js';
 import { quoteName } from './identifiers.js';
 
 /**
- * The collation that each column of a table was declared with, in their order. No pragma tells it; an index
- * that names none has it, and is made in an empty database.
+ * The collation that each column of a table was declared with, in their order. No pragma tells it;
+ * an index that names none has it, and is made in an empty database.
  */
 export function declaredCollations(
   connection: Connection,

@@ -66,8 +66,9 @@ function primaryCodeOf(thrown: unknown): number | undefined {
 }
 
 /**
- * True when the database refused the statement or its values (constraint, type, size): the same statement will be
- * refused again. False for the machine's troubles (busy, full, I/O, corrupt), which say nothing about the data.
+ * True when the database refused the statement or its values (constraint, type, size): the same
+ * statement will be refused again. False for the machine's troubles (busy, full, I/O, corrupt),
+ * which say nothing about the data.
  */
 export function isRefusal(thrown: unknown): boolean {
   if (thrown instanceof AntiphonError) {

@@ -7,9 +7,9 @@ import type { Pace } from './pace.js';
 import type { Sealer } from './seal.js';
 
 /**
- * Seals the rows that a table had before it was replicated, as transactions of up to CHUNK_ROWS rows in key
- * order. They go through the outbox, page by page: the same way as any insert, with memory and disk bounded
- * by a page.
+ * Seals the rows that a table had before it was replicated, as transactions of up to CHUNK_ROWS
+ * rows in key order. They go through the outbox, page by page: the same way as any insert, with
+ * memory and disk bounded by a page.
  */
 export async function sealExistingRows(
   connection: Connection,

@@ -2,8 +2,8 @@ import { storeReplaced } from './state.js';
 import type { FileId, Surroundings } from './surroundings.js';
 
 /**
- * Which file stood at a path. Open connections go on with a file that was moved or deleted, where nobody else
- * sees what they write.
+ * Which file stood at a path. Open connections go on with a file that was moved or deleted, where
+ * nobody else sees what they write.
  */
 export class FileIdentity {
   private constructor(
@@ -16,7 +16,10 @@ export class FileIdentity {
     return new FileIdentity(path, surroundings, await surroundings.fileAt(path));
   }
 
-  /** STORE_REPLACED when another file, or none, stands there now. A path that cannot be looked at is no finding. */
+  /**
+   * STORE_REPLACED when another file, or none, stands there now. A path that cannot be looked at is
+   * no finding.
+   */
   async assertSame(): Promise<void> {
     let found: FileId;
     try {

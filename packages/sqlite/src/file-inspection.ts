@@ -111,8 +111,9 @@ function givenUp(path: string, signal: AbortSignal | undefined): unknown {
 }
 
 /**
- * A database in WAL mode that nobody has open has no WAL file. SQLite would create one to read it, and leave
- * it: such a file is opened as one that does not change (https://www.sqlite.org/uri.html#uriimmutable).
+ * A database in WAL mode that nobody has open has no WAL file. SQLite would create one to read it,
+ * and leave it: such a file is opened as one that does not change
+ * (https://www.sqlite.org/uri.html#uriimmutable).
  */
 async function addressOf(path: string): Promise<string> {
   const found = await stat(path).catch((cause: unknown) => {
@@ -198,7 +199,9 @@ function hasNullKey({ columns, key }: TableSchema): string {
   );
 }
 
-/** Gives way again and again, so that Ctrl-C ends it. A table without row numbers is read at once. */
+/**
+ * Gives way again and again, so that Ctrl-C ends it. A table without row numbers is read at once.
+ */
 async function countWhere(
   { db }: Connection,
   { name, columns }: TableSchema,

@@ -9,7 +9,7 @@ import {
   type SyncSection,
 } from '@antiphon/core';
 import { ClaimCollector, claimRules, type ClaimRules } from './claims.js';
-import type { DisplacedRows } from './displaced.js';
+import type { HiddenRows } from './hidden-rows.js';
 import type { TrackedTable } from './local-table.js';
 import type { LockedRow } from './locks.js';
 import { dictionaryTable, OutboxEncoder } from './outbox-encoder.js';
@@ -39,10 +39,15 @@ export interface SealedGroup {
   readonly claims: readonly (readonly NamedClaim[])[];
 }
 
-/** The transactions do not fit into one message: whoever sealed must roll back, and leave some out. */
+/**
+ * The transactions do not fit into one message: whoever sealed must roll back, and leave some out.
+ */
 export class GroupTooLarge extends Error {
   constructor(
-    /** Bytes that each transaction needs by itself, by its place; infinite for one that does not even fit alone. */
+    /**
+     * Bytes that each transaction needs by itself, by its place; infinite for one that does not
+     * even fit alone.
+     */
     readonly sizes: ReadonlyMap<number, number>,
     /** Bytes that there are for all of them. */
     readonly room: number,
@@ -74,7 +79,7 @@ export class GroupSealer {
     private readonly outbox: Outbox,
     private readonly clock: HybridClock,
     private readonly versions: RowVersions | undefined,
-    private readonly displaced: DisplacedRows | undefined,
+    private readonly hidden: HiddenRows | undefined,
     tables: readonly TrackedTable[],
     rules: ClaimRules = claimRules(tables),
   ) {
@@ -180,7 +185,7 @@ export class GroupSealer {
     state.time = time;
     if (this.versions === undefined || to === from) return;
     const tables = this.outbox.tablesOf(from, to);
-    this.displaced?.noteSealed(state, tables, from, to);
+    this.hidden?.noteSealed(state, tables, from, to);
     this.versions.stampSealed(tables, from, to, { time, origin: state.identity.replica, counter });
   }
 

@@ -20,12 +20,15 @@ export type Ran =
       readonly kept?: readonly Lot[];
     }
   | { readonly type: 'rejected'; readonly error: unknown }
-  /** Undone: it writes only to what is not replicated, or rows that were kept; its group is to be its own. */
+  /**
+   * Undone: it writes only to what is not replicated, or rows that were kept; its group is to be
+   * its own.
+   */
   | { readonly type: 'alone' };
 
 /**
- * `synchronous`: what it changed is committed when the log has it, perhaps by what the log says and not by
- * this transaction.
+ * `synchronous`: what it changed is committed when the log has it, perhaps by what the log says and
+ * not by this transaction.
  */
 export type GroupKind = 'asynchronous' | 'synchronous';
 
@@ -40,8 +43,8 @@ export class GroupUndone extends Error {
 }
 
 /**
- * Runs writes in the transaction that is open on the writing connection, each in a savepoint of its own.
- * Seals nothing.
+ * Runs writes in the transaction that is open on the writing connection, each in a savepoint of its
+ * own. Seals nothing.
  */
 export function runGroup(
   session: Session,
@@ -131,8 +134,8 @@ function undo({ writer }: Session): void {
 }
 
 /**
- * When the log decides in favour of it, what is applied is what the log has: the rest would be lost, and was
- * acknowledged.
+ * When the log decides in favour of it, what is applied is what the log has: the rest would be
+ * lost, and was acknowledged.
  */
 function mixedWrite(table: string): AntiphonError {
   return new AntiphonError(

@@ -15,8 +15,8 @@ import { tokenize } from './trigger-guard.js';
 import { readTriggers } from './user-triggers.js';
 
 /**
- * The outbox holds an old and a new value of each column beside five of its own, and SQLite allows a table
- * 2000 columns.
+ * The outbox holds an old and a new value of each column beside five of its own, and SQLite allows
+ * a table 2000 columns.
  */
 export const MAX_COLUMNS = 997;
 const BUILT_IN_COLLATIONS = new Set(['BINARY', 'NOCASE', 'RTRIM']);
@@ -30,7 +30,10 @@ export type TableInspection =
       readonly type: 'unsupported';
       readonly table: LocalTable;
       readonly reason: string;
-      /** A program keeps rows there; false for what is made from other tables, as an index for full text. */
+      /**
+       * A program keeps rows there; false for what is made from other tables, as an index for full
+       * text.
+       */
       readonly isData: boolean;
     };
 

@@ -252,7 +252,8 @@ describe('a replica that refuses writes', () => {
       const created = cluster.shell('first', `SELECT sql FROM sqlite_schema WHERE sql GLOB '*_antiphon*'`);
       expect(created).toMatch(/_antiphon_state/);
       expect(created).toMatch(/CREATE TRIGGER/);
-      // https://www.sqlite.org/changes.html: STRICT 3.37, RETURNING 3.35, iif 3.32, unixepoch 3.38, 'subsec' 3.42, …
+      // https://www.sqlite.org/changes.html: STRICT 3.37, RETURNING 3.35, iif 3.32, unixepoch 3.38,
+      // 'subsec' 3.42, …
       expect(created).not.toMatch(
         /\b(STRICT|RETURNING|GENERATED|MATERIALIZED|NULLS (FIRST|LAST)|DISTINCT FROM)\b/i,
       );

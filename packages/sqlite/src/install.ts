@@ -11,7 +11,7 @@ import {
 } from '@antiphon/core';
 import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
-import { displacingObstacle } from './displacing-obstacle.js';
+import { hidingObstacle } from './hiding-obstacle.js';
 import { tablesWithKept } from './kept-rows.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
 import { quoteName } from './identifiers.js';
@@ -21,13 +21,13 @@ import { inspectDependents } from './local-triggers.js';
 import { countRows, hasMetadata, inspectTables } from './inspection.js';
 import {
   completeMetadata,
-  createDisplacedTable,
+  createHiddenTable,
   createKeptTable,
   createMetadata,
   createOutbox,
   createVersionTable,
 } from './metadata.js';
-import { findCaptureGaps } from './capture-record.js';
+import { findUncapturedTables } from './capture-record.js';
 import { assertRowsFit } from './row-limits.js';
 import { readState, ReplicaState, type StateWriter, type WritePolicy } from './state.js';
 import { installTriggers, tableDifference, trackTables } from './tracked-tables.js';
@@ -61,7 +61,7 @@ export function installReplica(
   if (fresh && !options.sealExistingRows) assertEmpty(connection, local);
   for (const table of local) assertNoNullKeys(connection, table);
   if (fresh && options.sealExistingRows) assertAllFit(connection, local, options.rowLimits);
-  if (options.rowVersions) for (const table of local) assertDisplaceable(table);
+  if (options.rowVersions) for (const table of local) assertRowsCanBeHidden(table);
 
   const names = local.map(({ name }) => name);
   const dependents = inspectDependents(connection, names, options.localTriggers);
@@ -73,7 +73,7 @@ export function installReplica(
   if (options.rowVersions) {
     for (const table of tables) {
       createVersionTable(connection, table);
-      if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
+      if (table.uniqueIndexes.length > 0) createHiddenTable(connection, table);
     }
   }
   state.identity = options.identity;
@@ -81,9 +81,11 @@ export function installReplica(
   state.rowVersions = options.rowVersions;
   if (fresh) writer.insert(state);
   writer.claim(state);
-  const gaps = fresh ? [] : findCaptureGaps(connection, tables);
-  // What is missing is the only trace of changes that nobody captured: it stays so until they have been looked for.
-  const captured = gaps.length === 0 && !dependents.triggers.some(({ problem }) => problem !== undefined);
+  const uncaptured = fresh ? [] : findUncapturedTables(connection, tables);
+  // What is missing is the only trace of changes that nobody captured: it stays so until they have
+  // been looked for.
+  const captured =
+    uncaptured.length === 0 && !dependents.triggers.some(({ problem }) => problem !== undefined);
   if (captured) installTriggers(connection, tables, state.policy, repeated);
   state.leftOut = leftOutOf(connection, names, dependents);
   return { state, tables, fresh, captured, repeated };
@@ -105,7 +107,9 @@ function policyOf({
   };
 }
 
-/** Later ones are the replica's alarm: then the cluster is there, and such a trigger harms nobody. */
+/**
+ * Later ones are the replica's alarm: then the cluster is there, and such a trigger harms nobody.
+ */
 function assertTriggers(triggers: readonly InspectedTrigger[]): void {
   const obstacles = triggerObstacles(triggers);
   if (obstacles.length === 0) return;
@@ -173,7 +177,10 @@ function unsupported(table: TableSchema, reason: string): AntiphonError {
   );
 }
 
-/** A replica that joins gets its rows from the others; rows that are here already would be merged by accident. */
+/**
+ * A replica that joins gets its rows from the others; rows that are here already would be merged by
+ * accident.
+ */
 function assertEmpty(connection: Connection, tables: readonly LocalTable[]): void {
   const filled = tables
     .map(({ name }) => ({ name, rows: countRows(connection, name) }))
@@ -217,9 +224,9 @@ function assertAllFit(
   if (fileBytes > limits.valueBytes) for (const table of tables) assertRowsFit(connection, table, limits);
 }
 
-/** What displaced rows need beyond what capture and apply need. */
-function assertDisplaceable(table: LocalTable): void {
-  const reason = displacingObstacle(table);
+/** What hidden rows need beyond what capture and apply need. */
+function assertRowsCanBeHidden(table: LocalTable): void {
+  const reason = hidingObstacle(table);
   if (reason === undefined) return;
   throw new AntiphonError(
     'UNSUPPORTED_TABLE',

@@ -1,4 +1,7 @@
-/** For simulations and tests of Antiphon itself: not part of the public API, and may change with every release. */
+/**
+ * For simulations and tests of Antiphon itself: not part of the public API, and may change with
+ * every release.
+ */
 export { NamedParameters } from './driver/driver.js';
 export { EXTENDED, RESULT } from './driver/result-codes.js';
 export { statementError, storeError } from './errors.js';

@@ -67,7 +67,7 @@ describe('limits of values and rows', () => {
     expect(cluster.rows('a', 't')).toHaveLength(2);
   });
 
-  it('are those of the rows that a cluster is founded on', async () => {
+  it('are those of the rows that a cluster is created from', async () => {
     cluster = new Cluster();
     const rows = `${DDL} INSERT INTO t VALUES (1, NULL, zeroblob(2001)), (2, 'x', zeroblob(2000))`;
     await expect(cluster.first('a', rows, { rowLimits })).rejects.toMatchObject({

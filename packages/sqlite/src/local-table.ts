@@ -36,15 +36,18 @@ export interface ForeignKey {
   /** Their indexes; undefined for a generated one, which is not replicated. */
   readonly columns: readonly (number | undefined)[];
   /**
-   * Rows of the child go or change with a row of the parent that is deleted, also with one that REPLACE puts
-   * anew.
+   * Rows of the child go or change with a row of the parent that is deleted, also with one that
+   * REPLACE puts anew.
    */
   readonly actsOnDelete: boolean;
   /** As they were written; absent when the parent's primary key is meant. */
   readonly parentNames?: readonly string[];
 }
 
-/** A table as it is in this database: what is replicated of it, and what capture and apply need to know. */
+/**
+ * A table as it is in this database: what is replicated of it, and what capture and apply need to
+ * know.
+ */
 export interface LocalTable {
   readonly name: string;
   /** Replicated columns, in the table's order. Generated ones are left out. */
@@ -56,17 +59,20 @@ export interface LocalTable {
   /** False for WITHOUT ROWID. */
   readonly hasRowid: boolean;
   /**
-   * What statements can call the number of a row by, in a table that has one besides its key; absent when its
-   * own columns have taken all of the names.
+   * What statements can call the number of a row by, in a table that has one besides its key;
+   * absent when its own columns have taken all of the names.
    */
   readonly hiddenRowid?: string;
   readonly uniqueIndexes: readonly UniqueIndex[];
   readonly foreignKeys: readonly ForeignKey[];
-  /** It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET DEFAULT. */
+  /**
+   * It has a foreign key that changes its rows when the parent's change: CASCADE, SET NULL, SET
+   * DEFAULT.
+   */
   readonly hasKeyActions: boolean;
   /**
-   * Some of its constraints replace rows, and others fail or ignore new ones: REPLACE may delete a row and
-   * the new one not come.
+   * Some of its constraints replace rows, and others fail or ignore new ones: REPLACE may delete a
+   * row and the new one not come.
    */
   readonly mixesConflictClauses: boolean;
   /** What decides whether it takes a row; see `rowRules`. */
@@ -75,7 +81,9 @@ export interface LocalTable {
   readonly hasTriggers: boolean;
 }
 
-/** A local table that is replicated, under the number that the outbox and the metadata know it by. */
+/**
+ * A local table that is replicated, under the number that the outbox and the metadata know it by.
+ */
 export interface TrackedTable extends LocalTable {
   readonly id: number;
 }
@@ -89,14 +97,18 @@ export function tableSchema(table: LocalTable): TableSchema {
   };
 }
 
-/** Rows of it may go without a delete trigger, when REPLACE takes their key, a unique value or their number. */
+/**
+ * Rows of it may go without a delete trigger, when REPLACE takes their key, a unique value or their
+ * number.
+ */
 export function mayLoseRowsUnseen(table: LocalTable): boolean {
   return table.uniqueIndexes.length > 0 || table.hiddenRowid !== undefined || mayLoseOverwritten(table);
 }
 
 /**
- * Also the row that was put in the place of another is gone before a trigger shows it: a foreign-key action
- * of its own update may replace it, and conflict clauses may contradict each other.
+ * Also the row that was put in the place of another is gone before a trigger shows it: a
+ * foreign-key action of its own update may replace it, and conflict clauses may contradict each
+ * other.
  */
 export function mayLoseOverwritten(table: LocalTable): boolean {
   return (
@@ -117,8 +129,8 @@ export function collated(table: LocalTable, expression: string, part: IndexedCol
 }
 
 /**
- * True when two values of the column can be equal in the key's eyes and yet differ in bytes (`'a'`/`'A'`,
- * `1`/`1.0`).
+ * True when two values of the column can be equal in the key's eyes and yet differ in bytes
+ * (`'a'`/`'A'`, `1`/`1.0`).
  */
 export function keyBytesMayDiffer(table: LocalTable, part: IndexedColumn): boolean {
   if (table.rowidKey) return false;

@@ -3,15 +3,18 @@ import type { Connection } from './connection.js';
 import { raises, SchemaCopy, type SchemaObject, type Touched } from './schema-copy.js';
 import { firesBeforeInsert } from './trigger-guard.js';
 
-/** What a table, a view or a trigger of the users needs beside it, given which tables are replicated. */
+/**
+ * What a table, a view or a trigger of the users needs beside it, given which tables are
+ * replicated.
+ */
 export interface DependentObjects {
   /** In the order in which they were created. */
   readonly views: readonly InspectedView[];
   /** Triggers on replicated tables, and on views that travel. */
   readonly triggers: readonly InspectedTrigger[];
   /**
-   * Triggers that fire again where a change is applied, and those that they set off in turn: what they write
-   * is theirs alone, and the same everywhere they are.
+   * Triggers that fire again where a change is applied, and those that they set off in turn: what
+   * they write is theirs alone, and the same everywhere they are.
    */
   readonly repeated: ReadonlySet<string>;
 }
@@ -19,8 +22,8 @@ export interface DependentObjects {
 const NOTHING: DependentObjects = { views: [], triggers: [], repeated: new Set() };
 
 /**
- * Finds out what the users' views and triggers touch. A view travels when everything that it reads is
- * replicated, and so does a trigger; `chosen` names triggers that stay where they are.
+ * Finds out what the users' views and triggers touch. A view travels when everything that it reads
+ * is replicated, and so does a trigger; `chosen` names triggers that stay where they are.
  */
 export function inspectDependents(
   connection: Connection,
@@ -112,8 +115,8 @@ class Examination {
   }
 
   /**
-   * The trigger and what it sets off, when it can fire wherever a row is applied: it must write only what is
-   * not replicated, and neither refuse nor skip a row. undefined when it must rest.
+   * The trigger and what it sets off, when it can fire wherever a row is applied: it must write
+   * only what is not replicated, and neither refuse nor skip a row. undefined when it must rest.
    */
   #repeatable(trigger: SchemaObject): ReadonlySet<string> | undefined {
     const reached = new Set<string>([trigger.name]);

@@ -12,9 +12,9 @@ const ADVICE =
   'what its columns, constraints and indexes use must be built into SQLite, since other replicas do not have the functions and collations of a program';
 
 /**
- * What keeps other replicas from making this table or from writing rows to it; undefined when nothing does. A
- * schema may use functions and collations that only the program which made it defines, and SQLite reads such
- * a schema all the same: only an empty database tells.
+ * What keeps other replicas from making this table or from writing rows to it; undefined when
+ * nothing does. A schema may use functions and collations that only the program which made it
+ * defines, and SQLite reads such a schema all the same: only an empty database tells.
  */
 export function makingObstacle(connection: Connection, table: string): string | undefined {
   const statements = connection.db

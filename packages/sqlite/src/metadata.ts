@@ -6,14 +6,17 @@ import { collated, columnName, type TrackedTable } from './local-table.js';
 /** Grows when the metadata tables change their form. */
 export const METADATA_FORMAT = 3;
 
-/** Sealed messages are kept under counter × this + part, so that they come back in order by their row numbers. */
+/**
+ * Sealed messages are kept under counter × this + part, so that they come back in order by their
+ * row numbers.
+ */
 export const PARTS_PER_COUNTER = 1_048_576n;
 
-// No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a schema
-// that it cannot read.
+// No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a
+// schema that it cannot read.
 const TABLES = [
-  // One row: everything that moves with each transaction. `owner` is the store object that has the database
-  // open.
+  // One row: everything that moves with each transaction. `owner` is the store object that has the
+  // database open.
   `CREATE TABLE _antiphon_state (
      id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, owner TEXT NOT NULL,
      cluster TEXT NOT NULL, replica TEXT NOT NULL, generation TEXT NOT NULL, schema_version INTEGER NOT NULL,
@@ -32,7 +35,8 @@ const TABLES = [
      id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL,
      part INTEGER NOT NULL, last INTEGER NOT NULL,
      changes INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL)`,
-  // Of one transaction per origin, its bytes from the beginning; `place` is where those of a part begin.
+  // Of one transaction per origin, its bytes from the beginning; `place` is where those of a part
+  // begin.
   `CREATE TABLE _antiphon_parts (
      origin TEXT NOT NULL, counter INTEGER NOT NULL, time INTEGER NOT NULL, place INTEGER NOT NULL,
      body BLOB NOT NULL,
@@ -46,25 +50,26 @@ const TABLES = [
   `CREATE TABLE _antiphon_gaps (
      origin TEXT PRIMARY KEY, expected INTEGER NOT NULL, found INTEGER NOT NULL, seq INTEGER NOT NULL,
      reason TEXT NOT NULL) WITHOUT ROWID`,
-  // Replicated tables under the numbers that outbox and triggers use; numbers are never given twice.
+  // Replicated tables under the numbers that outbox and triggers use; numbers are never given
+  // twice.
   `CREATE TABLE _antiphon_tables (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
     definition TEXT NOT NULL)`,
   `CREATE TABLE _antiphon_triggers (name TEXT PRIMARY KEY, tbl TEXT NOT NULL, original TEXT NOT NULL,
     guarded TEXT NOT NULL) WITHOUT ROWID`,
-  // Our triggers as they were last put in place: one that is missing or different now is proof that changes
-  // went uncaptured.
+  // Our triggers as they were last put in place: one that is missing or different now is proof that
+  // changes went uncaptured.
   `CREATE TABLE _antiphon_capture (name TEXT PRIMARY KEY, tbl TEXT NOT NULL,
     sql TEXT NOT NULL) WITHOUT ROWID`,
-  // Numbers of tables whose displaced rows must be looked at again: an own write may have freed what they
-  // wait for.
+  // Numbers of tables whose hidden rows must be looked at again: an own write may have freed what
+  // they wait for.
   `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
   // Has a row only inside the applier's transaction, so nobody else ever sees one.
   `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY)`,
 ];
 
 /**
- * What became of synchronous groups. By the log's order, so that a new one is appended to the last page; IF
- * NOT EXISTS because databases from before synchronous updates do not have it.
+ * What became of synchronous groups. By the log's order, so that a new one is appended to the last
+ * page; IF NOT EXISTS because databases from before synchronous updates do not have it.
  */
 const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
    seq INTEGER NOT NULL, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL, origin TEXT NOT NULL,
@@ -72,8 +77,8 @@ const OUTCOMES = `CREATE TABLE IF NOT EXISTS _antiphon_outcomes (
    rejected TEXT, PRIMARY KEY (seq, first_counter)) WITHOUT ROWID`;
 
 /**
- * Tables whose changes went uncaptured, until they are recaptured: whoever puts the triggers back puts the
- * proof away.
+ * Tables whose changes went uncaptured, until they are recaptured: whoever puts the triggers back
+ * puts the proof away.
  */
 const UNCAPTURED = `CREATE TABLE IF NOT EXISTS _antiphon_uncaptured (tbl TEXT PRIMARY KEY,
   reason TEXT NOT NULL) WITHOUT ROWID`;
@@ -106,11 +111,11 @@ function outboxWidth(connection: Connection): number {
 }
 
 /**
- * `t` is a table's number, `at` when the change was made (a Julian day) and `total` how many changes its
- * connection had made before: sealing tells from them which rows were committed apart, and when
- * (captured-times.ts). The outbox takes native values of any type, so its columns have none. Its rows are
- * sealed and deleted in one transaction, so nothing outlives a number that is given again: AUTOINCREMENT
- * would only cost (a fifth of a captured insert).
+ * `t` is a table's number, `at` when the change was made (a Julian day) and `total` how many
+ * changes its connection had made before: sealing tells from them which rows were committed apart,
+ * and when (captured-times.ts). The outbox takes native values of any type, so its columns have
+ * none. Its rows are sealed and deleted in one transaction, so nothing outlives a number that is
+ * given again: AUTOINCREMENT would only cost (a fifth of a captured insert).
  */
 export function createOutbox(connection: Connection, tables: readonly TrackedTable[]): void {
   const width = Math.max(1, ...tables.map(({ columns }) => columns.length));
@@ -138,7 +143,9 @@ export function keyNames(table: TrackedTable): string[] {
   return table.key.map((_, index) => `k${index}`);
 }
 
-/** Version of each row that is or was there (`dead`), by key. Keys compare as in the table itself. */
+/**
+ * Version of each row that is or was there (`dead`), by key. Keys compare as in the table itself.
+ */
 export function createVersionTable(connection: Connection, table: TrackedTable): void {
   const version =
     'time INTEGER NOT NULL, origin TEXT NOT NULL, counter INTEGER NOT NULL, dead INTEGER NOT NULL';
@@ -155,18 +162,19 @@ export function createVersionTable(connection: Connection, table: TrackedTable):
   );
 }
 
-export function displacedTable(table: TrackedTable): string {
+export function hiddenTable(table: TrackedTable): string {
   return `_antiphon_d${table.id}`;
 }
 
 /**
- * Rows that lost a secondary unique key to a row of a higher version wait here with their content (I10).
- * Column for column like the table itself, so that values and the conditions of partial indexes mean the
- * same.
+ * Rows that lost a secondary unique key to a row of a higher version wait here with their content
+ * (I10). Column for column like the table itself, so that values and the conditions of partial
+ * indexes mean the same.
  */
-export function createDisplacedTable(connection: Connection, table: TrackedTable): void {
-  const name = displacedTable(table);
-  // The condition of a partial index is asked of displaced rows as well, and compares as the columns do.
+export function createHiddenTable(connection: Connection, table: TrackedTable): void {
+  const name = hiddenTable(table);
+  // The condition of a partial index is asked of hidden rows as well, and compares as the columns
+  // do.
   const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
   const names = table.columns.map((column) => column.name);
   const collations = isPartial ? declaredCollations(connection, table.name, names) : [];

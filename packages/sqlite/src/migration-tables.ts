@@ -1,6 +1,7 @@
 /**
- * Tables in which tools note the migrations that they have run on this database. Replicated, they would say
- * so of databases on which nobody has run them. By the name that each tool gives; some add a suffix.
+ * Tables in which tools note the migrations that they have run on this database. Replicated, they
+ * would say so of databases on which nobody has run them. By the name that each tool gives; some
+ * add a suffix.
  */
 const TOOLS: readonly (readonly [RegExp, string])[] = [
   [/^django_migrations$/, 'Django'],

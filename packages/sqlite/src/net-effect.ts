@@ -25,28 +25,32 @@ interface Join {
   readonly keepsLast: boolean;
 }
 
-/** More captured changes of one row than this are not searched for its first image: the oldest one is taken. */
+/**
+ * More captured changes of one row than this are not searched for its first image: the oldest one
+ * is taken.
+ */
 const MAX_SEARCHED = 32;
 
 /**
- * Makes what was captured of a row that changed several times in one transaction into its net effect: what
- * the row is now, once. SQLite runs foreign-key actions and triggers inside of the statement that causes
- * them, and AFTER triggers of the cause see the row as it was before they ran. So the order of captured
- * images is not the order of what happened, and the last one may be stale. What is certain is the row itself,
- * while the transaction that changed it is the last one.
+ * Makes what was captured of a row that changed several times in one transaction into its net
+ * effect: what the row is now, once. SQLite runs foreign-key actions and triggers inside of the
+ * statement that causes them, and AFTER triggers of the cause see the row as it was before they
+ * ran. So the order of captured images is not the order of what happened, and the last one may be
+ * stale. What is certain is the row itself, while the transaction that changed it is the last one.
  *
- * Suspects (rows that REPLACE may have deleted unseen) are decided in the same way: a row that is not there
- * was deleted.
+ * Suspects (rows that REPLACE may have deleted unseen) are decided in the same way: a row that is
+ * not there was deleted.
  */
 export class NetEffect {
   constructor(private readonly connection: Connection) {}
 
   /**
-   * For captured rows after `from`, which must be the newest: changes of one transaction, or of all that are
-   * pending. `apart`: these may be several transactions. What lies between the first change of a row and the
-   * last one becomes one, since the states in between are not known. `unasked`: rows of the table may have
-   * changed inside of other changes, so that even the only change of a row may not be what the row is: a
-   * BEFORE trigger may have changed it, and its cause have taken that back or replaced the row.
+   * For captured rows after `from`, which must be the newest: changes of one transaction, or of all
+   * that are pending. `apart`: these may be several transactions. What lies between the first
+   * change of a row and the last one becomes one, since the states in between are not known.
+   * `unasked`: rows of the table may have changed inside of other changes, so that even the only
+   * change of a row may not be what the row is: a BEFORE trigger may have changed it, and its cause
+   * have taken that back or replaced the row.
    */
   settle(table: TrackedTable, from: number, { apart, unasked }: { apart: boolean; unasked: boolean }): void {
     const { connection } = this;
@@ -81,7 +85,8 @@ export class NetEffect {
     const firstOp = this.connection
       .statement('SELECT op FROM _antiphon_outbox WHERE seq = ?', 'value')
       .get(first) as number;
-    // What is not there any more may have been there before: an insert may have replaced a row of its own key unseen.
+    // What is not there any more may have been there before: an insert may have replaced a row of
+    // its own key unseen.
     const existed = !present || firstOp !== OUTBOX_INSERT;
     const image = existed ? this.#firstImage(table, first, size) : undefined;
     if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return 'all';
@@ -91,8 +96,9 @@ export class NetEffect {
   }
 
   /**
-   * No transaction begins between the first row of a group and its last one. Where it begins and ends is told by
-   * their counts, which the first row that stays takes over. `joins` by their first row.
+   * No transaction begins between the first row of a group and its last one. Where it begins and
+   * ends is told by their counts, which the first row that stays takes over. `joins` by their first
+   * row.
    */
   #join(joins: readonly Join[]): void {
     let open: Join | undefined;
@@ -152,7 +158,9 @@ export class NetEffect {
       undefined) as number | undefined;
   }
 
-  /** In the place of the last one; a key whose bytes have changed goes as a delete and an insert. */
+  /**
+   * In the place of the last one; a key whose bytes have changed goes as a delete and an insert.
+   */
   #keepUpsert(table: TrackedTable, first: number, last: number, image: number | undefined): void {
     const { connection } = this;
     connection.statement(takeRowSql(table)).run(last);
@@ -171,7 +179,10 @@ export class NetEffect {
     this.#keep(last);
   }
 
-  /** In the place of the first one: it makes room for what comes after. It was made when the last one was. */
+  /**
+   * In the place of the first one: it makes room for what comes after. It was made when the last
+   * one was.
+   */
   #keepDelete(table: TrackedTable, first: number, last: number, image: number | undefined): void {
     const { connection } = this;
     if (first !== last) connection.statement(TAKE_TIME).run(last, first);
@@ -217,7 +228,10 @@ const LAST_COUNT = `CASE WHEN ${IS_COUNT('l.total')} THEN l.total
   WHEN ${IS_COUNT(COUNT_BEHIND)} THEN ${COUNT_BEHIND}
   WHEN l.total = ${TOTAL_WITHIN} AND ${IS_JOINED} THEN (${TOTAL_JOINED} - f.total) % ${TOTAL_PAIR} END`;
 
-/** The counts of the rows `f` and `l` as one number under `base`; where one is not known, `otherwise`. */
+/**
+ * The counts of the rows `f` and `l` as one number under `base`; where one is not known,
+ * `otherwise`.
+ */
 function pairOf(base: number, otherwise: string): string {
   return `ifnull(${base} - (${FIRST_COUNT}) * ${TOTAL_PAIR} - (${LAST_COUNT}), ${otherwise})`;
 }
@@ -229,7 +243,10 @@ const TAKE_TIME =
   `UPDATE _antiphon_outbox SET (at, total) = (SELECT l.at, ${pairOf(TOTAL_JOINED_MOVED, String(TOTAL_MOVED))} ` +
   'FROM _antiphon_outbox AS l, _antiphon_outbox AS f WHERE l.seq = ? AND f.seq = _antiphon_outbox.seq) WHERE seq = ?';
 
-/** For the first row that stays: where the first one begins, and, if it is the last one, where that ends. */
+/**
+ * For the first row that stays: where the first one begins, and, if it is the last one, where that
+ * ends.
+ */
 const TAKE_COUNTS =
   `UPDATE _antiphon_outbox SET total = iif(${IS_MOVED}, ${TOTAL_MOVED}, (SELECT ${pairOf(TOTAL_JOINED, 'NULL')} ` +
   'FROM _antiphon_outbox AS f, _antiphon_outbox AS l WHERE f.seq = ?1 AND l.seq = ?2)) WHERE seq = ?3';
@@ -239,8 +256,8 @@ function keyImage(column: number, alias: string): string {
 }
 
 /**
- * Captured rows of keys that were captured more than once, or that REPLACE may have deleted; `unasked`: also
- * of rows that are not so now.
+ * Captured rows of keys that were captured more than once, or that REPLACE may have deleted;
+ * `unasked`: also of rows that are not so now.
  */
 function membersSql(table: TrackedTable, unasked: boolean): string {
   const keys = table.key.map((part) => collated(table, keyImage(part.column, 'x'), part)).join(', ');
@@ -312,8 +329,8 @@ function takeRowSql(table: TrackedTable): string {
 }
 
 /**
- * Of a row that is only known as it was written: it may have been there before, and have been written over by
- * REPLACE.
+ * Of a row that is only known as it was written: it may have been there before, and have been
+ * written over by REPLACE.
  */
 function takeNewAsOldSql(table: TrackedTable): string {
   return `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = (${images(table, 'n')}) WHERE seq = ?`;

@@ -4,7 +4,10 @@ import { AntiphonError } from '@antiphon/core';
 import { RESULT, resultCode } from './driver/result-codes.js';
 import { storeError } from './errors.js';
 
-/** Why `file` could not be opened. What is wrong when it is opened stays so: whoever named it is told at once. */
+/**
+ * Why `file` could not be opened. What is wrong when it is opened stays so: whoever named it is
+ * told at once.
+ */
 export function openError(thrown: unknown, file: string): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
   const what = `Cannot open ${file}`;
@@ -26,7 +29,10 @@ export function openError(thrown: unknown, file: string): AntiphonError {
       });
 }
 
-/** SQLite says "unable to open database file" of everything; the path shows more. Undefined when it does not. */
+/**
+ * SQLite says "unable to open database file" of everything; the path shows more. Undefined when it
+ * does not.
+ */
 function mistakeOf(file: string): string | undefined {
   const folder = dirname(file);
   const found = statOf(file);

@@ -30,7 +30,10 @@ export function dictionaryTable(table: TrackedTable): DictionaryTable {
   return { name, columns: columns.map((column) => column.name), key };
 }
 
-/** Reads outbox rows and gives them to a sink as changes, under the table numbers that `indexOf` says. */
+/**
+ * Reads outbox rows and gives them to a sink as changes, under the table numbers that `indexOf`
+ * says.
+ */
 export class OutboxEncoder {
   #window: OutboxChunk | undefined;
 

@@ -91,9 +91,9 @@ export class Outbox {
   }
 
   /**
-   * Under the policy `library` triggers refuse what is written while this row is not there, and only this
-   * transaction ever sees it. It lies where captured rows go, whose page is written anyway: a table of its
-   * own would cost a page per commit.
+   * Under the policy `library` triggers refuse what is written while this row is not there, and
+   * only this transaction ever sees it. It lies where captured rows go, whose page is written
+   * anyway: a table of its own would cost a page per commit.
    */
   admitWrites(): void {
     this.connection.statement(`INSERT INTO _antiphon_outbox (seq) VALUES (${ADMITTING_SEQ})`).run();
@@ -153,8 +153,8 @@ export class Outbox {
   }
 
   /**
-   * The value as it really is. The driver shows bytes that are not UTF-8 as U+FFFD, so text that holds one is
-   * read again. `index` counts rows of the chunk.
+   * The value as it really is. The driver shows bytes that are not UTF-8 as U+FFFD, so text that
+   * holds one is read again. `index` counts rows of the chunk.
    */
   exactText(chunk: OutboxChunk, index: number, image: 'n' | 'o', column: number, text: string): Value {
     if (!text.includes(REPLACEMENT)) return text;
@@ -168,16 +168,18 @@ export class Outbox {
   }
 
   /**
-   * Makes what was captured after `from` true, in the transaction that changed it last: decides about
-   * suspects, and gives rows that foreign-key actions or triggers changed unasked their net effect. `apart`:
-   * these may be several transactions.
+   * Makes what was captured after `from` true, in the transaction that changed it last: decides
+   * about suspects, and gives rows that foreign-key actions or triggers changed unasked their net
+   * effect. `apart`: these may be several transactions.
    */
   settle(from: number, apart = false): void {
     for (const table of this.#unsettled(from))
       this.#netEffect.settle(table, from, { apart, unasked: this.#changedUnasked.has(table.id) });
   }
 
-  /** The same for every table: what was captured under another schema may have come in any order. */
+  /**
+   * The same for every table: what was captured under another schema may have come in any order.
+   */
   settleAll(): void {
     for (const table of this.tablesOf(0, this.lastSeq()))
       this.#netEffect.settle(table, 0, { apart: true, unasked: true });

@@ -38,7 +38,10 @@ export class Outcomes {
       .run().changes;
   }
 
-  /** Looks from the newest back: an origin's counters rise with the log. At most a walk over all that are kept. */
+  /**
+   * Looks from the newest back: an origin's counters rise with the log. At most a walk over all
+   * that are kept.
+   */
   of({ origin, counter }: TransactionId): GroupOutcome | undefined {
     const row = this.connection
       .statement(`SELECT ${COLUMNS} WHERE origin = ? AND first_counter <= ? ORDER BY seq DESC LIMIT 1`)

@@ -3,8 +3,8 @@ import type { Connection } from './connection.js';
 import type { ReplicaState } from './state.js';
 
 /**
- * Parts of big transactions that wait for their last one. Within one request they stay in memory; what is
- * still incomplete at its end is stored with the position.
+ * Parts of big transactions that wait for their last one. Within one request they stay in memory;
+ * what is still incomplete at its end is stored with the position.
  */
 export class Parts {
   #fresh = new Map<string, PartBatch[]>();
@@ -34,7 +34,10 @@ export class Parts {
     state.partial[origin] = { counter: firstCounter, time, bytes: offset + body.length };
   }
 
-  /** All bytes of the transaction whose last part is `last`, in order. Stored parts are read one at a time. */
+  /**
+   * All bytes of the transaction whose last part is `last`, in order. Stored parts are read one at
+   * a time.
+   */
   *bodies(last: PartBatch): Generator<Uint8Array> {
     const { origin } = last;
     const fresh = (this.#fresh.get(origin) ?? []).filter(({ offset }) => offset < last.offset);

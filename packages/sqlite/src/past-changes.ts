@@ -10,18 +10,22 @@ import { bindingOf } from './values.js';
 /** A table of a batch as it is here; undefined when it is not. */
 type Mapping = { readonly table: TrackedTable; readonly columns: readonly number[] } | undefined;
 
-/** How much later than it was captured a change may count as made: clocks are read, and never go back. */
+/**
+ * How much later than it was captured a change may count as made: clocks are read, and never go
+ * back.
+ */
 const LATER_MS = 1000;
 /** Captured so long before this database had its last time: the clock was set back since. */
 const MISDATED_MS = 10_000;
 const BUCKET_MS = 100;
 
 /**
- * What own transactions made of rows that the log has and this database has not, and when: a captured change
- * that made the same of its row, at that time, is in the log already, and so is what was captured of that row
- * before it. Anything else, an earlier time included, was written after this database went back, and must not
- * get lost: a row may be given once more what it had meanwhile, by a clock that is behind. Kept in temporary
- * tables of the connection: there may be any number of them.
+ * What own transactions made of rows that the log has and this database has not, and when: a
+ * captured change that made the same of its row, at that time, is in the log already, and so is
+ * what was captured of that row before it. Anything else, an earlier time included, was written
+ * after this database went back, and must not get lost: a row may be given once more what it had
+ * meanwhile, by a clock that is behind. Kept in temporary tables of the connection: there may be
+ * any number of them.
  */
 export class PastChanges {
   readonly #noted = new Map<number, TrackedTable>();
@@ -33,7 +37,9 @@ export class PastChanges {
     private readonly tables: () => readonly TrackedTable[],
   ) {}
 
-  /** Nothing, where no change waits. `known`: transactions up to this counter are in the database. */
+  /**
+   * Nothing, where no change waits. `known`: transactions up to this counter are in the database.
+   */
   note(batches: readonly Batch[], known: number): void {
     if (!this.#somethingWaits()) return;
     for (const batch of batches) {
@@ -98,8 +104,9 @@ export class PastChanges {
 
   /**
    * Forgets captured changes that the log has, in the caller's transaction. Returns how many.
-   * `aheadMs`: of the clock that gives changes their times, before this machine's, by which they were captured.
-   * `eachRow`: rows of one transaction have times of their own; else they have that of its last one.
+   * `aheadMs`: of the clock that gives changes their times, before this machine's, by which they
+   * were captured. `eachRow`: rows of one transaction have times of their own; else they have that
+   * of its last one.
    */
   forgetCaptured(aheadMs: number, eachRow: boolean): number {
     if (!eachRow) this.#noteTimes(aheadMs);
@@ -126,8 +133,8 @@ export class PastChanges {
   }
 
   /**
-   * What was captured long before this database had its last time, `lastMs`, has a time of a clock that was
-   * set back: it counts as made now, and so does what came after it.
+   * What was captured long before this database had its last time, `lastMs`, has a time of a clock
+   * that was set back: it counts as made now, and so does what came after it.
    */
   dateMisdated(aheadMs: number, lastMs: number, nowMs: number): void {
     this.connection
@@ -167,7 +174,10 @@ function keyColumns(table: TrackedTable): readonly string[] {
   return table.key.map(({ column }) => `v${column}`);
 }
 
-/** A captured update does not change its key: whichever change does is captured as a delete and an insert. */
+/**
+ * A captured update does not change its key: whichever change does is captured as a delete and an
+ * insert.
+ */
 function sameRow(table: TrackedTable, outbox: string, other: string): string {
   return table.key
     .map(

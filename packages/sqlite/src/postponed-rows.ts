@@ -2,7 +2,10 @@ import type { Row } from '@antiphon/core';
 import { isUniqueViolation } from './errors.js';
 import type { RowStatements } from './row-statements.js';
 
-/** Writes a row. With `replace`, rows that hold one of its unique values are deleted; true when there were some. */
+/**
+ * Writes a row. With `replace`, rows that hold one of its unique values are deleted; true when
+ * there were some.
+ */
 export function upsertOrReplace(statements: RowStatements, row: Row, replace: boolean): boolean {
   try {
     statements.upsert([row]);
@@ -15,10 +18,11 @@ export function upsertOrReplace(statements: RowStatements, row: Row, replace: bo
 }
 
 /**
- * Rows of one transaction that collide with a row which the same transaction changes later. Its changes come
- * as what they are in the end, and in an order in which each of them alone need not fit beside the others: a
- * foreign-key action runs before the change that set it off is captured. So a row that does not fit gives up
- * its place, and gets it when all of the transaction is written.
+ * Rows of one transaction that collide with a row which the same transaction changes later. Its
+ * changes come as what they are in the end, and in an order in which each of them alone need not
+ * fit beside the others: a foreign-key action runs before the change that set it off is captured.
+ * So a row that does not fit gives up its place, and gets it when all of the transaction is
+ * written.
  */
 export class PostponedRows {
   readonly #rows: { readonly statements: RowStatements; readonly row: Row }[] = [];
@@ -44,8 +48,8 @@ export class PostponedRows {
   }
 
   /**
-   * At the end of the transaction. Throws what the database says of a row that does not fit even then, unless
-   * `override` is set: then the rows in its way are deleted, and counted.
+   * At the end of the transaction. Throws what the database says of a row that does not fit even
+   * then, unless `override` is set: then the rows in its way are deleted, and counted.
    */
   place(override: boolean): number {
     let overridden = 0;

@@ -40,8 +40,8 @@ function batchIn(group: PreparedGroup): TransactionBatch {
 const at = (seq: number): { generation: string; seq: number } => ({ generation: 'g1', seq });
 
 /**
- * Rows, sealed messages and outcomes in what a killed process leaves behind: the file and its write-ahead
- * log, as they are now.
+ * Rows, sealed messages and outcomes in what a killed process leaves behind: the file and its
+ * write-ahead log, as they are now.
  */
 function afterKill(): string {
   for (const suffix of ['', '-wal'])
@@ -133,13 +133,13 @@ describe('preparing a group', () => {
   it('without requests: one empty transaction; when nothing changed: no message', async () => {
     cluster = await pairOf(`${T} CREATE TABLE unkeyed (x);`);
     const { store } = cluster.member('a');
-    const fence = await prepared(store, []);
-    expect(batchIn(fence)).toMatchObject({
+    const noOp = await prepared(store, []);
+    expect(batchIn(noOp)).toMatchObject({
       firstCounter: 1,
       sync: { claims: [[]] },
       transactions: [{ counter: 1, changes: [] }],
     });
-    await fence.commit(at(1));
+    await noOp.commit(at(1));
     expect(store.state()).toMatchObject({ vector: { a: 1 }, position: at(1) });
     const local = await prepared(store, [running('INSERT INTO unkeyed VALUES (1)')]);
     expect(local.message).toBeUndefined();
@@ -263,7 +263,7 @@ describe('preparing a group', () => {
     await store.close();
   });
 
-  it('keeps row versions, and shows displaced rows again, as a write does', async () => {
+  it('keeps row versions, and shows hidden rows again, as a write does', async () => {
     cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE);', true);
     await cluster.write('a', `INSERT INTO t VALUES (1, 'same')`);
     await cluster.write('b', `INSERT INTO t VALUES (2, 'same')`);

@@ -16,9 +16,9 @@ export interface Preparation {
 }
 
 /**
- * Runs and seals a group. undefined, and nothing open, when other programs' changes wait to be sealed. When a
- * write takes the whole transaction with it, or does not fit, the others run again: rare, and it leaves
- * nothing to undo by hand.
+ * Runs and seals a group. undefined, and nothing open, when other programs' changes wait to be
+ * sealed. When a write takes the whole transaction with it, or does not fit, the others run again:
+ * rare, and it leaves nothing to undo by hand.
  */
 export async function prepareGroup(
   session: Session,
@@ -34,7 +34,8 @@ export async function prepareGroup(
     await session.writer.begin();
     try {
       const draft = current().copy();
-      // An empty group takes a counter that was used for nothing; what others wrote is numbered after it.
+      // An empty group takes a counter that was used for nothing; what others wrote is numbered
+      // after it.
       if (!isReady(session, draft) && requests.length > 0) {
         session.writer.rollback();
         return undefined;
@@ -90,8 +91,8 @@ function noteAttempt(
 }
 
 /**
- * Rejects at once all that can never fit, and keeps the order of the others: from the first one on for which
- * there is no room any more, they come later.
+ * Rejects at once all that can never fit, and keeps the order of the others: from the first one on
+ * for which there is no room any more, they come later.
  */
 function leaveOut(
   { sizes, room }: GroupTooLarge,
@@ -112,7 +113,8 @@ function leaveOut(
     if (isFull) writes[index] = { type: 'left-out', bytes };
   }
   const last = waiting.at(-1);
-  // Sizes are upper bounds, so that something was left out; without that it would run like this for ever.
+  // Sizes are upper bounds, so that something was left out; without that it would run like this for
+  // ever.
   if (last !== undefined && waiting.every((index) => writes[index] === undefined))
     writes[last] = { type: 'left-out', bytes: sizes.get(waiting.length - 1) ?? 0 };
 }

@@ -2,11 +2,14 @@ import type { ApplyStep, QuarantinedMessage } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import type { ReplicaState } from './state.js';
 
-/** Messages that were put aside, in the database. Reads and writes within the caller's transaction. */
+/**
+ * Messages that were quarantined, in the database. Reads and writes within the caller's
+ * transaction.
+ */
 export class Quarantine {
   constructor(private readonly connection: Connection) {}
 
-  putAside(state: ReplicaState, step: Extract<ApplyStep, { type: 'quarantine' }>): void {
+  add(state: ReplicaState, step: Extract<ApplyStep, { type: 'quarantine' }>): void {
     const { seq, storedAtMs, origin, data, error } = step;
     this.connection
       .statement(
@@ -32,7 +35,7 @@ export class Quarantine {
     return this.connection
       .statement(
         `SELECT id, seq, stored_at_ms AS storedAtMs, origin, code, message, length(data) AS bytes,
-                CAST(round((julianday(put_aside_at) - 2440587.5) * 86400000) AS INTEGER) AS putAsideAtMs
+                CAST(round((julianday(put_aside_at) - 2440587.5) * 86400000) AS INTEGER) AS quarantinedAtMs
          FROM _antiphon_quarantine WHERE id > ? AND (? IS NULL OR seq = ?) ORDER BY id LIMIT ?`,
       )
       .all(afterId, seq ?? null, seq ?? null, limit) as QuarantinedMessage[];

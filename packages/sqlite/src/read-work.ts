@@ -25,8 +25,8 @@ const BUSY_TIMEOUT_MS = 1000;
 const VALUE_BYTES = 9;
 
 /**
- * The reads themselves, one after the other, on a read-only connection of the thread that calls. None of them
- * can be interrupted.
+ * The reads themselves, one after the other, on a read-only connection of the thread that calls.
+ * None of them can be interrupted.
  */
 export class ReadWork {
   readonly #encoder = new CanonicalRowEncoder();
@@ -50,7 +50,10 @@ export class ReadWork {
     this.#opened = undefined;
   }
 
-  /** A file that was put in the place of the one that is open is another database, and is opened instead. */
+  /**
+   * A file that was put in the place of the one that is open is another database, and is opened
+   * instead.
+   */
   #connect(): { readonly db: Database; readonly access: AccessControl } {
     const inode = inodeOf(this.file);
     if (this.#opened?.inode === inode) return this.#opened;
@@ -67,7 +70,10 @@ function inodeOf(file: string): string {
   return found === undefined ? 'none' : `${found.dev}/${found.ino}`;
 }
 
-/** SQLite keeps -0.0 only in columns without a type, where it equals 0.0: they must not look different. */
+/**
+ * SQLite keeps -0.0 only in columns without a type, where it equals 0.0: they must not look
+ * different.
+ */
 function canonical(value: Value): Value {
   return value === 0 ? 0 : value;
 }

@@ -26,15 +26,18 @@ function programPath(): string {
   );
 }
 
-/** The options of this process are not meant for another one: a debugger's port, modules to be loaded first. */
+/**
+ * The options of this process are not meant for another one: a debugger's port, modules to be
+ * loaded first.
+ */
 function environment(): NodeJS.ProcessEnv {
   const { NODE_OPTIONS: _, ...rest } = process.env;
   return rest;
 }
 
 /**
- * One process that reads, one read at a time. It ends with this process at the latest, also in the middle of
- * a read.
+ * One process that reads, one read at a time. It ends with this process at the latest, also in the
+ * middle of a read.
  */
 export class ReaderChild {
   readonly #process: ChildProcess;

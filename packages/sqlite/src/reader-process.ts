@@ -6,15 +6,17 @@ import type { ReadMessage, ReadReply } from './reader-protocol.js';
 import type { ParentWatch } from './reader-watchdog.js';
 
 /**
- * The program of a reading process: `node reader-process.js FILE PARENT_PID`, with an IPC channel. It answers
- * one read after the other. SQLite cannot be interrupted from outside, so whoever waits no longer kills the
- * process (docs/decisions/0035).
+ * The program of a reading process: `node reader-process.js FILE PARENT_PID`, with an IPC channel.
+ * It answers one read after the other. SQLite cannot be interrupted from outside, so whoever waits
+ * no longer kills the process (docs/decisions/0035).
  */
 function main(file: string, parentPid: number): void {
-  // A Ctrl-C in a terminal is meant for the parent, which may have to read once more before it ends.
+  // A Ctrl-C in a terminal is meant for the parent, which may have to read once more before it
+  // ends.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => undefined);
   process.on('disconnect', () => process.exit());
-  // In the middle of a read nothing is heard here, not even that the parent is gone: another thread looks.
+  // In the middle of a read nothing is heard here, not even that the parent is gone: another thread
+  // looks.
   const watch: ParentWatch = { parentPid };
   new Worker(new URL('./reader-watchdog.js', import.meta.url), {
     workerData: watch,

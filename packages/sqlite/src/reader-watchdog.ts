@@ -7,7 +7,9 @@ export interface ParentWatch {
 const INTERVAL_MS = 500;
 const { parentPid } = workerData as ParentWatch;
 
-/** An orphan is given to another parent at once; on Windows it keeps the number of one that is gone. */
+/**
+ * An orphan is given to another parent at once; on Windows it keeps the number of one that is gone.
+ */
 function hasParent(): boolean {
   if (process.ppid !== parentPid) return false;
   try {

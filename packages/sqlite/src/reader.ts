@@ -4,7 +4,10 @@ import type { ReadRequest, ReadResult } from './reader-protocol.js';
 
 /** Reads that wait for a free process; more are refused with OVERLOADED. */
 const MAX_WAITING = 1000;
-/** A read that its caller gave up is ended with its process, unless it is over by itself within this time. */
+/**
+ * A read that its caller gave up is ended with its process, unless it is over by itself within this
+ * time.
+ */
 const CANCEL_GRACE_MS = 50;
 /** Another process costs more than a short wait for one that is busy. */
 const PATIENCE_MS = 25;
@@ -33,9 +36,9 @@ interface Member {
 }
 
 /**
- * Reads in processes of their own, each with a read-only connection, started when first needed. A statement
- * inside SQLite cannot be interrupted, a process can be killed: no read outlives its caller's patience, and
- * none holds up this process's own end.
+ * Reads in processes of their own, each with a read-only connection, started when first needed. A
+ * statement inside SQLite cannot be interrupted, a process can be killed: no read outlives its
+ * caller's patience, and none holds up this process's own end.
  */
 export class Reader {
   readonly #members = new Set<Member>();
@@ -50,7 +53,10 @@ export class Reader {
     return [...this.#members].flatMap(({ child }) => child.pid ?? []);
   }
 
-  /** Rejects with the signal's reason when that is an AntiphonError (a time limit), else with ABORTED. */
+  /**
+   * Rejects with the signal's reason when that is an AntiphonError (a time limit), else with
+   * ABORTED.
+   */
   read<Type extends ReadRequest['type']>(
     request: Extract<ReadRequest, { type: Type }>,
     signal?: AbortSignal,
@@ -141,7 +147,10 @@ export class Reader {
     member.child.run(waiting);
   }
 
-  /** Whoever reads is likely to read again: the next one should not have to wait for a process to start. */
+  /**
+   * Whoever reads is likely to read again: the next one should not have to wait for a process to
+   * start.
+   */
   #replace(member: Member, signal: AbortSignal | undefined): void {
     member.child.kill(() => givenUp(signal));
     if (!this.#closed && this.#members.size < this.options.kept) this.#start();
@@ -172,7 +181,8 @@ export class Reader {
     const children = [...this.#members].map(({ child }) => child);
     for (const child of children) child.kill(closed);
     await new Promise<void>((resolve) => {
-      // Idle processes do not keep this one alive; without this timer it would end before they have.
+      // Idle processes do not keep this one alive; without this timer it would end before they
+      // have.
       const limit = setTimeout(resolve, CLOSE_MS);
       void Promise.all(children.map(({ ended }) => ended)).then(() => {
         clearTimeout(limit);

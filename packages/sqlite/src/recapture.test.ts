@@ -68,7 +68,7 @@ describe.each([
     await filled(versions);
     cluster.shell('a', REBUILD + UNSEEN);
     const { store } = cluster.member('a');
-    expect(store.recapturing!.gaps()).toMatchObject([{ table: 't', reason: /is missing/ }]);
+    expect(store.recapturing!.uncaptured()).toMatchObject([{ table: 't', reason: /is missing/ }]);
     const report = await recapture('a', 't');
     expect(report).toEqual({
       table: 't',
@@ -136,7 +136,7 @@ describe.each([
     await store.close();
     const again = sqlite({ file: cluster.directory.file('a') });
     await again.install(installOptions(cluster, 'a', { rowVersions: versions }), newClock());
-    expect(again.recapturing!.gaps()).toHaveLength(1);
+    expect(again.recapturing!.uncaptured()).toHaveLength(1);
     await again.close();
   });
 });
@@ -207,7 +207,7 @@ describe('values and keys', () => {
     }
   });
 
-  it('a row that is displaced is not taken for one that was deleted', async () => {
+  it('a row that is hidden is not taken for one that was deleted', async () => {
     await filled(true, 'CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT);');
     await cluster.write('a', `INSERT INTO t VALUES (50, 'same', 1)`);
     await cluster.write('b', `INSERT INTO t VALUES (51, 'same', 1)`);

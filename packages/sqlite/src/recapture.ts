@@ -4,7 +4,7 @@ import {
   AntiphonError,
   compareVectors,
   isSameName,
-  type CaptureGap,
+  type UncapturedTable,
   type CompareOptions,
   type KeptTable,
   type RecaptureReport,
@@ -12,7 +12,7 @@ import {
   type Store,
 } from '@antiphon/core';
 import { balanced } from './balanced.js';
-import { findCaptureGaps } from './capture-record.js';
+import { findUncapturedTables } from './capture-record.js';
 import type { Connection } from './connection.js';
 import type { CurrentState } from './current-state.js';
 import { storeError } from './errors.js';
@@ -34,7 +34,7 @@ const LAST_OF_ITS_CONNECTION = 1_999_999_999;
 const WAYS = { capture: 'capture', library: 'write-again', refuse: 'set-back' } as const;
 
 /** What of the store is needed. */
-export interface RecaptureParts {
+export interface RecaptureDeps {
   readonly file: string;
   session(): Session;
   readonly state: CurrentState;
@@ -42,28 +42,28 @@ export interface RecaptureParts {
 }
 
 /**
- * Finds what changed in a table while nobody captured it; see the port. The reference is a file beside the
- * database.
+ * Finds what changed in a table while nobody captured it; see the port. The reference is a file
+ * beside the database.
  */
 export class Recapture implements Recapturing {
   readonly #referenceFile: string;
   #reference: Store | undefined;
 
-  constructor(private readonly parts: RecaptureParts) {
-    this.#referenceFile = `${parts.file}-recapture`;
+  constructor(private readonly deps: RecaptureDeps) {
+    this.#referenceFile = `${deps.file}-recapture`;
   }
 
-  gaps(): readonly CaptureGap[] {
-    const { writer, tables } = this.parts.session();
+  uncaptured(): readonly UncapturedTable[] {
+    const { writer, tables } = this.deps.session();
     try {
-      return findCaptureGaps(writer, tables);
+      return findUncapturedTables(writer, tables);
     } catch (thrown) {
       throw storeError(thrown, 'Reading the triggers failed');
     }
   }
 
   kept(): readonly KeptTable[] {
-    const { writer, tables, policy } = this.parts.session();
+    const { writer, tables, policy } = this.deps.session();
     // What a replica of a primary has kept is for its operator.
     if (policy.writes !== 'library') return [];
     try {
@@ -74,7 +74,7 @@ export class Recapture implements Recapturing {
   }
 
   writeKept(only?: string): number {
-    const { writer, tables, kept } = this.parts.session();
+    const { writer, tables, kept } = this.deps.session();
     const lots = kept.write(
       writer,
       tablesWithKept(writer, tables).filter(({ name }) => only === undefined || isSameName(name, only)),
@@ -84,7 +84,7 @@ export class Recapture implements Recapturing {
 
   async open(): Promise<Store> {
     await this.end();
-    this.#reference = this.parts.newStore(this.#referenceFile);
+    this.#reference = this.deps.newStore(this.#referenceFile);
     return this.#reference;
   }
 
@@ -104,9 +104,9 @@ export class Recapture implements Recapturing {
       throw new AntiphonError('INTERNAL', 'There is nothing to compare with.');
     await this.#reference.close();
     this.#reference = undefined;
-    const { state } = this.parts;
+    const { state } = this.deps;
     return state.exclusively(async () => {
-      const session = this.parts.session();
+      const session = this.deps.session();
       const { applier } = session;
       const work = (draft: ReplicaState): Promise<RecaptureReport> => this.#compare(draft, name, options);
       try {
@@ -127,22 +127,17 @@ export class Recapture implements Recapturing {
     name: string,
     { dryRun, vector, lastCounter, deleteRows = false }: CompareOptions,
   ): Promise<RecaptureReport> {
-    const session = this.parts.session();
+    const session = this.deps.session();
     const connection = session.applier;
     if (draft.lastCounter !== lastCounter || compareVectors(draft.vector, vector) !== 'equal')
       throw moved(name);
     const tables = rescanTables(connection, session.tables);
     const table = tables.find((candidate) => isSameName(candidate.name, name));
     if (table === undefined) throw unknownTable(name, tables);
-    const gaps = findCaptureGaps(connection, tables);
-    const reason = gaps.find((gap) => gap.table === table.name)?.reason;
+    const uncaptured = findUncapturedTables(connection, tables);
+    const reason = uncaptured.find((gap) => gap.table === table.name)?.reason;
     const { rowLimits } = session.policy;
-    const difference = new TableDifference(
-      connection,
-      table,
-      (draft.displaced[table.id] ?? 0) > 0,
-      rowLimits,
-    );
+    const difference = new TableDifference(connection, table, (draft.hidden[table.id] ?? 0) > 0, rowLimits);
     await difference.find(Pace.ordinary(connection.surroundings));
     const way = WAYS[session.policy.writes];
     const [onlyHere, missingHere] = [difference.count(ONLY_HERE), difference.count(MISSING_HERE)];
@@ -155,7 +150,7 @@ export class Recapture implements Recapturing {
       onlyHere,
       missingHere,
       knownRows: present - onlyHere.count + missingHere.count,
-      remaining: gaps.map((gap) => gap.table).filter((other) => other !== name),
+      remaining: uncaptured.map((gap) => gap.table).filter((other) => other !== name),
     } as const;
     const rows = report.changed.count + report.onlyHere.count + report.missingHere.count;
     if (!dryRun && !deleteRows && deletesMost(report)) throw deletesRows(report);
@@ -171,8 +166,8 @@ export class Recapture implements Recapturing {
 }
 
 /**
- * As triggers would have captured it now, in one transaction of its own: deletes first, which make room for
- * what comes after them. Sealing is left to whoever seals what other programs wrote.
+ * As triggers would have captured it now, in one transaction of its own: deletes first, which make
+ * room for what comes after them. Sealing is left to whoever seals what other programs wrote.
  */
 function capture(connection: Connection, table: TrackedTable): void {
   const { db } = connection;
@@ -199,7 +194,10 @@ function capture(connection: Connection, table: TrackedTable): void {
   ).run(before);
 }
 
-/** A key whose bytes changed is another row to whoever compares bytes: it goes as a delete and an insert. */
+/**
+ * A key whose bytes changed is another row to whoever compares bytes: it goes as a delete and an
+ * insert.
+ */
 function keyBytesDiffer(table: TrackedTable): string {
   const parts = table.key
     .filter((part) => keyBytesMayDiffer(table, part))

@@ -5,7 +5,10 @@ const MAX_MESSAGES = 4096;
 
 type Place = Pick<SealedMessage, 'lastCounter' | 'part'>;
 
-/** What one transaction has sealed: the newest messages of it, so that a big one does not lie in memory. */
+/**
+ * What one transaction has sealed: the newest messages of it, so that a big one does not lie in
+ * memory.
+ */
 export class NewlySealed {
   readonly #messages: SealedMessage[] = [];
   #bytes = 0;
@@ -45,9 +48,9 @@ export class NewlySealed {
 }
 
 /**
- * The newest sealed messages, as they were committed, so that who publishes them need not read them back: a
- * blob of some hundred kilobytes costs the database more to read than the log takes to store it. They are kept
- * until they were asked for once, and die young.
+ * The newest sealed messages, as they were committed, so that who publishes them need not read them
+ * back: a blob of some hundred kilobytes costs the database more to read than the log takes to
+ * store it. They are kept until they were asked for once, and die young.
  */
 export class RecentMessages {
   #messages: SealedMessage[] = [];
@@ -72,7 +75,10 @@ export class RecentMessages {
       this.#forget(Math.ceil(this.#messages.length / 2));
   }
 
-  /** Those after a place, in order, up to `maxBytes` but at least one; undefined when the database must tell. */
+  /**
+   * Those after a place, in order, up to `maxBytes` but at least one; undefined when the database
+   * must tell.
+   */
   take(place: Place, maxBytes: number): readonly SealedMessage[] | undefined {
     if (this.#after === undefined || isAfter(this.#after, place)) return undefined;
     const from = this.#messages.findIndex((message) => isAfter(message, place));

@@ -41,8 +41,8 @@ function findParent(tables: readonly TrackedTable[], { parent }: ForeignKey): Tr
 }
 
 /**
- * The parent's primary key, or the columns of the unique index that the foreign key names; in the foreign
- * key's order.
+ * The parent's primary key, or the columns of the unique index that the foreign key names; in the
+ * foreign key's order.
  */
 function parentColumns(parent: TrackedTable, { parentNames }: ForeignKey): IndexedColumn[] | undefined {
   if (parentNames === undefined) return [...parent.key];

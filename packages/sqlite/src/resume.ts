@@ -1,14 +1,14 @@
 import { AntiphonError } from '@antiphon/core';
 import { Pace } from './pace.js';
 import { CapturedTimes } from './captured-times.js';
-import { DisplacedRows } from './displaced.js';
+import { HiddenRows } from './hidden-rows.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
 
 /**
- * Goes on after transactions that this database has lost, up to `counter` and hybrid `time`, in the caller's
- * transaction on the writing connection. Returns how many captured changes were forgotten because the log has
- * them.
+ * Goes on after transactions that this database has lost, up to `counter` and hybrid `time`, in the
+ * caller's transaction on the writing connection. Returns how many captured changes were forgotten
+ * because the log has them.
  */
 export async function resumeFrom(
   session: Session,
@@ -22,8 +22,8 @@ export async function resumeFrom(
     draft.recoveryCounter = counter;
     draft.lastCounter = counter;
   }
-  // The clock has not heard of the past yet: what was captured gets the time when it was made, and whoever
-  // wrote later wins.
+  // The clock has not heard of the past yet: what was captured gets the time when it was made, and
+  // whoever wrote later wins.
   if (!past.isEmpty && maySealNow(session, draft)) {
     await session.sealPending(writer, draft, Pace.ordinary(writer.surroundings));
     session.sealing(writer).sealer.finish();
@@ -49,25 +49,28 @@ function forgetCaptured(session: Session, draft: ReplicaState): number {
 }
 
 /**
- * Sealing forgets displaced rows whose keys were written again, and what is forgotten is not sealed: such a row
- * would come back beside the one that has its key.
+ * Sealing forgets hidden rows whose keys were written again, and what is forgotten is not sealed:
+ * such a row would come back beside the one that has its key.
  */
 function forgetTakenOver({ writer, tables }: Session, draft: ReplicaState, last: number): void {
-  const displaced = new DisplacedRows(writer);
-  for (const table of tables) displaced.forgetTakenOver(draft, table, 0, last);
+  const hidden = new HiddenRows(writer);
+  for (const table of tables) hidden.forgetTakenOver(draft, table, 0, last);
 }
 
-/** What was forgotten may have set displaced rows free, and is not sealed, which would have noted which. */
+/**
+ * What was forgotten may have set hidden rows free, and is not sealed, which would have noted
+ * which.
+ */
 function unsettleAll({ writer }: Session, draft: ReplicaState): void {
-  const tables = Object.entries(draft.displaced).flatMap(([id, rows]) => (rows > 0 ? [Number(id)] : []));
+  const tables = Object.entries(draft.hidden).flatMap(([id, rows]) => (rows > 0 ? [Number(id)] : []));
   for (const table of tables)
     writer.statement('INSERT OR IGNORE INTO _antiphon_unsettled VALUES (?)').run(table);
   draft.unsettled = tables.map((table) => ({ table }));
 }
 
 /**
- * Times matter where several write; in a synchronous cluster numbers are given only when its committer knows
- * the last one.
+ * Times matter where several write; in a synchronous cluster numbers are given only when its
+ * committer knows the last one.
  */
 function maySealNow(session: Session, draft: ReplicaState): boolean {
   const { policy } = session;

@@ -5,15 +5,19 @@ import { quoteName } from './identifiers.js';
 import { columnName, type LocalTable } from './local-table.js';
 
 /**
- * A condition on the values of a row. The sum is all that is looked at in a row of ordinary size. Bytes are
- * counted by way of BLOB: `octet_length` came with SQLite 3.43, and other programs may be older.
+ * A condition on the values of a row. The sum is all that is looked at in a row of ordinary size.
+ * Bytes are counted by way of BLOB: `octet_length` came with SQLite 3.43, and other programs may be
+ * older.
  */
 export function isTooLarge(values: readonly string[], { valueBytes, rowBytes }: RowLimits): string {
   const sizes = values.map((value) => `ifnull(length(CAST(${value} AS BLOB)), 0)`);
   return condition(sizes, { valueBytes, rowBytes });
 }
 
-/** The same for the driver's own SQLite: sizes are in the header of a row, so what is large is not read. */
+/**
+ * The same for the driver's own SQLite: sizes are in the header of a row, so what is large is not
+ * read.
+ */
 export function isStoredTooLarge(values: readonly string[], limits: RowLimits): string {
   return condition(
     values.map((value) => `ifnull(octet_length(${value}), 0)`),

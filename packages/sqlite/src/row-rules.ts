@@ -13,8 +13,8 @@ interface Listed {
 }
 
 /**
- * Everything about a table that decides whether it takes a row, in words and in one form however it was
- * written. Replicas that differ in any of it would one day refuse what another has committed.
+ * Everything about a table that decides whether it takes a row, in words and in one form however it
+ * was written. Replicas that differ in any of it would one day refuse what another has committed.
  */
 export function rowRules(connection: Connection, { name, strict, wr }: Listed): string[] {
   const sql = connection.db

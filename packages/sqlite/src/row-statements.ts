@@ -110,8 +110,8 @@ export class RowStatements {
       settable.length === 0
         ? 'NOTHING'
         : `UPDATE SET ${settable.map((name) => `${name} = excluded.${name}`).join(', ')}`;
-    // OR ABORT: a conflict clause of the table itself must not delete or skip rows silently here. A table may
-    // be called `excluded`.
+    // OR ABORT: a conflict clause of the table itself must not delete or skip rows silently here. A
+    // table may be called `excluded`.
     return `INSERT OR ABORT INTO ${quoteName(table.name)} AS _antiphon_row (${columns.join(', ')}) VALUES ${tuples} ON CONFLICT (${target}) DO ${action}`;
   }
 

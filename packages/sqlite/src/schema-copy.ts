@@ -6,8 +6,8 @@ import { tokenize, triggerEvent } from './trigger-guard.js';
 import { originalTriggers } from './user-triggers.js';
 
 /**
- * What a view or a trigger reads and writes, by the names that objects were created with: also through views,
- * which are listed as well.
+ * What a view or a trigger reads and writes, by the names that objects were created with: also
+ * through views, which are listed as well.
  */
 export interface Touched {
   readonly reads: ReadonlySet<string>;
@@ -29,9 +29,9 @@ export interface SchemaObject {
 const ACTION = { DELETE: 9, INSERT: 18, READ: 20, UPDATE: 23 } as const;
 
 /**
- * The schema of a database without its rows, in memory. What a trigger or view touches is what SQLite's
- * authorizer reports while it compiles a statement that uses it, one at a time: no text is read, and nothing
- * happens in the database itself.
+ * The schema of a database without its rows, in memory. What a trigger or view touches is what
+ * SQLite's authorizer reports while it compiles a statement that uses it, one at a time: no text is
+ * read, and nothing happens in the database itself.
  */
 export class SchemaCopy {
   readonly objects: readonly SchemaObject[];
@@ -50,7 +50,8 @@ export class SchemaCopy {
     const views = new Set(this.objects.filter(({ type }) => type === 'view').map(({ name }) => name));
     this.#copy.authorize((action, first, _second, _database, source) => {
       if (source === null || first === null) return true;
-      // A view that SQLite takes apart is not read itself, and shows only as the source of what it reads.
+      // A view that SQLite takes apart is not read itself, and shows only as the source of what it
+      // reads.
       if (views.has(source)) this.#reads.add(source);
       if (action === ACTION.READ) this.#reads.add(first);
       if (action === ACTION.INSERT || action === ACTION.UPDATE || action === ACTION.DELETE)
@@ -105,7 +106,8 @@ export class SchemaCopy {
     try {
       this.#copy.exec(sql);
     } catch {
-      // On a table that is not here, or with a collation or function that only the users' programs have.
+      // On a table that is not here, or with a collation or function that only the users' programs
+      // have.
     }
   }
 
@@ -127,7 +129,9 @@ export class SchemaCopy {
       .all(table) as string[];
   }
 
-  /** A table that needs what only the users' programs have (functions, modules) is made without it. */
+  /**
+   * A table that needs what only the users' programs have (functions, modules) is made without it.
+   */
   #create({ name, type, sql }: SchemaObject): void {
     try {
       this.#copy.exec(sql);
@@ -137,7 +141,8 @@ export class SchemaCopy {
         const columns = this.#columns(this.#connection.db, name).map(quoteName);
         if (columns.length > 0) this.#copy.exec(`CREATE TABLE ${quoteName(name)} (${columns.join(', ')})`);
       } catch {
-        // A virtual table whose module is not here, or what one has made already: what uses it will say so.
+        // A virtual table whose module is not here, or what one has made already: what uses it will
+        // say so.
       }
     }
   }

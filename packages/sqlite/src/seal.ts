@@ -8,7 +8,7 @@ import {
 } from '@antiphon/core';
 import type { SealRange } from './captured-times.js';
 import type { Connection } from './connection.js';
-import type { DisplacedRows } from './displaced.js';
+import type { HiddenRows } from './hidden-rows.js';
 import type { TrackedTable } from './local-table.js';
 import { dictionaryTable, OutboxEncoder } from './outbox-encoder.js';
 import { CHUNK_ROWS, type Outbox } from './outbox.js';
@@ -34,7 +34,9 @@ interface Stretch {
 const EMPTY_CONTEXT = {};
 const NO_TABLES: readonly DictionaryTable[] = [];
 
-/** The header of a message of this replica. Its context is left out where nobody compares versions. */
+/**
+ * The header of a message of this replica. Its context is left out where nobody compares versions.
+ */
 export function batchHeader(
   state: ReplicaState,
   firstCounter: number,
@@ -70,7 +72,7 @@ export class Sealer {
     private readonly outbox: Outbox,
     private readonly clock: HybridClock,
     private readonly versions: RowVersions | undefined,
-    private readonly displaced: DisplacedRows | undefined,
+    private readonly hidden: HiddenRows | undefined,
     tables: readonly TrackedTable[],
     state: ReplicaState,
   ) {
@@ -89,8 +91,8 @@ export class Sealer {
   }
 
   /**
-   * Seals the outbox rows of each range as one transaction, the first of which begins after `from`. Suspects
-   * must be resolved. The last message stays open until `finish`.
+   * Seals the outbox rows of each range as one transaction, the first of which begins after `from`.
+   * Suspects must be resolved. The last message stays open until `finish`.
    */
   async seal(from: number, ranges: readonly SealRange[], pace: Pace): Promise<void> {
     this.#rows.forget();
@@ -114,9 +116,9 @@ export class Sealer {
   }
 
   /**
-   * The rows of a range with their times, all later than what was seen when they were captured. Each is later
-   * than the one before, so that the last change of a row has the latest time; but for rows that were moved,
-   * which are the only change of theirs.
+   * The rows of a range with their times, all later than what was seen when they were captured.
+   * Each is later than the one before, so that the last change of a row has the latest time; but
+   * for rows that were moved, which are the only change of theirs.
    */
   #timed(start: number, { end, spans }: SealRange): readonly Stretch[] {
     if (spans === undefined) return [{ start, end, time: this.clock.tick() }];
@@ -140,7 +142,7 @@ export class Sealer {
     for (let from = start; from < end; from += CHUNK_ROWS) {
       const to = Math.min(from + CHUNK_ROWS, end);
       const tables = this.outbox.tablesOf(from, to);
-      this.displaced?.noteSealed(this.#state, tables, from, to);
+      this.hidden?.noteSealed(this.#state, tables, from, to);
       versions.stampSealed(tables, from, to, version);
       if (to < end && pace.due()) await pace.rest();
     }
@@ -162,7 +164,10 @@ export class Sealer {
     this.#header = undefined;
   }
 
-  /** Adds a transaction to the open message, or to a new one; false when it is too big for a message. */
+  /**
+   * Adds a transaction to the open message, or to a new one; false when it is too big for a
+   * message.
+   */
   #pack(stretches: readonly Stretch[], last: number, counter: number, time: number): boolean {
     const rows = (stretches.at(-1)?.end ?? 0) - (stretches[0]?.start ?? 0);
     if (this.#header !== undefined && this.#encoder.changes + rows > PACK_ROWS) this.finish();

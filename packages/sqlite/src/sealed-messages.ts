@@ -80,7 +80,10 @@ export function* sealedBatches(connection: Connection, after: number): Generator
   }
 }
 
-/** Forgets some messages up to `counter`, oldest first. Returns how many; 0 when there are none left. */
+/**
+ * Forgets some messages up to `counter`, oldest first. Returns how many; 0 when there are none
+ * left.
+ */
 export function pruneSealed(connection: Connection, state: ReplicaState, counter: number): number {
   const rows = connection
     .statement(

@@ -4,14 +4,14 @@ import { CapturedTimes } from './captured-times.js';
 import type { Connection } from './connection.js';
 import { DeferredKeys } from './deferred-keys.js';
 import { leftOutOf } from './database-inspection.js';
-import { DisplacedRows } from './displaced.js';
+import { HiddenRows } from './hidden-rows.js';
 import { isMetadataName } from './identifiers.js';
 import { KeptAttempts } from './kept-attempts.js';
 import { KeptWrites } from './kept-writes.js';
 import type { TrackedTable } from './local-table.js';
 import { GroupSealer } from './group-seal.js';
 import { inspectDependents } from './local-triggers.js';
-import { createDisplacedTable } from './metadata.js';
+import { createHiddenTable } from './metadata.js';
 import { Outbox } from './outbox.js';
 import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
@@ -31,9 +31,9 @@ export interface Sealing {
 }
 
 /**
- * Everything that works on the database between one install and the next. Two connections: users' statements
- * need foreign keys, apply must not have them (cascades travel as rows), and switching one connection back
- * and forth would expire its statements.
+ * Everything that works on the database between one install and the next. Two connections: users'
+ * statements need foreign keys, apply must not have them (cascades travel as rows), and switching
+ * one connection back and forth would expire its statements.
  */
 export class Session {
   readonly users: UserStatements;
@@ -100,36 +100,34 @@ export class Session {
   }
 
   #assemble(state: ReplicaState): Applier {
-    const displacing = this.#tables.filter(({ uniqueIndexes }) => uniqueIndexes.length > 0);
+    const hiding = this.#tables.filter(({ uniqueIndexes }) => uniqueIndexes.length > 0);
     for (const connection of [this.writer, this.applier]) {
       const outbox = new Outbox(connection, this.#tables);
       const versions = state.rowVersions ? new RowVersions(connection) : undefined;
-      const displaced =
-        state.rowVersions && displacing.length > 0 ? new DisplacedRows(connection) : undefined;
+      const hidden = state.rowVersions && hiding.length > 0 ? new HiddenRows(connection) : undefined;
       this.#sealing.set(connection, {
         outbox,
-        sealer: new Sealer(connection, outbox, this.clock, versions, displaced, this.#tables, state),
-        groups: new GroupSealer(outbox, this.clock, versions, displaced, this.#tables),
+        sealer: new Sealer(connection, outbox, this.clock, versions, hidden, this.#tables, state),
+        groups: new GroupSealer(outbox, this.clock, versions, hidden, this.#tables),
         deferredKeys: new DeferredKeys(connection),
       });
     }
     const versions = state.rowVersions ? new RowVersions(this.applier) : undefined;
-    const displaced =
-      state.rowVersions && displacing.length > 0 ? new DisplacedRows(this.applier) : undefined;
-    return new Applier(this.applier, this.#tables, this.clock, versions, displaced, state);
+    const hidden = state.rowVersions && hiding.length > 0 ? new HiddenRows(this.applier) : undefined;
+    return new Applier(this.applier, this.#tables, this.clock, versions, hidden, state);
   }
 
-  countDisplaced(state: ReplicaState): void {
+  countHidden(state: ReplicaState): void {
     if (!state.rowVersions) return;
-    const displaced = new DisplacedRows(this.writer);
+    const hidden = new HiddenRows(this.writer);
     for (const table of this.#tables)
-      if (table.uniqueIndexes.length > 0) state.displaced[table.id] = displaced.count(table);
+      if (table.uniqueIndexes.length > 0) state.hidden[table.id] = hidden.count(table);
   }
 
   /**
-   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a replicated
-   * table is not what it was, or changes may have gone uncaptured; otherwise theirs are guarded, and ours are
-   * put in order behind them.
+   * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a
+   * replicated table is not what it was, or changes may have gone uncaptured; otherwise theirs are
+   * guarded, and ours are put in order behind them.
    */
   verifySchema(connection: Connection, state: ReplicaState): void {
     if (schemaCookieOf(connection) === state.schemaCookie) return;
@@ -139,7 +137,7 @@ export class Session {
     const dependents = inspectDependents(connection, names, this.policy.localTriggers);
     assertTriggersUsable(dependents.triggers);
     if (state.rowVersions)
-      for (const table of tables) if (table.uniqueIndexes.length > 0) createDisplacedTable(connection, table);
+      for (const table of tables) if (table.uniqueIndexes.length > 0) createHiddenTable(connection, table);
     installTriggers(connection, tables, this.policy, dependents.repeated);
     state.leftOut = leftOutOf(connection, names, dependents);
     this.#tables = tables;
@@ -152,8 +150,8 @@ export class Session {
   }
 
   /**
-   * Seals everything that other programs have committed, as the transactions that it certainly was and with
-   * the times when it was written. The message stays open.
+   * Seals everything that other programs have committed, as the transactions that it certainly was
+   * and with the times when it was written. The message stays open.
    */
   async sealPending(connection: Connection, state: ReplicaState, pace: Pace): Promise<void> {
     const { outbox, sealer } = this.sealing(connection);

@@ -18,7 +18,9 @@ import { NewlySealed } from './recent-messages.js';
 export interface WritePolicy {
   readonly writes: InstallOptions['writes'];
   readonly primary?: string;
-  /** What writes claim besides their changes is captured. As installed: not kept in the database. */
+  /**
+   * What writes claim besides their changes is captured. As installed: not kept in the database.
+   */
   readonly certified?: boolean;
   /** Triggers of the users that stay in this database. As installed, likewise. */
   readonly localTriggers?: readonly string[];
@@ -27,13 +29,17 @@ export interface WritePolicy {
 }
 
 /**
- * What the database knows about itself besides rows. Each writing method works on a copy, stores it inside
- * its transaction, and puts it in the old one's place after the commit: the two never disagree.
+ * What the database knows about itself besides rows. Each writing method works on a copy, stores it
+ * inside its transaction, and puts it in the old one's place after the commit: the two never
+ * disagree.
  */
-/** Displaced rows of a table, by number, that own writes may have set free. */
+/** Hidden rows of a table, by number, that own writes may have set free. */
 export interface Unsettled {
   readonly table: number;
-  /** As the rows are numbered under this schema version: VACUUM numbers them again. Absent: all of them. */
+  /**
+   * As the rows are numbered under this schema version: VACUUM numbers them again. Absent: all of
+   * them.
+   */
   readonly rows?: { readonly places: readonly bigint[]; readonly schemaCookie: number };
 }
 
@@ -44,7 +50,10 @@ export class ReplicaState {
   position: Position;
   /** Counters of other origins. */
   applied: Record<string, number> = {};
-  /** Own transactions applied without holes; below `lastCounter` only while the own past is still coming in. */
+  /**
+   * Own transactions applied without holes; below `lastCounter` only during recovery of own
+   * transactions.
+   */
   ownCounter = 0;
   lastCounter = 0;
   publishedCounter = 0;
@@ -58,8 +67,8 @@ export class ReplicaState {
   quarantinedBytes = 0;
   discarded = 0;
   /**
-   * What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what the database
-   * says.
+   * What the position has passed and that is not here. Replaced as a whole; `storedGaps` is what
+   * the database says.
    */
   gaps: readonly Gap[] = [];
   storedGaps: readonly Gap[] = [];
@@ -68,13 +77,16 @@ export class ReplicaState {
   outboxBytes = 0;
   /** Outcomes of synchronous groups that are kept. */
   outcomes = 0;
-  /** Rows that are displaced, per table number: most tables have none, and need no look. */
-  displaced: Record<number, number> = {};
-  /** Displaced rows that must be looked at again; replaced as a whole. In the database are the tables only. */
+  /** Rows that are hidden, per table number: most tables have none, and need no look. */
+  hidden: Record<number, number> = {};
+  /**
+   * Hidden rows that must be looked at again; replaced as a whole. In the database are the tables
+   * only.
+   */
   unsettled: readonly Unsettled[] = [];
   /**
-   * Counts what this file's state was stored; the one in the file is the same unless somebody has put another
-   * file's content there.
+   * Counts what this file's state was stored; the one in the file is the same unless somebody has
+   * put another file's content there.
    */
   revision = 0;
   /** SQLite's schema version when the triggers were last seen in their places. */
@@ -96,7 +108,7 @@ export class ReplicaState {
     Object.assign(copy, this, {
       applied: { ...this.applied },
       partial: { ...this.partial },
-      displaced: { ...this.displaced },
+      hidden: { ...this.hidden },
       changedOrigins: new Set<string>(),
       newlySealed: new NewlySealed(),
     });
@@ -270,8 +282,8 @@ export class StateWriter {
   constructor(
     private readonly connection: Connection,
     /**
-     * Told apart from every other opening, so that two processes on one file are noticed at the first
-     * transaction.
+     * Told apart from every other opening, so that two processes on one file are noticed at the
+     * first transaction.
      */
     private readonly owner: string,
   ) {}
@@ -321,8 +333,8 @@ export class StateWriter {
 
   /**
    * Stores the state. The file must hold what was stored last: another process may have taken it
-   * (DUPLICATE_REPLICA), or somebody may have put an older copy in its place (STORE_REPLACED), whose content
-   * must not be mixed with what is in memory.
+   * (DUPLICATE_REPLICA), or somebody may have put an older copy in its place (STORE_REPLACED),
+   * whose content must not be mixed with what is in memory.
    */
   update(state: ReplicaState): void {
     const { entry } = state.position;
@@ -386,7 +398,8 @@ export class StateWriter {
 
   #notOurs(state: ReplicaState): AntiphonError {
     const stored = this.#stored();
-    // Opening a replica's file stores a new revision, so one that is not higher is of an older copy.
+    // Opening a replica's file stores a new revision, so one that is not higher is of an older
+    // copy.
     return stored !== undefined && stored.owner !== this.owner && stored.revision > state.revision
       ? duplicate()
       : storeReplaced('the file holds an older state than this process has stored in it');

@@ -4,8 +4,8 @@ import { shortened } from './errors.js';
 import { bindParameter, type Parameters } from './values.js';
 
 /**
- * A lexical element of SQL, as SQLite's tokenizer cuts it: comments and quoted text, whole words (a `$` may
- * stand inside one), and parameters. https://www.sqlite.org/lang_expr.html#varparam
+ * A lexical element of SQL, as SQLite's tokenizer cuts it: comments and quoted text, whole words (a
+ * `$` may stand inside one), and parameters. https://www.sqlite.org/lang_expr.html#varparam
  */
 const ELEMENT =
   /--[^\n]*|\/\*[^]*?(?:\*\/|$)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\?\d*|[$@:#](?:[\w$\u0080-\uffff]|::)+|[\w\u0080-\uffff][\w$\u0080-\uffff]*|[^ \t\n\f\r\ufeff]/g;
@@ -15,13 +15,18 @@ const MAX_PARAMETER = 32_766;
 
 /** What the driver does not tell about a statement that it has prepared. */
 export interface StatementText {
-  /** By SQLite's number, from 1: `:name`, `?7` and the like, undefined for a bare `?` and for numbers that are left out. */
+  /**
+   * By SQLite's number, from 1: `:name`, `?7` and the like, undefined for a bare `?` and for
+   * numbers that are left out.
+   */
   readonly parameters: readonly (string | undefined)[];
   /** One that only an object can give: `:name`, `@name` or `$name`. */
   readonly named: string | undefined;
   /** Whether one is written as `?7`. */
   readonly numbered: boolean;
-  /** False when something follows the statement: the driver would run the first and ignore the rest. */
+  /**
+   * False when something follows the statement: the driver would run the first and ignore the rest.
+   */
   readonly single: boolean;
   /** In capitals; '' when there is none. */
   readonly firstWord: string;
@@ -73,7 +78,10 @@ function addParameter(parameters: (string | undefined)[], element: string): void
   }
 }
 
-/** A user's parameters as the driver takes them. BAD_SQL when there are too few, too many or unnamed ones. */
+/**
+ * A user's parameters as the driver takes them. BAD_SQL when there are too few, too many or unnamed
+ * ones.
+ */
 export function orderParameters(text: StatementText, given: Parameters, sql: string): Bindings {
   const { parameters, named } = text;
   const fail = (what: string): AntiphonError =>

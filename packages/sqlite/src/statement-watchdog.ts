@@ -28,17 +28,17 @@ export const DEFAULT_BLOCKED_MS = 60_000;
 const HEARTBEAT_MS = 250;
 
 /**
- * Ends this process when a statement of a write does not end. Writes run on the main thread, inside the
- * replica's transaction, and `node:sqlite` can't interrupt them: meanwhile nothing is answered, and signals
- * are not heard. Another thread notices, names the statement on stderr, and kills the process. The database
- * is safe: SQLite takes the open transaction back at the next start.
+ * Ends this process when a statement of a write does not end. Writes run on the main thread, inside
+ * the replica's transaction, and `node:sqlite` can't interrupt them: meanwhile nothing is answered,
+ * and signals are not heard. Another thread notices, names the statement on stderr, and kills the
+ * process. The database is safe: SQLite takes the open transaction back at the next start.
  *
  * `antiphon run` has one. For programs of your own:
  *
  *     using watchdog = StatementWatchdog.start({ name: 'my service', blockedMs: 60_000 });
  *
- * One for each process. It counts its own ticks, so that a machine or a process that was paused is not taken
- * for one that is blocked.
+ * One for each process. It counts its own ticks, so that a machine or a process that was paused is
+ * not taken for one that is blocked.
  */
 export class StatementWatchdog implements Disposable {
   readonly #worker: Worker;

@@ -30,7 +30,7 @@ describe('the outbox of sealed messages', () => {
     expect(again.state()).toEqual(before);
   });
 
-  it('resumes behind its own past: counters are not used twice, and what is missing comes in by apply', async () => {
+  it('resumes after its own transactions in the log: counters are not used twice, and what is missing comes in by apply', async () => {
     cluster = await pairOf(`CREATE TABLE t (id INTEGER PRIMARY KEY, a);`);
     await cluster.write('a', `INSERT INTO t VALUES (1, 'old')`);
     await cluster.synchronize();

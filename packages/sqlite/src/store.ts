@@ -26,7 +26,7 @@ import {
   type WriteRequest,
 } from '@antiphon/core';
 import { applySteps, type ApplyManner } from './apply-transaction.js';
-import { isCaptureGap, keepCaptureGaps } from './capture-record.js';
+import { isUncaptured, keepUncapturedTables } from './capture-record.js';
 import { Connection } from './connection.js';
 import { CurrentState } from './current-state.js';
 import { FileIdentity } from './file-identity.js';
@@ -125,7 +125,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     await this.recapturing.end();
     const applier = this.#session?.applier ?? (await this.#connect(false));
     await this.#state.exclusively(async () => {
-      // Whatever the store was told: a founded or joined replica must not be lost in a power cut.
+      // Whatever the store was told: a created or joined replica must not be lost in a power cut.
       writer.setDurable(true);
       try {
         const { session, state } = await writer.transaction(() =>
@@ -155,7 +155,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     );
     if (fresh && options.sealExistingRows) await this.#sealExisting(session, state, tables);
     if (captured) state.schemaCookie = schemaCookieOf(writer);
-    session.countDisplaced(state);
+    session.countHidden(state);
     session.storeState(writer, state);
     return { session, state };
   }
@@ -281,7 +281,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
           return session.writerState.assertOwned(this.#state.get());
         await this.#transaction(what, (draft) => session.verifySchema(writer, draft));
       } catch (thrown) {
-        if (isCaptureGap(thrown)) keepCaptureGaps(writer, session.tables);
+        if (isUncaptured(thrown)) keepUncapturedTables(writer, session.tables);
         throw storeError(thrown, what);
       }
     });
@@ -318,7 +318,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     );
   }
 
-  /** On the writing connection; an open group stores nothing that is read like this before it commits. */
+  /**
+   * On the writing connection; an open group stores nothing that is read like this before it
+   * commits.
+   */
   #read<T>(what: string, read: (session: Session) => T): Promise<T> {
     const session = this.#installed();
     try {
@@ -378,7 +381,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     });
   }
 
-  /** Rows that an own write set free come back in a transaction of their own; if it fails, with the next apply. */
+  /**
+   * Rows that an own write set free come back in a transaction of their own; if it fails, with the
+   * next apply.
+   */
   async #settle(): Promise<void> {
     const { position, unsettled } = this.#state.get();
     if (unsettled.length === 0) return;

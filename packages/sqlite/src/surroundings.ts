@@ -20,8 +20,8 @@ export interface SealingLimits {
 }
 
 /**
- * What a store takes from the process that it runs in: time, chance, files. A simulation brings its own, so
- * that a run can be repeated exactly.
+ * What a store takes from the process that it runs in: time, chance, files. A simulation brings its
+ * own, so that a run can be repeated exactly.
  */
 export interface Surroundings {
   /** For durations. */

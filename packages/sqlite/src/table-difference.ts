@@ -10,7 +10,7 @@ import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
-import { displacedTable } from './metadata.js';
+import { hiddenTable } from './metadata.js';
 import { OUTBOX_DELETE, OUTBOX_SUSPECT } from './outbox-kinds.js';
 import type { Pace } from './pace.js';
 import { describeRowLimits, isStoredTooLarge } from './row-limits.js';
@@ -31,17 +31,18 @@ export type DifferenceKind = typeof CHANGED | typeof ONLY_HERE | typeof MISSING_
 /** Where the differences stand: `n0…` is a row as it is here, `o0…` as replication knows it. */
 export const DIFFERENCES = 'temp._antiphon_differences';
 /**
- * The newest captured image of each row that waits in the outbox: `v0…`, `k0…` its key, `dead` when it was
- * deleted.
+ * The newest captured image of each row that waits in the outbox: `v0…`, `k0…` its key, `dead` when
+ * it was deleted.
  */
 const CAPTURED = 'temp._antiphon_captured';
 /** The key up to which a table was compared. */
 const PLACE = 'temp._antiphon_place';
 
 /**
- * How a table differs from what replication knows of it, row by row, in a temporary table. What replication
- * knows is in the attached database, but for what was captured and waits in the outbox: that is newer. All of
- * it in SQL, so that every value stays what it is. Inside the caller's transaction.
+ * How a table differs from what replication knows of it, row by row, in a temporary table. What
+ * replication knows is in the attached database, but for what was captured and waits in the outbox:
+ * that is newer. All of it in SQL, so that every value stays what it is. Inside the caller's
+ * transaction.
  */
 export class TableDifference {
   readonly #width: number;
@@ -50,8 +51,10 @@ export class TableDifference {
   constructor(
     private readonly connection: Connection,
     private readonly table: TrackedTable,
-    /** Some of its rows are displaced by unique keys: they are there, and not in the table. */
-    private readonly hasDisplaced: boolean,
+    /**
+     * Some of its rows are hidden by a unique-key conflict: they are there, and not in the table.
+     */
+    private readonly hasHidden: boolean,
     private readonly limits: RowLimits = DEFAULT_ROW_LIMITS,
   ) {
     this.#width = table.columns.length;
@@ -91,7 +94,10 @@ export class TableDifference {
     return { count, keys };
   }
 
-  /** The same row, whichever of its images are compared. `left` and `right` give the expression of a column. */
+  /**
+   * The same row, whichever of its images are compared. `left` and `right` give the expression of a
+   * column.
+   */
   sameKey(left: (column: number) => string, right: (column: number) => string): string {
     const parts = this.table.key.map(
       (part) => `${left(part.column)} = ${collated(this.table, right(part.column), part)}`,
@@ -168,7 +174,7 @@ export class TableDifference {
       `INSERT INTO ${DIFFERENCES} SELECT ${MISSING_HERE}, ${nothing.join(', ')}, ${this.#all(there)} ` +
       `FROM ${page} AS s ` +
       `WHERE NOT EXISTS (SELECT 1 FROM main.${quoteName(table.name)} AS r WHERE ${this.sameKey(here, there)})` +
-      `${this.#notDisplaced(there)}${this.#notCaptured(captured, there)}`;
+      `${this.#notHidden(there)}${this.#notCaptured(captured, there)}`;
   }
 
   /** Rows that wait in the outbox: what was captured last of them is what is known. */
@@ -183,7 +189,7 @@ export class TableDifference {
       `CASE WHEN ${gone} THEN ${MISSING_HERE} WHEN c.dead THEN ${ONLY_HERE} ELSE ${CHANGED} END, ` +
       `${this.#all(here)}, ${this.#all(value)} FROM ${CAPTURED} AS c ` +
       `LEFT JOIN main.${quoteName(table.name)} AS r ON ${this.sameKey(here, key)} ` +
-      `WHERE CASE WHEN ${gone} THEN NOT c.dead${this.#notDisplaced(key)} ` +
+      `WHERE CASE WHEN ${gone} THEN NOT c.dead${this.#notHidden(key)} ` +
       `WHEN c.dead THEN 1 ELSE ${this.#differ(here, value)} END`
     );
   }
@@ -207,11 +213,11 @@ export class TableDifference {
     return ` AND NOT EXISTS (SELECT 1 FROM ${CAPTURED} AS c WHERE ${this.sameKey(key, row)})`;
   }
 
-  #notDisplaced(row: (column: number) => string): string {
-    if (!this.hasDisplaced) return '';
+  #notHidden(row: (column: number) => string): string {
+    if (!this.hasHidden) return '';
     const { table } = this;
-    const displaced = (column: number): string => `d.${columnName(table, column)}`;
-    return ` AND NOT EXISTS (SELECT 1 FROM main.${displacedTable(table)} AS d WHERE ${this.sameKey(displaced, row)})`;
+    const hidden = (column: number): string => `d.${columnName(table, column)}`;
+    return ` AND NOT EXISTS (SELECT 1 FROM main.${hiddenTable(table)} AS d WHERE ${this.sameKey(hidden, row)})`;
   }
 
   /** What no message can hold, or has no identity, would stop this replica later. */
@@ -255,8 +261,8 @@ function list(width: number, prefix: string): string[] {
 }
 
 /**
- * The beginning of a long value, and any other one as it is: SQLite's substr() makes NULL of an empty BLOB,
- * and its substr() and length() take a text for ended at a NUL.
+ * The beginning of a long value, and any other one as it is: SQLite's substr() makes NULL of an
+ * empty BLOB, and its substr() and length() take a text for ended at a NUL.
  */
 function shownKey(value: string): string {
   const bytes = `CAST(${value} AS BLOB)`;

@@ -1,8 +1,8 @@
 import { AntiphonError, shellWord, type InspectedTrigger, type TableSchema } from '@antiphon/core';
 import {
-  captureGapError,
-  findCaptureGaps,
-  keepGaps,
+  uncapturedError,
+  findUncapturedTables,
+  keepUncaptured,
   keepMarked,
   recordCapture,
   recordCaptureOf,
@@ -105,7 +105,7 @@ function nameNow({ db }: Connection, name: string): string | undefined {
 
 /** Whoever rebuilds a table drops our triggers with it; what is altered in place keeps them. */
 function changeBack(connection: Connection, { name }: TrackedTable): string {
-  const reason = findCaptureGaps(connection, []).find(({ table }) => table === name)?.reason;
+  const reason = findUncapturedTables(connection, []).find(({ table }) => table === name)?.reason;
   if (reason === undefined)
     return (
       'Nothing was applied, and nothing is lost. Change it back (drop a column that was added). ' +
@@ -136,17 +136,17 @@ interface PresentTrigger {
 }
 
 /**
- * SCHEMA_DRIFT when changes of a table may have gone uncaptured: what is missing then must not be put back in
- * silence.
+ * SCHEMA_DRIFT when changes of a table may have gone uncaptured: what is missing then must not be
+ * put back in silence.
  */
 export function assertCaptured(connection: Connection, tables: readonly LocalTable[]): void {
-  const gaps = findCaptureGaps(connection, tables);
-  if (gaps.length > 0) throw captureGapError(gaps);
+  const uncaptured = findUncapturedTables(connection, tables);
+  if (uncaptured.length > 0) throw uncapturedError(uncaptured);
 }
 
 /**
- * SCHEMA_DRIFT when a trigger of the users needs what is not there any more: nothing could be applied to its
- * table.
+ * SCHEMA_DRIFT when a trigger of the users needs what is not there any more: nothing could be
+ * applied to its table.
  */
 export function assertTriggersUsable(triggers: readonly InspectedTrigger[]): void {
   const unusable = triggers.find(({ problem }) => problem !== undefined);
@@ -161,9 +161,9 @@ export function assertTriggersUsable(triggers: readonly InspectedTrigger[]): voi
 }
 
 /**
- * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours must fire
- * first: SQLite fires the youngest first, and an AFTER trigger of a user that changes the same row again
- * would otherwise be captured before its cause.
+ * Puts the triggers in place that the policy asks for, behind guarded triggers of the users. Ours
+ * must fire first: SQLite fires the youngest first, and an AFTER trigger of a user that changes the
+ * same row again would otherwise be captured before its cause.
  */
 export function installTriggers(
   connection: Connection,
@@ -185,16 +185,18 @@ export function installTriggers(
   return true;
 }
 
-/** The same for one table whose changes went uncaptured. What is known of the others stays as it is. */
+/**
+ * The same for one table whose changes went uncaptured. What is known of the others stays as it is.
+ */
 export function installTriggersOf(
   connection: Connection,
   table: TrackedTable,
   tables: readonly TrackedTable[],
   policy: WritePolicy,
 ): void {
-  keepGaps(
+  keepUncaptured(
     connection,
-    findCaptureGaps(connection, tables).filter((gap) => gap.table !== table.name),
+    findUncapturedTables(connection, tables).filter((gap) => gap.table !== table.name),
   );
   const replicated = tables.map(({ name }) => name);
   const { repeated } = inspectDependents(connection, replicated, policy.localTriggers);

@@ -19,9 +19,9 @@ export interface RunResult {
 }
 
 /**
- * What a write's function gets. Statements run at once, inside the transaction of the write, on the calling
- * thread; they see what the ones before them did. Integers come as numbers, or as bigint when a number would
- * not hold them exactly; BLOBs as Uint8Array.
+ * What a write's function gets. Statements run at once, inside the transaction of the write, on the
+ * calling thread; they see what the ones before them did. Integers come as numbers, or as bigint
+ * when a number would not hold them exactly; BLOBs as Uint8Array.
  */
 export interface SqliteTransaction {
   /**
@@ -46,10 +46,11 @@ export interface SqliteTransaction {
    */
   all<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row[];
   /**
-   * In a synchronous cluster with several writers: this write is rejected when another one that was committed
-   * first changed the row with this primary key (one value, or the list of them in order), there or not. What
-   * a write changes it has locked anyway; lock what it only read and relies on. Does nothing in other
-   * clusters. The table is named as in SQL, without regard to case.
+   * In a synchronous cluster with several writers: this write is rejected when another one that was
+   * committed first changed the row with this primary key (one value, or the list of them in
+   * order), there or not. What a write changes it has locked anyway; lock what it only read and
+   * relies on. Does nothing in other clusters. The table is named as in SQL, without regard to
+   * case.
    *
    * @throws AntiphonError UNKNOWN_TABLE, BAD_OPTION
    */
@@ -151,8 +152,8 @@ export class UserStatements implements SqliteTransaction {
   }
 
   /**
-   * Tables and views that the statements of the write that has just ended could write to, triggers and
-   * foreign keys included.
+   * Tables and views that the statements of the write that has just ended could write to, triggers
+   * and foreign keys included.
    */
   takeWritten(): ReadonlySet<string> {
     const written = this.#written;

@@ -24,7 +24,10 @@ function endOfQuoted(sql: string, start: number, closing: string): number {
   return sql.length;
 }
 
-/** SQL as tokens, without comments and spaces. https://www.sqlite.org/lang_keywords.html, lang_comment.html */
+/**
+ * SQL as tokens, without comments and spaces. https://www.sqlite.org/lang_keywords.html,
+ * lang_comment.html
+ */
 export function tokenize(sql: string): Token[] {
   const tokens: Token[] = [];
   const word = /[\p{L}\p{N}_$\u0080-\u{10ffff}]+/uy;
@@ -94,8 +97,8 @@ export function triggerEvent(sql: string): (typeof EVENTS)[number] | undefined {
 }
 
 /**
- * It fires before an insert, which an upsert may then turn into an update. BEFORE is what SQLite assumes
- * where nothing is said.
+ * It fires before an insert, which an upsert may then turn into an update. BEFORE is what SQLite
+ * assumes where nothing is said.
  */
 export function firesBeforeInsert(sql: string): boolean {
   const tokens = tokenize(sql);
@@ -104,8 +107,8 @@ export function firesBeforeInsert(sql: string): boolean {
 }
 
 /**
- * The BEGIN of the body: outside of parentheses and CASE, and a statement follows (a column may be called
- * `begin`).
+ * The BEGIN of the body: outside of parentheses and CASE, and a statement follows (a column may be
+ * called `begin`).
  */
 function findBody(tokens: readonly Token[], from: number): number | undefined {
   let depth = 0;
@@ -123,8 +126,8 @@ function findBody(tokens: readonly Token[], from: number): number | undefined {
 }
 
 /**
- * The same trigger, which does not fire while changes of other replicas are applied: its effects already
- * travel as rows. undefined when the text is not understood for certain.
+ * The same trigger, which does not fire while changes of other replicas are applied: its effects
+ * already travel as rows. undefined when the text is not understood for certain.
  */
 export function guardTrigger(sql: string): string | undefined {
   const tokens = tokenize(sql);

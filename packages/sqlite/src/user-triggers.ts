@@ -44,9 +44,9 @@ export function readTriggers(connection: Connection, tables: readonly string[]):
 }
 
 /**
- * Rewrites the users' triggers on these tables so that they rest during apply, except those of `repeated`,
- * which are as their authors wrote them. Returns whether anything changed. All of them are created anew in
- * their old order, since SQLite fires triggers of one event by creation.
+ * Rewrites the users' triggers on these tables so that they rest during apply, except those of
+ * `repeated`, which are as their authors wrote them. Returns whether anything changed. All of them
+ * are created anew in their old order, since SQLite fires triggers of one event by creation.
  */
 export function guardUserTriggers(
   connection: Connection,

@@ -30,7 +30,9 @@ export function bindingOf(value: Value): Binding {
   );
 }
 
-/** A value that a user's program gives. Numbers without a fraction are integers, as SQL writes them. */
+/**
+ * A value that a user's program gives. Numbers without a fraction are integers, as SQL writes them.
+ */
 export function bindParameter(value: unknown): SqliteValue {
   if (typeof value === 'string' || typeof value === 'bigint' || value === null) return value;
   if (typeof value === 'number')

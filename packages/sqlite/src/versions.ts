@@ -34,9 +34,9 @@ interface StoredVersion extends Version {
 }
 
 /**
- * Version per row: `(hybrid time, origin, counter)`, highest wins, deleted rows included. Statements expect
- * every change to succeed what it finds, many rows at once; only when one does not are the rows looked at one
- * by one.
+ * Version per row: `(hybrid time, origin, counter)`, highest wins, deleted rows included.
+ * Statements expect every change to succeed what it finds, many rows at once; only when one does
+ * not are the rows looked at one by one.
  */
 export class RowVersions {
   constructor(private readonly connection: Connection) {}
@@ -93,8 +93,8 @@ export class RowVersions {
   }
 
   /**
-   * Stores all versions, each of which succeeds one that its origin knew, or else fails as a whole and stores
-   * none.
+   * Stores all versions, each of which succeeds one that its origin knew, or else fails as a whole
+   * and stores none.
    */
   #expectSuccession(
     table: TrackedTable,
@@ -144,8 +144,8 @@ export class RowVersions {
     const succeeds =
       `(excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
       `AND (${name}.origin = excluded.origin OR ${name}.counter <= ${seen})`;
-    // A time must not be NULL, so SQLite takes back the whole statement: what comes later in the run would
-    // hide the conflict.
+    // A time must not be NULL, so SQLite takes back the whole statement: what comes later in the
+    // run would hide the conflict.
     const sql = `INSERT INTO ${name} ${source} ${this.#onConflict(table, `iif(${succeeds}, excluded.time, NULL)`)}`;
     if (this.#successions.size > 1000) this.#successions.clear();
     this.#successions.set(cacheKey, sql);
@@ -183,7 +183,7 @@ export class RowVersions {
     return { rows: winners, conflicts };
   }
 
-  /** The version of the row with this row's key, whether it is there, deleted or displaced. */
+  /** The version of the row with this row's key, whether it is there, deleted or hidden. */
   versionOf(table: TrackedTable, row: Row): StoredVersion | undefined {
     const bindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
     const condition = bindings.map(({ expression }, index) => `k${index} = ${expression}`).join(' AND ');
@@ -204,8 +204,8 @@ export class RowVersions {
 }
 
 /**
- * What every one of these transactions' origins had applied of others: what succeeds this for all succeeds it
- * for each.
+ * What every one of these transactions' origins had applied of others: what succeeds this for all
+ * succeeds it for each.
  */
 function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] {
   const [first] = stamps;
@@ -225,7 +225,10 @@ function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] 
   return Object.entries(common ?? first.context);
 }
 
-/** The origin of the one did not know the other: a lost change always, unless it is its own origin's. */
+/**
+ * The origin of the one did not know the other: a lost change always, unless it is its own
+ * origin's.
+ */
 function isConflict(stamp: Stamp, stored: Version, won: boolean): boolean {
   if (stored.origin === stamp.origin) return false;
   return !won || stored.counter > counterOf(stamp.context, stored.origin);

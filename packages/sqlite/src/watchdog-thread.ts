@@ -3,8 +3,8 @@ import { workerData } from 'node:worker_threads';
 import { HEARTBEAT, IS_RUNNING, TEXT_LENGTH, TEXT_OFFSET, type WatchdogData } from './watchdog-layout.js';
 
 /**
- * The program of the watching thread; see statement-watchdog.ts. It must not depend on the main thread for
- * anything.
+ * The program of the watching thread; see statement-watchdog.ts. It must not depend on the main
+ * thread for anything.
  */
 const INTERVAL_MS = 250;
 /** Of the time until the process is ended: who wonders why nothing is answered is told before. */

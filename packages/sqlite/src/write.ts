@@ -7,7 +7,10 @@ import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
 import type { SqliteTransaction } from './transaction.js';
 
-/** Runs waiting writes in one database transaction, each in a savepoint of its own, seals and commits them. */
+/**
+ * Runs waiting writes in one database transaction, each in a savepoint of its own, seals and
+ * commits them.
+ */
 export class GroupWriter {
   constructor(
     private readonly session: Session,

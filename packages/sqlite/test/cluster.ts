@@ -20,7 +20,10 @@ import {
 } from '@antiphon/core';
 import { sqlite, type SqliteOptions, type SqliteTransaction } from '../src/index.js';
 
-/** Databases in a directory of their own, with the sqlite3 shell as the other program that writes to them. */
+/**
+ * Databases in a directory of their own, with the sqlite3 shell as the other program that writes to
+ * them.
+ */
 export class Directory {
   readonly path = mkdtempSync(join(tmpdir(), 'antiphon-sqlite-'));
 

@@ -1,6 +1,9 @@
 import type { Bus, Log, Registry } from '@antiphon/core';
 
-/** `nats`: a nats-server of its own, as a child process. `memory`: adapters in memory, in this process. */
+/**
+ * `nats`: a nats-server of its own, as a child process. `memory`: adapters in memory, in this
+ * process.
+ */
 export type BrokerKind = 'nats' | 'memory';
 
 /** What one replica talks to the others through. */

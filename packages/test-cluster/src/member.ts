@@ -68,8 +68,9 @@ export class Member {
   }
 
   /**
-   * The files are copied before the replica is told anything, and put back when it has closed: so nothing that
-   * it does while it closes is left. Its connection is cut first, so that nothing of it is sent either.
+   * The files are copied before the replica is told anything, and put back when it has closed: so
+   * nothing that it does while it closes is left. Its connection is cut first, so that nothing of
+   * it is sent either.
    */
   async kill(): Promise<void> {
     const running = this.#running;

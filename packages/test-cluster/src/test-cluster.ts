@@ -57,7 +57,8 @@ const POLL_MS = 5;
 const SHOWN_ROWS = 5;
 
 /**
- * A cluster in this process, for the tests of a program: real replicas on SQLite files in a temporary folder.
+ * A cluster in this process, for the tests of a program: real replicas on SQLite files in a
+ * temporary folder.
  *
  * @example
  * ```ts
@@ -89,8 +90,8 @@ export class TestCluster implements AsyncDisposable {
   ) {}
 
   /**
-   * Starts the broker, then the first replica, which founds the cluster, then the others, and waits until they
-   * have its rows. What was started is ended when something fails.
+   * Starts the broker, then the first replica, which creates the cluster, then the others, and
+   * waits until they have its rows. What was started is ended when something fails.
    *
    * @throws AntiphonError NATS_SERVER_NOT_FOUND, NATS_SERVER_START, and what `startReplica` throws.
    */
@@ -138,7 +139,9 @@ export class TestCluster implements AsyncDisposable {
     return join(this.folder, `${id}.db`);
   }
 
-  /** Starts a member that is stopped, or a new one. It may still be behind the log: see `caughtUp`. */
+  /**
+   * Starts a member that is stopped, or a new one. It may still be behind the log: see `caughtUp`.
+   */
   async startReplica(id: string): Promise<TestReplica> {
     assertReplicaId(id);
     const member =
@@ -154,8 +157,8 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /**
-   * Ends it as a kill of its process would: only the database file is left, as it was at this moment, and
-   * nothing more is sent. Other programs must have closed the file.
+   * Ends it as a kill of its process would: only the database file is left, as it was at this
+   * moment, and nothing more is sent. Other programs must have closed the file.
    */
   async killReplica(id: string): Promise<void> {
     await this.#member(id).kill();
@@ -168,8 +171,8 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /**
-   * Resolves when every running replica has applied what any of them had committed at the call, also what other
-   * programs wrote to its file.
+   * Resolves when every running replica has applied what any of them had committed at the call,
+   * also what other programs wrote to its file.
    *
    * @throws AntiphonError TIMEOUT, and what `caughtUp` of a replica throws.
    */
@@ -211,7 +214,9 @@ export class TestCluster implements AsyncDisposable {
     }
   }
 
-  /** Throws an Error that names tables and rows unless every running replica holds the same rows. */
+  /**
+   * Throws an Error that names tables and rows unless every running replica holds the same rows.
+   */
   async assertEqual(options: WaitOptions = {}): Promise<void> {
     const { outcome, differences, reason } = await this.verify(options);
     if (outcome === 'equal') return;

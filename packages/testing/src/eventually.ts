@@ -23,15 +23,16 @@ export interface EventuallyOptions {
 const OPTIONS: OptionNames<EventuallyOptions> = { timeoutMs: true, seen: true };
 
 /**
- * Waits until a condition of a test holds, and returns what the condition gave. It is looked at right away,
- * then every 5 to 20 ms of real time. A condition that throws ends the wait with its error.
+ * Waits until a condition of a test holds, and returns what the condition gave. It is looked at
+ * right away, then every 5 to 20 ms of real time. A condition that throws ends the wait with its
+ * error.
  *
  * @param what - What is waited for, as a sentence: `b has all rows`.
  * @param condition - Holds when it gives something truthy.
  * @param limit - How long to wait, in milliseconds, or with more options.
  * @throws Error with what was waited for, for how long, and what was last seen.
- * @example
- * await eventually('b is in step', () => b.status().lag.messages === 0, { seen: () => b.status().lag });
+ * @example await eventually('b is in step', () => b.status().lag.messages === 0, { seen: () =>
+ *   b.status().lag });
  */
 export async function eventually<T>(
   what: string,

@@ -19,7 +19,10 @@ export interface Report {
 
 const SIGNIFICANT_DIGITS = 4;
 
-/** With --json: an object a line, as soon as it is known. Otherwise: a table at the end of each bench. */
+/**
+ * With --json: an object a line, as soon as it is known. Otherwise: a table at the end of each
+ * bench.
+ */
 export function createReport(json: boolean): Report {
   const kept: Figure[] = [];
   return {

@@ -117,7 +117,10 @@ async function run({ names, json, rounds, rows, peers, parent }: Arguments): Pro
   }
 }
 
-/** What was started, to be stopped in the opposite order. Whoever asks waits until all of it has stopped. */
+/**
+ * What was started, to be stopped in the opposite order. Whoever asks waits until all of it has
+ * stopped.
+ */
 class Started {
   readonly #stops: (() => Promise<void>)[] = [];
   #stopping = Promise.resolve();

@@ -75,8 +75,8 @@ const NOTE_WORDS = 19;
 const TEMPLATES = Array.from({ length: 1000 }, (_, index) => makeRow(index + 1));
 
 /**
- * The same row for the same id on every run. All but the id comes from a thousand templates, so that making
- * rows costs next to nothing and holds no memory while something is measured.
+ * The same row for the same id on every run. All but the id comes from a thousand templates, so
+ * that making rows costs next to nothing and holds no memory while something is measured.
  */
 export function benchRow(id: number): BenchRow {
   const [, customer, name, email, amount, quantity, note, reference] =

@@ -29,7 +29,9 @@ export class Series {
       this.#figure(name, metric, unit, median(values));
   }
 
-  /** The median of the ratios of two values of the same round: what disturbs a round disturbs both. */
+  /**
+   * The median of the ratios of two values of the same round: what disturbs a round disturbs both.
+   */
   reportRatio(name: string, metric: string, above: string, below: string): void {
     const [a, b] = [this.#find(above, metric)?.values ?? [], this.#find(below, metric)?.values ?? []];
     const ratios = a.map((value, round) => value / (b[round] ?? Number.NaN));

@@ -1,9 +1,15 @@
-/** The middle value; of an even number of values, the mean of the two in the middle. NaN when there is none. */
+/**
+ * The middle value; of an even number of values, the mean of the two in the middle. NaN when there
+ * is none.
+ */
 export function median(values: readonly number[]): number {
   return percentile(values, 0.5);
 }
 
-/** Linear interpolation between the two nearest ranks, as most tools do it. NaN when there is no value. */
+/**
+ * Linear interpolation between the two nearest ranks, as most tools do it. NaN when there is no
+ * value.
+ */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = Array.from(values).sort((a, b) => a - b);
   const rank = share * (sorted.length - 1);

@@ -41,9 +41,9 @@ export class SyncCluster {
   }
 
   /**
-   * So many writes by so many writers, in the processes of the replicas in their order. When the first
-   * process is through, the others end as well: the last writes of a slow one alone would say nothing about
-   * the cluster.
+   * So many writes by so many writers, in the processes of the replicas in their order. When the
+   * first process is through, the others end as well: the last writes of a slow one alone would say
+   * nothing about the cluster.
    */
   async write(transactions: number, writers: readonly number[], hotShare = 0): Promise<SyncRound> {
     const all = writers.reduce((sum, count) => sum + count, 0);

@@ -6,7 +6,10 @@ import type { Script } from './script.js';
 /** Rows of a difference that are shown. */
 const SHOWN = 6;
 
-/** Throws a Discrepancy when two databases that must be alike are not. `thoroughly`: also by SQLite's own checks. */
+/**
+ * Throws a Discrepancy when two databases that must be alike are not. `thoroughly`: also by
+ * SQLite's own checks.
+ */
 export function compare(
   replicas: Replicas,
   plain: ForeignDatabase | undefined,
@@ -42,7 +45,7 @@ function compareVersions(first: Replica, second: Replica, { writers }: Script): 
   if (writers === 2) return;
   for (const table of first.foreign.tables('_antiphon_d[0-9]*'))
     if (second.foreign.count(table) > 0)
-      throw new Discrepancy('displaced', `rows in ${table}, though one replica writes`);
+      throw new Discrepancy('hidden', `rows in ${table}, though one replica writes`);
 }
 
 function same(kind: string, what: string, expected: readonly string[], found: readonly string[]): void {

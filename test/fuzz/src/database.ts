@@ -63,10 +63,10 @@ export class ForeignDatabase {
   }
 
   /**
-   * The events of the triggers of a database with Antiphon, with triggers that do nothing. SQLite goes about
-   * a statement in another way where there are triggers: it visits rows in another order, counts violations
-   * of foreign keys that it would refuse at once, and keeps what it needs to take a statement back that fails
-   * halfway.
+   * The events of the triggers of a database with Antiphon, with triggers that do nothing. SQLite
+   * goes about a statement in another way where there are triggers: it visits rows in another
+   * order, counts violations of foreign keys that it would refuse at once, and keeps what it needs
+   * to take a statement back that fails halfway.
    */
   addIdleTriggers(captured: ForeignDatabase): void {
     const triggers = captured.#values(

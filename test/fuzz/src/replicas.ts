@@ -26,8 +26,8 @@ export interface Replica {
 }
 
 /**
- * In the past, so that what SQLite says about when a change was made is in the future for every replica: a
- * run does not depend on it.
+ * In the past, so that what SQLite says about when a change was made is in the future for every
+ * replica: a run does not depend on it.
  */
 const START_MS = Date.UTC(2020, 0, 1);
 const giveWay = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -63,7 +63,10 @@ export class Replicas {
     return this.#nowMs;
   }
 
-  /** Makes the database of the first replica, which has tables and rows already, and that of the second. */
+  /**
+   * Makes the database of the first replica, which has tables and rows already, and that of the
+   * second.
+   */
   async start(): Promise<void> {
     const file = join(this.folder, 'a.db');
     const foreign = new ForeignDatabase(file);

@@ -97,7 +97,9 @@ class Run {
     }
   }
 
-  /** Statements run one after the other, whatever becomes of each; the errors must be SQLite's own. */
+  /**
+   * Statements run one after the other, whatever becomes of each; the errors must be SQLite's own.
+   */
   async #library(on: string, statements: readonly string[]): Promise<void> {
     const errors: (string | undefined)[] = [];
     const { store } = this.#replicas.get(on);

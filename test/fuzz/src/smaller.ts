@@ -4,8 +4,8 @@ import type { Script, Step } from './script.js';
 const MAX_RUNS = 400;
 
 /**
- * The smallest script found that fails in the same way: without steps, statements and definitions that the
- * failure does not need.
+ * The smallest script found that fails in the same way: without steps, statements and definitions
+ * that the failure does not need.
  */
 export async function smallerScript(script: Script, kind: string): Promise<Script> {
   let runs = 0;
@@ -68,7 +68,10 @@ const REDUCTIONS: readonly Reduction<unknown>[] = [
   },
 ];
 
-/** Leaves out halves, then quarters, and so on down to single items (Zeller's ddmin, without its complements). */
+/**
+ * Leaves out halves, then quarters, and so on down to single items (Zeller's ddmin, without its
+ * complements).
+ */
 async function shortened<Item>(
   script: Script,
   { get, set }: Reduction<Item>,

@@ -7,7 +7,10 @@ export interface Codec {
   decode(data: Uint8Array): unknown;
 }
 
-/** Numbers stay numbers and bigints bigints, so that a 64-bit integer survives. No bytes at all are `undefined`. */
+/**
+ * Numbers stay numbers and bigints bigints, so that a 64-bit integer survives. No bytes at all are
+ * `undefined`.
+ */
 export const msgpackCodec: Codec = {
   encode: (value) =>
     value === undefined ? new Uint8Array(0) : encode(value, { useBigInt64: true, ignoreUndefined: true }),
@@ -20,7 +23,10 @@ export const msgpackCodec: Codec = {
 
 const MAX_DEPTH = 64;
 
-/** What follows a first byte: a length field of so many bytes, fixed bytes, and values per unit of the length. */
+/**
+ * What follows a first byte: a length field of so many bytes, fixed bytes, and values per unit of
+ * the length.
+ */
 type Shape = readonly [lengthBytes: number, fixedBytes: number, valuesPerUnit?: number];
 /** For the first bytes from 0xc0 on. */
 // prettier-ignore
@@ -32,8 +38,9 @@ const SHAPES: readonly (Shape | undefined)[] = [
 ];
 
 /**
- * Walks the bytes before they are decoded, since the decoder allocates what a header claims: nested headers of 65 535
- * values each, three bytes a header, would take gigabytes. Here every claimed value must have a byte left for it.
+ * Walks the bytes before they are decoded, since the decoder allocates what a header claims: nested
+ * headers of 65 535 values each, three bytes a header, would take gigabytes. Here every claimed
+ * value must have a byte left for it.
  */
 function checkShape(data: Uint8Array): void {
   /** Values still to come, per open container. */

@@ -16,8 +16,8 @@ const DEFAULT_MAX_REQUEST_BYTES = 1024 * 1024;
 const COMMAND = /^[A-Za-z0-9_-]+$/;
 
 /**
- * Makes a request of what came over the wire or throws, best an AntiphonError; anything else becomes
- * MALFORMED_MESSAGE with its text. The actor never sees what this has not accepted.
+ * Makes a request of what came over the wire or throws, best an AntiphonError; anything else
+ * becomes MALFORMED_MESSAGE with its text. The actor never sees what this has not accepted.
  */
 export type Validator<R> = (input: unknown) => R;
 
@@ -57,8 +57,8 @@ export interface Exposure {
 }
 
 /**
- * Lets others send `commands` to an actor, each on the subject `<prefix>.<command>`; `remoteRef` is the other
- * end.
+ * Lets others send `commands` to an actor, each on the subject `<prefix>.<command>`; `remoteRef` is
+ * the other end.
  */
 export function exposeActor<P extends Protocol<P>>(
   ref: Ref<P>,

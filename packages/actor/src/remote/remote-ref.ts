@@ -25,10 +25,11 @@ export interface RemoteRefOptions {
 const REMOTE_OPTIONS: OptionNames<RemoteRefOptions> = { codec: true, timeoutMs: true, maxInFlight: true };
 
 /**
- * An actor that another process (or this one) has exposed under `prefix`. As a local reference, with these
- * differences: requests and replies are copied; replies are not validated, trust is the bus's matter; whether
- * a message was handled before a TIMEOUT is not known; `tell` tells nothing about the other side. Its end is
- * not watched: members of a cluster notice each other's end by heartbeats.
+ * An actor that another process (or this one) has exposed under `prefix`. As a local reference,
+ * with these differences: requests and replies are copied; replies are not validated, trust is the
+ * bus's matter; whether a message was handled before a TIMEOUT is not known; `tell` tells nothing
+ * about the other side. Its end is not watched: members of a cluster notice each other's end by
+ * heartbeats.
  */
 export function remoteRef<P extends Protocol<P>>(
   bus: Bus,

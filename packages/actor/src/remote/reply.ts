@@ -5,14 +5,17 @@ import type { Codec } from './codec.js';
 /** Of a message or a context field. */
 const MAX_ERROR_TEXT = 4096;
 
-// A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or `{ error: { code, message, retriable,
-// context } }`.
+// A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or
+// `{ error: { code, message, retriable, context } }`.
 
 export function encodeValue(codec: Codec, value: unknown): Uint8Array {
   return codec.encode(value === undefined ? {} : { ok: value });
 }
 
-/** Cause and stack stay at home. What is no AntiphonError was chosen by the actor (`message.reject`). */
+/**
+ * Cause and stack stay at home. What is no AntiphonError was chosen by the actor
+ * (`message.reject`).
+ */
 export function encodeError(codec: Codec, thrown: unknown): Uint8Array {
   const known = thrown instanceof AntiphonError ? thrown : undefined;
   const context: Record<string, unknown> = {};

@@ -5,7 +5,10 @@ import { accessOf } from '@antiphon/client/internal';
 import { AntiphonError } from '@antiphon/core';
 import type { Command } from 'commander';
 
-/** How to log in, on a command line: no secret stands there, since every user of the machine can read it. */
+/**
+ * How to log in, on a command line: no secret stands there, since every user of the machine can
+ * read it.
+ */
 export interface AccessOptions {
   readonly user?: string;
   readonly passwordFile?: string;

@@ -3,8 +3,8 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 
 /**
- * `.antiphon/context.json`: which cluster runs in this folder. `up` and `demo` write it while they run, so that
- * `antiphon status` needs no options in the same folder or below it.
+ * `.antiphon/context.json`: which cluster runs in this folder. `up` and `demo` write it while they
+ * run, so that `antiphon status` needs no options in the same folder or below it.
  */
 const contextSchema = z.object({
   cluster: z.string(),

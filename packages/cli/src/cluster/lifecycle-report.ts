@@ -4,7 +4,10 @@ import { reportToParent } from './parent-link.js';
 
 type Reason = Parameters<NonNullable<ReplicaOptions<unknown>['onLifecycle']>>[1];
 
-/** What became of the replica of this process: for the process that started it, and for its own exit code. */
+/**
+ * What became of the replica of this process: for the process that started it, and for its own exit
+ * code.
+ */
 export class LifecycleReport {
   readonly #stalled = new AbortController();
   #stall: AntiphonError | undefined;

@@ -41,8 +41,9 @@ export interface LocalClusterOptions {
 }
 
 /**
- * A whole cluster on this machine: a nats-server and a process per replica, watched and started again when one dies.
- * They all end with this process: see replica-process.ts, and lifeline.ts of @antiphon/nats-server.
+ * A whole cluster on this machine: a nats-server and a process per replica, watched and started
+ * again when one dies. They all end with this process: see replica-process.ts, and lifeline.ts of
+ * @antiphon/nats-server.
  */
 export class LocalCluster {
   #server: NatsServer | undefined;

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
 /**
- * The channel between a replica process and the one that started it (`up`, `demo`): an IPC channel of Node.
- * The kernel closes it when the parent is gone, however it went, also by kill -9; a replica that was started
- * this way then ends.
+ * The channel between a replica process and the one that started it (`up`, `demo`): an IPC channel
+ * of Node. The kernel closes it when the parent is gone, however it went, also by kill -9; a
+ * replica that was started this way then ends.
  */
 const reportSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), pid: z.number() }),

@@ -50,7 +50,7 @@ it('a start takes as long as the database is large, when it gets on', async () =
 });
 
 it('a start that does not get on is given up, and the log says why', async () => {
-  // Nobody has tables to found the cluster with.
+  // Nobody has tables to create the cluster with.
   await expect(
     processOf('b', 6000, ', limits: { connectTimeoutMs: 500 }').start(AbortSignal.timeout(60_000)),
   ).rejects.toMatchObject({

@@ -9,8 +9,8 @@ const MAX_BACKOFF_MS = 10_000;
 /** A process that ran this long failed for a new reason: the backoff starts over. */
 const STEADY_MS = 30_000;
 /**
- * Of silence: a start takes as long as the database and the log are large. A replica retries what may go away
- * by itself; whoever waits at a terminal wants to know.
+ * Of silence: a start takes as long as the database and the log are large. A replica retries what
+ * may go away by itself; whoever waits at a terminal wants to know.
  */
 const START_SILENCE_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -37,9 +37,9 @@ export interface ReplicaProcessOptions {
 }
 
 /**
- * One replica as a process of its own (`antiphon run`), started again with backoff when it dies. Its process
- * group is its own: a Ctrl-C in the terminal reaches this process only, which then stops the replicas in
- * order.
+ * One replica as a process of its own (`antiphon run`), started again with backoff when it dies.
+ * Its process group is its own: a Ctrl-C in the terminal reaches this process only, which then
+ * stops the replicas in order.
  */
 export class ReplicaProcess {
   #child: ChildProcess | undefined;
@@ -75,11 +75,11 @@ export class ReplicaProcess {
   }
 
   /**
-   * Starts it and waits until it takes part in the cluster. A process that ends before that is an error: its reason
-   * would only repeat itself.
+   * Starts it and waits until it takes part in the cluster. A process that ends before that is an
+   * error: its reason would only repeat itself.
    *
-   * @throws AntiphonError what the process itself reported, or INTERNAL with the last lines of its log;
-   * ABORTED, TIMEOUT.
+   * @throws AntiphonError what the process itself reported, or INTERNAL with the last lines of its
+   *   log; ABORTED, TIMEOUT.
    */
   start(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {

@@ -7,7 +7,10 @@ import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
 import { accessFromOptions, type AccessOptions } from './access-options.js';
 import { findContext } from './context-file.js';
 
-/** The cluster that a command is about; `replica` is that of the configuration file, if it comes from there. */
+/**
+ * The cluster that a command is about; `replica` is that of the configuration file, if it comes
+ * from there.
+ */
 export type Target = ClusterAddress & { readonly source: string };
 
 export interface TargetOptions extends AccessOptions {
@@ -25,8 +28,9 @@ interface PartialTarget {
 }
 
 /**
- * Options win over the file named by --config, over the environment (ANTIPHON_SERVERS, ANTIPHON_CLUSTER), over the
- * cluster that runs in this folder (`up`, `demo`), over ./antiphon.yaml.
+ * Options win over the file named by --config, over the environment (ANTIPHON_SERVERS,
+ * ANTIPHON_CLUSTER), over the cluster that runs in this folder (`up`, `demo`), over
+ * ./antiphon.yaml.
  *
  * @throws AntiphonError BAD_OPTION when no place names a cluster and its servers.
  */
@@ -66,8 +70,8 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
 }
 
 /**
- * A cluster that runs in this folder asks for no login, and offers no TLS: what is set for another one is not
- * for it.
+ * A cluster that runs in this folder asks for no login, and offers no TLS: what is set for another
+ * one is not for it.
  */
 function accessTo(
   chosen: PartialTarget,
@@ -90,7 +94,10 @@ function fromConfig(file: string, env: NodeJS.ProcessEnv): PartialTarget {
   return { cluster, servers, replica: id, access, source: file };
 }
 
-/** Only looked at when nothing named more clearly is complete: a broken ./antiphon.yaml must not stop --servers. */
+/**
+ * Only looked at when nothing named more clearly is complete: a broken ./antiphon.yaml must not
+ * stop --servers.
+ */
 function fromFolder(options: TargetOptions, env: NodeJS.ProcessEnv, cwd: string): PartialTarget[] {
   const named = (option: string | undefined, variable: string): boolean =>
     (option ?? env[variable] ?? '') !== '' || options.config !== undefined;

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import {
   AntiphonError,
-  foundationObstacles,
-  foundationRemarks,
+  creationObstacles,
+  creationRemarks,
   isSameName,
   replicatedTables,
   stayingBehind,
@@ -29,12 +29,12 @@ interface CheckOptions {
   readonly localTriggers?: readonly string[];
 }
 
-/** What there is to say about founding a cluster on a database. */
+/** What there is to say about creating a cluster from a database. */
 interface Findings {
   readonly file: string;
   readonly inspection: FileInspection;
   readonly leftOut: readonly LeftOut[];
-  /** Why a cluster cannot be founded on it, whoever writes. */
+  /** Why a cluster cannot be created from it, whoever writes. */
   readonly obstacles: readonly string[];
   readonly remarks: readonly string[];
   /** What is to be said besides where several replicas write. */
@@ -89,14 +89,14 @@ function findingsOf(
   const several = { named, rowVersions: true };
   const obstacles = [
     ...taken(inspection),
-    ...foundationObstacles(inspection, one),
+    ...creationObstacles(inspection, one),
     ...unfit(inspection),
     ...nothing(inspection),
   ];
-  const remarks = foundationRemarks(inspection, one);
+  const remarks = creationRemarks(inspection, one);
   const severalWriters = [
-    ...foundationObstacles(inspection, several).filter((line) => !obstacles.includes(line)),
-    ...foundationRemarks(inspection, several).filter((line) => !remarks.includes(line)),
+    ...creationObstacles(inspection, several).filter((line) => !obstacles.includes(line)),
+    ...creationRemarks(inspection, several).filter((line) => !remarks.includes(line)),
   ];
   // What is in the way is said there.
   const leftOut = stayingBehind(inspection).filter(({ unexpected }) => !unexpected);
@@ -116,7 +116,9 @@ function tablesOf({ unfitRows }: FileInspection): ReadonlySet<string> {
   return new Set(unfitRows.map(({ table }) => table));
 }
 
-/** Of a replica's file: founding would be refused as well, after everything else has been set up. */
+/**
+ * Of a replica's file: creating would be refused as well, after everything else has been set up.
+ */
 function taken({ identity }: FileInspection): readonly string[] {
   if (identity === undefined) return [];
   const { replica, cluster } = identity;

@@ -28,7 +28,9 @@ export interface CommandDefinition<O> {
   run(options: O, context: CommandContext, args: readonly string[]): Promise<ExitCode>;
 }
 
-/** Adds a command to the program: with --json, an example in its help, and the exit code of its run. */
+/**
+ * Adds a command to the program: with --json, an example in its help, and the exit code of its run.
+ */
 export function defineCommand<O extends object>(host: CommandHost, definition: CommandDefinition<O>): void {
   const examples = definition.examples.map((example) => `  $ ${example}`).join('\n');
   const command = host.program
@@ -63,8 +65,8 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
 }
 
 /**
- * For options that take names separated by commas, and may be repeated. A name that has a comma or spaces at
- * its ends stands between double quotes, with `""` for one of them.
+ * For options that take names separated by commas, and may be repeated. A name that has a comma or
+ * spaces at its ends stands between double quotes, with `""` for one of them.
  */
 export function commaList(text: string, before: readonly string[] = []): readonly string[] {
   const items: string[] = [];
@@ -82,7 +84,7 @@ export function commaList(text: string, before: readonly string[] = []): readonl
   return [...before, ...items];
 }
 
-/** What founds a cluster: these tables, or every one that can be replicated. */
+/** What creates a cluster: these tables, or every one that can be replicated. */
 export type TableChoice = readonly string[] | 'auto';
 
 /** As `tables` in antiphon.yaml; a table that is called auto stands between double quotes. */

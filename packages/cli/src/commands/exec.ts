@@ -1,5 +1,5 @@
 import { AntiphonError, formatTransactionId } from '@antiphon/core';
-import type { AckLevel, Committed } from '@antiphon/replica';
+import type { AckLevel, WriteResult } from '@antiphon/replica';
 import { chooseReplica, type ChosenReplica } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget } from '../cluster/target.js';
@@ -16,7 +16,7 @@ interface ExecOptions extends SqlOptions {
   readonly acks?: AckLevel;
 }
 
-type Written = Committed<readonly number[]>;
+type Written = WriteResult<readonly number[]>;
 
 const DEFAULT_TIMEOUT_S = 10;
 const MAX_TIMEOUT_S = 300;

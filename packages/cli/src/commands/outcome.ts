@@ -33,7 +33,8 @@ export function defineOutcome(host: CommandHost): void {
       const replica = options.replica ?? (await witnessFor(client, origin));
       await client.requireMember(replica);
       const outcome = await client.replica(replica).ask('outcome', { id }, { signal });
-      // Of a member that was removed the others may still know; of an id that was never one, nobody does.
+      // Of a member that was removed the others may still know; of an id that was never one, nobody
+      // does.
       if (outcome.outcome === 'unknown') await client.requireMember(origin);
       show(outcome, replica, terminal);
       return outcome.outcome === 'unknown' ? EXIT.failed : EXIT.ok;

@@ -2,8 +2,8 @@ import { replicatedTables, type InspectedTable, type StoreInspection } from '@an
 import { stringify } from 'yaml';
 
 /**
- * Lines of antiphon.yaml with which a cluster can be founded on this database: without the tables that have
- * `unfit` rows, and without what is in the way otherwise.
+ * Lines of antiphon.yaml with which a cluster can be created from this database: without the tables
+ * that have `unfit` rows, and without what is in the way otherwise.
  */
 export function configLines(
   inspection: StoreInspection,

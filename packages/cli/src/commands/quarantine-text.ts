@@ -43,7 +43,7 @@ export function showList({ id, answer, error }: Said<QuarantineList>, terminal: 
       message.origin,
       message.code,
       String(message.bytes),
-      time(message.putAsideAtMs),
+      time(message.quarantinedAtMs),
     ]);
     terminal.out(formatTable(COLUMNS, rows));
     for (const message of reasonsOf(messages)) terminal.out(`  ${message}\n`);
@@ -117,7 +117,10 @@ function rowJson(row: Readonly<Record<string, Value | CutValue>>): object {
   return Object.fromEntries(Object.entries(row).map(([column, value]) => [column, valueJson(value)]));
 }
 
-/** A value that was cut keeps its length; it is marked, so that nobody takes its beginning for the whole. */
+/**
+ * A value that was cut keeps its length; it is marked, so that nobody takes its beginning for the
+ * whole.
+ */
 function valueJson(value: Value | CutValue): unknown {
   const isCut =
     typeof value === 'object' &&

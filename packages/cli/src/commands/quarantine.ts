@@ -41,11 +41,14 @@ const MAX_LIMIT = 100_000;
 const ASK_TIMEOUT_MS = 30_000;
 const ALL = 'all';
 
-/** `antiphon quarantine list|show|retry|discard`: what was put aside, what is held, and the ways out of both. */
+/**
+ * `antiphon quarantine list|show|retry|discard`: what was quarantined, what is held, and the ways
+ * out of both.
+ */
 export function defineQuarantine(host: CommandHost): void {
   const program = host.program
     .command('quarantine')
-    .description('what was put aside because no replica can accept it, what is held, and the ways out');
+    .description('what was quarantined because no replica can accept it, what is held, and the ways out');
   const own = { ...host, program };
   defineList(own);
   defineShow(own);
@@ -56,7 +59,7 @@ export function defineQuarantine(host: CommandHost): void {
 function defineList(host: CommandHost): void {
   defineCommand<ListOptions>(host, {
     name: 'list',
-    description: 'what each replica has put aside, what it holds, and what it waits for',
+    description: 'what each replica has quarantined, what it holds, and what it waits for',
     examples: ['antiphon quarantine list', 'antiphon quarantine list --replica eu-2 --json'],
     configure: (command) => {
       addReplicaOption(command);
@@ -82,7 +85,7 @@ function defineList(host: CommandHost): void {
 function defineShow(host: CommandHost): void {
   defineCommand<QuarantineOptions>(host, {
     name: 'show',
-    description: 'one message that was put aside, as far as it can be read',
+    description: 'one message that was quarantined, as far as it can be read',
     examples: ['antiphon quarantine show 4711'],
     configure: (command) => {
       command.argument('<entry>', 'of the log, as `antiphon quarantine list` shows it');
@@ -106,7 +109,7 @@ function defineShow(host: CommandHost): void {
 function defineRetry(host: CommandHost): void {
   defineCommand<QuarantineOptions>(host, {
     name: 'retry',
-    description: 'judge anew what was put aside, and try at once what is held',
+    description: 'judge anew what was quarantined, and try at once what is held',
     examples: ['antiphon quarantine retry', 'antiphon quarantine retry 4711 --replica eu-2'],
     configure: (command) => {
       command.argument('[entry]', 'of the log; everything when absent');
@@ -131,7 +134,7 @@ function defineRetry(host: CommandHost): void {
 function defineDiscard(host: CommandHost): void {
   defineCommand<DiscardOptions>(host, {
     name: 'discard',
-    description: 'forget messages that were put aside; their origins are still waited for',
+    description: 'forget messages that were quarantined; their origins are still waited for',
     examples: ['antiphon quarantine discard 4711', 'antiphon quarantine discard all --replica eu-2 --yes'],
     configure: (command) => {
       command.argument('<entry>', 'of the log, or `all`');
@@ -142,7 +145,8 @@ function defineDiscard(host: CommandHost): void {
     run: async ({ yes = false, ...options }, context, [entry = '']) => {
       const seq = entry === ALL ? undefined : entryOf(entry);
       const { terminal } = context;
-      const what = seq === undefined ? 'everything that was put aside' : `what was put aside of entry ${seq}`;
+      const what =
+        seq === undefined ? 'everything that was quarantined' : `what was quarantined of entry ${seq}`;
       const where = options.replica ?? 'every replica';
       const question = `Forget ${what} on ${where}? It cannot be shown or retried afterwards.`;
       if (!yes && !(await confirmed(terminal, question, context.signal))) {

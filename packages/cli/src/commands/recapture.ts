@@ -65,7 +65,8 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
     return named;
   }
   const answers = (await askMembers(client)).flatMap(({ status }) => status ?? []);
-  // One that holds for it, because it is gone or has another shape, has something to say about it as well.
+  // One that holds for it, because it is gone or has another shape, has something to say about it
+  // as well.
   const stalled = answers.filter(
     ({ stalled: reason, holding }) =>
       reason?.tables?.some((name) => isSameName(name, table)) === true ||

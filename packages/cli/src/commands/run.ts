@@ -115,8 +115,8 @@ interface Starting {
 }
 
 /**
- * Its timer also keeps the process alive: with nothing else to wait for, Node.js would end it with 13 in the
- * middle of closing.
+ * Its timer also keeps the process alive: with nothing else to wait for, Node.js would end it with
+ * 13 in the middle of closing.
  */
 async function closed(replica: Replica<SqliteTransaction>): Promise<void> {
   const limit = new AbortController();
@@ -147,8 +147,8 @@ function progressReporter(): () => void {
 }
 
 /**
- * NATS may be away, and the cluster may not exist yet: both are waited for, for as long as it takes. Whatever
- * will not go away by waiting is thrown. Undefined when it was interrupted first.
+ * NATS may be away, and the cluster may not exist yet: both are waited for, for as long as it
+ * takes. Whatever will not go away by waiting is thrown. Undefined when it was interrupted first.
  */
 async function startUntil(
   config: Config,

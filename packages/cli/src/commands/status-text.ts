@@ -185,7 +185,10 @@ function staysHere(statuses: readonly ReplicaStatus[]): readonly string[] {
     );
 }
 
-/** What else is left out, once for all replicas that leave it out. Alarms have said what is a surprise. */
+/**
+ * What else is left out, once for all replicas that leave it out. Alarms have said what is a
+ * surprise.
+ */
 export function notReplicated(statuses: readonly ReplicaStatus[]): readonly string[] {
   const holders = new Map<string, string[]>();
   for (const { id, leftOut = [] } of statuses) {

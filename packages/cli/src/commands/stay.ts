@@ -5,8 +5,8 @@ import { toJson } from '../output/json.js';
 import type { Terminal } from '../output/terminal.js';
 
 /**
- * Keeps a cluster up until Ctrl-C or SIGTERM, then stops everything in order. It failed when a replica did
- * not get on at the end.
+ * Keeps a cluster up until Ctrl-C or SIGTERM, then stops everything in order. It failed when a
+ * replica did not get on at the end.
  */
 export async function stayUntilEnded(
   cluster: LocalCluster,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { AntiphonError, assertClusterName, foundationRemarks, shellWord, sentence } from '@antiphon/core';
+import { AntiphonError, assertClusterName, creationRemarks, shellWord, sentence } from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalClusterOptions, type LocalReplica } from '../cluster/local-cluster.js';
@@ -161,7 +161,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   };
 }
 
-/** What founding a cluster on the database will mean for its tables. */
+/** What creating a cluster from the database will mean for its tables. */
 async function remarksOn(
   file: string,
   { topology, update, tables }: Pick<Plan, 'topology' | 'update'> & { readonly tables: Plan['tables'] },
@@ -169,7 +169,7 @@ async function remarksOn(
   const inspection = await inspectFile(file, tables && { tables });
   const rowVersions = topology.mode === 'multi-primary' && update.mode !== 'sync';
   return inspection.identity === undefined
-    ? foundationRemarks(inspection, { named: tables !== undefined, rowVersions })
+    ? creationRemarks(inspection, { named: tables !== undefined, rowVersions })
     : [];
 }
 

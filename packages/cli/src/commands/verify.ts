@@ -109,7 +109,8 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
     terminal.out(`${styled(terminal, 'yellow', '!')} ${id} was not compared: ${sentence(reason)}\n`);
   }
   const names = replicas.map(([id]) => id).join(', ');
-  // All have applied the same transactions; one that wrote the last of them has yet to read them back from the log.
+  // All have applied the same transactions; one that wrote the last of them has yet to read them
+  // back from the log.
   const seq = Math.max(...replicas.map(([, { position }]) => position.seq));
   const held = `${names} hold the same rows at position ${seq} of the log`;
   if (result.outcome === 'equal') terminal.out(`${styled(terminal, 'green', 'equal')}: ${held}\n`);

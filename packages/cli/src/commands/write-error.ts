@@ -1,12 +1,14 @@
 import { AntiphonError, toAntiphonError, type ErrorCode, sentence, withoutStop } from '@antiphon/core';
 
-/** Of these, only the replica itself knows whether it wrote: no answer came, and that is no verdict. */
+/**
+ * Of these, only the replica itself knows whether it wrote: no answer came, and that is no verdict.
+ */
 const UNANSWERED: readonly ErrorCode[] = ['TIMEOUT', 'ABORTED', 'LOG_UNAVAILABLE', 'MALFORMED_MESSAGE'];
 
 /**
- * What a failed write means to whoever sent it (I8): `command` is how this user starts the command. An answer
- * that did not come is an unknown outcome too, and one that nobody can ask about: its transaction has no name
- * here.
+ * What a failed write means to whoever sent it (I8): `command` is how this user starts the command.
+ * An answer that did not come is an unknown outcome too, and one that nobody can ask about: its
+ * transaction has no name here.
  */
 export function explainWriteError(thrown: unknown, replica: string, command: string): AntiphonError {
   const error = toAntiphonError(thrown);
@@ -29,7 +31,8 @@ export function explainWriteError(thrown: unknown, replica: string, command: str
 }
 
 function isUnanswered({ code, context }: AntiphonError): boolean {
-  // Replicas say their code in every error they answer with. One that stops meanwhile says whether it had begun.
+  // Replicas say their code in every error they answer with. One that stops meanwhile says whether
+  // it had begun.
   if (context['remoteCode'] !== undefined) return code === 'ACTOR_STOPPED' && context['started'] !== false;
   return UNANSWERED.includes(code);
 }

@@ -1,8 +1,8 @@
-import type { Committed } from '@antiphon/replica';
+import type { WriteResult } from '@antiphon/replica';
 import { describe, expect, it } from 'vitest';
 import { showWritten } from './written-text.js';
 
-const WRITTEN: Committed<readonly number[]> = {
+const WRITTEN: WriteResult<readonly number[]> = {
   outcome: 'committed',
   id: { origin: 'eu-1', counter: 7 },
   position: { generation: 'g', seq: 9 },

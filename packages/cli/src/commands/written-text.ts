@@ -1,11 +1,14 @@
 import { formatTransactionId } from '@antiphon/core';
-import type { Acknowledged, Committed } from '@antiphon/replica';
+import type { Acknowledgements, WriteResult } from '@antiphon/replica';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 
-/** A committed write for people: what changed on stdout, what it should have been and is not on stderr. */
+/**
+ * A committed write for people: what changed on stdout, what it should have been and is not on
+ * stderr.
+ */
 export function showWritten(
-  { id, value, acks, degraded }: Committed<readonly number[]>,
+  { id, value, acks, degraded }: WriteResult<readonly number[]>,
   replica: string,
   terminal: Pick<Terminal, 'out' | 'err' | 'color'>,
 ): void {
@@ -23,6 +26,6 @@ export function showWritten(
   }
 }
 
-function missingOf(acks: Acknowledged | undefined): string {
+function missingOf(acks: Acknowledgements | undefined): string {
   return acks === undefined || acks.missing.length === 0 ? '' : `: no answer of ${acks.missing.join(', ')}`;
 }

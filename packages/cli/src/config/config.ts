@@ -51,7 +51,10 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
   };
 }
 
-/** What is a path starts at the folder of the file, as the database does. Secrets may stand there themselves. */
+/**
+ * What is a path starts at the folder of the file, as the database does. Secrets may stand there
+ * themselves.
+ */
 function resolveAccess(given: ConfigFile['nats'], folder: string): Config['nats'] {
   const { servers, nkey, creds, tls, user, password, token, inboxPrefix } = given;
   return {

@@ -3,10 +3,12 @@ import { AntiphonError } from '@antiphon/core';
 const VARIABLE = /\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g;
 
 /**
- * Replaces `${NAME}` and `${NAME:-default}` in every string of a parsed document; `$$` is a plain `$`. It works on
- * values, never on the text of the file, so that a value can't add keys or break the syntax.
+ * Replaces `${NAME}` and `${NAME:-default}` in every string of a parsed document; `$$` is a plain
+ * `$`. It works on values, never on the text of the file, so that a value can't add keys or break
+ * the syntax.
  *
- * @throws AntiphonError BAD_OPTION, naming the place and the variable, when one without a default is not set.
+ * @throws AntiphonError BAD_OPTION, naming the place and the variable, when one without a default
+ *   is not set.
  */
 export function expandEnvironment(
   value: unknown,

@@ -1,6 +1,9 @@
 import { AntiphonError } from '@antiphon/core';
 
-/** Words of the documented configuration that this version does not have: an own message beats "unknown key". */
+/**
+ * Words of the documented configuration that this version does not have: an own message beats
+ * "unknown key".
+ */
 const LATER: readonly {
   readonly path: readonly string[];
   readonly instead: string;

@@ -65,7 +65,9 @@ function syntaxMistake(text: string, error: YAMLParseError, lines: LineCounter, 
   return invalid(path, `is not valid YAML: ${withoutStop(what)} ${place}.${hint(text, error)}`);
 }
 
-/** `{ file: ${FILE} }` is the mistake that everybody makes once: the inner braces belong to YAML. */
+/**
+ * `{ file: ${FILE} }` is the mistake that everybody makes once: the inner braces belong to YAML.
+ */
 function hint(text: string, error: YAMLParseError): string {
   const lineStart = text.lastIndexOf('\n', error.pos[0] - 1) + 1;
   const line = text.slice(lineStart).split('\n', 1)[0] ?? '';
@@ -78,8 +80,8 @@ function toPlain(document: Document, path: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    // Aliases that would expand to an enormous document end here, and a value that begins with `*`, which may
-    // be a password.
+    // Aliases that would expand to an enormous document end here, and a value that begins with `*`,
+    // which may be a password.
     const [what = ''] = (error instanceof Error ? error.message : String(error)).split(/:\s/, 1);
     throw invalid(
       path,

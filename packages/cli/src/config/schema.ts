@@ -3,7 +3,10 @@ import { z } from 'zod';
 import { fromText } from './from-text.js';
 import { LIMIT_KEYS, limitsSchema } from './limits-schema.js';
 
-/** The same rule as core's `assertReplicaId` and `assertClusterName`: ids become tokens of NATS subjects. */
+/**
+ * The same rule as core's `assertReplicaId` and `assertClusterName`: ids become tokens of NATS
+ * subjects.
+ */
 const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const NAME_RULE = 'must be 1 to 63 letters, digits, "_" or "-", and start with a letter or a digit';
 const MAX_TABLES = 1000;

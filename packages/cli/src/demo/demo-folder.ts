@@ -24,7 +24,10 @@ export function prepareDemoFolder(folder: string): void {
   writeFileSync(join(folder, MARKER), MARKER_TEXT);
 }
 
-/** The database of the first replica, as any program would make it: it brings the table into the cluster. */
+/**
+ * The database of the first replica, as any program would make it: it brings the table into the
+ * cluster.
+ */
 export function createCityDatabase(file: string): void {
   const database = openDatabase(file);
   try {

@@ -4,8 +4,8 @@ import { cities, CITY_COLUMNS, type City } from './cities.js';
 const ROWS_PER_TRANSACTION = 1000;
 const ROWS_PER_STATEMENT = 100;
 /**
- * Transactions on their way at once: the replica has always work, and never much of it waiting. Synchronous
- * ones may all become one message of the log: these are about 400 KB, of at most 1 MiB.
+ * Transactions on their way at once: the replica has always work, and never much of it waiting.
+ * Synchronous ones may all become one message of the log: these are about 400 KB, of at most 1 MiB.
  */
 const IN_FLIGHT = 4;
 const TIMEOUT_MS = 60_000;

@@ -30,8 +30,8 @@ export function splitLast(text: string): { readonly message: string; readonly ad
 }
 
 /**
- * The sentences of the libraries say what is wrong first, and what to do last; `otherwise` is for one that
- * says nothing of it.
+ * The sentences of the libraries say what is wrong first, and what to do last; `otherwise` is for
+ * one that says nothing of it.
  */
 export function splitSentence(
   text: string,

@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
-  foundationObstacles,
-  foundationRemarks,
+  creationObstacles,
+  creationRemarks,
   nodeProblem,
   OLDEST_NODE_VERSION,
   replicatedTables,
@@ -31,8 +31,8 @@ export function nodeCheck(version: string = process.versions.node): Check {
 }
 
 /**
- * The database of the configuration: the file, its disk, and whether its tables can be replicated. Changes
- * nothing.
+ * The database of the configuration: the file, its disk, and whether its tables can be replicated.
+ * Changes nothing.
  */
 export async function databaseChecks(config: Config): Promise<readonly Check[]> {
   const { sqliteFile } = config;
@@ -88,7 +88,7 @@ async function tableChecks({
   const severalWrite = topology?.mode === 'multi-primary' && update.mode === 'async';
   const options = { named: names !== undefined, rowVersions: severalWrite };
   const obstacles =
-    identity === undefined ? foundationObstacles(inspection, options) : triggerObstacles(triggers);
+    identity === undefined ? creationObstacles(inspection, options) : triggerObstacles(triggers);
   return [
     ok('database', `${file}: ${who}, ${replicated.length} tables, ${rows} rows`),
     ...stayingBehind(inspection)
@@ -99,7 +99,7 @@ async function tableChecks({
       const { message, advice } = splitLast(text);
       return identity === undefined ? fail('database', message, advice) : warn('database', message, LATER);
     }),
-    ...foundationRemarks(inspection, options).map((text): Check => {
+    ...creationRemarks(inspection, options).map((text): Check => {
       const { message, advice } = splitLast(text);
       return warn('database', message, advice);
     }),

@@ -22,8 +22,8 @@ const STAYS =
 const HOLD_ALARM = 'apply';
 
 /**
- * Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the answers came
- * that do not say it.
+ * Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the
+ * answers came that do not say it.
  */
 export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): readonly Check[] {
   const checks = answers.flatMap(({ id, status, error, answeredAtMs = nowMs }) =>
@@ -125,7 +125,10 @@ export function withoutRepetition(
   return [...file.filter(({ message }) => !said.has(`${id}: ${lower(message)}`)), ...members];
 }
 
-/** What ends a changed schema stands in its message; no transaction is refused there that could be tried again. */
+/**
+ * What ends a changed schema stands in its message; no transaction is refused there that could be
+ * tried again.
+ */
 function holdCheck(id: string, { code, message: text }: NonNullable<ReplicaStatus['holding']>): Check {
   if (code === 'SCHEMA_DRIFT') {
     const { message, advice } = splitSentence(text);

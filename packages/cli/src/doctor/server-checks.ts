@@ -44,7 +44,8 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
   const copies = replicas === 1 ? 'one copy' : `${replicas} copies`;
   const entries = `${stream}: entries ${firstSeq} to ${lastSeq}`;
   const missing: string[] = [];
-  // The entry before the second one is the record that says which log it is, which replicas write again.
+  // The entry before the second one is the record that says which log it is, which replicas write
+  // again.
   if (lastSeq > 0 && firstSeq > 2)
     missing.push(`those before ${firstSeq} were trimmed, so a replica with an empty file can no longer join`);
   if (removed !== undefined)

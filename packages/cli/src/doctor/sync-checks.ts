@@ -3,7 +3,9 @@ import type { AckLevel, ReplicaStatus, SyncStatus } from '@antiphon/replica';
 import { newestSync } from '../commands/status-text.js';
 import { fail, ok, warn, type Check } from './check.js';
 
-/** A synchronous cluster: can it write, and what would a power cut take? Nothing for other clusters. */
+/**
+ * A synchronous cluster: can it write, and what would a power cut take? Nothing for other clusters.
+ */
 export function syncChecks(
   statuses: readonly ReplicaStatus[],
   log: ServerDescription['log'],

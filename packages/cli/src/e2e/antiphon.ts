@@ -117,7 +117,9 @@ export function temporaryFolder(): { readonly path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** The sqlite3 shell: a program that knows nothing of Antiphon. Its errors are returned, not thrown. */
+/**
+ * The sqlite3 shell: a program that knows nothing of Antiphon. Its errors are returned, not thrown.
+ */
 export function sqlite3(file: string, sql: string): { readonly stdout: string; readonly stderr: string } {
   const { stdout, stderr, error } = spawnSync('sqlite3', ['-cmd', '.timeout 5000', file, sql], {
     encoding: 'utf8',

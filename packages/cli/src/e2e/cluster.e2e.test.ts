@@ -217,7 +217,7 @@ describe('quarantine', () => {
     await new Promise<void>((resolve) => log.append({ origin: 'stranger', id: 's1', data }, () => resolve()));
     await nats.close();
     await eventually(
-      'all have put it aside',
+      'all have quarantined it',
       async () => (await list()).replicas.every(({ total }) => total === 1),
       PATIENCE_MS,
     );

@@ -65,7 +65,7 @@ const insert = (from: number): string =>
    INSERT INTO t SELECT i, hex(zeroblob(10000)) FROM n`;
 
 describe.runIf(process.platform === 'linux')('a disk that gives I/O errors for a while', () => {
-  it('holds own writes and those of others, says so, and goes on by itself', async () => {
+  it('holds own writes and those of others, says so, and resumes automatically', async () => {
     sqlite3(path('a.db'), 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
     await run('a');
     const b = await run('b');

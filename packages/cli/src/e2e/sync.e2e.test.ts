@@ -61,7 +61,10 @@ const inSync = async (): Promise<readonly string[]> => {
 const pidOf = (id: string): number =>
   Number(new RegExp(`${id}\\.db \\(pid (\\d+)\\)`).exec(demo.stdout)?.[1]);
 
-/** Paused processes neither answer nor acknowledge; they go on afterwards, and back into the in-sync set. */
+/**
+ * Paused processes neither answer nor acknowledge; they go on afterwards, and back into the in-sync
+ * set.
+ */
 async function paused(ids: readonly string[], body: () => Promise<void>): Promise<void> {
   for (const id of ids) process.kill(pidOf(id), 'SIGSTOP');
   try {

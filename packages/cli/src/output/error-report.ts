@@ -13,7 +13,10 @@ const SAYS_IT_ALL: readonly ErrorCode[] = [
   'OUTCOME_UNKNOWN',
 ];
 
-/** The one place where an error becomes text: JSON on stderr with --json, else a sentence and what to do. */
+/**
+ * The one place where an error becomes text: JSON on stderr with --json, else a sentence and what
+ * to do.
+ */
 export function reportError(terminal: Terminal, error: AntiphonError): void {
   if (terminal.json) {
     const { code, message, retriable, context } = error;

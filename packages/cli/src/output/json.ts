@@ -1,9 +1,10 @@
 import { AntiphonError, TaggedValue, type Value } from '@antiphon/core';
 
 /**
- * Like JSON.stringify on one line, but exact for database values: a bigint is written as its digits whatever
- * its size, a float keeps its point (5.0), infinities are 1e999 as in the sqlite3 shell, bytes are {"base64":
- * …}, and tagged values are {"tag": …, "base64": …}. Plain numbers are floats only within `databaseValue`.
+ * Like JSON.stringify on one line, but exact for database values: a bigint is written as its digits
+ * whatever its size, a float keeps its point (5.0), infinities are 1e999 as in the sqlite3 shell,
+ * bytes are {"base64": …}, and tagged values are {"tag": …, "base64": …}. Plain numbers are floats
+ * only within `databaseValue`.
  */
 export function toJson(value: unknown): string {
   if (value === undefined || value === null) return 'null';
@@ -19,7 +20,10 @@ export function toJson(value: unknown): string {
   return JSON.stringify(value) ?? 'null';
 }
 
-/** Marks a value as one of a database, whose integers are bigints, so that its floats are written as floats. */
+/**
+ * Marks a value as one of a database, whose integers are bigints, so that its floats are written as
+ * floats.
+ */
 class DatabaseValue {
   constructor(readonly value: Value) {}
 }
@@ -38,7 +42,10 @@ export function valueToText(value: Value): string {
   return valueToJson(value);
 }
 
-/** Values that identify a row, in a line of text: text that could be taken for something else is quoted. */
+/**
+ * Values that identify a row, in a line of text: text that could be taken for something else is
+ * quoted.
+ */
 export function keyToText(value: Value): string {
   const isPlain =
     typeof value !== 'string' ||
@@ -87,8 +94,8 @@ const INTEGER = /^-?\d+$/;
 const INTEGER_MARK = '\uE000i';
 
 /**
- * Parameters as JSON, a list or a mapping of names: the inverse of `toJson`. A number without point and
- * exponent is an integer, exact up to 64 bits; any other is a float.
+ * Parameters as JSON, a list or a mapping of names: the inverse of `toJson`. A number without point
+ * and exponent is an integer, exact up to 64 bits; any other is a float.
  *
  * @throws AntiphonError BAD_OPTION
  */

@@ -12,8 +12,9 @@ type Level = 'debug' | 'info' | 'warn' | 'error';
 const STYLES: Readonly<Record<Level, Style>> = { debug: 'dim', info: 'green', warn: 'yellow', error: 'red' };
 
 /**
- * What a replica says while it runs: a JSON object a line (pino's) with --json, else a line for people.
- * Errors of other libraries come by here as they are, so secrets are taken out here once more.
+ * What a replica says while it runs: a JSON object a line (pino's) with --json, else a line for
+ * people. Errors of other libraries come by here as they are, so secrets are taken out here once
+ * more.
  */
 export function createLogger(terminal: Terminal, base: Readonly<Record<string, unknown>>): ReplicaLogger {
   if (terminal.json) {

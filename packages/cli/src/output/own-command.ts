@@ -4,7 +4,10 @@ import { fileURLToPath } from 'node:url';
 
 const NAME = 'antiphon';
 
-/** What a user types in this folder to run this very command: what it is called depends on how it was installed. */
+/**
+ * What a user types in this folder to run this very command: what it is called depends on how it
+ * was installed.
+ */
 export function ownCommand(cwd: string, env: NodeJS.ProcessEnv): string {
   // Whoever started us knows better, and says so.
   const given = env['ANTIPHON_COMMAND'];

@@ -5,7 +5,10 @@ const REDRAW_MS = 80;
 /** In a pipe, one line for each such share of the whole. */
 const LINE_EVERY = 0.1;
 
-/** How far something is: a bar redrawn in place on a terminal, a few plain lines in a pipe, nothing with --json. */
+/**
+ * How far something is: a bar redrawn in place on a terminal, a few plain lines in a pipe, nothing
+ * with --json.
+ */
 export class Progress {
   #drawnAtMs = 0;
   #nextLineAt = LINE_EVERY;

@@ -6,7 +6,10 @@ export interface Column {
   readonly align?: 'left' | 'right';
 }
 
-/** Rows under titles, columns padded; cells may hold colours (they have no width). Ends with a line feed. */
+/**
+ * Rows under titles, columns padded; cells may hold colours (they have no width). Ends with a line
+ * feed.
+ */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => columns.map((_, index) => printable(row[index] ?? '')));
   const widths = columns.map(({ title }, index) =>

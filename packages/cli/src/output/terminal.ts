@@ -17,7 +17,10 @@ export interface Terminal {
 
 const DEFAULT_COLUMNS = 80;
 
-/** This process's stdout and stderr. Colours: only on a terminal, and never with NO_COLOR (no-color.org) set. */
+/**
+ * This process's stdout and stderr. Colours: only on a terminal, and never with NO_COLOR
+ * (no-color.org) set.
+ */
 export function processTerminal(json: boolean, env: NodeJS.ProcessEnv = process.env): Terminal {
   const interactive = process.stdout.isTTY && env['TERM'] !== 'dumb' && !json;
   const noColor = env['NO_COLOR'];
@@ -33,8 +36,8 @@ export function processTerminal(json: boolean, env: NodeJS.ProcessEnv = process.
 }
 
 /**
- * A reader that goes away (`antiphon changes | head`) is not a failure: nobody wants the rest. Output that a
- * full disk does not take is one.
+ * A reader that goes away (`antiphon changes | head`) is not a failure: nobody wants the rest.
+ * Output that a full disk does not take is one.
  */
 export function endWithoutOutput(failed: number): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

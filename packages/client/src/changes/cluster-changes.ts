@@ -51,10 +51,9 @@ const FIRST_RECORD_SEQ = 1;
  * it, but for questions about what certification rejected. Waits for more until the signal ends it.
  *
  * @throws AntiphonError BAD_OPTION, NO_ACTOR (no such cluster), UNKNOWN_TABLE, LOG_UNAVAILABLE,
- * LOG_REPLACED
- * @example
- * for await (const change of clusterChanges(client, { from: 'now', onProblem: console.error, signal }))
- *   console.log(change.table, change.op, change.key);
+ *   LOG_REPLACED
+ * @example for await (const change of clusterChanges(client, { from: 'now', onProblem:
+ *   console.error, signal })) console.log(change.table, change.op, change.key);
  */
 export async function* clusterChanges(
   client: ClusterClient,
@@ -79,7 +78,9 @@ export async function* clusterChanges(
   yield* logChanges({ log, start, rules, isMember, isWanted, rejectedIn, onIgnored, signal });
 }
 
-/** A description that was lost is written again by whoever runs; the log can be followed meanwhile. */
+/**
+ * A description that was lost is written again by whoever runs; the log can be followed meanwhile.
+ */
 async function documentOf({ nats, cluster }: ClusterClient): Promise<ClusterDocument | undefined> {
   const entry = await nats.registry(cluster).get(CLUSTER_KEY);
   return entry && decodeClusterDocument(entry.value);
@@ -119,7 +120,10 @@ function begin(generation: string, seq: number, isPartial: boolean): ChangeCurso
   return { generation, seq, vector: {}, skip: 0, ...(isPartial && { isPartial }) };
 }
 
-/** What replicas judge by may change while somebody reads: it is looked up again, once a second at most. */
+/**
+ * What replicas judge by may change while somebody reads: it is looked up again, once a second at
+ * most.
+ */
 function currentRules(
   client: ClusterClient,
   document: ClusterDocument | undefined,

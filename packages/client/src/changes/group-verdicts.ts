@@ -14,8 +14,8 @@ export interface GroupVerdictsOptions {
 }
 
 /**
- * Which transactions of the log certification rejected. Only the log from its beginning would tell; replicas
- * keep their verdicts, so one that has applied the entry is asked.
+ * Which transactions of the log certification rejected. Only the log from its beginning would tell;
+ * replicas keep their verdicts, so one that has applied the entry is asked.
  */
 export class GroupVerdicts {
   #rejected = new Map<number, readonly number[]>();

@@ -12,7 +12,10 @@ import {
   type LoggedChange,
 } from '@antiphon/core';
 
-/** Parts of big transactions that are kept until their last part comes; a stream in a terminal need not hold more. */
+/**
+ * Parts of big transactions that are kept until their last part comes; a stream in a terminal need
+ * not hold more.
+ */
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
@@ -41,8 +44,9 @@ export interface LogChangesOptions {
 }
 
 /**
- * Every change of the log from a place on, each once, an origin's transactions in their order; then waits for
- * more. Ends with the signal. It reads the log itself and takes part in nothing: no replica notices it.
+ * Every change of the log from a place on, each once, an origin's transactions in their order; then
+ * waits for more. Ends with the signal. It reads the log itself and takes part in nothing: no
+ * replica notices it.
  */
 export async function* logChanges(options: LogChangesOptions): AsyncGenerator<LoggedChange, void, undefined> {
   const { log, start, isWanted, onIgnored, signal } = options;

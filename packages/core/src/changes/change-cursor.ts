@@ -2,7 +2,9 @@ import { compareVectors, type VectorClock } from '../clocks/vector-clock.js';
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 
-/** A place in the stream of changes: between two changes of a transaction, or between transactions. */
+/**
+ * A place in the stream of changes: between two changes of a transaction, or between transactions.
+ */
 export interface ChangeCursor {
   readonly generation: string;
   /** Read the log from this entry on. */
@@ -12,8 +14,8 @@ export interface ChangeCursor {
   /** Of the next transaction, so many changes were delivered. */
   readonly skip: number;
   /**
-   * Nobody could tell what lies before it: of an origin that is not in the vector, the first transaction that is met
-   * counts as its next one.
+   * Nobody could tell what lies before it: of an origin that is not in the vector, the first
+   * transaction that is met counts as its next one.
    */
   readonly isPartial?: true;
 }
@@ -34,8 +36,9 @@ export function encodeCursorBase(cursor: Omit<ChangeCursor, 'skip'>): string {
 export type CursorOrder = 'before' | 'equal' | 'after' | 'unrelated';
 
 /**
- * Of two places in one stream, which one comes first. A stream delivers one transaction after another, so their
- * vectors are in order; where they are not, or the logs are different ones, the two are `unrelated`.
+ * Of two places in one stream, which one comes first. A stream delivers one transaction after
+ * another, so their vectors are in order; where they are not, or the logs are different ones, the
+ * two are `unrelated`.
  */
 export function compareCursors(a: ChangeCursor, b: ChangeCursor): CursorOrder {
   if (a.generation !== b.generation) return 'unrelated';

@@ -13,7 +13,10 @@ import { encodeCursorBase, type ChangeCursor } from './change-cursor.js';
 import { namedChange, type LoggedChange } from './committed-change.js';
 
 export interface ChangeStreamDeps {
-  /** By which replicas judge messages. Undefined while nobody knows them: only the order counts then. */
+  /**
+   * By which replicas judge messages. Undefined while nobody knows them: only the order counts
+   * then.
+   */
   rules(): IntakeRules | undefined;
   isMember(origin: string): boolean;
   /** Bytes of big transactions, kept until their last part comes; MESSAGE_TOO_LARGE then. */
@@ -23,11 +26,13 @@ export interface ChangeStreamDeps {
   /** This transaction is to be shown; not when the database of a replica does not have it. */
   isCommitted(id: TransactionId): boolean;
   /**
-   * Whether it judges, as a replica does, what a transaction builds on; for one that is sure to know everybody
-   * whom the replicas know.
+   * Whether it judges, as a replica does, what a transaction builds on; for one that is sure to
+   * know everybody whom the replicas know.
    */
   readonly judgesCauses: boolean;
-  /** Code of the error when verdicts of certification are not kept any more. Defaults to BAD_OPTION. */
+  /**
+   * Code of the error when verdicts of certification are not kept any more. Defaults to BAD_OPTION.
+   */
   readonly tooOld?: ErrorCode;
   /** No replica applies this entry, or a part of it. */
   onIgnored?(seq: number, error: AntiphonError): void;
@@ -41,8 +46,8 @@ interface KeptParts {
 }
 
 /**
- * Entries of the log in, changes out: each once, an origin's transactions in their order. It judges messages as
- * replicas do, with a vector of its own, and takes part in nothing.
+ * Entries of the log in, changes out: each once, an origin's transactions in their order. It judges
+ * messages as replicas do, with a vector of its own, and takes part in nothing.
  */
 export class ChangeStream {
   #vector: VectorClock;
@@ -58,9 +63,10 @@ export class ChangeStream {
   }
 
   /**
-   * `rejected`: counters of transactions of the entry that certification rejected; undefined when nobody can tell
-   * any more. `isWanted`: by table; a transaction's `last` is the last change that is wanted. Throws
-   * MESSAGE_TOO_LARGE, and `tooOld` where the verdict on what replicas applied is gone.
+   * `rejected`: counters of transactions of the entry that certification rejected; undefined when
+   * nobody can tell any more. `isWanted`: by table; a transaction's `last` is the last change that
+   * is wanted. Throws MESSAGE_TOO_LARGE, and `tooOld` where the verdict on what replicas applied is
+   * gone.
    */
   *changesIn(
     entry: LogEntry,
@@ -76,7 +82,8 @@ export class ChangeStream {
       this.#parts.delete(origin);
       for (const { counter, time, changes } of batch.transactions) {
         const id = { origin, counter };
-        // What the database of a replica refused is in the log, and no change of it; nor is anything behind it.
+        // What the database of a replica refused is in the log, and no change of it; nor is
+        // anything behind it.
         if (!this.deps.isCommitted(id)) return;
         if (rejected === undefined && batch.sync !== undefined)
           throw verdictsForgotten(entry.seq, this.deps.tooOld);
@@ -86,7 +93,10 @@ export class ChangeStream {
     }
   }
 
-  /** Where to go on once entry `seq` was read to its end: a transaction in parts that is open begins before it. */
+  /**
+   * Where to go on once entry `seq` was read to its end: a transaction in parts that is open begins
+   * before it.
+   */
   placeAfter(seq: number): ChangeCursor {
     const { generation, isPartial } = this.start;
     const place = { generation, seq: this.#earliestPart(seq + 1), vector: this.#vector, skip: 0 };
@@ -98,8 +108,8 @@ export class ChangeStream {
   }
 
   /**
-   * What every replica applies of it; of a message that came before, only what is new. Lazy: each batch is judged
-   * by what those before it have changed.
+   * What every replica applies of it; of a message that came before, only what is new. Lazy: each
+   * batch is judged by what those before it have changed.
    */
   *#admitted(entry: LogEntry): Generator<Batch> {
     if (isReserved(entry.origin)) return;

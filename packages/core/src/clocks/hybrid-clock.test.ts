@@ -10,7 +10,9 @@ const wallMs = fc.oneof(
 );
 const hybridTime = fc.integer({ min: 0, max: MAX_HYBRID_TIME });
 
-/** Whatever can happen to a clock: the wall clock jumps either way, times are seen, times are given. */
+/**
+ * Whatever can happen to a clock: the wall clock jumps either way, times are seen, times are given.
+ */
 const step = fc.oneof(
   fc.record({ type: fc.constant('wall' as const), to: wallMs }),
   fc.record({ type: fc.constant('tick' as const), count: fc.integer({ min: 1, max: 1000 }) }),

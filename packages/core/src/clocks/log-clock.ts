@@ -1,7 +1,10 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import type { Clock } from '../ports/clock.js';
 
-/** What the log's clock showed at some moment between the question and its answer, both by our monotonic clock. */
+/**
+ * What the log's clock showed at some moment between the question and its answer, both by our
+ * monotonic clock.
+ */
 export interface LogClockReading {
   readonly logMs: number;
   readonly askedAtMs: number;
@@ -17,9 +20,10 @@ export interface LogClockOptions {
 const SHORTEST_SLEEP_MS = 1000;
 
 /**
- * The log's clock, carried on from its last reading by our monotonic clock, and how far our wall clock is
- * from it. So a wall clock that jumps is noticed at once, also while the log does not answer. All replicas of
- * a cluster read the same clock: it is the one reference that they have in common.
+ * The log's clock, carried on from its last reading by our monotonic clock, and how far our wall
+ * clock is from it. So a wall clock that jumps is noticed at once, also while the log does not
+ * answer. All replicas of a cluster read the same clock: it is the one reference that they have in
+ * common.
  */
 export class LogClock {
   #reading: LogClockReading | undefined;
@@ -40,7 +44,10 @@ export class LogClock {
     return this.#reading && this.clock.monotonicMs() - this.#reading.answeredAtMs;
   }
 
-  /** What the log's clock shows now: not less and not more than this. undefined before the first reading. */
+  /**
+   * What the log's clock shows now: not less and not more than this. undefined before the first
+   * reading.
+   */
   window(
     wallMs = this.clock.nowMs(),
   ): { readonly earliestMs: number; readonly latestMs: number } | undefined {
@@ -56,7 +63,9 @@ export class LogClock {
     return { earliestMs: earliestMs + sleptMs, latestMs: latestMs + sleptMs };
   }
 
-  /** Most monotonic clocks stand still while the machine sleeps; its wall clock has not jumped then. */
+  /**
+   * Most monotonic clocks stand still while the machine sleeps; its wall clock has not jumped then.
+   */
   #sleptMs(awakeMs: number): number {
     if (this.clock.uptimeMs === undefined) return 0;
     const sleptMs = this.clock.uptimeMs() - this.#readAtUptimeMs - awakeMs;
@@ -64,8 +73,8 @@ export class LogClock {
   }
 
   /**
-   * How far our wall clock is ahead of the log's, negative when it is behind, as far as that is certain. 0
-   * before the first reading.
+   * How far our wall clock is ahead of the log's, negative when it is behind, as far as that is
+   * certain. 0 before the first reading.
    */
   skewMs(wallMs = this.clock.nowMs()): number {
     const window = this.window(wallMs);

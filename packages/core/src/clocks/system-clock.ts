@@ -20,7 +20,8 @@ export function systemClock(): Clock {
       const timer = setInterval(() => undefined, MAX_TIMER_MS);
       return { cancel: () => clearInterval(timer) };
     },
-    // A macrotask after the poll phase: timers and I/O get their turn, which a microtask would not give them.
+    // A macrotask after the poll phase: timers and I/O get their turn, which a microtask would not
+    // give them.
     yield: () => immediate(),
     random: () => Math.random(),
   };

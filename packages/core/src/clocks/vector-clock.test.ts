@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { advance, compareVectors, counterOf, covers, dominates, merge } from './vector-clock.js';
 
-/** Few origins and low counters, so that every order between two vectors is frequent. `constructor` is a valid id. */
+/**
+ * Few origins and low counters, so that every order between two vectors is frequent. `constructor`
+ * is a valid id.
+ */
 const origin = fc.constantFrom('a', 'b', 'constructor');
 const vector = fc.dictionary(origin, fc.nat({ max: 3 }), { noNullPrototype: true });
 

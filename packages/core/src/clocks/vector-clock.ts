@@ -8,7 +8,10 @@ export type VectorClock = Readonly<Record<string, number>>;
 
 export type VectorOrder = 'equal' | 'before' | 'after' | 'concurrent';
 
-/** 0 when the origin is missing. An origin may be called `constructor`: only a number counts, nothing inherited. */
+/**
+ * 0 when the origin is missing. An origin may be called `constructor`: only a number counts,
+ * nothing inherited.
+ */
 export function counterOf(vector: VectorClock, origin: string): number {
   const counter: unknown = vector[origin];
   return typeof counter === 'number' ? counter : 0;

@@ -2,8 +2,8 @@ import { LARGEST_ROW_LIMITS } from '../codec/limits.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 
 /**
- * Limits of the whole cluster, agreed on when it is founded. A replica that names another value is refused;
- * `antiphon settings set` changes one for all.
+ * Limits of the whole cluster, agreed on when it is created. A replica that names another value is
+ * refused; `antiphon settings set` changes one for all.
  */
 export interface AgreedLimits {
   /**
@@ -25,7 +25,10 @@ export interface AgreedLimits {
   readonly rowBytes: number;
 }
 
-/** Valid for entries of the log from `fromSeq` on: what was judged before a change stays judged as it was. */
+/**
+ * Valid for entries of the log from `fromSeq` on: what was judged before a change stays judged as
+ * it was.
+ */
 export interface LimitsFrom extends AgreedLimits {
   readonly fromSeq: number;
 }
@@ -52,7 +55,7 @@ export function assertInRange(name: keyof AgreedLimits, value: number | undefine
   );
 }
 
-/** What a cluster is founded with, or gets, has to be of one piece. Throws BAD_OPTION. */
+/** What a cluster is created with, or gets, has to be of one piece. Throws BAD_OPTION. */
 export function assertSensible(limits: AgreedLimits): void {
   for (const name of AGREED_LIMITS) assertInRange(name, limits[name]);
   const { valueBytes, rowBytes } = limits;

@@ -12,7 +12,10 @@ export interface Beat {
   readonly lifecycle: string;
   readonly generation: string;
   readonly seq: number;
-  /** An entry of the log that this replica's database has dealt with, for the others to compare (I14). */
+  /**
+   * An entry of the log that this replica's database has dealt with, for the others to compare
+   * (I14).
+   */
   readonly entry?: KnownEntry;
   /** Everything of the log up to here that is to be applied is applied. */
   readonly appliedSeq: number;

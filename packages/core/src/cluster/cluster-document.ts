@@ -11,15 +11,18 @@ export const CLUSTER_KEY = 'cluster';
 const FORMAT = 1;
 
 /**
- * What all replicas agree on; the first one writes it into the registry.
- * `creating`: its creator has not brought its tables and rows yet, and nobody may join. Only the creator goes
- * on from there, so a crash in between is repaired by starting it again.
+ * What all replicas agree on; the first one writes it into the registry. `creating`: its creator
+ * has not brought its tables and rows yet, and nobody may join. Only the creator goes on from
+ * there, so a crash in between is repaired by starting it again.
  */
 export interface ClusterDocument {
   readonly state: 'creating' | 'ready';
   readonly cluster: string;
   readonly creator: string;
-  /** The creator was named by another replica, and has not begun: whoever may found the cluster may begin. */
+  /**
+   * The creator was named by another replica, and has not begun: whoever may found the cluster may
+   * begin.
+   */
   readonly unclaimed?: boolean;
   readonly createdAtMs: number;
   /** Of the log. */

@@ -4,12 +4,14 @@ import { isIdentifier } from '../model/identifier.js';
 import type { Registry } from '../ports/registry.js';
 
 const PREFIX = 'member.';
-/** Compare-and-set attempts; losing more often means that something writes the record all the time. */
+/**
+ * Compare-and-set attempts; losing more often means that something writes the record all the time.
+ */
 const MAX_ATTEMPTS = 5;
 
 /**
- * A replica that ever joined. Never deleted, only marked: its transactions may be in the log for ever, and
- * are genuine.
+ * A replica that ever joined. Never deleted, only marked: its transactions may be in the log for
+ * ever, and are genuine.
  */
 export interface MemberRecord {
   readonly id: string;

@@ -5,8 +5,8 @@ import { foldName } from '../model/sql-name.js';
 const MAX_SHOWN_CHARACTERS = 80;
 
 /**
- * The tables that are meant, as they are called in the cluster: SQL regards no case. Throws UNKNOWN_TABLE,
- * which lists what there is. `who` replicates them: `Replica eu-1`, `Cluster shop`.
+ * The tables that are meant, as they are called in the cluster: SQL regards no case. Throws
+ * UNKNOWN_TABLE, which lists what there is. `who` replicates them: `Replica eu-1`, `Cluster shop`.
  */
 export function replicatedNames(
   wanted: readonly string[],

@@ -1,4 +1,6 @@
-/** The subjects of a cluster that replicas use over the Bus; the log's own belong to its adapter. */
+/**
+ * The subjects of a cluster that replicas use over the Bus; the log's own belong to its adapter.
+ */
 export function beatSubject(cluster: string, id: string): string {
   return `antiphon.${cluster}.beat.${id}`;
 }

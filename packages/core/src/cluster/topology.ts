@@ -22,7 +22,9 @@ export const MULTI_PRIMARY: Topology = { mode: 'multi-primary' };
 const TOPOLOGY = { mode: true, primary: true };
 const FORMS = "{ mode: 'multi-primary' } or { mode: 'primary-replica', primary: '<replica id>' }";
 
-/** The only origin whose transactions the cluster accepts; undefined when every member may write. */
+/**
+ * The only origin whose transactions the cluster accepts; undefined when every member may write.
+ */
 export function soleWriter(topology: Topology): string | undefined {
   return topology.mode === 'multi-primary' ? undefined : topology.primary;
 }
@@ -58,8 +60,9 @@ export function primaryReplicaOf(primary: string): Topology {
 }
 
 /**
- * What `'multi-primary'` and `{ 'primary-replica': { primary } }` stand for, as topologies were once written, and still
- * are in the descriptions of clusters from that time. undefined for anything else.
+ * What `'multi-primary'` and `{ 'primary-replica': { primary } }` stand for, as topologies were
+ * once written, and still are in the descriptions of clusters from that time. undefined for
+ * anything else.
  */
 export function formerTopology(input: unknown): Topology | undefined {
   if (input === 'multi-primary') return MULTI_PRIMARY;

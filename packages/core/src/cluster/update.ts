@@ -2,9 +2,10 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 import { suggest } from '../options/suggestion.js';
 
 /**
- * What a synchronous write waits for. `logged`: the log has it, and certification let it pass. `local`: the
- * writer's own database has committed it too. A number counts databases that have committed it durably, the
- * writer's own included; `majority`: of all members; `all`: of the in-sync set.
+ * What a synchronous write waits for. `logged`: the log has it, and certification let it pass.
+ * `local`: the writer's own database has committed it too. A number counts databases that have
+ * committed it durably, the writer's own included; `majority`: of all members; `all`: of the
+ * in-sync set.
  */
 export type AckLevel = 'local' | 'logged' | 'majority' | 'all' | number;
 

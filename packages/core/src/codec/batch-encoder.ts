@@ -9,15 +9,19 @@ import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
 import { writeSync } from './sync-section.js';
 import { ValueWriter } from './value-writer.js';
 
-/** Longest forms of the dictionary's head, the nil of `part`, the count, the body's head, and a count still open. */
+/**
+ * Longest forms of the dictionary's head, the nil of `part`, the count, the body's head, and a
+ * count still open.
+ */
 const FRAME_BYTES = 5 + 1 + 5 + 5 + 4;
 
 /** There is no such place in the body. */
 const NONE = -1;
 
 /**
- * Builds one message of whole transactions, again and again with the same buffers: `begin`, then per transaction
- * `transaction` and its changes, then `finish`. A call that throws leaves the batch as it was before it.
+ * Builds one message of whole transactions, again and again with the same buffers: `begin`, then
+ * per transaction `transaction` and its changes, then `finish`. A call that throws leaves the batch
+ * as it was before it.
  */
 export class BatchEncoder {
   private readonly head: ValueWriter;
@@ -26,15 +30,18 @@ export class BatchEncoder {
   private readonly changeWriter: ChangeWriter;
   private header: BatchHeader | undefined;
   private tables: DictionaryTable[] = [];
-  /** Whose encoding `dictionary` holds, when nothing was added to it: most batches repeat the one before. */
+  /**
+   * Whose encoding `dictionary` holds, when nothing was added to it: most batches repeat the one
+   * before.
+   */
   private encodedTables: readonly DictionaryTable[] | undefined;
   private transactionCount = 0;
   private changeCount = 0;
   private lastDelta = 0;
 
   /**
-   * The transaction begun last: where it starts in the body, where its number of changes belongs, and what
-   * that is.
+   * The transaction begun last: where it starts in the body, where its number of changes belongs,
+   * and what that is.
    */
   private openStart = NONE;
   private openCountAt = NONE;
@@ -48,7 +55,9 @@ export class BatchEncoder {
     this.changeWriter = new ChangeWriter(this.body, limits);
   }
 
-  /** What `finish` would return now, or up to 20 bytes more; a sync section adds its `syncLength`. */
+  /**
+   * What `finish` would return now, or up to 20 bytes more; a sync section adds its `syncLength`.
+   */
   get byteLength(): number {
     return this.head.length + this.dictionary.length + this.body.length + FRAME_BYTES;
   }
@@ -76,7 +85,10 @@ export class BatchEncoder {
     this.header = header;
   }
 
-  /** Adds a table to the dictionary of this batch and returns its index, for those who do not know all in advance. */
+  /**
+   * Adds a table to the dictionary of this batch and returns its index, for those who do not know
+   * all in advance.
+   */
   addTable(table: DictionaryTable): number {
     this.assertBegun();
     if (this.tables.length >= this.limits.maxTables) throw tooMany('tables', this.limits.maxTables);
@@ -85,7 +97,10 @@ export class BatchEncoder {
     return this.tables.push(table) - 1;
   }
 
-  /** Starts the next transaction. `timeDelta` is its time less that of the header; it never goes back. */
+  /**
+   * Starts the next transaction. `timeDelta` is its time less that of the header; it never goes
+   * back.
+   */
   transaction(timeDelta: number): void {
     const { time, firstCounter } = this.assertBegun();
     if (!Number.isSafeInteger(timeDelta) || timeDelta < this.lastDelta) {
@@ -117,9 +132,9 @@ export class BatchEncoder {
   }
 
   /**
-   * The changes from here on, of the open transaction, were made so many microseconds before its time. Of
-   * several changes of one row, a later one must not have an earlier time: it would lose against the one that
-   * it overwrote.
+   * The changes from here on, of the open transaction, were made so many microseconds before its
+   * time. Of several changes of one row, a later one must not have an earlier time: it would lose
+   * against the one that it overwrote.
    */
   earlier(us: number): void {
     this.changeWriter.earlier(us);
@@ -155,8 +170,8 @@ export class BatchEncoder {
   }
 
   /**
-   * The message, a fresh copy; then `begin` again. With a sync section it is a synchronous group. After
-   * MESSAGE_TOO_LARGE transactions can still be dropped.
+   * The message, a fresh copy; then `begin` again. With a sync section it is a synchronous group.
+   * After MESSAGE_TOO_LARGE transactions can still be dropped.
    */
   finish(sync?: SyncSection): Uint8Array {
     this.assertBegun();

@@ -20,7 +20,10 @@ export interface BatchHead {
 
 const MAX_IDENTIFIER_BYTES = 63;
 
-/** Everything before the dictionary. Throws MALFORMED_MESSAGE for a header that no reader would accept. */
+/**
+ * Everything before the dictionary. Throws MALFORMED_MESSAGE for a header that no reader would
+ * accept.
+ */
 export function writeHead(writer: ValueWriter, header: BatchHeader, limits: CodecLimits): void {
   if (!isIdentifier(header.origin)) throw refused(`"${header.origin}" is not a valid replica id`);
   if (!isCounter(header.firstCounter))
@@ -83,8 +86,8 @@ export function readHead(reader: ValueReader): BatchHead {
 }
 
 /**
- * Turns a written head into that of a synchronous group: only the number of fields and the version differ,
- * one byte each.
+ * Turns a written head into that of a synchronous group: only the number of fields and the version
+ * differ, one byte each.
  */
 export function makeSynchronous(message: Uint8Array): void {
   message[0] = 0x90 | SYNC_BATCH_FIELDS;

@@ -3,8 +3,9 @@ import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
 import { ValueWriter } from './value-writer.js';
 
 /**
- * Rows as the bytes that checksums are taken over: an array of values as `docs/wire.md` writes them, which
- * has one form only. Equal rows are equal bytes on every engine. The buffer is used again.
+ * Rows as the bytes that checksums are taken over: an array of values as `docs/wire.md` writes
+ * them, which has one form only. Equal rows are equal bytes on every engine. The buffer is used
+ * again.
  */
 export class CanonicalRowEncoder {
   private readonly writer: ValueWriter;

@@ -4,13 +4,17 @@ import { DEFAULT_CODEC_LIMITS, type CodecLimits } from './limits.js';
 import { ValueWriter } from './value-writer.js';
 
 /**
- * The changes of one big transaction as bytes, to be cut into parts wherever a part is full: `take` what is there as
- * soon as `byteLength` is enough, and the rest at the end. Memory stays at a part and a row.
+ * The changes of one big transaction as bytes, to be cut into parts wherever a part is full: `take`
+ * what is there as soon as `byteLength` is enough, and the rest at the end. Memory stays at a part
+ * and a row.
  */
 export class ChangeEncoder {
   private readonly writer: ValueWriter;
   private readonly changes: ChangeWriter;
-  /** What was taken from the front. It is moved away only now and then: one huge value is taken in many pieces. */
+  /**
+   * What was taken from the front. It is moved away only now and then: one huge value is taken in
+   * many pieces.
+   */
   private taken = 0;
 
   constructor(limits: CodecLimits = DEFAULT_CODEC_LIMITS) {
@@ -40,7 +44,9 @@ export class ChangeEncoder {
     this.changes.delete(table, row);
   }
 
-  /** Removes up to `maxBytes` from the front and returns them as a copy; empty when there are none. */
+  /**
+   * Removes up to `maxBytes` from the front and returns them as a copy; empty when there are none.
+   */
   take(maxBytes: number): Uint8Array {
     const start = this.taken;
     const end = Math.min(start + maxBytes, this.writer.length);

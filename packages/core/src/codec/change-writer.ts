@@ -6,8 +6,8 @@ import type { CodecLimits } from './limits.js';
 import type { ValueWriter } from './value-writer.js';
 
 /**
- * Elements of a change: table, op, row — and for an update what changed, and what was there before. One more
- * says when, if needed.
+ * Elements of a change: table, op, row — and for an update what changed, and what was there before.
+ * One more says when, if needed.
  */
 export const CHANGE_FIELDS = 3;
 export const UPDATE_FIELDS = 5;

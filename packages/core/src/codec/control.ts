@@ -13,17 +13,22 @@ const SCAN: ScanLimits = {
   maxValueBytes: MAX_CONTROL_BYTES,
 };
 
-/** `bigint` stays apart from `number`, and a number above 32 bits travels as a float64, which is exact for it. */
+/**
+ * `bigint` stays apart from `number`, and a number above 32 bits travels as a float64, which is
+ * exact for it.
+ */
 const decoder = new Decoder({ useBigInt64: true });
 const encoder = new Encoder({ useBigInt64: true, ignoreUndefined: true, maxDepth: MAX_CONTROL_DEPTH });
 
 /**
- * Beats, registry entries and mailbox messages: plain JSON-like data, also with bigint and Uint8Array. What
- * it returns must be validated by the caller. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE.
+ * Beats, registry entries and mailbox messages: plain JSON-like data, also with bigint and
+ * Uint8Array. What it returns must be validated by the caller. Throws MALFORMED_MESSAGE and
+ * MESSAGE_TOO_LARGE.
  */
 export function decodeControl(data: Uint8Array): unknown {
   assertSize(data.length);
-  // The library's decoder allocates what an array's length asks for; so look first whether the bytes are there.
+  // The library's decoder allocates what an array's length asks for; so look first whether the
+  // bytes are there.
   const end = scanItem(data, 0, data.length, SCAN);
   if (end === INCOMPLETE) throw malformed('it ends in the middle of a value');
   if (end !== data.length) throw malformed(`${data.length - end} bytes are left over`);
@@ -34,7 +39,10 @@ export function decodeControl(data: Uint8Array): unknown {
   }
 }
 
-/** Properties that are `undefined` are left out, as in JSON. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE. */
+/**
+ * Properties that are `undefined` are left out, as in JSON. Throws MALFORMED_MESSAGE and
+ * MESSAGE_TOO_LARGE.
+ */
 export function encodeControl(value: unknown): Uint8Array {
   let data: Uint8Array;
   try {

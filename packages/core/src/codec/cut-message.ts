@@ -13,10 +13,11 @@ const LENGTH_BYTES = 4;
 const LEAST_BODY_BYTES = 256;
 
 /**
- * A sealed message as several, none of them over `maxBytes`, for a log that takes less than it was sealed
- * for. Whole transactions stay together as far as they fit; one that fits nowhere is cut into parts, and
- * parts into smaller ones. Receivers go by the bytes, so it may be cut anew at every attempt. Throws
- * MESSAGE_TOO_LARGE when the head alone leaves no room, and for a synchronous group.
+ * A sealed message as several, none of them over `maxBytes`, for a log that takes less than it was
+ * sealed for. Whole transactions stay together as far as they fit; one that fits nowhere is cut
+ * into parts, and parts into smaller ones. Receivers go by the bytes, so it may be cut anew at
+ * every attempt. Throws MESSAGE_TOO_LARGE when the head alone leaves no room, and for a synchronous
+ * group.
  */
 export function cutMessage(data: Uint8Array, maxBytes: number): readonly Uint8Array[] {
   if (data.length <= maxBytes) return [data];

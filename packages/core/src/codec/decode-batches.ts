@@ -24,9 +24,9 @@ interface Allowance {
 }
 
 /**
- * Every batch of a log message, complete. Throws MALFORMED_MESSAGE, UNSUPPORTED_FORMAT or MESSAGE_TOO_LARGE,
- * and never anything else, whatever the bytes are. Bytes values and bodies are views of `data`: leave it as
- * it is.
+ * Every batch of a log message, complete. Throws MALFORMED_MESSAGE, UNSUPPORTED_FORMAT or
+ * MESSAGE_TOO_LARGE, and never anything else, whatever the bytes are. Bytes values and bodies are
+ * views of `data`: leave it as it is.
  */
 export function decodeBatches(
   data: Uint8Array,
@@ -37,8 +37,9 @@ export function decodeBatches(
 }
 
 /**
- * The heads of the batches of a log message, at the cost of stepping over the rest: dictionaries and changes are not
- * looked at, and may turn out to be malformed later. Throws as `decodeBatches` does.
+ * The heads of the batches of a log message, at the cost of stepping over the rest: dictionaries
+ * and changes are not looked at, and may turn out to be malformed later. Throws as `decodeBatches`
+ * does.
  */
 export function summarize(
   data: Uint8Array,
@@ -141,7 +142,10 @@ function readSummary(reader: ValueReader, limits: CodecLimits): BatchSummary {
   return synchronous ? { ...summary, sync: readSyncAlone(reader, start, count, limits) } : summary;
 }
 
-/** The last field of a synchronous group, which has its message to itself: one entry of the log, one verdict. */
+/**
+ * The last field of a synchronous group, which has its message to itself: one entry of the log, one
+ * verdict.
+ */
 function readSyncAlone(
   reader: ValueReader,
   batchStart: number,

@@ -9,10 +9,10 @@ import { ValueReader } from './value-reader.js';
 const CHANGE_DEPTH = 2;
 
 /**
- * The changes of a big transaction out of the bodies of its parts, in order. A change may straddle any number
- * of parts; what is kept in memory is one part and one change. Throws MALFORMED_MESSAGE and
- * MESSAGE_TOO_LARGE, at the change in question: those before it have been handed out already, so apply inside
- * of a database transaction.
+ * The changes of a big transaction out of the bodies of its parts, in order. A change may straddle
+ * any number of parts; what is kept in memory is one part and one change. Throws MALFORMED_MESSAGE
+ * and MESSAGE_TOO_LARGE, at the change in question: those before it have been handed out already,
+ * so apply inside of a database transaction.
  */
 export function* decodeChanges(
   parts: Iterable<Uint8Array>,
@@ -51,7 +51,10 @@ function readWhole(reader: ValueReader, end: number, changes: ChangeReader): Cha
   return change;
 }
 
-/** The beginning of a change whose end has not come yet. Grows by doubling: a huge value comes in many parts. */
+/**
+ * The beginning of a change whose end has not come yet. Grows by doubling: a huge value comes in
+ * many parts.
+ */
 class PendingBytes {
   private buffer = Buffer.alloc(0);
   length = 0;

@@ -10,16 +10,16 @@ interface Entry {
 }
 
 /**
- * Dictionaries that were read lately, by their bytes: nearly every batch repeats the one before, and reading
- * it would cost more than its changes. The same bytes give the same (frozen) object, so stores may key
- * prepared statements by it.
+ * Dictionaries that were read lately, by their bytes: nearly every batch repeats the one before,
+ * and reading it would cost more than its changes. The same bytes give the same (frozen) object, so
+ * stores may key prepared statements by it.
  */
 export class DictionaryCache {
   private entries: readonly Entry[] = [];
 
   /**
-   * The entry that the bytes at `at` begin with. A dictionary is self-delimiting, so that a prefix match is a
-   * match.
+   * The entry that the bytes at `at` begin with. A dictionary is self-delimiting, so that a prefix
+   * match is a match.
    */
   readonly find = (data: Buffer, at: number, end: number): Entry | undefined => {
     for (const entry of this.entries) {

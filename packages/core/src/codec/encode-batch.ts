@@ -28,8 +28,8 @@ function writeTransactions(encoder: BatchEncoder, batch: TransactionBatch): void
 }
 
 /**
- * One part of the transaction `header.firstCounter`; `body` comes from a `ChangeEncoder`, which gave `offset`
- * bytes before.
+ * One part of the transaction `header.firstCounter`; `body` comes from a `ChangeEncoder`, which
+ * gave `offset` bytes before.
  */
 export function encodePart(
   header: BatchHeader,

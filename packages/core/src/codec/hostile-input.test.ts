@@ -23,7 +23,10 @@ function attempt<T>(run: () => T): T | undefined {
   }
 }
 
-/** Whatever is accepted must be a batch that can be written and read again: nothing half-read gets through. */
+/**
+ * Whatever is accepted must be a batch that can be written and read again: nothing half-read gets
+ * through.
+ */
 function mustBeSound(batches: readonly Batch[] | undefined): void {
   for (const each of batches ?? []) expect(decodeBatches(encodeBatch(each))).toStrictEqual([each]);
 }

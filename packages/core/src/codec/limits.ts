@@ -1,4 +1,7 @@
-/** What one log message may hold. A reader refuses more before it allocates; a writer refuses to write more. */
+/**
+ * What one log message may hold. A reader refuses more before it allocates; a writer refuses to
+ * write more.
+ */
 export interface CodecLimits {
   /** Of a whole log message; NATS servers accept 1 MiB unless told otherwise. */
   readonly maxMessageBytes: number;
@@ -8,8 +11,8 @@ export interface CodecLimits {
   /** In one message, over all its batches. */
   readonly maxTransactions: number;
   /**
-   * In one message, over all its batches. The changes of a transaction in parts are counted by nobody: they
-   * are streamed.
+   * In one message, over all its batches. The changes of a transaction in parts are counted by
+   * nobody: they are streamed.
    */
   readonly maxChanges: number;
   /** In the sync section of one message. */
@@ -20,7 +23,10 @@ export interface CodecLimits {
   readonly maxOrigins: number;
   /** Of one text or bytes value. */
   readonly maxValueBytes: number;
-  /** Of one encoded change: an update holds new and old values. Bounds what a reader of parts keeps in memory. */
+  /**
+   * Of one encoded change: an update holds new and old values. Bounds what a reader of parts keeps
+   * in memory.
+   */
   readonly maxChangeBytes: number;
 }
 
@@ -48,8 +54,8 @@ export interface RowLimits {
 export const DEFAULT_ROW_LIMITS: RowLimits = { valueBytes: 67_108_864, rowBytes: 134_217_728 };
 
 /**
- * What fits into a message, and is captured: an update carries a row as it was, too, and SQLite takes 10^9 bytes for a
- * row.
+ * What fits into a message, and is captured: an update carries a row as it was, too, and SQLite
+ * takes 10^9 bytes for a row.
  */
 export const LARGEST_ROW_LIMITS: RowLimits = {
   valueBytes: DEFAULT_CODEC_LIMITS.maxValueBytes,

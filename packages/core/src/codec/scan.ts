@@ -13,9 +13,9 @@ export interface ScanLimits {
 export const INCOMPLETE = -1;
 
 /**
- * Finds the end of the MessagePack item at `at` without decoding or allocating anything. Returns the offset
- * behind it, or INCOMPLETE. Throws MALFORMED_MESSAGE for what can never become an item, MESSAGE_TOO_LARGE
- * beyond the limits.
+ * Finds the end of the MessagePack item at `at` without decoding or allocating anything. Returns
+ * the offset behind it, or INCOMPLETE. Throws MALFORMED_MESSAGE for what can never become an item,
+ * MESSAGE_TOO_LARGE beyond the limits.
  */
 export function scanItem(
   data: Uint8Array,

@@ -14,7 +14,10 @@ const MAX_REPLY_BYTES = 255;
 /** A subject that one can publish to: printable ASCII tokens, none of them empty, no wildcards. */
 const SUBJECT = /^[!-)+-\-/-=?-~]+(\.[!-)+-\-/-=?-~]+)*$/;
 
-/** The last field of a batch. Throws for one that no reader would accept; the caller takes back what was written. */
+/**
+ * The last field of a batch. Throws for one that no reader would accept; the caller takes back what
+ * was written.
+ */
 export function writeSync(writer: ValueWriter, sync: SyncSection, count: number, limits: CodecLimits): void {
   const { token, readSeq, reply, claims } = sync;
   if (!isToken(token)) throw refused(`"${token}" is not a valid token of a group`);

@@ -1,7 +1,7 @@
 /**
- * The native halves of `Buffer.write` and `Buffer.toString`, which spare half of a short text's time. They
- * are on every Buffer but not in its types; where a future Node takes them away, the public methods do the
- * same.
+ * The native halves of `Buffer.write` and `Buffer.toString`, which spare half of a short text's
+ * time. They are on every Buffer but not in its types; where a future Node takes them away, the
+ * public methods do the same.
  */
 interface NativeTextBuffer {
   utf8Write?(text: string, offset: number, length: number): number;

@@ -12,9 +12,9 @@ const LOOPED_TEXT_BYTES = 12;
 const TWO_32 = 0x1_0000_0000;
 
 /**
- * Reads MessagePack that may be hostile: every length is compared with the bytes that are left before
- * anything is allocated for it, and whatever is wrong throws MALFORMED_MESSAGE or MESSAGE_TOO_LARGE, never
- * anything else. Bytes that it returns are views of the input.
+ * Reads MessagePack that may be hostile: every length is compared with the bytes that are left
+ * before anything is allocated for it, and whatever is wrong throws MALFORMED_MESSAGE or
+ * MESSAGE_TOO_LARGE, never anything else. Bytes that it returns are views of the input.
  */
 export class ValueReader {
   private readonly buffer: Buffer;
@@ -127,7 +127,8 @@ export class ValueReader {
     this.position = at + 9;
     const high = this.view.getInt32(at + 1);
     if (code === 0xcf && high < 0) throw this.malformed('an integer is outside of the signed 64-bit range');
-    // Within ±2^52 the sum is exact, and BigInt() of a number is quicker than a bigint out of a DataView.
+    // Within ±2^52 the sum is exact, and BigInt() of a number is quicker than a bigint out of a
+    // DataView.
     if (high >= -0x10_0000 && high < 0x10_0000) return BigInt(high * TWO_32 + this.view.getUint32(at + 5));
     return this.view.getBigInt64(at + 1);
   }
@@ -220,13 +221,15 @@ export class ValueReader {
       if (byte > 0x7f) return this.decodeUtf8(start, stop);
       codes[at - start] = byte;
     }
-    // One call, not a concatenation per character: that would leave a chain of strings to be flattened by the reader.
+    // One call, not a concatenation per character: that would leave a chain of strings to be
+    // flattened by the reader.
     return String.fromCharCode.apply(String, codes);
   }
 
   private decodeUtf8(start: number, stop: number): string {
     const text = readUtf8(this.buffer, start, stop);
-    // Invalid bytes decode to U+FFFD, which is rare enough in real text to look at the bytes only then.
+    // Invalid bytes decode to U+FFFD, which is rare enough in real text to look at the bytes only
+    // then.
     if (text.includes('\uFFFD') && !isUtf8(this.buffer.subarray(start, stop))) {
       this.position = start;
       throw this.malformed('a text is not valid UTF-8');

@@ -13,8 +13,8 @@ const MEASURED_TEXT_LENGTH = 4096;
 const LOOPED_TEXT_LENGTH = 20;
 
 /**
- * Writes MessagePack into one growing buffer that is used again and again. Integers take the smallest form,
- * floats always eight bytes, so that integer 5 and float 5.0 stay apart
+ * Writes MessagePack into one growing buffer that is used again and again. Integers take the
+ * smallest form, floats always eight bytes, so that integer 5 and float 5.0 stay apart
  * (docs/decisions/0002-own-msgpack-reader.md).
  */
 export class ValueWriter {
@@ -50,7 +50,9 @@ export class ValueWriter {
     return new Uint8Array(this.buffer.buffer, this.buffer.byteOffset + start, end - start);
   }
 
-  /** What everything is written into; the first `length` bytes count. Valid until the next write. */
+  /**
+   * What everything is written into; the first `length` bytes count. Valid until the next write.
+   */
   get bytes(): Uint8Array {
     return this.buffer;
   }
@@ -96,7 +98,8 @@ export class ValueWriter {
   }
 
   writeFloat(value: number): void {
-    // NaN has many bit patterns and no database order; SQLite makes it NULL. It never comes from a database.
+    // NaN has many bit patterns and no database order; SQLite makes it NULL. It never comes from a
+    // database.
     if (Number.isNaN(value)) throw unwritable('NaN has no place in a database row');
     this.reserve(9);
     this.buffer[this.position] = 0xcb;
@@ -180,11 +183,12 @@ export class ValueWriter {
     if (bound > this.limits.maxValueBytes) this.assertValueSize(Buffer.byteLength(text));
     this.reserve(bound + 5);
     const at = this.position;
-    // Most texts are ASCII: leave room for the head that the length in code units asks for, and move if that
-    // was too little.
+    // Most texts are ASCII: leave room for the head that the length in code units asks for, and
+    // move if that was too little.
     const guessedHead = textHeadBytes(length);
     const written = writeUtf8(this.buffer, text, at + guessedHead, bound);
-    // Node would have written U+FFFD instead, and the copies would differ from the original without a word.
+    // Node would have written U+FFFD instead, and the copies would differ from the original without
+    // a word.
     if (written !== length && !isWellFormed(text)) {
       throw unwritable('a text holds half of a surrogate pair, which UTF-8 cannot carry');
     }
@@ -307,8 +311,8 @@ export class ValueWriter {
   }
 
   /**
-   * Makes the one byte at `at` (written as a placeholder) the integer `value`, moving what is behind it if
-   * need be.
+   * Makes the one byte at `at` (written as a placeholder) the integer `value`, moving what is
+   * behind it if need be.
    */
   patchInteger(at: number, value: number): void {
     if (value < 0x80) {
@@ -316,7 +320,8 @@ export class ValueWriter {
       return;
     }
     const extra = value < 0x100 ? 1 : value < 0x10000 ? 2 : 4;
-    // Room for any integer, so that writing it does not replace the buffer before the end is restored.
+    // Room for any integer, so that writing it does not replace the buffer before the end is
+    // restored.
     this.reserve(9);
     this.buffer.copyWithin(at + 1 + extra, at + 1, this.position);
     const end = this.position + extra;

@@ -4,7 +4,10 @@ import type { BatchSummary } from '../codec/batch-summary.js';
 import type { Batch } from '../model/transaction.js';
 import { admit, type AdmissionState } from './admission.js';
 
-/** What an origin has: each counter is one transaction, with a number of parts; 0 means it fits into a message. */
+/**
+ * What an origin has: each counter is one transaction, with a number of parts; 0 means it fits into
+ * a message.
+ */
 interface Sent {
   readonly counter: number;
   readonly parts: number;
@@ -31,8 +34,8 @@ function partSummary(origin: string, counter: number, offset: number, last: bool
 }
 
 /**
- * Messages for the transactions from index `from` on. Every resend packs differently: how many whole
- * transactions go into one message depends on what was waiting.
+ * Messages for the transactions from index `from` on. Every resend packs differently: how many
+ * whole transactions go into one message depends on what was waiting.
  */
 function pack(origin: string, sent: readonly Sent[], from: number, sizes: readonly number[]): BatchSummary[] {
   const messages: BatchSummary[] = [];
@@ -108,8 +111,8 @@ const parts = fc.oneof(
 const sizes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1 });
 
 /**
- * One stay of the network: from where the sender starts again, how it packs, and what of it arrives in which
- * order.
+ * One stay of the network: from where the sender starts again, how it packs, and what of it arrives
+ * in which order.
  */
 const delivery = fc.record({
   from: fc.nat(),

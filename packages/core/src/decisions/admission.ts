@@ -4,11 +4,10 @@ import type { Batch, PartBatch } from '../model/transaction.js';
 import type { StoreState } from '../ports/store.js';
 
 /**
- * What a replica does with a batch of the log (I2).
- * `apply`: it is new, but for its first `skip` transactions, or for the first `skip` bytes of a part, and
- * follows what is there without a hole.
- * `duplicate`: everything in it is applied (or, for a part, kept) already.
- * `hole`: something before it is missing; its origin sends again from `expected` on.
+ * What a replica does with a batch of the log (I2). `apply`: it is new, but for its first `skip`
+ * transactions, or for the first `skip` bytes of a part, and follows what is there without a hole.
+ * `duplicate`: everything in it is applied (or, for a part, kept) already. `hole`: something before
+ * it is missing; its origin sends again from `expected` on.
  */
 export type Admission =
   | { readonly type: 'apply'; readonly skip: number }
@@ -21,11 +20,12 @@ export interface AdmissionState {
 }
 
 /**
- * Accepts each counter of an origin exactly once and in order, whatever was lost, repeated or overtaken on
- * the way. Pure: the caller applies what was admitted before it asks about the next batch.
+ * Accepts each counter of an origin exactly once and in order, whatever was lost, repeated or
+ * overtaken on the way. Pure: the caller applies what was admitted before it asks about the next
+ * batch.
  *
- * A whole transaction is accepted even where parts of it are kept: both carry the same content, and what is kept of
- * the parts is stale as soon as the vector covers their counter.
+ * A whole transaction is accepted even where parts of it are kept: both carry the same content, and
+ * what is kept of the parts is stale as soon as the vector covers their counter.
  */
 export function admit(state: AdmissionState, batch: Batch | BatchSummary): Admission {
   const expected = counterOf(state.vector, batch.origin) + 1;
@@ -35,7 +35,8 @@ export function admit(state: AdmissionState, batch: Batch | BatchSummary): Admis
   if (firstCounter > expected) return { type: 'hole', expected };
   if (batch.kind === 'transactions') {
     const skip = expected - firstCounter;
-    // Another attempt had its place: a synchronous group counts as a whole or not at all (docs/decisions/0012).
+    // Another attempt had its place: a synchronous group counts as a whole or not at all
+    // (docs/decisions/0012).
     return batch.sync !== undefined && skip > 0 ? { type: 'duplicate' } : { type: 'apply', skip };
   }
 
@@ -66,8 +67,8 @@ function bytesOf(part: PartBatch | BatchSummary): number {
 }
 
 /**
- * A counter may be given again after a power cut took the transaction back that had it: its time tells the
- * two apart.
+ * A counter may be given again after a power cut took the transaction back that had it: its time
+ * tells the two apart.
  */
 function keptBytes(partial: AdmissionState['partial'], part: PartBatch | BatchSummary): number {
   const { origin, firstCounter, time } = part;

@@ -69,7 +69,10 @@ interface Committed {
   readonly claims: readonly Claim[];
 }
 
-/** The rules as they are written down: every committed transaction is kept, and each is compared with each. */
+/**
+ * The rules as they are written down: every committed transaction is kept, and each is compared
+ * with each.
+ */
 class Model {
   readonly committed: Committed[] = [];
   readonly groups: CertifiedGroup[] = [];

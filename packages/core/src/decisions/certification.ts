@@ -4,8 +4,8 @@ import type { TransactionId } from '../model/transaction-id.js';
 import { ClaimIndex, type ClaimHolder } from './claim-index.js';
 
 /**
- * How far back certification looks. Part of the protocol: replicas with other limits would come to other
- * verdicts.
+ * How far back certification looks. Part of the protocol: replicas with other limits would come to
+ * other verdicts.
  */
 export interface CertificationLimits {
   /** Entries of the log, of whatever kind, before the one that is judged. */
@@ -26,10 +26,9 @@ export interface CertifiedGroup {
 }
 
 /**
- * `conflict`: an entry that the group had not seen claimed the same, or was not synchronous, so that nobody
- * knows what it wrote.
- * `behind`: the group had seen less than what certification looks back to. `builds-on`: an earlier one of the
- * group was rejected.
+ * `conflict`: an entry that the group had not seen claimed the same, or was not synchronous, so
+ * that nobody knows what it wrote. `behind`: the group had seen less than what certification looks
+ * back to. `builds-on`: an earlier one of the group was rejected.
  */
 export type RejectionReason = 'conflict' | 'behind' | 'builds-on';
 
@@ -50,8 +49,8 @@ export interface Verdict {
 }
 
 /**
- * A group of the last `entries` entries. The rejected ones are always the end of a group, so that one number
- * says which.
+ * A group of the last `entries` entries. The rejected ones are always the end of a group, so that
+ * one number says which.
  */
 interface JudgedGroup {
   readonly seq: number;
@@ -66,16 +65,18 @@ interface JudgedGroup {
 type Cause = Pick<Rejection, 'reason' | 'claim' | 'winner'>;
 
 /**
- * First committer wins, decided from the log alone: every replica that gives the same entries, in log order,
- * gets the same verdicts, also one that was restarted and gave only the last `limits.entries` entries with
- * `restore`. No I/O, bounded.
+ * First committer wins, decided from the log alone: every replica that gives the same entries, in
+ * log order, gets the same verdicts, also one that was restarted and gave only the last
+ * `limits.entries` entries with `restore`. No I/O, bounded.
  */
 export class Certifier {
   readonly #index: ClaimIndex;
   /** By sequence; only those that may be asked for again. */
   readonly #judged = new Map<number, JudgedGroup>();
   #seq = 0;
-  /** The newest entry whose claims nobody knows: whoever had not seen it may be in conflict with it. */
+  /**
+   * The newest entry whose claims nobody knows: whoever had not seen it may be in conflict with it.
+   */
   #barrier = 0;
 
   constructor(private readonly limits: CertificationLimits = CERTIFICATION_LIMITS) {
@@ -98,9 +99,9 @@ export class Certifier {
   }
 
   /**
-   * Which transactions of the group are rejected. Groups come in ascending order; of one that was judged
-   * before and is among the last `limits.entries` entries it returns what it said then. Throws INTERNAL for
-   * any other entry that lies back.
+   * Which transactions of the group are rejected. Groups come in ascending order; of one that was
+   * judged before and is among the last `limits.entries` entries it returns what it said then.
+   * Throws INTERNAL for any other entry that lies back.
    */
   judge(group: CertifiedGroup): Verdict {
     const known = this.#judged.get(group.seq);
@@ -110,8 +111,8 @@ export class Certifier {
   }
 
   /**
-   * An entry that is not certified: what it wrote is not known, so that nothing that had not seen it may
-   * commit. Idempotent.
+   * An entry that is not certified: what it wrote is not known, so that nothing that had not seen
+   * it may commit. Idempotent.
    */
   pass(seq: number): void {
     if (seq <= this.#barrier) return;
@@ -120,8 +121,8 @@ export class Certifier {
   }
 
   /**
-   * As `judge`, for a group whose verdict the database has kept: the counters that were rejected, ascending.
-   * Why they were is not known any more, and is said to be a conflict.
+   * As `judge`, for a group whose verdict the database has kept: the counters that were rejected,
+   * ascending. Why they were is not known any more, and is said to be a conflict.
    */
   restore(group: CertifiedGroup, rejected: readonly number[]): Verdict {
     const known = this.#judged.get(group.seq);
@@ -154,8 +155,8 @@ export class Certifier {
   }
 
   /**
-   * Only now, as claims of one group never conflict with each other, and must not hide those of earlier
-   * groups meanwhile.
+   * Only now, as claims of one group never conflict with each other, and must not hide those of
+   * earlier groups meanwhile.
    */
   #settle(group: CertifiedGroup, committed: number, cause: Cause | undefined): Verdict {
     const { seq, origin, firstCounter, sync } = group;

@@ -13,8 +13,8 @@ interface Entry {
 }
 
 /**
- * The newest holders of the claims in the last entries. What is dropped is a function of the entries alone,
- * never of the time.
+ * The newest holders of the claims in the last entries. What is dropped is a function of the
+ * entries alone, never of the time.
  */
 export class ClaimIndex {
   /** An exclusive and a shared claim on one thing are two keys. */
@@ -36,7 +36,9 @@ export class ClaimIndex {
     return this.#holders.size;
   }
 
-  /** A committed transaction in an entry after `readSeq` with a claim that conflicts with this one. */
+  /**
+   * A committed transaction in an entry after `readSeq` with a claim that conflicts with this one.
+   */
   rival(claim: Claim, readSeq: number): ClaimHolder | undefined {
     const exclusive = Math.floor(claim / 2) * 2;
     const writer = this.#holders.get(exclusive);
@@ -46,7 +48,10 @@ export class ClaimIndex {
     return locker !== undefined && locker.seq > readSeq ? locker : undefined;
   }
 
-  /** The claims of a newer entry: those of its first `committed` transactions are held, the others only counted. */
+  /**
+   * The claims of a newer entry: those of its first `committed` transactions are held, the others
+   * only counted.
+   */
   add(
     seq: number,
     claims: readonly (readonly Claim[])[],

@@ -23,7 +23,10 @@ function keys(count: number, keyOf: (i: number) => readonly Value[]): number[] {
   return Array.from({ length: count }, (_, i) => fingerprintOf(claimOf('row', 't', keyOf(i), 'exclusive')));
 }
 
-/** Keys as applications have them: neighbours, multiples of powers of two, and texts that differ in little. */
+/**
+ * Keys as applications have them: neighbours, multiples of powers of two, and texts that differ in
+ * little.
+ */
 const KEY_PATTERNS: Record<string, (i: number) => readonly Value[]> = {
   'integers in a row': (i) => [BigInt(i)],
   'integers with zeros at the end': (i) => [BigInt(i) << 24n],
@@ -100,7 +103,8 @@ describe('claims', () => {
     const count = 100_000;
     const fingerprints = keys(count, keyOf);
     expect(collisions(fingerprints)).toBe(0);
-    // Any 32 of the bits are as good as the whole: n^2 / 2^33 collisions are to be expected, here 1.2.
+    // Any 32 of the bits are as good as the whole: n^2 / 2^33 collisions are to be expected, here
+    // 1.2.
     for (const shift of [0, 10, 20]) {
       const halves = fingerprints.map((each) => Math.floor(each / 2 ** shift) % 2 ** 32);
       expect(collisions(halves)).toBeLessThan(12);

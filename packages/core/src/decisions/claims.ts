@@ -11,12 +11,13 @@ export type ClaimMode = 'exclusive' | 'shared';
 const writer = new ValueWriter();
 
 /**
- * The claim on what `values` name in a table: a primary key, or the values of an index (whose columns are
- * then part of `table`, as in `orders(email)`). Values that the database takes for equal must be made the
- * same before: integer 5 and float 5.0 are not.
+ * The claim on what `values` name in a table: a primary key, or the values of an index (whose
+ * columns are then part of `table`, as in `orders(email)`). Values that the database takes for
+ * equal must be made the same before: integer 5 and float 5.0 are not.
  *
- * Different things may share a fingerprint, once in 2^52 pairs: that costs a needless conflict, never a missed one.
- * Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE for values that could not be written to the log either.
+ * Different things may share a fingerprint, once in 2^52 pairs: that costs a needless conflict,
+ * never a missed one. Throws MALFORMED_MESSAGE and MESSAGE_TOO_LARGE for values that could not be
+ * written to the log either.
  */
 export function claimOf(space: ClaimSpace, table: string, values: readonly Value[], mode: ClaimMode): Claim {
   writer.truncate(0);
@@ -37,9 +38,10 @@ export function isShared(claim: Claim): boolean {
 }
 
 /**
- * Two 32-bit lanes over little-endian words, each with constants of its own and stirred into the other one,
- * in the manner of MurmurHash3 x86 128 (Austin Appleby, public domain); docs/wire.md, section 5, has it step
- * by step. Not for secrets: whoever may write to the log can make collisions, and thereby conflicts.
+ * Two 32-bit lanes over little-endian words, each with constants of its own and stirred into the
+ * other one, in the manner of MurmurHash3 x86 128 (Austin Appleby, public domain); docs/wire.md,
+ * section 5, has it step by step. Not for secrets: whoever may write to the log can make
+ * collisions, and thereby conflicts.
  */
 function fingerprint(bytes: Uint8Array, length: number): number {
   let a = 0x9e3779b9 | 0;

@@ -1,7 +1,10 @@
 import { counterOf, type VectorClock } from '../clocks/vector-clock.js';
 import { MAX_GAPS, type Gap } from '../ports/store.js';
 
-/** With one more gap, unless its origin has got further, or has an earlier one already; the same list then. */
+/**
+ * With one more gap, unless its origin has got further, or has an earlier one already; the same
+ * list then.
+ */
 export function withGap(gaps: readonly Gap[], gap: Gap, vector: VectorClock): readonly Gap[] {
   const superfluous =
     counterOf(vector, gap.origin) >= gap.expected || gaps.some(({ origin }) => origin === gap.origin);
@@ -14,8 +17,8 @@ export function withoutGap(gaps: readonly Gap[], of: string): readonly Gap[] {
 }
 
 /**
- * What is left once the transactions of an origin up to `counter` are here; the same list when that changes
- * nothing.
+ * What is left once the transactions of an origin up to `counter` are here; the same list when that
+ * changes nothing.
  */
 export function withoutArrived(gaps: readonly Gap[], of: string, counter: number): readonly Gap[] {
   return gaps.some(({ origin, expected }) => origin === of && counter >= expected)

@@ -6,8 +6,8 @@ import type { Batch } from '../model/transaction.js';
 import type { LogEntry } from '../ports/log.js';
 
 /**
- * What every message is held against, whoever sent it. The same on every replica: all of it is agreed on or
- * in the log.
+ * What every message is held against, whoever sent it. The same on every replica: all of it is
+ * agreed on or in the log.
  */
 export interface IntakeRules {
   readonly schema: ClusterSchema;
@@ -16,15 +16,18 @@ export interface IntakeRules {
   /** Of the cluster's document. */
   readonly agreed: readonly LimitsFrom[];
   /**
-   * Rows have versions. Where one replica's order holds, or that of certification, no time decides anything,
-   * and none is refused.
+   * Rows have versions. Where one replica's order holds, or that of certification, no time decides
+   * anything, and none is refused.
    */
   readonly timesDecide: boolean;
   /** Decides about alarms only. */
   readonly clockAlarmMs: number;
 }
 
-/** Why an entry of this origin must be quarantined, before anything of it is read; undefined when it need not. */
+/**
+ * Why an entry of this origin must be quarantined, before anything of it is read; undefined when it
+ * need not.
+ */
 export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean): AntiphonError | undefined {
   const { origin } = entry;
   const { primary } = rules;
@@ -62,7 +65,10 @@ export function isTooFarAhead(aheadMs: number, { seq }: LogEntry, rules: IntakeR
   return rules.timesDecide && aheadMs > limitsAt(rules.agreed, seq).clockRefusalMs;
 }
 
-/** I5: the first transaction that the batch builds on and this replica has not; undefined when there is none. */
+/**
+ * I5: the first transaction that the batch builds on and this replica has not; undefined when there
+ * is none.
+ */
 export function missingCause(
   batch: Batch,
   vector: VectorClock,

@@ -7,8 +7,8 @@ export interface Version {
 }
 
 /**
- * Total order of versions, the same on every replica (I4): hybrid time, then origin by UTF-16 code unit (ids
- * are ASCII, so that is also byte order; never the locale's), then counter.
+ * Total order of versions, the same on every replica (I4): hybrid time, then origin by UTF-16 code
+ * unit (ids are ASCII, so that is also byte order; never the locale's), then counter.
  */
 export function compareVersions(a: Version, b: Version): -1 | 0 | 1 {
   if (a.time !== b.time) return a.time < b.time ? -1 : 1;
@@ -18,8 +18,8 @@ export function compareVersions(a: Version, b: Version): -1 | 0 | 1 {
 }
 
 /**
- * Last writer wins: may `candidate` replace `current`? Equal versions may, since one transaction can write
- * the same row several times. A row without a version loses against any.
+ * Last writer wins: may `candidate` replace `current`? Equal versions may, since one transaction
+ * can write the same row several times. A row without a version loses against any.
  */
 export function wins(candidate: Version, current: Version | undefined): boolean {
   return current === undefined || compareVersions(candidate, current) >= 0;

@@ -19,9 +19,9 @@ export interface AntiphonErrorOptions {
 }
 
 /**
- * The one error class of Antiphon. Match on `code`; the message says what happened and what to do next.
- * Secrets in addresses (`nats://user:password@host`) are taken out of message, context and cause, wherever
- * they came from.
+ * The one error class of Antiphon. Match on `code`; the message says what happened and what to do
+ * next. Secrets in addresses (`nats://user:password@host`) are taken out of message, context and
+ * cause, wherever they came from.
  */
 export class AntiphonError extends Error {
   readonly code: ErrorCode;
@@ -37,7 +37,9 @@ export class AntiphonError extends Error {
   }
 }
 
-/** Anything thrown, as an AntiphonError: itself when it is one, else wrapped with the given code. */
+/**
+ * Anything thrown, as an AntiphonError: itself when it is one, else wrapped with the given code.
+ */
 export function toAntiphonError(thrown: unknown, code: ErrorCode = 'INTERNAL'): AntiphonError {
   if (thrown instanceof AntiphonError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
@@ -45,8 +47,8 @@ export function toAntiphonError(thrown: unknown, code: ErrorCode = 'INTERNAL'): 
 }
 
 /**
- * What an AbortSignal ended: its reason when that says it in our terms (a deadline), else ABORTED with the
- * reason as `cause`.
+ * What an AbortSignal ended: its reason when that says it in our terms (a deadline), else ABORTED
+ * with the reason as `cause`.
  */
 export function abortError(signal: AbortSignal | undefined, message: string): AntiphonError {
   const reason: unknown = signal?.reason;

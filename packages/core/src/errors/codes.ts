@@ -1,6 +1,6 @@
 /**
- * Every error code of Antiphon, with what it means and what to do. `docs/errors.md` is generated from this table.
- * A code is stable: programs may match on it.
+ * Every error code of Antiphon, with what it means and what to do. `docs/errors.md` is generated
+ * from this table. A code is stable: programs may match on it.
  */
 export const ERROR_CODES = {
   // Usage

@@ -5,11 +5,14 @@ const HIDDEN = '***';
 const SUSPECT = /[@=]|S[UANOCX][A-Z2-7]{56}|eyJ[\w-]+\./;
 
 /**
- * A password may hold `/`, `?` and `#` although it must not; up to the last `@`, but not into the next
- * address of a list.
+ * A password may hold `/`, `?` and `#` although it must not; up to the last `@`, but not into the
+ * next address of a list.
  */
 const NATS_USER_INFO = /\b((?:nats|tls|wss?):\/\/)(?:(?!,\s*[a-z][a-z0-9+.-]*:\/\/)[^\s"'`<>\\])*@/gi;
-/** As far as the authority goes: the path of a `file:` URL may hold an `@`, as that of a package does. */
+/**
+ * As far as the authority goes: the path of a `file:` URL may hold an `@`, as that of a package
+ * does.
+ */
 const USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'`<>\\]*@/gi;
 /** `user:password@host`, the way an address may be written without a scheme. */
 const BARE_USER_INFO = /(^|[\s"'`(,=[])[^\s"'`(),@:/=[\]]+:[^\s"'`@/,]+@(?=[a-z0-9[])/gi;
@@ -19,8 +22,8 @@ const SEED = /\bS[UANOCX][A-Z2-7]{56}\b/g;
 const TOKEN = /\beyJ[\w-]+\.[\w-]+\.[\w-]+/g;
 
 /**
- * The text without the secrets that addresses and keys carry: user names, passwords and tokens in URLs and
- * their queries, nkey seeds, JWTs. For everything that people or logs get to see.
+ * The text without the secrets that addresses and keys carry: user names, passwords and tokens in
+ * URLs and their queries, nkey seeds, JWTs. For everything that people or logs get to see.
  */
 export function redact(text: string): string {
   if (!SUSPECT.test(text)) return text;
@@ -52,7 +55,10 @@ export function redactValue(value: unknown, depth = 0): unknown {
   return changed ? Object.fromEntries(entries) : value;
 }
 
-/** Other libraries' errors are not ours to change: one that holds a secret is replaced by a copy without it. */
+/**
+ * Other libraries' errors are not ours to change: one that holds a secret is replaced by a copy
+ * without it.
+ */
 function redactError(error: Error, depth: number): Error {
   const message = redact(error.message);
   const details = Object.entries(error).map(([key, item]) => [key, redactValue(item, depth + 1)] as const);

@@ -7,13 +7,15 @@ export interface ConflictDetails {
   readonly table?: string;
   /** The primary key, or the unique value, that both wrote or locked. */
   readonly key?: readonly unknown[];
-  /** The transaction that was committed first; absent when certification could not look back so far. */
+  /**
+   * The transaction that was committed first; absent when certification could not look back so far.
+   */
   readonly winner?: TransactionId;
 }
 
 /**
- * Certification rejected a write as often as it was tried. Nothing of it is anywhere; the same call may
- * succeed later.
+ * Certification rejected a write as often as it was tried. Nothing of it is anywhere; the same call
+ * may succeed later.
  */
 export class ConflictError extends AntiphonError {
   readonly outcome = 'rejected';
@@ -28,7 +30,10 @@ export class ConflictError extends AntiphonError {
   }
 }
 
-/** The log holds the write, or it does not: nobody could tell in time. `replica.outcome(id)` tells later. */
+/**
+ * The log holds the write, or it does not: nobody could tell in time. `replica.outcome(id)` tells
+ * later.
+ */
 export class UnknownOutcomeError extends AntiphonError {
   readonly outcome = 'unknown';
 

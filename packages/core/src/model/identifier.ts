@@ -1,6 +1,8 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 
-/** Safe as a NATS subject token, a stream and consumer name, a file name and a column value alike. */
+/**
+ * Safe as a NATS subject token, a stream and consumer name, a file name and a column value alike.
+ */
 const IDENTIFIER = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 
 export function isIdentifier(text: string): boolean {

@@ -2,8 +2,8 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 import type { Value } from './value.js';
 
 /**
- * How 64-bit integers come out. `bigint`: exactly, always. `number`: as JSON and most code have them; one that a number
- * cannot hold exactly is an error, never rounded.
+ * How 64-bit integers come out. `bigint`: exactly, always. `number`: as JSON and most code have
+ * them; one that a number cannot hold exactly is an error, never rounded.
  */
 export type Integers = 'bigint' | 'number';
 

@@ -7,7 +7,10 @@ import type { TransactionId } from './transaction-id.js';
  * publishing it.
  */
 export interface OutcomeId extends TransactionId {
-  /** A counter may be used again by another attempt when the log never got the first one; a token never is. */
+  /**
+   * A counter may be used again by another attempt when the log never got the first one; a token
+   * never is.
+   */
   readonly token?: string;
 }
 

@@ -1,23 +1,29 @@
 /**
- * An entry of the log, and what tells it from another one under the same number (I14): a log that lost its
- * newest entries and grew again gives numbers twice. At least one of the two is there.
+ * An entry of the log, and what tells it from another one under the same number (I14): a log that
+ * lost its newest entries and grew again gives numbers twice. At least one of the two is there.
  */
 export interface KnownEntry {
   readonly seq: number;
-  /** When the log stored it, milliseconds since 1970 with their microseconds. Known once the entry was read. */
+  /**
+   * When the log stored it, milliseconds since 1970 with their microseconds. Known once the entry
+   * was read.
+   */
   readonly storedAtMs?: number;
   /** The id of the append that brought it there. Known to whoever appended it. */
   readonly attempt?: string;
 }
 
-/** A place in the log. `seq` is the JetStream sequence of the last entry dealt with; 0 is before the first. */
+/**
+ * A place in the log. `seq` is the JetStream sequence of the last entry dealt with; 0 is before the
+ * first.
+ */
 export interface Position {
   /** Identity of the stream: positions of different generations cannot be compared (I14). */
   readonly generation: string;
   readonly seq: number;
   /**
-   * The newest entry up to `seq` that is known well enough to be recognized. As a rule the one at `seq`; an
-   * older one when the position went on to an entry that was not read.
+   * The newest entry up to `seq` that is known well enough to be recognized. As a rule the one at
+   * `seq`; an older one when the position went on to an entry that was not read.
    */
   readonly entry?: KnownEntry;
 }

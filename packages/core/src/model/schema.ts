@@ -1,4 +1,7 @@
-/** A replicated column. Generated columns are never part of a schema: each database computes its own. */
+/**
+ * A replicated column. Generated columns are never part of a schema: each database computes its
+ * own.
+ */
 export interface ColumnSchema {
   readonly name: string;
   /** The type as declared, for people and for mapping between databases; may be empty in SQLite. */
@@ -11,9 +14,9 @@ export interface TableSchema {
   /** Indexes into `columns`, in the order of the primary key. Never empty. */
   readonly key: readonly number[];
   /**
-   * Everything else that decides whether the table takes a row (collations, NOT NULL, UNIQUE, CHECK, foreign
-   * keys, generated columns), one rule each, sorted, as the engine of the schema writes them. Absent where
-   * nobody has said.
+   * Everything else that decides whether the table takes a row (collations, NOT NULL, UNIQUE,
+   * CHECK, foreign keys, generated columns), one rule each, sorted, as the engine of the schema
+   * writes them. Absent where nobody has said.
    */
   readonly rules?: readonly string[];
 }
@@ -22,6 +25,9 @@ export interface TableSchema {
 export interface ClusterSchema {
   readonly version: number;
   readonly tables: readonly TableSchema[];
-  /** Statements that create the tables, indexes and user triggers in an empty database of this engine. */
+  /**
+   * Statements that create the tables, indexes and user triggers in an empty database of this
+   * engine.
+   */
   readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
 }

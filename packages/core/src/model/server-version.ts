@@ -3,7 +3,10 @@ export const OLDEST_SERVER_VERSION = '2.9.0';
 
 const VERSION_PATTERN = /(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:-[\w.]+)?/;
 
-/** The version within a text such as `nats-server: v2.9.10`, without the `v`; undefined when there is none. */
+/**
+ * The version within a text such as `nats-server: v2.9.10`, without the `v`; undefined when there
+ * is none.
+ */
 export function parseServerVersion(text: string): string | undefined {
   return VERSION_PATTERN.exec(text)?.[0];
 }

@@ -1,6 +1,6 @@
 /**
- * Identity of a transaction: the replica that committed it first, and its number there, from 1, without holes
- * (I2).
+ * Identity of a transaction: the replica that committed it first, and its number there, from 1,
+ * without holes (I2).
  */
 export interface TransactionId {
   readonly origin: string;

@@ -2,13 +2,13 @@ import type { Row, Value } from './value.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 
 /**
- * When a change was made, where that was well before its transaction's time; changes made while no replica
- * ran are captured so.
+ * When a change was made, where that was well before its transaction's time; changes made while no
+ * replica ran are captured so.
  */
 export interface ChangeTime {
   /**
-   * So many microseconds before the transaction's time. Absent: at that time. Of two changes of one row, the
-   * later has no more.
+   * So many microseconds before the transaction's time. Absent: at that time. Of two changes of one
+   * row, the later has no more.
    */
   readonly earlierUs?: number;
 }
@@ -48,15 +48,19 @@ export interface BatchHeader {
   readonly epoch: number;
   /** Hybrid time of the first transaction, in microseconds. */
   readonly time: number;
-  /** What the origin had applied, itself included, before the first transaction; empty when nobody needs it. */
+  /**
+   * What the origin had applied, itself included, before the first transaction; empty when nobody
+   * needs it.
+   */
   readonly context: VectorClock;
   readonly schemaVersion: number;
   readonly tables: readonly DictionaryTable[];
 }
 
 /**
- * What a transaction of a certified group wrote or locked: a fingerprint (52 bits) times two, plus one when
- * the claim is shared. `claimOf` makes them. Two claims on the same thing conflict unless both are shared.
+ * What a transaction of a certified group wrote or locked: a fingerprint (52 bits) times two, plus
+ * one when the claim is shared. `claimOf` makes them. Two claims on the same thing conflict unless
+ * both are shared.
  */
 export type Claim = number;
 
@@ -66,7 +70,10 @@ export interface SyncSection {
   readonly token: string;
   /** The entry of the log that the group's transactions had seen everything up to. */
   readonly readSeq: number;
-  /** Where a replica says that it has committed the group durably; absent when nobody waits for that. */
+  /**
+   * Where a replica says that it has committed the group durably; absent when nobody waits for
+   * that.
+   */
   readonly reply?: string;
   /** One list per transaction of the batch; all of them empty where nothing is certified. */
   readonly claims: readonly (readonly Claim[])[];
@@ -88,9 +95,9 @@ export interface TransactionBatch extends BatchHeader {
 }
 
 /**
- * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. All of them
- * together are applied at once, when the one with `last` has come. A transaction that is sent again may be
- * cut elsewhere: only its bytes count.
+ * A piece of one big transaction (`firstCounter`): bytes of its changes, encoded back to back. All
+ * of them together are applied at once, when the one with `last` has come. A transaction that is
+ * sent again may be cut elsewhere: only its bytes count.
  */
 export interface PartBatch extends BatchHeader {
   readonly kind: 'part';

@@ -1,10 +1,14 @@
 /**
- * One database value, with its exact type: `bigint` is a 64-bit integer, `number` is a float64 (also when it has no
- * fraction), `string` is valid UTF-8 text (NUL allowed), `Uint8Array` is bytes.
+ * One database value, with its exact type: `bigint` is a 64-bit integer, `number` is a float64
+ * (also when it has no fraction), `string` is valid UTF-8 text (NUL allowed), `Uint8Array` is
+ * bytes.
  */
 export type Value = null | boolean | bigint | number | string | Uint8Array | TaggedValue;
 
-/** Values that plain types do not carry. `raw-text`: TEXT whose bytes are not valid UTF-8 (SQLite allows it). */
+/**
+ * Values that plain types do not carry. `raw-text`: TEXT whose bytes are not valid UTF-8 (SQLite
+ * allows it).
+ */
 export type ValueTag = 'raw-text' | 'decimal' | 'datetime' | 'json' | 'uuid';
 
 export class TaggedValue {

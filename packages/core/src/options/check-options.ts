@@ -1,13 +1,15 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import { suggest } from './suggestion.js';
 
-/** Every name of an options type: one that is added there does not compile until it is added here. */
+/**
+ * Every name of an options type: one that is added there does not compile until it is added here.
+ */
 export type OptionNames<T> = Readonly<Record<keyof T, true>>;
 
 /**
- * JavaScript takes any name; one that is misspelt would be ignored, and less would be done than was asked
- * for. `signal` has to be an AbortSignal where there is one. `what` is called with them: `createReplica()`.
- * Throws BAD_OPTION.
+ * JavaScript takes any name; one that is misspelt would be ignored, and less would be done than was
+ * asked for. `signal` has to be an AbortSignal where there is one. `what` is called with them:
+ * `createReplica()`. Throws BAD_OPTION.
  */
 export function checkOptions(given: unknown, names: Readonly<Record<string, unknown>>, what: string): void {
   if (given === undefined) return;

@@ -19,7 +19,10 @@ export function suggest(word: string, candidates: readonly string[]): string {
   return candidates.length === 0 ? '' : `Possible: ${candidates.join(', ')}.`;
 }
 
-/** Damerau–Levenshtein (optimal string alignment): letters added, removed, replaced, and neighbours swapped. */
+/**
+ * Damerau–Levenshtein (optimal string alignment): letters added, removed, replaced, and neighbours
+ * swapped.
+ */
 export function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -10,8 +10,8 @@ export interface BusSubscription {
 }
 
 /**
- * Fire-and-forget messages and request-reply between replicas. Nothing is stored: what is sent while the other side
- * is away is gone. Handlers may throw; the bus catches, counts and logs it.
+ * Fire-and-forget messages and request-reply between replicas. Nothing is stored: what is sent
+ * while the other side is away is gone. Handlers may throw; the bus catches, counts and logs it.
  */
 export interface Bus {
   /** Never blocks, never throws for a lost connection: the message is dropped then. */
@@ -22,7 +22,10 @@ export interface Bus {
     data: Uint8Array,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array>;
-  /** `subject` may hold the NATS wildcards `*` and `>`. With `queue`, one member of the group gets each message. */
+  /**
+   * `subject` may hold the NATS wildcards `*` and `>`. With `queue`, one member of the group gets
+   * each message.
+   */
   subscribe(
     subject: string,
     handler: (request: BusRequest) => void,

@@ -5,8 +5,8 @@ export interface Timer {
 }
 
 /**
- * Time, timers and chance. The only source of them in core, actor and replica, so that a simulation can replay a run
- * exactly. Real clocks: `systemClock()` of this package.
+ * Time, timers and chance. The only source of them in core, actor and replica, so that a simulation
+ * can replay a run exactly. Real clocks: `systemClock()` of this package.
  */
 export interface Clock {
   /** Wall time, milliseconds since 1970; may jump. */
@@ -14,15 +14,15 @@ export interface Clock {
   /** Never goes back; for durations only. */
   monotonicMs(): number;
   /**
-   * As `monotonicMs`, from another beginning and more coarsely, but goes on while the machine sleeps. Absent
-   * where nothing ever sleeps, or where `monotonicMs` goes on then.
+   * As `monotonicMs`, from another beginning and more coarsely, but goes on while the machine
+   * sleeps. Absent where nothing ever sleeps, or where `monotonicMs` goes on then.
    */
   uptimeMs?(): number;
   /** Fires once, never inside the call itself; does not keep the process alive. */
   setTimer(delayMs: number, fire: () => void): Timer;
   /**
-   * Keeps the process alive until it is cancelled: for what somebody waits for while only timers that do not
-   * keep it alive are left. Absent where a process does not end by itself.
+   * Keeps the process alive until it is cancelled: for what somebody waits for while only timers
+   * that do not keep it alive are left. Absent where a process does not end by itself.
    */
   keepAlive?(): Timer;
   /** Gives timers and I/O a turn before it resolves. */

@@ -2,7 +2,7 @@ import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Value } from '../model/value.js';
 
 /** A table whose changes may have gone uncaptured, and why. */
-export interface CaptureGap {
+export interface UncapturedTable {
   readonly table: string;
   readonly reason: string;
 }
@@ -16,12 +16,16 @@ export interface RowDifferences {
   readonly keys: readonly (readonly Value[])[];
 }
 
-/** A table that replication knows to have more rows than this is not to lose most of them without a confirmation. */
+/**
+ * A table that replication knows to have more rows than this is not to lose most of them without a
+ * confirmation.
+ */
 const FEW_ROWS = 10;
 
 /**
- * Whether making it good deletes all rows that replication knows of the table, or more than half of more than
- * ten: a table that was dropped and created again looks as if somebody had deleted its rows.
+ * Whether making it good deletes all rows that replication knows of the table, or more than half of
+ * more than ten: a table that was dropped and created again looks as if somebody had deleted its
+ * rows.
  */
 export function deletesMost({ way, missingHere, knownRows }: RecaptureReport): boolean {
   if (way === 'set-back' || missingHere.count === 0) return false;
@@ -34,18 +38,24 @@ export interface RecaptureReport {
   /** Why changes may have gone uncaptured; absent when nothing shows that they did. */
   readonly reason?: string;
   /**
-   * `capture`: others get the differences, as changes of this replica. `set-back`: where nobody may write,
-   * the table gets the content that replication knows, and the rows that go are kept. `write-again`: likewise
-   * where only the library may write, and what is kept is to be written again (`writeKept`).
+   * `capture`: others get the differences, as changes of this replica. `set-back`: where nobody may
+   * write, the table gets the content that replication knows, and the rows that go are kept.
+   * `write-again`: likewise where only the library may write, and what is kept is to be written
+   * again (`writeKept`).
    */
   readonly way: 'capture' | 'set-back' | 'write-again';
   readonly changed: RowDifferences;
   readonly onlyHere: RowDifferences;
-  /** Rows that replication knows, and that are gone here: deleted, or lost by whoever rebuilt the table. */
+  /**
+   * Rows that replication knows, and that are gone here: deleted, or lost by whoever rebuilt the
+   * table.
+   */
   readonly missingHere: RowDifferences;
   /** So many rows has the table, as replication knows it. */
   readonly knownRows: number;
-  /** The table of this database that keeps the rows that were set back; absent when there are none. */
+  /**
+   * The table of this database that keeps the rows that were set back; absent when there are none.
+   */
   readonly keptIn?: string;
   /** Other tables whose changes may have gone uncaptured. */
   readonly remaining: readonly string[];

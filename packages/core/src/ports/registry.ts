@@ -5,9 +5,10 @@ export interface RegistryEntry {
 }
 
 /**
- * Small shared facts of a cluster, with compare-and-set. Keys: `[A-Za-z0-9_.-]+`. Reads are never stale.
- * Every method throws LOG_UNAVAILABLE when there is no answer in time; a write may have been done then: read it.
- * One that somebody has deleted after `open` is one without keys; `create` makes it again.
+ * Small shared facts of a cluster, with compare-and-set. Keys: `[A-Za-z0-9_.-]+`. Reads are never
+ * stale. Every method throws LOG_UNAVAILABLE when there is no answer in time; a write may have been
+ * done then: read it. One that somebody has deleted after `open` is one without keys; `create`
+ * makes it again.
  */
 export interface Registry {
   open(): Promise<void>;

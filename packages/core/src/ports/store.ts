@@ -3,12 +3,15 @@ import type { RowLimits } from '../codec/limits.js';
 import type { HybridClock } from '../clocks/hybrid-clock.js';
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
-import type { ClusterSchema, TableSchema } from '../model/schema.js';
+import type { ClusterSchema } from '../model/schema.js';
 import type { Batch, Claim, PartBatch, TransactionBatch } from '../model/transaction.js';
 import type { TransactionId } from '../model/transaction-id.js';
 import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
-import type { CaptureGap, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
+import type { UncapturedTable, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
+import type { InspectOptions, LeftOut, StoreIdentity, StoreInspection } from './inspection.js';
+
+export * from './inspection.js';
 
 /** What a store can do; conformance tests and callers read these, never `engine`. */
 export interface StoreCapabilities {
@@ -20,134 +23,62 @@ export interface StoreCapabilities {
   readonly refusesForeignWriters: boolean;
 }
 
-export interface StoreIdentity {
-  readonly cluster: string;
-  readonly replica: string;
-  readonly generation: string;
-  readonly schemaVersion: number;
-}
-
-export interface InspectedTable {
-  readonly schema: TableSchema;
-  readonly rowCount: number;
-  /** Why it cannot be replicated; absent when it can. */
-  readonly unsupported?: string;
-  /** A program keeps rows in what cannot be replicated: they are in this database only. */
-  readonly isData?: boolean;
-  /** Why it is not replicated unless it is named, although it could be. */
-  readonly leftOut?: string;
-  /** Tables of this database that it refers to by foreign keys; without itself. */
-  readonly parents?: readonly string[];
-  /** Those of them that are not replicated. */
-  readonly missingParents?: readonly string[];
-  /**
-   * The database numbers its rows when nobody else does (`INTEGER PRIMARY KEY`): two replicas would give the
-   * same number to two rows.
-   */
-  readonly numbered?: boolean;
-  /** Why it cannot be replicated where several replicas write, although it can where one does. */
-  readonly unsupportedWithVersions?: string;
-}
-
-/** A view of the users. It is made elsewhere, too, when everything that it reads is replicated. */
-export interface InspectedView {
-  readonly name: string;
-  /** Why it stays where it is; absent when it does not. */
-  readonly obstacle?: string;
-}
-
-/** A trigger of the users on a replicated table, or on a view of replicated tables. */
-export interface InspectedTrigger {
-  readonly name: string;
-  readonly table: string;
-  /** Tables and views that it reads or writes and that are not replicated: where they are not, it cannot fire. */
-  readonly uses: readonly string[];
-  /** It stays where it is, because somebody has said so (`localTriggers`). */
-  readonly local: boolean;
-  /**
-   * It fires also where changes of other replicas are applied; true only for a local one that writes nothing
-   * that is replicated.
-   */
-  readonly repeats: boolean;
-  /** What the database says when it cannot be used at all. */
-  readonly problem?: string;
-}
-
-/** Which tables, and which triggers stay where they are. */
-export interface InspectOptions {
-  /** Absent: all that can be replicated, without tables that note which migrations were run. */
-  readonly tables?: readonly string[];
-  readonly localTriggers?: readonly string[];
-}
-
-/** Something of the users' database that other replicas do not get. */
-export interface LeftOut {
-  readonly type: 'table' | 'view' | 'trigger';
-  readonly name: string;
-  /** A clause: `it has no primary key, …`. */
-  readonly reason: string;
-  /**
-   * Nobody has said so, and nothing of it keeps it from being replicated: it came when the cluster had been
-   * founded.
-   */
-  readonly unexpected: boolean;
-  /**
-   * A table that cannot be replicated, and in which a program keeps rows: they are in this database only.
-   * Absent where somebody chose the tables.
-   */
-  readonly isData?: boolean;
-}
-
-export interface StoreInspection {
-  /** Whom this database belongs to; absent when no replica has ever used it. */
-  readonly identity?: StoreIdentity;
-  /** The users' tables, by name. */
-  readonly tables: readonly InspectedTable[];
-  readonly views?: readonly InspectedView[];
-  readonly triggers?: readonly InspectedTrigger[];
-  /**
-   * Statements that create elsewhere what is replicated of these tables, with the indexes, views and triggers
-   * that go with them.
-   */
-  readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
-}
-
 /** How a replica's database is to behave. Stored in the database; applied again when it changed. */
 export interface InstallOptions {
   readonly identity: StoreIdentity;
   readonly schema: ClusterSchema;
   /**
-   * `capture`: anybody's writes to replicated tables are accepted and captured.
-   * `library`: those of `write` and `prepare` are; other programs are refused inside the database, with a
-   * message that says why.
-   * `refuse`: they are refused inside the database with a message that names `primary`.
+   * `capture`: anybody's writes to replicated tables are accepted and captured. `library`: those of
+   * `write` and `prepare` are; other programs are refused inside the database, with a message that
+   * says why. `refuse`: they are refused inside the database with a message that names `primary`.
    */
   readonly writes: 'capture' | 'library' | 'refuse';
   readonly primary?: string;
-  /** `prepare` will be asked what writes claim: capture also what changes do not show of that. False when absent. */
+  /**
+   * `prepare` will be asked what writes claim: capture also what changes do not show of that. False
+   * when absent.
+   */
   readonly certified?: boolean;
   /** Keep a version per row; needed as soon as more than one replica may write. */
   readonly rowVersions: boolean;
-  /** Create the tables of `schema.ddl` that are missing (a joining replica), in the same transaction. */
+  /**
+   * Create the tables of `schema.ddl` that are missing (a joining replica), in the same
+   * transaction.
+   */
   readonly createTables: boolean;
-  /** Seal the rows that are there as transactions of this replica (the first replica of a cluster), likewise. */
+  /**
+   * Seal the rows that are there as transactions of this replica (the first replica of a cluster),
+   * likewise.
+   */
   readonly sealExistingRows: boolean;
   /** Every commit is on the disk before it returns, whatever else the store was told (I6). */
   readonly durable: boolean;
   /** Triggers of the users that stay where they are, by name. */
   readonly localTriggers?: readonly string[];
-  /** Larger rows are refused where they are written, and a cluster is not founded on them. Default: DEFAULT_ROW_LIMITS. */
+  /**
+   * Larger rows are refused where they are written, and a cluster is not created from them.
+   * Default: DEFAULT_ROW_LIMITS.
+   */
   readonly rowLimits?: RowLimits;
 }
 
-/** Something that the position has passed and that is not here: the transactions of `origin` from `expected` on. */
+/**
+ * Something that the position has passed and that is not here: the transactions of `origin` from
+ * `expected` on.
+ */
 export interface Gap {
   readonly origin: string;
   /** The counter that is missing. */
   readonly expected: number;
-  /** The counter that came first without it; `expected` when it came itself and could not be accepted. */
+  /**
+   * The counter that came first without it; `expected` when it came itself and could not be
+   * accepted.
+   */
   readonly found: number;
-  /** The entry of the log at which that was noticed. Everything before it that should be applied is applied. */
+  /**
+   * The entry of the log at which that was noticed. Everything before it that should be applied is
+   * applied.
+   */
   readonly seq: number;
   readonly reason: string;
 }
@@ -185,13 +116,16 @@ export interface StoreState {
   readonly discarded: number;
   /** At most one per origin. */
   readonly gaps: readonly Gap[];
-  /** Of the users' database; another array when it has changed. Absent where the store does not know. */
+  /**
+   * Of the users' database; another array when it has changed. Absent where the store does not
+   * know.
+   */
   readonly leftOut?: readonly LeftOut[];
 }
 
 /**
- * `run` is called inside the database transaction, synchronously for embedded databases; a throw undoes this
- * write only, and is its outcome's `error` as it was thrown.
+ * `run` is called inside the database transaction, synchronously for embedded databases; a throw
+ * undoes this write only, and is its outcome's `error` as it was thrown.
  */
 export interface WriteRequest<Tx> {
   run(tx: Tx): unknown;
@@ -236,21 +170,23 @@ export type PreparedWrite =
       readonly claims: readonly NamedClaim[];
     }
   | { readonly type: 'rejected'; readonly error: unknown }
-  /** It did not fit into the message, and nothing of it is in the transaction: for the next group. */
+  /**
+   * It did not fit into the message, and nothing of it is in the transaction: for the next group.
+   */
   | {
       readonly type: 'left-out';
       /** What it needs of a message, as far as that is known; an upper bound. */
       readonly bytes?: number;
     }
   /**
-   * It writes only to tables that are not replicated, and nothing of it is in the transaction: to be prepared
-   * by itself.
+   * It writes only to tables that are not replicated, and nothing of it is in the transaction: to
+   * be prepared by itself.
    */
   | { readonly type: 'alone' };
 
 /**
- * A group that ran and is sealed, in a database transaction that is still open. Exactly one of `commit` and
- * `rollback` must be called, soon: nothing else can be written meanwhile.
+ * A group that ran and is sealed, in a database transaction that is still open. Exactly one of
+ * `commit` and `rollback` must be called, soon: nothing else can be written meanwhile.
  */
 export interface PreparedGroup {
   /** In the order of the requests. */
@@ -262,9 +198,9 @@ export interface PreparedGroup {
     readonly data: Uint8Array;
   };
   /**
-   * With a message: the log holds it as entry `position`, which is the replica's position now; the group
-   * counts as published and its outcome is kept. When it throws, nothing of the group is in the database, and
-   * the transaction is over.
+   * With a message: the log holds it as entry `position`, which is the replica's position now; the
+   * group counts as published and its outcome is kept. When it throws, nothing of the group is in
+   * the database, and the transaction is over.
    */
   commit(position?: Position): Promise<void>;
   /** Idempotent, also after a commit. */
@@ -300,23 +236,26 @@ export interface SealedMessage {
 /** What to do with entries of the log, in log order. */
 export type ApplyStep =
   /**
-   * Apply the transactions from index `skip` on (those before are applied already). Of a synchronous group,
-   * its outcome is kept.
+   * Apply the transactions from index `skip` on (those before are applied already). Of a
+   * synchronous group, its outcome is kept.
    */
   | {
       readonly type: 'transactions';
       readonly batch: TransactionBatch;
       readonly skip: number;
       /**
-       * Counters of transactions that certification rejected: they count as applied and change nothing.
-       * Ascending.
+       * Counters of transactions that certification rejected: they count as applied and change
+       * nothing. Ascending.
        */
       readonly rejected?: readonly number[];
       readonly seq: number;
     }
   /** Keep one part of a big transaction; with `last`, apply the whole transaction. */
   | { readonly type: 'part'; readonly batch: PartBatch; readonly seq: number }
-  /** Put a message aside that must not be applied (I10, I15). Does not advance its origin's counter. */
+  /**
+   * Quarantine a message that must not be applied (I10, I15). Does not advance its origin's
+   * counter.
+   */
   | {
       readonly type: 'quarantine';
       readonly seq: number;
@@ -327,19 +266,19 @@ export type ApplyStep =
       readonly error: AntiphonError;
     }
   /**
-   * Remember that something is missing, unless its origin has got further or has a gap already. The gap
-   * closes by itself in the transaction that applies the missing one.
+   * Remember that something is missing, unless its origin has got further or has a gap already. The
+   * gap closes by itself in the transaction that applies the missing one.
    */
   | { readonly type: 'gap'; readonly gap: Gap; readonly seq: number }
   /**
-   * Forget a message that was put aside; nothing when it is not there. It counts as discarded unless it
-   * `arrived`.
+   * Forget a message that was quarantined; nothing when it is not there. It counts as discarded
+   * unless it `arrived`.
    */
   | { readonly type: 'release'; readonly id: number; readonly arrived: boolean; readonly seq: number }
   /** The gap of this origin was none: the transaction that it waits for does not exist. */
   | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number };
 
-/** A message that was put aside. */
+/** A message that was quarantined. */
 export interface QuarantinedMessage {
   /** Its number in this database; a later one has a higher number. */
   readonly id: number;
@@ -349,19 +288,24 @@ export interface QuarantinedMessage {
   readonly code: string;
   readonly message: string;
   readonly bytes: number;
-  readonly putAsideAtMs: number;
+  readonly quarantinedAtMs: number;
 }
 
 export interface ApplyRequest {
   readonly steps: readonly ApplyStep[];
   /** The replica's position afterwards; also moves when `steps` is empty. */
   readonly position: Position;
-  /** Called between slices of work of about `sliceMs`; the database transaction stays open meanwhile. */
+  /**
+   * Called between slices of work of about `sliceMs`; the database transaction stays open
+   * meanwhile.
+   */
   readonly yield: () => Promise<void>;
   readonly sliceMs: number;
 }
 
-/** Two transactions changed one row, and the origin of the winner did not know the loser's change. */
+/**
+ * Two transactions changed one row, and the origin of the winner did not know the loser's change.
+ */
 export interface RowConflict {
   readonly table: string;
   readonly key: readonly Value[];
@@ -375,15 +319,18 @@ export const MAX_SHOWN_CONFLICTS = 16;
 export interface ApplyOutcome {
   readonly transactions: number;
   readonly rows: number;
-  /** Rows of remote transactions that lost against a newer version here, or won against a concurrent one. */
+  /**
+   * Rows of remote transactions that lost against a newer version here, or won against a concurrent
+   * one.
+   */
   readonly conflicts: number;
   /** The last of them, at most MAX_SHOWN_CONFLICTS; absent when there was none. */
   readonly lastConflicts?: readonly RowConflict[];
   /**
-   * Set when the database refused a transaction: everything before it was committed, with the position before
-   * its step, and nothing of it or after it. MALFORMED_MESSAGE, MESSAGE_TOO_LARGE: no database can apply it.
-   * Anything else is a matter of this database, which may apply it later. The error's context names `origin`,
-   * `counter` and, where that is known, `table`.
+   * Set when the database refused a transaction: everything before it was committed, with the
+   * position before its step, and nothing of it or after it. MALFORMED_MESSAGE, MESSAGE_TOO_LARGE:
+   * no database can apply it. Anything else is a matter of this database, which may apply it later.
+   * The error's context names `origin`, `counter` and, where that is known, `table`.
    */
   readonly refused?: Refusal;
 }
@@ -396,7 +343,10 @@ export interface Refusal {
 export interface TableChecksum {
   readonly table: string;
   readonly rows: number;
-  /** SHA-256, hex, over the canonical encoding of the rows in key order. Equal on every engine for equal rows. */
+  /**
+   * SHA-256, hex, over the canonical encoding of the rows in key order. Equal on every engine for
+   * equal rows.
+   */
   readonly checksum: string;
 }
 
@@ -418,13 +368,14 @@ export interface QueryResult {
 }
 
 /**
- * One real database. Owned by one replica actor, which calls the writing methods (install, write, prepare,
- * seal, apply, markPublished, prune, resumeFrom) one at a time; reading methods may run beside them. Other
- * programs may write to the database at any time. Every method throws AntiphonError; STORE_BUSY, STORE_FULL
- * and STORE_UNAVAILABLE leave everything as it was and may be retried.
+ * One real database. Owned by one replica actor, which calls the writing methods (install, write,
+ * prepare, seal, apply, markPublished, prune, resumeFrom) one at a time; reading methods may run
+ * beside them. Other programs may write to the database at any time. Every method throws
+ * AntiphonError; STORE_BUSY, STORE_FULL and STORE_UNAVAILABLE leave everything as it was and may be
+ * retried.
  *
- * I1: each writing method is one database transaction, or none. I2, I3: counters are given in commit order
- * and a sealed message stays readable until `prune`.
+ * I1: each writing method is one database transaction, or none. I2, I3: counters are given in
+ * commit order and a sealed message stays readable until `prune`.
  */
 export interface Store<Tx = unknown> {
   readonly engine: string;
@@ -432,63 +383,77 @@ export interface Store<Tx = unknown> {
   /** Absent where nobody can write past the capture. After `install`. */
   readonly recapturing?: Recapturing;
 
-  /** Opens the database and looks at it; changes nothing but what opening needs. First call; may be called again. */
+  /**
+   * Opens the database and looks at it; changes nothing but what opening needs. First call; may be
+   * called again.
+   */
   inspect(options?: InspectOptions): Promise<StoreInspection>;
   /**
-   * Makes the database a replica, or checks that it still is this one. Idempotent. Throws STORE_CONTENT,
-   * UNSUPPORTED_TABLE, SCHEMA_DRIFT.
+   * Makes the database a replica, or checks that it still is this one. Idempotent. Throws
+   * STORE_CONTENT, UNSUPPORTED_TABLE, SCHEMA_DRIFT.
    */
   install(options: InstallOptions, clock: HybridClock): Promise<void>;
   /** As of the last call; never touches the database. Only after `install`. */
   state(): StoreState;
 
   /**
-   * Group commit: seals what other programs committed, runs the requests in order in one transaction, each
-   * undone alone when it throws, seals and commits. Outcomes in the order of the requests.
+   * Group commit: seals what other programs committed, runs the requests in order in one
+   * transaction, each undone alone when it throws, seals and commits. Outcomes in the order of the
+   * requests.
    */
   write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
   /**
-   * Runs the requests as `write` does, except that one which writes to replicated tables and to others is
-   * rejected (BAD_SQL), and seals what they changed as one message, in a transaction that stays open. Without
-   * requests: one transaction without changes, which leaves alone what waits to be sealed. undefined when
-   * something that other programs wrote must be sealed before the requests can run.
+   * Runs the requests as `write` does, except that one which writes to replicated tables and to
+   * others is rejected (BAD_SQL), and seals what they changed as one message, in a transaction that
+   * stays open. Without requests: one transaction without changes, which leaves alone what waits to
+   * be sealed. undefined when something that other programs wrote must be sealed before the
+   * requests can run.
    */
   prepare(requests: readonly WriteRequest<Tx>[], options: PrepareOptions): Promise<PreparedGroup | undefined>;
-  /** The group that a transaction belongs to; undefined when it was none, has not come, or is too long ago. */
+  /**
+   * The group that a transaction belongs to; undefined when it was none, has not come, or is too
+   * long ago.
+   */
   outcomeOf(id: TransactionId): Promise<GroupOutcome | undefined>;
   /** Of groups in entries from `fromSeq` on, in log order, at most `limit`. */
   outcomes(fromSeq: number, limit: number): Promise<readonly GroupOutcome[]>;
   /**
-   * `guard` is called inside the transaction of every method that is about to number what other programs
-   * committed. When it throws, the method leaves everything as it was and throws the same: they may commit
-   * until the last moment, so nobody can know beforehand.
+   * `guard` is called inside the transaction of every method that is about to number what other
+   * programs committed. When it throws, the method leaves everything as it was and throws the same:
+   * they may commit until the last moment, so nobody can know beforehand.
    */
   guardNumbering(guard: () => void): void;
   /**
-   * Seals what other programs committed since the last call. Returns how many transactions that made; cheap
-   * when 0.
+   * Seals what other programs committed since the last call. Returns how many transactions that
+   * made; cheap when 0.
    */
   seal(): Promise<number>;
   /** Cheap poll: is there anything that `seal` would take, or has the schema changed? */
   hasUnsealed(): boolean;
   /**
-   * Looks at what nobody tells: whether the database is still the one that was opened, and whether its tables
-   * and triggers are what they were. Throws STORE_REPLACED, DUPLICATE_REPLICA, SCHEMA_DRIFT. Cheap when
-   * nothing has changed; to be called about once a second.
+   * Looks at what nobody tells: whether the database is still the one that was opened, and whether
+   * its tables and triggers are what they were. Throws STORE_REPLACED, DUPLICATE_REPLICA,
+   * SCHEMA_DRIFT. Cheap when nothing has changed; to be called about once a second.
    */
   check(): Promise<void>;
   /** About how many captured changes `seal` would take; cheap, for status. */
   unsealed(): number;
-  /** Cheap poll: another number than before when anybody may have changed the schema of the database. */
+  /**
+   * Cheap poll: another number than before when anybody may have changed the schema of the
+   * database.
+   */
   schemaCookie(): number;
-  /** Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if there is any. */
+  /**
+   * Sealed messages after the given counter/part, in order; at most `maxBytes` but at least one if
+   * there is any.
+   */
   sealed(
     after: { readonly counter: number; readonly part: number },
     maxBytes: number,
   ): Promise<readonly SealedMessage[]>;
   /**
-   * Own transactions up to `counter` are in the log. Kept at the next commit, or by itself within a second or
-   * at close.
+   * Own transactions up to `counter` are in the log. Kept at the next commit, or by itself within a
+   * second or at close.
    */
   markPublished(counter: number, position?: Position): void;
   /** Forgets sealed messages up to `counter`, which must be published. */
@@ -496,7 +461,10 @@ export interface Store<Tx = unknown> {
 
   /** Seals first (a context never claims what the writer had not seen), then applies. */
   apply(request: ApplyRequest): Promise<ApplyOutcome>;
-  /** Messages that were put aside, by `id` from after `afterId` on; only those of entry `seq` when it is given. */
+  /**
+   * Messages that were quarantined, by `id` from after `afterId` on; only those of entry `seq` when
+   * it is given.
+   */
   quarantine(query: {
     readonly afterId: number;
     readonly seq?: number;
@@ -505,27 +473,29 @@ export interface Store<Tx = unknown> {
   /** The bytes of one; undefined when it is not there any more. */
   quarantinedData(id: number): Promise<Uint8Array | undefined>;
   /**
-   * Own past first: the log knows own transactions up to `counter`, this database fewer (it was restored).
-   * New transactions are numbered after it; the missing ones come in by `apply` like anybody's. Does not
-   * raise `publishedCounter`: that follows what the caller sees in the log.
+   * Recovery of own transactions: the log knows own transactions up to `counter`, this database
+   * fewer (it was restored). New transactions are numbered after it; the missing ones come in by
+   * `apply` like anybody's. Does not raise `publishedCounter`: that follows what the caller sees in
+   * the log.
    *
-   * What other programs had committed when the file was copied lies in it still waiting for a number,
-   * although the log has it: changes that made the same of their rows as the noted past at the same time are
-   * forgotten, with those of these rows before them. Returns how many. What remains is new, and keeps the
-   * time when it was made, unless that was certainly a clock's that had been set back.
+   * What other programs had committed when the file was copied lies in it still waiting for a
+   * number, although the log has it: changes that made the same of their rows as the noted past at
+   * the same time are forgotten, with those of these rows before them. Returns how many. What
+   * remains is new, and keeps the time when it was made, unless that was certainly a clock's that
+   * had been set back.
    */
   resumeFrom(counter: number, time: number): Promise<number>;
   /**
-   * Own transactions of the log, in order, for the next `resumeFrom`; one in parts may come in several calls.
-   * Those that this database has do not count. Changes nothing that lasts; cheap when nothing waits for a
-   * number. Absent where nobody else can write.
+   * Own transactions of the log, in order, for the next `resumeFrom`; one in parts may come in
+   * several calls. Those that this database has do not count. Changes nothing that lasts; cheap
+   * when nothing waits for a number. Absent where nobody else can write.
    */
   notePast?(batches: readonly Batch[]): Promise<void>;
 
   /**
-   * Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL, and so is
-   * a result over its limits. A signal ends it at once, whatever it does; it rejects with the signal's reason
-   * when that is an AntiphonError, else with ABORTED.
+   * Runs a read-only statement off the writing thread. `write` statements are refused with BAD_SQL,
+   * and so is a result over its limits. A signal ends it at once, whatever it does; it rejects with
+   * the signal's reason when that is an AntiphonError, else with ABORTED.
    */
   query(
     sql: string,
@@ -533,13 +503,13 @@ export interface Store<Tx = unknown> {
     options?: { maxRows?: number; maxBytes?: number; signal?: AbortSignal },
   ): Promise<QueryResult>;
   /**
-   * Of all replicated tables (or these), in one snapshot, off the writing thread; no query holds it up. The
-   * signal as for `query`.
+   * Of all replicated tables (or these), in one snapshot, off the writing thread; no query holds it
+   * up. The signal as for `query`.
    */
   checksum(tables?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport>;
   /**
-   * Digests of rows in key order, after the given key, for finding the rows that differ. The signal as for
-   * `query`.
+   * Digests of rows in key order, after the given key, for finding the rows that differ. The signal
+   * as for `query`.
    */
   rowDigests(
     table: string,
@@ -552,32 +522,34 @@ export interface Store<Tx = unknown> {
 }
 
 /**
- * Finds what changed in a table while nobody captured it. What replication knows of the table is put together
- * anew: the caller applies the log, up to where this database has applied it, to the reference.
+ * Finds what changed in a table while nobody captured it. What replication knows of the table is
+ * put together anew: the caller applies the log, up to where this database has applied it, to the
+ * reference.
  */
 export interface Recapturing {
   /** Cheap. */
-  gaps(): readonly CaptureGap[];
+  uncaptured(): readonly UncapturedTable[];
   /**
-   * An empty database beside this one, of the same kind: to be installed and brought to this one's state. One
-   * at a time.
+   * An empty database beside this one, of the same kind: to be installed and brought to this one's
+   * state. One at a time.
    */
   open(): Promise<Store>;
   /**
-   * A writing method of the store. Compares the table with the reference, which ends here; unless `dryRun`,
-   * the table is captured from here on, and the differences are captured or set back, in one transaction.
-   * Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was agreed on; DELETES_ROWS; CONSTRAINT or
-   * MESSAGE_TOO_LARGE when it holds rows that cannot be replicated; STORE_BUSY, also when the database has
-   * moved on from the state that the reference was made for; STORE_FULL.
+   * A writing method of the store. Compares the table with the reference, which ends here; unless
+   * `dryRun`, the table is captured from here on, and the differences are captured or set back, in
+   * one transaction. Throws UNKNOWN_TABLE; SCHEMA_DRIFT when the table has another shape than was
+   * agreed on; DELETES_ROWS; CONSTRAINT or MESSAGE_TOO_LARGE when it holds rows that cannot be
+   * replicated; STORE_BUSY, also when the database has moved on from the state that the reference
+   * was made for; STORE_FULL.
    */
   compare(table: string, options: CompareOptions): Promise<RecaptureReport>;
   /** Tables of which rows are kept that are to be written again. */
   kept(): readonly KeptTable[];
   /**
    * Inside the function of a write that does nothing else: writes some of the kept rows of all
-   * tables, or of one, and returns how many; 0 when nothing is left to write. They are kept until the
-   * transaction that brings this write into the database, whether that is its own or one that applies
-   * the log. Throws CONSTRAINT.
+   * tables, or of one, and returns how many; 0 when nothing is left to write. They are kept until
+   * the transaction that brings this write into the database, whether that is its own or one that
+   * applies the log. Throws CONSTRAINT.
    */
   writeKept(table?: string): number;
   /** Removes the reference. Idempotent. */

@@ -1,11 +1,14 @@
 import { compareCursors, decodeCursor, encodeCursor, type ChangeCursor } from '../changes/change-cursor.js';
 
-/** `new`: it moves the place. `old`: it was acknowledged already. `unknown`: this instance did not deliver it. */
+/**
+ * `new`: it moves the place. `old`: it was acknowledged already. `unknown`: this instance did not
+ * deliver it.
+ */
 export type AckVerdict = 'new' | 'old' | 'unknown';
 
 /**
- * What one instance of a subscription has delivered and what of that is acknowledged: two cursors, however much
- * is between them. Acknowledgements are cumulative.
+ * What one instance of a subscription has delivered and what of that is acknowledged: two cursors,
+ * however much is between them. Acknowledgements are cumulative.
  */
 export class DeliveryWindow {
   #ackedText: string;
@@ -54,8 +57,8 @@ export class DeliveryWindow {
   }
 
   /**
-   * Where the next instance goes on. While nothing waits for its acknowledgement it follows what was read, so that
-   * a subscription to tables that rarely change does not stay behind.
+   * Where the next instance goes on. While nothing waits for its acknowledgement it follows what
+   * was read, so that a subscription to tables that rarely change does not stay behind.
    */
   get place(): string {
     return this.settled && this.#passed !== undefined ? encodeCursor(this.#passed) : this.#ackedText;

@@ -5,7 +5,10 @@ import { suggest } from '../options/suggestion.js';
 import type { Registry, RegistryEntry } from '../ports/registry.js';
 
 const PREFIX = 'subscription.';
-/** Compare-and-set attempts; the active instance writes the record too, so losing once or twice is usual. */
+/**
+ * Compare-and-set attempts; the active instance writes the record too, so losing once or twice is
+ * usual.
+ */
 const MAX_ATTEMPTS = 20;
 
 /** The instance of a service that receives the changes of a subscription. */
@@ -14,11 +17,17 @@ export interface SubscriptionHolder {
   readonly replica: string;
   /** Tells two instances apart, also on one replica. */
   readonly instance: string;
-  /** It writes the record at least this often; whoever sees no new revision for longer may take over. */
+  /**
+   * It writes the record at least this often; whoever sees no new revision for longer may take
+   * over.
+   */
   readonly leaseMs: number;
 }
 
-/** A durable subscription, as the registry keeps it. Never deleted, only marked: epochs must not begin again. */
+/**
+ * A durable subscription, as the registry keeps it. Never deleted, only marked: epochs must not
+ * begin again.
+ */
 export interface SubscriptionRecord {
   readonly name: string;
   /** The cursor after which an instance goes on: everything up to there is acknowledged. */
@@ -50,7 +59,9 @@ export function assertSubscriptionName(name: unknown): asserts name is string {
   );
 }
 
-/** Removed ones as well; undefined: there never was one. Throws LOG_UNAVAILABLE, MALFORMED_MESSAGE. */
+/**
+ * Removed ones as well; undefined: there never was one. Throws LOG_UNAVAILABLE, MALFORMED_MESSAGE.
+ */
 export async function readSubscription(
   registry: Registry,
   name: string,
@@ -60,8 +71,8 @@ export async function readSubscription(
 }
 
 /**
- * Writes it against the revision that it was read with; `undefined` stands for one that was not there. undefined:
- * somebody else was first. Throws LOG_UNAVAILABLE; it may have been written then.
+ * Writes it against the revision that it was read with; `undefined` stands for one that was not
+ * there. undefined: somebody else was first. Throws LOG_UNAVAILABLE; it may have been written then.
  */
 export async function writeSubscription(
   registry: Registry,
@@ -83,8 +94,8 @@ export async function listSubscriptions(registry: Registry): Promise<readonly Su
 }
 
 /**
- * Its place is forgotten, and its instances end. Returns what it was: a subscription that begins at `place` goes on
- * where this one was. Throws BAD_OPTION when there is none, LOG_UNAVAILABLE.
+ * Its place is forgotten, and its instances end. Returns what it was: a subscription that begins at
+ * `place` goes on where this one was. Throws BAD_OPTION when there is none, LOG_UNAVAILABLE.
  */
 export async function removeSubscription(
   registry: Registry,

@@ -31,7 +31,10 @@ export interface FindNatsServerOptions {
   readonly url?: string | undefined;
   /** A binary that must be used; default: the environment variable ANTIPHON_NATS_SERVER. */
   readonly binary?: string | undefined;
-  /** May the distribution's package be installed (as root, or by a sudo that asks for nothing)? Default: yes. */
+  /**
+   * May the distribution's package be installed (as root, or by a sudo that asks for nothing)?
+   * Default: yes.
+   */
   readonly systemPackage?: boolean;
   /** May an official release be downloaded into the cache folder? Default: yes. */
   readonly download?: boolean;
@@ -68,11 +71,12 @@ interface Search {
 }
 
 /**
- * Finds a nats-server, or obtains one: given URL, given binary (or ANTIPHON_NATS_SERVER), PATH, cache, system
- * package, download of an official release, in that order. A given binary that does not work is an error,
- * never passed over.
+ * Finds a nats-server, or obtains one: given URL, given binary (or ANTIPHON_NATS_SERVER), PATH,
+ * cache, system package, download of an official release, in that order. A given binary that does
+ * not work is an error, never passed over.
  *
- * @throws AntiphonError NATS_SERVER_NOT_FOUND, naming everything that was tried and what can be done by hand.
+ * @throws AntiphonError NATS_SERVER_NOT_FOUND, naming everything that was tried and what can be
+ *   done by hand.
  */
 export async function findNatsServer(options: FindNatsServerOptions = {}): Promise<FoundNatsServer> {
   checkOptions(options, FIND_OPTIONS, 'findNatsServer()');
@@ -156,7 +160,8 @@ async function fromDownload(search: Search): Promise<Attempt> {
     return await check(target, 'download', search);
   } catch (error) {
     throwIfGivenUp(signal, 'Looking for a nats-server');
-    // Whatever it is (no network, a full or read-only disk), the answer is the same: this way is closed.
+    // Whatever it is (no network, a full or read-only disk), the answer is the same: this way is
+    // closed.
     return {
       kind: 'none',
       reason: `no download: ${withoutStop(error instanceof Error ? error.message : String(error))}`,

@@ -1,4 +1,6 @@
-/** The name of an official release archive, which is also the folder inside it (without the ending). */
+/**
+ * The name of an official release archive, which is also the folder inside it (without the ending).
+ */
 export interface ReleaseArchive {
   readonly version: string;
   readonly folder: string;
@@ -19,7 +21,10 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
   s390x: 's390x',
 };
 
-/** The archive for a platform in Node's words (`process.platform`, `process.arch`); undefined when there is none. */
+/**
+ * The archive for a platform in Node's words (`process.platform`, `process.arch`); undefined when
+ * there is none.
+ */
 export function releaseArchive(version: string, platform: string, arch: string): ReleaseArchive | undefined {
   const os = OPERATING_SYSTEMS[platform];
   const cpu = ARCHITECTURES[arch];
@@ -29,8 +34,8 @@ export function releaseArchive(version: string, platform: string, arch: string):
 }
 
 /**
- * Checksums of the pinned release, kept here so that a release that was replaced later, together with its
- * SHA256SUMS, is noticed. For other versions and platforms SHA256SUMS alone is checked.
+ * Checksums of the pinned release, kept here so that a release that was replaced later, together
+ * with its SHA256SUMS, is noticed. For other versions and platforms SHA256SUMS alone is checked.
  */
 export const PINNED_CHECKSUMS: Readonly<Record<string, string>> = {
   'nats-server-v2.10.29-linux-amd64.tar.gz':
@@ -46,7 +51,10 @@ export const PINNED_CHECKSUMS: Readonly<Record<string, string>> = {
     '31b0063d261e5d8c59396f8a3f9298ad80b36fd4bc370ce59e5d160f55a0fe46',
 };
 
-/** The SHA-256 (hex) that a SHA256SUMS file gives for a file name; undefined when it does not list it. */
+/**
+ * The SHA-256 (hex) that a SHA256SUMS file gives for a file name; undefined when it does not list
+ * it.
+ */
 export function checksumFor(sums: string, fileName: string): string | undefined {
   for (const line of sums.split('\n')) {
     // `<hash>  <name>` or, for binary mode, `<hash> *<name>`.

@@ -27,8 +27,9 @@ const MAX_ARCHIVE_BYTES = 128 * 1024 * 1024;
 const MAX_SUMS_BYTES = 256 * 1024;
 
 /**
- * Downloads an official release, checks its SHA-256 and puts the binary at `target`. Nothing unchecked is ever at
- * `target`: it appears there by one rename, so that two downloads at once do not disturb each other.
+ * Downloads an official release, checks its SHA-256 and puts the binary at `target`. Nothing
+ * unchecked is ever at `target`: it appears there by one rename, so that two downloads at once do
+ * not disturb each other.
  *
  * @throws AntiphonError NATS_SERVER_NOT_FOUND when it cannot be had or is not what was published.
  */

@@ -1,7 +1,10 @@
 import { parseServerVersion } from '@antiphon/core';
 import { runCommand } from '../command.js';
 
-/** The release that is downloaded when nothing else is found. Streams with three replicas need at least 2.10.27. */
+/**
+ * The release that is downloaded when nothing else is found. Streams with three replicas need at
+ * least 2.10.27.
+ */
 export const PINNED_SERVER_VERSION = '2.10.29';
 
 const VERSION_TIMEOUT_MS = 10_000;

@@ -21,8 +21,9 @@ const SUDO_TIMEOUT_MS = 10_000;
 const APT_LOCK_SECONDS = 60;
 
 /**
- * Installs the distribution's `nats-server`, without a prompt, when that is possible as root or by a sudo that asks
- * for nothing. Debian's package also starts a service on port 4222 where systemd runs: Antiphon does not use it.
+ * Installs the distribution's `nats-server`, without a prompt, when that is possible as root or by
+ * a sudo that asks for nothing. Debian's package also starts a service on port 4222 where systemd
+ * runs: Antiphon does not use it.
  */
 export async function installSystemPackage(options: PackageOptions): Promise<PackageOutcome> {
   const apt = findOnPath('apt-get', options);
@@ -62,7 +63,10 @@ async function installWith(
   return { kind: 'failed', reason: `apt-get install failed: ${lastLine(second.output)}` };
 }
 
-/** The words to put before a command that needs root: none as root, `sudo -n …` where that works, else undefined. */
+/**
+ * The words to put before a command that needs root: none as root, `sudo -n …` where that works,
+ * else undefined.
+ */
 async function privilege(options: PackageOptions): Promise<readonly string[] | undefined> {
   if (process.getuid?.() === 0) return [];
   const sudo = findOnPath('sudo', options);

@@ -21,7 +21,8 @@ const PROBE_INTERVAL_MS = 5;
 const LOG_LINES_IN_ERROR = 12;
 
 /**
- * Starts one server process and waits until it answers on its port. A failed start leaves no process behind.
+ * Starts one server process and waits until it answers on its port. A failed start leaves no
+ * process behind.
  *
  * @throws AntiphonError NATS_SERVER_START when the store can't be used; ABORTED.
  */
@@ -51,7 +52,10 @@ export async function bootServer(
   return { kind: 'failed', portTaken: exit !== undefined && isPortTaken(log), error };
 }
 
-/** Creates the folders, writes the configuration and opens the log for what is said before the server does that. */
+/**
+ * Creates the folders, writes the configuration and opens the log for what is said before the
+ * server does that.
+ */
 function prepareStore(settings: ServerSettings, port: number): number {
   const { storeDir, logFile, configFile } = settings;
   try {
@@ -78,14 +82,17 @@ async function untilReady(
   const deadline = performance.now() + settings.startTimeoutMs;
   while (server.exit === undefined && signal?.aborted !== true && performance.now() < deadline) {
     const info = await Promise.race([probeServer(host, port, PROBE_TIMEOUT_MS), ended]);
-    // Another program's server on that port answers too; ours is then about to end with "address already in use".
+    // Another program's server on that port answers too; ours is then about to end with "address
+    // already in use".
     if (info?.serverName === settings.serverName) return info;
     await Promise.race([sleep(PROBE_INTERVAL_MS), ended]);
   }
   return undefined;
 }
 
-/** An address to connect to a server that listens on `host`, which may stand for every interface. */
+/**
+ * An address to connect to a server that listens on `host`, which may stand for every interface.
+ */
 export function reachableHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;

@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs';
 /**
  * Ends server processes with this process, however it ends:
  * - normally, by process.exit or by an uncaught error: the `exit` event;
- * - by a signal that nobody else handles: handled here, then raised again so that the exit status stays honest;
- * - by kill -9: nothing of ours runs any more. On Linux the kernel is asked beforehand, through `setpriv --pdeathsig`
- *   (util-linux), to tell the server. Elsewhere the server stays until its store is opened again (store-claim.ts).
+ * - by a signal that nobody else handles: handled here, then raised again so that the exit status
+ *   stays honest;
+ * - by kill -9: nothing of ours runs any more. On Linux the kernel is asked beforehand, through
+ *   `setpriv --pdeathsig` (util-linux), to tell the server. Elsewhere the server stays until its
+ *   store is opened again (store-claim.ts).
  */
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type EndingSignal = (typeof ENDING_SIGNALS)[number];
@@ -32,8 +34,8 @@ export function untie(pid: number): void {
 }
 
 /**
- * The command that runs `binary` so that the kernel ends it when this process is gone; itself where there is
- * no way.
+ * The command that runs `binary` so that the kernel ends it when this process is gone; itself where
+ * there is no way.
  */
 export function withParentDeathSignal(
   binary: string,
@@ -52,7 +54,8 @@ function endAll(): void {
 }
 
 function onSignal(name: EndingSignal): void {
-  // An application that handles the signal itself decides when it ends; its `exit` event comes here too.
+  // An application that handles the signal itself decides when it ends; its `exit` event comes here
+  // too.
   if (process.listenerCount(name) > 1) return;
   endAll();
   process.off(name, onSignal);

@@ -4,7 +4,10 @@ const TAIL_BYTES = 8 * 1024;
 /** Empty lines and JetStream's name in large letters. */
 const DECORATION = /(?:^|\[INF\])[\s_|\\/<>.-]*(?:[_|\\/]{2,}.*)?$/;
 
-/** The last lines that say something and were written to a log file after an offset; empty when there are none. */
+/**
+ * The last lines that say something and were written to a log file after an offset; empty when
+ * there are none.
+ */
 export function tailOfLog(file: string, fromOffset: number, maxLines: number): readonly string[] {
   let descriptor: number | undefined;
   try {

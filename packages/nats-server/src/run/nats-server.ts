@@ -16,8 +16,9 @@ const RANDOM_PORT_ATTEMPTS = 5;
 const FREEZE_LIMIT_MS = 1000;
 
 /**
- * A nats-server with JetStream as a child of this process. It ends with this process, also by a signal; for kill -9
- * see lifeline.ts. stop, kill and restart may be called at any time: they run one after the other.
+ * A nats-server with JetStream as a child of this process. It ends with this process, also by a
+ * signal; for kill -9 see lifeline.ts. stop, kill and restart may be called at any time: they run
+ * one after the other.
  *
  * ```ts
  * await using server = await NatsServer.start({ storeDir: './nats' });
@@ -40,7 +41,8 @@ export class NatsServer implements AsyncDisposable {
   /**
    * Starts a server and waits until it answers with JetStream on.
    *
-   * @throws AntiphonError NATS_SERVER_START with the last log lines and what to do; NATS_SERVER_NOT_FOUND; ABORTED.
+   * @throws AntiphonError NATS_SERVER_START with the last log lines and what to do;
+   *   NATS_SERVER_NOT_FOUND; ABORTED.
    */
   static async start(options: NatsServerOptions): Promise<NatsServer> {
     const settings = await settle(options);
@@ -88,7 +90,10 @@ export class NatsServer implements AsyncDisposable {
     return this.settings.logFile;
   }
 
-  /** Is every stored message fsynced before it is acknowledged? False when that was asked of a server below 2.10. */
+  /**
+   * Is every stored message fsynced before it is acknowledged? False when that was asked of a
+   * server below 2.10.
+   */
   get syncsAlways(): boolean {
     return this.settings.syncInterval === 'always' && supportsSyncAlways(this.version);
   }
@@ -108,7 +113,9 @@ export class NatsServer implements AsyncDisposable {
     );
   }
 
-  /** Starts it again on the same port and store; stops it first when it runs. Errors as for `start`. */
+  /**
+   * Starts it again on the same port and store; stops it first when it runs. Errors as for `start`.
+   */
   restart(signal?: AbortSignal): Promise<void> {
     return this.#inTurn(async () => {
       await this.#end((running) => running.stop(this.settings.stopTimeoutMs));
@@ -116,7 +123,9 @@ export class NatsServer implements AsyncDisposable {
     });
   }
 
-  /** Freezes it (SIGSTOP): its connections stay open and nothing answers, from when this resolves. */
+  /**
+   * Freezes it (SIGSTOP): its connections stay open and nothing answers, from when this resolves.
+   */
   async pause(): Promise<void> {
     const pid = this.#signalRunning('SIGSTOP');
     this.#paused = true;

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 
 /**
- * Tells whether a pid that was written down still means the same process: pids are reused, a pid together with the
- * moment its process began is not.
+ * Tells whether a pid that was written down still means the same process: pids are reused, a pid
+ * together with the moment its process began is not.
  */
 export interface ProcessIdentity {
   readonly pid: number;
@@ -13,7 +13,10 @@ export interface ProcessIdentity {
 
 const PS_TIMEOUT_MS = 2000;
 
-/** The identity of a live process; undefined when there is none (a zombie counts as none: it can do nothing more). */
+/**
+ * The identity of a live process; undefined when there is none (a zombie counts as none: it can do
+ * nothing more).
+ */
 export function identify(pid: number): ProcessIdentity | undefined {
   if (!existsSync('/proc/self/stat')) {
     const startedAt = askPs(pid, 'lstart=');
@@ -42,8 +45,8 @@ export function commandLineOf(pid: number): string | undefined {
 }
 
 /**
- * proc(5): pid (command) state ppid …; the command may hold anything, so the fields count from its last
- * parenthesis.
+ * proc(5): pid (command) state ppid …; the command may hold anything, so the fields count from its
+ * last parenthesis.
  */
 function statFields(pid: number): readonly string[] {
   const stat = readProc(pid, 'stat') ?? '';

@@ -10,7 +10,10 @@ export interface ServerInfo {
 /** Far above any real INFO line; whoever sends more is no NATS server. */
 const MAX_INFO_BYTES = 64 * 1024;
 
-/** Connects, reads the greeting and hangs up. Undefined: nothing listens there, or it is no NATS server. */
+/**
+ * Connects, reads the greeting and hangs up. Undefined: nothing listens there, or it is no NATS
+ * server.
+ */
 export function probeServer(host: string, port: number, timeoutMs: number): Promise<ServerInfo | undefined> {
   return new Promise((resolve) => {
     let received = '';

@@ -32,10 +32,13 @@ export class ServerProcess {
     if (child.pid !== undefined) tieToThisProcess(child.pid);
   }
 
-  /** Starts `binary -c configFile`; what it says before its log file is open goes to the descriptor. */
+  /**
+   * Starts `binary -c configFile`; what it says before its log file is open goes to the descriptor.
+   */
   static spawn(binary: string, configFile: string, logDescriptor: number): ServerProcess {
     const { command, args } = withParentDeathSignal(binary, ['-c', configFile]);
-    // Its own process group: a Ctrl-C in a terminal must reach the replicas first, which still need the server.
+    // Its own process group: a Ctrl-C in a terminal must reach the replicas first, which still need
+    // the server.
     const child = spawn(command, args, {
       detached: true,
       stdio: ['ignore', logDescriptor, logDescriptor],
@@ -78,8 +81,9 @@ export class ServerProcess {
 const FEW_CORES = 2;
 
 /**
- * A server that shares up to two cores with the replicas of its machine gets one of Go's processors, unless somebody
- * has decided otherwise: with two, its threads wake each other for every message.
+ * A server that shares up to two cores with the replicas of its machine gets one of Go's
+ * processors, unless somebody has decided otherwise: with two, its threads wake each other for
+ * every message.
  */
 function schedulerSettings(env: NodeJS.ProcessEnv): { readonly GOMAXPROCS?: string } {
   return env['GOMAXPROCS'] === undefined && availableParallelism() <= FEW_CORES ? { GOMAXPROCS: '1' } : {};

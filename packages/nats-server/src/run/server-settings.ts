@@ -27,7 +27,10 @@ export interface NatsServerOptions {
   readonly maxMemoryStore?: number;
   /** The largest message, in bytes; default: the server's own (1 MiB). */
   readonly maxPayload?: number;
-  /** fsync every stored message before it is acknowledged. Has no effect below 2.10: see `syncsAlways`. */
+  /**
+   * fsync every stored message before it is acknowledged. Has no effect below 2.10: see
+   * `syncsAlways`.
+   */
   readonly syncInterval?: 'always';
   /** Default: `nats-server.log` in the store folder. */
   readonly logFile?: string;
@@ -61,7 +64,10 @@ const SERVER_OPTIONS: OptionNames<NatsServerOptions> = {
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 5000;
 
-/** @throws AntiphonError NATS_SERVER_NOT_FOUND, or NATS_SERVER_START when the binary is none that can be used. */
+/**
+ * @throws AntiphonError NATS_SERVER_NOT_FOUND, or NATS_SERVER_START when the binary is none that
+ *   can be used.
+ */
 export async function settle(options: NatsServerOptions): Promise<ServerSettings> {
   checkRequired(options, SERVER_OPTIONS, 'NatsServer.start()', ['storeDir']);
   const binary = options.binary ?? (await findInstalled(options));
@@ -94,7 +100,9 @@ export async function settle(options: NatsServerOptions): Promise<ServerSettings
   };
 }
 
-/** Starting a server installs nothing behind anybody's back: that is asked for with findNatsServer. */
+/**
+ * Starting a server installs nothing behind anybody's back: that is asked for with findNatsServer.
+ */
 async function findInstalled({ onStep, signal }: NatsServerOptions): Promise<string> {
   const found = await findNatsServer({
     systemPackage: false,

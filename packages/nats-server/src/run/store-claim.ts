@@ -6,9 +6,9 @@ import { sendSignal } from './lifeline.js';
 import { commandLineOf, identify, isSameProcess, type ProcessIdentity } from './process-identity.js';
 
 /**
- * A file in the store folder that says which server uses the folder and which process started it. Two servers on one
- * store destroy it, and a server whose parent was killed with -9 may still run: the next start ends it first.
- * Two starts at the very same moment are not told apart.
+ * A file in the store folder that says which server uses the folder and which process started it.
+ * Two servers on one store destroy it, and a server whose parent was killed with -9 may still run:
+ * the next start ends it first. Two starts at the very same moment are not told apart.
  */
 interface StoreClaim {
   readonly server: ProcessIdentity;
@@ -36,10 +36,12 @@ export function releaseStore(storeDir: string, serverPid: number): void {
 }
 
 /**
- * Makes sure that no other server uses the folder: one that was left behind by a killed process is ended, by its own
- * pid and only after its command line showed that it is the one that was written down.
+ * Makes sure that no other server uses the folder: one that was left behind by a killed process is
+ * ended, by its own pid and only after its command line showed that it is the one that was written
+ * down.
  *
- * @throws AntiphonError NATS_SERVER_START when a server uses the folder whose owner is alive, or it can't be ended.
+ * @throws AntiphonError NATS_SERVER_START when a server uses the folder whose owner is alive, or it
+ *   can't be ended.
  */
 export async function takeOverStore(storeDir: string, onStep: (message: string) => void): Promise<void> {
   const claim = readClaim(storeDir);

@@ -6,7 +6,7 @@ import { publishSafely, type Requester } from '../connection/requester.js';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
 import { assertPublishSubject, assertSubscribeSubject } from '../connection/subject-check.js';
 
-interface BusParts {
+interface BusDeps {
   readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly requester: Requester;
@@ -15,17 +15,17 @@ interface BusParts {
 }
 
 /**
- * The Bus port on core NATS. Throws BAD_OPTION for a subject that is none, MESSAGE_TOO_LARGE over the
- * server's limit.
+ * The Bus port on core NATS. Throws BAD_OPTION for a subject that is none, MESSAGE_TOO_LARGE over
+ * the server's limit.
  */
 export class NatsBus implements Bus {
-  constructor(private readonly parts: BusParts) {}
+  constructor(private readonly deps: BusDeps) {}
 
   publish(subject: string, data: Uint8Array): void {
     assertPublishSubject(subject);
     // What the client takes while disconnected it may send or drop much later: neither is wanted.
-    if (this.parts.watch.state !== 'connected') return;
-    const failed = publishSafely(this.parts.link, subject, data);
+    if (this.deps.watch.state !== 'connected') return;
+    const failed = publishSafely(this.deps.link, subject, data);
     if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
   }
 
@@ -35,7 +35,7 @@ export class NatsBus implements Bus {
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array> {
     assertPublishSubject(subject);
-    const outcome = await this.parts.requester.request(subject, data, options);
+    const outcome = await this.deps.requester.request(subject, data, options);
     switch (outcome.type) {
       case 'reply':
         return outcome.message.data;
@@ -52,9 +52,9 @@ export class NatsBus implements Bus {
           `No answer from ${subject} within ${options.timeoutMs} ms. Call again.`,
         );
       case 'disconnected': {
-        const refused = this.parts.requester.refusedLogin;
+        const refused = this.deps.requester.refusedLogin;
         if (refused !== undefined) throw refused;
-        const message = `The connection to NATS at ${this.parts.shownServers} is down: no answer from ${subject}. Start nats-server. The connection comes back automatically.`;
+        const message = `The connection to NATS at ${this.deps.shownServers} is down: no answer from ${subject}. Start nats-server. The connection comes back automatically.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message);
       }
     }
@@ -67,7 +67,7 @@ export class NatsBus implements Bus {
   ): BusSubscription {
     assertSubscribeSubject(subject);
     if (options.queue !== undefined) assertPublishSubject(options.queue);
-    const { link, problems } = this.parts;
+    const { link, problems } = this.deps;
     const receive = (message: Msg): void => handler(this.#toRequest(message));
     return link.subscribe(subject, { ...options, callback: problems.guard(subject, receive) });
   }
@@ -79,8 +79,8 @@ export class NatsBus implements Bus {
       subject,
       data,
       respond: (answer) => {
-        if (this.parts.watch.state !== 'connected') return;
-        const failed = publishSafely(this.parts.link, reply, answer);
+        if (this.deps.watch.state !== 'connected') return;
+        const failed = publishSafely(this.deps.link, reply, answer);
         if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
       },
     };

@@ -1,6 +1,8 @@
 import type { NatsConnection } from 'nats';
 
-/** The client's inner parts that this needs (2.29.3); all of it may be missing in another release. */
+/**
+ * The client's inner parts that this needs (2.29.3); all of it may be missing in another release.
+ */
 interface ClientParts {
   readonly protocol?: { readonly transport?: Transport };
 }
@@ -9,8 +11,9 @@ interface Transport {
 }
 
 /**
- * The client leaves the socket of every dial that timed out open for ever: one every two seconds while a server is
- * frozen, until there are no descriptors left, and each of them keeps the process alive. This closes them.
+ * The client leaves the socket of every dial that timed out open for ever: one every two seconds
+ * while a server is frozen, until there are no descriptors left, and each of them keeps the process
+ * alive. This closes them.
  */
 export class AbandonedDials {
   readonly #seen = new Set<Transport>();
@@ -19,7 +22,10 @@ export class AbandonedDials {
     this.look();
   }
 
-  /** Called on every status event: each dial is announced by one. Only the newest transport is in use. */
+  /**
+   * Called on every status event: each dial is announced by one. Only the newest transport is in
+   * use.
+   */
   look(): void {
     const current = (this.connection as unknown as ClientParts).protocol?.transport;
     for (const transport of this.#seen) if (transport !== current) this.#destroy(transport);

@@ -198,7 +198,7 @@ describe('a permission', () => {
     await works({ servers: server.url('u:p'), inboxPrefix: '_INBOX_me' });
   });
 
-  it('stands until it is granted, is told once, and then what waited goes on by itself', async () => {
+  it('stands until it is granted, is told once, and then what waited resumes automatically', async () => {
     const all = users('publish: [">"], subscribe: [">"]');
     await using server = await GuardedServer.start(all);
     const problems: string[] = [];

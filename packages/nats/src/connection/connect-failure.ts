@@ -24,7 +24,9 @@ const UNTRUSTED = new Set([
 ]);
 const OUT_OF_DATE = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
 const OTHER_NAME = 'ERR_TLS_CERT_ALTNAME_INVALID';
-/** What a server says when it wants a certificate of the client, or does not accept the one it got. */
+/**
+ * What a server says when it wants a certificate of the client, or does not accept the one it got.
+ */
 const CLIENT_CERTIFICATE =
   /certificate.required|bad.certificate|unknown.ca|alert certificate|handshake.failure/i;
 

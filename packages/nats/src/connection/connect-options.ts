@@ -27,7 +27,10 @@ export interface ConnectNatsOptions extends NatsAccess {
   readonly connectTimeoutMs?: number;
   /** How long a request to JetStream may take, retries included; default 5 s. */
   readonly requestTimeoutMs?: number;
-  /** Called for what no caller gets to see: a handler that threw, an error of the server. At most once a second. */
+  /**
+   * Called for what no caller gets to see: a handler that threw, an error of the server. At most
+   * once a second.
+   */
   readonly onProblem?: (problem: AntiphonError) => void;
 }
 
@@ -89,7 +92,8 @@ export function settleConnectOptions(options: ConnectNatsOptions): ConnectSettin
       reconnectTimeWait: RECONNECT_WAIT_MS,
       reconnectJitter: RECONNECT_JITTER_MS,
       reconnectJitterTLS: RECONNECT_JITTER_MS,
-      // Two failed logins in a row would end the connection for good, for instance while a server is reconfigured.
+      // Two failed logins in a row would end the connection for good, for instance while a server
+      // is reconfigured.
       ignoreAuthErrorAbort: true,
     },
   };

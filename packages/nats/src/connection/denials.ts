@@ -6,7 +6,10 @@ export type { DeniedOperation } from './granted-subject.js';
 /** Something that NATS does not let this client do. It stands until it is known to be permitted. */
 export interface Denial {
   readonly operation: DeniedOperation;
-  /** As an operator would grant it: `*` or `>` for the parts that differ each time. Empty for a login. */
+  /**
+   * As an operator would grant it: `*` or `>` for the parts that differ each time. Empty for a
+   * login.
+   */
   readonly subject: string;
   /** What happened, and what to do. */
   readonly message: string;
@@ -21,7 +24,10 @@ const GRACE_MS = 1500;
 const SWEEP_INTERVAL_MS = 500;
 /** A denial of what nobody tries any more. */
 const FORGET_MS = 10 * 60_000;
-/** What is still wanted is tried again within this; when others of its kind are permitted, so is the rest. */
+/**
+ * What is still wanted is tried again within this; when others of its kind are permitted, so is the
+ * rest.
+ */
 const QUIET_MS = 30_000;
 const MAX_DENIALS = 64;
 const MAX_NAMES = 64;
@@ -39,8 +45,8 @@ interface Standing {
   readonly sinceMs: number;
   count: number;
   /**
-   * By lasting subject. Whoever grants less than docs/access.md lists permits some of them and not the
-   * others, which is not the end.
+   * By lasting subject. Whoever grants less than docs/access.md lists permits some of them and not
+   * the others, which is not the end.
    */
   readonly names: Map<string, Tried>;
   /** Of `performance.now()`: when one of them was permitted last. */
@@ -48,8 +54,9 @@ interface Standing {
 }
 
 /**
- * What NATS does not permit, each told once when it begins and once when it is over. The server reports a
- * denial on the connection, not as an answer to what was asked: whoever waits for that answer listens here.
+ * What NATS does not permit, each told once when it begins and once when it is over. The server
+ * reports a denial on the connection, not as an answer to what was asked: whoever waits for that
+ * answer listens here.
  */
 export class Denials {
   readonly #standing = new Map<string, Standing>();
@@ -63,7 +70,10 @@ export class Denials {
     private readonly inboxPrefix = '_INBOX',
   ) {}
 
-  /** From now on a denial counts as something that passes: what is running waits for it instead of ending. */
+  /**
+   * From now on a denial counts as something that passes: what is running waits for it instead of
+   * ending.
+   */
   bePatient(): void {
     this.#patient = true;
   }
@@ -76,7 +86,10 @@ export class Denials {
     return [...this.#standing.values()].map(toDenial);
   }
 
-  /** Called when something begins to be denied, and when that is over. Returns how to stop listening. */
+  /**
+   * Called when something begins to be denied, and when that is over. Returns how to stop
+   * listening.
+   */
   on(listener: (event: DenialEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -159,7 +172,10 @@ export class Denials {
     }
   }
 
-  /** A name is over when it was tried again without a denial, or no more; all is over with the last one. */
+  /**
+   * A name is over when it was tried again without a denial, or no more; all is over with the last
+   * one.
+   */
   #review(standing: Standing): void {
     const nowMs = performance.now();
     for (const [name, { deniedMs, attemptedMs }] of standing.names) {

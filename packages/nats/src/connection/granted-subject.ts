@@ -40,8 +40,9 @@ export function lastingSubject(operation: DeniedOperation, subject: string, inbo
 }
 
 /**
- * What an administrator grants for a subject, as docs/access.md lists it. What runs asks whatever it wants of
- * whomever; the command line may be permitted some questions alone, and names the one that it asked.
+ * What an administrator grants for a subject, as docs/access.md lists it. What runs asks whatever
+ * it wants of whomever; the command line may be permitted some questions alone, and names the one
+ * that it asked.
  */
 export function grantedSubject(
   operation: DeniedOperation,

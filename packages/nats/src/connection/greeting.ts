@@ -5,8 +5,8 @@ const GREETING = 'INFO ';
 /** Far above any real greeting. */
 const MAX_GREETING_BYTES = 64 * 1024;
 /**
- * NATS greets at once. Whoever says nothing for so long is asked something, which other protocols answer in
- * their own way.
+ * NATS greets at once. Whoever says nothing for so long is asked something, which other protocols
+ * answer in their own way.
  */
 const SILENCE_MS = 500;
 const QUESTION = 'PING\r\n';
@@ -16,9 +16,10 @@ export type Greeting =
   { readonly type: 'nats'; readonly tlsVerify: boolean } | { readonly type: 'none'; readonly reason: string };
 
 /**
- * What the first of these servers that greets as NATS does says of itself, or what is wrong with all of them.
- * Asked before the client dials: it never hangs up on a server that accepts and says nothing, its words for
- * "nothing listens there" differ from system to system, and it may miss why a server hung up.
+ * What the first of these servers that greets as NATS does says of itself, or what is wrong with
+ * all of them. Asked before the client dials: it never hangs up on a server that accepts and says
+ * nothing, its words for "nothing listens there" differ from system to system, and it may miss why
+ * a server hung up.
  */
 export async function greetingOf(servers: readonly URL[], timeoutMs: number): Promise<Greeting> {
   const reasons: string[] = [];

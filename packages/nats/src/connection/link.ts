@@ -16,9 +16,9 @@ interface SubscribeOptions {
 const RESUBSCRIBE_MS = 2000;
 
 /**
- * The client's connection as the ports use it: publish and subscribe, with an eye on what NATS denies. The
- * client drops a subscription that was denied; here it is tried again until it is permitted, or no longer
- * wanted.
+ * The client's connection as the ports use it: publish and subscribe, with an eye on what NATS
+ * denies. The client drops a subscription that was denied; here it is tried again until it is
+ * permitted, or no longer wanted.
  */
 export class Link {
   readonly #connection: NatsConnection;

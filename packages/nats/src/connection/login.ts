@@ -17,7 +17,10 @@ export interface NatsLogin {
   readonly password?: string;
   /** A token, as nats-server's `authorization { token }` has it. */
   readonly token?: string;
-  /** The seed of a user's nkey (`SU…`), or the path of a file that holds it. The seed itself is never sent. */
+  /**
+   * The seed of a user's nkey (`SU…`), or the path of a file that holds it. The seed itself is
+   * never sent.
+   */
   readonly nkey?: string;
   /** The path of a `.creds` file (a JWT and the seed that belongs to it), or its content. */
   readonly creds?: string;
@@ -28,8 +31,9 @@ const CREDS_HEADER = '-----BEGIN NATS USER JWT-----';
 const encoder = new TextEncoder();
 
 /**
- * Undefined when nobody logs in. A file is read again at every connection, so that renewed credentials take
- * effect. What it returns is a function: no secret is a property of an object that somebody may print.
+ * Undefined when nobody logs in. A file is read again at every connection, so that renewed
+ * credentials take effect. What it returns is a function: no secret is a property of an object that
+ * somebody may print.
  *
  * @throws AntiphonError BAD_OPTION, which names the option and the file, never a secret.
  */
@@ -105,8 +109,8 @@ export function readText(option: string, file: string): string {
 }
 
 /**
- * Reads now, and again at every call; when that fails, the last value stays: a client that cannot log in
- * closes for good.
+ * Reads now, and again at every call; when that fails, the last value stays: a client that cannot
+ * log in closes for good.
  */
 function renewed(read: () => Uint8Array): () => Uint8Array {
   let value = read();
@@ -114,7 +118,8 @@ function renewed(read: () => Uint8Array): () => Uint8Array {
     try {
       value = read();
     } catch {
-      // A file that is just being replaced, or was removed. The server says whether the old content still holds.
+      // A file that is just being replaced, or was removed. The server says whether the old content
+      // still holds.
     }
     return value;
   };

@@ -3,13 +3,15 @@ import type { MsgHdrs } from 'nats';
 const encoder = new TextEncoder();
 
 /**
- * The headers of one message, already in wire form. The client's own header map costs more than the rest of a
- * publish; of what it is given it only calls `encode` (2.29.3).
+ * The headers of one message, already in wire form. The client's own header map costs more than the
+ * rest of a publish; of what it is given it only calls `encode` (2.29.3).
  */
 export class MessageHeaders {
   readonly #bytes: Uint8Array;
 
-  /** Values must be printable and without line breaks: whoever takes them from outside checks that. */
+  /**
+   * Values must be printable and without line breaks: whoever takes them from outside checks that.
+   */
   constructor(fields: Readonly<Record<string, string | number | undefined>>) {
     let text = 'NATS/1.0\r\n';
     for (const name in fields) {

@@ -31,8 +31,8 @@ const CLOSE_TIMEOUT_MS = 1000;
  * const { generation, lastSeq } = await log.open({ create: true });
  * ```
  *
- * @throws AntiphonError LOG_UNAVAILABLE when no server answers in time, ACCESS_DENIED when it refuses the
- * login or the certificates don't fit, BAD_OPTION.
+ * @throws AntiphonError LOG_UNAVAILABLE when no server answers in time, ACCESS_DENIED when it
+ *   refuses the login or the certificates don't fit, BAD_OPTION.
  */
 export async function connectNats(options: ConnectNatsOptions): Promise<NatsHandle> {
   const settings = settleConnectOptions(options);
@@ -105,7 +105,9 @@ export class NatsHandle {
     });
   }
 
-  /** The client's own connection, for tests. A getter: whoever prints this object does not print it. */
+  /**
+   * The client's own connection, for tests. A getter: whoever prints this object does not print it.
+   */
   get connection(): NatsConnection {
     return this.#connection;
   }
@@ -113,8 +115,8 @@ export class NatsHandle {
   /** A log of its own on this connection; it is closed with it at the latest. */
   log(cluster: string, options: LogOptions = {}): JetStreamLog {
     const { requester, api } = this;
-    const parts = { link: this.#link, watch: this.#watch, problems: this.#problems, requester, api };
-    const log = new JetStreamLog(parts, cluster, options, (closed) => this.#logs.delete(closed));
+    const deps = { link: this.#link, watch: this.#watch, problems: this.#problems, requester, api };
+    const log = new JetStreamLog(deps, cluster, options, (closed) => this.#logs.delete(closed));
     this.#logs.add(log);
     return log;
   }
@@ -169,8 +171,8 @@ export class NatsHandle {
   }
 
   /**
-   * Says within about a second when there is certainly no JetStream here. A server that does not answer is no
-   * finding.
+   * Says within about a second when there is certainly no JetStream here. A server that does not
+   * answer is no finding.
    * @throws AntiphonError LOG_UNAVAILABLE, ABORTED
    */
   assertJetStream(signal?: AbortSignal): Promise<void> {
@@ -178,8 +180,8 @@ export class NatsHandle {
   }
 
   /**
-   * May this client write to the log under this name? Asks with an entry that no stream accepts, so that
-   * nothing is left behind.
+   * May this client write to the log under this name? Asks with an entry that no stream accepts, so
+   * that nothing is left behind.
    * @throws AntiphonError ACCESS_DENIED; no answer at all is no finding.
    */
   async assertMayAppend(cluster: string, origin: string): Promise<void> {
@@ -189,7 +191,10 @@ export class NatsHandle {
     if (outcome.type === 'denied') throw outcome.error;
   }
 
-  /** Sends what is waiting, then hangs up. Takes no longer than about a second and a half, also without a server. */
+  /**
+   * Sends what is waiting, then hangs up. Takes no longer than about a second and a half, also
+   * without a server.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

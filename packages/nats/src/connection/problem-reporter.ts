@@ -5,8 +5,9 @@ const REPORT_INTERVAL_MS = 1000;
 const SAME_INTERVAL_MS = 60_000;
 
 /**
- * What happens inside callbacks, where no caller could catch it: counted always, told at most once a second,
- * and the same thing at most once a minute, so that a flood of bad messages is not a flood of log lines.
+ * What happens inside callbacks, where no caller could catch it: counted always, told at most once
+ * a second, and the same thing at most once a minute, so that a flood of bad messages is not a
+ * flood of log lines.
  */
 export class ProblemReporter {
   #count = 0;
@@ -34,8 +35,8 @@ export class ProblemReporter {
   }
 
   /**
-   * A callback that never throws: a throw inside a subscription kills the client's reader loop, and with it
-   * everything.
+   * A callback that never throws: a throw inside a subscription kills the client's reader loop, and
+   * with it everything.
    */
   guard<Args extends readonly unknown[]>(
     where: string,

@@ -6,8 +6,8 @@ import type { MessageHeaders } from './message-headers.js';
 import type { ProblemReporter } from './problem-reporter.js';
 
 /**
- * How a request ended. After `timeout` and `disconnected` it may still have been carried out. `denied`: NATS
- * does not permit it, or not to hear an answer.
+ * How a request ended. After `timeout` and `disconnected` it may still have been carried out.
+ * `denied`: NATS does not permit it, or not to hear an answer.
  */
 export type RequestOutcome =
   | { readonly type: 'reply'; readonly message: Msg }
@@ -26,8 +26,8 @@ interface Waiting {
 }
 
 /**
- * Request-reply over one wildcard subscription. The client's own requests keep waiting through a lost
- * connection until they time out, although their reply can't come any more; these end at once.
+ * Request-reply over one wildcard subscription. The client's own requests keep waiting through a
+ * lost connection until they time out, although their reply can't come any more; these end at once.
  */
 export class Requester {
   readonly #prefix: string;
@@ -51,7 +51,10 @@ export class Requester {
     });
   }
 
-  /** No connection because NATS refuses the login: what there is to say instead of "start nats-server". */
+  /**
+   * No connection because NATS refuses the login: what there is to say instead of "start
+   * nats-server".
+   */
   get refusedLogin(): AntiphonError | undefined {
     const { denials } = this.link;
     return denials.isDenied('login', '') ? denials.errorFor('login', '') : undefined;
@@ -107,7 +110,10 @@ export class Requester {
     return this.link.denials.errorFor('subscribe', this.#inbox);
   }
 
-  /** The server doesn't say which of several requests to a subject it means; it would permit none of them. */
+  /**
+   * The server doesn't say which of several requests to a subject it means; it would permit none of
+   * them.
+   */
   #deny(subject: string): void {
     const error = this.link.denials.errorFor('publish', subject);
     for (const waiting of [...this.#waiting.values()]) {

@@ -39,7 +39,10 @@ export function parseServers(servers: string | readonly string[]): ServerAddress
   };
 }
 
-/** Addresses for people, without what they hold in secrets. Never throws: what is no address is not shown at all. */
+/**
+ * Addresses for people, without what they hold in secrets. Never throws: what is no address is not
+ * shown at all.
+ */
 export function showServers(servers: string | readonly string[]): string {
   try {
     return parseServers(servers).shown;
@@ -48,7 +51,10 @@ export function showServers(servers: string | readonly string[]): string {
   }
 }
 
-/** Does an address carry a user name, password or token? Never throws: what is no address carries none. */
+/**
+ * Does an address carry a user name, password or token? Never throws: what is no address carries
+ * none.
+ */
 export function addressesLogIn(servers: string | readonly string[]): boolean {
   try {
     return parseServers(servers).login !== undefined;
@@ -62,7 +68,8 @@ function parseServer(server: string): URL {
   if (url === undefined || url.host === '' || (url.protocol !== 'nats:' && url.protocol !== 'tls:')) {
     throw bad(`A NATS server is not a valid address. ${FORM}`);
   }
-  // What follows a `/`, `?`, or `#` is no part of an address: a token that nobody reads, or the rest of a password.
+  // What follows a `/`, `?`, or `#` is no part of an address: a token that nobody reads, or the
+  // rest of a password.
   if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
     throw bad(
       `A NATS server's address has something after its port. ${FORM} Encode "/", "?", "#", "@" and "," in a user name ` +

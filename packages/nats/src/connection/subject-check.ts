@@ -2,10 +2,16 @@ import { AntiphonError } from '@antiphon/core';
 
 /** Servers cut the protocol line at 4 KiB; no subject of ours comes near. */
 const MAX_SUBJECT_LENGTH = 512;
-/** One token: printable, and none of NATS's own signs. A line break would be a second protocol command. */
+/**
+ * One token: printable, and none of NATS's own signs. A line break would be a second protocol
+ * command.
+ */
 const TOKEN = /^[^\s.*>\u0000-\u001f\u007f]+$/u;
 
-/** Throws BAD_OPTION. The client sends whatever it is given, also what the server takes for another command. */
+/**
+ * Throws BAD_OPTION. The client sends whatever it is given, also what the server takes for another
+ * command.
+ */
 export function assertPublishSubject(subject: string): void {
   if (subject.length <= MAX_SUBJECT_LENGTH && subject.split('.').every((token) => TOKEN.test(token))) return;
   throw badSubject(subject, 'It needs tokens without spaces and wildcards, separated by single dots.');

@@ -4,12 +4,15 @@ import { readFileSync } from 'node:fs';
 import type { TlsOptions } from 'nats';
 import { endpointOf } from './greeting.js';
 
-/** With TLS 1.3 a server judges the client's certificate when the handshake is over for the client. */
+/**
+ * With TLS 1.3 a server judges the client's certificate when the handshake is over for the client.
+ */
 const VERDICT_MS = 1000;
 
 /**
- * What a server has against this client's certificate; undefined when it says nothing. The client itself
- * stops listening for a moment right after its handshake, misses the server's words, and then waits in vain.
+ * What a server has against this client's certificate; undefined when it says nothing. The client
+ * itself stops listening for a moment right after its handshake, misses the server's words, and
+ * then waits in vain.
  */
 export function handshakeProblem(server: URL, options: TlsOptions): Promise<Error | undefined> {
   return new Promise((resolve) => {

@@ -6,7 +6,10 @@ import type { TlsOptions } from 'nats';
 import { readText } from './login.js';
 import type { ServerAddresses } from './server-address.js';
 
-/** An encrypted connection. Each of `ca`, `cert` and `key` is the path of a PEM file, or its content. */
+/**
+ * An encrypted connection. Each of `ca`, `cert` and `key` is the path of a PEM file, or its
+ * content.
+ */
 export interface NatsTls {
   /**
    * Who signed the server's certificate.
@@ -25,8 +28,8 @@ const TLS_OPTIONS: OptionNames<NatsTls> = { ca: true, cert: true, key: true, han
 const PEM = '-----BEGIN ';
 
 /**
- * Undefined when nothing asks for TLS; a server that insists on it gets it nevertheless. Files are read again
- * at every connection.
+ * Undefined when nothing asks for TLS; a server that insists on it gets it nevertheless. Files are
+ * read again at every connection.
  *
  * @throws AntiphonError BAD_OPTION
  */
@@ -61,7 +64,10 @@ export function tlsOptionsFor(
 
 type IdentityCheck = (hostname: string, certificate: PeerCertificate) => Error | undefined;
 
-/** What Node.js checks instead when it is told no name, as the client does for a server that is an IP address. */
+/**
+ * What Node.js checks instead when it is told no name, as the client does for a server that is an
+ * IP address.
+ */
 const NO_NAME = 'localhost';
 
 function identityCheck(urls: readonly URL[]): IdentityCheck {

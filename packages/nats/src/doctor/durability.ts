@@ -3,7 +3,8 @@ import { isVersionAtLeast } from '@antiphon/core';
 /**
  * What a power cut, or the loss of a server's disk, can take from the log.
  * - `memory`: the stream is not on disk; a restart of the server takes everything.
- * - `periodic-fsync`: files are fsynced every one to two minutes; a power cut takes what came since.
+ * - `periodic-fsync`: files are fsynced every one to two minutes; a power cut takes what came
+ *   since.
  * - `replicated`: as periodic, on several servers: it takes a power cut of a majority of them.
  * - `fsync`: every entry is on disk before it is acknowledged.
  * - `unknown`: the server doesn't tell its sync interval to clients.
@@ -26,7 +27,9 @@ export interface DurabilityFacts {
 /** The first release that can fsync before it acknowledges (`sync_interval: always`). */
 const SYNC_ALWAYS_SINCE = '2.10.0';
 
-/** Nobody publishes again what the log had acknowledged and databases have applied (decision 0024). */
+/**
+ * Nobody publishes again what the log had acknowledged and databases have applied (decision 0024).
+ */
 const AFTERWARDS =
   'replicas that had read them stop (LOG_REPLACED): their databases keep the rows, but the log does not get them back, and an operator decides (docs/lost-log.md)';
 

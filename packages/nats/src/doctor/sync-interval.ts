@@ -1,8 +1,8 @@
 const TIMEOUT_MS = 2000;
 
 /**
- * Asks the server's monitoring port whether it fsyncs before it acknowledges. Undefined when it can't be asked: the
- * monitoring is off by default, and nothing depends on it.
+ * Asks the server's monitoring port whether it fsyncs before it acknowledges. Undefined when it
+ * can't be asked: the monitoring is off by default, and nothing depends on it.
  */
 export async function readSyncsAlways(monitorUrl: string): Promise<boolean | undefined> {
   try {

@@ -87,7 +87,9 @@ export class ApiError extends Error {
     return [WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, WRONG_LAST_ID].includes(this.errCode);
   }
 
-  /** Newer servers: a message with this id is on its way into the log, and may or may not get there. */
+  /**
+   * Newer servers: a message with this id is on its way into the log, and may or may not get there.
+   */
   get duplicateUnderWay(): boolean {
     return this.errCode === DUPLICATE_UNDER_WAY;
   }

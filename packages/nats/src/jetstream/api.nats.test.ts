@@ -9,7 +9,8 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 describe('a stream that another client is making', () => {
-  // nats-server 2.9 shows it before its store is open, and a message that is asked of it then ends the server.
+  // nats-server 2.9 shows it before its store is open, and a message that is asked of it then ends
+  // the server.
   it('is not asked for messages before it is complete', async () => {
     const asked: NatsHandle[] = [];
     for (let n = 0; n < 6; n++) asked.push(await fixture.connect());

@@ -10,8 +10,8 @@ import { decodeStoredMessage, type StoredMessage, type StoredMessageBody } from 
 const ATTEMPT_TIMEOUT_MS = 1500;
 const RETRY_WAIT_MS = 100;
 /**
- * JetStream is there before a server takes clients. A server on which nobody listens to its API for so long
- * was started without it, and no waiting would help.
+ * JetStream is there before a server takes clients. A server on which nobody listens to its API for
+ * so long was started without it, and no waiting would help.
  */
 const OFF_AFTER_MS = 1000;
 /** How often a stream that is just being created by somebody else is asked for again. */
@@ -29,16 +29,17 @@ export interface CallOptions {
 }
 
 /**
- * The requests of the JetStream API that Antiphon makes, all of them to the leader of what they are about: nothing
- * that is read here is stale. Each may be repeated, and is, until it has an answer or the time is up: after a
- * server's restart JetStream is silent for a while.
+ * The requests of the JetStream API that Antiphon makes, all of them to the leader of what they are
+ * about: nothing that is read here is stale. Each may be repeated, and is, until it has an answer
+ * or the time is up: after a server's restart JetStream is silent for a while.
  *
- * Every method throws AntiphonError LOG_UNAVAILABLE, ACCESS_DENIED or ABORTED, or ApiError when JetStream says no.
+ * Every method throws AntiphonError LOG_UNAVAILABLE, ACCESS_DENIED or ABORTED, or ApiError when
+ * JetStream says no.
  */
 export class JetStreamApi {
   /**
-   * Streams that were seen complete. nats-server (2.9) already shows one that somebody is creating, and crashes when a
-   * message is asked of it before its store is open.
+   * Streams that were seen complete. nats-server (2.9) already shows one that somebody is creating,
+   * and crashes when a message is asked of it before its store is open.
    */
   readonly #complete = new Set<string>();
 
@@ -53,7 +54,8 @@ export class JetStreamApi {
   }
 
   /**
-   * Finds out within about a second whether there is JetStream for this account at all. No answer is no finding.
+   * Finds out within about a second whether there is JetStream for this account at all. No answer
+   * is no finding.
    * @throws AntiphonError LOG_UNAVAILABLE when there is certainly none, ABORTED.
    */
   async assertEnabled(signal?: AbortSignal): Promise<void> {
@@ -87,8 +89,8 @@ export class JetStreamApi {
         this.#complete.add(config.name);
         return info;
       } catch (error) {
-        // While two create the same stream at once, nats-server (2.9) tells one of them that the subjects
-        // overlap: with each other's.
+        // While two create the same stream at once, nats-server (2.9) tells one of them that the
+        // subjects overlap: with each other's.
         const another = error instanceof ApiError && error.subjectsOverlap;
         if (!another || attempt === CREATE_ATTEMPTS) throw error;
         await sleep(RETRY_WAIT_MS, undefined, { signal: options?.signal });
@@ -106,7 +108,10 @@ export class JetStreamApi {
     return this.#getMessage(stream, { last_by_subj: subject }, options);
   }
 
-  /** The first message of a subject from `fromSeq` on; undefined when it has none. Since nats-server 2.9. */
+  /**
+   * The first message of a subject from `fromSeq` on; undefined when it has none. Since nats-server
+   * 2.9.
+   */
   nextMessage(
     stream: string,
     subject: string,
@@ -210,7 +215,10 @@ function parseAnswer(operation: string, data: Uint8Array): ApiAnswer {
   }
 }
 
-/** Undefined for "there is none of it", which is an answer. A stream that is missing is not: that stays an error. */
+/**
+ * Undefined for "there is none of it", which is an answer. A stream that is missing is not: that
+ * stays an error.
+ */
 async function absent<T>(what: 'consumer' | 'message', answer: Promise<T>): Promise<T | undefined> {
   try {
     return await answer;

@@ -2,8 +2,8 @@ import { AntiphonError } from '@antiphon/core';
 import { ApiError } from './api-error.js';
 
 /**
- * There is no JetStream, on this server or for this account. It goes away once somebody enables it, so it may
- * be retried.
+ * There is no JetStream, on this server or for this account. It goes away once somebody enables it,
+ * so it may be retried.
  */
 export class JetStreamOffError extends AntiphonError {
   constructor(failure: unknown, shownServers: string) {

@@ -4,9 +4,9 @@ import type { CallOptions, JetStreamApi } from './api.js';
 const UNUSED_NS = 5_000_000_000;
 
 /**
- * The clock of the stream's leader, which stored times are taken from: milliseconds since 1970. Servers tell
- * it since 2.10. Earlier ones show it only as the creation time of a consumer, so one is made and thrown
- * away; a message only for this would stay in the log for ever.
+ * The clock of the stream's leader, which stored times are taken from: milliseconds since 1970.
+ * Servers tell it since 2.10. Earlier ones show it only as the creation time of a consumer, so one
+ * is made and thrown away; a message only for this would stay in the log for ever.
  */
 export async function readServerTime(
   api: JetStreamApi,

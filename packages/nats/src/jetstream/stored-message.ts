@@ -30,8 +30,8 @@ export function decodeStoredMessage(body: StoredMessageBody): StoredMessage {
 }
 
 /**
- * RFC 3339 with up to nine digits of a second, of which `Date` reads three. To the double that a delivery's
- * nanoseconds give.
+ * RFC 3339 with up to nine digits of a second, of which `Date` reads three. To the double that a
+ * delivery's nanoseconds give.
  */
 function parseTime(time: string): number {
   const fraction = /\.(\d+)/.exec(time)?.[1] ?? '';

@@ -8,12 +8,16 @@ const MAX_UNSENT_ENTRIES = 4096;
 const ACK = new TextEncoder().encode('+ACK');
 
 /**
- * Tells the durable consumer how far the database is, so that NATS's own tools show a replica's lag. One
- * acknowledgement stands for all entries before it, so few are sent. Nothing depends on their arrival.
+ * Tells the durable consumer how far the database is, so that NATS's own tools show a replica's
+ * lag. One acknowledgement stands for all entries before it, so few are sent. Nothing depends on
+ * their arrival.
  */
 export class Acknowledger {
   #prefix: string | undefined;
-  /** Consumer sequence minus stream sequence: constant, since a consumer with gaps or redeliveries is replaced. */
+  /**
+   * Consumer sequence minus stream sequence: constant, since a consumer with gaps or redeliveries
+   * is replaced.
+   */
   #offset = 0;
   #wanted = 0;
   #sent = 0;

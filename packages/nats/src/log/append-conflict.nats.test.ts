@@ -72,7 +72,7 @@ describe('an append that was refused for its expectation', () => {
       ...{ id: 'b:1', subject: 'antiphon.silent.log.writer', place: undefined, floor: 0 },
       ...{ expectedLastSeq: undefined, expectedLastSeqOfOrigin: 0 },
     };
-    const parts = { api: connection.api, guard, cluster: 'silent' };
+    const deps = { api: connection.api, guard, cluster: 'silent' };
     // Newer servers don't say what the last sequence is.
     const constant = new ApiError('the publish', {
       code: 400,
@@ -81,14 +81,14 @@ describe('an append that was refused for its expectation', () => {
     });
     const inTime = { ...pending, deadlineMs: performance.now() + 5000 };
     expect(constant.wrongLast).toBe(true);
-    expect(await explainConflict(constant, inTime, parts)).toMatchObject({
+    expect(await explainConflict(constant, inTime, deps)).toMatchObject({
       type: 'refused',
       lastSeqOfOrigin: 2,
     });
     await fixture.server.pause();
     try {
       const late = { ...pending, deadlineMs: performance.now() + 200 };
-      expect(await explainConflict(constant, late, parts)).toMatchObject({
+      expect(await explainConflict(constant, late, deps)).toMatchObject({
         type: 'unknown',
         error: { code: 'LOG_UNAVAILABLE' },
       });

@@ -9,23 +9,24 @@ import type { OutcomeDeps, PendingAppend } from './pending-append.js';
 export const ATTEMPT_HEADER = 'Antiphon-Attempt';
 
 /**
- * "Wrong last sequence" can be the answer to a second try of an entry that the log stored the first time, or to an
- * entry that a restarting server meets once more. What follows the expected entry tells: nothing else could have been
- * stored under this expectation. Only when that was read is the append refused; else nobody knows.
+ * "Wrong last sequence" can be the answer to a second try of an entry that the log stored the first
+ * time, or to an entry that a restarting server meets once more. What follows the expected entry
+ * tells: nothing else could have been stored under this expectation. Only when that was read is the
+ * append refused; else nobody knows.
  */
 export async function explainConflict(
   error: ApiError | undefined,
   pending: PendingAppend,
-  parts: OutcomeDeps,
+  deps: OutcomeDeps,
 ): Promise<AppendResult> {
-  const context = { cluster: parts.cluster, id: pending.id };
+  const context = { cluster: deps.cluster, id: pending.id };
   const { expectedLastSeq, expectedLastSeqOfOrigin } = pending;
   try {
     if (expectedLastSeqOfOrigin !== undefined) {
-      return await explainOfOrigin(error, { ...pending, expectedLastSeqOfOrigin }, parts);
+      return await explainOfOrigin(error, { ...pending, expectedLastSeqOfOrigin }, deps);
     }
     if (expectedLastSeq !== undefined)
-      return await explainOfLog(error, { ...pending, expectedLastSeq }, parts);
+      return await explainOfLog(error, { ...pending, expectedLastSeq }, deps);
     return { type: 'unknown', error: toPortError(error, context) };
   } catch (failure) {
     return { type: 'unknown', error: toPortError(failure, context) };
@@ -52,7 +53,9 @@ async function explainOfLog(
   return { type: 'refused', error: refusal, ...(lastSeq === undefined ? {} : { lastSeq }) };
 }
 
-/** With or without an expectation of the whole log besides. @throws when the log could not be read. */
+/**
+ * With or without an expectation of the whole log besides. @throws when the log could not be read.
+ */
 async function explainOfOrigin(
   error: ApiError | undefined,
   pending: PendingAppend & { readonly expectedLastSeqOfOrigin: number },
@@ -63,7 +66,8 @@ async function explainOfOrigin(
   // Not the newest one alone: it may have been put on top of ours.
   const follower = await api.nextMessage(stream, subject, expected + 1, timeLeft(pending));
   if (isOf(follower, pending)) return { type: 'stored', seq: follower.seq, duplicate: true };
-  // Read, not taken from the answer: newer servers don't always say a number, nor which of two expectations failed.
+  // Read, not taken from the answer: newer servers don't always say a number, nor which of two
+  // expectations failed.
   const newest = await api.lastMessage(stream, subject, timeLeft(pending));
   const lastSeqOfOrigin = newest?.seq ?? 0;
   // A rival, or an earlier try of this one, is on its way there.

@@ -5,7 +5,10 @@ import { explainConflict } from './append-conflict.js';
 import type { OutcomeDeps, PendingAppend } from './pending-append.js';
 import type { PublishAnswer } from './publish-answer.js';
 
-/** Errors after which JetStream has certainly stored nothing; after any other one the entry may be in the log. */
+/**
+ * Errors after which JetStream has certainly stored nothing; after any other one the entry may be
+ * in the log.
+ */
 const NOT_STORED = new Set([
   10002, // account resources exceeded
   10023, // insufficient resources
@@ -22,12 +25,12 @@ const MAXIMUM_EXCEEDED = /maximum (bytes|messages) exceeded/;
 export function explainAnswer(
   answer: PublishAnswer,
   pending: PendingAppend,
-  parts: OutcomeDeps,
+  deps: OutcomeDeps,
 ): AppendResult | Promise<AppendResult> {
-  const context = { cluster: parts.cluster, id: pending.id };
+  const context = { cluster: deps.cluster, id: pending.id };
   switch (answer.type) {
     case 'stored':
-      return explainStored(answer, pending, parts);
+      return explainStored(answer, pending, deps);
     case 'no-responders': {
       const message =
         'No log listens on the subject: JetStream is still starting, or the stream is gone. Try again.';
@@ -39,17 +42,17 @@ export function explainAnswer(
       return { type: 'unknown', error: new AntiphonError('LOG_REFUSED', message, { context }) };
     }
     case 'error':
-      return explainError(answer.error, pending, parts);
+      return explainError(answer.error, pending, deps);
   }
 }
 
 function explainStored(
   { stream, seq, duplicate }: Extract<PublishAnswer, { type: 'stored' }>,
   pending: PendingAppend,
-  parts: OutcomeDeps,
+  deps: OutcomeDeps,
 ): AppendResult | Promise<AppendResult> {
   const { floor, place } = pending;
-  const { guard, cluster } = parts;
+  const { guard, cluster } = deps;
   const expected = streamName(cluster);
   if (stream !== expected) {
     return {
@@ -64,18 +67,18 @@ function explainStored(
   }
   guard.observe(seq);
   // Its place is taken: by itself, or by a rival.
-  if (duplicate && place !== undefined) return explainConflict(undefined, pending, parts);
+  if (duplicate && place !== undefined) return explainConflict(undefined, pending, deps);
   return { type: 'stored', seq, duplicate };
 }
 
 function explainError(
   error: ApiError,
   pending: PendingAppend,
-  parts: OutcomeDeps,
+  deps: OutcomeDeps,
 ): AppendResult | Promise<AppendResult> {
-  const context = { cluster: parts.cluster, id: pending.id };
+  const context = { cluster: deps.cluster, id: pending.id };
   const placeTaken = error.duplicateUnderWay && pending.place !== undefined;
-  if (error.wrongLast || placeTaken) return explainConflict(error, pending, parts);
+  if (error.wrongLast || placeTaken) return explainConflict(error, pending, deps);
   if (error.messageTooLarge) {
     const message = `${error.message}. Send less at once, or raise max_msg_size of the stream.`;
     return {

@@ -19,7 +19,7 @@ const SWEEP_INTERVAL_MS = 100;
 /** Printable and without spaces: it becomes a header line. */
 const MESSAGE_ID = /^[\x21-\x7e]{1,256}$/;
 
-interface AppenderParts {
+interface AppenderDeps {
   readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly problems: ProblemReporter;
@@ -36,8 +36,8 @@ interface Pending extends PendingAppend {
 }
 
 /**
- * Publishes without waiting: one wildcard subscription takes all the answers, and no promise is made per message
- * (four to five times the speed of awaited publishes).
+ * Publishes without waiting: one wildcard subscription takes all the answers, and no promise is
+ * made per message (four to five times the speed of awaited publishes).
  */
 export class Appender {
   /** Of the stream; -1: no limit of its own. */
@@ -59,8 +59,8 @@ export class Appender {
   #next = 0;
   #closed = false;
 
-  constructor(private readonly parts: AppenderParts) {
-    const { link, problems, watch, cluster } = parts;
+  constructor(private readonly deps: AppenderDeps) {
+    const { link, problems, watch, cluster } = deps;
     this.#prefix = `${link.newInbox()}.`;
     this.#stream = streamName(cluster);
     const callback = problems.guard('an append', (message: Msg) => this.#receive(message));
@@ -73,11 +73,11 @@ export class Appender {
   }
 
   /**
-   * As it is now: the server connected to next may take less than the last one. At least 1, which nothing
-   * fits into.
+   * As it is now: the server connected to next may take less than the last one. At least 1, which
+   * nothing fits into.
    */
   get maxMessageBytes(): number {
-    const { link, settings } = this.parts;
+    const { link, settings } = this.deps;
     const server = link.info?.max_payload ?? Number.POSITIVE_INFINITY;
     const stream = this.maxStreamMessageBytes > 0 ? this.maxStreamMessageBytes : Number.POSITIVE_INFINITY;
     return Math.max(1, Math.min(settings.maxMessageBytes, Math.min(server, stream) - HEADER_ALLOWANCE_BYTES));
@@ -99,11 +99,11 @@ export class Appender {
     });
     const token = (this.#next += 1);
     this.#lastSent = { token, id, expectedLastSeq };
-    const failed = publishSafely(this.parts.link, subject, data, this.#prefix + token, headers);
+    const failed = publishSafely(this.deps.link, subject, data, this.#prefix + token, headers);
     if (failed !== undefined) return this.#refuseSoon(settled, failed);
     const bytes = data.length + headers.byteLength;
     this.#pendingBytes += bytes;
-    const { appendTimeoutMs } = this.parts.settings;
+    const { appendTimeoutMs } = this.deps.settings;
     const timeoutMs = Math.min(request.timeoutMs ?? appendTimeoutMs, appendTimeoutMs);
     if (timeoutMs < appendTimeoutMs) this.#impatient += 1;
     this.#pending.set(token, {
@@ -112,7 +112,7 @@ export class Appender {
       place,
       expectedLastSeq,
       expectedLastSeqOfOrigin,
-      floor: this.parts.guard.floor,
+      floor: this.deps.guard.floor,
       settled,
       timeoutMs,
       deadlineMs: performance.now() + timeoutMs,
@@ -131,9 +131,9 @@ export class Appender {
   }
 
   /**
-   * The id of the append before this one in a chain that is still under way. Expected sequences alone don't
-   * chain: when somebody else's entry takes the place of the first, the second finds exactly the sequence
-   * that it expects.
+   * The id of the append before this one in a chain that is still under way. Expected sequences
+   * alone don't chain: when somebody else's entry takes the place of the first, the second finds
+   * exactly the sequence that it expects.
    */
   #linkTo(expectedLastSeq: number | undefined): string | undefined {
     const before = this.#lastSent;
@@ -145,7 +145,7 @@ export class Appender {
   /** What makes it certain that nothing is sent. */
   #refuse(request: AppendRequest): AntiphonError | undefined {
     const { origin, data } = request;
-    const { watch, guard, settings, cluster } = this.parts;
+    const { watch, guard, settings, cluster } = this.deps;
     const context = { cluster, origin };
     if (guard.replaced !== undefined) return guard.replaced;
     if (this.#closed || watch.state === 'closed') {
@@ -179,8 +179,9 @@ export class Appender {
   #subjectOf(origin: string): string {
     const known = this.#subjects.get(origin);
     if (known !== undefined) return known;
-    const subject = logSubject(this.parts.cluster, origin);
-    // A process appends for one origin, or a few; whoever makes up new ones all the time fills no memory.
+    const subject = logSubject(this.deps.cluster, origin);
+    // A process appends for one origin, or a few; whoever makes up new ones all the time fills no
+    // memory.
     if (this.#subjects.size >= 1024) this.#subjects.clear();
     this.#subjects.set(origin, subject);
     return subject;
@@ -189,7 +190,7 @@ export class Appender {
   #receive(message: Msg): void {
     const pending = this.#take(Number(message.subject.slice(this.#prefix.length)));
     if (pending === undefined) return;
-    const { api, guard, cluster, link } = this.parts;
+    const { api, guard, cluster, link } = this.deps;
     link.denials.permitted('publish', pending.subject);
     const result = explainAnswer(readPublishAnswer(message), pending, { api, guard, cluster });
     if (result instanceof Promise) void result.then((late) => this.#settle(pending.settled, late));
@@ -201,7 +202,7 @@ export class Appender {
     if (pending === undefined) return undefined;
     this.#pending.delete(token);
     this.#pendingBytes -= pending.bytes;
-    if (pending.timeoutMs < this.parts.settings.appendTimeoutMs) this.#impatient -= 1;
+    if (pending.timeoutMs < this.deps.settings.appendTimeoutMs) this.#impatient -= 1;
     return pending;
   }
 
@@ -220,7 +221,7 @@ export class Appender {
 
   /** NATS has denied something: no answer will come to what was sent there, or none at all. */
   #heed(operation: DeniedOperation, denied: string): void {
-    const { denials } = this.parts.link;
+    const { denials } = this.deps.link;
     if (operation === 'subscribe') {
       if (denied === `${this.#prefix}*`) this.#abandon(denials.errorFor(operation, denied));
     } else if ([...this.#subjects.values()].includes(denied)) {
@@ -234,7 +235,9 @@ export class Appender {
     );
   }
 
-  /** Those to one subject, or all: an earlier one may have been stored and its answer be on its way. */
+  /**
+   * Those to one subject, or all: an earlier one may have been stored and its answer be on its way.
+   */
   #abandon(error: AntiphonError, subject?: string): void {
     const tokens = [...this.#pending].flatMap(([token, pending]) =>
       subject === undefined || pending.subject === subject ? [token] : [],
@@ -249,15 +252,16 @@ export class Appender {
   }
 
   #settle(settled: (result: AppendResult) => void, result: AppendResult): void {
-    this.parts.problems.guard('an append', settled)(result);
+    this.deps.problems.guard('an append', settled)(result);
   }
 }
 
 /**
- * The id under which entries compete for the place after the expected one of their origin. The leader of a replicated
- * stream looks at the expectation when an entry arrives, and nobody does when it is stored: of two that are under way
- * at once, nats-server 2.9 stores both (nats-io/nats-server#4320; later ones may still, around a change of leaders,
- * #8469). By their common id the second one is dropped. An expected last sequence of the whole log is looked at when
+ * The id under which entries compete for the place after the expected one of their origin. The
+ * leader of a replicated stream looks at the expectation when an entry arrives, and nobody does
+ * when it is stored: of two that are under way at once, nats-server 2.9 stores both
+ * (nats-io/nats-server#4320; later ones may still, around a change of leaders, #8469). By their
+ * common id the second one is dropped. An expected last sequence of the whole log is looked at when
  * an entry is stored; those entries keep their own ids, which chains name.
  */
 function placeOf({ origin, expectedLastSeq, expectedLastSeqOfOrigin }: AppendRequest): string | undefined {

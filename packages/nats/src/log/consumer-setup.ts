@@ -3,17 +3,17 @@ import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 
 /**
- * Redelivery is of no use here: a reader notices by itself what it misses, and starts anew from there. An hour-long
- * apply must not make the server send everything again.
+ * Redelivery is of no use here: a reader notices by itself what it misses, and starts anew from
+ * there. An hour-long apply must not make the server send everything again.
  */
 const ACK_WAIT_NANOSECONDS = 86_400 * 1_000_000_000;
 /** How long an ephemeral consumer survives without anybody asking it. */
 const INACTIVE_NANOSECONDS = 60 * 1_000_000_000;
 
 /**
- * A durable consumer of that name which continues exactly at `fromSeq`: the one that is there when it does,
- * else a new one. The reader's position is the truth; a consumer that is ahead, behind, or keeps entries for
- * a reader that is gone is removed.
+ * A durable consumer of that name which continues exactly at `fromSeq`: the one that is there when
+ * it does, else a new one. The reader's position is the truth; a consumer that is ahead, behind, or
+ * keeps entries for a reader that is gone is removed.
  *
  * @throws AntiphonError LOG_UNAVAILABLE, ABORTED; ApiError
  */
@@ -37,7 +37,8 @@ export async function setUpDurable(
     await api.createConsumer(stream, name, config, options);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    // Another process of the same name has made it in between. Each takes it from the other; both notice and go on.
+    // Another process of the same name has made it in between. Each takes it from the other; both
+    // notice and go on.
     await api.deleteConsumer(stream, name, options);
     await api.createConsumer(stream, name, config, options);
   }

@@ -1,7 +1,8 @@
 /**
  * What a delivered message says about itself in its reply subject,
  * `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`.
- * Servers may put a domain and an account's hash before the stream, and one more token at the end (ADR-15).
+ * Servers may put a domain and an account's hash before the stream, and one more token at the end
+ * (ADR-15).
  */
 export interface Delivery {
   readonly seq: number;
@@ -17,7 +18,10 @@ const LONG_FORM_TOKENS = 11;
 /** A number holds microseconds since 1970 exactly, nanoseconds not. */
 const DIGITS_BELOW_MICROSECONDS = 3;
 
-/** Everything up to and with the dot before the delivery count: it is the same for all messages of a consumer. */
+/**
+ * Everything up to and with the dot before the delivery count: it is the same for all messages of a
+ * consumer.
+ */
 export function ackPrefix(reply: string): string | undefined {
   const tokens = reply.split('.');
   if (tokens[0] !== '$JS' || tokens[1] !== 'ACK' || tokens.length < 9) return undefined;
@@ -40,7 +44,10 @@ export function readDelivery(reply: string, prefix: string): Delivery | undefine
     : undefined;
 }
 
-/** Acknowledges `seq` and all before it. The count, the time and what is pending are not looked at by the server. */
+/**
+ * Acknowledges `seq` and all before it. The count, the time and what is pending are not looked at
+ * by the server.
+ */
 export function ackSubject(prefix: string, seq: number, consumerSeq: number): string {
   const long = prefix.split('.').length > SHORT_PREFIX_TOKENS + 1;
   return `${prefix}1.${seq}.${consumerSeq}.0.0${long ? '.0' : ''}`;

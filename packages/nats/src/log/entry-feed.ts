@@ -19,15 +19,15 @@ import { PullFlow } from './pull-flow.js';
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 500;
 /**
- * Between two set-ups: two processes that run under one id would else take the consumer from each other all
- * the time.
+ * Between two set-ups: two processes that run under one id would else take the consumer from each
+ * other all the time.
  */
 const SET_UP_INTERVAL_MS = 200;
 const ATTEMPT_TIMEOUT_MS = 2000;
 const FAREWELL_TIMEOUT_MS = 500;
 const TOLD_ELSEWHERE = new Set(['LOG_UNAVAILABLE', 'ACCESS_DENIED', 'ABORTED']);
 
-export interface FeedParts {
+export interface FeedDeps {
   readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly problems: ProblemReporter;
@@ -49,9 +49,10 @@ export interface FeedSink {
 }
 
 /**
- * Pushes the log's entries in order, each once, whatever happens to the connection, the server and the consumer.
- * Every doubt (a gap, silence, a consumer that is gone) has the same answer: check the log's identity, set the
- * consumer up again right after the last entry that was received, go on.
+ * Pushes the log's entries in order, each once, whatever happens to the connection, the server and
+ * the consumer. Every doubt (a gap, silence, a consumer that is gone) has the same answer: check
+ * the log's identity, set the consumer up again right after the last entry that was received, go
+ * on.
  */
 export class EntryFeed {
   readonly #acks: Acknowledger;
@@ -73,19 +74,19 @@ export class EntryFeed {
   #ended = false;
 
   private constructor(
-    private readonly parts: FeedParts,
+    private readonly deps: FeedDeps,
     private readonly sink: FeedSink,
     fromSeq: number,
   ) {
     // The identity record is passed over; it counts as read.
     this.#next = Math.max(fromSeq, IDENTITY_SEQ + 1);
-    this.#acks = new Acknowledger(parts.link);
-    this.#stream = streamName(parts.cluster);
+    this.#acks = new Acknowledger(deps.link);
+    this.#stream = streamName(deps.cluster);
   }
 
   /** @throws AntiphonError LOG_REPLACED, LOG_UNAVAILABLE, LOG_REFUSED */
-  static async open(parts: FeedParts, sink: FeedSink, fromSeq: number): Promise<EntryFeed> {
-    const feed = new EntryFeed(parts, sink, fromSeq);
+  static async open(deps: FeedDeps, sink: FeedSink, fromSeq: number): Promise<EntryFeed> {
+    const feed = new EntryFeed(deps, sink, fromSeq);
     await feed.#begin();
     return feed;
   }
@@ -101,19 +102,19 @@ export class EntryFeed {
   }
 
   ack(seq: number): void {
-    if (this.parts.durable !== undefined && !this.#ended) this.#acks.ack(seq);
+    if (this.deps.durable !== undefined && !this.#ended) this.#acks.ack(seq);
   }
 
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
-    const reachable = this.parts.watch.state === 'connected';
+    const reachable = this.deps.watch.state === 'connected';
     if (reachable) this.#acks.flush();
     this.#end();
-    if (reachable && this.parts.durable === undefined) await this.#forgetConsumer();
+    if (reachable && this.deps.durable === undefined) await this.#forgetConsumer();
   }
 
   async #begin(): Promise<void> {
-    const { guard, watch, cluster } = this.parts;
+    const { guard, watch, cluster } = this.deps;
     try {
       await this.#openFlow();
     } catch (error) {
@@ -146,7 +147,7 @@ export class EntryFeed {
     if (this.#prefix === undefined) this.#acks.begin(prefix, delivery);
     this.#prefix = prefix;
     this.#next = delivery.seq + 1;
-    this.parts.guard.observe(delivery.seq);
+    this.deps.guard.observe(delivery.seq);
     this.#acks.delivered(delivery.seq);
     const origin = this.#origins.of(message.subject);
     this.sink.push({ seq: delivery.seq, origin, data: message.data, storedAtMs: delivery.storedAtMs });
@@ -163,8 +164,8 @@ export class EntryFeed {
   }
 
   /**
-   * Starts again after the last entry that was received. Returns at once; once under way it goes on until it
-   * works.
+   * Starts again after the last entry that was received. Returns at once; once under way it goes on
+   * until it works.
    */
   #recover(): void {
     this.#dropFlow();
@@ -178,7 +179,7 @@ export class EntryFeed {
   }
 
   async #recoverUntilOpen(): Promise<void> {
-    const { watch, cluster, problems } = this.parts;
+    const { watch, cluster, problems } = this.deps;
     await this.#pause(this.#openedMs + SET_UP_INTERVAL_MS - performance.now());
     for (let retryMs = FIRST_RETRY_MS; !this.#ended; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
       await watch.settled(this.#closing.signal);
@@ -200,7 +201,7 @@ export class EntryFeed {
   }
 
   async #openFlow(): Promise<void> {
-    const { api, guard, durable } = this.parts;
+    const { api, guard, durable } = this.deps;
     const options = { signal: this.#closing.signal, timeoutMs: ATTEMPT_TIMEOUT_MS };
     this.#dropFlow();
     const view = await guard.check(options);
@@ -225,14 +226,15 @@ export class EntryFeed {
   }
 
   #startFlow(consumer: string): void {
-    const { link, problems, settings, largestMessageBytes } = this.parts;
+    const { link, problems, settings, largestMessageBytes } = this.deps;
     const { maxReadAheadBytes: maxBytes, maxReadAheadEntries: maxEntries } = settings;
     const limits = { maxBytes, maxEntries, largestMessageBytes, queue: this.sink.queue };
     const flow: PullFlow = new PullFlow(
       { link, problems, stream: this.#stream, consumer, ...limits },
       {
         message: (message) => this.#receive(flow, message),
-        // Told after everything that it delivered: what is missing then was lost on the way, and may be the last one.
+        // Told after everything that it delivered: what is missing then was lost on the way, and
+        // may be the last one.
         delivered: (lastSeq) => {
           if (flow === this.#flow && lastSeq >= this.#next) this.#recover();
         },
@@ -247,9 +249,9 @@ export class EntryFeed {
 
   /** @throws AntiphonError LOG_REPLACED */
   #assertReadable({ generation, firstSeq, lastSeq }: StreamView): void {
-    if (generation !== this.parts.generation) {
+    if (generation !== this.deps.generation) {
       throw this.#replaced(
-        `The stream ${this.#stream} is another one (${generation}) than ${this.parts.generation}.`,
+        `The stream ${this.#stream} is another one (${generation}) than ${this.deps.generation}.`,
       );
     }
     if (this.#next < firstSeq) {
@@ -265,7 +267,7 @@ export class EntryFeed {
   }
 
   #replaced(message: string): AntiphonError {
-    const { cluster } = this.parts;
+    const { cluster } = this.deps;
     const advice = 'Nothing more of it is applied. Stop the replicas and follow docs/lost-log.md.';
     return new AntiphonError('LOG_REPLACED', `${message} ${advice}`, {
       context: { cluster, stream: this.#stream },
@@ -296,8 +298,8 @@ export class EntryFeed {
   async #forgetConsumer(): Promise<void> {
     const consumer = this.#consumer;
     this.#consumer = undefined;
-    if (consumer === undefined || consumer === this.parts.durable) return;
-    await this.parts.api
+    if (consumer === undefined || consumer === this.deps.durable) return;
+    await this.deps.api
       .deleteConsumer(this.#stream, consumer, { timeoutMs: FAREWELL_TIMEOUT_MS })
       .catch(() => undefined);
   }

@@ -8,7 +8,10 @@ interface Limits {
   readonly maxBytes: number;
 }
 
-/** First in, first out. Whoever fills it keeps the limit: it asks for no more than there is room for. */
+/**
+ * First in, first out. Whoever fills it keeps the limit: it asks for no more than there is room
+ * for.
+ */
 export class EntryQueue {
   #entries: LogEntry[] = [];
   #head = 0;

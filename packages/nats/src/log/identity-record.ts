@@ -6,8 +6,9 @@ import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { identitySubject, streamName } from '../subjects.js';
 
 /**
- * The log's first record says which log it is: a name can be used again, and so can sequence numbers. Exactly one of
- * several creators gets to write it, since it is only accepted as the very first message.
+ * The log's first record says which log it is: a name can be used again, and so can sequence
+ * numbers. Exactly one of several creators gets to write it, since it is only accepted as the very
+ * first message.
  */
 interface IdentityRecord {
   readonly format: 1;
@@ -21,8 +22,8 @@ export const IDENTITY_SEQ = 1;
 const WRITE_TIMEOUT_MS = 1500;
 
 /**
- * The generation that the stream's record names; undefined when it has none. Once the first record was trimmed, the
- * newest one on its subject counts: who trims writes it again first.
+ * The generation that the stream's record names; undefined when it has none. Once the first record
+ * was trimmed, the newest one on its subject counts: who trims writes it again first.
  *
  * @throws AntiphonError LOG_UNAVAILABLE, ABORTED; ApiError when there is no stream.
  */
@@ -39,8 +40,8 @@ export async function readGeneration(
 }
 
 /**
- * Writes the record of a new generation unless the stream has messages. Says nothing about whether it worked: an
- * answer may be lost, and somebody else may have been first; `readGeneration` tells.
+ * Writes the record of a new generation unless the stream has messages. Says nothing about whether
+ * it worked: an answer may be lost, and somebody else may have been first; `readGeneration` tells.
  *
  * @throws AntiphonError ACCESS_DENIED, ABORTED
  */
@@ -60,7 +61,10 @@ export async function writeIdentity(
   if (outcome.type === 'denied') throw outcome.error;
 }
 
-/** Writes the record of a log once more, after the first one was trimmed. Says nothing about whether it worked. */
+/**
+ * Writes the record of a log once more, after the first one was trimmed. Says nothing about whether
+ * it worked.
+ */
 export async function repeatIdentity(
   requester: Requester,
   cluster: string,

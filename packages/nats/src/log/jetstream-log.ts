@@ -30,7 +30,7 @@ import { NatsLogReader } from './log-reader.js';
 import { openLog } from './open-log.js';
 import { OriginNames } from './origin-names.js';
 
-export interface LogParts {
+export interface LogDeps {
   readonly link: Link;
   readonly watch: ConnectionWatch;
   readonly problems: ProblemReporter;
@@ -41,8 +41,8 @@ export interface LogParts {
 const UNLIMITED_PAYLOAD = 1_048_576;
 
 /**
- * The Log port on one JetStream stream. Its first entry is the record that says which log it is: it has number 1, and
- * readers pass over it, so the first entry that they see is number 2.
+ * The Log port on one JetStream stream. Its first entry is the record that says which log it is: it
+ * has number 1, and readers pass over it, so the first entry that they see is number 2.
  */
 export class JetStreamLog implements Log {
   readonly #settings: LogSettings;
@@ -55,7 +55,7 @@ export class JetStreamLog implements Log {
 
   /** @throws AntiphonError BAD_OPTION */
   constructor(
-    private readonly parts: LogParts,
+    private readonly deps: LogDeps,
     readonly cluster: string,
     options: LogOptions,
     private readonly onClose: (log: JetStreamLog) => void,
@@ -63,9 +63,9 @@ export class JetStreamLog implements Log {
     this.#settings = settleLogOptions(options);
     this.#stream = streamName(cluster);
     const { checkIntervalMs } = this.#settings;
-    const { api, requester, watch } = parts;
+    const { api, requester, watch } = deps;
     this.#guard = new LogGuard({ api, requester, watch, cluster, checkIntervalMs });
-    this.#appender = new Appender({ ...parts, guard: this.#guard, cluster, settings: this.#settings });
+    this.#appender = new Appender({ ...deps, guard: this.#guard, cluster, settings: this.#settings });
     this.#guard.on((event) => {
       if (event.type === 'looked') this.#appender.maxStreamMessageBytes = event.view.maxMessageSize;
     });
@@ -81,16 +81,16 @@ export class JetStreamLog implements Log {
   }
 
   get connection(): LogConnection {
-    return this.#closed ? 'closed' : this.parts.watch.state;
+    return this.#closed ? 'closed' : this.deps.watch.state;
   }
 
   onConnection(listener: (connection: LogConnection) => void): () => void {
-    return this.parts.watch.on(listener);
+    return this.deps.watch.on(listener);
   }
 
   async open(options: { readonly create: boolean; readonly signal?: AbortSignal }): Promise<LogIdentity> {
     this.#assertOpen();
-    const { api, requester } = this.parts;
+    const { api, requester } = this.deps;
     const view = await openLog({ api, requester, cluster: this.cluster, settings: this.#settings }, options);
     this.#guard.adopt(view);
     this.#appender.maxStreamMessageBytes = view.maxMessageSize;
@@ -102,7 +102,7 @@ export class JetStreamLog implements Log {
   }
 
   timeMs(signal?: AbortSignal): Promise<number> {
-    return this.#asking(() => readServerTime(this.parts.api, this.#stream, { signal }));
+    return this.#asking(() => readServerTime(this.deps.api, this.#stream, { signal }));
   }
 
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {
@@ -112,14 +112,14 @@ export class JetStreamLog implements Log {
   lastOf(origin: string, signal?: AbortSignal): Promise<LogEntry | undefined> {
     return this.#asking(async () => {
       const subject = logSubject(this.cluster, origin);
-      return this.#toEntry(await this.parts.api.lastMessage(this.#stream, subject, { signal }));
+      return this.#toEntry(await this.deps.api.lastMessage(this.#stream, subject, { signal }));
     });
   }
 
   get(seq: number, signal?: AbortSignal): Promise<LogEntry | undefined> {
     return this.#asking(async () => {
       assertSeq(seq);
-      return this.#toEntry(await this.parts.api.getMessage(this.#stream, seq, { signal }));
+      return this.#toEntry(await this.deps.api.getMessage(this.#stream, seq, { signal }));
     });
   }
 
@@ -132,9 +132,9 @@ export class JetStreamLog implements Log {
       const { generation, fromSeq, durable } = options;
       assertSeq(fromSeq);
       if (durable !== undefined) assertConsumerName(durable);
-      const { link, watch, problems, api } = this.parts;
+      const { link, watch, problems, api } = this.deps;
       const maxPayload = link.info?.max_payload ?? UNLIMITED_PAYLOAD;
-      const parts = {
+      const deps = {
         ...{
           link,
           watch,
@@ -149,7 +149,7 @@ export class JetStreamLog implements Log {
         // Its subjects come on top of the payload.
         largestMessageBytes: maxPayload + HEADER_ALLOWANCE_BYTES,
       };
-      const reader = await NatsLogReader.open(parts, fromSeq, (closed) => this.#readers.delete(closed));
+      const reader = await NatsLogReader.open(deps, fromSeq, (closed) => this.#readers.delete(closed));
       this.#readers.add(reader);
       return reader;
     });

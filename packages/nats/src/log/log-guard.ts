@@ -26,7 +26,7 @@ interface Replaced {
   readonly error: AntiphonError;
 }
 
-interface GuardParts {
+interface GuardDeps {
   readonly api: JetStreamApi;
   readonly requester: Requester;
   readonly watch: ConnectionWatch;
@@ -35,15 +35,19 @@ interface GuardParts {
 }
 
 /**
- * Knows which stream this is, and notices when it is no longer that one (I14): gone, another generation, or shorter
- * than it was. Looks every second, after a reconnect, and when somebody asks. Once it was replaced that stays so.
+ * Knows which stream this is, and notices when it is no longer that one (I14): gone, another
+ * generation, or shorter than it was. Looks every second, after a reconnect, and when somebody
+ * asks. Once it was replaced that stays so.
  */
 export class LogGuard {
   #verified: StreamView | undefined;
   #replaced: AntiphonError | undefined;
   /** The log was at least this long. */
   #floor = 0;
-  /** As it was at the last look. Trimming leaves the newest entries, so what begins after this one was purged. */
+  /**
+   * As it was at the last look. Trimming leaves the newest entries, so what begins after this one
+   * was purged.
+   */
   #lookedFloor = 0;
   /** The record that says which log it is was trimmed away. */
   #headless = false;
@@ -52,8 +56,8 @@ export class LogGuard {
   readonly #listeners = new Set<Listener>();
   readonly #stopWatching: () => void;
 
-  constructor(private readonly parts: GuardParts) {
-    this.#stopWatching = parts.watch.on((state) => {
+  constructor(private readonly deps: GuardDeps) {
+    this.#stopWatching = deps.watch.on((state) => {
       if (state === 'connected' && this.#verified !== undefined) void this.look();
     });
   }
@@ -87,13 +91,13 @@ export class LogGuard {
     this.#floor = view.lastSeq;
     this.#lookedFloor = view.lastSeq;
     this.#headless = false;
-    this.#timer ??= setInterval(() => void this.look(), this.parts.checkIntervalMs).unref();
+    this.#timer ??= setInterval(() => void this.look(), this.deps.checkIntervalMs).unref();
   }
 
   /** Called by whoever has proof. Returns the error that stays. */
   replace(message: string): AntiphonError {
     if (this.#replaced !== undefined) return this.#replaced;
-    const { cluster } = this.parts;
+    const { cluster } = this.deps;
     const advice =
       'Nothing more of it is applied. Stop the replicas and follow docs/lost-log.md: put the log back, or decide which databases to keep.';
     const context = { cluster, stream: streamName(cluster), lastSeen: this.#floor };
@@ -104,7 +108,7 @@ export class LogGuard {
 
   /** Looks in the background: the listeners hear what comes of it. One look at a time. */
   async look(): Promise<void> {
-    if (this.#looking || this.#replaced !== undefined || this.parts.watch.state !== 'connected') return;
+    if (this.#looking || this.#replaced !== undefined || this.deps.watch.state !== 'connected') return;
     this.#looking = true;
     try {
       await this.check({ timeoutMs: CHECK_TIMEOUT_MS });
@@ -123,7 +127,8 @@ export class LogGuard {
     if (this.#replaced !== undefined) throw this.#replaced;
     let view = await this.#inspect(options);
     if (typeof view === 'string') {
-      // A server of a cluster may answer before it has caught up with the others: two looks to believe it.
+      // A server of a cluster may answer before it has caught up with the others: two looks to
+      // believe it.
       await sleep(CONFIRM_WAIT_MS);
       view = await this.#inspect(options);
     }
@@ -143,7 +148,7 @@ export class LogGuard {
 
   /** The view, or what is wrong with it. */
   async #inspect(options: CallOptions): Promise<StreamView | string> {
-    const { api, cluster } = this.parts;
+    const { api, cluster } = this.deps;
     const stream = streamName(cluster);
     // What is stored while the question travels doesn't have to be in the answer.
     const floor = this.#floor;
@@ -169,7 +174,7 @@ export class LogGuard {
   }
 
   async #readRecord(info: StreamInfo, options: CallOptions): Promise<StreamView | string> {
-    const { api, cluster, requester } = this.parts;
+    const { api, cluster, requester } = this.deps;
     const stream = streamName(cluster);
     const known = this.#verified;
     const generation = await readGeneration(api, cluster, options);
@@ -179,8 +184,8 @@ export class LogGuard {
     }
     if (generation !== undefined && generation !== known.generation)
       return `The stream ${stream} has the record of another log (${generation}). It was ${known.generation}.`;
-    // Whoever trims the log should write its record again first. Without it, nobody who starts could tell
-    // which log it is.
+    // Whoever trims the log should write its record again first. Without it, nobody who starts
+    // could tell which log it is.
     this.#headless = generation === undefined;
     // Somebody else may do it as well, and if nobody may, it is tried again at the next look.
     if (this.#headless)

@@ -8,21 +8,27 @@ export interface LogOptions {
   /** Of one entry, in bytes; default 512 KiB. Never more than the server and the stream take. */
   readonly maxMessageBytes?: number;
   /**
-   * Of the whole log, when it is created, in bytes; default unlimited. A full log refuses appends and drops
-   * nothing.
+   * Of the whole log, when it is created, in bytes; default unlimited. A full log refuses appends
+   * and drops nothing.
    */
   readonly maxLogBytes?: number;
   /**
-   * How long the log remembers ids, when it is created; default 30 s. It costs the server memory for every entry
-   * of that time, and only saves readers from seeing a repetition, which they can tell by themselves.
+   * How long the log remembers ids, when it is created; default 30 s. It costs the server memory
+   * for every entry of that time, and only saves readers from seeing a repetition, which they can
+   * tell by themselves.
    */
   readonly dedupeWindowMs?: number;
   /** After which an append without an answer is `unknown`; default 5 s. */
   readonly appendTimeoutMs?: number;
-  /** What appends may wait for an answer at a time; more are refused as OVERLOADED. Default 16384 and 32 MiB. */
+  /**
+   * What appends may wait for an answer at a time; more are refused as OVERLOADED. Default 16384
+   * and 32 MiB.
+   */
   readonly maxPendingAppends?: number;
   readonly maxPendingAppendBytes?: number;
-  /** What a reader keeps ready for `next`, requested data included; default 8 MiB and 32768 entries. */
+  /**
+   * What a reader keeps ready for `next`, requested data included; default 8 MiB and 32768 entries.
+   */
   readonly maxReadAheadBytes?: number;
   readonly maxReadAheadEntries?: number;
   /** How often the stream's identity is looked at; default 1 s. */

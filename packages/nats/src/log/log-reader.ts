@@ -1,5 +1,5 @@
 import { abortError, AntiphonError, type LogEntry, type LogReader } from '@antiphon/core';
-import { EntryFeed, type FeedParts } from './entry-feed.js';
+import { EntryFeed, type FeedDeps } from './entry-feed.js';
 import { EntryQueue } from './entry-queue.js';
 
 interface Waiting {
@@ -20,7 +20,7 @@ export class NatsLogReader implements LogReader {
 
   /** @throws AntiphonError LOG_REPLACED, LOG_UNAVAILABLE, LOG_REFUSED */
   static async open(
-    parts: FeedParts,
+    deps: FeedDeps,
     fromSeq: number,
     onClose: (reader: NatsLogReader) => void,
   ): Promise<NatsLogReader> {
@@ -30,7 +30,7 @@ export class NatsLogReader implements LogReader {
       push: (entry: LogEntry) => reader.#push(entry),
       failed: (error: AntiphonError) => reader.#fail(error),
     };
-    reader.#feed = await EntryFeed.open(parts, sink, fromSeq);
+    reader.#feed = await EntryFeed.open(deps, sink, fromSeq);
     return reader;
   }
 
@@ -83,7 +83,8 @@ export class NatsLogReader implements LogReader {
     this.#queue.push(entry);
     if (this.#waiting === undefined || this.#waking) return;
     this.#waking = true;
-    // After all the messages of the chunk that is being parsed: one entry at a time would cost a turn each.
+    // After all the messages of the chunk that is being parsed: one entry at a time would cost a
+    // turn each.
     queueMicrotask(() => {
       this.#waking = false;
       const waiting = this.#waiting;

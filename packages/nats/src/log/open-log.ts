@@ -13,7 +13,7 @@ import { streamConfig, type LogSettings } from './log-options.js';
 const IDENTITY_ATTEMPTS = 20;
 const IDENTITY_WAIT_MS = 100;
 
-interface OpenParts {
+interface OpenDeps {
   readonly api: JetStreamApi;
   readonly requester: Requester;
   readonly cluster: string;
@@ -21,19 +21,20 @@ interface OpenParts {
 }
 
 /**
- * Finds the log, or makes it. Any number of processes may do so at the same moment: all get the same one.
+ * Finds the log, or makes it. Any number of processes may do so at the same moment: all get the
+ * same one.
  * @throws AntiphonError LOG_REPLACED when there is none or it is not Antiphon's, LOG_REFUSED,
- * LOG_UNAVAILABLE, ABORTED
+ *   LOG_UNAVAILABLE, ABORTED
  */
 export async function openLog(
-  parts: OpenParts,
+  deps: OpenDeps,
   { create, signal }: { readonly create: boolean; readonly signal?: AbortSignal },
 ): Promise<StreamView> {
-  const { api, requester, cluster } = parts;
+  const { api, requester, cluster } = deps;
   const context = { cluster, stream: streamName(cluster) };
   try {
     for (let attempt = 1; ; attempt += 1) {
-      const info = await findStream(parts, create, signal);
+      const info = await findStream(deps, create, signal);
       const { last_seq: lastSeq } = info.state;
       const generation = lastSeq === 0 ? undefined : await readGeneration(api, cluster, { signal });
       if (generation !== undefined) {
@@ -56,11 +57,11 @@ export async function openLog(
 }
 
 async function findStream(
-  parts: OpenParts,
+  deps: OpenDeps,
   create: boolean,
   signal: AbortSignal | undefined,
 ): Promise<StreamInfo> {
-  const { api, cluster, settings } = parts;
+  const { api, cluster, settings } = deps;
   const stream = streamName(cluster);
   let info: StreamInfo;
   try {
@@ -71,7 +72,7 @@ async function findStream(
       const message = `There is no stream ${stream}. This cluster does not exist here. Check the cluster's name and the NATS server.`;
       throw new AntiphonError('LOG_REPLACED', message, { context: { cluster, stream } });
     }
-    info = await createStream(parts, signal);
+    info = await createStream(deps, signal);
   }
   const { retention, subjects } = info.config;
   if (String(retention) !== 'limits' || !subjects.includes(logSubjects(cluster))) {
@@ -81,8 +82,8 @@ async function findStream(
   return info;
 }
 
-async function createStream(parts: OpenParts, signal: AbortSignal | undefined): Promise<StreamInfo> {
-  const { api, cluster, settings } = parts;
+async function createStream(deps: OpenDeps, signal: AbortSignal | undefined): Promise<StreamInfo> {
+  const { api, cluster, settings } = deps;
   try {
     return await api.createStream(streamConfig(cluster, settings), { signal });
   } catch (error) {

@@ -1,6 +1,8 @@
 const MAX_KEPT = 1024;
 
-/** The last tokens of subjects, each made once: a million entries come from a handful of origins. */
+/**
+ * The last tokens of subjects, each made once: a million entries come from a handful of origins.
+ */
 export class OriginNames {
   readonly #kept = new Map<string, string>();
 

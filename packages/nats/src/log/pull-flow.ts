@@ -9,7 +9,10 @@ const HEARTBEAT_MS = 1000;
 const SILENCE_MS = 2500;
 /** A request that ends sooner and without an entry would be made again and again. */
 const FUTILE_MS = 100;
-/** Room for entries is given away in quarters: the next request is there before the last one is used up. */
+/**
+ * Room for entries is given away in quarters: the next request is there before the last one is used
+ * up.
+ */
 const PARTS = 4;
 
 const HEARTBEAT = 100;
@@ -27,7 +30,7 @@ export interface FlowListener {
   broken(reason: string): void;
 }
 
-interface FlowParts {
+interface FlowDeps {
   readonly link: Link;
   readonly problems: ProblemReporter;
   readonly stream: string;
@@ -47,22 +50,22 @@ export class PullFlow {
   #stopped = false;
 
   constructor(
-    private readonly parts: FlowParts,
+    private readonly deps: FlowDeps,
     private readonly listener: FlowListener,
   ) {
-    this.#maxBytes = Math.max(parts.maxBytes, PARTS * parts.largestMessageBytes);
+    this.#maxBytes = Math.max(deps.maxBytes, PARTS * deps.largestMessageBytes);
   }
 
   /** Asks for what there is room for. Call it when the queue got shorter. */
   refill(): void {
     if (this.#stopped) return;
-    let bytes = this.#maxBytes - this.parts.queue.bytes;
-    let entries = this.parts.maxEntries - this.parts.queue.length;
+    let bytes = this.#maxBytes - this.deps.queue.bytes;
+    let entries = this.deps.maxEntries - this.deps.queue.length;
     for (const request of this.#requests) {
       bytes -= request.bytesLeft;
       entries -= request.entriesLeft;
     }
-    const { stream, consumer, maxEntries, largestMessageBytes } = this.parts;
+    const { stream, consumer, maxEntries, largestMessageBytes } = this.deps;
     const partBytes = Math.floor(this.#maxBytes / PARTS);
     const partEntries = Math.max(1, Math.floor(maxEntries / PARTS));
     while (bytes >= partBytes && entries >= partEntries) {
@@ -93,7 +96,7 @@ export class PullFlow {
   }
 
   #request(grant: { stream: string; consumer: string; bytes: number; entries: number }): void {
-    const { link, problems } = this.parts;
+    const { link, problems } = this.deps;
     const timing = { expiresMs: EXPIRES_MS, heartbeatMs: HEARTBEAT_MS };
     const request: PullRequest = new PullRequest(
       link,

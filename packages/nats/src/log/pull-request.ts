@@ -24,8 +24,8 @@ export interface PullStatus {
 }
 
 /**
- * One request for a number of entries and bytes. It has a subscription of its own, so that what is left of it
- * is known exactly: servers count a request's bytes in slightly different ways.
+ * One request for a number of entries and bytes. It has a subscription of its own, so that what is
+ * left of it is known exactly: servers count a request's bytes in slightly different ways.
  */
 export class PullRequest {
   #entriesLeft: number;
@@ -95,7 +95,10 @@ export function messageSize(message: Msg): number {
   return message.subject.length + (message.reply?.length ?? 0) + message.data.length;
 }
 
-/** A status has a code in its headers and no payload. An entry whose publisher forged one has an ack subject. */
+/**
+ * A status has a code in its headers and no payload. An entry whose publisher forged one has an ack
+ * subject.
+ */
 function readStatus(message: Msg): PullStatus | undefined {
   if (message.data.length > 0 || message.reply?.startsWith('$JS.ACK.') === true) return undefined;
   const code = message.headers?.code ?? 0;

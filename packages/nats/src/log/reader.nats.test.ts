@@ -189,7 +189,8 @@ describe.each([{ durable: 'replica_x' }, { durable: undefined }])(
       const received = nats.connection.stats().inMsgs;
       await reader.next({ maxEntries: 1, maxBytes: 1 });
       await eventually('the read-ahead to fill', () => nats.connection.stats().inMsgs - received >= 4000);
-      // Twice the interval in which the guard looks: nothing more comes although there is much more.
+      // Twice the interval in which the guard looks: nothing more comes although there is much
+      // more.
       await new Promise((resolve) => setTimeout(resolve, 500));
       expect(nats.connection.stats().inMsgs - received).toBeLessThan(4200);
       await readTo(reader, 3, BACKLOG + 1);

@@ -135,7 +135,8 @@ describe('the registry', () => {
         try {
           const written = await registry.update('counter', bytes(counter + 1), revision);
           const entry = written ?? (await registry.get('counter'));
-          // A write that got no answer while the server was away may have been done; nothing else may.
+          // A write that got no answer while the server was away may have been done; nothing else
+          // may.
           const answered = written !== undefined || unsure;
           const ours =
             answered && text(entry?.value) === String(counter + 1) && entry?.revision === revision + 1;

@@ -14,7 +14,7 @@ const ATTEMPT_TIMEOUT_MS = 1500;
 const RETRY_WAIT_MS = 100;
 const CONCURRENT_READS = 32;
 
-interface RegistryParts {
+interface RegistryDeps {
   readonly requester: Requester;
   readonly api: JetStreamApi;
   readonly requestTimeoutMs: number;
@@ -25,8 +25,9 @@ type WriteOutcome =
   { readonly type: 'written'; readonly revision: number } | { readonly type: 'conflict' | 'unknown' };
 
 /**
- * The Registry port on a NATS key-value bucket, which NATS's own tools can show. It uses the stream under the bucket
- * directly: the leader answers, so no read is stale, and a write whose answer was lost is resolved by its id.
+ * The Registry port on a NATS key-value bucket, which NATS's own tools can show. It uses the stream
+ * under the bucket directly: the leader answers, so no read is stale, and a write whose answer was
+ * lost is resolved by its id.
  */
 export class KvRegistry implements Registry {
   readonly #bucket: string;
@@ -36,7 +37,7 @@ export class KvRegistry implements Registry {
   #opened = false;
 
   constructor(
-    private readonly parts: RegistryParts,
+    private readonly deps: RegistryDeps,
     private readonly cluster: string,
     private readonly options: { readonly replicas?: number } = {},
   ) {
@@ -54,7 +55,7 @@ export class KvRegistry implements Registry {
 
   async #createBucket(): Promise<void> {
     try {
-      await this.parts.api.createStream(bucketConfig(this.#bucket, this.options.replicas ?? 1));
+      await this.deps.api.createStream(bucketConfig(this.#bucket, this.options.replicas ?? 1));
     } catch (error) {
       // It is there already, with other settings: they hold.
       if (!(error instanceof ApiError) || !error.streamNameInUse) throw error;
@@ -63,7 +64,7 @@ export class KvRegistry implements Registry {
 
   async #exists(): Promise<boolean> {
     try {
-      await this.parts.api.streamInfo(this.#stream);
+      await this.deps.api.streamInfo(this.#stream);
       return true;
     } catch (error) {
       if (error instanceof ApiError && error.noStream) return false;
@@ -133,7 +134,10 @@ export class KvRegistry implements Registry {
     return Promise.resolve();
   }
 
-  /** Undefined when the newest revision is not the expected one; 0 stands for a key that was never written. */
+  /**
+   * Undefined when the newest revision is not the expected one; 0 stands for a key that was never
+   * written.
+   */
   async #write(key: string, value: Uint8Array, expected: number): Promise<RegistryEntry | undefined> {
     const subject = bucketSubject(this.#bucket, key);
     const id = nuid.next();
@@ -141,7 +145,7 @@ export class KvRegistry implements Registry {
       'Nats-Msg-Id': id,
       'Nats-Expected-Last-Subject-Sequence': expected,
     });
-    const deadlineMs = performance.now() + this.parts.requestTimeoutMs;
+    const deadlineMs = performance.now() + this.deps.requestTimeoutMs;
     let tries = 0;
     for (;;) {
       const outcome = await this.#tryWrite(subject, value, headers);
@@ -155,7 +159,7 @@ export class KvRegistry implements Registry {
         if (outcome.type === 'conflict') return undefined;
       }
       if (performance.now() + RETRY_WAIT_MS >= deadlineMs) {
-        const message = `Writing ${key} to the registry got no answer within ${this.parts.requestTimeoutMs} ms. Start nats-server with JetStream, then try again.`;
+        const message = `Writing ${key} to the registry got no answer within ${this.deps.requestTimeoutMs} ms. Start nats-server with JetStream, then try again.`;
         throw new AntiphonError('LOG_UNAVAILABLE', message, { context: { cluster: this.cluster, key } });
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_WAIT_MS));
@@ -163,7 +167,7 @@ export class KvRegistry implements Registry {
   }
 
   async #tryWrite(subject: string, value: Uint8Array, headers: MessageHeaders): Promise<WriteOutcome> {
-    const outcome = await this.parts.requester.request(subject, value, {
+    const outcome = await this.deps.requester.request(subject, value, {
       timeoutMs: ATTEMPT_TIMEOUT_MS,
       headers,
     });
@@ -177,7 +181,7 @@ export class KvRegistry implements Registry {
   }
 
   #last(key: string): Promise<StoredMessage | undefined> {
-    return this.parts.api.lastMessage(this.#stream, bucketSubject(this.#bucket, key));
+    return this.deps.api.lastMessage(this.#stream, bucketSubject(this.#bucket, key));
   }
 
   async #lastIfAnswered(key: string): Promise<StoredMessage | 'no answer' | undefined> {
@@ -194,7 +198,7 @@ export class KvRegistry implements Registry {
     const keys = new Set<string>();
     const subjects = bucketSubject(this.#bucket, '>');
     for (;;) {
-      const info = await this.parts.api.streamInfo(this.#stream, { subjects, offset: keys.size });
+      const info = await this.deps.api.streamInfo(this.#stream, { subjects, offset: keys.size });
       const page = Object.keys(info.state.subjects ?? {});
       const known = keys.size;
       for (const subject of page) keys.add(bucketKey(this.#bucket, subject));

@@ -11,8 +11,8 @@ export interface Certificates {
 }
 
 /**
- * A CA, and certificates of a server at 127.0.0.1 and of a client, as PEM files in this folder. Needs the
- * openssl command.
+ * A CA, and certificates of a server at 127.0.0.1 and of a client, as PEM files in this folder.
+ * Needs the openssl command.
  */
 export function createCertificates(dir: string): Certificates {
   const at = (name: string): string => join(dir, name);

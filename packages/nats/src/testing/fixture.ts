@@ -5,7 +5,10 @@ import type { AppendRequest, AppendResult, Log, LogEntry, LogReader } from '@ant
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
 import { NatsServer, type NatsServerOptions } from '@antiphon/nats-server';
 
-/** A real nats-server for one test file, or one test, with its store in a folder that goes away with it. */
+/**
+ * A real nats-server for one test file, or one test, with its store in a folder that goes away with
+ * it.
+ */
 export class Fixture {
   readonly #handles: NatsHandle[] = [];
 
@@ -48,7 +51,10 @@ export function append(
   return new Promise((resolve) => log.append({ ...request, origin, data }, resolve));
 }
 
-/** Appends `count` entries with the ids `prefix:1`…, each content its id; throws unless all are stored. */
+/**
+ * Appends `count` entries with the ids `prefix:1`…, each content its id; throws unless all are
+ * stored.
+ */
 export async function fill(log: Log, count: number, prefix = 'a', data?: Uint8Array): Promise<void> {
   const window = 1000;
   for (let at = 1; at <= count; at += window) {

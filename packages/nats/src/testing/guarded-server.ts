@@ -8,7 +8,9 @@ import { eventually } from '@antiphon/testing';
 
 const HOST = '127.0.0.1';
 
-/** A real nats-server with users, permissions or TLS of its own, which can be changed while it runs. */
+/**
+ * A real nats-server with users, permissions or TLS of its own, which can be changed while it runs.
+ */
 export class GuardedServer implements AsyncDisposable {
   #process: ChildProcess | undefined;
 
@@ -18,7 +20,9 @@ export class GuardedServer implements AsyncDisposable {
     readonly port: number,
   ) {}
 
-  /** `access` is text of its configuration file: `authorization { … }`, `tls { … }`, `operator: …`. */
+  /**
+   * `access` is text of its configuration file: `authorization { … }`, `tls { … }`, `operator: …`.
+   */
   static async start(
     access: string,
     dir = mkdtempSync(join(tmpdir(), 'antiphon-guarded-')),

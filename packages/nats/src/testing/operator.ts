@@ -32,7 +32,9 @@ export interface Operator {
   credentials(permissions?: object): string;
 }
 
-/** An operator with a system account and an account that has JetStream, as `nsc` would make them. */
+/**
+ * An operator with a system account and an account that has JetStream, as `nsc` would make them.
+ */
 export function createOperator(): Operator {
   const operator = nkeys.createOperator();
   const system = nkeys.createAccount();

@@ -9,8 +9,8 @@ const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 10_000;
 
 /**
- * A nats-server with a configuration of the test's own, which a restart may change: without JetStream, with
- * accounts, with TLS.
+ * A nats-server with a configuration of the test's own, which a restart may change: without
+ * JetStream, with accounts, with TLS.
  */
 export class RawServer {
   #process: ChildProcess | undefined;
@@ -21,7 +21,9 @@ export class RawServer {
     readonly port: number,
   ) {}
 
-  /** `configuration` is everything but the address; `@DIR@` in it is a folder of this server's own. */
+  /**
+   * `configuration` is everything but the address; `@DIR@` in it is a folder of this server's own.
+   */
   static async start(configuration: string): Promise<RawServer> {
     const found = await findNatsServer({ systemPackage: false, download: false });
     if (found.kind !== 'binary') throw new Error('needs a nats-server binary');

@@ -57,7 +57,9 @@ export class Members {
     return [...this.all.map(({ record }) => record), ...this.#former.values()];
   }
 
-  /** Some member has applied something of it: it was a member once, whatever became of its record. */
+  /**
+   * Some member has applied something of it: it was a member once, whatever became of its record.
+   */
   isVouchedFor(origin: string): boolean {
     return this.all.some(({ beat }) => counterIn(beat?.vector, origin) > 0);
   }
@@ -70,11 +72,12 @@ export class Members {
   }
 
   /**
-   * Makes sure that these origins are known if they are members. A record is written before its replica's
-   * first message, and the messages are here already, so a record that is missing now will not be the excuse
-   * of any of them: the verdict is the same on every replica. For the same reason absence is never
-   * remembered: the id may join before its next message. Records can be lost: the first time that there is none, the
-   * other members are listened to, which say whom they know. Throws LOG_UNAVAILABLE.
+   * Makes sure that these origins are known if they are members. A record is written before its
+   * replica's first message, and the messages are here already, so a record that is missing now
+   * will not be the excuse of any of them: the verdict is the same on every replica. For the same
+   * reason absence is never remembered: the id may join before its next message. Records can be
+   * lost: the first time that there is none, the other members are listened to, which say whom they
+   * know. Throws LOG_UNAVAILABLE.
    */
   async lookUp(origins: Iterable<string>): Promise<void> {
     const unknown = [...new Set(origins)].filter((origin) => !this.has(origin) && isIdentifier(origin));
@@ -96,8 +99,8 @@ export class Members {
   }
 
   /**
-   * Up to which counter every member other than `id` has applied its transactions; members silent for too
-   * long don't count.
+   * Up to which counter every member other than `id` has applied its transactions; members silent
+   * for too long don't count.
    */
   appliedFloor(id: string, silenceLimitMs: number): number {
     const nowMs = this.clock.monotonicMs();
@@ -130,8 +133,8 @@ interface MembershipScope {
 }
 
 /**
- * Who has written, here or as others say, or was in sync once is a member, also when its record was lost: every replica
- * must decide alike.
+ * Who has written, here or as others say, or was in sync once is a member, also when its record was
+ * lost: every replica must decide alike.
  */
 export function isKnownMember(
   { members, sync }: MembershipScope,

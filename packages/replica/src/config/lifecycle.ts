@@ -71,7 +71,8 @@ const TABLE: Record<LifecycleState, Record<LifecycleEvent, Target>> = {
   following: { ...RUNNING, 'fell-behind': 'catching-up' },
   primary: { ...RUNNING, 'fell-behind': 'catching-up' },
   holding: { ...RUNNING, hold: 'ignore', resume: 'catching-up' },
-  // What caused a stall needs a person. A restart ends it, or what that person had done about the cause.
+  // What caused a stall needs a person. A restart ends it, or what that person had done about the
+  // cause.
   stalled: { ...RUNNING, stall: 'ignore', hold: 'ignore', recover: 'catching-up' },
   failed: { ...ENDING, close: 'closing' },
   closing: ENDING,

@@ -169,7 +169,8 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   writeGroup: 256,
   waitingWrites: 4096,
   applyEntries: 512,
-  // More gains nothing, and rows that live longer than a young collection cost a tenth of the throughput.
+  // More gains nothing, and rows that live longer than a young collection cost a tenth of the
+  // throughput.
   applyBytes: 512 * 1024,
   applySliceMs: 10,
   packBytes: 180 * 1024,

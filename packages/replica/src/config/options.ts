@@ -71,9 +71,9 @@ export interface ReplicaOptions<Tx> {
    */
   readonly logger?: Logger;
   /**
-   * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`, `holding` or
-   * `failed`: a stalled replica answers, and replicates nothing until somebody acts. What it throws is
-   * logged.
+   * Called when the lifecycle changes, also during the start. `reason` says why it is `stalled`,
+   * `holding` or `failed`: a stalled replica answers, and replicates nothing until somebody acts.
+   * What it throws is logged.
    */
   readonly onLifecycle?: (state: LifecycleState, reason?: StallReason | Holding) => void;
   /**
@@ -82,8 +82,8 @@ export interface ReplicaOptions<Tx> {
    */
   readonly signal?: AbortSignal;
   /**
-   * Called while a start gets on, about once a second at least: whoever waits for it knows that it does not
-   * stand still. What it throws is logged.
+   * Called while a start gets on, about once a second at least: whoever waits for it knows that it
+   * does not stand still. What it throws is logged.
    */
   readonly onProgress?: () => void;
 }

@@ -12,17 +12,23 @@ export interface StallReason {
 }
 
 /**
- * An origin whose transactions cannot be applied until a missing one has come. In the database as well: a
- * restart forgets none.
+ * An origin whose transactions cannot be applied until a missing one has come. In the database as
+ * well: a restart forgets none.
  */
 export interface Waiting extends Gap {
-  /** What its origin said when it was asked to publish it again, or that it does not answer. Absent until then. */
+  /**
+   * What its origin said when it was asked to publish it again, or that it does not answer. Absent
+   * until then.
+   */
   readonly answer?: string;
   /** Since when this process knows of it, in milliseconds since 1970. */
   readonly sinceMs: number;
 }
 
-/** A transaction of the log that this database does not take. The position stays before it, and it is tried again. */
+/**
+ * A transaction of the log that this database does not take. The position stays before it, and it
+ * is tried again.
+ */
 export interface Holding {
   /** The code of what the database said. */
   readonly code: string;

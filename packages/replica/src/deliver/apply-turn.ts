@@ -13,10 +13,10 @@ import {
 } from '@antiphon/core';
 import { intakeRules } from './rules.js';
 import { isKnownMember } from '../cluster/members.js';
-import type { Delivered, Delivery } from '../state/protocols.js';
+import type { DeliveryResult, Delivery } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
-import { assertNoSecondLife } from './own-past.js';
+import { assertNoSecondLife } from './own-recovery.js';
 import { QuarantineBudget } from './quarantine-budget.js';
 
 /** What was applied, for whoever waits for synchronous groups among it. */
@@ -28,23 +28,23 @@ export interface AppliedSteps {
   readonly refusedStep: number | undefined;
 }
 
-interface Planned {
+interface Plan {
   readonly plan: IntakePlan;
   readonly steps: readonly ApplyStep[];
   /** What is known of the entry that the plan ends with, or of one before it. */
   readonly entry: KnownEntry | undefined;
-  /** Messages to be put aside that found no room there. */
+  /** Messages to be quarantined that found no room there. */
   readonly overflow: number;
 }
 
 /**
- * One turn of the replica actor for entries of the log: it decides (`Intake`) and applies with nothing in
- * between, so what it decides by is what the database holds.
+ * One turn of the replica actor for entries of the log: it decides (`Intake`) and applies with
+ * nothing in between, so what it decides by is what the database holds.
  */
 export class ApplyTurn {
   /**
-   * Batches that no replica can apply although admission let them pass, by `seq/batch`: planned again, they are
-   * put aside.
+   * Batches that no replica can apply although admission let them pass, by `seq/batch`: planned
+   * again, they are quarantined.
    */
   readonly #refused = new Map<string, AntiphonError>();
   /** The first own counter that nobody has accepted; undefined when all were. */
@@ -57,7 +57,7 @@ export class ApplyTurn {
   ) {}
 
   /** Rejects as `Store.apply` does, and with DUPLICATE_REPLICA; nothing was applied then. */
-  async take({ entries, unreadable }: Delivery): Promise<Delivered> {
+  async take({ entries, unreadable }: Delivery): Promise<DeliveryResult> {
     const { store } = this.scope;
     if (unreadable !== undefined) this.#refuseAll(unreadable.seq, unreadable.error);
     const rest = this.#unapplied(entries);
@@ -70,7 +70,8 @@ export class ApplyTurn {
       return this.#delivered(planned);
     }
     const { plan } = planned;
-    // In the turn of the commit that stores both: the position and what of ours the log holds up to there.
+    // In the turn of the commit that stores both: the position and what of ours the log holds up to
+    // there.
     store.markPublished(this.#published(plan));
     const { refused } = await this.#apply(planned.steps, this.#positionOf(planned));
     this.onApplied({
@@ -84,7 +85,10 @@ export class ApplyTurn {
     return this.#refusedAt(planned, refused, doneSeq);
   }
 
-  /** Steps beside what the log brings: the position stays where it is. Rejects as `Store.apply` does. */
+  /**
+   * Steps beside what the log brings: the position stays where it is. Rejects as `Store.apply`
+   * does.
+   */
   async beside(steps: readonly ApplyStep[]): Promise<ApplyOutcome> {
     const { store, progress } = this.scope;
     const outcome = await this.#apply(steps, store.state().position);
@@ -94,8 +98,8 @@ export class ApplyTurn {
   }
 
   /**
-   * Without what was committed in place meanwhile: own groups, which the database had before the log brought
-   * them back.
+   * Without what was committed in place meanwhile: own groups, which the database had before the
+   * log brought them back.
    */
   #unapplied(entries: readonly LogEntry[]): readonly LogEntry[] {
     const { sync, store } = this.scope;
@@ -107,13 +111,13 @@ export class ApplyTurn {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { counters, store, id, ownPastUpTo, hybrid, sync } = this.scope;
+    const { counters, store, id, recoverOwnUpTo, hybrid, sync } = this.scope;
     const state = store.state();
     return Intake.plan(entries, state, intakeRules(this.scope), {
       self: id,
       ownLog: this.#ownLog(state),
       ownCounter: state.lastCounter,
-      ownPastUpTo,
+      recoverOwnUpTo,
       ownLatestTime: hybrid.last,
       causesMayBeMissing: state.quarantined + state.discarded + counters.quarantineOverflow > 0,
       gaps: state.gaps,
@@ -127,7 +131,7 @@ export class ApplyTurn {
     return this.scope.ownLog.at(state, this.scope);
   }
 
-  #planned(rest: readonly LogEntry[]): Planned {
+  #planned(rest: readonly LogEntry[]): Plan {
     const { store, limits } = this.scope;
     const plan = this.#plan(rest);
     const budget = new QuarantineBudget(limits, store.state());
@@ -135,13 +139,16 @@ export class ApplyTurn {
     return { plan, steps, entry: knownOf(rest, plan.seq), overflow: plan.steps.length - steps.length };
   }
 
-  /** Own messages, repetitions, holes: nothing but the position moves, which can wait for the next commit. */
-  #pass(planned: Planned): void {
+  /**
+   * Own messages, repetitions, holes: nothing but the position moves, which can wait for the next
+   * commit.
+   */
+  #pass(planned: Plan): void {
     const { store } = this.scope;
     if (planned.plan.seq > 0) store.markPublished(this.#published(planned.plan), this.#positionOf(planned));
   }
 
-  #positionOf({ plan, entry }: Planned): Position {
+  #positionOf({ plan, entry }: Plan): Position {
     return { generation: this.scope.document.generation, seq: plan.seq, ...(entry && { entry }) };
   }
 
@@ -163,21 +170,22 @@ export class ApplyTurn {
   }
 
   /**
-   * Our own transactions count as published when they come back in order, and not when the log acknowledged
-   * them: only that is what the others see, and it is stored together with the position that it belongs to.
+   * Our own transactions count as published when they come back in order, and not when the log
+   * acknowledged them: only that is what the others see, and it is stored together with the
+   * position that it belongs to.
    */
   #published(plan: IntakePlan): number {
     const { store, id } = this.scope;
     return Math.max(store.state().publishedCounter, counterOf(plan.ownLog.vector, id));
   }
 
-  #delivered({ plan, steps, overflow }: Planned): Delivered {
+  #delivered({ plan, steps, overflow }: Plan): DeliveryResult {
     const { counters, health, ownLog, progress } = this.scope;
     ownLog.wasRead(plan.ownLog);
-    const putAside = steps.filter(({ type }) => type === 'quarantine').length;
+    const quarantined = steps.filter(({ type }) => type === 'quarantine').length;
     counters.quarantineOverflow += overflow;
-    counters.quarantined += putAside;
-    if (putAside > 0) this.#refused.clear();
+    counters.quarantined += quarantined;
+    if (quarantined > 0) this.#refused.clear();
     health.resume();
     this.#note(plan.notes);
     this.#endOwnAlarm();
@@ -185,12 +193,14 @@ export class ApplyTurn {
     return { doneSeq: plan.seq, ...(plan.halt && { halt: plan.halt }) };
   }
 
-  /** What no database can apply is put aside at the next try; what only this one refuses is told. */
+  /**
+   * What no database can apply is quarantined at the next try; what only this one refuses is told.
+   */
   #refusedAt(
-    { plan, steps }: Planned,
+    { plan, steps }: Plan,
     { step: index, error }: NonNullable<ApplyOutcome['refused']>,
     doneSeq: number,
-  ): Delivered {
+  ): DeliveryResult {
     const step = steps[index];
     if (step === undefined) return { doneSeq };
     const { seq } = step;

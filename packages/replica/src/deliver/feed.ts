@@ -8,7 +8,7 @@ import {
   sleep,
 } from '@antiphon/core';
 import { appendsAlone } from '../state/authority.js';
-import type { Delivered, FeedProtocol, ReplicaProtocol } from '../state/protocols.js';
+import type { DeliveryResult, FeedProtocol, ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { isUncertainCounters } from '../state/uncertain-counters.js';
 import { retryingUntilAborted } from '../wait/deadline.js';
@@ -21,12 +21,12 @@ const COUNTERS_RETRY_MS = 20;
 type Unreadable = { readonly seq: number; readonly error: AntiphonError };
 
 /**
- * The log's durable consumer: entries in order, in bounded groups, to the replica actor. It waits for the
- * commit before it reads on, so what is in memory is one group. What the database does not take is held
- * (`Hold`).
+ * The log's durable consumer: entries in order, in bounded groups, to the replica actor. It waits
+ * for the commit before it reads on, so what is in memory is one group. What the database does not
+ * take is held (`Hold`).
  *
- * A replica that appends alone wrote the log itself and reads no more of it than it is told to (`readTo`):
- * what it finds there after a restart or a failure.
+ * A replica that appends alone wrote the log itself and reads no more of it than it is told to
+ * (`readTo`): what it finds there after a restart or a failure.
  */
 export class Feed implements Behaviour<FeedProtocol> {
   readonly receive = {
@@ -102,7 +102,8 @@ export class Feed implements Behaviour<FeedProtocol> {
   async #open(signal: AbortSignal): Promise<LogReader> {
     const { log, document, store, sync, id, clock } = this.scope;
     return retryingUntilAborted(clock, signal, () => {
-      // What was committed in place before it was read has to be read all the same, for certification.
+      // What was committed in place before it was read has to be read all the same, for
+      // certification.
       const seenSeq = sync?.certification?.seenSeq ?? Infinity;
       const fromSeq = Math.min(store.state().position.seq, seenSeq) + 1;
       return log.read({ generation: document.generation, fromSeq, durable: `replica_${id}` });
@@ -125,8 +126,8 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /**
-   * What the replica actor has to see: without own groups that were committed in place. A turn for those would
-   * wait for the one in which the next group is sent.
+   * What the replica actor has to see: without own groups that were committed in place. A turn for
+   * those would wait for the one in which the next group is sent.
    */
   #undelivered(entries: readonly LogEntry[]): readonly LogEntry[] {
     const { sync, store } = this.scope;
@@ -143,7 +144,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     entries: readonly LogEntry[],
     unreadable: Unreadable | undefined,
     signal: AbortSignal,
-  ): Promise<Delivered | undefined> {
+  ): Promise<DeliveryResult | undefined> {
     const { clock, health } = this.scope;
     const sinceMs = clock.monotonicMs();
     try {
@@ -157,7 +158,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       return delivered;
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError) || !HELD.has(thrown.code)) throw thrown;
-      if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] !== undefined) health.stall(thrown);
+      if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['uncaptured'] !== undefined) health.stall(thrown);
       else if (isUncertainCounters(thrown)) await sleep(clock, COUNTERS_RETRY_MS, signal);
       else
         await this.#hold.wait({ seq: entries[0]?.seq ?? 0 }, thrown, clock.monotonicMs() - sinceMs, signal);
@@ -179,7 +180,7 @@ export class Feed implements Behaviour<FeedProtocol> {
 
   /** Stalls, or says that the entry is none that any replica could apply. */
   async #halt(
-    { reason, error }: NonNullable<Delivered['halt']>,
+    { reason, error }: NonNullable<DeliveryResult['halt']>,
     signal: AbortSignal,
   ): Promise<Unreadable | undefined> {
     const { health, registry, document, clock } = this.scope;
@@ -187,7 +188,8 @@ export class Feed implements Behaviour<FeedProtocol> {
       health.stall(error);
       return undefined;
     }
-    // A forged version must not stop anything; a real one is in the registry before it is in the log.
+    // A forged version must not stop anything; a real one is in the registry before it is in the
+    // log.
     const look = async (): Promise<Unreadable | undefined> => {
       const entry = await registry.get(CLUSTER_KEY);
       const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
@@ -202,7 +204,10 @@ export class Feed implements Behaviour<FeedProtocol> {
 
 /** An operator has to act; the database and what it holds are as they should be. */
 const STALLING = new Set(['LOG_REPLACED', 'UNSUPPORTED_FORMAT', 'DUPLICATE_REPLICA', 'STORE_CORRUPT']);
-/** The store could not even begin, or not commit: nothing was applied, and what is in the way may go away. */
+/**
+ * The store could not even begin, or not commit: nothing was applied, and what is in the way may go
+ * away.
+ */
 const HELD = new Set([
   'STORE_BUSY',
   'STORE_FULL',

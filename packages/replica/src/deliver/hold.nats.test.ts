@@ -9,8 +9,8 @@ const SCHEMA = `
   INSERT INTO items VALUES (1, 'first');
 `;
 /**
- * Takes no row from this id on, since their names are no JSON. What rows are accepted is none of its
- * business, as far as anybody can see.
+ * Takes no row from this id on, since their names are no JSON. What rows are accepted is none of
+ * its business, as far as anybody can see.
  */
 const breakFrom = (id: number): string => `CREATE INDEX broken ON items (json(name)) WHERE id >= ${id}`;
 const MEND = 'DROP INDEX broken';

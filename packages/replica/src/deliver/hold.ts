@@ -5,19 +5,25 @@ import type { Scope } from '../state/scope.js';
 /** The first wait between two tries; it doubles up to the longest. */
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5000;
-/** A try that takes long, since the transaction is big, must not keep the database busy for most of the time. */
+/**
+ * A try that takes long, since the transaction is big, must not keep the database busy for most of
+ * the time.
+ */
 const REST_PER_TRY = 4;
-/** How often it is looked whether somebody changed the schema: the usual way to mend what is refused. */
+/**
+ * How often it is looked whether somebody changed the schema: the usual way to mend what is
+ * refused.
+ */
 const LOOK_MS = 200;
 
 /** What of a transaction the caller knows. */
-export type Refused = Pick<Holding, 'origin' | 'counter'> & { readonly seq: number };
+export type HeldTransaction = Pick<Holding, 'origin' | 'counter'> & { readonly seq: number };
 
 /**
- * The wait at a transaction that this database does not take. It passed admission, so it is genuine and every
- * other replica has it or will: it is never skipped, and nothing after it is applied before it. It is tried
- * again with growing waits, at once when the schema has changed, and at every start; whatever the cause was,
- * replication goes on by itself when it is gone.
+ * The wait at a transaction that this database does not take. It passed admission, so it is genuine
+ * and every other replica has it or will: it is never skipped, and nothing after it is applied
+ * before it. It is tried again with growing waits, at once when the schema has changed, and at
+ * every start; whatever the cause was, replication resumes automatically when it is gone.
  */
 export class Hold {
   #tries = 0;
@@ -36,8 +42,16 @@ export class Hold {
     this.#wake?.();
   }
 
-  /** Says what is held and why, and waits until it is worth another try. `tookMs`: how long the last one took. */
-  async wait(refused: Refused, error: AntiphonError, tookMs: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Says what is held and why, and waits until it is worth another try. `tookMs`: how long the last
+   * one took.
+   */
+  async wait(
+    refused: HeldTransaction,
+    error: AntiphonError,
+    tookMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { counters, health, progress, clock } = this.scope;
     const { table } = error.context;
     counters.storeRetries++;
@@ -79,12 +93,13 @@ const WAY_OUT: Partial<Record<AntiphonError['code'], string>> = {
   CLOCK_SKEW: "Set this machine's clock",
 };
 
-function messageOf({ seq, origin, counter }: Refused, error: AntiphonError): string {
+function messageOf({ seq, origin, counter }: HeldTransaction, error: AntiphonError): string {
   const refused =
     origin === undefined
       ? `Entry ${seq} of the log cannot be applied here`
       : `This database does not take transaction ${origin}:${counter} of the log (entry ${seq})`;
-  // It says what ends it, which depends on what was changed: a rebuilt table is to be recaptured first.
+  // It says what ends it, which depends on what was changed: a rebuilt table is to be recaptured
+  // first.
   if (error.code === 'SCHEMA_DRIFT') return `${refused}, nor anything after it: ${sentence(error.message)}`;
   const wayOut =
     WAY_OUT[error.code] ?? 'Change what refuses it (a constraint, a trigger, a row, a missing table)';

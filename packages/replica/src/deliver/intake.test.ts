@@ -52,7 +52,7 @@ function plan(
     self: 'me',
     ownLog: { vector: { me: vector['me'] ?? 0 }, partial: {} },
     ownCounter: 0,
-    ownPastUpTo: 0,
+    recoverOwnUpTo: 0,
     ownLatestTime: 0,
     causesMayBeMissing: false,
     gaps: [],
@@ -94,7 +94,7 @@ describe('Intake', () => {
     );
   });
 
-  it('I15: puts garbage, strangers, false names and unknown tables aside, and goes on', () => {
+  it('I15: quarantines garbage, strangers, false names and unknown tables, and continues', () => {
     const garbage: LogEntry = { seq: 2, origin: 'a', data: Buffer.from('nonsense'), storedAtMs: NOW };
     const stranger = entry(3, batch(1, 1, { origin: 'stranger' }));
     const disguised = { ...entry(4, batch(1, 1, { origin: 'b' })), origin: 'a' };
@@ -220,11 +220,11 @@ describe('Intake', () => {
     });
   });
 
-  it("takes own past like anybody's", () => {
+  it("takes recovered transactions like anybody's", () => {
     const { steps } = plan(
       [entry(2, batch(1, 3, { origin: 'me' }))],
       { me: 1 },
-      { ownCounter: 1, ownPastUpTo: 3 },
+      { ownCounter: 1, recoverOwnUpTo: 3 },
     );
     expect(steps).toMatchObject([{ type: 'transactions', skip: 1 }]);
   });
@@ -243,7 +243,7 @@ describe('Intake', () => {
     expect(plan([later], { b: 3 }, { gaps })).toMatchObject(waiting);
   });
 
-  it('I5: waits for what was put aside of the same entries, as of earlier ones', () => {
+  it('I5: waits for what was quarantined of the same entries, as of earlier ones', () => {
     const isMember = (origin: string) => origin !== 'b';
     const stranger = { ...entry(2, batch(1, 1, { origin: 'b' })), origin: 'b' };
     const later = entry(3, batch(1, 1, { context: { b: 1 } }));
@@ -258,7 +258,7 @@ describe('Intake', () => {
     expect(planned.steps).toHaveLength(1);
   });
 
-  it('puts aside what no database can apply, and waits for its origin', () => {
+  it('quarantines what no database can apply, and waits for its origin', () => {
     const error = new AntiphonError('MALFORMED_MESSAGE', 'no');
     const { steps, notes } = plan(
       [entry(2, batch(1), batch(2))],

@@ -28,31 +28,48 @@ import {
   withoutArrived,
 } from '@antiphon/core';
 import { groupOf, type Certification } from '../state/certification.js';
-import type { Delivered } from '../state/protocols.js';
+import type { DeliveryResult } from '../state/protocols.js';
 import { foreignWriter } from './second-life.js';
 
 export interface IntakeOptions {
   /** This replica: its own messages are skipped. undefined: nobody's are (a change feed). */
   readonly self?: string;
-  /** How far the log had our own messages in order before these entries: what every receiver has admitted of them. */
+  /**
+   * How far the log had our own messages in order before these entries: what every receiver has
+   * admitted of them.
+   */
   readonly ownLog: AdmissionState;
-  /** Own counters that this database once gave; a higher one in the log was not written by this process. */
+  /**
+   * Own counters that this database once gave; a higher one in the log was not written by this
+   * process.
+   */
   readonly ownCounter: number;
-  /** Own transactions up to here are applied like anybody's: the database was restored (own past first). */
-  readonly ownPastUpTo: number;
-  /** The latest hybrid time of this replica, microseconds: none of its own messages has a later one. */
+  /**
+   * Own transactions up to here are applied like anybody's: the database was restored (recovery of
+   * own transactions).
+   */
+  readonly recoverOwnUpTo: number;
+  /**
+   * The latest hybrid time of this replica, microseconds: none of its own messages has a later one.
+   */
   readonly ownLatestTime: number;
-  /** Something was put aside here before, so what builds on it may come without it; it waits like after a hole. */
+  /**
+   * Something was quarantined here before, so what builds on it may come without it; it waits like
+   * after a hole.
+   */
   readonly causesMayBeMissing: boolean;
   /** What is known to be missing. */
   readonly gaps: readonly Gap[];
   /**
-   * Set in a synchronous cluster: own messages may come out of the log first, and groups are certified where
-   * several write.
+   * Set in a synchronous cluster: own messages may come out of the log first, and groups are
+   * certified where several write.
    */
   readonly synchronous?: { readonly certification: Certification | undefined };
   isMember(origin: string): boolean;
-  /** Known to be acceptable to no replica, for what only the store or the registry could tell; put it aside. */
+  /**
+   * Known to be acceptable to no replica, for what only the store or the registry could tell;
+   * quarantine it.
+   */
   refused(seq: number, batch: number): AntiphonError | undefined;
 }
 
@@ -82,18 +99,22 @@ export interface IntakePlan {
   readonly verdicts: ReadonlyMap<number, Verdict>;
   /** As in the options, after these entries. */
   readonly ownLog: AdmissionState;
-  /** Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the schema is known. */
-  readonly halt?: NonNullable<Delivered['halt']>;
+  /**
+   * Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the
+   * schema is known.
+   */
+  readonly halt?: NonNullable<DeliveryResult['halt']>;
 }
 
 /**
- * Decides what becomes of entries of the log, one after the other, without touching anything. Admission goes
- * by a vector that is advanced step by step, as the store will advance its own.
+ * Decides what becomes of entries of the log, one after the other, without touching anything.
+ * Admission goes by a vector that is advanced step by step, as the store will advance its own.
  *
- * A hole is dropped, and the position moves on: usually the missing message was lost on its way into the log,
- * and its origin, which has no acknowledgement for it, sends it and everything after it again (go-back-N).
- * Until it has come, a gap says that what the position has passed is not all here. The same goes for what no
- * replica accepts, if its origin is a member: the origin may hold it all the same.
+ * A hole is dropped, and the position moves on: usually the missing message was lost on its way
+ * into the log, and its origin, which has no acknowledgement for it, sends it and everything after
+ * it again (go-back-N). Until it has come, a gap says that what the position has passed is not all
+ * here. The same goes for what no replica accepts, if its origin is a member: the origin may hold
+ * it all the same.
  */
 export class Intake {
   readonly #steps: ApplyStep[] = [];
@@ -163,9 +184,9 @@ export class Intake {
       });
     } catch (thrown) {
       const error = toAntiphonError(thrown, 'MALFORMED_MESSAGE');
-      this.#putAside(entry, -1, error);
-      // Which transactions it holds can't be told: the next one of its origin is missing until the origin says
-      // that there is none.
+      this.#quarantine(entry, -1, error);
+      // Which transactions it holds can't be told: the next one of its origin is missing until the
+      // origin says that there is none.
       const { origin } = entry;
       if (origin === this.options.self) return;
       const next = { origin, firstCounter: counterOf(this.#state.vector, origin) + 1 };
@@ -174,11 +195,12 @@ export class Intake {
   }
 
   /**
-   * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may still be
-   * one that others accepted: it is missing here until they say that they have not got it either.
+   * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may
+   * still be one that others accepted: it is missing here until they say that they have not got it
+   * either.
    */
   #refuseOrigin(entry: LogEntry, refusal: AntiphonError): void {
-    this.#putAside(entry, -1, refusal);
+    this.#quarantine(entry, -1, refusal);
     if (this.options.synchronous === undefined || this.rules.primary !== undefined) return;
     const group = groupOf(entry.data);
     if (group === undefined || group.origin !== entry.origin) return;
@@ -186,9 +208,9 @@ export class Intake {
   }
 
   /**
-   * Which batches of an own message need to be looked at; none in the usual case, without decoding it. What
-   * is out of order in the log, or what every receiver refuses, counts for nobody, this replica included,
-   * whatever its database holds.
+   * Which batches of an own message need to be looked at; none in the usual case, without decoding
+   * it. What is out of order in the log, or what every receiver refuses, counts for nobody, this
+   * replica included, whatever its database holds.
    */
   #wantedOwn(entry: LogEntry): readonly boolean[] {
     const refusals = this.#ownRefusals(entry);
@@ -202,8 +224,8 @@ export class Intake {
       const error = refusals?.[index];
       if (error !== undefined) {
         this.#notes.push({ type: 'own-refused', counter: firstCounter, error });
-        // A group that is not committed here either is kept like anybody's; what is committed here stays in
-        // the outbox.
+        // A group that is not committed here either is kept like anybody's; what is committed here
+        // stays in the outbox.
         return batch.sync !== undefined;
       }
       this.#ownLog = admitted(this.#ownLog, batch);
@@ -211,7 +233,10 @@ export class Intake {
     });
   }
 
-  /** What the receivers' rules say of an own message. Only the clock can have gone wrong since it was written. */
+  /**
+   * What the receivers' rules say of an own message. Only the clock can have gone wrong since it
+   * was written.
+   */
   #ownRefusals(entry: LogEntry): readonly (AntiphonError | undefined)[] | undefined {
     const aheadMs = this.options.ownLatestTime / 1000 - entry.storedAtMs;
     if (!isTooFarAhead(aheadMs, entry, this.rules)) return undefined;
@@ -224,7 +249,7 @@ export class Intake {
     if (admission.type === 'duplicate')
       return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
     if (refused !== undefined) {
-      this.#putAside(entry, index, refused);
+      this.#quarantine(entry, index, refused);
       if (batch.origin === entry.origin) this.#missing(entry, batch, admission, refused.message);
       return;
     }
@@ -239,9 +264,10 @@ export class Intake {
     if (this.#mustHalt(entry, batch)) return;
     const missing = missingCause(batch, this.#state.vector);
     if (missing !== undefined) {
-      // Cannot be by construction (what a context claims is in the log before), unless that was put aside here.
+      // Cannot be by construction (what a context claims is in the log before), unless that was
+      // quarantined here.
       const error = causeMissing(batch, missing);
-      if (this.options.causesMayBeMissing || this.#gaps.length > 0 || this.#isPuttingAside)
+      if (this.options.causesMayBeMissing || this.#gaps.length > 0 || this.#isQuarantining)
         return this.#missing(entry, batch, admission, error.message);
       this.#halt = { reason: 'cause-missing', error };
       return;
@@ -253,11 +279,11 @@ export class Intake {
   }
 
   #mustHalt(entry: LogEntry, batch: Batch): boolean {
-    const { self, ownCounter, ownPastUpTo } = this.options;
+    const { self, ownCounter, recoverOwnUpTo } = this.options;
     const last = lastCounterOf(batch);
     // A synchronous group of ours is in the log before it is in the database.
     const foreign = this.options.synchronous === undefined && batch.origin === self;
-    if (foreign && last > Math.max(ownCounter, ownPastUpTo)) {
+    if (foreign && last > Math.max(ownCounter, recoverOwnUpTo)) {
       this.#halt = { reason: 'foreign-writer', error: foreignWriter(entry.seq, batch.origin, last) };
     } else if (batch.schemaVersion > this.rules.schema.version) {
       this.#halt = { reason: 'newer-schema', error: newerSchema(entry, batch, this.rules.schema.version) };
@@ -286,19 +312,19 @@ export class Intake {
   }
 
   /** Of these entries, in the same plan as what builds on it. */
-  get #isPuttingAside(): boolean {
+  get #isQuarantining(): boolean {
     return this.#steps.some(({ type }) => type === 'quarantine');
   }
 
-  #putAside(entry: LogEntry, index: number, error: AntiphonError): void {
+  #quarantine(entry: LogEntry, index: number, error: AntiphonError): void {
     const { seq, storedAtMs, origin, data } = entry;
     this.#batches.push(index);
     this.#steps.push({ type: 'quarantine', seq, storedAtMs, origin: origin.slice(0, 80), data, error });
   }
 
   /**
-   * The position passes the entry, and something of its origin is not here. A repetition, or what comes after
-   * it, is no news.
+   * The position passes the entry, and something of its origin is not here. A repetition, or what
+   * comes after it, is no news.
    */
   #missing(
     entry: LogEntry,

@@ -21,7 +21,8 @@ function counting(order: LogOrder, entries: readonly LogEntry[]): readonly numbe
 
 const ENTRIES = [
   entry(2, 'a', 1, 'first'),
-  // Its predecessor comes later: everybody dropped it, and a lost power before it gave the number again.
+  // Its predecessor comes later: everybody dropped it, and a lost power before it gave the number
+  // again.
   entry(3, 'a', 3, 'lost with the power'),
   entry(4, 'b', 1, 'of another'),
   entry(5, 'a', 2, 'second'),

@@ -13,16 +13,17 @@ import {
 } from '@antiphon/core';
 
 /**
- * Which entries count, by their order in the log alone: an origin's next transaction counts where it stands behind the
- * one before it. What came too early was dropped by every replica, and its origin published it again, after a loss of
- * power with another content: whoever reads the log a second time, knowing more, must not take the early one.
+ * Which entries count, by their order in the log alone: an origin's next transaction counts where
+ * it stands behind the one before it. What came too early was dropped by every replica, and its
+ * origin published it again, after a loss of power with another content: whoever reads the log a
+ * second time, knowing more, must not take the early one.
  */
 export class LogOrder {
   #state: AdmissionState = { vector: {}, partial: {} };
 
   /**
-   * `applied`: where entries of the log are missing, what is applied counts as having stood there. Absent: the log is
-   * whole.
+   * `applied`: where entries of the log are missing, what is applied counts as having stood there.
+   * Absent: the log is whole.
    */
   constructor(
     private readonly rules: IntakeRules,

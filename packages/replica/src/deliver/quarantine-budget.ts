@@ -1,7 +1,10 @@
 import type { StoreState } from '@antiphon/core';
 import type { ReplicaLimits } from '../config/limits.js';
 
-/** Keeps a flood of bad messages from filling the disk: beyond it they are counted only; the log still has them. */
+/**
+ * Keeps a flood of bad messages from filling the disk: beyond it they are counted only; the log
+ * still has them.
+ */
 export class QuarantineBudget {
   #messages: number;
   #bytes: number;

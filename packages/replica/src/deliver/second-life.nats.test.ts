@@ -28,11 +28,11 @@ describe.each(TOPOLOGIES)('two files under one id, %j', (topology) => {
   it('I2: the one whose numbers the log gave to others is not started, and loses nothing', async () => {
     await using cluster = await ClusterFixture.start();
     cluster.sql('a', "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'first')");
-    const founder = await cluster.replica('a', { topology });
+    const creator = await cluster.replica('a', { topology });
     const b = await cluster.replica('b', { topology });
     await eventually('b has the first row', async () => (await count(b, 't')) === 1);
-    await eventually('a knows it', () => founder.status().outbox.unpublished === 0);
-    await founder.close();
+    await eventually('a knows it', () => creator.status().outbox.unpublished === 0);
+    await creator.close();
     copyFileSync(cluster.file('a'), cluster.file('backup'));
 
     const first = await cluster.replica('a', { topology });

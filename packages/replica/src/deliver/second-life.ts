@@ -10,9 +10,9 @@ import {
 } from '@antiphon/core';
 
 /**
- * Counters are given by a database file. Two files that served under one id, one after the other, gave the
- * same counters to different transactions: the log has those of one of them. By the counter alone they would
- * pass for the ones that this file holds.
+ * Counters are given by a database file. Two files that served under one id, one after the other,
+ * gave the same counters to different transactions: the log has those of one of them. By the
+ * counter alone they would pass for the ones that this file holds.
  */
 export class SecondLife {
   /** The outbox is read forwards, as the log is. */
@@ -24,8 +24,8 @@ export class SecondLife {
   ) {}
 
   /**
-   * The first counter of an own batch of the log that this database gave to another transaction; undefined:
-   * none, as far as it still knows.
+   * The first counter of an own batch of the log that this database gave to another transaction;
+   * undefined: none, as far as it still knows.
    */
   async counterIn(found: Batch): Promise<number | undefined> {
     const { firstCounter } = found;
@@ -62,8 +62,8 @@ export class SecondLife {
 }
 
 /**
- * What is sent again may be cut elsewhere, so transactions are compared and not messages. Two of them could
- * have the same time where a clock stands still, so it is their changes as well.
+ * What is sent again may be cut elsewhere, so transactions are compared and not messages. Two of
+ * them could have the same time where a clock stands still, so it is their changes as well.
  */
 export function counterThatDiffers(found: Batch, kept: Batch): number | undefined {
   if (found.kind === 'part' || kept.kind === 'part') return partThatDiffers(found, kept);

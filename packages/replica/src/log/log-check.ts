@@ -8,10 +8,13 @@ import {
 } from '@antiphon/core';
 
 /**
- * Between the two looks that it takes to believe bad news: a server of a cluster may not have caught up with
- * the others.
+ * Between the two looks that it takes to believe bad news: a server of a cluster may not have
+ * caught up with the others.
  */
-/** The one before it is the record that says which log it is, which is written again where it was trimmed. */
+/**
+ * The one before it is the record that says which log it is, which is written again where it was
+ * trimmed.
+ */
 export const FIRST_ENTRY_SEQ = 2;
 export const CONFIRM_WAIT_MS = 250;
 
@@ -36,7 +39,10 @@ export function assertReadable(identity: LogIdentity, seq: number): void {
   }
 }
 
-/** What is wrong with a log that is known to have had `knownSeq`, by its length alone; undefined when nothing. */
+/**
+ * What is wrong with a log that is known to have had `knownSeq`, by its length alone; undefined
+ * when nothing.
+ */
 export function lossOfEnd({ firstSeq, lastSeq }: LogIdentity, knownSeq: number): string | undefined {
   if (lastSeq < knownSeq)
     return `it ends at ${lastSeq}, although it had ${knownSeq} before: the stream was truncated or restored`;
@@ -44,7 +50,10 @@ export function lossOfEnd({ firstSeq, lastSeq }: LogIdentity, knownSeq: number):
   return undefined;
 }
 
-/** What is wrong with the entry that the log has under the number of one that is known; undefined when nothing. */
+/**
+ * What is wrong with the entry that the log has under the number of one that is known; undefined
+ * when nothing.
+ */
 export function lossOfEntry(
   known: KnownEntry,
   found: LogEntry | undefined,

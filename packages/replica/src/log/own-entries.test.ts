@@ -13,7 +13,10 @@ function transaction(counter: number): Uint8Array {
   });
 }
 
-/** Of a log in which `a` has published up to 2, and these entries of its own stand; the others are of others. */
+/**
+ * Of a log in which `a` has published up to 2, and these entries of its own stand; the others are
+ * of others.
+ */
 async function look(own: Readonly<Record<number, number>>, lastSeq: number, firstSeq = 1): Promise<string> {
   const entryAt = (seq: number): LogEntry => {
     const counter = own[seq];

@@ -20,11 +20,14 @@ interface Finding {
 }
 
 /**
- * I14: what counts as published is in the log, unless it was trimmed. Somebody may remove the newest own entry
- * after others' have followed it: the position has passed it, and nothing else would ever tell.
+ * I14: what counts as published is in the log, unless it was trimmed. Somebody may remove the
+ * newest own entry after others' have followed it: the position has passed it, and nothing else
+ * would ever tell.
  */
 export class OwnEntries {
-  /** A newest own entry that is older than what was published, where nothing was found to be lost. */
+  /**
+   * A newest own entry that is older than what was published, where nothing was found to be lost.
+   */
   #searched = { seq: -1, publishedCounter: 0 };
 
   constructor(private readonly scope: OwnEntriesScope) {}

@@ -17,14 +17,15 @@ import { CONFIRM_WAIT_MS, logReplaced, lossOfEnd, lossOfEntry } from './log-chec
 import { VerifiedReader } from './verified-reader.js';
 
 /**
- * A log with a memory (I14). A log that lost its newest entries (power cut, restored store) and grew again
- * looks as it should by its length. So the newest entry that is known is read back and compared: after every
- * reconnect, when another server leads the log, when an answer hints at a loss, and when somebody asks. Until
- * that is done nothing is appended, handed to a reader or reported as stored. Once the log has turned out to
- * be another one, everything fails with LOG_REPLACED, for good.
+ * A log with a memory (I14). A log that lost its newest entries (power cut, restored store) and
+ * grew again looks as it should by its length. So the newest entry that is known is read back and
+ * compared: after every reconnect, when another server leads the log, when an answer hints at a
+ * loss, and when somebody asks. Until that is done nothing is appended, handed to a reader or
+ * reported as stored. Once the log has turned out to be another one, everything fails with
+ * LOG_REPLACED, for good.
  *
- * What is known: the entry that the database's position names, and from then on what is read and appended
- * here. No append and no read costs a question of its own.
+ * What is known: the entry that the database's position names, and from then on what is read and
+ * appended here. No append and no read costs a question of its own.
  */
 export class VerifiedLog implements Log {
   readonly #listeners = new Set<(connection: LogConnection) => void>();
@@ -37,7 +38,9 @@ export class VerifiedLog implements Log {
   /** The log on this connection is the one that is known. */
   #sure = true;
   #asking = false;
-  /** Grows with every lost connection: what was found before says nothing about the log after it. */
+  /**
+   * Grows with every lost connection: what was found before says nothing about the log after it.
+   */
   #session = 0;
   #told: LogConnection;
 
@@ -112,7 +115,9 @@ export class VerifiedLog implements Log {
     return identity;
   }
 
-  /** Rejects when no log answers; any will do, also once this one is known to have been replaced. */
+  /**
+   * Rejects when no log answers; any will do, also once this one is known to have been replaced.
+   */
   async answers(signal?: AbortSignal): Promise<void> {
     await this.log.get(this.#known?.seq ?? 1, signal);
   }
@@ -147,7 +152,8 @@ export class VerifiedLog implements Log {
   }
 
   async read(options: Parameters<Log['read']>[0]): Promise<LogReader> {
-    // Said, not waited for: who reads in a turn must not be held up by a connection that does not come back.
+    // Said, not waited for: who reads in a turn must not be held up by a connection that does not
+    // come back.
     if (!this.isTrusted) throw this.#replaced ?? unverified();
     return new VerifiedReader(await this.log.read(options), this);
   }

@@ -4,10 +4,10 @@ import type { Scope } from '../state/scope.js';
 const ALARM = 'registry';
 
 /**
- * Looks whether the cluster has agreed on other limits while this replica ran. They are changed while all are
- * stopped; one that was cut off or paused then must not judge messages by the old ones, so it ends and is
- * started again. A description that was deleted is written again: whoever runs knows it, and nobody could
- * start without it.
+ * Looks whether the cluster has agreed on other limits while this replica ran. They are changed
+ * while all are stopped; one that was cut off or paused then must not judge messages by the old
+ * ones, so it ends and is started again. A description that was deleted is written again: whoever
+ * runs knows it, and nobody could start without it.
  */
 export class AgreementWatch {
   #looking = false;
@@ -39,7 +39,10 @@ export class AgreementWatch {
     }
   }
 
-  /** Only beside the log that this replica knows: a registry that is empty beside another log is a new cluster's. */
+  /**
+   * Only beside the log that this replica knows: a registry that is empty beside another log is a
+   * new cluster's.
+   */
   async #restore(): Promise<void> {
     const { registry, document, health, cluster, log } = this.scope;
     if (!health.replicating || !log.isTrusted) return;

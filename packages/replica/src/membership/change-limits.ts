@@ -33,9 +33,9 @@ export interface LimitsChange {
 const PING_TIMEOUT_MS = 2000;
 
 /**
- * Changes limits that all replicas have agreed on, while none of them runs: for entries of the log that come
- * after those that are there now, so that every entry is judged alike by all, whenever they come to it.
- * Throws MEMBER_RUNNING, BAD_OPTION, LOG_UNAVAILABLE.
+ * Changes limits that all replicas have agreed on, while none of them runs: for entries of the log
+ * that come after those that are there now, so that every entry is judged alike by all, whenever
+ * they come to it. Throws MEMBER_RUNNING, BAD_OPTION, LOG_UNAVAILABLE.
  */
 export async function changeAgreedLimits(
   { cluster, registry, log, bus }: ChangeLimitsPorts,

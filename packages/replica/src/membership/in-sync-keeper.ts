@@ -6,21 +6,26 @@ interface Sample {
   readonly seq: number;
 }
 
-/** Out of step for less than this is no reason to leave: a lost message or a busy database passes. */
+/**
+ * Out of step for less than this is no reason to leave: a lost message or a busy database passes.
+ */
 const LEAVE_AFTER_MS = 1000;
-/** Whose log is not ours must not write into it, and who is not alone must not speak for the other one. */
+/**
+ * Whose log is not ours must not write into it, and who is not alone must not speak for the other
+ * one.
+ */
 const NOT_OURS = new Set(['LOG_REPLACED', 'DUPLICATE_REPLICA']);
 
 /**
  * Keeps the in-sync set true, at every beat: this replica leaves it when it holds, stalls or misses
- * something, and returns once it has everything that the log holds; a writer takes out who is silent, or
- * behind, for longer than `inSyncLagMs`. A shortfall is alarmed and shown in the registry, and is over by
- * itself.
+ * something, and returns once it has everything that the log holds; a writer takes out who is
+ * silent, or behind, for longer than `inSyncLagMs`. A shortfall is alarmed and shown in the
+ * registry, and is over by itself.
  */
 export class InSyncKeeper {
   #samples: Sample[] = [];
   #shown = '';
-  /** Monotonic; since when this replica is out of step. */
+  /** Monotonic; since when this replica is out of sync. */
   #outSinceMs: number | undefined;
   /** Own beats come back from the bus: the last one, and since when without a gap. */
   #heardMs = -Infinity;
@@ -58,11 +63,13 @@ export class InSyncKeeper {
     return nowMs - this.#heardMs > Math.max(inSyncLagMs / 2, 2 * beatMs);
   }
 
-  /** Who is not in step says so itself: nobody else can tell, and others would wait for it in vain. */
+  /**
+   * Who is not in step says so itself: nobody else can tell, and others would wait for it in vain.
+   */
   async #leave(): Promise<void> {
     const { id, clock } = this.scope;
     const { inSync } = this.sync;
-    const why = this.#outOfStep();
+    const why = this.#outOfSync();
     if (why === undefined) this.#outSinceMs = undefined;
     else this.#outSinceMs ??= clock.monotonicMs();
     if (why === undefined || this.#outSinceMs === undefined || !inSync.has(id)) return;
@@ -70,7 +77,7 @@ export class InSyncKeeper {
     await inSync.propose((members) => members.filter((member) => member !== id), `${id} ${why}`);
   }
 
-  #outOfStep(): string | undefined {
+  #outOfSync(): string | undefined {
     const { health } = this.scope;
     const { stalled, holding, waiting } = health;
     if (stalled !== undefined) return NOT_OURS.has(stalled.code) ? undefined : `has stalled: ${stalled.code}`;
@@ -94,7 +101,8 @@ export class InSyncKeeper {
     const due = this.#samples.findLast(({ atMs }) => nowMs - atMs >= limits.inSyncLagMs);
     if (due !== undefined) this.#samples = this.#samples.slice(this.#samples.indexOf(due));
     this.#samples.push({ atMs: nowMs, seq: positions.passed });
-    // Without NATS, or while this process stood still, everybody seems silent: that says nothing about them.
+    // Without NATS, or while this process stood still, everybody seems silent: that says nothing
+    // about them.
     if (this.#isDeaf(nowMs) || nowMs - this.#hearingSinceMs < limits.inSyncLagMs) return;
     const late = new Set([...acker.late(limits.inSyncLagMs), ...this.#behind(nowMs, due?.seq ?? 0)]);
     const leaving = [...late].filter((member) => member !== id && inSync.has(member));

@@ -13,8 +13,8 @@ import { OwnEntries } from '../log/own-entries.js';
 import type { Scope } from '../state/scope.js';
 
 /**
- * So often, in looks, the newest known entry is read back, and the newest own one. A reconnect or another
- * leader has the first read at once, a reconnect the second as well.
+ * So often, in looks, the newest known entry is read back, and the newest own one. A reconnect or
+ * another leader has the first read at once, a reconnect the second as well.
  */
 const VERIFY_EVERY_LOOKS = 10;
 /** Without an answer; begun anew with every page that is read. */
@@ -33,9 +33,9 @@ interface Testimony {
 }
 
 /**
- * Looks at the log at every beat (I14): is it the same, how far does it go, and does it hold what the other
- * members have dealt with? A log that was cut while one member was down looks whole to that one; the others
- * know better.
+ * Looks at the log at every beat (I14): is it the same, how far does it go, and does it hold what
+ * the other members have dealt with? A log that was cut while one member was down looks whole to
+ * that one; the others know better.
  */
 export class LogWatch {
   #looks = 0;
@@ -57,7 +57,10 @@ export class LogWatch {
     return this.look(signal);
   }
 
-  /** A log that does not answer is no finding. Also while this replica has stalled: whether it answers is news. */
+  /**
+   * A log that does not answer is no finding. Also while this replica has stalled: whether it
+   * answers is news.
+   */
   async look(signal: AbortSignal): Promise<void> {
     const { health, log } = this.scope;
     if (health.ended) return;
@@ -73,7 +76,9 @@ export class LogWatch {
     }
   }
 
-  /** It answered; and how many entries the log lacked that was there before is of no use any more. */
+  /**
+   * It answered; and how many entries the log lacked that was there before is of no use any more.
+   */
   #replaced(error: AntiphonError): void {
     const { health } = this.scope;
     health.stall(error);
@@ -111,7 +116,10 @@ export class LogWatch {
     }
   }
 
-  /** A replica that has read them is not affected, and would never notice; one that has not learns it from the reader. */
+  /**
+   * A replica that has read them is not affected, and would never notice; one that has not learns
+   * it from the reader.
+   */
   #alarmRemoved({ removed = 0 }: LogIdentity): void {
     const { health } = this.scope;
     if (removed === 0) return health.clearAlarm(REMOVED_ALARM);

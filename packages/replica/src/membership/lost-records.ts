@@ -5,8 +5,8 @@ import { VERSION } from '../config/version.js';
 const ALARM = 'records';
 
 /**
- * Records of members that the registry has lost, and that do not run to write them again. Without it, a replica that
- * joins takes what such a member wrote for a stranger's.
+ * Records of members that the registry has lost, and that do not run to write them again. Without
+ * it, a replica that joins takes what such a member wrote for a stranger's.
  */
 export class LostRecords {
   #looking = false;
@@ -56,8 +56,9 @@ export class LostRecords {
   }
 
   /**
-   * Of one that nothing is known of but what it wrote. Where writes are synchronous, the log knows of everybody who was
-   * in sync and was not removed since; elsewhere it counts as stopped, so that somebody looks after it.
+   * Of one that nothing is known of but what it wrote. Where writes are synchronous, the log knows
+   * of everybody who was in sync and was not removed since; elsewhere it counts as stopped, so that
+   * somebody looks after it.
    */
   #recordOf(id: string): MemberRecord {
     const { clock, store, sync } = this.scope;

@@ -13,9 +13,9 @@ async function deleteKey(cluster: ClusterFixture, key: string): Promise<void> {
   await manager.streams.purge(`KV_${bucket}`, { filter: `$KV.${bucket}.${key}` });
 }
 
-it('I15: a member whose record was lost says so, writes it again, and what was put aside comes again', async () => {
+it('I15: a member whose record was lost says so, writes it again, and what was quarantined comes again', async () => {
   await using cluster = await ClusterFixture.start();
-  const founder = createKv(cluster, 'a');
+  const creator = createKv(cluster, 'a');
   await cluster.replica('a', OPTIONS);
   const b = await cluster.replica('b', OPTIONS);
   await cluster.closeReplica('a');
@@ -30,7 +30,7 @@ it('I15: a member whose record was lost says so, writes it again, and what was p
       .status()
       .alarms.some(({ name, message }) => name === 'membership' && /lost the record of b/.test(message)),
   );
-  await eventually('a has it', () => founder.rows.has('from b'));
+  await eventually('a has it', () => creator.rows.has('from b'));
   await eventually('nothing is missed', () => a.status().waitingFor.length === 0);
   expect(await findMember(registry, 'b')).toEqual(before);
   await eventually('the alarm is over', () => b.status().alarms.length === 0);
@@ -41,11 +41,11 @@ it.each(['member', 'former member'])(
   'I3: what a %s wrote that does not run reaches a new replica, though its record was lost',
   async (kind) => {
     await using cluster = await ClusterFixture.start();
-    const founder = createKv(cluster, 'a');
+    const creator = createKv(cluster, 'a');
     const a = await cluster.replica('a', OPTIONS);
     const b = await cluster.replica('b', OPTIONS);
     await put(b, 'from b', '1');
-    await eventually('a has it', () => founder.rows.has('from b'));
+    await eventually('a has it', () => creator.rows.has('from b'));
     await cluster.closeReplica('b');
     const registry = (await cluster.nats()).registry(cluster.cluster);
     const record = await findMember(registry, 'b');
@@ -119,7 +119,7 @@ it('a description of the cluster that was deleted is written again by who runs, 
 
 it('a bucket that was deleted is made again by who runs, with everything that a joining replica needs', async () => {
   await using cluster = await ClusterFixture.start();
-  const founder = createKv(cluster, 'a', { k: 'v' });
+  const creator = createKv(cluster, 'a', { k: 'v' });
   const a = await cluster.replica('a', OPTIONS);
   const b = await cluster.replica('b', OPTIONS);
   const manager = await (await cluster.nats()).connection.jetstreamManager();
@@ -136,7 +136,7 @@ it('a bucket that was deleted is made again by who runs, with everything that a 
   await put(b, 'from b', '1');
   await eventually(
     'everybody has what b writes',
-    () => founder.rows.has('from b') && store.rows.has('from b'),
+    () => creator.rows.has('from b') && store.rows.has('from b'),
   );
   const registry = (await cluster.nats()).registry(cluster.cluster);
   for (const id of ['a', 'b', 'c']) expect(await findMember(registry, id)).toMatchObject({ id });

@@ -5,9 +5,10 @@ import { VERSION } from '../config/version.js';
 const ALARM = 'membership';
 
 /**
- * This replica's record in the registry. Without it, a member that starts takes this one for a stranger and
- * puts aside what it publishes. So it is looked at now and then, and at once when a member says that it does
- * not know this replica; a record that is gone is written again, and the members ask for what they miss.
+ * This replica's record in the registry. Without it, a member that starts takes this one for a
+ * stranger and quarantines what it publishes. So it is looked at now and then, and at once when a
+ * member says that it does not know this replica; a record that is gone is written again, and the
+ * members ask for what they miss.
  */
 export class OwnRecord {
   #looking = false;

@@ -33,7 +33,10 @@ export interface Removal {
   readonly id: string;
   /** Members of the cluster, whether they run or not. */
   readonly members: readonly string[];
-  /** In a synchronous cluster: the members of which `majority` is one, and the entry of the log that says so. */
+  /**
+   * In a synchronous cluster: the members of which `majority` is one, and the entry of the log that
+   * says so.
+   */
   readonly sync?: {
     readonly known: readonly string[];
     readonly inSync: readonly string[];
@@ -46,9 +49,9 @@ const DEFAULT_TIMEOUT_MS = 5000;
 const PING_TIMEOUT_MS = 2000;
 
 /**
- * Takes a member that is gone out of the cluster: from its record in the log on, no majority counts it, and
- * nobody keeps messages for it. What it wrote stays. Idempotent. Throws BAD_OPTION, MEMBER_RUNNING,
- * NOT_IN_SYNC, LOG_UNAVAILABLE, TIMEOUT.
+ * Takes a member that is gone out of the cluster: from its record in the log on, no majority counts
+ * it, and nobody keeps messages for it. What it wrote stays. Idempotent. Throws BAD_OPTION,
+ * MEMBER_RUNNING, NOT_IN_SYNC, LOG_UNAVAILABLE, TIMEOUT.
  */
 export async function removeMember(
   scope: ReplicaScope,
@@ -71,7 +74,8 @@ async function remove(scope: ReplicaScope, id: string, force: boolean, deadline:
   const record = await deadline.race(findMember(registry, id));
   await deadline.race(members.refresh());
   assertRemovable(scope, id, record);
-  // Without time for an answer nobody knows whether it runs: only one that was silent for long enough is gone.
+  // Without time for an answer nobody knows whether it runs: only one that was silent for long
+  // enough is gone.
   if (!force && (await deadline.race(answers(scope, id)))) throw running(scope, id);
   if (sync?.inSync.known.includes(id) === true) await removeFromLog(scope, id, deadline);
   const removed = record === undefined || (await deadline.race(markRemoved(registry, record, clock.nowMs())));
@@ -112,7 +116,9 @@ function assertRemovable(scope: ReplicaScope, id: string, record: MemberRecord |
   }
 }
 
-/** A paused or hung process does not; when it goes on, it learns from the log that it was removed. */
+/**
+ * A paused or hung process does not; when it goes on, it learns from the log that it was removed.
+ */
 async function answers({ bus, cluster }: ReplicaScope, id: string): Promise<boolean> {
   try {
     await bus.request(`${mailboxPrefix(cluster, id)}.ping`, new Uint8Array(0), {

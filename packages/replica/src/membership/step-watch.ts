@@ -1,6 +1,6 @@
 import type { ActorRef } from '@antiphon/actor';
 import { AntiphonError, type Beat, withoutStop } from '@antiphon/core';
-import { Awaited } from './awaited.js';
+import { AwaitedCounters } from './awaited-counters.js';
 import { isUnfounded, type Witness } from '../repair/gap-verdict.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
@@ -9,11 +9,12 @@ import type { ReplicaScope } from '../sync/replica-scope.js';
 const IN_STEP_MESSAGES = 1000;
 
 /**
- * Whether this replica is in step: at the end of the log, with everything of it that is to be applied. Gaps
- * that turn out to be none are closed, and this replica hears here that others miss something of its own.
+ * Whether this replica is in step: at the end of the log, with everything of it that is to be
+ * applied. Gaps that turn out to be none are closed, and this replica hears here that others miss
+ * something of its own.
  */
 export class StepWatch {
-  readonly #awaited: Awaited;
+  readonly #awaited: AwaitedCounters;
   #closing = false;
 
   constructor(
@@ -21,7 +22,7 @@ export class StepWatch {
     private readonly replica: ActorRef<ReplicaProtocol>,
     private readonly onCaughtUp: () => void,
   ) {
-    this.#awaited = new Awaited(scope.id);
+    this.#awaited = new AwaitedCounters(scope.id);
   }
 
   note(): void {

@@ -6,8 +6,9 @@ const NAME = 'publish';
 const FAILURES_BEFORE = 3;
 
 /**
- * The log did not take what was sent, for the n-th time in a row (from 0). The last reason is the one that is
- * shown. Changes wait in the outbox; synchronous writes are rejected when their time is up.
+ * The log did not take what was sent, for the n-th time in a row (from 0). The last reason is the
+ * one that is shown. Changes wait in the outbox; synchronous writes are rejected when their time is
+ * up.
  */
 export function alarmPublish(
   health: Health,
@@ -30,8 +31,8 @@ export function isPublishAlarmed(health: Health): boolean {
 }
 
 /**
- * The log has taken something, or there is nothing to send. A log that merely answers proves nothing: it may
- * be full.
+ * The log has taken something, or there is nothing to send. A log that merely answers proves
+ * nothing: it may be full.
  */
 export function endPublishAlarm(health: Health): void {
   health.clearAlarm(NAME);

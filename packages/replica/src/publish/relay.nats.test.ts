@@ -81,7 +81,7 @@ describe('relay of a replica that appends alone', () => {
     expect(stored).toMatchObject({ type: 'stored' });
     await put(a, 'k', '2');
     await eventually('b has the next one', () => right.rows.get('k') === '2');
-    await eventually('both have put it aside', () =>
+    await eventually('both have quarantined it', () =>
       [a, b].every((replica) => replica.status().quarantined === 1),
     );
     await eventually('all of it is published', () => a.status().outbox.unpublished === 0);

@@ -12,7 +12,7 @@ import {
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
-import { assertNobodyServed } from '../deliver/own-past.js';
+import { assertNobodyServed } from '../deliver/own-recovery.js';
 import { appendsAlone } from '../state/authority.js';
 import type { FeedProtocol, RelayProtocol, ResendAnswer } from '../state/protocols.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
@@ -24,7 +24,10 @@ import { groupOf } from '../state/certification.js';
 const OWN_PAST_POLL_MS = 20;
 /** How often the log's end is looked at again while the feed has not come there. */
 const READ_AGAIN_MS = 1000;
-/** Looks at the log's end, one per beat, until what was acknowledged and never read back counts as lost. */
+/**
+ * Looks at the log's end, one per beat, until what was acknowledged and never read back counts as
+ * lost.
+ */
 const UNSEEN_LOOKS = 4;
 
 /** No later try goes better. */
@@ -36,17 +39,17 @@ interface Settled {
 }
 
 /**
- * Sealed transactions to the log, in order, many in flight. On the first message that the log refused or did
- * not answer, everything from there on is sent again (go-back-N), since the log may hold later ones without
- * earlier ones.
+ * Sealed transactions to the log, in order, many in flight. On the first message that the log
+ * refused or did not answer, everything from there on is sent again (go-back-N), since the log may
+ * hold later ones without earlier ones.
  *
- * Each attempt has ids of its own: would a repeated message keep its id, the log would drop the repetition of
- * one that it stored ahead of a lost one, and receivers, who dropped it then as out of order, would never see
- * it.
+ * Each attempt has ids of its own: would a repeated message keep its id, the log would drop the
+ * repetition of one that it stored ahead of a lost one, and receivers, who dropped it then as out
+ * of order, would never see it.
  *
- * A replica that appends alone chains its messages by the log's last sequence: nothing of an attempt is stored
- * after a gap. Whatever else is in the log by then (its own messages without an answer, somebody else's), the
- * feed reads first, and the chain goes on behind it.
+ * A replica that appends alone chains its messages by the log's last sequence: nothing of an
+ * attempt is stored after a gap. Whatever else is in the log by then (its own messages without an
+ * answer, somebody else's), the feed reads first, and the chain goes on behind it.
  */
 export class Relay implements Behaviour<RelayProtocol> {
   readonly receive = {
@@ -82,7 +85,10 @@ export class Relay implements Behaviour<RelayProtocol> {
   readonly #resend: Resend;
   /** It is begun with when nothing is in flight: what is voided would only be sent twice. */
   #goesBack = false;
-  /** Looks at the log's end in a row that found everything acknowledged, and not all of it read back. */
+  /**
+   * Looks at the log's end in a row that found everything acknowledged, and not all of it read
+   * back.
+   */
   #unseenLooks = 0;
 
   constructor(
@@ -122,7 +128,8 @@ export class Relay implements Behaviour<RelayProtocol> {
   #lookPast(lastSeq: number, context: Context<RelayProtocol>): void {
     if (!this.#sending || this.#window.inFlight > 0 || this.#page.length > 0) return;
     if (this.#chained) {
-      // Somebody else's entry stands after ours: an idle primary, which reads nothing, would never come past it.
+      // Somebody else's entry stands after ours: an idle primary, which reads nothing, would never
+      // come past it.
       if (lastSeq <= this.#chainSeq) return;
     } else {
       const { positions, sync, store } = this.scope;
@@ -175,7 +182,8 @@ export class Relay implements Behaviour<RelayProtocol> {
         const messages = this.#pack(maxMessageBytes);
         this.#send(messages, maxMessageBytes, context);
       } catch (thrown) {
-        // What no cutting makes small enough, or cannot be read now, waits, and what comes after it.
+        // What no cutting makes small enough, or cannot be read now, waits, and what comes after
+        // it.
         if (!(thrown instanceof AntiphonError)) throw thrown;
         return this.#fail(thrown, context);
       }
@@ -183,8 +191,8 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   /**
-   * The next page of the outbox. What is published is passed over: parts of a big transaction stay there
-   * until it is pruned.
+   * The next page of the outbox. What is published is passed over: parts of a big transaction stay
+   * there until it is pruned.
    */
   async #read(): Promise<readonly SealedMessage[]> {
     const { store, sync } = this.scope;
@@ -193,8 +201,8 @@ export class Relay implements Behaviour<RelayProtocol> {
       if (again.length > 0) return again;
       this.#cursor = this.#unsent();
     }
-    // What went through the log before it was committed lies in the outbox too, is published, and must never
-    // be sent with something else.
+    // What went through the log before it was committed lies in the outbox too, is published, and
+    // must never be sent with something else.
     const { publishedCounter } = store.state();
     if (sync !== undefined && publishedCounter > this.#cursor.counter) {
       this.#cursor = { counter: publishedCounter, part: 0, whole: true };
@@ -223,7 +231,9 @@ export class Relay implements Behaviour<RelayProtocol> {
     return { counter: publishedCounter, part: 0, whole: true };
   }
 
-  /** As many messages back to back as fit; one that is larger, and a synchronous group, goes alone. */
+  /**
+   * As many messages back to back as fit; one that is larger, and a synchronous group, goes alone.
+   */
   #pack(maxMessageBytes: number): readonly SealedMessage[] {
     const { limits, sync } = this.scope;
     const limit = Math.min(limits.packBytes, maxMessageBytes);
@@ -242,8 +252,8 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   /**
-   * What the log does not take at once goes in pieces, of which only the last counts: going back means all of
-   * them again.
+   * What the log does not take at once goes in pieces, of which only the last counts: going back
+   * means all of them again.
    */
   #send(messages: readonly SealedMessage[], maxMessageBytes: number, context: Context<RelayProtocol>): void {
     const first = messages[0];
@@ -313,7 +323,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { mark } = acknowledged;
     // What is sent again was acknowledged before.
     if (mark.counter >= (this.#acknowledgedMark?.counter ?? 0)) this.#acknowledgedMark = mark;
-    // A chain has nobody else's entry in it; else the feed moves the position, when it has come there.
+    // A chain has nobody else's entry in it; else the feed moves the position, when it has come
+    // there.
     if (!this.#chained) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
     const { seq, attempt } = acknowledged;
@@ -336,13 +347,16 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#retry = context.after(retryDelayMs(this.#failures++, clock), 'resume', undefined);
   }
 
-  /** Checks that the log is still the same, goes back to the first message without an answer, and sends on. */
+  /**
+   * Checks that the log is still the same, goes back to the first message without an answer, and
+   * sends on.
+   */
   async #resume(context: Context<RelayProtocol>): Promise<void> {
     if (this.#sending || !this.scope.health.replicating) return;
     this.#retry?.cancel();
     const { sent, authority, log, document, positions, progress, health, sync } = this.scope;
     this.#awaitedSeq = Infinity;
-    if (!this.#chained && this.#waitsForOwnPast(context)) return;
+    if (!this.#chained && this.#waitsForRecovery(context)) return;
     const knownSeq = Math.max(this.#window.highestSeq, positions.passed);
     try {
       const identity = await log.identity(context.signal);
@@ -370,14 +384,17 @@ export class Relay implements Behaviour<RelayProtocol> {
   }
 
   /** What the log has of ours and this database has not comes first. */
-  #waitsForOwnPast(context: Context<RelayProtocol>): boolean {
-    const { progress, ownPastUpTo, id } = this.scope;
-    if (counterOf(progress.vector, id) >= ownPastUpTo) return false;
+  #waitsForRecovery(context: Context<RelayProtocol>): boolean {
+    const { progress, recoverOwnUpTo, id } = this.scope;
+    if (counterOf(progress.vector, id) >= recoverOwnUpTo) return false;
     this.#retry = context.after(OWN_PAST_POLL_MS, 'resume', undefined);
     return true;
   }
 
-  /** What the log holds beyond the chain counts or not as for every replica: the feed takes it first. */
+  /**
+   * What the log holds beyond the chain counts or not as for every replica: the feed takes it
+   * first.
+   */
   #waitsForFeed(lastSeq: number, context: Context<RelayProtocol>): boolean {
     const { positions } = this.scope;
     if (positions.passed < lastSeq) {
@@ -386,7 +403,7 @@ export class Relay implements Behaviour<RelayProtocol> {
       this.#retry = context.after(READ_AGAIN_MS, 'resume', undefined);
       return true;
     }
-    if (this.#waitsForOwnPast(context)) return true;
+    if (this.#waitsForRecovery(context)) return true;
     this.#chainSeq = positions.passed;
     return false;
   }

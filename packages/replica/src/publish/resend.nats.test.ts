@@ -41,7 +41,9 @@ interface Parted {
   readonly registry: Forgetful;
 }
 
-/** `b` has put `x` of `a` aside: it did not know `a` then, and had never applied anything of it. */
+/**
+ * `b` has quarantined `x` of `a`: it did not know `a` then, and had never applied anything of it.
+ */
 async function parted(cluster: ClusterFixture, options: StartOptions): Promise<Parted> {
   createKv(cluster, 'a');
   const right = kvOf(cluster, 'b');
@@ -51,7 +53,7 @@ async function parted(cluster: ClusterFixture, options: StartOptions): Promise<P
   const registry = new Forgetful('member.a');
   const b = await cluster.replicaWith({ registry: registry.wrap }, 'b', options);
   await put(a, 'x');
-  await eventually('it was put aside', () => b.status().quarantined > 0);
+  await eventually('it was quarantined', () => b.status().quarantined > 0);
   expect(right.rows.has('x')).toBe(false);
   return { a, b, right, registry };
 }
@@ -59,7 +61,7 @@ async function parted(cluster: ClusterFixture, options: StartOptions): Promise<P
 /** `x` is neither in quarantine any more nor in the log; `y` comes after it, which the log has. */
 async function loseInLog(cluster: ClusterFixture, { a, b }: Parted): Promise<void> {
   await put(a, 'y');
-  await eventually('both were put aside', () => b.status().quarantined === 2);
+  await eventually('both were quarantined', () => b.status().quarantined === 2);
   const [first] = (await b.quarantine.list()).messages;
   const manager = await (await cluster.nats()).connection.jetstreamManager();
   await manager.streams.deleteMessage(`ANTIPHON_${cluster.cluster}`, first?.seq ?? 0);
@@ -137,7 +139,7 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
     await put(a, 'y');
     await eventually('it is here', () => right.rows.has('x') && right.rows.has('y'), 10_000);
     await eventually('nothing is missed', () => b.status().waitingFor.length === 0);
-    await eventually('nor put aside', () => b.status().quarantined === 0);
+    await eventually('nor quarantined', () => b.status().quarantined === 0);
     await put(a, 'after');
     await eventually('and goes on', () => right.rows.has('after'));
   });
@@ -177,17 +179,17 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
   });
 });
 
-it('what builds on a message that was put aside comes after it, though nobody has kept either', async () => {
+it('what builds on a message that was quarantined comes after it, though nobody has kept either', async () => {
   await using cluster = await ClusterFixture.start();
   const forgetting = {
     topology: { mode: 'multi-primary' } as const,
     limits: { ...limits, memberSilenceLimitMs: 1 },
   };
-  const founder = createKv(cluster, 'a');
+  const creator = createKv(cluster, 'a');
   const a = await cluster.replica('a', forgetting);
   const b = await cluster.replica('b', forgetting);
   await put(b, 'of b');
-  await eventually('a has it', () => founder.rows.has('of b'));
+  await eventually('a has it', () => creator.rows.has('of b'));
   await put(a, 'of a, after it');
   await b.caughtUp();
   await eventually('pruned', () => [a, b].every((one) => one.status().outbox.messages === 0));

@@ -26,8 +26,9 @@ export interface ResendDeps {
 }
 
 /**
- * Published transactions that are to be published again, because somebody misses them: which, and not too
- * often. Receivers drop everything after a hole, so all after it is sent again as well. One range at a time.
+ * Published transactions that are to be published again, because somebody misses them: which, and
+ * not too often. Receivers drop everything after a hole, so all after it is sent again as well. One
+ * range at a time.
  */
 export class Resend {
   #range: Range | undefined;
@@ -42,7 +43,10 @@ export class Resend {
     return { counter: range.from - 1, part: 0, whole: true };
   }
 
-  /** Everything before the first message without an answer is sent again too, when the relay goes back. */
+  /**
+   * Everything before the first message without an answer is sent again too, when the relay goes
+   * back.
+   */
   restart(): void {
     if (this.#range !== undefined) this.#range.sending = true;
   }

@@ -24,7 +24,9 @@ export interface WindowLimits {
   readonly bytes: number;
 }
 
-/** Counters are acknowledged up to and including `counter`; `part` says how far into the next one. */
+/**
+ * Counters are acknowledged up to and including `counter`; `part` says how far into the next one.
+ */
 export interface Acknowledged {
   /** Every transaction up to this counter is wholly in the log. */
   readonly counter: number;
@@ -36,9 +38,9 @@ export interface Acknowledged {
 }
 
 /**
- * Go-back-N (Tanenbaum, "Computer Networks", 3.4.2), the sender's side, without any I/O. Messages are
- * acknowledged in the order they were sent; one that failed voids all after it, whatever the log says about
- * those.
+ * Go-back-N (Tanenbaum, "Computer Networks", 3.4.2), the sender's side, without any I/O. Messages
+ * are acknowledged in the order they were sent; one that failed voids all after it, whatever the
+ * log says about those.
  */
 export class SendWindow {
   #slots: Slot[] = [];
@@ -79,9 +81,9 @@ export class SendWindow {
   }
 
   /**
-   * The log stored this one. `regressed`: at a place that the log had already given away, so it is not the
-   * log it was. Numbers of a voided attempt mean nothing any more: such a message is sent again in any case,
-   * and receivers skip repetitions.
+   * The log stored this one. `regressed`: at a place that the log had already given away, so it is
+   * not the log it was. Numbers of a voided attempt mean nothing any more: such a message is sent
+   * again in any case, and receivers skip repetitions.
    */
   acknowledge(number: number, seq: number): 'noted' | 'stale' | 'regressed' {
     const slot = number < this.#base ? undefined : this.#slots[number - this.#base];

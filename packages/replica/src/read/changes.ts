@@ -37,7 +37,10 @@ export type CommittedChange<R = RowObject, T extends string = string> = LoggedCh
   readonly position: Position;
 };
 
-/** The changes of these tables: of `{ users: User; orders: Order }`, those whose `table` is `'users'` or `'orders'`. */
+/**
+ * The changes of these tables: of `{ users: User; orders: Order }`, those whose `table` is
+ * `'users'` or `'orders'`.
+ */
 export type ChangeOf<Tables> = {
   [T in keyof Tables & string]: CommittedChange<Tables[T], T>;
 }[keyof Tables & string];
@@ -82,10 +85,10 @@ export type Beginning = Pick<StoreState, 'vector' | 'partial'> & {
 };
 
 /**
- * Committed changes in log order, each once, only as far as this replica has applied them. A stream from
- * `'now'` begins at the call, not at the first `next()`. A slow consumer does not buffer in memory; unread
- * entries stay in the log. Ends with `return()`, the signal (ABORTED), or the replica. Throws BAD_OPTION and
- * UNKNOWN_TABLE at the call.
+ * Committed changes in log order, each once, only as far as this replica has applied them. A stream
+ * from `'now'` begins at the call, not at the first `next()`. A slow consumer does not buffer in
+ * memory; unread entries stay in the log. Ends with `return()`, the signal (ABORTED), or the
+ * replica. Throws BAD_OPTION and UNKNOWN_TABLE at the call.
  */
 export function changesOf(
   scope: Scope,
@@ -134,8 +137,8 @@ export interface Following extends Choice {
   /** Told where to go on once an entry was delivered to its end, wanted or not. */
   readonly passed?: (place: ChangeCursor) => void;
   /**
-   * Told of a transaction that this database has and the stream has passed without meeting it; the stream ends then.
-   * It can be met by reading the log again.
+   * Told of a transaction that this database has and the stream has passed without meeting it; the
+   * stream ends then. It can be met by reading the log again.
    */
   readonly missed?: (id: TransactionId) => void;
 }
@@ -276,7 +279,10 @@ export async function startOf(
   return { generation, seq, vector, skip: 0 };
 }
 
-/** A big transaction whose parts are on their way will be committed after now: where its first part is. */
+/**
+ * A big transaction whose parts are on their way will be committed after now: where its first part
+ * is.
+ */
 async function beginningOfParts(
   log: Log,
   { seq: fromSeq, vector, partial }: Beginning,
@@ -308,7 +314,7 @@ function summariesOf(entry: LogEntry): readonly BatchSummary[] {
   try {
     return summarize(entry.data);
   } catch {
-    return []; // Malformed; the feed has put it aside.
+    return []; // Malformed; the feed has quarantined it.
   }
 }
 

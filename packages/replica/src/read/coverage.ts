@@ -2,10 +2,11 @@ import { type ChangeCursor, counterOf, type TransactionId, type VectorClock } fr
 import type { Scope } from '../state/scope.js';
 
 /**
- * Whether a stream of changes has met everything that the database has. A transaction that was put aside, or
- * that waited for one that was, may be applied long after the stream has passed its entry, without being published
- * again (`antiphon quarantine retry`, a second reading of the log): nothing behind the stream's place would show it,
- * and everything later of its origin would look like a hole.
+ * Whether a stream of changes has met everything that the database has. A transaction that was
+ * quarantined, or that waited for one that was, may be applied long after the stream has passed its
+ * entry, without being published again (`antiphon quarantine retry`, a second reading of the log):
+ * nothing behind the stream's place would show it, and everything later of its origin would look
+ * like a hole.
  */
 export class Coverage {
   /** What the database had of the log when it had dealt with it up to there. */

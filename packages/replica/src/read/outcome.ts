@@ -51,9 +51,9 @@ const NEVER_LOGGED = 'it never came into the log, and no longer can';
 const NOT_GIVEN = 'no write has this number yet';
 
 /**
- * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen: a group
- * without changes takes the place of an attempt that was lost, which can never come back then. Throws
- * BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
+ * Whatever the log holds now is looked at first. The origin itself can decide what nobody has seen:
+ * a group without changes takes the place of an attempt that was lost, which can never come back
+ * then. Throws BAD_OPTION, TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED.
  */
 export async function findOutcome(
   scope: Scope,
@@ -79,7 +79,7 @@ export async function findOutcome(
       await deadline.race(scope.members.refresh());
       return undecided(asked, scope);
     }
-    await fence(scope, replica, deadline);
+    await noOpGroup(scope, replica, deadline);
     return (
       (await look(scope, asked)) ?? {
         outcome: 'rejected',
@@ -93,16 +93,16 @@ export async function findOutcome(
 }
 
 /**
- * One group of ours that comes after every attempt so far: what is not in the log by then can't come into it
- * any more.
+ * One group of ours that comes after every attempt so far: what is not in the log by then can't
+ * come into it any more.
  */
-async function fence(
+async function noOpGroup(
   { progress }: Scope,
   replica: ActorRef<ReplicaProtocol>,
   deadline: Deadline,
 ): Promise<void> {
   const counter = progress.ownCounter + 1;
-  replica.tell('fence', counter);
+  replica.tell('noOpGroup', counter);
   await progress.until(() => progress.ownCounter >= counter, {
     timeoutMs: deadline.leftMs,
     what: 'a group without changes has gone through the log',
@@ -123,7 +123,10 @@ async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | und
   return { outcome: 'unknown', id, reason };
 }
 
-/** Whether its outcome would be here, had it been a group: one of the same origin that came before it is. */
+/**
+ * Whether its outcome would be here, had it been a group: one of the same origin that came before
+ * it is.
+ */
 async function isKept(store: Scope['store'], { origin, counter }: TransactionId): Promise<boolean> {
   for (let fromSeq = 0, page = 0; page < MAX_PAGES; page++) {
     const outcomes = await store.outcomes(fromSeq, PAGE);
@@ -157,8 +160,8 @@ async function seeEverything({ log, positions, progress, health }: Scope, deadli
 }
 
 /**
- * What a removed member sent is applied whenever it comes (decision 0026), so its removal settles nothing:
- * only the end of its process does, and that is for its operator to say.
+ * What a removed member sent is applied whenever it comes (decision 0026), so its removal settles
+ * nothing: only the end of its process does, and that is for its operator to say.
  */
 function undecided(asked: Asked, { members, cluster }: Scope): Outcome {
   const { origin } = asked;

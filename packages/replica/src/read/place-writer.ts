@@ -2,7 +2,10 @@ import { type Clock, type DeliveryWindow, renewalMs, type Timer } from '@antipho
 import { Deadline } from '../wait/deadline.js';
 import type { SubscriptionLease } from './subscription-lease.js';
 
-/** Acknowledgements of a consumer that goes on at once are collected for so long, and written together. */
+/**
+ * Acknowledgements of a consumer that goes on at once are collected for so long, and written
+ * together.
+ */
 const COLLECT_MS = 100;
 /** For the last write and the release; a standby waits for the end of the lease otherwise. */
 const RELEASE_MS = 3000;
@@ -15,8 +18,9 @@ export interface PlaceWriterDeps {
 }
 
 /**
- * Writes the place of a subscription: soon after an acknowledgement, and often enough to keep the lease. One write at
- * a time; what is acknowledged meanwhile goes with the next one, so a fast consumer does not write per change.
+ * Writes the place of a subscription: soon after an acknowledgement, and often enough to keep the
+ * lease. One write at a time; what is acknowledged meanwhile goes with the next one, so a fast
+ * consumer does not write per change.
  */
 export class PlaceWriter {
   readonly #stopping = new AbortController();
@@ -31,7 +35,10 @@ export class PlaceWriter {
     this.#due(renewalMs(deps.leaseMs));
   }
 
-  /** Resolves when what is acknowledged now is in the registry. Rejects with SUBSCRIPTION_LOST, or why it ended. */
+  /**
+   * Resolves when what is acknowledged now is in the registry. Rejects with SUBSCRIPTION_LOST, or
+   * why it ended.
+   */
   confirmed(): Promise<void> {
     this.#due(COLLECT_MS);
     return this.#next.promise;
@@ -43,7 +50,10 @@ export class PlaceWriter {
     return this.#next.promise;
   }
 
-  /** `goesOn`: whether the consumer has asked for its next change since. Somebody who waits is not kept waiting. */
+  /**
+   * `goesOn`: whether the consumer has asked for its next change since. Somebody who waits is not
+   * kept waiting.
+   */
   hurryUnless(goesOn: () => boolean): void {
     if (this.#asked) return;
     this.#asked = true;
@@ -78,7 +88,9 @@ export class PlaceWriter {
     this.#arm();
   }
 
-  /** Never rejects. What is not retried for ever ends the subscription, by `lost` or by its caller. */
+  /**
+   * Never rejects. What is not retried for ever ends the subscription, by `lost` or by its caller.
+   */
   async #write(): Promise<void> {
     const { lease, window } = this.deps;
     const confirmation = this.#next;
@@ -94,8 +106,8 @@ export class PlaceWriter {
   }
 
   /**
-   * The last write: the place, and that nobody holds it. Never rejects; bounded in time. `why`: for acknowledgements
-   * that could not be confirmed.
+   * The last write: the place, and that nobody holds it. Never rejects; bounded in time. `why`: for
+   * acknowledgements that could not be confirmed.
    */
   async stop(why: unknown): Promise<void> {
     const { lease, window, clock } = this.deps;

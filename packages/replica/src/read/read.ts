@@ -17,9 +17,9 @@ import { isReached, parseSessionToken, type SessionToken } from '../state/sessio
 import type { Params } from '../write/statement.js';
 
 /**
- * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for (read your
- * writes, monotonic reads). `strong`: everything that was acknowledged anywhere before the call
- * (linearizable); synchronous clusters, or the one writer of a primary-replica cluster.
+ * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for
+ * (read your writes, monotonic reads). `strong`: everything that was acknowledged anywhere before
+ * the call (linearizable); synchronous clusters, or the one writer of a primary-replica cluster.
  */
 export type Consistency = 'any' | 'session' | 'strong';
 

@@ -18,7 +18,9 @@ import {
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 
-/** Between two looks of a standby: so long, at most about, until it notices that the record is free. */
+/**
+ * Between two looks of a standby: so long, at most about, until it notices that the record is free.
+ */
 const LOOK_EVERY_MS = 500;
 
 export interface SubscriptionLeaseDeps {
@@ -37,9 +39,10 @@ export interface Candidate {
 }
 
 /**
- * The record of a subscription in the registry, for one instance: waits until it may take it, writes the place
- * while it holds it, and lets go of it. Every write is a compare-and-set against what this instance wrote before:
- * once another one has taken over, none succeeds any more, and `lost` says so.
+ * The record of a subscription in the registry, for one instance: waits until it may take it,
+ * writes the place while it holds it, and lets go of it. Every write is a compare-and-set against
+ * what this instance wrote before: once another one has taken over, none succeeds any more, and
+ * `lost` says so.
  */
 export class SubscriptionLease {
   readonly #lost = new AbortController();
@@ -74,8 +77,9 @@ export class SubscriptionLease {
   }
 
   /**
-   * Resolves with the place once this instance is the holder. Waits through an absence of NATS. Throws
-   * SUBSCRIPTION_LOST when it is removed meanwhile, what `begin` and `isReady` throw, and the reason of the signal.
+   * Resolves with the place once this instance is the holder. Waits through an absence of NATS.
+   * Throws SUBSCRIPTION_LOST when it is removed meanwhile, what `begin` and `isReady` throw, and
+   * the reason of the signal.
    */
   async acquire(candidate: Candidate): Promise<string> {
     const { clock } = this.deps;
@@ -101,7 +105,8 @@ export class SubscriptionLease {
     candidate.signal.throwIfAborted();
     if (stored?.record.holder?.instance === holder.instance) return this.#adopt(stored, seen.sent);
     if (seen.last !== undefined && stored?.record.removed === true) throw this.#end(stored.record);
-    // One that is gone without a trace is not new: its holder writes it again, or else this instance does.
+    // One that is gone without a trace is not new: its holder writes it again, or else this
+    // instance does.
     const record = stored?.record ?? seen.last;
     seen.sighting = sighted(seen.sighting, stored?.revision ?? 0, clock.monotonicMs());
     const isNew = record === undefined || record.removed === true;
@@ -125,8 +130,8 @@ export class SubscriptionLease {
   }
 
   /**
-   * Resolves once the registry has the place, which is a renewal too. Waits through an absence of NATS, until the
-   * signal ends it. Throws SUBSCRIPTION_LOST. One call at a time.
+   * Resolves once the registry has the place, which is a renewal too. Waits through an absence of
+   * NATS, until the signal ends it. Throws SUBSCRIPTION_LOST. One call at a time.
    */
   async write(place: string, signal: AbortSignal): Promise<void> {
     const { clock } = this.deps;
@@ -162,8 +167,8 @@ export class SubscriptionLease {
   }
 
   /**
-   * Somebody else wrote, or an answer was lost: against which revision to write now. True: it is released, which only
-   * this instance does. Throws SUBSCRIPTION_LOST.
+   * Somebody else wrote, or an answer was lost: against which revision to write now. True: it is
+   * released, which only this instance does. Throws SUBSCRIPTION_LOST.
    */
   async #lookAgain(): Promise<boolean> {
     const { registry, name, holder } = this.deps;

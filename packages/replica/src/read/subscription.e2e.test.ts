@@ -133,7 +133,10 @@ class Writer {
   }
 }
 
-/** At least once and in order: what the second one got goes on where the first one's confirmed acks ended. */
+/**
+ * At least once and in order: what the second one got goes on where the first one's confirmed acks
+ * ended.
+ */
 function expectHandedOver(first: Service, second: Service, all: readonly number[]): void {
   const [delivered, acked] = [first.ids('change'), first.ids('acked')];
   const confirmed = Math.max(0, ...acked);

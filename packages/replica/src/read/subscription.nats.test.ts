@@ -257,7 +257,7 @@ describe('troubles of a durable subscription', () => {
     expect([one.ids, two.ids]).toEqual([[1, 2], [3]]);
   });
 
-  it('I16: what was put aside and is applied later is delivered too, in the order of its origin', async () => {
+  it('I16: what was quarantined and is applied later is delivered too, in the order of its origin', async () => {
     const [cluster, a, b] = await clusterOfTwo();
     await using _ = cluster;
     const { ids } = serve(b.subscribe('mailer'));
@@ -269,7 +269,7 @@ describe('troubles of a durable subscription', () => {
         log.append({ origin: 'ghost', id: `g${counter}`, data: ofGhost(counter) }, () => resolve()),
       );
     }
-    await eventually('both are put aside', () => b.status().quarantined === 2);
+    await eventually('both are quarantined', () => b.status().quarantined === 2);
     await insert(a, 1);
     await eventually('it has the one behind', () => ids.length === 1);
     const registry = (await cluster.nats()).registry(cluster.cluster);

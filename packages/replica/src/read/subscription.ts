@@ -20,29 +20,33 @@ import { SubscriptionLease } from './subscription-lease.js';
 const REOPEN_MS = 500;
 
 /**
- * An instance of a durable subscription: committed changes in the order of the log, from the place that the cluster
- * keeps under its name. Of all instances with one name exactly one is active; the others wait in `next()`.
+ * An instance of a durable subscription: committed changes in the order of the log, from the place
+ * that the cluster keeps under its name. Of all instances with one name exactly one is active; the
+ * others wait in `next()`.
  */
 export interface Subscription<Change>
   extends AsyncIterableIterator<Change, void, undefined>, AsyncDisposable {
   readonly name: string;
   /**
-   * Of an active instance, else undefined. Rises whenever another instance takes over: a fencing token. Store it with
-   * what you write elsewhere, and refuse a lower one there, if even a process that was paused must not write twice.
+   * Of an active instance, else undefined. Rises whenever another instance takes over: a fencing
+   * token. Store it with what you write elsewhere, and refuse a lower one there, if even a process
+   * that was paused must not write twice.
    */
   readonly epoch: number | undefined;
   /**
-   * Acknowledges this change and all that were delivered before it: no instance gets them again once the promise has
-   * resolved. You need not wait for it; acknowledgements are collected for up to 100 ms, and the last ones are written
-   * at the end. A change that was acknowledged before changes nothing.
+   * Acknowledges this change and all that were delivered before it: no instance gets them again
+   * once the promise has resolved. You need not wait for it; acknowledgements are collected for up
+   * to 100 ms, and the last ones are written at the end. A change that was acknowledged before
+   * changes nothing.
    *
-   * @throws BAD_OPTION when this instance did not deliver it; SUBSCRIPTION_LOST when another one has taken over;
-   *   CLOSED after its end.
+   * @throws BAD_OPTION when this instance did not deliver it; SUBSCRIPTION_LOST when another one
+   *   has taken over; CLOSED after its end.
    */
   ack(change: { readonly cursor: string }): Promise<void>;
   /**
-   * Writes what is acknowledged and lets go of the subscription, so that a standby takes over at once. Idempotent,
-   * never rejects, and takes at most a few seconds without NATS. `break` out of the loop does the same.
+   * Writes what is acknowledged and lets go of the subscription, so that a standby takes over at
+   * once. Idempotent, never rejects, and takes at most a few seconds without NATS. `break` out of
+   * the loop does the same.
    */
   close(): Promise<void>;
 }
@@ -151,7 +155,10 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     await this.#finish();
   }
 
-  /** Also while the consumer has a change in hand: it is delivered again, and nobody waits for this one. */
+  /**
+   * Also while the consumer has a change in hand: it is delivered again, and nobody waits for this
+   * one.
+   */
   #finish(): Promise<void> {
     this.#finishing ??= (async () => {
       this.#stopListening();
@@ -235,7 +242,10 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     }
   }
 
-  /** `anew`: from the beginning of the log, for what was applied only after the stream had passed it. */
+  /**
+   * `anew`: from the beginning of the log, for what was applied only after the stream had passed
+   * it.
+   */
   async *#follow(
     window: DeliveryWindow,
     anew: boolean,
@@ -244,7 +254,8 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     const { scope, choice } = this.deps;
     const place = window.readOn;
     const firstSeq = await this.#assertInLog(place);
-    // What was delivered is known by the vector and not delivered again; within a transaction it would not be.
+    // What was delivered is known by the vector and not delivered again; within a transaction it
+    // would not be.
     const seq = anew && place.skip === 0 ? Math.max(1, firstSeq) : place.seq;
     yield* follow(scope, {
       beginning: { ...place, seq },
@@ -272,8 +283,8 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
   }
 
   /**
-   * A replica that is behind the place could deliver nothing: another one may be further. Throws PLACE_LOST when the
-   * log does not hold what this database and the place have to agree on.
+   * A replica that is behind the place could deliver nothing: another one may be further. Throws
+   * PLACE_LOST when the log does not hold what this database and the place have to agree on.
    */
   async #isReady(text: string): Promise<boolean> {
     const { health, positions, progress, document, log } = this.deps.scope;

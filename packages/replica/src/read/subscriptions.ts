@@ -16,15 +16,15 @@ import { DurableSubscription, type Subscription } from './subscription.js';
 /** What a subscription delivers, where a new one begins, and how long its lease lasts. */
 export interface SubscribeOptions<T extends string = string> extends ChangesOptions<T> {
   /**
-   * Where the subscription begins if it does not exist yet; one that exists goes on at its place. `'now'`, the call;
-   * `'beginning'`, as far back as the log reaches; or the cursor of a change.
+   * Where the subscription begins if it does not exist yet; one that exists goes on at its place.
+   * `'now'`, the call; `'beginning'`, as far back as the log reaches; or the cursor of a change.
    *
    * @defaultValue `'now'`
    */
   readonly from?: string;
   /**
-   * How long the active instance may be silent before another one takes over, milliseconds: after a crash, a pause,
-   * or a loss of its connection. From 1000 to 600 000.
+   * How long the active instance may be silent before another one takes over, milliseconds: after a
+   * crash, a pause, or a loss of its connection. From 1000 to 600 000.
    *
    * @defaultValue 10 000
    */
@@ -34,15 +34,18 @@ export interface SubscribeOptions<T extends string = string> extends ChangesOpti
 /** A durable subscription of the cluster, active or not. Plain JSON. */
 export interface SubscriptionInfo {
   readonly name: string;
-  /** The cursor of the last acknowledged change, or of a later place. `from` of a new subscription takes it. */
+  /**
+   * The cursor of the last acknowledged change, or of a later place. `from` of a new subscription
+   * takes it.
+   */
   readonly place: string;
   /** Rises whenever another instance becomes the active one. */
   readonly epoch: number;
   /** Who was active when the record was last written; absent when nobody is. */
   readonly holder?: SubscriptionHolder;
   /**
-   * Entries of the log that are not acknowledged yet, those without a wanted change included. Absent when the place is
-   * in another log.
+   * Entries of the log that are not acknowledged yet, those without a wanted change included.
+   * Absent when the place is in another log.
    */
   readonly lagEntries?: number;
   /** Wall times of the replicas that wrote them. */
@@ -56,7 +59,10 @@ const SUBSCRIBE_OPTIONS: OptionNames<SubscribeOptions> = {
 const DEFAULT_LEASE_MS = 10_000;
 const [MIN_LEASE_MS, MAX_LEASE_MS] = [1000, 600_000];
 
-/** Checks everything at the call; takes part from the first `next()` on. Throws BAD_OPTION, UNKNOWN_TABLE. */
+/**
+ * Checks everything at the call; takes part from the first `next()` on. Throws BAD_OPTION,
+ * UNKNOWN_TABLE.
+ */
 export function subscribe(
   scope: Scope,
   name: string,

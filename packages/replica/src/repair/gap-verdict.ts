@@ -9,11 +9,11 @@ export interface Witness {
 }
 
 /**
- * Whether what a gap waits for does not exist, so that nothing is missing: a message was forged, or it was
- * one that no replica accepts and its origin did not commit it either. Its origin knows: when it has dealt
- * with the entry that showed the gap and its own counter is lower, it never gave that counter to a
- * transaction that came before. So do, in a synchronous cluster, the members in sync (`inSync`, without this
- * one): what none of them has was not acknowledged by any.
+ * Whether what a gap waits for does not exist, so that nothing is missing: a message was forged, or
+ * it was one that no replica accepts and its origin did not commit it either. Its origin knows:
+ * when it has dealt with the entry that showed the gap and its own counter is lower, it never gave
+ * that counter to a transaction that came before. So do, in a synchronous cluster, the members in
+ * sync (`inSync`, without this one): what none of them has was not acknowledged by any.
  */
 export function isUnfounded(
   gap: Pick<Gap, 'origin' | 'expected' | 'seq'>,

@@ -20,19 +20,19 @@ import {
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
-import type { Rejudged, Rejudging } from '../state/protocols.js';
+import type { RejudgeResult, RejudgeRequest } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 
 /** What is to be applied of entries that were passed before, and what is in the way of the rest. */
 export function judgeEntries(
   scope: Scope,
-  { entries, release }: Rejudging,
-): { readonly steps: readonly ApplyStep[]; readonly verdicts: Rejudged['verdicts'] } {
+  { entries, release }: RejudgeRequest,
+): { readonly steps: readonly ApplyStep[]; readonly verdicts: RejudgeResult['verdicts'] } {
   const state = scope.store.state();
   const rules = intakeRules(scope);
   let now: AdmissionState = state;
   const steps: ApplyStep[] = [];
-  const verdicts = entries.map((entry): Rejudged['verdicts'][number] => {
+  const verdicts = entries.map((entry): RejudgeResult['verdicts'][number] => {
     const { seq, origin } = entry;
     const known = isKnownMember(scope, origin, { vector: now.vector });
     const verdict = judgeAgain(entry, now, rules, { self: scope.id, known });
@@ -67,16 +67,19 @@ function isNext({ data, origin }: LogEntry, vector: VectorClock): boolean {
 export interface SecondVerdict {
   /** To be applied now, in this order; what is in the database already left out. */
   readonly steps: readonly ApplyStep[];
-  /** Why not all of it can be applied, as a sentence without its stop; absent when nothing is in the way. */
+  /**
+   * Why not all of it can be applied, as a sentence without its stop; absent when nothing is in the
+   * way.
+   */
   readonly obstacle?: string;
   /** What is admitted once the steps are applied. */
   readonly state: AdmissionState;
 }
 
 /**
- * By the same rules as when it came out of the log, and by what is known now: its origin may be a member
- * meanwhile, or what it builds on may be here. It never advances a counter over something that is missing
- * (I2).
+ * By the same rules as when it came out of the log, and by what is known now: its origin may be a
+ * member meanwhile, or what it builds on may be here. It never advances a counter over something
+ * that is missing (I2).
  */
 export function judgeAgain(
   entry: LogEntry,

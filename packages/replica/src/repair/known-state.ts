@@ -20,13 +20,13 @@ import { Certification } from '../state/certification.js';
 
 /** The reference is nobody's database: no message is its own. No replica can have this id. */
 const NOBODY = '_reference';
-/** Whatever database reads it: the fault is in the message, and every replica puts it aside. */
+/** Whatever database reads it: the fault is in the message, and every replica quarantines it. */
 const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORTED_FORMAT']);
 
 /**
- * Brings an empty database to the state in which replication left this replica: the log up to its position,
- * decided upon as every replica does, and behind it what it sealed itself and the log does not have before
- * that position. Only changes of `table` are kept.
+ * Brings an empty database to the state in which replication left this replica: the log up to its
+ * position, decided upon as every replica does, and behind it what it sealed itself and the log
+ * does not have before that position. Only changes of `table` are kept.
  */
 export class KnownState {
   readonly #state: StoreState;
@@ -43,7 +43,10 @@ export class KnownState {
     if (scope.sync?.certification !== undefined) this.#certification = new Certification();
   }
 
-  /** The state of this replica that it is made for. Throws LOG_REPLACED, LOG_UNAVAILABLE, TIMEOUT, ABORTED. */
+  /**
+   * The state of this replica that it is made for. Throws LOG_REPLACED, LOG_UNAVAILABLE, TIMEOUT,
+   * ABORTED.
+   */
   async restore(): Promise<StoreState> {
     await this.#install();
     await this.#applyLog();
@@ -52,7 +55,9 @@ export class KnownState {
     return this.#state;
   }
 
-  /** A database that takes in its own past has applied later transactions of its own, too. */
+  /**
+   * A database that recovers its own transactions has applied later transactions of its own, too.
+   */
   #isRestored(): boolean {
     const { vector: restored } = this.reference.state();
     const { vector, lastCounter } = this.#state;
@@ -124,7 +129,7 @@ export class KnownState {
     const state = this.reference.state();
     return Intake.plan(entries, state, intakeRules(this.scope), {
       ownLog: { vector: {}, partial: {} },
-      ...{ ownCounter: Infinity, ownPastUpTo: 0, ownLatestTime: 0 },
+      ...{ ownCounter: Infinity, recoverOwnUpTo: 0, ownLatestTime: 0 },
       causesMayBeMissing: state.quarantined > 0,
       gaps: state.gaps,
       isMember: (origin) =>
@@ -155,8 +160,8 @@ export class KnownState {
   }
 
   /**
-   * A transaction counts as applied whatever is left of it. Parts of a big one are bytes: they are applied as
-   * they are.
+   * A transaction counts as applied whatever is left of it. Parts of a big one are bytes: they are
+   * applied as they are.
    */
   #wanted(step: ApplyStep): ApplyStep {
     if (step.type !== 'transactions') return step;
@@ -169,7 +174,9 @@ export class KnownState {
     return { ...step, batch: { ...batch, transactions } };
   }
 
-  /** What the log has only behind the position, or not at all: it lies on top of what was applied. */
+  /**
+   * What the log has only behind the position, or not at all: it lies on top of what was applied.
+   */
   async #applySealed(): Promise<void> {
     const { store, limits, id } = this.scope;
     const { seq } = this.#state.position;
@@ -196,7 +203,9 @@ export class KnownState {
     }
   }
 
-  /** A database that takes in its own past has later transactions of its own behind a hole. */
+  /**
+   * A database that recovers its own transactions has later transactions of its own behind a hole.
+   */
   #admission(firstCounter: number): AdmissionState {
     const { id } = this.scope;
     const { vector, partial } = this.reference.state();

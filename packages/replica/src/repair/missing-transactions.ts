@@ -18,7 +18,10 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { SecondReading } from './second-reading.js';
 
-/** In beats: how long a transaction is missed before its origin is asked, which sends most of it again by itself. */
+/**
+ * In beats: how long a transaction is missed before its origin is asked, which sends most of it
+ * again by itself.
+ */
 const PATIENCE_BEATS = 2;
 /** In beats: between two questions, twice as long each time. */
 const LONGEST_PAUSE_BEATS = 64;
@@ -34,10 +37,11 @@ interface Question {
 }
 
 /**
- * What the log does not hold in order, is asked of its origin: it keeps its sealed messages until every
- * member has applied them (I3), and publishes them again. A transaction is missed when a later one of its
- * origin came without it, or when its origin says that it has published more than the log holds. What nobody
- * publishes again, the log may hold all the same: it is read a second time.
+ * What the log does not hold in order, is asked of its origin: it keeps its sealed messages until
+ * every member has applied them (I3), and publishes them again. A transaction is missed when a
+ * later one of its origin came without it, or when its origin says that it has published more than
+ * the log holds. What nobody publishes again, the log may hold all the same: it is read a second
+ * time.
  */
 export class MissingTransactions {
   readonly #questions = new Map<string, Question>();
@@ -85,8 +89,8 @@ export class MissingTransactions {
   }
 
   /**
-   * What was dropped before this process began, nothing in the database tells: the newest entry of each
-   * origin does. One origin per beat.
+   * What was dropped before this process began, nothing in the database tells: the newest entry of
+   * each origin does. One origin per beat.
    */
   async #recall(): Promise<void> {
     const { members, id, log, logger } = this.scope;
@@ -117,7 +121,9 @@ export class MissingTransactions {
     this.#noteGap({ origin, expected: applied + 1, found: last.firstCounter, seq: newest.seq, reason });
   }
 
-  /** The end of an origin's transactions may be missing: nothing comes after it that would show it. */
+  /**
+   * The end of an origin's transactions may be missing: nothing comes after it that would show it.
+   */
   #believeBeats(): void {
     const { members, id } = this.scope;
     for (const { record, beat } of members.all) {

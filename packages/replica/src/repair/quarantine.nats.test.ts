@@ -41,8 +41,8 @@ async function publish(cluster: ClusterFixture, ...messages: readonly Uint8Array
   }
 }
 
-async function putAside(replicas: readonly SqliteReplica[], messages: number): Promise<void> {
-  await eventually('they are put aside', () =>
+async function quarantined(replicas: readonly SqliteReplica[], messages: number): Promise<void> {
+  await eventually('they are quarantined', () =>
     replicas.every((replica) => replica.status().quarantined === messages),
   );
 }
@@ -54,11 +54,11 @@ async function outcomeOfVerify(cluster: ClusterFixture): Promise<string> {
 }
 
 describe('quarantine', () => {
-  it('I2, I15: shows what was put aside, and applies it once it is acceptable and next from its origin', async () => {
+  it('I2, I15: shows what was quarantined, and applies it once it is acceptable and next from its origin', async () => {
     await using cluster = await ClusterFixture.start();
     const [a, b] = await startTwo(cluster, { beatMs: 120_000 });
     await publish(cluster, ofGhost(2, 'second'), ofGhost(1, LONG));
-    await putAside([a, b], 2);
+    await quarantined([a, b], 2);
     const { messages, total, bytes, discarded, more } = await b.quarantine.list();
     expect({ total, discarded, more }).toEqual({ total: 2, discarded: 0, more: false });
     expect(messages).toMatchObject([
@@ -66,9 +66,9 @@ describe('quarantine', () => {
       { origin: 'ghost', code: 'UNKNOWN_ORIGIN' },
     ]);
     const [second, first] = messages;
-    if (second === undefined || first === undefined) throw new Error('nothing was put aside');
+    if (second === undefined || first === undefined) throw new Error('nothing was quarantined');
     expect(bytes).toBe(second.bytes + first.bytes);
-    expect(Math.abs(second.putAsideAtMs - Date.now())).toBeLessThan(60_000);
+    expect(Math.abs(second.quarantinedAtMs - Date.now())).toBeLessThan(60_000);
     expect(await b.quarantine.show(first.seq)).toMatchObject([
       {
         seq: first.seq,
@@ -119,9 +119,9 @@ describe('quarantine', () => {
     await using cluster = await ClusterFixture.start();
     const [a, b] = await startTwo(cluster);
     await publish(cluster, Buffer.from('hello'), Buffer.from('hello'), ofGhost(1, 'kept'));
-    await putAside([a, b], 3);
+    await quarantined([a, b], 3);
     const [first] = (await a.quarantine.list()).messages;
-    if (first === undefined) throw new Error('nothing was put aside');
+    if (first === undefined) throw new Error('nothing was quarantined');
     expect(await a.quarantine.show(first.seq)).toMatchObject([
       { content: { type: 'unreadable', hex: Buffer.from('hello').toString('hex'), bytes: 5 } },
     ]);
@@ -145,7 +145,7 @@ describe('quarantine', () => {
     expect(await a.quarantine.list()).toMatchObject({ total: 2, bytes: 10 });
     await a.quarantine.discard();
     await publish(cluster, Buffer.from('again'));
-    await putAside([a], 1);
+    await quarantined([a], 1);
   });
 
   it('tries at once what the database did not take', async () => {

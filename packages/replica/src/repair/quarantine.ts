@@ -9,7 +9,7 @@ import {
 } from '@antiphon/core';
 import type { Holding, Waiting } from '../config/standstill.js';
 import { isKnownMember } from '../cluster/members.js';
-import type { Rejudged, ReplicaProtocol } from '../state/protocols.js';
+import type { RejudgeResult, ReplicaProtocol } from '../state/protocols.js';
 import { contentOf, type QuarantinedContent } from './quarantined-content.js';
 import type { Scope } from '../state/scope.js';
 
@@ -45,9 +45,12 @@ export interface QuarantineList {
   readonly discarded: number;
   /** How many were not kept because there was no room, since the start of the replica. */
   readonly overflow: number;
-  /** What this replica's database refuses, and only that: it is not in quarantine, and is tried again by itself. */
+  /**
+   * What this replica's database refuses, and only that: it is not in quarantine, and is tried
+   * again by itself.
+   */
   readonly holding?: Holding;
-  /** Transactions that are missing here, some perhaps because of what was put aside. */
+  /** Transactions that are missing here, some perhaps because of what was quarantined. */
   readonly waitingFor: readonly Waiting[];
 }
 
@@ -83,7 +86,9 @@ export interface RetryAnswer {
 export interface DiscardAnswer {
   /** How many were discarded. */
   readonly discarded: number;
-  /** What this replica still waits for: discarding a message does not mean going on without it (I2). */
+  /**
+   * What this replica still waits for: discarding a message does not mean going on without it (I2).
+   */
   readonly waitingFor: readonly Waiting[];
 }
 
@@ -141,7 +146,7 @@ export class Quarantine implements QuarantineAccess {
     const { store, id } = this.scope;
     const { messages } = await this.#page({ seq }, MAX_QUARANTINE_PAGE);
     const [first] = messages;
-    // What was put aside of one entry is the same bytes, each time for a reason of its own.
+    // What was quarantined of one entry is the same bytes, each time for a reason of its own.
     const data = first && (await store.quarantinedData(first.id));
     if (data === undefined) {
       throw new AntiphonError(
@@ -171,8 +176,8 @@ export class Quarantine implements QuarantineAccess {
   }
 
   /**
-   * Of members only, and nothing but what is in quarantine: their records may have come later than what they
-   * wrote. Returns whether any of it has left. Throws what `retry` throws.
+   * Of members only, and nothing but what is in quarantine: their records may have come later than
+   * what they wrote. Returns whether any of it has left. Throws what `retry` throws.
    */
   async retryMembers(): Promise<boolean> {
     const before = this.scope.store.state().quarantined;
@@ -193,7 +198,7 @@ export class Quarantine implements QuarantineAccess {
     const { seq } = which;
     const { store, health } = this.scope;
     const before = store.state();
-    // What is put aside meanwhile comes last, and was not meant.
+    // What is quarantined meanwhile comes last, and was not meant.
     for (let left = before.quarantined; left > 0;) {
       const query = seq === undefined ? {} : { seq };
       const { messages } = await this.#page(query, Math.min(left, DISCARD_PAGE));
@@ -234,11 +239,18 @@ export class Quarantine implements QuarantineAccess {
     return said('applied', 'It was applied.');
   }
 
-  /** In a turn of the database's owner: whatever came meanwhile counts. Throws what is worth another try. */
-  async #rejudge(entries: readonly LogEntry[], release: number): Promise<Rejudged> {
+  /**
+   * In a turn of the database's owner: whatever came meanwhile counts. Throws what is worth another
+   * try.
+   */
+  async #rejudge(entries: readonly LogEntry[], release: number): Promise<RejudgeResult> {
     const rejudged = await this.replica
       .ask('rejudge', { entries, release }, { timeoutMs: Infinity })
-      .catch((thrown: unknown): Rejudged => ({ verdicts: [], steps: 0, refused: toAntiphonError(thrown) }));
+      .catch((thrown: unknown): RejudgeResult => ({
+        verdicts: [],
+        steps: 0,
+        refused: toAntiphonError(thrown),
+      }));
     if (rejudged.refused?.retriable === true) throw rejudged.refused;
     return rejudged;
   }

@@ -410,7 +410,7 @@ describe('a table that is not what it was while others write to it', () => {
       /t is gone.*is called it"s now.*`ALTER TABLE "it""s" RENAME TO "t"`.*resumes automatically/,
       'ALTER TABLE "it""s" RENAME TO "t"',
     ],
-  ])('goes on by itself %s, and says so', async (_, schema, said, back) => {
+  ])('resumes automatically %s, and says so', async (_, schema, said, back) => {
     const [r1, r2] = await pair(SEVERAL);
     const message = await held(r1, r2, schema);
     expect(message).toMatch(said);

@@ -44,7 +44,9 @@ export interface RecaptureResult extends RecaptureReport {
   readonly replica: string;
   /** Nothing was changed. */
   readonly dryRun: boolean;
-  /** `nothing`: nothing shows that changes of this table went uncaptured, and nothing was compared. */
+  /**
+   * `nothing`: nothing shows that changes of this table went uncaptured, and nothing was compared.
+   */
   readonly outcome: 'nothing' | 'compared' | 'recaptured';
   /** Replication goes on. */
   readonly replicating: boolean;
@@ -63,8 +65,8 @@ const REJOIN_MS = 15_000;
 
 /**
  * The way out of SCHEMA_DRIFT when a table was rebuilt or lost its triggers: compares it with what
- * replication knows of it, and seals the difference as a change of this replica, or sets it back where other
- * programs may not write (docs/decisions/0041).
+ * replication knows of it, and seals the difference as a change of this replica, or sets it back
+ * where other programs may not write (docs/decisions/0041).
  */
 export class Recapturer {
   #busy = false;
@@ -75,13 +77,17 @@ export class Recapturer {
     private readonly writer: Writer<unknown>,
   ) {
     this.#lookAtKept();
-    const { progress, ownPastUpTo, closing } = scope;
-    const hasOwnPast = (): boolean => progress.ownCounter >= ownPastUpTo;
-    if (hasOwnPast()) return;
+    const { progress, recoverOwnUpTo, closing } = scope;
+    const hasRecovered = (): boolean => progress.ownCounter >= recoverOwnUpTo;
+    if (hasRecovered()) return;
     // What the log brings back may have been kept rows that were written just before this process
     // began.
-    const options = { timeoutMs: Infinity, signal: closing, what: 'this replica has its own past' };
-    void progress.until(hasOwnPast, options).then(
+    const options = {
+      timeoutMs: Infinity,
+      signal: closing,
+      what: 'this replica has recovered its own transactions',
+    };
+    void progress.until(hasRecovered, options).then(
       () => this.#lookAtKept(),
       () => undefined,
     );
@@ -98,8 +104,8 @@ export class Recapturer {
   }
 
   /**
-   * Throws UNKNOWN_TABLE, SCHEMA_DRIFT, DELETES_ROWS, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED, STORE_BUSY,
-   * LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
+   * Throws UNKNOWN_TABLE, SCHEMA_DRIFT, DELETES_ROWS, CONSTRAINT, MESSAGE_TOO_LARGE, OVERLOADED,
+   * STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
    */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
     checkOptions(options, RECAPTURE_OPTIONS, 'recapture()');
@@ -132,7 +138,7 @@ export class Recapturer {
     const [table = given] = replicatedNames([given], document.schema.tables, `Replica ${id}`);
     // What happened a moment ago is noticed now, and stops everything that moves the database.
     await this.replica.ask('check');
-    const affected = new Set(recapturing.gaps().map((gap) => gap.table));
+    const affected = new Set(recapturing.uncaptured().map((gap) => gap.table));
     for (const stalled of health.stalled?.tables ?? []) affected.add(stalled);
     if (!affected.has(table)) {
       const { holding } = health;
@@ -188,9 +194,9 @@ export class Recapturer {
   }
 
   /**
-   * In a synchronous cluster that refuses the writes of other programs, only what goes through the log may
-   * change a row: what was set back is written again as writes of this replica. Some of it may be left from
-   * an earlier time.
+   * In a synchronous cluster that refuses the writes of other programs, only what goes through the
+   * log may change a row: what was set back is written again as writes of this replica. Some of it
+   * may be left from an earlier time.
    */
   async #writeAgain(recapturing: Recapturing, result: RecaptureResult): Promise<RecaptureResult> {
     const { health } = this.scope;
@@ -213,8 +219,9 @@ export class Recapturer {
   }
 
   /**
-   * Rows of several tables may need each other, so they go together. What is too much for one write may be refused for
-   * a row that comes later: then each table is tried alone, as long as that brings any further.
+   * Rows of several tables may need each other, so they go together. What is too much for one write
+   * may be refused for a row that comes later: then each table is tried alone, as long as that
+   * brings any further.
    */
   async *#writeAll(recapturing: Recapturing): AsyncGenerator<number> {
     for (;;) {
@@ -316,7 +323,9 @@ function isRefusal(thrown: unknown): boolean {
 
 function isAnotherShape(thrown: unknown): thrown is AntiphonError {
   return (
-    thrown instanceof AntiphonError && thrown.code === 'SCHEMA_DRIFT' && thrown.context['gaps'] === undefined
+    thrown instanceof AntiphonError &&
+    thrown.code === 'SCHEMA_DRIFT' &&
+    thrown.context['uncaptured'] === undefined
   );
 }
 

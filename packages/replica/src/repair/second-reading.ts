@@ -19,7 +19,10 @@ import type { Scope } from '../state/scope.js';
 const SILENCE_MS = 5000;
 /** Removed entries that one reading steps over, one question each. */
 const MAX_REMOVED = 10_000;
-/** Between two readings that brought nothing: so long, twice as long each time, and ten times what one takes. */
+/**
+ * Between two readings that brought nothing: so long, twice as long each time, and ten times what
+ * one takes.
+ */
 const FIRST_PAUSE_MS = 2000;
 const LONGEST_PAUSE_MS = 3_600_000;
 const WAY_OUT = 'Nobody publishes it again. See "A transaction that nobody keeps" in docs/lost-log.md.';
@@ -28,9 +31,10 @@ const WAY_OUT = 'Nobody publishes it again. See "A transaction that nobody keeps
 type Obstacles = Map<string, { readonly seq: number; readonly obstacle: string }>;
 
 /**
- * Reads the log again, for what the position has passed without its being applied: it was put aside, or what
- * it builds on was. In log order and by the rules of admission, so that counters have no holes and causes
- * come first; beside the feed, page by page. What is judged by its place in the log stays where it is.
+ * Reads the log again, for what the position has passed without its being applied: it was
+ * quarantined, or what it builds on was. In log order and by the rules of admission, so that
+ * counters have no holes and causes come first; beside the feed, page by page. What is judged by
+ * its place in the log stays where it is.
  */
 export class SecondReading {
   readonly #quarantine: Quarantine;
@@ -99,7 +103,8 @@ export class SecondReading {
     this.#unreadable = new Map();
     try {
       await this.#pass();
-      // After the log, whose order tells which of two with one number counts; what is applied by now is forgotten.
+      // After the log, whose order tells which of two with one number counts; what is applied by
+      // now is forgotten.
       if ((await this.#retry()) && this.scope.health.waiting.length > 0) await this.#pass();
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;

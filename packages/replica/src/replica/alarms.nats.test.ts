@@ -197,7 +197,7 @@ describe('a replica that has stalled still says what is so', () => {
     await a.recapture('t');
     expect(a.status().stalled).toMatchObject({ code: 'SCHEMA_DRIFT', tables: ['o'] });
     await a.recapture('o');
-    await eventually('it goes on by itself', () => a.status().lifecycle === 'following');
+    await eventually('it resumes automatically', () => a.status().lifecycle === 'following');
     expect(alarms(a)).toEqual([]);
   });
 });

@@ -30,7 +30,7 @@ async function allEqual(replicas: readonly SqliteReplica[], rows: number): Promi
 }
 
 describe('a clock two days ahead', () => {
-  it('A.3: takes no writes while it is, burns nothing, and goes on by itself', async () => {
+  it('A.3: takes no writes while it is, burns nothing, and resumes automatically', async () => {
     await using fixture = await ClusterFixture.start();
     fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (1, 'before')`);
     const a = await fixture.replica('a');
@@ -67,14 +67,14 @@ describe('a clock two days ahead', () => {
     });
   });
 
-  it('A.3: at the start as well, for the rows that a cluster is founded with too', async () => {
+  it('A.3: at the start as well, for the rows that a cluster is created with too', async () => {
     await using fixture = await ClusterFixture.start();
     fixture.sql('a', `${TABLE}; INSERT INTO t VALUES (1, 'before')`);
     const machine = new OwnClock();
     machine.aheadMs = 2 * DAY_MS;
     const impatient = { limits: { connectTimeoutMs: 1500 } };
-    const founding = fixture.replicaWith({ clock: machine.clock }, 'a', impatient);
-    await expect(founding).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
+    const creating = fixture.replicaWith({ clock: machine.clock }, 'a', impatient);
+    await expect(creating).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
 
     const late = fixture.replicaWith({ clock: machine.clock }, 'a');
     setTimeout(() => (machine.aheadMs = 0), 1000);
@@ -163,8 +163,8 @@ describe('a clock that is set back', () => {
 });
 
 /**
- * As a host would leave them behind on which the replicas and the server run, and whose clock was ahead for a
- * moment.
+ * As a host would leave them behind on which the replicas and the server run, and whose clock was
+ * ahead for a moment.
  */
 function moveTimes(fixture: ClusterFixture, id: string, byMs: number): void {
   fixture.sql(id, `UPDATE _antiphon_state SET time = time + ${byMs * 1000}`);

@@ -1,4 +1,7 @@
-/** Events that nobody has read yet, the oldest first. At the limit the oldest is dropped, and counted. */
+/**
+ * Events that nobody has read yet, the oldest first. At the limit the oldest is dropped, and
+ * counted.
+ */
 export class EventQueue<T> {
   readonly #events: T[] = [];
   #dropped = 0;

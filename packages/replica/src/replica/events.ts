@@ -15,8 +15,8 @@ const EVENTS_OPTIONS: OptionNames<EventsOptions> = { signal: true };
 export const MAX_UNREAD_EVENTS = 1000;
 
 /**
- * What happens on this replica, from the call on; the first events say how it is then. Ends after the event of the
- * state `closed`. Throws BAD_OPTION at the call.
+ * What happens on this replica, from the call on; the first events say how it is then. Ends after
+ * the event of the state `closed`. Throws BAD_OPTION at the call.
  */
 export function eventsOf(
   scope: ReplicaScope,

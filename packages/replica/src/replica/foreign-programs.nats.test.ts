@@ -4,8 +4,8 @@ import { ClusterFixture, count, rowsOf } from '../testing/cluster-fixture.js';
 import { eventually } from '@antiphon/testing';
 
 /**
- * A program with an SQLite of its own, in a process of its own: locks on a file belong to the process, so two
- * libraries in one process would take them from each other.
+ * A program with an SQLite of its own, in a process of its own: locks on a file belong to the
+ * process, so two libraries in one process would take them from each other.
  */
 function inAnotherProgram(file: string, script: string): string {
   const opening = `const db = new (require('better-sqlite3'))(process.argv[1], { timeout: 5000 });`;

@@ -5,7 +5,10 @@ import type { ReplicaStatus } from './status.js';
 
 /** For the probes of a service. Plain JSON. */
 export interface ReplicaHealth {
-  /** False once the replica has ended: only a new process helps. A stalled one is alive; a restart would not help. */
+  /**
+   * False once the replica has ended: only a new process helps. A stalled one is alive; a restart
+   * would not help.
+   */
   readonly live: boolean;
   /** In step with the cluster, and nothing is in the way of its work. */
   readonly ready: boolean;

@@ -29,7 +29,7 @@ interface Members {
 const IDS = ['a', 'b'];
 
 async function members(cluster: ClusterFixture, options: Options): Promise<Members> {
-  createKv(cluster, 'a', { founded: 'yes' });
+  createKv(cluster, 'a', { created: 'yes' });
   const all = await start(cluster, options);
   await put(all.replicas[0], 'first');
   await eventually('both have it', () => all.tables.every(({ rows }) => rows.has('first')));

@@ -21,14 +21,14 @@ import {
 import { ApplyTurn, type AppliedSteps } from '../deliver/apply-turn.js';
 import { Feed } from '../deliver/feed.js';
 import { judgeEntries } from '../repair/judge-again.js';
-import { Pulse } from '../membership/pulse.js';
+import { Heartbeat } from '../membership/heartbeat.js';
 import type {
-  Delivered,
+  DeliveryResult,
   Delivery,
   FeedProtocol,
-  PulseProtocol,
-  Rejudged,
-  Rejudging,
+  HeartbeatProtocol,
+  RejudgeResult,
+  RejudgeRequest,
   RelayProtocol,
   ReplicaProtocol,
   WriteMessage,
@@ -59,7 +59,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       rejudge: 'apply',
       discard: 'control',
       enter: 'control',
-      fence: 'control',
+      noOpGroup: 'control',
       poll: 'control',
       check: 'control',
       recapture: 'control',
@@ -82,8 +82,8 @@ const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
 };
 
 /**
- * Owns the store: everything that uses the database's write connection happens in a turn of this actor, so it
- * needs no locks.
+ * Owns the store: everything that uses the database's write connection happens in a turn of this
+ * actor, so it needs no locks.
  */
 export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   readonly receive = {
@@ -95,16 +95,16 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     submit: (write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> =>
       this.#submit(write, context),
     advance: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#advance(context),
-    fence: (counter: number, context: Context<ReplicaProtocol>): Promise<void> => {
-      this.#committer?.fence(counter);
+    noOpGroup: (counter: number, context: Context<ReplicaProtocol>): Promise<void> => {
+      this.#committer?.noOpGroup(counter);
       return this.#advance(context);
     },
-    apply: (delivery: Delivery): Promise<Delivered> => this.#apply(delivery),
+    apply: (delivery: Delivery): Promise<DeliveryResult> => this.#apply(delivery),
     enter: async (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => {
       await this.#leave();
       this.#enter(context);
     },
-    rejudge: (request: Rejudging): Promise<Rejudged> => this.#rejudge(request),
+    rejudge: (request: RejudgeRequest): Promise<RejudgeResult> => this.#rejudge(request),
     discard: async (ids: readonly number[]): Promise<void> => {
       const { seq } = this.scope.store.state().position;
       await this.#beside(ids.map((id) => ({ type: 'release', id, arrived: false, seq })));
@@ -113,7 +113,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       const { store, clocks } = this.scope;
       if (!this.#polling || !this.#sealing.due) return;
       if (!store.hasUnsealed()) return this.#sealing.over();
-      // What waits for a clock that is set right waits in the outbox; trying would only lock the database.
+      // What waits for a clock that is set right waits in the outbox; trying would only lock the
+      // database.
       if (clocks.refusal === undefined) return this.#poll();
     },
     check: (): Promise<void> => this.#check(),
@@ -180,12 +181,15 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.#startSync(context);
     this.#stopListening.push(scope.authority.onChange(() => context.self.tell('enter')));
     this.#enter(context);
-    context.spawn<PulseProtocol>('pulse', () => new Pulse(scope, context.self));
+    context.spawn<HeartbeatProtocol>('heartbeat', () => new Heartbeat(scope, context.self));
     context.every(scope.limits.beatMs, 'check', undefined);
     context.every(EXPIRY_CHECK_MS, 'expire', undefined);
   }
 
-  /** What runs during one mandate, and as it says: the only place that depends on who may write when it starts. */
+  /**
+   * What runs during one mandate, and as it says: the only place that depends on who may write when
+   * it starts.
+   */
   #enter(context: Context<ReplicaProtocol>): void {
     const { scope } = this;
     const feed = context.spawn('feed', () => new Feed(scope, context.self));
@@ -308,7 +312,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     return answered as NoReply;
   }
 
-  #apply(delivery: Delivery): Promise<Delivered> {
+  #apply(delivery: Delivery): Promise<DeliveryResult> {
     return this.#applying(() => this.#applyTurn.take(delivery));
   }
 
@@ -316,7 +320,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     return this.#applying(() => this.#applyTurn.beside(steps));
   }
 
-  /** What applies seals first what other programs wrote: that is to be sent, and must have sure counters. */
+  /**
+   * What applies seals first what other programs wrote: that is to be sent, and must have sure
+   * counters.
+   */
   async #applying<T>(apply: () => Promise<T>): Promise<T> {
     const { store } = this.scope;
     if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
@@ -327,7 +334,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     return done;
   }
 
-  async #rejudge(request: Rejudging): Promise<Rejudged> {
+  async #rejudge(request: RejudgeRequest): Promise<RejudgeResult> {
     const { steps, verdicts } = judgeEntries(this.scope, request);
     if (steps.length === 0) return { verdicts, steps: 0 };
     this.scope.counters.retried++;
@@ -374,7 +381,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     sync.applied(replies);
   }
 
-  /** Writes of other programs must not be given a counter that an attempt without an answer may have taken. */
+  /**
+   * Writes of other programs must not be given a counter that an attempt without an answer may have
+   * taken.
+   */
   get #countersUncertain(): boolean {
     return this.#committer?.uncertain === true;
   }
@@ -438,7 +448,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.scope.progress.moved();
   }
 
-  /** The captured writes stay where they are; asking every few milliseconds would not change that. */
+  /**
+   * The captured writes stay where they are; asking every few milliseconds would not change that.
+   */
   #pollFailed(error: AntiphonError): void {
     this.#polling = false;
     this.#sealing.over();

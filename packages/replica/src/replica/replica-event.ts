@@ -32,7 +32,9 @@ export type ReplicaEvent = {
   | { readonly type: 'conflict'; readonly count: number; readonly reports: readonly ConflictReport[] }
   /** Messages in quarantine, now and before. */
   | { readonly type: 'quarantine'; readonly messages: number; readonly before: number }
-  /** So many events were lost because they were not read in time; `status()` has what is true now. */
+  /**
+   * So many events were lost because they were not read in time; `status()` has what is true now.
+   */
   | { readonly type: 'dropped'; readonly events: number }
 );
 
@@ -51,8 +53,8 @@ export interface HealthPicture {
 }
 
 /**
- * What has happened between two pictures: whatever `status` shows of health has an event when it begins and when it
- * ends. `before` undefined: everything that is so now begins.
+ * What has happened between two pictures: whatever `status` shows of health has an event when it
+ * begins and when it ends. `before` undefined: everything that is so now begins.
  */
 export function eventsBetween(
   before: HealthPicture | undefined,

@@ -129,7 +129,7 @@ describe('primary-replica', () => {
 });
 
 describe('recovery', () => {
-  it('I2: a restored file takes in its own past before it writes', async () => {
+  it('I2: a restored file recovers its own transactions before it writes', async () => {
     await using fixture = await ClusterFixture.start();
     fixture.sql('a', TABLES);
     const b = await (await fixture.replica('a')).close().then(() => fixture.replica('b'));

@@ -37,7 +37,7 @@ import { healthOf, type ReplicaHealth } from './healthcheck.js';
 import type { HealthOptions } from './problems.js';
 import type { ReplicaEvent } from './replica-event.js';
 import { statusOf, type ReplicaStatus } from './status.js';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import type { WriteOptions, Writer } from '../write/writer.js';
 
 /** How long to wait for this replica to catch up. */
@@ -81,15 +81,15 @@ export interface Replica<Tx> extends AsyncDisposable {
    *   return tx.get<{ amount: number }>('SELECT amount FROM stock WHERE sku = ?', ['A-7']);
    * });
    */
-  transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>>;
+  transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<WriteResult<T>>;
   /**
    * Runs statements in one transaction; `value` has the number of rows that each one changed.
    *
    * @throws what `transaction` throws
-   * @example
-   * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
+   * @example await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params:
+   *   ['paid', 7] }]);
    */
-  execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>>;
+  execute(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<readonly number[]>>;
   /**
    * Finds out what became of a write: `id` is that of an UnknownOutcomeError, or of a result. Any
    * replica of the cluster can be asked; only the writer's own can decide about what the log does
@@ -103,10 +103,9 @@ export interface Replica<Tx> extends AsyncDisposable {
    * is what you say a row is; nothing checks it. Integers are bigint, unless `integers: 'number'`.
    *
    * @throws AntiphonError BAD_SQL (also for more rows than `maxRows`), BAD_OPTION, TIMEOUT,
-   * OVERLOADED, CLOSED; with a `consistency` other than `'any'` also LOG_UNAVAILABLE
-   * @example
-   * const sql = 'SELECT id, name FROM users';
-   * const users = await replica.query<{ id: number; name: string }>(sql, [], { integers: 'number' });
+   *   OVERLOADED, CLOSED; with a `consistency` other than `'any'` also LOG_UNAVAILABLE
+   * @example const sql = 'SELECT id, name FROM users'; const users = await replica.query<{ id:
+   *   number; name: string }>(sql, [], { integers: 'number' });
    */
   query<R = RowObject>(sql: string, params?: Params, options?: QueryOptions): Promise<readonly R[]>;
   /**
@@ -125,32 +124,34 @@ export interface Replica<Tx> extends AsyncDisposable {
     options?: ChangesOptions<NoInfer<keyof Tables & string>>,
   ): AsyncGenerator<ChangeOf<Tables>, void, undefined>;
   /**
-   * A durable subscription to committed changes, for a service that reacts to them. The cluster keeps its place under
-   * `name`, over restarts and crashes and on whichever replica an instance runs. Of all instances with one name one is
-   * active; the others wait in `next()` and take over when it closes, crashes or is cut off. What was not acknowledged
-   * by then is delivered again. Takes part from the first `next()` on; one iteration for each subscription object.
+   * A durable subscription to committed changes, for a service that reacts to them. The cluster
+   * keeps its place under `name`, over restarts and crashes and on whichever replica an instance
+   * runs. Of all instances with one name one is active; the others wait in `next()` and take over
+   * when it closes, crashes or is cut off. What was not acknowledged by then is delivered again.
+   * Takes part from the first `next()` on; one iteration for each subscription object.
    *
-   * @throws BAD_OPTION, UNKNOWN_TABLE at the call. The iterator throws SUBSCRIPTION_LOST when another instance has
-   *   taken over or the subscription was removed, PLACE_LOST when the log no longer holds what follows its place, the
-   *   code of the stall when this replica stalls, MESSAGE_TOO_LARGE, ACCESS_DENIED, and ABORTED with its signal. It
-   *   waits while NATS is away, and ends when the replica closes.
+   * @throws BAD_OPTION, UNKNOWN_TABLE at the call. The iterator throws SUBSCRIPTION_LOST when
+   *   another instance has taken over or the subscription was removed, PLACE_LOST when the log no
+   *   longer holds what follows its place, the code of the stall when this replica stalls,
+   *   MESSAGE_TOO_LARGE, ACCESS_DENIED, and ABORTED with its signal. It waits while NATS is away,
+   *   and ends when the replica closes.
    *
-   * @example
-   * await using orders = replica.subscribe<{ orders: Order }>('mailer', { tables: ['orders'] });
-   * for await (const change of orders) {
-   *   if (change.op === 'insert') await sendMail(change.after);
-   *   if (change.last) void orders.ack(change); // the whole transaction
-   * }
+   * @example await using orders = replica.subscribe<{ orders: Order }>('mailer', { tables:
+   *   ['orders'] }); for await (const change of orders) { if (change.op === 'insert') await
+   *   sendMail(change.after); if (change.last) void orders.ack(change); // the whole transaction }
    */
   subscribe<Tables = Record<string, RowObject>>(
     name: string,
     options?: SubscribeOptions<NoInfer<keyof Tables & string>>,
   ): Subscription<ChangeOf<Tables>>;
-  /** The durable subscriptions of the cluster, in the order of their names. @throws LOG_UNAVAILABLE, CLOSED */
+  /**
+   * The durable subscriptions of the cluster, in the order of their names. @throws LOG_UNAVAILABLE,
+   * CLOSED
+   */
   subscriptions(): Promise<readonly SubscriptionInfo[]>;
   /**
-   * Forgets a durable subscription and its place; its instances end with SUBSCRIPTION_LOST. Returns what it was: `from:
-   * place` begins a new one where it stood.
+   * Forgets a durable subscription and its place; its instances end with SUBSCRIPTION_LOST. Returns
+   * what it was: `from: place` begins a new one where it stood.
    *
    * @throws BAD_OPTION when there is none of that name, LOG_UNAVAILABLE, CLOSED
    */
@@ -158,26 +159,25 @@ export interface Replica<Tx> extends AsyncDisposable {
   /** Everything that an operator asks first, as plain JSON. It costs no query. */
   status(): ReplicaStatus;
   /**
-   * What happens on this replica, from the call on: changes of state, and the beginning and end of everything that
-   * `status` shows as an alarm. The first events say how it is then. Up to 1000 events wait for their reader; beyond
-   * that the oldest are dropped, and an event of type `dropped` says how many. Ends when the replica has closed.
+   * What happens on this replica, from the call on: changes of state, and the beginning and end of
+   * everything that `status` shows as an alarm. The first events say how it is then. Up to 1000
+   * events wait for their reader; beyond that the oldest are dropped, and an event of type
+   * `dropped` says how many. Ends when the replica has closed.
    *
    * @throws BAD_OPTION at the call; the iterator throws ABORTED with its signal.
    *
-   * @example
-   * for await (const event of replica.events())
-   *   if (event.type === 'alarm' && event.phase === 'begin') page(event.alarm.message);
+   * @example for await (const event of replica.events()) if (event.type === 'alarm' && event.phase
+   *   === 'begin') page(event.alarm.message);
    */
   events(options?: EventsOptions): AsyncIterableIterator<ReplicaEvent, void, undefined>;
   /**
-   * For the probes of a service: whether to restart it (`live`), whether to send it requests (`ready`), and why not.
-   * Answers at once, from what is known here.
+   * For the probes of a service: whether to restart it (`live`), whether to send it requests
+   * (`ready`), and why not. Answers at once, from what is known here.
    *
    * @throws BAD_OPTION
    *
-   * @example
-   * const { ready, problems } = replica.healthcheck({ maxLagSeconds: 30 });
-   * response.writeHead(ready ? 200 : 503).end(problems.join('\n'));
+   * @example const { ready, problems } = replica.healthcheck({ maxLagSeconds: 30 });
+   *   response.writeHead(ready ? 200 : 503).end(problems.join('\n'));
    */
   healthcheck(options?: HealthOptions): ReplicaHealth;
   /**
@@ -225,7 +225,7 @@ export interface Replica<Tx> extends AsyncDisposable {
   readonly ended: Promise<AntiphonError | undefined>;
 }
 
-export interface RunningParts<Tx> {
+export interface RunningDeps<Tx> {
   readonly scope: ReplicaScope;
   readonly system: ActorSystem;
   readonly replica: ActorRef<ReplicaProtocol>;
@@ -241,8 +241,8 @@ export interface RunningParts<Tx> {
 
 const DEFAULT_CAUGHT_UP_MS = 30_000;
 /**
- * Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set, then on
- * the actors.
+ * Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set,
+ * then on the actors.
  */
 const DRAIN_SHARE = 0.4;
 const LEAVE_SHARE = 0.1;
@@ -259,13 +259,13 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   readonly quarantine: QuarantineAccess;
   #closing: Promise<void> | undefined;
 
-  constructor(private readonly parts: RunningParts<Tx>) {
-    this.id = parts.scope.id;
-    this.cluster = parts.scope.cluster;
-    this.quarantine = parts.quarantine;
-    const { health } = parts.scope;
+  constructor(private readonly deps: RunningDeps<Tx>) {
+    this.id = deps.scope.id;
+    this.cluster = deps.scope.cluster;
+    this.quarantine = deps.quarantine;
+    const { health } = deps.scope;
     health.onState(() => this.#endWhenFailed());
-    this.ended = parts.system.terminated.then(async (reason) => {
+    this.ended = deps.system.terminated.then(async (reason) => {
       if (health.failure !== undefined) {
         await this.close();
         return health.failure;
@@ -278,15 +278,15 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   #endWhenFailed(): void {
-    if (this.parts.scope.health.failure !== undefined) void this.close();
+    if (this.deps.scope.health.failure !== undefined) void this.close();
   }
 
-  transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<Committed<T>> {
-    return withAbortReason(this.parts.writer.transaction(run, options), options);
+  transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<WriteResult<T>> {
+    return withAbortReason(this.deps.writer.transaction(run, options), options);
   }
 
-  execute(statements: readonly Statement[], options?: WriteOptions): Promise<Committed<readonly number[]>> {
-    return withAbortReason(this.parts.writer.execute(statements, options), options);
+  execute(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<readonly number[]>> {
+    return withAbortReason(this.deps.writer.execute(statements, options), options);
   }
 
   async query<R = RowObject>(
@@ -294,43 +294,43 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     params: Params = [],
     options: QueryOptions = {},
   ): Promise<readonly R[]> {
-    const reading = read(this.parts.scope, sql, params, options);
+    const reading = read(this.deps.scope, sql, params, options);
     const result = await withAbortReason(reading, options);
     const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
     return rows as readonly R[];
   }
 
   async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {
-    return withAbortReason(findOutcome(this.parts.scope, this.parts.replica, id, options), options);
+    return withAbortReason(findOutcome(this.deps.scope, this.deps.replica, id, options), options);
   }
 
   changes<Tables = Record<string, RowObject>>(
     options: ChangesOptions<NoInfer<keyof Tables & string>> = {},
   ): AsyncGenerator<ChangeOf<Tables>, void, undefined> {
-    return changesOf(this.parts.scope, options) as AsyncGenerator<ChangeOf<Tables>, void, undefined>;
+    return changesOf(this.deps.scope, options) as AsyncGenerator<ChangeOf<Tables>, void, undefined>;
   }
 
   subscribe<Tables = Record<string, RowObject>>(
     name: string,
     options: SubscribeOptions<NoInfer<keyof Tables & string>> = {},
   ): Subscription<ChangeOf<Tables>> {
-    return subscribe(this.parts.scope, name, options) as Subscription<ChangeOf<Tables>>;
+    return subscribe(this.deps.scope, name, options) as Subscription<ChangeOf<Tables>>;
   }
 
   async subscriptions(): Promise<readonly SubscriptionInfo[]> {
-    return subscriptionsOf(this.parts.scope);
+    return subscriptionsOf(this.deps.scope);
   }
 
   async removeSubscription(name: string): Promise<SubscriptionInfo> {
-    return removeSubscriptionOf(this.parts.scope, name);
+    return removeSubscriptionOf(this.deps.scope, name);
   }
 
   status(): ReplicaStatus {
-    return statusOf(this.parts.scope);
+    return statusOf(this.deps.scope);
   }
 
   events(options: EventsOptions = {}): AsyncIterableIterator<ReplicaEvent, void, undefined> {
-    return eventsOf(this.parts.scope, options);
+    return eventsOf(this.deps.scope, options);
   }
 
   healthcheck(options: HealthOptions = {}): ReplicaHealth {
@@ -338,11 +338,11 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal> {
-    return removeMember(this.parts.scope, id, options);
+    return removeMember(this.deps.scope, id, options);
   }
 
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult> {
-    return withAbortReason(this.parts.recapturer.recapture(table, options), options);
+    return withAbortReason(this.deps.recapturer.recapture(table, options), options);
   }
 
   caughtUp(options: CaughtUpOptions = {}): Promise<void> {
@@ -350,7 +350,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   async #caughtUp(options: CaughtUpOptions): Promise<void> {
-    const { positions, progress, log, health, clock, closing } = this.parts.scope;
+    const { positions, progress, log, health, clock, closing } = this.deps.scope;
     checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
     const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
     assertTimeout(timeoutMs);
@@ -380,11 +380,11 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   /**
-   * With the connection and the reading processes goes all that kept the process alive: it would end in the
-   * middle of this, with the database still open.
+   * With the connection and the reading processes goes all that kept the process alive: it would
+   * end in the middle of this, with the database still open.
    */
   async #close(): Promise<void> {
-    const alive = this.parts.scope.clock.keepAlive?.();
+    const alive = this.deps.scope.clock.keepAlive?.();
     try {
       await this.#closeInSteps();
     } finally {
@@ -393,11 +393,11 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   /**
-   * Each step has its share of the time, so that the sum is bounded: an operator's patience is not counted
-   * per step.
+   * Each step has its share of the time, so that the sum is bounded: an operator's patience is not
+   * counted per step.
    */
   async #closeInSteps(): Promise<void> {
-    const { scope, system, replica, exposure, release, closing, writer } = this.parts;
+    const { scope, system, replica, exposure, release, closing, writer } = this.deps;
     const { closeTimeoutMs } = scope.limits;
     const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
     const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to continue.`);
@@ -416,7 +416,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
         `Replica ${this.id} is closing. Nothing was written. Open it again to continue.`,
       ),
     );
-    // Every write is settled: the mailbox tells those who called over the bus, before it stops as well.
+    // Every write is settled: the mailbox tells those who called over the bus, before it stops as
+    // well.
     await scope.clock.yield();
     await bounded(scope, Math.max(1, stopUntilMs - scope.clock.monotonicMs()), system.stop());
     scope.log.detach();
@@ -427,35 +428,38 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.progress.moved();
   }
 
-  /** A program that writes and ends at once should not keep its changes to itself until it runs again. */
+  /**
+   * A program that writes and ends at once should not keep its changes to itself until it runs
+   * again.
+   */
   async #drain(timeoutMs: number): Promise<void> {
-    const { progress, health, log, clock } = this.parts.scope;
+    const { progress, health, log, clock } = this.deps.scope;
     if (!health.replicating || log.connection !== 'connected') return;
     const limit = { timeoutMs, what: 'everything is published' };
     const untilMs = clock.monotonicMs() + timeoutMs;
     await progress
       .until(() => progress.unpublished === 0 || !health.replicating, limit)
       .catch(() => undefined);
-    // A synchronous write under way is not in the outbox, and who waits for it would be told that nobody
-    // knows what became of it.
+    // A synchronous write under way is not in the outbox, and who waits for it would be told that
+    // nobody knows what became of it.
     while (this.#isUnderWay && health.replicating && clock.monotonicMs() < untilMs)
       await sleep(clock, SETTLE_POLL_MS);
   }
 
   get #isUnderWay(): boolean {
-    const { scope, writer } = this.parts;
+    const { scope, writer } = this.deps;
     return scope.sync !== undefined && writer.underWay > 0;
   }
 
   /** Who waits for all members must not wait for one that has gone in good order. */
   async #leaveInSync(): Promise<void> {
-    const { sync, id, health, log } = this.parts.scope;
+    const { sync, id, health, log } = this.deps.scope;
     if (sync?.inSync.has(id) !== true || !health.replicating || log.connection !== 'connected') return;
     await sync.inSync.propose((members) => members.filter((member) => member !== id), `${id} is closing`);
   }
 
   async #failed(thrown: unknown): Promise<AntiphonError> {
-    const { scope } = this.parts;
+    const { scope } = this.deps;
     scope.health.handle('fail');
     const error = new AntiphonError(
       'INTERNAL',
@@ -476,7 +480,10 @@ function rowObjects({ columns, rows }: QueryResult, integers: Integers): RowObje
   );
 }
 
-/** Waits for it, but not for ever, and not for its failure: there is nothing left to do about either. */
+/**
+ * Waits for it, but not for ever, and not for its failure: there is nothing left to do about
+ * either.
+ */
 async function bounded(scope: ReplicaScope, timeoutMs: number, work: Promise<unknown>): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = scope.clock.setTimer(timeoutMs, resolve);

@@ -14,8 +14,9 @@ const WAY_OUT: Partial<Record<AntiphonError['code'], string>> = {
 };
 
 /**
- * When captured writes are sealed again after it failed. They are safe in the database meanwhile; whatever
- * may pass is tried again, with growing waits so that a broken disk is not asked a hundred times a second.
+ * When captured writes are sealed again after it failed. They are safe in the database meanwhile;
+ * whatever may pass is tried again, with growing waits so that a broken disk is not asked a hundred
+ * times a second.
  */
 export class SealRetry {
   #failures = 0;

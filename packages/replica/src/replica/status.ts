@@ -49,8 +49,8 @@ export interface SyncStatus extends SyncSettings {
   readonly inFlight: number;
   readonly unacknowledged: number;
   /**
-   * The last entry of the log up to which this replica acknowledges: everything of it that is to be applied
-   * is on the disk. At most `appliedSeq`.
+   * The last entry of the log up to which this replica acknowledges: everything of it that is to be
+   * applied is on the disk. At most `appliedSeq`.
    */
   readonly durableSeq: number;
   /** Claims in the index of certification; absent where one replica writes. */
@@ -71,15 +71,15 @@ export interface ReplicaStatus {
   /** Why replication has stopped; absent while it runs. */
   readonly stalled?: StallReason;
   /**
-   * The transaction that this database does not take, which is tried again until it goes in; absent while
-   * there is none.
+   * The transaction that this database does not take, which is tried again until it goes in; absent
+   * while there is none.
    */
   readonly holding?: Holding;
   readonly connection: string;
   readonly position: { readonly generation: string; readonly seq: number; readonly text: string };
   /**
-   * The last entry of the log up to which everything that is to be applied is applied; less than the position
-   * while something is missing.
+   * The last entry of the log up to which everything that is to be applied is applied; less than
+   * the position while something is missing.
    */
   readonly appliedSeq: number;
   readonly log: { readonly lastSeq: number; readonly seenAtMs: number };
@@ -107,8 +107,8 @@ export interface ReplicaStatus {
     readonly count: number;
   }[];
   /**
-   * Changes of rows that lost against one that did not know them, or won over one; since this database is a
-   * replica.
+   * Changes of rows that lost against one that did not know them, or won over one; since this
+   * database is a replica.
    */
   readonly conflicts: number;
   /** The last of them since this process runs, the newest last. */

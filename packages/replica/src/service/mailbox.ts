@@ -38,7 +38,7 @@ import type { ReplicaScope } from '../sync/replica-scope.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
 import { statusOf, type ReplicaStatus } from '../replica/status.js';
 import { parseSessionToken, type SessionPosition } from '../state/session.js';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import type { Writer } from '../write/writer.js';
 
 export interface Ping {
@@ -66,26 +66,38 @@ export interface MailboxProtocol {
     readonly statements: readonly Statement[];
     readonly timeoutMs?: number;
     readonly acks?: AckLevel;
-  }): Committed<readonly number[]>;
+  }): WriteResult<readonly number[]>;
   query(request: QueryRequest): QueryResult;
   /** What became of a write; `id` as in an UnknownOutcomeError. */
   outcome(request: { readonly id: string }): Outcome;
-  /** Verdicts on synchronous groups in entries from `fromSeq` on, in log order: who reads the log needs them. */
+  /**
+   * Verdicts on synchronous groups in entries from `fromSeq` on, in log order: who reads the log
+   * needs them.
+   */
   outcomes(request: { readonly fromSeq: number; readonly limit: number }): readonly GroupOutcome[];
-  /** The entry of the log up to which everything that is to be applied is in the database and on the disk. */
+  /**
+   * The entry of the log up to which everything that is to be applied is in the database and on the
+   * disk.
+   */
   durable(): { readonly seq: number };
   checksum(request: ChecksumRequest): ChecksumReport;
   rowDigests(request: DigestRequest): readonly RowDigest[];
-  /** Whoever misses our transaction with this counter asks for it: it is published again, and all after it. */
+  /**
+   * Whoever misses our transaction with this counter asks for it: it is published again, and all
+   * after it.
+   */
   resend(request: { readonly from: number }): ResendAnswer;
-  /** What was put aside here, and what is held. */
+  /** What was quarantined here, and what is held. */
   quarantine(request: QuarantineQuery): QuarantineList;
   /** One message of it, as far as it can be read. */
   quarantined(request: { readonly seq: number }): readonly QuarantinedDetail[];
   /** Judges messages anew, and tries at once what is held. */
   retry(request: QuarantineQuery): RetryAnswer;
   discard(request: Pick<QuarantineQuery, 'seq'>): DiscardAnswer;
-  /** Library writes wait for so long; what was written before is sealed and in the log when the answer comes. */
+  /**
+   * Library writes wait for so long; what was written before is sealed and in the log when the
+   * answer comes.
+   */
   hold(request: { readonly holdMs: number }): Standing;
   release(): void;
   /** Takes a member that is gone out of the cluster. */
@@ -126,7 +138,10 @@ const MAX_CHECKSUM_MS = 24 * 3600 * 1000;
 /** Checksums of large tables take long; everything that is asked for has a limit of its own. */
 const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
 
-/** Answers others. It waits for nobody: questions that take long are answered later, beside each other. */
+/**
+ * Answers others. It waits for nobody: questions that take long are answered later, beside each
+ * other.
+ */
 export class MailboxActor implements Behaviour<MailboxProtocol> {
   readonly receive = {
     ping: (): Ping => {
@@ -154,7 +169,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
     durable: (): { seq: number } => {
       const { log, health, id, positions } = this.scope;
-      // A position says nothing about a log that is another one, or that nobody has compared yet (I14).
+      // A position says nothing about a log that is another one, or that nobody has compared yet
+      // (I14).
       if (!log.isTrusted || !health.replicating) throw notReplicating(id, health.stalled?.message);
       return { seq: positions.durable };
     },

@@ -16,8 +16,8 @@ export interface PageComparison {
 }
 
 /**
- * Compares two pages of rows in key order without knowing that order (it is the database's): where keys
- * differ, whichever comes later on the other side tells what is missing.
+ * Compares two pages of rows in key order without knowing that order (it is the database's): where
+ * keys differ, whichever comes later on the other side tells what is missing.
  */
 export function comparePages(left: readonly RowDigest[], right: readonly RowDigest[]): PageComparison {
   const leftPlaces = places(left);

@@ -82,9 +82,9 @@ export interface TableDifference {
 /** What a comparison of replicas came to. */
 export interface VerifyResult {
   /**
-   * `equal`, `different`: checksums of every table at the same state. `unsettled`: no such moment came;
-   * writes by other programs kept moving the databases, or a replica did not keep up. Nothing is said about
-   * equality then.
+   * `equal`, `different`: checksums of every table at the same state. `unsettled`: no such moment
+   * came; writes by other programs kept moving the databases, or a replica did not keep up. Nothing
+   * is said about equality then.
    */
   readonly outcome: 'equal' | 'different' | 'unsettled';
   /** The checksums of each replica, by its id. */
@@ -192,8 +192,8 @@ async function whoAnswers(
 }
 
 /**
- * Holds library writes everywhere, waits until everything published has arrived everywhere, and takes the
- * checksums.
+ * Holds library writes everywhere, waits until everything published has arrived everywhere, and
+ * takes the checksums.
  */
 async function takeReports(
   options: Verification,

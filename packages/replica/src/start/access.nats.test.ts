@@ -109,7 +109,7 @@ describe('with exactly the permissions of its role', () => {
     // Beats, pruning and the registry as well.
     await new Promise((resolve) => setTimeout(resolve, 2500));
     for (const replica of [first, second]) expect(replica.status().alarms).toEqual([]);
-    // A second start has more to read: its own past, its consumer.
+    // A second start has more to read: its own transactions, its consumer.
     await second.close();
     const again = await start('eu-2', settings);
     await holds(again, 'a', settings.topology.mode === 'multi-primary' ? 3 : 2);

@@ -57,7 +57,7 @@ async function change(cluster: ClusterFixture, limits: Partial<AgreedLimits>): P
 }
 
 describe('I15: limits by which all judge the same messages', () => {
-  it('are fixed when the cluster is founded; who says otherwise is told both values', async () => {
+  it('are fixed when the cluster is created; who says otherwise is told both values', async () => {
     await using cluster = await ClusterFixture.start();
     cluster.sql('a', SCHEMA);
     const a = await cluster.replica('a', { limits: { ...limits, clockRefusalMs: HOUR_MS } });
@@ -74,7 +74,7 @@ describe('I15: limits by which all judge the same messages', () => {
     await clocks.write(HOUR_MS / 2);
     await eventually('both have it', async () => (await count(a, 'items')) + (await count(b, 'items')) === 2);
     await clocks.write(HOUR_MS * 1.5);
-    await eventually('both put it aside', () => a.status().quarantined + b.status().quarantined === 2);
+    await eventually('both quarantined it', () => a.status().quarantined + b.status().quarantined === 2);
   });
 
   it('are changed while nobody runs, for what comes after: whoever reads later judges as the others did', async () => {
@@ -86,7 +86,7 @@ describe('I15: limits by which all judge the same messages', () => {
     await b.close();
     const clocks = await Clocks.start(cluster);
     await clocks.write(HOUR_MS * 1.5);
-    await eventually('a puts it aside', () => a.status().quarantined === 1);
+    await eventually('a quarantines it', () => a.status().quarantined === 1);
     await expect(change(cluster, { clockRefusalMs: 2 * HOUR_MS })).rejects.toMatchObject({
       code: 'MEMBER_RUNNING',
       message: expect.stringContaining('a of cluster shop runs') as unknown,

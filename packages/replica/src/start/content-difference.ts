@@ -1,9 +1,10 @@
 import type { ClusterSchema, InspectedTable, TableSchema } from '@antiphon/core';
 
 /**
- * Why a database that no replica has used cannot join a cluster: it would be a merge, and nobody has said
- * which side wins. Nothing when it is empty: tables without rows that are exactly the cluster's do no harm.
- * `chosen`: the caller named its tables, so others in the file are its own business.
+ * Why a database that no replica has used cannot join a cluster: it would be a merge, and nobody
+ * has said which side wins. Nothing when it is empty: tables without rows that are exactly the
+ * cluster's do no harm. `chosen`: the caller named its tables, so others in the file are its own
+ * business.
  */
 export function contentDifference(
   found: readonly InspectedTable[],
@@ -14,7 +15,7 @@ export function contentDifference(
   for (const { schema: here, rowCount, unsupported, leftOut } of found) {
     const there = schema.tables.find((table) => table.name === here.name);
     if (there === undefined) {
-      // What a cluster founded here would leave out is this database's own business.
+      // What a cluster created here would leave out is this database's own business.
       if (!chosen && unsupported === undefined && leftOut === undefined)
         differences.push(`table ${here.name} (${rowCount} rows) is only here`);
       continue;
@@ -51,8 +52,8 @@ export function tableDifference(here: TableSchema, there: TableSchema): string |
 }
 
 /**
- * What decides whether a row is accepted must be the same everywhere, or one replica will refuse what another
- * has committed.
+ * What decides whether a row is accepted must be the same everywhere, or one replica will refuse
+ * what another has committed.
  */
 function rulesDifference(
   here: readonly string[] | undefined,

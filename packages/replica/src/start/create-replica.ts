@@ -36,17 +36,12 @@ const REQUIRED = ['cluster', 'id', 'servers', 'store'];
  * that starts with an empty file gets them. `close` also closes the connection.
  *
  * @throws AntiphonError ACCESS_DENIED when NATS refuses the login or something that a replica needs
- * (once it runs, that is an alarm in `status`), LOG_UNAVAILABLE when NATS does not answer in time,
- * TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT,
- * UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
- * @example
- * await using replica = await createReplica({
- *   cluster: 'shop',
- *   id: 'eu-1',
- *   servers: 'nats://localhost:4222',
- *   store: sqlite({ file: 'shop.db' }),
- * });
- * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
+ *   (once it runs, that is an alarm in `status`), LOG_UNAVAILABLE when NATS does not answer in
+ *   time, TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT,
+ *   UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
+ * @example await using replica = await createReplica({ cluster: 'shop', id: 'eu-1', servers:
+ *   'nats://localhost:4222', store: sqlite({ file: 'shop.db' }), }); await replica.execute([{ sql:
+ *   'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
  */
 export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Promise<Replica<Tx>> {
   checkRequired(options, { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS }, 'createReplica()', REQUIRED);
@@ -115,7 +110,10 @@ async function wanted<T>(
   });
 }
 
-/** Everything that was sent up to now has been permitted or denied. A server that is away again has said neither. */
+/**
+ * Everything that was sent up to now has been permitted or denied. A server that is away again has
+ * said neither.
+ */
 async function settled(nats: NatsHandle): Promise<void> {
   for (let round = 0; round < SETTLING_ROUNDS; round++) {
     await nats.rtt().catch((error: unknown) => {

@@ -18,7 +18,7 @@ async function start(): Promise<ClusterFixture> {
 }
 
 describe('without a topology', () => {
-  it('the replica that founds the cluster is its primary, and the others follow it', async () => {
+  it('the replica that creates the cluster is its primary, and the others follow it', async () => {
     const cluster = await start();
     const [b, a] = await Promise.all([cluster.replica('b', ABSENT), cluster.replica('a', ABSENT)]);
     expect([a, b].map((replica) => replica.status().role)).toEqual(['primary', 'replica']);

@@ -6,8 +6,8 @@ import {
   type ClusterDocument,
   decodeClusterDocument,
   encodeClusterDocument,
-  foundationObstacles,
-  foundationRemarks,
+  creationObstacles,
+  creationRemarks,
   type InspectOptions,
   isSameName,
   type LogIdentity,
@@ -42,9 +42,9 @@ export interface Agreement {
 }
 
 /**
- * Agrees with the cluster, or creates it. Changes nothing in the database. The order is what makes a crash
- * harmless: the document (`creating`, with its creator) comes before the database becomes a replica, `ready`
- * comes after; a creator that finds its own unfinished document goes on with it.
+ * Agrees with the cluster, or creates it. Changes nothing in the database. The order is what makes
+ * a crash harmless: the document (`creating`, with its creator) comes before the database becomes a
+ * replica, `ready` comes after; a creator that finds its own unfinished document goes on with it.
  */
 export async function joinCluster(settings: Settings, deadline: Deadline): Promise<Agreement> {
   const { clock, registry } = settings;
@@ -108,17 +108,18 @@ async function createCluster(
 ): Promise<Agreement | undefined> {
   const { clock, registry } = settings;
   if (inspection.identity !== undefined) throw registryLost(settings);
-  if (!isFounder(settings, inspection)) return undefined;
+  if (!isCreator(settings, inspection)) return undefined;
   const document = await newDocument(settings, inspection, deadline);
   const created = await retrying(clock, deadline, () =>
     registry.create(CLUSTER_KEY, encodeClusterDocument(document)),
   );
-  if (created === undefined) return undefined; // Somebody else was first, or our own try was without an answer: read it.
-  return founding(settings, inspection, document, created.revision);
+  // Somebody else was first, or our own try had no answer: read it.
+  if (created === undefined) return undefined;
+  return creation(settings, inspection, document, created.revision);
 }
 
 /** An empty replica that happens to start first must not found a cluster of nothing. */
-function isFounder(settings: Settings, inspection: StoreInspection): boolean {
+function isCreator(settings: Settings, inspection: StoreInspection): boolean {
   const primary = soleWriter(topologyOf(settings));
   const wanted = settings.tables === undefined ? replicatedTables(inspection) : inspection.tables;
   return (primary === undefined || primary === settings.id) && wanted.length > 0;
@@ -128,7 +129,9 @@ function topologyOf({ id, topology = primaryReplicaOf(id) }: Settings): Topology
   return topology;
 }
 
-/** What this replica founds, of its tables and settings as they are now, on a log without a past. */
+/**
+ * What this replica creates, of its tables and settings as they are now, on a log without a past.
+ */
 async function newDocument(
   settings: Settings,
   inspection: StoreInspection,
@@ -226,8 +229,9 @@ function member(
 }
 
 /**
- * The creator crashed before its database became a replica, or the database could not become one. Nobody has
- * joined, so what was agreed on then binds nobody: its tables and settings may be others now, and so may who founds it.
+ * The creator crashed before its database became a replica, or the database could not become one.
+ * Nobody has joined, so what was agreed on then binds nobody: its tables and settings may be others
+ * now, and so may who creates it.
  */
 async function foundAgain(
   settings: Settings,
@@ -237,7 +241,7 @@ async function foundAgain(
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
   const { clock, id, registry } = settings;
-  const isOurs = isFounder(settings, inspection);
+  const isOurs = isCreator(settings, inspection);
   const creator = soleWriter(topologyOf(settings)) ?? id;
   if (!isOurs && (known.creator !== id || creator === id)) return undefined;
   const document = isOurs
@@ -246,17 +250,17 @@ async function foundAgain(
   const data = encodeClusterDocument(document);
   const updated = await retrying(clock, deadline, () => registry.update(CLUSTER_KEY, data, revision));
   if (updated === undefined || !isOurs) return undefined;
-  return founding(settings, inspection, document, updated.revision);
+  return creation(settings, inspection, document, updated.revision);
 }
 
-function founding(
+function creation(
   settings: Settings,
   inspection: StoreInspection,
   document: ClusterDocument,
   revision: number,
 ): Agreement {
   const options = { named: settings.tables !== undefined, rowVersions: document.rowVersions };
-  for (const remark of foundationRemarks(inspection, options)) settings.logger.warn({}, remark);
+  for (const remark of creationRemarks(inspection, options)) settings.logger.warn({}, remark);
   const identity = newIdentity(settings, document);
   return { document, identity, createTables: false, sealExistingRows: true, creating: revision };
 }
@@ -311,7 +315,7 @@ function assertSupported(settings: Settings, inspection: StoreInspection, rowVer
       `The database has no table ${missing.join(', ')}. Create it, or correct \`tables\`.`,
     );
   }
-  const obstacles = foundationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
+  const obstacles = creationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
   if (obstacles.length === 0) return;
   throw new AntiphonError('UNSUPPORTED_TABLE', obstacles.join(' '), {
     context: { cluster: settings.cluster, replica: settings.id },
@@ -319,8 +323,8 @@ function assertSupported(settings: Settings, inspection: StoreInspection, rowVer
 }
 
 /**
- * A log with a past, but no description of its cluster: the registry was lost, and a new cluster would mix
- * with the old.
+ * A log with a past, but no description of its cluster: the registry was lost, and a new cluster
+ * would mix with the old.
  */
 async function assertUnused(settings: Settings, identity: LogIdentity, deadline: Deadline): Promise<void> {
   // The first entry is the log's own identity record.

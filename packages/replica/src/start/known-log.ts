@@ -5,9 +5,9 @@ import type { Settings } from '../config/options.js';
 import { OwnEntries } from '../log/own-entries.js';
 
 /**
- * I14: is the log the one that this database has replicated with? By its generation and length, by the entry
- * at the position, and by what it holds of this replica. Changes nothing. Throws LOG_UNAVAILABLE, TIMEOUT;
- * LOG_REPLACED is what it returns.
+ * I14: is the log the one that this database has replicated with? By its generation and length, by
+ * the entry at the position, and by what it holds of this replica. Changes nothing. Throws
+ * LOG_UNAVAILABLE, TIMEOUT; LOG_REPLACED is what it returns.
  */
 export async function findReplacedLog(
   settings: Settings,

@@ -16,7 +16,7 @@ import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
-import { findOwnPast } from '../deliver/own-past.js';
+import { findOwnRecovery } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
 import { StaticAuthority, type Authority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
@@ -34,9 +34,9 @@ import { finishCreating, joinCluster, type Agreement } from './join.js';
 import { findReplacedLog } from './known-log.js';
 
 /**
- * Everything that must be so before the first message moves, phase by phase. Each phase adds what it found out,
- * and needs what those before it did. Throws as `startReplica` does; the database may be installed by then, which
- * the next start finds as it is.
+ * Everything that must be so before the first message moves, phase by phase. Each phase adds what
+ * it found out, and needs what those before it did. Throws as `startReplica` does; the database may
+ * be installed by then, which the next start finds as it is.
  */
 export async function prepare(
   settings: Settings,
@@ -61,7 +61,9 @@ export async function prepare(
   };
 }
 
-/** Two processes under one id would number their transactions alike. Whoever runs answers a ping. */
+/**
+ * Two processes under one id would number their transactions alike. Whoever runs answers a ping.
+ */
 async function assertAlone(settings: Settings, deadline: Deadline): Promise<void> {
   const { bus, cluster, id, instance, limits } = settings;
   const timeoutMs = Math.min(limits.duplicateCheckMs, Math.max(1, deadline.leftMs));
@@ -144,7 +146,7 @@ async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
     ...(localTriggers && { localTriggers }),
     rowLimits: newestLimits(document.limits),
   };
-  // Founding a cluster seals every row that is there, which takes as long as it takes.
+  // Creating a cluster seals every row that is there, which takes as long as it takes.
   await retrying(clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));
   return { ...agreed, clocks, hybrid };
 }
@@ -183,7 +185,7 @@ async function enroll(recognized: Recognized, deadline: Deadline): Promise<Enrol
 }
 
 interface Recovered extends Enrolled {
-  readonly ownPastUpTo: number;
+  readonly recoverOwnUpTo: number;
   readonly ownLog: OwnLog;
 }
 
@@ -192,7 +194,7 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
   const { store, logger, clock, id, replaced } = enrolled;
   const { past, ownLog } =
     replaced === undefined
-      ? await findOwnPast(enrolled, deadline)
+      ? await findOwnRecovery(enrolled, deadline)
       : { ownLog: ownLogState(id, store.state()), past: undefined };
   if (past !== undefined) {
     const { counter, time } = past;
@@ -208,11 +210,13 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
           'They are not published again, and their rows become what the log says.',
       );
   }
-  const ownPastUpTo = Math.max(past?.counter ?? 0, interrupted(enrolled));
-  return { ...enrolled, ownPastUpTo, ownLog: new OwnLog(ownLog) };
+  const recoverOwnUpTo = Math.max(past?.counter ?? 0, interrupted(enrolled));
+  return { ...enrolled, recoverOwnUpTo, ownLog: new OwnLog(ownLog) };
 }
 
-/** It crashed while it took them in: the database knows how far that goes, and has not got there. */
+/**
+ * It crashed while it took them in: the database knows how far that goes, and has not got there.
+ */
 function interrupted({ store, id }: Enrolled): number {
   const { lastCounter, vector } = store.state();
   return counterOf(vector, id) < lastCounter ? lastCounter : 0;
@@ -234,13 +238,16 @@ async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Plac
   const { lastSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
   positions.sawEnd(lastSeq);
   if (positions.passed > 0) return placed;
-  // The log's own first record is shown to no reader, so nothing else would ever move a position past it.
+  // The log's own first record is shown to no reader, so nothing else would ever move a position
+  // past it.
   const first = await retrying(clock, deadline, () => log.get(1, deadline.signal));
   if (first === undefined || isReserved(first.origin)) positions.skip(Math.min(1, lastSeq));
   return placed;
 }
 
-/** A log or a table that is not what it was: it starts stalled, so that the way out can be taken. */
+/**
+ * A log or a table that is not what it was: it starts stalled, so that the way out can be taken.
+ */
 async function checkDatabase(placed: Placed): Promise<Placed & Pick<ReplicaScope, 'leftOut' | 'conflicts'>> {
   const { store, health, logger, clock, tables, replaced } = placed;
   health.handle('installed');

@@ -162,7 +162,7 @@ describe.each(TOPOLOGIES)(
       await goesOn(a, b, big.rows + 5);
     });
 
-    it('I2: takes in the rest when it was killed while it took in its own past', async () => {
+    it('I2: takes in the rest when it was killed while it recovered its own transactions', async () => {
       fixture = await ClusterFixture.start();
       fixture.sql('a', SCHEMA);
       const before = await fixture.replica('a', options);
@@ -185,7 +185,7 @@ describe.each(TOPOLOGIES)(
       const stop = new AbortController();
       const starting = fixture.replicaWith({ log: readingOnly(8) }, 'a', { ...options, signal: stop.signal });
       const ended = expect(starting).rejects.toMatchObject({ code: 'ABORTED' });
-      await eventually('it is within its own past', () => stateOf('a').position >= first + 8);
+      await eventually('it is within its own transactions', () => stateOf('a').position >= first + 8);
       expect(stateOf('a').own).toBe(1);
       await copied(fixture.file('a'), fixture.file('killed'));
       stop.abort();

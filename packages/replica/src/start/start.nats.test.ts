@@ -81,7 +81,7 @@ describe('joining', () => {
   });
 });
 
-describe('I2: own past first', () => {
+describe('I2: recovery of own transactions', () => {
   it('takes in what a restored database does not know, and never uses a counter twice', async () => {
     await using cluster = await ClusterFixture.start();
     createKv(cluster, 'a');
@@ -177,7 +177,7 @@ describe('the log', () => {
     await expect(a.caughtUp()).rejects.toMatchObject({ code: 'LOG_REPLACED' });
   });
 
-  it('I15: hostile messages are put aside, good ones go on', async () => {
+  it('I15: hostile messages are quarantined, good ones go on', async () => {
     await using cluster = await ClusterFixture.start();
     const stores = [createKv(cluster, 'a'), kvOf(cluster, 'b')] as const;
     const a = await cluster.replica('a');

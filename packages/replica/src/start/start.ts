@@ -16,8 +16,8 @@ import { Writer } from '../write/writer.js';
 const SOON_CAUGHT_UP_ENTRIES = 10_000;
 
 /**
- * A defect that passes costs fractions of a second; one that stays ends the replica within some seconds, and
- * says so.
+ * A defect that passes costs fractions of a second; one that stays ends the replica within some
+ * seconds, and says so.
  */
 const SUPERVISION: Supervision = {
   restart: {
@@ -50,7 +50,7 @@ export async function startReplica<Tx>(
     const scope = await prepare(settings, closing.signal, deadline);
     deadline.end();
     replica = run<Tx>(scope, closing, release);
-    await ownPastTaken(scope, options.signal, onProgress);
+    await ownRecovered(scope, options.signal, onProgress);
     await joinedInSync(scope, options.signal);
     return replica;
   } catch (error) {
@@ -106,12 +106,12 @@ function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => P
 }
 
 /** However much there is: it fails only when nothing moves any more. */
-async function ownPastTaken(
+async function ownRecovered(
   scope: ReplicaScope,
   signal: AbortSignal | undefined,
   onProgress: () => void,
 ): Promise<void> {
-  const { positions, progress, ownPastUpTo, health, clock, limits } = scope;
+  const { positions, progress, recoverOwnUpTo, health, clock, limits } = scope;
   const what = 'the transactions of its own that only the log has are applied';
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what, onProgress);
   let seq = -1;
@@ -122,7 +122,7 @@ async function ownPastTaken(
     deadline.renew();
   });
   try {
-    await progress.until(() => progress.ownCounter >= ownPastUpTo || !health.replicating, {
+    await progress.until(() => progress.ownCounter >= recoverOwnUpTo || !health.replicating, {
       timeoutMs: Infinity,
       what,
       signal: deadline.signal,
@@ -134,8 +134,8 @@ async function ownPastTaken(
 }
 
 /**
- * Who starts all members and then writes expects them to count; a replica that has much to catch up with is
- * not waited for.
+ * Who starts all members and then writes expects them to count; a replica that has much to catch up
+ * with is not waited for.
  */
 async function joinedInSync(scope: ReplicaScope, signal: AbortSignal | undefined): Promise<void> {
   const { sync, id, positions, progress, health, limits } = scope;

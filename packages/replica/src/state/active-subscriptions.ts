@@ -5,7 +5,10 @@ export interface SubscriptionStatus {
   readonly state: 'standby' | 'active';
   /** Of an active one; rises whenever another instance takes over. */
   readonly epoch?: number;
-  /** Of an active one: entries of the log that are not acknowledged yet, those without a wanted change included. */
+  /**
+   * Of an active one: entries of the log that are not acknowledged yet, those without a wanted
+   * change included.
+   */
   readonly lagEntries?: number;
 }
 

@@ -11,12 +11,15 @@ export interface Mandate {
 }
 
 /**
- * The one place that knows who may write; everybody else asks it when it matters and keeps no copy. It is fed
- * in the order of the log, so that every replica changes its mind at the same entry.
+ * The one place that knows who may write; everybody else asks it when it matters and keeps no copy.
+ * It is fed in the order of the log, so that every replica changes its mind at the same entry.
  */
 export interface Authority {
   current(): Mandate;
-  /** Called after a change, within the turn of the replica actor that applied its entry. Returns the way to stop it. */
+  /**
+   * Called after a change, within the turn of the replica actor that applied its entry. Returns the
+   * way to stop it.
+   */
   onChange(listener: (mandate: Mandate) => void): () => void;
 }
 
@@ -39,8 +42,9 @@ export class StaticAuthority implements Authority {
 }
 
 /**
- * All that enters the log is written by this replica, in order: it sends its transactions as a chain, each message
- * behind the entry before it, and what the log acknowledges of a chain needs not be read back.
+ * All that enters the log is written by this replica, in order: it sends its transactions as a
+ * chain, each message behind the entry before it, and what the log acknowledges of a chain needs
+ * not be read back.
  */
 export function appendsAlone({
   authority,

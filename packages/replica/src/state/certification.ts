@@ -20,7 +20,7 @@ const SCAN = { maxEntries: 512, maxBytes: 4 * 1024 * 1024 };
 /** Entries; twice as many each time. */
 const FIRST_READ = 64;
 
-interface RestoreParts {
+interface RestoreDeps {
   readonly log: Log;
   readonly store: Store;
   readonly clock: Clock;
@@ -35,9 +35,9 @@ interface Past {
 }
 
 /**
- * First committer wins, decided from the log alone: every entry passes here once, in log order, so that every
- * replica comes to the same verdicts. What is in the index after a restart is read from the log again, with
- * the verdicts that the database kept.
+ * First committer wins, decided from the log alone: every entry passes here once, in log order, so
+ * that every replica comes to the same verdicts. What is in the index after a restart is read from
+ * the log again, with the verdicts that the database kept.
  */
 export class Certification {
   readonly #certifier = new Certifier();
@@ -64,7 +64,10 @@ export class Certification {
     });
   }
 
-  /** An entry of a replica that is no synchronous group, or that nobody can read: what it wrote is not known. */
+  /**
+   * An entry of a replica that is no synchronous group, or that nobody can read: what it wrote is
+   * not known.
+   */
   pass(seq: number): void {
     this.#certifier.pass(seq);
   }
@@ -74,7 +77,10 @@ export class Certification {
     this.#seenSeq = Math.max(this.#seenSeq, seq);
   }
 
-  /** An entry that this replica has committed in place before the feed came to it. The same one again does no harm. */
+  /**
+   * An entry that this replica has committed in place before the feed came to it. The same one
+   * again does no harm.
+   */
   look({ seq, origin, data }: LogEntry): void {
     if (seq <= this.#seenSeq) return;
     this.dealtWith(seq);
@@ -85,11 +91,11 @@ export class Certification {
   }
 
   /**
-   * What the verdicts on entries after `positionSeq` depend on, read from the log backwards until the index
-   * could not hold more. Throws LOG_UNAVAILABLE, LOG_REPLACED.
+   * What the verdicts on entries after `positionSeq` depend on, read from the log backwards until
+   * the index could not hold more. Throws LOG_UNAVAILABLE, LOG_REPLACED.
    */
-  async restore(parts: RestoreParts, positionSeq: number, deadline: Deadline): Promise<void> {
-    const { log, store, clock } = parts;
+  async restore(deps: RestoreDeps, positionSeq: number, deadline: Deadline): Promise<void> {
+    const { log, store, clock } = deps;
     const { firstSeq, lastSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
     const { entries, claims } = CERTIFICATION_LIMITS;
     const earliest = Math.max(firstSeq, positionSeq - entries + 1);
@@ -100,7 +106,7 @@ export class Certification {
     let untilSeq = Math.min(positionSeq, lastSeq);
     for (let size = FIRST_READ; untilSeq >= earliest && held <= claims; size *= 2) {
       const fromSeq = Math.max(earliest, untilSeq - size + 1);
-      const part = await readPast(parts, fromSeq, untilSeq, deadline);
+      const part = await readPast(deps, fromSeq, untilSeq, deadline);
       for (const { seq, group } of part)
         if (group !== undefined && outcomes.has(seq)) held += claimsIn(group.sync);
       past = [...part, ...past];
@@ -121,7 +127,7 @@ export class Certification {
 
 /** Entries of replicas from one to another, in order, without their rows. */
 async function readPast(
-  { log, clock, generation }: RestoreParts,
+  { log, clock, generation }: RestoreDeps,
   fromSeq: number,
   untilSeq: number,
   deadline: Deadline,

@@ -58,9 +58,9 @@ export interface ClockWatchDeps {
 }
 
 /**
- * Compares clocks with the log's, which all replicas share: this machine's, those of the other members, and
- * the times that changes carry. What it finds is alarmed for as long as it lasts, and a clock that is too far
- * ahead gives no times (CLOCK_SKEW).
+ * Compares clocks with the log's, which all replicas share: this machine's, those of the other
+ * members, and the times that changes carry. What it finds is alarmed for as long as it lasts, and
+ * a clock that is too far ahead gives no times (CLOCK_SKEW).
  */
 export class ClockWatch {
   readonly logClock: LogClock;
@@ -84,9 +84,9 @@ export class ClockWatch {
   }
 
   /**
-   * Where times decide who wins, others refuse changes whose times are further ahead of the log than
-   * `refusalMs`: none is given such a time. That needs no wrong clock any more: all of them, and the log's,
-   * may have been ahead for a moment.
+   * Where times decide who wins, others refuse changes whose times are further ahead of the log
+   * than `refusalMs`: none is given such a time. That needs no wrong clock any more: all of them,
+   * and the log's, may have been ahead for a moment.
    */
   follow(hybrid: Pick<HybridClock, 'last'>, refusalMs: number): void {
     this.#followed = { hybrid, refusalMs };
@@ -133,7 +133,10 @@ export class ClockWatch {
     this.#failure = undefined;
   }
 
-  /** At each beat; reads the log's clock when it is time to. `unsealed`: captured changes that wait for a time. */
+  /**
+   * At each beat; reads the log's clock when it is time to. `unsealed`: captured changes that wait
+   * for a time.
+   */
   look(hybrid: HybridClock, unsealed: () => number, signal?: AbortSignal): void {
     this.#alarm(hybrid, unsealed);
     const sinceMs = this.deps.clock.monotonicMs() - this.#readAtMs;
@@ -150,8 +153,8 @@ export class ClockWatch {
   }
 
   /**
-   * Its beat says what its clock shows; it may have been under way for a while, so only a clock that is ahead
-   * is certain.
+   * Its beat says what its clock shows; it may have been under way for a while, so only a clock
+   * that is ahead is certain.
    */
   heard(beat: Beat): void {
     const window = this.logClock.window();
@@ -162,7 +165,10 @@ export class ClockWatch {
     origin.heardAtMs = this.deps.clock.monotonicMs();
   }
 
-  /** Changes of this origin carry this hybrid time (microseconds), which is ahead of when the log stored them. */
+  /**
+   * Changes of this origin carry this hybrid time (microseconds), which is ahead of when the log
+   * stored them.
+   */
   sawAhead(id: string, time: number): void {
     const origin = this.#origin(id);
     if (origin !== undefined) origin.latestMs = Math.max(origin.latestMs, time / 1000);

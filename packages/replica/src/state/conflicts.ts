@@ -1,7 +1,10 @@
 import type { ApplyOutcome, Clock, RowConflict, Value } from '@antiphon/core';
 import type { Health } from './health.js';
 
-/** Two replicas changed one row without knowing of each other: whose change stays, and whose is lost. Plain JSON. */
+/**
+ * Two replicas changed one row without knowing of each other: whose change stays, and whose is
+ * lost. Plain JSON.
+ */
 export interface ConflictReport {
   /** The table of the row. */
   readonly table: string;

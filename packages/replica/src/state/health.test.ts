@@ -4,7 +4,9 @@ import { Health } from './health.js';
 import { silentLogger } from '../config/logger.js';
 
 const drift = (gaps?: readonly string[]): AntiphonError =>
-  new AntiphonError('SCHEMA_DRIFT', `table ${gaps?.join() ?? 'o'}`, { context: gaps ? { gaps } : {} });
+  new AntiphonError('SCHEMA_DRIFT', `table ${gaps?.join() ?? 'o'}`, {
+    context: gaps ? { uncaptured: gaps } : {},
+  });
 
 let health: Health;
 const names = (): readonly string[] => health.alarms.map(({ name }) => name);

@@ -8,20 +8,24 @@ const ENDING: ReadonlySet<string> = new Set(['DUPLICATE_REPLICA', 'MEMBER_REMOVE
 
 const MAX_ALARMS = 32;
 /**
- * Alarms of work that a stall stops: what was in its way may be gone, and nobody tries any more. When
- * replication goes on, whatever is still in the way is noticed again.
+ * Alarms of work that a stall stops: what was in its way may be gone, and nobody tries any more.
+ * When replication goes on, whatever is still in the way is noticed again.
  */
 const STOPPED_BY_STALL: ReadonlySet<string> = new Set(['apply', 'publish', 'commit', 'in-sync']);
 
 /**
- * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take waits
- * until it is changed back. Where changes may have gone unnoticed (`gaps`), changing it back mends nothing.
+ * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take
+ * waits until it is changed back. Where changes may have gone unnoticed (`uncaptured`), changing it
+ * back mends nothing.
  */
 function isPassing({ code, context }: AntiphonError): boolean {
-  return code === 'SCHEMA_DRIFT' && context['gaps'] === undefined;
+  return code === 'SCHEMA_DRIFT' && context['uncaptured'] === undefined;
 }
 
-/** How this replica is: lifecycle, what it stands still for, alarms. One place that all actors write to and `status` reads. */
+/**
+ * How this replica is: lifecycle, what it stands still for, alarms. One place that all actors write
+ * to and `status` reads.
+ */
 export class Health {
   #state: LifecycleState = 'joining';
   #stalled: StallReason | undefined;
@@ -111,8 +115,8 @@ export class Health {
   }
 
   /**
-   * Replication stops here, or the whole replica, by the code of the error; the first reason is kept. Of
-   * tables whose changes may have gone uncaptured, all are named.
+   * Replication stops here, or the whole replica, by the code of the error; the first reason is
+   * kept. Of tables whose changes may have gone uncaptured, all are named.
    */
   stall(error: AntiphonError): void {
     if (ENDING.has(error.code)) return this.fail(error);
@@ -136,8 +140,10 @@ export class Health {
     this.#stalled = { ...reason, sinceMs: before.sinceMs };
   }
 
-  #reasonOf({ code, message, context: { gaps } }: AntiphonError): StallReason {
-    const tables = Array.isArray(gaps) ? gaps.filter((name) => typeof name === 'string') : undefined;
+  #reasonOf({ code, message, context: { uncaptured } }: AntiphonError): StallReason {
+    const tables = Array.isArray(uncaptured)
+      ? uncaptured.filter((name) => typeof name === 'string')
+      : undefined;
     return { code, message, sinceMs: this.clock.nowMs(), ...(tables && { tables }) };
   }
 

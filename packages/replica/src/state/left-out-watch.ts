@@ -7,8 +7,8 @@ const ALARM = 'not replicated';
 const MAX_NAMED = 10;
 
 /**
- * Says once what of this database other replicas do not get, and keeps an alarm while something of it is a
- * surprise.
+ * Says once what of this database other replicas do not get, and keeps an alarm while something of
+ * it is a surprise.
  */
 export class LeftOutWatch {
   #seen: readonly LeftOut[] = [];

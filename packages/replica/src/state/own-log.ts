@@ -2,25 +2,26 @@ import { type AdmissionState, counterOf, type StoreState } from '@antiphon/core'
 import { appendsAlone, type Authority } from './authority.js';
 
 /**
- * What the log had of our own transactions, in order, up to the position: the two are stored together. (A
- * database that was interrupted while it took in its own past has `publishedCounter` ahead of what it
- * applied.) Without the parts that the position may have passed: only reading tells those.
+ * What the log had of our own transactions, in order, up to the position: the two are stored
+ * together. (A database that was interrupted while it recovered its own transactions has
+ * `publishedCounter` ahead of what it applied.) Without the parts that the position may have
+ * passed: only reading tells those.
  */
 export function ownLogState(id: string, state: StoreState): AdmissionState {
   return { vector: { [id]: Math.min(state.publishedCounter, counterOf(state.vector, id)) }, partial: {} };
 }
 
 /**
- * The same with the parts, as it was read: what the others have admitted of our messages. Outlives a restart of
- * the replica actor, as the position does.
+ * The same with the parts, as it was read: what the others have admitted of our messages. Outlives
+ * a restart of the replica actor, as the position does.
  */
 export class OwnLog {
   constructor(private read: AdmissionState) {}
 
   /**
-   * What was published by a chain, and groups that were committed in place, were not read. What counts
-   * as published and is not applied is neither, but of an apply that failed (the database was busy) and is
-   * tried again: it must not pass for a repetition then.
+   * What was published by a chain, and groups that were committed in place, were not read. What
+   * counts as published and is not applied is neither, but of an apply that failed (the database
+   * was busy) and is tried again: it must not pass for a repetition then.
    */
   at(state: StoreState, scope: { id: string; authority: Authority; sync: unknown }): AdmissionState {
     const { id, sync } = scope;

@@ -1,6 +1,8 @@
 import type { Clock, Gap, StoreState } from '@antiphon/core';
 
-/** What positions have to know of the database: as of its last commit, and what it was told since. */
+/**
+ * What positions have to know of the database: as of its last commit, and what it was told since.
+ */
 type Committed = Pick<StoreState, 'position' | 'gaps'>;
 
 /**
@@ -8,9 +10,9 @@ type Committed = Pick<StoreState, 'position' | 'gaps'>;
  *
  *     durable ≤ applied ≤ passed ≤ end   and   observed ≤ end
  *
- * in the sense of the getters below. `durable` and `applied` fall when a gap is noted; a position never
- * counts as applied beyond something that is missing here (I6). A group that is committed in place is passed
- * before it is observed.
+ * in the sense of the getters below. `durable` and `applied` fall when a gap is noted; a position
+ * never counts as applied beyond something that is missing here (I6). A group that is committed in
+ * place is passed before it is observed.
  */
 export class Positions {
   /** The last entry up to which a commit of this process has put everything on the disk. */
@@ -34,7 +36,10 @@ export class Positions {
     this.#inStepAtMs = clock.monotonicMs();
   }
 
-  /** The log up to here is on the disk, with everything of it that is to be applied: what this replica acknowledges. */
+  /**
+   * The log up to here is on the disk, with everything of it that is to be applied: what this
+   * replica acknowledges.
+   */
   get durable(): number {
     return this.completeUpTo(this.#committedSeq);
   }
@@ -83,7 +88,10 @@ export class Positions {
     this.#observedSeq = Math.max(this.#observedSeq, seq);
   }
 
-  /** No reader shows it, so nothing else would ever move a position past it: the log's own first record. */
+  /**
+   * No reader shows it, so nothing else would ever move a position past it: the log's own first
+   * record.
+   */
   skip(seq: number): void {
     this.#skippedSeq = Math.max(this.#skippedSeq, seq);
   }

@@ -35,7 +35,10 @@ export async function untilReplicated(
   if (stopped !== undefined && !reached()) throw stopped;
 }
 
-/** A way to wait for this replica to get somewhere. Whoever moves something calls `moved`, when all of it has moved. */
+/**
+ * A way to wait for this replica to get somewhere. Whoever moves something calls `moved`, when all
+ * of it has moved.
+ */
 export class Progress {
   #ended: AntiphonError | undefined;
   readonly #waiters = new Set<Waiter>();

@@ -16,7 +16,7 @@ export interface Delivery {
 }
 
 /** What became of it. Entries after `doneSeq` are to be delivered again. */
-export interface Delivered {
+export interface DeliveryResult {
   readonly doneSeq: number;
   /** What this database does not take; the position stays before it. */
   readonly refused?: {
@@ -26,8 +26,8 @@ export interface Delivered {
     readonly error: AntiphonError;
   };
   /**
-   * Nothing from the entry after `doneSeq` on may be dealt with. `newer-schema`: it may, once it is known that the
-   * cluster has no such schema.
+   * Nothing from the entry after `doneSeq` on may be dealt with. `newer-schema`: it may, once it is
+   * known that the cluster has no such schema.
    */
   readonly halt?: {
     readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
@@ -36,18 +36,21 @@ export interface Delivered {
 }
 
 /** Entries that were passed before, judged anew by what is known now. */
-export interface Rejudging {
+export interface RejudgeRequest {
   readonly entries: readonly LogEntry[];
   /** The message in quarantine that holds the entry; it leaves when nothing of it is in the way. */
   readonly release?: number;
 }
 
-export interface Rejudged {
+export interface RejudgeResult {
   /** One for each entry, in order. */
   readonly verdicts: readonly {
     readonly seq: number;
     readonly origin: string;
-    /** Why not all of it can be applied, as a sentence without its stop; absent when nothing is in the way. */
+    /**
+     * Why not all of it can be applied, as a sentence without its stop; absent when nothing is in
+     * the way.
+     */
     readonly obstacle?: string;
     /** Its origin is a member, and it holds the next transaction that is missing here. */
     readonly isNext: boolean;
@@ -65,9 +68,9 @@ export interface WriteMessage {
 /** What an origin answers to whoever misses one of its transactions. */
 export interface ResendAnswer {
   /**
-   * `sending`: it is published again, and all after it. `coming`: it is under way. `later`: asked too often;
-   * ask again. `stopped`: the origin has stalled. `gone`: it is not kept any more. `refused`: it can't be
-   * published again.
+   * `sending`: it is published again, and all after it. `coming`: it is under way. `later`: asked
+   * too often; ask again. `stopped`: the origin has stalled. `gone`: it is not kept any more.
+   * `refused`: it can't be published again.
    */
   readonly state: 'sending' | 'coming' | 'later' | 'stopped' | 'gone' | 'refused';
   /** A sentence for `status`. */
@@ -79,16 +82,26 @@ export interface ReplicaProtocol {
   write(request: WriteMessage): WriteOutcome;
   /** Synchronous writes answer for themselves. */
   submit(write: SyncWrite): void;
-  /** Who may write has changed: the children of the last term end, and those of the new one begin. */
+  /**
+   * Who may write has changed: the children of the last term end, and those of the new one begin.
+   */
   enter(): void;
   /** The next synchronous group, if one waits. */
   advance(): void;
-  /** Uses up own counters to this one, so that an attempt which took it and was lost can never come back. */
-  fence(counter: number): void;
-  /** Decides about entries of the log and applies them, in one turn. Rejects as `Store.apply` does. */
-  apply(delivery: Delivery): Delivered;
-  /** Judges and applies in one turn, beside what the log brings: the position stays. Rejects as `Store.apply` does. */
-  rejudge(request: Rejudging): Rejudged;
+  /**
+   * Uses up own counters to this one, so that an attempt which took it and was lost can never come
+   * back.
+   */
+  noOpGroup(counter: number): void;
+  /**
+   * Decides about entries of the log and applies them, in one turn. Rejects as `Store.apply` does.
+   */
+  apply(delivery: Delivery): DeliveryResult;
+  /**
+   * Judges and applies in one turn, beside what the log brings: the position stays. Rejects as
+   * `Store.apply` does.
+   */
+  rejudge(request: RejudgeRequest): RejudgeResult;
   /** Forgets these messages in quarantine. */
   discard(ids: readonly number[]): void;
   /** Looks for writes by other programs. */
@@ -96,8 +109,8 @@ export interface ReplicaProtocol {
   /** Looks for another file, and for another schema, than the ones it knows. */
   check(): void;
   /**
-   * Compares a table with the reference that was made for this state; unless it is a dry run, a stall for its
-   * sake may be over then.
+   * Compares a table with the reference that was made for this state; unless it is a dry run, a
+   * stall for its sake may be over then.
    */
   recapture(request: CompareOptions & { readonly table: string }): RecaptureReport;
   /** Seals what other programs wrote, and sends it whatever the interval. */
@@ -142,7 +155,7 @@ export interface FeedProtocol {
   readTo(seq: number): void;
 }
 
-export interface PulseProtocol {
+export interface HeartbeatProtocol {
   beat(): void;
   /** Look at the log's identity now. */
   look(): void;

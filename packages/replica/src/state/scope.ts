@@ -14,7 +14,10 @@ import type { SentMessages } from './sent-messages.js';
 import type { ActiveSubscriptions } from './active-subscriptions.js';
 import type { Authority } from './authority.js';
 
-/** A synchronous cluster, as far as delivering and publishing have to do with it; `ReplicaScope` has all of it. */
+/**
+ * A synchronous cluster, as far as delivering and publishing have to do with it; `ReplicaScope` has
+ * all of it.
+ */
 export interface SynchronousCluster {
   /** Absent where one replica writes. */
   readonly certification: Certification | undefined;
@@ -38,8 +41,11 @@ export interface Scope extends Settings {
   readonly positions: Positions;
   readonly progress: Progress;
   readonly members: Members;
-  /** Own transactions up to this one are taken from the log; 0 when the database is up to date with its own past. */
-  readonly ownPastUpTo: number;
+  /**
+   * Own transactions up to this one are taken from the log; 0 when the database is up to date with
+   * its own transactions.
+   */
+  readonly recoverOwnUpTo: number;
   readonly ownLog: OwnLog;
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;

@@ -9,8 +9,8 @@ import {
 } from '@antiphon/core';
 
 /**
- * A session token: a read that comes after it shows at least what was written (or read) there. A place in the
- * log and, for what was not in the log yet, counters per origin.
+ * A session token: a read that comes after it shows at least what was written (or read) there. A
+ * place in the log and, for what was not in the log yet, counters per origin.
  */
 export interface SessionPosition extends Position {
   /** Per origin, the counter of a transaction that has to be applied as well. */
@@ -40,8 +40,8 @@ export function parseSessionToken(input: unknown): SessionPosition {
 }
 
 /**
- * Whether a database in this state, with everything of the log up to `appliedSeq`, shows what the token
- * stands for. Throws BAD_OPTION when it is of another log.
+ * Whether a database in this state, with everything of the log up to `appliedSeq`, shows what the
+ * token stands for. Throws BAD_OPTION when it is of another log.
  */
 export function isReached(token: SessionPosition, state: StoreState, appliedSeq: number): boolean {
   if (token.generation !== '' && token.generation !== state.position.generation) {

@@ -1,9 +1,9 @@
 import { AntiphonError, ConflictError, systemClock, UnknownOutcomeError } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import { SyncWrite, type SyncWriteOptions } from './sync-write.js';
 
-const RESULT: Committed<unknown> = {
+const RESULT: WriteResult<unknown> = {
   outcome: 'committed',
   position: { generation: 'g', seq: 1 },
   value: undefined,

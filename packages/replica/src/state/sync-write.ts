@@ -8,17 +8,17 @@ import {
   UnknownOutcomeError,
   sentence,
 } from '@antiphon/core';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 
 /**
- * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of it has left
- * this process.
- * `published`: the log may hold it. `committed`: it is in the log for good, and acknowledgements are coming in.
+ * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of
+ * it has left this process. `published`: the log may hold it. `committed`: it is in the log for
+ * good, and acknowledgements are coming in.
  */
 type Phase =
   | { readonly type: 'waiting'; readonly why: AntiphonError | undefined }
   | { readonly type: 'published'; readonly id: string; readonly why?: AntiphonError }
-  | { readonly type: 'committed'; readonly result: () => Committed<unknown> }
+  | { readonly type: 'committed'; readonly result: () => WriteResult<unknown> }
   | { readonly type: 'settled' };
 
 export interface SyncWriteOptions {
@@ -29,9 +29,12 @@ export interface SyncWriteOptions {
   readonly inTheWay?: (waitedMs: number) => AntiphonError | undefined;
 }
 
-/** One synchronous write, from its call to its outcome. Settled exactly once, at its deadline at the latest. */
+/**
+ * One synchronous write, from its call to its outcome. Settled exactly once, at its deadline at the
+ * latest.
+ */
 export class SyncWrite {
-  readonly promise: Promise<Committed<unknown>>;
+  readonly promise: Promise<WriteResult<unknown>>;
   readonly acks: AckLevel;
   readonly submittedAtMs: number;
   /** Times that certification rejected it for a conflict of its own. */
@@ -45,7 +48,7 @@ export class SyncWrite {
   #phase: Phase = { type: 'waiting', why: undefined };
   /** The last conflict of its own: what it waits for when nothing else is in its way. */
   #conflict: ConflictError | undefined;
-  #resolve: (result: Committed<unknown>) => void = () => undefined;
+  #resolve: (result: WriteResult<unknown>) => void = () => undefined;
   #reject: (error: unknown) => void = () => undefined;
   readonly #inTheWay: NonNullable<SyncWriteOptions['inTheWay']>;
   readonly #timer: Timer;
@@ -94,11 +97,11 @@ export class SyncWrite {
   }
 
   /** `result` says what has been reached so far. */
-  committed(result: () => Committed<unknown>): void {
+  committed(result: () => WriteResult<unknown>): void {
     if (!this.settled) this.#phase = { type: 'committed', result };
   }
 
-  complete(result: Committed<unknown>): void {
+  complete(result: WriteResult<unknown>): void {
     if (this.#end()) this.#resolve(result);
   }
 

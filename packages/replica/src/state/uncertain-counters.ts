@@ -2,7 +2,10 @@ import { AntiphonError } from '@antiphon/core';
 
 const WAITS_FOR = 'counters';
 
-/** Nothing that is to be numbered may be sealed now, nor anything applied, which seals first. Over in a moment. */
+/**
+ * Nothing that is to be numbered may be sealed now, nor anything applied, which seals first. Over
+ * in a moment.
+ */
 export function uncertainCounters(): AntiphonError {
   return new AntiphonError(
     'STORE_BUSY',

@@ -2,7 +2,7 @@ import type { AckLevel, TransactionId } from '@antiphon/core';
 import type { SessionPosition } from './session.js';
 
 /** Which databases have committed a synchronous write durably. */
-export interface Acknowledged {
+export interface Acknowledgements {
   /** The level that was waited for. */
   readonly level: AckLevel;
   /** Ids of the replicas that have it on their disks, the writer's own included. */
@@ -20,7 +20,7 @@ export interface Acknowledged {
  * A write that is committed. Asynchronous: in this replica's database, and on its way to the
  * others. Synchronous: `acks` says where.
  */
-export interface Committed<T> {
+export interface WriteResult<T> {
   readonly outcome: 'committed';
   /**
    * The transaction's id, for example `{ origin: 'eu-1', counter: 7 }`. Absent when nothing
@@ -35,7 +35,7 @@ export interface Committed<T> {
   /** What the function returned; of `execute`, the number of rows that each statement changed. */
   readonly value: T;
   /** Present for a synchronous write that changed something replicated. */
-  readonly acks?: Acknowledged;
+  readonly acks?: Acknowledgements;
   /**
    * Present when too few members were in sync, and the write did not wait for them (`onShortfall:
    * 'degrade'`).

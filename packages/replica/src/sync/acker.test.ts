@@ -9,19 +9,21 @@ import {
 import { VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import { Acker, encodeAck } from './acker.js';
 import { encodeInSyncRecord } from './in-sync-record.js';
 import { InSyncSet } from './in-sync-set.js';
 import { SyncWrite } from '../state/sync-write.js';
 
-const RESULT: Omit<Committed<unknown>, 'acks' | 'degraded'> = {
+const RESULT: Omit<WriteResult<unknown>, 'acks' | 'degraded'> = {
   outcome: 'committed',
   position: { generation: 'g', seq: 0 },
   value: undefined,
 };
 
-/** The acker of `a`, with a set that the test's log says, and acknowledgements that the test gives. */
+/**
+ * The acker of `a`, with a set that the test's log says, and acknowledgements that the test gives.
+ */
 class Bench {
   readonly clock = new VirtualClock();
   /** Members that were asked directly, and what they answer. */

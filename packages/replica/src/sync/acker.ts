@@ -9,7 +9,7 @@ import {
   isRecord,
   mailboxPrefix,
 } from '@antiphon/core';
-import type { Acknowledged, Committed } from '../state/write-result.js';
+import type { Acknowledgements, WriteResult } from '../state/write-result.js';
 import type { InSyncSet } from './in-sync-set.js';
 import type { SyncWrite } from '../state/sync-write.js';
 
@@ -34,18 +34,21 @@ export interface AckerOptions {
 interface Pending {
   readonly write: SyncWrite;
   readonly seq: number;
-  readonly result: Omit<Committed<unknown>, 'acks' | 'degraded'>;
+  readonly result: Omit<WriteResult<unknown>, 'acks' | 'degraded'>;
   readonly sinceMs: number;
 }
 
-/** What a replica says on the reply subject of a group: it has committed the log up to `seq`, on its disk. */
+/**
+ * What a replica says on the reply subject of a group: it has committed the log up to `seq`, on its
+ * disk.
+ */
 export function encodeAck(id: string, seq: number): Uint8Array {
   return encodeControl({ id, seq });
 }
 
 /**
- * Collects acknowledgements for writes that are in the log. They are positions, so the newest of a member
- * stands for all before.
+ * Collects acknowledgements for writes that are in the log. They are positions, so the newest of a
+ * member stands for all before.
  */
 export class Acker {
   readonly #acked = new Map<string, number>();
@@ -86,7 +89,10 @@ export class Acker {
     return [...late];
   }
 
-  /** The write is committed here (or needs not be) and in the log at `seq`; answers when its level is reached. */
+  /**
+   * The write is committed here (or needs not be) and in the log at `seq`; answers when its level
+   * is reached.
+   */
   expect(write: SyncWrite, seq: number, result: Pending['result']): void {
     const { clock } = this.options;
     const pending: Pending = { write, seq, result, sinceMs: clock.monotonicMs() };
@@ -166,7 +172,7 @@ export class Acker {
     return level === 'all' ? this.options.inSync.members : this.options.inSync.known;
   }
 
-  #reached(pending: Pending): Committed<unknown> | undefined {
+  #reached(pending: Pending): WriteResult<unknown> | undefined {
     const { options } = this;
     const { write, seq, result } = pending;
     const { acks } = write;
@@ -190,8 +196,8 @@ export class Acker {
   }
 
   /**
-   * A majority is one of the members that the log knows: before there is a record, nobody is one, the writer
-   * included.
+   * A majority is one of the members that the log knows: before there is a record, nobody is one,
+   * the writer included.
    */
   #count(level: AckLevel, seq: number): number {
     const by = this.#by(seq);
@@ -209,11 +215,11 @@ export class Acker {
     return [id, ...inSync.known.filter((member) => member !== id && this.#has(member, seq))].sort();
   }
 
-  #result(pending: Pending, reached: boolean): Committed<unknown> {
+  #result(pending: Pending, reached: boolean): WriteResult<unknown> {
     return { ...pending.result, ...this.#acks(pending, reached) };
   }
 
-  #acks({ write, seq }: Pending, reached: boolean): { readonly acks: Acknowledged } {
+  #acks({ write, seq }: Pending, reached: boolean): { readonly acks: Acknowledgements } {
     const by = this.#by(seq);
     const { acks: level } = write;
     // A set that is too small lacks those who are not in it.

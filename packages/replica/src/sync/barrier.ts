@@ -8,8 +8,8 @@ import { untilReplicated, type Progress } from '../state/progress.js';
 export const BARRIER_ORIGIN = '_barrier';
 const NOTHING = new Uint8Array([0xc0]);
 /**
- * An entry without an answer is given up for another one: reads that come later must not wait for its last
- * second.
+ * An entry without an answer is given up for another one: reads that come later must not wait for
+ * its last second.
  */
 const APPEND_TIMEOUT_MS = 1000;
 
@@ -22,9 +22,9 @@ interface Deps {
 }
 
 /**
- * Linearizable reads: an entry of our own in the log comes after everything that was acknowledged before it
- * was appended, so a database that has dealt with it shows all of that (ReadIndex by a log entry; Ongaro,
- * "Consensus", 6.4). Reads that come while one is under way share the next one.
+ * Linearizable reads: an entry of our own in the log comes after everything that was acknowledged
+ * before it was appended, so a database that has dealt with it shows all of that (ReadIndex by a
+ * log entry; Ongaro, "Consensus", 6.4). Reads that come while one is under way share the next one.
  */
 export class ReadBarrier {
   #next: Promise<number> | undefined;
@@ -38,9 +38,9 @@ export class ReadBarrier {
   ) {}
 
   /**
-   * Resolves when this replica's database shows everything that was acknowledged before the call. Whatever
-   * the log does, it ends at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED, CLOSED, or why replication has
-   * stalled.
+   * Resolves when this replica's database shows everything that was acknowledged before the call.
+   * Whatever the log does, it ends at the deadline. Throws TIMEOUT, LOG_UNAVAILABLE, ABORTED,
+   * CLOSED, or why replication has stalled.
    */
   async pass(deadline: Deadline): Promise<void> {
     const { health } = this.deps;
@@ -68,7 +68,9 @@ export class ReadBarrier {
     }
   }
 
-  /** One that is under way may have been appended before the call: only the one after it will do. */
+  /**
+   * One that is under way may have been appended before the call: only the one after it will do.
+   */
   #shared(): Promise<number> {
     if (this.#next !== undefined) return this.#next;
     const next = this.#current.then(() => {

@@ -19,7 +19,9 @@ export interface Flight {
   readonly after: number;
 }
 
-/** As its caller may ask for it. What changed nothing stands and falls with the first of its group. */
+/**
+ * As its caller may ask for it. What changed nothing stands and falls with the first of its group.
+ */
 export function outcomeIdOf({ origin, firstCounter, token }: Flight, { ran }: Flying): string {
   return formatOutcomeId(ran.id ?? { origin, counter: firstCounter }, token);
 }

@@ -12,7 +12,7 @@ import type { Scope } from '../state/scope.js';
 import { alarmPublish, endPublishAlarm, isPublishAlarmed } from '../publish/publish-alarm.js';
 import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
 import { isSurelyAccepted } from './accepted-time.js';
-import { notApplied, notFounded, outOfStep, placeGivenTwice } from './group-refusals.js';
+import { notApplied, notCreated, outOfSync, placeGivenTwice } from './group-refusals.js';
 import { firstState, next } from './group-machine.js';
 import type { Effect, Facts, GroupEvent, GroupState, Prepared, Request, Step } from './group-states.js';
 import { flightOf, isDue, isIdle, isUncertain } from './group-steps.js';
@@ -32,8 +32,8 @@ const FAR_BEHIND_ENTRIES = 1000;
 const COMMIT_ALARM = 'commit';
 
 /**
- * Synchronous writes through the log (docs/architecture.md). What is to be done is decided in group-machine.ts
- * (docs/sync-machine.md); here it is done, in turns of the replica actor.
+ * Synchronous writes through the log (docs/architecture.md). What is to be done is decided in
+ * group-machine.ts (docs/sync-machine.md); here it is done, in turns of the replica actor.
  */
 export class GroupCommitter {
   readonly #queue: WriteQueue;
@@ -96,7 +96,7 @@ export class GroupCommitter {
   }
 
   /** Makes sure that no earlier attempt can ever take this counter any more. */
-  fence(counter: number): void {
+  noOpGroup(counter: number): void {
     this.#tell({ type: 'use-up', counter });
   }
 
@@ -152,7 +152,10 @@ export class GroupCommitter {
     for (const effect of this.#move(event).effects) this.#perform(effect);
   }
 
-  /** All of them, also when one fails: writes that one effect tells nothing would be left to their deadlines. */
+  /**
+   * All of them, also when one fails: writes that one effect tells nothing would be left to their
+   * deadlines.
+   */
   async #performAll(effects: readonly Effect[]): Promise<AntiphonError | undefined> {
     let failure: AntiphonError | undefined;
     for (const effect of effects) {
@@ -223,12 +226,13 @@ export class GroupCommitter {
   }
 
   #facts(): Facts {
-    const { health, store, positions, progress, ownPastUpTo, log, limits, clock, document, id } = this.scope;
+    const { health, store, positions, progress, recoverOwnUpTo, log, limits, clock, document, id } =
+      this.scope;
     const { position, vector } = store.state();
     const ownCounter = counterOf(vector, id);
     const { creator, foundingCounter } = document;
     // Whoever wrote before the creator's rows came would be overwritten by them.
-    const isFounded = counterOf(vector, creator) >= foundingCounter;
+    const isCreated = counterOf(vector, creator) >= foundingCounter;
     return {
       nowMs: clock.monotonicMs(),
       waiting: this.#queue.length,
@@ -237,13 +241,13 @@ export class GroupCommitter {
       stopped: health.stopped,
       connected: log.connection === 'connected',
       held: this.isHeld(),
-      recovering: ownCounter < ownPastUpTo,
+      recovering: ownCounter < recoverOwnUpTo,
       saturated: this.sync.acker.waiting >= limits.waitingWrites,
       farBehind: this.#certified && positions.end - position.seq > FAR_BEHIND_ENTRIES,
       positionSeq: position.seq,
       ownCounter,
-      unfounded: isFounded ? undefined : notFounded(creator),
-      outOfStep: health.complete ? undefined : outOfStep(id, health.obstacle),
+      uncreated: isCreated ? undefined : notCreated(creator),
+      outOfSync: health.complete ? undefined : outOfSync(id, health.obstacle),
     };
   }
 
@@ -345,7 +349,8 @@ export class GroupCommitter {
           one.write.reject(notApplied(effect.seq, outcomeIdOf(effect.flight, one))),
         );
       case 'local-begins':
-        // Whoever loses patience while the database is busy with what a commit leaves behind is told the truth.
+        // Whoever loses patience while the database is busy with what a commit leaves behind is
+        // told the truth.
         return effect.flying.forEach(({ write, ran }) => write.committed(() => sync.result(ran)));
       case 'local-done':
         return effect.flying.forEach(({ write, ran }) => write.complete(sync.result(ran)));

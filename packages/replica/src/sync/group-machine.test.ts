@@ -23,7 +23,7 @@ const FACTS: Facts = {
     held: false,
   },
   ...{ recovering: false, saturated: false, farBehind: false, positionSeq: 4, ownCounter: 2 },
-  ...{ unfounded: undefined, outOfStep: undefined },
+  ...{ uncreated: undefined, outOfSync: undefined },
 };
 
 function memory(foreign = false): Memory {
@@ -62,7 +62,8 @@ const NOT_IN_THE_WORLD = new Set([
   'no-op-preparing prepared lost',
   'no-op-committing failed unsure',
   'no-op-committing failed lost',
-  // A place that was given twice has stopped everything; elsewhere nothing is reserved where nobody else writes.
+  // A place that was given twice has stopped everything; elsewhere nothing is reserved where nobody
+  // else writes.
   'stored turn awaited',
   'stored refused-own ready',
   'stored outcome ready',
@@ -174,11 +175,11 @@ describe('the group machine', () => {
       expect.objectContaining({ code: 'LOG_UNAVAILABLE' }),
     ],
     ['held', { held: true }, ['all-wait'], undefined],
-    ['taking in its own past', { recovering: true }, ['all-wait'], undefined],
+    ['recovering its own transactions', { recovering: true }, ['all-wait'], undefined],
     ['waiting for other programs to be published', { unpublished: 1 }, ['all-wait'], undefined],
     ['waiting for too many acknowledgements', { saturated: true }, ['all-wait'], undefined],
     ['far behind', { farBehind: true }, ['all-wait'], expect.objectContaining({ code: 'TIMEOUT' })],
-    ['not founded', { unfounded: error }, ['all-wait'], error],
+    ['not created', { uncreated: error }, ['all-wait'], error],
     ['behind its own entries', { positionSeq: 3 }, [], undefined],
   ] as const)('begins nothing while it is %s, and says why', (_, changed, types, why) => {
     const ready: GroupState = { name: 'ready', memory: memory(), ownSeq: 4 };
@@ -189,18 +190,18 @@ describe('the group machine', () => {
     if (effects.length > 0) expect(effects.at(-1)).toEqual({ type: 'all-wait', why });
   });
 
-  it('settles what was sent also while it is out of step, but begins no new group', () => {
+  it('settles what was sent also while it is out of sync, but begins no new group', () => {
     const ready: GroupState = { name: 'ready', memory: memory(), ownSeq: 4 };
-    const outOfStep = { ...FACTS, outOfStep: error };
-    expect(next(ready, { type: 'turn', facts: outOfStep })).toMatchObject({
+    const outOfSync = { ...FACTS, outOfSync: error };
+    expect(next(ready, { type: 'turn', facts: outOfSync })).toMatchObject({
       state: { name: 'ready' },
       effects: [{ type: 'all-wait', why: error }],
     });
-    expect(next(lost(), { type: 'turn', facts: outOfStep }).ask).toEqual({ type: 'find-own-end' });
+    expect(next(lost(), { type: 'turn', facts: outOfSync }).ask).toEqual({ type: 'find-own-end' });
     const { state } = play(ready, { type: 'use-up', counter: 3 });
-    expect(next(state, { type: 'turn', facts: outOfStep }).ask).toEqual({ type: 'prepare', writes: [] });
+    expect(next(state, { type: 'turn', facts: outOfSync }).ask).toEqual({ type: 'prepare', writes: [] });
     // The counter was used meanwhile.
-    const used = next(state, { type: 'turn', facts: { ...outOfStep, ownCounter: 3 } });
+    const used = next(state, { type: 'turn', facts: { ...outOfSync, ownCounter: 3 } });
     expect(isDue(used.state, { ...FACTS, waiting: 0 })).toBe(false);
   });
 

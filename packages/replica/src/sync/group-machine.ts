@@ -12,7 +12,10 @@ import type {
 import * as steps from './group-steps.js';
 import { NO_TROUBLE } from './log-trouble.js';
 
-/** `to`: the states that it may lead to, for the picture (docs/sync-machine.md). `same`: the state keeps its name. */
+/**
+ * `to`: the states that it may lead to, for the picture (docs/sync-machine.md). `same`: the state
+ * keeps its name.
+ */
 export interface Transition<S extends StateName, E extends EventType> {
   readonly to: readonly StateName[] | 'same';
   readonly run: (state: StateOf<S>, event: EventOf<E>) => Step;
@@ -253,12 +256,13 @@ const RESOLVING_ROWS: Pick<
 };
 
 /**
- * How a synchronous write gets into the log (docs/sync-machine.md, docs/decisions/0012). At most one group is
- * under way: its message expects the newest entry of our own subject, so a publish that was thought lost and
- * arrives late takes the place of the next one or none, and a counter never stands for two transactions.
+ * How a synchronous write gets into the log (docs/sync-machine.md, docs/decisions/0012). At most
+ * one group is under way: its message expects the newest entry of our own subject, so a publish
+ * that was thought lost and arrives late takes the place of the next one or none, and a counter
+ * never stands for two transactions.
  *
- * Pure: what is to be done comes out as effects and at most one request, whose answer is the next event; times
- * and chance come in with the events.
+ * Pure: what is to be done comes out as effects and at most one request, whose answer is the next
+ * event; times and chance come in with the events.
  */
 export const GROUP_TABLE: GroupTable = { ...RESTING_ROWS, ...GROUP_ROWS, ...RESOLVING_ROWS };
 

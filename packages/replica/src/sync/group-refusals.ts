@@ -1,7 +1,7 @@
 import { AntiphonError, UnknownOutcomeError, sentence } from '@antiphon/core';
 
 /** What it would read is not what the log says, and its claims would count as if it were. */
-export function outOfStep(id: string, why: string | undefined): AntiphonError {
+export function outOfSync(id: string, why: string | undefined): AntiphonError {
   return new AntiphonError(
     'NOT_IN_SYNC',
     `Replica ${id} is out of sync and takes no synchronous writes: ${sentence(why ?? '')} Write to another one.`,
@@ -26,7 +26,7 @@ export function unavailable(): AntiphonError {
   );
 }
 
-export function notFounded(creator: string): AntiphonError {
+export function notCreated(creator: string): AntiphonError {
   return new AntiphonError(
     'TIMEOUT',
     `The rows that ${creator} created the cluster with have not arrived yet.`,

@@ -10,7 +10,10 @@ export interface Memory {
   readonly foreign: boolean;
   /** Counters up to this one are to be used up, by a no-op group if need be; 0: none. */
   readonly noOpUpTo: number;
-  /** Own entries that no replica accepts, by their place: a lost attempt may turn out to be one of them. */
+  /**
+   * Own entries that no replica accepts, by their place: a lost attempt may turn out to be one of
+   * them.
+   */
   readonly refusedOwn: ReadonlyMap<number, AntiphonError>;
   readonly trouble: LogTrouble;
 }
@@ -33,12 +36,18 @@ interface Ready {
   readonly ownSeq: number;
 }
 
-/** Finds out what the log has of us: for the sake of a lost attempt, or, without one, of those before it. */
+/**
+ * Finds out what the log has of us: for the sake of a lost attempt, or, without one, of those
+ * before it.
+ */
 interface Resolving {
   readonly lost?: Lost;
 }
 
-/** What each state knows beside `Memory`. The first five last from turn to turn; the others end with theirs. */
+/**
+ * What each state knows beside `Memory`. The first five last from turn to turn; the others end with
+ * theirs.
+ */
 interface StateData {
   /** Nothing is under way, and where our own subject ends is not known. */
   unsure: unknown;
@@ -63,7 +72,9 @@ interface StateData {
   publishing: Lost & { readonly readSeq: number };
   /** The log has the group right after what had been read, and it is committed in place. */
   committing: Logged;
-  /** Nothing else of ours can take the numbers of a group that the log has, once they are reserved. */
+  /**
+   * Nothing else of ours can take the numbers of a group that the log has, once they are reserved.
+   */
   reserving: Logged;
 
   /** Where our own subject ends is asked. */
@@ -95,7 +106,10 @@ export interface Facts {
   readonly waiting: number;
   /** Own transactions in the database that count as not published. */
   readonly unpublished: number;
-  /** Alarm: the log takes nothing of this replica, which may write. Only trying tells whether it does again. */
+  /**
+   * Alarm: the log takes nothing of this replica, which may write. Only trying tells whether it
+   * does again.
+   */
   readonly probes: boolean;
   /** Why replication has stopped. */
   readonly stopped: AntiphonError | undefined;
@@ -110,10 +124,10 @@ export interface Facts {
   readonly farBehind: boolean;
   readonly positionSeq: number;
   readonly ownCounter: number;
-  /** The rows that the cluster was founded with are not here yet. */
-  readonly unfounded: AntiphonError | undefined;
+  /** The rows that the cluster was created with are not here yet. */
+  readonly uncreated: AntiphonError | undefined;
   /** Something that the position has passed is missing here. */
-  readonly outOfStep: AntiphonError | undefined;
+  readonly outOfSync: AntiphonError | undefined;
 }
 
 /** What became of the writes that were to run as a group. */
@@ -126,7 +140,10 @@ export interface Prepared {
   readonly failed: readonly { readonly write: SyncWrite; readonly error: unknown }[];
   /** For a later group. */
   readonly leftOut: readonly SyncWrite[];
-  /** The time of one was up while the database was busy: its caller was told that nothing was written. */
+  /**
+   * The time of one was up while the database was busy: its caller was told that nothing was
+   * written.
+   */
   readonly expired: boolean;
   /** The position that the transaction read at. */
   readonly readSeq: number;
@@ -135,7 +152,10 @@ export interface Prepared {
 interface EventData {
   // From outside, between turns; `saw-own` and `close` at any time.
   turn: { readonly facts: Facts };
-  /** Own counters up to this one are to be used up, so that no earlier attempt can take them any more. */
+  /**
+   * Own counters up to this one are to be used up, so that no earlier attempt can take them any
+   * more.
+   */
   'use-up': { readonly counter: number };
   /** An entry of our own subject was read. */
   'saw-own': { readonly seq: number };
@@ -222,7 +242,9 @@ export type Effect =
   | { readonly type: 'commit-alarm'; readonly message: string }
   | { readonly type: 'commit-alarm-ends' }
   | { readonly type: 'stall'; readonly error: AntiphonError }
-  /** I14: a place that the log had already given away. What is in it now is not this cluster's log. */
+  /**
+   * I14: a place that the log had already given away. What is in it now is not this cluster's log.
+   */
   | { readonly type: 'place-given-twice'; readonly seq: number }
   | { readonly type: 'rollback' }
   /** There may be more to do at once. */

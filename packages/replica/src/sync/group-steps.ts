@@ -34,7 +34,8 @@ export function step<N extends StateName>(
   return ask === undefined ? { state, effects } : { state, effects, ask };
 }
 
-// --- Questions about a state ---------------------------------------------------------------------------------
+// --- Questions about a state
+// ---------------------------------------------------------------------------------
 
 /** An attempt has got no answer, and nobody has found out yet. */
 export function lostOf(state: GroupState): Lost | undefined {
@@ -52,9 +53,9 @@ export function isIdle({ name }: GroupState): boolean {
 }
 
 /**
- * Nobody knows which counter comes next, so what other programs wrote must not be given one: an attempt
- * without an answer may have it, also one of a process before this one, until something of ours has come
- * after it.
+ * Nobody knows which counter comes next, so what other programs wrote must not be given one: an
+ * attempt without an answer may have it, also one of a process before this one, until something of
+ * ours has come after it.
  */
 export function isUncertain(state: GroupState, unpublished: number): boolean {
   if (!state.memory.foreign) return false;
@@ -78,7 +79,10 @@ export function isDue(
   );
 }
 
-/** Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to tell anybody. */
+/**
+ * Why nothing can be done now. Without an error: it goes on in a moment, and there is nothing to
+ * tell anybody.
+ */
 interface Obstacle {
   readonly error?: AntiphonError;
 }
@@ -87,11 +91,12 @@ function obstacleOf(state: StateOf<Resting>, facts: Facts): Obstacle | undefined
   if (facts.stopped !== undefined) return { error: facts.stopped };
   if (!facts.connected) return { error: unavailable() };
   if (facts.held) return {};
-  // What other programs wrote meanwhile stops the own past from coming in until our counters are certain:
-  // that comes first.
+  // What other programs wrote meanwhile stops the recovery of own transactions until our counters
+  // are certain: that comes first.
   if (facts.recovering) return isUncertain(state, facts.unpublished) ? undefined : {};
   if (state.name === 'lost' || state.name === 'stored') return undefined;
-  // It comes back from the log, unless this database does not take it now: what waits behind it is told so.
+  // It comes back from the log, unless this database does not take it now: what waits behind it is
+  // told so.
   if (state.name === 'awaited') return state.failure === undefined ? {} : { error: state.failure };
   if (facts.unpublished > 0 || facts.saturated) return {};
   if (facts.farBehind)
@@ -112,7 +117,8 @@ export function rests<S extends StateOf<Resting>>(
   return { state, effects };
 }
 
-// --- Events that mean the same in every state ----------------------------------------------------------------
+// --- Events that mean the same in every state
+// ----------------------------------------------------------------
 
 function remember<S extends GroupState>(state: S, changes: Partial<Memory>): S {
   return { ...state, memory: { ...state.memory, ...changes } };
@@ -163,7 +169,8 @@ export function fail<S extends GroupState>(
   return { state: remember(state, { trouble: backedOff(state.memory.trouble, at) }), effects };
 }
 
-// --- Back to rest --------------------------------------------------------------------------------------------
+// --- Back to rest
+// --------------------------------------------------------------------------------------------
 
 export function ready({ memory }: GroupState, ownSeq: number): StateOf<'ready'> {
   return { name: 'ready', memory, ownSeq };
@@ -195,20 +202,26 @@ function dead(state: GroupState, { flight }: Lost, ownSeq: number): Step<'ready'
   ]);
 }
 
-// --- A group -------------------------------------------------------------------------------------------------
+// --- A group
+// -------------------------------------------------------------------------------------------------
 
-/** What was sent is settled all the same where this replica is out of step, or nobody would get any further. */
+/**
+ * What was sent is settled all the same where this replica is out of sync, or nobody would get any
+ * further.
+ */
 export function choose(state: StateOf<'ready'>, facts: Facts): Step<'ready' | 'choosing' | 'preparing'> {
   // Something of ours is in the log that this database has not.
   if (facts.positionSeq < state.ownSeq) return step(state);
-  if (facts.unfounded !== undefined) return step(state, [{ type: 'all-wait', why: facts.unfounded }]);
-  if (facts.outOfStep === undefined)
+  if (facts.uncreated !== undefined) return step(state, [{ type: 'all-wait', why: facts.uncreated }]);
+  if (facts.outOfSync === undefined)
     return step({ ...state, name: 'choosing', facts }, [], { type: 'choose' });
   const begun = begin(state, [], facts);
-  return { ...begun, effects: [{ type: 'all-wait', why: facts.outOfStep }, ...begun.effects] };
+  return { ...begun, effects: [{ type: 'all-wait', why: facts.outOfSync }, ...begun.effects] };
 }
 
-/** `writes` may be none: then a no-op group is made if one is wanted, or if the log is to be tried. */
+/**
+ * `writes` may be none: then a no-op group is made if one is wanted, or if the log is to be tried.
+ */
 export function begin(
   state: StateOf<'ready' | 'choosing'>,
   writes: readonly SyncWrite[],
@@ -258,9 +271,9 @@ export function localFailed(
 }
 
 /**
- * The log has it: it is decided, here as everywhere. Right after what we had read, nothing can stand against
- * it. Anything else in between may be another attempt of ours, or change the verdict: then it is applied in
- * its turn.
+ * The log has it: it is decided, here as everywhere. Right after what we had read, nothing can
+ * stand against it. Anything else in between may be another attempt of ours, or change the verdict:
+ * then it is applied in its turn.
  */
 export function stored(
   state: StateOf<'publishing'>,
@@ -294,8 +307,8 @@ export function commitFailed(
 }
 
 /**
- * Nothing else of ours can take its counters: when it was published, everything before it was settled. So what
- * other programs write is numbered after it at once.
+ * Nothing else of ours can take its counters: when it was published, everything before it was
+ * settled. So what other programs write is numbered after it at once.
  */
 export function reserve(
   state: StateOf<'stored'>,
@@ -306,7 +319,10 @@ export function reserve(
   return step({ ...state, name: 'reserving' }, effects, { type: 'reserve', counter: lastCounter });
 }
 
-/** No answer: it may be stored, now or later. Resolved before anything else is published or gets a counter. */
+/**
+ * No answer: it may be stored, now or later. Resolved before anything else is published or gets a
+ * counter.
+ */
 export function unanswered(
   state: StateOf<'publishing'>,
   { error, at }: { readonly error: AntiphonError; readonly at: Moment },
@@ -333,8 +349,8 @@ export function refused(
     { type: 'put-back', writes },
   ];
   if (lastSeqOfOrigin !== undefined && lastSeqOfOrigin > flight.after) {
-    // Something of ours came in late: it is applied first. Where other programs write too, all of it is asked
-    // for again.
+    // Something of ours came in late: it is applied first. Where other programs write too, all of
+    // it is asked for again.
     const next = memory.foreign ? unsure(state) : ready(state, lastSeqOfOrigin);
     return step(next, [...effects, { type: 'more' }]);
   }
@@ -344,7 +360,8 @@ export function refused(
   return fail(unsure(state), { error: reason, at }, effects);
 }
 
-// --- What the log has of us ----------------------------------------------------------------------------------
+// --- What the log has of us
+// ----------------------------------------------------------------------------------
 
 /** Where our own subject ends is known. */
 export function ownEnd(
@@ -353,8 +370,8 @@ export function ownEnd(
 ): Step<'ready' | 'searching' | 'no-op-preparing'> {
   if (lost !== undefined)
     return step({ name: 'searching', memory, lost, endSeq }, [], { type: 'read-tail', upToSeq: endSeq });
-  // Whatever was sent and not answered, by this process or the one before: after a no-op group it can't come
-  // any more.
+  // Whatever was sent and not answered, by this process or the one before: after a no-op group it
+  // can't come any more.
   if (memory.foreign) return noOp(memory, undefined, endSeq);
   return step({ name: 'ready', memory, ownSeq: endSeq }, [], { type: 'look' });
 }
@@ -366,9 +383,10 @@ function noOp(memory: Memory, lost: Lost | undefined, after: number): Step<'no-o
 }
 
 /**
- * Is the attempt without an answer in the log? That an entry of ours came after it was sent proves nothing: it
- * may be an older attempt that was late as well, and counts for nobody. The attempt is dead once another group
- * has its counters, in the order of the log; if there is none yet, a no-op group takes them.
+ * Is the attempt without an answer in the log? That an entry of ours came after it was sent proves
+ * nothing: it may be an older attempt that was late as well, and counts for nobody. The attempt is
+ * dead once another group has its counters, in the order of the log; if there is none yet, a no-op
+ * group takes them.
  */
 export function searched(
   { memory, lost, endSeq }: StateOf<'searching'>,
@@ -427,7 +445,8 @@ export function checked(
 ): Step<'unsure' | 'lost' | 'numbering' | 'awaited' | 'ready'> {
   const isFree = tail.counter < (lost?.flight ?? flight).firstCounter;
   if (!isFree) return number({ memory, ...(lost && { lost }), endSeq, tail });
-  // No replica accepts the no-op group, for its time: the numbers may still be taken by what is under way.
+  // No replica accepts the no-op group, for its time: the numbers may still be taken by what is
+  // under way.
   const trouble = backedOff(memory.trouble, at);
   return step(asBefore({ name: 'unsure', memory: { ...memory, trouble } }, lost));
 }
@@ -440,9 +459,9 @@ interface Resolved {
 }
 
 /**
- * Where other programs write too, what they wrote is numbered after what the log has of us and this database
- * has not. Not after attempts that count for nobody: their numbers would never come, and everybody would wait
- * for them.
+ * Where other programs write too, what they wrote is numbered after what the log has of us and this
+ * database has not. Not after attempts that count for nobody: their numbers would never come, and
+ * everybody would wait for them.
  */
 function number(resolved: Resolved): Step<'numbering' | 'awaited' | 'ready'> {
   if (!resolved.memory.foreign) return conclude(resolved);
@@ -459,7 +478,8 @@ export function conclude({ memory, lost, endSeq, tail }: Resolved): Step<'awaite
   return { ...dead(known, lost, endSeq), ask: { type: 'look' } };
 }
 
-// --- What came out of the log --------------------------------------------------------------------------------
+// --- What came out of the log
+// --------------------------------------------------------------------------------
 
 export function applied(state: StateOf<'lost' | 'stored' | 'awaited'>, event: EventOf<'applied'>): Step {
   const { flight, ownSeq } = state;
@@ -511,7 +531,8 @@ export function passed(state: StateOf<'stored' | 'awaited'>, { seq }: EventOf<'p
 
 export function settled(state: StateOf<'stored' | 'awaited'>, { token }: EventOf<'outcome'>): Step {
   const { flight, seq, ownSeq } = state;
-  // Its counter went to another attempt that came before it in the log: every replica has passed it over.
+  // Its counter went to another attempt that came before it in the log: every replica has passed it
+  // over.
   if (token !== undefined && token !== flight.token) return dead(state, state, ownSeq);
   const refusal = state.memory.refusedOwn.get(seq);
   if (refusal !== undefined) return refusedOwn(state, { seq, error: refusal });

@@ -5,7 +5,9 @@ export const IN_SYNC_ORIGIN = '_insync';
 const FORMAT = 1;
 const MAX_KNOWN = 1024;
 
-/** Which members `acks: 'all'` waits for, from this entry of the log on until the next such entry. */
+/**
+ * Which members `acks: 'all'` waits for, from this entry of the log on until the next such entry.
+ */
 export interface InSyncRecord {
   readonly members: readonly string[];
   /** Everyone who ever was, without those that were removed since: of these, a majority is one. */

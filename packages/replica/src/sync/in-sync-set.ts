@@ -37,10 +37,10 @@ interface Sets {
 }
 
 /**
- * The members that are in step, as the log says: a change is an entry of the log, appended only if no other
- * change came before it (compare-and-set on the subject's last sequence). So every write has its place before
- * or after each change, and a writer that knows the log up to its own entry knows the set that the entry was
- * written under.
+ * The members that are in step, as the log says: a change is an entry of the log, appended only if
+ * no other change came before it (compare-and-set on the subject's last sequence). So every write
+ * has its place before or after each change, and a writer that knows the log up to its own entry
+ * knows the set that the entry was written under.
  */
 export class InSyncSet {
   #seq = 0;
@@ -61,7 +61,10 @@ export class InSyncSet {
     return this.#record?.members ?? [];
   }
 
-  /** Everyone who ever was in sync and was not removed since, ordered with the writes like the set itself. */
+  /**
+   * Everyone who ever was in sync and was not removed since, ordered with the writes like the set
+   * itself.
+   */
   get known(): readonly string[] {
     return this.#record?.known ?? [];
   }
@@ -71,8 +74,8 @@ export class InSyncSet {
   }
 
   /**
-   * The record that removed this replica from the cluster since it started. It does not come back without a
-   * new start.
+   * The record that removed this replica from the cluster since it started. It does not come back
+   * without a new start.
    */
   get removal(): InSyncRecord | undefined {
     return this.#removal;
@@ -102,8 +105,8 @@ export class InSyncSet {
   }
 
   /**
-   * Appends the set that `change` makes of the present one, unless it is the same. One at a time; false when
-   * it was not done, for any reason: whoever still wants it asks again.
+   * Appends the set that `change` makes of the present one, unless it is the same. One at a time;
+   * false when it was not done, for any reason: whoever still wants it asks again.
    */
   propose(change: (members: readonly string[]) => readonly string[], why: string): Promise<boolean> {
     return this.#change(({ members, known }) => {
@@ -113,8 +116,8 @@ export class InSyncSet {
   }
 
   /**
-   * A member that is gone for good: no majority counts it from here on. As `propose`; false as well when
-   * nobody would be left.
+   * A member that is gone for good: no majority counts it from here on. As `propose`; false as well
+   * when nobody would be left.
    */
   remove(id: string, why: string): Promise<boolean> {
     const others = (ids: readonly string[]): readonly string[] => ids.filter((other) => other !== id);
@@ -159,7 +162,9 @@ export class InSyncSet {
     return true;
   }
 
-  /** The registry shows it to people and tools; the log decides. A newer one is never overwritten. */
+  /**
+   * The registry shows it to people and tools; the log decides. A newer one is never overwritten.
+   */
   async show(degraded: boolean): Promise<void> {
     const { registry } = this.deps;
     if (this.#record === undefined) return;

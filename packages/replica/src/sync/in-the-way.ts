@@ -16,8 +16,8 @@ export const DATABASE_IS_BUSY: Obstruction = {
 };
 
 /**
- * What the committer waits for in its turn, and so every write that cannot begin: a write whose time is up
- * meanwhile says that, and not that others were before it.
+ * What the committer waits for in its turn, and so every write that cannot begin: a write whose
+ * time is up meanwhile says that, and not that others were before it.
  */
 export class InTheWay {
   #current: { readonly obstruction: Obstruction; readonly sinceMs: number } | undefined;
@@ -34,7 +34,9 @@ export class InTheWay {
     }
   }
 
-  /** For a write that has waited so long; undefined when what is waited for now took little of it. */
+  /**
+   * For a write that has waited so long; undefined when what is waited for now took little of it.
+   */
   reason(waitedMs: number): AntiphonError | undefined {
     if (this.#current === undefined) return undefined;
     const { obstruction, sinceMs } = this.#current;

@@ -33,8 +33,8 @@ export function isPausing({ notBeforeMs }: LogTrouble, nowMs: number): boolean {
 }
 
 /**
- * Only trying tells whether the log takes something again: without writes, the alarm would outlast its cause
- * until somebody writes.
+ * Only trying tells whether the log takes something again: without writes, the alarm would outlast
+ * its cause until somebody writes.
  */
 export function isProbeDue(
   { probeNotBeforeMs }: LogTrouble,

@@ -3,7 +3,7 @@ import { intakeRules } from '../deliver/rules.js';
 import { Deadline } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
 import { OwnEntries } from '../log/own-entries.js';
-import { OwnScan } from '../deliver/own-past.js';
+import { OwnScan } from '../deliver/own-recovery.js';
 import type { Scope } from '../state/scope.js';
 import { NATS_IS_SILENT, type InTheWay } from './in-the-way.js';
 
@@ -11,17 +11,24 @@ import { NATS_IS_SILENT, type InTheWay } from './in-the-way.js';
 const TIMEOUT_MS = 2000;
 const READ = { maxEntries: 256, maxBytes: 1024 * 1024 };
 
-/** What of our own messages after the position counts, as every replica decides it from the order of the log. */
+/**
+ * What of our own messages after the position counts, as every replica decides it from the order of
+ * the log.
+ */
 export interface OwnTail {
   /** The last own counter that the log gives away for good. */
   readonly counter: number;
   /** The latest hybrid time of what is there. */
   readonly time: number;
-  /** Entries of our groups, by token. An attempt whose counters another one took is not among them. */
+  /**
+   * Entries of our groups, by token. An attempt whose counters another one took is not among them.
+   */
   readonly groups: ReadonlyMap<string, number>;
 }
 
-/** What the log has of this replica, asked freshly. Everything throws LOG_UNAVAILABLE or TIMEOUT. */
+/**
+ * What the log has of this replica, asked freshly. Everything throws LOG_UNAVAILABLE or TIMEOUT.
+ */
 export class OwnSubject {
   readonly #entries: OwnEntries;
 
@@ -80,8 +87,8 @@ export class OwnSubject {
     try {
       return await this.inTheWay.during(NATS_IS_SILENT, question(deadline));
     } catch (error) {
-      // To the port it looks as if the caller had given up; the callers of a write must be told that the log
-      // did not answer.
+      // To the port it looks as if the caller had given up; the callers of a write must be told
+      // that the log did not answer.
       throw deadline.signal.reason instanceof AntiphonError ? deadline.signal.reason : error;
     } finally {
       deadline.end();

@@ -12,7 +12,7 @@ import type { Positions } from '../state/positions.js';
 import type { Progress } from '../state/progress.js';
 import { tokensOf } from '../config/ids.js';
 import type { Settings } from '../config/options.js';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import { sessionPosition } from '../state/session.js';
 import { Acker, inSyncNeeded, encodeAck } from './acker.js';
 import { ReadBarrier } from './barrier.js';
@@ -108,7 +108,7 @@ export class Sync {
     for (const reply of replies) if (reply.startsWith(this.#ackPrefix)) this.scope.bus.publish(reply, data);
   }
 
-  result(ran: Extract<PreparedWrite, { type: 'ran' }>, seq?: number): Committed<unknown> {
+  result(ran: Extract<PreparedWrite, { type: 'ran' }>, seq?: number): WriteResult<unknown> {
     const { store } = this.scope;
     const { generation } = store.state().position;
     const position = sessionPosition(generation, seq ?? this.place.positions.applied, ran.id);

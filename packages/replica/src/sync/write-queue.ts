@@ -58,9 +58,9 @@ export class WriteQueue {
   }
 
   /**
-   * A group: those whose time has come, without conflicts first, since what comes after a rejected one is
-   * rejected with it. As far as their sizes are known, no more than fit into one message: what does not fit
-   * would run for nothing.
+   * A group: those whose time has come, without conflicts first, since what comes after a rejected
+   * one is rejected with it. As far as their sizes are known, no more than fit into one message:
+   * what does not fit would run for nothing.
    */
   choose(limit: number, maxBytes: number): SyncWrite[] {
     const nowMs = this.scope.clock.monotonicMs();
@@ -85,7 +85,10 @@ export class WriteQueue {
     return chosen;
   }
 
-  /** Too few in sync for what it asks: it waits a little, then it is rejected, unless the cluster degrades. */
+  /**
+   * Too few in sync for what it asks: it waits a little, then it is rejected, unless the cluster
+   * degrades.
+   */
   #admits(write: SyncWrite): boolean {
     const { settings, inSync } = this.sync;
     const { acks } = write;

@@ -13,7 +13,10 @@ import { startReplica } from '../start/start.js';
 export type SqliteReplica = Replica<SqliteTransaction>;
 export type StartOptions = Partial<CreateReplicaOptions<SqliteTransaction>> & { readonly file?: string };
 
-/** What a replica gets in place of the machine's clock, or between itself and the real log and registry. */
+/**
+ * What a replica gets in place of the machine's clock, or between itself and the real log and
+ * registry.
+ */
 export interface Around {
   readonly clock?: Clock;
   readonly log?: (log: Log) => Log;
@@ -69,8 +72,8 @@ export class ClusterFixture implements AsyncDisposable {
   }
 
   /**
-   * The same, beside replicas that write: a program in this process that waits for their lock would keep them
-   * from giving it back. A migration does without foreign keys.
+   * The same, beside replicas that write: a program in this process that waits for their lock would
+   * keep them from giving it back. A migration does without foreign keys.
    */
   async sqlWhenFree(id: string, sql: string, { foreignKeys = true } = {}): Promise<void> {
     const db = new DatabaseSync(this.file(id), { timeout: 0, enableForeignKeyConstraints: foreignKeys });

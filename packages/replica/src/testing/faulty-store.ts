@@ -10,7 +10,10 @@ export interface FaultyStore {
   fault: (what: 'write' | 'apply') => void;
 }
 
-/** For faults that a test cannot make on a real disk: a full one, a corrupt one, a defect of the code. */
+/**
+ * For faults that a test cannot make on a real disk: a full one, a corrupt one, a defect of the
+ * code.
+ */
 export function faultyStore(real: SqliteStore): FaultyStore {
   const write: SqliteStore['write'] = async (requests) => {
     faulty.fault('write');

@@ -8,8 +8,8 @@ export interface Flakiness {
 }
 
 /**
- * A log that loses messages and answers as a cluster of servers does when its leader changes: later ones may
- * survive.
+ * A log that loses messages and answers as a cluster of servers does when its leader changes: later
+ * ones may survive.
  */
 export function flakyLog(log: Log, flakiness: Flakiness, random: () => number): Log {
   const unknown: AppendResult = {

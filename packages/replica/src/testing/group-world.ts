@@ -40,8 +40,9 @@ interface Group {
 }
 
 /**
- * One writer's machine, with a database and a log that do what they may do: lose answers, deliver late, refuse,
- * be cut, be busy. What happens comes from a tape, and every rule that is broken is noted.
+ * One writer's machine, with a database and a log that do what they may do: lose answers, deliver
+ * late, refuse, be cut, be busy. What happens comes from a tape, and every rule that is broken is
+ * noted.
  */
 export class GroupWorld {
   readonly violations: string[] = [];
@@ -81,7 +82,8 @@ export class GroupWorld {
     return new WriteQueue(scope, { settings: { onShortfall: 'degrade' } } as unknown as Sync);
   }
 
-  // --- What happens ------------------------------------------------------------------------------------------
+  // --- What happens
+  // ------------------------------------------------------------------------------------------
 
   /** Until the tape ends, then all is well until nothing is left to do. */
   async run(): Promise<readonly string[]> {
@@ -183,7 +185,8 @@ export class GroupWorld {
     this.#alarmed = false;
   }
 
-  // --- Other programs ----------------------------------------------------------------------------------------
+  // --- Other programs
+  // ----------------------------------------------------------------------------------------
 
   #capture(): void {
     if (this.foreign) this.#database.captured.push(`f${++this.#names}`);
@@ -197,7 +200,8 @@ export class GroupWorld {
     return isUncertain(this.state, this.#database.unsent.length);
   }
 
-  // --- The feed ----------------------------------------------------------------------------------------------
+  // --- The feed
+  // ----------------------------------------------------------------------------------------------
 
   #read(): void {
     for (const entry of this.#log.entries.slice(this.#observedSeq))
@@ -234,7 +238,8 @@ export class GroupWorld {
     this.#on({ type: 'passed', seq: toSeq });
   }
 
-  // --- The shell ---------------------------------------------------------------------------------------------
+  // --- The shell
+  // ---------------------------------------------------------------------------------------------
 
   #turnIn(ms: number): void {
     this.#clock.advance(ms);
@@ -334,8 +339,8 @@ export class GroupWorld {
       farBehind: false,
       positionSeq: this.#database.positionSeq,
       ownCounter: this.#database.ownCounter,
-      unfounded: undefined,
-      outOfStep: this.#fails(16) ? new AntiphonError('NOT_IN_SYNC', 'a gap') : undefined,
+      uncreated: undefined,
+      outOfSync: this.#fails(16) ? new AntiphonError('NOT_IN_SYNC', 'a gap') : undefined,
     };
   }
 
@@ -411,11 +416,12 @@ export class GroupWorld {
       return { type: 'refused', error, lastSeqOfOrigin: undefined, at };
     }
     if (choice === 5) this.#log.addForeign();
-    // The numbers of a group that nobody accepts are reserved where other programs write too, and are missing
-    // then: not the machine's to mend, so it does not happen here.
+    // The numbers of a group that nobody accepts are reserved where other programs write too, and
+    // are missing then: not the machine's to mend, so it does not happen here.
     const mayBeRefused = noOp !== undefined || !this.foreign;
     const isRefused = mayBeRefused && choice === 6 && this.tape.pick(2) === 1;
-    // One comes in just before, or together: both were stored by servers then (docs/decisions/0012).
+    // One comes in just before, or together: both were stored by servers then
+    // (docs/decisions/0012).
     const races = choice === 11 && this.#log.late.length > 0;
     if (races || choice === 9) this.#log.arrive();
     const seq = this.#log.append(message, races ? undefined : after, isRefused);
@@ -514,7 +520,8 @@ export class GroupWorld {
     write.complete(RESULT);
   }
 
-  // --- The rules ---------------------------------------------------------------------------------------------
+  // --- The rules
+  // ---------------------------------------------------------------------------------------------
 
   #toldOf(write: SyncWrite): Told {
     const told = this.#told.get(write);

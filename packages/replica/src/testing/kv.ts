@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { WriteOptions } from '../write/writer.js';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import type { ClusterFixture, SqliteReplica } from './cluster-fixture.js';
 
 /** Another program, or a replica in this process, may be committing. */
@@ -22,8 +22,8 @@ export class Kv {
   }
 
   /**
-   * The database takes no row with this value from now on: the index cannot hold it, for it is no JSON. An
-   * index, because nobody compares indexes with what the cluster has agreed on.
+   * The database takes no row with this value from now on: the index cannot hold it, for it is no
+   * JSON. An index, because nobody compares indexes with what the cluster has agreed on.
    */
   refuse(value: string): void {
     this.#exec(`CREATE INDEX refused ON kv (json(v)) WHERE v = '${value}'`);
@@ -62,7 +62,7 @@ export class Kv {
   }
 }
 
-/** In the file of a replica that has not started: it can found a cluster on it. */
+/** In the file of a replica that has not started: it can create a cluster on it. */
 export function createKv(
   cluster: ClusterFixture,
   id: string,
@@ -83,7 +83,7 @@ export function put(
   key: string,
   value: string,
   options?: WriteOptions,
-): Promise<Committed<unknown>> {
+): Promise<WriteResult<unknown>> {
   const sql = 'INSERT INTO kv VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v';
   return replica.transaction((tx) => tx.run(sql, [key, value]), options);
 }

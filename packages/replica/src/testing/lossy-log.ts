@@ -4,7 +4,10 @@ import { NatsServer } from '@antiphon/nats-server';
 import type { AppendResult, Log } from '@antiphon/core';
 import type { ClusterFixture } from './cluster-fixture.js';
 
-/** The store of a nats-server as it was at some moment: what is left after a power cut, or in a backup. */
+/**
+ * The store of a nats-server as it was at some moment: what is left after a power cut, or in a
+ * backup.
+ */
 export class OldStore {
   private constructor(
     private readonly cluster: ClusterFixture,

@@ -26,7 +26,10 @@ export interface ModelEntry {
 interface Late {
   readonly message: Message;
   readonly after: number;
-  /** The server looks at the expectation when the message arrives; two that arrive together can both be stored. */
+  /**
+   * The server looks at the expectation when the message arrives; two that arrive together can both
+   * be stored.
+   */
   readonly races: boolean;
 }
 
@@ -87,7 +90,10 @@ export class ModelLog {
     this.isCut = true;
   }
 
-  /** Own entries from `fromSeq` to `toSeq` that count, after those up to `counter`, as every replica decides it. */
+  /**
+   * Own entries from `fromSeq` to `toSeq` that count, after those up to `counter`, as every replica
+   * decides it.
+   */
   counted(counter: number, fromSeq: number, toSeq: number): { entries: ModelEntry[]; counter: number } {
     let state: AdmissionState = { vector: { [ORIGIN]: counter }, partial: {} };
     const entries: ModelEntry[] = [];

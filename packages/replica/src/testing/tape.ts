@@ -1,6 +1,6 @@
 /**
- * Choices that were made beforehand, so that a run that goes wrong can be made shorter. 0 is always the choice
- * in which nothing goes wrong, and what a tape says behind its end.
+ * Choices that were made beforehand, so that a run that goes wrong can be made shorter. 0 is always
+ * the choice in which nothing goes wrong, and what a tape says behind its end.
  */
 export class Tape {
   #at = 0;

@@ -4,8 +4,8 @@ import { abortError, AntiphonError, type Clock, sleep, type Timer } from '@antip
 const PROGRESS_MS = 500;
 
 /**
- * An AbortSignal that fires at a time of the Clock port, or with one of the outer signals. `end` it, so that
- * its timer does not stay behind.
+ * An AbortSignal that fires at a time of the Clock port, or with one of the outer signals. `end`
+ * it, so that its timer does not stay behind.
  */
 export class Deadline {
   readonly #controller = new AbortController();
@@ -17,9 +17,13 @@ export class Deadline {
     private readonly clock: Clock,
     private readonly timeoutMs: number,
     outers: readonly (AbortSignal | undefined)[] = [],
-    /** What was waited for, for the message of the TIMEOUT ("NATS answers"); or the error itself. */
+    /**
+     * What was waited for, for the message of the TIMEOUT ("NATS answers"); or the error itself.
+     */
     private readonly what: string | (() => AntiphonError) = 'NATS answers',
-    /** Told that something moves: at every renewal, and now and then during work that is not timed. */
+    /**
+     * Told that something moves: at every renewal, and now and then during work that is not timed.
+     */
     private readonly onProgress: () => void = () => undefined,
   ) {
     this.#restart();
@@ -34,7 +38,10 @@ export class Deadline {
     this.#stops.push(() => outer.removeEventListener('abort', onAbort));
   }
 
-  /** Something has moved: the whole time begins anew. For work of unknown length, where only silence is a failure. */
+  /**
+   * Something has moved: the whole time begins anew. For work of unknown length, where only silence
+   * is a failure.
+   */
   renew(): void {
     this.#restart();
     this.onProgress();
@@ -57,8 +64,8 @@ export class Deadline {
   }
 
   /**
-   * Work of this process, however long it takes: waiting for it is waiting for nobody. What fails has used
-   * its time.
+   * Work of this process, however long it takes: waiting for it is waiting for nobody. What fails
+   * has used its time.
    */
   async paused<T>(work: () => Promise<T>): Promise<T> {
     this.#timer?.cancel();
@@ -87,8 +94,8 @@ export class Deadline {
   }
 
   /**
-   * The result of `work`, or at the deadline the reason why it is no longer waited for. Throws TIMEOUT,
-   * ABORTED, CLOSED.
+   * The result of `work`, or at the deadline the reason why it is no longer waited for. Throws
+   * TIMEOUT, ABORTED, CLOSED.
    */
   race<T>(work: Promise<T>): Promise<T> {
     const { signal } = this;
@@ -153,8 +160,8 @@ export interface RetryOptions {
 }
 
 /**
- * For work that has no deadline of its own: tries again until it succeeds, fails for good, or the signal
- * aborts. Throws the error of the last try, or during a wait the reason of the signal.
+ * For work that has no deadline of its own: tries again until it succeeds, fails for good, or the
+ * signal aborts. Throws the error of the last try, or during a wait the reason of the signal.
  */
 export async function retryingUntilAborted<T>(
   clock: Clock,

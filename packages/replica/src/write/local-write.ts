@@ -6,10 +6,10 @@ export interface LocalWriteOptions {
 }
 
 /**
- * One asynchronous write, from its call to its outcome. Until its function runs, the caller can give up, and
- * it never runs then. From there on the database decides within moments, and the caller is told what it
- * decided: a limit that said TIMEOUT or ABORTED of a write that is committed a moment later would make
- * callers write twice.
+ * One asynchronous write, from its call to its outcome. Until its function runs, the caller can
+ * give up, and it never runs then. From there on the database decides within moments, and the
+ * caller is told what it decided: a limit that said TIMEOUT or ABORTED of a write that is committed
+ * a moment later would make callers write twice.
  */
 export class LocalWrite<T> {
   readonly #untilMs: number;

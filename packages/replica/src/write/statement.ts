@@ -46,7 +46,10 @@ export function parseStatements(input: unknown): readonly Statement[] {
 
 const STATEMENT: OptionNames<Statement> = { sql: true, params: true };
 
-/** What the caller of the library gives; values are looked at when they are bound. Throws BAD_OPTION. */
+/**
+ * What the caller of the library gives; values are looked at when they are bound. Throws
+ * BAD_OPTION.
+ */
 export function assertStatements(input: unknown): void {
   if (!Array.isArray(input)) throw bad('statements', 'a list of { sql, params }');
   for (const item of input as readonly unknown[]) {
@@ -82,7 +85,9 @@ export function bad(name: string, wanted: string): AntiphonError {
   return new AntiphonError('BAD_OPTION', `\`${name}\` is not valid. Give ${wanted}.`);
 }
 
-/** How many rows each statement changed. The database's transaction ends with the first that fails. */
+/**
+ * How many rows each statement changed. The database's transaction ends with the first that fails.
+ */
 export function runStatements(tx: SqlTransaction, statements: readonly Statement[]): number[] {
   return statements.map(({ sql, params }) => Number(tx.run(sql, params ?? []).changes));
 }

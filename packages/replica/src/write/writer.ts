@@ -15,7 +15,7 @@ import { LocalWrite } from './local-write.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { sessionPosition } from '../state/session.js';
-import type { Committed } from '../state/write-result.js';
+import type { WriteResult } from '../state/write-result.js';
 import { assertStatements, runStatements, type SqlTransaction, type Statement } from './statement.js';
 import type { Sync } from '../sync/sync.js';
 import { SyncWrite } from '../state/sync-write.js';
@@ -41,7 +41,10 @@ const WRITE_OPTIONS: OptionNames<WriteOptions> = { timeoutMs: true, signal: true
 
 /** Local writes, from this process or over the bus. */
 export class Writer<Tx> {
-  /** Not decided yet; bounded by `waitingWrites` for those that wait, and by the acknowledgements for the others. */
+  /**
+   * Not decided yet; bounded by `waitingWrites` for those that wait, and by the acknowledgements
+   * for the others.
+   */
   readonly #open = new Set<Pick<SyncWrite, 'giveUp'>>();
 
   constructor(
@@ -49,8 +52,11 @@ export class Writer<Tx> {
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {}
 
-  /** The function may run more than once: a busy database undoes the whole transaction, and it is tried again. */
-  async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<Committed<T>> {
+  /**
+   * The function may run more than once: a busy database undoes the whole transaction, and it is
+   * tried again.
+   */
+  async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<WriteResult<T>> {
     checkOptions(options, WRITE_OPTIONS, 'A write');
     if (typeof run !== 'function')
       throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
@@ -74,7 +80,7 @@ export class Writer<Tx> {
     for (const write of [...this.#open]) write.giveUp(error);
   }
 
-  async #locally<T>(write: LocalWrite<T>): Promise<Committed<T>> {
+  async #locally<T>(write: LocalWrite<T>): Promise<WriteResult<T>> {
     const { counters, clock, positions, store } = this.scope;
     const request = { run: write.run };
     const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
@@ -109,7 +115,7 @@ export class Writer<Tx> {
     run: (tx: Tx) => T,
     { acks }: WriteOptions,
     limit: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Committed<T>> {
+  ): Promise<WriteResult<T>> {
     const { clock, health, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
     const inTheWay = (waitedMs: number) => sync.inTheWay.reason(waitedMs);
@@ -128,7 +134,7 @@ export class Writer<Tx> {
       }
       const result = await write.promise;
       if (result.degraded === true) sync.counts.degraded++;
-      return result as Committed<T>;
+      return result as WriteResult<T>;
     } finally {
       this.#open.delete(write);
     }
@@ -137,7 +143,7 @@ export class Writer<Tx> {
   async execute(
     statements: readonly Statement[],
     options: WriteOptions = {},
-  ): Promise<Committed<readonly number[]>> {
+  ): Promise<WriteResult<readonly number[]>> {
     const { store } = this.scope;
     if (!store.capabilities.sql) {
       throw new AntiphonError('BAD_OPTION', `The ${store.engine} store takes no SQL. Use transaction().`);

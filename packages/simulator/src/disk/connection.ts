@@ -9,7 +9,10 @@ export interface Program {
   beforeCommit?(): void;
 }
 
-/** Hears what the connections to a database do: its file, which knows who writes and what is committed. */
+/**
+ * Hears what the connections to a database do: its file, which knows who writes and what is
+ * committed.
+ */
 export interface ConnectionListener {
   begun(connection: SimulatedConnection): void;
   /** `durable`: the commit waited for the disk. */

@@ -13,9 +13,9 @@ interface CommittedState {
 }
 
 /**
- * A real SQLite database, and how it was at each of its commits: the write-ahead log is never checkpointed,
- * so that an earlier state is the same file with less of the log. Its place changes when it goes back, since
- * whoever had it open still holds the old one.
+ * A real SQLite database, and how it was at each of its commits: the write-ahead log is never
+ * checkpointed, so that an earlier state is the same file with less of the log. Its place changes
+ * when it goes back, since whoever had it open still holds the old one.
  */
 export class DatabaseFile implements ConnectionListener {
   #path: string;
@@ -111,8 +111,8 @@ export class DatabaseFile implements ConnectionListener {
   }
 
   /**
-   * The power fails: the newest commits are gone, as many as are not on the disk for certain. Returns the
-   * number of the last that is left.
+   * The power fails: the newest commits are gone, as many as are not on the disk for certain.
+   * Returns the number of the last that is left.
    */
   losePower(commits: number): number {
     const least = Math.max(this.#durable, this.#commits - MOST_UNSYNCED_COMMITS);
@@ -121,8 +121,8 @@ export class DatabaseFile implements ConnectionListener {
   }
 
   /**
-   * Somebody puts an older copy in its place, which has commit `oldest` at least. Returns the number of its
-   * last commit.
+   * Somebody puts an older copy in its place, which has commit `oldest` at least. Returns the
+   * number of its last commit.
    */
   restore(commits: number, oldest: number): number {
     const newest = this.#states.length - 1;

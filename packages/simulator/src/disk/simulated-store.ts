@@ -6,7 +6,10 @@ import type { Faults } from '@antiphon/testing';
 /** Short, so that waiting in vain for another program happens, too. */
 const BUSY_TIMEOUT_MS = 60;
 
-/** What a simulated process opens its database with: the product's store, whose long transactions take time. */
+/**
+ * What a simulated process opens its database with: the product's store, whose long transactions
+ * take time.
+ */
 export class SimulatedStore extends SqliteStore {
   constructor(
     file: string,

@@ -74,7 +74,10 @@ function insert(random: Random, table: Table): string {
 
 const ROWID_NAMES = ['rowid', '_rowid_', 'oid'];
 
-/** A name for the number that its rows have besides the key; undefined when they have none, or none with a name. */
+/**
+ * A name for the number that its rows have besides the key; undefined when they have none, or none
+ * with a name.
+ */
 function hiddenRowid(table: Table): string | undefined {
   if (table.rowidKey || table.suffix.includes('WITHOUT ROWID')) return undefined;
   const taken = new Set(table.columns.map(({ name }) => name.toLowerCase()));

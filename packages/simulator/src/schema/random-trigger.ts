@@ -3,7 +3,9 @@ import { list, quote } from './names.js';
 import type { Table } from './schema.js';
 import { literal } from './values.js';
 
-/** A trigger as users write them: BEFORE or AFTER, on the same row or on other tables, with RAISE. */
+/**
+ * A trigger as users write them: BEFORE or AFTER, on the same row or on other tables, with RAISE.
+ */
 export function randomTrigger(random: Random, tables: readonly Table[], index: number): string {
   const table = random.pick(tables);
   const event = random.pick(['INSERT', 'UPDATE', 'UPDATE', 'DELETE'] as const);

@@ -2,15 +2,15 @@
 export type SqliteValue = null | bigint | number | string | Uint8Array;
 
 /**
- * How rows come back: as objects by column name, as arrays, or only the value of the first column. `exact`
- * forms read integers as bigint, all 64 bits; the others read numbers, and throw a RangeError rather than
- * round.
+ * How rows come back: as objects by column name, as arrays, or only the value of the first column.
+ * `exact` forms read integers as bigint, all 64 bits; the others read numbers, and throw a
+ * RangeError rather than round.
  */
 export type RowForm = 'object' | 'array' | 'value' | 'exact object' | 'exact array' | 'exact value';
 
 /**
- * Values by the full names of their parameters (`:a`, `?7`). Drivers differ in what they do with nameless
- * ones beside them.
+ * Values by the full names of their parameters (`:a`, `?7`). Drivers differ in what they do with
+ * nameless ones beside them.
  */
 export class NamedParameters {
   constructor(readonly values: Readonly<Record<string, SqliteValue>>) {}
@@ -18,8 +18,8 @@ export class NamedParameters {
 export type Bindings = readonly SqliteValue[] | readonly [NamedParameters];
 
 /**
- * One statement, prepared for one form of rows. BLOBs come as Uint8Array; numbers are bound as REAL, bigints
- * as INTEGER.
+ * One statement, prepared for one form of rows. BLOBs come as Uint8Array; numbers are bound as
+ * REAL, bigints as INTEGER.
  */
 export interface Statement {
   run(...parameters: Bindings): { changes: number; lastInsertRowid: number | bigint };
@@ -33,8 +33,8 @@ export interface Statement {
 }
 
 /**
- * False refuses what is being prepared. `source` is the trigger or view that does it, null for the statement
- * itself.
+ * False refuses what is being prepared. `source` is the trigger or view that does it, null for the
+ * statement itself.
  */
 export type Authorizer = (
   action: number,
@@ -52,11 +52,14 @@ export interface Database {
   /** Compiles the first statement of the text and ignores the rest. Default form: object. */
   prepare(sql: string, form?: RowForm): Statement;
   /**
-   * Whether COMMIT would fail now for foreign keys that only it checks. Inside a transaction, which it leaves
-   * as it is.
+   * Whether COMMIT would fail now for foreign keys that only it checks. Inside a transaction, which
+   * it leaves as it is.
    */
   violatesForeignKeys(): boolean;
-  /** Asked about everything that is compiled from here on. Setting it makes SQLite compile every statement again. */
+  /**
+   * Asked about everything that is compiled from here on. Setting it makes SQLite compile every
+   * statement again.
+   */
   authorize(authorizer: Authorizer): void;
   close(): void;
 }

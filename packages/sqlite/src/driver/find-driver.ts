@@ -9,7 +9,10 @@ export interface Driver {
   open(file: string, options?: OpenOptions): Database;
 }
 
-/** From this release on `node:sqlite` can do all that is needed; older ones warn when it is only loaded. */
+/**
+ * From this release on `node:sqlite` can do all that is needed; older ones warn when it is only
+ * loaded.
+ */
 const BUILT_IN_SINCE = 24;
 
 export type Candidate =
@@ -70,7 +73,8 @@ function candidate(name: Driver['name'], load: () => SqliteModule | undefined): 
 
 /** Of the Node.js that runs this. */
 export function builtIn(): Candidate {
-  // Not an import: on a Node.js without it, loading this file would fail with an error that helps nobody.
+  // Not an import: on a Node.js without it, loading this file would fail with an error that helps
+  // nobody.
   return candidate('node:sqlite', () => process.getBuiltinModule?.('node:sqlite'));
 }
 
@@ -80,7 +84,10 @@ export function photostructure(): Candidate {
   return candidate('@photostructure/sqlite', () => require('@photostructure/sqlite') as SqliteModule);
 }
 
-/** The first that can do all that the store needs. STORE_FAILED says what to install when there is none. */
+/**
+ * The first that can do all that the store needs. STORE_FAILED says what to install when there is
+ * none.
+ */
 export function chooseDriver(order: readonly (() => Candidate)[]): Driver {
   const lacking: string[] = [];
   for (const look of order) {

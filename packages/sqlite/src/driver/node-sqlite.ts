@@ -19,7 +19,10 @@ const NO_CHANGES = new Uint8Array(0);
 const CONSTRAINT = 19;
 const OK = 0;
 const DENY = 1;
-/** What SQLite keeps of the file in memory. Node's build has 2 MB for a default, too little for many indexes. */
+/**
+ * What SQLite keeps of the file in memory. Node's build has 2 MB for a default, too little for many
+ * indexes.
+ */
 const CACHE_KIB = 16_000;
 
 /** Parameters that do not bind as they are: `isBindFailure` knows it. */
@@ -114,8 +117,8 @@ class RowStatement implements Statement {
       if (!this.bindsExactly) for (const value of Object.values(first.values)) verifyValue(value);
       return [first.values as unknown as SQLInputValue];
     }
-    // Any other object in the first place would be taken for named parameters, and those that it does not
-    // name for NULL.
+    // Any other object in the first place would be taken for named parameters, and those that it
+    // does not name for NULL.
     verifyType(first);
     if (!this.bindsExactly) for (const value of parameters) verifyValue(value);
     return parameters as SQLInputValue[];

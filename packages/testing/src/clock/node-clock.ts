@@ -23,9 +23,9 @@ export interface NodeClockOptions {
 const NODE_OPTIONS: OptionNames<NodeClockOptions> = { name: true, skewMs: true, driftPpm: true };
 
 /**
- * The clock of one simulated machine or process. Its timers and durations drift with it; a jump moves the
- * wall clock only. After `stop` nothing of it happens any more, as in a process that was killed: timers do
- * not fire, yields do not come back.
+ * The clock of one simulated machine or process. Its timers and durations drift with it; a jump
+ * moves the wall clock only. After `stop` nothing of it happens any more, as in a process that was
+ * killed: timers do not fire, yields do not come back.
  */
 export class NodeClock implements Clock {
   readonly #timers = new Set<Timer>();
@@ -93,14 +93,16 @@ export class NodeClock implements Clock {
     this.#offsetMs += this.time.nowMs() - this.nowMs();
   }
 
-  /** A process on this machine: shares its time, has timers and chance of its own, is stopped alone. */
+  /**
+   * A process on this machine: shares its time, has timers and chance of its own, is stopped alone.
+   */
   process(name: string): NodeClock {
     return new NodeClock(this, this.chance.fork(name), { name });
   }
 
   /**
-   * A process that is stopped for a while (SIGSTOP, a virtual machine that is moved): its time goes on, it
-   * does not.
+   * A process that is stopped for a while (SIGSTOP, a virtual machine that is moved): its time goes
+   * on, it does not.
    */
   pause(): void {
     this.#paused = true;

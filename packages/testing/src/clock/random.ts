@@ -39,8 +39,8 @@ export class Random {
   }
 
   /**
-   * True with the given probability. Draws also when the answer is certain, so that rates can change without
-   * shifting a run.
+   * True with the given probability. Draws also when the answer is certain, so that rates can
+   * change without shifting a run.
    */
   chance(probability: number): boolean {
     return this.next() < probability;

@@ -6,7 +6,9 @@ export interface QueuedTimer {
   cancelled: boolean;
 }
 
-/** Timers in (time, insertion) order: a binary heap. A cancelled timer stays until its time comes. */
+/**
+ * Timers in (time, insertion) order: a binary heap. A cancelled timer stays until its time comes.
+ */
 export class TimerQueue {
   readonly #heap: QueuedTimer[] = [];
   #order = 0;

@@ -20,15 +20,16 @@ export interface VirtualClockOptions {
 
 const CLOCK_OPTIONS: OptionNames<VirtualClockOptions> = { seed: true, startMs: true };
 /**
- * In the past: what SQLite captures has the real time, a time in the future counts as now, and so a run does
- * not depend on when it is made.
+ * In the past: what SQLite captures has the real time, a time in the future counts as now, and so a
+ * run does not depend on when it is made.
  */
 const DEFAULT_START_MS = Date.UTC(2020, 0, 1);
 
 /**
- * Time that passes only when told to: `advance`, `runUntil`. Timers fire in (time, insertion) order, and
- * after each the promises that it woke run to their end before the next fires, so a program that takes time,
- * timers and chance from here only (and does no real I/O) behaves the same in every run.
+ * Time that passes only when told to: `advance`, `runUntil`. Timers fire in (time, insertion)
+ * order, and after each the promises that it woke run to their end before the next fires, so a
+ * program that takes time, timers and chance from here only (and does no real I/O) behaves the same
+ * in every run.
  *
  *     const clock = new VirtualClock({ seed: 7 });
  *     const slept = sleep(clock, 60_000);
@@ -94,7 +95,10 @@ export class VirtualClock implements Clock {
     await turn();
   }
 
-  /** Fires everything due within `ms`, then stands at the end of it. What a timer throws comes out here. */
+  /**
+   * Fires everything due within `ms`, then stands at the end of it. What a timer throws comes out
+   * here.
+   */
   async advance(ms: number): Promise<void> {
     await this.runUntil(() => false, ms);
   }
@@ -114,7 +118,10 @@ export class VirtualClock implements Clock {
     return true;
   }
 
-  /** Waits for a promise while time passes; throws what it rejects with, or an error after `limitMs`. */
+  /**
+   * Waits for a promise while time passes; throws what it rejects with, or an error after
+   * `limitMs`.
+   */
   async run<T>(promise: Promise<T>, limitMs = 60_000): Promise<T> {
     let settled = false;
     const note = (): void => {

@@ -7,7 +7,7 @@ import { memoryLog } from '../memory/log/memory-log.js';
 import { memoryRegistry } from '../memory/registry/memory-registry.js';
 import type { LogHarness } from './log-harness.js';
 
-/** The in-memory twins of one server, with the links of everybody who is connected. */
+/** The in-memory adapters of one server, with the links of everybody who is connected. */
 const STALL_MS = 300;
 
 class MemoryServer {

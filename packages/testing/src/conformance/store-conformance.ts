@@ -5,7 +5,7 @@ import { describeConverging } from './store/converging.js';
 import { describeInstalling } from './store/installing.js';
 import { Kit } from './store/kit.js';
 import { describeGroups } from './store/groups.js';
-import { describeOwnPast } from './store/own-past.js';
+import { describeOwnRecovery } from './store/own-recovery.js';
 import { describeForeignWritersOfGroups, describeLibraryOnly, describePreparing } from './store/preparing.js';
 import { describeReading } from './store/reading.js';
 import { describeValues } from './store/values.js';
@@ -24,7 +24,10 @@ import type { StoreHarness } from './store-harness.js';
  */
 export function storeConformance<Tx>(
   name: string,
-  /** As the store's own capabilities, which are checked against it; tests are chosen before there is a store. */
+  /**
+   * As the store's own capabilities, which are checked against it; tests are chosen before there is
+   * a store.
+   */
   expected: { readonly capturesForeignWriters: boolean },
   makeHarness: () => StoreHarness<Tx>,
 ): void {
@@ -55,7 +58,7 @@ export function storeConformance<Tx>(
     describeApplying(current);
     describeRefusals(current);
     describeParts(current);
-    describeOwnPast(current);
+    describeOwnRecovery(current);
     describeConverging(current);
     describeReading(current);
     describePreparing(current);

@@ -3,7 +3,9 @@ import { Random } from '../clock/random.js';
 
 /** How probable each fault is, 0 to 1, and how long messages take. */
 export interface FaultRates {
-  /** A publish that never reaches the log; later ones may be stored before it is sent again: a hole. */
+  /**
+   * A publish that never reaches the log; later ones may be stored before it is sent again: a hole.
+   */
   readonly lostAppend: number;
   /** Stored, but the answer is lost: the publisher is told `unknown`. */
   readonly lostAppendReply: number;
@@ -11,7 +13,10 @@ export interface FaultRates {
   readonly lateAppend: number;
   /** Stored twice: the second one comes after the log has forgotten the first one's id. */
   readonly duplicatedAppend: number;
-  /** Stored although the origin's last entry is another one than expected: a log that does not keep its promise. */
+  /**
+   * Stored although the origin's last entry is another one than expected: a log that does not keep
+   * its promise.
+   */
   readonly rivalAppend: number;
   /** Certainly not stored, and said so. */
   readonly refusedAppend: number;
@@ -52,8 +57,8 @@ export const NO_FAULTS: FaultRates = {
 };
 
 /**
- * What goes wrong in the in-memory twins, by chance from a seed. Every twin asks one of these; the rates may change
- * while it runs (`heal` before looking at the outcome).
+ * What goes wrong in the in-memory adapters, by chance from a seed. Every adapter asks one of
+ * these; the rates may change while it runs (`heal` before looking at the outcome).
  *
  *     const faults = new Faults(new Random(7), { lostAppend: 0.2 });
  *     const log = memoryLog({ faults });

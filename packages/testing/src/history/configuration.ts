@@ -2,10 +2,10 @@ import type { RegisterValue } from './operation.js';
 import type { Step } from './register-history.js';
 
 /**
- * How far an order has got: which operations have taken effect, and what the register holds. Operations are
- * numbered in the order of invocation. Everything from `next` on has not taken effect; before it, only
- * `pending` has not. Those overlap each other, so the set stays as small as the concurrency however long the
- * history is.
+ * How far an order has got: which operations have taken effect, and what the register holds.
+ * Operations are numbered in the order of invocation. Everything from `next` on has not taken
+ * effect; before it, only `pending` has not. Those overlap each other, so the set stays as small as
+ * the concurrency however long the history is.
  */
 export class Configuration {
   readonly #required: readonly Step[];

@@ -9,9 +9,9 @@ export interface TotalViolation {
 }
 
 /**
- * Transfers between accounts keep the total, so every snapshot of all accounts must have it: one that has not
- * saw half a transfer, or one was lost or applied twice. (Jepsen's bank test.) Use whole numbers: fractions
- * do not add up exactly.
+ * Transfers between accounts keep the total, so every snapshot of all accounts must have it: one
+ * that has not saw half a transfer, or one was lost or applied twice. (Jepsen's bank test.) Use
+ * whole numbers: fractions do not add up exactly.
  */
 export function checkConservedTotal(
   snapshots: readonly (readonly number[])[],

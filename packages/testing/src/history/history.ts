@@ -5,12 +5,13 @@ import { validateRecord } from './record-format.js';
 /** Where a history takes its time from. */
 export interface HistoryOptions {
   /**
-   * The time in milliseconds, never going back. To merge what several processes of one machine recorded, they
-   * need one clock: `() => performance.timeOrigin + performance.now()`. `timeOrigin` is read from the wall
-   * clock when a process starts, so a wall clock that was set in between puts processes apart: tell the
-   * checker by `clockErrorMs`, or take `() => Number(process.hrtime.bigint()) / 1e6`, which on Linux is one
-   * clock for the whole machine. Times that are equal count as overlapping, so a coarse clock hides
-   * violations but never invents one.
+   * The time in milliseconds, never going back. To merge what several processes of one machine
+   * recorded, they need one clock: `() => performance.timeOrigin + performance.now()`. `timeOrigin`
+   * is read from the wall clock when a process starts, so a wall clock that was set in between puts
+   * processes apart: tell the checker by `clockErrorMs`, or take
+   * `() => Number(process.hrtime.bigint()) / 1e6`, which on Linux is one clock for the whole
+   * machine. Times that are equal count as overlapping, so a coarse clock hides violations but
+   * never invents one.
    */
   readonly now: () => number;
 }
@@ -61,7 +62,10 @@ export class History {
     return handle;
   }
 
-  /** Call it directly after the operation ended, once. Returns the record, for whoever writes lines as they come. */
+  /**
+   * Call it directly after the operation ended, once. Returns the record, for whoever writes lines
+   * as they come.
+   */
   complete(handle: OperationHandle, completion: Completion): OperationRecord {
     const record = this.record(handle);
     if (record.completedAtMs !== undefined) {

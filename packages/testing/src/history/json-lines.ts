@@ -13,12 +13,14 @@ export function formatHistory(records: readonly OperationRecord[]): string {
 }
 
 /**
- * Reads JSON lines, of one process or of several joined in any order, and returns the operations in the order
- * of invocation. Whoever may be killed writes each operation twice: its line when it is invoked (unknown) and
- * again when it is completed, which replaces the first; else a write that was under way would be missing, and
- * what others read of it would look invented. A last line that was cut off by the kill is left out.
+ * Reads JSON lines, of one process or of several joined in any order, and returns the operations in
+ * the order of invocation. Whoever may be killed writes each operation twice: its line when it is
+ * invoked (unknown) and again when it is completed, which replaces the first; else a write that was
+ * under way would be missing, and what others read of it would look invented. A last line that was
+ * cut off by the kill is left out.
  *
- * @throws AntiphonError BAD_OPTION for a line that is no operation, or two different endings of one operation.
+ * @throws AntiphonError BAD_OPTION for a line that is no operation, or two different endings of one
+ *   operation.
  */
 export function parseHistory(text: string): readonly OperationRecord[] {
   const records = new Map<string, OperationRecord>();
@@ -31,7 +33,9 @@ export function parseHistory(text: string): readonly OperationRecord[] {
   return [...records.values()].sort(byInvocation);
 }
 
-/** The operations of several processes as one history. They must have been recorded on one clock. */
+/**
+ * The operations of several processes as one history. They must have been recorded on one clock.
+ */
 export function mergeHistories(
   histories: readonly (readonly OperationRecord[])[],
 ): readonly OperationRecord[] {

@@ -46,8 +46,8 @@ interface SimulationOptions {
 }
 
 /**
- * What clients record of registers that are atomic: each operation takes effect at one instant between its
- * beginning and its end; an unknown one at some instant, however late, or never.
+ * What clients record of registers that are atomic: each operation takes effect at one instant
+ * between its beginning and its end; an unknown one at some instant, however late, or never.
  */
 function simulate({ random, operations, processes, keys, ...options }: SimulationOptions): OperationRecord[] {
   const { increments = false, distinctValues = Infinity, unknownRate = 0.02 } = options;

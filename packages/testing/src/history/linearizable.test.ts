@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { checkLinearizable, type LinearizableResult } from './linearizable.js';
 import type { OperationRecord, RegisterValue } from './operation.js';
 
-/** `w1 0-5`: a shorthand for one operation on key `x`. `?` for an end: unknown; `!` behind it: failed. */
+/**
+ * `w1 0-5`: a shorthand for one operation on key `x`. `?` for an end: unknown; `!` behind it:
+ * failed.
+ */
 function operations(...lines: readonly string[]): OperationRecord[] {
   return lines.map((line, id) => {
     const [, process, kind, text, from, to, failed] =

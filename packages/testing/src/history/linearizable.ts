@@ -52,13 +52,15 @@ export type LinearizableResult =
   | { readonly linearizable: 'undecided'; readonly key: string; readonly reason: string };
 
 /**
- * Checks that every operation can have taken effect at one instant between its invocation and its completion
- * (Herlihy & Wing, "Linearizability", 1990). Each key is checked by itself: a history is linearizable when
- * each of its objects is (their theorem of locality). See {@link searchOrder} for the search.
+ * Checks that every operation can have taken effect at one instant between its invocation and its
+ * completion (Herlihy & Wing, "Linearizability", 1990). Each key is checked by itself: a history is
+ * linearizable when each of its objects is (their theorem of locality). See {@link searchOrder} for
+ * the search.
  *
- * Unknown writes and increments may take effect at any time from their invocation on, or never, but not
- * twice, and what was once seen of them stays. Failed operations must have no effect. Operations whose times
- * touch count as overlapping. A contradiction in one key is reported even when another key is undecided.
+ * Unknown writes and increments may take effect at any time from their invocation on, or never, but
+ * not twice, and what was once seen of them stays. Failed operations must have no effect.
+ * Operations whose times touch count as overlapping. A contradiction in one key is reported even
+ * when another key is undecided.
  */
 export function checkLinearizable(
   records: readonly OperationRecord[],

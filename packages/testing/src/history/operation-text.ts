@@ -20,7 +20,9 @@ function askedText(operation: OperationRecord['operation']): string {
   }
 }
 
-/** Operations as a table, a line each, with times from `startMs` on; the marked one gets an arrow. */
+/**
+ * Operations as a table, a line each, with times from `startMs` on; the marked one gets an arrow.
+ */
 export function operationTable(
   records: readonly OperationRecord[],
   startMs: number,

@@ -1,4 +1,7 @@
-/** What a register can hold. `null` is "nothing there": never written, or deleted. Numbers are finite. */
+/**
+ * What a register can hold. `null` is "nothing there": never written, or deleted. Numbers are
+ * finite.
+ */
 export type RegisterValue = string | number | boolean | null;
 
 /** One operation on the register (the row, the cell) that `key` names. */
@@ -13,14 +16,23 @@ export type Operation =
 export type Completion =
   | {
       readonly type: 'ok';
-      /** What a read returned (required there), or the number after an increment, where the caller learnt it. */
+      /**
+       * What a read returned (required there), or the number after an increment, where the caller
+       * learnt it.
+       */
       readonly value?: RegisterValue;
-      /** The version a write got or a read saw; only {@link checkSession} needs it. Higher is later, per key. */
+      /**
+       * The version a write got or a read saw; only {@link checkSession} needs it. Higher is later,
+       * per key.
+       */
       readonly version?: number;
     }
   /** It certainly did not happen and never will. */
   | { readonly type: 'failed' }
-  /** It may have happened at any time since its invocation, may happen later, or never. When in doubt, this one. */
+  /**
+   * It may have happened at any time since its invocation, may happen later, or never. When in
+   * doubt, this one.
+   */
   | { readonly type: 'unknown' };
 
 /** One operation of a history, with the time it took. */

@@ -11,11 +11,11 @@ export interface SearchBudget {
 }
 
 /**
- * Is there an order of the operations that respects which of them ended before which began, and in which
- * every read returns what the register holds? The search of Wing & Gong ("Testing and verifying concurrent
- * objects", 1993) with Lowe's memoisation ("Testing for linearizability", 2017): where the same operations
- * have taken effect and the register holds the same, what comes next is the same, so each such pair is
- * explored once. Porcupine and Knossos do the same.
+ * Is there an order of the operations that respects which of them ended before which began, and in
+ * which every read returns what the register holds? The search of Wing & Gong ("Testing and
+ * verifying concurrent objects", 1993) with Lowe's memoisation ("Testing for linearizability",
+ * 2017): where the same operations have taken effect and the register holds the same, what comes
+ * next is the same, so each such pair is explored once. Porcupine and Knossos do the same.
  *
  * For registers much of the search is not needed; each rule says why nothing is missed.
  */
@@ -27,7 +27,10 @@ class OrderSearch {
   readonly #required: readonly Step[];
   readonly #optional: readonly Step[];
   readonly #values: ValueIndex;
-  /** Increments make values that nobody wrote: then only the rules hold that do not ask where a value comes from. */
+  /**
+   * Increments make values that nobody wrote: then only the rules hold that do not ask where a
+   * value comes from.
+   */
   readonly #isPlain: boolean;
   readonly #initialValue: RegisterValue;
   readonly #budget: SearchBudget;
@@ -61,8 +64,8 @@ class OrderSearch {
   }
 
   /**
-   * A read that may come next and returns what the register holds comes next: it changes nothing, so that any
-   * order in which it comes later stays right when it is moved here.
+   * A read that may come next and returns what the register holds comes next: it changes nothing,
+   * so that any order in which it comes later stays right when it is moved here.
    */
   #absorbReads(start: Configuration): Configuration {
     let configuration = start;
@@ -81,13 +84,14 @@ class OrderSearch {
   #children(configuration: Configuration): (() => Configuration)[] {
     const changes = configuration.candidates.filter((index) => this.#required[index]?.effect.kind !== 'read');
     if (this.#isPlain) {
-      // Nobody writes this value again, so whoever reads it must do so before the next write; it may not yet.
+      // Nobody writes this value again, so whoever reads it must do so before the next write; it
+      // may not yet.
       const { value } = configuration;
       const isStillRead = this.#values.isStillRead(value, configuration);
       if (isStillRead && !this.#values.isStillWritten(value, configuration)) return [];
-      // A write that nobody will read comes next. In any order in which it comes later, a write follows it
-      // (or nothing), and a write comes next (all reads that could are absorbed): moving it here changes what
-      // no read returns.
+      // A write that nobody will read comes next. In any order in which it comes later, a write
+      // follows it (or nothing), and a write comes next (all reads that could are absorbed): moving
+      // it here changes what no read returns.
       const unread = changes.find((index) => this.#isUnread(index, configuration));
       if (unread !== undefined) return [() => this.#afterRequired(configuration, unread)];
     }
@@ -106,8 +110,9 @@ class OrderSearch {
   }
 
   /**
-   * Unknown operations that may take effect now. Of equal ones the first stands for all. Without increments a write
-   * that may be left out matters only directly before a read of it: whatever else follows it is a write.
+   * Unknown operations that may take effect now. Of equal ones the first stands for all. Without
+   * increments a write that may be left out matters only directly before a read of it: whatever
+   * else follows it is a write.
    */
   #optionalChanges(configuration: Configuration): readonly number[] {
     const wanted = new Set<RegisterValue>();
@@ -143,7 +148,10 @@ class OrderSearch {
   }
 }
 
-/** An unknown write that nobody read need not have happened: in any order with it, what follows it is a write. */
+/**
+ * An unknown write that nobody read need not have happened: in any order with it, what follows it
+ * is a write.
+ */
 function withoutUnread(optional: readonly Step[], required: readonly Step[]): readonly Step[] {
   const read = new Set<RegisterValue>();
   for (const { effect } of required) if (effect.kind === 'read') read.add(effect.value);
@@ -151,8 +159,8 @@ function withoutUnread(optional: readonly Step[], required: readonly Step[]): re
 }
 
 /**
- * Can the change happen to a register that holds this? An increment of a text cannot, nor one with another
- * result.
+ * Can the change happen to a register that holds this? An increment of a text cannot, nor one with
+ * another result.
  */
 function isPossible(step: Step | undefined, value: RegisterValue): boolean {
   if (step?.effect.kind !== 'increment') return true;

@@ -28,9 +28,9 @@ export interface RegisterHistoryOptions {
 }
 
 /**
- * What of the records of one key can matter: not what failed, not reads that nobody saw the result of.
- * Completions move later by the clock error, so that operations count as one after the other only where that
- * is certain.
+ * What of the records of one key can matter: not what failed, not reads that nobody saw the result
+ * of. Completions move later by the clock error, so that operations count as one after the other
+ * only where that is certain.
  */
 export function registerHistory(
   records: readonly OperationRecord[],
@@ -68,8 +68,9 @@ export function hasIncrements(steps: readonly Step[]): boolean {
 }
 
 /**
- * The history as it was when `last` had just completed; `completed` are the steps in the order of completion.
- * What was under way by then is unknown: its writes may have taken effect, its reads say nothing yet.
+ * The history as it was when `last` had just completed; `completed` are the steps in the order of
+ * completion. What was under way by then is unknown: its writes may have taken effect, its reads
+ * say nothing yet.
  */
 export function prefixOf(
   history: RegisterHistory,

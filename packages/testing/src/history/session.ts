@@ -4,7 +4,10 @@ import type { OperationRecord } from './operation.js';
 import { operationText } from './operation-text.js';
 import { validateRecord } from './record-format.js';
 
-/** The four guarantees of Terry et al., "Session guarantees for weakly consistent replicated data", 1994. */
+/**
+ * The four guarantees of Terry et al., "Session guarantees for weakly consistent replicated data",
+ * 1994.
+ */
 export type SessionGuarantee =
   'read-your-writes' | 'monotonic-reads' | 'monotonic-writes' | 'writes-follow-reads';
 
@@ -40,21 +43,25 @@ export interface SessionViolation {
 /** What the check found. */
 export interface SessionResult {
   readonly violations: readonly SessionViolation[];
-  /** How many operations had a version to compare; without versions nothing is checked and nothing violated. */
+  /**
+   * How many operations had a version to compare; without versions nothing is checked and nothing
+   * violated.
+   */
   readonly checked: number;
   /** Operations that are ok but told no version. */
   readonly unchecked: number;
 }
 
 /**
- * Checks per process (a session) and key what the session may rely on, from versions: a write completes with
- * the version it got (`completion.version`), a read with the version it saw; the versions of a key are
- * numbers, higher is later, and every write gets its own. A read that found nothing saw version 0, unless the
- * key is deleted in this history: then it must say the version.
+ * Checks per process (a session) and key what the session may rely on, from versions: a write
+ * completes with the version it got (`completion.version`), a read with the version it saw; the
+ * versions of a key are numbers, higher is later, and every write gets its own. A read that found
+ * nothing saw version 0, unless the key is deleted in this history: then it must say the version.
  *
- * An operation counts as earlier when it ended before the other began. A session does one thing at a time, so
- * where times touch, the ids decide. Failed and unknown operations promise nothing. At most one violation is
- * reported for each guarantee and operation: against the highest version of what came earlier.
+ * An operation counts as earlier when it ended before the other began. A session does one thing at
+ * a time, so where times touch, the ids decide. Failed and unknown operations promise nothing. At
+ * most one violation is reported for each guarantee and operation: against the highest version of
+ * what came earlier.
  */
 export function checkSession(
   records: readonly OperationRecord[],

@@ -2,24 +2,32 @@ import type { RegisterValue } from './operation.js';
 import { searchOrder, type SearchBudget } from './order-search.js';
 import { hasIncrements, prefixOf, type RegisterHistory, type Step } from './register-history.js';
 
-/** Beyond so many values that a read could perhaps have returned, an explanation does not say which. */
+/**
+ * Beyond so many values that a read could perhaps have returned, an explanation does not say which.
+ */
 const MAX_VALUES_TRIED = 16;
 
 export interface Failure {
   /** The operation at whose end it became impossible: until just before, an order existed. */
   readonly culprit: Step;
-  /** How many completed operations the shortest impossible beginning of the history has, the culprit included. */
+  /**
+   * How many completed operations the shortest impossible beginning of the history has, the culprit
+   * included.
+   */
   readonly completedCount: number;
-  /** The few operations that are impossible by themselves; they contain the culprit where the budget sufficed. */
+  /**
+   * The few operations that are impossible by themselves; they contain the culprit where the budget
+   * sufficed.
+   */
   readonly core: readonly Step[];
   /** What the culprit, a read, could have returned. Undefined when that was not worked out. */
   readonly possibleValues: readonly RegisterValue[] | undefined;
 }
 
 /**
- * Why a history has no order, as small as it gets. Where the budget ends, what is found so far is right but
- * may not be the smallest. Every part shown is impossible by itself: an order of the whole would contain an
- * order of the part.
+ * Why a history has no order, as small as it gets. Where the budget ends, what is found so far is
+ * right but may not be the smallest. Every part shown is impossible by itself: an order of the
+ * whole would contain an order of the part.
  */
 export function smallestFailure(history: RegisterHistory, budget: SearchBudget): Failure {
   const completed = history.steps
@@ -37,7 +45,10 @@ export function smallestFailure(history: RegisterHistory, budget: SearchBudget):
   };
 }
 
-/** The beginning of an impossible history may be possible; all that contain an impossible one are impossible. */
+/**
+ * The beginning of an impossible history may be possible; all that contain an impossible one are
+ * impossible.
+ */
 function shortestImpossible(
   history: RegisterHistory,
   completed: readonly Step[],
@@ -54,9 +65,9 @@ function shortestImpossible(
 }
 
 /**
- * Leaves out what is not needed for the contradiction: first values with everybody who wrote or read them
- * (what is left of an order is an order of what is left, since no read loses the write before it), then
- * single reads.
+ * Leaves out what is not needed for the contradiction: first values with everybody who wrote or
+ * read them (what is left of an order is an order of what is left, since no read loses the write
+ * before it), then single reads.
  */
 function impossibleCore(prefix: RegisterHistory, budget: SearchBudget): RegisterHistory {
   const withoutValues = hasIncrements(prefix.steps)
@@ -70,7 +81,10 @@ function impossibleCore(prefix: RegisterHistory, budget: SearchBudget): Register
   );
 }
 
-/** Delta debugging (Zeller & Hildebrandt 2002): drops ever smaller runs of groups while it stays impossible. */
+/**
+ * Delta debugging (Zeller & Hildebrandt 2002): drops ever smaller runs of groups while it stays
+ * impossible.
+ */
 function reduce(
   history: RegisterHistory,
   groups: readonly (readonly Step[])[],

@@ -31,8 +31,9 @@ const LINK_OPTIONS: OptionNames<LinkOptions> = { clock: true, faults: true, time
 const DEFAULT_TIMEOUT_MS = 2000;
 
 /**
- * One process's connection to the simulated server, for its log, bus and registry alike. Both directions keep
- * the order of sending, as a TCP connection does; what has not arrived when the connection breaks is lost.
+ * One process's connection to the simulated server, for its log, bus and registry alike. Both
+ * directions keep the order of sending, as a TCP connection does; what has not arrived when the
+ * connection breaks is lost.
  */
 export class Link {
   readonly clock: Clock;
@@ -82,7 +83,10 @@ export class Link {
     if (this.#state !== 'closed') this.#become('closed');
   }
 
-  /** The process is gone: nothing is called back, nothing answered. What it had sent may still arrive, or not. */
+  /**
+   * The process is gone: nothing is called back, nothing answered. What it had sent may still
+   * arrive, or not.
+   */
   kill(options: { readonly dropWhatIsUnderWay?: boolean } = {}): void {
     checkOptions(options, { dropWhatIsUnderWay: true }, 'kill()');
     this.#killed = true;
@@ -98,7 +102,9 @@ export class Link {
     return this.#dropped;
   }
 
-  /** One message to the server, in order. `arrive` is not called when the connection breaks before. */
+  /**
+   * One message to the server, in order. `arrive` is not called when the connection breaks before.
+   */
   send(arrive: () => void): void {
     const session = this.#session;
     this.#travel(this.#outward, () => {
@@ -107,8 +113,8 @@ export class Link {
   }
 
   /**
-   * One message from the server, in order; lost when the connection has broken or the process has ended
-   * meanwhile.
+   * One message from the server, in order; lost when the connection has broken or the process has
+   * ended meanwhile.
    */
   receive(arrive: () => void): void {
     const session = this.#session;
@@ -118,7 +124,9 @@ export class Link {
     this.#travel(this.#inward, () => this.inProcess(take));
   }
 
-  /** The process stands still: nothing comes to it until it goes on. What it had sent is under way. */
+  /**
+   * The process stands still: nothing comes to it until it goes on. What it had sent is under way.
+   */
   pause(): void {
     this.#paused = true;
   }
@@ -185,7 +193,10 @@ export class Link {
     for (const listener of [...this.#listeners]) this.inProcess(() => listener(state));
   }
 
-  /** Each time that passes delivers the message in front, whose ever it was: so none overtakes another. */
+  /**
+   * Each time that passes delivers the message in front, whose ever it was: so none overtakes
+   * another.
+   */
   #travel(queue: (() => void)[], arrive: () => void): void {
     queue.push(arrive);
     const deliver = (): void => queue.shift()?.();

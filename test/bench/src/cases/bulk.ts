@@ -8,7 +8,10 @@ const DEFAULT_ROWS = 200_000;
 const ROWS_PER_TRANSACTION = 1000;
 const TOPOLOGIES: readonly TopologyName[] = ['primary-replica', 'multi-primary'];
 
-/** One system under load: loads so many new rows; resolves to the seconds until both followers hold them. */
+/**
+ * One system under load: loads so many new rows; resolves to the seconds until both followers hold
+ * them.
+ */
 interface Contender {
   readonly name: string;
   readonly load: (rows: number) => Promise<number>;
@@ -16,8 +19,8 @@ interface Contender {
 }
 
 /**
- * Rows in transactions of 1000 until both followers hold them. Contenders take turns, so that all see the
- * same machine.
+ * Rows in transactions of 1000 until both followers hold them. Contenders take turns, so that all
+ * see the same machine.
  */
 export const bulk: Bench = async (options) => {
   const { rounds, report, rows = DEFAULT_ROWS } = options;

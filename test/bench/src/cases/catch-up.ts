@@ -11,8 +11,9 @@ const NS_PER_SECOND = 1e9;
 const FILES = ['', '-wal', '-shm'];
 
 /**
- * A replica that missed a million rows. Its database is put aside before they are written and put back before each
- * round, as a restored backup would be: every round catches up the same rows from the same log.
+ * A replica that missed a million rows. Its database is put aside before they are written and put
+ * back before each round, as a restored backup would be: every round catches up the same rows from
+ * the same log.
  */
 export const catchUp: Bench = async ({ folder, rounds, report, onEnd, rows = DEFAULT_ROWS }) => {
   for (const topology of ['primary-replica', 'multi-primary'] as const) {

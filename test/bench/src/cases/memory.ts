@@ -7,7 +7,10 @@ const WRITERS = 64;
 const REST_MS = 3000;
 const SINGLES_SHARE = 0.2;
 
-/** Resident memory of each replica process: at rest after it joined, and the most that each kind of load takes. */
+/**
+ * Resident memory of each replica process: at rest after it joined, and the most that each kind of
+ * load takes.
+ */
 export const memory: Bench = async (options) => {
   const { rows = DEFAULT_ROWS } = options;
   await measure(options, 'bulk', async (cluster) => void (await cluster.load(rows, 1000)));

@@ -8,13 +8,19 @@ const DEFAULT_WRITES = 200;
 const WARM_UP_WRITES = 30;
 const VISIBLE_TIMEOUT_MS = 10_000;
 const NS_PER_MS = 1e6;
-/** Between writes: the cluster is idle again, and the writes don't keep step with a polling interval. */
+/**
+ * Between writes: the cluster is idle again, and the writes don't keep step with a polling
+ * interval.
+ */
 const PAUSE_MS = { least: 20, spread: 20 };
 
 /** Writes one row with that id; the span of its commit. */
 type Write = (id: number) => Promise<Span>;
 
-/** One write at a time on an idle cluster, until a plain SQLite connection on each follower sees its row. */
+/**
+ * One write at a time on an idle cluster, until a plain SQLite connection on each follower sees its
+ * row.
+ */
 export const propagation: Bench = async (options) => {
   const { folder, report, onEnd } = options;
   report.note('starting a multi-primary cluster');

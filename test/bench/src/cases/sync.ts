@@ -20,7 +20,10 @@ const spread = (name: string): string => `${name}, ${WRITERS} writers on 3`;
 /** A measurement of one round: what it is called, and what it adds to the series. */
 type Step = (add: Series['add']) => Promise<string>;
 
-/** Single-row transactions that are complete once three databases have them. All systems are up, and take turns. */
+/**
+ * Single-row transactions that are complete once three databases have them. All systems are up, and
+ * take turns.
+ */
 export const sync: Bench = async (options) => {
   const { rounds, report, rows: writes = DEFAULT_WRITES } = options;
   const primaryReplica = await startCluster(options, 'primary-replica');

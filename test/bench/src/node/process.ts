@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import type { Answer } from './protocol.js';
 
 const STOP_TIMEOUT_MS = 15_000;
-/** Linux's USER_HZ: what /proc counts processor time in, on every architecture that Node runs on. */
+/**
+ * Linux's USER_HZ: what /proc counts processor time in, on every architecture that Node runs on.
+ */
 const TICKS_PER_SECOND = 100;
 const BYTES_PER_MB = 1_000_000;
 
@@ -83,7 +85,10 @@ export interface ProcessUsage {
   readonly peakResidentMb: number;
 }
 
-/** From /proc, so that it costs the measured process nothing. Zeros where there is no /proc, or no such process. */
+/**
+ * From /proc, so that it costs the measured process nothing. Zeros where there is no /proc, or no
+ * such process.
+ */
 export function processUsage(pid: number): ProcessUsage {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

@@ -9,7 +9,10 @@ export interface StartRequest {
   readonly update?: UpdateOptions;
 }
 
-/** When something began and ended, by the monotonic clock of the machine, which all its processes share (Linux). */
+/**
+ * When something began and ended, by the monotonic clock of the machine, which all its processes
+ * share (Linux).
+ */
 export interface Span {
   readonly startedNs: bigint;
   readonly endedNs: bigint;
@@ -22,7 +25,10 @@ export interface SyncWrites {
   readonly firstId: number;
   readonly transactions: number;
   readonly writers: number;
-  /** So many of them, 0 to 1, add 1 to the `quantity` of a hot row, any of these, instead of inserting a row. */
+  /**
+   * So many of them, 0 to 1, add 1 to the `quantity` of a hot row, any of these, instead of
+   * inserting a row.
+   */
   readonly hotShare: number;
   readonly hotIds: readonly number[];
 }

@@ -5,8 +5,8 @@ const FALLBACK_POLL_MS = 1;
 
 /**
  * Sees a row as soon as any other program would: a plain SQLite connection that looks whenever the
- * write-ahead log was written (inotify). Polling without pause would take the processor from those that are
- * measured.
+ * write-ahead log was written (inotify). Polling without pause would take the processor from those
+ * that are measured.
  */
 export class RowWatch {
   readonly #database: DatabaseSync;

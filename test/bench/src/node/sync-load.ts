@@ -9,8 +9,8 @@ const READ = 'SELECT quantity FROM orders WHERE id = ?';
 const MODIFY = 'UPDATE orders SET quantity = ? WHERE id = ?';
 
 /**
- * Concurrent writers of one process; each waits for the acknowledgements of its write before it makes the
- * next one.
+ * Concurrent writers of one process; each waits for the acknowledgements of its write before it
+ * makes the next one.
  */
 export class SyncLoad {
   readonly #latenciesMs: number[] = [];

@@ -14,9 +14,9 @@ const POLL_MS = 50;
 const SHOWN_LOG_CHARACTERS = 3000;
 
 /**
- * What Galera asks for, a commit that is fsynced on the node that it was made on, and buffers as large as
- * PostgreSQL's here; everything else is the default. Clients come over the Unix socket: there is no port for
- * them.
+ * What Galera asks for, a commit that is fsynced on the node that it was made on, and buffers as
+ * large as PostgreSQL's here; everything else is the default. Clients come over the Unix socket:
+ * there is no port for them.
  */
 const SETTINGS = [
   '--skip-networking',
@@ -81,8 +81,8 @@ export class GaleraNode {
   }
 
   /**
-   * Takes over what another node, which does not run, holds: it then joins without copying anything over the
-   * network.
+   * Takes over what another node, which does not run, holds: it then joins without copying anything
+   * over the network.
    */
   copyFrom(other: GaleraNode): void {
     const { account, folder } = this.options;

@@ -14,9 +14,9 @@ const REPLY = { ok: 0x00, endOfRows: 0xfe, error: 0xff };
 const END_OF_ROWS_LENGTH = 5;
 
 /**
- * As much of a MariaDB client as this bench needs: an account without a password over a Unix socket,
- * statements, and prepared ones. There is a driver on npm; this is one dependency less, and does less for
- * each statement than any of them. One call at a time.
+ * As much of a MariaDB client as this bench needs: an account without a password over a Unix
+ * socket, statements, and prepared ones. There is a driver on npm; this is one dependency less, and
+ * does less for each statement than any of them. One call at a time.
  */
 export class MariadbClient {
   readonly #reader = new PacketReader();

@@ -5,9 +5,9 @@ import { benchRow } from '../rows.js';
 import type { PostgresServer } from './postgres-server.js';
 
 /**
- * One row a transaction, prepared. The key counts on, the numbers change with it, and the texts are those of
- * one row: pgbench cannot make texts, and a script of its own for each row would be prepared anew on each
- * connection.
+ * One row a transaction, prepared. The key counts on, the numbers change with it, and the texts are
+ * those of one row: pgbench cannot make texts, and a script of its own for each row would be
+ * prepared anew on each connection.
  */
 const SCRIPT = `\\set n :n + 1
 \\set id :first + :client_id * :each + :n - 1
@@ -41,7 +41,8 @@ export async function pgbench(request: PgbenchRequest): Promise<PgbenchResult> {
   try {
     const script = join(folder, 'insert.sql');
     writeFileSync(script, SCRIPT);
-    // Only one client's latency is reported, and the log of many would be writing on the disk that is measured.
+    // Only one client's latency is reported, and the log of many would be writing on the disk that
+    // is measured.
     const log = request.clients === 1 ? ['--log', `--log-prefix=${join(folder, 'latency')}`] : [];
     const output = await run(request.program, [
       ...argumentsOf(request),

@@ -12,7 +12,10 @@ export interface PostgresBinaries {
 const NEEDED = ['postgres', 'initdb', 'pg_basebackup'];
 const DEBIAN_FOLDER = '/usr/lib/postgresql';
 
-/** Looks on PATH and where Debian puts it; the newest version wins. Undefined when it is not installed. */
+/**
+ * Looks on PATH and where Debian puts it; the newest version wins. Undefined when it is not
+ * installed.
+ */
 export function findPostgres(): PostgresBinaries | undefined {
   const debian = existsSync(DEBIAN_FOLDER)
     ? readdirSync(DEBIAN_FOLDER).map((v) => join(DEBIAN_FOLDER, v, 'bin'))

@@ -10,7 +10,10 @@ export interface PostgresPeers {
   readonly logical: PostgresCluster;
 }
 
-/** Both, ready to be loaded. Throws PeerUnavailable with what to do when PostgreSQL is not installed. */
+/**
+ * Both, ready to be loaded. Throws PeerUnavailable with what to do when PostgreSQL is not
+ * installed.
+ */
 export async function startPostgresPeers({ folder, report, onEnd }: BenchOptions): Promise<PostgresPeers> {
   const binaries = findPostgres();
   if (binaries === undefined) {

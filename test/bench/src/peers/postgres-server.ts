@@ -15,10 +15,10 @@ const POLL_MS = 20;
 const SHOWN_LOG_CHARACTERS = 1500;
 
 /**
- * As a careful person would set it up for loading on a small machine; everything else is the default.
- * Durability is the same as that of SQLite in WAL mode with synchronous=NORMAL, which Antiphon uses: a commit
- * is not fsynced, a crash of the machine may lose the last ones, never the consistency
- * (synchronous_commit=off).
+ * As a careful person would set it up for loading on a small machine; everything else is the
+ * default. Durability is the same as that of SQLite in WAL mode with synchronous=NORMAL, which
+ * Antiphon uses: a commit is not fsynced, a crash of the machine may lose the last ones, never the
+ * consistency (synchronous_commit=off).
  */
 const SETTINGS = [
   "listen_addresses = '127.0.0.1'",

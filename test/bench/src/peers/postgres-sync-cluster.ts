@@ -10,8 +10,8 @@ const POLL_MS = 20;
 const ATTACH_TIMEOUT_MS = 30_000;
 
 /**
- * A commit returns once both standbys have it on disk and show it: the same promise as acks 'all' with three
- * replicas.
+ * A commit returns once both standbys have it on disk and show it: the same promise as acks 'all'
+ * with three replicas.
  */
 const SETTINGS = ['fsync = on', 'synchronous_commit = remote_apply', 'wal_level = replica'];
 

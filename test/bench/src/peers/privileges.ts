@@ -12,8 +12,8 @@ export interface Account {
 }
 
 /**
- * This account, or when it is root: `postgres` or `nobody`. Undefined when root has no way to step down.
- * `stopSignal` is what the server takes for a request to shut down.
+ * This account, or when it is root: `postgres` or `nobody`. Undefined when root has no way to step
+ * down. `stopSignal` is what the server takes for a request to shut down.
  */
 export function unprivilegedAccount(stopSignal: 'INT' | 'TERM' = 'INT'): Account | undefined {
   if (process.getuid?.() !== 0) return { prefix: [], own: () => undefined };

@@ -122,7 +122,7 @@ export function describeLostConnection(harness: () => LogHarness): void {
       expect((await append(log, 'b', { timeoutMs: 5000 })).type).toBe('stored');
     });
 
-    it('I3: settles every append, says nothing wrong, and goes on by itself', async () => {
+    it('I3: settles every append, says nothing wrong, and resumes automatically', async () => {
       const log = await openedOf(harness());
       const states: string[] = [];
       const stopListening = log.onConnection((state) => states.push(state));

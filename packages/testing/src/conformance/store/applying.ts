@@ -107,22 +107,22 @@ export function describeRefusals(kit: KitOf): void {
       expect(await member.rows('items')).toEqual([[1n, 'good', null, null]]);
       expect(await member.rows('amounts')).toEqual([]);
       expect(member.store.state()).toMatchObject({ vector: { x: 1 }, position: { seq: 1 } });
-      await putAside(member, 2, outcome.refused?.error);
+      await quarantineOne(member, 2, outcome.refused?.error);
       expect(member.store.state()).toMatchObject({ vector: { x: 1 }, position: { seq: 2 }, quarantined: 1 });
       await member.crash();
       expect(member.store.state()).toMatchObject({ vector: { x: 1 }, position: { seq: 2 }, quarantined: 1 });
     });
 
-    it('I15: what was put aside can be looked at, and is forgotten only when somebody says so', async () => {
+    it('I15: what was quarantined can be looked at, and is forgotten only when somebody says so', async () => {
       const member = await kit().member();
       const error = new AntiphonError('UNKNOWN_ORIGIN', 'Replica x is not a member.');
-      for (const seq of [1, 2, 3]) await putAside(member, seq, error);
+      for (const seq of [1, 2, 3]) await quarantineOne(member, seq, error);
       const all = await member.store.quarantine({ afterId: 0, limit: 10 });
       expect(all).toMatchObject(
         [1, 2, 3].map((seq) => ({ seq, storedAtMs: 5000 + seq, origin: 'x', code: error.code, bytes: 3 })),
       );
       const [first, second] = all;
-      if (first === undefined || second === undefined) throw new Error('nothing was put aside');
+      if (first === undefined || second === undefined) throw new Error('nothing was quarantined');
       expect(second.id).toBeGreaterThan(first.id);
       expect(await member.store.quarantine({ afterId: first.id, limit: 1 })).toEqual([second]);
       expect(await member.store.quarantine({ afterId: 0, seq: 2, limit: 10 })).toEqual([second]);
@@ -223,7 +223,7 @@ function forgedOf(counter: number, name: string): Parameters<typeof forgedBatch>
   };
 }
 
-async function putAside(member: Member, seq: number, error: AntiphonError | undefined): Promise<void> {
+async function quarantineOne(member: Member, seq: number, error: AntiphonError | undefined): Promise<void> {
   if (error === undefined) throw new Error('there was no error');
   const step = { type: 'quarantine', seq, storedAtMs: 5000 + seq, origin: 'x', error } as const;
   await member.apply([{ ...step, data: new Uint8Array([1, 2, 3]) }], seq);

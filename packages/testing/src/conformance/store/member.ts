@@ -114,7 +114,10 @@ export class Member<Tx = unknown> {
     return group;
   }
 
-  /** The group becomes the next entry of the log, of which this member must have everything, and is committed. */
+  /**
+   * The group becomes the next entry of the log, of which this member must have everything, and is
+   * committed.
+   */
   async commitInPlace(group: PreparedGroup): Promise<number> {
     const { data, lastCounter } = messageOf(group);
     const seq = this.log.append(this.id, data);

@@ -79,14 +79,14 @@ export function describePreparing(kit: KitOf): void {
       const [a, b] = await kit().members(['a', 'b']);
       if (a === undefined || b === undefined) throw new Error('no members');
       const counter = a.store.state().lastCounter + 1;
-      const fence = await a.prepare([]);
-      expect(fence.writes).toEqual([]);
-      expect(messageOf(fence)).toMatchObject({ firstCounter: counter, lastCounter: counter });
-      expect(batchOf(fence)).toMatchObject({
+      const noOp = await a.prepare([]);
+      expect(noOp.writes).toEqual([]);
+      expect(messageOf(noOp)).toMatchObject({ firstCounter: counter, lastCounter: counter });
+      expect(batchOf(noOp)).toMatchObject({
         sync: { claims: [[]] },
         transactions: [{ counter, changes: [] }],
       });
-      await a.commitInPlace(fence);
+      await a.commitInPlace(noOp);
       await b.receive();
       for (const { store } of [a, b]) expect(store.state().vector['a']).toBe(counter);
       expect(await differences([a, b])).toEqual([]);
@@ -265,9 +265,9 @@ export function describeForeignWritersOfGroups(kit: KitOf): void {
       if (a === undefined || b === undefined) throw new Error('no members');
       const counter = a.store.state().lastCounter + 1;
       await a.writeOutside(put('items', 1n, 'outside', null, null));
-      const fence = await a.prepare([]);
-      expect(batchOf(fence)).toMatchObject({ firstCounter: counter, transactions: [{ changes: [] }] });
-      await a.commitInPlace(fence);
+      const noOp = await a.prepare([]);
+      expect(batchOf(noOp)).toMatchObject({ firstCounter: counter, transactions: [{ changes: [] }] });
+      await a.commitInPlace(noOp);
       expect(a.store.hasUnsealed()).toBe(true);
       await a.publish();
       expect(a.store.state().lastCounter).toBe(counter + 1);

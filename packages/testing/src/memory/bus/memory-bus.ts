@@ -28,7 +28,8 @@ export interface BusListener {
 }
 
 /**
- * Messages between processes in memory, with NATS's subjects, wildcards and queue groups. Nothing is stored.
+ * Messages between processes in memory, with NATS's subjects, wildcards and queue groups. Nothing
+ * is stored.
  *
  *     const shared = memoryBus();
  *     const bus = shared.connect();          // a Bus
@@ -60,7 +61,10 @@ export class MemoryBus {
     this.#listeners.delete(listener);
   }
 
-  /** Hands a message that has arrived on to everybody who listens, one of each queue group. Returns to how many. */
+  /**
+   * Hands a message that has arrived on to everybody who listens, one of each queue group. Returns
+   * to how many.
+   */
   deliver(request: BusRequest): number {
     this.observer?.(request.subject, request.data);
     const receivers = this.#receivers(request.subject);

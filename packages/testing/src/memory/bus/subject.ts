@@ -1,4 +1,6 @@
-/** Whether a NATS subject pattern (`*` one token, `>` one or more at the end) takes in a subject. */
+/**
+ * Whether a NATS subject pattern (`*` one token, `>` one or more at the end) takes in a subject.
+ */
 export function subjectMatches(pattern: string, subject: string): boolean {
   const wanted = pattern.split('.');
   const tokens = subject.split('.');

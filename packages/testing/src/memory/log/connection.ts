@@ -174,7 +174,10 @@ export class MemoryLogConnection implements Log {
     return this.link.faults.strikes('rivalAppend');
   }
 
-  /** Once, never after the process has ended; `unknown` when the connection breaks or nothing comes in time. */
+  /**
+   * Once, never after the process has ended; `unknown` when the connection breaks or nothing comes
+   * in time.
+   */
   #settledOnce(settled: (result: AppendResult) => void): SettleOnce {
     let open = true;
     const stops: (() => void)[] = [];

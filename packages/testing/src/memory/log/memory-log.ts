@@ -43,8 +43,8 @@ const DEFAULT_MAX_MESSAGE_BYTES = 1_048_576;
 const DEFAULT_DEDUPE_WINDOW_MS = 120_000;
 
 /**
- * An ordered log in memory that several replicas share, each by a connection of its own: the twin of a
- * JetStream stream, with what can happen to one.
+ * An ordered log in memory that several replicas share, each by a connection of its own: the
+ * in-memory adapter of a JetStream stream, with what can happen to one.
  *
  *     const shared = memoryLog();
  *     const log = shared.connect();          // a Log
@@ -120,7 +120,10 @@ export class MemoryLog {
     this.stream.durables.delete(name);
   }
 
-  /** The highest sequence acknowledged by a durable consumer; undefined when there is none of that name. */
+  /**
+   * The highest sequence acknowledged by a durable consumer; undefined when there is none of that
+   * name.
+   */
   durableFloor(name: string): number | undefined {
     return this.#stream?.durables.get(name);
   }

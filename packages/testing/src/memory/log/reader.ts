@@ -22,7 +22,9 @@ export class MemoryLogReader implements LogReader {
     this.#nextSeq = options.fromSeq;
   }
 
-  /** On the server: looks whether this place exists, and makes the durable consumer agree with it. */
+  /**
+   * On the server: looks whether this place exists, and makes the durable consumer agree with it.
+   */
   attach(): void {
     this.#check();
     const { durable, fromSeq } = this.options;

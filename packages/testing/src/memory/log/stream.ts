@@ -21,7 +21,10 @@ export interface StreamAppend {
   readonly expectedLastId?: string;
 }
 
-/** The server's side of the in-memory log: entries by number, the dedupe window, the durable consumers' floors. */
+/**
+ * The server's side of the in-memory log: entries by number, the dedupe window, the durable
+ * consumers' floors.
+ */
 export class Stream {
   readonly durables = new Map<string, number>();
   readonly #remembered = new Map<string, { readonly seq: number; readonly atMs: number }>();
@@ -132,7 +135,9 @@ export class Stream {
     );
   }
 
-  /** Where the entry itself is, stored right after what it expects: its id may be forgotten since. */
+  /**
+   * Where the entry itself is, stored right after what it expects: its id may be forgotten since.
+   */
   #ownSeq({ origin, id, expectedLastSeq, expectedLastSeqOfOrigin }: StreamAppend): number | undefined {
     const follower =
       expectedLastSeqOfOrigin === undefined

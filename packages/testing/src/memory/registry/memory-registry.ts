@@ -27,7 +27,10 @@ export interface MemoryRegistryOptions {
 const REGISTRY_OPTIONS: OptionNames<MemoryRegistryOptions> = { clock: true, faults: true };
 const KEY = /^[A-Za-z0-9_.-]+$/;
 
-/** Shared facts in memory, with compare-and-set: the twin of a JetStream key-value bucket. */
+/**
+ * Shared facts in memory, with compare-and-set: the in-memory adapter of a JetStream key-value
+ * bucket.
+ */
 export class MemoryRegistry {
   readonly clock: Clock;
   readonly faults: Faults;

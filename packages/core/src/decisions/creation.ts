@@ -1,7 +1,7 @@
 import type { InspectedTable, InspectedTrigger, LeftOut, StoreInspection } from '../ports/store.js';
 
 /** How a cluster is to be created from a database. */
-export interface FoundationOptions {
+export interface CreationOptions {
   /** Somebody named the tables; otherwise they are all that can be replicated. */
   readonly named: boolean;
   /** Rows have versions, since several replicas write. */
@@ -44,10 +44,13 @@ export function whereTriggerFires({ table, uses, repeats }: InspectedTrigger): s
   return `it is on ${table}${what === '' ? ' and' : `,${what}`} ${fires}`;
 }
 
-/** Why no cluster can be created from this database as it is, and what to do: one text for each obstacle. */
-export function foundationObstacles(
+/**
+ * Why no cluster can be created from this database as it is, and what to do: one text for each
+ * obstacle.
+ */
+export function creationObstacles(
   inspection: StoreInspection,
-  { named, rowVersions }: FoundationOptions,
+  { named, rowVersions }: CreationOptions,
 ): readonly string[] {
   const { tables, triggers = [] } = inspection;
   const reasons = new Map(stayingBehind(inspection).map(({ name, reason }) => [name, reason]));
@@ -75,9 +78,9 @@ export function foundationObstacles(
 }
 
 /** Warnings that do not keep a cluster from being created: one text each. */
-export function foundationRemarks(
+export function creationRemarks(
   inspection: StoreInspection,
-  { named, rowVersions }: FoundationOptions,
+  { named, rowVersions }: CreationOptions,
 ): readonly string[] {
   const replicated = replicatedTables(inspection);
   const numbered = replicated.filter((table) => table.numbered === true).map(({ schema }) => schema.name);

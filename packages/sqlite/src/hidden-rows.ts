@@ -4,42 +4,47 @@ import { isUniqueViolation } from './errors.js';
 import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable, type UniqueIndex } from './local-table.js';
-import { displacedTable, keyNames, versionTable } from './metadata.js';
+import { hiddenTable, keyNames, versionTable } from './metadata.js';
 import type { RowStatements } from './row-statements.js';
 import type { ReplicaState, Unsettled } from './state.js';
 import { bindingOf, type SqliteValue } from './values.js';
 
-/** Rows of a table that are noted one by one; when more may have come free, all of them are looked at. */
+/**
+ * Rows of a table that are noted one by one; when more may have come free, all of them are looked
+ * at.
+ */
 const MAX_NOTED = 10_000;
 
-/** A row by its place in the displaced table, with the version it has. */
+/** A row by its place in the hidden table, with the version it has. */
 interface Waiting extends Version {
   readonly place: bigint;
 }
 
 /**
- * Two replicas may give different rows the same value of a secondary unique key. Every replica then shows the
- * same ones: going down by version, a row is visible unless a visible row of a higher version collides with
- * it; the others are displaced (moved aside, with their content). What is visible is a function of the
- * winning contents alone, so it does not depend on the order in which changes came (I4).
+ * Two replicas may give different rows the same value of a secondary unique key. Every replica then
+ * shows the same ones: going down by version, a row is visible unless a visible row of a higher
+ * version collides with it; the others are hidden by a unique-key conflict (kept apart, with their
+ * content). What is visible is a function of the winning contents alone, so it does not depend on
+ * the order in which changes came (I4).
  *
- * Kept up incrementally: a row that changes, appears or goes can only change the lot of lower rows that
- * collide with it.
+ * Kept up incrementally: a row that changes, appears or goes can only change the lot of lower rows
+ * that collide with it.
  */
-export class DisplacedRows {
-  /** How many more rows of the table in hand are displaced than before. */
+export class HiddenRows {
+  /** How many more rows of the table in hand are hidden than before. */
   #more = 0;
 
   constructor(private readonly connection: Connection) {}
 
-  /** How many rows of a table are displaced. */
+  /** How many rows of a table are hidden. */
   count(table: TrackedTable): number {
-    return this.connection
-      .statement(`SELECT count(*) FROM ${displacedTable(table)}`, 'value')
-      .get() as number;
+    return this.connection.statement(`SELECT count(*) FROM ${hiddenTable(table)}`, 'value').get() as number;
   }
 
-  /** Writes winning changes. As long as nothing collides and nothing is displaced this is an ordinary write. */
+  /**
+   * Writes winning changes. As long as nothing collides and nothing is hidden this is an ordinary
+   * write.
+   */
   write(
     state: ReplicaState,
     statements: RowStatements,
@@ -47,7 +52,7 @@ export class DisplacedRows {
     rows: readonly Row[],
   ): void {
     const { table } = statements;
-    if ((state.displaced[table.id] ?? 0) === 0) {
+    if ((state.hidden[table.id] ?? 0) === 0) {
       try {
         if (kind === 'upsert') statements.upsert(rows);
         else statements.delete(rows);
@@ -62,18 +67,18 @@ export class DisplacedRows {
   }
 
   #countMore(state: ReplicaState, table: TrackedTable): void {
-    state.displaced[table.id] = (state.displaced[table.id] ?? 0) + this.#more;
+    state.hidden[table.id] = (state.hidden[table.id] ?? 0) + this.#more;
     this.#more = 0;
   }
 
   /**
-   * Own changes in the outbox rows (from, to] may have freed what displaced rows wait for, or taken over
-   * their keys. Rows are moved by the applier only, whose connection does not follow foreign keys: here they
-   * are only noted. Before these changes have their versions.
+   * Own changes in the outbox rows (from, to] may have freed what hidden rows wait for, or taken
+   * over their keys. Rows are moved by the applier only, whose connection does not follow foreign
+   * keys: here they are only noted. Before these changes have their versions.
    */
   noteSealed(state: ReplicaState, tables: readonly TrackedTable[], from: number, to: number): void {
     for (const table of tables) {
-      if ((state.displaced[table.id] ?? 0) === 0) continue;
+      if ((state.hidden[table.id] ?? 0) === 0) continue;
       this.forgetTakenOver(state, table, from, to);
       const places = this.#overwrites(table, from, to) ? undefined : this.#freed(table, from, to);
       if (places?.length === 0) continue;
@@ -119,7 +124,10 @@ export class DisplacedRows {
     );
   }
 
-  /** Displaced rows but for those that a visible row of a higher version certainly stands in the way of. */
+  /**
+   * Hidden rows but for those that a visible row of a higher version certainly stands in the way
+   * of.
+   */
   #unblocked(table: TrackedTable): bigint[] {
     const version = (alias: string, row: string): string => {
       const same = table.key
@@ -142,13 +150,16 @@ export class DisplacedRows {
     const condition = blocked.length === 0 ? '' : ` WHERE ${blocked.join(' AND ')}`;
     return this.connection
       .statement(
-        `SELECT d.rowid FROM ${displacedTable(table)} AS d ${version('dv', 'd')}${condition}`,
+        `SELECT d.rowid FROM ${hiddenTable(table)} AS d ${version('dv', 'd')}${condition}`,
         'exact value',
       )
       .all() as bigint[];
   }
 
-  /** Displaced rows with a unique value that a row had before these changes, and need not have any more. */
+  /**
+   * Hidden rows with a unique value that a row had before these changes, and need not have any
+   * more.
+   */
   #freed(table: TrackedTable, from: number, to: number): bigint[] {
     const freed = new Set<bigint>();
     for (const index of table.uniqueIndexes) {
@@ -166,7 +177,7 @@ export class DisplacedRows {
           : '';
       const places = this.connection
         .statement(
-          `SELECT d.rowid FROM _antiphon_outbox AS x CROSS JOIN ${displacedTable(table)} AS d ON ${same} ` +
+          `SELECT d.rowid FROM _antiphon_outbox AS x CROSS JOIN ${hiddenTable(table)} AS d ON ${same} ` +
             `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} ` +
             `AND x.op IN (${OUTBOX_UPDATE}, ${OUTBOX_DELETE})${left}`,
           'exact value',
@@ -177,9 +188,12 @@ export class DisplacedRows {
     return [...freed];
   }
 
-  /** The key of a displaced row was written again in the outbox rows (from, to]: the new content has replaced it. */
+  /**
+   * The key of a hidden row was written again in the outbox rows (from, to]: the new content has
+   * replaced it.
+   */
   forgetTakenOver(state: ReplicaState, table: TrackedTable, from: number, to: number): void {
-    if ((state.displaced[table.id] ?? 0) === 0) return;
+    if ((state.hidden[table.id] ?? 0) === 0) return;
     const same = table.key
       .map(
         (part) =>
@@ -187,7 +201,7 @@ export class DisplacedRows {
           `CASE x.op WHEN ${OUTBOX_DELETE} THEN x.o${part.column} ELSE x.n${part.column} END`,
       )
       .join(' AND ');
-    const name = displacedTable(table);
+    const name = hiddenTable(table);
     this.#more = -this.connection
       .statement(
         `DELETE FROM ${name} WHERE rowid IN (SELECT d.rowid FROM _antiphon_outbox AS x ` +
@@ -214,14 +228,14 @@ export class DisplacedRows {
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${condition('self')})`, key);
     this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${condition('self')}`).run(...key);
     this.#more -= this.connection
-      .statement(`DELETE FROM ${displacedTable(table)} AS self WHERE ${condition('self')}`)
+      .statement(`DELETE FROM ${hiddenTable(table)} AS self WHERE ${condition('self')}`)
       .run(...key).changes;
     if (present) {
       const bindings = row.map(bindingOf);
       const tuple = bindings.map(({ expression }) => expression).join(', ');
       const place = this.connection
         .statement(
-          `INSERT INTO ${displacedTable(table)} (${columnList(table)}) VALUES (${tuple})`,
+          `INSERT INTO ${hiddenTable(table)} (${columnList(table)}) VALUES (${tuple})`,
           'exact object',
         )
         .run(...bindings.map(({ value }) => value)).lastInsertRowid as bigint;
@@ -232,22 +246,22 @@ export class DisplacedRows {
   }
 
   /**
-   * From the highest version down: shows each row unless a higher visible one collides, and moves lower
-   * visible ones aside.
+   * From the highest version down: shows each row unless a higher visible one collides, and moves
+   * lower visible ones aside.
    */
   #settle(table: TrackedTable, waiting: WaitingRows): void {
     for (let row = waiting.takeHighest(); row !== undefined; row = waiting.takeHighest()) {
       const colliders = this.#visibleColliders(table, row.place);
       const highest = row;
       if (colliders.some((collider) => compareVersions(collider, highest) > 0)) continue;
-      for (const collider of colliders) this.#displace(table, waiting, collider);
+      for (const collider of colliders) this.#hide(table, waiting, collider);
       this.#show(table, row.place);
     }
   }
 
   #show(table: TrackedTable, place: bigint): void {
     const columns = columnList(table);
-    const name = displacedTable(table);
+    const name = hiddenTable(table);
     this.connection
       .statement(
         `INSERT OR ABORT INTO ${quoteName(table.name)} (${columns}) SELECT ${columns} FROM ${name} WHERE rowid = ?`,
@@ -256,8 +270,8 @@ export class DisplacedRows {
     this.#more -= this.connection.statement(`DELETE FROM ${name} WHERE rowid = ?`).run(place).changes;
   }
 
-  /** Moves a visible row aside; lower displaced rows that collide with it may come back. */
-  #displace(table: TrackedTable, waiting: WaitingRows, collider: Collider): void {
+  /** Moves a visible row aside; lower hidden rows that collide with it may come back. */
+  #hide(table: TrackedTable, waiting: WaitingRows, collider: Collider): void {
     const columns = columnList(table);
     const visible = quoteName(table.name);
     const condition = table.key
@@ -271,14 +285,14 @@ export class DisplacedRows {
     this.#addColliding(table, waiting, `(SELECT * FROM ${visible} AS self WHERE ${where})`, bound);
     this.connection
       .statement(
-        `INSERT INTO ${displacedTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`,
+        `INSERT INTO ${hiddenTable(table)} (${columns}) SELECT ${columns} FROM ${visible} AS self WHERE ${where}`,
       )
       .run(...bound);
     this.#more++;
     this.connection.statement(`DELETE FROM ${visible} AS self WHERE ${where}`).run(...bound);
   }
 
-  /** Adds displaced rows that collide with any row of `source`, which has the table's columns. */
+  /** Adds hidden rows that collide with any row of `source`, which has the table's columns. */
   #addColliding(
     table: TrackedTable,
     waiting: WaitingRows,
@@ -288,7 +302,7 @@ export class DisplacedRows {
     table.uniqueIndexes.forEach((index) => {
       const places = this.connection
         .statement(
-          `SELECT d.rowid FROM ${source} AS s JOIN ${displacedTable(table)} AS d ` +
+          `SELECT d.rowid FROM ${source} AS s JOIN ${hiddenTable(table)} AS d ` +
             `ON ${sameUnique(table, index, 'd', 's')}`,
           'exact value',
         )
@@ -302,7 +316,7 @@ export class DisplacedRows {
       .map((part, index) => `v.${keyNames(table)[index] ?? ''} = d.${columnName(table, part.column)}`)
       .join(' AND ');
     const select = this.connection.statement(
-      `SELECT v.time, v.origin, v.counter FROM ${displacedTable(table)} AS d ` +
+      `SELECT v.time, v.origin, v.counter FROM ${hiddenTable(table)} AS d ` +
         `JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
     );
     for (const place of places) {
@@ -314,7 +328,8 @@ export class DisplacedRows {
 
   #visibleColliders(table: TrackedTable, place: bigint): Collider[] {
     const found = new Map<string, Collider>();
-    // Text that is not UTF-8 cannot be given back as it was read: it is read, and given back, by its bytes.
+    // Text that is not UTF-8 cannot be given back as it was read: it is read, and given back, by
+    // its bytes.
     const keys = table.key.flatMap(({ column }) => {
       const name = `c.${columnName(table, column)}`;
       return [
@@ -332,8 +347,8 @@ export class DisplacedRows {
           : `(SELECT *${hasRowid(table) ? ', rowid' : ''} FROM ${name} AS ${alias} WHERE ${index.where})`;
       const mine =
         index.where === undefined
-          ? displacedTable(table)
-          : `(SELECT *, rowid FROM ${displacedTable(table)} AS ${quoteName(table.name)} WHERE ${index.where})`;
+          ? hiddenTable(table)
+          : `(SELECT *, rowid FROM ${hiddenTable(table)} AS ${quoteName(table.name)} WHERE ${index.where})`;
       const rows = this.connection
         .statement(
           `SELECT v.time, v.origin, v.counter, ${hasRowid(table) ? 'c.rowid' : 'NULL'}, ${keys.join(', ')} ` +
@@ -393,7 +408,10 @@ function identityOf(values: readonly SqliteValue[]): string {
   );
 }
 
-/** A user's column may be called rowid, and a generated one is not listed; the key serves as well then. */
+/**
+ * A user's column may be called rowid, and a generated one is not listed; the key serves as well
+ * then.
+ */
 function hasRowid(table: TrackedTable): boolean {
   const isNamed = table.columns.some(({ name }) => name.toLowerCase() === 'rowid');
   return table.hasRowid && !table.hasGeneratedColumns && !isNamed;

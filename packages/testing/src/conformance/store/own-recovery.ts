@@ -5,8 +5,8 @@ import { forgedBatch } from './forged-batch.js';
 import type { KitOf } from './kit.js';
 
 /** A database that is older than what it published. */
-export function describeOwnPast(kit: KitOf): void {
-  describe('own past first', () => {
+export function describeOwnRecovery(kit: KitOf): void {
+  describe('recovery of own transactions', () => {
     itCanBeInterrupted(kit);
     itGivesUniqueValuesToTheLater(kit);
 
@@ -119,7 +119,8 @@ function itGivesUniqueValuesToTheLater(kit: KitOf): void {
     const known = a.store.state().lastCounter;
     const past = [forgedPerson(known + 1, 'x'), forgedPerson(known + 2, 'y')];
     await a.store.resumeFrom(known + 2, past.at(-1)?.time ?? 0);
-    // Valid after the second one, and not after the first; and in the end not what each of them was.
+    // Valid after the second one, and not after the first; and in the end not what each of them
+    // was.
     await a.write(put('people', 2n, 'x', 'meanwhile'));
     await a.write(put('people', 2n, 'z', 'meanwhile'));
     await a.write(put('people', 3n, 'x', 'meanwhile'));

@@ -1,10 +1,10 @@
 import type { LocalTable } from './local-table.js';
 
 /**
- * What keeps rows of a table from being displaced, which several writers may make necessary; undefined when
- * nothing does.
+ * What keeps rows of a table from being hidden, which several writers may make necessary; undefined
+ * when nothing does.
  */
-export function displacingObstacle(table: LocalTable): string | undefined {
+export function hidingObstacle(table: LocalTable): string | undefined {
   if (table.uniqueIndexes.length === 0) return undefined;
   if (table.hasGeneratedColumns && table.uniqueIndexes.some(({ where }) => where !== undefined))
     return 'it has a partial unique index and generated columns';

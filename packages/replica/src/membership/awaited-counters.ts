@@ -17,7 +17,7 @@ export interface Overdue {
 }
 
 /** What others wait for of this replica: a member's beat names the counter that it misses. */
-export class Awaited {
+export class AwaitedCounters {
   readonly #byMember = new Map<string, Await>();
 
   constructor(private readonly id: string) {}
@@ -31,7 +31,10 @@ export class Awaited {
     }
   }
 
-  /** Who has been waiting for long, and the lowest counter that they wait for; undefined when nobody has. */
+  /**
+   * Who has been waiting for long, and the lowest counter that they wait for; undefined when nobody
+   * has.
+   */
   overdue(nowMs: number): Overdue | undefined {
     const overdue = [...this.#byMember].filter(([, { sinceMs }]) => nowMs - sinceMs > PATIENCE_MS);
     if (overdue.length === 0) return undefined;

@@ -15,23 +15,23 @@ import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from '../repair/missing-transactions.js';
 import { LostRecords } from './lost-records.js';
 import { OwnRecord } from './own-record.js';
-import type { PulseProtocol, ReplicaProtocol } from '../state/protocols.js';
+import type { HeartbeatProtocol, ReplicaProtocol } from '../state/protocols.js';
 import { memberRemoved } from './remove-member.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { StepWatch } from './step-watch.js';
 import { InSyncKeeper } from './in-sync-keeper.js';
-import { TwinWatch } from './twin-watch.js';
+import { DuplicateWatch } from './duplicate-watch.js';
 
 const REFRESH_EVERY_BEATS = 10;
 
 /**
- * Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and how far
- * ahead.
+ * Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and
+ * how far ahead.
  */
-export class Pulse implements Behaviour<PulseProtocol> {
+export class Heartbeat implements Behaviour<HeartbeatProtocol> {
   readonly receive = {
-    beat: (_: undefined, context: Context<PulseProtocol>): Promise<void> => this.#beat(context),
-    look: (_: undefined, context: Context<PulseProtocol>): Promise<void> =>
+    beat: (_: undefined, context: Context<HeartbeatProtocol>): Promise<void> => this.#beat(context),
+    look: (_: undefined, context: Context<HeartbeatProtocol>): Promise<void> =>
       this.#watch.lookAnew(context.signal),
   };
   #beats = 0;
@@ -43,7 +43,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
   #prunedTo = 0;
   readonly #keeper: InSyncKeeper | undefined;
   readonly #watch: LogWatch;
-  readonly #twin: TwinWatch;
+  readonly #duplicates: DuplicateWatch;
   readonly #missing: MissingTransactions;
   readonly #step: StepWatch;
   readonly #agreement: AgreementWatch;
@@ -57,14 +57,14 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#step = new StepWatch(scope, replica, () => void this.#keepInSync());
     this.#watch = new LogWatch(scope, () => this.#step.note());
     this.#missing = new MissingTransactions(scope, replica);
-    this.#twin = new TwinWatch(scope, replica);
+    this.#duplicates = new DuplicateWatch(scope, replica);
     this.#agreement = new AgreementWatch(scope);
     this.#record = new OwnRecord(scope);
     this.#lost = new LostRecords(scope);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
-  started(context: Context<PulseProtocol>): void {
+  started(context: Context<HeartbeatProtocol>): void {
     const { bus, cluster, limits, log } = this.scope;
     this.#subscription = bus.subscribe(beatSubject(cluster, '*'), (request) => this.#hear(request.data));
     this.#stopListening = [
@@ -87,7 +87,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     for (const stop of this.#stopListening) stop();
   }
 
-  async #beat(context: Context<PulseProtocol>): Promise<void> {
+  async #beat(context: Context<HeartbeatProtocol>): Promise<void> {
     this.#send();
     const { clocks, hybrid, store } = this.scope;
     clocks.look(hybrid, () => store.unsealed(), context.signal);
@@ -99,7 +99,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
     this.#prune();
     this.scope.conflicts.look();
     this.scope.leftOut.look();
-    this.#twin.look();
+    this.#duplicates.look();
     if (this.#beats % REFRESH_EVERY_BEATS !== 0) return;
     void this.#agreement.look();
     void this.#record.look();
@@ -148,7 +148,7 @@ export class Pulse implements Behaviour<PulseProtocol> {
       return members.heard(beat);
     }
     if (beat.instance === instance) return this.#keeper?.heardOwn();
-    this.#twin.heard();
+    this.#duplicates.heard();
   }
 
   async #keepInSync(): Promise<void> {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Awaited } from './awaited.js';
+import { AwaitedCounters } from './awaited-counters.js';
 
-describe('Awaited', () => {
+describe('AwaitedCounters', () => {
   it('tells who has been waiting for long, and for what', () => {
-    const awaited = new Awaited('a');
+    const awaited = new AwaitedCounters('a');
     awaited.heard({ id: 'b', waitsFor: { a: 7 }, waitsWhy: {} }, 0);
     awaited.heard({ id: 'c', waitsFor: { a: 5, x: 1 }, waitsWhy: { a: 'no table', x: 'lost' } }, 1000);
     expect(awaited.overdue(2000)).toBeUndefined();
@@ -12,7 +12,7 @@ describe('Awaited', () => {
   });
 
   it('forgets a member that has got it, and begins anew with another counter', () => {
-    const awaited = new Awaited('a');
+    const awaited = new AwaitedCounters('a');
     awaited.heard({ id: 'b', waitsFor: { a: 7 }, waitsWhy: {} }, 0);
     awaited.heard({ id: 'b', waitsFor: { a: 8 }, waitsWhy: {} }, 2900);
     expect(awaited.overdue(4000)).toBeUndefined();

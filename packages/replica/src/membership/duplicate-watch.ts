@@ -7,12 +7,12 @@ const SILENCE_BEATS = 5;
 const ALARM = 'duplicate';
 
 /**
- * Another process runs under this replica's id: one of the two was paused, or cut off, while the other
- * started, and did not answer its ping. The one that has the database file goes on, and of two that have a
- * file each, the one that the registry knows: it started last. The other ends. Both come to the same answer,
- * whenever each of them asks.
+ * Another process runs under this replica's id: one of the two was paused, or cut off, while the
+ * other started, and did not answer its ping. The one that has the database file goes on, and of
+ * two that have a file each, the one that the registry knows: it started last. The other ends. Both
+ * come to the same answer, whenever each of them asks.
  */
-export class TwinWatch {
+export class DuplicateWatch {
   /** Monotonic. */
   #heardMs = -Infinity;
   #asking = false;

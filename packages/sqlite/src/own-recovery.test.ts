@@ -18,7 +18,9 @@ async function start(ddl: string, versions: boolean): Promise<void> {
   await cluster.synchronize();
 }
 
-/** The file of `a` with these edits in it that nobody has sealed; the first life goes on from there. */
+/**
+ * The file of `a` with these edits in it that nobody has sealed; the first life goes on from there.
+ */
 async function copyWithEdits(...edits: readonly string[]): Promise<void> {
   const { store, published } = cluster.member('a');
   await store.close();
@@ -30,8 +32,8 @@ async function copyWithEdits(...edits: readonly string[]): Promise<void> {
 }
 
 /**
- * The copy comes back, `edits` are made in it, and the replica takes up what the log has of it. Returns how
- * many changes were forgotten.
+ * The copy comes back, `edits` are made in it, and the replica takes up what the log has of it.
+ * Returns how many changes were forgotten.
  */
 async function restore(...edits: readonly string[]): Promise<number> {
   await cluster.synchronize();
@@ -186,14 +188,14 @@ it('A.4: what the past does not touch keeps its time, and whoever wrote later wi
   await expectRows('1|Monday\n2|Wednesday\n3|Thursday');
 });
 
-it('I4: a row whose displaced content an edit replaced that the log has comes up once', async () => {
+it('I4: a row whose hidden content an edit replaced that the log has comes up once', async () => {
   await start(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE)`, true);
   await cluster.write('a', `INSERT INTO t VALUES (1, 'same')`);
   await later();
   await cluster.write('b', `INSERT INTO t VALUES (2, 'same')`);
   await cluster.synchronize();
   expect(cluster.shell('a', 'SELECT * FROM t')).toBe('2|same');
-  // Row 1 is displaced, and written again; what displaced it goes.
+  // Row 1 is hidden, and written again; what hid it goes.
   await copyWithEdits(`INSERT INTO t VALUES (1, 'again')`);
   expect(await restore(`DELETE FROM t WHERE id = 2`)).toBe(1);
   await expectRows('1|again');

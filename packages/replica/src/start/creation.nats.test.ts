@@ -11,7 +11,7 @@ afterEach(async () => {
 const AUDIT = `CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE log (x);
   CREATE TRIGGER tr AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.a); END;`;
 
-describe('a cluster is founded without naming tables', () => {
+describe('a cluster is created without naming tables', () => {
   it('on all that can be replicated; the rest is left out, and named with the reason', async () => {
     fixture = await ClusterFixture.start();
     const ddl = `CREATE TABLE t (id TEXT PRIMARY KEY, a); CREATE TABLE nokey (a); CREATE VIRTUAL TABLE f USING fts5 (a);
@@ -65,11 +65,11 @@ describe('a cluster is founded without naming tables', () => {
   });
 });
 
-describe('a cluster that could not be founded', () => {
+describe('a cluster that could not be created', () => {
   const ROWS = `CREATE TABLE t (id TEXT PRIMARY KEY, b BLOB); CREATE TABLE u (id TEXT PRIMARY KEY);
     INSERT INTO t VALUES ('k', zeroblob(3000)); INSERT INTO u VALUES (NULL)`;
 
-  it('is founded by other settings, tables and rows as soon as they will do', async () => {
+  it('is created by other settings, tables and rows as soon as they will do', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', ROWS);
     const nullKey = { code: 'UNSUPPORTED_TABLE', message: /u has 1 rows with NULL in their primary key/ };
@@ -134,7 +134,7 @@ describe('a cluster in which several replicas write', () => {
     return told;
   }
 
-  it('is founded with a word about tables whose rows the database numbers', async () => {
+  it('is created with a word about tables whose rows the database numbers', async () => {
     expect(await warnings({ mode: 'multi-primary' })).toEqual([
       expect.stringMatching(
         /^The database numbers the rows of numbered \(INTEGER PRIMARY KEY\).*is lost.*UUIDs/,
@@ -148,7 +148,7 @@ describe('a cluster in which several replicas write', () => {
 });
 
 describe('a trigger that uses what is not replicated', () => {
-  it('is named when the cluster is founded, and nothing is founded', async () => {
+  it('is named when the cluster is created, and nothing is created', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', AUDIT);
     await expect(fixture.replica('a')).rejects.toMatchObject({

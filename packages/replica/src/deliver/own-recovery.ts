@@ -19,38 +19,41 @@ import type { Scope } from '../state/scope.js';
 import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
-/** How many entries before the position are looked at first for the beginning of an own transaction in parts. */
+/**
+ * How many entries before the position are looked at first for the beginning of an own transaction
+ * in parts.
+ */
 const FIRST_LOOK_BACK = 64;
 
-type OwnPastScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
+type OwnRecoveryScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
 
 /** What the log has of our own transactions. */
 export interface FoundOwn {
   /** Up to the position. */
   readonly ownLog: AdmissionState;
   /** Beyond what the database has; undefined when there is nothing. */
-  readonly past: OwnPast | undefined;
+  readonly past: OwnRecovery | undefined;
 }
 
 /** Own transactions that the log has and the database has not. */
-export interface OwnPast {
+export interface OwnRecovery {
   readonly counter: number;
   /** Hybrid time, so that the clock goes on after it. */
   readonly time: number;
 }
 
 /**
- * Own past first (design, section 5): a database that comes back older than what it published must take that
- * in before it writes, or it would use counters twice. Found by reading on from the position, not by
- * believing the newest message: only what is in the log in order counts. A message whose predecessor was lost
- * was dropped by all receivers, and that we happen to have its predecessor in our database does not change
- * that.
+ * Recovery of own transactions (design, section 5): a database that comes back older than what it
+ * published must take that in before it writes, or it would use counters twice. Found by reading on
+ * from the position, not by believing the newest message: only what is in the log in order counts.
+ * A message whose predecessor was lost was dropped by all receivers, and that we happen to have its
+ * predecessor in our database does not change that.
  *
- * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database did: nothing
- * is changed then.
+ * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database
+ * did: nothing is changed then.
  */
-export async function findOwnPast(
-  scope: OwnPastScope,
+export async function findOwnRecovery(
+  scope: OwnRecoveryScope,
   deadline: Deadline,
   note: (past: readonly Batch[]) => Promise<void> = (past) => noted(scope.store, past),
 ): Promise<FoundOwn> {
@@ -95,9 +98,9 @@ async function noted(store: Scope['store'], past: readonly Batch[]): Promise<voi
 }
 
 /**
- * Whether entries that were just read, after those that `ownLog` is about, are what this database holds under
- * their numbers. Cheap where this process sent them, or where the database is not ahead of the log. Throws
- * DUPLICATE_REPLICA.
+ * Whether entries that were just read, after those that `ownLog` is about, are what this database
+ * holds under their numbers. Cheap where this process sent them, or where the database is not ahead
+ * of the log. Throws DUPLICATE_REPLICA.
  */
 export async function assertNoSecondLife(
   scope: Scope,
@@ -118,19 +121,20 @@ export async function assertNoSecondLife(
 }
 
 /**
- * After a time without the log: has another file served under our id meanwhile? Throws DUPLICATE_REPLICA, and
- * what `findOwnPast` throws.
- * `knownSeq`: how far the log is known. One question where nothing of ours came after it.
+ * After a time without the log: has another file served under our id meanwhile? Throws
+ * DUPLICATE_REPLICA, and what `findOwnRecovery` throws. `knownSeq`: how far the log is known. One
+ * question where nothing of ours came after it.
  */
 export async function assertNobodyServed(scope: Scope, knownSeq: number, signal: AbortSignal): Promise<void> {
   const { log, id, instance, clock, limits, sync } = scope;
-  // There, groups are in the log before they are in the database; the feed compares what other programs wrote.
+  // There, groups are in the log before they are in the database; the feed compares what other
+  // programs wrote.
   if (sync !== undefined) return;
   const newest = await log.lastOf(id, signal);
   if (newest === undefined || newest.seq <= knownSeq || newest.attempt?.includes(`~${instance}`)) return;
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log says what it holds of us');
   try {
-    const { past } = await findOwnPast(scope, deadline, () => Promise.resolve());
+    const { past } = await findOwnRecovery(scope, deadline, () => Promise.resolve());
     if (past !== undefined) throw foreignWriter(newest.seq, id, past.counter);
   } finally {
     deadline.end();
@@ -138,11 +142,15 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
 }
 
 /**
- * Where to read from: after the position, or where the transaction began of which the position has passed
- * some parts. Whether it came in parts is not to be seen in the outbox: the relay cuts what is too large for the
- * server that it sends to.
+ * Where to read from: after the position, or where the transaction began of which the position has
+ * passed some parts. Whether it came in parts is not to be seen in the outbox: the relay cuts what
+ * is too large for the server that it sends to.
  */
-async function beginningOfParts(scope: OwnPastScope, published: number, deadline: Deadline): Promise<number> {
+async function beginningOfParts(
+  scope: OwnRecoveryScope,
+  published: number,
+  deadline: Deadline,
+): Promise<number> {
   const { store, log, id, clock } = scope;
   const { position, partial } = store.state();
   const next = position.seq + 1;
@@ -159,7 +167,9 @@ async function beginningOfParts(scope: OwnPastScope, published: number, deadline
   return next;
 }
 
-/** What is complete before it is as good a place: nothing of what comes next has been passed yet. */
+/**
+ * What is complete before it is as good a place: nothing of what comes next has been passed yet.
+ */
 function isBeginning({ data }: LogEntry, published: number): boolean {
   try {
     const [first] = summarize(data);
@@ -173,7 +183,7 @@ function isBeginning({ data }: LogEntry, published: number): boolean {
 
 /** In the log from `begin` on, before `end`, which has something of ours behind it. */
 async function ownEntries(
-  { log, document, id, clock }: OwnPastScope,
+  { log, document, id, clock }: OwnRecoveryScope,
   begin: number,
   end: number,
   deadline: Deadline,
@@ -231,7 +241,7 @@ export class OwnScan {
         taken.push(batch.kind === 'part' ? newOfPart(batch, admission.skip) : batch);
       }
     } catch {
-      // Malformed: the feed puts it aside when it gets there.
+      // Malformed: the feed quarantines it when it gets there.
     }
     return taken;
   }
