@@ -50,9 +50,10 @@ export function isDenied(thrown: unknown): boolean {
   return primaryCodeOf(thrown) === RESULT.AUTH;
 }
 
-/** A parameter that the driver cannot bind is refused before the statement runs. */
+/** A parameter cannot be bound, says our driver or `node:sqlite`; nothing has run then. */
 export function isBindFailure(thrown: unknown): boolean {
-  return thrown instanceof TypeError && /cannot be bound/.test(thrown.message);
+  if (!(thrown instanceof TypeError)) return false;
+  return thrown.name === 'BindError' || /cannot be bound/.test(thrown.message);
 }
 
 /** Drivers differ in the class of such an error. */
