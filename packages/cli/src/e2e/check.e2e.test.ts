@@ -33,7 +33,7 @@ it('says what a cluster would replicate, and changes nothing', async () => {
   expect(code, stdout).toBe(0);
   expect(stdout).toMatch(/customers +0 +numbered by the database\n/);
   expect(stdout).toMatch(/the table django_migrations: Django notes there/);
-  expect(stdout).toMatch(/multi-primary\)\n! The database numbers the rows of customers /);
+  expect(stdout).toMatch(/`multi-primary`\)\n! The database numbers the rows of customers /);
   expect(stdout).toContain('  tables: [ customers, orders ]\n');
   expect(readdirSync(cwd)).toEqual(['shop.db']);
   expect(readFileSync(join(cwd, 'shop.db')).equals(before)).toBe(true);

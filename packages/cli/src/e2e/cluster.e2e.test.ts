@@ -230,10 +230,12 @@ describe('quarantine', () => {
 
     const shown = await antiphon(['quarantine', 'show', seq], where);
     expect(shown.code).toBe(0);
-    expect(shown.stdout).toMatch(/from stranger, 8 bytes[^]*stranger is no member[^]*6e6f6e73656e7365/);
+    expect(shown.stdout).toMatch(/from stranger, 8 bytes[^]*stranger is not a member[^]*6e6f6e73656e7365/);
     const retried = await antiphon(['quarantine', 'retry'], where);
     expect(retried.code).toBe(1);
-    expect(retried.stdout.match(/refused\. It stays in quarantine: stranger is no member/g)).toHaveLength(3);
+    expect(retried.stdout.match(/refused\. It stays in quarantine: stranger is not a member/g)).toHaveLength(
+      3,
+    );
 
     expect(await failure('quarantine', 'discard', seq)).toMatchObject({
       ...{ code: 'BAD_OPTION', exit: 2 },

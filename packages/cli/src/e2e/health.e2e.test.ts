@@ -66,7 +66,7 @@ describe('a replica that has stalled', () => {
     expect(replica.child.exitCode).toBeNull();
     expect(await replica.stop()).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/has stalled: .*LOG_REPLACED/) as unknown,
+      stderr: expect.stringMatching(/has stalled\. .*LOG_REPLACED/) as unknown,
     });
     expect((await ask('health')).code).toBe(1);
   });
@@ -76,7 +76,7 @@ describe('a replica that has stalled', () => {
     await replaceLog();
     expect(await replica.ended).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/has stalled: .*LOG_REPLACED/) as unknown,
+      stderr: expect.stringMatching(/has stalled\. .*LOG_REPLACED/) as unknown,
     });
   });
 

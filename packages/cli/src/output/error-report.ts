@@ -25,6 +25,7 @@ export function reportError(terminal: Terminal, error: AntiphonError): void {
   }
   terminal.err(`${styled(terminal, 'red', 'error')}: ${error.message} [${error.code}]\n`);
   const { do: advice } = ERROR_CODES[error.code];
-  if (!SAYS_IT_ALL.includes(error.code)) terminal.err(`${styled(terminal, 'dim', advice)}\n`);
+  const isSaid = SAYS_IT_ALL.includes(error.code) || error.message.includes(advice);
+  if (!isSaid) terminal.err(`${styled(terminal, 'dim', advice)}\n`);
   if (error.code === 'INTERNAL' && error.stack !== undefined) terminal.err(`${error.stack}\n`);
 }
