@@ -39,6 +39,14 @@ const membersOf = ({ members = new Map() }) =>
 const HELD =
   /(Options|Query|Limits|Access|Login|Tls|Address)$|^(Replica|SqliteTransaction|ClusterClient|TestCluster)$/;
 
+it('keeps an example as it was written, below its tag', () => {
+  const broken = program
+    .getSourceFiles()
+    .filter(({ fileName }) => fileName.startsWith(join(root, 'packages')))
+    .flatMap(({ fileName, text }) => (/@example[ ]+\S/.test(text) ? [fileName.slice(root.length)] : []));
+  expect(broken).toEqual([]);
+});
+
 describe.each(folders)('what an editor shows of @antiphon/%s', (folder) => {
   it('says what each export is', () => {
     const silent = exportsOf(folder).filter(({ symbol }) => textOf(symbol) === '');

@@ -70,8 +70,8 @@ export class ClusterClient implements AsyncDisposable {
    *
    * @throws AntiphonError BAD_OPTION, LOG_UNAVAILABLE when no server answers, ACCESS_DENIED when it
    *   refuses the login
-   * @example await using client = await ClusterClient.open({ cluster: 'shop', nats: { servers:
-   *   ['nats://localhost:4222'] } });
+   * @example
+   * await using client = await ClusterClient.open({ cluster: 'shop', nats: { servers: ['nats://localhost:4222'] } });
    */
   static async open(address: ClusterAddress, options: ClusterClientOptions = {}): Promise<ClusterClient> {
     checkRequired(address, ADDRESS, 'ClusterClient.open()', ['cluster', 'nats']);

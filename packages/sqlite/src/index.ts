@@ -27,8 +27,8 @@ const OPTIONS: OptionNames<SqliteOptions> = {
  * when the replica starts, and created when it is not there.
  *
  * @throws AntiphonError BAD_OPTION
- * @example const replica = await createReplica({ cluster: 'shop', id: 'eu-1', servers, store:
- *   sqlite({ file: 'shop.db' }) });
+ * @example
+ * const replica = await createReplica({ cluster: 'shop', id: 'eu-1', servers, store: sqlite({ file: 'shop.db' }) });
  */
 export function sqlite(options: SqliteOptions): Store<SqliteTransaction> {
   checkRequired(options, OPTIONS, 'sqlite()', ['file']);

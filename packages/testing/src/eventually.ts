@@ -31,8 +31,8 @@ const OPTIONS: OptionNames<EventuallyOptions> = { timeoutMs: true, seen: true };
  * @param condition - Holds when it gives something truthy.
  * @param limit - How long to wait, in milliseconds, or with more options.
  * @throws Error with what was waited for, for how long, and what was last seen.
- * @example await eventually('b is in step', () => b.status().lag.messages === 0, { seen: () =>
- *   b.status().lag });
+ * @example
+ * await eventually('b is in step', () => b.status().lag.messages === 0, { seen: () => b.status().lag });
  */
 export async function eventually<T>(
   what: string,

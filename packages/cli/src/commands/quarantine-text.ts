@@ -1,4 +1,4 @@
-import { TaggedValue, type AntiphonError, type Value } from '@antiphon/core';
+import { sentence, TaggedValue, type AntiphonError, type Value } from '@antiphon/core';
 import type {
   CutValue,
   DiscardAnswer,
@@ -59,16 +59,23 @@ export function showList({ id, answer, error }: Said<QuarantineList>, terminal: 
     );
   }
   for (const { origin, expected, reason, answer: said } of waitingFor) {
-    const why = said === undefined ? reason : `${reason}; ${said}`;
+    const why = said === undefined ? sentence(reason) : `${sentence(reason)} ${sentence(said)}`;
     terminal.out(`${styled(terminal, 'yellow', 'waits')} for ${origin}:${expected}: ${why}\n`);
   }
 }
 
 const SHOWN_REASONS = 5;
 
+/** Databases keep what older builds said. */
+function withoutEntry(message: string): string {
+  return message.replace(/^entry \d+ of the log (?:was (?:quarantined|put aside): )?/i, '');
+}
+
 /** Each once: a flood has one reason. */
-function reasonsOf(messages: QuarantineList['messages']): readonly string[] {
-  const reasons = [...new Set(messages.map(({ message }) => message.replace(/^entry \d+ of the log /, '')))];
+export function reasonsOf(
+  messages: readonly Pick<QuarantineList['messages'][number], 'message'>[],
+): readonly string[] {
+  const reasons = [...new Set(messages.map(({ message }) => withoutEntry(message)))];
   return reasons.slice(0, SHOWN_REASONS);
 }
 

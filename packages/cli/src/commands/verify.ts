@@ -1,4 +1,4 @@
-import { systemClock, type Value, sentence } from '@antiphon/core';
+import { systemClock, type Value, sentence, withoutStop } from '@antiphon/core';
 import {
   verifyCluster,
   type DifferentRow,
@@ -117,7 +117,7 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
   if (result.outcome === 'different')
     terminal.out(`${styled(terminal, 'red', 'different')}: see the rows above.\n`);
   if (result.outcome === 'unsettled') {
-    const why = result.reason === undefined ? '' : ` (${result.reason})`;
+    const why = result.reason === undefined ? '' : ` (${withoutStop(result.reason)})`;
     terminal.out(
       `${styled(terminal, 'yellow', 'unsettled')}: no moment came at which all could be compared${why}. Try again.\n`,
     );

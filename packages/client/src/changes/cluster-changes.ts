@@ -52,8 +52,9 @@ const FIRST_RECORD_SEQ = 1;
  *
  * @throws AntiphonError BAD_OPTION, NO_ACTOR (no such cluster), UNKNOWN_TABLE, LOG_UNAVAILABLE,
  *   LOG_REPLACED
- * @example for await (const change of clusterChanges(client, { from: 'now', onProblem:
- *   console.error, signal })) console.log(change.table, change.op, change.key);
+ * @example
+ * for await (const change of clusterChanges(client, { from: 'now', onProblem: console.error, signal }))
+ *   console.log(change.table, change.op, change.key);
  */
 export async function* clusterChanges(
   client: ClusterClient,

@@ -9,8 +9,8 @@ const DRAWS = 4;
  * go to the end of their index. Give it where the table has `id TEXT PRIMARY KEY`: numbers that
  * each database gives by itself collide where several replicas write (docs/several-writers.md).
  *
- * @example await replica.transaction((tx) => tx.run('INSERT INTO orders (id, sku) VALUES (?, ?)',
- *   [newId(), 'A-7']));
+ * @example
+ * await replica.transaction((tx) => tx.run('INSERT INTO orders (id, sku) VALUES (?, ?)', [newId(), 'A-7']));
  */
 export function newId(): string {
   return v7();

@@ -231,7 +231,7 @@ export class ApplyTurn {
   /** Every replica quarantines it, and this one learns it as soon as they do. */
   #ownRefused(counter: number, { message }: AntiphonError): void {
     const { id, health, sync, store } = this.scope;
-    const ours = `No replica accepts transaction ${id}:${counter} of this one. ${sentence(message)}`;
+    const ours = `No replica accepts transaction ${id}:${counter} of this one: ${sentence(message)}`;
     const isCommitted = counterOf(store.state().vector, id) >= counter;
     this.#refusedCounter = Math.min(counter, this.#refusedCounter ?? Infinity);
     if (sync === undefined || isCommitted) {

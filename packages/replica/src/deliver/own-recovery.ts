@@ -52,7 +52,7 @@ export interface OwnRecovery {
  * Throws DUPLICATE_REPLICA when the log gave a counter to another transaction than this database
  * did: nothing is changed then.
  */
-export async function findOwnRecovery(
+export async function findOwnPast(
   scope: OwnRecoveryScope,
   deadline: Deadline,
   note: (past: readonly Batch[]) => Promise<void> = (past) => noted(scope.store, past),
@@ -122,7 +122,7 @@ export async function assertNoSecondLife(
 
 /**
  * After a time without the log: has another file served under our id meanwhile? Throws
- * DUPLICATE_REPLICA, and what `findOwnRecovery` throws. `knownSeq`: how far the log is known. One
+ * DUPLICATE_REPLICA, and what `findOwnPast` throws. `knownSeq`: how far the log is known. One
  * question where nothing of ours came after it.
  */
 export async function assertNobodyServed(scope: Scope, knownSeq: number, signal: AbortSignal): Promise<void> {
@@ -134,7 +134,7 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
   if (newest === undefined || newest.seq <= knownSeq || newest.attempt?.includes(`~${instance}`)) return;
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log says what it holds of us');
   try {
-    const { past } = await findOwnRecovery(scope, deadline, () => Promise.resolve());
+    const { past } = await findOwnPast(scope, deadline, () => Promise.resolve());
     if (past !== undefined) throw foreignWriter(newest.seq, id, past.counter);
   } finally {
     deadline.end();

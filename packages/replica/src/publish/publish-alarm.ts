@@ -18,12 +18,12 @@ export function alarmPublish(
 ): void {
   // An answer that was waited for in vain has taken longer than all the other tries.
   if (failures < FAILURES_BEFORE && error.code !== 'TIMEOUT') return;
-  const what = error.code.startsWith('STORE_')
-    ? 'Changes of this replica cannot be read from its database to be published. It retries.'
+  const [what, then] = error.code.startsWith('STORE_')
+    ? ['Changes of this replica cannot be read from its database to be published', 'It retries.']
     : sent === 'changes'
-      ? 'The log does not take changes of this replica. They are kept and sent again.'
-      : 'The log does not take synchronous writes of this replica. They are rejected until it does.';
-  health.alarm(NAME, `${what} ${sentence(error.message)}`);
+      ? ['The log does not take changes of this replica', 'They are kept and sent again.']
+      : ['The log does not take synchronous writes of this replica', 'They are rejected until it does.'];
+  health.alarm(NAME, `${what}: ${sentence(error.message)} ${then}`);
 }
 
 export function isPublishAlarmed(health: Health): boolean {

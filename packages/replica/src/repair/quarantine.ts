@@ -6,6 +6,7 @@ import {
   type OptionNames,
   type QuarantinedMessage,
   toAntiphonError,
+  sentence,
 } from '@antiphon/core';
 import type { Holding, Waiting } from '../config/standstill.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -230,11 +231,15 @@ export class Quarantine implements QuarantineAccess {
     const entries = [{ seq, origin, data, storedAtMs }];
     const { verdicts, steps, refused } = await this.#rejudge(entries, id);
     if (refused !== undefined)
-      return said('refused', `It stays in quarantine: this database refuses it (${refused.message}).`);
+      return said(
+        'refused',
+        `It stays in quarantine: this database refuses it. ${sentence(refused.message)}`,
+      );
     const obstacle = verdicts[0]?.obstacle;
-    if (obstacle !== undefined && steps === 0) return said('refused', `It stays in quarantine: ${obstacle}.`);
+    if (obstacle !== undefined && steps === 0)
+      return said('refused', `It stays in quarantine: ${sentence(obstacle)}`);
     if (obstacle !== undefined)
-      return said('refused', `A part of it was applied. It stays in quarantine: ${obstacle}.`);
+      return said('refused', `A part of it was applied. It stays in quarantine: ${sentence(obstacle)}`);
     if (steps === 0) return said('present', 'Everything in it was applied before.');
     return said('applied', 'It was applied.');
   }

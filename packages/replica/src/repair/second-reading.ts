@@ -72,10 +72,10 @@ export class SecondReading {
     const met = this.#obstacles.get(origin);
     const unreadable = this.#unreadable.get(origin);
     if (met === undefined && unreadable !== undefined)
-      return `Entry ${unreadable.seq} of the log may hold it, and cannot be read here: ${unreadable.obstacle}. ${WAY_OUT}`;
+      return `Entry ${unreadable.seq} of the log may hold it, and cannot be read here: ${sentence(unreadable.obstacle)} ${WAY_OUT}`;
     if (met === undefined)
       return `The log, read again up to entry ${this.#readTo}, does not hold it. ${WAY_OUT}`;
-    return `Entry ${met.seq} of the log cannot be applied now: ${met.obstacle}. ${WAY_OUT}`;
+    return `Entry ${met.seq} of the log cannot be applied now: ${sentence(met.obstacle)} ${WAY_OUT}`;
   }
 
   /** Never rejects. Returns at once when that was done for the same not long ago. */

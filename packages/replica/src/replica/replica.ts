@@ -86,8 +86,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * Runs statements in one transaction; `value` has the number of rows that each one changed.
    *
    * @throws what `transaction` throws
-   * @example await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params:
-   *   ['paid', 7] }]);
+   * @example
+   * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
    */
   execute(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<readonly number[]>>;
   /**
@@ -104,8 +104,9 @@ export interface Replica<Tx> extends AsyncDisposable {
    *
    * @throws AntiphonError BAD_SQL (also for more rows than `maxRows`), BAD_OPTION, TIMEOUT,
    *   OVERLOADED, CLOSED; with a `consistency` other than `'any'` also LOG_UNAVAILABLE
-   * @example const sql = 'SELECT id, name FROM users'; const users = await replica.query<{ id:
-   *   number; name: string }>(sql, [], { integers: 'number' });
+   * @example
+   * const sql = 'SELECT id, name FROM users';
+   * const users = await replica.query<{ id: number; name: string }>(sql, [], { integers: 'number' });
    */
   query<R = RowObject>(sql: string, params?: Params, options?: QueryOptions): Promise<readonly R[]>;
   /**
@@ -136,9 +137,12 @@ export interface Replica<Tx> extends AsyncDisposable {
    *   MESSAGE_TOO_LARGE, ACCESS_DENIED, and ABORTED with its signal. It waits while NATS is away,
    *   and ends when the replica closes.
    *
-   * @example await using orders = replica.subscribe<{ orders: Order }>('mailer', { tables:
-   *   ['orders'] }); for await (const change of orders) { if (change.op === 'insert') await
-   *   sendMail(change.after); if (change.last) void orders.ack(change); // the whole transaction }
+   * @example
+   * await using orders = replica.subscribe<{ orders: Order }>('mailer', { tables: ['orders'] });
+   * for await (const change of orders) {
+   *   if (change.op === 'insert') await sendMail(change.after);
+   *   if (change.last) void orders.ack(change); // the whole transaction
+   * }
    */
   subscribe<Tables = Record<string, RowObject>>(
     name: string,
@@ -166,8 +170,9 @@ export interface Replica<Tx> extends AsyncDisposable {
    *
    * @throws BAD_OPTION at the call; the iterator throws ABORTED with its signal.
    *
-   * @example for await (const event of replica.events()) if (event.type === 'alarm' && event.phase
-   *   === 'begin') page(event.alarm.message);
+   * @example
+   * for await (const event of replica.events())
+   *   if (event.type === 'alarm' && event.phase === 'begin') page(event.alarm.message);
    */
   events(options?: EventsOptions): AsyncIterableIterator<ReplicaEvent, void, undefined>;
   /**
@@ -176,8 +181,9 @@ export interface Replica<Tx> extends AsyncDisposable {
    *
    * @throws BAD_OPTION
    *
-   * @example const { ready, problems } = replica.healthcheck({ maxLagSeconds: 30 });
-   *   response.writeHead(ready ? 200 : 503).end(problems.join('\n'));
+   * @example
+   * const { ready, problems } = replica.healthcheck({ maxLagSeconds: 30 });
+   * response.writeHead(ready ? 200 : 503).end(problems.join('\n'));
    */
   healthcheck(options?: HealthOptions): ReplicaHealth;
   /**

@@ -39,9 +39,14 @@ const REQUIRED = ['cluster', 'id', 'servers', 'store'];
  *   (once it runs, that is an alarm in `status`), LOG_UNAVAILABLE when NATS does not answer in
  *   time, TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT,
  *   UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
- * @example await using replica = await createReplica({ cluster: 'shop', id: 'eu-1', servers:
- *   'nats://localhost:4222', store: sqlite({ file: 'shop.db' }), }); await replica.execute([{ sql:
- *   'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
+ * @example
+ * await using replica = await createReplica({
+ *   cluster: 'shop',
+ *   id: 'eu-1',
+ *   servers: 'nats://localhost:4222',
+ *   store: sqlite({ file: 'shop.db' }),
+ * });
+ * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
  */
 export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Promise<Replica<Tx>> {
   checkRequired(options, { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS }, 'createReplica()', REQUIRED);

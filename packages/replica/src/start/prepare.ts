@@ -16,7 +16,7 @@ import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
-import { findOwnRecovery } from '../deliver/own-recovery.js';
+import { findOwnPast } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
 import { StaticAuthority, type Authority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
@@ -194,7 +194,7 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
   const { store, logger, clock, id, replaced } = enrolled;
   const { past, ownLog } =
     replaced === undefined
-      ? await findOwnRecovery(enrolled, deadline)
+      ? await findOwnPast(enrolled, deadline)
       : { ownLog: ownLogState(id, store.state()), past: undefined };
   if (past !== undefined) {
     const { counter, time } = past;
