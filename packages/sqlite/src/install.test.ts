@@ -14,8 +14,10 @@ describe('inspect and install', () => {
     const directory = new Directory();
     directory.shell(
       'x',
-      `CREATE TABLE t (b TEXT, a INT, g AS (a + 1), PRIMARY KEY (a, b)); INSERT INTO t VALUES ('x', 1); CREATE INDEX ti ON t (b); CREATE VIEW v AS SELECT 1;
-      CREATE TABLE none (a); CREATE VIRTUAL TABLE f USING fts5 (a); CREATE TABLE e (id INTEGER PRIMARY KEY, a); CREATE UNIQUE INDEX ei ON e (lower(a));
+      `CREATE TABLE t (b TEXT, a INT, g AS (a + 1), PRIMARY KEY (a, b)); INSERT INTO t VALUES ('x', 1);
+      CREATE INDEX ti ON t (b); CREATE VIEW v AS SELECT 1;
+      CREATE TABLE none (a); CREATE VIRTUAL TABLE f USING fts5 (a);
+      CREATE TABLE e (id INTEGER PRIMARY KEY, a); CREATE UNIQUE INDEX ei ON e (lower(a));
       CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END;`,
     );
     const store = sqlite({ file: directory.file('x') });
@@ -62,7 +64,8 @@ describe('inspect and install', () => {
       program.function(name, { deterministic: true, varargs: true }, () => 'a');
     // Node.js cannot define a collation: the name is put in afterwards.
     program.exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, ${column.replace('uni', 'RTRIM')}); ${index};
-      CREATE TABLE d (id INTEGER PRIMARY KEY, v DEFAULT 'plain' CHECK (length(v) < 9)); CREATE INDEX di ON d (lower(v));`);
+      CREATE TABLE d (id INTEGER PRIMARY KEY, v DEFAULT 'plain' CHECK (length(v) < 9));
+      CREATE INDEX di ON d (lower(v));`);
     program.enableDefensive?.(false);
     if (column.includes('uni'))
       program.exec(
@@ -113,9 +116,10 @@ describe('inspect and install', () => {
     await later.close();
   });
 
-  it('a replica that starts with an empty file gets the tables, indexes and triggers; a second install changes nothing', async () => {
+  it('an empty file gets the tables, indexes and triggers; a second install changes nothing', async () => {
     cluster = await pairOf(
-      `CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE INDEX ti ON t (a); INSERT INTO t VALUES (1, 'x'); CREATE TRIGGER tr AFTER INSERT ON t WHEN NEW.a = 'y' BEGIN DELETE FROM t WHERE a = 'x'; END;`,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE INDEX ti ON t (a); INSERT INTO t VALUES (1, 'x');
+      CREATE TRIGGER tr AFTER INSERT ON t WHEN NEW.a = 'y' BEGIN DELETE FROM t WHERE a = 'x'; END;`,
     );
     const { ddl, identity } = await cluster.member('b').store.inspect();
     expect(identity).toEqual({ cluster: 'test', replica: 'b', generation: 'g1', schemaVersion: 1 });
@@ -184,7 +188,8 @@ describe('a replica that refuses writes', () => {
     cluster = new Cluster({ writes: 'refuse' });
     await cluster.first(
       'first',
-      `${T} CREATE TABLE other (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE CASCADE); INSERT INTO t VALUES (1, 'x', 1);`,
+      `${T} CREATE TABLE other (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE CASCADE);
+      INSERT INTO t VALUES (1, 'x', 1);`,
     );
     await cluster.join('b');
     await cluster.synchronize();
@@ -222,7 +227,7 @@ describe('a replica that refuses writes', () => {
     expect(() => cluster.shell('b', 'DELETE FROM t')).toThrow(/replica/);
   });
 
-  it('I6: with `durable` every commit waits for the disk, whatever the store was told, until an install takes it back', async () => {
+  it('I6: with `durable` every commit waits for the disk, until an install takes it back', async () => {
     cluster = new Cluster();
     const store = await cluster.first('first', T, { durable: true });
     const waiting = async (): Promise<unknown> => {
@@ -244,7 +249,8 @@ describe('a replica that refuses writes', () => {
       cluster = new Cluster({ versions: true, writes });
       await cluster.first(
         'first',
-        `CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE NOT NULL DEFAULT 'x', b); CREATE UNIQUE INDEX part ON t (b) WHERE b > 1;
+        `CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE NOT NULL DEFAULT 'x', b);
+         CREATE UNIQUE INDEX part ON t (b) WHERE b > 1;
          CREATE TABLE w (k TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID;
          CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE t SET b = 2 WHERE id = NEW.id; END;`,
         { writes },
