@@ -146,13 +146,22 @@ export class ReplicaState {
     return this.ownCounter === 0 ? { ...this.applied } : { ...this.applied, [replica]: this.ownCounter };
   }
 
+  /**
+   * Asked for many times a transaction, mostly for one number, so vector and parts are copied when
+   * they are read. A committed state never changes them; its successor is another object.
+   */
   snapshot(): StoreState {
+    const state = this;
     return {
       position: this.position,
-      vector: this.vector,
+      get vector() {
+        return state.vector;
+      },
       lastCounter: this.lastCounter,
       publishedCounter: this.publishedCounter,
-      partial: { ...this.partial },
+      get partial() {
+        return { ...state.partial };
+      },
       epoch: this.epoch,
       outboxMessages: this.outboxMessages,
       outboxBytes: this.outboxBytes,

@@ -174,15 +174,18 @@ export async function* follow(
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
   const coverage = new Coverage(scope);
   let passedSeq = start.seq - 1;
-  const missedNow = (): TransactionId | undefined =>
-    missed && coverage.missedBy(stream.placeAfter(passedSeq), passedSeq);
+  const missedNow =
+    missed && ((): TransactionId | undefined => coverage.missedBy(stream.placeAfter(passedSeq), passedSeq));
   try {
     for (;;) {
-      const id = missedNow();
+      const id = missedNow?.();
       if (id !== undefined) return missed?.(id);
-      const entries = await withAbortReason(nextApplied(scope, reader, { signal, look: missedNow }), {
-        signal: given,
-      });
+      const entries = await withAbortReason(
+        nextApplied(scope, reader, { signal, ...(missedNow && { look: missedNow }) }),
+        {
+          signal: given,
+        },
+      );
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);
@@ -217,7 +220,7 @@ function inNumbers(change: LoggedChange): LoggedChange {
 interface Waiting {
   readonly signal: AbortSignal;
   /** Asked while nothing comes: something is to be done without another entry. */
-  readonly look: () => unknown;
+  readonly look?: () => unknown;
 }
 
 /** undefined: the replica is closing. No entry: `look` has found something. */
@@ -228,13 +231,14 @@ async function nextApplied(
 ): Promise<readonly LogEntry[] | undefined> {
   const { positions, progress, closing } = scope;
   const waking = new AbortController();
-  const stopLooking = progress.onMove(() => {
-    if (look() !== undefined) waking.abort();
-  });
+  const stopLooking =
+    look &&
+    progress.onMove(() => {
+      if (look() !== undefined) waking.abort();
+    });
   try {
-    const entries = await reader
-      .next({ ...READ, signal: AbortSignal.any([signal, waking.signal]) })
-      .finally(stopLooking);
+    const until = look === undefined ? signal : AbortSignal.any([signal, waking.signal]);
+    const entries = await reader.next({ ...READ, signal: until }).finally(stopLooking);
     const last = entries.at(-1)?.seq ?? 0;
     await progress.until(() => positions.passed >= last, {
       timeoutMs: Infinity,
