@@ -86,6 +86,7 @@ export class SimulatedDatabase {
   #observer: Database;
   #installed = false;
   #known: Known | undefined;
+  #tables: { readonly version: number; readonly names: readonly string[] } | undefined;
   #history: HistoryEntry[] = [];
   #vector: VectorClock = {};
   /** Own transactions that it holds, in either way. */
@@ -219,9 +220,16 @@ export class SimulatedDatabase {
   get #now(): Known {
     if (this.#known?.commits === this.commits) return this.#known;
     const captured = this.isReplica && this.#read('SELECT 1 FROM _antiphon_outbox LIMIT 1').length > 0;
-    const tables = this.#read(USER_TABLES, 'value') as string[];
+    const tables = this.#tablesNow();
     this.#known = { commits: this.commits, record: this.#readRecord(), captured, tables };
     return this.#known;
+  }
+
+  #tablesNow(): readonly string[] {
+    const [version = 0] = this.#read('PRAGMA schema_version', 'value') as number[];
+    if (this.#tables?.version !== version)
+      this.#tables = { version, names: this.#read(USER_TABLES, 'value') as string[] };
+    return this.#tables.names;
   }
 
   /**
@@ -291,6 +299,7 @@ export class SimulatedDatabase {
     this.#observer = openDatabase(this.file.path, { readOnly: true });
     this.#installed = false;
     this.#known = undefined;
+    this.#tables = undefined;
     this.#history = this.#history.filter(({ commit }) => commit <= last);
     this.#vector = this.record()?.vector ?? {};
     this.#own = new Set(

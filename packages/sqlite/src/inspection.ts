@@ -66,8 +66,8 @@ export function affinityOf(declaredType: string, strict: boolean): Affinity {
 }
 
 function listTables(connection: Connection): ListedTable[] {
-  const listed = connection.db
-    .prepare(`SELECT name, type, strict, wr FROM pragma_table_list WHERE schema = 'main'`)
+  const listed = connection
+    .statement(`SELECT name, type, strict, wr FROM pragma_table_list WHERE schema = 'main'`)
     .all() as ListedTable[];
   return listed
     .filter(
@@ -97,8 +97,8 @@ function readIndex(
   name: string,
   columns: readonly LocalColumn[],
 ): readonly IndexedColumn[] | undefined {
-  const parts = connection.db
-    .prepare('SELECT cid, name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno')
+  const parts = connection
+    .statement('SELECT cid, name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno')
     .all(name) as {
     cid: number;
     name: string | null;
@@ -120,8 +120,8 @@ interface Indexes {
 }
 
 function readIndexes(connection: Connection, table: string, columns: readonly LocalColumn[]): Indexes {
-  const listed = connection.db
-    .prepare('SELECT name, "unique", origin, partial FROM pragma_index_list(?)')
+  const listed = connection
+    .statement('SELECT name, "unique", origin, partial FROM pragma_index_list(?)')
     .all(table) as {
     name: string;
     unique: number;
@@ -145,8 +145,8 @@ function readIndexes(connection: Connection, table: string, columns: readonly Lo
       key = indexed;
       continue;
     }
-    const sql = connection.db
-      .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`, 'value')
+    const sql = connection
+      .statement(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`, 'value')
       .get(index.name) as string | null;
     const where = index.partial === 0 ? undefined : partialCondition(sql);
     if (index.partial !== 0 && where === undefined)
@@ -161,8 +161,8 @@ function readForeignKeys(
   table: string,
   columns: readonly LocalColumn[],
 ): readonly ForeignKey[] {
-  const rows = connection.db
-    .prepare(
+  const rows = connection
+    .statement(
       'SELECT id, "table", "from", "to", on_delete AS action FROM pragma_foreign_key_list(?) ORDER BY id, seq',
     )
     .all(table) as { id: number; table: string; from: string; to: string | null; action: string }[];
@@ -184,16 +184,16 @@ function readForeignKeys(
 }
 
 function hasKeyActions(connection: Connection, table: string): boolean {
-  const actions = connection.db
-    .prepare('SELECT on_update, on_delete FROM pragma_foreign_key_list(?)', 'array')
+  const actions = connection
+    .statement('SELECT on_update, on_delete FROM pragma_foreign_key_list(?)', 'array')
     .all(table) as [string, string][];
   return actions.flat().some((action) => !['NO ACTION', 'RESTRICT'].includes(action));
 }
 
 /** By the words alone: to suspect too much costs a look at a row. */
 function mixesConflictClauses(connection: Connection, table: string): boolean {
-  const sql = connection.db
-    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
+  const sql = connection
+    .statement(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
     .get(table) as string | undefined;
   const words = tokenize(sql ?? '').map(({ text }) => text.toUpperCase());
   const clauses = words.filter((_, at) => words[at - 1] === 'CONFLICT');
@@ -222,8 +222,8 @@ function unsupportedReason(
 }
 
 function inspectTable(connection: Connection, listed: ListedTable): TableInspection {
-  const all = connection.db
-    .prepare('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
+  const all = connection
+    .statement('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
     .all(listed.name) as ListedColumn[];
   const plain = all.filter(({ hidden }) => hidden === 0);
   const columns = plain.map((column): LocalColumn => ({
@@ -273,13 +273,13 @@ export function inspectTables(connection: Connection, only?: readonly string[]):
 }
 
 export function countRows(connection: Connection, table: string): number {
-  return connection.db.prepare(`SELECT count(*) FROM ${quoteName(table)}`, 'value').get() as number;
+  return connection.statement(`SELECT count(*) FROM ${quoteName(table)}`, 'value').get() as number;
 }
 
 export function hasMetadata(connection: Connection): boolean {
   const name = `${METADATA_PREFIX}state`;
   return (
-    connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`).get(name) !==
+    connection.statement(`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`).get(name) !==
     undefined
   );
 }

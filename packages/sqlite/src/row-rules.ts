@@ -17,8 +17,8 @@ interface Listed {
  * was written. Replicas that differ in any of it would one day refuse what another has committed.
  */
 export function rowRules(connection: Connection, { name, strict, wr }: Listed): string[] {
-  const sql = connection.db
-    .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
+  const sql = connection
+    .statement(`SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?`, 'value')
     .get(name) as string | undefined;
   const tokens = tokenize(sql ?? '');
   return [
@@ -47,8 +47,8 @@ export function rulesDifference(
 }
 
 function columnRules(connection: Connection, table: string, tokens: readonly Token[]): string[] {
-  const columns = connection.db
-    .prepare('SELECT name, "notnull" AS required, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
+  const columns = connection
+    .statement('SELECT name, "notnull" AS required, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
     .all(table) as { name: string; required: number; hidden: number }[];
   const definitions = new Map(
     parts(tokens).flatMap((part) =>
@@ -71,15 +71,15 @@ function columnRules(connection: Connection, table: string, tokens: readonly Tok
 }
 
 function uniqueRules(connection: Connection, table: string): string[] {
-  const indexes = connection.db
-    .prepare('SELECT name, origin FROM pragma_index_list(?) WHERE "unique" = 1')
+  const indexes = connection
+    .statement('SELECT name, origin FROM pragma_index_list(?) WHERE "unique" = 1')
     .all(table) as { name: string; origin: string }[];
   return indexes.map(({ name, origin }) => {
-    const keys = connection.db
-      .prepare('SELECT name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno', 'array')
+    const keys = connection
+      .statement('SELECT name, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno', 'array')
       .all(name) as [string | null, string][];
-    const sql = connection.db
-      .prepare(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`, 'value')
+    const sql = connection
+      .statement(`SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?`, 'value')
       .get(name) as string | null | undefined;
     const tokens = tokenize(sql ?? '');
     const columns = keys
@@ -101,8 +101,8 @@ function uniqueRules(connection: Connection, table: string): string[] {
 }
 
 function foreignKeyRules(connection: Connection, table: string): string[] {
-  const rows = connection.db
-    .prepare(
+  const rows = connection
+    .statement(
       'SELECT id, "table" AS parent, "from" AS child, "to" AS target, on_update AS onUpdate, on_delete AS onDelete FROM pragma_foreign_key_list(?) ORDER BY id, seq',
     )
     .all(table) as {

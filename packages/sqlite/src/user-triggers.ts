@@ -1,6 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { isMetadataName, quoteText } from './identifiers.js';
+import { isMetadataName } from './identifiers.js';
 import { dropTrigger, guardTrigger, isGuarded } from './trigger-guard.js';
 
 export interface UserTrigger {
@@ -13,15 +13,15 @@ export interface UserTrigger {
 
 export function hasTriggerMetadata(connection: Connection): boolean {
   return (
-    connection.db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = '_antiphon_triggers'`).get() !== undefined
+    connection.statement(`SELECT 1 FROM sqlite_schema WHERE name = '_antiphon_triggers'`).get() !== undefined
   );
 }
 
 /** Triggers that were rewritten, by name. */
 export function originalTriggers(connection: Connection): Map<string, UserTrigger> {
   if (!hasTriggerMetadata(connection)) return new Map();
-  const rows = connection.db
-    .prepare('SELECT name, tbl AS "table", original, guarded FROM _antiphon_triggers')
+  const rows = connection
+    .statement('SELECT name, tbl AS "table", original, guarded FROM _antiphon_triggers')
     .all() as UserTrigger[];
   return new Map(rows.map((row) => [row.name, row]));
 }
@@ -34,12 +34,11 @@ interface SchemaTrigger {
 
 export function readTriggers(connection: Connection, tables: readonly string[]): SchemaTrigger[] {
   if (tables.length === 0) return [];
-  const list = tables.map(quoteText).join(', ');
-  const rows = connection.db
-    .prepare(
-      `SELECT name, tbl_name AS "table", sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN (${list}) ORDER BY rowid`,
+  const rows = connection
+    .statement(
+      `SELECT name, tbl_name AS "table", sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN (SELECT value FROM json_each(?)) ORDER BY rowid`,
     )
-    .all() as SchemaTrigger[];
+    .all(JSON.stringify(tables)) as SchemaTrigger[];
   return rows.filter(({ name }) => !isMetadataName(name));
 }
 
@@ -56,11 +55,11 @@ export function guardUserTriggers(
   const known = originalTriggers(connection);
   const present = readTriggers(connection, tables);
   const names = new Set(present.map(({ name }) => name));
-  const forget = connection.db.prepare('DELETE FROM _antiphon_triggers WHERE name = ?');
+  const forget = connection.statement('DELETE FROM _antiphon_triggers WHERE name = ?');
   for (const { name } of known.values()) if (!names.has(name)) forget.run(name);
   if (present.every(({ name, sql }) => isGuarded(sql) !== repeated.has(name))) return false;
 
-  const remember = connection.db.prepare(
+  const remember = connection.statement(
     'INSERT OR REPLACE INTO _antiphon_triggers (name, tbl, original, guarded) VALUES (?, ?, ?, ?)',
   );
   const rewritten = present.map((trigger) => {

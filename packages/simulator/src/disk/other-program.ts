@@ -10,6 +10,9 @@ type Bindings = Parameters<ReturnType<Database['prepare']>['run']>;
 /** Most statements of a run are the same few. */
 const MOST_STATEMENTS = 100;
 
+/** SQLite's own limit takes a tenth of a second to reach, and shows nothing else. */
+const TRIGGER_DEPTH = 50;
+
 /** Statements of one transaction, and what they find. */
 export interface SchemaEditor {
   /** Fails when the transaction is over. */
@@ -99,7 +102,7 @@ export class OtherProgram implements Program {
   #open(): Database {
     if (this.#database?.isOpen !== true) {
       this.#statements.clear();
-      this.#database = this.file.connect(this, { julianDay: this.julianDay });
+      this.#database = this.file.connect(this, { julianDay: this.julianDay, triggerDepth: TRIGGER_DEPTH });
       for (const setting of this.settings) this.#database.exec(setting);
       this.#database.exec('PRAGMA synchronous = NORMAL');
     }

@@ -111,7 +111,12 @@ export function findDriver(): Driver {
   return found;
 }
 
-const OPEN_OPTIONS: OptionNames<OpenOptions> = { readOnly: true, busyTimeoutMs: true, julianDay: true };
+const OPEN_OPTIONS: OptionNames<OpenOptions> = {
+  readOnly: true,
+  busyTimeoutMs: true,
+  julianDay: true,
+  triggerDepth: true,
+};
 
 /**
  * Opens a database file with the SQLite that replicas of this process use. In the process of a

@@ -166,9 +166,12 @@ export function openWith(
   { DatabaseSync }: SqliteModule,
   bindsExactly: boolean,
   file: string,
-  { readOnly = false, busyTimeoutMs = 0, julianDay }: OpenOptions,
+  { readOnly = false, busyTimeoutMs = 0, julianDay, triggerDepth }: OpenOptions,
 ): Database {
-  const database = new DatabaseSync(file, { readOnly, timeout: busyTimeoutMs });
+  const database = new DatabaseSync(file, {
+    ...{ readOnly, timeout: busyTimeoutMs },
+    ...(triggerDepth !== undefined && { limits: { triggerDepth } }),
+  });
   try {
     // The first statement reads the file: it may be busy, or no database.
     database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);

@@ -15,4 +15,10 @@ export interface OpenOptions {
    * @defaultValue the machine's clock
    */
   readonly julianDay?: () => number;
+  /**
+   * How deep triggers may fire triggers on this connection: for simulations. A driver that cannot
+   * limit it does not.
+   * @defaultValue SQLite's own, 1000
+   */
+  readonly triggerDepth?: number;
 }
