@@ -27,6 +27,8 @@ export interface Features {
   readonly audits: boolean;
   /** An operator who asks for verification and tries what was quarantined once more. */
   readonly inspections: boolean;
+  /** A service whose instances share a durable subscription. */
+  readonly subscriptions: boolean;
 }
 
 export const NO_FEATURES: Features = {
@@ -39,6 +41,7 @@ export const NO_FEATURES: Features = {
   removals: false,
   audits: false,
   inspections: false,
+  subscriptions: false,
 };
 
 /** Each run has some of them; a run that has everything reaches few states. */
@@ -58,6 +61,7 @@ export function chooseFeatures(
     // A synchronous write may not touch what is not replicated, by triggers neither.
     audits: random.chance(0.3) && update === 'async',
     inspections: random.chance(0.3),
+    subscriptions: random.chance(0.25),
   };
   return { ...drawn, ...given };
 }

@@ -18,6 +18,7 @@ import type { SimulationReport } from './report.js';
 import { RowModel } from './row-model.js';
 import { SchemaChanges } from './schema-changes.js';
 import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
+import { Subscribers } from './subscribers.js';
 import { SyncRun } from './sync-run.js';
 import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
 import { FIRST_SYNC_ROWS, SYNC_TABLES } from './sync-tables.js';
@@ -62,6 +63,7 @@ class Simulation {
   readonly #operator: Operator;
   readonly #times = new WrittenTimes();
   readonly #audit: LocalAudit | undefined;
+  readonly #subscribers: Subscribers | undefined;
   #randomTables: RandomTables | undefined;
   #schemaChanges: SchemaChanges | undefined;
   /** The highest counter of each origin that each replica ever held. */
@@ -138,6 +140,10 @@ class Simulation {
       remove: (node) => void this.#operator.remove(node),
     });
     this.#operator = new Operator(this.#world, this.#nodes, this.#random.fork('operator'), note);
+    if (features.subscriptions) {
+      const random = this.#random.fork('subscribers');
+      this.#subscribers = new Subscribers(this.#world, this.#nodes, random, this.#check.violations, note);
+    }
     note(featuresText(features));
     this.#watchLog();
   }
@@ -158,6 +164,7 @@ class Simulation {
     this.#sync?.start();
     this.#supervise();
     this.#operator.start();
+    this.#subscribers?.start();
     this.#chaos.start();
     await clock.advance(options.durationMs);
 
@@ -174,6 +181,7 @@ class Simulation {
     else {
       await this.#finishSync();
       await this.#verify();
+      await this.#finishSubscribers();
       this.#check.log.feed(this.#world.log.entries());
     }
     // Where there is no cluster, that is what is wrong.
@@ -195,6 +203,7 @@ class Simulation {
     this.#audit?.check(this.#nodes, violations);
     if (rows.lastWriterWins && this.#isTimely()) this.#times.check(log, violations);
     this.#sync?.check();
+    this.#subscribers?.check(log);
     this.#checkWriters();
   }
 
@@ -211,6 +220,15 @@ class Simulation {
     await this.#sync.finish();
     if (!(await this.#world.clock.runUntil(() => this.#atRest(), HEAL_LIMIT_MS))) this.#notAtRest();
     this.#check.log.feed(this.#world.log.entries());
+  }
+
+  async #finishSubscribers(): Promise<void> {
+    const { clock, log } = this.#world;
+    const isDone = (): boolean => {
+      this.#check.log.feed(log.entries());
+      return this.#subscribers?.hasAll(this.#check.log) !== false;
+    };
+    await clock.runUntil(isDone, HEAL_LIMIT_MS);
   }
 
   /** They are in the first machine's database before there is a cluster. */
@@ -428,6 +446,7 @@ class Simulation {
         lateAppends: faults.count('lateAppend'),
         duplicatedAppends: faults.count('duplicatedAppend'),
         ...this.#sync?.counts,
+        ...this.#subscribers?.counts,
         failedStarts: this.#nodes.reduce((total, { failures }) => total + failures.length, 0),
       },
       virtualMs: Math.round(clock.monotonicMs()),

@@ -3,7 +3,8 @@ import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 
 /**
- * A place in the stream of changes: between two changes of a transaction, or between transactions.
+ * A place in the stream of changes: between two changes of a transaction or of a synchronous group,
+ * which is admitted as a whole, or between two of those.
  */
 export interface ChangeCursor {
   readonly generation: string;
@@ -11,7 +12,7 @@ export interface ChangeCursor {
   readonly seq: number;
   /** Transactions that were delivered wholly. */
   readonly vector: VectorClock;
-  /** Of the next transaction, so many changes were delivered. */
+  /** Of the next transaction, or synchronous group, so many changes were delivered. */
   readonly skip: number;
   /**
    * Nobody could tell what lies before it: of an origin that is not in the vector, the first

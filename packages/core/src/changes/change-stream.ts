@@ -80,15 +80,19 @@ export class ChangeStream {
         continue;
       }
       this.#parts.delete(origin);
-      for (const { counter, time, changes } of batch.transactions) {
-        const id = { origin, counter };
+      const transactions = batch.transactions.map(({ counter, time, changes }): Transaction => {
+        const kept = rejected?.includes(counter) === true ? [] : changes;
+        return { id: { origin, counter }, time, tables, changes: kept, seq: entry.seq };
+      });
+      // A synchronous group counts as a whole, so a place is in front of it or behind it.
+      const steps = batch.sync === undefined ? transactions.map((one) => [one]) : [transactions];
+      for (const step of steps) {
         // What the database of a replica refused is in the log, and no change of it; nor is
         // anything behind it.
-        if (!this.deps.isCommitted(id)) return;
+        if (!step.every(({ id }) => this.deps.isCommitted(id))) return;
         if (rejected === undefined && batch.sync !== undefined)
           throw verdictsForgotten(entry.seq, this.deps.tooOld);
-        const kept = rejected?.includes(counter) === true ? [] : changes;
-        yield* this.#transaction({ id, time, tables, changes: kept, seq: entry.seq }, entry.seq, isWanted);
+        yield* this.#step(step, entry.seq, isWanted);
       }
     }
   }
@@ -179,15 +183,15 @@ export class ChangeStream {
     const id = { origin, counter: firstCounter };
     if (!this.deps.isCommitted(id)) return;
     const changes = decodeChanges(kept.bodies, tables);
-    yield* this.#transaction({ id, time, tables, changes, seq }, kept.seq, isWanted);
+    yield* this.#step([{ id, time, tables, changes, seq }], kept.seq, isWanted);
   }
 
-  *#transaction(
-    transaction: Transaction,
+  /** Transactions that are admitted together, and delivered one after the other. */
+  *#step(
+    transactions: readonly Transaction[],
     fromSeq: number,
     isWanted: (table: string) => boolean,
   ): Generator<LoggedChange> {
-    const { id, time, tables, changes, seq } = transaction;
     const { generation, isPartial } = this.start;
     // Other transactions' parts may have begun before this one: going on must read them from there.
     const base = encodeCursorBase({
@@ -195,18 +199,20 @@ export class ChangeStream {
       ...(isPartial && { isPartial }),
     });
     let delivered = 0;
-    let held: LoggedChange | undefined;
-    for (const change of changes) {
-      delivered++;
-      const table = tables[change.table];
-      if (delivered <= this.#skip || table === undefined || !isWanted(table.name)) continue;
-      if (held !== undefined) yield held;
-      const cursor = `${base}.${delivered}`;
-      held = { id, table: table.name, ...namedChange(change, table), seq, time, cursor, last: false };
+    for (const { id, time, tables, changes, seq } of transactions) {
+      let held: LoggedChange | undefined;
+      for (const change of changes) {
+        delivered++;
+        const table = tables[change.table];
+        if (delivered <= this.#skip || table === undefined || !isWanted(table.name)) continue;
+        if (held !== undefined) yield held;
+        const cursor = `${base}.${delivered}`;
+        held = { id, table: table.name, ...namedChange(change, table), seq, time, cursor, last: false };
+      }
+      if (held !== undefined) yield { ...held, last: true };
     }
     this.#skip = 0;
-    this.#vector = advance(this.#vector, id.origin, id.counter);
-    if (held !== undefined) yield { ...held, last: true };
+    for (const { id } of transactions) this.#vector = advance(this.#vector, id.origin, id.counter);
   }
 }
 

@@ -58,6 +58,32 @@ it("marks a transaction's last change, of those that are asked for, and goes on 
     expect(await taken(a.changes({ from: cursor }), 3 - index)).toEqual(seen.slice(index + 1));
 });
 
+it.each(['primary-replica', 'multi-primary'] as const)(
+  'goes on behind each change of a synchronous group: %s',
+  async (mode) => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    const update = { mode: 'sync', minInSync: 1, acks: 'local' } as const;
+    const topology = mode === 'multi-primary' ? { mode } : ({ mode, primary: 'a' } as const);
+    const a = await cluster.replica('a', { topology, update });
+    const changes = a.changes();
+    const [count, rows] = [12, "(?1, 'x'), (?1 + 100, 'y')"];
+    await Promise.all(
+      Array.from({ length: count }, (_, n) =>
+        a.execute([{ sql: `INSERT INTO users VALUES ${rows}`, params: [n] }]),
+      ),
+    );
+    const seen = await taken(changes, 2 * count);
+    const groups = new Set(seen.map(({ seq }) => seq));
+    expect(groups.size).toBeLessThan(count);
+    expect(seen.filter(({ last }) => last)).toHaveLength(count);
+    for (const [index, { cursor }] of seen.slice(0, -1).entries()) {
+      const rest = seen.slice(index + 1);
+      expect(await taken(a.changes({ from: cursor }), rest.length), `behind ${index}`).toEqual(rest);
+    }
+  },
+);
+
 it('passes over a group that no replica applies, though nobody has kept a verdict on it', async () => {
   await using cluster = await ClusterFixture.start();
   cluster.sql('a', SCHEMA);
