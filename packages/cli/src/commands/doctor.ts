@@ -1,5 +1,12 @@
-import { CLUSTER_KEY, decodeClusterDocument, ERROR_CODES, toAntiphonError } from '@antiphon/core';
+import {
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  ERROR_CODES,
+  listSubscriptions,
+  toAntiphonError,
+} from '@antiphon/core';
 import { describeServer } from '@antiphon/nats';
+import { describeSubscription } from '@antiphon/replica/internal';
 import { askMembers, type ClusterClient } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';
@@ -9,6 +16,7 @@ import { fail, splitSentence, warn, type Check, type Grade } from '../doctor/che
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
 import { agreementChecks, replicaChecks, withoutRepetition } from '../doctor/replica-checks.js';
 import { serverChecks, unreachable } from '../doctor/server-checks.js';
+import { subscriptionChecks } from '../doctor/subscription-checks.js';
 import { syncChecks } from '../doctor/sync-checks.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
@@ -85,7 +93,16 @@ async function clusterChecks(
     if (config !== undefined) checks.push(...agreementChecks(config, document));
     const answers = await askMembers(client);
     const statuses = answers.flatMap(({ status }) => status ?? []);
-    return [...checks, ...replicaChecks(answers, Date.now()), ...syncChecks(statuses, server.log)];
+    const { generation, firstSeq, lastSeq } = await nats.log(cluster).open({ create: false });
+    const subscriptions = (await listSubscriptions(nats.registry(cluster))).map((record) =>
+      describeSubscription(record, { generation, lastSeq }),
+    );
+    return [
+      ...checks,
+      ...replicaChecks(answers, Date.now()),
+      ...syncChecks(statuses, server.log),
+      ...subscriptionChecks(subscriptions, firstSeq, Date.now()),
+    ];
   } catch (thrown) {
     const error = toAntiphonError(thrown);
     const { message, advice } = splitSentence(error.message, ERROR_CODES[error.code].do);

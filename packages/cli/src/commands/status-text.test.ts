@@ -8,7 +8,7 @@ const ASYNC = {
   ...{ id: 'eu-1', role: 'peer', lifecycle: 'following', connection: 'connected' },
   ...{ topology: { mode: 'multi-primary' }, update: { mode: 'async' }, position: { text: '0a1b2c3d/7' } },
   ...{ lag: { messages: 0, seconds: 0 }, outbox: { unpublished: 0 }, conflicts: 0, quarantined: 0 },
-  ...{ alarms: [], waitingFor: [], startedAtMs: 0, nowMs: 5000 },
+  ...{ alarms: [], waitingFor: [], subscriptions: [], startedAtMs: 0, nowMs: 5000 },
 } as unknown as ReplicaStatus;
 
 const SETTINGS = {
@@ -45,6 +45,17 @@ describe('statusText', () => {
     const shown = text({ id: 'eu-1', status: ASYNC });
     expect(shown).toMatch(/^cluster shop \(multi-primary, async\) at nats:\/\/x\n/);
     expect(shown).not.toContain('in sync');
+  });
+
+  it('says where subscriptions are active, once for each', () => {
+    const with_ = (id: string, ...subscriptions: readonly object[]): MemberAnswer =>
+      ({ id, status: { ...ASYNC, id, subscriptions } }) as MemberAnswer;
+    const shown = text(
+      with_('eu-1', { name: 'mailer', state: 'standby' }, { name: 'search', state: 'standby' }),
+      with_('eu-2', { name: 'mailer', state: 'active', epoch: 3, lagEntries: 7 }),
+    );
+    expect(shown).toContain('\n  subscription mailer: active on eu-2, lag 7; standby on eu-1\n');
+    expect(shown).toContain('\n  subscription search: active nowhere; standby on eu-1\n');
   });
 
   it('says once, and loudly, what a replica holds', () => {

@@ -36,6 +36,7 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
     ...staysHere(statuses).map((text) => warning(['yellow', text])),
+    ...subscriptionLines(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
     ...notReplicated(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
   ].join('');
 }
@@ -165,6 +166,21 @@ function warningsOf({
         ]
       : []),
   ];
+}
+
+/** Each subscription of which there is an instance, with where it is active. */
+function subscriptionLines(statuses: readonly ReplicaStatus[]): readonly string[] {
+  const all = statuses.flatMap(({ id, subscriptions }) => subscriptions.map((one) => ({ id, ...one })));
+  const names = [...new Set(all.map(({ name }) => name))].sort();
+  return names.map((name) => {
+    const instances = all.filter((one) => one.name === name);
+    const active = instances.filter(({ state }) => state === 'active');
+    const standby = instances.filter(({ state }) => state === 'standby').map(({ id }) => id);
+    const where = active.map(({ id, lagEntries }) => `active on ${id}, lag ${lagEntries}`);
+    if (where.length === 0) where.push('active nowhere');
+    if (standby.length > 0) where.push(`standby on ${standby.join(', ')}`);
+    return `  subscription ${name}: ${where.join('; ')}`;
+  });
 }
 
 /** Tables whose rows no other replica has, once for all replicas. */

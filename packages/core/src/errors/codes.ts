@@ -79,9 +79,10 @@ export const ERROR_CODES = {
   },
   PLACE_LOST: {
     retriable: false,
-    means: 'The log does not hold what follows the place of a subscription, or it is another log.',
+    means:
+      'The log does not hold what follows the place of a subscription or of a stream of changes, or it is another log.',
     do:
-      'Remove the subscription and begin it anew: from now, and make up for what it missed with `query`; or from ' +
+      'Remove the subscription and begin it anew, or begin a new stream: from now, and make up for what it missed with `query`; or from ' +
       'the beginning. See "When the place is lost" in docs/subscriptions.md.',
   },
   // Messages

@@ -1,4 +1,5 @@
-import type { AppendResult } from '@antiphon/core';
+import { encodeBatch, registerMember, type AppendResult } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
 import { expect, expectTypeOf, it } from 'vitest';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 import type { ChangeOf, CommittedChange } from './changes.js';
@@ -99,6 +100,41 @@ it('passes over a group that no replica applies, though nobody has kept a verdic
   await a.execute([{ sql: "INSERT INTO users VALUES (2, 'y')" }]);
   expect(await taken(changes, 2)).toMatchObject([{ after: { id: 1n } }, { after: { id: 2n } }]);
   expect(a.status().quarantined).toBe(1);
+});
+
+it('shows what was quarantined and is applied later, in the order of its origin', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a', { topology: { mode: 'multi-primary' } });
+  const changes = a.changes({ integers: 'number' });
+  const log = (await cluster.nats()).log(cluster.cluster);
+  await log.open({ create: false });
+  for (const counter of [2, 1]) {
+    const time = Date.now() * 1000;
+    const changes = [{ op: 'insert' as const, table: 0, row: [BigInt(counter), 'by a ghost'] }];
+    const data = encodeBatch({
+      ...{ kind: 'transactions', origin: 'ghost', firstCounter: counter, epoch: 0, time, context: {} },
+      schemaVersion: 1,
+      tables: [{ name: 'users', columns: ['id', 'name'], key: [0] }],
+      transactions: [{ counter, time, changes }],
+    });
+    await new Promise((settled) => log.append({ origin: 'ghost', id: `g${counter}`, data }, settled));
+  }
+  await eventually('both are quarantined', () => a.status().quarantined === 2);
+  await a.execute([{ sql: "INSERT INTO users VALUES (10, 'x')" }]);
+  expect(await changes.next()).toMatchObject({ value: { after: { id: 10 } } });
+  const registry = (await cluster.nats()).registry(cluster.cluster);
+  await registerMember(registry, {
+    id: 'ghost',
+    joinedAtMs: 1,
+    engine: 'sqlite',
+    version: '0',
+    instance: 'g',
+  });
+  for (let round = 0; round < 2; round++) await a.quarantine.retry();
+  await a.execute([{ sql: "INSERT INTO users VALUES (11, 'y')" }]);
+  const seen = await taken(changes, 3);
+  expect(seen.map(({ after }) => after?.['id'])).toEqual([1, 2, 11]);
 });
 
 it('gives integers as numbers when asked to, and never a rounded one', async () => {

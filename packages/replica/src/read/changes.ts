@@ -6,6 +6,7 @@ import {
   checkOptions,
   counterOf,
   decodeCursor,
+  formatTransactionId,
   replicatedNames,
   summarize,
   withAbortReason,
@@ -97,7 +98,51 @@ export function changesOf(
   checkOptions(options, CHANGES_OPTIONS, 'changes()');
   const { from = 'now', signal } = options;
   const choice = choiceOf(scope, options, 'changes()');
-  return follow(scope, { beginning: beginningOf(scope, from), ...choice, signal, tooOld: 'BAD_OPTION' });
+  return throughout(scope, { beginning: beginningOf(scope, from), ...choice, signal, tooOld: 'BAD_OPTION' });
+}
+
+/** Reads the log again for what the database took only after the stream had passed it. */
+async function* throughout(
+  scope: Scope,
+  following: Following,
+): AsyncGenerator<CommittedChange, void, undefined> {
+  let { beginning } = following;
+  for (let sought: TransactionId | undefined; ;) {
+    const found: { missed?: TransactionId } = {};
+    const missed: Following['missed'] = (id, place) => {
+      found.missed = id;
+      beginning = place;
+    };
+    yield* follow(scope, { ...following, beginning, missed });
+    if (found.missed === undefined || beginning === undefined) return;
+    if (sought !== undefined && isSame(sought, found.missed)) throw notInLog(scope.id, sought);
+    sought = found.missed;
+    // What was delivered is known by the vector and not delivered again.
+    beginning = { ...beginning, seq: await firstSeqOf(scope, following.signal) };
+  }
+}
+
+async function firstSeqOf({ log, clock, limits, closing }: Scope, signal?: AbortSignal): Promise<number> {
+  const signals = signal === undefined ? [closing] : [signal, closing];
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, signals, 'the log says where it begins');
+  try {
+    const { firstSeq } = await deadline.race(log.identity(deadline.signal));
+    return Math.max(1, firstSeq);
+  } finally {
+    deadline.end();
+  }
+}
+
+function notInLog(id: string, transaction: TransactionId): AntiphonError {
+  const what = `transaction ${formatTransactionId(transaction)}, which ${id} has, is not in the log any more`;
+  return new AntiphonError(
+    'PLACE_LOST',
+    `The changes of ${what}, or cannot be read there. Begin a new stream from now, and read its rows with query().`,
+  );
+}
+
+export function isSame(a: TransactionId, b: TransactionId): boolean {
+  return a.origin === b.origin && a.counter === b.counter;
 }
 
 /** Which changes somebody wants, and how. */
@@ -140,7 +185,7 @@ export interface Following extends Choice {
    * Told of a transaction that this database has and the stream has passed without meeting it; the
    * stream ends then. It can be met by reading the log again.
    */
-  readonly missed?: (id: TransactionId) => void;
+  readonly missed?: (id: TransactionId, place: ChangeCursor) => void;
 }
 
 /** Ends when the replica closes, and throws the reason of the signal. */
@@ -179,7 +224,7 @@ export async function* follow(
   try {
     for (;;) {
       const id = missedNow?.();
-      if (id !== undefined) return missed?.(id);
+      if (id !== undefined) return missed?.(id, stream.placeAfter(passedSeq));
       const entries = await withAbortReason(
         nextApplied(scope, reader, { signal, ...(missedNow && { look: missedNow }) }),
         {

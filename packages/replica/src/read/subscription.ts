@@ -12,7 +12,7 @@ import {
 import type { OpenSubscription, SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
-import { type Choice, type CommittedChange, follow, type Following, startOf } from './changes.js';
+import { type Choice, type CommittedChange, follow, type Following, isSame, startOf } from './changes.js';
 import { PlaceWriter } from './place-writer.js';
 import { SubscriptionLease } from './subscription-lease.js';
 
@@ -326,10 +326,6 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
       { context: { cluster: scope.cluster, replica: scope.id, subscription: name } },
     );
   }
-}
-
-function isSame(a: TransactionId, b: TransactionId): boolean {
-  return a.origin === b.origin && a.counter === b.counter;
 }
 
 /** The result of `work`, or the reason of the signal as soon as it aborts. */
