@@ -56,6 +56,16 @@ const ONCE_FAILED: readonly {
     features: { randomTables: true, moves: true, schemaChanges: true, audits: true },
   },
   {
+    why: 'a table was rebuilt in a copy that had not read in the log what its replica wrote',
+    seed: 100029,
+    topology: 'primary-replica',
+    update: 'async',
+    features: {
+      ...{ randomTables: true, moves: true, schemaChanges: true, wrongBoots: true },
+      ...{ audits: true, subscriptions: true },
+    },
+  },
+  {
     why: 'a subscription whose place was within a synchronous group went on behind the group',
     seed: 2,
     topology: 'primary-replica',

@@ -3,6 +3,7 @@ import {
   admit,
   AntiphonError,
   type ApplyStep,
+  type Batch,
   compareVectors,
   counterOf,
   decodeBatches,
@@ -50,19 +51,22 @@ export class KnownState {
   async restore(): Promise<StoreState> {
     await this.#install();
     await this.#applyLog();
-    await this.#applySealed();
-    if (!this.#isRestored()) throw notTheSame(this.scope, this.#state);
+    await this.#applyPublished();
+    const lastSealed = await this.#applySealed();
+    if (!this.#isRestored(lastSealed)) throw notTheSame(this.scope, this.#state);
     return this.#state;
   }
 
   /**
-   * A database that recovers its own transactions has applied later transactions of its own, too.
+   * A database that recovers its own transactions has applied later transactions of its own, too:
+   * those that it has sealed.
    */
-  #isRestored(): boolean {
+  #isRestored(lastSealed: number): boolean {
+    const { id } = this.scope;
     const { vector: restored } = this.reference.state();
-    const { vector, lastCounter } = this.#state;
-    if (compareVectors(restored, vector) === 'equal') return true;
-    return compareVectors(restored, { ...vector, [this.scope.id]: lastCounter }) === 'equal';
+    const { vector } = this.#state;
+    const own = Math.max(counterOf(vector, id), lastSealed);
+    return compareVectors(restored, own === 0 ? vector : { ...vector, [id]: own }) === 'equal';
   }
 
   async #install(): Promise<void> {
@@ -86,14 +90,25 @@ export class KnownState {
   }
 
   async #applyLog(): Promise<void> {
-    const { log, clock, limits } = this.scope;
-    const { generation, seq: untilSeq } = this.#state.position;
+    const { log, clock } = this.scope;
+    const { seq: untilSeq } = this.#state.position;
     // The log's own first record is shown to no reader.
     if (untilSeq <= 1) return;
     const { deadline } = this;
     const { firstSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
     if (firstSeq > 1) throw trimmed(this.scope, firstSeq);
-    const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq: 1 }));
+    await this.#read(1, untilSeq, (entries) => this.#take(entries));
+  }
+
+  async #read(
+    fromSeq: number,
+    untilSeq: number,
+    take: (entries: readonly LogEntry[]) => Promise<void>,
+  ): Promise<void> {
+    const { log, clock, limits } = this.scope;
+    const { generation } = this.#state.position;
+    const { deadline } = this;
+    const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
     try {
       for (let seq = 0; seq < untilSeq;) {
         const entries = await reader.next({
@@ -101,12 +116,35 @@ export class KnownState {
           signal: deadline.signal,
         });
         seq = entries.at(-1)?.seq ?? seq;
-        await this.#take(entries.filter((entry) => entry.seq <= untilSeq));
+        await take(entries.filter((entry) => entry.seq <= untilSeq));
         deadline.renew();
       }
     } finally {
       void reader.close();
     }
+  }
+
+  /**
+   * What it wrote itself, published and does not keep any more, although it has not read it in the
+   * log yet.
+   */
+  async #applyPublished(): Promise<void> {
+    const { scope, deadline } = this;
+    const { id, log, clock, store, limits } = scope;
+    const { vector, position } = this.#state;
+    const after = { counter: counterOf(this.reference.state().vector, id), part: 0 };
+    const [kept] = await store.sealed(after, limits.pageBytes);
+    const last = Math.min(counterOf(vector, id), (kept?.firstCounter ?? Infinity) - 1);
+    if (last <= after.counter) return;
+    const end = await retrying(clock, deadline, () => log.identity(deadline.signal));
+    if (end.lastSeq <= position.seq) return;
+    await this.#read(Math.max(1, position.seq + 1), end.lastSeq, async (entries) => {
+      for (const { origin, data } of entries) {
+        if (origin !== id) continue;
+        for (const batch of decodeBatches(data).flatMap((one) => upTo(last, one) ?? []))
+          await this.#applyBatch(batch, this.reference.state(), position.seq);
+      }
+    });
   }
 
   async #take(entries: readonly LogEntry[]): Promise<void> {
@@ -176,14 +214,17 @@ export class KnownState {
 
   /**
    * What the log has only behind the position, or not at all: it lies on top of what was applied.
+   * Returns the last counter of it.
    */
-  async #applySealed(): Promise<void> {
+  async #applySealed(): Promise<number> {
     const { store, limits, id } = this.scope;
     const { seq } = this.#state.position;
+    let lastSealed = 0;
     for (let after = { counter: counterOf(this.reference.state().vector, id), part: 0 }; ;) {
       const messages = await store.sealed(after, limits.pageBytes);
       const last = messages.at(-1);
-      if (last === undefined) return;
+      if (last === undefined) return lastSealed;
+      lastSealed = last.lastCounter;
       after = { counter: last.lastCounter, part: last.part };
       for (const { data } of messages) await this.#applyOwn(data, seq);
       this.deadline.renew();
@@ -191,16 +232,19 @@ export class KnownState {
   }
 
   async #applyOwn(data: Uint8Array, seq: number): Promise<void> {
-    for (const batch of decodeBatches(data)) {
-      const admission = admit(this.#admission(batch.firstCounter), batch);
-      if (admission.type !== 'apply') continue;
-      const step: ApplyStep =
-        batch.kind === 'part'
-          ? { type: 'part', batch: newOfPart(batch, admission.skip), seq }
-          : { type: 'transactions', batch, skip: admission.skip, seq };
-      const refused = await this.#apply([step], seq);
-      if (refused !== undefined) throw refused.error;
-    }
+    for (const batch of decodeBatches(data))
+      await this.#applyBatch(batch, this.#admission(batch.firstCounter), seq);
+  }
+
+  async #applyBatch(batch: Batch, state: AdmissionState, seq: number): Promise<void> {
+    const admission = admit(state, batch);
+    if (admission.type !== 'apply') return;
+    const step: ApplyStep =
+      batch.kind === 'part'
+        ? { type: 'part', batch: newOfPart(batch, admission.skip), seq }
+        : { type: 'transactions', batch, skip: admission.skip, seq };
+    const refused = await this.#apply([step], seq);
+    if (refused !== undefined) throw refused.error;
   }
 
   /**
@@ -211,6 +255,12 @@ export class KnownState {
     const { vector, partial } = this.reference.state();
     return { vector: { ...vector, [id]: Math.max(counterOf(vector, id), firstCounter - 1) }, partial };
   }
+}
+
+function upTo(counter: number, batch: Batch): Batch | undefined {
+  if (batch.firstCounter > counter) return undefined;
+  if (batch.kind === 'part') return batch;
+  return { ...batch, transactions: batch.transactions.filter((one) => one.counter <= counter) };
 }
 
 const OTHER_WAY =
