@@ -172,6 +172,7 @@ export { formatTransactionId, type TransactionId } from './model/transaction-id.
 export { type Row, TaggedValue, type Value, type ValueTag } from './model/value.js';
 
 export { checkOptions, checkRequired, type OptionNames } from './options/check-options.js';
+export { oneOf, OPTION, type OptionKind } from './options/option-kinds.js';
 export { suggest, suggestion } from './options/suggestion.js';
 
 export type { Bus, BusRequest, BusSubscription } from './ports/bus.js';

@@ -8,6 +8,7 @@ import {
   AntiphonError,
   checkOptions,
   DEFAULT_ROW_LIMITS,
+  OPTION,
   replicatedTables,
   type InspectOptions,
   type OptionNames,
@@ -18,6 +19,7 @@ import {
 import { balanced } from './balanced.js';
 import { Connection } from './connection.js';
 import type { Database, Statement } from './driver/driver.js';
+import { assertPath } from './driver/find-driver.js';
 import { inspectDatabase } from './database-inspection.js';
 import { storeError } from './errors.js';
 import { quoteName } from './identifiers.js';
@@ -63,7 +65,8 @@ export interface InspectFileOptions extends InspectOptions {
 }
 
 const INSPECT_OPTIONS: OptionNames<InspectFileOptions> = {
-  ...{ tables: true, localTriggers: true, rows: true, rowLimits: true, signal: true, busyTimeoutMs: true },
+  ...{ tables: true, localTriggers: OPTION.names, rows: OPTION.flag, rowLimits: true, signal: true },
+  busyTimeoutMs: OPTION.milliseconds,
 };
 const DEFAULT_BUSY_TIMEOUT_MS = 5000;
 const ROWS_AT_ONCE = 20_000;
@@ -80,6 +83,7 @@ const GREATEST_ROWID = 2n ** 63n - 1n;
  * ABORTED
  */
 export async function inspectFile(file: string, options: InspectFileOptions = {}): Promise<FileInspection> {
+  assertPath(file, 'inspectFile()');
   checkOptions(options, INSPECT_OPTIONS, 'inspectFile()');
   const path = resolve(file);
   const address = await addressOf(path);

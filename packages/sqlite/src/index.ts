@@ -1,5 +1,5 @@
 import './node-check.js';
-import { checkRequired, type OptionNames, type Store } from '@antiphon/core';
+import { checkRequired, oneOf, OPTION, type OptionNames, type Store } from '@antiphon/core';
 import type { SqliteOptions } from './store-options.js';
 import { SqliteStore } from './store.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -19,7 +19,12 @@ export type { RunResult, SqliteTransaction } from './transaction.js';
 export type { Parameters } from './values.js';
 
 const OPTIONS: OptionNames<SqliteOptions> = {
-  ...{ file: true, synchronous: true, readers: true, busyTimeoutMs: true },
+  ...{
+    file: OPTION.text,
+    synchronous: oneOf('normal', 'full'),
+    readers: OPTION.count,
+    busyTimeoutMs: OPTION.milliseconds,
+  },
 };
 
 /**

@@ -52,6 +52,8 @@ describe('the text of a statement', () => {
     ['SELECT :a', [1], /The parameter :a has a name/],
     ['SELECT :a', { b: 1 }, /The parameter :a has no value/],
     ['SELECT :constructor', {}, /has no value/],
+    ['SELECT 1', { integers: 'number' }, /has no parameters, and "integers" was given/],
+    ['SELECT 1', null as unknown as readonly unknown[], /Parameters are a list, or an object/],
     ['SELECT :a, ?', { a: 1 }, /needs an array/],
     ['SELECT ?', [undefined], /undefined \(use null\)/],
     ['SELECT ?', [new Date(0)], /cannot be object/],

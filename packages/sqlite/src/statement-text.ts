@@ -95,8 +95,15 @@ export function orderParameters(text: StatementText, given: Parameters, sql: str
     const values = bindAll(given);
     return text.numbered ? byFullName(parameters, values) : values;
   }
-  if (parameters.length === 0) return [];
+  if (typeof given !== 'object' || given === null)
+    throw fail('Parameters are a list, or an object with a value for each name.');
   const byName = given as Readonly<Record<string, unknown>>;
+  if (parameters.length === 0) {
+    const [name] = Object.keys(byName);
+    // Options that were given in the place of parameters would be ignored.
+    if (name !== undefined) throw fail(`The statement has no parameters, and "${name}" was given.`);
+    return [];
+  }
   const values = parameters.map((name) => {
     if (name === undefined) throw fail('A parameter without a name (?) needs an array of values.');
     const key = name.slice(1);

@@ -73,7 +73,7 @@ export function parseUpdate(input: unknown): UpdateSettings {
   assertMeant(given, mode);
   if (mode === 'async') return { mode };
   const acks = parseAcks(given['acks'] ?? 'all', 'update.acks');
-  const minInSync = Number(given['minInSync'] ?? (acks === 'all' ? 2 : 1));
+  const minInSync = given['minInSync'] ?? (acks === 'all' ? 2 : 1);
   if (!isCount(minInSync)) throw bad('update.minInSync', given['minInSync'], `1 to ${MAX_ACKS}`);
   const { onShortfall = 'reject', foreignWrites = 'refuse' } = given;
   if (onShortfall !== 'reject' && onShortfall !== 'degrade')

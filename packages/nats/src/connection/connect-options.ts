@@ -1,4 +1,4 @@
-import { AntiphonError, checkRequired, type OptionNames } from '@antiphon/core';
+import { AntiphonError, checkRequired, OPTION, type OptionKind, type OptionNames } from '@antiphon/core';
 import type { ConnectionOptions } from 'nats';
 import { authenticatorFor, type NatsLogin } from './login.js';
 import { parseServers } from './server-address.js';
@@ -34,9 +34,29 @@ export interface ConnectNatsOptions extends NatsAccess {
   readonly onProblem?: (problem: AntiphonError) => void;
 }
 
+/** Texts are looked at one by one. */
+const SERVERS: OptionKind = {
+  give: 'an address like nats://127.0.0.1:4222, or a list of them',
+  is: (value) => OPTION.text.is(value) || OPTION.names.is(value),
+};
+
 const CONNECT_OPTIONS: OptionNames<ConnectNatsOptions> = {
-  ...{ servers: true, user: true, password: true, token: true, nkey: true, creds: true, tls: true },
-  ...{ inboxPrefix: true, name: true, connectTimeoutMs: true, requestTimeoutMs: true, onProblem: true },
+  ...{
+    servers: SERVERS,
+    user: OPTION.text,
+    password: OPTION.text,
+    token: OPTION.text,
+    nkey: OPTION.text,
+    creds: OPTION.text,
+    tls: true,
+  },
+  ...{
+    inboxPrefix: OPTION.text,
+    name: OPTION.text,
+    connectTimeoutMs: OPTION.milliseconds,
+    requestTimeoutMs: OPTION.milliseconds,
+  },
+  onProblem: OPTION.callback,
 };
 const CONNECT_TIMEOUT_MS = 5000;
 const REQUEST_TIMEOUT_MS = 5000;

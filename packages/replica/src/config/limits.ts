@@ -200,7 +200,10 @@ export function resolveLimits(given: Partial<ReplicaLimits> = {}): ReplicaLimits
   checkOptions(given, DEFAULT_LIMITS as unknown as Readonly<Record<string, unknown>>, 'limits');
   for (const [name, value] of Object.entries(given)) {
     if (typeof value === 'number' && Number.isFinite(value) && value > 0) continue;
-    throw new AntiphonError('BAD_OPTION', `\`limits.${name}\` is ${String(value)}. Give a number above 0.`);
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `\`limits.${name}\` is ${typeof value === 'number' ? String(value) : JSON.stringify(value)}. Give a number above 0.`,
+    );
   }
   for (const name of AGREED_LIMITS) assertInRange(name, given[name]);
   return { ...DEFAULT_LIMITS, ...given };

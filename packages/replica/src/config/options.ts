@@ -6,6 +6,8 @@ import {
   checkRequired,
   type Clock,
   type Log,
+  OPTION,
+  type OptionKind,
   type OptionNames,
   parseTopology,
   parseUpdate,
@@ -139,17 +141,31 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly onLifecycle?: NonNullable<ReplicaOptions<Tx>['onLifecycle']>;
 }
 
+const LOGGER: OptionKind = {
+  give: 'an object with debug, info, warn and error, as a pino logger is',
+  is: (value) => {
+    const { debug, info, warn, error } = (value ?? {}) as Partial<Logger>;
+    return [debug, info, warn, error].every((write) => typeof write === 'function');
+  },
+};
+
 export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
   ...{
     cluster: true,
     id: true,
     store: true,
     tables: true,
-    localTriggers: true,
+    localTriggers: OPTION.names,
     topology: true,
     update: true,
   },
-  ...{ limits: true, logger: true, onLifecycle: true, signal: true, onProgress: true },
+  ...{
+    limits: true,
+    logger: LOGGER,
+    onLifecycle: OPTION.callback,
+    signal: true,
+    onProgress: OPTION.callback,
+  },
 };
 const PORTS: OptionNames<ReplicaPorts> = {
   ...{ log: true, bus: true, registry: true, clock: true, memory: true, denials: true },

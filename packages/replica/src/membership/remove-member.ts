@@ -1,5 +1,6 @@
 import {
   AntiphonError,
+  assertReplicaId,
   checkOptions,
   findMember,
   isIdentifier,
@@ -58,6 +59,7 @@ export async function removeMember(
   id: string,
   options: RemoveMemberOptions = {},
 ): Promise<Removal> {
+  assertReplicaId(id);
   checkOptions(options, REMOVE_OPTIONS, 'removeMember()');
   const { force = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   assertTimeout(timeoutMs);

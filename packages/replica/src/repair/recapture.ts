@@ -108,6 +108,8 @@ export class Recapturer {
    * STORE_BUSY, LOG_UNAVAILABLE, LOG_REPLACED, TIMEOUT, ABORTED, CLOSED.
    */
   async recapture(table: string, options: RecaptureOptions = {}): Promise<RecaptureResult> {
+    if (typeof table !== 'string')
+      throw new AntiphonError('BAD_OPTION', 'recapture() needs the name of a table.');
     checkOptions(options, RECAPTURE_OPTIONS, 'recapture()');
     const { store, health, id } = this.scope;
     const { recapturing } = store;

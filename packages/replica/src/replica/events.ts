@@ -1,4 +1,4 @@
-import { abortError, checkOptions, type OptionNames, type Timer } from '@antiphon/core';
+import { abortError, abortReason, checkOptions, type OptionNames, type Timer } from '@antiphon/core';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { EventQueue } from './event-queue.js';
 import { eventsBetween, type HealthPicture, type ReplicaEvent, type WithoutTime } from './replica-event.js';
@@ -6,7 +6,7 @@ import { denialAlarms } from './status.js';
 
 /** When to end. */
 export interface EventsOptions {
-  /** Ends the stream, which throws ABORTED. */
+  /** Ends the stream: it throws the reason given to `abort(reason)`, or ABORTED. */
   readonly signal?: AbortSignal;
 }
 
@@ -73,7 +73,7 @@ class EventStream implements AsyncIterableIterator<ReplicaEvent, void, undefined
   async *#run(): AsyncGenerator<ReplicaEvent, void, undefined> {
     try {
       for (;;) {
-        if (this.signal?.aborted === true) throw abortError(this.signal, 'events() was ended by its signal.');
+        if (this.signal?.aborted === true) throw this.#aborted(this.signal);
         const dropped = this.#queue.takeDropped();
         if (dropped > 0) yield { type: 'dropped', events: dropped, atMs: this.scope.clock.nowMs() };
         const event = this.#queue.take();
@@ -84,6 +84,10 @@ class EventStream implements AsyncIterableIterator<ReplicaEvent, void, undefined
     } finally {
       this.#end();
     }
+  }
+
+  #aborted(signal: AbortSignal): unknown {
+    return abortReason(abortError(signal, 'events() was ended by its signal.'), signal);
   }
 
   #end(): void {

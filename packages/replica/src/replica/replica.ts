@@ -116,8 +116,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * entries stay in the log. The stream ends when the loop is left, or when the replica closes.
    *
    * @throws AntiphonError BAD_OPTION and UNKNOWN_TABLE, at once; the stream: LOG_UNAVAILABLE,
-   * LOG_REPLACED, MESSAGE_TOO_LARGE (see `limits.changeFeedBytes`), PLACE_LOST when the log does not
-   * hold what was applied late
+   * LOG_REPLACED, MESSAGE_TOO_LARGE (see `limits.changeFeedBytes`), PLACE_LOST when the log does
+   * not hold what was applied late
    * @example
    * for await (const change of replica.changes<{ orders: Order }>({ tables: ['orders'] }))
    *   if (change.op === 'insert') console.log(change.after.id);

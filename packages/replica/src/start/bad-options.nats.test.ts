@@ -27,12 +27,27 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(create(rest), /lacks `store`/);
   await refused(create({ ...rest, store: {} }), /`store` is not a store/);
   await refused(create({ ...rest, store, tables: 't' }), /`tables`.*list of names.*'auto'/);
+  await refused(create({ ...rest, store, localTriggers: 't' }), /`localTriggers`.*Give a list of names/);
+  await refused(create({ ...rest, store, logger: 'x' }), /`logger`.*debug, info, warn and error/);
+  await refused(create({ ...rest, store, onLifecycle: 'x' }), /`onLifecycle`.*Give a function/);
+  await refused(create({ ...rest, store, onProgress: 5 }), /`onProgress`.*Give a function/);
+  await refused(
+    create({ ...rest, store, update: { mode: 'sync', minInSync: '2' } }),
+    /`update.minInSync` is "2"/,
+  );
+  await refused(create({ ...rest, store, limits: { beatMs: '5' } }), /`limits.beatMs` is "5"/);
+  await refused(create({ ...rest, store, servers: 5 }), /`servers`.*Give an address/);
+  await refused(create({ ...rest, store, servers: [5] }), /`servers`/);
+  await refused(create({ ...rest, store, creds: 5 }), /`creds`.*Give a text/);
+  await refused(create({ ...rest, store, user: 5, password: {} }), /`user`.*Give a text/);
   await refused(create({ ...rest, store, tabels: ['t'] }), /"tabels"\. Did you mean "tables"\?/);
   await refused(create({ ...rest, store, signal: {} }), /`signal`/);
   await refused(create({ ...rest, store, limits: { pollms: 1 } }), /limits has no option "pollms".*pollMs/);
   await refused(create({ ...rest, store, update: { acks: 'all' } }), /`update\.acks` has no meaning/);
   expect(() => sqlite({ flie: 'x' } as never)).toThrow(/"flie"\. Did you mean "file"\?/);
   expect(() => sqlite(undefined as never)).toThrow(/lacks `file`/);
+  expect(() => sqlite({ file: 'x', synchronous: 'FULL' } as never)).toThrow(/Give "normal" or "full"/);
+  expect(() => sqlite({ file: 'x', busyTimeoutMs: '5' } as never)).toThrow(/`busyTimeoutMs`/);
 
   const nothing = (): void => undefined;
   await refused(a['transaction']!(nothing, { foo: 1 }), /A write has no option "foo"/);
@@ -41,7 +56,7 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(a['transaction']!('text'), /needs a function/);
   await refused(a['execute']!('text'), /`statements` is not valid/);
   await refused(a['execute']!([{ sql: 'SELECT 1', parms: [] }]), /"parms"\. Did you mean "params"\?/);
-  await refused(a['execute']!([null]), /A statement/);
+  await refused(a['execute']!([null]), /The options of a statement are null/);
   await refused(a['execute']!([{ sql: 'SELECT 1' }], { ack: 'all' }), /"ack"\. Did you mean "acks"\?/);
   await refused(a['query']!('SELECT 1', [], { consistancy: 'strong' }), /"consistancy".*consistency/);
   await refused(a['query']!('SELECT 1', [], null), /null/);
@@ -52,6 +67,8 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(a['caughtUp']!({ timeout: 1 }), /"timeout"/);
   await refused(a['caughtUp']!(null), /null/);
   await refused(a['recapture']!('t', { dryrun: true }), /"dryrun"\. Did you mean "dryRun"\?/);
+  await refused(a['recapture']!(), /needs the name of a table/);
+  await refused(a['removeMember']!(), /^undefined is not a valid replica id/);
   await refused(a['removeMember']!('b', { forced: true }), /"forced"\. Did you mean "force"\?/);
   for (const options of [{ table: ['t'] }, { tables: 't' }, null, { signal: 1 }])
     expect(() => replica.changes(options as never)).toThrow(/changes\(\)/);

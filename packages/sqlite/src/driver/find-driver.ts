@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
+import { AntiphonError, checkOptions, OPTION, type OptionNames } from '@antiphon/core';
 import type { Database } from './driver.js';
 import { openWith, type SqliteModule } from './node-sqlite.js';
 import type { OpenOptions } from './open-options.js';
@@ -102,6 +102,12 @@ export function chooseDriver(order: readonly (() => Candidate)[]): Driver {
   );
 }
 
+/** Throws BAD_OPTION. */
+export function assertPath(file: unknown, what: string): void {
+  if (typeof file === 'string') return;
+  throw new AntiphonError('BAD_OPTION', `${what} needs the path of a database file.`);
+}
+
 let found: Driver | undefined;
 
 /** The driver of this process. */
@@ -112,10 +118,10 @@ export function findDriver(): Driver {
 }
 
 const OPEN_OPTIONS: OptionNames<OpenOptions> = {
-  readOnly: true,
-  busyTimeoutMs: true,
-  julianDay: true,
-  triggerDepth: true,
+  readOnly: OPTION.flag,
+  busyTimeoutMs: OPTION.milliseconds,
+  julianDay: OPTION.callback,
+  triggerDepth: OPTION.count,
 };
 
 /**
@@ -125,6 +131,7 @@ const OPEN_OPTIONS: OptionNames<OpenOptions> = {
  * @throws AntiphonError BAD_OPTION, STORE_FAILED when this Node.js has no SQLite that can be used
  */
 export function openDatabase(file: string, options?: OpenOptions): Database {
+  assertPath(file, 'openDatabase()');
   checkOptions(options, OPEN_OPTIONS, 'openDatabase()');
   return findDriver().open(file, options);
 }
