@@ -29,7 +29,7 @@ import type { TrackedTable } from './local-table.js';
 import { Outcomes } from './outcomes.js';
 import { Pace } from './pace.js';
 import { Parts } from './parts.js';
-import { PostponedRows, upsertOrReplace } from './postponed-rows.js';
+import { PostponedRows } from './postponed-rows.js';
 import { Quarantine } from './quarantine.js';
 import { RowStatements } from './row-statements.js';
 import type { ReplicaState } from './state.js';
@@ -76,7 +76,8 @@ export class Applier {
   #postponed: PostponedRows | undefined;
   /**
    * Own transactions come in below later ones that are here already and are written once more when
-   * all have come: until then later rows give way where both want one unique value.
+   * all have come: until then later rows give way where both want one unique value, as rows do on
+   * every other replica: at the end of the transaction.
    */
   #givingWay = false;
   /**
@@ -180,7 +181,7 @@ export class Applier {
     batches: Iterable<Extract<ApplyStep, { type: 'transactions' | 'part' }>['batch']>,
   ): Promise<void> {
     this.#begin(state);
-    this.#givingWay = true;
+    this.#giveWay();
     const pace = Pace.ordinary(this.connection.surroundings);
     for (const batch of batches) {
       const mappings = this.#mappings(batch.tables);
@@ -202,13 +203,19 @@ export class Applier {
     this.#queue.flush();
   }
 
+  #giveWay(): void {
+    this.#givingWay = true;
+    this.#postponed = new PostponedRows();
+  }
+
   #begin(state: ReplicaState): void {
     this.#state = state;
     this.#eager = false;
-    this.#givingWay = state.recovering;
+    this.#givingWay = false;
     this.#at = {};
     this.#queue.clear();
     this.#postponed = undefined;
+    if (state.recovering) this.#giveWay();
     this.#parts.clear();
     this.#counts = { ...NO_COUNTS };
   }
@@ -323,7 +330,8 @@ export class Applier {
     this.#queue.flush();
     // With one writer a row collides only when that writer's database was older than what it had
     // sent (docs/decisions/0043).
-    this.#counts.conflicts += this.#postponed.place(this.versions === undefined);
+    const overridden = this.#postponed.place(this.#givingWay || this.versions === undefined);
+    if (!this.#givingWay) this.#counts.conflicts += overridden;
   }
 
   #noteConflicts(conflicts: readonly RowConflict[]): void {
@@ -353,12 +361,12 @@ export class Applier {
     if (statements === undefined) return;
     if (this.hidden !== undefined && table.uniqueIndexes.length > 0) {
       this.hidden.write(this.#state, statements, kind, admitted);
-    } else if (kind === 'upsert' && this.#givingWay && table.uniqueIndexes.length > 0) {
-      for (const row of admitted) upsertOrReplace(statements, row, true);
     } else if (kind === 'upsert' && this.#postponed !== undefined && table.uniqueIndexes.length > 0) {
       this.#postponed.upsert(statements, admitted);
     } else if (kind === 'upsert') {
       statements.upsert(admitted);
+    } else if (this.#postponed !== undefined) {
+      this.#postponed.delete(statements, admitted);
     } else {
       statements.delete(admitted);
     }

@@ -200,3 +200,23 @@ it('I4: a row whose hidden content an edit replaced that the log has comes up on
   expect(await restore(`DELETE FROM t WHERE id = 2`)).toBe(1);
   await expectRows('1|again');
 });
+
+describe('a unique value that the origin did not see, in a transaction that only passes it', () => {
+  const UNIQUE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE)';
+
+  it.each([
+    ['is inserted and deleted', `INSERT INTO t VALUES (6, 'same'); DELETE FROM t WHERE id = 6`, '1|same'],
+    [
+      'is given to a row and taken away',
+      `INSERT INTO t VALUES (6, 'same'); UPDATE t SET v = 'other' WHERE id = 6`,
+      '1|same\n6|other',
+    ],
+    ['stays', `INSERT INTO t VALUES (6, 'same')`, '6|same'],
+  ])('I4: %s', async (_, edits, rows) => {
+    await start(UNIQUE, false);
+    await copyWithEdits();
+    await cluster.write('a', `INSERT INTO t VALUES (1, 'same')`);
+    await restore(`BEGIN; ${edits}; COMMIT`);
+    await expectRows(rows);
+  });
+});

@@ -6,7 +6,7 @@ import type { RowStatements } from './row-statements.js';
  * Writes a row. With `replace`, rows that hold one of its unique values are deleted; true when
  * there were some.
  */
-export function upsertOrReplace(statements: RowStatements, row: Row, replace: boolean): boolean {
+function upsertOrReplace(statements: RowStatements, row: Row, replace: boolean): boolean {
   try {
     statements.upsert([row]);
     return false;
@@ -25,9 +25,10 @@ export function upsertOrReplace(statements: RowStatements, row: Row, replace: bo
  * written.
  */
 export class PostponedRows {
-  readonly #rows: { readonly statements: RowStatements; readonly row: Row }[] = [];
+  #rows: readonly { readonly statements: RowStatements; readonly row: Row }[] = [];
 
   upsert(statements: RowStatements, rows: readonly Row[]): void {
+    this.#supersede(statements, rows);
     try {
       statements.upsert(rows);
     } catch (thrown) {
@@ -36,14 +37,30 @@ export class PostponedRows {
     }
   }
 
+  delete(statements: RowStatements, rows: readonly Row[]): void {
+    this.#supersede(statements, rows);
+    statements.delete(rows);
+  }
+
+  /** A row that waits is not what its transaction has made of it since. */
+  #supersede(statements: RowStatements, later: readonly Row[]): void {
+    if (this.#rows.length === 0) return;
+    this.#rows = this.#rows.filter(
+      (waiting) =>
+        waiting.statements !== statements || !later.some((row) => statements.sameKey(waiting.row, row)),
+    );
+  }
+
   #upsertOne(statements: RowStatements, row: Row): void {
+    // Also of those before it in its run.
+    this.#supersede(statements, [row]);
     try {
       statements.upsert([row]);
     } catch (thrown) {
       if (!isUniqueViolation(thrown)) throw thrown;
       // Its old content may be what stands in the way of others.
       statements.delete([row]);
-      this.#rows.push({ statements, row });
+      this.#rows = [...this.#rows, { statements, row }];
     }
   }
 
@@ -53,12 +70,14 @@ export class PostponedRows {
    */
   place(override: boolean): number {
     let overridden = 0;
-    for (const { statements, row } of this.#rows.splice(0))
+    const rows = this.#rows;
+    this.#rows = [];
+    for (const { statements, row } of rows)
       if (upsertOrReplace(statements, row, override)) overridden++;
     return overridden;
   }
 
   clear(): void {
-    this.#rows.length = 0;
+    this.#rows = [];
   }
 }

@@ -81,6 +81,20 @@ export class RowStatements {
     }
   }
 
+  /** As the key's own index compares. */
+  sameKey(one: Row, other: Row): boolean {
+    const bindings = this.table.key.flatMap(({ column }) => [
+      bindingOf(one[column] as Value),
+      bindingOf(other[column] as Value),
+    ]);
+    const equal = this.table.key.map((part, index) => {
+      const [left = '?', right = '?'] = bindings.slice(2 * index).map(({ expression }) => expression);
+      return `${collated(this.table, left, part)} = ${right}`;
+    });
+    const values = bindings.map(({ value }) => value);
+    return this.connection.statement(`SELECT ${equal.join(' AND ')}`, 'value').get(...values) === 1;
+  }
+
   #parameterArray(length: number): SqliteValue[] {
     const known = this.#parameters.get(length);
     if (known !== undefined) return known;
