@@ -72,8 +72,7 @@ export class PostponedRows {
     let overridden = 0;
     const rows = this.#rows;
     this.#rows = [];
-    for (const { statements, row } of rows)
-      if (upsertOrReplace(statements, row, override)) overridden++;
+    for (const { statements, row } of rows) if (upsertOrReplace(statements, row, override)) overridden++;
     return overridden;
   }
 
