@@ -153,6 +153,54 @@ describe('secondary unique keys', () => {
     expect(hidden('b', 1)).toBe('');
   });
 
+  it.each([
+    ['is deleted then', `DELETE FROM t WHERE id = 2`],
+    ['moves then', `UPDATE t SET id = 3 WHERE id = 2`],
+    ['gives way to another one then', `INSERT OR REPLACE INTO t VALUES (3, 'other', 0)`],
+    ['is overwritten once more', `INSERT OR REPLACE INTO t VALUES (2, 'third', 0)`],
+  ])(
+    'I4: a hidden row comes back when the visible one is overwritten by its own key, and %s',
+    async (_, then) => {
+      cluster = new Cluster({ versions: true, clock });
+      await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, x);`);
+      await cluster.join('b');
+      await cluster.synchronize();
+      await cluster.write('a', `INSERT INTO t VALUES (1, 'same', 'a')`);
+      await cluster.write('b', `INSERT INTO t VALUES (2, 'same', 'b')`);
+      await expectConverged(['a', 'b'], ['t']);
+      await cluster.member('b').store.write([
+        {
+          run: (tx) => {
+            tx.run(`INSERT OR REPLACE INTO t VALUES (2, 'other', 'over')`);
+            tx.run(then);
+          },
+        },
+      ]);
+      expect(cluster.shell('b', `SELECT * FROM t WHERE u = 'same'`)).toBe('1|same|a');
+      await expectConverged(['a', 'b'], ['t']);
+      expect(cluster.shell('a', `SELECT * FROM t WHERE u = 'same'`)).toBe('1|same|a');
+    },
+  );
+
+  it('I4: what waits to come back comes with the next look, when another program was in the way', async () => {
+    cluster = new Cluster({ versions: true, clock });
+    await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, x);`);
+    await cluster.join('b');
+    await cluster.synchronize();
+    await cluster.write('a', `INSERT INTO t VALUES (1, 'same', 'a')`);
+    await cluster.write('b', `INSERT INTO t VALUES (2, 'same', 'b')`);
+    await expectConverged(['a', 'b'], ['t']);
+    // As a process leaves it that ends between the two transactions.
+    await cluster.member('a').store.close();
+    cluster.shell('a', `INSERT INTO _antiphon_unsettled VALUES (1)`);
+    await cluster.join('a');
+    const { store } = cluster.member('a');
+    expect(store.hasUnsealed()).toBe(true);
+    expect(await store.seal()).toBe(0);
+    expect(store.hasUnsealed()).toBe(false);
+    expect(cluster.shell('a', 'SELECT count(*) FROM _antiphon_unsettled')).toBe('0');
+  });
+
   it('looks at hidden rows again only where a write may have set them free', async () => {
     cluster = new Cluster({ versions: true, clock });
     await cluster.first('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, x INT);`);

@@ -112,12 +112,17 @@ export class HiddenRows {
     const same = table.key
       .map(({ column }, index) => `v.${keyNames(table)[index] ?? ''} = x.n${column}`)
       .join(' AND ');
+    const here = `x.seq > ?1 AND x.seq <= ?2 AND x.t = ${table.id}`;
+    const [first] = table.key;
     return (
       this.connection
         .statement(
           `SELECT EXISTS (SELECT 1 FROM _antiphon_outbox AS x ` +
             `CROSS JOIN ${versionTable(table)} AS v ON ${same} ` +
-            `WHERE x.seq > ? AND x.seq <= ? AND x.t = ${table.id} AND x.op = ${OUTBOX_INSERT} AND v.dead = 0)`,
+            `WHERE ${here} AND x.op = ${OUTBOX_INSERT} AND v.dead = 0) ` +
+            // Deleted since: a deletion as the net effect of several changes has a new image, too.
+            `OR EXISTS (SELECT 1 FROM _antiphon_outbox AS x ` +
+            `WHERE ${here} AND x.op = ${OUTBOX_DELETE} AND x.n${first?.column ?? 0} IS NOT NULL)`,
           'value',
         )
         .get(from, to) === 1

@@ -260,8 +260,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
   hasUnsealed(): boolean {
     const session = this.#installed();
     try {
+      const { schemaCookie, unsettled } = this.#state.get();
       return (
-        schemaCookieOf(session.writer) !== this.#state.get().schemaCookie ||
+        schemaCookieOf(session.writer) !== schemaCookie ||
+        unsettled.length > 0 ||
         !session.sealing(session.writer).outbox.isEmpty()
       );
     } catch {
@@ -383,7 +385,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   /**
    * Rows that an own write set free come back in a transaction of their own; if it fails, with the
-   * next apply.
+   * next apply, or when it is looked for unsealed changes.
    */
   async #settle(): Promise<void> {
     const { position, unsettled } = this.#state.get();
