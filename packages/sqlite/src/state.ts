@@ -97,6 +97,8 @@ export class ReplicaState {
   readonly changedOrigins = new Set<string>();
   /** What this copy has sealed, in order. */
   readonly newlySealed = new NewlySealed();
+  /** Not copied: a draft's vector is not its predecessor's. */
+  #shownVector: VectorClock | undefined;
 
   constructor(identity: StoreIdentity, position: Position) {
     this.identity = identity;
@@ -147,21 +149,17 @@ export class ReplicaState {
   }
 
   /**
-   * Asked for many times a transaction, mostly for one number, so vector and parts are copied when
-   * they are read. A committed state never changes them; its successor is another object.
+   * Asked for many times a transaction, mostly for one number, so a committed state gives away one
+   * vector and its own parts. It never changes them; its successor is another object.
    */
   snapshot(): StoreState {
-    const state = this;
+    this.#shownVector ??= this.vector;
     return {
       position: this.position,
-      get vector() {
-        return state.vector;
-      },
+      vector: this.#shownVector,
       lastCounter: this.lastCounter,
       publishedCounter: this.publishedCounter,
-      get partial() {
-        return { ...state.partial };
-      },
+      partial: this.partial,
       epoch: this.epoch,
       outboxMessages: this.outboxMessages,
       outboxBytes: this.outboxBytes,
