@@ -57,10 +57,10 @@ export class ApplyTurn {
   ) {}
 
   /** Rejects as `Store.apply` does, and with DUPLICATE_REPLICA; nothing was applied then. */
-  async take({ entries, unreadable }: Delivery): Promise<DeliveryResult> {
+  async take({ entries, more, unreadable }: Delivery): Promise<DeliveryResult> {
     const { store } = this.scope;
     if (unreadable !== undefined) this.#refuseAll(unreadable.seq, unreadable.error);
-    const rest = this.#unapplied(entries);
+    const rest = this.#unapplied(more === undefined ? entries : [...entries, ...more()]);
     const last = rest.at(-1);
     if (last === undefined) return { doneSeq: store.state().position.seq };
     await assertNoSecondLife(this.scope, rest, this.#ownLog(store.state()));

@@ -1,7 +1,8 @@
 import type { Log, LogReader } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
+import { sqlite } from '@antiphon/sqlite';
 import { expect, it } from 'vitest';
-import { ClusterFixture } from '../testing/cluster-fixture.js';
+import { ClusterFixture, count } from '../testing/cluster-fixture.js';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)';
 const REBUILD = `CREATE TABLE u (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO u SELECT * FROM t; DROP TABLE t;
@@ -69,4 +70,96 @@ it('I4: after a stall, certification gets what was committed in place and never 
   await insert(4);
   // Its own claims: 1 to 4.
   expect(a.status().sync?.certifiedClaims).toBeGreaterThanOrEqual(4);
+});
+
+/**
+ * A log that keeps the answers to appends back, and counts the entries of b that its durable
+ * readers give.
+ */
+class LateAnswers {
+  read = 0;
+  #kept: (() => void)[] | undefined;
+
+  keep(): void {
+    this.#kept = [];
+  }
+
+  get count(): number {
+    return this.#kept?.length ?? 0;
+  }
+
+  give(): void {
+    const kept = this.#kept;
+    this.#kept = undefined;
+    for (const answer of kept ?? []) answer();
+  }
+
+  readonly around = (log: Log): Log =>
+    new Proxy(log, {
+      get: (target, name) => {
+        if (name === 'append')
+          return (...[request, settled]: Parameters<Log['append']>) =>
+            target.append(request, (result) => {
+              if (this.#kept === undefined) settled(result);
+              else this.#kept.push(() => settled(result));
+            });
+        if (name === 'read') return (options: Parameters<Log['read']>[0]) => this.#reader(target, options);
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+
+  async #reader(log: Log, options: Parameters<Log['read']>[0]): Promise<LogReader> {
+    const reader = await log.read(options);
+    if (options.durable === undefined) return reader;
+    return {
+      next: async (limits) => {
+        const entries = await reader.next(limits);
+        this.read += entries.filter(({ origin }) => origin === 'b').length;
+        return entries;
+      },
+      ack: (seq) => reader.ack(seq),
+      close: () => reader.close(),
+    };
+  }
+}
+
+it('what others wrote while a group was on its way is committed together with it', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const update = { mode: 'sync', minInSync: 1, acks: 'local' } as const;
+  const options = { topology: { mode: 'multi-primary' }, update } as const;
+  const answers = new LateAnswers();
+  const file = cluster.file('a');
+  const store = sqlite({ file });
+  const applied: number[] = [];
+  const counting = new Proxy(store, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target);
+      if (name !== 'apply') return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      return (request: Parameters<typeof store.apply>[0]) => {
+        applied.push(request.steps.length);
+        return target.apply(request);
+      };
+    },
+  });
+  const a = await cluster.replicaWith({ log: answers.around }, 'a', { ...options, store: counting });
+  const b = await cluster.replica('b', options);
+  const insert = (replica: typeof a, id: number) =>
+    replica.execute([{ sql: 'INSERT INTO t VALUES (?, 0)', params: [id] }]);
+  await insert(a, 1);
+  await insert(b, 2);
+  await a.caughtUp();
+  await eventually('a has both', async () => (await count(a, 't')) === 2);
+  applied.length = 0;
+  answers.keep();
+  const own = insert(a, 3);
+  await eventually('the log has it', () => answers.count === 1);
+  const readBefore = answers.read;
+  for (const id of [4, 5, 6]) await insert(b, id);
+  await eventually('a has read them', () => answers.read >= readBefore + 3);
+  answers.give();
+  await own;
+  await eventually('a has everything', async () => (await count(a, 't')) === 6);
+  expect(applied).toEqual([3]);
 });

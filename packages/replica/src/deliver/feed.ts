@@ -8,11 +8,12 @@ import {
   sleep,
 } from '@antiphon/core';
 import { appendsAlone } from '../state/authority.js';
-import type { DeliveryResult, FeedProtocol, ReplicaProtocol } from '../state/protocols.js';
+import type { Delivery, DeliveryResult, FeedProtocol, ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { isUncertainCounters } from '../state/uncertain-counters.js';
 import { retryingUntilAborted } from '../wait/deadline.js';
 import { Hold } from './hold.js';
+import { ReadAhead } from './read-ahead.js';
 
 const SCHEMA_RETRY_MS = 1000;
 const COUNTERS_RETRY_MS = 20;
@@ -21,9 +22,9 @@ const COUNTERS_RETRY_MS = 20;
 type Unreadable = { readonly seq: number; readonly error: AntiphonError };
 
 /**
- * The log's durable consumer: entries in order, in bounded groups, to the replica actor. It waits
- * for the commit before it reads on, so what is in memory is one group. What the database does not
- * take is held (`Hold`).
+ * The log's durable consumer: entries in order, in bounded groups, to the replica actor. One group
+ * at a time is in memory; while it waits for its turn, it takes in what comes next (`ReadAhead`).
+ * What the database does not take is held (`Hold`).
  *
  * A replica that appends alone wrote the log itself and reads no more of it than it is told to
  * (`readTo`): what it finds there after a restart or a failure.
@@ -82,13 +83,10 @@ export class Feed implements Behaviour<FeedProtocol> {
       if (!health.replicating) void reader.close();
     });
     try {
+      const { applyEntries: maxEntries, applyBytes: maxBytes } = limits;
+      const ahead = new ReadAhead(reader, { maxEntries, maxBytes }, signal);
       while (this.#readsOn) {
-        const entries = await reader.next({
-          maxEntries: limits.applyEntries,
-          maxBytes: limits.applyBytes,
-          signal,
-        });
-        await this.#take(entries, signal);
+        await this.#take(await ahead.next(), ahead, signal);
         reader.ack(this.scope.store.state().position.seq);
       }
     } catch (error) {
@@ -110,19 +108,42 @@ export class Feed implements Behaviour<FeedProtocol> {
     });
   }
 
-  async #take(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
+  async #take(entries: readonly LogEntry[], ahead: ReadAhead, signal: AbortSignal): Promise<void> {
     await this.#meet(entries, signal);
-    const { sync, positions } = this.scope;
-    // One by one where it tells who is in sync: a record counts from its place in the log on.
-    if (sync === undefined) positions.observe(entries.at(-1)?.seq ?? 0);
-    else sync.observe(entries);
+    this.#observe(entries);
     let unreadable: Unreadable | undefined;
     for (let rest = this.#undelivered(entries); rest.length > 0 && this.scope.health.replicating;) {
-      const delivered = await this.#deliver(rest, unreadable, signal);
+      const joined: LogEntry[] = [];
+      const request = {
+        entries: rest,
+        ...(unreadable === undefined ? { more: () => this.#join(ahead, joined, signal) } : { unreadable }),
+      };
+      // Told to read no further, it must not.
+      if (this.#readTo === Infinity) ahead.begin(rest);
+      const delivered = await this.#deliver(request, signal);
       unreadable = delivered?.halt === undefined ? undefined : await this.#halt(delivered.halt, signal);
       const doneSeq = delivered?.doneSeq ?? 0;
-      rest = rest.filter(({ seq }) => seq > doneSeq);
+      rest = [...rest, ...joined].filter(({ seq }) => seq > doneSeq);
     }
+  }
+
+  #observe(entries: readonly LogEntry[]): void {
+    const { sync, positions } = this.scope;
+    // One by one where it tells who is in sync: a record counts from its place in the log on.
+    if (sync !== undefined) sync.observe(entries);
+    else if (entries.length > 0) positions.observe(entries.at(-1)?.seq ?? 0);
+  }
+
+  /**
+   * In the turn of the replica actor, which may have waited for an answer of the log: what came in
+   * meanwhile goes into the same transaction, and saves its commit. A stranger is looked up first.
+   */
+  #join(ahead: ReadAhead, joined: LogEntry[], signal: AbortSignal): readonly LogEntry[] {
+    if (signal.aborted) return [];
+    const entries = ahead.take(({ origin }) => !this.#isStranger(origin));
+    this.#observe(entries);
+    joined.push(...entries);
+    return this.#undelivered(entries);
   }
 
   /**
@@ -140,15 +161,10 @@ export class Feed implements Behaviour<FeedProtocol> {
   }
 
   /** undefined: nothing was applied, and a wait is over; try again. */
-  async #deliver(
-    entries: readonly LogEntry[],
-    unreadable: Unreadable | undefined,
-    signal: AbortSignal,
-  ): Promise<DeliveryResult | undefined> {
+  async #deliver(request: Delivery, signal: AbortSignal): Promise<DeliveryResult | undefined> {
     const { clock, health } = this.scope;
     const sinceMs = clock.monotonicMs();
     try {
-      const request = { entries, ...(unreadable && { unreadable }) };
       const delivered = await this.replica.ask('apply', request, { timeoutMs: Infinity, signal });
       if (delivered.refused === undefined) this.#hold.end();
       else {
@@ -161,21 +177,30 @@ export class Feed implements Behaviour<FeedProtocol> {
       if (thrown.code === 'SCHEMA_DRIFT' && thrown.context['uncaptured'] !== undefined) health.stall(thrown);
       else if (isUncertainCounters(thrown)) await sleep(clock, COUNTERS_RETRY_MS, signal);
       else
-        await this.#hold.wait({ seq: entries[0]?.seq ?? 0 }, thrown, clock.monotonicMs() - sinceMs, signal);
+        await this.#hold.wait(
+          { seq: request.entries[0]?.seq ?? 0 },
+          thrown,
+          clock.monotonicMs() - sinceMs,
+          signal,
+        );
       return undefined;
     }
   }
 
   /** Looks up origins that were never seen before; waits while the registry does not answer. */
   async #meet(entries: readonly LogEntry[], signal: AbortSignal): Promise<void> {
-    const { members, clock, authority } = this.scope;
-    const { primary } = authority.current();
+    const { members, clock } = this.scope;
     const origins = new Set<string>();
-    for (const { origin } of entries) {
-      if (!members.has(origin) && (primary === undefined || origin === primary)) origins.add(origin);
-    }
+    for (const { origin } of entries) if (this.#isStranger(origin)) origins.add(origin);
     if (origins.size === 0) return;
     await retryingUntilAborted(clock, signal, () => members.lookUp(origins));
+  }
+
+  /** It counts if it is a member, and nobody has asked yet. */
+  #isStranger(origin: string): boolean {
+    const { members, authority } = this.scope;
+    const { primary } = authority.current();
+    return !members.has(origin) && (primary === undefined || origin === primary);
   }
 
   /** Stalls, or says that the entry is none that any replica could apply. */

@@ -11,6 +11,11 @@ import type { SyncWrite } from './sync-write.js';
 /** Entries of the log, in order, from after the position on. */
 export interface Delivery {
   readonly entries: readonly LogEntry[];
+  /**
+   * To be asked at most once, when the turn begins: what has come in behind them since. It is a
+   * part of the delivery from then on. Absent: they go alone.
+   */
+  readonly more?: () => readonly LogEntry[];
   /** The entry at which the last delivery halted, when no replica can apply it. */
   readonly unreadable?: { readonly seq: number; readonly error: AntiphonError };
 }
