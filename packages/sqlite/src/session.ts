@@ -44,6 +44,8 @@ export class Session {
   readonly past: PastChanges;
   readonly kept = new KeptWrites();
   readonly keptAttempts: KeptAttempts;
+  /** So many groups run with a savepoint for each write: one has failed. */
+  groupsApart = 0;
   #tables: readonly TrackedTable[];
   #sealing = new Map<Connection, Sealing>();
   #applier: Applier;

@@ -68,6 +68,31 @@ describe('writing', () => {
     }
   });
 
+  it('I1: runs each function of a group once, and those that are undone with a failing one again', async () => {
+    cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
+    const { store } = cluster.member('a');
+    const ran: number[] = [];
+    const insert = (id: number) => ({
+      run: (tx: { run(sql: string): unknown }) => {
+        ran.push(id);
+        tx.run(`INSERT INTO t VALUES (${id}, 0)`);
+        return id;
+      },
+    });
+    const values = async (...ids: readonly number[]): Promise<unknown[]> =>
+      (await store.write(ids.map(insert))).map((one) => (one.type === 'committed' ? one.value : one.type));
+    expect(await values(1, 2, 3)).toEqual([1, 2, 3]);
+    expect(ran.splice(0)).toEqual([1, 2, 3]);
+    expect(await values(4, 1, 5)).toEqual([4, 'rejected', 5]);
+    expect(ran.splice(0)).toEqual([4, 1, 4, 1, 5]);
+    // Where one has failed, another one costs the others nothing.
+    expect(await values(6, 1, 7)).toEqual([6, 'rejected', 7]);
+    expect(ran.splice(0)).toEqual([6, 1, 7]);
+    expect(store.state().lastCounter).toBe(7);
+    await cluster.synchronize();
+    expect(cluster.shell('b', 'SELECT id FROM t')).toBe('1\n2\n3\n4\n5\n6\n7');
+  });
+
   it('refuses what would leave the transaction, touch the metadata, or wait', async () => {
     cluster = await pairOf();
     const { store } = cluster.member('a');

@@ -8,7 +8,7 @@ import type { ReplicaState } from './state.js';
 import type { SqliteTransaction } from './transaction.js';
 
 /**
- * Runs waiting writes in one database transaction, each in a savepoint of its own, seals and
+ * Runs waiting writes in one database transaction, each as if it were the only one, seals and
  * commits them.
  */
 export class GroupWriter {

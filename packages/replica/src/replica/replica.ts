@@ -68,8 +68,8 @@ export interface Replica<Tx> extends AsyncDisposable {
   /**
    * Runs `run` inside one transaction of the database, synchronously with SQLite. What `run` throws
    * undoes the transaction, and is what the promise rejects with, as it was thrown. `run` may run
-   * again when the database was busy, or when another transaction was committed first: it should do
-   * nothing but read and write through `tx`.
+   * again when the database was busy, when a write that ran with it failed, or when another
+   * transaction was committed first: it should do nothing but read and write through `tx`.
    *
    * @throws AntiphonError NOT_WRITABLE (naming the primary), CONSTRAINT, BAD_SQL, BAD_OPTION,
    * OVERLOADED, STORE_BUSY, STORE_FULL, CLOCK_SKEW, TIMEOUT, CLOSED; in a synchronous cluster also
