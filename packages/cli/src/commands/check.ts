@@ -3,7 +3,7 @@ import {
   AntiphonError,
   creationObstacles,
   creationRemarks,
-  isSameName,
+  missingTables,
   replicatedTables,
   stayingBehind,
   type LeftOut,
@@ -80,10 +80,9 @@ function findingsOf(
   tables: readonly string[] | undefined,
   localTriggers: readonly string[] = [],
 ): Findings {
-  const missing =
-    tables?.filter((name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name))) ?? [];
-  if (missing.length > 0)
-    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing.join(', ')}. Correct --tables.`);
+  const missing = missingTables(inspection, tables ?? []);
+  if (missing !== undefined)
+    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing}. Correct --tables.`);
   const named = tables !== undefined;
   const one = { named, rowVersions: false };
   const several = { named, rowVersions: true };

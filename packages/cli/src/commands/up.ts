@@ -1,6 +1,13 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { AntiphonError, assertClusterName, creationRemarks, shellWord, sentence } from '@antiphon/core';
+import {
+  AntiphonError,
+  assertClusterName,
+  creationRemarks,
+  missingTables,
+  shellWord,
+  sentence,
+} from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalClusterOptions, type LocalReplica } from '../cluster/local-cluster.js';
@@ -161,16 +168,23 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   };
 }
 
-/** What creating a cluster from the database will mean for its tables. */
+/**
+ * What creating a cluster from the database will mean for its tables.
+ * @throws AntiphonError BAD_OPTION when it does not have those that were named
+ */
 async function remarksOn(
   file: string,
   { topology, update, tables }: Pick<Plan, 'topology' | 'update'> & { readonly tables: Plan['tables'] },
 ): Promise<readonly string[]> {
   const inspection = await inspectFile(file, tables && { tables });
+  if (inspection.identity !== undefined) return [];
+  const missing = missingTables(inspection, tables ?? []);
+  if (missing !== undefined)
+    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing}. Correct \`tables\`.`, {
+      context: { file },
+    });
   const rowVersions = topology.mode === 'multi-primary' && update.mode !== 'sync';
-  return inspection.identity === undefined
-    ? creationRemarks(inspection, { named: tables !== undefined, rowVersions })
-    : [];
+  return creationRemarks(inspection, { named: tables !== undefined, rowVersions });
 }
 
 /** A replica without tables would wait for ever for another one to bring some. */

@@ -145,3 +145,19 @@ it('refuses what is no database it can read, and says why', async () => {
     expect.stringMatching(/^locked\.db 1 .*locked.*STORE_BUSY/),
   ]);
 });
+
+it('every command names a table that the database does not have, and the one that was likely meant', async () => {
+  database('slip.db', SHOP).close();
+  const checked = await antiphon(['check', 'slip.db', '--tables', 'ordres'], { cwd });
+  expect(checked).toMatchObject({ code: 2 });
+  expect(checked.stderr).toContain('slip.db has no table ordres (did you mean orders?)');
+  const up = await antiphon(['up', '--file', 'slip.db', '--tables', 'ordres'], { cwd });
+  expect(up).toMatchObject({ code: 2, stdout: '' });
+  expect(up.stderr).toContain('slip.db has no table ordres (did you mean orders?)');
+  const yaml = `cluster: slip\nid: a\nnats: { servers: nats://127.0.0.1:9 }\nstore: { sqlite: { file: slip.db } }\n`;
+  writeFileSync(join(cwd, 'slip.yaml'), `${yaml}tables: [ ordres ]\n`);
+  const doctor = await antiphon(['doctor', '--config', 'slip.yaml'], { cwd });
+  expect(doctor.stdout).toMatch(
+    /warn {2}The database has no table ordres \(did you mean orders\?\)\.\n.*Correct `tables`/,
+  );
+});
