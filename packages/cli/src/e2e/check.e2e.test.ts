@@ -161,3 +161,8 @@ it('every command names a table that the database does not have, and the one tha
     /warn {2}The database has no table ordres \(did you mean orders\?\)\.\n.*Correct `tables`/,
   );
 });
+  const nowhere = await antiphon(['doctor', '--config', 'slip.yaml', '--monitor', 'localhost:8222'], { cwd });
+  expect(nowhere).toMatchObject({ code: 2, stdout: '' });
+  expect(nowhere.stderr).toContain(
+    '`--monitor` is not an address: localhost:8222. Give one like http://127.0.0.1:8222.',
+  );
