@@ -11,6 +11,7 @@ import {
 import { inspectFile, type FileInspection } from '@antiphon/sqlite';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
+import { OTHER_PROGRAMS } from '../output/other-programs.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -218,7 +219,7 @@ function show(findings: Findings, terminal: Terminal): void {
   section('for antiphon.yaml', lines);
   terminal.out(
     obstacles.length === 0
-      ? '\nA cluster can be created from it.\n'
+      ? `\nA cluster can be created from it. ${OTHER_PROGRAMS}\n`
       : `\nA cluster cannot be created from it as it is${lines.length > 0 ? `; with the lines above it can${withoutThem(inspection)}` : ''}.\n`,
   );
 }

@@ -35,6 +35,7 @@ it('says what a cluster would replicate, and changes nothing', async () => {
   expect(stdout).toMatch(/the table django_migrations: Django notes there/);
   expect(stdout).toMatch(/`multi-primary`\)\n! The database numbers the rows of customers /);
   expect(stdout).toContain('  tables: [ customers, orders ]\n');
+  expect(stdout).toMatch(/busy timeout.*`BEGIN IMMEDIATE` for transactions that read before they write/);
   expect(readdirSync(cwd)).toEqual(['shop.db']);
   expect(readFileSync(join(cwd, 'shop.db')).equals(before)).toBe(true);
 });
@@ -160,9 +161,9 @@ it('every command names a table that the database does not have, and the one tha
   expect(doctor.stdout).toMatch(
     /warn {2}The database has no table ordres \(did you mean orders\?\)\.\n.*Correct `tables`/,
   );
-});
   const nowhere = await antiphon(['doctor', '--config', 'slip.yaml', '--monitor', 'localhost:8222'], { cwd });
   expect(nowhere).toMatchObject({ code: 2, stdout: '' });
   expect(nowhere.stderr).toContain(
     '`--monitor` is not an address: localhost:8222. Give one like http://127.0.0.1:8222.',
   );
+});
