@@ -88,7 +88,7 @@ export function defineUp(host: CommandHost): void {
       const { terminal, cwd } = context;
       const folder = resolve(cwd, options.dir);
       const planned = plan(options, folder, context);
-      const { cluster, replicas, topology, update, tables, localTriggers, limits, onStall } = planned;
+      const { cluster, replicas, topology, update, sqlite, tables, localTriggers, limits, onStall } = planned;
       assertHasTables(replicas[0].file, cwd, options.file !== undefined || options.config !== undefined);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       for (const remark of await remarksOn(replicas[0].file, { topology, update, tables }))
@@ -98,6 +98,7 @@ export function defineUp(host: CommandHost): void {
         replicas,
         topology,
         update,
+        ...(sqlite === undefined ? {} : { sqlite }),
         ...(tables === undefined ? {} : { tables }),
         ...(localTriggers === undefined ? {} : { localTriggers }),
         ...(limits === undefined ? {} : { limits }),
@@ -134,6 +135,7 @@ interface Plan {
   readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
   readonly topology: Topology;
   readonly update: UpdateOptions;
+  readonly sqlite?: Config['sqlite'];
   readonly tables?: readonly string[];
   readonly localTriggers?: readonly string[];
   readonly limits?: LocalClusterOptions['limits'];
@@ -161,6 +163,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
     replicas: [first, ...others],
     topology: topology ?? topologyOf('primary-replica', firstId),
     update: update?.mode === mode ? update : updateOf(mode, options.replicas),
+    ...(config && { sqlite: config.sqlite }),
     ...(tables && { tables }),
     ...(localTriggers && { localTriggers }),
     limits,

@@ -28,6 +28,7 @@ describe('a valid antiphon.yaml', () => {
       id: 'eu-1',
       nats: { servers: ['nats://127.0.0.1:4222'] },
       sqliteFile: '/etc/shop/shop.db',
+      sqlite: {},
       topology: { mode: 'multi-primary' },
       update: { mode: 'async', intervalMs: 0 },
       onStall: 'stay',
@@ -45,6 +46,17 @@ describe('a valid antiphon.yaml', () => {
     );
     expect(problem(`${VALID}limits: { beatMs: 0 }\n`).message).toMatch(/limits\.beatMs/);
     expect(problem(`${VALID}limits: { beatMs: 3000000000 }\n`).message).toMatch(/limits\.beatMs/);
+  });
+
+  it('may say how the database is used', () => {
+    const given = "{ file: ./shop.db, synchronous: full, readers: '${READERS}', busyTimeoutMs: 250 }";
+    const config = parseConfig(VALID.replace('{ file: ./shop.db }', given), '/x/a.yaml', { READERS: '4' });
+    expect(config).toMatchObject({
+      sqliteFile: '/x/shop.db',
+      sqlite: { synchronous: 'full', readers: 4, busyTimeoutMs: 250 },
+    });
+    const wrong = VALID.replace('{ file: ./shop.db }', '{ file: ./shop.db, synchronous: ful }');
+    expect(problem(wrong).message).toContain('store.sqlite.synchronous must be "normal" or "full".');
   });
 
   it('may name tables, several servers, a primary and an interval', () => {
