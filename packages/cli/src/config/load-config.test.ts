@@ -201,9 +201,12 @@ describe('what is not valid', () => {
     ['{ mode: multi-primary }', '7', 'topology is not valid'],
     ['eu-1', '"../eu"', 'the id of the replica must be 1 to 63 letters'],
     ['eu-1', '[a]', 'id must be text'],
-    ['./shop.db', '""', 'store.sqlite.file: must not be empty'],
+    ['./shop.db', '""', 'store.sqlite.file must not be empty.'],
     ['{ file: ./shop.db }', '{ fiel: ./shop.db }', 'Did you mean "file"?'],
     ['id: eu-1', '', 'id is missing. Name this replica'],
+    ['nats://127.0.0.1:4222', '[]', 'nats.servers must be'],
+    ['id: eu-1', 'id: eu-1\nlimits: { beatMs: 0 }', 'limits.beatMs must be at least 1.'],
+    ['id: eu-1', 'id: eu-1\n---\nid: eu-2', 'antiphon.yaml has several documents. Remove the lines'],
   ])('%s -> %s', (from, to, message) => {
     expect(problem(VALID.replace(from, to)).message).toContain(message);
   });

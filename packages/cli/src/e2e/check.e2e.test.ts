@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
 import { HybridClock, systemClock } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -166,4 +168,25 @@ it('every command names a table that the database does not have, and the one tha
   expect(nowhere.stderr).toContain(
     '`--monitor` is not an address: localhost:8222. Give one like http://127.0.0.1:8222.',
   );
+});
+
+it('an old Node.js is said as JSON as well', () => {
+  const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.1.0' } })`;
+  const bin = fileURLToPath(new URL('../../dist/bin.js', import.meta.url));
+  const run = (...args: string[]): string =>
+    spawnSync(process.execPath, ['--import', `data:text/javascript,${old}`, bin, ...args], {
+      encoding: 'utf8',
+    }).stderr;
+  expect(JSON.parse(run('status', '--json'))).toMatchObject({
+    error: { code: 'NODE_TOO_OLD', retriable: false },
+  });
+  expect(run('status')).toMatch(/^Antiphon needs Node\.js /);
+});
+
+it('a command that only groups others names its own help', async () => {
+  const alone = await antiphon(['member'], { cwd });
+  expect(alone).toMatchObject({ code: 2 });
+  expect(alone.stderr).toContain('Name a command. `antiphon member --help` lists them.');
+  expect((await antiphon(['member', '--wrong'], { cwd })).stderr).toContain('See `antiphon member --help`.');
+  expect((await antiphon([], { cwd })).stderr).toContain('`antiphon --help` lists them.');
 });
