@@ -1,5 +1,5 @@
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
-import { CommanderError } from 'commander';
+import { CommanderError, type Command } from 'commander';
 import { EXIT, exitCodeOf, type ExitCode } from './output/exit-code.js';
 import { reportError } from './output/error-report.js';
 import { fileTrouble } from './output/file-trouble.js';
@@ -28,16 +28,22 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.ok;
     const error =
       thrown instanceof CommanderError
-        ? usageError(thrown)
+        ? usageError(thrown, groupOf(argv, program))
         : (fileTrouble(thrown) ?? toAntiphonError(thrown));
     reportError(processTerminal(json, env), error);
     return exitCodeOf(error);
   }
 }
 
-function usageError(error: CommanderError): AntiphonError {
+/** A command that only groups others lists them itself. */
+function groupOf(argv: readonly string[], { commands }: Command): string {
+  const group = commands.find((command) => command.commands.length > 0 && argv.includes(command.name()));
+  return group === undefined ? '' : ` ${group.name()}`;
+}
+
+function usageError(error: CommanderError, group: string): AntiphonError {
   if (error.code === 'commander.help') {
-    return new AntiphonError('BAD_OPTION', 'Name a command. `antiphon --help` lists them.');
+    return new AntiphonError('BAD_OPTION', `Name a command. \`antiphon${group} --help\` lists them.`);
   }
   const message = error.message
     .replace(/^error: /, '')
@@ -45,6 +51,6 @@ function usageError(error: CommanderError): AntiphonError {
     .trim();
   return new AntiphonError(
     'BAD_OPTION',
-    `${message}${/[.)?]$/.test(message) ? '' : '.'} See \`antiphon --help\`.`,
+    `${message}${/[.)?]$/.test(message) ? '' : '.'} See \`antiphon${group} --help\`.`,
   );
 }

@@ -114,6 +114,7 @@ export {
   triggerObstacles,
   whereTriggerFires,
 } from './decisions/creation.js';
+export { missingTables } from './decisions/missing-tables.js';
 export { withGap, withoutArrived, withoutGap } from './decisions/gaps.js';
 export {
   type IntakeRules,

@@ -2,3 +2,4 @@
  * For other packages of Antiphon: not part of the public API, and may change with every release.
  */
 export { addressesLogIn, parseServers, showServers, type AddressLogin } from './connection/server-address.js';
+export { monitorAddress } from './doctor/monitoring.js';

@@ -30,7 +30,9 @@ export function inspectDatabase(
   const dependents = inspectDependents(connection, names, localTriggers);
   const parents = only === undefined ? found : inspectTables(connection);
   const all = parents.map(({ table }) => table.name);
+  const asked = new Set(found.map(({ table }) => table.name));
   return {
+    ...(only !== undefined && { otherTables: all.filter((name) => !asked.has(name)) }),
     tables: found.map((inspection) =>
       inspectedTable(connection, inspection, only === undefined, { all, replicated: names }),
     ),

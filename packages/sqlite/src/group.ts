@@ -138,7 +138,7 @@ function runOne(
     if (isPromise(value)) {
       value.then(undefined, () => undefined);
       throw new AntiphonError(
-        'BAD_SQL',
+        'BAD_OPTION',
         'The function of a write must not be async: the database transaction does not wait. Await before or after it.',
       );
     }

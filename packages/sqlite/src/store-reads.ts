@@ -76,8 +76,11 @@ export class StoreReads {
 function tableOf(tables: readonly TrackedTable[], name: string): TrackedTable {
   const table = tables.find((candidate) => isSameName(candidate.name, name));
   if (table === undefined)
-    throw new AntiphonError('UNKNOWN_TABLE', `This replica does not replicate table ${name}.`, {
-      context: { table: name },
-    });
+    // Whoever compares replicas asks several of them, so it does not matter which one says it.
+    throw new AntiphonError(
+      'UNKNOWN_TABLE',
+      `Table ${name} is not replicated. Replicated are ${tables.map((table) => table.name).join(', ')}.`,
+      { context: { table: name } },
+    );
   return table;
 }

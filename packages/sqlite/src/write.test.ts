@@ -129,7 +129,7 @@ describe('writing', () => {
     await refused((tx) => tx.run('INSERT INTO t VALUES (?, ?, ?)', [1]), 'BAD_SQL', /too few/);
     await refused((tx) => tx.get(`INSERT INTO t VALUES (1, 'x', 1)`), 'BAD_SQL', /Use run\(\)/);
     await refused((tx) => tx.run(`INSERT INTO t VALUES (1, 'x', 100)`), 'CONSTRAINT', /CHECK.*INSERT INTO t/);
-    await refused(async (tx) => tx.run(`INSERT INTO t VALUES (1, 'x', 1)`), 'BAD_SQL', /async/);
+    await refused(async (tx) => tx.run(`INSERT INTO t VALUES (1, 'x', 1)`), 'BAD_OPTION', /async/);
     let leaked: unknown;
     await store.write([{ run: (tx) => (leaked = tx) }]);
     expect(() => (leaked as { run(sql: string): void }).run('DELETE FROM t')).toThrow(/is over/);

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats-server';
 import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
+import type { SqliteOptions } from '@antiphon/sqlite';
 import { stringify } from 'yaml';
 import { removeContext, runningContext, writeContext } from './context-file.js';
 import { ReplicaProcess, type Trouble } from './replica-process.js';
@@ -23,6 +24,8 @@ export interface LocalClusterOptions {
   readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
   readonly topology: Topology;
   readonly update: UpdateOptions;
+  /** How every replica uses its file, as in antiphon.yaml. */
+  readonly sqlite?: Omit<SqliteOptions, 'file'>;
   readonly tables?: readonly string[];
   /** Of the first one. */
   readonly localTriggers?: readonly string[];
@@ -157,12 +160,12 @@ export class LocalCluster {
   }
 
   #configText({ id, file }: LocalReplica): string {
-    const { cluster, topology, update, tables, localTriggers, limits, onStall } = this.options;
+    const { cluster, topology, update, sqlite, tables, localTriggers, limits, onStall } = this.options;
     const config = {
       cluster,
       id,
       nats: { servers: this.servers },
-      store: { sqlite: { file: resolve(file) } },
+      store: { sqlite: { ...sqlite, file: resolve(file) } },
       ...(tables === undefined ? {} : { tables }),
       ...(localTriggers === undefined ? {} : { localTriggers }),
       topology,

@@ -3,7 +3,7 @@ import {
   AntiphonError,
   creationObstacles,
   creationRemarks,
-  isSameName,
+  missingTables,
   replicatedTables,
   stayingBehind,
   type LeftOut,
@@ -11,6 +11,7 @@ import {
 import { inspectFile, type FileInspection } from '@antiphon/sqlite';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
+import { OTHER_PROGRAMS } from '../output/other-programs.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -80,10 +81,9 @@ function findingsOf(
   tables: readonly string[] | undefined,
   localTriggers: readonly string[] = [],
 ): Findings {
-  const missing =
-    tables?.filter((name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name))) ?? [];
-  if (missing.length > 0)
-    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing.join(', ')}. Correct --tables.`);
+  const missing = missingTables(inspection, tables ?? []);
+  if (missing !== undefined)
+    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing}. Correct --tables.`);
   const named = tables !== undefined;
   const one = { named, rowVersions: false };
   const several = { named, rowVersions: true };
@@ -219,7 +219,7 @@ function show(findings: Findings, terminal: Terminal): void {
   section('for antiphon.yaml', lines);
   terminal.out(
     obstacles.length === 0
-      ? '\nA cluster can be created from it.\n'
+      ? `\nA cluster can be created from it. ${OTHER_PROGRAMS}\n`
       : `\nA cluster cannot be created from it as it is${lines.length > 0 ? `; with the lines above it can${withoutThem(inspection)}` : ''}.\n`,
   );
 }

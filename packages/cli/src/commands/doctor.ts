@@ -6,6 +6,7 @@ import {
   toAntiphonError,
 } from '@antiphon/core';
 import { describeServer } from '@antiphon/nats';
+import { monitorAddress } from '@antiphon/nats/internal';
 import { describeSubscription } from '@antiphon/replica/internal';
 import { askMembers, type ClusterClient } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
@@ -37,6 +38,7 @@ export function defineDoctor(host: CommandHost): void {
       command.option(
         '--monitor <url>',
         "the server's monitoring, like http://127.0.0.1:8222: tells how often it fsyncs",
+        (text: string) => monitorAddress(text, '--monitor').href,
       );
       addTargetOptions(command);
     },

@@ -6,6 +6,7 @@ import { DEFAULT_CONFIG_FILE } from '../config/load-config.js';
 import { configTemplate, type TemplateValues } from '../config/template.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
+import { OTHER_PROGRAMS } from '../output/other-programs.js';
 import { defineCommand, type CommandHost } from './define.js';
 
 interface InitOptions {
@@ -44,7 +45,7 @@ export function defineInit(host: CommandHost): void {
       terminal.out(
         terminal.json
           ? `${toJson({ file })}\n`
-          : `Wrote ${shown}. What of a database can be replicated: antiphon check ${shellWord(options.file)}\nLook it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shellWord(shown)}\n`,
+          : `Wrote ${shown}. What of a database can be replicated: antiphon check ${shellWord(options.file)}\nLook it over, then start this replica:\n  ${prefixOf(kind)}antiphon run --config ${shellWord(shown)}\n${OTHER_PROGRAMS}\n`,
       );
       return EXIT.ok;
     },

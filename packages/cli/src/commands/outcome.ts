@@ -59,4 +59,8 @@ function show({ outcome, id, position, reason }: Outcome, replica: string, termi
     `${id} ${styled(terminal, STYLES[outcome], outcome)}${where}${consequence} (says ${replica})\n`,
   );
   if (reason !== undefined) terminal.out(`${reason}\n`);
+  if (outcome === 'unknown' && !id.includes('~'))
+    terminal.out(
+      `Check the id. A write whose outcome may be unknown has one with a token, like ${id}~x7Kq, as its error showed.\n`,
+    );
 }

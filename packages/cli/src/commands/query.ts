@@ -77,7 +77,7 @@ export function defineQuery(host: CommandHost): void {
       const waiting = { ...(await requestFor(promise, ref)), timeoutMs: Math.min(timeoutMs, MAX_WAIT_MS) };
       const request = { sql, params, maxRows: options.limit, ...waiting };
       const result = await ref.ask('query', request, answer).catch((thrown: unknown) => {
-        throw overLimit(thrown);
+        throw inWordsOfTheCommand(thrown);
       });
       show(result, id, terminal);
       return EXIT.ok;
@@ -85,9 +85,19 @@ export function defineQuery(host: CommandHost): void {
   });
 }
 
-/** The replica names its own parameters. */
-function overLimit(thrown: unknown): unknown {
-  if (!(thrown instanceof AntiphonError) || thrown.code !== 'BAD_SQL') return thrown;
+/** The replica names its own parameters and functions. */
+export function inWordsOfTheCommand(thrown: unknown): unknown {
+  if (!(thrown instanceof AntiphonError)) return thrown;
+  const { code, context, retriable } = thrown;
+  const message = thrown.message
+    .replace('Write through a transaction.', 'Write with `antiphon exec`.')
+    .replace('raise `timeoutMs`', 'raise --timeout');
+  if (message !== thrown.message)
+    return new AntiphonError(code, message, { cause: thrown, context, retriable });
+  return code === 'BAD_SQL' ? overLimit(thrown) : thrown;
+}
+
+function overLimit(thrown: AntiphonError): AntiphonError {
   const message = thrown.message
     .replace(
       'Add LIMIT, or raise `maxRows`.',

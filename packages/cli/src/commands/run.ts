@@ -168,7 +168,7 @@ async function startUntil(
         cluster: config.cluster,
         id: config.id,
         ...config.nats,
-        store: sqlite({ file: config.sqliteFile }),
+        store: sqlite({ ...config.sqlite, file: config.sqliteFile }),
         ...(config.tables === undefined ? {} : { tables: config.tables }),
         ...(config.localTriggers === undefined ? {} : { localTriggers: config.localTriggers }),
         ...(config.topology === undefined ? {} : { topology: config.topology }),

@@ -1,6 +1,13 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { AntiphonError, assertClusterName, creationRemarks, shellWord, sentence } from '@antiphon/core';
+import {
+  AntiphonError,
+  assertClusterName,
+  creationRemarks,
+  missingTables,
+  shellWord,
+  sentence,
+} from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import { LocalCluster, type LocalClusterOptions, type LocalReplica } from '../cluster/local-cluster.js';
@@ -81,7 +88,7 @@ export function defineUp(host: CommandHost): void {
       const { terminal, cwd } = context;
       const folder = resolve(cwd, options.dir);
       const planned = plan(options, folder, context);
-      const { cluster, replicas, topology, update, tables, localTriggers, limits, onStall } = planned;
+      const { cluster, replicas, topology, update, sqlite, tables, localTriggers, limits, onStall } = planned;
       assertHasTables(replicas[0].file, cwd, options.file !== undefined || options.config !== undefined);
       const say = (text: string): void => (terminal.json ? undefined : terminal.out(`${text}\n`));
       for (const remark of await remarksOn(replicas[0].file, { topology, update, tables }))
@@ -91,6 +98,7 @@ export function defineUp(host: CommandHost): void {
         replicas,
         topology,
         update,
+        ...(sqlite === undefined ? {} : { sqlite }),
         ...(tables === undefined ? {} : { tables }),
         ...(localTriggers === undefined ? {} : { localTriggers }),
         ...(limits === undefined ? {} : { limits }),
@@ -127,6 +135,7 @@ interface Plan {
   readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
   readonly topology: Topology;
   readonly update: UpdateOptions;
+  readonly sqlite?: Config['sqlite'];
   readonly tables?: readonly string[];
   readonly localTriggers?: readonly string[];
   readonly limits?: LocalClusterOptions['limits'];
@@ -154,6 +163,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
     replicas: [first, ...others],
     topology: topology ?? topologyOf('primary-replica', firstId),
     update: update?.mode === mode ? update : updateOf(mode, options.replicas),
+    ...(config && { sqlite: config.sqlite }),
     ...(tables && { tables }),
     ...(localTriggers && { localTriggers }),
     limits,
@@ -161,16 +171,23 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   };
 }
 
-/** What creating a cluster from the database will mean for its tables. */
+/**
+ * What creating a cluster from the database will mean for its tables.
+ * @throws AntiphonError BAD_OPTION when it does not have those that were named
+ */
 async function remarksOn(
   file: string,
   { topology, update, tables }: Pick<Plan, 'topology' | 'update'> & { readonly tables: Plan['tables'] },
 ): Promise<readonly string[]> {
   const inspection = await inspectFile(file, tables && { tables });
+  if (inspection.identity !== undefined) return [];
+  const missing = missingTables(inspection, tables ?? []);
+  if (missing !== undefined)
+    throw new AntiphonError('BAD_OPTION', `${file} has no table ${missing}. Correct \`tables\`.`, {
+      context: { file },
+    });
   const rowVersions = topology.mode === 'multi-primary' && update.mode !== 'sync';
-  return inspection.identity === undefined
-    ? creationRemarks(inspection, { named: tables !== undefined, rowVersions })
-    : [];
+  return creationRemarks(inspection, { named: tables !== undefined, rowVersions });
 }
 
 /** A replica without tables would wait for ever for another one to bring some. */

@@ -54,7 +54,7 @@ describe('how to log in', () => {
     );
     expect(problem(`{ servers: h, password: '\${PW}' }`)).toMatch(/environment variable PW is not set/);
     expect(problem(`{ servers: h, user: u, password: '\${PW}' }`, { PW: '' })).toMatch(
-      /nats\.password: must not be empty/,
+      /nats\.password must not be empty\./,
     );
   });
 });

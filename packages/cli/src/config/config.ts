@@ -2,6 +2,7 @@ import { parseTopology, parseUpdate, type SyncSettings } from '@antiphon/core';
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
 import type { ReplicaLimits, Topology } from '@antiphon/replica';
+import type { SqliteOptions } from '@antiphon/sqlite';
 import type { ConfigFile } from './schema.js';
 
 export type Update = { readonly mode: 'async'; readonly intervalMs: number } | SyncSettings;
@@ -14,6 +15,8 @@ export interface Config {
   readonly nats: NatsAccess & { readonly servers: readonly string[] };
   /** Absolute. */
   readonly sqliteFile: string;
+  /** How it is used; only what the file says. */
+  readonly sqlite: Omit<SqliteOptions, 'file'>;
   /** Absent: every table that can be replicated. */
   readonly tables?: readonly string[];
   readonly localTriggers?: readonly string[];
@@ -36,12 +39,13 @@ const CONTENT = '-----BEGIN ';
 const IN_MEMORY = ':memory:';
 
 export function resolveConfig(file: ConfigFile, configPath: string): Config {
-  const { file: sqliteFile } = file.store.sqlite;
+  const { file: sqliteFile, ...sqlite } = file.store.sqlite;
   return {
     cluster: file.cluster,
     id: file.id,
     nats: resolveAccess(file.nats, dirname(resolve(configPath))),
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
+    sqlite: defined(sqlite),
     ...(file.tables === undefined || file.tables === 'auto' ? {} : { tables: file.tables }),
     ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),

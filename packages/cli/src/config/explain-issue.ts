@@ -30,9 +30,21 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
       if (valueAt(document, path) === undefined)
         return { path, message: `${place || 'The file'} is missing. ${needs(place)}` };
       return { path, message: `${place || 'The file'} must be ${article(issue.expected)}.${quotes(place)}` };
+    case 'too_small':
+    case 'too_big':
+      return { path, message: `${place} ${boundOf(issue)}.` };
     default:
       return fallback(path, issue.message);
   }
+}
+
+/** A text that is too short has its own message. */
+function boundOf(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): string {
+  const [bound, word] = issue.code === 'too_small' ? [issue.minimum, 'least'] : [issue.maximum, 'most'];
+  if (issue.origin === 'array')
+    return `must be a list of at ${word} ${bound} ${Number(bound) === 1 ? 'entry' : 'entries'}`;
+  if (issue.origin === 'string') return issue.message;
+  return `must be at ${word} ${bound}`;
 }
 
 function unknownKey(

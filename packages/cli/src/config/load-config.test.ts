@@ -28,6 +28,7 @@ describe('a valid antiphon.yaml', () => {
       id: 'eu-1',
       nats: { servers: ['nats://127.0.0.1:4222'] },
       sqliteFile: '/etc/shop/shop.db',
+      sqlite: {},
       topology: { mode: 'multi-primary' },
       update: { mode: 'async', intervalMs: 0 },
       onStall: 'stay',
@@ -45,6 +46,17 @@ describe('a valid antiphon.yaml', () => {
     );
     expect(problem(`${VALID}limits: { beatMs: 0 }\n`).message).toMatch(/limits\.beatMs/);
     expect(problem(`${VALID}limits: { beatMs: 3000000000 }\n`).message).toMatch(/limits\.beatMs/);
+  });
+
+  it('may say how the database is used', () => {
+    const given = "{ file: ./shop.db, synchronous: full, readers: '${READERS}', busyTimeoutMs: 250 }";
+    const config = parseConfig(VALID.replace('{ file: ./shop.db }', given), '/x/a.yaml', { READERS: '4' });
+    expect(config).toMatchObject({
+      sqliteFile: '/x/shop.db',
+      sqlite: { synchronous: 'full', readers: 4, busyTimeoutMs: 250 },
+    });
+    const wrong = VALID.replace('{ file: ./shop.db }', '{ file: ./shop.db, synchronous: ful }');
+    expect(problem(wrong).message).toContain('store.sqlite.synchronous must be "normal" or "full".');
   });
 
   it('may name tables, several servers, a primary and an interval', () => {
@@ -189,9 +201,12 @@ describe('what is not valid', () => {
     ['{ mode: multi-primary }', '7', 'topology is not valid'],
     ['eu-1', '"../eu"', 'the id of the replica must be 1 to 63 letters'],
     ['eu-1', '[a]', 'id must be text'],
-    ['./shop.db', '""', 'store.sqlite.file: must not be empty'],
+    ['./shop.db', '""', 'store.sqlite.file must not be empty.'],
     ['{ file: ./shop.db }', '{ fiel: ./shop.db }', 'Did you mean "file"?'],
     ['id: eu-1', '', 'id is missing. Name this replica'],
+    ['nats://127.0.0.1:4222', '[]', 'nats.servers must be'],
+    ['id: eu-1', 'id: eu-1\nlimits: { beatMs: 0 }', 'limits.beatMs must be at least 1.'],
+    ['id: eu-1', 'id: eu-1\n---\nid: eu-2', 'antiphon.yaml has several documents. Remove the lines'],
   ])('%s -> %s', (from, to, message) => {
     expect(problem(VALID.replace(from, to)).message).toContain(message);
   });

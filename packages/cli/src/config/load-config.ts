@@ -24,6 +24,8 @@ export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv =
   // Pretty errors repeat the line, and with it the password that may stand there.
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [syntaxError] = document.errors;
+  if (syntaxError?.code === 'MULTIPLE_DOCS')
+    throw invalid(path, 'has several documents. Remove the lines with `---`: a file is one replica.');
   if (syntaxError !== undefined) throw syntaxMistake(text, syntaxError, lines, path);
   if (document.contents === null) throw invalid(path, 'is empty. `antiphon init` writes one to start from.');
 
@@ -47,9 +49,10 @@ export function parseConfig(text: string, path: string, env: NodeJS.ProcessEnv =
   const [first] = issues;
   if (first === undefined) throw invalid(path, 'is not valid.');
   if (issues.length === 1) throw at(first.path, first.message);
-  const listed = issues.map(
-    ({ path: keys, message }) => `\n  line ${lineOf(document, lines, keys) ?? '?'}: ${message}`,
-  );
+  const listed = issues.map(({ path: keys, message }) => {
+    const line = lineOf(document, lines, keys);
+    return `\n  ${line === undefined ? '' : `line ${line}: `}${message}`;
+  });
   throw invalid(
     path,
     `has ${parsed.error.issues.length} mistakes:${listed.join('')}`,

@@ -12,6 +12,7 @@ const NAME_RULE = 'must be 1 to 63 letters, digits, "_" or "-", and start with a
 const MAX_TABLES = 1000;
 const MAX_SERVERS = 32;
 const MAX_INTERVAL_MS = 3_600_000;
+const MAX_READERS = 64;
 export const ACK_WORDS = ['all', 'majority', 'logged', 'local'] as const;
 
 const name = (what: string) => z.string().regex(NAME_PATTERN, `${what} ${NAME_RULE}`);
@@ -44,6 +45,21 @@ const natsSchema = z.strictObject({
 
 const sqliteSchema = z.strictObject({
   file: text.describe('The SQLite file. A relative path starts at the folder of this configuration file.'),
+  synchronous: z
+    .enum(['normal', 'full'])
+    .optional()
+    .describe(
+      'When commits reach the disk. normal (default): a power cut may take the last ones back, and the replica fetches ' +
+        'them from the log again. full: each is on disk before it is acknowledged; always so with `update: { mode: sync }`.',
+    ),
+  readers: z
+    .preprocess(fromText, z.number().int().min(1).max(MAX_READERS))
+    .optional()
+    .describe('How many processes run queries, started on demand. Default 2.'),
+  busyTimeoutMs: z
+    .preprocess(fromText, z.number().int().min(1).max(MAX_INTERVAL_MS))
+    .optional()
+    .describe("How long to wait for another program's transaction. Default 5000."),
 });
 
 const storeSchema = z.strictObject({ sqlite: sqliteSchema });

@@ -30,7 +30,8 @@ nats:
   # tls: { ca: ./ca.pem, cert: ./${id}.pem, key: ./${id}.key }
 
 # The database of this replica. The first replica brings its tables and rows; the others start with an empty file
-# (or none) and get both. A relative path starts at the folder of this file.
+# (or none) and get both. A relative path starts at the folder of this file. Other programs that write to it need a busy
+# timeout, and BEGIN IMMEDIATE for transactions that read before they write (docs/other-programs.md).
 store: { sqlite: { file: ${JSON.stringify(file)} } }
 
 # Which tables are replicated. With "auto", or without this line: every table that can be, without those in which tools note which migrations were run.

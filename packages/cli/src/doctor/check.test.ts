@@ -123,6 +123,13 @@ it('a server without JetStream fails', () => {
   });
 });
 
+it('clocks that agree are 0 ms apart, never -0', () => {
+  const clock = { differenceMs: -0.2, uncertaintyMs: 1 };
+  const server = { servers: 'x', serverName: '', version: '2.9.10', rttMs: 1, warnings: [] };
+  const checks = serverChecks({ ...server, jetstream: undefined, log: undefined, clock });
+  expect(checks.map(({ message }) => message).join()).toContain("clock is 0 ms from this machine's");
+});
+
 it('I6: a synchronous cluster is told what a shortfall and a power cut mean', () => {
   const checked = (sync: object, grade: string): string[] => {
     const base = {

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import {
   creationObstacles,
   creationRemarks,
+  missingTables,
   nodeProblem,
   OLDEST_NODE_VERSION,
   replicatedTables,
@@ -91,6 +92,7 @@ async function tableChecks({
     identity === undefined ? creationObstacles(inspection, options) : triggerObstacles(triggers);
   return [
     ok('database', `${file}: ${who}, ${replicated.length} tables, ${rows} rows`),
+    ...missingCheck(inspection, names),
     ...stayingBehind(inspection)
       .filter(({ unexpected }) => !unexpected)
       .slice(0, MAX_LEFT_OUT)
@@ -104,6 +106,16 @@ async function tableChecks({
       return warn('database', message, advice);
     }),
   ];
+}
+
+/** A replica that joins may have tables of its own beside those that it is to get. */
+function missingCheck(inspection: FileInspection, names: readonly string[] = []): readonly Check[] {
+  const { identity, tables, otherTables = [] } = inspection;
+  if (identity !== undefined || tables.length + otherTables.length === 0) return [];
+  const missing = missingTables(inspection, names);
+  if (missing === undefined) return [];
+  const advice = 'Correct `tables`, unless this replica is to get the table from another one.';
+  return [warn('database', `The database has no table ${missing}.`, advice)];
 }
 
 function diskCheck(folder: string): Check {

@@ -74,7 +74,7 @@ function clockChecks({ clock }: ServerDescription): readonly Check[] {
   return [
     ok(
       'clock',
-      `The server's clock is ${differenceMs.toFixed(0)} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`,
+      `The server's clock is ${Math.round(differenceMs) + 0} ms from this machine's (± ${uncertaintyMs.toFixed(1)} ms)`,
     ),
   ];
 }

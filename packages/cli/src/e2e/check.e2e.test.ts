@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
 import { HybridClock, systemClock } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -35,6 +37,7 @@ it('says what a cluster would replicate, and changes nothing', async () => {
   expect(stdout).toMatch(/the table django_migrations: Django notes there/);
   expect(stdout).toMatch(/`multi-primary`\)\n! The database numbers the rows of customers /);
   expect(stdout).toContain('  tables: [ customers, orders ]\n');
+  expect(stdout).toMatch(/busy timeout.*`BEGIN IMMEDIATE` for transactions that read before they write/);
   expect(readdirSync(cwd)).toEqual(['shop.db']);
   expect(readFileSync(join(cwd, 'shop.db')).equals(before)).toBe(true);
 });
@@ -144,4 +147,46 @@ it('refuses what is no database it can read, and says why', async () => {
     expect.stringMatching(/^empty\.db 1 [^]*There is no table/),
     expect.stringMatching(/^locked\.db 1 .*locked.*STORE_BUSY/),
   ]);
+});
+
+it('every command names a table that the database does not have, and the one that was likely meant', async () => {
+  database('slip.db', SHOP).close();
+  const checked = await antiphon(['check', 'slip.db', '--tables', 'ordres'], { cwd });
+  expect(checked).toMatchObject({ code: 2 });
+  expect(checked.stderr).toContain('slip.db has no table ordres (did you mean orders?)');
+  const up = await antiphon(['up', '--file', 'slip.db', '--tables', 'ordres'], { cwd });
+  expect(up).toMatchObject({ code: 2, stdout: '' });
+  expect(up.stderr).toContain('slip.db has no table ordres (did you mean orders?)');
+  const yaml = `cluster: slip\nid: a\nnats: { servers: nats://127.0.0.1:9 }\nstore: { sqlite: { file: slip.db } }\n`;
+  writeFileSync(join(cwd, 'slip.yaml'), `${yaml}tables: [ ordres ]\n`);
+  const doctor = await antiphon(['doctor', '--config', 'slip.yaml'], { cwd });
+  expect(doctor.stdout).toMatch(
+    /warn {2}The database has no table ordres \(did you mean orders\?\)\.\n.*Correct `tables`/,
+  );
+  const nowhere = await antiphon(['doctor', '--config', 'slip.yaml', '--monitor', 'localhost:8222'], { cwd });
+  expect(nowhere).toMatchObject({ code: 2, stdout: '' });
+  expect(nowhere.stderr).toContain(
+    '`--monitor` is not an address: localhost:8222. Give one like http://127.0.0.1:8222.',
+  );
+});
+
+it('an old Node.js is said as JSON as well', () => {
+  const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.1.0' } })`;
+  const bin = fileURLToPath(new URL('../../dist/bin.js', import.meta.url));
+  const run = (...args: string[]): string =>
+    spawnSync(process.execPath, ['--import', `data:text/javascript,${old}`, bin, ...args], {
+      encoding: 'utf8',
+    }).stderr;
+  expect(JSON.parse(run('status', '--json'))).toMatchObject({
+    error: { code: 'NODE_TOO_OLD', retriable: false },
+  });
+  expect(run('status')).toMatch(/^Antiphon needs Node\.js /);
+});
+
+it('a command that only groups others names its own help', async () => {
+  const alone = await antiphon(['member'], { cwd });
+  expect(alone).toMatchObject({ code: 2 });
+  expect(alone.stderr).toContain('Name a command. `antiphon member --help` lists them.');
+  expect((await antiphon(['member', '--wrong'], { cwd })).stderr).toContain('See `antiphon member --help`.');
+  expect((await antiphon([], { cwd })).stderr).toContain('`antiphon --help` lists them.');
 });

@@ -133,6 +133,9 @@ describe('exec and query', () => {
       transaction: 'eu-1:1',
       replica: 'eu-1',
     });
+    const { code, stdout } = await antiphon(['outcome', 'eu-1:90000'], where);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/unknown.*\n.*no write has this number yet\nCheck the id\..* like eu-1:90000~/);
   });
 
   it('a table for people has the count on stderr', async () => {
@@ -301,6 +304,13 @@ describe('what goes wrong', () => {
     ],
     ['an unknown cluster', ['status', '--cluster', 'shop'], 'NO_ACTOR', 1, 'There is no cluster shop'],
     ['bad SQL', ['exec', 'UPDATE nowhere SET x = 1'], 'BAD_SQL', 1, 'no such table: nowhere'],
+    [
+      'a table that nobody has',
+      ['verify', '--tables', 'nope'],
+      'UNKNOWN_TABLE',
+      1,
+      'Table nope is not replicated. Replicated are cities',
+    ],
     ['a query that writes', ['query', 'DELETE FROM cities'], 'BAD_SQL', 1, 'only reads'],
     [
       'more rows than wanted',
@@ -362,6 +372,13 @@ describe('what goes wrong', () => {
       'BAD_OPTION',
       2,
       'another log',
+    ],
+    [
+      'what to write with instead',
+      ['query', 'DELETE FROM cities'],
+      'BAD_SQL',
+      1,
+      'Write with `antiphon exec`.',
     ],
     ['a missing argument', ['exec'], 'BAD_OPTION', 2, "missing required argument 'sql'"],
     ['a bad number', ['bench', '--seconds', 'many'], 'BAD_OPTION', 2, 'whole number'],

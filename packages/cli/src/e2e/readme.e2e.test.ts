@@ -21,8 +21,8 @@ afterEach(async () => {
   folder.remove();
 });
 
-function example(number: number): string {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+function example(number: number, page = 'README.md'): string {
+  const readme = readFileSync(join(ROOT, page), 'utf8');
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? '');
   return blocks[number] ?? '';
 }
@@ -44,6 +44,15 @@ it('whatever page shows `await using` says what Node.js 22 needs instead', () =>
   const showing = texts.filter(({ text }) => text.includes('\nawait using '));
   expect(showing.length).toBeGreaterThan(3);
   for (const { page, text } of showing) expect(text, page).toMatch(/Node\.js 22[^]*\.(close|stop)\(\)/);
+});
+
+it('the example of @antiphon/testing runs as it is written', async () => {
+  symlinkSync(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'));
+  const file = join(folder.path, 'example.mjs');
+  writeFileSync(file, example(0, 'packages/testing/README.md'));
+  const { code, output } = await run(file);
+  expect(code, output).toBe(0);
+  expect(output).toMatch(/^\{ type: .stored., seq: 1/);
 });
 
 /** `await using` and types that are stripped. */

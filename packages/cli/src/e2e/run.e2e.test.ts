@@ -162,7 +162,8 @@ describe('run', () => {
 describe('init and up', () => {
   it('init writes a file that run understands, and never overwrites one', async () => {
     const where = { cwd: folder.path };
-    expect((await antiphon(['init', '--cluster', 'notes'], where)).code).toBe(0);
+    const init = await antiphon(['init', '--cluster', 'notes'], where);
+    expect(init).toMatchObject({ code: 0, stdout: expect.stringContaining('`BEGIN IMMEDIATE`') as string });
     const again = await antiphon(['init'], where);
     expect(again.code).toBe(2);
     expect(again.stderr).toContain('--force');

@@ -13,6 +13,10 @@ const SAYS_IT_ALL: readonly ErrorCode[] = [
   'OUTCOME_UNKNOWN',
 ];
 
+/** A sentence of the message, after its first, that says what to do. */
+const ORDER =
+  /[.)] (Ask|Call|Change|Check|Choose|Correct|Create|End|Find|Follow|Free|Give|Install|Name|Put|Raise|Read|Remove|Restore|Run|See|Start|Stop|Try|Upgrade|Use|Wait)\b/;
+
 /**
  * The one place where an error becomes text: JSON on stderr with --json, else a sentence and what
  * to do.
@@ -25,7 +29,8 @@ export function reportError(terminal: Terminal, error: AntiphonError): void {
   }
   terminal.err(`${styled(terminal, 'red', 'error')}: ${error.message} [${error.code}]\n`);
   const { do: advice } = ERROR_CODES[error.code];
-  const isSaid = SAYS_IT_ALL.includes(error.code) || error.message.includes(advice);
+  const isSaid =
+    SAYS_IT_ALL.includes(error.code) || error.message.includes(advice) || ORDER.test(error.message);
   if (!isSaid) terminal.err(`${styled(terminal, 'dim', advice)}\n`);
   if (error.code === 'INTERNAL' && error.stack !== undefined) terminal.err(`${error.stack}\n`);
 }

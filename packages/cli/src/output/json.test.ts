@@ -45,12 +45,21 @@ describe('parseParams', () => {
     });
   });
 
-  it.each(['', '5', '[1,]', '[9223372036854775808]', '[[1]]', '[{"x": 1}]', '"text"', '[01]'])(
-    'refuses %j',
-    (text) => {
-      expect(() => parseParams(text)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
-    },
-  );
+  it.each([
+    '',
+    '5',
+    '[1,]',
+    '[9223372036854775808]',
+    '[[1]]',
+    '[{"x": 1}]',
+    '[{"base64": "!!"}]',
+    '[{"base64": 5}]',
+    '[{"base64": "AP8"}]',
+    '"text"',
+    '[01]',
+  ])('refuses %j', (text) => {
+    expect(() => parseParams(text)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
+  });
 });
 
 it('keyToText quotes text that could be taken for something else, or not be seen', () => {

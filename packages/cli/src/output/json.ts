@@ -130,10 +130,18 @@ function toValue(item: unknown, place: string): Value {
   if (typeof item === 'boolean') return item ? 1n : 0n;
   if (typeof item === 'object' && !Array.isArray(item)) {
     const { base64, ...others } = item as Record<string, unknown>;
-    if (typeof base64 === 'string' && Object.keys(others).length === 0)
-      return new Uint8Array(Buffer.from(base64, 'base64'));
+    if (typeof base64 === 'string' && Object.keys(others).length === 0) return toBytes(base64, place);
   }
   throw badParams(`\`${place}\` must be null, true, false, a number, text or {"base64": "…"}.`);
+}
+
+/** Buffer skips what is not base64; bytes that were not meant are worse than an error. */
+function toBytes(base64: string, place: string): Uint8Array {
+  const bytes = Buffer.from(base64, 'base64');
+  if (bytes.toString('base64') === base64) return new Uint8Array(bytes);
+  throw badParams(
+    `\`${place}\` is not base64. Give text of A-Z, a-z, 0-9, + and /, filled up to four characters with =.`,
+  );
 }
 
 function toInteger(digits: string, place: string): bigint {

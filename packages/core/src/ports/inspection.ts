@@ -84,8 +84,10 @@ export interface LeftOut {
 export interface StoreInspection {
   /** Whom this database belongs to; absent when no replica has ever used it. */
   readonly identity?: StoreIdentity;
-  /** The users' tables, by name. */
+  /** The users' tables, by name; only those that were asked for. */
   readonly tables: readonly InspectedTable[];
+  /** The names of the users' tables that were not asked for. Absent: all were. */
+  readonly otherTables?: readonly string[];
   readonly views?: readonly InspectedView[];
   readonly triggers?: readonly InspectedTrigger[];
   /**

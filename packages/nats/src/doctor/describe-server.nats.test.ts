@@ -1,7 +1,10 @@
+import { findFreePort } from '@antiphon/nats-server/internal';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
 import { bytes, Fixture } from '../testing/fixture.js';
-import { describeServer } from './describe-server.js';
+import { connectNats } from '../connection/nats-handle.js';
+import { GuardedServer } from '../testing/guarded-server.js';
+import { describeServer, type ServerDescription } from './describe-server.js';
 
 let fixture: Fixture;
 let nats: NatsHandle;
@@ -64,4 +67,46 @@ describe('describeServer', () => {
     await expect(describeServer(handle)).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
     await lonely.stop();
   });
+});
+
+describe('the monitoring', () => {
+  it('is believed about its own server only, and says when it does not answer', async () => {
+    const [own = 0, others = 0] = [await findFreePort('127.0.0.1'), await findFreePort('127.0.0.1')];
+    const monitored = (port: number): string => `http: "127.0.0.1:${port}"`;
+    await using server = await GuardedServer.start(monitored(own));
+    await using other = await GuardedServer.start(monitored(others));
+    expect(other.port).not.toBe(server.port);
+    const handle = await connectNats({ servers: server.url() });
+    try {
+      await handle.log('shop').open({ create: true });
+      const ask = (monitorUrl: string): Promise<ServerDescription> =>
+        describeServer(handle, { cluster: 'shop', monitorUrl });
+      const well = await ask(`http://127.0.0.1:${own}`);
+      expect(well).toMatchObject({ log: { durability: { grade: 'periodic-fsync' } }, warnings: [] });
+      const wrong = await ask(`http://127.0.0.1:${others}`);
+      expect(wrong.warnings).toEqual([
+        expect.stringMatching(/ is the monitoring of another server .*Give --monitor the address/),
+      ]);
+      // Old servers cannot fsync always: that is known without asking.
+      expect(['unknown', 'periodic-fsync']).toContain(wrong.log?.durability.grade);
+      const dead = await ask('http://me:hunter2@127.0.0.1:1');
+      expect(dead.warnings).toEqual([
+        expect.stringMatching(/^The monitoring at http:\/\/127\.0\.0\.1:1 does not answer \(.*bad port.*\)/),
+      ]);
+      const notMonitoring = await ask(`http://127.0.0.1:${server.port}`);
+      expect(notMonitoring.warnings).toHaveLength(1);
+    } finally {
+      await handle.close();
+    }
+  });
+
+  it.each(['nope', '127.0.0.1:8222', 'localhost:8222'])(
+    'has an address that is one: %s',
+    async (monitorUrl) => {
+      await expect(describeServer(nats, { monitorUrl })).rejects.toMatchObject({
+        code: 'BAD_OPTION',
+        message: /^`monitorUrl` is not an address.*http:\/\/127/,
+      });
+    },
+  );
 });

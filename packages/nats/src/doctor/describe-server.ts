@@ -6,7 +6,7 @@ import { checkOptions, isVersionAtLeast, OLDEST_SERVER_VERSION, type OptionNames
 import { streamName } from '../subjects.js';
 import { measureClockDifference, type ClockDifference } from './clock-difference.js';
 import { gradeDurability, type Durability } from './durability.js';
-import { readSyncsAlways } from './sync-interval.js';
+import { askMonitoring, monitorAddress, type Monitoring } from './monitoring.js';
 
 /** Replicated streams of earlier releases can lose or reorder entries when the leader changes. */
 const SAFE_REPLICATION_SINCE = '2.10.27';
@@ -54,7 +54,10 @@ export interface LogDescription {
 export interface DescribeOptions {
   /** Whose log to look at. */
   readonly cluster?: string;
-  /** `http://host:8222`, if the server's monitoring is on: tells how often it fsyncs. */
+  /**
+   * `http://host:8222`, if the server's monitoring is on: tells how often it fsyncs. What does not
+   * answer, or is another server's, is a warning.
+   */
   readonly monitorUrl?: string;
 }
 
@@ -62,13 +65,15 @@ const DESCRIBE_OPTIONS: OptionNames<DescribeOptions> = { cluster: true, monitorU
 
 /**
  * What an operator wants to know of the NATS server under a cluster. Reads only.
- * @throws AntiphonError LOG_UNAVAILABLE when the server does not answer at all.
+ * @throws AntiphonError LOG_UNAVAILABLE when the server does not answer at all, BAD_OPTION
  */
 export async function describeServer(
   handle: NatsHandle,
   options: DescribeOptions = {},
 ): Promise<ServerDescription> {
   checkOptions(options, DESCRIBE_OPTIONS, 'describeServer()');
+  const { monitorUrl } = options;
+  const monitor = monitorUrl === undefined ? undefined : monitorAddress(monitorUrl, 'monitorUrl');
   const rttMs = await handle.rtt();
   const info = handle.serverInfo;
   const version = info?.version ?? 'unknown';
@@ -78,7 +83,8 @@ export async function describeServer(
     jetstream === undefined || options.cluster === undefined
       ? undefined
       : await findLog(handle, options.cluster);
-  const log = stream === undefined ? undefined : await describeLog(stream, version, options.monitorUrl);
+  const monitoring = monitor && (await askMonitoring(monitor, info));
+  const log = stream === undefined ? undefined : describeLog(stream, version, monitoring);
   const clock = log === undefined ? undefined : await measureClockDifference(handle.api, log.stream);
   const facts = {
     servers: handle.servers,
@@ -90,7 +96,8 @@ export async function describeServer(
     clock,
   };
   const off = described instanceof JetStreamOffError ? described.message : JETSTREAM_OFF;
-  return { ...facts, warnings: [...warningsOf(facts, stream, off)] };
+  const unanswered = monitoring !== undefined && 'problem' in monitoring ? [monitoring.problem] : [];
+  return { ...facts, warnings: [...warningsOf(facts, stream, off), ...unanswered] };
 }
 
 /** The server may have JetStream, and this account not. */
@@ -120,14 +127,15 @@ async function findLog(handle: NatsHandle, cluster: string): Promise<StreamInfo 
   }
 }
 
-async function describeLog(
+function describeLog(
   { config, state, created }: StreamInfo,
   serverVersion: string,
-  monitorUrl: string | undefined,
-): Promise<LogDescription> {
+  monitoring: Monitoring | undefined,
+): LogDescription {
   const storage = String(config.storage);
   const replicas = config.num_replicas;
-  const syncsAlways = monitorUrl === undefined ? undefined : await readSyncsAlways(monitorUrl);
+  const syncsAlways =
+    monitoring !== undefined && 'syncsAlways' in monitoring ? monitoring.syncsAlways : undefined;
   return {
     stream: config.name,
     created,

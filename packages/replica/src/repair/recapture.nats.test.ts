@@ -98,7 +98,8 @@ describe.each([
       ['by the library', 'captured again', 'kept', 'to change', 'unseen'].map((each) => ({ id: each })),
     );
     expect(await r2.query('SELECT v FROM o')).toHaveLength(2);
-    expect(await here.recapture('t')).toMatchObject({ outcome: 'nothing' });
+    expect(await here.recapture('t')).toMatchObject({ outcome: 'nothing', dryRun: false });
+    expect(await here.recapture('t', { dryRun: true })).toMatchObject({ outcome: 'nothing', dryRun: true });
     await expectEqual(r1, r2);
   });
 });

@@ -113,7 +113,7 @@ export class Recapturer {
     checkOptions(options, RECAPTURE_OPTIONS, 'recapture()');
     const { store, health, id } = this.scope;
     const { recapturing } = store;
-    if (recapturing === undefined) return this.#nothing(table, []);
+    if (recapturing === undefined) return this.#nothing(table, options.dryRun === true, []);
     if (health.ended)
       throw new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. Open it again, then recapture.`);
     if (this.#busy) {
@@ -146,7 +146,7 @@ export class Recapturer {
       const { holding } = health;
       if (holding?.code === 'SCHEMA_DRIFT' && holding.table === table)
         throw anotherShape(this.scope, table, new AntiphonError('SCHEMA_DRIFT', holding.message));
-      return this.#nothing(table, [...affected]);
+      return this.#nothing(table, dryRun, [...affected]);
     }
     const whole =
       timeoutMs === undefined ? undefined : new Deadline(clock, timeoutMs, [], `table ${table} is compared`);
@@ -185,10 +185,10 @@ export class Recapturer {
     }
   }
 
-  #nothing(table: string, affected: readonly string[]): RecaptureResult {
+  #nothing(table: string, dryRun: boolean, affected: readonly string[]): RecaptureResult {
     const { id, health } = this.scope;
     return {
-      ...{ table, replica: id, dryRun: true, outcome: 'nothing', way: 'capture' },
+      ...{ table, replica: id, dryRun, outcome: 'nothing', way: 'capture' },
       ...{ changed: NONE, onlyHere: NONE, missingHere: NONE, knownRows: 0 },
       remaining: affected,
       ...{ replicating: health.replicating, writtenAgain: 0 },

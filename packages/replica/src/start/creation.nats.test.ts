@@ -65,6 +65,31 @@ describe('a cluster is created without naming tables', () => {
   });
 });
 
+describe('a database without any of the tables that were named', () => {
+  it('is refused at once, with the name that was likely meant', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE orders (id TEXT PRIMARY KEY)');
+    await expect(fixture.replica('a', { tables: ['ordres'] })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: /^The database has no table ordres \(did you mean orders\?\).*Correct `tables`/,
+    });
+    const a = await fixture.replica('a', { tables: ['orders'] });
+    expect(a.status().lifecycle).toBe('following');
+  });
+
+  it('waits where another replica is to bring them, or the cluster has them', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE orders (id TEXT PRIMARY KEY)');
+    fixture.sql('b', 'CREATE TABLE orderz (id TEXT PRIMARY KEY)');
+    const named = { tables: ['orders'], topology: { mode: 'primary-replica', primary: 'a' } } as const;
+    const waiting = fixture.replica('b', { ...named, limits: { connectTimeoutMs: 1500 } });
+    await expect(waiting).rejects.toMatchObject({ code: 'TIMEOUT', message: /Start the primary a first/ });
+    await fixture.replica('a', named);
+    const b = await fixture.replica('b', named);
+    expect(await count(b, 'orders')).toBe(0);
+  });
+});
+
 describe('a cluster that could not be created', () => {
   const ROWS = `CREATE TABLE t (id TEXT PRIMARY KEY, b BLOB); CREATE TABLE u (id TEXT PRIMARY KEY);
     INSERT INTO t VALUES ('k', zeroblob(3000)); INSERT INTO u VALUES (NULL)`;

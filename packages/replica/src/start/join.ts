@@ -9,8 +9,8 @@ import {
   creationObstacles,
   creationRemarks,
   type InspectOptions,
-  isSameName,
   type LogIdentity,
+  missingTables,
   primaryReplicaOf,
   type RegistryEntry,
   replicatedTables,
@@ -118,11 +118,17 @@ async function createCluster(
   return creation(settings, inspection, document, created.revision);
 }
 
-/** An empty replica that happens to start first must not found a cluster of nothing. */
+/**
+ * An empty replica that happens to start first must not found a cluster of nothing. Throws when it
+ * is not empty and has none of the tables that were named: it would wait for a slip of the pen.
+ */
 function isCreator(settings: Settings, inspection: StoreInspection): boolean {
   const primary = soleWriter(topologyOf(settings));
-  const wanted = settings.tables === undefined ? replicatedTables(inspection) : inspection.tables;
-  return (primary === undefined || primary === settings.id) && wanted.length > 0;
+  if (primary !== undefined && primary !== settings.id) return false;
+  const { tables = [], otherTables = [] } = inspection;
+  if (settings.tables === undefined) return replicatedTables(inspection).length > 0;
+  if (tables.length === 0 && otherTables.length > 0) assertTables(settings, inspection);
+  return tables.length > 0;
 }
 
 function topologyOf({ id, topology = primaryReplicaOf(id) }: Settings): Topology {
@@ -305,21 +311,22 @@ function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefin
 }
 
 function assertSupported(settings: Settings, inspection: StoreInspection, rowVersions: boolean): void {
-  const missing =
-    settings.tables?.filter(
-      (name) => !inspection.tables.some(({ schema }) => isSameName(schema.name, name)),
-    ) ?? [];
-  if (missing.length > 0) {
-    throw new AntiphonError(
-      'BAD_OPTION',
-      `The database has no table ${missing.join(', ')}. Create it, or correct \`tables\`.`,
-    );
-  }
+  assertTables(settings, inspection);
   const obstacles = creationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
   if (obstacles.length === 0) return;
   throw new AntiphonError('UNSUPPORTED_TABLE', obstacles.join(' '), {
     context: { cluster: settings.cluster, replica: settings.id },
   });
+}
+
+function assertTables({ tables = [] }: Settings, inspection: StoreInspection): void {
+  const missing = missingTables(inspection, tables);
+  if (missing === undefined) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `The database has no table ${missing}, and the cluster does not exist yet. ` +
+      'Correct `tables`, create the table, or start the replica that has it first.',
+  );
 }
 
 /**
