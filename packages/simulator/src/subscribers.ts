@@ -14,6 +14,9 @@ const LONGEST_WORK_MS = 60;
 const ACK_CHANCE = 0.5;
 /** It gives its place away, as at an upgrade. */
 const LEAVE_CHANCE = 0.03;
+/** It ends from outside, whatever it is doing then: standing by, taking the place, delivering. */
+const END_CHANCE = 0.4;
+const [TAKING_MS, SERVING_MS] = [40, 4000] as const;
 
 interface Instance {
   readonly node: SimulatedNode;
@@ -28,7 +31,7 @@ interface Instance {
  * and what was acknowledged is kept here: I16.
  */
 export class Subscribers {
-  readonly counts = { deliveries: 0, takeovers: 0 };
+  readonly counts = { deliveries: 0, takeovers: 0, ended: 0 };
   readonly #instances = new Map<SimulatedNode, Instance>();
   /** The changes that came, by transaction. */
   readonly #got = new Map<string, Set<string>>();
@@ -78,12 +81,27 @@ export class Subscribers {
     if (replica === undefined || node.paused || this.#instances.get(node)?.process === node.starts) return;
     const instance: Instance = { node, process: node.starts, delivered: [] };
     this.#instances.set(node, instance);
-    const subscription = replica.subscribe(NAME, { from: 'beginning', leaseMs: LEASE_MS });
+    const ending = new AbortController();
+    const options = { from: 'beginning', leaseMs: LEASE_MS, signal: ending.signal } as const;
+    const subscription = replica.subscribe(NAME, options);
+    if (this.random.chance(END_CHANCE)) void this.#endLater(instance, subscription, ending);
     this.#consume(instance, subscription)
       .catch((thrown: unknown) => this.#failed(instance, thrown))
       .finally(() => {
         if (this.#instances.get(node) === instance) this.#instances.delete(node);
       });
+  }
+
+  async #endLater(
+    instance: Instance,
+    subscription: Subscription<CommittedChange>,
+    ending: AbortController,
+  ): Promise<void> {
+    await this.#sleep(this.random.int(0, this.random.chance(0.5) ? TAKING_MS : SERVING_MS));
+    await this.#whileRunning(instance);
+    if (this.random.chance(0.5)) ending.abort();
+    else await subscription.close();
+    this.counts.ended++;
   }
 
   async #consume(instance: Instance, subscription: Subscription<CommittedChange>): Promise<void> {

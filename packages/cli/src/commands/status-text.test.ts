@@ -56,6 +56,10 @@ describe('statusText', () => {
     );
     expect(shown).toContain('\n  subscription mailer: active on eu-2, lag 7; standby on eu-1\n');
     expect(shown).toContain('\n  subscription search: active nowhere; standby on eu-1\n');
+    const waitsFor = 'transaction eu-3:7, which the log does not hold. Start eu-3.';
+    expect(text(with_('eu-1', { name: 'mailer', state: 'standby', waitsFor }))).toContain(
+      `\n  subscription mailer: active nowhere; standby on eu-1; eu-1 waits for ${waitsFor}\n`,
+    );
   });
 
   it('says once, and loudly, what a replica holds', () => {

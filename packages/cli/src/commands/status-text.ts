@@ -179,6 +179,8 @@ function subscriptionLines(statuses: readonly ReplicaStatus[]): readonly string[
     const where = active.map(({ id, lagEntries }) => `active on ${id}, lag ${lagEntries}`);
     if (where.length === 0) where.push('active nowhere');
     if (standby.length > 0) where.push(`standby on ${standby.join(', ')}`);
+    for (const { id, waitsFor } of instances)
+      if (waitsFor !== undefined) where.push(`${id} waits for ${waitsFor}`);
     return `  subscription ${name}: ${where.join('; ')}`;
   });
 }

@@ -73,17 +73,18 @@ export const ERROR_CODES = {
   SUBSCRIPTION_LOST: {
     retriable: false,
     means:
-      'This instance is not the active one of its subscription any more: another one has taken over, or the ' +
-      'subscription was removed.',
+      'This instance is not the active one of its subscription any more: another one has taken over, the ' +
+      'subscription was removed, or this one let go of it because its replica holds.',
     do: 'Subscribe again to stand by. The active instance gets again what was not acknowledged.',
   },
   PLACE_LOST: {
     retriable: false,
     means:
-      'The log does not hold what follows the place of a subscription or of a stream of changes, or it is another log.',
+      'The log does not hold what follows the place of a subscription or of a stream of changes, or what a `from` ' +
+      'names, or it is another log.',
     do:
-      'Remove the subscription and begin it anew, or begin a new stream: from now, and make up for what it missed with `query`; or from ' +
-      'the beginning. See "When the place is lost" in docs/subscriptions.md.',
+      'Remove the subscription if there is one, and begin anew: from now, and make up for what was missed with ' +
+      '`query`; or from the beginning. See "When the place is lost" in docs/subscriptions.md.',
   },
   // Messages
   MALFORMED_MESSAGE: {

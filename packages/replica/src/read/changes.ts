@@ -31,6 +31,7 @@ import { groupOf } from '../state/certification.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
 import { Coverage } from './coverage.js';
+import { PlaceJudge, unlessTrimmed } from './place-judge.js';
 
 /** A change of one row, committed and applied on this replica. */
 export type CommittedChange<R = RowObject, T extends string = string> = LoggedChange<R, T> & {
@@ -107,6 +108,7 @@ async function* throughout(
   following: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   let { beginning } = following;
+  await assertReachable(scope, beginning, following.signal);
   for (let sought: TransactionId | undefined; ;) {
     const found: { missed?: TransactionId } = {};
     const missed: Following['missed'] = (id, place) => {
@@ -119,6 +121,26 @@ async function* throughout(
     sought = found.missed;
     // What was delivered is known by the vector and not delivered again.
     beginning = { ...beginning, seq: await firstSeqOf(scope, following.signal) };
+  }
+}
+
+/** A place far ahead of everything that there is would deliver nothing, without a word. */
+async function assertReachable(
+  scope: Scope,
+  place: Following['beginning'],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (place === undefined || !('skip' in place)) return;
+  const { clock, limits, closing } = scope;
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal, closing], 'the place is known');
+  try {
+    const verdict = await deadline.race(new PlaceJudge(scope, 0).verdictOn(place, deadline.signal));
+    if (verdict.type === 'lost') throw streamLost(verdict.why);
+  } catch (error) {
+    // Whatever else is in the way, reading the log meets it too.
+    if (error instanceof AntiphonError && error.code === 'PLACE_LOST') throw error;
+  } finally {
+    deadline.end();
   }
 }
 
@@ -179,6 +201,8 @@ export interface Following extends Choice {
   readonly signal: AbortSignal | undefined;
   /** Of the error when certification's verdicts on what follows are not kept any more. */
   readonly tooOld: ErrorCode;
+  /** PLACE_LOST, of a stream that has a name. `why`: a sentence. */
+  readonly lost?: (why: string) => AntiphonError;
   /** Told where to go on once an entry was delivered to its end, wanted or not. */
   readonly passed?: (place: ChangeCursor) => void;
   /**
@@ -191,7 +215,7 @@ export interface Following extends Choice {
 /** Ends when the replica closes, and throws the reason of the signal. */
 export async function* follow(
   scope: Scope,
-  { beginning, wanted, integers, signal: given, tooOld, passed, missed }: Following,
+  { beginning, wanted, integers, signal: given, tooOld, lost = streamLost, passed, missed }: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   const { closing, clock, limits, progress, store, id } = scope;
   const signal = given === undefined ? closing : AbortSignal.any([given, closing]);
@@ -230,7 +254,9 @@ export async function* follow(
         {
           signal: given,
         },
-      );
+      ).catch(async (error: unknown) => {
+        throw await unlessTrimmed(scope, error, stream.placeAfter(passedSeq), lost);
+      });
       if (entries === undefined) return;
       for (const entry of entries) {
         const rejected = await rejectedIn(scope, entry);
@@ -365,6 +391,14 @@ function summariesOf(entry: LogEntry): readonly BatchSummary[] {
   } catch {
     return []; // Malformed; the feed has quarantined it.
   }
+}
+
+function streamLost(why: string): AntiphonError {
+  return new AntiphonError(
+    'PLACE_LOST',
+    `The stream of changes cannot go on at its place. ${why} Begin a new stream from now, and make up for what it ` +
+      'missed with query(). See docs/subscriptions.md.',
+  );
 }
 
 /** Counters that certification rejected; undefined when that is not kept any more. */

@@ -1,6 +1,6 @@
-import { type Clock, type DeliveryWindow, renewalMs, type Timer } from '@antiphon/core';
+import { type Clock, DeliveryWindow, renewalMs, type Timer } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
-import type { SubscriptionLease } from './subscription-lease.js';
+import type { Candidate, SubscriptionLease } from './subscription-lease.js';
 
 /**
  * Acknowledgements of a consumer that goes on at once are collected for so long, and written
@@ -118,6 +118,7 @@ export class PlaceWriter {
       const patience = clock.setTimer(RELEASE_MS / 2, () => this.#stopping.abort(why));
       await deadline.race(this.#writing ?? Promise.resolve()).finally(() => patience.cancel());
       this.#stopping.abort(why);
+      this.#timer?.cancel();
       await deadline.race(lease.release(window.place, deadline.signal));
       if (lease.lost.aborted) this.#next.reject(lease.lost.reason);
       else this.#next.resolve();
@@ -126,6 +127,44 @@ export class PlaceWriter {
     } finally {
       deadline.end();
     }
+  }
+}
+
+/** Of the active instance: what it delivers, and what keeps its place. */
+export interface Tenure {
+  readonly window: DeliveryWindow;
+  readonly writer: PlaceWriter;
+}
+
+/**
+ * Resolves once the lease is this instance's; it is renewed from then on, until the writer is
+ * stopped, also by one that has ended meanwhile. Rejects as `acquire`, and has let go then of
+ * whatever it had taken: a candidate ends at any moment, also while the registry has its record and
+ * it does not know yet.
+ */
+export async function takePlace(
+  deps: Omit<PlaceWriterDeps, 'window'>,
+  candidate: Candidate,
+): Promise<Tenure> {
+  const { lease, clock } = deps;
+  try {
+    const window = new DeliveryWindow(await lease.acquire(candidate));
+    return { window, writer: new PlaceWriter({ ...deps, window }) };
+  } catch (error) {
+    await letGo(lease, clock);
+    throw error;
+  }
+}
+
+/** Never rejects; bounded in time. */
+async function letGo(lease: SubscriptionLease, clock: Clock): Promise<void> {
+  const deadline = new Deadline(clock, RELEASE_MS, [], 'the subscription is free');
+  try {
+    await deadline.race(lease.release(undefined, deadline.signal));
+  } catch {
+    // A standby waits for the end of the lease.
+  } finally {
+    deadline.end();
   }
 }
 

@@ -1,7 +1,14 @@
-import { encodeCursor, listSubscriptions, removeSubscription, DeliveryWindow } from '@antiphon/core';
+import {
+  AntiphonError,
+  encodeCursor,
+  listSubscriptions,
+  removeSubscription,
+  type DeliveryWindow,
+  type Registry,
+} from '@antiphon/core';
 import { Faults, Link, memoryRegistry, Random, VirtualClock, type MemoryRegistry } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
-import { PlaceWriter } from './place-writer.js';
+import { takePlace, type PlaceWriter } from './place-writer.js';
 import { SubscriptionLease } from './subscription-lease.js';
 
 const LEASE_MS = 3000;
@@ -33,7 +40,10 @@ class World {
 
 class Instance {
   readonly lease: SubscriptionLease;
+  readonly registry: Registry;
   readonly ending = new AbortController();
+  /** Its replica has stalled, or holds. */
+  canDeliver = true;
   window: DeliveryWindow | undefined;
   writer: PlaceWriter | undefined;
 
@@ -44,20 +54,23 @@ class Instance {
     server: MemoryRegistry,
   ) {
     const holder = { replica: 'eu-1', instance: name, leaseMs: LEASE_MS };
-    this.lease = new SubscriptionLease({ name: 'mailer', holder, registry: server.connect(link), clock });
+    this.registry = server.connect(link);
+    this.lease = new SubscriptionLease({ name: 'mailer', holder, registry: this.registry, clock });
   }
 
   async acquire(begin = BEGIN): Promise<string> {
-    const place = await this.lease.acquire({
-      begin: () => Promise.resolve(begin),
-      isReady: () => Promise.resolve(true),
-      signal: this.ending.signal,
-    });
-    this.window = new DeliveryWindow(place);
-    this.writer = new PlaceWriter({
-      ...{ lease: this.lease, leaseMs: LEASE_MS, window: this.window, clock: this.clock },
-    });
-    return place;
+    const { lease, clock, ending } = this;
+    const tenure = await takePlace(
+      { lease, leaseMs: LEASE_MS, clock },
+      {
+        canDeliver: () => this.canDeliver,
+        begin: () => Promise.resolve(begin),
+        isReady: () => Promise.resolve(true),
+        signal: ending.signal,
+      },
+    );
+    [this.window, this.writer] = [tenure.window, tenure.writer];
+    return this.window.place;
   }
 
   deliver(n: number): void {
@@ -70,6 +83,7 @@ class Instance {
   }
 }
 
+const ENDED = new AntiphonError('CLOSED', 'ended');
 const codeOf = (error: unknown): unknown => (error as { code?: string }).code;
 
 describe('the lease of a subscription', () => {
@@ -153,6 +167,75 @@ describe('the lease of a subscription', () => {
     expect(three.lease.epoch).toBe(3);
   });
 
+  it.each([0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 40])(
+    'is nobody’s when an instance ends %i ms after it began to take it',
+    async (afterMs) => {
+      for (const lostCall of [0, 0.5]) {
+        for (let seed = 1; seed <= 30; seed++) {
+          const world = new World(seed);
+          const one = world.instance();
+          world.faults.set({ lostCall, minLatencyMs: 1, maxLatencyMs: 5 });
+          const taking = one.acquire().catch((error: unknown) => error);
+          await world.clock.advance(afterMs);
+          const reason = new Error('ended');
+          one.ending.abort(reason);
+          // As a subscription does.
+          const ended = taking.then(() => one.writer?.stop(reason));
+          world.faults.set({ lostCall: 0, minLatencyMs: 1, maxLatencyMs: 5 });
+          await world.clock.run(ended);
+          const two = world.instance();
+          await world.clock.run(two.acquire(), LEASE_MS / 2);
+          await world.clock.advance(3 * LEASE_MS);
+          expect(two.lease.lost.aborted).toBe(false);
+        }
+      }
+    },
+  );
+
+  it('is nobody’s when an instance ends right after the answer that it has it', async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      const world = new World();
+      const one = world.instance();
+      const { registry } = one;
+      const create = registry.create.bind(registry);
+      registry.create = async (key, value) => {
+        const entry = await create(key, value);
+        void (async () => {
+          for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+          one.ending.abort(ENDED);
+        })();
+        return entry;
+      };
+      await world.clock.run(one.acquire().catch((error: unknown) => expect(error).toBe(ENDED)));
+      await world.clock.run(Promise.resolve(one.writer?.stop(ENDED)));
+      const two = world.instance();
+      await world.clock.run(two.acquire(), LEASE_MS / 2);
+      await world.clock.advance(3 * LEASE_MS);
+      expect(two.lease.lost.aborted).toBe(false);
+    }
+  });
+
+  it('goes to none that cannot deliver, also when that begins while it is taken', async () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const world = new World(seed);
+      const [one, two] = [world.instance(), world.instance()];
+      one.canDeliver = seed > 10;
+      void one.acquire();
+      await world.clock.advance(seed % 10);
+      const wasActive = one.writer !== undefined;
+      one.canDeliver = false;
+      if (wasActive) continue;
+      await world.clock.run(two.acquire(), LEASE_MS / 2);
+      await world.clock.advance(3 * LEASE_MS);
+      expect(two.lease.lost.aborted).toBe(false);
+      expect(one.writer).toBeUndefined();
+      one.canDeliver = true;
+      await world.clock.run(two.writer!.stop(new Error('closed')));
+      await world.clock.advance(LEASE_MS);
+      expect(one.writer).toBeDefined();
+    }
+  });
+
   it('writes collected acknowledgements together', async () => {
     const world = new World();
     const one = world.instance();
@@ -182,11 +265,13 @@ describe('I16: whatever happens to instances and answers', () => {
       while (!stop) {
         const instance = world.instance((random.next() - 0.5) * 1000);
         const disturbing = disturbNowAndThen(world, random, instance);
+        const atMs = random.next() < 0.5 ? Infinity : random.next() ** 3 * 10_000;
+        if (atMs < Infinity) world.clock.setTimer(atMs, () => instance.ending.abort(ENDED));
         await serve(instance, history, random, () => stop).catch((error: unknown) => {
-          if (codeOf(error) !== 'SUBSCRIPTION_LOST') throw error;
+          if (codeOf(error) !== 'SUBSCRIPTION_LOST' && error !== ENDED) throw error;
         });
         disturbing.stop();
-        instance.ending.abort();
+        instance.ending.abort(ENDED);
       }
     };
     const lives = Promise.all([life(), life(), life()]);
@@ -196,6 +281,11 @@ describe('I16: whatever happens to instances and answers', () => {
     await world.clock.run(lives, 60_000);
     expect(history.last).toBeGreaterThan(10);
     expect(history.faults).toEqual([]);
+    // None of those that have ended is in its way.
+    const last = world.instance();
+    await world.clock.run(last.acquire(), 2 * LEASE_MS);
+    await world.clock.advance(5 * LEASE_MS);
+    expect(last.lease.lost.aborted).toBe(false);
   });
 });
 
@@ -240,7 +330,7 @@ async function serve(
   random: Random,
   stopped: () => boolean,
 ): Promise<void> {
-  const { name, clock, lease } = instance;
+  const { name, clock, lease, ending } = instance;
   const pause = (ms: number): Promise<void> => new Promise((resolve) => void clock.setTimer(ms, resolve));
   const place = await instance.acquire();
   let n = 0;
@@ -250,8 +340,8 @@ async function serve(
   history.began(name, lease.epoch!, n);
   const end = random.next();
   for (const untilMs = clock.monotonicMs() + random.next() * 20_000; clock.monotonicMs() < untilMs;) {
-    while (lease.leftMs === 0) await instance.writer!.confirmedSoon();
-    if (stopped()) break;
+    while (lease.leftMs === 0 && !ending.signal.aborted) await instance.writer!.confirmedSoon();
+    if (stopped() || ending.signal.aborted) break;
     n += 1;
     history.delivered(name, n);
     instance.deliver(n);
@@ -264,7 +354,7 @@ async function serve(
       else confirmed.catch(() => undefined);
     }
   }
-  if (end < 0.5 || stopped()) await instance.writer!.stop(new Error('closed'));
+  if (end < 0.5 || stopped() || ending.signal.aborted) await instance.writer!.stop(new Error('closed'));
   // A crash: nothing is written any more, and what is under way may arrive.
   else {
     instance.link.kill();

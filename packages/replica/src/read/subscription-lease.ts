@@ -31,7 +31,12 @@ export interface SubscriptionLeaseDeps {
 }
 
 export interface Candidate {
-  /** Where a subscription begins that does not exist yet. Asked only then. */
+  /**
+   * Whether it could deliver anything at all now. Asked before it takes the record, and again once
+   * it has it: an instance that cannot does not keep it.
+   */
+  canDeliver(): boolean;
+  /** Where a subscription begins that does not exist yet. Asked only then, perhaps repeatedly. */
   begin(): Promise<string>;
   /** Whether this instance can go on at `place` now; asked only when the record is free. */
   isReady(place: string): Promise<boolean>;
@@ -47,6 +52,8 @@ export interface Candidate {
 export class SubscriptionLease {
   readonly #lost = new AbortController();
   #held: Held | undefined;
+  /** What it tried to write to take the record, while nobody knows whether the registry has it. */
+  #attempt: Held | undefined;
   /** When the last write that was confirmed was sent; undefined: none was. */
   #confirmed: Moment | undefined;
 
@@ -79,15 +86,16 @@ export class SubscriptionLease {
   /**
    * Resolves with the place once this instance is the holder. Waits through an absence of NATS.
    * Throws SUBSCRIPTION_LOST when it is removed meanwhile, what `begin` and `isReady` throw, and
-   * the reason of the signal.
+   * the reason of the signal, at once. The record may be taken then all the same: `release` it.
    */
   async acquire(candidate: Candidate): Promise<string> {
     const { clock } = this.deps;
+    candidate.signal.throwIfAborted();
     const seen: Seen = { last: undefined, sighting: undefined, sent: this.#now() };
     for (let failures = 0; ;) {
       let waitMs = LOOK_EVERY_MS * (0.75 + 0.5 * clock.random());
       try {
-        const place = await this.#tryToTake(candidate, seen);
+        const place = await unlessAborted(candidate.signal, this.#tryToTake(candidate, seen));
         if (place !== undefined) return place;
         failures = 0;
       } catch (error) {
@@ -103,7 +111,7 @@ export class SubscriptionLease {
     const askedMs = clock.monotonicMs();
     const stored = await readSubscription(registry, name);
     candidate.signal.throwIfAborted();
-    if (stored?.record.holder?.instance === holder.instance) return this.#adopt(stored, seen.sent);
+    if (stored?.record.holder?.instance === holder.instance) return this.#took(candidate, stored, seen.sent);
     if (seen.last !== undefined && stored?.record.removed === true) throw this.#end(stored.record);
     // One that is gone without a trace is not new: its holder writes it again, or else this
     // instance does.
@@ -113,14 +121,32 @@ export class SubscriptionLease {
     if (!isNew) {
       seen.last = record;
       if (takeoverInMs(record, seen.sighting, askedMs) > 0) return undefined;
-      if (!(await candidate.isReady(record.place))) return undefined;
     }
+    if (!candidate.canDeliver()) return undefined;
     const place = isNew ? await candidate.begin() : record.place;
+    if (!(await candidate.isReady(place)) || !candidate.canDeliver()) return undefined;
     candidate.signal.throwIfAborted();
     seen.sent = this.#now();
     const next = taken(name, record, holder, place, clock.nowMs());
+    this.#attempt = { record: next, revision: stored?.revision };
     const written = await writeSubscription(registry, next, stored?.revision);
-    return written && this.#adopt(written, seen.sent);
+    candidate.signal.throwIfAborted();
+    if (written !== undefined) return this.#took(candidate, written, seen.sent);
+    this.#attempt = undefined;
+    return undefined;
+  }
+
+  /** Its replica may have stalled while the registry answered. */
+  async #took(candidate: Candidate, stored: StoredSubscription, sent: Moment): Promise<string | undefined> {
+    const { registry, clock } = this.deps;
+    this.#attempt = undefined;
+    if (candidate.canDeliver()) return this.#adopt(stored, sent);
+    // Without an answer, the next look shows whether it has to be written again.
+    const free = released(stored.record, stored.record.place, clock.nowMs());
+    this.#attempt = stored;
+    await writeSubscription(registry, free, stored.revision);
+    if (!candidate.signal.aborted) this.#attempt = undefined;
+    return undefined;
   }
 
   #adopt(stored: StoredSubscription, sent: Moment): string {
@@ -138,11 +164,17 @@ export class SubscriptionLease {
     await this.#put((record) => ({ ...record, place, writtenAtMs: clock.nowMs() }), signal);
   }
 
-  /** As `write`, and a standby need not wait any more. */
-  async release(place: string, signal: AbortSignal): Promise<void> {
+  /**
+   * As `write`, and a standby need not wait any more. `place`: undefined leaves it where it is.
+   * Also after an `acquire` that ended before it knew the answer: writing against the same revision
+   * makes sure that the record is not taken later either.
+   */
+  async release(place: string | undefined, signal: AbortSignal): Promise<void> {
     const { clock } = this.deps;
+    this.#held ??= this.#attempt;
+    this.#attempt = undefined;
     if (this.#held === undefined || this.lost.aborted) return;
-    await this.#put((record) => released(record, place, clock.nowMs()), signal);
+    await this.#put((record) => released(record, place ?? record.place, clock.nowMs()), signal);
     this.#confirmed = undefined;
   }
 
@@ -173,7 +205,9 @@ export class SubscriptionLease {
   async #lookAgain(): Promise<boolean> {
     const { registry, name, holder } = this.deps;
     const stored = await readSubscription(registry, name);
-    const { record: mine } = this.#held ?? never();
+    const { record: mine, revision } = this.#held ?? never();
+    // Nothing has arrived, not even that this instance takes it.
+    if (stored !== undefined && stored.revision === revision) return false;
     if (stored !== undefined && !isHeldBy(stored.record, holder.instance, mine.epoch)) {
       const { epoch, holder: other, removed } = stored.record;
       if (epoch === mine.epoch && other === undefined && removed !== true) return true;
@@ -220,6 +254,16 @@ interface Held {
   readonly record: SubscriptionRecord;
   /** undefined: the key is not there any more. */
   readonly revision: number | undefined;
+}
+
+/** The result of `work`, or the reason of the signal as soon as it aborts. */
+export function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -57,6 +57,9 @@ function ofGhost(counter: number): Uint8Array {
   });
 }
 
+const REBUILT =
+  'CREATE TABLE n (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO n SELECT * FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t;';
+
 async function clusterOfTwo(): Promise<
   readonly [cluster: ClusterFixture, a: SqliteReplica, b: SqliteReplica]
 > {
@@ -360,12 +363,149 @@ describe('troubles of a durable subscription', () => {
     await eventually('it is active', () => active.epoch === 1);
     const standby = b.subscribe('mailer', LONG_LEASE);
     const two = serve(standby);
-    const rebuilt = 'CREATE TABLE n (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO n SELECT * FROM t;';
-    cluster.sql('a', `${rebuilt} DROP TABLE t; ALTER TABLE n RENAME TO t;`);
+    cluster.sql('a', REBUILT);
     expect(await one.done).toBe('SCHEMA_DRIFT');
     await eventually('the other one is active', () => standby.epoch === 2, PROMPTLY_MS);
     await insert(b, 9);
     await eventually('it goes on', () => two.ids.includes(9));
     expect(a.status().subscriptions).toEqual([]);
+  });
+
+  it('is never taken on a replica that has stalled already', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    cluster.sql('a', REBUILT);
+    await eventually('it stalls', () => a.status().lifecycle === 'stalled');
+    const unable = a.subscribe('mailer', LONG_LEASE);
+    const one = serve(unable);
+    await eventually('it stands by', () => a.status().subscriptions.length === 1);
+    await sleep(1500);
+    expect(await b.subscriptions()).toEqual([]);
+    const able = b.subscribe('mailer', { ...LONG_LEASE, from: 'beginning' });
+    const two = serve(able);
+    await eventually('the other one is active', () => able.epoch === 1, PROMPTLY_MS);
+    await insert(b, 1);
+    await eventually('it delivers', () => two.ids.length === 1);
+    expect([one.ids, unable.epoch]).toEqual([[], undefined]);
+    await a.recapture('t');
+    await eventually('it goes on', () => a.status().lifecycle !== 'stalled');
+    await able.close();
+    await eventually('the recovered one takes over', () => unable.epoch === 2, PROMPTLY_MS);
+  });
+
+  it('goes over when its replica holds for longer than the lease, and comes back after it', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    const held = b.subscribe('mailer', { leaseMs: 1000 });
+    const one = serve(held);
+    await eventually('it is active', () => held.epoch === 1);
+    const standby = a.subscribe('mailer', LONG_LEASE);
+    const two = serve(standby);
+    await insert(a, 1);
+    await eventually('it delivers', () => one.ids.length === 1);
+    cluster.sql('b', 'CREATE UNIQUE INDEX only_here ON t (v)');
+    await insert(a, 2);
+    await eventually('it holds', () => b.status().lifecycle === 'holding');
+    expect(await one.done).toBe('SUBSCRIPTION_LOST');
+    await expect(held.ack({ cursor: 'x' })).rejects.toThrow(/holding for more than 1000 ms/);
+    await eventually('the other one goes on', () => two.ids.includes(2), PROMPTLY_MS);
+    const again = b.subscribe('mailer', LONG_LEASE);
+    const three = serve(again);
+    await standby.close();
+    await sleep(1500);
+    expect(again.epoch).toBeUndefined();
+    expect((await a.subscriptions())[0]?.holder).toBeUndefined();
+    cluster.sql('b', 'DROP INDEX only_here');
+    await eventually('it is active', () => again.epoch === 3, 10_000);
+    await insert(a, 3);
+    await eventually('it delivers', () => three.ids.includes(3));
+    expect([one.ids, two.ids, three.ids]).toEqual([[1], [2], [3]]);
+  });
+
+  it('I16: is nobody’s after its instance has ended at whatever moment, in whatever way', async () => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _ = cluster;
+    await insert(a, 1);
+    for (let round = 0; round < 60; round++) {
+      const end = new AbortController();
+      const options = { from: 'beginning', leaseMs: 1000, signal: end.signal } as const;
+      const subscription = a.subscribe(`m${round}`, options);
+      const next = subscription.next().catch(() => undefined);
+      await sleep(round * 0.2);
+      if (round % 3 === 0) await subscription.close();
+      if (round % 3 === 1) await subscription.return?.();
+      if (round % 3 === 2) end.abort();
+      await next;
+    }
+    const isFree = async (): Promise<boolean> =>
+      (await a.subscriptions()).every(({ holder }) => holder === undefined);
+    await eventually('all are free', isFree, PROMPTLY_MS);
+    expect(a.status().subscriptions).toEqual([]);
+    const late = a.subscribe('late', { signal: AbortSignal.abort() });
+    await expect(late.next()).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(a.status().subscriptions).toEqual([]);
+  });
+
+  it('I16: waits for a silent origin that alone may have what the place is behind', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    await insert(a, 1);
+    await eventually('it has the row', () => b.status().vector['a'] === 1);
+    const { generation, seq } = b.status().position;
+    await cluster.server.kill();
+    await eventually('it notices', () => a.status().connection !== 'connected');
+    await insert(a, 2);
+    await a.close();
+    await cluster.server.restart();
+    // As of an instance on `a`, which had more than the log has.
+    const place = encodeCursor({ generation, seq: seq + 1, vector: { a: 2 }, skip: 0 });
+    const record = { name: 'mailer', place, epoch: 7, createdAtMs: 1, writtenAtMs: 1 };
+    await writeSubscription((await cluster.nats()).registry(cluster.cluster), record, undefined);
+    const standby = b.subscribe('mailer', LONG_LEASE);
+    const { ids, done } = serve(standby);
+    const waitsFor = (): string | undefined => b.status().subscriptions[0]?.waitsFor;
+    await eventually('it says so', () => waitsFor()?.includes('Start a') === true);
+    expect(waitsFor()).toContain('transaction a:2');
+    await sleep(2500);
+    const back = await cluster.replica('a');
+    await eventually('it is active', () => standby.epoch === 8, 10_000);
+    await insert(back, 3);
+    await eventually('it delivers what follows', () => ids.includes(3));
+    await standby.close();
+    expect(await done).toBe('ended');
+  });
+
+  it('says when a trim went past a slow consumer, and that a `from` cannot be', async () => {
+    const [cluster, a, b] = await clusterOfTwo();
+    await using _ = cluster;
+    await insert(a, 1);
+    const subscription = b.subscribe('mailer', { from: 'beginning' });
+    const stream = b.changes({ from: 'beginning' });
+    const [first] = await take(subscription, 1);
+    await stream.next();
+    const large = 'x'.repeat(100_000);
+    for (let id = 10; id < 200; id++)
+      await a.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, large] }]);
+    await Promise.all([a, b].map((replica) => replica.caughtUp()));
+    // A log that keeps nothing of what replicas saw last is another one.
+    await sleep(1500);
+    const { streams } = await (await cluster.nats()).connection.jetstreamManager();
+    const { state } = await streams.info(streamName(cluster.cluster));
+    await streams.purge(streamName(cluster.cluster), { seq: state.last_seq });
+    const lost = { code: 'PLACE_LOST', message: expect.stringMatching(/log begins at entry/) as string };
+    await expect(take(subscription, 200)).rejects.toMatchObject(lost);
+    const rest = async (): Promise<void> => {
+      for await (const change of stream) expect(change.last).toBe(true);
+    };
+    await expect(rest()).rejects.toMatchObject(lost);
+    const { generation } = b.status().position;
+    const ahead = encodeCursor({ generation, seq: state.last_seq + 1, vector: { b: 1e9 }, skip: 0 });
+    for (const from of [first!.cursor, ahead]) {
+      const next = b.subscribe('new', { from }).next();
+      await expect(next).rejects.toMatchObject({ code: 'PLACE_LOST' });
+      await expect(next).rejects.toThrow(/does not exist yet and cannot begin at its `from`/);
+      await expect(b.changes({ from }).next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
+    }
+    expect((await a.subscriptions()).map(({ name }) => name)).toEqual(['mailer']);
   });
 });

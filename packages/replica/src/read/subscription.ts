@@ -2,9 +2,9 @@ import {
   abortError,
   AntiphonError,
   decodeCursor,
-  DeliveryWindow,
-  dominates,
+  type DeliveryWindow,
   encodeCursor,
+  sentence,
   sleep,
   type SubscriptionHolder,
   type TransactionId,
@@ -13,8 +13,10 @@ import type { OpenSubscription, SubscriptionStatus } from '../state/active-subsc
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
 import { type Choice, type CommittedChange, follow, type Following, isSame, startOf } from './changes.js';
-import { PlaceWriter } from './place-writer.js';
-import { SubscriptionLease } from './subscription-lease.js';
+import { HoldWatch } from './hold-watch.js';
+import { PlaceJudge, whyNotInLog } from './place-judge.js';
+import { type PlaceWriter, takePlace, type Tenure } from './place-writer.js';
+import { SubscriptionLease, unlessAborted } from './subscription-lease.js';
 
 /** Between two tries to open the log again. */
 const REOPEN_MS = 500;
@@ -71,6 +73,16 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
   /** From when it is active. */
   #window: DeliveryWindow | undefined;
   #writer: PlaceWriter | undefined;
+  /** Settles once it is active, or has let go of whatever it had taken until it ended. */
+  #taking: Promise<Tenure> | undefined;
+  /** The cursor where a subscription that did not exist begins. */
+  #begun: string | undefined;
+  /** Of a standby: what it waits for, when that is not the active instance. */
+  #waitsFor: string | undefined;
+  readonly #judge: PlaceJudge;
+  readonly #hold: HoldWatch;
+  /** The consumer waits in `next()`. */
+  #isAsked = false;
   /** The consumer has asked for its next change since it acknowledged one. */
   #goesOn = false;
   #closing: Promise<void> | undefined;
@@ -86,6 +98,8 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
       leaseMs,
     };
     this.#lease = new SubscriptionLease({ name, holder, registry: scope.registry, clock: scope.clock });
+    this.#judge = new PlaceJudge(scope);
+    this.#hold = new HoldWatch(scope.health, scope.clock, leaseMs, () => this.#leaveWhenStuck());
     this.#changes = this.#run();
     this.#stopListening = this.#listen(signal);
     if (scope.closing.aborted) this.#ending.abort(scope.closing.reason);
@@ -98,13 +112,18 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
 
   status(): SubscriptionStatus {
     const { name, epoch } = this;
-    if (epoch === undefined || this.#window === undefined) return { name, state: 'standby' };
+    if (epoch === undefined || this.#window === undefined) {
+      const waitsFor = this.#waitsFor;
+      return { name, state: 'standby', ...(waitsFor !== undefined && { waitsFor }) };
+    }
     const lagEntries = Math.max(0, this.deps.scope.positions.end + 1 - this.#window.seq);
     return { name, state: 'active', epoch, lagEntries };
   }
 
   next(): Promise<IteratorResult<CommittedChange, void>> {
     this.#goesOn = true;
+    this.#isAsked = true;
+    this.#leaveWhenStuck();
     return this.#changes.next();
   }
 
@@ -131,7 +150,7 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
   async #ack(change: { readonly cursor: string }): Promise<void> {
     const [window, writer] = [this.#window, this.#writer];
     if (this.#lease.lost.aborted) throw this.#lease.lost.reason;
-    if (this.#ending.signal.aborted) throw closed(this.name);
+    if (this.#ending.signal.aborted) throw this.#endedBy;
     const cursor: unknown = (change as Partial<typeof change> | undefined)?.cursor;
     if (typeof cursor !== 'string')
       throw new AntiphonError('BAD_OPTION', 'ack() needs a change of this subscription, or its cursor.');
@@ -141,6 +160,13 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     this.#goesOn = false;
     writer.hurryUnless(() => this.#goesOn);
     await writer.confirmed();
+  }
+
+  get #endedBy(): unknown {
+    const { reason } = this.#ending.signal as { readonly reason: unknown };
+    return reason instanceof AntiphonError && reason.code === 'SUBSCRIPTION_LOST'
+      ? reason
+      : closed(this.name);
   }
 
   close(): Promise<void> {
@@ -162,6 +188,8 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
   #finish(): Promise<void> {
     this.#finishing ??= (async () => {
       this.#stopListening();
+      this.#hold.stop();
+      await this.#taking?.catch(() => undefined);
       await this.#writer?.stop(this.#ending.signal.reason);
       this.deps.scope.subscriptions.delete(this);
     })();
@@ -178,10 +206,7 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     signal?.addEventListener('abort', onAbort, { once: true });
     scope.closing.addEventListener('abort', onClosing, { once: true });
     this.#lease.lost.addEventListener('abort', onLost, { once: true });
-    // Another replica may be able to go on; this one cannot before somebody acts.
-    const onState = scope.health.onState((state) => {
-      if (state === 'stalled' && this.#window !== undefined) end(scope.health.stopped);
-    });
+    const onState = scope.health.onState(() => this.#leaveWhenStopped());
     return () => {
       signal?.removeEventListener('abort', onAbort);
       scope.closing.removeEventListener('abort', onClosing);
@@ -189,14 +214,39 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     };
   }
 
+  /**
+   * Another replica may be able to go on; this one cannot before somebody acts. A standby waits for
+   * that, unless the replica has ended.
+   */
+  #leaveWhenStopped(): void {
+    const { health } = this.deps.scope;
+    if (health.ended || (!health.replicating && this.#window !== undefined))
+      this.#ending.abort(health.stopped);
+  }
+
+  /**
+   * Nothing comes while the replica holds, and that may take until somebody acts: another replica
+   * may be able to go on. What was committed before is delivered first, if the consumer asks for
+   * it.
+   */
+  #leaveWhenStuck(): void {
+    const { name, deps } = this;
+    const { id, health, positions } = deps.scope;
+    const window = this.#window;
+    if (!this.#hold.isLong || !this.#isAsked || window === undefined) return;
+    if (window.readOn.seq <= positions.passed) return;
+    this.#ending.abort(letGoOf(name, id, deps.leaseMs, health.obstacle));
+  }
+
   async *#run(): AsyncGenerator<CommittedChange, void, undefined> {
     const { scope } = this.deps;
-    scope.subscriptions.add(this);
     try {
+      this.#ending.signal.throwIfAborted();
+      scope.subscriptions.add(this);
       yield* this.#whenActive();
     } catch (error) {
-      // The replica closes, or the caller has closed it: nothing more comes.
-      if (this.#closing === undefined && !scope.closing.aborted) throw error;
+      // The replica ends, or the caller has closed it: nothing more comes.
+      if (this.#closing === undefined && !scope.closing.aborted && !scope.health.ended) throw error;
     } finally {
       this.#ending.abort(closed(this.name));
       await this.#finish();
@@ -204,24 +254,37 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
   }
 
   async *#whenActive(): AsyncGenerator<CommittedChange, void, undefined> {
-    const { scope, leaseMs } = this.deps;
     const { signal } = this.#ending;
     const lease = this.#lease;
-    const place = await lease.acquire({
-      begin: () => this.#begin(),
-      isReady: (at) => this.#isReady(at),
-      signal,
-    });
-    const window = new DeliveryWindow(place);
-    const writer = new PlaceWriter({ lease, leaseMs, window, clock: scope.clock });
-    [this.#window, this.#writer] = [window, writer];
+    this.#taking = this.#take();
+    const { window, writer } = await this.#taking;
+    signal.throwIfAborted();
     for await (const change of this.#read(window)) {
       // Nobody else delivers while the lease lasts; after a pause, only the registry can tell.
       while (lease.leftMs === 0) await unlessAborted(signal, writer.confirmedSoon());
       signal.throwIfAborted();
       window.delivered(change.cursor);
+      this.#isAsked = false;
       yield change;
     }
+  }
+
+  async #take(): Promise<Tenure> {
+    const { scope, leaseMs } = this.deps;
+    const { health, clock } = scope;
+    const tenure = await takePlace(
+      { lease: this.#lease, leaseMs, clock },
+      {
+        canDeliver: () => health.replicating && health.holding === undefined,
+        begin: () => this.#begin(),
+        isReady: (at) => this.#isReady(at),
+        signal: this.#ending.signal,
+      },
+    );
+    [this.#window, this.#writer, this.#waitsFor] = [tenure.window, tenure.writer, undefined];
+    // What happened before it had these went unnoticed.
+    this.#leaveWhenStopped();
+    return tenure;
   }
 
   /** Ends when the replica closes. */
@@ -262,21 +325,25 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
       ...choice,
       signal: this.#ending.signal,
       tooOld: 'PLACE_LOST',
-      passed: (at) => window.passed(at),
+      lost: (why) => this.#placeLost(why),
+      passed: (at) => {
+        window.passed(at);
+        this.#leaveWhenStuck();
+      },
       missed,
     });
   }
 
   /** Where a subscription begins that does not exist yet. */
   async #begin(): Promise<string> {
+    if (this.#begun !== undefined) return this.#begun;
     const { scope, beginning } = this.deps;
     const { clock, limits } = scope;
     const what = 'the log says where the subscription begins';
     const deadline = new Deadline(clock, limits.connectTimeoutMs, [this.#ending.signal], what);
     try {
-      const start = await startOf(scope, beginning, deadline);
-      await this.#assertInLog(start);
-      return encodeCursor(start);
+      this.#begun = encodeCursor(await startOf(scope, beginning, deadline));
+      return this.#begun;
     } finally {
       deadline.end();
     }
@@ -287,28 +354,28 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
    * PLACE_LOST when the log does not hold what this database and the place have to agree on.
    */
   async #isReady(text: string): Promise<boolean> {
-    const { health, positions, progress, document, log } = this.deps.scope;
-    const { signal } = this.#ending;
-    if (!health.replicating) return false;
-    const place = decodeCursor(text);
-    if (place.generation !== document.generation) throw this.#placeLost('It is a place in another log.');
-    if (dominates(progress.vector, place.vector)) return true;
-    const { lastSeq } = await log.identity(signal);
-    const isCaughtUp = positions.applied >= lastSeq && health.complete;
-    if (!isCaughtUp || dominates(progress.vector, place.vector)) return false;
-    throw this.#placeLost(
-      `It is behind transactions that the log, which ends at entry ${lastSeq}, does not hold: the log lost them.`,
-    );
+    const verdict = await this.#judge.verdictOn(decodeCursor(text), this.#ending.signal);
+    if (verdict.type === 'lost') throw this.#placeLost(verdict.why, text === this.#begun);
+    this.#wait(verdict.type === 'behind' ? verdict.waitsFor : undefined);
+    return verdict.type === 'ready';
   }
 
-  /** Returns where the log begins. */
+  #wait(waitsFor: string | undefined): void {
+    if (waitsFor === this.#waitsFor) return;
+    this.#waitsFor = waitsFor;
+    const { name, deps } = this;
+    if (waitsFor !== undefined)
+      deps.scope.logger.warn({ subscription: name }, `Subscription ${name} waits for ${waitsFor}`);
+  }
+
+  /** Returns where the log begins. Throws PLACE_LOST. */
   async #assertInLog(place: { readonly generation: string; readonly seq: number }): Promise<number> {
-    const { log, document } = this.deps.scope;
-    if (place.generation !== document.generation) throw this.#placeLost('It is a place in another log.');
-    const { firstSeq } = await log.identity(this.#ending.signal);
-    if (place.seq < firstSeq)
-      throw this.#placeLost(`It is at entry ${place.seq}, and the log begins at entry ${firstSeq} now.`);
-    return firstSeq;
+    const { log } = this.deps.scope;
+    const identity = await log.identity(this.#ending.signal);
+    const why = whyNotInLog(place, identity);
+    // What became of a log that was replaced or has lost its end, the replica itself finds out.
+    if (why !== undefined && place.seq < identity.firstSeq) throw this.#placeLost(why);
+    return identity.firstSeq;
   }
 
   #notInLog({ origin, counter }: TransactionId): AntiphonError {
@@ -317,25 +384,17 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     return this.#placeLost(`The changes of ${what}, or cannot be read there.`);
   }
 
-  #placeLost(why: string): AntiphonError {
+  #placeLost(why: string, isNew = false): AntiphonError {
     const { name, scope } = this.deps;
-    return new AntiphonError(
-      'PLACE_LOST',
-      `Subscription ${name} cannot go on at its place. ${why} Remove the subscription ` +
-        `(\`antiphon subscriptions --remove ${name}\`) and begin it anew. See docs/subscriptions.md.`,
-      { context: { cluster: scope.cluster, replica: scope.id, subscription: name } },
-    );
+    const message = isNew
+      ? `Subscription ${name} does not exist yet and cannot begin at its \`from\`. ${why} Give 'now', 'beginning', or ` +
+        'a newer cursor of this cluster.'
+      : `Subscription ${name} cannot go on at its place. ${why} Remove the subscription ` +
+        `(\`antiphon subscriptions --remove ${name}\`) and begin it anew. See docs/subscriptions.md.`;
+    return new AntiphonError('PLACE_LOST', message, {
+      context: { cluster: scope.cluster, replica: scope.id, subscription: name },
+    });
   }
-}
-
-/** The result of `work`, or the reason of the signal as soon as it aborts. */
-function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 function endedBySignal(name: string): string {
@@ -346,6 +405,16 @@ function closed(name: string): AntiphonError {
   return new AntiphonError(
     'CLOSED',
     `This instance of subscription ${name} is closed. Subscribe again to go on.`,
+  );
+}
+
+function letGoOf(name: string, id: string, leaseMs: number, obstacle: string | undefined): AntiphonError {
+  return new AntiphonError(
+    'SUBSCRIPTION_LOST',
+    `This instance of subscription ${name} has let go of it, for another replica to go on: replica ${id} has been ` +
+      `holding for more than ${leaseMs} ms. ${sentence(obstacle ?? 'See its status.')} What was not acknowledged is ` +
+      'delivered again. Subscribe again to stand by.',
+    { context: { replica: id, subscription: name } },
   );
 }
 

@@ -117,7 +117,7 @@ export interface Replica<Tx> extends AsyncDisposable {
    *
    * @throws AntiphonError BAD_OPTION and UNKNOWN_TABLE, at once; the stream: LOG_UNAVAILABLE,
    * LOG_REPLACED, MESSAGE_TOO_LARGE (see `limits.changeFeedBytes`), PLACE_LOST when the log does
-   * not hold what was applied late
+   * not hold what follows `from` or the last change, or what was applied late
    * @example
    * for await (const change of replica.changes<{ orders: Order }>({ tables: ['orders'] }))
    *   if (change.op === 'insert') console.log(change.after.id);
@@ -133,10 +133,10 @@ export interface Replica<Tx> extends AsyncDisposable {
    * Takes part from the first `next()` on; one iteration for each subscription object.
    *
    * @throws BAD_OPTION, UNKNOWN_TABLE at the call. The iterator throws SUBSCRIPTION_LOST when
-   *   another instance has taken over or the subscription was removed, PLACE_LOST when the log no
-   *   longer holds what follows its place, the code of the stall when this replica stalls,
-   *   MESSAGE_TOO_LARGE, ACCESS_DENIED, and ABORTED with its signal. It waits while NATS is away,
-   *   and ends when the replica closes.
+   *   another instance has taken over, the subscription was removed, or this replica has been holding
+   *   for longer than the lease; PLACE_LOST when the log no longer holds what follows its place or
+   *   `from`; the code of the stall when this replica stalls; MESSAGE_TOO_LARGE, ACCESS_DENIED, and
+   *   ABORTED with its signal. It waits while NATS is away, and ends when the replica closes.
    *
    * @example
    * await using orders = replica.subscribe<{ orders: Order }>('mailer', { tables: ['orders'] });

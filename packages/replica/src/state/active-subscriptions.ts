@@ -10,6 +10,11 @@ export interface SubscriptionStatus {
    * change included.
    */
   readonly lagEntries?: number;
+  /**
+   * Of a standby that could not take over: the transaction before its place that neither this
+   * replica nor the log has, and how to go on.
+   */
+  readonly waitsFor?: string;
 }
 
 export interface OpenSubscription {
