@@ -114,11 +114,11 @@ async function startOf(
   const [id] = await client.answering();
   if (id === undefined) return begin(generation, lastSeq + 1, true);
   const standing = await client.replica(id).ask('standing');
-  return { generation: standing.generation, seq: standing.seq + 1, vector: standing.vector, skip: 0 };
+  return { generation: standing.generation, seq: standing.seq + 1, vector: standing.vector, inside: {} };
 }
 
 function begin(generation: string, seq: number, isPartial: boolean): ChangeCursor {
-  return { generation, seq, vector: {}, skip: 0, ...(isPartial && { isPartial }) };
+  return { generation, seq, vector: {}, inside: {}, ...(isPartial && { isPartial }) };
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type Log,
   type LogEntry,
   type LoggedChange,
+  readFrom,
 } from '@antiphon/core';
 
 /**
@@ -50,7 +51,7 @@ export interface LogChangesOptions {
  */
 export async function* logChanges(options: LogChangesOptions): AsyncGenerator<LoggedChange, void, undefined> {
   const { log, start, isWanted, onIgnored, signal } = options;
-  const reader = await log.read({ generation: start.generation, fromSeq: start.seq });
+  const reader = await log.read({ generation: start.generation, fromSeq: readFrom(start) });
   let isMember = false;
   let rules: IntakeRules | undefined;
   const stream = new ChangeStream(start, {

@@ -330,12 +330,12 @@ describe('troubles of a durable subscription', () => {
   it.each<[string, (generation: string) => string, RegExp]>([
     [
       'of another log',
-      () => encodeCursor({ generation: 'other', seq: 1, vector: {}, skip: 0 }),
+      () => encodeCursor({ generation: 'other', seq: 1, vector: {}, inside: {} }),
       /another log/,
     ],
     [
       'behind what the log has lost',
-      (generation) => encodeCursor({ generation, seq: 500, vector: { a: 400 }, skip: 1 }),
+      (generation) => encodeCursor({ generation, seq: 500, vector: { a: 400 }, inside: { a: 1 } }),
       /the log lost them/,
     ],
   ])('says that its place is %s', async (_, placeIn, message) => {
@@ -347,7 +347,7 @@ describe('troubles of a durable subscription', () => {
     await writeSubscription(registry, record, undefined);
     await expect(a.subscribe('mailer').next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
     await expect(a.subscribe('mailer').next()).rejects.toThrow(message);
-    const foreign = encodeCursor({ generation: 'other', seq: 1, vector: {}, skip: 0 });
+    const foreign = encodeCursor({ generation: 'other', seq: 1, vector: {}, inside: {} });
     await expect(a.subscribe('new', { from: foreign }).next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
     expect((await a.subscriptions()).map(({ name }) => name)).toEqual(['mailer']);
   });

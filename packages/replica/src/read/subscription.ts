@@ -12,7 +12,14 @@ import {
 import type { OpenSubscription, SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
-import { type Choice, type CommittedChange, follow, type Following, isSame, startOf } from './changes.js';
+import {
+  type Choice,
+  type CommittedChange,
+  follow,
+  type Following,
+  isSame,
+  sharedStartOf,
+} from './changes.js';
 import { PlaceWriter } from './place-writer.js';
 import { SubscriptionLease } from './subscription-lease.js';
 
@@ -254,14 +261,13 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     const { scope, choice } = this.deps;
     const place = window.readOn;
     const firstSeq = await this.#assertInLog(place);
-    // What was delivered is known by the vector and not delivered again; within a transaction it
-    // would not be.
-    const seq = anew && place.skip === 0 ? Math.max(1, firstSeq) : place.seq;
+    // What was delivered is known by the vector and not delivered again.
     yield* follow(scope, {
-      beginning: { ...place, seq },
+      beginning: anew ? { ...place, openSeq: Math.max(1, firstSeq) } : place,
       ...choice,
       signal: this.#ending.signal,
       tooOld: 'PLACE_LOST',
+      lost: (why) => this.#placeLost(why),
       passed: (at) => window.passed(at),
       missed,
     });
@@ -274,7 +280,7 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     const what = 'the log says where the subscription begins';
     const deadline = new Deadline(clock, limits.connectTimeoutMs, [this.#ending.signal], what);
     try {
-      const start = await startOf(scope, beginning, deadline);
+      const start = await sharedStartOf(scope, beginning, deadline, (why) => this.#placeLost(why));
       await this.#assertInLog(start);
       return encodeCursor(start);
     } finally {
