@@ -4,8 +4,11 @@ export {
   type CursorOrder,
   decodeCursor,
   encodeCursor,
+  readFrom,
+  type ReadEntry,
 } from './changes/change-cursor.js';
 export { ChangeStream, type ChangeStreamDeps } from './changes/change-stream.js';
+export { findPlace, firstOpenPart, type FoundPlace, type Standpoint } from './changes/place-in-log.js';
 export type { ChangedRow, LoggedChange, RowObject, SomeColumns } from './changes/committed-change.js';
 
 export { HybridClock } from './clocks/hybrid-clock.js';

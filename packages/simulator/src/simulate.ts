@@ -18,7 +18,7 @@ import type { SimulationReport } from './report.js';
 import { RowModel } from './row-model.js';
 import { SchemaChanges } from './schema-changes.js';
 import { FIRST_ROWS, SIMULATED_TABLES } from './tables.js';
-import { Subscribers } from './subscribers.js';
+import { type Service, Subscribers } from './subscribers.js';
 import { SyncRun } from './sync-run.js';
 import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
 import { FIRST_SYNC_ROWS, SYNC_TABLES } from './sync-tables.js';
@@ -63,7 +63,7 @@ class Simulation {
   readonly #operator: Operator;
   readonly #times = new WrittenTimes();
   readonly #audit: LocalAudit | undefined;
-  readonly #subscribers: Subscribers | undefined;
+  readonly #subscribers: readonly Subscribers[];
   #randomTables: RandomTables | undefined;
   #schemaChanges: SchemaChanges | undefined;
   /** The highest counter of each origin that each replica ever held. */
@@ -140,10 +140,7 @@ class Simulation {
       remove: (node) => void this.#operator.remove(node),
     });
     this.#operator = new Operator(this.#world, this.#nodes, this.#random.fork('operator'), note);
-    if (features.subscriptions) {
-      const random = this.#random.fork('subscribers');
-      this.#subscribers = new Subscribers(this.#world, this.#nodes, random, this.#check.violations, note);
-    }
+    this.#subscribers = features.subscriptions ? this.#drawServices(note) : [];
     note(featuresText(features));
     this.#watchLog();
   }
@@ -164,7 +161,7 @@ class Simulation {
     this.#sync?.start();
     this.#supervise();
     this.#operator.start();
-    this.#subscribers?.start();
+    for (const subscribers of this.#subscribers) subscribers.start();
     this.#chaos.start();
     await clock.advance(options.durationMs);
 
@@ -197,13 +194,26 @@ class Simulation {
     return this.#chaos.counts.clockJumps === 0 && !this.#world.options.features.randomTables;
   }
 
+  /** One from the beginning; in half of the runs also one that comes later, and begins then. */
+  #drawServices(note: (event: string) => void): readonly Subscribers[] {
+    const random = this.#random.fork('subscribers');
+    const services: Service[] = [{ name: 'service', from: 'beginning', afterMs: 0 }];
+    const late = this.#random.fork('late subscribers');
+    const afterMs = late.int(0, this.#world.options.durationMs - 1);
+    if (late.chance(0.5)) services.push({ name: 'late', from: 'now', afterMs });
+    return services.map((service, index) => {
+      const chances = index === 0 ? random : late;
+      return new Subscribers(service, this.#world, this.#nodes, chances, this.#check.violations, note);
+    });
+  }
+
   #checkAll(): void {
     const { log, rows, violations } = this.#check;
     checkCluster(this.#nodes, this.#check);
     this.#audit?.check(this.#nodes, violations);
     if (rows.lastWriterWins && this.#isTimely()) this.#times.check(log, violations);
     this.#sync?.check();
-    this.#subscribers?.check(log);
+    for (const subscribers of this.#subscribers) subscribers.check(log);
     this.#checkWriters();
   }
 
@@ -226,7 +236,7 @@ class Simulation {
     const { clock, log } = this.#world;
     const isDone = (): boolean => {
       this.#check.log.feed(log.entries());
-      return this.#subscribers?.hasAll(this.#check.log) !== false;
+      return this.#subscribers.every((subscribers) => subscribers.hasAll(this.#check.log));
     };
     await clock.runUntil(isDone, HEAL_LIMIT_MS);
   }
@@ -446,7 +456,7 @@ class Simulation {
         lateAppends: faults.count('lateAppend'),
         duplicatedAppends: faults.count('duplicatedAppend'),
         ...this.#sync?.counts,
-        ...this.#subscribers?.counts,
+        ...this.#subscribers[0]?.counts,
         failedStarts: this.#nodes.reduce((total, { failures }) => total + failures.length, 0),
       },
       virtualMs: Math.round(clock.monotonicMs()),

@@ -5,7 +5,6 @@ import type { LogModel } from './log-model.js';
 import type { SimulatedNode, World } from './node.js';
 import type { Violations } from './violation.js';
 
-const NAME = 'service';
 /** Short, so that others take over within a run. */
 const LEASE_MS = 1000;
 const LOOK_MS = 400;
@@ -22,8 +21,16 @@ interface Instance {
   readonly node: SimulatedNode;
   /** The process that it is in. */
   readonly process: number;
+  readonly subscription: Subscription<CommittedChange>;
   /** What it got, in order. */
   readonly delivered: string[];
+}
+
+export interface Service {
+  readonly name: string;
+  /** Where its subscription begins, and when: milliseconds after the start. */
+  readonly from: 'beginning' | 'now';
+  readonly afterMs: number;
 }
 
 /**
@@ -40,8 +47,11 @@ export class Subscribers {
   /** The last transaction of each origin that came for the first time. */
   readonly #last = new Map<string, number>();
   #epoch = 0;
+  /** What comes into the log behind this entry is to be delivered. Undefined: nobody was active. */
+  #beginSeq: number | undefined;
 
   constructor(
+    private readonly service: Service,
     private readonly world: World,
     private readonly nodes: readonly SimulatedNode[],
     private readonly random: Random,
@@ -51,10 +61,20 @@ export class Subscribers {
 
   /** For ever: what was missed in the trouble comes after it. */
   start(): void {
+    this.world.clock.setTimer(this.service.afterMs, () => this.#lookAgain());
+  }
+
+  #lookAgain(): void {
     this.world.clock.setTimer(LOOK_MS, () => {
       for (const node of this.nodes) this.#begin(node);
-      this.start();
+      for (const { subscription } of this.#instances.values())
+        if (subscription.epoch !== undefined) this.#beginSeq ??= this.#endOfLog();
+      this.#lookAgain();
     });
+  }
+
+  #endOfLog(): number {
+    return this.service.from === 'beginning' ? 0 : (this.world.log.entries().at(-1)?.seq ?? 0);
   }
 
   hasAll(log: LogModel): boolean {
@@ -69,9 +89,13 @@ export class Subscribers {
   }
 
   #differing(log: LogModel): readonly string[] {
-    return log.transactions.flatMap(({ origin, counter, changes }) => {
+    const { name } = this.service;
+    const beginSeq = this.#beginSeq;
+    if (beginSeq === undefined) return [`no instance of ${name} was ever active`];
+    return log.transactions.flatMap(({ origin, counter, changes, seq = 0 }) => {
+      if (seq <= beginSeq) return [];
       const got = this.#got.get(`${origin}:${counter}`)?.size ?? 0;
-      const what = `subscribers got ${got} of ${changes.length} changes of ${origin}:${counter}`;
+      const what = `subscribers of ${name} got ${got} of ${changes.length} changes of ${origin}:${counter}`;
       return got === changes.length ? [] : [what];
     });
   }
@@ -79,38 +103,35 @@ export class Subscribers {
   #begin(node: SimulatedNode): void {
     const { replica } = node;
     if (replica === undefined || node.paused || this.#instances.get(node)?.process === node.starts) return;
-    const instance: Instance = { node, process: node.starts, delivered: [] };
-    this.#instances.set(node, instance);
+    const { name, from } = this.service;
     const ending = new AbortController();
-    const options = { from: 'beginning', leaseMs: LEASE_MS, signal: ending.signal } as const;
-    const subscription = replica.subscribe(NAME, options);
-    if (this.random.chance(END_CHANCE)) void this.#endLater(instance, subscription, ending);
-    this.#consume(instance, subscription)
+    const subscription = replica.subscribe(name, { from, leaseMs: LEASE_MS, signal: ending.signal });
+    const instance: Instance = { node, process: node.starts, subscription, delivered: [] };
+    this.#instances.set(node, instance);
+    if (this.random.chance(END_CHANCE)) void this.#endLater(instance, ending);
+    this.#consume(instance)
       .catch((thrown: unknown) => this.#failed(instance, thrown))
       .finally(() => {
         if (this.#instances.get(node) === instance) this.#instances.delete(node);
       });
   }
 
-  async #endLater(
-    instance: Instance,
-    subscription: Subscription<CommittedChange>,
-    ending: AbortController,
-  ): Promise<void> {
+  async #endLater(instance: Instance, ending: AbortController): Promise<void> {
     await this.#sleep(this.random.int(0, this.random.chance(0.5) ? TAKING_MS : SERVING_MS));
     await this.#whileRunning(instance);
     if (this.random.chance(0.5)) ending.abort();
-    else await subscription.close();
+    else await instance.subscription.close();
     this.counts.ended++;
   }
 
-  async #consume(instance: Instance, subscription: Subscription<CommittedChange>): Promise<void> {
+  async #consume(instance: Instance): Promise<void> {
+    const { subscription } = instance;
     for await (const change of subscription) {
       await this.#whileRunning(instance);
       this.#took(instance, change, subscription.epoch ?? 0);
       if (this.random.chance(0.2)) await this.#sleep(this.random.int(1, LONGEST_WORK_MS));
       await this.#whileRunning(instance);
-      if (this.random.chance(ACK_CHANCE)) this.#acknowledge(instance, subscription, change);
+      if (this.random.chance(ACK_CHANCE)) this.#acknowledge(instance, change);
       if (this.random.chance(LEAVE_CHANCE)) break;
     }
   }
@@ -125,7 +146,7 @@ export class Subscribers {
     if (epoch > this.#epoch) {
       this.counts.takeovers++;
       this.#epoch = epoch;
-      this.note(`${node.id} is the subscriber of epoch ${epoch}`);
+      this.note(`${node.id} is the subscriber of ${this.service.name}, epoch ${epoch}`);
     }
     if (this.#acknowledged.has(change)) this.#wrong(node.id, `it got ${change}, which was acknowledged`);
     delivered.push(change);
@@ -138,13 +159,9 @@ export class Subscribers {
     this.#last.set(id.origin, Math.max(last, id.counter));
   }
 
-  #acknowledge(
-    instance: Instance,
-    subscription: Subscription<CommittedChange>,
-    change: CommittedChange,
-  ): void {
+  #acknowledge(instance: Instance, change: CommittedChange): void {
     const upTo = instance.delivered.length;
-    subscription.ack(change).then(
+    instance.subscription.ack(change).then(
       () => instance.delivered.slice(0, upTo).forEach((id) => this.#acknowledged.add(id)),
       (thrown: unknown) => {
         const { code } = toAntiphonError(thrown);

@@ -3,7 +3,7 @@ import type { SubscriptionInfo } from '@antiphon/replica';
 import { expect, it } from 'vitest';
 import { subscriptionChecks } from './subscription-checks.js';
 
-const PLACE = encodeCursor({ generation: 'g', seq: 20, vector: {}, skip: 0 });
+const PLACE = encodeCursor({ generation: 'g', seq: 20, vector: {}, inside: {} });
 const HOLDER = { replica: 'eu-1', instance: 'i', leaseMs: 10_000 };
 const INFO: SubscriptionInfo = {
   ...{ name: 'mailer', place: PLACE, epoch: 2, holder: HOLDER, lagEntries: 3 },

@@ -1,11 +1,15 @@
 import {
+  AntiphonError,
   checkRequired,
   CLUSTER_KEY,
+  counterOf,
   decodeClusterDocument,
+  findPlace,
+  firstOpenPart,
+  formatTransactionId,
   replicatedNames,
   soleWriter,
   withAbortReason,
-  type AntiphonError,
   type ChangeCursor,
   type ClusterDocument,
   type IntakeRules,
@@ -13,10 +17,12 @@ import {
   type LoggedChange,
   type OptionNames,
   sentence,
+  type TransactionId,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
 import { GroupVerdicts } from './group-verdicts.js';
-import { logChanges } from './log-changes.js';
+import { logChanges, type LogChangesOptions } from './log-changes.js';
+import { MemberCoverage } from './member-coverage.js';
 
 /** Which changes to follow, and from where. */
 export interface ClusterChangesOptions {
@@ -48,10 +54,11 @@ const FIRST_RECORD_SEQ = 1;
 
 /**
  * Follows committed changes in the order of the log, each once, from outside: no replica notices
- * it, but for questions about what certification rejected. Waits for more until the signal ends it.
+ * it, but for questions where it stands, and about what certification rejected. Waits for more
+ * until the signal ends it.
  *
  * @throws AntiphonError BAD_OPTION, NO_ACTOR (no such cluster), UNKNOWN_TABLE, LOG_UNAVAILABLE,
- *   LOG_REPLACED
+ *   LOG_REPLACED, PLACE_LOST when the log does not hold what follows
  * @example
  * for await (const change of clusterChanges(client, { from: 'now', onProblem: console.error, signal }))
  *   console.log(change.table, change.op, change.key);
@@ -76,7 +83,44 @@ export async function* clusterChanges(
   const isMember = (origin: string): Promise<boolean> => client.isKnownMember(origin);
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
   const rules = currentRules(client, document);
-  yield* logChanges({ log, start, rules, isMember, isWanted, rejectedIn, onIgnored, signal });
+  const given = { log, rules, isMember, isWanted, rejectedIn, onIgnored, signal };
+  yield* throughout({ ...given, ...start }, new MemberCoverage(client, log));
+}
+
+/** Reads the log again for what replicas took only after the stream had passed it. */
+async function* throughout(
+  options: LogChangesOptions & { readonly log: Log },
+  coverage: MemberCoverage,
+): AsyncGenerator<LoggedChange, void, undefined> {
+  const { log, signal } = options;
+  let { start } = options;
+  let toldSeq = 0;
+  const onIgnored: LogChangesOptions['onIgnored'] = (seq, error) => {
+    if (seq > toldSeq) options.onIgnored(seq, error);
+  };
+  for (let sought: TransactionId | undefined; ;) {
+    let missed: TransactionId | undefined;
+    const isMissing = (place: ChangeCursor, seq: number): boolean => {
+      missed = coverage.missedBy(place, seq);
+      if (missed !== undefined) [start, toldSeq] = [place, Math.max(toldSeq, seq)];
+      return missed !== undefined;
+    };
+    yield* logChanges({ ...options, start, isMissing, onIgnored });
+    if (missed === undefined) return;
+    if (sought?.origin === missed.origin && sought.counter === missed.counter) throw notInLog(sought);
+    sought = missed;
+    const { firstSeq } = await log.identity(signal);
+    // What was delivered is known by the vector and not delivered again.
+    start = { ...start, openSeq: Math.max(1, firstSeq) };
+  }
+}
+
+function notInLog(id: TransactionId): AntiphonError {
+  const what = `Transaction ${formatTransactionId(id)}, which a replica has, is not in the log any more`;
+  return new AntiphonError(
+    'PLACE_LOST',
+    `${what}, or cannot be read there. Begin again from now, and read its rows with a query.`,
+  );
 }
 
 /**
@@ -102,23 +146,40 @@ function tablesMeant(
     : replicatedNames(tables, document.schema.tables, `Cluster ${cluster}`);
 }
 
+type Start = Pick<LogChangesOptions, 'start' | 'isOld'>;
+
 async function startOf(
   client: ClusterClient,
   log: Log,
   from: ClusterChangesOptions['from'],
   signal: AbortSignal,
-): Promise<ChangeCursor> {
+): Promise<Start> {
   const { generation, firstSeq, lastSeq } = await log.open({ create: false, signal });
-  if (from === 'beginning') return begin(generation, Math.max(1, firstSeq), firstSeq > 1);
-  if (from !== 'now') return from;
+  if (from === 'beginning') return { start: begin(generation, Math.max(1, firstSeq), firstSeq > 1) };
+  if (from !== 'now') return { start: await placeOf(log, from, signal) };
   const [id] = await client.answering();
-  if (id === undefined) return begin(generation, lastSeq + 1, true);
-  const standing = await client.replica(id).ask('standing');
-  return { generation: standing.generation, seq: standing.seq + 1, vector: standing.vector, skip: 0 };
+  if (id === undefined) return { start: begin(generation, lastSeq + 1, true) };
+  const { seq: passedSeq, vector, partial, publishedCounter } = await client.replica(id).ask('standing');
+  const seq = passedSeq + 1;
+  const openSeq = await firstOpenPart((at) => log.get(at, signal), { seq, vector, partial });
+  // What it has committed and not published yet was before, and may never come into the log.
+  const own = counterOf(vector, id);
+  const start = {
+    ...{ generation, seq, vector: { ...vector, [id]: Math.min(publishedCounter, own) }, inside: {} },
+    ...(openSeq < seq && { openSeq }),
+  };
+  return { start, isOld: ({ origin, counter }) => origin === id && counter <= own };
+}
+
+async function placeOf(log: Log, from: ChangeCursor, signal: AbortSignal): Promise<ChangeCursor> {
+  const found = await findPlace(log, from, signal);
+  if ('place' in found) return found.place;
+  const message = `The changes cannot be followed from this cursor. ${found.lost} Begin from now, or from the beginning.`;
+  throw new AntiphonError('PLACE_LOST', message);
 }
 
 function begin(generation: string, seq: number, isPartial: boolean): ChangeCursor {
-  return { generation, seq, vector: {}, skip: 0, ...(isPartial && { isPartial }) };
+  return { generation, seq, vector: {}, inside: {}, ...(isPartial && { isPartial }) };
 }
 
 /**

@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { logChanges, parseCursor } from './log-changes.js';
 
 const TABLE = { name: 't', columns: ['id', 'name'], key: [0] };
-const START: ChangeCursor = { generation: 'g', seq: 1, vector: {}, skip: 0 };
+const START: ChangeCursor = { generation: 'g', seq: 1, vector: {}, inside: {} };
 
 function header(origin: string, firstCounter: number): BatchHeader {
   return { origin, firstCounter, epoch: 0, time: 1_000_000, context: {}, schemaVersion: 1, tables: [TABLE] };

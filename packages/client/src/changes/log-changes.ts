@@ -10,6 +10,9 @@ import {
   type Log,
   type LogEntry,
   type LoggedChange,
+  type LogReader,
+  readFrom,
+  type TransactionId,
 } from '@antiphon/core';
 
 /**
@@ -18,6 +21,9 @@ import {
  */
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
+
+/** Between two looks at what replicas have, while nothing comes. */
+const LOOK_MS = 2000;
 
 /** `option`: what a message calls it. Throws BAD_OPTION. */
 export function parseCursor(text: string, option = 'from'): ChangeCursor {
@@ -40,6 +46,13 @@ export interface LogChangesOptions {
   readonly rejectedIn: (seq: number, batches: readonly BatchSummary[]) => Promise<readonly number[]>;
   /** Called for entries that hold nothing a replica would apply. */
   readonly onIgnored: (seq: number, error: AntiphonError) => void;
+  /** It was committed before the stream began. */
+  readonly isOld?: (id: TransactionId) => boolean;
+  /**
+   * Asked again and again, with the place behind the last entry that was read, entry `seq`: true
+   * ends the stream.
+   */
+  readonly isMissing?: (place: ChangeCursor, seq: number) => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -49,8 +62,9 @@ export interface LogChangesOptions {
  * replica notices it.
  */
 export async function* logChanges(options: LogChangesOptions): AsyncGenerator<LoggedChange, void, undefined> {
-  const { log, start, isWanted, onIgnored, signal } = options;
-  const reader = await log.read({ generation: start.generation, fromSeq: start.seq });
+  const { log, start, isWanted, isOld, isMissing, onIgnored, signal } = options;
+  let seq = readFrom(start) - 1;
+  const reader = await log.read({ generation: start.generation, fromSeq: seq + 1 });
   let isMember = false;
   let rules: IntakeRules | undefined;
   const stream = new ChangeStream(start, {
@@ -62,21 +76,43 @@ export async function* logChanges(options: LogChangesOptions): AsyncGenerator<Lo
     // The replicas may know members that this stream cannot know.
     judgesCauses: false,
     onIgnored,
+    ...(isOld && { isOld }),
   });
   try {
     while (!signal.aborted) {
-      const entries = await reader.next({ ...READ, signal });
+      if (isMissing?.(stream.placeAfter(seq), seq)) return;
+      const entries = await nextOf(reader, signal, isMissing && LOOK_MS);
       rules = await options.rules();
       for (const entry of entries) {
         isMember = !isReserved(entry.origin) && (await options.isMember(entry.origin));
         const rejected = isMember ? await options.rejectedIn(entry.seq, summariesOf(entry)) : [];
         yield* stream.changesIn(entry, rejected, isWanted);
+        seq = entry.seq;
       }
     }
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
     void reader.close();
+  }
+}
+
+/** None when nothing comes for so long. */
+async function nextOf(
+  reader: LogReader,
+  signal: AbortSignal,
+  patienceMs: number | undefined,
+): Promise<readonly LogEntry[]> {
+  if (patienceMs === undefined) return reader.next({ ...READ, signal });
+  const waking = new AbortController();
+  const timer = setTimeout(() => waking.abort(), patienceMs);
+  try {
+    return await reader.next({ ...READ, signal: AbortSignal.any([signal, waking.signal]) });
+  } catch (error) {
+    if (waking.signal.aborted && !signal.aborted) return [];
+    throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -4,16 +4,23 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 
 /**
  * A place in the stream of changes: between two changes of a transaction or of a synchronous group,
- * which is admitted as a whole, or between two of those.
+ * which is admitted as a whole, or between two of those. What was delivered is told by `vector` and
+ * `inside` alone; the numbers of entries only tell where to read (docs/decisions/0063).
  */
 export interface ChangeCursor {
   readonly generation: string;
-  /** Read the log from this entry on. */
+  /** The first entry of which something may be left to deliver. */
   readonly seq: number;
+  /**
+   * Where the first part of a transaction is whose last one had not come. Absent: not before `seq`.
+   */
+  readonly openSeq?: number;
   /** Transactions that were delivered wholly. */
   readonly vector: VectorClock;
-  /** Of the next transaction, or synchronous group, so many changes were delivered. */
-  readonly skip: number;
+  /** By origin: of its next transaction, or synchronous group, so many changes were delivered. */
+  readonly inside: VectorClock;
+  /** The newest entry that was read. Absent: none was. */
+  readonly entry?: ReadEntry;
   /**
    * Nobody could tell what lies before it: of an origin that is not in the vector, the first
    * transaction that is met counts as its next one.
@@ -21,16 +28,35 @@ export interface ChangeCursor {
   readonly isPartial?: true;
 }
 
+/** Tells an entry from another one under the same number, as `LogEntry` does. */
+export interface ReadEntry {
+  readonly seq: number;
+  readonly storedAtMs: number;
+}
+
+/** Of the text of a cursor, everything but the number of changes in its last field. */
+export interface CursorBase extends ChangeCursor {
+  /** Whose next transaction the changes are counted of; `inside` has those of others. */
+  readonly origin: string;
+}
+
+/** Read the log from this entry on. */
+export function readFrom({ seq, openSeq = seq }: ChangeCursor): number {
+  return Math.min(seq, openSeq);
+}
+
 /** An opaque text, safe in URLs. Everything needed to go on without loss or repetition is in it. */
 export function encodeCursor(cursor: ChangeCursor): string {
-  const { skip, ...base } = cursor;
-  return `${encodeCursorBase(base)}.${skip}`;
+  const [origin, count] = Object.entries(cursor.inside).at(-1) ?? ['', 0];
+  const { [origin]: _, ...inside } = cursor.inside;
+  return `${encodeCursorBase({ ...cursor, inside, origin })}.${count}`;
 }
 
 /** The part that all changes of one transaction share. */
-export function encodeCursorBase(cursor: Omit<ChangeCursor, 'skip'>): string {
-  const { generation, seq, vector, isPartial = false } = cursor;
-  const fields = isPartial ? [generation, seq, vector, isPartial] : [generation, seq, vector];
+export function encodeCursorBase(cursor: CursorBase): string {
+  const { generation, seq, vector, inside, origin, entry, isPartial = false } = cursor;
+  const read = entry === undefined ? [] : [entry.seq, entry.storedAtMs];
+  const fields = [generation, seq, seq - readFrom(cursor), vector, inside, origin, read, isPartial];
   return Buffer.from(encodeControl(fields)).toString('base64url');
 }
 
@@ -38,32 +64,23 @@ export type CursorOrder = 'before' | 'equal' | 'after' | 'unrelated';
 
 /**
  * Of two places in one stream, which one comes first. A stream delivers one transaction after
- * another, so their vectors are in order; where they are not, or the logs are different ones, the
- * two are `unrelated`.
+ * another, so what they name as delivered is in order; where it is not, or the logs are different
+ * ones, the two are `unrelated`.
  */
 export function compareCursors(a: ChangeCursor, b: ChangeCursor): CursorOrder {
   if (a.generation !== b.generation) return 'unrelated';
-  const order = compareVectors(a.vector, b.vector);
-  if (order !== 'equal') return order === 'concurrent' ? 'unrelated' : order;
-  const difference = a.skip - b.skip;
-  if (difference === 0) return 'equal';
-  return difference < 0 ? 'before' : 'after';
+  const byVector = compareVectors(a.vector, b.vector);
+  const order = byVector === 'equal' ? compareVectors(a.inside, b.inside) : byVector;
+  return order === 'concurrent' ? 'unrelated' : order;
 }
 
 /** Throws BAD_OPTION. */
 export function decodeCursor(text: string): ChangeCursor {
   try {
-    const [base = '', skip = ''] = text.split('.');
+    const [base = '', count = '', ...rest] = text.split('.');
     const input = decodeControl(Buffer.from(base, 'base64url'));
-    if (!Array.isArray(input) || !/^\d+$/.test(skip)) throw new Error('not a cursor');
-    const [generation, seq, vector, isPartial] = input as unknown[];
-    if (typeof generation !== 'string' || !isRecord(vector)) throw new Error('not a cursor');
-    const counters = Object.entries(vector).map(([origin, counter]) => [origin, Number(counter)] as const);
-    const numbers = [Number(seq), Number(skip), ...counters.map(([, counter]) => counter)];
-    if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0))
-      throw new Error('not a cursor');
-    const cursor = { generation, seq: Number(seq), skip: Number(skip), vector: Object.fromEntries(counters) };
-    return isPartial === true ? { ...cursor, isPartial } : cursor;
+    if (!Array.isArray(input) || !/^\d+$/.test(count) || rest.length > 0) throw notACursor();
+    return cursorOf(input as unknown[], wholeNumber(Number(count)));
   } catch (cause) {
     throw new AntiphonError(
       'BAD_OPTION',
@@ -71,4 +88,41 @@ export function decodeCursor(text: string): ChangeCursor {
       { cause },
     );
   }
+}
+
+function cursorOf(fields: readonly unknown[], count: number): ChangeCursor {
+  const [generation, seqField, before, vector, others, origin, read, isPartial] = fields;
+  if (typeof generation !== 'string' || typeof origin !== 'string' || !Array.isArray(read))
+    throw notACursor();
+  const [seq, back, inside] = [wholeNumber(seqField), wholeNumber(before), vectorOf(others)];
+  if (back > seq) throw notACursor();
+  return {
+    ...{ generation, seq, vector: vectorOf(vector) },
+    inside: count === 0 ? inside : { ...inside, [origin]: count },
+    ...(back > 0 && { openSeq: seq - back }),
+    ...(read.length > 0 && { entry: readEntryOf(read) }),
+    ...(isPartial === true && { isPartial }),
+  };
+}
+
+function readEntryOf([seq, storedAtMs]: readonly unknown[]): ReadEntry {
+  if (!Number.isFinite(Number(storedAtMs))) throw notACursor();
+  return { seq: wholeNumber(seq), storedAtMs: Number(storedAtMs) };
+}
+
+function vectorOf(input: unknown): VectorClock {
+  if (!isRecord(input)) throw notACursor();
+  return Object.fromEntries(
+    Object.entries(input).map(([origin, counter]) => [origin, wholeNumber(counter)] as const),
+  );
+}
+
+function wholeNumber(input: unknown): number {
+  const number = Number(input);
+  if (!Number.isSafeInteger(number) || number < 0) throw notACursor();
+  return number;
+}
+
+function notACursor(): Error {
+  return new Error('not a cursor');
 }

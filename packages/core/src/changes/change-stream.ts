@@ -1,4 +1,4 @@
-import { advance, type VectorClock } from '../clocks/vector-clock.js';
+import { advance, counterOf, type VectorClock } from '../clocks/vector-clock.js';
 import { isReserved } from '../cluster/reserved.js';
 import { decodeBatches } from '../codec/decode-batches.js';
 import { decodeChanges } from '../codec/decode-changes.js';
@@ -9,7 +9,7 @@ import type { ErrorCode } from '../errors/codes.js';
 import type { Batch, Change, DictionaryTable, PartBatch } from '../model/transaction.js';
 import type { TransactionId } from '../model/transaction-id.js';
 import type { LogEntry } from '../ports/log.js';
-import { encodeCursorBase, type ChangeCursor } from './change-cursor.js';
+import { encodeCursorBase, type ChangeCursor, type ReadEntry } from './change-cursor.js';
 import { namedChange, type LoggedChange } from './committed-change.js';
 
 export interface ChangeStreamDeps {
@@ -25,6 +25,10 @@ export interface ChangeStreamDeps {
   readonly tooLargeHint: string;
   /** This transaction is to be shown; not when the database of a replica does not have it. */
   isCommitted(id: TransactionId): boolean;
+  /** It was committed before the stream began, and is passed without a change. */
+  isOld?(id: TransactionId): boolean;
+  /** The rest of a transaction of this origin that is in parts will not come any more. */
+  hasLeft?(origin: string): boolean;
   /**
    * Whether it judges, as a replica does, what a transaction builds on; for one that is sure to
    * know everybody whom the replicas know.
@@ -38,10 +42,14 @@ export interface ChangeStreamDeps {
   onIgnored?(seq: number, error: AntiphonError): void;
 }
 
+/** So many entries at most are read again for a transaction whose parts are on their way. */
+export const MAX_LOOK_BACK = 20_000;
+
 interface KeptParts {
   readonly seq: number;
   readonly first: PartBatch;
-  readonly bodies: Uint8Array[];
+  /** Absent where no table of the transaction is wanted. */
+  readonly bodies: Uint8Array[] | undefined;
   bytes: number;
 }
 
@@ -51,7 +59,8 @@ interface KeptParts {
  */
 export class ChangeStream {
   #vector: VectorClock;
-  #skip: number;
+  #inside: VectorClock;
+  #entry: ReadEntry | undefined;
   readonly #parts = new Map<string, KeptParts>();
 
   constructor(
@@ -59,7 +68,8 @@ export class ChangeStream {
     private readonly deps: ChangeStreamDeps,
   ) {
     this.#vector = start.vector;
-    this.#skip = start.skip;
+    this.#inside = start.inside;
+    this.#entry = start.entry;
   }
 
   /**
@@ -73,6 +83,8 @@ export class ChangeStream {
     rejected: readonly number[] | undefined,
     isWanted: (table: string) => boolean,
   ): Generator<LoggedChange> {
+    const { seq, storedAtMs } = entry;
+    if (seq > (this.#entry?.seq ?? 0)) this.#entry = { seq, storedAtMs };
     for (const batch of this.#admitted(entry)) {
       const { origin, tables } = batch;
       if (batch.kind === 'part') {
@@ -81,8 +93,8 @@ export class ChangeStream {
       }
       this.#parts.delete(origin);
       const transactions = batch.transactions.map(({ counter, time, changes }): Transaction => {
-        const kept = rejected?.includes(counter) === true ? [] : changes;
-        return { id: { origin, counter }, time, tables, changes: kept, seq: entry.seq };
+        const isRejected = rejected?.includes(counter) === true;
+        return { id: { origin, counter }, time, tables, changes, isRejected, seq: entry.seq };
       });
       // A synchronous group counts as a whole, so a place is in front of it or behind it.
       const steps = batch.sync === undefined ? transactions.map((one) => [one]) : [transactions];
@@ -97,18 +109,34 @@ export class ChangeStream {
     }
   }
 
-  /**
-   * Where to go on once entry `seq` was read to its end: a transaction in parts that is open begins
-   * before it.
-   */
+  /** Where to go on once entry `seq` was read to its end. */
   placeAfter(seq: number): ChangeCursor {
-    const { generation, isPartial } = this.start;
-    const place = { generation, seq: this.#earliestPart(seq + 1), vector: this.#vector, skip: 0 };
-    return isPartial ? { ...place, isPartial } : place;
+    // Of what is read again because parts of others begin there, everything was delivered before.
+    return this.#place(Math.max(seq + 1, this.start.seq), seq + 1, this.#inside);
   }
 
-  #earliestPart(seq: number): number {
-    return Math.min(seq, ...Array.from(this.#parts.values(), (parts) => parts.seq));
+  /** `nextSeq`: what is read next; parts that are open begin before it. */
+  #place(seq: number, nextSeq: number, inside: VectorClock): ChangeCursor {
+    const { generation, isPartial } = this.start;
+    const openSeq = this.#earliestPart(nextSeq);
+    return {
+      ...{ generation, seq, vector: this.#vector, inside },
+      ...(openSeq < seq && { openSeq }),
+      ...(this.#entry && { entry: this.#entry }),
+      ...(isPartial && { isPartial }),
+    };
+  }
+
+  /**
+   * A transaction that is never finished must not hold the place for ever. Should it be finished
+   * all the same, it is missed by then: whoever compares vectors finds it out.
+   */
+  #earliestPart(nextSeq: number): number {
+    let earliest = nextSeq;
+    for (const [origin, { seq }] of this.#parts)
+      if (seq >= nextSeq - MAX_LOOK_BACK && this.deps.hasLeft?.(origin) !== true)
+        earliest = Math.min(earliest, seq);
+    return earliest;
   }
 
   /**
@@ -119,8 +147,7 @@ export class ChangeStream {
     if (isReserved(entry.origin)) return;
     const rules = this.deps.rules();
     for (const batch of this.#readable(entry, rules)) {
-      if (this.start.isPartial && !Object.hasOwn(this.#vector, batch.origin))
-        this.#vector = advance(this.#vector, batch.origin, batch.firstCounter - 1);
+      if (this.start.isPartial && !Object.hasOwn(this.#vector, batch.origin)) this.#meet(batch);
       const admission = admit(this.#state, batch);
       if (admission.type !== 'apply') continue;
       const refusal = rules && refuseBatch(entry, batch, rules);
@@ -134,6 +161,12 @@ export class ChangeStream {
       if (batch.kind === 'part') yield newOfPart(batch, admission.skip);
       else yield { ...batch, transactions: batch.transactions.slice(admission.skip) };
     }
+  }
+
+  /** Of a transaction that began before everything that was read, nothing can be shown. */
+  #meet(batch: Batch): void {
+    const hasBegun = batch.kind === 'part' && batch.offset > 0;
+    this.#vector = advance(this.#vector, batch.origin, batch.firstCounter - (hasBegun ? 0 : 1));
   }
 
   #readable(entry: LogEntry, rules: IntakeRules | undefined): readonly Batch[] {
@@ -165,25 +198,33 @@ export class ChangeStream {
 
   *#part(seq: number, batch: PartBatch, isWanted: (table: string) => boolean): Generator<LoggedChange> {
     const { origin, firstCounter, tables, time } = batch;
-    const known = batch.offset === 0 ? undefined : this.#parts.get(origin);
-    const kept = known ?? { seq, first: batch, bodies: [], bytes: 0 };
-    kept.bodies.push(batch.body);
-    kept.bytes += batch.body.length;
+    const { bodies, seq: fromSeq } = this.#keep(seq, batch, isWanted);
+    if (!batch.last) return;
+    this.#parts.delete(origin);
+    const id = { origin, counter: firstCounter };
+    if (!this.deps.isCommitted(id)) return;
+    const changes = bodies === undefined ? [] : decodeChanges(bodies, tables);
+    yield* this.#step([{ id, time, tables, changes, isRejected: false, seq }], fromSeq, isWanted);
+  }
+
+  #keep(seq: number, batch: PartBatch, isWanted: (table: string) => boolean): KeptParts {
+    const { origin, firstCounter, offset, body, tables } = batch;
+    const known = offset === 0 ? undefined : this.#parts.get(origin);
+    // Every part names all tables of its transaction.
+    const bodies = tables.some(({ name }) => isWanted(name)) ? [] : undefined;
+    const kept: KeptParts = known ?? { seq, first: batch, bodies, bytes: 0 };
+    kept.bodies?.push(body);
+    kept.bytes += body.length;
     this.#parts.set(origin, kept);
     const { keptBytes, tooLargeHint } = this.deps;
-    if (kept.bytes > keptBytes) {
+    if (kept.bodies !== undefined && kept.bytes > keptBytes) {
       throw new AntiphonError(
         'MESSAGE_TOO_LARGE',
         `Transaction ${origin}:${firstCounter} is larger than a change stream keeps (${keptBytes} bytes). ` +
           tooLargeHint,
       );
     }
-    if (!batch.last) return;
-    this.#parts.delete(origin);
-    const id = { origin, counter: firstCounter };
-    if (!this.deps.isCommitted(id)) return;
-    const changes = decodeChanges(kept.bodies, tables);
-    yield* this.#step([{ id, time, tables, changes, seq }], kept.seq, isWanted);
+    return kept;
   }
 
   /** Transactions that are admitted together, and delivered one after the other. */
@@ -192,26 +233,26 @@ export class ChangeStream {
     fromSeq: number,
     isWanted: (table: string) => boolean,
   ): Generator<LoggedChange> {
-    const { generation, isPartial } = this.start;
-    // Other transactions' parts may have begun before this one: going on must read them from there.
-    const base = encodeCursorBase({
-      ...{ generation, seq: this.#earliestPart(fromSeq), vector: this.#vector },
-      ...(isPartial && { isPartial }),
-    });
+    const origin = transactions[0]?.id.origin ?? '';
+    const skip = counterOf(this.#inside, origin);
+    const { [origin]: _, ...others } = this.#inside;
+    const base = encodeCursorBase({ ...this.#place(fromSeq, fromSeq, others), origin });
+    // Counted from the beginning, whatever is shown of it: the same for everybody, at any time.
     let delivered = 0;
-    for (const { id, time, tables, changes, seq } of transactions) {
+    for (const { id, time, tables, changes, isRejected, seq } of transactions) {
+      const isShown = !isRejected && this.deps.isOld?.(id) !== true;
       let held: LoggedChange | undefined;
       for (const change of changes) {
         delivered++;
         const table = tables[change.table];
-        if (delivered <= this.#skip || table === undefined || !isWanted(table.name)) continue;
+        if (delivered <= skip || !isShown || table === undefined || !isWanted(table.name)) continue;
         if (held !== undefined) yield held;
         const cursor = `${base}.${delivered}`;
         held = { id, table: table.name, ...namedChange(change, table), seq, time, cursor, last: false };
       }
       if (held !== undefined) yield { ...held, last: true };
     }
-    this.#skip = 0;
+    this.#inside = others;
     for (const { id } of transactions) this.#vector = advance(this.#vector, id.origin, id.counter);
   }
 }
@@ -221,6 +262,8 @@ interface Transaction {
   readonly time: number;
   readonly tables: readonly DictionaryTable[];
   readonly changes: Iterable<Change>;
+  /** By certification: nothing of it is shown. */
+  readonly isRejected: boolean;
   readonly seq: number;
 }
 

@@ -4,14 +4,14 @@ import { DeliveryWindow } from './delivery-window.js';
 
 /** The n-th change (from 1) of the transaction after `before`, which stands in entry `seq`. */
 function cursor(seq: number, before: Record<string, number>, skip = 1, generation = 'g'): string {
-  return encodeCursor({ generation, seq, vector: before, skip });
+  return encodeCursor({ generation, seq, vector: before, inside: skip === 0 ? {} : { a: skip } });
 }
 
-const BEGIN = encodeCursor({ generation: 'g', seq: 5, vector: { a: 1 }, skip: 0 });
+const BEGIN = encodeCursor({ generation: 'g', seq: 5, vector: { a: 1 }, inside: {} });
 /** Two transactions, the first with two changes. */
 const [FIRST, SECOND, THIRD] = [cursor(5, { a: 1 }, 1), cursor(5, { a: 1 }, 2), cursor(6, { a: 2 }, 1)];
 const after = (seq: number, vector: Record<string, number>): ChangeCursor => {
-  return { generation: 'g', seq, vector, skip: 0 };
+  return { generation: 'g', seq, vector, inside: {} };
 };
 
 function windowOf(...delivered: readonly string[]): DeliveryWindow {

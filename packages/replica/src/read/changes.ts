@@ -6,24 +6,26 @@ import {
   checkOptions,
   counterOf,
   decodeCursor,
+  findPlace,
+  firstOpenPart,
   formatTransactionId,
+  merge,
+  readFrom,
   replicatedNames,
-  summarize,
   withAbortReason,
   withIntegers,
-  type BatchSummary,
   type ChangeCursor,
   type ErrorCode,
   type Integers,
-  type Log,
   type LogEntry,
   type LoggedChange,
   type LogReader,
   type OptionNames,
   type Position,
   type RowObject,
-  type StoreState,
+  type Standpoint,
   type TransactionId,
+  type VectorClock,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -76,15 +78,17 @@ const CHANGES_OPTIONS: OptionNames<ChangesOptions> = {
   integers: true,
   signal: true,
 };
-/** Parts of transactions that began longer ago are not looked for. */
-const MAX_LOOK_BACK = 20_000;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
-/** Where a stream begins. Of a call, what the database held then. */
-export type Beginning = Pick<StoreState, 'vector' | 'partial'> & {
+/**
+ * Where a stream begins: what the database held at the call, and the log too. What only the
+ * database holds may never come into the log, and its counters be given again.
+ */
+export interface Beginning extends Standpoint {
   readonly generation: string;
-  readonly seq: number;
-};
+  /** The newest transaction of this replica at the call; perhaps it is not in the log yet. */
+  readonly own: TransactionId;
+}
 
 /**
  * Committed changes in log order, each once, only as far as this replica has applied them. A stream
@@ -109,18 +113,19 @@ async function* throughout(
 ): AsyncGenerator<CommittedChange, void, undefined> {
   let { beginning } = following;
   await assertReachable(scope, beginning, following.signal);
+  const old = beginning !== undefined && 'own' in beginning ? beginning.own : undefined;
   for (let sought: TransactionId | undefined; ;) {
     const found: { missed?: TransactionId } = {};
     const missed: Following['missed'] = (id, place) => {
       found.missed = id;
       beginning = place;
     };
-    yield* follow(scope, { ...following, beginning, missed });
+    yield* follow(scope, { ...following, beginning, missed, ...(old && { old }) });
     if (found.missed === undefined || beginning === undefined) return;
     if (sought !== undefined && isSame(sought, found.missed)) throw notInLog(scope.id, sought);
     sought = found.missed;
     // What was delivered is known by the vector and not delivered again.
-    beginning = { ...beginning, seq: await firstSeqOf(scope, following.signal) };
+    beginning = { ...beginning, openSeq: await firstSeqOf(scope, following.signal) };
   }
 }
 
@@ -130,7 +135,7 @@ async function assertReachable(
   place: Following['beginning'],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (place === undefined || !('skip' in place)) return;
+  if (place === undefined || 'own' in place) return;
   const { clock, limits, closing } = scope;
   const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal, closing], 'the place is known');
   try {
@@ -189,16 +194,31 @@ export function choiceOf(
 }
 
 /** undefined: as far back as the log reaches. Throws BAD_OPTION. */
-export function beginningOf({ store, positions }: Scope, from: string): Beginning | ChangeCursor | undefined {
+export function beginningOf(
+  { id, store, positions }: Scope,
+  from: string,
+): Beginning | ChangeCursor | undefined {
   if (from === 'beginning') return undefined;
   if (from !== 'now') return decodeCursor(from);
-  const { vector, partial, position } = store.state();
-  return { generation: position.generation, seq: positions.passed + 1, vector, partial };
+  const { vector, partial, position, publishedCounter } = store.state();
+  const own = { origin: id, counter: counterOf(vector, id) };
+  const published = Math.min(publishedCounter, own.counter);
+  return {
+    ...{ generation: position.generation, seq: positions.passed + 1, partial, own },
+    vector: published > 0 ? { ...vector, [id]: published } : without(vector, id),
+  };
+}
+
+function without(vector: VectorClock, origin: string): VectorClock {
+  const { [origin]: _, ...others } = vector;
+  return others;
 }
 
 export interface Following extends Choice {
   readonly beginning: Beginning | ChangeCursor | undefined;
   readonly signal: AbortSignal | undefined;
+  /** This transaction of the replica, and those before it, are passed without a change. */
+  readonly old?: TransactionId;
   /** Of the error when certification's verdicts on what follows are not kept any more. */
   readonly tooOld: ErrorCode;
   /** PLACE_LOST, of a stream that has a name. `why`: a sentence. */
@@ -215,15 +235,15 @@ export interface Following extends Choice {
 /** Ends when the replica closes, and throws the reason of the signal. */
 export async function* follow(
   scope: Scope,
-  { beginning, wanted, integers, signal: given, tooOld, lost = streamLost, passed, missed }: Following,
+  { beginning, wanted, integers, signal: given, tooOld, lost = streamLost, old, passed, missed }: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
-  const { closing, clock, limits, progress, store, id } = scope;
+  const { closing, clock, limits, members, progress, store, id } = scope;
   const signal = given === undefined ? closing : AbortSignal.any([given, closing]);
   const opening = new Deadline(clock, limits.connectTimeoutMs, [signal], 'the log can be read');
   let start: ChangeCursor;
   let reader: LogReader;
   try {
-    start = await startOf(scope, beginning, opening);
+    start = await startOf(scope, beginning, opening, lost);
     reader = await openReader(scope, start, opening);
   } catch (error) {
     if (closing.aborted) return;
@@ -239,10 +259,12 @@ export async function* follow(
     keptBytes: limits.changeFeedBytes,
     tooLargeHint: 'Raise `limits.changeFeedBytes`, or read its rows with query() and continue from now.',
     isCommitted: (transaction) => counterOf(progress.vector, transaction.origin) >= transaction.counter,
+    isOld: ({ origin, counter }) => old !== undefined && origin === old.origin && counter <= old.counter,
+    hasLeft: (origin) => members.isFormer(origin),
   });
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
   const coverage = new Coverage(scope);
-  let passedSeq = start.seq - 1;
+  let passedSeq = readFrom(start) - 1;
   const missedNow =
     missed && ((): TransactionId | undefined => coverage.missedBy(stream.placeAfter(passedSeq), passedSeq));
   try {
@@ -326,7 +348,7 @@ async function nextApplied(
 
 /** One that opens too late, for nobody, is closed again. */
 async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline): Promise<LogReader> {
-  const opening = scope.log.read({ generation: start.generation, fromSeq: start.seq });
+  const opening = scope.log.read({ generation: start.generation, fromSeq: readFrom(start) });
   try {
     return await deadline.race(opening);
   } catch (error) {
@@ -335,68 +357,66 @@ async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline)
   }
 }
 
-/** Throws LOG_UNAVAILABLE, TIMEOUT, and the reason of the deadline's signal. */
+/**
+ * The first place of a stream that others go on with, from other databases: it waits until the log
+ * has what this replica had committed before. Throws as `startOf` does.
+ */
+export async function sharedStartOf(
+  scope: Scope,
+  beginning: Following['beginning'],
+  deadline: Deadline,
+  lost: (why: string) => AntiphonError,
+): Promise<ChangeCursor> {
+  const { store, progress } = scope;
+  if (beginning === undefined || !('own' in beginning)) return startOf(scope, beginning, deadline, lost);
+  const { origin, counter } = beginning.own;
+  await progress.until(() => store.state().publishedCounter >= counter, {
+    timeoutMs: Infinity,
+    signal: deadline.signal,
+    what: `transaction ${formatTransactionId(beginning.own)} is in the log`,
+  });
+  const start = await startOf(scope, beginning, deadline, lost);
+  return { ...start, vector: merge(start.vector, { [origin]: counter }) };
+}
+
+/** Throws LOG_UNAVAILABLE, TIMEOUT, PLACE_LOST, and the reason of the deadline's signal. */
 export async function startOf(
   { store, log }: Scope,
   beginning: Following['beginning'],
   deadline: Deadline,
+  lost: (why: string) => AntiphonError = streamLost,
 ): Promise<ChangeCursor> {
   if (beginning === undefined) {
     const { generation } = store.state().position;
     const { firstSeq } = await deadline.race(log.identity(deadline.signal));
-    const start = { generation, seq: Math.max(1, firstSeq), vector: {}, skip: 0 };
+    const start = { generation, seq: Math.max(1, firstSeq), vector: {}, inside: {} };
     // Of what was trimmed nobody knows whose it was.
     return firstSeq > 1 ? { ...start, isPartial: true } : start;
   }
-  if ('skip' in beginning) return beginning;
-  const { generation, vector } = beginning;
-  const seq = await beginningOfParts(log, beginning, deadline);
-  return { generation, seq, vector, skip: 0 };
-}
-
-/**
- * A big transaction whose parts are on their way will be committed after now: where its first part
- * is.
- */
-async function beginningOfParts(
-  log: Log,
-  { seq: fromSeq, vector, partial }: Beginning,
-  deadline: Deadline,
-): Promise<number> {
-  const open = new Map(
-    Object.entries(partial).filter(([origin, { counter }]) => counter > counterOf(vector, origin)),
-  );
-  let first = fromSeq;
-  for (let seq = fromSeq - 1; open.size > 0 && seq > Math.max(0, fromSeq - MAX_LOOK_BACK); seq--) {
-    const entry = await deadline.race(log.get(seq, deadline.signal));
+  if (!('own' in beginning)) {
+    const found = await deadline.race(findPlace(log, beginning, deadline.signal));
+    if ('lost' in found) throw lost(found.lost);
+    return found.place;
+  }
+  const { generation, vector, seq } = beginning;
+  const get = async (at: number): Promise<LogEntry | undefined> => {
+    const entry = await deadline.race(log.get(at, deadline.signal));
     deadline.renew();
-    if (entry === undefined || open.get(entry.origin) === undefined) continue;
-    for (const batch of summariesOf(entry)) {
-      if (
-        batch.kind !== 'part' ||
-        batch.offset !== 0 ||
-        batch.firstCounter !== open.get(entry.origin)?.counter
-      )
-        continue;
-      open.delete(entry.origin);
-      first = seq;
-    }
-  }
-  return first;
-}
-
-function summariesOf(entry: LogEntry): readonly BatchSummary[] {
-  try {
-    return summarize(entry.data);
-  } catch {
-    return []; // Malformed; the feed has quarantined it.
-  }
+    return entry;
+  };
+  const openSeq = await firstOpenPart(get, beginning);
+  const last = seq > 1 ? await get(seq - 1) : undefined;
+  return {
+    ...{ generation, seq, vector, inside: {} },
+    ...(openSeq < seq && { openSeq }),
+    ...(last && { entry: { seq: last.seq, storedAtMs: last.storedAtMs } }),
+  };
 }
 
 function streamLost(why: string): AntiphonError {
   return new AntiphonError(
     'PLACE_LOST',
-    `The stream of changes cannot go on at its place. ${why} Begin a new stream from now, and make up for what it ` +
+    `The stream of changes cannot go on at this cursor. ${why} Begin a new stream from now, and make up for what it ` +
       'missed with query(). See docs/subscriptions.md.',
   );
 }

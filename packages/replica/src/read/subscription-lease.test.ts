@@ -16,7 +16,12 @@ const BEGIN = cursorAfter(0);
 
 /** Behind the n-th change of a stream of transactions with one change each. */
 function cursorAfter(n: number): string {
-  return encodeCursor({ generation: 'g', seq: n, vector: n < 2 ? {} : { a: n - 1 }, skip: n === 0 ? 0 : 1 });
+  return encodeCursor({
+    generation: 'g',
+    seq: n,
+    vector: n < 2 ? {} : { a: n - 1 },
+    inside: n === 0 ? {} : { a: 1 },
+  });
 }
 
 class World {

@@ -333,12 +333,12 @@ describe('troubles of a durable subscription', () => {
   it.each<[string, (generation: string) => string, RegExp]>([
     [
       'of another log',
-      () => encodeCursor({ generation: 'other', seq: 1, vector: {}, skip: 0 }),
+      () => encodeCursor({ generation: 'other', seq: 1, vector: {}, inside: {} }),
       /another log/,
     ],
     [
       'behind what the log has lost',
-      (generation) => encodeCursor({ generation, seq: 500, vector: { a: 400 }, skip: 1 }),
+      (generation) => encodeCursor({ generation, seq: 500, vector: { a: 400 }, inside: { a: 1 } }),
       /the log lost them/,
     ],
   ])('says that its place is %s', async (_, placeIn, message) => {
@@ -350,7 +350,7 @@ describe('troubles of a durable subscription', () => {
     await writeSubscription(registry, record, undefined);
     await expect(a.subscribe('mailer').next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
     await expect(a.subscribe('mailer').next()).rejects.toThrow(message);
-    const foreign = encodeCursor({ generation: 'other', seq: 1, vector: {}, skip: 0 });
+    const foreign = encodeCursor({ generation: 'other', seq: 1, vector: {}, inside: {} });
     await expect(a.subscribe('new', { from: foreign }).next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
     expect((await a.subscriptions()).map(({ name }) => name)).toEqual(['mailer']);
   });
@@ -458,7 +458,7 @@ describe('troubles of a durable subscription', () => {
     await a.close();
     await cluster.server.restart();
     // As of an instance on `a`, which had more than the log has.
-    const place = encodeCursor({ generation, seq: seq + 1, vector: { a: 2 }, skip: 0 });
+    const place = encodeCursor({ generation, seq: seq + 1, vector: { a: 2 }, inside: {} });
     const record = { name: 'mailer', place, epoch: 7, createdAtMs: 1, writtenAtMs: 1 };
     await writeSubscription((await cluster.nats()).registry(cluster.cluster), record, undefined);
     const standby = b.subscribe('mailer', LONG_LEASE);
@@ -499,7 +499,7 @@ describe('troubles of a durable subscription', () => {
     };
     await expect(rest()).rejects.toMatchObject(lost);
     const { generation } = b.status().position;
-    const ahead = encodeCursor({ generation, seq: state.last_seq + 1, vector: { b: 1e9 }, skip: 0 });
+    const ahead = encodeCursor({ generation, seq: state.last_seq + 1, vector: { b: 1e9 }, inside: {} });
     for (const from of [first!.cursor, ahead]) {
       const next = b.subscribe('new', { from }).next();
       await expect(next).rejects.toMatchObject({ code: 'PLACE_LOST' });

@@ -12,7 +12,14 @@ import {
 import type { OpenSubscription, SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
-import { type Choice, type CommittedChange, follow, type Following, isSame, startOf } from './changes.js';
+import {
+  type Choice,
+  type CommittedChange,
+  follow,
+  type Following,
+  isSame,
+  sharedStartOf,
+} from './changes.js';
 import { HoldWatch } from './hold-watch.js';
 import { PlaceJudge, whyNotInLog } from './place-judge.js';
 import { type PlaceWriter, takePlace, type Tenure } from './place-writer.js';
@@ -317,11 +324,9 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     const { scope, choice } = this.deps;
     const place = window.readOn;
     const firstSeq = await this.#assertInLog(place);
-    // What was delivered is known by the vector and not delivered again; within a transaction it
-    // would not be.
-    const seq = anew && place.skip === 0 ? Math.max(1, firstSeq) : place.seq;
+    // What was delivered is known by the vector and not delivered again.
     yield* follow(scope, {
-      beginning: { ...place, seq },
+      beginning: anew ? { ...place, openSeq: Math.max(1, firstSeq) } : place,
       ...choice,
       signal: this.#ending.signal,
       tooOld: 'PLACE_LOST',
@@ -342,7 +347,9 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     const what = 'the log says where the subscription begins';
     const deadline = new Deadline(clock, limits.connectTimeoutMs, [this.#ending.signal], what);
     try {
-      this.#begun = encodeCursor(await startOf(scope, beginning, deadline));
+      const start = await sharedStartOf(scope, beginning, deadline, (why) => this.#placeLost(why, true));
+      await this.#assertInLog(start);
+      this.#begun = encodeCursor(start);
       return this.#begun;
     } finally {
       deadline.end();

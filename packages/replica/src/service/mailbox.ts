@@ -17,6 +17,7 @@ import {
   parseAcks,
   type QueryResult,
   type RowDigest,
+  type StoreState,
   type Value,
   type VectorClock,
   sentence,
@@ -54,6 +55,8 @@ export interface Standing {
   readonly vector: VectorClock;
   readonly lastCounter: number;
   readonly publishedCounter: number;
+  /** Big transactions of which it has some parts, by origin. */
+  readonly partial: StoreState['partial'];
 }
 
 /** What anybody may ask of a replica, on `antiphon.<cluster>.replica.<id>.<command>`. */
@@ -223,13 +226,14 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
 
   #standing(): Standing {
     const { store, positions } = this.scope;
-    const { position, vector, lastCounter, publishedCounter } = store.state();
+    const { position, vector, lastCounter, publishedCounter, partial } = store.state();
     return {
       seq: positions.passed,
       generation: position.generation,
       vector,
       lastCounter,
       publishedCounter,
+      partial,
     };
   }
 }
