@@ -79,7 +79,7 @@ export class Writers {
       if (carelessly) this.node.database.writeCarelessly(write);
       else this.node.database.writeOutside(write, number);
       this.counts.outside++;
-      this.times?.note(this.node, token);
+      this.times?.note(this.node, token, this.world.log.entries().at(-1)?.seq ?? 0);
     } catch (error) {
       this.#refused(error, token);
       if (this.node.database.commits !== before) this.wrong.push(`${token} was refused and committed`);

@@ -8,25 +8,27 @@ const SHARED_MS = 300;
 
 interface Written {
   readonly node: SimulatedNode;
-  /** The latest time that its change may have. */
+  /** The latest time that its change may have, unless the log knows a later one of its replica. */
   readonly latestMs: number;
+  /** Where the log ended then. */
+  readonly endSeq: number;
 }
 
 /**
  * What another program writes has the time when it was written, or the next one after what its
- * database had seen then, however late it is sealed (docs/decisions/0030). Clocks that are set are
- * another matter.
+ * database had seen then, however late it is sealed (docs/decisions/0030), or after what its replica
+ * had published then, if the database has lost it since. Clocks that are set are another matter.
  */
 export class WrittenTimes {
   readonly #written = new Map<string, Written>();
 
   /** Right after it was committed. */
-  note(node: SimulatedNode, token: string): void {
+  note(node: SimulatedNode, token: string, endSeq: number): void {
     if (!node.database.isReplica) return;
     const [[seenUs] = []] = node.database.read('SELECT time FROM _antiphon_state');
     const seenMs = typeof seenUs === 'bigint' ? Number(seenUs) / 1000 : 0;
     const latestMs = Math.max(node.machine.nowMs(), seenMs) + SHARED_MS;
-    this.#written.set(token, { node, latestMs });
+    this.#written.set(token, { node, latestMs, endSeq });
   }
 
   check({ transactions }: LogModel, violations: Violations): void {
@@ -35,7 +37,11 @@ export class WrittenTimes {
         const [token = ''] = op === 'delete' ? [] : tokensIn(row);
         const written = this.#written.get(token);
         if (written?.node.id !== origin) continue;
-        const lateMs = (time - earlierUs) / 1000 - written.latestMs;
+        const published = transactions.filter(
+          (own) => own.origin === origin && own.seq !== undefined && own.seq <= written.endSeq,
+        );
+        const pastMs = Math.max(0, ...published.map((own) => own.time / 1000)) + SHARED_MS;
+        const lateMs = (time - earlierUs) / 1000 - Math.max(written.latestMs, pastMs);
         if (lateMs > 0)
           violations.add('I4', origin, `${token} has a time ${Math.round(lateMs)} ms after it was written`);
       }
