@@ -166,6 +166,25 @@ describe('a durable subscription', () => {
     expect(after).toBe(end.signal.aborted ? 'ABORTED' : true);
   });
 
+  it.each(['before it begins', 'while it waits for a change'])(
+    'throws the very reason of its signal, given %s',
+    async (when) => {
+      const [cluster, a] = await clusterOfTwo();
+      await using _ = cluster;
+      const end = new AbortController();
+      const reason = new Error('mine');
+      const subscription = a.subscribe('mailer', { ...LONG_LEASE, signal: end.signal });
+      if (when === 'before it begins') end.abort(reason);
+      const next = subscription.next();
+      const ended = expect(next).rejects.toBe(reason);
+      if (when !== 'before it begins') {
+        await eventually('it is active', () => subscription.epoch !== undefined);
+        end.abort(reason);
+      }
+      await ended;
+    },
+  );
+
   it('reads only what it is asked for, and does not stay behind for it', async () => {
     const [cluster, a, b] = await clusterOfTwo();
     await using _ = cluster;

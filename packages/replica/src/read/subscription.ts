@@ -1,5 +1,6 @@
 import {
   abortError,
+  abortReason,
   AntiphonError,
   decodeCursor,
   DeliveryWindow,
@@ -196,7 +197,7 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
       yield* this.#whenActive();
     } catch (error) {
       // The replica closes, or the caller has closed it: nothing more comes.
-      if (this.#closing === undefined && !scope.closing.aborted) throw error;
+      if (this.#closing === undefined && !scope.closing.aborted) throw abortReason(error, this.deps.signal);
     } finally {
       this.#ending.abort(closed(this.name));
       await this.#finish();
