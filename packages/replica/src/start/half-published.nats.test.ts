@@ -10,6 +10,7 @@ import {
 } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { CommittedChange } from '../read/changes.js';
 import { ClusterFixture, count, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -124,6 +125,14 @@ async function sent(log: Log, { origin, id, data }: AppendRequest): Promise<Appe
   return await new Promise((settled) => log.append({ origin, id, data }, settled));
 }
 
+function idsOf(changes: AsyncIterable<CommittedChange>): readonly number[] {
+  const ids: number[] = [];
+  void (async () => {
+    for await (const { key } of changes) ids.push(Number(key['id']));
+  })();
+  return ids;
+}
+
 /** Both have these rows, and go on. */
 async function goesOn(a: SqliteReplica, b: SqliteReplica, rows: number): Promise<void> {
   await a.execute([{ sql: "INSERT INTO t VALUES (50, 'later')" }]);
@@ -144,9 +153,12 @@ describe.each(SETTINGS)('a big transaction that only began to be published, and 
     ['an empty file', undefined],
   ])('I2: %s starts, goes on, and starts again', async (_what, copy) => {
     const { b } = await died(setting);
+    const seen = idsOf(b.changes({ from: 'beginning' }));
     replaceBy(copy);
     const a = await fixture.replica('a', setting);
     await goesOn(a, b, 1);
+    await eventually('a stream of changes goes on', () => seen.length === 2);
+    expect(seen).toEqual([1, 50]);
     await a.close();
     const again = await fixture.replica('a', setting);
     await again.execute([{ sql: "INSERT INTO t VALUES (51, 'later')" }]);
