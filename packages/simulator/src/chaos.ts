@@ -1,3 +1,4 @@
+import { summarize, type LogEntry } from '@antiphon/core';
 import type { Random } from '@antiphon/testing';
 import type { Ledger } from './ledger.js';
 import type { SimulatedNode, World } from './node.js';
@@ -18,6 +19,7 @@ type Trouble =
   | 'crash'
   | 'crash at commit'
   | 'crash at publish'
+  | 'loss between parts'
   | 'power loss'
   | 'disconnect'
   | 'outage'
@@ -95,6 +97,7 @@ export class Chaos {
     if (kind === 'crash' || kind === 'power loss') return this.#end(node, kind);
     if (kind === 'crash at commit') return this.#endAtCommit(node);
     if (kind === 'crash at publish') return this.#endAtPublish(node);
+    if (kind === 'loss between parts') return this.#loseBetweenParts(node);
     if (kind === 'other rates')
       return this.world.faults.set(chooseRates(this.random, this.world.options.chaos));
     if (kind === 'schema change') return this.hooks.changeSchema(node);
@@ -177,6 +180,18 @@ export class Chaos {
     });
   }
 
+  /** The log has the beginning of a big transaction, which its database has no more. */
+  #loseBetweenParts(node: SimulatedNode): void {
+    const kind = this.random.chance(0.5) ? 'power loss' : 'older copy';
+    const { log } = this.world;
+    const stop = log.onChange(() => {
+      const newest = log.entries().at(-1);
+      if (newest?.origin !== node.id || !isBeginning(newest)) return;
+      stop();
+      this.#later(this.random.pick(INSTANTS_MS), () => this.#end(node, kind));
+    });
+  }
+
   #crashOrPowerLoss(): 'crash' | 'power loss' {
     const { powerLoss } = this.world.options.chaos;
     return this.random.chance(0.3) && powerLoss ? 'power loss' : 'crash';
@@ -216,6 +231,11 @@ export class Chaos {
   }
 }
 
+/** A part that others follow. */
+function isBeginning({ data }: LogEntry): boolean {
+  return summarize(data).some(({ kind, last }) => kind === 'part' && !last);
+}
+
 function troubles({ chaos, features }: ResolvedOptions): readonly Trouble[] {
   const possible: Trouble[] = ['durable deleted'];
   if (chaos.crashes) possible.push('crash', 'crash at commit', 'crash at publish');
@@ -227,6 +247,7 @@ function troubles({ chaos, features }: ResolvedOptions): readonly Trouble[] {
   if (chaos.messageFaults) possible.push('other rates');
   if (features.wrongBoots && chaos.powerLoss) possible.push('power loss and wrong clock');
   if (features.restores) possible.push('older copy');
+  if (features.separateParts && chaos.powerLoss) possible.push('loss between parts', 'loss between parts');
   if (features.fullDisks) possible.push('full disk', 'full disk');
   if (features.removals) possible.push('removal');
   if (features.randomTables && features.schemaChanges)

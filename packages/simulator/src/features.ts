@@ -29,6 +29,11 @@ export interface Features {
   readonly inspections: boolean;
   /** A service whose instances share a durable subscription. */
   readonly subscriptions: boolean;
+  /**
+   * Parts of big transactions that are entries of their own, and databases that lose such a
+   * transaction when some of its parts are in the log.
+   */
+  readonly separateParts: boolean;
 }
 
 export const NO_FEATURES: Features = {
@@ -42,6 +47,7 @@ export const NO_FEATURES: Features = {
   audits: false,
   inspections: false,
   subscriptions: false,
+  separateParts: false,
 };
 
 /** Each run has some of them; a run that has everything reaches few states. */
@@ -62,6 +68,8 @@ export function chooseFeatures(
     audits: random.chance(0.3) && update === 'async',
     inspections: random.chance(0.3),
     subscriptions: random.chance(0.25),
+    // Only when it is asked for: seeds that have it have not all been explained yet.
+    separateParts: false,
   };
   return { ...drawn, ...given };
 }

@@ -37,6 +37,8 @@ const REPLICA_LIMITS = {
   windowMessages: 8,
   applyEntries: 16,
 };
+/** Whole transactions still share an entry; parts do not. */
+const SEPARATE_PARTS = { packBytes: 1500 };
 /** Short, so that members leave the in-sync set and return within a run. */
 const SYNC_LIMITS = { inSyncLagMs: 1500, inSyncJoinMs: 2000, writeGroup: 6 };
 
@@ -136,7 +138,11 @@ export class SimulatedNode {
           : { mode: 'primary-replica', primary: 'r1' },
       update,
       ...(options.features.audits && { localTriggers: [AUDIT_TRIGGER] }),
-      limits: update.mode === 'sync' ? { ...REPLICA_LIMITS, ...SYNC_LIMITS } : REPLICA_LIMITS,
+      limits: {
+        ...REPLICA_LIMITS,
+        ...(update.mode === 'sync' && SYNC_LIMITS),
+        ...(options.features.separateParts && SEPARATE_PARTS),
+      },
     });
     process.replica = replica;
     this.#memberSinceMs ??= this.world.clock.monotonicMs();

@@ -59,19 +59,22 @@ async function described(client: ClusterClient, records: Records): Promise<reado
 function show(subscriptions: readonly SubscriptionInfo[], terminal: Terminal): void {
   if (terminal.json) return terminal.out(`${toJson({ subscriptions })}\n`);
   if (subscriptions.length === 0) return terminal.out('There are no durable subscriptions.\n');
-  const rows = subscriptions.map(({ name, holder, epoch, lagEntries, writtenAtMs }) => [
+  const readable = subscriptions.filter(({ problem }) => problem === undefined);
+  const rows = readable.map(({ name, holder, epoch, lagEntries, writtenAtMs }) => [
     name,
     holder?.replica ?? styled(terminal, 'yellow', 'nobody'),
     String(epoch),
     lagEntries === undefined ? styled(terminal, 'red', 'another log') : String(lagEntries),
     new Date(writtenAtMs).toISOString(),
   ]);
-  terminal.out(formatTable(COLUMNS, rows));
+  if (rows.length > 0) terminal.out(formatTable(COLUMNS, rows));
+  for (const { problem } of subscriptions)
+    if (problem !== undefined) terminal.out(`${styled(terminal, 'red', problem)}\n`);
 }
 
 function showRemoved({ name, place, holder, ...info }: SubscriptionInfo, terminal: Terminal): void {
   if (terminal.json) return terminal.out(`${toJson({ removed: { name, place, holder, ...info } })}\n`);
   const was = holder === undefined ? '' : ` It was active on ${holder.replica}, where it ends now.`;
   terminal.out(`${styled(terminal, 'bold', name)} is removed.${was}\n`);
-  terminal.out(`To begin a new one where it stood, give this as \`from\`:\n${place}\n`);
+  if (place !== '') terminal.out(`To begin a new one where it stood, give this as \`from\`:\n${place}\n`);
 }

@@ -19,6 +19,12 @@ it('says where a subscription is active', () => {
   expect(messageOf({})).toBe('ok: subscription mailer: active on eu-1, 3 entries behind');
 });
 
+it('names one of which the record cannot be read', () => {
+  const [check] = subscriptionChecks([{ ...INFO, place: '', problem: 'It cannot be read.' }], 1, 101_000);
+  expect(check).toMatchObject({ grade: 'fail', message: expect.stringContaining('subscription mailer') });
+  expect(check?.advice).toContain('antiphon subscriptions --remove mailer');
+});
+
 it('warns of one that nobody serves, or whose place the log does not hold', () => {
   const { holder: _, ...unheld } = INFO;
   const [check] = subscriptionChecks([unheld], 1, 101_000);

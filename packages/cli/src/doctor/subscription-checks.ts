@@ -1,6 +1,6 @@
 import { decodeCursor } from '@antiphon/core';
 import type { SubscriptionInfo } from '@antiphon/replica';
-import { ok, warn, type Check } from './check.js';
+import { fail, ok, warn, type Check } from './check.js';
 
 /** Longer than any wall clock of a healthy cluster is off. */
 const SILENT_MS = 60_000;
@@ -15,8 +15,12 @@ export function subscriptionChecks(
 }
 
 function check(info: SubscriptionInfo, firstSeq: number, nowMs: number): Check {
-  const { name, place, holder, lagEntries, writtenAtMs } = info;
+  const { name, place, holder, lagEntries, writtenAtMs, problem } = info;
   const id = `subscription ${name}`;
+  if (problem !== undefined) {
+    const advice = `Find out who writes it, run \`antiphon subscriptions --remove ${name}\` and subscribe again.`;
+    return fail(id, `The registry's record of ${id} cannot be read.`, advice);
+  }
   const lost = `See "When the place is lost" in docs/subscriptions.md.`;
   if (lagEntries === undefined) return warn(id, `The place of ${id} is in another log.`, lost);
   const { seq } = decodeCursor(place);

@@ -1,5 +1,6 @@
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
-import { AntiphonError } from '../errors/antiphon-error.js';
+import { decodeCursor } from '../changes/change-cursor.js';
+import { AntiphonError, toAntiphonError } from '../errors/antiphon-error.js';
 import { isIdentifier } from '../model/identifier.js';
 import { suggest } from '../options/suggestion.js';
 import type { Registry, RegistryEntry } from '../ports/registry.js';
@@ -40,6 +41,10 @@ export interface SubscriptionRecord {
   readonly createdAtMs: number;
   readonly writtenAtMs: number;
   readonly removed?: true;
+  /**
+   * Never stored. Why the registry's record cannot be read; nothing but the name is known then.
+   */
+  readonly unreadable?: AntiphonError;
 }
 
 /** With the revision to write against. */
@@ -85,17 +90,18 @@ export async function writeSubscription(
   return entry && { record, revision: entry.revision };
 }
 
-/** In the order of their names. Throws LOG_UNAVAILABLE. */
+/** In the order of their names, unreadable ones as well. Throws LOG_UNAVAILABLE. */
 export async function listSubscriptions(registry: Registry): Promise<readonly SubscriptionRecord[]> {
   const entries = await registry.list(PREFIX);
   return entries
-    .map((entry) => storedOf(entry.key.slice(PREFIX.length), entry).record)
+    .map((entry) => readableOrNot(entry.key.slice(PREFIX.length), entry).record)
     .filter(({ removed }) => removed !== true);
 }
 
 /**
  * Its place is forgotten, and its instances end. Returns what it was: a subscription that begins at
- * `place` goes on where this one was. Throws BAD_OPTION when there is none, LOG_UNAVAILABLE.
+ * `place` goes on where this one was, unless that was unreadable. Throws BAD_OPTION when there is
+ * none, LOG_UNAVAILABLE.
  */
 export async function removeSubscription(
   registry: Registry,
@@ -104,9 +110,10 @@ export async function removeSubscription(
 ): Promise<SubscriptionRecord> {
   assertSubscriptionName(name);
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const stored = await readSubscription(registry, name);
+    const entry = await registry.get(PREFIX + name);
+    const stored = entry && readableOrNot(name, entry);
     if (stored === undefined || stored.record.removed === true) throw await noSubscription(registry, name);
-    const { holder: _, ...rest } = stored.record;
+    const { holder: _, unreadable: _unreadable, ...rest } = stored.record;
     const removed = { ...rest, epoch: rest.epoch + 1, writtenAtMs: nowMs, removed: true } as const;
     if ((await writeSubscription(registry, removed, stored.revision)) !== undefined) return stored.record;
   }
@@ -122,17 +129,40 @@ async function noSubscription(registry: Registry, name: string): Promise<Antipho
   return new AntiphonError('BAD_OPTION', `There is no subscription "${name}". ${hint}`);
 }
 
+function readableOrNot(name: string, entry: RegistryEntry): StoredSubscription {
+  try {
+    return storedOf(name, entry);
+  } catch (thrown) {
+    const { revision } = entry;
+    const unreadable = toAntiphonError(thrown, 'MALFORMED_MESSAGE');
+    // Every epoch took a revision: none was higher.
+    const record = { name, place: '', epoch: revision, createdAtMs: 0, writtenAtMs: 0, unreadable };
+    return { record, revision };
+  }
+}
+
 function storedOf(name: string, { value, revision }: RegistryEntry): StoredSubscription {
-  const input = decodeControl(value);
-  const record = isRecord(input) && input['name'] === name ? recordOf(name, input) : undefined;
+  const record = recordIn(name, value);
   if (record === undefined) {
     throw new AntiphonError(
       'MALFORMED_MESSAGE',
-      `The registry's record of subscription ${name} is not valid. Find out who writes it, or remove the key ` +
-        `"${PREFIX}${name}" from the registry and subscribe again.`,
+      `The registry's record of subscription ${name}, under the key "${PREFIX}${name}", cannot be read. Find out who ` +
+        `writes it, remove the subscription (\`antiphon subscriptions --remove ${name}\`) and subscribe again.`,
     );
   }
   return { record, revision };
+}
+
+function recordIn(name: string, value: Uint8Array): SubscriptionRecord | undefined {
+  try {
+    const input = decodeControl(value);
+    const record = isRecord(input) && input['name'] === name ? recordOf(name, input) : undefined;
+    // Nobody goes on at the place of one that was removed.
+    if (record !== undefined && record.removed !== true) decodeCursor(record.place);
+    return record;
+  } catch {
+    return undefined;
+  }
 }
 
 function recordOf(name: string, input: Readonly<Record<string, unknown>>): SubscriptionRecord | undefined {

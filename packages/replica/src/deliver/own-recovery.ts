@@ -33,6 +33,17 @@ export interface FoundOwn {
   readonly ownLog: AdmissionState;
   /** Beyond what the database has; undefined when there is nothing. */
   readonly past: OwnRecovery | undefined;
+  /** What comes after all that and only began. */
+  readonly unfinished?: UnfinishedOwn;
+}
+
+/**
+ * A transaction of which the log has the first parts, and this database nothing: the rest may be on
+ * its way, or never come.
+ */
+export interface UnfinishedOwn extends OwnRecovery {
+  /** The newest own entry. */
+  readonly newest: LogEntry;
 }
 
 /** Own transactions that the log has and the database has not. */
@@ -90,7 +101,19 @@ export async function findOwnPast(
   }
   const known = counterOf(state.vector, id);
   const past = scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
-  return { ownLog, past };
+  const unfinished = unfinishedIn(scan.state, id, state.lastCounter);
+  return { ownLog, past, ...(unfinished && { unfinished: { ...unfinished, newest } }) };
+}
+
+/** `given`: this database gave counters up to here, and will publish what it gave them to. */
+function unfinishedIn(
+  { vector, partial }: AdmissionState,
+  id: string,
+  given: number,
+): OwnRecovery | undefined {
+  const kept = Object.hasOwn(partial, id) ? partial[id] : undefined;
+  if (kept === undefined || kept.counter <= Math.max(given, counterOf(vector, id))) return undefined;
+  return { counter: kept.counter, time: kept.time };
 }
 
 async function noted(store: Scope['store'], past: readonly Batch[]): Promise<void> {
@@ -205,7 +228,7 @@ async function ownEntries(
 
 /** Admits own messages in log order, as every replica does. */
 export class OwnScan {
-  /** The latest hybrid time among what was admitted. */
+  /** The latest hybrid time among what is complete. */
   time = 0;
   #state: AdmissionState;
 
@@ -237,7 +260,7 @@ export class OwnScan {
         const admission = admit(this.#state, batch);
         if (admission.type !== 'apply') continue;
         this.#state = admitted(this.#state, batch);
-        this.time = Math.max(this.time, latestTime(batch));
+        if (batch.kind !== 'part' || batch.last) this.time = Math.max(this.time, latestTime(batch));
         taken.push(batch.kind === 'part' ? newOfPart(batch, admission.skip) : batch);
       }
     } catch {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeBatch, encodeCursor, registerMember, writeSubscription } from '@antiphon/core';
+import { encodeBatch, encodeControl, encodeCursor, registerMember, writeSubscription } from '@antiphon/core';
 import { streamName } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
@@ -168,6 +168,25 @@ describe('a durable subscription', () => {
     );
     expect(after).toBe(end.signal.aborted ? 'ABORTED' : true);
   });
+
+  it.each(['before it begins', 'while it waits for a change'])(
+    'throws the very reason of its signal, given %s',
+    async (when) => {
+      const [cluster, a] = await clusterOfTwo();
+      await using _ = cluster;
+      const end = new AbortController();
+      const reason = new Error('mine');
+      const subscription = a.subscribe('mailer', { ...LONG_LEASE, signal: end.signal });
+      if (when === 'before it begins') end.abort(reason);
+      const next = subscription.next();
+      const ended = expect(next).rejects.toBe(reason);
+      if (when !== 'before it begins') {
+        await eventually('it is active', () => subscription.epoch !== undefined);
+        end.abort(reason);
+      }
+      await ended;
+    },
+  );
 
   it('reads only what it is asked for, and does not stay behind for it', async () => {
     const [cluster, a, b] = await clusterOfTwo();
@@ -353,6 +372,35 @@ describe('troubles of a durable subscription', () => {
     const foreign = encodeCursor({ generation: 'other', seq: 1, vector: {}, inside: {} });
     await expect(a.subscribe('new', { from: foreign }).next()).rejects.toMatchObject({ code: 'PLACE_LOST' });
     expect((await a.subscriptions()).map(({ name }) => name)).toEqual(['mailer']);
+  });
+
+  it.each([
+    [
+      'has a place that is none',
+      encodeControl({ name: 'odd', place: 'junk', epoch: 7, createdAtMs: 1, writtenAtMs: 1 }),
+    ],
+    ['is not a record at all', new Uint8Array([1, 2, 3])],
+  ])('one of which the record %s is named, and can be removed and begun anew', async (_, value) => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _cluster = cluster;
+    const active = a.subscribe('mailer', LONG_LEASE);
+    serve(active);
+    await eventually('it is active', () => active.epoch === 1);
+    const registry = (await cluster.nats()).registry(cluster.cluster);
+    const written = await registry.create('subscription.odd', value);
+    const [mailer, odd] = await a.subscriptions();
+    expect(mailer).toMatchObject({ name: 'mailer', epoch: 1 });
+    expect(mailer).not.toHaveProperty('problem');
+    expect(odd).toMatchObject({
+      name: 'odd',
+      problem: expect.stringContaining('"subscription.odd"') as string,
+    });
+    await expect(a.subscribe('odd').next()).rejects.toMatchObject({ code: 'MALFORMED_MESSAGE' });
+    expect(await a.removeSubscription('odd')).toMatchObject({ name: 'odd' });
+    expect((await a.subscriptions()).map(({ name }) => name)).toEqual(['mailer']);
+    const again = a.subscribe('odd', LONG_LEASE);
+    serve(again);
+    await eventually('it is active', () => (again.epoch ?? 0) > (written?.revision ?? Infinity));
   });
 
   it('ends on a replica that stalls, so that another one goes on', async () => {

@@ -1,5 +1,6 @@
 import {
   abortError,
+  abortReason,
   AntiphonError,
   decodeCursor,
   type DeliveryWindow,
@@ -253,7 +254,8 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
       yield* this.#whenActive();
     } catch (error) {
       // The replica ends, or the caller has closed it: nothing more comes.
-      if (this.#closing === undefined && !scope.closing.aborted && !scope.health.ended) throw error;
+      const isOver = this.#closing !== undefined || scope.closing.aborted || scope.health.ended;
+      if (!isOver) throw abortReason(error, this.deps.signal);
     } finally {
       this.#ending.abort(closed(this.name));
       await this.#finish();

@@ -51,6 +51,11 @@ export interface SubscriptionInfo {
   /** Wall times of the replicas that wrote them. */
   readonly createdAtMs: number;
   readonly writtenAtMs: number;
+  /**
+   * Why the registry's record of it cannot be read, and what to do. Nothing but the name is known
+   * then: `place` is empty, and the numbers say nothing.
+   */
+  readonly problem?: string;
 }
 
 const SUBSCRIBE_OPTIONS: OptionNames<SubscribeOptions> = {
@@ -102,7 +107,8 @@ export function describeSubscription(
   record: SubscriptionRecord,
   log: { readonly generation: string; readonly lastSeq: number },
 ): SubscriptionInfo {
-  const { removed: _, ...info } = record;
+  const { removed: _, unreadable, ...info } = record;
+  if (unreadable !== undefined) return { ...info, problem: unreadable.message };
   const { generation, seq } = decodeCursor(record.place);
   if (generation !== log.generation) return info;
   return { ...info, lagEntries: Math.max(0, log.lastSeq + 1 - seq) };

@@ -56,6 +56,9 @@ describe('an alarm lasts as long as its cause', () => {
       expect(message).toMatch(
         update.mode === 'async' ? /are kept and sent again/ : /are rejected until it does/,
       );
+      await eventually('health says so', () => !a.healthcheck().ready, 10_000);
+      expect(a.healthcheck().problems).toEqual([expect.stringMatching(/^a: The log does not take/)]);
+      expect(b.healthcheck()).toMatchObject({ ready: true, problems: [] });
       await updateStream(nats, cluster.cluster, { max_bytes: -1 });
       // Also when nobody writes meanwhile.
       await eventually('the alarm is over', () => !alarms(a).includes('publish'));

@@ -40,12 +40,21 @@ export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): 
         `${id} has waited for ${origin}:${expected} for ${Math.round((nowMs - sinceMs) / 1000)} s: ${sentence(reason)}`,
       );
   }
-  for (const { name, message } of alarms) if (name === OWN_ALARM) problems.push(`${id}: ${message}`);
+  for (const { name, message, sinceMs } of alarms) {
+    const patienceMs = WRITE_ALARMS.get(name);
+    if (patienceMs !== undefined && nowMs - sinceMs >= patienceMs) problems.push(`${id}: ${message}`);
+  }
   if (lag.seconds > maxLagSeconds)
     problems.push(`${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s.`);
   return problems;
 }
 
 const ENDING: ReadonlySet<string> = new Set(['failed', 'closing', 'closed']);
-/** Nobody accepts what this replica writes. */
-const OWN_ALARM = 'own';
+/**
+ * What this replica writes reaches nobody: the alarms that say so, and after how long each counts.
+ * No replica accepts it, or the log does not take it: a change of its leader takes seconds.
+ */
+const WRITE_ALARMS: ReadonlyMap<string, number> = new Map([
+  ['own', 0],
+  ['publish', 5000],
+]);

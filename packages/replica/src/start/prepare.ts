@@ -32,6 +32,7 @@ import { Sync } from '../sync/sync.js';
 import { retrying, type Deadline } from '../wait/deadline.js';
 import { finishCreating, joinCluster, type Agreement } from './join.js';
 import { findReplacedLog } from './known-log.js';
+import { findFinishedOwn } from './unfinished-own.js';
 
 /**
  * Everything that must be so before the first message moves, phase by phase. Each phase adds what
@@ -194,7 +195,10 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
   const { store, logger, clock, id, replaced } = enrolled;
   const { past, ownLog } =
     replaced === undefined
-      ? await findOwnPast(enrolled, deadline)
+      ? await findFinishedOwn(enrolled, deadline, {
+          find: () => findOwnPast(enrolled, deadline),
+          assertAlone: () => assertAlone(enrolled, deadline),
+        })
       : { ownLog: ownLogState(id, store.state()), past: undefined };
   if (past !== undefined) {
     const { counter, time } = past;
