@@ -8,7 +8,7 @@ const SHARED_MS = 300;
 
 interface Written {
   readonly node: SimulatedNode;
-  /** The latest time that its change may have, unless the log knows a later one of its replica. */
+  /** The latest time that its change may have, unless its replica had published a later one. */
   readonly latestMs: number;
   /** Where the log ended then. */
   readonly endSeq: number;
@@ -16,8 +16,9 @@ interface Written {
 
 /**
  * What another program writes has the time when it was written, or the next one after what its
- * database had seen then, however late it is sealed (docs/decisions/0030), or after what its replica
- * had published then, if the database has lost it since. Clocks that are set are another matter.
+ * database had seen then, however late it is sealed (docs/decisions/0030); or after what its
+ * replica had published then, if the database has lost that. Clocks that are set are another
+ * matter.
  */
 export class WrittenTimes {
   readonly #written = new Map<string, Written>();
