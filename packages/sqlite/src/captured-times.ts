@@ -66,6 +66,10 @@ const COLUMNS = 'SELECT seq, at, total FROM _antiphon_outbox';
 export class CapturedTimes {
   readonly #firstMs: number;
   readonly #lastMs: number;
+  /**
+   * They were not all made at about the same time. A running replica seals within milliseconds.
+   */
+  readonly spread: boolean;
 
   /**
    * `eachRow`: rows of one transaction may have different times; else all have that of the last.
@@ -77,11 +81,12 @@ export class CapturedTimes {
   ) {
     this.#lastMs = this.#timeOf(this.#row('DESC'), nowMs);
     this.#firstMs = this.#timeOf(this.#row('ASC'), this.#lastMs);
-  }
-
-  /** They were not all made at about the same time. A running replica seals within milliseconds. */
-  get spread(): boolean {
-    return Math.abs(this.#lastMs - this.#firstMs) >= SAME_TIME_MS;
+    // A row that was moved to the front has the time of the last one.
+    const extremes = connection.statement('SELECT min(at), max(at) FROM _antiphon_outbox', 'array').get();
+    const [min, max] = (extremes as readonly [number | null, number | null]).map((at) =>
+      this.#timeOf([0, at, null], this.#lastMs),
+    );
+    this.spread = (max ?? 0) - (min ?? 0) >= SAME_TIME_MS;
   }
 
   /** Up to `last`, in order, a bounded number at a time. */

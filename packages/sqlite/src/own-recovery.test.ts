@@ -220,3 +220,22 @@ describe('a unique value that the origin did not see, in a transaction that only
     await expectRows(rows);
   });
 });
+
+it('A.4: edits keep their times though a row that the first one wrote goes with the last one', async () => {
+  await start(
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE); INSERT INTO t VALUES (2, '0'), (3, '1')`,
+    true,
+  );
+  await copyWithEdits();
+  await cluster.write('a', `UPDATE t SET v = 'first life' WHERE id = 3`);
+  await later();
+  await cluster.write('b', `UPDATE t SET v = 'late' WHERE id = 2`);
+  const ago = (seconds: number): string =>
+    `UPDATE _antiphon_outbox SET at = at - ${seconds}.0 / 86400 WHERE at > (SELECT max(at) FROM _antiphon_outbox) - 1.0 / 86400`;
+  await restore(
+    `INSERT INTO t VALUES (6, 'moves'); ${ago(8)}`,
+    `UPDATE t SET v = 'early' WHERE id = 2; ${ago(4)}`,
+    `INSERT OR REPLACE INTO t VALUES (4, 'moves')`,
+  );
+  await expectRows('2|late\n3|first life\n4|moves');
+});
