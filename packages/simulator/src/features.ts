@@ -68,8 +68,7 @@ export function chooseFeatures(
     audits: random.chance(0.3) && update === 'async',
     inspections: random.chance(0.3),
     subscriptions: random.chance(0.25),
-    // Only when it is asked for: seeds that have it have not all been explained yet.
-    separateParts: false,
+    separateParts: random.chance(0.2),
   };
   return { ...drawn, ...given };
 }

@@ -30,7 +30,8 @@ export class LocalAudit {
   check(nodes: readonly SimulatedNode[], violations: Violations): void {
     for (const node of nodes) {
       const before = this.#before.get(node);
-      if (before === undefined) continue;
+      // An older copy may have come back too late to get its table again.
+      if (before === undefined || !node.database.tableNames().includes('audit')) continue;
       const missing = namesOf(
         node,
         'SELECT replica, number FROM events WHERE token NOT IN (SELECT token FROM audit)',
