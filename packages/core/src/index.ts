@@ -8,6 +8,7 @@ export {
   type ReadEntry,
 } from './changes/change-cursor.js';
 export { ChangeStream, type ChangeStreamDeps } from './changes/change-stream.js';
+export { endable } from './changes/endable.js';
 export { findPlace, firstOpenPart, type FoundPlace, type Standpoint } from './changes/place-in-log.js';
 export type { ChangedRow, LoggedChange, RowObject, SomeColumns } from './changes/committed-change.js';
 

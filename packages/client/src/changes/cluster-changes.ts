@@ -4,6 +4,7 @@ import {
   CLUSTER_KEY,
   counterOf,
   decodeClusterDocument,
+  endable,
   findPlace,
   firstOpenPart,
   formatTransactionId,
@@ -63,12 +64,21 @@ const FIRST_RECORD_SEQ = 1;
  * for await (const change of clusterChanges(client, { from: 'now', onProblem: console.error, signal }))
  *   console.log(change.table, change.op, change.key);
  */
-export async function* clusterChanges(
+export function clusterChanges(
   client: ClusterClient,
   options: ClusterChangesOptions,
 ): AsyncGenerator<LoggedChange, void, undefined> {
+  return endable((ending) => followCluster(client, options, ending));
+}
+
+async function* followCluster(
+  client: ClusterClient,
+  options: ClusterChangesOptions,
+  ending: AbortSignal,
+): AsyncGenerator<LoggedChange, void, undefined> {
   checkRequired(options, CHANGES_OPTIONS, 'clusterChanges()', ['from', 'onProblem', 'signal']);
-  const { from, tables, onProblem, signal } = options;
+  const { from, tables, onProblem } = options;
+  const signal = AbortSignal.any([options.signal, ending]);
   await client.members();
   const log = client.nats.log(client.cluster);
   const start = await withAbortReason(startOf(client, log, from, signal), { signal });

@@ -1,4 +1,5 @@
 import { encodeBatch, registerMember, type AppendResult } from '@antiphon/core';
+import { streamName } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { expect, expectTypeOf, it } from 'vitest';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
@@ -29,6 +30,23 @@ it('begins at the call, whenever it is first read', async () => {
   await a.execute([{ sql: "INSERT INTO users VALUES (2, 'after the call')" }]);
   await a.caughtUp();
   expect(await taken(changes, 1)).toMatchObject([{ op: 'insert', after: { id: 2n } }]);
+});
+
+it('ends at once with return(), also while its next change is waited for, and leaves nothing', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a');
+  const manager = await (await cluster.nats()).connection.jetstreamManager();
+  const consumers = async (): Promise<number> =>
+    (await manager.streams.info(streamName(cluster.cluster))).state.consumer_count;
+  const before = await consumers();
+  const streams = Array.from({ length: 5 }, () => a.changes({ tables: ['users'] }));
+  const waiting = streams.map((stream) => stream.next());
+  await eventually('they read', async () => (await consumers()) >= before + streams.length);
+  const end = { done: true, value: undefined };
+  expect(await Promise.all(streams.map((stream) => stream.return()))).toEqual(streams.map(() => end));
+  expect(await Promise.all(waiting)).toEqual(streams.map(() => end));
+  await eventually('nobody reads for them', async () => (await consumers()) === before);
 });
 
 it("marks a transaction's last change, of those that are asked for, and goes on behind it", async () => {

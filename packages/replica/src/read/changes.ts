@@ -6,6 +6,7 @@ import {
   checkOptions,
   counterOf,
   decodeCursor,
+  endable,
   findPlace,
   firstOpenPart,
   formatTransactionId,
@@ -103,7 +104,11 @@ export function changesOf(
   checkOptions(options, CHANGES_OPTIONS, 'changes()');
   const { from = 'now', signal } = options;
   const choice = choiceOf(scope, options, 'changes()');
-  return throughout(scope, { beginning: beginningOf(scope, from), ...choice, signal, tooOld: 'BAD_OPTION' });
+  const beginning = beginningOf(scope, from);
+  return endable((ending) => {
+    const either = signal === undefined ? ending : AbortSignal.any([signal, ending]);
+    return throughout(scope, { beginning, ...choice, signal: either, tooOld: 'BAD_OPTION' });
+  });
 }
 
 /** Reads the log again for what the database took only after the stream had passed it. */
