@@ -32,7 +32,7 @@ const OPTIONS: OptionNames<EventuallyOptions> = { timeoutMs: true, seen: true };
  * @param limit - How long to wait, in milliseconds, or with more options.
  * @throws Error with what was waited for, for how long, and what was last seen.
  * @example
- * await eventually('b is in step', () => b.status().lag.messages === 0, { seen: () => b.status().lag });
+ * await eventually('b is in step', () => b.status().lag.entries === 0, { seen: () => b.status().lag });
  */
 export async function eventually<T>(
   what: string,

@@ -7,7 +7,7 @@ import { statusText } from './status-text.js';
 const ASYNC = {
   ...{ id: 'eu-1', role: 'peer', lifecycle: 'following', connection: 'connected' },
   ...{ topology: { mode: 'multi-primary' }, update: { mode: 'async' }, position: { text: '0a1b2c3d/7' } },
-  ...{ lag: { messages: 0, seconds: 0 }, outbox: { unpublished: 0 }, conflicts: 0, quarantined: 0 },
+  ...{ lag: { entries: 0, seconds: 0 }, outbox: { unpublished: 0 }, conflicts: 0, quarantined: 0 },
   ...{ alarms: [], waitingFor: [], subscriptions: [], startedAtMs: 0, nowMs: 5000 },
 } as unknown as ReplicaStatus;
 

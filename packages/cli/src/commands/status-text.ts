@@ -84,7 +84,7 @@ function row({ id, status, error }: MemberAnswer, terminal: Pick<Terminal, 'colo
     id,
     status.role,
     styled(terminal, styleOf(status), connection === 'connected' ? lifecycle : `${lifecycle}, no NATS`),
-    String(lag.messages),
+    String(lag.entries),
     String(outbox.unpublished),
     position.text,
     String(conflicts),

@@ -13,7 +13,7 @@ const STATUS = {
   version: '0.1.0',
   role: 'peer',
   lifecycle: 'following',
-  lag: { messages: 0, seconds: 0 },
+  lag: { entries: 0, seconds: 0 },
   alarms: [],
   waitingFor: [],
   quarantined: 0,
@@ -28,7 +28,7 @@ it('every finding that is not ok says what to do', () => {
     version: '0.2.0',
     stalled: { code: 'LOG_REPLACED' as const, message: 'the log is another one', sinceMs: 1 },
   };
-  const late = { ...STATUS, id: 'eu-3', lag: { messages: 9, seconds: 60 }, nowMs: 9000, quarantined: 2 };
+  const late = { ...STATUS, id: 'eu-3', lag: { entries: 9, seconds: 60 }, nowMs: 9000, quarantined: 2 };
   const away = { id: 'eu-4', error: new AntiphonError('NO_ACTOR', 'away') };
   const answers = [STATUS, stalled, late].map((status) => ({ id: status.id, status }));
   const checks = replicaChecks([...answers, away], 1000);

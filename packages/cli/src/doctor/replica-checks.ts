@@ -54,13 +54,13 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s.`,
+        `${id} is ${lag.entries} entries behind, for ${Math.round(lag.seconds)} s.`,
         'Check its load and its disk.',
       ),
     );
   } else {
     checks.push(
-      ok(id, `${id}: ${role}, ${lifecycle}, ${lag.messages} entries behind, ${conflicts} conflicts decided`),
+      ok(id, `${id}: ${role}, ${lifecycle}, ${lag.entries} entries behind, ${conflicts} conflicts decided`),
     );
   }
   for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM)) {

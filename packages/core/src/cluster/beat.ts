@@ -26,7 +26,7 @@ export interface Beat {
   /** Who was heard and is no member, as far as this replica knows; at most MAX_STRANGERS. */
   readonly strangers: readonly string[];
   readonly vector: VectorClock;
-  readonly lagMessages: number;
+  readonly lagEntries: number;
   readonly unpublished: number;
   readonly nowMs: number;
 }
@@ -68,7 +68,7 @@ export function decodeBeat(data: Uint8Array): Beat {
     waitsWhy: reasons(input['waitsWhy']),
     strangers: ids(input['strangers']),
     vector: counters(vector),
-    lagMessages: whole(input['lagMessages']),
+    lagEntries: whole(input['lagEntries']),
     unpublished: whole(input['unpublished']),
     nowMs: whole(input['nowMs']),
   };

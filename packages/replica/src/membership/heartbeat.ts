@@ -126,7 +126,7 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
       ),
       strangers: [...this.#strangers],
       vector: progress.vector,
-      lagMessages: this.#lag(),
+      lagEntries: this.#lag(),
       unpublished: progress.unpublished,
       nowMs: clock.nowMs(),
     };
@@ -192,6 +192,6 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
   }
 
   #lag(): number {
-    return this.scope.positions.lagMessages;
+    return this.scope.positions.lagEntries;
   }
 }

@@ -27,7 +27,7 @@ export class StepWatch {
 
   note(): void {
     const { health, positions } = this.scope;
-    const lag = positions.lagMessages;
+    const lag = positions.lagEntries;
     const complete = health.complete;
     if (lag === 0 && complete) positions.inStep();
     if (health.state === 'catching-up' && lag === 0 && complete) {

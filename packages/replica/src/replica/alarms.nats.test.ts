@@ -96,7 +96,7 @@ describe('an alarm lasts as long as its cause', () => {
         waitsWhy: {},
         strangers: [],
         vector: {},
-        lagMessages: 0,
+        lagEntries: 0,
         unpublished: 0,
         nowMs: 0,
       },

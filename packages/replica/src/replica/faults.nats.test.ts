@@ -133,7 +133,7 @@ describe('an id that is used twice', () => {
             waitsWhy: {},
             strangers: [],
             vector: {},
-            lagMessages: 0,
+            lagEntries: 0,
             unpublished: 0,
             nowMs: 0,
           },

@@ -45,7 +45,7 @@ export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): 
     if (patienceMs !== undefined && nowMs - sinceMs >= patienceMs) problems.push(`${id}: ${message}`);
   }
   if (lag.seconds > maxLagSeconds)
-    problems.push(`${id} is ${lag.messages} entries behind, for ${Math.round(lag.seconds)} s.`);
+    problems.push(`${id} is ${lag.entries} entries behind, for ${Math.round(lag.seconds)} s.`);
   return problems;
 }
 

@@ -24,7 +24,7 @@ export interface MemberStatus {
   /** Of its last beat; absent when it was never heard. */
   readonly lifecycle?: string;
   readonly seq?: number;
-  readonly lagMessages?: number;
+  readonly lagEntries?: number;
   readonly unpublished?: number;
   /** Since its last beat, or since this replica started. */
   readonly silentMs: number;
@@ -83,7 +83,7 @@ export interface ReplicaStatus {
    */
   readonly appliedSeq: number;
   readonly log: { readonly lastSeq: number; readonly seenAtMs: number };
-  readonly lag: { readonly messages: number; readonly seconds: number };
+  readonly lag: { readonly entries: number; readonly seconds: number };
   readonly vector: VectorClock;
   readonly lastCounter: number;
   /** `unsealed`: changes of other programs that are captured and have no number and time yet. */
@@ -145,7 +145,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     position: { ...state.position, seq, text: formatPosition({ ...state.position, seq }) },
     appliedSeq: positions.applied,
     log: { lastSeq: positions.end, seenAtMs: positions.endSeenAtMs },
-    lag: { messages: positions.lagMessages, seconds: positions.lagSeconds },
+    lag: { entries: positions.lagEntries, seconds: positions.lagSeconds },
     vector: state.vector,
     lastCounter: state.lastCounter,
     outbox: {
@@ -210,7 +210,7 @@ function memberStatus(scope: ReplicaScope): MemberStatus[] {
       ...(beat && {
         lifecycle: beat.lifecycle,
         seq: beat.seq,
-        lagMessages: beat.lagMessages,
+        lagEntries: beat.lagEntries,
         unpublished: beat.unpublished,
       }),
       silentMs: Math.round(nowMs - lastSeenMs),

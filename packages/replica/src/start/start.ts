@@ -139,7 +139,7 @@ async function ownRecovered(
  */
 async function joinedInSync(scope: ReplicaScope, signal: AbortSignal | undefined): Promise<void> {
   const { sync, id, positions, progress, health, limits } = scope;
-  if (sync === undefined || positions.lagMessages > SOON_CAUGHT_UP_ENTRIES) return;
+  if (sync === undefined || positions.lagEntries > SOON_CAUGHT_UP_ENTRIES) return;
   const limit = { timeoutMs: limits.inSyncJoinMs, what: `${id} is in sync`, ...(signal && { signal }) };
   await progress
     .until(() => sync.inSync.has(id) || !health.replicating, limit)

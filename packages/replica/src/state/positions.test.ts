@@ -94,9 +94,9 @@ describe('positions', () => {
   it("the log's own first record is passed, though no database has it", () => {
     const { positions } = new Bench();
     positions.sawEnd(1);
-    expect(positions.lagMessages).toBe(1);
+    expect(positions.lagEntries).toBe(1);
     positions.skip(1);
-    expect(positions).toMatchObject({ passed: 1, durable: 0, lagMessages: 0 });
+    expect(positions).toMatchObject({ passed: 1, durable: 0, lagEntries: 0 });
   });
 
   it('the end falls with the log, but not below what was seen of it', () => {
@@ -110,7 +110,7 @@ describe('positions', () => {
     bench.positions.sawEnd(7);
     expect([ends, bench.positions.end]).toEqual([[9, 3], 7]);
     bench.positions.sawEnd(3);
-    expect(bench.positions).toMatchObject({ end: 4, lagMessages: 2 });
+    expect(bench.positions).toMatchObject({ end: 4, lagEntries: 2 });
   });
 
   it('tells for how long it has been behind', async () => {

@@ -97,13 +97,13 @@ export class Positions {
   }
 
   /** Entries between `passed` and `end`. */
-  get lagMessages(): number {
+  get lagEntries(): number {
     return this.end - this.passed;
   }
 
   /** Since this replica was last in step; 0 when it is. */
   get lagSeconds(): number {
-    if (this.lagMessages === 0) return 0;
+    if (this.lagEntries === 0) return 0;
     return (this.clock.monotonicMs() - this.#inStepAtMs) / 1000;
   }
 
