@@ -73,11 +73,13 @@ it('I4: after a stall, certification gets what was committed in place and never 
 });
 
 /**
- * A log that keeps the answers to appends back, and counts the entries of b that its durable
- * readers give.
+ * A log that keeps the answers to appends back, and counts the entries that its durable readers
+ * give.
  */
 class LateAnswers {
+  /** Of b. */
   read = 0;
+  readOwn = 0;
   #kept: (() => void)[] | undefined;
 
   keep(): void {
@@ -88,9 +90,9 @@ class LateAnswers {
     return this.#kept?.length ?? 0;
   }
 
-  give(): void {
+  give({ keepsOn = false } = {}): void {
     const kept = this.#kept;
-    this.#kept = undefined;
+    this.#kept = keepsOn ? [] : undefined;
     for (const answer of kept ?? []) answer();
   }
 
@@ -116,6 +118,7 @@ class LateAnswers {
       next: async (limits) => {
         const entries = await reader.next(limits);
         this.read += entries.filter(({ origin }) => origin === 'b').length;
+        this.readOwn += entries.filter(({ origin }) => origin === 'a').length;
         return entries;
       },
       ack: (seq) => reader.ack(seq),
@@ -162,4 +165,31 @@ it('what others wrote while a group was on its way is committed together with it
   await own;
   await eventually('a has everything', async () => (await count(a, 't')) === 6);
   expect(applied).toEqual([3]);
+});
+
+it('I4: certification sees own groups that were committed in place one after the other', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const update = { mode: 'sync', minInSync: 1, acks: 'local' } as const;
+  const options = { topology: { mode: 'multi-primary' }, update } as const;
+  const answers = new LateAnswers();
+  const a = await cluster.replicaWith({ log: answers.around }, 'a', options);
+  const b = await cluster.replica('b', options);
+  const insert = (id: number) => a.execute([{ sql: 'INSERT INTO t VALUES (?, 0)', params: [id] }]);
+  for (let round = 0; round < 10; round++) {
+    answers.keep();
+    const before = answers.readOwn;
+    const first = insert(2 * round);
+    await eventually('the first one is read before its answer', () => answers.readOwn > before);
+    const second = insert(2 * round + 1);
+    answers.give({ keepsOn: true });
+    await first;
+    await eventually('the second one is read before its answer', () => answers.readOwn > before + 1);
+    answers.give();
+    await second;
+  }
+  await a.caughtUp();
+  await b.caughtUp();
+  const claims = (): unknown[] => [a, b].map((one) => one.status().sync?.certifiedClaims);
+  await eventually('both know the same claims', () => new Set(claims()).size === 1, { seen: claims });
 });

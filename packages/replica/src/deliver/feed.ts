@@ -143,7 +143,9 @@ export class Feed implements Behaviour<FeedProtocol> {
     const entries = ahead.take(({ origin }) => !this.#isStranger(origin));
     this.#observe(entries);
     joined.push(...entries);
-    return this.#undelivered(entries);
+    // All of them: certification looks at entries in their order, and those before have not been
+    // looked at yet.
+    return entries;
   }
 
   /**
