@@ -149,6 +149,33 @@ describe('applying', () => {
     expect(cluster.rows('a', 't')).toEqual(cluster.rows('b', 't'));
   });
 
+  it('I11: rows that all take the unique value of the next one take time in proportion to their number', async () => {
+    cluster = await pairOf(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, pos INT UNIQUE); CREATE TABLE o (id INTEGER PRIMARY KEY);
+       CREATE TRIGGER tr AFTER DELETE ON o BEGIN UPDATE t SET pos = NULL WHERE id = old.id; END;`,
+    );
+    const rows = 20_000;
+    const { store } = cluster.member('a');
+    await store.write([
+      {
+        run: (tx) =>
+          tx.run(
+            `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows}) INSERT INTO t SELECT i, i FROM n`,
+          ),
+      },
+    ]);
+    await store.write([
+      {
+        run: (tx) => {
+          tx.run('UPDATE t SET pos = - pos');
+          tx.run('UPDATE t SET pos = 1 - pos');
+        },
+      },
+    ]);
+    await cluster.synchronize();
+    expect(cluster.shell('b', 'SELECT count(*), sum(pos - id) FROM t')).toBe(`${rows}|${rows}`);
+  });
+
   it('gives way during a long apply, and reads go on meanwhile', async () => {
     cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT);');
     cluster.shell(

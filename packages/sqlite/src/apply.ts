@@ -169,7 +169,11 @@ export class Applier {
 
   /** Hidden rows that own writes may have set free; before anything else is applied. */
   settle(state: ReplicaState): void {
+    if (state.unsettled.length === 0) return;
+    // Without unique indexes there are no hidden rows any more.
     this.hidden?.settle(state, [...this.#byName.values()]);
+    this.connection.statement('DELETE FROM _antiphon_unsettled').run();
+    state.unsettled = [];
   }
 
   /**

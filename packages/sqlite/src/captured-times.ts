@@ -81,12 +81,17 @@ export class CapturedTimes {
   ) {
     this.#lastMs = this.#timeOf(this.#row('DESC'), nowMs);
     this.#firstMs = this.#timeOf(this.#row('ASC'), this.#lastMs);
-    // A row that was moved to the front has the time of the last one.
-    const extremes = connection.statement('SELECT min(at), max(at) FROM _antiphon_outbox', 'array').get();
-    const [min, max] = (extremes as readonly [number | null, number | null]).map((at) =>
-      this.#timeOf([0, at, null], this.#lastMs),
-    );
-    this.spread = (max ?? 0) - (min ?? 0) >= SAME_TIME_MS;
+    // A row that was moved to the front has the time of the last one: all of them are looked at,
+    // unless these two tell, as they do of what took long to write.
+    this.spread = Math.abs(this.#lastMs - this.#firstMs) >= SAME_TIME_MS || this.#range() >= SAME_TIME_MS;
+  }
+
+  #range(): number {
+    const sql = 'SELECT min(at), max(at) FROM _antiphon_outbox';
+    const [min, max] = (
+      this.connection.statement(sql, 'array').get() as readonly [number | null, number | null]
+    ).map((at) => this.#timeOf([0, at, null], this.#lastMs));
+    return (max ?? 0) - (min ?? 0);
   }
 
   /** Up to `last`, in order, a bounded number at a time. */

@@ -92,7 +92,6 @@ export class HiddenRows {
 
   /** Looks at the noted rows again. */
   settle(state: ReplicaState, tables: readonly TrackedTable[]): void {
-    if (state.unsettled.length === 0) return;
     for (const table of tables) {
       const noted = state.unsettled.find((one) => one.table === table.id);
       if (noted === undefined) continue;
@@ -103,8 +102,6 @@ export class HiddenRows {
       this.#settle(table, waiting);
       this.#countMore(state, table);
     }
-    this.connection.statement('DELETE FROM _antiphon_unsettled').run();
-    state.unsettled = [];
   }
 
   /** REPLACE has written a row over one that was there: what that one was is not known. */

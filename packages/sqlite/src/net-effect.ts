@@ -56,7 +56,8 @@ export class NetEffect {
     const { connection } = this;
     connection.db.exec(
       `CREATE TEMP TABLE IF NOT EXISTS _antiphon_net
-       (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER)`,
+       (seq INTEGER PRIMARY KEY, first INTEGER, last INTEGER, op INTEGER, size INTEGER);
+       CREATE INDEX IF NOT EXISTS temp._antiphon_net_first ON _antiphon_net (first)`,
     );
     connection.statement('DELETE FROM temp._antiphon_net').run();
     const found = connection.statement(membersSql(table, unasked)).run(from).changes;

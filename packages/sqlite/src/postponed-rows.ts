@@ -1,4 +1,4 @@
-import type { Row } from '@antiphon/core';
+import type { Row, Value } from '@antiphon/core';
 import { isUniqueViolation } from './errors.js';
 import type { RowStatements } from './row-statements.js';
 
@@ -17,6 +17,11 @@ function upsertOrReplace(statements: RowStatements, row: Row, replace: boolean):
   }
 }
 
+interface Waiting {
+  readonly statements: RowStatements;
+  readonly row: Row;
+}
+
 /**
  * Rows of one transaction that collide with a row which the same transaction changes later. Its
  * changes come as what they are in the end, and in an order in which each of them alone need not
@@ -25,7 +30,10 @@ function upsertOrReplace(statements: RowStatements, row: Row, replace: boolean):
  * written.
  */
 export class PostponedRows {
-  #rows: readonly { readonly statements: RowStatements; readonly row: Row }[] = [];
+  /** In the order in which they came. */
+  readonly #rows = new Set<Waiting>();
+  /** The same, by table and bucket of their keys. */
+  readonly #buckets = new Map<RowStatements, Map<string, Set<Waiting>>>();
 
   upsert(statements: RowStatements, rows: readonly Row[]): void {
     this.#supersede(statements, rows);
@@ -44,11 +52,16 @@ export class PostponedRows {
 
   /** A row that waits is not what its transaction has made of it since. */
   #supersede(statements: RowStatements, later: readonly Row[]): void {
-    if (this.#rows.length === 0) return;
-    this.#rows = this.#rows.filter(
-      (waiting) =>
-        waiting.statements !== statements || !later.some((row) => statements.sameKey(waiting.row, row)),
-    );
+    const buckets = this.#buckets.get(statements);
+    if (buckets === undefined || this.#rows.size === 0) return;
+    for (const row of later) {
+      const bucket = buckets.get(bucketOf(statements, row));
+      for (const waiting of bucket ?? []) {
+        if (!statements.sameKey(waiting.row, row)) continue;
+        bucket?.delete(waiting);
+        this.#rows.delete(waiting);
+      }
+    }
   }
 
   #upsertOne(statements: RowStatements, row: Row): void {
@@ -60,8 +73,18 @@ export class PostponedRows {
       if (!isUniqueViolation(thrown)) throw thrown;
       // Its old content may be what stands in the way of others.
       statements.delete([row]);
-      this.#rows = [...this.#rows, { statements, row }];
+      this.#wait({ statements, row });
     }
+  }
+
+  #wait(waiting: Waiting): void {
+    const { statements, row } = waiting;
+    this.#rows.add(waiting);
+    const buckets = this.#buckets.get(statements) ?? new Map<string, Set<Waiting>>();
+    this.#buckets.set(statements, buckets);
+    const text = bucketOf(statements, row);
+    const bucket = buckets.get(text) ?? new Set();
+    buckets.set(text, bucket.add(waiting));
   }
 
   /**
@@ -70,13 +93,25 @@ export class PostponedRows {
    */
   place(override: boolean): number {
     let overridden = 0;
-    const rows = this.#rows;
-    this.#rows = [];
+    const rows = [...this.#rows];
+    this.clear();
     for (const { statements, row } of rows) if (upsertOrReplace(statements, row, override)) overridden++;
     return overridden;
   }
 
   clear(): void {
-    this.#rows = [];
+    this.#rows.clear();
+    this.#buckets.clear();
   }
+}
+
+/** Equal for keys that any collation may call equal. */
+function bucketOf({ table }: RowStatements, row: Row): string {
+  return JSON.stringify(table.key.map(({ column }) => bucketOfValue(row[column] ?? null)));
+}
+
+function bucketOfValue(value: Value): string | number {
+  if (typeof value === 'string') return value.toLowerCase().trimEnd();
+  if (typeof value === 'number' || typeof value === 'bigint') return Number(value);
+  return typeof value === 'boolean' ? Number(value) : '';
 }

@@ -55,6 +55,7 @@ type QuarantineQuery = Parameters<Store['quarantine']>[0];
 
 /** How long `markPublished` may stay in memory only. */
 const PUBLISHED_DELAY_MS = 1000;
+const SETTLE_AGAIN_MS = 1000;
 
 export class SqliteStore implements Store<SqliteTransaction> {
   readonly engine = 'sqlite';
@@ -72,6 +73,8 @@ export class SqliteStore implements Store<SqliteTransaction> {
   #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
   readonly #state = new CurrentState(() => (this.#closed ? closed() : undefined));
+  /** On the monotonic clock: rows that an own write set free are not looked at before. */
+  #settleAgainMs = 0;
   #publishedTimer: ReturnType<Surroundings['setTimer']> | undefined;
   #group: OpenGroup | undefined;
   #closed = false;
@@ -245,8 +248,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (!this.hasUnsealed()) return 0;
     const { writer } = session;
     return this.#state.exclusively(async () => {
+      const before = this.#state.get().lastCounter;
+      if (this.#mustSettle) {
+        // Which seals as well.
+        await this.#settle();
+        if (!this.hasUnsealed()) return this.#state.get().lastCounter - before;
+      }
       const sealed = await this.#transaction('Sealing failed', async (draft) => {
-        const before = draft.lastCounter;
         session.verifySchema(writer, draft);
         await session.sealPending(writer, draft, Pace.ordinary(this.surroundings));
         session.sealing(writer).sealer.finish();
@@ -260,10 +268,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
   hasUnsealed(): boolean {
     const session = this.#installed();
     try {
-      const { schemaCookie, unsettled } = this.#state.get();
       return (
-        schemaCookieOf(session.writer) !== schemaCookie ||
-        unsettled.length > 0 ||
+        this.#mustSettle ||
+        schemaCookieOf(session.writer) !== this.#state.get().schemaCookie ||
         !session.sealing(session.writer).outbox.isEmpty()
       );
     } catch {
@@ -397,7 +404,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
       );
     } catch {
       // Noted in the database; what was written is committed and must be reported so.
+      this.#settleAgainMs = this.surroundings.monotonicMs() + SETTLE_AGAIN_MS;
     }
+  }
+
+  /** It failed, and may succeed by now. */
+  get #mustSettle(): boolean {
+    return this.#state.get().unsettled.length > 0 && this.surroundings.monotonicMs() >= this.#settleAgainMs;
   }
 
   #apply(request: ApplyRequest, how: ApplyManner): Promise<ApplyOutcome> {

@@ -26,6 +26,9 @@ export class DeliveryWindow {
 
   /** In the order of the stream. */
   delivered(cursor: string): void {
+    // The place does not go back to what was acknowledged before the entries that were passed.
+    if (this.settled && this.#passed !== undefined)
+      [this.#ackedText, this.#acked] = [encodeCursor(this.#passed), this.#passed];
     this.#deliveredText = cursor;
     this.#passed = undefined;
   }

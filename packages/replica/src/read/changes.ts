@@ -286,6 +286,8 @@ export async function* follow(
       });
       if (entries === undefined) return;
       for (const entry of entries) {
+        // One by one: a replica that holds at the next one has applied this one.
+        if (!(await isApplied(scope, entry.seq, signal, given))) return;
         const rejected = await rejectedIn(scope, entry);
         for (const change of stream.changesIn(entry, rejected, isWanted)) {
           const position = { generation: start.generation, seq: change.seq };
@@ -321,13 +323,35 @@ interface Waiting {
   readonly look?: () => unknown;
 }
 
+/** Waits for it; false when the replica is closing. Throws the reason of the caller's signal. */
+async function isApplied(
+  { positions, progress, closing }: Scope,
+  seq: number,
+  signal: AbortSignal,
+  given: AbortSignal | undefined,
+): Promise<boolean> {
+  if (positions.passed >= seq) return true;
+  const applied = progress.until(() => positions.passed >= seq, {
+    timeoutMs: Infinity,
+    signal,
+    what: `entry ${seq} is applied here`,
+  });
+  try {
+    await withAbortReason(applied, { signal: given });
+    return true;
+  } catch (error) {
+    if (closing.aborted) return false;
+    throw error;
+  }
+}
+
 /** undefined: the replica is closing. No entry: `look` has found something. */
 async function nextApplied(
   scope: Scope,
   reader: LogReader,
   { signal, look }: Waiting,
 ): Promise<readonly LogEntry[] | undefined> {
-  const { positions, progress, closing } = scope;
+  const { progress, closing } = scope;
   const waking = new AbortController();
   const stopLooking =
     look &&
@@ -336,14 +360,7 @@ async function nextApplied(
     });
   try {
     const until = look === undefined ? signal : AbortSignal.any([signal, waking.signal]);
-    const entries = await reader.next({ ...READ, signal: until }).finally(stopLooking);
-    const last = entries.at(-1)?.seq ?? 0;
-    await progress.until(() => positions.passed >= last, {
-      timeoutMs: Infinity,
-      signal,
-      what: `entry ${last} is applied here`,
-    });
-    return entries;
+    return await reader.next({ ...READ, signal: until }).finally(stopLooking);
   } catch (error) {
     if (closing.aborted) return undefined;
     if (waking.signal.aborted && !signal.aborted) return [];
