@@ -1,7 +1,6 @@
 import { listSubscriptions, removeSubscription, systemClock } from '@antiphon/core';
 import type { SubscriptionInfo } from '@antiphon/replica';
 import { describeSubscription } from '@antiphon/replica/internal';
-import type { ClusterClient } from '@antiphon/client';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -37,23 +36,21 @@ export function defineSubscriptions(host: CommandHost): void {
       await using client = await openCluster(resolveTarget(options, env, cwd));
       await client.members();
       const registry = client.nats.registry(client.cluster);
+      // Before anything is removed: the place is to be shown then.
+      const end = await client.nats.log(client.cluster).open({ create: false });
       if (remove === undefined) {
-        show(await described(client, await listSubscriptions(registry)), terminal);
+        const records = await listSubscriptions(registry);
+        show(
+          records.map((record) => describeSubscription(record, end)),
+          terminal,
+        );
         return EXIT.ok;
       }
       const record = await removeSubscription(registry, remove, systemClock().nowMs());
-      const [info] = await described(client, [record]);
-      if (info !== undefined) showRemoved(info, terminal);
+      showRemoved(describeSubscription(record, end), terminal);
       return EXIT.ok;
     },
   });
-}
-
-type Records = Awaited<ReturnType<typeof listSubscriptions>>;
-
-async function described(client: ClusterClient, records: Records): Promise<readonly SubscriptionInfo[]> {
-  const end = await client.nats.log(client.cluster).open({ create: false });
-  return records.map((record) => describeSubscription(record, end));
 }
 
 function show(subscriptions: readonly SubscriptionInfo[], terminal: Terminal): void {

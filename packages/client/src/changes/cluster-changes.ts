@@ -171,7 +171,8 @@ async function startOf(
   if (id === undefined) return { start: begin(generation, lastSeq + 1, true) };
   const { seq: passedSeq, vector, partial, publishedCounter } = await client.replica(id).ask('standing');
   const seq = passedSeq + 1;
-  const openSeq = await firstOpenPart((at) => log.get(at, signal), { seq, vector, partial });
+  const get = (at: number): ReturnType<typeof log.get> => log.get(at, signal);
+  const openSeq = await firstOpenPart(get, { seq, vector, partial }, firstSeq);
   // What it has committed and not published yet was before, and may never come into the log.
   const own = counterOf(vector, id);
   const start = {

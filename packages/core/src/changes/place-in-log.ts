@@ -47,17 +47,22 @@ export interface Standpoint {
 /**
  * A big transaction whose parts are on their way will be committed after now: the entry of its
  * first part, or `seq` when there is none. Parts that began more than 20,000 entries ago are not
- * looked for. `get`: as of `Log`.
+ * looked for. `get`: as of `Log`, which begins at `firstSeq`.
  */
 export async function firstOpenPart(
   get: (seq: number) => Promise<LogEntry | undefined>,
   { seq: fromSeq, vector, partial }: Standpoint,
+  firstSeq = 1,
 ): Promise<number> {
   const open = new Map(
     Object.entries(partial).filter(([origin, { counter }]) => counter > counterOf(vector, origin)),
   );
   let first = fromSeq;
-  for (let seq = fromSeq - 1; open.size > 0 && seq > Math.max(0, fromSeq - MAX_LOOK_BACK); seq--) {
+  for (
+    let seq = fromSeq - 1;
+    open.size > 0 && seq >= Math.max(firstSeq, fromSeq - MAX_LOOK_BACK + 1);
+    seq--
+  ) {
     const entry = await get(seq);
     const counter = entry && open.get(entry.origin)?.counter;
     if (entry === undefined || counter === undefined || !beginsParts(entry, counter)) continue;

@@ -1,4 +1,5 @@
 import {
+  abortError,
   abortReason,
   AntiphonError,
   assertIntegers,
@@ -107,7 +108,7 @@ export function changesOf(
   const beginning = beginningOf(scope, from);
   return endable((ending) => {
     const either = signal === undefined ? ending : AbortSignal.any([signal, ending]);
-    return throughout(scope, { beginning, ...choice, signal: either, tooOld: 'BAD_OPTION' });
+    return throughout(scope, { beginning, ...choice, signal: either, tooOld: 'PLACE_LOST' });
   });
 }
 
@@ -268,6 +269,12 @@ export async function* follow(
     hasLeft: (origin) => members.isFormer(origin),
   });
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
+  let isReading = false;
+  // The consumer has a change in hand, and may never ask for another one.
+  const closeReader = (): void => {
+    if (!isReading) void reader.close();
+  };
+  signal.addEventListener('abort', closeReader, { once: true });
   const coverage = new Coverage(scope);
   let passedSeq = readFrom(start) - 1;
   const missedNow =
@@ -276,6 +283,7 @@ export async function* follow(
     for (;;) {
       const id = missedNow?.();
       if (id !== undefined) return missed?.(id, stream.placeAfter(passedSeq));
+      isReading = true;
       const entries = await withAbortReason(
         nextApplied(scope, reader, { signal, ...(missedNow && { look: missedNow }) }),
         {
@@ -284,6 +292,7 @@ export async function* follow(
       ).catch(async (error: unknown) => {
         throw await unlessTrimmed(scope, error, stream.placeAfter(passedSeq), lost);
       });
+      isReading = false;
       if (entries === undefined) return;
       for (const entry of entries) {
         // One by one: a replica that holds at the next one has applied this one.
@@ -298,6 +307,7 @@ export async function* follow(
       }
     }
   } finally {
+    signal.removeEventListener('abort', closeReader);
     // Not awaited: it would hold up whoever breaks out of the loop, for a broker that may be gone.
     void reader.close();
   }
@@ -352,6 +362,9 @@ async function nextApplied(
   { signal, look }: Waiting,
 ): Promise<readonly LogEntry[] | undefined> {
   const { progress, closing } = scope;
+  if (closing.aborted) return undefined;
+  // The reader is closed then.
+  if (signal.aborted) throw abortError(signal, 'The stream of changes was ended by its signal.');
   const waking = new AbortController();
   const stopLooking =
     look &&
@@ -403,7 +416,7 @@ export async function sharedStartOf(
 
 /** Throws LOG_UNAVAILABLE, TIMEOUT, PLACE_LOST, and the reason of the deadline's signal. */
 export async function startOf(
-  { store, log }: Scope,
+  { store, log, members }: Scope,
   beginning: Following['beginning'],
   deadline: Deadline,
   lost: (why: string) => AntiphonError = streamLost,
@@ -426,7 +439,12 @@ export async function startOf(
     deadline.renew();
     return entry;
   };
-  const openSeq = await firstOpenPart(get, beginning);
+  const { firstSeq } = await deadline.race(log.identity(deadline.signal));
+  // What a removed member began, it does not finish.
+  const partial = Object.fromEntries(
+    Object.entries(beginning.partial).filter(([origin]) => !members.isFormer(origin)),
+  );
+  const openSeq = await firstOpenPart(get, { ...beginning, partial }, firstSeq);
   const last = seq > 1 ? await get(seq - 1) : undefined;
   return {
     ...{ generation, seq, vector, inside: {} },

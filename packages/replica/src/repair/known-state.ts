@@ -141,8 +141,8 @@ export class KnownState {
     await this.#read(Math.max(1, position.seq + 1), end.lastSeq, async (entries) => {
       for (const { origin, data } of entries) {
         if (origin !== id) continue;
-        for (const batch of decodeBatches(data).flatMap((one) => upTo(last, one) ?? []))
-          await this.#applyBatch(batch, this.reference.state(), position.seq);
+        for (const batch of batchesOf(data).flatMap((one) => upTo(last, one) ?? []))
+          if (batch.origin === id) await this.#applyBatch(batch, this.reference.state(), position.seq);
       }
     });
   }
@@ -254,6 +254,15 @@ export class KnownState {
     const { id } = this.scope;
     const { vector, partial } = this.reference.state();
     return { vector: { ...vector, [id]: Math.max(counterOf(vector, id), firstCounter - 1) }, partial };
+  }
+}
+
+/** What nobody can read, nobody has applied. */
+function batchesOf(data: Uint8Array): readonly Batch[] {
+  try {
+    return decodeBatches(data);
+  } catch {
+    return [];
   }
 }
 

@@ -1,4 +1,5 @@
 import {
+  AntiphonError,
   type AppendRequest,
   type AppendResult,
   encodeBatch,
@@ -39,13 +40,19 @@ export async function findFinishedOwn(
   { find, assertAlone }: UnfinishedDeps,
 ): Promise<FoundOwn> {
   const { authority, clock, id, log, logger } = scope;
-  for (;;) {
+  /** Nothing has come for so long after this entry. */
+  let waitedFor: number | undefined;
+  for (let usedUp: number | undefined; ;) {
     const found = await find();
     const { unfinished } = found;
     if (unfinished === undefined || !authority.current().mayWrite) return found;
+    if (unfinished.counter === usedUp) throw notTaken(id, usedUp);
     const nowMs = await retrying(clock, deadline, () => log.timeMs(deadline.signal));
-    const quietMs = nowMs - unfinished.newest.storedAtMs;
-    if (quietMs < QUIET_MS) {
+    const { seq, storedAtMs } = unfinished.newest;
+    // From before the log's clock was set back, a time does not tell for how long it was quiet.
+    const quietMs = Math.max(0, nowMs - storedAtMs);
+    if (quietMs < QUIET_MS && waitedFor !== seq) {
+      waitedFor = seq;
       await deadline.paused(() => sleep(clock, QUIET_MS - quietMs, deadline.signal));
       continue;
     }
@@ -55,12 +62,22 @@ export async function findFinishedOwn(
     );
     if (result.type !== 'stored') continue;
     const { counter } = unfinished;
+    usedUp = counter;
     logger.warn(
       { counter, seq: result.seq },
       `The log holds the beginning of transaction ${id}:${counter}, and neither the log nor this database has the rest. ` +
         'No replica has applied any of it, and none ever will. See what was to be written, and write it again.',
     );
   }
+}
+
+/** The cluster's rules refuse it, as they would whatever comes after it. */
+function notTaken(id: string, counter: number): AntiphonError {
+  return new AntiphonError(
+    'CLOCK_SKEW',
+    `The log has an empty transaction ${id}:${counter}, and no replica takes it: its time, which follows what ${id} ` +
+      "last wrote, is too far ahead of the log's clock. Set the clock of the NATS server right, and start again.",
+  );
 }
 
 /**
