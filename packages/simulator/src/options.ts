@@ -90,10 +90,12 @@ export function resolveOptions(options: SimulationOptions, features: Features): 
 export function chooseRates(random: Random, chaos: ChaosSwitches): Partial<FaultRates> {
   const sometimes = (most: number): number => (random.chance(0.5) ? random.next() * most : 0);
   const maxLatencyMs = random.pick([1, 5, 30, 200]);
+  const late = random.fork('late answers');
   const messages = {
     lostAppend: sometimes(0.2),
     lostAppendReply: sometimes(0.2),
     lateAppend: sometimes(0.1),
+    lateAppendReply: late.chance(0.5) ? late.next() * 0.4 : 0,
     duplicatedAppend: sometimes(0.2),
     refusedAppend: sometimes(0.2),
     lostCall: sometimes(0.05),

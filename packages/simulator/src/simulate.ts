@@ -114,9 +114,8 @@ class Simulation {
     const ids = Array.from({ length: resolved.replicas }, (_, index) => `r${index + 1}`);
     this.#nodes = ids.map((id, index) => this.#machine(id, index === 0));
     if (update.mode === 'sync') {
-      const { log, violations } = this.#check;
       const random = this.#random.fork('synchronous');
-      this.#sync = new SyncRun(this.#world, this.#nodes, log, violations, random, note);
+      this.#sync = new SyncRun(this.#world, this.#nodes, this.#check, random, note);
       this.#trace.add(JSON.stringify(update));
     }
     this.#writers =

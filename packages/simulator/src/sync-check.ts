@@ -58,13 +58,14 @@ export function checkOutcome(
 }
 
 /** By token, the committed transactions that carry it. */
-function carriersOf({ log, violations }: SyncContext): ReadonlyMap<string, ModelTransaction> {
+function carriersOf({ log, violations, repeatable }: SyncContext): ReadonlyMap<string, ModelTransaction> {
   const carriers = new Map<string, ModelTransaction>();
   for (const transaction of log.transactions) {
     const rows = transaction.changes.filter(({ op }) => op !== 'delete').map(({ row }) => row);
     for (const token of new Set(rows.flatMap(tokensIn))) {
       if (token.startsWith('founding')) continue;
-      if (carriers.has(token)) violations.add('I2', transaction.origin, `${token} is committed twice`);
+      if (carriers.has(token) && !repeatable.has(token))
+        violations.add('I2', transaction.origin, `${token} is committed twice`);
       carriers.set(token, transaction);
     }
   }

@@ -10,6 +10,8 @@ export interface SyncContext {
   readonly nodes: readonly SimulatedNode[];
   readonly log: LogModel;
   readonly violations: Violations;
+  /** What may be sealed twice: of `Ledger`. */
+  readonly repeatable: ReadonlySet<string>;
   /** Of synchronous writes and strong reads. */
   readonly history: History;
   /** Of clients that read what they wrote, elsewhere. */

@@ -1,6 +1,6 @@
+import type { CheckContext } from './database-check.js';
 import { History, type Random } from '@antiphon/testing';
 import type { Outcome } from '@antiphon/replica';
-import type { LogModel } from './log-model.js';
 import type { SimulatedNode, World } from './node.js';
 import type { Table } from './schema/index.js';
 import { SyncAnswers } from './sync-answers.js';
@@ -10,7 +10,6 @@ import { SyncSession } from './sync-session.js';
 import { SyncReaders } from './sync-readers.js';
 import { SyncWriters, type SyncWriteRecord, type WriteEnd } from './sync-writers.js';
 import { writeRegisters } from './sync-workload.js';
-import type { Violations } from './violation.js';
 
 /** Its number; no other write has it or the next ones. */
 const LAST_WRITE = 1_000_000;
@@ -31,8 +30,7 @@ export class SyncRun {
   constructor(
     world: World,
     nodes: readonly SimulatedNode[],
-    log: LogModel,
-    violations: Violations,
+    { log, violations, ledger }: Pick<CheckContext, 'log' | 'violations' | 'ledger'>,
     private readonly random: Random,
     note: (event: string) => void,
   ) {
@@ -41,7 +39,9 @@ export class SyncRun {
     const sessions = new History({ now: () => world.clock.monotonicMs() });
     const answers = new SyncAnswers(world, log, violations);
     const mayWrite = (node: SimulatedNode): boolean => multiPrimary || node === nodes[0];
-    this.#context = { world, nodes, log, violations, history, sessions, answers, mayWrite, note };
+    const { repeatable } = ledger;
+    const shared = { world, nodes, log, violations, repeatable };
+    this.#context = { ...shared, history, sessions, answers, mayWrite, note };
     this.#writers = nodes.map(
       (node) => new SyncWriters(this.#context, node, random.fork(`writes ${node.id}`)),
     );

@@ -9,6 +9,8 @@ export interface FaultRates {
   readonly lostAppend: number;
   /** Stored, but the answer is lost: the publisher is told `unknown`. */
   readonly lostAppendReply: number;
+  /** Its answer comes later than what a reader of the log gets meanwhile, its entry included. */
+  readonly lateAppendReply: number;
   /** Reported `unknown`, and stored long after. */
   readonly lateAppend: number;
   /** Stored twice: the second one comes after the log has forgotten the first one's id. */
@@ -42,6 +44,7 @@ export type FaultKind = Exclude<keyof FaultRates, 'minLatencyMs' | 'maxLatencyMs
 export const NO_FAULTS: FaultRates = {
   lostAppend: 0,
   lostAppendReply: 0,
+  lateAppendReply: 0,
   lateAppend: 0,
   duplicatedAppend: 0,
   rivalAppend: 0,

@@ -14,12 +14,16 @@ import type { MemoryLog } from './memory-log.js';
 import { MemoryLogReader } from './reader.js';
 import type { Stored, StreamAppend } from './stream.js';
 
+/** How much later than its entry an answer comes, at most: a server sends them apart. */
+const LATEST_REPLY_MS = 60;
 /** How much later than its time limit a late publish arrives, at most. */
 const LATEST_ARRIVAL_MS = 3000;
 
 /** One process's view of a `MemoryLog`. */
 export class MemoryLogConnection implements Log {
   readonly #readers = new Set<MemoryLogReader>();
+  /** On the monotonic clock: no answer comes before. */
+  #answersFromMs = 0;
   #lastSent: Sent | undefined;
 
   constructor(
@@ -88,7 +92,7 @@ export class MemoryLogConnection implements Log {
     link.send(() => {
       const result = this.#store(sent);
       if (link.faults.strikes('lostAppendReply')) return;
-      link.receive(() => outcome(result));
+      this.#answer(() => link.receive(() => outcome(result)));
     });
   }
 
@@ -107,6 +111,20 @@ export class MemoryLogConnection implements Log {
     for (const reader of this.#readers) await reader.close();
     this.#readers.clear();
     this.link.close();
+  }
+
+  /** One after the other, as a server sends them; entries for readers are not held up by them. */
+  #answer(send: () => void): void {
+    const { clock } = this.log;
+    const { faults } = this.link;
+    const isLate = faults.rates.lateAppendReply > 0 && faults.strikes('lateAppendReply');
+    const nowMs = clock.monotonicMs();
+    this.#answersFromMs = Math.max(
+      this.#answersFromMs,
+      isLate ? nowMs + faults.delayMs(LATEST_REPLY_MS) : nowMs,
+    );
+    if (this.#answersFromMs === nowMs) send();
+    else clock.setTimer(this.#answersFromMs - nowMs, send);
   }
 
   #found(entry: LogEntry | undefined): LogEntry | undefined {
