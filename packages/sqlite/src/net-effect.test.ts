@@ -25,14 +25,17 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
   ],
   [
     'a cycle of two tables',
-    `CREATE TABLE t (x INT PRIMARY KEY, y INT REFERENCES u (x) ON UPDATE CASCADE); CREATE TABLE u (x INT PRIMARY KEY REFERENCES t (x) ON UPDATE CASCADE);
+    `CREATE TABLE t (x INT PRIMARY KEY, y INT REFERENCES u (x) ON UPDATE CASCADE);
+      CREATE TABLE u (x INT PRIMARY KEY REFERENCES t (x) ON UPDATE CASCADE);
      INSERT INTO t VALUES (1, NULL); INSERT INTO u VALUES (1); UPDATE t SET y = 1;`,
     ['UPDATE t SET x = 2', 'UPDATE t SET x = 3'],
   ],
   [
     'REPLACE that deletes a row which deleting another has changed',
-    `CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INT UNIQUE, up INT REFERENCES t (id) ON DELETE SET NULL, v TEXT);
-     INSERT INTO t VALUES (1, 'a', 1, NULL, 'R'), (2, 'b', 2, 1, 'C'), (11, 'A', 11, NULL, 'R'), (12, 'B', 12, 11, 'C');`,
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INT UNIQUE,
+      up INT REFERENCES t (id) ON DELETE SET NULL, v TEXT);
+     INSERT INTO t VALUES (1, 'a', 1, NULL, 'R'), (2, 'b', 2, 1, 'C'), (11, 'A', 11, NULL, 'R'), (12, 'B', 12,
+      11, 'C');`,
     [
       `INSERT OR REPLACE INTO t VALUES (3, 'b', 1, NULL, 'new')`,
       `INSERT OR REPLACE INTO t VALUES (13, 'A', 12, NULL, 'new')`,
@@ -50,7 +53,8 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
     `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, n INT DEFAULT 0, at INT DEFAULT 0);
      CREATE TRIGGER before_update BEFORE UPDATE OF a ON t BEGIN UPDATE t SET n = n + 1 WHERE id = OLD.id; END;
      CREATE TRIGGER after_update AFTER UPDATE OF a ON t BEGIN UPDATE t SET at = n * 10 WHERE id = NEW.id; END;
-     CREATE TRIGGER after_insert AFTER INSERT ON t BEGIN UPDATE t SET at = at + 1 WHERE id = NEW.id; DELETE FROM t WHERE a = 'gone'; END;
+     CREATE TRIGGER after_insert AFTER INSERT ON t BEGIN UPDATE t SET at = at + 1 WHERE id = NEW.id;
+      DELETE FROM t WHERE a = 'gone'; END;
      INSERT INTO t (id, a) VALUES (1, 'x'), (2, 'y');`,
     [
       `UPDATE t SET a = a || '!'`,
@@ -84,7 +88,8 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
   [
     'a BEFORE trigger whose row is replaced by the row it came before',
     `CREATE TABLE t (id INTEGER PRIMARY KEY, n INT UNIQUE);
-     CREATE TRIGGER tr BEFORE INSERT ON t WHEN NEW.id < 100 BEGIN INSERT OR IGNORE INTO t VALUES (NEW.id + 100, NEW.n); END;`,
+     CREATE TRIGGER tr BEFORE INSERT ON t WHEN NEW.id < 100 BEGIN INSERT OR IGNORE INTO t VALUES (NEW.id + 100,
+      NEW.n); END;`,
     ['INSERT OR REPLACE INTO t VALUES (1, 7)', 'INSERT OR REPLACE INTO t VALUES (2, 7), (3, 8)'],
   ],
   [
@@ -96,7 +101,8 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
   ],
   [
     'a key that takes the place of another, and is replaced by what its own cascade does',
-    `CREATE TABLE t (k INT NOT NULL PRIMARY KEY, v TEXT, up INT UNIQUE REFERENCES t (k) ON UPDATE CASCADE ON DELETE CASCADE);
+    `CREATE TABLE t (k INT NOT NULL PRIMARY KEY, v TEXT,
+      up INT UNIQUE REFERENCES t (k) ON UPDATE CASCADE ON DELETE CASCADE);
      INSERT INTO t VALUES (2, 'child', 5), (5, 'parent', 1), (1, 'overwritten', NULL), (7, 'other', NULL);`,
     ['UPDATE OR REPLACE t SET k = 1 WHERE k = 5'],
   ],
@@ -108,7 +114,8 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
   ],
   [
     'REPLACE in a table that is called excluded',
-    `CREATE TABLE excluded (id INTEGER PRIMARY KEY, excluded INT, _antiphon_row INT); INSERT INTO excluded VALUES (1, 1, 1), (2, 2, 2);`,
+    `CREATE TABLE excluded (id INTEGER PRIMARY KEY, excluded INT, _antiphon_row INT);
+      INSERT INTO excluded VALUES (1, 1, 1), (2, 2, 2);`,
     [
       'INSERT OR REPLACE INTO excluded VALUES (1, 5, 6)',
       'UPDATE excluded SET excluded = 9, _antiphon_row = 8',
@@ -116,7 +123,8 @@ const CASES: readonly [what: string, ddl: string, statements: readonly string[]]
   ],
   [
     'columns with the names that the metadata use',
-    `CREATE TABLE t (seq INTEGER PRIMARY KEY, t TEXT UNIQUE, op INT, n0 INT, o0 INT, k0 INT, m INT, "first" INT, "last" INT);
+    `CREATE TABLE t (seq INTEGER PRIMARY KEY, t TEXT UNIQUE, op INT, n0 INT, o0 INT, k0 INT, m INT,
+      "first" INT, "last" INT);
      INSERT INTO t VALUES (1, 'a', 1, 1, 1, 1, 1, 1, 1), (2, 'b', 2, 2, 2, 2, 2, 2, 2);`,
     [
       `INSERT OR REPLACE INTO t VALUES (3, 'b', 3, 3, 3, 3, 3, 3, 3)`,
@@ -184,7 +192,8 @@ it('I4: a collision of unique keys is settled whatever the columns are called', 
 });
 
 it('I4: a row that REPLACE has deleted before another constraint failed is gone everywhere', async () => {
-  const made = `CREATE TABLE t (id INTEGER PRIMARY KEY ON CONFLICT REPLACE, y INT UNIQUE REFERENCES t (id) ON DELETE CASCADE, x TEXT UNIQUE ON CONFLICT FAIL, n INT UNIQUE);
+  const made = `CREATE TABLE t (id INTEGER PRIMARY KEY ON CONFLICT REPLACE,
+      y INT UNIQUE REFERENCES t (id) ON DELETE CASCADE, x TEXT UNIQUE ON CONFLICT FAIL, n INT UNIQUE);
      INSERT INTO t VALUES (3, NULL, NULL, NULL), (5, NULL, '1', 2);`;
   const insert = `INSERT INTO t VALUES (3, 3, '1', 6) ON CONFLICT (n) DO UPDATE SET id = - t.id`;
   cluster = await pairOf(made);
