@@ -165,7 +165,7 @@ export class SimulatedDatabase {
     if (!this.isReplica) return undefined;
     const [state] = this.#read(
       `SELECT replica, position_generation AS generation, position_seq AS seq, own_counter AS own, last_counter AS lastCounter,
-       published_counter AS publishedCounter, recovery_counter AS recoveryCounter FROM _antiphon_state`,
+       published_counter AS publishedCounter, recovery_counter AS recoveryCounter, vector AS newer FROM _antiphon_state`,
     ) as {
       replica: string;
       generation: string;
@@ -174,15 +174,17 @@ export class SimulatedDatabase {
       lastCounter: number;
       publishedCounter: number;
       recoveryCounter: number;
+      newer: string;
     }[];
     if (state === undefined) return undefined;
-    const { replica, generation, seq, own, lastCounter, publishedCounter, recoveryCounter } = state;
+    const { replica, generation, seq, own, lastCounter, publishedCounter, recoveryCounter, newer } = state;
     const vector: Record<string, number> = {};
     for (const [origin, counter] of this.#read('SELECT origin, counter FROM _antiphon_vector', 'array') as [
       string,
       number,
     ][])
       vector[origin] = counter;
+    Object.assign(vector, JSON.parse(newer));
     if (own > 0) vector[replica] = own;
     const isRecovering = recoveryCounter > own;
     return { vector, position: { generation, seq }, lastCounter, publishedCounter, isRecovering };

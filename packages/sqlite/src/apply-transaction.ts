@@ -1,4 +1,5 @@
 import type { ApplyOutcome, ApplyRequest } from '@antiphon/core';
+import { captureNothing } from './metadata.js';
 import { Pace } from './pace.js';
 import { sealedBatches } from './sealed-messages.js';
 import type { Session } from './session.js';
@@ -9,7 +10,7 @@ export type ApplyManner = 'together' | 'one by one';
 
 /**
  * Applies steps in the transaction that is open on the applying connection, behind what other
- * programs wrote meanwhile.
+ * programs wrote meanwhile. Nothing is captured until the state is stored.
  */
 export async function applySteps(
   session: Session,
@@ -23,14 +24,13 @@ export async function applySteps(
   await session.sealPending(applier, draft, pace);
   session.sealing(applier).sealer.finish();
   const work = session.applying();
-  applier.statement('INSERT INTO _antiphon_guard VALUES (1)').run();
+  captureNothing(applier);
   work.settle(draft);
   const { recovering } = draft;
   const outcome = await (how === 'together'
     ? work.applyTogether(draft, request)
     : work.applyOneByOne(draft, request));
   if (recovering && !draft.recovering) await recovered(session, draft);
-  applier.statement('DELETE FROM _antiphon_guard').run();
   return outcome;
 }
 

@@ -34,9 +34,9 @@ describe('applying', () => {
     expect(
       cluster.shell(
         'b',
-        `SELECT counter FROM _antiphon_vector; SELECT position_seq FROM _antiphon_state; SELECT count(*) FROM t`,
+        `SELECT vector FROM _antiphon_state; SELECT position_seq FROM _antiphon_state; SELECT count(*) FROM t`,
       ),
-    ).toBe('3\n2\n3');
+    ).toBe('{"a":3}\n2\n3');
     await b.apply({ steps: [], position: { generation: 'g1', seq: 7 }, ...pacing });
     expect(b.state().position.seq).toBe(7);
   });

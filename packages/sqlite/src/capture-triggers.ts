@@ -4,8 +4,9 @@ import { quoteName, quoteText } from './identifiers.js';
 import {
   collated,
   columnName,
-  mayLoseOverwritten,
   type IndexedColumn,
+  LEAST_INTEGER,
+  mayLoseOverwritten,
   type TrackedTable,
   type UniqueIndex,
 } from './local-table.js';
@@ -19,9 +20,6 @@ import { NOT_APPLYING } from './trigger-guard.js';
  * per row: neither a conversion nor text. Both are as old as the oldest SQLite that may write here.
  */
 const WHEN_MADE = 'julianday(), total_changes()';
-
-/** As an integer it equals a REAL, which SQLite does not turn into an integer. */
-const LEAST_INTEGER = '-9223372036854775808';
 
 /** Captured rows are numbered from 1. */
 export const ADMITTING_SEQ = 0;

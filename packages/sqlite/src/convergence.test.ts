@@ -85,6 +85,32 @@ describe('last writer wins', () => {
     expect(cluster.rows('c', 't')).toEqual(cluster.rows('a', 't'));
   });
 
+  it.each(['', ' WITHOUT ROWID'])(
+    'I4: a key that is an integer here and the equal REAL there ends in one form%s',
+    async (without) => {
+      let now = 1_700_000_000_000;
+      cluster = new Cluster({ versions: true, clock: () => now++ });
+      await cluster.first('a', `CREATE TABLE t (id BIGINT NOT NULL, x, PRIMARY KEY (id))${without}`);
+      await cluster.join('b');
+      await cluster.synchronize();
+      await cluster.write('a', `INSERT INTO t VALUES (-9223372036854775808.0, 'a'), (1, 'a')`);
+      await cluster.write('b', `INSERT INTO t VALUES (-9223372036854775808, 'b')`);
+      await expectConverged(['a', 'b'], ['t']);
+      expect(cluster.shell('a', 'SELECT typeof(id), x FROM t ORDER BY id')).toBe('integer|b\ninteger|a');
+      await cluster.write('a', 'UPDATE t SET id = -9223372036854775808.0 WHERE id < 0');
+      await cluster.write('b', 'DELETE FROM t WHERE id < 0');
+      await cluster.write('b', `INSERT INTO t VALUES (-9223372036854775808, 'again')`);
+      await expectConverged(['a', 'b'], ['t']);
+      await cluster.write(
+        'a',
+        `DELETE FROM t WHERE id < 0`,
+        `INSERT INTO t VALUES (-9223372036854775808.0, 'last')`,
+      );
+      await expectConverged(['a', 'b'], ['t']);
+      expect(cluster.shell('b', 'SELECT typeof(id), x FROM t ORDER BY id')).toBe('real|last\ninteger|a');
+    },
+  );
+
   it('I4: a tombstone outlives an older insert', async () => {
     let now = 1_700_000_000_000;
     cluster = new Cluster({ versions: true, clock: () => now++ });

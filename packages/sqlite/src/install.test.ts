@@ -269,4 +269,38 @@ describe('a replica that refuses writes', () => {
       expect(created).not.toMatch(/->|'subsec|UPDATE \S+ SET [^;(]* FROM /i);
     },
   );
+
+  it('I1: brings a file of the build before to the format of now, and takes nothing for uncaptured', async () => {
+    cluster = await pairOf(
+      `${T} CREATE TRIGGER upper AFTER INSERT ON t WHEN NEW.a = 'raise' BEGIN UPDATE t SET a = 'raised' WHERE id = NEW.id; END;`,
+    );
+    await cluster.write('a', `INSERT INTO t VALUES (1, 'raise', 1)`);
+    await cluster.synchronize();
+    await cluster.member('b').store.close();
+    cluster.shell(
+      'b',
+      `INSERT INTO _antiphon_vector SELECT key, value FROM _antiphon_state, json_each(vector);
+       DROP VIEW _antiphon_guard; CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY);
+       ALTER TABLE _antiphon_state DROP COLUMN vector; ALTER TABLE _antiphon_state DROP COLUMN applying;
+       UPDATE _antiphon_state SET format = 3;
+       INSERT INTO t VALUES (2, 'raise', 2); VACUUM;`,
+    );
+    const identity = { cluster: 'test', replica: 'b', generation: 'g1', schemaVersion: 1 };
+    expect(await sqlite({ file: cluster.directory.file('b') }).inspect()).toMatchObject({ identity });
+    await cluster.join('b', { createTables: false });
+    expect(cluster.member('b').store.state().vector).toMatchObject({ a: 1 });
+    await cluster.write('a', `INSERT INTO t VALUES (3, 'raise', 3)`);
+    await cluster.synchronize();
+    expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
+    expect(cluster.shell('b', 'SELECT group_concat(a) FROM t; SELECT format FROM _antiphon_state')).toBe(
+      'raised,raised,raised\n4',
+    );
+  });
+
+  it('refuses a file of a build that is newer', async () => {
+    cluster = await pairOf();
+    await cluster.member('b').store.close();
+    cluster.shell('b', 'UPDATE _antiphon_state SET format = 5');
+    await expectCode(cluster.join('b'), 'STORE_CONTENT', /Upgrade this replica/);
+  });
 });

@@ -26,6 +26,7 @@ import {
   createMetadata,
   createOutbox,
   createVersionTable,
+  upgradeMetadata,
 } from './metadata.js';
 import { findUncapturedTables } from './capture-record.js';
 import { assertRowsFit } from './row-limits.js';
@@ -82,6 +83,7 @@ export function installReplica(
   if (fresh) writer.insert(state);
   writer.claim(state);
   const uncaptured = fresh ? [] : findUncapturedTables(connection, tables);
+  upgradeMetadata(connection);
   // What is missing is the only trace of changes that nobody captured: it stays so until they have
   // been looked for.
   const captured =

@@ -2,7 +2,7 @@ import type { KeptTable } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { quoteName, quoteText } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
-import { createKeptTable, keptTable } from './metadata.js';
+import { captureAgain, captureNothing, createKeptTable, keptTable } from './metadata.js';
 import { CHANGED, DIFFERENCES, MISSING_HERE, ONLY_HERE, type TableDifference } from './table-difference.js';
 
 /**
@@ -31,7 +31,7 @@ export function setBack(connection: Connection, table: TrackedTable, difference:
   keep(MISSING_HERE, MISSING, 'o');
   keep(CHANGED, 'changed', 'n');
   keep(ONLY_HERE, 'only here', 'n');
-  db.exec('INSERT INTO _antiphon_guard VALUES (1)');
+  captureNothing(connection);
   const here = (column: number): string => `r.${columnName(table, column)}`;
   const indexed = table.key.map(({ column }) => `n${column}`).join(', ');
   db.exec(`CREATE INDEX temp._antiphon_differences_key ON _antiphon_differences (${indexed})`);
@@ -44,7 +44,7 @@ export function setBack(connection: Connection, table: TrackedTable, difference:
       `SELECT ${images('o')} FROM ${DIFFERENCES} AS d ` +
       `WHERE d.kind <> ${ONLY_HERE} ORDER BY d.rowid`,
   );
-  db.exec('DELETE FROM _antiphon_guard');
+  captureAgain(connection);
 }
 
 /** No kept row is ever given a number that an attempt was noted for: it may still arrive. */

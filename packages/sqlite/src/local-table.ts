@@ -130,10 +130,23 @@ export function collated(table: LocalTable, expression: string, part: IndexedCol
 
 /**
  * True when two values of the column can be equal in the key's eyes and yet differ in bytes
- * (`'a'`/`'A'`, `1`/`1.0`).
+ * (`'a'`/`'A'`, `1`/`1.0`, the least integer and its REAL).
  */
 export function keyBytesMayDiffer(table: LocalTable, part: IndexedColumn): boolean {
+  return keyBytesOftenDiffer(table, part) || mayBeLeastReal(table, part);
+}
+
+/** The same, but for the least integer. */
+export function keyBytesOftenDiffer(table: LocalTable, part: IndexedColumn): boolean {
   if (table.rowidKey) return false;
   const affinity = table.columns[part.column]?.affinity;
   return part.collation.toUpperCase() !== 'BINARY' || affinity === 'none';
+}
+
+/** As an integer it equals a REAL, the only one that SQLite does not turn into an integer. */
+export const LEAST_INTEGER = '-9223372036854775808';
+
+/** Its integers stay integers and its REALs become integers, all but one. */
+export function mayBeLeastReal(table: LocalTable, part: IndexedColumn): boolean {
+  return !table.rowidKey && ['integer', 'numeric'].includes(table.columns[part.column]?.affinity ?? '');
 }

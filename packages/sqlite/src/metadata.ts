@@ -4,7 +4,13 @@ import { quoteName, quoteText } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
 /** Grows when the metadata tables change their form. */
-export const METADATA_FORMAT = 3;
+export const METADATA_FORMAT = 4;
+/** A file of this format is brought up to date when its replica is started. */
+const FORMAT_BEFORE = 3;
+
+export function isKnownFormat(format: number): boolean {
+  return format === METADATA_FORMAT || format === FORMAT_BEFORE;
+}
 
 /**
  * Sealed messages are kept under counter × this + part, so that they come back in order by their
@@ -15,10 +21,12 @@ export const PARTS_PER_COUNTER = 1_048_576n;
 // No STRICT here: SQLite before 3.37 must be able to open a replica's file, and shows no table of a
 // schema that it cannot read.
 const TABLES = [
-  // One row: everything that moves with each transaction. `owner` is the store object that has the
-  // database open.
+  // One row: everything that moves with each transaction, since each page that a commit touches
+  // costs. `owner` is the store object that has the database open. `vector` is of origins whose
+  // counter is newer than the one in the vector's table, as JSON.
   `CREATE TABLE _antiphon_state (
-     id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, owner TEXT NOT NULL,
+     id INTEGER PRIMARY KEY CHECK (id = 1), applying INTEGER NOT NULL DEFAULT 0,
+     format INTEGER NOT NULL, owner TEXT NOT NULL,
      cluster TEXT NOT NULL, replica TEXT NOT NULL, generation TEXT NOT NULL, schema_version INTEGER NOT NULL,
      writes TEXT NOT NULL, primary_replica TEXT, row_versions INTEGER NOT NULL,
      position_generation TEXT NOT NULL, position_seq INTEGER NOT NULL,
@@ -28,8 +36,9 @@ const TABLES = [
      epoch INTEGER NOT NULL, time INTEGER NOT NULL, conflicts INTEGER NOT NULL,
      quarantined INTEGER NOT NULL DEFAULT 0, quarantined_bytes INTEGER NOT NULL DEFAULT 0,
      discarded INTEGER NOT NULL DEFAULT 0,
-     revision INTEGER NOT NULL DEFAULT 0)`,
-  // Applied per other origin.
+     revision INTEGER NOT NULL DEFAULT 0,
+     vector TEXT NOT NULL DEFAULT '{}')`,
+  // Applied per other origin, as far as the state row does not say more.
   `CREATE TABLE _antiphon_vector (origin TEXT PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID`,
   `CREATE TABLE _antiphon_sealed (
      id INTEGER PRIMARY KEY, first_counter INTEGER NOT NULL, last_counter INTEGER NOT NULL,
@@ -63,9 +72,11 @@ const TABLES = [
   // Numbers of tables whose hidden rows must be looked at again: an own write may have freed what
   // they wait for.
   `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
-  // Has a row only inside the applier's transaction, so nobody else ever sees one.
-  `CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY)`,
 ];
+
+/** Has a row only inside the applier's transaction, so nobody else ever sees one. */
+const GUARD =
+  'CREATE VIEW _antiphon_guard AS SELECT 1 AS applying FROM _antiphon_state WHERE id = 1 AND applying';
 
 /**
  * What became of synchronous groups. By the log's order, so that a new one is appended to the last
@@ -93,10 +104,33 @@ const KEPT_ATTEMPTS = `CREATE TABLE IF NOT EXISTS _antiphon_kept_attempts (
 
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
+  connection.db.exec(GUARD);
   completeMetadata(connection);
 }
 
-/** Brings the metadata of an older build up to date. */
+/**
+ * Brings a file of the format before to this one. After it was looked for uncaptured changes: how
+ * often the schema was changed tells something there.
+ */
+export function upgradeMetadata({ db }: Connection): void {
+  if (db.prepare('SELECT format FROM _antiphon_state', 'value').get() === METADATA_FORMAT) return;
+  db.exec('ALTER TABLE _antiphon_state ADD COLUMN applying INTEGER NOT NULL DEFAULT 0');
+  db.exec(`ALTER TABLE _antiphon_state ADD COLUMN vector TEXT NOT NULL DEFAULT '{}'`);
+  db.exec('DROP TABLE _antiphon_guard');
+  db.exec(GUARD);
+  db.exec(`UPDATE _antiphon_state SET format = ${METADATA_FORMAT}`);
+}
+
+/** What is written from here on is not captured, until `captureAgain` or the state is stored. */
+export function captureNothing(connection: Connection): void {
+  connection.statement('UPDATE _antiphon_state SET applying = 1 WHERE id = 1').run();
+}
+
+export function captureAgain(connection: Connection): void {
+  connection.statement('UPDATE _antiphon_state SET applying = 0 WHERE id = 1').run();
+}
+
+/** Adds what builds of the same format before this one did not have. */
 export function completeMetadata(connection: Connection): void {
   connection.db.exec(OUTCOMES);
   connection.db.exec(UNCAPTURED);

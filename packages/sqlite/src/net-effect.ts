@@ -194,12 +194,7 @@ export class NetEffect {
   }
 
   #keyChanged(table: TrackedTable, seq: number): boolean {
-    // The least integer equals a REAL, which SQLite does not turn into an integer.
-    const differs = table.key.some(
-      (part) =>
-        keyBytesMayDiffer(table, part) ||
-        (!table.rowidKey && ['integer', 'numeric'].includes(table.columns[part.column]?.affinity ?? '')),
-    );
+    const differs = table.key.some((part) => keyBytesMayDiffer(table, part));
     if (!differs) return false;
     const differ = table.key
       .map(

@@ -15,6 +15,7 @@ import { openDatabase } from './driver/find-driver.js';
 import { shortened, statementError } from './errors.js';
 import type { ClonedTaggedValue, ReadRequest, ReadResult, ReadTable } from './reader-protocol.js';
 import { orderParameters } from './statement-text.js';
+import { readVector } from './stored-vector.js';
 import { bindingOf, type SqliteValue } from './values.js';
 
 const REPLACEMENT = '\ufffd';
@@ -164,20 +165,15 @@ function runChecksum(
   try {
     const state = db
       .prepare(
-        'SELECT position_generation AS generation, position_seq AS seq, own_counter AS own FROM _antiphon_state',
+        'SELECT position_generation AS generation, position_seq AS seq, own_counter AS own, vector FROM _antiphon_state',
       )
       .get() as {
       generation: string;
       seq: number;
       own: number;
+      vector: string;
     };
-    const vector: Record<string, number> = {};
-    for (const entry of db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as {
-      origin: string;
-      counter: number;
-    }[]) {
-      vector[entry.origin] = entry.counter;
-    }
+    const vector = readVector(db, state.vector);
     if (state.own > 0) vector[replica] = state.own;
     const checksums = tables.map((table) => checksumOf(db, encoder, table));
     return {

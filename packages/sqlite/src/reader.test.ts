@@ -101,7 +101,7 @@ describe('reading', () => {
     await expectCode(b.checksum(['nope']), 'UNKNOWN_TABLE');
     cluster.shell(
       'b',
-      `INSERT INTO _antiphon_guard VALUES (1); UPDATE t SET c = 'differs' WHERE b = 321; DELETE FROM _antiphon_guard;`,
+      `UPDATE _antiphon_state SET applying = 1; UPDATE t SET c = 'differs' WHERE b = 321; UPDATE _antiphon_state SET applying = 0;`,
     );
     const differing: unknown[] = [];
     let after: readonly unknown[] | undefined;

@@ -12,8 +12,9 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { METADATA_FORMAT } from './metadata.js';
+import { isKnownFormat, METADATA_FORMAT } from './metadata.js';
 import { NewlySealed } from './recent-messages.js';
+import { readVector, StoredVector } from './stored-vector.js';
 
 export interface WritePolicy {
   readonly writes: InstallOptions['writes'];
@@ -95,6 +96,7 @@ export class ReplicaState {
   leftOut: readonly LeftOut[] = [];
   /** Origins whose counter is not stored yet. */
   readonly changedOrigins = new Set<string>();
+  storedVector = StoredVector.EMPTY;
   /** What this copy has sealed, in order. */
   readonly newlySealed = new NewlySealed();
   /** Not copied: a draft's vector is not its predecessor's. */
@@ -198,6 +200,8 @@ interface StateRow {
   readonly quarantined_bytes: number;
   readonly discarded: number;
   readonly revision: number;
+  /** Absent in a file of the format before. */
+  readonly vector?: string;
 }
 
 function readRow(connection: Connection): StateRow {
@@ -207,7 +211,7 @@ function readRow(connection: Connection): StateRow {
       'STORE_CORRUPT',
       'The metadata of this database has lost its state row. Restore the file from a backup.',
     );
-  if (row.format !== METADATA_FORMAT) {
+  if (!isKnownFormat(row.format)) {
     throw new AntiphonError(
       'STORE_CONTENT',
       `This database has Antiphon metadata of format ${row.format}, and this build knows format ${METADATA_FORMAT}. ` +
@@ -254,12 +258,8 @@ export function readState(connection: Connection): ReplicaState {
   state.quarantinedBytes = row.quarantined_bytes;
   state.discarded = row.discarded;
   state.revision = row.revision;
-  for (const entry of connection.db.prepare('SELECT origin, counter FROM _antiphon_vector').all() as {
-    origin: string;
-    counter: number;
-  }[]) {
-    state.applied[entry.origin] = entry.counter;
-  }
+  state.storedVector = StoredVector.of(row.vector);
+  state.applied = readVector(connection.db, row.vector);
   state.gaps = connection.db
     .prepare('SELECT origin, expected, found, seq, reason FROM _antiphon_gaps ORDER BY seq, origin')
     .all() as Gap[];
@@ -345,12 +345,13 @@ export class StateWriter {
    */
   update(state: ReplicaState): void {
     const { entry } = state.position;
+    const vector = state.storedVector.with(state.changedOrigins, state.applied);
     const { changes } = this.connection
       .statement(
         `UPDATE _antiphon_state SET position_generation = ?, position_seq = ?, entry_seq = ?,
            entry_stored_at_ms = ?, entry_attempt = ?, own_counter = ?, last_counter = ?, published_counter = ?,
            recovery_counter = ?, epoch = ?, time = ?, conflicts = ?, quarantined = ?, quarantined_bytes = ?,
-           discarded = ?, revision = revision + 1
+           discarded = ?, vector = ?, applying = 0, revision = revision + 1
          WHERE id = 1 AND owner = ? AND revision = ?`,
       )
       .run(
@@ -369,17 +370,15 @@ export class StateWriter {
         state.quarantined,
         state.quarantinedBytes,
         state.discarded,
+        vector.text,
         this.owner,
         state.revision,
       );
     if (changes !== 1) throw this.#notOurs(state);
     state.revision++;
     this.#updateGaps(state);
-    if (state.changedOrigins.size === 0) return;
-    const upsert = this.connection.statement(
-      'INSERT INTO _antiphon_vector VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET counter = excluded.counter',
-    );
-    for (const origin of state.changedOrigins) upsert.run(origin, state.applied[origin] ?? 0);
+    vector.store(this.connection);
+    state.storedVector = vector;
   }
 
   #updateGaps(state: ReplicaState): void {

@@ -10,7 +10,7 @@ import {
 import type { Connection } from './connection.js';
 import { isBindFailure, isNullViolation } from './errors.js';
 import { FIRST_CLAIM, OUTBOX_DELETE } from './outbox-kinds.js';
-import { keyBytesMayDiffer, type TrackedTable } from './local-table.js';
+import { keyBytesOftenDiffer, LEAST_INTEGER, mayBeLeastReal, type TrackedTable } from './local-table.js';
 import { keyNames, versionTable } from './metadata.js';
 import { nextSize } from './row-statements.js';
 import { bindingOf, type SqliteValue } from './values.js';
@@ -55,11 +55,12 @@ export class RowVersions {
   #stampSql(table: TrackedTable): string {
     const known = this.#stamps.get(table.id);
     if (known !== undefined) return known;
-    const keys = table.key.map(
-      ({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`,
+    const keys = versionKey(
+      table,
+      table.key.map(({ column }) => `CASE op WHEN ${OUTBOX_DELETE} THEN o${column} ELSE n${column} END`),
     );
     const sql =
-      `INSERT INTO ${versionTable(table)} SELECT ${keys.join(', ')}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
+      `INSERT INTO ${versionTable(table)} SELECT ${keys}, ?, ?, ?, op = ${OUTBOX_DELETE} FROM _antiphon_outbox ` +
       `WHERE seq > ? AND seq <= ? AND t = ${table.id} AND op < ${FIRST_CLAIM} ORDER BY seq ${this.#onConflict(table)}`;
     this.#stamps.set(table.id, sql);
     return sql;
@@ -67,7 +68,7 @@ export class RowVersions {
 
   #onConflict(table: TrackedTable, time = 'excluded.time'): string {
     const differing = table.key.flatMap((part, index) =>
-      keyBytesMayDiffer(table, part) ? [`k${index}`] : [],
+      keyBytesOftenDiffer(table, part) ? [`k${index}`] : [],
     );
     const set = [...differing, 'origin', 'counter', 'dead'].map((name) => `${name} = excluded.${name}`);
     return `ON CONFLICT (${keyNames(table).join(', ')}) DO UPDATE SET time = ${time}, ${set.join(', ')}`;
@@ -138,9 +139,13 @@ export class RowVersions {
       Array.from({ length: count }, (_, index) => `${alias}.column${from + index}`).join(', ');
     const keys = table.key.length;
     // Rows of one transaction share their version: it is bound once.
+    const key = versionKey(
+      table,
+      table.key.map((_, index) => `r.column${1 + index}`),
+    );
     const source = shared
-      ? `SELECT ${column('r', 1, keys)}, ${column('s', 1, 3)}, ${dead ? 1 : 0} FROM (VALUES (?, ?, ?)) AS s CROSS JOIN ${tuples(keys)} WHERE true`
-      : `SELECT ${column('r', 1, keys + 3)}, ${dead ? 1 : 0} FROM ${tuples(keys + 3)} WHERE true`;
+      ? `SELECT ${key}, ${column('s', 1, 3)}, ${dead ? 1 : 0} FROM (VALUES (?, ?, ?)) AS s CROSS JOIN ${tuples(keys)} WHERE true`
+      : `SELECT ${key}, ${column('r', keys + 1, 3)}, ${dead ? 1 : 0} FROM ${tuples(keys + 3)} WHERE true`;
     const succeeds =
       `(excluded.time, excluded.origin, excluded.counter) >= (${name}.time, ${name}.origin, ${name}.counter) ` +
       `AND (${name}.origin = excluded.origin OR ${name}.counter <= ${seen})`;
@@ -194,13 +199,27 @@ export class RowVersions {
 
   #put(table: TrackedTable, row: Row, stamp: Version, dead: boolean): void {
     const bindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
-    const keys = bindings.map(({ expression }) => expression).join(', ');
+    const keys = versionKey(
+      table,
+      bindings.map(({ expression }) => expression),
+    );
     this.connection
       .statement(
         `INSERT INTO ${versionTable(table)} VALUES (${keys}, ?, ?, ?, ${dead ? 1 : 0}) ${this.#onConflict(table)}`,
       )
       .run(...bindings.map(({ value }) => value), stamp.time, stamp.origin, stamp.counter);
   }
+}
+
+/** A version is of both forms of a least integer, so it is kept under one of them. */
+function versionKey(table: TrackedTable, expressions: readonly string[]): string {
+  const forms = table.key.map((part, index) => {
+    const expression = expressions[index] ?? '?';
+    return mayBeLeastReal(table, part)
+      ? `ifnull(nullif(${expression}, ${LEAST_INTEGER}), ${LEAST_INTEGER})`
+      : expression;
+  });
+  return forms.join(', ');
 }
 
 /**

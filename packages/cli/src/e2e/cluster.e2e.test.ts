@@ -425,8 +425,8 @@ describe('verify', () => {
   it('names the rows that differ after a file was changed behind the triggers', async () => {
     sqlite3(
       file('eu-3'),
-      `BEGIN; INSERT INTO _antiphon_guard VALUES (1); UPDATE cities SET population = -7 WHERE id = 3039163;
-       DELETE FROM cities WHERE id = 3039604; DELETE FROM _antiphon_guard; COMMIT;`,
+      `BEGIN; UPDATE _antiphon_state SET applying = 1; UPDATE cities SET population = -7 WHERE id = 3039163;
+       DELETE FROM cities WHERE id = 3039604; UPDATE _antiphon_state SET applying = 0; COMMIT;`,
     );
     const { code, stdout } = await antiphon(['verify', '--json'], where);
     expect(code).toBe(1);

@@ -36,8 +36,8 @@ export class Kv {
   /** Behind the triggers, which take it for a change of another replica that is being applied. */
   putUncaptured(key: string, value: string): void {
     this.#exec(
-      `BEGIN IMMEDIATE; INSERT INTO _antiphon_guard VALUES (1); INSERT INTO kv VALUES ('${key}', '${value}');` +
-        'DELETE FROM _antiphon_guard; COMMIT',
+      `BEGIN IMMEDIATE; UPDATE _antiphon_state SET applying = 1; INSERT INTO kv VALUES ('${key}', '${value}');` +
+        'UPDATE _antiphon_state SET applying = 0; COMMIT',
     );
   }
 

@@ -69,8 +69,8 @@ export function clusterCases(broker: BrokerKind): void {
       await cluster.stopReplica('r2');
       const database = openDatabase(cluster.file('r2'));
       // As a defect would: while the row in this table is there, triggers capture nothing.
-      database.exec('INSERT INTO _antiphon_guard VALUES (1); UPDATE orders SET state = 9');
-      database.exec('DELETE FROM _antiphon_guard');
+      database.exec('UPDATE _antiphon_state SET applying = 1; UPDATE orders SET state = 9');
+      database.exec('UPDATE _antiphon_state SET applying = 0');
       database.close();
       await cluster.startReplica('r2');
       await expect(cluster.assertEqual()).rejects.toThrow('orders on r1 and r2: rows 1');
