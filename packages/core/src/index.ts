@@ -9,7 +9,14 @@ export {
 } from './changes/change-cursor.js';
 export { ChangeStream, type ChangeStreamDeps } from './changes/change-stream.js';
 export { endable } from './changes/endable.js';
-export { findPlace, firstOpenPart, type FoundPlace, type Standpoint } from './changes/place-in-log.js';
+export {
+  findPlace,
+  firstOpenPart,
+  type FoundPlace,
+  readAgain,
+  type SecondLook,
+  type Standpoint,
+} from './changes/place-in-log.js';
 export type { ChangedRow, LoggedChange, RowObject, SomeColumns } from './changes/committed-change.js';
 
 export { HybridClock } from './clocks/hybrid-clock.js';
@@ -55,7 +62,7 @@ export {
   restoreRecord,
 } from './cluster/member-record.js';
 export { replicatedNames } from './cluster/replicated-tables.js';
-export { isReserved } from './cluster/reserved.js';
+export { FIRST_ENTRY_SEQ, isReserved, isWhole } from './cluster/reserved.js';
 export { ackSubject, ackSubjectPrefix, beatSubject, mailboxPrefix } from './cluster/subjects.js';
 export {
   describeTopology,
@@ -99,6 +106,7 @@ export {
 export { syncLength } from './codec/sync-section.js';
 
 export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
+export { BatchOrder } from './decisions/batch-order.js';
 export {
   CERTIFICATION_LIMITS,
   type CertificationLimits,

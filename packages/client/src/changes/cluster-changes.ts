@@ -1,24 +1,25 @@
 import {
   AntiphonError,
+  type ChangeCursor,
   checkRequired,
   CLUSTER_KEY,
+  type ClusterDocument,
   counterOf,
   decodeClusterDocument,
   endable,
   findPlace,
   firstOpenPart,
   formatTransactionId,
-  replicatedNames,
-  soleWriter,
-  withAbortReason,
-  type ChangeCursor,
-  type ClusterDocument,
   type IntakeRules,
   type Log,
   type LoggedChange,
   type OptionNames,
+  readAgain,
+  replicatedNames,
   sentence,
+  soleWriter,
   type TransactionId,
+  withAbortReason,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
 import { GroupVerdicts } from './group-verdicts.js';
@@ -104,6 +105,7 @@ async function* throughout(
 ): AsyncGenerator<LoggedChange, void, undefined> {
   const { log, signal } = options;
   let { start } = options;
+  let again: LogChangesOptions['again'];
   let toldSeq = 0;
   const onIgnored: LogChangesOptions['onIgnored'] = (seq, error) => {
     if (seq > toldSeq) options.onIgnored(seq, error);
@@ -115,13 +117,11 @@ async function* throughout(
       if (missed !== undefined) [start, toldSeq] = [place, Math.max(toldSeq, seq)];
       return missed !== undefined;
     };
-    yield* logChanges({ ...options, start, isMissing, onIgnored });
+    yield* logChanges({ ...options, start, isMissing, onIgnored, ...(again && { again }) });
     if (missed === undefined) return;
     if (sought?.origin === missed.origin && sought.counter === missed.counter) throw notInLog(sought);
     sought = missed;
-    const { firstSeq } = await log.identity(signal);
-    // What was delivered is known by the vector and not delivered again.
-    start = { ...start, openSeq: Math.max(1, firstSeq) };
+    ({ place: start, order: again } = await readAgain(log, start, signal));
   }
 }
 

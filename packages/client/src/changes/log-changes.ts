@@ -5,6 +5,7 @@ import {
   isReserved,
   summarize,
   type BatchSummary,
+  type BatchOrder,
   type ChangeCursor,
   type IntakeRules,
   type Log,
@@ -38,6 +39,8 @@ export function parseCursor(text: string, option = 'from'): ChangeCursor {
 export interface LogChangesOptions {
   readonly log: Pick<Log, 'read'>;
   readonly start: ChangeCursor;
+  /** As of `ChangeStreamDeps`. */
+  readonly again?: BatchOrder;
   /** What the cluster's description says now; undefined: it is lost. */
   readonly rules: () => Promise<IntakeRules | undefined>;
   readonly isMember: (origin: string) => Promise<boolean>;
@@ -62,7 +65,7 @@ export interface LogChangesOptions {
  * replica notices it.
  */
 export async function* logChanges(options: LogChangesOptions): AsyncGenerator<LoggedChange, void, undefined> {
-  const { log, start, isWanted, isOld, isMissing, onIgnored, signal } = options;
+  const { log, start, again, isWanted, isOld, isMissing, onIgnored, signal } = options;
   let seq = readFrom(start) - 1;
   const reader = await log.read({ generation: start.generation, fromSeq: seq + 1 });
   let isMember = false;
@@ -76,6 +79,7 @@ export async function* logChanges(options: LogChangesOptions): AsyncGenerator<Lo
     // The replicas may know members that this stream cannot know.
     judgesCauses: false,
     onIgnored,
+    ...(again && { again }),
     ...(isOld && { isOld }),
   });
   try {

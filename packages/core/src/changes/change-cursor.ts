@@ -5,7 +5,8 @@ import { AntiphonError } from '../errors/antiphon-error.js';
 /**
  * A place in the stream of changes: between two changes of a transaction or of a synchronous group,
  * which is admitted as a whole, or between two of those. What was delivered is told by `vector` and
- * `inside` alone; the numbers of entries only tell where to read (docs/decisions/0063).
+ * `inside` alone; the numbers of entries tell where to read and what was read
+ * (docs/decisions/0063).
  */
 export interface ChangeCursor {
   readonly generation: string;

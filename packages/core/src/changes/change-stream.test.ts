@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChangeEncoder } from '../codec/change-encoder.js';
 import { encodeBatch, encodePart } from '../codec/encode-batch.js';
+import { BatchOrder } from '../decisions/batch-order.js';
 import type { BatchHeader, DictionaryTable } from '../model/transaction.js';
 import type { LogEntry } from '../ports/log.js';
 import { decodeCursor, encodeCursor, readFrom, type ChangeCursor } from './change-cursor.js';
@@ -185,5 +186,40 @@ describe('a stream of changes', () => {
         .map(nameOf)
         .sort(),
     );
+  });
+
+  describe('of an origin that lost its power and gave numbers again', () => {
+    const [first, ...others] = partsOf('big', 1, 10, 40);
+    // What came before its predecessor was dropped by everybody.
+    const log = logOf([
+      wholeOf('a', 1, [1]),
+      first!,
+      wholeOf('a', 3, [5]),
+      wholeOf('a', 4, [5]),
+      wholeOf('a', 2, [1]),
+      wholeOf('a', 3, [2]),
+      wholeOf('a', 4, [3]),
+      wholeOf('b', 1, [2]),
+      ...others,
+    ]);
+    const { changes, places } = read(log);
+
+    it('I16: shows what replicas took, wherever it goes on', () => {
+      expect(changes.filter(({ id }) => id.origin === 'a')).toHaveLength(7);
+      const cursors = changes.map(({ cursor }, index) => [index + 1, decodeCursor(cursor)] as const);
+      for (const [count, place] of [...cursors, ...places])
+        expect(byOrigin(read(log, place).changes)).toEqual(byOrigin(changes.slice(count)));
+    });
+
+    it.each([1, 4])('I16: shows what was applied later, read again from entry %i', (openSeq) => {
+      const isCommitted = (id: { origin: string; counter: number }): boolean =>
+        id.origin !== 'a' || id.counter < 3;
+      const { changes: before, places: ends } = read(log, START, undefined, { isCommitted });
+      const [, place] = ends.at(-1)!;
+      const order = new BatchOrder(openSeq === 1 ? undefined : place.vector);
+      const { changes: rest } = read(log, { ...place, openSeq }, undefined, { again: order });
+      expect(byOrigin(rest)).toEqual({ 'of a': byOrigin(changes)['of a']!.slice(2) });
+      expect(before).toHaveLength(changes.length - rest.length);
+    });
   });
 });

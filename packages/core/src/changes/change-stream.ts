@@ -3,6 +3,7 @@ import { isReserved } from '../cluster/reserved.js';
 import { decodeBatches } from '../codec/decode-batches.js';
 import { decodeChanges } from '../codec/decode-changes.js';
 import { admit, newOfPart, type AdmissionState } from '../decisions/admission.js';
+import type { BatchOrder } from '../decisions/batch-order.js';
 import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../decisions/intake-rules.js';
 import { AntiphonError, toAntiphonError } from '../errors/antiphon-error.js';
 import type { ErrorCode } from '../errors/codes.js';
@@ -29,6 +30,11 @@ export interface ChangeStreamDeps {
   isOld?(id: TransactionId): boolean;
   /** The rest of a transaction of this origin that is in parts will not come any more. */
   hasLeft?(origin: string): boolean;
+  /**
+   * What counts of entries that were read before: they are read again for what was applied later.
+   * Absent: only for the parts of transactions whose last one had not come.
+   */
+  readonly again?: BatchOrder;
   /**
    * Whether it judges, as a replica does, what a transaction builds on; for one that is sure to
    * know everybody whom the replicas know.
@@ -62,6 +68,8 @@ export class ChangeStream {
   #inside: VectorClock;
   #entry: ReadEntry | undefined;
   readonly #parts = new Map<string, KeptParts>();
+  /** Entries before this one were read. */
+  readonly #readSeq: number;
 
   constructor(
     private readonly start: ChangeCursor,
@@ -70,6 +78,7 @@ export class ChangeStream {
     this.#vector = start.vector;
     this.#inside = start.inside;
     this.#entry = start.entry;
+    this.#readSeq = Math.max(start.seq, start.entry?.seq ?? 0);
   }
 
   /**
@@ -147,20 +156,33 @@ export class ChangeStream {
     if (isReserved(entry.origin)) return;
     const rules = this.deps.rules();
     for (const batch of this.#readable(entry, rules)) {
-      if (this.start.isPartial && !Object.hasOwn(this.#vector, batch.origin)) this.#meet(batch);
+      const wasRead = entry.seq < this.#readSeq;
+      if (!wasRead && this.start.isPartial && !Object.hasOwn(this.#vector, batch.origin)) this.#meet(batch);
       const admission = admit(this.#state, batch);
-      if (admission.type !== 'apply') continue;
+      if (admission.type !== 'apply' && !wasRead) continue;
       const refusal = rules && refuseBatch(entry, batch, rules);
       if (refusal !== undefined) {
-        this.deps.onIgnored?.(entry.seq, refusal);
+        if (admission.type === 'apply') this.deps.onIgnored?.(entry.seq, refusal);
         continue;
       }
+      if (wasRead && !this.#countsAgain(batch)) continue;
+      if (admission.type !== 'apply') continue;
       // It stands before what it builds on: replicas wait for that, and get this one again.
       if (this.deps.judgesCauses && !this.start.isPartial && missingCause(batch, this.#vector) !== undefined)
         continue;
       if (batch.kind === 'part') yield newOfPart(batch, admission.skip);
       else yield { ...batch, transactions: batch.transactions.slice(admission.skip) };
     }
+  }
+
+  /**
+   * Of entries that were read before: what was not delivered then was dropped by every replica, for
+   * it came before its predecessor, and its origin may have given the number to something else
+   * since. Two are different: what was applied later, and parts whose last one is still to come.
+   */
+  #countsAgain(batch: Batch): boolean {
+    if (this.deps.again !== undefined) return this.deps.again.counts(batch);
+    return batch.kind === 'part' && !batch.last;
   }
 
   /** Of a transaction that began before everything that was read, nothing can be shown. */

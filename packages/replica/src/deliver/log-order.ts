@@ -1,10 +1,7 @@
 import {
-  type AdmissionState,
-  admit,
-  admitted,
   AntiphonError,
   type Batch,
-  counterOf,
+  BatchOrder,
   decodeBatches,
   type IntakeRules,
   type LogEntry,
@@ -12,42 +9,27 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 
-/**
- * Which entries count, by their order in the log alone: an origin's next transaction counts where
- * it stands behind the one before it. What came too early was dropped by every replica, and its
- * origin published it again, after a loss of power with another content: whoever reads the log a
- * second time, knowing more, must not take the early one.
- */
+/** Which entries count, as `BatchOrder` says of what is in them. */
 export class LogOrder {
-  #state: AdmissionState = { vector: {}, partial: {} };
+  readonly #order: BatchOrder;
 
-  /**
-   * `applied`: where entries of the log are missing, what is applied counts as having stood there.
-   * Absent: the log is whole.
-   */
+  /** `applied`: as of `BatchOrder`. */
   constructor(
     private readonly rules: IntakeRules,
-    private readonly applied?: VectorClock,
-  ) {}
+    applied?: VectorClock,
+  ) {
+    this.#order = new BatchOrder(applied);
+  }
 
   /** To be asked about every entry of an origin, in the order of the log. */
   counts(entry: LogEntry): boolean {
-    let counts = false;
-    for (const batch of batchesOf(entry)) {
-      if (batch.origin !== entry.origin || refuseBatch(entry, batch, this.rules) !== undefined) continue;
-      if (admit(this.#state, batch).type === 'hole') this.#step(batch);
-      if (admit(this.#state, batch).type !== 'apply') continue;
-      this.#state = admitted(this.#state, batch);
-      counts = true;
-    }
-    return counts;
-  }
-
-  /** Over what is missing in the log, and applied. */
-  #step({ origin, firstCounter }: Batch): void {
-    if (this.applied === undefined || firstCounter - 1 > counterOf(this.applied, origin)) return;
-    const { vector, partial } = this.#state;
-    this.#state = { vector: { ...vector, [origin]: firstCounter - 1 }, partial };
+    const counting = batchesOf(entry).filter(
+      (batch) =>
+        batch.origin === entry.origin &&
+        refuseBatch(entry, batch, this.rules) === undefined &&
+        this.#order.counts(batch),
+    );
+    return counting.length > 0;
   }
 }
 

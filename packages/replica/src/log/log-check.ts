@@ -11,11 +11,6 @@ import {
  * Between the two looks that it takes to believe bad news: a server of a cluster may not have
  * caught up with the others.
  */
-/**
- * The one before it is the record that says which log it is, which is written again where it was
- * trimmed.
- */
-export const FIRST_ENTRY_SEQ = 2;
 export const CONFIRM_WAIT_MS = 250;
 
 /** I14. `knownSeq`: an entry that the log had before it was asked. Throws LOG_REPLACED. */

@@ -1,6 +1,14 @@
-import { AntiphonError, type Clock, type LogEntry, sleep, type Store, summarize } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Clock,
+  FIRST_ENTRY_SEQ,
+  type LogEntry,
+  sleep,
+  type Store,
+  summarize,
+} from '@antiphon/core';
 import type { Deadline } from '../wait/deadline.js';
-import { CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from './log-check.js';
+import { CONFIRM_WAIT_MS } from './log-check.js';
 import type { VerifiedLog } from './verified-log.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };

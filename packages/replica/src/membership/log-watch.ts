@@ -1,14 +1,15 @@
 import {
   AntiphonError,
   describeEntry,
+  FIRST_ENTRY_SEQ,
   isSameEntry,
   type KnownEntry,
   type LogIdentity,
-  sleep,
   sentence,
+  sleep,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
-import { assertReadable, assertSameLog, CONFIRM_WAIT_MS, FIRST_ENTRY_SEQ } from '../log/log-check.js';
+import { assertReadable, assertSameLog, CONFIRM_WAIT_MS } from '../log/log-check.js';
 import { OwnEntries } from '../log/own-entries.js';
 import type { Scope } from '../state/scope.js';
 

@@ -3,31 +3,34 @@ import {
   abortReason,
   AntiphonError,
   assertIntegers,
+  type BatchOrder,
+  type ChangeCursor,
   ChangeStream,
   checkOptions,
   counterOf,
   decodeCursor,
   endable,
+  type ErrorCode,
   findPlace,
   firstOpenPart,
   formatTransactionId,
-  merge,
-  readFrom,
-  replicatedNames,
-  withAbortReason,
-  withIntegers,
-  type ChangeCursor,
-  type ErrorCode,
   type Integers,
   type LogEntry,
   type LoggedChange,
   type LogReader,
+  merge,
   type OptionNames,
   type Position,
+  readAgain,
+  readFrom,
+  replicatedNames,
   type RowObject,
+  type SecondLook,
   type Standpoint,
   type TransactionId,
   type VectorClock,
+  withAbortReason,
+  withIntegers,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -120,18 +123,18 @@ async function* throughout(
   let { beginning } = following;
   await assertReachable(scope, beginning, following.signal);
   const old = beginning !== undefined && 'own' in beginning ? beginning.own : undefined;
+  let again: Following['again'];
   for (let sought: TransactionId | undefined; ;) {
     const found: { missed?: TransactionId } = {};
     const missed: Following['missed'] = (id, place) => {
       found.missed = id;
       beginning = place;
     };
-    yield* follow(scope, { ...following, beginning, missed, ...(old && { old }) });
-    if (found.missed === undefined || beginning === undefined) return;
+    yield* follow(scope, { ...following, beginning, missed, ...(again && { again }), ...(old && { old }) });
+    if (found.missed === undefined || beginning === undefined || 'own' in beginning) return;
     if (sought !== undefined && isSame(sought, found.missed)) throw notInLog(scope.id, sought);
     sought = found.missed;
-    // What was delivered is known by the vector and not delivered again.
-    beginning = { ...beginning, openSeq: await firstSeqOf(scope, following.signal) };
+    ({ place: beginning, order: again } = await secondLook(scope, beginning, following.signal));
   }
 }
 
@@ -155,12 +158,15 @@ async function assertReachable(
   }
 }
 
-async function firstSeqOf({ log, clock, limits, closing }: Scope, signal?: AbortSignal): Promise<number> {
+async function secondLook(
+  { log, clock, limits, closing }: Scope,
+  place: ChangeCursor,
+  signal?: AbortSignal,
+): Promise<SecondLook> {
   const signals = signal === undefined ? [closing] : [signal, closing];
   const deadline = new Deadline(clock, limits.connectTimeoutMs, signals, 'the log says where it begins');
   try {
-    const { firstSeq } = await deadline.race(log.identity(deadline.signal));
-    return Math.max(1, firstSeq);
+    return await deadline.race(readAgain(log, place, deadline.signal));
   } finally {
     deadline.end();
   }
@@ -222,6 +228,8 @@ function without(vector: VectorClock, origin: string): VectorClock {
 
 export interface Following extends Choice {
   readonly beginning: Beginning | ChangeCursor | undefined;
+  /** Of a second reading, what counts. */
+  readonly again?: BatchOrder;
   readonly signal: AbortSignal | undefined;
   /** This transaction of the replica, and those before it, are passed without a change. */
   readonly old?: TransactionId;
@@ -241,7 +249,18 @@ export interface Following extends Choice {
 /** Ends when the replica closes, and throws the reason of the signal. */
 export async function* follow(
   scope: Scope,
-  { beginning, wanted, integers, signal: given, tooOld, lost = streamLost, old, passed, missed }: Following,
+  {
+    beginning,
+    again,
+    wanted,
+    integers,
+    signal: given,
+    tooOld,
+    lost = streamLost,
+    old,
+    passed,
+    missed,
+  }: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
   const { closing, clock, limits, members, progress, store, id } = scope;
   const signal = given === undefined ? closing : AbortSignal.any([given, closing]);
@@ -267,6 +286,7 @@ export async function* follow(
     isCommitted: (transaction) => counterOf(progress.vector, transaction.origin) >= transaction.counter,
     isOld: ({ origin, counter }) => old !== undefined && origin === old.origin && counter <= old.counter,
     hasLeft: (origin) => members.isFormer(origin),
+    ...(again && { again }),
   });
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
   let isReading = false;

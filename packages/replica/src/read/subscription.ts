@@ -5,6 +5,7 @@ import {
   decodeCursor,
   type DeliveryWindow,
   encodeCursor,
+  readAgain,
   sentence,
   sleep,
   type SubscriptionHolder,
@@ -324,11 +325,11 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     missed: (id: TransactionId) => void,
   ): AsyncGenerator<CommittedChange, void, undefined> {
     const { scope, choice } = this.deps;
-    const place = window.readOn;
-    const firstSeq = await this.#assertInLog(place);
-    // What was delivered is known by the vector and not delivered again.
+    await this.#assertInLog(window.readOn);
+    const again = anew ? await readAgain(scope.log, window.readOn, this.#ending.signal) : undefined;
     yield* follow(scope, {
-      beginning: anew ? { ...place, openSeq: Math.max(1, firstSeq) } : place,
+      beginning: again?.place ?? window.readOn,
+      ...(again && { again: again.order }),
       ...choice,
       signal: this.#ending.signal,
       tooOld: 'PLACE_LOST',
@@ -377,14 +378,13 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
       deps.scope.logger.warn({ subscription: name }, `Subscription ${name} waits for ${waitsFor}`);
   }
 
-  /** Returns where the log begins. Throws PLACE_LOST. */
-  async #assertInLog(place: { readonly generation: string; readonly seq: number }): Promise<number> {
+  /** Throws PLACE_LOST. */
+  async #assertInLog(place: { readonly generation: string; readonly seq: number }): Promise<void> {
     const { log } = this.deps.scope;
     const identity = await log.identity(this.#ending.signal);
     const why = whyNotInLog(place, identity);
     // What became of a log that was replaced or has lost its end, the replica itself finds out.
     if (why !== undefined && place.seq < identity.firstSeq) throw this.#placeLost(why);
-    return identity.firstSeq;
   }
 
   #notInLog({ origin, counter }: TransactionId): AntiphonError {

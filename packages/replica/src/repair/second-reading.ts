@@ -2,14 +2,14 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   counterOf,
+  isWhole,
   type LogEntry,
   type LogReader,
+  sentence,
   summarize,
   type VectorClock,
-  sentence,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
-import { FIRST_ENTRY_SEQ } from '../log/log-check.js';
 import { LogOrder } from '../deliver/log-order.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import { Quarantine } from './quarantine.js';
@@ -133,10 +133,10 @@ export class SecondReading {
     const { store, log, limits, document } = this.scope;
     const { seq: untilSeq } = store.state().position;
     const { generation } = document;
-    const { firstSeq: fromSeq, removed: lost = 0 } = await log.identity(this.#closing.signal);
-    const isWhole = fromSeq <= FIRST_ENTRY_SEQ && lost === 0;
-    const order = new LogOrder(intakeRules(this.scope), isWhole ? undefined : store.state().vector);
-    for (let [seq, removed] = [Math.max(1, fromSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
+    const identity = await log.identity(this.#closing.signal);
+    const applied = isWhole(identity) ? undefined : store.state().vector;
+    const order = new LogOrder(intakeRules(this.scope), applied);
+    for (let [seq, removed] = [Math.max(1, identity.firstSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
       let reader: LogReader | undefined;
       try {
         reader = await log.read({ generation, fromSeq: seq + 1 });
