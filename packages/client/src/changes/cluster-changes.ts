@@ -14,7 +14,7 @@ import {
   type Log,
   type LoggedChange,
   type OptionNames,
-  readAgain,
+  SecondLooks,
   replicatedNames,
   sentence,
   soleWriter,
@@ -105,23 +105,23 @@ async function* throughout(
 ): AsyncGenerator<LoggedChange, void, undefined> {
   const { log, signal } = options;
   let { start } = options;
-  let again: LogChangesOptions['again'];
+  const looks = new SecondLooks();
   let toldSeq = 0;
   const onIgnored: LogChangesOptions['onIgnored'] = (seq, error) => {
     if (seq > toldSeq) options.onIgnored(seq, error);
   };
-  for (let sought: TransactionId | undefined; ;) {
+  for (;;) {
     let missed: TransactionId | undefined;
     const isMissing = (place: ChangeCursor, seq: number): boolean => {
       missed = coverage.missedBy(place, seq);
       if (missed !== undefined) [start, toldSeq] = [place, Math.max(toldSeq, seq)];
       return missed !== undefined;
     };
-    yield* logChanges({ ...options, start, isMissing, onIgnored, ...(again && { again }) });
+    const look = await looks.at(log, start, signal);
+    const again = look && { start: look.place, again: look.order };
+    yield* logChanges({ ...options, start, isMissing, onIgnored, ...again });
     if (missed === undefined) return;
-    if (sought?.origin === missed.origin && sought.counter === missed.counter) throw notInLog(sought);
-    sought = missed;
-    ({ place: start, order: again } = await readAgain(log, start, signal));
+    if (!looks.misses(missed)) throw notInLog(missed);
   }
 }
 

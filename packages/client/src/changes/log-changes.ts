@@ -5,7 +5,6 @@ import {
   isReserved,
   summarize,
   type BatchSummary,
-  type BatchOrder,
   type ChangeCursor,
   type IntakeRules,
   type Log,
@@ -13,6 +12,7 @@ import {
   type LoggedChange,
   type LogReader,
   readFrom,
+  type SecondLook,
   type TransactionId,
 } from '@antiphon/core';
 
@@ -40,7 +40,7 @@ export interface LogChangesOptions {
   readonly log: Pick<Log, 'read'>;
   readonly start: ChangeCursor;
   /** As of `ChangeStreamDeps`. */
-  readonly again?: BatchOrder;
+  readonly again?: SecondLook['order'];
   /** What the cluster's description says now; undefined: it is lost. */
   readonly rules: () => Promise<IntakeRules | undefined>;
   readonly isMember: (origin: string) => Promise<boolean>;

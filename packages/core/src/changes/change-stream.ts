@@ -3,7 +3,6 @@ import { isReserved } from '../cluster/reserved.js';
 import { decodeBatches } from '../codec/decode-batches.js';
 import { decodeChanges } from '../codec/decode-changes.js';
 import { admit, newOfPart, type AdmissionState } from '../decisions/admission.js';
-import type { BatchOrder } from '../decisions/batch-order.js';
 import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../decisions/intake-rules.js';
 import { AntiphonError, toAntiphonError } from '../errors/antiphon-error.js';
 import type { ErrorCode } from '../errors/codes.js';
@@ -12,6 +11,7 @@ import type { TransactionId } from '../model/transaction-id.js';
 import type { LogEntry } from '../ports/log.js';
 import { encodeCursorBase, type ChangeCursor, type ReadEntry } from './change-cursor.js';
 import { namedChange, type LoggedChange } from './committed-change.js';
+import type { SecondLook } from './second-look.js';
 
 export interface ChangeStreamDeps {
   /**
@@ -34,7 +34,7 @@ export interface ChangeStreamDeps {
    * What counts of entries that were read before: they are read again for what was applied later.
    * Absent: only for the parts of transactions whose last one had not come.
    */
-  readonly again?: BatchOrder;
+  readonly again?: SecondLook['order'];
   /**
    * Whether it judges, as a replica does, what a transaction builds on; for one that is sure to
    * know everybody whom the replicas know.

@@ -1,8 +1,6 @@
 import { counterOf, type VectorClock } from '../clocks/vector-clock.js';
 import type { BatchSummary } from '../codec/batch-summary.js';
 import { summarize } from '../codec/decode-batches.js';
-import { isWhole } from '../cluster/reserved.js';
-import { BatchOrder } from '../decisions/batch-order.js';
 import { isSameEntry } from '../model/position.js';
 import type { Log, LogEntry } from '../ports/log.js';
 import { readFrom, type ChangeCursor } from './change-cursor.js';
@@ -35,28 +33,6 @@ export async function findPlace(
   }
   // Parts of a transaction that nobody has finished may be trimmed away.
   return { place: readFrom(place) < firstSeq ? { ...place, openSeq: Math.max(1, firstSeq) } : place };
-}
-
-/** How to read the log again for a place. */
-export interface SecondLook {
-  readonly place: ChangeCursor;
-  readonly order: BatchOrder;
-}
-
-/**
- * From the beginning of the log, for what the stream has passed and was applied later. What was
- * delivered is known by the vector and not delivered again. Throws LOG_UNAVAILABLE, LOG_REPLACED.
- */
-export async function readAgain(
-  log: Pick<Log, 'identity'>,
-  place: ChangeCursor,
-  signal?: AbortSignal,
-): Promise<SecondLook> {
-  const identity = await log.identity(signal);
-  return {
-    place: { ...place, openSeq: Math.max(1, identity.firstSeq) },
-    order: new BatchOrder(isWhole(identity) ? undefined : place.vector),
-  };
 }
 
 /** Where a database stands in the log. */

@@ -3,7 +3,6 @@ import {
   abortReason,
   AntiphonError,
   assertIntegers,
-  type BatchOrder,
   type ChangeCursor,
   ChangeStream,
   checkOptions,
@@ -21,11 +20,11 @@ import {
   merge,
   type OptionNames,
   type Position,
-  readAgain,
   readFrom,
   replicatedNames,
   type RowObject,
   type SecondLook,
+  SecondLooks,
   type Standpoint,
   type TransactionId,
   type VectorClock,
@@ -123,18 +122,18 @@ async function* throughout(
   let { beginning } = following;
   await assertReachable(scope, beginning, following.signal);
   const old = beginning !== undefined && 'own' in beginning ? beginning.own : undefined;
-  let again: Following['again'];
-  for (let sought: TransactionId | undefined; ;) {
+  const looks = new SecondLooks();
+  for (;;) {
     const found: { missed?: TransactionId } = {};
     const missed: Following['missed'] = (id, place) => {
       found.missed = id;
       beginning = place;
     };
-    yield* follow(scope, { ...following, beginning, missed, ...(again && { again }), ...(old && { old }) });
-    if (found.missed === undefined || beginning === undefined || 'own' in beginning) return;
-    if (sought !== undefined && isSame(sought, found.missed)) throw notInLog(scope.id, sought);
-    sought = found.missed;
-    ({ place: beginning, order: again } = await secondLook(scope, beginning, following.signal));
+    const look = await secondLook(scope, looks, beginning, following.signal);
+    const again = look && { beginning: look.place, again: look.order };
+    yield* follow(scope, { ...following, beginning, missed, ...(old && { old }), ...again });
+    if (found.missed === undefined) return;
+    if (!looks.misses(found.missed)) throw notInLog(scope.id, found.missed);
   }
 }
 
@@ -160,13 +159,15 @@ async function assertReachable(
 
 async function secondLook(
   { log, clock, limits, closing }: Scope,
-  place: ChangeCursor,
+  looks: SecondLooks,
+  place: Following['beginning'],
   signal?: AbortSignal,
-): Promise<SecondLook> {
+): Promise<SecondLook | undefined> {
+  if (place === undefined || 'own' in place) return undefined;
   const signals = signal === undefined ? [closing] : [signal, closing];
   const deadline = new Deadline(clock, limits.connectTimeoutMs, signals, 'the log says where it begins');
   try {
-    return await deadline.race(readAgain(log, place, deadline.signal));
+    return await deadline.race(looks.at(log, place, deadline.signal));
   } finally {
     deadline.end();
   }
@@ -178,10 +179,6 @@ function notInLog(id: string, transaction: TransactionId): AntiphonError {
     'PLACE_LOST',
     `The changes of ${what}, or cannot be read there. Begin a new stream from now, and read its rows with query().`,
   );
-}
-
-export function isSame(a: TransactionId, b: TransactionId): boolean {
-  return a.origin === b.origin && a.counter === b.counter;
 }
 
 /** Which changes somebody wants, and how. */
@@ -229,7 +226,7 @@ function without(vector: VectorClock, origin: string): VectorClock {
 export interface Following extends Choice {
   readonly beginning: Beginning | ChangeCursor | undefined;
   /** Of a second reading, what counts. */
-  readonly again?: BatchOrder;
+  readonly again?: SecondLook['order'];
   readonly signal: AbortSignal | undefined;
   /** This transaction of the replica, and those before it, are passed without a change. */
   readonly old?: TransactionId;

@@ -5,7 +5,7 @@ import {
   decodeCursor,
   type DeliveryWindow,
   encodeCursor,
-  readAgain,
+  SecondLooks,
   sentence,
   sleep,
   type SubscriptionHolder,
@@ -14,14 +14,7 @@ import {
 import type { OpenSubscription, SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
-import {
-  type Choice,
-  type CommittedChange,
-  follow,
-  type Following,
-  isSame,
-  sharedStartOf,
-} from './changes.js';
+import { type Choice, type CommittedChange, follow, type Following, sharedStartOf } from './changes.js';
 import { HoldWatch } from './hold-watch.js';
 import { PlaceJudge, whyNotInLog } from './place-judge.js';
 import { type PlaceWriter, takePlace, type Tenure } from './place-writer.js';
@@ -301,13 +294,13 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
   async *#read(window: DeliveryWindow): AsyncGenerator<CommittedChange, void, undefined> {
     const { clock } = this.deps.scope;
     const { signal } = this.#ending;
-    for (let sought: TransactionId | undefined; ;) {
+    const looks = new SecondLooks();
+    for (;;) {
       const found: { missed?: TransactionId } = {};
       try {
-        yield* this.#follow(window, sought !== undefined, (missed) => (found.missed = missed));
+        yield* this.#follow(window, looks, (missed) => (found.missed = missed));
         if (found.missed === undefined) return;
-        if (sought !== undefined && isSame(sought, found.missed)) throw this.#notInLog(sought);
-        sought = found.missed;
+        if (!looks.misses(found.missed)) throw this.#notInLog(found.missed);
       } catch (error) {
         if (signal.aborted || !(error instanceof AntiphonError) || !error.retriable) throw error;
         await sleep(clock, REOPEN_MS, signal);
@@ -315,26 +308,23 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     }
   }
 
-  /**
-   * `anew`: from the beginning of the log, for what was applied only after the stream had passed
-   * it.
-   */
   async *#follow(
     window: DeliveryWindow,
-    anew: boolean,
+    looks: SecondLooks,
     missed: (id: TransactionId) => void,
   ): AsyncGenerator<CommittedChange, void, undefined> {
     const { scope, choice } = this.deps;
     await this.#assertInLog(window.readOn);
-    const again = anew ? await readAgain(scope.log, window.readOn, this.#ending.signal) : undefined;
+    const look = await looks.at(scope.log, window.readOn, this.#ending.signal);
     yield* follow(scope, {
-      beginning: again?.place ?? window.readOn,
-      ...(again && { again: again.order }),
+      beginning: look?.place ?? window.readOn,
+      ...(look && { again: look.order }),
       ...choice,
       signal: this.#ending.signal,
       tooOld: 'PLACE_LOST',
       lost: (why) => this.#placeLost(why),
       passed: (at) => {
+        looks.delivered(at.vector);
         window.passed(at);
         this.#leaveWhenStuck();
       },
