@@ -1,5 +1,6 @@
 import type { SimulatedDatabase } from './database.js';
 import { quote } from './schema/index.js';
+import { orphansIn } from './sqlite-copy.js';
 
 /**
  * Everything of a replicated table, as sorted texts that are exact to type and byte: rows,
@@ -28,13 +29,7 @@ function textsOf(database: SimulatedDatabase, table: string): readonly string[] 
   return rows.map(([text]) => String(text)).sort();
 }
 
-/** Children without a parent, without the numbers of their rows, which replicas do not share. */
+/** Children without a parent. */
 export function orphansOf(database: SimulatedDatabase): readonly string[] {
-  const sql = `SELECT "table" || ' without its ' || parent FROM pragma_foreign_key_check`;
-  try {
-    return database.read(sql).map(([text]) => String(text));
-  } catch {
-    // A foreign key names what is no key of its parent: SQLite checks nothing then.
-    return [];
-  }
+  return orphansIn((sql) => database.read(sql).map(([text]) => String(text)));
 }

@@ -2,6 +2,7 @@ import { counterOf, type Row } from '@antiphon/core';
 import type { HistoryEntry, ReplicaRecord, SimulatedDatabase } from './database.js';
 import type { Ledger } from './ledger.js';
 import type { LogModel, ModelTransaction } from './log-model.js';
+import type { OrphansOfSqlite } from './orphans.js';
 import type { RowModel } from './row-model.js';
 import { keyTextOf, rowText, type SimulatedTable } from './table.js';
 import type { Violations } from './violation.js';
@@ -14,8 +15,9 @@ export interface CheckContext {
   readonly violations: Violations;
   /** Tables of which nothing is known but that all replicas must hold the same. */
   randomTables: readonly string[];
-  /** No child of these may be without its parent. */
+  /** No child of these may be without its parent, but for what SQLite itself leaves. */
   referencesHold: boolean;
+  readonly orphans: OrphansOfSqlite;
 }
 
 /**

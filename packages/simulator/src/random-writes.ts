@@ -1,5 +1,6 @@
 import type { SqliteTransaction } from '@antiphon/sqlite';
 import type { Random } from '@antiphon/testing';
+import type { OrphansOfSqlite } from './orphans.js';
 import { attempting } from './random-tables.js';
 import { putRow } from './row-statements.js';
 import { randomStatement, type Table } from './schema/index.js';
@@ -13,10 +14,12 @@ export function chooseStatements(
   random: Random,
   tables: readonly Table[],
   [replica, number, token]: readonly [replica: string, number: number, token: string],
+  orphans?: OrphansOfSqlite,
 ): (tx: SqliteTransaction) => void {
   const statements = Array.from({ length: random.int(1, 5) }, () => randomStatement(random, tables));
   return (tx) => {
-    attempting((sql) => tx.run(sql), statements);
+    if (orphans === undefined) attempting((sql) => tx.run(sql), statements);
+    else orphans.attempt(tx, statements, token);
     putRow(tx, EVENTS, [replica, BigInt(number), token]);
   };
 }

@@ -3,6 +3,7 @@ import type { UpdateOptions } from '@antiphon/replica';
 import { Faults, memoryBus, memoryLog, memoryRegistry, Random, VirtualClock } from '@antiphon/testing';
 import { Chaos } from './chaos.js';
 import { checkCluster } from './cluster-check.js';
+import { orphansOf } from './content.js';
 import { SimulatedDatabase } from './database.js';
 import { checkDatabase, type CheckContext } from './database-check.js';
 import { Folder } from './disk/folder.js';
@@ -13,6 +14,7 @@ import { LogModel } from './log-model.js';
 import { SimulatedNode, type World } from './node.js';
 import { chooseRates, resolveOptions, type ResolvedOptions, type SimulationOptions } from './options.js';
 import { Operator } from './operator.js';
+import { OrphansOfSqlite } from './orphans.js';
 import { attempting, chooseTables, type RandomTables } from './random-tables.js';
 import type { SimulationReport } from './report.js';
 import { RowModel } from './row-model.js';
@@ -108,6 +110,7 @@ class Simulation {
       violations: new Violations(),
       randomTables: [],
       referencesHold: false,
+      orphans: new OrphansOfSqlite(),
     };
     const note = (event: string): void => this.#trace.add(event);
     this.#audit = features.audits ? new LocalAudit() : undefined;
@@ -257,6 +260,7 @@ class Simulation {
     for (const statement of setup)
       attempting((sql) => creator.database.writeOutside((tx) => tx.run(sql)), [statement]);
     creator.database.file.sync();
+    this.#check.orphans.foundedWith(orphansOf(creator.database));
     for (const sql of ddl) this.#trace.add(sql);
     for (const writers of this.#writers) writers.tables = tables;
     this.#sync?.useTables(tables);
@@ -463,6 +467,7 @@ class Simulation {
         refusedWrites: sum(({ counts }) => counts.refused),
         transactions: this.#check.log.transactions.length,
         damaged: isDamaged ? 1 : 0,
+        orphaned: this.#check.orphans.count,
         logEntries: log.entries().length,
         lostAppends: faults.count('lostAppend'),
         lateAppends: faults.count('lateAppend'),

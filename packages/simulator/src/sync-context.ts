@@ -1,6 +1,7 @@
 import type { History, Random } from '@antiphon/testing';
 import type { LogModel } from './log-model.js';
 import type { SimulatedNode, World } from './node.js';
+import type { OrphansOfSqlite } from './orphans.js';
 import type { SyncAnswers } from './sync-answers.js';
 import type { Violations } from './violation.js';
 
@@ -17,6 +18,7 @@ export interface SyncContext {
   /** Of clients that read what they wrote, elsewhere. */
   readonly sessions: History;
   readonly answers: SyncAnswers;
+  readonly orphans: OrphansOfSqlite;
   readonly mayWrite: (node: SimulatedNode) => boolean;
   readonly note: (event: string) => void;
 }

@@ -30,7 +30,7 @@ export class SyncRun {
   constructor(
     world: World,
     nodes: readonly SimulatedNode[],
-    { log, violations, ledger }: Pick<CheckContext, 'log' | 'violations' | 'ledger'>,
+    { log, violations, ledger, orphans }: Pick<CheckContext, 'log' | 'violations' | 'ledger' | 'orphans'>,
     private readonly random: Random,
     note: (event: string) => void,
   ) {
@@ -40,7 +40,7 @@ export class SyncRun {
     const answers = new SyncAnswers(world, log, violations);
     const mayWrite = (node: SimulatedNode): boolean => multiPrimary || node === nodes[0];
     const { repeatable } = ledger;
-    const shared = { world, nodes, log, violations, repeatable };
+    const shared = { world, nodes, log, violations, repeatable, orphans };
     this.#context = { ...shared, history, sessions, answers, mayWrite, note };
     this.#writers = nodes.map(
       (node) => new SyncWriters(this.#context, node, random.fork(`writes ${node.id}`)),

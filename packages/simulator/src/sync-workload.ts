@@ -11,6 +11,7 @@ import {
   REGISTER_COUNT,
   REGISTERS,
 } from './sync-tables.js';
+import type { OrphansOfSqlite } from './orphans.js';
 import { chooseStatements } from './random-writes.js';
 import type { Table } from './schema/index.js';
 import { EVENTS, USERS } from './tables.js';
@@ -51,9 +52,10 @@ export function chooseSyncWork(
   number: number,
   tables: readonly Table[] = [],
   moves = false,
+  orphans?: OrphansOfSqlite,
 ): SyncWork {
   if (tables.length > 0 && random.chance(RANDOM_SHARE))
-    return plain(chooseStatements(random, tables, [replica, number, token]));
+    return plain(chooseStatements(random, tables, [replica, number, token], orphans));
   const account = random.int(0, ACCOUNT_COUNT - 1);
   const other = (account + random.int(1, ACCOUNT_COUNT - 1)) % ACCOUNT_COUNT;
   const third = random.int(0, ACCOUNT_COUNT - 1);

@@ -88,6 +88,7 @@ export class SyncWriters {
     const work = chooseSyncWork(
       ...([this.random, this.node.id, token, number, this.tables] as const),
       this.context.world.options.features.moves,
+      this.context.orphans,
     );
     const acks = chooseAcks(this.random, this.context.nodes.length);
     const timeoutMs = this.random.pick(TIMEOUTS_MS);
