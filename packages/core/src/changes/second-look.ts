@@ -31,6 +31,10 @@ export class SecondLooks {
     return this.#times <= 2;
   }
 
+  get isLooking(): boolean {
+    return this.#sought !== undefined;
+  }
+
   /** The stream has delivered this. */
   delivered(vector: VectorClock): void {
     if (this.#sought !== undefined && counterOf(vector, this.#sought.origin) >= this.#sought.counter)

@@ -1,4 +1,4 @@
-import { encodeBatch, registerMember, type AppendResult } from '@antiphon/core';
+import { encodeBatch, registerMember, sleep, systemClock, type AppendResult } from '@antiphon/core';
 import { streamName } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { expect, expectTypeOf, it } from 'vitest';
@@ -19,6 +19,29 @@ async function taken(changes: AsyncGenerator<CommittedChange>, count: number): P
   const seen: CommittedChange[] = [];
   for await (const change of changes) if (seen.push(change) === count) break;
   return seen;
+}
+
+/** Of a member that nobody knows yet: these transactions, in this order. */
+async function appendOfGhost(cluster: ClusterFixture, counters: readonly number[]): Promise<void> {
+  const log = (await cluster.nats()).log(cluster.cluster);
+  await log.open({ create: false });
+  for (const counter of counters) {
+    const time = Date.now() * 1000;
+    const changes = [{ op: 'insert' as const, table: 0, row: [BigInt(counter), 'by a ghost'] }];
+    const data = encodeBatch({
+      ...{ kind: 'transactions', origin: 'ghost', firstCounter: counter, epoch: 0, time, context: {} },
+      schemaVersion: 1,
+      tables: [{ name: 'users', columns: ['id', 'name'], key: [0] }],
+      transactions: [{ counter, time, changes }],
+    });
+    await new Promise((settled) => log.append({ origin: 'ghost', id: `g${counter}`, data }, settled));
+  }
+}
+
+async function registerGhost(cluster: ClusterFixture): Promise<void> {
+  const registry = (await cluster.nats()).registry(cluster.cluster);
+  const record = { joinedAtMs: 1, engine: 'sqlite', version: '0', instance: 'g' };
+  await registerMember(registry, { id: 'ghost', ...record });
 }
 
 it('begins at the call, whenever it is first read', async () => {
@@ -125,34 +148,36 @@ it('shows what was quarantined and is applied later, in the order of its origin'
   cluster.sql('a', SCHEMA);
   const a = await cluster.replica('a', { topology: { mode: 'multi-primary' } });
   const changes = a.changes({ integers: 'number' });
-  const log = (await cluster.nats()).log(cluster.cluster);
-  await log.open({ create: false });
-  for (const counter of [2, 1]) {
-    const time = Date.now() * 1000;
-    const changes = [{ op: 'insert' as const, table: 0, row: [BigInt(counter), 'by a ghost'] }];
-    const data = encodeBatch({
-      ...{ kind: 'transactions', origin: 'ghost', firstCounter: counter, epoch: 0, time, context: {} },
-      schemaVersion: 1,
-      tables: [{ name: 'users', columns: ['id', 'name'], key: [0] }],
-      transactions: [{ counter, time, changes }],
-    });
-    await new Promise((settled) => log.append({ origin: 'ghost', id: `g${counter}`, data }, settled));
-  }
+  await appendOfGhost(cluster, [2, 1]);
   await eventually('both are quarantined', () => a.status().quarantined === 2);
   await a.execute([{ sql: "INSERT INTO users VALUES (10, 'x')" }]);
   expect(await changes.next()).toMatchObject({ value: { after: { id: 10 } } });
-  const registry = (await cluster.nats()).registry(cluster.cluster);
-  await registerMember(registry, {
-    id: 'ghost',
-    joinedAtMs: 1,
-    engine: 'sqlite',
-    version: '0',
-    instance: 'g',
-  });
+  await registerGhost(cluster);
   for (let round = 0; round < 2; round++) await a.quarantine.retry();
   await a.execute([{ sql: "INSERT INTO users VALUES (11, 'y')" }]);
   const seen = await taken(changes, 3);
   expect(seen.map(({ after }) => after?.['id'])).toEqual([1, 2, 11]);
+});
+
+it('waits for NATS when it is to read again what was applied later', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', SCHEMA);
+  const a = await cluster.replica('a', { topology: { mode: 'multi-primary' } });
+  const changes = a.changes({ integers: 'number' });
+  await appendOfGhost(cluster, [1]);
+  await eventually('it is quarantined', () => a.status().quarantined === 1);
+  await a.execute([{ sql: "INSERT INTO users VALUES (10, 'x')" }]);
+  expect(await changes.next()).toMatchObject({ value: { after: { id: 10 } } });
+  await registerGhost(cluster);
+  await a.quarantine.retry();
+  await eventually('it is applied', () => a.status().vector['ghost'] === 1);
+  await cluster.server.kill();
+  await eventually('it notices', () => a.status().connection !== 'connected');
+  const next = changes.next();
+  await sleep(systemClock(), 1500);
+  await cluster.server.restart();
+  expect(await next).toMatchObject({ value: { after: { id: 1 } } });
+  await changes.return();
 });
 
 it('gives integers as numbers when asked to, and never a rounded one', async () => {

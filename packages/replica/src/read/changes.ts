@@ -25,6 +25,7 @@ import {
   type RowObject,
   type SecondLook,
   SecondLooks,
+  sleep,
   type Standpoint,
   type TransactionId,
   type VectorClock,
@@ -82,6 +83,8 @@ const CHANGES_OPTIONS: OptionNames<ChangesOptions> = {
   integers: true,
   signal: true,
 };
+/** Between two tries to go on while the log cannot be read. */
+export const REOPEN_MS = 500;
 const READ = { maxEntries: 64, maxBytes: 1024 * 1024 };
 
 /**
@@ -114,26 +117,43 @@ export function changesOf(
   });
 }
 
-/** Reads the log again for what the database took only after the stream had passed it. */
+/**
+ * Reads the log again for what the database took only after the stream had passed it, and waits for
+ * NATS then: a stream that has begun does not end because the log cannot be reached.
+ */
 async function* throughout(
   scope: Scope,
   following: Following,
 ): AsyncGenerator<CommittedChange, void, undefined> {
+  const { clock, closing } = scope;
   let { beginning } = following;
+  const signals = following.signal === undefined ? [closing] : [following.signal, closing];
   await assertReachable(scope, beginning, following.signal);
   const old = beginning !== undefined && 'own' in beginning ? beginning.own : undefined;
   const looks = new SecondLooks();
+  const passed: Following['passed'] = (place) => {
+    beginning = place;
+    looks.delivered(place.vector);
+  };
   for (;;) {
     const found: { missed?: TransactionId } = {};
     const missed: Following['missed'] = (id, place) => {
       found.missed = id;
       beginning = place;
     };
-    const look = await secondLook(scope, looks, beginning, following.signal);
-    const again = look && { beginning: look.place, again: look.order };
-    yield* follow(scope, { ...following, beginning, missed, ...(old && { old }), ...again });
-    if (found.missed === undefined) return;
-    if (!looks.misses(found.missed)) throw notInLog(scope.id, found.missed);
+    try {
+      const look = await secondLook(scope, looks, beginning, following.signal);
+      const again = look && { beginning: look.place, again: look.order };
+      yield* follow(scope, { ...following, beginning, missed, passed, ...(old && { old }), ...again });
+      if (found.missed === undefined) return;
+      if (!looks.misses(found.missed)) throw notInLog(scope.id, found.missed);
+    } catch (error) {
+      if (!looks.isLooking || !(error instanceof AntiphonError) || !error.retriable) throw error;
+      await sleep(clock, REOPEN_MS, AbortSignal.any(signals)).catch((reason: unknown) => {
+        if (!closing.aborted) throw abortReason(reason, following.signal);
+      });
+      if (closing.aborted) return;
+    }
   }
 }
 

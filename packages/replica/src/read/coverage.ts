@@ -15,7 +15,13 @@ export class Coverage {
   constructor(private readonly scope: Pick<Scope, 'id' | 'store' | 'positions'>) {}
 
   /** The first transaction that a stream at this place, behind entry `seq`, has not met. */
-  missedBy({ vector, isPartial }: ChangeCursor, seq: number): TransactionId | undefined {
+  missedBy(place: ChangeCursor, seq: number): TransactionId | undefined {
+    // What was expected before may be less than the database has by now, and nothing more may come.
+    const isOld = this.#expected !== undefined;
+    return this.#compare(place, seq) ?? (isOld ? this.#compare(place, seq) : undefined);
+  }
+
+  #compare({ vector, isPartial }: ChangeCursor, seq: number): TransactionId | undefined {
     const expected = (this.#expected ??= this.#now());
     if (seq < expected.seq) return undefined;
     this.#expected = undefined;

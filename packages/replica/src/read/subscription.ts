@@ -14,14 +14,18 @@ import {
 import type { OpenSubscription, SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
-import { type Choice, type CommittedChange, follow, type Following, sharedStartOf } from './changes.js';
+import {
+  type Choice,
+  type CommittedChange,
+  follow,
+  type Following,
+  REOPEN_MS,
+  sharedStartOf,
+} from './changes.js';
 import { HoldWatch } from './hold-watch.js';
 import { PlaceJudge, whyNotInLog } from './place-judge.js';
 import { type PlaceWriter, takePlace, type Tenure } from './place-writer.js';
 import { SubscriptionLease, unlessAborted } from './subscription-lease.js';
-
-/** Between two tries to open the log again. */
-const REOPEN_MS = 500;
 
 /**
  * An instance of a durable subscription: committed changes in the order of the log, from the place
