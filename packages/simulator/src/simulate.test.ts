@@ -86,6 +86,27 @@ const ONCE_FAILED: readonly {
     update: 'sync',
     features: { randomTables: true, moves: true, inspections: true, separateParts: true },
   },
+  {
+    why: 'a key was an integer here and the equal REAL there',
+    seed: 200132,
+    topology: 'multi-primary',
+    update: 'async',
+    features: { randomTables: true, fullDisks: true, inspections: true },
+  },
+  {
+    why: 'a subscription took what had come before its predecessor, and every replica had dropped',
+    seed: 200170,
+    topology: 'multi-primary',
+    update: 'async',
+    features: { randomTables: true, subscriptions: true, separateParts: true },
+  },
+  {
+    why: 'an earlier message came again among the parts of a transaction, before the power was lost',
+    seed: 200299,
+    topology: 'multi-primary',
+    update: 'async',
+    features: { moves: true, fullDisks: true, removals: true, subscriptions: true, separateParts: true },
+  },
 ];
 const TIMEOUT_MS = 600_000;
 

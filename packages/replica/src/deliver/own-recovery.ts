@@ -3,6 +3,7 @@ import {
   admit,
   admitted,
   type Batch,
+  type BatchSummary,
   counterOf,
   decodeBatches,
   type IntakeRules,
@@ -23,7 +24,7 @@ const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
  * How many entries before the position are looked at first for the beginning of an own transaction
  * in parts.
  */
-const FIRST_LOOK_BACK = 64;
+const FIRST_LOOK_BACK = 512;
 
 type OwnRecoveryScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
 
@@ -180,27 +181,38 @@ async function beginningOfParts(
   const [unpublished] = await store.sealed({ counter: published, part: 0 }, 1);
   if (unpublished === undefined && !Object.hasOwn(partial, id)) return next;
   const { firstSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
+  let beginning: number | undefined;
   for (let end = next, size = FIRST_LOOK_BACK; end > firstSeq; size *= 2) {
     const begin = Math.max(firstSeq, end - size);
     const own = await ownEntries(scope, begin, end, deadline);
-    const found = own.findLast((entry) => isBeginning(entry, published));
-    if (found !== undefined) return found.seq;
+    // It may have begun several times, each with some of the parts. What came before it may have
+    // come again behind its beginning.
+    const first = own.find((entry) => begins(entry, published + 1));
+    if (first === undefined && (beginning !== undefined || own.some((entry) => isBefore(entry, published))))
+      break;
+    beginning = first?.seq ?? beginning;
     end = begin;
   }
-  return next;
+  return beginning ?? next;
 }
 
-/**
- * What is complete before it is as good a place: nothing of what comes next has been passed yet.
- */
-function isBeginning({ data }: LogEntry, published: number): boolean {
+function begins(entry: LogEntry, counter: number): boolean {
+  return summariesOf(entry).some(
+    ({ firstCounter, lastCounter, offset }) =>
+      firstCounter <= counter && counter <= lastCounter && offset === 0,
+  );
+}
+
+function isBefore(entry: LogEntry, published: number): boolean {
+  return summariesOf(entry).some(({ lastCounter }) => lastCounter <= published);
+}
+
+/** None of what is malformed: it is not ours. */
+function summariesOf({ data }: LogEntry): readonly BatchSummary[] {
   try {
-    const [first] = summarize(data);
-    if (first === undefined || first.firstCounter <= published) return true;
-    return first.firstCounter === published + 1 && first.offset === 0;
+    return summarize(data);
   } catch {
-    // Malformed; not ours.
-    return false;
+    return [];
   }
 }
 

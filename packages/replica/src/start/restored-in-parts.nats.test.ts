@@ -125,11 +125,21 @@ describe.each(TOPOLOGIES)(
     const options = { topology, limits: { connectTimeoutMs: 20_000 } };
 
     it.each([
-      ['in parts', {}, { rows: 40, bytes: 50_000, sent: 4 }],
+      ['in parts', {}, { rows: 40, bytes: 50_000, sent: 4, again: false }],
+      // Alone, a primary stores no position for what it has nothing to apply of.
+      ...(topology.mode === 'multi-primary'
+        ? [
+            [
+              'in parts with a late repetition',
+              {},
+              { rows: 40, bytes: 50_000, sent: 4, again: true },
+            ] as const,
+          ]
+        : []),
       [
         'in a message that was cut for the server',
         { maxPayload: 65_536 },
-        { rows: 2, bytes: 60_000, sent: 2 },
+        { rows: 2, bytes: 60_000, sent: 2, again: false },
       ],
     ] as const)('I2: takes in what the log has of it, %s, and goes on', async (_how, settings, big) => {
       fixture = await ClusterFixture.start('shop', settings);
@@ -140,6 +150,9 @@ describe.each(TOPOLOGIES)(
       await inserted(before, [1]);
       await published(before);
       const first = before.status().position.seq;
+      const log = (await fixture.nats()).log(fixture.cluster);
+      await log.open({ create: false });
+      const { data } = (await log.lastOf('a'))!;
       gate.closeAfter(big.sent);
       await inserted(
         before,
@@ -150,6 +163,10 @@ describe.each(TOPOLOGIES)(
       await eventually('the position has passed them', () => stateOf('a').position >= first + big.sent, {
         seen: () => stateOf('a'),
       });
+      if (big.again) {
+        await new Promise<unknown>((settled) => log.append({ origin: 'a', id: 'late', data }, settled));
+        await eventually('the position has passed it', () => stateOf('a').position > first + big.sent);
+      }
       expect(stateOf('a')).toMatchObject({ published: 1, own: 2 });
       await copied(fixture.file('a'), fixture.file('copy'));
       gate.open();
