@@ -107,6 +107,13 @@ const ONCE_FAILED: readonly {
     update: 'async',
     features: { moves: true, fullDisks: true, removals: true, subscriptions: true, separateParts: true },
   },
+  {
+    why: 'parts came before what they follow, all of them, and once more behind it',
+    seed: 5006,
+    topology: 'multi-primary',
+    update: 'async',
+    features: { moves: true, restores: true, wrongBoots: true, separateParts: true },
+  },
 ];
 const TIMEOUT_MS = 600_000;
 

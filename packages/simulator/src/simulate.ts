@@ -1,4 +1,4 @@
-import { counterOf } from '@antiphon/core';
+import { AntiphonError, counterOf, toAntiphonError } from '@antiphon/core';
 import type { UpdateOptions } from '@antiphon/replica';
 import { Faults, memoryBus, memoryLog, memoryRegistry, Random, VirtualClock } from '@antiphon/testing';
 import { Chaos } from './chaos.js';
@@ -287,7 +287,17 @@ class Simulation {
   async #verify(): Promise<void> {
     const { clock, options } = this.#world;
     if (!options.features.inspections) return;
-    const { outcome, differences, absent } = await clock.run(this.#operator.verify(), HEAL_LIMIT_MS);
+    // The last outages may outlast what there was to catch up with.
+    const isConnected = (): boolean =>
+      this.#nodes.every(({ replica }) => replica?.status().connection === 'connected');
+    await clock.runUntil(isConnected, HEAL_LIMIT_MS);
+    const asked = this.#operator.verify().catch(toAntiphonError);
+    const answer = await clock.run(asked, HEAL_LIMIT_MS);
+    if (answer instanceof AntiphonError) {
+      this.#check.violations.add('I4', '', `verify fails: ${answer.code}: ${answer.message}`);
+      return;
+    }
+    const { outcome, differences, absent } = answer;
     if (outcome === 'equal' && absent.length === 0) return;
     const [tables, away] = [differences.map(({ table }) => table), absent.map(({ id }) => id)];
     const what = `verify says ${outcome}: ${tables.join()}, absent ${away.join()}`;

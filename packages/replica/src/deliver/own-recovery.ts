@@ -3,10 +3,10 @@ import {
   admit,
   admitted,
   type Batch,
-  type BatchSummary,
   counterOf,
   decodeBatches,
   type IntakeRules,
+  isWhole,
   latestTime,
   type LogEntry,
   newOfPart,
@@ -21,10 +21,10 @@ import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
 /**
- * How many entries before the position are looked at first for the beginning of an own transaction
- * in parts.
+ * How many entries before the position are looked at for the beginning of an own transaction in
+ * parts: at first, and at most.
  */
-const FIRST_LOOK_BACK = 512;
+const [FIRST_LOOK_BACK, LONGEST_LOOK_BACK] = [256, 65_536] as const;
 
 type OwnRecoveryScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
 
@@ -79,7 +79,7 @@ export async function findOwnPast(
   const { generation } = document;
   const rules = intakeRules(scope);
   const scan = new OwnScan(id, ownLog, rules);
-  const fromSeq = await beginningOfParts(scope, scan.counter, deadline);
+  const fromSeq = await beginningOfParts(scope, ownLog, deadline);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
   const outbox = new SecondLife(store, limits.pageBytes);
   try {
@@ -102,19 +102,14 @@ export async function findOwnPast(
   }
   const known = counterOf(state.vector, id);
   const past = scan.counter > known ? { counter: scan.counter, time: scan.time } : undefined;
-  const unfinished = unfinishedIn(scan.state, id, state.lastCounter);
+  const unfinished = unfinishedIn(scan, state.lastCounter);
   return { ownLog, past, ...(unfinished && { unfinished: { ...unfinished, newest } }) };
 }
 
 /** `given`: this database gave counters up to here, and will publish what it gave them to. */
-function unfinishedIn(
-  { vector, partial }: AdmissionState,
-  id: string,
-  given: number,
-): OwnRecovery | undefined {
-  const kept = Object.hasOwn(partial, id) ? partial[id] : undefined;
-  if (kept === undefined || kept.counter <= Math.max(given, counterOf(vector, id))) return undefined;
-  return { counter: kept.counter, time: kept.time };
+function unfinishedIn({ begun }: OwnScan, given: number): OwnRecovery | undefined {
+  if (begun === undefined || begun.counter <= given) return undefined;
+  return { counter: begun.counter, time: begun.time };
 }
 
 async function noted(store: Scope['store'], past: readonly Batch[]): Promise<void> {
@@ -169,51 +164,59 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
  * Where to read from: after the position, or where the transaction began of which the position has
  * passed some parts. Whether it came in parts is not to be seen in the outbox: the relay cuts what
  * is too large for the server that it sends to.
+ *
+ * Only the log's order tells: parts may stand there several times, also in front of what comes
+ * before them, where everybody dropped them; and what comes before them may stand behind them
+ * again. So it is read from where the order arrives at what counts at the position.
  */
 async function beginningOfParts(
   scope: OwnRecoveryScope,
-  published: number,
+  ownLog: AdmissionState,
   deadline: Deadline,
 ): Promise<number> {
   const { store, log, id, clock } = scope;
   const { position, partial } = store.state();
   const next = position.seq + 1;
-  const [unpublished] = await store.sealed({ counter: published, part: 0 }, 1);
+  const counted = counterOf(ownLog.vector, id);
+  const [unpublished] = await store.sealed({ counter: counted, part: 0 }, 1);
   if (unpublished === undefined && !Object.hasOwn(partial, id)) return next;
-  const { firstSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
-  let beginning: number | undefined;
-  for (let end = next, size = FIRST_LOOK_BACK; end > firstSeq; size *= 2) {
-    const begin = Math.max(firstSeq, end - size);
-    const own = await ownEntries(scope, begin, end, deadline);
-    // It may have begun several times, each with some of the parts. What came before it may have
-    // come again behind its beginning.
-    const first = own.find((entry) => begins(entry, published + 1));
-    if (first === undefined && (beginning !== undefined || own.some((entry) => isBefore(entry, published))))
-      break;
-    beginning = first?.seq ?? beginning;
-    end = begin;
+  const identity = await retrying(clock, deadline, () => log.identity(deadline.signal));
+  for (let size = FIRST_LOOK_BACK; size <= LONGEST_LOOK_BACK; size *= 4) {
+    const begin = Math.max(1, identity.firstSeq, next - size);
+    const own = begin < next ? await ownEntries(scope, begin, next, deadline) : [];
+    const isFromStart = begin <= identity.firstSeq;
+    const from = isFromStart && isWhole(identity) ? 0 : firstCounterOf(own) - 1;
+    const scan = new OwnScan(id, { vector: { [id]: from }, partial: {} }, intakeRules(scope));
+    const beginning = beginningIn(own, scan);
+    if (scan.counter === counted) return beginning ?? next;
+    if (isFromStart) break;
   }
-  return beginning ?? next;
+  return next;
 }
 
-function begins(entry: LogEntry, counter: number): boolean {
-  return summariesOf(entry).some(
-    ({ firstCounter, lastCounter, offset }) =>
-      firstCounter <= counter && counter <= lastCounter && offset === 0,
-  );
-}
-
-function isBefore(entry: LogEntry, published: number): boolean {
-  return summariesOf(entry).some(({ lastCounter }) => lastCounter <= published);
-}
-
-/** None of what is malformed: it is not ours. */
-function summariesOf({ data }: LogEntry): readonly BatchSummary[] {
-  try {
-    return summarize(data);
-  } catch {
-    return [];
+/** Of the transaction that is in parts at the end of these entries. */
+function beginningIn(own: readonly LogEntry[], scan: OwnScan): number | undefined {
+  let beginning: { readonly seq: number; readonly time: number } | undefined;
+  for (const entry of own) {
+    scan.take(entry);
+    const { begun } = scan;
+    if (begun === undefined) beginning = undefined;
+    else if (begun.time !== beginning?.time) beginning = { seq: entry.seq, time: begun.time };
   }
+  return beginning?.seq;
+}
+
+/** Infinity where there is none. */
+function firstCounterOf(own: readonly LogEntry[]): number {
+  for (const { data } of own) {
+    try {
+      const [first] = summarize(data);
+      if (first !== undefined) return first.firstCounter;
+    } catch {
+      // Malformed; not ours.
+    }
+  }
+  return Infinity;
 }
 
 /** In the log from `begin` on, before `end`, which has something of ours behind it. */
@@ -259,6 +262,13 @@ export class OwnScan {
 
   get counter(): number {
     return counterOf(this.#state.vector, this.id);
+  }
+
+  /** Of the next transaction some parts are there. */
+  get begun(): AdmissionState['partial'][string] | undefined {
+    const { partial } = this.#state;
+    const kept = Object.hasOwn(partial, this.id) ? partial[this.id] : undefined;
+    return kept !== undefined && kept.counter > this.counter ? kept : undefined;
   }
 
   /** Returns what of the entry counts. */
