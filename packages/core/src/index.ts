@@ -9,7 +9,7 @@ export {
 } from './changes/change-cursor.js';
 export { ChangeStream, type ChangeStreamDeps } from './changes/change-stream.js';
 export { endable } from './changes/endable.js';
-export { findPlace, firstOpenPart, type FoundPlace, type Standpoint } from './changes/place-in-log.js';
+export { findPlace, findOpenParts, type FoundPlace, type Standpoint } from './changes/place-in-log.js';
 export { type SecondLook, SecondLooks } from './changes/second-look.js';
 export type { ChangedRow, LoggedChange, RowObject, SomeColumns } from './changes/committed-change.js';
 

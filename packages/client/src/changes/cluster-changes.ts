@@ -8,7 +8,7 @@ import {
   decodeClusterDocument,
   endable,
   findPlace,
-  firstOpenPart,
+  findOpenParts,
   formatTransactionId,
   type IntakeRules,
   type Log,
@@ -172,12 +172,12 @@ async function startOf(
   const { seq: passedSeq, vector, partial, publishedCounter } = await client.replica(id).ask('standing');
   const seq = passedSeq + 1;
   const get = (at: number): ReturnType<typeof log.get> => log.get(at, signal);
-  const openSeq = await firstOpenPart(get, { seq, vector, partial }, firstSeq);
+  const open = await findOpenParts(get, { seq, vector, partial }, firstSeq);
   // What it has committed and not published yet was before, and may never come into the log.
   const own = counterOf(vector, id);
   const start = {
     ...{ generation, seq, vector: { ...vector, [id]: Math.min(publishedCounter, own) }, inside: {} },
-    ...(openSeq < seq && { openSeq }),
+    ...open,
   };
   return { start, isOld: ({ origin, counter }) => origin === id && counter <= own };
 }

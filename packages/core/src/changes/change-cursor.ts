@@ -16,6 +16,11 @@ export interface ChangeCursor {
    * Where the first part of a transaction is whose last one had not come. Absent: not before `seq`.
    */
   readonly openSeq?: number;
+  /**
+   * The hybrid times of transactions whose last part had not come, by origin: parts of another one,
+   * in front of what comes before it, were dropped.
+   */
+  readonly open?: VectorClock;
   /** Transactions that were delivered wholly. */
   readonly vector: VectorClock;
   /** By origin: of its next transaction, or synchronous group, so many changes were delivered. */
@@ -55,9 +60,9 @@ export function encodeCursor(cursor: ChangeCursor): string {
 
 /** The part that all changes of one transaction share. */
 export function encodeCursorBase(cursor: CursorBase): string {
-  const { generation, seq, vector, inside, origin, entry, isPartial = false } = cursor;
+  const { generation, seq, vector, inside, origin, entry, isPartial = false, open = {} } = cursor;
   const read = entry === undefined ? [] : [entry.seq, entry.storedAtMs];
-  const fields = [generation, seq, seq - readFrom(cursor), vector, inside, origin, read, isPartial];
+  const fields = [generation, seq, seq - readFrom(cursor), vector, inside, origin, read, isPartial, open];
   return Buffer.from(encodeControl(fields)).toString('base64url');
 }
 
@@ -92,15 +97,17 @@ export function decodeCursor(text: string): ChangeCursor {
 }
 
 function cursorOf(fields: readonly unknown[], count: number): ChangeCursor {
-  const [generation, seqField, before, vector, others, origin, read, isPartial] = fields;
+  const [generation, seqField, before, vector, others, origin, read, isPartial, times = {}] = fields;
   if (typeof generation !== 'string' || typeof origin !== 'string' || !Array.isArray(read))
     throw notACursor();
   const [seq, back, inside] = [wholeNumber(seqField), wholeNumber(before), vectorOf(others)];
+  const open = vectorOf(times);
   if (back > seq) throw notACursor();
   return {
     ...{ generation, seq, vector: vectorOf(vector) },
     inside: count === 0 ? inside : { ...inside, [origin]: count },
     ...(back > 0 && { openSeq: seq - back }),
+    ...(Object.keys(open).length > 0 && { open }),
     ...(read.length > 0 && { entry: readEntryOf(read) }),
     ...(isPartial === true && { isPartial }),
   };

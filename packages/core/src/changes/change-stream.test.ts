@@ -50,12 +50,19 @@ function wholeOf(
   return { origin, data, rejected: counters.filter((_, index) => rejected?.[index] === true) };
 }
 
-function partsOf(origin: string, counter: number, size: number, bytes: number, tables = TABLES): Message[] {
+function partsOf(
+  origin: string,
+  counter: number,
+  size: number,
+  bytes: number,
+  tables = TABLES,
+  time = 1_000_000,
+): Message[] {
   const encoder = new ChangeEncoder();
   for (const { row } of insertsOf(counter, size)) encoder.insert(0, row);
   const bodies: Uint8Array[] = [];
   while (encoder.byteLength > 0) bodies.push(encoder.take(bytes));
-  const header = headerOf(origin, counter, tables);
+  const header = { ...headerOf(origin, counter, tables), time };
   return bodies.map((body, index) => {
     const data = encodePart(header, index * bytes, index === bodies.length - 1, body);
     return { origin, data, rejected: [] };
@@ -211,12 +218,31 @@ describe('a stream of changes', () => {
         expect(byOrigin(read(log, place).changes)).toEqual(byOrigin(changes.slice(count)));
     });
 
+    it('I16: shows nothing of parts that were dropped while others were open', () => {
+      const early = partsOf('a', 3, 10, 100, TABLES, 900_000);
+      const log = logOf([
+        first!,
+        wholeOf('a', 1, [1]),
+        ...early.slice(0, -1),
+        wholeOf('a', 2, [1]),
+        wholeOf('b', 1, [1]),
+        ...early.slice(-1),
+        wholeOf('a', 3, [2]),
+        ...others,
+      ]);
+      const { changes, places } = read(log);
+      expect(changes).toHaveLength(15);
+      const cursors = changes.map(({ cursor }, index) => [index + 1, decodeCursor(cursor)] as const);
+      for (const [count, place] of [...cursors, ...places])
+        expect(byOrigin(read(log, place).changes)).toEqual(byOrigin(changes.slice(count)));
+    });
+
     it.each([1, 4])('I16: shows what was applied later, read again from entry %i', (openSeq) => {
       const isCommitted = (id: { origin: string; counter: number }): boolean =>
         id.origin !== 'a' || id.counter < 3;
       const { changes: before, places: ends } = read(log, START, undefined, { isCommitted });
       const [, place] = ends.at(-1)!;
-      const order = new BatchOrder(openSeq === 1 ? undefined : place.vector);
+      const order = new BatchOrder(openSeq === 1 ? undefined : place.vector, 'in front');
       const { changes: rest } = read(log, { ...place, openSeq }, undefined, { again: order });
       expect(byOrigin(rest)).toEqual({ 'of a': byOrigin(changes)['of a']!.slice(2) });
       expect(before).toHaveLength(changes.length - rest.length);

@@ -127,10 +127,14 @@ export class ChangeStream {
   /** `nextSeq`: what is read next; parts that are open begin before it. */
   #place(seq: number, nextSeq: number, inside: VectorClock): ChangeCursor {
     const { generation, isPartial } = this.start;
-    const openSeq = this.#earliestPart(nextSeq);
+    const open = this.#openParts(nextSeq);
+    const openSeq = Math.min(nextSeq, ...open.map(([, { seq: first }]) => first));
     return {
       ...{ generation, seq, vector: this.#vector, inside },
       ...(openSeq < seq && { openSeq }),
+      ...(open.length > 0 && {
+        open: Object.fromEntries(open.map(([origin, { first }]) => [origin, first.time])),
+      }),
       ...(this.#entry && { entry: this.#entry }),
       ...(isPartial && { isPartial }),
     };
@@ -140,12 +144,10 @@ export class ChangeStream {
    * A transaction that is never finished must not hold the place for ever. Should it be finished
    * all the same, it is missed by then: whoever compares vectors finds it out.
    */
-  #earliestPart(nextSeq: number): number {
-    let earliest = nextSeq;
-    for (const [origin, { seq }] of this.#parts)
-      if (seq >= nextSeq - MAX_LOOK_BACK && this.deps.hasLeft?.(origin) !== true)
-        earliest = Math.min(earliest, seq);
-    return earliest;
+  #openParts(nextSeq: number): readonly (readonly [string, KeptParts])[] {
+    return [...this.#parts].filter(
+      ([origin, { seq }]) => seq >= nextSeq - MAX_LOOK_BACK && this.deps.hasLeft?.(origin) !== true,
+    );
   }
 
   /**
@@ -182,7 +184,9 @@ export class ChangeStream {
    */
   #countsAgain(batch: Batch): boolean {
     if (this.deps.again !== undefined) return this.deps.again.counts(batch);
-    return batch.kind === 'part' && !batch.last;
+    const { open = {} } = this.start;
+    const isOpen = Object.hasOwn(open, batch.origin) && open[batch.origin] === batch.time;
+    return batch.kind === 'part' && !batch.last && isOpen;
   }
 
   /** Of a transaction that began before everything that was read, nothing can be shown. */
@@ -222,11 +226,13 @@ export class ChangeStream {
     const { origin, firstCounter, tables, time } = batch;
     const { bodies, seq: fromSeq } = this.#keep(seq, batch, isWanted);
     if (!batch.last) return;
-    this.#parts.delete(origin);
     const id = { origin, counter: firstCounter };
-    if (!this.deps.isCommitted(id)) return;
-    const changes = bodies === undefined ? [] : decodeChanges(bodies, tables);
-    yield* this.#step([{ id, time, tables, changes, isRejected: false, seq }], fromSeq, isWanted);
+    if (this.deps.isCommitted(id)) {
+      const changes = bodies === undefined ? [] : decodeChanges(bodies, tables);
+      // A place within it needs its parts again.
+      yield* this.#step([{ id, time, tables, changes, isRejected: false, seq }], fromSeq, isWanted);
+    }
+    this.#parts.delete(origin);
   }
 
   #keep(seq: number, batch: PartBatch, isWanted: (table: string) => boolean): KeptParts {

@@ -41,22 +41,23 @@ export interface Standpoint {
   readonly seq: number;
   readonly vector: VectorClock;
   /** Big transactions of which it has some parts, by origin. */
-  readonly partial: Readonly<Record<string, { readonly counter: number }>>;
+  readonly partial: Readonly<Record<string, { readonly counter: number; readonly time: number }>>;
 }
 
 /**
- * A big transaction whose parts are on their way will be committed after now: the entry of its
- * first part, or `seq` when there is none. Parts that began more than 20,000 entries ago are not
- * looked for. `get`: as of `Log`, which begins at `firstSeq`.
+ * Big transactions whose parts are on their way will be committed after now: what a place says of
+ * them. Parts that began more than 20,000 entries ago are not looked for. `get`: as of `Log`, which
+ * begins at `firstSeq`.
  */
-export async function firstOpenPart(
+export async function findOpenParts(
   get: (seq: number) => Promise<LogEntry | undefined>,
   { seq: fromSeq, vector, partial }: Standpoint,
   firstSeq = 1,
-): Promise<number> {
+): Promise<Pick<ChangeCursor, 'openSeq' | 'open'>> {
   const open = new Map(
     Object.entries(partial).filter(([origin, { counter }]) => counter > counterOf(vector, origin)),
   );
+  const found: Record<string, number> = {};
   let first = fromSeq;
   for (
     let seq = fromSeq - 1;
@@ -64,17 +65,19 @@ export async function firstOpenPart(
     seq--
   ) {
     const entry = await get(seq);
-    const counter = entry && open.get(entry.origin)?.counter;
-    if (entry === undefined || counter === undefined || !beginsParts(entry, counter)) continue;
+    const kept = entry && open.get(entry.origin);
+    if (entry === undefined || kept === undefined || !beginsParts(entry, kept)) continue;
     open.delete(entry.origin);
+    found[entry.origin] = kept.time;
     first = seq;
   }
-  return first;
+  return first < fromSeq ? { openSeq: first, open: found } : {};
 }
 
-function beginsParts(entry: LogEntry, counter: number): boolean {
+function beginsParts(entry: LogEntry, { counter, time }: { counter: number; time: number }): boolean {
   return summariesOf(entry).some(
-    (batch) => batch.kind === 'part' && batch.offset === 0 && batch.firstCounter === counter,
+    (batch) =>
+      batch.kind === 'part' && batch.offset === 0 && batch.firstCounter === counter && batch.time === time,
   );
 }
 

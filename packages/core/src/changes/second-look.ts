@@ -1,7 +1,7 @@
 import { counterOf, type VectorClock } from '../clocks/vector-clock.js';
-import { isWhole } from '../cluster/reserved.js';
 import { BatchOrder } from '../decisions/batch-order.js';
-import type { TransactionId } from '../model/transaction-id.js';
+import type { Batch } from '../model/transaction.js';
+import { formatTransactionId, type TransactionId } from '../model/transaction-id.js';
 import type { Log } from '../ports/log.js';
 import type { ChangeCursor } from './change-cursor.js';
 
@@ -15,20 +15,22 @@ export interface SecondLook {
 /**
  * What a stream of changes has passed and replicas applied later is in the log, and is looked for
  * there: by the log's order first, which tells what counts of two transactions with one number.
- * Then in any order: what was quarantined is applied when it is retried, wherever it stands.
+ * Then this transaction in any order: what was quarantined is applied when it is retried, wherever
+ * it stands.
  */
 export class SecondLooks {
   #sought: TransactionId | undefined;
-  #times = 0;
+  /** How often each was missed, until it is delivered. */
+  readonly #times = new Map<string, { readonly id: TransactionId; readonly times: number }>();
 
   /**
    * The stream has passed this one. False when it was looked for in every way: it is not there.
    */
   misses(id: TransactionId): boolean {
-    const isSame = this.#sought?.origin === id.origin && this.#sought.counter === id.counter;
-    this.#times = isSame ? this.#times + 1 : 1;
+    const times = (this.#times.get(formatTransactionId(id))?.times ?? 0) + 1;
+    this.#times.set(formatTransactionId(id), { id, times });
     this.#sought = id;
-    return this.#times <= 2;
+    return times <= 2;
   }
 
   get isLooking(): boolean {
@@ -37,7 +39,9 @@ export class SecondLooks {
 
   /** The stream has delivered this. */
   delivered(vector: VectorClock): void {
-    if (this.#sought !== undefined && counterOf(vector, this.#sought.origin) >= this.#sought.counter)
+    for (const [text, { id }] of this.#times)
+      if (counterOf(vector, id.origin) >= id.counter) this.#times.delete(text);
+    if (this.#sought !== undefined && !this.#times.has(formatTransactionId(this.#sought)))
       this.#sought = undefined;
   }
 
@@ -50,12 +54,16 @@ export class SecondLooks {
     place: ChangeCursor,
     signal?: AbortSignal,
   ): Promise<SecondLook | undefined> {
-    if (this.#sought === undefined) return undefined;
+    const sought = this.#sought;
+    if (sought === undefined) return undefined;
     const identity = await log.identity(signal);
-    const byOrder = new BatchOrder(isWhole(identity) ? undefined : place.vector);
+    const byOrder = BatchOrder.of(identity, place.vector);
+    const isSought = ({ origin, firstCounter }: Batch): boolean =>
+      origin === sought.origin && firstCounter <= sought.counter;
+    const anywhere = (this.#times.get(formatTransactionId(sought))?.times ?? 0) > 1;
     return {
       place: { ...place, openSeq: Math.max(1, identity.firstSeq) },
-      order: this.#times === 1 ? byOrder : { counts: () => true },
+      order: anywhere ? { counts: (batch) => byOrder.counts(batch) || isSought(batch) } : byOrder,
     };
   }
 }

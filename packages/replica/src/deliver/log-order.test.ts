@@ -1,4 +1,4 @@
-import { encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
+import { BatchOrder, encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
 import { expect, it } from 'vitest';
 import { LogOrder } from './log-order.js';
 import { RULES, TABLE } from '../testing/intake-rules.js';
@@ -33,12 +33,24 @@ const ENTRIES = [
 ];
 
 it('I2: of several transactions with one number, the one behind its predecessor in the log counts', () => {
-  expect(counting(new LogOrder(RULES), ENTRIES)).toEqual([2, 4, 5, 6, 9]);
+  expect(counting(new LogOrder(RULES, new BatchOrder()), ENTRIES)).toEqual([2, 4, 5, 6, 9]);
 });
 
 it('I2: of a log of which entries are missing, what is applied counts as having stood there', () => {
   const rest = ENTRIES.slice(3);
-  expect(counting(new LogOrder(RULES), rest)).toEqual([]);
-  expect(counting(new LogOrder(RULES, { a: 1 }), rest)).toEqual([5, 6, 9]);
-  expect(counting(new LogOrder(RULES, {}), rest)).toEqual([]);
+  expect(counting(new LogOrder(RULES, new BatchOrder()), rest)).toEqual([]);
+  expect(counting(new LogOrder(RULES, new BatchOrder({ a: 1 })), rest)).toEqual([5, 6, 9]);
+  expect(counting(new LogOrder(RULES, new BatchOrder({})), rest)).toEqual([]);
+});
+
+it('I2: of a log that was trimmed, only what is in front of the first of an origin is missing', () => {
+  const trimmed = { generation: 'g', firstSeq: 2, lastSeq: 9 };
+  const counts = (from: number, applied: number): readonly number[] =>
+    counting(
+      new LogOrder(RULES, BatchOrder.of({ ...trimmed, firstSeq: from + 2 }, { a: applied })),
+      ENTRIES.slice(from),
+    );
+  // Of what is applied up to a:2, the early a:3 is behind a:1 and not behind a:2.
+  expect(counts(0, 2)).toEqual([2, 4, 5, 6, 9]);
+  expect(counts(2, 1)).toEqual([4, 5, 6, 9]);
 });

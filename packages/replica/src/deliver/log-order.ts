@@ -1,25 +1,19 @@
 import {
   AntiphonError,
   type Batch,
-  BatchOrder,
+  type BatchOrder,
   decodeBatches,
   type IntakeRules,
   type LogEntry,
   refuseBatch,
-  type VectorClock,
 } from '@antiphon/core';
 
 /** Which entries count, as `BatchOrder` says of what is in them. */
 export class LogOrder {
-  readonly #order: BatchOrder;
-
-  /** `applied`: as of `BatchOrder`. */
   constructor(
     private readonly rules: IntakeRules,
-    applied?: VectorClock,
-  ) {
-    this.#order = new BatchOrder(applied);
-  }
+    private readonly order: BatchOrder,
+  ) {}
 
   /** To be asked about every entry of an origin, in the order of the log. */
   counts(entry: LogEntry): boolean {
@@ -27,7 +21,7 @@ export class LogOrder {
       (batch) =>
         batch.origin === entry.origin &&
         refuseBatch(entry, batch, this.rules) === undefined &&
-        this.#order.counts(batch),
+        this.order.counts(batch),
     );
     return counting.length > 0;
   }

@@ -73,13 +73,14 @@ export async function findOwnPast(
   const newest = await retrying(clock, deadline, () => log.lastOf(id, deadline.signal));
   const state = store.state();
   const { position } = state;
-  let ownLog = ownLogState(id, state);
+  const stored = ownLogState(id, state);
   // Everything up to the position has been dealt with, our own included.
-  if (newest === undefined || newest.seq <= position.seq) return { ownLog, past: undefined };
+  if (newest === undefined || newest.seq <= position.seq) return { ownLog: stored, past: undefined };
   const { generation } = document;
   const rules = intakeRules(scope);
+  const { fromSeq, counted } = await beginningOfParts(scope, stored, deadline);
+  let ownLog: AdmissionState = { vector: { [id]: counted }, partial: {} };
   const scan = new OwnScan(id, ownLog, rules);
-  const fromSeq = await beginningOfParts(scope, ownLog, deadline);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
   const outbox = new SecondLife(store, limits.pageBytes);
   try {
@@ -160,6 +161,12 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
   }
 }
 
+/** Where to read from, and the newest own transaction that counts before it. */
+interface OwnPlace {
+  readonly fromSeq: number;
+  readonly counted: number;
+}
+
 /**
  * Where to read from: after the position, or where the transaction began of which the position has
  * passed some parts. Whether it came in parts is not to be seen in the outbox: the relay cuts what
@@ -167,19 +174,20 @@ export async function assertNobodyServed(scope: Scope, knownSeq: number, signal:
  *
  * Only the log's order tells: parts may stand there several times, also in front of what comes
  * before them, where everybody dropped them; and what comes before them may stand behind them
- * again. So it is read from where the order arrives at what counts at the position.
+ * again. So it is read from where the order arrives at what is stored as published, or from the
+ * beginning of the log: more may count at the position, whose acknowledgement was lost.
  */
 async function beginningOfParts(
   scope: OwnRecoveryScope,
   ownLog: AdmissionState,
   deadline: Deadline,
-): Promise<number> {
+): Promise<OwnPlace> {
   const { store, log, id, clock } = scope;
   const { position, partial } = store.state();
   const next = position.seq + 1;
   const counted = counterOf(ownLog.vector, id);
   const [unpublished] = await store.sealed({ counter: counted, part: 0 }, 1);
-  if (unpublished === undefined && !Object.hasOwn(partial, id)) return next;
+  if (unpublished === undefined && !Object.hasOwn(partial, id)) return { fromSeq: next, counted };
   const identity = await retrying(clock, deadline, () => log.identity(deadline.signal));
   for (let size = FIRST_LOOK_BACK; size <= LONGEST_LOOK_BACK; size *= 4) {
     const begin = Math.max(1, identity.firstSeq, next - size);
@@ -187,11 +195,12 @@ async function beginningOfParts(
     const isFromStart = begin <= identity.firstSeq;
     const from = isFromStart && isWhole(identity) ? 0 : firstCounterOf(own) - 1;
     const scan = new OwnScan(id, { vector: { [id]: from }, partial: {} }, intakeRules(scope));
-    const beginning = beginningIn(own, scan);
-    if (scan.counter === counted) return beginning ?? next;
+    const fromSeq = beginningIn(own, scan) ?? next;
+    if (scan.counter === counted || (isFromStart && scan.counter >= counted && scan.counter < Infinity))
+      return { fromSeq, counted: scan.counter };
     if (isFromStart) break;
   }
-  return next;
+  return { fromSeq: next, counted };
 }
 
 /** Of the transaction that is in parts at the end of these entries. */

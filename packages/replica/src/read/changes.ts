@@ -11,7 +11,7 @@ import {
   endable,
   type ErrorCode,
   findPlace,
-  firstOpenPart,
+  findOpenParts,
   formatTransactionId,
   type Integers,
   type LogEntry,
@@ -481,11 +481,11 @@ export async function startOf(
   const partial = Object.fromEntries(
     Object.entries(beginning.partial).filter(([origin]) => !members.isFormer(origin)),
   );
-  const openSeq = await firstOpenPart(get, { ...beginning, partial }, firstSeq);
+  const open = await findOpenParts(get, { ...beginning, partial }, firstSeq);
   const last = seq > 1 ? await get(seq - 1) : undefined;
   return {
     ...{ generation, seq, vector, inside: {} },
-    ...(openSeq < seq && { openSeq }),
+    ...open,
     ...(last && { entry: { seq: last.seq, storedAtMs: last.storedAtMs } }),
   };
 }

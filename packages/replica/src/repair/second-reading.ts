@@ -1,8 +1,8 @@
 import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
+  BatchOrder,
   counterOf,
-  isWhole,
   type LogEntry,
   type LogReader,
   sentence,
@@ -134,8 +134,7 @@ export class SecondReading {
     const { seq: untilSeq } = store.state().position;
     const { generation } = document;
     const identity = await log.identity(this.#closing.signal);
-    const applied = isWhole(identity) ? undefined : store.state().vector;
-    const order = new LogOrder(intakeRules(this.scope), applied);
+    const order = new LogOrder(intakeRules(this.scope), BatchOrder.of(identity, store.state().vector));
     for (let [seq, removed] = [Math.max(1, identity.firstSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
       let reader: LogReader | undefined;
       try {
