@@ -23,8 +23,8 @@ export interface Comparison {
 }
 
 /**
- * The one value that stands for all that SQLite takes for equal in such a column: equal results
- * where SQLite compares equal. https://www.sqlite.org/datatype3.html#comparison_expressions
+ * The one value that stands for all that SQLite takes for equal in such a column, of those that it
+ * can hold: equal results where SQLite compares equal. https://www.sqlite.org/datatype3.html#comparison_expressions
  */
 export function comparedValue(value: Value, comparison: Comparison): Value {
   if (comparison.loose) return looseValue(value);
@@ -34,11 +34,7 @@ export function comparedValue(value: Value, comparison: Comparison): Value {
     if (number !== undefined) return comparedNumber(number, affinity);
     return collation === 'BINARY' ? value : collatedText(value, collation);
   }
-  if (typeof value === 'bigint' || typeof value === 'number') {
-    // A number in a column of text is one that the caller of `lock` gave: the column would hold it
-    // as text.
-    return affinity === 'text' ? String(value) : comparedNumber(value, affinity);
-  }
+  if (typeof value === 'bigint' || typeof value === 'number') return comparedNumber(value, affinity);
   if (value instanceof TaggedValue && collation !== 'BINARY')
     return new TaggedValue(value.tag, collatedBytes(value.bytes, collation));
   return value;
@@ -46,8 +42,9 @@ export function comparedValue(value: Value, comparison: Comparison): Value {
 
 function looseValue(value: Value): Value {
   if (typeof value === 'string') {
-    const number = numberInText(value);
-    return number === undefined ? looseText(value) : looseNumber(number);
+    const text = upToNul(value);
+    const number = numberInText(text);
+    return number === undefined ? looseText(text) : looseNumber(number);
   }
   if (typeof value === 'bigint' || typeof value === 'number') return looseNumber(value);
   if (!(value instanceof TaggedValue)) return value;
@@ -58,18 +55,24 @@ function looseValue(value: Value): Value {
   );
 }
 
-/** NOCASE stops at a NUL. */
-function looseText(text: string): string {
+/** NOCASE stops at a NUL, and so does SQLite when it reads a number. */
+function upToNul(text: string): string {
   const end = text.indexOf('\0');
-  return lowered(end < 0 ? text : text.slice(0, end)).replace(/ +$/, '');
+  return end < 0 ? text : text.slice(0, end);
+}
+
+function looseText(text: string): string {
+  return lowered(upToNul(text)).replace(/ +$/, '');
 }
 
 /**
- * A float becomes text of 15 digits in a column of text, so more of them must not tell numbers
- * apart.
+ * A float becomes text in a column of text, with 15 digits in many versions of SQLite, so more of
+ * them must not tell numbers apart. An infinite one becomes `Inf`, which no column reads as a
+ * number.
  */
 function looseNumber(number: bigint | number): Value {
   const float = Number(number);
+  if (!Number.isFinite(float)) return float < 0 ? '-inf' : 'inf';
   const isShort = Number.isInteger(float) && Math.abs(float) < EXACT_LIMIT;
   return comparedNumber(isShort ? float : Number(float.toPrecision(15)), 'none');
 }

@@ -372,6 +372,9 @@ describe('claims besides the changes', () => {
     equal(0.1 + 0.2, '0.3');
     equal(9_007_199_254_740_992, '9.00719925474099e+15');
     equal(2n ** 63n - 1n, '9223372036854775807');
+    equal(Infinity, 'Inf');
+    equal(-Infinity, '-1e400');
+    equal(5n, '5\0');
     expect(comparedValue('a', loose)).not.toEqual(comparedValue('b', loose));
     expect(comparedValue(1, loose)).not.toEqual(comparedValue(2n, loose));
     expect(comparedValue(999_999_999_999_999n, loose)).toBe(999_999_999_999_999n);
@@ -423,11 +426,30 @@ describe('tx.lock', () => {
     expect(await claimsOf((tx) => tx.lock('t', 5))).toEqual(new Set());
   });
 
+  it('locks the row that the same key inserts, however SQLite writes a number as text', async () => {
+    cluster = await pairOf('CREATE TABLE t (k TEXT PRIMARY KEY); CREATE TABLE r (k REAL PRIMARY KEY);');
+    const numbers = [7, 7.25, 5e15, 1 / 3, 0.1 + 0.2, 1e16, 123456789012345680, 1e21, 1e-7, -0, -Infinity];
+    const keys = [...numbers, 2n ** 63n - 1n, true, '7', '3018488321060395662903.947735609e-19'];
+    for (const table of ['t', 'r']) {
+      for (const key of keys) {
+        const [row] = await claimsOf((tx) => tx.run(`INSERT INTO ${table} VALUES (?)`, [key]));
+        const locking = (tx: SqliteTransaction): void => {
+          tx.lock(table, key);
+          tx.run(`INSERT INTO ${table} VALUES ('another')`);
+        };
+        expect(await claimsOf(locking), `${table} ${String(key)}`).toContain(row! + 1);
+      }
+    }
+  });
+
   it('refuses other tables and keys; is harmless in an asynchronous write; dies with its write', async () => {
-    cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE heap (x);');
+    cluster = await pairOf(
+      'CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TABLE s (k TEXT PRIMARY KEY); CREATE TABLE heap (x);',
+    );
     await expect(claimsOf((tx) => tx.lock('heap', 1))).rejects.toMatchObject({ code: 'UNKNOWN_TABLE' });
-    for (const key of [[], [1, 2], [null], null, undefined, 2n ** 70n])
-      await expect(claimsOf((tx) => tx.lock('t', key))).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    for (const table of ['t', 's'])
+      for (const key of [[], [1, 2], [null], null, undefined, NaN, 2n ** 70n])
+        await expect(claimsOf((tx) => tx.lock(table, key))).rejects.toMatchObject({ code: 'BAD_OPTION' });
     const { store } = cluster.member('a');
     const written = await store.write([
       { run: (tx) => (tx.lock('t', 1), tx.run('INSERT INTO t VALUES (1, 1)').changes) },

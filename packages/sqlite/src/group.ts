@@ -134,9 +134,11 @@ function runOne(
   let isCallers = true;
   try {
     const value = request.run(users);
+    // A `then` of the caller's may throw as well.
+    const isAsync = isPromise(value);
+    if (isAsync) value.then(undefined, () => undefined);
     isCallers = false;
-    if (isPromise(value)) {
-      value.then(undefined, () => undefined);
+    if (isAsync) {
       throw new AntiphonError(
         'BAD_OPTION',
         'The function of a write must not be async: the database transaction does not wait. Await before or after it.',

@@ -39,7 +39,7 @@ export class OpenGroup implements PreparedGroup {
     this.message = { firstCounter, lastCounter, data };
   }
 
-  async commit(position?: Position): Promise<void> {
+  async commit(position?: Position, committed?: () => void): Promise<void> {
     if (this.#over === 'closed') throw new AntiphonError('CLOSED', 'The store is closed.');
     if (this.#over !== undefined)
       throw new AntiphonError(
@@ -49,6 +49,7 @@ export class OpenGroup implements PreparedGroup {
     this.#over = 'committed';
     try {
       this.#commit(position);
+      committed?.();
       await this.owner.settle();
     } finally {
       this.owner.released();

@@ -3,6 +3,7 @@ import { AccessControl, type CheckedStatement } from './access.js';
 import type { Database, Statement } from './driver/driver.js';
 import { shortened, statementError } from './errors.js';
 import { statementBegins, writeEnds } from './running-statement.js';
+import { HeldValues } from './held-values.js';
 import type { TrackedTable } from './local-table.js';
 import { lockedRow, type LockedRow } from './locks.js';
 import { orderParameters } from './statement-text.js';
@@ -50,7 +51,7 @@ export interface SqliteTransaction {
    * committed first changed the row with this primary key (one value, or the list of them in
    * order), there or not. What a write changes it has locked anyway; lock what it only read and
    * relies on. Does nothing in other clusters. The table is named as in SQL, without regard to
-   * case.
+   * case; the key is converted as its columns convert what is inserted.
    *
    * @throws AntiphonError UNKNOWN_TABLE, BAD_OPTION
    */
@@ -65,6 +66,7 @@ export class UserStatements implements SqliteTransaction {
   readonly #statements = new Map<string, CheckedStatement>();
   #counts: Statement | undefined;
   #open = false;
+  readonly #held = new HeldValues();
   #locks: LockedRow[] = [];
   #written = new Set<string>();
 
@@ -141,7 +143,7 @@ export class UserStatements implements SqliteTransaction {
 
   lock(table: string, key: unknown): void {
     this.#assertOpen();
-    this.#locks.push(lockedRow(this.tables(), table, key));
+    this.#locks.push(lockedRow(this.tables(), table, key, this.#held));
   }
 
   /** Those of the write that has just ended. */

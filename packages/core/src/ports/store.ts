@@ -200,9 +200,10 @@ export interface PreparedGroup {
   /**
    * With a message: the log holds it as entry `position`, which is the replica's position now; the
    * group counts as published and its outcome is kept. When it throws, nothing of the group is in
-   * the database, and the transaction is over.
+   * the database, and the transaction is over. `committed` is called as soon as the group is in the
+   * database, before the work that a commit leaves behind; never when it throws.
    */
-  commit(position?: Position): Promise<void>;
+  commit(position?: Position, committed?: () => void): Promise<void>;
   /** Idempotent, also after a commit. */
   rollback(): Promise<void>;
 }

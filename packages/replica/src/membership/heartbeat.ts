@@ -142,7 +142,10 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
       if (!members.has(beat.id) || members.isFormer(beat.id)) {
         this.#unknownMember = true;
         if (this.#strangers.size < MAX_STRANGERS) this.#strangers.add(beat.id);
-      } else this.scope.clocks.heard(beat);
+      } else {
+        this.scope.clocks.heard(beat);
+        this.scope.sync?.acker.runs(beat.id, beat.instance);
+      }
       if (beat.strangers.includes(id)) void this.#record.look();
       this.#step.heard(beat);
       return members.heard(beat);

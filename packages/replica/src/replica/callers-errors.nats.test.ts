@@ -54,6 +54,21 @@ describe.each(UPDATES)("the caller's own error, %j", (update) => {
     expect(a.status().lifecycle).toBe('primary');
   });
 
+  it('passes on as it is where what the function returns throws it, and nothing is kept', async () => {
+    const error = new OutOfStock('do not look');
+    const value = {
+      get then(): unknown {
+        throw error;
+      },
+    };
+    const failing = a.transaction((tx) => {
+      tx.run('INSERT INTO t (v) VALUES (1)');
+      return value;
+    });
+    expect((await rejection(failing)).thrown).toBe(error);
+    expect(await a.query('SELECT * FROM t')).toEqual([]);
+  });
+
   it('I1: ends its own transaction, and no other one of the group', async () => {
     const error = new OutOfStock('sold');
     const one = a.execute([{ sql: 'INSERT INTO t (v) VALUES (11)' }]);

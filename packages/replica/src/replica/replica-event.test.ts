@@ -107,7 +107,7 @@ describe('I11: the events that nobody has read', () => {
     const health = new Health(() => 'replica', clock, silentLogger);
     const quiet = { onConnection: () => () => undefined, onMove: () => () => undefined };
     const scope = {
-      ...{ clock, health, conflicts: new Conflicts(health, clock), limits: { beatMs: 1000 } },
+      ...{ clock, health, conflicts: new Conflicts(health, clock, 'async'), limits: { beatMs: 1000 } },
       ...{ log: { connection: 'connected', ...quiet }, progress: quiet },
       store: { state: () => ({ quarantined: 0 }) },
     } as unknown as ReplicaScope;

@@ -253,13 +253,13 @@ async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Plac
  * A log or a table that is not what it was: it starts stalled, so that the way out can be taken.
  */
 async function checkDatabase(placed: Placed): Promise<Placed & Pick<ReplicaScope, 'leftOut' | 'conflicts'>> {
-  const { store, health, logger, clock, tables, replaced } = placed;
+  const { store, health, logger, clock, tables, replaced, document } = placed;
   health.handle('installed');
   const stalling = replaced ?? (await driftOf(placed));
   if (stalling !== undefined) health.stall(stalling);
   const leftOut = new LeftOutWatch(store, health, logger, tables !== undefined);
   leftOut.look();
-  return { ...placed, leftOut, conflicts: new Conflicts(health, clock) };
+  return { ...placed, leftOut, conflicts: new Conflicts(health, clock, document.update.mode) };
 }
 
 async function driftOf({ store }: Placed): Promise<AntiphonError | undefined> {

@@ -10,7 +10,7 @@ it('names table, key and both origins, and ends the alarm when there has been no
   let now = 1_000;
   const clock = { ...systemClock(), nowMs: () => now, monotonicMs: () => now };
   const health = new Health(() => 'peer', clock, silentLogger);
-  const conflicts = new Conflicts(health, clock);
+  const conflicts = new Conflicts(health, clock, 'async');
   conflicts.note({ transactions: 1, rows: 1, conflicts: 0 });
   expect(health.alarms).toEqual([]);
 
@@ -41,4 +41,15 @@ it('names table, key and both origins, and ends the alarm when there has been no
   conflicts.look();
   expect(health.alarms).toEqual([]);
   expect(conflicts.reports).toHaveLength(16);
+});
+
+it.each([
+  ['async', /use synchronous updates/, /foreignWrites/],
+  ['sync', /`foreignWrites: refuse`/, /use synchronous updates/],
+] as const)('says what helps where updates are %s', (mode, says, doesNotSay) => {
+  const clock = systemClock();
+  const health = new Health(() => 'peer', clock, silentLogger);
+  new Conflicts(health, clock, mode).note({ transactions: 1, rows: 1, conflicts: 1 });
+  expect(health.alarms[0]?.message).toMatch(says);
+  expect(health.alarms[0]?.message).not.toMatch(doesNotSay);
 });

@@ -1,4 +1,4 @@
-import type { ApplyOutcome, Clock, RowConflict, Value } from '@antiphon/core';
+import type { ApplyOutcome, Clock, RowConflict, UpdateSettings, Value } from '@antiphon/core';
 import type { Health } from './health.js';
 
 /**
@@ -24,6 +24,14 @@ const MAX_KEY_CHARACTERS = 100;
 /** The alarm ends when there was none for so long. */
 const RECENT_MS = 600_000;
 const ALARM = 'conflicts';
+/** With synchronous updates, only what other programs write can be in conflict. */
+const ADVICE: Readonly<Record<UpdateSettings['mode'], string>> = {
+  async:
+    'Write each row at one replica, give new rows keys that no other replica uses, or use synchronous updates',
+  sync:
+    'Other programs write to replicated tables: let them write each row at one replica, ' +
+    'or create the cluster with `foreignWrites: refuse` and write through it alone',
+};
 
 /** `reports`: the last of these `count` conflicts. */
 export type ConflictListener = (count: number, reports: readonly ConflictReport[]) => void;
@@ -39,6 +47,7 @@ export class Conflicts {
   constructor(
     private readonly health: Health,
     private readonly clock: Clock,
+    private readonly updates: UpdateSettings['mode'],
   ) {}
 
   /** The newest last. */
@@ -68,7 +77,7 @@ export class Conflicts {
     this.health.alarm(
       ALARM,
       `Two replicas changed the same row at the same time (${times}${example}). The last writer won and the other change is lost. ` +
-        'Write each row at one replica, give new rows keys that no other replica uses, or use synchronous updates (docs/several-writers.md).',
+        `${ADVICE[this.updates]} (docs/several-writers.md).`,
     );
   }
 

@@ -55,6 +55,68 @@ describe('a synchronous write', () => {
     await expect(published.promise).resolves.toBe(RESULT);
   });
 
+  it('is not settled by its signal, its deadline or a close once its function runs, until its group is decided', async () => {
+    const giveUp = new AbortController();
+    const closing = new AntiphonError('CLOSED', 'closing');
+    const running = (): SyncWrite => {
+      const one = write({ signal: giveUp.signal, timeoutMs: 5 });
+      one.run(undefined);
+      return one;
+    };
+    const [sent, local, undone, acknowledged] = [running(), running(), running(), running()];
+    giveUp.abort();
+    expect(acknowledged.settled).toBe(false);
+    acknowledged.published('a:2~x');
+    acknowledged.complete(RESULT);
+    await expect(acknowledged.promise).resolves.toBe(RESULT);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const one of [sent, local, undone]) one.giveUp(closing);
+    for (const one of [sent, local, undone]) expect(one).toMatchObject({ settled: false, expired: true });
+    sent.published('a:1~x');
+    local.committed(() => RESULT);
+    undone.undone();
+    expect(await ended(sent)).toMatchObject({ code: 'OUTCOME_UNKNOWN', id: 'a:1~x' });
+    expect(await ended(local)).toBe(RESULT);
+    expect(await ended(undone)).toMatchObject({ code: 'TIMEOUT' });
+  });
+
+  it('is told of a close when its group is undone with it', async () => {
+    const closing = new AntiphonError('CLOSED', 'closing');
+    const one = write();
+    one.run(undefined);
+    one.giveUp(closing);
+    one.undone();
+    expect(await ended(one)).toBe(closing);
+  });
+
+  it.each(['abort', 'close'] as const)('does not run any more after %s', async (by) => {
+    const giveUp = new AbortController();
+    let runs = 0;
+    const options = { acks: 'all', timeoutMs: 10_000, signal: giveUp.signal } as const;
+    const before = new SyncWrite(() => runs++, options, systemClock());
+    const between = new SyncWrite(() => runs++, options, systemClock());
+    between.run(undefined);
+    const closing = new AntiphonError('CLOSED', 'closing');
+    if (by === 'abort') giveUp.abort();
+    else for (const one of [before, between]) one.giveUp(closing);
+    // Its group was undone because of another one, and is tried again.
+    for (const one of [before, between]) expect(() => one.run(undefined)).toThrow(/does not run/);
+    expect(runs).toBe(1);
+    for (const one of [before, between])
+      await expect(one.promise).rejects.toMatchObject({ code: by === 'abort' ? 'ABORTED' : 'CLOSED' });
+  });
+
+  it('waits as before when its group is undone for another reason', async () => {
+    const giveUp = new AbortController();
+    const one = write({ signal: giveUp.signal });
+    one.waits(conflict());
+    one.run(undefined);
+    one.undone();
+    expect(one.settled).toBe(false);
+    giveUp.abort();
+    await expect(one.promise).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
   it('rejects with ABORTED when it turns out that the log will never hold it, and does not run again', async () => {
     const giveUp = new AbortController();
     const one = write({ signal: giveUp.signal });

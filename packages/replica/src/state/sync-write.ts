@@ -12,11 +12,12 @@ import type { WriteResult } from '../state/write-result.js';
 
 /**
  * Where a write stands, and so what its caller is told when the time is up. `waiting`: nothing of
- * it has left this process. `published`: the log may hold it. `committed`: it is in the log for
- * good, and acknowledgements are coming in.
+ * it is anywhere. `running`: its function has begun to run, and nobody but its group decides
+ * whether that stays. `published`: the log may hold it. `committed`: it is in the log for good, and
+ * acknowledgements are coming in; or in this database, if it concerns no other.
  */
 type Phase =
-  | { readonly type: 'waiting'; readonly why: AntiphonError | undefined }
+  | { readonly type: 'waiting' | 'running'; readonly why: AntiphonError | undefined }
   | { readonly type: 'published'; readonly id: string; readonly why?: AntiphonError }
   | { readonly type: 'committed'; readonly result: () => WriteResult<unknown> }
   | { readonly type: 'settled' };
@@ -31,7 +32,7 @@ export interface SyncWriteOptions {
 
 /**
  * One synchronous write, from its call to its outcome. Settled exactly once, at its deadline at the
- * latest.
+ * latest, or when its group is decided if its function has begun to run by then.
  */
 export class SyncWrite {
   readonly promise: Promise<WriteResult<unknown>>;
@@ -46,6 +47,8 @@ export class SyncWrite {
   /** Not run again before; monotonic. */
   notBeforeMs = 0;
   #phase: Phase = { type: 'waiting', why: undefined };
+  /** Its time was up, or its replica was closed, while it ran: told once its group is decided. */
+  #late: (() => void) | undefined;
   /** The last conflict of its own: what it waits for when nothing else is in its way. */
   #conflict: ConflictError | undefined;
   #resolve: (result: WriteResult<unknown>) => void = () => undefined;
@@ -56,7 +59,7 @@ export class SyncWrite {
   readonly #onAbort = (): void => this.#abort();
 
   constructor(
-    readonly run: (tx: unknown) => unknown,
+    private readonly work: (tx: unknown) => unknown,
     { acks, timeoutMs, signal, inTheWay = () => undefined }: SyncWriteOptions,
     private readonly clock: Clock,
   ) {
@@ -79,26 +82,50 @@ export class SyncWrite {
     return this.#phase.type === 'settled';
   }
 
+  /** Its function has run, and nobody waits for it any more: its group is better undone. */
+  get expired(): boolean {
+    return this.#late !== undefined;
+  }
+
   get ageMs(): number {
     return this.clock.monotonicMs() - this.submittedAtMs;
+  }
+
+  /**
+   * In the database's transaction. From here on it is settled only by what becomes of its group, so
+   * that nobody is told that nothing was kept of what is sent a moment later. Throws when its
+   * caller was told that before.
+   */
+  readonly run = (tx: unknown): unknown => {
+    // It runs again: what it did before was undone, with another one of its group.
+    this.undone();
+    if (this.settled)
+      throw new AntiphonError('ABORTED', 'Nobody waits for this write any more. It does not run.');
+    if (this.#phase.type === 'waiting') this.#phase = { ...this.#phase, type: 'running' };
+    return this.work(tx);
+  };
+
+  /** It has run, and nothing of that was kept. */
+  undone(): void {
+    if (this.#phase.type === 'running') this.waits(this.#phase.why);
   }
 
   /** Nothing of it is anywhere; `why` is what it waits for, for the error at its deadline. */
   waits(why?: AntiphonError): void {
     if (this.settled) return;
     if (why instanceof ConflictError) this.#conflict = why;
-    this.#phase = { type: 'waiting', why: why ?? this.#conflict };
-    // Its caller gave up while the log was asked, and would not have it run again.
+    this.#become({ type: 'waiting', why: why ?? this.#conflict });
+    // Its caller gave up while it ran or the log was asked, and would not have it run again.
     if (this.#signal?.aborted === true) this.#abort();
   }
 
   published(id: string): void {
-    if (!this.settled) this.#phase = { type: 'published', id };
+    this.#become({ type: 'published', id });
   }
 
   /** `result` says what has been reached so far. */
   committed(result: () => WriteResult<unknown>): void {
-    if (!this.settled) this.#phase = { type: 'committed', result };
+    this.#become({ type: 'committed', result });
   }
 
   complete(result: WriteResult<unknown>): void {
@@ -118,6 +145,7 @@ export class SyncWrite {
   /** The replica is closing: says what is known. */
   giveUp(error: AntiphonError): void {
     if (this.#phase.type === 'waiting') return this.reject(error);
+    if (this.#phase.type === 'running') this.#late ??= () => this.giveUp(error);
     this.#expire('The replica closed before the log answered.');
   }
 
@@ -131,10 +159,23 @@ export class SyncWrite {
         unknown(id, why === undefined ? what : `The log has the write. ${sentence(why.message)}`, why),
       );
     }
+    if (phase.type === 'running') this.#late ??= () => this.#expire(what, timeoutMs);
     if (phase.type === 'waiting') this.reject(rejected(timeoutMs, phase.why ?? this.#inTheWay(this.ageMs)));
   }
 
-  /** A write that may be in the log cannot be called back: its caller learns what became of it. */
+  /** What has come too early for the phase before is told in this one. */
+  #become(phase: Phase): void {
+    if (this.settled) return;
+    this.#phase = phase;
+    const late = this.#late;
+    this.#late = undefined;
+    late?.();
+  }
+
+  /**
+   * A write that has begun to run, or may be in the log, cannot be called back: its caller learns
+   * what became of it.
+   */
   #abort(): void {
     if (this.#phase.type !== 'waiting') return;
     this.reject(abortError(this.#signal, 'The caller gave up. Nothing of the write was kept.'));

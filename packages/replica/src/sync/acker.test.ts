@@ -177,6 +177,30 @@ describe('acknowledgements', () => {
     expect(bench.acker.waiting).toBe(0);
   });
 
+  it('I6: what the process before acknowledged counts no more: its file may have been put back', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    for (const member of ['b', 'c']) bench.acker.runs(member, 'first');
+    const [all, majority] = [bench.write('all', 5), bench.write(3, 5)];
+    bench.ack('b', 5);
+    bench.acker.runs('b', 'first');
+    await bench.clock.run(new Promise<void>((passed) => bench.clock.setTimer(900, passed)));
+    bench.acker.runs('b', 'second');
+    bench.ack('c', 5);
+    expect([all.settled, majority.settled]).toEqual([false, false]);
+    // It has just come, and is not late yet.
+    expect(bench.acker.late(500)).toEqual([]);
+    bench.answer = () => Promise.resolve(encodeControl({ ok: { seq: 3 } }));
+    bench.acker.askSilent();
+    await bench.clock.run(new Promise<void>((passed) => bench.clock.setTimer(500, passed)));
+    expect(bench.asked).toEqual(['b']);
+    expect([all.settled, majority.settled]).toEqual([false, false]);
+    expect(bench.acker.late(500)).toEqual(['b']);
+    bench.ack('b', 5);
+    for (const { promise } of [all, majority])
+      expect((await promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });
+  });
+
   it('I6: an older acknowledgement takes nothing back, and a stranger has none', () => {
     const bench = new Bench();
     bench.record(['a', 'b'], ['a', 'b']);

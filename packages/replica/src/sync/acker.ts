@@ -52,6 +52,8 @@ export function encodeAck(id: string, seq: number): Uint8Array {
  */
 export class Acker {
   readonly #acked = new Map<string, number>();
+  /** The process of each member that was heard last, and since when. */
+  readonly #running = new Map<string, { readonly instance: string; readonly sinceMs: number }>();
   readonly #asking = new Set<string>();
   #pending: Pending[] = [];
   #subscription: BusSubscription | undefined;
@@ -69,6 +71,16 @@ export class Acker {
     });
   }
 
+  /**
+   * A member says which process it is. What the one before acknowledged counts no more: its file
+   * may have been put back meanwhile. It is asked again where a write still waits.
+   */
+  runs(member: string, instance: string): void {
+    if (this.#running.get(member)?.instance === instance) return;
+    this.#running.set(member, { instance, sinceMs: this.options.clock.monotonicMs() });
+    this.#acked.delete(member);
+  }
+
   stop(): void {
     this.#subscription?.unsubscribe();
     this.#stopListening?.();
@@ -81,10 +93,13 @@ export class Acker {
   /** Members of the set that hold up a write for longer than `limitMs`. */
   late(limitMs: number): readonly string[] {
     const { clock, inSync, id } = this.options;
+    const untilMs = clock.monotonicMs() - limitMs;
+    const isNew = (member: string): boolean => (this.#running.get(member)?.sinceMs ?? -Infinity) > untilMs;
     const late = new Set<string>();
     for (const { seq, sinceMs } of this.#pending) {
-      if (clock.monotonicMs() - sinceMs < limitMs) break;
-      for (const member of inSync.members) if (member !== id && !this.#has(member, seq)) late.add(member);
+      if (sinceMs > untilMs) break;
+      for (const member of inSync.members)
+        if (member !== id && !this.#has(member, seq) && !isNew(member)) late.add(member);
     }
     return [...late];
   }

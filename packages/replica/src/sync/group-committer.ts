@@ -42,6 +42,8 @@ export class GroupCommitter {
   #state: GroupState;
   /** Its transaction is open from `prepare` to the end of the turn, at the latest. */
   #group: PreparedGroup | undefined;
+  /** Those that were to run in it. */
+  #runners: readonly SyncWrite[] = [];
 
   constructor(
     private readonly scope: Scope,
@@ -128,6 +130,14 @@ export class GroupCommitter {
   /** One group, if nothing is in the way. True when there may be more to do at once. */
   async turn(): Promise<boolean> {
     this.#queue.forgetSettled();
+    try {
+      return (await this.#advance()) && this.#queue.length > 0;
+    } finally {
+      await this.#end();
+    }
+  }
+
+  async #advance(): Promise<boolean> {
     let more = false;
     let ask: Request | undefined = { type: 'look' };
     while (ask !== undefined) {
@@ -137,8 +147,7 @@ export class GroupCommitter {
       if (failure !== undefined) this.#tell({ type: 'failed', error: failure, at: this.#moment });
       ask = failure === undefined ? step.ask : undefined;
     }
-    await this.#end();
-    return more && this.#queue.length > 0;
+    return more;
   }
 
   #move(event: GroupEvent): Step {
@@ -182,6 +191,9 @@ export class GroupCommitter {
     } catch (thrown) {
       this.#tell({ type: 'failed', error: toAntiphonError(thrown), at: this.#moment });
     }
+    // Of a turn that a defect ended: what nobody decided is undone.
+    for (const write of this.#runners) write.undone();
+    this.#runners = [];
   }
 
   get #moment(): Moment {
@@ -217,7 +229,7 @@ export class GroupCommitter {
       case 'commit':
         return this.#commitInPlace(ask.flight, ask.seq);
       case 'commit-local':
-        return this.#opened.commit().then(() => ({ type: 'committed' }));
+        return this.#commitLocal(ask.flying);
       case 'reserve':
         return this.#reserve(ask.counter, ask.time);
       case 'find-outcome':
@@ -266,15 +278,17 @@ export class GroupCommitter {
       certified: this.#certified,
     };
     const requests = writes.map(({ run }) => ({ run }));
+    this.#runners = writes;
     const group = await this.sync.inTheWay.during(DATABASE_IS_BUSY, store.prepare(requests, options));
     if (group === undefined) return { type: 'captured' };
     this.#group = group;
+    const sorted = sortOut(group.writes, writes);
     const prepared: Prepared = {
       origin: id,
       token,
       ...(group.message && { message: group.message }),
-      ...sortOut(group.writes, writes),
-      expired: writes.some(({ settled }) => settled),
+      ...sorted,
+      expired: sorted.flying.some(({ write }) => write.expired),
       readSeq: store.state().position.seq,
     };
     return { type: 'prepared', prepared };
@@ -316,6 +330,13 @@ export class GroupCommitter {
     }
   }
 
+  async #commitLocal(flying: readonly Flying[]): Promise<GroupEvent> {
+    await this.#opened.commit(undefined, () => {
+      for (const { write, ran } of flying) write.committed(() => this.sync.result(ran));
+    });
+    return { type: 'committed' };
+  }
+
   async #reserve(counter: number, time: number | undefined): Promise<GroupEvent> {
     const { store, hybrid } = this.scope;
     if (counter > store.state().lastCounter) await store.resumeFrom(counter, time ?? hybrid.last);
@@ -348,10 +369,6 @@ export class GroupCommitter {
         return effect.flight.flying.forEach((one) =>
           one.write.reject(notApplied(effect.seq, outcomeIdOf(effect.flight, one))),
         );
-      case 'local-begins':
-        // Whoever loses patience while the database is busy with what a commit leaves behind is
-        // told the truth.
-        return effect.flying.forEach(({ write, ran }) => write.committed(() => sync.result(ran)));
       case 'local-done':
         return effect.flying.forEach(({ write, ran }) => write.complete(sync.result(ran)));
       case 'count':

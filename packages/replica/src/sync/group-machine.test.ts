@@ -138,6 +138,16 @@ describe('the group machine', () => {
     expect(sure).toMatchObject({ state: { name: 'ready', ownSeq: 5 }, ask: { type: 'look' } });
   });
 
+  it('I2: runs a group again whose counters the log gave to another attempt of ours', () => {
+    const awaited: GroupState = { name: 'awaited', memory: memory(), flight: flight(), ownSeq: 6, seq: 6 };
+    expect(next(awaited, { type: 'passed', seq: 5 }).ask).toBeUndefined();
+    const asks = next(awaited, { type: 'passed', seq: 6 });
+    expect(asks.ask).toMatchObject({ type: 'find-outcome' });
+    const { state, effects } = next(asks.state, { type: 'outcome', token: 'of another attempt' });
+    expect(state.name).toBe('ready');
+    expect(effects.map(({ type }) => type)).toContain('put-back');
+  });
+
   it('I1: commits in place only right after what was read, and what every replica accepts', () => {
     const publishing: GroupState = { ...lost(), name: 'publishing', readSeq: 4 } as GroupState;
     const stored = (seq: number, accepted: boolean): string =>

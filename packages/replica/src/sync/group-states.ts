@@ -140,10 +140,7 @@ export interface Prepared {
   readonly failed: readonly { readonly write: SyncWrite; readonly error: unknown }[];
   /** For a later group. */
   readonly leftOut: readonly SyncWrite[];
-  /**
-   * The time of one was up while the database was busy: its caller was told that nothing was
-   * written.
-   */
+  /** After one of them had run, its time was up, or its replica was closed. */
   readonly expired: boolean;
   /** The position that the transaction read at. */
   readonly readSeq: number;
@@ -208,7 +205,8 @@ export type Request =
   | { readonly type: 'publish'; readonly flight: Flight }
   /** In place, as the entry `seq` of the log. */
   | { readonly type: 'commit'; readonly flight: Flight; readonly seq: number }
-  | { readonly type: 'commit-local' }
+  /** Their callers are told the truth from the commit on, whatever it leaves behind to be done. */
+  | { readonly type: 'commit-local'; readonly flying: readonly Flying[] }
   /** Own numbers go on after `counter`; without a time: after all that was sealed here. */
   | { readonly type: 'reserve'; readonly counter: number; readonly time?: number }
   | { readonly type: 'find-outcome'; readonly flight: Flight };
@@ -234,7 +232,6 @@ export type Effect =
       readonly rejection: Verdict['rejected'][number] | undefined;
     }
   | { readonly type: 'not-applied'; readonly flight: Flight; readonly seq: number }
-  | { readonly type: 'local-begins'; readonly flying: readonly Flying[] }
   | { readonly type: 'local-done'; readonly flying: readonly Flying[] }
   | { readonly type: 'count'; readonly what: 'unknown' | 'certificationRejected'; readonly by: number }
   | { readonly type: 'log-refuses'; readonly failures: number; readonly error: AntiphonError }

@@ -242,16 +242,15 @@ export function prepared(
   { prepared: group }: EventOf<'prepared'>,
 ): Step<'ready' | 'local' | 'publishing'> {
   const { memory, ownSeq, writes } = state;
-  // It must not be published: its caller was told that nothing was written.
+  // Its caller is better told that nothing was written than left in doubt. Where its time is up
+  // later than this, it goes and is in doubt: what has run is settled by what becomes of its group.
   if (group.expired)
-    return step(ready(state, ownSeq), [{ type: 'put-back', writes }, { type: 'rollback' }, { type: 'more' }]);
+    return step(ready(state, ownSeq), [{ type: 'rollback' }, { type: 'put-back', writes }, { type: 'more' }]);
   const { flying, failed, leftOut, message, origin, token, readSeq } = group;
   const effects: Effect[] = failed.map((one) => ({ type: 'reject', ...one }));
   if (leftOut.length > 0) effects.push({ type: 'put-back', writes: leftOut });
-  if (message === undefined) {
-    effects.push({ type: 'local-begins', flying });
-    return step({ name: 'local', memory, ownSeq, flying }, effects, { type: 'commit-local' });
-  }
+  if (message === undefined)
+    return step({ name: 'local', memory, ownSeq, flying }, effects, { type: 'commit-local', flying });
   const { firstCounter, lastCounter } = message;
   const flight: Flight = { origin, token, firstCounter, lastCounter, flying, after: ownSeq };
   effects.push({ type: 'published', flight });

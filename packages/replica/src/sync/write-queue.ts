@@ -34,8 +34,9 @@ export class WriteQueue {
     this.#writes.push(...writes.slice(0, room));
   }
 
-  /** They were here before. */
+  /** They were here before, and nothing of them is anywhere. */
   putBack(writes: readonly SyncWrite[]): void {
+    for (const write of writes) write.undone();
     this.#writes.unshift(...writes);
   }
 

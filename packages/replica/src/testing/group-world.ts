@@ -10,6 +10,7 @@ import type { Sync } from '../sync/sync.js';
 import { performOnWrites } from '../sync/write-effects.js';
 import { WriteQueue } from '../sync/write-queue.js';
 import { HandClock } from './hand-clock.js';
+import { ModelCallers } from './model-callers.js';
 import { ModelDatabase } from './model-database.js';
 import { ModelLog, type Message } from './model-log.js';
 import type { Tape } from './tape.js';
@@ -17,26 +18,16 @@ import type { Tape } from './tape.js';
 const MAX_MESSAGE_BYTES = 1000;
 const WRITE_GROUP = 4;
 const HEALING_ROUNDS = 60;
+/** Once in so many. */
+const RARE = 24;
 /** Longer than any back-off. */
 const ROUND_MS = 1100;
 
 /** What may happen to a machine. */
 export const tapes = fc.array(fc.nat(9999), { minLength: 60, maxLength: 400, size: 'max' });
 
-interface Told {
-  readonly write: SyncWrite;
-  readonly name: string;
-  /** It writes only to tables that are not replicated. */
-  readonly isLocal: boolean;
-  /** Where it stands, as far as this world was told. */
-  place: 'queue' | 'machine' | 'acknowledged' | 'told';
-  ended: { readonly error: unknown } | { readonly committed: true } | undefined;
-}
-
 interface Group {
   readonly message: Message | undefined;
-  readonly token: string;
-  readonly writes: readonly SyncWrite[];
 }
 
 /**
@@ -52,7 +43,7 @@ export class GroupWorld {
   readonly #clock: HandClock;
   readonly #log: ModelLog;
   #queue: WriteQueue;
-  readonly #told = new Map<SyncWrite, Told>();
+  readonly #callers: ModelCallers;
   #group: Group | undefined;
   #names = 0;
   #tokens = 0;
@@ -70,8 +61,10 @@ export class GroupWorld {
     private readonly tape: Tape,
     private readonly foreign: boolean,
     private readonly table: GroupTable = GROUP_TABLE,
+    kindOfWrite: typeof SyncWrite = SyncWrite,
   ) {
     this.#clock = new HandClock(tape);
+    this.#callers = new ModelCallers(tape, this.#clock, kindOfWrite, (what) => this.#violated(what));
     this.#log = new ModelLog(tape);
     this.#queue = this.#newQueue();
     this.state = firstState(foreign);
@@ -120,9 +113,10 @@ export class GroupWorld {
       () => void (this.#database.isFull = tape.pick(3) === 2),
       () => void (this.#fullLog = tape.pick(3) !== 0),
       () => void (tape.pick(24) === 23 && this.#log.cut()),
+      () => this.#interfere(),
     ];
     happenings[tape.pick(happenings.length)]?.();
-    this.#checkPlaces();
+    this.#callers.checkPlaces(flightOf(this.state)?.flying ?? []);
   }
 
   #heal(): void {
@@ -140,7 +134,7 @@ export class GroupWorld {
       this.#database.send(this.#log);
       this.#turn();
       this.#feed(Infinity);
-      this.#checkPlaces();
+      this.#callers.checkPlaces(flightOf(this.state)?.flying ?? []);
     }
     if (!this.#isQuiet) this.#violated(`liveness: ${this.state.name}, ${this.#queue.length} wait`);
     this.#on({ type: 'close', error: new AntiphonError('CLOSED', 'closing') });
@@ -158,17 +152,7 @@ export class GroupWorld {
   }
 
   #submit(count: number, isLocal: boolean): void {
-    const writes = Array.from({ length: count }, () => {
-      const timeoutMs = this.tape.pick(2) === 1 ? 50 : 1e9;
-      const write = new SyncWrite(() => undefined, { acks: 'logged', timeoutMs }, this.#clock);
-      const told: Told = { write, name: `w${++this.#names}`, isLocal, place: 'queue', ended: undefined };
-      this.#told.set(write, told);
-      write.promise.then(
-        () => void (told.ended = { committed: true }),
-        (error: unknown) => void (told.ended = { error }),
-      );
-      return write;
-    });
+    const writes = Array.from({ length: count }, () => this.#callers.submit(`w${++this.#names}`, isLocal));
     this.#queue.take(writes);
   }
 
@@ -178,7 +162,7 @@ export class GroupWorld {
       type: 'close',
       error: new AntiphonError('ACTOR_STOPPED', 'it starts again; nothing was written'),
     });
-    for (const told of this.#told.values()) if (told.place !== 'acknowledged') told.place = 'told';
+    this.#callers.restarted();
     this.#queue = this.#newQueue();
     this.state = firstState(this.foreign);
     this.#observedSeq = this.#database.positionSeq;
@@ -249,8 +233,7 @@ export class GroupWorld {
   #turn(): void {
     this.#queue.forgetSettled();
     this.#on(this.#answer({ type: 'look' }));
-    for (const told of this.#told.values())
-      if (told.write.settled && told.place === 'queue') told.place = 'told';
+    this.#callers.leaveQueue();
     this.#group = undefined;
   }
 
@@ -260,8 +243,23 @@ export class GroupWorld {
     for (let steps = 0; event !== undefined; steps++) {
       if (steps > 50) return this.#violated(`liveness: ${this.state.name} goes round within a turn`);
       const ask: Request | undefined = this.#move(event).ask;
+      // Promises lie between an event, what follows from it, and the next: whatever the callers do,
+      // they may do it there.
+      if (ask !== undefined && this.#fails(RARE)) this.#interfere();
       event = ask && this.#answer(ask);
+      if (event !== undefined && this.#fails(RARE)) this.#interfere();
     }
+  }
+
+  /** Callers lose patience, or the replica is told to close. */
+  #interfere(): void {
+    const { tape } = this;
+    const happenings: readonly (() => void)[] = [
+      () => this.#callers.giveUpOne('signal'),
+      () => this.#clock.advance(60),
+      () => this.#callers.giveUpOne('close'),
+    ];
+    happenings[tape.pick(happenings.length)]?.();
   }
 
   #move(event: GroupEvent): Step {
@@ -298,7 +296,7 @@ export class GroupWorld {
       case 'commit':
         return this.#commit(ask.seq);
       case 'commit-local':
-        return this.#commitLocal();
+        return this.#commitLocal(ask.flying);
       case 'reserve':
         if (this.#group !== undefined) this.#violated('a transaction is open');
         if (this.#fails(4)) return this.#failed('STORE_BUSY');
@@ -312,7 +310,7 @@ export class GroupWorld {
   }
 
   #take(write: SyncWrite): SyncWrite {
-    this.#place(write, 'machine');
+    this.#callers.place(write, 'machine');
     return write;
   }
 
@@ -362,10 +360,19 @@ export class GroupWorld {
     if (this.#database.captured.length > 0 && writes.length > 0) return { type: 'captured' };
     // The database may be busy for long.
     if (this.#fails(6)) this.#clock.advance(60);
-    const told = writes.map((write) => this.#toldOf(write));
-    const leftOut = told.length > 1 ? told.filter(({ isLocal }) => isLocal) : [];
+    const told = writes.map((write) => this.#callers.of(write));
+    const refusals = this.#callers.runAll(told);
+    // One of them takes the others with it, and they run again.
+    if (this.#fails(RARE)) {
+      if (this.#fails(2)) this.#interfere();
+      for (const [one, error] of this.#callers.runAll(told.filter((one) => !refusals.has(one))))
+        refusals.set(one, error);
+    }
+    if (this.#fails(RARE)) this.#interfere();
+    const willing = told.filter((one) => !refusals.has(one));
+    const leftOut = told.length > 1 ? willing.filter(({ isLocal }) => isLocal) : [];
     for (const { write } of leftOut) write.alone = true;
-    const ran = told.filter((one) => !leftOut.includes(one));
+    const ran = willing.filter((one) => !leftOut.includes(one));
     const counted = ran.filter(({ isLocal }) => !isLocal);
     const firstCounter = this.#database.lastCounter + 1;
     const lastCounter = firstCounter + Math.max(1, counted.length) - 1;
@@ -374,16 +381,17 @@ export class GroupWorld {
     const isLocal = writes.length > 0 && counted.length === 0;
     const readSeq = this.#database.positionSeq;
     const message = isLocal ? undefined : { firstCounter, lastCounter, token, content, readSeq };
-    this.#group = { message, token, writes };
+    this.#group = { message };
     const flying = ran.map((one): Flying => {
       const at = counted.indexOf(one);
       const id = at < 0 ? {} : { id: { origin: 'a', counter: firstCounter + at } };
       return { write: one.write, ran: { type: 'ran', value: undefined, claims: [], ...id } };
     });
     const prepared: Prepared = {
-      ...{ origin: 'a', token, flying, failed: [], leftOut: leftOut.map(({ write }) => write) },
+      ...{ origin: 'a', token, flying, leftOut: leftOut.map(({ write }) => write) },
+      failed: [...refusals].map(([{ write }, error]) => ({ write, error })),
       ...(message && { message: { firstCounter, lastCounter } }),
-      expired: writes.some(({ settled }) => settled),
+      expired: ran.some(({ write }) => write.expired),
       readSeq,
     };
     return { type: 'prepared', prepared };
@@ -393,14 +401,12 @@ export class GroupWorld {
     const flight = flightOf(this.state);
     const noOp = this.state.name === 'no-op-publishing' ? this.state.noOp : undefined;
     const after = noOp?.after ?? flight?.after ?? 0;
-    const { message, writes = [] } = this.#group ?? {};
+    const { message } = this.#group ?? {};
     if (message === undefined) {
       this.#violated('nothing to publish');
       return this.#failed('INTERNAL');
     }
-    for (const write of writes)
-      if (this.#toldOf(write).ended !== undefined || write.settled)
-        this.#violated(`I8: ${this.#toldOf(write).name} is sent after its end`);
+    if (noOp === undefined) this.#callers.sent(flight?.flying ?? []);
     const at = { nowMs: this.#clock.monotonicMs(), chance: 0.5 };
     const silence = new AntiphonError('LOG_UNAVAILABLE', 'no answer');
     const choice = this.#isHealing ? 0 : this.tape.pick(14);
@@ -454,21 +460,25 @@ export class GroupWorld {
     return { type: 'committed' };
   }
 
-  #commitLocal(): GroupEvent {
+  #commitLocal(flying: readonly Flying[]): GroupEvent {
+    if (this.#group === undefined) this.#violated('nothing to commit');
     this.#group = undefined;
     const at = { nowMs: this.#clock.monotonicMs(), chance: 0.5 };
-    if (this.#database.isFull)
+    if (this.#database.isFull || this.#fails(8))
       return { type: 'commit-failed', error: new AntiphonError('STORE_FULL', 'made up'), at };
+    for (const { write } of flying) this.#callers.committedLocally(write);
+    // The database may be busy with what the commit leaves behind.
+    if (this.#fails(4)) this.#interfere();
     return { type: 'committed' };
   }
 
   #perform(effect: Effect): void {
     switch (effect.type) {
       case 'put-back':
-        this.#putBack(effect.writes);
+        this.#callers.putBack(effect.writes);
         return performOnWrites(effect, this.#queue);
       case 'reject':
-        this.#place(effect.write, 'told');
+        this.#callers.place(effect.write, 'told');
         return performOnWrites(effect, this.#queue);
       case 'wait':
       case 'all-wait':
@@ -479,18 +489,16 @@ export class GroupWorld {
         return performOnWrites(effect, this.#queue);
       case 'acknowledge':
       case 'local-done':
-        return effect.flying.forEach(({ write }) => this.#complete(write));
+        return effect.flying.forEach(({ write }) => this.#callers.complete(write));
       case 'run-again':
         effect.flying.write.waits();
-        this.#putBack([effect.flying.write]);
+        this.#callers.putBack([effect.flying.write]);
         return this.#queue.putLast(effect.flying.write);
       case 'not-applied':
         return effect.flight.flying.forEach(({ write }) => {
-          this.#place(write, 'told');
+          this.#callers.place(write, 'told');
           write.reject(new UnknownOutcomeError('not applied', 'a:1'));
         });
-      case 'local-begins':
-        return effect.flying.forEach(({ write }) => write.committed(() => RESULT));
       case 'log-refuses':
         this.#alarmed ||= effect.failures >= 1;
         return;
@@ -515,62 +523,15 @@ export class GroupWorld {
     }
   }
 
-  #complete(write: SyncWrite): void {
-    this.#place(write, 'acknowledged');
-    write.complete(RESULT);
-  }
-
   // --- The rules
   // ---------------------------------------------------------------------------------------------
-
-  #toldOf(write: SyncWrite): Told {
-    const told = this.#told.get(write);
-    if (told === undefined) throw new Error('nobody submitted this');
-    return told;
-  }
-
-  #place(write: SyncWrite, place: Told['place']): void {
-    const told = this.#toldOf(write);
-    if (told.place === 'acknowledged' || (told.place === 'told' && place !== 'machine'))
-      this.#violated(`I8: ${told.name} is settled twice`);
-    told.place = place;
-  }
-
-  #putBack(writes: readonly SyncWrite[]): void {
-    for (const write of writes) {
-      const told = this.#toldOf(write);
-      if (told.place !== 'machine') this.#violated(`I8: ${told.name} is put back twice`);
-      told.place = 'queue';
-    }
-  }
-
-  /** What is not told is either in the queue or in the machine. */
-  #checkPlaces(): void {
-    const flying = flightOf(this.state)?.flying ?? [];
-    const here = new Set(flying.map(({ write }) => write));
-    for (const { write, name, place } of this.#told.values()) {
-      if (place === 'machine' && !here.has(write) && !write.settled)
-        this.#violated(`I8: ${name} is forgotten`);
-      if (place !== 'machine' && here.has(write)) this.#violated(`I8: ${name} is in two places`);
-    }
-  }
 
   #judge(): void {
     // What is still on its way arrives when nobody thinks of it any more.
     this.#log.arriveAll();
-    const truth = this.#log.truth();
-    const times = new Map<string, number>();
-    for (const name of truth.values()) times.set(name, (times.get(name) ?? 0) + 1);
-    for (const { name, isLocal, ended, place } of this.#told.values()) {
-      const count = times.get(name) ?? 0;
-      if (ended === undefined) this.#violated(`I8: ${name} was not told (${place})`);
-      if (isLocal || this.#log.isCut || ended === undefined) continue;
-      if (count > 1) this.#violated(`I2: ${name} happened ${count} times`);
-      if ('committed' in ended && count === 0) this.#violated(`I8: ${name} is committed, and not in the log`);
-      if ('committed' in ended || ended.error instanceof UnknownOutcomeError) continue;
-      if (count > 0) this.#violated(`I8: nothing of ${name} was written, and the log has it`);
-    }
+    this.#callers.judge(this.#log);
     if (this.#log.isCut) return;
+    const truth = this.#log.truth();
     for (const [counter, name] of this.#database.numbered) {
       const truly = truth.get(counter);
       if (
@@ -586,9 +547,3 @@ export class GroupWorld {
     this.violations.push(what);
   }
 }
-
-const RESULT = {
-  outcome: 'committed' as const,
-  position: { generation: 'g', seq: 1 },
-  value: undefined,
-};

@@ -24,11 +24,18 @@ import { SyncWrite } from '../state/sync-write.js';
 export interface WriteOptions {
   /**
    * How long the write may take, in milliseconds, retries of a busy or full database included.
-   * After that it ends with TIMEOUT or with what was in its way; nothing is written then.
+   * A write that has not begun to run by then ends with TIMEOUT or with what was in its way, and
+   * nothing is written. One that has begun ends as its database decides; in a synchronous cluster
+   * with OUTCOME_UNKNOWN while the log may hold it, and with the acknowledgements so far once it is
+   * committed.
    * @defaultValue `limits.writeTimeoutMs`, 10 000
    */
   readonly timeoutMs?: number;
-  /** Ends the write, unless its function has begun to run or the log may hold it already. */
+  /**
+   * Ends the write with ABORTED as long as its function has not begun to run, and where it would
+   * have to run again: nothing is written then. Once it runs, and while the log may hold it, the
+   * signal changes nothing, and the call tells what became of the write.
+   */
   readonly signal?: AbortSignal;
   /**
    * Which databases the write waits for; only in a synchronous cluster.

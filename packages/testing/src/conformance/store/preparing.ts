@@ -98,7 +98,7 @@ export function describePreparing(kit: KitOf): void {
       const group = await a.prepare([a.request(), a.request({ op: 'throw' })]);
       expect(group.message).toBeUndefined();
       expect(group.writes.map(({ type }) => type)).toEqual(['ran', 'rejected']);
-      await group.commit();
+      await new Promise<void>((committed) => void group.commit(undefined, committed));
       expect(a.store.state()).toEqual(before);
       expect(await a.store.outcomes(0, 10)).toEqual([]);
     });
@@ -151,7 +151,9 @@ function itCommits(kit: KitOf): void {
     const a = await kit().member();
     const before = a.store.state();
     const group = await a.prepare([a.request(put('items', 1n, 'x', null, null))]);
-    expect(await group.commit().then(() => 'committed', codeOf)).toBe('INTERNAL');
+    let committed = 0;
+    expect(await group.commit(undefined, () => committed++).then(() => 'committed', codeOf)).toBe('INTERNAL');
+    expect(committed).toBe(0);
     await group.rollback();
     expect(a.store.state()).toEqual(before);
     expect((await a.write(put('items', 2n, 'x', null, null))).type).toBe('committed');
