@@ -137,6 +137,13 @@ export class Outbox {
     return { from, to, uniform, rows };
   }
 
+  /** The numbers of its rows, ascending. */
+  numbersIn({ from, to }: OutboxChunk): readonly number[] {
+    return this.connection
+      .statement('SELECT seq FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq', 'value')
+      .all(from, to) as number[];
+  }
+
   #uniform(from: number, to: number): OutboxChunk['uniform'] {
     const summary = this.connection
       .statement(
