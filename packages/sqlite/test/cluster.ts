@@ -198,7 +198,7 @@ export class Cluster {
         },
       },
     ]);
-    if (outcome === undefined) throw new Error('a write had no outcome');
+    if (outcome === undefined || outcome.type === 'left-out') throw new Error('a write had no outcome');
     return outcome;
   }
 
