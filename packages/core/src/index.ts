@@ -218,6 +218,7 @@ export {
   KEPT_OUTCOMES,
   type KeptParts,
   type LeftOut,
+  type LeftOutWrite,
   MAX_SHOWN_CONFLICTS,
   type NamedClaim,
   type PreparedGroup,

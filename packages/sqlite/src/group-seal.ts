@@ -92,6 +92,7 @@ export class GroupSealer {
   seal(state: ReplicaState, transactions: readonly GroupTransaction[], options: PrepareOptions): SealedGroup {
     const firstCounter = state.lastCounter + 1;
     this.clock.restore(state.time);
+    this.#rows.forget();
     // A group without changes must not wait for a clock that is set right: no version is given.
     const firstTime = transactions.at(-1)?.end === 0 ? this.clock.tickIdle() : this.clock.tick();
     this.#begin(state, firstCounter, firstTime);
@@ -126,7 +127,10 @@ export class GroupSealer {
     };
   }
 
-  /** Each is measured with a header of its own, so that together they need no more than the sum. */
+  /**
+   * Each is measured with a header of its own, so that together they need no more than the sum. The
+   * outbox is read once for all of them: the group may be large.
+   */
   #sizes(
     state: ReplicaState,
     transactions: readonly GroupTransaction[],
@@ -148,7 +152,6 @@ export class GroupSealer {
   }
 
   #begin(state: ReplicaState, counter: number, time: number): void {
-    this.#rows.forget();
     this.#collector.take();
     this.#indexes.clear();
     this.#tableIds.length = 0;

@@ -1,5 +1,6 @@
 import { AntiphonError, type WriteRequest } from '@antiphon/core';
 import { storeError } from './errors.js';
+import { GroupRoom, type GroupTime } from './group-bounds.js';
 import type { Lot } from './kept-lots.js';
 import type { LockedRow } from './locks.js';
 import type { Session } from './session.js';
@@ -24,7 +25,11 @@ export type Ran =
    * Undone: it writes only to what is not replicated, or rows that were kept; its group is to be
    * its own.
    */
-  | { readonly type: 'alone' };
+  | { readonly type: 'alone' }
+  /** Its function was not begun: the group was over before it. */
+  | { readonly type: 'left-out' };
+
+const LEFT_OUT: Ran = { type: 'left-out' };
 
 /**
  * `synchronous`: what it changed is committed when the log has it, perhaps by what the log says and
@@ -45,21 +50,28 @@ export class GroupUndone extends Error {
   }
 }
 
+export interface GroupOptions {
+  readonly kind: GroupKind;
+  readonly time: GroupTime;
+  /** What the group must fit into; absent where it may become several messages. */
+  readonly maxBytes?: number;
+}
+
 /**
  * Runs writes in the transaction that is open on the writing connection, each as if it were the
- * only one. Seals nothing.
+ * only one; as many of them, in order, as there are time and room for. Seals nothing.
  */
 export function runGroup(
   session: Session,
   requests: readonly WriteRequest<SqliteTransaction>[],
-  kind: GroupKind,
+  options: GroupOptions,
 ): Ran[] {
   const { outbox } = session.sealing(session.writer);
   if (session.policy.writes === 'library') outbox.admitWrites();
   session.users.begin();
   try {
-    if (requests.length === 1) return runAll(session, requests, kind, 'transaction');
-    return runTogether(session, requests, kind) ?? runAll(session, requests, kind, 'savepoint');
+    if (requests.length === 1) return runAll(session, requests, options, 'transaction');
+    return runTogether(session, requests, options) ?? runAll(session, requests, options, 'savepoint');
   } finally {
     session.users.end();
   }
@@ -73,7 +85,7 @@ export function runGroup(
 function runTogether(
   session: Session,
   requests: readonly WriteRequest<SqliteTransaction>[],
-  kind: GroupKind,
+  options: GroupOptions,
 ): Ran[] | undefined {
   if (session.groupsApart > 0) {
     session.groupsApart--;
@@ -81,7 +93,7 @@ function runTogether(
   }
   const { writer } = session;
   writer.statement('SAVEPOINT _antiphon_group').run();
-  const all = runAll(session, requests, kind, 'group');
+  const all = runAll(session, requests, options, 'group');
   const isWhole = all.length === requests.length;
   if (!isWhole) {
     session.groupsApart = GROUPS_APART;
@@ -95,16 +107,23 @@ function runTogether(
 function runAll(
   session: Session,
   requests: readonly WriteRequest<SqliteTransaction>[],
-  kind: GroupKind,
+  { kind, time, maxBytes }: GroupOptions,
   undoneBy: Place['undoneBy'],
 ): Ran[] {
   const all: Ran[] = [];
+  const { outbox } = session.sealing(session.writer);
+  const room =
+    maxBytes === undefined || undoneBy === 'transaction' ? undefined : new GroupRoom(outbox, maxBytes);
   let from = 0;
   for (const [index, request] of requests.entries()) {
+    if (room?.hasMore() === false || !time.mayBegin(request))
+      return [...all, ...requests.slice(index).map(() => LEFT_OUT)];
     const ran = runOne(session, request, { index, from, undoneBy, kind });
     if (ran.type !== 'ran' && undoneBy === 'group') break;
     all.push(ran);
-    if (ran.type === 'ran') from = ran.end;
+    if (ran.type !== 'ran') continue;
+    if (ran.changed) room?.take(ran.end);
+    from = ran.end;
   }
   return all;
 }

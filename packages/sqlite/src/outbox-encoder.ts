@@ -36,6 +36,8 @@ export function dictionaryTable(table: TrackedTable): DictionaryTable {
  */
 export class OutboxEncoder {
   #window: OutboxChunk | undefined;
+  /** Of the rows in the window, once somebody has asked for them. */
+  #numbers: readonly number[] | undefined;
 
   constructor(
     private readonly outbox: Outbox,
@@ -45,22 +47,41 @@ export class OutboxEncoder {
   /** Numbers are given again after a clear: rows that were read before it are others. */
   forget(): void {
     this.#window = undefined;
+    this.#numbers = undefined;
   }
 
-  /** Rows of small transactions are read together, up to `last`. Returns how many were encoded. */
+  /**
+   * Rows of small transactions are read together, up to `last`, and each only once while `from`
+   * goes on. Returns how many were encoded.
+   */
   encode(sink: ChangeSink, from: number, to: number, last: number): number {
     let chunk = this.#window;
     if (chunk === undefined || chunk.from > from || chunk.to < to) {
       chunk = this.outbox.read(from, Math.min(from + CHUNK_ROWS, last));
-      // Only without gaps does the place of a row follow from its number.
-      if (chunk.rows.length !== chunk.to - from) chunk = chunk.to === to ? chunk : this.outbox.read(from, to);
-      this.#window = chunk.rows.length === chunk.to - from ? chunk : undefined;
+      this.#window = chunk;
+      this.#numbers = undefined;
     }
-    const begin = chunk.from === from ? 0 : from - chunk.from;
-    const end = chunk.to === to ? chunk.rows.length : to - chunk.from;
+    const begin = this.#placeBehind(chunk, from);
+    const end = this.#placeBehind(chunk, to);
     if (chunk.uniform !== undefined) this.#encodeUniform(sink, chunk, chunk.uniform, begin, end);
     else for (let index = begin; index < end; index++) this.#encodeMixed(sink, chunk, index);
     return end - begin;
+  }
+
+  /** Index of the first row of the window whose number is higher. */
+  #placeBehind(chunk: OutboxChunk, number: number): number {
+    if (number === chunk.from) return 0;
+    if (number === chunk.to) return chunk.rows.length;
+    // Only without gaps does the place of a row follow from its number.
+    if (chunk.rows.length === chunk.to - chunk.from) return number - chunk.from;
+    const numbers = (this.#numbers ??= this.outbox.numbersIn(chunk));
+    let [low, high] = [0, numbers.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((numbers[middle] ?? Infinity) > number) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   #encodeUniform(

@@ -1,9 +1,10 @@
 import { AntiphonError, TaggedValue, type Row, type Value } from '@antiphon/core';
+import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
 import { ADMITTING_SEQ } from './capture-triggers.js';
 import { mayLoseRowsUnseen, type TrackedTable } from './local-table.js';
 import { NetEffect } from './net-effect.js';
-import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './outbox-kinds.js';
+import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
 
 /** Rows read from the outbox at once: bounds memory, whatever the size of a transaction. */
 export const CHUNK_ROWS = 1000;
@@ -33,6 +34,7 @@ export class Outbox {
   readonly width: number;
   readonly #tables: ReadonlyMap<number, TrackedTable>;
   readonly #mixed: string;
+  readonly #bytes: string;
   readonly #hasSuspectTriggers: boolean;
   /** Numbers of tables whose rows may change inside of another change. */
   readonly #changedUnasked: ReadonlySet<number>;
@@ -50,6 +52,17 @@ export class Outbox {
     this.#changedUnasked = changedUnasked(tables);
     this.#netEffect = new NetEffect(connection);
     this.#mixed = `SELECT t, op, ${this.#images('n', this.width)}, ${this.#images('o', this.width)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;
+    this.#bytes =
+      `SELECT total(CASE op WHEN ${OUTBOX_INSERT} THEN ${this.#lengthOf('n')} WHEN ${OUTBOX_UPDATE} THEN ` +
+      `${this.#lengthOf('n')} WHEN ${OUTBOX_DELETE} THEN ${this.#lengthOf('o')} ELSE 0 END) FROM _antiphon_outbox WHERE seq > ?`;
+  }
+
+  #lengthOf(image: 'n' | 'o'): string {
+    const columns = Array.from({ length: this.width }, (_, index) => `${image}${index}`);
+    return balanced(
+      columns.map((column) => `ifnull(octet_length(${column}), 0)`),
+      '+',
+    );
   }
 
   #images(image: 'n' | 'o', width: number): string {
@@ -135,6 +148,21 @@ export class Outbox {
     }
     const rows = this.connection.statement(sql, 'exact array').all(from, to) as Value[][];
     return { from, to, uniform, rows };
+  }
+
+  /** The numbers of its rows, ascending. */
+  numbersIn({ from, to }: OutboxChunk): readonly number[] {
+    return this.connection
+      .statement('SELECT seq FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq', 'value')
+      .all(from, to) as number[];
+  }
+
+  /**
+   * About how many bytes the changes after `from` need of a message: those of their values as
+   * text, of which SQLite knows the length without reading them.
+   */
+  bytesAfter(from: number): number {
+    return this.connection.statement(this.#bytes, 'value').get(from) as number;
   }
 
   #uniform(from: number, to: number): OutboxChunk['uniform'] {

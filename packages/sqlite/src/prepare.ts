@@ -3,6 +3,7 @@ import { storeError } from './errors.js';
 import { GroupTooLarge, maxMessageBytes, type SealedGroup } from './group-seal.js';
 import type { Lot } from './kept-lots.js';
 import { GroupUndone, runGroup, type Ran } from './group.js';
+import { GroupTime } from './group-bounds.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -27,6 +28,7 @@ export async function prepareGroup(
   options: PrepareOptions,
 ): Promise<Preparation | undefined> {
   const writes = new Array<PreparedWrite | undefined>(requests.length);
+  const time = new GroupTime(session.writer.surroundings);
   for (;;) {
     const waiting = [...requests.keys()].filter((index) => writes[index] === undefined);
     if (waiting.length === 0 && requests.length > 0)
@@ -43,7 +45,7 @@ export async function prepareGroup(
       const ran = runGroup(
         session,
         waiting.map((index) => requests[index] as WriteRequest<SqliteTransaction>),
-        'synchronous',
+        { kind: 'synchronous', time, maxBytes: maxMessageBytes(options) },
       );
       const sealed = sealGroup(session, draft, ran, options);
       const kept = keptBy(ran);
@@ -92,7 +94,7 @@ function noteAttempt(
 
 /**
  * Rejects at once all that can never fit, and keeps the order of the others: from the first one on
- * for which there is no room any more, they come later.
+ * for which there is no room any more, they come later, and so does what has not run.
  */
 function leaveOut(
   { sizes, room }: GroupTooLarge,
@@ -110,13 +112,17 @@ function leaveOut(
     }
     left -= bytes;
     isFull ||= left < 0;
-    if (isFull) writes[index] = { type: 'left-out', bytes };
+    if (isFull) writes[index] = leftOut(sizes.get(at));
   }
-  const last = waiting.at(-1);
+  if (!waiting.every((index) => writes[index] === undefined)) return;
   // Sizes are upper bounds, so that something was left out; without that it would run like this for
   // ever.
-  if (last !== undefined && waiting.every((index) => writes[index] === undefined))
-    writes[last] = { type: 'left-out', bytes: sizes.get(waiting.length - 1) ?? 0 };
+  const last = Math.max(...sizes.keys());
+  for (const [at, index] of waiting.entries()) if (at >= last) writes[index] = leftOut(sizes.get(at));
+}
+
+function leftOut(bytes: number | undefined): PreparedWrite {
+  return bytes === undefined ? { type: 'left-out' } : { type: 'left-out', bytes };
 }
 
 /** False when something else must be sealed first. */

@@ -9,6 +9,7 @@ import {
   type HybridClock,
   type InspectOptions,
   type InstallOptions,
+  type LeftOutWrite,
   type Position,
   type PreparedGroup,
   type PrepareOptions,
@@ -175,7 +176,9 @@ export class SqliteStore implements Store<SqliteTransaction> {
     return this.#state.get().snapshot();
   }
 
-  async write(requests: readonly WriteRequest<SqliteTransaction>[]): Promise<readonly WriteOutcome[]> {
+  async write(
+    requests: readonly WriteRequest<SqliteTransaction>[],
+  ): Promise<readonly (WriteOutcome | LeftOutWrite)[]> {
     const session = this.#installed();
     if (session.policy.writes === 'refuse') {
       const error = notWritable(session.policy.primary);

@@ -18,7 +18,9 @@ import {
   type Store,
   type WriteOutcome,
 } from '@antiphon/core';
-import { sqlite, type SqliteOptions, type SqliteTransaction } from '../src/index.js';
+import type { SqliteOptions, SqliteTransaction } from '../src/index.js';
+import { SqliteStore } from '../src/store.js';
+import { PROCESS, type Surroundings } from '../src/surroundings.js';
 
 /**
  * Databases in a directory of their own, with the sqlite3 shell as the other program that writes to
@@ -73,13 +75,14 @@ export class Cluster {
       readonly versions?: boolean;
       readonly writes?: InstallOptions['writes'];
       readonly clock?: () => number;
+      readonly surroundings?: Surroundings;
     } = {},
   ) {}
 
   /** The first replica: its tables and rows become the cluster's. */
   async first(name: string, ddl: string, options: Partial<InstallOptions> = {}): Promise<TestStore> {
     this.directory.shell(name, ddl);
-    const store = sqlite({ file: this.directory.file(name) });
+    const store = this.#store({ file: this.directory.file(name) });
     const { tables, ddl: statements } = await store.inspect(
       options.localTriggers === undefined ? {} : { localTriggers: options.localTriggers },
     );
@@ -97,12 +100,16 @@ export class Cluster {
     options: Partial<InstallOptions> = {},
     settings: Partial<SqliteOptions> = {},
   ): Promise<TestStore> {
-    const store = sqlite({ ...settings, file: this.directory.file(name) });
+    const store = this.#store({ ...settings, file: this.directory.file(name) });
     return this.#install(name, store, {
       writes: this.settings.writes ?? 'capture',
       createTables: true,
       ...options,
     });
+  }
+
+  #store(options: SqliteOptions): TestStore {
+    return new SqliteStore(options, this.settings.surroundings ?? PROCESS);
   }
 
   async #install(name: string, store: TestStore, options: Partial<InstallOptions>): Promise<TestStore> {
@@ -191,7 +198,8 @@ export class Cluster {
         },
       },
     ]);
-    return outcome!;
+    if (outcome === undefined || outcome.type === 'left-out') throw new Error('a write had no outcome');
+    return outcome;
   }
 
   shell(name: string, sql: string): string {

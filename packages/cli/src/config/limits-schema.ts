@@ -15,7 +15,7 @@ const LIMITS: Readonly<Record<LimitName, string>> = {
   connectTimeoutMs: 'For NATS to answer at start, and for the cluster to come into being. Default 10000.',
   duplicateCheckMs: 'How long another replica under this id may take to say so at start. Default 500.',
   writeTimeoutMs: 'For a write, retries included, when its caller names no time. Default 10000.',
-  writeGroup: 'Writes of one group commit. Default 256.',
+  writeGroup: 'Most writes of one group commit; none begins after 50 ms of them. Default 256.',
   waitingWrites: 'Writes that wait; more are refused (OVERLOADED). Default 4096.',
   applyEntries: 'Entries of the log that are applied in one transaction. Default 512.',
   applyBytes: 'Bytes of the log that are applied in one transaction. Default 524288.',

@@ -142,6 +142,17 @@ export type WriteOutcome =
   /** `error`: why, an AntiphonError; or whatever `run` threw, the very object. */
   | { readonly type: 'rejected'; readonly error: unknown };
 
+/**
+ * The group ended before this write: it did not fit into the message, or there was no time left for
+ * its function. Nothing of it is in the transaction. For the next group, before all that comes
+ * later.
+ */
+export interface LeftOutWrite {
+  readonly type: 'left-out';
+  /** What it needs of a message, as far as that is known; an upper bound. */
+  readonly bytes?: number;
+}
+
 export interface PrepareOptions {
   /** For the message's sync section. */
   readonly token: string;
@@ -170,14 +181,7 @@ export type PreparedWrite =
       readonly claims: readonly NamedClaim[];
     }
   | { readonly type: 'rejected'; readonly error: unknown }
-  /**
-   * It did not fit into the message, and nothing of it is in the transaction: for the next group.
-   */
-  | {
-      readonly type: 'left-out';
-      /** What it needs of a message, as far as that is known; an upper bound. */
-      readonly bytes?: number;
-    }
+  | LeftOutWrite
   /**
    * It writes only to tables that are not replicated, and nothing of it is in the transaction: to
    * be prepared by itself.
@@ -400,9 +404,10 @@ export interface Store<Tx = unknown> {
   /**
    * Group commit: seals what other programs committed, runs the requests in order in one
    * transaction, each undone alone when it throws, seals and commits. Outcomes in the order of the
-   * requests.
+   * requests. A group runs in one piece, so it begins no more functions after some 50 ms, and the
+   * others are left out, their functions not run; the first is not.
    */
-  write(requests: readonly WriteRequest<Tx>[]): Promise<readonly WriteOutcome[]>;
+  write(requests: readonly WriteRequest<Tx>[]): Promise<readonly (WriteOutcome | LeftOutWrite)[]>;
   /**
    * Runs the requests as `write` does, except that one which writes to replicated tables and to
    * others is rejected (BAD_SQL), and seals what they changed as one message, in a transaction that

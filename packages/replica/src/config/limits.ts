@@ -36,7 +36,9 @@ export interface ReplicaLimits extends AgreedLimits {
    */
   readonly writeTimeoutMs: number;
   /**
-   * Maximum writes committed together; more wait for the next group.
+   * Maximum writes committed together; more wait for the next group. A group is smaller when time
+   * is up: it begins no more functions after 50 ms, in which the process does nothing else; and,
+   * in a synchronous cluster, when its message is full.
    * @defaultValue 256
    */
   readonly writeGroup: number;

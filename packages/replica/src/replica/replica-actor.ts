@@ -13,6 +13,7 @@ import {
   type ApplyStep,
   type CompareOptions,
   type Gap,
+  type LeftOutWrite,
   type RecaptureReport,
   type Timer,
   toAntiphonError,
@@ -53,6 +54,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
     },
     laneOf: {
       write: 'write',
+      writeOn: 'write',
       submit: 'write',
       advance: 'write',
       apply: 'apply',
@@ -148,14 +150,15 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     hold: (holdMs: number): void => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
     },
-    release: (): Promise<void> => {
+    release: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => {
       this.#heldUntilMs = 0;
-      return this.#expire();
+      return this.#writeOn(context);
     },
+    writeOn: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#writeOn(context),
     expire: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> | void => {
       this.scope.sync?.acker.askSilent();
       if (this.#committer?.due === true) return this.#advance(context);
-      if (this.#held.length > 0) return this.#expire();
+      if (this.#held.length > 0) return this.#writeOn(context);
     },
   };
   #relay: ActorRef<RelayProtocol> | undefined;
@@ -164,7 +167,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   readonly #sealing: SealRetry;
   /** Monotonic; while it lies ahead, library writes wait in `#held`. */
   #heldUntilMs = 0;
+  /** Also those that the last group had no time for. */
   #held: Received<ReplicaProtocol, 'write'>[] = [];
+  #writingOn = false;
   #committer: GroupCommitter | undefined;
   #pollTimer: Timer | undefined;
   readonly #applyTurn: ApplyTurn;
@@ -241,9 +246,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     for (const stop of this.#stopListening) stop();
     const ended = reason.type !== 'restarting';
     const why = ended ? `Replica ${id} is closing` : `Replica ${id} had a defect and starts again`;
-    this.#committer?.close(
-      new AntiphonError(ended ? 'CLOSED' : 'ACTOR_STOPPED', `${why}. Nothing was written.`),
-    );
+    const error = new AntiphonError(ended ? 'CLOSED' : 'ACTOR_STOPPED', `${why}. Nothing was written.`);
+    this.#committer?.close(error);
+    // Their functions were not begun.
+    for (const message of this.#held.splice(0)) message.reject(error);
     if (ended) sync?.acker.stop();
   }
 
@@ -273,43 +279,48 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     context: Context<ReplicaProtocol>,
     message: Received<ReplicaProtocol, 'write'>,
   ): Promise<NoReply> | NoReply {
-    const { limits } = this.scope;
-    if (this.#isHeld) {
-      this.#held.push(message);
-      return message.defer();
-    }
-    const group = [...this.#held.splice(0), message, ...context.takeWaiting('write', limits.writeGroup - 1)];
-    return this.#commit(group);
+    this.#held.push(message);
+    if (this.#isHeld) return message.defer();
+    const room = Math.max(0, this.scope.limits.writeGroup - this.#held.length);
+    this.#held.push(...context.takeWaiting('write', room));
+    return this.#writeHeld(context);
   }
 
-  async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<NoReply> {
+  /**
+   * One group of those that wait here. What it leaves is for the next one: others get their turn in
+   * between.
+   */
+  async #writeHeld(context: Context<ReplicaProtocol>): Promise<NoReply> {
+    const group = this.#held.splice(0, this.scope.limits.writeGroup);
+    const { left, answered } = await this.#commit(group);
+    this.#held.unshift(...left);
+    const deferred = this.#held.map((message) => message.defer());
+    if (this.#held.length > 0 && !this.#writingOn) this.#writingOn = context.self.tell('writeOn');
+    return (answered ?? deferred[0]) as NoReply;
+  }
+
+  async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<Committed> {
     const { counters, store, health, progress } = this.scope;
-    let outcomes: readonly WriteOutcome[];
+    let outcomes: readonly (WriteOutcome | LeftOutWrite)[];
     try {
       outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError)) throw thrown;
       if (STANDING_STILL.has(thrown.code)) health.stall(thrown);
-      return group.map((message) => message.reject(thrown)).at(-1) as NoReply;
+      return { left: [], answered: group.map((message) => message.reject(thrown)).at(-1) as NoReply };
     }
     // Before the answers: the followers get it while the caller is still being told.
     this.#relay?.tell('wake');
-    counters.writes += group.length;
+    const left: Received<ReplicaProtocol, 'write'>[] = [];
     let answered: NoReply | undefined;
     for (const [index, message] of group.entries()) {
       const outcome = outcomes[index];
-      answered =
-        outcome === undefined
-          ? message.reject(
-              new AntiphonError(
-                'INTERNAL',
-                'The store answered fewer writes than it was given. Please report it.',
-              ),
-            )
-          : message.reply(outcome);
+      if (outcome?.type === 'left-out') left.push(message);
+      else answered = outcome === undefined ? message.reject(unanswered()) : message.reply(outcome);
     }
+    counters.writes += group.length - left.length;
     progress.moved();
-    return answered as NoReply;
+    return { left, answered };
   }
 
   #apply(delivery: Delivery): Promise<DeliveryResult> {
@@ -468,15 +479,25 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   /** A hold ends by itself: whoever asked for it may be gone. */
-  async #expire(): Promise<void> {
-    while (this.#held.length > 0 && this.#heldUntilMs <= this.scope.clock.monotonicMs()) {
-      await this.#commit(this.#held.splice(0, this.scope.limits.writeGroup));
-    }
+  async #writeOn(context: Context<ReplicaProtocol>): Promise<void> {
+    this.#writingOn = false;
+    if (this.#held.length > 0 && !this.#isHeld) await this.#writeHeld(context);
   }
+}
+
+interface Committed {
+  /** For the next group. */
+  readonly left: readonly Received<ReplicaProtocol, 'write'>[];
+  readonly answered: NoReply | undefined;
 }
 
 /** The database is not what it was, or not this process's any more. */
 const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'STORE_CORRUPT', 'SCHEMA_DRIFT']);
+
+function unanswered(): AntiphonError {
+  const message = 'The store answered fewer writes than it was given. Please report it.';
+  return new AntiphonError('INTERNAL', message);
+}
 
 function notYet(): AntiphonError {
   return new AntiphonError('ACTOR_STOPPED', 'The replica is starting. Ask again.');

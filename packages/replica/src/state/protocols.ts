@@ -85,6 +85,8 @@ export interface ResendAnswer {
 /** The owner of the store: everything that writes to the database is a message to it. */
 export interface ReplicaProtocol {
   write(request: WriteMessage): WriteOutcome;
+  /** The next group of asynchronous writes, of those that the last one had no time for. */
+  writeOn(): void;
   /** Synchronous writes answer for themselves. */
   submit(write: SyncWrite): void;
   /**

@@ -42,6 +42,8 @@ export class SyncWrite {
   conflicts = 0;
   /** It writes only to what is not replicated: for a transaction of its own. */
   alone = false;
+  /** The last group ended before it: it goes before all that came later. */
+  leftOut = false;
   /** What it needs of a message, once it was left out of one. */
   knownBytes = 0;
   /** Not run again before; monotonic. */

@@ -427,11 +427,13 @@ function sortOut(
   const leftOut: SyncWrite[] = [];
   for (const [index, write] of writes.entries()) {
     const outcome = outcomes[index];
+    write.leftOut = outcome?.type === 'left-out';
     if (outcome?.type === 'ran') flying.push({ write, ran: outcome });
     else if (outcome?.type === 'rejected') failed.push({ write, error: outcome.error });
     else {
       write.alone ||= outcome?.type === 'alone';
-      if (outcome?.type === 'left-out') write.knownBytes = outcome.bytes ?? 0;
+      // What it needed once it needs again, also if it did not run this time.
+      if (outcome?.type === 'left-out') write.knownBytes = outcome.bytes ?? write.knownBytes;
       leftOut.push(write);
     }
   }

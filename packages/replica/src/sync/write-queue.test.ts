@@ -80,6 +80,18 @@ describe('the queue of synchronous writes', () => {
     expect(bench.chosen()).toEqual(['never', 'once', 'twice']);
   });
 
+  it('takes those first that the last group left out, also with conflicts', () => {
+    const bench = new Bench();
+    bench.queue.take([
+      bench.write('new'),
+      bench.write('left', 'logged', { leftOut: true }),
+      bench.write('left with conflicts', 'logged', { leftOut: true, conflicts: 2 }),
+      bench.write('once', 'logged', { conflicts: 1 }),
+      bench.write('newer'),
+    ]);
+    expect(bench.chosen()).toEqual(['left', 'left with conflicts', 'new', 'newer', 'once']);
+  });
+
   it('leaves one out until its time has come', async () => {
     const bench = new Bench();
     bench.queue.take([bench.write('later', 'logged', { notBeforeMs: 50 }), bench.write('now')]);

@@ -60,8 +60,9 @@ export class WriteQueue {
 
   /**
    * A group: those whose time has come, without conflicts first, since what comes after a rejected
-   * one is rejected with it. As far as their sizes are known, no more than fit into one message:
-   * what does not fit would run for nothing.
+   * one is rejected with it. But those that the last group left out come before all others: where
+   * more comes in than a group takes, one with conflicts would never have its turn. As far as their
+   * sizes are known, no more than fit into one message: what does not fit would run for nothing.
    */
   choose(limit: number, maxBytes: number): SyncWrite[] {
     const nowMs = this.scope.clock.monotonicMs();
@@ -82,7 +83,7 @@ export class WriteQueue {
       else if (!write.settled) rest.push(write);
     }
     this.#writes = rest;
-    if (chosen.some(({ conflicts }) => conflicts > 0)) chosen.sort((a, b) => a.conflicts - b.conflicts);
+    if (chosen.some(({ conflicts }) => conflicts > 0)) chosen.sort((a, b) => rankOf(a) - rankOf(b));
     return chosen;
   }
 
@@ -110,6 +111,10 @@ export class WriteQueue {
     else write.reject(error);
     return false;
   }
+}
+
+function rankOf({ leftOut, conflicts }: SyncWrite): number {
+  return leftOut ? -1 : conflicts;
 }
 
 /** Whether other databases than the writer's own must have it. */

@@ -96,7 +96,7 @@ export class Member<Tx = unknown> {
 
   async write(...operations: readonly RowOperation[]): Promise<WriteOutcome> {
     const [outcome] = await this.store.write([this.harness.request(operations)]);
-    if (outcome === undefined) throw new Error('a write had no outcome');
+    if (outcome === undefined || outcome.type === 'left-out') throw new Error('a write had no outcome');
     return outcome;
   }
 

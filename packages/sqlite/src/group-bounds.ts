@@ -1,0 +1,82 @@
+import type { WriteRequest } from '@antiphon/core';
+import type { Outbox } from './outbox.js';
+import type { Surroundings } from './surroundings.js';
+import type { SqliteTransaction } from './transaction.js';
+
+type Request = WriteRequest<SqliteTransaction>;
+
+/**
+ * After so long, a group begins no more functions. They run in one piece, in which the process does
+ * nothing else: no beat is sent, and no other write, read or acknowledgement gets on.
+ */
+export const LONGEST_RUN_MS = 50;
+
+/**
+ * What a group has time for, from when its first function begins. What has begun may run again,
+ * however late, when another write takes the transaction with it; so what was not begun in time is
+ * untouched.
+ */
+export class GroupTime {
+  readonly #begun = new Set<Request>();
+  #untilMs: number | undefined;
+
+  constructor(private readonly surroundings: Pick<Surroundings, 'monotonicMs'>) {}
+
+  /** The first one always: a group that takes none would be made again for ever. */
+  mayBegin(request: Request): boolean {
+    if (this.#begun.has(request)) return true;
+    const nowMs = this.surroundings.monotonicMs();
+    this.#untilMs ??= nowMs + LONGEST_RUN_MS;
+    if (nowMs >= this.#untilMs) return false;
+    this.#begun.add(request);
+    return true;
+  }
+}
+
+/** At least every so many writes, it is asked how large they were. */
+const MEASURED_TOGETHER = 16;
+
+/**
+ * What a group has room for: one message. An estimate, before anything is encoded, so that not many
+ * more functions run than it takes: what is run beyond it is taken back, and runs again.
+ */
+export class GroupRoom {
+  #bytes = 0;
+  #writes = 0;
+  /** The last outbox row of the writes that are measured. */
+  #measuredTo = 0;
+  #unmeasured = 0;
+  /** To ask after each one would cost a small write a fifth of what it does. */
+  #measureAt = 1;
+
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly maxBytes: number,
+  ) {}
+
+  /** A write has run; `end` is the number of its last outbox row. */
+  take(end: number): void {
+    this.#unmeasured++;
+    if (this.#unmeasured < this.#measureAt) return;
+    const bytes = this.outbox.bytesAfter(this.#measuredTo);
+    const one = this.#unmeasured === 1;
+    this.#measuredTo = end;
+    // It fits into no message. It is rejected, and needs no room in this one.
+    if (!one || bytes <= this.maxBytes) {
+      this.#bytes += bytes;
+      this.#writes += this.#unmeasured;
+    }
+    this.#unmeasured = 0;
+    const fitting = this.#writes === 0 ? 0 : (this.maxBytes - this.#bytes) / this.#average;
+    this.#measureAt = Math.max(1, Math.min(fitting / 2, MEASURED_TOGETHER));
+  }
+
+  /** False once another write of average size would be too much. */
+  hasMore(): boolean {
+    return this.#bytes + (this.#unmeasured + 1) * this.#average <= this.maxBytes;
+  }
+
+  get #average(): number {
+    return this.#writes === 0 ? 0 : this.#bytes / this.#writes;
+  }
+}
