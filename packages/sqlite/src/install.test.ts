@@ -303,4 +303,12 @@ describe('a replica that refuses writes', () => {
     cluster.shell('b', 'UPDATE _antiphon_state SET format = 5');
     await expectCode(cluster.join('b'), 'STORE_CONTENT', /Upgrade this replica/);
   });
+
+  it('refuses a file of a build that is too old to be brought up to date, and says the way round', async () => {
+    cluster = await pairOf();
+    await cluster.member('b').store.close();
+    cluster.shell('b', 'UPDATE _antiphon_state SET format = 2');
+    const refused = /format 2, .*older.*from format 3.*in between.*empty file/;
+    await expectCode(cluster.join('b'), 'STORE_CONTENT', refused);
+  });
 });

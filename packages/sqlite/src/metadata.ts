@@ -8,8 +8,19 @@ export const METADATA_FORMAT = 4;
 /** A file of this format is brought up to date when its replica is started. */
 const FORMAT_BEFORE = 3;
 
-export function isKnownFormat(format: number): boolean {
-  return format === METADATA_FORMAT || format === FORMAT_BEFORE;
+/** What speaks against a file with metadata of this format; undefined when nothing does. */
+export function formatObstacle(format: number): string | undefined {
+  if (format === METADATA_FORMAT || format === FORMAT_BEFORE) return undefined;
+  if (format < FORMAT_BEFORE)
+    return (
+      `This database has Antiphon metadata of format ${format}, made by an older build than this one can upgrade: ` +
+      `it brings files from format ${FORMAT_BEFORE} on to format ${METADATA_FORMAT}. ` +
+      'Start the replica once with a build in between, or let it join with an empty file.'
+    );
+  return (
+    `This database has Antiphon metadata of format ${format}, and this build knows format ${METADATA_FORMAT}. ` +
+    'Upgrade this replica.'
+  );
 }
 
 /**
