@@ -9,6 +9,12 @@ import { sqlite } from './index.js';
 let cluster = new Cluster();
 afterEach(() => cluster.close());
 
+/** Makes the metadata of a file what the build before made. */
+const FORMAT_3 = `INSERT INTO _antiphon_vector SELECT key, value FROM _antiphon_state, json_each(vector);
+  DROP VIEW _antiphon_guard; CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY);
+  ALTER TABLE _antiphon_state DROP COLUMN vector; ALTER TABLE _antiphon_state DROP COLUMN applying;
+  UPDATE _antiphon_state SET format = 3;`;
+
 describe('inspect and install', () => {
   it('describes tables, keys, row counts and statements, and says what cannot be replicated', async () => {
     const directory = new Directory();
@@ -279,10 +285,7 @@ describe('a replica that refuses writes', () => {
     await cluster.member('b').store.close();
     cluster.shell(
       'b',
-      `INSERT INTO _antiphon_vector SELECT key, value FROM _antiphon_state, json_each(vector);
-       DROP VIEW _antiphon_guard; CREATE TABLE _antiphon_guard (applying INTEGER PRIMARY KEY);
-       ALTER TABLE _antiphon_state DROP COLUMN vector; ALTER TABLE _antiphon_state DROP COLUMN applying;
-       UPDATE _antiphon_state SET format = 3;
+      `${FORMAT_3}
        INSERT INTO t VALUES (2, 'raise', 2); VACUUM;`,
     );
     const identity = { cluster: 'test', replica: 'b', generation: 'g1', schemaVersion: 1 };
@@ -297,10 +300,36 @@ describe('a replica that refuses writes', () => {
     );
   });
 
+  it('I3: accuses only the table that went uncaptured, in a file of the build before after VACUUM', async () => {
+    cluster = await pairOf(
+      `CREATE TABLE p (id INTEGER PRIMARY KEY, x); CREATE TABLE q (id INTEGER PRIMARY KEY, x);`,
+    );
+    await cluster.member('b').store.close();
+    cluster.shell(
+      'b',
+      `${FORMAT_3} UPDATE _antiphon_mark SET schema_version = (SELECT schema_version FROM pragma_schema_version);
+       ${cluster.shell('b', `SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'q'`)}
+       CREATE TABLE other (x); CREATE INDEX other_x ON other (x); VACUUM;`,
+    );
+    for (let start = 0; start < 2; start++) {
+      const store = await cluster.join('b', { createTables: false });
+      await expectCode(store.check(), 'SCHEMA_DRIFT', /\(table q: [^;]*\)/);
+      await store.close();
+    }
+  });
+
   it('refuses a file of a build that is newer', async () => {
     cluster = await pairOf();
     await cluster.member('b').store.close();
     cluster.shell('b', 'UPDATE _antiphon_state SET format = 5');
     await expectCode(cluster.join('b'), 'STORE_CONTENT', /Upgrade this replica/);
+  });
+
+  it('refuses a file of a build that is too old to be brought up to date, and says the way round', async () => {
+    cluster = await pairOf();
+    await cluster.member('b').store.close();
+    cluster.shell('b', 'UPDATE _antiphon_state SET format = 2');
+    const refused = /format 2, .*older.*from format 3.*in between.*empty file/;
+    await expectCode(cluster.join('b'), 'STORE_CONTENT', refused);
   });
 });

@@ -1,5 +1,7 @@
+import { uncounted } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { declaredCollations } from './declared-collations.js';
+import { putGuard } from './guard-view.js';
 import { quoteName, quoteText } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 
@@ -8,8 +10,19 @@ export const METADATA_FORMAT = 4;
 /** A file of this format is brought up to date when its replica is started. */
 const FORMAT_BEFORE = 3;
 
-export function isKnownFormat(format: number): boolean {
-  return format === METADATA_FORMAT || format === FORMAT_BEFORE;
+/** What speaks against a file with metadata of this format; undefined when nothing does. */
+export function formatObstacle(format: number): string | undefined {
+  if (format === METADATA_FORMAT || format === FORMAT_BEFORE) return undefined;
+  if (format < FORMAT_BEFORE)
+    return (
+      `This database has Antiphon metadata of format ${format}, made by an older build than this one can upgrade: ` +
+      `it brings files from format ${FORMAT_BEFORE} on to format ${METADATA_FORMAT}. ` +
+      'Start the replica once with a build in between, or let it join with an empty file.'
+    );
+  return (
+    `This database has Antiphon metadata of format ${format}, and this build knows format ${METADATA_FORMAT}. ` +
+    'Upgrade this replica.'
+  );
 }
 
 /**
@@ -74,10 +87,6 @@ const TABLES = [
   `CREATE TABLE _antiphon_unsettled (id INTEGER PRIMARY KEY)`,
 ];
 
-/** Has a row only inside the applier's transaction, so nobody else ever sees one. */
-const GUARD =
-  'CREATE VIEW _antiphon_guard AS SELECT 1 AS applying FROM _antiphon_state WHERE id = 1 AND applying';
-
 /**
  * What became of synchronous groups. By the log's order, so that a new one is appended to the last
  * page; IF NOT EXISTS because databases from before synchronous updates do not have it.
@@ -104,21 +113,33 @@ const KEPT_ATTEMPTS = `CREATE TABLE IF NOT EXISTS _antiphon_kept_attempts (
 
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
-  connection.db.exec(GUARD);
   completeMetadata(connection);
+  putGuard(connection);
 }
 
 /**
  * Brings a file of the format before to this one. After it was looked for uncaptured changes: how
  * often the schema was changed tells something there.
  */
-export function upgradeMetadata({ db }: Connection): void {
-  if (db.prepare('SELECT format FROM _antiphon_state', 'value').get() === METADATA_FORMAT) return;
-  db.exec('ALTER TABLE _antiphon_state ADD COLUMN applying INTEGER NOT NULL DEFAULT 0');
-  db.exec(`ALTER TABLE _antiphon_state ADD COLUMN vector TEXT NOT NULL DEFAULT '{}'`);
-  db.exec('DROP TABLE _antiphon_guard');
-  db.exec(GUARD);
+export function upgradeMetadata(connection: Connection): void {
+  if (isOfThisFormat(connection)) return;
+  const { db } = connection;
+  uncounted(connection, () => {
+    db.exec('ALTER TABLE _antiphon_state ADD COLUMN applying INTEGER NOT NULL DEFAULT 0');
+    db.exec(`ALTER TABLE _antiphon_state ADD COLUMN vector TEXT NOT NULL DEFAULT '{}'`);
+    // In the place of a table.
+    putGuard(connection);
+  });
   db.exec(`UPDATE _antiphon_state SET format = ${METADATA_FORMAT}`);
+}
+
+function isOfThisFormat({ db }: Connection): boolean {
+  return db.prepare('SELECT format FROM _antiphon_state', 'value').get() === METADATA_FORMAT;
+}
+
+/** Whoever drops all views of a database takes the guard along. */
+export function restoreGuard(connection: Connection): void {
+  if (isOfThisFormat(connection)) uncounted(connection, () => putGuard(connection));
 }
 
 /** What is written from here on is not captured, until `captureAgain` or the state is stored. */
@@ -130,11 +151,12 @@ export function captureAgain(connection: Connection): void {
   connection.statement('UPDATE _antiphon_state SET applying = 0 WHERE id = 1').run();
 }
 
-/** Adds what builds of the same format before this one did not have. */
+/** Adds what builds of the same format before this one did not have, and what others dropped. */
 export function completeMetadata(connection: Connection): void {
-  connection.db.exec(OUTCOMES);
-  connection.db.exec(UNCAPTURED);
-  connection.db.exec(KEPT_ATTEMPTS);
+  uncounted(connection, () => {
+    for (const sql of [OUTCOMES, UNCAPTURED, KEPT_ATTEMPTS]) connection.db.exec(sql);
+  });
+  restoreGuard(connection);
 }
 
 function outboxWidth(connection: Connection): number {

@@ -11,7 +11,7 @@ import { KeptWrites } from './kept-writes.js';
 import type { TrackedTable } from './local-table.js';
 import { GroupSealer } from './group-seal.js';
 import { inspectDependents } from './local-triggers.js';
-import { createHiddenTable } from './metadata.js';
+import { createHiddenTable, restoreGuard } from './metadata.js';
 import { Outbox } from './outbox.js';
 import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
@@ -129,11 +129,12 @@ export class Session {
   /**
    * Somebody may have changed triggers or tables since the last transaction. SCHEMA_DRIFT when a
    * replicated table is not what it was, or changes may have gone uncaptured; otherwise theirs are
-   * guarded, and ours are put in order behind them.
+   * guarded, and ours are put in order behind them. The view that all of them ask is there again.
    */
   verifySchema(connection: Connection, state: ReplicaState): void {
     if (schemaCookieOf(connection) === state.schemaCookie) return;
     const tables = rescanTables(connection, this.#tables);
+    restoreGuard(connection);
     assertCaptured(connection, tables);
     const names = tables.map(({ name }) => name);
     const dependents = inspectDependents(connection, names, this.policy.localTriggers);

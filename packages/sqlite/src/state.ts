@@ -12,7 +12,7 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
-import { isKnownFormat, METADATA_FORMAT } from './metadata.js';
+import { formatObstacle, METADATA_FORMAT } from './metadata.js';
 import { NewlySealed } from './recent-messages.js';
 import { readVector, StoredVector } from './stored-vector.js';
 
@@ -211,13 +211,8 @@ function readRow(connection: Connection): StateRow {
       'STORE_CORRUPT',
       'The metadata of this database has lost its state row. Restore the file from a backup.',
     );
-  if (!isKnownFormat(row.format)) {
-    throw new AntiphonError(
-      'STORE_CONTENT',
-      `This database has Antiphon metadata of format ${row.format}, and this build knows format ${METADATA_FORMAT}. ` +
-        'Upgrade this replica.',
-    );
-  }
+  const obstacle = formatObstacle(row.format);
+  if (obstacle !== undefined) throw new AntiphonError('STORE_CONTENT', obstacle);
   return row;
 }
 

@@ -32,6 +32,7 @@ import { Connection } from './connection.js';
 import { CurrentState } from './current-state.js';
 import { FileIdentity } from './file-identity.js';
 import { isRefusal, storeError } from './errors.js';
+import { putGuardAlone } from './guard-view.js';
 import { sealExistingRows } from './existing-rows.js';
 import { inspectDatabase } from './database-inspection.js';
 import { hasMetadata } from './inspection.js';
@@ -294,6 +295,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
         await this.#transaction(what, (draft) => session.verifySchema(writer, draft));
       } catch (thrown) {
         if (isUncaptured(thrown)) keepUncapturedTables(writer, session.tables);
+        putGuardAlone(writer, () => session.writerState.assertOwned(this.#state.get()));
         throw storeError(thrown, what);
       }
     });

@@ -14,6 +14,7 @@ import { quoteName, quoteText } from './identifiers.js';
 import { inspectTables } from './inspection.js';
 import { inspectDependents } from './local-triggers.js';
 import { tableSchema, type LocalTable, type TrackedTable } from './local-table.js';
+import { restoreGuard } from './metadata.js';
 import { rulesDifference } from './row-rules.js';
 import type { WritePolicy } from './state.js';
 import { dropTrigger } from './trigger-guard.js';
@@ -194,6 +195,7 @@ export function installTriggersOf(
   tables: readonly TrackedTable[],
   policy: WritePolicy,
 ): void {
+  restoreGuard(connection);
   keepUncaptured(
     connection,
     findUncapturedTables(connection, tables).filter((gap) => gap.table !== table.name),

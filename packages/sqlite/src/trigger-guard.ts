@@ -1,6 +1,6 @@
 import { quoteName } from './identifiers.js';
 
-/** True outside of apply: only the applier's own transaction ever sees a row in the guard table. */
+/** True outside of apply: only the applier's own transaction ever sees a row in the guard. */
 export const NOT_APPLYING = 'NOT EXISTS (SELECT 1 FROM "_antiphon_guard")';
 
 interface Token {

@@ -1,7 +1,9 @@
+import { rmSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { sqlite } from './index.js';
 import { Cluster } from '../test/cluster.js';
 import { expectCode, installOptions, newClock, pairOf } from '../test/pair.js';
+import { recaptureIn } from '../test/recapture.js';
 
 let cluster = new Cluster();
 afterEach(() => cluster.close());
@@ -173,6 +175,104 @@ describe('changes that nobody may have captured', () => {
     expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
     await store.check();
     expect(store.hasUnsealed()).toBe(false);
+  });
+});
+
+const ALL_VIEWS = `SELECT 'DROP VIEW "' || name || '";' FROM sqlite_schema WHERE type = 'view'`;
+
+describe('the guard that triggers ask, when others drop it', () => {
+  const view = (name: string): string =>
+    cluster.shell(name, `SELECT type, sql FROM sqlite_schema WHERE lower(name) = '_antiphon_guard'`);
+
+  async function expectReplicating(): Promise<void> {
+    cluster.shell('b', `INSERT INTO t VALUES (50, 'by a program', 1);`);
+    await cluster.write('a', `INSERT INTO t VALUES (60, 'elsewhere', 1)`);
+    await cluster.synchronize();
+    expect(cluster.shell('b', 'SELECT group_concat(id) FROM t')).toBe('50,60');
+    expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
+  }
+
+  it.each([
+    ['nothing', ''],
+    ['a table', 'CREATE TABLE _Antiphon_Guard (applying INTEGER);'],
+    ['an index', 'CREATE INDEX _antiphon_guard ON t (a);'],
+    ['a view of another text', 'CREATE VIEW _antiphon_guard AS SELECT 1 WHERE 0;'],
+    ['a view that cannot be used', 'CREATE VIEW _antiphon_guard AS SELECT * FROM nowhere;'],
+  ])('is there again by itself when the file is looked at, in the place of %s', async (_what, put) => {
+    cluster = await pairOf(REBUILT);
+    const { store } = cluster.member('b');
+    await store.check();
+    const before = view('b');
+    cluster.shell('b', `DROP VIEW _antiphon_guard; ${put}`);
+    await store.check();
+    expect(view('b')).toBe(before);
+    expect(store.hasUnsealed()).toBe(false);
+    await expectReplicating();
+  });
+
+  it('is there again when something is written, sealed or applied', async () => {
+    for (const way of ['write', 'publish', 'deliver'] as const) {
+      cluster = await pairOf(REBUILT);
+      cluster.shell('b', 'DROP VIEW _antiphon_guard;');
+      if (way === 'write') await cluster.write('b', `INSERT INTO t VALUES (1, 'x', 1)`, 'DELETE FROM t');
+      else {
+        await cluster.write('a', `INSERT INTO t VALUES (1, 'x', 1)`, 'DELETE FROM t');
+        await cluster.publish('a');
+        await cluster[way]('b');
+      }
+      await expectReplicating();
+      await cluster.close();
+    }
+  });
+
+  it('is there again after a start', async () => {
+    cluster = await pairOf(REBUILT);
+    await cluster.member('b').store.close();
+    cluster.shell('b', 'DROP VIEW _antiphon_guard;');
+    await cluster.join('b', { createTables: false });
+    await expectReplicating();
+  });
+
+  it('lets programs write while the replica is stalled for a view that was dropped with it', async () => {
+    cluster = await pairOf(REBUILT);
+    const { store } = cluster.member('b');
+    await store.check();
+    cluster.shell('b', cluster.shell('b', ALL_VIEWS));
+    await expectCode(store.check(), 'SCHEMA_DRIFT', /dropped and created again/);
+    cluster.shell('b', `INSERT INTO t VALUES (50, 'by a program', 1); DELETE FROM t;`);
+    await recaptureIn(cluster, 'b', 't', false);
+    await expectReplicating();
+  });
+
+  it('comes back with recapture alone, in a file that was restored without its views', async () => {
+    cluster = await pairOf(REBUILT);
+    await cluster.member('b').store.close();
+    const file = cluster.directory.file('b');
+    const dump = cluster.shell('b', '.dump').replaceAll(/^CREATE VIEW .*$/gm, '');
+    for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
+    cluster.shell('b', dump);
+    expect(view('b')).toBe('');
+    const store = await cluster.join('b', { createTables: false });
+    await expectCode(store.check(), 'SCHEMA_DRIFT');
+    cluster.shell('b', 'DROP VIEW _antiphon_guard;');
+    await recaptureIn(cluster, 'b', 't', false);
+    await expectReplicating();
+  });
+
+  it('I3: one that kept our triggers from firing is proof that changes went uncaptured', async () => {
+    cluster = await pairOf(REBUILT);
+    const { store } = cluster.member('b');
+    cluster.shell(
+      'b',
+      `DROP VIEW _antiphon_guard; CREATE VIEW _antiphon_guard AS SELECT 1;
+       INSERT INTO t VALUES (50, 'unseen', 1);`,
+    );
+    for (let look = 0; look < 2; look++)
+      await expectCode(store.check(), 'SCHEMA_DRIFT', /table t: .*_antiphon_guard/);
+    await recaptureIn(cluster, 'b', 't', false);
+    await cluster.synchronize();
+    expect(cluster.rows('a', 't')).toEqual(cluster.rows('b', 't'));
+    expect(cluster.rows('a', 't')).toHaveLength(1);
   });
 });
 
