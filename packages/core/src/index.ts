@@ -55,7 +55,7 @@ export {
   registerMember,
   restoreRecord,
 } from './cluster/member-record.js';
-export { replicatedNames } from './cluster/replicated-tables.js';
+export { assertTablesWanted, replicatedNames } from './cluster/replicated-tables.js';
 export { FIRST_ENTRY_SEQ, isReserved, isWhole } from './cluster/reserved.js';
 export { ackSubject, ackSubjectPrefix, beatSubject, mailboxPrefix } from './cluster/subjects.js';
 export {

@@ -108,7 +108,6 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     this.#hold = new HoldWatch(scope.health, scope.clock, leaseMs, () => this.#leaveWhenStuck());
     this.#changes = this.#run();
     this.#stopListening = this.#listen(signal);
-    if (scope.closing.aborted) this.#ending.abort(scope.closing.reason);
     if (signal?.aborted === true) this.#ending.abort(abortError(signal, endedBySignal(name)));
   }
 

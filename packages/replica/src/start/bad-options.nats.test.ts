@@ -27,6 +27,8 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(create(rest), /lacks `store`/);
   await refused(create({ ...rest, store: {} }), /`store` is not a store/);
   await refused(create({ ...rest, store, tables: 't' }), /`tables`.*list of names.*'auto'/);
+  await refused(create({ ...rest, store, tables: [] }), /`tables` is empty\. .*list of names.*'auto'/);
+  await refused(create({ ...rest, store, tables: [5] }), /`tables` is not valid/);
   await refused(create({ ...rest, store, localTriggers: 't' }), /`localTriggers`.*Give a list of names/);
   await refused(create({ ...rest, store, logger: 'x' }), /`logger`.*debug, info, warn and error/);
   await refused(create({ ...rest, store, onLifecycle: 'x' }), /`onLifecycle`.*Give a function/);
@@ -70,7 +72,14 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(a['recapture']!(), /needs the name of a table/);
   await refused(a['removeMember']!(), /^undefined is not a valid replica id/);
   await refused(a['removeMember']!('b', { forced: true }), /"forced"\. Did you mean "force"\?/);
-  for (const options of [{ table: ['t'] }, { tables: 't' }, null, { signal: 1 }])
+  for (const options of [
+    { table: ['t'] },
+    { tables: 't' },
+    { tables: [] },
+    { tables: [5] },
+    null,
+    { signal: 1 },
+  ])
     expect(() => replica.changes(options as never)).toThrow(/changes\(\)/);
   expect(replica.status().lifecycle).toBe('following');
 });
