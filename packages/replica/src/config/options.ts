@@ -1,4 +1,5 @@
 import {
+  shownOption,
   AntiphonError,
   assertClusterName,
   assertReplicaId,
@@ -191,7 +192,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
   if (!Number.isFinite(intervalMs) || intervalMs < 0) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `\`update.intervalMs\` is ${String(intervalMs)}. Give 0 or more milliseconds.`,
+      `\`update.intervalMs\` is ${shownOption(intervalMs)}. Give 0 or more milliseconds.`,
     );
   }
   const { cluster, id, store, tables, log, bus, registry, clock } = options;

@@ -158,7 +158,10 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     if (this.#ending.signal.aborted) throw this.#endedBy;
     const cursor: unknown = (change as Partial<typeof change> | undefined)?.cursor;
     if (typeof cursor !== 'string')
-      throw new AntiphonError('BAD_OPTION', 'ack() needs a change of this subscription, or its cursor.');
+      throw new AntiphonError(
+        'BAD_OPTION',
+        'ack() needs a change of this subscription. Give the change, or { cursor } with its cursor.',
+      );
     if (window === undefined || writer === undefined) throw notDelivered(this.name);
     const verdict = window.ack(cursor);
     if (verdict === 'unknown') throw notDelivered(this.name);

@@ -1,4 +1,5 @@
 import {
+  shownOption,
   AntiphonError,
   assertSubscriptionName,
   checkOptions,
@@ -78,7 +79,10 @@ export function subscribe(
   const { from = 'now', leaseMs = DEFAULT_LEASE_MS, signal } = options;
   if (!(leaseMs >= MIN_LEASE_MS && leaseMs <= MAX_LEASE_MS)) {
     const range = `from ${MIN_LEASE_MS} to ${MAX_LEASE_MS}`;
-    throw new AntiphonError('BAD_OPTION', `\`leaseMs\` is ${String(leaseMs)}. Give milliseconds ${range}.`);
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `\`leaseMs\` is ${shownOption(leaseMs)}. Give milliseconds ${range}.`,
+    );
   }
   const choice = choiceOf(scope, options, 'subscribe()');
   // A loop around it would go round without a pause.
