@@ -28,22 +28,22 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv = pro
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.ok;
     const error =
       thrown instanceof CommanderError
-        ? usageError(thrown, groupOf(argv, program))
+        ? usageError(thrown, commandOf(argv, program))
         : (fileTrouble(thrown) ?? toAntiphonError(thrown));
     reportError(processTerminal(json, env), error);
     return exitCodeOf(error);
   }
 }
 
-/** A command that only groups others lists them itself. */
-function groupOf(argv: readonly string[], { commands }: Command): string {
-  const group = commands.find((command) => command.commands.length > 0 && argv.includes(command.name()));
-  return group === undefined ? '' : ` ${group.name()}`;
+/** What was meant, as far as it is named before anything else: its help has the options. */
+function commandOf([first, ...rest]: readonly string[], { commands }: Command): string {
+  const command = commands.find((one) => one.name() === first);
+  return command === undefined ? '' : ` ${command.name()}${commandOf(rest, command)}`;
 }
 
-function usageError(error: CommanderError, group: string): AntiphonError {
+function usageError(error: CommanderError, command: string): AntiphonError {
   if (error.code === 'commander.help') {
-    return new AntiphonError('BAD_OPTION', `Name a command. \`antiphon${group} --help\` lists them.`);
+    return new AntiphonError('BAD_OPTION', `Name a command. \`antiphon${command} --help\` lists them.`);
   }
   const message = error.message
     .replace(/^error: /, '')
@@ -51,6 +51,6 @@ function usageError(error: CommanderError, group: string): AntiphonError {
     .trim();
   return new AntiphonError(
     'BAD_OPTION',
-    `${message}${/[.)?]$/.test(message) ? '' : '.'} See \`antiphon${group} --help\`.`,
+    `${message}${/[.)?]$/.test(message) ? '' : '.'} See \`antiphon${command} --help\`.`,
   );
 }

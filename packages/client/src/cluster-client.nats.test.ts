@@ -59,6 +59,8 @@ describe('a client of a cluster', () => {
     const from = parseCursor(seen[1]!.cursor);
     const [again] = await take(clusterChanges(client, { from, ...common }), 1);
     expect(again).toEqual(seen[2]);
+    const none = clusterChanges(client, { from: 'now', ...common, tables: [] });
+    await expect(none.next()).rejects.toMatchObject({ code: 'BAD_OPTION' });
     const unknown = clusterChanges(client, { from: 'now', ...common, tables: ['customers'] });
     await expect(unknown.next()).rejects.toMatchObject({ code: 'UNKNOWN_TABLE' });
     const enough = AbortSignal.abort(new Error('enough'));

@@ -55,7 +55,7 @@ export {
   registerMember,
   restoreRecord,
 } from './cluster/member-record.js';
-export { replicatedNames } from './cluster/replicated-tables.js';
+export { assertTablesWanted, replicatedNames } from './cluster/replicated-tables.js';
 export { FIRST_ENTRY_SEQ, isReserved, isWhole } from './cluster/reserved.js';
 export { ackSubject, ackSubjectPrefix, beatSubject, mailboxPrefix } from './cluster/subjects.js';
 export {
@@ -178,7 +178,7 @@ export type {
 export { formatTransactionId, type TransactionId } from './model/transaction-id.js';
 export { type Row, TaggedValue, type Value, type ValueTag } from './model/value.js';
 
-export { checkOptions, checkRequired, type OptionNames } from './options/check-options.js';
+export { checkOptions, checkRequired, type OptionNames, shownOption } from './options/check-options.js';
 export { oneOf, OPTION, type OptionKind } from './options/option-kinds.js';
 export { suggest, suggestion } from './options/suggestion.js';
 

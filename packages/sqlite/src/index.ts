@@ -23,7 +23,7 @@ const OPTIONS: OptionNames<SqliteOptions> = {
     file: OPTION.text,
     synchronous: oneOf('normal', 'full'),
     readers: OPTION.count,
-    busyTimeoutMs: OPTION.milliseconds,
+    busyTimeoutMs: OPTION.count,
   },
 };
 

@@ -70,9 +70,7 @@ async function replicaFor(client: ClusterClient, table: string, named: string | 
   const stalled = answers.filter(
     ({ stalled: reason, holding }) =>
       reason?.tables?.some((name) => isSameName(name, table)) === true ||
-      (holding?.code === 'SCHEMA_DRIFT' &&
-        isSameName(holding.table ?? '', table) &&
-        holding.seq === undefined),
+      (holding?.code === 'SCHEMA_DRIFT' && isSameName(holding.table ?? '', table)),
   );
   const [only, another] = stalled.map(({ id }) => id);
   if (another !== undefined) {

@@ -188,5 +188,10 @@ it('a command that only groups others names its own help', async () => {
   expect(alone).toMatchObject({ code: 2 });
   expect(alone.stderr).toContain('Name a command. `antiphon member --help` lists them.');
   expect((await antiphon(['member', '--wrong'], { cwd })).stderr).toContain('See `antiphon member --help`.');
+  for (const wrong of ['verify', 'member remove'])
+    expect((await antiphon([...wrong.split(' '), '--wrong'], { cwd })).stderr).toContain(
+      `See \`antiphon ${wrong} --help\`.`,
+    );
+  expect((await antiphon(['--wrong', 'verify'], { cwd })).stderr).toContain('See `antiphon --help`.');
   expect((await antiphon([], { cwd })).stderr).toContain('`antiphon --help` lists them.');
 });

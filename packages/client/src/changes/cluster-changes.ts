@@ -1,5 +1,6 @@
 import {
   AntiphonError,
+  assertTablesWanted,
   type ChangeCursor,
   checkRequired,
   CLUSTER_KEY,
@@ -79,6 +80,7 @@ async function* followCluster(
 ): AsyncGenerator<LoggedChange, void, undefined> {
   checkRequired(options, CHANGES_OPTIONS, 'clusterChanges()', ['from', 'onProblem', 'signal']);
   const { from, tables, onProblem } = options;
+  assertTablesWanted(tables, 'clusterChanges()');
   const signal = AbortSignal.any([options.signal, ending]);
   await client.members();
   const log = client.nats.log(client.cluster);

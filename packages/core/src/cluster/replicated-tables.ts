@@ -22,3 +22,13 @@ export function replicatedNames(
     { context: { table } },
   );
 }
+
+/** An empty list would wait for ever for a change. `what` was called with it. Throws BAD_OPTION. */
+export function assertTablesWanted(tables: unknown, what: string): void {
+  if (tables === undefined) return;
+  const isList = Array.isArray(tables) && tables.every((name) => typeof name === 'string');
+  if (isList && tables.length > 0) return;
+  const problem = isList ? 'empty' : 'not valid';
+  const message = `\`tables\` of ${what} is ${problem}. Give a list of at least one table name, or leave it out for all.`;
+  throw new AntiphonError('BAD_OPTION', message);
+}

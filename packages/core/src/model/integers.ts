@@ -1,4 +1,5 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
+import { shownOption } from '../options/check-options.js';
 import type { Value } from './value.js';
 
 /**
@@ -10,7 +11,10 @@ export type Integers = 'bigint' | 'number';
 /** Throws BAD_OPTION. */
 export function assertIntegers(integers: unknown): asserts integers is Integers {
   if (integers === 'bigint' || integers === 'number') return;
-  throw new AntiphonError('BAD_OPTION', `\`integers\` is ${String(integers)}. Give 'bigint' or 'number'.`);
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `\`integers\` is ${shownOption(integers)}. Give 'bigint' or 'number'.`,
+  );
 }
 
 /** Throws BAD_OPTION, which names the column. */

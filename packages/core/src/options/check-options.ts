@@ -16,16 +16,16 @@ export type OptionNames<T> = Readonly<Record<keyof T, true | OptionKind>>;
 export function checkOptions(given: unknown, names: Readonly<Record<string, unknown>>, what: string): void {
   if (given === undefined) return;
   if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw bad(`The options of ${within(what)} are ${shown(given)}. Give an object, or leave them out.`);
+    throw bad(`The options of ${within(what)} are ${shownOption(given)}. Give an object, or leave them out.`);
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
     if (!Object.hasOwn(names, name))
       throw bad(`${what} has no option "${name}". ${suggest(name, Object.keys(names))}`);
     if (name === 'signal' && !isAbortSignal(value))
-      throw bad(`\`signal\` of ${within(what)} is ${shown(value)}. Give an AbortSignal.`);
+      throw bad(`\`signal\` of ${within(what)} is ${shownOption(value)}. Give an AbortSignal.`);
     const kind = names[name];
     if (isOptionKind(kind) && !kind.is(value))
-      throw bad(`\`${name}\` of ${within(what)} is ${shown(value)}. Give ${kind.give}.`);
+      throw bad(`\`${name}\` of ${within(what)} is ${shownOption(value)}. Give ${kind.give}.`);
   }
 }
 
@@ -56,7 +56,8 @@ function isAbortSignal(value: unknown): boolean {
   return typeof aborted === 'boolean' && typeof addEventListener === 'function';
 }
 
-function shown(value: unknown): string {
+/** For a message that refuses it: the text "5" is not to look like the number. */
+export function shownOption(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'number') return String(value);
   return typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value)?.slice(0, 80) ?? String(value));

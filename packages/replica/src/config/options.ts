@@ -1,4 +1,5 @@
 import {
+  shownOption,
   AntiphonError,
   assertClusterName,
   assertReplicaId,
@@ -191,7 +192,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
   if (!Number.isFinite(intervalMs) || intervalMs < 0) {
     throw new AntiphonError(
       'BAD_OPTION',
-      `\`update.intervalMs\` is ${String(intervalMs)}. Give 0 or more milliseconds.`,
+      `\`update.intervalMs\` is ${shownOption(intervalMs)}. Give 0 or more milliseconds.`,
     );
   }
   const { cluster, id, store, tables, log, bus, registry, clock } = options;
@@ -221,8 +222,10 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
 
 function tablesOf(tables: ReplicaOptions<unknown>['tables']): readonly string[] | undefined {
   if (tables === undefined || tables === 'auto') return undefined;
-  if (Array.isArray(tables) && tables.every((name) => typeof name === 'string')) return tables;
-  const message =
-    "`tables` is not valid. Give a list of names, or 'auto' for every table that can be replicated.";
+  const isList = Array.isArray(tables) && tables.every((name) => typeof name === 'string');
+  if (isList && tables.length > 0) return tables;
+  const problem = isList ? 'empty' : 'not valid';
+  const wanted = "Give a list of names, or 'auto' for every table that can be replicated.";
+  const message = `\`tables\` is ${problem}. ${wanted}`;
   throw new AntiphonError('BAD_OPTION', message);
 }

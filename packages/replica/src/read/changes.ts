@@ -3,6 +3,7 @@ import {
   abortReason,
   AntiphonError,
   assertIntegers,
+  assertTablesWanted,
   type ChangeCursor,
   ChangeStream,
   checkOptions,
@@ -101,7 +102,7 @@ export interface Beginning extends Standpoint {
  * Committed changes in log order, each once, only as far as this replica has applied them. A stream
  * from `'now'` begins at the call, not at the first `next()`. A slow consumer does not buffer in
  * memory; unread entries stay in the log. Ends with `return()`, the signal (ABORTED), or the
- * replica. Throws BAD_OPTION and UNKNOWN_TABLE at the call.
+ * replica. Throws BAD_OPTION, UNKNOWN_TABLE and CLOSED at the call.
  */
 export function changesOf(
   scope: Scope,
@@ -110,6 +111,8 @@ export function changesOf(
   checkOptions(options, CHANGES_OPTIONS, 'changes()');
   const { from = 'now', signal } = options;
   const choice = choiceOf(scope, options, 'changes()');
+  // A loop around it would go round without a pause.
+  scope.closing.throwIfAborted();
   const beginning = beginningOf(scope, from);
   return endable((ending) => {
     const either = signal === undefined ? ending : AbortSignal.any([signal, ending]);
@@ -213,8 +216,7 @@ export function choiceOf(
   { tables, integers = 'bigint' }: Pick<ChangesOptions, 'tables' | 'integers'>,
   what: string,
 ): Choice {
-  if (tables !== undefined && !Array.isArray(tables))
-    throw new AntiphonError('BAD_OPTION', `\`tables\` of ${what} is not valid. Give a list of table names.`);
+  assertTablesWanted(tables, what);
   assertIntegers(integers);
   return {
     wanted: tables && new Set(replicatedNames(tables, document.schema.tables, `Replica ${id}`)),

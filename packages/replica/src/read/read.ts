@@ -1,4 +1,5 @@
 import {
+  shownOption,
   AntiphonError,
   assertIntegers,
   checkOptions,
@@ -84,6 +85,7 @@ export async function read(
   checkOptions(options, QUERY_OPTIONS, 'query()');
   if (typeof sql !== 'string')
     throw new AntiphonError('BAD_OPTION', 'A query needs a statement. Give SQL as text.');
+  assertParams(params);
   const { timeoutMs = limits.queryTimeoutMs, signal, integers = 'bigint' } = options;
   assertIntegers(integers);
   assertLimits({ ...options, timeoutMs });
@@ -98,6 +100,15 @@ export async function read(
   } finally {
     deadline.end();
   }
+}
+
+/** What they stand for is looked at when they are bound. Throws BAD_OPTION. */
+function assertParams(params: unknown): void {
+  if (typeof params === 'object' && params !== null) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `\`params\` is ${shownOption(params)}. Give a list of values, or an object with a value for each name.`,
+  );
 }
 
 /** The checksums of `verify`, within their time. Throws TIMEOUT, UNKNOWN_TABLE, CLOSED. */
@@ -157,7 +168,7 @@ function assertLimits(options: QueryOptions): void {
   for (const name of ['timeoutMs', 'maxRows', 'maxBytes'] as const) {
     const value = options[name];
     if (value === undefined || (typeof value === 'number' && value > 0)) continue;
-    throw new AntiphonError('BAD_OPTION', `\`${name}\` is ${String(value)}. Give a number above 0.`);
+    throw new AntiphonError('BAD_OPTION', `\`${name}\` is ${shownOption(value)}. Give a number above 0.`);
   }
 }
 
@@ -171,7 +182,7 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
   if (consistency !== 'session') {
     throw new AntiphonError(
       'BAD_OPTION',
-      `\`consistency\` is ${String(consistency)}. Give 'any', 'session' or 'strong'.`,
+      `\`consistency\` is ${shownOption(consistency)}. Give 'any', 'session' or 'strong'.`,
     );
   }
   if (after === undefined) {

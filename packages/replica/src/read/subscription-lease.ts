@@ -220,20 +220,28 @@ export class SubscriptionLease {
 
   #end(record: SubscriptionRecord): AntiphonError {
     const { name, holder } = this.deps;
-    const why =
-      record.removed === true
-        ? 'it was removed'
-        : `${record.holder === undefined ? 'another instance' : `an instance on ${record.holder.replica}`} has taken ` +
-          `over (epoch ${record.epoch})`;
-    const error = new AntiphonError(
-      'SUBSCRIPTION_LOST',
-      `This instance of subscription ${name} is not the active one any more: ${why}. What it did not acknowledge is ` +
-        'not acknowledged, and is delivered again. Subscribe again to stand by.',
-      { context: { replica: holder.replica, subscription: name, epoch: record.epoch } },
-    );
+    const message = record.removed === true ? removedText(name) : takenOverText(name, record);
+    const error = new AntiphonError('SUBSCRIPTION_LOST', message, {
+      context: { replica: holder.replica, subscription: name, epoch: record.epoch },
+    });
     this.#lost.abort(error);
     return error;
   }
+}
+
+function removedText(name: string): string {
+  return (
+    `Subscription ${name} was removed, and its place with it. One that is subscribed under this name now begins ` +
+    'anew. Give the place that the removal returned as its `from` to get what was not acknowledged.'
+  );
+}
+
+function takenOverText(name: string, { holder, epoch }: SubscriptionRecord): string {
+  const who = holder === undefined ? 'another instance' : `an instance on ${holder.replica}`;
+  return (
+    `This instance of subscription ${name} is not the active one any more: ${who} has taken over (epoch ${epoch}). ` +
+    'What it did not acknowledge is not acknowledged, and is delivered again. Subscribe again to stand by.'
+  );
 }
 
 /** On clocks that never go back; the second one goes on while the machine sleeps. */

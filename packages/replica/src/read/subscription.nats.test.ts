@@ -225,13 +225,38 @@ describe('a durable subscription', () => {
     expect(again.epoch).toBeGreaterThan(2);
   });
 
+  it('begins nothing on a replica that is closed, and says so', async () => {
+    const [cluster, a] = await clusterOfTwo();
+    await using _ = cluster;
+    const open = serve(a.subscribe('mailer'));
+    await eventually('it is listed', async () => (await a.subscriptions()).length === 1);
+    const asked = [a.subscriptions(), a.removeSubscription('nope')].map((one) =>
+      one.then(() => 'done').catch((error: unknown) => (error as { code: string }).code),
+    );
+    await a.close();
+    expect(await open.done).toBe('ended');
+    for (const code of await Promise.all(asked)) expect(['done', 'CLOSED', 'BAD_OPTION']).toContain(code);
+    const closed = { code: 'CLOSED', message: expect.stringContaining('Open it again') as string };
+    expect(() => a.changes()).toThrow(expect.objectContaining(closed) as Error);
+    expect(() => a.subscribe('mailer')).toThrow(expect.objectContaining(closed) as Error);
+    await expect(a.subscriptions()).rejects.toMatchObject(closed);
+    await expect(a.removeSubscription('mailer')).rejects.toMatchObject(closed);
+  });
+
   it('checks its name and options', async () => {
     const [cluster, a] = await clusterOfTwo();
     await using _ = cluster;
     const bad = (name: string, options?: object) => () => a.subscribe(name, options);
     for (const name of ['', 'a.b', 'ü', 'x'.repeat(64), 7 as never])
       expect(bad(name)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
-    for (const options of [{ form: 'now' }, { from: 'x' }, { leaseMs: 10 }, { integers: 1 }, { tables: 't' }])
+    for (const options of [
+      { form: 'now' },
+      { from: 'x' },
+      { leaseMs: 10 },
+      { integers: 1 },
+      { tables: 't' },
+      { tables: [] },
+    ])
       expect(bad('ok', options)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }) as Error);
     expect(bad('ok', { tables: ['nope'] })).toThrow(
       expect.objectContaining({ code: 'UNKNOWN_TABLE' }) as Error,

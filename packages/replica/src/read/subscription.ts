@@ -108,7 +108,6 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     this.#hold = new HoldWatch(scope.health, scope.clock, leaseMs, () => this.#leaveWhenStuck());
     this.#changes = this.#run();
     this.#stopListening = this.#listen(signal);
-    if (scope.closing.aborted) this.#ending.abort(scope.closing.reason);
     if (signal?.aborted === true) this.#ending.abort(abortError(signal, endedBySignal(name)));
   }
 
@@ -159,7 +158,10 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     if (this.#ending.signal.aborted) throw this.#endedBy;
     const cursor: unknown = (change as Partial<typeof change> | undefined)?.cursor;
     if (typeof cursor !== 'string')
-      throw new AntiphonError('BAD_OPTION', 'ack() needs a change of this subscription, or its cursor.');
+      throw new AntiphonError(
+        'BAD_OPTION',
+        'ack() needs a change of this subscription. Give the change, or { cursor } with its cursor.',
+      );
     if (window === undefined || writer === undefined) throw notDelivered(this.name);
     const verdict = window.ack(cursor);
     if (verdict === 'unknown') throw notDelivered(this.name);

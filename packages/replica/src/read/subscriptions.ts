@@ -1,4 +1,5 @@
 import {
+  shownOption,
   AntiphonError,
   assertSubscriptionName,
   checkOptions,
@@ -66,7 +67,7 @@ const [MIN_LEASE_MS, MAX_LEASE_MS] = [1000, 600_000];
 
 /**
  * Checks everything at the call; takes part from the first `next()` on. Throws BAD_OPTION,
- * UNKNOWN_TABLE.
+ * UNKNOWN_TABLE, CLOSED.
  */
 export function subscribe(
   scope: Scope,
@@ -78,28 +79,48 @@ export function subscribe(
   const { from = 'now', leaseMs = DEFAULT_LEASE_MS, signal } = options;
   if (!(leaseMs >= MIN_LEASE_MS && leaseMs <= MAX_LEASE_MS)) {
     const range = `from ${MIN_LEASE_MS} to ${MAX_LEASE_MS}`;
-    throw new AntiphonError('BAD_OPTION', `\`leaseMs\` is ${String(leaseMs)}. Give milliseconds ${range}.`);
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `\`leaseMs\` is ${shownOption(leaseMs)}. Give milliseconds ${range}.`,
+    );
   }
   const choice = choiceOf(scope, options, 'subscribe()');
+  // A loop around it would go round without a pause.
+  scope.closing.throwIfAborted();
   const beginning = beginningOf(scope, from);
   return new DurableSubscription({ scope, name, leaseMs, beginning, choice, signal });
 }
 
-/** Throws LOG_UNAVAILABLE. */
-export async function subscriptionsOf({ registry, log }: Scope): Promise<readonly SubscriptionInfo[]> {
-  const records = await listSubscriptions(registry);
-  const identity = await log.identity();
-  return records.map((record) => describeSubscription(record, identity));
+/** Throws LOG_UNAVAILABLE, CLOSED. */
+export function subscriptionsOf({ registry, log, closing }: Scope): Promise<readonly SubscriptionInfo[]> {
+  return whileOpen(closing, async () => {
+    const records = await listSubscriptions(registry);
+    const identity = await log.identity();
+    return records.map((record) => describeSubscription(record, identity));
+  });
 }
 
-/** Throws BAD_OPTION when there is none, LOG_UNAVAILABLE. */
+/** Throws BAD_OPTION when there is none, LOG_UNAVAILABLE, CLOSED. */
 export async function removeSubscriptionOf(
-  { registry, log, clock }: Scope,
+  { registry, log, clock, closing }: Scope,
   name: string,
 ): Promise<SubscriptionInfo> {
   assertSubscriptionName(name);
-  const identity = await log.identity();
-  return describeSubscription(await removeSubscription(registry, name, clock.nowMs()), identity);
+  return whileOpen(closing, async () => {
+    const identity = await log.identity();
+    return describeSubscription(await removeSubscription(registry, name, clock.nowMs()), identity);
+  });
+}
+
+/** A replica that closes takes its connection along: that is why the log cannot be reached then. */
+async function whileOpen<T>(closing: AbortSignal, work: () => Promise<T>): Promise<T> {
+  closing.throwIfAborted();
+  try {
+    return await work();
+  } catch (error) {
+    const isCutOff = error instanceof AntiphonError && error.retriable;
+    throw isCutOff && closing.aborted ? closing.reason : error;
+  }
 }
 
 /** `log`: what it is and how far it goes. */

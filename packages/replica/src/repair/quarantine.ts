@@ -268,14 +268,20 @@ export class Quarantine implements QuarantineAccess {
     this.replica.tell('hurry');
     const tried = (): boolean => {
       const now = health.holding;
-      return now === undefined || now.attempts > before.attempts || now.seq !== before.seq;
+      return now === undefined || now.attempts > before.attempts || isAnother(now, before);
     };
     await progress
       .until(tried, { timeoutMs: HELD_TRY_MS, what: 'what is held was tried again' })
       .catch(() => undefined);
     const after = health.holding;
-    if (after === undefined || after.seq !== before.seq)
+    if (after === undefined || isAnother(after, before))
       return { applied: true, message: 'What was held is applied. Replication continues.' };
     return { applied: false, message: after.message };
   }
+}
+
+/** What was held has passed. A hold that the look at the schema began has no entry at first. */
+function isAnother(now: Holding, before: Holding): boolean {
+  if (now.sinceMs !== before.sinceMs) return true;
+  return now.seq !== undefined && before.seq !== undefined && now.seq !== before.seq;
 }

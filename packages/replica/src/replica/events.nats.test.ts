@@ -74,6 +74,11 @@ describe('events', () => {
     cluster.sql('b', 'ALTER TABLE t RENAME COLUMN v TO w');
     await a.execute([{ sql: "INSERT INTO t VALUES (1, 'x')" }]);
     await eventually('it holds', () => events.of('hold').includes('begin SCHEMA_DRIFT'), 10_000);
+    const { sinceMs } = b.status().holding!;
+    // The entry and the look at the schema are refused by turns.
+    await eventually('it was tried again', () => (b.status().holding?.attempts ?? 0) >= 6, 20_000);
+    expect(events.of('hold')).toEqual(['begin SCHEMA_DRIFT']);
+    expect(b.status().holding).toMatchObject({ sinceMs });
     expect(b.healthcheck()).toMatchObject({ live: true, ready: false, state: 'holding' });
     cluster.sql('b', 'ALTER TABLE t RENAME COLUMN w TO v');
     await eventually('the hold is over', () => events.of('hold').at(-1) === 'end SCHEMA_DRIFT', 15_000);

@@ -1,4 +1,4 @@
-import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
+import { shownOption, AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
 import { problemsOf, type HealthOptions } from './problems.js';
 import type { ReplicaStatus } from './status.js';
@@ -26,7 +26,7 @@ export function healthOf(status: () => ReplicaStatus, options: HealthOptions): R
   checkOptions(options, HEALTH_OPTIONS, 'healthcheck()');
   const { maxLagSeconds } = options;
   if (maxLagSeconds !== undefined && !(typeof maxLagSeconds === 'number' && maxLagSeconds > 0)) {
-    const message = `\`maxLagSeconds\` is ${String(maxLagSeconds)}. Give a number above 0, or leave it out.`;
+    const message = `\`maxLagSeconds\` is ${shownOption(maxLagSeconds)}. Give a number above 0, or leave it out.`;
     throw new AntiphonError('BAD_OPTION', message);
   }
   const now = status();

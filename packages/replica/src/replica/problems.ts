@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames, sentence } from '@antiphon/core';
+import { AntiphonError, isRecord, checkOptions, type OptionNames, sentence } from '@antiphon/core';
 import type { ReplicaStatus } from './status.js';
 
 /** What counts as healthy. */
@@ -26,6 +26,7 @@ const PATIENCE_MS = 60_000;
  * response.writeHead(problems.length === 0 ? 200 : 503).end(problems.join('\n'));
  */
 export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): readonly string[] {
+  assertStatus(status);
   checkOptions(options, HEALTH_OPTIONS, 'problemsOf()');
   const { maxLagSeconds = Infinity } = options;
   const { id, stalled, holding, lifecycle, connection, waitingFor, nowMs, lag, alarms } = status;
@@ -47,6 +48,12 @@ export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): 
   if (lag.seconds > maxLagSeconds)
     problems.push(`${id} is ${lag.entries} entries behind, for ${Math.round(lag.seconds)} s.`);
   return problems;
+}
+
+function assertStatus(status: unknown): void {
+  if (isRecord(status) && Array.isArray(status['waitingFor']) && Array.isArray(status['alarms'])) return;
+  const message = 'problemsOf() needs the status of a replica. Give it what `replica.status()` returned.';
+  throw new AntiphonError('BAD_OPTION', message);
 }
 
 const ENDING: ReadonlySet<string> = new Set(['failed', 'closing', 'closed']);

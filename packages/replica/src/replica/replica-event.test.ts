@@ -54,6 +54,8 @@ describe('what has happened between two pictures', () => {
 
   it('is not another one that is tried or counted again', () => {
     expect(seen({ ...CALM, holding }, { ...CALM, holding: { ...holding, attempts: 9 } })).toEqual([]);
+    const other = { ...holding, code: 'SCHEMA_DRIFT', seq: undefined, attempts: 9 } as const;
+    expect(seen({ ...CALM, holding }, { ...CALM, holding: other as never })).toEqual([]);
     expect(seen({ ...CALM, alarms: [alarm] }, { ...CALM, alarms: [{ ...alarm, count: 9 }] })).toEqual([]);
   });
 
@@ -63,7 +65,7 @@ describe('what has happened between two pictures', () => {
       'alarm end',
       'alarm begin',
     ]);
-    const next = { ...holding, counter: 8, seq: 10 };
+    const next = { ...holding, counter: 8, seq: 10, sinceMs: 8 };
     expect(seen({ ...CALM, holding }, { ...CALM, holding: next })).toEqual(['hold end', 'hold begin']);
   });
 

@@ -97,9 +97,8 @@ function asList<T>(one: T | undefined): readonly T[] {
 }
 
 const stallKey = ({ code, sinceMs }: StallReason): string => `${code} ${sinceMs}`;
-/** Another try is the same hold. */
-const holdingKey = ({ code, seq, origin, counter, sinceMs }: Holding): string =>
-  [code, seq, origin, counter, sinceMs].join(' ');
+/** It is the same hold until replication goes on, whatever the next try meets. */
+const holdingKey = ({ sinceMs }: Holding): string => String(sinceMs);
 const waitingKey = ({ origin, expected }: Waiting): string => `${origin} ${expected}`;
 /** One that was over for a moment has another beginning. */
 const alarmKey = ({ name, sinceMs }: Alarm): string => `${sinceMs} ${name}`;

@@ -115,7 +115,7 @@ export interface Replica<Tx> extends AsyncDisposable {
    * transaction's last change has `last: true`. A slow consumer does not buffer in memory; unread
    * entries stay in the log. The stream ends when the loop is left, or when the replica closes.
    *
-   * @throws AntiphonError BAD_OPTION and UNKNOWN_TABLE, at once; the stream: LOG_UNAVAILABLE,
+   * @throws AntiphonError BAD_OPTION, UNKNOWN_TABLE, CLOSED at once; the stream: LOG_UNAVAILABLE,
    * LOG_REPLACED, MESSAGE_TOO_LARGE (see `limits.changeFeedBytes`), PLACE_LOST when the log does
    * not hold what follows `from` or the last change, or what was applied late
    * @example
@@ -132,7 +132,7 @@ export interface Replica<Tx> extends AsyncDisposable {
    * when it closes, crashes or is cut off. What was not acknowledged by then is delivered again.
    * Takes part from the first `next()` on; one iteration for each subscription object.
    *
-   * @throws BAD_OPTION, UNKNOWN_TABLE at the call. The iterator throws SUBSCRIPTION_LOST when
+   * @throws BAD_OPTION, UNKNOWN_TABLE, CLOSED at once. The iterator throws SUBSCRIPTION_LOST when
    *   another instance has taken over, the subscription was removed, or this replica has been holding
    *   for longer than the lease; PLACE_LOST when the log no longer holds what follows its place or
    *   `from`; the code of the stall when this replica stalls; MESSAGE_TOO_LARGE, ACCESS_DENIED, and

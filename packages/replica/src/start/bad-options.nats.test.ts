@@ -1,6 +1,6 @@
 import { sqlite } from '@antiphon/sqlite';
 import { expect, it } from 'vitest';
-import { createReplica } from '../index.js';
+import { createReplica, problemsOf } from '../index.js';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
 
 /** As JavaScript calls it. */
@@ -27,6 +27,12 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(create(rest), /lacks `store`/);
   await refused(create({ ...rest, store: {} }), /`store` is not a store/);
   await refused(create({ ...rest, store, tables: 't' }), /`tables`.*list of names.*'auto'/);
+  await refused(create({ ...rest, store, tables: [] }), /`tables` is empty\. .*list of names.*'auto'/);
+  await refused(create({ ...rest, store, tables: [5] }), /`tables` is not valid/);
+  await refused(
+    create({ ...rest, store, update: { mode: 'async', intervalMs: '5' } }),
+    /`update.intervalMs` is "5"/,
+  );
   await refused(create({ ...rest, store, localTriggers: 't' }), /`localTriggers`.*Give a list of names/);
   await refused(create({ ...rest, store, logger: 'x' }), /`logger`.*debug, info, warn and error/);
   await refused(create({ ...rest, store, onLifecycle: 'x' }), /`onLifecycle`.*Give a function/);
@@ -48,6 +54,7 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   expect(() => sqlite(undefined as never)).toThrow(/lacks `file`/);
   expect(() => sqlite({ file: 'x', synchronous: 'FULL' } as never)).toThrow(/Give "normal" or "full"/);
   expect(() => sqlite({ file: 'x', busyTimeoutMs: '5' } as never)).toThrow(/`busyTimeoutMs`/);
+  expect(() => sqlite({ file: 'x', busyTimeoutMs: 1.5 })).toThrow(/`busyTimeoutMs`.*is 1\.5.*whole number/);
 
   const nothing = (): void => undefined;
   await refused(a['transaction']!(nothing, { foo: 1 }), /A write has no option "foo"/);
@@ -61,6 +68,22 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(a['query']!('SELECT 1', [], { consistancy: 'strong' }), /"consistancy".*consistency/);
   await refused(a['query']!('SELECT 1', [], null), /null/);
   await refused(a['query']!(undefined), /SQL as text/);
+  await refused(a['query']!('SELECT 1', null), /`params` is null\. Give a list/);
+  await refused(a['query']!('SELECT ?', 'x'), /`params` is "x"\. Give a list/);
+  for (const [option, value] of Object.entries({
+    ...{ timeoutMs: '5', maxRows: '5', consistency: 'any ', integers: 'Number' },
+  }))
+    await refused(
+      a['query']!('SELECT 1', [], { [option]: value }),
+      new RegExp(`\`${option}\` is "${value}"\\.`),
+    );
+  await refused(a['caughtUp']!({ timeoutMs: '5' }), /`timeoutMs` is "5"/);
+  expect(() => replica.healthcheck({ maxLagSeconds: '5' as never })).toThrow(/`maxLagSeconds` is "5"/);
+  expect(() => replica.subscribe('s', { leaseMs: '5' as never })).toThrow(/`leaseMs` is "5"/);
+  // @ts-expect-error as JavaScript calls it
+  expect(() => problemsOf()).toThrow(/problemsOf\(\) needs the status of a replica/);
+  await refused(replica.subscribe('s').ack('x' as never), /ack\(\) needs a change of.*\{ cursor \}/);
+  await refused(a['execute']!(['DELETE FROM t']), /Give a list of \{ sql, params \}/);
   await refused(a['outcome']!(null), /`id` of outcome\(\) must be the id of a write/);
   await refused(a['outcome']!({ origin: 'a' }), /`id` of outcome\(\) must be/);
   await refused(a['outcome']!('a:1', { timeout: 1 }), /"timeout"\. Did you mean "timeoutMs"\?/);
@@ -70,7 +93,14 @@ it('what is misspelt or not valid is BAD_OPTION, which names it, wherever JavaSc
   await refused(a['recapture']!(), /needs the name of a table/);
   await refused(a['removeMember']!(), /^undefined is not a valid replica id/);
   await refused(a['removeMember']!('b', { forced: true }), /"forced"\. Did you mean "force"\?/);
-  for (const options of [{ table: ['t'] }, { tables: 't' }, null, { signal: 1 }])
+  for (const options of [
+    { table: ['t'] },
+    { tables: 't' },
+    { tables: [] },
+    { tables: [5] },
+    null,
+    { signal: 1 },
+  ])
     expect(() => replica.changes(options as never)).toThrow(/changes\(\)/);
   expect(replica.status().lifecycle).toBe('following');
 });

@@ -9,10 +9,33 @@ const drift = (gaps?: readonly string[]): AntiphonError =>
   });
 
 let health: Health;
+let nowMs: number;
 const names = (): readonly string[] => health.alarms.map(({ name }) => name);
 beforeEach(() => {
-  health = new Health(() => 'peer', systemClock(), silentLogger);
+  nowMs = 1000;
+  health = new Health(() => 'peer', { ...systemClock(), nowMs: () => nowMs }, silentLogger);
   for (const event of ['agreed', 'installed', 'caught-up'] as const) health.handle(event);
+});
+
+describe('a hold', () => {
+  const refused = { ...{ code: 'SCHEMA_DRIFT', origin: 'a', counter: 3, seq: 9 }, message: 'It has z.' };
+
+  it('is one hold until it resumes, whoever notices what is in the way', () => {
+    health.stall(drift());
+    const { sinceMs } = health.holding!;
+    for (let round = 0; round < 3; round++) {
+      nowMs += 1000;
+      health.hold(refused);
+      health.stall(drift());
+    }
+    expect(health.holding).toEqual({ ...refused, sinceMs, attempts: 4 });
+    health.hold({ ...refused, code: 'STORE_BUSY' });
+    expect(health.holding).toMatchObject({ code: 'STORE_BUSY', sinceMs, attempts: 5 });
+    health.resume();
+    health.hold(refused);
+    expect(health.holding).toMatchObject({ attempts: 1 });
+    expect(health.holding!.sinceMs).toBeGreaterThan(sinceMs);
+  });
 });
 
 describe('a stall', () => {

@@ -161,7 +161,9 @@ export class Health {
     if (left !== undefined) this.#drifted(left);
   }
 
+  /** What the entry says that is held for this already says more. */
   #drifted({ code, message, context: { table } }: AntiphonError): void {
+    if (this.#holding?.code === code && this.#holding.seq !== undefined) return;
     this.hold({ code, message, ...(typeof table === 'string' && { table }) });
   }
 
@@ -185,15 +187,17 @@ export class Health {
     return () => this.#watchers.delete(watcher);
   }
 
-  /** The position stays where it is. Logged when it begins; later tries only count. */
+  /**
+   * The position stays where it is, until `resume`: one hold, whatever refuses the next try. Logged
+   * when it begins; later tries only count.
+   */
   hold(refused: Omit<Holding, 'sinceMs' | 'attempts'>): void {
     if (!this.replicating) return;
     const before = this.#holding;
-    const again = before?.seq === refused.seq && before?.counter === refused.counter ? before : undefined;
     this.#holding = {
       ...refused,
-      sinceMs: again?.sinceMs ?? this.clock.nowMs(),
-      attempts: (again?.attempts ?? 0) + 1,
+      sinceMs: before?.sinceMs ?? this.clock.nowMs(),
+      attempts: (before?.attempts ?? 0) + 1,
     };
     this.alarm('apply', refused.message);
     this.handle('hold');

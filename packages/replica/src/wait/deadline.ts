@@ -1,4 +1,4 @@
-import { abortError, AntiphonError, type Clock, sleep, type Timer } from '@antiphon/core';
+import { shownOption, abortError, AntiphonError, type Clock, sleep, type Timer } from '@antiphon/core';
 
 /** Between two signs of life during work that is not timed. */
 const PROGRESS_MS = 500;
@@ -134,7 +134,7 @@ export class Deadline {
 /** As a caller gave it, if it did. Throws BAD_OPTION. */
 export function assertTimeout(timeoutMs: unknown): void {
   if (timeoutMs === undefined || (typeof timeoutMs === 'number' && timeoutMs > 0)) return;
-  throw new AntiphonError('BAD_OPTION', `\`timeoutMs\` is ${String(timeoutMs)}. Give a number above 0.`);
+  throw new AntiphonError('BAD_OPTION', `\`timeoutMs\` is ${shownOption(timeoutMs)}. Give a number above 0.`);
 }
 
 const FIRST_DELAY_MS = 20;

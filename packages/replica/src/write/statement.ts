@@ -53,6 +53,7 @@ const STATEMENT: OptionNames<Statement> = { sql: true, params: true };
 export function assertStatements(input: unknown): void {
   if (!Array.isArray(input)) throw bad('statements', 'a list of { sql, params }');
   for (const item of input as readonly unknown[]) {
+    if (typeof item === 'string') throw bad('statements', 'a list of { sql, params }');
     checkOptions(item, STATEMENT, 'A statement');
     if (!isRecord(item) || typeof item['sql'] !== 'string')
       throw bad('statements', 'a list of { sql, params }');
