@@ -1,5 +1,4 @@
 import {
-  shownOption,
   AntiphonError,
   assertClusterName,
   assertReplicaId,
@@ -13,6 +12,7 @@ import {
   parseTopology,
   parseUpdate,
   type Registry,
+  shownOption,
   type Store,
   type Topology,
   type UpdateOptions,

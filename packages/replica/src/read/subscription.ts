@@ -320,7 +320,6 @@ export class DurableSubscription implements Subscription<CommittedChange>, OpenS
     missed: (id: TransactionId) => void,
   ): AsyncGenerator<CommittedChange, void, undefined> {
     const { scope, choice } = this.deps;
-    await this.#assertInLog(window.readOn);
     const look = await looks.at(scope.log, window.readOn, this.#ending.signal);
     yield* follow(scope, {
       beginning: look?.place ?? window.readOn,

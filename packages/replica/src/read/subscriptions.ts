@@ -1,5 +1,4 @@
 import {
-  shownOption,
   AntiphonError,
   assertSubscriptionName,
   checkOptions,
@@ -7,6 +6,7 @@ import {
   listSubscriptions,
   type OptionNames,
   removeSubscription,
+  shownOption,
   type SubscriptionHolder,
   type SubscriptionRecord,
 } from '@antiphon/core';

@@ -1,4 +1,4 @@
-import { shownOption, AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
+import { AntiphonError, checkOptions, type OptionNames, shownOption } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
 import { problemsOf, type HealthOptions } from './problems.js';
 import type { ReplicaStatus } from './status.js';

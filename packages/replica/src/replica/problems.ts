@@ -1,4 +1,4 @@
-import { AntiphonError, isRecord, checkOptions, type OptionNames, sentence } from '@antiphon/core';
+import { AntiphonError, checkOptions, isRecord, type OptionNames, sentence } from '@antiphon/core';
 import type { ReplicaStatus } from './status.js';
 
 /** What counts as healthy. */
