@@ -4,9 +4,14 @@ import { named, type ModelTransaction } from './log-model.js';
 import { quoted, type SimulatedTable } from './table.js';
 import { tokensIn } from './tables.js';
 
-interface CommittedToken {
+interface Committed {
   readonly replica: string;
   readonly commit: number;
+}
+
+export interface SealedTransaction extends ModelTransaction, Committed {
+  /** The database lost it again. A clock that was set back may give its time once more. */
+  readonly lost?: true;
 }
 
 /** The one table that grows: its rows are never changed, so only new ones are looked at. */
@@ -25,13 +30,13 @@ interface PresentTokens {
  */
 export class Ledger {
   /** Tokens of writes that a database holds and must not lose. */
-  readonly tokens = new Map<string, CommittedToken>();
+  readonly tokens = new Map<string, Committed>();
   /**
    * Captured and not sealed any more after a power loss: sealed again, although the log may have
    * them already.
    */
   readonly repeatable = new Set<string>();
-  readonly #transactions = new Map<string, ModelTransaction>();
+  readonly #transactions = new Map<string, SealedTransaction>();
   readonly #parts = new Map<string, Uint8Array[]>();
   readonly #seen = new Map<string, bigint>();
   /**
@@ -45,7 +50,7 @@ export class Ledger {
   watch(replica: string, database: SimulatedDatabase, onPruned: (counter: number) => void): void {
     database.onCommit(({ number, sealed, pruned }) => {
       this.#committed(replica, database, number);
-      for (const message of sealed) this.#sealed(message);
+      for (const message of sealed) this.#sealed(message, { replica, commit: number });
       for (const counter of pruned) onPruned(counter);
     });
   }
@@ -61,16 +66,19 @@ export class Ledger {
     for (const [token, committed] of this.tokens) {
       if (committed.replica === replica && numbers.has(committed.commit)) this.tokens.delete(token);
     }
+    for (const [id, transaction] of this.#transactions)
+      if (transaction.replica === replica && numbers.has(transaction.commit))
+        this.#transactions.set(id, { ...transaction, lost: true });
   }
 
   /**
    * What a sealed transaction changed. Two of one id differ in time when a counter was used twice.
    */
-  transaction(origin: string, counter: number, time: number): ModelTransaction | undefined {
+  transaction(origin: string, counter: number, time: number): SealedTransaction | undefined {
     return this.#transactions.get(`${origin}:${counter}@${time}`);
   }
 
-  get transactions(): Iterable<ModelTransaction> {
+  get transactions(): Iterable<SealedTransaction> {
     return this.#transactions.values();
   }
 
@@ -109,32 +117,32 @@ export class Ledger {
     return { changing: new Set(changing), growing: growing.flatMap(tokensIn) };
   }
 
-  #sealed(message: SealedMessage): void {
+  #sealed(message: SealedMessage, by: Committed): void {
     for (const batch of decodeBatches(message.data)) {
       if (batch.kind === 'part') {
-        this.#sealedPart(batch);
+        this.#sealedPart(batch, by);
         continue;
       }
       const { origin, tables, context } = batch;
       for (const { counter, time, changes } of batch.transactions) {
         const all = changes.map((change) => named(change, tables));
-        this.#remember({ origin, counter, time, context, changes: all });
+        this.#remember({ origin, counter, time, context, changes: all, ...by });
       }
     }
   }
 
-  #sealedPart(batch: PartBatch): void {
+  #sealedPart(batch: PartBatch, by: Committed): void {
     const { origin, firstCounter: counter, time, tables, context } = batch;
     const id = `${origin}:${counter}@${time}`;
     const bodies = [...(this.#parts.get(id) ?? []), batch.body];
     this.#parts.set(id, bodies);
     if (!batch.last) return;
     const changes = [...decodeChanges(bodies, tables)].map((change) => named(change, tables));
-    this.#remember({ origin, counter, time, context, changes });
+    this.#remember({ origin, counter, time, context, changes, ...by });
     this.#parts.delete(id);
   }
 
-  #remember(transaction: ModelTransaction): void {
+  #remember(transaction: SealedTransaction): void {
     const { origin, counter, time } = transaction;
     this.#transactions.set(`${origin}:${counter}@${time}`, transaction);
   }

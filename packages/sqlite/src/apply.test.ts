@@ -41,6 +41,32 @@ describe('applying', () => {
     expect(b.state().position.seq).toBe(7);
   });
 
+  it('I1: what counts as published comes with the position that it belongs to, or not at all', async () => {
+    cluster = await pairOf();
+    await cluster.write('a', ['INSERT INTO t VALUES (1, ?, 1)', ['x']]);
+    await cluster.publish('a');
+    await cluster.member('b').store.write([{ run: (tx) => tx.run('INSERT INTO t VALUES (9, ?, 1)', ['x']) }]);
+    const b = cluster.member('b').store;
+    const batch = batchOf(cluster, 0);
+    const poisoned = {
+      ...batch,
+      transactions: [
+        { ...batch.transactions[0]!, changes: [{ op: 'insert' as const, table: 0, row: [5n, null, 1n] }] },
+      ],
+    };
+    const at = { position: { generation: 'g1', seq: 2 }, publishedCounter: 1, ...pacing };
+    const { refused } = await b.apply({
+      steps: [{ type: 'transactions', batch: poisoned, skip: 0, seq: 1 }],
+      ...at,
+    });
+    expect(refused).toMatchObject({ error: { code: 'APPLY_REFUSED' } });
+    expect(b.state()).toMatchObject({ position: { seq: 0 }, publishedCounter: 0 });
+    await b.apply({ steps: [{ type: 'transactions', batch, skip: 0, seq: 1 }], ...at });
+    expect(b.state()).toMatchObject({ position: { seq: 2 }, publishedCounter: 1 });
+    await b.apply({ steps: [], position: { generation: 'g1', seq: 3 }, publishedCounter: 7, ...pacing });
+    expect(b.state()).toMatchObject({ lastCounter: 1, publishedCounter: 1 });
+  });
+
   it('I15: a transaction that the database refuses leaves everything before it and nothing of it', async () => {
     cluster = await pairOf();
     for (let id = 1; id <= 4; id++)

@@ -288,8 +288,7 @@ export class Applier {
     const state = this.#state;
     state.advance(batch.origin, counter);
     // Own transactions come this way only out of the log.
-    if (batch.origin === state.identity.replica && counter > state.publishedCounter)
-      state.publishedCounter = counter;
+    if (batch.origin === state.identity.replica) state.published(counter);
     if (time > state.time) state.time = time;
     this.#counts.transactions++;
   }

@@ -141,6 +141,11 @@ export class ReplicaState {
     this.changedOrigins.add(origin);
   }
 
+  /** Own transactions up to `counter` are in the log; never more than there are. */
+  published(counter: number): void {
+    if (counter > this.publishedCounter) this.publishedCounter = Math.min(counter, this.lastCounter);
+  }
+
   get recovering(): boolean {
     return this.recoveryCounter > this.ownCounter;
   }

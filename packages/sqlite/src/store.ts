@@ -347,7 +347,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   markPublished(counter: number, position?: Position): void {
     const state = this.#state.get();
-    if (counter > state.publishedCounter) state.publishedCounter = Math.min(counter, state.lastCounter);
+    state.published(counter);
     if (
       position !== undefined &&
       (position.generation !== state.position.generation || position.seq > state.position.seq)

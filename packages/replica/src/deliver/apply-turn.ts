@@ -70,10 +70,8 @@ export class ApplyTurn {
       return this.#delivered(planned);
     }
     const { plan } = planned;
-    // In the turn of the commit that stores both: the position and what of ours the log holds up to
-    // there.
-    store.markPublished(this.#published(plan));
-    const { refused } = await this.#apply(planned.steps, this.#positionOf(planned));
+    const published = this.#published(plan.ownLog);
+    const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), published);
     this.onApplied({
       steps: planned.steps,
       verdicts: plan.verdicts,
@@ -81,7 +79,9 @@ export class ApplyTurn {
     });
     if (refused === undefined) return this.#delivered(planned);
     const doneSeq = store.state().position.seq;
-    this.scope.ownLog.wasRead(this.#plan(rest.filter(({ seq }) => seq <= doneSeq)).ownLog);
+    const { ownLog } = this.#plan(rest.filter(({ seq }) => seq <= doneSeq));
+    this.scope.ownLog.wasRead(ownLog);
+    store.markPublished(this.#published(ownLog));
     return this.#refusedAt(planned, refused, doneSeq);
   }
 
@@ -145,18 +145,20 @@ export class ApplyTurn {
    */
   #pass(planned: Plan): void {
     const { store } = this.scope;
-    if (planned.plan.seq > 0) store.markPublished(this.#published(planned.plan), this.#positionOf(planned));
+    if (planned.plan.seq > 0)
+      store.markPublished(this.#published(planned.plan.ownLog), this.#positionOf(planned));
   }
 
   #positionOf({ plan, entry }: Plan): Position {
     return { generation: this.scope.document.generation, seq: plan.seq, ...(entry && { entry }) };
   }
 
-  async #apply(steps: readonly ApplyStep[], position: Position): Promise<ApplyOutcome> {
+  async #apply(steps: readonly ApplyStep[], position: Position, publishedCounter = 0): Promise<ApplyOutcome> {
     const { counters, store, limits, clock, conflicts, health, positions } = this.scope;
     const outcome = await store.apply({
       steps,
       position,
+      publishedCounter,
       yield: () => clock.yield(),
       sliceMs: limits.applySliceMs,
     });
@@ -171,12 +173,12 @@ export class ApplyTurn {
 
   /**
    * Our own transactions count as published when they come back in order, and not when the log
-   * acknowledged them: only that is what the others see, and it is stored together with the
-   * position that it belongs to.
+   * acknowledged them: only that is what the others see. It is stored together with the position
+   * that it belongs to, and never before it: more would pass for what the log had in order there.
    */
-  #published(plan: IntakePlan): number {
+  #published(ownLog: AdmissionState): number {
     const { store, id } = this.scope;
-    return Math.max(store.state().publishedCounter, counterOf(plan.ownLog.vector, id));
+    return Math.max(store.state().publishedCounter, counterOf(ownLog.vector, id));
   }
 
   #delivered({ plan, steps, overflow }: Plan): DeliveryResult {

@@ -3,9 +3,8 @@ import { appendsAlone, type Authority } from './authority.js';
 
 /**
  * What the log had of our own transactions, in order, up to the position: the two are stored
- * together. (A database that was interrupted while it recovered its own transactions has
- * `publishedCounter` ahead of what it applied.) Without the parts that the position may have
- * passed: only reading tells those.
+ * together. (Builds before 0.1.0 stored `publishedCounter` ahead of what they applied.) Without the
+ * parts that the position may have passed: only reading tells those.
  */
 export function ownLogState(id: string, state: StoreState): AdmissionState {
   return { vector: { [id]: Math.min(state.publishedCounter, counterOf(state.vector, id)) }, partial: {} };
@@ -18,11 +17,7 @@ export function ownLogState(id: string, state: StoreState): AdmissionState {
 export class OwnLog {
   constructor(private read: AdmissionState) {}
 
-  /**
-   * What was published by a chain, and groups that were committed in place, were not read. What
-   * counts as published and is not applied is neither, but of an apply that failed (the database
-   * was busy) and is tried again: it must not pass for a repetition then.
-   */
+  /** What was published by a chain, and groups that were committed in place, were not read. */
   at(state: StoreState, scope: { id: string; authority: Authority; sync: unknown }): AdmissionState {
     const { id, sync } = scope;
     if (sync === undefined && !appendsAlone(scope)) return this.read;
