@@ -134,6 +134,20 @@ const ONCE_FAILED: readonly {
     update: 'sync',
     features: { moves: true, restores: true, fullDisks: true },
   },
+  {
+    why: 'three rows of one transaction took a unique value from one another without end',
+    seed: 210079,
+    topology: 'multi-primary',
+    update: 'async',
+    features: {
+      randomTables: true,
+      moves: true,
+      fullDisks: true,
+      removals: true,
+      audits: true,
+      subscriptions: true,
+    },
+  },
 ];
 const TIMEOUT_MS = 600_000;
 

@@ -207,6 +207,29 @@ describe('secondary unique keys', () => {
     },
   );
 
+  it(
+    'I4: one transaction passes a value on that a hidden row wants as well',
+    { timeout: 10_000 },
+    async () => {
+      cluster = new Cluster({ versions: true, clock: () => now++ });
+      await cluster.first('a', 'CREATE TABLE u (id INTEGER PRIMARY KEY, email TEXT UNIQUE)');
+      await cluster.join('b');
+      await cluster.write('b', `INSERT INTO u VALUES (2, 'c')`);
+      await cluster.write('a', `INSERT INTO u VALUES (5, 'c')`);
+      await cluster.synchronize();
+      expect(cluster.shell('b', 'SELECT * FROM u')).toBe('5|c');
+      await cluster.write(
+        'a',
+        `INSERT OR REPLACE INTO u VALUES (3, 'c')`,
+        `INSERT INTO u VALUES (2, 'b')`,
+        `INSERT INTO u VALUES (5, 'd')`,
+      );
+      await expectConverged(['a', 'b'], ['u']);
+      expect(cluster.shell('b', 'SELECT * FROM u')).toBe('2|b\n3|c\n5|d');
+      expect(hidden('b', 1)).toBe('');
+    },
+  );
+
   it('I4: what waits to come back comes with the next look, when another program was in the way', async () => {
     await collide();
     // As a process leaves it that ends between the two transactions.

@@ -62,7 +62,7 @@ export class HiddenRows {
       }
     }
     this.#more = 0;
-    for (const row of rows) this.#place(table, row, kind === 'upsert');
+    this.#place(table, rows, kind === 'upsert');
     this.#countMore(state, table);
   }
 
@@ -213,9 +213,21 @@ export class HiddenRows {
     this.#countMore(state, table);
   }
 
-  /** Gives one key its new content, or none, and settles every row that this can touch. */
-  #place(table: TrackedTable, row: Row, present: boolean): void {
+  /**
+   * Gives keys their new content, or none, and settles every row that this can touch. What was
+   * there goes first, all of it: its keys have their new versions already.
+   */
+  #place(table: TrackedTable, rows: readonly Row[], present: boolean): void {
     const waiting = new WaitingRows();
+    for (const row of rows) {
+      this.#takeOut(table, waiting, row);
+      if (present) this.#putAside(table, waiting, row);
+    }
+    this.#settle(table, waiting);
+  }
+
+  /** Hidden rows that collide with the content of its key may come back. */
+  #takeOut(table: TrackedTable, waiting: WaitingRows, row: Row): void {
     const keyBindings = table.key.map(({ column }) => bindingOf(row[column] as Value));
     const key = keyBindings.map(({ value }) => value);
     const condition = (alias: string): string =>
@@ -232,32 +244,36 @@ export class HiddenRows {
     this.#more -= this.connection
       .statement(`DELETE FROM ${hiddenTable(table)} AS self WHERE ${condition('self')}`)
       .run(...key).changes;
-    if (present) {
-      const bindings = row.map(bindingOf);
-      const tuple = bindings.map(({ expression }) => expression).join(', ');
-      const place = this.connection
-        .statement(
-          `INSERT INTO ${hiddenTable(table)} (${columnList(table)}) VALUES (${tuple})`,
-          'exact object',
-        )
-        .run(...bindings.map(({ value }) => value)).lastInsertRowid as bigint;
-      this.#more++;
-      this.#addPlaces(table, waiting, [place]);
-    }
-    this.#settle(table, waiting);
+  }
+
+  /** Hidden, until it is settled. */
+  #putAside(table: TrackedTable, waiting: WaitingRows, row: Row): void {
+    const bindings = row.map(bindingOf);
+    const tuple = bindings.map(({ expression }) => expression).join(', ');
+    const place = this.connection
+      .statement(`INSERT INTO ${hiddenTable(table)} (${columnList(table)}) VALUES (${tuple})`, 'exact object')
+      .run(...bindings.map(({ value }) => value)).lastInsertRowid as bigint;
+    this.#more++;
+    this.#addPlaces(table, waiting, [place]);
   }
 
   /**
-   * From the highest version down: shows each row unless a higher visible one collides, and moves
-   * lower visible ones aside.
+   * From the highest version down: shows each row unless a visible one collides that is not lower,
+   * and moves lower visible ones aside. Ends, since only a higher row takes another one's place.
    */
   #settle(table: TrackedTable, waiting: WaitingRows): void {
-    for (let row = waiting.takeHighest(); row !== undefined; row = waiting.takeHighest()) {
-      const colliders = this.#visibleColliders(table, row.place);
-      const highest = row;
-      if (colliders.some((collider) => compareVersions(collider, highest) > 0)) continue;
+    for (let taken = waiting.takeHighest(); taken !== undefined; taken = waiting.takeHighest()) {
+      const highest = this.#waitingAt(table, taken.place);
+      if (highest === undefined) continue;
+      if (compareVersions(highest, taken) !== 0) {
+        // It is shown by now, and another one was hidden in its place.
+        waiting.add(highest);
+        continue;
+      }
+      const colliders = this.#visibleColliders(table, highest.place);
+      if (colliders.some((collider) => compareVersions(collider, highest) >= 0)) continue;
       for (const collider of colliders) this.#hide(table, waiting, collider);
-      this.#show(table, row.place);
+      this.#show(table, highest.place);
     }
   }
 
@@ -314,18 +330,25 @@ export class HiddenRows {
   }
 
   #addPlaces(table: TrackedTable, waiting: WaitingRows, places: readonly bigint[]): void {
+    for (const place of places) {
+      const row = this.#waitingAt(table, place);
+      if (row !== undefined) waiting.add(row);
+    }
+  }
+
+  /** Undefined when no hidden row is there any more. */
+  #waitingAt(table: TrackedTable, place: bigint): Waiting | undefined {
     const same = table.key
       .map((part, index) => `v.${keyNames(table)[index] ?? ''} = d.${columnName(table, part.column)}`)
       .join(' AND ');
-    const select = this.connection.statement(
-      `SELECT v.time, v.origin, v.counter FROM ${hiddenTable(table)} AS d ` +
-        `JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
-    );
-    for (const place of places) {
-      const version = select.get(place) as Version | undefined;
-      // A row without a version is older than versions: it gives way to any other.
-      waiting.add({ ...(version ?? { time: 0, origin: '', counter: 0 }), place });
-    }
+    const version = this.connection
+      .statement(
+        // A row without a version is older than versions: it gives way to any other.
+        `SELECT coalesce(v.time, 0) AS time, coalesce(v.origin, '') AS origin, coalesce(v.counter, 0) AS counter ` +
+          `FROM ${hiddenTable(table)} AS d LEFT JOIN ${versionTable(table)} AS v ON ${same} WHERE d.rowid = ?`,
+      )
+      .get(place) as Version | undefined;
+    return version && { ...version, place };
   }
 
   #visibleColliders(table: TrackedTable, place: bigint): Collider[] {
