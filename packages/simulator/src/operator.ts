@@ -2,6 +2,7 @@ import { toAntiphonError } from '@antiphon/core';
 import { verifyCluster, type VerifyResult } from '@antiphon/replica';
 import { Link, type Random } from '@antiphon/testing';
 import { CLUSTER, type SimulatedNode, type World } from './node.js';
+import { quote } from './schema/index.js';
 
 const LOOK_MS = 1000;
 const RECAPTURE_MS = 30_000;
@@ -59,6 +60,7 @@ export class Operator {
 
   #look(node: SimulatedNode): void {
     const { replica } = node;
+    if (!node.running) this.#deleteNullKeys(node);
     if (replica === undefined || node.paused || this.#busy.get(node) === node.starts) return;
     const [table] = replica.status().stalled?.tables ?? [];
     const work = table === undefined ? this.#inspection(node) : this.#recapture(node, table);
@@ -68,6 +70,22 @@ export class Operator {
     void work.finally(() => {
       if (this.#busy.get(node) === process) this.#busy.delete(node);
     });
+  }
+
+  /** No start goes well while there are such rows, and its error says what to do about them. */
+  #deleteNullKeys({ id, database, failures }: SimulatedNode): void {
+    const last = failures.at(-1);
+    if (last?.message.includes('NULL in their primary key') !== true || database.busy) return;
+    const table = String(last.context['table']);
+    try {
+      database.migrate((editor) => {
+        for (const [column] of editor.read('SELECT name FROM pragma_table_info(?) WHERE pk > 0', table))
+          editor.run(`DELETE FROM ${quote(table)} WHERE ${quote(String(column))} IS NULL`);
+      });
+      this.note(`${id} has no rows without a key in ${table} any more`);
+    } catch (thrown) {
+      this.note(`${id} keeps rows without a key in ${table}: ${String(thrown)}`);
+    }
   }
 
   async #recapture(node: SimulatedNode, table: string): Promise<void> {
