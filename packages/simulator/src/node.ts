@@ -62,6 +62,7 @@ export class SimulatedNode {
   #starts = 0;
   #memberSinceMs: number | undefined;
   #firstMemberCommit: number | undefined;
+  #connectedSinceMs = 0;
 
   constructor(
     readonly id: string,
@@ -87,6 +88,11 @@ export class SimulatedNode {
   /** When it became a member of the cluster. */
   get memberSinceMs(): number | undefined {
     return this.#memberSinceMs;
+  }
+
+  /** Since when nothing but faults of single messages is between it and the others. */
+  get connectedSinceMs(): number {
+    return this.#connectedSinceMs;
   }
 
   /** The first state of its database from which it can start as a member. */
@@ -199,10 +205,12 @@ export class SimulatedNode {
   }
 
   disconnect(): void {
+    this.#connectedSinceMs = Infinity;
     this.#process?.link.disconnect();
   }
 
   reconnect(): void {
+    this.#connectedSinceMs = this.world.clock.monotonicMs();
     this.#process?.link.reconnect();
   }
 

@@ -37,8 +37,8 @@ const SUPERVISION_MS = 500;
 /** What is noticed late must be noticed before everybody is said to be at rest. */
 const NOTICED_MS = 3000;
 /**
- * A replica looks for new members every ten beats; until then it does not wait for one, which has
- * the whole log before it.
+ * A connected replica looks for new members every ten beats; until then it does not wait for one,
+ * which has the whole log before it.
  */
 const MEMBER_KNOWN_AFTER_MS = 6000;
 
@@ -373,8 +373,10 @@ class Simulation {
 
   /** I3: sealed messages are kept until every member has applied them. */
   #pruned(id: string, lastCounter: number): void {
+    const connectedSinceMs = this.#nodes.find((node) => node.id === id)?.connectedSinceMs ?? 0;
     for (const other of this.#nodes) {
-      const memberForMs = this.#world.clock.monotonicMs() - (other.memberSinceMs ?? Infinity);
+      const sinceMs = Math.max(connectedSinceMs, other.memberSinceMs ?? Infinity);
+      const memberForMs = this.#world.clock.monotonicMs() - sinceMs;
       if (other.id === id || !(memberForMs > MEMBER_KNOWN_AFTER_MS)) continue;
       const held = this.#everHeld.get(`${other.id} ${id}`) ?? 0;
       if (held < lastCounter) {
