@@ -1,10 +1,14 @@
 import { copyFileSync, rmSync } from 'node:fs';
 import { decodeBatches, type Batch } from '@antiphon/core';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Cluster } from '../test/cluster.js';
+import { Cluster, type TestStore } from '../test/cluster.js';
 
 let cluster: Cluster;
 afterEach(() => cluster.close());
+
+/** They go into the log in parts. */
+const MANY_ROWS = `WITH RECURSIVE i(x) AS (SELECT 10 UNION ALL SELECT x + 1 FROM i WHERE x < 5000)
+  INSERT INTO t SELECT x, hex(randomblob(60)) FROM i`;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -35,7 +39,17 @@ async function copyWithEdits(...edits: readonly string[]): Promise<void> {
  * The copy comes back, `edits` are made in it, and the replica takes up what the log has of it.
  * Returns how many changes were forgotten.
  */
-async function restore(...edits: readonly string[]): Promise<number> {
+function restore(...edits: readonly string[]): Promise<number> {
+  return restoreWhile(async (store, past) => {
+    // One at a time, as pages of the log may end anywhere.
+    for (const batch of past) await store.notePast?.([batch]);
+  }, edits);
+}
+
+async function restoreWhile(
+  note: (store: TestStore, past: readonly Batch[]) => Promise<void>,
+  edits: readonly string[] = [],
+): Promise<number> {
   await cluster.synchronize();
   const { store, published } = cluster.member('a');
   await store.close();
@@ -44,8 +58,7 @@ async function restore(...edits: readonly string[]): Promise<number> {
   for (const sql of edits) cluster.shell('a', sql);
   const restored = await cluster.join('a');
   const past = cluster.log.filter(({ origin }) => origin === 'a').flatMap(({ data }) => decodeBatches(data));
-  // One at a time, as pages of the log may end anywhere.
-  for (const batch of past) await restored.notePast?.([batch]);
+  await note(restored, past);
   const forgotten = await restored.resumeFrom(published.counter, latestTime(past));
   await restored.seal();
   cluster.member('a').published = published;
@@ -158,8 +171,7 @@ describe.each([true, false])('an old file with edits that the log has (row versi
     await copyWithEdits(`UPDATE t SET v = 'Monday' WHERE id IN (1, 3)`);
     await cluster.write(
       'a',
-      `WITH RECURSIVE i(x) AS (SELECT 10 UNION ALL SELECT x + 1 FROM i WHERE x < 5000)
-       INSERT INTO t SELECT x, hex(randomblob(60)) FROM i`,
+      MANY_ROWS,
       `UPDATE t SET v = 'Tuesday' WHERE id = 3`,
       `DELETE FROM t WHERE id >= 10 AND id % 100`,
     );
@@ -168,6 +180,42 @@ describe.each([true, false])('an old file with edits that the log has (row versi
     await cluster.synchronize();
     for (const name of ['a', 'b'])
       expect(cluster.shell(name, 'SELECT v FROM t WHERE id < 10')).toBe('Monday\n0\nTuesday');
+    expect(cluster.rows('a', 't')).toEqual(cluster.rows('b', 't'));
+  });
+
+  it('I11: parts that are noted once more, after a disk was full, count once', async () => {
+    await start(T, versions);
+    await copyWithEdits(`UPDATE t SET v = 'Monday' WHERE id = 1`);
+    await cluster.write('a', MANY_ROWS, `UPDATE t SET v = 'Tuesday' WHERE id = 3`);
+    await later();
+    const noteTwice = async (store: TestStore, past: readonly Batch[]): Promise<void> => {
+      for (const batch of past) {
+        await store.notePast?.([batch]);
+        await store.notePast?.([batch]);
+      }
+    };
+    expect(await restoreWhile(noteTwice)).toBe(1);
+    await cluster.synchronize();
+    expect(cluster.rows('a', 't')).toEqual(cluster.rows('b', 't'));
+  });
+
+  it('I3: another program writes while the log is read: that comes after its past', async () => {
+    await start(T, versions);
+    await copyWithEdits();
+    await cluster.write('a', MANY_ROWS);
+    await later();
+    const writeAmong = async (store: TestStore, past: readonly Batch[]): Promise<void> => {
+      const second = past.find((batch) => batch.kind === 'part' && batch.offset > 0);
+      expect(second).toBeDefined();
+      for (const batch of past) {
+        if (batch === second) cluster.shell('a', `UPDATE t SET v = 'meanwhile' WHERE id = 1`);
+        await store.notePast?.([batch]);
+      }
+    };
+    expect(await restoreWhile(writeAmong)).toBe(0);
+    await cluster.synchronize();
+    for (const name of ['a', 'b'])
+      expect(cluster.shell(name, 'SELECT v FROM t WHERE id = 1')).toBe('meanwhile');
     expect(cluster.rows('a', 't')).toEqual(cluster.rows('b', 't'));
   });
 });

@@ -1,4 +1,11 @@
-import { decodeChanges, type Batch, type Change, type DictionaryTable, type Value } from '@antiphon/core';
+import {
+  decodeChanges,
+  type Batch,
+  type Change,
+  type DictionaryTable,
+  type PartBatch,
+  type Value,
+} from '@antiphon/core';
 import { SAME_TIME_MS, JULIAN_DAY } from './captured-times.js';
 import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
@@ -29,8 +36,13 @@ const BUCKET_MS = 100;
  */
 export class PastChanges {
   readonly #noted = new Map<number, TrackedTable>();
-  /** Of a transaction in parts that has not ended. */
-  #bodies: Uint8Array[] = [];
+  /** Of the newest transaction in parts: its last one may be given again. */
+  #parts: PartBatch[] = [];
+  /**
+   * Something was captured when the first of the log's transactions was noted. What is captured
+   * later is written on top of what the log has.
+   */
+  #isNeeded: boolean | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -39,19 +51,21 @@ export class PastChanges {
 
   /**
    * Nothing, where no change waits. `known`: transactions up to this counter are in the database.
+   * After it has thrown, the same batches may be given again.
    */
   note(batches: readonly Batch[], known: number): void {
-    if (!this.#somethingWaits()) return;
+    this.#isNeeded ??= this.#somethingWaits();
+    if (!this.#isNeeded) return;
     for (const batch of batches) {
       if (batch.kind === 'transactions') {
         for (const { counter, time, changes } of batch.transactions)
           if (counter > known) this.#noteChanges(batch.tables, changes, time);
       } else if (batch.firstCounter > known) {
-        if (batch.offset === 0) this.#bodies = [];
-        this.#bodies.push(batch.body);
+        while ((this.#parts.at(-1)?.offset ?? -1) >= batch.offset) this.#parts.pop();
+        this.#parts.push(batch);
         if (!batch.last) continue;
-        this.#noteChanges(batch.tables, decodeChanges(this.#bodies, batch.tables), batch.time);
-        this.#bodies = [];
+        const bodies = this.#parts.map(({ body }) => body);
+        this.#noteChanges(batch.tables, decodeChanges(bodies, batch.tables), batch.time);
       }
     }
   }
@@ -151,7 +165,8 @@ export class PastChanges {
 
   /** When what was forgotten is committed. */
   end(): void {
-    this.#bodies = [];
+    this.#parts = [];
+    this.#isNeeded = undefined;
     for (const table of this.#noted.values())
       this.connection.db.exec(
         `DROP TABLE IF EXISTS ${pastTable(table)}; DROP TABLE IF EXISTS ${coveredTable(table)}`,
