@@ -31,7 +31,7 @@ export async function applySteps(
     ? work.applyTogether(draft, request)
     : work.applyOneByOne(draft, request));
   if (recovering && !draft.recovering) await recovered(session, draft);
-  if (outcome.refused === undefined) draft.published(request.publishedCounter ?? 0);
+  draft.published(request.publishedAt?.(draft.position.seq) ?? 0);
   return outcome;
 }
 

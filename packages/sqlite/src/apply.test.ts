@@ -54,7 +54,7 @@ describe('applying', () => {
         { ...batch.transactions[0]!, changes: [{ op: 'insert' as const, table: 0, row: [5n, null, 1n] }] },
       ],
     };
-    const at = { position: { generation: 'g1', seq: 2 }, publishedCounter: 1, ...pacing };
+    const at = { position: { generation: 'g1', seq: 2 }, publishedAt: (seq: number) => seq, ...pacing };
     const { refused } = await b.apply({
       steps: [{ type: 'transactions', batch: poisoned, skip: 0, seq: 1 }],
       ...at,
@@ -63,7 +63,7 @@ describe('applying', () => {
     expect(b.state()).toMatchObject({ position: { seq: 0 }, publishedCounter: 0 });
     await b.apply({ steps: [{ type: 'transactions', batch, skip: 0, seq: 1 }], ...at });
     expect(b.state()).toMatchObject({ position: { seq: 2 }, publishedCounter: 1 });
-    await b.apply({ steps: [], position: { generation: 'g1', seq: 3 }, publishedCounter: 7, ...pacing });
+    await b.apply({ steps: [], position: { generation: 'g1', seq: 3 }, publishedAt: () => 7, ...pacing });
     expect(b.state()).toMatchObject({ lastCounter: 1, publishedCounter: 1 });
   });
 

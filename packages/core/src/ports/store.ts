@@ -301,10 +301,10 @@ export interface ApplyRequest {
   /** The replica's position afterwards; also moves when `steps` is empty. */
   readonly position: Position;
   /**
-   * The log has own transactions up to here in order at `position`. Kept together with it, and only
-   * if nothing is refused. Default: no more than was known.
+   * Own transactions that the log has in order up to an entry: asked for the position that is
+   * arrived at, and kept together with it. Default: no more than was known.
    */
-  readonly publishedCounter?: number;
+  readonly publishedAt?: (seq: number) => number;
   /**
    * Called between slices of work of about `sliceMs`; the database transaction stays open
    * meanwhile.

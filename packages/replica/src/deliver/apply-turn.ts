@@ -70,8 +70,9 @@ export class ApplyTurn {
       return this.#delivered(planned);
     }
     const { plan } = planned;
-    const published = this.#published(plan.ownLog);
-    const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), published);
+    const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), (seq) =>
+      this.#published(plan.ownLogAt(seq)),
+    );
     this.onApplied({
       steps: planned.steps,
       verdicts: plan.verdicts,
@@ -79,9 +80,7 @@ export class ApplyTurn {
     });
     if (refused === undefined) return this.#delivered(planned);
     const doneSeq = store.state().position.seq;
-    const { ownLog } = this.#plan(rest.filter(({ seq }) => seq <= doneSeq));
-    this.scope.ownLog.wasRead(ownLog);
-    store.markPublished(this.#published(ownLog));
+    this.scope.ownLog.wasRead(plan.ownLogAt(doneSeq));
     return this.#refusedAt(planned, refused, doneSeq);
   }
 
@@ -153,12 +152,16 @@ export class ApplyTurn {
     return { generation: this.scope.document.generation, seq: plan.seq, ...(entry && { entry }) };
   }
 
-  async #apply(steps: readonly ApplyStep[], position: Position, publishedCounter = 0): Promise<ApplyOutcome> {
+  async #apply(
+    steps: readonly ApplyStep[],
+    position: Position,
+    publishedAt: (seq: number) => number = () => 0,
+  ): Promise<ApplyOutcome> {
     const { counters, store, limits, clock, conflicts, health, positions } = this.scope;
     const outcome = await store.apply({
       steps,
       position,
-      publishedCounter,
+      publishedAt,
       yield: () => clock.yield(),
       sliceMs: limits.applySliceMs,
     });

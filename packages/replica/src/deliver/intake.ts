@@ -99,6 +99,8 @@ export interface IntakePlan {
   readonly verdicts: ReadonlyMap<number, Verdict>;
   /** As in the options, after these entries. */
   readonly ownLog: AdmissionState;
+  /** The same behind one of them. */
+  ownLogAt(seq: number): AdmissionState;
   /**
    * Nothing from the entry after `seq` on may be dealt with. `newer-schema`: it may, once the
    * schema is known.
@@ -124,6 +126,8 @@ export class Intake {
   #gaps: readonly Gap[];
   #state: AdmissionState;
   #ownLog: AdmissionState;
+  /** Behind which entry it became what. */
+  readonly #ownLogs: (readonly [seq: number, state: AdmissionState])[] = [];
   #seq = 0;
   #halt: IntakePlan['halt'];
 
@@ -146,16 +150,15 @@ export class Intake {
     const intake = new Intake(rules, options, state);
     for (const entry of entries) {
       const before = intake.#steps.length;
-      const ownLog = intake.#ownLog;
       intake.#take(entry);
       if (intake.#halt !== undefined) {
-        intake.#ownLog = ownLog;
         // An entry is dealt with as a whole: its position is one number.
         intake.#steps.length = before;
         intake.#batches.length = before;
         break;
       }
       intake.#seq = entry.seq;
+      intake.#ownLogs.push([entry.seq, intake.#ownLog]);
       options.synchronous?.certification?.dealtWith(entry.seq);
     }
     const halt = intake.#halt;
@@ -165,7 +168,8 @@ export class Intake {
       seq: intake.#seq,
       notes: intake.#notes,
       verdicts: intake.#verdicts,
-      ownLog: intake.#ownLog,
+      ownLog: intake.#ownLogs.at(-1)?.[1] ?? options.ownLog,
+      ownLogAt: (seq) => intake.#ownLogs.findLast(([at]) => at <= seq)?.[1] ?? options.ownLog,
       ...(halt && { halt }),
     };
   }
