@@ -21,10 +21,10 @@ import { SecondLife, assertOurs, foreignWriter } from './second-life.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
 /**
- * How many entries before the position are looked at for the beginning of an own transaction in
- * parts: at first, and at most.
+ * How many entries before the position are looked at first for the beginning of an own transaction
+ * in parts.
  */
-const [FIRST_LOOK_BACK, LONGEST_LOOK_BACK] = [256, 65_536] as const;
+const FIRST_LOOK_BACK = 256;
 
 type OwnRecoveryScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'id' | 'limits' | 'log' | 'store'>;
 
@@ -175,7 +175,8 @@ interface OwnPlace {
  * Only the log's order tells: parts may stand there several times, also in front of what comes
  * before them, where everybody dropped them; and what comes before them may stand behind them
  * again. So it is read from where the order arrives at what is stored as published, or from the
- * beginning of the log: more may count at the position, whose acknowledgement was lost.
+ * beginning of the log, however long that takes: more may count at the position, whose
+ * acknowledgement was lost, and what comes next would look out of order.
  */
 async function beginningOfParts(
   scope: OwnRecoveryScope,
@@ -189,64 +190,67 @@ async function beginningOfParts(
   const [unpublished] = await store.sealed({ counter: counted, part: 0 }, 1);
   if (unpublished === undefined && !Object.hasOwn(partial, id)) return { fromSeq: next, counted };
   const identity = await retrying(clock, deadline, () => log.identity(deadline.signal));
-  for (let size = FIRST_LOOK_BACK; size <= LONGEST_LOOK_BACK; size *= 4) {
+  for (let size = FIRST_LOOK_BACK; ; size *= 4) {
     const begin = Math.max(1, identity.firstSeq, next - size);
-    const own = begin < next ? await ownEntries(scope, begin, next, deadline) : [];
     const isFromStart = begin <= identity.firstSeq;
-    const from = isFromStart && isWhole(identity) ? 0 : firstCounterOf(own) - 1;
-    const scan = new OwnScan(id, { vector: { [id]: from }, partial: {} }, intakeRules(scope));
-    const fromSeq = beginningIn(own, scan) ?? next;
-    if (scan.counter === counted || (isFromStart && scan.counter >= counted && scan.counter < Infinity))
-      return { fromSeq, counted: scan.counter };
-    if (isFromStart) break;
+    const from = isFromStart && isWhole(identity) ? 0 : undefined;
+    const { scan, seq } = await lookBack(scope, { begin, end: next, from }, deadline);
+    const found = scan?.counter;
+    if (found !== undefined && (found === counted || (isFromStart && found >= counted)))
+      return { fromSeq: seq ?? next, counted: found };
+    if (isFromStart) return { fromSeq: next, counted };
   }
-  return { fromSeq: next, counted };
 }
 
-/** Of the transaction that is in parts at the end of these entries. */
-function beginningIn(own: readonly LogEntry[], scan: OwnScan): number | undefined {
-  let beginning: { readonly seq: number; readonly time: number } | undefined;
-  for (const entry of own) {
-    scan.take(entry);
-    const { begun } = scan;
-    if (begun === undefined) beginning = undefined;
-    else if (begun.time !== beginning?.time) beginning = { seq: entry.seq, time: begun.time };
-  }
-  return beginning?.seq;
+interface LookedBack {
+  /** Undefined where nothing of ours is there. */
+  readonly scan: OwnScan | undefined;
+  /** Where the transaction begins that is in parts at the end. */
+  readonly seq: number | undefined;
 }
 
-/** Infinity where there is none. */
-function firstCounterOf(own: readonly LogEntry[]): number {
-  for (const { data } of own) {
-    try {
-      const [first] = summarize(data);
-      if (first !== undefined) return first.firstCounter;
-    } catch {
-      // Malformed; not ours.
-    }
-  }
-  return Infinity;
-}
-
-/** In the log from `begin` on, before `end`, which has something of ours behind it. */
-async function ownEntries(
-  { log, document, id, clock }: OwnRecoveryScope,
-  begin: number,
-  end: number,
+/**
+ * From entry `begin` on, before `end`, which has something of ours behind it. `from`: what counts
+ * in front of it; by default, what its first own transaction follows.
+ */
+async function lookBack(
+  scope: OwnRecoveryScope,
+  { begin, end, from }: { readonly begin: number; readonly end: number; readonly from: number | undefined },
   deadline: Deadline,
-): Promise<readonly LogEntry[]> {
+): Promise<LookedBack> {
+  const { log, document, id, clock } = scope;
+  const scanFrom = (counter: number): OwnScan =>
+    new OwnScan(id, { vector: { [id]: counter }, partial: {} }, intakeRules(scope));
+  let scan = from === undefined ? undefined : scanFrom(from);
+  let beginning: { readonly seq: number; readonly time: number } | undefined;
   const { generation } = document;
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq: begin }));
-  const own: LogEntry[] = [];
   try {
-    for (;;) {
-      const entries = await reader.next({ ...SCAN, signal: deadline.signal });
-      own.push(...entries.filter(({ origin, seq }) => origin === id && seq < end));
+    for (let seq = begin - 1; seq < end - 1;) {
+      for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
+        ({ seq } = entry);
+        if (entry.origin !== id || seq >= end) continue;
+        const first = firstCounterOf(entry);
+        scan ??= first === undefined ? undefined : scanFrom(first - 1);
+        scan?.take(entry);
+        const begun = scan?.begun;
+        if (begun === undefined) beginning = undefined;
+        else if (begun.time !== beginning?.time) beginning = { seq, time: begun.time };
+      }
       deadline.renew();
-      if ((entries.at(-1)?.seq ?? 0) >= end - 1) return own;
     }
   } finally {
     void reader.close();
+  }
+  return { scan, seq: beginning?.seq };
+}
+
+/** Undefined where it is malformed, and not ours. */
+function firstCounterOf({ data }: LogEntry): number | undefined {
+  try {
+    return summarize(data)[0]?.firstCounter;
+  } catch {
+    return undefined;
   }
 }
 

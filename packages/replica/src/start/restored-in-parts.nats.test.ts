@@ -213,3 +213,44 @@ describe.each(TOPOLOGIES)(
     });
   },
 );
+
+it('I2: a copy looks back in the log as far as its last own transaction is', async () => {
+  const options = { topology: { mode: 'multi-primary' }, limits: { connectTimeoutMs: 60_000 } } as const;
+  const others = 66_000;
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', SCHEMA);
+  const before = await fixture.replica('a', options);
+  const away = await fixture.replica('b', options);
+  await away.close();
+  await inserted(before, [1]);
+  await published(before);
+  const log = (await fixture.nats()).log(fixture.cluster);
+  await log.open({ create: false });
+  const appended = (id: string): Promise<AppendResult> =>
+    new Promise((settled) => {
+      log.append({ origin: '_barrier', id, data: new Uint8Array([0xc0]) }, settled);
+    });
+  for (let from = 0; from < others; from += 2000) {
+    const results = await Promise.all(
+      Array.from({ length: 2000 }, (_, index) => appended(`other-${from + index}`)),
+    );
+    expect(results.every(({ type }) => type === 'stored')).toBe(true);
+  }
+  await eventually('the position has passed them', () => stateOf('a').position > others, {
+    seen: () => stateOf('a'),
+  });
+  await copied(fixture.file('a'), fixture.file('copy'));
+  await inserted(before, [2]);
+  await published(before);
+  await before.close();
+  await copied(fixture.file('copy'), fixture.file('a'));
+  // As a build before stored it where a transaction was refused.
+  fixture.sql('a', 'UPDATE _antiphon_state SET published_counter = published_counter - 1');
+  const a = await fixture.replica('a', options);
+  const b = await fixture.replica('b', options);
+  await eventually(
+    'both have all of it',
+    async () => (await count(a, 't')) === 2 && (await count(b, 't')) === 2,
+  );
+  await goesOn(a, b, 2);
+});
