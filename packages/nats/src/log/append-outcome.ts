@@ -20,6 +20,10 @@ const NOT_STORED = new Set([
 ]);
 /** A limit of the stream, told under the number of a failed store. */
 const MAXIMUM_EXCEEDED = /maximum (bytes|messages) exceeded/;
+const STREAM_LIMITS: Readonly<Record<string, string>> = { bytes: 'max_bytes', messages: 'max_msgs' };
+/** Limits of the server, and of the account. */
+const SERVER_IS_FULL = new Set([10023, 10028, 10047]);
+const ACCOUNT_IS_FULL = 10002;
 
 /** What an answer means for the append. A promise when the log has to be read first. */
 export function explainAnswer(
@@ -86,12 +90,22 @@ function explainError(
       error: new AntiphonError('MESSAGE_TOO_LARGE', message, { cause: error, context }),
     };
   }
-  const full = MAXIMUM_EXCEEDED.test(error.description);
-  const text = full
-    ? `${error.message}. The log is full. Raise the max_bytes of its stream, or give the server more room.`
-    : `${error.message}.`;
-  const code = error.unavailable && !full ? 'LOG_UNAVAILABLE' : 'LOG_REFUSED';
+  const full = fullText(error);
+  const text = full === undefined ? `${error.message}.` : `${error.message}. ${full}`;
+  const code = error.unavailable && full === undefined ? 'LOG_UNAVAILABLE' : 'LOG_REFUSED';
   const options = { cause: error, context, retriable: !error.wrongStream };
-  const type = full || NOT_STORED.has(error.errCode) ? 'refused' : 'unknown';
+  const type = full !== undefined || NOT_STORED.has(error.errCode) ? 'refused' : 'unknown';
   return { type, error: new AntiphonError(code, text, options) };
+}
+
+/** What to do about it; undefined when nothing is full. */
+function fullText({ description, errCode }: ApiError): string | undefined {
+  const [, limit = ''] = MAXIMUM_EXCEEDED.exec(description) ?? [];
+  const setting = STREAM_LIMITS[limit];
+  if (setting !== undefined) return `The log is full. Raise ${setting} of its stream.`;
+  if (errCode === ACCOUNT_IS_FULL)
+    return 'The account has no room left for streams. Raise its JetStream limits.';
+  if (SERVER_IS_FULL.has(errCode))
+    return 'The NATS server has no room left for streams. Raise max_file_store of its jetstream settings, or free some room.';
+  return undefined;
 }

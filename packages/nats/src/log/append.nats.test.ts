@@ -114,10 +114,31 @@ describe('append', () => {
     );
     expect(results.at(-1)).toMatchObject({
       type: 'refused',
-      error: { code: 'LOG_REFUSED', retriable: true },
+      error: {
+        code: 'LOG_REFUSED',
+        retriable: true,
+        message: expect.stringMatching(/Raise max_bytes of its/),
+      },
     });
     expect((await log.identity()).firstSeq).toBe(1);
   });
+});
+
+it('append names the limit that the server itself has reached', async () => {
+  const small = await Fixture.start({ maxFileStore: 200_000 });
+  try {
+    const log = (await small.connect()).log('small');
+    await log.open({ create: true });
+    let result: AppendResult = { type: 'stored', seq: 1, duplicate: false };
+    for (let n = 0; result.type === 'stored' && n < 20; n++)
+      result = await append(log, { id: `a:${n}`, data: new Uint8Array(20_000) });
+    expect(result).toMatchObject({
+      type: 'refused',
+      error: { code: 'LOG_REFUSED', retriable: true, message: expect.stringMatching(/max_file_store/) },
+    });
+  } finally {
+    await small.stop();
+  }
 });
 
 describe('append with an expected last sequence', () => {
