@@ -186,13 +186,18 @@ describe('a stream of changes', () => {
     const { changes } = read(log);
     expect(changes).toHaveLength(22);
     const third = changes.findIndex(({ id }) => id.origin === 'd') + 2;
-    const rest = read(log, decodeCursor(changes[third]!.cursor)).changes;
-    expect(rest.map(nameOf).sort()).toEqual(
-      changes
-        .slice(third + 1)
-        .map(nameOf)
-        .sort(),
-    );
+    const place = decodeCursor(changes[third]!.cursor);
+    const { open, ...ofAnOldBuild } = place;
+    expect(open).toEqual({ big: expect.any(Number) });
+    for (const from of [place, ofAnOldBuild]) {
+      const rest = read(log, from).changes;
+      expect(rest.map(nameOf).sort()).toEqual(
+        changes
+          .slice(third + 1)
+          .map(nameOf)
+          .sort(),
+      );
+    }
   });
 
   describe('of an origin that lost its power and gave numbers again', () => {

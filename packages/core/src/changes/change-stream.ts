@@ -184,8 +184,12 @@ export class ChangeStream {
    */
   #countsAgain(batch: Batch): boolean {
     if (this.deps.again !== undefined) return this.deps.again.counts(batch);
-    const { open = {} } = this.start;
-    const isOpen = Object.hasOwn(open, batch.origin) && open[batch.origin] === batch.time;
+    const { open, openSeq } = this.start;
+    // A place of a build that did not note them says only where they begin.
+    const isOpen =
+      open === undefined
+        ? openSeq !== undefined
+        : Object.hasOwn(open, batch.origin) && open[batch.origin] === batch.time;
     return batch.kind === 'part' && !batch.last && isOpen;
   }
 
