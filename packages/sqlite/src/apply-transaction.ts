@@ -43,6 +43,7 @@ async function recovered(session: Session, draft: ReplicaState): Promise<void> {
   const from = draft.recoveryCounter;
   draft.recoveryCounter = 0;
   draft.ownCounter = draft.lastCounter;
+  session.applying().forgetParts(draft, draft.identity.replica);
   if (draft.rowVersions || draft.lastCounter === from) return;
   await session.applying().replay(draft, sealedBatches(session.applier, from));
 }

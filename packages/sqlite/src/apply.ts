@@ -271,6 +271,12 @@ export class Applier {
     this.#outcomes.keep(this.#state, { seq, origin, firstCounter, lastCounter, token: sync.token, rejected });
   }
 
+  /** Whatever was kept of an origin's next transaction: it is here. */
+  forgetParts(state: ReplicaState, origin: string): void {
+    const kept = state.partial[origin];
+    if (kept !== undefined && kept.counter <= state.counterOf(origin)) this.#parts.forget(state, origin);
+  }
+
   async #takePart(batch: PartBatch, pace: Pace): Promise<void> {
     if (!batch.last) return this.#parts.keep(this.#state, batch);
     const changes = decodeChanges(this.#parts.bodies(batch), batch.tables);

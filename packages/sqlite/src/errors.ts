@@ -27,6 +27,14 @@ const TROUBLES = new Set<number>([
 const DAMAGES = new Set<number>([RESULT.CORRUPT, RESULT.NOTADB]);
 const FAILURES = new Set<number>([RESULT.NOLFS, RESULT.AUTH, RESULT.FORMAT]);
 
+/** A store is opened once: it belongs to one replica, and ends with it. */
+export function storeClosed(): AntiphonError {
+  return new AntiphonError(
+    'CLOSED',
+    'The store is closed. It is opened once, also where the start fails: make another one, with sqlite({ file }).',
+  );
+}
+
 export function isBusy(thrown: unknown): boolean {
   const code = primaryCodeOf(thrown);
   return code === RESULT.BUSY || code === RESULT.LOCKED;

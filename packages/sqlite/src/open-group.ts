@@ -5,7 +5,7 @@ import {
   type PreparedGroup,
   type PreparedWrite,
 } from '@antiphon/core';
-import { storeError } from './errors.js';
+import { storeClosed, storeError } from './errors.js';
 import type { SealedGroup } from './group-seal.js';
 import type { Preparation } from './prepare.js';
 import { storeSealed } from './sealed-messages.js';
@@ -40,7 +40,7 @@ export class OpenGroup implements PreparedGroup {
   }
 
   async commit(position?: Position, committed?: () => void): Promise<void> {
-    if (this.#over === 'closed') throw new AntiphonError('CLOSED', 'The store is closed.');
+    if (this.#over === 'closed') throw storeClosed();
     if (this.#over !== undefined)
       throw new AntiphonError(
         'INTERNAL',

@@ -1,5 +1,6 @@
 import { abortError, AntiphonError, TaggedValue, type Value } from '@antiphon/core';
 import { ReaderChild, type Reading } from './reader-child.js';
+import { storeClosed } from './errors.js';
 import type { ReadRequest, ReadResult } from './reader-protocol.js';
 
 /** Reads that wait for a free process; more are refused with OVERLOADED. */
@@ -61,7 +62,7 @@ export class Reader {
     request: Extract<ReadRequest, { type: Type }>,
     signal?: AbortSignal,
   ): Promise<Extract<ReadResult, { type: Type }>> {
-    if (this.#closed) return Promise.reject(closed());
+    if (this.#closed) return Promise.reject(storeClosed());
     if (signal?.aborted === true) return Promise.reject(givenUp(signal));
     if (this.#waiting.length >= MAX_WAITING) {
       const message = `${MAX_WAITING} reads are waiting already. Raise \`readers\`, or read less.`;
@@ -162,7 +163,7 @@ export class Reader {
     if (member.child.reading !== undefined) return;
     member.idle = setTimeout(() => {
       if (member.child.reading === undefined && this.#members.size > this.options.kept)
-        member.child.kill(closed);
+        member.child.kill(storeClosed);
     }, IDLE_MS);
     member.idle.unref();
   }
@@ -177,9 +178,9 @@ export class Reader {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#impatience);
-    for (const { reject } of this.#waiting.splice(0)) reject(closed());
+    for (const { reject } of this.#waiting.splice(0)) reject(storeClosed());
     const children = [...this.#members].map(({ child }) => child);
-    for (const child of children) child.kill(closed);
+    for (const child of children) child.kill(storeClosed);
     await new Promise<void>((resolve) => {
       // Idle processes do not keep this one alive; without this timer it would end before they
       // have.
@@ -194,10 +195,6 @@ export class Reader {
 
 function givenUp(signal: AbortSignal | undefined): AntiphonError {
   return abortError(signal, 'The caller gave up the read.');
-}
-
-function closed(): AntiphonError {
-  return new AntiphonError('CLOSED', 'The store is closed.');
 }
 
 /** Structured clone drops the class of tagged values. */

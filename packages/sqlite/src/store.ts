@@ -31,7 +31,7 @@ import { isUncaptured, keepUncapturedTables } from './capture-record.js';
 import { Connection } from './connection.js';
 import { CurrentState } from './current-state.js';
 import { FileIdentity } from './file-identity.js';
-import { isRefusal, storeError } from './errors.js';
+import { isRefusal, storeClosed, storeError } from './errors.js';
 import { putGuardAlone } from './guard-view.js';
 import { sealExistingRows } from './existing-rows.js';
 import { inspectDatabase } from './database-inspection.js';
@@ -74,7 +74,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   #writer: Connection | undefined;
   #fileIdentity: FileIdentity | undefined;
   #session: Session | undefined;
-  readonly #state = new CurrentState(() => (this.#closed ? closed() : undefined));
+  readonly #state = new CurrentState(() => (this.#closed ? storeClosed() : undefined));
   /** On the monotonic clock: rows that an own write set free are not looked at before. */
   #settleAgainMs = 0;
   #publishedTimer: ReturnType<Surroundings['setTimer']> | undefined;
@@ -107,7 +107,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   async #open(): Promise<Connection> {
-    if (this.#closed) throw closed();
+    if (this.#closed) throw storeClosed();
     if (this.#writer === undefined) {
       this.#writer = await this.#connect(true);
       this.#fileIdentity = await FileIdentity.of(this.#file, this.surroundings);
@@ -204,10 +204,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
         session.policy.writes === 'refuse' && requests.length > 0
           ? this.#refused(session, requests.length)
           : await prepareGroup(session, () => this.#state.get(), requests, options);
-      if (this.#closed) throw closed();
+      if (this.#closed) throw storeClosed();
     } catch (thrown) {
       this.#state.release();
-      throw this.#closed ? closed() : thrown;
+      throw this.#closed ? storeClosed() : thrown;
     }
     if (preparation === undefined) {
       this.#state.release();
@@ -493,15 +493,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   #installed(): Session {
-    if (this.#closed) throw closed();
+    if (this.#closed) throw storeClosed();
     if (this.#session === undefined)
       throw new AntiphonError('INTERNAL', 'The store must be installed first.');
     return this.#session;
   }
-}
-
-function closed(): AntiphonError {
-  return new AntiphonError('CLOSED', 'The store is closed.');
 }
 
 function notWritable(primary: string | undefined): AntiphonError {

@@ -38,7 +38,8 @@ const REQUIRED = ['cluster', 'id', 'servers', 'store'];
  * @throws AntiphonError ACCESS_DENIED when NATS refuses the login or something that a replica needs
  *   (once it runs, that is an alarm in `status`), LOG_UNAVAILABLE when NATS does not answer in
  *   time, TIMEOUT when the cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT,
- *   UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
+ *   UNSUPPORTED_TABLE, DUPLICATE_REPLICA, BAD_OPTION. The store is closed then: make
+ *   another one for the next try.
  * @example
  * await using replica = await createReplica({
  *   cluster: 'shop',

@@ -34,7 +34,8 @@ const SUPERVISION: Supervision = {
  *
  * @throws AntiphonError LOG_UNAVAILABLE when the log does not answer in time, TIMEOUT when the
  * cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT, UNSUPPORTED_TABLE,
- * DUPLICATE_REPLICA, BAD_OPTION. The store is closed then.
+ * DUPLICATE_REPLICA, BAD_OPTION. The store is closed then: make
+ *   another one for the next try.
  */
 export async function startReplica<Tx>(
   options: ReplicaOptions<Tx> & ReplicaPorts,
