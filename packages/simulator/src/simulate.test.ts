@@ -14,6 +14,7 @@ const ONCE_FAILED: readonly {
   readonly seed: number;
   readonly topology: SimulatedTopology;
   readonly update: SimulatedUpdate;
+  readonly replicas?: number;
   /** None when absent: that was the world of then. */
   readonly features?: Partial<Features>;
 }[] = [
@@ -148,6 +149,14 @@ const ONCE_FAILED: readonly {
       subscriptions: true,
     },
   },
+  {
+    why: 'a row was replaced by one that its key action deleted along with it',
+    seed: 210511,
+    topology: 'primary-replica',
+    update: 'async',
+    replicas: 4,
+    features: { randomTables: true, fullDisks: true, removals: true, audits: true, subscriptions: true },
+  },
 ];
 const TIMEOUT_MS = 600_000;
 
@@ -198,9 +207,14 @@ describe('simulated clusters', () => {
   it.each(ONCE_FAILED)(
     'hold where they once failed: $why (seed $seed)',
     { timeout: TIMEOUT_MS },
-    async ({ seed, topology, update, features }) => {
+    async ({ seed, topology, update, features, replicas }) => {
       const world = { ...NO_FEATURES, ...features };
-      const report = await simulate(seed, { topology, update, features: world });
+      const report = await simulate(seed, {
+        topology,
+        update,
+        features: world,
+        ...(replicas && { replicas }),
+      });
       expect(report.ok ? '' : describeReport(report)).toBe('');
     },
   );

@@ -305,6 +305,23 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     await expectEqual('t', 'audit');
   });
 
+  it('I3: a row that UPDATE OR REPLACE takes the place of, and the updated one that goes along with it', async () => {
+    await pair(
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, up REFERENCES t (id) ON DELETE CASCADE ON UPDATE CASCADE, x);
+      INSERT INTO t VALUES (1, 4, 'a'), (3, 4, 'b'), (4, 4, 'c'), (9, 9, 'd');
+      CREATE TABLE p (id INTEGER PRIMARY KEY, q REFERENCES q (id) ON DELETE CASCADE);
+      CREATE TABLE q (id INTEGER PRIMARY KEY, p REFERENCES p (id) ON DELETE CASCADE);
+      INSERT INTO p VALUES (1, NULL), (2, 5); INSERT INTO q VALUES (5, 1);`,
+      versions,
+    );
+    cluster.shell('a', 'PRAGMA foreign_keys = ON; UPDATE OR REPLACE t SET id = 4, x = 0 WHERE id < 9;');
+    cluster.shell('a', 'PRAGMA foreign_keys = ON; UPDATE OR REPLACE p SET id = 1 WHERE id = 2;');
+    expect(cluster.shell('a', 'SELECT id FROM t; SELECT count(*) FROM p; SELECT count(*) FROM q')).toBe(
+      '9\n0\n0',
+    );
+    await expectEqual('t', 'p', 'q');
+  });
+
   it('INSERT OR REPLACE and UPDATE OR REPLACE, with the rows they delete through other unique keys', async () => {
     await pair(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT COLLATE NOCASE UNIQUE, v INT, w INT, UNIQUE (v, w));

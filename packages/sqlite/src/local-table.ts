@@ -107,14 +107,11 @@ export function mayLoseRowsUnseen(table: LocalTable): boolean {
 
 /**
  * Also the row that was put in the place of another is gone before a trigger shows it: a
- * foreign-key action of its own update may replace it, and conflict clauses may contradict each
- * other.
+ * foreign-key action may replace it, or delete it along with the row that it takes the place of,
+ * and conflict clauses may contradict each other.
  */
 export function mayLoseOverwritten(table: LocalTable): boolean {
-  return (
-    table.mixesConflictClauses ||
-    (table.hasKeyActions && !(table.rowidKey && table.uniqueIndexes.length === 0))
-  );
+  return table.mixesConflictClauses || table.hasKeyActions;
 }
 
 export function columnName(table: LocalTable, index: number): string {
