@@ -10,6 +10,10 @@ interface Transport {
   readonly socket?: { destroy?(): void };
 }
 
+/** A dial that has not found the server's machine by then has failed. */
+const LATE_DIAL_MS = 10_000;
+const LOOK_MS = 20;
+
 /**
  * The client leaves the socket of every dial that timed out open for ever: one every two seconds
  * while a server is frozen, until there are no descriptors left, and each of them keeps the process
@@ -32,10 +36,20 @@ export class AbandonedDials {
     if (current !== undefined) this.#seen.add(current);
   }
 
-  /** After the connection was closed. */
+  /**
+   * After the connection was closed. The socket of a dial that is under way shows only once the
+   * server's machine has taken it.
+   */
   close(): void {
-    this.look();
-    for (const transport of this.#seen) this.#destroy(transport);
+    const untilMs = performance.now() + LATE_DIAL_MS;
+    const hangUp = (): void => {
+      this.look();
+      for (const transport of this.#seen) if (transport.socket !== undefined) this.#destroy(transport);
+      if (this.#seen.size === 0 || performance.now() >= untilMs) clearInterval(timer);
+    };
+    // What it looks for keeps the process alive, and nothing else needs it.
+    const timer = setInterval(hangUp, LOOK_MS).unref();
+    hangUp();
   }
 
   #destroy(transport: Transport): void {

@@ -89,6 +89,17 @@ describe('connectNats', () => {
     await eventually('the last socket to close', () => sockets() <= before, 3000);
   });
 
+  it('leaves no socket behind that was on its way when it was closed', async () => {
+    await eventually('the sockets of others to close', () => sockets() === 0, 3000);
+    const nats = await connectNats({ servers: fixture.server.url });
+    await fixture.server.pause();
+    // It waits for an answer until the third ping, and dials in the turn in which it gives up.
+    await new Promise((resolve) => setTimeout(resolve, 2750));
+    expect(nats.status).toBe('connected');
+    await nats.close();
+    await eventually('the last socket to close', () => sockets() === 0, 3000);
+  });
+
   it('comes back when the server does', async () => {
     await using nats = await connectNats({ servers: fixture.server.url });
     const seen: string[] = [];
