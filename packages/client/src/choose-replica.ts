@@ -1,18 +1,27 @@
-import { AntiphonError, soleWriter } from '@antiphon/core';
+import { AntiphonError, sentence, soleWriter } from '@antiphon/core';
+import type { ReplicaStatus } from '@antiphon/replica';
 import type { ClusterClient, ReplicaRef } from './cluster-client.js';
+import { askMembers } from './member-answers.js';
 
 /** The replica that a question is for. */
 export interface ChosenReplica {
   readonly id: string;
   /** Asks it. */
   readonly ref: ReplicaRef;
+  /**
+   * Why what it answers may be old, as a sentence: it has stalled, or holds, and so have all others
+   * that answer. Absent where it was named.
+   */
+  readonly problem?: string;
 }
 
 /**
  * The replica that a command is for: the named one, else that of the address, else for writes
- * the one that takes them, else the first that answers.
+ * the one that takes them, else of those that answer the one that is least behind; one that has
+ * stalled or holds only where there is no other.
  *
- * @throws AntiphonError NO_ACTOR when the named one is unknown, or none answers.
+ * @throws AntiphonError NO_ACTOR when the named one is unknown, or none answers; ACCESS_DENIED,
+ *   LOG_UNAVAILABLE
  */
 export async function chooseReplica(
   client: ClusterClient,
@@ -24,16 +33,40 @@ export async function chooseReplica(
     await client.requireMember(id);
     return { id, ref: client.replica(id) };
   }
-  const answering = await client.answering();
-  const [first] = answering;
-  if (first === undefined) throw nobodyAnswers(client.cluster);
-  if (purpose === 'write') {
-    const { topology } = await client.replica(first).ask('status');
-    const primary = soleWriter(topology);
-    if (primary !== undefined) return { id: primary, ref: client.replica(primary) };
-  }
-  return { id: first, ref: client.replica(first) };
+  const [best] = await candidates(client);
+  if (best === undefined) throw nobodyAnswers(client.cluster);
+  const { status, problem } = best;
+  const primary = purpose === 'write' ? soleWriter(status.topology) : undefined;
+  if (primary !== undefined) return { id: primary, ref: client.replica(primary) };
+  return { id: status.id, ref: client.replica(status.id), ...(problem !== undefined && { problem }) };
 }
+
+interface Candidate {
+  readonly status: ReplicaStatus;
+  readonly problem: string | undefined;
+}
+
+/** Those that answer, the best one first. */
+async function candidates(client: ClusterClient): Promise<readonly Candidate[]> {
+  const answers = await askMembers(client);
+  const denied = answers.find(({ error }) => error?.code === 'ACCESS_DENIED')?.error;
+  if (denied !== undefined) throw denied;
+  return answers
+    .flatMap(({ status }) => (status === undefined ? [] : [{ status, problem: problemOf(status) }]))
+    .sort(
+      (one, other) =>
+        Number(one.problem !== undefined) - Number(other.problem !== undefined) ||
+        one.status.lag.entries - other.status.lag.entries,
+    );
+}
+
+function problemOf({ id, stalled, holding, lifecycle }: ReplicaStatus): string | undefined {
+  if (stalled !== undefined) return `${id} has stalled: ${sentence(stalled.message)}`;
+  if (holding !== undefined) return `${id} holds: ${sentence(holding.message)}`;
+  return SERVING.has(lifecycle) ? undefined : `${id} is ${lifecycle}.`;
+}
+
+const SERVING: ReadonlySet<string> = new Set(['catching-up', 'following', 'primary']);
 
 /**
  * Who can tell what became of a write of `origin`: the origin itself if it answers, for only that

@@ -1,4 +1,6 @@
+import { DatabaseSync } from 'node:sqlite';
 import { TestCluster } from '@antiphon/test-cluster';
+import { eventually } from '@antiphon/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clusterChanges } from './changes/cluster-changes.js';
 import type { LoggedChange } from '@antiphon/core';
@@ -45,6 +47,33 @@ describe('a client of a cluster', () => {
     expect((await chooseReplica(client, 'eu-2', 'write')).id).toBe('eu-2');
     expect(await witnessFor(client, 'us-1')).toBe('us-1');
     expect(await anotherReplica(client, 'eu-1')).toBe('eu-2');
+  });
+
+  it('reads where replication goes on, and says so where it goes on nowhere', async () => {
+    await using client = await open();
+    const editing = ['eu-1', 'eu-2', 'us-1'].map((id) => new DatabaseSync(cluster.file(id)));
+    const stalled = (id: string): Promise<unknown> =>
+      eventually(`${id} noticed`, () => cluster.replica(id).healthcheck().ready === false);
+    try {
+      editing[0]!.exec('ALTER TABLE orders ADD COLUMN extra');
+      await stalled('eu-1');
+      expect(await chooseReplica(client, undefined, 'read')).toMatchObject({ id: 'eu-2' });
+      for (const database of editing.slice(1)) database.exec('ALTER TABLE orders ADD COLUMN extra');
+      await Promise.all(['eu-2', 'us-1'].map(stalled));
+      const problem = expect.stringMatching(/^eu-1 (holds|has stalled): .*orders/) as string;
+      expect(await chooseReplica(client, undefined, 'read')).toMatchObject({ id: 'eu-1', problem });
+    } finally {
+      for (const database of editing) {
+        database.exec('ALTER TABLE orders DROP COLUMN extra');
+        database.close();
+      }
+    }
+    await eventually('they go on', async () =>
+      (await askMembers(client)).every(
+        ({ status }) => status?.holding === undefined && status?.stalled === undefined,
+      ),
+    );
+    expect((await chooseReplica(client, undefined, 'read')).problem).toBeUndefined();
   });
 
   it('follows committed changes, and goes on after any of them', async () => {

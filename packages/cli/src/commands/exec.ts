@@ -39,7 +39,7 @@ export function defineExec(host: CommandHost): void {
           ackLevel,
         );
       addSqlOptions(command, {
-        replica: 'where to write (default: the primary, or the first that answers)',
+        replica: 'where to write (default: the primary, or the one that is least behind)',
         params: 'values of a single statement, a list or an object of names',
         defaultTimeoutS: DEFAULT_TIMEOUT_S,
         maxTimeoutS: MAX_TIMEOUT_S,

@@ -62,7 +62,7 @@ export function defineQuery(host: CommandHost): void {
           (text) => parseSessionPlace(text, '--after'),
         );
       addSqlOptions(command, {
-        replica: 'where to read (default: the first that answers)',
+        replica: 'where to read (default: the one that is least behind)',
         params: 'values, a list or an object of names',
         defaultTimeoutS: DEFAULT_TIMEOUT_S,
         maxTimeoutS: MAX_TIMEOUT_S,
@@ -72,7 +72,8 @@ export function defineQuery(host: CommandHost): void {
       const promise = promiseOf(options);
       const params = paramsOf(options);
       await using client = await openCluster(resolveTarget(options, env, cwd));
-      const { id, ref } = await chooseReplica(client, options.replica, 'read');
+      const { id, ref, problem } = await chooseReplica(client, options.replica, 'read');
+      if (problem !== undefined) warn(`${problem} What it answers may be old.`, terminal);
       const { timeoutMs, answer } = limitsOf(options, signal);
       const waiting = { ...(await requestFor(promise, ref)), timeoutMs: Math.min(timeoutMs, MAX_WAIT_MS) };
       const request = { sql, params, maxRows: options.limit, ...waiting };
@@ -107,6 +108,10 @@ function overLimit(thrown: AntiphonError): AntiphonError {
   return message === thrown.message
     ? thrown
     : new AntiphonError('BAD_OPTION', message, { cause: thrown, context: thrown.context });
+}
+
+function warn(message: string, terminal: Terminal): void {
+  terminal.err(terminal.json ? `${toJson({ warning: message })}\n` : `! ${message}\n`);
 }
 
 type QueryRequest = Parameters<MailboxProtocol['query']>[0];
