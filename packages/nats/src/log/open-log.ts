@@ -41,8 +41,7 @@ export async function openLog(
         return viewOf(info, generation);
       }
       if (lastSeq > 0) {
-        const message = `The stream ${context.stream} holds messages but no record of an Antiphon log: it was purged, or made by something else. Restore it, or delete it and create the cluster anew.`;
-        throw new AntiphonError('LOG_REPLACED', message, { context });
+        throw new AntiphonError('LOG_REPLACED', noRecord(context.stream, info.state), { context });
       }
       if (attempt === IDENTITY_ATTEMPTS) {
         const message = `The stream ${context.stream} is still empty: its creator has not finished. Try again.`;
@@ -54,6 +53,18 @@ export async function openLog(
   } catch (error) {
     throw toPortError(error, context);
   }
+}
+
+/** Where the first entry is gone, replicas that run write the record again. */
+function noRecord(stream: string, { first_seq: firstSeq }: StreamInfo['state']): string {
+  const what = `The stream ${stream} holds messages but no record of an Antiphon log`;
+  if (firstSeq <= 1)
+    return `${what}: it was made by something else. Choose another cluster name, or move that stream away.`;
+  return (
+    `${what}: it begins with message ${firstSeq}, what was before was purged or fell to a limit of the stream. ` +
+    'A replica that runs writes the record again as soon as the stream takes it. Raise or lift its limits, and start again. ' +
+    'Do not delete it while any replica works with it. Where none does, follow docs/lost-log.md.'
+  );
 }
 
 async function findStream(
