@@ -105,10 +105,12 @@ async function runApart(
   args: readonly string[],
   tally: Tally,
 ): Promise<void> {
-  const onLine = (line: string): void => {
+  const onLine = (line: string): boolean => {
     const report = JSON.parse(line) as Partial<SimulationReport>;
     // The last line of each process is its sum.
-    if (report.seed !== undefined) tally.take(report as SimulationReport);
+    if (report.seed === undefined) return true;
+    tally.take(report as SimulationReport);
+    return false;
   };
   // Of options that are given twice, the last one counts.
   const command = [fileURLToPath(import.meta.url), ...args, '--jobs', '1', '--json'];

@@ -11,10 +11,11 @@ interface Job {
   readonly processes: number;
   /**
    * What runs `first` to `last`, when they are put behind `--seeds`, and prints a line of JSON for
-   * each run.
+   * each run, and one for all of them.
    */
   readonly command: readonly string[];
-  readonly onLine: (line: string) => void;
+  /** Returns whether it was the last line of its process. */
+  readonly onLine: (line: string) => boolean;
   /** No process is started any more. */
   readonly isOver: () => boolean;
 }
@@ -35,14 +36,18 @@ export async function inProcesses({ first, last, processes, ...job }: Job): Prom
   await Promise.all(Array.from({ length: processes }, work));
 }
 
-function runOne(command: readonly string[], onLine: (line: string) => void): Promise<void> {
+function runOne(command: readonly string[], onLine: Job['onLine']): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...command], { stdio: ['ignore', 'pipe', 'inherit'] });
     const lines = createInterface({ input: child.stdout });
-    lines.on('line', onLine);
+    let isWhole = false;
+    lines.on('line', (line) => {
+      isWhole = onLine(line);
+    });
     child.on('error', reject);
     child.on('close', (code) => {
-      if (code === 0 || code === 1) resolve();
+      // What failed to start ends with 1 as well.
+      if (isWhole && (code === 0 || code === 1)) resolve();
       else reject(new Error(`A simulating process has ended with ${code}: ${command.join(' ')}`));
     });
   });
