@@ -215,6 +215,7 @@ export {
   type InspectedView,
   type InspectOptions,
   type InstallOptions,
+  type InstallReport,
   KEPT_OUTCOMES,
   type KeptParts,
   type LeftOut,

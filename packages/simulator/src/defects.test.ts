@@ -1,4 +1,4 @@
-import type { ApplyOutcome, ApplyRequest, Log, LogEntry, LogReader } from '@antiphon/core';
+import type { ApplyOutcome, ApplyRequest, InstallReport, Log, LogEntry, LogReader } from '@antiphon/core';
 import type { Database } from '@antiphon/sqlite';
 import type { Surroundings } from '@antiphon/sqlite/internal';
 import { describe, expect, it } from 'vitest';
@@ -148,13 +148,14 @@ class DropsItsOutbox extends MeddlingStore {
 
 /** Captures nothing of one table. */
 class CapturesNotAll extends MeddlingStore {
-  override async install(...args: Parameters<SimulatedStore['install']>): Promise<void> {
-    await super.install(...args);
+  override async install(...args: Parameters<SimulatedStore['install']>): Promise<InstallReport> {
+    const report = await super.install(...args);
     this.meddle((database) =>
       database.exec(
         'CREATE TRIGGER IF NOT EXISTS hide AFTER INSERT ON _antiphon_outbox WHEN new.op = 1 BEGIN DELETE FROM _antiphon_outbox WHERE seq = new.seq; END',
       ),
     );
+    return report;
   }
 }
 

@@ -289,7 +289,12 @@ describe('a replica that refuses writes', () => {
        INSERT INTO t VALUES (2, 'raise', 2); VACUUM;`,
     );
     const identity = { cluster: 'test', replica: 'b', generation: 'g1', schemaVersion: 1 };
-    expect(await sqlite({ file: cluster.directory.file('b') }).inspect()).toMatchObject({ identity });
+    const store = sqlite({ file: cluster.directory.file('b') });
+    expect(await store.inspect()).toMatchObject({ identity });
+    const options = installOptions(cluster, 'b');
+    expect(await store.install(options, newClock())).toEqual({ upgraded: { fromFormat: 3, toFormat: 4 } });
+    expect(await store.install(options, newClock())).toEqual({});
+    await store.close();
     await cluster.join('b', { createTables: false });
     expect(cluster.member('b').store.state().vector).toMatchObject({ a: 1 });
     await cluster.write('a', `INSERT INTO t VALUES (3, 'raise', 3)`);

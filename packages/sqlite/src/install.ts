@@ -5,6 +5,7 @@ import {
   type ClusterSchema,
   type InspectedTrigger,
   type InstallOptions,
+  type InstallReport,
   type RowLimits,
   type StoreIdentity,
   type TableSchema,
@@ -42,6 +43,7 @@ export interface Installation {
   readonly captured: boolean;
   /** Triggers of the users that fire also where changes are applied. */
   readonly repeated: ReadonlySet<string>;
+  readonly upgraded: InstallReport['upgraded'];
 }
 
 /** Makes the database a replica, inside the caller's transaction. */
@@ -83,14 +85,14 @@ export function installReplica(
   if (fresh) writer.insert(state);
   writer.claim(state);
   const uncaptured = fresh ? [] : findUncapturedTables(connection, tables);
-  upgradeMetadata(connection);
+  const upgraded = upgradeMetadata(connection);
   // What is missing is the only trace of changes that nobody captured: it stays so until they have
   // been looked for.
   const captured =
     uncaptured.length === 0 && !dependents.triggers.some(({ problem }) => problem !== undefined);
   if (captured) installTriggers(connection, tables, state.policy, repeated);
   state.leftOut = leftOutOf(connection, names, dependents);
-  return { state, tables, fresh, captured, repeated };
+  return { state, tables, fresh, captured, repeated, upgraded };
 }
 
 function policyOf({

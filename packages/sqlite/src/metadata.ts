@@ -1,3 +1,4 @@
+import type { InstallReport } from '@antiphon/core';
 import { uncounted } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { declaredCollations } from './declared-collations.js';
@@ -118,11 +119,11 @@ export function createMetadata(connection: Connection): void {
 }
 
 /**
- * Brings a file of the format before to this one. After it was looked for uncaptured changes: how
- * often the schema was changed tells something there.
+ * Brings a file of the format before to this one; undefined when it is of this one. After it was
+ * looked for uncaptured changes: how often the schema was changed tells something there.
  */
-export function upgradeMetadata(connection: Connection): void {
-  if (isOfThisFormat(connection)) return;
+export function upgradeMetadata(connection: Connection): InstallReport['upgraded'] {
+  if (isOfThisFormat(connection)) return undefined;
   const { db } = connection;
   uncounted(connection, () => {
     db.exec('ALTER TABLE _antiphon_state ADD COLUMN applying INTEGER NOT NULL DEFAULT 0');
@@ -131,6 +132,7 @@ export function upgradeMetadata(connection: Connection): void {
     putGuard(connection);
   });
   db.exec(`UPDATE _antiphon_state SET format = ${METADATA_FORMAT}`);
+  return { fromFormat: FORMAT_BEFORE, toFormat: METADATA_FORMAT };
 }
 
 function isOfThisFormat({ db }: Connection): boolean {

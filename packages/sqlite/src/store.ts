@@ -9,6 +9,7 @@ import {
   type HybridClock,
   type InspectOptions,
   type InstallOptions,
+  type InstallReport,
   type LeftOutWrite,
   type Position,
   type PreparedGroup,
@@ -36,7 +37,7 @@ import { putGuardAlone } from './guard-view.js';
 import { sealExistingRows } from './existing-rows.js';
 import { inspectDatabase } from './database-inspection.js';
 import { hasMetadata } from './inspection.js';
-import { installReplica } from './install.js';
+import { installReplica, type Installation } from './install.js';
 import type { TrackedTable } from './local-table.js';
 import { OpenGroup } from './open-group.js';
 import { Pace } from './pace.js';
@@ -125,24 +126,27 @@ export class SqliteStore implements Store<SqliteTransaction> {
     });
   }
 
-  async install(options: InstallOptions, clock: HybridClock): Promise<void> {
+  async install(options: InstallOptions, clock: HybridClock): Promise<InstallReport> {
     const writer = await this.#open();
     await this.recapturing.end();
     const applier = this.#session?.applier ?? (await this.#connect(false));
-    await this.#state.exclusively(async () => {
+    return this.#state.exclusively(async () => {
+      let report: InstallReport;
       // Whatever the store was told: a created or joined replica must not be lost in a power cut.
       writer.setDurable(true);
       try {
-        const { session, state } = await writer.transaction(() =>
+        const { session, state, upgraded } = await writer.transaction(() =>
           this.#install(writer, applier, options, clock),
         );
         this.#session = session;
         this.#state.installed(state);
+        report = upgraded === undefined ? {} : { upgraded };
       } catch (thrown) {
         if (this.#session === undefined) applier.close();
         throw storeError(thrown, `Cannot make ${this.#file} a replica`);
       }
       for (const connection of [writer, applier]) connection.setDurable(options.durable);
+      return report;
     });
   }
 
@@ -151,9 +155,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     applier: Connection,
     options: InstallOptions,
     clock: HybridClock,
-  ): Promise<{ readonly session: Session; readonly state: ReplicaState }> {
+  ): Promise<Pick<Installation, 'state' | 'upgraded'> & { readonly session: Session }> {
     const states = new StateWriter(writer, this.#owner);
-    const { state, tables, fresh, captured, repeated } = installReplica(writer, options, states);
+    const installation = installReplica(writer, options, states);
+    const { state, tables, fresh, captured, repeated, upgraded } = installation;
     clock.restore(state.time);
     const session = new Session(writer, applier, tables, state, clock, this.#owner, repeated, () =>
       this.#guardNumbering?.(),
@@ -162,7 +167,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     if (captured) state.schemaCookie = schemaCookieOf(writer);
     session.countHidden(state);
     session.storeState(writer, state);
-    return { session, state };
+    return { session, state, upgraded };
   }
 
   async #sealExisting(session: Session, state: ReplicaState, tables: readonly TrackedTable[]): Promise<void> {

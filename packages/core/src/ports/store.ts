@@ -62,6 +62,11 @@ export interface InstallOptions {
   readonly rowLimits?: RowLimits;
 }
 
+export interface InstallReport {
+  /** Its metadata had an older form, and builds from before cannot open it any more. */
+  readonly upgraded?: { readonly fromFormat: number; readonly toFormat: number };
+}
+
 /**
  * Something that the position has passed and that is not here: the transactions of `origin` from
  * `expected` on.
@@ -402,7 +407,7 @@ export interface Store<Tx = unknown> {
    * Makes the database a replica, or checks that it still is this one. Idempotent. Throws
    * STORE_CONTENT, UNSUPPORTED_TABLE, SCHEMA_DRIFT.
    */
-  install(options: InstallOptions, clock: HybridClock): Promise<void>;
+  install(options: InstallOptions, clock: HybridClock): Promise<InstallReport>;
   /** As of the last call; never touches the database. Only after `install`. */
   state(): StoreState;
 

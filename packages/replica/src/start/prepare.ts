@@ -148,7 +148,14 @@ async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
     rowLimits: newestLimits(document.limits),
   };
   // Creating a cluster seals every row that is there, which takes as long as it takes.
-  await retrying(clock, deadline, () => deadline.paused(() => store.install(options, hybrid)));
+  const { upgraded } = await retrying(clock, deadline, () =>
+    deadline.paused(() => store.install(options, hybrid)),
+  );
+  if (upgraded !== undefined)
+    agreed.logger.info(
+      upgraded,
+      `The database of ${agreed.id} has metadata of format ${upgraded.toFormat} now. Builds that know only format ${upgraded.fromFormat} cannot open it any more.`,
+    );
   return { ...agreed, clocks, hybrid };
 }
 
