@@ -322,6 +322,19 @@ describe.each([false, true])('capture and apply, row versions %s', (versions) =>
     await expectEqual('t', 'p', 'q');
   });
 
+  it('I3: the same where a trigger of the user, on rows that go along, deletes the updated one', async () => {
+    await pair(
+      `CREATE TABLE p (id INTEGER PRIMARY KEY, x);
+      CREATE TABLE q (id INTEGER PRIMARY KEY, p REFERENCES p (id) ON DELETE CASCADE, other INT);
+      CREATE TRIGGER q_gone AFTER DELETE ON q BEGIN DELETE FROM p WHERE id = OLD.other; END;
+      INSERT INTO p VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT INTO q VALUES (5, 1, 2);`,
+      versions,
+    );
+    cluster.shell('a', 'PRAGMA foreign_keys = ON; UPDATE OR REPLACE p SET id = 1 WHERE id = 2;');
+    expect(cluster.shell('a', 'SELECT id FROM p')).toBe('3');
+    await expectEqual('p', 'q');
+  });
+
   it('INSERT OR REPLACE and UPDATE OR REPLACE, with the rows they delete through other unique keys', async () => {
     await pair(
       `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT COLLATE NOCASE UNIQUE, v INT, w INT, UNIQUE (v, w));

@@ -190,6 +190,18 @@ function hasKeyActions(connection: Connection, table: string): boolean {
   return actions.flat().some((action) => !['NO ACTION', 'RESTRICT'].includes(action));
 }
 
+/** Folded names of tables whose rows take others along when they are deleted. */
+function actedUpon(connection: Connection): ReadonlySet<string> {
+  const parents = connection
+    .statement(
+      `SELECT DISTINCT f."table" FROM sqlite_schema AS s JOIN pragma_foreign_key_list(s.name) AS f
+       WHERE s.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT')`,
+      'value',
+    )
+    .all() as string[];
+  return new Set(parents.map(foldName));
+}
+
 /** By the words alone: to suspect too much costs a look at a row. */
 function mixesConflictClauses(connection: Connection, table: string): boolean {
   const sql = connection
@@ -221,7 +233,11 @@ function unsupportedReason(
   return indexes.unsupported ?? makingObstacle(connection, listed.name);
 }
 
-function inspectTable(connection: Connection, listed: ListedTable): TableInspection {
+function inspectTable(
+  connection: Connection,
+  listed: ListedTable,
+  parents: ReadonlySet<string>,
+): TableInspection {
   const all = connection
     .statement('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
     .all(listed.name) as ListedColumn[];
@@ -254,6 +270,7 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
     uniqueIndexes: indexes.unique,
     foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
     hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),
+    isActedUpon: parents.has(foldName(listed.name)),
     mixesConflictClauses: listed.type === 'table' && mixesConflictClauses(connection, listed.name),
     rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
@@ -267,9 +284,10 @@ function inspectTable(connection: Connection, listed: ListedTable): TableInspect
 /** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */
 export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
   const wanted = only === undefined ? undefined : new Set(only.map(foldName));
+  const parents = actedUpon(connection);
   return listTables(connection)
     .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(foldName(name))))
-    .map((listed) => inspectTable(connection, listed));
+    .map((listed) => inspectTable(connection, listed, parents));
 }
 
 export function countRows(connection: Connection, table: string): number {

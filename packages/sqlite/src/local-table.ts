@@ -70,6 +70,8 @@ export interface LocalTable {
    * DEFAULT.
    */
   readonly hasKeyActions: boolean;
+  /** Deleting a row of it changes or deletes rows that refer to it, and fires their triggers. */
+  readonly isActedUpon: boolean;
   /**
    * Some of its constraints replace rows, and others fail or ignore new ones: REPLACE may delete a
    * row and the new one not come.
@@ -107,11 +109,11 @@ export function mayLoseRowsUnseen(table: LocalTable): boolean {
 
 /**
  * Also the row that was put in the place of another is gone before a trigger shows it: a
- * foreign-key action may replace it, or delete it along with the row that it takes the place of,
- * and conflict clauses may contradict each other.
+ * foreign-key action may replace it, or delete it along with the row that it takes the place of, a
+ * trigger that such an action fires may do so, and conflict clauses may contradict each other.
  */
 export function mayLoseOverwritten(table: LocalTable): boolean {
-  return table.mixesConflictClauses || table.hasKeyActions;
+  return table.mixesConflictClauses || table.hasKeyActions || table.isActedUpon;
 }
 
 export function columnName(table: LocalTable, index: number): string {
