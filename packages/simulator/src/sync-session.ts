@@ -35,8 +35,10 @@ export class SyncSession {
   }
 
   async #run(): Promise<void> {
-    while (!this.#stopped) {
+    for (;;) {
       await this.#pass(-Math.log(1 - this.random.next()) * MEAN_MS);
+      // Also while it waited: everybody else has come to rest by then.
+      if (this.#stopped) return;
       const register = this.random.int(0, REGISTER_COUNT - 1);
       await (this.random.chance(0.5) ? this.#write(register) : this.#read(register));
     }
