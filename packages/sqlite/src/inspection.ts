@@ -1,4 +1,5 @@
 import { foldName } from '@antiphon/core';
+import { conversionObstacle, referencesIn, type References } from './converted-keys.js';
 import type { Connection } from './connection.js';
 import { isMetadataName, METADATA_PREFIX, quoteName } from './identifiers.js';
 import type {
@@ -223,20 +224,22 @@ function unsupportedReason(
   listed: ListedTable,
   table: LocalTable,
   indexes: Indexes,
-  hasKey: boolean,
+  { hasKey, referring }: { readonly hasKey: boolean; readonly referring: References },
 ): string | undefined {
   if (listed.type === 'virtual') return 'it is a virtual table; its content lives outside of ordinary rows';
   if (listed.type === 'shadow') return 'it belongs to a virtual table';
   if (!hasKey) return 'it has no primary key, so a row cannot be told from another: add a PRIMARY KEY';
   if (table.columns.length > MAX_COLUMNS)
     return `it has ${table.columns.length} columns, and ${MAX_COLUMNS} is the most that can be captured: split it`;
-  return indexes.unsupported ?? makingObstacle(connection, listed.name);
+  return (
+    indexes.unsupported ?? conversionObstacle(referring, table) ?? makingObstacle(connection, listed.name)
+  );
 }
 
 function inspectTable(
   connection: Connection,
   listed: ListedTable,
-  parents: ReadonlySet<string>,
+  { parents, referring }: { readonly parents: ReadonlySet<string>; readonly referring: References },
 ): TableInspection {
   const all = connection
     .statement('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
@@ -275,7 +278,10 @@ function inspectTable(
     rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
-  const reason = unsupportedReason(connection, listed, table, indexes, ordered.length > 0);
+  const reason = unsupportedReason(connection, listed, table, indexes, {
+    hasKey: ordered.length > 0,
+    referring,
+  });
   return reason === undefined
     ? { type: 'supported', table }
     : { type: 'unsupported', table, reason, isData: listed.type === 'table' };
@@ -284,10 +290,10 @@ function inspectTable(
 /** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */
 export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
   const wanted = only === undefined ? undefined : new Set(only.map(foldName));
-  const parents = actedUpon(connection);
+  const others = { parents: actedUpon(connection), referring: referencesIn(connection, affinityOf) };
   return listTables(connection)
     .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(foldName(name))))
-    .map((listed) => inspectTable(connection, listed, parents));
+    .map((listed) => inspectTable(connection, listed, others));
 }
 
 export function countRows(connection: Connection, table: string): number {

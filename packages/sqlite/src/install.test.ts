@@ -88,6 +88,24 @@ describe('inspect and install', () => {
     directory.remove();
   });
 
+  it('I3: leaves out a table whose key older versions of SQLite would show converted', async () => {
+    const directory = new Directory();
+    directory.shell(
+      'x',
+      `CREATE TABLE code (id TEXT PRIMARY KEY); CREATE TABLE coded (id INTEGER PRIMARY KEY, c INT REFERENCES Code (ID));
+      CREATE TABLE part (a INT, b TEXT, PRIMARY KEY (a, b));
+      CREATE TABLE parts (id TEXT PRIMARY KEY, a INT, b NUMERIC, FOREIGN KEY (a, b) REFERENCES part);
+      CREATE TABLE named (id TEXT PRIMARY KEY, up VARCHAR REFERENCES named, n INT REFERENCES coded, x REFERENCES coded);`,
+    );
+    const { tables } = await sqlite({ file: directory.file('x') }).inspect();
+    const unsupported = Object.fromEntries(tables.map((table) => [table.schema.name, table.unsupported]));
+    expect(unsupported).toMatchObject({
+      code: expect.stringMatching(/column c of coded is a number and refers to id, which is none/),
+      part: expect.stringMatching(/column b of parts is a number and refers to b/),
+    });
+    for (const name of ['coded', 'named', 'parts']) expect(unsupported[name], name).toBeUndefined();
+  });
+
   it('refuses tables without a primary key, and keys with NULL', async () => {
     cluster = new Cluster();
     await expectCode(
