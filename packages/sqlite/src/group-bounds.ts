@@ -6,12 +6,6 @@ import type { SqliteTransaction } from './transaction.js';
 type Request = WriteRequest<SqliteTransaction>;
 
 /**
- * After so long, a group begins no more functions. They run in one piece, in which the process does
- * nothing else: no beat is sent, and no other write, read or acknowledgement gets on.
- */
-export const LONGEST_RUN_MS = 50;
-
-/**
  * What a group has time for, from when its first function begins. What has begun may run again,
  * however late, when another write takes the transaction with it; so what was not begun in time is
  * untouched.
@@ -20,13 +14,13 @@ export class GroupTime {
   readonly #begun = new Set<Request>();
   #untilMs: number | undefined;
 
-  constructor(private readonly surroundings: Pick<Surroundings, 'monotonicMs'>) {}
+  constructor(private readonly surroundings: Pick<Surroundings, 'monotonicMs' | 'longestRunMs'>) {}
 
   /** The first one always: a group that takes none would be made again for ever. */
   mayBegin(request: Request): boolean {
     if (this.#begun.has(request)) return true;
     const nowMs = this.surroundings.monotonicMs();
-    this.#untilMs ??= nowMs + LONGEST_RUN_MS;
+    this.#untilMs ??= nowMs + this.surroundings.longestRunMs;
     if (nowMs >= this.#untilMs) return false;
     this.#begun.add(request);
     return true;

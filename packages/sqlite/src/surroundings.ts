@@ -39,6 +39,11 @@ export interface Surroundings {
   /** Rejects as `stat` does. */
   fileAt(path: string): Promise<FileId>;
   readonly sealing: SealingLimits;
+  /**
+   * After so long, a group begins no more functions. They run in one piece, in which the process
+   * does nothing else: no beat is sent, and no other write, read or acknowledgement gets on.
+   */
+  readonly longestRunMs: number;
 }
 
 /** The process itself. */
@@ -55,4 +60,5 @@ export const PROCESS: Surroundings = {
   reader: (options) => new Reader(options),
   fileAt: (path) => stat(path, { bigint: true }),
   sealing: { packBytes: 180_000, partBytes: 256 * 1024 },
+  longestRunMs: 50,
 };

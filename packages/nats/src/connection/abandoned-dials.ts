@@ -10,9 +10,10 @@ interface Transport {
   readonly socket?: { destroy?(): void };
 }
 
-/** A dial that has not found the server's machine by then has failed. */
-const LATE_DIAL_MS = 10_000;
+/** Linux knocks for 127 s at a machine that does not answer. */
+const LONGEST_DIAL_MS = 140_000;
 const LOOK_MS = 20;
+const PATIENT_AFTER_MS = 2000;
 
 /**
  * The client leaves the socket of every dial that timed out open for ever: one every two seconds
@@ -41,14 +42,15 @@ export class AbandonedDials {
    * server's machine has taken it.
    */
   close(): void {
-    const untilMs = performance.now() + LATE_DIAL_MS;
+    const beganMs = performance.now();
     const hangUp = (): void => {
       this.look();
       for (const transport of this.#seen) if (transport.socket !== undefined) this.#destroy(transport);
-      if (this.#seen.size === 0 || performance.now() >= untilMs) clearInterval(timer);
+      const sinceMs = performance.now() - beganMs;
+      if (this.#seen.size === 0 || sinceMs >= LONGEST_DIAL_MS) return;
+      // What it looks for keeps the process alive, and nothing else needs it.
+      setTimeout(hangUp, sinceMs < PATIENT_AFTER_MS ? LOOK_MS : LOOK_MS * 50).unref();
     };
-    // What it looks for keeps the process alive, and nothing else needs it.
-    const timer = setInterval(hangUp, LOOK_MS).unref();
     hangUp();
   }
 

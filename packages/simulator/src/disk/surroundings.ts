@@ -1,6 +1,12 @@
 import { statSync } from 'node:fs';
 import { abortError, sleep, toAntiphonError, type Clock } from '@antiphon/core';
-import { ReadWork, storeError, type ReaderOptions, type Surroundings } from '@antiphon/sqlite/internal';
+import {
+  PROCESS,
+  ReadWork,
+  storeError,
+  type ReaderOptions,
+  type Surroundings,
+} from '@antiphon/sqlite/internal';
 import { openDatabase } from '@antiphon/sqlite';
 import type { Faults } from '@antiphon/testing';
 import type { Program } from './connection.js';
@@ -52,6 +58,7 @@ export function simulatedSurroundings(process: SimulatedProcess): {
     reader: (options) => new InlineReader(options, surroundings),
     fileAt: (path) => Promise.resolve(statSync(path, { bigint: true })),
     sealing: SEALING,
+    longestRunMs: PROCESS.longestRunMs,
   };
   return { surroundings, program };
 }
