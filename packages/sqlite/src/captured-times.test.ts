@@ -2,6 +2,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { decodeBatches, decodeChanges, type Change } from '@antiphon/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster } from '../test/cluster.js';
+import type { Database } from './driver/driver.js';
+import { PROCESS } from './surroundings.js';
 
 let cluster: Cluster;
 afterEach(() => cluster.close());
@@ -68,6 +70,29 @@ describe('when it was written', () => {
     // b seals when it is started again, and then applies what a wrote meanwhile.
     await expectEqual('a', 'b');
     expect(cluster.shell('a', 'SELECT * FROM t')).toBe('1|second\n2|second\n3|third');
+  });
+
+  it('A.4: what a full disk undid does not make later what was written before it', async () => {
+    let writer: Database | undefined;
+    const openDatabase: typeof PROCESS.openDatabase = (...args) => {
+      const db = PROCESS.openDatabase(...args);
+      writer ??= db;
+      return db;
+    };
+    cluster = new Cluster({ versions: true, surroundings: { ...PROCESS, openDatabase } });
+    await cluster.first('a', T);
+    await cluster.write('a', `INSERT INTO t VALUES (1, 'committed')`);
+    const { clock } = cluster.member('a');
+    const { last } = clock;
+    // It is sealed in front of the write that fails, and that is undone as well.
+    cluster.shell('a', `INSERT INTO t VALUES (2, 'before')`);
+    writer?.exec('PRAGMA max_page_count = 1');
+    const large = `INSERT INTO t VALUES (3, '${'x'.repeat(100_000)}')`;
+    expect(await cluster.write('a', large)).toMatchObject({
+      type: 'rejected',
+      error: { code: 'STORE_FULL' },
+    });
+    expect(clock.last).toBe(last);
   });
 
   it('A.4: a write is later than what was applied before it, whatever the clock says', async () => {

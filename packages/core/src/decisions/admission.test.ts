@@ -204,6 +204,15 @@ describe('admission', () => {
     expect(admit(current, summary('a', 4, 4))).toEqual({ type: 'apply', skip: 0 });
   });
 
+  it('I2: takes a synchronous group as a whole or not at all', () => {
+    const sync = { token: 'g', readSeq: 1, claims: [[], [], []] };
+    const group = { ...summary('a', 3, 5), sync };
+    expect(admit({ vector: { a: 2 }, partial: {} }, group)).toEqual({ type: 'apply', skip: 0 });
+    // Another attempt had a:3: what this one says of a:4 and a:5 was judged with another a:3.
+    expect(admit({ vector: { a: 3 }, partial: {} }, group)).toEqual({ type: 'duplicate' });
+    expect(admit({ vector: { a: 1 }, partial: {} }, group)).toEqual({ type: 'hole', expected: 2 });
+  });
+
   it('takes decoded batches as it takes summaries', () => {
     const header = {
       origin: 'constructor',

@@ -1,3 +1,4 @@
+import type { AppendRequest, AppendResult } from '@antiphon/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
 import { eventually } from '@antiphon/testing';
@@ -7,6 +8,9 @@ import { Writer } from '../testing/writer.js';
 import type { JetStreamLog } from './jetstream-log.js';
 
 const PATIENCE_MS = 30_000;
+/** Of these, one in a few stores two when nothing is done about it. */
+const ROUNDS = 50;
+const DATA = new Uint8Array([1]);
 
 let cluster: ServerCluster;
 let nats: NatsHandle;
@@ -28,6 +32,10 @@ afterEach(async () => {
     await cluster.stop();
   }
 }, PATIENCE_MS);
+
+function appended(to: JetStreamLog, request: AppendRequest): Promise<AppendResult> {
+  return new Promise((settled) => to.append(request, settled));
+}
 
 /** JetStream has no leader for the first seconds. */
 async function openWhenReady(): Promise<string> {
@@ -119,6 +127,32 @@ describe('a log on three servers', () => {
       expect(followers[1]!.ids).toEqual(stored);
       const inLog = new Set(stored);
       expect(writers.flatMap(({ ids }) => ids.filter((id) => !inLog.has(id)))).toEqual([]);
+    },
+  );
+
+  it(
+    'I2: stores one of the entries that are under way at once behind the same one of their origin',
+    { timeout: 120_000 },
+    async () => {
+      await openWhenReady();
+      const others = await Promise.all(cluster.urls.map((url) => connectNats({ servers: [url] })));
+      try {
+        const logs = others.map((one) => one.log('shop', { replicas: 3 }));
+        await Promise.all(logs.map((one) => one.open({ create: false })));
+        for (let round = 0, seq = 0; round < ROUNDS; round++) {
+          const results = await Promise.all(
+            logs.map((one, index) => {
+              const request = { origin: 'a', data: DATA, expectedLastSeqOfOrigin: seq };
+              return appended(one, { ...request, id: `${round}-${index}` });
+            }),
+          );
+          const stored = results.flatMap((result) => (result.type === 'stored' ? [result.seq] : []));
+          expect(stored).toHaveLength(1);
+          [seq = 0] = stored;
+        }
+      } finally {
+        await Promise.all(others.map((one) => one.close()));
+      }
     },
   );
 });

@@ -54,3 +54,11 @@ it('I2: of a log that was trimmed, only what is in front of the first of an orig
   expect(counts(0, 2)).toEqual([2, 4, 5, 6, 9]);
   expect(counts(2, 1)).toEqual([4, 5, 6, 9]);
 });
+
+it('I2: of a trimmed log, what is behind an entry of its origin does not count by what is applied', () => {
+  const [first, early, , second, third] = ENTRIES as [LogEntry, LogEntry, LogEntry, LogEntry, LogEntry];
+  const behind = [first, early, second, third].map((one) => ({ ...one, seq: one.seq + 10 }));
+  const identity = { generation: 'g', firstSeq: 12, lastSeq: 16 };
+  // a:2 is applied, and stands behind the early a:3: that one was dropped, whoever reads it later.
+  expect(counting(new LogOrder(RULES, BatchOrder.of(identity, { a: 2 })), behind)).toEqual([12, 15, 16]);
+});
