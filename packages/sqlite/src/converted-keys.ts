@@ -51,9 +51,9 @@ export function referencesIn(
 const NUMBERS: ReadonlySet<Affinity> = new Set<Affinity>(['integer', 'real', 'numeric']);
 
 /**
- * Looking for rows that refer to a deleted or changed one, SQLite (3.40, not 3.54) converts the value
- * that it looks for to the type of the column that refers, where that has an index, and shows it so
- * to the AFTER triggers: '03' becomes 3, and is another key.
+ * Looking for rows that refer to a deleted or changed one, SQLite 3.40 (not 3.54) converts the
+ * value that it looks for to the type of the column that refers, where that has an index, and shows
+ * it so to the AFTER triggers: '03' becomes 3, and is another key.
  */
 export function conversionObstacle(references: References, table: LocalTable): string | undefined {
   for (const { child, column, affinity, parentColumn, place } of references.get(foldName(table.name)) ?? []) {
