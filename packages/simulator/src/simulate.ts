@@ -409,6 +409,7 @@ class Simulation {
       published &&
       new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1 &&
       this.#sync?.atRest() !== false &&
+      !this.#writers.some(({ isWaiting }) => isWaiting) &&
       this.#nobodyStands()
     );
   }

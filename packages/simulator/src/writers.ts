@@ -25,6 +25,8 @@ export class Writers {
   tables: readonly Table[] = [];
   #number = 0;
   #stopped = false;
+  /** By token, the number of the process that is to answer. */
+  readonly #open = new Map<string, number>();
 
   constructor(
     private readonly world: World,
@@ -63,14 +65,24 @@ export class Writers {
     if (outside) return this.#writeOutside(write, token, number, carelessly);
     const { replica } = this.node;
     if (replica === undefined) return;
+    this.#open.set(token, this.node.starts);
     replica.transaction(write, { timeoutMs: 5000 }).then(
       () => {
+        this.#open.delete(token);
         this.counts.committed++;
         this.acknowledged.push(token);
         if (!this.mayWrite) this.wrong.push(`${token} was accepted by a replica that must not write`);
       },
-      (error: unknown) => this.#refused(error, token),
+      (error: unknown) => {
+        this.#open.delete(token);
+        this.#refused(error, token);
+      },
     );
+  }
+
+  /** A write waits for its answer, in a process that can still give one. */
+  get isWaiting(): boolean {
+    return [...this.#open.values()].includes(this.node.starts);
   }
 
   #writeOutside(write: Write, token: string, number: number, carelessly: boolean): void {
