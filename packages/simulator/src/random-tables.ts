@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { AntiphonError, HybridClock, systemClock } from '@antiphon/core';
+import { AntiphonError, creationObstacles, HybridClock, systemClock } from '@antiphon/core';
 import { openDatabase, sqlite } from '@antiphon/sqlite';
 import type { Random } from '@antiphon/testing';
 import { quote, randomSchema, randomStatement, type Schema, type Table } from './schema/index.js';
@@ -70,6 +70,7 @@ async function replicatedTables(
   const store = sqlite({ file });
   try {
     const inspection = await store.inspect();
+    if (creationObstacles(inspection, { named: false, rowVersions }).length > 0) return new Set();
     const tables = inspection.tables.flatMap(({ unsupported, schema }) =>
       unsupported === undefined ? [schema] : [],
     );
