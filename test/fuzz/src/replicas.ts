@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import {
   admit,
   admitted,
+  AntiphonError,
+  creationObstacles,
   decodeBatches,
   HybridClock,
   newOfPart,
@@ -74,7 +76,10 @@ export class Replicas {
     for (const statement of this.script.setup) foreign.attempt(statement);
     const store = sqlite({ file });
     this.#replicas.set('a', { name: 'a', file, foreign, store, published: { counter: 0, part: 0 } });
-    const { tables, ddl } = await store.inspect();
+    const inspection = await store.inspect();
+    const [obstacle] = creationObstacles(inspection, { named: false, rowVersions: this.script.rowVersions });
+    if (obstacle !== undefined) throw new AntiphonError('UNSUPPORTED_TABLE', obstacle);
+    const { tables, ddl } = inspection;
     const replicated = tables.filter(({ unsupported }) => unsupported === undefined);
     this.#schema = { version: 1, tables: replicated.map(({ schema }) => schema), ddl };
     await this.#install(this.get('a'), { sealExistingRows: true });
