@@ -421,8 +421,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (STANDING_STILL.has(error.code)) health.stall(error);
       return;
     }
+    // Also where the feed was first to notice that it is over.
+    if (health.stalled === undefined) this.#polling = true;
     if (health.holding?.code !== 'SCHEMA_DRIFT') return;
-    this.#polling = true;
     health.resume();
     this.#feed?.tell('hurry');
   }
