@@ -10,6 +10,8 @@ export interface Reference {
   /** Undefined: the part of the parent's primary key at `place`. */
   readonly parentColumn: string | undefined;
   readonly place: number;
+  /** Deleting the parent's row changes or deletes the child's. */
+  readonly actsOnDelete: boolean;
 }
 
 /** By the folded names of the tables that are referred to. */
@@ -23,6 +25,7 @@ interface Row {
   readonly place: number;
   readonly type: string;
   readonly strict: number;
+  readonly acts: number;
 }
 
 export function referencesIn(
@@ -32,16 +35,17 @@ export function referencesIn(
   const rows = connection
     .statement(
       `SELECT s.name AS child, s.strict, f."table" AS parent, f."from" AS "column", f."to" AS "to", f.seq AS place,
-         c.type
+         c.type, f.on_delete NOT IN ('NO ACTION', 'RESTRICT') AS acts
        FROM pragma_table_list AS s JOIN pragma_foreign_key_list(s.name) AS f
          JOIN pragma_table_xinfo(s.name) AS c ON c.name = f."from" COLLATE NOCASE
        WHERE s.schema = 'main' AND s.type = 'table'`,
     )
     .all() as Row[];
   const found = new Map<string, Reference[]>();
-  for (const { child, parent, column, to, place, type, strict } of rows) {
+  for (const { child, parent, column, to, place, type, strict, acts } of rows) {
     const affinity = affinityOf(type, strict !== 0);
-    const reference = { child, column, affinity, parentColumn: to ?? undefined, place };
+    const parentColumn = to ?? undefined;
+    const reference = { child, column, affinity, parentColumn, place, actsOnDelete: acts !== 0 };
     const name = foldName(parent);
     found.set(name, [...(found.get(name) ?? []), reference]);
   }

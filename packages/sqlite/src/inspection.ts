@@ -191,18 +191,6 @@ function hasKeyActions(connection: Connection, table: string): boolean {
   return actions.flat().some((action) => !['NO ACTION', 'RESTRICT'].includes(action));
 }
 
-/** Folded names of tables whose rows take others along when they are deleted. */
-function actedUpon(connection: Connection): ReadonlySet<string> {
-  const parents = connection
-    .statement(
-      `SELECT DISTINCT f."table" FROM sqlite_schema AS s JOIN pragma_foreign_key_list(s.name) AS f
-       WHERE s.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT')`,
-      'value',
-    )
-    .all() as string[];
-  return new Set(parents.map(foldName));
-}
-
 /** By the words alone: to suspect too much costs a look at a row. */
 function mixesConflictClauses(connection: Connection, table: string): boolean {
   const sql = connection
@@ -224,7 +212,7 @@ function unsupportedReason(
   listed: ListedTable,
   table: LocalTable,
   indexes: Indexes,
-  { hasKey, referring }: { readonly hasKey: boolean; readonly referring: References },
+  { hasKey, references }: { readonly hasKey: boolean; readonly references: References },
 ): string | undefined {
   if (listed.type === 'virtual') return 'it is a virtual table; its content lives outside of ordinary rows';
   if (listed.type === 'shadow') return 'it belongs to a virtual table';
@@ -232,15 +220,11 @@ function unsupportedReason(
   if (table.columns.length > MAX_COLUMNS)
     return `it has ${table.columns.length} columns, and ${MAX_COLUMNS} is the most that can be captured: split it`;
   return (
-    indexes.unsupported ?? conversionObstacle(referring, table) ?? makingObstacle(connection, listed.name)
+    indexes.unsupported ?? conversionObstacle(references, table) ?? makingObstacle(connection, listed.name)
   );
 }
 
-function inspectTable(
-  connection: Connection,
-  listed: ListedTable,
-  { parents, referring }: { readonly parents: ReadonlySet<string>; readonly referring: References },
-): TableInspection {
+function inspectTable(connection: Connection, listed: ListedTable, references: References): TableInspection {
   const all = connection
     .statement('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
     .all(listed.name) as ListedColumn[];
@@ -273,14 +257,14 @@ function inspectTable(
     uniqueIndexes: indexes.unique,
     foreignKeys: listed.type === 'table' ? readForeignKeys(connection, listed.name, columns) : [],
     hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),
-    isActedUpon: parents.has(foldName(listed.name)),
+    isActedUpon: (references.get(foldName(listed.name)) ?? []).some(({ actsOnDelete }) => actsOnDelete),
     mixesConflictClauses: listed.type === 'table' && mixesConflictClauses(connection, listed.name),
     rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
   const reason = unsupportedReason(connection, listed, table, indexes, {
     hasKey: ordered.length > 0,
-    referring,
+    references,
   });
   return reason === undefined
     ? { type: 'supported', table }
@@ -290,10 +274,10 @@ function inspectTable(
 /** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */
 export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
   const wanted = only === undefined ? undefined : new Set(only.map(foldName));
-  const others = { parents: actedUpon(connection), referring: referencesIn(connection, affinityOf) };
+  const references = referencesIn(connection, affinityOf);
   return listTables(connection)
     .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(foldName(name))))
-    .map((listed) => inspectTable(connection, listed, others));
+    .map((listed) => inspectTable(connection, listed, references));
 }
 
 export function countRows(connection: Connection, table: string): number {
