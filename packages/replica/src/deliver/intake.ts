@@ -126,7 +126,7 @@ export class Intake {
   #gaps: readonly Gap[];
   #state: AdmissionState;
   #ownLog: AdmissionState;
-  /** Behind which entry it became what. */
+  /** Behind which entry it became what; only entries that changed it. */
   readonly #ownLogs: (readonly [seq: number, state: AdmissionState])[] = [];
   #seq = 0;
   #halt: IntakePlan['halt'];
@@ -150,6 +150,7 @@ export class Intake {
     const intake = new Intake(rules, options, state);
     for (const entry of entries) {
       const before = intake.#steps.length;
+      const ownLog = intake.#ownLog;
       intake.#take(entry);
       if (intake.#halt !== undefined) {
         // An entry is dealt with as a whole: its position is one number.
@@ -158,7 +159,7 @@ export class Intake {
         break;
       }
       intake.#seq = entry.seq;
-      intake.#ownLogs.push([entry.seq, intake.#ownLog]);
+      if (intake.#ownLog !== ownLog) intake.#ownLogs.push([entry.seq, intake.#ownLog]);
       options.synchronous?.certification?.dealtWith(entry.seq);
     }
     const halt = intake.#halt;
