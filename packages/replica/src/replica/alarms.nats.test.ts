@@ -2,8 +2,9 @@ import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { streamName, type NatsHandle } from '@antiphon/nats';
 import { describe, expect, it } from 'vitest';
-import { encodeBeat } from '@antiphon/core';
+import { AntiphonError, encodeBeat, type Log } from '@antiphon/core';
 import { ClusterFixture, count, type SqliteReplica } from '../testing/cluster-fixture.js';
+import { changed } from '../testing/changed.js';
 import { eventually } from '@antiphon/testing';
 
 const SCHEMA = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);';
@@ -29,6 +30,19 @@ async function staysAlarmed(replica: SqliteReplica, name: string, forMs: number)
   for (const untilMs = performance.now() + forMs; performance.now() < untilMs; await sleep(10)) {
     expect(alarms(replica)).toContain(name);
   }
+}
+
+/** Once entries are read from it, it does not tell how far it goes until it `answers` again. */
+function silentLog(log: Log, state: { answers: boolean }): Log {
+  const identity: Log['identity'] = (signal) =>
+    state.answers
+      ? log.identity(signal)
+      : Promise.reject(new AntiphonError('LOG_UNAVAILABLE', 'No answer (made up).', { retriable: true }));
+  const read: Log['read'] = (options) => {
+    state.answers = false;
+    return log.read(options);
+  };
+  return changed(log, { identity, read });
 }
 
 describe('an alarm lasts as long as its cause', () => {
@@ -79,6 +93,26 @@ describe('an alarm lasts as long as its cause', () => {
     await eventually('the log is alarmed', () => alarms(a).includes('log'), 10_000);
     await cluster.server.restart();
     await eventually('nothing is alarmed', () => alarms(a).length === 0, 10_000);
+  });
+
+  it('a follower finds out without a group of its own: no replica accepts one', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    const topology = { mode: 'primary-replica', primary: 'a' } as const;
+    const options = { topology, update: { mode: 'sync', acks: 'local', minInSync: 1 } } as const;
+    const a = await cluster.replica('a', options);
+    const state = { answers: true };
+    const b = await cluster.replicaWith({ log: (log) => silentLog(log, state) }, 'b', options);
+    await eventually('publishing is alarmed', () => alarms(b).includes('publish'), 10_000);
+    // Each entry that comes in is a turn of b's committer.
+    for (let id = 1; id <= 20; id++) await a.execute([{ sql: 'INSERT INTO t VALUES (?, 1)', params: [id] }]);
+    await eventually('b has them', async () => (await count(b, 't')) === 20);
+    expect(alarms(b)).toContain('publish');
+    state.answers = true;
+    await eventually('the alarm is over', () => !alarms(b).includes('publish'), 10_000);
+    const { log } = await cluster.ports();
+    expect(await log.lastOf('a')).toBeDefined();
+    expect(await log.lastOf('b')).toBeUndefined();
   });
 
   it('another process under the same id: over once it is silent', async () => {

@@ -7,7 +7,7 @@ import { verifyCluster, type CommittedChange } from '../index.js';
 import type { MailboxProtocol } from '../internal.js';
 import { eventually } from '@antiphon/testing';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
-import { changed } from '../testing/faulty-store.js';
+import { changed } from '../testing/changed.js';
 import { createKv, kvOf, put } from '../testing/kv.js';
 
 const PRIMARY_A = { topology: { mode: 'primary-replica', primary: 'a' } } as const;

@@ -1,5 +1,6 @@
 import type { Store } from '@antiphon/core';
 import type { SqliteTransaction } from '@antiphon/sqlite';
+import { changed } from './changed.js';
 
 type SqliteStore = Store<SqliteTransaction>;
 
@@ -25,15 +26,4 @@ export function faultyStore(real: SqliteStore): FaultyStore {
   };
   const faulty: FaultyStore = { store: changed(real, { write, apply }), fault: () => undefined };
   return faulty;
-}
-
-/** A real store of which some members are others. */
-export function changed(real: SqliteStore, others: Partial<SqliteStore>): SqliteStore {
-  return new Proxy(real, {
-    get: (target, name) => {
-      if (Object.hasOwn(others, name)) return Reflect.get(others, name) as unknown;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
 }

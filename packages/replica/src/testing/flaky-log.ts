@@ -1,4 +1,5 @@
 import { AntiphonError, type AppendRequest, type AppendResult, type Log } from '@antiphon/core';
+import { changed } from './changed.js';
 
 export interface Flakiness {
   /** Shares of appends: lost without an answer; stored without an answer; refused. */
@@ -30,11 +31,5 @@ export function flakyLog(log: Log, flakiness: Flakiness, random: () => number): 
       chance < lost + refusals + silent ? () => setTimeout(() => settled(unknown), 3) : settled,
     );
   };
-  return new Proxy(log, {
-    get: (target, name) => {
-      if (name === 'append') return append;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
+  return changed(log, { append });
 }
