@@ -249,6 +249,19 @@ it('I4: a row whose hidden content an edit replaced that the log has comes up on
   await expectRows('1|again');
 });
 
+it('I4: a hidden row that an edit set free which the log has comes up', async () => {
+  await start(`CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE)`, true);
+  await cluster.write('a', `INSERT INTO t VALUES (1, 'same')`);
+  await later();
+  await cluster.write('b', `INSERT INTO t VALUES (2, 'same')`);
+  await cluster.synchronize();
+  expect(cluster.shell('a', 'SELECT * FROM t')).toBe('2|same');
+  // What hides row 1 changes. The log brings the same change, and finds the row as it is then.
+  await copyWithEdits(`UPDATE t SET v = 'other' WHERE id = 2`);
+  expect(await restore()).toBe(1);
+  await expectRows('1|same\n2|other');
+});
+
 describe('a unique value that the origin did not see, in a transaction that only passes it', () => {
   const UNIQUE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE)';
 
