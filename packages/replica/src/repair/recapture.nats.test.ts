@@ -360,6 +360,18 @@ describe('recapture', () => {
     expect(await rowsOf(r2, 't')).toMatch(/unseen/);
   });
 
+  it('is told to whoever waits for replication when that stops', async () => {
+    const [r1, r2] = await pair(SEVERAL);
+    fixture.sql('r2', 'CREATE INDEX broken ON o (json(v)) WHERE id >= 5');
+    await r1.execute([{ sql: `INSERT INTO o VALUES (5, 'no JSON')` }]);
+    await expectState(r2, 'holding');
+    const waiting = r2.caughtUp({ timeoutMs: 10_000 });
+    waiting.catch(() => undefined);
+    await fixture.sqlWhenFree('r2', REBUILD);
+    await expectState(r2, 'stalled');
+    await expect(waiting).rejects.toMatchObject({ code: 'SCHEMA_DRIFT' });
+  });
+
   it('says what it cannot do, and what to do then', async () => {
     const [r1, r2] = await pair(SEVERAL);
     await expect(r1.recapture('nowhere')).rejects.toMatchObject({ code: 'UNKNOWN_TABLE' });

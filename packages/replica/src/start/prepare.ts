@@ -243,6 +243,8 @@ async function takePlace(recovered: Recovered, deadline: Deadline): Promise<Plac
   const { store, clock, id, health, log, replaced } = recovered;
   const positions = new Positions(() => store.state(), clock);
   const progress = new Progress(store, clock, id, () => health.obstacle);
+  // Whoever waits for what replication brings need not wait on once it has stopped.
+  health.onState(() => progress.moved());
   health.wait(store.state().gaps);
   const placed = { ...recovered, positions, progress };
   if (replaced !== undefined) return placed;
