@@ -64,9 +64,15 @@ function checkOrder(replica: string, history: readonly HistoryEntry[], context: 
 
 function checkVector(
   replica: string,
-  { vector, position }: ReplicaRecord,
+  { vector, position, publishedCounter }: ReplicaRecord,
   { log, violations }: CheckContext,
 ): void {
+  const inLog = log.counterAt(position.seq, replica);
+  // What counts as published is pruned: the log must have it where this database reads on.
+  if (publishedCounter > inLog) {
+    const message = `at position ${position.seq} ${replica}:${publishedCounter} is published, the log has ${replica}:${inLog}`;
+    violations.add('I3', replica, message);
+  }
   for (const origin of new Set([...Object.keys(vector), ...log.origins])) {
     const claimed = counterOf(vector, origin);
     const inLog = log.counterAt(position.seq, origin);

@@ -12,6 +12,7 @@ import {
   newOfPart,
   type Store,
   type StoreState,
+  type VectorClock,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { retrying, type Deadline } from '../wait/deadline.js';
@@ -26,8 +27,9 @@ const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORT
 
 /**
  * Brings an empty database to the state in which replication left this replica: the log up to its
- * position, decided upon as every replica does, and behind it what it sealed itself and the log
- * does not have before that position. Only changes of `table` are kept.
+ * position, decided upon as every replica does, what it has applied of the entry behind it, and
+ * what it sealed itself and the log does not have before that position. Only changes of `table` are
+ * kept.
  */
 export class KnownState {
   readonly #state: StoreState;
@@ -51,7 +53,7 @@ export class KnownState {
   async restore(): Promise<StoreState> {
     await this.#install();
     await this.#applyLog();
-    await this.#applyPublished();
+    await this.#applyBegun();
     const lastSealed = await this.#applySealed();
     if (!this.#isRestored(lastSealed)) throw notTheSame(this.scope, this.#state);
     return this.#state;
@@ -125,26 +127,21 @@ export class KnownState {
   }
 
   /**
-   * What it wrote itself, published and does not keep any more, although it has not read it in the
-   * log yet.
+   * What it has applied of the entry behind its position, of which it refuses the rest: that one it
+   * waits in front of. What it keeps of its own comes after this.
    */
-  async #applyPublished(): Promise<void> {
+  async #applyBegun(): Promise<void> {
     const { scope, deadline } = this;
     const { id, log, clock, store, limits } = scope;
     const { vector, position } = this.#state;
     const after = { counter: counterOf(this.reference.state().vector, id), part: 0 };
     const [kept] = await store.sealed(after, limits.pageBytes);
-    const last = Math.min(counterOf(vector, id), (kept?.firstCounter ?? Infinity) - 1);
-    if (last <= after.counter) return;
-    const end = await retrying(clock, deadline, () => log.identity(deadline.signal));
-    if (end.lastSeq <= position.seq) return;
-    await this.#read(Math.max(1, position.seq + 1), end.lastSeq, async (entries) => {
-      for (const { origin, data } of entries) {
-        if (origin !== id) continue;
-        for (const batch of batchesOf(data).flatMap((one) => upTo(last, one) ?? []))
-          if (batch.origin === id) await this.#applyBatch(batch, this.reference.state(), position.seq);
-      }
-    });
+    const own = Math.min(counterOf(vector, id), (kept?.firstCounter ?? Infinity) - 1);
+    const entry = await retrying(clock, deadline, () => log.get(position.seq + 1, deadline.signal));
+    if (entry === undefined) return;
+    const steps = this.#plan([entry]).steps.flatMap((step) => upTo({ ...vector, [id]: own }, step) ?? []);
+    const refused = await this.#apply(steps, position.seq);
+    if (refused !== undefined) throw refused.error;
   }
 
   async #take(entries: readonly LogEntry[]): Promise<void> {
@@ -257,19 +254,14 @@ export class KnownState {
   }
 }
 
-/** What nobody can read, nobody has applied. */
-function batchesOf(data: Uint8Array): readonly Batch[] {
-  try {
-    return decodeBatches(data);
-  } catch {
-    return [];
-  }
-}
-
-function upTo(counter: number, batch: Batch): Batch | undefined {
-  if (batch.firstCounter > counter) return undefined;
-  if (batch.kind === 'part') return batch;
-  return { ...batch, transactions: batch.transactions.filter((one) => one.counter <= counter) };
+/** What of it such a vector has. */
+function upTo(vector: VectorClock, step: ApplyStep): ApplyStep | undefined {
+  if (step.type !== 'transactions' && step.type !== 'part') return undefined;
+  const counter = counterOf(vector, step.batch.origin);
+  if (step.batch.firstCounter > counter) return undefined;
+  if (step.type === 'part') return step;
+  const transactions = step.batch.transactions.filter((one) => one.counter <= counter);
+  return { ...step, batch: { ...step.batch, transactions } };
 }
 
 const OTHER_WAY =

@@ -1,3 +1,4 @@
+import { copyFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
@@ -279,6 +280,15 @@ describe.each([
   },
 );
 
+function hasRow(id: string, key: string): boolean {
+  const db = new DatabaseSync(fixture.file(id), { readOnly: true });
+  try {
+    return db.prepare('SELECT 1 FROM t WHERE id = ?').get(key) !== undefined;
+  } finally {
+    db.close();
+  }
+}
+
 describe('recapture', () => {
   it('works on a replica that stalls when it starts, and several tables, of which each waits for its own', async () => {
     const [r1, r2] = await pair(SEVERAL);
@@ -370,6 +380,57 @@ describe('recapture', () => {
     await fixture.sqlWhenFree('r2', REBUILD);
     await expectState(r2, 'stalled');
     await expect(waiting).rejects.toMatchObject({ code: 'SCHEMA_DRIFT' });
+  });
+
+  describe('knows what is applied of an entry of which the rest is held', () => {
+    const collected = { ...SEVERAL, update: { mode: 'async', intervalMs: 300 } } as const;
+    const breakRows = 'CREATE INDEX broken ON o (json(v)) WHERE id >= 5';
+    const mend = 'DROP INDEX broken';
+
+    async function writeBoth(r1: SqliteReplica): Promise<void> {
+      await r1.execute([{ sql: `INSERT INTO t VALUES ('in front', 1)` }]);
+      await r1.execute([{ sql: `INSERT INTO o VALUES (5, 'no JSON')` }]);
+    }
+
+    async function published(r1: SqliteReplica): Promise<void> {
+      await eventually('all is published', () => r1.status().outbox.unpublished === 0);
+    }
+
+    it('of another', async () => {
+      const [r1, r2] = await pair(collected);
+      await published(r1);
+      fixture.sql('r2', breakRows);
+      await writeBoth(r1);
+      await expectState(r2, 'holding');
+      expect(await rowsOf(r2, 't')).toMatch(/in front/);
+      await fixture.sqlWhenFree('r2', REBUILD);
+      await expectState(r2, 'stalled');
+      expect(await r2.recapture('t')).toMatchObject({ outcome: 'recaptured', ...ONE_EACH });
+      await fixture.sqlWhenFree('r2', mend);
+      await expectEqual(r1, r2);
+      expect(await rowsOf(r1, 't')).toMatch(/in front.*kept.*to change.*unseen/);
+    });
+
+    it('of its own, in a file that came back older', async () => {
+      const [first, r2] = await pair(collected);
+      await published(first);
+      await first.close();
+      copyFileSync(fixture.file('r1'), fixture.file('old'));
+      fixture.sql('old', breakRows);
+      const second = await fixture.replica('r1', collected);
+      await writeBoth(second);
+      await published(second);
+      await second.close();
+      const starting = fixture.replica('r1', { ...collected, file: fixture.file('old') });
+      await eventually('one of them is applied', () => hasRow('old', 'in front'));
+      await fixture.sqlWhenFree('old', REBUILD);
+      const r1 = await starting;
+      await expectState(r1, 'stalled');
+      expect(await r1.recapture('t')).toMatchObject({ outcome: 'recaptured', ...ONE_EACH });
+      await fixture.sqlWhenFree('old', mend);
+      await expectEqual(r1, r2);
+      expect(await rowsOf(r2, 't')).toMatch(/in front.*kept.*to change.*unseen/);
+    });
   });
 
   it('says what it cannot do, and what to do then', async () => {
