@@ -1,4 +1,4 @@
-import type { Registry } from '@antiphon/core';
+import { type AppendResult, decodeBatches, encodeBatch, type Registry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { eventually } from '@antiphon/testing';
 import { ClusterFixture, type SqliteReplica, type StartOptions } from '../testing/cluster-fixture.js';
@@ -207,4 +207,63 @@ it('what builds on a message that was quarantined comes after it, though nobody 
     20_000,
   );
   await eventually('nothing is missed', () => c.status().waitingFor.length + c.status().quarantined === 0);
+});
+
+/**
+ * An entry of `origin`, `ahead` transactions after its newest one, made from that one: what is left
+ * of a number that was given once more after a loss of power.
+ */
+async function appendEarly(cluster: ClusterFixture, origin: string, ahead: number): Promise<void> {
+  const { log } = await cluster.ports();
+  await log.open({ create: false });
+  const newest = await log.lastOf(origin);
+  const [batch] = newest === undefined ? [] : decodeBatches(newest.data);
+  if (batch?.kind !== 'transactions') throw new Error(`${origin} has written nothing`);
+  const [transaction] = batch.transactions;
+  const [change] = transaction?.changes ?? [];
+  if (transaction === undefined || change === undefined) throw new Error('it is empty');
+  const counter = transaction.counter + ahead;
+  const row = change.row.map(() => 'early');
+  const early = {
+    ...batch,
+    firstCounter: counter,
+    transactions: [{ ...transaction, counter, changes: [{ ...change, row }] }],
+  };
+  const result = await new Promise<AppendResult>((settled) =>
+    log.append({ origin, id: 'early', data: encodeBatch(early) }, settled),
+  );
+  if (result.type !== 'stored') throw result.error;
+}
+
+it('I2: what stands before its predecessor in the log stays dropped when the log is read again', async () => {
+  await using cluster = await ClusterFixture.start();
+  const options = { topology: { mode: 'multi-primary' } as const, limits };
+  const creator = createKv(cluster, 'a');
+  const a = await cluster.replica('a', options);
+  const b = await cluster.replica('b', options);
+  await put(a, 'first');
+  await a.caughtUp();
+  await eventually('it is published', () => a.status().outbox.unpublished === 0);
+  await appendEarly(cluster, 'a', 2);
+  await put(a, 'second');
+  await put(b, 'of b');
+  await eventually('a has it', () => creator.rows.has('of b'));
+  await put(a, 'third, after it');
+  await b.caughtUp();
+  // Nobody is there to tell that b was a member, nor to publish anything again.
+  for (const id of ['a', 'b']) await cluster.closeReplica(id);
+  const registry = new Forgetful('member.b');
+  const store = kvOf(cluster, 'c');
+  const c = await cluster.replicaWith({ registry: registry.wrap }, 'c', options);
+  const answer = (): string => c.status().waitingFor[0]?.answer ?? '';
+  const isRead = (): boolean => store.rows.has('early') || / Entry \d+ of the log /.test(answer());
+  await eventually('the log was read again', isRead, 10_000);
+  expect([...store.rows.keys()].sort()).toEqual(['first', 'second']);
+  registry.hidden = false;
+  await eventually(
+    'nothing is missed',
+    () => c.status().waitingFor.length + c.status().quarantined === 0,
+    20_000,
+  );
+  expect([...store.rows.keys()].sort()).toEqual([...creator.rows.keys()].sort());
 });
