@@ -30,9 +30,24 @@ export class GroupTime {
 /** At least every so many writes, it is asked how large they were. */
 const MEASURED_TOGETHER = 16;
 
+export interface Room {
+  readonly maxBytes: number;
+  /**
+   * A write that is larger than all of it: `rejected`, since the group is one message, and takes no
+   * room in this one; or `kept`, and the group ends with it.
+   */
+  readonly larger: 'rejected' | 'kept';
+}
+
 /**
- * What a group has room for: one message. An estimate, before anything is encoded, so that not many
- * more functions run than it takes: what is run beyond it is taken back, and runs again.
+ * Of an asynchronous group, which may become several messages: SQLite writes all of it to the WAL
+ * in one piece, and often from there to the database. That is what takes the time.
+ */
+export const ASYNCHRONOUS_ROOM: Room = { maxBytes: 2 * 1024 * 1024, larger: 'kept' };
+
+/**
+ * What a group has room for. An estimate, before anything is encoded, so that not many more
+ * functions run than it takes: what is run beyond it is taken back, and runs again.
  */
 export class GroupRoom {
   #bytes = 0;
@@ -45,7 +60,7 @@ export class GroupRoom {
 
   constructor(
     private readonly outbox: Outbox,
-    private readonly maxBytes: number,
+    private readonly room: Room,
   ) {}
 
   /** A write has run; `end` is the number of its last outbox row. */
@@ -53,21 +68,21 @@ export class GroupRoom {
     this.#unmeasured++;
     if (this.#unmeasured < this.#measureAt) return;
     const bytes = this.outbox.bytesAfter(this.#measuredTo);
-    const one = this.#unmeasured === 1;
+    const { maxBytes, larger } = this.room;
+    const isLarger = this.#unmeasured === 1 && bytes > maxBytes;
     this.#measuredTo = end;
-    // It fits into no message. It is rejected, and needs no room in this one.
-    if (!one || bytes <= this.maxBytes) {
+    if (!isLarger || larger === 'kept') {
       this.#bytes += bytes;
       this.#writes += this.#unmeasured;
     }
     this.#unmeasured = 0;
-    const fitting = this.#writes === 0 ? 0 : (this.maxBytes - this.#bytes) / this.#average;
+    const fitting = this.#writes === 0 ? 0 : (maxBytes - this.#bytes) / this.#average;
     this.#measureAt = Math.max(1, Math.min(fitting / 2, MEASURED_TOGETHER));
   }
 
   /** False once another write of average size would be too much. */
   hasMore(): boolean {
-    return this.#bytes + (this.#unmeasured + 1) * this.#average <= this.maxBytes;
+    return this.#bytes + (this.#unmeasured + 1) * this.#average <= this.room.maxBytes;
   }
 
   get #average(): number {

@@ -132,6 +132,26 @@ describe('how much a group takes', () => {
     await group?.commit(at(1));
   });
 
+  it('does not write more than two megabytes in one piece where it may become several messages', async () => {
+    const bench = new Bench();
+    const store = await bench.store(PLAIN);
+    const sizes = [...Array<number>(30).fill(250_000), 3_000_000, 1000];
+    const big = bench.writes(sizes.length, (tx, id) =>
+      tx.run('INSERT INTO t (id, a) VALUES (?, zeroblob(?))', [id, sizes[id]]),
+    );
+    const groups: number[] = [];
+    for (let next = 0; next < big.length; next += groups.at(-1) ?? 0) {
+      const outcomes = await store.write(big.slice(next));
+      const committed = outcomes.filter(({ type }) => type === 'committed').length;
+      expect(outcomes.slice(committed).every(({ type }) => type === 'left-out')).toBe(true);
+      groups.push(committed);
+    }
+    // One that is larger goes where there still is room for one like those before it.
+    expect(groups).toEqual([8, 8, 8, 7, 1]);
+    expect(bench.runs).toEqual(big.map((_, index) => index));
+    expect(cluster.shell('a', 'SELECT count(*) FROM t')).toBe(String(sizes.length));
+  });
+
   it.each([
     ['plain rows', PLAIN],
     ['rows that a trigger changes again', GAPS],

@@ -1,6 +1,6 @@
 import { AntiphonError, type WriteRequest } from '@antiphon/core';
 import { storeError } from './errors.js';
-import { GroupRoom, type GroupTime } from './group-bounds.js';
+import { GroupRoom, type GroupTime, type Room } from './group-bounds.js';
 import type { Lot } from './kept-lots.js';
 import type { LockedRow } from './locks.js';
 import type { Session } from './session.js';
@@ -53,8 +53,7 @@ export class GroupUndone extends Error {
 export interface GroupOptions {
   readonly kind: GroupKind;
   readonly time: GroupTime;
-  /** What the group must fit into; absent where it may become several messages. */
-  readonly maxBytes?: number;
+  readonly room: Room;
 }
 
 /**
@@ -107,13 +106,12 @@ function runTogether(
 function runAll(
   session: Session,
   requests: readonly WriteRequest<SqliteTransaction>[],
-  { kind, time, maxBytes }: GroupOptions,
+  { kind, time, room: given }: GroupOptions,
   undoneBy: Place['undoneBy'],
 ): Ran[] {
   const all: Ran[] = [];
   const { outbox } = session.sealing(session.writer);
-  const room =
-    maxBytes === undefined || undoneBy === 'transaction' ? undefined : new GroupRoom(outbox, maxBytes);
+  const room = undoneBy === 'transaction' ? undefined : new GroupRoom(outbox, given);
   let from = 0;
   for (const [index, request] of requests.entries()) {
     if (room?.hasMore() === false || !time.mayBegin(request))

@@ -45,7 +45,7 @@ export async function prepareGroup(
       const ran = runGroup(
         session,
         waiting.map((index) => requests[index] as WriteRequest<SqliteTransaction>),
-        { kind: 'synchronous', time, maxBytes: maxMessageBytes(options) },
+        { kind: 'synchronous', time, room: { maxBytes: maxMessageBytes(options), larger: 'rejected' } },
       );
       const sealed = sealGroup(session, draft, ran, options);
       const kept = keptBy(ran);

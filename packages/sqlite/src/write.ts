@@ -2,7 +2,7 @@ import { AntiphonError, type LeftOutWrite, type WriteOutcome, type WriteRequest 
 import type { CurrentState } from './current-state.js';
 import { storeError } from './errors.js';
 import { GroupUndone, runGroup, type Ran } from './group.js';
-import { GroupTime } from './group-bounds.js';
+import { ASYNCHRONOUS_ROOM, GroupTime } from './group-bounds.js';
 import { Pace } from './pace.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
@@ -70,7 +70,7 @@ export class GroupWriter {
       const pace = Pace.ordinary(writer.surroundings);
       session.verifySchema(writer, draft);
       await session.sealPending(writer, draft, pace);
-      const ran = runGroup(session, requests, { kind: 'asynchronous', time });
+      const ran = runGroup(session, requests, { kind: 'asynchronous', time, room: ASYNCHRONOUS_ROOM });
       return this.#sealAll(ran, draft, pace);
     });
   }

@@ -414,8 +414,8 @@ export interface Store<Tx = unknown> {
   /**
    * Group commit: seals what other programs committed, runs the requests in order in one
    * transaction, each undone alone when it throws, seals and commits. Outcomes in the order of the
-   * requests. A group runs in one piece, so it begins no more functions after some 50 ms, and the
-   * others are left out, their functions not run; the first is not.
+   * requests. A group runs in one piece, so it begins no more functions after some 50 ms or some 2
+   * MiB, and the others are left out, their functions not run; the first is not.
    */
   write(requests: readonly WriteRequest<Tx>[]): Promise<readonly (WriteOutcome | LeftOutWrite)[]>;
   /**

@@ -37,8 +37,8 @@ export interface ReplicaLimits extends AgreedLimits {
   readonly writeTimeoutMs: number;
   /**
    * Maximum writes committed together; more wait for the next group. A group is smaller when time
-   * is up: it begins no more functions after 50 ms, in which the process does nothing else; and,
-   * in a synchronous cluster, when its message is full.
+   * is up: it begins no more functions after 50 ms, in which the process does nothing else; and
+   * when it is full, in a synchronous cluster its message, in an asynchronous one 2 MiB.
    * @defaultValue 256
    */
   readonly writeGroup: number;
