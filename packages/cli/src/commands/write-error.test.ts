@@ -30,6 +30,15 @@ describe('explainWriteError', () => {
     },
   );
 
+  it('I8: no answer says how to find out, and not what helps whoever reads: to call again', () => {
+    const what = 'No answer from antiphon.shop.replica.eu-1.execute within 10000 ms';
+    const error = explain(new AntiphonError('TIMEOUT', `${what}. Call again.`));
+    expect(error.message).toBe(
+      `eu-1 did not answer (${what}), and may or may not have committed the write. ` +
+        'See with `npx antiphon query` whether it is there before you run it again.',
+    );
+  });
+
   it('I8: a replica that stopped while it worked on the write does not know either', () => {
     const stopped = (started: boolean): AntiphonError =>
       explain(new AntiphonError('ACTOR_STOPPED', 'gone', { context: { ...answered, started } }));

@@ -25,9 +25,14 @@ export function explainWriteError(thrown: unknown, replica: string, command: str
   }
   if (!isUnanswered(error)) return error;
   const message =
-    `${replica} did not answer (${withoutStop(error.message)}), and may or may not have committed the write. ` +
-    `See with \`${command} query\` before you run it again.`;
+    `${replica} did not answer (${whatHappened(error)}), and may or may not have committed the write. ` +
+    `See with \`${command} query\` whether it is there before you run it again.`;
   return new AntiphonError('OUTCOME_UNKNOWN', message, { cause: error, context: { replica } });
+}
+
+/** Without what to do then: to call again is right for who reads, and may write twice here. */
+function whatHappened({ message }: AntiphonError): string {
+  return withoutStop(message.replace(/\. [A-Z].*$/s, ''));
 }
 
 function isUnanswered({ code, context }: AntiphonError): boolean {
