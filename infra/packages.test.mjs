@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -47,6 +48,14 @@ describe.each(packages)('$name', ({ folder, name, isPrivate, files, dependencies
     expect(files).toEqual(expect.arrayContaining(['dist', 'src', ...never]));
   });
 
+  // npm packs a LICENSE that lies in the folder, whatever `files` says, and follows no link.
+  it.skipIf(isPrivate)('carries the license of the repository', () => {
+    const own = join(root, 'packages', folder, 'LICENSE');
+    const says = `Copy LICENSE of the repository to packages/${folder}.`;
+    expect(existsSync(own) && lstatSync(own).isFile(), says).toBe(true);
+    expect(readFileSync(own, 'utf8'), says).toBe(readFileSync(join(root, 'LICENSE'), 'utf8'));
+  });
+
   it.skipIf(isPrivate)('depends neither on what it is measured against nor on a private package', () => {
     const unpublished = packages.filter((one) => one.isPrivate).map((one) => one.name);
     const forbidden = ['pg', 'better-sqlite3', ...unpublished];
@@ -63,4 +72,10 @@ it('no package needs itself to be built or tested', () => {
   };
   for (const { name } of packages) visit(name, []);
   expect(circles).toEqual([]);
+});
+
+it('what npm packs has the license in it', () => {
+  const args = ['pack', '--dry-run', '--json', '--silent', '--workspace=@antiphon/cli'];
+  const [{ files }] = JSON.parse(execFileSync('npm', args, { cwd: root, encoding: 'utf8' }));
+  expect(files.map(({ path }) => path)).toEqual(expect.arrayContaining(['LICENSE', 'package.json']));
 });
