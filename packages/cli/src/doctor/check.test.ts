@@ -1,7 +1,7 @@
 import type { ServerDescription } from '@antiphon/nats';
 import type { ReplicaStatus } from '@antiphon/replica';
 import { AntiphonError } from '@antiphon/core';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { splitSentence, warn } from './check.js';
 import { nodeCheck } from './local-checks.js';
 import { leftOutCheck, replicaChecks, withoutRepetition } from './replica-checks.js';
@@ -174,4 +174,50 @@ it('splits what is wrong from what to do', () => {
 
 it('Node.js must be recent', () => {
   expect([nodeCheck('20.19.0').grade, nodeCheck('22.19.0').grade]).toEqual(['fail', 'ok']);
+});
+
+describe('how much JetStream may store', () => {
+  const MB = 1_000_000;
+  const counts = { streams: 1, maxStreams: -1, consumers: 0, maxConsumers: -1 };
+  const said = (jetstream: object): string => {
+    const facts = { ...counts, storageBytes: 3 * MB, maxStorageBytes: -1, ...jetstream };
+    const server = { version: '2.15.0', servers: 'nats://x', rttMs: 1, warnings: [], jetstream: facts };
+    const checks = serverChecks(server as unknown as Parameters<typeof serverChecks>[0]);
+    return checks.find(({ name }) => name === 'jetstream')?.message ?? '';
+  };
+  const serverHas = (storageBytes: number, maxStorageBytes: number): object => ({
+    server: { storageBytes: storageBytes * MB, maxStorageBytes: maxStorageBytes * MB },
+  });
+
+  it('names the limit of the server where the account has none', () => {
+    expect(said({})).toMatch(/3\.0 MB used, no limit for this account, .* max_file_store .*`--monitor`/);
+    expect(said(serverHas(3, 50))).toMatch(/3\.0 MB used, of 50\.0 MB .*\(max_file_store\)$/);
+    expect(said(serverHas(9, 50))).toMatch(/of 50\.0 MB .*, of which 9\.0 MB are used by all accounts$/);
+  });
+
+  it('names the limit that is reached first', () => {
+    const account = { maxStorageBytes: 20 * MB };
+    expect(said(account)).toMatch(/of 20\.0 MB that this account may store$/);
+    expect(said({ ...account, ...serverHas(3, 50) })).toMatch(/of 20\.0 MB that this account/);
+    expect(said({ ...account, ...serverHas(45, 50) })).toMatch(/of 50\.0 MB that the server/);
+  });
+
+  it('names the limit of the stream of the log', () => {
+    const log = {
+      stream: 'S',
+      firstSeq: 1,
+      lastSeq: 2,
+      bytes: MB,
+      replicas: 1,
+      durability: { grade: 'memory' },
+    };
+    const logLine = (maxBytes: number): string => {
+      const server = { version: '2.15.0', servers: 'nats://x', rttMs: 1, warnings: [], jetstream: counts };
+      const facts = { ...server, log: { ...log, maxBytes } };
+      const checks = serverChecks(facts as unknown as Parameters<typeof serverChecks>[0]);
+      return checks.find(({ name }) => name === 'log')?.message ?? '';
+    };
+    expect(logLine(-1)).toBe('S: entries 1 to 2, 1.0 MB, one copy');
+    expect(logLine(5 * MB)).toBe('S: entries 1 to 2, 1.0 MB of 5.0 MB (max_bytes), one copy');
+  });
 });

@@ -3,6 +3,8 @@ import { ok, splitSentence, warn, fail, type Check, type Grade } from './check.j
 
 const BYTES_PER_MB = 1_000_000;
 
+type JetStream = NonNullable<ServerDescription['jetstream']>;
+
 /** The server under the cluster: version, JetStream, how durable the log is, clocks. */
 export function serverChecks(server: ServerDescription): readonly Check[] {
   const { version, servers, rttMs, jetstream } = server;
@@ -19,13 +21,22 @@ export function serverChecks(server: ServerDescription): readonly Check[] {
   ];
 }
 
-function jetStreamCheck(jetstream: NonNullable<ServerDescription['jetstream']>): Check {
-  const { storageBytes, maxStorageBytes, streams, consumers } = jetstream;
-  const limit = maxStorageBytes < 0 ? 'no limit' : `of ${megabytes(maxStorageBytes)}`;
-  return ok(
-    'jetstream',
-    `JetStream is on: ${streams} streams, ${consumers} consumers, ${megabytes(storageBytes)} used, ${limit}`,
-  );
+function jetStreamCheck(jetstream: JetStream): Check {
+  const { storageBytes, streams, consumers } = jetstream;
+  const used = `${megabytes(storageBytes)} used, ${storageLimit(jetstream)}`;
+  return ok('jetstream', `JetStream is on: ${streams} streams, ${consumers} consumers, ${used}`);
+}
+
+/** The one that is reached first. */
+function storageLimit({ storageBytes, maxStorageBytes, server }: JetStream): string {
+  const account = maxStorageBytes < 0 ? Infinity : maxStorageBytes - storageBytes;
+  if (server !== undefined && server.maxStorageBytes - server.storageBytes < account) {
+    const { storageBytes: used, maxStorageBytes: most } = server;
+    const others = used > storageBytes ? `, of which ${megabytes(used)} are used by all accounts` : '';
+    return `of ${megabytes(most)} that the server may store (max_file_store)${others}`;
+  }
+  if (maxStorageBytes >= 0) return `of ${megabytes(maxStorageBytes)} that this account may store`;
+  return "no limit for this account, so the server's max_file_store holds (`--monitor` shows it)";
 }
 
 function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
@@ -40,9 +51,10 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
       ),
     ];
   }
-  const { stream, firstSeq, lastSeq, bytes, replicas, durability, removed } = log;
+  const { stream, firstSeq, lastSeq, bytes, maxBytes, replicas, durability, removed } = log;
   const copies = replicas === 1 ? 'one copy' : `${replicas} copies`;
   const entries = `${stream}: entries ${firstSeq} to ${lastSeq}`;
+  const limit = maxBytes < 0 ? '' : ` of ${megabytes(maxBytes)} (max_bytes)`;
   const missing: string[] = [];
   // The entry before the second one is the record that says which log it is, which replicas write
   // again.
@@ -54,7 +66,7 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
     );
   const facts =
     missing.length === 0
-      ? ok('log', `${entries}, ${megabytes(bytes)}, ${copies}`)
+      ? ok('log', `${entries}, ${megabytes(bytes)}${limit}, ${copies}`)
       : warn(
           'log',
           `${entries}; ${missing.join('; ')}.`,

@@ -1,9 +1,10 @@
 import { findFreePort } from '@antiphon/nats-server/internal';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
-import { bytes, Fixture } from '../testing/fixture.js';
+import { bytes, fill, Fixture } from '../testing/fixture.js';
 import { connectNats } from '../connection/nats-handle.js';
 import { GuardedServer } from '../testing/guarded-server.js';
+import { RawServer } from '../testing/raw-server.js';
 import { describeServer, type ServerDescription } from './describe-server.js';
 
 let fixture: Fixture;
@@ -60,6 +61,20 @@ describe('describeServer', () => {
     expect(warnings.join()).toMatch(/memory.*max_age, max_msgs/);
   });
 
+  it('tells of a limit that the stream of the log has, and warns when little is left', async () => {
+    const config = { name: 'ANTIPHON_bounded', subjects: ['antiphon.bounded.log.>'], discard: 'new' };
+    const body = JSON.stringify({ ...config, storage: 'file', retention: 'limits', max_bytes: 10_000 });
+    await nats.connection.request('$JS.API.STREAM.CREATE.ANTIPHON_bounded', bytes(body));
+    const before = await describeServer(nats, { cluster: 'bounded' });
+    expect(before).toMatchObject({ log: { maxBytes: 10_000 }, warnings: [] });
+    await nats.connection.request('antiphon.bounded.log.a', new Uint8Array(9500));
+    const { warnings } = await describeServer(nats, { cluster: 'bounded' });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^The log has used 95\d\d of 10000 bytes.* Raise max_bytes/),
+    ]);
+    expect((await describeServer(nats, { cluster: 'shop' })).log?.maxBytes).toBe(-1);
+  });
+
   it('fails when there is no server', async () => {
     const lonely = await Fixture.start();
     const handle = await lonely.connect();
@@ -97,6 +112,30 @@ describe('the monitoring', () => {
       expect(notMonitoring.warnings).toHaveLength(1);
     } finally {
       await handle.close();
+    }
+  });
+
+  it('tells what the server has for all accounts, and warns when little is left', async () => {
+    const port = (await findFreePort('127.0.0.1')) ?? 0;
+    const server = await RawServer.start(
+      `http: "127.0.0.1:${port}"\njetstream { store_dir: "@DIR@/js", max_file_store: 2000000 }`,
+    );
+    const handle = await connectNats({ servers: server.url });
+    const monitorUrl = `http://127.0.0.1:${port}`;
+    try {
+      const log = handle.log('shop');
+      await log.open({ create: true });
+      const { jetstream } = await describeServer(handle, { cluster: 'shop', monitorUrl });
+      expect(jetstream).toMatchObject({ maxStorageBytes: -1, server: { maxStorageBytes: 2_000_000 } });
+      expect((await describeServer(handle)).jetstream?.server).toBeUndefined();
+      await fill(log, 19, 'a', new Uint8Array(100_000));
+      const { warnings } = await describeServer(handle, { cluster: 'shop', monitorUrl });
+      expect(warnings).toEqual([
+        expect.stringMatching(/used 19\d{5} of 2000000 bytes .* all accounts.* Raise max_file_store/),
+      ]);
+    } finally {
+      await handle.close();
+      await server.stop();
     }
   });
 

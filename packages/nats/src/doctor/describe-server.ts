@@ -6,7 +6,7 @@ import { checkOptions, isVersionAtLeast, OLDEST_SERVER_VERSION, type OptionNames
 import { streamName } from '../subjects.js';
 import { measureClockDifference, type ClockDifference } from './clock-difference.js';
 import { gradeDurability, type Durability } from './durability.js';
-import { askMonitoring, monitorAddress, type Monitoring } from './monitoring.js';
+import { askMonitoring, monitorAddress, type Monitoring, type ServerStorage } from './monitoring.js';
 
 /** Replicated streams of earlier releases can lose or reorder entries when the leader changes. */
 const SAFE_REPLICATION_SINCE = '2.10.27';
@@ -29,9 +29,12 @@ export interface ServerDescription {
 }
 
 export interface JetStreamDescription {
+  /** Of this account. */
   readonly storageBytes: number;
-  /** -1: unlimited. */
+  /** Of this account; -1: it has no limit of its own. */
   readonly maxStorageBytes: number;
+  /** Of the server, for all accounts; only its monitoring tells. */
+  readonly server?: ServerStorage;
   readonly streams: number;
   readonly maxStreams: number;
   readonly consumers: number;
@@ -46,6 +49,8 @@ export interface LogDescription {
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly bytes: number;
+  /** `max_bytes` of the stream; -1: none. */
+  readonly maxBytes: number;
   /** How many entries between the first and the last are gone. Absent: none. */
   readonly removed?: number;
   readonly durability: Durability;
@@ -84,6 +89,7 @@ export async function describeServer(
       ? undefined
       : await findLog(handle, options.cluster);
   const monitoring = monitor && (await askMonitoring(monitor, info));
+  const storage = monitoring !== undefined && 'storage' in monitoring ? monitoring.storage : undefined;
   const log = stream === undefined ? undefined : describeLog(stream, version, monitoring);
   const clock = log === undefined ? undefined : await measureClockDifference(handle.api, log.stream);
   const facts = {
@@ -91,7 +97,7 @@ export async function describeServer(
     serverName: info?.server_name ?? '',
     version,
     rttMs,
-    jetstream,
+    jetstream: jetstream && { ...jetstream, ...(storage && { server: storage }) },
     log,
     clock,
   };
@@ -144,6 +150,7 @@ function describeLog(
     firstSeq: state.first_seq,
     lastSeq: state.last_seq,
     bytes: state.bytes,
+    maxBytes: config.max_bytes > 0 ? config.max_bytes : -1,
     ...(state.num_deleted > 0 && { removed: state.num_deleted }),
     durability: gradeDurability({ serverVersion, storage, replicas, syncsAlways }),
   };
@@ -159,12 +166,9 @@ function* warningsOf(
     yield `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is built for. Upgrade it.`;
   }
   if (jetstream === undefined) yield off;
-  else if (
-    jetstream.maxStorageBytes > 0 &&
-    jetstream.storageBytes > (1 - FEW_BYTES_LEFT) * jetstream.maxStorageBytes
-  ) {
-    yield `JetStream has used ${jetstream.storageBytes} of ${jetstream.maxStorageBytes} bytes. Raise max_file_store, or remove streams of other programs: the log itself must keep every entry.`;
-  }
+  else yield* storageWarnings(jetstream);
+  if (log !== undefined && isNearlyFull(log.bytes, log.maxBytes))
+    yield `The log has used ${log.bytes} of ${log.maxBytes} bytes. Raise max_bytes of the stream ${log.stream}: the log must keep every entry.`;
   if (log !== undefined && log.replicas > 1 && !isVersionAtLeast(version, SAFE_REPLICATION_SINCE)) {
     yield `The log has ${log.replicas} replicas on nats-server ${version}. Upgrade to ${SAFE_REPLICATION_SINCE} or later: earlier ones can lose entries when the leader changes.`;
   }
@@ -173,6 +177,18 @@ function* warningsOf(
   if (clock !== undefined && Math.abs(clock.differenceMs) - clock.uncertaintyMs > MAX_CLOCK_DIFFERENCE_MS) {
     yield `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep both synchronized with NTP.`;
   }
+}
+
+function* storageWarnings({ storageBytes, maxStorageBytes, server }: JetStreamDescription): Iterable<string> {
+  const remedy = 'or remove streams of other programs: the log itself must keep every entry.';
+  if (isNearlyFull(storageBytes, maxStorageBytes))
+    yield `JetStream has used ${storageBytes} of ${maxStorageBytes} bytes that this account may store. Raise its limit, ${remedy}`;
+  if (server !== undefined && isNearlyFull(server.storageBytes, server.maxStorageBytes))
+    yield `JetStream has used ${server.storageBytes} of ${server.maxStorageBytes} bytes that the server may store for all accounts. Raise max_file_store, ${remedy}`;
+}
+
+function isNearlyFull(bytes: number, maxBytes: number): boolean {
+  return maxBytes > 0 && bytes > (1 - FEW_BYTES_LEFT) * maxBytes;
 }
 
 /** What somebody may have changed so that the log drops entries which a replica still needs. */

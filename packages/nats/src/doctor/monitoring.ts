@@ -5,16 +5,26 @@ const TIMEOUT_MS = 2000;
 
 /** What a server's monitoring says, or why it says nothing about this server. */
 export type Monitoring =
-  | { readonly syncsAlways: boolean | undefined }
+  | { readonly syncsAlways: boolean | undefined; readonly storage?: ServerStorage }
   /** A sentence, and what to do. */
   | { readonly problem: string };
+
+/** What JetStream stores in files on one server, for all accounts. */
+export interface ServerStorage {
+  readonly storageBytes: number;
+  /** Its `max_file_store`. */
+  readonly maxStorageBytes: number;
+}
 
 /** The part of `/varz` that matters here. */
 interface Varz {
   readonly server_id?: string;
   readonly server_name?: string;
   readonly cluster?: { readonly name?: string };
-  readonly jetstream?: { readonly config?: { readonly sync_always?: boolean } };
+  readonly jetstream?: {
+    readonly config?: { readonly sync_always?: boolean; readonly max_storage?: number };
+    readonly stats?: { readonly storage?: number };
+  };
 }
 
 /**
@@ -32,9 +42,9 @@ export function monitorAddress(text: string, option: string): URL {
 }
 
 /**
- * Asks a server's monitoring port whether the server fsyncs before it acknowledges. What another
- * server does says nothing about this log: the answer has to come from the server that we are
- * connected to, or from its cluster.
+ * Asks a server's monitoring port whether the server fsyncs before it acknowledges, and what it
+ * stores. What another server does says nothing about this log: the answer has to come from the
+ * server that we are connected to, or from its cluster.
  */
 export async function askMonitoring(address: URL, server: ServerInfo | undefined): Promise<Monitoring> {
   const shown = address.origin;
@@ -50,8 +60,11 @@ export async function askMonitoring(address: URL, server: ServerInfo | undefined
     const other = `${shown} is the monitoring of another server (${varz.server_name ?? varz.server_id})`;
     return { problem: `${other}, not of ${server?.server_name ?? 'this one'}. ${CORRECT}` };
   }
-  const config = varz.jetstream?.config;
-  return { syncsAlways: config === undefined ? undefined : config.sync_always === true };
+  const { config, stats } = varz.jetstream ?? {};
+  const syncsAlways = config === undefined ? undefined : config.sync_always === true;
+  const maxStorageBytes = config?.max_storage;
+  if (maxStorageBytes === undefined || maxStorageBytes < 0) return { syncsAlways };
+  return { syncsAlways, storage: { storageBytes: stats?.storage ?? 0, maxStorageBytes } };
 }
 
 const CORRECT = 'Give --monitor the address that this server has for `http_port`, or leave --monitor out.';
