@@ -8,6 +8,7 @@ import {
   counterOf,
   decodeBatches,
   HybridClock,
+  isReserved,
   type LogEntry,
   newOfPart,
   type Store,
@@ -94,11 +95,15 @@ export class KnownState {
   async #applyLog(): Promise<void> {
     const { log, clock } = this.scope;
     const { seq: untilSeq } = this.#state.position;
-    // The log's own first record is shown to no reader.
-    if (untilSeq <= 1) return;
+    if (untilSeq === 0) return;
     const { deadline } = this;
     const { firstSeq } = await retrying(clock, deadline, () => log.identity(deadline.signal));
     if (firstSeq > 1) throw trimmed(this.scope, firstSeq);
+    // A log's own first record is shown to no reader: to read up to it would never end.
+    if (untilSeq === 1) {
+      const first = await retrying(clock, deadline, () => log.get(1, deadline.signal));
+      if (first === undefined || isReserved(first.origin)) return;
+    }
     await this.#read(1, untilSeq, (entries) => this.#take(entries));
   }
 
