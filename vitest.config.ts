@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
  * Tests are told apart by what they need (see CONTRIBUTING.md): `x.test.ts` needs nothing,
@@ -17,6 +18,48 @@ const resolution = { resolve: { conditions: sources }, ssr: { resolve: { conditi
 
 /** vitest leaves one core free, which is half of a machine with two. */
 const WORKERS = Math.max(2, availableParallelism() - 1);
+/**
+ * For files that mostly wait, for a server, the end of a silence or a time limit: each keeps a
+ * third of a core busy.
+ */
+const WAITING_WORKERS = WORKERS + Math.ceil(WORKERS / 2);
+
+/**
+ * What runs longest, the longest first: begun last, one of them would keep a single worker busy
+ * while the others have nothing to do any more. A fresh clone has no times of an earlier run to go
+ * by, and the size of a file, which vitest takes instead, says little.
+ */
+const LONG_FILES = [
+  'simulator/src/simulate.test.ts',
+  'sqlite/src/capture.test.ts',
+  'simulator/src/log-loss.test.ts',
+  'simulator/src/defects.test.ts',
+  'sqlite/src/convergence.test.ts',
+  'sqlite/src/conformance.test.ts',
+  'replica/src/start/half-published.nats.test.ts',
+  'replica/src/replica/log-memory.nats.test.ts',
+  'replica/src/publish/resend.nats.test.ts',
+  'nats/src/log/leader-change.nats.test.ts',
+  'replica/src/sync/sync.nats.test.ts',
+  'client/src/changes/cluster-changes.nats.test.ts',
+  'test/bench/bench.e2e.test.ts',
+  'cli/src/e2e/sync.e2e.test.ts',
+  'cli/src/e2e/cluster.e2e.test.ts',
+  'cli/src/e2e/duplicates.e2e.test.ts',
+  'cli/src/e2e/health.e2e.test.ts',
+  'test/chaos/kill-broker.test.ts',
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const found = LONG_FILES.findIndex((name) => moduleId.endsWith(`/${name}`));
+      return found < 0 ? LONG_FILES.length : found;
+    };
+    const group = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
+    return (await super.sort(files)).sort((a, b) => group(a) - group(b) || rank(a) - rank(b));
+  }
+}
 
 interface ProjectSettings {
   readonly name: string;
@@ -24,18 +67,15 @@ interface ProjectSettings {
   readonly exclude?: readonly string[];
   readonly timeoutMs: number;
   /**
-   * Projects run group by group: clusters are not measured while the unit tests keep the machine
-   * busy.
+   * Projects run group by group: no cluster runs while the unit tests keep the machine busy.
    */
   readonly group: number;
-  /** Files that start whole clusters run one at a time: side by side they measure each other. */
-  readonly oneFileAtATime?: boolean;
-  /** Absent: as many as vitest takes. */
-  readonly workers?: number;
+  /** How many files run at once. */
+  readonly workers: number;
 }
 
 function project(settings: ProjectSettings) {
-  const { name, include, exclude = [], timeoutMs, group, oneFileAtATime = false, workers } = settings;
+  const { name, include, exclude = [], timeoutMs, group, workers } = settings;
   return {
     ...resolution,
     test: {
@@ -47,8 +87,7 @@ function project(settings: ProjectSettings) {
       teardownTimeout: 10_000,
       // A process per file: native modules and the processes a test starts go away with it.
       pool: 'forks' as const,
-      fileParallelism: !oneFileAtATime,
-      ...(workers === undefined ? {} : { maxWorkers: workers }),
+      maxWorkers: workers,
       sequence: { groupOrder: group },
     },
   };
@@ -59,6 +98,7 @@ export default defineConfig({
     // A project may still be without tests; infra/scripts/test.mjs fails a run in which no test ran
     // at all.
     passWithNoTests: true,
+    sequence: { sequencer: LongestFirst },
     projects: [
       project({
         name: 'unit',
@@ -74,6 +114,7 @@ export default defineConfig({
         exclude: ['test/chaos/**'],
         timeoutMs: 30_000,
         group: 1,
+        workers: WAITING_WORKERS,
       }),
       project({
         name: 'e2e',
@@ -81,14 +122,14 @@ export default defineConfig({
         exclude: ['test/chaos/**'],
         timeoutMs: 120_000,
         group: 2,
-        oneFileAtATime: true,
+        workers: WORKERS,
       }),
       project({
         name: 'chaos',
         include: ['test/chaos/**/*.test.ts'],
         timeoutMs: 300_000,
         group: 3,
-        oneFileAtATime: true,
+        workers: WORKERS,
       }),
     ],
   },

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
-import { runInForeground } from './child-process.mjs';
+import { runQuietly } from './child-process.mjs';
 import { root, setUp } from './set-up.mjs';
 import { runMain, step } from './steps.mjs';
 import { goOnUnder, otherNode } from './under-node.mjs';
 
-// Everything that CI checks besides the tests. The exit code is the number of checks that failed.
+// Everything that CI checks besides the tests, side by side: none of them writes anything. The exit
+// code is the number of checks that failed.
 const CHECKS = [
   { name: 'lint', args: ['eslint', '.', '--max-warnings', '0'] },
   { name: 'structure', args: ['depcruise', '--config', 'infra/dependency-cruiser.mjs', 'packages'] },
@@ -16,14 +17,15 @@ process.exitCode = await runMain(async () => {
   const other = await otherNode();
   if (other !== undefined) return goOnUnder(other, import.meta.url);
   await setUp();
-  let failed = 0;
-  for (const { name, args } of CHECKS) {
-    const done = step(name);
-    const [program, ...rest] = args;
-    const { code } = await runInForeground(join(root, 'node_modules', '.bin', program), rest);
-    if (code === 0) done();
-    else console.error(`  ${name}: failed`);
-    failed += code === 0 ? 0 : 1;
-  }
-  return failed;
+  const done = step(`checking ${CHECKS.map(({ name }) => name).join(', ')}`);
+  const passed = await Promise.all(CHECKS.map(check));
+  done();
+  return passed.filter((one) => !one).length;
 });
+
+/** Says what it found as soon as it has ended. */
+async function check({ name, args: [program, ...rest] }) {
+  const { ok, output } = await runQuietly(join(root, 'node_modules', '.bin', program), rest);
+  if (!ok) console.error(`${output.trimEnd()}\n  ${name}: failed`);
+  return ok;
+}

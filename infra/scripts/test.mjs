@@ -70,6 +70,8 @@ async function runTests(natsServer) {
       {
         env: {
           ANTIPHON_TEST_COUNTS: countsFile,
+          // Hundreds of processes load the same modules.
+          NODE_COMPILE_CACHE: join(workDir, 'compiled'),
           ...(natsServer === undefined ? {} : { ANTIPHON_NATS_SERVER: natsServer }),
         },
         ...(Number.isFinite(limitMinutes) ? { limitMs: limitMinutes * MINUTE_MS } : {}),

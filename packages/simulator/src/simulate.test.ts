@@ -231,12 +231,14 @@ describe('simulated clusters', () => {
     'replay exactly from their seed: %s',
     { timeout: TIMEOUT_MS },
     async (update) => {
+      const traceHashes = new Set<string>();
       for (const seed of [3, 4]) {
         const [one, two] = [await simulate(seed, { update }), await simulate(seed, { update })];
         expect(one.events).toBeGreaterThan(100);
         expect(two).toEqual(one);
+        traceHashes.add(one.traceHash);
       }
-      expect((await simulate(3)).traceHash).not.toBe((await simulate(4)).traceHash);
+      expect(traceHashes.size).toBe(2);
     },
   );
 

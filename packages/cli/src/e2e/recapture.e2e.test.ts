@@ -126,14 +126,15 @@ describe('antiphon recapture', { timeout: 600_000 }, () => {
     // While the log is read, and about when the differences are written.
     for (const afterMs of [0, 100, 250]) {
       const replica = await run('eu-1');
-      const args = ['recapture', 'orders', '--config', 'eu-2.yaml', '--replica', 'eu-1', '--timeout', '5'];
-      const asking = antiphon(args, where);
+      const args = ['recapture', 'orders', '--config', 'eu-2.yaml', '--replica', 'eu-1'];
+      const asking = new RunningCommand(args, where);
       let answered = false;
-      void asking.then(() => (answered = true));
+      void asking.ended.then(() => (answered = true));
       await eventually('it has begun', () => answered || existsSync(path('eu-1.db-recapture')), PATIENCE_MS);
       await sleep(afterMs);
       await replica.stop('SIGKILL');
-      await asking;
+      // Nobody answers it any more.
+      await asking.stop('SIGKILL');
     }
     await run('eu-1');
     const { code, stdout } = await antiphon(['recapture', 'orders', '--config', 'eu-1.yaml'], where);

@@ -35,6 +35,17 @@ function startFails(options: Partial<NatsServerOptions>, message: RegExp): Promi
   });
 }
 
+/** One that is not ready before its caller has had the time to give up. */
+async function slowServer(): Promise<string> {
+  const server = await start();
+  await server.stop();
+  const file = join(dir, 'slow-nats-server');
+  writeFileSync(file, `#!/bin/sh\n[ "$1" = --version ] || sleep 5\nexec '${server.binary}' "$@"\n`, {
+    mode: 0o755,
+  });
+  return file;
+}
+
 async function publishOne(server: NatsServer, stream: string): Promise<number> {
   const connection = await connect({ servers: server.url });
   try {
@@ -190,12 +201,12 @@ describe('a start that fails', () => {
     const reason = new Error('not needed any more');
     await expect(start({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
-    const starting = start({ signal: controller.signal });
-    const configFile = join(dir, 'store', 'nats-server.conf');
-    await eventually('it has begun', () => existsSync(configFile));
+    const starting = start({ signal: controller.signal, binary: await slowServer() });
+    const claimFile = join(dir, 'store', 'antiphon-nats-server.json');
+    await eventually('it has begun', () => existsSync(claimFile));
     controller.abort();
     await expect(starting).rejects.toMatchObject({ code: 'ABORTED' });
-    expect(existsSync(join(dir, 'store', 'antiphon-nats-server.json'))).toBe(false);
+    expect(existsSync(claimFile)).toBe(false);
   });
 });
 

@@ -111,7 +111,9 @@ describe('kept rows, when the process that writes them again is killed', () => {
     fixture = await ClusterFixture.start();
     fixture.sql('r1', `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (9, 'known')`);
     const death = new Death(fixture.file('r1'));
-    const killed = await fixture.replica('r1', { ...options, store: death.store() });
+    // It ends at its time limit: what was killed never goes on.
+    const limits = { closeTimeoutMs: 500 };
+    const killed = await fixture.replica('r1', { ...options, limits, store: death.store() });
     const r2 = await fixture.replica('r2', options);
     await r2.caughtUp();
     await uncaptured(

@@ -9,7 +9,7 @@ import {
   type Topology,
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+import { ClusterFixture, rowsOf, type SqliteReplica, type StartOptions } from '../testing/cluster-fixture.js';
 import { eventually } from '@antiphon/testing';
 import { verifyCluster } from '../service/verify.js';
 
@@ -28,9 +28,10 @@ async function startThree(
   cluster: ClusterFixture,
   topology: Topology,
   update: Omit<SyncUpdate, 'mode'> = {},
+  limits: StartOptions['limits'] = {},
 ): Promise<readonly [SqliteReplica, SqliteReplica, SqliteReplica]> {
   cluster.sql('a', SCHEMA);
-  const options = { topology, update: { mode: 'sync', minInSync: 2, ...update } } as const;
+  const options = { topology, update: { mode: 'sync', minInSync: 2, ...update }, limits } as const;
   const a = await cluster.replica('a', options);
   const [b, c] = await Promise.all([cluster.replica('b', options), cluster.replica('c', options)]);
   return [a, b, c];
@@ -80,7 +81,8 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
 
   it('I8: of callers over the bus are answered by close() as those in this process are', async () => {
     await using cluster = await ClusterFixture.start();
-    const [a] = await startThree(cluster, topology);
+    // Closing waits that long for the one that does not acknowledge.
+    const [a] = await startThree(cluster, topology, {}, { closeTimeoutMs: 2000 });
     const bus = (await cluster.nats()).bus();
     const ask = async (acks: 3 | 'local'): Promise<unknown> => {
       const request = {
