@@ -19,12 +19,6 @@ const resolution = { resolve: { conditions: sources }, ssr: { resolve: { conditi
 /** vitest leaves one core free, which is half of a machine with two. */
 const WORKERS = Math.max(2, availableParallelism() - 1);
 /**
- * For files that mostly wait, for a server, the end of a silence or a time limit: each keeps a
- * third of a core busy.
- */
-const WAITING_WORKERS = WORKERS + Math.ceil(WORKERS / 2);
-
-/**
  * What runs longest, the longest first: begun last, one of them would keep a single worker busy
  * while the others have nothing to do any more. A fresh clone has no times of an earlier run to go
  * by, and the size of a file, which vitest takes instead, says little.
@@ -114,7 +108,7 @@ export default defineConfig({
         exclude: ['test/chaos/**'],
         timeoutMs: 30_000,
         group: 1,
-        workers: WAITING_WORKERS,
+        workers: WORKERS,
       }),
       project({
         name: 'e2e',

@@ -7,6 +7,7 @@ const ROOMS = [
   'service',
   'replica',
   'membership',
+  'failover',
   'repair',
   'read',
   'write',

@@ -34,7 +34,7 @@ export interface ChaosOptions {
   readonly schema?: string;
   readonly tables?: readonly string[];
   /** What all replicas run and how. */
-  readonly replica?: Pick<ReplicaConfig, 'program' | 'update' | 'limits'>;
+  readonly replica?: Pick<ReplicaConfig, 'program' | 'update' | 'limits' | 'failover'>;
 }
 
 /** Real replica processes and a real nats-server, in a temporary folder. */

@@ -8,6 +8,7 @@ export interface ReplicaConfig {
   readonly file: string;
   readonly journal: string;
   readonly topology: unknown;
+  readonly failover?: unknown;
   readonly intervalMs?: number;
   /** What runs; replica-process.mjs when absent. */
   readonly program?: string;

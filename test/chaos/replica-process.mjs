@@ -12,6 +12,7 @@ const replica = await createReplica({
   servers: config.servers,
   store: sqlite({ file: config.file }),
   topology: config.topology,
+  ...(config.failover && { failover: config.failover }),
   update: { mode: 'async', intervalMs: config.intervalMs ?? 0 },
 });
 

@@ -35,15 +35,17 @@ export interface SyncStart {
   readonly topology: unknown;
   readonly update?: Readonly<Record<string, unknown>>;
   readonly limits?: Readonly<Record<string, number>>;
+  readonly failover?: unknown;
 }
 
 /** Processes that write through the log; all of them are in sync when it resolves. */
 export async function startSync(start: SyncStart): Promise<ChaosCluster> {
-  const { ids = ['a', 'b', 'c'], topology, update, limits } = start;
+  const { ids = ['a', 'b', 'c'], topology, update, limits, failover } = start;
   const replica: ChaosOptions['replica'] = {
     program: './sync-process.mjs',
     update: { mode: 'sync', minInSync: 2, ...update },
     limits: { ...LIMITS, ...limits },
+    ...(failover !== undefined && { failover }),
   };
   return ChaosCluster.start(ids, topology, { schema: SCHEMA, tables: TABLES, replica });
 }

@@ -9,6 +9,7 @@ const config = JSON.parse(process.argv[2]);
 const { cluster, id, servers, topology, update, limits } = config;
 const replica = await createReplica({
   ...{ cluster, id, servers, topology, update, limits },
+  ...(config.failover && { failover: config.failover }),
   store: sqlite({ file: config.file }),
 });
 

@@ -6,6 +6,8 @@ import { defineCheck } from './commands/check.js';
 import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
+import { defineExplainCandidate } from './commands/explain-candidate.js';
+import { defineFailover } from './commands/failover.js';
 import { defineHealth } from './commands/health.js';
 import { defineInit } from './commands/init.js';
 import { defineMember } from './commands/member.js';
@@ -13,9 +15,11 @@ import { defineOutcome } from './commands/outcome.js';
 import { defineQuery } from './commands/query.js';
 import { defineQuarantine } from './commands/quarantine.js';
 import { defineRecapture } from './commands/recapture.js';
+import { defineRescue } from './commands/rescue.js';
 import { defineRun } from './commands/run.js';
 import { defineSettings } from './commands/settings.js';
 import { defineStatus } from './commands/status.js';
+import { defineSwitchover } from './commands/switchover.js';
 import { defineSubscriptions } from './commands/subscriptions.js';
 import { defineUp } from './commands/up.js';
 import { defineVerify } from './commands/verify.js';
@@ -38,7 +42,11 @@ const COMMANDS = [
   defineVerify,
   defineRecapture,
   defineMember,
+  defineExplainCandidate,
   defineQuarantine,
+  defineFailover,
+  defineSwitchover,
+  defineRescue,
   defineSettings,
   defineDoctor,
   defineBench,

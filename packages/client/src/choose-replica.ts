@@ -33,12 +33,31 @@ export async function chooseReplica(
     await client.requireMember(id);
     return { id, ref: client.replica(id) };
   }
-  const [best] = await candidates(client);
+  const found = await candidates(client);
+  const [best] = found;
   if (best === undefined) throw nobodyAnswers(client.cluster);
   const { status, problem } = best;
-  const primary = purpose === 'write' ? soleWriter(status.topology) : undefined;
+  const primary = purpose === 'write' ? primaryIn(found.map((one) => one.status)) : undefined;
   if (primary !== undefined) return { id: primary, ref: client.replica(primary) };
   return { id: status.id, ref: client.replica(status.id), ...(problem !== undefined && { problem }) };
+}
+
+/** As the one says that has read furthest; undefined where every member writes. */
+export function primaryOf(statuses: readonly ReplicaStatus[]): string | undefined {
+  const epochs = statuses.flatMap(({ epoch }) => epoch ?? []);
+  const [first, ...others] = epochs;
+  const newest = others.reduce((one, other) => (other.number > (one?.number ?? 0) ? other : one), first);
+  return newest?.primary ?? (statuses[0] && soleWriter(statuses[0].topology));
+}
+
+/**
+ * Where the primary may change, the newest one, if it answers: any other replica finds out who it
+ * is.
+ */
+function primaryIn(found: readonly ReplicaStatus[]): string | undefined {
+  const primary = primaryOf(found);
+  const mayChange = found.some(({ epoch }) => epoch !== undefined);
+  return !mayChange || found.some(({ id }) => id === primary) ? primary : undefined;
 }
 
 interface Candidate {

@@ -10,5 +10,6 @@ export {
 } from './cluster-client.js';
 export { askMembers, type MemberAnswer } from './member-answers.js';
 export { listQuarantine, retryQuarantine, type AskLimits } from './quarantine.js';
+export { dismissRescued, listRescued, reapplyRescued, rescuedChanges, showRescued } from './rescue.js';
 export type { MailboxProtocol } from '@antiphon/replica/internal';
 export { parseSessionPlace, sessionPosition, type SessionPlace } from './session-place.js';

@@ -1,5 +1,6 @@
 /**
  * For other packages of Antiphon: not part of the public API, and may change with every release.
  */
+export { askCandidacies, type CandidacyAnswer } from './candidacies.js';
 export { accessFor, accessOf, type AccessParts } from './access.js';
-export { anotherReplica, nobodyAnswers, witnessFor } from './choose-replica.js';
+export { anotherReplica, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';

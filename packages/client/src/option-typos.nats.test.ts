@@ -1,7 +1,17 @@
 import { TestCluster } from '@antiphon/test-cluster';
 import { describeTypos } from '@antiphon/testing/internal';
 import { afterAll, beforeAll } from 'vitest';
-import { ClusterClient, clusterChanges, listQuarantine, retryQuarantine } from './index.js';
+import {
+  ClusterClient,
+  clusterChanges,
+  dismissRescued,
+  listQuarantine,
+  listRescued,
+  reapplyRescued,
+  rescuedChanges,
+  retryQuarantine,
+  showRescued,
+} from './index.js';
 
 let cluster: TestCluster;
 let client: ClusterClient;
@@ -51,5 +61,30 @@ describeTypos({
     option: 'timeoutMs',
     given,
     call: (options) => retryQuarantine(client.replica('r1'), undefined, options),
+  },
+  'AskLimits of listRescued': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => listRescued(client.replica('r1'), 10, options),
+  },
+  'AskLimits of showRescued': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => showRescued(client.replica('r1'), 1, 10, options),
+  },
+  'AskLimits of rescuedChanges': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => rescuedChanges(client.replica('r1'), 1, options).next(),
+  },
+  'AskLimits of reapplyRescued': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => reapplyRescued(client.replica('r1'), 1, { force: false }, options),
+  },
+  'AskLimits of dismissRescued': {
+    option: 'timeoutMs',
+    given,
+    call: (options) => dismissRescued(client.replica('r1'), 1, options),
   },
 });

@@ -38,6 +38,7 @@ export {
   newestLimits,
 } from './cluster/agreed-limits.js';
 export { type Beat, decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS } from './cluster/beat.js';
+export { type FailoverOptions, type FailoverSettings, parseFailover } from './cluster/failover.js';
 export {
   CLUSTER_KEY,
   type ClusterDocument,
@@ -86,6 +87,9 @@ export { type BatchSummary, lastCounterOf } from './codec/batch-summary.js';
 export { CanonicalRowEncoder } from './codec/canonical-row.js';
 export { ChangeEncoder } from './codec/change-encoder.js';
 export { decodeControl, encodeControl, isRecord } from './codec/control.js';
+export { decodeEpochRecord, encodeEpochRecord } from './codec/epoch-record.js';
+export { decodeLeaseRecord, encodeLeaseRecord } from './codec/lease-record.js';
+export { withEpoch } from './codec/with-epoch.js';
 export { cutMessage } from './codec/cut-message.js';
 export { decodeBatches, summarize } from './codec/decode-batches.js';
 export { decodeChanges } from './codec/decode-changes.js';
@@ -100,6 +104,36 @@ export {
 export { syncLength } from './codec/sync-section.js';
 
 export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
+export { type FlapVerdict, nextPromotion } from './decisions/anti-flap.js';
+export {
+  type Candidacy,
+  candidateWaitMs,
+  obstacleIn,
+  type Obstacles,
+  type Placed,
+  rankCandidates,
+  type RankOptions,
+} from './decisions/candidacy.js';
+export {
+  type DetectorEvent,
+  detectorOf,
+  type DetectorSettings,
+  type DetectorState,
+  detectorStep,
+  type DetectorVerdict,
+  detectorVerdict,
+  type LossReason,
+} from './decisions/failure-detector.js';
+export {
+  isLeaseValid,
+  type KeeperEvent,
+  keeperOf,
+  type KeeperSettings,
+  type KeeperState,
+  keeperStep,
+  type KeeperTask,
+  keeperTask,
+} from './decisions/lease-keeper.js';
 export { BatchOrder } from './decisions/batch-order.js';
 export {
   CERTIFICATION_LIMITS,
@@ -120,6 +154,20 @@ export {
   triggerObstacles,
   whereTriggerFires,
 } from './decisions/creation.js';
+export {
+  EPOCH_ORIGIN,
+  epochAt,
+  EpochFold,
+  firstEpoch,
+  hasOtherPrimary,
+  inEpoch,
+  isFenced,
+  isVoided,
+  newestEpoch,
+  nextEpoch,
+} from './decisions/epoch.js';
+export { type Epoch, NOBODY, type PassedEpoch } from './model/epoch.js';
+export type { EpochReason, EpochRecord } from './model/epoch-record.js';
 export { missingTables } from './decisions/missing-tables.js';
 export { withGap, withoutArrived, withoutGap } from './decisions/gaps.js';
 export {
@@ -158,6 +206,8 @@ export {
   movedTo,
   type Position,
 } from './model/position.js';
+export { REQUESTS_TABLE, usersTables } from './model/requests-table.js';
+export type { LeaseRecord } from './model/lease-record.js';
 export type { ClusterSchema, ColumnSchema, TableSchema } from './model/schema.js';
 export { isVersionAtLeast, OLDEST_SERVER_VERSION, parseServerVersion } from './model/server-version.js';
 export { shellWord } from './model/shell-word.js';
@@ -184,6 +234,7 @@ export { suggest, suggestion } from './options/suggestion.js';
 
 export type { Bus, BusRequest, BusSubscription } from './ports/bus.js';
 export { type Clock, sleep, type Timer } from './ports/clock.js';
+export type { Lease, LeaseEntry, LeaseTake } from './ports/lease.js';
 export type {
   AppendRequest,
   AppendResult,
@@ -202,7 +253,21 @@ export {
   type RecaptureReport,
   type RowDifferences,
 } from './ports/recapture.js';
+export {
+  MAX_SUSPICIOUS,
+  type Rescue,
+  MAX_RESCUE_CONFLICTS,
+  type RescueChange,
+  type RescueConflict,
+  type RescueReason,
+  type RescueState,
+  type RescueWrite,
+  type RewindOptions,
+  type Rewinding,
+  type RewindReport,
+} from './ports/rescue.js';
 export type { Registry, RegistryEntry } from './ports/registry.js';
+export type { RequestRows, RequestsSchema } from './ports/requests.js';
 export {
   type ApplyOutcome,
   type ApplyRequest,

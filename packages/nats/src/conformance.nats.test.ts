@@ -1,15 +1,18 @@
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Bus, Log, Registry } from '@antiphon/core';
+import type { Bus, Lease, Log, Registry } from '@antiphon/core';
 import {
   busConformance,
+  leaseConformance,
   logConformance,
   registryConformance,
+  type LeaseHarness,
   type LogHarness,
 } from '@antiphon/testing/conformance';
 import { afterAll } from 'vitest';
 import { connectNats, streamName, type NatsHandle } from './index.js';
+import { leaseStream, leaseSubject } from './subjects.js';
 import { NatsServer } from '@antiphon/nats-server';
 
 /** One server for the file; every test has a cluster of its own. */
@@ -65,6 +68,17 @@ class NatsHarness {
     };
   }
 
+  async stall(): Promise<() => Promise<void>> {
+    await this.server.pause();
+    return () => Promise.resolve(this.server.resume());
+  }
+
+  async jetstream(operation: string, body?: object): Promise<Record<string, unknown>> {
+    const { connection } = await this.handle();
+    const data = new TextEncoder().encode(body === undefined ? '' : JSON.stringify(body));
+    return (await connection.request(`$JS.API.${operation}`, data, { timeout: 5000 })).json();
+  }
+
   async dispose(): Promise<void> {
     await Promise.all(this.#handles.map((handle) => handle.close()));
   }
@@ -85,19 +99,14 @@ class JetStreamHarness extends NatsHarness implements LogHarness {
     return (await this.handle()).log(this.cluster, { checkIntervalMs: 200, appendTimeoutMs: 2000 });
   }
 
-  async stall(): Promise<() => Promise<void>> {
-    await this.server.pause();
-    return () => Promise.resolve(this.server.resume());
-  }
-
   async recreate(): Promise<void> {
-    await this.#jetstream(`STREAM.DELETE.${streamName(this.cluster)}`);
+    await this.jetstream(`STREAM.DELETE.${streamName(this.cluster)}`);
     const other = await this.connect();
     await other.open({ create: true });
   }
 
   async trim(firstSeq: number): Promise<void> {
-    await this.#jetstream(`STREAM.PURGE.${streamName(this.cluster)}`, { seq: firstSeq });
+    await this.jetstream(`STREAM.PURGE.${streamName(this.cluster)}`, { seq: firstSeq });
   }
 
   /** The server is killed, and comes back on the store that it had. */
@@ -119,18 +128,35 @@ class JetStreamHarness extends NatsHarness implements LogHarness {
   }
 
   async deleteDurable(name: string): Promise<void> {
-    await this.#jetstream(`CONSUMER.DELETE.${streamName(this.cluster)}.${name}`);
+    await this.jetstream(`CONSUMER.DELETE.${streamName(this.cluster)}.${name}`);
   }
 
   async durableFloor(name: string): Promise<number | undefined> {
-    const info = await this.#jetstream(`CONSUMER.INFO.${streamName(this.cluster)}.${name}`);
+    const info = await this.jetstream(`CONSUMER.INFO.${streamName(this.cluster)}.${name}`);
     return (info['ack_floor'] as { stream_seq: number } | undefined)?.stream_seq;
   }
+}
 
-  async #jetstream(operation: string, body?: object): Promise<Record<string, unknown>> {
+class JetStreamLeaseHarness extends NatsHarness implements LeaseHarness {
+  static override async start(): Promise<JetStreamLeaseHarness> {
+    return new JetStreamLeaseHarness((await Server.shared()).nats);
+  }
+
+  async connect(): Promise<Lease> {
+    return (await this.handle()).lease(this.cluster);
+  }
+
+  async publish(data: Uint8Array): Promise<void> {
     const { connection } = await this.handle();
-    const data = new TextEncoder().encode(body === undefined ? '' : JSON.stringify(body));
-    return (await connection.request(`$JS.API.${operation}`, data, { timeout: 5000 })).json();
+    await connection.request(leaseSubject(this.cluster), data, { timeout: 5000 });
+  }
+
+  async purge(): Promise<void> {
+    await this.jetstream(`STREAM.PURGE.${leaseStream(this.cluster)}`);
+  }
+
+  async remove(): Promise<void> {
+    await this.jetstream(`STREAM.DELETE.${leaseStream(this.cluster)}`);
   }
 }
 
@@ -165,3 +191,4 @@ afterAll(() => Server.stop());
 logConformance('jetstream', () => JetStreamHarness.start());
 busConformance('nats', () => harnessOf<Bus>((handle) => handle.bus()));
 registryConformance('nats', () => harnessOf<Registry>((handle, cluster) => handle.registry(cluster)));
+leaseConformance('nats', () => JetStreamLeaseHarness.start());

@@ -13,6 +13,7 @@ export {
   type ServerDescription,
 } from './doctor/describe-server.js';
 export type { Durability, DurabilityGrade } from './doctor/durability.js';
+export type { JetStreamLease } from './lease/jetstream-lease.js';
 export type { JetStreamLog } from './log/jetstream-log.js';
 export type { LogOptions } from './log/log-options.js';
 export { permissionsOf, type AccessRole, type PermissionOptions, type Permissions } from './permissions.js';

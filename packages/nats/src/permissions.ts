@@ -5,6 +5,8 @@ import {
   clusterPrefix,
   durableName,
   identitySubject,
+  leaseStream,
+  leaseSubject,
   logSubject,
   registryBucket,
   replicaSubjects,
@@ -14,7 +16,7 @@ import {
 /**
  * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`:
  * the command line without writing (`status`, `query`, `outcome`, `changes`, `subscriptions`,
- * `doctor`). `admin`: all of it.
+ * `explain-candidate`, `doctor`). `admin`: all of it.
  */
 export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin';
 
@@ -34,8 +36,8 @@ export interface PermissionOptions {
 const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true };
 
 const READING_COMMANDS = [
-  ...['ping', 'status', 'standing', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
-  ...['quarantine', 'quarantined'],
+  ...['ping', 'status', 'standing', 'candidacy', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
+  ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued'],
 ] as const;
 
 /**
@@ -89,9 +91,11 @@ function replicaPermissions(
       logSubject(cluster, id),
       logSubject(cluster, '_insync'),
       logSubject(cluster, '_barrier'),
+      logSubject(cluster, '_epoch'),
       // Written again when somebody has trimmed the stream.
       identitySubject(cluster),
       beatSubject(cluster, id),
+      leaseSubject(cluster),
       `${prefix}.ack.>`,
       `${prefix}.replica.*.*`,
       // Answers to whoever asks; a server with `allow_responses` needs no such permission.
@@ -103,10 +107,13 @@ function replicaPermissions(
       // Its own record, and that of a member which it is asked to remove.
       `$KV.${bucket}.member.*`,
       `$KV.${bucket}.subscription.*`,
+      // Whoever made it may be the one that is gone.
+      `$JS.API.STREAM.CREATE.${leaseStream(cluster)}`,
       ...(role === 'creator' ? create : []),
     ],
     subscribe: [
       beatSubjects(cluster),
+      leaseSubject(cluster),
       replicaSubjects(cluster, id),
       `${prefix}.ack.${id}.*`,
       `${inboxPrefix}.>`,
@@ -114,12 +121,13 @@ function replicaPermissions(
   };
 }
 
-/** The log and the registry. */
+/** The log, the registry and the lease. */
 function reading(cluster: string): readonly string[] {
   const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
   const ofStreams = ['INFO', 'MSG.GET'].flatMap((operation) => [
     `$JS.API.STREAM.${operation}.${stream}`,
     `$JS.API.STREAM.${operation}.KV_${bucket}`,
+    `$JS.API.STREAM.${operation}.${leaseStream(cluster)}`,
   ]);
   const ofConsumers = ['CREATE', 'INFO', 'DELETE', 'MSG.NEXT'].map(
     (operation) => `$JS.API.CONSUMER.${operation}.${stream}.*`,

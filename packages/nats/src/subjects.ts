@@ -78,6 +78,15 @@ export function streamName(cluster: string): string {
   return `ANTIPHON_${cluster}`;
 }
 
+/** The stream of the cluster's lease: who may write. It holds one message. */
+export function leaseStream(cluster: string): string {
+  return `${streamName(cluster)}_LEASE`;
+}
+
+export function leaseSubject(cluster: string): string {
+  return `${clusterPrefix(cluster)}.lease`;
+}
+
 /** The durable consumer of a replica. */
 export function durableName(id: string): string {
   assertReplicaId(id);

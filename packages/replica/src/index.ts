@@ -22,7 +22,7 @@ export type { NatsAccess, NatsLogin, NatsTls } from '@antiphon/nats';
 // Writing, reading, following.
 export { newId } from './config/ids.js';
 export type { CaughtUpOptions, Replica } from './replica/replica.js';
-export type { WriteOptions } from './write/writer.js';
+export type { ExecuteOptions, WriteOptions } from './write/write-options.js';
 export type { Params, SqlTransaction, Statement } from './write/statement.js';
 export type { Acknowledgements, WriteResult } from './state/write-result.js';
 export type { Outcome, OutcomeOptions } from './read/outcome.js';
@@ -78,6 +78,20 @@ export type {
   RetriedMessage,
   RetryAnswer,
 } from './repair/quarantine.js';
+export type {
+  ReapplyAnswer,
+  ReapplyOptions,
+  RescueAccess,
+  RescueDetail,
+  RescuedTransaction,
+  RescueList,
+  RescuePage,
+  RescueQuery,
+} from './failover/rescue.js';
+export type { TakenOver, TakeOverOptions } from './failover/take-over.js';
+export type { SwitchedOver, SwitchOverOptions } from './failover/switch-over.js';
+export type { EpochStatus } from './replica/status.js';
+export type { ShownRescueChange, ShownRescueConflict, ShownRow } from './failover/rescue-values.js';
 export type { CutValue, QuarantinedContent, ShownChange } from './repair/quarantined-content.js';
 export type { RecaptureOptions, RecaptureResult } from './repair/recapture.js';
 export type { Removal, RemoveMemberOptions } from './membership/remove-member.js';

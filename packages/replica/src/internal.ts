@@ -4,3 +4,4 @@
 export { changeAgreedLimits, type LimitsChange } from './membership/change-limits.js';
 export type { MailboxProtocol } from './service/mailbox.js';
 export { describeSubscription } from './read/subscriptions.js';
+export { withRevivedValues } from './failover/rescue-values.js';

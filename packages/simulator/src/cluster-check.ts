@@ -15,7 +15,8 @@ export function checkCluster(nodes: readonly SimulatedNode[], context: CheckCont
   checkSameContent(nodes, context);
   checkRandomTables(nodes, context);
   checkReferences(nodes, context);
-  checkNothingLost(context);
+  checkNothingLost(nodes, context);
+  checkRescues(nodes, context);
 }
 
 function checkRandomTables([first, ...others]: readonly SimulatedNode[], context: CheckContext): void {
@@ -65,6 +66,7 @@ function checkSameTransactions(nodes: readonly SimulatedNode[], context: CheckCo
     const held = new Set<string>();
     for (const entry of database.history) {
       const time = entry.time ?? transactionOf(entry, context)?.time;
+      if (time === undefined && log.isVoid(entry.origin, entry.counter)) continue;
       const name = `${entry.origin}:${entry.counter}@${time}`;
       held.add(name);
       if (!inLog.has(name)) violations.add('I3', id, `${name} is in its database and not in the log`);
@@ -139,11 +141,39 @@ function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): 
   return content;
 }
 
+/** I2: a number in a rescue ledger stands for nothing else. */
+function checkRescues(nodes: readonly SimulatedNode[], { log, violations }: CheckContext): void {
+  for (const { id, database } of nodes) {
+    const known = new Set<number>();
+    for (const { counter, reason } of database.rescues()) {
+      if (known.has(counter)) violations.add('I2', id, `${id}:${counter} is in its rescue ledger twice`);
+      known.add(counter);
+      if (log.transaction(id, counter) !== undefined)
+        violations.add('I2', id, `${id}:${counter} is in its rescue ledger and in the log`);
+      if (reason === 'pending' && log.primary === id)
+        violations.add('I3', id, `${id}:${counter} is to be written again, and is not`);
+    }
+  }
+}
+
+/** By token, the replica in whose rescue ledger it is. */
+function rescuedTokens(nodes: readonly SimulatedNode[]): ReadonlyMap<string, string> {
+  return new Map(
+    nodes.flatMap(({ id, database }) =>
+      database
+        .rescues()
+        .flatMap(({ rows }) => rows.flatMap(tokensIn))
+        .map((token) => [token, id] as const),
+    ),
+  );
+}
+
 /**
  * I3: every write that a database committed, and did not lose with its power, is in one transaction
- * of the log.
+ * of the log, or in the rescue ledger of that database.
  */
-function checkNothingLost({ log, ledger, violations }: CheckContext): void {
+function checkNothingLost(nodes: readonly SimulatedNode[], { log, ledger, violations }: CheckContext): void {
+  const rescued = rescuedTokens(nodes);
   const carriers = new Map<string, Set<string>>();
   for (const { origin, counter, changes } of log.transactions) {
     for (const token of changes.flatMap(({ row, op }) => (op === 'delete' ? [] : tokensIn(row)))) {
@@ -151,7 +181,10 @@ function checkNothingLost({ log, ledger, violations }: CheckContext): void {
     }
   }
   for (const [token, { replica }] of ledger.tokens) {
-    if (!carriers.has(token))
+    if (carriers.has(token)) {
+      if (rescued.get(token) === replica && !ledger.repeatable.has(token))
+        violations.add('I3', replica, `the write ${token} is in the log and in the rescue ledger`);
+    } else if (rescued.get(token) !== replica)
       violations.add('I3', replica, `the write ${token} was committed and is in no transaction of the log`);
   }
   for (const [token, ids] of carriers) {

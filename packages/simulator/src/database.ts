@@ -1,5 +1,5 @@
 import type { Position, Row, SealedMessage, VectorClock } from '@antiphon/core';
-import { decodeBatches } from '@antiphon/core';
+import { decodeBatches, decodeChanges } from '@antiphon/core';
 import {
   openDatabase,
   type Database,
@@ -45,6 +45,18 @@ export interface Commit {
   /** Highest counters of the messages that are not kept any more. */
   readonly pruned: readonly number[];
   readonly taken: readonly HistoryEntry[];
+  /** Own transactions that left the database for its rescue ledger. */
+  readonly rewound: readonly HistoryEntry[];
+}
+
+/** An own transaction that the database gave up. */
+export interface RescuedTransaction {
+  readonly id: number;
+  readonly counter: number;
+  readonly time: number;
+  readonly reason: string;
+  readonly state: string;
+  readonly rows: readonly Row[];
 }
 
 /** What is asked often. */
@@ -88,11 +100,16 @@ export class SimulatedDatabase {
   #known: Known | undefined;
   #tables: { readonly version: number; readonly names: readonly string[] } | undefined;
   #history: HistoryEntry[] = [];
+  /** Also what was rewound, since a power loss may take the rewind back. */
+  #ever: { readonly entry: HistoryEntry; rewoundBy?: number | undefined }[] = [];
   #vector: VectorClock = {};
   /** Own transactions that it holds, in either way. */
   #own = new Set<number>();
   /** Messages that are kept: id → highest counter. */
   #kept = new Map<number, number>();
+  /** Of the last rewind. */
+  #rewindMark = '';
+  #epoch = 0;
 
   constructor(
     readonly name: string,
@@ -302,12 +319,16 @@ export class SimulatedDatabase {
     this.#installed = false;
     this.#known = undefined;
     this.#tables = undefined;
-    this.#history = this.#history.filter(({ commit }) => commit <= last);
+    this.#ever = this.#ever.filter(({ entry }) => entry.commit <= last);
+    for (const one of this.#ever) if ((one.rewoundBy ?? 0) > last) one.rewoundBy = undefined;
+    this.#forgetRewound();
     this.#vector = this.record()?.vector ?? {};
     this.#own = new Set(
       this.#history.filter(({ origin }) => origin === this.name).map(({ counter }) => counter),
     );
     this.#kept = new Map(this.#keptIds());
+    this.#rewindMark = this.#readRewindMark();
+    this.#epoch = this.#readEpoch().epoch;
     return Array.from({ length: before - last }, (_, index) => last + 1 + index);
   }
 
@@ -317,20 +338,23 @@ export class SimulatedDatabase {
   }
 
   #committed(number: number): void {
-    const commit = this.isReplica ? this.#look(number) : { number, sealed: [], pruned: [], taken: [] };
+    const commit = this.isReplica
+      ? this.#look(number)
+      : { number, sealed: [], pruned: [], taken: [], rewound: [] };
     for (const listener of [...this.#listeners]) listener(commit);
   }
 
   #look(number: number): Commit {
     const vector = this.record()?.vector ?? {};
-    const { sealed, pruned } = this.#outbox();
-    const taken: HistoryEntry[] = [];
-    const take = (origin: string, counter: number, time?: number): void =>
-      void taken.push({ origin, counter, commit: number, vector, ...(time !== undefined && { time }) });
+    const rewound = this.#rewound(vector, number);
+    const { sealed, pruned } = this.#outbox(rewound);
+    const ours: HistoryEntry[] = [];
+    const logged: HistoryEntry[] = [];
+    const entry = { commit: number, vector };
     for (const { origin, counter, time } of sealed.flatMap(transactionsOf)) {
       if (origin !== this.name || this.#own.has(counter)) continue;
       this.#own.add(counter);
-      take(origin, counter, time);
+      ours.push({ origin, counter, time, ...entry });
     }
     for (const [origin, counter] of Object.entries(vector)) {
       const before = this.#vector[origin] ?? 0;
@@ -339,19 +363,94 @@ export class SimulatedDatabase {
       for (let next = before + 1; next <= counter; next++) {
         if (origin === this.name && this.#own.has(next)) continue;
         if (origin === this.name) this.#own.add(next);
-        take(origin, next);
+        logged.push({ origin, counter: next, ...entry });
       }
     }
     this.#vector = vector;
+    // What is sealed comes before what is applied on top of it; but what is written again at the
+    // beginning of an own epoch comes after all that.
+    const taken = this.#beginsOwnEpoch() ? [...logged, ...ours] : [...ours, ...logged];
     this.#history.push(...taken);
-    return { number, sealed, pruned, taken };
+    this.#ever.push(...taken.map((entry) => ({ entry })));
+    return { number, sealed, pruned, taken, rewound };
   }
 
-  #outbox(): { readonly sealed: readonly SealedMessage[]; readonly pruned: readonly number[] } {
+  #beginsOwnEpoch(): boolean {
+    const { epoch, primary } = this.#readEpoch();
+    const begins = epoch !== this.#epoch;
+    this.#epoch = epoch;
+    return begins && primary === this.name;
+  }
+
+  #readEpoch(): { readonly epoch: number; readonly primary?: string } {
+    const sql =
+      'SELECT epoch, primary_replica AS "primary" FROM _antiphon_epochs ORDER BY epoch DESC LIMIT 1';
+    const [newest] = this.isReplica ? (this.#read(sql) as { epoch: number; primary: string }[]) : [];
+    return newest ?? { epoch: 0 };
+  }
+
+  #readRewindMark(): string {
+    return this.isReplica ? JSON.stringify(this.#read('SELECT spent, epoch FROM _antiphon_rewound')) : '';
+  }
+
+  /** Only a rewind takes own transactions out. */
+  #rewound(vector: VectorClock, commit: number): readonly HistoryEntry[] {
+    const mark = this.#readRewindMark();
+    if (mark === this.#rewindMark) return [];
+    this.#rewindMark = mark;
+    const own = vector[this.name] ?? 0;
+    if (own < (this.#vector[this.name] ?? 0)) this.#vector = { ...this.#vector, [this.name]: own };
+    const rewound: HistoryEntry[] = [];
+    for (const one of this.#ever) {
+      const { origin, counter } = one.entry;
+      if (one.rewoundBy !== undefined || origin !== this.name || counter <= own) continue;
+      one.rewoundBy = commit;
+      rewound.push(one.entry);
+      this.#own.delete(counter);
+    }
+    if (rewound.length > 0) this.#forgetRewound();
+    return rewound;
+  }
+
+  #forgetRewound(): void {
+    this.#history = this.#ever.filter(({ rewoundBy }) => rewoundBy === undefined).map(({ entry }) => entry);
+  }
+
+  /** The rescue ledger, as the file has it. */
+  rescues(): readonly RescuedTransaction[] {
+    if (!this.isReplica) return [];
+    const rescues = this.#read(
+      'SELECT id, counter, time, reason, state FROM _antiphon_rescue ORDER BY id',
+    ) as Omit<RescuedTransaction, 'rows'>[];
+    return rescues.map((rescue) => ({ ...rescue, rows: this.#rescuedRows(rescue.id) }));
+  }
+
+  /** Those that it left, not those that it deleted. */
+  #rescuedRows(id: number): readonly Row[] {
+    const data = this.#read(
+      'SELECT data FROM _antiphon_rescue_data WHERE rescue = ? ORDER BY part',
+      'value',
+      id,
+    );
+    const batches = (data as Uint8Array[]).flatMap((message) => decodeBatches(message));
+    const bodies = batches.flatMap((batch) => (batch.kind === 'part' ? [batch.body] : []));
+    const [first] = batches;
+    const ofParts = first?.kind === 'part' ? [...decodeChanges(bodies, first.tables)] : [];
+    const whole = batches.flatMap((batch) =>
+      batch.kind === 'part' ? [] : batch.transactions.flatMap(({ changes }) => changes),
+    );
+    return [...ofParts, ...whole].flatMap(({ op, row }) => (op === 'delete' ? [] : [row]));
+  }
+
+  #outbox(rewound: readonly HistoryEntry[]): {
+    readonly sealed: readonly SealedMessage[];
+    readonly pruned: readonly number[];
+  } {
     const ids = this.#keptIds();
     const present = new Map(ids);
     const pruned: number[] = [];
-    for (const [id, counter] of this.#kept) if (!present.has(id)) pruned.push(counter);
+    const gone = new Set(rewound.map(({ counter }) => counter));
+    for (const [id, counter] of this.#kept) if (!present.has(id) && !gone.has(counter)) pruned.push(counter);
     const sealed: SealedMessage[] = [];
     for (const [id] of ids) {
       if (this.#kept.has(id)) continue;

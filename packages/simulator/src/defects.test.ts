@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { SimulatedStore } from './disk/simulated-store.js';
 import { NO_FEATURES, type Features } from './features.js';
 import type { Defect, SimulationOptions } from './options.js';
+import { MeddlingStore, wrapped } from './planted.js';
 import { simulate } from './simulate.js';
 import type { Violation } from './violation.js';
 
@@ -63,39 +64,6 @@ function blind(database: Database, isBlind: () => boolean): Database {
     return wrapped(statement, { get: (...parameters) => (isBlind() ? 0 : statement.get(...parameters)) });
   };
   return wrapped(database, { prepare });
-}
-
-/** A store that has a connection of its own, for what it does wrong. */
-class MeddlingStore extends SimulatedStore {
-  #own: Database | undefined;
-
-  constructor(
-    private readonly path: string,
-    private readonly around: Surroundings,
-    ...rest: ConstructorParameters<typeof SimulatedStore> extends [string, Surroundings, ...infer R]
-      ? R
-      : never
-  ) {
-    super(path, around, ...rest);
-  }
-
-  protected meddle(change: (database: Database) => void): void {
-    this.#own ??= this.around.openDatabase(this.path);
-    try {
-      this.#own.exec('BEGIN IMMEDIATE');
-    } catch {
-      // Somebody writes right now.
-      return;
-    }
-    try {
-      change(this.#own);
-      this.#own.prepare('COMMIT').run();
-    } catch (thrown) {
-      // The disk is full: nobody else must find the database locked for good.
-      this.#own.exec('ROLLBACK');
-      if ((thrown as { errcode?: number }).errcode !== 13) throw thrown;
-    }
-  }
 }
 
 /** Forgets that a row was deleted. */
@@ -196,16 +164,6 @@ function disorderlyLog(log: Log): Log {
       const reader = await log.read(options);
       const next: LogReader['next'] = async (limits) => [...(await reader.next(limits))].reverse();
       return { next, ack: (seq) => reader.ack(seq), close: () => reader.close() };
-    },
-  });
-}
-
-function wrapped<T extends object>(port: T, changes: Partial<T>): T {
-  return new Proxy(port, {
-    get: (target, name) => {
-      if (name in changes) return changes[name as keyof T];
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
     },
   });
 }

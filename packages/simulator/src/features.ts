@@ -34,6 +34,10 @@ export interface Features {
    * transaction when some of its parts are in the log.
    */
   readonly separateParts: boolean;
+  /** A primary that claims an epoch for each of its processes. */
+  readonly terms: boolean;
+  /** An operator who makes other replicas the primary; with terms. */
+  readonly takeovers: boolean;
 }
 
 export const NO_FEATURES: Features = {
@@ -48,6 +52,8 @@ export const NO_FEATURES: Features = {
   inspections: false,
   subscriptions: false,
   separateParts: false,
+  terms: false,
+  takeovers: false,
 };
 
 /** Each run has some of them; a run that has everything reaches few states. */
@@ -55,6 +61,7 @@ export function chooseFeatures(
   random: Random,
   update: SimulatedUpdate,
   given: Partial<Features> = {},
+  topology: 'multi-primary' | 'primary-replica' = 'multi-primary',
 ): Features {
   const drawn: Features = {
     randomTables: random.chance(0.5),
@@ -69,8 +76,16 @@ export function chooseFeatures(
     inspections: random.chance(0.3),
     subscriptions: random.chance(0.25),
     separateParts: random.chance(0.2),
+    ...drawFailover(random.fork('failover'), topology),
   };
-  return { ...drawn, ...given };
+  const features = { ...drawn, ...given };
+  return { ...features, terms: features.terms || features.takeovers };
+}
+
+/** From chances of their own: the other features of a seed stay what they were. */
+function drawFailover(random: Random, topology: string): Pick<Features, 'terms' | 'takeovers'> {
+  const terms = topology === 'primary-replica' && random.chance(0.4);
+  return { terms, takeovers: terms && random.chance(0.6) };
 }
 
 /** As a trace shows them. */

@@ -62,6 +62,9 @@ export class Ledger {
       for (const row of database.captured(table.name))
         for (const token of tokensIn(row)) this.repeatable.add(token);
     }
+    // Written again, sent, and lost: it waits once more, and the log has it under another number.
+    for (const { reason, rows } of database.rescues())
+      if (reason === 'pending') for (const token of rows.flatMap(tokensIn)) this.repeatable.add(token);
     const numbers = new Set(commits);
     for (const [token, committed] of this.tokens) {
       if (committed.replica === replica && numbers.has(committed.commit)) this.tokens.delete(token);

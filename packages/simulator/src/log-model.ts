@@ -1,6 +1,7 @@
 import {
   decodeBatches,
   decodeChanges,
+  decodeEpochRecord,
   type Batch,
   type Change,
   type DictionaryTable,
@@ -35,8 +36,19 @@ export interface ModelTransaction {
   readonly rejected?: boolean;
 }
 
+/** A record of the log that counts, and what was spent before it. */
+export interface ModelEpoch {
+  readonly number: number;
+  readonly primary: string;
+  readonly seq: number;
+  /** Numbers of its primary that no transaction of the log has. */
+  readonly voidFrom: number;
+  readonly voidTo: number;
+}
+
 /** Antiphon's own records in the log: nobody applies them. */
 const RESERVED = '_';
+const EPOCHS = '_epoch';
 
 /**
  * What a log means, worked out without any code of a replica: of every origin the transactions 1,
@@ -55,8 +67,15 @@ export class LogModel {
   readonly #counterAt: ReadonlyMap<string, number>[] = [new Map()];
   readonly #certification: CertificationModel | undefined;
 
-  constructor(options: { readonly certified?: boolean } = {}) {
+  /** In their order. */
+  readonly epochs: ModelEpoch[] = [];
+  #epoch = 0;
+  /** Where there are epochs: whose transactions count. */
+  #primary: string | undefined;
+
+  constructor(options: { readonly certified?: boolean; readonly firstPrimary?: string } = {}) {
     this.#certification = options.certified === true ? new CertificationModel() : undefined;
+    this.#primary = options.firstPrimary;
   }
 
   /** The last entry that it was given. */
@@ -67,10 +86,38 @@ export class LogModel {
   feed(entries: readonly LogEntry[]): void {
     for (const entry of entries) {
       if (entry.seq < this.#counterAt.length) continue;
+      if (entry.origin === EPOCHS) this.#takeEpoch(entry);
       if (!entry.origin.startsWith(RESERVED))
         for (const batch of this.#read(entry)) this.#take(batch, entry.seq);
       this.#counterAt[entry.seq] = new Map(this.#counters);
     }
+  }
+
+  /** Whose transactions count at its end; undefined where there are no epochs. */
+  get primary(): string | undefined {
+    return this.#primary;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  isVoid(origin: string, counter: number): boolean {
+    return this.epochs.some(
+      ({ primary, voidFrom, voidTo }) => primary === origin && voidFrom <= counter && counter <= voidTo,
+    );
+  }
+
+  #takeEpoch({ seq, data }: LogEntry): void {
+    const record = decodeEpochRecord(data);
+    if (this.#primary === undefined || record?.epoch !== this.#epoch + 1) return;
+    const { epoch, primary, after } = record;
+    this.#epoch = epoch;
+    this.#primary = primary;
+    const counter = this.#counters.get(primary) ?? 0;
+    this.epochs.push({ number: epoch, primary, seq, voidFrom: counter + 1, voidTo: after });
+    this.#counters.set(primary, Math.max(counter, after));
+    this.#parts.clear();
   }
 
   get origins(): Iterable<string> {
@@ -98,6 +145,8 @@ export class LogModel {
   }
 
   #take(batch: Batch, seq: number): void {
+    if (this.#primary !== undefined && (batch.origin !== this.#primary || batch.epoch !== this.#epoch))
+      return;
     const next = (this.#counters.get(batch.origin) ?? 0) + 1;
     if (batch.kind === 'transactions' && batch.sync !== undefined) {
       // A second attempt at the same place counts for nobody, as a whole.

@@ -143,6 +143,8 @@ export class SimulatedNode {
           ? { mode: 'multi-primary' }
           : { mode: 'primary-replica', primary: 'r1' },
       update,
+      ...(options.features.terms &&
+        options.topology === 'primary-replica' && { failover: { mode: 'manual' } }),
       ...(options.features.audits && { localTriggers: [AUDIT_TRIGGER] }),
       limits: {
         ...REPLICA_LIMITS,

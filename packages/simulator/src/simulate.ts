@@ -25,6 +25,7 @@ import { SyncRun } from './sync-run.js';
 import { choosePace, chooseSyncRates, chooseSyncUpdate } from './sync-plan.js';
 import { FIRST_SYNC_ROWS, SYNC_TABLES } from './sync-tables.js';
 import type { SimulatedTable } from './table.js';
+import { checkAuthority, Takeovers } from './takeovers.js';
 import { Trace } from './trace.js';
 import { checkPositions } from './positions-check.js';
 import { Violations } from './violation.js';
@@ -66,6 +67,7 @@ class Simulation {
   readonly #times = new WrittenTimes();
   readonly #audit: LocalAudit | undefined;
   readonly #subscribers: readonly Subscribers[];
+  readonly #takeovers: Takeovers | undefined;
   #randomTables: RandomTables | undefined;
   #schemaChanges: SchemaChanges | undefined;
   /** The highest counter of each origin that each replica ever held. */
@@ -83,6 +85,7 @@ class Simulation {
       new Random(seed).fork('features'),
       options.update ?? 'async',
       options.features,
+      options.topology,
     );
     const resolved = resolveOptions({ ...pace, ...options }, features);
     const faults = new Faults(this.#random.fork('faults'), chooseRates(this.#random, resolved.chaos));
@@ -105,7 +108,10 @@ class Simulation {
     this.#check = {
       tables: this.#tables,
       ledger: new Ledger(this.#tables),
-      log: new LogModel({ certified: multiPrimary && update.mode === 'sync' }),
+      log: new LogModel({
+        certified: multiPrimary && update.mode === 'sync',
+        ...(features.terms && !multiPrimary && { firstPrimary: 'r1' }),
+      }),
       rows: new RowModel(this.#tables, versions),
       violations: new Violations(),
       randomTables: [],
@@ -130,7 +136,7 @@ class Simulation {
                 this.#world,
                 node,
                 this.#random.fork(`writes ${node.id}`),
-                multiPrimary || index === 0,
+                multiPrimary || index === 0 || features.takeovers,
                 this.#times,
               ),
           );
@@ -142,6 +148,12 @@ class Simulation {
       remove: (node) => void this.#operator.remove(node),
     });
     this.#operator = new Operator(this.#world, this.#nodes, this.#random.fork('operator'), note);
+    if (features.takeovers && !multiPrimary)
+      this.#takeovers = new Takeovers(
+        ...([this.#world, this.#nodes, this.#random.fork('takeovers')] as const),
+        ...([this.#check.log, this.#check.violations] as const),
+        { note, left: (node) => this.#look(node) },
+      );
     this.#subscribers = features.subscriptions ? this.#drawServices(note) : [];
     note(featuresText(features));
     this.#watchLog();
@@ -164,10 +176,12 @@ class Simulation {
     this.#supervise();
     this.#operator.start();
     for (const subscribers of this.#subscribers) subscribers.start();
+    this.#takeovers?.start();
     this.#chaos.start();
     await clock.advance(options.durationMs);
 
     this.#chaos.stop();
+    this.#takeovers?.stop();
     for (const writers of this.#writers) writers.stop();
     this.#sync?.stop();
     faults.heal();
@@ -212,6 +226,7 @@ class Simulation {
   #checkAll(): void {
     const { log, rows, violations } = this.#check;
     checkCluster(this.#nodes, this.#check);
+    if (this.#takeovers !== undefined) checkAuthority(this.#nodes, log, violations);
     this.#audit?.check(this.#nodes, violations);
     if (rows.lastWriterWins && this.#isTimely()) this.#times.check(log, violations);
     this.#sync?.check();
@@ -325,11 +340,12 @@ class Simulation {
       this.#trace.add(`${id} ${event}`),
     );
     this.#check.ledger.watch(id, database, (counter) => this.#pruned(id, counter));
-    database.onCommit(({ number, sealed, pruned, taken }) => {
+    database.onCommit(({ number, sealed, pruned, taken, rewound }) => {
       const bytes = sealed.reduce((sum, { data }) => sum + data.length, 0);
       const names = taken.map(({ origin, counter }) => `${origin}:${counter}`).join(' ');
       this.#trace.add(
-        `${id} commit ${number}: sealed ${bytes} bytes, pruned ${pruned.length}, took ${names}`,
+        `${id} commit ${number}: sealed ${bytes} bytes, pruned ${pruned.length}, took ${names}` +
+          (rewound.length === 0 ? '' : `, rewound ${rewound.length}`),
       );
       this.#noteHeld(node);
     });
@@ -398,20 +414,34 @@ class Simulation {
     if (!quiet || records.some((record) => record === undefined)) return false;
     const published = this.#nodes.every(({ id, database }) => {
       const record = database.record();
+      if (record === undefined) return false;
+      // Numbers that are spent come into the log with an own epoch, if ever.
+      if (this.#takeovers !== undefined) return record.publishedCounter >= counterOf(record.vector, id);
       return (
-        record !== undefined &&
-        record.publishedCounter >= record.lastCounter &&
-        counterOf(record.vector, id) === record.lastCounter
+        record.publishedCounter >= record.lastCounter && counterOf(record.vector, id) === record.lastCounter
       );
     });
     // What is asked often, and mostly answered with no, comes first.
     return (
       published &&
+      this.#isAuthorityKnown() &&
       new Set(records.map((record) => vectorText(record?.vector ?? {}))).size === 1 &&
       this.#sync?.atRest() !== false &&
       !this.#writers.some(({ isWaiting }) => isWaiting) &&
       this.#nobodyStands()
     );
+  }
+
+  /** Everybody has read the log to its end, and its primary knows that it is. */
+  #isAuthorityKnown(): boolean {
+    if (this.#takeovers === undefined) return true;
+    if (this.#takeovers.isWaiting) return false;
+    const { log } = this.#check;
+    log.feed(this.#world.log.entries());
+    return this.#nodes.every(({ id, replica, database }) => {
+      const hasRead = (database.record()?.position.seq ?? 0) >= (log.epochs.at(-1)?.seq ?? 0);
+      return hasRead && (id !== log.primary || replica?.status().role === 'primary');
+    });
   }
 
   /** Whoever has noticed that changes went uncaptured has equal counters as well. */
@@ -432,6 +462,14 @@ class Simulation {
       const parts = [
         node.replica === undefined ? 'down' : 'running',
         vector,
+        ...(this.#takeovers === undefined
+          ? []
+          : [
+              `position ${record?.position.seq}`,
+              `epoch ${node.replica?.status().epoch?.number} of ${node.replica?.status().epoch?.primary}`,
+              `${node.replica?.status().lifecycle}`,
+              `captured ${node.database.hasCaptured()}`,
+            ]),
         `last ${record?.lastCounter}`,
         `published ${record?.publishedCounter}`,
         ...(stalled === undefined ? [] : [`stalled: ${stalled.message}`]),
@@ -475,6 +513,11 @@ class Simulation {
       counts: {
         ...this.#chaos.counts,
         ...this.#operator.counts,
+        ...this.#takeovers?.counts,
+        ...(this.#takeovers && {
+          epochs: this.#check.log.epoch,
+          rescues: this.#nodes.reduce((total, { database }) => total + database.rescues().length, 0),
+        }),
         writes: sum(({ counts }) => counts.committed),
         outsideWrites: sum(({ counts }) => counts.outside),
         refusedWrites: sum(({ counts }) => counts.refused),

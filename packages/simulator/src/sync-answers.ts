@@ -1,4 +1,4 @@
-import { decodeControl, type LogEntry } from '@antiphon/core';
+import { decodeControl, EpochFold, firstEpoch, type LogEntry } from '@antiphon/core';
 import type { WriteResult } from '@antiphon/replica';
 import type { HistoryEntry, SimulatedDatabase } from './database.js';
 import { tokensIn } from './tables.js';
@@ -27,6 +27,7 @@ export class SyncAnswers {
   /** By database: when an older copy was last put in its place. */
   readonly #restoredMs = new Map<string, number>();
   readonly #records: InSyncRecord[] = [];
+  readonly #epochs = new EpochFold(firstEpoch('the first'));
   #seenSeq = 0;
 
   constructor(
@@ -39,7 +40,8 @@ export class SyncAnswers {
     const held = new Set<string>();
     this.#held.set(id, held);
     this.#promised.set(id, new Set());
-    database.onCommit(({ taken }) => {
+    database.onCommit(({ taken, rewound }) => {
+      for (const entry of rewound) held.delete(nameOf(entry));
       for (const entry of taken) held.add(nameOf(entry));
     });
   }
@@ -68,7 +70,17 @@ export class SyncAnswers {
     for (const entry of entries.slice(this.#seenSeq)) {
       this.#seenSeq = entry.seq;
       if (entry.origin === '_insync') this.#records.push(readRecord(entry));
+      else this.#leave(entry);
     }
+  }
+
+  /** A record of an epoch, if it is valid, takes members out of the set; not all of them. */
+  #leave(entry: LogEntry): void {
+    const { leaves = [] } = this.#epochs.take(entry) ?? {};
+    const last = this.#records.at(-1);
+    const members = last?.members.filter((member) => !leaves.includes(member)) ?? [];
+    if (last === undefined || leaves.length === 0 || members.length === 0) return;
+    this.#records.push({ ...last, seq: entry.seq, members });
   }
 
   holds(id: string, name: string): boolean {

@@ -1,7 +1,7 @@
 /** An invariant of docs/spec.md that a run did not keep. */
 export interface Violation {
   readonly invariant:
-    'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I8' | 'I11' | 'I12' | 'I14' | 'I16' | 'liveness';
+    'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I8' | 'I9' | 'I11' | 'I12' | 'I14' | 'I16' | 'liveness';
   readonly replica: string;
   readonly message: string;
 }

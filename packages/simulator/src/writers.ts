@@ -65,6 +65,7 @@ export class Writers {
     if (outside) return this.#writeOutside(write, token, number, carelessly);
     const { replica } = this.node;
     if (replica === undefined) return;
+    if (this.node.paused && this.world.options.features.takeovers) return;
     this.#open.set(token, this.node.starts);
     replica.transaction(write, { timeoutMs: 5000 }).then(
       () => {

@@ -1,6 +1,7 @@
 import type { ApplyOutcome, ApplyRequest } from '@antiphon/core';
 import { captureNothing } from './metadata.js';
 import { Pace } from './pace.js';
+import { isElected, reapplyPending } from './reapply.js';
 import { sealedBatches } from './sealed-messages.js';
 import type { Session } from './session.js';
 import type { ReplicaState } from './state.js';
@@ -31,6 +32,8 @@ export async function applySteps(
     ? work.applyTogether(draft, request)
     : work.applyOneByOne(draft, request));
   if (recovering && !draft.recovering) await recovered(session, draft);
+  if (draft.policy.writes !== session.policy.writes) session.takeRole(applier, draft);
+  if (isElected(draft, request)) await reapplyPending(session, draft, pace);
   draft.published(request.publishedAt?.(draft.position.seq) ?? 0);
   return outcome;
 }

@@ -11,17 +11,15 @@ import {
   type ApplyStep,
   type BatchHeader,
   type Change,
-  type DictionaryTable,
   type HybridClock,
   type PartBatch,
-  type Row,
   type RowConflict,
   type TransactionBatch,
-  type Value,
   withoutStop,
 } from '@antiphon/core';
 import { ApplyQueue, type RowRun } from './apply-queue.js';
 import type { Connection } from './connection.js';
+import { Epochs } from './epochs.js';
 import type { HiddenRows } from './hidden-rows.js';
 import { isRefusal } from './errors.js';
 import { KeptAttempts } from './kept-attempts.js';
@@ -31,22 +29,14 @@ import { Pace } from './pace.js';
 import { Parts } from './parts.js';
 import { PostponedRows } from './postponed-rows.js';
 import { Quarantine } from './quarantine.js';
+import { RescueLedger } from './rescue-ledger.js';
 import { RowStatements } from './row-statements.js';
 import type { ReplicaState } from './state.js';
+import { mappingAt, mappingsOf, rowHere, type TableMapping } from './table-mapping.js';
 import type { RowVersions, Stamp } from './versions.js';
 
 /** Between two looks at the clock. */
 const ROWS_BETWEEN_LOOKS = 256;
-
-/**
- * A table of a batch, as it is here. `order` is set when the origin names the columns in another
- * order.
- */
-interface TableMapping {
-  readonly table: TrackedTable;
-  readonly width: number;
-  readonly order: readonly number[] | undefined;
-}
 
 interface Counts {
   transactions: number;
@@ -66,6 +56,8 @@ export class Applier {
   readonly #outcomes: Outcomes;
   readonly #keptAttempts: KeptAttempts;
   readonly #quarantine: Quarantine;
+  readonly #epochs: Epochs;
+  readonly #ledger: RescueLedger;
   #counts: Counts = { ...NO_COUNTS };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
@@ -101,6 +93,8 @@ export class Applier {
     this.#outcomes = new Outcomes(connection);
     this.#keptAttempts = new KeptAttempts(connection);
     this.#quarantine = new Quarantine(connection);
+    this.#epochs = new Epochs(connection);
+    this.#ledger = new RescueLedger(connection);
     for (const table of tables) {
       this.#byName.set(table.name, table);
       this.#statements.set(table.id, new RowStatements(connection, table));
@@ -188,7 +182,7 @@ export class Applier {
     this.#giveWay();
     const pace = Pace.ordinary(this.connection.surroundings);
     for (const batch of batches) {
-      const mappings = this.#mappings(batch.tables);
+      const mappings = mappingsOf(batch.tables, this.#byName);
       if (batch.kind === 'transactions') {
         for (const { changes, time, counter } of batch.transactions)
           await this.#changes(changes, mappings, stampOf(batch, time, counter), pace);
@@ -239,9 +233,10 @@ export class Applier {
     if (step.type === 'release') return this.#quarantine.release(this.#state, step);
     if (step.type === 'gap' || step.type === 'no-gap') return this.#noteGap(step);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
+    if (step.type === 'epoch') return this.#enterEpoch(step);
     const { batch, skip, rejected = [] } = step;
     if (batch.origin === this.#state.identity.replica) this.#ownGroup(batch, rejected.length > 0);
-    const mappings = this.#mappings(batch.tables);
+    const mappings = mappingsOf(batch.tables, this.#byName);
     for (let index = skip; index < batch.transactions.length; index++) {
       const transaction = batch.transactions[index];
       if (transaction === undefined) break;
@@ -282,7 +277,7 @@ export class Applier {
     const changes = decodeChanges(this.#parts.bodies(batch), batch.tables);
     await this.#changes(
       changes,
-      this.#mappings(batch.tables),
+      mappingsOf(batch.tables, this.#byName),
       stampOf(batch, batch.time, batch.firstCounter),
       pace,
     );
@@ -294,9 +289,32 @@ export class Applier {
     const state = this.#state;
     state.advance(batch.origin, counter);
     // Own transactions come this way only out of the log.
-    if (batch.origin === state.identity.replica) state.published(counter);
+    if (batch.origin === state.identity.replica) {
+      state.published(counter);
+      this.#ledger.arrived(state, counter);
+    }
     if (time > state.time) state.time = time;
     this.#counts.transactions++;
+  }
+
+  #enterEpoch({ record, seq, elected }: Extract<ApplyStep, { type: 'epoch' }>): void {
+    const state = this.#state;
+    this.#queue.flush();
+    this.#parts.forgetAll(state);
+    const { primary, after } = record;
+    const isOwn = primary === state.identity.replica;
+    // Sealed, and not in the log: its counters go on, and none of them is void.
+    const hasTail = isOwn && state.ownCounter > state.publishedCounter;
+    const admitted = hasTail ? after : state.counterOf(primary);
+    // What was undone waits for the log: only the process that is elected has read all of it.
+    const staysRewound = elected !== true && state.rewoundEpoch >= state.epoch.number;
+    if (staysRewound) this.#ledger.noteRewind(state, state.spentCounter, record.epoch);
+    state.epochs = this.#epochs.enter(state.epochs, { record, seq, admitted });
+    state.takeRole();
+    if (!isOwn) this.#ledger.keepPending();
+    if (after <= admitted) return;
+    state.advance(primary, after);
+    if (isOwn) state.published(after);
   }
 
   #noteGap(step: Extract<ApplyStep, { type: 'gap' | 'no-gap' }>): void {
@@ -313,20 +331,8 @@ export class Applier {
   ): Promise<void> {
     let made = stamp;
     for (const change of changes) {
-      const mapping = mappings[change.table];
-      if (mapping === undefined)
-        throw new AntiphonError(
-          'MALFORMED_MESSAGE',
-          `A change names table ${change.table} of a dictionary of ${mappings.length}.`,
-        );
-      let { row } = change;
-      if (row.length !== mapping.width) {
-        throw new AntiphonError(
-          'MALFORMED_MESSAGE',
-          `A row of ${mapping.table.name} has ${row.length} values, not ${mapping.width}.`,
-        );
-      }
-      if (mapping.order !== undefined) row = reordered(row, mapping.order);
+      const mapping = mappingAt(mappings, change.table);
+      const row = rowHere(mapping, change.row);
       if (change.earlierUs !== undefined) made = earlierStamp(stamp, change.earlierUs, made);
       else made = stamp;
       this.#queue.add(mapping.table, change.op === 'delete' ? 'delete' : 'upsert', row, made);
@@ -346,15 +352,6 @@ export class Applier {
   #noteConflicts(conflicts: readonly RowConflict[]): void {
     this.#counts.conflicts += conflicts.length;
     this.#counts.lastConflicts = [...this.#counts.lastConflicts, ...conflicts].slice(-MAX_SHOWN_CONFLICTS);
-  }
-
-  #mappings(dictionary: readonly DictionaryTable[]): TableMapping[] {
-    return dictionary.map((entry) => {
-      const table = this.#byName.get(entry.name);
-      if (table === undefined)
-        throw unknown(entry.name, `This replica does not replicate table ${entry.name}.`);
-      return { table, width: entry.columns.length, order: columnOrder(table, entry) };
-    });
   }
 
   #write({ table, kind, rows, stamps }: RowRun): void {
@@ -395,35 +392,6 @@ function earlierStamp(stamp: Stamp, earlierUs: number, before: Stamp): Stamp {
   return before.time === time ? before : { ...stamp, time };
 }
 
-function reordered(row: Row, order: readonly number[]): Row {
-  return order.map((index) => row[index] as Value);
-}
-
-function unknown(table: string, why: string): AntiphonError {
-  return new AntiphonError('UNKNOWN_TABLE', `${why} Compare the schemas of the two replicas.`, {
-    context: { table },
-  });
-}
-
-/**
- * Where this table's columns are in the origin's row; undefined when they are in the same place.
- */
-function columnOrder(table: TrackedTable, entry: DictionaryTable): readonly number[] | undefined {
-  const here = table.columns;
-  if (entry.columns.length === here.length && here.every(({ name }, index) => name === entry.columns[index]))
-    return undefined;
-  const order = here.map(({ name }) => entry.columns.indexOf(name));
-  const missing = here.find((_, index) => order[index] === -1);
-  if (missing !== undefined)
-    throw unknown(table.name, `A change of ${table.name} lacks its column ${missing.name}.`);
-  const extra = entry.columns.find((name) => !here.some((column) => column.name === name));
-  if (extra !== undefined)
-    throw unknown(table.name, `A change of ${table.name} has a column ${extra}, which this database lacks.`);
-  if (entry.columns.length !== here.length)
-    throw unknown(table.name, `A change of ${table.name} names a column twice.`);
-  return order;
-}
-
 /** What can be applied by itself. */
 function* piecesOf(step: ApplyStep): Generator<ApplyStep> {
   if (step.type !== 'transactions' || step.batch.sync !== undefined) {
@@ -441,6 +409,7 @@ function transactionOf(step: ApplyStep): { readonly origin?: string; readonly co
   if (step.type === 'gap') return { origin: step.gap.origin };
   if (step.type === 'quarantine' || step.type === 'no-gap') return { origin: step.origin };
   if (step.type === 'release') return {};
+  if (step.type === 'epoch') return { origin: step.record.primary };
   return { origin: step.batch.origin, counter: step.batch.firstCounter };
 }
 

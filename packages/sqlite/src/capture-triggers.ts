@@ -1,5 +1,6 @@
 import { DEFAULT_ROW_LIMITS, type RowLimits } from '@antiphon/core';
 import { balanced } from './balanced.js';
+import { refuseUnattended } from './foreign-lease.js';
 import { quoteName, quoteText } from './identifiers.js';
 import {
   collated,
@@ -219,33 +220,35 @@ function numberTriggers(table: TrackedTable): TriggerDefinition[] {
 }
 
 /** Whether an update may bring a row into a unique index, at a place where another row is. */
-function mayEnterIndex(table: TrackedTable): string {
+function mayEnterIndex(table: TrackedTable, notesOverwritten: boolean): string {
   // Into a partial one by any column: its condition may look at all of them.
   const isPartial = table.uniqueIndexes.some(({ where }) => where !== undefined);
   const columns = isPartial
     ? table.columns.map((_, index) => index)
     : table.uniqueIndexes.flatMap((index) => index.columns.map(({ column }) => column));
-  const key = mayLoseOverwritten(table) ? table.key.map(({ column }) => column) : [];
+  const key = notesOverwritten ? table.key.map(({ column }) => column) : [];
   return differ(table, [...new Set([...key, ...columns])]);
 }
 
 /**
  * Rows that `INSERT OR REPLACE` and `UPDATE OR REPLACE` delete through another unique key go
  * without a delete trigger (unless recursive_triggers is on, which is up to each program). So they
- * are noted before; sealing finds out which of them are gone.
+ * are noted before; sealing finds out which of them are gone. `undoable`: so is the row whose
+ * key the new one takes, since what replaces it does not show what it was.
  */
-function suspectTriggers(table: TrackedTable): TriggerDefinition[] {
+function suspectTriggers(table: TrackedTable, undoable: boolean): TriggerDefinition[] {
   const inserting = table.uniqueIndexes.map((index) => putSuspects(table, index, 'NEW'));
-  if (table.mixesConflictClauses) inserting.push(putOverwritten(table));
+  if (undoable || table.mixesConflictClauses) inserting.push(putOverwritten(table));
   const updating = table.uniqueIndexes.map((index) => putSuspects(table, index, 'OLD'));
-  if (mayLoseOverwritten(table)) {
+  const notesOverwritten = undoable || mayLoseOverwritten(table);
+  if (notesOverwritten) {
     const keyDiffers = differ(
       table,
       table.key.map(({ column }) => column),
     );
     updating.push(`${putOverwritten(table)} AND (${keyDiffers})`);
   }
-  const mayUpdate = `${NOT_APPLYING} AND (${mayEnterIndex(table)})`;
+  const mayUpdate = `${NOT_APPLYING} AND (${mayEnterIndex(table, notesOverwritten)})`;
   return [
     ...(inserting.length === 0
       ? []
@@ -264,13 +267,24 @@ function refuseOthers(): string {
   return `SELECT RAISE(ABORT, ${quoteText(message)}) WHERE ${NOT_ADMITTED}`;
 }
 
-/** Triggers that put every change of a row into the outbox, made by `whom`. */
+export interface CaptureOptions {
+  /** Whose changes; others' are refused. */
+  readonly whom: 'anybody' | 'library';
+  /** With what each row was before. */
+  readonly undoable?: boolean;
+  /** Refused while nobody has been here for long. */
+  readonly attended?: boolean;
+  readonly limits?: RowLimits | undefined;
+}
+
+/**
+ * Triggers that put every change of a row into the outbox.
+ */
 export function captureTriggers(
   table: TrackedTable,
-  whom: 'anybody' | 'library',
-  limits: RowLimits = DEFAULT_ROW_LIMITS,
+  { whom, undoable = false, attended = false, limits = DEFAULT_ROW_LIMITS }: CaptureOptions,
 ): TriggerDefinition[] {
-  const others = whom === 'library' ? [refuseOthers()] : [];
+  const others = whom === 'library' ? [refuseOthers()] : attended ? [refuseUnattended()] : [];
   const large = refuseLargeRows(table, limits);
   const checks = [...others, ...refuseNullKeys(table), ...large];
   // Also when only the bytes of the key change and the key's collation sees no difference: an
@@ -287,7 +301,7 @@ export function captureTriggers(
     `INSERT INTO _antiphon_outbox (t, op, at, total, ${outboxColumns(table, 'n')}, ${outboxColumns(table, 'o')}) ` +
     `VALUES (${table.id}, ${OUTBOX_UPDATE}, ${WHEN_MADE}, ${values(table, 'NEW')}, ${values(table, 'OLD')})`;
   return [
-    ...suspectTriggers(table),
+    ...suspectTriggers(table, undoable),
     ...numberTriggers(table),
     definition(table, 'insert', 'AFTER INSERT', NOT_APPLYING, [
       ...checks,

@@ -35,6 +35,11 @@ export class CurrentState {
     return this.#recent;
   }
 
+  /** What was sealed is not any more. */
+  forgetRecent(): void {
+    this.#recent = new RecentMessages();
+  }
+
   get isWriting(): boolean {
     return this.#isWriting;
   }
@@ -122,7 +127,7 @@ export class CurrentState {
    */
   committed(draft: ReplicaState): void {
     const { publishedCounter, position } = this.get();
-    if (publishedCounter > draft.publishedCounter) draft.publishedCounter = publishedCounter;
+    draft.published(publishedCounter);
     if (position.generation === draft.position.generation && position.seq > draft.position.seq)
       draft.position = position;
     this.#state = draft;

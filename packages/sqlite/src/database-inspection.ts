@@ -14,6 +14,7 @@ import { countRows, inspectTables, type TableInspection } from './inspection.js'
 import { inspectDependents, type DependentObjects } from './local-triggers.js';
 import { tableSchema, type LocalTable } from './local-table.js';
 import { migrationTool } from './migration-tables.js';
+import { REQUESTS } from './requests.js';
 import { originalTriggers } from './user-triggers.js';
 
 /** What is in the database, for people and for the first replica of a cluster. */
@@ -39,6 +40,7 @@ export function inspectDatabase(
     views: dependents.views,
     triggers: dependents.triggers.filter((trigger) => !travels(trigger)),
     ddl: { engine: 'sqlite', statements: readDdl(connection, names, dependents) },
+    requests: REQUESTS,
   };
 }
 

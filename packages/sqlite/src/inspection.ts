@@ -1,4 +1,4 @@
-import { foldName } from '@antiphon/core';
+import { foldName, REQUESTS_TABLE } from '@antiphon/core';
 import { conversionObstacle, referencesIn, type References } from './converted-keys.js';
 import type { Connection } from './connection.js';
 import { isMetadataName, METADATA_PREFIX, quoteName } from './identifiers.js';
@@ -73,7 +73,9 @@ function listTables(connection: Connection): ListedTable[] {
   return listed
     .filter(
       ({ name, type }) =>
-        type !== 'view' && !name.toLowerCase().startsWith('sqlite_') && !isMetadataName(name),
+        type !== 'view' &&
+        !name.toLowerCase().startsWith('sqlite_') &&
+        (!isMetadataName(name) || name === REQUESTS_TABLE),
     )
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -271,12 +273,17 @@ function inspectTable(connection: Connection, listed: ListedTable, references: R
     : { type: 'unsupported', table, reason, isData: listed.type === 'table' };
 }
 
-/** The users' tables by name, without what belongs to virtual ones; `only` keeps these. */
+/**
+ * The users' tables by name, without what belongs to virtual ones; `only` keeps these, and may name
+ * the table of requests.
+ */
 export function inspectTables(connection: Connection, only?: readonly string[]): TableInspection[] {
   const wanted = only === undefined ? undefined : new Set(only.map(foldName));
   const references = referencesIn(connection, affinityOf);
   return listTables(connection)
-    .filter(({ name, type }) => (wanted === undefined ? type !== 'shadow' : wanted.has(foldName(name))))
+    .filter(({ name, type }) =>
+      wanted === undefined ? type !== 'shadow' && name !== REQUESTS_TABLE : wanted.has(foldName(name)),
+    )
     .map((listed) => inspectTable(connection, listed, references));
 }
 

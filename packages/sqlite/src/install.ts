@@ -1,6 +1,8 @@
 import {
   AntiphonError,
   DEFAULT_ROW_LIMITS,
+  firstEpoch,
+  REQUESTS_TABLE,
   triggerObstacles,
   type ClusterSchema,
   type InspectedTrigger,
@@ -15,6 +17,7 @@ import type { Connection } from './connection.js';
 import { hidingObstacle } from './hiding-obstacle.js';
 import { tablesWithKept } from './kept-rows.js';
 import { columnName, type LocalTable, type TrackedTable } from './local-table.js';
+import { renewForeignLease } from './foreign-lease.js';
 import { quoteName } from './identifiers.js';
 import { createMissing } from './create-missing.js';
 import { leftOutOf } from './database-inspection.js';
@@ -30,6 +33,7 @@ import {
   upgradeMetadata,
 } from './metadata.js';
 import { findUncapturedTables } from './capture-record.js';
+import { REQUESTS } from './requests.js';
 import { assertRowsFit } from './row-limits.js';
 import { readState, ReplicaState, type StateWriter, type WritePolicy } from './state.js';
 import { installTriggers, tableDifference, trackTables } from './tracked-tables.js';
@@ -60,6 +64,8 @@ export function installReplica(
   if (fresh) createMetadata(connection);
   else assertSameIdentity(state.identity, options.identity);
   if (fresh && options.createTables) createMissing(connection, options.schema);
+  else if (fresh && options.schema.tables.some(({ name }) => name === REQUESTS_TABLE))
+    for (const statement of REQUESTS.statements) connection.db.exec(statement);
   const local = localTables(connection, options.schema, fresh);
   if (fresh && !options.sealExistingRows) assertEmpty(connection, local);
   for (const table of local) assertNoNullKeys(connection, table);
@@ -81,6 +87,8 @@ export function installReplica(
   }
   state.identity = options.identity;
   state.policy = policyOf(options);
+  if (state.epoch.number === 0) state.epochs = [firstEpoch(options.primary)];
+  state.takeRole();
   state.rowVersions = options.rowVersions;
   if (fresh) writer.insert(state);
   writer.claim(state);
@@ -90,6 +98,7 @@ export function installReplica(
   // been looked for.
   const captured =
     uncaptured.length === 0 && !dependents.triggers.some(({ problem }) => problem !== undefined);
+  renewForeignLease(connection, state.policy);
   if (captured) installTriggers(connection, tables, state.policy, repeated);
   state.leftOut = leftOutOf(connection, names, dependents);
   return { state, tables, fresh, captured, repeated, upgraded };
@@ -97,6 +106,8 @@ export function installReplica(
 
 function policyOf({
   writes,
+  asPrimary,
+  foreignLeaseMs,
   primary,
   certified = false,
   localTriggers,
@@ -105,6 +116,8 @@ function policyOf({
   return {
     writes,
     certified,
+    ...(asPrimary === undefined ? {} : { asPrimary }),
+    ...(foreignLeaseMs === undefined ? {} : { foreignLeaseMs }),
     ...(primary === undefined ? {} : { primary }),
     ...(localTriggers === undefined ? {} : { localTriggers }),
     ...(rowLimits === undefined ? {} : { rowLimits }),

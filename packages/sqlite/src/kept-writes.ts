@@ -7,7 +7,7 @@ import { KeptOrder } from './kept-order.js';
 import { columnList, MISSING, sameKey } from './kept-rows.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { keptTable } from './metadata.js';
-import { referencesBetween } from './references.js';
+import { parentsFirst, referencesBetween } from './references.js';
 
 const ATTEMPT = '_antiphon_kept_attempt';
 
@@ -24,7 +24,7 @@ export class KeptWrites {
    */
   write(connection: Connection, tables: readonly TrackedTable[]): readonly Lot[] {
     let refusal: AntiphonError | undefined;
-    for (const lots of this.#choices(connection, inOrder(tables))) {
+    for (const lots of this.#choices(connection, parentsFirst(tables))) {
       connection.db.exec(`SAVEPOINT ${ATTEMPT}`);
       try {
         writeLots(connection, lots, tables);
@@ -104,19 +104,6 @@ function refused(tables: readonly TrackedTable[], why: string, cause?: unknown):
     cause,
     ...(only && { context: { table: only.name } }),
   });
-}
-
-/** Parents before what refers to them, as far as there is such an order. */
-function inOrder(tables: readonly TrackedTable[]): readonly TrackedTable[] {
-  const references = referencesBetween(tables);
-  const ordered = new Set<TrackedTable>();
-  const visit = (table: TrackedTable, below: readonly TrackedTable[]): void => {
-    if (ordered.has(table) || below.includes(table)) return;
-    for (const { child, parent } of references) if (child === table) visit(parent, [...below, table]);
-    ordered.add(table);
-  };
-  for (const table of tables) visit(table, []);
-  return [...ordered];
 }
 
 function deleteMissing({ db }: Connection, { table, rows }: Lot): void {

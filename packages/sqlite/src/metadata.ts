@@ -2,6 +2,7 @@ import type { InstallReport } from '@antiphon/core';
 import { uncounted } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { declaredCollations } from './declared-collations.js';
+import { FOREIGN_LEASE } from './foreign-lease.js';
 import { putGuard } from './guard-view.js';
 import { quoteName, quoteText } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
@@ -112,6 +113,36 @@ const KEPT_ATTEMPTS = `CREATE TABLE IF NOT EXISTS _antiphon_kept_attempts (
    token TEXT NOT NULL, tbl INTEGER NOT NULL, kept INTEGER NOT NULL,
    PRIMARY KEY (token, tbl, kept)) WITHOUT ROWID`;
 
+/**
+ * Epochs that the position has passed, the newest of them the one that holds: who was the primary,
+ * and which of its counters stand for no transaction. IF NOT EXISTS as above.
+ */
+const EPOCHS = `CREATE TABLE IF NOT EXISTS _antiphon_epochs (
+   epoch INTEGER PRIMARY KEY, primary_replica TEXT NOT NULL, instance TEXT NOT NULL, seq INTEGER NOT NULL,
+   void_from INTEGER, void_to INTEGER, by TEXT NOT NULL, why TEXT NOT NULL, at_ms INTEGER NOT NULL,
+   leaves TEXT NOT NULL)`;
+
+/**
+ * Own transactions that were taken out of the database before the log had them, and their messages
+ * in the order of their parts. Numbers are never given twice. IF NOT EXISTS as above.
+ */
+const RESCUE = [
+  `CREATE TABLE IF NOT EXISTS _antiphon_rescue (
+     id INTEGER PRIMARY KEY AUTOINCREMENT, counter INTEGER NOT NULL, time INTEGER NOT NULL,
+     reason TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'kept', sealed_epoch INTEGER NOT NULL,
+     changes INTEGER NOT NULL, tables TEXT NOT NULL, noted_at_ms INTEGER NOT NULL, reapplied_as TEXT)`,
+  'CREATE INDEX IF NOT EXISTS _antiphon_rescue_counter ON _antiphon_rescue (counter)',
+  `CREATE TABLE IF NOT EXISTS _antiphon_rescue_data (
+     rescue INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (rescue, part))`,
+];
+
+/**
+ * As of the last rewind: the highest own number that was given, and the epoch in which this replica
+ * takes no writes any more. At most one row, in a table of its own: the state row keeps its form.
+ */
+const REWOUND = `CREATE TABLE IF NOT EXISTS _antiphon_rewound (
+   id INTEGER PRIMARY KEY CHECK (id = 1), spent INTEGER NOT NULL, epoch INTEGER NOT NULL)`;
+
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
   completeMetadata(connection);
@@ -156,7 +187,8 @@ export function captureAgain(connection: Connection): void {
 /** Adds what builds of the same format before this one did not have, and what others dropped. */
 export function completeMetadata(connection: Connection): void {
   uncounted(connection, () => {
-    for (const sql of [OUTCOMES, UNCAPTURED, KEPT_ATTEMPTS]) connection.db.exec(sql);
+    for (const sql of [OUTCOMES, UNCAPTURED, KEPT_ATTEMPTS, EPOCHS, ...RESCUE, REWOUND, FOREIGN_LEASE])
+      connection.db.exec(sql);
   });
   restoreGuard(connection);
 }

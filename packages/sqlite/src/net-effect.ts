@@ -42,7 +42,14 @@ const MAX_SEARCHED = 32;
  * not there was deleted.
  */
 export class NetEffect {
-  constructor(private readonly connection: Connection) {}
+  constructor(
+    private readonly connection: Connection,
+    /**
+     * A row whose key another one takes is always a suspect: what was inserted first was not there
+     * before. It must come back as that if the changes are undone.
+     */
+    private readonly undoable = false,
+  ) {}
 
   /**
    * For captured rows after `from`, which must be the newest: changes of one transaction, or of all
@@ -86,14 +93,43 @@ export class NetEffect {
     const firstOp = this.connection
       .statement('SELECT op FROM _antiphon_outbox WHERE seq = ?', 'value')
       .get(first) as number;
-    // What is not there any more may have been there before: an insert may have replaced a row of
-    // its own key unseen.
-    const existed = !present || firstOp !== OUTBOX_INSERT;
+    const existed = this.#existed(first, firstOp, present);
+    if (this.undoable && !present && !existed && first !== last && firstOp <= OUTBOX_UPDATE) {
+      this.#keepBoth(table, first, last);
+      return 'last';
+    }
     const image = existed ? this.#firstImage(table, first, size) : undefined;
     if (present && image !== undefined && this.#wasOnlySuspected(size, suspects)) return 'all';
     if (present) this.#keepUpsert(table, first, last, image);
     else this.#keepDelete(table, first, last, image);
     return present ? 'last' : 'none';
+  }
+
+  /**
+   * Whether there was a row before the transaction. Undoable: inserts and deletions say so, but for
+   * what REPLACE deleted unseen; the order of what was captured need not be that of what happened.
+   */
+  #existed(first: number, firstOp: number, present: boolean): boolean {
+    // What is not there any more may have been there before: an insert may have replaced a row of
+    // its own key unseen.
+    if (!this.undoable) return !present || firstOp !== OUTBOX_INSERT;
+    const [gone = 0, suspects = 0, before = 0] = this.connection
+      .statement(EXISTENCE, 'array')
+      .get(first) as readonly number[];
+    const unseen = 1 - Number(present) - gone;
+    if (unseen <= 0 || firstOp === OUTBOX_SUSPECT) return true;
+    // What is there again was replaced before it was inserted.
+    return (present ? before : suspects) >= unseen && firstOp !== OUTBOX_INSERT;
+  }
+
+  /** What came and went goes as both: a deletion alone would say that it had been there before. */
+  #keepBoth(table: TrackedTable, first: number, last: number): void {
+    const { connection } = this;
+    connection.statement(takeNewOfSql(table)).run(first, last);
+    connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_INSERT} WHERE seq = ?`).run(first);
+    connection.statement(`UPDATE _antiphon_outbox SET op = ${OUTBOX_DELETE} WHERE seq = ?`).run(last);
+    this.#keep(first);
+    this.#keep(last);
   }
 
   /**
@@ -214,6 +250,16 @@ export class NetEffect {
   }
 }
 
+/**
+ * Of a group: deletions without insertions, where a suspect directly before an insert was replaced
+ * by it; and suspects, all of them and those before the last insert.
+ */
+const EXISTENCE =
+  'WITH m AS (SELECT seq, op, lag(op) OVER (ORDER BY seq) AS previous FROM temp._antiphon_net WHERE first = ?) ' +
+  `SELECT total(CASE op WHEN ${OUTBOX_INSERT} THEN -(previous IS NOT ${OUTBOX_SUSPECT}) ` +
+  `WHEN ${OUTBOX_DELETE} THEN 1 END), total(op = ${OUTBOX_SUSPECT}), ` +
+  `total(op = ${OUTBOX_SUSPECT} AND seq < (SELECT max(seq) FROM m WHERE op = ${OUTBOX_INSERT})) FROM m`;
+
 const IS_JOINED = `f.total <= ${TOTAL_JOINED} AND f.total > ${TOTAL_JOINED_MOVED}`;
 const IS_COUNT = (total: string): string => `${total} >= 0 AND ${total} < ${TOTAL_PAIR}`;
 const FIRST_COUNT = `CASE WHEN ${IS_COUNT('f.total')} THEN f.total
@@ -330,6 +376,14 @@ function takeRowSql(table: TrackedTable): string {
  */
 function takeNewAsOldSql(table: TrackedTable): string {
   return `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = (${images(table, 'n')}) WHERE seq = ?`;
+}
+
+/** Gives a captured row the new image of another as its old one. */
+function takeNewOfSql(table: TrackedTable): string {
+  return (
+    `UPDATE _antiphon_outbox SET (${images(table, 'o')}) = ` +
+    `(SELECT ${images(table, 'n', 'y')} FROM _antiphon_outbox AS y WHERE y.seq = ?) WHERE seq = ?`
+  );
 }
 
 /** Gives a captured row the old image of another. */

@@ -4,6 +4,7 @@ import type { Connection } from './connection.js';
 import { ADMITTING_SEQ } from './capture-triggers.js';
 import { mayLoseRowsUnseen, type TrackedTable } from './local-table.js';
 import { NetEffect } from './net-effect.js';
+import { settlePlainSuspects } from './plain-suspects.js';
 import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
 
 /** Rows read from the outbox at once: bounds memory, whatever the size of a transaction. */
@@ -45,12 +46,13 @@ export class Outbox {
   constructor(
     private readonly connection: Connection,
     tables: readonly TrackedTable[],
+    private readonly undoable = false,
   ) {
     this.#tables = new Map(tables.map((table) => [table.id, table]));
     this.width = Math.max(1, ...tables.map(({ columns }) => columns.length));
-    this.#hasSuspectTriggers = tables.some(mayLoseRowsUnseen);
+    this.#hasSuspectTriggers = undoable || tables.some(mayLoseRowsUnseen);
     this.#changedUnasked = changedUnasked(tables);
-    this.#netEffect = new NetEffect(connection);
+    this.#netEffect = new NetEffect(connection, undoable);
     this.#mixed = `SELECT t, op, ${this.#images('n', this.width)}, ${this.#images('o', this.width)} FROM _antiphon_outbox WHERE seq > ? AND seq <= ? ORDER BY seq`;
     this.#bytes =
       `SELECT total(CASE op WHEN ${OUTBOX_INSERT} THEN ${this.#lengthOf('n')} WHEN ${OUTBOX_UPDATE} THEN ` +
@@ -201,6 +203,8 @@ export class Outbox {
    * effect. `apart`: these may be several transactions.
    */
   settle(from: number, apart = false): void {
+    if (this.undoable)
+      for (const table of this.#suspected(from)) settlePlainSuspects(this.connection, table, from);
     for (const table of this.#unsettled(from))
       this.#netEffect.settle(table, from, { apart, unasked: this.#changedUnasked.has(table.id) });
   }
@@ -211,6 +215,13 @@ export class Outbox {
   settleAll(): void {
     for (const table of this.tablesOf(0, this.lastSeq()))
       this.#netEffect.settle(table, 0, { apart: true, unasked: true });
+  }
+
+  #suspected(from: number): readonly TrackedTable[] {
+    const ids = this.connection
+      .statement(`SELECT DISTINCT t FROM _antiphon_outbox WHERE seq > ? AND op = ${OUTBOX_SUSPECT}`, 'value')
+      .all(from) as number[];
+    return ids.map((id) => this.table(id));
   }
 
   #unsettled(from: number): readonly TrackedTable[] {

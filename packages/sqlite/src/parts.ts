@@ -64,6 +64,14 @@ export class Parts {
     state.partial = Object.fromEntries(Object.entries(state.partial).filter(([name]) => name !== origin));
   }
 
+  /** None of them can be completed any more. */
+  forgetAll(state: ReplicaState): void {
+    this.clear();
+    if (Object.keys(state.partial).length === 0) return;
+    this.connection.statement('DELETE FROM _antiphon_parts').run();
+    state.partial = {};
+  }
+
   store(): void {
     const insert = this.connection.statement('INSERT INTO _antiphon_parts VALUES (?, ?, ?, ?, ?)');
     for (const [origin, parts] of this.#fresh) {

@@ -34,6 +34,19 @@ export function referencesBetween(tables: readonly TrackedTable[]): TableReferen
   );
 }
 
+/** Parents before what refers to them, as far as there is such an order. */
+export function parentsFirst(tables: readonly TrackedTable[]): readonly TrackedTable[] {
+  const references = referencesBetween(tables);
+  const ordered = new Set<TrackedTable>();
+  const visit = (table: TrackedTable, below: readonly TrackedTable[]): void => {
+    if (ordered.has(table) || below.includes(table)) return;
+    for (const { child, parent } of references) if (child === table) visit(parent, [...below, table]);
+    ordered.add(table);
+  };
+  for (const table of tables) visit(table, []);
+  return [...ordered];
+}
+
 /** SQL names tables and columns without regard to case. */
 function findParent(tables: readonly TrackedTable[], { parent }: ForeignKey): TrackedTable | undefined {
   const name = parent.toLowerCase();

@@ -48,7 +48,7 @@ export function batchHeader(
   return {
     origin: identity.replica,
     firstCounter,
-    epoch,
+    epoch: epoch.number,
     time,
     context: rowVersions ? state.vector : EMPTY_CONTEXT,
     schemaVersion: identity.schemaVersion,

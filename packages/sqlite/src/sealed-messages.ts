@@ -80,6 +80,12 @@ export function* sealedBatches(connection: Connection, after: number): Generator
   }
 }
 
+export function countSealed({ db }: Connection): { readonly messages: number; readonly bytes: number } {
+  return db
+    .prepare('SELECT count(*) AS messages, coalesce(sum(bytes), 0) AS bytes FROM _antiphon_sealed')
+    .get() as { messages: number; bytes: number };
+}
+
 /**
  * Forgets some messages up to `counter`, oldest first. Returns how many; 0 when there are none
  * left.

@@ -4,6 +4,7 @@ import { CapturedTimes } from './captured-times.js';
 import type { Connection } from './connection.js';
 import { DeferredKeys } from './deferred-keys.js';
 import { leftOutOf } from './database-inspection.js';
+import { renewForeignLease } from './foreign-lease.js';
 import { HiddenRows } from './hidden-rows.js';
 import { isMetadataName } from './identifiers.js';
 import { KeptAttempts } from './kept-attempts.js';
@@ -17,7 +18,7 @@ import { Outcomes } from './outcomes.js';
 import type { Pace } from './pace.js';
 import { PastChanges } from './past-changes.js';
 import { Sealer } from './seal.js';
-import { StateWriter, type ReplicaState, type WritePolicy } from './state.js';
+import { isUndoable, StateWriter, type ReplicaState, type WritePolicy } from './state.js';
 import { assertCaptured, assertTriggersUsable, installTriggers, rescanTables } from './tracked-tables.js';
 import { UserStatements } from './transaction.js';
 import { RowVersions } from './versions.js';
@@ -39,7 +40,7 @@ export class Session {
   readonly users: UserStatements;
   readonly writerState: StateWriter;
   readonly applierState: StateWriter;
-  readonly policy: WritePolicy;
+  policy: WritePolicy;
   readonly outcomes: Outcomes;
   readonly past: PastChanges;
   readonly kept = new KeptWrites();
@@ -104,7 +105,7 @@ export class Session {
   #assemble(state: ReplicaState): Applier {
     const hiding = this.#tables.filter(({ uniqueIndexes }) => uniqueIndexes.length > 0);
     for (const connection of [this.writer, this.applier]) {
-      const outbox = new Outbox(connection, this.#tables);
+      const outbox = new Outbox(connection, this.#tables, isUndoable(state.policy));
       const versions = state.rowVersions ? new RowVersions(connection) : undefined;
       const hidden = state.rowVersions && hiding.length > 0 ? new HiddenRows(connection) : undefined;
       this.#sealing.set(connection, {
@@ -137,11 +138,11 @@ export class Session {
     restoreGuard(connection);
     assertCaptured(connection, tables);
     const names = tables.map(({ name }) => name);
-    const dependents = inspectDependents(connection, names, this.policy.localTriggers);
+    const dependents = inspectDependents(connection, names, state.policy.localTriggers);
     assertTriggersUsable(dependents.triggers);
     if (state.rowVersions)
       for (const table of tables) if (table.uniqueIndexes.length > 0) createHiddenTable(connection, table);
-    installTriggers(connection, tables, this.policy, dependents.repeated);
+    installTriggers(connection, tables, state.policy, dependents.repeated);
     state.leftOut = leftOutOf(connection, names, dependents);
     this.#tables = tables;
     this.users.forget(dependents.repeated);
@@ -149,6 +150,16 @@ export class Session {
     this.#applier = this.#assemble(state);
     const { outbox } = this.sealing(connection);
     if (!outbox.isEmpty()) outbox.settleAll();
+    state.schemaCookie = schemaCookieOf(connection);
+  }
+
+  /** Others are refused or captured from this commit on. */
+  takeRole(connection: Connection, state: ReplicaState): void {
+    const names = this.#tables.map(({ name }) => name);
+    const { repeated } = inspectDependents(connection, names, state.policy.localTriggers);
+    renewForeignLease(connection, state.policy);
+    installTriggers(connection, this.#tables, state.policy, repeated);
+    connection.statement('UPDATE _antiphon_state SET writes = ? WHERE id = 1').run(state.policy.writes);
     state.schemaCookie = schemaCookieOf(connection);
   }
 
@@ -162,7 +173,7 @@ export class Session {
     if (outbox.isEmpty()) return;
     const times = new CapturedTimes(connection, this.clock.wallMs, state.rowVersions);
     outbox.settle(0, times.spread);
-    if (this.policy.certified === true) outbox.forgetClaims();
+    if (state.policy.certified === true) outbox.forgetClaims();
     const last = outbox.lastSeq();
     if (last === 0) return;
     this.guardNumbering();

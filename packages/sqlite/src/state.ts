@@ -1,6 +1,8 @@
 import {
   AntiphonError,
   withoutArrived,
+  firstEpoch,
+  type PassedEpoch,
   type Gap,
   type InstallOptions,
   type KeptParts,
@@ -12,13 +14,19 @@ import {
   type VectorClock,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
+import { Epochs } from './epochs.js';
 import { formatObstacle, METADATA_FORMAT } from './metadata.js';
 import { NewlySealed } from './recent-messages.js';
+import { RescueLedger } from './rescue-ledger.js';
 import { readVector, StoredVector } from './stored-vector.js';
 
 export interface WritePolicy {
   readonly writes: InstallOptions['writes'];
   readonly primary?: string;
+  /** Of the primary of the newest epoch. As installed, likewise. */
+  readonly asPrimary?: 'capture' | 'library';
+  /** As installed, likewise. */
+  readonly foreignLeaseMs?: number;
   /**
    * What writes claim besides their changes is captured. As installed: not kept in the database.
    */
@@ -27,6 +35,16 @@ export interface WritePolicy {
   readonly localTriggers?: readonly string[];
   /** Larger rows are refused. As installed, likewise. */
   readonly rowLimits?: RowLimits;
+}
+
+/** What is written here may have to be undone: another replica can become the primary. */
+/** For messages. Undefined where it may be another one tomorrow. */
+export function namedPrimary({ primary, asPrimary }: WritePolicy): string | undefined {
+  return asPrimary === undefined ? primary : undefined;
+}
+
+export function isUndoable({ asPrimary }: WritePolicy): boolean {
+  return asPrimary !== undefined;
 }
 
 /**
@@ -60,7 +78,14 @@ export class ReplicaState {
   publishedCounter = 0;
   /** Own transactions up to here come from the log; 0 when nothing is missing. */
   recoveryCounter = 0;
-  epoch = 0;
+  /** Replaced as a whole; the last one holds. */
+  epochs: readonly PassedEpoch[] = [firstEpoch(undefined)];
+  /** As of the last rewind: own numbers up to here are given. */
+  spentCounter = 0;
+  /** The epoch in which a rewind took this replica's role; -1 when none did. */
+  rewoundEpoch = -1;
+  /** Transactions that are kept in the ledger. */
+  rescued = 0;
   /** The latest hybrid time given or seen. */
   time = 0;
   conflicts = 0;
@@ -143,7 +168,22 @@ export class ReplicaState {
 
   /** Own transactions up to `counter` are in the log; never more than there are. */
   published(counter: number): void {
-    if (counter > this.publishedCounter) this.publishedCounter = Math.min(counter, this.lastCounter);
+    // Behind a rewind more numbers are given than there are transactions.
+    const known = this.recovering ? this.lastCounter : this.ownCounter;
+    if (counter > this.publishedCounter) this.publishedCounter = Math.min(counter, known);
+  }
+
+  /** Who may write to this database follows from the newest epoch, where there are any. */
+  takeRole(): void {
+    const { asPrimary, ...policy } = this.policy;
+    if (asPrimary === undefined) return;
+    const { primary, number } = this.epoch;
+    const isPrimary = primary === this.identity.replica && number > this.rewoundEpoch;
+    this.policy = { ...policy, asPrimary, writes: isPrimary ? asPrimary : 'refuse' };
+  }
+
+  get epoch(): PassedEpoch {
+    return this.epochs.at(-1) ?? firstEpoch(this.policy.primary);
   }
 
   get recovering(): boolean {
@@ -166,8 +206,11 @@ export class ReplicaState {
       vector: this.#shownVector,
       lastCounter: this.lastCounter,
       publishedCounter: this.publishedCounter,
+      spentCounter: this.spentCounter,
+      rescued: this.rescued,
       partial: this.partial,
-      epoch: this.epoch,
+      epochs: this.epochs,
+      writes: this.policy.writes,
       outboxMessages: this.outboxMessages,
       outboxBytes: this.outboxBytes,
       conflicts: this.conflicts,
@@ -251,7 +294,7 @@ export function readState(connection: Connection): ReplicaState {
   state.lastCounter = row.last_counter;
   state.publishedCounter = row.published_counter;
   state.recoveryCounter = row.recovery_counter;
-  state.epoch = row.epoch;
+  state.epochs = new Epochs(connection).read(state.policy.primary);
   state.time = row.time;
   state.conflicts = row.conflicts;
   state.quarantined = row.quarantined;
@@ -281,6 +324,7 @@ export function readState(connection: Connection): ReplicaState {
   state.outboxMessages = messages;
   state.outboxBytes = bytes;
   state.outcomes = connection.db.prepare('SELECT count(*) FROM _antiphon_outcomes', 'value').get() as number;
+  new RescueLedger(connection).readInto(state);
   return state;
 }
 
@@ -364,7 +408,7 @@ export class StateWriter {
         state.lastCounter,
         state.publishedCounter,
         state.recoveryCounter,
-        state.epoch,
+        state.epoch.number,
         state.time,
         state.conflicts,
         state.quarantined,

@@ -16,6 +16,12 @@ import {
   type PrepareOptions,
   type QuarantinedMessage,
   type QueryResult,
+  type Rescue,
+  type RescueChange,
+  type RescueState,
+  type RescueWrite,
+  type RewindOptions,
+  type RewindReport,
   type RowDigest,
   type SealedMessage,
   type Store,
@@ -45,9 +51,15 @@ import { prepareGroup, type Preparation } from './prepare.js';
 import { Quarantine } from './quarantine.js';
 import { Recapture } from './recapture.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
+import { Requests } from './requests.js';
+import { RescueLedger } from './rescue-ledger.js';
+import { writeRescued } from './rescue-writes.js';
 import { resumeFrom } from './resume.js';
+import { foreignLeaseMs, renewForeignLease } from './foreign-lease.js';
+import { handOver, rewind } from './rewind.js';
+import { withRowsHere } from './rows-here.js';
 import { schemaCookieOf, Session } from './session.js';
-import { readIdentity, StateWriter, type ReplicaState } from './state.js';
+import { namedPrimary, readIdentity, StateWriter, type ReplicaState } from './state.js';
 import { StoreReads } from './store-reads.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -55,6 +67,7 @@ import { DEFAULT_BUSY_TIMEOUT_MS, fileOf, readersOf, type SqliteOptions } from '
 import { GroupWriter } from './write.js';
 
 type QuarantineQuery = Parameters<Store['quarantine']>[0];
+type RescueQuery = Parameters<Store['rescues']>[0];
 
 /** How long `markPublished` may stay in memory only. */
 const PUBLISHED_DELAY_MS = 1000;
@@ -68,6 +81,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     refusesForeignWriters: true,
   };
   readonly recapturing: Recapture;
+  readonly requests = new Requests(() => this.#installed().writer);
   readonly #file: string;
   #guardNumbering: (() => void) | undefined;
   readonly #owner: string;
@@ -187,7 +201,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   ): Promise<readonly (WriteOutcome | LeftOutWrite)[]> {
     const session = this.#installed();
     if (session.policy.writes === 'refuse') {
-      const error = notWritable(session.policy.primary);
+      const error = notWritable(namedPrimary(session.policy));
       return requests.map(() => ({ type: 'rejected', error }));
     }
     return this.#state.exclusively(async () => {
@@ -230,7 +244,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   }
 
   #refused({ policy }: Session, count: number): Preparation {
-    const error = notWritable(policy.primary);
+    const error = notWritable(namedPrimary(policy));
     return {
       writes: Array.from({ length: count }, () => ({ type: 'rejected', error })),
       draft: this.#state.get(),
@@ -423,11 +437,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
     return this.#state.get().unsettled.length > 0 && this.surroundings.monotonicMs() >= this.#settleAgainMs;
   }
 
-  #apply(request: ApplyRequest, how: ApplyManner): Promise<ApplyOutcome> {
+  async #apply(request: ApplyRequest, how: ApplyManner): Promise<ApplyOutcome> {
     const session = this.#installed();
-    return this.#state.transaction(session, session.applier, (draft) =>
+    const outcome = await this.#state.transaction(session, session.applier, (draft) =>
       applySteps(session, draft, request, how),
     );
+    session.policy = this.#state.get().policy;
+    return outcome;
   }
 
   quarantine({ afterId, seq, limit }: QuarantineQuery): Promise<readonly QuarantinedMessage[]> {
@@ -438,6 +454,69 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   quarantinedData(id: number): Promise<Uint8Array | undefined> {
     return this.#read('Cannot read the quarantine', ({ writer }) => new Quarantine(writer).data(id));
+  }
+
+  async rewind(options: RewindOptions): Promise<RewindReport> {
+    const session = this.#installed();
+    return this.#state.exclusively(async () => {
+      try {
+        const report = await this.#state.transaction(session, session.applier, (draft) =>
+          rewind(session, draft, options),
+        );
+        this.#state.forgetRecent();
+        session.policy = this.#state.get().policy;
+        return report;
+      } catch (thrown) {
+        throw storeError(thrown, 'Rewinding failed');
+      }
+    });
+  }
+
+  renewForeignLease(): void {
+    const { policy, writer } = this.#installed();
+    if (foreignLeaseMs(policy) === undefined || this.#state.isWriting || !writer.tryBegin()) return;
+    try {
+      renewForeignLease(writer, policy);
+      writer.commit();
+    } catch (thrown) {
+      writer.rollback();
+      throw storeError(thrown, 'Cannot say that this replica runs');
+    }
+  }
+
+  async handOver(): Promise<void> {
+    const session = this.#installed();
+    await this.#state.exclusively(() =>
+      this.#transaction('Handing over failed', (draft) => handOver(session, draft)),
+    );
+    session.policy = this.#state.get().policy;
+  }
+
+  rescues({ afterId, limit, state }: RescueQuery): Promise<readonly Rescue[]> {
+    return this.#read('Cannot read the rescue ledger', ({ writer }) =>
+      new RescueLedger(writer).list(afterId, limit, state),
+    );
+  }
+
+  rescueChanges(
+    id: number,
+    { after, limit }: { readonly after: number; readonly limit: number },
+  ): Promise<readonly RescueChange[]> {
+    return this.#read('Cannot read the rescue ledger', ({ writer, tables }) =>
+      withRowsHere(writer, tables, new RescueLedger(writer).changes(id, after, limit)),
+    );
+  }
+
+  resolveRescue(id: number, state: Exclude<RescueState, 'kept'>, by?: string): Promise<boolean> {
+    return this.#state.exclusively(() =>
+      this.#transaction('Cannot write the rescue ledger', (draft) =>
+        new RescueLedger(this.#installed().writer).resolve(draft, id, state, by),
+      ),
+    );
+  }
+
+  writeRescued(changes: readonly RescueChange[], options: { readonly force: boolean }): RescueWrite {
+    return writeRescued(this.#installed(), changes, options);
   }
 
   notePast(batches: readonly Batch[]): Promise<void> {

@@ -7,6 +7,7 @@ import {
   recordCapture,
   recordCaptureOf,
 } from './capture-record.js';
+import { foreignLeaseMs } from './foreign-lease.js';
 import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capture-triggers.js';
 import { claimTriggers } from './claim-triggers.js';
 import type { Connection } from './connection.js';
@@ -16,7 +17,7 @@ import { inspectDependents } from './local-triggers.js';
 import { tableSchema, type LocalTable, type TrackedTable } from './local-table.js';
 import { restoreGuard } from './metadata.js';
 import { rulesDifference } from './row-rules.js';
-import type { WritePolicy } from './state.js';
+import { isUndoable, namedPrimary, type WritePolicy } from './state.js';
 import { dropTrigger } from './trigger-guard.js';
 import { guardUserTriggers, readTriggers } from './user-triggers.js';
 
@@ -218,18 +219,22 @@ function triggersOf(
   policy: WritePolicy,
 ): (TriggerDefinition & { table: string })[] {
   const triggers =
-    policy.writes === 'refuse' ? refusalTriggers(table, policy.primary) : capturing(table, tables, policy);
+    policy.writes === 'refuse'
+      ? refusalTriggers(table, namedPrimary(policy))
+      : capturing(table, tables, policy);
   return triggers.map((trigger) => ({ ...trigger, table: table.name }));
 }
 
 function capturing(
   table: TrackedTable,
   tables: readonly TrackedTable[],
-  { writes, certified = false, rowLimits }: WritePolicy,
+  policy: WritePolicy,
 ): TriggerDefinition[] {
+  const { writes, certified = false, rowLimits } = policy;
   const whom = writes === 'library' ? 'library' : 'anybody';
+  const attended = foreignLeaseMs(policy) !== undefined;
   return [
-    ...captureTriggers(table, whom, rowLimits),
+    ...captureTriggers(table, { whom, undoable: isUndoable(policy), attended, limits: rowLimits }),
     ...(certified ? claimTriggers(table, tables, whom) : []),
   ];
 }

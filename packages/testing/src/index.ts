@@ -5,6 +5,7 @@ export { eventually, type EventuallyOptions } from './eventually.js';
 export { Faults, NO_FAULTS, type FaultKind, type FaultRates } from './faults/faults.js';
 export { Link, type LinkOptions } from './memory/link.js';
 export { memoryBus, MemoryBus, type MemoryBusOptions } from './memory/bus/memory-bus.js';
+export { memoryLease, MemoryLease, type MemoryLeaseOptions } from './memory/lease/memory-lease.js';
 export { memoryLog, MemoryLog, type MemoryLogOptions } from './memory/log/memory-log.js';
 export {
   memoryRegistry,

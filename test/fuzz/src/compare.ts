@@ -48,7 +48,12 @@ function compareVersions(first: Replica, second: Replica, { writers }: Script): 
       throw new Discrepancy('hidden', `rows in ${table}, though one replica writes`);
 }
 
-function same(kind: string, what: string, expected: readonly string[], found: readonly string[]): void {
+export function same(
+  kind: string,
+  what: string,
+  expected: readonly string[],
+  found: readonly string[],
+): void {
   if (expected.length === found.length && expected.every((row, index) => row === found[index])) return;
   const missing = expected.filter((row) => !found.includes(row)).slice(0, SHOWN);
   const extra = found.filter((row) => !expected.includes(row)).slice(0, SHOWN);

@@ -2,15 +2,15 @@ import { quote, randomSchema, randomStatement, randomTrigger, type Table } from 
 import { Random } from '@antiphon/testing';
 import type { Script, Step } from './script.js';
 
-export type Mode = 'plain' | 'versions' | 'group' | 'two-writers';
-export const MODES: readonly Mode[] = ['plain', 'versions', 'group', 'two-writers'];
+export type Mode = 'plain' | 'versions' | 'group' | 'two-writers' | 'rewind';
+export const MODES: readonly Mode[] = ['plain', 'versions', 'group', 'two-writers', 'rewind'];
 
 /** The same seed and mode give the same script. */
 export function randomScript(seed: number, mode: Mode): Script {
   const random = new Random(`${mode}/${seed}`);
   const writers = mode === 'two-writers' ? 2 : 1;
   const rowVersions = mode === 'versions' || writers === 2 || (mode === 'group' && random.chance(0.5));
-  const libraryOnly = mode === 'group' && random.chance(0.5);
+  const libraryOnly = ['group', 'rewind'].includes(mode) && random.chance(mode === 'group' ? 0.5 : 0.15);
   const { tables, ddl } = randomSchema(random.fork('schema'), { multiWriter: rowVersions });
   const words = random.fork('statements');
   const setup = Array.from({ length: words.int(0, 8) }, () => randomStatement(words, tables));
@@ -21,6 +21,7 @@ export function randomScript(seed: number, mode: Mode): Script {
     rowVersions,
     certified: mode === 'group',
     libraryOnly,
+    failover: mode === 'rewind',
     ddl,
     setup,
     steps: maker.make(),

@@ -6,11 +6,13 @@ import {
   creationObstacles,
   decodeBatches,
   HybridClock,
+  inEpoch,
   newOfPart,
   systemClock,
   type AdmissionState,
   type ApplyStep,
   type ClusterSchema,
+  type EpochRecord,
   type InstallOptions,
   type Store,
 } from '@antiphon/core';
@@ -36,7 +38,7 @@ const giveWay = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 
 /** Two replicas on real stores, with a log in memory; nothing moves by itself. */
 export class Replicas {
-  readonly #log: Uint8Array[] = [];
+  readonly #log: (Uint8Array | EpochRecord)[] = [];
   readonly #replicas = new Map<string, Replica>();
   #schema: ClusterSchema | undefined;
   #nowMs = START_MS;
@@ -93,7 +95,7 @@ export class Replicas {
   }
 
   async #install(replica: Pick<Replica, 'name' | 'store'>, options: Partial<InstallOptions>): Promise<void> {
-    const { writers, rowVersions, certified, libraryOnly } = this.script;
+    const { writers, rowVersions, certified, libraryOnly, failover } = this.script;
     const { name, store } = replica;
     if (this.#schema === undefined) throw new Error('the first replica brings the schema');
     const writes = writers === 1 && name !== 'a' ? 'refuse' : libraryOnly ? 'library' : 'capture';
@@ -102,6 +104,7 @@ export class Replicas {
         identity: { cluster: 'fuzz', replica: name, generation: 'g1', schemaVersion: 1 },
         schema: this.#schema,
         writes,
+        ...(failover && { asPrimary: libraryOnly ? 'library' : 'capture' }),
         primary: 'a',
         rowVersions,
         certified,
@@ -138,15 +141,26 @@ export class Replicas {
     return this.#log.push(data);
   }
 
+  /** The first replica opens an epoch; what it publishes from here on comes after these numbers. */
+  async beginEpoch(after: number): Promise<void> {
+    const first = this.get('a');
+    const { epochs } = first.store.state();
+    const record = { epoch: epochs.length, primary: 'a', instance: `i${epochs.length}`, after } as const;
+    this.#log.push({ ...record, by: 'a', why: 'forced', atMs: this.#nowMs, leaves: [] });
+    await this.deliver('a');
+    first.published = { counter: after, part: 0 };
+  }
+
   async publish(name: string): Promise<void> {
     const replica = this.get(name);
     await replica.store.seal();
     for (;;) {
       const messages = await replica.store.sealed(replica.published, 10_000_000);
       if (messages.length === 0) return;
-      for (const { lastCounter, part, data } of messages) {
+      for (const { lastCounter, part, last, data } of messages) {
         this.#log.push(data);
         replica.published = { counter: lastCounter, part };
+        if (this.script.failover && last) replica.store.markPublished(lastCounter);
       }
     }
   }
@@ -158,7 +172,13 @@ export class Replicas {
     let progress: AdmissionState = { vector: { ...vector }, partial: { ...partial } };
     const end = Math.min(this.#log.length, position.seq + entries);
     for (let seq = position.seq + 1; seq <= end; seq++) {
-      for (const batch of decodeBatches(this.#log[seq - 1] ?? new Uint8Array())) {
+      const entry = this.#log[seq - 1] ?? new Uint8Array();
+      if (!(entry instanceof Uint8Array)) {
+        steps.push({ type: 'epoch', record: entry, seq, elected: entry.primary === name });
+        progress = inEpoch(progress, entry);
+        continue;
+      }
+      for (const batch of decodeBatches(entry)) {
         const admission = admit(progress, batch);
         if (admission.type === 'duplicate') continue;
         if (admission.type === 'hole')

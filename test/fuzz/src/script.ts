@@ -36,6 +36,8 @@ export interface Script {
   readonly certified: boolean;
   /** Other programs are refused. */
   readonly libraryOnly: boolean;
+  /** The first one is the primary of epochs, and what it has not published can be undone. */
+  readonly failover: boolean;
   readonly ddl: readonly string[];
   /** Rows that are there before there is a replica. */
   readonly setup: readonly string[];

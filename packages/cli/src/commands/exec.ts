@@ -14,6 +14,7 @@ import { showWritten } from './written-text.js';
 
 interface ExecOptions extends SqlOptions {
   readonly acks?: AckLevel;
+  readonly requestId?: string;
 }
 
 type Written = WriteResult<readonly number[]>;
@@ -37,6 +38,10 @@ export function defineExec(host: CommandHost): void {
           '-a, --acks <level>',
           "synchronous: wait for all, majority, a number of databases, logged or local (default: the cluster's)",
           ackLevel,
+        )
+        .option(
+          '--request-id <id>',
+          'in a cluster with failover: run again under the same id, it is written once',
         );
       addSqlOptions(command, {
         replica: 'where to write (default: the primary, or the one that is least behind)',
@@ -63,8 +68,12 @@ async function run(
   await using client = await openCluster(resolveTarget(options, env, cwd));
   const replica = await chooseReplica(client, options.replica, 'write');
   const { timeoutMs, answer } = limitsOf(options, signal);
-  const { acks } = options;
-  const request = { statements, timeoutMs, ...(acks === undefined ? {} : { acks }) };
+  const { acks, requestId } = options;
+  const request = {
+    ...{ statements, timeoutMs },
+    ...(acks === undefined ? {} : { acks }),
+    ...(requestId === undefined ? {} : { requestId }),
+  };
   try {
     show(await replica.ref.ask('execute', request, answer), replica, terminal);
     return EXIT.ok;
@@ -82,8 +91,11 @@ async function run(
 
 function show(written: Written, replica: ChosenReplica, terminal: Terminal): void {
   if (!terminal.json) return showWritten(written, replica.id, terminal);
-  const { outcome, id, value, position, acks, degraded } = written;
+  const { outcome, id, value, position, acks, degraded, repeated } = written;
   const transaction = id === undefined ? undefined : formatTransactionId(id);
-  const result = { outcome, replica: replica.id, transaction, changes: value, position, acks, degraded };
+  const result = {
+    ...{ outcome, replica: replica.id, transaction, changes: value, position, acks, degraded },
+    repeated,
+  };
   terminal.out(`${toJson(result)}\n`);
 }

@@ -9,6 +9,8 @@ import { styled, type Style } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
 interface OutcomeOptions extends TargetOptions {
   readonly replica?: string;
 }
@@ -20,7 +22,7 @@ export function defineOutcome(host: CommandHost): void {
     examples: ['antiphon outcome eu-1:42', "antiphon outcome 'eu-1:42~x7Kq' --replica eu-2 --json"],
     configure: (command) => {
       command
-        .argument('<id>', 'of the transaction, as `antiphon exec` or the error showed it')
+        .argument('<id>', 'of the transaction or request, as `antiphon exec` or the error showed it')
         .option(
           '-r, --replica <id>',
           'who is asked (default: the replica that wrote it, or one that answers)',
@@ -28,18 +30,23 @@ export function defineOutcome(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }, [id = '']) => {
-      const { origin } = parseOutcomeId(id);
+      const origin = originOf(id);
       await using client = await openCluster(resolveTarget(options, env, cwd));
-      const replica = options.replica ?? (await witnessFor(client, origin));
+      const replica = options.replica ?? (await witnessFor(client, origin ?? ''));
       await client.requireMember(replica);
       const outcome = await client.replica(replica).ask('outcome', { id }, { signal });
       // Of a member that was removed the others may still know; of an id that was never one, nobody
       // does.
-      if (outcome.outcome === 'unknown') await client.requireMember(origin);
+      if (outcome.outcome === 'unknown' && origin !== undefined) await client.requireMember(origin);
       show(outcome, replica, terminal);
       return outcome.outcome === 'unknown' ? EXIT.failed : EXIT.ok;
     },
   });
+}
+
+/** Undefined: it is the id of a request. Throws BAD_OPTION. */
+function originOf(id: string): string | undefined {
+  return UUID.test(id) ? undefined : parseOutcomeId(id).origin;
 }
 
 const STYLES: Readonly<Record<Outcome['outcome'], Style>> = {
@@ -59,7 +66,7 @@ function show({ outcome, id, position, reason }: Outcome, replica: string, termi
     `${id} ${styled(terminal, STYLES[outcome], outcome)}${where}${consequence} (says ${replica})\n`,
   );
   if (reason !== undefined) terminal.out(`${reason}\n`);
-  if (outcome === 'unknown' && !id.includes('~'))
+  if (outcome === 'unknown' && !id.includes('~') && originOf(id) !== undefined)
     terminal.out(
       `Check the id. A write whose outcome may be unknown has one with a token, like ${id}~x7Kq, as its error showed.\n`,
     );

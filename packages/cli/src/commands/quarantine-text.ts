@@ -128,7 +128,7 @@ function rowJson(row: Readonly<Record<string, Value | CutValue>>): object {
  * A value that was cut keeps its length; it is marked, so that nobody takes its beginning for the
  * whole.
  */
-function valueJson(value: Value | CutValue): unknown {
+export function valueJson(value: Value | CutValue): unknown {
   const isCut =
     typeof value === 'object' &&
     value !== null &&

@@ -1,19 +1,13 @@
-import { AntiphonError, toAntiphonError } from '@antiphon/core';
+import { AntiphonError } from '@antiphon/core';
 import type { DiscardAnswer, RetryAnswer } from '@antiphon/replica';
-import { type ClusterClient, listQuarantine, retryQuarantine } from '@antiphon/client';
+import { listQuarantine, retryQuarantine } from '@antiphon/client';
 import { nobodyAnswers } from '@antiphon/client/internal';
-import { openCluster } from '../cluster/open-cluster.js';
-import { resolveTarget, type TargetOptions } from '../cluster/target.js';
-import { EXIT, type ExitCode } from '../output/exit-code.js';
+import type { TargetOptions } from '../cluster/target.js';
+import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
+import { addReplicaOption, Asked, exitOf } from './asked.js';
 import { confirmed } from './confirm.js';
-import {
-  addTargetOptions,
-  defineCommand,
-  wholeNumber,
-  type CommandContext,
-  type CommandHost,
-} from './define.js';
+import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 import {
   asListJson,
   asDetailJson,
@@ -38,7 +32,6 @@ interface DiscardOptions extends QuarantineOptions {
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 100_000;
-const ASK_TIMEOUT_MS = 30_000;
 const ALL = 'all';
 
 /**
@@ -163,10 +156,6 @@ function defineDiscard(host: CommandHost): void {
   });
 }
 
-function addReplicaOption(command: Parameters<typeof addTargetOptions>[0]): void {
-  command.option('-r, --replica <id>', 'only this one (default: every member that answers)');
-}
-
 function entryOf(text: string): number {
   const seq = /^\d{1,15}$/.test(text) ? Number(text) : 0;
   if (seq > 0) return seq;
@@ -176,66 +165,6 @@ function entryOf(text: string): number {
   );
 }
 
-/** The replicas that a command asks: the named one, or every member. */
-class Asked implements AsyncDisposable {
-  private constructor(
-    private readonly client: ClusterClient,
-    private readonly ids: readonly string[],
-    private readonly signal: AbortSignal,
-  ) {}
-
-  static async open(options: QuarantineOptions, { env, cwd, signal }: CommandContext): Promise<Asked> {
-    const client = await openCluster(resolveTarget(options, env, cwd));
-    try {
-      if (options.replica !== undefined) {
-        await client.requireMember(options.replica);
-        return new Asked(client, [options.replica], signal);
-      }
-      const members = await client.members();
-      return new Asked(client, members.map(({ id }) => id).sort(), signal);
-    } catch (error) {
-      await client.close();
-      throw error;
-    }
-  }
-
-  get name(): string {
-    return this.client.cluster;
-  }
-
-  get wait(): { readonly timeoutMs: number; readonly signal: AbortSignal } {
-    return { timeoutMs: ASK_TIMEOUT_MS, signal: this.signal };
-  }
-
-  ref(id: string): ReturnType<ClusterClient['replica']> {
-    return this.client.replica(id);
-  }
-
-  /** Throws what all of them failed with. */
-  async each<T>(ask: (id: string) => Promise<T>): Promise<readonly Said<T>[]> {
-    const said = await Promise.all(
-      this.ids.map(async (id): Promise<Said<T>> => {
-        try {
-          return { id, answer: await ask(id) };
-        } catch (error) {
-          return { id, error: toAntiphonError(error) };
-        }
-      }),
-    );
-    const [first] = said;
-    if (first?.error !== undefined && said.every(({ answer }) => answer === undefined)) throw first.error;
-    return said;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.client.close();
-  }
-}
-
 function withError({ id, answer, error }: Said<RetryAnswer | DiscardAnswer>): object {
   return { id, ...answer, ...(error && { error: { code: error.code, message: error.message } }) };
-}
-
-function exitOf<T>(said: readonly Said<T>[], good: (answer: T) => boolean): ExitCode {
-  return said.every(({ answer }) => answer !== undefined && good(answer)) ? EXIT.ok : EXIT.failed;
 }

@@ -1,4 +1,5 @@
 import type { MemberAnswer } from '@antiphon/client';
+import { primaryOf } from '@antiphon/client/internal';
 import { sentence } from '@antiphon/core';
 import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
 import { styled, type Style } from '../output/style.js';
@@ -31,7 +32,7 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
   ]);
   const warning = ([style, text]: Warning): string => `${styled(terminal, style, '!')} ${text}\n`;
   return [
-    `cluster ${styled(terminal, 'bold', cluster)} (${kindOf(statuses[0])}) at ${servers}\n\n`,
+    `cluster ${styled(terminal, 'bold', cluster)} (${kindOf(statuses)}) at ${servers}\n${epochLine(statuses)}\n`,
     formatTable(columns, rows),
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
@@ -57,12 +58,30 @@ const COLUMNS: readonly Column[] = [
 /** `waiting`: synchronous writes that are not complete yet. */
 const SYNC_COLUMNS: readonly Column[] = [{ title: 'in sync' }, { title: 'waiting', align: 'right' }];
 
-function kindOf(status: ReplicaStatus | undefined): string {
+function kindOf(statuses: readonly ReplicaStatus[]): string {
+  const [status] = statuses;
   if (status === undefined) return 'nobody answers';
   const { topology, update } = status;
-  const who =
-    topology.mode === 'primary-replica' ? `primary-replica, primary ${topology.primary}` : topology.mode;
+  const primary = primaryOf(statuses) ?? '';
+  const who = topology.mode === 'primary-replica' ? `primary-replica, primary ${primary}` : topology.mode;
   return `${who}, ${updateName(update)}`;
+}
+
+/** In a cluster with failover, as the one says that has read furthest. */
+function epochLine(statuses: readonly ReplicaStatus[]): string {
+  const epoch = statuses
+    .flatMap(({ epoch: one }) => one ?? [])
+    .reduce<ReplicaStatus['epoch']>(
+      (newest, one) => (newest === undefined || one.number > newest.number ? one : newest),
+      undefined,
+    );
+  if (epoch === undefined) return '';
+  const { number, primary, seq, sinceMs, why } = epoch;
+  const since =
+    sinceMs === undefined
+      ? ''
+      : ` since ${new Date(sinceMs).toISOString()}, entry ${seq} of the log (${why})`;
+  return `epoch ${number}: ${primary} is the primary${since}\n`;
 }
 
 function updateName(update: UpdateSettings): string {

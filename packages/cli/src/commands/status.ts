@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
 import { problemsOf } from '@antiphon/replica';
-import { askMembers, type ClusterClient, type MemberAnswer } from '@antiphon/client';
+import { askMembers, chooseReplica, type ClusterClient, type MemberAnswer } from '@antiphon/client';
 import { nobodyAnswers } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
@@ -9,11 +9,13 @@ import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
+import { epochsText } from './epochs-text.js';
 import { statusText } from './status-text.js';
 
 interface StatusOptions extends TargetOptions {
   readonly watch?: boolean;
   readonly check?: boolean;
+  readonly history?: boolean;
   readonly interval: number;
 }
 
@@ -33,6 +35,7 @@ export function defineStatus(host: CommandHost): void {
       command
         .option('-w, --watch', 'show it again and again, until Ctrl-C')
         .option('--check', 'exit code 1 unless every member answers and gets on')
+        .option('--history', 'every epoch so far: who was the primary, since when and why')
         .option(
           '--interval <ms>',
           'with --watch: how often',
@@ -43,6 +46,7 @@ export function defineStatus(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd, signal }) => {
       await using client = await openCluster(resolveTarget(options, env, cwd));
+      if (options.history === true) return await history(client, terminal, signal);
       if (options.watch === true) return await watch(client, terminal, options.interval, signal);
       const answers = await askMembers(client);
       show(client, answers, terminal);
@@ -59,6 +63,15 @@ function checked(answers: readonly MemberAnswer[], terminal: Terminal): ExitCode
   );
   for (const problem of problems) terminal.err(`${problem}\n`);
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+/** As the replica says that has read furthest. */
+async function history(client: ClusterClient, terminal: Terminal, signal: AbortSignal): Promise<ExitCode> {
+  const { ref } = await chooseReplica(client, undefined, 'read');
+  const epochs = await ref.ask('epochs', undefined, { signal });
+  if (terminal.json) terminal.out(`${toJson({ cluster: client.cluster, epochs })}\n`);
+  else terminal.out(epochsText(epochs));
+  return EXIT.ok;
 }
 
 /** Replicas that this client may not ask are something else than replicas that are away. */

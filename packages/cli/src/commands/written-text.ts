@@ -8,14 +8,15 @@ import type { Terminal } from '../output/terminal.js';
  * stderr.
  */
 export function showWritten(
-  { id, value, acks, degraded }: WriteResult<readonly number[]>,
+  { id, value, acks, degraded, repeated }: WriteResult<readonly number[]>,
   replica: string,
   terminal: Pick<Terminal, 'out' | 'err' | 'color'>,
 ): void {
   const rows = value.reduce((sum, changes) => sum + changes, 0);
   const as =
     id === undefined ? 'nothing that is replicated changed' : `transaction ${formatTransactionId(id)}`;
-  terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica} (${as})\n`);
+  const before = repeated === true ? ' before: this request was written already' : '';
+  terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica}${before} (${as})\n`);
   if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);
   if (degraded === true) {
     const text = `DEGRADED: too few replicas are in sync. The write did not wait for the others${missingOf(acks)}.`;

@@ -1,4 +1,10 @@
-import { parseTopology, parseUpdate, type SyncSettings } from '@antiphon/core';
+import {
+  type FailoverSettings,
+  parseFailover,
+  parseTopology,
+  parseUpdate,
+  type SyncSettings,
+} from '@antiphon/core';
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
 import type { ReplicaLimits, Topology } from '@antiphon/replica';
@@ -22,7 +28,11 @@ export interface Config {
   readonly localTriggers?: readonly string[];
   /** Absent: what the cluster has agreed on. */
   readonly topology?: Topology;
+  /** Of this replica. Absent: the default. */
+  readonly failoverPriority?: number;
   readonly update: Update;
+  /** Absent: what the cluster has agreed on. */
+  readonly failover?: FailoverSettings;
   /** Only what the file says: the rest are defaults, or what the cluster has agreed on. */
   readonly limits?: Partial<ReplicaLimits>;
   /** How long a statement of a write may keep the process busy. */
@@ -49,7 +59,9 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.tables === undefined || file.tables === 'auto' ? {} : { tables: file.tables }),
     ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
+    ...(file.failoverPriority === undefined ? {} : { failoverPriority: file.failoverPriority }),
     update: resolveUpdate(file.update),
+    ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
     ...resolveLimits(file.limits),
     onStall: file.onStall ?? 'stay',
   };

@@ -13,6 +13,8 @@ const MAX_TABLES = 1000;
 const MAX_SERVERS = 32;
 const MAX_INTERVAL_MS = 3_600_000;
 const MAX_READERS = 64;
+const MAX_PRIORITY = 1000;
+const MAX_DURATION_MS = 86_400_000;
 export const ACK_WORDS = ['all', 'majority', 'logged', 'local'] as const;
 
 const name = (what: string) => z.string().regex(NAME_PATTERN, `${what} ${NAME_RULE}`);
@@ -115,6 +117,32 @@ const syncSchema = z
 
 const updateSchema = z.discriminatedUnion('mode', [asyncSchema, syncSchema]);
 
+const duration = (what: string) =>
+  z.preprocess(fromText, z.number().int().min(0).max(MAX_DURATION_MS)).optional().describe(what);
+
+const failoverSchema = z.strictObject({
+  mode: z
+    .enum(['automatic', 'manual'])
+    .optional()
+    .describe(
+      'Whether another replica takes over by itself when the primary has gone (default), or when told to.',
+    ),
+  leaseMs: duration('How long a primary may write after it was last heard. Default 2000.'),
+  renewMs: duration('How often it renews that. Default 500.'),
+  marginMs: duration('How much earlier it stops than others take over. Default 250.'),
+  probeMs: duration('How often a follower asks whether the primary is there. Default 100.'),
+  goneMs: duration('For how long nobody must listen for the primary until it counts as gone. Default 1000.'),
+  onIsolation: z
+    .enum(['suspend', 'continue'])
+    .optional()
+    .describe(
+      'A primary that cannot renew its lease takes no writes (suspend, default), or goes on, and they may end in its rescue ledger.',
+    ),
+  foreignLeaseMs: duration(
+    'How long other programs may write to the file of a primary whose process has ended; 0: for ever. Default 300000.',
+  ),
+});
+
 export const configSchema = z
   .strictObject({
     cluster: name('the name of the cluster').describe('Name of the cluster; the same on every replica.'),
@@ -139,7 +167,19 @@ export const configSchema = z
       .describe(
         'Which replicas may write. Defaults to what the cluster has agreed on: its first replica is the primary.',
       ),
+    failoverPriority: z
+      .preprocess(fromText, z.number().int().min(0).max(MAX_PRIORITY))
+      .optional()
+      .describe(
+        'Of replicas that have read about as much of the log, the one with the highest priority becomes the primary when ' +
+          'the primary fails. 0: never this one. Default 100.',
+      ),
     update: updateSchema.optional().describe('When a write is complete.'),
+    failover: failoverSchema
+      .optional()
+      .describe(
+        'In a primary-replica cluster: another replica can become the primary. Without it the primary stays the primary.',
+      ),
     limits: limitsSchema.optional(),
     onStall: z
       .enum(['stay', 'exit'])
@@ -158,6 +198,7 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   store: Object.keys(storeSchema.shape),
   'store.sqlite': Object.keys(sqliteSchema.shape),
   topology: Object.keys(primaryReplicaModeSchema.shape),
+  failover: Object.keys(failoverSchema.shape),
   limits: LIMIT_KEYS,
 };
 

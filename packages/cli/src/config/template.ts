@@ -55,6 +55,9 @@ update: { mode: async, intervalMs: 0 }
 # local). With fewer than minInSync, writes are rejected, or go on without the others (onShortfall: degrade). Other
 # programs' writes into the file are refused, or propagated asynchronously (foreignWrites: async).
 # update: { mode: sync, acks: all, minInSync: 2, onShortfall: reject, foreignWrites: refuse }
+
+# In a primary-replica cluster: another replica can become the primary; the same on every replica (docs/failover.md).
+# failover: { mode: automatic }
 `;
 }
 

@@ -7,6 +7,7 @@ import {
   type LeftOut,
   sentence,
   limitsDifference,
+  usersTables,
 } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
 import type { MemberAnswer } from '@antiphon/client';
@@ -180,7 +181,9 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
       fail('config', `${difference}.`, 'Leave it out of the file: the replica takes what is agreed.'),
     );
   }
-  const agreed = document.schema.tables.map(({ name }) => name).sort();
+  const agreed = usersTables(document.schema.tables)
+    .map(({ name }) => name)
+    .sort();
   const named = Array.from(config.tables ?? agreed).sort();
   if (JSON.stringify(named) !== JSON.stringify(agreed)) {
     checks.push(

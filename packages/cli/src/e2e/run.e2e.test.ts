@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NatsServer } from '@antiphon/nats-server';
+import { newId } from '@antiphon/replica';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   antiphon,
@@ -60,6 +61,37 @@ function createOrders(): void {
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT); INSERT INTO orders VALUES (1, 'new')",
   );
 }
+
+describe('a cluster with failover', () => {
+  it('takes exec on every replica, once under one request id', async () => {
+    createOrders();
+    await startServer();
+    const more = 'failover: { mode: manual }';
+    const primary = run(config('eu-1', more));
+    await primary.says('takes part in shop');
+    const follower = run(config('eu-2', more));
+    await follower.says('takes part in shop');
+    const where = { cwd: folder.path };
+    const requestId = newId();
+    const sql = "INSERT INTO orders VALUES (2, 'new')";
+    const args = ['exec', '--config', 'eu-1.yaml', '--replica', 'eu-2', '--request-id', requestId, sql];
+    const first = await antiphonJson(args, where);
+    expect(first).toMatchObject({
+      replica: 'eu-2',
+      changes: [1],
+      transaction: expect.stringMatching(/^eu-1:/) as string,
+    });
+    expect(first).not.toHaveProperty('repeated');
+    expect(await antiphonJson(args, where)).toMatchObject({ changes: [1], repeated: true });
+    const outcome = await antiphonJson(['outcome', requestId, '--config', 'eu-2.yaml'], where);
+    expect(outcome).toMatchObject({ outcome: 'committed', transaction: requestId });
+    const doctor = await antiphon(['doctor', '--config', 'eu-2.yaml'], where);
+    expect(doctor.stdout).toMatch(/ok +the file agrees with the cluster: 1 tables/);
+    const verified = await antiphon(['verify', '--config', 'eu-1.yaml'], where);
+    expect(verified.stdout).toMatch(/equal/);
+    expect(verified.stdout).not.toContain('_antiphon');
+  });
+});
 
 describe('run', () => {
   it('waits for NATS and for the cluster, replicates, and ends cleanly with SIGTERM', async () => {

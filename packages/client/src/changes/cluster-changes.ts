@@ -8,8 +8,11 @@ import {
   counterOf,
   decodeClusterDocument,
   endable,
+  type Epoch,
+  epochAt,
   findOpenParts,
   findPlace,
+  firstEpoch,
   formatTransactionId,
   type IntakeRules,
   type Log,
@@ -20,6 +23,7 @@ import {
   sentence,
   soleWriter,
   type TransactionId,
+  usersTables,
   withAbortReason,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
@@ -96,7 +100,8 @@ async function* followCluster(
   const isMember = (origin: string): Promise<boolean> => client.isKnownMember(origin);
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
   const rules = currentRules(client, document);
-  const given = { log, rules, isMember, isWanted, rejectedIn, onIgnored, signal };
+  const epochs = new KnownEpochs(document, start.start);
+  const given = { log, rules, ...epochs.asked, isMember, isWanted, rejectedIn, onIgnored, signal };
   yield* throughout({ ...given, ...start }, new MemberCoverage(client, log));
 }
 
@@ -155,7 +160,7 @@ function tablesMeant(
 ): readonly string[] {
   return document === undefined
     ? tables
-    : replicatedNames(tables, document.schema.tables, `Cluster ${cluster}`);
+    : replicatedNames(tables, usersTables(document.schema.tables), `Cluster ${cluster}`);
 }
 
 type Start = Pick<LogChangesOptions, 'start' | 'isOld'>;
@@ -171,7 +176,8 @@ async function startOf(
   if (from !== 'now') return { start: await placeOf(log, from, signal) };
   const [id] = await client.answering();
   if (id === undefined) return { start: begin(generation, lastSeq + 1, true) };
-  const { seq: passedSeq, vector, partial, publishedCounter } = await client.replica(id).ask('standing');
+  const standing = await client.replica(id).ask('standing');
+  const { seq: passedSeq, vector, partial, publishedCounter, epoch } = standing;
   const seq = passedSeq + 1;
   const get = (at: number): ReturnType<typeof log.get> => log.get(at, signal);
   const open = await findOpenParts(get, { seq, vector, partial }, firstSeq);
@@ -180,6 +186,7 @@ async function startOf(
   const start = {
     ...{ generation, seq, vector: { ...vector, [id]: Math.min(publishedCounter, own) }, inside: {} },
     ...open,
+    ...(epoch && { epoch }),
   };
   return { start, isOld: ({ origin, counter }) => origin === id && counter <= own };
 }
@@ -212,4 +219,25 @@ function currentRules(
     rules = newer === undefined ? rules : rulesOf(newer);
     return rules;
   };
+}
+
+/** The epochs that the stream has read, to read on from in between. */
+class KnownEpochs {
+  readonly #epochs: Epoch[];
+
+  constructor(document: ClusterDocument | undefined, { isPartial }: ChangeCursor) {
+    // What lies before a place that nobody has described is not known.
+    const isKnown = document !== undefined && isPartial !== true;
+    this.#epochs = isKnown ? [firstEpoch(soleWriter(document.topology))] : [];
+  }
+
+  get asked(): Pick<LogChangesOptions, 'epochAt' | 'onEpoch'> {
+    return {
+      epochAt: (seq) => (this.#epochs.length === 0 ? undefined : epochAt(this.#epochs, seq)),
+      onEpoch: (epoch) => {
+        const newest = this.#epochs.at(-1);
+        if (newest === undefined || epoch.number > newest.number) this.#epochs.push(epoch);
+      },
+    };
+  }
 }

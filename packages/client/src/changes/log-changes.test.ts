@@ -9,6 +9,7 @@ import {
   type LogEntry,
   type LoggedChange,
   type TransactionBatch,
+  firstEpoch,
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { logChanges, parseCursor } from './log-changes.js';
@@ -84,6 +85,8 @@ async function take(
     rejectedIn: (seq: number) => Promise.resolve(rejected[seq] ?? []),
     rules: () => Promise.resolve(undefined),
     isWanted: () => true,
+    epochAt: () => firstEpoch(undefined),
+    onEpoch: () => undefined,
     isMember: (origin: string) => Promise.resolve(origin !== 'stranger'),
     onIgnored: (_: number, error: AntiphonError) => void ignored.push(error.code),
     signal: controller.signal,
@@ -156,6 +159,8 @@ describe('logChanges', () => {
       rejectedIn: () => Promise.resolve([]),
       rules: () => Promise.resolve(undefined),
       isWanted: () => true,
+      epochAt: () => firstEpoch(undefined),
+      onEpoch: () => undefined,
       isMember: () => Promise.resolve(true),
       onIgnored: () => {
         calls += 1;

@@ -2,6 +2,7 @@ import {
   AntiphonError,
   ChangeStream,
   decodeCursor,
+  type Epoch,
   isReserved,
   summarize,
   type BatchSummary,
@@ -48,6 +49,9 @@ export interface LogChangesOptions {
   /** Counters of its transactions that certification rejected: they change nothing. */
   readonly rejectedIn: (seq: number, batches: readonly BatchSummary[]) => Promise<readonly number[]>;
   /** Called for entries that hold nothing a replica would apply. */
+  /** The epoch that holds in front of this entry; undefined when nobody can tell. */
+  readonly epochAt: (seq: number) => Epoch | undefined;
+  readonly onEpoch: (epoch: Epoch) => void;
   readonly onIgnored: (seq: number, error: AntiphonError) => void;
   /** It was committed before the stream began. */
   readonly isOld?: (id: TransactionId) => boolean;
@@ -72,6 +76,8 @@ export async function* logChanges(options: LogChangesOptions): AsyncGenerator<Lo
   let rules: IntakeRules | undefined;
   const stream = new ChangeStream(start, {
     rules: () => rules,
+    epochAt: options.epochAt,
+    onEpoch: options.onEpoch,
     isMember: () => isMember,
     keptBytes: MAX_KEPT_BYTES,
     tooLargeHint: 'Read its rows with a query, and continue from now.',

@@ -1,5 +1,6 @@
 import { compareVectors, type VectorClock } from '../clocks/vector-clock.js';
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
+import type { Epoch } from '../model/epoch.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 
 /**
@@ -23,6 +24,8 @@ export interface ChangeCursor {
   readonly open?: VectorClock;
   /** Transactions that were delivered wholly. */
   readonly vector: VectorClock;
+  /** That holds in front of `seq`. Absent: the first one, or nobody could tell. */
+  readonly epoch?: Epoch;
   /** By origin: of its next transaction, or synchronous group, so many changes were delivered. */
   readonly inside: VectorClock;
   /** The newest entry that was read. Absent: none was. */
@@ -60,9 +63,21 @@ export function encodeCursor(cursor: ChangeCursor): string {
 
 /** The part that all changes of one transaction share. */
 export function encodeCursorBase(cursor: CursorBase): string {
-  const { generation, seq, vector, inside, origin, entry, isPartial = false, open = {} } = cursor;
+  const { generation, seq, vector, inside, origin, entry, isPartial = false, open = {}, epoch } = cursor;
   const read = entry === undefined ? [] : [entry.seq, entry.storedAtMs];
-  const fields = [generation, seq, seq - readFrom(cursor), vector, inside, origin, read, isPartial, open];
+  const fields: unknown[] = [
+    generation,
+    seq,
+    seq - readFrom(cursor),
+    vector,
+    inside,
+    origin,
+    read,
+    isPartial,
+    open,
+  ];
+  if (epoch !== undefined)
+    fields.push([epoch.number, epoch.primary ?? null, epoch.instance ?? null, epoch.seq]);
   return Buffer.from(encodeControl(fields)).toString('base64url');
 }
 
@@ -97,7 +112,7 @@ export function decodeCursor(text: string): ChangeCursor {
 }
 
 function cursorOf(fields: readonly unknown[], count: number): ChangeCursor {
-  const [generation, seqField, before, vector, others, origin, read, isPartial, times = {}] = fields;
+  const [generation, seqField, before, vector, others, origin, read, isPartial, times = {}, epoch] = fields;
   if (typeof generation !== 'string' || typeof origin !== 'string' || !Array.isArray(read))
     throw notACursor();
   const [seq, back, inside] = [wholeNumber(seqField), wholeNumber(before), vectorOf(others)];
@@ -110,6 +125,17 @@ function cursorOf(fields: readonly unknown[], count: number): ChangeCursor {
     ...(Object.keys(open).length > 0 && { open }),
     ...(read.length > 0 && { entry: readEntryOf(read) }),
     ...(isPartial === true && { isPartial }),
+    ...(epoch !== undefined && { epoch: epochOf(epoch) }),
+  };
+}
+
+function epochOf(fields: unknown): Epoch {
+  const [number, primary, instance, seq] = Array.isArray(fields) ? (fields as unknown[]) : [];
+  return {
+    number: wholeNumber(number),
+    primary: typeof primary === 'string' ? primary : undefined,
+    instance: typeof instance === 'string' ? instance : undefined,
+    seq: wholeNumber(seq),
   };
 }
 

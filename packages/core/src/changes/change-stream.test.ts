@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ChangeEncoder } from '../codec/change-encoder.js';
 import { encodeBatch, encodePart } from '../codec/encode-batch.js';
 import { BatchOrder } from '../decisions/batch-order.js';
+import { firstEpoch } from '../decisions/epoch.js';
 import type { BatchHeader, DictionaryTable } from '../model/transaction.js';
 import type { LogEntry } from '../ports/log.js';
 import { decodeCursor, encodeCursor, readFrom, type ChangeCursor } from './change-cursor.js';
@@ -77,6 +78,7 @@ function streamFrom(start: ChangeCursor, deps: Partial<ChangeStreamDeps> = {}): 
   return new ChangeStream(start, {
     rules: () => undefined,
     isMember: () => true,
+    epochAt: () => firstEpoch(undefined),
     keptBytes: 1_000_000,
     tooLargeHint: '',
     isCommitted: () => true,

@@ -3,13 +3,17 @@ import { isReserved } from '../cluster/reserved.js';
 import { decodeBatches } from '../codec/decode-batches.js';
 import { decodeChanges } from '../codec/decode-changes.js';
 import { admit, newOfPart, type AdmissionState } from '../decisions/admission.js';
+import { EpochFold, inEpoch, isFenced } from '../decisions/epoch.js';
+import type { Epoch } from '../model/epoch.js';
+import type { EpochRecord } from '../model/epoch-record.js';
+import { REQUESTS_TABLE } from '../model/requests-table.js';
 import { missingCause, refuseBatch, refuseOrigin, type IntakeRules } from '../decisions/intake-rules.js';
 import { AntiphonError, toAntiphonError } from '../errors/antiphon-error.js';
 import type { ErrorCode } from '../errors/codes.js';
 import type { Batch, Change, DictionaryTable, PartBatch } from '../model/transaction.js';
 import type { TransactionId } from '../model/transaction-id.js';
 import type { LogEntry } from '../ports/log.js';
-import { encodeCursorBase, type ChangeCursor, type ReadEntry } from './change-cursor.js';
+import { encodeCursorBase, readFrom, type ChangeCursor, type ReadEntry } from './change-cursor.js';
 import { namedChange, type LoggedChange } from './committed-change.js';
 import type { SecondLook } from './second-look.js';
 
@@ -20,6 +24,9 @@ export interface ChangeStreamDeps {
    */
   rules(): IntakeRules | undefined;
   isMember(origin: string): boolean;
+  /** The epoch that holds in front of this entry, where the place does not tell. */
+  epochAt(seq: number): Epoch | undefined;
+  onEpoch?(epoch: Epoch): void;
   /** Bytes of big transactions, kept until their last part comes; MESSAGE_TOO_LARGE then. */
   readonly keptBytes: number;
   /** What to do about MESSAGE_TOO_LARGE, as a sentence. */
@@ -68,6 +75,7 @@ export class ChangeStream {
   #inside: VectorClock;
   #entry: ReadEntry | undefined;
   readonly #parts = new Map<string, KeptParts>();
+  readonly #epochs: EpochFold<Epoch | undefined>;
   /** Entries before this one were read. */
   readonly #readSeq: number;
 
@@ -78,22 +86,28 @@ export class ChangeStream {
     this.#vector = start.vector;
     this.#inside = start.inside;
     this.#entry = start.entry;
+    const fromSeq = readFrom(start);
+    const isKnown = start.epoch !== undefined && start.epoch.seq < fromSeq;
+    this.#epochs = new EpochFold(isKnown ? start.epoch : deps.epochAt(fromSeq));
     this.#readSeq = Math.max(start.seq, start.entry?.seq ?? 0);
   }
 
   /**
    * `rejected`: counters of transactions of the entry that certification rejected; undefined when
-   * nobody can tell any more. `isWanted`: by table; a transaction's `last` is the last change that
+   * nobody can tell any more. `isAsked`: by table; a transaction's `last` is the last change that
    * is wanted. Throws MESSAGE_TOO_LARGE, and `tooOld` where the verdict on what replicas applied is
    * gone.
    */
   *changesIn(
     entry: LogEntry,
     rejected: readonly number[] | undefined,
-    isWanted: (table: string) => boolean,
+    isAsked: (table: string) => boolean,
   ): Generator<LoggedChange> {
     const { seq, storedAtMs } = entry;
+    const isWanted = (table: string): boolean => table !== REQUESTS_TABLE && isAsked(table);
     if (seq > (this.#entry?.seq ?? 0)) this.#entry = { seq, storedAtMs };
+    const record = this.#epochs.take(entry);
+    if (record !== undefined) return this.#enterEpoch(record);
     for (const batch of this.#admitted(entry)) {
       const { origin, tables } = batch;
       if (batch.kind === 'part') {
@@ -118,6 +132,13 @@ export class ChangeStream {
     }
   }
 
+  #enterEpoch(record: EpochRecord): void {
+    this.#vector = inEpoch(this.#state, record).vector;
+    this.#parts.clear();
+    this.deps.again?.begins(record);
+    if (this.#epochs.current !== undefined) this.deps.onEpoch?.(this.#epochs.current);
+  }
+
   /** Where to go on once entry `seq` was read to its end. */
   placeAfter(seq: number): ChangeCursor {
     // Of what is read again because parts of others begin there, everything was delivered before.
@@ -127,6 +148,7 @@ export class ChangeStream {
   /** `nextSeq`: what is read next; parts that are open begin before it. */
   #place(seq: number, nextSeq: number, inside: VectorClock): ChangeCursor {
     const { generation, isPartial } = this.start;
+    const epoch = this.#epochs.current;
     const open = this.#openParts(nextSeq);
     const openSeq = Math.min(nextSeq, ...open.map(([, { seq: first }]) => first));
     return {
@@ -137,6 +159,7 @@ export class ChangeStream {
       }),
       ...(this.#entry && { entry: this.#entry }),
       ...(isPartial && { isPartial }),
+      ...(epoch !== undefined && epoch.number > 0 && { epoch }),
     };
   }
 
@@ -158,6 +181,7 @@ export class ChangeStream {
     if (isReserved(entry.origin)) return;
     const rules = this.deps.rules();
     for (const batch of this.#readable(entry, rules)) {
+      if (rules !== undefined && this.#isFenced(batch)) continue;
       const wasRead = entry.seq < this.#readSeq;
       if (!wasRead && this.start.isPartial && !Object.hasOwn(this.#vector, batch.origin)) this.#meet(batch);
       const admission = admit(this.#state, batch);
@@ -193,6 +217,11 @@ export class ChangeStream {
     return batch.kind === 'part' && !batch.last && isOpen;
   }
 
+  #isFenced(batch: Batch): boolean {
+    const { current } = this.#epochs;
+    return current !== undefined && isFenced(current, batch);
+  }
+
   /** Of a transaction that began before everything that was read, nothing can be shown. */
   #meet(batch: Batch): void {
     const hasBegun = batch.kind === 'part' && batch.offset > 0;
@@ -201,8 +230,7 @@ export class ChangeStream {
 
   #readable(entry: LogEntry, rules: IntakeRules | undefined): readonly Batch[] {
     const isMember = this.deps.isMember(entry.origin);
-    const refusal =
-      rules === undefined ? unknownOrigin(entry, isMember) : refuseOrigin(entry, rules, isMember);
+    const refusal = rules === undefined ? unknownOrigin(entry, isMember) : refuseOrigin(entry, isMember);
     let batches: readonly Batch[];
     try {
       if (refusal !== undefined) throw refusal;

@@ -9,7 +9,7 @@ import type { ChangeCursor } from './change-cursor.js';
 export interface SecondLook {
   readonly place: ChangeCursor;
   /** What counts of entries that were read before. */
-  readonly order: Pick<BatchOrder, 'counts'>;
+  readonly order: Pick<BatchOrder, 'counts' | 'begins'>;
 }
 
 /**
@@ -63,7 +63,12 @@ export class SecondLooks {
     const anywhere = (this.#times.get(formatTransactionId(sought))?.times ?? 0) > 1;
     return {
       place: { ...place, openSeq: Math.max(1, identity.firstSeq) },
-      order: anywhere ? { counts: (batch) => byOrder.counts(batch) || isSought(batch) } : byOrder,
+      order: anywhere
+        ? {
+            counts: (batch) => byOrder.counts(batch) || isSought(batch),
+            begins: (record) => byOrder.begins(record),
+          }
+        : byOrder,
     };
   }
 }

@@ -1,14 +1,18 @@
 import { type AgreedLimits, type LimitsFrom, limitsDifference } from './agreed-limits.js';
 import { type Topology, describeTopology, parseTopology, soleWriter, formerTopology } from './topology.js';
+import { describeFailover, type FailoverSettings, parseFailover } from './failover.js';
 import { type UpdateSettings, describeUpdate, parseUpdate } from './update.js';
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { DEFAULT_ROW_LIMITS } from '../codec/limits.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
+import { usersTables } from '../model/requests-table.js';
 import type { ClusterSchema, TableSchema } from '../model/schema.js';
 import { isSameName } from '../model/sql-name.js';
 
 export const CLUSTER_KEY = 'cluster';
 const FORMAT = 1;
+/** With failover: a build that knows no epochs would go on applying a deposed primary. */
+const FORMAT_WITH_EPOCHS = 2;
 
 /**
  * What all replicas agree on; the first one writes it into the registry. `creating`: its creator
@@ -30,6 +34,8 @@ export interface ClusterDocument {
   readonly schema: ClusterSchema;
   readonly topology: Topology;
   readonly update: UpdateSettings;
+  /** Absent: the primary of the topology is the primary for good. */
+  readonly failover?: FailoverSettings;
   readonly rowVersions: boolean;
   /** By which messages are judged; the first element is valid from the beginning of the log. */
   readonly limits: readonly LimitsFrom[];
@@ -38,17 +44,18 @@ export interface ClusterDocument {
 }
 
 export function encodeClusterDocument(document: ClusterDocument): Uint8Array {
-  return encodeControl({ format: FORMAT, ...document });
+  const format = document.failover === undefined ? FORMAT : FORMAT_WITH_EPOCHS;
+  return encodeControl({ format, ...document });
 }
 
 /** Throws UNSUPPORTED_FORMAT, MALFORMED_MESSAGE. */
 export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
   const input = decodeControl(data);
   if (!isRecord(input)) throw malformed();
-  if (Number(input['format']) !== FORMAT) {
+  if (![FORMAT, FORMAT_WITH_EPOCHS].includes(Number(input['format']))) {
     throw new AntiphonError(
       'UNSUPPORTED_FORMAT',
-      `The cluster's description has format ${String(input['format'])}, and this build knows format ${FORMAT}. Upgrade this replica.`,
+      `The cluster's description has format ${String(input['format'])}, and this build knows formats up to ${FORMAT_WITH_EPOCHS}. Upgrade this replica.`,
     );
   }
   const {
@@ -61,6 +68,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     schema,
     topology,
     update,
+    failover,
     rowVersions,
     limits,
     foundingCounter,
@@ -80,6 +88,7 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
     topology: formerTopology(topology) ?? parseTopology(topology),
     // Before there were two modes, the description did not name one.
     update: parseUpdate(update ?? { mode: 'async' }),
+    ...(failover !== undefined && { failover: parseFailover(failover) }),
     rowVersions,
     limits: parseLimits(limits),
     foundingCounter: Number(foundingCounter ?? 0),
@@ -92,6 +101,8 @@ export function settingsDifference(
   settings: {
     readonly topology: Topology | undefined;
     readonly update: UpdateSettings;
+    /** Absent: as the cluster has it. */
+    readonly failover: FailoverSettings | undefined;
     readonly tables: readonly string[] | undefined;
     readonly givenLimits: Partial<AgreedLimits>;
   },
@@ -103,8 +114,13 @@ export function settingsDifference(
   const [ourUpdate, theirUpdate] = [describeUpdate(settings.update), describeUpdate(document.update)];
   if (ourUpdate !== theirUpdate)
     differences.push(`update: here ${ourUpdate}, the cluster has ${theirUpdate}`);
+  if (settings.failover !== undefined) {
+    const [ourFailover, theirFailover] = [settings.failover, document.failover].map(describeFailover);
+    if (ourFailover !== theirFailover)
+      differences.push(`failover: here ${ourFailover}, the cluster has ${theirFailover}`);
+  }
   if (settings.tables !== undefined) {
-    const agreed = document.schema.tables.map((table) => table.name);
+    const agreed = usersTables(document.schema.tables).map((table) => table.name);
     const ours = settings.tables;
     const onlyHere = ours.filter((name) => !agreed.some((other) => isSameName(name, other)));
     const onlyThere = agreed.filter((name) => !ours.some((other) => isSameName(name, other)));

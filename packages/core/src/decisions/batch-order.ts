@@ -3,6 +3,8 @@ import { isWhole } from '../cluster/reserved.js';
 import type { Batch } from '../model/transaction.js';
 import type { LogIdentity } from '../ports/log.js';
 import { admit, admitted, type AdmissionState } from './admission.js';
+import { inEpoch } from './epoch.js';
+import type { EpochRecord } from '../model/epoch-record.js';
 
 /**
  * Which batches count, by their order in the log alone: an origin's next transaction counts where
@@ -36,6 +38,11 @@ export class BatchOrder {
     this.#state = admitted(this.#state, batch);
     this.#met.add(batch.origin);
     return true;
+  }
+
+  /** An epoch begins with the next entry. */
+  begins(record: EpochRecord): void {
+    this.#state = inEpoch(this.#state, record);
   }
 
   /** Over what is missing in the log, and applied. */

@@ -28,16 +28,8 @@ export interface IntakeRules {
  * Why an entry of this origin must be quarantined, before anything of it is read; undefined when it
  * need not.
  */
-export function refuseOrigin(entry: LogEntry, rules: IntakeRules, known: boolean): AntiphonError | undefined {
+export function refuseOrigin(entry: LogEntry, known: boolean): AntiphonError | undefined {
   const { origin } = entry;
-  const { primary } = rules;
-  if (primary !== undefined && origin !== primary) {
-    return problem(
-      'UNKNOWN_ORIGIN',
-      entry,
-      `only the primary ${primary} writes to this cluster, not ${origin}`,
-    );
-  }
   if (known) return undefined;
   return problem('UNKNOWN_ORIGIN', entry, `${origin.slice(0, 80)} is not a member of the cluster`);
 }

@@ -57,7 +57,9 @@ export const ERROR_CODES = {
   OUTCOME_UNKNOWN: {
     retriable: false,
     means: 'The log did not confirm the write in time. It may or may not be committed.',
-    do: 'Ask `antiphon outcome ID` (or `replica.outcome(id)`) before you write again.',
+    do:
+      'Ask `antiphon outcome ID` (or `replica.outcome(id)`) before you write again. With the id of a request, ' +
+      'call `execute` again under it: it is written once.',
   },
   // Clocks
   CLOCK_SKEW: {

@@ -1,4 +1,5 @@
 import type { TableSchema } from '../model/schema.js';
+import type { RequestsSchema } from './requests.js';
 
 export interface StoreIdentity {
   readonly cluster: string;
@@ -95,4 +96,6 @@ export interface StoreInspection {
    * and triggers that go with them.
    */
   readonly ddl: { readonly engine: string; readonly statements: readonly string[] };
+  /** Absent: the store cannot remember requests. */
+  readonly requests?: RequestsSchema;
 }

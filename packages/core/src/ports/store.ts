@@ -6,11 +6,17 @@ import type { Position } from '../model/position.js';
 import type { ClusterSchema } from '../model/schema.js';
 import type { Batch, Claim, PartBatch, TransactionBatch } from '../model/transaction.js';
 import type { TransactionId } from '../model/transaction-id.js';
+import type { PassedEpoch } from '../model/epoch.js';
+import type { EpochRecord } from '../model/epoch-record.js';
 import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
+import type { ChecksumReport, QueryResult, RowDigest } from './checksums.js';
 import type { UncapturedTable, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
+import type { RequestRows } from './requests.js';
 import type { InspectOptions, LeftOut, StoreIdentity, StoreInspection } from './inspection.js';
+import type { Rewinding } from './rescue.js';
 
+export * from './checksums.js';
 export * from './inspection.js';
 
 /** What a store can do; conformance tests and callers read these, never `engine`. */
@@ -34,6 +40,16 @@ export interface InstallOptions {
    */
   readonly writes: 'capture' | 'library' | 'refuse';
   readonly primary?: string;
+  /**
+   * What holds instead of `writes` while the newest epoch is this replica's. Absent: `writes` holds
+   * for good.
+   */
+  readonly asPrimary?: 'capture' | 'library';
+  /**
+   * Where others' writes are captured as the primary's: for so long after the last call of
+   * `renewForeignLease`, milliseconds of the machine's clock. Absent or 0: for ever.
+   */
+  readonly foreignLeaseMs?: number;
   /**
    * `prepare` will be asked what writes claim: capture also what changes do not show of that. False
    * when absent.
@@ -108,9 +124,16 @@ export interface StoreState {
   readonly lastCounter: number;
   /** Every own transaction up to this counter is known to be in the log. */
   readonly publishedCounter: number;
+  /** As of the last rewind: own numbers up to here are given, also where nothing has them. */
+  readonly spentCounter: number;
+  /** Own transactions that are kept in the ledger, not in the database. */
+  readonly rescued: number;
   /** Big transactions of which some parts are kept, per origin. */
   readonly partial: Readonly<Record<string, KeptParts>>;
-  readonly epoch: number;
+  /** As of the position: the last one holds. */
+  readonly epochs: readonly PassedEpoch[];
+  /** What others may do, as in InstallOptions. */
+  readonly writes: InstallOptions['writes'];
   /** Bytes and messages sealed and not yet pruned. */
   readonly outboxMessages: number;
   readonly outboxBytes: number;
@@ -286,7 +309,17 @@ export type ApplyStep =
    */
   | { readonly type: 'release'; readonly id: number; readonly arrived: boolean; readonly seq: number }
   /** The gap of this origin was none: the transaction that it waits for does not exist. */
-  | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number };
+  | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number }
+  /**
+   * A valid record: from here on the log is another primary's, or another process's of the same.
+   * `elected`: the record is of this very process, so what is pending is written again.
+   */
+  | {
+      readonly type: 'epoch';
+      readonly record: EpochRecord;
+      readonly seq: number;
+      readonly elected?: boolean;
+    };
 
 /** A message that was quarantined. */
 export interface QuarantinedMessage {
@@ -355,48 +388,23 @@ export interface Refusal {
   readonly error: AntiphonError;
 }
 
-export interface TableChecksum {
-  readonly table: string;
-  readonly rows: number;
-  /**
-   * SHA-256, hex, over the canonical encoding of the rows in key order. Equal on every engine for
-   * equal rows.
-   */
-  readonly checksum: string;
-}
-
-export interface ChecksumReport {
-  /** The state the checksums belong to: one snapshot. */
-  readonly position: Position;
-  readonly vector: VectorClock;
-  readonly tables: readonly TableChecksum[];
-}
-
-export interface RowDigest {
-  readonly key: readonly Value[];
-  readonly digest: string;
-}
-
-export interface QueryResult {
-  readonly columns: readonly string[];
-  readonly rows: readonly (readonly Value[])[];
-}
-
 /**
  * One real database. Owned by one replica actor, which calls the writing methods (install, write,
- * prepare, seal, apply, markPublished, prune, resumeFrom) one at a time; reading methods may run
- * beside them. Other programs may write to the database at any time. Every method throws
- * AntiphonError; STORE_BUSY, STORE_FULL and STORE_UNAVAILABLE leave everything as it was and may be
- * retried.
+ * prepare, seal, apply, markPublished, prune, resumeFrom, rewind, resolveRescue) one at a time;
+ * reading methods may run beside them. Other programs may write to the database at any time. Every
+ * method throws AntiphonError; STORE_BUSY, STORE_FULL and STORE_UNAVAILABLE leave everything as it
+ * was and may be retried.
  *
  * I1: each writing method is one database transaction, or none. I2, I3: counters are given in
  * commit order and a sealed message stays readable until `prune`.
  */
-export interface Store<Tx = unknown> {
+export interface Store<Tx = unknown> extends Rewinding {
   readonly engine: string;
   readonly capabilities: StoreCapabilities;
   /** Absent where nobody can write past the capture. After `install`. */
   readonly recapturing?: Recapturing;
+  /** Absent where it cannot remember requests. Where the schema has REQUESTS_TABLE. */
+  readonly requests?: RequestRows;
 
   /**
    * Opens the database and looks at it; changes nothing but what opening needs. First call; may be
@@ -474,6 +482,12 @@ export interface Store<Tx = unknown> {
   markPublished(counter: number, position?: Position): void;
   /** Forgets sealed messages up to `counter`, which must be published. */
   prune(counter: number): Promise<void>;
+
+  /**
+   * Whoever else writes may go on for `foreignLeaseMs`. Nothing where that is for ever. What cannot
+   * be done at once, because another program writes, is left.
+   */
+  renewForeignLease(): void;
 
   /** Seals first (a context never claims what the writer had not seen), then applies. */
   apply(request: ApplyRequest): Promise<ApplyOutcome>;

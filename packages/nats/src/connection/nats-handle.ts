@@ -3,6 +3,7 @@ import { AntiphonError, checkOptions, type LogConnection } from '@antiphon/core'
 import { connect, type NatsConnection, type ServerInfo } from 'nats';
 import { NatsBus } from '../bus/nats-bus.js';
 import { JetStreamApi } from '../jetstream/api.js';
+import { JetStreamLease } from '../lease/jetstream-lease.js';
 import { JetStreamLog } from '../log/jetstream-log.js';
 import type { LogOptions } from '../log/log-options.js';
 import { KvRegistry } from '../registry/kv-registry.js';
@@ -129,6 +130,11 @@ export class NatsHandle {
     checkOptions(options, { replicas: true }, 'registry()');
     const { requestTimeoutMs } = this.#settings;
     return new KvRegistry({ requester: this.requester, api: this.api, requestTimeoutMs }, cluster, options);
+  }
+
+  lease(cluster: string): JetStreamLease {
+    const { requester, api } = this;
+    return new JetStreamLease({ link: this.#link, problems: this.#problems, requester, api }, cluster);
   }
 
   get status(): LogConnection {

@@ -28,7 +28,16 @@ export function idFrom(clock: Pick<Clock, 'nowMs' | 'random'>): string {
  * hyphens.
  */
 export function tokensOf(instance: string): () => string {
-  const prefix = instance.replaceAll('-', '');
+  const prefix = prefixOf(instance);
   let count = 0;
   return () => `${prefix}${(++count).toString(36)}`;
+}
+
+/** Of an attempt that this process made. */
+export function isTokenOf(instance: string, token: string): boolean {
+  return token.startsWith(prefixOf(instance));
+}
+
+function prefixOf(instance: string): string {
+  return instance.replaceAll('-', '');
 }

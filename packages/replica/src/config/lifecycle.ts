@@ -3,7 +3,10 @@ import type { Role } from '@antiphon/core';
 /**
  * What a replica is doing. `joining`: agreeing with the cluster. `bootstrapping`: making the
  * database a replica of it. `catching-up`: behind the log, or waiting for a transaction that is
- * missing. `following`, `primary`: in step. `holding`: the database refuses a transaction of
+ * missing. `following`, `primary`: in step. `suspended`: a primary without its lease,
+ * which takes no writes. `rewinding`: another replica is
+ * the primary, and what only this one has goes to its rescue ledger. `draining`: it hands over to another primary, and writes
+ * wait. `holding`: the database refuses a transaction of
  * another replica; it is tried again until it goes in, and nothing after it is applied before.
  * `stalled`: replication has stopped until an operator acts. In both, the database still takes
  * local writes. `failed`: it ended by a defect.
@@ -14,6 +17,9 @@ export type LifecycleState =
   | 'catching-up'
   | 'following'
   | 'primary'
+  | 'suspended'
+  | 'draining'
+  | 'rewinding'
   | 'holding'
   | 'stalled'
   | 'failed'
@@ -25,6 +31,13 @@ export type LifecycleEvent =
   | 'installed'
   | 'caught-up'
   | 'fell-behind'
+  /** Another epoch has begun. */
+  | 'entered'
+  | 'hand-over'
+  | 'lease-out'
+  | 'lease-back'
+  | 'rewind'
+  | 'rewound'
   | 'hold'
   | 'resume'
   | 'stall'
@@ -41,6 +54,12 @@ const ENDING: Record<LifecycleEvent, Target> = {
   installed: 'ignore',
   'caught-up': 'ignore',
   'fell-behind': 'ignore',
+  entered: 'ignore',
+  'hand-over': 'ignore',
+  'lease-out': 'ignore',
+  'lease-back': 'ignore',
+  rewind: 'ignore',
+  rewound: 'ignore',
   hold: 'ignore',
   resume: 'ignore',
   stall: 'ignore',
@@ -55,6 +74,12 @@ const RUNNING: Record<LifecycleEvent, Target> = {
   installed: 'ignore',
   'caught-up': 'ignore',
   'fell-behind': 'ignore',
+  entered: 'ignore',
+  'hand-over': 'ignore',
+  'lease-out': 'ignore',
+  'lease-back': 'ignore',
+  rewind: 'rewinding',
+  rewound: 'ignore',
   hold: 'holding',
   resume: 'ignore',
   stall: 'stalled',
@@ -65,15 +90,30 @@ const RUNNING: Record<LifecycleEvent, Target> = {
 };
 
 const TABLE: Record<LifecycleState, Record<LifecycleEvent, Target>> = {
-  joining: { ...RUNNING, agreed: 'bootstrapping' },
-  bootstrapping: { ...RUNNING, installed: 'catching-up' },
+  joining: { ...RUNNING, rewind: 'ignore', agreed: 'bootstrapping' },
+  bootstrapping: { ...RUNNING, rewind: 'ignore', installed: 'catching-up' },
   'catching-up': { ...RUNNING, 'caught-up': 'in-step' },
-  following: { ...RUNNING, 'fell-behind': 'catching-up' },
-  primary: { ...RUNNING, 'fell-behind': 'catching-up' },
+  following: { ...RUNNING, 'fell-behind': 'catching-up', entered: 'in-step' },
+  primary: {
+    ...RUNNING,
+    'fell-behind': 'catching-up',
+    entered: 'in-step',
+    'hand-over': 'draining',
+    'lease-out': 'suspended',
+  },
+  suspended: {
+    ...RUNNING,
+    'fell-behind': 'catching-up',
+    entered: 'in-step',
+    'hand-over': 'draining',
+    'lease-back': 'in-step',
+  },
+  draining: { ...RUNNING, entered: 'in-step' },
+  rewinding: { ...RUNNING, rewind: 'ignore', rewound: 'catching-up' },
   holding: { ...RUNNING, hold: 'ignore', resume: 'catching-up' },
   // What caused a stall needs a person. A restart ends it, or what that person had done about the
   // cause.
-  stalled: { ...RUNNING, stall: 'ignore', hold: 'ignore', recover: 'catching-up' },
+  stalled: { ...RUNNING, stall: 'ignore', hold: 'ignore', rewind: 'ignore', recover: 'catching-up' },
   failed: { ...ENDING, close: 'closing' },
   closing: ENDING,
   closed: { ...ENDING, closed: 'ignore' },

@@ -4,11 +4,15 @@ import {
   assertReplicaId,
   type Bus,
   checkRequired,
+  type FailoverOptions,
+  type FailoverSettings,
   type Clock,
+  type Lease,
   type Log,
   OPTION,
   type OptionKind,
   type OptionNames,
+  parseFailover,
   parseTopology,
   parseUpdate,
   type Registry,
@@ -64,6 +68,17 @@ export interface ReplicaOptions<Tx> {
    */
   readonly update?: UpdateOptions;
   /**
+   * What becomes of a primary that fails, in a primary-replica cluster. The first replica decides.
+   * @defaultValue the primary of the topology stays the primary
+   */
+  readonly failover?: FailoverOptions;
+  /**
+   * This replica's own: of replicas that have read about as much of the log, the one with the
+   * highest priority becomes the primary when the primary fails. 0: never this one.
+   * @defaultValue 100
+   */
+  readonly failoverPriority?: number;
+  /**
    * Bounds of time, memory and work.
    * @defaultValue `DEFAULT_LIMITS`
    */
@@ -99,6 +114,8 @@ export interface ReplicaPorts {
   readonly bus: Bus;
   /** Shared facts: the cluster's document and its members. */
   readonly registry: Registry;
+  /** Of the cluster; only where a primary is elected. */
+  readonly lease?: Lease;
   /** Time, timers and chance; `systemClock()` of `@antiphon/core`. */
   readonly clock: Clock;
   /** The resident memory of the process in bytes, for `status`. */
@@ -133,6 +150,10 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   /** As asked for; what counts is that of the cluster's document. */
   readonly topology: Topology | undefined;
   readonly update: UpdateSettings;
+  /** As asked for; what counts is that of the cluster's document. */
+  readonly failover: FailoverSettings | undefined;
+  /** 0: never the primary by failover. */
+  readonly failoverPriority: number;
   /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
   readonly limits: ReplicaLimits;
@@ -150,6 +171,13 @@ const LOGGER: OptionKind = {
   },
 };
 
+const DEFAULT_PRIORITY = 100;
+const MAX_PRIORITY = 1000;
+const PRIORITY: OptionKind = {
+  give: `a whole number from 0 to ${MAX_PRIORITY}`,
+  is: (value) => OPTION.count.is(value) && (value as number) <= MAX_PRIORITY,
+};
+
 export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
   ...{
     cluster: true,
@@ -159,6 +187,8 @@ export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
     localTriggers: OPTION.names,
     topology: true,
     update: true,
+    failover: true,
+    failoverPriority: PRIORITY,
   },
   ...{
     limits: true,
@@ -169,7 +199,7 @@ export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
   },
 };
 const PORTS: OptionNames<ReplicaPorts> = {
-  ...{ log: true, bus: true, registry: true, clock: true, memory: true, denials: true },
+  ...{ log: true, bus: true, registry: true, lease: true, clock: true, memory: true, denials: true },
 };
 
 /** Throws BAD_OPTION. */
@@ -206,6 +236,8 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     localTriggers: options.localTriggers,
     topology: options.topology === undefined ? undefined : parseTopology(options.topology),
     update: agreed,
+    failover: options.failover === undefined ? undefined : parseFailover(options.failover),
+    failoverPriority: options.failoverPriority ?? DEFAULT_PRIORITY,
     intervalMs,
     limits: resolveLimits(options.limits),
     givenLimits: options.limits ?? {},
@@ -214,6 +246,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     bus,
     registry,
     clock,
+    ...(options.lease === undefined ? {} : { lease: options.lease }),
     ...(options.onLifecycle === undefined ? {} : { onLifecycle: options.onLifecycle }),
     ...(options.memory === undefined ? {} : { memory: options.memory }),
     ...(options.denials === undefined ? {} : { denials: options.denials }),

@@ -10,6 +10,7 @@ import {
   type StoreState,
   type Verdict,
   sentence,
+  newestEpoch,
 } from '@antiphon/core';
 import { intakeRules } from './rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -56,8 +57,11 @@ export class ApplyTurn {
     private readonly onApplied: (applied: AppliedSteps) => void,
   ) {}
 
-  /** Rejects as `Store.apply` does, and with DUPLICATE_REPLICA; nothing was applied then. */
-  async take({ entries, more, unreadable }: Delivery): Promise<DeliveryResult> {
+  /**
+   * Rejects as `Store.apply` does, as `assertMayApply` throws, and with DUPLICATE_REPLICA; nothing
+   * was applied then.
+   */
+  async take({ entries, more, unreadable }: Delivery, assertMayApply: () => void): Promise<DeliveryResult> {
     const { store } = this.scope;
     if (unreadable !== undefined) this.#refuseAll(unreadable.seq, unreadable.error);
     const rest = this.#unapplied(more === undefined ? entries : [...entries, ...more()]);
@@ -69,6 +73,7 @@ export class ApplyTurn {
       this.#pass(planned);
       return this.#delivered(planned);
     }
+    assertMayApply();
     const { plan } = planned;
     const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), (seq) =>
       this.#published(plan.ownLogAt(seq)),
@@ -110,16 +115,20 @@ export class ApplyTurn {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { counters, store, id, recoverOwnUpTo, hybrid, sync } = this.scope;
+    const { counters, store, id, instance, authority, ownBegun, hybrid, sync } = this.scope;
     const state = store.state();
     return Intake.plan(entries, state, intakeRules(this.scope), {
       self: id,
       ownLog: this.#ownLog(state),
-      ownCounter: state.lastCounter,
-      recoverOwnUpTo,
+      ownCounter: Math.max(state.lastCounter, ownBegun),
+      // A message of another process of ours is fenced; whatever is not is our own past.
+      recoverOwnUpTo: authority.byTerm ? Infinity : this.scope.recoverOwnUpTo,
       ownLatestTime: hybrid.last,
       causesMayBeMissing: state.quarantined + state.discarded + counters.quarantineOverflow > 0,
       gaps: state.gaps,
+      epoch: newestEpoch(state),
+      instance,
+      takesWrites: authority.byTerm && (state.writes !== 'refuse' || hasTail(state, id)),
       isMember: (origin) => isKnownMember(this.scope, origin, state),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
       ...(sync && { synchronous: { certification: sync.certification } }),
@@ -167,11 +176,21 @@ export class ApplyTurn {
     });
     counters.appliedTransactions += outcome.transactions;
     counters.appliedRows += outcome.rows;
+    this.#noteEpochs(steps.slice(0, outcome.refused?.step));
     conflicts.note(outcome);
     // In this order: what is missing, how far it is, and only then whoever waits for either.
     health.wait(store.state().gaps);
     positions.commit(store.state().position.seq);
     return outcome;
+  }
+
+  #noteEpochs(steps: readonly ApplyStep[]): void {
+    const { authority, promotions } = this.scope;
+    const epochs = steps.filter((step) => step.type === 'epoch');
+    if (epochs.length === 0) return;
+    for (const { record } of epochs) if (record.why === 'failover') promotions.push(record.atMs);
+    promotions.splice(0, promotions.length - KEPT_PROMOTIONS);
+    authority.changed();
   }
 
   /**
@@ -227,6 +246,7 @@ export class ApplyTurn {
     const { counters, clocks } = this.scope;
     for (const note of notes) {
       if (note.type === 'duplicate') counters.duplicates++;
+      else if (note.type === 'fenced') counters.fenced++;
       else if (note.type === 'hole') counters.holes++;
       else if (note.type === 'own-refused') this.#ownRefused(note.counter, note.error);
       else if (note.type === 'ahead') clocks.sawAhead(note.origin, note.time);
@@ -259,12 +279,19 @@ export class ApplyTurn {
   }
 }
 
+/** More than are looked at. */
+const KEPT_PROMOTIONS = 16;
 /** Nobody accepts what this replica writes. */
 const OWN_ALARM = 'own';
 /** Whatever database reads it: the fault is in the message. */
 const NOBODY_CAN = new Set(['MALFORMED_MESSAGE', 'MESSAGE_TOO_LARGE', 'UNSUPPORTED_FORMAT']);
 /** More batches in one message than this would each be well under the relay's packing. */
 const MAX_BATCHES_OF_ENTRY = 1024;
+
+/** Its own transactions of which the log has nothing in order, as far as it was read. */
+function hasTail({ vector, publishedCounter }: StoreState, id: string): boolean {
+  return counterOf(vector, id) > publishedCounter;
+}
 
 /** What is known of the entry that a plan ends with. */
 function knownOf(entries: readonly LogEntry[], seq: number): KnownEntry | undefined {

@@ -205,12 +205,32 @@ export class Feed implements Behaviour<FeedProtocol> {
     return !members.has(origin) && (primary === undefined || origin === primary);
   }
 
+  /** What only this database has leaves it, before the next primary's transactions come. */
+  async #rewind({ context }: AntiphonError, signal: AbortSignal): Promise<void> {
+    const { clock } = this.scope;
+    const sinceMs = clock.monotonicMs();
+    while (!signal.aborted && this.scope.health.replicating) {
+      try {
+        await this.replica.ask('rewind', undefined, { timeoutMs: Infinity, signal });
+        return this.#hold.end();
+      } catch (thrown) {
+        if (!(thrown instanceof AntiphonError) || !HELD.has(thrown.code)) throw thrown;
+        const refused = { seq: Number(context['seq']) };
+        await this.#hold.wait(refused, thrown, clock.monotonicMs() - sinceMs, signal);
+      }
+    }
+  }
+
   /** Stalls, or says that the entry is none that any replica could apply. */
   async #halt(
     { reason, error }: NonNullable<DeliveryResult['halt']>,
     signal: AbortSignal,
   ): Promise<Unreadable | undefined> {
     const { health, registry, document, clock } = this.scope;
+    if (reason === 'deposed') {
+      await this.#rewind(error, signal);
+      return undefined;
+    }
     if (reason !== 'newer-schema') {
       health.stall(error);
       return undefined;

@@ -4,6 +4,8 @@ import {
   encodeBatch,
   type LogEntry,
   type TransactionBatch,
+  encodeEpochRecord,
+  firstEpoch,
 } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { Intake, type IntakeOptions } from './intake.js';
@@ -50,6 +52,8 @@ function plan(
 ) {
   return Intake.plan(entries, { vector, partial: {} }, rules, {
     self: 'me',
+    epoch: firstEpoch(rules.primary),
+    ...{ instance: 'mine', takesWrites: false },
     ownLog: { vector: { me: vector['me'] ?? 0 }, partial: {} },
     ownCounter: 0,
     recoverOwnUpTo: 0,
@@ -189,14 +193,44 @@ describe('Intake', () => {
     ]);
   });
 
-  it('accepts the primary only in primary-replica', () => {
-    const { steps } = plan(
-      [entry(2, batch(1)), entry(3, batch(1, 1, { origin: 'b' }))],
+  it('I7: a member that is not the primary is fenced, and a stranger quarantined', () => {
+    const strange = entry(4, batch(1, 1, { origin: 'stranger' }));
+    const { steps, notes } = plan(
+      [entry(2, batch(1)), entry(3, batch(1, 1, { origin: 'b' })), strange],
       {},
       {},
       { ...RULES, primary: 'b' },
     );
-    expect(kinds(steps)).toEqual(['quarantine', 'transactions']);
+    expect(kinds(steps)).toEqual(['transactions', 'quarantine']);
+    expect(notes).toContainEqual({ type: 'fenced', origin: 'a', firstCounter: 1, lastCounter: 1 });
+  });
+
+  it('I7: an epoch begins with its record, and ends the plan', () => {
+    const record = {
+      ...{ epoch: 1, primary: 'a', instance: 'i', after: 4, by: 'a', atMs: 0, leaves: [] },
+      ...({ why: 'failover' } as const),
+    };
+    const claim = (seq: number, changes: Partial<typeof record> = {}): LogEntry => ({
+      ...entry(seq, batch(1)),
+      origin: '_epoch',
+      data: encodeEpochRecord({ ...record, ...changes }),
+    });
+    const rules = { ...RULES, primary: 'b' };
+    const late = entry(6, batch(2, 1, { origin: 'b' }));
+    const log = [claim(2, { epoch: 7 }), entry(3, batch(1, 1, { origin: 'b' })), claim(5), late];
+    const first = plan(log, {}, {}, rules);
+    expect(kinds(first.steps)).toEqual(['transactions', 'epoch']);
+    expect(first.seq).toBe(5);
+    const epoch = { number: 1, primary: 'a', instance: 'i', seq: 5 };
+    const next = entry(8, batch(5, 1, { epoch: 1 }));
+    const second = plan([late, claim(7, { primary: 'b' }), next], { b: 1, a: 4 }, { epoch }, rules);
+    expect(second.steps).toMatchObject([{ type: 'transactions', batch: { origin: 'a' } }]);
+    expect(second.notes).toContainEqual({ type: 'fenced', origin: 'b', firstCounter: 2, lastCounter: 2 });
+    // Elected again: what the same replica had sent before comes too late, and its new one counts.
+    const [old, fresh] = [1, 2].map((number) => entry(20 + number, batch(5, 1, { epoch: number })));
+    const third = plan([old, fresh] as LogEntry[], { a: 4 }, { epoch: { ...epoch, number: 2 } }, rules);
+    expect(third.notes).toContainEqual({ type: 'fenced', origin: 'a', firstCounter: 5, lastCounter: 5 });
+    expect(third.steps).toMatchObject([{ type: 'transactions', seq: 22 }]);
   });
 
   it('skips own messages, and halts when somebody else writes as us', () => {

@@ -9,8 +9,13 @@ import {
   type BatchSummary,
   counterOf,
   decodeBatches,
+  type Epoch,
+  EpochFold,
+  type EpochRecord,
   type Gap,
   type IntakeRules,
+  inEpoch,
+  isFenced,
   isReserved,
   isTooFarAhead,
   lastCounterOf,
@@ -66,6 +71,15 @@ export interface IntakeOptions {
    */
   readonly synchronous?: { readonly certification: Certification | undefined };
   isMember(origin: string): boolean;
+  /** Who may write, before these entries. */
+  readonly epoch: Epoch;
+  /** Of this process: an epoch with it is its own. */
+  readonly instance: string;
+  /**
+   * The database takes writes, so it may hold some that the log has not: before the epoch of
+   * another primary they have to leave it.
+   */
+  readonly takesWrites: boolean;
   /**
    * Known to be acceptable to no replica, for what only the store or the registry could tell;
    * quarantine it.
@@ -84,6 +98,13 @@ export type IntakeNote =
       readonly reason: string;
     }
   | { readonly type: 'admitted'; readonly origin: string }
+  /** Its origin was not the primary when it came into the log: it counts for nobody. */
+  | {
+      readonly type: 'fenced';
+      readonly origin: string;
+      readonly firstCounter: number;
+      readonly lastCounter: number;
+    }
   /** One of our own, from `counter` on, that no replica accepts: it does not count as published. */
   | { readonly type: 'own-refused'; readonly counter: number; readonly error: AntiphonError }
   | { readonly type: 'ahead'; readonly origin: string; readonly time: number };
@@ -126,6 +147,7 @@ export class Intake {
   #gaps: readonly Gap[];
   #state: AdmissionState;
   #ownLog: AdmissionState;
+  readonly #epochs: EpochFold;
   /** Behind which entry it became what; only entries that changed it. */
   readonly #ownLogs: (readonly [seq: number, state: AdmissionState])[] = [];
   #seq = 0;
@@ -139,6 +161,7 @@ export class Intake {
     this.#state = state;
     this.#gaps = options.gaps;
     this.#ownLog = options.ownLog;
+    this.#epochs = new EpochFold(options.epoch);
   }
 
   static plan(
@@ -161,6 +184,8 @@ export class Intake {
       intake.#seq = entry.seq;
       if (intake.#ownLog !== ownLog) intake.#ownLogs.push([entry.seq, intake.#ownLog]);
       options.synchronous?.certification?.dealtWith(entry.seq);
+      // Behind it, the roles are other ones.
+      if (intake.#epochs.current !== options.epoch) break;
     }
     const halt = intake.#halt;
     return {
@@ -176,10 +201,12 @@ export class Intake {
   }
 
   #take(entry: LogEntry): void {
+    const record = this.#epochs.take(entry);
+    if (record !== undefined) return this.#enterEpoch(record, entry.seq);
     if (isReserved(entry.origin)) return;
     const certification = this.options.synchronous?.certification;
     if (certification !== undefined && groupOf(entry.data) === undefined) certification.pass(entry.seq);
-    const refusal = refuseOrigin(entry, this.rules, this.options.isMember(entry.origin));
+    const refusal = refuseOrigin(entry, this.options.isMember(entry.origin));
     if (refusal !== undefined) return this.#refuseOrigin(entry, refusal);
     try {
       const wanted = entry.origin === this.options.self ? this.#wantedOwn(entry) : undefined;
@@ -197,6 +224,29 @@ export class Intake {
       const next = { origin, firstCounter: counterOf(this.#state.vector, origin) + 1 };
       this.#missing(entry, next, { type: 'apply', skip: 0 }, error.message);
     }
+  }
+
+  #enterEpoch(record: EpochRecord, seq: number): void {
+    const { self, instance, takesWrites } = this.options;
+    const { primary, after } = record;
+    if (takesWrites && primary !== self) {
+      this.#halt = { reason: 'deposed', error: deposed(record, seq) };
+      return;
+    }
+    this.#batches.push(-1);
+    const elected = primary === self && record.instance === instance;
+    this.#steps.push({ type: 'epoch', record, seq, elected });
+    this.#state = inEpoch(this.#state, record);
+    const isOurs = primary === self;
+    this.#ownLog = isOurs ? inEpoch(this.#ownLog, record) : { ...this.#ownLog, partial: {} };
+    this.#gaps = withoutArrived(this.#gaps, primary, after);
+  }
+
+  #isFenced(batch: Batch | BatchSummary): boolean {
+    if (!isFenced(this.#epochs.current, batch)) return false;
+    const { origin, firstCounter } = batch;
+    this.#notes.push({ type: 'fenced', origin, firstCounter, lastCounter: lastCounterOf(batch) });
+    return true;
   }
 
   /**
@@ -221,6 +271,7 @@ export class Intake {
     const refusals = this.#ownRefusals(entry);
     return summarize(entry.data).map((batch, index) => {
       if (batch.origin !== entry.origin) return true;
+      if (this.#isFenced(batch)) return false;
       const { origin, firstCounter, lastCounter } = batch;
       if (admit(this.#ownLog, batch).type !== 'apply') {
         this.#notes.push({ type: 'duplicate', origin });
@@ -249,6 +300,7 @@ export class Intake {
   }
 
   #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
+    if (batch.origin === entry.origin && entry.origin !== this.options.self && this.#isFenced(batch)) return;
     const refused = this.options.refused(entry.seq, index) ?? refuseBatch(entry, batch, this.rules);
     const admission = admit(this.#state, batch);
     if (admission.type === 'duplicate')
@@ -348,6 +400,14 @@ export class Intake {
     this.#batches.push(-1);
     this.#steps.push({ type: 'gap', gap, seq: entry.seq });
   }
+}
+
+function deposed({ epoch, primary }: EpochRecord, seq: number): AntiphonError {
+  return new AntiphonError(
+    'NOT_WRITABLE',
+    `${primary} is the primary from entry ${seq} of the log on, epoch ${epoch}. Write to it.`,
+    { context: { primary, epoch, seq } },
+  );
 }
 
 function newerSchema(entry: LogEntry, batch: Batch, known: number): AntiphonError {

@@ -1,4 +1,4 @@
-import { BatchOrder, encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
+import { BatchOrder, encodeBatch, type LogEntry, type TransactionBatch, firstEpoch } from '@antiphon/core';
 import { expect, it } from 'vitest';
 import { LogOrder } from './log-order.js';
 import { RULES, TABLE } from '../testing/intake-rules.js';
@@ -33,21 +33,29 @@ const ENTRIES = [
 ];
 
 it('I2: of several transactions with one number, the one behind its predecessor in the log counts', () => {
-  expect(counting(new LogOrder(RULES, new BatchOrder()), ENTRIES)).toEqual([2, 4, 5, 6, 9]);
+  expect(counting(new LogOrder(RULES, new BatchOrder(), firstEpoch(undefined)), ENTRIES)).toEqual([
+    2, 4, 5, 6, 9,
+  ]);
 });
 
 it('I2: of a log of which entries are missing, what is applied counts as having stood there', () => {
   const rest = ENTRIES.slice(3);
-  expect(counting(new LogOrder(RULES, new BatchOrder()), rest)).toEqual([]);
-  expect(counting(new LogOrder(RULES, new BatchOrder({ a: 1 })), rest)).toEqual([5, 6, 9]);
-  expect(counting(new LogOrder(RULES, new BatchOrder({})), rest)).toEqual([]);
+  expect(counting(new LogOrder(RULES, new BatchOrder(), firstEpoch(undefined)), rest)).toEqual([]);
+  expect(counting(new LogOrder(RULES, new BatchOrder({ a: 1 }), firstEpoch(undefined)), rest)).toEqual([
+    5, 6, 9,
+  ]);
+  expect(counting(new LogOrder(RULES, new BatchOrder({}), firstEpoch(undefined)), rest)).toEqual([]);
 });
 
 it('I2: of a log that was trimmed, only what is in front of the first of an origin is missing', () => {
   const trimmed = { generation: 'g', firstSeq: 2, lastSeq: 9 };
   const counts = (from: number, applied: number): readonly number[] =>
     counting(
-      new LogOrder(RULES, BatchOrder.of({ ...trimmed, firstSeq: from + 2 }, { a: applied })),
+      new LogOrder(
+        RULES,
+        BatchOrder.of({ ...trimmed, firstSeq: from + 2 }, { a: applied }),
+        firstEpoch(undefined),
+      ),
       ENTRIES.slice(from),
     );
   // Of what is applied up to a:2, the early a:3 is behind a:1 and not behind a:2.
@@ -60,5 +68,7 @@ it('I2: of a trimmed log, what is behind an entry of its origin does not count b
   const behind = [first, early, second, third].map((one) => ({ ...one, seq: one.seq + 10 }));
   const identity = { generation: 'g', firstSeq: 12, lastSeq: 16 };
   // a:2 is applied, and stands behind the early a:3: that one was dropped, whoever reads it later.
-  expect(counting(new LogOrder(RULES, BatchOrder.of(identity, { a: 2 })), behind)).toEqual([12, 15, 16]);
+  expect(
+    counting(new LogOrder(RULES, BatchOrder.of(identity, { a: 2 }), firstEpoch(undefined)), behind),
+  ).toEqual([12, 15, 16]);
 });

@@ -6,20 +6,35 @@ import {
   type IntakeRules,
   type LogEntry,
   refuseBatch,
+  type Epoch,
+  EpochFold,
+  isFenced,
 } from '@antiphon/core';
 
 /** Which entries count, as `BatchOrder` says of what is in them. */
 export class LogOrder {
+  readonly #epochs: EpochFold;
+
   constructor(
     private readonly rules: IntakeRules,
     private readonly order: BatchOrder,
-  ) {}
+    /** That holds in front of the first entry. */
+    epoch: Epoch,
+  ) {
+    this.#epochs = new EpochFold(epoch);
+  }
 
-  /** To be asked about every entry of an origin, in the order of the log. */
+  /**
+   * To be asked about every entry of an origin, and every record of an epoch, in the order of the
+   * log.
+   */
   counts(entry: LogEntry): boolean {
+    const record = this.#epochs.take(entry);
+    if (record !== undefined) this.order.begins(record);
     const counting = batchesOf(entry).filter(
       (batch) =>
         batch.origin === entry.origin &&
+        !isFenced(this.#epochs.current, batch) &&
         refuseBatch(entry, batch, this.rules) === undefined &&
         this.order.counts(batch),
     );

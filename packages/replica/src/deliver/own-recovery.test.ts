@@ -16,7 +16,7 @@ import {
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { memoryLog } from '@antiphon/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StaticAuthority } from '../state/authority.js';
+import { LogAuthority } from '../state/authority.js';
 import { Deadline } from '../wait/deadline.js';
 import { findOwnPast } from './own-recovery.js';
 
@@ -83,7 +83,18 @@ async function found(passed: readonly Uint8Array[], rest: readonly Uint8Array[],
   const clock = systemClock();
   const limits = [{ fromSeq: 0, clockRefusalMs: GENEROUS_MS, ...DEFAULT_ROW_LIMITS }];
   const scope = {
-    ...{ id: ID, clock, log, store, authority: new StaticAuthority({ mode: 'multi-primary' }, ID) },
+    ...{
+      id: ID,
+      clock,
+      log,
+      store,
+      authority: new LogAuthority({
+        id: ID,
+        instance: 'i',
+        topology: { mode: 'multi-primary' },
+        byTerm: false,
+      }),
+    },
     document: { generation, schema, limits, rowVersions: true },
     limits: { clockAlarmMs: GENEROUS_MS, pageBytes: 1_000_000 },
   };

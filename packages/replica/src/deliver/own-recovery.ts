@@ -12,6 +12,13 @@ import {
   newOfPart,
   refuseBatch,
   summarize,
+  type Epoch,
+  epochAt,
+  EpochFold,
+  type EpochRecord,
+  inEpoch,
+  isFenced,
+  newestEpoch,
 } from '@antiphon/core';
 import { ownLogState } from '../state/own-log.js';
 import { intakeRules } from './rules.js';
@@ -80,19 +87,17 @@ export async function findOwnPast(
   const rules = intakeRules(scope);
   const { fromSeq, counted } = await beginningOfParts(scope, stored, deadline);
   let ownLog: AdmissionState = { vector: { [id]: counted }, partial: {} };
-  const scan = new OwnScan(id, ownLog, rules);
+  const scan = new OwnScan(id, ownLog, epochAt(state.epochs, fromSeq), rules);
   const reader = await retrying(clock, deadline, () => log.read({ generation, fromSeq }));
   const outbox = new SecondLife(store, limits.pageBytes);
   try {
     for (let seq = fromSeq - 1; seq < newest.seq;) {
       const past: Batch[] = [];
       for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
-        if (entry.origin === id) {
-          const taken = scan.take(entry);
-          await assertOurs(entry, taken, outbox);
-          past.push(...taken);
-          if (entry.seq <= position.seq) ownLog = scan.state;
-        }
+        const taken = scan.take(entry);
+        if (entry.origin === id) await assertOurs(entry, taken, outbox);
+        past.push(...taken);
+        if (entry.seq <= position.seq) ownLog = scan.state;
         seq = entry.seq;
       }
       if (past.length > 0) await retrying(clock, deadline, () => note(past));
@@ -128,15 +133,17 @@ export async function assertNoSecondLife(
   ownLog: AdmissionState,
 ): Promise<void> {
   const { id, store, sent, limits } = scope;
-  const { vector, position } = store.state();
+  const state = store.state();
+  const { vector, position } = state;
   if (counterOf(vector, id) <= counterOf(ownLog.vector, id)) return;
-  const own = entries.filter(({ origin, seq }) => origin === id && seq > position.seq);
-  if (own.every(({ data }) => sent.has(data))) return;
-  const scan = new OwnScan(id, ownLog, intakeRules(scope));
+  const read = entries.filter(({ seq }) => seq > position.seq);
+  const isForeign = ({ origin, data }: LogEntry): boolean => origin === id && !sent.has(data);
+  if (!read.some(isForeign)) return;
+  const scan = new OwnScan(id, ownLog, newestEpoch(state), intakeRules(scope));
   const past = new SecondLife(store, limits.pageBytes);
-  for (const entry of own) {
+  for (const entry of read) {
     const batches = scan.take(entry);
-    if (!sent.has(entry.data)) await assertOurs(entry, batches, past);
+    if (isForeign(entry)) await assertOurs(entry, batches, past);
   }
 }
 
@@ -219,8 +226,10 @@ async function lookBack(
   deadline: Deadline,
 ): Promise<LookedBack> {
   const { log, document, id, clock } = scope;
+  // Until the first own entry is met.
+  const epochs = new EpochFold(epochAt(scope.store.state().epochs, begin));
   const scanFrom = (counter: number): OwnScan =>
-    new OwnScan(id, { vector: { [id]: counter }, partial: {} }, intakeRules(scope));
+    new OwnScan(id, { vector: { [id]: counter }, partial: {} }, epochs.current, intakeRules(scope));
   let scan = from === undefined ? undefined : scanFrom(from);
   let beginning: { readonly seq: number; readonly time: number } | undefined;
   const { generation } = document;
@@ -229,9 +238,12 @@ async function lookBack(
     for (let seq = begin - 1; seq < end - 1;) {
       for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
         ({ seq } = entry);
-        if (entry.origin !== id || seq >= end) continue;
-        const first = firstCounterOf(entry);
-        scan ??= first === undefined ? undefined : scanFrom(first - 1);
+        if (seq >= end) break;
+        if (scan === undefined) {
+          epochs.take(entry);
+          const first = entry.origin === id ? firstCounterOf(entry) : undefined;
+          if (first !== undefined) scan = scanFrom(first - 1);
+        }
         scan?.take(entry);
         const begun = scan?.begun;
         if (begun === undefined) beginning = undefined;
@@ -259,14 +271,17 @@ export class OwnScan {
   /** The latest hybrid time among what is complete. */
   time = 0;
   #state: AdmissionState;
+  readonly #epochs: EpochFold;
 
   constructor(
     private readonly id: string,
     state: AdmissionState,
+    epoch: Epoch,
     /** What no replica applies does not count: a forged message must not lift our counter. */
     private readonly rules: IntakeRules,
   ) {
     this.#state = state;
+    this.#epochs = new EpochFold(epoch);
   }
 
   get state(): AdmissionState {
@@ -284,14 +299,22 @@ export class OwnScan {
     return kept !== undefined && kept.counter > this.counter ? kept : undefined;
   }
 
-  /** Returns what of the entry counts. */
+  #enterEpoch(record: EpochRecord): void {
+    const isOurs = record.primary === this.id;
+    this.#state = isOurs ? inEpoch(this.#state, record) : { ...this.#state, partial: {} };
+  }
+
+  /** Returns what of the entry counts. Wants the records of epochs as well. */
   take(entry: LogEntry): readonly Batch[] {
+    const record = this.#epochs.take(entry);
+    if (record !== undefined) this.#enterEpoch(record);
+    if (entry.origin !== this.id) return [];
     const taken: Batch[] = [];
     try {
       const batches = decodeBatches(entry.data);
       for (const batch of batches) {
         if (refuseBatch(entry, batch, this.rules) !== undefined) continue;
-        if (batch.origin !== this.id) continue;
+        if (batch.origin !== this.id || isFenced(this.#epochs.current, batch)) continue;
         const admission = admit(this.#state, batch);
         if (admission.type !== 'apply') continue;
         this.#state = admitted(this.#state, batch);

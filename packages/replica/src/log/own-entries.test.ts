@@ -1,4 +1,4 @@
-import { encodeBatch, type LogEntry, systemClock } from '@antiphon/core';
+import { encodeBatch, encodeEpochRecord, EPOCH_ORIGIN, type LogEntry, systemClock } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { Deadline } from '../wait/deadline.js';
 import { OwnEntries } from './own-entries.js';
@@ -13,19 +13,36 @@ function transaction(counter: number): Uint8Array {
   });
 }
 
+/** Whatever `a` gave and did not get into the log before it is spent. */
+function epochBehind(after: number): Uint8Array {
+  return encodeEpochRecord({
+    ...{ epoch: 1, primary: 'a', instance: 'one', after, by: 'a', why: 'restart', atMs: 0, leaves: [] },
+  });
+}
+
 /**
  * Of a log in which `a` has published up to 2, and these entries of its own stand; the others are
  * of others.
  */
-async function look(own: Readonly<Record<number, number>>, lastSeq: number, firstSeq = 1): Promise<string> {
+async function look(
+  own: Readonly<Record<number, number>>,
+  lastSeq: number,
+  firstSeq = 1,
+  epoch: { readonly seq?: number; readonly after?: number } = {},
+): Promise<string> {
   const entryAt = (seq: number): LogEntry => {
     const counter = own[seq];
-    const [origin, data] = counter === undefined ? ['b', OTHERS] : ['a', transaction(counter)];
+    const isEpoch = seq === epoch.seq;
+    const [origin, data] = isEpoch
+      ? [EPOCH_ORIGIN, epochBehind(epoch.after ?? 0)]
+      : counter === undefined
+        ? ['b', OTHERS]
+        : ['a', transaction(counter)];
     return { seq, origin, data, storedAtMs: 0, id: String(seq) } as unknown as LogEntry;
   };
-  const newest = Math.max(...Object.keys(own).map(Number));
+  const newest = Math.max(0, ...Object.keys(own).map(Number));
   const log = {
-    lastOf: () => Promise.resolve(entryAt(newest)),
+    lastOf: () => Promise.resolve(newest === 0 ? undefined : entryAt(newest)),
     identity: () => Promise.resolve({ generation: 'g', firstSeq, lastSeq }),
     read: ({ fromSeq }: { fromSeq: number }) => {
       let seq = fromSeq;
@@ -39,7 +56,9 @@ async function look(own: Readonly<Record<number, number>>, lastSeq: number, firs
     },
     replace: (message: string) => new Error(message),
   };
-  const store = { state: () => ({ publishedCounter: 2, position: { seq: lastSeq } }) };
+  const epochs =
+    epoch.seq === undefined ? [] : [{ number: 1, primary: 'a', instance: 'one', seq: epoch.seq }];
+  const store = { state: () => ({ publishedCounter: 2, position: { seq: lastSeq }, epochs }) };
   const clock = systemClock();
   const deadline = new Deadline(clock, 60_000);
   try {
@@ -61,6 +80,12 @@ describe('I14: the newest own entry, which was published', () => {
   it('stands before one that came late, however far', async () => {
     expect(await look({ 5: 2, 9: 1 }, 10)).toBe('nothing is lost');
     expect(await look({ 5: 2, 50_000: 1 }, 50_003)).toBe('nothing is lost');
+  });
+
+  it('was never there, when an epoch of its own came behind it', async () => {
+    expect(await look({ 5: 1 }, 10, 1, { seq: 8, after: 2 })).toBe('nothing is lost');
+    expect(await look({ 5: 1 }, 10, 1, { seq: 8, after: 1 })).toMatch(/a:2, .* was removed/);
+    expect(await look({}, 10, 1, { seq: 3, after: 2 })).toBe('nothing is lost');
   });
 
   it('may have been trimmed', async () => {

@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   type Clock,
+  decodeEpochRecord,
   FIRST_ENTRY_SEQ,
   type LogEntry,
   sleep,
@@ -66,8 +67,10 @@ export class OwnEntries {
     publishedCounter: number,
     deadline: Deadline,
   ): Promise<string | undefined> {
-    const { log, id } = this.scope;
-    const { seq } = newest ?? { seq: 0 };
+    const { log, id, store } = this.scope;
+    // What was spent before an own epoch was published by it.
+    const epochs = store.state().epochs.filter(({ primary, seq }) => primary === id && seq > 0);
+    const seq = Math.max(newest?.seq ?? 0, epochs.at(-1)?.seq ?? 0);
     if (seq === this.#searched.seq && publishedCounter === this.#searched.publishedCounter) return undefined;
     const { firstSeq, generation } = await log.identity(deadline.signal);
     // A message that was thought lost and came late may stand after newer ones: not far, as a rule.
@@ -86,14 +89,17 @@ export class OwnEntries {
   }
 
   async #highest(generation: string, fromSeq: number, lastSeq: number, deadline: Deadline): Promise<number> {
-    const { log, id } = this.scope;
+    const { log, id, store } = this.scope;
+    const epochs = new Set(store.state().epochs.flatMap(({ primary, seq }) => (primary === id ? [seq] : [])));
     const reader = await log.read({ generation, fromSeq });
     try {
       let highest = 0;
       for (let seq = fromSeq - 1; seq < lastSeq;) {
         for (const entry of await reader.next({ ...SCAN, signal: deadline.signal })) {
-          if (entry.origin === id && entry.seq <= lastSeq) highest = Math.max(highest, lastCounterIn(entry));
-          seq = entry.seq;
+          ({ seq } = entry);
+          if (seq > lastSeq) break;
+          if (entry.origin === id) highest = Math.max(highest, lastCounterIn(entry));
+          if (epochs.has(entry.seq)) highest = Math.max(highest, decodeEpochRecord(entry.data)?.after ?? 0);
         }
         deadline.renew();
       }

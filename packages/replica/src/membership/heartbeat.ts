@@ -10,6 +10,7 @@ import {
   MAX_STRANGERS,
   MAX_WAITS,
 } from '@antiphon/core';
+import { alarmRescued } from '../failover/rescue-alarm.js';
 import { AgreementWatch } from './agreement-watch.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from '../repair/missing-transactions.js';
@@ -99,6 +100,7 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
     this.#prune();
     this.scope.conflicts.look();
     this.scope.leftOut.look();
+    alarmRescued(this.scope);
     this.#duplicates.look();
     if (this.#beats % REFRESH_EVERY_BEATS !== 0) return;
     void this.#agreement.look();

@@ -9,6 +9,7 @@ import {
   type Timer,
   toAntiphonError,
   sentence,
+  withEpoch,
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
@@ -260,7 +261,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const last = messages.at(-1);
     if (first === undefined || last === undefined) return;
     const { id, instance } = this.scope;
-    const data = messages.length === 1 ? first.data : Buffer.concat(messages.map((message) => message.data));
+    const data = this.#inEpoch(messages.map((message) => message.data));
     const mark = { counter: last.lastCounter, part: last.part, whole: last.last };
     const attempt = `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`;
     const before = this.#cursor;
@@ -270,6 +271,15 @@ export class Relay implements Behaviour<RelayProtocol> {
       const isLast = index === pieces.length - 1;
       this.#append(piece, isLast ? mark : before, isLast ? attempt : `${attempt}+${index}`, context);
     });
+  }
+
+  /** Back to back. What is kept of the epoch before counts only in the one of now. */
+  #inEpoch(messages: readonly Uint8Array[]): Uint8Array {
+    const { authority } = this.scope;
+    const { epoch } = authority.current();
+    const current = authority.byTerm ? messages.map((data) => withEpoch(data, epoch)) : messages;
+    const [only] = current;
+    return current.length === 1 && only !== undefined ? only : Buffer.concat(current);
   }
 
   #append(data: Uint8Array, mark: SentMark, attempt: string, context: Context<RelayProtocol>): void {
@@ -315,7 +325,7 @@ export class Relay implements Behaviour<RelayProtocol> {
   #publish(): void {
     const acknowledged = this.#window.takeAcknowledged();
     if (acknowledged === undefined) return;
-    const { store, document, progress, health } = this.scope;
+    const { store, document, progress, health, authority } = this.scope;
     this.#failures = 0;
     endPublishAlarm(health);
     // What was in flight before says nothing about what is to be sent again.
@@ -326,6 +336,9 @@ export class Relay implements Behaviour<RelayProtocol> {
     // A chain has nobody else's entry in it; else the feed moves the position, when it has come
     // there.
     if (!this.#chained) return;
+    // Deposed in the middle of a big transaction, it reads on from the position: there it has to
+    // meet the first part, or it would not know that the log has all of them.
+    if (!mark.whole && authority.byTerm) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
     const { seq, attempt } = acknowledged;
     const entry = { seq, ...(attempt === undefined ? {} : { attempt }) };

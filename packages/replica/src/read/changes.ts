@@ -32,6 +32,8 @@ import {
   type VectorClock,
   withAbortReason,
   withIntegers,
+  epochAt,
+  usersTables,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -219,7 +221,7 @@ export function choiceOf(
   assertTablesWanted(tables, what);
   assertIntegers(integers);
   return {
-    wanted: tables && new Set(replicatedNames(tables, document.schema.tables, `Replica ${id}`)),
+    wanted: tables && new Set(replicatedNames(tables, usersTables(document.schema.tables), `Replica ${id}`)),
     integers,
   };
 }
@@ -298,6 +300,7 @@ export async function* follow(
   const stream = new ChangeStream(start, {
     rules: () => intakeRules(scope),
     isMember: (origin) => origin === id || isKnownMember(scope, origin, store.state()),
+    epochAt: (seq) => epochAt(store.state().epochs, seq),
     judgesCauses: true,
     tooOld,
     keptBytes: limits.changeFeedBytes,

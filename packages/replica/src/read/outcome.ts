@@ -4,15 +4,21 @@ import {
   counterOf,
   formatOutcomeId,
   type GroupOutcome,
+  hasOtherPrimary,
+  isVoided,
+  newestEpoch,
   type OptionNames,
   parseOutcomeId,
   type Position,
+  REQUESTS_TABLE,
   type TransactionId,
 } from '@antiphon/core';
 import type { ActorRef } from '@antiphon/actor';
 import { assertTimeout, Deadline } from '../wait/deadline.js';
+import { isTokenOf } from '../config/ids.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
+import { assertRequestId, isOutcomeId } from '../write/request-id.js';
 
 /** What became of a write, as far as this replica can tell. */
 export interface Outcome {
@@ -21,7 +27,10 @@ export interface Outcome {
    * origin.
    */
   readonly outcome: 'committed' | 'rejected' | 'unknown';
-  /** The id that was asked for, as text: `eu-1:42`, or with the token of an attempt. */
+  /**
+   * The id that was asked for, as text: `eu-1:42`, or with the token of an attempt; or that of a
+   * request.
+   */
   readonly id: string;
   /** The write's place in the log, when it was synchronous and is committed. */
   readonly position?: Position;
@@ -48,6 +57,7 @@ const DEFAULT_TIMEOUT_MS = 5000;
 const PAGE = 1000;
 const MAX_PAGES = 100;
 const NEVER_LOGGED = 'it never came into the log, and no longer can';
+const DEPOSED = 'it did not come into the log before the next epoch, and no longer can';
 const NOT_GIVEN = 'no write has this number yet';
 
 /**
@@ -64,6 +74,8 @@ export async function findOutcome(
   checkOptions(options, OUTCOME_OPTIONS, 'outcome()');
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
   assertTimeout(timeoutMs);
+  if (typeof given === 'string' && scope.authority.byTerm && !isOutcomeId(given))
+    return ofRequest(scope, given, { timeoutMs, ...(signal && { signal }) });
   const asked: Asked = typeof given === 'string' ? parseOutcomeId(given) : transactionId(given);
   const known = await look(scope, asked);
   if (known !== undefined) return known;
@@ -73,23 +85,63 @@ export async function findOutcome(
     await seeEverything(scope, deadline);
     const seen = await look(scope, asked);
     if (seen !== undefined) return seen;
+    const fenced = fencedOf(scope, asked);
+    // What was applied since the last look came before that epoch.
+    if (fenced !== undefined) return (await look(scope, asked)) ?? fenced;
     if (asked.token === undefined)
       return { outcome: 'unknown', id: formatOutcomeId(asked), reason: NOT_GIVEN };
+    if (isDeposed(scope, asked)) return (await look(scope, asked)) ?? rejected(asked, DEPOSED);
     if (asked.origin !== scope.id || scope.sync === undefined || !scope.authority.current().mayWrite) {
       await deadline.race(scope.members.refresh());
       return undecided(asked, scope);
     }
     await noOpGroup(scope, replica, deadline);
-    return (
-      (await look(scope, asked)) ?? {
-        outcome: 'rejected',
-        id: formatOutcomeId(asked, asked.token),
-        reason: NEVER_LOGGED,
-      }
-    );
+    return (await look(scope, asked)) ?? rejected(asked, NEVER_LOGGED);
   } finally {
     deadline.end();
   }
+}
+
+/** By its row, which is in the transaction that wrote it. */
+async function ofRequest(
+  scope: Scope,
+  id: string,
+  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+): Promise<Outcome> {
+  assertRequestId(id);
+  const what = 'the log says what it holds of this request';
+  const deadline = new Deadline(scope.clock, timeoutMs, [signal, scope.closing], what);
+  try {
+    if (await isRemembered(scope, id, deadline)) return { outcome: 'committed', id };
+    await seeEverything(scope, deadline);
+    if (await isRemembered(scope, id, deadline)) return { outcome: 'committed', id };
+  } finally {
+    deadline.end();
+  }
+  const reason =
+    `the log holds no request with this id now. Call execute again with \`requestId: '${id}'\` within an hour of the first call: ` +
+    'it is written once';
+  return { outcome: 'unknown', id, reason };
+}
+
+async function isRemembered({ store }: Scope, id: string, { signal }: Deadline): Promise<boolean> {
+  const { rows } = await store.query(`SELECT 1 FROM ${REQUESTS_TABLE} WHERE id = ?`, [id], { signal });
+  return rows.length > 0;
+}
+
+function rejected(asked: Asked, reason: string): Outcome {
+  return { outcome: 'rejected', id: formatOutcomeId(asked, asked.token), reason };
+}
+
+/**
+ * Behind an attempt's epoch: it counts for nobody, wherever it stands in the log. Whoever made it
+ * had been elected before, and the log has been read up to where it ended since then, so it is of
+ * the newest epoch or of an earlier one.
+ */
+function isDeposed({ authority, store }: Scope, { origin, token = '' }: Asked): boolean {
+  if (!authority.byTerm) return false;
+  const { primary, instance = '' } = newestEpoch(store.state());
+  return primary !== origin || !isTokenOf(instance, token);
 }
 
 /**
@@ -111,16 +163,38 @@ async function noOpGroup(
 }
 
 async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | undefined> {
+  // Of before the question: what is applied while it is answered is in neither.
+  const { vector, epochs } = store.state();
   const group = await store.outcomeOf(asked);
   const id = formatOutcomeId(asked, asked.token);
   if (group !== undefined) return ofGroup(group, asked, id, store.state().position.generation);
-  if (counterOf(store.state().vector, asked.origin) < asked.counter) return undefined;
+  if (isVoided(epochs, asked)) return { outcome: 'rejected', id, reason: inLedger(asked.origin) };
+  if (counterOf(vector, asked.origin) < asked.counter) return undefined;
   if (sync === undefined) return { outcome: 'committed', id };
   if (asked.token !== undefined && (await isKept(store, asked))) {
     return { outcome: 'rejected', id, reason: NEVER_LOGGED };
   }
   const reason = 'it was not a synchronous write, or it is too long ago: its outcome is no longer kept';
   return { outcome: 'unknown', id, reason };
+}
+
+/**
+ * The log had not got it when another replica became the primary, so it counts for nobody, for
+ * good: its origin need not be asked. Undefined where that is not so.
+ */
+function fencedOf({ store }: Scope, asked: Asked): Outcome | undefined {
+  const state = store.state();
+  const { origin } = asked;
+  const isMissing = state.gaps.some((gap) => gap.origin === origin);
+  const epoch = newestEpoch(state);
+  if (!hasOtherPrimary(epoch, origin) || isMissing) return undefined;
+  const since = `${epoch.primary} is the primary since entry ${epoch.seq} of the log, and the log had not got it by then`;
+  const id = formatOutcomeId(asked, asked.token);
+  return { outcome: 'rejected', id, reason: `${since}: ${inLedger(origin)}` };
+}
+
+function inLedger(origin: string): string {
+  return `it is in the rescue ledger of ${origin} (\`antiphon rescue list\`), or it was never written`;
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type RowDigest,
   type Value,
 } from '@antiphon/core';
+import { notWritable } from '../config/not-writable.js';
 import { needsSync } from '../config/needs-sync.js';
 import { Deadline } from '../wait/deadline.js';
 import { untilReplicated } from '../state/progress.js';
@@ -204,20 +205,24 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
 }
 
 async function strong(
-  { sync, authority, clock, closing }: ReplicaScope,
+  scope: ReplicaScope,
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { sync, authority, clock, closing, id, cluster } = scope;
   if (sync === undefined) {
-    // The only database that is written to shows everything that was ever acknowledged.
-    if (authority.current().role === 'primary') return;
-    throw needsSync("Consistency 'strong' on this replica");
+    if (authority.current().role !== 'primary') throw needsSync("Consistency 'strong' on this replica");
+    // The only database that is ever written to shows everything that was acknowledged.
+    if (!authority.byTerm) return;
   }
   const what = 'the log has taken the entry that a strong read needs';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
   try {
-    await sync.barrier.pass(deadline);
+    await scope.barrier.pass(deadline);
   } finally {
     deadline.end();
   }
+  // What it has read up to there may have made another one the primary, whose writes come later.
+  const { role, primary } = authority.current();
+  if (sync === undefined && role !== 'primary') throw notWritable({ cluster, id, primary });
 }

@@ -1,4 +1,4 @@
-import { encodeBatch, type LogEntry, type TransactionBatch } from '@antiphon/core';
+import { encodeBatch, firstEpoch, type LogEntry, type TransactionBatch } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { RULES, TABLE } from '../testing/intake-rules.js';
 import { judgeAgain } from './judge-again.js';
@@ -20,7 +20,11 @@ const GROUP = { sync: { token: 't', readSeq: 1, claims: [[]] } };
 
 function verdict(late: LogEntry, known = true, rules = RULES) {
   const state = { vector: { a: 2 }, partial: {} };
-  const { steps, obstacle } = judgeAgain(late, state, rules, { self: 'me', known });
+  const { steps, obstacle } = judgeAgain(late, state, rules, {
+    self: 'me',
+    known,
+    epoch: firstEpoch(rules.primary),
+  });
   return obstacle ?? steps.map(({ type }) => type);
 }
 

@@ -17,6 +17,9 @@ import {
   toAntiphonError,
   type VectorClock,
   withoutStop,
+  type Epoch,
+  epochAt,
+  isFenced,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { isKnownMember } from '../cluster/members.js';
@@ -35,7 +38,8 @@ export function judgeEntries(
   const verdicts = entries.map((entry): RejudgeResult['verdicts'][number] => {
     const { seq, origin } = entry;
     const known = isKnownMember(scope, origin, { vector: now.vector });
-    const verdict = judgeAgain(entry, now, rules, { self: scope.id, known });
+    const epoch = epochAt(state.epochs, seq);
+    const verdict = judgeAgain(entry, now, rules, { self: scope.id, known, epoch });
     steps.push(...verdict.steps);
     now = verdict.state;
     const { obstacle } = verdict;
@@ -85,12 +89,12 @@ export function judgeAgain(
   entry: LogEntry,
   state: AdmissionState,
   rules: IntakeRules,
-  { self, known }: { readonly self: string; readonly known: boolean },
+  { self, known, epoch }: { readonly self: string; readonly known: boolean; readonly epoch: Epoch },
 ): SecondVerdict {
   const steps: ApplyStep[] = [];
   if (entry.origin === self)
     return { steps, state, obstacle: 'it is of this replica, which publishes again what must be' };
-  const refusal = refuseOrigin(entry, rules, known);
+  const refusal = refuseOrigin(entry, known);
   if (refusal !== undefined) return { steps, state, obstacle: clause(refusal.message) };
   let batches: readonly Batch[];
   try {
@@ -100,6 +104,8 @@ export function judgeAgain(
   }
   let now = state;
   for (const batch of batches) {
+    // By who was the primary where it stands: that is what the other replicas went by.
+    if (isFenced(epoch, batch)) continue;
     const admission = admit(now, batch);
     if (admission.type === 'duplicate') continue;
     const obstacle =

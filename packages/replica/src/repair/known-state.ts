@@ -11,8 +11,10 @@ import {
   isReserved,
   type LogEntry,
   newOfPart,
+  soleWriter,
   type Store,
   type StoreState,
+  newestEpoch,
   type VectorClock,
 } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
@@ -74,7 +76,8 @@ export class KnownState {
 
   async #install(): Promise<void> {
     const { document, cluster, clock } = this.scope;
-    const { schema, generation, rowVersions } = document;
+    const { schema, generation, rowVersions, topology } = document;
+    const primary = soleWriter(topology);
     await this.reference.inspect();
     await this.reference.install(
       {
@@ -82,6 +85,8 @@ export class KnownState {
         ...{
           schema,
           writes: 'refuse',
+          // Epochs follow it.
+          ...(primary !== undefined && { primary }),
           rowVersions,
           createTables: true,
           sealExistingRows: false,
@@ -154,7 +159,11 @@ export class KnownState {
       const plan = this.#plan(rest);
       if (plan.halt !== undefined) throw plan.halt.error;
       const refused = await this.#apply(plan.steps, plan.seq);
-      if (refused === undefined) return;
+      if (refused === undefined) {
+        // A plan ends with the epoch that begins in it.
+        rest = rest.filter((entry) => entry.seq > plan.seq);
+        continue;
+      }
       const { step, error } = refused;
       const { seq = 0 } = plan.steps[step] ?? {};
       if (!NOBODY_CAN.has(error.code)) throw error;
@@ -172,6 +181,8 @@ export class KnownState {
       ...{ ownCounter: Infinity, recoverOwnUpTo: 0, ownLatestTime: 0 },
       causesMayBeMissing: state.quarantined > 0,
       gaps: state.gaps,
+      epoch: newestEpoch(state),
+      ...{ instance: '', takesWrites: false },
       isMember: (origin) =>
         members.has(origin) ||
         counterOf(this.#state.vector, origin) > 0 ||

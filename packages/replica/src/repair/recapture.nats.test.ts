@@ -105,26 +105,32 @@ describe.each([
   });
 });
 
-it('I3: a table rebuilt where nobody may write gets what replication knows, and what goes is kept', async () => {
-  const [r1, r2] = await pair(PRIMARY);
-  await fixture.sqlWhenFree('r2', REBUILD);
-  expect(await r2.recapture('t', { dryRun: true })).toMatchObject({ way: 'set-back', ...ONE_EACH });
-  expect(await r2.recapture('t')).toMatchObject({
-    ...{
-      outcome: 'recaptured',
-      way: 'set-back',
-      replicating: true,
-      keptIn: '_antiphon_kept2',
-      writtenAgain: 0,
-    },
-    ...ONE_EACH,
-  });
-  await expectEqual(r1, r2);
-  await r1.execute([{ sql: `INSERT INTO t VALUES ('by the library', 3)` }]);
-  await expectEqual(r1, r2);
-  expect(await rowsOf(r2, 't')).toMatch(/to delete/);
-  expect(() => fixture.sql('r2', `INSERT INTO t VALUES ('refused', 3)`)).toThrow(/antiphon/);
-});
+it.each([
+  ['', PRIMARY],
+  [', where primaries claim epochs', { ...PRIMARY, failover: { mode: 'manual' } }],
+] as const)(
+  'I3: a table rebuilt where nobody may write gets what replication knows%s',
+  async (_where, options) => {
+    const [r1, r2] = await pair(options);
+    await fixture.sqlWhenFree('r2', REBUILD);
+    expect(await r2.recapture('t', { dryRun: true })).toMatchObject({ way: 'set-back', ...ONE_EACH });
+    expect(await r2.recapture('t')).toMatchObject({
+      ...{
+        outcome: 'recaptured',
+        way: 'set-back',
+        replicating: true,
+        keptIn: '_antiphon_kept2',
+        writtenAgain: 0,
+      },
+      ...ONE_EACH,
+    });
+    await expectEqual(r1, r2);
+    await r1.execute([{ sql: `INSERT INTO t VALUES ('by the library', 3)` }]);
+    await expectEqual(r1, r2);
+    expect(await rowsOf(r2, 't')).toMatch(/to delete/);
+    expect(() => fixture.sql('r2', `INSERT INTO t VALUES ('refused', 3)`)).toThrow(/antiphon/);
+  },
+);
 
 describe.each([
   ['primary', 'r1', { ...PRIMARY, ...SYNC }],

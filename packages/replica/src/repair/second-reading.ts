@@ -2,6 +2,8 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   BatchOrder,
+  EPOCH_ORIGIN,
+  epochAt,
   counterOf,
   type LogEntry,
   type LogReader,
@@ -134,7 +136,12 @@ export class SecondReading {
     const { seq: untilSeq } = store.state().position;
     const { generation } = document;
     const identity = await log.identity(this.#closing.signal);
-    const order = new LogOrder(intakeRules(this.scope), BatchOrder.of(identity, store.state().vector));
+    const { vector, epochs } = store.state();
+    const order = new LogOrder(
+      intakeRules(this.scope),
+      BatchOrder.of(identity, vector),
+      epochAt(epochs, identity.firstSeq),
+    );
     for (let [seq, removed] = [Math.max(1, identity.firstSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
       let reader: LogReader | undefined;
       try {
@@ -188,7 +195,9 @@ export class SecondReading {
     const awaited = new Set(health.waiting.map(({ origin }) => origin));
     for (const entry of entries) if (awaited.has(entry.origin)) this.#noteUnreadable(entry);
     const counting = entries.filter(
-      (entry) => entry.origin !== id && awaited.has(entry.origin) && order.counts(entry),
+      (entry) =>
+        (entry.origin === EPOCH_ORIGIN || (entry.origin !== id && awaited.has(entry.origin))) &&
+        order.counts(entry),
     );
     const late = counting.filter((entry) => isLate(entry, vector));
     if (late.length === 0) return;

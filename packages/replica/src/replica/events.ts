@@ -2,7 +2,7 @@ import { abortError, abortReason, checkOptions, type OptionNames, type Timer } f
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { EventQueue } from './event-queue.js';
 import { eventsBetween, type HealthPicture, type ReplicaEvent, type WithoutTime } from './replica-event.js';
-import { denialAlarms } from './status.js';
+import { denialAlarms, epochStatus } from './status.js';
 
 /** When to end. */
 export interface EventsOptions {
@@ -40,16 +40,18 @@ class EventStream implements AsyncIterableIterator<ReplicaEvent, void, undefined
   ) {
     const { health, log, progress, conflicts, store } = scope;
     const look = (): void => this.#look();
-    // Progress moves with every run of entries: only the quarantine is not told of by anybody else.
-    const lookWhenQuarantined = (): void => {
-      if (store.state().quarantined !== this.#before?.quarantined) look();
+    // Progress moves with every run of entries: only these are not told of by anybody else.
+    const lookWhenKept = (): void => {
+      const { quarantined, rescued } = store.state();
+      if (quarantined !== this.#before?.quarantined || rescued !== this.#before.rescued) look();
     };
     const wake = (): void => this.#queue.wake();
     signal?.addEventListener('abort', wake, { once: true });
     this.#stopListening = [
       health.onChange(look),
       log.onConnection(look),
-      progress.onMove(lookWhenQuarantined),
+      progress.onMove(lookWhenKept),
+      scope.authority.onChange(look),
       conflicts.onConflict((count, reports) => this.#push({ type: 'conflict', count, reports })),
       () => signal?.removeEventListener('abort', wake),
     ];
@@ -127,5 +129,7 @@ function pictureOf(scope: ReplicaScope): HealthPicture {
     alarms: [...health.alarms, ...denialAlarms(scope)],
     connection: log.connection,
     quarantined: store.state().quarantined,
+    rescued: store.state().rescued,
+    epoch: epochStatus(scope).epoch,
   };
 }

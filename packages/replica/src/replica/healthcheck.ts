@@ -1,5 +1,6 @@
 import { AntiphonError, checkOptions, type OptionNames, shownOption } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
+import { RESCUE_ALARM } from '../failover/rescue-alarm.js';
 import { problemsOf, type HealthOptions } from './problems.js';
 import type { ReplicaStatus } from './status.js';
 
@@ -31,9 +32,12 @@ export function healthOf(status: () => ReplicaStatus, options: HealthOptions): R
   }
   const now = status();
   const problems = problemsOf(now, options);
+  // What is in the rescue ledger is for somebody to decide; whoever reads here need not wait.
+  const alarms = now.alarms.filter(({ name }) => name !== RESCUE_ALARM);
+  const inTheWay = problemsOf({ ...now, alarms }, options);
   return {
     live: !ENDED.has(now.lifecycle),
-    ready: problems.length === 0 && IN_STEP.has(now.lifecycle),
+    ready: inTheWay.length === 0 && IN_STEP.has(now.lifecycle),
     state: now.lifecycle,
     problems,
   };

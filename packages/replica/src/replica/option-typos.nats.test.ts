@@ -56,7 +56,7 @@ describeTypos({
   AsyncUpdate: { option: 'intervalMs', given: { mode: 'async' }, call: (update) => start({ update }) },
   'ReplicaLimits, AgreedLimits': { option: 'beatMs', call: (limits) => start({ limits }) },
   'WriteOptions of transaction': { option: 'acks', call: (options) => a.transaction(() => 1, options) },
-  'WriteOptions of execute': {
+  'ExecuteOptions of execute': {
     option: 'timeoutMs',
     call: (options) => a.execute([{ sql: DELETE }], options),
   },
@@ -73,6 +73,11 @@ describeTypos({
   'QuarantineQuery of list': { option: 'afterId', call: (query) => a.quarantine.list(query) },
   'QuarantineQuery of retry': { option: 'afterId', call: (query) => a.quarantine.retry(query) },
   'QuarantineQuery of discard': { option: 'seq', call: (query) => a.quarantine.discard(query) },
+  RescueQuery: { option: 'afterId', call: (query) => a.rescue.list(query) },
+  'RescuePage of show': { option: 'after', call: (page) => a.rescue.show(1, page) },
+  ReapplyOptions: { option: 'force', call: (options) => a.rescue.reapply(1, options) },
+  SwitchOverOptions: { option: 'timeoutMs', call: (options) => a.switchOver('b', options) },
+  TakeOverOptions: { option: 'timeoutMs', call: (options) => a.takeOver(options) },
   VerifyOptions: { option: 'attempts', call: (options: object) => verifyCluster({ ...asked(), ...options }) },
   HealthOptions: { option: 'maxLagSeconds', call: (options) => problemsOf(a.status(), options) },
 });

@@ -1,4 +1,5 @@
 import { AntiphonError, checkOptions, isRecord, type OptionNames, sentence } from '@antiphon/core';
+import { RESCUE_ALARM } from '../failover/rescue-alarm.js';
 import type { ReplicaStatus } from './status.js';
 
 /** What counts as healthy. */
@@ -58,10 +59,12 @@ function assertStatus(status: unknown): void {
 
 const ENDING: ReadonlySet<string> = new Set(['failed', 'closing', 'closed']);
 /**
- * What this replica writes reaches nobody: the alarms that say so, and after how long each counts.
- * No replica accepts it, or the log does not take it: a change of its leader takes seconds.
+ * What this replica writes, or wrote, reaches nobody: the alarms that say so, and after how long
+ * each counts. No replica accepts it, the log does not take it (a change of its leader takes
+ * seconds), or it is in the rescue ledger.
  */
 const WRITE_ALARMS: ReadonlyMap<string, number> = new Map([
   ['own', 0],
   ['publish', 5000],
+  [RESCUE_ALARM, 0],
 ]);

@@ -16,8 +16,14 @@ class Appointed implements Authority {
   readonly #listeners = new Set<(mandate: Mandate) => void>();
   #mandate: Mandate = { epoch: 0, role: 'primary', primary: 'a', mayWrite: true };
 
+  readonly byTerm = false;
+
   current(): Mandate {
     return this.#mandate;
+  }
+
+  changed(): void {
+    for (const listener of this.#listeners) listener(this.#mandate);
   }
 
   onChange(listener: (mandate: Mandate) => void): () => void {

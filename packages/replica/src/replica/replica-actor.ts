@@ -1,43 +1,34 @@
-import type {
-  ActorRef,
-  Behaviour,
-  Context,
-  Ending,
-  MailboxOptions,
-  NoReply,
-  Received,
-} from '@antiphon/actor';
+import type { Behaviour, Context, Ending, MailboxOptions, NoReply, Received } from '@antiphon/actor';
 import {
   AntiphonError,
   type ApplyOutcome,
   type ApplyStep,
   type CompareOptions,
+  type EpochReason,
   type Gap,
   type LeftOutWrite,
   type RecaptureReport,
-  type Timer,
   toAntiphonError,
   type WriteOutcome,
 } from '@antiphon/core';
 import { ApplyTurn, type AppliedSteps } from '../deliver/apply-turn.js';
-import { Feed } from '../deliver/feed.js';
 import { judgeEntries } from '../repair/judge-again.js';
 import { Heartbeat } from '../membership/heartbeat.js';
 import type {
   DeliveryResult,
   Delivery,
-  FeedProtocol,
   HeartbeatProtocol,
   RejudgeResult,
   RejudgeRequest,
-  RelayProtocol,
   ReplicaProtocol,
   WriteMessage,
 } from '../state/protocols.js';
-import { Relay } from '../publish/relay.js';
+import { alarmRescued } from '../failover/rescue-alarm.js';
 import { SealRetry } from './seal-retry.js';
+import { Term } from './term.js';
 import { GroupCommitter } from '../sync/group-committer.js';
 import type { SyncWrite } from '../state/sync-write.js';
+import { notWritable } from '../config/not-writable.js';
 import { uncertainCounters } from '../state/uncertain-counters.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 
@@ -60,9 +51,14 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       apply: 'apply',
       rejudge: 'apply',
       discard: 'control',
+      resolveRescue: 'control',
       enter: 'control',
+      claim: 'control',
+      rewind: 'apply',
+      handOver: 'control',
       noOpGroup: 'control',
       poll: 'control',
+      attend: 'control',
       check: 'control',
       recapture: 'control',
       seal: 'control',
@@ -78,11 +74,6 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
   };
 }
 
-const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
-  lanes: { results: { weight: 2 }, wakes: {} },
-  laneOf: { settled: 'results', resume: 'results', resend: 'results', wake: 'wakes', flush: 'wakes' },
-};
-
 /**
  * Owns the store: everything that uses the database's write connection happens in a turn of this
  * actor, so it needs no locks.
@@ -97,20 +88,28 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     submit: (write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> =>
       this.#submit(write, context),
     advance: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#advance(context),
-    noOpGroup: (counter: number, context: Context<ReplicaProtocol>): Promise<void> => {
-      this.#committer?.noOpGroup(counter);
+    noOpGroup: async (counter: number, context: Context<ReplicaProtocol>): Promise<void> => {
+      await this.#follow(context);
+      // Deposed meanwhile: it would count for nobody but this database.
+      if (this.scope.authority.current().mayWrite) this.#committer?.noOpGroup(counter);
       return this.#advance(context);
     },
     apply: (delivery: Delivery): Promise<DeliveryResult> => this.#apply(delivery),
-    enter: async (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => {
-      await this.#leave();
-      this.#enter(context);
+    enter: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#follow(context),
+    claim: async (why: EpochReason): Promise<void> => this.#term?.claim(why),
+    rewind: (): Promise<void> => this.#rewind(),
+    handOver: async (holdMs: number): Promise<void> => {
+      this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
+      await this.scope.store.handOver();
+      this.#term?.relay?.tell('flush');
     },
     rejudge: (request: RejudgeRequest): Promise<RejudgeResult> => this.#rejudge(request),
     discard: async (ids: readonly number[]): Promise<void> => {
       const { seq } = this.scope.store.state().position;
       await this.#beside(ids.map((id) => ({ type: 'release', id, arrived: false, seq })));
     },
+    resolveRescue: ({ id, state, by }: Resolution): Promise<boolean> =>
+      this.scope.store.resolveRescue(id, state, by),
     poll: (): Promise<void> | void => {
       const { store, clocks } = this.scope;
       if (!this.#polling || !this.#sealing.due) return;
@@ -119,12 +118,13 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       // database.
       if (clocks.refusal === undefined) return this.#poll();
     },
+    attend: (): void => this.scope.store.renewForeignLease(),
     check: (): Promise<void> => this.#check(),
     recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
       this.#recapture(request),
     seal: async (): Promise<number> => {
       const sealed = await this.#seal();
-      this.#relay?.tell('flush');
+      this.#term?.relay?.tell('flush');
       return sealed;
     },
     prune: (counter: number): Promise<void> => this.scope.store.prune(counter),
@@ -134,7 +134,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       message: Received<ReplicaProtocol, 'resend'>,
     ): NoReply => {
       // In its own time: the relay reads pages of the outbox for it.
-      const asked = this.#relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
+      const asked = this.#term?.relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
       asked?.then(
         (answer) => message.reply(answer),
         (error: unknown) => message.reject(toAntiphonError(error)),
@@ -145,7 +145,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     forgetGaps: (gaps: readonly Gap[]): Promise<void> => this.#forgetGaps(gaps),
     hurry: async (): Promise<void> => {
       await this.#check();
-      this.#feed?.tell('hurry');
+      this.#term?.feed.tell('hurry');
     },
     hold: (holdMs: number): void => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
@@ -161,8 +161,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (this.#held.length > 0) return this.#writeOn(context);
     },
   };
-  #relay: ActorRef<RelayProtocol> | undefined;
-  #feed: ActorRef<FeedProtocol> | undefined;
+  /** Undefined before the first one, and while the next one begins. */
+  #term: Term | undefined;
   #polling = true;
   readonly #sealing: SealRetry;
   /** Monotonic; while it lies ahead, library writes wait in `#held`. */
@@ -171,7 +171,6 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   #held: Received<ReplicaProtocol, 'write'>[] = [];
   #writingOn = false;
   #committer: GroupCommitter | undefined;
-  #pollTimer: Timer | undefined;
   readonly #applyTurn: ApplyTurn;
   #advancing = false;
   readonly #stopListening: (() => void)[] = [];
@@ -183,7 +182,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   started(context: Context<ReplicaProtocol>): void {
     const { scope } = this;
-    this.#startSync(context);
+    this.#listenForSync(context);
     this.#stopListening.push(scope.authority.onChange(() => context.self.tell('enter')));
     this.#enter(context);
     context.spawn<HeartbeatProtocol>('heartbeat', () => new Heartbeat(scope, context.self));
@@ -191,30 +190,56 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     context.every(EXPIRY_CHECK_MS, 'expire', undefined);
   }
 
-  /**
-   * What runs during one mandate, and as it says: the only place that depends on who may write when
-   * it starts.
-   */
+  /** What was started for one epoch does nothing in the next one. */
+  async #follow(context: Context<ReplicaProtocol>): Promise<void> {
+    const { authority, health, progress } = this.scope;
+    if (authority.current().epoch === this.#term?.epoch) return;
+    await this.#term?.end();
+    this.#depose();
+    this.#enter(context);
+    health.handle('entered');
+    progress.moved();
+  }
+
   #enter(context: Context<ReplicaProtocol>): void {
-    const { scope } = this;
-    const feed = context.spawn('feed', () => new Feed(scope, context.self));
-    this.#feed = feed;
-    this.#relay = context.spawn('relay', () => new Relay(scope, feed), { mailbox: RELAY_MAILBOX });
-    // Where other programs are refused, there is nothing of theirs to look for.
-    const othersWrite = scope.sync?.settings.foreignWrites !== 'refuse';
-    if (scope.authority.current().mayWrite && othersWrite)
-      this.#pollTimer = context.every(scope.limits.pollMs, 'poll', undefined);
+    this.#startCommitting();
+    this.#term = new Term(this.scope, context);
   }
 
-  /** Ends what the last mandate started. */
-  async #leave(): Promise<void> {
-    this.#pollTimer?.cancel();
-    this.#pollTimer = undefined;
-    await Promise.all([this.#relay?.stop(), this.#feed?.stop()]);
+  /** What is in flight of it still counts only where it stands before the next epoch. */
+  async #rewind(): Promise<void> {
+    const { store, logger, progress, health } = this.scope;
+    await this.#term?.stopSending();
+    this.#depose();
+    const { lastCounter: spent } = store.state();
+    health.handle('rewind');
+    const { transactions, rows } = await store
+      .rewind({ reason: 'rescued', spent })
+      .finally(() => health.handle('rewound'));
+    progress.moved();
+    alarmRescued(this.scope);
+    if (transactions === 0) return;
+    logger.warn(
+      { transactions, rows },
+      `Another replica is the primary now, and ${transactions} transactions of this one had not come into the log. ` +
+        'Their rows are as they were before, and the transactions are kept. See `antiphon rescue list`.',
+    );
   }
 
-  #startSync(context: Context<ReplicaProtocol>): void {
-    const { sync, progress, log } = this.scope;
+  /**
+   * What is in flight and not in the log before the new epoch counts for nobody. Nothing of it is
+   * uncertain any more, so that what other programs wrote can be numbered.
+   */
+  #depose(): void {
+    if (this.#committer === undefined) return;
+    this.#committer.deposed(this.#notWritable());
+    this.#committer = undefined;
+    this.scope.store.guardNumbering(() => undefined);
+  }
+
+  /** Its counters go on where the log has ours when the mandate begins. */
+  #startCommitting(): void {
+    const { sync } = this.scope;
     if (sync === undefined) return;
     const committer = new GroupCommitter(
       this.scope,
@@ -232,9 +257,19 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       idle: committer.idle,
     });
     sync.onOwnEntry = (seq) => committer.sawOwn(seq);
+  }
+
+  #notWritable(): AntiphonError {
+    const { id, cluster, authority } = this.scope;
+    return notWritable({ cluster, id, primary: authority.current().primary });
+  }
+
+  #listenForSync(context: Context<ReplicaProtocol>): void {
+    const { sync, progress, log } = this.scope;
+    if (sync === undefined) return;
     sync.acker.start();
     const advance = (): void => {
-      if (this.#advancing || !committer.due) return;
+      if (this.#advancing || this.#committer?.due !== true) return;
       this.#advancing = context.self.tell('advance');
     };
     const listening = [progress.onMove(advance), log.onConnection(advance), sync.inSync.onChange(advance)];
@@ -258,16 +293,20 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   /** Group commit through the log: all writes that wait go into one message. */
-  #submit(write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> {
+  async #submit(write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> {
+    await this.#follow(context);
     const more = context.takeWaiting('submit', this.scope.limits.writeGroup - 1);
     const writes = [write, ...more.map(({ request }) => request)];
+    if (!this.#mayWrite || this.#committer === undefined)
+      for (const refused of writes) refused.reject(this.#notWritable());
     // Answered for the mailbox; the callers are told by the write itself.
     for (const message of more) message.reply(undefined);
-    this.#committer?.take(writes);
+    this.#committer?.take(writes.filter(({ settled }) => !settled));
     return this.#advance(context);
   }
 
   async #advance(context: Context<ReplicaProtocol>): Promise<void> {
+    await this.#follow(context);
     this.#advancing = false;
     // One group a turn: others get theirs in between.
     if ((await this.#committer?.turn()) !== true || this.#advancing) return;
@@ -291,12 +330,27 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
    * between.
    */
   async #writeHeld(context: Context<ReplicaProtocol>): Promise<NoReply> {
+    if (!this.#mayWrite) return this.#refuseHeld();
     const group = this.#held.splice(0, this.scope.limits.writeGroup);
     const { left, answered } = await this.#commit(group);
     this.#held.unshift(...left);
     const deferred = this.#held.map((message) => message.defer());
     if (this.#held.length > 0 && !this.#writingOn) this.#writingOn = context.self.tell('writeOn');
     return (answered ?? deferred[0]) as NoReply;
+  }
+
+  /** Also where it hands over: the database takes no writes before the next epoch. */
+  get #mayWrite(): boolean {
+    const { authority, store } = this.scope;
+    return authority.current().mayWrite && (!authority.byTerm || store.state().writes !== 'refuse');
+  }
+
+  #refuseHeld(): NoReply {
+    const error = this.#notWritable();
+    return this.#held
+      .splice(0)
+      .map((message) => message.reject(error))
+      .at(-1) as NoReply;
   }
 
   async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<Committed> {
@@ -310,7 +364,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       return { left: [], answered: group.map((message) => message.reject(thrown)).at(-1) as NoReply };
     }
     // Before the answers: the followers get it while the caller is still being told.
-    this.#relay?.tell('wake');
+    this.#term?.relay?.tell('wake');
     const left: Received<ReplicaProtocol, 'write'>[] = [];
     let answered: NoReply | undefined;
     for (const [index, message] of group.entries()) {
@@ -324,23 +378,30 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   #apply(delivery: Delivery): Promise<DeliveryResult> {
-    return this.#applying(() => this.#applyTurn.take(delivery));
+    return this.#applying((assertCertain) => this.#applyTurn.take(delivery, assertCertain));
   }
 
   #beside(steps: readonly ApplyStep[]): Promise<ApplyOutcome> {
-    return this.#applying(() => this.#applyTurn.beside(steps));
+    return this.#applying((assertCertain) => {
+      assertCertain();
+      return this.#applyTurn.beside(steps);
+    });
   }
 
   /**
    * What applies seals first what other programs wrote: that is to be sent, and must have sure
-   * counters.
+   * counters. Where there are epochs, the record that deposes this primary is what settles them:
+   * it is looked for all the same.
    */
-  async #applying<T>(apply: () => Promise<T>): Promise<T> {
-    const { store } = this.scope;
-    if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
+  async #applying<T>(apply: (assertCertain: () => void) => Promise<T>): Promise<T> {
+    const { store, authority } = this.scope;
+    const assertCertain = (): void => {
+      if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
+    };
+    if (!authority.byTerm) assertCertain();
     const before = store.state().lastCounter;
-    const done = await apply();
-    if (store.state().lastCounter > before) this.#relay?.tell('wake');
+    const done = await apply(assertCertain);
+    if (store.state().lastCounter > before) this.#term?.relay?.tell('wake');
     await this.#committer?.passed(store.state().position.seq);
     return done;
   }
@@ -425,7 +486,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (health.stalled === undefined) this.#polling = true;
     if (health.holding?.code !== 'SCHEMA_DRIFT') return;
     health.resume();
-    this.#feed?.tell('hurry');
+    this.#term?.feed.tell('hurry');
   }
 
   async #recapture({ table, ...options }: CompareOptions & { table: string }): Promise<RecaptureReport> {
@@ -454,9 +515,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   #goOn(): void {
     this.#polling = true;
-    this.#feed?.tell('resume');
-    this.#relay?.tell('resume');
-    this.#relay?.tell('flush');
+    this.#term?.feed.tell('resume');
+    this.#term?.relay?.tell('resume');
+    this.#term?.relay?.tell('flush');
     this.scope.progress.moved();
   }
 
@@ -473,7 +534,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (this.#countersUncertain) throw uncertainCounters();
     const sealed = await this.scope.store.seal();
     if (sealed > 0) {
-      this.#relay?.tell('wake');
+      this.#term?.relay?.tell('wake');
       this.scope.progress.moved();
     }
     return sealed;
@@ -485,6 +546,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (this.#held.length > 0 && !this.#isHeld) await this.#writeHeld(context);
   }
 }
+
+type Resolution = Parameters<ReplicaProtocol['resolveRescue']>[0];
 
 interface Committed {
   /** For the next group. */

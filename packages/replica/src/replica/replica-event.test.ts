@@ -10,7 +10,7 @@ import { eventsBetween, type HealthPicture } from './replica-event.js';
 
 const CALM: HealthPicture = {
   ...{ state: 'following', stalled: undefined, holding: undefined, waiting: [], alarms: [] },
-  ...{ connection: 'connected', quarantined: 0 },
+  ...{ connection: 'connected', quarantined: 0, rescued: 0, epoch: undefined },
 };
 const stalled = { code: 'SCHEMA_DRIFT', message: 'It drifted.', sinceMs: 5 } as const;
 const holding = {
@@ -111,7 +111,8 @@ describe('I11: the events that nobody has read', () => {
     const scope = {
       ...{ clock, health, conflicts: new Conflicts(health, clock, 'async'), limits: { beatMs: 1000 } },
       ...{ log: { connection: 'connected', ...quiet }, progress: quiet },
-      store: { state: () => ({ quarantined: 0 }) },
+      authority: { byTerm: false, onChange: () => () => undefined },
+      store: { state: () => ({ quarantined: 0, rescued: 0 }) },
     } as unknown as ReplicaScope;
     const events = eventsOf(scope, {});
     for (let round = 0; round < MAX_UNREAD_EVENTS; round++) {

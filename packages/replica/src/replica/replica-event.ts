@@ -2,7 +2,7 @@ import type { LogConnection } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
 import type { Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { ConflictReport } from '../state/conflicts.js';
-import type { ReplicaStatus } from './status.js';
+import type { EpochStatus, ReplicaStatus } from './status.js';
 
 type Alarm = ReplicaStatus['alarms'][number];
 
@@ -32,6 +32,10 @@ export type ReplicaEvent = {
   | { readonly type: 'conflict'; readonly count: number; readonly reports: readonly ConflictReport[] }
   /** Messages in quarantine, now and before. */
   | { readonly type: 'quarantine'; readonly messages: number; readonly before: number }
+  /** In a cluster with `failover`: this replica has read that another epoch has begun. */
+  | { readonly type: 'epoch'; readonly epoch: EpochStatus }
+  /** Transactions in the rescue ledger that wait for a decision, now and before. */
+  | { readonly type: 'rescue'; readonly transactions: number; readonly before: number }
   /**
    * So many events were lost because they were not read in time; `status()` has what is true now.
    */
@@ -50,6 +54,8 @@ export interface HealthPicture {
   readonly alarms: readonly Alarm[];
   readonly connection: LogConnection;
   readonly quarantined: number;
+  readonly rescued: number;
+  readonly epoch: EpochStatus | undefined;
 }
 
 /**
@@ -75,6 +81,10 @@ export function eventsBetween(
   const quarantined = before?.quarantined ?? 0;
   if (quarantined !== now.quarantined)
     events.push({ type: 'quarantine', messages: now.quarantined, before: quarantined });
+  if (now.epoch !== undefined && before?.epoch?.number !== now.epoch.number)
+    events.push({ type: 'epoch', epoch: now.epoch });
+  const rescued = before?.rescued ?? 0;
+  if (rescued !== now.rescued) events.push({ type: 'rescue', transactions: now.rescued, before: rescued });
   return events;
 }
 

@@ -13,6 +13,9 @@ import {
   withIntegers,
   sentence,
 } from '@antiphon/core';
+import type { RescueAccess } from '../failover/rescue.js';
+import { switchOver, type SwitchedOver, type SwitchOverOptions } from '../failover/switch-over.js';
+import { takeOver, type TakenOver, type TakeOverOptions } from '../failover/take-over.js';
 import { changesOf, type ChangeOf, type ChangesOptions } from '../read/changes.js';
 import { assertTimeout, Deadline } from '../wait/deadline.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -38,7 +41,8 @@ import type { HealthOptions } from './problems.js';
 import type { ReplicaEvent } from './replica-event.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { WriteResult } from '../state/write-result.js';
-import type { WriteOptions, Writer } from '../write/writer.js';
+import type { ExecuteOptions, WriteOptions } from '../write/write-options.js';
+import type { Writer } from '../write/writer.js';
 
 /** How long to wait for this replica to catch up. */
 export interface CaughtUpOptions {
@@ -83,13 +87,19 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<WriteResult<T>>;
   /**
-   * Runs statements in one transaction; `value` has the number of rows that each one changed.
+   * Runs statements in one transaction; `value` has the number of rows that each one changed. In a
+   * cluster with `failover`, on any replica: it goes to the primary, whoever that is, and is
+   * written once, also where the primary changes meanwhile.
    *
-   * @throws what `transaction` throws
+   * @throws what `transaction` throws; NO_ACTOR when the primary does not answer in time. Of an
+   * UnknownOutcomeError whose `id` is that of a request, call again with `requestId: error.id`.
    * @example
    * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
    */
-  execute(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<readonly number[]>>;
+  execute(
+    statements: readonly Statement[],
+    options?: ExecuteOptions,
+  ): Promise<WriteResult<readonly number[]>>;
   /**
    * Finds out what became of a write: `id` is that of an UnknownOutcomeError, or of a result. Any
    * replica of the cluster can be asked; only the writer's own can decide about what the log does
@@ -206,10 +216,32 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
   /**
+   * Makes this replica the primary, in a cluster with `failover`. What the one before has committed
+   * and the log has not is not lost: it goes to the rescue ledger there. Another replica's claim
+   * may come first: see `elected`.
+   *
+   * @throws AntiphonError BAD_OPTION where the cluster has no failover, TIMEOUT, LOG_UNAVAILABLE,
+   * CLOSED
+   */
+  takeOver(options?: TakeOverOptions): Promise<TakenOver>;
+  /**
+   * Makes another replica the primary, without a loss: writes wait until what was written is in the
+   * log. Only the primary can; it stays the primary when that does not come about in time.
+   *
+   * @throws AntiphonError BAD_OPTION, NOT_WRITABLE when this replica is not the primary, NO_ACTOR
+   * when the other one does not answer, TIMEOUT, LOG_UNAVAILABLE, CLOSED
+   */
+  switchOver(to: string, options?: SwitchOverOptions): Promise<SwitchedOver>;
+  /**
    * Messages that this replica has quarantined because no replica can accept them, and the ways
    * out.
    */
   readonly quarantine: QuarantineAccess;
+  /**
+   * What this replica had committed and the log had not when another one became the primary, and
+   * the ways out.
+   */
+  readonly rescue: RescueAccess;
   /**
    * The way out when this replica has stalled since `table` was rebuilt or lost its triggers:
    * compares it with what replication knows, and makes the difference a change of this replica.
@@ -239,6 +271,7 @@ export interface RunningDeps<Tx> {
   readonly writer: Writer<Tx>;
   readonly quarantine: QuarantineAccess;
   readonly recapturer: Recapturer;
+  readonly rescue: RescueAccess;
   readonly exposure: Exposure;
   /** Of `scope.closing`. */
   readonly closing: AbortController;
@@ -264,12 +297,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   readonly cluster: string;
   readonly ended: Promise<AntiphonError | undefined>;
   readonly quarantine: QuarantineAccess;
+  readonly rescue: RescueAccess;
   #closing: Promise<void> | undefined;
 
   constructor(private readonly deps: RunningDeps<Tx>) {
     this.id = deps.scope.id;
     this.cluster = deps.scope.cluster;
     this.quarantine = deps.quarantine;
+    this.rescue = deps.rescue;
     const { health } = deps.scope;
     health.onState(() => this.#endWhenFailed());
     this.ended = deps.system.terminated.then(async (reason) => {
@@ -292,7 +327,10 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return withAbortReason(this.deps.writer.transaction(run, options), options);
   }
 
-  execute(statements: readonly Statement[], options?: WriteOptions): Promise<WriteResult<readonly number[]>> {
+  execute(
+    statements: readonly Statement[],
+    options?: ExecuteOptions,
+  ): Promise<WriteResult<readonly number[]>> {
     return withAbortReason(this.deps.writer.execute(statements, options), options);
   }
 
@@ -322,6 +360,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     options: SubscribeOptions<NoInfer<keyof Tables & string>> = {},
   ): Subscription<ChangeOf<Tables>> {
     return subscribe(this.deps.scope, name, options) as Subscription<ChangeOf<Tables>>;
+  }
+
+  async takeOver(options: TakeOverOptions = {}): Promise<TakenOver> {
+    return withAbortReason(takeOver(this.deps.scope, this.deps.replica, 'forced', options), options);
+  }
+
+  async switchOver(to: string, options: SwitchOverOptions = {}): Promise<SwitchedOver> {
+    return withAbortReason(switchOver(this.deps.scope, this.deps.replica, to, options), options);
   }
 
   async subscriptions(): Promise<readonly SubscriptionInfo[]> {
@@ -454,8 +500,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   get #isUnderWay(): boolean {
-    const { scope, writer } = this.deps;
-    return scope.sync !== undefined && writer.underWay > 0;
+    return this.deps.writer.underWay > 0;
   }
 
   /** Who waits for all members must not wait for one that has gone in good order. */

@@ -1,6 +1,7 @@
 import {
   formatPosition,
   type LeftOut,
+  newestEpoch,
   type Role,
   type SyncSettings,
   type Topology,
@@ -58,6 +59,19 @@ export interface SyncStatus extends SyncSettings {
   readonly counts: Readonly<Record<string, number>>;
 }
 
+/** Since which entry of the log who is the primary. */
+export interface EpochStatus {
+  /** 0 before anybody has claimed one: the primary is the one of the topology. */
+  readonly number: number;
+  readonly primary: string;
+  /** The entry of the log that it began with; 0 for the first. */
+  readonly seq: number;
+  /** When that was, by the clock of who claimed it; absent for the first. */
+  readonly sinceMs?: number;
+  /** Why: `failover`, `switchover`, `restart`, `forced` or `recovered`. */
+  readonly why?: string;
+}
+
 /** Everything an operator asks first, as plain JSON. */
 export interface ReplicaStatus {
   readonly id: string;
@@ -67,6 +81,11 @@ export interface ReplicaStatus {
   readonly engine: string;
   readonly topology: Topology;
   readonly role: Role;
+  /**
+   * Who may write, as far as this replica has read the log; absent where the cluster has no
+   * failover.
+   */
+  readonly epoch?: EpochStatus;
   readonly lifecycle: LifecycleState;
   /** Why replication has stopped; absent while it runs. */
   readonly stalled?: StallReason;
@@ -114,6 +133,11 @@ export interface ReplicaStatus {
   /** The last of them since this process runs, the newest last. */
   readonly lastConflicts: readonly ConflictReport[];
   readonly quarantined: number;
+  /**
+   * Transactions of this replica that the log had not got when another one became the primary, and
+   * about which nobody has decided yet.
+   */
+  readonly rescued: number;
   /** The instances of durable subscriptions that run on this replica. */
   readonly subscriptions: readonly SubscriptionStatus[];
   /** What of this database other replicas do not get, and why. */
@@ -138,6 +162,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     engine: store.engine,
     topology: document.topology,
     role: scope.authority.current().role,
+    ...epochStatus(scope),
     lifecycle: health.state,
     ...(stalled && { stalled }),
     ...(holding && { holding }),
@@ -163,6 +188,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     conflicts: state.conflicts,
     lastConflicts: scope.conflicts.reports,
     quarantined: state.quarantined,
+    rescued: state.rescued,
     subscriptions: scope.subscriptions.all,
     leftOut: scope.leftOut.known,
     counts: scope.counters.counts,
@@ -171,6 +197,12 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     nowMs: clock.nowMs(),
     ...(memory && { memoryBytes: memory() }),
   };
+}
+
+export function epochStatus({ authority, store }: ReplicaScope): Pick<ReplicaStatus, 'epoch'> {
+  if (!authority.byTerm) return {};
+  const { number, primary = '', seq, began } = newestEpoch(store.state());
+  return { epoch: { number, primary, seq, ...(began && { sinceMs: began.atMs, why: began.why }) } };
 }
 
 /** They last as long as NATS says no. */

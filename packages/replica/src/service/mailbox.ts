@@ -10,6 +10,7 @@ import {
 import {
   type AckLevel,
   AntiphonError,
+  type Candidacy,
   type ChecksumReport,
   type GroupOutcome,
   isRecord,
@@ -17,12 +18,26 @@ import {
   parseAcks,
   type QueryResult,
   type RowDigest,
-  type StoreState,
   type Value,
-  type VectorClock,
   sentence,
+  newestEpoch,
+  type PassedEpoch,
 } from '@antiphon/core';
+import type {
+  ReapplyAnswer,
+  RescueAccess,
+  RescueDetail,
+  RescuedTransaction,
+  RescueList,
+  RescueQuery,
+} from '../failover/rescue.js';
+import { withCutValues } from '../failover/rescue-values.js';
+import { ownCandidacy } from '../failover/candidacy.js';
+import { switchOver, type SwitchedOver } from '../failover/switch-over.js';
+import { takeOver, type TakenOver } from '../failover/take-over.js';
+import { type RescuedWrite, type RescuedWritten, writeRescued } from '../failover/write-rescued.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from '../read/outcome.js';
+import type { Ping, Standing } from '../state/peer.js';
 import type { ReplicaProtocol, ResendAnswer } from '../state/protocols.js';
 import type {
   DiscardAnswer,
@@ -36,28 +51,12 @@ import { parseRecapture, type Recapturer, type RecaptureResult } from '../repair
 import { parseRemoval, removeMember, type Removal } from '../membership/remove-member.js';
 import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from '../read/read.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
+import { assertRequestId } from '../write/request-id.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
 import { statusOf, type ReplicaStatus } from '../replica/status.js';
 import { parseSessionToken, type SessionPosition } from '../state/session.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { Writer } from '../write/writer.js';
-
-export interface Ping {
-  readonly id: string;
-  readonly instance: string;
-  readonly startedAtMs: number;
-  readonly lifecycle: string;
-}
-
-export interface Standing {
-  readonly seq: number;
-  readonly generation: string;
-  readonly vector: VectorClock;
-  readonly lastCounter: number;
-  readonly publishedCounter: number;
-  /** Big transactions of which it has some parts, by origin. */
-  readonly partial: StoreState['partial'];
-}
 
 /** What anybody may ask of a replica, on `antiphon.<cluster>.replica.<id>.<command>`. */
 export interface MailboxProtocol {
@@ -65,10 +64,17 @@ export interface MailboxProtocol {
   status(): ReplicaStatus;
   /** Where it stands, cheaply. */
   standing(): Standing;
+  /** What it is as the next primary. */
+  candidacy(): Candidacy;
   execute(request: {
     readonly statements: readonly Statement[];
     readonly timeoutMs?: number;
     readonly acks?: AckLevel;
+    readonly requestId?: string;
+    /** By another replica: this one does not send it on. */
+    readonly forwarded?: boolean;
+    /** The newest one that the other replica knows: in another one nothing is written. */
+    readonly epoch?: number;
   }): WriteResult<readonly number[]>;
   query(request: QueryRequest): QueryResult;
   /** What became of a write; `id` as in an UnknownOutcomeError. */
@@ -105,8 +111,30 @@ export interface MailboxProtocol {
   release(): void;
   /** Takes a member that is gone out of the cluster. */
   removeMember(request: { readonly id: string; readonly force: boolean }): Removal;
+  /** Makes this replica the primary, whatever the one before has that the log has not. */
+  takeOver(request: { readonly timeoutMs: number }): TakenOver;
+  /** Every epoch that this replica has passed, the first one included. */
+  epochs(): readonly PassedEpoch[];
+  /** What the rescue ledger here has. */
+  rescues(request: RescueQuery): RescueList;
+  /** One of its transactions, and a page of its changes; long values are cut unless `whole`. */
+  rescued(request: RescuedRequest): RescueDetail;
+  /** Writes one of them again, on the primary. */
+  reapplyRescued(request: { readonly id: number; readonly force: boolean }): ReapplyAnswer;
+  dismissRescued(request: { readonly id: number }): RescuedTransaction;
+  /** Of the primary: writes what a transaction of another replica's ledger had changed. */
+  writeRescued(request: RescuedWrite): RescuedWritten;
+  /** Of the primary: makes another replica the primary, without a loss. */
+  switchOver(request: { readonly to: string; readonly timeoutMs: number }): SwitchedOver;
   /** Finds what changed in a table while nobody captured it, and makes it good unless `dryRun`. */
   recapture(request: RecaptureRequest): RecaptureResult;
+}
+
+export interface RescuedRequest {
+  readonly id: number;
+  /** After so many changes. */
+  readonly after: number;
+  readonly whole: boolean;
 }
 
 export interface RecaptureRequest {
@@ -137,6 +165,7 @@ const MAX_DIGESTS = 5000;
 const MAX_OUTCOMES = 1000;
 const MAX_HOLD_MS = 60_000;
 const MAX_EXECUTE_MS = 300_000;
+const DEFAULT_TAKE_OVER_MS = 10_000;
 const MAX_CHECKSUM_MS = 24 * 3600 * 1000;
 /** Checksums of large tables take long; everything that is asked for has a limit of its own. */
 const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
@@ -153,13 +182,16 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     },
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),
+    candidacy: (_: unknown, __: unknown, message: Later<'candidacy'>): NoReply =>
+      later(message, ownCandidacy(this.scope)),
     execute: (
-      request: { statements: readonly Statement[]; timeoutMs?: number; acks?: AckLevel },
+      request: Parameters<MailboxProtocol['execute']>[0],
       _: unknown,
       message: Later<'execute'>,
     ): NoReply => {
-      const { statements, ...options } = request;
-      return later(message, this.writer.execute(statements, options));
+      const { statements, forwarded = false, epoch, ...options } = request;
+      const by = forwarded ? { ...(epoch !== undefined && { epoch }) } : undefined;
+      return later(message, this.writer.execute(statements, options, by));
     },
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
       later(message, read(this.scope, sql, params, options)),
@@ -199,6 +231,27 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'removeMember'>,
     ): NoReply => later(message, removeMember(this.scope, id, { force })),
+    takeOver: ({ timeoutMs }: { timeoutMs: number }, _: unknown, message: Later<'takeOver'>): NoReply =>
+      later(message, takeOver(this.scope, this.replica, 'forced', { timeoutMs })),
+    epochs: (): readonly PassedEpoch[] => this.scope.store.state().epochs,
+    rescues: (query: RescueQuery, _: unknown, message: Later<'rescues'>): NoReply =>
+      later(message, this.services.rescue.list(query)),
+    rescued: (request: RescuedRequest, _: unknown, message: Later<'rescued'>): NoReply =>
+      later(message, this.#rescued(request)),
+    reapplyRescued: (
+      { id, force }: { id: number; force: boolean },
+      _: unknown,
+      message: Later<'reapplyRescued'>,
+    ): NoReply => later(message, this.services.rescue.reapply(id, { force })),
+    dismissRescued: ({ id }: { id: number }, _: unknown, message: Later<'dismissRescued'>): NoReply =>
+      later(message, this.services.rescue.dismiss(id)),
+    writeRescued: (request: RescuedWrite, _: unknown, message: Later<'writeRescued'>): NoReply =>
+      later(message, writeRescued(this.scope, this.writer, request)),
+    switchOver: (
+      { to, timeoutMs }: { to: string; timeoutMs: number },
+      _: unknown,
+      message: Later<'switchOver'>,
+    ): NoReply => later(message, switchOver(this.scope, this.replica, to, { timeoutMs })),
     recapture: ({ table, ...options }: RecaptureRequest, _: unknown, message: Later<'recapture'>): NoReply =>
       later(message, this.services.recapturer.recapture(table, options)),
   };
@@ -210,8 +263,14 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     private readonly services: {
       readonly quarantine: QuarantineAccess;
       readonly recapturer: Recapturer;
+      readonly rescue: RescueAccess;
     },
   ) {}
+
+  async #rescued({ id, after, whole }: RescuedRequest): Promise<RescueDetail> {
+    const detail = await this.services.rescue.show(id, { after });
+    return whole ? detail : { ...detail, shown: detail.shown.map(withCutValues) };
+  }
 
   async #hold(holdMs: number): Promise<Standing> {
     await this.replica.ask('hold', holdMs);
@@ -226,7 +285,9 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
 
   #standing(): Standing {
     const { store, positions } = this.scope;
-    const { position, vector, lastCounter, publishedCounter, partial } = store.state();
+    const state = store.state();
+    const { position, vector, lastCounter, publishedCounter, partial } = state;
+    const { number, primary, instance, seq } = newestEpoch(state);
     return {
       seq: positions.passed,
       generation: position.generation,
@@ -234,6 +295,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       lastCounter,
       publishedCounter,
       partial,
+      ...(number > 0 && { epoch: { number, primary, instance, seq } }),
     };
   }
 }
@@ -267,6 +329,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   ping: () => undefined,
   status: () => undefined,
   standing: () => undefined,
+  candidacy: () => undefined,
   durable: () => undefined,
   outcomes: (input) => ({
     fromSeq: whole('fromSeq', record(input)['fromSeq'], Number.MAX_SAFE_INTEGER),
@@ -275,14 +338,46 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   outcome: (input) => ({ id: parseOutcomeRequest(record(input)['id']) }),
   release: () => undefined,
   removeMember: (input) => parseRemoval(record(input)),
+  takeOver: (input) => ({
+    timeoutMs: whole('timeoutMs', record(input)['timeoutMs'] ?? DEFAULT_TAKE_OVER_MS, MAX_EXECUTE_MS),
+  }),
+  epochs: () => undefined,
+  rescues: (input) => parseRescueQuery(input),
+  rescued: (input) => {
+    const { id, after, whole: isWhole } = record(input);
+    return {
+      id: whole('id', id, Number.MAX_SAFE_INTEGER),
+      after: from0('after', after),
+      whole: isWhole === true,
+    };
+  },
+  reapplyRescued: (input) => {
+    const { id, force } = record(input);
+    return { id: whole('id', id, Number.MAX_SAFE_INTEGER), force: force === true };
+  },
+  dismissRescued: (input) => ({ id: whole('id', record(input)['id'], Number.MAX_SAFE_INTEGER) }),
+  writeRescued: (input) => {
+    const { data, force } = record(input);
+    if (!(data instanceof Uint8Array)) throw bad('data', 'the changes of a transaction');
+    return { data, force: force === true };
+  },
+  switchOver: (input) => {
+    const { to, timeoutMs = DEFAULT_TAKE_OVER_MS } = record(input);
+    if (typeof to !== 'string') throw bad('to', 'the id of a replica');
+    return { to, timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) };
+  },
   recapture: (input) => parseRecapture(record(input)),
   execute: (input) => {
     const request = record(input);
-    const { timeoutMs, acks } = request;
+    const { timeoutMs, acks, requestId, forwarded, epoch } = request;
+    if (requestId !== undefined) assertRequestId(requestId);
     return {
       statements: parseStatements(request['statements']),
       ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
       ...(acks === undefined || acks === null ? {} : { acks: parseAcks(acks) }),
+      ...(requestId === undefined ? {} : { requestId }),
+      ...(forwarded === true && { forwarded }),
+      ...(epoch === undefined ? {} : { epoch: whole('epoch', epoch, Number.MAX_SAFE_INTEGER) }),
     };
   },
   query: (input) => {
@@ -335,6 +430,16 @@ function parseQuarantineQuery(input: unknown): QuarantineQuery {
   };
 }
 
+function parseRescueQuery(input: unknown): RescueQuery {
+  const { afterId, state } = record(input ?? {});
+  if (state !== undefined && state !== 'kept' && state !== 'reapplied' && state !== 'dismissed')
+    throw bad('state', "'kept', 'reapplied' or 'dismissed'");
+  return {
+    ...(afterId === undefined ? {} : { afterId: whole('afterId', afterId, Number.MAX_SAFE_INTEGER) }),
+    ...(state === undefined ? {} : { state }),
+  };
+}
+
 function parseConsistency(input: unknown): Consistency {
   if (input === 'any' || input === 'session' || input === 'strong') return input;
   throw bad('consistency', "'any', 'session' or 'strong'");
@@ -343,6 +448,10 @@ function parseConsistency(input: unknown): Consistency {
 function record(input: unknown): Readonly<Record<string, unknown>> {
   if (isRecord(input)) return input;
   throw bad('the request', 'a map');
+}
+
+function from0(name: string, input: unknown): number {
+  return input === undefined || input === 0 ? 0 : whole(name, input, Number.MAX_SAFE_INTEGER);
 }
 
 function whole(name: string, input: unknown, max: number): number {

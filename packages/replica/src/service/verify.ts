@@ -21,7 +21,8 @@ import {
   withAbortReason,
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
-import type { MailboxProtocol, Standing } from './mailbox.js';
+import type { Standing } from '../state/peer.js';
+import type { MailboxProtocol } from './mailbox.js';
 import { comparePages, type DifferentRow } from './row-differences.js';
 
 /** Which replicas to compare, how, and for how long. */

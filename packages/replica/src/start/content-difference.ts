@@ -1,4 +1,4 @@
-import type { ClusterSchema, InspectedTable, TableSchema } from '@antiphon/core';
+import { type ClusterSchema, type InspectedTable, type TableSchema, usersTables } from '@antiphon/core';
 
 /**
  * Why a database that no replica has used cannot join a cluster: it would be a merge, and nobody
@@ -25,7 +25,7 @@ export function contentDifference(
     if (rowCount > 0) differences.push(`table ${here.name} has ${rowCount} rows here already`);
   }
   if (differences.length === 0) return [];
-  const missing = schema.tables.filter(
+  const missing = usersTables(schema.tables).filter(
     (table) => !found.some(({ schema: here }) => here.name === table.name),
   );
   return [...differences, ...missing.map((table) => `table ${table.name} is only in the cluster`)];

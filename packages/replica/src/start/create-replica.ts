@@ -76,7 +76,7 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   try {
     await nats.assertJetStream(signal);
     const log = nats.log(cluster);
-    const ports = { log, bus: nats.bus(), registry: nats.registry(cluster) };
+    const ports = { log, bus: nats.bus(), registry: nats.registry(cluster), lease: nats.lease(cluster) };
     const memory = (): number => process.memoryUsage.rss();
     const starting = signal ? AbortSignal.any([signal, denied.signal]) : denied.signal;
     const others = { clock: systemClock(), memory, denials: () => nats.denials.all, signal: starting };

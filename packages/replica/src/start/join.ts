@@ -4,6 +4,7 @@ import {
   assertSensible,
   CLUSTER_KEY,
   type ClusterDocument,
+  type ClusterSchema,
   decodeClusterDocument,
   encodeClusterDocument,
   creationObstacles,
@@ -143,9 +144,14 @@ async function newDocument(
   inspection: StoreInspection,
   deadline: Deadline,
 ): Promise<ClusterDocument> {
-  const { cluster, id, clock, log, limits, update } = settings;
+  const { cluster, id, clock, log, limits, update, failover } = settings;
   const topology = topologyOf(settings);
   const rowVersions = needsRowVersions(topology, update);
+  if (failover !== undefined && soleWriter(topology) === undefined)
+    throw new AntiphonError(
+      'BAD_OPTION',
+      '`failover` has no meaning where every replica writes. Leave it out, or give topology primary-replica.',
+    );
   assertSensible(limits);
   assertSupported(settings, inspection, rowVersions);
   const logIdentity = await retrying(clock, deadline, () =>
@@ -158,16 +164,26 @@ async function newDocument(
     creator: id,
     createdAtMs: clock.nowMs(),
     generation: logIdentity.generation,
-    schema: {
-      version: 1,
-      tables: replicatedTables(inspection).map((table) => table.schema),
-      ddl: inspection.ddl,
-    },
+    schema: schemaOf(inspection, failover !== undefined),
     topology,
     update,
+    ...(failover && { failover }),
     rowVersions,
     limits: [{ fromSeq: 0, ...agreedOf(limits) }],
     foundingCounter: 0,
+  };
+}
+
+/** Where the primary may change, the next one must know which requests were written. */
+function schemaOf(inspection: StoreInspection, remembers: boolean): ClusterSchema {
+  const tables = replicatedTables(inspection).map((table) => table.schema);
+  const { ddl, requests } = inspection;
+  if (!remembers || requests === undefined) return { version: 1, tables, ddl };
+  const { engine, statements } = ddl;
+  return {
+    version: 1,
+    tables: [...tables, requests.table],
+    ddl: { engine, statements: [...statements, ...requests.statements] },
   };
 }
 

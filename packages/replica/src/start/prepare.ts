@@ -9,16 +9,19 @@ import {
   isRecord,
   isReserved,
   mailboxPrefix,
+  newestEpoch,
   newestLimits,
   registerMember,
 } from '@antiphon/core';
 import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
+import { ReadBarrier } from '../sync/barrier.js';
+import { HeldLease } from '../state/held-lease.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
 import { findOwnPast } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
-import { StaticAuthority, type Authority } from '../state/authority.js';
+import { LogAuthority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
 import { Health } from '../state/health.js';
 import { Counters } from '../state/counters.js';
@@ -58,8 +61,26 @@ export async function prepare(
     sent: new SentMessages(),
     counters: new Counters(),
     subscriptions: new ActiveSubscriptions(),
+    barrier: new ReadBarrier(checked, checked.positions, checked.progress),
+    held: await openLease(checked, deadline),
+    promotions: [],
     closing,
   };
+}
+
+/** In a cluster that elects its primary by itself. */
+async function openLease(
+  { lease, clock, document: { failover } }: Agreed,
+  deadline: Deadline,
+): Promise<HeldLease> {
+  const isNeeded = failover?.mode === 'automatic';
+  if (isNeeded && lease === undefined)
+    throw new AntiphonError(
+      'BAD_OPTION',
+      'This cluster elects its primary, and `lease` is missing among the ports. Give one, as `createReplica` does.',
+    );
+  if (isNeeded && lease !== undefined) await retrying(clock, deadline, () => lease.open(deadline.signal));
+  return new HeldLease(clock, isNeeded);
 }
 
 /**
@@ -93,7 +114,7 @@ async function assertAlone(settings: Settings, deadline: Deadline): Promise<void
 interface Agreed extends Settings {
   readonly agreement: Agreement;
   readonly document: ClusterDocument;
-  readonly authority: Authority;
+  readonly authority: LogAuthority;
   readonly health: Health;
 }
 
@@ -102,7 +123,13 @@ async function agree(asked: Settings, deadline: Deadline): Promise<Agreed> {
   const agreement = await joinCluster(asked, deadline);
   const { document } = agreement;
   const settings = { ...asked, limits: { ...asked.limits, ...newestLimits(document.limits) } };
-  const authority = new StaticAuthority(document.topology, asked.id);
+  const { id, instance } = asked;
+  const authority = new LogAuthority({
+    id,
+    instance,
+    topology: document.topology,
+    byTerm: document.failover !== undefined,
+  });
   const health = new Health(() => authority.current().role, asked.clock, asked.logger);
   tellLifecycle(settings, health);
   deadline.renew();
@@ -137,7 +164,7 @@ async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
   const options: InstallOptions = {
     identity: agreement.identity,
     schema: document.schema,
-    writes: writesOf(agreed),
+    ...writesOf(agreed),
     ...(primary === undefined ? {} : { primary }),
     rowVersions: document.rowVersions,
     createTables: agreement.createTables,
@@ -151,6 +178,7 @@ async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
   const { upgraded } = await retrying(clock, deadline, () =>
     deadline.paused(() => store.install(options, hybrid)),
   );
+  authority.follow(() => newestEpoch(store.state()));
   if (upgraded !== undefined)
     agreed.logger.info(
       upgraded,
@@ -159,9 +187,19 @@ async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
   return { ...agreed, clocks, hybrid };
 }
 
-function writesOf({ authority, document: { update } }: Agreed): InstallOptions['writes'] {
-  if (!authority.current().mayWrite) return 'refuse';
-  return update.mode === 'sync' && update.foreignWrites === 'refuse' ? 'library' : 'capture';
+/** Where there are terms, the newest one that the database knows decides; see `asPrimary`. */
+function writesOf({
+  authority,
+  document,
+}: Agreed): Pick<InstallOptions, 'writes' | 'asPrimary' | 'foreignLeaseMs'> {
+  const { update } = document;
+  const taken = update.mode === 'sync' && update.foreignWrites === 'refuse' ? 'library' : 'capture';
+  const { failover } = document;
+  if (failover !== undefined) {
+    const { mode, foreignLeaseMs } = failover;
+    return { writes: 'refuse', asPrimary: taken, ...(mode === 'automatic' && { foreignLeaseMs }) };
+  }
+  return { writes: authority.current().mayWrite ? taken : 'refuse' };
 }
 
 interface Recognized extends Installed {
@@ -194,25 +232,34 @@ async function enroll(recognized: Recognized, deadline: Deadline): Promise<Enrol
 
 interface Recovered extends Enrolled {
   readonly recoverOwnUpTo: number;
+  readonly ownBegun: number;
   readonly ownLog: OwnLog;
 }
 
 /** What the log has of its own transactions and the database has not comes before any new one. */
 async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recovered> {
-  const { store, logger, clock, id, replaced } = enrolled;
-  const { past, ownLog } =
+  const { store, logger, clock, id, replaced, authority } = enrolled;
+  const { past, ownLog, unfinished } =
     replaced === undefined
       ? await findFinishedOwn(enrolled, deadline, {
           find: () => findOwnPast(enrolled, deadline),
           assertAlone: () => assertAlone(enrolled, deadline),
         })
-      : { ownLog: ownLogState(id, store.state()), past: undefined };
+      : { ownLog: ownLogState(id, store.state()), past: undefined, unfinished: undefined };
+  const undo = (spent: number): Promise<unknown> =>
+    retrying(clock, deadline, () => deadline.paused(() => store.rewind({ reason: 'pending', spent })));
+  const begun = unfinished?.counter ?? 0;
+  // The log has parts under this number, which the next epoch drops: it is not given again.
+  if (authority.byTerm && begun > 0) await undo(begun);
   if (past !== undefined) {
     const { counter, time } = past;
     logger.warn(
       { counter, known: store.state().lastCounter },
       `The log holds transactions of ${id} that its database does not: it was restored. They are applied first.`,
     );
+    // Before-images are of the rows before those that come from the log now, and of all captured
+    // rows: what is only forgotten would stand in the way of what is undone.
+    if (authority.byTerm) await undo(counter);
     const forgotten = await retrying(clock, deadline, () => store.resumeFrom(counter, time));
     if (forgotten > 0)
       logger.warn(
@@ -220,9 +267,12 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
         `${forgotten} captured changes of this database are in the log already, or come before one that is. ` +
           'They are not published again, and their rows become what the log says.',
       );
+    // Nothing is left to recover beside it: all of it comes from the log.
+    if (authority.byTerm) await undo(counter);
   }
-  const recoverOwnUpTo = Math.max(past?.counter ?? 0, interrupted(enrolled));
-  return { ...enrolled, recoverOwnUpTo, ownLog: new OwnLog(ownLog) };
+  // An epoch of this process comes after whatever the log has of it.
+  const recoverOwnUpTo = authority.byTerm ? 0 : Math.max(past?.counter ?? 0, interrupted(enrolled));
+  return { ...enrolled, recoverOwnUpTo, ownBegun: begun, ownLog: new OwnLog(ownLog) };
 }
 
 /**
@@ -287,6 +337,7 @@ async function prepareSync(placed: Placed, deadline: Deadline): Promise<Sync | u
   if (document.update.mode === 'async') return undefined;
   const sync = new Sync(document.update, document, placed, { positions, progress });
   if (replaced !== undefined) return sync;
+  sync.inSync.begin(store.state().epochs);
   await retrying(clock, deadline, () => sync.inSync.load(deadline.signal));
   const restoring = { log, store, clock, generation: document.generation };
   await sync.certification?.restore(restoring, store.state().position.seq, deadline);

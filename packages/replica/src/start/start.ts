@@ -1,9 +1,10 @@
 import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
-import { abortReason, AntiphonError } from '@antiphon/core';
+import { abortReason, AntiphonError, type Timer } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import { MailboxActor, exposeMailbox, type MailboxProtocol } from '../service/mailbox.js';
 import type { Logger } from '../config/logger.js';
 import { resolveSettings, type ReplicaOptions, type ReplicaPorts } from '../config/options.js';
+import { RescueLedgerAccess } from '../failover/rescue.js';
 import { Quarantine } from '../repair/quarantine.js';
 import { ReplicaActor, replicaMailbox } from '../replica/replica-actor.js';
 import { Recapturer } from '../repair/recapture.js';
@@ -14,6 +15,8 @@ import { Writer } from '../write/writer.js';
 
 /** So much of the log is applied in well under a second. */
 const SOON_CAUGHT_UP_ENTRIES = 10_000;
+/** How often it is looked whether a rewind goes on. */
+const REWINDING_LOOK_MS = 500;
 
 /**
  * A defect that passes costs fractions of a second; one that stays ends the replica within some
@@ -52,6 +55,7 @@ export async function startReplica<Tx>(
     deadline.end();
     replica = run<Tx>(scope, closing, release);
     await ownRecovered(scope, options.signal, onProgress);
+    await elected(scope, options.signal, onProgress);
     await joinedInSync(scope, options.signal);
     return replica;
   } catch (error) {
@@ -91,15 +95,17 @@ function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => P
   const writer = new Writer<Tx>(scope, actor);
   const quarantine = new Quarantine(scope, actor);
   const recapturer = new Recapturer(scope, actor, writer);
+  const rescue = new RescueLedgerAccess(scope, actor, writer);
   const answering = system.spawn<MailboxProtocol>(
     'mailbox',
-    () => new MailboxActor(scope, actor, writer, { quarantine, recapturer }),
+    () => new MailboxActor(scope, actor, writer, { quarantine, recapturer, rescue }),
   );
   const exposure = exposeMailbox(scope, answering);
   return new RunningReplica<Tx>({
     ...{ scope, system, replica: actor, writer },
     quarantine,
     recapturer,
+    rescue,
     exposure,
     closing,
     release,
@@ -129,6 +135,43 @@ async function ownRecovered(
       signal: deadline.signal,
     });
   } finally {
+    stopListening();
+    deadline.end();
+  }
+}
+
+/**
+ * A primary takes writes from when the log has its epoch. Until it knows that, it may have much to
+ * read, and to give up: it fails only when nothing moves any more.
+ */
+async function elected(
+  scope: ReplicaScope,
+  signal: AbortSignal | undefined,
+  onProgress: () => void,
+): Promise<void> {
+  const { authority, progress, id, health, limits, positions, clock } = scope;
+  const what = `the log has the epoch of ${id}`;
+  const deadline = new Deadline(clock, limits.connectTimeoutMs, [signal], what, onProgress);
+  let seq = positions.passed;
+  const stopListening = progress.onMove(() => {
+    if (positions.passed === seq) return;
+    seq = positions.passed;
+    deadline.renew();
+  });
+  const isOver = (): boolean => {
+    const { mayWrite, primary } = authority.current();
+    return mayWrite || primary !== id || !health.replicating;
+  };
+  let timer: Timer | undefined;
+  const look = (): void => {
+    if (health.state === 'rewinding') deadline.renew();
+    timer = clock.setTimer(REWINDING_LOOK_MS, look);
+  };
+  look();
+  try {
+    await progress.until(isOver, { timeoutMs: Infinity, what, signal: deadline.signal });
+  } finally {
+    timer?.cancel();
     stopListening();
     deadline.end();
   }

@@ -45,7 +45,8 @@ export async function findFinishedOwn(
   for (let usedUp: number | undefined; ;) {
     const found = await find();
     const { unfinished } = found;
-    if (unfinished === undefined || !authority.current().mayWrite) return found;
+    // The next epoch ends it.
+    if (unfinished === undefined || authority.byTerm || !authority.current().mayWrite) return found;
     if (unfinished.counter === usedUp) throw notTaken(id, usedUp);
     const nowMs = await retrying(clock, deadline, () => log.timeMs(deadline.signal));
     const { seq, storedAtMs } = unfinished.newest;

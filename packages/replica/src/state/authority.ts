@@ -1,4 +1,4 @@
-import { type Role, roleOf, soleWriter, type Topology } from '@antiphon/core';
+import { type Epoch, firstEpoch, type Role, soleWriter, type Topology } from '@antiphon/core';
 
 /** Who may write, as of the last change of it that this replica has read from the log. */
 export interface Mandate {
@@ -21,23 +21,69 @@ export interface Authority {
    * way to stop it.
    */
   onChange(listener: (mandate: Mandate) => void): () => void;
+  /** An epoch has begun: after the commit that brought it. */
+  changed(): void;
+  /** A replica is primary only in an epoch of its own process, and claims it. */
+  readonly byTerm: boolean;
 }
 
-/** The cluster document names the primary, for good: nothing in the log changes it. */
-export class StaticAuthority implements Authority {
-  readonly #mandate: Mandate;
+interface AuthorityDeps {
+  readonly id: string;
+  /** Of this process. */
+  readonly instance: string;
+  readonly topology: Topology;
+  /**
+   * A replica is primary only in an epoch of its own process. False: whoever the cluster's document
+   * names is the primary, for good, and nothing in the log changes it.
+   */
+  readonly byTerm: boolean;
+}
 
-  constructor(topology: Topology, id: string) {
-    const role = roleOf(topology, id);
-    this.#mandate = { epoch: 0, role, primary: soleWriter(topology), mayWrite: role !== 'replica' };
+/** Epochs in the order of the log, as far as this database has got. */
+export class LogAuthority implements Authority {
+  readonly #listeners = new Set<(mandate: Mandate) => void>();
+  #epochOf: (() => Epoch) | undefined;
+  #epoch: Epoch;
+  #mandate: Mandate;
+
+  constructor(private readonly deps: AuthorityDeps) {
+    this.#epoch = firstEpoch(soleWriter(deps.topology));
+    this.#mandate = this.#mandateIn(this.#epoch);
+  }
+
+  /** The database is installed: it knows the epoch, together with its position. */
+  follow(epochOf: () => Epoch): void {
+    this.#epochOf = epochOf;
   }
 
   current(): Mandate {
+    const epoch = this.#epochOf?.() ?? this.#epoch;
+    if (epoch !== this.#epoch) {
+      this.#epoch = epoch;
+      this.#mandate = this.#mandateIn(epoch);
+    }
     return this.#mandate;
   }
 
-  onChange(): () => void {
-    return () => undefined;
+  get byTerm(): boolean {
+    return this.deps.byTerm;
+  }
+
+  changed(): void {
+    const mandate = this.current();
+    for (const listener of [...this.#listeners]) listener(mandate);
+  }
+
+  onChange(listener: (mandate: Mandate) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #mandateIn({ number: epoch, primary, instance }: Epoch): Mandate {
+    if (primary === undefined) return { epoch, role: 'peer', primary, mayWrite: true };
+    const { id, byTerm } = this.deps;
+    const mayWrite = primary === id && (!byTerm || instance === this.deps.instance);
+    return { epoch, role: mayWrite ? 'primary' : 'replica', primary, mayWrite };
   }
 }
 

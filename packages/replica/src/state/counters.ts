@@ -8,6 +8,8 @@ export class Counters {
   retried = 0;
   duplicates = 0;
   holes = 0;
+  /** Batches of a replica that was not the primary when they came into the log. */
+  fenced = 0;
   /** Tries that the database did not take, to write or to apply. */
   storeRetries = 0;
   appliedTransactions = 0;
@@ -18,8 +20,8 @@ export class Counters {
 
   /** Of what is not as usual. */
   get counts(): Readonly<Record<string, number>> {
-    const { quarantined, quarantineOverflow, retried, duplicates, holes, storeRetries } = this;
-    return { quarantined, quarantineOverflow, retried, duplicates, holes, storeRetries };
+    const { quarantined, quarantineOverflow, retried, duplicates, holes, fenced, storeRetries } = this;
+    return { quarantined, quarantineOverflow, retried, duplicates, holes, fenced, storeRetries };
   }
 
   /** Of work that was done. */

@@ -20,7 +20,8 @@ export class OwnLog {
   /** What was published by a chain, and groups that were committed in place, were not read. */
   at(state: StoreState, scope: { id: string; authority: Authority; sync: unknown }): AdmissionState {
     const { id, sync } = scope;
-    if (sync === undefined && !appendsAlone(scope)) return this.read;
+    // A primary that was deposed sent a chain until then.
+    if (sync === undefined && !scope.authority.byTerm && !appendsAlone(scope)) return this.read;
     const known = ownLogState(id, state);
     return counterOf(this.read.vector, id) >= counterOf(known.vector, id) ? this.read : known;
   }

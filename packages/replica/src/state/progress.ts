@@ -58,8 +58,9 @@ export class Progress {
   }
 
   get unpublished(): number {
-    const { lastCounter, publishedCounter } = this.store.state();
-    return Math.max(0, lastCounter - publishedCounter);
+    const { lastCounter, publishedCounter, spentCounter } = this.store.state();
+    // Numbers of what was rewound stand for nothing that could be sent.
+    return Math.max(0, lastCounter - Math.max(publishedCounter, spentCounter));
   }
 
   get ownCounter(): number {

@@ -1,9 +1,13 @@
 import type {
   AntiphonError,
   CompareOptions,
+  DetectorEvent,
+  EpochReason,
   Gap,
+  KeeperEvent,
   LogEntry,
   RecaptureReport,
+  RescueState,
   WriteOutcome,
 } from '@antiphon/core';
 import type { SyncWrite } from './sync-write.js';
@@ -32,10 +36,11 @@ export interface DeliveryResult {
   };
   /**
    * Nothing from the entry after `doneSeq` on may be dealt with. `newer-schema`: it may, once it is
-   * known that the cluster has no such schema.
+   * known that the cluster has no such schema. `deposed`: it may, once this database has given up
+   * what only it has.
    */
   readonly halt?: {
-    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing';
+    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing' | 'deposed';
     readonly error: AntiphonError;
   };
 }
@@ -93,6 +98,12 @@ export interface ReplicaProtocol {
    * Who may write has changed: the children of the last term end, and those of the new one begin.
    */
   enter(): void;
+  /** Claims the next epoch, if nobody's comes before. */
+  claim(why: EpochReason): void;
+  /** Library writes wait for so many milliseconds, and the database takes no others any more. */
+  handOver(holdMs: number): void;
+  /** Another primary's epoch comes next: what only this database has goes to the rescue ledger. */
+  rewind(): void;
   /** The next synchronous group, if one waits. */
   advance(): void;
   /**
@@ -111,8 +122,16 @@ export interface ReplicaProtocol {
   rejudge(request: RejudgeRequest): RejudgeResult;
   /** Forgets these messages in quarantine. */
   discard(ids: readonly number[]): void;
+  /** What was decided about a rescued transaction; false when it is not kept any more. */
+  resolveRescue(resolution: {
+    readonly id: number;
+    readonly state: Exclude<RescueState, 'kept'>;
+    readonly by?: string;
+  }): boolean;
   /** Looks for writes by other programs. */
   poll(): void;
+  /** Lets them go on writing to the file of a primary. */
+  attend(): void;
   /** Looks for another file, and for another schema, than the ones it knows. */
   check(): void;
   /**
@@ -160,6 +179,28 @@ export interface FeedProtocol {
   resume(): void;
   /** Of a replica that appends alone: reads as far as this entry. */
   readTo(seq: number): void;
+}
+
+export interface ClaimantProtocol {
+  claim(): void;
+  /** The position has come to a record of ours. */
+  moved(): void;
+}
+
+export interface LeaseKeeperProtocol {
+  /** Reads whose the lease is. */
+  begin(): void;
+  /** Does what is due. */
+  go(): void;
+  answered(event: KeeperEvent): void;
+}
+
+export interface ElectorProtocol {
+  event(event: DetectorEvent): void;
+  /** Asks whether the primary is there. */
+  probe(): void;
+  /** Is it lost by now? */
+  look(): void;
 }
 
 export interface HeartbeatProtocol {

@@ -7,6 +7,7 @@ import type { Conflicts } from './conflicts.js';
 import type { LeftOutWatch } from './left-out-watch.js';
 import type { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
+import type { HeldLease } from './held-lease.js';
 import type { OwnLog } from './own-log.js';
 import type { Positions } from './positions.js';
 import type { Progress } from './progress.js';
@@ -46,7 +47,13 @@ export interface Scope extends Settings {
    * its own transactions.
    */
   readonly recoverOwnUpTo: number;
+  /** Of this own transaction the log has only the beginning; 0: of none. The next epoch ends it. */
+  readonly ownBegun: number;
   readonly ownLog: OwnLog;
+  /** Of the primary, in a cluster that elects one by itself. */
+  readonly held: HeldLease;
+  /** When replicas took over by themselves lately, by the wall clock. */
+  readonly promotions: number[];
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;

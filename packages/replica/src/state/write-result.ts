@@ -41,4 +41,10 @@ export interface WriteResult<T> {
    * 'degrade'`).
    */
   readonly degraded?: true;
+  /**
+   * The request had been written already, under its `requestId`: `value` is what came of it then,
+   * and nothing was written again. `id` and `position` are of a later transaction, which notes that
+   * it was asked for again.
+   */
+  readonly repeated?: true;
 }

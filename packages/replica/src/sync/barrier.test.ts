@@ -10,7 +10,7 @@ import { BARRIER_ORIGIN, ReadBarrier } from './barrier.js';
 class Bench {
   readonly clock = new VirtualClock();
   readonly health = new Health(() => 'primary', this.clock, silentLogger);
-  readonly positions = { applied: 0 };
+  readonly positions = { applied: 0, end: 0, sawEnd: (): void => undefined };
   readonly progress = new Progress({} as Store, this.clock, 'a');
   readonly #shared = memoryLog({ clock: this.clock });
   readonly #log = this.#shared.connect();

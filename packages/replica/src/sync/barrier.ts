@@ -33,7 +33,7 @@ export class ReadBarrier {
 
   constructor(
     private readonly deps: Deps,
-    private readonly positions: Pick<Positions, 'applied'>,
+    private readonly positions: Pick<Positions, 'applied' | 'end' | 'sawEnd'>,
     private readonly progress: Progress,
   ) {}
 
@@ -47,6 +47,8 @@ export class ReadBarrier {
     const { stopped } = health;
     if (stopped !== undefined) throw stopped;
     const seq = await this.#sequence(deadline);
+    // A primary that appends alone reads no further than it has to.
+    if (seq > this.positions.end) this.positions.sawEnd(seq);
     await untilReplicated(this.progress, health, () => this.positions.applied >= seq, {
       timeoutMs: deadline.leftMs,
       what: `everything up to entry ${seq} of the log, which a strong read has to show, is applied here`,

@@ -9,6 +9,7 @@ import {
   type Verdict,
 } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
+import { notWritable } from '../config/not-writable.js';
 import { alarmPublish, endPublishAlarm, isPublishAlarmed } from '../publish/publish-alarm.js';
 import { attemptOf, conflictError, outcomeIdOf, type Flight, type Flying } from './flight.js';
 import { isSurelyAccepted } from './accepted-time.js';
@@ -109,6 +110,11 @@ export class GroupCommitter {
 
   close(error: AntiphonError): void {
     this.#tell({ type: 'close', error });
+  }
+
+  /** Another epoch has begun: what of ours is not in the log before it never counts. */
+  deposed(error: AntiphonError): void {
+    this.#tell({ type: 'deposed', error });
   }
 
   /** An own group came out of the log and is committed here. */
@@ -295,10 +301,16 @@ export class GroupCommitter {
   }
 
   async #publish(flight: Flight): Promise<GroupEvent> {
-    const { counters, log, id } = this.scope;
+    const { counters, log, id, authority, cluster } = this.scope;
     const { message } = this.#opened;
     if (message === undefined)
       throw new AntiphonError('INTERNAL', 'A group has no message. Please report it.');
+    const { mayWrite, primary } = authority.current();
+    // Committed in place here, it would count for nobody else.
+    if (!mayWrite) {
+      const error = notWritable({ cluster, id, primary });
+      return { type: 'refused', error, lastSeqOfOrigin: undefined, at: this.#moment };
+    }
     counters.publishedMessages++;
     counters.publishedBytes += message.data.length;
     const request = {

@@ -48,6 +48,7 @@ const ANY_TIME = {
   'use-up': same<StateName, 'use-up'>((state, { counter }) => steps.step(steps.useUp(state, counter))),
   'saw-own': same<StateName, 'saw-own'>((state, { seq }) => steps.step(steps.sawOwn(state, seq))),
   close: same<StateName, 'close'>((state, { error }) => steps.close(state, error)),
+  deposed: same<StateName, 'deposed'>((state, { error }) => steps.deposed(state, error)),
 } as const;
 
 /** Answers come in the state that asked. */

@@ -147,7 +147,7 @@ export interface Prepared {
 }
 
 interface EventData {
-  // From outside, between turns; `saw-own` and `close` at any time.
+  // From outside, between turns; `saw-own`, `close` and `deposed` at any time.
   turn: { readonly facts: Facts };
   /**
    * Own counters up to this one are to be used up, so that no earlier attempt can take them any
@@ -163,6 +163,8 @@ interface EventData {
   /** The position has come to `seq`. */
   passed: { readonly seq: number };
   close: { readonly error: AntiphonError };
+  /** Another epoch has begun, and the position is behind its beginning. */
+  deposed: { readonly error: AntiphonError };
 
   // Answers: each to one request.
   chosen: { readonly writes: readonly SyncWrite[] };

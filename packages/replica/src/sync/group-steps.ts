@@ -148,6 +148,15 @@ export function close(state: GroupState, error: AntiphonError): Step {
   ]);
 }
 
+/**
+ * The last thing that happens: the log had none of it when the next epoch began, so it is certain
+ * that nobody ever applies it.
+ */
+export function deposed(state: GroupState, error: AntiphonError): Step {
+  const effects: Effect[] = undecided(state).map((write) => ({ type: 'reject', write, error }));
+  return step(state, [...effects, { type: 'all-give-up', error }]);
+}
+
 function undecided(state: GroupState): readonly SyncWrite[] {
   if (state.name === 'preparing') return state.writes;
   return state.name === 'committing' ? [] : writesOf(flightOf(state)?.flying);

@@ -4,9 +4,12 @@ import {
   type Clock,
   decodeControl,
   encodeControl,
+  EpochFold,
   isRecord,
   type Log,
   type LogEntry,
+  newestEpoch,
+  type PassedEpoch,
   type Registry,
   sentence,
 } from '@antiphon/core';
@@ -36,15 +39,27 @@ interface Sets {
   readonly known: readonly string[];
 }
 
+/** Who left with the record of an epoch. */
+interface Left {
+  readonly seq: number;
+  readonly leaves: readonly string[];
+}
+
 /**
  * The members that are in step, as the log says: a change is an entry of the log, appended only if
  * no other change came before it (compare-and-set on the subject's last sequence). So every write
  * has its place before or after each change, and a writer that knows the log up to its own entry
- * knows the set that the entry was written under.
+ * knows the set that the entry was written under. The record of an epoch may take members out of
+ * it as well, until the next change.
  */
 export class InSyncSet {
-  #seq = 0;
+  #recordSeq = 0;
   #record: InSyncRecord | undefined;
+  #members: readonly string[] = [];
+  /** Entries are observed before they are applied: which records are valid is found out here. */
+  #epochs: EpochFold | undefined;
+  /** Behind the record, in the order of the log. */
+  #left: readonly Left[] = [];
   #removal: InSyncRecord | undefined;
   #proposing = false;
   #proposals = 0;
@@ -54,11 +69,11 @@ export class InSyncSet {
 
   /** Entry of the log that says so; 0 before there is one. */
   get seq(): number {
-    return this.#seq;
+    return Math.max(this.#recordSeq, this.#left.at(-1)?.seq ?? 0);
   }
 
   get members(): readonly string[] {
-    return this.#record?.members ?? [];
+    return this.#members;
   }
 
   /**
@@ -88,13 +103,34 @@ export class InSyncSet {
 
   /** Every entry of the log with this origin, as it is read. */
   observe({ seq, data }: Pick<LogEntry, 'seq' | 'data'>): void {
-    if (seq <= this.#seq) return;
+    if (seq <= this.#recordSeq) return;
     const record = decodeInSyncRecord(data);
-    this.#seq = seq;
+    this.#recordSeq = seq;
     if (record === undefined) return;
     const { id } = this.deps;
     if (this.known.includes(id) && !record.known.includes(id)) this.#removal = record;
     this.#record = record;
+    this.#changed();
+  }
+
+  /** Before any entry is observed: the epochs that the database has passed. */
+  begin(epochs: readonly PassedEpoch[]): void {
+    this.#epochs = new EpochFold(newestEpoch({ epochs }));
+    this.#left = epochs.map(({ seq, began }) => ({ seq, leaves: began?.leaves ?? [] }));
+    this.#changed();
+  }
+
+  /** Every record of an epoch, as it is read. One that is not valid takes nobody out. */
+  observeEpoch(entry: LogEntry): void {
+    const record = this.#epochs?.take(entry);
+    if (record === undefined || record.leaves.length === 0) return;
+    this.#left = [...this.#left, { seq: entry.seq, leaves: record.leaves }];
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#left = this.#left.filter(({ seq, leaves }) => seq > this.#recordSeq && leaves.length > 0);
+    this.#members = this.#left.reduce(without, this.#record?.members ?? []);
     for (const listener of [...this.#listeners]) listener();
   }
 
@@ -153,7 +189,7 @@ export class InSyncSet {
       origin: IN_SYNC_ORIGIN,
       id: `insync-${id}-${instance}${++this.#proposals}`,
       data,
-      expectedLastSeqOfOrigin: this.#seq,
+      expectedLastSeqOfOrigin: this.#recordSeq,
     };
     const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
     if (result.type !== 'stored') return false;
@@ -168,13 +204,20 @@ export class InSyncSet {
   async show(degraded: boolean): Promise<void> {
     const { registry } = this.deps;
     if (this.#record === undefined) return;
-    const value = encodeControl({ seq: this.#seq, degraded, ...this.#record });
+    const { seq, members } = this;
+    const value = encodeControl({ ...this.#record, seq, degraded, members });
     const known = await registry.get(IN_SYNC_KEY);
     if (known === undefined) return void (await registry.create(IN_SYNC_KEY, value));
     const shown = decodeControl(known.value);
-    if (isRecord(shown) && Number(shown['seq']) > this.#seq) return;
+    if (isRecord(shown) && Number(shown['seq']) > seq) return;
     await registry.update(IN_SYNC_KEY, value, known.revision);
   }
+}
+
+/** A set of nobody would take no writes at all: then it stays as it is. */
+function without(members: readonly string[], { leaves }: Left): readonly string[] {
+  const rest = members.filter((member) => !leaves.includes(member));
+  return rest.length > 0 ? rest : members;
 }
 
 function sorted(ids: readonly string[]): readonly string[] {

@@ -1,4 +1,4 @@
-import { AntiphonError, type LogReader } from '@antiphon/core';
+import { AntiphonError, newestEpoch, type LogReader } from '@antiphon/core';
 import { intakeRules } from '../deliver/rules.js';
 import { Deadline } from '../wait/deadline.js';
 import { assertSameLog } from '../log/log-check.js';
@@ -54,7 +54,8 @@ export class OwnSubject {
     const { log, document, id, store, ownLog } = this.scope;
     const { generation } = document;
     const state = store.state();
-    const scan = new OwnScan(id, ownLog.at(state, this.scope), intakeRules(this.scope));
+    const counts = ownLog.at(state, this.scope);
+    const scan = new OwnScan(id, counts, newestEpoch(state), intakeRules(this.scope));
     const groups = new Map<string, number>();
     const { seq: positionSeq } = state.position;
     if (positionSeq < lastSeq) {
@@ -69,14 +70,12 @@ export class OwnSubject {
   }
 
   async #scan(reader: LogReader, lastSeq: number, scan: OwnScan, groups: Map<string, number>): Promise<void> {
-    const { id } = this.scope;
     for (;;) {
       for (const entry of await this.#asking(({ signal }) => reader.next({ ...READ, signal }))) {
-        if (entry.origin === id && entry.seq <= lastSeq) {
-          for (const batch of scan.take(entry))
-            if (batch.kind === 'transactions' && batch.sync !== undefined)
-              groups.set(batch.sync.token, entry.seq);
-        }
+        if (entry.seq > lastSeq) return;
+        for (const batch of scan.take(entry))
+          if (batch.kind === 'transactions' && batch.sync !== undefined)
+            groups.set(batch.sync.token, entry.seq);
         if (entry.seq >= lastSeq) return;
       }
     }

@@ -2,6 +2,7 @@ import {
   ackSubject,
   ackSubjectPrefix,
   type ClusterDocument,
+  EPOCH_ORIGIN,
   isCertified,
   type LogEntry,
   type PreparedWrite,
@@ -15,7 +16,6 @@ import type { Settings } from '../config/options.js';
 import type { WriteResult } from '../state/write-result.js';
 import { sessionPosition } from '../state/session.js';
 import { Acker, inSyncNeeded, encodeAck } from './acker.js';
-import { ReadBarrier } from './barrier.js';
 import { Certification } from '../state/certification.js';
 import { IN_SYNC_ORIGIN } from './in-sync-record.js';
 import { InTheWay } from './in-the-way.js';
@@ -27,7 +27,6 @@ type SyncScope = Settings & { readonly health: Health };
 export class Sync {
   readonly inSync: InSyncSet;
   readonly acker: Acker;
-  readonly barrier: ReadBarrier;
   readonly inTheWay: InTheWay;
   /** Only where several write. */
   readonly certification: Certification | undefined;
@@ -62,7 +61,6 @@ export class Sync {
     this.#ackPrefix = ackSubjectPrefix(cluster);
     this.inSync = new InSyncSet(scope);
     this.inTheWay = new InTheWay(clock);
-    this.barrier = new ReadBarrier(scope, positions, progress);
     this.certification = isCertified(document) ? new Certification() : undefined;
     this.acker = new Acker({
       ...{ cluster, id, bus, clock, inSync: this.inSync, subject: this.ackSubject },
@@ -88,6 +86,7 @@ export class Sync {
     for (const entry of entries) {
       this.place.positions.observe(entry.seq);
       if (entry.origin === IN_SYNC_ORIGIN) this.inSync.observe(entry);
+      else if (entry.origin === EPOCH_ORIGIN) this.inSync.observeEpoch(entry);
       else if (entry.origin === this.scope.id) this.onOwnEntry(entry.seq);
     }
     this.acker.check();

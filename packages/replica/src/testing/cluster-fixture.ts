@@ -21,6 +21,7 @@ export interface Around {
   readonly clock?: Clock;
   readonly log?: (log: Log) => Log;
   readonly registry?: (registry: Registry) => Registry;
+  readonly bus?: (bus: Bus) => Bus;
 }
 
 export interface FixturePorts {
@@ -111,10 +112,12 @@ export class ClusterFixture implements AsyncDisposable {
     const { file = this.file(id), ...rest } = options;
     const nats = await connectNats({ servers: this.server.url });
     const { clock = systemClock(), log = (real: Log) => real, registry = (real: Registry) => real } = around;
+    const { bus = (real: Bus) => real } = around;
     const ports = {
       log: log(nats.log(this.cluster)),
-      bus: nats.bus(),
+      bus: bus(nats.bus()),
       registry: registry(nats.registry(this.cluster)),
+      lease: nats.lease(this.cluster),
       clock,
     };
     const base = {

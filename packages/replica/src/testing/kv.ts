@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import type { WriteOptions } from '../write/writer.js';
+import type { WriteOptions } from '../write/write-options.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { ClusterFixture, SqliteReplica } from './cluster-fixture.js';
 

@@ -1,50 +1,42 @@
 import type { ActorRef } from '@antiphon/actor';
 import {
   abortError,
-  type AckLevel,
   AntiphonError,
   checkOptions,
-  type OptionNames,
   parseAcks,
+  type TransactionId,
+  UnknownOutcomeError,
   type WriteOutcome,
   withoutStop,
 } from '@antiphon/core';
+import { notWritable } from '../config/not-writable.js';
 import { needsSync } from '../config/needs-sync.js';
-import { assertTimeout, retryDelayMs } from '../wait/deadline.js';
+import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
+import { idFrom } from '../config/ids.js';
+import { Forwarding } from './forward.js';
 import { LocalWrite } from './local-write.js';
+import { assertRequestId } from './request-id.js';
+import { Requests } from './requests.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { sessionPosition } from '../state/session.js';
 import type { WriteResult } from '../state/write-result.js';
-import { assertStatements, runStatements, type SqlTransaction, type Statement } from './statement.js';
+import {
+  assertStatements,
+  parseStatements,
+  runStatements,
+  type SqlTransaction,
+  type Statement,
+} from './statement.js';
+import {
+  EXECUTE_OPTIONS,
+  WRITE_OPTIONS,
+  type ExecuteOptions,
+  type ForwardedRequest,
+  type WriteOptions,
+} from './write-options.js';
 import type { Sync } from '../sync/sync.js';
 import { SyncWrite } from '../state/sync-write.js';
-
-/** How long a write may take, and what it waits for. */
-export interface WriteOptions {
-  /**
-   * How long the write may take, in milliseconds, retries of a busy or full database included.
-   * A write that has not begun to run by then ends with TIMEOUT or with what was in its way, and
-   * nothing is written. One that has begun ends as its database decides; in a synchronous cluster
-   * with OUTCOME_UNKNOWN while the log may hold it, and with the acknowledgements so far once it is
-   * committed.
-   * @defaultValue `limits.writeTimeoutMs`, 10 000
-   */
-  readonly timeoutMs?: number;
-  /**
-   * Ends the write with ABORTED as long as its function has not begun to run, and where it would
-   * have to run again: nothing is written then. Once it runs, and while the log may hold it, the
-   * signal changes nothing, and the call tells what became of the write.
-   */
-  readonly signal?: AbortSignal;
-  /**
-   * Which databases the write waits for; only in a synchronous cluster.
-   * @defaultValue `acks` of the cluster
-   */
-  readonly acks?: AckLevel;
-}
-
-const WRITE_OPTIONS: OptionNames<WriteOptions> = { timeoutMs: true, signal: true, acks: true };
 
 /** Local writes, from this process or over the bus. */
 export class Writer<Tx> {
@@ -53,11 +45,17 @@ export class Writer<Tx> {
    * for the others.
    */
   readonly #open = new Set<Pick<SyncWrite, 'giveUp'>>();
+  /** On their way to the primary, and their answers. */
+  readonly #forwarded = new Set<Forwarding>();
+  readonly #requests: Requests;
 
   constructor(
     private readonly scope: ReplicaScope,
     private readonly replica: ActorRef<ReplicaProtocol>,
-  ) {}
+  ) {
+    this.#requests = new Requests(scope, (run, options) => this.transaction(run, options));
+    if (scope.authority.byTerm) this.#requests.forgetOld();
+  }
 
   /**
    * The function may run more than once: a busy database undoes the whole transaction, and it is
@@ -68,11 +66,14 @@ export class Writer<Tx> {
     if (typeof run !== 'function')
       throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
     this.#assertWritable();
-    const { sync, limits } = this.scope;
+    const { sync, limits, clock } = this.scope;
     const limit = limitOf(options, limits.writeTimeoutMs);
     if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
     if (options.acks !== undefined) throw needsSync('acks');
-    const write = new LocalWrite((tx) => run(tx as Tx), limit, this.scope.clock);
+    const sinceMs = clock.monotonicMs();
+    await this.#leased(limit);
+    const timeoutMs = limit.timeoutMs - (clock.monotonicMs() - sinceMs);
+    const write = new LocalWrite((tx) => run(tx as Tx), { ...limit, timeoutMs }, clock);
     this.#open.add(write);
     try {
       return await this.#locally(write);
@@ -84,7 +85,41 @@ export class Writer<Tx> {
 
   /** The replica is closing: nobody is left to decide what still waits. */
   close(error: AntiphonError): void {
-    for (const write of [...this.#open]) write.giveUp(error);
+    for (const write of [...this.#open, ...this.#forwarded]) write.giveUp(error);
+  }
+
+  /**
+   * A primary without its lease takes no writes: another replica may be the primary by now. In a
+   * synchronous cluster the log tells that of each group.
+   */
+  async #leased({ timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal }): Promise<void> {
+    const { held, clock, document, id, authority } = this.scope;
+    if (held.isValid || document.failover?.onIsolation === 'continue') return;
+    const deadline = new Deadline(
+      clock,
+      timeoutMs,
+      [signal, this.scope.closing],
+      () =>
+        new AntiphonError(
+          'LOG_UNAVAILABLE',
+          `Replica ${id} is the primary and could not renew its lease in time, so it takes no writes. Nothing was written. Call again once NATS answers.`,
+        ),
+    );
+    try {
+      await deadline.race(
+        new Promise<void>((resolve) => {
+          const look = (): void => {
+            if (!held.isValid && authority.current().mayWrite) return;
+            for (const stop of stops) stop();
+            resolve();
+          };
+          const stops = [held.onChange(look), authority.onChange(look)];
+        }),
+      );
+    } finally {
+      deadline.end();
+    }
+    this.#assertWritable();
   }
 
   async #locally<T>(write: LocalWrite<T>): Promise<WriteResult<T>> {
@@ -98,6 +133,7 @@ export class Writer<Tx> {
         const { generation } = store.state().position;
         const position = sessionPosition(generation, positions.applied, outcome.id);
         const value = outcome.value as T;
+        if (outcome.id !== undefined) await this.#confirmed(outcome.id, write.leftMs);
         return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
       } catch (error) {
         const delayMs = retryDelayMs(attempt, clock);
@@ -108,13 +144,41 @@ export class Writer<Tx> {
     }
   }
 
+  /**
+   * Committed while the lease ran out: another replica may be the primary by now, and then it is in
+   * the rescue ledger. Who relies on the answer is told when the log has it.
+   */
+  async #confirmed({ origin, counter }: TransactionId, timeoutMs: number): Promise<void> {
+    const { held, progress, store, authority, cluster, id, document } = this.scope;
+    if (held.isValid || document.failover?.onIsolation === 'continue') return;
+    const isLogged = (): boolean => store.state().publishedCounter >= counter;
+    const isOver = (): boolean => held.isValid || isLogged() || !authority.current().mayWrite;
+    const name = `${origin}:${counter}`;
+    try {
+      await progress.until(isOver, { timeoutMs: Math.max(1, timeoutMs), what: `the log has ${name}` });
+    } catch (cause) {
+      const message = `${name} is committed on ${id}, which has lost its lease, and the log has not taken it yet. Ask for its outcome.`;
+      throw new UnknownOutcomeError(message, name, { cause });
+    }
+    if (isLogged() || authority.current().mayWrite) return;
+    const { primary } = authority.current();
+    throw new AntiphonError(
+      'NOT_WRITABLE',
+      `${id} had been deposed when it committed ${name}. It is in the rescue ledger of ${id}. Write to the primary, ${primary ?? ''}, and see \`antiphon rescue list\`.`,
+      { context: { cluster, replica: id, primary, rescued: name } },
+    );
+  }
+
   /** An actor that ended is this replica that ended, to whoever calls it. */
   #asClosed(error: unknown): unknown {
     const { health, id } = this.scope;
     if (!(error instanceof AntiphonError) || error.code !== 'ACTOR_STOPPED' || !health.ended) return error;
     const started = error.context['started'] === true;
     const what = started ? 'See whether the write is there before you repeat it.' : 'Nothing was written.';
-    return new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. ${what}`, { cause: error });
+    return new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. ${what}`, {
+      cause: error,
+      context: { started },
+    });
   }
 
   async #synchronously<T>(
@@ -133,10 +197,7 @@ export class Writer<Tx> {
         write.reject(
           health.ended
             ? new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. Nothing was written.`)
-            : new AntiphonError(
-                'OVERLOADED',
-                'Too many writes are already waiting. Slow down and call again.',
-              ),
+            : overloaded(),
         );
       }
       const result = await write.promise;
@@ -149,24 +210,99 @@ export class Writer<Tx> {
 
   async execute(
     statements: readonly Statement[],
-    options: WriteOptions = {},
+    options: ExecuteOptions = {},
+    forwarded?: ForwardedRequest,
   ): Promise<WriteResult<readonly number[]>> {
-    const { store } = this.scope;
+    const { store, authority } = this.scope;
     if (!store.capabilities.sql) {
       throw new AntiphonError('BAD_OPTION', `The ${store.engine} store takes no SQL. Use transaction().`);
     }
     assertStatements(statements);
-    return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
+    checkOptions(options, EXECUTE_OPTIONS, 'A write');
+    const { requestId, ...limits } = options;
+    if (requestId !== undefined) this.#assertRequest(requestId);
+    if (!authority.byTerm || forwarded !== undefined)
+      return this.#here(statements, limits, requestId, forwarded);
+    return this.#anywhere(statements, limits, requestId);
   }
 
-  /** Calls that have no answer yet. */
+  /** Here if this replica is the primary, else there; again where that has just changed. */
+  async #anywhere(
+    statements: readonly Statement[],
+    options: WriteOptions,
+    requestId: string | undefined,
+  ): Promise<WriteResult<readonly number[]>> {
+    const { authority, clock, limits } = this.scope;
+    const { timeoutMs } = limitOf(options, limits.writeTimeoutMs);
+    const untilMs = clock.monotonicMs() + timeoutMs;
+    if (authority.current().mayWrite)
+      try {
+        return await this.#here(statements, options, requestId);
+      } catch (error) {
+        if (!(error instanceof AntiphonError) || error.code !== 'NOT_WRITABLE') throw error;
+        // Written elsewhere as well, it would be there twice once somebody applies the ledger.
+        if (error.context['rescued'] !== undefined && requestId === undefined) throw error;
+      }
+    this.#assertOpen();
+    this.#assertAcks(options);
+    if (this.#forwarded.size >= limits.waitingWrites) throw overloaded();
+    // What a message cannot carry as it is must not become something else on its way.
+    const request = { id: requestId ?? idFrom(clock), statements: parseStatements(statements) };
+    const here = (left: WriteOptions) => this.#requests.once(request, left);
+    const forwarding = new Forwarding(this.scope, request, options, { here, untilMs });
+    this.#forwarded.add(forwarding);
+    try {
+      return await forwarding.run();
+    } finally {
+      this.#forwarded.delete(forwarding);
+    }
+  }
+
+  #here(
+    statements: readonly Statement[],
+    options: WriteOptions,
+    requestId: string | undefined,
+    { epoch }: ForwardedRequest = {},
+  ): Promise<WriteResult<readonly number[]>> {
+    if (requestId === undefined)
+      return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
+    const request = { id: requestId, statements, ...(epoch !== undefined && { epoch }) };
+    return this.#requests.once(request, options);
+  }
+
+  /** Throws BAD_OPTION. */
+  #assertRequest(requestId: string): void {
+    const { authority, cluster } = this.scope;
+    assertRequestId(requestId);
+    if (authority.byTerm) return;
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `Cluster ${cluster} was created without \`failover\`, and remembers no requests. Leave \`requestId\` out.`,
+    );
+  }
+
+  /** Throws BAD_OPTION. */
+  #assertAcks({ acks }: WriteOptions): void {
+    if (acks === undefined) return;
+    if (this.scope.sync === undefined) throw needsSync('acks');
+    parseAcks(acks);
+  }
+
+  /** Calls that have no answer yet, and wait for others than this database. */
   get underWay(): number {
-    return this.#open.size;
+    return this.#forwarded.size + (this.scope.sync === undefined ? 0 : this.#open.size);
   }
 
   #assertWritable(): void {
-    const { authority, health, cluster, id, clocks, closing } = this.scope;
-    const { mayWrite, primary = '' } = authority.current();
+    const { authority, cluster, id, clocks } = this.scope;
+    this.#assertOpen();
+    const { mayWrite, primary, epoch } = authority.current();
+    if (mayWrite) return clocks.assertInStep();
+    throw notWritable({ cluster, id, primary, ...(authority.byTerm && { epoch }) });
+  }
+
+  #assertOpen(): void {
+    const { health, cluster, id, closing } = this.scope;
     // What is still written while it closes would be settled by nobody.
     if (closing.aborted && !health.ended)
       throw new AntiphonError('CLOSED', `Replica ${id} is closing. Nothing was written. Open it again.`, {
@@ -179,14 +315,6 @@ export class Writer<Tx> {
         cause: health.failure,
       });
     }
-    if (mayWrite) return clocks.assertInStep();
-    throw new AntiphonError(
-      'NOT_WRITABLE',
-      `Replica ${id} takes no writes. Write to the primary, ${primary}.`,
-      {
-        context: { cluster, replica: id, primary },
-      },
-    );
   }
 }
 
@@ -199,6 +327,11 @@ function limitOf(
   if (signal?.aborted === true)
     throw abortError(signal, 'The caller had given up before it called. Nothing was written.');
   return { timeoutMs: timeoutMs ?? defaultMs, ...(signal && { signal }) };
+}
+
+function overloaded(): AntiphonError {
+  const message = 'Too many writes are already waiting. Slow down and call again.';
+  return new AntiphonError('OVERLOADED', message);
 }
 
 function isBusy(error: unknown): boolean {

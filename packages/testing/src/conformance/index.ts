@@ -1,4 +1,5 @@
 export { busConformance, type BusHarness } from './bus-conformance.js';
+export { leaseConformance, type LeaseHarness } from './lease-conformance.js';
 export { logConformance } from './log-conformance.js';
 export type { LogHarness } from './log-harness.js';
 export { registryConformance, type RegistryHarness } from './registry-conformance.js';

@@ -1,10 +1,12 @@
-import type { Bus, Log, Registry } from '@antiphon/core';
+import type { Bus, Lease, Log, Registry } from '@antiphon/core';
 import { Random } from '../clock/random.js';
 import { Faults } from '../faults/faults.js';
 import { memoryBus } from '../memory/bus/memory-bus.js';
 import { Link } from '../memory/link.js';
+import { memoryLease } from '../memory/lease/memory-lease.js';
 import { memoryLog } from '../memory/log/memory-log.js';
 import { memoryRegistry } from '../memory/registry/memory-registry.js';
+import type { LeaseHarness } from './lease-conformance.js';
 import type { LogHarness } from './log-harness.js';
 
 /** The in-memory adapters of one server, with the links of everybody who is connected. */
@@ -15,6 +17,7 @@ class MemoryServer {
   readonly log = memoryLog();
   readonly bus = memoryBus();
   readonly registry = memoryRegistry();
+  readonly lease = memoryLease();
   readonly #links: Link[] = [];
 
   link(): Link {
@@ -87,6 +90,41 @@ export class MemoryLogHarness implements LogHarness {
 
   durableFloor(name: string): Promise<number | undefined> {
     return Promise.resolve(this.#server.log.durableFloor(name));
+  }
+
+  dispose(): Promise<void> {
+    return this.#server.dispose();
+  }
+}
+
+export class MemoryLeaseHarness implements LeaseHarness {
+  readonly #server = new MemoryServer();
+
+  connect(): Promise<Lease> {
+    return Promise.resolve(this.#server.lease.connect(this.#server.link()));
+  }
+
+  interrupt(): Promise<() => Promise<void>> {
+    return this.#server.interrupt();
+  }
+
+  stall(): Promise<() => Promise<void>> {
+    return this.#server.stall();
+  }
+
+  publish(data: Uint8Array): Promise<void> {
+    this.#server.lease.publish(data);
+    return Promise.resolve();
+  }
+
+  purge(): Promise<void> {
+    this.#server.lease.purge();
+    return Promise.resolve();
+  }
+
+  remove(): Promise<void> {
+    this.#server.lease.remove();
+    return Promise.resolve();
   }
 
   dispose(): Promise<void> {

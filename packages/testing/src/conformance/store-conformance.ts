@@ -5,8 +5,10 @@ import { describeConverging } from './store/converging.js';
 import { describeInstalling } from './store/installing.js';
 import { Kit } from './store/kit.js';
 import { describeGroups } from './store/groups.js';
+import { describeEpochs } from './store/epochs.js';
 import { describeOwnRecovery } from './store/own-recovery.js';
 import { describeForeignWritersOfGroups, describeLibraryOnly, describePreparing } from './store/preparing.js';
+import { describeRewind } from './store/rewind.js';
 import { describeReading } from './store/reading.js';
 import { describeValues } from './store/values.js';
 import {
@@ -58,6 +60,8 @@ export function storeConformance<Tx>(
     describeApplying(current);
     describeRefusals(current);
     describeParts(current);
+    describeEpochs(current);
+    describeRewind(current);
     describeOwnRecovery(current);
     describeConverging(current);
     describeReading(current);

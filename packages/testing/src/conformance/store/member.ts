@@ -43,7 +43,9 @@ export class KitLog {
   }
 }
 
-export type MemberOptions = Partial<Pick<InstallOptions, 'rowVersions' | 'writes' | 'primary' | 'durable'>>;
+export type MemberOptions = Partial<
+  Pick<InstallOptions, 'rowVersions' | 'writes' | 'asPrimary' | 'primary' | 'durable'>
+>;
 
 /** One store with what a replica does around it, as simple as can be. */
 export class Member<Tx = unknown> {
@@ -73,8 +75,9 @@ export class Member<Tx = unknown> {
       generation: GENERATION,
       schemaVersion: this.schema.version,
     };
-    const { rowVersions = true, writes = 'capture', durable = false, primary } = this.options;
-    const settings = { identity, schema: this.schema, writes, rowVersions, durable, ...first };
+    const { rowVersions = true, writes = 'capture', durable = false, primary, asPrimary } = this.options;
+    const role = asPrimary === undefined ? {} : { asPrimary };
+    const settings = { identity, schema: this.schema, writes, rowVersions, durable, ...role, ...first };
     await this.store.install(primary === undefined ? settings : { ...settings, primary }, this.clock);
   }
 

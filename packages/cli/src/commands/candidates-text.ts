@@ -1,0 +1,68 @@
+import type { Candidacy } from '@antiphon/core';
+import { styled } from '../output/style.js';
+import { formatTable, type Column } from '../output/table.js';
+import type { Terminal } from '../output/terminal.js';
+
+/** One that did not answer has nothing but its id. */
+export interface ShownCandidate extends Partial<Candidacy> {
+  readonly id: string;
+  /** From 1; null: it is no candidate. */
+  readonly place: number | null;
+  readonly reason: string;
+}
+
+export interface CandidatesView {
+  readonly cluster: string;
+  /** Of failover; `none`: the cluster was created without it. */
+  readonly mode: 'automatic' | 'manual' | 'none';
+  readonly primary: string | undefined;
+  /** Only then there is an in-sync set. */
+  readonly sync: boolean;
+  /** In the order in which they are shown. */
+  readonly candidates: readonly ShownCandidate[];
+  readonly terminal: Pick<Terminal, 'color'>;
+}
+
+const SYNC_COLUMN: Column = { title: 'in sync' };
+const COLUMNS: readonly Column[] = [
+  { title: 'place', align: 'right' },
+  { title: 'replica' },
+  { title: 'priority', align: 'right' },
+  { title: 'read up to', align: 'right' },
+  { title: 'lag', align: 'right' },
+  { title: 'heard the primary', align: 'right' },
+];
+
+const MODES: Readonly<Record<CandidatesView['mode'], string>> = {
+  automatic: 'Another replica takes over when it fails.',
+  manual: 'Another replica takes over when somebody says so.',
+  none: 'No replica takes over when it fails: the cluster was created without failover.',
+};
+
+/** For people: a line for each replica, and below why each has its place. */
+export function candidatesText(view: CandidatesView): string {
+  const { cluster, mode, primary, sync, candidates, terminal } = view;
+  const who = primary === undefined ? 'Every replica takes writes.' : `${primary} is the primary.`;
+  return [
+    `cluster ${styled(terminal, 'bold', cluster)}: ${who}${primary === undefined ? '' : ` ${MODES[mode]}`}\n\n`,
+    formatTable(sync ? [...COLUMNS, SYNC_COLUMN] : COLUMNS, candidates.map(cells)),
+    '\n',
+    ...candidates.map(({ id, reason }) => `${styled(terminal, 'bold', id)}: ${reason}\n`),
+  ].join('');
+}
+
+function cells(candidate: ShownCandidate): readonly string[] {
+  const { id, place, priority, seq, lagMs, inSync, heardPrimaryMsAgo } = candidate;
+  return [
+    place === null ? '-' : String(place),
+    id,
+    ...[priority, seq].map((number) => String(number ?? '')),
+    lagMs === undefined ? '' : seconds(lagMs),
+    heardPrimaryMsAgo === undefined ? '' : `${seconds(heardPrimaryMsAgo)} ago`,
+    inSync === undefined ? '' : inSync ? 'yes' : 'no',
+  ];
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}

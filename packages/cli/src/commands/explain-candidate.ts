@@ -1,0 +1,82 @@
+import {
+  AntiphonError,
+  CLUSTER_KEY,
+  decodeClusterDocument,
+  rankCandidates,
+  type ClusterDocument,
+} from '@antiphon/core';
+import type { ClusterClient } from '@antiphon/client';
+import { askCandidacies, nobodyAnswers, type CandidacyAnswer } from '@antiphon/client/internal';
+import { openCluster } from '../cluster/open-cluster.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
+import { candidatesText, type ShownCandidate } from './candidates-text.js';
+
+/** `antiphon explain-candidate`: who would become the primary now, and why. */
+export function defineExplainCandidate(host: CommandHost): void {
+  defineCommand<TargetOptions>(host, {
+    name: 'explain-candidate',
+    description: 'which replica would become the primary if this one failed now, and why',
+    examples: ['antiphon explain-candidate', 'antiphon explain-candidate --json'],
+    configure: addTargetOptions,
+    run: async (options, { terminal, env, cwd }) => {
+      await using client = await openCluster(resolveTarget(options, env, cwd));
+      const answers = await askCandidacies(client);
+      const document = await documentOf(client);
+      const { cluster } = client;
+      if (answers.every(({ candidacy }) => candidacy === undefined)) throw noAnswer(cluster, answers);
+      const mode = document.failover?.mode ?? 'none';
+      const primary = primaryIn(answers);
+      const sync = document.update.mode === 'sync';
+      const candidates = shownOf(answers, primary, sync);
+      terminal.out(
+        terminal.json
+          ? `${toJson({ cluster, failover: mode, primary: primary ?? null, candidates })}\n`
+          : candidatesText({ cluster, mode, primary, sync, candidates, terminal }),
+      );
+      return EXIT.ok;
+    },
+  });
+}
+
+async function documentOf(client: ClusterClient): Promise<ClusterDocument> {
+  const entry = await client.nats.registry(client.cluster).get(CLUSTER_KEY);
+  if (entry !== undefined) return decodeClusterDocument(entry.value);
+  throw new AntiphonError('NO_ACTOR', `There is no cluster ${client.cluster}. Start its first replica.`);
+}
+
+/** As the one says that has read the newest epoch. */
+function primaryIn(answers: readonly CandidacyAnswer[]): string | undefined {
+  const read = answers.flatMap(({ candidacy }) => candidacy ?? []);
+  return read.sort((a, b) => b.epoch - a.epoch || b.seq - a.seq)[0]?.primary;
+}
+
+/** The primary itself is what the others would take over from: it has no place. */
+function shownOf(
+  answers: readonly CandidacyAnswer[],
+  primary: string | undefined,
+  sync: boolean,
+): readonly ShownCandidate[] {
+  const others = answers.flatMap(({ id, candidacy }) =>
+    candidacy === undefined || id === primary ? [] : [candidacy],
+  );
+  const ranked = rankCandidates(others, { sync, nobodyForMs: 0 }).map(
+    ({ candidate, place, reason }): ShownCandidate => ({ ...candidate, place: place ?? null, reason }),
+  );
+  const leading = answers.flatMap(({ id, candidacy }): ShownCandidate[] =>
+    candidacy === undefined || id !== primary
+      ? []
+      : [{ ...candidacy, place: null, reason: 'it is the primary' }],
+  );
+  const silent = answers.flatMap(({ id, error }): ShownCandidate[] =>
+    error === undefined ? [] : [{ id, place: null, reason: `it does not answer (${error.code})` }],
+  );
+  return [...ranked, ...leading, ...silent];
+}
+
+/** Replicas that this client may not ask are something else than replicas that are away. */
+function noAnswer(cluster: string, answers: readonly CandidacyAnswer[]): AntiphonError {
+  return answers.find(({ error }) => error?.code === 'ACCESS_DENIED')?.error ?? nobodyAnswers(cluster);
+}

@@ -1,0 +1,123 @@
+import { AntiphonError } from '@antiphon/core';
+import type { ReplicaStatus, TakenOver } from '@antiphon/replica';
+import { askMembers, type MemberAnswer } from '@antiphon/client';
+import { primaryOf } from '@antiphon/client/internal';
+import { openCluster } from '../cluster/open-cluster.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { styled } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+import { confirmed } from './confirm.js';
+import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
+import { isTakenOver, lossOf, planOf, type Plan } from './failover-text.js';
+
+interface FailoverCommandOptions extends TargetOptions {
+  readonly force?: boolean;
+  readonly yes?: boolean;
+  /** Seconds. */
+  readonly timeout: number;
+}
+
+const DEFAULT_TIMEOUT_S = 10;
+const MAX_TIMEOUT_S = 300;
+/** The answer comes a little after the replica has given up. */
+const ANSWER_MS = 2000;
+
+/** `antiphon failover TO`: another replica becomes the primary, because somebody says so. */
+export function defineFailover(host: CommandHost): void {
+  defineCommand<FailoverCommandOptions>(host, {
+    name: 'failover',
+    description: 'make another replica the primary, and say first what may be lost',
+    examples: ['antiphon failover eu-2', 'antiphon failover eu-2 --force --yes --json'],
+    configure: (command) => {
+      command
+        .argument('<to>', 'the replica that is to be the primary')
+        .option('--force', 'also while the primary still answers')
+        .option('-y, --yes', 'without asking; needed where nobody can answer')
+        .option(
+          '-t, --timeout <seconds>',
+          'how long it may take to read the log to its end',
+          wholeNumber(1, MAX_TIMEOUT_S),
+          DEFAULT_TIMEOUT_S,
+        );
+      addTargetOptions(command);
+    },
+    run: async ({ force = false, yes = false, timeout, ...options }, context, [to = '']) => {
+      const { terminal, env, cwd, signal } = context;
+      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await client.requireMember(to);
+      const plan = planned(client.cluster, to, await askMembers(client));
+      if (plan.primary === to && plan.epoch !== undefined) {
+        const { number, seq } = plan.epoch;
+        show({ epoch: number, primary: to, seq, elected: true }, to, terminal);
+        return EXIT.ok;
+      }
+      if (plan.answers && !force) throw stillThere(plan);
+      if (!terminal.json) terminal.out(planOf(plan));
+      const question = `Make ${to} the primary of ${client.cluster}?`;
+      if (!yes && !(await confirmed(terminal, question, signal))) {
+        terminal.out('Nothing was changed.\n');
+        return EXIT.failed;
+      }
+      const timeoutMs = timeout * 1000;
+      const wait = { timeoutMs: timeoutMs + ANSWER_MS, signal };
+      const taken = await client.replica(to).ask('takeOver', { timeoutMs }, wait);
+      show(taken, to, terminal, lossOf(plan));
+      return taken.elected ? EXIT.ok : EXIT.failed;
+    },
+  });
+}
+
+function planned(cluster: string, to: string, answers: readonly MemberAnswer[]): Plan {
+  const candidate = answers.find(({ id }) => id === to);
+  if (candidate?.status === undefined)
+    throw new AntiphonError(
+      'NO_ACTOR',
+      `${to} does not answer, so it cannot become the primary. Start it, or name another replica.`,
+      { context: { cluster, replica: to }, cause: candidate?.error },
+    );
+  const statuses = answers.flatMap(({ status }) => status ?? []);
+  assertFailover(cluster, candidate.status);
+  const primary = primaryOf(statuses) ?? '';
+  const status = statuses.find(({ id }) => id === primary);
+  const { epoch } = candidate.status;
+  return {
+    ...{ cluster, to, primary, candidate: candidate.status, answers: status !== undefined },
+    ...(epoch && { epoch }),
+    ...(status && { status }),
+    heard: candidate.status.members.find(({ id }) => id === primary),
+  };
+}
+
+function assertFailover(cluster: string, { epoch }: ReplicaStatus): void {
+  if (epoch !== undefined) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `Cluster ${cluster} was created without \`failover\`, so its primary stays the primary. Create it with \`failover\`.`,
+    { context: { cluster } },
+  );
+}
+
+function stillThere({ primary, cluster, to }: Plan): AntiphonError {
+  return new AntiphonError(
+    'MEMBER_RUNNING',
+    `${primary}, the primary of ${cluster}, still answers. What it has committed and not yet sent would end in its rescue ledger. ` +
+      `If ${to} is to become the primary all the same, say so with \`--force\`.`,
+    { context: { cluster, replica: primary } },
+  );
+}
+
+function show(taken: TakenOver, to: string, terminal: Terminal, loss?: string): void {
+  if (terminal.json) return terminal.out(`${toJson(taken)}\n`);
+  const { epoch, primary, seq } = taken;
+  terminal.out(
+    `${styled(terminal, 'bold', primary)} is the primary, in epoch ${epoch}, since entry ${seq} of the log.\n`,
+  );
+  if (!isTakenOver(taken, to)) {
+    terminal.out(`It claimed that before ${to} did. Call again if ${to} is to be the primary.\n`);
+    return;
+  }
+  if (loss === undefined) return;
+  terminal.out(`Writers go on: they are sent to ${primary}.\n${loss}`);
+}

@@ -1,0 +1,46 @@
+import { DatabaseSync } from 'node:sqlite';
+import { TaggedValue, type Row } from '@antiphon/core';
+import type { ShownRescueChange } from '@antiphon/replica';
+import { expect, it } from 'vitest';
+import { changeSql } from './rescue-sql.js';
+
+const VALUES: Row = [
+  ...[1n, -(2n ** 63n), 5, -0, 0.1, Infinity, -Infinity, null, "it's", 'a\nb\0c', ''],
+  ...[new Uint8Array([0, 255]), new TaggedValue('raw-text', new Uint8Array([255, 65]))],
+];
+const columns = VALUES.map((_, index) => `c "${index}`);
+const change = (images: Pick<ShownRescueChange, 'before' | 'after'>): string =>
+  changeSql({ ...{ table: 't "1"', op: 'update', columns, key: [1n] }, ...images });
+
+it('writes every value exactly as it was, and changes only what is as before', () => {
+  const db = new DatabaseSync(':memory:');
+  db.exec(`CREATE TABLE "t ""1""" (${columns.map((name) => `"${name.replaceAll('"', '""')}"`).join(', ')})`);
+  const shown = (): unknown =>
+    db
+      .prepare(
+        `SELECT ${columns.map((name) => `typeof("${name.replaceAll('"', '""')}") || quote(CAST("${name.replaceAll('"', '""')}" AS BLOB))`).join(" || ',' || ")} AS v FROM "t ""1"""`,
+      )
+      .get()?.['v'];
+  db.exec(change({ after: VALUES }));
+  const inserted = shown();
+  const types = String(inserted).match(/integer|real|null|text|blob/g);
+  expect(types).toEqual([
+    ...['integer', 'integer', 'real', 'real', 'real', 'real', 'real', 'null', 'text', 'text', 'text'],
+    ...['blob', 'text'],
+  ]);
+  expect(inserted).toContain("blobX'00FF',textX'FF41'");
+  expect(inserted).toContain("textX'610A620063'");
+  const changed = VALUES.map((value, index) => (index === 8 ? 'other' : value));
+  expect(change({ before: VALUES, after: changed })).toMatch(
+    /^UPDATE "t ""1""" SET "c ""8" = 'other' WHERE /,
+  );
+  db.exec(change({ before: changed, after: VALUES }));
+  expect(shown(), 'it is not as before').toBe(inserted);
+  db.exec(change({ before: VALUES, after: changed }));
+  expect(shown()).not.toBe(inserted);
+  db.exec(change({ before: VALUES }));
+  expect(shown(), 'nor to be deleted').toBeDefined();
+  db.exec(change({ before: changed }));
+  expect(shown()).toBeUndefined();
+  expect(change({ before: VALUES, after: VALUES })).toBe('');
+});

@@ -1,0 +1,70 @@
+import { AntiphonError } from '@antiphon/core';
+import type { SwitchedOver } from '@antiphon/replica';
+import { askMembers } from '@antiphon/client';
+import { primaryOf } from '@antiphon/client/internal';
+import { openCluster } from '../cluster/open-cluster.js';
+import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { EXIT } from '../output/exit-code.js';
+import { toJson } from '../output/json.js';
+import { styled } from '../output/style.js';
+import type { Terminal } from '../output/terminal.js';
+import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
+
+interface SwitchoverCommandOptions extends TargetOptions {
+  /** Seconds. */
+  readonly timeout: number;
+}
+
+const DEFAULT_TIMEOUT_S = 10;
+const MAX_TIMEOUT_S = 100;
+/** It hands over, or takes that back, which takes as long again. */
+const STEPS = 3;
+
+/** `antiphon switchover TO`: the primary hands over to another replica, and nothing is lost. */
+export function defineSwitchover(host: CommandHost): void {
+  defineCommand<SwitchoverCommandOptions>(host, {
+    name: 'switchover',
+    description:
+      'let the primary hand over to another replica: writes wait for a moment, and nothing is lost',
+    examples: ['antiphon switchover eu-2', 'antiphon switchover eu-2 --timeout 30 --json'],
+    configure: (command) => {
+      command
+        .argument('<to>', 'the replica that is to be the primary')
+        .option(
+          '-t, --timeout <seconds>',
+          'how long writes may wait; then the primary stays the primary',
+          wholeNumber(1, MAX_TIMEOUT_S),
+          DEFAULT_TIMEOUT_S,
+        );
+      addTargetOptions(command);
+    },
+    run: async ({ timeout, ...options }, { terminal, env, cwd, signal }, [to = '']) => {
+      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await client.requireMember(to);
+      const answers = await askMembers(client);
+      const primary = primaryOf(answers.flatMap(({ status }) => status ?? []));
+      if (primary === undefined) throw noPrimary(client.cluster);
+      const timeoutMs = timeout * 1000;
+      const wait = { timeoutMs: STEPS * timeoutMs, signal };
+      show(await client.replica(primary).ask('switchOver', { to, timeoutMs }, wait), terminal);
+      return EXIT.ok;
+    },
+  });
+}
+
+function noPrimary(cluster: string): AntiphonError {
+  return new AntiphonError(
+    'NO_ACTOR',
+    `No primary of ${cluster} answers, so none can hand over. See \`antiphon status\`, and use \`antiphon failover\` if it has gone.`,
+    { context: { cluster } },
+  );
+}
+
+function show(done: SwitchedOver, terminal: Terminal): void {
+  if (terminal.json) return terminal.out(`${toJson(done)}\n`);
+  const { epoch, primary, seq, tookMs } = done;
+  terminal.out(
+    `${styled(terminal, 'bold', primary)} is the primary, in epoch ${epoch}, since entry ${seq} of the log. ` +
+      `Writes waited for ${Math.ceil(tookMs)} ms.\n`,
+  );
+}

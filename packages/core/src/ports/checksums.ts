@@ -1,0 +1,30 @@
+import type { VectorClock } from '../clocks/vector-clock.js';
+import type { Position } from '../model/position.js';
+import type { Value } from '../model/value.js';
+
+export interface TableChecksum {
+  readonly table: string;
+  readonly rows: number;
+  /**
+   * SHA-256, hex, over the canonical encoding of the rows in key order. Equal on every engine for
+   * equal rows.
+   */
+  readonly checksum: string;
+}
+
+export interface ChecksumReport {
+  /** The state the checksums belong to: one snapshot. */
+  readonly position: Position;
+  readonly vector: VectorClock;
+  readonly tables: readonly TableChecksum[];
+}
+
+export interface RowDigest {
+  readonly key: readonly Value[];
+  readonly digest: string;
+}
+
+export interface QueryResult {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Value[])[];
+}

@@ -1,0 +1,52 @@
+import type { AntiphonError } from '../errors/antiphon-error.js';
+import type { LeaseRecord } from '../model/lease-record.js';
+
+/** The newest message of the lease. */
+export interface LeaseEntry {
+  /**
+   * What `take` has to expect; 0: there never was one. A lease whose messages somebody deleted
+   * still has its number.
+   */
+  readonly seq: number;
+  /** Undefined when nobody has it: there is no message, or it is no record of a lease. */
+  readonly record: LeaseRecord | undefined;
+}
+
+/**
+ * `taken`: it is the record's holder's now. `lost`: the newest message was another one than
+ * expected, and nothing was written. `unknown`: no answer; `read` tells by the record's instance
+ * and number whether it was taken. One that is late may still be written, as long as the newest
+ * message is the expected one.
+ */
+export type LeaseTake =
+  | { readonly type: 'taken'; readonly seq: number }
+  | { readonly type: 'lost' }
+  | { readonly type: 'unknown'; readonly error: AntiphonError };
+
+/**
+ * The one lease of a cluster: it tells when its primary has gone, and keeps candidates from taking
+ * turns. It decides nothing about which transactions count: the log does (`Epoch`).
+ */
+export interface Lease {
+  /** Makes the lease unless there is one. LOG_UNAVAILABLE, LOG_REFUSED, ACCESS_DENIED, ABORTED. */
+  open(signal?: AbortSignal): Promise<void>;
+  /**
+   * Asked freshly. One that somebody has deleted is made anew, and nobody has it. Throws as `open`
+   * does, and CLOSED.
+   */
+  read(signal?: AbortSignal): Promise<LeaseEntry>;
+  /**
+   * Takes or renews the lease: of any number who expect the same entry, one gets it. Waits for an
+   * answer no longer than a quarter of `leaseMs`: time is left to `read` and to try again. Throws
+   * BAD_OPTION only.
+   */
+  take(record: LeaseRecord, expectedSeq: number): Promise<LeaseTake>;
+  /**
+   * Hears who takes or renews it, as each is sent: those that are refused as well, and possibly
+   * late or twice. So a listener believes only a higher `n` of the same instance; anything else is
+   * a reason to `read`. Returns how to stop listening.
+   */
+  onRenewal(listener: (record: LeaseRecord) => void): () => void;
+  /** Nobody hears anything any more. What is under way ends by itself. */
+  close(): Promise<void>;
+}

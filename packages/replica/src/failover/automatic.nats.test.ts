@@ -1,0 +1,110 @@
+import { systemClock, type Topology } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import { changed } from '../testing/changed.js';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+const failover = { leaseMs: 900, renewMs: 200, marginMs: 100, probeMs: 50, goneMs: 300 } as const;
+const MODES = [{ mode: 'async' }, { mode: 'sync', acks: 'majority' }] as const;
+
+function write(replica: SqliteReplica, id: number): Promise<unknown> {
+  return replica.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, replica.id] }]);
+}
+
+it('I7: the file of a primary that does not run takes writes of other programs for a while only', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const options = { topology, failover: { ...failover, foreignLeaseMs: 1200 } };
+  const insert = (id: number): void => fixture.sql('a', `INSERT INTO t VALUES (${id}, 'shell')`);
+  const a = await fixture.replica('a', options);
+  for (let id = 1; id <= 6; id++) {
+    insert(id);
+    await write(a, 100 + id);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  await a.close();
+  insert(7);
+  await new Promise((resolve) => setTimeout(resolve, 1300));
+  expect(() => insert(8)).toThrow(/has not run for a while.*write to the primary/);
+  expect(() => fixture.sql('a', 'DELETE FROM t')).toThrow(/has not run for a while/);
+  const again = await fixture.replica('a', options);
+  insert(9);
+  expect(await rowsOf(again, 't')).toContain('7');
+});
+
+it('I7: a replica whose clock is wrong is no candidate, and as the primary lets another one take over', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const options = { topology, failover, limits: { beatMs: 200 } };
+  let aheadMs = 0;
+  const clock = changed(systemClock(), { nowMs: () => Date.now() + aheadMs });
+  const a = await fixture.replicaWith({ clock }, 'a', options);
+  const b = await fixture.replica('b', options);
+  await write(a, 1);
+  await eventually('b has it', async () => (await rowsOf(b, 't')).includes('1'));
+  aheadMs = 2 * 86_400_000;
+  await eventually('b takes over', () => b.status().role === 'primary', 20_000);
+  await write(b, 2);
+  await eventually('a follows', () => a.status().role === 'replica', 20_000);
+  await b.close();
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  expect(a.status().role).toBe('replica');
+  aheadMs = 0;
+  await eventually('a takes over', () => a.status().role === 'primary', 20_000);
+});
+
+describe.each(MODES)('a primary that has gone, %o', (update) => {
+  it('I9: is followed by another one, by itself', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const members = new Map<string, SqliteReplica>();
+    for (const id of ['a', 'b', 'c'])
+      members.set(id, await fixture.replica(id, { topology, failover, update }));
+    await write(members.get('a') as SqliteReplica, 1);
+    await eventually('c has it', async () =>
+      (await rowsOf(members.get('c') as SqliteReplica, 't')).includes('1'),
+    );
+    const startedMs = performance.now();
+    await members.get('a')?.close();
+    const closedMs = performance.now();
+    members.delete('a');
+    const primary = await eventually('another one is the primary', () =>
+      [...members.values()].find((replica) => replica.status().role === 'primary'),
+    );
+    await write(primary, 2);
+    console.log(
+      update.mode,
+      'failover after',
+      Math.round(performance.now() - closedMs),
+      'ms',
+      Math.round(closedMs - startedMs),
+    );
+    const again = await fixture.replica('a', { topology, failover, update });
+    await eventually('it follows', async () => (await rowsOf(again, 't')).includes('2'));
+    expect(again.status().role).toBe('replica');
+  });
+
+  it('I7: stays the primary while it is there, also over a restart of NATS', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', { topology, failover, update });
+    const b = await fixture.replica('b', { topology, failover, update });
+    const { number } = a.status().epoch ?? { number: -1 };
+    await fixture.server.stop();
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    if (update.mode === 'async') expect(a.status().lifecycle).toBe('suspended');
+    await fixture.restartServer();
+    await eventually('it takes writes', () =>
+      write(a, 7).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await eventually('it is everywhere', async () => (await rowsOf(b, 't')).includes('7'));
+    expect(a.status()).toMatchObject({ role: 'primary', epoch: { number, primary: 'a' } });
+  });
+});

@@ -1,0 +1,64 @@
+import { type Candidacy, newestEpoch, obstacleIn } from '@antiphon/core';
+import { isCreated, notCreatedYet } from '../state/created.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+
+const QUARANTINE_PAGE = 500;
+
+/** What this replica is as the next primary, for whoever chooses one. */
+export async function ownCandidacy(scope: ReplicaScope): Promise<Candidacy> {
+  const { id, instance, authority, store, positions, sync, failoverPriority: priority } = scope;
+  const { primary } = authority.current();
+  const quarantined = await quarantinedOf(scope, primary);
+  const state = store.state();
+  const uncreated = isCreated(scope) ? undefined : notCreatedYet(scope);
+  const why = obstacleIn({
+    withoutFailover: !authority.byTerm,
+    stopped: stopped(scope) ?? uncreated,
+    quarantined,
+    gaps: state.gaps.length,
+    // All schemas are the first one so far.
+    schemaTooOld: false,
+    priority,
+  });
+  const heardMsAgo = heardPrimaryMsAgo(scope, primary);
+  return {
+    ...{ id, instance, epoch: newestEpoch(state).number },
+    ...(primary !== undefined && { primary }),
+    ...{ seq: positions.passed, lastSeq: positions.end },
+    inSync: sync?.inSync.has(id) === true,
+    eligible: why === undefined,
+    ...(why !== undefined && { why }),
+    ...{ priority, lagMs: Math.round(positions.lagSeconds * 1000) },
+    ...(heardMsAgo !== undefined && { heardPrimaryMsAgo: heardMsAgo }),
+    lastCounter: state.lastCounter,
+  };
+}
+
+function stopped({ health, clocks }: ReplicaScope): string | undefined {
+  if (health.ended) return `it is ${health.state}`;
+  // It would be the primary, and take no writes.
+  return (health.stalled ?? health.holding ?? clocks.refusal)?.message;
+}
+
+/** Messages of the primary that its followers have applied and this one has not. */
+async function quarantinedOf({ store }: ReplicaScope, primary: string | undefined): Promise<number> {
+  let found = 0;
+  for (let afterId = 0, left = store.state().quarantined; left > 0;) {
+    const page = await store.quarantine({ afterId, limit: QUARANTINE_PAGE });
+    const last = page.at(-1);
+    if (last === undefined) break;
+    found += page.filter(({ origin }) => origin === primary).length;
+    [afterId, left] = [last.id, left - page.length];
+  }
+  return found;
+}
+
+/** Its last beat, if there was one. */
+function heardPrimaryMsAgo(
+  { members, clock }: ReplicaScope,
+  primary: string | undefined,
+): number | undefined {
+  const member = members.all.find(({ record }) => record.id === primary);
+  if (member?.beat === undefined) return undefined;
+  return Math.max(0, Math.round(clock.monotonicMs() - member.lastSeenMs));
+}

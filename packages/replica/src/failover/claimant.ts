@@ -1,0 +1,119 @@
+import type { Behaviour, Context } from '@antiphon/actor';
+import {
+  type AppendResult,
+  encodeEpochRecord,
+  EPOCH_ORIGIN,
+  type EpochReason,
+  type EpochRecord,
+  newestEpoch,
+  toAntiphonError,
+} from '@antiphon/core';
+import { retryDelayMs } from '../wait/deadline.js';
+import { alarmPublish, endPublishAlarm } from '../publish/publish-alarm.js';
+import type { ClaimantProtocol } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+import { leavesOf } from './leaves.js';
+
+/** How often a claim looks whether replication goes on. */
+const STOPPED_RETRY_MS = 1000;
+
+/**
+ * Claims the next epoch for this process: a record in the log, which is valid if nobody's comes
+ * before it. Whether it is, the feed finds out, when it has read everything in front of it: claimed
+ * first and read afterwards, nothing can come in between.
+ *
+ * Ends with the next epoch that this replica reads, whoever's it is. Somebody else's ends the claim
+ * with it: whoever wanted it decides again.
+ */
+export class Claimant implements Behaviour<ClaimantProtocol> {
+  readonly receive = {
+    claim: (_: undefined, context: Context<ClaimantProtocol>): Promise<void> => this.#claim(context),
+    moved: (_: undefined, context: Context<ClaimantProtocol>): Promise<void> | void => {
+      // Read, and not valid: it was made for an epoch that the log had already passed.
+      if (this.scope.positions.passed >= this.#awaitedSeq) return this.#claim(context);
+    },
+  };
+  /** What has to be read first: the newest record, of ours or of others. */
+  #awaitedSeq = Infinity;
+  #attempts = 0;
+  /** The epoch that it wants to end, or one that the log has begun since. */
+  readonly #from: number;
+  #stopListening: () => void = () => undefined;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly why: EpochReason,
+  ) {
+    this.#from = newestEpoch(scope.store.state()).number;
+  }
+
+  started(context: Context<ClaimantProtocol>): void {
+    this.#stopListening = this.scope.progress.onMove(() => {
+      if (this.scope.positions.passed >= this.#awaitedSeq) context.self.tell('moved');
+    });
+    context.self.tell('claim');
+  }
+
+  stopped(): void {
+    this.#stopListening();
+  }
+
+  async #claim(context: Context<ClaimantProtocol>): Promise<void> {
+    const { store, health, clock, id } = this.scope;
+    this.#awaitedSeq = Infinity;
+    const { number, primary } = newestEpoch(store.state());
+    if (number > this.#from) return;
+    if (!health.replicating) {
+      // Once it goes on, only this process can be the primary that the log names.
+      if (primary === id) context.after(STOPPED_RETRY_MS, 'claim', undefined);
+      return;
+    }
+    try {
+      // A record for an epoch that the log has passed is none.
+      const newestSeq = await this.#newestSeq(context.signal);
+      this.#awaitedSeq =
+        newestSeq > this.scope.positions.passed
+          ? newestSeq
+          : await this.#append(this.#record(await leavesOf(this.scope, context.signal)));
+      endPublishAlarm(health);
+      context.self.tell('moved');
+    } catch (thrown) {
+      if (context.signal.aborted) return;
+      // One without an answer may be valid: then the feed brings it, and this ends.
+      alarmPublish(health, this.#attempts, toAntiphonError(thrown));
+      context.after(retryDelayMs(this.#attempts, clock), 'claim', undefined);
+    }
+  }
+
+  async #newestSeq(signal: AbortSignal): Promise<number> {
+    const newest = await this.scope.log.lastOf(EPOCH_ORIGIN, signal);
+    return newest?.seq ?? 0;
+  }
+
+  async #append(record: EpochRecord): Promise<number> {
+    const request = {
+      origin: EPOCH_ORIGIN,
+      id: `${EPOCH_ORIGIN}:${record.epoch}:${record.instance}:${++this.#attempts}`,
+      data: encodeEpochRecord(record),
+    };
+    const result = await new Promise<AppendResult>((settled) => this.scope.log.append(request, settled));
+    if (result.type !== 'stored') throw result.error;
+    // A primary that claims another epoch reads no further than it has to.
+    this.scope.positions.sawEnd(result.seq);
+    return result.seq;
+  }
+
+  #record(leaves: readonly string[]): EpochRecord {
+    const { id, instance, store, clock } = this.scope;
+    const state = store.state();
+    const { lastCounter, publishedCounter } = state;
+    const hasTail = (state.vector[id] ?? 0) > publishedCounter;
+    return {
+      epoch: newestEpoch(state).number + 1,
+      ...{ primary: id, instance, by: id, why: this.why, leaves },
+      // A tail that is kept goes on with its counters; else whatever was ever given is spent.
+      after: hasTail ? publishedCounter : lastCounter,
+      atMs: clock.nowMs(),
+    };
+  }
+}

@@ -1,0 +1,235 @@
+import { remoteRef, type ActorRef, type Behaviour, type Context } from '@antiphon/actor';
+import {
+  AntiphonError,
+  candidateWaitMs,
+  type Candidacy,
+  type DetectorEvent,
+  detectorOf,
+  type DetectorState,
+  detectorStep,
+  detectorVerdict,
+  type Lease,
+  type LossReason,
+  mailboxPrefix,
+  newestEpoch,
+  nextPromotion,
+  type Placed,
+  rankCandidates,
+  sleep,
+  type Timer,
+} from '@antiphon/core';
+import type { PeerProtocol } from '../state/peer.js';
+import type { ElectorProtocol, ReplicaProtocol } from '../state/protocols.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { ownCandidacy } from './candidacy.js';
+
+/** Answers of those who are there come in a fraction of it; nobody else is waited for. */
+const ASK_MS = 150;
+/** Between two tries, while nobody is elected. */
+const TRY_AGAIN_MS = 200;
+const ELECTION_ALARM = 'election';
+
+/**
+ * Watches the primary, and takes its place when it has gone: of all members that answer, the best
+ * one first. Only the order of the log decides who it is; this decides who tries, and when.
+ */
+export class Elector implements Behaviour<ElectorProtocol> {
+  readonly receive = {
+    event: (event: DetectorEvent, context: Context<ElectorProtocol>): void => this.#on(event, context),
+    probe: (_: undefined, context: Context<ElectorProtocol>): void => this.#probe(context),
+    look: (_: undefined, context: Context<ElectorProtocol>): void => this.#look(context),
+  };
+  #state: DetectorState;
+  #timer: Timer | undefined;
+  #reading = false;
+  #electing = false;
+  #dueMs = 0;
+  /** Since when there is no candidate. */
+  #nobodySinceMs: number | undefined;
+  #stopListening: readonly (() => void)[] = [];
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+    private readonly lease: Lease,
+  ) {
+    const { clock } = scope;
+    const { failover } = scope.document;
+    if (failover === undefined) throw new TypeError('nobody is elected where there is no failover');
+    this.#state = detectorOf(failover, newestEpoch(scope.store.state()).number, clock.monotonicMs());
+  }
+
+  started(context: Context<ElectorProtocol>): void {
+    const { clock, log } = this.scope;
+    const { probeMs } = this.#state.settings;
+    const now = (): number => clock.monotonicMs();
+    this.#stopListening = [
+      this.lease.onRenewal((record) => context.self.tell('event', { type: 'renewal', record, atMs: now() })),
+      log.onConnection((connection) => {
+        const type = connection === 'connected' ? 'connected' : 'disconnected';
+        context.self.tell('event', { type, atMs: now() });
+      }),
+    ];
+    if (log.connection !== 'connected') this.#on({ type: 'disconnected', atMs: now() }, context);
+    this.#dueMs = now() + probeMs;
+    context.every(probeMs, 'probe', undefined);
+    context.self.tell('look');
+  }
+
+  stopped(): void {
+    this.#timer?.cancel();
+    for (const stop of this.#stopListening) stop();
+    this.scope.health.clearAlarm(ELECTION_ALARM);
+  }
+
+  #on(event: DetectorEvent, context: Context<ElectorProtocol>): void {
+    this.#state = detectorStep(this.#state, event);
+    this.#look(context);
+  }
+
+  /** Never waits for the one before: a process that is stopped answers none. */
+  #probe(context: Context<ElectorProtocol>): void {
+    const { bus, cluster, clock, authority, id, log } = this.scope;
+    const { probeMs } = this.#state.settings;
+    const sentAtMs = clock.monotonicMs();
+    this.#on({ type: 'turn', dueAtMs: this.#dueMs, atMs: sentAtMs }, context);
+    this.#dueMs = sentAtMs + probeMs;
+    const { primary } = authority.current();
+    if (primary === undefined || primary === id || log.connection !== 'connected') return;
+    const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, primary));
+    const tell = (type: 'answered' | 'no-responders' | 'timeout'): void => {
+      if (!context.signal.aborted) context.self.tell('event', { type, sentAtMs });
+    };
+    mailbox.ask('ping', undefined, { timeoutMs: 5 * probeMs, signal: context.signal }).then(
+      () => tell('answered'),
+      (error: unknown) => tell(isUnheard(error) ? 'no-responders' : 'timeout'),
+    );
+  }
+
+  #look(context: Context<ElectorProtocol>): void {
+    const { clock } = this.scope;
+    const nowMs = clock.monotonicMs();
+    const verdict = detectorVerdict(this.#state, nowMs);
+    if (verdict.type === 'lost') {
+      if (!this.#electing) void this.#elect(verdict.why, context);
+      return;
+    }
+    this.#nobodySinceMs = undefined;
+    this.scope.health.clearAlarm(ELECTION_ALARM);
+    if (verdict.type === 'read') return void this.#read(context);
+    if (verdict.lookAtMs < Infinity) this.#later(verdict.lookAtMs - nowMs, context);
+  }
+
+  async #read(context: Context<ElectorProtocol>): Promise<void> {
+    if (this.#reading) return;
+    const { clock } = this.scope;
+    const askedAtMs = clock.monotonicMs();
+    this.#reading = true;
+    try {
+      const entry = await this.lease.read(context.signal);
+      context.self.tell('event', { type: 'read', entry, askedAtMs, atMs: clock.monotonicMs() });
+    } catch {
+      if (!context.signal.aborted) this.#later(TRY_AGAIN_MS, context);
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  /** One try: what has changed meanwhile is looked at before the next one. */
+  async #elect(why: LossReason, context: Context<ElectorProtocol>): Promise<void> {
+    const { health, clock, logger, authority } = this.scope;
+    this.#electing = true;
+    try {
+      const { primary = '' } = authority.current();
+      const verdict = nextPromotion(this.scope.promotions, clock.nowMs());
+      health.alarm(
+        ELECTION_ALARM,
+        `The primary ${primary} ${WHY[why]}. ${flapText(verdict.flapping)}`.trim(),
+      );
+      if (verdict.allowedAtMs > clock.nowMs()) return;
+      const place = await this.#place(context.signal);
+      if (place === undefined) return;
+      await sleep(clock, candidateWaitMs(place), context.signal);
+      if (detectorVerdict(this.#state, clock.monotonicMs()).type !== 'lost') return;
+      if (!(await this.#take(context.signal))) return;
+      logger.warn({ primary, why }, `The primary ${primary} ${WHY[why]}. ${this.scope.id} takes its place.`);
+      await this.replica.ask('claim', 'failover', { signal: context.signal });
+    } catch (thrown) {
+      if (context.signal.aborted) return;
+      if (!(thrown instanceof AntiphonError)) throw thrown;
+      logger.debug({ code: thrown.code }, `No election now: ${thrown.message}`);
+    } finally {
+      this.#electing = false;
+      if (!context.signal.aborted) this.#later(TRY_AGAIN_MS, context);
+    }
+  }
+
+  /** This replica's among all that answer, from 1; undefined: it is no candidate. */
+  async #place(signal: AbortSignal): Promise<number | undefined> {
+    const { clock, sync, id } = this.scope;
+    const answers = await candidacies(this.scope, signal);
+    const nowMs = clock.monotonicMs();
+    const nobodyForMs = nowMs - (this.#nobodySinceMs ?? nowMs);
+    const ranked = rankCandidates(answers, { sync: sync !== undefined, nobodyForMs });
+    this.#nobodySinceMs = ranked.some(({ place }) => place !== undefined)
+      ? undefined
+      : (this.#nobodySinceMs ?? nowMs);
+    return ranked.find(({ candidate }) => candidate.id === id)?.place;
+  }
+
+  /** What it last saw of the lease: a renewal in between, or somebody faster, makes it fail. */
+  async #take(signal: AbortSignal): Promise<boolean> {
+    const { id, instance, store } = this.scope;
+    const { seen, settings } = this.#state;
+    const entry = seen ?? (await this.lease.read(signal));
+    const epoch = newestEpoch(store.state()).number + 1;
+    const { leaseMs } = settings as { leaseMs: number };
+    const n = entry.record?.instance === instance ? entry.record.n + 1 : 1;
+    const taken = await this.lease.take({ epoch, holder: id, instance, leaseMs, n }, entry.seq);
+    if (taken.type === 'taken') return true;
+    // Whoever has it now is seen by the next look.
+    const askedAtMs = this.scope.clock.monotonicMs();
+    const now = await this.lease.read(signal);
+    this.#state = detectorStep(this.#state, {
+      ...{ type: 'read', entry: now, askedAtMs, atMs: this.scope.clock.monotonicMs() },
+    });
+    return now.record?.instance === instance && now.record.n === n;
+  }
+
+  #later(delayMs: number, context: Context<ElectorProtocol>): void {
+    this.#timer?.cancel();
+    this.#timer = context.after(Math.max(1, delayMs), 'look', undefined);
+  }
+}
+
+const WHY: Readonly<Record<LossReason, string>> = {
+  gone: 'has ended: nobody answers in its name',
+  silent: 'has not renewed its lease',
+  void: 'has not taken its lease',
+};
+
+function flapText(flapping: boolean): string {
+  return flapping
+    ? 'Primaries have failed too often lately, so the next one waits. `antiphon failover` does not.'
+    : '';
+}
+
+function isUnheard(error: unknown): boolean {
+  return error instanceof AntiphonError && error.code === 'NO_ACTOR';
+}
+
+/** What every member says that answers in time, this one included. */
+export async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
+  const { bus, cluster, id, members } = scope;
+  const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
+  const answers = await Promise.all(
+    others.map(async (member): Promise<Candidacy | undefined> => {
+      const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));
+      return mailbox.ask('candidacy', undefined, { timeoutMs: ASK_MS, signal }).catch(() => undefined);
+    }),
+  );
+  return [await ownCandidacy(scope), ...answers.filter((answer) => answer !== undefined)];
+}
+
+/** For `antiphon explain-candidate`. */
+export type Candidates = readonly Placed[];

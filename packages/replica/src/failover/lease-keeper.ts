@@ -1,0 +1,179 @@
+import type { Behaviour, Context } from '@antiphon/actor';
+import {
+  isLeaseValid,
+  keeperOf,
+  type KeeperEvent,
+  type KeeperState,
+  keeperStep,
+  keeperTask,
+  type Lease,
+  type LeaseEntry,
+  type LeaseTake,
+  newestEpoch,
+  type Timer,
+  toAntiphonError,
+} from '@antiphon/core';
+import type { LeaseKeeperProtocol } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+import { retryDelayMs } from '../wait/deadline.js';
+
+const LEASE_ALARM = 'lease';
+
+/**
+ * Keeps the lease of the primary while it is the primary: takes it, renews it, and says until when
+ * it may be relied on. One of an older epoch than the log's, and one of an earlier process of the
+ * same replica, hold nobody back.
+ */
+export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
+  readonly receive = {
+    begin: (_: undefined, context: Context<LeaseKeeperProtocol>): Promise<void> => this.#begin(context),
+    go: (_: undefined, context: Context<LeaseKeeperProtocol>): Promise<void> => this.#go(context),
+    answered: (event: KeeperEvent, context: Context<LeaseKeeperProtocol>): Promise<void> => {
+      this.#step(event);
+      return this.#go(context);
+    },
+  };
+  readonly #epoch: number;
+  #state: KeeperState | undefined;
+  #timer: Timer | undefined;
+  /** Of what is held. */
+  #expiry: Timer | undefined;
+  #failures = 0;
+  /** Whose lease is in the way, and since when nobody has renewed it. */
+  #inTheWay: { readonly entry: LeaseEntry; readonly sinceMs: number } | undefined;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly lease: Lease,
+  ) {
+    this.#epoch = newestEpoch(scope.store.state()).number;
+  }
+
+  started(context: Context<LeaseKeeperProtocol>): void {
+    context.self.tell('begin');
+  }
+
+  stopped(): void {
+    this.#timer?.cancel();
+    this.#expiry?.cancel();
+    this.scope.held.set(-Infinity);
+    this.scope.health.clearAlarm(LEASE_ALARM);
+  }
+
+  get #settings(): NonNullable<Scope['document']['failover']> {
+    const { failover } = this.scope.document;
+    if (failover === undefined) throw new TypeError('a lease is kept only where there is failover');
+    return failover;
+  }
+
+  /** Nothing is held: what is there is read first. */
+  async #begin(context: Context<LeaseKeeperProtocol>): Promise<void> {
+    this.#state = undefined;
+    const { clock } = this.scope;
+    try {
+      const entry = await this.lease.read(context.signal);
+      if (!this.#isFree(entry)) return this.#later(this.#settings.renewMs, 'begin', context);
+      this.#inTheWay = undefined;
+      const { instance } = this.scope;
+      const isOurs = entry.record?.instance === instance;
+      this.#state = keeperOf(instance, this.#settings, {
+        expectedSeq: entry.seq,
+        ...(isOurs && { n: entry.record?.n ?? 0 }),
+      });
+      await this.#go(context);
+    } catch (thrown) {
+      if (context.signal.aborted) return;
+      this.#alarm(toAntiphonError(thrown).message);
+      this.#later(retryDelayMs(this.#failures++, clock), 'begin', context);
+    }
+  }
+
+  /** Another holder's of this epoch or a later one is free when nobody renews it for its time. */
+  #isFree(entry: LeaseEntry): boolean {
+    const { record } = entry;
+    const { clock, id } = this.scope;
+    if (record === undefined || record.epoch < this.#epoch || record.holder === id) return true;
+    if (this.#inTheWay?.entry.seq !== entry.seq) this.#inTheWay = { entry, sinceMs: clock.monotonicMs() };
+    return clock.monotonicMs() - this.#inTheWay.sinceMs >= record.leaseMs + this.#settings.marginMs;
+  }
+
+  async #go(context: Context<LeaseKeeperProtocol>): Promise<void> {
+    const state = this.#state;
+    if (state === undefined || context.signal.aborted) return;
+    const { clock, clocks } = this.scope;
+    const task = keeperTask(state, clock.monotonicMs());
+    this.#tell();
+    // It takes no writes as long as its clock is wrong: another one may take its place.
+    if (clocks.refusal !== undefined) {
+      this.#alarm(clocks.refusal.message);
+      return this.#later(this.#settings.renewMs, 'go', context);
+    }
+    if (task.type === 'lost') return this.#later(this.#settings.renewMs, 'begin', context);
+    if (task.type === 'renew') return this.#renew(task, context);
+    if (task.type === 'read') return this.#read(context);
+    if (task.untilMs < Infinity) this.#later(task.untilMs - clock.monotonicMs(), 'go', context);
+  }
+
+  #renew(
+    { n, expectedSeq }: { n: number; expectedSeq: number },
+    context: Context<LeaseKeeperProtocol>,
+  ): void {
+    const { clock, id, instance } = this.scope;
+    const { leaseMs } = this.#settings;
+    this.#step({ type: 'sent', atMs: clock.monotonicMs() });
+    const record = { epoch: this.#epoch, holder: id, instance, leaseMs, n };
+    void this.lease.take(record, expectedSeq).then((take) => {
+      if (!context.signal.aborted) context.self.tell('answered', this.#eventOf(take, n));
+    });
+  }
+
+  #eventOf(take: LeaseTake, n: number): KeeperEvent {
+    const atMs = this.scope.clock.monotonicMs();
+    if (take.type === 'taken') return { ...take, n, atMs };
+    return { type: take.type, n, atMs };
+  }
+
+  async #read(context: Context<LeaseKeeperProtocol>): Promise<void> {
+    const { clock } = this.scope;
+    try {
+      const entry = await this.lease.read(context.signal);
+      this.#step({ type: 'read', entry, atMs: clock.monotonicMs() });
+    } catch (thrown) {
+      if (context.signal.aborted) return;
+      this.#alarm(toAntiphonError(thrown).message);
+      this.#step({ type: 'unread', atMs: clock.monotonicMs() });
+    }
+    return this.#go(context);
+  }
+
+  #step(event: KeeperEvent): void {
+    if (this.#state === undefined) return;
+    this.#state = keeperStep(this.#state, event);
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { clock, held, health } = this.scope;
+    const state = this.#state;
+    const isValid = state !== undefined && isLeaseValid(state, clock.monotonicMs());
+    held.set(isValid ? state.validUntilMs : -Infinity);
+    this.#expiry?.cancel();
+    if (!isValid) return health.handle('lease-out');
+    this.#expiry = clock.setTimer(held.leftMs, () => this.#tell());
+    this.#failures = 0;
+    health.handle('lease-back');
+    health.clearAlarm(LEASE_ALARM);
+  }
+
+  #alarm(message: string): void {
+    const { health, held, document } = this.scope;
+    if (held.isValid) return;
+    const writes = document.failover?.onIsolation === 'suspend' ? 'It takes no writes until it can.' : '';
+    health.alarm(LEASE_ALARM, `This primary cannot renew its lease: ${message} ${writes}`.trim());
+  }
+
+  #later(delayMs: number, what: 'begin' | 'go', context: Context<LeaseKeeperProtocol>): void {
+    this.#timer?.cancel();
+    this.#timer = context.after(Math.max(1, delayMs), what, undefined);
+  }
+}

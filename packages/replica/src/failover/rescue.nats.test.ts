@@ -1,0 +1,204 @@
+import type { Topology } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ReplicaEvent } from '../replica/replica-event.js';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+/** What is written is sent when the test says so, by closing. */
+const slow = {
+  topology,
+  failover: { mode: 'manual' },
+  update: { mode: 'async', intervalMs: 3_600_000 },
+} as const;
+const SCHEMA = `CREATE TABLE t (id INTEGER PRIMARY KEY, v, big TEXT);
+  CREATE TABLE audit (id INTEGER PRIMARY KEY, what TEXT);
+  CREATE TRIGGER noted AFTER INSERT ON t BEGIN INSERT INTO audit (what) VALUES (NEW.v); END;
+  INSERT INTO t VALUES (1, 'one', NULL)`;
+
+const run = (replica: SqliteReplica, sql: string): Promise<unknown> => replica.execute([{ sql }]);
+
+/** The ledger of `a`, which `b` has deposed, after these writes of it. */
+async function deposed(
+  ...writes: readonly string[]
+): Promise<{ readonly a: SqliteReplica; readonly b: SqliteReplica; readonly events: ReplicaEvent[] }> {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', SCHEMA);
+  const a = await fixture.replica('a', slow);
+  const b = await fixture.replica('b', slow);
+  await eventually('b has the first row', async () => (await rowsOf(b, 't')).includes('one'));
+  const events: ReplicaEvent[] = [];
+  void (async () => {
+    for await (const event of a.events()) events.push(event);
+  })();
+  for (const sql of writes) await run(a, sql);
+  await b.takeOver();
+  await eventually('a follows', () => a.status().role === 'replica');
+  return { a, b, events };
+}
+
+describe('the rescue ledger', () => {
+  it('I10: shows what was rescued, and alarms as long as nobody has decided', async () => {
+    const { a, events } = await deposed(
+      "INSERT INTO t VALUES (2, x'ff', 'b')",
+      "UPDATE t SET v = 'y' WHERE id = 1",
+    );
+    const { transactions, more, kept } = await a.rescue.list();
+    expect({ more, kept }).toEqual({ more: false, kept: 2 });
+    const [first, second] = transactions;
+    expect(transactions).toMatchObject([
+      { reason: 'rescued', state: 'kept', changes: 2, transaction: `a:${first?.counter}` },
+      { changes: 1, tables: ['t'] },
+    ]);
+    const shown = await a.rescue.show(first?.id ?? 0);
+    expect(shown).toMatchObject({
+      more: false,
+      shown: [{ table: 't', after: [2n, new Uint8Array([255]), 'b'] }, { table: 'audit' }],
+    });
+    expect(await a.rescue.show(second?.id ?? 0, { after: 1 })).toMatchObject({ shown: [], more: false });
+    const status = a.status();
+    expect(status).toMatchObject({ rescued: 2, epoch: { primary: 'b', why: 'forced' } });
+    expect(status.epoch?.sinceMs).toBeGreaterThan(Date.now() - 60_000);
+    expect(status.alarms).toContainEqual(expect.objectContaining({ name: 'rescue' }));
+    expect(a.healthcheck()).toMatchObject({
+      ready: true,
+      problems: [expect.stringMatching(/2 transactions of a/)],
+    });
+    for (const { id } of transactions)
+      expect(await a.rescue.dismiss(id)).toMatchObject({ id, state: 'dismissed' });
+    expect(a.status()).toMatchObject({ rescued: 0, alarms: [] });
+    expect(a.healthcheck().problems).toEqual([]);
+    await expect(a.rescue.dismiss(first?.id ?? 0)).rejects.toThrow(/was dismissed/);
+    for (const id of [99, 0, 1.5])
+      await expect(a.rescue.show(id)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    expect((await a.rescue.list({ state: 'dismissed', afterId: first?.id ?? 0 })).transactions).toHaveLength(
+      1,
+    );
+    await eventually('its end was told', () =>
+      events.some((event) => event.type === 'rescue' && event.transactions === 0),
+    );
+    expect(events.filter(({ type }) => type === 'epoch')).toMatchObject([
+      { epoch: { number: 1, primary: 'a' } },
+      { epoch: { number: 2, primary: 'b' } },
+    ]);
+    expect(events.filter(({ type }) => type === 'alarm')).toMatchObject([
+      { phase: 'begin' },
+      { phase: 'end' },
+    ]);
+  });
+
+  it('I10: is written again on the primary, once, with what triggers had done', async () => {
+    const { a, b } = await deposed('INSERT INTO t VALUES (2, 1.5, NULL)', 'UPDATE t SET v = 2 WHERE id = 2');
+    const [first, second] = (await a.rescue.list()).transactions;
+    const [id = 0, secondId = 0] = [first?.id, second?.id];
+    // Its row is not there before the first one is.
+    expect(await a.rescue.reapply(secondId)).toMatchObject({
+      ...{ outcome: 'conflicts', written: 0, conflicting: 1, earlier: [id], primary: 'b' },
+      conflicts: [{ table: 't', key: [2n], before: [2n, 1.5, null], after: [2n, 2n, null] }],
+    });
+    const answer = await a.rescue.reapply(id);
+    expect(answer).toMatchObject({
+      outcome: 'reapplied',
+      written: 2,
+      present: 0,
+      conflicting: 0,
+      earlier: [],
+    });
+    expect(answer.transaction).toMatch(/^b:\d+$/);
+    expect(await rowsOf(b, 'audit')).toBe('[{"id":"1n","what":"one"},{"id":"2n","what":"1.5"}]');
+    expect(await a.rescue.reapply(secondId)).toMatchObject({ outcome: 'reapplied', earlier: [] });
+    expect((await a.rescue.list()).transactions).toMatchObject([
+      { state: 'reapplied', reappliedAs: answer.transaction },
+      { state: 'reapplied' },
+    ]);
+    await expect(a.rescue.reapply(id)).rejects.toThrow(`was written again as ${answer.transaction}`);
+    // What is left from before is sent at the start.
+    await b.close();
+    await fixture.replica('b', slow);
+    let rows = '';
+    await eventually(
+      'a has it',
+      async () => {
+        rows = await rowsOf(a, 't');
+        return rows === '[{"id":"1n","v":"one","big":null},{"id":"2n","v":"2n","big":null}]';
+      },
+      { seen: () => rows },
+    );
+  });
+
+  it('I10: finds it there already where its owner had crashed before it was noted', async () => {
+    const { a, b } = await deposed("INSERT INTO t VALUES (2, 'x', NULL)");
+    const [{ id } = { id: 0 }] = (await a.rescue.list()).transactions;
+    // As if a had ended in between.
+    await run(b, "INSERT INTO t VALUES (2, 'x', NULL)");
+    expect(await a.rescue.reapply(id)).toMatchObject({ outcome: 'present', written: 0, present: 2 });
+    expect((await a.rescue.list()).transactions).toMatchObject([{ state: 'reapplied' }]);
+    expect(a.status().rescued).toBe(0);
+  });
+
+  it('I10: changes nothing where others have written, unless it is told to', async () => {
+    const big = 'x'.repeat(1000);
+    const { a, b } = await deposed(`UPDATE t SET v = 'mine', big = '${big}' WHERE id = 1`);
+    await run(b, "UPDATE t SET v = 'theirs' WHERE id = 1");
+    const [{ id } = { id: 0 }] = (await a.rescue.list()).transactions;
+    const answer = await a.rescue.reapply(id);
+    expect(answer).toMatchObject({
+      ...{ outcome: 'conflicts', conflicting: 1 },
+      conflicts: [
+        {
+          before: [1n, 'one', null],
+          after: [1n, 'mine', { start: 'x'.repeat(200), length: 1000 }],
+          here: [1n, 'theirs', null],
+        },
+      ],
+    });
+    expect(a.status().rescued).toBe(1);
+    expect(await rowsOf(b, 't')).toContain('theirs');
+    expect(await a.rescue.reapply(id, { force: true })).toMatchObject({ outcome: 'reapplied', written: 1 });
+    expect(await rowsOf(b, 't')).toContain(big);
+  });
+
+  it('I10: stays where it is while the primary is away, and where it is too large', async () => {
+    const { a, b } = await deposed(
+      "INSERT INTO t VALUES (2, 'x', NULL)",
+      "WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, 'v', hex(randomblob(200)) FROM n",
+    );
+    const [first, second] = (await a.rescue.list()).transactions;
+    await expect(a.rescue.reapply(second?.id ?? 0)).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' });
+    const page = await a.rescue.show(second?.id ?? 0);
+    expect(page).toMatchObject({ more: true, changes: 5982 });
+    await b.close();
+    await expect(a.rescue.reapply(first?.id ?? 0)).rejects.toMatchObject({ code: 'NO_ACTOR' });
+    expect(a.status().rescued).toBe(2);
+    // Where it is the primary again, it needs nobody.
+    await a.takeOver();
+    expect(await a.rescue.reapply(first?.id ?? 0)).toMatchObject({ outcome: 'reapplied', primary: 'a' });
+    expect(await rowsOf(a, 't')).toContain('"x"');
+  });
+
+  it('I6, I10: goes through the log in a synchronous cluster, where other programs had written', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', SCHEMA);
+    const update = { mode: 'sync', acks: 'all', foreignWrites: 'async' } as const;
+    const sync = { topology, failover: { mode: 'manual' }, update } as const;
+    await (await fixture.replica('a', sync)).caughtUp();
+    const b = await fixture.replica('b', sync);
+    await b.caughtUp();
+    await fixture.closeReplica('a');
+    fixture.sql('a', "UPDATE t SET v = 'shell' WHERE id = 1");
+    await b.takeOver();
+    const a = await fixture.replica('a', sync);
+    await eventually('a has a ledger', () => a.status().rescued === 1);
+    const [{ id, transaction } = { id: 0, transaction: '' }] = (await a.rescue.list()).transactions;
+    expect(await b.outcome(transaction)).toMatchObject({ outcome: 'rejected' });
+    await eventually('a is in sync', () => b.status().sync?.inSync.includes('a') === true);
+    const answer = await a.rescue.reapply(id);
+    expect(answer).toMatchObject({ outcome: 'reapplied', written: 1, primary: 'b' });
+    expect(await a.outcome(answer.transaction ?? '')).toMatchObject({ outcome: 'committed' });
+    // All have it, as any write that waits for them.
+    for (const replica of [a, b]) expect(await rowsOf(replica, 't')).toContain('shell');
+  });
+});

@@ -1,0 +1,295 @@
+import { type ActorRef, remoteRef } from '@antiphon/actor';
+import {
+  AntiphonError,
+  checkOptions,
+  formatTransactionId,
+  mailboxPrefix,
+  NOBODY,
+  type OptionNames,
+  type Rescue,
+  type RescueChange,
+  type RescueState,
+} from '@antiphon/core';
+import { notWritable } from '../config/not-writable.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { Scope } from '../state/scope.js';
+import type { Writer } from '../write/writer.js';
+import { alarmRescued } from './rescue-alarm.js';
+import {
+  bytesOf,
+  fitting,
+  type ShownRescueChange,
+  type ShownRescueConflict,
+  withRevivedValues,
+} from './rescue-values.js';
+import {
+  encodeRescued,
+  isTooLarge,
+  type RescuedWrite,
+  type RescuedWritten,
+  tooLarge,
+  writeRescued,
+} from './write-rescued.js';
+
+/** So many transactions are listed at once; ask again with `afterId` for the rest. */
+export const MAX_RESCUE_PAGE = 200;
+/** So many changes are read at once. */
+const CHANGES_PAGE = 500;
+/** Looking for earlier transactions with the same rows ends after so many changes. */
+const MAX_COMPARED_CHANGES = 10_000;
+/** How long the primary may take. */
+const WRITE_MS = 30_000;
+
+/** Which transactions of a rescue ledger. */
+export interface RescueQuery {
+  /** Only transactions after the one with this `id`: the next page. */
+  readonly afterId?: number;
+  /** Only those of which this was decided. */
+  readonly state?: RescueState;
+}
+
+/** Which changes of a rescued transaction. */
+export interface RescuePage {
+  /**
+   * After so many changes: the next page.
+   * @defaultValue 0
+   */
+  readonly after?: number;
+}
+
+/** How to write a rescued transaction again. */
+export interface ReapplyOptions {
+  /**
+   * Also where rows are now neither as before it nor as after it: they become what it made of them.
+   * @defaultValue false
+   */
+  readonly force?: boolean;
+}
+
+const QUERY: OptionNames<RescueQuery> = { afterId: true, state: true };
+const PAGE: OptionNames<RescuePage> = { after: true };
+const REAPPLY: OptionNames<ReapplyOptions> = { force: true };
+
+/** A transaction that was taken out of this database before the log had it. */
+export interface RescuedTransaction extends Rescue {
+  /** The id that it had, as text: `eu-1:42`. No other transaction has it. */
+  readonly transaction: string;
+}
+
+/** What the rescue ledger of a replica has. */
+export interface RescueList {
+  /** At most 200, the oldest first. */
+  readonly transactions: readonly RescuedTransaction[];
+  /** There are more: ask with the last one's `id` as `afterId`. */
+  readonly more: boolean;
+  /** How many are kept, and wait for a decision. */
+  readonly kept: number;
+}
+
+/** One transaction of the ledger, and a page of its changes. */
+export interface RescueDetail extends RescuedTransaction {
+  readonly shown: readonly ShownRescueChange[];
+  /** There are more changes: ask with `after` higher by the number of those shown. */
+  readonly more: boolean;
+}
+
+/** What came of writing a rescued transaction again. */
+export interface ReapplyAnswer {
+  /** Its number in the ledger. */
+  readonly id: number;
+  /**
+   * `present`: its rows were already what it had made of them, and nothing was written.
+   * `conflicts`: some are neither as before nor as after it, and nothing was written.
+   */
+  readonly outcome: 'reapplied' | 'present' | 'conflicts';
+  /** The primary that it was written on. */
+  readonly primary: string;
+  /** The transaction that it is now, as text; absent when nothing was written. */
+  readonly transaction?: string;
+  /** Rows that were written. */
+  readonly written: number;
+  /** Rows that were already what it had made of them. */
+  readonly present: number;
+  /** How many rows are in the way. */
+  readonly conflicting: number;
+  /** The first of them. */
+  readonly conflicts: readonly ShownRescueConflict[];
+  /** Numbers of earlier transactions that are kept and changed some of the same rows. */
+  readonly earlier: readonly number[];
+}
+
+/** What this replica had committed and the log had not when another one became the primary. */
+export interface RescueAccess {
+  /**
+   * Lists transactions, a page at a time.
+   *
+   * @throws AntiphonError BAD_OPTION, CLOSED
+   */
+  list(query?: RescueQuery): Promise<RescueList>;
+  /**
+   * Shows one transaction, and a page of its changes with the rows as they are now.
+   *
+   * @throws AntiphonError BAD_OPTION when it is not there, CLOSED
+   */
+  show(id: number, page?: RescuePage): Promise<RescueDetail>;
+  /**
+   * Writes the changes of one transaction again, on the primary, as one ordinary transaction,
+   * unless rows are now neither as before it nor as after it. Calling it again does no harm: what
+   * is there already stays as it is.
+   *
+   * @throws AntiphonError BAD_OPTION when it is not kept any more, MESSAGE_TOO_LARGE when it is too
+   *   large for that, UNKNOWN_TABLE, NO_ACTOR when the primary does not answer, TIMEOUT, and what
+   *   `transaction` throws
+   */
+  reapply(id: number, options?: ReapplyOptions): Promise<ReapplyAnswer>;
+  /**
+   * Notes that nobody needs a transaction. Its changes stay readable.
+   *
+   * @throws AntiphonError BAD_OPTION when it is not kept any more, STORE_BUSY, STORE_FULL, CLOSED
+   */
+  dismiss(id: number): Promise<RescuedTransaction>;
+}
+
+export class RescueLedgerAccess implements RescueAccess {
+  constructor(
+    private readonly scope: Scope,
+    private readonly replica: ActorRef<ReplicaProtocol>,
+    private readonly writer: Writer<unknown>,
+  ) {}
+
+  async list(query: RescueQuery = {}): Promise<RescueList> {
+    checkOptions(query, QUERY, 'rescue.list()');
+    const { store } = this.scope;
+    const { afterId = 0, state } = query;
+    const found = await store.rescues({ afterId, limit: MAX_RESCUE_PAGE + 1, ...(state && { state }) });
+    const transactions = found.slice(0, MAX_RESCUE_PAGE).map((one) => this.#named(one));
+    return { transactions, more: found.length > MAX_RESCUE_PAGE, kept: store.state().rescued };
+  }
+
+  async show(id: number, page: RescuePage = {}): Promise<RescueDetail> {
+    checkOptions(page, PAGE, 'rescue.show()');
+    const { after = 0 } = page;
+    const transaction = await this.#find(id);
+    const changes = await this.scope.store.rescueChanges(id, { after, limit: CHANGES_PAGE });
+    const shown = fitting(changes);
+    return { ...transaction, shown, more: after + shown.length < transaction.changes };
+  }
+
+  async reapply(id: number, options: ReapplyOptions = {}): Promise<ReapplyAnswer> {
+    checkOptions(options, REAPPLY, 'rescue.reapply()');
+    const { force = false } = options;
+    const { time } = await this.#findKept(id);
+    const changes = await this.#changesOf(id);
+    const earlier = await this.#earlier(id, changes);
+    const data = encodeRescued(changes, this.scope, time);
+    const { conflicts, ...written } = await this.#write({ data, force });
+    const answer = { id, ...written, conflicts: conflicts.map(withRevivedValues), earlier };
+    if (written.conflicting > 0) return { ...answer, outcome: 'conflicts' };
+    // A crash before this: the next time, everything is there already.
+    await this.#resolve(id, 'reapplied', written.transaction);
+    return { ...answer, outcome: written.written > 0 ? 'reapplied' : 'present' };
+  }
+
+  async dismiss(id: number): Promise<RescuedTransaction> {
+    await this.#findKept(id);
+    await this.#resolve(id, 'dismissed');
+    return this.#find(id);
+  }
+
+  async #resolve(id: number, state: Exclude<RescueState, 'kept'>, by?: string): Promise<void> {
+    const resolution = { id, state, ...(by !== undefined && { by }) };
+    await this.replica.ask('resolveRescue', resolution, { timeoutMs: Infinity });
+    alarmRescued(this.scope);
+  }
+
+  /** Where writes are accepted: here, or in the process of the primary. */
+  #write(request: RescuedWrite): Promise<RescuedWritten> {
+    const { authority, id, cluster, bus } = this.scope;
+    const { primary = id, mayWrite } = authority.current();
+    if (mayWrite) return writeRescued(this.scope, this.writer, request);
+    if (primary === NOBODY || primary === id) throw notWritable({ cluster, id, primary });
+    const there = remoteRef<RescueProtocol>(bus, mailboxPrefix(cluster, primary), { timeoutMs: WRITE_MS });
+    return there.ask('writeRescued', request);
+  }
+
+  async #changesOf(id: number): Promise<readonly RescueChange[]> {
+    const { store } = this.scope;
+    const changes: RescueChange[] = [];
+    for (let bytes = 0; ;) {
+      const page = await store.rescueChanges(id, { after: changes.length, limit: CHANGES_PAGE });
+      for (const change of page) bytes += bytesOf({ ...change, here: [] });
+      changes.push(...page);
+      if (isTooLarge(bytes / 2)) throw tooLarge();
+      if (page.length < CHANGES_PAGE) return changes;
+    }
+  }
+
+  /** Kept ones that should be written again before this one. */
+  async #earlier(id: number, changes: readonly RescueChange[]): Promise<readonly number[]> {
+    const { store } = this.scope;
+    const rows = new Set(changes.map(rowName));
+    const tables = new Set(changes.map(({ table }) => table));
+    const earlier: number[] = [];
+    let compared = 0;
+    for (let afterId = 0; ;) {
+      const page = await store.rescues({ afterId, limit: MAX_RESCUE_PAGE, state: 'kept' });
+      for (const one of page) {
+        if (one.id >= id || compared > MAX_COMPARED_CHANGES) return earlier;
+        if (!one.tables.some((table) => tables.has(table))) continue;
+        const theirs = await store.rescueChanges(one.id, { after: 0, limit: MAX_COMPARED_CHANGES });
+        compared += theirs.length;
+        if (theirs.some((change) => rows.has(rowName(change)))) earlier.push(one.id);
+      }
+      const last = page.at(-1);
+      if (last === undefined || page.length < MAX_RESCUE_PAGE) return earlier;
+      afterId = last.id;
+    }
+  }
+
+  async #findKept(id: number): Promise<RescuedTransaction> {
+    const found = await this.#find(id);
+    const { state, reason, transaction, reappliedAs } = found;
+    if (state === 'kept' && reason === 'rescued') return found;
+    const why =
+      state === 'dismissed'
+        ? 'was dismissed'
+        : state === 'reapplied'
+          ? `was written again${reappliedAs === undefined ? '' : ` as ${reappliedAs}`}`
+          : `is written again by itself when ${this.scope.id} is the primary`;
+    throw badId(this.scope, id, `${transaction} ${why}. There is nothing left to do about it.`);
+  }
+
+  async #find(id: number): Promise<RescuedTransaction> {
+    const isId = Number.isSafeInteger(id) && id > 0;
+    const [found] = isId ? await this.scope.store.rescues({ afterId: id - 1, limit: 1 }) : [];
+    if (found?.id === id) return this.#named(found);
+    throw badId(
+      this.scope,
+      id,
+      `The rescue ledger of ${this.scope.id} has no transaction with the number ${String(id)}. ` +
+        '`antiphon rescue list` shows what it has.',
+    );
+  }
+
+  #named(rescue: Rescue): RescuedTransaction {
+    const transaction = formatTransactionId({ origin: this.scope.id, counter: rescue.counter });
+    return { ...rescue, transaction };
+  }
+}
+
+/** What the mailbox of a primary does for the ledgers of others. */
+interface RescueProtocol {
+  writeRescued(request: RescuedWrite): RescuedWritten;
+}
+
+function badId({ id: replica }: Scope, id: number, message: string): AntiphonError {
+  return new AntiphonError('BAD_OPTION', message, { context: { replica, id } });
+}
+
+/** By the bytes of its key, and not as the collation of its table compares it. */
+function rowName({ table, key }: RescueChange): string {
+  const values = key.map((value) =>
+    value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value),
+  );
+  return JSON.stringify([table, ...values.map((value, index) => [typeof key[index], value])]);
+}

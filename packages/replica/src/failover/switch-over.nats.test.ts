@@ -1,0 +1,118 @@
+import type { AppendRequest, AppendResult, Log, Topology } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+const options = { topology, failover: { mode: 'manual' } } as const;
+const MODES = [{ mode: 'async' }, { mode: 'sync', acks: 'majority' }] as const;
+
+function write(replica: SqliteReplica, id: number): Promise<unknown> {
+  return replica.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, replica.id] }]);
+}
+
+describe.each(MODES)('a switchover, %o', (update) => {
+  it('I3, I9: loses nothing of writers that go on, and rescues nothing', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const members: SqliteReplica[] = [];
+    for (const id of ['a', 'b', 'c']) members.push(await fixture.replica(id, { ...options, update }));
+    const acknowledged = new Set<number>();
+    const failures = new Set<string>();
+    let next = 1;
+    let stopped = false;
+    const writing = members.map(async (replica) => {
+      while (!stopped) {
+        const id = next++;
+        await write(replica, id).then(
+          () => acknowledged.add(id),
+          (error: unknown) => failures.add((error as { code: string }).code),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    });
+    const took: number[] = [];
+    let [from, to, third] = members as [SqliteReplica, SqliteReplica, SqliteReplica];
+    for (let round = 0; round < 5; round++) {
+      const done = await from.switchOver(to.id);
+      expect(done).toMatchObject({ primary: to.id, elected: true });
+      expect(from.status().role).toBe('replica');
+      took.push(done.tookMs);
+      await eventually('the successor writes', () => to.status().lifecycle === 'primary');
+      [from, to, third] = [to, third, from];
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    stopped = true;
+    await Promise.all(writing);
+    expect([...failures]).toEqual([]);
+    await eventually('all have the same', async () => {
+      const rows = await Promise.all(members.map((replica) => rowsOf(replica, 't')));
+      return rows.every((one) => one === rows[0]);
+    });
+    const rows = await members[0]?.query<{ id: number }>('SELECT id FROM t', [], { integers: 'number' });
+    const present = new Set(rows?.map(({ id }) => id));
+    expect([...acknowledged].filter((id) => !present.has(id))).toEqual([]);
+    expect(present.size).toBe(acknowledged.size);
+    expect(acknowledged.size).toBeGreaterThan(5);
+    console.log(update.mode, 'switchover took', took.map(Math.round).join(', '), 'ms');
+  });
+});
+
+describe('a switchover that does not come about', () => {
+  it('to nobody changes nothing', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', options);
+    const b = await fixture.replica('b', options);
+    await expect(a.switchOver('a')).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(a.switchOver('x')).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(b.switchOver('a')).rejects.toMatchObject({
+      code: 'NOT_WRITABLE',
+      context: { primary: 'a' },
+    });
+    await b.close();
+    await expect(a.switchOver('b')).rejects.toMatchObject({ code: 'NO_ACTOR' });
+    await write(a, 1);
+    expect(a.status()).toMatchObject({ lifecycle: 'primary', epoch: { number: 1, primary: 'a' } });
+  });
+
+  it('I7, I15: is taken back when the log does not answer, and a late hand-over counts for nobody', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const late: (() => void)[] = [];
+    const log = (real: Log): Log =>
+      new Proxy(real, {
+        get(target, name) {
+          if (name === 'append')
+            return (request: AppendRequest, settle: (result: AppendResult) => void): void => {
+              if (!request.id.includes(':by:')) return target.append(request, settle);
+              late.push(() => target.append(request, settle));
+            };
+          const value: unknown = Reflect.get(target, name, target);
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+        },
+      });
+    const a = await fixture.replicaWith({ log }, 'a', options);
+    const b = await fixture.replica('b', options);
+    await write(a, 1);
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('1'));
+    const over = a.switchOver('b', { timeoutMs: 500 });
+    const failed = expect(over).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await eventually('it drains', () => a.status().lifecycle === 'draining');
+    const waiting = write(a, 2);
+    expect(() => fixture.sql('a', `INSERT INTO t VALUES (3, 'shell')`)).toThrow(/write to the primary/);
+    await failed;
+    await waiting;
+    await eventually('it is the primary again', () => a.status().epoch?.number === 2);
+    expect(late).toHaveLength(1);
+    late[0]?.();
+    fixture.sql('a', `INSERT INTO t VALUES (4, 'shell')`);
+    await eventually('b has all', async () => (await rowsOf(b, 't')).includes('shell'));
+    expect(a.status()).toMatchObject({ role: 'primary', epoch: { number: 2, primary: 'a' } });
+    expect(b.status().epoch).toMatchObject({ number: 2, primary: 'a' });
+    expect(await rowsOf(a, 't')).toBe(await rowsOf(b, 't'));
+  });
+});

@@ -1,0 +1,227 @@
+import type { Topology } from '@antiphon/core';
+import { connectNats } from '@antiphon/nats';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+const failover = { mode: 'manual' } as const;
+/** What is written is sent when the test says so, by closing. */
+const slow = { topology, failover, update: { mode: 'async', intervalMs: 3_600_000 } } as const;
+const fast = { topology, failover } as const;
+
+async function write(replica: SqliteReplica, id: number, v: string): Promise<void> {
+  await replica.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, v] }]);
+}
+
+async function same(...replicas: readonly SqliteReplica[]): Promise<void> {
+  await eventually('all have the same', async () => {
+    const rows = await Promise.all(replicas.map((replica) => rowsOf(replica, 't')));
+    return rows.every((one) => one === rows[0]);
+  });
+}
+
+describe('a replica takes over', () => {
+  it('I3, I9: and what only the last primary has goes to its rescue ledger', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', slow);
+    const b = await fixture.replica('b', slow);
+    const c = await fixture.replica('c', slow);
+    await write(a, 1, 'only here');
+    fixture.sql('a', `INSERT INTO t VALUES (2, 'shell')`);
+    const taken = await b.takeOver();
+    expect(taken).toMatchObject({ epoch: 2, primary: 'b', elected: true });
+    expect(b.status()).toMatchObject({
+      role: 'primary',
+      lifecycle: 'primary',
+      epoch: { number: 2, primary: 'b' },
+    });
+    await eventually('a knows it', () => a.status().role === 'replica');
+    expect(a.status()).toMatchObject({ lifecycle: 'following', epoch: { primary: 'b' } });
+    expect(await rowsOf(a, 't')).toBe(await rowsOf(b, 't'));
+    await expect(a.transaction(() => 'x')).rejects.toMatchObject({
+      code: 'NOT_WRITABLE',
+      context: { primary: 'b' },
+    });
+    expect(() => fixture.sql('a', `INSERT INTO t VALUES (8, 'x')`)).toThrow(/write to the primary/);
+    await write(b, 3, 'of b');
+    fixture.sql('b', `INSERT INTO t VALUES (4, 'shell of b')`);
+    await b.close();
+    const again = await fixture.replica('b', slow);
+    await eventually('all of it has come', async () => (await rowsOf(c, 't')).includes('shell of b'));
+    await same(a, again, c);
+    expect(await rowsOf(a, 't')).not.toContain('only here');
+  });
+
+  it('I9: and strong reads of the last one do not show the past', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    await write(a, 1, 'x');
+    const strong = (replica: SqliteReplica): Promise<unknown> =>
+      replica.query('SELECT count(*) AS n FROM t', [], { consistency: 'strong' });
+    expect(await strong(a)).toEqual([{ n: 1n }]);
+    await b.takeOver();
+    await write(b, 2, 'y');
+    await expect(strong(a)).rejects.toMatchObject({ code: 'NOT_WRITABLE', context: { primary: 'b' } });
+    expect(await strong(b)).toEqual([{ n: 2n }]);
+    await expect(strong(a)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
+  it('I2, I3: in turns, each with a tail that is rescued under numbers of its own', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', slow);
+    const b = await fixture.replica('b', slow);
+    for (let round = 1; round <= 3; round++)
+      for (const [from, to] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        await write(from, round, `tail of ${from.id}`);
+        expect(await to.takeOver()).toMatchObject({ primary: to.id, elected: true });
+        await eventually('the other one follows', () => from.status().role === 'replica');
+        await same(a, b);
+      }
+    expect(await rowsOf(a, 't')).toBe('[]');
+    expect(a.status().vector).toEqual(b.status().vector);
+  });
+
+  it('I3, I9: while the last primary is stopped, which gives up its tail when it comes back', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    let a = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    await write(a, 1, 'everywhere');
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('everywhere'));
+    await a.close();
+    fixture.sql('a', `UPDATE t SET v = 'shell, while it is stopped'`);
+    await b.takeOver();
+    await write(b, 2, 'of b');
+    a = await fixture.replica('a', fast);
+    await eventually('a follows', async () => (await rowsOf(a, 't')).includes('of b'));
+    await same(a, b);
+    expect(await rowsOf(a, 't')).not.toContain('stopped');
+    expect(a.status().role).toBe('replica');
+  });
+
+  it('I6, I7, I8: in a synchronous cluster, where nothing acknowledged is lost', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const sync = { ...fast, update: { mode: 'sync', acks: 'majority' } } as const;
+    const members = [
+      await fixture.replica('a', sync),
+      await fixture.replica('b', sync),
+      await fixture.replica('c', sync),
+    ];
+    const acknowledged = new Set<number>();
+    let next = 1;
+    let stopped = false;
+    const writing = members.map(async (replica) => {
+      while (!stopped) {
+        const id = next++;
+        await write(replica, id, replica.id).then(
+          () => acknowledged.add(id),
+          (error: unknown) => {
+            if (!['NOT_WRITABLE', 'OUTCOME_UNKNOWN'].includes((error as { code: string }).code)) throw error;
+          },
+        );
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    });
+    for (let round = 0; round < 6; round++) {
+      const taken = await members[(round + 1) % 3]?.takeOver();
+      expect(taken?.elected).toBe(true);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    stopped = true;
+    await Promise.all(writing);
+    await same(...members);
+    const [a] = members;
+    const rows = (await a?.query<{ id: bigint }>('SELECT id FROM t', [], { consistency: 'strong' })) ?? [];
+    const present = new Set(rows.map(({ id }) => Number(id)));
+    expect([...acknowledged].filter((id) => !present.has(id))).toEqual([]);
+    expect(acknowledged.size).toBeGreaterThan(5);
+  });
+
+  it('I6: and who waits for all goes on at once, without the last primary, which was killed', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const sync = { ...fast, update: { mode: 'sync', acks: 'all', minInSync: 2 } } as const;
+    const nats = await connectNats({ servers: fixture.server.url });
+    const around = { log: () => nats.log(fixture.cluster), bus: () => nats.bus() };
+    await fixture.replicaWith(around, 'a', { ...sync, limits: { closeTimeoutMs: 500 } });
+    const b = await fixture.replica('b', sync);
+    const c = await fixture.replica('c', sync);
+    await eventually('all are in sync', () => b.status().sync?.inSync.length === 3);
+    // Nobody says that it leaves.
+    await nats.close();
+    const fromMs = performance.now();
+    await b.takeOver();
+    const { acks } = await b.execute([{ sql: 'INSERT INTO t VALUES (1, ?)', params: ['of b'] }]);
+    expect(performance.now() - fromMs).toBeLessThan(1000);
+    expect(acks).toMatchObject({ level: 'all', reached: true, by: ['b', 'c'] });
+    for (const replica of [b, c])
+      expect(replica.status().sync).toMatchObject({ inSync: ['b', 'c'], known: ['a', 'b', 'c'] });
+    // Also a member that reads the set from its database.
+    await c.close();
+    const again = await fixture.replica('c', sync);
+    await eventually('it is back', () => b.status().sync?.inSync.join() === 'b,c');
+    expect(again.status().sync?.inSync).toEqual(['b', 'c']);
+  });
+
+  it('I8: and tells of whatever the log had not got by then that it was rejected', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', slow);
+    const b = await fixture.replica('b', slow);
+    const { id } = await a.execute([{ sql: 'INSERT INTO t VALUES (1, ?)', params: ['only here'] }]);
+    await b.takeOver();
+    await eventually('a follows', () => a.status().role === 'replica');
+    const rejected = { outcome: 'rejected', reason: expect.stringContaining('rescue ledger of a') as string };
+    for (const replica of [a, b]) expect(await replica.outcome(id ?? '')).toMatchObject(rejected);
+    await a.takeOver();
+    await a.close();
+    // Numbers that are spent and in no entry of the log are none that the log has lost.
+    const again = await fixture.replica('a', slow);
+    await again.caughtUp();
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(again.status().stalled).toBeUndefined();
+    await write(again, 2, 'later');
+    await eventually('b follows', () => b.status().role === 'replica');
+    for (const replica of [again, b]) {
+      expect(await replica.outcome(id ?? ''), 'its number is spent').toMatchObject(rejected);
+      expect(replica.status().vector['a']).toBeGreaterThanOrEqual(Number(id?.counter));
+    }
+  });
+
+  it('I8: and any replica tells that what a deposed one did not get into the log never comes', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const sync = { ...fast, update: { mode: 'sync', acks: 'logged' } } as const;
+    const a = await fixture.replica('a', sync);
+    const b = await fixture.replica('b', sync);
+    const token = `${'0123456789abcdef'.repeat(2)}1`;
+    await expect(b.outcome(`a:7~${token}`)).resolves.toMatchObject({ outcome: 'rejected' });
+    await expect(b.outcome('a:7')).resolves.toMatchObject({ outcome: 'unknown' });
+    const [epoch] = await a.query<{ instance: string }>('SELECT instance FROM _antiphon_epochs');
+    const own = `a:7~${epoch?.instance.replaceAll('-', '')}1`;
+    await expect(b.outcome(own)).resolves.toMatchObject({ outcome: 'unknown' });
+    await b.takeOver();
+    for (const replica of [a, b])
+      await expect(replica.outcome(own)).resolves.toMatchObject({ outcome: 'rejected' });
+  });
+
+  it('and refuses where the cluster has no failover', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    await fixture.replica('a', { topology });
+    const b = await fixture.replica('b', { topology });
+    await expect(b.takeOver()).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+});

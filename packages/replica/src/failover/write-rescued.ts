@@ -1,0 +1,133 @@
+import {
+  AntiphonError,
+  type Batch,
+  type Change,
+  type ClusterDocument,
+  decodeBatches,
+  type DictionaryTable,
+  encodeBatch,
+  formatTransactionId,
+  type RescueChange,
+  type RescueWrite,
+  type Row,
+} from '@antiphon/core';
+import type { Scope } from '../state/scope.js';
+import type { Writer } from '../write/writer.js';
+import { fitting, type ShownRescueConflict, withCutValues } from './rescue-values.js';
+
+/** Changes of a rescued transaction, on their way to the primary. */
+export interface RescuedWrite {
+  /** As `encodeRescued` makes them. */
+  readonly data: Uint8Array;
+  /** Whatever the rows are now. */
+  readonly force: boolean;
+}
+
+/** What the primary made of them. */
+export interface RescuedWritten extends Omit<RescueWrite, 'conflicts'> {
+  readonly conflicts: readonly ShownRescueConflict[];
+  /** The primary that did it. */
+  readonly primary: string;
+  /** The transaction that it is now; absent when nothing was written. */
+  readonly transaction?: string;
+}
+
+/** More does not go to the primary at once: with what is around it, it fits into a message. */
+const MAX_BYTES = 512 * 1024;
+
+/** In the primary's own process, as one ordinary transaction. Throws what `transaction` throws. */
+export async function writeRescued(
+  { store, id: primary }: Scope,
+  writer: Writer<unknown>,
+  { data, force }: RescuedWrite,
+): Promise<RescuedWritten> {
+  const changes = decodeRescued(data);
+  const { value, id } = await writer.transaction(() => store.writeRescued(changes, { force }));
+  const conflicts = fitting(value.conflicts.map(withCutValues));
+  return { ...value, conflicts, primary, ...(id && { transaction: formatTransactionId(id) }) };
+}
+
+/** In the format of the log, which is checked. Throws MESSAGE_TOO_LARGE, UNKNOWN_TABLE. */
+export function encodeRescued(
+  changes: readonly RescueChange[],
+  { document }: Pick<Scope, 'document'>,
+  time: number,
+): Uint8Array {
+  const tables: DictionaryTable[] = [];
+  const indexes = new Map<string, number>();
+  const encoded = changes.map((change): Change => {
+    const known = indexes.get(change.table);
+    const index = known ?? tables.push(dictionaryOf(change, document)) - 1;
+    indexes.set(change.table, index);
+    return asChange(change, index, tables[index]?.key ?? []);
+  });
+  const data = encodeBatch({
+    ...{ kind: 'transactions', origin: 'rescue', firstCounter: 1, epoch: 0, time, context: {} },
+    ...{ schemaVersion: 1, tables, transactions: [{ counter: 1, time, changes: encoded }] },
+  });
+  if (isTooLarge(data.length)) throw tooLarge();
+  return data;
+}
+
+function dictionaryOf({ table: name, columns }: RescueChange, document: ClusterDocument): DictionaryTable {
+  const table = document.schema.tables.find((one) => one.name === name);
+  const key = table?.key.map((column) => columns.indexOf(table.columns[column]?.name ?? ''));
+  if (key === undefined || key.includes(-1))
+    throw new AntiphonError(
+      'UNKNOWN_TABLE',
+      `This cluster does not replicate table ${name} as it was then.`,
+      {
+        context: { table: name },
+      },
+    );
+  return { name, columns, key };
+}
+
+export function tooLarge(): AntiphonError {
+  return new AntiphonError(
+    'MESSAGE_TOO_LARGE',
+    `This transaction has more than ${MAX_BYTES / 1024} KiB of changes, too many to be sent to the primary at once. ` +
+      'Write it there from what `antiphon rescue export ID --sql` gives, then dismiss it here.',
+  );
+}
+
+/** Whether so many bytes of values certainly do not fit. */
+export function isTooLarge(bytes: number): boolean {
+  return bytes > MAX_BYTES;
+}
+
+function asChange(
+  { op, before = [], after = [] }: RescueChange,
+  table: number,
+  key: readonly number[],
+): Change {
+  if (op === 'insert') return { op, table, row: after };
+  if (op === 'delete') return { op, table, row: before };
+  const changed = [...before.keys()].filter((column) => !key.includes(column));
+  return { op, table, row: after, changed, before: changed.map((column) => before[column] ?? null) };
+}
+
+/** Throws MALFORMED_MESSAGE, and what else a message of the log may be refused with. */
+function decodeRescued(data: Uint8Array): readonly RescueChange[] {
+  return decodeBatches(data).flatMap((batch) => changesOf(batch));
+}
+
+function changesOf(batch: Batch): readonly RescueChange[] {
+  if (batch.kind !== 'transactions') return [];
+  return batch.transactions.flatMap(({ changes }) =>
+    changes.map((change): RescueChange => {
+      const { name = '', columns = [], key: keyColumns = [] } = batch.tables[change.table] ?? {};
+      const { op, row } = change;
+      const shown = { table: name, op, columns, key: keyColumns.map((column) => row[column] ?? null) };
+      if (op === 'insert') return { ...shown, after: row };
+      if (op === 'delete') return { ...shown, before: row };
+      return { ...shown, before: beforeUpdate(change), after: row };
+    }),
+  );
+}
+
+function beforeUpdate({ row, changed, before }: Extract<Change, { op: 'update' }>): Row {
+  const found = [...row];
+  changed.forEach((column, index) => (found[column] = before[index] ?? null));
+  return found;
+}

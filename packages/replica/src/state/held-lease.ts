@@ -1,0 +1,38 @@
+import type { Clock } from '@antiphon/core';
+
+/**
+ * Until when this replica may believe that nobody else takes its place as the primary. No lease is
+ * needed for safety, which the order of the log brings: it bounds what a primary that is cut off
+ * commits and the log does not get.
+ */
+export class HeldLease {
+  #untilMs = -Infinity;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(
+    private readonly clock: Clock,
+    /** False: there are no leases, and writes wait for none. */
+    readonly isNeeded: boolean,
+  ) {}
+
+  get isValid(): boolean {
+    return !this.isNeeded || this.leftMs > 0;
+  }
+
+  /** Milliseconds; 0 when it has run out. */
+  get leftMs(): number {
+    return Math.max(0, this.#untilMs - this.clock.monotonicMs());
+  }
+
+  /** By the monotonic clock; -Infinity: not any more. */
+  set(untilMs: number): void {
+    if (untilMs === this.#untilMs) return;
+    this.#untilMs = untilMs;
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

@@ -1,0 +1,265 @@
+import { type Bus, type BusRequest, type Topology, UnknownOutcomeError } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import { newId } from '../config/ids.js';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+const failover = { mode: 'manual' } as const;
+const MODES = {
+  asynchronous: { topology, failover },
+  synchronous: { topology, failover, update: { mode: 'sync', acks: 'majority' } },
+} as const;
+const insert = (id: number, v = 'x') => [{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, v] }];
+const ADD = [{ sql: 'UPDATE t SET v = v + 1 WHERE id = 1' }];
+
+async function two(options: (typeof MODES)[keyof typeof MODES]): Promise<[SqliteReplica, SqliteReplica]> {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+  return [await fixture.replica('a', options), await fixture.replica('b', options)];
+}
+
+describe.each(Object.entries(MODES))('execute on another replica than the primary, %s', (_, options) => {
+  it('goes to the primary, and a session reads it anywhere', async () => {
+    const [a, b] = await two(options);
+    const written = await b.execute(insert(1));
+    expect(written).toMatchObject({ outcome: 'committed', id: { origin: 'a' }, value: [1] });
+    expect(written.repeated).toBeUndefined();
+    for (const replica of [a, b]) {
+      const session = { consistency: 'session', after: written.position } as const;
+      expect(await replica.query('SELECT id FROM t', [], session)).toEqual([{ id: 1n }]);
+    }
+    await expect(b.transaction(() => 1)).rejects.toMatchObject({
+      code: 'NOT_WRITABLE',
+      context: { primary: 'a' },
+    });
+  });
+
+  it('fails as it would there', async () => {
+    const [a, b] = await two(options);
+    await a.execute(insert(1));
+    await expect(b.execute(insert(1))).rejects.toMatchObject({ code: 'CONSTRAINT' });
+    await expect(b.execute([{ sql: 'INSERT INTO nowhere VALUES (1)' }])).rejects.toMatchObject({
+      code: 'BAD_SQL',
+    });
+  });
+
+  it('I8: is written once under one id, however often and wherever it comes', async () => {
+    const [a, b] = await two(options);
+    const requestId = newId();
+    const answers = await Promise.all(
+      [a, a, b, b].map((replica) => replica.execute(insert(1), { requestId })),
+    );
+    expect(answers.map(({ value }) => value)).toEqual([[1], [1], [1], [1]]);
+    expect(answers.filter(({ repeated }) => repeated === true)).toHaveLength(3);
+    expect(await b.execute(insert(1), { requestId })).toMatchObject({ repeated: true, value: [1] });
+    await eventually('b has it', async () => (await rowsOf(b, 't')) === (await rowsOf(a, 't')));
+    expect(await rowsOf(a, 't')).toBe('[{"id":"1n","v":"x"}]');
+  });
+});
+
+describe('where the primary changes', () => {
+  it('I8: the next one knows what the last one wrote and did not answer', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const options = MODES.synchronous;
+    const mute = new MuteBus();
+    const a = await fixture.replicaWith({ bus: (real) => mute.of(real) }, 'a', options);
+    const b = await fixture.replica('b', options);
+    const c = await fixture.replica('c', options);
+    mute.isMute = true;
+    const written = c.execute(insert(1), { timeoutMs: 20_000 });
+    await eventually('b has it', async () => (await rowsOf(b, 't')) !== '[]');
+    await a.close();
+    await b.takeOver();
+    expect(await written).toMatchObject({ repeated: true, value: [1], id: { origin: 'b' } });
+    await eventually('c has it', async () => (await rowsOf(c, 't')) !== '[]');
+    expect(await rowsOf(b, 't')).toBe('[{"id":"1n","v":"x"}]');
+  });
+
+  it('I8: an answer that was lost is asked for again', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const mute = new MuteBus();
+    const a = await fixture.replicaWith({ bus: (real) => mute.of(real) }, 'a', MODES.asynchronous);
+    const b = await fixture.replica('b', MODES.asynchronous);
+    mute.isMute = true;
+    const written = b.execute(insert(1), { timeoutMs: 20_000 });
+    await eventually('a has it', async () => (await rowsOf(a, 't')) !== '[]');
+    mute.isMute = false;
+    expect(await written).toMatchObject({ repeated: true, value: [1] });
+  });
+
+  it('an answer that never comes leaves the id of the request, and what to do with it', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const mute = new MuteBus();
+    await fixture.replicaWith({ bus: (real) => mute.of(real) }, 'a', MODES.synchronous);
+    const b = await fixture.replica('b', MODES.synchronous);
+    mute.isMute = true;
+    const error: unknown = await b.execute(insert(1), { timeoutMs: 500 }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(UnknownOutcomeError);
+    const { id, message } = error as UnknownOutcomeError;
+    expect(message).toContain(`requestId: '${id}'`);
+    mute.isMute = false;
+    expect(await b.outcome(id)).toEqual({ outcome: 'committed', id });
+    expect(await b.execute(insert(1), { requestId: id })).toMatchObject({ repeated: true, value: [1] });
+    expect(await b.outcome(newId())).toMatchObject({ outcome: 'unknown' });
+  });
+
+  it('waits for the next one while there is none, and for no longer than it may', async () => {
+    const [a, b] = await two(MODES.asynchronous);
+    await a.close();
+    await expect(b.execute(insert(1), { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'NO_ACTOR',
+      message: expect.stringContaining('Nothing was written within') as string,
+    });
+    const giveUp = new AbortController();
+    const aborted = b.execute(insert(1), { signal: giveUp.signal });
+    setTimeout(() => giveUp.abort(), 100);
+    await expect(aborted).rejects.toMatchObject({ code: 'ABORTED' });
+    const written = b.execute(insert(2));
+    await b.takeOver();
+    expect(await written).toMatchObject({ id: { origin: 'b' } });
+    expect(await rowsOf(b, 't')).toBe('[{"id":"2n","v":"x"}]');
+  });
+
+  it('I11: takes no more than may wait', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const limits = { waitingWrites: 10 };
+    const a = await fixture.replica('a', { ...MODES.asynchronous, limits });
+    const b = await fixture.replica('b', { ...MODES.asynchronous, limits });
+    await a.close();
+    const answers = Array.from({ length: 12 }, (_, id) => b.execute(insert(id)));
+    const settled = Promise.allSettled(answers);
+    await expect(answers.at(-1)).rejects.toMatchObject({ code: 'OVERLOADED' });
+    await b.takeOver();
+    const written = (await settled).filter(({ status }) => status === 'fulfilled');
+    expect(written).toHaveLength(10);
+  });
+
+  it('ends with CLOSED when its replica closes first', async () => {
+    const [a, b] = await two(MODES.asynchronous);
+    await a.close();
+    const written = b.execute(insert(1));
+    written.catch(() => undefined);
+    await b.close();
+    await expect(written).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  it('I8: counters of callers that try again are exact', { timeout: 60_000 }, async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 0)');
+    const members = [
+      await fixture.replica('a', MODES.synchronous),
+      await fixture.replica('b', MODES.synchronous),
+      await fixture.replica('c', MODES.synchronous),
+    ];
+    let stopped = false;
+    let added = 0;
+    const callers = members.map(async (replica) => {
+      while (!stopped) {
+        await addOnce(replica);
+        added++;
+      }
+    });
+    for (let round = 0; round < 6; round++) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      await members[(round + 1) % 3]?.takeOver();
+    }
+    stopped = true;
+    await Promise.all(callers);
+    const [row] =
+      (await members[1]?.query<{ v: bigint }>('SELECT v FROM t', [], { consistency: 'strong' })) ?? [];
+    expect(Number(row?.v)).toBe(added);
+    expect(added).toBeGreaterThan(30);
+  });
+});
+
+describe.each(Object.entries(MODES))('a switchover, %s', (_, options) => {
+  it('is nothing that callers of execute notice', { timeout: 60_000 }, async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 0)');
+    const members = [await fixture.replica('a', options), await fixture.replica('b', options)];
+    const [a, b] = members as [SqliteReplica, SqliteReplica];
+    let stopped = false;
+    let added = 0;
+    const callers = [a, b, b].map(async (replica) => {
+      while (!stopped) {
+        expect((await replica.execute(ADD)).value).toEqual([1]);
+        added++;
+      }
+    });
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+      [a, b],
+    ] as const) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      expect(await from.switchOver(to.id)).toMatchObject({ elected: true });
+      await eventually('the other one follows', () => from.status().role === 'replica');
+    }
+    stopped = true;
+    await Promise.all(callers);
+    await eventually('all have arrived', async () => {
+      const rows = await Promise.all(members.map((replica) => rowsOf(replica, 't')));
+      return rows.every((one) => one === JSON.stringify([{ id: '1n', v: `${added}n` }]));
+    });
+    expect(added).toBeGreaterThan(30);
+  });
+});
+
+/** However long it takes: no answer that is certain ends it. */
+async function addOnce(replica: SqliteReplica): Promise<void> {
+  const requestId = newId();
+  for (;;) {
+    try {
+      await replica.execute(ADD, { requestId });
+      return;
+    } catch (error) {
+      const { code } = error as { code: string };
+      if (
+        ![
+          'OUTCOME_UNKNOWN',
+          'NOT_WRITABLE',
+          'NO_ACTOR',
+          'TIMEOUT',
+          'NOT_IN_SYNC',
+          'LOG_UNAVAILABLE',
+        ].includes(code)
+      )
+        throw error;
+    }
+  }
+}
+
+/** Whoever asks for a write gets no answer while it is mute. */
+class MuteBus {
+  isMute = false;
+
+  of(real: Bus): Bus {
+    return {
+      publish: (subject, data) => real.publish(subject, data),
+      request: (subject, data, options) => real.request(subject, data, options),
+      subscribe: (subject, handler, options) =>
+        real.subscribe(
+          subject,
+          (request) =>
+            handler(
+              subject.endsWith('.execute')
+                ? { ...request, respond: (data) => this.#answer(request, data) }
+                : request,
+            ),
+          options,
+        ),
+    };
+  }
+
+  #answer(request: BusRequest, data: Uint8Array): void {
+    if (!this.isMute) request.respond?.(data);
+  }
+}

@@ -1,0 +1,195 @@
+import { msgpackCodec } from '@antiphon/actor';
+import { AntiphonError, type Bus, type ErrorCode, systemClock } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import { notWritable } from '../config/not-writable.js';
+import type { Mandate } from '../state/authority.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { Forwarding } from './forward.js';
+import type { Executed } from './requests.js';
+
+interface Asked {
+  readonly primary: string;
+  readonly requestId: string;
+  readonly epoch: number;
+  readonly timeoutMs: number;
+  readonly forwarded: boolean;
+}
+type Answer = Executed | AntiphonError | Promise<Executed | AntiphonError>;
+
+const WRITTEN: Executed = { outcome: 'committed', position: { generation: 'g', seq: 1 }, value: [1] };
+const NEVER = new Promise<Executed>(() => undefined);
+
+/** Replica `z`, and primaries that answer what the test says. */
+class Bench {
+  readonly asked: Asked[] = [];
+  readonly closing = new AbortController();
+  mandate: Mandate = { epoch: 1, role: 'replica', primary: 'a', mayWrite: false };
+  #listener: (mandate: Mandate) => void = () => undefined;
+
+  constructor(private readonly answer: (asked: Asked, nth: number) => Answer) {}
+
+  forwarding(timeoutMs = 1000, signal?: AbortSignal): Forwarding {
+    const bus: Partial<Bus> = { request: (subject, data, limit) => this.#request(subject, data, limit) };
+    const scope = {
+      ...{ bus, cluster: 'shop', id: 'z', clock: systemClock(), closing: this.closing.signal },
+      authority: {
+        current: () => this.mandate,
+        onChange: (listener: (mandate: Mandate) => void) => {
+          this.#listener = listener;
+          return () => undefined;
+        },
+      },
+      ...{ log: { connection: 'connected' }, health: { state: 'closing' } },
+    } as unknown as ReplicaScope;
+    const deps = { here: () => Promise.resolve(WRITTEN), untilMs: performance.now() + timeoutMs };
+    return new Forwarding(scope, { id: 'r', statements: [] }, { ...(signal && { signal }) }, deps);
+  }
+
+  become(mandate: Partial<Mandate>): void {
+    this.mandate = { ...this.mandate, ...mandate };
+    this.#listener(this.mandate);
+  }
+
+  async #request(
+    subject: string,
+    data: Uint8Array,
+    limit: Parameters<Bus['request']>[2],
+  ): Promise<Uint8Array> {
+    const primary = subject.split('.').at(-2) ?? '';
+    const asked = { ...(msgpackCodec.decode(data) as Asked), primary };
+    this.asked.push(asked);
+    const interrupted = new Promise<AntiphonError>((resolve) => {
+      limit.signal?.addEventListener('abort', () => resolve(new AntiphonError('ABORTED', 'Given up.')));
+      setTimeout(() => resolve(new AntiphonError('TIMEOUT', 'No answer.')), limit.timeoutMs).unref();
+    });
+    const answer = await Promise.race([interrupted, this.answer(asked, this.asked.length)]);
+    if (!(answer instanceof AntiphonError)) return msgpackCodec.encode({ ok: answer });
+    const { code, message, retriable, context } = answer;
+    // What the bus says, and not the primary.
+    if (['ABORTED', 'NO_ACTOR'].includes(code) || (code === 'TIMEOUT' && message === 'No answer.'))
+      throw answer;
+    return msgpackCodec.encode({ error: { code, message, retriable, context } });
+  }
+}
+
+const error = (code: ErrorCode, context = {}): AntiphonError =>
+  new AntiphonError(code, 'It is so.', { context });
+
+describe('a forwarded request', () => {
+  it('is marked as such, with its epoch, and in time for the answer to come back', async () => {
+    const bench = new Bench(() => WRITTEN);
+    expect(await bench.forwarding(1000).run()).toEqual(WRITTEN);
+    expect(bench.asked).toMatchObject([{ primary: 'a', requestId: 'r', epoch: 1, forwarded: true }]);
+    expect(bench.asked[0]?.timeoutMs).toBeGreaterThan(500);
+    expect(bench.asked[0]?.timeoutMs).toBeLessThanOrEqual(900);
+  });
+
+  it.each(['NOT_WRITABLE', 'CLOSED', 'ACTOR_STOPPED', 'NO_ACTOR', 'OUTCOME_UNKNOWN'] as const)(
+    'is sent again under its id after %s',
+    async (code) => {
+      const bench = new Bench((_, nth) => (nth < 3 ? error(code) : WRITTEN));
+      expect(await bench.forwarding().run()).toEqual(WRITTEN);
+      expect(bench.asked.map(({ requestId }) => requestId)).toEqual(['r', 'r', 'r']);
+    },
+  );
+
+  it.each(['CONSTRAINT', 'BAD_SQL', 'OVERLOADED', 'TIMEOUT', 'LOG_UNAVAILABLE', 'NOT_IN_SYNC'] as const)(
+    'ends with %s when that is what the primary says',
+    async (code) => {
+      const bench = new Bench(() => error(code));
+      await expect(bench.forwarding().run()).rejects.toMatchObject({ code });
+      expect(bench.asked).toHaveLength(1);
+    },
+  );
+
+  it.each([
+    'NOT_IN_SYNC',
+    'OVERLOADED',
+    'CLOCK_SKEW',
+    'STORE_FULL',
+    'LOG_UNAVAILABLE',
+    'BAD_OPTION',
+  ] as const)(
+    'I8: is not rejected by %s, which does not look for it, after an attempt without an answer',
+    async (code) => {
+      const bench = new Bench((_, nth) => (nth === 1 ? error('OUTCOME_UNKNOWN') : error(code)));
+      await expect(bench.forwarding(300).run()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', id: 'r' });
+      expect(bench.asked.length).toBeGreaterThan(1);
+    },
+  );
+
+  it('I8: is rejected by what says that it ran, also after an attempt without an answer', async () => {
+    const bench = new Bench((_, nth) => (nth === 1 ? error('OUTCOME_UNKNOWN') : error('CONSTRAINT')));
+    await expect(bench.forwarding(300).run()).rejects.toMatchObject({ code: 'CONSTRAINT' });
+  });
+
+  it('is unknown at its deadline when an attempt had no answer, also where a later one says TIMEOUT', async () => {
+    const [unclear, clear] = [error('CLOSED', { started: true }), error('CLOSED')];
+    const unknown = { code: 'OUTCOME_UNKNOWN', id: 'r', outcome: 'unknown' };
+    await expect(new Bench(() => NEVER).forwarding(100).run()).rejects.toMatchObject(unknown);
+    await expect(new Bench(() => unclear).forwarding(100).run()).rejects.toMatchObject(unknown);
+    await expect(new Bench(() => clear).forwarding(100).run()).rejects.toMatchObject({
+      code: 'CLOSED',
+      message: expect.stringMatching(/^It is so\. Nothing was written within \d+ ms\.$/) as string,
+    });
+    const both = new Bench((_, nth) => (nth === 1 ? unclear : error('TIMEOUT')));
+    await expect(both.forwarding(100).run()).rejects.toMatchObject(unknown);
+  });
+
+  it('goes to the next primary as soon as there is one, whatever the last one does', async () => {
+    const bench = new Bench(({ primary }) => (primary === 'b' ? WRITTEN : NEVER));
+    const startedMs = performance.now();
+    const result = bench.forwarding(10_000).run();
+    setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
+    expect(await result).toEqual(WRITTEN);
+    expect(performance.now() - startedMs).toBeLessThan(3000);
+    expect(bench.asked.map(({ primary, epoch }) => [primary, epoch])).toEqual([
+      ['a', 1],
+      ['b', 2],
+    ]);
+  });
+
+  it('is written here when this replica is the next one', async () => {
+    const bench = new Bench(() => NEVER);
+    const result = bench.forwarding(10_000).run();
+    setTimeout(() => bench.become({ epoch: 2, primary: 'z', mayWrite: true }), 20);
+    expect(await result).toBe(WRITTEN);
+  });
+
+  it('goes to a newer primary than this replica knows when it is told, and stays there', async () => {
+    const bench = new Bench(({ primary, epoch }) =>
+      primary === 'b' && epoch === 9
+        ? new Promise((resolve) => setTimeout(() => resolve(WRITTEN), 100))
+        : notWritable({ cluster: 'shop', id: primary, primary: 'b', epoch: 9 }),
+    );
+    const result = bench.forwarding(10_000).run();
+    // It reads of the epochs in between, and none of them is newer than what it was told.
+    setTimeout(() => bench.become({ epoch: 5, primary: 'c' }), 40);
+    expect(await result).toEqual(WRITTEN);
+    expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
+  });
+
+  it('can be given up while nobody has it, and not while somebody may', async () => {
+    const early = new AbortController();
+    const nobody = new Bench(() => error('NO_ACTOR'));
+    setTimeout(() => early.abort(), 30);
+    await expect(nobody.forwarding(5000, early.signal).run()).rejects.toMatchObject({ code: 'ABORTED' });
+    const late = new AbortController();
+    const slow = new Bench(() => new Promise((resolve) => setTimeout(() => resolve(WRITTEN), 100)));
+    setTimeout(() => late.abort(), 30);
+    expect(await slow.forwarding(5000, late.signal).run()).toEqual(WRITTEN);
+    expect(slow.asked).toHaveLength(1);
+  });
+
+  it('ends with its replica: CLOSED, or unknown while somebody may have it', async () => {
+    const closed = error('CLOSED');
+    const nobody = new Bench(() => error('NO_ACTOR'));
+    const waiting = nobody.forwarding(5000).run();
+    setTimeout(() => nobody.closing.abort(closed), 30);
+    await expect(waiting).rejects.toMatchObject({ code: 'CLOSED' });
+    const somebody = new Bench(() => NEVER).forwarding(5000);
+    const asking = somebody.run();
+    setTimeout(() => somebody.giveUp(closed), 30);
+    await expect(asking).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  });
+});

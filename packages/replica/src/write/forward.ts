@@ -1,0 +1,239 @@
+import { remoteRef } from '@antiphon/actor';
+import { abortError, type AckLevel, AntiphonError, mailboxPrefix, NOBODY, sentence } from '@antiphon/core';
+import { notWritable } from '../config/not-writable.js';
+import type { Mandate } from '../state/authority.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { retryDelayMs } from '../wait/deadline.js';
+import type { Statement } from './statement.js';
+import { unknownRequest } from './request-id.js';
+import type { Executed, Request } from './requests.js';
+import type { WriteOptions } from './write-options.js';
+
+/** An answer that is lost is asked for again after so long. */
+const ASK_AGAIN_MS = 5000;
+/** Of the time that is left, what the answer has for its way back. */
+const WAY_BACK_SHARE = 0.1;
+const WAY_BACK_MS = 250;
+/** What a mailbox takes. */
+const LONGEST_MS = 300_000;
+
+/** Of its mailbox, what is asked for here. */
+interface Primary {
+  execute(request: {
+    readonly statements: readonly Statement[];
+    readonly timeoutMs: number;
+    readonly acks?: AckLevel;
+    readonly requestId: string;
+    readonly forwarded: boolean;
+    readonly epoch: number;
+  }): Executed;
+}
+
+/** Who is the primary, as somebody has read the log. */
+type Known = Pick<Mandate, 'epoch' | 'primary'>;
+
+interface Deps {
+  /** For when this replica has become the primary itself. */
+  readonly here: (options: WriteOptions) => Promise<Executed>;
+  /** Monotonic. */
+  readonly untilMs: number;
+}
+
+/**
+ * One request on its way to the primary, whoever that is by then. It is sent again under the same
+ * id until an answer is certain or the time is up: the primary writes it once.
+ */
+export class Forwarding {
+  readonly #startedMs: number;
+  /** Some primary may have written it. */
+  #isUnclear = false;
+  #obstacle: AntiphonError | undefined;
+  /** From whoever was asked, and has read further than this replica. */
+  #hint: Known | undefined;
+  #askedEpoch = Infinity;
+  #givenUp: AntiphonError | undefined;
+  /** Ends the wait for an answer. */
+  #interrupt: () => void = () => undefined;
+  /** Ends the wait between two attempts. */
+  #wake: () => void = () => undefined;
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly request: Request,
+    private readonly options: WriteOptions,
+    private readonly deps: Deps,
+  ) {
+    this.#startedMs = scope.clock.monotonicMs();
+  }
+
+  /** The replica is closing. */
+  giveUp(error: AntiphonError): void {
+    this.#givenUp ??= error;
+    this.#interrupt();
+    this.#wake();
+  }
+
+  async run(): Promise<Executed> {
+    const { authority, clock, closing } = this.scope;
+    const { signal } = this.options;
+    const stopListening = authority.onChange(({ epoch }) => {
+      if (epoch > this.#askedEpoch) this.#interrupt();
+      this.#wake();
+    });
+    // What the primary was asked for is not called back.
+    const onAbort = (): void => this.#wake();
+    const ends = [closing, ...(signal === undefined ? [] : [signal])];
+    for (const end of ends) end.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (let attempt = 0; ; attempt++) {
+        this.#assertGoingOn();
+        const { mayWrite } = authority.current();
+        const known = this.#known;
+        try {
+          return await (mayWrite ? this.#here() : this.#attempt(known));
+        } catch (thrown) {
+          this.#note(thrown, mayWrite);
+        }
+        if (this.#known.epoch === known.epoch) await this.#pause(retryDelayMs(attempt, clock));
+      }
+    } finally {
+      stopListening();
+      for (const end of ends) end.removeEventListener('abort', onAbort);
+    }
+  }
+
+  get #leftMs(): number {
+    return this.deps.untilMs - this.scope.clock.monotonicMs();
+  }
+
+  get #known(): Known {
+    const mandate = this.scope.authority.current();
+    return this.#hint !== undefined && this.#hint.epoch > mandate.epoch ? this.#hint : mandate;
+  }
+
+  #here(): Promise<Executed> {
+    const { signal, ...options } = this.options;
+    const limit = { timeoutMs: this.#leftMs, ...(signal !== undefined && !this.#isUnclear && { signal }) };
+    return this.deps.here({ ...options, ...limit });
+  }
+
+  #attempt({ epoch, primary }: Known): Promise<Executed> {
+    const { id, cluster, log } = this.scope;
+    if (log.connection !== 'connected') return Promise.reject(disconnected(id));
+    const isKnown = primary !== undefined && primary !== NOBODY && primary !== id && epoch > 0;
+    if (!isKnown) return Promise.reject(notWritable({ cluster, id, primary }));
+    return this.#ask(primary, epoch);
+  }
+
+  async #ask(primary: string, epoch: number): Promise<Executed> {
+    const { bus, cluster } = this.scope;
+    const { id, statements } = this.request;
+    const { acks } = this.options;
+    const leftMs = this.#leftMs;
+    const wayBackMs = Math.min(WAY_BACK_MS, leftMs * WAY_BACK_SHARE);
+    const timeoutMs = Math.max(1, Math.min(LONGEST_MS, Math.floor(leftMs - wayBackMs)));
+    const request = {
+      ...{ statements, timeoutMs, requestId: id, forwarded: true, epoch },
+      ...(acks !== undefined && { acks }),
+    };
+    const mailbox = remoteRef<Primary>(bus, mailboxPrefix(cluster, primary));
+    const interrupted = new AbortController();
+    this.#interrupt = () => interrupted.abort();
+    this.#askedEpoch = epoch;
+    const limit = { timeoutMs: Math.ceil(Math.min(leftMs, ASK_AGAIN_MS)), signal: interrupted.signal };
+    return mailbox.ask('execute', request, limit);
+  }
+
+  /** Throws what is an answer to the caller. */
+  #note(thrown: unknown, wasHere: boolean): void {
+    if (!(thrown instanceof AntiphonError)) throw thrown;
+    const certainty = wasHere ? certaintyHere(thrown) : certaintyOf(thrown);
+    // Else it says that nothing was written of this attempt, and there were others.
+    const isOfAll = !this.#isUnclear || RAN.has(thrown.code);
+    if (certainty === 'answer' && isOfAll) throw thrown;
+    if (certainty === 'unclear') this.#isUnclear = true;
+    this.#obstacle = thrown;
+    const { epoch, primary } = thrown.context;
+    if (typeof epoch === 'number' && typeof primary === 'string') this.#hint = { epoch, primary };
+  }
+
+  /** Throws ABORTED, CLOSED, UnknownOutcomeError, and at the deadline what was in the way. */
+  #assertGoingOn(): void {
+    const { closing, id, health, clock } = this.scope;
+    const { signal } = this.options;
+    if (this.#isUnclear) {
+      if (this.#givenUp !== undefined)
+        throw unknownRequest(
+          'The replica closed before the primary answered.',
+          this.request.id,
+          this.#obstacle,
+        );
+      if (this.#leftMs > 0) return;
+      const tookMs = Math.round(clock.monotonicMs() - this.#startedMs);
+      throw unknownRequest(
+        `The primary gave no certain answer within ${tookMs} ms.`,
+        this.request.id,
+        this.#obstacle,
+      );
+    }
+    if (signal?.aborted === true) throw abortError(signal, 'The caller gave up. Nothing was written.');
+    if (this.#givenUp !== undefined) throw this.#givenUp;
+    if (closing.aborted)
+      throw new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. Nothing was written.`);
+    if (this.#leftMs <= 0) throw this.#late();
+  }
+
+  #late(): AntiphonError {
+    const { clock } = this.scope;
+    const within = `Nothing was written within ${Math.round(clock.monotonicMs() - this.#startedMs)} ms`;
+    if (this.#obstacle === undefined) return new AntiphonError('TIMEOUT', `${within}. Try again.`);
+    const { code, message, context, retriable } = this.#obstacle;
+    return new AntiphonError(code, `${sentence(message)} ${within}.`, {
+      ...{ context, retriable },
+      cause: this.#obstacle,
+    });
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    const { clock } = this.scope;
+    await new Promise<void>((resolve) => {
+      const timer = clock.setTimer(Math.max(0, Math.min(delayMs, this.#leftMs)), resolve);
+      this.#wake = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+function disconnected(id: string): AntiphonError {
+  return new AntiphonError(
+    'LOG_UNAVAILABLE',
+    `Replica ${id} cannot ask the primary: its connection to NATS is down. Start nats-server. The connection comes back automatically.`,
+    { context: { replica: id, started: false } },
+  );
+}
+
+/** Of an attempt that ran, and so found that none before it was written. */
+const RAN: ReadonlySet<string> = new Set(['CONSTRAINT', 'BAD_SQL', 'MESSAGE_TOO_LARGE']);
+
+/** Of what this replica has tried itself. */
+function certaintyHere({ code }: AntiphonError): Certainty {
+  return code === 'NOT_WRITABLE' ? 'nothing' : 'answer';
+}
+
+/**
+ * `answer`: the primary's, which the caller gets as it is. `nothing`: this attempt has written
+ * nothing, and another one may. `unclear`: it may have.
+ */
+type Certainty = 'answer' | 'nothing' | 'unclear';
+
+function certaintyOf({ code, context }: AntiphonError): Certainty {
+  if (code === 'OUTCOME_UNKNOWN' || context['started'] === true) return 'unclear';
+  if (code === 'NOT_WRITABLE' || code === 'CLOSED' || code === 'ACTOR_STOPPED') return 'nothing';
+  if (code === 'NO_ACTOR' || context['started'] === false) return 'nothing';
+  // Not what the primary says, but what became of the question.
+  const isOfBus = context['remoteCode'] === undefined;
+  if (isOfBus && (code === 'TIMEOUT' || code === 'LOG_UNAVAILABLE' || code === 'ABORTED')) return 'unclear';
+  return 'answer';
+}

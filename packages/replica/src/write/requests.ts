@@ -1,0 +1,166 @@
+import { AntiphonError, type Clock, type Store, UnknownOutcomeError } from '@antiphon/core';
+import { notWritable } from '../config/not-writable.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import type { WriteResult } from '../state/write-result.js';
+import { timeOf, unknownRequest } from './request-id.js';
+import { runStatements, type SqlTransaction, type Statement } from './statement.js';
+import type { WriteOptions } from './write-options.js';
+
+export type Executed = WriteResult<readonly number[]>;
+
+/** A request that may come more than once, and is written once. */
+export interface Request {
+  readonly id: string;
+  readonly statements: readonly Statement[];
+  /** Whoever forwarded it knew this epoch as the newest one; in another one it does not run. */
+  readonly epoch?: number;
+}
+
+/** A request may be repeated for so long. */
+export const REPEATABLE_MS = 3_600_000;
+/** Of two machines that take turns as the primary, one clock may be behind. */
+const CLOCKS_APART_MS = 600_000;
+const FORGET_MS = 60_000;
+/** In one transaction. */
+const FORGOTTEN_ROWS = 1000;
+
+type Write = (run: (tx: unknown) => readonly number[], options: WriteOptions) => Promise<Executed>;
+
+/**
+ * Requests with an id, on the primary: a row in the transaction of the first one says to all later
+ * ones, here and on every primary that follows, that it was written, and what came of it.
+ */
+export class Requests {
+  /** By id: the newest one of those that have no answer. */
+  readonly #underWay = new Map<string, Promise<unknown>>();
+
+  constructor(
+    private readonly scope: ReplicaScope,
+    private readonly write: Write,
+  ) {}
+
+  /**
+   * One after the other: what is answered to a later one is also true of those before it.
+   *
+   * @throws what the write throws; BAD_OPTION
+   */
+  async once(request: Request, options: WriteOptions): Promise<Executed> {
+    const { clock, limits } = this.scope;
+    const untilMs = clock.monotonicMs() + (options.timeoutMs ?? limits.writeTimeoutMs);
+    const before = this.#underWay.get(request.id);
+    const answer = this.#after(before, request, options, untilMs);
+    this.#underWay.set(request.id, answer);
+    try {
+      return await answer;
+    } finally {
+      if (this.#underWay.get(request.id) === answer) this.#underWay.delete(request.id);
+    }
+  }
+
+  async #after(
+    before: Promise<unknown> | undefined,
+    request: Request,
+    options: WriteOptions,
+    untilMs: number,
+  ): Promise<Executed> {
+    if (before === undefined) return this.#once(request, options);
+    const { clock } = this.scope;
+    const isOver = await endsBy(before, untilMs, clock);
+    const timeoutMs = untilMs - clock.monotonicMs();
+    if (isOver && timeoutMs > 0) return this.#once(request, { ...options, timeoutMs });
+    throw unknownRequest('The same request is still being written.', request.id);
+  }
+
+  async #once({ id, statements, epoch }: Request, options: WriteOptions): Promise<Executed> {
+    const { scope } = this;
+    const rows = rowsOf(scope);
+    assertRecent(id, scope.clock);
+    let repeated = false;
+    const result = await this.write((tx) => {
+      this.#assertEpoch(epoch);
+      const known = rows.find(id);
+      repeated = known !== undefined;
+      const atMs = Math.max(scope.clock.nowMs(), timeOf(id) ?? 0);
+      if (known !== undefined) {
+        rows.renew(id, atMs);
+        return JSON.parse(known) as readonly number[];
+      }
+      const changes = runStatements(tx as SqlTransaction, statements);
+      rows.add(id, atMs, JSON.stringify(changes));
+      return changes;
+    }, options).catch((error: unknown) => {
+      throw ofRequest(error, id);
+    });
+    return repeated ? { ...result, repeated } : result;
+  }
+
+  /** It was sent to the primary of that epoch, and may have been sent to the next one since. */
+  #assertEpoch(epoch: number | undefined): void {
+    const { authority, cluster, id } = this.scope;
+    const mandate = authority.current();
+    if (epoch === undefined || epoch === mandate.epoch) return;
+    throw notWritable({ cluster, id, primary: mandate.primary, epoch: mandate.epoch });
+  }
+
+  /**
+   * Forgets what nobody may ask for any more, once a minute, as long as this replica is the
+   * primary.
+   */
+  forgetOld(): void {
+    const { clock, closing, authority, logger } = this.scope;
+    if (closing.aborted) return;
+    const timer = clock.setTimer(FORGET_MS, () => {
+      closing.removeEventListener('abort', stop);
+      const forgetting = authority.current().mayWrite ? this.#forget() : Promise.resolve();
+      forgetting
+        .catch((error: unknown) => logger.debug({ err: error }, 'Old requests were not forgotten.'))
+        .finally(() => this.forgetOld());
+    });
+    const stop = (): void => timer.cancel();
+    closing.addEventListener('abort', stop, { once: true });
+  }
+
+  async #forget(): Promise<void> {
+    const { clock } = this.scope;
+    const rows = rowsOf(this.scope);
+    const beforeMs = clock.nowMs() - REPEATABLE_MS - CLOCKS_APART_MS;
+    for (let forgotten = FORGOTTEN_ROWS; forgotten === FORGOTTEN_ROWS;) {
+      const { value } = await this.write(() => [rows.forget(beforeMs, FORGOTTEN_ROWS)], {});
+      forgotten = value[0] ?? 0;
+    }
+  }
+}
+
+/** What became of one attempt says nothing of those before it: only the request's own id does. */
+function ofRequest(error: unknown, id: string): unknown {
+  if (!(error instanceof UnknownOutcomeError)) return error;
+  return unknownRequest('The log may hold the write, and did not say so in time.', id, error);
+}
+
+/** Throws BAD_OPTION. */
+function assertRecent(id: string, clock: Pick<Clock, 'nowMs'>): void {
+  const ageMs = clock.nowMs() - (timeOf(id) ?? Infinity);
+  if (ageMs <= REPEATABLE_MS) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `Request ${id} was made ${Math.round(ageMs / 60_000)} minutes ago, and requests are remembered for an hour. ` +
+      'Nothing was written now. See whether it is there before you write it under a new id; ' +
+      'if it is a new request, compare the clocks.',
+  );
+}
+
+function rowsOf({ store, cluster }: ReplicaScope): NonNullable<Store['requests']> {
+  if (store.requests !== undefined) return store.requests;
+  throw new AntiphonError('BAD_OPTION', `The ${store.engine} store of ${cluster} cannot remember requests.`);
+}
+
+function endsBy(work: Promise<unknown>, untilMs: number, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = clock.setTimer(Math.max(0, untilMs - clock.monotonicMs()), () => resolve(false));
+    const end = (): void => {
+      timer.cancel();
+      resolve(true);
+    };
+    work.then(end, end);
+  });
+}

@@ -1,0 +1,218 @@
+import {
+  type BatchHeader,
+  type Change,
+  decodeBatches,
+  decodeChanges,
+  type DictionaryTable,
+  type Rescue,
+  type RescueChange,
+  type RescueReason,
+  type RescueState,
+  type Row,
+  type Value,
+} from '@antiphon/core';
+import type { Connection } from './connection.js';
+
+/** What of the store's state the ledger moves. */
+interface LedgerState {
+  rescued: number;
+  spentCounter: number;
+  rewoundEpoch: number;
+}
+
+interface RescueRow extends Omit<Rescue, 'tables' | 'reappliedAs'> {
+  readonly tables: string;
+  readonly reappliedAs: string | null;
+}
+
+/** A transaction of the ledger, or of the tail that goes there. */
+export interface KeptTransaction {
+  readonly counter: number;
+  /** Of the whole transaction. */
+  readonly header: Pick<BatchHeader, 'time' | 'epoch'>;
+  readonly tables: readonly DictionaryTable[];
+  readonly changes: Iterable<Change>;
+}
+
+const SELECT =
+  'SELECT id, counter, time, reason, state, sealed_epoch AS sealedEpoch, changes, tables, ' +
+  'noted_at_ms AS notedAtMs, reapplied_as AS reappliedAs FROM _antiphon_rescue';
+
+/**
+ * Own transactions that were taken out of the database before the log had them. Reads and writes
+ * within the caller's transaction.
+ */
+export class RescueLedger {
+  constructor(private readonly connection: Connection) {}
+
+  readInto(state: LedgerState): void {
+    const { db } = this.connection;
+    const count = `SELECT count(*) FROM _antiphon_rescue WHERE state = 'kept'`;
+    state.rescued = db.prepare(count, 'value').get() as number;
+    const rewound = db.prepare('SELECT spent, epoch FROM _antiphon_rewound').get() as
+      { readonly spent: number; readonly epoch: number } | undefined;
+    if (rewound === undefined) return;
+    state.spentCounter = rewound.spent;
+    state.rewoundEpoch = rewound.epoch;
+  }
+
+  noteRewind(state: LedgerState, spent: number, epoch: number): void {
+    state.spentCounter = Math.max(state.spentCounter, spent);
+    state.rewoundEpoch = epoch;
+    this.connection
+      .statement('INSERT OR REPLACE INTO _antiphon_rewound VALUES (1, ?, ?)')
+      .run(state.spentCounter, epoch);
+  }
+
+  /** Returns its number, for its messages. */
+  add(
+    state: LedgerState,
+    { counter, header }: Pick<KeptTransaction, 'counter' | 'header'>,
+    content: {
+      readonly reason: RescueReason;
+      readonly changes: number;
+      readonly tables: Iterable<string>;
+      readonly notedAtMs: number;
+    },
+  ): number {
+    state.rescued++;
+    const { reason, changes, tables, notedAtMs } = content;
+    return this.connection
+      .statement(
+        `INSERT INTO _antiphon_rescue (counter, time, reason, sealed_epoch, changes, tables, noted_at_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+        'value',
+      )
+      .get(
+        ...[counter, header.time, reason, header.epoch],
+        ...[changes, JSON.stringify([...tables]), notedAtMs],
+      ) as number;
+  }
+
+  addData(id: number, part: number, data: Uint8Array): void {
+    this.connection.statement('INSERT INTO _antiphon_rescue_data VALUES (?, ?, ?)').run(id, part, data);
+  }
+
+  /** The log has brought back what had this number. */
+  arrived(state: LedgerState, counter: number): void {
+    if (state.rescued === 0) return;
+    const ids = this.connection
+      .statement(`SELECT id FROM _antiphon_rescue WHERE counter = ? AND state = 'kept'`, 'value')
+      .all(counter) as number[];
+    for (const id of ids) this.remove(state, id);
+  }
+
+  remove(state: LedgerState, id: number): void {
+    this.connection.statement('DELETE FROM _antiphon_rescue WHERE id = ?').run(id);
+    this.connection.statement('DELETE FROM _antiphon_rescue_data WHERE rescue = ?').run(id);
+    state.rescued--;
+  }
+
+  /** Nobody writes them again unasked any more. */
+  keepPending(): void {
+    this.#keep('TRUE', []);
+  }
+
+  keep(id: number): void {
+    this.#keep('id = ?', [id]);
+  }
+
+  #keep(where: string, parameters: readonly number[]): void {
+    this.connection
+      .statement(`UPDATE _antiphon_rescue SET reason = 'rescued' WHERE reason = 'pending' AND ${where}`)
+      .run(...parameters);
+  }
+
+  /** In the order in which they were committed. */
+  *pending(): Generator<KeptTransaction & { readonly id: number }> {
+    const next = `SELECT id, counter FROM _antiphon_rescue
+      WHERE reason = 'pending' AND state = 'kept' AND counter > ? ORDER BY counter LIMIT 1`;
+    for (let after = 0; ;) {
+      const found = this.connection.statement(next).get(after) as
+        { readonly id: number; readonly counter: number } | undefined;
+      if (found === undefined) return;
+      after = found.counter;
+      const transaction = this.#read(found.id, found.counter);
+      if (transaction !== undefined) yield { ...transaction, id: found.id };
+    }
+  }
+
+  #read(id: number, counter: number): KeptTransaction | undefined {
+    const first = this.#data(id, 0);
+    const [batch] = first === undefined ? [] : decodeBatches(first);
+    if (batch === undefined) return undefined;
+    const { tables } = batch;
+    if (batch.kind === 'part')
+      return { counter, header: batch, tables, changes: decodeChanges(this.#bodies(id), tables) };
+    return { counter, header: batch, tables, changes: batch.transactions.flatMap(({ changes }) => changes) };
+  }
+
+  #data(id: number, part: number): Uint8Array | undefined {
+    return this.connection
+      .statement('SELECT data FROM _antiphon_rescue_data WHERE rescue = ? AND part = ?', 'value')
+      .get(id, part) as Uint8Array | undefined;
+  }
+
+  /** One part in memory at a time. */
+  *#bodies(id: number): Generator<Uint8Array> {
+    for (let part = 0; ; part++) {
+      const data = this.#data(id, part);
+      if (data === undefined) return;
+      for (const batch of decodeBatches(data)) if (batch.kind === 'part') yield batch.body;
+    }
+  }
+
+  list(afterId: number, limit: number, state: RescueState | undefined): readonly Rescue[] {
+    const rows = this.connection
+      .statement(`${SELECT} WHERE id > ? AND (? IS NULL OR state = ?) ORDER BY id LIMIT ?`)
+      .all(afterId, state ?? null, state ?? null, limit) as RescueRow[];
+    return rows.map(({ tables, reappliedAs, ...rest }) => ({
+      ...rest,
+      tables: JSON.parse(tables) as string[],
+      ...(reappliedAs !== null && { reappliedAs }),
+    }));
+  }
+
+  /** Without what is here now. */
+  changes(id: number, after: number, limit: number): readonly RescueChange[] {
+    const counter = this.connection
+      .statement('SELECT counter FROM _antiphon_rescue WHERE id = ?', 'value')
+      .get(id) as number | undefined;
+    const transaction = counter === undefined ? undefined : this.#read(id, counter);
+    if (transaction === undefined) return [];
+    const changes: RescueChange[] = [];
+    let index = 0;
+    for (const change of transaction.changes) {
+      if (changes.length >= limit) break;
+      if (index++ >= after) changes.push(shown(change, transaction.tables));
+    }
+    return changes;
+  }
+
+  /** False when it is not kept any more. */
+  resolve(state: LedgerState, id: number, to: RescueState, by: string | undefined): boolean {
+    const { changes } = this.connection
+      .statement(`UPDATE _antiphon_rescue SET state = ?, reapplied_as = ? WHERE id = ? AND state = 'kept'`)
+      .run(to, by ?? null, id);
+    if (changes !== 1) return false;
+    state.rescued--;
+    return true;
+  }
+}
+
+function shown(change: Change, tables: readonly DictionaryTable[]): RescueChange {
+  const { name = '', columns = [], key: keyColumns = [] } = tables[change.table] ?? {};
+  const { op, row } = change;
+  const key = keyColumns.map((column) => row[column] as Value);
+  const shown = { table: name, op, columns, key };
+  if (op === 'insert') return { ...shown, after: row };
+  if (op === 'delete') return { ...shown, before: row };
+  return { ...shown, before: beforeUpdate(change), after: row };
+}
+
+/** The row that an update found. */
+export function beforeUpdate(change: Extract<Change, { op: 'update' }>): Row {
+  const before = [...change.row];
+  change.changed.forEach((column, index) => (before[column] = change.before[index] as Value));
+  return before;
+}

@@ -1,0 +1,276 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { type ClusterSchema, HybridClock, type Store, systemClock, type TransactionId } from '@antiphon/core';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sqlite, type SqliteTransaction } from './index.js';
+
+let dir: string;
+let store: Store<SqliteTransaction>;
+let outside: DatabaseSync;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'antiphon-rewind-'));
+});
+
+afterEach(async () => {
+  outside.close();
+  await store.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const file = (): string => join(dir, 'a.db');
+
+/** A primary whose rows are all published. */
+async function primary(ddl: string): Promise<void> {
+  outside = new DatabaseSync(file());
+  outside.exec(`PRAGMA foreign_keys = ON; ${ddl}`);
+  store = sqlite({ file: file() });
+  const { tables, ddl: all } = await store.inspect();
+  schema = { version: 1, tables: tables.map((table) => table.schema), ddl: all };
+  await install();
+  store.markPublished(store.state().lastCounter);
+}
+
+let schema: ClusterSchema;
+
+async function install(): Promise<void> {
+  await store.install(
+    {
+      identity: { cluster: 'c', replica: 'a', generation: 'g', schemaVersion: 1 },
+      schema,
+      ...{ writes: 'refuse', asPrimary: 'capture', primary: 'a', rowVersions: false, durable: false },
+      createTables: false,
+      sealExistingRows: true,
+    },
+    new HybridClock(systemClock()),
+  );
+}
+
+async function write(...statements: readonly string[]): Promise<TransactionId | undefined> {
+  const run = (tx: SqliteTransaction): void => {
+    for (const sql of statements) tx.run(sql);
+  };
+  const [outcome] = await store.write([{ run }]);
+  if (outcome?.type !== 'committed') throw new Error('not committed', { cause: outcome });
+  return outcome.id;
+}
+
+function content(): Readonly<Record<string, readonly string[]>> {
+  const names = outside
+    .prepare(
+      `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB '_antiphon_*' AND name <> 'sqlite_sequence'`,
+    )
+    .all() as { name: string }[];
+  return Object.fromEntries(
+    names.map(({ name }) => {
+      const columns = outside.prepare(`SELECT name FROM pragma_table_xinfo(?)`).all(name) as {
+        name: string;
+      }[];
+      const shown = columns
+        .map((column) => `quote("${column.name}") || hex(CAST("${column.name}" AS BLOB))`)
+        .join(` || ',' || `);
+      const rows = outside.prepare(`SELECT ${shown} AS row FROM "${name}"`).all() as { row: string }[];
+      return [name, rows.map(({ row }) => row).sort()];
+    }),
+  );
+}
+
+/** What these statements did is undone, and written again when the replica is elected. */
+async function undoesAndRepeats(tail: () => Promise<unknown>): Promise<void> {
+  const before = content();
+  await tail();
+  await store.seal();
+  const after = content();
+  expect(after).not.toEqual(before);
+  const { lastCounter } = store.state();
+  expect(await store.rewind({ reason: 'pending', spent: 0 })).toMatchObject({ suspicious: [] });
+  expect(content()).toEqual(before);
+  expect(outside.prepare('PRAGMA integrity_check').get()).toEqual({ integrity_check: 'ok' });
+  expect(outside.prepare('PRAGMA foreign_key_check').all()).toEqual([]);
+  await elect(lastCounter);
+  expect(content()).toEqual(after);
+  expect(store.state()).toMatchObject({ rescued: 0 });
+}
+
+async function elect(after: number): Promise<void> {
+  const { position, epochs } = store.state();
+  const seq = position.seq + 1;
+  const record = { epoch: epochs.length, primary: 'a', instance: 'mine', after } as const;
+  const { refused } = await store.apply({
+    steps: [
+      {
+        type: 'epoch',
+        record: { ...record, by: 'a', why: 'forced', atMs: 1, leaves: [] },
+        seq,
+        elected: true,
+      },
+    ],
+    position: { generation: 'g', seq },
+    yield: () => new Promise((resolve) => setImmediate(resolve)),
+    sliceMs: 10,
+  });
+  expect(refused).toBeUndefined();
+}
+
+describe('I3, I10: a rewind undoes, to the byte,', () => {
+  it('what foreign-key actions did', async () => {
+    await primary(`
+      CREATE TABLE p (id INTEGER PRIMARY KEY, name TEXT);
+      CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE, note);
+      CREATE TABLE s (id INTEGER PRIMARY KEY, c REFERENCES c ON DELETE SET NULL);
+      INSERT INTO p VALUES (1, 'one'), (2, 'two'), (3, 'three');
+      INSERT INTO c VALUES (1, 1, 'a'), (2, 1, 'b'), (3, 2, x'00ff'), (4, 3, NULL);
+      INSERT INTO s VALUES (1, 1), (2, 3), (3, 4)`);
+    await undoesAndRepeats(async () => {
+      await write('DELETE FROM p WHERE id = 1', 'UPDATE p SET id = 20 WHERE id = 2');
+      await write(`INSERT OR REPLACE INTO p VALUES (3, 'replaced')`);
+      await write(`INSERT INTO p VALUES (1, 'again')`, `INSERT INTO c VALUES (1, 1, 'again')`);
+    });
+  });
+
+  it('rows that REPLACE and upserts wrote over', async () => {
+    await primary(`
+      CREATE TABLE plain (id INTEGER PRIMARY KEY, v);
+      CREATE TABLE uniq (k TEXT PRIMARY KEY, u UNIQUE, v) WITHOUT ROWID;
+      INSERT INTO plain VALUES (1, 'one'), (2, 2), (3, 3.0);
+      INSERT INTO uniq VALUES ('a', 1, 'A'), ('b', 2, 'B'), ('c', 3, 'C')`);
+    await undoesAndRepeats(async () => {
+      await write(`INSERT OR REPLACE INTO plain VALUES (1, 'other'), (7, 'new'), (1, 'third')`);
+      await write(`INSERT INTO plain VALUES (2, 0) ON CONFLICT (id) DO UPDATE SET v = 'upserted'`);
+      await write('UPDATE OR REPLACE plain SET id = 3 WHERE id = 2');
+      await write(
+        `INSERT INTO uniq VALUES ('n', 9, 'new')`,
+        `REPLACE INTO uniq VALUES ('a', 2, 'takes b'), ('m', 9, '')`,
+      );
+      outside.exec(
+        `PRAGMA recursive_triggers = ON; REPLACE INTO uniq VALUES ('c', 1, 'all'), ('a', 3, 'of it')`,
+      );
+    });
+  });
+
+  it('what came and went, in one transaction or in several', async () => {
+    await primary(`
+      CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE, r REFERENCES t ON DELETE CASCADE);
+      INSERT INTO t VALUES (1, 'x', NULL)`);
+    await undoesAndRepeats(async () => {
+      await write('INSERT INTO t VALUES (5, 5, 1)', 'DELETE FROM t WHERE id = 5');
+      await write('INSERT INTO t VALUES (6, 6, 1)', 'INSERT OR REPLACE INTO t VALUES (7, 6, NULL)');
+      await write('INSERT INTO t VALUES (8, 8, 7)');
+      await write('DELETE FROM t WHERE id = 7');
+      await write(`UPDATE t SET u = 'y'`);
+    });
+  });
+
+  it('keys that compare equal and are not, of several columns, and generated ones', async () => {
+    await primary(`
+      CREATE TABLE nocase (k TEXT COLLATE NOCASE, n INT, v, g AS (k || n) STORED, PRIMARY KEY (k, n DESC)) WITHOUT ROWID;
+      CREATE TABLE anykey (k PRIMARY KEY NOT NULL, v);
+      CREATE UNIQUE INDEX partial ON anykey (v) WHERE v > 0;
+      INSERT INTO nocase (k, n, v) VALUES ('Ab', 1, 1), ('ab', 2, 2), ('c', 1, NULL);
+      INSERT INTO anykey VALUES (1, 1), ('1', 2), (x'31', 3), (2.5, -1)`);
+    await undoesAndRepeats(async () => {
+      await write(`UPDATE nocase SET k = upper(k)`, `UPDATE nocase SET k = 'AB', n = 3 WHERE n = 2`);
+      await write(`INSERT OR REPLACE INTO nocase (k, n, v) VALUES ('C', 1, 'c')`);
+      await write(
+        `UPDATE anykey SET k = 1.0 WHERE k = 1`,
+        `UPDATE anykey SET v = -v`,
+        `UPDATE anykey SET v = 3 WHERE k = '1'`,
+      );
+      await write(`DELETE FROM anykey WHERE k = x'31'`, `INSERT INTO anykey VALUES (x'31', 1.5)`);
+    });
+  });
+
+  it('what triggers of the users wrote elsewhere, and they do not fire again', async () => {
+    await primary(`
+      CREATE TABLE t (id INTEGER PRIMARY KEY, v);
+      CREATE TABLE audit (id INTEGER PRIMARY KEY, what);
+      CREATE TRIGGER noted AFTER UPDATE ON t BEGIN INSERT INTO audit (what) VALUES (OLD.v || '>' || NEW.v); END;
+      CREATE TRIGGER gone AFTER DELETE ON t BEGIN INSERT INTO audit (what) VALUES ('-' || OLD.v); END;
+      CREATE TRIGGER come AFTER INSERT ON t BEGIN UPDATE t SET v = v || '!' WHERE id = NEW.id; END;
+      INSERT INTO t VALUES (1, 'one'), (2, 'two')`);
+    await undoesAndRepeats(async () => {
+      await write(`UPDATE t SET v = 'x'`, 'DELETE FROM t WHERE id = 2', `INSERT INTO t VALUES (3, 'three')`);
+      outside.exec(`INSERT INTO t VALUES (2, 'again'); DELETE FROM t WHERE id = 1`);
+    });
+  });
+
+  it('rows that a trigger changed, or put in, before REPLACE took them', async () => {
+    await primary(`
+      CREATE TABLE changed (k TEXT PRIMARY KEY, v, n);
+      CREATE TRIGGER first BEFORE INSERT ON changed BEGIN UPDATE changed SET v = 'seen' WHERE k = NEW.k; END;
+      CREATE TABLE doubled (k REAL PRIMARY KEY, u UNIQUE) WITHOUT ROWID;
+      CREATE TRIGGER twice BEFORE INSERT ON doubled BEGIN INSERT OR IGNORE INTO doubled VALUES (2.0, NEW.u); END;
+      INSERT INTO changed VALUES ('a', 1, 1), ('b', 2, 2);
+      INSERT OR IGNORE INTO doubled VALUES (3.0, 7)`);
+    await undoesAndRepeats(async () => {
+      await write(`INSERT OR REPLACE INTO changed VALUES ('c', 3, 3), ('a', 4, 4)`);
+      await write('REPLACE INTO doubled VALUES (0.5, 0), (0.0, 5)', 'REPLACE INTO doubled VALUES (1.5, 7)');
+    });
+  });
+
+  it('a row that foreign-key actions change under its new key', async () => {
+    await primary(`
+      CREATE TABLE t (k REAL PRIMARY KEY, u, r REFERENCES t ON DELETE SET NULL ON UPDATE SET NULL) WITHOUT ROWID;
+      CREATE UNIQUE INDEX both ON t (u, r);
+      INSERT INTO t VALUES (0.0, 'a', 0.0), (0.5, 'b', 0.5)`);
+    await undoesAndRepeats(() => write('UPDATE t SET k = 0.1 WHERE k = 0', 'UPDATE OR IGNORE t SET k = 0.1'));
+  });
+
+  it('a key that a trigger gives to a new row while the old one is on its way to another', async () => {
+    await primary(`
+      CREATE TABLE t (k PRIMARY KEY NOT NULL, v, r REFERENCES t ON DELETE CASCADE ON UPDATE CASCADE) WITHOUT ROWID;
+      CREATE TRIGGER back AFTER UPDATE ON t BEGIN INSERT OR REPLACE INTO t VALUES ('a', 'back', NEW.k); END;
+      INSERT INTO t VALUES ('a', 'first', 'a')`);
+    await undoesAndRepeats(() => write(`UPDATE OR REPLACE t SET v = 'moved', k = 'b' WHERE k = 'a'`));
+  });
+
+  it('text that is not UTF-8, and values of every type', async () => {
+    await primary(`
+      CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, v);
+      INSERT INTO t VALUES (CAST(x'fffe' AS TEXT), CAST(x'61ff' AS TEXT)), ('a' || char(0) || 'b', -0.0),
+        ('big', 9223372036854775807), ('real', 1e300)`);
+    await undoesAndRepeats(async () => {
+      await write(`UPDATE t SET v = CAST(x'ff00ff' AS TEXT)`);
+      await write(`DELETE FROM t WHERE k <> 'big'`, `INSERT INTO t VALUES (CAST(x'fe' AS TEXT), 1.0)`);
+    });
+    const { lastCounter } = store.state();
+    store.markPublished(lastCounter);
+    await write(`UPDATE t SET v = 1 WHERE k = CAST(x'fe' AS TEXT)`);
+    await store.rewind({ reason: 'rescued', spent: lastCounter });
+    const [kept] = await store.rescues({ afterId: 0, limit: 9, state: 'kept' });
+    const [change] = await store.rescueChanges(kept?.id ?? 0, { after: 0, limit: 9 });
+    expect(change).toMatchObject({ op: 'update', before: [{ tag: 'raw-text' }, 1] });
+    expect(change?.here).toEqual(change?.before);
+  });
+});
+
+describe('a rewind', () => {
+  it('names rows that something wrote past the capture', async () => {
+    await primary(`CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)`);
+    await write('UPDATE t SET v = v + 10');
+    outside.exec('BEGIN; UPDATE _antiphon_state SET applying = 1; UPDATE t SET v = 99 WHERE id = 1');
+    outside.exec('DELETE FROM t WHERE id = 3; UPDATE _antiphon_state SET applying = 0; COMMIT');
+    expect(await store.rewind({ reason: 'rescued', spent: 0 })).toMatchObject({
+      suspicious: [
+        { table: 't', key: [1n] },
+        { table: 't', key: [3n] },
+      ],
+    });
+    expect(content()['t']).toEqual(['131,131', '232,232', '333,333']);
+  });
+
+  it('in a file from before there were any finds a place for them', async () => {
+    await primary('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    await store.close();
+    for (const table of ['rescue', 'rescue_data', 'rewound']) outside.exec(`DROP TABLE _antiphon_${table}`);
+    store = sqlite({ file: file() });
+    await store.inspect();
+    await install();
+    expect(store.state()).toMatchObject({ rescued: 0, spentCounter: 0 });
+    await write('INSERT INTO t VALUES (1, 1)');
+    expect(await store.rewind({ reason: 'rescued', spent: 0 })).toMatchObject({ transactions: 1 });
+    expect(content()['t']).toEqual([]);
+  });
+});
