@@ -3,13 +3,12 @@ import type { Role } from '@antiphon/core';
 /**
  * What a replica is doing. `joining`: agreeing with the cluster. `bootstrapping`: making the
  * database a replica of it. `catching-up`: behind the log, or waiting for a transaction that is
- * missing. `following`, `primary`: in step. `suspended`: a primary without its lease,
- * which takes no writes. `rewinding`: another replica is
- * the primary, and what only this one has goes to its rescue ledger. `draining`: it hands over to another primary, and writes
- * wait. `holding`: the database refuses a transaction of
- * another replica; it is tried again until it goes in, and nothing after it is applied before.
- * `stalled`: replication has stopped until an operator acts. In both, the database still takes
- * local writes. `failed`: it ended by a defect.
+ * missing. `following`, `primary`: in step. `suspended`: a primary without its lease, which takes
+ * no writes. `draining`: it hands over to another primary, and writes wait. `rewinding`: another
+ * replica is the primary, and what only this one has goes to its rescue ledger. `holding`: the
+ * database refuses a transaction of another replica; it is tried again until it goes in, and
+ * nothing after it is applied before. `stalled`: replication has stopped until an operator acts. In
+ * both, the database still takes local writes. `failed`: it ended by a defect.
  */
 export type LifecycleState =
   | 'joining'
