@@ -57,6 +57,8 @@ export class LogAuthority implements Authority {
   }
 
   current(): Mandate {
+    // Asked several times a write, and the same for good.
+    if (!this.deps.byTerm) return this.#mandate;
     const epoch = this.#epochOf?.() ?? this.#epoch;
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;

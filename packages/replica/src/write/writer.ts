@@ -14,7 +14,7 @@ import { needsSync } from '../config/needs-sync.js';
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import { idFrom } from '../config/ids.js';
 import { Forwarding } from './forward.js';
-import { LocalWrite } from './local-write.js';
+import { LocalWrite, type LocalWriteOptions } from './local-write.js';
 import { assertRequestId } from './request-id.js';
 import { Requests } from './requests.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -66,14 +66,12 @@ export class Writer<Tx> {
     if (typeof run !== 'function')
       throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
     this.#assertWritable();
-    const { sync, limits, clock } = this.scope;
+    const { sync, limits, clock, held } = this.scope;
     const limit = limitOf(options, limits.writeTimeoutMs);
     if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
     if (options.acks !== undefined) throw needsSync('acks');
-    const sinceMs = clock.monotonicMs();
-    await this.#leased(limit);
-    const timeoutMs = limit.timeoutMs - (clock.monotonicMs() - sinceMs);
-    const write = new LocalWrite((tx) => run(tx as Tx), { ...limit, timeoutMs }, clock);
+    const left = held.isValid ? limit : await this.#leased(limit);
+    const write = new LocalWrite((tx) => run(tx as Tx), left, clock);
     this.#open.add(write);
     try {
       return await this.#locally(write);
@@ -92,9 +90,11 @@ export class Writer<Tx> {
    * A primary without its lease takes no writes: another replica may be the primary by now. In a
    * synchronous cluster the log tells that of each group.
    */
-  async #leased({ timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal }): Promise<void> {
+  async #leased(limit: LocalWriteOptions): Promise<LocalWriteOptions> {
+    const { timeoutMs, signal } = limit;
     const { held, clock, document, id, authority } = this.scope;
-    if (held.isValid || document.failover?.onIsolation === 'continue') return;
+    if (document.failover?.onIsolation === 'continue') return limit;
+    const sinceMs = clock.monotonicMs();
     const deadline = new Deadline(
       clock,
       timeoutMs,
@@ -120,10 +120,11 @@ export class Writer<Tx> {
       deadline.end();
     }
     this.#assertWritable();
+    return { ...limit, timeoutMs: timeoutMs - (clock.monotonicMs() - sinceMs) };
   }
 
   async #locally<T>(write: LocalWrite<T>): Promise<WriteResult<T>> {
-    const { counters, clock, positions, store } = this.scope;
+    const { counters, clock, positions, store, held } = this.scope;
     const request = { run: write.run };
     const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
     for (let attempt = 0; ; attempt++) {
@@ -133,7 +134,7 @@ export class Writer<Tx> {
         const { generation } = store.state().position;
         const position = sessionPosition(generation, positions.applied, outcome.id);
         const value = outcome.value as T;
-        if (outcome.id !== undefined) await this.#confirmed(outcome.id, write.leftMs);
+        if (outcome.id !== undefined && !held.isValid) await this.#confirmed(outcome.id, write.leftMs);
         return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
       } catch (error) {
         const delayMs = retryDelayMs(attempt, clock);
