@@ -86,7 +86,7 @@ export { BatchEncoder } from './codec/batch-encoder.js';
 export { type BatchSummary, lastCounterOf } from './codec/batch-summary.js';
 export { CanonicalRowEncoder } from './codec/canonical-row.js';
 export { ChangeEncoder } from './codec/change-encoder.js';
-export { decodeControl, encodeControl, isRecord } from './codec/control.js';
+export { decodeControl, decodeRecord, encodeControl, isRecord } from './codec/control.js';
 export { decodeEpochRecord, encodeEpochRecord } from './codec/epoch-record.js';
 export { decodeLeaseRecord, encodeLeaseRecord } from './codec/lease-record.js';
 export { withEpoch } from './codec/with-epoch.js';

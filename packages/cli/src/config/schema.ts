@@ -51,8 +51,9 @@ const sqliteSchema = z.strictObject({
     .enum(['normal', 'full'])
     .optional()
     .describe(
-      'When commits reach the disk. normal (default): a power cut may take the last ones back, and the replica fetches ' +
-        'them from the log again. full: each is on disk before it is acknowledged; always so with `update: { mode: sync }`.',
+      'When commits reach the disk. normal (default): a power cut may take the last ones back, and the replica ' +
+        'fetches them from the log again. full: each is on disk before it is acknowledged; always so with ' +
+        '`update: { mode: sync }`.',
     ),
   readers: z
     .preprocess(fromText, z.number().int().min(1).max(MAX_READERS))
@@ -136,7 +137,8 @@ const failoverSchema = z.strictObject({
     .enum(['suspend', 'continue'])
     .optional()
     .describe(
-      'A primary that cannot renew its lease takes no writes (suspend, default), or goes on, and they may end in its rescue ledger.',
+      'A primary that cannot renew its lease takes no writes (suspend, default), or goes on, and they may end in ' +
+        'its rescue ledger.',
     ),
   foreignLeaseMs: duration(
     'How long other programs may write to the file of a primary whose process has ended; 0: for ever. Default 300000.',
@@ -153,7 +155,8 @@ export const configSchema = z
       .union([z.literal('auto'), z.array(text).min(1).max(MAX_TABLES)])
       .optional()
       .describe(
-        'The replicated tables. Defaults to `auto`: every table that can be replicated, except those of migration tools.',
+        'The replicated tables. Defaults to `auto`: every table that can be replicated, except those of migration ' +
+          'tools.',
       ),
     localTriggers: z
       .array(text)
@@ -171,21 +174,23 @@ export const configSchema = z
       .preprocess(fromText, z.number().int().min(0).max(MAX_PRIORITY))
       .optional()
       .describe(
-        'Of replicas that have read about as much of the log, the one with the highest priority becomes the primary when ' +
-          'the primary fails. 0: never this one. Default 100.',
+        'Of replicas that have read about as much of the log, the one with the highest priority becomes the primary ' +
+          'when the primary fails. 0: never this one. Default 100.',
       ),
     update: updateSchema.optional().describe('When a write is complete.'),
     failover: failoverSchema
       .optional()
       .describe(
-        'In a primary-replica cluster: another replica can become the primary. Without it the primary stays the primary.',
+        'In a primary-replica cluster: another replica can become the primary. Without it the primary stays the ' +
+          'primary.',
       ),
     limits: limitsSchema.optional(),
     onStall: z
       .enum(['stay', 'exit'])
       .optional()
       .describe(
-        'When replication stops until somebody acts: stay to answer commands, and say so in `antiphon health` (default); or end with exit code 1.',
+        'When replication stops until somebody acts: stay to answer commands, and say so in `antiphon health` ' +
+          '(default); or end with exit code 1.',
       ),
   })
   .describe('One replica of an Antiphon cluster (antiphon.yaml).');

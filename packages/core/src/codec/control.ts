@@ -75,3 +75,19 @@ export function isRecord(input: unknown): input is Readonly<Record<string, unkno
     typeof input === 'object' && input !== null && !Array.isArray(input) && !(input instanceof Uint8Array)
   );
 }
+
+/**
+ * A record of ours of this format, field by field. Undefined for what is none: somebody else's
+ * message must not count as one.
+ */
+export function decodeRecord(
+  data: Uint8Array,
+  format: number,
+): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const input = decodeControl(data);
+    return isRecord(input) && Number(input['format']) === format ? input : undefined;
+  } catch {
+    return undefined;
+  }
+}

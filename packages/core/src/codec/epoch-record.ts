@@ -1,6 +1,6 @@
 import type { EpochReason, EpochRecord } from '../model/epoch-record.js';
 import { isIdentifier } from '../model/identifier.js';
-import { decodeControl, encodeControl, isRecord } from './control.js';
+import { decodeRecord, encodeControl } from './control.js';
 
 const FORMAT = 1;
 const MAX_TEXT = 200;
@@ -19,13 +19,8 @@ export function encodeEpochRecord(record: EpochRecord): Uint8Array {
 
 /** Undefined for what is no such record: somebody else's message must depose nobody. */
 export function decodeEpochRecord(data: Uint8Array): EpochRecord | undefined {
-  let input: unknown;
-  try {
-    input = decodeControl(data);
-  } catch {
-    return undefined;
-  }
-  if (!isRecord(input) || Number(input['format']) !== FORMAT) return undefined;
+  const input = decodeRecord(data, FORMAT);
+  if (input === undefined) return undefined;
   const { primary, instance, by, why } = input;
   const [epoch, after, atMs] = ['epoch', 'after', 'atMs'].map((field) => Number(input[field]));
   const leaves = idsIn(input['leaves']);

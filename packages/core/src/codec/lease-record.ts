@@ -1,6 +1,6 @@
 import { isIdentifier } from '../model/identifier.js';
 import type { LeaseRecord } from '../model/lease-record.js';
-import { decodeControl, encodeControl, isRecord } from './control.js';
+import { decodeRecord, encodeControl } from './control.js';
 
 const FORMAT = 1;
 const MAX_TEXT = 200;
@@ -11,13 +11,8 @@ export function encodeLeaseRecord(record: LeaseRecord): Uint8Array {
 
 /** Undefined for what is no such record: somebody else's message holds nobody back. */
 export function decodeLeaseRecord(data: Uint8Array): LeaseRecord | undefined {
-  let input: unknown;
-  try {
-    input = decodeControl(data);
-  } catch {
-    return undefined;
-  }
-  if (!isRecord(input) || Number(input['format']) !== FORMAT) return undefined;
+  const input = decodeRecord(data, FORMAT);
+  if (input === undefined) return undefined;
   const { holder, instance } = input;
   const [epoch = -1, leaseMs = -1, n = -1] = ['epoch', 'leaseMs', 'n'].map((field) => Number(input[field]));
   if (!isCount(epoch) || !isCount(leaseMs) || leaseMs === 0 || !isCount(n) || n === 0) return undefined;

@@ -163,28 +163,46 @@ function* warningsOf(
 ): Iterable<string> {
   const { version, jetstream, log, clock } = facts;
   if (!isVersionAtLeast(version, OLDEST_SERVER_VERSION)) {
-    yield `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is built for. Upgrade it.`;
+    yield (
+      `nats-server ${version} is older than ${OLDEST_SERVER_VERSION}, the oldest one that Antiphon is ` +
+      'built for. Upgrade it.'
+    );
   }
   if (jetstream === undefined) yield off;
   else yield* storageWarnings(jetstream);
   if (log !== undefined && isNearlyFull(log.bytes, log.maxBytes))
-    yield `The log has used ${log.bytes} of ${log.maxBytes} bytes. Raise max_bytes of the stream ${log.stream}: the log must keep every entry.`;
+    yield (
+      `The log has used ${log.bytes} of ${log.maxBytes} bytes. Raise max_bytes of the stream ` +
+      `${log.stream}: the log must keep every entry.`
+    );
   if (log !== undefined && log.replicas > 1 && !isVersionAtLeast(version, SAFE_REPLICATION_SINCE)) {
-    yield `The log has ${log.replicas} replicas on nats-server ${version}. Upgrade to ${SAFE_REPLICATION_SINCE} or later: earlier ones can lose entries when the leader changes.`;
+    yield (
+      `The log has ${log.replicas} replicas on nats-server ${version}. Upgrade to ` +
+      `${SAFE_REPLICATION_SINCE} or later: earlier ones can lose entries when the leader changes.`
+    );
   }
   if (log?.durability.grade === 'memory') yield log.durability.sentence;
   if (stream !== undefined) yield* configurationWarnings(stream);
   if (clock !== undefined && Math.abs(clock.differenceMs) - clock.uncertaintyMs > MAX_CLOCK_DIFFERENCE_MS) {
-    yield `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep both synchronized with NTP.`;
+    yield (
+      `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep ` +
+      'both synchronized with NTP.'
+    );
   }
 }
 
 function* storageWarnings({ storageBytes, maxStorageBytes, server }: JetStreamDescription): Iterable<string> {
   const remedy = 'or remove streams of other programs: the log itself must keep every entry.';
   if (isNearlyFull(storageBytes, maxStorageBytes))
-    yield `JetStream has used ${storageBytes} of ${maxStorageBytes} bytes that this account may store. Raise its limit, ${remedy}`;
+    yield (
+      `JetStream has used ${storageBytes} of ${maxStorageBytes} bytes that this account may store. ` +
+      `Raise its limit, ${remedy}`
+    );
   if (server !== undefined && isNearlyFull(server.storageBytes, server.maxStorageBytes))
-    yield `JetStream has used ${server.storageBytes} of ${server.maxStorageBytes} bytes that the server may store for all accounts. Raise max_file_store, ${remedy}`;
+    yield (
+      `JetStream has used ${server.storageBytes} of ${server.maxStorageBytes} bytes that the server ` +
+      `may store for all accounts. Raise max_file_store, ${remedy}`
+    );
 }
 
 function isNearlyFull(bytes: number, maxBytes: number): boolean {
@@ -200,5 +218,8 @@ function* configurationWarnings({ config }: StreamInfo): Iterable<string> {
     ...(String(config.discard) === 'old' && config.max_bytes > 0 ? ['discard: old'] : []),
   ];
   if (dropping.length === 0) return;
-  yield `The stream ${config.name} drops entries (${dropping.join(', ')}). Remove these limits: a replica that was away could not catch up.`;
+  yield (
+    `The stream ${config.name} drops entries (${dropping.join(', ')}). Remove these limits: a replica ` +
+    'that was away could not catch up.'
+  );
 }

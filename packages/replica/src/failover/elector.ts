@@ -13,7 +13,6 @@ import {
   mailboxPrefix,
   newestEpoch,
   nextPromotion,
-  type Placed,
   rankCandidates,
   sleep,
   type Timer,
@@ -180,10 +179,10 @@ export class Elector implements Behaviour<ElectorProtocol> {
   /** What it last saw of the lease: a renewal in between, or somebody faster, makes it fail. */
   async #take(signal: AbortSignal): Promise<boolean> {
     const { id, instance, store } = this.scope;
-    const { seen, settings } = this.#state;
+    const { seen } = this.#state;
+    const { leaseMs } = this.#state.settings;
     const entry = seen ?? (await this.lease.read(signal));
     const epoch = newestEpoch(store.state()).number + 1;
-    const { leaseMs } = settings as { leaseMs: number };
     const n = entry.record?.instance === instance ? entry.record.n + 1 : 1;
     const taken = await this.lease.take({ epoch, holder: id, instance, leaseMs, n }, entry.seq);
     if (taken.type === 'taken') return true;
@@ -219,7 +218,7 @@ function isUnheard(error: unknown): boolean {
 }
 
 /** What every member says that answers in time, this one included. */
-export async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
+async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
   const { bus, cluster, id, members } = scope;
   const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
   const answers = await Promise.all(
@@ -230,6 +229,3 @@ export async function candidacies(scope: ReplicaScope, signal: AbortSignal): Pro
   );
   return [await ownCandidacy(scope), ...answers.filter((answer) => answer !== undefined)];
 }
-
-/** For `antiphon explain-candidate`. */
-export type Candidates = readonly Placed[];

@@ -8,6 +8,7 @@ import {
   toAntiphonError,
   type Verdict,
 } from '@antiphon/core';
+import { isCreated } from '../state/created.js';
 import type { Scope } from '../state/scope.js';
 import { notWritable } from '../config/not-writable.js';
 import { alarmPublish, endPublishAlarm, isPublishAlarmed } from '../publish/publish-alarm.js';
@@ -248,9 +249,6 @@ export class GroupCommitter {
       this.scope;
     const { position, vector } = store.state();
     const ownCounter = counterOf(vector, id);
-    const { creator, foundingCounter } = document;
-    // Whoever wrote before the creator's rows came would be overwritten by them.
-    const isCreated = counterOf(vector, creator) >= foundingCounter;
     return {
       nowMs: clock.monotonicMs(),
       waiting: this.#queue.length,
@@ -264,7 +262,7 @@ export class GroupCommitter {
       farBehind: this.#certified && positions.end - position.seq > FAR_BEHIND_ENTRIES,
       positionSeq: position.seq,
       ownCounter,
-      uncreated: isCreated ? undefined : notCreated(creator),
+      uncreated: isCreated(this.scope) ? undefined : notCreated(document.creator),
       outOfSync: health.complete ? undefined : outOfSync(id, health.obstacle),
     };
   }

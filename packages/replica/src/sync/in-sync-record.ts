@@ -1,4 +1,4 @@
-import { decodeControl, encodeControl, isIdentifier, isRecord } from '@antiphon/core';
+import { decodeRecord, encodeControl, isIdentifier } from '@antiphon/core';
 
 /** The origin of these records in the log; no replica can be called so. */
 export const IN_SYNC_ORIGIN = '_insync';
@@ -24,13 +24,8 @@ export function encodeInSyncRecord(record: InSyncRecord): Uint8Array {
 
 /** undefined for what is no such record: somebody else's message must not change the set. */
 export function decodeInSyncRecord(data: Uint8Array): InSyncRecord | undefined {
-  let input: unknown;
-  try {
-    input = decodeControl(data);
-  } catch {
-    return undefined;
-  }
-  if (!isRecord(input) || Number(input['format']) !== FORMAT) return undefined;
+  const input = decodeRecord(data, FORMAT);
+  if (input === undefined) return undefined;
   const { members, known, by, why, atMs } = input;
   const inSync = parseIds(members);
   const ever = parseIds(known);
