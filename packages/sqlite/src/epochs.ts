@@ -1,4 +1,4 @@
-import { type EpochRecord, firstEpoch, nextEpoch, type PassedEpoch } from '@antiphon/core';
+import { type EpochRecord, nextEpoch, type PassedEpoch } from '@antiphon/core';
 import type { Connection } from './connection.js';
 
 interface EpochRow extends Pick<EpochRecord, 'instance' | 'by' | 'why' | 'atMs'> {
@@ -15,7 +15,7 @@ export class Epochs {
   constructor(private readonly connection: Connection) {}
 
   /** Never none. */
-  read(firstPrimary: string | undefined): readonly PassedEpoch[] {
+  read(first: PassedEpoch): readonly PassedEpoch[] {
     const rows = this.connection.db
       .prepare(
         `SELECT epoch AS number, primary_replica AS "primary", instance, seq, void_from AS voidFrom,
@@ -23,7 +23,7 @@ export class Epochs {
          FROM _antiphon_epochs ORDER BY epoch`,
       )
       .all() as EpochRow[];
-    return [firstEpoch(firstPrimary), ...rows.map(passed)];
+    return [first, ...rows.map(passed)];
   }
 
   /** Inside the transaction that moves the position there. Throws TypeError unless it is valid. */

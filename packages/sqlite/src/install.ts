@@ -87,7 +87,8 @@ export function installReplica(
   }
   state.identity = options.identity;
   state.policy = policyOf(options);
-  if (state.epoch.number === 0) state.epochs = [firstEpoch(options.primary)];
+  const first = firstEpoch(options.primary, options.asPrimary === undefined);
+  state.epochs = [first, ...state.epochs.slice(1)];
   state.takeRole();
   state.rowVersions = options.rowVersions;
   if (fresh) writer.insert(state);

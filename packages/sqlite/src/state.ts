@@ -37,12 +37,12 @@ export interface WritePolicy {
   readonly rowLimits?: RowLimits;
 }
 
-/** What is written here may have to be undone: another replica can become the primary. */
 /** For messages. Undefined where it may be another one tomorrow. */
 export function namedPrimary({ primary, asPrimary }: WritePolicy): string | undefined {
   return asPrimary === undefined ? primary : undefined;
 }
 
+/** What is written here may have to be undone: another replica can become the primary. */
 export function isUndoable({ asPrimary }: WritePolicy): boolean {
   return asPrimary !== undefined;
 }
@@ -294,7 +294,7 @@ export function readState(connection: Connection): ReplicaState {
   state.lastCounter = row.last_counter;
   state.publishedCounter = row.published_counter;
   state.recoveryCounter = row.recovery_counter;
-  state.epochs = new Epochs(connection).read(state.policy.primary);
+  state.epochs = new Epochs(connection).read(firstEpoch(state.policy.primary));
   state.time = row.time;
   state.conflicts = row.conflicts;
   state.quarantined = row.quarantined;

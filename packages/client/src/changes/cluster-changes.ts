@@ -228,7 +228,9 @@ class KnownEpochs {
   constructor(document: ClusterDocument | undefined, { isPartial }: ChangeCursor) {
     // What lies before a place that nobody has described is not known.
     const isKnown = document !== undefined && isPartial !== true;
-    this.#epochs = isKnown ? [firstEpoch(soleWriter(document.topology))] : [];
+    this.#epochs = isKnown
+      ? [firstEpoch(soleWriter(document.topology), document.failover === undefined)]
+      : [];
   }
 
   get asked(): Pick<LogChangesOptions, 'epochAt' | 'onEpoch'> {

@@ -41,8 +41,12 @@ describe('epochs', () => {
     expect(isFenced(firstEpoch(undefined), batch('b', 1))).toBe(true);
   });
 
-  it('begin nothing where every member writes', () => {
+  it('begin nothing where every member writes, or where the primary is one for good', () => {
     expect(nextEpoch(firstEpoch(undefined), RECORD, 3)).toBeUndefined();
+    expect(nextEpoch(firstEpoch('a', true), RECORD, 3)).toBeUndefined();
+    const unchanging = new EpochFold(firstEpoch('a', true));
+    expect(unchanging.take(entry(3, {}))).toBeUndefined();
+    expect(isFenced(unchanging.current, batch('a', 0))).toBe(false);
   });
 
   it('I2: spend the counters of the new primary, and drop what is in parts', () => {

@@ -11,8 +11,12 @@ import type { AdmissionState } from './admission.js';
 /** The origin of epoch records in the log; no replica can be called so. */
 export const EPOCH_ORIGIN = '_epoch';
 
-export function firstEpoch(primary: string | undefined): Epoch {
-  return { number: 0, primary, instance: undefined, seq: 0 };
+/**
+ * In front of every record: who writes by the cluster's document, and whether that may change.
+ * Where every member writes, there is nobody to follow.
+ */
+export function firstEpoch(primary: string | undefined, isFinal = primary === undefined): Epoch {
+  return { number: 0, primary, instance: undefined, seq: 0, ...(isFinal && { isFinal }) };
 }
 
 /**
@@ -21,8 +25,7 @@ export function firstEpoch(primary: string | undefined): Epoch {
  * anything.
  */
 export function nextEpoch(before: Epoch, record: EpochRecord, seq: number): Epoch | undefined {
-  // Where every member writes, there is nobody to follow.
-  if (before.primary === undefined || record.epoch !== before.number + 1) return undefined;
+  if (before.isFinal === true || record.epoch !== before.number + 1) return undefined;
   const { epoch: number, primary, instance } = record;
   return { number, primary, instance, seq };
 }

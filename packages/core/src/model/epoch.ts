@@ -13,6 +13,8 @@ export interface Epoch {
   readonly instance: string | undefined;
   /** The entry of its record; 0 in epoch 0. */
   readonly seq: number;
+  /** No other one follows, whatever the log says. */
+  readonly isFinal?: boolean;
 }
 
 /** One that the position has passed, with what its record says besides; absent in epoch 0. */

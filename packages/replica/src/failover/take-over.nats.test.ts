@@ -1,4 +1,4 @@
-import type { Topology } from '@antiphon/core';
+import { type AppendResult, encodeEpochRecord, EPOCH_ORIGIN, type Topology } from '@antiphon/core';
 import { connectNats } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -223,5 +223,28 @@ describe('a replica takes over', () => {
     await fixture.replica('a', { topology });
     const b = await fixture.replica('b', { topology });
     await expect(b.takeOver()).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
+  it('I7: and nobody does where it has none, whatever is put into the log', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', { topology });
+    const b = await fixture.replica('b', { topology });
+    const claim = { primary: 'b', instance: 'somebody', after: 0, by: 'b', why: 'failover' } as const;
+    const data = encodeEpochRecord({ ...claim, epoch: 1, atMs: 1, leaves: [] });
+    const log = (await fixture.nats()).log('shop');
+    await log.open({ create: false });
+    const stored = await new Promise<AppendResult>((resolve) =>
+      log.append({ origin: EPOCH_ORIGIN, id: 'claim', data }, resolve),
+    );
+    if (stored.type !== 'stored') throw stored.error;
+    await eventually('a has read it', () => a.status().position.seq >= stored.seq);
+    await write(a, 1, 'of the primary');
+    fixture.sql('a', `INSERT INTO t VALUES (2, 'shell')`);
+    await eventually('b has both', async () => (await rowsOf(b, 't')).includes('shell'));
+    await same(a, b);
+    expect(a.status()).toMatchObject({ role: 'primary', counts: { fenced: 0 } });
+    await b.close();
+    await same(a, await fixture.replica('b', { topology }));
   });
 });

@@ -76,7 +76,7 @@ export class KnownState {
 
   async #install(): Promise<void> {
     const { document, cluster, clock } = this.scope;
-    const { schema, generation, rowVersions, topology } = document;
+    const { schema, generation, rowVersions, topology, failover } = document;
     const primary = soleWriter(topology);
     await this.reference.inspect();
     await this.reference.install(
@@ -85,8 +85,9 @@ export class KnownState {
         ...{
           schema,
           writes: 'refuse',
-          // Epochs follow it.
           ...(primary !== undefined && { primary }),
+          // It follows the epochs, and is in none of them the primary.
+          ...(failover !== undefined && { asPrimary: 'library' }),
           rowVersions,
           createTables: true,
           sealExistingRows: false,

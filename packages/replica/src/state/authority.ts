@@ -47,7 +47,7 @@ export class LogAuthority implements Authority {
   #mandate: Mandate;
 
   constructor(private readonly deps: AuthorityDeps) {
-    this.#epoch = firstEpoch(soleWriter(deps.topology));
+    this.#epoch = firstEpoch(soleWriter(deps.topology), !deps.byTerm);
     this.#mandate = this.#mandateIn(this.#epoch);
   }
 

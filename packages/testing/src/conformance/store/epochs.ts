@@ -4,7 +4,7 @@ import { put } from '../store-harness.js';
 import { forgedBatch } from './forged-batch.js';
 import type { KitOf } from './kit.js';
 
-const PRIMARY_REPLICA = { rowVersions: false, primary: 'a' } as const;
+const PRIMARY_REPLICA = { rowVersions: false, primary: 'a', asPrimary: 'capture', writes: 'refuse' } as const;
 
 function epochStep(seq: number, record: Partial<EpochRecord>): ApplyStep {
   const whole: EpochRecord = {
@@ -52,6 +52,15 @@ export function describeEpochs(kit: KitOf): void {
       expect(newestEpoch(state).number).toBe(1);
     });
 
+    it('I7, I15: none follows where the primary is one for good', async () => {
+      const { asPrimary: _, ...options } = PRIMARY_REPLICA;
+      const member = await kit().member(options);
+      const { seq } = member.store.state().position;
+      const { refused } = await member.apply([epochStep(seq + 1, {})], seq + 1);
+      expect(refused).toMatchObject({ step: 0 });
+      expect(newestEpoch(member.store.state())).toMatchObject({ number: 0, primary: 'a' });
+    });
+
     it('I2: spend the counters of the new primary, and end what is in parts', async () => {
       const member = await kit().member(PRIMARY_REPLICA);
       const { seq } = member.store.state().position;
@@ -92,8 +101,7 @@ export function describeEpochs(kit: KitOf): void {
 function describeEpochRoles(kit: KitOf): void {
   describe('epochs and roles', () => {
     it('I1, I9: others may write to the database of the primary only, from the very commit on', async () => {
-      const options = { ...PRIMARY_REPLICA, asPrimary: 'capture', writes: 'refuse' } as const;
-      const member = await kit().member(options);
+      const member = await kit().member(PRIMARY_REPLICA);
       const { harness } = kit();
       const row = put('items', 1n, 'outside', null, null);
       const { seq } = member.store.state().position;
