@@ -73,6 +73,27 @@ describe('a replica takes over', () => {
     await expect(strong(a)).rejects.toMatchObject({ code: 'BAD_OPTION' });
   });
 
+  it('I12: and strong reads keep the chain of what it sends', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    await b.takeOver();
+    for (let id = 1; id <= 200; id++) {
+      await write(b, id, 'x');
+      const options = { consistency: 'strong' } as const;
+      expect(await b.query('SELECT count(*) AS n FROM t', [], options)).toEqual([{ n: BigInt(id) }]);
+    }
+    await eventually('a has all', async () => (await rowsOf(a, 't')).includes('200'));
+    const log = (await fixture.nats()).log('shop');
+    const { lastSeq } = await log.open({ create: false });
+    const entries = await Promise.all(Array.from({ length: lastSeq }, (_, index) => log.get(index + 1)));
+    const ids = entries.filter((entry) => entry?.origin === 'b').map((entry) => entry?.attempt ?? '');
+    expect(ids).toHaveLength(200);
+    const attempts = ids.map((id) => id.slice(id.indexOf('~')));
+    expect(new Set(attempts).size, 'begun once').toBe(1);
+  });
+
   it('I2, I3: in turns, each with a tail that is rescued under numbers of its own', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');

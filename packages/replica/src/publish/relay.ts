@@ -1,6 +1,7 @@
-import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
+import type { ActorRef, Behaviour, Context, NoReply, Received } from '@antiphon/actor';
 import {
   AntiphonError,
+  type AppendRequest,
   type AppendResult,
   counterOf,
   cutMessage,
@@ -16,6 +17,7 @@ import { assertSameLog } from '../log/log-check.js';
 import { assertNobodyServed } from '../deliver/own-recovery.js';
 import { appendsAlone } from '../state/authority.js';
 import type { FeedProtocol, RelayProtocol, ResendAnswer } from '../state/protocols.js';
+import { barrierEntry } from '../state/barrier-entry.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import { Resend } from './resend.js';
 import type { Scope } from '../state/scope.js';
@@ -34,9 +36,13 @@ const UNSEEN_LOOKS = 4;
 /** No later try goes better. */
 const STALLING: ReadonlySet<string> = new Set(['LOG_REPLACED', 'STORE_CORRUPT', 'DUPLICATE_REPLICA']);
 
+type AskedBarrier = Received<RelayProtocol, 'barrier'>;
+
 interface Settled {
   readonly number: number;
   readonly result: AppendResult;
+  /** What it was appended for. */
+  readonly barriers: readonly AskedBarrier[];
 }
 
 /**
@@ -62,6 +68,11 @@ export class Relay implements Behaviour<RelayProtocol> {
     resume: (_: undefined, context: Context<RelayProtocol>): Promise<void> => this.#resume(context),
     resend: (from: number, context: Context<RelayProtocol>): Promise<ResendAnswer> =>
       this.#askedAgain(from, context),
+    barrier: (_: undefined, context: Context<RelayProtocol>, message: AskedBarrier): NoReply => {
+      this.#barriers.push(message);
+      this.#sendBarriers(context);
+      return message.defer();
+    },
   };
   readonly #window: SendWindow;
   readonly #chained: boolean;
@@ -91,6 +102,9 @@ export class Relay implements Behaviour<RelayProtocol> {
    * back.
    */
   #unseenLooks = 0;
+  /** Asked for, and not sent yet. */
+  #barriers: AskedBarrier[] = [];
+  #barrierCount = 0;
 
   constructor(
     private readonly scope: Scope,
@@ -175,7 +189,8 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   /** Sends what is there, as far as the window allows. */
   async #pump(context: Context<RelayProtocol>): Promise<void> {
-    while (this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.health.replicating) {
+    this.#sendBarriers(context);
+    while (this.#maySend) {
       try {
         if (this.#page.length === 0) this.#page = await this.#read();
         if (this.#page.length === 0) break;
@@ -189,6 +204,20 @@ export class Relay implements Behaviour<RelayProtocol> {
         return this.#fail(thrown, context);
       }
     }
+  }
+
+  get #maySend(): boolean {
+    return this.#sending && !this.#goesBack && this.#window.hasRoom && this.scope.health.replicating;
+  }
+
+  /** One entry for all of them, in front of what is not sent yet: nothing of ours is behind it. */
+  #sendBarriers(context: Context<RelayProtocol>): void {
+    const barriers = this.#barriers.filter(({ wanted }) => wanted);
+    if (barriers.length > 0 && !this.#maySend) return;
+    this.#barriers = [];
+    if (barriers.length === 0) return;
+    const entry = barrierEntry(this.scope, `.${++this.#barrierCount}`);
+    this.#append(entry, this.#cursor, context, barriers);
   }
 
   /**
@@ -260,7 +289,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const first = messages[0];
     const last = messages.at(-1);
     if (first === undefined || last === undefined) return;
-    const { id, instance } = this.scope;
+    const { id, instance, counters } = this.scope;
     const data = this.#inEpoch(messages.map((message) => message.data));
     const mark = { counter: last.lastCounter, part: last.part, whole: last.last };
     const attempt = `${id}:${first.firstCounter}.${first.part}-${last.lastCounter}.${last.part}~${instance}${this.#attempt}`;
@@ -269,7 +298,11 @@ export class Relay implements Behaviour<RelayProtocol> {
     this.#cursor = mark;
     pieces.forEach((piece, index) => {
       const isLast = index === pieces.length - 1;
-      this.#append(piece, isLast ? mark : before, isLast ? attempt : `${attempt}+${index}`, context);
+      const entry = { origin: id, id: isLast ? attempt : `${attempt}+${index}`, data: piece };
+      counters.publishedMessages++;
+      counters.publishedBytes += piece.length;
+      if (!this.#chained) this.scope.sent.add(piece);
+      this.#append(entry, isLast ? mark : before, context);
     });
   }
 
@@ -282,22 +315,17 @@ export class Relay implements Behaviour<RelayProtocol> {
     return current.length === 1 && only !== undefined ? only : Buffer.concat(current);
   }
 
-  #append(data: Uint8Array, mark: SentMark, attempt: string, context: Context<RelayProtocol>): void {
-    const { counters, id, log } = this.scope;
-    const sent = { mark, bytes: data.length, attempt };
-    const number = this.#window.push(sent);
-    const request = {
-      origin: id,
-      id: attempt,
-      data,
-      ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}),
-    };
-    if (!this.#chained) this.scope.sent.add(data);
+  #append(
+    entry: Pick<AppendRequest, 'origin' | 'id' | 'data'>,
+    mark: SentMark,
+    context: Context<RelayProtocol>,
+    barriers: readonly AskedBarrier[] = [],
+  ): void {
+    const number = this.#window.push({ mark, bytes: entry.data.length, attempt: entry.id });
+    const request = { ...entry, ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}) };
     this.#chainSeq++;
-    counters.publishedMessages++;
-    counters.publishedBytes += data.length;
-    log.append(request, (result) => {
-      this.#results.push({ number, result });
+    this.scope.log.append(request, (result) => {
+      this.#results.push({ number, result, barriers });
       // One message for all results that come in before it is handled.
       if (this.#results.length === 1) context.self.tell('settled');
     });
@@ -307,7 +335,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     const results = this.#results;
     this.#results = [];
     // The feed finds out what became of it.
-    if (this.#chained && !this.#sending) return;
+    if (this.#chained && !this.#sending) return answerBarriers(results);
     let failure: AntiphonError | undefined;
     for (const { number, result } of results) {
       if (result.type === 'stored') {
@@ -315,6 +343,7 @@ export class Relay implements Behaviour<RelayProtocol> {
       } else if (this.#window.isCurrent(number)) failure ??= result.error;
     }
     this.#publish();
+    answerBarriers(results);
     if (failure !== undefined) this.#fail(failure, context);
     else if (this.#window.inFlight === 0 && this.#page.length === 0) this.#failures = 0;
     await this.#goBack(context);
@@ -382,6 +411,7 @@ export class Relay implements Behaviour<RelayProtocol> {
       throw thrown;
     }
     this.#window.clear();
+    answerBarriers(this.#results);
     this.#results = [];
     this.#page = [];
     this.#resend.restart();
@@ -432,5 +462,14 @@ export class Relay implements Behaviour<RelayProtocol> {
         { context: { cluster, replica: id, seq } },
       ),
     );
+  }
+}
+
+function answerBarriers(results: readonly Settled[]): void {
+  for (const { result, barriers } of results) {
+    for (const barrier of barriers) {
+      if (result.type === 'stored') barrier.reply(result.seq);
+      else barrier.reject(result.error);
+    }
   }
 }

@@ -5,6 +5,7 @@ import { Claimant } from '../failover/claimant.js';
 import { Elector } from '../failover/elector.js';
 import { LeaseKeeper } from '../failover/lease-keeper.js';
 import { Relay } from '../publish/relay.js';
+import { appendsAlone } from '../state/authority.js';
 import type {
   ClaimantProtocol,
   ElectorProtocol,
@@ -17,7 +18,10 @@ import type { ReplicaScope } from '../sync/replica-scope.js';
 
 const RELAY_MAILBOX: MailboxOptions<RelayProtocol> = {
   lanes: { results: { weight: 2 }, wakes: {} },
-  laneOf: { settled: 'results', resume: 'results', resend: 'results', wake: 'wakes', flush: 'wakes' },
+  laneOf: {
+    ...{ settled: 'results', resume: 'results', resend: 'results' },
+    ...{ wake: 'wakes', flush: 'wakes', barrier: 'wakes' },
+  },
 };
 
 /** Other programs are told so often in their time that this replica runs. */
@@ -49,6 +53,7 @@ export class Term {
     // What this one has sealed and is not in the log waits for its epoch.
     if (!authority.byTerm || mayWrite)
       this.#relay = context.spawn('relay', () => new Relay(scope, feed), { mailbox: RELAY_MAILBOX });
+    scope.barrier.inChainOf(appendsAlone(scope) ? this.#relay : undefined);
     this.#watch = this.#watchPrimary();
     // Where other programs are refused, there is nothing of theirs to look for.
     const othersWrite = sync?.settings.foreignWrites !== 'refuse';
@@ -87,6 +92,7 @@ export class Term {
   async stopSending(): Promise<void> {
     this.#pollTimer?.cancel();
     this.#attending?.cancel();
+    this.scope.barrier.inChainOf(undefined);
     await this.#relay?.stop();
     this.#relay = undefined;
   }

@@ -169,6 +169,8 @@ export interface RelayProtocol {
   resume(): void;
   /** Somebody misses the transaction with this counter. */
   resend(from: number): ResendAnswer;
+  /** Appends an entry that says nothing, and answers with its place in the log. */
+  barrier(): number;
 }
 
 /** The log to the replica. Runs by itself. */

@@ -5,7 +5,8 @@ import { silentLogger } from '../config/logger.js';
 import { Health } from '../state/health.js';
 import { Progress } from '../state/progress.js';
 import { Deadline } from '../wait/deadline.js';
-import { BARRIER_ORIGIN, ReadBarrier } from './barrier.js';
+import { BARRIER_ORIGIN } from '../state/barrier-entry.js';
+import { ReadBarrier } from './barrier.js';
 
 class Bench {
   readonly clock = new VirtualClock();

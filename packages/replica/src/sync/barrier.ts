@@ -1,12 +1,12 @@
+import type { ActorRef } from '@antiphon/actor';
 import { AntiphonError, type AppendResult, type Clock, type Log, sleep } from '@antiphon/core';
+import { barrierEntry } from '../state/barrier-entry.js';
+import type { RelayProtocol } from '../state/protocols.js';
 import { retryDelayMs, type Deadline } from '../wait/deadline.js';
 import type { Health } from '../state/health.js';
 import type { Positions } from '../state/positions.js';
 import { untilReplicated, type Progress } from '../state/progress.js';
 
-/** The origin of these records in the log. They say nothing: their place is what counts. */
-export const BARRIER_ORIGIN = '_barrier';
-const NOTHING = new Uint8Array([0xc0]);
 /**
  * An entry without an answer is given up for another one: reads that come later must not wait for
  * its last second.
@@ -30,12 +30,21 @@ export class ReadBarrier {
   #next: Promise<number> | undefined;
   #current: Promise<unknown> = Promise.resolve();
   #count = 0;
+  #chain: ActorRef<RelayProtocol> | undefined;
 
   constructor(
     private readonly deps: Deps,
     private readonly positions: Pick<Positions, 'applied' | 'end' | 'sawEnd'>,
     private readonly progress: Progress,
   ) {}
+
+  /**
+   * While this replica appends alone: an entry beside its chain would make it begin anew, and wait
+   * for what it has not read.
+   */
+  inChainOf(relay: ActorRef<RelayProtocol> | undefined): void {
+    this.#chain = relay;
+  }
 
   /**
    * Resolves when this replica's database shows everything that was acknowledged before the call.
@@ -85,13 +94,20 @@ export class ReadBarrier {
   }
 
   async #append(): Promise<number> {
-    const { log, id, instance } = this.deps;
-    const request = {
-      origin: BARRIER_ORIGIN,
-      id: `barrier-${id}-${instance}${++this.#count}`,
-      data: NOTHING,
-      timeoutMs: APPEND_TIMEOUT_MS,
-    };
+    const chain = this.#chain;
+    if (chain === undefined) return await this.#appendBeside();
+    try {
+      return await chain.ask('barrier', undefined, { timeoutMs: APPEND_TIMEOUT_MS });
+    } catch (error) {
+      if (this.#chain === chain) throw error;
+      // Deposed meanwhile: what the log says of that is read with it.
+      return await this.#appendBeside();
+    }
+  }
+
+  async #appendBeside(): Promise<number> {
+    const { log } = this.deps;
+    const request = { ...barrierEntry(this.deps, ++this.#count), timeoutMs: APPEND_TIMEOUT_MS };
     const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
     if (result.type === 'stored') return result.seq;
     throw result.error;
