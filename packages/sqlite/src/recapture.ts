@@ -23,7 +23,7 @@ import { keptTable } from './metadata.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import { Pace } from './pace.js';
 import type { Session } from './session.js';
-import type { ReplicaState } from './state.js';
+import { isUndoable, type ReplicaState } from './state.js';
 import { CHANGED, DIFFERENCES, KNOWN, MISSING_HERE, ONLY_HERE, TableDifference } from './table-difference.js';
 import { installTriggersOf, rescanTables } from './tracked-tables.js';
 
@@ -156,8 +156,10 @@ export class Recapture implements Recapturing {
     if (!dryRun && !deleteRows && deletesMost(report)) throw deletesRows(report);
     if (!dryRun) {
       installTriggersOf(connection, table, tables, session.policy);
-      if (rows > 0 && way === 'capture') capture(connection, table);
-      else if (rows > 0) setBack(connection, table, difference);
+      if (way === 'capture') {
+        if (rows > 0) capture(connection, table);
+        if (isUndoable(session.policy)) captureBefore(connection, table, difference);
+      } else if (rows > 0) setBack(connection, table, difference);
       session.kept.startOver();
     }
     difference.drop();
@@ -169,11 +171,11 @@ export class Recapture implements Recapturing {
  * As triggers would have captured it now, in one transaction of its own: deletes first, which make
  * room for what comes after them. Sealing is left to whoever seals what other programs wrote.
  */
-function capture(connection: Connection, table: TrackedTable): void {
+function capture(connection: Connection, table: TrackedTable, writtenAt: number | null = null): void {
   const { db } = connection;
   const last = 'SELECT coalesce(max(seq), 0) FROM _antiphon_outbox';
   const before = db.prepare(last, 'value').get() as number;
-  const at = db.prepare('SELECT julianday()', 'value').get() as number;
+  const at = writtenAt ?? (db.prepare('SELECT julianday()', 'value').get() as number);
   const images = (prefix: 'n' | 'o'): string =>
     table.columns.map((_, column) => `${prefix}${column}`).join(', ');
   const rekeyed = keyBytesDiffer(table);
@@ -192,6 +194,23 @@ function capture(connection: Connection, table: TrackedTable): void {
   db.prepare(
     'UPDATE _antiphon_outbox SET total = 0 WHERE seq = (SELECT min(seq) FROM _antiphon_outbox WHERE seq > ?)',
   ).run(before);
+}
+
+/**
+ * What others captured before they could be stopped lies on top of what nobody captured. Undone
+ * alone, it would leave that: so it is captured too, in front of everything that waits.
+ */
+function captureBefore(connection: Connection, table: TrackedTable, difference: TableDifference): void {
+  const { db } = connection;
+  difference.findBeforeCaptured();
+  const [last, at] = db
+    .prepare('SELECT coalesce(max(seq), 0), min(at) FROM _antiphon_outbox', 'array')
+    .get() as [number, number | null];
+  capture(connection, table, at);
+  const added = (db.prepare('SELECT max(seq) FROM _antiphon_outbox', 'value').get() as number | null) ?? 0;
+  if (added <= last) return;
+  const place = `CASE WHEN seq > ${last} THEN seq - ${last} ELSE seq + ${added - last} END`;
+  db.exec(`UPDATE _antiphon_outbox SET seq = -(${place}); UPDATE _antiphon_outbox SET seq = -seq`);
 }
 
 /**

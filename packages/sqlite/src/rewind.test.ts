@@ -2,8 +2,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type ClusterSchema, HybridClock, type Store, systemClock, type TransactionId } from '@antiphon/core';
+import {
+  type ApplyStep,
+  type ClusterSchema,
+  decodeBatches,
+  HybridClock,
+  type Store,
+  systemClock,
+  type TransactionId,
+} from '@antiphon/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pacing } from '../test/pair.js';
 import { sqlite, type SqliteTransaction } from './index.js';
 
 let dir: string;
@@ -94,6 +103,41 @@ async function undoesAndRepeats(tail: () => Promise<unknown>): Promise<void> {
   expect(store.state()).toMatchObject({ rescued: 0 });
 }
 
+/** What somebody writes without the triggers, who puts them back afterwards. */
+function unseen(table: string, statements: string): void {
+  const triggers = outside
+    .prepare(`SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? ORDER BY rowid`)
+    .all(table) as { name: string; sql: string }[];
+  const run = (sql: readonly string[]): void => outside.exec(sql.join(';'));
+  run(triggers.map(({ name }) => `DROP TRIGGER ${name}`));
+  run([statements]);
+  run(triggers.map(({ sql }) => `${sql}`));
+}
+
+/** With what the log has: all that is sealed. */
+async function recapture(table: string): Promise<void> {
+  const { vector, lastCounter, position } = store.state();
+  const reference = await store.recapturing!.open();
+  await reference.install(
+    {
+      identity: { cluster: 'c', replica: '_reference', generation: 'g', schemaVersion: 1 },
+      schema,
+      ...{ writes: 'refuse', rowVersions: false, durable: false },
+      createTables: true,
+      sealExistingRows: false,
+    },
+    new HybridClock(systemClock()),
+  );
+  const messages = await store.sealed({ counter: 0, part: 0 }, 1e9);
+  const steps = messages.flatMap(({ data }) =>
+    decodeBatches(data).map((batch) => ({ type: 'transactions', batch, skip: 0, seq: 1 }) as ApplyStep),
+  );
+  const { refused } = await reference.apply({ steps, position, ...pacing });
+  expect(refused).toBeUndefined();
+  const options = { dryRun: false, deleteRows: true, vector, lastCounter };
+  await store.recapturing!.compare(table, options).finally(() => store.recapturing!.end());
+}
+
 async function elect(after: number): Promise<void> {
   const { position, epochs } = store.state();
   const seq = position.seq + 1;
@@ -108,8 +152,7 @@ async function elect(after: number): Promise<void> {
       },
     ],
     position: { generation: 'g', seq },
-    yield: () => new Promise((resolve) => setImmediate(resolve)),
-    sliceMs: 10,
+    ...pacing,
   });
   expect(refused).toBeUndefined();
 }
@@ -259,6 +302,29 @@ describe('a rewind', () => {
       ],
     });
     expect(content()['t']).toEqual(['131,131', '232,232', '333,333']);
+  });
+
+  it('gives back what the log has, not what was written past the capture before others captured it', async () => {
+    await primary(`CREATE TABLE t (id INTEGER PRIMARY KEY, v); CREATE TABLE k (id TEXT PRIMARY KEY COLLATE NOCASE, u UNIQUE);
+      INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4); INSERT INTO k VALUES ('a', 'x'), ('b', 'y')`);
+    const before = content();
+    outside.exec('UPDATE t SET v = 40 WHERE id = 4');
+    unseen(
+      't',
+      `INSERT INTO t VALUES (5, 5), (6, 6); UPDATE t SET v = 20 WHERE id = 2; DELETE FROM t WHERE id = 1`,
+    );
+    unseen('k', `UPDATE k SET u = '?' WHERE id = 'a'; UPDATE k SET id = 'B', u = 'x' WHERE id = 'b'`);
+    outside.exec(`DELETE FROM t WHERE id >= 4; UPDATE t SET v = 21 WHERE id = 2; REPLACE INTO t VALUES (1, 10);
+      UPDATE k SET u = 'z' WHERE id = 'b'; UPDATE k SET u = 'x' WHERE id = 'a'; DELETE FROM k WHERE id = 'b'`);
+    await recapture('t');
+    await recapture('k');
+    const after = content();
+    await store.seal();
+    const { lastCounter } = store.state();
+    expect(await store.rewind({ reason: 'pending', spent: 0 })).toMatchObject({ suspicious: [] });
+    expect(content()).toEqual(before);
+    await elect(lastCounter);
+    expect(content()).toEqual(after);
   });
 
   it('in a file from before there were any finds a place for them', async () => {

@@ -11,7 +11,7 @@ import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
 import { hiddenTable } from './metadata.js';
-import { OUTBOX_DELETE, OUTBOX_SUSPECT } from './outbox-kinds.js';
+import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT } from './outbox-kinds.js';
 import type { Pace } from './pace.js';
 import { describeRowLimits, isStoredTooLarge } from './row-limits.js';
 
@@ -35,6 +35,8 @@ export const DIFFERENCES = 'temp._antiphon_differences';
  * it was deleted.
  */
 const CAPTURED = 'temp._antiphon_captured';
+/** What each of these rows was when it was first captured; `absent` when there was none. */
+const FIRST = 'temp._antiphon_first';
 /** The key up to which a table was compared. */
 const PLACE = 'temp._antiphon_place';
 
@@ -63,9 +65,7 @@ export class TableDifference {
 
   async find(pace: Pace): Promise<void> {
     const { connection } = this;
-    const images = [...list(this.#width, 'n'), ...list(this.#width, 'o')].join(', ');
-    this.drop();
-    connection.db.exec(`CREATE TEMP TABLE _antiphon_differences (kind INTEGER, ${images})`);
+    this.#begin();
     connection.db.exec(`CREATE TEMP TABLE _antiphon_place (${list(this.#keys.length, 'k').join(', ')})`);
     const captured = this.#takeCaptured();
     await this.#inPages('main', this.#hereSql(captured), pace);
@@ -74,8 +74,24 @@ export class TableDifference {
     this.#assertReplicable();
   }
 
+  /**
+   * Instead, how rows that wait in the outbox were before they were first captured: what nobody
+   * captured came between what replication knows and that. Then `n0…` is what they were.
+   */
+  findBeforeCaptured(): void {
+    this.#begin();
+    this.#takeFirst();
+    this.connection.db.exec(this.#beforeSql());
+  }
+
+  #begin(): void {
+    const images = [...list(this.#width, 'n'), ...list(this.#width, 'o')].join(', ');
+    this.drop();
+    this.connection.db.exec(`CREATE TEMP TABLE _antiphon_differences (kind INTEGER, ${images})`);
+  }
+
   drop(): void {
-    for (const name of ['differences', 'captured', 'place'])
+    for (const name of ['differences', 'captured', 'first', 'place'])
       this.connection.db.exec(`DROP TABLE IF EXISTS temp._antiphon_${name}`);
   }
 
@@ -191,6 +207,36 @@ export class TableDifference {
       `LEFT JOIN main.${quoteName(table.name)} AS r ON ${this.sameKey(here, key)} ` +
       `WHERE CASE WHEN ${gone} THEN NOT c.dead${this.#notHidden(key)} ` +
       `WHEN c.dead THEN 1 ELSE ${this.#differ(here, value)} END`
+    );
+  }
+
+  #takeFirst(): void {
+    const { table, connection } = this;
+    const key = (column: number): string =>
+      `CASE op WHEN ${OUTBOX_INSERT} THEN n${column} ELSE o${column} END`;
+    const keys = this.#keys.map((column, index) => `${key(column)} AS k${index}`);
+    const values = list(this.#width, 'o').map((name, column) => `${name} AS v${column}`);
+    const grouped = table.key.map((part) => collated(table, key(part.column), part)).join(', ');
+    connection.db.exec(
+      `CREATE TEMP TABLE _antiphon_first AS
+       SELECT ${keys.join(', ')}, ${values.join(', ')}, op = ${OUTBOX_INSERT} AS absent FROM main._antiphon_outbox
+       WHERE seq IN (SELECT min(seq) FROM main._antiphon_outbox
+         WHERE t = ${table.id} AND op < ${FIRST_CLAIM} GROUP BY ${grouped})`,
+    );
+  }
+
+  #beforeSql(): string {
+    const { table } = this;
+    const known = (column: number): string => `s.${columnName(table, column)}`;
+    const value = (column: number): string => `f.v${column}`;
+    const key = (column: number): string => `f.k${this.#keys.indexOf(column)}`;
+    const unknown = `${known(this.#keys[0] ?? 0)} IS NULL`;
+    return (
+      `INSERT INTO ${DIFFERENCES} SELECT ` +
+      `CASE WHEN f.absent THEN ${MISSING_HERE} WHEN ${unknown} THEN ${ONLY_HERE} ELSE ${CHANGED} END, ` +
+      `${this.#all(value)}, ${this.#all(known)} FROM ${FIRST} AS f ` +
+      `LEFT JOIN ${KNOWN}.${quoteName(table.name)} AS s ON ${this.sameKey(known, key)} ` +
+      `WHERE CASE WHEN f.absent THEN NOT ${unknown} WHEN ${unknown} THEN 1 ELSE ${this.#differ(value, known)} END`
     );
   }
 
