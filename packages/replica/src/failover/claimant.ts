@@ -59,11 +59,11 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
   }
 
   async #claim(context: Context<ClaimantProtocol>): Promise<void> {
-    const { store, health, clock, id } = this.scope;
+    const { store, health, clock, id, ownReturn } = this.scope;
     this.#awaitedSeq = Infinity;
     const { number, primary } = newestEpoch(store.state());
     if (number > this.#from) return;
-    if (!health.replicating) {
+    if (!health.replicating || ownReturn.isPending) {
       // Once it goes on, only this process can be the primary that the log names.
       if (primary === id) context.after(STOPPED_RETRY_MS, 'claim', undefined);
       return;

@@ -394,7 +394,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
    * it is looked for all the same.
    */
   async #applying<T>(apply: (assertCertain: () => void) => Promise<T>): Promise<T> {
-    const { store, authority } = this.scope;
+    const { store, authority, ownReturn } = this.scope;
+    await ownReturn.finish();
     const assertCertain = (): void => {
       if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
     };

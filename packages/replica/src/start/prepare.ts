@@ -19,7 +19,8 @@ import { VERSION } from '../config/version.js';
 import { ReadBarrier } from '../sync/barrier.js';
 import { HeldLease } from '../state/held-lease.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
-import { findOwnPast } from '../deliver/own-recovery.js';
+import { OwnReturn } from '../state/own-return.js';
+import { findOwnPast, type OwnRecovery } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
 import { LogAuthority } from '../state/authority.js';
 import { ClockWatch } from '../state/clock-watch.js';
@@ -234,11 +235,12 @@ interface Recovered extends Enrolled {
   readonly recoverOwnUpTo: number;
   readonly ownBegun: number;
   readonly ownLog: OwnLog;
+  readonly ownReturn: OwnReturn;
 }
 
 /** What the log has of its own transactions and the database has not comes before any new one. */
 async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recovered> {
-  const { store, logger, clock, id, replaced, authority } = enrolled;
+  const { store, clock, id, replaced, authority } = enrolled;
   const { past, ownLog, unfinished } =
     replaced === undefined
       ? await findFinishedOwn(enrolled, deadline, {
@@ -246,33 +248,45 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
           assertAlone: () => assertAlone(enrolled, deadline),
         })
       : { ownLog: ownLogState(id, store.state()), past: undefined, unfinished: undefined };
-  const undo = (spent: number): Promise<unknown> =>
-    retrying(clock, deadline, () => deadline.paused(() => store.rewind({ reason: 'pending', spent })));
   const begun = unfinished?.counter ?? 0;
-  // The log has parts under this number, which the next epoch drops: it is not given again.
-  if (authority.byTerm && begun > 0) await undo(begun);
-  if (past !== undefined) {
-    const { counter, time } = past;
-    logger.warn(
-      { counter, known: store.state().lastCounter },
-      `The log holds transactions of ${id} that its database does not: it was restored. They are applied first.`,
-    );
-    // Before-images are of the rows before those that come from the log now, and of all captured
-    // rows: what is only forgotten would stand in the way of what is undone.
-    if (authority.byTerm) await undo(counter);
-    const forgotten = await retrying(clock, deadline, () => store.resumeFrom(counter, time));
-    if (forgotten > 0)
-      logger.warn(
-        { changes: forgotten },
-        `${forgotten} captured changes of this database are in the log already, or come before one that is. ` +
-          'They are not published again, and their rows become what the log says.',
-      );
-    // Nothing is left to recover beside it: all of it comes from the log.
-    if (authority.byTerm) await undo(counter);
+  const ownReturn = new OwnReturn(() => giveUp(enrolled, past, begun));
+  try {
+    await retrying(clock, deadline, () => deadline.paused(() => ownReturn.finish()));
+  } catch (error) {
+    // It starts stalled, so that the way out can be taken.
+    if (!(error instanceof AntiphonError) || error.code !== 'SCHEMA_DRIFT') throw error;
   }
   // An epoch of this process comes after whatever the log has of it.
   const recoverOwnUpTo = authority.byTerm ? 0 : Math.max(past?.counter ?? 0, interrupted(enrolled));
-  return { ...enrolled, recoverOwnUpTo, ownBegun: begun, ownLog: new OwnLog(ownLog) };
+  return { ...enrolled, recoverOwnUpTo, ownBegun: begun, ownLog: new OwnLog(ownLog), ownReturn };
+}
+
+/** `begun`: the log has parts under this number, which the next epoch drops. */
+async function giveUp(
+  { store, logger, id, authority }: Enrolled,
+  past: OwnRecovery | undefined,
+  begun: number,
+): Promise<void> {
+  const undo = (spent: number): Promise<unknown> => store.rewind({ reason: 'pending', spent });
+  if (authority.byTerm && begun > 0) await undo(begun);
+  if (past === undefined) return;
+  const { counter, time } = past;
+  logger.warn(
+    { counter, known: store.state().lastCounter },
+    `The log holds transactions of ${id} that its database does not: it was restored. They are applied first.`,
+  );
+  // Before-images are of the rows before those that come from the log now, and of all captured
+  // rows: what is only forgotten would stand in the way of what is undone.
+  if (authority.byTerm) await undo(counter);
+  const forgotten = await store.resumeFrom(counter, time);
+  if (forgotten > 0)
+    logger.warn(
+      { changes: forgotten },
+      `${forgotten} captured changes of this database are in the log already, or come before one that is. ` +
+        'They are not published again, and their rows become what the log says.',
+    );
+  // Nothing is left to recover beside it: all of it comes from the log.
+  if (authority.byTerm) await undo(counter);
 }
 
 /**

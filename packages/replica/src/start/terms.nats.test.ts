@@ -1,3 +1,4 @@
+import { copyFileSync } from 'node:fs';
 import type { Topology } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, expect, it } from 'vitest';
@@ -74,4 +75,31 @@ it('I16: changes are shown across epochs, each once, from any place on', async (
   const [first, second] = places as [string, string];
   expect(await seen(first, 2)).toEqual([2n, 3n]);
   expect(await seen(second, 1)).toEqual([3n]);
+});
+
+it('I3: a restored primary with a table that was rebuilt starts, and goes on when it was recaptured', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'first')`);
+  const first = await fixture.replica('a', options);
+  const b = await fixture.replica('b', options);
+  await eventually('b has it', async () => (await count(b, 't')) === 1);
+  await first.close();
+  copyFileSync(fixture.file('a'), fixture.file('copy'));
+  const second = await fixture.replica('a', options);
+  await second.execute([{ sql: `INSERT INTO t VALUES (2, 'not in the copy')` }]);
+  await eventually('b has it', async () => (await count(b, 't')) === 2);
+  await second.close();
+  fixture.sql(
+    'copy',
+    `CREATE TABLE n (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO n SELECT * FROM t; DROP TABLE t;
+     ALTER TABLE n RENAME TO t; INSERT INTO t VALUES (3, 'unseen')`,
+  );
+  const a = await fixture.replica('a', { ...options, file: fixture.file('copy') });
+  expect(a.status()).toMatchObject({ lifecycle: 'stalled', stalled: { tables: ['t'] } });
+  expect(await a.recapture('t')).toMatchObject({ onlyHere: { count: 1 }, replicating: true });
+  await eventually('it is the primary', () => a.status().lifecycle === 'primary');
+  await eventually('both have all', async () => (await count(a, 't')) === 3 && (await count(b, 't')) === 3);
+  expect(await rowsOf(b, 't')).toBe(await rowsOf(a, 't'));
+  await a.execute([{ sql: `INSERT INTO t VALUES (4, 'goes on')` }]);
+  await eventually('b has it', async () => (await count(b, 't')) === 4);
 });

@@ -9,6 +9,7 @@ import type { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import type { HeldLease } from './held-lease.js';
 import type { OwnLog } from './own-log.js';
+import type { OwnReturn } from './own-return.js';
 import type { Positions } from './positions.js';
 import type { Progress } from './progress.js';
 import type { SentMessages } from './sent-messages.js';
@@ -50,6 +51,7 @@ export interface Scope extends Settings {
   /** Of this own transaction the log has only the beginning; 0: of none. The next epoch ends it. */
   readonly ownBegun: number;
   readonly ownLog: OwnLog;
+  readonly ownReturn: OwnReturn;
   /** Of the primary, in a cluster that elects one by itself. */
   readonly held: HeldLease;
   /** When replicas took over by themselves lately, by the wall clock. */
