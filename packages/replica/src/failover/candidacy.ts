@@ -1,8 +1,25 @@
-import { type Candidacy, newestEpoch, obstacleIn } from '@antiphon/core';
+import { remoteRef } from '@antiphon/actor';
+import { type Candidacy, mailboxPrefix, newestEpoch, obstacleIn } from '@antiphon/core';
 import { isCreated, notCreatedYet } from '../state/created.js';
+import type { PeerProtocol } from '../state/peer.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 
 const QUARANTINE_PAGE = 500;
+/** Answers of those who are there come in a fraction of it; nobody else is waited for. */
+const ASK_MS = 150;
+
+/** What every member says that answers in time, this one included. */
+export async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
+  const { bus, cluster, id, members } = scope;
+  const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
+  const answers = await Promise.all(
+    others.map(async (member): Promise<Candidacy | undefined> => {
+      const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));
+      return mailbox.ask('candidacy', undefined, { timeoutMs: ASK_MS, signal }).catch(() => undefined);
+    }),
+  );
+  return [await ownCandidacy(scope), ...answers.filter((answer) => answer !== undefined)];
+}
 
 /** What this replica is as the next primary, for whoever chooses one. */
 export async function ownCandidacy(scope: ReplicaScope): Promise<Candidacy> {
@@ -34,8 +51,9 @@ export async function ownCandidacy(scope: ReplicaScope): Promise<Candidacy> {
   };
 }
 
-function stopped({ health, clocks }: ReplicaScope): string | undefined {
+function stopped({ health, clocks, closing }: ReplicaScope): string | undefined {
   if (health.ended) return `it is ${health.state}`;
+  if (closing.aborted) return 'it is closing';
   // It would be the primary, and take no writes.
   return (health.stalled ?? health.holding ?? clocks.refusal)?.message;
 }

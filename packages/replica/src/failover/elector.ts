@@ -2,7 +2,6 @@ import { remoteRef, type ActorRef, type Behaviour, type Context } from '@antipho
 import {
   AntiphonError,
   candidateWaitMs,
-  type Candidacy,
   type DetectorEvent,
   detectorOf,
   type DetectorState,
@@ -20,10 +19,8 @@ import {
 import type { PeerProtocol } from '../state/peer.js';
 import type { ElectorProtocol, ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
-import { ownCandidacy } from './candidacy.js';
+import { candidacies } from './candidacy.js';
 
-/** Answers of those who are there come in a fraction of it; nobody else is waited for. */
-const ASK_MS = 150;
 /** Between two tries, while nobody is elected. */
 const TRY_AGAIN_MS = 200;
 const ELECTION_ALARM = 'election';
@@ -215,17 +212,4 @@ function flapText(flapping: boolean): string {
 
 function isUnheard(error: unknown): boolean {
   return error instanceof AntiphonError && error.code === 'NO_ACTOR';
-}
-
-/** What every member says that answers in time, this one included. */
-async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
-  const { bus, cluster, id, members } = scope;
-  const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
-  const answers = await Promise.all(
-    others.map(async (member): Promise<Candidacy | undefined> => {
-      const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));
-      return mailbox.ask('candidacy', undefined, { timeoutMs: ASK_MS, signal }).catch(() => undefined);
-    }),
-  );
-  return [await ownCandidacy(scope), ...answers.filter((answer) => answer !== undefined)];
 }

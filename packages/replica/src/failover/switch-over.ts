@@ -70,6 +70,21 @@ interface Waiting {
   readonly signal?: AbortSignal;
 }
 
+/**
+ * For a primary that ends: whatever does not come about is not taken back, since it takes no writes
+ * any more. If the record comes late, the other one is the primary then.
+ *
+ * @throws what `switchOver` throws
+ */
+export function handOver(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+  to: string,
+  waiting: Waiting,
+): Promise<SwitchedOver> {
+  return new SwitchOver(scope, replica, to, waiting, { takesBack: false }).run();
+}
+
 class SwitchOver {
   readonly #before: number;
 
@@ -78,6 +93,7 @@ class SwitchOver {
     private readonly replica: ActorRef<ReplicaProtocol>,
     private readonly to: string,
     private readonly waiting: Waiting,
+    private readonly failing = { takesBack: true },
   ) {
     this.#before = newestEpoch(scope.store.state()).number;
   }
@@ -94,7 +110,8 @@ class SwitchOver {
       await this.#drained();
       await Promise.race([this.#refused(successor), this.#read()]);
     } catch (thrown) {
-      throw await this.#tookBack(toAntiphonError(thrown));
+      const error = toAntiphonError(thrown);
+      throw this.failing.takesBack ? await this.#tookBack(error) : error;
     } finally {
       await this.replica.ask('enter').catch(() => undefined);
       this.replica.tell('release');

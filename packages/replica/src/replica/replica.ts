@@ -13,6 +13,7 @@ import {
   withIntegers,
   sentence,
 } from '@antiphon/core';
+import { handOverAtEnd } from '../failover/hand-over.js';
 import type { RescueAccess } from '../failover/rescue.js';
 import { switchOver, type SwitchedOver, type SwitchOverOptions } from '../failover/switch-over.js';
 import { takeOver, type TakenOver, type TakeOverOptions } from '../failover/take-over.js';
@@ -257,7 +258,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * Closes the replica, the store and what `createReplica` opened. Idempotent; takes at most about
    * `limits.closeTimeoutMs`, whatever NATS, the database or a query does. Every promise that this
    * replica gave is settled then, undecided ones with CLOSED. What was committed and not sent stays
-   * in the outbox, and is sent after the next start.
+   * in the outbox, and is sent after the next start. With automatic failover, a primary hands over
+   * to the best of the others first, if there is one.
    */
   close(): Promise<void>;
   /** Resolves when the replica has ended, with the error when it failed. It never rejects. */
@@ -455,9 +457,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
     const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to continue.`);
     closing.abort(closed);
+    const ended = bounded(scope, closeTimeoutMs * DRAIN_SHARE, scope.subscriptions.close());
+    await Promise.all([this.#giveAway(closeTimeoutMs * DRAIN_SHARE), ended]);
     exposure.close();
-    const handedOver = bounded(scope, closeTimeoutMs * DRAIN_SHARE, scope.subscriptions.close());
-    await Promise.all([this.#drain(closeTimeoutMs * DRAIN_SHARE), handedOver]);
     await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
     scope.health.handle('close');
     const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;
@@ -479,6 +481,18 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     await Promise.all([bounded(scope, leftMs, scope.store.close()), bounded(scope, leftMs, release())]);
     scope.health.handle('closed');
     scope.progress.moved();
+  }
+
+  /**
+   * What only this replica has, and the role with it. The others ask until then who is the primary:
+   * one that does not answer has gone, and is followed by whoever notices first.
+   */
+  async #giveAway(timeoutMs: number): Promise<void> {
+    const { clock, authority } = this.deps.scope;
+    const untilMs = clock.monotonicMs() + timeoutMs;
+    // Other programs may write on until it hands over, and then everything is sent as well.
+    await this.#drain(authority.byTerm ? timeoutMs / 2 : timeoutMs);
+    await handOverAtEnd(this.deps.scope, this.deps.replica, untilMs - clock.monotonicMs());
   }
 
   /**

@@ -177,8 +177,10 @@ const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
 export class MailboxActor implements Behaviour<MailboxProtocol> {
   readonly receive = {
     ping: (): Ping => {
-      const { id, instance, startedAtMs, health } = this.scope;
-      return { id, instance, startedAtMs, lifecycle: health.state };
+      const { id, instance, startedAtMs, health, closing } = this.scope;
+      // It still sends what it has, and begins nothing new.
+      const lifecycle = closing.aborted && !health.ended ? 'closing' : health.state;
+      return { id, instance, startedAtMs, lifecycle };
     },
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),

@@ -22,6 +22,8 @@ export interface Around {
   readonly log?: (log: Log) => Log;
   readonly registry?: (registry: Registry) => Registry;
   readonly bus?: (bus: Bus) => Bus;
+  /** Its connection: without it, it has gone for all others. */
+  readonly connected?: (nats: NatsHandle) => void;
 }
 
 export interface FixturePorts {
@@ -111,6 +113,7 @@ export class ClusterFixture implements AsyncDisposable {
   async replicaWith(around: Around, id: string, options: StartOptions = {}): Promise<SqliteReplica> {
     const { file = this.file(id), ...rest } = options;
     const nats = await connectNats({ servers: this.server.url });
+    around.connected?.(nats);
     const { clock = systemClock(), log = (real: Log) => real, registry = (real: Registry) => real } = around;
     const { bus = (real: Bus) => real } = around;
     const ports = {

@@ -1,0 +1,55 @@
+import type { ActorRef } from '@antiphon/actor';
+import { type Placed, rankCandidates, sentence, toAntiphonError } from '@antiphon/core';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { Deadline } from '../wait/deadline.js';
+import { candidacies } from './candidacy.js';
+import { handOver } from './switch-over.js';
+
+/**
+ * A primary that ends lets the best of the others go on, where they elect one by themselves:
+ * writers wait for some milliseconds, and not until they have noticed that it has gone. Nobody
+ * waits for it longer than others wait for a primary. When nobody can take over, it just ends, and
+ * is the primary again when it is started first. Never throws.
+ */
+export async function handOverAtEnd(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+  timeoutMs: number,
+): Promise<void> {
+  const { document, clock, logger, id } = scope;
+  const { mode, leaseMs = 0 } = document.failover ?? {};
+  if (mode !== 'automatic' || !isHolding(scope) || timeoutMs <= 0) return;
+  const boundMs = Math.min(leaseMs, timeoutMs);
+  const deadline = new Deadline(clock, boundMs, [], `another replica has taken over from ${id}`);
+  try {
+    const successor = await deadline.race(best(scope, deadline.signal));
+    if (successor === undefined || !isHolding(scope)) return;
+    const limit = { timeoutMs: boundMs, signal: deadline.signal };
+    const { epoch, primary } = await deadline.race(handOver(scope, replica, successor, limit));
+    logger.info({ epoch, primary }, `${primary} is the primary now: ${id} is closing.`);
+  } catch (thrown) {
+    const { code, message } = toAntiphonError(thrown);
+    logger.warn(
+      { code },
+      `${id} closes as the primary, and another replica takes its place when it notices. ${sentence(message)}`,
+    );
+  } finally {
+    deadline.end();
+  }
+}
+
+function isHolding({ authority, health, log }: ReplicaScope): boolean {
+  return authority.current().mayWrite && health.replicating && log.connection === 'connected';
+}
+
+/** Of the other members, whoever would be elected. */
+async function best(scope: ReplicaScope, signal: AbortSignal): Promise<string | undefined> {
+  // Who has joined a moment ago is not known yet; without an answer, the others are.
+  await scope.members.refresh().catch(() => undefined);
+  const answers = await candidacies(scope, signal);
+  const others = answers.filter(({ id }) => id !== scope.id);
+  const ranked = rankCandidates(others, { sync: scope.sync !== undefined, nobodyForMs: 0 });
+  const first = ranked.find(({ place }: Placed) => place === 1);
+  return first?.candidate.id;
+}
