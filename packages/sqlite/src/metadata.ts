@@ -3,6 +3,7 @@ import { uncounted } from './capture-record.js';
 import type { Connection } from './connection.js';
 import { declaredCollations } from './declared-collations.js';
 import { FOREIGN_LEASE } from './foreign-lease.js';
+import { ROOM } from './room.js';
 import { putGuard } from './guard-view.js';
 import { quoteName, quoteText } from './identifiers.js';
 import { collated, columnName, type TrackedTable } from './local-table.js';
@@ -187,8 +188,8 @@ export function captureAgain(connection: Connection): void {
 /** Adds what builds of the same format before this one did not have, and what others dropped. */
 export function completeMetadata(connection: Connection): void {
   uncounted(connection, () => {
-    for (const sql of [OUTCOMES, UNCAPTURED, KEPT_ATTEMPTS, EPOCHS, ...RESCUE, REWOUND, FOREIGN_LEASE])
-      connection.db.exec(sql);
+    const later = [OUTCOMES, UNCAPTURED, KEPT_ATTEMPTS, EPOCHS, ...RESCUE, REWOUND, FOREIGN_LEASE, ROOM];
+    for (const sql of later) connection.db.exec(sql);
   });
   restoreGuard(connection);
 }

@@ -57,6 +57,7 @@ import { writeRescued } from './rescue-writes.js';
 import { resumeFrom } from './resume.js';
 import { foreignLeaseMs, renewForeignLease } from './foreign-lease.js';
 import { handOver, rewind } from './rewind.js';
+import { NO_COMMIT, tryRoom } from './room.js';
 import { withRowsHere } from './rows-here.js';
 import { schemaCookieOf, Session } from './session.js';
 import { namedPrimary, readIdentity, StateWriter, type ReplicaState } from './state.js';
@@ -482,6 +483,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
       writer.rollback();
       throw storeError(thrown, 'Cannot say that this replica runs');
     }
+  }
+
+  tryCommit(): Promise<void> {
+    const { writer } = this.#installed();
+    return this.#state.exclusively(() => tryRoom(writer, (work) => this.#transaction(NO_COMMIT, work)));
   }
 
   async handOver(): Promise<void> {

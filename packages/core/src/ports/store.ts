@@ -484,6 +484,12 @@ export interface Store<Tx = unknown> extends Rewinding {
   prune(counter: number): Promise<void>;
 
   /**
+   * Commits some room for itself, and gives it back. Throws what a write would that finds no room:
+   * STORE_FULL, STORE_UNAVAILABLE, STORE_FAILED, STORE_BUSY.
+   */
+  tryCommit(): Promise<void>;
+
+  /**
    * Whoever else writes may go on for `foreignLeaseMs`. Nothing where that is for ever. What cannot
    * be done at once, because another program writes, is left.
    */

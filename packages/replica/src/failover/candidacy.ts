@@ -3,6 +3,7 @@ import { type Candidacy, mailboxPrefix, newestEpoch, obstacleIn } from '@antipho
 import { isCreated, notCreatedYet } from '../state/created.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
+import { whyUnfit } from '../state/unfit.js';
 
 const QUARANTINE_PAGE = 500;
 /** Answers of those who are there come in a fraction of it; nobody else is waited for. */
@@ -51,11 +52,11 @@ export async function ownCandidacy(scope: ReplicaScope): Promise<Candidacy> {
   };
 }
 
-function stopped({ health, clocks, closing }: ReplicaScope): string | undefined {
+function stopped(scope: ReplicaScope): string | undefined {
+  const { health, closing } = scope;
   if (health.ended) return `it is ${health.state}`;
   if (closing.aborted) return 'it is closing';
-  // It would be the primary, and take no writes.
-  return (health.stalled ?? health.holding ?? clocks.refusal)?.message;
+  return (health.stalled ?? health.holding)?.message ?? whyUnfit(scope);
 }
 
 /** Messages of the primary that its followers have applied and this one has not. */

@@ -15,6 +15,7 @@ import {
 } from '@antiphon/core';
 import type { LeaseKeeperProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
+import { whyUnfit } from '../state/unfit.js';
 import { retryDelayMs } from '../wait/deadline.js';
 
 const LEASE_ALARM = 'lease';
@@ -50,6 +51,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   started(context: Context<LeaseKeeperProtocol>): void {
+    this.scope.held.begin();
     context.self.tell('begin');
   }
 
@@ -69,7 +71,8 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   /** Nothing is held: what is there is read first. */
   async #begin(context: Context<LeaseKeeperProtocol>): Promise<void> {
     this.#state = undefined;
-    const { clock } = this.scope;
+    const { clock, held } = this.scope;
+    if (held.isForfeited) return;
     try {
       const entry = await this.lease.read(context.signal);
       if (!this.#isFree(entry)) return this.#later(this.#settings.renewMs, 'begin', context);
@@ -99,13 +102,14 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
 
   async #go(context: Context<LeaseKeeperProtocol>): Promise<void> {
     const state = this.#state;
-    if (state === undefined || context.signal.aborted) return;
-    const { clock, clocks } = this.scope;
+    const { clock, held } = this.scope;
+    if (state === undefined || held.isForfeited || context.signal.aborted) return;
     const task = keeperTask(state, clock.monotonicMs());
     this.#tell();
-    // It takes no writes as long as its clock is wrong: another one may take its place.
-    if (clocks.refusal !== undefined) {
-      this.#alarm(clocks.refusal.message);
+    const unfit = whyUnfit(this.scope);
+    // Another one may take its place. If nobody does, it goes on where it was.
+    if (unfit !== undefined) {
+      this.#alarm(unfit);
       return this.#later(this.#settings.renewMs, 'go', context);
     }
     if (task.type === 'lost') return this.#later(this.#settings.renewMs, 'begin', context);
@@ -158,7 +162,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     const isValid = state !== undefined && isLeaseValid(state, clock.monotonicMs());
     held.set(isValid ? state.validUntilMs : -Infinity);
     this.#expiry?.cancel();
-    if (!isValid) return health.handle('lease-out');
+    if (!isValid || held.isForfeited) return health.handle('lease-out');
     this.#expiry = clock.setTimer(held.leftMs, () => this.#tell());
     this.#failures = 0;
     health.handle('lease-back');

@@ -208,7 +208,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** What is in flight of it still counts only where it stands before the next epoch. */
   async #rewind(): Promise<void> {
-    const { store, logger, progress, health } = this.scope;
+    const { store, logger, progress, health, held } = this.scope;
+    // That may take long, and whatever is written meanwhile would have to be undone as well.
+    held.forfeit();
     await this.#term?.stopSending();
     this.#depose();
     const { lastCounter: spent } = store.state();
@@ -354,15 +356,19 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<Committed> {
-    const { counters, store, health, progress } = this.scope;
+    const { counters, store, health, progress, commits } = this.scope;
     let outcomes: readonly (WriteOutcome | LeftOutWrite)[];
     try {
       outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
     } catch (thrown) {
       if (!(thrown instanceof AntiphonError)) throw thrown;
+      commits.failed(thrown);
       if (STANDING_STILL.has(thrown.code)) health.stall(thrown);
       return { left: [], answered: group.map((message) => message.reject(thrown)).at(-1) as NoReply };
     }
+    if (outcomes.some((outcome) => outcome.type === 'committed' && outcome.id !== undefined))
+      commits.succeeded();
+    else for (const outcome of outcomes) if (outcome.type === 'rejected') commits.failed(outcome.error);
     // Before the answers: the followers get it while the caller is still being told.
     this.#term?.relay?.tell('wake');
     const left: Received<ReplicaProtocol, 'write'>[] = [];
@@ -393,7 +399,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
    * counters. Where there are epochs, the record that deposes this primary is what settles them:
    * it is looked for all the same.
    */
-  async #applying<T>(apply: (assertCertain: () => void) => Promise<T>): Promise<T> {
+  async #applying<T extends Refusable>(apply: (assertCertain: () => void) => Promise<T>): Promise<T> {
     const { store, authority, ownReturn } = this.scope;
     await ownReturn.finish();
     const assertCertain = (): void => {
@@ -401,9 +407,19 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     };
     if (!authority.byTerm) assertCertain();
     const before = store.state().lastCounter;
-    const done = await apply(assertCertain);
+    const done = await this.#watched(apply(assertCertain));
     if (store.state().lastCounter > before) this.#term?.relay?.tell('wake');
     await this.#committer?.passed(store.state().position.seq);
+    return done;
+  }
+
+  /** What applies commits the position as well. */
+  async #watched<T extends Refusable>(work: Promise<T>): Promise<T> {
+    const { commits, store } = this.scope;
+    const before = store.state().position.seq;
+    const done = await commits.during(work);
+    if (store.state().position.seq > before) commits.succeeded();
+    commits.failed(done.refused?.error);
     return done;
   }
 
@@ -474,7 +490,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** Also where nobody writes: a database that is not what it was must be noticed by itself. */
   async #check(): Promise<void> {
-    const { store, health } = this.scope;
+    const { store, health, commits } = this.scope;
     if (health.ended) return;
     try {
       await store.check();
@@ -483,6 +499,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (STANDING_STILL.has(error.code)) health.stall(error);
       return;
     }
+    // Nobody else may try: writers wait for the next primary then.
+    if (commits.failing) await commits.tried(() => store.tryCommit());
     // Also where the feed was first to notice that it is over.
     if (health.stalled === undefined) this.#polling = true;
     if (health.holding?.code !== 'SCHEMA_DRIFT') return;
@@ -533,8 +551,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   async #seal(): Promise<number> {
     if (this.#countersUncertain) throw uncertainCounters();
-    const sealed = await this.scope.store.seal();
+    const { store, commits } = this.scope;
+    const sealed = await commits.during(store.seal());
     if (sealed > 0) {
+      commits.succeeded();
       this.#term?.relay?.tell('wake');
       this.scope.progress.moved();
     }
@@ -546,6 +566,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.#writingOn = false;
     if (this.#held.length > 0 && !this.#isHeld) await this.#writeHeld(context);
   }
+}
+
+interface Refusable {
+  readonly refused?: { readonly error: AntiphonError };
 }
 
 type Resolution = Parameters<ReplicaProtocol['resolveRescue']>[0];

@@ -23,6 +23,7 @@ import { OwnReturn } from '../state/own-return.js';
 import { findOwnPast, type OwnRecovery } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
 import { LogAuthority } from '../state/authority.js';
+import { CommitWatch } from '../state/commit-watch.js';
 import { ClockWatch } from '../state/clock-watch.js';
 import { Health } from '../state/health.js';
 import { Counters } from '../state/counters.js';
@@ -64,9 +65,15 @@ export async function prepare(
     subscriptions: new ActiveSubscriptions(),
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
     held: await openLease(checked, deadline),
+    commits: commitsOf(checked),
     promotions: [],
     closing,
   };
+}
+
+/** For the writers it makes no difference why there is no primary, if it lasts as long. */
+function commitsOf({ clock, health, id, document: { failover } }: Agreed): CommitWatch {
+  return new CommitWatch(clock, health, id, failover?.leaseMs ?? Infinity);
 }
 
 /** In a cluster that elects its primary by itself. */

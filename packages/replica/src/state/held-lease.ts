@@ -7,6 +7,7 @@ import type { Clock } from '@antiphon/core';
  */
 export class HeldLease {
   #untilMs = -Infinity;
+  #isForfeited = false;
   readonly #listeners = new Set<() => void>();
 
   constructor(
@@ -21,13 +22,32 @@ export class HeldLease {
 
   /** Milliseconds; 0 when it has run out. */
   get leftMs(): number {
-    return Math.max(0, this.#untilMs - this.clock.monotonicMs());
+    return this.#isForfeited ? 0 : Math.max(0, this.#untilMs - this.clock.monotonicMs());
   }
 
   /** By the monotonic clock; -Infinity: not any more. */
   set(untilMs: number): void {
     if (untilMs === this.#untilMs) return;
     this.#untilMs = untilMs;
+    this.#tell();
+  }
+
+  /** The log has the epoch of another primary, which this database has not come to yet. */
+  forfeit(): void {
+    this.#isForfeited = true;
+    this.#tell();
+  }
+
+  get isForfeited(): boolean {
+    return this.#isForfeited;
+  }
+
+  /** In an epoch of its own. */
+  begin(): void {
+    this.#isForfeited = false;
+  }
+
+  #tell(): void {
     for (const listener of [...this.#listeners]) listener();
   }
 

@@ -1,6 +1,7 @@
 import type { ClusterDocument, HybridClock, LogEntry } from '@antiphon/core';
 import type { Certification } from './certification.js';
 import type { ClockWatch } from './clock-watch.js';
+import type { CommitWatch } from './commit-watch.js';
 import type { Health } from './health.js';
 import type { Counters } from './counters.js';
 import type { Conflicts } from './conflicts.js';
@@ -36,6 +37,7 @@ export interface Scope extends Settings {
   readonly hybrid: HybridClock;
   /** Compares clocks with the log's. */
   readonly clocks: ClockWatch;
+  readonly commits: CommitWatch;
   readonly health: Health;
   readonly counters: Counters;
   readonly conflicts: Conflicts;

@@ -212,6 +212,7 @@ export class GroupCommitter {
     try {
       return await this.#answer(ask);
     } catch (thrown) {
+      this.scope.commits.failed(thrown);
       return { type: 'failed', error: toAntiphonError(thrown), at: this.#moment };
     }
   }
@@ -287,6 +288,7 @@ export class GroupCommitter {
     if (group === undefined) return { type: 'captured' };
     this.#group = group;
     const sorted = sortOut(group.writes, writes);
+    for (const { error } of sorted.failed) this.scope.commits.failed(error);
     const prepared: Prepared = {
       origin: id,
       token,
@@ -327,15 +329,17 @@ export class GroupCommitter {
   }
 
   async #commitInPlace(flight: Flight, seq: number): Promise<GroupEvent> {
-    const { document, progress, health } = this.scope;
+    const { document, progress, health, commits } = this.scope;
     try {
       const entry = { seq, attempt: attemptOf(flight) };
       await this.#opened.commit({ generation: document.generation, seq, entry });
       health.clearAlarm(COMMIT_ALARM);
+      commits.succeeded();
       this.sync.committedInPlace(seq);
       progress.moved();
       return { type: 'committed' };
     } catch (thrown) {
+      commits.failed(thrown);
       return { type: 'commit-failed', error: toAntiphonError(thrown), at: this.#moment };
     }
   }

@@ -4,6 +4,7 @@ import {
   AntiphonError,
   checkOptions,
   parseAcks,
+  sentence,
   type TransactionId,
   UnknownOutcomeError,
   type WriteOutcome,
@@ -13,6 +14,7 @@ import { notWritable } from '../config/not-writable.js';
 import { needsSync } from '../config/needs-sync.js';
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import { idFrom } from '../config/ids.js';
+import { whyUnfit } from '../state/unfit.js';
 import { Forwarding } from './forward.js';
 import { LocalWrite, type LocalWriteOptions } from './local-write.js';
 import { assertRequestId } from './request-id.js';
@@ -66,15 +68,21 @@ export class Writer<Tx> {
     if (typeof run !== 'function')
       throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
     this.#assertWritable();
-    const { sync, limits, clock, held } = this.scope;
+    const { sync, limits, clock } = this.scope;
     const limit = limitOf(options, limits.writeTimeoutMs);
     if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
     if (options.acks !== undefined) throw needsSync('acks');
-    const left = held.isValid ? limit : await this.#leased(limit);
-    const write = new LocalWrite((tx) => run(tx as Tx), left, clock);
+    const left = this.#isLeaseless ? await this.#leased(limit) : limit;
+    const { signal } = limit;
+    const leased = (tx: unknown): T => {
+      // It may have waited for its turn, or for room, for longer than the lease.
+      if (this.#isLeaseless) throw this.#leaseless();
+      return run(tx as Tx);
+    };
+    const write = new LocalWrite(leased, left, clock);
     this.#open.add(write);
     try {
-      return await this.#locally(write);
+      return await this.#locally(write, signal === undefined ? {} : { signal });
     } finally {
       write.end();
       this.#open.delete(write);
@@ -92,19 +100,9 @@ export class Writer<Tx> {
    */
   async #leased(limit: LocalWriteOptions): Promise<LocalWriteOptions> {
     const { timeoutMs, signal } = limit;
-    const { held, clock, document, id, authority } = this.scope;
-    if (document.failover?.onIsolation === 'continue') return limit;
+    const { held, clock, authority } = this.scope;
     const sinceMs = clock.monotonicMs();
-    const deadline = new Deadline(
-      clock,
-      timeoutMs,
-      [signal, this.scope.closing],
-      () =>
-        new AntiphonError(
-          'LOG_UNAVAILABLE',
-          `Replica ${id} is the primary and could not renew its lease in time, so it takes no writes. Nothing was written. Call again once NATS answers.`,
-        ),
-    );
+    const deadline = new Deadline(clock, timeoutMs, [signal, this.scope.closing], () => this.#leaseless());
     try {
       await deadline.race(
         new Promise<void>((resolve) => {
@@ -123,7 +121,24 @@ export class Writer<Tx> {
     return { ...limit, timeoutMs: timeoutMs - (clock.monotonicMs() - sinceMs) };
   }
 
-  async #locally<T>(write: LocalWrite<T>): Promise<WriteResult<T>> {
+  get #isLeaseless(): boolean {
+    const { held, document } = this.scope;
+    return !held.isValid && document.failover?.onIsolation !== 'continue';
+  }
+
+  #leaseless(): AntiphonError {
+    const { id, commits } = this.scope;
+    const unfit = whyUnfit(this.scope);
+    const why = unfit ?? 'It could not renew its lease in time.';
+    const wayOut = unfit === undefined ? 'Call again once NATS answers.' : 'Call again when that is mended.';
+    return new AntiphonError(
+      commits.refusal?.code ?? 'LOG_UNAVAILABLE',
+      `Replica ${id} is the primary and takes no writes now. ${sentence(why)} Nothing was written. ${wayOut}`,
+      { context: { leaseless: true } },
+    );
+  }
+
+  async #locally<T>(write: LocalWrite<T>, limit: Pick<LocalWriteOptions, 'signal'>): Promise<WriteResult<T>> {
     const { counters, clock, positions, store, held } = this.scope;
     const request = { run: write.run };
     const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
@@ -138,9 +153,10 @@ export class Writer<Tx> {
         return { outcome: 'committed', ...(outcome.id && { id: outcome.id }), position, value };
       } catch (error) {
         const delayMs = retryDelayMs(attempt, clock);
-        if (!isBusy(error) || delayMs >= write.leftMs) throw this.#asClosed(error);
+        if (!(isBusy(error) || isLeaseless(error)) || delayMs >= write.leftMs) throw this.#asClosed(error);
         counters.storeRetries++;
         await write.pause(delayMs);
+        if (this.#isLeaseless) await this.#leased({ timeoutMs: Math.max(1, write.leftMs), ...limit });
       }
     }
   }
@@ -333,6 +349,10 @@ function limitOf(
 function overloaded(): AntiphonError {
   const message = 'Too many writes are already waiting. Slow down and call again.';
   return new AntiphonError('OVERLOADED', message);
+}
+
+function isLeaseless(error: unknown): boolean {
+  return error instanceof AntiphonError && error.context['leaseless'] === true;
 }
 
 function isBusy(error: unknown): boolean {

@@ -1,0 +1,77 @@
+import { AntiphonError, type Clock, durationText, sentence } from '@antiphon/core';
+import type { Health } from './health.js';
+
+/** The machine's troubles. What a statement or its values are refused for says nothing about it. */
+const TROUBLES: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_UNAVAILABLE', 'STORE_FAILED']);
+const ALARM = 'store';
+
+/**
+ * Whether this database takes commits, as those who commit tell. One that has refused all of them
+ * for a while is of no use as the primary.
+ */
+export class CommitWatch {
+  #failure: AntiphonError | undefined;
+  #sinceMs = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly health: Health,
+    private readonly id: string,
+    /** For so long it may pass by itself. Infinity: it matters to nobody. */
+    private readonly patienceMs: number,
+  ) {}
+
+  /** The last commit has failed, and whether the next one would, is worth a try. */
+  get failing(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Why nothing is committed here, when that has lasted; undefined while it may pass. */
+  get refusal(): AntiphonError | undefined {
+    const forMs = this.clock.monotonicMs() - this.#sinceMs;
+    if (this.#failure === undefined || forMs < this.patienceMs) return undefined;
+    const { code, message } = this.#failure;
+    return new AntiphonError(
+      code,
+      `The database of ${this.id} has committed nothing for ${durationText(forMs)}: ${sentence(message)} ` +
+        'Free disk space, or see what is wrong with the file. The replica tries again by itself.',
+      { cause: this.#failure, context: { replica: this.id } },
+    );
+  }
+
+  /** Whatever a commit, or what was to be committed, has failed with. */
+  failed(thrown: unknown): void {
+    if (this.patienceMs === Infinity || !(thrown instanceof AntiphonError)) return;
+    if (!TROUBLES.has(thrown.code)) return;
+    if (this.#failure === undefined) this.#sinceMs = this.clock.monotonicMs();
+    this.#failure = thrown;
+    const { refusal } = this;
+    if (refusal !== undefined) this.health.alarm(ALARM, refusal.message);
+  }
+
+  succeeded(): void {
+    if (this.#failure === undefined) return;
+    this.#failure = undefined;
+    this.health.clearAlarm(ALARM);
+  }
+
+  /** What is a try itself. Does not throw. */
+  async tried(commit: () => Promise<unknown>): Promise<void> {
+    try {
+      await commit();
+      this.succeeded();
+    } catch (thrown) {
+      this.failed(thrown);
+    }
+  }
+
+  /** Throws what the work does. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (thrown) {
+      this.failed(thrown);
+      throw thrown;
+    }
+  }
+}
