@@ -1,4 +1,4 @@
-import { systemClock, type Topology } from '@antiphon/core';
+import { type Bus, type Lease, type LeaseTake, systemClock, type Topology } from '@antiphon/core';
 import type { NatsHandle } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -57,6 +57,60 @@ it('I7: a replica whose clock is wrong is no candidate, and as the primary lets 
   aheadMs = 0;
   await eventually('a takes over', () => a.status().role === 'primary', 20_000);
 });
+
+it('I9: the first try takes the lease of a primary that has gone, and nobody waits for its answer', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const options = { topology, failover };
+  let isGone = false;
+  const takes: LeaseTake['type'][] = [];
+  const asked: string[] = [];
+  await fixture.replicaWith(
+    {
+      bus: (real) => changed(real, { subscribe: withoutMailbox(real, 'a') }),
+      lease: (real) =>
+        changed(real, {
+          take: (record, seq) => (isGone ? new Promise(() => undefined) : real.take(record, seq)),
+        }),
+    },
+    'a',
+    options,
+  );
+  const b = await fixture.replicaWith(
+    {
+      bus: (real) => changed(real, { request: noting(real, asked) }),
+      lease: (real) => changed(real, { take: notingTakes(real, takes) }),
+    },
+    'b',
+    options,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 3 * failover.renewMs));
+  isGone = true;
+  await eventually('b takes over', () => b.status().role === 'primary', 20_000);
+  expect(takes[0]).toBe('taken');
+  expect(asked.filter((subject) => subject.endsWith('.a.candidacy'))).toEqual([]);
+});
+
+/** Whoever asks it hears at once that nobody listens, as of a process that has ended. */
+function withoutMailbox(real: Bus, id: string): Bus['subscribe'] {
+  return (subject, handler, options) =>
+    real.subscribe(subject.includes(`.replica.${id}.`) ? `nowhere.${id}` : subject, handler, options);
+}
+
+function noting(real: Bus, asked: string[]): Bus['request'] {
+  return (subject, data, options) => {
+    asked.push(subject);
+    return real.request(subject, data, options);
+  };
+}
+
+function notingTakes(real: Lease, takes: LeaseTake['type'][]): Lease['take'] {
+  return async (record, expectedSeq) => {
+    const take = await real.take(record, expectedSeq);
+    takes.push(take.type);
+    return take;
+  };
+}
 
 describe.each(MODES)('a primary that has gone, %o', (update) => {
   it('I9: is followed by another one, by itself', async () => {

@@ -9,10 +9,16 @@ const QUARANTINE_PAGE = 500;
 /** Answers of those who are there come in a fraction of it; nobody else is waited for. */
 const ASK_MS = 150;
 
-/** What every member says that answers in time, this one included. */
+/**
+ * What every member says that answers in time, this one included. A primary that is lost is not
+ * asked: it tries for nothing itself, and one that is stopped would be waited for.
+ */
 export async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
-  const { bus, cluster, id, members } = scope;
-  const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
+  const { bus, cluster, id, members, authority } = scope;
+  const { primary } = authority.current();
+  const others = members.all
+    .map(({ record }) => record.id)
+    .filter((member) => member !== id && member !== primary);
   const answers = await Promise.all(
     others.map(async (member): Promise<Candidacy | undefined> => {
       const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));

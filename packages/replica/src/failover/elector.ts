@@ -8,6 +8,7 @@ import {
   detectorStep,
   detectorVerdict,
   type Lease,
+  type LeaseEntry,
   type LossReason,
   mailboxPrefix,
   newestEpoch,
@@ -143,7 +144,8 @@ export class Elector implements Behaviour<ElectorProtocol> {
         `The primary ${primary} ${WHY[why]}. ${flapText(verdict.flapping)}`.trim(),
       );
       if (verdict.allowedAtMs > clock.nowMs()) return;
-      const place = await this.#place(context.signal);
+      // What was heard of renewals does not say which entry is there, and taking needs that one.
+      const [place] = await Promise.all([this.#place(context.signal), this.#readNow(context.signal)]);
       if (place === undefined) return;
       await sleep(clock, candidateWaitMs(place), context.signal);
       if (detectorVerdict(this.#state, clock.monotonicMs()).type !== 'lost') return;
@@ -176,20 +178,23 @@ export class Elector implements Behaviour<ElectorProtocol> {
   /** What it last saw of the lease: a renewal in between, or somebody faster, makes it fail. */
   async #take(signal: AbortSignal): Promise<boolean> {
     const { id, instance, store } = this.scope;
-    const { seen } = this.#state;
     const { leaseMs } = this.#state.settings;
-    const entry = seen ?? (await this.lease.read(signal));
+    const entry = this.#state.seen ?? (await this.#readNow(signal));
     const epoch = newestEpoch(store.state()).number + 1;
     const n = entry.record?.instance === instance ? entry.record.n + 1 : 1;
     const taken = await this.lease.take({ epoch, holder: id, instance, leaseMs, n }, entry.seq);
     if (taken.type === 'taken') return true;
     // Whoever has it now is seen by the next look.
-    const askedAtMs = this.scope.clock.monotonicMs();
-    const now = await this.lease.read(signal);
-    this.#state = detectorStep(this.#state, {
-      ...{ type: 'read', entry: now, askedAtMs, atMs: this.scope.clock.monotonicMs() },
-    });
+    const now = await this.#readNow(signal);
     return now.record?.instance === instance && now.record.n === n;
+  }
+
+  async #readNow(signal: AbortSignal): Promise<LeaseEntry> {
+    const { clock } = this.scope;
+    const askedAtMs = clock.monotonicMs();
+    const entry = await this.lease.read(signal);
+    this.#state = detectorStep(this.#state, { type: 'read', entry, askedAtMs, atMs: clock.monotonicMs() });
+    return entry;
   }
 
   #later(delayMs: number, context: Context<ElectorProtocol>): void {

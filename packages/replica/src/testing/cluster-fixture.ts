@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { systemClock, type Bus, type Clock, type Log, type Registry } from '@antiphon/core';
+import { systemClock, type Bus, type Clock, type Lease, type Log, type Registry } from '@antiphon/core';
 import { connectNats, type NatsHandle } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
@@ -24,6 +24,7 @@ export interface Around {
   readonly bus?: (bus: Bus) => Bus;
   /** Its connection: without it, it has gone for all others. */
   readonly connected?: (nats: NatsHandle) => void;
+  readonly lease?: (lease: Lease) => Lease;
 }
 
 export interface FixturePorts {
@@ -115,12 +116,12 @@ export class ClusterFixture implements AsyncDisposable {
     const nats = await connectNats({ servers: this.server.url });
     around.connected?.(nats);
     const { clock = systemClock(), log = (real: Log) => real, registry = (real: Registry) => real } = around;
-    const { bus = (real: Bus) => real } = around;
+    const { bus = (real: Bus) => real, lease = (real: Lease) => real } = around;
     const ports = {
       log: log(nats.log(this.cluster)),
       bus: bus(nats.bus()),
       registry: registry(nats.registry(this.cluster)),
-      lease: nats.lease(this.cluster),
+      lease: lease(nats.lease(this.cluster)),
       clock,
     };
     const base = {

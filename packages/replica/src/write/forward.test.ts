@@ -93,6 +93,23 @@ describe('a forwarded request', () => {
     },
   );
 
+  it('is sent to the next primary again at once, however long there was none', async () => {
+    let isRead = false;
+    const bench = new Bench(({ primary }) => {
+      if (primary === 'a') return error('NO_ACTOR');
+      if (isRead) return WRITTEN;
+      // It has not read yet what this replica has.
+      setTimeout(() => (isRead = true), 20);
+      return error('NOT_WRITABLE', { primary: 'a', epoch: 1 });
+    });
+    const written = bench.forwarding(5000).run();
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    bench.become({ epoch: 2, primary: 'b' });
+    const startedMs = performance.now();
+    expect(await written).toEqual(WRITTEN);
+    expect(performance.now() - startedMs).toBeLessThan(300);
+  });
+
   it.each(['CONSTRAINT', 'BAD_SQL', 'OVERLOADED', 'TIMEOUT', 'LOG_UNAVAILABLE', 'NOT_IN_SYNC'] as const)(
     'ends with %s when that is what the primary says',
     async (code) => {

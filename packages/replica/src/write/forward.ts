@@ -85,7 +85,8 @@ export class Forwarding {
     const ends = [closing, ...(signal === undefined ? [] : [signal])];
     for (const end of ends) end.addEventListener('abort', onAbort, { once: true });
     try {
-      for (let attempt = 0; ; attempt++) {
+      let attempt = 0;
+      for (;;) {
         this.#assertGoingOn();
         const { mayWrite } = authority.current();
         const known = this.#known;
@@ -94,7 +95,10 @@ export class Forwarding {
         } catch (thrown) {
           this.#note(thrown, mayWrite);
         }
-        if (this.#known.epoch === known.epoch) await this.#pause(retryDelayMs(attempt, clock));
+        const isOver = (): boolean => this.#known.epoch !== known.epoch;
+        if (!isOver()) await this.#pause(retryDelayMs(attempt, clock));
+        // Waits that have grown were for the last primary: the next one has it within a moment.
+        attempt = isOver() ? 0 : attempt + 1;
       }
     } finally {
       stopListening();
