@@ -124,6 +124,25 @@ describe('npm run bench', () => {
     expect(figures.every(({ unit, value }) => unit === 'ratio' || value > 0)).toBe(true);
   });
 
+  it('failover measures takeovers by their phases, and switchovers', { timeout: 180_000 }, async () => {
+    const figures = await figuresOf('failover');
+    const valueOf = (name: string, metric: string): number =>
+      figures.find((figure) => figure.case === name && figure.metric === metric)?.value ?? Number.NaN;
+    for (const name of ['async, defaults', 'sync, defaults', 'async, short'])
+      for (const how of ['kill -9', 'SIGSTOP']) {
+        const at = (metric: string): number => valueOf(`${how}, ${name}`, metric);
+        expect(at('last renewal')).toBeLessThanOrEqual(0);
+        expect(at('noticed')).toBeGreaterThan(0);
+        expect(at('lease taken')).toBeGreaterThan(at('noticed'));
+        expect(at('first write on the next primary')).toBeGreaterThan(at('record read'));
+        expect(at('first write on a follower')).toBeGreaterThan(at('claimed'));
+      }
+    for (const mode of ['async', 'sync']) {
+      expect(valueOf(`switchover, ${mode}, defaults`, 'longest wait of a writer')).toBeGreaterThan(0);
+      expect(valueOf(`switchover, ${mode}, defaults`, 'failed writes')).toBe(0);
+    }
+  });
+
   const [postgres, galera] = [existsSync('/usr/lib/postgresql'), existsSync('/usr/lib/galera')];
   it.skipIf(!postgres && !galera)('sync --peers runs what is installed in the same run', async () => {
     const figures = names(await figuresOf('sync', '--rows', '1000', '--peers')).join('\n');
@@ -138,6 +157,8 @@ describe('npm run bench', () => {
       [],
       ['bulk', '--rounds', 'x'],
       ['memory', '--peers'],
+      ['bulk', '--soak', '1'],
+      ['failover', '--soak', 'x'],
       ['bulk', '--frob'],
     ]) {
       const { code, stdout, stderr } = await run(...args);

@@ -6,6 +6,8 @@ export interface BenchOptions {
   /** Rows (or transactions, or writes) of one round; each bench has its own default. */
   readonly rows: number | undefined;
   readonly peers: boolean;
+  /** So long under load instead of the rounds; only where that is a measurement. */
+  readonly soakMinutes?: number;
   /** A folder of this run alone; removed at its end. */
   readonly folder: string;
   readonly report: Report;

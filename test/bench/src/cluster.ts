@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { NatsServer } from '@antiphon/nats-server';
+import type { FailoverOptions } from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 import { BenchProcess, processUsage, type ProcessUsage } from './node/process.js';
 import type { Span, StartRequest } from './node/protocol.js';
@@ -15,7 +16,7 @@ export type TopologyName = 'primary-replica' | 'multi-primary';
 
 const CATCH_UP_TIMEOUT_MS = 600_000;
 const NS_PER_SECOND = 1e9;
-const CLUSTER = 'bench';
+export const CLUSTER = 'bench';
 
 /** From the start of the first write until both followers had applied the last one. */
 export interface Propagated {
@@ -32,6 +33,7 @@ export class BenchCluster {
     private readonly folder: string,
     private readonly topology: Topology,
     private readonly update: UpdateOptions,
+    private readonly failover: FailoverOptions | undefined,
     readonly server: NatsServer,
     private readonly processes: Map<ReplicaName, BenchProcess>,
   ) {}
@@ -40,12 +42,13 @@ export class BenchCluster {
     folder: string,
     topologyName: TopologyName,
     update: UpdateOptions = { mode: 'async' },
+    failover?: FailoverOptions,
   ): Promise<BenchCluster> {
     mkdirSync(folder, { recursive: true });
     const server = await NatsServer.start({ storeDir: join(folder, 'nats') });
     const topology: Topology =
       topologyName === 'multi-primary' ? { mode: topologyName } : { mode: topologyName, primary: WRITER };
-    const cluster = new BenchCluster(folder, topology, update, server, new Map());
+    const cluster = new BenchCluster(folder, topology, update, failover, server, new Map());
     try {
       createTable(cluster.file(WRITER));
       for (const name of REPLICAS) await cluster.startReplica(name);
@@ -74,7 +77,7 @@ export class BenchCluster {
   async startReplica(name: ReplicaName): Promise<Span> {
     const process = BenchProcess.spawn(name, 'replica');
     this.processes.set(name, process);
-    const { server, topology, update } = this;
+    const { server, topology, update, failover } = this;
     const request: StartRequest = {
       cluster: CLUSTER,
       id: name,
@@ -82,8 +85,16 @@ export class BenchCluster {
       file: this.file(name),
       topology,
       update,
+      ...(failover !== undefined && { failover }),
     };
     return process.call<Span>('start', request);
+  }
+
+  /** With `kill -9`. */
+  async killReplica(name: ReplicaName): Promise<void> {
+    const process = this.processes.get(name);
+    this.processes.delete(name);
+    await process?.kill();
   }
 
   async stopReplica(name: ReplicaName): Promise<void> {

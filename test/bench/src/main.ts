@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import type { Bench } from './bench.js';
 import { bulk } from './cases/bulk.js';
 import { catchUp } from './cases/catch-up.js';
+import { failover } from './cases/failover.js';
 import { memory } from './cases/memory.js';
 import { propagation } from './cases/propagation.js';
 import { sync } from './cases/sync.js';
@@ -19,6 +20,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   'catch-up': catchUp,
   memory,
   sync,
+  failover,
 };
 const WITH_PEERS = ['bulk', 'sync'];
 const DEFAULT_ROUNDS = 5;
@@ -33,6 +35,7 @@ Names: ${Object.keys(BENCHES).join(', ')}, all
   --rows N      rows of a round
   --peers       in the same run, with bulk: PostgreSQL's streaming and logical replication;
                 with sync: PostgreSQL with synchronous standbys, and MariaDB Galera
+  --soak MIN    with failover: full load for so many minutes, with nothing wrong, and nobody may take over
   --folder DIR  where the databases are written (default: the system's folder for temporary files)
 
 Example: npm run bench -- bulk --json --rows 100000
@@ -44,6 +47,7 @@ interface Arguments {
   readonly rounds: number;
   readonly rows: number | undefined;
   readonly peers: boolean;
+  readonly soakMinutes: number | undefined;
   readonly parent: string;
 }
 
@@ -53,6 +57,7 @@ function readArguments(argv: readonly string[]): Arguments | string {
     rounds: { type: 'string' },
     rows: { type: 'string' },
     peers: { type: 'boolean' },
+    soak: { type: 'string' },
     folder: { type: 'string' },
     help: { type: 'boolean' },
   } as const;
@@ -69,8 +74,20 @@ function readArguments(argv: readonly string[]): Arguments | string {
     if (values.rows !== undefined && rows === undefined) return '--rows must be a whole number above 0.';
     if (values.peers === true && !names.some((name) => WITH_PEERS.includes(name)))
       return `--peers goes with ${WITH_PEERS.join(' and ')}.`;
+    const soakMinutes = values.soak === undefined ? undefined : count(values.soak);
+    if (values.soak !== undefined && soakMinutes === undefined)
+      return '--soak must be a whole number above 0.';
+    if (values.soak !== undefined && !names.includes('failover')) return '--soak goes with failover.';
     const parent = values.folder ?? tmpdir();
-    return { names, json: values.json === true, rounds, rows, peers: values.peers === true, parent };
+    return {
+      names,
+      json: values.json === true,
+      rounds,
+      rows,
+      peers: values.peers === true,
+      soakMinutes,
+      parent,
+    };
   } catch (error) {
     return (error as Error).message;
   }
@@ -80,7 +97,7 @@ function count(text: string): number | undefined {
   return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
 }
 
-async function run({ names, json, rounds, rows, peers, parent }: Arguments): Promise<number> {
+async function run({ names, json, rounds, rows, peers, soakMinutes, parent }: Arguments): Promise<number> {
   const report = createReport(json);
   const folder = mkdtempSync(join(parent, 'antiphon-bench-'));
   // PostgreSQL runs as another user when this is root, and must be able to pass.
@@ -100,7 +117,8 @@ async function run({ names, json, rounds, rows, peers, parent }: Arguments): Pro
       if (interrupted) break;
       const own = join(folder, name);
       const onEnd = (stop: () => Promise<void>): void => started.add(stop);
-      await BENCHES[name]?.({ rounds, rows, peers, folder: own, report, onEnd });
+      const soak = soakMinutes === undefined ? {} : { soakMinutes };
+      await BENCHES[name]?.({ rounds, rows, peers, ...soak, folder: own, report, onEnd });
       await started.stopAll();
       rmSync(own, { recursive: true, force: true });
       report.end();

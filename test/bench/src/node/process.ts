@@ -53,15 +53,31 @@ export class BenchProcess {
     return processUsage(this.pid);
   }
 
+  /** Also one that is stopped. Idempotent. */
+  async kill(): Promise<void> {
+    if (this.#hasEnded) return;
+    const exited = new Promise<void>((resolve) => this.child.once('exit', () => resolve()));
+    this.child.kill('SIGKILL');
+    await exited;
+  }
+
+  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
+    this.child.kill(name);
+  }
+
   /** Asks it to stop, kills it when it does not. Idempotent. */
   async stop(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    if (this.#hasEnded) return;
     const exited = new Promise<void>((resolve) => this.child.once('exit', () => resolve()));
     const limit = setTimeout(() => this.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await this.call('stop').catch(() => undefined);
     if (this.child.connected) this.child.disconnect();
     await exited;
     clearTimeout(limit);
+  }
+
+  get #hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
   }
 
   #settle(answer: Answer): void {

@@ -1,3 +1,4 @@
+import type { FailoverOptions } from '@antiphon/core';
 import type { Topology, UpdateOptions } from '@antiphon/replica';
 
 export interface StartRequest {
@@ -7,6 +8,7 @@ export interface StartRequest {
   readonly file: string;
   readonly topology: Topology;
   readonly update?: UpdateOptions;
+  readonly failover?: FailoverOptions;
 }
 
 /**
@@ -46,6 +48,16 @@ export interface SyncWritten {
   readonly latenciesMs: Float64Array;
 }
 
+/** What a writer that calls `execute` again and again, and handles no error, has met. */
+export interface Written {
+  readonly committed: number;
+  /** What callers got instead of a result. */
+  readonly failures: readonly string[];
+  readonly failed: number;
+  /** Of one write, from its call to its answer. */
+  readonly longestMs: number;
+}
+
 /** What a bench asks of a replica process. */
 export interface NodeProtocol {
   /** Resolves once the replica has caught up; the span of that. */
@@ -79,7 +91,34 @@ export interface NodeProtocol {
   watch(): Promise<void>;
   /** When a plain SQLite connection of this process first saw the row. */
   visible(request: { readonly id: number; readonly timeoutMs: number }): Promise<bigint>;
+  /** Single-row writes, from so many concurrent writers, until `endWrites`. */
+  beginWrites(request: {
+    readonly firstId: number;
+    readonly writers: number;
+    readonly pauseMs: number;
+  }): Promise<void>;
+  /** When the first of them was answered that this primary has written; it is waited for. */
+  firstWritten(request: { readonly origin: string; readonly timeoutMs: number }): Promise<bigint>;
+  /** Those that are under way are waited for. */
+  endWrites(): Promise<Written>;
+  noticed(): Promise<Noticed>;
+  /** Milliseconds, as the replica measured it: for so long, writes were held. */
+  switchOver(request: { readonly to: string }): Promise<number>;
   stop(): Promise<void>;
+}
+
+/** What a replica has noticed so far of who is the primary. */
+export interface Noticed {
+  readonly epochs: readonly EpochRead[];
+  /** When it found that the primary has gone, and somebody must take its place. */
+  readonly electionsNs: readonly bigint[];
+}
+
+export interface EpochRead {
+  readonly number: number;
+  readonly primary: string;
+  readonly why: string;
+  readonly atNs: bigint;
 }
 
 /** A request or its answer on the IPC channel. */

@@ -1,10 +1,11 @@
 import { createReplica, type Replica } from '@antiphon/replica';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { COLUMNS, benchRow } from '../rows.js';
-import type { NodeProtocol } from './protocol.js';
+import type { NodeProtocol, Noticed } from './protocol.js';
 import { RowWatch } from './row-watch.js';
 import { serve } from './serve.js';
 import { SyncLoad } from './sync-load.js';
+import { WriteLoad } from './write-load.js';
 
 /** A replica as a library user runs it, in a process of its own. */
 const ROWS_PER_STATEMENT = 50;
@@ -17,6 +18,10 @@ const CAUGHT_UP_TIMEOUT_MS = 600_000;
 let replica: Replica<SqliteTransaction> | undefined;
 let watch: RowWatch | undefined;
 let syncLoad: SyncLoad | undefined;
+let writeLoad: WriteLoad | undefined;
+let noticed: Noticed = { epochs: [], electionsNs: [] };
+/** As the elector calls its alarm. */
+const ELECTION = 'election';
 let file = '';
 
 function running(): Replica<SqliteTransaction> {
@@ -38,13 +43,30 @@ function insertRows(tx: SqliteTransaction, firstId: number, count: number): void
   for (; id < firstId + count; id += 1) tx.run(INSERT_ONE, benchRow(id));
 }
 
+async function notice(of: Replica<SqliteTransaction>): Promise<void> {
+  for await (const event of of.events()) {
+    const atNs = process.hrtime.bigint();
+    const { epochs, electionsNs } = noticed;
+    if (event.type === 'epoch') {
+      const { number, primary, why = '' } = event.epoch;
+      noticed = { electionsNs, epochs: [...epochs, { number, primary, why, atNs }] };
+    }
+    if (event.type === 'alarm' && event.phase === 'begin' && event.alarm.name === ELECTION)
+      noticed = { epochs, electionsNs: [...electionsNs, atNs] };
+  }
+}
+
 const methods: NodeProtocol = {
   async start(request) {
     file = request.file;
-    const { cluster, id, servers, topology, update = { mode: 'async' } } = request;
+    const { cluster, id, servers, topology, update = { mode: 'async' }, failover } = request;
     const startedNs = process.hrtime.bigint();
-    const started = await createReplica({ cluster, id, servers, topology, update, store: sqlite({ file }) });
+    const started = await createReplica({
+      ...{ cluster, id, servers, topology, update, store: sqlite({ file }) },
+      ...(failover !== undefined && { failover }),
+    });
     replica = started;
+    if (failover !== undefined) void notice(started);
     await started.caughtUp({ timeoutMs: CAUGHT_UP_TIMEOUT_MS });
     return { startedNs, endedNs: process.hrtime.bigint(), counter: 0 };
   },
@@ -116,6 +138,34 @@ const methods: NodeProtocol = {
   visible({ id, timeoutMs }) {
     if (watch === undefined) throw new Error('watch was not called');
     return watch.visible(id, timeoutMs);
+  },
+
+  async beginWrites(request) {
+    writeLoad = new WriteLoad(running(), request);
+  },
+
+  async firstWritten({ origin, timeoutMs }) {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const ns = writeLoad?.first(origin);
+      if (ns !== undefined) return ns;
+      if (performance.now() > deadline) throw new Error(`no write of ${origin} within ${timeoutMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  },
+
+  async endWrites() {
+    if (writeLoad === undefined) throw new Error('beginWrites was not called');
+    return writeLoad.end();
+  },
+
+  async noticed() {
+    return noticed;
+  },
+
+  async switchOver({ to }) {
+    const { tookMs } = await running().switchOver(to);
+    return tookMs;
   },
 
   async stop() {
