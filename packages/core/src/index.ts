@@ -104,7 +104,7 @@ export {
 export { syncLength } from './codec/sync-section.js';
 
 export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
-export { type FlapVerdict, nextPromotion } from './decisions/anti-flap.js';
+export { type FlapVerdict, nextPromotion, promotionsIn } from './decisions/anti-flap.js';
 export {
   type Candidacy,
   candidateWaitMs,

@@ -1,3 +1,5 @@
+import type { PassedEpoch } from '../model/epoch.js';
+
 /** Of automatic promotions: more of them in this time, and the next one has to wait. */
 export const FLAP_WINDOW_MS = 300_000;
 export const FREE_PROMOTIONS = 3;
@@ -11,6 +13,11 @@ export interface FlapVerdict {
   readonly recent: number;
   /** The next one has to wait, or had to: somebody should look why primaries fail. */
   readonly flapping: boolean;
+}
+
+/** When replicas took over by themselves, as the log tells everybody who has read it. */
+export function promotionsIn(epochs: readonly PassedEpoch[]): readonly number[] {
+  return epochs.flatMap(({ began }) => (began?.why === 'failover' ? [began.atMs] : []));
 }
 
 /**

@@ -185,12 +185,7 @@ export class ApplyTurn {
   }
 
   #noteEpochs(steps: readonly ApplyStep[]): void {
-    const { authority, promotions } = this.scope;
-    const epochs = steps.filter((step) => step.type === 'epoch');
-    if (epochs.length === 0) return;
-    for (const { record } of epochs) if (record.why === 'failover') promotions.push(record.atMs);
-    promotions.splice(0, promotions.length - KEPT_PROMOTIONS);
-    authority.changed();
+    if (steps.some((step) => step.type === 'epoch')) this.scope.authority.changed();
   }
 
   /**
@@ -279,8 +274,6 @@ export class ApplyTurn {
   }
 }
 
-/** More than are looked at. */
-const KEPT_PROMOTIONS = 16;
 /** Nobody accepts what this replica writes. */
 const OWN_ALARM = 'own';
 /** Whatever database reads it: the fault is in the message. */

@@ -112,6 +112,36 @@ function notingTakes(real: Lease, takes: LeaseTake['type'][]): Lease['take'] {
   };
 }
 
+it(
+  'I7: who has just been started knows as well that primaries fail too often',
+  { timeout: 60_000 },
+  async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const links = new Map<string, NatsHandle>();
+    const start = (id: string): Promise<SqliteReplica> =>
+      fixture.replicaWith({ connected: (nats) => links.set(id, nats) }, id, { topology, failover });
+    // In good order, it would hand over.
+    const kill = async (replica: SqliteReplica): Promise<void> => {
+      await links.get(replica.id)?.close();
+      await replica.close();
+    };
+    let [primary, other] = [await start('a'), await start('b')];
+    const election = (): string | undefined =>
+      other.status().alarms.find(({ name }) => name === 'election')?.message;
+    for (let round = 1; round <= 3; round++) {
+      await kill(primary);
+      await eventually('the other one takes over', () => other.status().role === 'primary');
+      const next = await start(primary.id);
+      [primary, other] = [other, next];
+    }
+    await kill(primary);
+    await eventually('it waits', () => election()?.includes('too often'));
+    expect(other.status().role).toBe('replica');
+    expect(await other.takeOver()).toMatchObject({ elected: true });
+  },
+);
+
 describe.each(MODES)('a primary that has gone, %o', (update) => {
   it('I9: is followed by another one, by itself', async () => {
     fixture = await ClusterFixture.start();

@@ -13,6 +13,7 @@ import {
   mailboxPrefix,
   newestEpoch,
   nextPromotion,
+  promotionsIn,
   rankCandidates,
   sleep,
   type Timer,
@@ -134,11 +135,11 @@ export class Elector implements Behaviour<ElectorProtocol> {
 
   /** One try: what has changed meanwhile is looked at before the next one. */
   async #elect(why: LossReason, context: Context<ElectorProtocol>): Promise<void> {
-    const { health, clock, logger, authority } = this.scope;
+    const { health, clock, logger, authority, store } = this.scope;
     this.#electing = true;
     try {
       const { primary = '' } = authority.current();
-      const verdict = nextPromotion(this.scope.promotions, clock.nowMs());
+      const verdict = nextPromotion(promotionsIn(store.state().epochs), clock.nowMs());
       health.alarm(
         ELECTION_ALARM,
         `The primary ${primary} ${WHY[why]}. ${flapText(verdict.flapping)}`.trim(),

@@ -66,7 +66,6 @@ export async function prepare(
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
     held: await openLease(checked, deadline),
     commits: commitsOf(checked),
-    promotions: [],
     closing,
   };
 }

@@ -56,8 +56,6 @@ export interface Scope extends Settings {
   readonly ownReturn: OwnReturn;
   /** Of the primary, in a cluster that elects one by itself. */
   readonly held: HeldLease;
-  /** When replicas took over by themselves lately, by the wall clock. */
-  readonly promotions: number[];
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;
