@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { NatsServer } from '@antiphon/nats-server';
 import { ReplicaHandle, type ReplicaConfig } from './replica-handle.js';
+import { TcpProxy } from './tcp-proxy.js';
 
 /** How many rounds of each disaster: a short share by default, 20 with `npm run test:chaos`. */
 export const ROUNDS = Number(process.env.ANTIPHON_CHAOS_ROUNDS ?? 3);
@@ -33,6 +34,8 @@ export interface ChaosOptions {
   /** The tables that the first replica brings, and the names of those that are compared. */
   readonly schema?: string;
   readonly tables?: readonly string[];
+  /** Each replica reaches NATS through a proxy of its own. */
+  readonly proxied?: boolean;
   /** What all replicas run and how. */
   readonly replica?: Pick<ReplicaConfig, 'program' | 'update' | 'limits' | 'failover'>;
 }
@@ -47,6 +50,7 @@ export class ChaosCluster {
     ids: readonly string[],
     topology: unknown,
     private readonly options: ChaosOptions,
+    private readonly proxies: ReadonlyMap<string, TcpProxy>,
   ) {
     const { folders = {}, replica } = options;
     this.replicas = ids.map(
@@ -54,7 +58,7 @@ export class ChaosCluster {
         new ReplicaHandle({
           cluster: 'chaos',
           id,
-          servers: server.url,
+          servers: proxies.get(id)?.url ?? server.url,
           file: join(folders[id] ?? dir, `${id}.db`),
           journal: join(dir, `${id}.journal`),
           topology,
@@ -71,7 +75,9 @@ export class ChaosCluster {
   ): Promise<ChaosCluster> {
     const dir = mkdtempSync(join(tmpdir(), 'antiphon-chaos-'));
     const server = await NatsServer.start({ storeDir: join(dir, 'nats') });
-    const cluster = new ChaosCluster(dir, server, ids, topology, options);
+    const proxies = new Map<string, TcpProxy>();
+    if (options.proxied === true) for (const id of ids) proxies.set(id, await TcpProxy.start(server.url));
+    const cluster = new ChaosCluster(dir, server, ids, topology, options, proxies);
     try {
       for (const [index, replica] of cluster.replicas.entries()) {
         if (index === 0) sqlite3(replica.config.file, options.schema ?? SCHEMA);
@@ -88,6 +94,13 @@ export class ChaosCluster {
     const replica = this.replicas[index];
     if (replica === undefined) throw new Error(`no replica ${index}`);
     return replica;
+  }
+
+  /** Between a replica and NATS, where the cluster is `proxied`. */
+  linkOf({ config }: ReplicaHandle): TcpProxy {
+    const proxy = this.proxies.get(config.id);
+    if (proxy === undefined) throw new Error(`no proxy for ${config.id}`);
+    return proxy;
   }
 
   /** Every write that some process saw committed, and what it set out to delete. */
@@ -155,7 +168,9 @@ export class ChaosCluster {
     for (const replica of this.replicas) {
       if (replica.running) replica.resume();
     }
+    for (const proxy of this.proxies.values()) proxy.heal();
     await Promise.all(this.replicas.map((replica) => replica.close()));
+    await Promise.all([...this.proxies.values()].map((proxy) => proxy.close()));
     await this.server.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }

@@ -2,68 +2,22 @@ import { DatabaseSync } from 'node:sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ChaosCluster, pause, ROUNDS, sqlite3 } from './cluster.js';
+import { epochOf, LONGEST_ELECTION_MS, primaryOf, SHORT_FAILOVER, successorOf } from './failover-cluster.js';
 import type { ReplicaHandle } from './replica-handle.js';
 import { checkAcknowledged, checkHonest, resolveUnknown, type Verdicts } from './sync-checks.js';
 import { idle, PRIMARY_REPLICA, startSync } from './sync-cluster.js';
-import { readJournal } from './sync-journal.js';
+import { countAcknowledged } from './sync-journal.js';
 
 const { topology } = PRIMARY_REPLICA;
-/** Short, so that a round does not take long. */
-const failover = { leaseMs: 1500, renewMs: 300, marginMs: 200, probeMs: 50, goneMs: 300 };
-/** Primaries that fail too often are replaced later and later, by up to a minute. */
-const LONGEST_ELECTION_MS = 90_000;
+const failover = SHORT_FAILOVER;
 /** What a replica says that is not the primary, or does not know yet whether it is. */
 const REFUSED = ['NOT_WRITABLE', 'LOG_UNAVAILABLE'];
-
-interface Status {
-  readonly id: string;
-  readonly role: string;
-  readonly epoch: { readonly number: number; readonly primary: string };
-}
 
 let cluster: ChaosCluster | undefined;
 afterEach(async () => {
   await cluster?.close();
   cluster = undefined;
 });
-
-async function statuses(replicas: readonly ReplicaHandle[]): Promise<Status[]> {
-  const running = replicas.filter((replica) => replica.running);
-  const all = await Promise.all(running.map((replica) => ask(replica)));
-  return all.filter((status) => status !== undefined);
-}
-
-async function ask(replica: ReplicaHandle): Promise<Status | undefined> {
-  if (replica.config.program !== undefined) return replica.ask<Status>('status').catch(() => undefined);
-  const answer = await replica.status(2000).catch(() => undefined);
-  return answer?.status as Status | undefined;
-}
-
-async function primaryOf(replicas: readonly ReplicaHandle[], after = -1): Promise<ReplicaHandle> {
-  const id = await eventually(
-    'there is a primary',
-    async () => {
-      const all = await statuses(replicas);
-      // One that was stopped does not know yet that it is not any more.
-      const newest = Math.max(...all.map(({ epoch }) => epoch.number));
-      return all.find(({ role, epoch }) => role === 'primary' && epoch.number === newest && newest > after)
-        ?.id;
-    },
-    LONGEST_ELECTION_MS,
-  ).catch(async (error: unknown) => {
-    const said = JSON.stringify(await statuses(replicas), null, 1);
-    throw new Error(`${String(error)}\n${said.slice(0, 8000)}`);
-  });
-  return replicas.find(({ config }) => config.id === id) as ReplicaHandle;
-}
-
-function epochOf(chaos: ChaosCluster): number {
-  return Math.max(
-    ...chaos.replicas.map(({ config }) =>
-      Number(sqlite3(config.file, 'SELECT coalesce(max(epoch), 0) FROM _antiphon_epochs')),
-    ),
-  );
-}
 
 /** Own transactions that a file keeps beside its rows, by their ids. */
 function rescuedIn(chaos: ChaosCluster): ReadonlySet<string> {
@@ -96,7 +50,7 @@ describe('kill -9 of the primary under load, async', () => {
         await victim.kill();
         // The file of a dead primary still takes them.
         sqlite3(victim.config.file, `INSERT INTO orders VALUES ('outside-${round}', ${round})`);
-        if (round % 3 !== 2) await primaryOf(chaos.replicas, before);
+        if (round % 3 !== 2) await successorOf(victim, chaos, before);
         await pause(Math.random() * 500);
         await victim.start();
         victim.load();
@@ -142,14 +96,11 @@ describe('kill -9 and SIGSTOP of the primary under load, sync', () => {
         if (stopped) victim.pause();
         else await victim.kill();
         checkAcknowledged(chaos);
-        await primaryOf(
-          chaos.replicas.filter((replica) => replica !== victim),
-          before,
-        );
-        const acknowledged = readJournal(chaos).acknowledged.length;
+        await successorOf(victim, chaos, before);
+        const acknowledged = countAcknowledged(chaos);
         await eventually(
           'writes are acknowledged again',
-          () => readJournal(chaos).acknowledged.length > acknowledged + 5,
+          () => countAcknowledged(chaos) > acknowledged + 5,
           20_000,
         );
         if (stopped) victim.resume();

@@ -79,7 +79,7 @@ export class ReplicaHandle {
   }
 
   /**
-   * Asks a sync-process.mjs; rejects when it ends first. A process that is stopped answers when it
+   * Asks the process; rejects when it ends first. A process that is stopped answers when it
    * goes on.
    */
   ask<T>(type: string, fields: Record<string, unknown> = {}): Promise<T> {

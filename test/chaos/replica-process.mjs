@@ -73,6 +73,12 @@ process.on('message', async (command) => {
     } catch (error) {
       process.send({ type: 'status', error: error.message });
     }
+  } else if (command.type === 'takeOver') {
+    const { call } = command;
+    replica.takeOver().then(
+      (value) => process.send({ type: 'answer', call, value }),
+      (error) => process.send({ type: 'answer', call, error: error.message }),
+    );
   } else if (command.type === 'close') {
     await replica.close();
     process.exit(0);

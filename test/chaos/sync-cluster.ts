@@ -36,18 +36,22 @@ export interface SyncStart {
   readonly update?: Readonly<Record<string, unknown>>;
   readonly limits?: Readonly<Record<string, number>>;
   readonly failover?: unknown;
+  readonly proxied?: boolean;
 }
 
-/** Processes that write through the log; all of them are in sync when it resolves. */
+/**
+ * Processes that write through the log, unless `update` says otherwise; all of them are in sync
+ * when it resolves.
+ */
 export async function startSync(start: SyncStart): Promise<ChaosCluster> {
-  const { ids = ['a', 'b', 'c'], topology, update, limits, failover } = start;
+  const { ids = ['a', 'b', 'c'], topology, update, limits, failover, proxied = false } = start;
   const replica: ChaosOptions['replica'] = {
     program: './sync-process.mjs',
-    update: { mode: 'sync', minInSync: 2, ...update },
+    update: update?.mode === 'async' ? update : { mode: 'sync', minInSync: 2, ...update },
     limits: { ...LIMITS, ...limits },
     ...(failover !== undefined && { failover }),
   };
-  return ChaosCluster.start(ids, topology, { schema: SCHEMA, tables: TABLES, replica });
+  return ChaosCluster.start(ids, topology, { schema: SCHEMA, tables: TABLES, proxied, replica });
 }
 
 /** Of a write, a transaction or a query that a process was asked for. */

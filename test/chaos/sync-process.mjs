@@ -3,7 +3,10 @@
 import { appendFileSync } from 'node:fs';
 import { createReplica } from '@antiphon/replica';
 import { sqlite } from '@antiphon/sqlite';
+import { REGISTER_LOADS, rescuedValues } from './register-loads.mjs';
 import { LOADS, TRANSACTIONS } from './sync-loads.mjs';
+
+const ALL_LOADS = { ...LOADS, ...REGISTER_LOADS };
 
 const config = JSON.parse(process.argv[2]);
 const { cluster, id, servers, topology, update, limits } = config;
@@ -26,7 +29,7 @@ let lanes = [];
 
 async function lane(load, options, own) {
   const { pauseMs = 1 } = options;
-  const step = LOADS[load];
+  const step = ALL_LOADS[load];
   const writer = { replica, id, note, options, name: `${name}-${serial++}` };
   for (let n = 0; own === generation; n++) {
     await step(writer, n);
@@ -58,6 +61,9 @@ const commands = {
     lanes = [];
   },
   status: () => replica.status(),
+  takeOver: () => replica.takeOver(),
+  switchOver: ({ to, timeoutMs }) => replica.switchOver(to, { timeoutMs }),
+  rescuedValues: () => rescuedValues(replica),
   outcome: ({ of }) => replica.outcome(of),
   write: ({ statements, options }) => settled(() => replica.execute(statements, options)),
   transaction: ({ named, options, ...args }) =>
