@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AppendRequest, AppendResult } from '@antiphon/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
@@ -8,6 +9,11 @@ import { Writer } from '../testing/writer.js';
 import type { JetStreamLog } from './jetstream-log.js';
 
 const PATIENCE_MS = 30_000;
+/** More than there are servers: each of them leads again. */
+const CHANGES = 7;
+/** More than a busy primary has in flight. */
+const REFUSALS = 300;
+const PEACE_MS = 1500;
 /** Of these, one in a few stores two when nothing is done about it. */
 const ROUNDS = 50;
 const DATA = new Uint8Array([1]);
@@ -127,6 +133,60 @@ describe('a log on three servers', () => {
       expect(followers[1]!.ids).toEqual(stored);
       const inLog = new Set(stored);
       expect(writers.flatMap(({ ids }) => ids.filter((id) => !inLog.has(id)))).toEqual([]);
+    },
+  );
+
+  it(
+    'is appended to under a leader that was one before, whatever it has refused',
+    { timeout: 120_000 },
+    async () => {
+      await openWhenReady();
+      const rivalNats = await connectNats({ servers: cluster.urls });
+      const rival = rivalNats.log('shop', { replicas: 3 });
+      try {
+        await rival.open({ create: false });
+        let [longestMs, storedAtMs, goesOn] = [0, performance.now(), true];
+        const appending = (async () => {
+          for (let n = 1; goesOn; n++) {
+            await sleep(100);
+            const lastSeq = await log.identity().then(
+              (identity) => identity.lastSeq,
+              () => undefined,
+            );
+            if (lastSeq === undefined) continue;
+            const request = {
+              origin: 'a',
+              id: `a:${n}`,
+              data: DATA,
+              expectedLastSeq: lastSeq,
+              timeoutMs: 500,
+            };
+            if ((await appended(log, request)).type !== 'stored') continue;
+            longestMs = Math.max(longestMs, performance.now() - storedAtMs);
+            storedAtMs = performance.now();
+          }
+        })();
+        for (let round = 1; round <= CHANGES; round++) {
+          await sleep(PEACE_MS);
+          // Once each of them has refused many, nobody else appends.
+          const refusals = round <= 3 ? REFUSALS : 0;
+          const refused = Array.from({ length: refusals }, (_, n) =>
+            appended(rival, { origin: 'b', id: `b:${round}.${n}`, data: DATA, expectedLastSeq: 1 }),
+          );
+          await Promise.all(refused);
+          const stepDown = '$JS.API.STREAM.LEADER.STEPDOWN.ANTIPHON_shop';
+          await nats.connection.request(stepDown, undefined, { timeout: 5000 }).catch(() => undefined);
+        }
+        await sleep(PEACE_MS);
+        goesOn = false;
+        await appending;
+        longestMs = Math.max(longestMs, performance.now() - storedAtMs);
+        // nats-server 2.9: a leader that is out of step by what was refused says so once, and
+        // steps down; what it is asked then gets no answer.
+        expect(longestMs).toBeLessThan(10_000);
+      } finally {
+        await rivalNats.close();
+      }
     },
   );
 
