@@ -144,10 +144,11 @@ function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): 
 /** I2: a number in a rescue ledger stands for nothing else. */
 function checkRescues(nodes: readonly SimulatedNode[], { log, violations }: CheckContext): void {
   for (const { id, database } of nodes) {
-    const known = new Set<number>();
-    for (const { counter, reason } of database.rescues()) {
-      if (known.has(counter)) violations.add('I2', id, `${id}:${counter} is in its rescue ledger twice`);
-      known.add(counter);
+    const known = new Set<string>();
+    for (const { counter, time, reason } of database.rescues()) {
+      const name = `${id}:${counter}@${time}`;
+      if (known.has(name)) violations.add('I2', id, `${name} is in its rescue ledger twice`);
+      known.add(name);
       if (log.transaction(id, counter) !== undefined)
         violations.add('I2', id, `${id}:${counter} is in its rescue ledger and in the log`);
       if (reason === 'pending' && log.primary === id)
@@ -172,7 +173,8 @@ function rescuedTokens(nodes: readonly SimulatedNode[]): ReadonlyMap<string, str
  * I3: every write that a database committed, and did not lose with its power, is in one transaction
  * of the log, or in the rescue ledger of that database.
  */
-function checkNothingLost(nodes: readonly SimulatedNode[], { log, ledger, violations }: CheckContext): void {
+function checkNothingLost(nodes: readonly SimulatedNode[], context: CheckContext): void {
+  const { log, ledger, violations } = context;
   const rescued = rescuedTokens(nodes);
   const carriers = new Map<string, Set<string>>();
   for (const { origin, counter, changes } of log.transactions) {
@@ -187,9 +189,32 @@ function checkNothingLost(nodes: readonly SimulatedNode[], { log, ledger, violat
     } else if (rescued.get(token) !== replica)
       violations.add('I3', replica, `the write ${token} was committed and is in no transaction of the log`);
   }
+  checkFenced(context, (token, origin) => carriers.has(token) || rescued.get(token) === origin);
   for (const [token, ids] of carriers) {
     const [origin = ''] = token.split('#');
     if (ids.size > 1 && origin !== 'founding' && !ledger.repeatable.has(token))
       violations.add('I2', origin, `the write ${token} is in ${[...ids].join(' and ')}`);
+  }
+}
+
+/**
+ * I3: what came into the log and counts for nobody was committed once. A power loss may have taken
+ * it since, and its number may have been given again before its origin read it.
+ */
+function checkFenced(
+  { log, isSynchronous, violations }: CheckContext,
+  isThere: (token: string, origin: string) => boolean,
+): void {
+  for (const { origin, counter, primary, changes, seq } of log.fenced) {
+    const isTaken = log.transaction(origin, counter) !== undefined;
+    if (isTaken || (isSynchronous && primary === origin)) continue;
+    const tokens = changes.flatMap(({ row, op }) => (op === 'delete' ? [] : tokensIn(row)));
+    for (const token of tokens)
+      if (!isThere(token, origin))
+        violations.add(
+          'I3',
+          origin,
+          `the write ${token} came too late into the log (${seq}) and is not rescued`,
+        );
   }
 }

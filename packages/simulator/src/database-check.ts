@@ -18,6 +18,7 @@ export interface CheckContext {
   /** No child of these may be without its parent, but for what SQLite itself leaves. */
   referencesHold: boolean;
   readonly orphans: OrphansOfSqlite;
+  readonly isSynchronous: boolean;
 }
 
 /**

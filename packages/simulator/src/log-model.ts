@@ -57,6 +57,8 @@ const EPOCHS = '_epoch';
  */
 export class LogModel {
   readonly transactions: ModelTransaction[] = [];
+  /** Of another epoch than that in which they came: nobody's. Without groups and parts. */
+  readonly fenced: (ModelTransaction & { readonly primary: string })[] = [];
   readonly #byId = new Map<string, ModelTransaction>();
   readonly #counters = new Map<string, number>();
   readonly #parts = new Map<
@@ -146,7 +148,7 @@ export class LogModel {
 
   #take(batch: Batch, seq: number): void {
     if (this.#primary !== undefined && (batch.origin !== this.#primary || batch.epoch !== this.#epoch))
-      return;
+      return this.#fence(batch, this.#primary, seq);
     const next = (this.#counters.get(batch.origin) ?? 0) + 1;
     if (batch.kind === 'transactions' && batch.sync !== undefined) {
       // A second attempt at the same place counts for nobody, as a whole.
@@ -166,6 +168,13 @@ export class LogModel {
           seq,
         });
     }
+  }
+
+  #fence(batch: Batch, primary: string, seq: number): void {
+    if (batch.kind === 'part' || batch.sync !== undefined) return;
+    const { origin, context, transactions } = batch;
+    for (const { counter, time, changes } of transactions)
+      this.fenced.push({ origin, counter, time, context, changes: allNamed(changes, batch), seq, primary });
   }
 
   #takeGroup(batch: TransactionBatch, sync: NonNullable<TransactionBatch['sync']>, seq: number): void {

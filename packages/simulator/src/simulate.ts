@@ -116,6 +116,7 @@ class Simulation {
       violations: new Violations(),
       randomTables: [],
       referencesHold: false,
+      isSynchronous: this.#world.update.mode === 'sync',
       orphans: new OrphansOfSqlite(),
     };
     const note = (event: string): void => this.#trace.add(event);
@@ -152,7 +153,11 @@ class Simulation {
       this.#takeovers = new Takeovers(
         ...([this.#world, this.#nodes, this.#random.fork('takeovers')] as const),
         ...([this.#check.log, this.#check.violations] as const),
-        { note, left: (node) => this.#look(node) },
+        {
+          note,
+          left: (node) => this.#look(node),
+          lost: (node, commits) => this.#check.ledger.lost(node.id, node.database, commits),
+        },
       );
     this.#subscribers = features.subscriptions ? this.#drawServices(note) : [];
     note(featuresText(features));

@@ -11,6 +11,7 @@ const TIMEOUTS_MS = [200, 1500, 6000];
 const INSTANTS_MS = [0, 0, 0.05, 1, 5, 40];
 const LONGEST_DOWN_MS = 2500;
 const LONGEST_PAUSE_MS = 3000;
+const MOST_LOST_COMMITS = 4;
 
 type TakenOver = Awaited<ReturnType<Replica<unknown>['takeOver']>>;
 type Moment = (typeof MOMENTS)[number];
@@ -19,12 +20,15 @@ const MOMENTS = [
   ...(['any time', 'any time', 'publish', 'publish', 'commit', 'commit', 'record'] as const),
   ...(['primary down', 'primary down', 'primary paused', 'primary cut off', 'all cut off'] as const),
   ...(['two at once', 'two at once', 'three at once', 'primary returns', 'primary itself'] as const),
+  ...(['power goes', 'power goes'] as const),
 ] as const;
 
 interface Hooks {
   readonly note: (event: string) => void;
   /** A database is as it was left, and nobody has it open. */
   readonly left: (node: SimulatedNode) => void;
+  /** Commits that a database has no more. */
+  readonly lost: (node: SimulatedNode, commits: readonly number[]) => void;
 }
 
 /** An operator who makes one replica after the other the primary, at the worst moments. */
@@ -77,6 +81,7 @@ export class Takeovers {
     }
     if (moment === 'all cut off') return this.#cutOff(this.nodes, other);
     if (primary === undefined) return;
+    if (moment === 'power goes') return this.#powerGoes(primary, other);
     if (moment === 'primary cut off') return this.#cutOff([primary], other);
     if (moment === 'primary paused') return this.#pause(primary, other);
     this.#down(primary, other, moment === 'primary returns');
@@ -104,6 +109,22 @@ export class Takeovers {
     this.#later(downMs, () => primary.start());
     this.#later(askMs, () => this.#ask(other));
     if (returns && this.random.chance(0.5)) this.#later(askMs, () => this.#ask(primary));
+  }
+
+  /** While it sends what it committed last, which it does not have afterwards. */
+  #powerGoes(primary: SimulatedNode, other: SimulatedNode): void {
+    if (!this.world.options.chaos.powerLoss) return this.#ask(other);
+    const stop = primary.database.onCommit(({ sealed }) => {
+      if (sealed.length === 0) return;
+      stop();
+      this.#soon(() => {
+        if (this.#stopped || !primary.running) return;
+        this.hooks.lost(primary, primary.losePower(this.random.int(1, MOST_LOST_COMMITS)));
+        this.hooks.left(primary);
+        this.#later(this.random.int(1, LONGEST_DOWN_MS), () => primary.start());
+        this.#soon(() => this.#ask(this.random.chance(0.8) ? other : primary));
+      });
+    });
   }
 
   #afterEntry(isIt: (origin: string) => boolean, node: SimulatedNode): void {

@@ -232,6 +232,7 @@ export class Applier {
     if (step.type === 'quarantine') return this.#quarantine.add(this.#state, step);
     if (step.type === 'release') return this.#quarantine.release(this.#state, step);
     if (step.type === 'gap' || step.type === 'no-gap') return this.#noteGap(step);
+    if (step.type === 'fenced') return this.#takeFenced(step.batch);
     if (step.type === 'part') return this.#takePart(step.batch, pace);
     if (step.type === 'epoch') return this.#enterEpoch(step);
     const { batch, skip, rejected = [] } = step;
@@ -306,15 +307,28 @@ export class Applier {
     // Sealed, and not in the log: its counters go on, and none of them is void.
     const hasTail = isOwn && state.ownCounter > state.publishedCounter;
     const admitted = hasTail ? after : state.counterOf(primary);
+    // More numbers are given than it says: what comes next would be behind a hole.
+    const isShort = isOwn && state.lastCounter > Math.max(after, state.ownCounter);
     // What was undone waits for the log: only the process that is elected has read all of it.
     const staysRewound = elected !== true && state.rewoundEpoch >= state.epoch.number;
-    if (staysRewound) this.#ledger.noteRewind(state, state.spentCounter, record.epoch);
+    if (isShort || staysRewound) this.#ledger.noteRewind(state, state.spentCounter, record.epoch);
     state.epochs = this.#epochs.enter(state.epochs, { record, seq, admitted });
     state.takeRole();
     if (!isOwn) this.#ledger.keepPending();
     if (after <= admitted) return;
     state.advance(primary, after);
     if (isOwn) state.published(after);
+  }
+
+  #takeFenced(batch: TransactionBatch): void {
+    const state = this.#state;
+    const noted = { reason: 'rescued', notedAtMs: Math.round(this.clock.wallMs) } as const;
+    const lost = batch.transactions.filter(
+      (one) => one.changes.length > 0 && one.counter > state.ownCounter && !this.#ledger.has(one),
+    );
+    for (const transaction of lost) this.#ledger.addWhole(state, batch, transaction, noted);
+    state.lastCounter = Math.max(state.lastCounter, lastCounterOf(batch));
+    this.#ledger.noteRewind(state, lastCounterOf(batch), state.rewoundEpoch);
   }
 
   #noteGap(step: Extract<ApplyStep, { type: 'gap' | 'no-gap' }>): void {

@@ -4,11 +4,14 @@ import {
   decodeBatches,
   decodeChanges,
   type DictionaryTable,
+  encodeBatch,
   type Rescue,
   type RescueChange,
   type RescueReason,
   type RescueState,
   type Row,
+  type SealedTransaction,
+  type TransactionBatch,
   type Value,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
@@ -87,6 +90,37 @@ export class RescueLedger {
         ...[counter, header.time, reason, header.epoch],
         ...[changes, JSON.stringify([...tables]), notedAtMs],
       ) as number;
+  }
+
+  /** One transaction of a message, alone. `message`: it is the only one of it. */
+  addWhole(
+    state: LedgerState,
+    batch: TransactionBatch,
+    { counter, time, changes }: SealedTransaction,
+    {
+      message,
+      ...noted
+    }: {
+      readonly reason: RescueReason;
+      readonly notedAtMs: number;
+      readonly message?: Uint8Array | undefined;
+    },
+  ): void {
+    const { sync: _, ...header } = batch;
+    const tables = new Set(changes.map(({ table }) => batch.tables[table]?.name ?? ''));
+    const content = { ...noted, changes: changes.length, tables };
+    const id = this.add(state, { counter, header: { ...header, time } }, content);
+    const alone = { ...header, firstCounter: counter, time, transactions: [{ counter, time, changes }] };
+    this.addData(id, 0, message ?? encodeBatch(alone));
+  }
+
+  /**
+   * Whatever was decided about it. After a power loss one number may have been given twice, before
+   * the log showed the first one: their times differ.
+   */
+  has({ counter, time }: Pick<SealedTransaction, 'counter' | 'time'>): boolean {
+    const sql = 'SELECT EXISTS (SELECT 1 FROM _antiphon_rescue WHERE counter = ? AND time = ?)';
+    return this.connection.statement(sql, 'value').get(counter, time) === 1;
   }
 
   addData(id: number, part: number, data: Uint8Array): void {

@@ -147,14 +147,14 @@ class Tail {
     transaction: SealedTransaction,
     message: Uint8Array,
   ): Promise<void> {
-    const { counter, time, changes } = transaction;
-    const { sync, ...header } = batch;
-    const isAlone = batch.transactions.length === 1 && sync === undefined;
-    const alone = { ...header, firstCounter: counter, time, transactions: [transaction] };
-    const tables = new Set(changes.map(({ table }) => batch.tables[table]?.name ?? ''));
-    await this.#note(batch, changes);
-    const id = this.#add({ counter, header: { ...header, time }, changes: changes.length, tables });
-    this.#ledger.addData(id, 0, isAlone ? message : encodeBatch(alone));
+    await this.#note(batch, transaction.changes);
+    const isAlone = batch.transactions.length === 1 && batch.sync === undefined;
+    const noted = { reason: this.options.reason, notedAtMs: this.#notedAtMs };
+    this.#ledger.addWhole(this.draft, batch, transaction, {
+      ...noted,
+      message: isAlone ? message : undefined,
+    });
+    this.#transactions++;
   }
 
   async #takeParts(first: bigint, batch: Extract<Batch, { kind: 'part' }>): Promise<void> {

@@ -308,6 +308,12 @@ export type ApplyStep =
    * unless it `arrived`.
    */
   | { readonly type: 'release'; readonly id: number; readonly arrived: boolean; readonly seq: number }
+  /**
+   * Own transactions that count for nobody, since another epoch had begun when they came into the
+   * log. Those that this database neither holds nor keeps, because a power loss took them, go into
+   * its rescue ledger. Their numbers are given.
+   */
+  | { readonly type: 'fenced'; readonly batch: TransactionBatch; readonly seq: number }
   /** The gap of this origin was none: the transaction that it waits for does not exist. */
   | { readonly type: 'no-gap'; readonly origin: string; readonly seq: number }
   /**

@@ -205,13 +205,14 @@ export class Feed implements Behaviour<FeedProtocol> {
     return !members.has(origin) && (primary === undefined || origin === primary);
   }
 
-  /** What only this database has leaves it, before the next primary's transactions come. */
+  /** What only this database has leaves it, before what comes next in the log is applied. */
   async #rewind({ context }: AntiphonError, signal: AbortSignal): Promise<void> {
     const { clock } = this.scope;
+    const spent = context['spent'] as number | undefined;
     const sinceMs = clock.monotonicMs();
     while (!signal.aborted && this.scope.health.replicating) {
       try {
-        await this.replica.ask('rewind', undefined, { timeoutMs: Infinity, signal });
+        await this.replica.ask('rewind', spent, { timeoutMs: Infinity, signal });
         return this.#hold.end();
       } catch (thrown) {
         if (!(thrown instanceof AntiphonError) || !HELD.has(thrown.code)) throw thrown;
@@ -227,7 +228,7 @@ export class Feed implements Behaviour<FeedProtocol> {
     signal: AbortSignal,
   ): Promise<Unreadable | undefined> {
     const { health, registry, document, clock } = this.scope;
-    if (reason === 'deposed') {
+    if (reason === 'deposed' || reason === 'spent') {
       await this.#rewind(error, signal);
       return undefined;
     }

@@ -233,6 +233,32 @@ describe('Intake', () => {
     expect(third.steps).toMatchObject([{ type: 'transactions', seq: 22 }]);
   });
 
+  it('I3: an own one of another epoch that the database never had is for its rescue ledger', () => {
+    const epoch = { number: 1, primary: 'a', instance: 'i', seq: 5 };
+    const own = (counter: number, over: Partial<TransactionBatch> = {}) =>
+      entry(6, batch(counter, 1, { origin: 'me', ...over }));
+    const rules = { ...RULES, primary: 'a' };
+    const late = plan([own(3)], { me: 2 }, { epoch }, rules);
+    expect(late.steps).toMatchObject([{ type: 'fenced', batch: { origin: 'me', firstCounter: 3 }, seq: 6 }]);
+    expect(late.notes).toEqual([{ type: 'fenced', origin: 'me', firstCounter: 3, lastCounter: 3 }]);
+    expect(plan([own(2)], { me: 2 }, { epoch }, rules).steps).toEqual([]);
+    expect(kinds(plan([own(3)], { me: 2 }, { epoch: { ...epoch, primary: 'me' } }, rules).steps)).toEqual([
+      'fenced',
+    ]);
+    // It gives numbers itself right now: none that this one has.
+    const writing = plan(
+      [own(3)],
+      { me: 2 },
+      { epoch: { ...epoch, primary: 'me' }, takesWrites: true },
+      rules,
+    );
+    expect(writing).toMatchObject({
+      steps: [],
+      seq: 0,
+      halt: { reason: 'spent', error: { context: { spent: 3 } } },
+    });
+  });
+
   it('skips own messages, and halts when somebody else writes as us', () => {
     const own = batch(1, 2, { origin: 'me' });
     const ownLog = { vector: {}, partial: {} };

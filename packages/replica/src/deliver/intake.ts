@@ -250,6 +250,26 @@ export class Intake {
   }
 
   /**
+   * A power loss may have taken from the database what was on its way into the log. A group of a
+   * synchronous cluster is in no database before it is in the log.
+   */
+  #takeFencedOwn(entry: LogEntry, summary: BatchSummary, index: number): void {
+    const { synchronous, takesWrites } = this.options;
+    const { origin, firstCounter, lastCounter, sync } = summary;
+    const isLost = sync === undefined && lastCounter > counterOf(this.#state.vector, origin);
+    // What is under way in a synchronous cluster has numbers of its own behind this one.
+    if (isLost && takesWrites && synchronous === undefined) {
+      this.#halt = { reason: 'spent', error: spentNumber(entry, lastCounter) };
+      return;
+    }
+    this.#notes.push({ type: 'fenced', origin, firstCounter, lastCounter });
+    const batch = isLost && !takesWrites ? decodeBatches(entry.data)[index] : undefined;
+    if (batch?.kind !== 'transactions') return;
+    this.#batches.push(-1);
+    this.#steps.push({ type: 'fenced', batch, seq: entry.seq });
+  }
+
+  /**
    * Nobody's, as far as this replica knows. Where members acknowledge what they have, a group may
    * still be one that others accepted: it is missing here until they say that they have not got it
    * either.
@@ -271,7 +291,10 @@ export class Intake {
     const refusals = this.#ownRefusals(entry);
     return summarize(entry.data).map((batch, index) => {
       if (batch.origin !== entry.origin) return true;
-      if (this.#isFenced(batch)) return false;
+      if (isFenced(this.#epochs.current, batch)) {
+        this.#takeFencedOwn(entry, batch, index);
+        return false;
+      }
       const { origin, firstCounter, lastCounter } = batch;
       if (admit(this.#ownLog, batch).type !== 'apply') {
         this.#notes.push({ type: 'duplicate', origin });
@@ -407,6 +430,14 @@ function deposed({ epoch, primary }: EpochRecord, seq: number): AntiphonError {
     'NOT_WRITABLE',
     `${primary} is the primary from entry ${seq} of the log on, epoch ${epoch}. Write to it.`,
     { context: { primary, epoch, seq } },
+  );
+}
+
+function spentNumber({ origin, seq }: LogEntry, counter: number): AntiphonError {
+  return new AntiphonError(
+    'NOT_WRITABLE',
+    `Entry ${seq} of the log is ${origin}:${counter} of an earlier process. Numbers go on behind it in the next epoch.`,
+    { context: { spent: counter, seq } },
   );
 }
 

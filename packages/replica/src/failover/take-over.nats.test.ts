@@ -1,7 +1,15 @@
-import { type AppendResult, encodeEpochRecord, EPOCH_ORIGIN, type Topology } from '@antiphon/core';
+import {
+  type AppendResult,
+  decodeBatches,
+  encodeBatch,
+  encodeEpochRecord,
+  EPOCH_ORIGIN,
+  type Topology,
+} from '@antiphon/core';
 import { connectNats } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { newId } from '../config/ids.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -22,6 +30,38 @@ async function same(...replicas: readonly SqliteReplica[]): Promise<void> {
     const rows = await Promise.all(replicas.map((replica) => rowsOf(replica, 't')));
     return rows.every((one) => one === rows[0]);
   });
+}
+
+/**
+ * What a process of `a` had committed, and was sending when the power went: the row `id`, as
+ * the next one after what the log has.
+ */
+async function lateMessage(id: number): Promise<Uint8Array> {
+  const nats = await connectNats({ servers: fixture.server.url });
+  try {
+    const { data = new Uint8Array() } = (await nats.log(fixture.cluster).lastOf('a')) ?? {};
+    const [batch] = decodeBatches(data);
+    if (batch?.kind !== 'transactions') throw new Error('it is no transaction');
+    const [{ counter = 0, time = 0, changes = [] } = {}] = batch.transactions;
+    const row = changes.map((change) => ({ ...change, row: [BigInt(id), 'late'] }));
+    const lost = { counter: counter + 1, time: time + 1, changes: row };
+    return encodeBatch({ ...batch, firstCounter: lost.counter, time: lost.time, transactions: [lost] });
+  } finally {
+    await nats.close();
+  }
+}
+
+async function appendAs(origin: string, data: Uint8Array): Promise<void> {
+  const nats = await connectNats({ servers: fixture.server.url });
+  try {
+    const log = nats.log(fixture.cluster);
+    await log.open({ create: false });
+    const request = { origin, id: newId(), data };
+    const result = await new Promise<AppendResult>((settled) => log.append(request, settled));
+    expect(result).toMatchObject({ type: 'stored' });
+  } finally {
+    await nats.close();
+  }
 }
 
 describe('a replica takes over', () => {
@@ -236,6 +276,34 @@ describe('a replica takes over', () => {
     await b.takeOver();
     for (const replica of [a, b])
       await expect(replica.outcome(own)).resolves.toMatchObject({ outcome: 'rejected' });
+  });
+
+  it('I2, I3: and what a power loss took, and came too late into the log, is in the ledger', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const first = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    await write(first, 1, 'in the log');
+    await same(first, b);
+    const late = await lateMessage(2);
+    await first.close();
+    // Idle, and behind the number that it does not know of.
+    const a = await fixture.replica('a', fast);
+    await appendAs('a', late);
+    await eventually('it is in the ledger', () => a.status().rescued === 1);
+    await eventually('a takes writes again', () => a.status().epoch?.number === 3);
+    await write(a, 3, 'behind it');
+    await same(a, b);
+    await b.takeOver();
+    await eventually('a knows it', () => a.status().role === 'replica');
+    await appendAs('a', await lateMessage(9));
+    await eventually('it is in the ledger', () => a.status().rescued === 2);
+    const { transactions } = await a.rescue.list();
+    expect(transactions).toMatchObject([{ reason: 'rescued', changes: 1 }, { changes: 1 }]);
+    for (const { id } of transactions) await a.rescue.reapply(id);
+    await same(a, b);
+    expect(await rowsOf(b, 't')).toMatch(/in the log.*late.*behind it.*late/);
+    expect(a.status().alarms).toEqual([]);
   });
 
   it('and refuses where the cluster has no failover', async () => {

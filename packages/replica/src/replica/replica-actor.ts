@@ -97,7 +97,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     apply: (delivery: Delivery): Promise<DeliveryResult> => this.#apply(delivery),
     enter: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#follow(context),
     claim: async (why: EpochReason): Promise<void> => this.#term?.claim(why),
-    rewind: (): Promise<void> => this.#rewind(),
+    rewind: (spent: number | undefined, context: Context<ReplicaProtocol>): Promise<void> =>
+      spent === undefined ? this.#rewind() : this.#renumber(spent, context),
     handOver: async (holdMs: number): Promise<void> => {
       this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
       await this.scope.store.handOver();
@@ -226,6 +227,19 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       `Another replica is the primary now, and ${transactions} transactions of this one had not come into the log. ` +
         'Their rows are as they were before, and the transactions are kept. See `antiphon rescue list`.',
     );
+  }
+
+  /**
+   * The log has an own number that this database never gave, as far as it knows. It is the primary
+   * again when the next epoch has begun behind that, and then writes again what it undid.
+   */
+  async #renumber(spent: number, context: Context<ReplicaProtocol>): Promise<void> {
+    const { store, progress } = this.scope;
+    await this.#term?.stopSending();
+    await store.rewind({ reason: 'pending', spent });
+    await this.#term?.end();
+    this.#enter(context);
+    progress.moved();
   }
 
   /**

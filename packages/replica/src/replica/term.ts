@@ -44,12 +44,14 @@ export class Term {
     private readonly scope: ReplicaScope,
     private readonly context: Context<ReplicaProtocol>,
   ) {
-    const { authority, id, sync, limits, document } = scope;
+    const { authority, id, sync, limits, document, store } = scope;
     const { epoch, primary, mayWrite } = authority.current();
     this.epoch = epoch;
     const feed = context.spawn('feed', () => new Feed(scope, context.self));
     this.feed = feed;
-    if (authority.byTerm && primary === id && !mayWrite) this.#startClaiming('restart');
+    // Its own one is not enough where its numbers would go on behind a hole.
+    const isElected = mayWrite && store.state().writes !== 'refuse';
+    if (authority.byTerm && primary === id && !isElected) this.#startClaiming('restart');
     // What this one has sealed and is not in the log waits for its epoch.
     if (!authority.byTerm || mayWrite)
       this.#relay = context.spawn('relay', () => new Relay(scope, feed), { mailbox: RELAY_MAILBOX });

@@ -37,10 +37,10 @@ export interface DeliveryResult {
   /**
    * Nothing from the entry after `doneSeq` on may be dealt with. `newer-schema`: it may, once it is
    * known that the cluster has no such schema. `deposed`: it may, once this database has given up
-   * what only it has.
+   * what only it has. `spent`: likewise, and then the numbers go on behind that of the entry.
    */
   readonly halt?: {
-    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing' | 'deposed';
+    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing' | 'deposed' | 'spent';
     readonly error: AntiphonError;
   };
 }
@@ -103,7 +103,8 @@ export interface ReplicaProtocol {
   /** Library writes wait for so many milliseconds, and the database takes no others any more. */
   handOver(holdMs: number): void;
   /** Another primary's epoch comes next: what only this database has goes to the rescue ledger. */
-  rewind(): void;
+  /** `spent`: for this primary, up to which own number none is given any more. */
+  rewind(spent: number | undefined): void;
   /** The next synchronous group, if one waits. */
   advance(): void;
   /**

@@ -4,6 +4,7 @@ import { describeClaiming } from './store/claiming.js';
 import { describeConverging } from './store/converging.js';
 import { describeInstalling } from './store/installing.js';
 import { Kit } from './store/kit.js';
+import { describeFenced } from './store/fenced.js';
 import { describeGroups } from './store/groups.js';
 import { describeEpochs } from './store/epochs.js';
 import { describeOwnRecovery } from './store/own-recovery.js';
@@ -62,6 +63,7 @@ export function storeConformance<Tx>(
     describeParts(current);
     describeEpochs(current);
     describeRewind(current);
+    describeFenced(current);
     describeOwnRecovery(current);
     describeConverging(current);
     describeReading(current);

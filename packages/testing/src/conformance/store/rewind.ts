@@ -16,13 +16,13 @@ const PRIMARY = { rowVersions: false, primary: 'a', asPrimary: 'capture', writes
 const TABLES = ['items', 'pairs', 'people', 'amounts'];
 const RESCUED = { reason: 'rescued', spent: 0 } as const;
 const PENDING = { reason: 'pending', spent: 0 } as const;
-const ALL = { afterId: 0, limit: 1000 } as const;
+export const ALL = { afterId: 0, limit: 1000 } as const;
 /** More than one message holds. */
 const BIG_ROWS = 250;
 const BIG_BYTES = 8192;
 
 /** The next entry of the log is a record, and these members, who have all before it, apply it. */
-async function enter(
+export async function enter(
   members: readonly Member[],
   record: Partial<EpochRecord>,
   elected?: Member,
@@ -42,7 +42,7 @@ async function enter(
   }
 }
 
-async function rowsOf(member: Member): Promise<Readonly<Record<string, readonly Row[]>>> {
+export async function rowsOf(member: Member): Promise<Readonly<Record<string, readonly Row[]>>> {
   const rows: Record<string, readonly Row[]> = {};
   for (const table of TABLES) rows[table] = await member.rows(table);
   return rows;
@@ -57,7 +57,7 @@ async function countersOf(store: Store): Promise<readonly number[]> {
 }
 
 /** With rows that the log has. */
-async function primaryOf(kit: KitOf): Promise<Member> {
+export async function primaryOf(kit: KitOf): Promise<Member> {
   const member = await kit().member(PRIMARY);
   await member.write(
     ...[put('items', 1n, 'one', 1.5, new Uint8Array([1])), put('items', 2n, 'two', null, null)],
