@@ -43,6 +43,8 @@ export interface SealRange {
   readonly end: number;
   /** When they were written; the last span ends where the range does. Absent: now. */
   readonly spans?: readonly WrittenSpan[];
+  /** It is not sent as it is: any time will do, which no clock has to give. */
+  readonly undated?: boolean;
 }
 
 /**

@@ -79,7 +79,7 @@ function maySealNow(session: Session, draft: ReplicaState): boolean {
 }
 
 /** Undefined while no change may be given a time. */
-function aheadMs({ clock }: Session): number | undefined {
+export function aheadMs({ clock }: Pick<Session, 'clock'>): number | undefined {
   try {
     return clock.sourceAheadMs;
   } catch {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import {
+  AntiphonError,
   type ApplyStep,
   type ClusterSchema,
   decodeBatches,
@@ -20,6 +21,7 @@ let store: Store<SqliteTransaction>;
 let outside: DatabaseSync;
 
 beforeEach(() => {
+  isAhead = false;
   dir = mkdtempSync(join(tmpdir(), 'antiphon-rewind-'));
 });
 
@@ -53,8 +55,16 @@ async function install(): Promise<void> {
       createTables: false,
       sealExistingRows: true,
     },
-    new HybridClock(systemClock()),
+    new HybridClock(systemClock(), { nowMs: timeNow }),
   );
+}
+
+/** A clock that is too far ahead gives no times. */
+let isAhead = false;
+
+function timeNow(): number {
+  if (isAhead) throw new AntiphonError('CLOCK_SKEW', 'The clock is ahead. Set it right.');
+  return Date.now();
 }
 
 async function write(...statements: readonly string[]): Promise<TransactionId | undefined> {
@@ -290,6 +300,21 @@ describe('I3, I10: a rewind undoes, to the byte,', () => {
 });
 
 describe('a rewind', () => {
+  it('I10: undoes what others wrote although the clock gives no times', async () => {
+    await primary(`CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1)`);
+    const before = content();
+    await write('INSERT INTO t VALUES (2, 2)');
+    outside.exec('INSERT INTO t VALUES (3, 3); UPDATE t SET v = 10');
+    isAhead = true;
+    await expect(store.seal()).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
+    expect(await store.rewind({ reason: 'rescued', spent: 0 })).toMatchObject({ transactions: 2 });
+    expect(content()).toEqual(before);
+    const [first, second] = await store.rescues({ afterId: 0, limit: 10 });
+    // Not the clock's: nobody has to follow it.
+    expect(second?.time).toBe((first?.time ?? 0) + 1);
+    expect(store.state()).toMatchObject({ rescued: 2, writes: 'refuse' });
+  });
+
   it('names rows that something wrote past the capture', async () => {
     await primary(`CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)`);
     await write('UPDATE t SET v = v + 10');

@@ -15,6 +15,7 @@ import type { Connection } from './connection.js';
 import { captureNothing, PARTS_PER_COUNTER } from './metadata.js';
 import { Pace } from './pace.js';
 import { RescueLedger } from './rescue-ledger.js';
+import { aheadMs } from './resume.js';
 import { ImagesOfTables } from './row-images.js';
 import { countSealed } from './sealed-messages.js';
 import type { Session } from './session.js';
@@ -42,7 +43,8 @@ export async function rewind(
   session.verifySchema(applier, draft);
   const pace = Pace.ordinary(applier.surroundings);
   draft.lastCounter = Math.max(draft.lastCounter, options.spent);
-  await session.sealPending(applier, draft, pace);
+  // What is undone is not sent with the time that it gets here, so it need not wait for a right one.
+  await session.sealPending(applier, draft, pace, { undated: aheadMs(session) === undefined });
   session.sealing(applier).sealer.finish();
   captureNothing(applier);
   const tail = new Tail(session, draft, options, pace);

@@ -120,7 +120,8 @@ export class Sealer {
    * Each is later than the one before, so that the last change of a row has the latest time; but
    * for rows that were moved, which are the only change of theirs.
    */
-  #timed(start: number, { end, spans }: SealRange): readonly Stretch[] {
+  #timed(start: number, { end, spans, undated = false }: SealRange): readonly Stretch[] {
+    if (undated) return [{ start, end, time: this.clock.tickIdle() }];
     if (spans === undefined) return [{ start, end, time: this.clock.tick() }];
     let from = start;
     return spans.map((span) => {

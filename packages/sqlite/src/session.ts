@@ -165,9 +165,14 @@ export class Session {
 
   /**
    * Seals everything that other programs have committed, as the transactions that it certainly was
-   * and with the times when it was written. The message stays open.
+   * and with the times when it was written. The message stays open. `undated`: without these times.
    */
-  async sealPending(connection: Connection, state: ReplicaState, pace: Pace): Promise<void> {
+  async sealPending(
+    connection: Connection,
+    state: ReplicaState,
+    pace: Pace,
+    { undated = false } = {},
+  ): Promise<void> {
     const { outbox, sealer } = this.sealing(connection);
     sealer.begin(state);
     if (outbox.isEmpty()) return;
@@ -179,7 +184,7 @@ export class Session {
     this.guardNumbering();
     let from = 0;
     for await (const ranges of times.ranges(last, pace)) {
-      await sealer.seal(from, ranges, pace);
+      await sealer.seal(from, undated ? ranges.map((range) => ({ ...range, undated })) : ranges, pace);
       from = ranges.at(-1)?.end ?? from;
     }
     outbox.clear();
