@@ -76,6 +76,8 @@ export interface MailboxProtocol {
     /** The newest one that the other replica knows: in another one nothing is written. */
     readonly epoch?: number;
   }): WriteResult<readonly number[]>;
+  /** By whoever has forwarded it: it is not begun any more; what has begun is answered. */
+  withdraw(request: { readonly requestId: string }): void;
   query(request: QueryRequest): QueryResult;
   /** What became of a write; `id` as in an UnknownOutcomeError. */
   outcome(request: { readonly id: string }): Outcome;
@@ -195,6 +197,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       const by = forwarded ? { ...(epoch !== undefined && { epoch }) } : undefined;
       return later(message, this.writer.execute(statements, options, by));
     },
+    withdraw: ({ requestId }: { requestId: string }): void => this.writer.withdraw(requestId),
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
       later(message, read(this.scope, sql, params, options)),
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
@@ -381,6 +384,11 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
       ...(forwarded === true && { forwarded }),
       ...(epoch === undefined ? {} : { epoch: whole('epoch', epoch, Number.MAX_SAFE_INTEGER) }),
     };
+  },
+  withdraw: (input) => {
+    const { requestId } = record(input);
+    assertRequestId(requestId);
+    return { requestId };
   },
   query: (input) => {
     const request = record(input);

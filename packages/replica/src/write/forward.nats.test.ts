@@ -1,7 +1,9 @@
-import { type Bus, type BusRequest, type Topology, UnknownOutcomeError } from '@antiphon/core';
+import { DatabaseSync } from 'node:sqlite';
+import { type Bus, type BusRequest, systemClock, type Topology, UnknownOutcomeError } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { newId } from '../config/ids.js';
+import { changed } from '../testing/changed.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -59,6 +61,57 @@ describe.each(Object.entries(MODES))('execute on another replica than the primar
     await eventually('b has it', async () => (await rowsOf(b, 't')) === (await rowsOf(a, 't')));
     expect(await rowsOf(a, 't')).toBe('[{"id":"1n","v":"x"}]');
   });
+});
+
+describe('a primary that cannot begin', () => {
+  async function locked(): Promise<[SqliteReplica, DatabaseSync]> {
+    const [, b] = await two(MODES.asynchronous);
+    const other = new DatabaseSync(fixture.file('a'), { timeout: 0 });
+    other.exec('BEGIN IMMEDIATE');
+    return [b, other];
+  }
+
+  it(
+    'I8: says so of a request that waited for longer than an answer may take',
+    { timeout: 30_000 },
+    async () => {
+      const [b, other] = await locked();
+      try {
+        await expect(b.execute(insert(1), { timeoutMs: 7000 })).rejects.toMatchObject({
+          code: expect.stringMatching(/^(TIMEOUT|STORE_BUSY)$/) as string,
+        });
+      } finally {
+        other.close();
+      }
+      await b.execute(insert(2));
+      expect(await rowsOf(b, 't')).not.toContain('1n');
+    },
+  );
+
+  it('does not begin what its caller has given up', async () => {
+    const [b, other] = await locked();
+    try {
+      const ending = new AbortController();
+      const enough = new Error('enough');
+      setTimeout(() => ending.abort(enough), 300);
+      const startedMs = performance.now();
+      await expect(b.execute(insert(1), { signal: ending.signal })).rejects.toBe(enough);
+      expect(performance.now() - startedMs).toBeLessThan(3000);
+    } finally {
+      other.close();
+    }
+    await b.execute(insert(2));
+    expect(await rowsOf(b, 't')).not.toContain('1n');
+  });
+});
+
+it('I8: a replica whose clock is hours behind has its requests written', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+  await fixture.replica('a', MODES.asynchronous);
+  const clock = changed(systemClock(), { nowMs: () => Date.now() - 3 * 3_600_000 });
+  const b = await fixture.replicaWith({ clock }, 'b', MODES.asynchronous);
+  expect(await b.execute(insert(1))).toMatchObject({ id: { origin: 'a' } });
 });
 
 describe('where the primary changes', () => {

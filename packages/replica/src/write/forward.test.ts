@@ -22,6 +22,7 @@ const NEVER = new Promise<Executed>(() => undefined);
 /** Replica `z`, and primaries that answer what the test says. */
 class Bench {
   readonly asked: Asked[] = [];
+  readonly withdrawn: string[] = [];
   readonly closing = new AbortController();
   mandate: Mandate = { epoch: 1, role: 'replica', primary: 'a', mayWrite: false };
   #listener: (mandate: Mandate) => void = () => undefined;
@@ -57,6 +58,10 @@ class Bench {
   ): Promise<Uint8Array> {
     const primary = subject.split('.').at(-2) ?? '';
     const asked = { ...(msgpackCodec.decode(data) as Asked), primary };
+    if (subject.endsWith('.withdraw')) {
+      this.withdrawn.push(asked.requestId);
+      return msgpackCodec.encode({ ok: undefined });
+    }
     this.asked.push(asked);
     const interrupted = new Promise<AntiphonError>((resolve) => {
       limit.signal?.addEventListener('abort', () => resolve(new AntiphonError('ABORTED', 'Given up.')));
@@ -66,7 +71,11 @@ class Bench {
     if (!(answer instanceof AntiphonError)) return msgpackCodec.encode({ ok: answer });
     const { code, message, retriable, context } = answer;
     // What the bus says, and not the primary.
-    if (['ABORTED', 'NO_ACTOR'].includes(code) || (code === 'TIMEOUT' && message === 'No answer.'))
+    if (
+      code === 'NO_ACTOR' ||
+      (code === 'ABORTED' && context['by'] === undefined) ||
+      (code === 'TIMEOUT' && message === 'No answer.')
+    )
       throw answer;
     return msgpackCodec.encode({ error: { code, message, retriable, context } });
   }
@@ -196,7 +205,33 @@ describe('a forwarded request', () => {
     setTimeout(() => late.abort(), 30);
     expect(await slow.forwarding(5000, late.signal).run()).toEqual(WRITTEN);
     expect(slow.asked).toHaveLength(1);
+    expect(slow.withdrawn).toEqual(['r']);
+    const waits = new AbortController();
+    const queue = new Bench(
+      () => new Promise((resolve) => setTimeout(() => resolve(error('ABORTED', { by: 'a' })), 100)),
+    );
+    setTimeout(() => waits.abort(), 30);
+    await expect(queue.forwarding(5000, waits.signal).run()).rejects.toMatchObject({ code: 'ABORTED' });
   });
+
+  it(
+    'I8: takes a late answer to the first question, unless a later one may have written',
+    { timeout: 20_000 },
+    async () => {
+      const soon = (answer: Executed | AntiphonError, ms: number): Promise<Executed | AntiphonError> =>
+        new Promise((resolve) => setTimeout(() => resolve(answer), ms));
+      const certain = new Bench((_, nth) => soon(error('NOT_IN_SYNC'), nth === 1 ? 5500 : 700));
+      const lost = new Bench((_, nth) => (nth === 1 ? NEVER : soon(error('NOT_IN_SYNC'), 100)));
+      const written = new Bench((_, nth) =>
+        soon(nth === 1 ? error('TIMEOUT') : WRITTEN, nth === 1 ? 5100 : 300),
+      );
+      const [first, second, third] = [certain, lost, written].map((bench) => bench.forwarding(7000).run());
+      await expect(first).rejects.toMatchObject({ code: 'NOT_IN_SYNC' });
+      expect(await third).toEqual(WRITTEN);
+      await expect(second).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', id: 'r' });
+      expect(certain.asked).toHaveLength(2);
+    },
+  );
 
   it('ends with its replica: CLOSED, or unknown while somebody may have it', async () => {
     const closed = error('CLOSED');

@@ -1,5 +1,13 @@
 import { remoteRef } from '@antiphon/actor';
-import { abortError, type AckLevel, AntiphonError, mailboxPrefix, NOBODY, sentence } from '@antiphon/core';
+import {
+  abortError,
+  type AckLevel,
+  AntiphonError,
+  mailboxPrefix,
+  NOBODY,
+  sentence,
+  type Timer,
+} from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
 import type { Mandate } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
@@ -9,8 +17,10 @@ import { unknownRequest } from './request-id.js';
 import type { Executed, Request } from './requests.js';
 import type { WriteOptions } from './write-options.js';
 
-/** An answer that is lost is asked for again after so long. */
+/** An answer may have been lost: it is asked for again after so long, and the first one awaited. */
 const ASK_AGAIN_MS = 5000;
+/** Nobody waits for it: the answer to the request says what came of it. */
+const WITHDRAW_MS = 5000;
 /** Of the time that is left, what the answer has for its way back. */
 const WAY_BACK_SHARE = 0.1;
 const WAY_BACK_MS = 250;
@@ -27,6 +37,7 @@ interface Primary {
     readonly forwarded: boolean;
     readonly epoch: number;
   }): Executed;
+  withdraw(request: { readonly requestId: string }): void;
 }
 
 /** Who is the primary, as somebody has read the log. */
@@ -52,6 +63,8 @@ export class Forwarding {
   #hint: Known | undefined;
   #askedEpoch = Infinity;
   #givenUp: AntiphonError | undefined;
+  /** What waits for its turn at the primary never gets it; what it has begun is answered. */
+  #withdraw: () => void = () => undefined;
   /** Ends the wait for an answer. */
   #interrupt: () => void = () => undefined;
   /** Ends the wait between two attempts. */
@@ -80,8 +93,10 @@ export class Forwarding {
       if (epoch > this.#askedEpoch) this.#interrupt();
       this.#wake();
     });
-    // What the primary was asked for is not called back.
-    const onAbort = (): void => this.#wake();
+    const onAbort = (): void => {
+      this.#withdraw();
+      this.#wake();
+    };
     const ends = [closing, ...(signal === undefined ? [] : [signal])];
     for (const end of ends) end.addEventListener('abort', onAbort, { once: true });
     try {
@@ -133,19 +148,61 @@ export class Forwarding {
     const { bus, cluster } = this.scope;
     const { id, statements } = this.request;
     const { acks } = this.options;
-    const leftMs = this.#leftMs;
-    const wayBackMs = Math.min(WAY_BACK_MS, leftMs * WAY_BACK_SHARE);
-    const timeoutMs = Math.max(1, Math.min(LONGEST_MS, Math.floor(leftMs - wayBackMs)));
-    const request = {
-      ...{ statements, timeoutMs, requestId: id, forwarded: true, epoch },
-      ...(acks !== undefined && { acks }),
-    };
     const mailbox = remoteRef<Primary>(bus, mailboxPrefix(cluster, primary));
     const interrupted = new AbortController();
+    const { signal } = interrupted;
     this.#interrupt = () => interrupted.abort();
+    this.#withdraw = () =>
+      void mailbox
+        .ask('withdraw', { requestId: id }, { timeoutMs: WITHDRAW_MS, signal })
+        .catch(() => undefined);
     this.#askedEpoch = epoch;
-    const limit = { timeoutMs: Math.ceil(Math.min(leftMs, ASK_AGAIN_MS)), signal: interrupted.signal };
-    return mailbox.ask('execute', request, limit);
+    try {
+      return await this.#firstAnswer(() => {
+        const leftMs = this.#leftMs;
+        const wayBackMs = Math.min(WAY_BACK_MS, leftMs * WAY_BACK_SHARE);
+        const timeoutMs = Math.max(1, Math.min(LONGEST_MS, Math.floor(leftMs - wayBackMs)));
+        const request = {
+          ...{ statements, timeoutMs, requestId: id, forwarded: true, epoch },
+          ...(acks !== undefined && { acks }),
+        };
+        return mailbox.ask('execute', request, { timeoutMs: Math.max(1, Math.ceil(leftMs)), signal });
+      });
+    } finally {
+      this.#withdraw = () => undefined;
+      interrupted.abort();
+    }
+  }
+
+  /**
+   * Of the same question, asked again and again. That nothing was written is an answer only when
+   * all of them have it: the primary answers a question while it works on the same one alike, and
+   * one that comes later may have written.
+   */
+  #firstAnswer(ask: () => Promise<Executed>): Promise<Executed> {
+    const { clock } = this.scope;
+    return new Promise<Executed>((resolve, reject) => {
+      let open = 0;
+      let timer: Timer | undefined;
+      const ended = (): void => timer?.cancel();
+      const failed = (thrown: unknown): void => {
+        open--;
+        const isAnswer = thrown instanceof AntiphonError && certaintyOf(thrown) === 'answer';
+        if (isAnswer && open > 0 && !RAN.has(thrown.code)) return;
+        if (open > 0 && !isAnswer) this.#isUnclear = true;
+        ended();
+        reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      };
+      const again = (): void => {
+        open++;
+        timer = clock.setTimer(ASK_AGAIN_MS, again);
+        ask().then((executed) => {
+          ended();
+          resolve(executed);
+        }, failed);
+      };
+      again();
+    });
   }
 
   /** Throws what is an answer to the caller. */

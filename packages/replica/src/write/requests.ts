@@ -24,6 +24,16 @@ const FORGET_MS = 60_000;
 /** In one transaction. */
 const FORGOTTEN_ROWS = 1000;
 
+/** What ends in time answers within it. */
+const ANSWER_MS = 100;
+
+interface UnderWay {
+  readonly epoch: number | undefined;
+  readonly acks: WriteOptions['acks'] | undefined;
+  readonly answer: Promise<Executed>;
+  readonly withdrawal: AbortController;
+}
+
 type Write = (run: (tx: unknown) => readonly number[], options: WriteOptions) => Promise<Executed>;
 
 /**
@@ -32,7 +42,7 @@ type Write = (run: (tx: unknown) => readonly number[], options: WriteOptions) =>
  */
 export class Requests {
   /** By id: the newest one of those that have no answer. */
-  readonly #underWay = new Map<string, Promise<unknown>>();
+  readonly #underWay = new Map<string, UnderWay>();
 
   constructor(
     private readonly scope: ReplicaScope,
@@ -48,13 +58,34 @@ export class Requests {
     const { clock, limits } = this.scope;
     const untilMs = clock.monotonicMs() + (options.timeoutMs ?? limits.writeTimeoutMs);
     const before = this.#underWay.get(request.id);
-    const answer = this.#after(before, request, options, untilMs);
-    this.#underWay.set(request.id, answer);
+    const { epoch } = request;
+    const { acks } = options;
+    // Asked again by whoever has forwarded it, and has no answer yet.
+    if (epoch !== undefined && before?.epoch === epoch && before.acks === acks)
+      return this.#joined(before.answer, request, untilMs);
+    const withdrawal = new AbortController();
+    const signals = [options.signal, withdrawal.signal].filter((signal) => signal !== undefined);
+    const withdrawable = { ...options, signal: AbortSignal.any(signals) };
+    const answer = this.#after(before?.answer, request, withdrawable, untilMs);
+    const underWay = { answer, withdrawal, ...{ epoch, acks } };
+    this.#underWay.set(request.id, underWay);
     try {
       return await answer;
     } finally {
-      if (this.#underWay.get(request.id) === answer) this.#underWay.delete(request.id);
+      if (this.#underWay.get(request.id) === underWay) this.#underWay.delete(request.id);
     }
+  }
+
+  /** Whoever has forwarded it has given up: what has not begun does not begin any more. */
+  withdraw(id: string): void {
+    const underWay = this.#underWay.get(id);
+    if (underWay?.epoch !== undefined) underWay.withdrawal.abort();
+  }
+
+  async #joined(answer: Promise<Executed>, { id }: Request, untilMs: number): Promise<Executed> {
+    if (await endsBy(answer, untilMs + ANSWER_MS, this.scope.clock))
+      return { ...(await answer), repeated: true };
+    throw unknownRequest('The same request is still being written.', id);
   }
 
   async #after(

@@ -264,7 +264,7 @@ export class Writer<Tx> {
     this.#assertAcks(options);
     if (this.#forwarded.size >= limits.waitingWrites) throw overloaded();
     // What a message cannot carry as it is must not become something else on its way.
-    const request = { id: requestId ?? idFrom(clock), statements: parseStatements(statements) };
+    const request = { id: requestId ?? this.#newRequestId(), statements: parseStatements(statements) };
     const here = (left: WriteOptions) => this.#requests.once(request, left);
     const forwarding = new Forwarding(this.scope, request, options, { here, untilMs });
     this.#forwarded.add(forwarding);
@@ -273,6 +273,22 @@ export class Writer<Tx> {
     } finally {
       this.#forwarded.delete(forwarding);
     }
+  }
+
+  /**
+   * The primary tells by the id how old the request is. The clock of this machine may be hours
+   * behind, which keeps it from nothing else; the log's is the same for all.
+   */
+  #newRequestId(): string {
+    const { clock, clocks } = this.scope;
+    const logMs = clocks.logClock.window()?.earliestMs ?? -Infinity;
+    const nowMs = (): number => Math.max(clock.nowMs(), Math.floor(logMs));
+    return idFrom({ nowMs, random: () => clock.random() });
+  }
+
+  /** By whoever has forwarded it. */
+  withdraw(requestId: string): void {
+    this.#requests.withdraw(requestId);
   }
 
   #here(
