@@ -45,6 +45,7 @@ export {
   decodeClusterDocument,
   encodeClusterDocument,
   isCertified,
+  FAILOVER_IS_FOR_NEW_CLUSTERS,
   settingsDifference,
 } from './cluster/cluster-document.js';
 export {

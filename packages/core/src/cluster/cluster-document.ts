@@ -95,6 +95,11 @@ export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
   };
 }
 
+/** A page says how. */
+export const FAILOVER_IS_FOR_NEW_CLUSTERS =
+  'A cluster has failover from its creation on, or never: leave `failover` out here, or create a new cluster from ' +
+  'the file of the primary (docs/failover.md, "A cluster without failover")';
+
 /** What this replica's settings say otherwise, one sentence each; nothing when they agree. */
 export function settingsDifference(
   document: ClusterDocument,
@@ -116,8 +121,9 @@ export function settingsDifference(
     differences.push(`update: here ${ourUpdate}, the cluster has ${theirUpdate}`);
   if (settings.failover !== undefined) {
     const [ourFailover, theirFailover] = [settings.failover, document.failover].map(describeFailover);
+    const wayOut = document.failover === undefined ? `. ${FAILOVER_IS_FOR_NEW_CLUSTERS}` : '';
     if (ourFailover !== theirFailover)
-      differences.push(`failover: here ${ourFailover}, the cluster has ${theirFailover}`);
+      differences.push(`failover: here ${ourFailover}, the cluster has ${theirFailover}${wayOut}`);
   }
   if (settings.tables !== undefined) {
     const agreed = usersTables(document.schema.tables).map((table) => table.name);

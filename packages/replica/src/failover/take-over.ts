@@ -3,6 +3,7 @@ import {
   AntiphonError,
   checkOptions,
   EPOCH_ORIGIN,
+  FAILOVER_IS_FOR_NEW_CLUSTERS,
   type EpochReason,
   newestEpoch,
   type OptionNames,
@@ -82,7 +83,7 @@ export function assertFailover({ authority, cluster }: Pick<Scope, 'authority' |
   if (authority.byTerm) return;
   throw new AntiphonError(
     'BAD_OPTION',
-    `Cluster ${cluster} was created without \`failover\`, so its primary stays the primary. Create it with \`failover\`.`,
+    `Cluster ${cluster} was created without \`failover\`, so its primary stays the primary. ${FAILOVER_IS_FOR_NEW_CLUSTERS}.`,
     { context: { cluster } },
   );
 }

@@ -161,3 +161,38 @@ describe('a member that is gone', () => {
     );
   });
 });
+
+describe.each([{ mode: 'async' }, { mode: 'sync', acks: 'majority' }] as const)(
+  'a primary that is gone, %o',
+  (update) => {
+    it('I9: is removed once another one has taken over, and joins again as a follower', async () => {
+      await using cluster = await ClusterFixture.start();
+      cluster.sql('a', SCHEMA);
+      const options = {
+        ...{ update, failover: { mode: 'manual' } as const },
+        topology: { mode: 'primary-replica', primary: 'a' } as const,
+      };
+      const a = await cluster.replica('a', options);
+      const b = await cluster.replica('b', options);
+      const c = await cluster.replica('c', options);
+      await write(a);
+      await a.close();
+      await expect(b.removeMember('a')).rejects.toMatchObject({
+        code: 'BAD_OPTION',
+        message: expect.stringContaining('antiphon failover') as string,
+      });
+      await b.takeOver();
+      expect(await c.removeMember('a')).toMatchObject({ id: 'a', members: ['b', 'c'] });
+      await write(c);
+      // Also while another one takes over.
+      const [again] = await Promise.all([cluster.replica('a', options), c.takeOver()]);
+      await write(again);
+      await eventually('all have the same', async () => {
+        const rows = await Promise.all([again, b, c].map((replica) => rowsOf(replica, 't')));
+        return rows.every((one) => one === rows[0] && one.split('},').length === 3);
+      });
+      expect(again.status()).toMatchObject({ role: 'replica', epoch: { primary: 'c' }, rescued: 0 });
+      expect(membersOf(b)).toEqual(['a', 'b', 'c']);
+    });
+  },
+);
