@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats-server';
+import type { FailoverOptions } from '@antiphon/core';
 import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
 import type { SqliteOptions } from '@antiphon/sqlite';
 import { stringify } from 'yaml';
@@ -11,6 +12,8 @@ import { ReplicaProcess, type Trouble } from './replica-process.js';
 
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 10_000;
+/** Where another replica takes the place of a primary that has ended, it gets the time for it. */
+const RESTART_WITH_FAILOVER_MS = 5000;
 
 export interface LocalReplica {
   readonly id: string;
@@ -24,6 +27,7 @@ export interface LocalClusterOptions {
   readonly replicas: readonly [LocalReplica, ...LocalReplica[]];
   readonly topology: Topology;
   readonly update: UpdateOptions;
+  readonly failover?: FailoverOptions;
   /** How every replica uses its file, as in antiphon.yaml. */
   readonly sqlite?: Omit<SqliteOptions, 'file'>;
   readonly tables?: readonly string[];
@@ -40,6 +44,8 @@ export interface LocalClusterOptions {
   readonly port?: number;
   /** One sentence for people, for each thing that happens. */
   readonly onEvent: (message: string) => void;
+  /** Called when the process of a replica has ended by itself. */
+  readonly onEnded?: (id: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -148,19 +154,24 @@ export class LocalCluster {
   }
 
   async #startReplica(replica: LocalReplica): Promise<void> {
-    const { folder, onEvent, signal } = this.options;
+    const { folder, onEvent, onEnded, failover, signal } = this.options;
     const configFile = join(folder, `${replica.id}.yaml`);
     mkdirSync(folder, { recursive: true });
     writeFileSync(configFile, this.#configText(replica));
     const logFile = join(folder, `${replica.id}.log`);
-    const process = new ReplicaProcess({ id: replica.id, configFile, logFile, onEvent });
+    const process = new ReplicaProcess({
+      ...{ id: replica.id, configFile, logFile, onEvent },
+      onEnded: () => onEnded?.(replica.id),
+      ...(failover === undefined ? {} : { restartMs: RESTART_WITH_FAILOVER_MS }),
+    });
     this.#processes.push(process);
     await process.start(signal);
     onEvent(`replica ${replica.id} runs on ${replica.file} (pid ${process.pid})`);
   }
 
   #configText({ id, file }: LocalReplica): string {
-    const { cluster, topology, update, sqlite, tables, localTriggers, limits, onStall } = this.options;
+    const { cluster, topology, update, failover, sqlite, tables, localTriggers, limits, onStall } =
+      this.options;
     const config = {
       cluster,
       id,
@@ -170,6 +181,7 @@ export class LocalCluster {
       ...(localTriggers === undefined ? {} : { localTriggers }),
       topology,
       update,
+      ...(failover === undefined ? {} : { failover }),
       ...(limits === undefined ? {} : { limits }),
       ...(onStall === undefined ? {} : { onStall }),
     };

@@ -32,6 +32,10 @@ export interface ReplicaProcessOptions {
   readonly logFile: string;
   /** One sentence for people whenever the process dies and is started again. */
   readonly onEvent: (message: string) => void;
+  /** Called whenever its process has ended by itself. */
+  readonly onEnded?: () => void;
+  /** Before it is started again for the first time. 500 when absent. */
+  readonly restartMs?: number;
   /** A start that does not get on for so long is given up. 60 000 when absent. */
   readonly startSilenceMs?: number;
 }
@@ -134,6 +138,7 @@ export class ReplicaProcess {
       ended = true;
       if (firstOutcome !== undefined && !this.#ready) return firstOutcome('failed');
       if (this.#stopping) return;
+      this.options.onEnded?.();
       if (performance.now() - startedAt > STEADY_MS) this.#failures = 0;
       this.#restartLater(`replica ${id} ${how}`);
     };
@@ -164,7 +169,8 @@ export class ReplicaProcess {
   }
 
   #restartLater(what: string): void {
-    const delayMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures);
+    const { restartMs = FIRST_BACKOFF_MS } = this.options;
+    const delayMs = Math.min(MAX_BACKOFF_MS, restartMs * 2 ** this.#failures);
     this.#failures += 1;
     this.#restarts += 1;
     const reason = this.#lastFailure?.message ?? lastWords(this.options.logFile);

@@ -6,6 +6,7 @@ import { CITY_COUNT } from '../demo/cities.js';
 import { ownCommand } from '../output/own-command.js';
 import { createCityDatabase, prepareDemoFolder } from '../demo/demo-folder.js';
 import { replicateCities, type Replicated } from '../demo/replicate-cities.js';
+import { PrimaryWatch } from '../demo/primary-watch.js';
 import { tryNext } from '../demo/try-next.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
@@ -58,6 +59,8 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   const replicas = [replicaOf(firstId), ...otherIds.map(replicaOf)] as const;
   const topology = topologyOf(options.topology, firstId);
   const update = updateOf(options.update, options.replicas);
+  const failover = options.topology === 'primary-replica' ? ({ mode: 'automatic' } as const) : undefined;
+  let watch: PrimaryWatch | undefined;
   const ownFolder = options.dir !== DEFAULT_FOLDER;
   const contextFolder = ownFolder ? folder : cwd;
   LocalCluster.assertNoneRuns(contextFolder);
@@ -74,6 +77,8 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   const { port } = options;
   const cluster = await LocalCluster.start({
     ...{ cluster: CLUSTER, replicas, topology, update, folder, contextFolder, onEvent: say, signal },
+    ...(failover === undefined ? {} : { failover }),
+    onEnded: (id) => watch?.ended(id),
     ...(port === undefined ? {} : { port }),
   }).catch((thrown: unknown) => {
     if (!signal.aborted) throw thrown;
@@ -84,6 +89,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     return EXIT.ok;
   }
   let exitCode: ExitCode = EXIT.ok;
+  let ended: ExitCode = EXIT.ok;
   try {
     const target = { cluster: CLUSTER, nats: { servers: cluster.servers }, source: 'the demo' };
     await using client = await openCluster(target);
@@ -107,8 +113,14 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
         cwd,
         command,
         ...(ownFolder ? { folder: relative(cwd, folder) } : {}),
+        primaryPid: cluster.processes[0]?.pid,
       };
+      const { processes } = cluster;
+      if (failover !== undefined) watch = new PrimaryWatch({ client, processes, command, say, signal });
+      // Before anybody is told how to end it.
+      await watch?.look();
       say(`\n${tryNext(next).join('\n')}\n\nCtrl-C stops everything.`);
+      [ended] = await Promise.all([stayUntilEnded(cluster, signal, terminal), watch?.run()]);
     }
   } catch (error) {
     await cluster.stop();
@@ -119,7 +131,6 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     await cluster.stop();
     return exitCode;
   }
-  const ended = await stayUntilEnded(cluster, signal, terminal);
   return exitCode === EXIT.ok ? ended : exitCode;
 }
 

@@ -10,18 +10,32 @@ export interface TryNext {
   readonly cwd: string;
   /** How this user starts the command, like `npx antiphon`. */
   readonly command: string;
+  /** Of the process of the first one. */
+  readonly primaryPid?: number | undefined;
   /** Where that command finds the cluster without options; absent when it is the current folder. */
   readonly folder?: string;
 }
 
 /** What to type into another terminal now: exact commands, one a line. */
-export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryNext): readonly string[] {
+export function tryNext({
+  replicas,
+  topology,
+  mode,
+  cwd,
+  command,
+  folder,
+  primaryPid,
+}: TryNext): readonly string[] {
   const [first, second = first] = replicas;
   if (first === undefined || second === undefined) return [];
   const shown = (file: string): string => shellWord(relative(cwd, file) || file);
   const writable = topology.mode === 'multi-primary' ? second : first;
   const reader = topology.mode === 'multi-primary' ? first : second;
   const where = folder === undefined ? '' : ` (in ${shellWord(folder)})`;
+  const killing =
+    topology.mode === 'multi-primary' || primaryPid === undefined
+      ? ['  kill -9 PID                  any replica of the list above: it is started again and catches up']
+      : endThePrimary({ pid: primaryPid, primary: first.id, file: shown(first.file), mode, command });
   if (mode === 'sync') {
     return [
       `Write through ${writable.id}, and read it at once from the file of ${reader.id}${where}:`,
@@ -33,7 +47,7 @@ export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryN
       `  ${command} query --replica ${reader.id} --consistency strong "SELECT count(*) FROM cities"`,
       `  ${command} status`,
       `  ${command} verify`,
-      '  kill -9 PID                  any replica of the list above: it is started again and catches up',
+      ...killing,
     ];
   }
   return [
@@ -46,6 +60,31 @@ export function tryNext({ replicas, topology, mode, cwd, command, folder }: TryN
     `  ${command} query --replica ${reader.id} "SELECT country, count(*) AS cities FROM cities GROUP BY country ORDER BY 2 DESC LIMIT 5"`,
     `  ${command} changes`,
     `  ${command} verify`,
-    '  kill -9 PID                  any replica of the list above: it is started again and catches up',
+    ...killing,
+  ];
+}
+
+interface Ending {
+  readonly pid: number;
+  readonly primary: string;
+  readonly file: string;
+  readonly mode: 'async' | 'sync';
+  readonly command: string;
+}
+
+/** With failover. In a synchronous cluster other programs write nothing that could be kept. */
+function endThePrimary({ pid, primary, file, mode, command }: Ending): readonly string[] {
+  const history = `  ${command} status --history`;
+  if (mode === 'sync')
+    return [
+      `End the primary, ${primary}: another one takes its place, and ${primary} follows it when it is started again:`,
+      `  kill -9 ${pid}`,
+      history,
+    ];
+  return [
+    `End the primary, ${primary}: another one takes its place. What is written into its file after that is kept aside:`,
+    `  kill -9 ${pid}; sqlite3 -cmd '.timeout 5000' ${file} "UPDATE cities SET population = 0 WHERE name = 'Paris'"`,
+    history,
+    `  ${command} rescue list`,
   ];
 }

@@ -117,6 +117,27 @@ describe('demo', () => {
     expect((await antiphon(['verify'], { cwd: folder.path })).code).toBe(0);
   });
 
+  it('shows how another replica takes the place of the primary, what is kept aside, and who returns', async () => {
+    const demo = start('demo', '--rows', '500');
+    await demo.says('Ctrl-C stops everything');
+    const pidAfter = (text: RegExp): number => Number(text.exec(demo.stdout)?.[1]);
+    process.kill(pidAfter(/End the primary, eu-1: .*\n +kill -9 (\d+);/), 'SIGKILL');
+    const { stderr } = sqlite3(file('eu-1'), "UPDATE cities SET name = 'kept aside' WHERE id = 3039154");
+    expect(stderr).toBe('');
+    await demo.says(/eu-[23] is the primary \(pid \d+\), \d+\.\d\d s after eu-1 ended: epoch 2, failover/);
+    const primary = /(eu-[23]) is the primary/.exec(demo.stdout)?.[1] ?? '';
+    await demo.says(
+      new RegExp(`eu-1 follows ${primary}\\. Its rescue ledger has 1 transaction .*rescue list`),
+    );
+    const ledger = await antiphon(['rescue', 'list', '--replica', 'eu-1'], { cwd: folder.path });
+    expect(ledger.stdout).toMatch(/eu-1: 1 kept/);
+    process.kill(pidAfter(/eu-[23] is the primary \(pid (\d+)\)/), 'SIGKILL');
+    await demo.says(new RegExp(`eu-\\d is the primary \\(pid \\d+\\), .* after ${primary} ended: epoch 3`));
+    await demo.says(new RegExp(`${primary} follows eu-\\d\\. Its rescue ledger is empty`));
+    expect((await antiphon(['verify'], { cwd: folder.path })).code).toBe(0);
+    expect(sqlite3(file('eu-1'), 'SELECT name FROM cities WHERE id = 3039154').stdout).not.toBe('kept aside');
+  });
+
   it('refuses a folder that no demo made, and touches nothing in it', async () => {
     const other = join(folder.path, 'mine');
     mkdirSync(other);
