@@ -1,5 +1,5 @@
-import { nuid, type ConsumerConfig } from 'nats';
 import type { CallOptions, JetStreamApi } from './api.js';
+import { createEphemeral } from './ephemeral-consumer.js';
 
 const UNUSED_NS = 5_000_000_000;
 
@@ -18,14 +18,11 @@ export async function readServerTime(
 }
 
 async function readByConsumer(api: JetStreamApi, stream: string, options: CallOptions): Promise<number> {
-  const name = `clock_${nuid.next()}`;
-  const config: Partial<ConsumerConfig> = {
+  const config = {
     ...({ ack_policy: 'none', deliver_policy: 'new', replay_policy: 'instant' } as unknown as object),
-    mem_storage: true,
-    num_replicas: 1,
-    inactive_threshold: UNUSED_NS,
+    ...{ prefix: 'clock', inactive_threshold: UNUSED_NS },
   };
-  const { created } = await api.createConsumer(stream, name, config, options);
+  const { created, name } = await createEphemeral(api, stream, config, options);
   // What is left of it when this fails goes by itself.
   await api.deleteConsumer(stream, name, options).catch(() => undefined);
   return Date.parse(created);

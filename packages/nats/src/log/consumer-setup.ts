@@ -1,6 +1,7 @@
 import type { ConsumerConfig, ConsumerInfo } from 'nats';
 import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
+import { createEphemeral } from '../jetstream/ephemeral-consumer.js';
 
 /**
  * Redelivery is of no use here: a reader notices by itself what it misses, and starts anew from
@@ -44,21 +45,20 @@ export async function setUpDurable(
   }
 }
 
-/** A consumer without acknowledgements that the server forgets by itself. */
+/** A consumer without acknowledgements that the server forgets by itself; its name. */
 export async function setUpEphemeral(
   api: JetStreamApi,
   stream: string,
-  name: string,
   fromSeq: number,
   options: CallOptions,
-): Promise<void> {
-  const config = { ...commonConfig(fromSeq), ...literal({ ack_policy: 'none' }), mem_storage: true };
-  await api.createConsumer(
-    stream,
-    name,
-    { ...config, inactive_threshold: INACTIVE_NANOSECONDS, num_replicas: 1 },
-    options,
-  );
+): Promise<string> {
+  const config = {
+    ...commonConfig(fromSeq),
+    ...literal({ ack_policy: 'none' }),
+    ...{ prefix: 'reader', inactive_threshold: INACTIVE_NANOSECONDS },
+  };
+  const { name } = await createEphemeral(api, stream, config, options);
+  return name;
 }
 
 function commonConfig(fromSeq: number): Partial<ConsumerConfig> {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, type LogEntry } from '@antiphon/core';
-import { nuid, type Msg } from 'nats';
+import type { Msg } from 'nats';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
 import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
@@ -217,9 +217,7 @@ export class EntryFeed {
       this.#consumer = durable;
     } else {
       await this.#forgetConsumer();
-      const name = `reader_${nuid.next()}`;
-      await setUpEphemeral(api, this.#stream, name, this.#next, options);
-      this.#consumer = name;
+      this.#consumer = await setUpEphemeral(api, this.#stream, this.#next, options);
     }
     if (this.#ended) return;
     this.#startFlow(this.#consumer);

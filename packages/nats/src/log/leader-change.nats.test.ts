@@ -13,6 +13,8 @@ const PATIENCE_MS = 30_000;
 const CHANGES = 7;
 /** More than a busy primary has in flight. */
 const REFUSALS = 300;
+/** Each of them needs two consumers, and a place for them. */
+const LOOKS = 8;
 const PEACE_MS = 1500;
 /** Of these, one in a few stores two when nothing is done about it. */
 const ROUNDS = 50;
@@ -135,6 +137,22 @@ describe('a log on three servers', () => {
       expect(writers.flatMap(({ ids }) => ids.filter((id) => !inLog.has(id)))).toEqual([]);
     },
   );
+
+  it('is read, and tells the time, while one of the servers is down', { timeout: 120_000 }, async () => {
+    const generation = await openWhenReady();
+    await cluster.kill(await leader());
+    await leader();
+    const tries = Array.from({ length: LOOKS }, async (_, n) => {
+      const timeMs = await log.timeMs();
+      const follower = new Follower(await log.read({ generation, fromSeq: 2 }));
+      await appended(log, { origin: 'a', id: `a:${n}`, data: DATA });
+      await eventually('it reads', () => follower.lastSeq > 1, 15_000);
+      return timeMs;
+    });
+    const failed = (await Promise.allSettled(tries)).filter(({ status }) => status === 'rejected');
+    // By chance, all places that one was tried at were on the server that is down.
+    expect(failed.length, JSON.stringify(failed)).toBeLessThanOrEqual(2);
+  });
 
   it(
     'is appended to under a leader that was one before, whatever it has refused',
