@@ -15,7 +15,7 @@ describe('subjects', () => {
     expect(subjects.writeSubject('shop')).toBe('antiphon.shop.write');
     expect(subjects.readSubject('shop')).toBe('antiphon.shop.read');
     expect(subjects.streamName('shop')).toBe('ANTIPHON_shop');
-    expect(subjects.leaseStream('shop')).toBe('ANTIPHON_shop_LEASE');
+    expect(subjects.leaseStream('shop')).toBe('ANTIPHON-LEASE_shop');
     expect(subjects.leaseSubject('shop')).toBe('antiphon.shop.lease');
     expect(subjects.durableName('eu-1')).toBe('replica_eu-1');
     expect(subjects.registryBucket('shop')).toBe('ANTIPHON_shop');

@@ -78,9 +78,13 @@ export function streamName(cluster: string): string {
   return `ANTIPHON_${cluster}`;
 }
 
-/** The stream of the cluster's lease: who may write. It holds one message. */
+/**
+ * The stream of the cluster's lease: who may write. It holds one message. No cluster's log has such
+ * a name, whatever the cluster is called.
+ */
 export function leaseStream(cluster: string): string {
-  return `${streamName(cluster)}_LEASE`;
+  assertClusterName(cluster);
+  return `ANTIPHON-LEASE_${cluster}`;
 }
 
 export function leaseSubject(cluster: string): string {

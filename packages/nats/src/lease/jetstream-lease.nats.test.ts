@@ -24,7 +24,7 @@ describe('the stream of a lease', () => {
       expect(taken).toEqual({ type: 'taken', seq: n });
       seq = n;
     }
-    const { config, state } = await nats.api.streamInfo('ANTIPHON_shop_LEASE');
+    const { config, state } = await nats.api.streamInfo('ANTIPHON-LEASE_shop');
     expect(config).toMatchObject({
       ...{ subjects: ['antiphon.shop.lease'], storage: 'file', max_msgs: 1, discard: 'old' },
       num_replicas: 1,
@@ -43,13 +43,25 @@ describe('the stream of a lease', () => {
   });
 
   it('is not taken where its name is that of something else', async () => {
-    await nats.log('bar_LEASE').open({ create: true });
+    await nats.api.createStream({ name: 'ANTIPHON-LEASE_bar', subjects: ['bar.events'] });
+    await nats.connection.request('bar.events', 'mine');
     const lease = nats.lease('bar');
     await expect(lease.open()).rejects.toMatchObject({ code: 'LOG_REFUSED' });
     await expect(lease.read()).rejects.toMatchObject({ code: 'LOG_REFUSED' });
     expect(await lease.take(RECORD, 0)).toMatchObject({ type: 'unknown', error: { code: 'LOG_REFUSED' } });
-    expect((await nats.api.streamInfo('ANTIPHON_bar_LEASE')).state.messages).toBe(1);
+    expect((await nats.api.streamInfo('ANTIPHON-LEASE_bar')).state.messages).toBe(1);
   });
+
+  it.each(['foo_LEASE', 'LEASE_foo', 'foo-LEASE'])(
+    'is never that of the log of a cluster called %s',
+    async (name) => {
+      const lease = nats.lease('foo');
+      await lease.open();
+      const log = nats.log(name);
+      await log.open({ create: true });
+      await lease.read();
+    },
+  );
 });
 
 describe('permissions for a lease', () => {

@@ -10,7 +10,7 @@ const PATIENCE_MS = 30_000;
 const ROUNDS = 120;
 const STEPDOWN_EVERY = 20;
 const RECORD: LeaseRecord = { epoch: 1, holder: 'r1', instance: 'i1', leaseMs: 1000, n: 1 };
-const STREAM = 'ANTIPHON_shop_LEASE';
+const STREAM = 'ANTIPHON-LEASE_shop';
 
 let cluster: ServerCluster;
 let handles: readonly NatsHandle[] = [];
