@@ -43,7 +43,7 @@ export async function rewind(
   session.verifySchema(applier, draft);
   const pace = Pace.ordinary(applier.surroundings);
   draft.lastCounter = Math.max(draft.lastCounter, options.spent);
-  // What is undone is not sent with the time that it gets here, so it need not wait for a right one.
+  // What is undone is not sent with the time that it gets here: it need not wait for a right one.
   await session.sealPending(applier, draft, pace, { undated: aheadMs(session) === undefined });
   session.sealing(applier).sealer.finish();
   captureNothing(applier);

@@ -11,6 +11,7 @@ import {
   toAntiphonError,
   type WriteOutcome,
 } from '@antiphon/core';
+import type { Refusable } from '../state/commit-watch.js';
 import { ApplyTurn, type AppliedSteps } from '../deliver/apply-turn.js';
 import { judgeEntries } from '../repair/judge-again.js';
 import { Heartbeat } from '../membership/heartbeat.js';
@@ -414,26 +415,16 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
    * it is looked for all the same.
    */
   async #applying<T extends Refusable>(apply: (assertCertain: () => void) => Promise<T>): Promise<T> {
-    const { store, authority, ownReturn } = this.scope;
+    const { store, authority, ownReturn, commits } = this.scope;
     await ownReturn.finish();
     const assertCertain = (): void => {
       if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
     };
     if (!authority.byTerm) assertCertain();
     const before = store.state().lastCounter;
-    const done = await this.#watched(apply(assertCertain));
+    const done = await commits.applying(apply(assertCertain), () => store.state().position.seq);
     if (store.state().lastCounter > before) this.#term?.relay?.tell('wake');
     await this.#committer?.passed(store.state().position.seq);
-    return done;
-  }
-
-  /** What applies commits the position as well. */
-  async #watched<T extends Refusable>(work: Promise<T>): Promise<T> {
-    const { commits, store } = this.scope;
-    const before = store.state().position.seq;
-    const done = await commits.during(work);
-    if (store.state().position.seq > before) commits.succeeded();
-    commits.failed(done.refused?.error);
     return done;
   }
 
@@ -580,10 +571,6 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.#writingOn = false;
     if (this.#held.length > 0 && !this.#isHeld) await this.#writeHeld(context);
   }
-}
-
-interface Refusable {
-  readonly refused?: { readonly error: AntiphonError };
 }
 
 type Resolution = Parameters<ReplicaProtocol['resolveRescue']>[0];

@@ -5,6 +5,10 @@ import type { Health } from './health.js';
 const TROUBLES: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_UNAVAILABLE', 'STORE_FAILED']);
 const ALARM = 'store';
 
+export interface Refusable {
+  readonly refused?: { readonly error: AntiphonError };
+}
+
 /**
  * Whether this database takes commits, as those who commit tell. One that has refused all of them
  * for a while is of no use as the primary.
@@ -63,6 +67,15 @@ export class CommitWatch {
     } catch (thrown) {
       this.failed(thrown);
     }
+  }
+
+  /** What applies commits the position as well. Throws what the work does. */
+  async applying<T extends Refusable>(work: Promise<T>, position: () => number): Promise<T> {
+    const before = position();
+    const done = await this.during(work);
+    if (position() > before) this.succeeded();
+    this.failed(done.refused?.error);
+    return done;
   }
 
   /** Throws what the work does. */
