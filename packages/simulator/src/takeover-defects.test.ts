@@ -85,8 +85,8 @@ async function firstCaught(defect: Defect, update: SimulatedUpdate): Promise<rea
 /**
  * As the model's mutations in the design of failover. One that compares no epochs (noEpochCheck)
  * needs a message that is later than two elections: see intake.test.ts. One that believes records
- * of another process (anyRecord) does no harm in a hundred runs: an epoch that does not know of all
- * numbers gives no right to write.
+ * of another process (anyRecord) is not caught here any more, since an epoch that does not know of
+ * all given numbers gives no right to write: see authority.test.ts.
  */
 describe('the checks of takeovers find', () => {
   const defects: readonly (readonly [name: string, defect: Defect, update: SimulatedUpdate])[] = [

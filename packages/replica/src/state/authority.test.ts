@@ -25,7 +25,7 @@ describe('who may write', () => {
     expect(authorityOf(false, 'b').authority.current()).toMatchObject({ role: 'replica', mayWrite: false });
   });
 
-  it('I7, I9: is a replica only in an epoch of its own process', () => {
+  it('I7, I9: is the primary only in an epoch of its own process', () => {
     const { authority, enter } = authorityOf(true);
     const told: Mandate[] = [];
     const stop = authority.onChange((mandate) => told.push(mandate));
