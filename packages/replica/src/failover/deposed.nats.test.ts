@@ -1,0 +1,85 @@
+import { DatabaseSync } from 'node:sqlite';
+import type { Topology } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+afterEach(() => fixture[Symbol.asyncDispose]());
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+const options = { topology, failover: { mode: 'manual' } } as const;
+const RIVAL_ROUNDS = 40;
+
+async function members(...ids: readonly string[]): Promise<SqliteReplica[]> {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const made: SqliteReplica[] = [];
+  for (const id of ids) made.push(await fixture.replica(id, options));
+  return made;
+}
+
+describe('a primary that is deposed', () => {
+  it('I9: takes no writes of other programs within two seconds, however idle it is', async () => {
+    const [a, b] = (await members('a', 'b')) as [SqliteReplica, SqliteReplica];
+    fixture.sql('a', "INSERT INTO t VALUES (1, 'shell')");
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('shell'));
+    expect(await b.takeOver()).toMatchObject({ elected: true });
+    const isRefused = (): boolean => {
+      try {
+        fixture.sql('a', "UPDATE t SET v = v WHERE id = 1 AND v = 'nobody'");
+        fixture.sql('a', 'UPDATE t SET v = v WHERE id = 1');
+        return false;
+      } catch (error) {
+        return /write to the primary/.test(String(error));
+      }
+    };
+    await eventually('its file is closed to others', isRefused, 2000);
+    expect(a.status().role).toBe('replica');
+  });
+
+  it('I3, I9: undoes a transaction of another program that was open meanwhile', async () => {
+    const [a, b] = (await members('a', 'b')) as [SqliteReplica, SqliteReplica];
+    await a.execute([{ sql: "INSERT INTO t VALUES (1, 'everywhere')" }]);
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('everywhere'));
+    const shell = new DatabaseSync(fixture.file('a'), { timeout: 5000 });
+    shell.exec("BEGIN IMMEDIATE; UPDATE t SET v = 'shell' WHERE id = 1; INSERT INTO t VALUES (2, 'shell')");
+    expect(await b.takeOver()).toMatchObject({ elected: true });
+    await b.execute([{ sql: "UPDATE t SET v = 'of b' WHERE id = 1" }]);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    shell.exec("INSERT INTO t VALUES (3, 'shell'); COMMIT");
+    shell.close();
+    await eventually('a follows', async () => (await rowsOf(a, 't')).includes('of b'));
+    expect(await rowsOf(a, 't')).toBe('[{"id":"1n","v":"of b"}]');
+    const { transactions, kept } = await a.rescue.list();
+    expect(kept).toBe(1);
+    const { shown } = await a.rescue.show(transactions[0]?.id ?? 0);
+    expect(shown.map(({ op, key }) => [op, ...key].join(' '))).toEqual(['update 1', 'insert 2', 'insert 3']);
+  });
+});
+
+describe('several replicas that claim at the same moment', () => {
+  it('I7: one of them is the primary, and all say the same', { timeout: 60_000 }, async () => {
+    const all = await members('a', 'b', 'c');
+    for (let round = 1; round <= RIVAL_ROUNDS; round++) {
+      const taken = await Promise.all(all.map((replica) => replica.takeOver()));
+      await eventually('all have read the same epochs', () => {
+        const epochs = all.map((replica) => JSON.stringify(replica.status().epoch));
+        return new Set(epochs).size === 1;
+      });
+      const primaries = all.filter((replica) => replica.status().role === 'primary');
+      expect(primaries.map(({ id }) => id)).toEqual([all[0]?.status().epoch?.primary]);
+      for (const one of taken)
+        for (const other of taken) if (one.epoch === other.epoch) expect(one.primary).toBe(other.primary);
+      await primaries[0]?.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [round, 'x'] }]);
+    }
+    await eventually('all have the same', async () => {
+      const rows = await Promise.all(all.map((replica) => rowsOf(replica, 't')));
+      return rows.every((one) => one === rows[0]);
+    });
+    // What a primary had not sent when the next round came is in its ledger.
+    const ledgers = await Promise.all(all.map((replica) => replica.rescue.list()));
+    const kept = ledgers.reduce((sum, ledger) => sum + ledger.kept, 0);
+    expect((await rowsOf(all[0] as SqliteReplica, 't')).split('"id"').length - 1 + kept).toBe(RIVAL_ROUNDS);
+  });
+});
