@@ -34,8 +34,12 @@ export interface ChaosOptions {
   /** The tables that the first replica brings, and the names of those that are compared. */
   readonly schema?: string;
   readonly tables?: readonly string[];
+  /** Where NATS is; a server of its own when absent. */
+  readonly servers?: string;
   /** Each replica reaches NATS through a proxy of its own. */
   readonly proxied?: boolean;
+  /** The environment of a replica's process. */
+  readonly envs?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** What all replicas run and how. */
   readonly replica?: Pick<ReplicaConfig, 'program' | 'update' | 'limits' | 'failover'>;
 }
@@ -46,22 +50,23 @@ export class ChaosCluster {
 
   private constructor(
     readonly dir: string,
-    readonly server: NatsServer,
+    private readonly ownServer: NatsServer | undefined,
     ids: readonly string[],
     topology: unknown,
     private readonly options: ChaosOptions,
     private readonly proxies: ReadonlyMap<string, TcpProxy>,
   ) {
-    const { folders = {}, replica } = options;
+    const { folders = {}, envs = {}, replica, servers = this.server.url } = options;
     this.replicas = ids.map(
       (id) =>
         new ReplicaHandle({
           cluster: 'chaos',
           id,
-          servers: proxies.get(id)?.url ?? server.url,
+          servers: proxies.get(id)?.url ?? servers,
           file: join(folders[id] ?? dir, `${id}.db`),
           journal: join(dir, `${id}.journal`),
           topology,
+          env: envs[id] ?? {},
           ...replica,
         }),
     );
@@ -74,9 +79,11 @@ export class ChaosCluster {
     options: ChaosOptions = {},
   ): Promise<ChaosCluster> {
     const dir = mkdtempSync(join(tmpdir(), 'antiphon-chaos-'));
-    const server = await NatsServer.start({ storeDir: join(dir, 'nats') });
+    const started = options.servers === undefined;
+    const server = started ? await NatsServer.start({ storeDir: join(dir, 'nats') }) : undefined;
     const proxies = new Map<string, TcpProxy>();
-    if (options.proxied === true) for (const id of ids) proxies.set(id, await TcpProxy.start(server.url));
+    if (options.proxied === true && server !== undefined)
+      for (const id of ids) proxies.set(id, await TcpProxy.start(server.url));
     const cluster = new ChaosCluster(dir, server, ids, topology, options, proxies);
     try {
       for (const [index, replica] of cluster.replicas.entries()) {
@@ -88,6 +95,12 @@ export class ChaosCluster {
       throw error;
     }
     return cluster;
+  }
+
+  /** The one that was started for this cluster. */
+  get server(): NatsServer {
+    if (this.ownServer === undefined) throw new Error("its NATS is somebody else's");
+    return this.ownServer;
   }
 
   at(index: number): ReplicaHandle {
@@ -171,7 +184,7 @@ export class ChaosCluster {
     for (const proxy of this.proxies.values()) proxy.heal();
     await Promise.all(this.replicas.map((replica) => replica.close()));
     await Promise.all([...this.proxies.values()].map((proxy) => proxy.close()));
-    await this.server.stop();
+    await this.ownServer?.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

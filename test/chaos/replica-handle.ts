@@ -15,6 +15,8 @@ export interface ReplicaConfig {
   /** For sync-process.mjs: the replica's `update` and `limits`. */
   readonly update?: unknown;
   readonly limits?: unknown;
+  /** Of the process, beside the test's own. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 interface Reply {
@@ -58,6 +60,7 @@ export class ReplicaHandle {
     const child = fork(program, [JSON.stringify(this.config)], {
       // Not the test runner's conditions: processes run what was built.
       execArgv: [],
+      env: { ...process.env, ...this.config.env },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#child = child;

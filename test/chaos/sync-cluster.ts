@@ -37,6 +37,8 @@ export interface SyncStart {
   readonly limits?: Readonly<Record<string, number>>;
   readonly failover?: unknown;
   readonly proxied?: boolean;
+  readonly servers?: string;
+  readonly envs?: ChaosOptions['envs'];
 }
 
 /**
@@ -44,14 +46,18 @@ export interface SyncStart {
  * when it resolves.
  */
 export async function startSync(start: SyncStart): Promise<ChaosCluster> {
-  const { ids = ['a', 'b', 'c'], topology, update, limits, failover, proxied = false } = start;
+  const { ids = ['a', 'b', 'c'], topology, update, limits, failover, servers, envs, proxied = false } = start;
   const replica: ChaosOptions['replica'] = {
     program: './sync-process.mjs',
     update: update?.mode === 'async' ? update : { mode: 'sync', minInSync: 2, ...update },
     limits: { ...LIMITS, ...limits },
     ...(failover !== undefined && { failover }),
   };
-  return ChaosCluster.start(ids, topology, { schema: SCHEMA, tables: TABLES, proxied, replica });
+  return ChaosCluster.start(ids, topology, {
+    ...{ schema: SCHEMA, tables: TABLES, proxied, replica },
+    ...(servers !== undefined && { servers }),
+    ...(envs !== undefined && { envs }),
+  });
 }
 
 /** Of a write, a transaction or a query that a process was asked for. */
