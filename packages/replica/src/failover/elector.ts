@@ -149,10 +149,10 @@ export class Elector implements Behaviour<ElectorProtocol> {
       const [place] = await Promise.all([this.#place(context.signal), this.#readNow(context.signal)]);
       if (place === undefined) return;
       await sleep(clock, candidateWaitMs(place), context.signal);
-      if (detectorVerdict(this.#state, clock.monotonicMs()).type !== 'lost') return;
+      if (this.#isOver || detectorVerdict(this.#state, clock.monotonicMs()).type !== 'lost') return;
       if (!(await this.#take(context.signal))) return;
       logger.warn({ primary, why }, `The primary ${primary} ${WHY[why]}. ${this.scope.id} takes its place.`);
-      await this.replica.ask('claim', 'failover', { signal: context.signal });
+      if (!this.#isOver) await this.replica.ask('claim', 'failover', { signal: context.signal });
     } catch (thrown) {
       if (context.signal.aborted) return;
       if (!(thrown instanceof AntiphonError)) throw thrown;
@@ -161,6 +161,11 @@ export class Elector implements Behaviour<ElectorProtocol> {
       this.#electing = false;
       if (!context.signal.aborted) this.#later(TRY_AGAIN_MS, context);
     }
+  }
+
+  /** The claim of a try before has come, and this elector is about to end. */
+  get #isOver(): boolean {
+    return newestEpoch(this.scope.store.state()).number > this.#state.epoch;
   }
 
   /** This replica's among all that answer, from 1; undefined: it is no candidate. */

@@ -97,7 +97,11 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     apply: (delivery: Delivery): Promise<DeliveryResult> => this.#apply(delivery),
     enter: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#follow(context),
-    claim: async (why: EpochReason): Promise<void> => this.#term?.claim(why),
+    claim: async (why: EpochReason): Promise<void> => {
+      // Elected for the place of a primary that is not the one of now.
+      if (why === 'failover' && this.scope.authority.current().epoch !== this.#term?.epoch) return;
+      await this.#term?.claim(why);
+    },
     rewind: (spent: number | undefined, context: Context<ReplicaProtocol>): Promise<void> =>
       spent === undefined ? this.#rewind() : this.#renumber(spent, context),
     handOver: async (holdMs: number): Promise<void> => {
