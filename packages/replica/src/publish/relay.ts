@@ -379,6 +379,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     const { clock, logger, health } = this.scope;
     this.#sending = false;
     this.#retry?.cancel();
+    // Its term has ended, not what it was doing.
+    if (context.signal.aborted) return;
     if (STALLING.has(error.code)) return health.stall(error);
     // What NATS denies is told by itself, once, and is an alarm for as long as it lasts.
     if (error.code !== 'ACCESS_DENIED') {
