@@ -94,6 +94,7 @@ export type { EpochStatus } from './replica/status.js';
 export type { ShownRescueChange, ShownRescueConflict, ShownRow } from './failover/rescue-values.js';
 export type { CutValue, QuarantinedContent, ShownChange } from './repair/quarantined-content.js';
 export type { RecaptureOptions, RecaptureResult } from './repair/recapture.js';
+export type { Left, LeaveOptions } from './membership/leave.js';
 export type { Removal, RemoveMemberOptions } from './membership/remove-member.js';
 export type { Subscription } from './read/subscription.js';
 export type { SubscribeOptions, SubscriptionInfo } from './read/subscriptions.js';

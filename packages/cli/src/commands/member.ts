@@ -1,5 +1,8 @@
-import type { Removal } from '@antiphon/replica';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClusterClient } from '@antiphon/client';
 import { anotherReplica } from '@antiphon/client/internal';
+import { AntiphonError } from '@antiphon/core';
+import type { Removal } from '@antiphon/replica';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -8,12 +11,18 @@ import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
 
+/** Handing over, and sending what it has. */
+const LEAVE_MS = 10_000;
+const ENDING_MS = 250;
+const ENDING_TRIES = 40;
+
 interface RemoveOptions extends TargetOptions {
   readonly force?: boolean;
 }
 
 export function defineMember(host: CommandHost): void {
   const program = host.program.command('member').description('the members of a cluster');
+  defineLeave({ ...host, program });
   defineCommand<RemoveOptions>(
     { ...host, program },
     {
@@ -37,9 +46,53 @@ export function defineMember(host: CommandHost): void {
   );
 }
 
-function show({ id, members, sync }: Removal, terminal: Terminal): void {
+/** It has ended by then: another one says what is left. */
+function defineLeave(host: CommandHost): void {
+  defineCommand<RemoveOptions>(host, {
+    name: 'leave',
+    description: 'let a running replica leave the cluster for good: a primary hands over first',
+    examples: ['antiphon member leave eu-3', 'antiphon member leave eu-3 --json'],
+    configure: (command) => {
+      command
+        .argument('<id>', 'of the replica that leaves')
+        .option('--force', 'also when its rescue ledger keeps transactions: save its file');
+      addTargetOptions(command);
+    },
+    run: async ({ force = false, ...options }, { terminal, env, cwd, signal }, [id = '']) => {
+      await using client = await openCluster(resolveTarget(options, env, cwd));
+      const asked = await anotherReplica(client, id);
+      const left = await client
+        .replica(id)
+        .ask('leave', { force, timeoutMs: LEAVE_MS }, { signal, timeoutMs: 4 * LEAVE_MS });
+      if (left.handedOverTo !== undefined && !terminal.json)
+        terminal.out(`${styled(terminal, 'bold', left.handedOverTo)} is the primary now.\n`);
+      show(await removed(client.replica(asked), id, signal), terminal, left.handedOverTo);
+      return EXIT.ok;
+    },
+  });
+}
+
+/** Until it has ended, it answers. */
+async function removed(
+  replica: ReturnType<ClusterClient['replica']>,
+  id: string,
+  signal: AbortSignal,
+): Promise<Removal> {
+  for (let left = ENDING_TRIES; ; left--) {
+    try {
+      return await replica.ask('removeMember', { id, force: false }, { signal });
+    } catch (error) {
+      const isThere = error instanceof AntiphonError && error.code === 'MEMBER_RUNNING';
+      if (!isThere || left === 0) throw error;
+      await sleep(ENDING_MS, undefined, { signal });
+    }
+  }
+}
+
+function show({ id, members, sync }: Removal, terminal: Terminal, handedOverTo?: string): void {
   if (terminal.json) {
-    terminal.out(`${toJson({ removed: id, members, ...(sync && { sync }) })}\n`);
+    const more = { ...(sync && { sync }), ...(handedOverTo !== undefined && { handedOverTo }) };
+    terminal.out(`${toJson({ removed: id, members, ...more })}\n`);
     return;
   }
   terminal.out(`${styled(terminal, 'bold', id)} is no longer a member. Members: ${members.join(', ')}\n`);

@@ -153,3 +153,20 @@ it('I9, I10: a primary is killed, another one takes over, and what was lost is w
   });
   expect((await ask('status', '--check')).code).toBe(0);
 });
+
+it('I3, I9: a primary leaves for good: it hands over, sends what it has, and ends in good order', async () => {
+  mkdirSync(path('a'));
+  sqlite3(file('a'), "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'one')");
+  const a = await run('a');
+  await run('b');
+  await eventually('b has it', () => sqlite3(file('b'), 'SELECT v FROM t').stdout === 'one', PATIENCE_MS);
+  await json('exec', "INSERT INTO t VALUES (2, 'not sent yet')");
+  expect(await json('member', 'leave', 'a')).toEqual({ removed: 'a', members: ['b'], handedOverTo: 'b' });
+  expect((await a.ended).code).toBe(0);
+  expect(sqlite3(file('b'), 'SELECT v FROM t WHERE id = 2').stdout).toBe('not sent yet');
+  const refused = await ask('member', 'leave', 'b');
+  expect(refused).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('Only b itself answers') as string,
+  });
+});

@@ -129,6 +129,11 @@ export interface Log {
     readonly fromSeq: number;
     readonly durable?: string;
   }): Promise<LogReader>;
+  /**
+   * Forgets the durable consumer of that name, also where there is none. LOG_UNAVAILABLE,
+   * ACCESS_DENIED.
+   */
+  forget(durable: string): Promise<void>;
   readonly connection: LogConnection;
   /** Called on every change; returns how to stop listening. */
   onConnection(listener: (connection: LogConnection) => void): () => void;

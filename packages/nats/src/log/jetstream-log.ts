@@ -155,6 +155,14 @@ export class JetStreamLog implements Log {
     });
   }
 
+  forget(durable: string): Promise<void> {
+    return this.#asking(async () => {
+      assertConsumerName(durable);
+      const found = await this.deps.api.consumerInfo(this.#stream, durable);
+      if (found !== undefined) await this.deps.api.deleteConsumer(this.#stream, durable);
+    });
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -104,7 +104,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       // certification.
       const seenSeq = sync?.certification?.seenSeq ?? Infinity;
       const fromSeq = Math.min(store.state().position.seq, seenSeq) + 1;
-      return log.read({ generation: document.generation, fromSeq, durable: `replica_${id}` });
+      return log.read({ generation: document.generation, fromSeq, durable: readerOf(id) });
     });
   }
 
@@ -248,6 +248,11 @@ export class Feed implements Behaviour<FeedProtocol> {
     };
     return retryingUntilAborted(clock, signal, look, { leastDelayMs: SCHEMA_RETRY_MS });
   }
+}
+
+/** The durable consumer of a replica: as NATS's own tools show it. */
+export function readerOf(id: string): string {
+  return `replica_${id}`;
 }
 
 /** An operator has to act; the database and what it holds are as they should be. */

@@ -23,7 +23,7 @@ export async function handOverAtEnd(
   const boundMs = Math.min(leaseMs, timeoutMs);
   const deadline = new Deadline(clock, boundMs, [], `another replica has taken over from ${id}`);
   try {
-    const successor = await deadline.race(best(scope, deadline.signal));
+    const successor = await deadline.race(bestSuccessor(scope, deadline.signal));
     if (successor === undefined || !isHolding(scope)) return;
     const limit = { timeoutMs: boundMs, signal: deadline.signal };
     const { epoch, primary } = await deadline.race(handOver(scope, replica, successor, limit));
@@ -44,7 +44,10 @@ function isHolding({ authority, health, log }: ReplicaScope): boolean {
 }
 
 /** Of the other members, whoever would be elected. */
-async function best(scope: ReplicaScope, signal: AbortSignal): Promise<string | undefined> {
+export async function bestSuccessor(
+  scope: ReplicaScope,
+  signal: AbortSignal = scope.closing,
+): Promise<string | undefined> {
   // Who has joined a moment ago is not known yet; without an answer, the others are.
   await scope.members.refresh().catch(() => undefined);
   const answers = await candidacies(scope, signal);

@@ -151,6 +151,10 @@ export class VerifiedLog implements Log {
     return this.log.get(seq, signal);
   }
 
+  forget(durable: string): Promise<void> {
+    return this.log.forget(durable);
+  }
+
   async read(options: Parameters<Log['read']>[0]): Promise<LogReader> {
     // Said, not waited for: who reads in a turn must not be held up by a connection that does not
     // come back.

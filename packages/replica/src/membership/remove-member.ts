@@ -10,6 +10,7 @@ import {
   type OptionNames,
   sleep,
 } from '@antiphon/core';
+import { readerOf } from '../deliver/feed.js';
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 
@@ -83,6 +84,8 @@ async function remove(scope: ReplicaScope, id: string, force: boolean, deadline:
   const removed = record === undefined || (await deadline.race(markRemoved(registry, record, clock.nowMs())));
   if (!removed) throw running(scope, id);
   await deadline.race(members.refresh());
+  // Made again when it comes back. Whoever may not, or gets no answer, leaves it there idle.
+  await deadline.race(scope.log.forget(readerOf(id)).catch(() => undefined));
   return {
     id,
     members: members.all.map((member) => member.record.id).sort(),

@@ -69,6 +69,7 @@ describeTypos({
   CaughtUpOptions: { option: 'signal', call: (options) => a.caughtUp(options) },
   OutcomeOptions: { option: 'timeoutMs', call: (options) => a.outcome('a:1', options) },
   RemoveMemberOptions: { option: 'force', call: (options) => a.removeMember('b', options) },
+  LeaveOptions: { option: 'force', call: (options) => a.leave(options) },
   RecaptureOptions: { option: 'dryRun', call: (options) => a.recapture('t', options) },
   'QuarantineQuery of list': { option: 'afterId', call: (query) => a.quarantine.list(query) },
   'QuarantineQuery of retry': { option: 'afterId', call: (query) => a.quarantine.retry(query) },

@@ -33,6 +33,8 @@ import {
 } from '../read/subscriptions.js';
 import type { Subscription } from '../read/subscription.js';
 import type { RecaptureOptions, Recapturer, RecaptureResult } from '../repair/recapture.js';
+import { readerOf } from '../deliver/feed.js';
+import { endMembership, type Left, type LeaveOptions, prepareToLeave } from '../membership/leave.js';
 import { removeMember, type RemoveMemberOptions, type Removal } from '../membership/remove-member.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Params, Statement } from '../write/statement.js';
@@ -217,6 +219,17 @@ export interface Replica<Tx> extends AsyncDisposable {
    */
   removeMember(id: string, options?: RemoveMemberOptions): Promise<Removal>;
   /**
+   * Leaves the cluster for good, and closes: the primary hands over first, and everything that was
+   * written here is in the log. Nobody counts this replica any more; its file stays, and started
+   * again it joins again. When it throws, it goes on as before, but for the primary that may be
+   * another one.
+   *
+   * @throws AntiphonError BAD_OPTION (its rescue ledger keeps something, without `force`; the
+   * primary, and nobody can take over), NOT_IN_SYNC when nobody else is in sync, TIMEOUT,
+   * LOG_UNAVAILABLE, CLOSED
+   */
+  leave(options?: LeaveOptions): Promise<Left>;
+  /**
    * Makes this replica the primary, in a cluster with `failover`. What the one before has committed
    * and the log has not is not lost: it goes to the rescue ledger there. Another replica's claim
    * may come first: see `elected`.
@@ -289,6 +302,8 @@ const DEFAULT_CAUGHT_UP_MS = 30_000;
 const DRAIN_SHARE = 0.4;
 const LEAVE_SHARE = 0.1;
 const STOP_SHARE = 0.3;
+/** Instead of leaving the in-sync set, when it leaves for good. */
+const END_SHARE = 0.2;
 /** Of the whole, what the actors have before they are left behind. */
 export const ACTORS_SHARE = 0.25;
 /** Looks whether synchronous writes are settled, while it closes. */
@@ -301,6 +316,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   readonly quarantine: QuarantineAccess;
   readonly rescue: RescueAccess;
   #closing: Promise<void> | undefined;
+  #leaves = false;
 
   constructor(private readonly deps: RunningDeps<Tx>) {
     this.id = deps.scope.id;
@@ -396,6 +412,19 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return removeMember(this.deps.scope, id, options);
   }
 
+  async leave(options: LeaveOptions = {}): Promise<Left> {
+    const left = await this.prepareToLeave(options);
+    await this.close();
+    return left;
+  }
+
+  /** All of `leave` that may fail; the end of it is up to `close`. */
+  async prepareToLeave(options: LeaveOptions): Promise<Left> {
+    const left = await prepareToLeave(this.deps.scope, this.deps.replica, options);
+    this.#leaves = true;
+    return left;
+  }
+
   recapture(table: string, options?: RecaptureOptions): Promise<RecaptureResult> {
     return withAbortReason(this.deps.recapturer.recapture(table, options), options);
   }
@@ -460,8 +489,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const ended = bounded(scope, closeTimeoutMs * DRAIN_SHARE, scope.subscriptions.close());
     await Promise.all([this.#giveAway(closeTimeoutMs * DRAIN_SHARE), ended]);
     exposure.close();
-    await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
+    if (!this.#leaves) await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
     scope.health.handle('close');
+    if (this.#leaves) await bounded(scope, closeTimeoutMs * END_SHARE, endMembership(scope, readerOf));
     const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;
     const stopTimeoutMs = closeTimeoutMs * ACTORS_SHARE;
     await bounded(scope, closeTimeoutMs * STOP_SHARE, replica.stop({ timeoutMs: stopTimeoutMs }));

@@ -34,6 +34,7 @@ import type {
 import { withCutValues } from '../failover/rescue-values.js';
 import { ownCandidacy } from '../failover/candidacy.js';
 import { switchOver, type SwitchedOver } from '../failover/switch-over.js';
+import type { Left, LeaveOptions } from '../membership/leave.js';
 import { takeOver, type TakenOver } from '../failover/take-over.js';
 import { type RescuedWrite, type RescuedWritten, writeRescued } from '../failover/write-rescued.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from '../read/outcome.js';
@@ -115,6 +116,8 @@ export interface MailboxProtocol {
   removeMember(request: { readonly id: string; readonly force: boolean }): Removal;
   /** Makes this replica the primary, whatever the one before has that the log has not. */
   takeOver(request: { readonly timeoutMs: number }): TakenOver;
+  /** It leaves the cluster, and ends after the answer. */
+  leave(request: { readonly force: boolean; readonly timeoutMs: number }): Left;
   /** Every epoch that this replica has passed, the first one included. */
   epochs(): readonly PassedEpoch[];
   /** What the rescue ledger here has. */
@@ -236,6 +239,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'removeMember'>,
     ): NoReply => later(message, removeMember(this.scope, id, { force })),
+    leave: (options: LeaveOptions, _: unknown, message: Later<'leave'>): NoReply =>
+      later(message, this.services.leave(options)),
     takeOver: ({ timeoutMs }: { timeoutMs: number }, _: unknown, message: Later<'takeOver'>): NoReply =>
       later(message, takeOver(this.scope, this.replica, 'forced', { timeoutMs })),
     epochs: (): readonly PassedEpoch[] => this.scope.store.state().epochs,
@@ -269,6 +274,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       readonly quarantine: QuarantineAccess;
       readonly recapturer: Recapturer;
       readonly rescue: RescueAccess;
+      readonly leave: (options: LeaveOptions) => Promise<Left>;
     },
   ) {}
 
@@ -343,6 +349,10 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   outcome: (input) => ({ id: parseOutcomeRequest(record(input)['id']) }),
   release: () => undefined,
   removeMember: (input) => parseRemoval(record(input)),
+  leave: (input) => {
+    const { force, timeoutMs = DEFAULT_TAKE_OVER_MS } = record(input);
+    return { force: force === true, timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) };
+  },
   takeOver: (input) => ({
     timeoutMs: whole('timeoutMs', record(input)['timeoutMs'] ?? DEFAULT_TAKE_OVER_MS, MAX_EXECUTE_MS),
   }),

@@ -3,6 +3,7 @@ import { abortReason, AntiphonError, type Timer } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import { MailboxActor, exposeMailbox, type MailboxProtocol } from '../service/mailbox.js';
 import type { Logger } from '../config/logger.js';
+import type { Left, LeaveOptions } from '../membership/leave.js';
 import { resolveSettings, type ReplicaOptions, type ReplicaPorts } from '../config/options.js';
 import { RescueLedgerAccess } from '../failover/rescue.js';
 import { Quarantine } from '../repair/quarantine.js';
@@ -15,6 +16,8 @@ import { Writer } from '../write/writer.js';
 
 /** So much of the log is applied in well under a second. */
 const SOON_CAUGHT_UP_ENTRIES = 10_000;
+/** To whoever has asked over the bus that it leaves. */
+const ANSWER_FIRST_MS = 50;
 /** How often it is looked whether a rewind goes on. */
 const REWINDING_LOOK_MS = 500;
 
@@ -96,12 +99,18 @@ function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => P
   const quarantine = new Quarantine(scope, actor);
   const recapturer = new Recapturer(scope, actor, writer);
   const rescue = new RescueLedgerAccess(scope, actor, writer);
+  const leave = async (options: LeaveOptions): Promise<Left> => {
+    const left = await running.prepareToLeave(options);
+    // After the answer, which would not come through any more.
+    clock.setTimer(ANSWER_FIRST_MS, () => void running.close());
+    return left;
+  };
   const answering = system.spawn<MailboxProtocol>(
     'mailbox',
-    () => new MailboxActor(scope, actor, writer, { quarantine, recapturer, rescue }),
+    () => new MailboxActor(scope, actor, writer, { quarantine, recapturer, rescue, leave }),
   );
   const exposure = exposeMailbox(scope, answering);
-  return new RunningReplica<Tx>({
+  const running = new RunningReplica<Tx>({
     ...{ scope, system, replica: actor, writer },
     quarantine,
     recapturer,
@@ -110,6 +119,7 @@ function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => P
     closing,
     release,
   });
+  return running;
 }
 
 /** However much there is: it fails only when nothing moves any more. */

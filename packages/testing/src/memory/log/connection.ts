@@ -107,6 +107,11 @@ export class MemoryLogConnection implements Log {
     return reader;
   }
 
+  /** Where it has got to is nothing that this log keeps. */
+  forget(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async close(): Promise<void> {
     for (const reader of this.#readers) await reader.close();
     this.#readers.clear();

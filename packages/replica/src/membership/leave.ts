@@ -1,0 +1,120 @@
+import type { ActorRef } from '@antiphon/actor';
+import {
+  AntiphonError,
+  checkOptions,
+  findMember,
+  markRemoved,
+  type OptionNames,
+  toAntiphonError,
+} from '@antiphon/core';
+import { bestSuccessor } from '../failover/hand-over.js';
+import { switchOver } from '../failover/switch-over.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
+import { untilReplicated } from '../state/progress.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { assertTimeout } from '../wait/deadline.js';
+
+/** How a replica leaves its cluster. */
+export interface LeaveOptions {
+  /**
+   * Also when its rescue ledger keeps transactions that nobody has decided about: they are in its
+   * file, and nowhere else.
+   * @defaultValue false
+   */
+  readonly force?: boolean;
+  /**
+   * How long handing over, and sending what it has, may take, in milliseconds.
+   * @defaultValue 10 000
+   */
+  readonly timeoutMs?: number;
+}
+
+/** What a replica that leaves has left behind. */
+export interface Left {
+  readonly id: string;
+  /** The primary from now on, if it was the one before. */
+  readonly handedOverTo?: string;
+}
+
+const LEAVE_OPTIONS: OptionNames<LeaveOptions> = { force: true, timeoutMs: true };
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/**
+ * Whatever must be so before a replica leaves: another one is the primary, and the log has
+ * everything. Nothing has changed but that when it throws.
+ *
+ * @throws AntiphonError BAD_OPTION, NOT_IN_SYNC, TIMEOUT, and what `switchOver` throws
+ */
+export async function prepareToLeave(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+  options: LeaveOptions,
+): Promise<Left> {
+  const { id, sync, progress, health, authority } = scope;
+  checkOptions(options, LEAVE_OPTIONS, 'leave()');
+  const { force = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  assertTimeout(timeoutMs);
+  if (health.stopped !== undefined) throw health.stopped;
+  if (!force) assertNothingRescued(scope);
+  if (sync?.inSync.members.every((member) => member === id) === true)
+    throw new AntiphonError(
+      'NOT_IN_SYNC',
+      `${id} is the only member in sync. Start another one, wait until \`antiphon status\` shows it in sync, then leave.`,
+      { context: { cluster: scope.cluster, replica: id } },
+    );
+  const isPrimary = authority.current().primary === id;
+  const handedOverTo = isPrimary ? await successor(scope) : undefined;
+  if (handedOverTo !== undefined) await switchOver(scope, replica, handedOverTo, { timeoutMs });
+  // Whatever the interval.
+  await replica.ask('seal');
+  const what = `the log has everything of ${id}`;
+  await untilReplicated(progress, health, () => progress.unpublished === 0, { timeoutMs, what });
+  return { id, ...(handedOverTo !== undefined && { handedOverTo }) };
+}
+
+function assertNothingRescued({ store, id, cluster }: ReplicaScope): void {
+  const { rescued } = store.state();
+  if (rescued === 0) return;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `The rescue ledger of ${id} keeps ${rescued} transactions that nobody has decided about, and they are nowhere else. ` +
+      'See `antiphon rescue list`, or leave with --force and keep the file.',
+    { context: { cluster, replica: id } },
+  );
+}
+
+async function successor(scope: ReplicaScope): Promise<string> {
+  const { authority, id, cluster } = scope;
+  const found = authority.byTerm ? await bestSuccessor(scope) : undefined;
+  if (found !== undefined) return found;
+  const why = authority.byTerm
+    ? 'no other one can take over now. See `antiphon explain-candidate`.'
+    : 'it stays the primary, since the cluster was created without `failover`.';
+  throw new AntiphonError('BAD_OPTION', `${id} cannot leave: it is the primary, and ${why}`, {
+    context: { cluster, replica: id },
+  });
+}
+
+/**
+ * At the end of closing: nobody counts it any more, and nothing is kept for it. If that does not
+ * succeed, it is a member that is not running. Never throws.
+ */
+export async function endMembership(scope: ReplicaScope, readerOf: (id: string) => string): Promise<void> {
+  const { id, registry, clock, log, progress, sync, logger } = scope;
+  try {
+    if (progress.unpublished > 0)
+      throw new AntiphonError('TIMEOUT', `The log has not got everything that ${id} has written.`);
+    if (sync !== undefined && !(await sync.inSync.remove(id, `${id} leaves`)))
+      throw new AntiphonError('LOG_UNAVAILABLE', `The log did not take the record that ${id} leaves.`);
+    const record = await findMember(registry, id);
+    if (record !== undefined) await markRemoved(registry, record, clock.nowMs());
+    await log.forget(readerOf(id));
+    logger.info({}, `Replica ${id} has left the cluster.`);
+  } catch (thrown) {
+    const { code, message } = toAntiphonError(thrown);
+    logger.error(
+      { code },
+      `Replica ${id} ends, and is a member still: ${message} Remove it with \`antiphon member remove ${id}\`, or start it again.`,
+    );
+  }
+}
