@@ -184,15 +184,18 @@ describe.each([{ mode: 'async' }, { mode: 'sync', acks: 'majority' }] as const)(
       await b.takeOver();
       expect(await c.removeMember('a')).toMatchObject({ id: 'a', members: ['b', 'c'] });
       await write(c);
+      // What the log has not got yet would go to the ledger of b.
+      await eventually('c has it', async () => (await rowsOf(c, 't')).split('},').length === 2);
       // Also while another one takes over.
       const [again] = await Promise.all([cluster.replica('a', options), c.takeOver()]);
+      await eventually('all know', () => [again, b].every((one) => one.status().epoch?.primary === 'c'));
       await write(again);
       await eventually('all have the same', async () => {
         const rows = await Promise.all([again, b, c].map((replica) => rowsOf(replica, 't')));
         return rows.every((one) => one === rows[0] && one.split('},').length === 3);
       });
       expect(again.status()).toMatchObject({ role: 'replica', epoch: { primary: 'c' }, rescued: 0 });
-      expect(membersOf(b)).toEqual(['a', 'b', 'c']);
+      await eventually('it is a member', () => membersOf(b).join() === 'a,b,c');
     });
   },
 );
