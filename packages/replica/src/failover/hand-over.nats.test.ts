@@ -60,7 +60,6 @@ describe.each(MODES)('a primary that closes in good order, %o', (update) => {
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
     });
-    const closings: number[] = [];
     for (let round = 0; round < 4; round++) {
       const primary = await primaryOf(members);
       const { id } = primary;
@@ -69,22 +68,12 @@ describe.each(MODES)('a primary that closes in good order, %o', (update) => {
         acknowledged.add(1_000_000 + round);
       }
       members.delete(id);
-      const closedMs = performance.now();
       await primary.close();
-      closings.push(Math.round(performance.now() - closedMs));
       await primaryOf(members);
       members.set(id, await fixture.replica(id, { topology, failover, update }));
     }
     stopped = true;
     await Promise.all(writing);
-    console.log(
-      update.mode,
-      'closed in',
-      closings.join(', '),
-      'ms; longest write',
-      Math.round(longestMs),
-      'ms',
-    );
     expect(failures).toEqual([]);
     const all = [...members.values()];
     await eventually('all have the same', async () => {
