@@ -35,8 +35,8 @@ export function renewForeignLease(connection: Connection, policy: ForeignPolicy)
 /** A statement of a trigger: for too long, nobody has been here who knows who is the primary. */
 export function refuseUnattended(): string {
   const message =
-    `${REFUSAL_PREFIX} whose process has not run for a while, and another replica may be the primary by now; ` +
-    'start it, or write to the primary (antiphon status)';
+    `${REFUSAL_PREFIX} whose process has not run, or not reached NATS, for a while. Another replica may be the primary by ` +
+    'now; start it, or write to the primary (antiphon status)';
   return (
     `SELECT RAISE(ABORT, ${quoteText(message)}) WHERE NOT EXISTS ` +
     `(SELECT 1 FROM _antiphon_lease WHERE until_ms >= ${NOW_MS})`

@@ -1,4 +1,11 @@
-import { type Bus, type Lease, type LeaseTake, systemClock, type Topology } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Bus,
+  type Lease,
+  type LeaseTake,
+  systemClock,
+  type Topology,
+} from '@antiphon/core';
 import type { NatsHandle } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -30,11 +37,40 @@ it('I7: the file of a primary that does not run takes writes of other programs f
   await a.close();
   insert(7);
   await new Promise((resolve) => setTimeout(resolve, 1300));
-  expect(() => insert(8)).toThrow(/has not run for a while.*write to the primary/);
-  expect(() => fixture.sql('a', 'DELETE FROM t')).toThrow(/has not run for a while/);
+  expect(() => insert(8)).toThrow(/has not run, or not reached NATS, for a while.*write to the primary/);
+  expect(() => fixture.sql('a', 'DELETE FROM t')).toThrow(/has not run, or not reached/);
   const again = await fixture.replica('a', options);
   insert(9);
   expect(await rowsOf(again, 't')).toContain('7');
+});
+
+it('I7: nor does that of a primary which is cut off, until it has its lease again', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  let isCutOff = false;
+  const error = new AntiphonError('LOG_UNAVAILABLE', 'Cut.');
+  const lease = (real: Lease): Lease =>
+    changed(real, {
+      take: (record, seq) =>
+        isCutOff ? Promise.resolve({ type: 'unknown', error }) : real.take(record, seq),
+      read: (signal) => (isCutOff ? Promise.reject(error) : real.read(signal)),
+    });
+  const options = { topology, failover: { ...failover, foreignLeaseMs: 1200 } };
+  await fixture.replicaWith({ lease }, 'a', options);
+  /** What it is refused with. */
+  const refusal = (): string | undefined => {
+    try {
+      fixture.sql('a', `INSERT INTO t VALUES (NULL, 'shell')`);
+      return undefined;
+    } catch (thrown) {
+      return String(thrown);
+    }
+  };
+  expect(refusal()).toBeUndefined();
+  isCutOff = true;
+  await eventually('it is refused', () => refusal()?.includes('not reached NATS'));
+  isCutOff = false;
+  await eventually('it is taken again', () => refusal() === undefined);
 });
 
 it('I7: a replica whose clock is wrong is no candidate, and as the primary lets another one take over', async () => {

@@ -24,6 +24,7 @@ import type {
   ReplicaProtocol,
   WriteMessage,
 } from '../state/protocols.js';
+import { attend } from '../failover/attend.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
 import { SealRetry } from './seal-retry.js';
 import { Term } from './term.js';
@@ -124,7 +125,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       // database.
       if (clocks.refusal === undefined) return this.#poll();
     },
-    attend: (): void => this.scope.store.renewForeignLease(),
+    attend: (): void => attend(this.scope),
     check: (): Promise<void> => this.#check(),
     recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
       this.#recapture(request),

@@ -62,8 +62,25 @@ export class Term {
     if (!mayWrite || !othersWrite) return;
     this.#pollTimer = context.every(limits.pollMs, 'poll', undefined);
     const { foreignLeaseMs = 0 } = document.failover ?? {};
-    if (foreignLeaseMs > 0)
-      this.#attending = context.every(Math.max(1, foreignLeaseMs / ATTENDED_SHARE), 'attend', undefined);
+    if (foreignLeaseMs > 0) this.#attending = this.#attend(foreignLeaseMs / ATTENDED_SHARE);
+  }
+
+  /** At times, and as soon as it has its lease back. */
+  #attend(pauseMs: number): Timer {
+    const { context, scope } = this;
+    const timer = context.every(Math.max(1, pauseMs), 'attend', undefined);
+    let { isValid } = scope.held;
+    const stopListening = scope.held.onChange(() => {
+      const wasValid = isValid;
+      ({ isValid } = scope.held);
+      if (isValid && !wasValid) context.self.tell('attend');
+    });
+    return {
+      cancel: () => {
+        timer.cancel();
+        stopListening();
+      },
+    };
   }
 
   get relay(): ActorRef<RelayProtocol> | undefined {
