@@ -23,6 +23,8 @@ const LONGEST_RETRY_MS = 500;
  * other all the time.
  */
 const SET_UP_INTERVAL_MS = 200;
+/** A consumer of several servers, one of which is down, delivers nothing for seconds. */
+const LONGEST_PATIENCE_MS = 10_000;
 const ATTEMPT_TIMEOUT_MS = 2000;
 const FAREWELL_TIMEOUT_MS = 500;
 const TOLD_ELSEWHERE = new Set(['LOG_UNAVAILABLE', 'ACCESS_DENIED', 'ABORTED']);
@@ -66,7 +68,10 @@ export class EntryFeed {
   #prefix: string | undefined;
   /** The number of the next entry to be received. */
   #next: number;
-  #nextAtLastLook = 0;
+  /** When an entry came last, or was first asked for. */
+  #movedMs = Number.NEGATIVE_INFINITY;
+  /** So long nothing may come although there is something: longer each time, until it comes. */
+  #patienceMs: number;
   /** Where and when the consumer was set up last. Twice at the same entry: is it there at all? */
   #openedAt = 0;
   #openedMs = Number.NEGATIVE_INFINITY;
@@ -81,6 +86,7 @@ export class EntryFeed {
     // The identity record is passed over; it counts as read.
     this.#next = Math.max(fromSeq, IDENTITY_SEQ + 1);
     this.#acks = new Acknowledger(deps.link);
+    this.#patienceMs = deps.settings.checkIntervalMs;
     this.#stream = streamName(deps.cluster);
   }
 
@@ -147,6 +153,8 @@ export class EntryFeed {
     if (this.#prefix === undefined) this.#acks.begin(prefix, delivery);
     this.#prefix = prefix;
     this.#next = delivery.seq + 1;
+    this.#movedMs = performance.now();
+    this.#patienceMs = this.deps.settings.checkIntervalMs;
     this.deps.guard.observe(delivery.seq);
     this.#acks.delivered(delivery.seq);
     const origin = this.#origins.of(message.subject);
@@ -156,10 +164,11 @@ export class EntryFeed {
   /** The guard has looked at the stream: is what comes here in accordance with it? */
   #compare({ firstSeq, lastSeq }: StreamView): void {
     const flow = this.#flow;
-    const idle = this.#next === this.#nextAtLastLook;
-    this.#nextAtLastLook = this.#next;
     if (flow === undefined) return;
+    // Others look as well, at any moment: a look says nothing of how long an entry is on its way.
+    const idle = performance.now() - this.#movedMs >= this.#patienceMs;
     const stuck = idle && flow.waiting && lastSeq >= this.#next;
+    if (stuck) this.#patienceMs = Math.min(2 * this.#patienceMs, LONGEST_PATIENCE_MS);
     if (stuck || flow.silent || firstSeq > this.#next) this.#recover();
   }
 
@@ -242,6 +251,7 @@ export class EntryFeed {
       },
     );
     this.#flow = flow;
+    this.#movedMs = performance.now();
     flow.refill();
   }
 

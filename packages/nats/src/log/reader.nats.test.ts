@@ -250,6 +250,28 @@ describe('the durable consumer', () => {
     await foreign.close();
   });
 
+  it('is left alone however often others look at the log while entries are on their way', async () => {
+    const { log, stream, read } = await openNew();
+    const reader = await read(1, 'replica_x');
+    let setUps = 0;
+    const subscription = nats.connection.subscribe(`$JS.API.CONSUMER.INFO.${stream}.replica_x`, {
+      callback: () => setUps++,
+    });
+    const written = { isOver: false };
+    const look = async (): Promise<void> => {
+      while (!written.isOver) await log.identity();
+    };
+    const looking = Promise.all([look(), look()]);
+    const reading = readTo(reader, 2, 2001);
+    for (let n = 1; n <= 2000; n++) await append(log, { id: `a:${n}` });
+    expect(await reading).toHaveLength(2000);
+    written.isOver = true;
+    await looking;
+    expect(setUps).toBe(0);
+    subscription.unsubscribe();
+    await reader.close();
+  });
+
   it('is kept when it agrees', async () => {
     const { log, stream, read } = await openNew();
     await fill(log, 10);
