@@ -134,6 +134,25 @@ describe('a replica takes over', () => {
     expect(new Set(attempts).size, 'begun once').toBe(1);
   });
 
+  it('I12: and strong reads show nothing old in the second reign of one process', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    const strong = (replica: SqliteReplica): Promise<unknown> =>
+      replica.query('SELECT count(*) AS n FROM t', [], { consistency: 'strong' });
+    for (let n = 0; n < 3; n++) await strong(a);
+    await b.takeOver();
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    await a.takeOver();
+    await write(a, 1, 'x');
+    for (let n = 0; n < 3; n++) expect(await strong(a)).toEqual([{ n: 1n }]);
+    await write(a, 2, 'y');
+    expect(await strong(a)).toEqual([{ n: 2n }]);
+    await same(a, b);
+    expect(a.status()).toMatchObject({ lifecycle: 'primary', outbox: { unpublished: 0 } });
+  });
+
   it('I2, I3: in turns, each with a tail that is rescued under numbers of its own', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');

@@ -104,7 +104,6 @@ export class Relay implements Behaviour<RelayProtocol> {
   #unseenLooks = 0;
   /** Asked for, and not sent yet. */
   #barriers: AskedBarrier[] = [];
-  #barrierCount = 0;
 
   constructor(
     private readonly scope: Scope,
@@ -216,7 +215,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (barriers.length > 0 && !this.#maySend) return;
     this.#barriers = [];
     if (barriers.length === 0) return;
-    const entry = barrierEntry(this.scope, `.${++this.#barrierCount}`);
+    // Of the process, not of this relay: the log would take a repeated id for a repetition.
+    const entry = barrierEntry(this.scope, `.${this.scope.sent.nextAttempt()}`);
     this.#append(entry, this.#cursor, context, barriers);
   }
 
