@@ -1,6 +1,6 @@
-import { AntiphonError } from '@antiphon/core';
 import { nuid, type ConsumerConfig, type ConsumerInfo } from 'nats';
 import type { CallOptions, JetStreamApi } from './api.js';
+import { isUnanswered } from './unanswered.js';
 
 const TIMEOUT_MS = 5000;
 /** An answer takes milliseconds. Longer each time: a server may be slow, too. */
@@ -31,8 +31,7 @@ export async function createEphemeral(
         timeoutMs: Math.min(tryMs, leftMs),
       });
     } catch (error) {
-      const isUnanswered = error instanceof AntiphonError && error.cause === 'timeout';
-      if (!isUnanswered || tryMs >= leftMs) throw error;
+      if (!isUnanswered(error) || tryMs >= leftMs) throw error;
     }
   }
 }

@@ -2,6 +2,7 @@ import type { ConsumerConfig, ConsumerInfo } from 'nats';
 import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { createEphemeral } from '../jetstream/ephemeral-consumer.js';
+import { isUnserved } from '../jetstream/unanswered.js';
 
 /**
  * Redelivery is of no use here: a reader notices by itself what it misses, and starts anew from
@@ -14,7 +15,9 @@ const INACTIVE_NANOSECONDS = 60 * 1_000_000_000;
 /**
  * A durable consumer of that name which continues exactly at `fromSeq`: the one that is there when
  * it does, else a new one. The reader's position is the truth; a consumer that is ahead, behind, or
- * keeps entries for a reader that is gone is removed.
+ * keeps entries for a reader that is gone is removed. `afresh`: without a look at the one that is
+ * there. While one of three servers is down, nats-server 2.9 may answer nothing about a consumer
+ * for as long as that lasts, and a new one is led by the two that are left.
  *
  * @throws AntiphonError LOG_UNAVAILABLE, ABORTED; ApiError
  */
@@ -23,9 +26,10 @@ export async function setUpDurable(
   stream: string,
   name: string,
   fromSeq: number,
-  options: CallOptions,
+  { afresh = false, ...options }: CallOptions & { readonly afresh?: boolean },
 ): Promise<void> {
-  const found = await api.consumerInfo(stream, name, options);
+  if (afresh) await api.deleteConsumer(stream, name, options).catch(ignoreUnserved);
+  const found = afresh ? undefined : await api.consumerInfo(stream, name, options);
   if (found !== undefined && continuesAt(found, fromSeq)) return;
   if (found !== undefined) await api.deleteConsumer(stream, name, options);
   const config = {
@@ -43,6 +47,11 @@ export async function setUpDurable(
     await api.deleteConsumer(stream, name, options);
     await api.createConsumer(stream, name, config, options);
   }
+}
+
+/** Without a leader it is removed all the same, and nobody says so. */
+function ignoreUnserved(error: unknown): void {
+  if (!isUnserved(error)) throw error;
 }
 
 /** A consumer without acknowledgements that the server forgets by itself; its name. */

@@ -6,6 +6,7 @@ import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
 import { toPortError } from '../jetstream/api-error.js';
 import type { JetStreamApi } from '../jetstream/api.js';
+import { isUnserved } from '../jetstream/unanswered.js';
 import { streamName } from '../subjects.js';
 import { Acknowledger } from './acknowledger.js';
 import { setUpDurable, setUpEphemeral } from './consumer-setup.js';
@@ -26,6 +27,8 @@ const SET_UP_INTERVAL_MS = 200;
 /** A consumer of several servers, one of which is down, delivers nothing for seconds. */
 const LONGEST_PATIENCE_MS = 10_000;
 const ATTEMPT_TIMEOUT_MS = 2000;
+/** Then a durable consumer is made anew: an election among its servers takes a few seconds. */
+const UNSERVED_SET_UPS = 3;
 const FAREWELL_TIMEOUT_MS = 500;
 const TOLD_ELSEWHERE = new Set(['LOG_UNAVAILABLE', 'ACCESS_DENIED', 'ABORTED']);
 
@@ -75,6 +78,8 @@ export class EntryFeed {
   /** Where and when the consumer was set up last. Twice at the same entry: is it there at all? */
   #openedAt = 0;
   #openedMs = Number.NEGATIVE_INFINITY;
+  /** Set-ups of the durable consumer in a row that nobody could do. */
+  #unserved = 0;
   #recovering = false;
   #ended = false;
 
@@ -122,7 +127,8 @@ export class EntryFeed {
   async #begin(): Promise<void> {
     const { guard, watch, cluster } = this.deps;
     try {
-      await this.#openFlow();
+      do await this.#openFlow().catch((error: unknown) => this.#throwUnlessUnserved(error));
+      while (this.#flow === undefined && !this.#ended);
     } catch (error) {
       this.#end();
       throw toPortError(error, { cluster, stream: this.#stream });
@@ -139,6 +145,11 @@ export class EntryFeed {
     this.#stops.push(stopGuard, stopWatch);
     if (guard.replaced !== undefined) this.#fail(guard.replaced);
     else if (watch.state !== 'connected') this.#recover();
+  }
+
+  /** It is to be tried again. */
+  #throwUnlessUnserved(error: unknown): void {
+    if (this.#unserved === 0) throw error;
   }
 
   #receive(flow: PullFlow, message: Msg): void {
@@ -212,6 +223,8 @@ export class EntryFeed {
   async #openFlow(): Promise<void> {
     const { api, guard, durable } = this.deps;
     const options = { signal: this.#closing.signal, timeoutMs: ATTEMPT_TIMEOUT_MS };
+    const unserved = this.#unserved;
+    this.#unserved = 0;
     this.#dropFlow();
     const view = await guard.check(options);
     this.#assertReadable(view);
@@ -222,7 +235,14 @@ export class EntryFeed {
     this.#openedAt = this.#next;
     this.#openedMs = performance.now();
     if (durable !== undefined) {
-      await setUpDurable(api, this.#stream, durable, this.#next, options);
+      const afresh = unserved >= UNSERVED_SET_UPS;
+      try {
+        await setUpDurable(api, this.#stream, durable, this.#next, { ...options, afresh });
+      } catch (error) {
+        // The stream has just answered.
+        if (isUnserved(error) && !afresh) this.#unserved = unserved + 1;
+        throw error;
+      }
       this.#consumer = durable;
     } else {
       await this.#forgetConsumer();
