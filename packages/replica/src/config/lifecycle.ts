@@ -33,6 +33,8 @@ export type LifecycleEvent =
   /** Another epoch has begun. */
   | 'entered'
   | 'hand-over'
+  /** A hand-over has ended before anything had changed. */
+  | 'keep-role'
   | 'lease-out'
   | 'lease-back'
   | 'rewind'
@@ -55,6 +57,7 @@ const ENDING: Record<LifecycleEvent, Target> = {
   'fell-behind': 'ignore',
   entered: 'ignore',
   'hand-over': 'ignore',
+  'keep-role': 'ignore',
   'lease-out': 'ignore',
   'lease-back': 'ignore',
   rewind: 'ignore',
@@ -75,6 +78,7 @@ const RUNNING: Record<LifecycleEvent, Target> = {
   'fell-behind': 'ignore',
   entered: 'ignore',
   'hand-over': 'ignore',
+  'keep-role': 'ignore',
   'lease-out': 'ignore',
   'lease-back': 'ignore',
   rewind: 'rewinding',
@@ -107,7 +111,7 @@ const TABLE: Record<LifecycleState, Record<LifecycleEvent, Target>> = {
     'hand-over': 'draining',
     'lease-back': 'in-step',
   },
-  draining: { ...RUNNING, entered: 'in-step' },
+  draining: { ...RUNNING, entered: 'in-step', 'keep-role': 'in-step' },
   rewinding: { ...RUNNING, rewind: 'ignore', rewound: 'catching-up' },
   holding: { ...RUNNING, hold: 'ignore', resume: 'catching-up' },
   // What caused a stall needs a person. A restart ends it, or what that person had done about the

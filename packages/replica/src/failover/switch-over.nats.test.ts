@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite';
 import type { AppendRequest, AppendResult, Log, Topology } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -74,6 +75,26 @@ describe('a switchover that does not come about', () => {
     await expect(a.switchOver('b')).rejects.toMatchObject({ code: 'NO_ACTOR' });
     await write(a, 1);
     expect(a.status()).toMatchObject({ lifecycle: 'primary', epoch: { number: 1, primary: 'a' } });
+  });
+
+  it('I7: changes nothing where another program has locked the database of the primary', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', options);
+    const b = await fixture.replica('b', options);
+    const other = new DatabaseSync(fixture.file('a'));
+    other.exec(`BEGIN IMMEDIATE; INSERT INTO t VALUES (1, 'shell')`);
+    const over = a.switchOver('b', { timeoutMs: 500 });
+    await expect(over).rejects.toMatchObject({
+      code: 'STORE_BUSY',
+      message: expect.stringContaining('a stays the primary') as string,
+    });
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    other.exec('COMMIT');
+    other.close();
+    await write(a, 2);
+    await eventually('b has both', async () => (await rowsOf(b, 't')).includes('shell'));
+    expect(a.status()).toMatchObject({ lifecycle: 'primary', rescued: 0, epoch: { number: 1 } });
   });
 
   it('I7, I15: is taken back when the log does not answer, and a late hand-over counts for nobody', async () => {

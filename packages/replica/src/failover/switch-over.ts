@@ -105,13 +105,19 @@ class SwitchOver {
     const { clock, health } = this.scope;
     const sinceMs = clock.monotonicMs();
     health.handle('hand-over');
+    let isBegun = false;
     try {
       await this.replica.ask('handOver', STEPS * this.waiting.timeoutMs, { timeoutMs: Infinity });
+      isBegun = true;
       await this.#drained();
       await Promise.race([this.#refused(successor), this.#read()]);
     } catch (thrown) {
       const error = toAntiphonError(thrown);
-      throw this.failing.takesBack ? await this.#tookBack(error) : error;
+      if (!this.failing.takesBack) throw error;
+      // Where its database was not to be had, nothing has changed, and nothing is to be taken back.
+      if (isBegun) await this.#takeBack();
+      else health.handle('keep-role');
+      throw this.#cameToNothing(error, isBegun);
     } finally {
       await this.replica.ask('enter').catch(() => undefined);
       this.replica.tell('release');
@@ -194,22 +200,25 @@ class SwitchOver {
     if (health.stopped !== undefined) throw health.stopped;
   }
 
-  /**
-   * With an epoch of its own, which comes before whatever may still arrive of the hand-over.
-   * Returns what to tell the caller.
-   */
-  async #tookBack(error: AntiphonError): Promise<AntiphonError> {
+  /** With an epoch of its own, which comes before whatever may still arrive of the hand-over. */
+  async #takeBack(): Promise<void> {
     const { store, id, progress } = this.scope;
     const isOver = (): boolean => newestEpoch(store.state()).number > this.#before;
-    if (!isOver()) {
-      await this.replica.ask('claim', 'restart');
-      const what = `the log has another epoch of ${id}`;
-      // It is claimed until the log answers; writes wait no longer for that.
-      await progress.until(isOver, { timeoutMs: this.waiting.timeoutMs, what }).catch(() => undefined);
-    }
+    if (isOver()) return;
+    await this.replica.ask('claim', 'restart');
+    const what = `the log has another epoch of ${id}`;
+    // It is claimed until the log answers; writes wait no longer for that.
+    await progress.until(isOver, { timeoutMs: this.waiting.timeoutMs, what }).catch(() => undefined);
+  }
+
+  #cameToNothing(error: AntiphonError, isBegun: boolean): AntiphonError {
+    const { id } = this.scope;
+    const next = isBegun
+      ? `${id} takes writes again as soon as the log answers.`
+      : `${id} stays the primary.`;
     return new AntiphonError(
       error.code,
-      `The switchover to ${this.to} did not come about: ${sentence(error.message)} ${id} takes writes again as soon as the log answers.`,
+      `The switchover to ${this.to} did not come about: ${sentence(error.message)} ${next}`,
       { cause: error, context: error.context },
     );
   }
