@@ -11,7 +11,13 @@ export async function confirmed(terminal: Terminal, question: string, signal: Ab
   }
   const lines = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    const answer = await lines.question(`${question} [y/N] `, { signal });
+    // Ctrl-D closes it without an answer. Ctrl-C, which comes as no signal here, is no consent.
+    const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
+    const asked = lines.question(`${question} [y/N] `, { signal }).catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      return '';
+    });
+    const answer = await Promise.race([asked, closed]);
     return /^y(es)?$/i.test(answer.trim());
   } finally {
     lines.close();
