@@ -1,4 +1,3 @@
-import { connect } from 'nats';
 import type { Topology, UpdateOptions } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
@@ -27,13 +26,9 @@ function write(replica: SqliteReplica, id: number): Promise<unknown> {
 }
 
 async function consumers(cluster: ClusterFixture): Promise<readonly string[]> {
-  const nats = await connect({ servers: cluster.server.url });
-  try {
-    const names = await (await nats.jetstreamManager()).consumers.list('ANTIPHON_shop').next();
-    return names.map(({ name }) => name).filter((name) => name.startsWith('replica_'));
-  } finally {
-    await nats.close();
-  }
+  const { connection } = await cluster.nats();
+  const names = await (await connection.jetstreamManager()).consumers.list('ANTIPHON_shop').next();
+  return names.map(({ name }) => name).filter((name) => name.startsWith('replica_'));
 }
 
 describe.each(Object.entries(SETTINGS))('a replica that leaves, %s', (_, settings) => {
