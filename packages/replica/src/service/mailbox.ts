@@ -76,9 +76,13 @@ export interface MailboxProtocol {
     readonly forwarded?: boolean;
     /** The newest one that the other replica knows: in another one nothing is written. */
     readonly epoch?: number;
+    /** Names one call of `execute` there: however often it asks for it, it gets one answer. */
+    readonly call?: string;
+    /** It was asked for this call before, and that may come later. */
+    readonly again?: boolean;
   }): WriteResult<readonly number[]>;
-  /** By whoever has forwarded it: it is not begun any more; what has begun is answered. */
-  withdraw(request: { readonly requestId: string }): void;
+  /** By whoever has forwarded it: this call does not begin any more; what has begun is answered. */
+  withdraw(request: { readonly requestId: string; readonly call: string }): void;
   query(request: QueryRequest): QueryResult;
   /** What became of a write; `id` as in an UnknownOutcomeError. */
   outcome(request: { readonly id: string }): Outcome;
@@ -170,6 +174,7 @@ const MAX_DIGESTS = 5000;
 const MAX_OUTCOMES = 1000;
 const MAX_HOLD_MS = 60_000;
 const MAX_EXECUTE_MS = 300_000;
+const CALL = /^[0-9a-f-]{36}$/;
 const DEFAULT_TAKE_OVER_MS = 10_000;
 const MAX_CHECKSUM_MS = 24 * 3600 * 1000;
 /** Checksums of large tables take long; everything that is asked for has a limit of its own. */
@@ -196,11 +201,12 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'execute'>,
     ): NoReply => {
-      const { statements, forwarded = false, epoch, ...options } = request;
-      const by = forwarded ? { ...(epoch !== undefined && { epoch }) } : undefined;
-      return later(message, this.writer.execute(statements, options, by));
+      const { statements, forwarded = false, epoch, call, again, ...options } = request;
+      const by = { ...(epoch !== undefined && { epoch }), ...(call !== undefined && { call, again }) };
+      return later(message, this.writer.execute(statements, options, forwarded ? by : undefined));
     },
-    withdraw: ({ requestId }: { requestId: string }): void => this.writer.withdraw(requestId),
+    withdraw: ({ requestId, call }: { requestId: string; call: string }): void =>
+      this.writer.withdraw(requestId, call),
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
       later(message, read(this.scope, sql, params, options)),
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
@@ -384,7 +390,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   recapture: (input) => parseRecapture(record(input)),
   execute: (input) => {
     const request = record(input);
-    const { timeoutMs, acks, requestId, forwarded, epoch } = request;
+    const { timeoutMs, acks, requestId, forwarded, epoch, call, again } = request;
     if (requestId !== undefined) assertRequestId(requestId);
     return {
       statements: parseStatements(request['statements']),
@@ -393,12 +399,13 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
       ...(requestId === undefined ? {} : { requestId }),
       ...(forwarded === true && { forwarded }),
       ...(epoch === undefined ? {} : { epoch: whole('epoch', epoch, Number.MAX_SAFE_INTEGER) }),
+      ...(call === undefined ? {} : { call: callName(call), again: again === true }),
     };
   },
   withdraw: (input) => {
-    const { requestId } = record(input);
+    const { requestId, call } = record(input);
     assertRequestId(requestId);
-    return { requestId };
+    return { requestId, call: callName(call) };
   },
   query: (input) => {
     const request = record(input);
@@ -468,6 +475,11 @@ function parseConsistency(input: unknown): Consistency {
 function record(input: unknown): Readonly<Record<string, unknown>> {
   if (isRecord(input)) return input;
   throw bad('the request', 'a map');
+}
+
+function callName(input: unknown): string {
+  if (typeof input === 'string' && CALL.test(input)) return input;
+  throw bad('call', 'the id of a call');
 }
 
 function from0(name: string, input: unknown): number {

@@ -1,5 +1,12 @@
 import { DatabaseSync } from 'node:sqlite';
-import { type Bus, type BusRequest, systemClock, type Topology, UnknownOutcomeError } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Bus,
+  type BusRequest,
+  systemClock,
+  type Topology,
+  UnknownOutcomeError,
+} from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { newId } from '../config/ids.js';
@@ -103,7 +110,75 @@ describe('a primary that cannot begin', () => {
     await b.execute(insert(2));
     expect(await rowsOf(b, 't')).not.toContain('1n');
   });
+
+  it.each([
+    ['gives up', 20_000],
+    ['has little time', 1000],
+  ])('I8: writes a request for one caller where another one %s', async (what, timeoutMs) => {
+    const [b, other] = await locked();
+    const c = await fixture.replica('c', MODES.asynchronous);
+    try {
+      const requestId = newId();
+      const ending = new AbortController();
+      const first = b.execute(insert(1), { requestId, timeoutMs, signal: ending.signal });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const second = c.execute(insert(1), { requestId, timeoutMs: 20_000 });
+      second.catch(() => undefined);
+      if (what === 'gives up') setTimeout(() => ending.abort(), 300);
+      const code = what === 'gives up' ? /^ABORTED$/ : /^(TIMEOUT|STORE_BUSY)$/;
+      await expect(first).rejects.toMatchObject({ code: expect.stringMatching(code) as string });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      other.exec('ROLLBACK');
+      expect(await second).toMatchObject({ value: [1], id: { origin: 'a' } });
+    } finally {
+      other.close();
+    }
+  });
+
+  it('I8: tells a caller that gave up what another one has written under the same id', async () => {
+    const [b, other] = await locked();
+    const c = await fixture.replica('c', MODES.asynchronous);
+    try {
+      const requestId = newId();
+      const first = b.execute(insert(1), { requestId, timeoutMs: 20_000 });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const ending = new AbortController();
+      const second = c.execute(insert(1), { requestId, timeoutMs: 20_000, signal: ending.signal });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      ending.abort();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      other.exec('ROLLBACK');
+      expect((await first).repeated).toBeUndefined();
+      expect(await second).toMatchObject({ repeated: true, value: [1] });
+    } finally {
+      other.close();
+    }
+  });
 });
+
+it(
+  'I8: a question that comes late is not written where a later one was refused',
+  { timeout: 30_000 },
+  async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 0)');
+    const late = new LateBus();
+    const a = await fixture.replica('a', MODES.synchronous);
+    const b = await fixture.replicaWith({ bus: (real) => late.of(real) }, 'b', MODES.synchronous);
+    const requestId = newId();
+    late.isLate = true;
+    const refused = b.execute(insert(1), { requestId, timeoutMs: 20_000 });
+    refused.catch(() => undefined);
+    await eventually('it has asked', () => late.waiting > 0);
+    late.isLate = false;
+    await expect(refused).rejects.toMatchObject({ code: 'CONSTRAINT' });
+    await a.execute([{ sql: 'DELETE FROM t' }]);
+    await late.deliver();
+    expect(await rowsOf(a, 't')).toBe('[]');
+    // Another call is another matter: it may be repeated once nothing is in its way any more.
+    expect((await b.execute(insert(1), { requestId })).repeated).toBeUndefined();
+  },
+);
 
 it('I8: a replica whose clock is hours behind has its requests written', async () => {
   fixture = await ClusterFixture.start();
@@ -314,5 +389,34 @@ class MuteBus {
 
   #answer(request: BusRequest, data: Uint8Array): void {
     if (!this.isMute) request.respond?.(data);
+  }
+}
+
+/** What is asked for while it is late is on its way until it is delivered. */
+class LateBus {
+  isLate = false;
+  readonly #waiting: (() => Promise<unknown>)[] = [];
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  of(real: Bus): Bus {
+    return {
+      publish: (subject, data) => real.publish(subject, data),
+      subscribe: (subject, handler, options) => real.subscribe(subject, handler, options),
+      request: (subject, data, options) => {
+        if (!this.isLate || !subject.endsWith('.execute')) return real.request(subject, data, options);
+        this.#waiting.push(() => real.request(subject, data, { timeoutMs: 10_000 }));
+        return new Promise((_, reject) => {
+          const given = (): void => reject(new AntiphonError('ABORTED', 'Given up.'));
+          options.signal?.addEventListener('abort', given, { once: true });
+        });
+      },
+    };
+  }
+
+  async deliver(): Promise<void> {
+    await Promise.all(this.#waiting.map((ask) => ask()));
   }
 }

@@ -13,6 +13,8 @@ interface Asked {
   readonly epoch: number;
   readonly timeoutMs: number;
   readonly forwarded: boolean;
+  readonly call: string;
+  readonly again: boolean;
 }
 type Answer = Executed | AntiphonError | Promise<Executed | AntiphonError>;
 
@@ -22,7 +24,7 @@ const NEVER = new Promise<Executed>(() => undefined);
 /** Replica `z`, and primaries that answer what the test says. */
 class Bench {
   readonly asked: Asked[] = [];
-  readonly withdrawn: string[] = [];
+  readonly withdrawn: Pick<Asked, 'requestId' | 'call'>[] = [];
   readonly closing = new AbortController();
   mandate: Mandate = { epoch: 1, role: 'replica', primary: 'a', mayWrite: false };
   #listener: (mandate: Mandate) => void = () => undefined;
@@ -59,7 +61,7 @@ class Bench {
     const primary = subject.split('.').at(-2) ?? '';
     const asked = { ...(msgpackCodec.decode(data) as Asked), primary };
     if (subject.endsWith('.withdraw')) {
-      this.withdrawn.push(asked.requestId);
+      this.withdrawn.push(asked);
       return msgpackCodec.encode({ ok: undefined });
     }
     this.asked.push(asked);
@@ -205,7 +207,7 @@ describe('a forwarded request', () => {
     setTimeout(() => late.abort(), 30);
     expect(await slow.forwarding(5000, late.signal).run()).toEqual(WRITTEN);
     expect(slow.asked).toHaveLength(1);
-    expect(slow.withdrawn).toEqual(['r']);
+    expect(slow.withdrawn).toMatchObject([{ requestId: 'r', call: slow.asked[0]?.call }]);
     const waits = new AbortController();
     const queue = new Bench(
       () => new Promise((resolve) => setTimeout(() => resolve(error('ABORTED', { by: 'a' })), 100)),
@@ -230,6 +232,29 @@ describe('a forwarded request', () => {
       expect(await third).toEqual(WRITTEN);
       await expect(second).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', id: 'r' });
       expect(certain.asked).toHaveLength(2);
+    },
+  );
+
+  it(
+    'I8: takes a refusal for all of its questions from one that says that it is not the first',
+    { timeout: 20_000 },
+    async () => {
+      const soon = (answer: Executed | AntiphonError, ms: number): Promise<Executed | AntiphonError> =>
+        new Promise((resolve) => setTimeout(() => resolve(answer), ms));
+      // The primary remembers nothing of what is asked once: the second question may be written.
+      const written = new Bench((_, nth) =>
+        nth === 1 ? soon(error('CONSTRAINT'), 5100) : soon(WRITTEN, 300),
+      );
+      const refused = new Bench((_, nth) => (nth === 1 ? NEVER : error('CONSTRAINT')));
+      const [first, second] = [written, refused].map((bench) => bench.forwarding(7000).run());
+      second?.catch(() => undefined);
+      expect(await first).toEqual(WRITTEN);
+      await expect(second).rejects.toMatchObject({ code: 'CONSTRAINT' });
+      for (const { asked } of [written, refused]) {
+        expect(asked.map(({ again }) => again)).toEqual([false, true]);
+        expect(new Set(asked.map(({ call }) => call)).size).toBe(1);
+      }
+      expect(written.asked[0]?.call).not.toBe(refused.asked[0]?.call);
     },
   );
 

@@ -8,10 +8,12 @@ import {
   sentence,
   type Timer,
 } from '@antiphon/core';
+import { idFrom } from '../config/ids.js';
 import { notWritable } from '../config/not-writable.js';
 import type { Mandate } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { retryDelayMs } from '../wait/deadline.js';
+import { hasRun } from './refused.js';
 import type { Statement } from './statement.js';
 import { unknownRequest } from './request-id.js';
 import type { Executed, Request } from './requests.js';
@@ -36,8 +38,10 @@ interface Primary {
     readonly requestId: string;
     readonly forwarded: boolean;
     readonly epoch: number;
+    readonly call: string;
+    readonly again: boolean;
   }): Executed;
-  withdraw(request: { readonly requestId: string }): void;
+  withdraw(request: { readonly requestId: string; readonly call: string }): void;
 }
 
 /** Who is the primary, as somebody has read the log. */
@@ -56,6 +60,9 @@ interface Deps {
  */
 export class Forwarding {
   readonly #startedMs: number;
+  /** Names this one: the request may have others, from here and elsewhere. */
+  readonly #call: string;
+  #hasAsked = false;
   /** Some primary may have written it. */
   #isUnclear = false;
   #obstacle: AntiphonError | undefined;
@@ -77,6 +84,7 @@ export class Forwarding {
     private readonly deps: Deps,
   ) {
     this.#startedMs = scope.clock.monotonicMs();
+    this.#call = idFrom(scope.clock);
   }
 
   /** The replica is closing. */
@@ -154,16 +162,17 @@ export class Forwarding {
     this.#interrupt = () => interrupted.abort();
     this.#withdraw = () =>
       void mailbox
-        .ask('withdraw', { requestId: id }, { timeoutMs: WITHDRAW_MS, signal })
+        .ask('withdraw', { requestId: id, call: this.#call }, { timeoutMs: WITHDRAW_MS, signal })
         .catch(() => undefined);
     this.#askedEpoch = epoch;
     try {
-      return await this.#firstAnswer(() => {
+      return await this.#firstAnswer((again) => {
         const leftMs = this.#leftMs;
         const wayBackMs = Math.min(WAY_BACK_MS, leftMs * WAY_BACK_SHARE);
         const timeoutMs = Math.max(1, Math.min(LONGEST_MS, Math.floor(leftMs - wayBackMs)));
         const request = {
           ...{ statements, timeoutMs, requestId: id, forwarded: true, epoch },
+          ...{ call: this.#call, again },
           ...(acks !== undefined && { acks }),
         };
         return mailbox.ask('execute', request, { timeoutMs: Math.max(1, Math.ceil(leftMs)), signal });
@@ -177,18 +186,19 @@ export class Forwarding {
   /**
    * Of the same question, asked again and again. That nothing was written is an answer only when
    * all of them have it: the primary answers a question while it works on the same one alike, and
-   * one that comes later may have written.
+   * one that comes later may have written. But what ran, and was refused to a question that says
+   * that it is not the first, is refused to all of them, also to one that has yet to come.
    */
-  #firstAnswer(ask: () => Promise<Executed>): Promise<Executed> {
+  #firstAnswer(ask: (again: boolean) => Promise<Executed>): Promise<Executed> {
     const { clock } = this.scope;
     return new Promise<Executed>((resolve, reject) => {
       let open = 0;
       let timer: Timer | undefined;
       const ended = (): void => timer?.cancel();
-      const failed = (thrown: unknown): void => {
+      const failed = (thrown: unknown, wasAgain: boolean): void => {
         open--;
         const isAnswer = thrown instanceof AntiphonError && certaintyOf(thrown) === 'answer';
-        if (isAnswer && open > 0 && !RAN.has(thrown.code)) return;
+        if (isAnswer && open > 0 && !(wasAgain && hasRun(thrown))) return;
         if (open > 0 && !isAnswer) this.#isUnclear = true;
         ended();
         reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
@@ -196,10 +206,15 @@ export class Forwarding {
       const again = (): void => {
         open++;
         timer = clock.setTimer(ASK_AGAIN_MS, again);
-        ask().then((executed) => {
-          ended();
-          resolve(executed);
-        }, failed);
+        const isAgain = this.#hasAsked;
+        this.#hasAsked = true;
+        ask(isAgain).then(
+          (executed) => {
+            ended();
+            resolve(executed);
+          },
+          (thrown: unknown) => failed(thrown, isAgain),
+        );
       };
       again();
     });
@@ -210,7 +225,7 @@ export class Forwarding {
     if (!(thrown instanceof AntiphonError)) throw thrown;
     const certainty = wasHere ? certaintyHere(thrown) : certaintyOf(thrown);
     // Else it says that nothing was written of this attempt, and there were others.
-    const isOfAll = !this.#isUnclear || RAN.has(thrown.code);
+    const isOfAll = !this.#isUnclear || hasRun(thrown);
     if (certainty === 'answer' && isOfAll) throw thrown;
     if (certainty === 'unclear') this.#isUnclear = true;
     this.#obstacle = thrown;
@@ -274,9 +289,6 @@ function disconnected(id: string): AntiphonError {
     { context: { replica: id, started: false } },
   );
 }
-
-/** Of an attempt that ran, and so found that none before it was written. */
-const RAN: ReadonlySet<string> = new Set(['CONSTRAINT', 'BAD_SQL', 'MESSAGE_TOO_LARGE']);
 
 /** Of what this replica has tried itself. */
 function certaintyHere({ code }: AntiphonError): Certainty {

@@ -2,18 +2,17 @@ import { AntiphonError, type Clock, type Store, UnknownOutcomeError } from '@ant
 import { notWritable } from '../config/not-writable.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { WriteResult } from '../state/write-result.js';
+import { hasRun, Refused } from './refused.js';
 import { timeOf, unknownRequest } from './request-id.js';
 import { runStatements, type SqlTransaction, type Statement } from './statement.js';
-import type { WriteOptions } from './write-options.js';
+import type { ForwardedRequest, WriteOptions } from './write-options.js';
 
 export type Executed = WriteResult<readonly number[]>;
 
 /** A request that may come more than once, and is written once. */
-export interface Request {
+export interface Request extends ForwardedRequest {
   readonly id: string;
   readonly statements: readonly Statement[];
-  /** Whoever forwarded it knew this epoch as the newest one; in another one it does not run. */
-  readonly epoch?: number;
 }
 
 /** A request may be repeated for so long. */
@@ -29,9 +28,10 @@ const ANSWER_MS = 100;
 
 interface UnderWay {
   readonly epoch: number | undefined;
-  readonly acks: WriteOptions['acks'] | undefined;
   readonly answer: Promise<Executed>;
   readonly withdrawal: AbortController;
+  /** By the call that it is for. */
+  isAskedAgain: boolean;
 }
 
 type Write = (run: (tx: unknown) => readonly number[], options: WriteOptions) => Promise<Executed>;
@@ -43,11 +43,16 @@ type Write = (run: (tx: unknown) => readonly number[], options: WriteOptions) =>
 export class Requests {
   /** By id: the newest one of those that have no answer. */
   readonly #underWay = new Map<string, UnderWay>();
+  /** Of other replicas. */
+  readonly #calls = new Map<string, UnderWay>();
+  readonly #refused: Refused;
 
   constructor(
     private readonly scope: ReplicaScope,
     private readonly write: Write,
-  ) {}
+  ) {
+    this.#refused = new Refused(scope.clock, REPEATABLE_MS + CLOCKS_APART_MS);
+  }
 
   /**
    * One after the other: what is answered to a later one is also true of those before it.
@@ -57,29 +62,40 @@ export class Requests {
   async once(request: Request, options: WriteOptions): Promise<Executed> {
     const { clock, limits } = this.scope;
     const untilMs = clock.monotonicMs() + (options.timeoutMs ?? limits.writeTimeoutMs);
-    const before = this.#underWay.get(request.id);
-    const { epoch } = request;
-    const { acks } = options;
+    const call = callOf(request);
+    const refusal = call === undefined ? undefined : this.#refused.find(call, request.epoch);
+    if (refusal !== undefined) throw refusal;
+    const joined = call === undefined ? undefined : this.#calls.get(call);
     // Asked again by whoever has forwarded it, and has no answer yet.
-    if (epoch !== undefined && before?.epoch === epoch && before.acks === acks)
-      return this.#joined(before.answer, request, untilMs);
+    if (joined !== undefined && joined.epoch === request.epoch) {
+      joined.isAskedAgain = true;
+      return this.#joined(joined.answer, request, untilMs);
+    }
     const withdrawal = new AbortController();
     const signals = [options.signal, withdrawal.signal].filter((signal) => signal !== undefined);
     const withdrawable = { ...options, signal: AbortSignal.any(signals) };
-    const answer = this.#after(before?.answer, request, withdrawable, untilMs);
-    const underWay = { answer, withdrawal, ...{ epoch, acks } };
+    const answer = this.#after(this.#underWay.get(request.id)?.answer, request, withdrawable, untilMs);
+    const { epoch, again: isAskedAgain = false } = request;
+    const underWay = { answer, withdrawal, epoch, isAskedAgain };
     this.#underWay.set(request.id, underWay);
+    if (call !== undefined) this.#calls.set(call, underWay);
     try {
       return await answer;
+    } catch (error) {
+      if (call !== undefined && underWay.isAskedAgain && hasRun(error)) this.#refused.add(call, epoch, error);
+      throw error;
     } finally {
       if (this.#underWay.get(request.id) === underWay) this.#underWay.delete(request.id);
+      if (call !== undefined && this.#calls.get(call) === underWay) this.#calls.delete(call);
     }
   }
 
-  /** Whoever has forwarded it has given up: what has not begun does not begin any more. */
-  withdraw(id: string): void {
-    const underWay = this.#underWay.get(id);
-    if (underWay?.epoch !== undefined) underWay.withdrawal.abort();
+  /**
+   * Whoever has forwarded it for that call has given up: what has not begun does not begin any
+   * more. Other calls of the same request have their own time, and go on.
+   */
+  withdraw(id: string, call: string): void {
+    this.#calls.get(nameOf(id, call))?.withdrawal.abort();
   }
 
   async #joined(answer: Promise<Executed>, { id }: Request, untilMs: number): Promise<Executed> {
@@ -98,7 +114,12 @@ export class Requests {
     const { clock } = this.scope;
     const isOver = await endsBy(before, untilMs, clock);
     const timeoutMs = untilMs - clock.monotonicMs();
-    if (isOver && timeoutMs > 0) return this.#once(request, { ...options, timeoutMs });
+    if (isOver && timeoutMs > 0) {
+      const { signal, ...limits } = options;
+      // Of what another call has written, nobody who gave up is told that nothing was written.
+      const isOpen = await isUnwritten(before);
+      return this.#once(request, { ...limits, timeoutMs, ...(isOpen && signal && { signal }) });
+    }
     throw unknownRequest('The same request is still being written.', request.id);
   }
 
@@ -160,6 +181,22 @@ export class Requests {
       forgotten = value[0] ?? 0;
     }
   }
+}
+
+function callOf({ id, call }: Request): string | undefined {
+  return call === undefined ? undefined : nameOf(id, call);
+}
+
+function nameOf(id: string, call: string): string {
+  return `${call} ${id}`;
+}
+
+/** Of what has ended: it says itself that it has written nothing. */
+function isUnwritten(ended: Promise<unknown>): Promise<boolean> {
+  return ended.then(
+    () => false,
+    (error: unknown) => !(error instanceof UnknownOutcomeError),
+  );
 }
 
 /** What became of one attempt says nothing of those before it: only the request's own id does. */

@@ -46,4 +46,8 @@ export const EXECUTE_OPTIONS: OptionNames<ExecuteOptions> = { ...WRITE_OPTIONS, 
 export interface ForwardedRequest {
   /** Of the newest epoch that it knew. */
   readonly epoch?: number;
+  /** Names the one call of `execute` that it asks for, however often it asks. */
+  readonly call?: string;
+  /** It has asked for this call before, and that may still be on its way. */
+  readonly again?: boolean;
 }

@@ -287,20 +287,19 @@ export class Writer<Tx> {
   }
 
   /** By whoever has forwarded it. */
-  withdraw(requestId: string): void {
-    this.#requests.withdraw(requestId);
+  withdraw(requestId: string, call: string): void {
+    this.#requests.withdraw(requestId, call);
   }
 
   #here(
     statements: readonly Statement[],
     options: WriteOptions,
     requestId: string | undefined,
-    { epoch }: ForwardedRequest = {},
+    forwarded: ForwardedRequest = {},
   ): Promise<WriteResult<readonly number[]>> {
     if (requestId === undefined)
       return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
-    const request = { id: requestId, statements, ...(epoch !== undefined && { epoch }) };
-    return this.#requests.once(request, options);
+    return this.#requests.once({ id: requestId, statements, ...forwarded }, options);
   }
 
   /** Throws BAD_OPTION. */
