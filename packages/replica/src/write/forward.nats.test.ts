@@ -111,6 +111,22 @@ describe('a primary that cannot begin', () => {
     expect(await rowsOf(b, 't')).not.toContain('1n');
   });
 
+  it('I8: says CLOSED, and not that somebody gave up, where the other replica closes', async () => {
+    const [b, other] = await locked();
+    try {
+      const written = b.execute(insert(1), { timeoutMs: 20_000 });
+      written.catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await b.close();
+      await expect(written).rejects.toMatchObject({
+        code: 'CLOSED',
+        message: 'Replica b is closing. Nothing was written.',
+      });
+    } finally {
+      other.close();
+    }
+  });
+
   it.each([
     ['gives up', 20_000],
     ['has little time', 1000],

@@ -258,6 +258,17 @@ describe('a forwarded request', () => {
     },
   );
 
+  it('I8: is asked again where nobody here gave up, and CLOSED where its replica did', async () => {
+    const bench = new Bench((_, nth) => (nth === 1 ? error('ABORTED', { by: 'a' }) : WRITTEN));
+    expect(await bench.forwarding().run()).toEqual(WRITTEN);
+    const queue = new Bench(
+      () => new Promise((resolve) => setTimeout(() => resolve(error('ABORTED', { by: 'a' })), 100)),
+    );
+    setTimeout(() => queue.closing.abort(), 30);
+    await expect(queue.forwarding(5000).run()).rejects.toMatchObject({ code: 'CLOSED' });
+    expect(queue.withdrawn).toHaveLength(1);
+  });
+
   it('ends with its replica: CLOSED, or unknown while somebody may have it', async () => {
     const closed = error('CLOSED');
     const nobody = new Bench(() => error('NO_ACTOR'));

@@ -226,7 +226,9 @@ export class Forwarding {
     const certainty = wasHere ? certaintyHere(thrown) : certaintyOf(thrown);
     // Else it says that nothing was written of this attempt, and there were others.
     const isOfAll = !this.#isUnclear || hasRun(thrown);
-    if (certainty === 'answer' && isOfAll) throw thrown;
+    // Withdrawn, and who has given up, the caller or this replica, is known here.
+    const isWithdrawn = thrown.code === 'ABORTED' && !wasHere;
+    if (certainty === 'answer' && isOfAll && !isWithdrawn) throw thrown;
     if (certainty === 'unclear') this.#isUnclear = true;
     this.#obstacle = thrown;
     const { epoch, primary } = thrown.context;
@@ -254,8 +256,10 @@ export class Forwarding {
     }
     if (signal?.aborted === true) throw abortError(signal, 'The caller gave up. Nothing was written.');
     if (this.#givenUp !== undefined) throw this.#givenUp;
-    if (closing.aborted)
-      throw new AntiphonError('CLOSED', `Replica ${id} is ${health.state}. Nothing was written.`);
+    if (closing.aborted) {
+      const state = health.ended ? health.state : 'closing';
+      throw new AntiphonError('CLOSED', `Replica ${id} is ${state}. Nothing was written.`);
+    }
     if (this.#leftMs <= 0) throw this.#late();
   }
 
