@@ -1,0 +1,49 @@
+import { AntiphonError, systemClock } from '@antiphon/core';
+import { describe, expect, it } from 'vitest';
+import type { ReplicaScope } from '../sync/replica-scope.js';
+import { type Executed, Requests } from './requests.js';
+
+const WRITTEN: Executed = { outcome: 'committed', position: { generation: 'g', seq: 1 }, value: [1] };
+const REFUSED = new AntiphonError('CONSTRAINT', 'It is so.');
+const limits = { writeTimeoutMs: 1000 };
+const scope = { clock: systemClock(), limits, store: { requests: {} } } as unknown as ReplicaScope;
+const of = (call: string, again: boolean, epoch = 1) => ({ id: 'r', statements: [], epoch, call, again });
+
+/** The first write is refused when the test says so, and nothing is in the way of later ones. */
+function requests(): { readonly asked: Requests; readonly refuse: () => void } {
+  let refuse = (): void => undefined;
+  const first = new Promise<Executed>((_, reject) => {
+    refuse = () => reject(REFUSED);
+  });
+  let isFirst = true;
+  const write = (): Promise<Executed> => {
+    if (!isFirst) return Promise.resolve(WRITTEN);
+    isFirst = false;
+    return first;
+  };
+  return { asked: new Requests(scope, write), refuse };
+}
+
+describe('a refusal', () => {
+  it('I8: is that of the whole call once it has asked again, also while the first one waits', async () => {
+    const { asked, refuse } = requests();
+    const answers = Promise.allSettled([of('a', false), of('a', true)].map((one) => asked.once(one, {})));
+    refuse();
+    expect(await answers).toMatchObject([{ reason: REFUSED }, { reason: REFUSED }]);
+    await expect(asked.once(of('a', false), {})).rejects.toBe(REFUSED);
+  });
+
+  it('says nothing of other calls, of another epoch, or of a call that has asked once', async () => {
+    for (const [refused, later] of [
+      [of('a', true), of('b', true)],
+      [of('a', true), of('a', true, 3)],
+      [of('a', false), of('a', true)],
+    ] as const) {
+      const { asked, refuse } = requests();
+      const answer = asked.once(refused, {});
+      refuse();
+      await expect(answer).rejects.toBe(REFUSED);
+      expect(await asked.once(later, {})).toEqual(WRITTEN);
+    }
+  });
+});
