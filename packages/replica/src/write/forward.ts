@@ -21,6 +21,11 @@ import type { WriteOptions } from './write-options.js';
 
 /** An answer may have been lost: it is asked for again after so long, and the first one awaited. */
 const ASK_AGAIN_MS = 5000;
+/**
+ * With less left, nothing is asked once more: nobody could answer in time, and what is certain by
+ * then would not be any more.
+ */
+const SHORTEST_MS = 20;
 /** Nobody waits for it: the answer to the request says what came of it. */
 const WITHDRAW_MS = 5000;
 /** Of the time that is left, what the answer has for its way back. */
@@ -260,7 +265,7 @@ export class Forwarding {
       const state = health.ended ? health.state : 'closing';
       throw new AntiphonError('CLOSED', `Replica ${id} is ${state}. Nothing was written.`);
     }
-    if (this.#leftMs <= 0) throw this.#late();
+    if (this.#leftMs <= (this.#obstacle === undefined ? 0 : SHORTEST_MS)) throw this.#late();
   }
 
   #late(): AntiphonError {
