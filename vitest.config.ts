@@ -33,14 +33,18 @@ const LONG_FILES = [
   'replica/src/start/half-published.nats.test.ts',
   'replica/src/replica/log-memory.nats.test.ts',
   'replica/src/publish/resend.nats.test.ts',
+  'nats/src/lease/leader-change.nats.test.ts',
   'nats/src/log/leader-change.nats.test.ts',
   'replica/src/sync/sync.nats.test.ts',
   'client/src/changes/cluster-changes.nats.test.ts',
   'test/bench/bench.e2e.test.ts',
   'cli/src/e2e/sync.e2e.test.ts',
+  'cli/src/e2e/demo.e2e.test.ts',
   'cli/src/e2e/cluster.e2e.test.ts',
   'cli/src/e2e/duplicates.e2e.test.ts',
   'cli/src/e2e/health.e2e.test.ts',
+  'test/chaos/failover-nobody.test.ts',
+  'test/chaos/failover-three-servers.test.ts',
   'test/chaos/kill-broker.test.ts',
 ];
 
