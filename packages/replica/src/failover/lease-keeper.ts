@@ -170,9 +170,9 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   #alarm(message: string): void {
-    const { health, held, document } = this.scope;
+    const { health, held } = this.scope;
     if (held.isValid) return;
-    const writes = document.failover?.onIsolation === 'suspend' ? 'It takes no writes until it can.' : '';
+    const writes = held.bars ? 'It takes no writes until it can.' : '';
     health.alarm(LEASE_ALARM, `This primary cannot renew its lease: ${message} ${writes}`.trim());
   }
 

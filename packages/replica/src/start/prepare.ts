@@ -87,7 +87,7 @@ async function openLease(
       'This cluster elects its primary, and `lease` is missing among the ports. Give one, as `createReplica` does.',
     );
   if (isNeeded && lease !== undefined) await retrying(clock, deadline, () => lease.open(deadline.signal));
-  return new HeldLease(clock, isNeeded);
+  return new HeldLease(clock, isNeeded, failover?.onIsolation !== 'continue');
 }
 
 /**

@@ -14,7 +14,14 @@ export class HeldLease {
     private readonly clock: Clock,
     /** False: there are no leases, and writes wait for none. */
     readonly isNeeded: boolean,
+    /** False: a primary that is cut off writes on without it (`onIsolation: continue`). */
+    private readonly isBinding = true,
   ) {}
+
+  /** Nothing is to be written, by anybody, until it is back. */
+  get bars(): boolean {
+    return this.isBinding && !this.isValid;
+  }
 
   get isValid(): boolean {
     return !this.isNeeded || this.leftMs > 0;

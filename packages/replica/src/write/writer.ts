@@ -72,11 +72,11 @@ export class Writer<Tx> {
     const limit = limitOf(options, limits.writeTimeoutMs);
     if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
     if (options.acks !== undefined) throw needsSync('acks');
-    const left = this.#isLeaseless ? await this.#leased(limit) : limit;
+    const left = this.scope.held.bars ? await this.#leased(limit) : limit;
     const { signal } = limit;
     const leased = (tx: unknown): T => {
       // It may have waited for its turn, or for room, for longer than the lease.
-      if (this.#isLeaseless) throw this.#leaseless();
+      if (this.scope.held.bars) throw this.#leaseless();
       return run(tx as Tx);
     };
     const write = new LocalWrite(leased, left, clock);
@@ -121,11 +121,6 @@ export class Writer<Tx> {
     return { ...limit, timeoutMs: timeoutMs - (clock.monotonicMs() - sinceMs) };
   }
 
-  get #isLeaseless(): boolean {
-    const { held, document } = this.scope;
-    return !held.isValid && document.failover?.onIsolation !== 'continue';
-  }
-
   #leaseless(): AntiphonError {
     const { id, commits } = this.scope;
     const unfit = whyUnfit(this.scope);
@@ -156,7 +151,7 @@ export class Writer<Tx> {
         if (!(isBusy(error) || isLeaseless(error)) || delayMs >= write.leftMs) throw this.#asClosed(error);
         counters.storeRetries++;
         await write.pause(delayMs);
-        if (this.#isLeaseless) await this.#leased({ timeoutMs: Math.max(1, write.leftMs), ...limit });
+        if (this.scope.held.bars) await this.#leased({ timeoutMs: Math.max(1, write.leftMs), ...limit });
       }
     }
   }
@@ -166,8 +161,8 @@ export class Writer<Tx> {
    * the rescue ledger. Who relies on the answer is told when the log has it.
    */
   async #confirmed({ origin, counter }: TransactionId, timeoutMs: number): Promise<void> {
-    const { held, progress, store, authority, cluster, id, document } = this.scope;
-    if (held.isValid || document.failover?.onIsolation === 'continue') return;
+    const { held, progress, store, authority, cluster, id } = this.scope;
+    if (!held.bars) return;
     const isLogged = (): boolean => store.state().publishedCounter >= counter;
     const isOver = (): boolean => held.isValid || isLogged() || !authority.current().mayWrite;
     const name = `${origin}:${counter}`;
