@@ -137,4 +137,14 @@ function withdraw(tx, { account, both, amount, locked }) {
 }
 
 export const LOADS = { entries, transfers, increments, snapshots, registerWrites, strongReads };
-export const TRANSACTIONS = { leaveOnCall, withdraw, writeRegister };
+/** Keeps the thread of its replica for so long, in the middle of the transaction. */
+function keepThread(tx, { entry, forMs }) {
+  tx.run('INSERT INTO entries (id) VALUES (?)', [entry]);
+  sleepOnThread(forMs);
+}
+
+export function sleepOnThread(forMs) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
+}
+
+export const TRANSACTIONS = { leaveOnCall, withdraw, writeRegister, keepThread };

@@ -4,7 +4,7 @@ import { appendFileSync } from 'node:fs';
 import { createReplica } from '@antiphon/replica';
 import { sqlite } from '@antiphon/sqlite';
 import { REGISTER_LOADS, rescuedValues } from './register-loads.mjs';
-import { LOADS, TRANSACTIONS } from './sync-loads.mjs';
+import { LOADS, sleepOnThread, TRANSACTIONS } from './sync-loads.mjs';
 
 const ALL_LOADS = { ...LOADS, ...REGISTER_LOADS };
 
@@ -64,6 +64,8 @@ const commands = {
   takeOver: () => replica.takeOver(),
   switchOver: ({ to, timeoutMs }) => replica.switchOver(to, { timeoutMs }),
   rescuedValues: () => rescuedValues(replica),
+  /** Outside of any write. */
+  hang: ({ forMs }) => sleepOnThread(forMs),
   outcome: ({ of }) => replica.outcome(of),
   write: ({ statements, options }) => settled(() => replica.execute(statements, options)),
   transaction: ({ named, options, ...args }) =>

@@ -129,10 +129,9 @@ export {
   isLeaseValid,
   type KeeperEvent,
   keeperOf,
-  type KeeperSettings,
-  type KeeperState,
   keeperStep,
   type KeeperTask,
+  keeperTakenOver,
   keeperTask,
 } from './decisions/lease-keeper.js';
 export { BatchOrder } from './decisions/batch-order.js';
@@ -208,6 +207,7 @@ export {
   type Position,
 } from './model/position.js';
 export { REQUESTS_TABLE, usersTables } from './model/requests-table.js';
+export type { KeeperSettings, KeeperState } from './model/keeper-state.js';
 export type { LeaseRecord } from './model/lease-record.js';
 export type { ClusterSchema, ColumnSchema, TableSchema } from './model/schema.js';
 export { isVersionAtLeast, OLDEST_SERVER_VERSION, parseServerVersion } from './model/server-version.js';
@@ -235,7 +235,7 @@ export { suggest, suggestion } from './options/suggestion.js';
 
 export type { Bus, BusRequest, BusSubscription } from './ports/bus.js';
 export { type Clock, sleep, type Timer } from './ports/clock.js';
-export type { Lease, LeaseEntry, LeaseTake } from './ports/lease.js';
+export type { Lease, LeaseEntry, LeaseStandIn, LeaseTake, StandInOptions } from './ports/lease.js';
 export type {
   AppendRequest,
   AppendResult,
@@ -306,6 +306,7 @@ export {
   type TableChecksum,
   type WriteOutcome,
   type WriteRequest,
+  type WritingWatch,
 } from './ports/store.js';
 
 export { type AckVerdict, DeliveryWindow } from './subscriptions/delivery-window.js';

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, type WritingWatch } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { RecentMessages } from './recent-messages.js';
 import type { Session } from './session.js';
@@ -14,6 +14,8 @@ export class CurrentState {
   #recent = new RecentMessages();
   /** From a writing method's beginning to its end; from `prepare` to the end of its group. */
   #isWriting = false;
+  /** Told from `claim` to `release`. */
+  watch: WritingWatch | undefined;
 
   constructor(
     /** The store is closed: whatever fails then, fails for that. */
@@ -51,10 +53,12 @@ export class CurrentState {
         'Two writing methods of one store were called at once. Please report it.',
       );
     this.#isWriting = true;
+    this.watch?.begins();
   }
 
   release(): void {
     this.#isWriting = false;
+    this.watch?.ends();
   }
 
   /** A writing method. */

@@ -27,6 +27,16 @@ const TROUBLES = new Set<number>([
 const DAMAGES = new Set<number>([RESULT.CORRUPT, RESULT.NOTADB]);
 const FAILURES = new Set<number>([RESULT.NOLFS, RESULT.AUTH, RESULT.FORMAT]);
 
+/** Of a store that takes the writes of others only. */
+export function notWritable(primary: string | undefined): AntiphonError {
+  const where = primary === undefined ? 'Write to the primary.' : `Write to the primary ${primary}.`;
+  return new AntiphonError(
+    'NOT_WRITABLE',
+    `This database is a replica. ${where}`,
+    primary === undefined ? {} : { context: { primary } },
+  );
+}
+
 /** A store is opened once: it belongs to one replica, and ends with it. */
 export function storeClosed(): AntiphonError {
   return new AntiphonError(

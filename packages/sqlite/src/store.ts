@@ -32,13 +32,14 @@ import {
   type Value,
   type WriteOutcome,
   type WriteRequest,
+  type WritingWatch,
 } from '@antiphon/core';
 import { applySteps, type ApplyManner } from './apply-transaction.js';
 import { isUncaptured, keepUncapturedTables } from './capture-record.js';
 import { Connection } from './connection.js';
 import { CurrentState } from './current-state.js';
 import { FileIdentity } from './file-identity.js';
-import { isRefusal, storeClosed, storeError } from './errors.js';
+import { isRefusal, notWritable, storeClosed, storeError } from './errors.js';
 import { putGuardAlone } from './guard-view.js';
 import { sealExistingRows } from './existing-rows.js';
 import { inspectDatabase } from './database-inspection.js';
@@ -265,6 +266,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   guardNumbering(guard: () => void): void {
     this.#guardNumbering = guard;
+  }
+
+  watchWriting(watch: WritingWatch | undefined): void {
+    this.#state.watch = watch;
   }
 
   async seal(): Promise<number> {
@@ -588,13 +593,4 @@ export class SqliteStore implements Store<SqliteTransaction> {
       throw new AntiphonError('INTERNAL', 'The store must be installed first.');
     return this.#session;
   }
-}
-
-function notWritable(primary: string | undefined): AntiphonError {
-  const where = primary === undefined ? 'Write to the primary.' : `Write to the primary ${primary}.`;
-  return new AntiphonError(
-    'NOT_WRITABLE',
-    `This database is a replica. ${where}`,
-    primary === undefined ? {} : { context: { primary } },
-  );
 }

@@ -34,7 +34,7 @@ export interface LocalClusterOptions {
   /** Of the first one. */
   readonly localTriggers?: readonly string[];
   /** As in antiphon.yaml. */
-  readonly limits?: Partial<ReplicaLimits> & { readonly blockedMs?: number };
+  readonly limits?: Partial<ReplicaLimits>;
   readonly onStall?: 'stay' | 'exit';
   /** Where the server's store, configurations and logs are kept. */
   readonly folder: string;

@@ -80,7 +80,7 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
     throw lifecycle.stall;
   if (replica === undefined) return EXIT.ok;
   // A start may have to do much at once; afterwards, only a write that does not end takes so long.
-  const { blockedMs } = config;
+  const { blockedMs } = config.limits ?? {};
   using _watchdog = StatementWatchdog.start({
     name: `replica ${config.id}`,
     ...(blockedMs === undefined ? {} : { blockedMs }),

@@ -152,8 +152,7 @@ function plan(options: UpOptions, folder: string, { env, cwd }: CommandContext):
   const others = otherIds.map((id) => ({ id, file: join(folder, `${id}.db`) }));
   const tables = options.tables === undefined ? config?.tables : chosen(options.tables);
   const localTriggers = options.localTriggers ?? config?.localTriggers;
-  const { blockedMs, onStall } = config ?? {};
-  const limits = { ...config?.limits, ...(blockedMs === undefined ? {} : { blockedMs }) };
+  const { limits = {}, onStall } = config ?? {};
   const topology = options.topology === undefined ? config?.topology : topologyOf(options.topology, firstId);
   // The file's own settings of a mode, when it is the mode that is asked for.
   const { update } = config ?? {};

@@ -35,8 +35,6 @@ export interface Config {
   readonly failover?: FailoverSettings;
   /** Only what the file says: the rest are defaults, or what the cluster has agreed on. */
   readonly limits?: Partial<ReplicaLimits>;
-  /** How long a statement of a write may keep the process busy. */
-  readonly blockedMs?: number;
   readonly onStall: 'stay' | 'exit';
 }
 
@@ -100,10 +98,9 @@ function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K],
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
-function resolveLimits(given: ConfigFile['limits']): Pick<Config, 'limits' | 'blockedMs'> {
+function resolveLimits(given: ConfigFile['limits']): Pick<Config, 'limits'> {
   if (given === undefined) return {};
-  const { blockedMs, ...limits } = given;
-  return { limits: defined(limits), ...(blockedMs === undefined ? {} : { blockedMs }) };
+  return { limits: defined(given) };
 }
 
 /** Every default of a synchronous cluster is agreed on, and so belongs to the file. */

@@ -6,11 +6,8 @@ import { fromText } from './from-text.js';
 const MAX_MS = 2_147_483_647;
 const MAX_COUNT = 1_000_000_000_000;
 
-/** `blockedMs` is of the process, the others are the library's. */
-type LimitName = keyof ReplicaLimits | 'blockedMs';
-
 /** Each as in the library; a missing one does not compile. */
-const LIMITS: Readonly<Record<LimitName, string>> = {
+const LIMITS: Readonly<Record<keyof ReplicaLimits, string>> = {
   pollMs: 'How often writes by other programs are looked for. Default 10.',
   connectTimeoutMs: 'For NATS to answer at start, and for the cluster to come into being. Default 10000.',
   duplicateCheckMs: 'How long another replica under this id may take to say so at start. Default 500.',
@@ -45,7 +42,7 @@ const LIMITS: Readonly<Record<LimitName, string>> = {
   changeFeedBytes: 'Of one transaction, that a change feed holds in memory. Default 67108864.',
   closeTimeoutMs: 'For closing altogether. Default 5000.',
   blockedMs:
-    'A statement of a write that keeps the process busy for longer ends it: nothing else is done meanwhile, not even ending on SIGTERM. Default 60000.',
+    'A statement of a write that keeps the process busy for longer ends it: nothing else is done meanwhile, not even ending on SIGTERM. A primary keeps its lease for so long. Default 60000.',
 };
 
 function limit(name: string, text: string) {
@@ -56,7 +53,7 @@ function limit(name: string, text: string) {
 export const limitsSchema = z
   .strictObject(
     Object.fromEntries(Object.entries(LIMITS).map(([name, text]) => [name, limit(name, text)])) as Record<
-      LimitName,
+      keyof ReplicaLimits,
       ReturnType<typeof limit>
     >,
   )

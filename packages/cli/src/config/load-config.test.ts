@@ -40,7 +40,7 @@ describe('a valid antiphon.yaml', () => {
     const config = parseConfig(VALID + limits, 'antiphon.yaml', { REFUSAL: '7200000' });
     expect(config.limits).toEqual({ queryTimeoutMs: 5000, clockRefusalMs: 7_200_000 });
     const blocked = parseConfig(`${VALID}limits: { blockedMs: 5000 }\nonStall: exit\n`, 'antiphon.yaml', {});
-    expect(blocked).toMatchObject({ limits: {}, blockedMs: 5000, onStall: 'exit' });
+    expect(blocked).toMatchObject({ limits: { blockedMs: 5000 }, onStall: 'exit' });
     expect(problem(`${VALID}limits: { queryTimeoutMS: 1 }\n`).message).toMatch(
       /:7: Unknown key "queryTimeoutMS" in limits\. .*queryTimeoutMs/,
     );

@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { KeeperState } from '../model/keeper-state.js';
 import type { LeaseEntry } from '../ports/lease.js';
 import {
   isLeaseValid,
   keeperOf,
   keeperStep,
+  keeperTakenOver,
   keeperTask,
   type KeeperEvent,
-  type KeeperState,
 } from './lease-keeper.js';
 
 const SETTINGS = { leaseMs: 2000, renewMs: 500, marginMs: 250 };
@@ -104,6 +105,44 @@ describe('the keeper of a lease', () => {
   });
 });
 
+describe('a lease that another thread goes on with', () => {
+  it('is held as before, and gets numbers that nobody else gives', () => {
+    const taken = after([SENT, TAKEN]);
+    const next = keeperTakenOver(taken);
+    expect(isLeaseValid(next, 2749)).toBe(true);
+    expect(keeperTask(next, 1500)).toEqual({ type: 'renew', n: 3, expectedSeq: 5 });
+  });
+
+  it('is read first when an answer was awaited', () => {
+    const awaited = after([SENT, TAKEN, { type: 'sent', atMs: 1500 }]);
+    const next = keeperTakenOver(awaited);
+    expect(keeperTask(next, 1600)).toEqual({ type: 'read' });
+    const found = after([{ type: 'read', entry: entry(6, 2), atMs: 1610 }], next);
+    expect(isLeaseValid(found, 3249)).toBe(true);
+    expect(keeperTask(found, 2000)).toEqual({ type: 'renew', n: 4, expectedSeq: 6 });
+  });
+
+  it('stays held when the refusal comes of an attempt before one that was taken', () => {
+    const state = after([SENT, TAKEN, { type: 'sent', atMs: 1500 }]);
+    const renewed = after(
+      [
+        { type: 'read', entry: entry(5, 1), atMs: 1600 },
+        { type: 'sent', atMs: 1700 },
+        { type: 'taken', n: 4, seq: 6, atMs: 1710 },
+        { type: 'lost', n: 2, atMs: 1720 },
+      ],
+      keeperTakenOver(state),
+    );
+    expect(isLeaseValid(renewed, 3449)).toBe(true);
+  });
+
+  it('goes on behind what the other one sent last', () => {
+    const state = after([SENT, TAKEN, { type: 'sent', atMs: 1500 }, { type: 'lost', n: 2, atMs: 1510 }]);
+    const read = after([{ type: 'read', entry: entry(6, 3), atMs: 1520 }], state);
+    expect(keeperTask(read, 1620)).toEqual({ type: 'renew', n: 4, expectedSeq: 6 });
+  });
+});
+
 /** A lease that loses answers, and takes what was sent late or never; and a rival who waits. */
 class World {
   state = keeperOf('me', SETTINGS, { expectedSeq: 0 });
@@ -121,6 +160,16 @@ class World {
       const { nowMs: atMs, stored } = this;
       this.#step(fault === 1 ? { type: 'unread', atMs } : { type: 'read', entry: stored, atMs });
     } else this.#pass(delayMs);
+  }
+
+  /**
+   * Another thread goes on. The one before may send what it was about to send: what comes of that
+   * nobody hears.
+   */
+  takeOver(sendsOnce: boolean): void {
+    const task = keeperTask(this.state, this.nowMs);
+    this.state = keeperTakenOver(this.state);
+    if (sendsOnce && task.type === 'renew') this.#store(task.expectedSeq, 'me', task.n);
   }
 
   /** It takes the lease when it has seen the same one for as long as it lasts. */
@@ -160,7 +209,12 @@ class World {
 
 describe('a lease in an unreliable world', () => {
   const MOVES = fc.array(
-    fc.record({ rival: fc.boolean(), fault: fc.nat(3), delayMs: fc.oneof(fc.nat(50), fc.nat(1500)) }),
+    fc.record({
+      rival: fc.boolean(),
+      fault: fc.nat(3),
+      delayMs: fc.oneof(fc.nat(50), fc.nat(1500)),
+      takenOver: fc.option(fc.boolean(), { freq: 3 }),
+    }),
     { maxLength: 60 },
   );
 
@@ -168,8 +222,9 @@ describe('a lease in an unreliable world', () => {
     fc.assert(
       fc.property(MOVES, (moves) => {
         const world = new World();
-        for (const { rival, fault, delayMs } of moves) {
+        for (const { rival, fault, delayMs, takenOver } of moves) {
           if (rival) world.rival();
+          if (takenOver !== null) world.takeOver(takenOver);
           world.act(fault, delayMs);
           const holder = world.stored.record?.instance;
           if (isLeaseValid(world.state, world.nowMs)) expect(holder).toBe('me');
@@ -183,7 +238,10 @@ describe('a lease in an unreliable world', () => {
     fc.assert(
       fc.property(MOVES, (moves) => {
         const world = new World();
-        for (const { fault, delayMs } of moves) world.act(fault, delayMs);
+        for (const { fault, delayMs, takenOver } of moves) {
+          if (takenOver !== null) world.takeOver(takenOver);
+          world.act(fault, delayMs);
+        }
         // What is late has come by then.
         for (let turn = 0; turn < 700; turn++) world.act(0, 10);
         expect(isLeaseValid(world.state, world.nowMs)).toBe(true);

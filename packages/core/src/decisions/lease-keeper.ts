@@ -1,37 +1,5 @@
+import type { KeeperSettings, KeeperState } from '../model/keeper-state.js';
 import type { LeaseEntry } from '../ports/lease.js';
-
-export interface KeeperSettings {
-  readonly leaseMs: number;
-  readonly renewMs: number;
-  readonly marginMs: number;
-}
-
-/** An attempt to renew whose outcome is not known. */
-interface Attempt {
-  readonly n: number;
-  readonly sentAtMs: number;
-}
-
-/** What the holder of a lease knows of it. All times are of the monotonic clock. */
-export interface KeeperState {
-  readonly instance: string;
-  readonly settings: KeeperSettings;
-  /** Of the newest attempt. */
-  readonly n: number;
-  /** What the next attempt expects. */
-  readonly expectedSeq: number;
-  /** The holder may write until then: nobody else takes the lease before. */
-  readonly validUntilMs: number;
-  readonly standing: 'held' | 'doubtful' | 'lost';
-  /** Oldest first. */
-  readonly open: readonly Attempt[];
-  /** The newest one waits for its answer. */
-  readonly underWay: boolean;
-  /** A read tells what became of the open ones. */
-  readonly mustRead: boolean;
-  /** Nothing is done before. */
-  readonly notBeforeMs: number;
-}
 
 export type KeeperEvent =
   /** The attempt with the next number is sent. */
@@ -100,6 +68,17 @@ export function keeperStep(state: KeeperState, event: KeeperEvent): KeeperState 
   }
 }
 
+/**
+ * For another thread that goes on with it, and for the one that gets it back. The answer that is
+ * awaited goes to the one before: what became of that attempt is read. One number is left out, in
+ * case the one before sends once more before it knows.
+ */
+export function keeperTakenOver(state: KeeperState): KeeperState {
+  const next = { ...state, n: state.n + 1 };
+  if (!state.underWay) return next;
+  return { ...next, underWay: false, mustRead: true, notBeforeMs: -Infinity };
+}
+
 function sent(state: KeeperState, atMs: number): KeeperState {
   const n = state.n + 1;
   const open = [...state.open, { n, sentAtMs: atMs }].slice(-MAX_OPEN);
@@ -131,6 +110,8 @@ function taken(state: KeeperState, n: number, seq: number): KeeperState {
  * known, nothing is held.
  */
 function refused(state: KeeperState, n: number): KeeperState {
+  // A later one of ours was taken: that is the newest message.
+  if (state.open.every((one) => one.n !== n)) return state;
   const open = state.open.filter((one) => one.n !== n);
   return { ...state, open, standing: 'doubtful', mustRead: true, notBeforeMs: -Infinity };
 }
@@ -144,8 +125,9 @@ function read(state: KeeperState, { seq, record }: LeaseEntry, atMs: number): Ke
     const notBeforeMs = found.sentAtMs + state.settings.renewMs;
     return taken({ ...known, notBeforeMs }, found.n, seq);
   }
-  // It was not taken (yet), or somebody has deleted it; nobody else has it. Again, after a pause.
-  return { ...known, notBeforeMs: retryAt(state, atMs) };
+  // It was not taken (yet), or somebody has deleted it, or another thread of ours has sent it:
+  // nobody else has it. Again, after a pause.
+  return { ...known, n: Math.max(state.n, record?.n ?? 0), notBeforeMs: retryAt(state, atMs) };
 }
 
 function retryAt({ settings }: KeeperState, atMs: number): number {

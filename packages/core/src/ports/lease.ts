@@ -1,4 +1,5 @@
 import type { AntiphonError } from '../errors/antiphon-error.js';
+import type { KeeperState } from '../model/keeper-state.js';
 import type { LeaseRecord } from '../model/lease-record.js';
 
 /** The newest message of the lease. */
@@ -22,6 +23,32 @@ export type LeaseTake =
   | { readonly type: 'taken'; readonly seq: number }
   | { readonly type: 'lost' }
   | { readonly type: 'unknown'; readonly error: AntiphonError };
+
+/** Whom somebody stands in for. */
+export interface StandInOptions {
+  /** What it renews; its `n` does not matter. */
+  readonly record: LeaseRecord;
+  /** Milliseconds that a write may keep this thread; after that it counts as hung. */
+  readonly limitMs: number;
+  /** The holder's monotonic clock: times in a `KeeperState` are of this one. */
+  readonly nowMs: () => number;
+  /** What keeps it from standing in; undefined: nothing any more. */
+  readonly onProblem: (problem: AntiphonError | undefined) => void;
+}
+
+/**
+ * Keeps the lease of a holder whose thread is kept by a write, and only then: of one that hangs for
+ * another reason, or for longer than the limit, the lease runs out.
+ */
+export interface LeaseStandIn {
+  /** What the holder knows now; it goes on itself. Undefined: it does not want it renewed. */
+  tell(state: KeeperState | undefined): void;
+  /** What has become of that since, when somebody stood in; undefined otherwise. Asked at once. */
+  newest(): KeeperState | undefined;
+  /** From the first moment at which a write may keep this thread, to the last one. */
+  busy(isBusy: boolean): void;
+  close(): Promise<void>;
+}
 
 /**
  * The one lease of a cluster: it tells when its primary has gone, and keeps candidates from taking
@@ -47,6 +74,8 @@ export interface Lease {
    * a reason to `read`. Returns how to stop listening.
    */
   onRenewal(listener: (record: LeaseRecord) => void): () => void;
+  /** Somebody who renews it while a write keeps this thread. Absent where nothing keeps it. */
+  standIn?(options: StandInOptions): LeaseStandIn;
   /** Nobody hears anything any more. What is under way ends by itself. */
   close(): Promise<void>;
 }

@@ -68,6 +68,11 @@ const RECONNECT_JITTER_MS = 150;
 const INBOX_PREFIX = /^[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+)*$/;
 
 export interface ConnectSettings {
+  /**
+   * As given, for another thread that connects likewise. A function: whoever prints the settings
+   * prints no password.
+   */
+  readonly access: () => ConnectNatsOptions;
   readonly urls: readonly URL[];
   /** For messages: without user names and passwords. */
   readonly shownServers: string;
@@ -91,7 +96,9 @@ export function settleConnectOptions(options: ConnectNatsOptions): ConnectSettin
   }
   const authenticator = authenticatorFor(options, login);
   const tls = tlsOptionsFor(options.tls, addresses);
+  const { onProblem: _, ...access } = options;
   return {
+    access: () => access,
     urls,
     shownServers: shown,
     connectTimeoutMs,

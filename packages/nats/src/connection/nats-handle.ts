@@ -134,7 +134,11 @@ export class NatsHandle {
 
   lease(cluster: string): JetStreamLease {
     const { requester, api } = this;
-    return new JetStreamLease({ link: this.#link, problems: this.#problems, requester, api }, cluster);
+    const { access } = this.#settings;
+    return new JetStreamLease(
+      { access, link: this.#link, problems: this.#problems, requester, api },
+      cluster,
+    );
   }
 
   get status(): LogConnection {

@@ -5,8 +5,11 @@ import {
   type Lease,
   type LeaseEntry,
   type LeaseRecord,
+  type LeaseStandIn,
   type LeaseTake,
+  type StandInOptions,
 } from '@antiphon/core';
+import type { ConnectNatsOptions } from '../connection/connect-options.js';
 import type { Link, LinkSubscription } from '../connection/link.js';
 import { MessageHeaders } from '../connection/message-headers.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
@@ -16,6 +19,7 @@ import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { readPublishAnswer, type PublishAnswer } from '../log/publish-answer.js';
 import { leaseStream, leaseSubject } from '../subjects.js';
 import { lastSeqOfLease } from './lease-stream.js';
+import { ThreadStandIn } from './thread-stand-in.js';
 
 /**
  * Of the lease. An answer takes milliseconds, or it is lost; then there is time to read and to try
@@ -27,6 +31,8 @@ const ANSWER_SHARE = 1 / 4;
 const READ_ATTEMPTS = 5;
 
 interface LeaseDeps {
+  /** For a thread with a connection of its own. */
+  readonly access: () => ConnectNatsOptions;
   readonly link: Link;
   readonly requester: Requester;
   readonly api: JetStreamApi;
@@ -96,6 +102,10 @@ export class JetStreamLease implements Lease {
       this.#listeners.delete(own);
       if (this.#listeners.size === 0) this.#unsubscribe();
     };
+  }
+
+  standIn(options: StandInOptions): LeaseStandIn {
+    return new ThreadStandIn(this.deps.access(), this.cluster, options);
   }
 
   close(): Promise<void> {

@@ -36,6 +36,12 @@ export interface ReplicaLimits extends AgreedLimits {
    */
   readonly writeTimeoutMs: number;
   /**
+   * How long a write may keep this process, which does nothing else meanwhile. A primary with
+   * automatic failover keeps its lease for so long, and `antiphon run` ends the process after it.
+   * @defaultValue 60 000
+   */
+  readonly blockedMs: number;
+  /**
    * Maximum writes committed together; more wait for the next group. A group is smaller when time
    * is up: it begins no more functions after 50 ms, in which the process does nothing else; and
    * when it is full, in a synchronous cluster its message, in an asynchronous one 2 MiB.
@@ -168,6 +174,7 @@ export const DEFAULT_LIMITS: ReplicaLimits = {
   connectTimeoutMs: 10_000,
   duplicateCheckMs: 500,
   writeTimeoutMs: 10_000,
+  blockedMs: 60_000,
   writeGroup: 256,
   waitingWrites: 4096,
   applyEntries: 512,

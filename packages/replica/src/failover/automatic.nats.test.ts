@@ -178,6 +178,27 @@ it(
   },
 );
 
+it('I7: a primary says when nobody could renew its lease during a long write', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  let tell: ((problem: AntiphonError | undefined) => void) | undefined;
+  const lease = (real: Lease): Lease => {
+    real.standIn = ({ onProblem }) => {
+      tell = onProblem;
+      return { tell: () => undefined, newest: () => undefined, busy: () => undefined, close: async () => {} };
+    };
+    return real;
+  };
+  const replica = await fixture.replicaWith({ lease }, 'a', { topology, failover });
+  const alarm = (): string | undefined =>
+    replica.status().alarms.find(({ name }) => name === 'lease-thread')?.message;
+  await eventually('it holds the lease', () => tell !== undefined);
+  tell?.(new AntiphonError('LOG_UNAVAILABLE', 'Nobody renews the lease.'));
+  expect(alarm()).toBe('Nobody renews the lease.');
+  tell?.(undefined);
+  expect(alarm()).toBeUndefined();
+});
+
 describe.each(MODES)('a primary that has gone, %o', (update) => {
   it('I9: is followed by another one, by itself', async () => {
     fixture = await ClusterFixture.start();

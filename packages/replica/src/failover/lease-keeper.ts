@@ -6,8 +6,10 @@ import {
   type KeeperState,
   keeperStep,
   keeperTask,
+  keeperTakenOver,
   type Lease,
   type LeaseEntry,
+  type LeaseStandIn,
   type LeaseTake,
   newestEpoch,
   type Timer,
@@ -19,11 +21,12 @@ import { whyUnfit } from '../state/unfit.js';
 import { retryDelayMs } from '../wait/deadline.js';
 
 const LEASE_ALARM = 'lease';
+const STAND_IN_ALARM = 'lease-thread';
 
 /**
  * Keeps the lease of the primary while it is the primary: takes it, renews it, and says until when
  * it may be relied on. One of an older epoch than the log's, and one of an earlier process of the
- * same replica, hold nobody back.
+ * same replica, hold nobody back. While a write keeps this thread, another one stands in.
  */
 export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   readonly receive = {
@@ -36,6 +39,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   };
   readonly #epoch: number;
   #state: KeeperState | undefined;
+  #standIn: LeaseStandIn | undefined;
   #timer: Timer | undefined;
   /** Of what is held. */
   #expiry: Timer | undefined;
@@ -51,15 +55,66 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   started(context: Context<LeaseKeeperProtocol>): void {
-    this.scope.held.begin();
+    const { held } = this.scope;
+    held.begin();
+    held.renewedBy(() => {
+      this.#absorb();
+      return this.#validUntilMs;
+    });
     context.self.tell('begin');
   }
 
   stopped(): void {
+    const { held, health } = this.scope;
     this.#timer?.cancel();
     this.#expiry?.cancel();
-    this.scope.held.set(-Infinity);
-    this.scope.health.clearAlarm(LEASE_ALARM);
+    void this.#dismiss();
+    held.renewedBy(() => -Infinity);
+    held.set(-Infinity);
+    health.clearAlarm(LEASE_ALARM);
+    health.clearAlarm(STAND_IN_ALARM);
+  }
+
+  /** There from the first time on that the lease is held. */
+  #engage(): void {
+    const { clock, health, id, instance, limits, store } = this.scope;
+    const { lease } = this;
+    if (this.#standIn !== undefined || lease.standIn === undefined) return;
+    if (store.watchWriting === undefined) return;
+    const { leaseMs } = this.#settings;
+    const standIn = lease.standIn({
+      record: { epoch: this.#epoch, holder: id, instance, leaseMs, n: 0 },
+      limitMs: limits.blockedMs,
+      nowMs: () => clock.monotonicMs(),
+      onProblem: (problem) => {
+        if (problem === undefined) health.clearAlarm(STAND_IN_ALARM);
+        else if (this.#standIn === standIn) health.alarm(STAND_IN_ALARM, problem.message);
+      },
+    });
+    this.#standIn = standIn;
+    store.watchWriting({ begins: () => standIn.busy(true), ends: () => standIn.busy(false) });
+  }
+
+  async #dismiss(): Promise<void> {
+    this.scope.store.watchWriting?.(undefined);
+    const standIn = this.#standIn;
+    this.#standIn = undefined;
+    await standIn?.close();
+  }
+
+  /** What somebody has made of it while this thread was kept. */
+  #absorb(): void {
+    const newest = this.#standIn?.newest();
+    if (newest !== undefined) this.#state = keeperTakenOver(newest);
+  }
+
+  #share(): void {
+    this.#standIn?.tell(this.scope.held.isForfeited ? undefined : this.#state);
+  }
+
+  /** -Infinity: it is not held. */
+  get #validUntilMs(): number {
+    return this.#state?.standing === 'held' ? this.#state.validUntilMs : -Infinity;
   }
 
   get #settings(): NonNullable<Scope['document']['failover']> {
@@ -71,6 +126,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   /** Nothing is held: what is there is read first. */
   async #begin(context: Context<LeaseKeeperProtocol>): Promise<void> {
     this.#state = undefined;
+    this.#share();
     const { clock, held } = this.scope;
     if (held.isForfeited) return;
     try {
@@ -101,6 +157,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   async #go(context: Context<LeaseKeeperProtocol>): Promise<void> {
+    this.#absorb();
     const state = this.#state;
     const { clock, held } = this.scope;
     if (state === undefined || held.isForfeited || context.signal.aborted) return;
@@ -109,6 +166,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     const unfit = whyUnfit(this.scope);
     // Another one may take its place. If nobody does, it goes on where it was.
     if (unfit !== undefined) {
+      this.#standIn?.tell(undefined);
       this.#alarm(unfit);
       return this.#later(this.#settings.renewMs, 'go', context);
     }
@@ -151,8 +209,10 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   #step(event: KeeperEvent): void {
+    this.#absorb();
     if (this.#state === undefined) return;
     this.#state = keeperStep(this.#state, event);
+    this.#share();
     this.#tell();
   }
 
@@ -163,7 +223,11 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     held.set(isValid ? state.validUntilMs : -Infinity);
     this.#expiry?.cancel();
     if (!isValid || held.isForfeited) return health.handle('lease-out');
-    this.#expiry = clock.setTimer(held.leftMs, () => this.#tell());
+    this.#expiry = clock.setTimer(held.leftMs, () => {
+      this.#absorb();
+      this.#tell();
+    });
+    this.#engage();
     this.#failures = 0;
     health.handle('lease-back');
     health.clearAlarm(LEASE_ALARM);

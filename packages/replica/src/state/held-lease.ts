@@ -8,6 +8,7 @@ import type { Clock } from '@antiphon/core';
 export class HeldLease {
   #untilMs = -Infinity;
   #isForfeited = false;
+  #renewedElsewhere: () => number = () => -Infinity;
   readonly #listeners = new Set<() => void>();
 
   constructor(
@@ -29,7 +30,18 @@ export class HeldLease {
 
   /** Milliseconds; 0 when it has run out. */
   get leftMs(): number {
-    return this.#isForfeited ? 0 : Math.max(0, this.#untilMs - this.clock.monotonicMs());
+    if (this.#isForfeited) return 0;
+    const nowMs = this.clock.monotonicMs();
+    const untilMs = this.#untilMs > nowMs ? this.#untilMs : this.#renewedElsewhere();
+    return Math.max(0, untilMs - nowMs);
+  }
+
+  /**
+   * Asked when it seems to have run out, also in the middle of a write that keeps this thread:
+   * another one may have renewed it, until then.
+   */
+  renewedBy(untilMs: () => number): void {
+    this.#renewedElsewhere = untilMs;
   }
 
   /** By the monotonic clock; -Infinity: not any more. */

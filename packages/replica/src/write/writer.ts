@@ -3,6 +3,7 @@ import {
   abortError,
   AntiphonError,
   checkOptions,
+  durationText,
   parseAcks,
   sentence,
   type TransactionId,
@@ -74,12 +75,14 @@ export class Writer<Tx> {
     if (options.acks !== undefined) throw needsSync('acks');
     const left = this.scope.held.bars ? await this.#leased(limit) : limit;
     const { signal } = limit;
-    const leased = (tx: unknown): T => {
+    const leased = (tx: Tx): T => {
       // It may have waited for its turn, or for room, for longer than the lease.
       if (this.scope.held.bars) throw this.#leaseless();
-      return run(tx as Tx);
+      const value = this.#timely(run, tx);
+      if (this.scope.held.bars) throw this.#leaseless();
+      return value;
     };
-    const write = new LocalWrite(leased, left, clock);
+    const write = new LocalWrite((tx) => leased(tx as Tx), left, clock);
     this.#open.add(write);
     try {
       return await this.#locally(write, signal === undefined ? {} : { signal });
@@ -119,6 +122,25 @@ export class Writer<Tx> {
     }
     this.#assertWritable();
     return { ...limit, timeoutMs: timeoutMs - (clock.monotonicMs() - sinceMs) };
+  }
+
+  /**
+   * One that outlasts the lease is undone while that is still possible. On the next primary it
+   * would take as long.
+   */
+  #timely<T>(run: (tx: Tx) => T, tx: Tx): T {
+    const { clock, held, document, id, limits } = this.scope;
+    const { leaseMs = Infinity } = document.failover ?? {};
+    const beganMs = clock.monotonicMs();
+    const value = run(tx);
+    const tookMs = clock.monotonicMs() - beganMs;
+    if (tookMs < leaseMs / 2 || !held.bars) return value;
+    throw new AntiphonError(
+      'TIMEOUT',
+      `The write kept replica ${id} for ${durationText(tookMs)}, and this primary lost its lease meanwhile. Nothing was written: another replica may be the primary by now. ` +
+        `Write it in pieces, or raise \`limits.blockedMs\` (${durationText(limits.blockedMs)}).`,
+      { retriable: false, context: { replica: id } },
+    );
   }
 
   #leaseless(): AntiphonError {
@@ -202,7 +224,11 @@ export class Writer<Tx> {
     const { clock, health, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
     const inTheWay = (waitedMs: number) => sync.inTheWay.reason(waitedMs);
-    const write = new SyncWrite((tx) => run(tx as Tx), { acks: level, ...limit, inTheWay }, clock);
+    const write = new SyncWrite(
+      (tx) => this.#timely(run, tx as Tx),
+      { acks: level, ...limit, inTheWay },
+      clock,
+    );
     this.#open.add(write);
     try {
       if (!write.settled && !this.replica.tell('submit', write)) {

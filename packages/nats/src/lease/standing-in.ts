@@ -1,0 +1,113 @@
+import {
+  type Clock,
+  type KeeperEvent,
+  type KeeperState,
+  keeperStep,
+  keeperTakenOver,
+  keeperTask,
+  type Lease,
+  type LeaseRecord,
+  type LeaseTake,
+  type Timer,
+} from '@antiphon/core';
+
+/** What the holder knows, and for the how many-eth time it says so. */
+export interface Told {
+  readonly turn: number;
+  /** Undefined: it does not want the lease renewed. */
+  readonly state: KeeperState | undefined;
+}
+
+interface Deps {
+  readonly lease: Pick<Lease, 'take' | 'read'>;
+  readonly record: LeaseRecord;
+  readonly limitMs: number;
+  /** With the holder's monotonic time. */
+  readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>;
+  /** A write may keep the holder's thread. */
+  readonly isBusy: () => boolean;
+  readonly report: (made: Told) => void;
+}
+
+/** Of `renewMs`: by so much the holder is late before somebody else acts for it. */
+const LATE_SHARE = 1 / 2;
+/** Of `renewMs`: while a late holder has no write, which would excuse it. */
+const LOOK_SHARE = 1 / 4;
+
+/** Goes on with a lease from where its holder was when it fell silent, as the holder would. */
+export class StandingIn {
+  #told: Told = { turn: 0, state: undefined };
+  #toldAtMs = -Infinity;
+  /** Undefined while the holder does it itself. */
+  #state: KeeperState | undefined;
+  #timer: Timer | undefined;
+
+  constructor(private readonly deps: Deps) {}
+
+  tell(told: Told): void {
+    this.#timer?.cancel();
+    this.#told = told;
+    this.#state = undefined;
+    this.#toldAtMs = this.#nowMs;
+    if (told.state === undefined || told.state.standing === 'lost') return;
+    const { notBeforeMs, settings } = told.state;
+    this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
+  }
+
+  get #nowMs(): number {
+    return this.deps.clock.monotonicMs();
+  }
+
+  #lookAt(atMs: number): void {
+    this.#timer = this.deps.clock.setTimer(Math.max(1, atMs - this.#nowMs), () => this.#look());
+  }
+
+  #look(): void {
+    const { state } = this.#told;
+    if (state === undefined || this.#nowMs - this.#toldAtMs > this.deps.limitMs) return;
+    if (!this.deps.isBusy()) return this.#lookAt(this.#nowMs + state.settings.renewMs * LOOK_SHARE);
+    this.#state ??= keeperTakenOver(state);
+    const task = keeperTask(this.#state, this.#nowMs);
+    if (task.type === 'renew') void this.#renew(task);
+    else if (task.type === 'read') void this.#read();
+    else if (task.type === 'wait' && task.untilMs < Infinity) this.#lookAt(task.untilMs);
+  }
+
+  async #renew({ n, expectedSeq }: { n: number; expectedSeq: number }): Promise<void> {
+    const { turn } = this.#told;
+    this.#step(turn, { type: 'sent', atMs: this.#nowMs });
+    const take = await this.deps.lease.take({ ...this.deps.record, n }, expectedSeq);
+    this.#step(turn, this.#eventOf(take, n));
+    this.#goOn(turn);
+  }
+
+  #eventOf(take: LeaseTake, n: number): KeeperEvent {
+    const atMs = this.#nowMs;
+    return take.type === 'taken' ? { ...take, n, atMs } : { type: take.type, n, atMs };
+  }
+
+  async #read(): Promise<void> {
+    const { turn } = this.#told;
+    const event = await this.deps.lease.read().then(
+      (entry): KeeperEvent => ({ type: 'read', entry, atMs: this.#nowMs }),
+      (): KeeperEvent => ({ type: 'unread', atMs: this.#nowMs }),
+    );
+    this.#step(turn, event);
+    this.#goOn(turn);
+  }
+
+  /** The holder has spoken meanwhile: it finds out itself what became of it. */
+  #isOver(turn: number): boolean {
+    return this.#state === undefined || turn !== this.#told.turn;
+  }
+
+  #step(turn: number, event: KeeperEvent): void {
+    if (this.#isOver(turn) || this.#state === undefined) return;
+    this.#state = keeperStep(this.#state, event);
+    this.deps.report({ turn, state: this.#state });
+  }
+
+  #goOn(turn: number): void {
+    if (!this.#isOver(turn)) this.#look();
+  }
+}

@@ -1,0 +1,83 @@
+import {
+  type AntiphonError,
+  isLeaseValid,
+  keeperOf,
+  type KeeperState,
+  keeperStep,
+  type LeaseRecord,
+  type LeaseStandIn,
+} from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { NatsHandle } from '../connection/nats-handle.js';
+import { Fixture } from '../testing/fixture.js';
+import type { JetStreamLease } from './jetstream-lease.js';
+
+const SETTINGS = { leaseMs: 800, renewMs: 200, marginMs: 100 };
+const RECORD: LeaseRecord = { epoch: 3, holder: 'a', instance: 'i', leaseMs: 800, n: 0 };
+const nowMs = (): number => performance.now();
+
+function keepThread(forMs: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
+}
+
+describe('a thread that stands in', () => {
+  let fixture: Fixture;
+  let nats: NatsHandle;
+  let lease: JetStreamLease;
+  let standIn: LeaseStandIn;
+  let problems: (AntiphonError | undefined)[];
+  let clusters = 0;
+  beforeAll(async () => {
+    fixture = await Fixture.start();
+    nats = await fixture.connect();
+  });
+  afterAll(() => fixture.stop());
+
+  beforeEach(async () => {
+    lease = nats.lease(`shop${clusters++}`);
+    problems = [];
+    const onProblem = (problem: AntiphonError | undefined): void => void problems.push(problem);
+    standIn = lease.standIn({ record: RECORD, limitMs: 60_000, nowMs, onProblem });
+    await eventually('it is connected', () => problems.length > 0);
+  });
+  afterEach(() => standIn.close());
+
+  /** As of now. */
+  async function taken(): Promise<KeeperState> {
+    const { seq } = await lease.read();
+    const wanted = keeperStep(keeperOf('i', SETTINGS, { expectedSeq: seq }), { type: 'sent', atMs: nowMs() });
+    const take = await lease.take({ ...RECORD, n: 1 }, seq);
+    if (take.type !== 'taken') throw new Error(`the lease was not taken: ${take.type}`);
+    return keeperStep(wanted, { ...take, n: 1, atMs: nowMs() });
+  }
+
+  it('keeps the lease for as long as a write keeps this one, also to its very end', async () => {
+    const held = await taken();
+    standIn.tell(held);
+    standIn.busy(true);
+    keepThread(3 * SETTINGS.leaseMs);
+    const newest = standIn.newest();
+    expect(isLeaseValid(held, nowMs())).toBe(false);
+    expect(newest !== undefined && isLeaseValid(newest, nowMs())).toBe(true);
+    expect((await lease.read()).record?.n).toBeGreaterThan(5);
+    expect(problems).toEqual([undefined]);
+  });
+
+  it('lets it run out when nothing excuses that it is not renewed', async () => {
+    standIn.tell(await taken());
+    keepThread(2 * SETTINGS.leaseMs);
+    expect(standIn.newest()).toBeUndefined();
+    expect((await lease.read()).record?.n).toBe(1);
+  });
+
+  it('tells nothing of before the holder spoke', async () => {
+    standIn.tell(await taken());
+    standIn.busy(true);
+    keepThread(SETTINGS.leaseMs);
+    standIn.busy(false);
+    const held = await taken();
+    standIn.tell(held);
+    expect(standIn.newest()).toBeUndefined();
+  });
+});

@@ -1,0 +1,89 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import {
+  AntiphonError,
+  type KeeperState,
+  type LeaseStandIn,
+  type StandInOptions,
+  toAntiphonError,
+} from '@antiphon/core';
+import type { ConnectNatsOptions } from '../connection/connect-options.js';
+import { type StandInData, type StandInProblem, threadsMs } from './stand-in-data.js';
+import type { Told } from './standing-in.js';
+
+/**
+ * Stands in from a thread with a connection of its own. Writes run on the holder's thread, and
+ * `node:sqlite` cannot interrupt them: a statement of some seconds would cost a primary its lease,
+ * and the next primary that it is sent to as well. The thread sees that a write runs, and that the
+ * holder is late; a process that is stopped stops it too.
+ */
+export class ThreadStandIn implements LeaseStandIn {
+  readonly #busy = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  /** Never started: what it says is fetched when it is wanted, also in the middle of a write. */
+  readonly #port: MessagePort;
+  readonly #worker: Worker | undefined;
+  #turn = 0;
+
+  constructor(access: ConnectNatsOptions, cluster: string, options: StandInOptions) {
+    const { record, limitMs, nowMs, onProblem } = options;
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const path = programPath();
+    if (!existsSync(path)) {
+      onProblem(unable(`its program ${path} is not there. Deploy the packages with all of their files.`));
+      return;
+    }
+    const data: StandInData = {
+      ...{ access: { ...access, name: `${access.name ?? 'antiphon'} lease` }, cluster, record, limitMs },
+      ...{ offsetMs: nowMs() - threadsMs(), busy: this.#busy.buffer, port: port2 },
+    };
+    this.#worker = new Worker(path, {
+      ...{ workerData: data, transferList: [port2], execArgv: [] },
+      resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
+    });
+    this.#worker.unref();
+    this.#worker.on('message', ({ problem }: StandInProblem) =>
+      onProblem(problem === undefined ? undefined : unable(problem)),
+    );
+    this.#worker.on('error', (error: unknown) => onProblem(unable(toAntiphonError(error).message)));
+  }
+
+  tell(state: KeeperState | undefined): void {
+    const told: Told = { turn: ++this.#turn, state };
+    if (this.#worker !== undefined) this.#port.postMessage(told);
+  }
+
+  newest(): KeeperState | undefined {
+    let newest: KeeperState | undefined;
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { readonly message: Told } | undefined;
+      if (received === undefined) return newest;
+      const { turn, state } = received.message;
+      if (turn === this.#turn) newest = state;
+    }
+  }
+
+  busy(isBusy: boolean): void {
+    Atomics.store(this.#busy, 0, isBusy ? 1 : 0);
+  }
+
+  async close(): Promise<void> {
+    this.#port.close();
+    await this.#worker?.terminate();
+  }
+}
+
+function unable(reason: string): AntiphonError {
+  return new AntiphonError(
+    'LOG_UNAVAILABLE',
+    `Nobody renews the lease of this primary while a long write runs: ${reason}`,
+  );
+}
+
+/** Plain JavaScript: beside this file when it is built, in `dist` when the sources run. */
+function programPath(): string {
+  const here = import.meta.url;
+  const name = 'stand-in-thread.js';
+  return fileURLToPath(new URL(here.endsWith('.ts') ? `../../dist/lease/${name}` : `./${name}`, here));
+}

@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pause, sqlite3, type ChaosCluster } from './cluster.js';
+import { epochOf, primaryOf, SHORT_FAILOVER } from './failover-cluster.js';
+import type { ReplicaHandle } from './replica-handle.js';
+import { PRIMARY_REPLICA, startSync, type Settled, type SyncStart } from './sync-cluster.js';
+
+const { topology } = PRIMARY_REPLICA;
+const { leaseMs } = SHORT_FAILOVER;
+/** The lease runs out several times. */
+const LONG_MS = 3 * leaseMs;
+/** Rows that are counted one by one: some seconds. */
+const LONG_STATEMENT = `INSERT INTO counters SELECT 100, count(*) FROM (
+  WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 12000000) SELECT i FROM n)`;
+
+let cluster: ChaosCluster;
+let primary: ReplicaHandle;
+let epoch: number;
+const options = { timeoutMs: 60_000 };
+
+async function start(update: SyncStart['update'], limits: SyncStart['limits'] = {}): Promise<void> {
+  cluster = await startSync({ topology, failover: SHORT_FAILOVER, ...(update && { update }), limits });
+  primary = await primaryOf(cluster.replicas);
+  epoch = epochOf(cluster);
+}
+
+afterEach(() => cluster.close());
+
+function keepThread(entry: string, forMs: number): Promise<Settled> {
+  return primary.ask('transaction', { named: 'keepThread', entry, forMs, options });
+}
+
+/** In all files alike, one number. */
+function count(sql: string): number[] {
+  return cluster.replicas.map(({ config }) => Number(sqlite3(config.file, `SELECT count(*) FROM ${sql}`)));
+}
+
+function expectNothingRescued(): void {
+  expect(count('_antiphon_rescue')).toEqual([0, 0, 0]);
+}
+
+async function expectNoTakeover(): Promise<void> {
+  // Who wanted to take over would do it by then.
+  await pause(leaseMs);
+  expect(await primaryOf(cluster.replicas)).toBe(primary);
+  expect(epochOf(cluster)).toBe(epoch);
+  await cluster.converged();
+  expectNothingRescued();
+}
+
+describe.each([
+  { mode: 'async', update: { mode: 'async' } },
+  { mode: 'sync', update: { mode: 'sync', acks: 'majority' } },
+])('a write that takes longer than the lease, $mode,', ({ update }) => {
+  describe('within its limit', () => {
+    beforeEach(() => start(update));
+
+    it('I6: leaves its primary the primary, whoever called it', { timeout: 120_000 }, async () => {
+      const follower = cluster.replicas.find((replica) => replica !== primary);
+      const statements = [{ sql: LONG_STATEMENT }];
+      const forwarded = await follower?.ask<Settled>('write', { statements, options });
+      expect(forwarded).toMatchObject({ outcome: 'committed' });
+      expect(forwarded?.tookMs).toBeGreaterThan(leaseMs);
+      expect(await keepThread('kept', LONG_MS)).toMatchObject({ outcome: 'committed' });
+      await expectNoTakeover();
+      expect(count('counters WHERE id = 100')).toEqual([1, 1, 1]);
+      expect(count("entries WHERE id = 'kept'")).toEqual([1, 1, 1]);
+    });
+
+    it('I7: is no excuse for a process that is stopped, and is undone', { timeout: 120_000 }, async () => {
+      const writing = keepThread('stopped', LONG_MS);
+      await pause(leaseMs / 2);
+      primary.pause();
+      const others = cluster.replicas.filter((replica) => replica !== primary);
+      await primaryOf(others, epoch);
+      primary.resume();
+      expect(await writing).toMatchObject({ outcome: 'rejected' });
+      await cluster.converged();
+      expectNothingRescued();
+      expect(count("entries WHERE id = 'stopped'")).toEqual([0, 0, 0]);
+    });
+
+    it('I7: is no excuse for a thread that hangs elsewhere', { timeout: 120_000 }, async () => {
+      const hanging = primary.ask('hang', { forMs: LONG_MS });
+      const others = cluster.replicas.filter((replica) => replica !== primary);
+      await primaryOf(others, epoch, LONG_MS);
+      await hanging;
+      await cluster.converged();
+    });
+  });
+
+  it(
+    'I7: beyond its limit, costs its primary the role, and nothing is written',
+    { timeout: 120_000 },
+    async () => {
+      await start(update, { blockedMs: 1000 });
+      const writing = keepThread('late', LONG_MS);
+      const others = cluster.replicas.filter((replica) => replica !== primary);
+      await primaryOf(others, epoch, LONG_MS + 1000);
+      expect(await writing).toMatchObject({ outcome: 'rejected', code: 'TIMEOUT' });
+      await cluster.converged();
+      expectNothingRescued();
+      expect(count("entries WHERE id = 'late'")).toEqual([0, 0, 0]);
+    },
+  );
+});
