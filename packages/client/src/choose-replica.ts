@@ -1,7 +1,7 @@
 import { AntiphonError, sentence, soleWriter } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
 import type { ClusterClient, ReplicaRef } from './cluster-client.js';
-import { askMembers } from './member-answers.js';
+import { askMember, askMembers, type MemberAnswer } from './member-answers.js';
 
 /** The replica that a question is for. */
 export interface ChosenReplica {
@@ -13,12 +13,14 @@ export interface ChosenReplica {
    * that answer. Absent where it was named.
    */
   readonly problem?: string;
+  /** Why it is not the one of the address, as sentences; absent where it is, and where none is. */
+  readonly instead?: string;
 }
 
 /**
- * The replica that a command is for: the named one, else that of the address, else for writes
- * the one that takes them, else of those that answer the one that is least behind; one that has
- * stalled or holds only where there is no other.
+ * The replica that a command is for: the named one; else that of the address, if it answers and
+ * serves; else for writes the one that takes them, else of those that answer the one that is least
+ * behind; one that has stalled or holds only where there is no other.
  *
  * @throws AntiphonError NO_ACTOR when the named one is unknown, or none answers; ACCESS_DENIED,
  *   LOG_UNAVAILABLE
@@ -28,26 +30,57 @@ export async function chooseReplica(
   named: string | undefined,
   purpose: 'read' | 'write',
 ): Promise<ChosenReplica> {
-  const id = named ?? client.address.replica;
-  if (id !== undefined) {
-    await client.requireMember(id);
-    return { id, ref: client.replica(id) };
+  if (named !== undefined) {
+    await client.requireMember(named);
+    return { id: named, ref: client.replica(named) };
   }
+  const preferred = client.address.replica;
+  const answer = preferred === undefined ? undefined : await askMember(client, preferred);
+  if (answer?.status !== undefined && serves(answer.status, purpose))
+    return { id: answer.id, ref: client.replica(answer.id) };
+  const { id, problem } = await bestOfAll(client, purpose);
+  const why = answer === undefined || answer.id === id ? undefined : whyNot(answer);
+  return {
+    ...{ id, ref: client.replica(id) },
+    ...(problem !== undefined && { problem }),
+    ...(why !== undefined && { instead: `${why} ${id} is asked instead.` }),
+  };
+}
+
+/** Any replica takes the writes of a cluster whose primary may change, and sends them to it. */
+function serves(status: ReplicaStatus, purpose: 'read' | 'write'): boolean {
+  if (problemOf(status) !== undefined) return false;
+  return purpose === 'read' || status.epoch !== undefined || status.role !== 'replica';
+}
+
+function whyNot({ id, status, error }: MemberAnswer): string | undefined {
+  if (status !== undefined) return problemOf(status);
+  return `${id} does not answer (${error?.code ?? 'no answer'}).`;
+}
+
+async function bestOfAll(
+  client: ClusterClient,
+  purpose: 'read' | 'write',
+): Promise<{ readonly id: string; readonly problem?: string | undefined }> {
   const found = await candidates(client);
   const [best] = found;
   if (best === undefined) throw nobodyAnswers(client.cluster);
-  const { status, problem } = best;
   const primary = purpose === 'write' ? primaryIn(found.map((one) => one.status)) : undefined;
-  if (primary !== undefined) return { id: primary, ref: client.replica(primary) };
-  return { id: status.id, ref: client.replica(status.id), ...(problem !== undefined && { problem }) };
+  return primary === undefined ? { id: best.status.id, problem: best.problem } : { id: primary };
 }
 
 /** As the one says that has read furthest; undefined where every member writes. */
 export function primaryOf(statuses: readonly ReplicaStatus[]): string | undefined {
-  const epochs = statuses.flatMap(({ epoch }) => epoch ?? []);
-  const [first, ...others] = epochs;
-  const newest = others.reduce((one, other) => (other.number > (one?.number ?? 0) ? other : one), first);
-  return newest?.primary ?? (statuses[0] && soleWriter(statuses[0].topology));
+  const furthest = furthestOf(statuses);
+  return furthest && (furthest.epoch?.primary ?? soleWriter(furthest.topology));
+}
+
+/** The one that has read most of the log; undefined where there is none. */
+export function furthestOf(statuses: readonly ReplicaStatus[]): ReplicaStatus | undefined {
+  const epochOf = ({ epoch }: ReplicaStatus): number => epoch?.number ?? 0;
+  return [...statuses].sort(
+    (one, other) => epochOf(other) - epochOf(one) || other.position.seq - one.position.seq,
+  )[0];
 }
 
 /**

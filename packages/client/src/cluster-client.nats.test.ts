@@ -44,6 +44,7 @@ describe('a client of a cluster', () => {
     await using without = await open();
     expect((await chooseReplica(without, undefined, 'write')).id).toBe('eu-1');
     expect((await chooseReplica(client, undefined, 'read')).id).toBe('us-1');
+    expect((await chooseReplica(client, undefined, 'write')).id).toBe('eu-1');
     expect((await chooseReplica(client, 'eu-2', 'write')).id).toBe('eu-2');
     expect(await witnessFor(client, 'us-1')).toBe('us-1');
     expect(await anotherReplica(client, 'eu-1')).toBe('eu-2');
@@ -111,6 +112,36 @@ describe('a client of a cluster', () => {
     expect(await witnessFor(client, 'eu-2')).toBe('eu-1');
     await cluster.startReplica('eu-2');
   });
+});
+
+it('asks another replica where that of its address does not answer', async () => {
+  const options = {
+    topology: { mode: 'primary-replica', primary: 'a' },
+    failover: { mode: 'manual' },
+  } as const;
+  await using three = await TestCluster.start({ schema, replicas: ['a', 'b', 'c'], options });
+  const address = { cluster: three.name, nats: { servers: [three.broker.url!] }, replica: 'a' };
+  await using client = await ClusterClient.open(address);
+  expect(await chooseReplica(client, undefined, 'write')).toEqual({
+    id: 'a',
+    ref: expect.anything() as unknown,
+  });
+  await three.caughtUp();
+  await three.killReplica('a');
+  const instead = expect.stringMatching(
+    /^a does not answer \(NO_ACTOR\)\. [bc] is asked instead\.$/,
+  ) as string;
+  for (const purpose of ['read', 'write'] as const) {
+    const chosen = await chooseReplica(client, undefined, purpose);
+    expect(['b', 'c']).toContain(chosen.id);
+    expect(chosen).toMatchObject({ instead });
+  }
+  await three.replica('c').takeOver();
+  expect(await chooseReplica(client, undefined, 'write')).toMatchObject({ id: 'c', instead });
+  expect((await chooseReplica(client, 'a', 'write')).id).toBe('a');
+  await three.stopReplica('b');
+  await three.stopReplica('c');
+  await expect(chooseReplica(client, undefined, 'read')).rejects.toMatchObject({ code: 'NO_ACTOR' });
 });
 
 it('shows what a removed member wrote, and all that builds on it', async () => {

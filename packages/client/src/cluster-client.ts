@@ -28,7 +28,7 @@ export interface ClusterAddress {
   readonly cluster: string;
   /** Where its NATS is, and how to log in there. It holds secrets: for people, `showServers`. */
   readonly nats: NatsAccess & { readonly servers: readonly string[] };
-  /** The replica that is meant where none is named. */
+  /** The replica that is asked where none is named, while it answers. */
   readonly replica?: string;
   /** Where the address was found, for messages. */
   readonly source?: string;

@@ -3,4 +3,4 @@
  */
 export { askCandidacies, type CandidacyAnswer } from './candidacies.js';
 export { accessFor, accessOf, type AccessParts } from './access.js';
-export { anotherReplica, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';
+export { anotherReplica, furthestOf, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';

@@ -20,14 +20,14 @@ const ASK_TIMEOUT_MS = 2000;
 export async function askMembers(client: ClusterClient): Promise<readonly MemberAnswer[]> {
   const members = await client.members({ fresh: true });
   const ids = members.map(({ id }) => id).sort();
-  return Promise.all(
-    ids.map(async (id): Promise<MemberAnswer> => {
-      try {
-        const status = await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS });
-        return { id, status, answeredAtMs: Date.now() };
-      } catch (error) {
-        return { id, error: toAntiphonError(error) };
-      }
-    }),
-  );
+  return Promise.all(ids.map((id) => askMember(client, id)));
+}
+
+export async function askMember(client: ClusterClient, id: string): Promise<MemberAnswer> {
+  try {
+    const status = await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS });
+    return { id, status, answeredAtMs: Date.now() };
+  } catch (error) {
+    return { id, error: toAntiphonError(error) };
+  }
 }

@@ -6,6 +6,7 @@ import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { formatTable } from '../output/table.js';
+import { warn } from '../output/warn.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { ackLevel, paramsOf } from './sql-options.js';
 
@@ -63,11 +64,12 @@ export function defineBench(host: CommandHost): void {
       }
       const params = paramsOf(options);
       await using client = await openCluster(resolveTarget(options, env, cwd));
-      const { id, ref } = await chooseReplica(
+      const { id, ref, instead } = await chooseReplica(
         client,
         options.replica,
         options.sql === undefined ? 'read' : 'write',
       );
+      if (instead !== undefined) warn(instead, terminal);
       const rates: Rate[] = [];
       for (const [name, request] of casesOf(ref, options, params)) {
         if (!signal.aborted) rates.push(await measure(name, request, options, signal));

@@ -7,6 +7,7 @@ import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { ownCommand } from '../output/own-command.js';
 import type { Terminal } from '../output/terminal.js';
+import { warn } from '../output/warn.js';
 import { defineCommand, type CommandContext, type CommandHost } from './define.js';
 import { ackLevel, addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
 import { explainWriteError } from './write-error.js';
@@ -67,6 +68,7 @@ async function run(
   const statements = args.map((sql) => ({ sql, params }));
   await using client = await openCluster(resolveTarget(options, env, cwd));
   const replica = await chooseReplica(client, options.replica, 'write');
+  if (replica.instead !== undefined) warn(replica.instead, terminal);
   const { timeoutMs, answer } = limitsOf(options, signal);
   const { acks, requestId } = options;
   const request = {

@@ -16,6 +16,7 @@ import { databaseValue, toJson, valueToText } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
+import { warn } from '../output/warn.js';
 import { defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
 
@@ -62,7 +63,7 @@ export function defineQuery(host: CommandHost): void {
           (text) => parseSessionPlace(text, '--after'),
         );
       addSqlOptions(command, {
-        replica: 'where to read (default: the one that is least behind)',
+        replica: 'where to read (default: that of the configuration file, or the one that is least behind)',
         params: 'values, a list or an object of names',
         defaultTimeoutS: DEFAULT_TIMEOUT_S,
         maxTimeoutS: MAX_TIMEOUT_S,
@@ -72,7 +73,8 @@ export function defineQuery(host: CommandHost): void {
       const promise = promiseOf(options);
       const params = paramsOf(options);
       await using client = await openCluster(resolveTarget(options, env, cwd));
-      const { id, ref, problem } = await chooseReplica(client, options.replica, 'read');
+      const { id, ref, problem, instead } = await chooseReplica(client, options.replica, 'read');
+      if (instead !== undefined) warn(instead, terminal);
       if (problem !== undefined) warn(`${problem} What it answers may be old.`, terminal);
       const { timeoutMs, answer } = limitsOf(options, signal);
       const waiting = { ...(await requestFor(promise, ref)), timeoutMs: Math.min(timeoutMs, MAX_WAIT_MS) };
@@ -108,10 +110,6 @@ function overLimit(thrown: AntiphonError): AntiphonError {
   return message === thrown.message
     ? thrown
     : new AntiphonError('BAD_OPTION', message, { cause: thrown, context: thrown.context });
-}
-
-function warn(message: string, terminal: Terminal): void {
-  terminal.err(terminal.json ? `${toJson({ warning: message })}\n` : `! ${message}\n`);
 }
 
 type QueryRequest = Parameters<MailboxProtocol['query']>[0];

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
 import { problemsOf } from '@antiphon/replica';
-import { askMembers, chooseReplica, type ClusterClient, type MemberAnswer } from '@antiphon/client';
-import { nobodyAnswers } from '@antiphon/client/internal';
+import { askMembers, type ClusterClient, type MemberAnswer } from '@antiphon/client';
+import { furthestOf, nobodyAnswers } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -67,8 +67,10 @@ function checked(answers: readonly MemberAnswer[], terminal: Terminal): ExitCode
 
 /** As the replica says that has read furthest. */
 async function history(client: ClusterClient, terminal: Terminal, signal: AbortSignal): Promise<ExitCode> {
-  const { ref } = await chooseReplica(client, undefined, 'read');
-  const epochs = await ref.ask('epochs', undefined, { signal });
+  const answers = await askMembers(client);
+  const furthest = furthestOf(answers.flatMap(({ status }) => status ?? []));
+  if (furthest === undefined) throw noAnswer(client.cluster, answers);
+  const epochs = await client.replica(furthest.id).ask('epochs', undefined, { signal });
   if (terminal.json) terminal.out(`${toJson({ cluster: client.cluster, epochs })}\n`);
   else terminal.out(epochsText(epochs));
   return EXIT.ok;

@@ -64,6 +64,13 @@ it('I9, I10: a primary is killed, another one takes over, and what was lost is w
   });
   expect((await ask('failover', 'c')).stderr).toMatch(/There is no replica "c"/);
   await a.stop('SIGKILL');
+  // In its folder, others are asked in its place.
+  const instead = '! a does not answer (NO_ACTOR). b is asked instead.\n';
+  expect(await ask('query', 'SELECT v FROM t')).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining(instead) as unknown,
+  });
+  expect((await ask('query', '--replica', 'a', 'SELECT v FROM t')).stderr).toMatch(/NO_ACTOR/);
   expect(await ask('failover', 'b')).toMatchObject({
     code: 2,
     stdout: expect.stringMatching(/a does not answer\. \d+ s ago it was primary/) as unknown,
@@ -78,6 +85,10 @@ it('I9, I10: a primary is killed, another one takes over, and what was lost is w
   const elsewhere = ['--servers', server.url, '--cluster', 'shop'];
   const exec = ['exec', ...elsewhere, "UPDATE t SET v = 'theirs' WHERE id = 1"];
   expect((await antiphon(exec, { cwd: folder.path })).stdout).toMatch(/changed on b/);
+  expect(await ask('exec', "UPDATE t SET v = 'theirs' WHERE id = 1")).toMatchObject({
+    ...{ code: 0, stdout: expect.stringMatching(/changed on b/) as unknown, stderr: instead },
+  });
+  expect((await ask('status', '--history')).stdout).toMatch(/\bb\b.*forced/);
 
   await run('a');
   await eventually(
