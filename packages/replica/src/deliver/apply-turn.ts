@@ -69,6 +69,7 @@ export class ApplyTurn {
     if (last === undefined) return { doneSeq: store.state().position.seq };
     await assertNoSecondLife(this.scope, rest, this.#ownLog(store.state()));
     const planned = this.#planned(rest);
+    this.#noteSuccessor(planned.plan);
     if (planned.steps.length === 0) {
       this.#pass(planned);
       return this.#delivered(planned);
@@ -182,6 +183,15 @@ export class ApplyTurn {
     health.wait(store.state().gaps);
     positions.commit(store.state().position.seq);
     return outcome;
+  }
+
+  /** Before anything else: this database may not come to it for long. */
+  #noteSuccessor({ successor }: IntakePlan): void {
+    const { authority, held } = this.scope;
+    if (successor === undefined) return;
+    // Whatever is written meanwhile would have to be undone as well.
+    held.forfeit();
+    authority.deposed(successor);
   }
 
   #noteEpochs(steps: readonly ApplyStep[]): void {

@@ -21,6 +21,7 @@ import {
   lastCounterOf,
   latestTime,
   type LogEntry,
+  type PassedEpoch,
   missingCause,
   newOfPart,
   refuseBatch,
@@ -127,6 +128,8 @@ export interface IntakePlan {
    * schema is known.
    */
   readonly halt?: NonNullable<DeliveryResult['halt']>;
+  /** The epoch that deposes this replica, where that is what it halts for. */
+  readonly successor?: PassedEpoch;
 }
 
 /**
@@ -152,6 +155,7 @@ export class Intake {
   readonly #ownLogs: (readonly [seq: number, state: AdmissionState])[] = [];
   #seq = 0;
   #halt: IntakePlan['halt'];
+  #successor: PassedEpoch | undefined;
 
   private constructor(
     private readonly rules: IntakeRules,
@@ -188,6 +192,7 @@ export class Intake {
       if (intake.#epochs.current !== options.epoch) break;
     }
     const halt = intake.#halt;
+    const successor = intake.#successor;
     return {
       steps: intake.#steps,
       batches: intake.#batches,
@@ -197,6 +202,7 @@ export class Intake {
       ownLog: intake.#ownLogs.at(-1)?.[1] ?? options.ownLog,
       ownLogAt: (seq) => intake.#ownLogs.findLast(([at]) => at <= seq)?.[1] ?? options.ownLog,
       ...(halt && { halt }),
+      ...(successor && { successor }),
     };
   }
 
@@ -231,6 +237,7 @@ export class Intake {
     const { primary, after } = record;
     if (takesWrites && primary !== self) {
       this.#halt = { reason: 'deposed', error: deposed(record, seq) };
+      this.#successor = { ...this.#epochs.current, began: record };
       return;
     }
     this.#batches.push(-1);

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { Topology } from '@antiphon/core';
+import { sqlite } from '@antiphon/sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
@@ -55,6 +56,38 @@ describe('a primary that is deposed', () => {
     expect(kept).toBe(1);
     const { shown } = await a.rescue.show(transactions[0]?.id ?? 0);
     expect(shown.map(({ op, key }) => [op, ...key].join(' '))).toEqual(['update 1', 'insert 2', 'insert 3']);
+  });
+});
+
+describe('a primary that is deposed and cannot undo what only it has', () => {
+  it('I9: does not pass for the primary, and names the one that is', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const store = sqlite({ file: fixture.file('a'), busyTimeoutMs: 100 });
+    const a = await fixture.replica('a', { ...options, store });
+    const b = await fixture.replica('b', options);
+    const ending = new AbortController();
+    const seen: (string | undefined)[] = [];
+    const watching = (async () => {
+      for await (const event of a.events({ signal: ending.signal }))
+        if (event.type === 'epoch') seen.push(event.epoch.primary);
+    })().catch(() => undefined);
+    const shell = new DatabaseSync(fixture.file('a'), { timeout: 5000 });
+    shell.exec("BEGIN IMMEDIATE; INSERT INTO t VALUES (1, 'shell')");
+    expect(await b.takeOver()).toMatchObject({ elected: true });
+    await eventually('it has read the epoch', () => a.status().role === 'replica', 5000);
+    expect(a.status().epoch).toMatchObject({ number: 2, primary: 'b', why: 'forced' });
+    expect(a.status().position.seq).toBeLessThan(a.status().epoch?.seq ?? 0);
+    await eventually('it waits for the file', () => a.status().lifecycle === 'holding', 20_000);
+    expect(a.status().role).toBe('replica');
+    expect(seen.at(-1)).toBe('b');
+    shell.exec('ROLLBACK');
+    shell.close();
+    await eventually('it follows', () => a.status().lifecycle === 'following', 20_000);
+    expect(a.status()).toMatchObject({ role: 'replica', epoch: { number: 2, primary: 'b' } });
+    expect(seen.filter((primary) => primary === 'b')).toHaveLength(1);
+    ending.abort();
+    await watching;
   });
 });
 

@@ -81,6 +81,10 @@ describe.each(MODES)('a primary whose disk is full, %o', (update) => {
     await eventually('a says why', () =>
       a.status().alarms.some(({ name, message }) => name === 'store' && /full/.test(message)),
     );
+    await eventually('it does not pass for the primary', () => {
+      const { role, epoch, alarms } = a.status();
+      return role === 'replica' && epoch?.primary === 'b' && alarms.every(({ name }) => name !== 'lease');
+    });
     // Nobody else is there, and a cannot.
     await fixture.closeReplica('b');
     await new Promise((resolve) => setTimeout(resolve, 2000));

@@ -128,7 +128,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     this.#state = undefined;
     this.#share();
     const { clock, held } = this.scope;
-    if (held.isForfeited) return;
+    if (held.isForfeited) return this.#end();
     try {
       const entry = await this.lease.read(context.signal);
       if (!this.#isFree(entry)) return this.#later(this.#settings.renewMs, 'begin', context);
@@ -160,7 +160,8 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     this.#absorb();
     const state = this.#state;
     const { clock, held } = this.scope;
-    if (state === undefined || held.isForfeited || context.signal.aborted) return;
+    if (held.isForfeited) return this.#end();
+    if (state === undefined || context.signal.aborted) return;
     const task = keeperTask(state, clock.monotonicMs());
     this.#tell();
     const unfit = whyUnfit(this.scope);
@@ -233,9 +234,15 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     health.clearAlarm(LEASE_ALARM);
   }
 
+  /** It is another one's, whether or not this database can follow. */
+  #end(): void {
+    this.#share();
+    this.scope.health.clearAlarm(LEASE_ALARM);
+  }
+
   #alarm(message: string): void {
     const { health, held } = this.scope;
-    if (held.isValid) return;
+    if (held.isValid || held.isForfeited) return;
     const writes = held.bars ? 'It takes no writes until it can.' : '';
     health.alarm(LEASE_ALARM, `This primary cannot renew its lease: ${message} ${writes}`.trim());
   }

@@ -26,6 +26,10 @@ class Appointed implements Authority {
     for (const listener of this.#listeners) listener(this.#mandate);
   }
 
+  deposed(): void {
+    throw new Error('nobody deposes it through the log');
+  }
+
   onChange(listener: (mandate: Mandate) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -215,9 +215,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** What is in flight of it still counts only where it stands before the next epoch. */
   async #rewind(): Promise<void> {
-    const { store, logger, progress, health, held } = this.scope;
-    // That may take long, and whatever is written meanwhile would have to be undone as well.
-    held.forfeit();
+    const { store, logger, progress, health } = this.scope;
     await this.#term?.stopSending();
     this.#depose();
     const { lastCounter: spent } = store.state();

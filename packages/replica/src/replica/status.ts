@@ -8,6 +8,7 @@ import {
   type UpdateSettings,
   type VectorClock,
 } from '@antiphon/core';
+import { roleOf } from '../state/authority.js';
 import type { SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { ClockStatus } from '../state/clock-watch.js';
 import type { ConflictReport } from '../state/conflicts.js';
@@ -80,6 +81,10 @@ export interface ReplicaStatus {
   readonly version: string;
   readonly engine: string;
   readonly topology: Topology;
+  /**
+   * As far as this replica has read the log: a deposed primary is a `replica` also while it cannot
+   * follow.
+   */
   readonly role: Role;
   /**
    * Who may write, as far as this replica has read the log; absent where the cluster has no
@@ -161,7 +166,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     version: VERSION,
     engine: store.engine,
     topology: document.topology,
-    role: scope.authority.current().role,
+    role: roleOf(scope.authority),
     ...epochStatus(scope),
     lifecycle: health.state,
     ...(stalled && { stalled }),
@@ -201,7 +206,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
 
 export function epochStatus({ authority, store }: ReplicaScope): Pick<ReplicaStatus, 'epoch'> {
   if (!authority.byTerm) return {};
-  const { number, primary = '', seq, began } = newestEpoch(store.state());
+  const { number, primary = '', seq, began } = authority.successor ?? newestEpoch(store.state());
   return { epoch: { number, primary, seq, ...(began && { sinceMs: began.atMs, why: began.why }) } };
 }
 

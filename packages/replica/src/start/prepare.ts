@@ -22,7 +22,7 @@ import { OwnLog, ownLogState } from '../state/own-log.js';
 import { OwnReturn } from '../state/own-return.js';
 import { findOwnPast, type OwnRecovery } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
-import { LogAuthority } from '../state/authority.js';
+import { LogAuthority, roleOf } from '../state/authority.js';
 import { CommitWatch } from '../state/commit-watch.js';
 import { ClockWatch } from '../state/clock-watch.js';
 import { Health } from '../state/health.js';
@@ -137,7 +137,7 @@ async function agree(asked: Settings, deadline: Deadline): Promise<Agreed> {
     topology: document.topology,
     byTerm: document.failover !== undefined,
   });
-  const health = new Health(() => authority.current().role, asked.clock, asked.logger);
+  const health = new Health(() => roleOf(authority), asked.clock, asked.logger);
   tellLifecycle(settings, health);
   deadline.renew();
   health.handle('agreed');

@@ -1,6 +1,6 @@
 import { type Epoch, firstEpoch, primaryReplicaOf } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { LogAuthority, type Mandate } from './authority.js';
+import { LogAuthority, roleOf, type Mandate } from './authority.js';
 
 function authorityOf(byTerm: boolean, id = 'a'): { authority: LogAuthority; enter: (epoch: Epoch) => void } {
   const authority = new LogAuthority({ id, instance: 'i1', topology: primaryReplicaOf('a'), byTerm });
@@ -45,5 +45,23 @@ describe('who may write', () => {
     enter({ number: 4, primary: 'a', instance: 'i1', seq: 9 });
     expect(told).toHaveLength(3);
     expect(authority.current().mayWrite).toBe(true);
+  });
+
+  it('I9: is not taken for the primary once the log has another one, although it still is', () => {
+    const { authority, enter } = authorityOf(true);
+    let told = 0;
+    authority.onChange(() => told++);
+    enter({ number: 1, primary: 'a', instance: 'i1', seq: 5 });
+    const successor = { number: 2, primary: 'b', instance: 'i9', seq: 8 };
+    authority.deposed(successor);
+    authority.deposed({ ...successor });
+    expect(told).toBe(2);
+    expect(roleOf(authority)).toBe('replica');
+    expect(authority.successor).toBe(successor);
+    expect(authority.current()).toMatchObject({ epoch: 1, role: 'primary' });
+    enter(successor);
+    expect(authority.successor).toBeUndefined();
+    enter({ number: 3, primary: 'a', instance: 'i1', seq: 9 });
+    expect(roleOf(authority)).toBe('primary');
   });
 });

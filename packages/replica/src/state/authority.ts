@@ -1,4 +1,11 @@
-import { type Epoch, firstEpoch, type Role, soleWriter, type Topology } from '@antiphon/core';
+import {
+  type Epoch,
+  firstEpoch,
+  type PassedEpoch,
+  type Role,
+  soleWriter,
+  type Topology,
+} from '@antiphon/core';
 
 /** Who may write, as of the last change of it that this replica has read from the log. */
 export interface Mandate {
@@ -25,6 +32,14 @@ export interface Authority {
   changed(): void;
   /** A replica is primary only in an epoch of its own process, and claims it. */
   readonly byTerm: boolean;
+  /**
+   * The log has this epoch of another primary, which this database has not come to: it has to undo
+   * first what only it has. Nothing is decided by it, and nobody is to take this one for the
+   * primary any more.
+   */
+  readonly successor?: PassedEpoch | undefined;
+  /** The log has it. */
+  deposed(by: PassedEpoch): void;
 }
 
 interface AuthorityDeps {
@@ -45,6 +60,7 @@ export class LogAuthority implements Authority {
   #epochOf: (() => Epoch) | undefined;
   #epoch: Epoch;
   #mandate: Mandate;
+  #successor: PassedEpoch | undefined;
 
   constructor(private readonly deps: AuthorityDeps) {
     this.#epoch = firstEpoch(soleWriter(deps.topology), !deps.byTerm);
@@ -71,6 +87,17 @@ export class LogAuthority implements Authority {
     return this.deps.byTerm;
   }
 
+  get successor(): PassedEpoch | undefined {
+    const { epoch } = this.current();
+    return this.#successor !== undefined && this.#successor.number > epoch ? this.#successor : undefined;
+  }
+
+  deposed(by: PassedEpoch): void {
+    if (this.#successor?.seq === by.seq) return;
+    this.#successor = by;
+    this.changed();
+  }
+
   changed(): void {
     const mandate = this.current();
     for (const listener of [...this.#listeners]) listener(mandate);
@@ -87,6 +114,11 @@ export class LogAuthority implements Authority {
     const mayWrite = primary === id && (!byTerm || instance === this.deps.instance);
     return { epoch, role: mayWrite ? 'primary' : 'replica', primary, mayWrite };
   }
+}
+
+/** For whoever asks who the primary is: also where the database has not come to that yet. */
+export function roleOf(authority: Authority): Role {
+  return authority.successor === undefined ? authority.current().role : 'replica';
 }
 
 /**
