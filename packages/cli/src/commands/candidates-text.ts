@@ -16,6 +16,8 @@ export interface CandidatesView {
   /** Of failover; `none`: the cluster was created without it. */
   readonly mode: 'automatic' | 'manual' | 'none';
   readonly primary: string | undefined;
+  /** It does. */
+  readonly answers: boolean;
   /** Only then there is an in-sync set. */
   readonly sync: boolean;
   /** In the order in which they are shown. */
@@ -33,18 +35,30 @@ const COLUMNS: readonly Column[] = [
   { title: 'heard the primary', align: 'right' },
 ];
 
-const MODES: Readonly<Record<CandidatesView['mode'], string>> = {
-  automatic: 'Another replica takes over when it fails.',
-  manual: 'Another replica takes over when somebody says so.',
-  none: 'No replica takes over when it fails: the cluster was created without failover.',
-};
+/** What becomes of the primary's place. */
+function successionOf({ mode, answers, candidates }: CandidatesView): string {
+  if (mode === 'none')
+    return 'No replica takes over when it fails: the cluster was created without failover.';
+  const isThere = candidates.some(({ place }) => place !== null);
+  const byHand = '`antiphon failover ID` makes one the primary.';
+  if (mode === 'manual')
+    return answers
+      ? 'Another replica takes over when somebody says so.'
+      : `Nobody takes its place by itself: ${byHand}`;
+  if (isThere)
+    return answers ? 'Another replica takes over when it fails.' : 'Another replica takes its place.';
+  return answers
+    ? 'No replica would take over by itself if it failed now.'
+    : `No replica can take its place by itself: ${byHand}`;
+}
 
 /** For people: a line for each replica, and below why each has its place. */
 export function candidatesText(view: CandidatesView): string {
-  const { cluster, mode, primary, sync, candidates, terminal } = view;
-  const who = primary === undefined ? 'Every replica takes writes.' : `${primary} is the primary.`;
+  const { cluster, primary, answers, sync, candidates, terminal } = view;
+  const is = `${primary} is the primary${answers ? '' : ', and does not answer'}. ${successionOf(view)}`;
+  const who = primary === undefined ? 'Every replica takes writes.' : is;
   return [
-    `cluster ${styled(terminal, 'bold', cluster)}: ${who}${primary === undefined ? '' : ` ${MODES[mode]}`}\n\n`,
+    `cluster ${styled(terminal, 'bold', cluster)}: ${who}\n\n`,
     formatTable(sync ? [...COLUMNS, SYNC_COLUMN] : COLUMNS, candidates.map(cells)),
     '\n',
     ...candidates.map(({ id, reason }) => `${styled(terminal, 'bold', id)}: ${reason}\n`),

@@ -34,7 +34,15 @@ export function defineExplainCandidate(host: CommandHost): void {
       terminal.out(
         terminal.json
           ? `${toJson({ cluster, failover: mode, primary: primary ?? null, candidates })}\n`
-          : candidatesText({ cluster, mode, primary, sync, candidates, terminal }),
+          : candidatesText({
+              cluster,
+              mode,
+              primary,
+              answers: hasAnswered(answers, primary),
+              sync,
+              candidates,
+              terminal,
+            }),
       );
       return EXIT.ok;
     },
@@ -51,6 +59,10 @@ async function documentOf(client: ClusterClient): Promise<ClusterDocument> {
 function primaryIn(answers: readonly CandidacyAnswer[]): string | undefined {
   const read = answers.flatMap(({ candidacy }) => candidacy ?? []);
   return read.sort((a, b) => b.epoch - a.epoch || b.seq - a.seq)[0]?.primary;
+}
+
+function hasAnswered(answers: readonly CandidacyAnswer[], id: string | undefined): boolean {
+  return answers.some((answer) => answer.id === id && answer.candidacy !== undefined);
 }
 
 /** The primary itself is what the others would take over from: it has no place. */

@@ -44,6 +44,16 @@ it('every finding that is not ok says what to do', () => {
   for (const { grade, advice } of checks) expect(advice === undefined).toBe(grade === 'ok');
 });
 
+it('a primary that is away is told from others: first another one takes over', () => {
+  const epoch = { number: 3, primary: 'eu-4', seq: 9 };
+  const answers = [{ id: 'eu-1', status: { ...STATUS, epoch } }];
+  const away = ['eu-4', 'eu-5'].map((id) => ({ id, error: new AntiphonError('NO_ACTOR', 'away') }));
+  const [, primary, other] = replicaChecks([...answers, ...away], 1000);
+  expect(primary?.message).toMatch(/It is the primary\.$/);
+  expect(primary?.advice).toMatch(/`antiphon failover ID`, and then `antiphon member remove eu-4`/);
+  expect(other?.advice).not.toMatch(/failover/);
+});
+
 it('a replica that holds fails once, with what refuses it', () => {
   const message = 'This database does not take transaction a:7 of the log: no such table: audit.';
   const holding = { code: 'APPLY_REFUSED', seq: 12, message, sinceMs: 1, attempts: 3 };

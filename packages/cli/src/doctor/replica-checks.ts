@@ -11,6 +11,7 @@ import {
 } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
 import type { MemberAnswer } from '@antiphon/client';
+import { primaryOf } from '@antiphon/client/internal';
 import type { Config } from '../config/config.js';
 import { ok, splitSentence, warn, fail, type Check } from './check.js';
 
@@ -27,20 +28,25 @@ const HOLD_ALARM = 'apply';
  * answers came that do not say it.
  */
 export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): readonly Check[] {
-  const checks = answers.flatMap(({ id, status, error, answeredAtMs = nowMs }) =>
-    status === undefined
-      ? [
-          fail(
-            id,
-            `${id} does not answer (${error?.code ?? 'no answer'}).`,
-            error?.code === 'ACCESS_DENIED'
-              ? 'Grant this user the permissions of docs/access.md, or log in as another one.'
-              : `Start it, or see its log for why it ended. If it is gone for good, run \`antiphon member remove ${id}\`.`,
-          ),
-        ]
-      : statusChecks(status, answeredAtMs),
-  );
-  return [...checks, ...versionChecks(answers.flatMap(({ status }) => status ?? []))];
+  const statuses = answers.flatMap(({ status }) => status ?? []);
+  const checks = answers.flatMap((answer) => {
+    const { status, answeredAtMs = nowMs } = answer;
+    return status === undefined ? [silentCheck(answer, statuses)] : statusChecks(status, answeredAtMs);
+  });
+  return [...checks, ...versionChecks(statuses)];
+}
+
+function silentCheck({ id, error }: MemberAnswer, statuses: readonly ReplicaStatus[]): Check {
+  const what = `${id} does not answer (${error?.code ?? 'no answer'}).`;
+  if (error?.code === 'ACCESS_DENIED')
+    return fail(id, what, 'Grant this user the permissions of docs/access.md, or log in as another one.');
+  const mayChange = statuses.some(({ epoch }) => epoch !== undefined);
+  const looks = 'Start it, or see its log for why it ended. If it is gone for good, run';
+  const remove = `\`antiphon member remove ${id}\``;
+  // A primary is removed only after another one has taken its place.
+  return mayChange && primaryOf(statuses) === id
+    ? fail(id, `${what} It is the primary.`, `${looks} \`antiphon failover ID\`, and then ${remove}.`)
+    : fail(id, what, `${looks} ${remove}.`);
 }
 
 function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {

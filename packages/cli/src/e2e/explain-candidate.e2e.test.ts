@@ -72,6 +72,16 @@ it('shows who would take over, and why', { timeout: 2 * PATIENCE_MS }, async () 
   expect(stdout).toMatch(/\n +1 {2}eu-2 +100 /);
   expect(stdout).toContain('\neu-2: it is the only candidate\n');
   expect(stdout).toContain('\neu-3: it does not answer (NO_ACTOR)\n');
+  // Only one that never does it by itself is left.
+  await replicas[0]?.close();
+  await eventually('eu-2 is it', () => replicas[1]?.status().role === 'primary', PATIENCE_MS);
+  expect((await antiphon(command, { cwd: folder.path })).stdout).toMatch(
+    /^cluster shop: eu-2 is the primary\. No replica would take over by itself if it failed now\.\n/,
+  );
+  await replicas[1]?.close();
+  expect((await antiphon(command, { cwd: folder.path })).stdout).toMatch(
+    /: eu-2 is the primary, and does not answer\. No replica can take its place by itself: `antiphon failover ID`/,
+  );
 });
 
 it('says that nobody takes over where that was not wanted', { timeout: PATIENCE_MS }, async () => {

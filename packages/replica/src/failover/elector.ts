@@ -25,7 +25,7 @@ import { candidacies } from './candidacy.js';
 
 /** Between two tries, while nobody is elected. */
 const TRY_AGAIN_MS = 200;
-const ELECTION_ALARM = 'election';
+export const ELECTION_ALARM = 'election';
 
 /**
  * Watches the primary, and takes its place when it has gone: of all members that answer, the best

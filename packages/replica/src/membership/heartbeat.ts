@@ -10,6 +10,7 @@ import {
   MAX_STRANGERS,
   MAX_WAITS,
 } from '@antiphon/core';
+import { PrimaryWatch } from '../failover/primary-watch.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
 import { AgreementWatch } from './agreement-watch.js';
 import { LogWatch } from './log-watch.js';
@@ -50,6 +51,7 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
   readonly #agreement: AgreementWatch;
   readonly #record: OwnRecord;
   readonly #lost: LostRecords;
+  readonly #primary: PrimaryWatch;
 
   constructor(
     private readonly scope: ReplicaScope,
@@ -62,6 +64,7 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
     this.#agreement = new AgreementWatch(scope);
     this.#record = new OwnRecord(scope);
     this.#lost = new LostRecords(scope);
+    this.#primary = new PrimaryWatch(scope);
     if (scope.sync !== undefined) this.#keeper = new InSyncKeeper(scope, scope.sync);
   }
 
@@ -90,6 +93,7 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
 
   async #beat(context: Context<HeartbeatProtocol>): Promise<void> {
     this.#send();
+    this.#primary.look();
     const { clocks, hybrid, store } = this.scope;
     clocks.look(hybrid, () => store.unsealed(), context.signal);
     await this.#watch.look(context.signal);

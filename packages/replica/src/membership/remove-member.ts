@@ -117,7 +117,7 @@ function assertRemovable(scope: ReplicaScope, id: string, record: MemberRecord |
       'BAD_OPTION',
       `${id} cannot be removed: it is the primary, and without it the cluster takes no writes. ` +
         (authority.byTerm
-          ? 'Let another one take over first: `antiphon switchover`, or `antiphon failover` when it has gone.'
+          ? 'Let another one take over first: `antiphon switchover ID`, or `antiphon failover ID` when it has gone.'
           : 'It stays the primary, since the cluster was created without `failover`.'),
       { context },
     );

@@ -1,7 +1,6 @@
 import { AntiphonError, checkOptions, type OptionNames, shownOption } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
-import { RESCUE_ALARM } from '../failover/rescue-alarm.js';
-import { problemsOf, type HealthOptions } from './problems.js';
+import { problemsOf, READS_GO_ON, type HealthOptions } from './problems.js';
 import type { ReplicaStatus } from './status.js';
 
 /** For the probes of a service. Plain JSON. */
@@ -32,8 +31,7 @@ export function healthOf(status: () => ReplicaStatus, options: HealthOptions): R
   }
   const now = status();
   const problems = problemsOf(now, options);
-  // What is in the rescue ledger is for somebody to decide; whoever reads here need not wait.
-  const alarms = now.alarms.filter(({ name }) => name !== RESCUE_ALARM);
+  const alarms = now.alarms.filter(({ name }) => !READS_GO_ON.has(name));
   const inTheWay = problemsOf({ ...now, alarms }, options);
   return {
     live: !ENDED.has(now.lifecycle),

@@ -1,4 +1,6 @@
 import { AntiphonError, checkOptions, isRecord, type OptionNames, sentence } from '@antiphon/core';
+import { ELECTION_ALARM } from '../failover/elector.js';
+import { PRIMARY_ALARM } from '../failover/primary-watch.js';
 import { RESCUE_ALARM } from '../failover/rescue-alarm.js';
 import type { ReplicaStatus } from './status.js';
 
@@ -61,10 +63,14 @@ const ENDING: ReadonlySet<string> = new Set(['failed', 'closing', 'closed']);
 /**
  * What this replica writes, or wrote, reaches nobody: the alarms that say so, and after how long
  * each counts. No replica accepts it, the log does not take it (a change of its leader takes
- * seconds), or it is in the rescue ledger.
+ * seconds), it is in the rescue ledger, or there is no primary (an election takes a second or two).
  */
 const WRITE_ALARMS: ReadonlyMap<string, number> = new Map([
   ['own', 0],
   ['publish', 5000],
   [RESCUE_ALARM, 0],
+  [PRIMARY_ALARM, 0],
+  [ELECTION_ALARM, 10_000],
 ]);
+/** They concern writes only, and somebody has to decide: whoever reads here need not wait. */
+export const READS_GO_ON: ReadonlySet<string> = new Set([RESCUE_ALARM, PRIMARY_ALARM, ELECTION_ALARM]);

@@ -42,7 +42,7 @@ class Bench {
           return () => undefined;
         },
       },
-      ...{ log: { connection: 'connected' }, health: { state: 'closing' } },
+      ...{ log: { connection: 'connected' }, health: { state: 'closing' }, document: {} },
     } as unknown as ReplicaScope;
     const deps = { here: () => Promise.resolve(WRITTEN), untilMs: performance.now() + timeoutMs };
     return new Forwarding(scope, { id: 'r', statements: [] }, { ...(signal && { signal }) }, deps);

@@ -8,6 +8,7 @@ import {
   sentence,
   type Timer,
 } from '@antiphon/core';
+import { absentPrimary } from '../config/absent-primary.js';
 import { idFrom } from '../config/ids.js';
 import { notWritable } from '../config/not-writable.js';
 import type { Mandate } from '../state/authority.js';
@@ -269,10 +270,12 @@ export class Forwarding {
   }
 
   #late(): AntiphonError {
-    const { clock } = this.scope;
+    const { clock, document, id } = this.scope;
     const within = `Nothing was written within ${Math.round(clock.monotonicMs() - this.#startedMs)} ms`;
     if (this.#obstacle === undefined) return new AntiphonError('TIMEOUT', `${within}. Try again.`);
-    const { code, message, context, retriable } = this.#obstacle;
+    const { code, context, retriable } = this.#obstacle;
+    const message =
+      code === 'NO_ACTOR' ? absentPrimary(this.#known.primary ?? id, document) : this.#obstacle.message;
     return new AntiphonError(code, `${sentence(message)} ${within}.`, {
       ...{ context, retriable },
       cause: this.#obstacle,

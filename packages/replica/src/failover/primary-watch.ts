@@ -1,0 +1,57 @@
+import type { Member } from '../cluster/members.js';
+import type { Scope } from '../state/scope.js';
+
+export const PRIMARY_ALARM = 'primary';
+/** So many beats of it in a row that were not heard: a restart or a pause takes fewer. */
+const MISSED_BEATS = 10;
+/** When this process looks later than that, it has stood still itself. */
+const OWN_BEATS = 3;
+
+type WatchScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'health' | 'id' | 'limits' | 'log'> & {
+  readonly members: { readonly all: readonly Member[] };
+};
+
+/**
+ * Says that the primary has gone, in a cluster where nobody takes its place by itself
+ * (`mode: manual`): somebody else has to notice, and to decide. What this replica did not listen to
+ * says nothing: it had no connection, or was stopped.
+ */
+export class PrimaryWatch {
+  #listeningSinceMs: number;
+  #lookedAtMs: number;
+
+  constructor(private readonly scope: WatchScope) {
+    this.#listeningSinceMs = this.#lookedAtMs = scope.clock.monotonicMs();
+  }
+
+  /** Once a beat. */
+  look(): void {
+    const { document, health, clock, limits, log } = this.scope;
+    if (document.failover?.mode !== 'manual') return;
+    const nowMs = clock.monotonicMs();
+    const isLate = nowMs - this.#lookedAtMs > OWN_BEATS * limits.beatMs;
+    this.#lookedAtMs = nowMs;
+    if (isLate || log.connection !== 'connected') this.#listeningSinceMs = nowMs;
+    const primary = this.#primary;
+    const silentMs = primary === undefined ? 0 : nowMs - primary.lastSeenMs;
+    const patienceMs = MISSED_BEATS * limits.beatMs;
+    if (primary === undefined || silentMs < patienceMs) return health.clearAlarm(PRIMARY_ALARM);
+    if (nowMs - this.#listeningSinceMs < patienceMs) return;
+    const since = new Date(clock.nowMs() - silentMs).toISOString();
+    health.alarm(PRIMARY_ALARM, goneText(primary.record.id, since));
+  }
+
+  /** Another one than this replica, and a member. */
+  get #primary(): Member | undefined {
+    const { authority, members, id } = this.scope;
+    const { primary } = authority.current();
+    return primary === id ? undefined : members.all.find(({ record }) => record.id === primary);
+  }
+}
+
+function goneText(primary: string, since: string): string {
+  return (
+    `The primary ${primary} has not been heard since ${since}, and with \`mode: manual\` nobody takes its place by ` +
+    'itself. Start it again, or make another replica the primary with `antiphon failover ID`.'
+  );
+}
