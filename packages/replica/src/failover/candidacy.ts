@@ -1,35 +1,47 @@
-import { remoteRef } from '@antiphon/actor';
+import { type ActorRef, remoteRef } from '@antiphon/actor';
 import { type Candidacy, mailboxPrefix, newestEpoch, obstacleIn } from '@antiphon/core';
 import { isCreated, notCreatedYet } from '../state/created.js';
 import type { PeerProtocol } from '../state/peer.js';
+import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { whyUnfit } from '../state/unfit.js';
 
 const QUARANTINE_PAGE = 500;
 /** Answers of those who are there come in a fraction of it; nobody else is waited for. */
 const ASK_MS = 150;
+/** A disk that takes longer, or a database that is busy, is not full. */
+const TRY_MS = 50;
 
 /**
  * What every member says that answers in time, this one included. A primary that is lost is not
  * asked: it tries for nothing itself, and one that is stopped would be waited for.
  */
-export async function candidacies(scope: ReplicaScope, signal: AbortSignal): Promise<readonly Candidacy[]> {
+export async function candidacies(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+  signal: AbortSignal,
+): Promise<readonly Candidacy[]> {
   const { bus, cluster, id, members, authority } = scope;
   const { primary } = authority.current();
   const others = members.all
     .map(({ record }) => record.id)
     .filter((member) => member !== id && member !== primary);
+  const own = ownCandidacy(scope, replica);
   const answers = await Promise.all(
     others.map(async (member): Promise<Candidacy | undefined> => {
       const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));
       return mailbox.ask('candidacy', undefined, { timeoutMs: ASK_MS, signal }).catch(() => undefined);
     }),
   );
-  return [await ownCandidacy(scope), ...answers.filter((answer) => answer !== undefined)];
+  return [await own, ...answers.filter((answer) => answer !== undefined)];
 }
 
 /** What this replica is as the next primary, for whoever chooses one. */
-export async function ownCandidacy(scope: ReplicaScope): Promise<Candidacy> {
+export async function ownCandidacy(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+): Promise<Candidacy> {
+  await replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS }).catch(() => undefined);
   const { id, instance, authority, store, positions, sync, failoverPriority: priority } = scope;
   const { primary } = authority.current();
   const quarantined = await quarantinedOf(scope, primary);
@@ -59,10 +71,10 @@ export async function ownCandidacy(scope: ReplicaScope): Promise<Candidacy> {
 }
 
 function stopped(scope: ReplicaScope): string | undefined {
-  const { health, closing } = scope;
+  const { health, closing, commits } = scope;
   if (health.ended) return `it is ${health.state}`;
   if (closing.aborted) return 'it is closing';
-  return (health.stalled ?? health.holding)?.message ?? whyUnfit(scope);
+  return (health.stalled ?? health.holding)?.message ?? whyUnfit(scope) ?? commits.failure?.message;
 }
 
 /** Messages of the primary that its followers have applied and this one has not. */

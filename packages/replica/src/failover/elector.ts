@@ -171,7 +171,7 @@ export class Elector implements Behaviour<ElectorProtocol> {
   /** This replica's among all that answer, from 1; undefined: it is no candidate. */
   async #place(signal: AbortSignal): Promise<number | undefined> {
     const { clock, sync, id } = this.scope;
-    const answers = await candidacies(this.scope, signal);
+    const answers = await candidacies(this.scope, this.replica, signal);
     const nowMs = clock.monotonicMs();
     const nobodyForMs = nowMs - (this.#nobodySinceMs ?? nowMs);
     const ranked = rankCandidates(answers, { sync: sync !== undefined, nobodyForMs });

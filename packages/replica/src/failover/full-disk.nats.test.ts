@@ -3,9 +3,12 @@ import { appendFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Topology } from '@antiphon/core';
+import { remoteRef } from '@antiphon/actor';
+import { type Candidacy, mailboxPrefix, type Topology } from '@antiphon/core';
+import type { NatsHandle } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { PeerProtocol } from '../state/peer.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture | undefined;
@@ -125,5 +128,40 @@ describe.each(MODES)('a primary whose disk is full, %o', (update) => {
     await eventually('it is the primary', () => a.status().lifecycle === 'primary');
     await eventually('no alarm is left', () => a.status().alarms.length === 0);
     expect(a.status()).toMatchObject({ epoch: { number: 1 } });
+  }, 60_000);
+});
+
+describe.each(MODES)('a candidate whose disk is full, %o', (update) => {
+  it('says so when it is asked, although nothing was written there, and another one is elected', async (context) => {
+    const dir = mountSmallDisk();
+    if (dir === undefined) return context.skip('cannot mount a tmpfs here (needs root)');
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const options = { topology, failover, update, limits: { beatMs: 60_000 } } as const;
+    let nats: NatsHandle | undefined;
+    const around = { connected: (handle: NatsHandle) => void (nats = handle) };
+    const a = await fixture.replicaWith(around, 'a', { ...options, limits: { closeTimeoutMs: 500 } });
+    const file = join(dir, 'b.db');
+    const b = await fixture.replica('b', { ...options, file, limits });
+    const c = await fixture.replica('c', options);
+    await write(a, 1);
+    for (const replica of [b, c])
+      await eventually('all have it', async () => (await rowsOf(replica, 't')).includes('1n'));
+    const bus = (await fixture.nats()).bus();
+    const ask = (id: string): Promise<Candidacy> =>
+      remoteRef<PeerProtocol>(bus, mailboxPrefix('shop', id), { timeoutMs: 5000 }).ask('candidacy');
+    const before = await ask('b');
+    expect(before).toMatchObject({ eligible: true });
+    fill(dir);
+    await eventually('it says why', async () => /full/.test((await ask('b')).why ?? ''));
+    expect(await ask('c')).toMatchObject({ eligible: true });
+    // Nobody says that it leaves.
+    await nats?.close();
+    await eventually('c is the primary', () => c.status().role === 'primary');
+    expect(c.status().epoch).toMatchObject({ number: 2, primary: 'c', why: 'failover' });
+    rmSync(join(dir, 'ballast'));
+    await write(c, 2);
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('2n'), 20_000);
+    await eventually('b is a candidate', async () => (await ask('b')).eligible);
   }, 60_000);
 });

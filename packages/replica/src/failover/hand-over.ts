@@ -23,7 +23,7 @@ export async function handOverAtEnd(
   const boundMs = Math.min(leaseMs, timeoutMs);
   const deadline = new Deadline(clock, boundMs, [], `another replica has taken over from ${id}`);
   try {
-    const successor = await deadline.race(bestSuccessor(scope, deadline.signal));
+    const successor = await deadline.race(bestSuccessor(scope, replica, deadline.signal));
     if (successor === undefined || !isHolding(scope)) return;
     const limit = { timeoutMs: boundMs, signal: deadline.signal };
     const { epoch, primary } = await deadline.race(handOver(scope, replica, successor, limit));
@@ -46,11 +46,12 @@ function isHolding({ authority, health, log }: ReplicaScope): boolean {
 /** Of the other members, whoever would be elected. */
 export async function bestSuccessor(
   scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
   signal: AbortSignal = scope.closing,
 ): Promise<string | undefined> {
   // Who has joined a moment ago is not known yet; without an answer, the others are.
   await scope.members.refresh().catch(() => undefined);
-  const answers = await candidacies(scope, signal);
+  const answers = await candidacies(scope, replica, signal);
   const others = answers.filter(({ id }) => id !== scope.id);
   const ranked = rankCandidates(others, { sync: scope.sync !== undefined, nobodyForMs: 0 });
   const first = ranked.find(({ place }: Placed) => place === 1);

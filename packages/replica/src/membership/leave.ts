@@ -63,7 +63,7 @@ export async function prepareToLeave(
       { context: { cluster: scope.cluster, replica: id } },
     );
   const isPrimary = authority.current().primary === id;
-  const handedOverTo = isPrimary ? await successor(scope) : undefined;
+  const handedOverTo = isPrimary ? await successor(scope, replica) : undefined;
   if (handedOverTo !== undefined) await switchOver(scope, replica, handedOverTo, { timeoutMs });
   // Whatever the interval.
   await replica.ask('seal');
@@ -83,9 +83,9 @@ function assertNothingRescued({ store, id, cluster }: ReplicaScope): void {
   );
 }
 
-async function successor(scope: ReplicaScope): Promise<string> {
+async function successor(scope: ReplicaScope, replica: ActorRef<ReplicaProtocol>): Promise<string> {
   const { authority, id, cluster } = scope;
-  const found = authority.byTerm ? await bestSuccessor(scope) : undefined;
+  const found = authority.byTerm ? await bestSuccessor(scope, replica) : undefined;
   if (found !== undefined) return found;
   const why = authority.byTerm
     ? 'no other one can take over now. See `antiphon explain-candidate`.'

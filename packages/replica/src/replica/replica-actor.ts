@@ -62,6 +62,7 @@ export function replicaMailbox(waitingWrites: number): MailboxOptions<ReplicaPro
       poll: 'control',
       attend: 'control',
       check: 'control',
+      tryCommit: 'control',
       recapture: 'control',
       seal: 'control',
       prune: 'control',
@@ -127,6 +128,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     attend: (): void => attend(this.scope),
     check: (): Promise<void> => this.#check(),
+    tryCommit: (): Promise<void> => this.scope.commits.probed(() => this.scope.store.tryCommit()),
     recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
       this.#recapture(request),
     seal: async (): Promise<number> => {
@@ -588,8 +590,7 @@ interface Committed {
 const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'STORE_CORRUPT', 'SCHEMA_DRIFT']);
 
 function unanswered(): AntiphonError {
-  const message = 'The store answered fewer writes than it was given. Please report it.';
-  return new AntiphonError('INTERNAL', message);
+  return new AntiphonError('INTERNAL', 'The store left writes without an answer. Please report it.');
 }
 
 function notYet(): AntiphonError {

@@ -195,7 +195,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),
     candidacy: (_: unknown, __: unknown, message: Later<'candidacy'>): NoReply =>
-      later(message, ownCandidacy(this.scope)),
+      later(message, ownCandidacy(this.scope, this.replica)),
     execute: (
       request: Parameters<MailboxProtocol['execute']>[0],
       _: unknown,

@@ -4,6 +4,8 @@ import type { Health } from './health.js';
 /** The machine's troubles. What a statement or its values are refused for says nothing about it. */
 const TROUBLES: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_UNAVAILABLE', 'STORE_FAILED']);
 const ALARM = 'store';
+/** After a commit, nothing need be tried for so long. */
+const FRESH_MS = 1000;
 
 export interface Refusable {
   readonly refused?: { readonly error: AntiphonError };
@@ -16,6 +18,7 @@ export interface Refusable {
 export class CommitWatch {
   #failure: AntiphonError | undefined;
   #sinceMs = 0;
+  #succeededAtMs = -Infinity;
 
   constructor(
     private readonly clock: Clock,
@@ -28,6 +31,11 @@ export class CommitWatch {
   /** The last commit has failed, and whether the next one would, is worth a try. */
   get failing(): boolean {
     return this.#failure !== undefined;
+  }
+
+  /** Why the last commit has failed. That may pass. */
+  get failure(): AntiphonError | undefined {
+    return this.#failure;
   }
 
   /** Why nothing is committed here, when that has lasted; undefined while it may pass. */
@@ -54,6 +62,7 @@ export class CommitWatch {
   }
 
   succeeded(): void {
+    this.#succeededAtMs = this.clock.monotonicMs();
     if (this.#failure === undefined) return;
     this.#failure = undefined;
     this.health.clearAlarm(ALARM);
@@ -67,6 +76,11 @@ export class CommitWatch {
     } catch (thrown) {
       this.failed(thrown);
     }
+  }
+
+  /** A try where nothing was committed lately, so that nothing is known of the next one. */
+  async probed(commit: () => Promise<unknown>): Promise<void> {
+    if (this.clock.monotonicMs() - this.#succeededAtMs > FRESH_MS) await this.tried(commit);
   }
 
   /** What applies commits the position as well. Throws what the work does. */

@@ -131,6 +131,8 @@ export interface ReplicaProtocol {
   }): boolean;
   /** Looks for writes by other programs. */
   poll(): void;
+  /** Where nothing was committed lately, sees whether something would be, and notes that. */
+  tryCommit(): void;
   /** Lets them go on writing to the file of a primary. */
   attend(): void;
   /** Looks for another file, and for another schema, than the ones it knows. */
