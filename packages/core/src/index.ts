@@ -162,7 +162,7 @@ export {
   hasOtherPrimary,
   inEpoch,
   isFenced,
-  isVoided,
+  findVoided,
   newestEpoch,
   nextEpoch,
 } from './decisions/epoch.js';

@@ -141,7 +141,7 @@ function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): 
   return content;
 }
 
-/** I2: a number in a rescue ledger stands for nothing else. */
+/** I2: what is in a rescue ledger is nowhere else. */
 function checkRescues(nodes: readonly SimulatedNode[], { log, violations }: CheckContext): void {
   for (const { id, database } of nodes) {
     const known = new Set<string>();
@@ -149,8 +149,8 @@ function checkRescues(nodes: readonly SimulatedNode[], { log, violations }: Chec
       const name = `${id}:${counter}@${time}`;
       if (known.has(name)) violations.add('I2', id, `${name} is in its rescue ledger twice`);
       known.add(name);
-      if (log.transaction(id, counter) !== undefined)
-        violations.add('I2', id, `${id}:${counter} is in its rescue ledger and in the log`);
+      if (log.transaction(id, counter, time) !== undefined)
+        violations.add('I2', id, `${name} is in its rescue ledger and in the log`);
       if (reason === 'pending' && log.primary === id)
         violations.add('I3', id, `${id}:${counter} is to be written again, and is not`);
     }

@@ -55,7 +55,6 @@ export interface RescuedTransaction {
   readonly counter: number;
   readonly time: number;
   readonly reason: string;
-  readonly state: string;
   readonly rows: readonly Row[];
 }
 
@@ -416,11 +415,11 @@ export class SimulatedDatabase {
     this.#history = this.#ever.filter(({ rewoundBy }) => rewoundBy === undefined).map(({ entry }) => entry);
   }
 
-  /** The rescue ledger, as the file has it. */
+  /** What the rescue ledger keeps, as the file has it: not what was written again. */
   rescues(): readonly RescuedTransaction[] {
     if (!this.isReplica) return [];
     const rescues = this.#read(
-      'SELECT id, counter, time, reason, state FROM _antiphon_rescue ORDER BY id',
+      `SELECT id, counter, time, reason FROM _antiphon_rescue WHERE state = 'kept' ORDER BY id`,
     ) as Omit<RescuedTransaction, 'rows'>[];
     return rescues.map((rescue) => ({ ...rescue, rows: this.#rescuedRows(rescue.id) }));
   }

@@ -14,6 +14,7 @@ import {
   type HybridClock,
   type PartBatch,
   type RowConflict,
+  type SealedTransaction,
   type TransactionBatch,
   withoutStop,
 } from '@antiphon/core';
@@ -31,6 +32,7 @@ import { PostponedRows } from './postponed-rows.js';
 import { Quarantine } from './quarantine.js';
 import { RescueLedger } from './rescue-ledger.js';
 import { RowStatements } from './row-statements.js';
+import { isSealed } from './sealed-messages.js';
 import type { ReplicaState } from './state.js';
 import { mappingAt, mappingsOf, rowHere, type TableMapping } from './table-mapping.js';
 import type { RowVersions, Stamp } from './versions.js';
@@ -292,7 +294,7 @@ export class Applier {
     // Own transactions come this way only out of the log.
     if (batch.origin === state.identity.replica) {
       state.published(counter);
-      this.#ledger.arrived(state, counter);
+      this.#ledger.arrived(state, { counter, time });
     }
     if (time > state.time) state.time = time;
     this.#counts.transactions++;
@@ -323,12 +325,19 @@ export class Applier {
   #takeFenced(batch: TransactionBatch): void {
     const state = this.#state;
     const noted = { reason: 'rescued', notedAtMs: Math.round(this.clock.wallMs) } as const;
-    const lost = batch.transactions.filter(
-      (one) => one.changes.length > 0 && one.counter > state.ownCounter && !this.#ledger.has(one),
-    );
-    for (const transaction of lost) this.#ledger.addWhole(state, batch, transaction, noted);
-    state.lastCounter = Math.max(state.lastCounter, lastCounterOf(batch));
-    this.#ledger.noteRewind(state, lastCounterOf(batch), state.rewoundEpoch);
+    const isHere = (one: SealedTransaction): boolean =>
+      one.counter <= state.publishedCounter ||
+      (one.counter <= state.ownCounter && isSealed(this.connection, one)) ||
+      this.#ledger.has(one);
+    for (const transaction of batch.transactions) {
+      if (transaction.changes.length > 0 && !isHere(transaction))
+        this.#ledger.addWhole(state, batch, transaction, noted);
+    }
+    const last = lastCounterOf(batch);
+    // Else it is the number of what is still to be sent.
+    if (last <= state.ownCounter) return;
+    state.lastCounter = Math.max(state.lastCounter, last);
+    this.#ledger.noteRewind(state, last, state.rewoundEpoch);
   }
 
   #noteGap(step: Extract<ApplyStep, { type: 'gap' | 'no-gap' }>): void {

@@ -1,4 +1,4 @@
-import type { ApplyRequest, ApplyStep } from '@antiphon/core';
+import { type ApplyRequest, type ApplyStep, formatTransactionId } from '@antiphon/core';
 import type { SealRange } from './captured-times.js';
 import { isRefusal } from './errors.js';
 import type { Pace } from './pace.js';
@@ -17,6 +17,7 @@ export function isElected({ epoch }: ReplicaState, { steps }: ApplyRequest): boo
 
 /**
  * Writes what is pending again, each as a new own transaction, behind the numbers that are spent.
+ * The ledger tells under which, for who asks for the number that a caller was given.
  * In the transaction that is open on the applying connection, and where nothing is captured: what
  * is written is put into the outbox as it is, so that the users' triggers, whose effects are
  * changes of the same transaction, do not fire again.
@@ -35,7 +36,7 @@ export async function reapplyPending(session: Session, draft: ReplicaState, pace
     applier.statement('SAVEPOINT _antiphon_again').run();
     try {
       write(transaction);
-      ledger.remove(draft, transaction.id);
+      ledger.resolve(draft, transaction.id, 'reapplied', number());
     } catch (thrown) {
       if (!isRefusal(thrown) || !applier.inTransaction) throw thrown;
       applier.statement('ROLLBACK TO _antiphon_again').run();
@@ -43,9 +44,6 @@ export async function reapplyPending(session: Session, draft: ReplicaState, pace
       ledger.keep(transaction.id);
     }
     applier.statement('RELEASE _antiphon_again').run();
-    const last = outbox.lastSeq();
-    if (last > end) ranges.push({ end: last });
-    end = last;
     if (pace.due()) await pace.rest();
   }
   images.drop();
@@ -54,6 +52,16 @@ export async function reapplyPending(session: Session, draft: ReplicaState, pace
   await sealer.seal(0, ranges, pace);
   outbox.clear();
   sealer.finish();
+
+  /** Undefined: its rows were there already. */
+  function number(): string | undefined {
+    const last = outbox.lastSeq();
+    if (last === end) return undefined;
+    ranges.push({ end: last });
+    end = last;
+    const { identity, lastCounter } = draft;
+    return formatTransactionId({ origin: identity.replica, counter: lastCounter + ranges.length });
+  }
 
   function write({ changes, tables: dictionary }: KeptTransaction): void {
     const mappings = mappingsOf(dictionary, tables);

@@ -11,6 +11,7 @@ import {
   type RescueState,
   type Row,
   type SealedTransaction,
+  type Store,
   type TransactionBatch,
   type Value,
 } from '@antiphon/core';
@@ -22,6 +23,8 @@ interface LedgerState {
   spentCounter: number;
   rewoundEpoch: number;
 }
+
+type RescueQuery = Parameters<Store['rescues']>[0];
 
 interface RescueRow extends Omit<Rescue, 'tables' | 'reappliedAs'> {
   readonly tables: string;
@@ -127,12 +130,12 @@ export class RescueLedger {
     this.connection.statement('INSERT INTO _antiphon_rescue_data VALUES (?, ?, ?)').run(id, part, data);
   }
 
-  /** The log has brought back what had this number. */
-  arrived(state: LedgerState, counter: number): void {
+  /** The log has brought it back. */
+  arrived(state: LedgerState, { counter, time }: Pick<SealedTransaction, 'counter' | 'time'>): void {
     if (state.rescued === 0) return;
     const ids = this.connection
-      .statement(`SELECT id FROM _antiphon_rescue WHERE counter = ? AND state = 'kept'`, 'value')
-      .all(counter) as number[];
+      .statement(`SELECT id FROM _antiphon_rescue WHERE counter = ? AND time = ? AND state = 'kept'`, 'value')
+      .all(counter, time) as number[];
     for (const id of ids) this.remove(state, id);
   }
 
@@ -196,10 +199,12 @@ export class RescueLedger {
     }
   }
 
-  list(afterId: number, limit: number, state: RescueState | undefined): readonly Rescue[] {
+  list({ afterId, limit, ...only }: RescueQuery): readonly Rescue[] {
+    const [state, counter] = [only.state ?? null, only.counter ?? null];
+    const where = 'id > ? AND (? IS NULL OR state = ?) AND (? IS NULL OR counter = ?)';
     const rows = this.connection
-      .statement(`${SELECT} WHERE id > ? AND (? IS NULL OR state = ?) ORDER BY id LIMIT ?`)
-      .all(afterId, state ?? null, state ?? null, limit) as RescueRow[];
+      .statement(`${SELECT} WHERE ${where} ORDER BY id LIMIT ?`)
+      .all(afterId, state, state, counter, counter, limit) as RescueRow[];
     return rows.map(({ tables, reappliedAs, ...rest }) => ({
       ...rest,
       tables: JSON.parse(tables) as string[],

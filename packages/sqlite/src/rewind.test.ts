@@ -8,6 +8,7 @@ import {
   type ClusterSchema,
   decodeBatches,
   HybridClock,
+  type SealedTransaction,
   type Store,
   systemClock,
   type TransactionId,
@@ -313,6 +314,65 @@ describe('a rewind', () => {
     // Not the clock's: nobody has to follow it.
     expect(second?.time).toBe((first?.time ?? 0) + 1);
     expect(store.state()).toMatchObject({ rescued: 2, writes: 'refuse' });
+  });
+
+  it('I8: remembers under which number what was pending was written again', async () => {
+    await primary('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const first = await write('INSERT INTO t VALUES (1, 1)');
+    await write('INSERT INTO t VALUES (2, 2)', 'DELETE FROM t WHERE id = 2');
+    const last = await write('INSERT INTO t VALUES (3, 3)');
+    await store.rewind({ reason: 'pending', spent: 9 });
+    await elect(9);
+    expect(content()['t']).toEqual(['131,131', '333,333']);
+    const [of] = await store.rescues({ afterId: 0, limit: 9, counter: last?.counter ?? 0 });
+    expect(of).toMatchObject({ state: 'reapplied', reappliedAs: `a:${store.state().lastCounter}` });
+    const all = await store.rescues({ afterId: 0, limit: 9 });
+    expect(all.map(({ counter, reappliedAs }) => [counter, reappliedAs])).toEqual([
+      [first?.counter, 'a:10'],
+      [(first?.counter ?? 0) + 1, undefined],
+      [last?.counter, 'a:11'],
+    ]);
+    expect(store.state()).toMatchObject({ rescued: 0, lastCounter: 11 });
+  });
+
+  it('I3: keeps what came too late into the log, by its time where its number was given again', async () => {
+    await primary('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const { counter: sent = 0 } = (await write('INSERT INTO t VALUES (1, 1)')) ?? {};
+    store.markPublished(sent);
+    await write('INSERT INTO t VALUES (2, 2)');
+    const messages = await store.sealed({ counter: 0, part: 0 }, 1_000_000);
+    const [batch] = decodeBatches(messages.at(-1)?.data ?? new Uint8Array());
+    if (batch?.kind !== 'transactions') throw new Error('it is in parts');
+    const [own] = batch.transactions.slice(-1);
+    if (own === undefined) throw new Error('there is none');
+    const fenced = async (...transactions: SealedTransaction[]): Promise<number> => {
+      const { position } = store.state();
+      const seq = position.seq + 1;
+      const firstCounter = transactions[0]?.counter ?? 0;
+      const step: ApplyStep = { type: 'fenced', batch: { ...batch, firstCounter, transactions }, seq };
+      await store.apply({ steps: [step], position: { generation: 'g', seq }, ...pacing });
+      return store.state().rescued;
+    };
+    expect(await fenced(own), 'the database has it').toBe(0);
+    const late = {
+      ...own,
+      time: own.time - 1,
+      changes: own.changes.map((one) => ({ ...one, row: [9n, 9n] })),
+    };
+    expect(await fenced(late)).toBe(1);
+    expect(await fenced(late), 'once').toBe(1);
+    expect(await fenced({ ...late, counter: sent }), 'the number is of another one, for all').toBe(1);
+    const { lastCounter, publishedCounter, spentCounter } = store.state();
+    expect({ lastCounter, publishedCounter, spentCounter }).toEqual({
+      ...{ lastCounter: sent + 1, publishedCounter: sent, spentCounter: 0 },
+    });
+    // The log brings the own one, and not what it is not.
+    await store.rewind({ reason: 'pending', spent: 0 });
+    expect(store.state().rescued).toBe(2);
+    const { position } = store.state();
+    const step: ApplyStep = { type: 'transactions', batch, skip: batch.transactions.length - 1, seq: 9 };
+    await store.apply({ steps: [step], position: { ...position, seq: 9 }, ...pacing });
+    expect(await store.rescues({ afterId: 0, limit: 9 })).toMatchObject([{ time: late.time }]);
   });
 
   it('names rows that something wrote past the capture', async () => {

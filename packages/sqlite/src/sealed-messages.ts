@@ -1,4 +1,4 @@
-import { decodeBatches, type Batch, type SealedMessage } from '@antiphon/core';
+import { decodeBatches, type Batch, type SealedMessage, type SealedTransaction } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import { PARTS_PER_COUNTER } from './metadata.js';
 import type { ReplicaState } from './state.js';
@@ -41,6 +41,19 @@ export function storeSealed(
   state.outboxMessages++;
   state.outboxBytes += data.length;
   state.newlySealed.add(message);
+}
+
+/** Whether this very transaction is: its number alone may have been given to another one too. */
+export function isSealed(
+  connection: Connection,
+  { counter, time }: Pick<SealedTransaction, 'counter' | 'time'>,
+): boolean {
+  const data = connection
+    .statement('SELECT data FROM _antiphon_sealed WHERE id <= ? ORDER BY id DESC LIMIT 1', 'value')
+    .get(sealedId(counter, PARTS_PER_COUNTER - 1n)) as Uint8Array | undefined;
+  const [batch] = data === undefined ? [] : decodeBatches(data);
+  if (batch?.kind === 'part') return batch.firstCounter === counter && batch.time === time;
+  return batch?.transactions.some((one) => one.counter === counter && one.time === time) === true;
 }
 
 /** In order, up to `maxBytes` but at least one. */

@@ -503,10 +503,8 @@ export class SqliteStore implements Store<SqliteTransaction> {
     session.policy = this.#state.get().policy;
   }
 
-  rescues({ afterId, limit, state }: RescueQuery): Promise<readonly Rescue[]> {
-    return this.#read('Cannot read the rescue ledger', ({ writer }) =>
-      new RescueLedger(writer).list(afterId, limit, state),
-    );
+  rescues(query: RescueQuery): Promise<readonly Rescue[]> {
+    return this.#read('Cannot read the rescue ledger', ({ writer }) => new RescueLedger(writer).list(query));
   }
 
   rescueChanges(

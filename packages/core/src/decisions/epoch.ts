@@ -83,12 +83,20 @@ export function epochAt<E extends Epoch>(epochs: readonly E[], seq: number): E {
   return epochs.findLast((epoch) => epoch.seq < seq) ?? first;
 }
 
-/** Whether no transaction of the log has this number, or ever will: it is spent by a record. */
-export function isVoided(epochs: readonly PassedEpoch[], { origin, counter }: TransactionId): boolean {
-  return epochs.some(
+/**
+ * Defined when no transaction of the log has this number, or ever will: it is spent by a record.
+ * `again`: its replica was the primary before as well, so what had this number may have been undone
+ * and written again, under another one.
+ */
+export function findVoided(
+  epochs: readonly PassedEpoch[],
+  { origin, counter }: TransactionId,
+): { readonly again: boolean } | undefined {
+  const index = epochs.findIndex(
     ({ primary, voided }) =>
       primary === origin && voided !== undefined && counter >= voided.from && counter <= voided.to,
   );
+  return index < 0 ? undefined : { again: epochs[index - 1]?.primary === origin };
 }
 
 /**

@@ -101,11 +101,15 @@ export interface Rewinding {
    * later epoch makes this replica the primary. Undoes nothing.
    */
   handOver(): Promise<void>;
-  /** The ledger, by `id` from after `afterId` on; only those of this state when it is given. */
+  /**
+   * The ledger, by `id` from after `afterId` on; only those of this state, and with this number,
+   * where they are given.
+   */
   rescues(query: {
     readonly afterId: number;
     readonly limit: number;
     readonly state?: RescueState;
+    readonly counter?: number;
   }): Promise<readonly Rescue[]>;
   /**
    * What one of them had changed, in order, after the first `after` changes; empty when it is not

@@ -257,6 +257,13 @@ describe('Intake', () => {
       seq: 0,
       halt: { reason: 'spent', error: { context: { spent: 3 } } },
     });
+    // It gave the number once more, and the log has not got that: the database tells them apart.
+    const ownLog = { vector: { me: 2 }, partial: {} };
+    for (const takesWrites of [true, false]) {
+      const options = { epoch: { ...epoch, primary: 'me' }, takesWrites, ownLog };
+      expect(kinds(plan([own(3)], { me: 3 }, options, rules).steps)).toEqual(['fenced']);
+      expect(plan([own(2)], { me: 3 }, options, rules).steps, 'accepted').toEqual([]);
+    }
   });
 
   it('skips own messages, and halts when somebody else writes as us', () => {

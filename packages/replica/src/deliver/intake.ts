@@ -263,14 +263,18 @@ export class Intake {
   #takeFencedOwn(entry: LogEntry, summary: BatchSummary, index: number): void {
     const { synchronous, takesWrites } = this.options;
     const { origin, firstCounter, lastCounter, sync } = summary;
-    const isLost = sync === undefined && lastCounter > counterOf(this.#state.vector, origin);
     // What is under way in a synchronous cluster has numbers of its own behind this one.
-    if (isLost && takesWrites && synchronous === undefined) {
+    const isBesideGroups = takesWrites && synchronous !== undefined;
+    const isGiven = lastCounter <= counterOf(this.#state.vector, origin);
+    // Its number may have been given once more: whether the database has this one, its time tells.
+    const isLost =
+      sync === undefined && !isBesideGroups && lastCounter > counterOf(this.#ownLog.vector, origin);
+    if (isLost && takesWrites && !isGiven) {
       this.#halt = { reason: 'spent', error: spentNumber(entry, lastCounter) };
       return;
     }
     this.#notes.push({ type: 'fenced', origin, firstCounter, lastCounter });
-    const batch = isLost && !takesWrites ? decodeBatches(entry.data)[index] : undefined;
+    const batch = isLost ? decodeBatches(entry.data)[index] : undefined;
     if (batch?.kind !== 'transactions') return;
     this.#batches.push(-1);
     this.#steps.push({ type: 'fenced', batch, seq: entry.seq });

@@ -5,6 +5,7 @@ import {
   encodeEpochRecord,
   EPOCH_ORIGIN,
   type Topology,
+  type TransactionId,
 } from '@antiphon/core';
 import { connectNats } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
@@ -34,9 +35,9 @@ async function same(...replicas: readonly SqliteReplica[]): Promise<void> {
 
 /**
  * What a process of `a` had committed, and was sending when the power went: the row `id`, as
- * the next one after what the log has.
+ * the one that comes `ahead` after what the log has.
  */
-async function lateMessage(id: number): Promise<Uint8Array> {
+async function lateMessage(id: number, ahead = 1): Promise<Uint8Array> {
   const nats = await connectNats({ servers: fixture.server.url });
   try {
     const { data = new Uint8Array() } = (await nats.log(fixture.cluster).lastOf('a')) ?? {};
@@ -44,7 +45,7 @@ async function lateMessage(id: number): Promise<Uint8Array> {
     if (batch?.kind !== 'transactions') throw new Error('it is no transaction');
     const [{ counter = 0, time = 0, changes = [] } = {}] = batch.transactions;
     const row = changes.map((change) => ({ ...change, row: [BigInt(id), 'late'] }));
-    const lost = { counter: counter + 1, time: time + 1, changes: row };
+    const lost = { counter: counter + ahead, time: time + 1, changes: row };
     return encodeBatch({ ...batch, firstCounter: lost.counter, time: lost.time, transactions: [lost] });
   } finally {
     await nats.close();
@@ -323,6 +324,44 @@ describe('a replica takes over', () => {
     await same(a, b);
     expect(await rowsOf(b, 't')).toMatch(/in the log.*late.*behind it.*late/);
     expect(a.status().alarms).toEqual([]);
+  });
+
+  it('I3, I8: also where its number was given again; of what is renumbered nobody says that it is rejected', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const first = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    await write(first, 1, 'in the log');
+    await same(first, b);
+    const [again, beyond] = [await lateMessage(7), await lateMessage(9, 4)];
+    await first.close();
+    const a = await fixture.replica('a', slow);
+    const insert = async (id: number): Promise<TransactionId> => {
+      const { id: given } = await a.execute([{ sql: 'INSERT INTO t VALUES (?, ?)', params: [id, 'new'] }]);
+      if (given === undefined) throw new Error('it has no id');
+      return given;
+    };
+    const twice = await insert(2);
+    await appendAs('a', again);
+    await eventually('it is in the ledger', () => a.status().rescued === 1);
+    expect(a.status()).toMatchObject({ role: 'primary', epoch: { number: 2 } });
+    expect((await a.rescue.list()).transactions).toMatchObject([{ transaction: `a:${twice.counter}` }]);
+    await same(a, b);
+    const pending = [await insert(3), await insert(4)];
+    await appendAs('a', beyond);
+    await eventually('a takes writes again', () => a.status().epoch?.number === 3);
+    await eventually('both late ones are in the ledger', () => a.status().rescued === 2);
+    await eventually('b has read the epoch', () => b.status().epoch?.number === 3);
+    const reason = expect.stringMatching(/^it was undone, and written again as a:\d+$/) as string;
+    const there = expect.stringContaining('antiphon rescue list --all --replica a') as string;
+    for (const id of pending) {
+      expect(await a.outcome(id)).toMatchObject({ outcome: 'committed', reason });
+      expect(await b.outcome(id)).toMatchObject({ outcome: 'unknown', reason: there });
+    }
+    for (const replica of [a, b])
+      expect(await replica.outcome(twice)).toMatchObject({ outcome: 'committed' });
+    await same(a, b);
+    expect((await rowsOf(b, 't')).match(/new/g)).toHaveLength(3);
   });
 
   it('and refuses where the cluster has no failover', async () => {

@@ -2,10 +2,10 @@ import {
   AntiphonError,
   checkOptions,
   counterOf,
+  findVoided,
   formatOutcomeId,
   type GroupOutcome,
   hasOtherPrimary,
-  isVoided,
   newestEpoch,
   type OptionNames,
   parseOutcomeId,
@@ -34,7 +34,7 @@ export interface Outcome {
   readonly id: string;
   /** The write's place in the log, when it was synchronous and is committed. */
   readonly position?: Position;
-  /** Why it was rejected, or what to do to learn more. */
+  /** Why it was rejected, what to do to learn more, or under which other id it is committed. */
   readonly reason?: string;
 }
 
@@ -162,13 +162,16 @@ async function noOpGroup(
   });
 }
 
-async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | undefined> {
+async function look(scope: Scope, asked: Asked): Promise<Outcome | undefined> {
+  const { store, sync } = scope;
   // Of before the question: what is applied while it is answered is in neither.
   const { vector, epochs } = store.state();
   const group = await store.outcomeOf(asked);
   const id = formatOutcomeId(asked, asked.token);
   if (group !== undefined) return ofGroup(group, asked, id, store.state().position.generation);
-  if (isVoided(epochs, asked)) return { outcome: 'rejected', id, reason: inLedger(asked.origin) };
+  const voided = findVoided(epochs, asked);
+  if (voided?.again === true && asked.token === undefined) return ofUndone(scope, asked);
+  if (voided !== undefined) return rejected(asked, inLedger(asked.origin));
   if (counterOf(vector, asked.origin) < asked.counter) return undefined;
   if (sync === undefined) return { outcome: 'committed', id };
   if (asked.token !== undefined && (await isKept(store, asked))) {
@@ -176,6 +179,41 @@ async function look({ store, sync }: Scope, asked: Asked): Promise<Outcome | und
   }
   const reason = 'it was not a synchronous write, or it is too long ago: its outcome is no longer kept';
   return { outcome: 'unknown', id, reason };
+}
+
+/**
+ * Its replica undid it before it went on as the primary, and wrote it again then, unless the
+ * database refused that. Under which number is known only there.
+ */
+async function ofUndone(scope: Scope, asked: Asked): Promise<Outcome> {
+  const { origin, counter } = asked;
+  const id = formatOutcomeId(asked);
+  const kept = origin === scope.id ? await scope.store.rescues({ afterId: 0, limit: 2, counter }) : [];
+  const [one] = kept;
+  if (one !== undefined && kept.every(({ state }) => state !== 'reapplied'))
+    return rejected(asked, inLedger(origin));
+  // After a power loss a number may have been given twice.
+  if (one === undefined || kept.length > 1) {
+    const reason = `${origin} undid it and went on as the primary, so it may have written it again under another number`;
+    return {
+      outcome: 'unknown',
+      id,
+      reason: `${reason}: \`antiphon rescue list --all --replica ${origin}\` tells`,
+    };
+  }
+  if (one.reappliedAs === undefined)
+    return {
+      outcome: 'committed',
+      id,
+      reason: 'it was undone, and what it had written was there again already',
+    };
+  const again = await look(scope, parseOutcomeId(one.reappliedAs));
+  const reason = `it was undone, and written again as ${one.reappliedAs}`;
+  return {
+    ...(again ?? { outcome: 'committed' }),
+    id,
+    reason: again?.reason === undefined ? reason : `${reason}: ${again.reason}`,
+  };
 }
 
 /**
