@@ -1,6 +1,9 @@
+import { DatabaseSync } from 'node:sqlite';
 import { eventually } from '@antiphon/testing';
+import { expect } from 'vitest';
 import { sqlite3, type ChaosCluster } from './cluster.js';
 import type { ReplicaHandle } from './replica-handle.js';
+import { write, type CallOptions } from './sync-cluster.js';
 
 /** Short, so that a round does not take long. */
 export const SHORT_FAILOVER = { leaseMs: 1500, renewMs: 300, marginMs: 200, probeMs: 50, goneMs: 300 };
@@ -82,4 +85,52 @@ export function epochOf({ replicas }: ChaosCluster): number {
       Number(sqlite3(config.file, 'SELECT coalesce(max(epoch), 0) FROM _antiphon_epochs')),
     ),
   );
+}
+
+/** A transaction that a file keeps beside its rows. */
+export interface Kept {
+  readonly counter: number;
+  readonly reason: string;
+  readonly state: string;
+  readonly changes: number;
+}
+
+export function ledgerOf({ config }: ReplicaHandle): readonly Kept[] {
+  const database = new DatabaseSync(config.file, { readOnly: true, timeout: 5000 });
+  try {
+    const sql = 'SELECT counter, reason, state, changes FROM _antiphon_rescue ORDER BY id';
+    return database.prepare(sql).all() as unknown as Kept[];
+  } finally {
+    database.close();
+  }
+}
+
+/** All of them run, and one is the primary of all. */
+export async function untilPrimaryIs({ replicas }: ChaosCluster, primary: string): Promise<void> {
+  await eventually(`all follow ${primary}`, async () => {
+    const all = await statuses(replicas);
+    return (
+      all.length === replicas.length &&
+      all.every(
+        ({ id, epoch, lifecycle }) =>
+          epoch.primary === primary && lifecycle === (id === primary ? 'primary' : 'following'),
+      )
+    );
+  });
+}
+
+export interface WriteId {
+  readonly origin: string;
+  readonly counter: number;
+}
+
+/** A row of `entries`, committed at this replica of `startSync`. */
+export async function writeEntry(
+  replica: ReplicaHandle,
+  id: string,
+  options?: CallOptions,
+): Promise<WriteId> {
+  const answer = await write(replica, 'INSERT INTO entries (id) VALUES (?)', [id], options);
+  expect(answer, id).toMatchObject({ outcome: 'committed' });
+  return (answer as unknown as { readonly id: WriteId }).id;
 }

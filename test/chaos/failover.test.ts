@@ -1,8 +1,14 @@
-import { DatabaseSync } from 'node:sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ChaosCluster, pause, ROUNDS, sqlite3 } from './cluster.js';
-import { epochOf, LONGEST_ELECTION_MS, primaryOf, SHORT_FAILOVER, successorOf } from './failover-cluster.js';
+import {
+  epochOf,
+  ledgerOf,
+  LONGEST_ELECTION_MS,
+  primaryOf,
+  SHORT_FAILOVER,
+  successorOf,
+} from './failover-cluster.js';
 import type { ReplicaHandle } from './replica-handle.js';
 import { checkAcknowledged, checkHonest, resolveUnknown, type Verdicts } from './sync-checks.js';
 import { idle, PRIMARY_REPLICA, startSync } from './sync-cluster.js';
@@ -21,16 +27,11 @@ afterEach(async () => {
 
 /** Own transactions that a file keeps beside its rows, by their ids. */
 function rescuedIn(chaos: ChaosCluster): ReadonlySet<string> {
-  const ids = chaos.replicas.flatMap(({ config }) => {
-    const database = new DatabaseSync(config.file, { readOnly: true, timeout: 5000 });
-    try {
-      const rows = database.prepare('SELECT counter FROM _antiphon_rescue').all() as { counter: number }[];
-      const found = rows.map(({ counter }) => `${config.id}:${counter}`);
-      expect(new Set(found).size, `ids in the ledger of ${config.id}`).toBe(found.length);
-      return found;
-    } finally {
-      database.close();
-    }
+  const ids = chaos.replicas.flatMap((replica) => {
+    const { id } = replica.config;
+    const found = ledgerOf(replica).map(({ counter }) => `${id}:${counter}`);
+    expect(new Set(found).size, `ids in the ledger of ${id}`).toBe(found.length);
+    return found;
   });
   return new Set(ids);
 }
