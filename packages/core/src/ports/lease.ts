@@ -24,10 +24,8 @@ export type LeaseTake =
   | { readonly type: 'lost' }
   | { readonly type: 'unknown'; readonly error: AntiphonError };
 
-/** Whom somebody stands in for. */
+/** How somebody stands in. */
 export interface StandInOptions {
-  /** What it renews; its `n` does not matter. */
-  readonly record: LeaseRecord;
   /** Milliseconds that a write may keep this thread; after that it counts as hung. */
   readonly limitMs: number;
   /** The holder's monotonic clock: times in a `KeeperState` are of this one. */
@@ -36,13 +34,20 @@ export interface StandInOptions {
   readonly onProblem: (problem: AntiphonError | undefined) => void;
 }
 
+/** What the holder of a lease knows. */
+export interface LeaseStanding {
+  /** What is renewed; its `n` does not matter. */
+  readonly record: LeaseRecord;
+  readonly state: KeeperState;
+}
+
 /**
  * Keeps the lease of a holder whose thread is kept by a write, and only then: of one that hangs for
  * another reason, or for longer than the limit, the lease runs out.
  */
 export interface LeaseStandIn {
-  /** What the holder knows now; it goes on itself. Undefined: it does not want it renewed. */
-  tell(state: KeeperState | undefined): void;
+  /** As of now; the holder goes on itself. Undefined: it has none, or does not want it renewed. */
+  tell(standing: LeaseStanding | undefined): void;
   /** What has become of that since, when somebody stood in; undefined otherwise. Asked at once. */
   newest(): KeeperState | undefined;
   /** From the first moment at which a write may keep this thread, to the last one. */

@@ -1,18 +1,16 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { LeaseRecord } from '@antiphon/core';
 import type { ConnectNatsOptions } from '../connection/connect-options.js';
 
 /** What the thread is given. */
 export interface StandInData {
   readonly access: ConnectNatsOptions;
   readonly cluster: string;
-  readonly record: LeaseRecord;
   readonly limitMs: number;
   /** The holder's monotonic time less this machine's, which is the same for all threads. */
   readonly offsetMs: number;
   /** One number: whether a write may keep the holder's thread. */
   readonly busy: SharedArrayBuffer;
-  /** `Told`, both ways. */
+  /** `Told` comes, `Made` goes. */
   readonly port: MessagePort;
 }
 

@@ -8,11 +8,11 @@ import { StandingIn, type Told } from './standing-in.js';
 const CONNECT_AGAIN_MS = 5000;
 
 /** The program of the thread that stands in; see thread-stand-in.ts. */
-async function run({ access, cluster, record, limitMs, offsetMs, busy, port }: StandInData): Promise<void> {
+async function run({ access, cluster, limitMs, offsetMs, busy, port }: StandInData): Promise<void> {
   const cells = new Int32Array(busy);
   const nats = await connected(access);
   const standingIn = new StandingIn({
-    ...{ lease: nats.lease(cluster), record, limitMs },
+    ...{ lease: nats.lease(cluster), limitMs },
     clock: { ...systemClock(), monotonicMs: () => threadsMs() + offsetMs },
     isBusy: () => Atomics.load(cells, 0) === 1,
     report: (made) => port.postMessage(made),

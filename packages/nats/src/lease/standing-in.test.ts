@@ -8,7 +8,7 @@ import {
 } from '@antiphon/core';
 import { memoryLease, VirtualClock } from '@antiphon/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { StandingIn, type Told } from './standing-in.js';
+import { type Made, StandingIn, type Told } from './standing-in.js';
 
 const SETTINGS = { leaseMs: 2000, renewMs: 500, marginMs: 250 };
 const RECORD: LeaseRecord = { epoch: 3, holder: 'a', instance: 'i', leaseMs: 2000, n: 0 };
@@ -18,10 +18,14 @@ function after(state: KeeperState, ...events: readonly KeeperEvent[]): KeeperSta
   return events.reduce(keeperStep, state);
 }
 
+function told(turn: number, state: KeeperState | undefined): Told {
+  return { turn, standing: state && { record: RECORD, state } };
+}
+
 let clock: VirtualClock;
 let lease: Lease;
 let isBusy: boolean;
-let made: Told[];
+let made: Made[];
 let standingIn: StandingIn;
 /** What the holder knows when it has taken the lease at 0. */
 let held: KeeperState;
@@ -32,9 +36,9 @@ beforeEach(async () => {
   isBusy = true;
   made = [];
   standingIn = new StandingIn({
-    ...{ lease, record: RECORD, limitMs: LIMIT_MS, clock },
+    ...{ lease, limitMs: LIMIT_MS, clock },
     isBusy: () => isBusy,
-    report: (told) => made.push(told),
+    report: (one) => made.push(one),
   });
   const wanted = after(keeperOf('i', SETTINGS, { expectedSeq: 0 }), { type: 'sent', atMs: 0 });
   const take = await clock.run(lease.take({ ...RECORD, n: 1 }, 0));
@@ -48,49 +52,49 @@ async function numberInLease(): Promise<number | undefined> {
 
 describe('who stands in for the holder of a lease', () => {
   it('lets it do so itself as long as it is in time', async () => {
-    standingIn.tell({ turn: 1, state: held });
+    standingIn.tell(told(1, held));
     await clock.advance(740);
     expect(made).toEqual([]);
     expect(await numberInLease()).toBe(1);
   });
 
   it('renews the lease while a write keeps it, and says so', async () => {
-    standingIn.tell({ turn: 1, state: held });
+    standingIn.tell(told(1, held));
     await clock.advance(3000);
     const newest = made.at(-1);
     expect(newest?.turn).toBe(1);
-    expect(newest?.state?.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
-    expect(await numberInLease()).toBe(newest?.state?.n);
-    expect(newest?.state?.n).toBeGreaterThan(5);
+    expect(newest?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    expect(await numberInLease()).toBe(newest?.state.n);
+    expect(newest?.state.n).toBeGreaterThan(5);
   });
 
   it('does nothing for one that is late for another reason, and begins with a write', async () => {
     isBusy = false;
-    standingIn.tell({ turn: 1, state: held });
+    standingIn.tell(told(1, held));
     await clock.advance(1500);
     expect(made).toEqual([]);
     isBusy = true;
     await clock.advance(130);
-    expect(made.at(-1)?.state?.validUntilMs).toBeGreaterThan(3000);
+    expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(3000);
   });
 
   it('ends with the limit: who takes longer hangs', async () => {
-    standingIn.tell({ turn: 1, state: held });
+    standingIn.tell(told(1, held));
     await clock.advance(LIMIT_MS + 5000);
-    const last = made.at(-1)?.state?.validUntilMs ?? 0;
+    const last = made.at(-1)?.state.validUntilMs ?? 0;
     expect(last).toBeGreaterThan(LIMIT_MS);
     expect(last).toBeLessThan(clock.monotonicMs());
   });
 
   it('stops as soon as the holder speaks, or wants no lease', async () => {
-    standingIn.tell({ turn: 1, state: held });
+    standingIn.tell(told(1, held));
     await clock.advance(1000);
     const newest = made.at(-1)?.state;
-    standingIn.tell({ turn: 2, state: newest });
+    standingIn.tell(told(2, newest));
     const before = made.length;
     await clock.advance(400);
     expect(made.length).toBe(before);
-    standingIn.tell({ turn: 3, state: undefined });
+    standingIn.tell(told(3, undefined));
     await clock.advance(5000);
     expect(made.length).toBe(before);
   });
@@ -99,18 +103,18 @@ describe('who stands in for the holder of a lease', () => {
     const sent = after(held, { type: 'sent', atMs: 500 });
     await clock.advance(500);
     const taking = lease.take({ ...RECORD, n: 2 }, held.expectedSeq);
-    standingIn.tell({ turn: 1, state: sent });
+    standingIn.tell(told(1, sent));
     await clock.advance(1000);
     expect(await taking).toMatchObject({ type: 'taken' });
-    expect(made.map(({ state }) => state?.standing)).not.toContain('doubtful');
+    expect(made.map(({ state }) => state.standing)).not.toContain('doubtful');
     expect(made.at(-1)?.state).toMatchObject({ standing: 'held' });
   });
 
   it('takes nothing back from somebody else', async () => {
-    standingIn.tell({ turn: 1, state: held });
+    standingIn.tell(told(1, held));
     await clock.run(lease.take({ ...RECORD, epoch: 4, holder: 'b', instance: 'j', n: 1 }, held.expectedSeq));
     await clock.advance(5000);
-    expect(made.at(-1)?.state?.standing).toBe('lost');
+    expect(made.at(-1)?.state.standing).toBe('lost');
     expect((await clock.run(lease.read())).record?.holder).toBe('b');
   });
 });

@@ -7,6 +7,7 @@ import {
   keeperTask,
   type Lease,
   type LeaseRecord,
+  type LeaseStanding,
   type LeaseTake,
   type Timer,
 } from '@antiphon/core';
@@ -14,19 +15,24 @@ import {
 /** What the holder knows, and for the how many-eth time it says so. */
 export interface Told {
   readonly turn: number;
-  /** Undefined: it does not want the lease renewed. */
-  readonly state: KeeperState | undefined;
+  /** Undefined: it does not want a lease renewed. */
+  readonly standing: LeaseStanding | undefined;
+}
+
+/** What has become of the state that was told in that turn. */
+export interface Made {
+  readonly turn: number;
+  readonly state: KeeperState;
 }
 
 interface Deps {
   readonly lease: Pick<Lease, 'take' | 'read'>;
-  readonly record: LeaseRecord;
   readonly limitMs: number;
   /** With the holder's monotonic time. */
   readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>;
   /** A write may keep the holder's thread. */
   readonly isBusy: () => boolean;
-  readonly report: (made: Told) => void;
+  readonly report: (made: Made) => void;
 }
 
 /** Of `renewMs`: by so much the holder is late before somebody else acts for it. */
@@ -36,7 +42,7 @@ const LOOK_SHARE = 1 / 4;
 
 /** Goes on with a lease from where its holder was when it fell silent, as the holder would. */
 export class StandingIn {
-  #told: Told = { turn: 0, state: undefined };
+  #told: Told = { turn: 0, standing: undefined };
   #toldAtMs = -Infinity;
   /** Undefined while the holder does it itself. */
   #state: KeeperState | undefined;
@@ -49,8 +55,9 @@ export class StandingIn {
     this.#told = told;
     this.#state = undefined;
     this.#toldAtMs = this.#nowMs;
-    if (told.state === undefined || told.state.standing === 'lost') return;
-    const { notBeforeMs, settings } = told.state;
+    const { state } = told.standing ?? {};
+    if (state === undefined || state.standing === 'lost') return;
+    const { notBeforeMs, settings } = state;
     this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
   }
 
@@ -63,20 +70,22 @@ export class StandingIn {
   }
 
   #look(): void {
-    const { state } = this.#told;
-    if (state === undefined || this.#nowMs - this.#toldAtMs > this.deps.limitMs) return;
+    const { standing } = this.#told;
+    if (standing === undefined || this.#nowMs - this.#toldAtMs > this.deps.limitMs) return;
+    const { record, state } = standing;
     if (!this.deps.isBusy()) return this.#lookAt(this.#nowMs + state.settings.renewMs * LOOK_SHARE);
     this.#state ??= keeperTakenOver(state);
     const task = keeperTask(this.#state, this.#nowMs);
-    if (task.type === 'renew') void this.#renew(task);
+    if (task.type === 'renew') void this.#renew({ ...record, n: task.n }, task.expectedSeq);
     else if (task.type === 'read') void this.#read();
     else if (task.type === 'wait' && task.untilMs < Infinity) this.#lookAt(task.untilMs);
   }
 
-  async #renew({ n, expectedSeq }: { n: number; expectedSeq: number }): Promise<void> {
+  async #renew(record: LeaseRecord, expectedSeq: number): Promise<void> {
+    const { n } = record;
     const { turn } = this.#told;
     this.#step(turn, { type: 'sent', atMs: this.#nowMs });
-    const take = await this.deps.lease.take({ ...this.deps.record, n }, expectedSeq);
+    const take = await this.deps.lease.take(record, expectedSeq);
     this.#step(turn, this.#eventOf(take, n));
     this.#goOn(turn);
   }

@@ -38,7 +38,7 @@ describe('a thread that stands in', () => {
     lease = nats.lease(`shop${clusters++}`);
     problems = [];
     const onProblem = (problem: AntiphonError | undefined): void => void problems.push(problem);
-    standIn = lease.standIn({ record: RECORD, limitMs: 60_000, nowMs, onProblem });
+    standIn = lease.standIn({ limitMs: 60_000, nowMs, onProblem });
     await eventually('it is connected', () => problems.length > 0);
   });
   afterEach(() => standIn.close());
@@ -54,7 +54,7 @@ describe('a thread that stands in', () => {
 
   it('keeps the lease for as long as a write keeps this one, also to its very end', async () => {
     const held = await taken();
-    standIn.tell(held);
+    standIn.tell({ record: RECORD, state: held });
     standIn.busy(true);
     keepThread(3 * SETTINGS.leaseMs);
     const newest = standIn.newest();
@@ -65,19 +65,19 @@ describe('a thread that stands in', () => {
   });
 
   it('lets it run out when nothing excuses that it is not renewed', async () => {
-    standIn.tell(await taken());
+    standIn.tell({ record: RECORD, state: await taken() });
     keepThread(2 * SETTINGS.leaseMs);
     expect(standIn.newest()).toBeUndefined();
     expect((await lease.read()).record?.n).toBe(1);
   });
 
   it('tells nothing of before the holder spoke', async () => {
-    standIn.tell(await taken());
+    standIn.tell({ record: RECORD, state: await taken() });
     standIn.busy(true);
     keepThread(SETTINGS.leaseMs);
     standIn.busy(false);
     const held = await taken();
-    standIn.tell(held);
+    standIn.tell({ record: RECORD, state: held });
     expect(standIn.newest()).toBeUndefined();
   });
 });

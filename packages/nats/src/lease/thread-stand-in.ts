@@ -4,13 +4,20 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import {
   AntiphonError,
   type KeeperState,
+  type LeaseStanding,
   type LeaseStandIn,
   type StandInOptions,
   toAntiphonError,
 } from '@antiphon/core';
 import type { ConnectNatsOptions } from '../connection/connect-options.js';
 import { type StandInData, type StandInProblem, threadsMs } from './stand-in-data.js';
-import type { Told } from './standing-in.js';
+import type { Made, Told } from './standing-in.js';
+
+/**
+ * Whoever may become the primary has it ready: a thread takes some hundred milliseconds to start,
+ * and these would be missing when a primary has gone. Who has just begun needs them for itself.
+ */
+const START_AFTER_MS = 1000;
 
 /**
  * Stands in from a thread with a connection of its own. Writes run on the holder's thread, and
@@ -22,24 +29,40 @@ export class ThreadStandIn implements LeaseStandIn {
   readonly #busy = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   /** Never started: what it says is fetched when it is wanted, also in the middle of a write. */
   readonly #port: MessagePort;
-  readonly #worker: Worker | undefined;
+  readonly #timer: NodeJS.Timeout;
+  /** Undefined once it runs, and where it cannot. */
+  #data: StandInData | undefined;
+  #worker: Worker | undefined;
   #turn = 0;
 
-  constructor(access: ConnectNatsOptions, cluster: string, options: StandInOptions) {
-    const { record, limitMs, nowMs, onProblem } = options;
+  constructor(
+    access: ConnectNatsOptions,
+    cluster: string,
+    private readonly options: StandInOptions,
+  ) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const path = programPath();
-    if (!existsSync(path)) {
-      onProblem(unable(`its program ${path} is not there. Deploy the packages with all of their files.`));
-      return;
-    }
-    const data: StandInData = {
-      ...{ access: { ...access, name: `${access.name ?? 'antiphon'} lease` }, cluster, record, limitMs },
-      ...{ offsetMs: nowMs() - threadsMs(), busy: this.#busy.buffer, port: port2 },
+    this.#data = {
+      ...{ access: { ...access, name: `${access.name ?? 'antiphon'} lease` }, cluster },
+      ...{ limitMs: options.limitMs, offsetMs: options.nowMs() - threadsMs() },
+      ...{ busy: this.#busy.buffer, port: port2 },
     };
+    this.#timer = setTimeout(() => this.#start(), START_AFTER_MS).unref();
+  }
+
+  #start(): void {
+    clearTimeout(this.#timer);
+    const data = this.#data;
+    this.#data = undefined;
+    if (data === undefined) return;
+    const { onProblem } = this.options;
+    const path = programPath();
+    if (!existsSync(path))
+      return onProblem(
+        unable(`its program ${path} is not there. Deploy the packages with all of their files.`),
+      );
     this.#worker = new Worker(path, {
-      ...{ workerData: data, transferList: [port2], execArgv: [] },
+      ...{ workerData: data, transferList: [data.port], execArgv: [] },
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     });
     this.#worker.unref();
@@ -49,15 +72,16 @@ export class ThreadStandIn implements LeaseStandIn {
     this.#worker.on('error', (error: unknown) => onProblem(unable(toAntiphonError(error).message)));
   }
 
-  tell(state: KeeperState | undefined): void {
-    const told: Told = { turn: ++this.#turn, state };
-    if (this.#worker !== undefined) this.#port.postMessage(told);
+  tell(standing: LeaseStanding | undefined): void {
+    if (standing !== undefined) this.#start();
+    const told: Told = { turn: ++this.#turn, standing };
+    this.#port.postMessage(told);
   }
 
   newest(): KeeperState | undefined {
     let newest: KeeperState | undefined;
     for (;;) {
-      const received = receiveMessageOnPort(this.#port) as { readonly message: Told } | undefined;
+      const received = receiveMessageOnPort(this.#port) as { readonly message: Made } | undefined;
       if (received === undefined) return newest;
       const { turn, state } = received.message;
       if (turn === this.#turn) newest = state;
@@ -69,6 +93,8 @@ export class ThreadStandIn implements LeaseStandIn {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#data = undefined;
     this.#port.close();
     await this.#worker?.terminate();
   }
@@ -77,7 +103,7 @@ export class ThreadStandIn implements LeaseStandIn {
 function unable(reason: string): AntiphonError {
   return new AntiphonError(
     'LOG_UNAVAILABLE',
-    `Nobody renews the lease of this primary while a long write runs: ${reason}`,
+    `Nobody would renew the lease of this replica, as the primary, while a long write runs: ${reason}`,
   );
 }
 

@@ -9,7 +9,7 @@ import {
   keeperTakenOver,
   type Lease,
   type LeaseEntry,
-  type LeaseStandIn,
+  type LeaseRecord,
   type LeaseTake,
   newestEpoch,
   type Timer,
@@ -21,7 +21,6 @@ import { whyUnfit } from '../state/unfit.js';
 import { retryDelayMs } from '../wait/deadline.js';
 
 const LEASE_ALARM = 'lease';
-const STAND_IN_ALARM = 'lease-thread';
 
 /**
  * Keeps the lease of the primary while it is the primary: takes it, renews it, and says until when
@@ -39,7 +38,6 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   };
   readonly #epoch: number;
   #state: KeeperState | undefined;
-  #standIn: LeaseStandIn | undefined;
   #timer: Timer | undefined;
   /** Of what is held. */
   #expiry: Timer | undefined;
@@ -65,51 +63,30 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   stopped(): void {
-    const { held, health } = this.scope;
+    const { held, health, standIn } = this.scope;
     this.#timer?.cancel();
     this.#expiry?.cancel();
-    void this.#dismiss();
+    standIn?.tell(undefined);
     held.renewedBy(() => -Infinity);
     held.set(-Infinity);
     health.clearAlarm(LEASE_ALARM);
-    health.clearAlarm(STAND_IN_ALARM);
-  }
-
-  /** There from the first time on that the lease is held. */
-  #engage(): void {
-    const { clock, health, id, instance, limits, store } = this.scope;
-    const { lease } = this;
-    if (this.#standIn !== undefined || lease.standIn === undefined) return;
-    if (store.watchWriting === undefined) return;
-    const { leaseMs } = this.#settings;
-    const standIn = lease.standIn({
-      record: { epoch: this.#epoch, holder: id, instance, leaseMs, n: 0 },
-      limitMs: limits.blockedMs,
-      nowMs: () => clock.monotonicMs(),
-      onProblem: (problem) => {
-        if (problem === undefined) health.clearAlarm(STAND_IN_ALARM);
-        else if (this.#standIn === standIn) health.alarm(STAND_IN_ALARM, problem.message);
-      },
-    });
-    this.#standIn = standIn;
-    store.watchWriting({ begins: () => standIn.busy(true), ends: () => standIn.busy(false) });
-  }
-
-  async #dismiss(): Promise<void> {
-    this.scope.store.watchWriting?.(undefined);
-    const standIn = this.#standIn;
-    this.#standIn = undefined;
-    await standIn?.close();
   }
 
   /** What somebody has made of it while this thread was kept. */
   #absorb(): void {
-    const newest = this.#standIn?.newest();
+    const newest = this.scope.standIn?.newest();
     if (newest !== undefined) this.#state = keeperTakenOver(newest);
   }
 
   #share(): void {
-    this.#standIn?.tell(this.scope.held.isForfeited ? undefined : this.#state);
+    const { held, standIn } = this.scope;
+    const state = held.isForfeited ? undefined : this.#state;
+    standIn?.tell(state && { record: this.#record(state.n), state });
+  }
+
+  #record(n: number): LeaseRecord {
+    const { id: holder, instance } = this.scope;
+    return { epoch: this.#epoch, holder, instance, leaseMs: this.#settings.leaseMs, n };
   }
 
   /** -Infinity: it is not held. */
@@ -167,7 +144,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     const unfit = whyUnfit(this.scope);
     // Another one may take its place. If nobody does, it goes on where it was.
     if (unfit !== undefined) {
-      this.#standIn?.tell(undefined);
+      this.scope.standIn?.tell(undefined);
       this.#alarm(unfit);
       return this.#later(this.#settings.renewMs, 'go', context);
     }
@@ -181,11 +158,8 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     { n, expectedSeq }: { n: number; expectedSeq: number },
     context: Context<LeaseKeeperProtocol>,
   ): void {
-    const { clock, id, instance } = this.scope;
-    const { leaseMs } = this.#settings;
-    this.#step({ type: 'sent', atMs: clock.monotonicMs() });
-    const record = { epoch: this.#epoch, holder: id, instance, leaseMs, n };
-    void this.lease.take(record, expectedSeq).then((take) => {
+    this.#step({ type: 'sent', atMs: this.scope.clock.monotonicMs() });
+    void this.lease.take(this.#record(n), expectedSeq).then((take) => {
       if (!context.signal.aborted) context.self.tell('answered', this.#eventOf(take, n));
     });
   }
@@ -228,7 +202,6 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
       this.#absorb();
       this.#tell();
     });
-    this.#engage();
     this.#failures = 0;
     health.handle('lease-back');
     health.clearAlarm(LEASE_ALARM);

@@ -508,7 +508,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.log.detach();
     scope.progress.end(closed);
     const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());
-    await Promise.all([bounded(scope, leftMs, scope.store.close()), bounded(scope, leftMs, release())]);
+    const ends = [scope.store.close(), release(), scope.standIn?.close() ?? Promise.resolve()];
+    await Promise.all(ends.map((end) => bounded(scope, leftMs, end)));
     scope.health.handle('closed');
     scope.progress.moved();
   }

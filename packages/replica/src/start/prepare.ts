@@ -8,6 +8,7 @@ import {
   isCertified,
   isRecord,
   isReserved,
+  type LeaseStandIn,
   mailboxPrefix,
   newestEpoch,
   newestLimits,
@@ -39,6 +40,8 @@ import { finishCreating, joinCluster, type Agreement } from './join.js';
 import { findReplacedLog } from './known-log.js';
 import { findFinishedOwn } from './unfinished-own.js';
 
+const STAND_IN_ALARM = 'lease-thread';
+
 /**
  * Everything that must be so before the first message moves, phase by phase. Each phase adds what
  * it found out, and needs what those before it did. Throws as `startReplica` does; the database may
@@ -65,6 +68,7 @@ export async function prepare(
     subscriptions: new ActiveSubscriptions(),
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
     held: await openLease(checked, deadline),
+    standIn: standInOf(checked),
     commits: commitsOf(checked),
     closing,
   };
@@ -88,6 +92,23 @@ async function openLease(
     );
   if (isNeeded && lease !== undefined) await retrying(clock, deadline, () => lease.open(deadline.signal));
   return new HeldLease(clock, isNeeded, failover?.onIsolation !== 'continue');
+}
+
+/** While a write keeps this thread, another one renews the lease. */
+function standInOf(agreed: Agreed): LeaseStandIn | undefined {
+  const { lease, store, clock, health, limits, document } = agreed;
+  if (document.failover?.mode !== 'automatic' || store.watchWriting === undefined) return undefined;
+  const standIn = lease?.standIn?.({
+    limitMs: limits.blockedMs,
+    nowMs: () => clock.monotonicMs(),
+    onProblem: (problem) => {
+      if (problem === undefined) health.clearAlarm(STAND_IN_ALARM);
+      else health.alarm(STAND_IN_ALARM, problem.message);
+    },
+  });
+  if (standIn === undefined) return undefined;
+  store.watchWriting({ begins: () => standIn.busy(true), ends: () => standIn.busy(false) });
+  return standIn;
 }
 
 /**

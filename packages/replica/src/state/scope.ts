@@ -1,4 +1,4 @@
-import type { ClusterDocument, HybridClock, LogEntry } from '@antiphon/core';
+import type { ClusterDocument, HybridClock, LeaseStandIn, LogEntry } from '@antiphon/core';
 import type { Certification } from './certification.js';
 import type { ClockWatch } from './clock-watch.js';
 import type { CommitWatch } from './commit-watch.js';
@@ -56,6 +56,8 @@ export interface Scope extends Settings {
   readonly ownReturn: OwnReturn;
   /** Of the primary, in a cluster that elects one by itself. */
   readonly held: HeldLease;
+  /** Likewise, where writes may keep this thread. */
+  readonly standIn: LeaseStandIn | undefined;
   /** Present in a synchronous cluster. */
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;
