@@ -284,7 +284,7 @@ export function captureTriggers(
   table: TrackedTable,
   { whom, undoable = false, attended = false, limits = DEFAULT_ROW_LIMITS }: CaptureOptions,
 ): TriggerDefinition[] {
-  const others = whom === 'library' ? [refuseOthers()] : attended ? [refuseUnattended()] : [];
+  const others = whom === 'library' ? [refuseOthers()] : attended ? [refuseUnattended(NOT_ADMITTED)] : [];
   const large = refuseLargeRows(table, limits);
   const checks = [...others, ...refuseNullKeys(table), ...large];
   // Also when only the bytes of the key change and the key's collation sees no difference: an

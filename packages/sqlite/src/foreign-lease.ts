@@ -32,13 +32,16 @@ export function renewForeignLease(connection: Connection, policy: ForeignPolicy)
     .run(ms);
 }
 
-/** A statement of a trigger: for too long, nobody has been here who knows who is the primary. */
-export function refuseUnattended(): string {
+/**
+ * A statement of a trigger: for too long, nobody has been here who knows who is the primary. Whose
+ * write the library has admitted is here now.
+ */
+export function refuseUnattended(notAdmitted: string): string {
   const message =
     `${REFUSAL_PREFIX} whose process has not run, or not reached NATS, for a while. Another replica may be the primary by ` +
     'now; start it, or write to the primary (antiphon status)';
   return (
-    `SELECT RAISE(ABORT, ${quoteText(message)}) WHERE NOT EXISTS ` +
+    `SELECT RAISE(ABORT, ${quoteText(message)}) WHERE ${notAdmitted} AND NOT EXISTS ` +
     `(SELECT 1 FROM _antiphon_lease WHERE until_ms >= ${NOW_MS})`
   );
 }

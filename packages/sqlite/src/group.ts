@@ -1,5 +1,6 @@
 import { AntiphonError, type WriteRequest } from '@antiphon/core';
 import { storeError } from './errors.js';
+import { foreignLeaseMs } from './foreign-lease.js';
 import { GroupRoom, type GroupTime, type Room } from './group-bounds.js';
 import type { Lot } from './kept-lots.js';
 import type { LockedRow } from './locks.js';
@@ -66,7 +67,7 @@ export function runGroup(
   options: GroupOptions,
 ): Ran[] {
   const { outbox } = session.sealing(session.writer);
-  if (session.policy.writes === 'library') outbox.admitWrites();
+  if (asksWhoWrites(session.policy)) outbox.admitWrites();
   session.users.begin();
   try {
     if (requests.length === 1) return runAll(session, requests, options, 'transaction');
@@ -74,6 +75,11 @@ export function runGroup(
   } finally {
     session.users.end();
   }
+}
+
+/** Triggers let the library do what other programs may not, or not any more. */
+function asksWhoWrites(policy: Session['policy']): boolean {
+  return policy.writes === 'library' || foreignLeaseMs(policy) !== undefined;
 }
 
 /**

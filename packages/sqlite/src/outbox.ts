@@ -106,9 +106,10 @@ export class Outbox {
   }
 
   /**
-   * Under the policy `library` triggers refuse what is written while this row is not there, and
-   * only this transaction ever sees it. It lies where captured rows go, whose page is written
-   * anyway: a table of its own would cost a page per commit.
+   * Triggers refuse what is written while this row is not there (others for good under the policy
+   * `library`, else for want of a lease), and only this transaction ever sees it. It lies where
+   * captured rows go, whose page is written anyway: a table of its own would cost a page per
+   * commit.
    */
   admitWrites(): void {
     this.connection.statement(`INSERT INTO _antiphon_outbox (seq) VALUES (${ADMITTING_SEQ})`).run();

@@ -131,3 +131,28 @@ describe('the policy `library`', () => {
     expect(store.state()).toMatchObject({ lastCounter: 0 });
   });
 });
+
+describe('the policy `capture` with a lease for other programs', () => {
+  const UNATTENDED = /has not run, or not reached NATS, for a while/;
+
+  it('refuses them when it has run out, and never the library', async () => {
+    cluster = await pairOf(DDL);
+    const { store } = cluster.member('a');
+    await store.install(installOptions(cluster, 'a', { writes: 'capture', foreignLeaseMs: 300 }), newClock());
+    cluster.shell('a', `INSERT INTO t VALUES (1, 'shell')`);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(() => cluster.shell('a', `INSERT INTO t VALUES (2, 's2')`)).toThrow(UNATTENDED);
+    const write = (id: number): Promise<readonly unknown[]> =>
+      store.write([{ run: (tx) => tx.run('INSERT INTO t VALUES (?, ?)', [id, `v${id}`]) }]);
+    expect(await write(3)).toMatchObject([{ type: 'committed' }]);
+    await insert(store, 4);
+    expect(await store.write([{ run: (tx) => tx.run('SELECT 1') }])).toMatchObject([{ type: 'committed' }]);
+    // The door is closed behind it.
+    for (const sql of [`INSERT INTO t VALUES (5, 'x')`, `UPDATE t SET a = 'x'`, 'DELETE FROM t'])
+      expect(() => cluster.shell('a', sql)).toThrow(UNATTENDED);
+    expect(cluster.shell('a', 'SELECT id FROM t; SELECT count(*) FROM _antiphon_outbox')).toBe('1\n3\n4\n0');
+    store.renewForeignLease();
+    cluster.shell('a', `INSERT INTO t VALUES (6, 's6')`);
+    expect(await store.seal()).toBe(1);
+  });
+});
