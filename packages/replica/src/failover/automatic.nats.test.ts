@@ -86,7 +86,7 @@ it('I7: a replica whose clock is wrong is no candidate, and as the primary lets 
   aheadMs = 2 * 86_400_000;
   await eventually('b takes over', () => b.status().role === 'primary', 20_000);
   await write(b, 2);
-  await eventually('a follows', () => a.status().role === 'replica', 20_000);
+  await eventually('a follows', () => a.status().lifecycle === 'following', 20_000);
   await b.close();
   await new Promise((resolve) => setTimeout(resolve, 2000));
   expect(a.status().role).toBe('replica');

@@ -81,7 +81,7 @@ describe('a replica takes over', () => {
       lifecycle: 'primary',
       epoch: { number: 2, primary: 'b' },
     });
-    await eventually('a knows it', () => a.status().role === 'replica');
+    await eventually('a knows it', () => a.status().lifecycle === 'following');
     expect(a.status()).toMatchObject({ lifecycle: 'following', epoch: { primary: 'b' } });
     expect(await rowsOf(a, 't')).toBe(await rowsOf(b, 't'));
     await expect(a.transaction(() => 'x')).rejects.toMatchObject({
@@ -166,7 +166,7 @@ describe('a replica takes over', () => {
       ] as const) {
         await write(from, round, `tail of ${from.id}`);
         expect(await to.takeOver()).toMatchObject({ primary: to.id, elected: true });
-        await eventually('the other one follows', () => from.status().role === 'replica');
+        await eventually('the other one follows', () => from.status().lifecycle === 'following');
         await same(a, b);
       }
     expect(await rowsOf(a, 't')).toBe('[]');
@@ -263,7 +263,7 @@ describe('a replica takes over', () => {
     const b = await fixture.replica('b', slow);
     const { id } = await a.execute([{ sql: 'INSERT INTO t VALUES (1, ?)', params: ['only here'] }]);
     await b.takeOver();
-    await eventually('a follows', () => a.status().role === 'replica');
+    await eventually('a follows', () => a.status().lifecycle === 'following');
     const rejected = { outcome: 'rejected', reason: expect.stringContaining('rescue ledger of a') as string };
     for (const replica of [a, b]) expect(await replica.outcome(id ?? '')).toMatchObject(rejected);
     await a.takeOver();
@@ -274,7 +274,7 @@ describe('a replica takes over', () => {
     await new Promise((resolve) => setTimeout(resolve, 2500));
     expect(again.status().stalled).toBeUndefined();
     await write(again, 2, 'later');
-    await eventually('b follows', () => b.status().role === 'replica');
+    await eventually('b follows', () => b.status().lifecycle === 'following');
     for (const replica of [again, b]) {
       expect(await replica.outcome(id ?? ''), 'its number is spent').toMatchObject(rejected);
       expect(replica.status().vector['a']).toBeGreaterThanOrEqual(Number(id?.counter));
@@ -315,7 +315,7 @@ describe('a replica takes over', () => {
     await write(a, 3, 'behind it');
     await same(a, b);
     await b.takeOver();
-    await eventually('a knows it', () => a.status().role === 'replica');
+    await eventually('a knows it', () => a.status().lifecycle === 'following');
     await appendAs('a', await lateMessage(9));
     await eventually('it is in the ledger', () => a.status().rescued === 2);
     const { transactions } = await a.rescue.list();

@@ -347,7 +347,7 @@ describe.each(Object.entries(MODES))('a switchover, %s', (_, options) => {
     ] as const) {
       await new Promise((resolve) => setTimeout(resolve, 150));
       expect(await from.switchOver(to.id)).toMatchObject({ elected: true });
-      await eventually('the other one follows', () => from.status().role === 'replica');
+      await eventually('the other one follows', () => from.status().lifecycle === 'following');
     }
     stopped = true;
     await Promise.all(callers);

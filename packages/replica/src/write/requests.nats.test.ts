@@ -106,7 +106,7 @@ describe('requests are remembered', () => {
     const requestId = newId();
     await a.execute(insert(1), { requestId });
     await b.takeOver();
-    await eventually('a follows', () => a.status().role === 'replica');
+    await eventually('a follows', () => a.status().lifecycle === 'following');
     expect(await count(a, 't')).toBe(0);
     const written = await a.execute(insert(1), { requestId });
     expect(written).toMatchObject({ id: { origin: 'b' } });
