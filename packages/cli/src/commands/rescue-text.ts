@@ -75,6 +75,10 @@ export function showAnswer(replica: string, answer: ReapplyAnswer, terminal: Ter
   const name = `${replica}: ${id}`;
   if (outcome === 'present')
     terminal.out(`${name} is there already: all of its rows are what it had made of them on ${primary}\n`);
+  if (outcome === 'done') {
+    const as = transaction === undefined ? '' : ` as ${transaction}`;
+    terminal.out(`${name} was written again before${as}: nothing is left to do\n`);
+  }
   if (outcome === 'reapplied') {
     const rest = present === 0 ? '' : `, ${present} were there already`;
     const as = transaction === undefined ? '' : ` as ${transaction}`;

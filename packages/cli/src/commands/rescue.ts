@@ -221,9 +221,16 @@ async function dismissAll(cluster: Asked, terminal: Out): Promise<ExitCode> {
   return exitOf(said, () => true);
 }
 
-function showDismissed(replica: string, { id, transaction }: RescuedTransaction, terminal: Out): void {
-  if (terminal.json) terminal.out(`${toJson({ replica, id, transaction, state: 'dismissed' })}\n`);
-  else terminal.out(`${replica}: ${transaction} (${id}) is dismissed\n`);
+function showDismissed(
+  replica: string,
+  { id, transaction, state, reappliedAs }: RescuedTransaction,
+  terminal: Out,
+): void {
+  if (terminal.json) return terminal.out(`${toJson({ replica, id, transaction, state, reappliedAs })}\n`);
+  const as = reappliedAs === undefined ? '' : ` as ${reappliedAs}`;
+  const what =
+    state === 'dismissed' ? 'is dismissed' : `was written again before${as}: nothing is left to do`;
+  terminal.out(`${replica}: ${transaction} (${id}) ${what}\n`);
 }
 
 /** Each ledger has numbers of its own. */

@@ -143,6 +143,11 @@ it('I9, I10: a primary is killed, another one takes over, and what was lost is w
     primary: 'b',
   });
   expect(sqlite3(file('b'), 'SELECT v FROM t WHERE id = 1').stdout).toBe('mine');
+  for (const command of ['reapply', 'dismiss'])
+    expect(await ask('rescue', command, ...(command === 'dismiss' ? ['--yes'] : []), id)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/was written again before as b:\d+: nothing is left to do\n$/) as string,
+    });
   expect((await ask('rescue', 'list')).stdout).toMatch(/a: nothing is kept/);
   expect((await ask('rescue', 'list', '--all')).stdout).toMatch(/reapplied as b:\d+/);
   expect((await ask('health', '--replica', 'a')).code).toBe(0);

@@ -9,10 +9,10 @@ export function alarmRescued({ store, authority, health, id }: Scope): void {
   // A primary whose epoch has not begun writes them again by itself.
   const isPending = authority.byTerm && primary === id && !mayWrite;
   if (rescued === 0 || isPending) return health.clearAlarm(RESCUE_ALARM);
-  const transactions = rescued === 1 ? '1 transaction' : `${rescued} transactions`;
+  const [transactions, they] = rescued === 1 ? ['1 transaction', 'it'] : [`${rescued} transactions`, 'they'];
   health.alarm(
     RESCUE_ALARM,
-    `${transactions} of ${id} had not come into the log when another replica became the primary. What they changed is ` +
+    `${transactions} of ${id} had not come into the log when another replica became the primary. What ${they} changed is ` +
       `kept in its rescue ledger and nowhere else. See \`antiphon rescue list --replica ${id}\`.`,
   );
 }

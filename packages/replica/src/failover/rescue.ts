@@ -98,13 +98,14 @@ export interface ReapplyAnswer {
   /** Its number in the ledger. */
   readonly id: number;
   /**
-   * `present`: its rows were already what it had made of them, and nothing was written.
-   * `conflicts`: some are neither as before nor as after it, and nothing was written.
+   * `present`: its rows were already what it had made of them, and nothing was written. `done`: it
+   * had been written again before, and nothing was now. `conflicts`: some rows are neither as
+   * before nor as after it, and nothing was written.
    */
-  readonly outcome: 'reapplied' | 'present' | 'conflicts';
+  readonly outcome: 'reapplied' | 'present' | 'done' | 'conflicts';
   /** The primary that it was written on. */
   readonly primary: string;
-  /** The transaction that it is now, as text; absent when nothing was written. */
+  /** The transaction that it is now, as text; absent when nothing was ever written. */
   readonly transaction?: string;
   /** Rows that were written. */
   readonly written: number;
@@ -137,15 +138,16 @@ export interface RescueAccess {
    * unless rows are now neither as before it nor as after it. Calling it again does no harm: what
    * is there already stays as it is.
    *
-   * @throws AntiphonError BAD_OPTION when it is not kept any more, MESSAGE_TOO_LARGE when it is too
-   *   large for that, UNKNOWN_TABLE, NO_ACTOR when the primary does not answer, TIMEOUT, and what
-   *   `transaction` throws
+   * @throws AntiphonError BAD_OPTION when it was dismissed or is not there, MESSAGE_TOO_LARGE when
+   *   it is too large for that, UNKNOWN_TABLE, NO_ACTOR when the primary does not answer, TIMEOUT,
+   *   and what `transaction` throws
    */
   reapply(id: number, options?: ReapplyOptions): Promise<ReapplyAnswer>;
   /**
-   * Notes that nobody needs a transaction. Its changes stay readable.
+   * Notes that nobody needs a transaction. Its changes stay readable. One that is not kept any more
+   * is given back as it is.
    *
-   * @throws AntiphonError BAD_OPTION when it is not kept any more, STORE_BUSY, STORE_FULL, CLOSED
+   * @throws AntiphonError BAD_OPTION when it is not there, STORE_BUSY, STORE_FULL, CLOSED
    */
   dismiss(id: number): Promise<RescuedTransaction>;
 }
@@ -178,7 +180,10 @@ export class RescueLedgerAccess implements RescueAccess {
   async reapply(id: number, options: ReapplyOptions = {}): Promise<ReapplyAnswer> {
     checkOptions(options, REAPPLY, 'rescue.reapply()');
     const { force = false } = options;
-    const { time } = await this.#findKept(id);
+    const found = await this.#find(id);
+    if (found.state === 'reapplied') return this.#done(found);
+    this.#assertKept(found);
+    const { time } = found;
     const changes = await this.#changesOf(id);
     const earlier = await this.#earlier(id, changes);
     const data = encodeRescued(changes, this.scope, time);
@@ -191,7 +196,9 @@ export class RescueLedgerAccess implements RescueAccess {
   }
 
   async dismiss(id: number): Promise<RescuedTransaction> {
-    await this.#findKept(id);
+    const found = await this.#find(id);
+    if (found.state !== 'kept') return found;
+    this.#assertKept(found);
     await this.#resolve(id, 'dismissed');
     return this.#find(id);
   }
@@ -246,17 +253,23 @@ export class RescueLedgerAccess implements RescueAccess {
     }
   }
 
-  async #findKept(id: number): Promise<RescuedTransaction> {
-    const found = await this.#find(id);
-    const { state, reason, transaction, reappliedAs } = found;
-    if (state === 'kept' && reason === 'rescued') return found;
+  /** Twice is like once. */
+  #done({ id, reappliedAs }: RescuedTransaction): ReapplyAnswer {
+    const { authority, id: self } = this.scope;
+    const primary = reappliedAs?.split(':')[0] ?? authority.current().primary ?? self;
+    return {
+      ...{ id, outcome: 'done', primary, ...(reappliedAs !== undefined && { transaction: reappliedAs }) },
+      ...{ written: 0, present: 0, conflicting: 0, conflicts: [], earlier: [] },
+    };
+  }
+
+  #assertKept({ id, state, reason, transaction }: RescuedTransaction): void {
+    if (state === 'kept' && reason === 'rescued') return;
     const why =
-      state === 'dismissed'
-        ? 'was dismissed'
-        : state === 'reapplied'
-          ? `was written again${reappliedAs === undefined ? '' : ` as ${reappliedAs}`}`
-          : `is written again by itself when ${this.scope.id} is the primary`;
-    throw badId(this.scope, id, `${transaction} ${why}. There is nothing left to do about it.`);
+      state === 'kept'
+        ? `${transaction} is written again by itself when ${this.scope.id} is the primary. Nothing is to be done about it.`
+        : `${transaction} was dismissed. If it is needed after all, \`antiphon rescue export ${id} --sql\` has its changes.`;
+    throw badId(this.scope, id, why);
   }
 
   async #find(id: number): Promise<RescuedTransaction> {
