@@ -91,12 +91,14 @@ async function run(
   }
 }
 
-function show(written: Written, replica: ChosenReplica, terminal: Terminal): void {
-  if (!terminal.json) return showWritten(written, replica.id, terminal);
+function show(written: Written, asked: ChosenReplica, terminal: Terminal): void {
   const { outcome, id, value, position, acks, degraded, repeated } = written;
+  // It may have been sent on: to the primary.
+  const replica = id?.origin ?? asked.id;
+  if (!terminal.json) return showWritten(written, replica, terminal);
   const transaction = id === undefined ? undefined : formatTransactionId(id);
   const result = {
-    ...{ outcome, replica: replica.id, transaction, changes: value, position, acks, degraded },
+    ...{ outcome, replica, transaction, changes: value, position, acks, degraded },
     repeated,
   };
   terminal.out(`${toJson(result)}\n`);
