@@ -22,7 +22,7 @@ export function planOf(plan: Plan): string {
   const behind =
     lag.entries === 0
       ? `${to} has everything that the log holds.`
-      : `${to} is ${lag.entries} entries behind the log, and reads them first.`;
+      : `${to} is ${counted(lag.entries, 'entry', 'entries')} behind the log, and reads them first.`;
   const kept =
     update.mode === 'sync'
       ? 'What was acknowledged is in the log: nothing of it is lost.'
@@ -40,11 +40,11 @@ function seenOf({ primary, status, heard }: Plan): string {
 function unsentOf({ status, heard }: Plan): string {
   if (status !== undefined) {
     const { unpublished, unsealed } = status.outbox;
-    const changes = unsealed === 0 ? '' : `, and ${unsealed} changes of other programs`;
-    return `${transactions(unpublished)} now${changes}.`;
+    const changes = unsealed === 0 ? '' : `, and ${counted(unsealed, 'change', 'changes')} of other programs`;
+    return `${counted(unpublished, 'transaction', 'transactions')} now${changes}.`;
   }
   if (heard?.unpublished === undefined) return 'how much that is, nobody here knows.';
-  return `${transactions(heard.unpublished)} then, and what it wrote since.`;
+  return `${counted(heard.unpublished, 'transaction', 'transactions')} then, and what it wrote since.`;
 }
 
 /** Afterwards: where to look. */
@@ -58,8 +58,8 @@ export function isTakenOver({ primary, elected }: TakenOver, to: string): boolea
   return elected && primary === to;
 }
 
-function transactions(count: number): string {
-  return count === 1 ? '1 transaction' : `${count} transactions`;
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 function seconds(ms: number): string {

@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import type { SwitchedOver } from '@antiphon/replica';
 import { askMembers } from '@antiphon/client';
 import { primaryOf } from '@antiphon/client/internal';
@@ -46,7 +46,8 @@ export function defineSwitchover(host: CommandHost): void {
       if (primary === undefined) throw noPrimary(client.cluster);
       const timeoutMs = timeout * 1000;
       const wait = { timeoutMs: STEPS * timeoutMs, signal };
-      show(await client.replica(primary).ask('switchOver', { to, timeoutMs }, wait), terminal);
+      const asked = client.replica(primary).ask('switchOver', { to, timeoutMs }, wait);
+      show(await asked.catch((thrown: unknown) => rethrow(thrown, client.cluster, primary)), terminal);
       return EXIT.ok;
     },
   });
@@ -58,6 +59,24 @@ function noPrimary(cluster: string): AntiphonError {
     `No primary of ${cluster} answers, so none can hand over. See \`antiphon status\`, and use \`antiphon failover\` if it has gone.`,
     { context: { cluster } },
   );
+}
+
+/** What became of the question, where the primary itself has not said it. */
+function rethrow(thrown: unknown, cluster: string, primary: string): never {
+  const error = toAntiphonError(thrown);
+  const context = { cluster, replica: primary };
+  if (error.context['remoteCode'] !== undefined) throw error;
+  if (error.code === 'NO_ACTOR')
+    throw new AntiphonError(
+      'NO_ACTOR',
+      `${primary}, the primary of ${cluster}, does not answer, so it cannot hand over. Start it, or use \`antiphon failover\` if it has gone.`,
+      { cause: error, context },
+    );
+  if (error.code !== 'ABORTED' && error.code !== 'TIMEOUT') throw error;
+  const message =
+    `${primary} was not waited for, and may hand over all the same or stay the primary. ` +
+    'See with `antiphon status` who is the primary now.';
+  throw new AntiphonError(error.code, message, { cause: error, context });
 }
 
 function show(done: SwitchedOver, terminal: Terminal): void {

@@ -248,7 +248,7 @@ export const ERROR_CODES = {
   MEMBER_RUNNING: {
     retriable: false,
     means: 'A member that must be stopped first is running.',
-    do: 'Stop the members that the message names.',
+    do: 'Stop the members that the message names, or do what it says instead.',
   },
   MEMBER_REMOVED: {
     retriable: false,

@@ -141,13 +141,28 @@ class SwitchOver {
     );
   }
 
+  #absent(thrown: unknown): AntiphonError {
+    const error = toAntiphonError(thrown);
+    const { id, cluster } = this.scope;
+    if (error.code !== 'NO_ACTOR' && error.code !== 'TIMEOUT') return error;
+    return new AntiphonError(
+      'NO_ACTOR',
+      `${this.to} does not answer, so it cannot become the primary. ${id} stays the primary. Start ${this.to}, or name another replica.`,
+      { cause: error, context: { cluster, replica: this.to } },
+    );
+  }
+
   async #successor(): Promise<{ readonly standing: Standing; readonly instance: string }> {
     const { bus, cluster, positions } = this.scope;
     const { to } = this;
     const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, to));
     const limit = { ...this.waiting, timeoutMs: Math.min(ASK_MS, this.waiting.timeoutMs) };
-    const { instance, lifecycle } = await mailbox.ask('ping', undefined, limit);
-    const standing = await mailbox.ask('standing', undefined, limit);
+    const [{ instance, lifecycle }, standing] = await Promise.all([
+      mailbox.ask('ping', undefined, limit),
+      mailbox.ask('standing', undefined, limit),
+    ]).catch((thrown: unknown) => {
+      throw this.#absent(thrown);
+    });
     const behind = positions.passed - standing.seq;
     if (lifecycle === 'following' && behind <= MOST_BEHIND_ENTRIES) return { standing, instance };
     const why = lifecycle === 'following' ? `${behind} entries behind` : lifecycle;
