@@ -29,7 +29,10 @@ export function explainIssue(issue: z.core.$ZodIssue, document: unknown): Explai
     case 'invalid_type':
       if (valueAt(document, path) === undefined)
         return { path, message: `${place || 'The file'} is missing. ${needs(place)}` };
-      return { path, message: `${place || 'The file'} must be ${article(issue.expected)}.${quotes(place)}` };
+      return {
+        path,
+        message: `${place || 'The file'} must be ${article(issue.expected)}.${quotes(place)}${exampleOf(place)}`,
+      };
     case 'too_small':
     case 'too_big':
       return { path, message: `${place} ${boundOf(issue)}.` };
@@ -140,6 +143,11 @@ function needs(place: string): string {
     store: 'Name the database, like `store: { sqlite: { file: ./shop.db } }`.',
   };
   return examples[place] ?? 'Add it.';
+}
+
+/** What stands there is not even of the right kind: `failover: automatic`, or nothing. */
+function exampleOf(place: string): string {
+  return place === 'failover' ? ' Write `{ mode: automatic }` or `{ mode: manual }`.' : '';
 }
 
 /** A password of digits is a number to YAML. */

@@ -172,6 +172,13 @@ describe('update: { mode: sync }', () => {
   });
 });
 
+it.each(['', 'automatic', 'true'])('`failover: %s` gets the form that it has', (text) => {
+  const error = problem(`${VALID}failover: ${text}\n`);
+  expect(error.message).toMatch(
+    /antiphon\.yaml:7: failover must be a mapping\. Write `\{ mode: automatic \}` or `\{ mode: manual \}`\./,
+  );
+});
+
 describe('what is not valid', () => {
   it.each([
     ['clutser: shop', 'Unknown key "clutser". Did you mean "cluster"?'],

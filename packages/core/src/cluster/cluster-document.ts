@@ -1,6 +1,6 @@
 import { type AgreedLimits, type LimitsFrom, limitsDifference } from './agreed-limits.js';
 import { type Topology, describeTopology, parseTopology, soleWriter, formerTopology } from './topology.js';
-import { describeFailover, type FailoverSettings, parseFailover } from './failover.js';
+import { failoverDifference, type FailoverSettings, parseFailover } from './failover.js';
 import { type UpdateSettings, describeUpdate, parseUpdate } from './update.js';
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { DEFAULT_ROW_LIMITS } from '../codec/limits.js';
@@ -120,10 +120,10 @@ export function settingsDifference(
   if (ourUpdate !== theirUpdate)
     differences.push(`update: here ${ourUpdate}, the cluster has ${theirUpdate}`);
   if (settings.failover !== undefined) {
-    const [ourFailover, theirFailover] = [settings.failover, document.failover].map(describeFailover);
+    const difference = failoverDifference(settings.failover, document.failover);
     const wayOut = document.failover === undefined ? `. ${FAILOVER_IS_FOR_NEW_CLUSTERS}` : '';
-    if (ourFailover !== theirFailover)
-      differences.push(`failover: here ${ourFailover}, the cluster has ${theirFailover}${wayOut}`);
+    if (difference !== undefined)
+      differences.push(`failover: here ${difference[0]}, the cluster has ${difference[1]}${wayOut}`);
   }
   if (settings.tables !== undefined) {
     const agreed = usersTables(document.schema.tables).map((table) => table.name);

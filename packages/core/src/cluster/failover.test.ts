@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseFailover } from './failover.js';
+import { failoverDifference, parseFailover } from './failover.js';
 
 describe('settings of failover', () => {
   it('have defaults, which depend on the mode', () => {
@@ -22,9 +22,24 @@ describe('settings of failover', () => {
       { leaseMs: 700 },
       /more than renewMs and marginMs together/,
     ],
+    [
+      'rarer questions than signs',
+      { probeMs: 2000 },
+      /`failover.probeMs` is 2000. Give at most goneMs \(1000\)/,
+    ],
     ['an unknown way', { onIsolation: 'stop' }, /'suspend' or 'continue'/],
   ])('are refused where they are %s', (_, input, message) => {
     expect(() => parseFailover(input)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
     expect(() => parseFailover(input)).toThrow(message);
+  });
+
+  it('are told apart by what differs', () => {
+    const ours = parseFailover({ goneMs: 500 });
+    expect(failoverDifference(ours, parseFailover(ours))).toBeUndefined();
+    expect(failoverDifference(ours, parseFailover({ mode: 'manual' }))).toEqual([
+      'mode automatic, goneMs 500, onIsolation suspend',
+      'mode manual, goneMs 1000, onIsolation continue',
+    ]);
+    expect(failoverDifference(ours, undefined)).toEqual(['mode automatic', 'none']);
   });
 });

@@ -62,7 +62,7 @@ const LONGEST_MS = 86_400_000;
 /** Throws BAD_OPTION. */
 export function parseFailover(input: unknown): FailoverSettings {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
-    throw bad('failover', input, "{ mode: 'automatic' | 'manual' }");
+    throw bad('failover', input, "{ mode: 'automatic' } or { mode: 'manual' }");
   checkOptions(input, NAMES, 'failover');
   const given = input as Readonly<Record<string, unknown>>;
   const { mode = 'automatic' } = given;
@@ -73,19 +73,27 @@ export function parseFailover(input: unknown): FailoverSettings {
   const durations = Object.fromEntries(
     Object.entries(DEFAULTS).map(([name, fallback]) => [name, durationOf(given, name, fallback, 1)]),
   ) as typeof DEFAULTS;
-  const { leaseMs, renewMs, marginMs } = durations;
+  const { leaseMs, renewMs, marginMs, probeMs, goneMs } = durations;
   if (renewMs + marginMs >= leaseMs)
     throw bad('failover.leaseMs', leaseMs, `more than renewMs and marginMs together (${renewMs + marginMs})`);
+  if (probeMs > goneMs)
+    throw bad('failover.probeMs', probeMs, `at most goneMs (${goneMs}): one question would be no sign`);
   const foreignLeaseMs = durationOf(given, 'foreignLeaseMs', DEFAULT_FOREIGN_LEASE_MS, 0);
   return { mode, ...durations, onIsolation, foreignLeaseMs };
 }
 
-/** For a message. */
-export function describeFailover(settings: FailoverSettings | undefined): string {
-  if (settings === undefined) return 'none';
-  const { mode, ...others } = settings;
-  const texts = Object.entries(others).map(([name, value]) => `${name} ${value}`);
-  return [mode, ...texts].join(', ');
+/** For a message: what of two settings is not the same, on either side; undefined when all is. */
+export function failoverDifference(
+  ours: FailoverSettings,
+  theirs: FailoverSettings | undefined,
+): readonly [ours: string, theirs: string] | undefined {
+  if (theirs === undefined) return [`mode ${ours.mode}`, 'none'];
+  const names = Object.keys(NAMES) as (keyof FailoverSettings)[];
+  const different = names.filter((name) => ours[name] !== theirs[name]);
+  if (different.length === 0) return undefined;
+  const shown = (settings: FailoverSettings): string =>
+    different.map((name) => `${name} ${settings[name]}`).join(', ');
+  return [shown(ours), shown(theirs)];
 }
 
 function durationOf(
