@@ -3,6 +3,7 @@ import type { Topology } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../config/logger.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -57,6 +58,26 @@ describe('a primary that is deposed', () => {
     const { shown } = await a.rescue.show(transactions[0]?.id ?? 0);
     expect(shown.map(({ op, key }) => [op, ...key].join(' '))).toEqual(['update 1', 'insert 2', 'insert 3']);
   });
+});
+
+it('says in the log of each replica who is the primary now, and why', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const said: string[] = [];
+  const logging = (id: string): object => ({
+    logger: { ...silentLogger, info: (_: object, text: string) => void said.push(`${id}: ${text}`) },
+  });
+  const a = await fixture.replica('a', { ...options, ...logging('a') });
+  const b = await fixture.replica('b', { ...options, ...logging('b') });
+  const told = (text: RegExp): Promise<unknown> =>
+    eventually(`it says ${text.source}`, () => said.some((line) => text.test(line)));
+  await b.takeOver();
+  await told(/^b: b is the primary from entry \d+ of the log on, epoch 2 \(forced\)\.$/);
+  await told(/^a: a follows b, the primary from entry \d+ of the log on, epoch 2 \(forced\)\.$/);
+  await eventually('a follows', () => a.status().lifecycle === 'following');
+  await b.switchOver('a');
+  await told(/^a: a is the primary from .* epoch 3 \(switchover\)/);
+  await told(/^b: b follows a, the primary from .* epoch 3 \(switchover\)/);
 });
 
 describe('a primary that is deposed and cannot undo what only it has', () => {

@@ -25,6 +25,7 @@ import type {
   WriteMessage,
 } from '../state/protocols.js';
 import { attend } from '../failover/attend.js';
+import { logRole } from '../failover/log-role.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
 import { SealRetry } from './seal-retry.js';
 import { Term } from './term.js';
@@ -208,6 +209,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     this.#enter(context);
     health.handle('entered');
     progress.moved();
+    logRole(this.scope);
   }
 
   #enter(context: Context<ReplicaProtocol>): void {
@@ -230,8 +232,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (transactions === 0) return;
     logger.warn(
       { transactions, rows },
-      `Another replica is the primary now, and ${transactions} transactions of this one had not come into the log. ` +
-        'Their rows are as they were before, and the transactions are kept. See `antiphon rescue list`.',
+      `Another replica is the primary now, and ${transactions === 1 ? '1 transaction' : `${transactions} transactions`} ` +
+        'of this one had not come into the log. The rows are as they were before, and what was changed is kept. See ' +
+        '`antiphon rescue list`.',
     );
   }
 
