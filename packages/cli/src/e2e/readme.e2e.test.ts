@@ -1,9 +1,11 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { NatsServer } from '@antiphon/nats-server';
+import { createReplica } from '@antiphon/replica';
+import { sqlite } from '@antiphon/sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RunningCommand, temporaryFolder, PATIENCE_MS } from './antiphon.js';
 import { eventually } from '@antiphon/testing';
@@ -57,6 +59,41 @@ it('the example of @antiphon/testing runs as it is written', async () => {
 
 /** `await using` and types that are stripped. */
 const since24 = Number(process.versions.node.split('.')[0]) >= 24 ? describe : describe.skip;
+
+since24('the example of docs/failover.md', () => {
+  it('compiles and runs as it is written, and takes over', { timeout: 2 * PATIENCE_MS }, async () => {
+    server = await NatsServer.start({ storeDir: join(folder.path, 'nats') });
+    symlinkSync(join(ROOT, 'node_modules'), join(folder.path, 'node_modules'));
+    writeFileSync(join(folder.path, 'package.json'), '{ "type": "module" }');
+    const file = join(folder.path, 'example.ts');
+    writeFileSync(file, example(0, 'docs/failover.md').replace('nats://127.0.0.1:4222', server.url));
+    const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'esnext'];
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+    execFileSync(process.execPath, [tsc, ...options, '--types', 'node', file], {
+      cwd: folder.path,
+      stdio: 'pipe',
+    });
+
+    const first = join(folder.path, 'eu-1.db');
+    const database = new DatabaseSync(first);
+    database.exec('CREATE TABLE orders (id TEXT PRIMARY KEY, sku TEXT)');
+    database.close();
+    const replica = await createReplica({
+      ...{ cluster: 'shop', id: 'eu-1', servers: server.url, store: sqlite({ file: first }) },
+      ...{ topology: { mode: 'primary-replica', primary: 'eu-1' }, failover: { mode: 'manual' } },
+    });
+    try {
+      const { code, output } = await run(file);
+      expect(code, output).toBe(0);
+      expect(output).toContain('eu-1 is the primary (restart)');
+      expect(output).toContain('this one takes the writes now');
+      expect(await replica.query('SELECT sku FROM orders')).toEqual([{ sku: 'A-7' }]);
+      await eventually('eu-1 knows it', () => replica.status().epoch?.primary === 'eu-2', PATIENCE_MS);
+    } finally {
+      await replica.close();
+    }
+  });
+});
 
 since24('the first example of the README', () => {
   it('runs as it is written, also again, makes its replica the primary, and loses no update', async () => {
