@@ -1,6 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
 import type { Database, RowForm, Statement } from './driver/driver.js';
-import { isBusy, storeError } from './errors.js';
+import { isBusy, isFull, storeError } from './errors.js';
 import { openError } from './open-error.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 
@@ -51,6 +51,8 @@ export class Connection {
   readonly #begin: Statement;
   readonly #commit: Statement;
   readonly #rollback: Statement;
+  /** The last transaction found no room. */
+  #wasFull = false;
 
   private constructor(
     readonly db: Database,
@@ -156,6 +158,7 @@ export class Connection {
 
   /** Takes the write lock. STORE_BUSY after `busyTimeoutMs`. */
   async begin(): Promise<void> {
+    if (this.#wasFull) this.#makeRoom();
     try {
       this.#begin.run();
     } catch (thrown) {
@@ -188,13 +191,32 @@ export class Connection {
       this.commit();
       return result;
     } catch (thrown) {
+      if (isFull(thrown)) this.#wasFull = true;
       this.rollback();
       throw thrown;
     }
   }
 
   commit(): void {
-    this.#commit.run();
+    try {
+      this.#commit.run();
+    } catch (thrown) {
+      if (isFull(thrown)) this.#wasFull = true;
+      throw thrown;
+    }
+  }
+
+  /**
+   * On a small disk it is the write-ahead log that takes up the room, and it would also take what
+   * somebody has freed: it is as large as the disk before SQLite checkpoints it by itself.
+   */
+  #makeRoom(): void {
+    this.#wasFull = false;
+    try {
+      this.db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch {
+      // No room for that either, or somebody is reading. The transaction that follows says so.
+    }
   }
 
   /** Also after an error that made SQLite roll back by itself. */

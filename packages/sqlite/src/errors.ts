@@ -50,6 +50,12 @@ export function isBusy(thrown: unknown): boolean {
   return code === RESULT.BUSY || code === RESULT.LOCKED;
 }
 
+export function isFull(thrown: unknown): boolean {
+  if (thrown instanceof AntiphonError) return thrown.code === 'STORE_FULL';
+  const code = resultCode(thrown);
+  return code !== undefined && storeCode(code) === 'STORE_FULL';
+}
+
 export function isUniqueViolation(thrown: unknown): boolean {
   const code = resultCode(thrown);
   return (
