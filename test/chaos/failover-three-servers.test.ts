@@ -1,58 +1,29 @@
-import { connectNats, type NatsHandle } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ServerCluster } from '../../packages/nats/src/testing/server-cluster.js';
 import { pause, ROUNDS, type ChaosCluster } from './cluster.js';
 import { epochOf, LONGEST_ELECTION_MS, primaryOf, SHORT_FAILOVER, successorOf } from './failover-cluster.js';
 import { checkRegisters, loadRegisters } from './register-check.js';
 import type { ReplicaHandle } from './replica-handle.js';
 import { PRIMARY_REPLICA, startSync } from './sync-cluster.js';
+import { PATIENCE_MS, ThreeServers } from './three-servers.js';
 
 const { topology } = PRIMARY_REPLICA;
-const PATIENCE_MS = 90_000;
 const START_MS = 40_000;
 const STREAMS = ['ANTIPHON_chaos', 'ANTIPHON-LEASE_chaos'] as const;
 
 /** Each of them takes a while: that of nats-server until it has leaders again. */
 const LOSSES = Math.ceil(ROUNDS / 3);
 
-let servers: ServerCluster;
-let nats: NatsHandle | undefined;
+let three: ThreeServers;
 let cluster: ChaosCluster | undefined;
 beforeEach(async () => {
-  servers = await ServerCluster.start();
-  await eventually(
-    'three servers hold the streams',
-    () =>
-      prepare().then(
-        () => true,
-        () => false,
-      ),
-    PATIENCE_MS,
-  );
+  three = await ThreeServers.start();
 }, PATIENCE_MS);
 afterEach(async () => {
   await cluster?.close();
   cluster = undefined;
-  await nats?.close();
-  nats = undefined;
-  await servers.stop();
+  await three.stop();
 }, PATIENCE_MS);
-
-/** As an operator makes them: replicas create them on one server. The lease goes by the log. */
-async function prepare(): Promise<void> {
-  nats ??= await connectNats({ servers: servers.urls });
-  await nats.log('chaos', { replicas: 3 }).open({ create: true });
-  await nats.registry('chaos', { replicas: 3 }).open();
-}
-
-async function leaderOf(stream: string): Promise<string> {
-  return eventually(
-    `${stream} has a leader`,
-    async () => (await nats?.api.streamInfo(stream).catch(() => undefined))?.cluster?.leader,
-    PATIENCE_MS,
-  );
-}
 
 /** As a supervisor does: while the streams have no leader it ends, and is started once more. */
 async function startAgain(replica: ReplicaHandle): Promise<void> {
@@ -80,7 +51,7 @@ describe.each([
     { timeout: 120_000 + LOSSES * 2 * LONGEST_ELECTION_MS },
     async () => {
       cluster = await startSync({
-        ...{ topology, failover: SHORT_FAILOVER, update, servers: servers.urls.join(',') },
+        ...{ topology, failover: SHORT_FAILOVER, update, servers: three.servers.urls.join(',') },
         // nats-server 2.9 takes seconds to make a consumer anew while a server is down.
         limits: { connectTimeoutMs: START_MS },
       });
@@ -91,8 +62,8 @@ describe.each([
         await pause(1000);
         const before = epochOf(chaos);
         // In turns: that of the log and that of the lease, with the primary or without.
-        const leader = await leaderOf(round % 2 === 0 ? STREAMS[0] : STREAMS[1]);
-        await servers.kill(leader);
+        const leader = await three.leaderOf(round % 2 === 0 ? STREAMS[0] : STREAMS[1]);
+        await three.servers.kill(leader);
         if (round % 3 !== 2) {
           await primary.kill();
           await successorOf(primary, chaos, before);
@@ -100,8 +71,8 @@ describe.each([
           await loadRegisters(primary);
         }
         await pause(500);
-        servers.run(leader);
-        await leaderOf(STREAMS[0]);
+        three.servers.run(leader);
+        await three.leaderOf(STREAMS[0]);
       }
       const seen = await checkRegisters(chaos);
       if (mode === 'sync') expect(seen.rescued).toBe(0);
