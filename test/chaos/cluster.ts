@@ -156,7 +156,11 @@ export class ChaosCluster {
       if (differing.length === 0) return;
       if (performance.now() > deadline) {
         const running = this.replicas.filter((replica) => replica.running);
-        const statuses = await Promise.all(running.map((replica) => replica.status()));
+        const statuses = await Promise.all(
+          running.map((replica) =>
+            replica.config.program === undefined ? replica.status() : replica.ask('status'),
+          ),
+        );
         throw new Error(
           `not converged: ${differing.join('; ')}\n${JSON.stringify(statuses, null, 1).slice(0, 6000)}`,
         );
