@@ -235,7 +235,14 @@ export { suggest, suggestion } from './options/suggestion.js';
 
 export type { Bus, BusRequest, BusSubscription } from './ports/bus.js';
 export { type Clock, sleep, type Timer } from './ports/clock.js';
-export type { Lease, LeaseEntry, LeaseStanding, LeaseStandIn, LeaseTake, StandInOptions } from './ports/lease.js';
+export type {
+  Lease,
+  LeaseEntry,
+  LeaseStanding,
+  LeaseStandIn,
+  LeaseTake,
+  StandInOptions,
+} from './ports/lease.js';
 export type {
   AppendRequest,
   AppendResult,

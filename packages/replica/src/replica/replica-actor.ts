@@ -25,7 +25,7 @@ import type {
   WriteMessage,
 } from '../state/protocols.js';
 import { attend } from '../failover/attend.js';
-import { logRole } from '../failover/log-role.js';
+import { logRescued, logRole } from '../failover/log-role.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
 import { SealRetry } from './seal-retry.js';
 import { Term } from './term.js';
@@ -219,23 +219,15 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** What is in flight of it still counts only where it stands before the next epoch. */
   async #rewind(): Promise<void> {
-    const { store, logger, progress, health } = this.scope;
+    const { store, progress, health } = this.scope;
     await this.#term?.stopSending();
     this.#depose();
     const { lastCounter: spent } = store.state();
     health.handle('rewind');
-    const { transactions, rows } = await store
-      .rewind({ reason: 'rescued', spent })
-      .finally(() => health.handle('rewound'));
+    const undone = await store.rewind({ reason: 'rescued', spent }).finally(() => health.handle('rewound'));
     progress.moved();
     alarmRescued(this.scope);
-    if (transactions === 0) return;
-    logger.warn(
-      { transactions, rows },
-      `Another replica is the primary now, and ${transactions === 1 ? '1 transaction' : `${transactions} transactions`} ` +
-        'of this one had not come into the log. The rows are as they were before, and what was changed is kept. See ' +
-        '`antiphon rescue list`.',
-    );
+    logRescued(this.scope, undone);
   }
 
   /**
