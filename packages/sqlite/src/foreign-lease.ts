@@ -1,6 +1,6 @@
 import type { Connection } from './connection.js';
 import { quoteText } from './identifiers.js';
-import { REFUSAL_PREFIX } from './errors.js';
+import { REFUSAL_PREFIX, storeError } from './errors.js';
 
 /** What of a policy matters here. */
 interface ForeignPolicy {
@@ -30,6 +30,18 @@ export function renewForeignLease(connection: Connection, policy: ForeignPolicy)
        ON CONFLICT (id) DO UPDATE SET until_ms = excluded.until_ms`,
     )
     .run(ms);
+}
+
+/** In a transaction of its own, unless another program writes right now. */
+export function tryToRenew(connection: Connection, policy: ForeignPolicy): void {
+  if (foreignLeaseMs(policy) === undefined || !connection.tryBegin()) return;
+  try {
+    renewForeignLease(connection, policy);
+    connection.commit();
+  } catch (thrown) {
+    connection.rollback();
+    throw storeError(thrown, 'Cannot say that this replica runs');
+  }
 }
 
 /**

@@ -9,6 +9,14 @@ const ROOM_BYTES = 64 * 1024;
 
 export const NO_COMMIT = 'The database takes no commit';
 
+/** By another program. Nothing is written. */
+export function isLocked(connection: Connection): boolean {
+  if (connection.inTransaction) return false;
+  if (!connection.tryBegin()) return true;
+  connection.rollback();
+  return false;
+}
+
 /** In two transactions: what the first one takes up is written only when it is committed. */
 export async function tryRoom(
   connection: Connection,

@@ -56,9 +56,9 @@ import { Requests } from './requests.js';
 import { RescueLedger } from './rescue-ledger.js';
 import { writeRescued } from './rescue-writes.js';
 import { resumeFrom } from './resume.js';
-import { foreignLeaseMs, renewForeignLease } from './foreign-lease.js';
+import { tryToRenew } from './foreign-lease.js';
 import { handOver, rewind } from './rewind.js';
-import { NO_COMMIT, tryRoom } from './room.js';
+import { isLocked, NO_COMMIT, tryRoom } from './room.js';
 import { withRowsHere } from './rows-here.js';
 import { schemaCookieOf, Session } from './session.js';
 import { namedPrimary, readIdentity, StateWriter, type ReplicaState } from './state.js';
@@ -480,19 +480,16 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   renewForeignLease(): void {
     const { policy, writer } = this.#installed();
-    if (foreignLeaseMs(policy) === undefined || this.#state.isWriting || !writer.tryBegin()) return;
-    try {
-      renewForeignLease(writer, policy);
-      writer.commit();
-    } catch (thrown) {
-      writer.rollback();
-      throw storeError(thrown, 'Cannot say that this replica runs');
-    }
+    if (!this.#state.isWriting) tryToRenew(writer, policy);
   }
 
   tryCommit(): Promise<void> {
     const { writer } = this.#installed();
     return this.#state.exclusively(() => tryRoom(writer, (work) => this.#transaction(NO_COMMIT, work)));
+  }
+
+  isLocked(): boolean {
+    return !this.#state.isWriting && isLocked(this.#installed().writer);
   }
 
   async handOver(): Promise<void> {

@@ -417,11 +417,10 @@ export interface Store<Tx = unknown> extends Rewinding {
   /** Forgets sealed messages up to `counter`, which must be published. */
   prune(counter: number): Promise<void>;
 
-  /**
-   * Commits some room for itself, and gives it back. Throws what a write would that finds no room:
-   * STORE_FULL, STORE_UNAVAILABLE, STORE_FAILED, STORE_BUSY.
-   */
+  /** Commits some room for itself, and gives it back. Throws what a write would that finds none. */
   tryCommit(): Promise<void>;
+  /** Whether another program holds the write lock right now. False while this one writes. */
+  isLocked(): boolean;
 
   /**
    * Whoever else writes may go on for `foreignLeaseMs`. Nothing where that is for ever. What cannot

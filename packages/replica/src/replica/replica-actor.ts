@@ -495,7 +495,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   /** Also where nobody writes: a database that is not what it was must be noticed by itself. */
   async #check(): Promise<void> {
-    const { store, health, commits } = this.scope;
+    const { store, health, commits, authority } = this.scope;
     if (health.ended) return;
     try {
       await store.check();
@@ -504,8 +504,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (STANDING_STILL.has(error.code)) health.stall(error);
       return;
     }
-    // Nobody else may try: writers wait for the next primary then.
-    if (commits.failing) await commits.tried(() => store.tryCommit());
+    await commits.look(store, authority.current().mayWrite);
     // Also where the feed was first to notice that it is over.
     if (health.stalled === undefined) this.#polling = true;
     if (health.holding?.code !== 'SCHEMA_DRIFT') return;

@@ -1,9 +1,12 @@
-import { AntiphonError, type Clock, durationText, sentence } from '@antiphon/core';
+import { AntiphonError, type Clock, durationText, sentence, type Store } from '@antiphon/core';
 import type { Health } from './health.js';
 
 /** The machine's troubles. What a statement or its values are refused for says nothing about it. */
 const TROUBLES: ReadonlySet<string> = new Set(['STORE_FULL', 'STORE_UNAVAILABLE', 'STORE_FAILED']);
 const ALARM = 'store';
+const LOCK_ALARM = 'lock';
+/** Another program's transaction may last; that it does is no news before this. */
+const LOCK_PATIENCE_MS = 5000;
 /** After a commit, nothing need be tried for so long. */
 const FRESH_MS = 1000;
 
@@ -19,6 +22,7 @@ export class CommitWatch {
   #failure: AntiphonError | undefined;
   #sinceMs = 0;
   #succeededAtMs = -Infinity;
+  #lockedSinceMs: number | undefined;
 
   constructor(
     private readonly clock: Clock,
@@ -27,11 +31,6 @@ export class CommitWatch {
     /** For so long it may pass by itself. Infinity: it matters to nobody. */
     private readonly patienceMs: number,
   ) {}
-
-  /** The last commit has failed, and whether the next one would, is worth a try. */
-  get failing(): boolean {
-    return this.#failure !== undefined;
-  }
 
   /** Why the last commit has failed. That may pass. */
   get failure(): AntiphonError | undefined {
@@ -63,13 +62,49 @@ export class CommitWatch {
 
   succeeded(): void {
     this.#succeededAtMs = this.clock.monotonicMs();
+    this.#sawLock(false);
     if (this.#failure === undefined) return;
     this.#failure = undefined;
     this.health.clearAlarm(ALARM);
   }
 
-  /** What is a try itself. Does not throw. */
-  async tried(commit: () => Promise<unknown>): Promise<void> {
+  /** Now and then, since it may be that nobody commits anything. Does not throw. */
+  async look(store: Pick<Store, 'tryCommit' | 'isLocked'>, mayWrite: boolean): Promise<void> {
+    // Nobody else may try: writers wait for the next primary then.
+    if (this.#failure !== undefined) return this.#tried(() => store.tryCommit());
+    try {
+      if (!this.#isFresh) this.#sawLock(mayWrite && store.isLocked());
+    } catch (thrown) {
+      this.failed(thrown);
+    }
+  }
+
+  /**
+   * It passes with the other program's transaction, which no other primary could send: this one
+   * stays what it is.
+   */
+  #sawLock(isLocked: boolean): void {
+    const nowMs = this.clock.monotonicMs();
+    if (!isLocked) {
+      if (this.#lockedSinceMs === undefined) return;
+      this.#lockedSinceMs = undefined;
+      return this.health.clearAlarm(LOCK_ALARM);
+    }
+    this.#lockedSinceMs ??= nowMs;
+    const forMs = nowMs - this.#lockedSinceMs;
+    if (forMs < LOCK_PATIENCE_MS) return;
+    this.health.alarm(
+      LOCK_ALARM,
+      `Another program has held the write lock of the database of ${this.id} for ${durationText(forMs)}. ` +
+        'Nothing else is written here until it ends its transaction, and what it writes is sent after that. End the transaction, or the program.',
+    );
+  }
+
+  get #isFresh(): boolean {
+    return this.clock.monotonicMs() - this.#succeededAtMs <= FRESH_MS;
+  }
+
+  async #tried(commit: () => Promise<unknown>): Promise<void> {
     try {
       await commit();
       this.succeeded();
@@ -80,7 +115,7 @@ export class CommitWatch {
 
   /** A try where nothing was committed lately, so that nothing is known of the next one. */
   async probed(commit: () => Promise<unknown>): Promise<void> {
-    if (this.clock.monotonicMs() - this.#succeededAtMs > FRESH_MS) await this.tried(commit);
+    if (!this.#isFresh) await this.#tried(commit);
   }
 
   /** What applies commits the position as well. Throws what the work does. */
