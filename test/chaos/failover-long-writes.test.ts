@@ -102,4 +102,22 @@ describe.each([
       expect(count("entries WHERE id = 'late'")).toEqual([0, 0, 0]);
     },
   );
+
+  it(
+    'I7: beyond its limit, costs one primary the role, also called elsewhere',
+    { timeout: 120_000 },
+    async () => {
+      await start(update, { blockedMs: 1000 });
+      const follower = cluster.replicas.find((replica) => replica !== primary);
+      const statements = [{ sql: LONG_STATEMENT }];
+      const answer = await follower?.ask<Settled>('write', { statements, options });
+      expect(answer).toMatchObject({ outcome: 'unknown', code: 'OUTCOME_UNKNOWN' });
+      // Who wanted to take over once more would have done so.
+      await pause(LONG_MS + leaseMs);
+      await cluster.converged();
+      expect(epochOf(cluster)).toBe(epoch + 1);
+      expectNothingRescued();
+      expect(count('counters WHERE id = 100')).toEqual([0, 0, 0]);
+    },
+  );
 });

@@ -38,7 +38,7 @@ describe.each([{ mode: 'async' }, { mode: 'sync', acks: 1, foreignWrites: 'async
       program.exec(`BEGIN IMMEDIATE; INSERT INTO t VALUES (2, 'of the other program')`);
       // Nobody writes through the library.
       await eventually('a says so', () => /write lock .*End the transaction/.test(lockAlarm(a) ?? ''));
-      await expect(write(b, 3, 1500)).rejects.toMatchObject({
+      await expect(write(a, 3, 1500)).rejects.toMatchObject({
         code: expect.stringMatching(/BUSY|TIMEOUT/) as string,
       });
       expect(a.status()).toMatchObject({ role: 'primary', epoch: { number: 1 } });

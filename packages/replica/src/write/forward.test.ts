@@ -29,7 +29,10 @@ class Bench {
   mandate: Mandate = { epoch: 1, role: 'replica', primary: 'a', mayWrite: false };
   #listener: (mandate: Mandate) => void = () => undefined;
 
-  constructor(private readonly answer: (asked: Asked, nth: number) => Answer) {}
+  constructor(
+    private readonly answer: (asked: Asked, nth: number) => Answer,
+    private readonly blockedMs = 60_000,
+  ) {}
 
   forwarding(timeoutMs = 1000, signal?: AbortSignal): Forwarding {
     const bus: Partial<Bus> = { request: (subject, data, limit) => this.#request(subject, data, limit) };
@@ -43,6 +46,7 @@ class Bench {
         },
       },
       ...{ log: { connection: 'connected' }, health: { state: 'closing' }, document: {} },
+      limits: { blockedMs: this.blockedMs },
     } as unknown as ReplicaScope;
     const deps = { here: () => Promise.resolve(WRITTEN), untilMs: performance.now() + timeoutMs };
     return new Forwarding(scope, { id: 'r', statements: [] }, { ...(signal && { signal }) }, deps);
@@ -175,6 +179,38 @@ describe('a forwarded request', () => {
       ['a', 1],
       ['b', 2],
     ]);
+  });
+
+  it('is asked of no third primary when two lost their role while they had it', async () => {
+    const bench = new Bench(() => NEVER);
+    setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
+    setTimeout(() => bench.become({ epoch: 3, primary: 'c' }), 40);
+    await expect(bench.forwarding(10_000).run()).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      id: 'r',
+      message: expect.stringMatching(/2 primaries lost .*`limits\.blockedMs` \(/) as string,
+    });
+    expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
+  });
+
+  it('is asked of no second one when the first had it for as long as no write may take', async () => {
+    const bench = new Bench(() => NEVER, 30);
+    setTimeout(() => bench.become({ epoch: 2, primary: 'z', mayWrite: true }), 60);
+    await expect(bench.forwarding(10_000).run()).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      message: expect.stringContaining('The primary a lost its role') as string,
+    });
+    expect(bench.asked).toHaveLength(1);
+  });
+
+  it('is unknown where it took too long, after an attempt without an answer', async () => {
+    const context = { outlasted: true };
+    const bench = new Bench(({ primary }) =>
+      primary === 'a' ? NEVER : new AntiphonError('TIMEOUT', 'Too long.', { context }),
+    );
+    setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
+    await expect(bench.forwarding(10_000).run()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
   });
 
   it('is written here when this replica is the next one', async () => {

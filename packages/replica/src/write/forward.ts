@@ -3,10 +3,12 @@ import {
   abortError,
   type AckLevel,
   AntiphonError,
+  durationText,
   mailboxPrefix,
   NOBODY,
   sentence,
   type Timer,
+  UnknownOutcomeError,
 } from '@antiphon/core';
 import { absentPrimary } from '../config/absent-primary.js';
 import { idFrom } from '../config/ids.js';
@@ -34,6 +36,8 @@ const WAY_BACK_SHARE = 0.1;
 const WAY_BACK_MS = 250;
 /** What a mailbox takes. */
 const LONGEST_MS = 300_000;
+/** It may be what ends them: a statement that takes too long would end one after the other. */
+const MOST_LOST_PRIMARIES = 2;
 
 /** Of its mailbox, what is asked for here. */
 interface Primary {
@@ -75,6 +79,10 @@ export class Forwarding {
   /** From whoever was asked, and has read further than this replica. */
   #hint: Known | undefined;
   #askedEpoch = Infinity;
+  /** Those whose reign ended while they had it. */
+  #lostPrimaries = 0;
+  /** Nobody else is asked. */
+  #final: AntiphonError | undefined;
   #givenUp: AntiphonError | undefined;
   /** What waits for its turn at the primary never gets it; what it has begun is answered. */
   #withdraw: () => void = () => undefined;
@@ -171,6 +179,7 @@ export class Forwarding {
         .ask('withdraw', { requestId: id, call: this.#call }, { timeoutMs: WITHDRAW_MS, signal })
         .catch(() => undefined);
     this.#askedEpoch = epoch;
+    const askedMs = this.scope.clock.monotonicMs();
     try {
       return await this.#firstAnswer((again) => {
         const leftMs = this.#leftMs;
@@ -183,10 +192,26 @@ export class Forwarding {
         };
         return mailbox.ask('execute', request, { timeoutMs: Math.max(1, Math.ceil(leftMs)), signal });
       });
+    } catch (thrown) {
+      if (this.#known.epoch > epoch && isUnclear(thrown)) this.#lost(primary, askedMs, thrown);
+      throw thrown;
     } finally {
       this.#withdraw = () => undefined;
       interrupted.abort();
     }
+  }
+
+  /** Its reign ended while it had the question. One that was killed by chance is not the rule. */
+  #lost(primary: string, askedMs: number, cause: unknown): void {
+    const { clock, limits } = this.scope;
+    const openMs = clock.monotonicMs() - askedMs;
+    this.#lostPrimaries++;
+    if (this.#lostPrimaries < MOST_LOST_PRIMARIES && openMs < limits.blockedMs) return;
+    const what =
+      this.#lostPrimaries > 1
+        ? `${this.#lostPrimaries} primaries lost their role while they had it`
+        : `The primary ${primary} lost its role while it had the write, for ${durationText(openMs)}`;
+    this.#final = outlasting(`${what}.`, this.request.id, limits.blockedMs, cause);
   }
 
   /**
@@ -234,6 +259,8 @@ export class Forwarding {
     const isOfAll = !this.#isUnclear || hasRun(thrown);
     // Withdrawn, and who has given up, the caller or this replica, is known here.
     const isWithdrawn = thrown.code === 'ABORTED' && !wasHere;
+    if (thrown.context['outlasted'] === true && this.#isUnclear)
+      this.#final = outlasting(thrown.message, this.request.id, this.scope.limits.blockedMs, thrown);
     if (certainty === 'answer' && isOfAll && !isWithdrawn) throw thrown;
     if (certainty === 'unclear') this.#isUnclear = true;
     this.#obstacle = thrown;
@@ -245,6 +272,7 @@ export class Forwarding {
   #assertGoingOn(): void {
     const { closing, id, health, clock } = this.scope;
     const { signal } = this.options;
+    if (this.#final !== undefined) throw this.#final;
     if (this.#isUnclear) {
       if (this.#givenUp !== undefined)
         throw unknownRequest(
@@ -300,6 +328,19 @@ function disconnected(id: string): AntiphonError {
     `Replica ${id} cannot ask the primary: its connection to NATS is down. Start nats-server. The connection comes back automatically.`,
     { context: { replica: id, started: false } },
   );
+}
+
+function isUnclear(thrown: unknown): boolean {
+  return thrown instanceof AntiphonError && certaintyOf(thrown) === 'unclear';
+}
+
+/** `why`: sentences. */
+function outlasting(why: string, id: string, blockedMs: number, cause: unknown): UnknownOutcomeError {
+  const message =
+    `${why} No other primary is asked: a write that takes longer than \`limits.blockedMs\` (${durationText(blockedMs)}) ` +
+    'would cost that one its role as well. The write may or may not be committed. See whether it is there. If not, ' +
+    `write it in pieces or raise the limit; \`requestId: '${id}'\` keeps it from being written twice.`;
+  return new UnknownOutcomeError(message, id, { cause });
 }
 
 /** Of what this replica has tried itself. */

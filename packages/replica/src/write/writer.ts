@@ -139,7 +139,7 @@ export class Writer<Tx> {
       'TIMEOUT',
       `The write kept replica ${id} for ${durationText(tookMs)}, and this primary lost its lease meanwhile. Nothing was written: another replica may be the primary by now. ` +
         `Write it in pieces, or raise \`limits.blockedMs\` (${durationText(limits.blockedMs)}).`,
-      { retriable: false, context: { replica: id } },
+      { retriable: false, context: { replica: id, outlasted: true } },
     );
   }
 
