@@ -82,6 +82,12 @@ it('shows who would take over, and why', { timeout: 2 * PATIENCE_MS }, async () 
   expect((await antiphon(command, { cwd: folder.path })).stdout).toMatch(
     /: eu-2 is the primary, and does not answer\. No replica can take its place by itself: `antiphon failover ID`/,
   );
+  const told = /eu-2 has ended.* No replica that answers .*explain-candidate.*`antiphon failover ID`/;
+  await eventually(
+    'eu-4 says so as well',
+    () => replicas[3]?.status().alarms.some(({ message }) => told.test(message)),
+    PATIENCE_MS,
+  );
 });
 
 it('says that nobody takes over where that was not wanted', { timeout: PATIENCE_MS }, async () => {

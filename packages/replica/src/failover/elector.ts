@@ -142,7 +142,7 @@ export class Elector implements Behaviour<ElectorProtocol> {
       const verdict = nextPromotion(promotionsIn(store.state().epochs), clock.nowMs());
       health.alarm(
         ELECTION_ALARM,
-        `The primary ${primary} ${WHY[why]}. ${flapText(verdict.flapping)}`.trim(),
+        `The primary ${primary} ${WHY[why]}. ${this.#obstacle(verdict.flapping)}`.trim(),
       );
       if (verdict.allowedAtMs > clock.nowMs()) return;
       // What was heard of renewals does not say which entry is there, and taking needs that one.
@@ -161,6 +161,17 @@ export class Elector implements Behaviour<ElectorProtocol> {
       this.#electing = false;
       if (!context.signal.aborted) this.#later(TRY_AGAIN_MS, context);
     }
+  }
+
+  /** Why nobody takes its place yet, and the way out. */
+  #obstacle(isFlapping: boolean): string {
+    if (isFlapping)
+      return 'Primaries have failed too often lately, so the next one waits. `antiphon failover` does not.';
+    if (this.#nobodySinceMs === undefined) return '';
+    return (
+      'No replica that answers can take its place by itself: see why with `antiphon explain-candidate`, or make one the ' +
+      'primary with `antiphon failover ID`.'
+    );
   }
 
   /** The claim of a try before has come, and this elector is about to end. */
@@ -214,12 +225,6 @@ const WHY: Readonly<Record<LossReason, string>> = {
   silent: 'has not renewed its lease',
   void: 'has not taken its lease',
 };
-
-function flapText(flapping: boolean): string {
-  return flapping
-    ? 'Primaries have failed too often lately, so the next one waits. `antiphon failover` does not.'
-    : '';
-}
 
 function isUnheard(error: unknown): boolean {
   return error instanceof AntiphonError && error.code === 'NO_ACTOR';
