@@ -77,7 +77,7 @@ describe('a cluster with failover', () => {
     const args = ['exec', '--config', 'eu-1.yaml', '--replica', 'eu-2', '--request-id', requestId, sql];
     const first = await antiphonJson(args, where);
     expect(first).toMatchObject({
-      replica: 'eu-2',
+      replica: 'eu-1',
       changes: [1],
       transaction: expect.stringMatching(/^eu-1:/) as string,
     });
