@@ -141,16 +141,20 @@ function contentOf({ database }: SimulatedNode, { name, key }: SimulatedTable): 
   return content;
 }
 
-/** I2: what is in a rescue ledger is nowhere else. */
-function checkRescues(nodes: readonly SimulatedNode[], { log, violations }: CheckContext): void {
+/**
+ * I2: what is in a rescue ledger is nowhere else, and its number stands for nothing else; but a
+ * power loss may take a transaction together with the knowledge that its number was given.
+ */
+function checkRescues(nodes: readonly SimulatedNode[], { log, ledger, violations }: CheckContext): void {
   for (const { id, database } of nodes) {
     const known = new Set<string>();
     for (const { counter, time, reason } of database.rescues()) {
       const name = `${id}:${counter}@${time}`;
       if (known.has(name)) violations.add('I2', id, `${name} is in its rescue ledger twice`);
       known.add(name);
-      if (log.transaction(id, counter, time) !== undefined)
-        violations.add('I2', id, `${name} is in its rescue ledger and in the log`);
+      const isLost = ledger.transaction(id, counter, time)?.lost === true;
+      if (log.transaction(id, counter, isLost ? time : undefined) !== undefined)
+        violations.add('I2', id, `${name} is in its rescue ledger, and its number in the log`);
       if (reason === 'pending' && log.primary === id)
         violations.add('I3', id, `${id}:${counter} is to be written again, and is not`);
     }

@@ -231,6 +231,11 @@ describe('Intake', () => {
     const third = plan([old, fresh] as LogEntry[], { a: 4 }, { epoch: { ...epoch, number: 2 } }, rules);
     expect(third.notes).toContainEqual({ type: 'fenced', origin: 'a', firstCounter: 5, lastCounter: 5 });
     expect(third.steps).toMatchObject([{ type: 'transactions', seq: 22 }]);
+    // Of a process before: it has not read what that one wrote.
+    for (const instance of ['mine', 'before']) {
+      const own = plan([claim(5, { primary: 'me', instance })], {}, { instance: 'mine' }, rules);
+      expect(own.steps).toMatchObject([{ type: 'epoch', elected: instance === 'mine' }]);
+    }
   });
 
   it('I3: an own one of another epoch that the database never had is for its rescue ledger', () => {

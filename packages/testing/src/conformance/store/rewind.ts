@@ -500,10 +500,18 @@ function describePending(kit: KitOf): void {
       ]);
       expect(await a.rows('items')).toEqual([]);
       await a.crash();
-      expect(await a.store.rescues(ALL)).toMatchObject([
-        { counter: known + 2, reason: 'rescued', state: 'kept' },
+      expect(await a.store.rescues({ ...ALL, state: 'kept' })).toMatchObject([
+        { counter: known + 2, reason: 'rescued' },
       ]);
       expect(a.store.state()).toMatchObject({ rescued: 1, lastCounter: known + 14 });
+      // Callers know them by the numbers that they had first.
+      const again = await Promise.all(
+        [known + 1, known + 3].map((counter) => a.store.rescues({ ...ALL, counter })),
+      );
+      expect(again.flat().map(({ state, reappliedAs }) => [state, reappliedAs])).toEqual([
+        ['reapplied', undefined],
+        ['reapplied', `a:${known + 14}`],
+      ]);
     });
   });
 }
