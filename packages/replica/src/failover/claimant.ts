@@ -1,21 +1,25 @@
-import type { Behaviour, Context } from '@antiphon/actor';
+import { remoteRef, type Behaviour, type Context } from '@antiphon/actor';
 import {
   type AppendResult,
   encodeEpochRecord,
   EPOCH_ORIGIN,
   type EpochReason,
   type EpochRecord,
+  mailboxPrefix,
   newestEpoch,
   toAntiphonError,
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { alarmPublish, endPublishAlarm } from '../publish/publish-alarm.js';
+import type { PeerProtocol } from '../state/peer.js';
 import type { ClaimantProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { leavesOf } from './leaves.js';
 
 /** How often a claim looks whether replication goes on. */
 const STOPPED_RETRY_MS = 1000;
+/** Members that run answer in a fraction of it. */
+const ASK_MS = 150;
 
 /**
  * Claims the next epoch for this process: a record in the log, which is valid if nobody's comes
@@ -69,6 +73,11 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       return;
     }
     try {
+      if (await this.#isBehindMembers(context.signal)) {
+        // The log has lost that, or does not show it yet: whoever watches it finds out.
+        context.after(STOPPED_RETRY_MS, 'claim', undefined);
+        return;
+      }
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
       this.#awaitedSeq =
@@ -83,6 +92,26 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       alarmPublish(health, this.#attempts, toAntiphonError(thrown));
       context.after(retryDelayMs(this.#attempts, clock), 'claim', undefined);
     }
+  }
+
+  /**
+   * A process that has just been started has heard nobody yet. A log that was put back from before
+   * looks whole to it where its file is as old, and a claim would begin another history. So it asks
+   * whoever runs how far they have come, and then the log how far it goes.
+   */
+  async #isBehindMembers(signal: AbortSignal): Promise<boolean> {
+    if (this.why !== 'restart') return false;
+    const { members, id, bus, cluster, log } = this.scope;
+    const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
+    const places = await Promise.all(
+      others.map(async (member) => {
+        const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));
+        const asked = mailbox.ask('candidacy', undefined, { timeoutMs: ASK_MS, signal });
+        return asked.then(({ seq }) => seq).catch(() => 0);
+      }),
+    );
+    const { lastSeq } = await log.identity(signal);
+    return places.some((seq) => seq > lastSeq);
   }
 
   async #newestSeq(signal: AbortSignal): Promise<number> {
