@@ -8,7 +8,7 @@ export interface StandInData {
   readonly limitMs: number;
   /** The holder's monotonic time less this machine's, which is the same for all threads. */
   readonly offsetMs: number;
-  /** One number: whether a write may keep the holder's thread. */
+  /** One number: how many writes may keep the holder's thread. */
   readonly busy: SharedArrayBuffer;
   /** `Told` comes, `Made` goes. */
   readonly port: MessagePort;

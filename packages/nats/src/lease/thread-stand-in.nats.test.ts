@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   type AntiphonError,
   isLeaseValid,
@@ -7,9 +10,10 @@ import {
   type LeaseRecord,
   type LeaseStandIn,
 } from '@antiphon/core';
+import { NatsServer } from '@antiphon/nats-server';
 import { eventually } from '@antiphon/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { NatsHandle } from '../connection/nats-handle.js';
+import { connectNats, type NatsHandle } from '../connection/nats-handle.js';
 import { Fixture } from '../testing/fixture.js';
 import type { JetStreamLease } from './jetstream-lease.js';
 
@@ -69,6 +73,39 @@ describe('a thread that stands in', () => {
     keepThread(2 * SETTINGS.leaseMs);
     expect(standIn.newest()).toBeUndefined();
     expect((await lease.read()).record?.n).toBe(1);
+  });
+
+  it('keeps it also while a write of another cluster keeps this thread', async () => {
+    const other = nats.lease('other').standIn({ limitMs: 60_000, nowMs, onProblem: () => undefined });
+    standIn.tell({ record: RECORD, state: await taken() });
+    other.busy(true);
+    keepThread(2 * SETTINGS.leaseMs);
+    const newest = standIn.newest();
+    expect(newest !== undefined && isLeaseValid(newest, nowMs())).toBe(true);
+    await other.close();
+    // Whoever has gone keeps nobody any more.
+    standIn.tell({ record: RECORD, state: await taken() });
+    keepThread(2 * SETTINGS.leaseMs);
+    expect(standIn.newest()).toBeUndefined();
+  });
+
+  it('says when its connection is lost for long, and when it is back', { timeout: 60_000 }, async () => {
+    const storeDir = mkdtempSync(join(tmpdir(), 'antiphon-lease-'));
+    const first = await NatsServer.start({ storeDir });
+    const { port } = new URL(first.url);
+    const own = await connectNats({ servers: first.url });
+    const said: (string | undefined)[] = [];
+    const onProblem = (problem: AntiphonError | undefined): void => void said.push(problem?.message);
+    const other = own.lease('shop').standIn({ limitMs: 60_000, nowMs, onProblem });
+    await eventually('it is connected', () => said.length > 0);
+    await first.stop();
+    await eventually('it says so', () => said.at(-1)?.includes('is down'), 20_000);
+    const second = await NatsServer.start({ storeDir, port: Number(port) });
+    await eventually('it is back', () => said.at(-1) === undefined, 20_000);
+    expect(said).toEqual([undefined, expect.any(String), undefined]);
+    await Promise.all([other.close(), own.close()]);
+    await second.stop();
+    rmSync(storeDir, { recursive: true, force: true });
   });
 
   it('tells nothing of before the holder spoke', async () => {

@@ -20,13 +20,19 @@ import type { Made, Told } from './standing-in.js';
 const START_AFTER_MS = 1000;
 
 /**
+ * How many stores of this thread are inside of a writing method. Of all clusters: a write of one
+ * keeps the others as well.
+ */
+const BUSY = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+
+/**
  * Stands in from a thread with a connection of its own. Writes run on the holder's thread, and
  * `node:sqlite` cannot interrupt them: a statement of some seconds would cost a primary its lease,
  * and the next primary that it is sent to as well. The thread sees that a write runs, and that the
  * holder is late; a process that is stopped stops it too.
  */
 export class ThreadStandIn implements LeaseStandIn {
-  readonly #busy = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  #isBusy = false;
   /** Never started: what it says is fetched when it is wanted, also in the middle of a write. */
   readonly #port: MessagePort;
   readonly #timer: NodeJS.Timeout;
@@ -45,7 +51,7 @@ export class ThreadStandIn implements LeaseStandIn {
     this.#data = {
       ...{ access: { ...access, name: `${access.name ?? 'antiphon'} lease` }, cluster },
       ...{ limitMs: options.limitMs, offsetMs: options.nowMs() - threadsMs() },
-      ...{ busy: this.#busy.buffer, port: port2 },
+      ...{ busy: BUSY.buffer, port: port2 },
     };
     this.#timer = setTimeout(() => this.#start(), START_AFTER_MS).unref();
   }
@@ -89,12 +95,15 @@ export class ThreadStandIn implements LeaseStandIn {
   }
 
   busy(isBusy: boolean): void {
-    Atomics.store(this.#busy, 0, isBusy ? 1 : 0);
+    if (isBusy === this.#isBusy) return;
+    this.#isBusy = isBusy;
+    Atomics.add(BUSY, 0, isBusy ? 1 : -1);
   }
 
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#data = undefined;
+    this.busy(false);
     this.#port.close();
     await this.#worker?.terminate();
   }

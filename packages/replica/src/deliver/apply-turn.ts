@@ -195,7 +195,11 @@ export class ApplyTurn {
   }
 
   #noteEpochs(steps: readonly ApplyStep[]): void {
-    if (steps.some((step) => step.type === 'epoch')) this.scope.authority.changed();
+    if (!steps.some((step) => step.type === 'epoch')) return;
+    this.scope.authority.changed();
+    // Own numbers that the log did not have by then are spent: nothing waits for them any more.
+    this.#refusedCounter = undefined;
+    this.scope.health.clearAlarm(OWN_ALARM);
   }
 
   /**

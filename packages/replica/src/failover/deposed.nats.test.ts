@@ -1,9 +1,10 @@
 import { DatabaseSync } from 'node:sqlite';
-import type { Topology } from '@antiphon/core';
+import { AntiphonError, type Log, type Topology } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
+import { changed } from '../testing/changed.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -79,6 +80,30 @@ it('says in the log of each replica who is the primary now, and why', async () =
   await b.switchOver('a');
   await told(/^a: a is the primary from .* epoch 3 \(switchover\)/);
   await told(/^b: b follows a, the primary from .* epoch 3 \(switchover\)/);
+});
+
+describe('a primary that is deposed while the log does not take what it sends', () => {
+  it('does not alarm for good what only a primary does', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    let isCut = false;
+    const log = (real: Log): Log =>
+      changed(real, {
+        append: (request, settled) => {
+          if (!isCut) return real.append(request, settled);
+          settled({ type: 'unknown', error: new AntiphonError('TIMEOUT', 'The log does not answer.') });
+        },
+      });
+    const a = await fixture.replicaWith({ log }, 'a', options);
+    const b = await fixture.replica('b', options);
+    isCut = true;
+    await a.execute([{ sql: "INSERT INTO t VALUES (1, 'unsent')" }]);
+    await eventually('a alarms it', () => a.status().alarms.some(({ name }) => name === 'publish'));
+    await b.takeOver();
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    expect(a.status().alarms.map(({ name }) => name)).toEqual(['rescue']);
+    expect(a.healthcheck()).toMatchObject({ ready: true });
+  });
 });
 
 describe('a primary that is deposed and cannot undo what only it has', () => {

@@ -206,6 +206,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (authority.current().epoch === this.#term?.epoch) return;
     await this.#term?.end();
     this.#depose();
+    this.#sealing.over();
+    health.reignEnded();
     this.#enter(context);
     health.handle('entered');
     progress.moved();

@@ -13,6 +13,9 @@ const MAX_ALARMS = 32;
  */
 const STOPPED_BY_STALL: ReadonlySet<string> = new Set(['apply', 'publish', 'commit', 'in-sync']);
 
+/** Alarms of what only a primary does; the next one, or the same in the next epoch, begins anew. */
+const OF_A_REIGN: ReadonlySet<string> = new Set(['publish', 'commit']);
+
 /**
  * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take
  * waits until it is changed back. Where changes may have gone unnoticed (`uncaptured`), changing it
@@ -245,6 +248,11 @@ export class Health {
       this.logger.info({ origin, expected }, `No longer waiting for ${origin}:${expected}.`);
     this.#waiting = waiting.sort((a, b) => a.seq - b.seq);
     this.#changed();
+  }
+
+  /** Nobody tries any more what these alarms are about. */
+  reignEnded(): void {
+    for (const name of OF_A_REIGN) this.clearAlarm(name);
   }
 
   /** Logged when it begins; later only counted. At most MAX_ALARMS kinds are kept. */

@@ -135,10 +135,14 @@ export class Writer<Tx> {
     const value = run(tx);
     const tookMs = clock.monotonicMs() - beganMs;
     if (tookMs < leaseMs / 2 || !held.bars) return value;
+    const wayOut =
+      tookMs > limits.blockedMs
+        ? `raise \`limits.blockedMs\` (${durationText(limits.blockedMs)})`
+        : 'see in `antiphon status` on this replica why nobody renewed the lease';
     throw new AntiphonError(
       'TIMEOUT',
-      `The write kept replica ${id} for ${durationText(tookMs)}, and this primary lost its lease meanwhile. Nothing was written: another replica may be the primary by now. ` +
-        `Write it in pieces, or raise \`limits.blockedMs\` (${durationText(limits.blockedMs)}).`,
+      `The write kept replica ${id} for ${durationText(tookMs)}, and this primary lost its lease meanwhile. ` +
+        `Nothing was written: another replica may be the primary by now. Write it in pieces, or ${wayOut}.`,
       { retriable: false, context: { replica: id, outlasted: true } },
     );
   }
