@@ -20,7 +20,7 @@ import type { Violation } from './violation.js';
 const SEEDS = 60;
 /** Of the last ones. */
 const LATE_MESSAGES = 30;
-const LATE_SEEDS = 8;
+const LATE_SEEDS = 3;
 
 /** Gives up its tail, and leaves the rows as the tail made them (noRewind). */
 class KeepsItsRows extends MeddlingStore {
