@@ -45,6 +45,9 @@ const LONG_FILES = [
   'cli/src/e2e/health.e2e.test.ts',
   'test/chaos/failover-nobody.test.ts',
   'test/chaos/failover-three-servers.test.ts',
+  'test/chaos/failover-candidate.test.ts',
+  'test/chaos/failover-tails.test.ts',
+  'test/chaos/failover-rivals.test.ts',
   'test/chaos/kill-broker.test.ts',
 ];
 
