@@ -110,7 +110,7 @@ describe('the primary is dead, and NATS has lost its store', () => {
       renameSync(`${store}.newest`, store);
       await chaos.server.restart();
       for (const replica of chaos.replicas) {
-        await replica.close();
+        await replica.kill();
         await replica.start();
       }
       await isWhole(chaos, [...EARLY, ...LATER]);
