@@ -137,10 +137,17 @@ function withdraw(tx, { account, both, amount, locked }) {
 }
 
 export const LOADS = { entries, transfers, increments, snapshots, registerWrites, strongReads };
-/** Keeps the thread of its replica for so long, in the middle of the transaction. */
+const runs = new Map();
+
+/**
+ * Keeps the thread of its replica for so long, in the middle of the transaction. Returns how often
+ * it has run.
+ */
 function keepThread(tx, { entry, forMs }) {
+  runs.set(entry, (runs.get(entry) ?? 0) + 1);
   tx.run('INSERT INTO entries (id) VALUES (?)', [entry]);
   sleepOnThread(forMs);
+  return runs.get(entry);
 }
 
 export function sleepOnThread(forMs) {

@@ -3,6 +3,7 @@ import {
   keeperOf,
   type KeeperState,
   keeperStep,
+  keeperTakenOver,
   type Lease,
   type LeaseRecord,
 } from '@antiphon/core';
@@ -116,5 +117,45 @@ describe('who stands in for the holder of a lease', () => {
     await clock.advance(5000);
     expect(made.at(-1)?.state.standing).toBe('lost');
     expect((await clock.run(lease.read())).record?.holder).toBe('b');
+  });
+
+  describe('for a second time', () => {
+    /** As the holder knows it when it has its thread back. */
+    let back: KeeperState;
+    beforeEach(async () => {
+      standingIn.tell(told(1, held));
+      await clock.advance(1600);
+      const newest = made.at(-1)?.state;
+      if (newest === undefined) throw new Error('nobody stood in');
+      back = keeperTakenOver(newest);
+      made = [];
+    });
+
+    it('does not, while the holder has turns and cannot renew it', async () => {
+      standingIn.tell(told(2, back));
+      await clock.advance(5000);
+      expect(made.every(({ state }) => state.validUntilMs === back.validUntilMs)).toBe(true);
+      standingIn.tell(told(3, after(back, { type: 'sent', atMs: clock.monotonicMs() })));
+      await clock.advance(5000);
+      expect(made.every(({ state }) => state.validUntilMs === back.validUntilMs)).toBe(true);
+    });
+
+    it('does, where an attempt of the holder in between has arrived', async () => {
+      const sent = after(back, { type: 'sent', atMs: clock.monotonicMs() });
+      await clock.run(lease.take({ ...RECORD, n: sent.n }, back.expectedSeq));
+      standingIn.tell(told(2, sent));
+      await clock.advance(3000);
+      expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    });
+
+    it('does, where the holder has renewed it', async () => {
+      const atMs = clock.monotonicMs();
+      const sent = after(back, { type: 'sent', atMs });
+      const take = await clock.run(lease.take({ ...RECORD, n: sent.n }, back.expectedSeq));
+      if (take.type !== 'taken') throw new Error(`the lease was not taken: ${take.type}`);
+      standingIn.tell(told(2, after(sent, { ...take, n: sent.n, atMs })));
+      await clock.advance(3000);
+      expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    });
   });
 });

@@ -47,6 +47,11 @@ export class StandingIn {
   /** Undefined while the holder does it itself. */
   #state: KeeperState | undefined;
   #timer: Timer | undefined;
+  /** Of what was taken here, and not by the holder. */
+  #madeUntilMs = -Infinity;
+  #sentN = 0;
+  /** The holder has renewed it itself since somebody stood in last. */
+  #isProven = true;
 
   constructor(private readonly deps: Deps) {}
 
@@ -57,7 +62,8 @@ export class StandingIn {
     this.#toldAtMs = this.#nowMs;
     const { state } = told.standing ?? {};
     if (state === undefined || state.standing === 'lost') return;
-    const { notBeforeMs, settings } = state;
+    const { notBeforeMs, settings, validUntilMs } = state;
+    this.#isProven = validUntilMs > this.#madeUntilMs;
     this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
   }
 
@@ -75,15 +81,17 @@ export class StandingIn {
     const { record, state } = standing;
     if (!this.deps.isBusy()) return this.#lookAt(this.#nowMs + state.settings.renewMs * LOOK_SHARE);
     this.#state ??= keeperTakenOver(state);
+    if (!this.#isProven) return void this.#prove();
     const task = keeperTask(this.#state, this.#nowMs);
     if (task.type === 'renew') void this.#renew({ ...record, n: task.n }, task.expectedSeq);
-    else if (task.type === 'read') void this.#read();
+    else if (task.type === 'read') void this.#readOn();
     else if (task.type === 'wait' && task.untilMs < Infinity) this.#lookAt(task.untilMs);
   }
 
   async #renew(record: LeaseRecord, expectedSeq: number): Promise<void> {
     const { n } = record;
     const { turn } = this.#told;
+    this.#sentN = n;
     this.#step(turn, { type: 'sent', atMs: this.#nowMs });
     const take = await this.deps.lease.take(record, expectedSeq);
     this.#step(turn, this.#eventOf(take, n));
@@ -95,14 +103,30 @@ export class StandingIn {
     return take.type === 'taken' ? { ...take, n, atMs } : { type: take.type, n, atMs };
   }
 
-  async #read(): Promise<void> {
+  /**
+   * A holder that has turns and cannot renew it has lost its own connection: nothing that it writes
+   * gets anywhere. What it has sent since, with writes in between, may have arrived all the same.
+   */
+  async #prove(): Promise<void> {
     const { turn } = this.#told;
-    const event = await this.deps.lease.read().then(
+    const event = await this.#read();
+    this.#step(turn, event);
+    const { n = 0 } = (event.type === 'read' && event.entry.record) || {};
+    this.#isProven = n > this.#sentN;
+    if (this.#isProven) this.#goOn(turn);
+  }
+
+  async #readOn(): Promise<void> {
+    const { turn } = this.#told;
+    this.#step(turn, await this.#read());
+    this.#goOn(turn);
+  }
+
+  #read(): Promise<KeeperEvent> {
+    return this.deps.lease.read().then(
       (entry): KeeperEvent => ({ type: 'read', entry, atMs: this.#nowMs }),
       (): KeeperEvent => ({ type: 'unread', atMs: this.#nowMs }),
     );
-    this.#step(turn, event);
-    this.#goOn(turn);
   }
 
   /** The holder has spoken meanwhile: it finds out itself what became of it. */
@@ -113,6 +137,7 @@ export class StandingIn {
   #step(turn: number, event: KeeperEvent): void {
     if (this.#isOver(turn) || this.#state === undefined) return;
     this.#state = keeperStep(this.#state, event);
+    if (this.#isProven) this.#madeUntilMs = this.#state.validUntilMs;
     this.deps.report({ turn, state: this.#state });
   }
 

@@ -67,15 +67,26 @@ export class ThreadStandIn implements LeaseStandIn {
       return onProblem(
         unable(`its program ${path} is not there. Deploy the packages with all of their files.`),
       );
-    this.#worker = new Worker(path, {
+    try {
+      this.#worker = this.#run(path, data);
+    } catch (thrown) {
+      // Where no thread may be made (`node --permission`).
+      onProblem(unable(toAntiphonError(thrown).message));
+    }
+  }
+
+  #run(path: string, data: StandInData): Worker {
+    const { onProblem } = this.options;
+    const worker = new Worker(path, {
       ...{ workerData: data, transferList: [data.port], execArgv: [] },
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     });
-    this.#worker.unref();
-    this.#worker.on('message', ({ problem }: StandInProblem) =>
+    worker.unref();
+    worker.on('message', ({ problem }: StandInProblem) =>
       onProblem(problem === undefined ? undefined : unable(problem)),
     );
-    this.#worker.on('error', (error: unknown) => onProblem(unable(toAntiphonError(error).message)));
+    worker.on('error', (error: unknown) => onProblem(unable(toAntiphonError(error).message)));
+    return worker;
   }
 
   tell(standing: LeaseStanding | undefined): void {

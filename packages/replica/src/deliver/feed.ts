@@ -209,8 +209,8 @@ export class Feed implements Behaviour<FeedProtocol> {
   async #rewind({ context }: AntiphonError, signal: AbortSignal): Promise<void> {
     const { clock } = this.scope;
     const spent = context['spent'] as number | undefined;
-    const sinceMs = clock.monotonicMs();
     while (!signal.aborted && this.scope.health.replicating) {
+      const sinceMs = clock.monotonicMs();
       try {
         await this.replica.ask('rewind', spent, { timeoutMs: Infinity, signal });
         return this.#hold.end();

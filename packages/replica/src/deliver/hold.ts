@@ -56,7 +56,9 @@ export class Hold {
     const { table } = error.context;
     counters.storeRetries++;
     const doubled = FIRST_WAIT_MS * 2 ** Math.min(this.#tries++, 10);
-    const waitMs = Math.max(Math.min(doubled, LONGEST_WAIT_MS), tookMs * REST_PER_TRY);
+    // What waited for the lock of the database has kept nobody busy.
+    const restMs = error.code === 'STORE_BUSY' ? 0 : tookMs * REST_PER_TRY;
+    const waitMs = Math.max(Math.min(doubled, LONGEST_WAIT_MS), restMs);
     health.hold({
       ...refused,
       code: error.code,

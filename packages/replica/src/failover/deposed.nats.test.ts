@@ -128,9 +128,18 @@ describe('a primary that is deposed and cannot undo what only it has', () => {
     await eventually('it waits for the file', () => a.status().lifecycle === 'holding', 20_000);
     expect(a.status().role).toBe('replica');
     expect(seen.at(-1)).toBe('b');
+    // What is called on it is written where the primary is.
+    await a.execute([{ sql: "INSERT INTO t VALUES (2, 'forwarded')" }]);
+    await expect(a.transaction((tx) => tx.run("INSERT INTO t VALUES (3, 'here')"))).rejects.toMatchObject({
+      code: 'NOT_WRITABLE',
+      context: { primary: 'b' },
+    });
+    expect(await rowsOf(b, 't')).toMatch(/forwarded/);
+    // However long that lasts, it goes on soon after.
+    await new Promise((resolve) => setTimeout(resolve, 6000));
     shell.exec('ROLLBACK');
     shell.close();
-    await eventually('it follows', () => a.status().lifecycle === 'following', 20_000);
+    await eventually('it follows', () => a.status().lifecycle === 'following', 8000);
     expect(a.status()).toMatchObject({ role: 'replica', epoch: { number: 2, primary: 'b' } });
     expect(seen.filter((primary) => primary === 'b')).toHaveLength(1);
     ending.abort();

@@ -32,6 +32,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     begin: (_: undefined, context: Context<LeaseKeeperProtocol>): Promise<void> => this.#begin(context),
     go: (_: undefined, context: Context<LeaseKeeperProtocol>): Promise<void> => this.#go(context),
     answered: (event: KeeperEvent, context: Context<LeaseKeeperProtocol>): Promise<void> => {
+      this.#absorb();
       this.#step(event);
       return this.#go(context);
     },
@@ -174,6 +175,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     const { clock } = this.scope;
     try {
       const entry = await this.lease.read(context.signal);
+      this.#absorb();
       this.#step({ type: 'read', entry, atMs: clock.monotonicMs() });
     } catch (thrown) {
       if (context.signal.aborted) return;
@@ -184,7 +186,6 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   #step(event: KeeperEvent): void {
-    this.#absorb();
     if (this.#state === undefined) return;
     this.#state = keeperStep(this.#state, event);
     this.#share();

@@ -135,3 +135,17 @@ export function appendsAlone({
 }): boolean {
   return sync === undefined && authority.current().role === 'primary';
 }
+
+/** Also where the database has not come to the next epoch yet: what it writes counts for nobody. */
+export function isPrimary(authority: Pick<Authority, 'current' | 'successor'>): boolean {
+  return authority.current().mayWrite && authority.successor === undefined;
+}
+
+/** Who the primary is, as far as the log was read. */
+export function knownOf(
+  authority: Pick<Authority, 'current' | 'successor'>,
+): Pick<Mandate, 'epoch' | 'primary'> {
+  const { successor } = authority;
+  if (successor === undefined) return authority.current();
+  return { epoch: successor.number, primary: successor.primary };
+}

@@ -5,6 +5,7 @@ import {
   type PreparedGroup,
   type PreparedWrite,
   type Rejection,
+  sleep,
   toAntiphonError,
   type Verdict,
 } from '@antiphon/core';
@@ -32,6 +33,11 @@ const LONGEST_BACKOFF_MS = 32;
 /** Behind the end of the log by more than this, a certified write would only be rejected. */
 const FAR_BEHIND_ENTRIES = 1000;
 const COMMIT_ALARM = 'commit';
+/** A group that kept this thread for longer may have cost the connection. */
+const DEAF_MS = 2000;
+/** Then it is waited for, with the transaction open, for so long. */
+const HEARD_AGAIN_MS = 5000;
+const HEARD_RETRY_MS = 50;
 
 /**
  * Synchronous writes through the log (docs/architecture.md). What is to be done is decided in
@@ -284,9 +290,11 @@ export class GroupCommitter {
     };
     const requests = writes.map(({ run }) => ({ run }));
     this.#runners = writes;
+    const beganMs = this.scope.clock.monotonicMs();
     const group = await this.sync.inTheWay.during(DATABASE_IS_BUSY, store.prepare(requests, options));
     if (group === undefined) return { type: 'captured' };
     this.#group = group;
+    if (this.scope.clock.monotonicMs() - beganMs > DEAF_MS) await this.#heardAgain();
     const sorted = sortOut(group.writes, writes);
     for (const { error } of sorted.failed) this.scope.commits.failed(error);
     const prepared: Prepared = {
@@ -298,6 +306,24 @@ export class GroupCommitter {
       readSeq: store.state().position.seq,
     };
     return { type: 'prepared', prepared };
+  }
+
+  /**
+   * A server drops a client that has read nothing for ten seconds (`write_deadline`), and that is
+   * noticed only now. What is sent before would be lost, and the group would run again, for as
+   * long.
+   */
+  async #heardAgain(): Promise<void> {
+    const { log, clock, closing } = this.scope;
+    const untilMs = clock.monotonicMs() + HEARD_AGAIN_MS;
+    const isOver = (): boolean => closing.aborted || clock.monotonicMs() >= untilMs;
+    while (!isOver())
+      try {
+        await log.identity(closing);
+        return;
+      } catch {
+        await sleep(clock, HEARD_RETRY_MS, closing).catch(() => undefined);
+      }
   }
 
   async #publish(flight: Flight): Promise<GroupEvent> {

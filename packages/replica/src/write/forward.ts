@@ -13,7 +13,7 @@ import {
 import { absentPrimary } from '../config/absent-primary.js';
 import { idFrom } from '../config/ids.js';
 import { notWritable } from '../config/not-writable.js';
-import type { Mandate } from '../state/authority.js';
+import { isPrimary, knownOf, type Mandate } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { retryDelayMs } from '../wait/deadline.js';
 import { hasRun } from './refused.js';
@@ -22,8 +22,12 @@ import { unknownRequest } from './request-id.js';
 import type { Executed, Request } from './requests.js';
 import type { WriteOptions } from './write-options.js';
 
-/** An answer may have been lost: it is asked for again after so long, and the first one awaited. */
+/**
+ * An answer may have been lost: it is asked for again after so long, twice as long, and so on, and
+ * the first one awaited. A primary that is busy for long must not be given ever more to read.
+ */
 const ASK_AGAIN_MS = 5000;
+const LONGEST_PAUSE_MS = 40_000;
 /**
  * With less left, nothing is asked once more: nobody could answer in time, and what is certain by
  * then would not be any more.
@@ -38,6 +42,8 @@ const WAY_BACK_MS = 250;
 const LONGEST_MS = 300_000;
 /** It may be what ends them: a statement that takes too long would end one after the other. */
 const MOST_LOST_PRIMARIES = 2;
+/** Of `limits.blockedMs`: the process that ends itself counts from a little earlier. */
+const TOO_LONG_SHARE = 0.9;
 
 /** Of its mailbox, what is asked for here. */
 interface Primary {
@@ -125,7 +131,7 @@ export class Forwarding {
       let attempt = 0;
       for (;;) {
         this.#assertGoingOn();
-        const { mayWrite } = authority.current();
+        const mayWrite = isPrimary(authority);
         const known = this.#known;
         try {
           return await (mayWrite ? this.#here() : this.#attempt(known));
@@ -148,7 +154,7 @@ export class Forwarding {
   }
 
   get #known(): Known {
-    const mandate = this.scope.authority.current();
+    const mandate = knownOf(this.scope.authority);
     return this.#hint !== undefined && this.#hint.epoch > mandate.epoch ? this.#hint : mandate;
   }
 
@@ -206,7 +212,7 @@ export class Forwarding {
     const { clock, limits } = this.scope;
     const openMs = clock.monotonicMs() - askedMs;
     this.#lostPrimaries++;
-    if (this.#lostPrimaries < MOST_LOST_PRIMARIES && openMs < limits.blockedMs) return;
+    if (this.#lostPrimaries < MOST_LOST_PRIMARIES && openMs < limits.blockedMs * TOO_LONG_SHARE) return;
     const what =
       this.#lostPrimaries > 1
         ? `${this.#lostPrimaries} primaries lost their role while they had it`
@@ -224,6 +230,7 @@ export class Forwarding {
     const { clock } = this.scope;
     return new Promise<Executed>((resolve, reject) => {
       let open = 0;
+      let pauseMs = ASK_AGAIN_MS;
       let timer: Timer | undefined;
       const ended = (): void => timer?.cancel();
       const failed = (thrown: unknown, wasAgain: boolean): void => {
@@ -236,7 +243,8 @@ export class Forwarding {
       };
       const again = (): void => {
         open++;
-        timer = clock.setTimer(ASK_AGAIN_MS, again);
+        timer = clock.setTimer(pauseMs, again);
+        pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
         const isAgain = this.#hasAsked;
         this.#hasAsked = true;
         ask(isAgain).then(

@@ -17,6 +17,7 @@ import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import { idFrom } from '../config/ids.js';
 import { whyUnfit } from '../state/unfit.js';
 import { Forwarding } from './forward.js';
+import { isPrimary, knownOf } from '../state/authority.js';
 import { LocalWrite, type LocalWriteOptions } from './local-write.js';
 import { assertRequestId } from './request-id.js';
 import { Requests } from './requests.js';
@@ -75,14 +76,11 @@ export class Writer<Tx> {
     if (options.acks !== undefined) throw needsSync('acks');
     const left = this.scope.held.bars ? await this.#leased(limit) : limit;
     const { signal } = limit;
-    const leased = (tx: Tx): T => {
-      // It may have waited for its turn, or for room, for longer than the lease.
+    // It may have waited for its turn, or for room, for longer than the lease.
+    const leased = this.#timely(run, () => {
       if (this.scope.held.bars) throw this.#leaseless();
-      const value = this.#timely(run, tx);
-      if (this.scope.held.bars) throw this.#leaseless();
-      return value;
-    };
-    const write = new LocalWrite((tx) => leased(tx as Tx), left, clock);
+    });
+    const write = new LocalWrite(leased, left, clock);
     this.#open.add(write);
     try {
       return await this.#locally(write, signal === undefined ? {} : { signal });
@@ -110,7 +108,7 @@ export class Writer<Tx> {
       await deadline.race(
         new Promise<void>((resolve) => {
           const look = (): void => {
-            if (!held.isValid && authority.current().mayWrite) return;
+            if (!held.isValid && isPrimary(authority)) return;
             for (const stop of stops) stop();
             resolve();
           };
@@ -125,21 +123,32 @@ export class Writer<Tx> {
   }
 
   /**
-   * One that outlasts the lease is undone while that is still possible. On the next primary it
-   * would take as long.
+   * One that outlasts the lease is undone while that is still possible. It would take as long when
+   * its group runs again, and on the next primary. `assertMayRun`: before it runs, and after it.
    */
-  #timely<T>(run: (tx: Tx) => T, tx: Tx): T {
-    const { clock, held, document, id, limits } = this.scope;
+  #timely<T>(run: (tx: Tx) => T, assertMayRun: () => void = () => undefined): (tx: unknown) => T {
+    const { clock, held, document } = this.scope;
     const { leaseMs = Infinity } = document.failover ?? {};
-    const beganMs = clock.monotonicMs();
-    const value = run(tx);
-    const tookMs = clock.monotonicMs() - beganMs;
-    if (tookMs < leaseMs / 2 || !held.bars) return value;
+    let outlasted: AntiphonError | undefined;
+    return (tx) => {
+      if (outlasted !== undefined) throw outlasted;
+      assertMayRun();
+      const beganMs = clock.monotonicMs();
+      const value = run(tx as Tx);
+      const tookMs = clock.monotonicMs() - beganMs;
+      if (tookMs > leaseMs && held.bars) throw (outlasted = this.#outlasted(tookMs));
+      assertMayRun();
+      return value;
+    };
+  }
+
+  #outlasted(tookMs: number): AntiphonError {
+    const { id, limits } = this.scope;
     const wayOut =
       tookMs > limits.blockedMs
         ? `raise \`limits.blockedMs\` (${durationText(limits.blockedMs)})`
         : 'see in `antiphon status` on this replica why nobody renewed the lease';
-    throw new AntiphonError(
+    return new AntiphonError(
       'TIMEOUT',
       `The write kept replica ${id} for ${durationText(tookMs)}, and this primary lost its lease meanwhile. ` +
         `Nothing was written: another replica may be the primary by now. Write it in pieces, or ${wayOut}.`,
@@ -227,12 +236,9 @@ export class Writer<Tx> {
   ): Promise<WriteResult<T>> {
     const { clock, health, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
+    const timely = this.#timely(run);
     const inTheWay = (waitedMs: number) => sync.inTheWay.reason(waitedMs);
-    const write = new SyncWrite(
-      (tx) => this.#timely(run, tx as Tx),
-      { acks: level, ...limit, inTheWay },
-      clock,
-    );
+    const write = new SyncWrite(timely, { acks: level, ...limit, inTheWay }, clock);
     this.#open.add(write);
     try {
       if (!write.settled && !this.replica.tell('submit', write)) {
@@ -277,7 +283,7 @@ export class Writer<Tx> {
     const { authority, clock, limits } = this.scope;
     const { timeoutMs } = limitOf(options, limits.writeTimeoutMs);
     const untilMs = clock.monotonicMs() + timeoutMs;
-    if (authority.current().mayWrite)
+    if (isPrimary(authority))
       try {
         return await this.#here(statements, options, requestId);
       } catch (error) {
@@ -353,8 +359,8 @@ export class Writer<Tx> {
   #assertWritable(): void {
     const { authority, cluster, id, clocks } = this.scope;
     this.#assertOpen();
-    const { mayWrite, primary, epoch } = authority.current();
-    if (mayWrite) return clocks.assertInStep();
+    if (isPrimary(authority)) return clocks.assertInStep();
+    const { primary, epoch } = knownOf(authority);
     throw notWritable({ cluster, id, primary, ...(authority.byTerm && { epoch }) });
   }
 
