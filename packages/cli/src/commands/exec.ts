@@ -80,7 +80,7 @@ async function run(
     show(await replica.ref.ask('execute', request, answer), replica, terminal);
     return EXIT.ok;
   } catch (thrown) {
-    const error = explainWriteError(thrown, replica.id, ownCommand(cwd, env));
+    const error = explainWriteError(thrown, replica.id, ownCommand(cwd, env), requestId);
     if (terminal.json && error.code === 'OUTCOME_UNKNOWN') {
       const transaction = error.context['id'];
       terminal.out(

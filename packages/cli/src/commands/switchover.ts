@@ -44,6 +44,8 @@ export function defineSwitchover(host: CommandHost): void {
       const answers = await askMembers(client);
       const primary = primaryOf(answers.flatMap(({ status }) => status ?? []));
       if (primary === undefined) throw noPrimary(client.cluster);
+      const answer = answers.find(({ id }) => id === primary);
+      if (answer?.error?.code === 'TIMEOUT') throw busy(client.cluster, primary, answer.error);
       const timeoutMs = timeout * 1000;
       const wait = { timeoutMs: STEPS * timeoutMs, signal };
       const asked = client.replica(primary).ask('switchOver', { to, timeoutMs }, wait);
@@ -58,6 +60,16 @@ function noPrimary(cluster: string): AntiphonError {
     'NO_ACTOR',
     `No primary of ${cluster} answers, so none can hand over. See \`antiphon status\`, and use \`antiphon failover\` if it has gone.`,
     { context: { cluster } },
+  );
+}
+
+/** It would hand over once it has read the question, when nobody waits for that any more. */
+function busy(cluster: string, primary: string, cause: AntiphonError): AntiphonError {
+  return new AntiphonError(
+    'TIMEOUT',
+    `${primary}, the primary of ${cluster}, does not answer, and stays the primary: nothing was asked of it. ` +
+      'It may be in a long write. Call again when it answers in `antiphon status`, or use `antiphon failover`.',
+    { cause, context: { cluster, replica: primary } },
   );
 }
 

@@ -30,6 +30,13 @@ describe('explainWriteError', () => {
     },
   );
 
+  it('I8: no answer to a request with an id says that it may be run again', () => {
+    const thrown = new AntiphonError('TIMEOUT', 'late');
+    const error = explainWriteError(thrown, 'eu-1', 'npx antiphon', 'order-7');
+    expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', context: { id: 'order-7' } });
+    expect(error.message).toMatch(/Run it again with `--request-id order-7`/);
+  });
+
   it('I8: no answer says how to find out, and not what helps whoever reads: to call again', () => {
     const what = 'No answer from antiphon.shop.replica.eu-1.execute within 10000 ms';
     const error = explain(new AntiphonError('TIMEOUT', `${what}. Call again.`));

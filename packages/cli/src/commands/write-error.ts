@@ -10,7 +10,12 @@ const UNANSWERED: readonly ErrorCode[] = ['TIMEOUT', 'ABORTED', 'LOG_UNAVAILABLE
  * An answer that did not come is an unknown outcome too, and one that nobody can ask about: its
  * transaction has no name here.
  */
-export function explainWriteError(thrown: unknown, replica: string, command: string): AntiphonError {
+export function explainWriteError(
+  thrown: unknown,
+  replica: string,
+  command: string,
+  requestId?: string,
+): AntiphonError {
   const error = toAntiphonError(thrown);
   const { code, context, retriable } = error;
   const options = { cause: error, retriable, context: { ...context, replica } };
@@ -24,10 +29,13 @@ export function explainWriteError(thrown: unknown, replica: string, command: str
     return new AntiphonError(code, message, options);
   }
   if (!isUnanswered(error)) return error;
-  const message =
-    `${replica} did not answer (${whatHappened(error)}), and may or may not have committed the write. ` +
-    `See with \`${command} query\` whether it is there before you run it again.`;
-  return new AntiphonError('OUTCOME_UNKNOWN', message, { cause: error, context: { replica } });
+  const wayOut =
+    requestId === undefined
+      ? `See with \`${command} query\` whether it is there before you run it again.`
+      : `Run it again with \`--request-id ${requestId}\`: what is committed is not written again.`;
+  const message = `${replica} did not answer (${whatHappened(error)}), and may or may not have committed the write. ${wayOut}`;
+  const asked = { replica, ...(requestId !== undefined && { id: requestId }) };
+  return new AntiphonError('OUTCOME_UNKNOWN', message, { cause: error, context: asked });
 }
 
 /** Without what to do then: to call again is right for who reads, and may write twice here. */

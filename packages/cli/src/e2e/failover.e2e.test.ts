@@ -168,6 +168,20 @@ it('I9, I10: a primary is killed, another one takes over, and what was lost is w
     stdout: expect.stringMatching(/b: b:\d+ \(1\) is dismissed/) as unknown,
   });
   expect((await ask('status', '--check')).code).toBe(0);
+
+  // Asked while it cannot answer, it does not hand over when nobody waits for that any more.
+  const { pid = -1 } = running.get('a') ?? {};
+  process.kill(pid, 'SIGSTOP');
+  const late = await ask('switchover', 'b', '--timeout', '3');
+  process.kill(pid, 'SIGCONT');
+  expect(late).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /a, the primary of shop, does not answer, and stays the primary/,
+    ) as unknown,
+  });
+  await eventually('a answers', async () => (await ask('health')).code === 0, PATIENCE_MS);
+  expect((await ask('status')).stdout).toMatch(/epoch 3: a is the primary/);
 });
 
 it('I3, I9: a primary leaves for good: it hands over, sends what it has, and ends in good order', async () => {
