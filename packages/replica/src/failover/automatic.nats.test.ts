@@ -17,6 +17,10 @@ afterEach(() => fixture[Symbol.asyncDispose]());
 
 const topology: Topology = { mode: 'primary-replica', primary: 'a' };
 const failover = { leaseMs: 900, renewMs: 200, marginMs: 100, probeMs: 50, goneMs: 300 } as const;
+function keepThread(forMs: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
+}
+
 const MODES = [{ mode: 'async' }, { mode: 'sync', acks: 'majority' }] as const;
 
 function write(replica: SqliteReplica, id: number): Promise<unknown> {
@@ -175,6 +179,37 @@ it(
     await eventually('it waits', () => election()?.includes('too often'));
     expect(other.status().role).toBe('replica');
     expect(await other.takeOver()).toMatchObject({ elected: true });
+  },
+);
+
+it(
+  'I7: a primary that cannot renew its lease itself loses it, however busy it is',
+  { timeout: 60_000 },
+  async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    let isDead = false;
+    const error = new AntiphonError('LOG_UNAVAILABLE', 'The connection is dead.');
+    // The other thread has a connection of its own.
+    const lease = (real: Lease): Lease =>
+      changed(real, {
+        take: (record, seq) =>
+          isDead ? Promise.resolve({ type: 'unknown', error }) : real.take(record, seq),
+        read: (signal) => (isDead ? Promise.reject(error) : real.read(signal)),
+      });
+    const replica = await fixture.replicaWith({ lease }, 'a', { topology, failover });
+    const busyFor = async (ms: number): Promise<boolean> => {
+      const untilMs = performance.now() + ms;
+      for (let n = 0; performance.now() < untilMs; n++) {
+        const write = replica.transaction(() => keepThread(2 * failover.renewMs), { timeoutMs: 1000 });
+        await write.catch(() => undefined);
+        if (replica.status().lifecycle === 'suspended') return false;
+      }
+      return true;
+    };
+    expect(await busyFor(5000), 'as long as it can').toBe(true);
+    isDead = true;
+    expect(await busyFor(10 * failover.leaseMs)).toBe(false);
   },
 );
 

@@ -39,6 +39,8 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   };
   readonly #epoch: number;
   #state: KeeperState | undefined;
+  /** Somebody goes on with it, as far as this thread knows. */
+  #isStoodIn = false;
   #timer: Timer | undefined;
   /** Of what is held. */
   #expiry: Timer | undefined;
@@ -76,11 +78,20 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   /** What somebody has made of it while this thread was kept. */
   #absorb(): void {
     const newest = this.scope.standIn?.newest();
-    if (newest !== undefined) this.#state = keeperTakenOver(newest);
+    if (newest === undefined) return;
+    this.#state = keeperTakenOver(newest);
+    this.#isStoodIn = true;
+  }
+
+  /** This thread has turns again, and goes on itself: whether it can, only that shows. */
+  #takeBack(): void {
+    this.#absorb();
+    if (this.#isStoodIn) this.#share();
   }
 
   #share(): void {
     const { held, standIn } = this.scope;
+    this.#isStoodIn = false;
     const state = held.isForfeited ? undefined : this.#state;
     standIn?.tell(state && { record: this.#record(state.n), state });
   }
@@ -135,7 +146,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   async #go(context: Context<LeaseKeeperProtocol>): Promise<void> {
-    this.#absorb();
+    this.#takeBack();
     const state = this.#state;
     const { clock, held } = this.scope;
     if (held.isForfeited) return this.#end();
@@ -200,7 +211,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     this.#expiry?.cancel();
     if (!isValid || held.isForfeited) return health.handle('lease-out');
     this.#expiry = clock.setTimer(held.leftMs, () => {
-      this.#absorb();
+      this.#takeBack();
       this.#tell();
     });
     this.#failures = 0;
