@@ -208,6 +208,7 @@ export {
 } from './model/position.js';
 export { REQUESTS_TABLE, usersTables } from './model/requests-table.js';
 export type { KeeperSettings, KeeperState } from './model/keeper-state.js';
+export type { KeptParts } from './model/kept-parts.js';
 export type { LeaseRecord } from './model/lease-record.js';
 export type { ClusterSchema, ColumnSchema, TableSchema } from './model/schema.js';
 export { isVersionAtLeast, OLDEST_SERVER_VERSION, parseServerVersion } from './model/server-version.js';
@@ -290,7 +291,6 @@ export {
   type InstallOptions,
   type InstallReport,
   KEPT_OUTCOMES,
-  type KeptParts,
   type LeftOut,
   type LeftOutWrite,
   MAX_SHOWN_CONFLICTS,

@@ -5,6 +5,7 @@ import {
   decodeBatches,
   decodeChanges,
   encodeBatch,
+  type KeptParts,
   MAX_SUSPICIOUS,
   type RewindOptions,
   type RewindReport,
@@ -47,6 +48,7 @@ export async function rewind(
   await session.sealPending(applier, draft, pace, { undated: aheadMs(session) === undefined });
   session.sealing(applier).sealer.finish();
   captureNothing(applier);
+  if (options.passed !== undefined) keepPassed(applier, draft, options.passed);
   const tail = new Tail(session, draft, options, pace);
   const report = await tail.undo();
   draft.ownCounter = Math.min(draft.ownCounter, draft.publishedCounter);
@@ -55,6 +57,31 @@ export async function rewind(
   draft.policy = { ...draft.policy, writes: 'refuse' };
   if (session.policy.writes !== 'refuse') session.takeRole(applier, draft);
   return report;
+}
+
+/** Own messages are not kept as parts when they are read, as long as the database has the whole. */
+function keepPassed(connection: Connection, draft: ReplicaState, passed: KeptParts): void {
+  const { counter, time, bytes } = passed;
+  const { replica } = draft.identity;
+  if (counter <= draft.publishedCounter || Object.hasOwn(draft.partial, replica)) return;
+  const insert = connection.statement('INSERT INTO _antiphon_parts VALUES (?, ?, ?, ?, ?)');
+  let kept = 0;
+  for (let id = BigInt(counter) * PARTS_PER_COUNTER; kept < bytes; id++) {
+    const data = dataOf(connection, id);
+    if (data === undefined) break;
+    for (const batch of decodeBatches(data)) {
+      if (batch.kind !== 'part' || batch.firstCounter !== counter || batch.time !== time) return;
+      if (batch.offset >= bytes) break;
+      insert.run(replica, counter, time, batch.offset, batch.body);
+      kept = batch.offset + batch.body.length;
+    }
+  }
+  if (kept > 0) draft.partial[replica] = { counter, time, bytes: kept };
+}
+
+function dataOf(connection: Connection, id: bigint): Uint8Array | undefined {
+  return connection.statement('SELECT data FROM _antiphon_sealed WHERE id = ?', 'value').get(id) as
+    Uint8Array | undefined;
 }
 
 /** In the transaction that is open on the writing connection. */
@@ -125,7 +152,7 @@ class Tail {
   }
 
   async #take(id: bigint): Promise<void> {
-    const data = this.#data(id);
+    const data = dataOf(this.#connection, id);
     if (data === undefined) return;
     for (const batch of decodeBatches(data)) {
       if (batch.kind === 'part') {
@@ -136,11 +163,6 @@ class Tail {
       for (const transaction of tail) await this.#takeWhole(batch, transaction, data);
       if (tail.length < batch.transactions.length) this.#cut(id, batch);
     }
-  }
-
-  #data(id: bigint): Uint8Array | undefined {
-    return this.#connection.statement('SELECT data FROM _antiphon_sealed WHERE id = ?', 'value').get(id) as
-      Uint8Array | undefined;
   }
 
   /** Of others in its message it is cut out. */
@@ -174,7 +196,7 @@ class Tail {
   /** One part in memory at a time. */
   *#bodies(first: bigint): Generator<Uint8Array> {
     for (let id = first; ; id++) {
-      const data = this.#data(id);
+      const data = dataOf(this.#connection, id);
       if (data === undefined) return;
       for (const batch of decodeBatches(data)) if (batch.kind === 'part') yield batch.body;
     }

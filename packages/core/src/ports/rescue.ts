@@ -1,3 +1,4 @@
+import type { KeptParts } from '../model/kept-parts.js';
 import type { RowChange } from '../model/transaction.js';
 import type { Row, Value } from '../model/value.js';
 
@@ -17,6 +18,11 @@ export interface RewindOptions {
    * given again.
    */
   readonly spent: number;
+  /**
+   * The beginning of an own transaction that the position has passed. It is undone with the others,
+   * and comes back from the log: these parts of it are kept, since only the rest is read again.
+   */
+  readonly passed?: KeptParts | undefined;
 }
 
 export interface RewindReport {

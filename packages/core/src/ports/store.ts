@@ -15,6 +15,7 @@ import type { UncapturedTable, RecaptureReport, CompareOptions, KeptTable } from
 import type { GroupOutcome, LeftOutWrite, PreparedGroup, PrepareOptions } from './group.js';
 import type { RequestRows } from './requests.js';
 import type { InspectOptions, LeftOut, StoreIdentity, StoreInspection } from './inspection.js';
+import type { KeptParts } from '../model/kept-parts.js';
 import type { Rewinding } from './rescue.js';
 
 export * from './checksums.js';
@@ -114,15 +115,6 @@ export interface Gap {
 
 /** A store keeps so many gaps; one of a further origin is not kept. */
 export const MAX_GAPS = 1024;
-
-/** Parts of one big transaction, from its beginning without a hole. */
-export interface KeptParts {
-  readonly counter: number;
-  /** Of the transaction: it is the one that had this counter first, or another one. */
-  readonly time: number;
-  /** How many bytes of its changes. */
-  readonly bytes: number;
-}
 
 export interface StoreState {
   readonly position: Position;

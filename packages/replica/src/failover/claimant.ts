@@ -63,11 +63,11 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
   }
 
   async #claim(context: Context<ClaimantProtocol>): Promise<void> {
-    const { store, health, clock, id, ownReturn } = this.scope;
+    const { store, health, clock, id } = this.scope;
     this.#awaitedSeq = Infinity;
     const { number, primary } = newestEpoch(store.state());
     if (number > this.#from) return;
-    if (!health.replicating || ownReturn.isPending) {
+    if (!this.#mayClaim) {
       // Once it goes on, only this process can be the primary that the log names.
       if (primary === id) context.after(STOPPED_RETRY_MS, 'claim', undefined);
       return;
@@ -80,10 +80,12 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       }
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
+      const leaves = await leavesOf(this.scope, context.signal);
+      context.signal.throwIfAborted();
+      // What was true when it began to ask need not be any more.
+      if (!this.#mayClaim) return void context.self.tell('claim');
       this.#awaitedSeq =
-        newestSeq > this.scope.positions.passed
-          ? newestSeq
-          : await this.#append(this.#record(await leavesOf(this.scope, context.signal)));
+        newestSeq > this.scope.positions.passed ? newestSeq : await this.#append(this.#record(leaves));
       endPublishAlarm(health);
       context.self.tell('moved');
     } catch (thrown) {
@@ -92,6 +94,11 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       alarmPublish(health, this.#attempts, toAntiphonError(thrown));
       context.after(retryDelayMs(this.#attempts, clock), 'claim', undefined);
     }
+  }
+
+  get #mayClaim(): boolean {
+    const { store, health, ownReturn } = this.scope;
+    return newestEpoch(store.state()).number === this.#from && health.replicating && !ownReturn.isPending;
   }
 
   /**

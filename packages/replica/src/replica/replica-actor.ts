@@ -237,9 +237,10 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
    * again when the next epoch has begun behind that, and then writes again what it undid.
    */
   async #renumber(spent: number, context: Context<ReplicaProtocol>): Promise<void> {
-    const { store, progress } = this.scope;
+    const { store, progress, ownLog, id } = this.scope;
     await this.#term?.stopSending();
-    await store.rewind({ reason: 'pending', spent });
+    const passed = ownLog.at(store.state(), this.scope).partial[id];
+    await store.rewind({ reason: 'pending', spent, passed });
     await this.#term?.end();
     this.#enter(context);
     progress.moved();

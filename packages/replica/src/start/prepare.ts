@@ -8,6 +8,7 @@ import {
   isCertified,
   isRecord,
   isReserved,
+  type KeptParts,
   type LeaseStandIn,
   mailboxPrefix,
   newestEpoch,
@@ -276,7 +277,8 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
         })
       : { ownLog: ownLogState(id, store.state()), past: undefined, unfinished: undefined };
   const begun = unfinished?.counter ?? 0;
-  const ownReturn = new OwnReturn(() => giveUp(enrolled, past, begun));
+  const passed = ownLog.partial[id];
+  const ownReturn = new OwnReturn(() => giveUp(enrolled, { past, begun, passed }));
   try {
     await retrying(clock, deadline, () => deadline.paused(() => ownReturn.finish()));
   } catch (error) {
@@ -288,13 +290,19 @@ async function recoverOwn(enrolled: Enrolled, deadline: Deadline): Promise<Recov
   return { ...enrolled, recoverOwnUpTo, ownBegun: begun, ownLog: new OwnLog(ownLog), ownReturn };
 }
 
-/** `begun`: the log has parts under this number, which the next epoch drops. */
+interface OwnInLog {
+  readonly past: OwnRecovery | undefined;
+  /** The log has parts under this number, which the next epoch drops. */
+  readonly begun: number;
+  /** These come before the position, and what follows behind it. */
+  readonly passed: KeptParts | undefined;
+}
+
 async function giveUp(
   { store, logger, id, authority }: Enrolled,
-  past: OwnRecovery | undefined,
-  begun: number,
+  { past, begun, passed }: OwnInLog,
 ): Promise<void> {
-  const undo = (spent: number): Promise<unknown> => store.rewind({ reason: 'pending', spent });
+  const undo = (spent: number): Promise<unknown> => store.rewind({ reason: 'pending', spent, passed });
   if (authority.byTerm && begun > 0) await undo(begun);
   if (past === undefined) return;
   const { counter, time } = past;

@@ -9,6 +9,7 @@ import { describeGroups } from './store/groups.js';
 import { describeEpochs } from './store/epochs.js';
 import { describeOwnRecovery } from './store/own-recovery.js';
 import { describeForeignWritersOfGroups, describeLibraryOnly, describePreparing } from './store/preparing.js';
+import { describePassedParts } from './store/passed-parts.js';
 import { describeRewind } from './store/rewind.js';
 import { describeReading } from './store/reading.js';
 import { describeValues } from './store/values.js';
@@ -64,6 +65,7 @@ export function storeConformance<Tx>(
     describeEpochs(current);
     describeRewind(current);
     describeFenced(current);
+    describePassedParts(current);
     describeOwnRecovery(current);
     describeConverging(current);
     describeReading(current);

@@ -15,10 +15,10 @@ import type { Member } from './member.js';
 const PRIMARY = { rowVersions: false, primary: 'a', asPrimary: 'capture', writes: 'refuse' } as const;
 const TABLES = ['items', 'pairs', 'people', 'amounts'];
 const RESCUED = { reason: 'rescued', spent: 0 } as const;
-const PENDING = { reason: 'pending', spent: 0 } as const;
+export const PENDING = { reason: 'pending', spent: 0 } as const;
 export const ALL = { afterId: 0, limit: 1000 } as const;
 /** More than one message holds. */
-const BIG_ROWS = 250;
+export const BIG_ROWS = 250;
 const BIG_BYTES = 8192;
 
 /** The next entry of the log is a record, and these members, who have all before it, apply it. */
@@ -48,7 +48,7 @@ export async function rowsOf(member: Member): Promise<Readonly<Record<string, re
   return rows;
 }
 
-function bigRow(id: number, fill: number): RowOperation {
+export function bigRow(id: number, fill: number): RowOperation {
   return put('items', BigInt(id), 'big', null, new Uint8Array(BIG_BYTES).fill(fill));
 }
 
