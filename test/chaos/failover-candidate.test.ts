@@ -156,7 +156,8 @@ describe('a candidate that is killed', () => {
         `SELECT primary_replica FROM _antiphon_epochs WHERE epoch > ${before}`,
       );
       const wanted = [...(step.begins === true ? [candidate] : []), ...third].map(({ config }) => config.id);
-      expect(reigns.trim().split('\n')).toEqual(wanted);
+      // On a machine that is busy, a primary may lose its lease afterwards.
+      expect(reigns.trim().split('\n').slice(0, wanted.length)).toEqual(wanted);
     },
   );
 });
