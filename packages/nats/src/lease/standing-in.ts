@@ -63,7 +63,9 @@ export class StandingIn {
     const { state } = told.standing ?? {};
     if (state === undefined || state.standing === 'lost') return;
     const { notBeforeMs, settings, validUntilMs } = state;
-    this.#isProven = validUntilMs > this.#madeUntilMs;
+    // It tries as soon as it has its thread back. Kept again before that, it has shown nothing yet.
+    const hasTried = state.underWay || state.mustRead || state.n > this.#sentN + 1;
+    this.#isProven = validUntilMs > this.#madeUntilMs || !hasTried;
     this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
   }
 

@@ -86,7 +86,9 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   /** This thread has turns again, and goes on itself: whether it can, only that shows. */
   #takeBack(): void {
     this.#absorb();
-    if (this.#isStoodIn) this.#share();
+    if (!this.#isStoodIn) return;
+    if (this.#state !== undefined) this.#state = { ...this.#state, notBeforeMs: -Infinity };
+    this.#share();
   }
 
   #share(): void {
