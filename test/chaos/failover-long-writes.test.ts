@@ -12,7 +12,7 @@ const LONG_MS = 3 * leaseMs;
 const DEAF_MS = 12_000;
 /** Rows that are counted one by one: some seconds. */
 const LONG_STATEMENT = `INSERT INTO counters SELECT 100, count(*) FROM (
-  WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 12000000) SELECT i FROM n)`;
+  WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 20000000) SELECT i FROM n)`;
 
 let cluster: ChaosCluster;
 let primary: ReplicaHandle;
@@ -115,7 +115,7 @@ describe.each([
     async () => {
       await start(update, { blockedMs: 1000 });
       const follower = cluster.replicas.find((replica) => replica !== primary);
-      const statements = [{ sql: LONG_STATEMENT }];
+      const statements = [{ sql: LONG_STATEMENT.replace('20000000', '40000000') }];
       const answer = await follower?.ask<Settled>('write', { statements, options });
       // Who hears it in time knows that nothing was written.
       expect(['TIMEOUT', 'OUTCOME_UNKNOWN']).toContain(answer?.code);
