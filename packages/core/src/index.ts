@@ -128,6 +128,7 @@ export {
 export {
   isLeaseValid,
   type KeeperEvent,
+  keeperEventOf,
   keeperOf,
   keeperStep,
   type KeeperTask,

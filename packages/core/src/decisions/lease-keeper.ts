@@ -1,5 +1,5 @@
 import type { KeeperSettings, KeeperState } from '../model/keeper-state.js';
-import type { LeaseEntry } from '../ports/lease.js';
+import type { LeaseEntry, LeaseTake } from '../ports/lease.js';
 
 export type KeeperEvent =
   /** The attempt with the next number is sent. */
@@ -38,6 +38,11 @@ export function keeperOf(
 
 export function isLeaseValid(state: KeeperState, nowMs: number): boolean {
   return state.standing === 'held' && nowMs < state.validUntilMs;
+}
+
+/** Of the attempt with that number, answered now. */
+export function keeperEventOf(take: LeaseTake, n: number, atMs: number): KeeperEvent {
+  return take.type === 'taken' ? { ...take, n, atMs } : { type: take.type, n, atMs };
 }
 
 /** What the holder does at this moment. */

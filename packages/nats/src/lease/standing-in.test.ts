@@ -146,6 +146,19 @@ describe('who stands in for the holder of a lease', () => {
       expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
     });
 
+    it('is not judged by the numbers of the lease before', async () => {
+      standingIn.tell(told(2, undefined));
+      const { seq } = await clock.run(lease.read());
+      const wanted = after(keeperOf('i', SETTINGS, { expectedSeq: seq }), {
+        type: 'sent',
+        atMs: clock.monotonicMs(),
+      });
+      await clock.run(lease.take({ ...RECORD, n: 1 }, seq));
+      standingIn.tell(told(3, wanted));
+      await clock.advance(3000);
+      expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    });
+
     it('does, where the holder was kept again before it could try', async () => {
       standingIn.tell(told(2, back));
       await clock.advance(3000);

@@ -1,6 +1,7 @@
 import {
   type Clock,
   type KeeperEvent,
+  keeperEventOf,
   type KeeperState,
   keeperStep,
   keeperTakenOver,
@@ -8,7 +9,6 @@ import {
   type Lease,
   type LeaseRecord,
   type LeaseStanding,
-  type LeaseTake,
   type Timer,
 } from '@antiphon/core';
 
@@ -61,12 +61,20 @@ export class StandingIn {
     this.#state = undefined;
     this.#toldAtMs = this.#nowMs;
     const { state } = told.standing ?? {};
-    if (state === undefined || state.standing === 'lost') return;
+    if (state === undefined) return this.#forget();
+    if (state.standing === 'lost') return;
     const { notBeforeMs, settings, validUntilMs } = state;
     // It tries as soon as it has its thread back. Kept again before that, it has shown nothing yet.
     const hasTried = state.underWay || state.mustRead || state.n > this.#sentN + 1;
     this.#isProven = validUntilMs > this.#madeUntilMs || !hasTried;
     this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
+  }
+
+  /** The next lease of this holder begins with numbers of its own. */
+  #forget(): void {
+    this.#madeUntilMs = -Infinity;
+    this.#sentN = 0;
+    this.#isProven = true;
   }
 
   get #nowMs(): number {
@@ -96,13 +104,8 @@ export class StandingIn {
     this.#sentN = n;
     this.#step(turn, { type: 'sent', atMs: this.#nowMs });
     const take = await this.deps.lease.take(record, expectedSeq);
-    this.#step(turn, this.#eventOf(take, n));
+    this.#step(turn, keeperEventOf(take, n, this.#nowMs));
     this.#goOn(turn);
-  }
-
-  #eventOf(take: LeaseTake, n: number): KeeperEvent {
-    const atMs = this.#nowMs;
-    return take.type === 'taken' ? { ...take, n, atMs } : { type: take.type, n, atMs };
   }
 
   /**

@@ -3,6 +3,7 @@ import {
   isLeaseValid,
   keeperOf,
   type KeeperEvent,
+  keeperEventOf,
   type KeeperState,
   keeperStep,
   keeperTask,
@@ -10,7 +11,6 @@ import {
   type Lease,
   type LeaseEntry,
   type LeaseRecord,
-  type LeaseTake,
   newestEpoch,
   type Timer,
   toAntiphonError,
@@ -174,14 +174,9 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   ): void {
     this.#step({ type: 'sent', atMs: this.scope.clock.monotonicMs() });
     void this.lease.take(this.#record(n), expectedSeq).then((take) => {
-      if (!context.signal.aborted) context.self.tell('answered', this.#eventOf(take, n));
+      if (!context.signal.aborted)
+        context.self.tell('answered', keeperEventOf(take, n, this.scope.clock.monotonicMs()));
     });
-  }
-
-  #eventOf(take: LeaseTake, n: number): KeeperEvent {
-    const atMs = this.scope.clock.monotonicMs();
-    if (take.type === 'taken') return { ...take, n, atMs };
-    return { type: take.type, n, atMs };
   }
 
   async #read(context: Context<LeaseKeeperProtocol>): Promise<void> {

@@ -119,8 +119,8 @@ async function ofRequest(
     deadline.end();
   }
   const reason =
-    `the log holds no request with this id now. Call execute again with \`requestId: '${id}'\` within an hour of the first call: ` +
-    'it is written once';
+    `the log holds no request with this id now. Call execute again with \`requestId: '${id}'\` ` +
+    'within an hour of the first call: it is written once';
   return { outcome: 'unknown', id, reason };
 }
 
@@ -194,7 +194,9 @@ async function ofUndone(scope: Scope, asked: Asked): Promise<Outcome> {
     return rejected(asked, inLedger(origin));
   // After a power loss a number may have been given twice.
   if (one === undefined || kept.length > 1) {
-    const reason = `${origin} undid it and went on as the primary, so it may have written it again under another number`;
+    const reason =
+      `${origin} undid it and went on as the primary, ` +
+      'so it may have written it again under another number';
     return {
       outcome: 'unknown',
       id,
@@ -226,7 +228,9 @@ function fencedOf({ store }: Scope, asked: Asked): Outcome | undefined {
   const isMissing = state.gaps.some((gap) => gap.origin === origin);
   const epoch = newestEpoch(state);
   if (!hasOtherPrimary(epoch, origin) || isMissing) return undefined;
-  const since = `${epoch.primary} is the primary since entry ${epoch.seq} of the log, and the log had not got it by then`;
+  const since =
+    `${epoch.primary} is the primary since entry ${epoch.seq} of the log, ` +
+    'and the log had not got it by then';
   const id = formatOutcomeId(asked, asked.token);
   return { outcome: 'rejected', id, reason: `${since}: ${inLedger(origin)}` };
 }
@@ -278,9 +282,11 @@ async function seeEverything({ log, positions, progress, health }: Scope, deadli
 function undecided(asked: Asked, { members, cluster }: Scope): Outcome {
   const { origin } = asked;
   const reason = members.isFormer(origin)
-    ? `the log does not hold it now, and ${origin}, which alone could tell whether it still may, was removed from cluster ${cluster}. ` +
-      `Make sure that no process of ${origin} is running, then ask again: if the log still does not hold it, it was not committed and never will be`
-    : `the log does not hold it now, and only ${origin} can tell whether it still may. Ask there, or again once ${origin} has written`;
+    ? `the log does not hold it now, and ${origin}, which alone could tell whether it still may, ` +
+      `was removed from cluster ${cluster}. Make sure that no process of ${origin} is running, then ask again: ` +
+      'if the log still does not hold it, it was not committed and never will be'
+    : `the log does not hold it now, and only ${origin} can tell whether it still may. ` +
+      `Ask there, or again once ${origin} has written`;
   return {
     outcome: 'unknown',
     id: formatOutcomeId(asked, asked.token),
