@@ -1,9 +1,11 @@
 import type { Log, LogEntry } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { simulateLogLoss } from './log-loss.js';
+import { describeLogLoss, simulateLogLoss } from './log-loss.js';
 import type { SimulatedTopology, SimulatedUpdate } from './options.js';
 
 const SEEDS = 12;
+/** A claim that asks nobody is found by seed 15. */
+const TAKEOVER_SEEDS = 16;
 const TIMEOUT_MS = 600_000;
 const KINDS: readonly (readonly [SimulatedUpdate, SimulatedTopology])[] = [
   ['async', 'multi-primary'],
@@ -45,6 +47,23 @@ describe('a log that loses acknowledged entries and grows again', () => {
       expect(failed.join('\n')).toBe('');
       expect(seen.stopped).toBeGreaterThan(SEEDS / 2);
       expect(seen.went).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(['async', 'sync'] as const)(
+    'I14: while replicas take over from each other, %s',
+    { timeout: TIMEOUT_MS },
+    async (update) => {
+      const features = { terms: true, takeovers: true };
+      const failed: string[] = [];
+      let takenOver = 0;
+      for (let seed = 1; seed <= TAKEOVER_SEEDS; seed++) {
+        const report = await simulateLogLoss(seed, { update, topology: 'primary-replica', features });
+        if (!report.ok) failed.push(describeLogLoss(report, 'primary-replica', update));
+        takenOver += report.takenOver;
+      }
+      expect(failed.join('\n')).toBe('');
+      expect(takenOver).toBeGreaterThan(TAKEOVER_SEEDS);
     },
   );
 

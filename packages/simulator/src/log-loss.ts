@@ -1,4 +1,4 @@
-import { counterOf } from '@antiphon/core';
+import { counterOf, EPOCH_ORIGIN } from '@antiphon/core';
 import { Faults, memoryBus, memoryLog, memoryRegistry, Random, VirtualClock } from '@antiphon/testing';
 import { SimulatedDatabase } from './database.js';
 import { Folder } from './disk/folder.js';
@@ -16,6 +16,8 @@ const BEFORE_MS = { least: 3000, most: 7000 };
 const AFTER_MS = 20_000;
 const LONGEST_APART_MS = 4000;
 const MOST_LOST = 12;
+const MEAN_TAKEOVER_MS = 700;
+const TAKEOVER_TIMEOUTS_MS = [200, 1500, 6000];
 const KEPT_LINES = 200;
 
 export interface LogLossReport {
@@ -26,6 +28,8 @@ export interface LogLossReport {
   readonly lost: number;
   readonly stalled: readonly string[];
   readonly knew: readonly string[];
+  /** Replicas that became the primary. */
+  readonly takenOver: number;
   readonly lastEvents: readonly string[];
 }
 
@@ -53,6 +57,8 @@ class LogLoss {
   readonly #writers: readonly Writers[];
   readonly #violations = new Violations();
   readonly #folder = new Folder();
+  #stopped = false;
+  #takenOver = 0;
   #endSeq = 0;
   #knew: readonly SimulatedNode[] = [];
   #writesBefore = new Map<SimulatedNode, { readonly process: number; readonly writes: number }>();
@@ -70,14 +76,14 @@ class LogLoss {
       log: memoryLog(shared),
       bus: memoryBus(shared),
       registry: memoryRegistry(shared),
-      options: resolveOptions({ meanWriteMs: 300, ...options }, NO_FEATURES),
+      options: resolveOptions({ meanWriteMs: 300, ...options }, { ...NO_FEATURES, ...options.features }),
       update:
         options.update === 'sync'
           ? { mode: 'sync', acks: 'all', minInSync: 1 }
           : { mode: 'async', intervalMs: 0 },
     };
     this.#trace = new Trace(() => clock.monotonicMs(), KEPT_LINES);
-    const { replicas, topology } = this.#world.options;
+    const { replicas, topology, features } = this.#world.options;
     this.#nodes = Array.from({ length: replicas }, (_, index) => this.#machine(`r${index + 1}`, index === 0));
     this.#writers = this.#nodes.map(
       (node, index) =>
@@ -85,7 +91,7 @@ class LogLoss {
           this.#world,
           node,
           this.#random.fork(`writes ${node.id}`),
-          topology === 'multi-primary' || index === 0,
+          topology === 'multi-primary' || features.takeovers || index === 0,
         ),
     );
   }
@@ -106,6 +112,7 @@ class LogLoss {
     const { clock } = this.#world;
     for (const node of this.#nodes) node.start();
     for (const writers of this.#writers) writers.start();
+    if (this.#world.options.features.takeovers) this.#takeOverAtTimes();
     await clock.advance(this.#random.int(BEFORE_MS.least, BEFORE_MS.most));
     // A member that is down sees nothing wrong when it comes back.
     const away = this.#random.chance(0.2) ? this.#nodes : this.#nodes.filter(() => this.#random.chance(0.3));
@@ -116,6 +123,7 @@ class LogLoss {
     await clock.advance(100);
     const lost = this.#loseEntries(away);
     await clock.advance(AFTER_MS);
+    this.#stopped = true;
     for (const writers of this.#writers) writers.stop();
     if (this.#knew.length > 0) this.#checkStalled();
     else await this.#checkGoesOn();
@@ -128,6 +136,7 @@ class LogLoss {
       lost,
       stalled,
       knew: this.#knew.map(({ id }) => id),
+      takenOver: this.#takenOver,
       lastEvents: violations.length === 0 ? [] : this.#trace.lines,
     };
   }
@@ -177,6 +186,41 @@ class LogLoss {
     for (let n = 1; n <= count; n++)
       log.stream.append({ origin: '_barrier', id: `${name}-${n}`, data: new Uint8Array([0xc0]) });
     log.changed();
+  }
+
+  /** An operator makes one replica after the other the primary, before and after the loss. */
+  #takeOverAtTimes(): void {
+    this.#world.clock.setTimer(this.#random.int(0, 2 * MEAN_TAKEOVER_MS), () => {
+      if (this.#stopped) return;
+      void this.#takeOver(this.#random.pick(this.#nodes));
+      this.#takeOverAtTimes();
+    });
+  }
+
+  async #takeOver(node: SimulatedNode): Promise<void> {
+    const knew = this.#present(node);
+    const taken = await node.replica
+      ?.takeOver({ timeoutMs: this.#random.pick(TAKEOVER_TIMEOUTS_MS) })
+      .catch(() => undefined);
+    if (taken?.elected !== true) return;
+    this.#takenOver++;
+    this.#trace.add(`${node.id} took over at ${taken.seq}`);
+    const since = this.#world.log.entries().filter(({ seq }) => seq > this.#endSeq);
+    const isAnother = since.some(({ seq, origin }) => seq === taken.seq && origin === EPOCH_ORIGIN);
+    const stayed = this.#present(node).filter((other) => knew.includes(other));
+    if (isAnother && stayed.length > 0)
+      this.#violations.add(
+        'I14',
+        node.id,
+        `began epoch ${taken.epoch} in another history, and ${stayed.map(({ id }) => id).join(' and ')} could have told`,
+      );
+  }
+
+  /** Whoever has dealt with what is lost, and answers others. */
+  #present(asking: SimulatedNode): readonly SimulatedNode[] {
+    return this.#knew.filter(
+      (node) => node !== asking && node.replica !== undefined && node.connectedSinceMs < Infinity,
+    );
   }
 
   #checkStalled(): void {

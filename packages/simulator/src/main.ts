@@ -119,7 +119,7 @@ async function runApart(
 }
 
 async function loseLogs(
-  { first, last, topologies, updates, replicas, json }: Command,
+  { first, last, topologies, updates, replicas, features, json }: Command,
   print: (line: string) => void,
 ): Promise<number> {
   let failed = 0;
@@ -127,7 +127,12 @@ async function loseLogs(
     for (const [topology, update] of topologies.flatMap((topology) =>
       updates.map((update) => [topology, update] as const),
     )) {
-      const report = await simulateLogLoss(seed, { topology, update, ...(replicas && { replicas }) });
+      const report = await simulateLogLoss(seed, {
+        topology,
+        update,
+        features,
+        ...(replicas && { replicas }),
+      });
       if (!report.ok) failed++;
       print(
         json ? JSON.stringify({ topology, update, ...report }) : describeLogLoss(report, topology, update),

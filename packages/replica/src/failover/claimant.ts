@@ -11,6 +11,7 @@ import {
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { alarmPublish, endPublishAlarm } from '../publish/publish-alarm.js';
+import { assertHolds } from '../log/testimony.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ClaimantProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
@@ -73,14 +74,12 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       return;
     }
     try {
-      if (await this.#isBehindMembers(context.signal)) {
-        // The log has lost that, or does not show it yet: whoever watches it finds out.
-        context.after(STOPPED_RETRY_MS, 'claim', undefined);
-        return;
-      }
+      const [, leaves] = await Promise.all([
+        this.#assertWhole(context.signal),
+        leavesOf(this.scope, context.signal),
+      ]);
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
-      const leaves = await leavesOf(this.scope, context.signal);
       context.signal.throwIfAborted();
       // What was true when it began to ask need not be any more.
       if (!this.#mayClaim) return void context.self.tell('claim');
@@ -90,8 +89,10 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       context.self.tell('moved');
     } catch (thrown) {
       if (context.signal.aborted) return;
+      const error = toAntiphonError(thrown);
+      if (error.code === 'LOG_REPLACED') return health.stall(error);
       // One without an answer may be valid: then the feed brings it, and this ends.
-      alarmPublish(health, this.#attempts, toAntiphonError(thrown));
+      alarmPublish(health, this.#attempts, error);
       context.after(retryDelayMs(this.#attempts, clock), 'claim', undefined);
     }
   }
@@ -102,23 +103,23 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
   }
 
   /**
-   * A process that has just been started has heard nobody yet. A log that was put back from before
-   * looks whole to it where its file is as old, and a claim would begin another history. So it asks
-   * whoever runs how far they have come, and then the log how far it goes.
+   * I14: a log that was cut, and has perhaps grown again, looks whole to a replica that had not
+   * read what is missing, and a claim would begin another history. Beats tell, but it need not have
+   * heard any yet. So whoever runs is asked how far it has come, and then the log. Throws
+   * LOG_REPLACED.
    */
-  async #isBehindMembers(signal: AbortSignal): Promise<boolean> {
-    if (this.why !== 'restart') return false;
-    const { members, id, bus, cluster, log } = this.scope;
+  async #assertWhole(signal: AbortSignal): Promise<void> {
+    const { members, id, bus, cluster, document } = this.scope;
     const others = members.all.map(({ record }) => record.id).filter((member) => member !== id);
-    const places = await Promise.all(
+    await Promise.all(
       others.map(async (member) => {
         const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, member));
-        const asked = mailbox.ask('candidacy', undefined, { timeoutMs: ASK_MS, signal });
-        return asked.then(({ seq }) => seq).catch(() => 0);
+        const asked = mailbox.ask('standing', undefined, { timeoutMs: ASK_MS, signal });
+        const { entry, generation } = (await asked.catch(() => undefined)) ?? {};
+        if (entry === undefined || generation !== document.generation) return;
+        await assertHolds(this.scope, { id: member, entry }, signal);
       }),
     );
-    const { lastSeq } = await log.identity(signal);
-    return places.some((seq) => seq > lastSeq);
   }
 
   async #newestSeq(signal: AbortSignal): Promise<number> {

@@ -1,16 +1,8 @@
-import {
-  AntiphonError,
-  describeEntry,
-  FIRST_ENTRY_SEQ,
-  isSameEntry,
-  type KnownEntry,
-  type LogIdentity,
-  sentence,
-  sleep,
-} from '@antiphon/core';
+import { AntiphonError, FIRST_ENTRY_SEQ, isSameEntry, type LogIdentity, sentence } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
-import { assertReadable, assertSameLog, CONFIRM_WAIT_MS } from '../log/log-check.js';
+import { assertReadable, assertSameLog } from '../log/log-check.js';
 import { OwnEntries } from '../log/own-entries.js';
+import { assertHolds, type Testimony } from '../log/testimony.js';
 import type { Scope } from '../state/scope.js';
 
 /**
@@ -27,9 +19,7 @@ const COMPARE_EVERY_LOOKS = 3;
 /** This replica ends, or NATS denies it something, which is an alarm of its own. */
 const NOT_OF_THE_LOG: ReadonlySet<string> = new Set(['ABORTED', 'ACTOR_STOPPED', 'ACCESS_DENIED']);
 
-interface Testimony {
-  readonly id: string;
-  readonly entry: KnownEntry;
+interface Heard extends Testimony {
   readonly isStalled: boolean;
 }
 
@@ -147,7 +137,7 @@ export class LogWatch {
   }
 
   /** What the other members have dealt with, in their own words. */
-  #testimonies(): readonly Testimony[] {
+  #testimonies(): readonly Heard[] {
     const { members, document, id } = this.scope;
     return members.all.flatMap(({ record, beat }) => {
       const { entry } = beat ?? {};
@@ -158,12 +148,12 @@ export class LogWatch {
 
   /** The log was asked after the beats were heard: it holds what they name, or it lost it. */
   async #compare(
-    testimonies: readonly Testimony[],
-    identity: LogIdentity,
+    testimonies: readonly Heard[],
+    { lastSeq }: LogIdentity,
     signal: AbortSignal,
   ): Promise<void> {
-    const beyond = testimonies.find(({ entry }) => entry.seq > identity.lastSeq);
-    if (beyond !== undefined) await this.#confirmEnd(beyond, signal);
+    const beyond = testimonies.find(({ entry }) => entry.seq > lastSeq);
+    if (beyond !== undefined) await assertHolds(this.scope, beyond, signal);
     const due = testimonies.filter(({ id, entry }) => this.#compared.get(id) !== entry.seq);
     const one = due.find(({ isStalled }) => isStalled);
     if (one !== undefined) return this.#compareOne(one, signal);
@@ -172,33 +162,10 @@ export class LogWatch {
     if (next !== undefined) await this.#compareOne(next, signal);
   }
 
-  async #confirmEnd({ id, entry }: Testimony, signal: AbortSignal): Promise<void> {
-    const { log, clock } = this.scope;
-    await sleep(clock, CONFIRM_WAIT_MS, signal);
-    const { lastSeq } = await log.identity(signal);
-    if (lastSeq >= entry.seq) return;
-    throw log.replace(
-      `it ends at ${lastSeq}, and ${id} has dealt with its entry ${entry.seq}: the stream was truncated or restored`,
-    );
-  }
-
-  async #compareOne({ id, entry }: Testimony, signal: AbortSignal): Promise<void> {
-    const { log, clock } = this.scope;
-    if (isSameEntry(entry, log.known ?? { seq: 0 }) !== true) {
-      const loss = await this.#differs(entry, signal);
-      if (loss !== undefined) {
-        await sleep(clock, CONFIRM_WAIT_MS, signal);
-        const again = await this.#differs(entry, signal);
-        if (again !== undefined) throw log.replace(`${again}, and ${id} knows it as ${describeEntry(entry)}`);
-      }
-    }
+  async #compareOne(heard: Heard, signal: AbortSignal): Promise<void> {
+    const { id, entry } = heard;
+    if (isSameEntry(entry, this.scope.log.known ?? { seq: 0 }) !== true)
+      await assertHolds(this.scope, heard, signal);
     this.#compared.set(id, entry.seq);
-  }
-
-  /** Trimmed, or removed: nobody can tell. */
-  async #differs(entry: KnownEntry, signal: AbortSignal): Promise<string | undefined> {
-    const found = await this.scope.log.get(entry.seq, signal);
-    if (found === undefined || isSameEntry(entry, found) !== false) return undefined;
-    return `its entry ${entry.seq} is ${describeEntry(found)}`;
   }
 }

@@ -308,6 +308,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     return {
       seq: positions.passed,
       generation: position.generation,
+      ...(position.entry && { entry: position.entry }),
       vector,
       lastCounter,
       publishedCounter,

@@ -1,4 +1,4 @@
-import type { Candidacy, Epoch, StoreState, VectorClock } from '@antiphon/core';
+import type { Candidacy, Epoch, KnownEntry, StoreState, VectorClock } from '@antiphon/core';
 
 export interface Ping {
   readonly id: string;
@@ -10,6 +10,8 @@ export interface Ping {
 export interface Standing {
   readonly seq: number;
   readonly generation: string;
+  /** The newest entry of the log that its database knows. */
+  readonly entry?: KnownEntry;
   readonly vector: VectorClock;
   readonly lastCounter: number;
   readonly publishedCounter: number;

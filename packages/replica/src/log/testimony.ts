@@ -1,0 +1,44 @@
+import { type Clock, describeEntry, isSameEntry, type KnownEntry, sleep } from '@antiphon/core';
+import { CONFIRM_WAIT_MS } from './log-check.js';
+import type { VerifiedLog } from './verified-log.js';
+
+/** The newest entry that another member has dealt with, in its own words. */
+export interface Testimony {
+  readonly id: string;
+  readonly entry: KnownEntry;
+}
+
+/**
+ * I14: the log is asked after the member, so it holds that entry or has lost it. From then on it is
+ * an entry that is known here as well. Throws LOG_REPLACED.
+ */
+export async function assertHolds(
+  { log, clock }: { readonly log: VerifiedLog; readonly clock: Clock },
+  testimony: Testimony,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await lossOf(testimony, log, signal)) === undefined) return;
+  await sleep(clock, CONFIRM_WAIT_MS, signal);
+  const loss = await lossOf(testimony, log, signal);
+  if (loss !== undefined) throw log.replace(loss);
+}
+
+async function lossOf(
+  { id, entry }: Testimony,
+  log: VerifiedLog,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { seq } = entry;
+  const found = await log.get(seq, signal);
+  if (found === undefined) {
+    const { lastSeq } = await log.identity(signal);
+    // Trimmed, or removed: nobody can tell.
+    if (lastSeq >= seq) return undefined;
+    return `it ends at ${lastSeq}, and ${id} has dealt with its entry ${seq}: the stream was truncated or restored`;
+  }
+  const isSame = isSameEntry(entry, found);
+  if (isSame === false)
+    return `its entry ${seq} is ${describeEntry(found)}, and ${id} knows it as ${describeEntry(entry)}`;
+  if (isSame === true) log.note(entry);
+  return undefined;
+}
