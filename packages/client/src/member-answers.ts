@@ -31,3 +31,12 @@ export async function askMember(client: ClusterClient, id: string): Promise<Memb
     return { id, error: toAntiphonError(error) };
   }
 }
+
+/**
+ * For how long one that does not answer has been inside of a write, as others hear it of the thread
+ * that renews its lease; undefined: nobody says so.
+ */
+export function writingMsOf(answers: readonly MemberAnswer[], id: string): number | undefined {
+  const said = answers.flatMap(({ status }) => status?.members ?? []);
+  return said.find((member) => member.id === id && member.writingMs !== undefined)?.writingMs;
+}

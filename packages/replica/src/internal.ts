@@ -3,5 +3,6 @@
  */
 export { changeAgreedLimits, type LimitsChange } from './membership/change-limits.js';
 export type { MailboxProtocol } from './service/mailbox.js';
+export { writingPrimary } from './config/writing-primary.js';
 export { describeSubscription } from './read/subscriptions.js';
 export { withRevivedValues } from './failover/rescue-values.js';

@@ -1,4 +1,5 @@
 import type { Candidacy } from '@antiphon/core';
+import { writingPrimary } from '@antiphon/replica/internal';
 import { styled } from '../output/style.js';
 import { formatTable, type Column } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -18,6 +19,8 @@ export interface CandidatesView {
   readonly primary: string | undefined;
   /** It does. */
   readonly answers: boolean;
+  /** It does not since it is inside of a write, and keeps its lease. */
+  readonly writingMs: number | undefined;
   /** Only then there is an in-sync set. */
   readonly sync: boolean;
   /** In the order in which they are shown. */
@@ -52,11 +55,19 @@ function successionOf({ mode, answers, candidates }: CandidatesView): string {
     : `No replica can take its place by itself: ${byHand}`;
 }
 
+function primaryText(view: CandidatesView): string {
+  const { primary, answers, writingMs } = view;
+  if (primary === undefined) return 'Every replica takes writes.';
+  if (answers) return `${primary} is the primary. ${successionOf(view)}`;
+  if (writingMs === undefined) return `${primary} is the primary, and does not answer. ${successionOf(view)}`;
+  const then = 'Another replica takes its place when the write takes longer than `limits.blockedMs`.';
+  return `${writingPrimary(primary, writingMs)} ${then}`;
+}
+
 /** For people: a line for each replica, and below why each has its place. */
 export function candidatesText(view: CandidatesView): string {
-  const { cluster, primary, answers, sync, candidates, terminal } = view;
-  const is = `${primary} is the primary${answers ? '' : ', and does not answer'}. ${successionOf(view)}`;
-  const who = primary === undefined ? 'Every replica takes writes.' : is;
+  const { cluster, sync, candidates, terminal } = view;
+  const who = primaryText(view);
   return [
     `cluster ${styled(terminal, 'bold', cluster)}: ${who}\n\n`,
     formatTable(sync ? [...COLUMNS, SYNC_COLUMN] : COLUMNS, candidates.map(cells)),

@@ -39,6 +39,7 @@ export function defineExplainCandidate(host: CommandHost): void {
               mode,
               primary,
               answers: hasAnswered(answers, primary),
+              writingMs: writingMsIn(answers, primary),
               sync,
               candidates,
               terminal,
@@ -63,6 +64,13 @@ function primaryIn(answers: readonly CandidacyAnswer[]): string | undefined {
 
 function hasAnswered(answers: readonly CandidacyAnswer[], id: string | undefined): boolean {
   return answers.some((answer) => answer.id === id && answer.candidacy !== undefined);
+}
+
+/** Of the primary; only those that follow it hear that. */
+function writingMsIn(answers: readonly CandidacyAnswer[], primary: string | undefined): number | undefined {
+  const said = answers.map(({ candidacy }) => candidacy);
+  return said.find((one) => one?.primary === primary && one?.primaryWritingMs !== undefined)
+    ?.primaryWritingMs;
 }
 
 /** The primary itself is what the others would take over from: it has no place. */

@@ -1,5 +1,8 @@
 import { AntiphonError } from '@antiphon/core';
-import { problemsOf } from '@antiphon/replica';
+import { askMembers, type ClusterClient } from '@antiphon/client';
+import { writingMsOf } from '@antiphon/client/internal';
+import { problemsOf, type ReplicaStatus } from '@antiphon/replica';
+import { writingPrimary } from '@antiphon/replica/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -48,7 +51,7 @@ export function defineHealth(host: CommandHost): void {
         );
       await using client = await openCluster(target);
       const limits = { timeoutMs: timeout * 1000, signal };
-      const status = await client.replica(id).ask('status', undefined, limits);
+      const status = await statusOf(client, id, limits);
       const problems = problemsOf(status, maxLag === undefined ? {} : { maxLagSeconds: maxLag });
       const healthy = problems.length === 0;
       if (terminal.json) terminal.out(`${toJson({ id, healthy, lifecycle: status.lifecycle, problems })}\n`);
@@ -57,4 +60,23 @@ export function defineHealth(host: CommandHost): void {
       return healthy ? EXIT.ok : EXIT.failed;
     },
   });
+}
+
+/** One that does not answer may be inside of a long write, which the others know. */
+async function statusOf(
+  client: ClusterClient,
+  id: string,
+  limits: { readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<ReplicaStatus> {
+  try {
+    return await client.replica(id).ask('status', undefined, limits);
+  } catch (error) {
+    if (!(error instanceof AntiphonError) || error.code !== 'TIMEOUT') throw error;
+    const writingMs = writingMsOf(await askMembers(client), id);
+    if (writingMs === undefined) throw error;
+    throw new AntiphonError('TIMEOUT', writingPrimary(id, writingMs), {
+      context: { replica: id },
+      cause: error,
+    });
+  }
 }

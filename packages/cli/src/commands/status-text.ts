@@ -1,7 +1,8 @@
 import type { MemberAnswer } from '@antiphon/client';
-import { primaryOf } from '@antiphon/client/internal';
+import { primaryOf, writingMsOf } from '@antiphon/client/internal';
 import { sentence } from '@antiphon/core';
 import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
+import { writingPrimary } from '@antiphon/replica/internal';
 import { styled, type Style } from '../output/style.js';
 import { formatTable, type Column } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -20,6 +21,9 @@ const BYTES_PER_MB = 1_000_000;
 const SHORTFALL_ALARM = 'in-sync';
 /** Said by `holding`. */
 const HOLD_ALARM = 'apply';
+/** Likewise, and from its first moment. */
+const WRITING_ALARM = 'long-write';
+const UNSAID_ALARMS: ReadonlySet<string> = new Set([SHORTFALL_ALARM, HOLD_ALARM, WRITING_ALARM]);
 
 /** For people: what the cluster is, a line for each replica, and below whatever needs attention. */
 export function statusText({ cluster, servers, answers, terminal }: StatusView): string {
@@ -27,13 +31,14 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
   const sync = newestSync(statuses);
   const columns = sync === undefined ? COLUMNS : [...COLUMNS, ...SYNC_COLUMNS];
   const rows = answers.map((answer) => [
-    ...row(answer, terminal),
+    ...row(answer, writingMsOf(answers, answer.id), terminal),
     ...(sync === undefined ? [] : syncCells(answer, sync, terminal)),
   ]);
   const warning = ([style, text]: Warning): string => `${styled(terminal, style, '!')} ${text}\n`;
   return [
     `cluster ${styled(terminal, 'bold', cluster)} (${kindOf(statuses)}) at ${servers}\n${epochLine(statuses)}\n`,
     formatTable(columns, rows),
+    ...writingWarnings(answers).map(warning),
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
     ...staysHere(statuses).map((text) => warning(['yellow', text])),
@@ -92,7 +97,15 @@ function updateName(update: UpdateSettings): string {
 
 const AWAY: Readonly<Record<string, string>> = { NO_ACTOR: 'away', ACCESS_DENIED: 'not permitted' };
 
-function row({ id, status, error }: MemberAnswer, terminal: Pick<Terminal, 'color'>): readonly string[] {
+function row(
+  { id, status, error }: MemberAnswer,
+  writingMs: number | undefined,
+  terminal: Pick<Terminal, 'color'>,
+): readonly string[] {
+  if (status === undefined && writingMs !== undefined) {
+    const known = [id, 'primary', styled(terminal, 'yellow', 'in a long write')];
+    return COLUMNS.map((_, index) => known[index] ?? '');
+  }
   if (status === undefined) {
     const away = styled(terminal, 'red', AWAY[error?.code ?? ''] ?? 'no answer');
     return COLUMNS.map((_, index) => [id, '', away][index] ?? '');
@@ -142,6 +155,13 @@ function syncCells(
 
 type Warning = readonly [style: Style, text: string];
 
+function writingWarnings(answers: readonly MemberAnswer[]): readonly Warning[] {
+  return answers.flatMap(({ id, status }): Warning[] => {
+    const writingMs = status === undefined ? writingMsOf(answers, id) : undefined;
+    return writingMs === undefined ? [] : [['yellow', writingPrimary(id, writingMs)]];
+  });
+}
+
 function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | undefined): readonly Warning[] {
   if (sync === undefined) return [];
   const degraded = statuses.filter((status) => status.sync?.degraded === true).map(({ id }) => id);
@@ -167,7 +187,7 @@ function warningsOf({
     ...(stalled === undefined ? [] : [['red', `${id} stalled: ${stalled.message}`] as const]),
     ...(holding === undefined ? [] : [['red', `${id} holds: ${holding.message}`] as const]),
     ...alarms
-      .filter(({ name }) => name !== SHORTFALL_ALARM && name !== HOLD_ALARM)
+      .filter(({ name }) => !UNSAID_ALARMS.has(name))
       .map(({ message }) => ['yellow', `${id}: ${message}`] as const),
     ...waitingFor.map(
       ({ origin, expected, reason, answer }) =>

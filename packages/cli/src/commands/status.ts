@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AntiphonError } from '@antiphon/core';
 import { problemsOf } from '@antiphon/replica';
+import { writingPrimary } from '@antiphon/replica/internal';
 import { askMembers, type ClusterClient, type MemberAnswer } from '@antiphon/client';
-import { furthestOf, nobodyAnswers } from '@antiphon/client/internal';
+import { furthestOf, nobodyAnswers, writingMsOf } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -58,11 +59,17 @@ export function defineStatus(host: CommandHost): void {
 }
 
 function checked(answers: readonly MemberAnswer[], terminal: Terminal): ExitCode {
-  const problems = answers.flatMap(({ id, status, error }) =>
-    status === undefined ? [`${id} does not answer (${error?.code ?? 'no answer'}).`] : problemsOf(status),
+  const problems = answers.flatMap((answer) =>
+    answer.status === undefined ? [whyNoAnswer(answer, answers)] : problemsOf(answer.status),
   );
   for (const problem of problems) terminal.err(`${problem}\n`);
   return problems.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+function whyNoAnswer({ id, error }: MemberAnswer, answers: readonly MemberAnswer[]): string {
+  const writingMs = writingMsOf(answers, id);
+  if (writingMs !== undefined) return writingPrimary(id, writingMs);
+  return `${id} does not answer (${error?.code ?? 'no answer'}).`;
 }
 
 /** As the replica says that has read furthest. */

@@ -10,8 +10,9 @@ import {
   usersTables,
 } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
+import { writingPrimary } from '@antiphon/replica/internal';
 import type { MemberAnswer } from '@antiphon/client';
-import { primaryOf } from '@antiphon/client/internal';
+import { primaryOf, writingMsOf } from '@antiphon/client/internal';
 import type { Config } from '../config/config.js';
 import { ok, splitSentence, warn, fail, type Check } from './check.js';
 
@@ -22,6 +23,8 @@ const STAYS =
   'Its rows are on no other replica. Give it what it lacks before the cluster is created, or name the tables to replicate in `tables`.';
 /** Said by `holding`. */
 const HOLD_ALARM = 'apply';
+/** Said of the primary itself. */
+const WRITING_ALARM = 'long-write';
 
 /**
  * Each member: does it answer, is it in step, do versions and clocks agree? `nowMs`: when the
@@ -31,12 +34,16 @@ export function replicaChecks(answers: readonly MemberAnswer[], nowMs: number): 
   const statuses = answers.flatMap(({ status }) => status ?? []);
   const checks = answers.flatMap((answer) => {
     const { status, answeredAtMs = nowMs } = answer;
-    return status === undefined ? [silentCheck(answer, statuses)] : statusChecks(status, answeredAtMs);
+    return status === undefined ? [silentCheck(answer, answers)] : statusChecks(status, answeredAtMs);
   });
   return [...checks, ...versionChecks(statuses)];
 }
 
-function silentCheck({ id, error }: MemberAnswer, statuses: readonly ReplicaStatus[]): Check {
+function silentCheck({ id, error }: MemberAnswer, answers: readonly MemberAnswer[]): Check {
+  const statuses = answers.flatMap(({ status }) => status ?? []);
+  const writingMs = writingMsOf(answers, id);
+  if (writingMs !== undefined)
+    return warn(id, writingPrimary(id, writingMs), `Wait for its end; the log of ${id} names the statement.`);
   const what = `${id} does not answer (${error?.code ?? 'no answer'}).`;
   if (error?.code === 'ACCESS_DENIED')
     return fail(id, what, 'Grant this user the permissions of docs/access.md, or log in as another one.');
@@ -70,7 +77,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
       ok(id, `${id}: ${role}, ${lifecycle}, ${lag.entries} entries behind, ${conflicts} conflicts decided`),
     );
   }
-  for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM)) {
+  for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM && name !== WRITING_ALARM)) {
     const { message, advice } = splitSentence(
       alarm.message,
       `See what the log of ${id} says at that time: its terminal, journalctl or docker logs, or ${id}.log in --dir of \`up\` and \`demo\`.`,

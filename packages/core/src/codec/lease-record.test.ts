@@ -6,9 +6,12 @@ import { decodeLeaseRecord, encodeLeaseRecord } from './lease-record.js';
 const RECORD: LeaseRecord = { epoch: 3, holder: 'r2', instance: 'i-1', leaseMs: 2000, n: 17 };
 
 describe('a record of a lease', () => {
-  it.each([RECORD, { ...RECORD, epoch: 0, n: 1 }])('comes back as it was', (record) => {
-    expect(decodeLeaseRecord(encodeLeaseRecord(record))).toEqual(record);
-  });
+  it.each([RECORD, { ...RECORD, epoch: 0, n: 1 }, { ...RECORD, writingMs: 23_000 }])(
+    'comes back as it was',
+    (record) => {
+      expect(decodeLeaseRecord(encodeLeaseRecord(record))).toEqual(record);
+    },
+  );
 
   it.each<[string, Readonly<Record<string, unknown>>]>([
     ['of another format', { format: 2 }],
@@ -25,6 +28,10 @@ describe('a record of a lease', () => {
     ['that is number 0', { n: 0 }],
   ])('is none %s', (_, change) => {
     expect(decodeLeaseRecord(encodeControl({ format: 1, ...RECORD, ...change }))).toBeUndefined();
+  });
+
+  it.each([-1, 0.5, 'long', null])('says nothing of a write that lasts for %s', (writingMs) => {
+    expect(decodeLeaseRecord(encodeControl({ format: 1, ...RECORD, writingMs }))).toEqual(RECORD);
   });
 
   it('is none of other bytes', () => {

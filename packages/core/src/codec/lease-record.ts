@@ -18,7 +18,9 @@ export function decodeLeaseRecord(data: Uint8Array): LeaseRecord | undefined {
   if (!isCount(epoch) || !isCount(leaseMs) || leaseMs === 0 || !isCount(n) || n === 0) return undefined;
   if (typeof holder !== 'string' || !isIdentifier(holder)) return undefined;
   if (typeof instance !== 'string' || instance === '' || instance.length > MAX_TEXT) return undefined;
-  return { epoch, holder, instance, leaseMs, n };
+  const { writingMs } = input;
+  const isWriting = typeof writingMs === 'number' && isCount(writingMs);
+  return { epoch, holder, instance, leaseMs, n, ...(isWriting && { writingMs }) };
 }
 
 function isCount(input: number): boolean {

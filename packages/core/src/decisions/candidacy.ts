@@ -20,6 +20,8 @@ export interface Candidacy {
   readonly lagMs: number;
   /** Since it last heard that the primary is there. Absent: never. */
   readonly heardPrimaryMsAgo?: number;
+  /** How long the primary has been inside of a write, renewing its lease. Absent: it is in none. */
+  readonly primaryWritingMs?: number;
   /** The highest counter of its own transactions. */
   readonly lastCounter: number;
 }

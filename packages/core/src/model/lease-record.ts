@@ -9,4 +9,9 @@ export interface LeaseRecord {
   readonly leaseMs: number;
   /** Counts the attempts of this instance, from 1: each has a number of its own. */
   readonly n: number;
+  /**
+   * Milliseconds for which the holder has been inside of a write, while somebody else renews the
+   * lease for it. It answers nobody meanwhile, and is not gone. Absent: it renews it itself.
+   */
+  readonly writingMs?: number;
 }

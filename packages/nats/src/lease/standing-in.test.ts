@@ -69,6 +69,16 @@ describe('who stands in for the holder of a lease', () => {
     expect(newest?.state.n).toBeGreaterThan(5);
   });
 
+  it('says in the lease for how long the write has kept it', async () => {
+    expect((await clock.run(lease.read())).record?.writingMs).toBeUndefined();
+    await clock.advance(1000);
+    standingIn.tell(told(1, held));
+    await clock.advance(5000);
+    const { writingMs } = (await clock.run(lease.read())).record ?? {};
+    expect(writingMs).toBeGreaterThan(4000);
+    expect(writingMs).toBeLessThanOrEqual(5000);
+  });
+
   it('does nothing for one that is late for another reason, and begins with a write', async () => {
     isBusy = false;
     standingIn.tell(told(1, held));

@@ -93,7 +93,8 @@ export class StandingIn {
     this.#state ??= keeperTakenOver(state);
     if (!this.#isProven) return void this.#prove();
     const task = keeperTask(this.#state, this.#nowMs);
-    if (task.type === 'renew') void this.#renew({ ...record, n: task.n }, task.expectedSeq);
+    const writingMs = Math.round(this.#nowMs - this.#toldAtMs);
+    if (task.type === 'renew') void this.#renew({ ...record, n: task.n, writingMs }, task.expectedSeq);
     else if (task.type === 'read') void this.#readOn();
     else if (task.type === 'wait' && task.untilMs < Infinity) this.#lookAt(task.untilMs);
   }

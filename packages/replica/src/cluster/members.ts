@@ -4,6 +4,7 @@ import {
   counterOf,
   findMember,
   isIdentifier,
+  type LeaseRecord,
   listRecords,
   type MemberRecord,
   type Registry,
@@ -32,6 +33,8 @@ export class Members {
   /** Removed from the cluster: they count for nothing, but what they wrote is genuine. */
   readonly #former = new Map<string, MemberRecord>();
   #listening: Promise<void> | undefined;
+  /** Who holds the lease, while a write keeps it from saying anything else. Monotonic times. */
+  #writing: { readonly id: string; readonly sinceMs: number; readonly untilMs: number } | undefined;
 
   constructor(
     private readonly registry: Registry,
@@ -96,6 +99,20 @@ export class Members {
     const member = this.#members.get(beat.id);
     if (member === undefined) return;
     this.#members.set(beat.id, { record: member.record, lastSeenMs: this.clock.monotonicMs(), beat });
+  }
+
+  /** As its thread says that renews the lease in its place: beats come from another one. */
+  renewed({ holder: id, leaseMs, writingMs }: LeaseRecord): void {
+    const nowMs = this.clock.monotonicMs();
+    this.#writing =
+      writingMs === undefined ? undefined : { id, sinceMs: nowMs - writingMs, untilMs: nowMs + leaseMs };
+  }
+
+  /** For how long it has been inside of a write; undefined: it is in none that lasts. */
+  writingMs(id: string | undefined): number | undefined {
+    const nowMs = this.clock.monotonicMs();
+    const { id: holder, sinceMs = 0, untilMs = 0 } = this.#writing ?? {};
+    return holder !== undefined && holder === id && nowMs < untilMs ? Math.round(nowMs - sinceMs) : undefined;
   }
 
   /**

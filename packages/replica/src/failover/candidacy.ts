@@ -1,5 +1,5 @@
 import { type ActorRef, remoteRef } from '@antiphon/actor';
-import { type Candidacy, mailboxPrefix, newestEpoch, obstacleIn } from '@antiphon/core';
+import { type Candidacy, mailboxPrefix, obstacleIn } from '@antiphon/core';
 import { isCreated, notCreatedYet } from '../state/created.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -42,8 +42,8 @@ export async function ownCandidacy(
   replica: ActorRef<ReplicaProtocol>,
 ): Promise<Candidacy> {
   await replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS }).catch(() => undefined);
-  const { id, instance, authority, store, positions, sync, failoverPriority: priority } = scope;
-  const { primary } = authority.current();
+  const { id, instance, authority, store, positions, sync, members, failoverPriority: priority } = scope;
+  const { epoch, primary } = authority.current();
   const quarantined = await quarantinedOf(scope, primary);
   const state = store.state();
   const uncreated = isCreated(scope) ? undefined : notCreatedYet(scope);
@@ -57,8 +57,9 @@ export async function ownCandidacy(
     priority,
   });
   const heardMsAgo = heardPrimaryMsAgo(scope, primary);
+  const writingMs = members.writingMs(primary);
   return {
-    ...{ id, instance, epoch: newestEpoch(state).number },
+    ...{ id, instance, epoch },
     ...(primary !== undefined && { primary }),
     ...{ seq: positions.passed, lastSeq: positions.end },
     inSync: sync?.inSync.has(id) === true,
@@ -66,6 +67,7 @@ export async function ownCandidacy(
     ...(why !== undefined && { why }),
     ...{ priority, lagMs: Math.round(positions.lagSeconds * 1000) },
     ...(heardMsAgo !== undefined && { heardPrimaryMsAgo: heardMsAgo }),
+    ...(writingMs !== undefined && { primaryWritingMs: writingMs }),
     lastCounter: state.lastCounter,
   };
 }

@@ -58,11 +58,14 @@ export class Elector implements Behaviour<ElectorProtocol> {
   }
 
   started(context: Context<ElectorProtocol>): void {
-    const { clock, log } = this.scope;
+    const { clock, log, members } = this.scope;
     const { probeMs } = this.#state.settings;
     const now = (): number => clock.monotonicMs();
     this.#stopListening = [
-      this.lease.onRenewal((record) => context.self.tell('event', { type: 'renewal', record, atMs: now() })),
+      this.lease.onRenewal((record) => {
+        members.renewed(record);
+        context.self.tell('event', { type: 'renewal', record, atMs: now() });
+      }),
       log.onConnection((connection) => {
         const type = connection === 'connected' ? 'connected' : 'disconnected';
         context.self.tell('event', { type, atMs: now() });

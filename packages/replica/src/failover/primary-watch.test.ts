@@ -14,6 +14,8 @@ class Bench {
   readonly log = { connection: 'connected' };
   primary = 'a';
   mode: 'automatic' | 'manual' = 'manual';
+  /** Of the primary, as its thread says. */
+  writingMs: number | undefined;
   #lastSeenMs = this.clock.monotonicMs();
   readonly #watch: PrimaryWatch;
 
@@ -28,6 +30,7 @@ class Bench {
         get all() {
           return all();
         },
+        writingMs: (id: string) => (id === 'a' ? this.writingMs : undefined),
       },
       get document() {
         return document();
@@ -48,7 +51,15 @@ class Bench {
   }
 
   get alarm(): string | undefined {
-    return this.health.alarms.find(({ name }) => name === 'primary')?.message;
+    return this.#alarm('primary');
+  }
+
+  get longWrite(): string | undefined {
+    return this.#alarm('long-write');
+  }
+
+  #alarm(wanted: string): string | undefined {
+    return this.health.alarms.find(({ name }) => name === wanted)?.message;
   }
 }
 
@@ -99,4 +110,27 @@ it('has nothing to say of itself, and where others elect', async () => {
   after.primary = 'b';
   await after.looks(1);
   expect(after.alarm).toBeUndefined();
+});
+
+it('says that a primary is inside of a long write, where others would elect one that has gone', async () => {
+  const bench = new Bench();
+  bench.mode = 'automatic';
+  bench.writingMs = 9000;
+  await bench.looks(1);
+  expect(bench.longWrite, 'callers still wait').toBeUndefined();
+  bench.writingMs = 10_000;
+  await bench.looks(1);
+  expect(bench.longWrite).toMatch('The primary a has been inside of one write for 10 s.');
+  bench.writingMs = 23_400;
+  await bench.looks(1);
+  expect(bench.longWrite).toMatch('for 24 s');
+  bench.primary = 'b';
+  await bench.looks(1);
+  expect(bench.longWrite, 'of the last primary').toBeUndefined();
+  bench.primary = 'a';
+  await bench.looks(1);
+  expect(bench.longWrite).toBeDefined();
+  bench.writingMs = undefined;
+  await bench.looks(1);
+  expect(bench.longWrite, 'it is over').toBeUndefined();
 });

@@ -1,20 +1,26 @@
-import type { Member } from '../cluster/members.js';
+import type { Member, Members } from '../cluster/members.js';
+import { writingPrimary } from '../config/writing-primary.js';
 import type { Scope } from '../state/scope.js';
 
 export const PRIMARY_ALARM = 'primary';
+/** Said by every follower, since the primary itself cannot. */
+const WRITING_ALARM = 'long-write';
+/** As long as callers wait by default: some of their writes have failed by then. */
+const LONG_WRITE_MS = 10_000;
 /** So many beats of it in a row that were not heard: a restart or a pause takes fewer. */
 const MISSED_BEATS = 10;
 /** When this process looks later than that, it has stood still itself. */
 const OWN_BEATS = 3;
 
 type WatchScope = Pick<Scope, 'authority' | 'clock' | 'document' | 'health' | 'id' | 'limits' | 'log'> & {
-  readonly members: { readonly all: readonly Member[] };
+  readonly members: Pick<Members, 'all' | 'writingMs'>;
 };
 
 /**
  * Says that the primary has gone, in a cluster where nobody takes its place by itself
  * (`mode: manual`): somebody else has to notice, and to decide. What this replica did not listen to
- * says nothing: it had no connection, or was stopped.
+ * says nothing: it had no connection, or was stopped. With `mode: automatic`, it says that the
+ * primary has not gone, though it answers nobody.
  */
 export class PrimaryWatch {
   #listeningSinceMs: number;
@@ -26,8 +32,21 @@ export class PrimaryWatch {
 
   /** Once a beat. */
   look(): void {
-    const { document, health, clock, limits, log } = this.scope;
-    if (document.failover?.mode !== 'manual') return;
+    const { document } = this.scope;
+    if (document.failover?.mode === 'manual') this.#lookAtBeats();
+    if (document.failover?.mode === 'automatic') this.#lookAtWrite();
+  }
+
+  #lookAtWrite(): void {
+    const { authority, health, members } = this.scope;
+    const { primary = '' } = authority.current();
+    const writingMs = members.writingMs(primary) ?? 0;
+    if (writingMs < LONG_WRITE_MS) health.clearAlarm(WRITING_ALARM);
+    else health.alarm(WRITING_ALARM, writingPrimary(primary, writingMs));
+  }
+
+  #lookAtBeats(): void {
+    const { health, clock, limits, log } = this.scope;
     const nowMs = clock.monotonicMs();
     const isLate = nowMs - this.#lookedAtMs > OWN_BEATS * limits.beatMs;
     this.#lookedAtMs = nowMs;

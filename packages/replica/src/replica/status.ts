@@ -8,6 +8,7 @@ import {
   type UpdateSettings,
   type VectorClock,
 } from '@antiphon/core';
+import type { Member, Members } from '../cluster/members.js';
 import { roleOf } from '../state/authority.js';
 import type { SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { ClockStatus } from '../state/clock-watch.js';
@@ -30,6 +31,11 @@ export interface MemberStatus {
   readonly unpublished?: number;
   /** Since its last beat, or since this replica started. */
   readonly silentMs: number;
+  /**
+   * For how long it has been inside of a write, during which it answers nobody; absent while it is
+   * in none that lasts. It is the primary, and another thread of it renews its lease.
+   */
+  readonly writingMs?: number;
 }
 
 /** How synchronous writes stand here. */
@@ -236,20 +242,26 @@ function syncStatus(sync: Sync, durableSeq: number): SyncStatus {
   };
 }
 
-function memberStatus(scope: ReplicaScope): MemberStatus[] {
-  const nowMs = scope.clock.monotonicMs();
-  return scope.members.all
-    .filter(({ record }) => record.id !== scope.id)
-    .map(({ record, beat, lastSeenMs }) => ({
-      id: record.id,
-      engine: record.engine,
-      version: record.version,
-      ...(beat && {
-        lifecycle: beat.lifecycle,
-        seq: beat.seq,
-        lagEntries: beat.lagEntries,
-        unpublished: beat.unpublished,
-      }),
-      silentMs: Math.round(nowMs - lastSeenMs),
-    }));
+function memberStatus({ clock, id, members }: ReplicaScope): MemberStatus[] {
+  const nowMs = clock.monotonicMs();
+  return members.all
+    .filter(({ record }) => record.id !== id)
+    .map((member) => memberOf(member, nowMs, members));
+}
+
+function memberOf({ record, beat, lastSeenMs }: Member, nowMs: number, members: Members): MemberStatus {
+  const writingMs = members.writingMs(record.id);
+  return {
+    id: record.id,
+    engine: record.engine,
+    version: record.version,
+    ...(beat && {
+      lifecycle: beat.lifecycle,
+      seq: beat.seq,
+      lagEntries: beat.lagEntries,
+      unpublished: beat.unpublished,
+    }),
+    silentMs: Math.round(nowMs - lastSeenMs),
+    ...(writingMs !== undefined && { writingMs }),
+  };
 }

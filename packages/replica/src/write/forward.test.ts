@@ -27,6 +27,8 @@ class Bench {
   readonly withdrawn: Pick<Asked, 'requestId' | 'call'>[] = [];
   readonly closing = new AbortController();
   mandate: Mandate = { epoch: 1, role: 'replica', primary: 'a', mayWrite: false };
+  /** Of the primary. */
+  writingMs: number | undefined;
   #listener: (mandate: Mandate) => void = () => undefined;
 
   constructor(
@@ -47,6 +49,7 @@ class Bench {
       },
       ...{ log: { connection: 'connected' }, health: { state: 'closing' }, document: {} },
       limits: { blockedMs: this.blockedMs },
+      members: { writingMs: (id: string) => (id === this.mandate.primary ? this.writingMs : undefined) },
     } as unknown as ReplicaScope;
     const deps = { here: () => Promise.resolve(WRITTEN), untilMs: performance.now() + timeoutMs };
     return new Forwarding(scope, { id: 'r', statements: [] }, { ...(signal && { signal }) }, deps);
@@ -166,6 +169,15 @@ describe('a forwarded request', () => {
     });
     const both = new Bench((_, nth) => (nth === 1 ? unclear : error('TIMEOUT')));
     await expect(both.forwarding(100).run()).rejects.toMatchObject(unknown);
+  });
+
+  it('says when it had no answer since the primary is inside of a long write', async () => {
+    const bench = new Bench(() => NEVER);
+    bench.writingMs = 23_000;
+    await expect(bench.forwarding(100).run()).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      message: expect.stringContaining('The primary a has been inside of one write for 23 s.') as string,
+    });
   });
 
   it('goes to the next primary as soon as there is one, whatever the last one does', async () => {

@@ -13,6 +13,7 @@ import {
 import { absentPrimary } from '../config/absent-primary.js';
 import { idFrom } from '../config/ids.js';
 import { notWritable } from '../config/not-writable.js';
+import { writingPrimary } from '../config/writing-primary.js';
 import { isPrimary, knownOf, type Mandate } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { retryDelayMs } from '../wait/deadline.js';
@@ -291,7 +292,7 @@ export class Forwarding {
       if (this.#leftMs > 0) return;
       const tookMs = Math.round(clock.monotonicMs() - this.#startedMs);
       throw unknownRequest(
-        `The primary gave no certain answer within ${tookMs} ms.`,
+        `The primary gave no certain answer within ${tookMs} ms.${this.#writing}`,
         this.request.id,
         this.#obstacle,
       );
@@ -303,6 +304,13 @@ export class Forwarding {
       throw new AntiphonError('CLOSED', `Replica ${id} is ${state}. Nothing was written.`);
     }
     if (this.#leftMs <= (this.#obstacle === undefined ? 0 : SHORTEST_MS)) throw this.#late();
+  }
+
+  /** Why it does not answer, where that is known. */
+  get #writing(): string {
+    const { primary = '' } = this.#known;
+    const writingMs = this.scope.members.writingMs(primary);
+    return writingMs === undefined ? '' : ` ${writingPrimary(primary, writingMs)}`;
   }
 
   #late(): AntiphonError {
