@@ -1,5 +1,6 @@
 import { type ActorRef, remoteRef } from '@antiphon/actor';
 import { type Candidacy, mailboxPrefix, obstacleIn } from '@antiphon/core';
+import { knownOf } from '../state/authority.js';
 import { isCreated, notCreatedYet } from '../state/created.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
@@ -43,7 +44,8 @@ export async function ownCandidacy(
 ): Promise<Candidacy> {
   await replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS }).catch(() => undefined);
   const { id, instance, authority, store, positions, sync, members, failoverPriority: priority } = scope;
-  const { epoch, primary } = authority.current();
+  // A deposed one that cannot follow yet has read who has its place.
+  const { epoch, primary } = knownOf(authority);
   const quarantined = await quarantinedOf(scope, primary);
   const state = store.state();
   const uncreated = isCreated(scope) ? undefined : notCreatedYet(scope);
@@ -73,10 +75,13 @@ export async function ownCandidacy(
 }
 
 function stopped(scope: ReplicaScope): string | undefined {
-  const { health, closing, commits } = scope;
+  const { health, closing, commits, authority } = scope;
   if (health.ended) return `it is ${health.state}`;
   if (closing.aborted) return 'it is closing';
-  return (health.stalled ?? health.holding)?.message ?? whyUnfit(scope) ?? commits.failure?.message;
+  const halted = (health.stalled ?? health.holding)?.message;
+  if (halted !== undefined) return halted;
+  if (authority.successor !== undefined) return 'it was the primary, and undoes first what only it has';
+  return whyUnfit(scope) ?? commits.failure?.message;
 }
 
 /** Messages of the primary that its followers have applied and this one has not. */

@@ -1,9 +1,11 @@
 import { DatabaseSync } from 'node:sqlite';
-import { AntiphonError, type Log, type Topology } from '@antiphon/core';
+import { remoteRef } from '@antiphon/actor';
+import { AntiphonError, type Log, mailboxPrefix, type Topology } from '@antiphon/core';
 import { sqlite } from '@antiphon/sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
+import type { PeerProtocol } from '../state/peer.js';
 import { changed } from '../testing/changed.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
@@ -125,9 +127,19 @@ describe('a primary that is deposed and cannot undo what only it has', () => {
     await eventually('it has read the epoch', () => a.status().role === 'replica', 5000);
     expect(a.status().epoch).toMatchObject({ number: 2, primary: 'b', why: 'forced' });
     expect(a.status().position.seq).toBeLessThan(a.status().epoch?.seq ?? 0);
+    const bus = (await fixture.nats()).bus();
+    const asked = remoteRef<PeerProtocol>(bus, mailboxPrefix('shop', 'a'), { timeoutMs: 5000 });
+    expect(await asked.ask('candidacy'), 'what is in its way').toMatchObject({
+      primary: 'b',
+      eligible: false,
+    });
     await eventually('it waits for the file', () => a.status().lifecycle === 'holding', 20_000);
     expect(a.status().role).toBe('replica');
     expect(seen.at(-1)).toBe('b');
+    expect(await asked.ask('candidacy')).toMatchObject({
+      ...{ epoch: 2, primary: 'b', eligible: false },
+      why: expect.stringMatching(/cannot be applied here: .*End the other program's transaction/) as string,
+    });
     // What is called on it is written where the primary is.
     await a.execute([{ sql: "INSERT INTO t VALUES (2, 'forwarded')" }]);
     await expect(a.transaction((tx) => tx.run("INSERT INTO t VALUES (3, 'here')"))).rejects.toMatchObject({
