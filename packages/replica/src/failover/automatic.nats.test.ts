@@ -9,6 +9,7 @@ import {
 import type { NatsHandle } from '@antiphon/nats';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { type Logger, silentLogger } from '../config/logger.js';
 import { changed } from '../testing/changed.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
@@ -181,6 +182,35 @@ it(
     expect(await other.takeOver()).toMatchObject({ elected: true });
   },
 );
+
+it('says in the log once that the primary has gone, and who takes its place', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const said: string[] = [];
+  const logging = (id: string): Logger => {
+    const note = (_: object, text: string): void => void said.push(`${id}: ${text}`);
+    return { ...silentLogger, info: note, warn: note };
+  };
+  let link: NatsHandle | undefined;
+  await fixture.replicaWith({ connected: (nats) => void (link = nats) }, 'a', { topology, failover });
+  const b = await fixture.replica('b', { topology, failover, logger: logging('b') });
+  const c = await fixture.replica('c', { topology, failover, logger: logging('c'), failoverPriority: 50 });
+  said.length = 0;
+  await link?.close();
+  await eventually('b is the primary', () => b.status().role === 'primary');
+  await eventually('c follows it', () => c.status().epoch?.primary === 'b');
+  // Long enough for whatever else was said of it.
+  await new Promise((resolve) => setTimeout(resolve, 2 * failover.leaseMs));
+  for (const id of ['b', 'c']) {
+    const lines = said.filter((line) => line.startsWith(id) && /primary|alarm/.test(line));
+    expect(lines, lines.join('\n')).toEqual([
+      expect.stringMatching(/The primary a has ended: nobody answers in its name\.$/),
+      ...(id === 'b' ? ['b: b takes the place of the primary a.'] : []),
+      expect.stringMatching(/The alarm is over\.$/),
+      expect.stringMatching(/the primary from entry \d+ of the log on, epoch 2 \(failover\)\.$/),
+    ]);
+  }
+});
 
 it(
   'I7: a primary that cannot renew its lease itself loses it, however busy it is',

@@ -42,6 +42,8 @@ export class Elector implements Behaviour<ElectorProtocol> {
   #reading = false;
   #electing = false;
   #dueMs = 0;
+  /** The renewal after which the primary was lost; undefined while it is not. */
+  #lastRenewal: string | undefined;
   /** Since when there is no candidate. */
   #nobodySinceMs: number | undefined;
   #stopListening: readonly (() => void)[] = [];
@@ -112,13 +114,32 @@ export class Elector implements Behaviour<ElectorProtocol> {
     const nowMs = clock.monotonicMs();
     const verdict = detectorVerdict(this.#state, nowMs);
     if (verdict.type === 'lost') {
+      this.#lastRenewal ??= this.#renewal;
       if (!this.#electing) void this.#elect(verdict.why, context);
       return;
     }
     this.#nobodySinceMs = undefined;
-    this.scope.health.clearAlarm(ELECTION_ALARM);
+    this.#endAlarm();
     if (verdict.type === 'read') return void this.#read(context);
     if (verdict.lookAtMs < Infinity) this.#later(verdict.lookAtMs - nowMs, context);
+  }
+
+  /**
+   * Only the primary itself ends it, by a renewal: a look at the lease, a candidate that has taken
+   * it, and a pause of this process do not bring a primary, and would let it begin again and again.
+   */
+  #endAlarm(): void {
+    if (this.#lastRenewal === undefined || this.#lastRenewal === this.#renewal) return;
+    const { authority, health } = this.scope;
+    if (this.#state.seen?.record?.holder !== authority.current().primary) return;
+    this.#lastRenewal = undefined;
+    health.clearAlarm(ELECTION_ALARM);
+  }
+
+  /** The newest one, by whoever it is. */
+  get #renewal(): string {
+    const { seen, n } = this.#state;
+    return `${seen?.record?.instance ?? ''} ${n}`;
   }
 
   async #read(context: Context<ElectorProtocol>): Promise<void> {
@@ -154,7 +175,7 @@ export class Elector implements Behaviour<ElectorProtocol> {
       await sleep(clock, candidateWaitMs(place), context.signal);
       if (this.#isOver || detectorVerdict(this.#state, clock.monotonicMs()).type !== 'lost') return;
       if (!(await this.#take(context.signal))) return;
-      logger.warn({ primary, why }, `The primary ${primary} ${WHY[why]}. ${this.scope.id} takes its place.`);
+      logger.warn({ primary, why }, `${this.scope.id} takes the place of the primary ${primary}.`);
       if (!this.#isOver) await this.replica.ask('claim', 'failover', { signal: context.signal });
     } catch (thrown) {
       if (context.signal.aborted) return;
