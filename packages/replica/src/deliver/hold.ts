@@ -22,8 +22,9 @@ export type HeldTransaction = Pick<Holding, 'origin' | 'counter'> & { readonly s
 /**
  * The wait at a transaction that this database does not take. It passed admission, so it is genuine
  * and every other replica has it or will: it is never skipped, and nothing after it is applied
- * before it. It is tried again with growing waits, at once when the schema has changed, and at
- * every start; whatever the cause was, replication resumes automatically when it is gone.
+ * before it. It is tried again with growing waits, at once when the schema has changed or the disk
+ * takes commits again, and at every start; whatever the cause was, replication resumes
+ * automatically when it is gone.
  */
 export class Hold {
   #tries = 0;
@@ -67,19 +68,22 @@ export class Hold {
       ...(typeof table === 'string' && { table }),
     });
     progress.moved();
-    await this.#rest(waitMs, signal);
+    await this.#rest(waitMs, restMs, signal);
   }
 
-  async #rest(waitMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, store, health } = this.scope;
+  async #rest(waitMs: number, leastMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, store, health, commits } = this.scope;
     const cookie = store.schemaCookie();
     const untilMs = clock.monotonicMs() + waitMs;
+    const wasRefused = commits.failure !== undefined;
     let woken = false;
     this.#wake = () => (woken = true);
     try {
       for (let leftMs = waitMs; leftMs > 0; leftMs = untilMs - clock.monotonicMs()) {
         await sleep(clock, Math.min(leftMs, LOOK_MS), signal);
         if (woken || !health.replicating || store.schemaCookie() !== cookie) return;
+        const isMended = wasRefused && commits.failure === undefined;
+        if (isMended && untilMs - clock.monotonicMs() <= waitMs - leastMs) return;
       }
     } finally {
       this.#wake = undefined;
