@@ -15,6 +15,8 @@ afterEach(() => fixture[Symbol.asyncDispose]());
 const topology: Topology = { mode: 'primary-replica', primary: 'a' };
 const options = { topology, failover: { mode: 'manual' } } as const;
 const RIVAL_ROUNDS = 40;
+/** Of 30 kB each: several parts, of several pieces each where messages are small. */
+const BIG_ROWS = 30;
 
 async function members(...ids: readonly string[]): Promise<SqliteReplica[]> {
   fixture = await ClusterFixture.start();
@@ -82,6 +84,53 @@ it('says in the log of each replica who is the primary now, and why', async () =
   await b.switchOver('a');
   await told(/^a: a is the primary from .* epoch 3 \(switchover\)/);
   await told(/^b: b follows a, the primary from .* epoch 3 \(switchover\)/);
+});
+
+describe('a primary that is deposed amid the answers to a big transaction', () => {
+  const limits = { packBytes: 1500 };
+  it.each([
+    ['the first part', 1, {}],
+    ['the second part', 2, {}],
+    ['one piece of a part', 1, { maxPayload: 65_536 }],
+    ['three pieces of a part', 3, { maxPayload: 65_536 }],
+  ])('I3, I4: has it like everybody, after %s', async (_, answers, settings) => {
+    fixture = await ClusterFixture.start('shop', settings);
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    let left = Infinity;
+    const held: (() => void)[] = [];
+    const log = (real: Log): Log =>
+      changed(real, {
+        append: (request, settled) =>
+          real.append(request, (result) => {
+            const error = new AntiphonError('TIMEOUT', 'The log does not answer.');
+            if (request.origin !== 'a' || left-- > 0) return settled(result);
+            held.push(() => settled({ type: 'unknown', error }));
+          }),
+      });
+    const a = await fixture.replicaWith({ log }, 'a', { ...options, limits });
+    const b = await fixture.replica('b', { ...options, limits });
+    await a.execute([{ sql: "INSERT INTO t VALUES (0, 'small')" }]);
+    await eventually('it is published', () => a.status().outbox.unpublished === 0);
+    left = answers;
+    const params = (id: number): [number, string] => [id, 'x'.repeat(30_000)];
+    await a.execute(
+      Array.from({ length: BIG_ROWS }, (_row, n) => ({
+        sql: 'INSERT INTO t VALUES (?, ?)',
+        params: params(n + 1),
+      })),
+    );
+    const ids = async (replica: SqliteReplica): Promise<readonly unknown[]> =>
+      (await replica.query('SELECT id FROM t ORDER BY id')).map(({ id }) => id);
+    await eventually('b has it', async () => (await ids(b)).length === BIG_ROWS + 1);
+    await b.takeOver();
+    expect(held.length, 'there are more parts or pieces').toBeGreaterThan(0);
+    for (const answer of held) answer();
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    await b.execute([{ sql: "INSERT INTO t VALUES (99, 'of b')" }]);
+    await eventually('a has read it', async () => (await ids(a)).includes(99n));
+    expect(await ids(a)).toEqual(await ids(b));
+    expect((await a.rescue.list()).transactions).toEqual([]);
+  });
 });
 
 describe('a primary that is deposed while the log does not take what it sends', () => {

@@ -21,7 +21,7 @@ import { barrierEntry } from '../state/barrier-entry.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import { Resend } from './resend.js';
 import type { Scope } from '../state/scope.js';
-import { SendWindow, type SentMark } from './send-window.js';
+import { SendWindow, type Sent, type SentMark } from './send-window.js';
 import { groupOf } from '../state/certification.js';
 
 const OWN_PAST_POLL_MS = 20;
@@ -217,7 +217,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (barriers.length === 0) return;
     // Of the process, not of this relay: the log would take a repeated id for a repetition.
     const entry = barrierEntry(this.scope, `.${this.scope.sent.nextAttempt()}`);
-    this.#append(entry, this.#cursor, context, barriers);
+    this.#append(entry, { mark: this.#cursor }, context, barriers);
   }
 
   /**
@@ -302,7 +302,7 @@ export class Relay implements Behaviour<RelayProtocol> {
       counters.publishedMessages++;
       counters.publishedBytes += piece.length;
       if (!this.#chained) this.scope.sent.add(piece);
-      this.#append(entry, isLast ? mark : before, context);
+      this.#append(entry, isLast ? { mark } : { mark: before, isPiece: true }, context);
     });
   }
 
@@ -317,11 +317,11 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   #append(
     entry: Pick<AppendRequest, 'origin' | 'id' | 'data'>,
-    mark: SentMark,
+    place: Pick<Sent, 'mark' | 'isPiece'>,
     context: Context<RelayProtocol>,
     barriers: readonly AskedBarrier[] = [],
   ): void {
-    const number = this.#window.push({ mark, bytes: entry.data.length, attempt: entry.id });
+    const number = this.#window.push({ ...place, bytes: entry.data.length, attempt: entry.id });
     const request = { ...entry, ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}) };
     this.#chainSeq++;
     this.scope.log.append(request, (result) => {
@@ -367,7 +367,7 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (!this.#chained) return;
     // Deposed in the middle of a big transaction, it reads on from the position: there it has to
     // meet the first part, or it would not know that the log has all of them.
-    if (!mark.whole && authority.byTerm) return;
+    if (!acknowledged.endsWhole && authority.byTerm) return;
     const counter = Math.max(store.state().publishedCounter, acknowledged.counter);
     const { seq, attempt } = acknowledged;
     const entry = { seq, ...(attempt === undefined ? {} : { attempt }) };

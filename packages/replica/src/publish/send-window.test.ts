@@ -24,6 +24,17 @@ describe('SendWindow', () => {
     expect(window.takeAcknowledged()).toMatchObject({ counter: 7 });
   });
 
+  it('knows where a transaction has begun and not ended', () => {
+    const window = new SendWindow(LIMITS);
+    const after = (place: object): boolean | undefined => {
+      window.acknowledge(window.push({ ...sent(7), ...place }), window.highestSeq + 1);
+      return window.takeAcknowledged()?.endsWhole;
+    };
+    expect([{}, { isPiece: true }, sent(8, false, 0), sent(8, true, 1)].map(after)).toEqual([
+      ...[true, false, false, true],
+    ]);
+  });
+
   it('is full by messages or by bytes', () => {
     const window = new SendWindow({ messages: 10, bytes: 25 });
     for (let counter = 1; window.hasRoom; counter++) window.push(sent(counter));

@@ -10,6 +10,8 @@ export interface Sent {
   /** After this one everything sent before and in it has been read from the outbox. */
   readonly mark: SentMark;
   readonly bytes: number;
+  /** The next one goes on with the same message. */
+  readonly isPiece?: boolean;
   /** The id of the append. */
   readonly attempt?: string;
 }
@@ -32,6 +34,8 @@ export interface Acknowledged {
   readonly counter: number;
   /** Where to go back to. */
   readonly mark: SentMark;
+  /** No transaction has begun before `seq` and ends behind it. */
+  readonly endsWhole: boolean;
   readonly seq: number;
   /** The id of the append that is stored at `seq`. */
   readonly attempt?: string;
@@ -107,9 +111,10 @@ export class SendWindow {
     if (last?.seq === undefined) return undefined;
     this.#slots = this.#slots.slice(count);
     this.#base += count;
-    const { mark, attempt } = last.sent;
+    const { mark, attempt, isPiece = false } = last.sent;
     const counter = mark.whole ? mark.counter : mark.counter - 1;
-    return { counter, mark, seq: last.seq, ...(attempt === undefined ? {} : { attempt }) };
+    const endsWhole = mark.whole && !isPiece;
+    return { counter, mark, endsWhole, seq: last.seq, ...(attempt === undefined ? {} : { attempt }) };
   }
 
   /** Voids everything in flight. */
