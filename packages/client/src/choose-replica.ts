@@ -13,6 +13,8 @@ export interface ChosenReplica {
    * that answer. Absent where it was named.
    */
   readonly problem?: string;
+  /** What it said when it was chosen; absent where it was named. */
+  readonly status?: ReplicaStatus;
   /** Why it is not the one of the address, as sentences; absent where it is, and where none is. */
   readonly instead?: string;
 }
@@ -37,11 +39,12 @@ export async function chooseReplica(
   const preferred = client.address.replica;
   const answer = preferred === undefined ? undefined : await askMember(client, preferred);
   if (answer?.status !== undefined && serves(answer.status, purpose))
-    return { id: answer.id, ref: client.replica(answer.id) };
-  const { id, problem } = await bestOfAll(client, purpose);
+    return { id: answer.id, ref: client.replica(answer.id), status: answer.status };
+  const { id, problem, status } = await bestOfAll(client, purpose);
   const why = answer === undefined || answer.id === id ? undefined : whyNot(answer);
   return {
     ...{ id, ref: client.replica(id) },
+    ...(status !== undefined && { status }),
     ...(problem !== undefined && { problem }),
     ...(why !== undefined && { instead: `${why} ${id} is asked instead.` }),
   };
@@ -61,12 +64,17 @@ function whyNot({ id, status, error }: MemberAnswer): string | undefined {
 async function bestOfAll(
   client: ClusterClient,
   purpose: 'read' | 'write',
-): Promise<{ readonly id: string; readonly problem?: string | undefined }> {
+): Promise<{
+  readonly id: string;
+  readonly status?: ReplicaStatus | undefined;
+  readonly problem?: string | undefined;
+}> {
   const found = await candidates(client);
   const [best] = found;
   if (best === undefined) throw nobodyAnswers(client.cluster);
   const primary = purpose === 'write' ? primaryIn(found.map((one) => one.status)) : undefined;
-  return primary === undefined ? { id: best.status.id, problem: best.problem } : { id: primary };
+  if (primary === undefined) return { id: best.status.id, ...best };
+  return { id: primary, status: found.find(({ status }) => status.id === primary)?.status };
 }
 
 /** As the one says that has read furthest; undefined where every member writes. */

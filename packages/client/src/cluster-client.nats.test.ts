@@ -125,6 +125,7 @@ it('asks another replica where that of its address does not answer', async () =>
   expect(await chooseReplica(client, undefined, 'write')).toEqual({
     id: 'a',
     ref: expect.anything() as unknown,
+    status: expect.objectContaining({ id: 'a', role: 'primary' }) as unknown,
   });
   await three.caughtUp();
   await three.killReplica('a');

@@ -8,6 +8,11 @@ export {
   type ClusterClientOptions,
   type ReplicaRef,
 } from './cluster-client.js';
+export {
+  executeInCluster,
+  type ClusterExecuteOptions,
+  type ExecutedInCluster,
+} from './execute-in-cluster.js';
 export { askMembers, type MemberAnswer } from './member-answers.js';
 export { listQuarantine, retryQuarantine, type AskLimits } from './quarantine.js';
 export { dismissRescued, listRescued, reapplyRescued, rescuedChanges, showRescued } from './rescue.js';

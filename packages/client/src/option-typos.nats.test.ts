@@ -5,6 +5,7 @@ import {
   ClusterClient,
   clusterChanges,
   dismissRescued,
+  executeInCluster,
   listQuarantine,
   listRescued,
   reapplyRescued,
@@ -51,6 +52,11 @@ describeTypos({
     option: 'tables',
     given: { from: 'now', onProblem: () => undefined, signal },
     call: (options) => clusterChanges(client, options).next(),
+  },
+  ClusterExecuteOptions: {
+    option: 'requestId',
+    given: { timeoutMs: 1000 },
+    call: (options) => executeInCluster(client, [{ sql: 'SELECT 1' }], options),
   },
   'AskLimits of listQuarantine': {
     option: 'timeoutMs',

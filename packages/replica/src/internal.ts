@@ -6,3 +6,14 @@ export type { MailboxProtocol } from './service/mailbox.js';
 export { writingPrimary } from './config/writing-primary.js';
 export { describeSubscription } from './read/subscriptions.js';
 export { withRevivedValues } from './failover/rescue-values.js';
+export { type Certainty, certaintyOf } from './write/certainty.js';
+export { hasRun } from './write/refused.js';
+export {
+  assertRequestId,
+  IS_UNCLEAR,
+  isOutcomeId,
+  outlastingRequest,
+  unknownRequest,
+  whyAskNobodyElse,
+} from './write/request-id.js';
+export { idFrom } from './config/ids.js';

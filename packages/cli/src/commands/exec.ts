@@ -1,6 +1,7 @@
 import { AntiphonError, formatTransactionId } from '@antiphon/core';
-import type { AckLevel, WriteResult } from '@antiphon/replica';
-import { chooseReplica, type ChosenReplica } from '@antiphon/client';
+import type { AckLevel } from '@antiphon/replica';
+import { executeInCluster, type ExecutedInCluster } from '@antiphon/client';
+import { isOutcomeId } from '@antiphon/replica/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -9,7 +10,7 @@ import { ownCommand } from '../output/own-command.js';
 import type { Terminal } from '../output/terminal.js';
 import { warn } from '../output/warn.js';
 import { defineCommand, type CommandContext, type CommandHost } from './define.js';
-import { ackLevel, addSqlOptions, limitsOf, paramsOf, type SqlOptions } from './sql-options.js';
+import { ackLevel, addSqlOptions, paramsOf, type SqlOptions } from './sql-options.js';
 import { explainWriteError } from './write-error.js';
 import { showWritten } from './written-text.js';
 
@@ -17,8 +18,6 @@ interface ExecOptions extends SqlOptions {
   readonly acks?: AckLevel;
   readonly requestId?: string;
 }
-
-type Written = WriteResult<readonly number[]>;
 
 const DEFAULT_TIMEOUT_S = 10;
 const MAX_TIMEOUT_S = 300;
@@ -67,39 +66,49 @@ async function run(
   const params = paramsOf(options);
   const statements = args.map((sql) => ({ sql, params }));
   await using client = await openCluster(resolveTarget(options, env, cwd));
-  const replica = await chooseReplica(client, options.replica, 'write');
-  if (replica.instead !== undefined) warn(replica.instead, terminal);
-  const { timeoutMs, answer } = limitsOf(options, signal);
-  const { acks, requestId } = options;
-  const request = {
-    ...{ statements, timeoutMs },
-    ...(acks === undefined ? {} : { acks }),
-    ...(requestId === undefined ? {} : { requestId }),
-  };
+  const { acks, requestId, replica, timeout } = options;
+  let asked = replica ?? '';
   try {
-    show(await replica.ref.ask('execute', request, answer), replica, terminal);
+    const executed = await executeInCluster(client, statements, {
+      ...{ timeoutMs: timeout * 1000, signal },
+      ...(acks !== undefined && { acks }),
+      ...(requestId !== undefined && { requestId }),
+      ...(replica !== undefined && { replica }),
+      onAsk: ({ id, instead }) => {
+        asked = id;
+        if (instead !== undefined) warn(instead, terminal);
+      },
+    });
+    show(executed, terminal);
     return EXIT.ok;
   } catch (thrown) {
-    const error = explainWriteError(thrown, replica.id, ownCommand(cwd, env), requestId);
-    if (terminal.json && error.code === 'OUTCOME_UNKNOWN') {
-      const transaction = error.context['id'];
-      terminal.out(
-        `${toJson({ outcome: 'unknown', replica: replica.id, transaction: transaction ?? null })}\n`,
-      );
-    }
+    const error = explainWriteError(thrown, asked, ownCommand(cwd, env));
+    if (terminal.json && error.code === 'OUTCOME_UNKNOWN')
+      terminal.out(`${toJson(unknownOf(error, asked))}\n`);
     throw error;
   }
 }
 
-function show(written: Written, asked: ChosenReplica, terminal: Terminal): void {
+function unknownOf({ context }: AntiphonError, replica: string): object {
+  const id = context['id'] ?? null;
+  const isRequest = typeof id === 'string' && !isOutcomeId(id);
+  return {
+    outcome: 'unknown',
+    replica,
+    transaction: isRequest ? null : id,
+    ...(isRequest && { requestId: id }),
+  };
+}
+
+function show({ result: written, replica: asked, requestId }: ExecutedInCluster, terminal: Terminal): void {
   const { outcome, id, value, position, acks, degraded, repeated } = written;
   // It may have been sent on: to the primary.
-  const replica = id?.origin ?? asked.id;
+  const replica = id?.origin ?? asked;
   if (!terminal.json) return showWritten(written, replica, terminal);
   const transaction = id === undefined ? undefined : formatTransactionId(id);
   const result = {
     ...{ outcome, replica, transaction, changes: value, position, acks, degraded },
-    repeated,
+    ...{ requestId, repeated },
   };
   terminal.out(`${toJson(result)}\n`);
 }

@@ -1,4 +1,5 @@
 import { AntiphonError } from '@antiphon/core';
+import { unknownRequest } from '@antiphon/replica/internal';
 import { describe, expect, it } from 'vitest';
 import { explainWriteError } from './write-error.js';
 
@@ -30,11 +31,14 @@ describe('explainWriteError', () => {
     },
   );
 
-  it('I8: no answer to a request with an id says that it may be run again', () => {
-    const thrown = new AntiphonError('TIMEOUT', 'late');
-    const error = explainWriteError(thrown, 'eu-1', 'npx antiphon', 'order-7');
+  it('I8: of a request it says how to find out, and that it may be run again, each once', () => {
+    const error = explain(unknownRequest('eu-1 is gone, and has not answered.', 'order-7'));
     expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', context: { id: 'order-7' } });
-    expect(error.message).toMatch(/Run it again with `--request-id order-7`/);
+    expect(error.message).toBe(
+      'eu-1 is gone, and has not answered. The write may or may not be committed. To find out, run ' +
+        "`npx antiphon outcome 'order-7'`. To try again, run the same command with `--request-id 'order-7'`: " +
+        'what is committed is not written again.',
+    );
   });
 
   it('I8: no answer says how to find out, and not what helps whoever reads: to call again', () => {

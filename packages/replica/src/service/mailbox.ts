@@ -76,10 +76,12 @@ export interface MailboxProtocol {
     readonly forwarded?: boolean;
     /** The newest one that the other replica knows: in another one nothing is written. */
     readonly epoch?: number;
-    /** Names one call of `execute` there: however often it asks for it, it gets one answer. */
+    /** Names one call, there or of a client: however often it is asked for, it gets one answer. */
     readonly call?: string;
     /** It was asked for this call before, and that may come later. */
     readonly again?: boolean;
+    /** So many primaries have lost their role while they had it. */
+    readonly lostPrimaries?: number;
   }): WriteResult<readonly number[]>;
   /** By whoever has forwarded it: this call does not begin any more; what has begun is answered. */
   withdraw(request: { readonly requestId: string; readonly call: string }): void;
@@ -201,9 +203,13 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'execute'>,
     ): NoReply => {
-      const { statements, forwarded = false, epoch, call, again, ...options } = request;
-      const by = { ...(epoch !== undefined && { epoch }), ...(call !== undefined && { call, again }) };
-      return later(message, this.writer.execute(statements, options, forwarded ? by : undefined));
+      const { statements, timeoutMs, acks, requestId, ...asked } = request;
+      const options = {
+        ...(timeoutMs !== undefined && { timeoutMs }),
+        ...(acks !== undefined && { acks }),
+        ...(requestId !== undefined && { requestId }),
+      };
+      return later(message, this.writer.execute(statements, options, asked));
     },
     withdraw: ({ requestId, call }: { requestId: string; call: string }): void =>
       this.writer.withdraw(requestId, call),
@@ -391,7 +397,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   recapture: (input) => parseRecapture(record(input)),
   execute: (input) => {
     const request = record(input);
-    const { timeoutMs, acks, requestId, forwarded, epoch, call, again } = request;
+    const { timeoutMs, acks, requestId, forwarded, epoch, call, again, lostPrimaries } = request;
     if (requestId !== undefined) assertRequestId(requestId);
     return {
       statements: parseStatements(request['statements']),
@@ -401,6 +407,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
       ...(forwarded === true && { forwarded }),
       ...(epoch === undefined ? {} : { epoch: whole('epoch', epoch, Number.MAX_SAFE_INTEGER) }),
       ...(call === undefined ? {} : { call: callName(call), again: again === true }),
+      ...(lostPrimaries === undefined ? {} : { lostPrimaries: from0('lostPrimaries', lostPrimaries) }),
     };
   },
   withdraw: (input) => {

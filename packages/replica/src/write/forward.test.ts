@@ -6,6 +6,7 @@ import type { Mandate } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { Forwarding } from './forward.js';
 import type { Executed } from './requests.js';
+import type { AskedRequest } from './write-options.js';
 
 interface Asked {
   readonly primary: string;
@@ -36,7 +37,7 @@ class Bench {
     private readonly blockedMs = 60_000,
   ) {}
 
-  forwarding(timeoutMs = 1000, signal?: AbortSignal): Forwarding {
+  forwarding(timeoutMs = 1000, signal?: AbortSignal, by?: AskedRequest): Forwarding {
     const bus: Partial<Bus> = { request: (subject, data, limit) => this.#request(subject, data, limit) };
     const scope = {
       ...{ bus, cluster: 'shop', id: 'z', clock: systemClock(), closing: this.closing.signal },
@@ -51,7 +52,8 @@ class Bench {
       limits: { blockedMs: this.blockedMs },
       members: { writingMs: (id: string) => (id === this.mandate.primary ? this.writingMs : undefined) },
     } as unknown as ReplicaScope;
-    const deps = { here: () => Promise.resolve(WRITTEN), untilMs: performance.now() + timeoutMs };
+    const untilMs = performance.now() + timeoutMs;
+    const deps = { here: () => Promise.resolve(WRITTEN), untilMs, ...(by && { asked: by }) };
     return new Forwarding(scope, { id: 'r', statements: [] }, { ...(signal && { signal }) }, deps);
   }
 
@@ -203,6 +205,18 @@ describe('a forwarded request', () => {
       message: expect.stringMatching(/2 primaries lost .*`limits\.blockedMs` \(/) as string,
     });
     expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
+  });
+
+  it('I10: goes on where a client asked another replica before: the same call, with what that cost', async () => {
+    const call = '01a22aa4-3672-7026-b8db-92a447dd4a69';
+    const bench = new Bench(() => NEVER);
+    setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
+    const forwarding = bench.forwarding(10_000, undefined, { call, again: true, lostPrimaries: 1 });
+    await expect(forwarding.run()).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      message: expect.stringMatching(/^2 primaries lost /) as string,
+    });
+    expect(bench.asked).toMatchObject([{ primary: 'a', call, again: true }]);
   });
 
   it('is asked of no second one when the first had it for as long as no write may take', async () => {

@@ -3,12 +3,10 @@ import {
   abortError,
   type AckLevel,
   AntiphonError,
-  durationText,
   mailboxPrefix,
   NOBODY,
   sentence,
   type Timer,
-  UnknownOutcomeError,
 } from '@antiphon/core';
 import { absentPrimary } from '../config/absent-primary.js';
 import { idFrom } from '../config/ids.js';
@@ -17,11 +15,12 @@ import { writingPrimary } from '../config/writing-primary.js';
 import { isPrimary, knownOf, type Mandate } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { retryDelayMs } from '../wait/deadline.js';
+import { type Certainty, certaintyOf } from './certainty.js';
 import { hasRun } from './refused.js';
 import type { Statement } from './statement.js';
-import { unknownRequest } from './request-id.js';
+import { outlastingRequest, unknownRequest, whyAskNobodyElse } from './request-id.js';
 import type { Executed, Request } from './requests.js';
-import type { WriteOptions } from './write-options.js';
+import type { AskedRequest, WriteOptions } from './write-options.js';
 
 /**
  * An answer may have been lost: it is asked for again after so long, twice as long, and so on, and
@@ -41,10 +40,6 @@ const WAY_BACK_SHARE = 0.1;
 const WAY_BACK_MS = 250;
 /** What a mailbox takes. */
 const LONGEST_MS = 300_000;
-/** It may be what ends them: a statement that takes too long would end one after the other. */
-const MOST_LOST_PRIMARIES = 2;
-/** Of `limits.blockedMs`: the process that ends itself counts from a little earlier. */
-const TOO_LONG_SHARE = 0.9;
 
 /** Of its mailbox, what is asked for here. */
 interface Primary {
@@ -69,6 +64,8 @@ interface Deps {
   readonly here: (options: WriteOptions) => Promise<Executed>;
   /** Monotonic. */
   readonly untilMs: number;
+  /** By a client, which may have asked other replicas before. */
+  readonly asked?: AskedRequest;
 }
 
 /**
@@ -79,7 +76,7 @@ export class Forwarding {
   readonly #startedMs: number;
   /** Names this one: the request may have others, from here and elsewhere. */
   readonly #call: string;
-  #hasAsked = false;
+  #hasAsked: boolean;
   /** Some primary may have written it. */
   #isUnclear = false;
   #obstacle: AntiphonError | undefined;
@@ -87,7 +84,7 @@ export class Forwarding {
   #hint: Known | undefined;
   #askedEpoch = Infinity;
   /** Those whose reign ended while they had it. */
-  #lostPrimaries = 0;
+  #lostPrimaries: number;
   /** Nobody else is asked. */
   #final: AntiphonError | undefined;
   #givenUp: AntiphonError | undefined;
@@ -105,7 +102,10 @@ export class Forwarding {
     private readonly deps: Deps,
   ) {
     this.#startedMs = scope.clock.monotonicMs();
-    this.#call = idFrom(scope.clock);
+    const { call = idFrom(scope.clock), again = false, lostPrimaries = 0 } = deps.asked ?? {};
+    this.#call = call;
+    this.#hasAsked = again;
+    this.#lostPrimaries = lostPrimaries;
   }
 
   /** The replica is closing. */
@@ -212,13 +212,9 @@ export class Forwarding {
   #lost(primary: string, askedMs: number, cause: unknown): void {
     const { clock, limits } = this.scope;
     const openMs = clock.monotonicMs() - askedMs;
-    this.#lostPrimaries++;
-    if (this.#lostPrimaries < MOST_LOST_PRIMARIES && openMs < limits.blockedMs * TOO_LONG_SHARE) return;
-    const what =
-      this.#lostPrimaries > 1
-        ? `${this.#lostPrimaries} primaries lost their role while they had it`
-        : `The primary ${primary} lost its role while it had the write, for ${durationText(openMs)}`;
-    this.#final = outlasting(`${what}.`, this.request.id, limits.blockedMs, cause);
+    const lost = { primary, openMs, primaries: ++this.#lostPrimaries };
+    const why = whyAskNobodyElse(lost, limits.blockedMs);
+    if (why !== undefined) this.#final = outlastingRequest(why, this.request.id, limits.blockedMs, cause);
   }
 
   /**
@@ -269,7 +265,7 @@ export class Forwarding {
     // Withdrawn, and who has given up, the caller or this replica, is known here.
     const isWithdrawn = thrown.code === 'ABORTED' && !wasHere;
     if (thrown.context['outlasted'] === true && this.#isUnclear)
-      this.#final = outlasting(thrown.message, this.request.id, this.scope.limits.blockedMs, thrown);
+      this.#final = outlastingRequest(thrown.message, this.request.id, this.scope.limits.blockedMs, thrown);
     if (certainty === 'answer' && isOfAll && !isWithdrawn) throw thrown;
     if (certainty === 'unclear') this.#isUnclear = true;
     this.#obstacle = thrown;
@@ -350,32 +346,7 @@ function isUnclear(thrown: unknown): boolean {
   return thrown instanceof AntiphonError && certaintyOf(thrown) === 'unclear';
 }
 
-/** `why`: sentences. */
-function outlasting(why: string, id: string, blockedMs: number, cause: unknown): UnknownOutcomeError {
-  const message =
-    `${why} No other primary is asked: a write that takes longer than \`limits.blockedMs\` (${durationText(blockedMs)}) ` +
-    'would cost that one its role as well. The write may or may not be committed. See whether it is there. If not, ' +
-    `write it in pieces or raise the limit; \`requestId: '${id}'\` keeps it from being written twice.`;
-  return new UnknownOutcomeError(message, id, { cause });
-}
-
 /** Of what this replica has tried itself. */
 function certaintyHere({ code }: AntiphonError): Certainty {
   return code === 'NOT_WRITABLE' ? 'nothing' : 'answer';
-}
-
-/**
- * `answer`: the primary's, which the caller gets as it is. `nothing`: this attempt has written
- * nothing, and another one may. `unclear`: it may have.
- */
-type Certainty = 'answer' | 'nothing' | 'unclear';
-
-function certaintyOf({ code, context }: AntiphonError): Certainty {
-  if (code === 'OUTCOME_UNKNOWN' || context['started'] === true) return 'unclear';
-  if (code === 'NOT_WRITABLE' || code === 'CLOSED' || code === 'ACTOR_STOPPED') return 'nothing';
-  if (code === 'NO_ACTOR' || context['started'] === false) return 'nothing';
-  // Not what the primary says, but what became of the question.
-  const isOfBus = context['remoteCode'] === undefined;
-  if (isOfBus && (code === 'TIMEOUT' || code === 'LOG_UNAVAILABLE' || code === 'ABORTED')) return 'unclear';
-  return 'answer';
 }

@@ -5,12 +5,12 @@ import type { WriteResult } from '../state/write-result.js';
 import { hasRun, Refused } from './refused.js';
 import { timeOf, unknownRequest } from './request-id.js';
 import { runStatements, type SqlTransaction, type Statement } from './statement.js';
-import type { ForwardedRequest, WriteOptions } from './write-options.js';
+import type { AskedRequest, WriteOptions } from './write-options.js';
 
 export type Executed = WriteResult<readonly number[]>;
 
 /** A request that may come more than once, and is written once. */
-export interface Request extends ForwardedRequest {
+export interface Request extends Pick<AskedRequest, 'epoch' | 'call' | 'again'> {
   readonly id: string;
   readonly statements: readonly Statement[];
 }

@@ -42,12 +42,16 @@ export interface ExecuteOptions extends WriteOptions {
 
 export const EXECUTE_OPTIONS: OptionNames<ExecuteOptions> = { ...WRITE_OPTIONS, requestId: true };
 
-/** By another replica, on behalf of its caller. */
-export interface ForwardedRequest {
-  /** Of the newest epoch that it knew. */
+/** What a mailbox is told beside the options: by another replica, or by a client of the cluster. */
+export interface AskedRequest {
+  /** By another replica, on behalf of its caller: it is not sent on. */
+  readonly forwarded?: boolean;
+  /** Of the newest epoch that the other replica knew. */
   readonly epoch?: number;
-  /** Names the one call of `execute` that it asks for, however often it asks. */
+  /** Names the one call that it is asked for, however often, and through whichever replicas. */
   readonly call?: string;
-  /** It has asked for this call before, and that may still be on its way. */
+  /** It was asked for this call before, and that may still be on its way. */
   readonly again?: boolean;
+  /** So many primaries have lost their role while they had it. */
+  readonly lostPrimaries?: number;
 }

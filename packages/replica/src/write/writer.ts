@@ -33,10 +33,10 @@ import {
   type Statement,
 } from './statement.js';
 import {
+  type AskedRequest,
   EXECUTE_OPTIONS,
   WRITE_OPTIONS,
   type ExecuteOptions,
-  type ForwardedRequest,
   type WriteOptions,
 } from './write-options.js';
 import type { Sync } from '../sync/sync.js';
@@ -259,7 +259,7 @@ export class Writer<Tx> {
   async execute(
     statements: readonly Statement[],
     options: ExecuteOptions = {},
-    forwarded?: ForwardedRequest,
+    asked: AskedRequest = {},
   ): Promise<WriteResult<readonly number[]>> {
     const { store, authority } = this.scope;
     if (!store.capabilities.sql) {
@@ -269,9 +269,9 @@ export class Writer<Tx> {
     checkOptions(options, EXECUTE_OPTIONS, 'A write');
     const { requestId, ...limits } = options;
     if (requestId !== undefined) this.#assertRequest(requestId);
-    if (!authority.byTerm || forwarded !== undefined)
-      return this.#here(statements, limits, requestId, forwarded);
-    return this.#anywhere(statements, limits, requestId);
+    if (!authority.byTerm || asked.forwarded === true)
+      return this.#here(statements, limits, requestId, asked);
+    return this.#anywhere(statements, limits, requestId, asked);
   }
 
   /** Here if this replica is the primary, else there; again where that has just changed. */
@@ -279,13 +279,14 @@ export class Writer<Tx> {
     statements: readonly Statement[],
     options: WriteOptions,
     requestId: string | undefined,
+    asked: AskedRequest,
   ): Promise<WriteResult<readonly number[]>> {
     const { authority, clock, limits } = this.scope;
     const { timeoutMs } = limitOf(options, limits.writeTimeoutMs);
     const untilMs = clock.monotonicMs() + timeoutMs;
     if (isPrimary(authority))
       try {
-        return await this.#here(statements, options, requestId);
+        return await this.#here(statements, options, requestId, this.#inThisEpoch(asked));
       } catch (error) {
         if (!(error instanceof AntiphonError) || error.code !== 'NOT_WRITABLE') throw error;
         // Written elsewhere as well, it would be there twice once somebody applies the ledger.
@@ -296,14 +297,20 @@ export class Writer<Tx> {
     if (this.#forwarded.size >= limits.waitingWrites) throw overloaded();
     // What a message cannot carry as it is must not become something else on its way.
     const request = { id: requestId ?? this.#newRequestId(), statements: parseStatements(statements) };
-    const here = (left: WriteOptions) => this.#requests.once(request, left);
-    const forwarding = new Forwarding(this.scope, request, options, { here, untilMs });
+    const here = (left: WriteOptions) =>
+      this.#requests.once({ ...request, ...this.#inThisEpoch({ ...asked, again: true }) }, left);
+    const forwarding = new Forwarding(this.scope, request, options, { here, untilMs, asked });
     this.#forwarded.add(forwarding);
     try {
       return await forwarding.run();
     } finally {
       this.#forwarded.delete(forwarding);
     }
+  }
+
+  /** A call that others may forward as well is the same one here. */
+  #inThisEpoch({ call, again = false }: AskedRequest): AskedRequest {
+    return call === undefined ? {} : { call, again, epoch: this.scope.authority.current().epoch };
   }
 
   /**
@@ -326,11 +333,12 @@ export class Writer<Tx> {
     statements: readonly Statement[],
     options: WriteOptions,
     requestId: string | undefined,
-    forwarded: ForwardedRequest = {},
+    { epoch, call, again }: AskedRequest = {},
   ): Promise<WriteResult<readonly number[]>> {
     if (requestId === undefined)
       return this.transaction((tx) => runStatements(tx as SqlTransaction, statements), options);
-    return this.#requests.once({ id: requestId, statements, ...forwarded }, options);
+    const asked = { ...(epoch !== undefined && { epoch }), ...(call !== undefined && { call, again }) };
+    return this.#requests.once({ id: requestId, statements, ...asked }, options);
   }
 
   /** Throws BAD_OPTION. */

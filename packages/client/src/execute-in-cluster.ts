@@ -1,0 +1,256 @@
+import {
+  type AckLevel,
+  type AntiphonError,
+  checkRequired,
+  type OptionNames,
+  sleep,
+  systemClock,
+  toAntiphonError,
+} from '@antiphon/core';
+import {
+  DEFAULT_LIMITS,
+  newId,
+  type ReplicaStatus,
+  type Statement,
+  type WriteResult,
+} from '@antiphon/replica';
+import {
+  assertRequestId,
+  certaintyOf,
+  hasRun,
+  idFrom,
+  outlastingRequest,
+  unknownRequest,
+  whyAskNobodyElse,
+} from '@antiphon/replica/internal';
+import { chooseReplica, type ChosenReplica, furthestOf } from './choose-replica.js';
+import type { ClusterClient } from './cluster-client.js';
+import { askMember, askMembers } from './member-answers.js';
+import { isGone, type Watched } from './watched-replica.js';
+
+/** How a write is asked for. */
+export interface ClusterExecuteOptions {
+  /** In milliseconds, from when the first replica is asked. */
+  readonly timeoutMs: number;
+  /** Ends the wait; what was asked for may still be written. */
+  readonly signal?: AbortSignal;
+  /** As `acks` of `replica.execute`. */
+  readonly acks?: AckLevel;
+  /**
+   * As `requestId` of `replica.execute`.
+   * @defaultValue a new one where the primary may change
+   */
+  readonly requestId?: string;
+  /**
+   * Only this one is asked.
+   * @defaultValue the one that `chooseReplica` chooses, and another one where it is gone
+   */
+  readonly replica?: string;
+  /** Told of each replica before it is asked. */
+  readonly onAsk?: (asked: ChosenReplica) => void;
+}
+
+/** What was written, and who was asked. */
+export interface ExecutedInCluster {
+  readonly result: WriteResult<readonly number[]>;
+  /** Who has answered. */
+  readonly replica: string;
+  /** Absent where the primary never changes, and none was given. */
+  readonly requestId?: string;
+}
+
+type Statements = readonly Statement[];
+type Executed = ExecutedInCluster['result'];
+
+const OPTIONS: OptionNames<ClusterExecuteOptions> = {
+  ...{ timeoutMs: true, signal: true, acks: true, requestId: true, replica: true, onAsk: true },
+};
+/** The answer still has to travel: the replica's own time limit comes first, and says more. */
+const ANSWER_MARGIN_MS = 1000;
+/** With less left, nobody else is asked. */
+const SHORTEST_MS = 20;
+/** So often it is looked whether the asked replica is still there. */
+const LOOK_MS = 1000;
+const PAUSE_MS = 200;
+const clock = systemClock();
+
+/**
+ * Writes, from outside of the cluster. Where its primary may change, the write has an id: if the
+ * replica that was asked is gone, another one is asked under the same id, and it is written once.
+ *
+ * @throws AntiphonError what `chooseReplica` throws, and what the replica answers. Where the primary
+ *   may change, UnknownOutcomeError with the id of the request when no answer came in time.
+ */
+export async function executeInCluster(
+  client: ClusterClient,
+  statements: Statements,
+  options: ClusterExecuteOptions,
+): Promise<ExecutedInCluster> {
+  checkRequired(options, OPTIONS, 'executeInCluster()', ['timeoutMs']);
+  const { requestId, replica, onAsk } = options;
+  if (requestId !== undefined) assertRequestId(requestId);
+  const chosen = await chooseReplica(client, replica, 'write');
+  const status = replica === undefined ? chosen.status : await statusOfAny(client, replica);
+  if (status?.epoch !== undefined) {
+    // Requests are dated: the clock of this machine may be behind.
+    const nowMs = (): number => Math.max(Date.now(), status.nowMs);
+    const id = requestId ?? idFrom({ nowMs, random: Math.random });
+    return new ClusterWrite(client, { id, statements }, options, status).run(chosen);
+  }
+  onAsk?.(chosen);
+  const { timeoutMs, signal, acks } = options;
+  const request = { statements, timeoutMs, ...(acks && { acks }), ...(requestId && { requestId }) };
+  const wait = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, ...(signal && { signal }) };
+  const result = await chosen.ref.ask('execute', request, wait);
+  return { result, replica: chosen.id, ...(requestId && { requestId }) };
+}
+
+/** It may be in a long write, and answer nobody: others know whether the primary may change. */
+async function statusOfAny(client: ClusterClient, id: string): Promise<ReplicaStatus | undefined> {
+  const { status } = await askMember(client, id);
+  return status ?? furthestOf((await askMembers(client)).flatMap((answer) => answer.status ?? []));
+}
+
+interface Request {
+  readonly id: string;
+  readonly statements: Statements;
+}
+
+interface Asked {
+  readonly replica: ChosenReplica;
+  readonly known: Watched;
+  readonly isPrimary: boolean;
+  readonly sinceMs: number;
+}
+
+/** One request, of one replica after the other, until an answer is certain or the time is up. */
+class ClusterWrite {
+  readonly #startedMs = clock.monotonicMs();
+  /** Names this one: the request may have others. */
+  readonly #call = newId();
+  #hasAsked = false;
+  /** Somebody may have written it. */
+  #isUnclear = false;
+  #obstacle: AntiphonError | undefined;
+  /** Those that are gone, and had it. */
+  #lostPrimaries = 0;
+
+  constructor(
+    private readonly client: ClusterClient,
+    private readonly request: Request,
+    private readonly options: ClusterExecuteOptions,
+    private readonly status: ReplicaStatus,
+  ) {}
+
+  async run(first: ChosenReplica): Promise<ExecutedInCluster> {
+    let asked = askedOf(first, this.status);
+    for (;;) {
+      const { id } = asked.replica;
+      try {
+        return { result: this.#ofThisCall(await this.#ask(asked)), replica: id, requestId: this.request.id };
+      } catch (thrown) {
+        this.#note(toAntiphonError(thrown));
+      }
+      if (this.options.replica !== undefined) throw this.#end(`${id} is gone, and has not answered.`);
+      asked = await this.#next(asked);
+    }
+  }
+
+  get #leftMs(): number {
+    return this.#startedMs + this.options.timeoutMs - clock.monotonicMs();
+  }
+
+  async #ask({ replica, known }: Asked): Promise<Executed> {
+    this.options.onAsk?.(replica);
+    const { acks, signal } = this.options;
+    const { id: requestId, statements } = this.request;
+    const timeoutMs = Math.max(1, Math.ceil(this.#leftMs));
+    const request = {
+      ...{ statements, timeoutMs, requestId, ...(acks && { acks }) },
+      ...{ call: this.#call, again: this.#hasAsked, lostPrimaries: this.#lostPrimaries },
+    };
+    this.#hasAsked = true;
+    const over = new AbortController();
+    const gone = new AbortController();
+    void this.#watch(known, over.signal).then((isOver) => isOver && gone.abort());
+    const ends = [gone.signal, ...(signal === undefined ? [] : [signal])];
+    const wait = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, signal: AbortSignal.any(ends) };
+    try {
+      return await replica.ref.ask('execute', request, wait);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Whether it is gone; false once nobody needs to know any more. */
+  async #watch(known: Watched, over: AbortSignal): Promise<boolean> {
+    for (;;) {
+      await sleep(clock, LOOK_MS, over).catch(() => undefined);
+      if (over.aborted) return false;
+      // What cannot be found out now is looked at again.
+      if (await isGone(this.client, known, LOOK_MS).catch(() => false)) return !over.aborted;
+    }
+  }
+
+  /** Throws what is an answer to the caller. */
+  #note(error: AntiphonError): void {
+    const certainty = certaintyOf(error);
+    const isOfReplica = error.context['remoteCode'] !== undefined;
+    if (certainty === 'answer' && (!this.#isUnclear || hasRun(error))) throw error;
+    // It has asked whoever there is itself.
+    if (error.code === 'OUTCOME_UNKNOWN' && isOfReplica) throw error;
+    if (certainty === 'unclear') this.#isUnclear = true;
+    this.#obstacle = error;
+    if (this.options.signal?.aborted === true) throw this.#end('The wait for an answer was ended.');
+  }
+
+  async #next(last: Asked): Promise<Asked> {
+    for (;;) {
+      if (this.#leftMs <= SHORTEST_MS || this.options.signal?.aborted === true) throw this.#late();
+      const replica = await chooseReplica(this.client, undefined, 'write').catch(() => undefined);
+      if (replica?.status !== undefined && replica.status.instance !== last.known.instance) {
+        this.#assertNotFatal(last, replica.status);
+        const instead = `${last.replica.id} does not answer any more. ${replica.id} is asked under the same id.`;
+        return askedOf({ ...replica, instead }, replica.status);
+      }
+      await sleep(clock, Math.min(PAUSE_MS, Math.max(1, this.#leftMs)));
+      // It was away for a moment, or nobody is there yet.
+      if (replica?.status !== undefined) return askedOf(replica, replica.status);
+    }
+  }
+
+  /** It may be what ends one primary after the other. Throws UnknownOutcomeError. */
+  #assertNotFatal(last: Asked, { epoch }: ReplicaStatus): void {
+    if (!this.#isUnclear || epoch === undefined) return;
+    const { id } = last.replica;
+    if (last.isPrimary || epoch.primary === id) this.#lostPrimaries++;
+    const primaries = Math.max(this.#lostPrimaries, epoch.number - (this.status.epoch?.number ?? 0));
+    if (primaries === 0) return;
+    const { blockedMs } = DEFAULT_LIMITS;
+    const lost = { primary: id, openMs: clock.monotonicMs() - last.sinceMs, primaries };
+    const why = whyAskNobodyElse(lost, blockedMs);
+    if (why !== undefined) throw outlastingRequest(why, this.request.id, blockedMs, this.#obstacle);
+  }
+
+  #late(): AntiphonError {
+    const tookMs = Math.round(clock.monotonicMs() - this.#startedMs);
+    return this.#end(`No replica gave a certain answer within ${tookMs} ms.`);
+  }
+
+  /** `why`: a sentence. */
+  #end(why: string): AntiphonError {
+    if (!this.#isUnclear && this.#obstacle !== undefined) return this.#obstacle;
+    return unknownRequest(why, this.request.id, this.#obstacle);
+  }
+
+  /** Of an id that nobody else has, only this call can have written it before. */
+  #ofThisCall({ repeated, ...result }: Executed): Executed {
+    return repeated === true && this.options.requestId !== undefined ? { ...result, repeated } : result;
+  }
+}
+
+function askedOf(replica: ChosenReplica, status: ReplicaStatus): Asked {
+  const { id, instance, epoch } = status;
+  const known = { id: replica.id, ...(id === replica.id && { instance }), epoch: epoch?.number ?? 0 };
+  return { replica, known, isPrimary: epoch?.primary === replica.id, sinceMs: clock.monotonicMs() };
+}
