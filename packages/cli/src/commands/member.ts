@@ -9,6 +9,7 @@ import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
+import { confirmed } from './confirm.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
 
 /** Handing over, and sending what it has. */
@@ -46,21 +47,32 @@ export function defineMember(host: CommandHost): void {
   );
 }
 
+interface LeaveOptions extends RemoveOptions {
+  readonly yes?: boolean;
+}
+
 /** It has ended by then: another one says what is left. */
 function defineLeave(host: CommandHost): void {
-  defineCommand<RemoveOptions>(host, {
+  defineCommand<LeaveOptions>(host, {
     name: 'leave',
     description: 'let a running replica leave the cluster for good: a primary hands over first',
-    examples: ['antiphon member leave eu-3', 'antiphon member leave eu-3 --json'],
+    examples: ['antiphon member leave eu-3', 'antiphon member leave eu-3 --yes --json'],
     configure: (command) => {
       command
         .argument('<id>', 'of the replica that leaves')
-        .option('--force', 'also when its rescue ledger keeps transactions: save its file');
+        .option('--force', 'also when its rescue ledger keeps transactions: save its file')
+        .option('-y, --yes', 'without asking; needed where nobody can answer');
       addTargetOptions(command);
     },
-    run: async ({ force = false, ...options }, { terminal, env, cwd, signal }, [id = '']) => {
+    run: async ({ force = false, yes = false, ...options }, { terminal, env, cwd, signal }, [id = '']) => {
       await using client = await openCluster(resolveTarget(options, env, cwd));
+      await client.requireMember(id);
       const asked = await anotherReplica(client, id);
+      const question = `Let ${id} leave ${client.cluster} for good? Its process ends.`;
+      if (!yes && !(await confirmed(terminal, question, signal))) {
+        terminal.out('Nothing was changed.\n');
+        return EXIT.failed;
+      }
       const left = await client
         .replica(id)
         .ask('leave', { force, timeoutMs: LEAVE_MS }, { signal, timeoutMs: 4 * LEAVE_MS });

@@ -47,6 +47,34 @@ describe('statusText', () => {
     expect(shown).not.toContain('in sync');
   });
 
+  it('says once what several replicas are alarmed about alike', () => {
+    const alarmed = (id: string, ...messages: readonly string[]): MemberAnswer => {
+      const alarms = messages.map((message, n) => ({ name: `of ${n}`, message, sinceMs: 1, count: 1 }));
+      return { id, status: { ...ASYNC, id, alarms } };
+    };
+    const shown = text(alarmed('eu-1', 'Look.'), alarmed('eu-2', 'Its own.', 'Look.'));
+    expect(shown.split('\n').filter((line) => line.startsWith('!'))).toEqual([
+      '! eu-1, eu-2: Look.',
+      '! eu-2: Its own.',
+    ]);
+  });
+
+  it('shows a primary that is inside of a long write as that, and not as one that has gone', () => {
+    const members = [{ id: 'eu-1', silentMs: 23_000, writingMs: 22_100 }];
+    const alarms = [{ name: 'long-write', message: 'Said by followers.', sinceMs: 1, count: 1 }];
+    const follower = { ...ASYNC, members, alarms } as unknown as ReplicaStatus;
+    const error = new AntiphonError('TIMEOUT', 'No answer.');
+    const shown = text(
+      { id: 'eu-1', error },
+      ...['eu-2', 'eu-3'].map((id) => ({ id, status: { ...follower, id } })),
+    );
+    expect(shown).toMatch(/\neu-1 +primary +in a long write/);
+    expect(shown.split('\n').filter((line) => line.startsWith('!'))).toEqual([
+      expect.stringMatching(/^! The primary eu-1 has been inside of one write for 23 s\./),
+    ]);
+    expect(text({ id: 'eu-1', error }, { id: 'eu-2', status: ASYNC })).toMatch(/\neu-1 +no answer/);
+  });
+
   it('says where subscriptions are active, once for each', () => {
     const with_ = (id: string, ...subscriptions: readonly object[]): MemberAnswer =>
       ({ id, status: { ...ASYNC, id, subscriptions } }) as MemberAnswer;

@@ -41,6 +41,7 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
     ...writingWarnings(answers).map(warning),
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
+    ...alarmWarnings(statuses).map(warning),
     ...staysHere(statuses).map((text) => warning(['yellow', text])),
     ...subscriptionLines(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
     ...notReplicated(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
@@ -175,20 +176,19 @@ function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | und
   return [['red', text]];
 }
 
-function warningsOf({
-  id,
-  stalled,
-  holding,
-  alarms,
-  waitingFor,
-  quarantined,
-}: ReplicaStatus): readonly Warning[] {
+/** What several replicas say alike is said once. */
+function alarmWarnings(statuses: readonly ReplicaStatus[]): readonly Warning[] {
+  const sayers = new Map<string, string[]>();
+  for (const { id, alarms } of statuses)
+    for (const { name, message } of alarms)
+      if (!UNSAID_ALARMS.has(name)) sayers.set(message, [...(sayers.get(message) ?? []), id]);
+  return [...sayers].map(([message, ids]) => ['yellow', `${ids.join(', ')}: ${message}`]);
+}
+
+function warningsOf({ id, stalled, holding, waitingFor, quarantined }: ReplicaStatus): readonly Warning[] {
   return [
     ...(stalled === undefined ? [] : [['red', `${id} stalled: ${stalled.message}`] as const]),
     ...(holding === undefined ? [] : [['red', `${id} holds: ${holding.message}`] as const]),
-    ...alarms
-      .filter(({ name }) => !UNSAID_ALARMS.has(name))
-      .map(({ message }) => ['yellow', `${id}: ${message}`] as const),
     ...waitingFor.map(
       ({ origin, expected, reason, answer }) =>
         [

@@ -133,6 +133,16 @@ it('a server without JetStream fails', () => {
   });
 });
 
+it('a cluster without a log fails: nothing runs there', () => {
+  const jetstream = { storageBytes: 0, maxStorageBytes: -1, streams: 0, consumers: 0 };
+  const server = { servers: 'x', serverName: '', version: '2.9.10', rttMs: 1, warnings: [], log: undefined };
+  const checks = serverChecks({ ...server, jetstream } as unknown as Parameters<typeof serverChecks>[0]);
+  expect(checks).toContainEqual({
+    ...{ name: 'log', grade: 'fail', message: 'The cluster has no log here yet.' },
+    advice: 'Start its first replica: `antiphon run --config antiphon.yaml`.',
+  });
+});
+
 it('clocks that agree are 0 ms apart, never -0', () => {
   const clock = { differenceMs: -0.2, uncertaintyMs: 1 };
   const server = { servers: 'x', serverName: '', version: '2.9.10', rttMs: 1, warnings: [] };

@@ -44,7 +44,7 @@ function logChecks({ log, jetstream }: ServerDescription): readonly Check[] {
   if (jetstream === undefined) return [];
   if (log === undefined) {
     return [
-      warn(
+      fail(
         'log',
         'The cluster has no log here yet.',
         'Start its first replica: `antiphon run --config antiphon.yaml`.',

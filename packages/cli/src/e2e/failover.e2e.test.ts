@@ -191,7 +191,21 @@ it('I3, I9: a primary leaves for good: it hands over, sends what it has, and end
   await run('b');
   await eventually('b has it', () => sqlite3(file('b'), 'SELECT v FROM t').stdout === 'one', PATIENCE_MS);
   await json('exec', "INSERT INTO t VALUES (2, 'not sent yet')");
-  expect(await json('member', 'leave', 'a')).toEqual({ removed: 'a', members: ['b'], handedOverTo: 'b' });
+  const nobody = await ask('member', 'leave', 'aa', '--yes');
+  expect(nobody).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/There is no replica "aa" in cluster shop\. Did you mean "a"\?/) as string,
+  });
+  const unasked = await ask('member', 'leave', 'a');
+  expect(unasked).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/Let a leave shop for good\?.* Confirm it with `--yes`/) as string,
+  });
+  expect(await json('member', 'leave', 'a', '--yes')).toEqual({
+    removed: 'a',
+    members: ['b'],
+    handedOverTo: 'b',
+  });
   expect((await a.ended).code).toBe(0);
   expect(sqlite3(file('b'), 'SELECT v FROM t WHERE id = 2').stdout).toBe('not sent yet');
   const refused = await ask('member', 'leave', 'b');

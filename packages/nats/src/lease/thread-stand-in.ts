@@ -6,6 +6,7 @@ import {
   type KeeperState,
   type LeaseStanding,
   type LeaseStandIn,
+  sentence,
   type StandInOptions,
   toAntiphonError,
 } from '@antiphon/core';
@@ -123,7 +124,7 @@ export class ThreadStandIn implements LeaseStandIn {
 function unable(reason: string): AntiphonError {
   return new AntiphonError(
     'LOG_UNAVAILABLE',
-    `Nobody would renew the lease of this replica, as the primary, while a long write runs: ${reason}`,
+    `Nobody would renew the lease of this replica, as the primary, while a long write runs: ${sentence(reason)}`,
   );
 }
 
