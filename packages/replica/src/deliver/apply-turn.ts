@@ -59,9 +59,13 @@ export class ApplyTurn {
 
   /**
    * Rejects as `Store.apply` does, as `assertMayApply` throws, and with DUPLICATE_REPLICA; nothing
-   * was applied then.
+   * was applied then. It is told when the epoch that deposes this primary comes next, and nothing
+   * of its own before that: no attempt of it can be in the log any more.
    */
-  async take({ entries, more, unreadable }: Delivery, assertMayApply: () => void): Promise<DeliveryResult> {
+  async take(
+    { entries, more, unreadable }: Delivery,
+    assertMayApply: (isDeposed: boolean) => void,
+  ): Promise<DeliveryResult> {
     const { store } = this.scope;
     if (unreadable !== undefined) this.#refuseAll(unreadable.seq, unreadable.error);
     const rest = this.#unapplied(more === undefined ? entries : [...entries, ...more()]);
@@ -74,8 +78,8 @@ export class ApplyTurn {
       this.#pass(planned);
       return this.#delivered(planned);
     }
-    assertMayApply();
     const { plan } = planned;
+    assertMayApply(plan.successor !== undefined && !planned.steps.some((step) => this.#isOwn(step)));
     const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), (seq) =>
       this.#published(plan.ownLogAt(seq)),
     );
@@ -134,6 +138,10 @@ export class ApplyTurn {
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
       ...(sync && { synchronous: { certification: sync.certification } }),
     });
+  }
+
+  #isOwn(step: ApplyStep): boolean {
+    return (step.type === 'transactions' || step.type === 'part') && step.batch.origin === this.scope.id;
   }
 
   #ownLog(state: StoreState): AdmissionState {

@@ -417,10 +417,13 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
    * counters. Where there are epochs, the record that deposes this primary is what settles them:
    * it is looked for all the same.
    */
-  async #applying<T extends Refusable>(apply: (assertCertain: () => void) => Promise<T>): Promise<T> {
+  async #applying<T extends Refusable>(
+    apply: (assertCertain: (isDeposed?: boolean) => void) => Promise<T>,
+  ): Promise<T> {
     const { store, authority, ownReturn, commits } = this.scope;
     await ownReturn.finish();
-    const assertCertain = (): void => {
+    const assertCertain = (isDeposed = false): void => {
+      if (isDeposed) this.#depose();
       if (this.#countersUncertain && store.hasUnsealed()) throw uncertainCounters();
     };
     if (!authority.byTerm) assertCertain();
