@@ -183,6 +183,64 @@ it(
   },
 );
 
+describe('why there is no lease is said', () => {
+  const error = new AntiphonError('LOG_REFUSED', 'There is no room for it.');
+  const alarmOf = (replica: SqliteReplica): string | undefined =>
+    replica.status().alarms.find(({ name }) => name === 'lease')?.message;
+
+  async function startA(lease: (real: Lease) => Lease): Promise<SqliteReplica> {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    return fixture.replicaWith({ lease }, 'a', { topology, failover });
+  }
+
+  it('by a primary whose renewals are refused, while it can read', async () => {
+    let isFull = false;
+    const a = await startA((real) =>
+      changed(real, {
+        take: (record, seq) =>
+          isFull ? Promise.resolve({ type: 'unknown', error }) : real.take(record, seq),
+      }),
+    );
+    await eventually('it has it', () => a.status().lifecycle === 'primary');
+    isFull = true;
+    await eventually('it says why', () => /cannot renew its lease: There is no room/.test(alarmOf(a) ?? ''));
+    isFull = false;
+    await eventually('it is over', () => alarmOf(a) === undefined);
+  });
+
+  it('by a primary whose lease another one keeps, without an epoch of its own', async () => {
+    let isTaken = false;
+    let seq = 1000;
+    const theirs = { epoch: 9, holder: 'z', instance: 'other', leaseMs: 900 };
+    const a = await startA((real) =>
+      changed(real, {
+        take: (record, expected) =>
+          isTaken ? Promise.resolve({ type: 'lost' }) : real.take(record, expected),
+        read: (signal) =>
+          isTaken ? Promise.resolve({ seq: ++seq, record: { ...theirs, n: seq } }) : real.read(signal),
+      }),
+    );
+    await eventually('it has it', () => a.status().lifecycle === 'primary');
+    isTaken = true;
+    await eventually('it says who', () => /z has it, for epoch 9/.test(alarmOf(a) ?? ''));
+    isTaken = false;
+    await eventually('it is over', () => alarmOf(a) === undefined);
+  });
+
+  it('by a follower that cannot read it', { timeout: 30_000 }, async () => {
+    await startA((real) => real);
+    let isUnread = true;
+    const lease = (real: Lease): Lease =>
+      changed(real, { read: (signal) => (isUnread ? Promise.reject(error) : real.read(signal)) });
+    const b = await fixture.replicaWith({ lease }, 'b', { topology, failover });
+    const said = /does not know whether the primary is there.* There is no room for it\.$/;
+    await eventually('it says so', () => said.test(alarmOf(b) ?? ''), 20_000);
+    isUnread = false;
+    await eventually('it is over', () => alarmOf(b) === undefined);
+  });
+});
+
 it('says in the log once that the primary has gone, and who takes its place', async () => {
   fixture = await ClusterFixture.start();
   fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');

@@ -15,17 +15,22 @@ import {
   nextPromotion,
   promotionsIn,
   rankCandidates,
+  sentence,
   sleep,
   type Timer,
+  toAntiphonError,
 } from '@antiphon/core';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ElectorProtocol, ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { candidacies } from './candidacy.js';
+import { LEASE_ALARM } from './lease-keeper.js';
 
 /** Between two tries, while nobody is elected. */
 const TRY_AGAIN_MS = 200;
 export const ELECTION_ALARM = 'election';
+/** Of `leaseMs`: NATS may elect a leader in less. */
+const UNREAD_LEASES = 5;
 
 /**
  * Watches the primary, and takes its place when it has gone: of all members that answer, the best
@@ -44,6 +49,8 @@ export class Elector implements Behaviour<ElectorProtocol> {
   #dueMs = 0;
   /** The renewal after which the primary was lost; undefined while it is not. */
   #lastRenewal: string | undefined;
+  /** Since when the lease cannot be read. */
+  #unreadSinceMs: number | undefined;
   /** Since when there is no candidate. */
   #nobodySinceMs: number | undefined;
   #stopListening: readonly (() => void)[] = [];
@@ -83,6 +90,7 @@ export class Elector implements Behaviour<ElectorProtocol> {
     this.#timer?.cancel();
     for (const stop of this.#stopListening) stop();
     this.scope.health.clearAlarm(ELECTION_ALARM);
+    this.scope.health.clearAlarm(LEASE_ALARM);
   }
 
   #on(event: DetectorEvent, context: Context<ElectorProtocol>): void {
@@ -148,7 +156,7 @@ export class Elector implements Behaviour<ElectorProtocol> {
     const askedAtMs = clock.monotonicMs();
     this.#reading = true;
     try {
-      const entry = await this.lease.read(context.signal);
+      const entry = await this.#readLease(context.signal);
       context.self.tell('event', { type: 'read', entry, askedAtMs, atMs: clock.monotonicMs() });
     } catch {
       if (!context.signal.aborted) this.#later(TRY_AGAIN_MS, context);
@@ -233,9 +241,26 @@ export class Elector implements Behaviour<ElectorProtocol> {
   async #readNow(signal: AbortSignal): Promise<LeaseEntry> {
     const { clock } = this.scope;
     const askedAtMs = clock.monotonicMs();
-    const entry = await this.lease.read(signal);
+    const entry = await this.#readLease(signal);
     this.#state = detectorStep(this.#state, { type: 'read', entry, askedAtMs, atMs: clock.monotonicMs() });
     return entry;
+  }
+
+  /** Without it, this replica takes nobody's place, whatever becomes of the primary. */
+  async #readLease(signal: AbortSignal): Promise<LeaseEntry> {
+    const { clock, health } = this.scope;
+    try {
+      const entry = await this.lease.read(signal);
+      this.#unreadSinceMs = undefined;
+      health.clearAlarm(LEASE_ALARM);
+      return entry;
+    } catch (thrown) {
+      const nowMs = clock.monotonicMs();
+      this.#unreadSinceMs ??= nowMs;
+      const isLong = nowMs - this.#unreadSinceMs > UNREAD_LEASES * this.#state.settings.leaseMs;
+      if (isLong && !signal.aborted) health.alarm(LEASE_ALARM, unreadText(toAntiphonError(thrown)));
+      throw thrown;
+    }
   }
 
   #later(delayMs: number, context: Context<ElectorProtocol>): void {
@@ -249,6 +274,13 @@ const WHY: Readonly<Record<LossReason, string>> = {
   silent: 'has not renewed its lease',
   void: 'has not taken its lease',
 };
+
+function unreadText({ message }: AntiphonError): string {
+  return (
+    'This replica does not know whether the primary is there, and cannot take its place by itself, while it cannot ' +
+    `read the lease: ${sentence(message)}`
+  );
+}
 
 function isUnheard(error: unknown): boolean {
   return error instanceof AntiphonError && error.code === 'NO_ACTOR';

@@ -20,7 +20,7 @@ import type { Scope } from '../state/scope.js';
 import { whyUnfit } from '../state/unfit.js';
 import { retryDelayMs } from '../wait/deadline.js';
 
-const LEASE_ALARM = 'lease';
+export const LEASE_ALARM = 'lease';
 
 /**
  * Keeps the lease of the primary while it is the primary: takes it, renews it, and says until when
@@ -47,6 +47,8 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   #failures = 0;
   /** Whose lease is in the way, and since when nobody has renewed it. */
   #inTheWay: { readonly entry: LeaseEntry; readonly sinceMs: number } | undefined;
+  /** Since when others have had it, one after the other. */
+  #takenSinceMs: number | undefined;
 
   constructor(
     private readonly scope: Scope,
@@ -122,8 +124,12 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     if (held.isForfeited) return this.#end();
     try {
       const entry = await this.lease.read(context.signal);
-      if (!this.#isFree(entry)) return this.#later(this.#settings.renewMs, 'begin', context);
+      if (!this.#isFree(entry)) {
+        this.#noteTaken(entry);
+        return this.#later(this.#settings.renewMs, 'begin', context);
+      }
       this.#inTheWay = undefined;
+      this.#takenSinceMs = undefined;
       const { instance } = this.scope;
       const isOurs = entry.record?.instance === instance;
       this.#state = keeperOf(instance, this.#settings, {
@@ -145,6 +151,16 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     if (record === undefined || record.epoch < this.#epoch || record.holder === id) return true;
     if (this.#inTheWay?.entry.seq !== entry.seq) this.#inTheWay = { entry, sinceMs: clock.monotonicMs() };
     return clock.monotonicMs() - this.#inTheWay.sinceMs >= record.leaseMs + this.#settings.marginMs;
+  }
+
+  /** In a takeover the next epoch comes at once, and says more. */
+  #noteTaken({ record }: LeaseEntry): void {
+    const nowMs = this.scope.clock.monotonicMs();
+    this.#takenSinceMs ??= nowMs;
+    if (record === undefined || nowMs - this.#takenSinceMs < this.#settings.leaseMs) return;
+    this.#alarm(
+      `${record.holder} has it, for epoch ${record.epoch}, and the log of this cluster has not named it the primary.`,
+    );
   }
 
   async #go(context: Context<LeaseKeeperProtocol>): Promise<void> {
@@ -174,8 +190,9 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   ): void {
     this.#step({ type: 'sent', atMs: this.scope.clock.monotonicMs() });
     void this.lease.take(this.#record(n), expectedSeq).then((take) => {
-      if (!context.signal.aborted)
-        context.self.tell('answered', keeperEventOf(take, n, this.scope.clock.monotonicMs()));
+      if (context.signal.aborted) return;
+      if (take.type === 'unknown') this.#alarm(take.error.message);
+      context.self.tell('answered', keeperEventOf(take, n, this.scope.clock.monotonicMs()));
     });
   }
 
