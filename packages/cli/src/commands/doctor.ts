@@ -9,11 +9,13 @@ import { describeServer } from '@antiphon/nats';
 import { monitorAddress } from '@antiphon/nats/internal';
 import { describeSubscription } from '@antiphon/replica/internal';
 import { askMembers, type ClusterClient } from '@antiphon/client';
+import { askCandidacies } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
 import { fail, splitSentence, warn, type Check, type Grade } from '../doctor/check.js';
+import { failoverChecks } from '../doctor/failover-checks.js';
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
 import { agreementChecks, replicaChecks, withoutRepetition } from '../doctor/replica-checks.js';
 import { serverChecks, unreachable } from '../doctor/server-checks.js';
@@ -103,6 +105,7 @@ async function clusterChecks(
       ...checks,
       ...replicaChecks(answers, Date.now()),
       ...syncChecks(statuses, server.log),
+      ...(document.failover === undefined ? [] : failoverChecks(await askCandidacies(client), document)),
       ...subscriptionChecks(subscriptions, firstSeq, Date.now()),
     ];
   } catch (thrown) {

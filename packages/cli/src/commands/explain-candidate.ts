@@ -1,10 +1,4 @@
-import {
-  AntiphonError,
-  CLUSTER_KEY,
-  decodeClusterDocument,
-  rankCandidates,
-  type ClusterDocument,
-} from '@antiphon/core';
+import { AntiphonError, CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from '@antiphon/core';
 import type { ClusterClient } from '@antiphon/client';
 import { askCandidacies, nobodyAnswers, type CandidacyAnswer } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
@@ -12,7 +6,8 @@ import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
-import { candidatesText, type ShownCandidate } from './candidates-text.js';
+import { candidatesText } from './candidates-text.js';
+import { hasAnswered, primaryIn, shownOf, writingMsIn } from './ranked-candidates.js';
 
 /** `antiphon explain-candidate`: who would become the primary now, and why. */
 export function defineExplainCandidate(host: CommandHost): void {
@@ -54,46 +49,6 @@ async function documentOf(client: ClusterClient): Promise<ClusterDocument> {
   const entry = await client.nats.registry(client.cluster).get(CLUSTER_KEY);
   if (entry !== undefined) return decodeClusterDocument(entry.value);
   throw new AntiphonError('NO_ACTOR', `There is no cluster ${client.cluster}. Start its first replica.`);
-}
-
-/** As the one says that has read the newest epoch. */
-function primaryIn(answers: readonly CandidacyAnswer[]): string | undefined {
-  const read = answers.flatMap(({ candidacy }) => candidacy ?? []);
-  return read.sort((a, b) => b.epoch - a.epoch || b.seq - a.seq)[0]?.primary;
-}
-
-function hasAnswered(answers: readonly CandidacyAnswer[], id: string | undefined): boolean {
-  return answers.some((answer) => answer.id === id && answer.candidacy !== undefined);
-}
-
-/** Of the primary; only those that follow it hear that. */
-function writingMsIn(answers: readonly CandidacyAnswer[], primary: string | undefined): number | undefined {
-  const said = answers.map(({ candidacy }) => candidacy);
-  return said.find((one) => one?.primary === primary && one?.primaryWritingMs !== undefined)
-    ?.primaryWritingMs;
-}
-
-/** The primary itself is what the others would take over from: it has no place. */
-function shownOf(
-  answers: readonly CandidacyAnswer[],
-  primary: string | undefined,
-  sync: boolean,
-): readonly ShownCandidate[] {
-  const others = answers.flatMap(({ id, candidacy }) =>
-    candidacy === undefined || id === primary ? [] : [candidacy],
-  );
-  const ranked = rankCandidates(others, { sync, nobodyForMs: 0 }).map(
-    ({ candidate, place, reason }): ShownCandidate => ({ ...candidate, place: place ?? null, reason }),
-  );
-  const leading = answers.flatMap(({ id, candidacy }): ShownCandidate[] =>
-    candidacy === undefined || id !== primary
-      ? []
-      : [{ ...candidacy, place: null, reason: 'it is the primary' }],
-  );
-  const silent = answers.flatMap(({ id, error }): ShownCandidate[] =>
-    error === undefined ? [] : [{ id, place: null, reason: `it does not answer (${error.code})` }],
-  );
-  return [...ranked, ...leading, ...silent];
 }
 
 /** Replicas that this client may not ask are something else than replicas that are away. */

@@ -29,7 +29,9 @@ beforeEach(async () => {
   db.exec('CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)');
   db.close();
   const store = { sqlite: { file: join(folder.path, 'eu-1.db') } };
-  const config = { ...CLUSTER, id: 'eu-1', nats: { servers: [server.url] }, store };
+  // However long the commands take that are started beside it.
+  const limits = { blockedMs: 180_000 };
+  const config = { ...CLUSTER, id: 'eu-1', nats: { servers: [server.url] }, store, limits };
   writeFileSync(join(folder.path, 'eu-1.yaml'), JSON.stringify(config));
   primary = new RunningCommand(['run', '--config', 'eu-1.yaml'], { cwd: folder.path });
   await primary.says('takes part in shop');
@@ -75,6 +77,7 @@ it(
     expect(explained.stdout).toMatch(SAID);
     expect(explained.stdout).toContain('takes its place when the write takes longer');
     expect(health).toMatchObject({ code: 1, stderr: said });
+    expect(doctor.stdout).toContain('failover: eu-2 would take over from eu-1');
     expect(doctor.stdout).toMatch(new RegExp(`warn +${SAID.source}`));
     expect(waiting).toMatchObject({ code: 'OUTCOME_UNKNOWN', message: said });
 
