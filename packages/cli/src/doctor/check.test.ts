@@ -54,6 +54,16 @@ it('a primary that is away is told from others: first another one takes over', (
   expect(other?.advice).not.toMatch(/failover/);
 });
 
+it('a replica that is there and does not answer is not to be started', () => {
+  const epoch = { number: 3, primary: 'eu-4', seq: 9 };
+  const answers = [{ id: 'eu-1', status: { ...STATUS, epoch } }];
+  const busy = ['eu-4', 'eu-5'].map((id) => ({ id, error: new AntiphonError('TIMEOUT', 'busy') }));
+  const [, primary, other] = replicaChecks([...answers, ...busy], 1000);
+  expect(primary).toMatchObject({ grade: 'fail', message: 'eu-4 is there, and does not answer (TIMEOUT).' });
+  expect(primary?.advice).toMatch(/^See its log: a long write .* run `antiphon failover ID`\.$/);
+  expect(other?.advice).toMatch(/has just gone\.$/);
+});
+
 it('a replica that holds fails once, with what refuses it', () => {
   const message = 'This database does not take transaction a:7 of the log: no such table: audit.';
   const holding = { code: 'APPLY_REFUSED', seq: 12, message, sinceMs: 1, attempts: 3 };

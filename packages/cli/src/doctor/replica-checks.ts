@@ -48,10 +48,19 @@ function silentCheck({ id, error }: MemberAnswer, answers: readonly MemberAnswer
   if (error?.code === 'ACCESS_DENIED')
     return fail(id, what, 'Grant this user the permissions of docs/access.md, or log in as another one.');
   const mayChange = statuses.some(({ epoch }) => epoch !== undefined);
+  const isPrimary = mayChange && primaryOf(statuses) === id;
+  // Somebody listens in its name.
+  if (error?.code === 'TIMEOUT') {
+    const advice =
+      'See its log: a long write or something else keeps its main thread, the process is stopped, or its machine ' +
+      'has just gone.';
+    const byHand = isPrimary ? ' If it does not come back, run `antiphon failover ID`.' : '';
+    return fail(id, `${id} is there, and does not answer (TIMEOUT).`, `${advice}${byHand}`);
+  }
   const looks = 'Start it, or see its log for why it ended. If it is gone for good, run';
   const remove = `\`antiphon member remove ${id}\``;
   // A primary is removed only after another one has taken its place.
-  return mayChange && primaryOf(statuses) === id
+  return isPrimary
     ? fail(id, `${what} It is the primary.`, `${looks} \`antiphon failover ID\`, and then ${remove}.`)
     : fail(id, what, `${looks} ${remove}.`);
 }

@@ -70,6 +70,7 @@ it('says since when a primary is not heard any more, until it is heard', async (
   await bench.looks(1);
   const since = new Date(bench.clock.nowMs() - 10 * BEAT_MS).toISOString();
   expect(bench.alarm).toMatch(`The primary a has not been heard since ${since}`);
+  expect(bench.alarm).toMatch('wait where its log says that a write keeps it');
   expect(bench.alarm).toMatch('`antiphon failover ID`');
   await bench.looks(20);
   expect(bench.alarm, 'the same moment').toMatch(since);

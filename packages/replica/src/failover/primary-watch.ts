@@ -71,6 +71,7 @@ export class PrimaryWatch {
 function goneText(primary: string, since: string): string {
   return (
     `The primary ${primary} has not been heard since ${since}, and with \`mode: manual\` nobody takes its place by ` +
-    'itself. Start it again, or make another replica the primary with `antiphon failover ID`.'
+    'itself. Start it again, wait where its log says that a write keeps it, or make another replica the primary with ' +
+    '`antiphon failover ID`.'
   );
 }
