@@ -43,7 +43,11 @@ function silentCheck({ id, error }: MemberAnswer, answers: readonly MemberAnswer
   const statuses = answers.flatMap(({ status }) => status ?? []);
   const writingMs = writingMsOf(answers, id);
   if (writingMs !== undefined)
-    return warn(id, writingPrimary(id, writingMs), `Wait for its end; the log of ${id} names the statement.`);
+    return warn(
+      id,
+      writingPrimary(id, writingMs),
+      'Wait for its end. `antiphon run` names the statement in its log.',
+    );
   const what = `${id} does not answer (${error?.code ?? 'no answer'}).`;
   if (error?.code === 'ACCESS_DENIED')
     return fail(id, what, 'Grant this user the permissions of docs/access.md, or log in as another one.');
