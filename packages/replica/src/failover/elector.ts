@@ -49,6 +49,8 @@ export class Elector implements Behaviour<ElectorProtocol> {
   #dueMs = 0;
   /** The renewal after which the primary was lost; undefined while it is not. */
   #lastRenewal: string | undefined;
+  /** Since then. */
+  #hasClaimed = false;
   /** Since when the lease cannot be read. */
   #unreadSinceMs: number | undefined;
   /** Since when there is no candidate. */
@@ -141,6 +143,7 @@ export class Elector implements Behaviour<ElectorProtocol> {
     const { authority, health } = this.scope;
     if (this.#state.seen?.record?.holder !== authority.current().primary) return;
     this.#lastRenewal = undefined;
+    this.#hasClaimed = false;
     health.clearAlarm(ELECTION_ALARM);
   }
 
@@ -183,7 +186,10 @@ export class Elector implements Behaviour<ElectorProtocol> {
       await sleep(clock, candidateWaitMs(place), context.signal);
       if (this.#isOver || detectorVerdict(this.#state, clock.monotonicMs()).type !== 'lost') return;
       if (!(await this.#take(context.signal))) return;
-      logger.warn({ primary, why }, `${this.scope.id} takes the place of the primary ${primary}.`);
+      // Again while its first claim is on its way: that is no news.
+      const level = this.#hasClaimed ? 'debug' : 'warn';
+      this.#hasClaimed = true;
+      logger[level]({ primary, why }, `${this.scope.id} takes the place of the primary ${primary}.`);
       if (!this.#isOver) await this.replica.ask('claim', 'failover', { signal: context.signal });
     } catch (thrown) {
       if (context.signal.aborted) return;
