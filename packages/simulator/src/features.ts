@@ -30,8 +30,8 @@ export interface Features {
   /** A service whose instances share a durable subscription. */
   readonly subscriptions: boolean;
   /**
-   * Parts of big transactions that are entries of their own, and databases that lose such a
-   * transaction when some of its parts are in the log.
+   * Parts of big transactions that are entries of their own, or several where the log takes little,
+   * and databases that lose such a transaction when some of its parts are in the log.
    */
   readonly separateParts: boolean;
   /** A primary that claims an epoch for each of its processes. */

@@ -32,6 +32,8 @@ import { Violations } from './violation.js';
 import { Writers } from './writers.js';
 import { WrittenTimes } from './written-times.js';
 
+/** What the log takes where it takes little: less than a part of a big transaction. */
+const PIECE_BYTES = 500;
 const HEAL_LIMIT_MS = 180_000;
 const KEPT_LINES = 200;
 const SUPERVISION_MS = 500;
@@ -92,7 +94,7 @@ class Simulation {
     const shared = { clock, faults };
     this.#world = {
       ...shared,
-      log: memoryLog(shared),
+      log: memoryLog({ ...shared, ...messageLimit(seed, resolved) }),
       bus: memoryBus(shared),
       registry: memoryRegistry(shared),
       options: resolved,
@@ -548,4 +550,13 @@ class Simulation {
 function vectorText(vector: Readonly<Record<string, number>>): string {
   const counters = Object.entries(vector).sort(([a], [b]) => (a < b ? -1 : 1));
   return counters.map(([origin, counter]) => `${origin}:${counter}`).join(' ');
+}
+
+/** A synchronous group is one message, and cannot be sent in pieces. */
+function messageLimit(
+  seed: number,
+  { update, features }: ResolvedOptions,
+): { readonly maxMessageBytes?: number } {
+  const mayCut = update === 'async' && features.separateParts;
+  return mayCut && new Random(seed).fork('pieces').chance(0.5) ? { maxMessageBytes: PIECE_BYTES } : {};
 }
