@@ -36,6 +36,16 @@ function rescuedIn(chaos: ChaosCluster): ReadonlySet<string> {
   return new Set(ids);
 }
 
+/** What a shell writes while the primary is dead. */
+function outside(round: number): string {
+  return `outside-${round}.`;
+}
+
+function keeps({ config }: ReplicaHandle, round: number): boolean {
+  const found = `instr(data, CAST('${outside(round)}' AS BLOB)) > 0`;
+  return sqlite3(config.file, `SELECT count(*) FROM _antiphon_rescue_data WHERE ${found}`).trim() !== '0';
+}
+
 describe('kill -9 of the primary under load, async', () => {
   it(
     'I3 I9 I4: another one takes over; what was committed is in the cluster or in the ledger, in none twice',
@@ -50,7 +60,7 @@ describe('kill -9 of the primary under load, async', () => {
         const before = epochOf(chaos);
         await victim.kill();
         // The file of a dead primary still takes them.
-        sqlite3(victim.config.file, `INSERT INTO orders VALUES ('outside-${round}', ${round})`);
+        sqlite3(victim.config.file, `INSERT INTO orders VALUES ('${outside(round)}', ${round})`);
         if (round % 3 !== 2) await successorOf(victim, chaos, before);
         await pause(Math.random() * 500);
         await victim.start();
@@ -71,6 +81,14 @@ describe('kill -9 of the primary under load, async', () => {
         ({ id, origin, counter }) => present.has(id) && rescued.has(`${origin}:${counter}`),
       );
       expect(both, 'in the cluster and in the ledger').toEqual([]);
+      const [orders = ''] = chaos.read('SELECT id FROM orders');
+      for (let round = 0; round < ROUNDS; round++) {
+        const places = [
+          orders.includes(outside(round)),
+          ...chaos.replicas.map((replica) => keeps(replica, round)),
+        ];
+        expect(places.filter(Boolean), `${outside(round)} is in one place`).toEqual([true]);
+      }
       expect(committed.length).toBeGreaterThan(20 * ROUNDS);
       const failures = chaos.replicas.flatMap((replica) => replica.failures);
       expect(failures.filter(({ code }) => !REFUSED.includes(String(code)))).toEqual([]);
@@ -94,9 +112,14 @@ describe('kill -9 and SIGSTOP of the primary under load, sync', () => {
         await pause(300 + Math.random() * 500);
         const before = epochOf(chaos);
         const stopped = round % 2 === 1;
+        // Nobody else gets anything any more that has been acknowledged too early.
+        const others = chaos.replicas.filter((replica) => replica !== victim);
+        for (const other of others) other.pause();
+        await pause(50);
         if (stopped) victim.pause();
         else await victim.kill();
         checkAcknowledged(chaos);
+        for (const other of others) other.resume();
         await successorOf(victim, chaos, before);
         const acknowledged = countAcknowledged(chaos);
         await eventually(
