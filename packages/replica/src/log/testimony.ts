@@ -9,8 +9,9 @@ export interface Testimony {
 }
 
 /**
- * I14: the log is asked after the member, so it holds that entry or has lost it. From then on it is
- * an entry that is known here as well. Throws LOG_REPLACED.
+ * I14: the log is asked after the member, so it holds that entry or has lost it. One that it holds
+ * is not known here for that: who has begun in another log would vouch for it, in place of what is
+ * known, and not compared yet. Throws LOG_REPLACED.
  */
 export async function assertHolds(
   { log, clock }: { readonly log: VerifiedLog; readonly clock: Clock },
@@ -36,9 +37,6 @@ async function lossOf(
     if (lastSeq >= seq) return undefined;
     return `it ends at ${lastSeq}, and ${id} has dealt with its entry ${seq}: the stream was truncated or restored`;
   }
-  const isSame = isSameEntry(entry, found);
-  if (isSame === false)
-    return `its entry ${seq} is ${describeEntry(found)}, and ${id} knows it as ${describeEntry(entry)}`;
-  if (isSame === true) log.note(entry);
-  return undefined;
+  if (isSameEntry(entry, found) !== false) return undefined;
+  return `its entry ${seq} is ${describeEntry(found)}, and ${id} knows it as ${describeEntry(entry)}`;
 }
