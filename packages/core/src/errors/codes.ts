@@ -52,7 +52,9 @@ export const ERROR_CODES = {
     means:
       'Too few replicas are in sync for the acknowledgements that the write asks for, or this replica ' +
       'itself is out of sync.',
-    do: 'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`. Nothing was written.',
+    do:
+      'Start the replicas that `antiphon status` shows as missing, or lower `minInSync`. Nothing was written. ' +
+      'Read where the message says, if it was a strong read.',
   },
   OUTCOME_UNKNOWN: {
     retriable: false,

@@ -99,6 +99,22 @@ it('I7: a replica whose clock is wrong is no candidate, and as the primary lets 
   await eventually('a takes over', () => a.status().role === 'primary', 20_000);
 });
 
+it('I9: a primary whose thread was kept for longer than its lease is not ready, and says why', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const a = await fixture.replica('a', { topology, failover });
+  await eventually('it is the primary', () => a.status().lifecycle === 'primary');
+  keepThread(2 * failover.leaseMs);
+  // In the turn in which it goes on: no timer has fired yet.
+  expect(a.status()).toMatchObject({ role: 'primary', lifecycle: 'suspended' });
+  expect(a.healthcheck()).toMatchObject({
+    ...{ ready: false, state: 'suspended' },
+    problems: [expect.stringMatching(/^a: This primary has no lease/) as unknown],
+  });
+  await eventually('it is ready again', () => a.healthcheck().ready);
+  expect(a.healthcheck().problems).toEqual([]);
+});
+
 it('I9: the first try takes the lease of a primary that has gone, and nobody waits for its answer', async () => {
   fixture = await ClusterFixture.start();
   fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');

@@ -109,7 +109,12 @@ describe('a replica takes over', () => {
     expect(await strong(a)).toEqual([{ n: 1n }]);
     await b.takeOver();
     await write(b, 2, 'y');
-    await expect(strong(a)).rejects.toMatchObject({ code: 'NOT_WRITABLE', context: { primary: 'b' } });
+    await expect(strong(a)).rejects.toMatchObject({
+      ...{ code: 'NOT_IN_SYNC', retriable: true, context: { primary: 'b' } },
+      message: expect.stringMatching(
+        /cannot tell what was acknowledged since\. b is the primary now/,
+      ) as string,
+    });
     expect(await strong(b)).toEqual([{ n: 2n }]);
     await expect(strong(a)).rejects.toMatchObject({ code: 'BAD_OPTION' });
   });

@@ -5,14 +5,15 @@ import {
   checkOptions,
   type ChecksumReport,
   type Integers,
+  NOBODY,
   type OptionNames,
   type QueryResult,
   type RowDigest,
   type Value,
 } from '@antiphon/core';
-import { notWritable } from '../config/not-writable.js';
 import { needsSync } from '../config/needs-sync.js';
 import { Deadline } from '../wait/deadline.js';
+import { isPrimary, knownOf } from '../state/authority.js';
 import { untilReplicated } from '../state/progress.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { isReached, parseSessionToken, type SessionToken } from '../state/session.js';
@@ -223,6 +224,18 @@ async function strong(
     deadline.end();
   }
   // What it has read up to there may have made another one the primary, whose writes come later.
-  const { role, primary } = authority.current();
-  if (sync === undefined && role !== 'primary') throw notWritable({ cluster, id, primary });
+  if (sync === undefined && !isPrimary(authority)) throw overtaken(cluster, id, knownOf(authority).primary);
+}
+
+/** Its database shows what was acknowledged up to the other's epoch, and nothing behind it. */
+function overtaken(cluster: string, id: string, primary = NOBODY): AntiphonError {
+  const where =
+    primary === NOBODY || primary === id
+      ? 'Which replica is the primary is being decided. Call again in a moment.'
+      : `${primary} is the primary now. Read there.`;
+  return new AntiphonError(
+    'NOT_IN_SYNC',
+    `Replica ${id} is not the primary any more, and cannot tell what was acknowledged since. ${where}`,
+    { context: { cluster, replica: id, primary } },
+  );
 }

@@ -1,5 +1,6 @@
 import { AntiphonError, checkOptions, isRecord, type OptionNames, sentence } from '@antiphon/core';
 import { ELECTION_ALARM } from '../failover/elector.js';
+import { LEASE_ALARM } from '../failover/lease-keeper.js';
 import { PRIMARY_ALARM } from '../failover/primary-watch.js';
 import { RESCUE_ALARM } from '../failover/rescue-alarm.js';
 import type { ReplicaStatus } from './status.js';
@@ -37,6 +38,7 @@ export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): 
   if (stalled !== undefined) problems.push(`${id} has stalled: ${stalled.message} [${stalled.code}]`);
   else if (holding !== undefined) problems.push(`${id} holds: ${holding.message} [${holding.code}]`);
   else if (ENDING.has(lifecycle)) problems.push(`${id} is ${lifecycle}.`);
+  else if (lifecycle === 'suspended') problems.push(whySuspended(status));
   if (connection !== 'connected') problems.push(`${id} has no connection to NATS (${connection}).`);
   for (const { origin, expected, sinceMs, reason } of waitingFor) {
     if (nowMs - sinceMs > PATIENCE_MS)
@@ -51,6 +53,11 @@ export function problemsOf(status: ReplicaStatus, options: HealthOptions = {}): 
   if (lag.seconds > maxLagSeconds)
     problems.push(`${id} is ${lag.entries} entries behind, for ${Math.round(lag.seconds)} s.`);
   return problems;
+}
+
+function whySuspended({ id, alarms }: ReplicaStatus): string {
+  const alarm = alarms.find(({ name }) => name === LEASE_ALARM);
+  return `${id}: ${alarm?.message ?? 'This primary has no lease now, and another replica may take its place.'}`;
 }
 
 function assertStatus(status: unknown): void {

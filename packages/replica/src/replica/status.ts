@@ -174,7 +174,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     topology: document.topology,
     role: roleOf(scope.authority),
     ...epochStatus(scope),
-    lifecycle: health.state,
+    lifecycle: lifecycleOf(scope),
     ...(stalled && { stalled }),
     ...(holding && { holding }),
     connection: log.connection,
@@ -208,6 +208,11 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     nowMs: clock.nowMs(),
     ...(memory && { memoryBytes: memory() }),
   };
+}
+
+/** After a pause of this thread, the lease is out before the timer that says so has its turn. */
+export function lifecycleOf({ health, held }: Pick<ReplicaScope, 'health' | 'held'>): LifecycleState {
+  return health.state === 'primary' && !held.isValid ? 'suspended' : health.state;
 }
 
 export function epochStatus({ authority, store }: ReplicaScope): Pick<ReplicaStatus, 'epoch'> {

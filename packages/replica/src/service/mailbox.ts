@@ -54,7 +54,7 @@ import { read, readChecksum, readDigests, type Consistency, type DigestRequest }
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertRequestId } from '../write/request-id.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
-import { statusOf, type ReplicaStatus } from '../replica/status.js';
+import { lifecycleOf, statusOf, type ReplicaStatus } from '../replica/status.js';
 import { parseSessionToken, type SessionPosition } from '../state/session.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { Writer } from '../write/writer.js';
@@ -191,7 +191,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     ping: (): Ping => {
       const { id, instance, startedAtMs, health, closing } = this.scope;
       // It still sends what it has, and begins nothing new.
-      const lifecycle = closing.aborted && !health.ended ? 'closing' : health.state;
+      const lifecycle = closing.aborted && !health.ended ? 'closing' : lifecycleOf(this.scope);
       return { id, instance, startedAtMs, lifecycle };
     },
     status: (): ReplicaStatus => statusOf(this.scope),
