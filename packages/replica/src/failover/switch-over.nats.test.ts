@@ -1,7 +1,15 @@
 import { DatabaseSync } from 'node:sqlite';
-import type { AppendRequest, AppendResult, Log, Topology } from '@antiphon/core';
+import { remoteRef } from '@antiphon/actor';
+import {
+  type AppendRequest,
+  type AppendResult,
+  type Log,
+  mailboxPrefix,
+  type Topology,
+} from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { MailboxProtocol } from '../internal.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -60,6 +68,25 @@ describe.each(MODES)('a switchover, %o', (update) => {
 });
 
 describe('a switchover that does not come about', () => {
+  it('I7: is not done when the primary reads the question after its time', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', options);
+    await fixture.replica('b', options);
+    const bus = (await fixture.nats()).bus();
+    const mailbox = remoteRef<MailboxProtocol>(bus, mailboxPrefix(fixture.cluster, 'a'));
+    const askedFor = (beforeMs: number): Promise<unknown> =>
+      mailbox.ask('switchOver', { to: 'b', timeoutMs: 5000, beforeMs }, { timeoutMs: 20_000 });
+    const { nowMs } = a.status();
+    await expect(askedFor(nowMs - 1)).rejects.toMatchObject({
+      ...{ code: 'TIMEOUT', context: { remoteCode: 'TIMEOUT' } },
+      message: expect.stringMatching(/read the question too late\. It stays the primary/) as string,
+    });
+    await write(a, 1);
+    expect(a.status()).toMatchObject({ lifecycle: 'primary', epoch: { number: 1, primary: 'a' } });
+    expect(await askedFor(nowMs + 60_000)).toMatchObject({ elected: true, primary: 'b' });
+  });
+
   it('to nobody changes nothing', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');

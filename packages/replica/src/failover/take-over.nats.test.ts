@@ -98,6 +98,20 @@ describe('a replica takes over', () => {
     expect(await rowsOf(a, 't')).not.toContain('only here');
   });
 
+  it('I9: and says so, however long a write keeps it as soon as the log has decided', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    await fixture.replica('a', fast);
+    const b = await fixture.replica('b', fast);
+    const busy = (async () => {
+      for await (const event of b.events())
+        if (event.type === 'epoch' && event.epoch.primary === 'b')
+          return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5500);
+    })();
+    expect(await b.takeOver({ timeoutMs: 5000 })).toMatchObject({ elected: true, primary: 'b' });
+    await busy;
+  });
+
   it('I9: and strong reads of the last one do not show the past', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');

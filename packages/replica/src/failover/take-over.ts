@@ -72,10 +72,15 @@ export async function takeOver(
       what: `the log has another epoch than ${before}`,
     });
   }
-  await replica.ask('enter');
+  await replica.ask('enter', undefined, waiting).catch(unlessLate);
   if (health.stopped !== undefined) throw health.stopped;
   const { number: epoch, primary = '', seq } = newestEpoch(store.state());
   return { epoch, primary, seq, elected: authority.current().mayWrite };
+}
+
+/** The log has decided by then: a long write may keep this thread from entering the epoch. */
+function unlessLate(thrown: unknown): void {
+  if (!(thrown instanceof AntiphonError) || thrown.code !== 'TIMEOUT') throw thrown;
 }
 
 /** Throws BAD_OPTION. */

@@ -135,8 +135,15 @@ export interface MailboxProtocol {
   dismissRescued(request: { readonly id: number }): RescuedTransaction;
   /** Of the primary: writes what a transaction of another replica's ledger had changed. */
   writeRescued(request: RescuedWrite): RescuedWritten;
-  /** Of the primary: makes another replica the primary, without a loss. */
-  switchOver(request: { readonly to: string; readonly timeoutMs: number }): SwitchedOver;
+  /**
+   * Of the primary: makes another replica the primary, without a loss. `beforeMs`: by its own
+   * clock, as its status says; when it comes later, nobody waits for it, and nothing is done.
+   */
+  switchOver(request: {
+    readonly to: string;
+    readonly timeoutMs: number;
+    readonly beforeMs?: number;
+  }): SwitchedOver;
   /** Finds what changed in a table while nobody captured it, and makes it good unless `dryRun`. */
   recapture(request: RecaptureRequest): RecaptureResult;
 }
@@ -270,10 +277,14 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     writeRescued: (request: RescuedWrite, _: unknown, message: Later<'writeRescued'>): NoReply =>
       later(message, writeRescued(this.scope, this.writer, request)),
     switchOver: (
-      { to, timeoutMs }: { to: string; timeoutMs: number },
+      { to, timeoutMs, beforeMs = Infinity }: { to: string; timeoutMs: number; beforeMs?: number },
       _: unknown,
       message: Later<'switchOver'>,
-    ): NoReply => later(message, switchOver(this.scope, this.replica, to, { timeoutMs })),
+    ): NoReply => {
+      const { clock, id } = this.scope;
+      if (clock.nowMs() > beforeMs) throw tooLate(id, to);
+      return later(message, switchOver(this.scope, this.replica, to, { timeoutMs }));
+    },
     recapture: ({ table, ...options }: RecaptureRequest, _: unknown, message: Later<'recapture'>): NoReply =>
       later(message, this.services.recapturer.recapture(table, options)),
   };
@@ -328,6 +339,15 @@ function notReplicating(id: string, why = 'The connection to its log is new.'): 
   return new AntiphonError('LOG_UNAVAILABLE', `Replica ${id} acknowledges nothing. ${sentence(why)}`, {
     context: { replica: id },
   });
+}
+
+function tooLate(id: string, to: string): AntiphonError {
+  return new AntiphonError(
+    'TIMEOUT',
+    `Replica ${id} was kept, by a long write for example, and read the question too late. ` +
+      `It stays the primary. Ask again to hand over to ${to}.`,
+    { context: { replica: id } },
+  );
 }
 
 type Later<K extends keyof MailboxProtocol & string> = Received<MailboxProtocol, K>;
@@ -390,9 +410,12 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
     return { data, force: force === true };
   },
   switchOver: (input) => {
-    const { to, timeoutMs = DEFAULT_TAKE_OVER_MS } = record(input);
+    const { to, timeoutMs = DEFAULT_TAKE_OVER_MS, beforeMs } = record(input);
     if (typeof to !== 'string') throw bad('to', 'the id of a replica');
-    return { to, timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) };
+    return {
+      ...{ to, timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) },
+      ...(beforeMs !== undefined && { beforeMs: whole('beforeMs', beforeMs, Number.MAX_SAFE_INTEGER) }),
+    };
   },
   recapture: (input) => parseRecapture(record(input)),
   execute: (input) => {
