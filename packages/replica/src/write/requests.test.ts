@@ -6,7 +6,9 @@ import { type Executed, Requests } from './requests.js';
 const WRITTEN: Executed = { outcome: 'committed', position: { generation: 'g', seq: 1 }, value: [1] };
 const REFUSED = new AntiphonError('CONSTRAINT', 'It is so.');
 const limits = { writeTimeoutMs: 1000 };
-const scope = { clock: systemClock(), limits, store: { requests: {} } } as unknown as ReplicaScope;
+const held = { bars: false };
+const scope = { clock: systemClock(), limits, held, store: { requests: {} } } as unknown as ReplicaScope;
+const untilLeased = (): Promise<never> => Promise.reject(new Error('nobody waits for a lease'));
 const of = (call: string, again: boolean, epoch = 1) => ({ id: 'r', statements: [], epoch, call, again });
 
 /** The first write is refused when the test says so, and nothing is in the way of later ones. */
@@ -21,7 +23,7 @@ function requests(): { readonly asked: Requests; readonly refuse: () => void } {
     isFirst = false;
     return first;
   };
-  return { asked: new Requests(scope, write), refuse };
+  return { asked: new Requests(scope, { write, untilLeased }), refuse };
 }
 
 describe('a refusal', () => {
@@ -46,4 +48,25 @@ describe('a refusal', () => {
       expect(await asked.once(later, {})).toEqual(WRITTEN);
     }
   });
+});
+
+it('I10: what waits behind a run that cost the lease does not run before there is one again', async () => {
+  const lost = { bars: false };
+  const deposed = new AntiphonError('NOT_WRITABLE', 'Another one is the primary.');
+  const tooLong = new AntiphonError('TIMEOUT', 'It kept the replica.', { context: { outlasted: true } });
+  let runs = 0;
+  const asked = new Requests({ ...scope, held: lost } as unknown as ReplicaScope, {
+    write: async () => {
+      runs++;
+      await Promise.resolve();
+      lost.bars = true;
+      throw tooLong;
+    },
+    untilLeased: () => Promise.reject(deposed),
+  });
+  const calls = ['a', 'b', 'c'].map((call) => asked.once(of(call, false), {}));
+  expect(await Promise.allSettled(calls)).toMatchObject([
+    ...[{ reason: tooLong }, { reason: deposed }, { reason: deposed }],
+  ]);
+  expect(runs).toBe(1);
 });

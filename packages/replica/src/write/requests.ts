@@ -2,6 +2,7 @@ import { AntiphonError, type Clock, type Store, UnknownOutcomeError } from '@ant
 import { notWritable } from '../config/not-writable.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { WriteResult } from '../state/write-result.js';
+import type { LocalWriteOptions } from './local-write.js';
 import { hasRun, Refused } from './refused.js';
 import { timeOf, unknownRequest } from './request-id.js';
 import { runStatements, type SqlTransaction, type Statement } from './statement.js';
@@ -34,7 +35,14 @@ interface UnderWay {
   isAskedAgain: boolean;
 }
 
-type Write = (run: (tx: unknown) => readonly number[], options: WriteOptions) => Promise<Executed>;
+interface Deps {
+  readonly write: (run: (tx: unknown) => readonly number[], options: WriteOptions) => Promise<Executed>;
+  /**
+   * Of a primary that has lost its lease: until it has one again. What is left of the time; throws
+   * NOT_WRITABLE when another replica is the primary.
+   */
+  readonly untilLeased: (limit: LocalWriteOptions) => Promise<LocalWriteOptions>;
+}
 
 /**
  * Requests with an id, on the primary: a row in the transaction of the first one says to all later
@@ -49,7 +57,7 @@ export class Requests {
 
   constructor(
     private readonly scope: ReplicaScope,
-    private readonly write: Write,
+    private readonly deps: Deps,
   ) {
     this.#refused = new Refused(scope.clock, REPEATABLE_MS + CLOCKS_APART_MS);
   }
@@ -118,7 +126,10 @@ export class Requests {
       const { signal, ...limits } = options;
       // Of what another call has written, nobody who gave up is told that nothing was written.
       const isOpen = await isUnwritten(before);
-      return this.#once(request, { ...limits, timeoutMs, ...(isOpen && signal && { signal }) });
+      const limit = { timeoutMs, ...(isOpen && signal && { signal }) };
+      // What the first one has cost the lease, the next one would do as long, for nothing.
+      const left = this.scope.held.bars ? await this.deps.untilLeased(limit) : limit;
+      return this.#once(request, { ...limits, ...left });
     }
     throw unknownRequest('The same request is still being written.', request.id);
   }
@@ -128,21 +139,23 @@ export class Requests {
     const rows = rowsOf(scope);
     assertRecent(id, scope.clock);
     let repeated = false;
-    const result = await this.write((tx) => {
-      this.#assertEpoch(epoch);
-      const known = rows.find(id);
-      repeated = known !== undefined;
-      const atMs = Math.max(scope.clock.nowMs(), timeOf(id) ?? 0);
-      if (known !== undefined) {
-        rows.renew(id, atMs);
-        return JSON.parse(known) as readonly number[];
-      }
-      const changes = runStatements(tx as SqlTransaction, statements);
-      rows.add(id, atMs, JSON.stringify(changes));
-      return changes;
-    }, options).catch((error: unknown) => {
-      throw ofRequest(error, id);
-    });
+    const result = await this.deps
+      .write((tx) => {
+        this.#assertEpoch(epoch);
+        const known = rows.find(id);
+        repeated = known !== undefined;
+        const atMs = Math.max(scope.clock.nowMs(), timeOf(id) ?? 0);
+        if (known !== undefined) {
+          rows.renew(id, atMs);
+          return JSON.parse(known) as readonly number[];
+        }
+        const changes = runStatements(tx as SqlTransaction, statements);
+        rows.add(id, atMs, JSON.stringify(changes));
+        return changes;
+      }, options)
+      .catch((error: unknown) => {
+        throw ofRequest(error, id);
+      });
     return repeated ? { ...result, repeated } : result;
   }
 
@@ -177,7 +190,7 @@ export class Requests {
     const rows = rowsOf(this.scope);
     const beforeMs = clock.nowMs() - REPEATABLE_MS - CLOCKS_APART_MS;
     for (let forgotten = FORGOTTEN_ROWS; forgotten === FORGOTTEN_ROWS;) {
-      const { value } = await this.write(() => [rows.forget(beforeMs, FORGOTTEN_ROWS)], {});
+      const { value } = await this.deps.write(() => [rows.forget(beforeMs, FORGOTTEN_ROWS)], {});
       forgotten = value[0] ?? 0;
     }
   }

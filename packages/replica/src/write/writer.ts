@@ -57,7 +57,10 @@ export class Writer<Tx> {
     private readonly scope: ReplicaScope,
     private readonly replica: ActorRef<ReplicaProtocol>,
   ) {
-    this.#requests = new Requests(scope, (run, options) => this.transaction(run, options));
+    this.#requests = new Requests(scope, {
+      write: (run, options) => this.transaction(run, options),
+      untilLeased: (limit) => this.#leased(limit),
+    });
     if (scope.authority.byTerm) this.#requests.forgetOld();
   }
 
