@@ -1,6 +1,7 @@
 import { parseOutcomeId } from '@antiphon/core';
 import type { Outcome } from '@antiphon/replica';
 import { witnessFor } from '@antiphon/client/internal';
+import { isOutcomeId } from '@antiphon/replica/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -8,8 +9,6 @@ import { toJson } from '../output/json.js';
 import { styled, type Style } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 interface OutcomeOptions extends TargetOptions {
   readonly replica?: string;
@@ -19,10 +18,17 @@ export function defineOutcome(host: CommandHost): void {
   defineCommand<OutcomeOptions>(host, {
     name: 'outcome',
     description: 'tell what became of a write: committed, rejected, or nobody knows yet',
-    examples: ['antiphon outcome eu-1:42', "antiphon outcome 'eu-1:42~x7Kq' --replica eu-2 --json"],
+    examples: [
+      'antiphon outcome eu-1:42',
+      "antiphon outcome 'eu-1:42~x7Kq' --replica eu-2 --json",
+      'antiphon outcome order-7',
+    ],
     configure: (command) => {
       command
-        .argument('<id>', 'of the transaction or request, as `antiphon exec` or the error showed it')
+        .argument(
+          '<id>',
+          'of the transaction, as `antiphon exec` or the error showed it, or of the request (--request-id)',
+        )
         .option(
           '-r, --replica <id>',
           'who is asked (default: the replica that wrote it, or one that answers)',
@@ -44,9 +50,9 @@ export function defineOutcome(host: CommandHost): void {
   });
 }
 
-/** Undefined: it is the id of a request. Throws BAD_OPTION. */
+/** Undefined where it is no transaction's: then it is the id of a request. */
 function originOf(id: string): string | undefined {
-  return UUID.test(id) ? undefined : parseOutcomeId(id).origin;
+  return isOutcomeId(id) ? parseOutcomeId(id).origin : undefined;
 }
 
 const STYLES: Readonly<Record<Outcome['outcome'], Style>> = {

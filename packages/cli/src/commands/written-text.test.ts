@@ -22,6 +22,13 @@ describe('showWritten', () => {
     expect(shown({})).toEqual({ out: '3 rows changed on eu-1 (transaction eu-1:7)\n', err: '' });
   });
 
+  it('does not take the transaction that notes a repeated request for the one that wrote it', () => {
+    expect(shown({ repeated: true }).out).toBe(
+      '3 rows changed when this request was written. It was written before, and not again ' +
+        '(noted in transaction eu-1:7)\n',
+    );
+  });
+
   it('says who acknowledged', () => {
     const acks = { level: 'majority', by: ['eu-1', 'eu-2'], missing: ['eu-3'], reached: true } as const;
     expect(shown({ acks })).toMatchObject({

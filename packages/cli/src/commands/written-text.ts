@@ -15,8 +15,12 @@ export function showWritten(
   const rows = value.reduce((sum, changes) => sum + changes, 0);
   const as =
     id === undefined ? 'nothing that is replicated changed' : `transaction ${formatTransactionId(id)}`;
-  const before = repeated === true ? ' before: this request was written already' : '';
-  terminal.out(`${rows} row${rows === 1 ? '' : 's'} changed on ${replica}${before} (${as})\n`);
+  const changed = `${rows} row${rows === 1 ? '' : 's'} changed`;
+  terminal.out(
+    repeated === true
+      ? `${changed} when this request was written. It was written before, and not again (noted in ${as})\n`
+      : `${changed} on ${replica} (${as})\n`,
+  );
   if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);
   if (degraded === true) {
     const text = `DEGRADED: too few replicas are in sync. The write did not wait for the others${missingOf(acks)}.`;

@@ -85,6 +85,15 @@ describe('a cluster with failover', () => {
     expect(await antiphonJson(args, where)).toMatchObject({ changes: [1], repeated: true });
     const outcome = await antiphonJson(['outcome', requestId, '--config', 'eu-2.yaml'], where);
     expect(outcome).toMatchObject({ outcome: 'committed', transaction: requestId });
+    const named = ['exec', '--config', 'eu-1.yaml', '--request-id', 'order 3'];
+    await antiphonJson([...named, "INSERT INTO orders VALUES (3, 'new')"], where);
+    const other = await antiphonJson([...named, 'DELETE FROM orders'], where);
+    expect(other).toMatchObject({ changes: [1], repeated: true, requestId: 'order 3' });
+    expect(await antiphonJson(['outcome', 'order 3', '--config', 'eu-2.yaml'], where)).toMatchObject({
+      ...{ outcome: 'committed', transaction: 'order 3' },
+    });
+    const unknown = await antiphon(['outcome', 'order 4', '--config', 'eu-2.yaml'], where);
+    expect(unknown).toMatchObject({ code: 1, stdout: expect.stringMatching(/^order 4 unknown/) as string });
     const doctor = await antiphon(['doctor', '--config', 'eu-2.yaml'], where);
     expect(doctor.stdout).toMatch(/ok +the file agrees with the cluster: 1 tables/);
     const verified = await antiphon(['verify', '--config', 'eu-1.yaml'], where);
