@@ -2,6 +2,7 @@ import {
   AntiphonError,
   type Bus,
   type Lease,
+  type LeaseStandIn,
   type LeaseTake,
   systemClock,
   type Topology,
@@ -20,6 +21,10 @@ const topology: Topology = { mode: 'primary-replica', primary: 'a' };
 const failover = { leaseMs: 900, renewMs: 200, marginMs: 100, probeMs: 50, goneMs: 300 } as const;
 function keepThread(forMs: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
+}
+
+function nobodyStandsIn(): LeaseStandIn {
+  return { tell: () => undefined, newest: () => undefined, busy: () => undefined, close: async () => {} };
 }
 
 const MODES = [{ mode: 'async' }, { mode: 'sync', acks: 'majority' }] as const;
@@ -114,6 +119,31 @@ it('I9: a primary whose thread was kept for longer than its lease is not ready, 
   await eventually('it is ready again', () => a.healthcheck().ready);
   expect(a.healthcheck().problems).toEqual([]);
 });
+
+it.each([
+  [60_000, true, /why nobody renewed the lease, and call again\.$/],
+  [1000, false, /Write it in pieces, or raise `limits\.blockedMs` \(1 s\)\.$/],
+] as const)(
+  'I9: a write that outlasts the lease is told what helps, with blockedMs %i',
+  async (blockedMs, retriable, wayOut) => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const lease = (real: Lease): Lease => {
+      real.standIn = nobodyStandsIn;
+      return real;
+    };
+    const a = await fixture.replicaWith({ lease }, 'a', { topology, failover, limits: { blockedMs } });
+    await eventually('it is the primary', () => a.status().lifecycle === 'primary');
+    const kept = a.transaction((tx) => {
+      tx.run("INSERT INTO t VALUES (1, 'kept')");
+      keepThread(2 * failover.leaseMs);
+    });
+    await expect(kept).rejects.toMatchObject({
+      ...{ code: 'TIMEOUT', retriable, message: expect.stringMatching(wayOut) as string },
+    });
+    expect(await rowsOf(a, 't')).not.toContain('kept');
+  },
+);
 
 it('I9: the first try takes the lease of a primary that has gone, and nobody waits for its answer', async () => {
   fixture = await ClusterFixture.start();
@@ -323,9 +353,9 @@ it('I7: a primary says when nobody could renew its lease during a long write', a
   fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
   let tell: ((problem: AntiphonError | undefined) => void) | undefined;
   const lease = (real: Lease): Lease => {
-    real.standIn = ({ onProblem }) => {
-      tell = onProblem;
-      return { tell: () => undefined, newest: () => undefined, busy: () => undefined, close: async () => {} };
+    real.standIn = (given) => {
+      tell = given.onProblem;
+      return nobodyStandsIn();
     };
     return real;
   };

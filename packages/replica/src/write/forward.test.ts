@@ -230,13 +230,24 @@ describe('a forwarded request', () => {
   });
 
   it('is unknown where it took too long, after an attempt without an answer', async () => {
-    const context = { outlasted: true };
-    const bench = new Bench(({ primary }) =>
-      primary === 'a' ? NEVER : new AntiphonError('TIMEOUT', 'Too long.', { context }),
-    );
-    setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
-    await expect(bench.forwarding(10_000).run()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
-    expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
+    const context = { outlasted: true, replica: 'b' };
+    for (const [retriable, wayOut] of [
+      [true, 'Call execute again'],
+      [false, 'Write it in pieces, or raise the limit'],
+    ] as const) {
+      const tooLong = new AntiphonError('TIMEOUT', 'Too long. Do this.', { context, retriable });
+      const bench = new Bench(({ primary }) => (primary === 'a' ? NEVER : tooLong));
+      setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
+      const ended = (await bench
+        .forwarding(10_000)
+        .run()
+        .catch((thrown: unknown) => thrown)) as AntiphonError;
+      expect(ended).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+      expect(ended.message).toMatch(/^The primary b lost its lease while it had the write\./);
+      expect(ended.message).toContain(wayOut);
+      expect(ended.message).not.toContain('Do this');
+      expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
+    }
   });
 
   it('is written here when this replica is the next one', async () => {

@@ -264,13 +264,20 @@ export class Forwarding {
     const isOfAll = !this.#isUnclear || hasRun(thrown);
     // Withdrawn, and who has given up, the caller or this replica, is known here.
     const isWithdrawn = thrown.code === 'ABORTED' && !wasHere;
-    if (thrown.context['outlasted'] === true && this.#isUnclear)
-      this.#final = outlastingRequest(thrown.message, this.request.id, this.scope.limits.blockedMs, thrown);
+    if (thrown.context['outlasted'] === true && this.#isUnclear) this.#final = this.#outlasted(thrown);
     if (certainty === 'answer' && isOfAll && !isWithdrawn) throw thrown;
     if (certainty === 'unclear') this.#isUnclear = true;
     this.#obstacle = thrown;
     const { epoch, primary } = thrown.context;
     if (typeof epoch === 'number' && typeof primary === 'string') this.#hint = { epoch, primary };
+  }
+
+  /** The last primary may have written it, and this one has lost its lease over it. */
+  #outlasted(thrown: AntiphonError): AntiphonError {
+    const { id } = this.request;
+    const why = `The primary ${String(thrown.context['replica'])} lost its lease while it had the write.`;
+    if (thrown.retriable) return unknownRequest(why, id, thrown);
+    return outlastingRequest(why, id, this.scope.limits.blockedMs, thrown);
   }
 
   /** Throws ABORTED, CLOSED, UnknownOutcomeError, and at the deadline what was in the way. */

@@ -147,15 +147,15 @@ export class Writer<Tx> {
 
   #outlasted(tookMs: number): AntiphonError {
     const { id, limits } = this.scope;
-    const wayOut =
-      tookMs > limits.blockedMs
-        ? `raise \`limits.blockedMs\` (${durationText(limits.blockedMs)})`
-        : 'see in `antiphon status` on this replica why nobody renewed the lease';
+    const isTooLong = tookMs > limits.blockedMs;
+    const wayOut = isTooLong
+      ? `Write it in pieces, or raise \`limits.blockedMs\` (${durationText(limits.blockedMs)}).`
+      : 'See in `antiphon status` on this replica why nobody renewed the lease, and call again.';
     return new AntiphonError(
       'TIMEOUT',
       `The write kept replica ${id} for ${durationText(tookMs)}, and this primary lost its lease meanwhile. ` +
-        `Nothing was written: another replica may be the primary by now. Write it in pieces, or ${wayOut}.`,
-      { retriable: false, context: { replica: id, outlasted: true } },
+        `Nothing was written here: another replica may be the primary by now. ${wayOut}`,
+      { retriable: !isTooLong, context: { replica: id, outlasted: true } },
     );
   }
 
