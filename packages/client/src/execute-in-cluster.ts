@@ -26,7 +26,7 @@ import {
 import { chooseReplica, type ChosenReplica, furthestOf } from './choose-replica.js';
 import type { ClusterClient } from './cluster-client.js';
 import { askMember, askMembers } from './member-answers.js';
-import { isGone, type Watched } from './watched-replica.js';
+import { isReplaced, lookAt, type Watched } from './watched-replica.js';
 
 /** How a write is asked for. */
 export interface ClusterExecuteOptions {
@@ -78,8 +78,8 @@ const clock = systemClock();
  * Writes, from outside of the cluster. Where its primary may change, the write has an id: if the
  * replica that was asked is gone, another one is asked under the same id, and it is written once.
  *
- * @throws AntiphonError what `chooseReplica` throws, and what the replica answers. Where the primary
- *   may change, UnknownOutcomeError with the id of the request when no answer came in time.
+ * @throws AntiphonError what `chooseReplica` throws, and what the replica answers. Where the
+ *   primary may change, UnknownOutcomeError with the request's id when no answer came in time.
  */
 export async function executeInCluster(
   client: ClusterClient,
@@ -105,7 +105,7 @@ export async function executeInCluster(
   return { result, replica: chosen.id, ...(requestId && { requestId }) };
 }
 
-/** It may be in a long write, and answer nobody: others know whether the primary may change. */
+/** In a long write it answers nobody: then others know whether the primary may change. */
 async function statusOfAny(client: ClusterClient, id: string): Promise<ReplicaStatus | undefined> {
   const { status } = await askMember(client, id);
   return status ?? furthestOf((await askMembers(client)).flatMap((answer) => answer.status ?? []));
@@ -188,8 +188,15 @@ class ClusterWrite {
       await sleep(clock, LOOK_MS, over).catch(() => undefined);
       if (over.aborted) return false;
       // What cannot be found out now is looked at again.
-      if (await isGone(this.client, known, LOOK_MS).catch(() => false)) return !over.aborted;
+      if (await this.#isGone(known).catch(() => false)) return !over.aborted;
     }
+  }
+
+  /** One that was named may take its time: nobody else is asked in its place. */
+  async #isGone(known: Watched): Promise<boolean> {
+    const sight = await lookAt(this.client, known, LOOK_MS);
+    if (sight !== 'silent' || this.options.replica !== undefined) return sight === 'gone';
+    return isReplaced(this.client, known, LOOK_MS);
   }
 
   /** Throws what is an answer to the caller. */

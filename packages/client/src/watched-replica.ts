@@ -1,4 +1,4 @@
-import { AntiphonError, type Epoch } from '@antiphon/core';
+import { type Epoch, toAntiphonError } from '@antiphon/core';
 import type { ClusterClient } from './cluster-client.js';
 
 /** A replica that has been asked for something, as it was known then. */
@@ -10,21 +10,31 @@ export interface Watched {
   readonly epoch: number;
 }
 
-/** A replica of another process of now, or a primary that has been replaced, has no answer left. */
-export async function isGone(
+/**
+ * `gone`: nobody listens under its name, or another process does, so no answer will come. `silent`:
+ * it does not answer now.
+ */
+export type Sight = 'there' | 'silent' | 'gone';
+
+export async function lookAt(client: ClusterClient, watched: Watched, timeoutMs: number): Promise<Sight> {
+  try {
+    const { instance } = await client.replica(watched.id).ask('ping', undefined, { timeoutMs });
+    return watched.instance === undefined || instance === watched.instance ? 'there' : 'gone';
+  } catch (thrown) {
+    const { code } = toAntiphonError(thrown);
+    return code === 'NO_ACTOR' ? 'gone' : code === 'TIMEOUT' ? 'silent' : 'there';
+  }
+}
+
+/**
+ * Of a silent one. A primary in a long write answers nobody, and stays the primary: then the others
+ * know no newer epoch.
+ */
+export async function isReplaced(
   client: ClusterClient,
-  { id, instance, epoch }: Watched,
+  { id, epoch }: Watched,
   timeoutMs: number,
 ): Promise<boolean> {
-  try {
-    const ping = await client.replica(id).ask('ping', undefined, { timeoutMs });
-    return instance !== undefined && ping.instance !== instance;
-  } catch (thrown) {
-    if (!(thrown instanceof AntiphonError)) throw thrown;
-    if (thrown.code === 'NO_ACTOR') return true;
-    if (thrown.code !== 'TIMEOUT') return false;
-  }
-  // A primary in a long write answers nobody, and stays the primary. Only the others know that.
   const newest = await newestEpoch(client, id, timeoutMs);
   return newest !== undefined && (newest.number > epoch || newest.primary !== id);
 }

@@ -56,19 +56,27 @@ function exec(sql: string, ...options: string[]): RunningCommand {
   return command;
 }
 
+/** Without an epoch, it has not answered. */
 interface Status {
-  readonly replicas: readonly { readonly id: string; readonly epoch?: { readonly primary: string } }[];
+  readonly id: string;
+  readonly epoch?: { readonly primary: string };
+  readonly sync?: { readonly waiting: number; readonly inFlight: number };
 }
 
-const follows = (id: string, primary: string): Promise<unknown> =>
+const says = (id: string, what: string, is: (status: Status) => boolean): Promise<unknown> =>
   eventually(
-    `${id} follows ${primary}`,
+    `${id} ${what}`,
     async () => {
-      const { replicas } = await antiphonJson<Status>(args('status'), { cwd: folder.path });
-      return replicas.find((replica) => replica.id === id)?.epoch?.primary === primary;
+      const { replicas } = await antiphonJson<{ replicas: Status[] }>(args('status'), { cwd: folder.path });
+      return replicas.some((replica) => replica.id === id && is(replica));
     },
     PATIENCE_MS,
   );
+
+const follows = (id: string, primary: string): Promise<unknown> =>
+  says(id, `follows ${primary}`, ({ epoch }) => epoch?.primary === primary);
+const isBusy = (id: string): Promise<unknown> =>
+  says(id, 'is in the write', ({ epoch }) => epoch === undefined);
 
 it('I10: exec goes on under the same id when its primary stops answering and is replaced', async () => {
   const a = await run('a');
@@ -78,7 +86,7 @@ it('I10: exec goes on under the same id when its primary stops answering and is 
   const locked = new DatabaseSync(file('a'));
   locked.exec('BEGIN IMMEDIATE');
   const command = exec("INSERT INTO t VALUES (1, 'one')", '--timeout', '60');
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await says('a', 'has it', ({ sync }) => sync !== undefined && sync.waiting + sync.inFlight > 0);
   process.kill(a.pid, 'SIGSTOP');
   try {
     const { code, stdout, stderr } = await command.ended;
@@ -99,16 +107,38 @@ it('I10: exec goes on under the same id when its primary stops answering and is 
   await eventually('a has it', () => sqlite3(file('a'), 'SELECT * FROM t').stdout === '1|one', PATIENCE_MS);
 });
 
+it('I10: exec waits for a follower that was named, and is silent for a while', async () => {
+  await run('a');
+  const b = await run('b');
+  await follows('b', 'a');
+  process.kill(b.pid, 'SIGSTOP');
+  const command = exec(
+    "INSERT INTO t VALUES (1, 'one')",
+    '--replica',
+    'b',
+    '--acks',
+    'local',
+    '--timeout',
+    '30',
+  );
+  // Longer than it takes to find out how the cluster is, and to look twice at b.
+  await new Promise((resolve) => setTimeout(resolve, 9000));
+  process.kill(b.pid, 'SIGCONT');
+  const { code, stdout } = await command.ended;
+  expect(JSON.parse(stdout)).toMatchObject({ outcome: 'committed', replica: 'a', changes: [1] });
+  expect(code).toBe(0);
+});
+
 it('I10: exec asks no third primary for what two have died over, and says how to go on', async () => {
   const a = await run('a');
   const b = await run('b');
   await run('c', 0);
   for (const id of ['b', 'c']) await follows(id, 'a');
   const command = exec(ENDLESS, '--timeout', '120');
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await isBusy('a');
   await a.stop('SIGKILL');
   await follows('c', 'b');
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await isBusy('b');
   await b.stop('SIGKILL');
   const { code, stdout, stderr } = await command.ended;
   expect(code).toBe(1);
