@@ -199,13 +199,15 @@ class LogLoss {
 
   async #takeOver(node: SimulatedNode): Promise<void> {
     const knew = this.#present(node);
+    // What is there already was claimed when they may have been away.
+    const askedSeq = Math.max(this.#endSeq, this.#world.log.stream.lastSeq);
     const taken = await node.replica
       ?.takeOver({ timeoutMs: this.#random.pick(TAKEOVER_TIMEOUTS_MS) })
       .catch(() => undefined);
     if (taken?.elected !== true) return;
     this.#takenOver++;
     this.#trace.add(`${node.id} took over at ${taken.seq}`);
-    const since = this.#world.log.entries().filter(({ seq }) => seq > this.#endSeq);
+    const since = this.#world.log.entries().filter(({ seq }) => seq > askedSeq);
     const isAnother = since.some(({ seq, origin }) => seq === taken.seq && origin === EPOCH_ORIGIN);
     const stayed = this.#present(node).filter((other) => knew.includes(other));
     if (isAnother && stayed.length > 0)
