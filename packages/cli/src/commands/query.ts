@@ -24,6 +24,8 @@ interface QueryOptions extends SqlOptions {
   readonly limit: number;
   readonly consistency?: Consistency;
   readonly after?: SessionPlace;
+  /** Seconds. */
+  readonly maxLag?: number;
 }
 
 const DEFAULT_LIMIT = 1000;
@@ -32,7 +34,7 @@ const DEFAULT_TIMEOUT_S = 30;
 const MAX_TIMEOUT_S = 600;
 /** A replica waits so long at most until it has caught up. */
 const MAX_WAIT_MS = 300_000;
-const CONSISTENCIES: readonly Consistency[] = ['any', 'session', 'strong'];
+const CONSISTENCIES: readonly Consistency[] = ['any', 'bounded', 'session', 'strong'];
 
 export function defineQuery(host: CommandHost): void {
   defineCommand<QueryOptions>(host, {
@@ -54,8 +56,14 @@ export function defineQuery(host: CommandHost): void {
         )
         .option(
           '--consistency <promise>',
-          'any: as the replica is; session: with what --after names; strong: with all that was ever acknowledged',
+          'any: as the replica is; bounded: as the log was within --max-lag; session: with what --after names; ' +
+            'strong: with all that was ever acknowledged',
           consistencyName,
+        )
+        .option(
+          '--max-lag <seconds>',
+          'with bounded: how old the answer may be, compared with the log',
+          wholeNumber(1, MAX_WAIT_MS / 1000),
         )
         .option(
           '--after <place>',
@@ -116,26 +124,40 @@ type QueryRequest = Parameters<MailboxProtocol['query']>[0];
 
 type ReadPromise =
   | { readonly consistency: 'any' | 'strong' }
+  | { readonly consistency: 'bounded'; readonly maxLagMs: number }
   | { readonly consistency: 'session'; readonly place: SessionPlace };
 
-/** --after alone can only mean one thing. */
-function promiseOf({
-  after,
-  consistency = after === undefined ? 'any' : 'session',
-}: QueryOptions): ReadPromise {
-  if (consistency !== 'session') {
-    if (after === undefined) return { consistency };
+/** --after or --max-lag alone can only mean one thing. */
+function promiseOf({ after, maxLag, consistency = impliedBy({ after, maxLag }) }: QueryOptions): ReadPromise {
+  if (after !== undefined && consistency !== 'session')
     throw new AntiphonError('BAD_OPTION', '`--after` needs `--consistency session`.');
+  if (maxLag !== undefined && consistency !== 'bounded')
+    throw new AntiphonError('BAD_OPTION', '`--max-lag` needs `--consistency bounded`.');
+  if (consistency === 'bounded') {
+    if (maxLag !== undefined) return { consistency, maxLagMs: 1000 * maxLag };
+    throw new AntiphonError('BAD_OPTION', '`--consistency bounded` needs `--max-lag`, a number of seconds.');
   }
+  if (consistency !== 'session') return { consistency };
   if (after !== undefined) return { consistency, place: after };
   const message =
     '`--consistency session` needs `--after`: the transaction of an `antiphon exec`, or a position of `antiphon status`.';
   throw new AntiphonError('BAD_OPTION', message);
 }
 
+function impliedBy({
+  after,
+  maxLag,
+}: {
+  readonly after: SessionPlace | undefined;
+  readonly maxLag: number | undefined;
+}): Consistency {
+  if (after !== undefined) return 'session';
+  return maxLag === undefined ? 'any' : 'bounded';
+}
+
 async function requestFor(promise: ReadPromise, ref: ReplicaRef): Promise<Partial<QueryRequest>> {
+  if (promise.consistency !== 'session') return promise;
   const { consistency } = promise;
-  if (consistency !== 'session') return { consistency };
   return { consistency, after: sessionPosition(promise.place, await ref.ask('standing'), '--after') };
 }
 

@@ -73,6 +73,14 @@ export const ERROR_CODES = {
       'Set the clock that the message names, or wait as long as it says. Writes resume automatically, and ' +
       'nothing is lost.',
   },
+  // Sessions
+  SESSION_LOST: {
+    retriable: false,
+    means:
+      'The session has seen a transaction that the log had not got when another replica became the primary. ' +
+      'It is in a rescue ledger, and no read shows it.',
+    do: 'Start a new session, and read again what you go by. See "What is lost, and when" in docs/failover.md.',
+  },
   // Subscriptions
   SUBSCRIPTION_LOST: {
     retriable: false,

@@ -92,6 +92,28 @@ describe('the rescue ledger', () => {
     ]);
   });
 
+  it('I12: a session that has seen what is in it is told so, on every replica', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', SCHEMA);
+    const a = await fixture.replica('a', slow);
+    const b = await fixture.replica('b', slow);
+    const { position } = await a.execute([{ sql: "INSERT INTO t VALUES (2, 'two', NULL)" }]);
+    const after = { consistency: 'session', after: position } as const;
+    const sql = 'SELECT count(*) AS n FROM t';
+    expect(await a.query(sql, [], after)).toEqual([{ n: 2n }]);
+    const lost = { code: 'SESSION_LOST', context: { id: expect.stringMatching(/^a:\d+$/) as string } };
+    const waiting = b.query(sql, [], { ...after, timeoutMs: 20_000 });
+    await Promise.all([expect(waiting).rejects.toMatchObject(lost), b.takeOver()]);
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    await expect(a.query(sql, [], after)).rejects.toMatchObject(lost);
+    // Its next transactions have other numbers.
+    await b.switchOver('a');
+    const next = await a.execute([{ sql: "INSERT INTO t VALUES (3, 'three', NULL)" }]);
+    for (const replica of [a, b]) await expect(replica.query(sql, [], after)).rejects.toMatchObject(lost);
+    const since = { consistency: 'session', after: next.position } as const;
+    expect(await a.query(sql, [], since)).toEqual([{ n: 2n }]);
+  });
+
   it('I10: is written again on the primary, once, with what triggers had done', async () => {
     const { a, b } = await deposed('INSERT INTO t VALUES (2, 1.5, NULL)', 'UPDATE t SET v = 2 WHERE id = 2');
     const [first, second] = (await a.rescue.list()).transactions;

@@ -79,15 +79,16 @@ export class LogWatch {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { log, document, positions } = this.scope;
+    const { log, document, positions, clock } = this.scope;
     const knownSeq = positions.passed;
+    const askedMs = clock.monotonicMs();
     const testimonies = this.#testimonies();
     const identity = await log.identity(signal);
     assertSameLog(identity, document.generation, knownSeq);
     assertReadable(identity, knownSeq);
     this.#alarmRemoved(identity);
     this.#alarmTrimmed(identity);
-    positions.sawEnd(identity.lastSeq);
+    positions.sawEnd(identity.lastSeq, askedMs);
     this.onSeen();
     if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) {
       await log.verify(signal);

@@ -9,6 +9,7 @@ import {
   type OptionNames,
   type QueryResult,
   type RowDigest,
+  type TransactionId,
   type Value,
 } from '@antiphon/core';
 import { needsSync } from '../config/needs-sync.js';
@@ -16,15 +17,24 @@ import { Deadline } from '../wait/deadline.js';
 import { isPrimary, knownOf } from '../state/authority.js';
 import { untilReplicated } from '../state/progress.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
-import { isReached, parseSessionToken, type SessionToken } from '../state/session.js';
+import {
+  isReached,
+  lostOf,
+  parseSessionToken,
+  placeOf,
+  sessionLost,
+  type SessionPosition,
+  type SessionToken,
+} from '../state/session.js';
 import type { Params } from '../write/statement.js';
 
 /**
- * What a read promises. `any`: this database as it is. `session`: at least what `after` stands for
- * (read your writes, monotonic reads). `strong`: everything that was acknowledged anywhere before
+ * What a read promises. `any`: this database as it is. `bounded`: everything that the log held
+ * `maxLagMs` ago. `session`: at least what `after` stands for (read your writes, monotonic reads).
+ * `strong`: everything that was acknowledged anywhere before
  * the call (linearizable); synchronous clusters, or the one writer of a primary-replica cluster.
  */
-export type Consistency = 'any' | 'session' | 'strong';
+export type Consistency = 'any' | 'bounded' | 'session' | 'strong';
 
 /** What a query promises, and its bounds. */
 export interface QueryOptions {
@@ -48,9 +58,14 @@ export interface QueryOptions {
   /** With `'session'`: the `position` of a write, or of what was read before. */
   readonly after?: SessionToken;
   /**
+   * With `'bounded'`: how old what is read may be, in milliseconds, compared with the log. What a
+   * writer has not sent yet (`update.intervalMs`) is not in the log.
+   */
+  readonly maxLagMs?: number;
+  /**
    * How long the read may take, in milliseconds; TIMEOUT after that, and the query is ended.
-   * `'session'` and `'strong'` wait for what they promise within it, at most 5000 when it is left
-   * out.
+   * `'bounded'`, `'session'` and `'strong'` wait for what they promise within it, at most 5000 when
+   * it is left out.
    * @defaultValue `limits.queryTimeoutMs`, 30 000
    */
   readonly timeoutMs?: number;
@@ -69,12 +84,30 @@ const QUERY_OPTIONS: OptionNames<QueryOptions> = {
     signal: true,
     consistency: true,
     after: true,
+    maxLagMs: true,
     timeoutMs: true,
     integers: true,
   },
 };
 const DEFAULT_WAIT_MS = 5000;
 const SHOWN_SQL = 200;
+
+/** Rows, and a session token: a read that comes after it shows no less. */
+export interface PlacedResult extends QueryResult {
+  readonly position: SessionPosition;
+}
+
+/** As `read`. */
+export async function readWithPlace(
+  scope: ReplicaScope,
+  sql: string,
+  params: Params,
+  options: QueryOptions,
+): Promise<PlacedResult> {
+  const result = await read(scope, sql, params, options);
+  // What the read has seen was committed before it ended, and so has been counted here by now.
+  return { ...result, position: placeOf(scope) };
+}
 
 /** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */
 export async function read(
@@ -175,18 +208,53 @@ function assertLimits(options: QueryOptions): void {
 }
 
 async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void> {
-  const { consistency = 'any', after, timeoutMs = DEFAULT_WAIT_MS, signal } = options;
-  if (after !== undefined && consistency !== 'session') {
+  const { consistency = 'any', after, maxLagMs, timeoutMs = DEFAULT_WAIT_MS, signal } = options;
+  if (after !== undefined && consistency !== 'session')
     throw new AntiphonError('BAD_OPTION', "`after` needs consistency 'session'.");
+  if (maxLagMs !== undefined && consistency !== 'bounded')
+    throw new AntiphonError('BAD_OPTION', "`maxLagMs` needs consistency 'bounded'.");
+  switch (consistency) {
+    case 'any':
+      return;
+    case 'strong':
+      return strong(scope, timeoutMs, signal);
+    case 'bounded':
+      return bounded(scope, maxLagMs, timeoutMs, signal);
+    case 'session':
+      return session(scope, after, timeoutMs, signal);
   }
-  if (consistency === 'any') return;
-  if (consistency === 'strong') return strong(scope, timeoutMs, signal);
-  if (consistency !== 'session') {
-    throw new AntiphonError(
-      'BAD_OPTION',
-      `\`consistency\` is ${shownOption(consistency)}. Give 'any', 'session' or 'strong'.`,
-    );
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `\`consistency\` is ${shownOption(consistency)}. Give 'any', 'bounded', 'session' or 'strong'.`,
+  );
+}
+
+async function bounded(
+  scope: ReplicaScope,
+  maxLagMs: unknown,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (typeof maxLagMs !== 'number' || !(maxLagMs > 0)) {
+    const message = `Consistency 'bounded' needs \`maxLagMs\`, a number above 0. It is ${shownOption(maxLagMs)}.`;
+    throw new AntiphonError('BAD_OPTION', message);
   }
+  const { clock, closing } = scope;
+  const what = `this database shows what the log held within the last ${maxLagMs} ms`;
+  const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  try {
+    await scope.freshness.within(maxLagMs, deadline);
+  } finally {
+    deadline.end();
+  }
+}
+
+async function session(
+  scope: ReplicaScope,
+  after: unknown,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   if (after === undefined) {
     throw new AntiphonError(
       'BAD_OPTION',
@@ -197,9 +265,14 @@ async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void
   const { store, positions, progress, clock, closing, health } = scope;
   const what = 'what the session has seen is applied here';
   const deadline = new Deadline(clock, timeoutMs, [signal, closing], what);
+  const lost = (): TransactionId | undefined => lostOf(token, store.state(), positions.passed);
   const reached = (): boolean => isReached(token, store.state(), positions.applied);
   try {
-    await untilReplicated(progress, health, reached, { timeoutMs, what, signal: deadline.signal });
+    await untilReplicated(progress, health, () => lost() !== undefined || reached(), {
+      ...{ timeoutMs, what, signal: deadline.signal },
+    });
+    const gone = lost();
+    if (gone !== undefined) throw sessionLost(gone);
   } finally {
     deadline.end();
   }

@@ -16,7 +16,6 @@ import {
   isRecord,
   mailboxPrefix,
   parseAcks,
-  type QueryResult,
   type RowDigest,
   type Value,
   sentence,
@@ -50,7 +49,14 @@ import type {
 } from '../repair/quarantine.js';
 import { parseRecapture, type Recapturer, type RecaptureResult } from '../repair/recapture.js';
 import { parseRemoval, removeMember, type Removal } from '../membership/remove-member.js';
-import { read, readChecksum, readDigests, type Consistency, type DigestRequest } from '../read/read.js';
+import {
+  readChecksum,
+  readDigests,
+  readWithPlace,
+  type Consistency,
+  type DigestRequest,
+  type PlacedResult,
+} from '../read/read.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertRequestId } from '../write/request-id.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
@@ -85,7 +91,7 @@ export interface MailboxProtocol {
   }): WriteResult<readonly number[]>;
   /** By whoever has forwarded it: this call does not begin any more; what has begun is answered. */
   withdraw(request: { readonly requestId: string; readonly call: string }): void;
-  query(request: QueryRequest): QueryResult;
+  query(request: QueryRequest): PlacedResult;
   /** What became of a write; `id` as in an UnknownOutcomeError. */
   outcome(request: { readonly id: string }): Outcome;
   /**
@@ -175,6 +181,7 @@ export interface QueryRequest {
   readonly maxRows: number;
   readonly consistency?: Consistency;
   readonly after?: SessionPosition;
+  readonly maxLagMs?: number;
   readonly timeoutMs?: number;
 }
 
@@ -221,7 +228,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     withdraw: ({ requestId, call }: { requestId: string; call: string }): void =>
       this.writer.withdraw(requestId, call),
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
-      later(message, read(this.scope, sql, params, options)),
+      later(message, readWithPlace(this.scope, sql, params, options)),
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
       later(message, findOutcome(this.scope, this.replica, id)),
     outcomes: (
@@ -442,13 +449,14 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
     const request = record(input);
     if (typeof request['sql'] !== 'string') throw bad('sql', 'a statement');
     const maxRows = whole('maxRows', request['maxRows'] ?? MAX_QUERY_ROWS, MAX_QUERY_ROWS);
-    const { consistency, after, timeoutMs } = request;
+    const { consistency, after, maxLagMs, timeoutMs } = request;
     return {
       sql: request['sql'],
       params: parseParams(request['params']),
       maxRows,
       ...(consistency === undefined ? {} : { consistency: parseConsistency(consistency) }),
       ...(after === undefined ? {} : { after: parseSessionToken(after) }),
+      ...(maxLagMs === undefined ? {} : { maxLagMs: whole('maxLagMs', maxLagMs, MAX_EXECUTE_MS) }),
       ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
     };
   },
@@ -499,8 +507,8 @@ function parseRescueQuery(input: unknown): RescueQuery {
 }
 
 function parseConsistency(input: unknown): Consistency {
-  if (input === 'any' || input === 'session' || input === 'strong') return input;
-  throw bad('consistency', "'any', 'session' or 'strong'");
+  if (input === 'any' || input === 'bounded' || input === 'session' || input === 'strong') return input;
+  throw bad('consistency', "'any', 'bounded', 'session' or 'strong'");
 }
 
 function record(input: unknown): Readonly<Record<string, unknown>> {

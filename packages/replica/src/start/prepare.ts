@@ -18,6 +18,7 @@ import {
 import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
+import { Freshness } from '../sync/freshness.js';
 import { ReadBarrier } from '../sync/barrier.js';
 import { HeldLease } from '../state/held-lease.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
@@ -68,6 +69,7 @@ export async function prepare(
     counters: new Counters(),
     subscriptions: new ActiveSubscriptions(),
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
+    freshness: new Freshness(checked),
     held: await openLease(checked, deadline),
     standIn: standInOf(checked),
     commits: commitsOf(checked),

@@ -51,6 +51,39 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('skip' as const), seq: fc.constant(1) }),
 );
 
+describe('staleness', () => {
+  it('I12: is the time since the log was asked how far it goes, once all of that is applied', async () => {
+    const bench = new Bench();
+    const { positions, clock } = bench;
+    expect(positions.staleMs).toBe(Infinity);
+    await clock.advance(100);
+    positions.sawEnd(5, clock.monotonicMs());
+    await clock.advance(30);
+    expect(positions.staleMs).toBe(Infinity);
+    bench.commit(5);
+    expect(positions.staleMs).toBe(30);
+  });
+
+  it('keeps what an earlier look has proved, and forgets none between two looks', async () => {
+    const bench = new Bench();
+    const { positions, clock } = bench;
+    positions.sawEnd(3, clock.monotonicMs());
+    bench.commit(3);
+    await clock.advance(40);
+    positions.sawEnd(9, clock.monotonicMs());
+    await clock.advance(2);
+    expect(positions.staleMs).toBe(42);
+    bench.commit(9, [gapAt(7)]);
+    expect(positions.staleMs, 'entry 7 is missing').toBe(42);
+  });
+
+  it('takes no end for news that nobody asked for', () => {
+    const bench = new Bench();
+    bench.positions.sawEnd(0);
+    expect(bench.positions.staleMs).toBe(Infinity);
+  });
+});
+
 describe('positions', () => {
   it('I6: durable ≤ applied ≤ passed ≤ end, and observed ≤ end, whatever happens in which order', () => {
     fc.assert(

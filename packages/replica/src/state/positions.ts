@@ -21,6 +21,10 @@ export class Positions {
   #skippedSeq = 0;
   #endSeq = 0;
   #endSeenAtMs = 0;
+  /** The end of the log, as it was at some moment after `askedMs` of the monotonic clock. */
+  #look = { seq: 0, askedMs: -Infinity };
+  /** Everything that the log held then is applied here. */
+  #freshAtMs = -Infinity;
   #inStepAtMs: number;
   #gaps: readonly Gap[] = [];
   #firstGapSeq = Infinity;
@@ -111,8 +115,27 @@ export class Positions {
     this.#inStepAtMs = this.clock.monotonicMs();
   }
 
-  sawEnd(seq: number): void {
+  /**
+   * How old this database may be, compared with the log: everything that the log held so long ago
+   * is applied here. Infinity until that was seen once. Bounded by how often the log's end is
+   * looked at.
+   */
+  get staleMs(): number {
+    this.#judgeLook();
+    return this.clock.monotonicMs() - this.#freshAtMs;
+  }
+
+  #judgeLook(): void {
+    if (this.applied >= this.#look.seq) this.#freshAtMs = Math.max(this.#freshAtMs, this.#look.askedMs);
+  }
+
+  /** `askedMs`: when the log was asked for it, monotonic; absent where nobody asked. */
+  sawEnd(seq: number, askedMs?: number): void {
     this.#endSeq = seq;
+    if (askedMs !== undefined) {
+      this.#judgeLook();
+      this.#look = { seq, askedMs };
+    }
     this.#endSeenAtMs = this.clock.nowMs();
     for (const listener of [...this.#endListeners]) listener(seq);
   }

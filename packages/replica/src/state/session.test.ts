@@ -1,6 +1,6 @@
 import type { StoreState } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
-import { isReached, parseSessionToken, sessionPosition } from './session.js';
+import { isReached, lostOf, parseSessionToken, sessionPosition } from './session.js';
 
 const state = { position: { generation: 'g', seq: 10 }, vector: { a: 5, b: 2 } } as unknown as StoreState;
 
@@ -37,6 +37,45 @@ describe('session tokens', () => {
       generation: 'g',
       seq: 4,
       vector: { a: 1 },
+    });
+  });
+
+  describe('I12: that name what no database will ever show', () => {
+    const epochs = [
+      { number: 1, primary: 'a', instance: 'i', seq: 2, began: undefined, voided: undefined },
+      { number: 2, primary: 'b', instance: 'j', seq: 8, began: undefined, voided: undefined },
+    ];
+    const knowing = (over: object): StoreState =>
+      ({
+        position: { generation: 'g', seq: 10 },
+        vector: { a: 5 },
+        gaps: [],
+        epochs,
+        ...over,
+      }) as unknown as StoreState;
+    const token = sessionPosition('g', 6, { origin: 'a', counter: 6 });
+
+    it('are known where the epoch after it is', () => {
+      expect(lostOf(token, knowing({}), 10)).toEqual({ origin: 'a', counter: 6 });
+    });
+
+    it.each([
+      ['it is there', { vector: { a: 6 } }, 10],
+      ['its origin is the primary', { epochs: epochs.slice(0, 1) }, 10],
+      ['something of its origin is missing', { gaps: [{ origin: 'a' }] }, 10],
+      ['its origin may have become the primary again by then', {}, 5],
+      ['the log is another one', { position: { generation: 'h', seq: 10 } }, 10],
+    ])('are not, while %s', (_, over, passed) => {
+      expect(lostOf(token, knowing(over), passed)).toBeUndefined();
+    });
+
+    it('are not known of a bare vector, but where it was undone', () => {
+      expect(lostOf(parseSessionToken({ a: 6 }), knowing({}), 10)).toBeUndefined();
+      const undone = [{ ...epochs[0], voided: { from: 6, to: 7 } }, epochs[1]];
+      expect(lostOf(parseSessionToken({ a: 6 }), knowing({ epochs: undone }), 10)).toEqual({
+        origin: 'a',
+        counter: 6,
+      });
     });
   });
 });

@@ -1,7 +1,11 @@
 import {
   AntiphonError,
   counterOf,
+  findVoided,
+  formatTransactionId,
+  hasOtherPrimary,
   isRecord,
+  newestEpoch,
   type Position,
   type StoreState,
   type TransactionId,
@@ -26,6 +30,48 @@ export function sessionPosition(
   id: TransactionId | undefined,
 ): SessionPosition {
   return { generation, seq, ...(id && { vector: { [id.origin]: id.counter } }) };
+}
+
+/** A token of all that a database shows now: its place in the log, and its own transactions. */
+export function placeOf(scope: {
+  readonly id: string;
+  readonly store: { state(): StoreState };
+  readonly positions: { readonly passed: number };
+}): SessionPosition {
+  const { position, vector } = scope.store.state();
+  const own = counterOf(vector, scope.id);
+  const { generation } = position;
+  return { generation, seq: scope.positions.passed, ...(own > 0 && { vector: { [scope.id]: own } }) };
+}
+
+/**
+ * A transaction of the token that counts for nobody any more, as far as a database knows that has
+ * passed this entry: it was undone, or the log had not got it when another replica became the
+ * primary. Whoever wrote it had read the beginning of its own epoch, which the token's place
+ * includes: a newer one of somebody else is behind it.
+ */
+export function lostOf(
+  { generation, seq, vector = {} }: SessionPosition,
+  state: StoreState,
+  passedSeq: number,
+): TransactionId | undefined {
+  const isOfThisLog = generation === state.position.generation && passedSeq >= seq;
+  const epoch = newestEpoch(state);
+  for (const [origin, counter] of Object.entries(vector)) {
+    const isMissing = counterOf(state.vector, origin) < counter;
+    const isWhole = !state.gaps.some((gap) => gap.origin === origin);
+    const isFenced = isOfThisLog && isMissing && isWhole && hasOtherPrimary(epoch, origin);
+    if (isFenced || findVoided(state.epochs, { origin, counter }) !== undefined) return { origin, counter };
+  }
+  return undefined;
+}
+
+export function sessionLost(lost: TransactionId): AntiphonError {
+  const id = formatTransactionId(lost);
+  const message =
+    `The session has seen ${id}, which had not come into the log when another replica became the primary: ` +
+    `it is in the rescue ledger of ${lost.origin}. Start a new session, and read again.`;
+  return new AntiphonError('SESSION_LOST', message, { context: { id } });
 }
 
 /** Throws BAD_OPTION. */

@@ -1,4 +1,5 @@
 import type { Scope } from '../state/scope.js';
+import type { Freshness } from './freshness.js';
 import type { ReadBarrier } from './barrier.js';
 import type { Sync } from './sync.js';
 
@@ -7,4 +8,6 @@ export interface ReplicaScope extends Scope {
   readonly sync: Sync | undefined;
   /** For strong reads. */
   readonly barrier: ReadBarrier;
+  /** For bounded reads. */
+  readonly freshness: Freshness;
 }
