@@ -48,6 +48,8 @@ it('has the commands of this version', () => {
     'quarantine',
     'failover',
     'switchover',
+    'drain',
+    'resume',
     'rescue',
     'settings',
     'doctor',

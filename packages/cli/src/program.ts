@@ -16,6 +16,7 @@ import { defineQuery } from './commands/query.js';
 import { defineQuarantine } from './commands/quarantine.js';
 import { defineRecapture } from './commands/recapture.js';
 import { defineRescue } from './commands/rescue.js';
+import { defineDrain, defineResume } from './commands/drain.js';
 import { defineRun } from './commands/run.js';
 import { defineSettings } from './commands/settings.js';
 import { defineStatus } from './commands/status.js';
@@ -46,6 +47,8 @@ const COMMANDS = [
   defineQuarantine,
   defineFailover,
   defineSwitchover,
+  defineDrain,
+  defineResume,
   defineRescue,
   defineSettings,
   defineDoctor,

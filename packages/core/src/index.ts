@@ -37,7 +37,16 @@ export {
   MAX_LIMIT_CHANGES,
   newestLimits,
 } from './cluster/agreed-limits.js';
-export { type Beat, decodeBeat, encodeBeat, MAX_REASONS, MAX_STRANGERS, MAX_WAITS } from './cluster/beat.js';
+export {
+  type Beat,
+  type BeatPrimary,
+  type BeatReads,
+  decodeBeat,
+  encodeBeat,
+  MAX_REASONS,
+  MAX_STRANGERS,
+  MAX_WAITS,
+} from './cluster/beat.js';
 export { type FailoverOptions, type FailoverSettings, parseFailover } from './cluster/failover.js';
 export {
   CLUSTER_KEY,

@@ -36,7 +36,7 @@ export interface PermissionOptions {
 const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true };
 
 const READING_COMMANDS = [
-  ...['ping', 'status', 'standing', 'candidacy', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
+  ...['ping', 'status', 'standing', 'beat', 'candidacy', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
   ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued'],
 ] as const;
 
@@ -69,7 +69,7 @@ export function permissionsOf(
   const admin = [`${mailboxes}.*.*`, ...keys];
   return {
     publish: [...reading(cluster), ...(role === 'admin' ? admin : commands)],
-    subscribe: [`${inboxPrefix}.>`],
+    subscribe: [beatSubjects(cluster), `${inboxPrefix}.>`],
   };
 }
 

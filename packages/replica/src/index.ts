@@ -4,6 +4,8 @@ import './node-check.js';
 export { createReplica, type CreateReplicaOptions } from './start/create-replica.js';
 export { startReplica } from './start/start.js';
 export type { AccessDenial, ReplicaOptions, ReplicaPorts } from './config/options.js';
+export type { ReadOptions } from './config/reads.js';
+export type { ReadsAccess, ServingStatus } from './state/serving.js';
 export { DEFAULT_LIMITS, type ReplicaLimits } from './config/limits.js';
 export type { Logger } from './config/logger.js';
 export type {

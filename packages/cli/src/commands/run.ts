@@ -173,6 +173,7 @@ async function startUntil(
         ...(config.localTriggers === undefined ? {} : { localTriggers: config.localTriggers }),
         ...(config.topology === undefined ? {} : { topology: config.topology }),
         ...(config.failoverPriority === undefined ? {} : { failoverPriority: config.failoverPriority }),
+        ...(config.reads === undefined ? {} : { reads: config.reads }),
         update: config.update,
         ...(config.failover === undefined ? {} : { failover: config.failover }),
         ...(config.limits === undefined ? {} : { limits: config.limits }),

@@ -112,11 +112,10 @@ function row(
     return COLUMNS.map((_, index) => [id, '', away][index] ?? '');
   }
   const { lag, outbox, position, conflicts, quarantined, memoryBytes, startedAtMs, nowMs } = status;
-  const { lifecycle, connection } = status;
   return [
     id,
     status.role,
-    styled(terminal, styleOf(status), connection === 'connected' ? lifecycle : `${lifecycle}, no NATS`),
+    styled(terminal, styleOf(status), stateOf(status)),
     String(lag.entries),
     String(outbox.unpublished),
     position.text,
@@ -125,6 +124,13 @@ function row(
     memoryBytes === undefined ? '' : `${Math.round(memoryBytes / BYTES_PER_MB)} MB`,
     duration(nowMs - startedAtMs),
   ];
+}
+
+function stateOf({ lifecycle, connection, ...status }: ReplicaStatus): string {
+  // A build from before that says nothing of reads.
+  const { reads }: Partial<ReplicaStatus> = status;
+  const drained = reads?.drainedSinceMs === undefined ? '' : ', drained';
+  return `${lifecycle}${drained}${connection === 'connected' ? '' : ', no NATS'}`;
 }
 
 function styleOf({ lifecycle, connection }: ReplicaStatus): Style {

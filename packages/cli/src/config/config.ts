@@ -7,7 +7,7 @@ import {
 } from '@antiphon/core';
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
-import type { ReplicaLimits, Topology } from '@antiphon/replica';
+import type { ReadOptions, ReplicaLimits, Topology } from '@antiphon/replica';
 import type { SqliteOptions } from '@antiphon/sqlite';
 import type { ConfigFile } from './schema.js';
 
@@ -30,6 +30,8 @@ export interface Config {
   readonly topology?: Topology;
   /** Of this replica. Absent: the default. */
   readonly failoverPriority?: number;
+  /** Of this replica; only what the file says. */
+  readonly reads?: ReadOptions;
   readonly update: Update;
   /** Absent: what the cluster has agreed on. */
   readonly failover?: FailoverSettings;
@@ -58,6 +60,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.localTriggers === undefined ? {} : { localTriggers: file.localTriggers }),
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     ...(file.failoverPriority === undefined ? {} : { failoverPriority: file.failoverPriority }),
+    ...(file.reads === undefined ? {} : { reads: defined(file.reads) }),
     update: resolveUpdate(file.update),
     ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
     ...resolveLimits(file.limits),

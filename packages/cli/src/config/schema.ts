@@ -14,6 +14,8 @@ const MAX_SERVERS = 32;
 const MAX_INTERVAL_MS = 3_600_000;
 const MAX_READERS = 64;
 const MAX_PRIORITY = 1000;
+const MAX_WEIGHT = 1000;
+const MAX_ZONE = 80;
 const MAX_DURATION_MS = 86_400_000;
 export const ACK_WORDS = ['all', 'majority', 'logged', 'local'] as const;
 
@@ -145,6 +147,19 @@ const failoverSchema = z.strictObject({
   ),
 });
 
+const readsSchema = z.strictObject({
+  weight: z
+    .preprocess(fromText, z.number().positive().max(MAX_WEIGHT))
+    .optional()
+    .describe('How many reads it gets, compared with the others. Default 1.'),
+  zone: z
+    .string()
+    .min(1)
+    .max(MAX_ZONE)
+    .optional()
+    .describe('Where it is: clients that say the same get their reads from here first.'),
+});
+
 export const configSchema = z
   .strictObject({
     cluster: name('the name of the cluster').describe('Name of the cluster; the same on every replica.'),
@@ -177,6 +192,9 @@ export const configSchema = z
         'Of replicas that have read about as much of the log, the one with the highest priority becomes the primary ' +
           'when the primary fails. 0: never this one. Default 100.',
       ),
+    reads: readsSchema
+      .optional()
+      .describe('How clients that spread their reads over the replicas see this one.'),
     update: updateSchema.optional().describe('When a write is complete.'),
     failover: failoverSchema
       .optional()
@@ -204,6 +222,7 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   'store.sqlite': Object.keys(sqliteSchema.shape),
   topology: Object.keys(primaryReplicaModeSchema.shape),
   failover: Object.keys(failoverSchema.shape),
+  reads: Object.keys(readsSchema.shape),
   limits: LIMIT_KEYS,
 };
 

@@ -27,8 +27,27 @@ export interface Beat {
   readonly strangers: readonly string[];
   readonly vector: VectorClock;
   readonly lagEntries: number;
+  /** Since it was last in step; 0 when it is. */
+  readonly lagMs: number;
   readonly unpublished: number;
   readonly nowMs: number;
+  /** Who the primary is, as far as it has read the log; absent where every member writes. */
+  readonly primary?: BeatPrimary;
+  /** For those that spread reads. */
+  readonly reads: BeatReads;
+}
+
+export interface BeatPrimary {
+  /** Of two beats the higher one counts; 0 where it never changes. */
+  readonly epoch: number;
+  readonly id: string;
+}
+
+export interface BeatReads {
+  readonly weight: number;
+  readonly zone?: string;
+  /** It gets no new reads. */
+  readonly isDrained: boolean;
 }
 
 /** More gaps than this are not named in a beat. */
@@ -37,6 +56,7 @@ export const MAX_WAITS = 64;
 export const MAX_STRANGERS = 16;
 export const MAX_REASONS = 8;
 const MAX_REASON_LENGTH = 300;
+const MAX_ZONE = 80;
 
 export function encodeBeat(beat: Beat): Uint8Array {
   return encodeControl(beat);
@@ -69,8 +89,30 @@ export function decodeBeat(data: Uint8Array): Beat {
     strangers: ids(input['strangers']),
     vector: counters(vector),
     lagEntries: whole(input['lagEntries']),
+    lagMs: whole(input['lagMs'] ?? 0),
     unpublished: whole(input['unpublished']),
     nowMs: whole(input['nowMs']),
+    ...primaryIn(input['primary']),
+    reads: readsIn(input['reads']),
+  };
+}
+
+function primaryIn(input: unknown): { readonly primary?: BeatPrimary } {
+  if (input === undefined || input === null) return {};
+  if (!isRecord(input)) throw malformed('its primary');
+  const { epoch, id } = input;
+  if (typeof id !== 'string' || !isIdentifier(id)) throw malformed('the id of its primary');
+  return { primary: { epoch: whole(epoch), id } };
+}
+
+/** Builds that do not say it take part like all others. */
+function readsIn(input: unknown): BeatReads {
+  if (!isRecord(input)) return { weight: 1, isDrained: false };
+  const { weight, zone, isDrained } = input;
+  return {
+    weight: typeof weight === 'number' && weight > 0 && weight < Infinity ? weight : 1,
+    ...(typeof zone === 'string' && { zone: zone.slice(0, MAX_ZONE) }),
+    isDrained: isDrained === true,
   };
 }
 

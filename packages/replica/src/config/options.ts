@@ -26,6 +26,7 @@ import { idFrom } from './ids.js';
 import type { Holding, StallReason } from './standstill.js';
 import type { LifecycleState } from './lifecycle.js';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
+import { parseReads, type ReadOptions, type ReadSettings } from './reads.js';
 import { guardedLogger, silentLogger, type Logger } from './logger.js';
 import { VerifiedLog } from '../log/verified-log.js';
 
@@ -78,6 +79,11 @@ export interface ReplicaOptions<Tx> {
    * @defaultValue 100
    */
   readonly failoverPriority?: number;
+  /**
+   * This replica's own: how clients that spread their reads over the replicas see it.
+   * @defaultValue { weight: 1 }
+   */
+  readonly reads?: ReadOptions;
   /**
    * Bounds of time, memory and work.
    * @defaultValue `DEFAULT_LIMITS`
@@ -154,6 +160,7 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly failover: FailoverSettings | undefined;
   /** 0: never the primary by failover. */
   readonly failoverPriority: number;
+  readonly reads: ReadSettings;
   /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
   readonly limits: ReplicaLimits;
@@ -189,6 +196,7 @@ export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
     update: true,
     failover: true,
     failoverPriority: PRIORITY,
+    reads: true,
   },
   ...{
     limits: true,
@@ -238,6 +246,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     update: agreed,
     failover: options.failover === undefined ? undefined : parseFailover(options.failover),
     failoverPriority: options.failoverPriority ?? DEFAULT_PRIORITY,
+    reads: parseReads(options.reads),
     intervalMs,
     limits: resolveLimits(options.limits),
     givenLimits: options.limits ?? {},

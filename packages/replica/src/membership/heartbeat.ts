@@ -1,14 +1,11 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import {
   AntiphonError,
-  type Beat,
   beatSubject,
   type BusSubscription,
   decodeBeat,
   encodeBeat,
-  MAX_REASONS,
   MAX_STRANGERS,
-  MAX_WAITS,
 } from '@antiphon/core';
 import { PrimaryWatch } from '../failover/primary-watch.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
@@ -16,6 +13,7 @@ import { AgreementWatch } from './agreement-watch.js';
 import { LogWatch } from './log-watch.js';
 import { MissingTransactions } from '../repair/missing-transactions.js';
 import { LostRecords } from './lost-records.js';
+import { ownBeat } from './own-beat.js';
 import { OwnRecord } from './own-record.js';
 import type { HeartbeatProtocol, ReplicaProtocol } from '../state/protocols.js';
 import { memberRemoved } from './remove-member.js';
@@ -78,6 +76,7 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
         void this.#agreement.look();
       }),
       this.scope.health.onState(() => this.#send()),
+      this.scope.serving.onChange(() => this.#send()),
       this.scope.progress.onMove(() => this.#step.note()),
       this.scope.sync?.inSync.onChange(() => this.#onInSyncChange()) ?? (() => undefined),
     ];
@@ -112,30 +111,8 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
   }
 
   #send(): void {
-    const { bus, cluster, id, instance, startedAtMs, health, document, positions, progress, clock, store } =
-      this.scope;
-    const { entry } = store.state().position;
-    const beat: Beat = {
-      id,
-      instance,
-      startedAtMs,
-      lifecycle: health.state,
-      generation: document.generation,
-      seq: positions.passed,
-      ...(entry && { entry }),
-      appliedSeq: positions.applied,
-      waitsFor: Object.fromEntries(
-        health.waiting.slice(0, MAX_WAITS).map(({ origin, expected }) => [origin, expected]),
-      ),
-      waitsWhy: Object.fromEntries(
-        health.waiting.slice(0, MAX_REASONS).map(({ origin, reason }) => [origin, reason]),
-      ),
-      strangers: [...this.#strangers],
-      vector: progress.vector,
-      lagEntries: this.#lag(),
-      unpublished: progress.unpublished,
-      nowMs: clock.nowMs(),
-    };
+    const { bus, cluster, id } = this.scope;
+    const beat = ownBeat(this.scope, [...this.#strangers]);
     this.#strangers.clear();
     bus.publish(beatSubject(cluster, id), encodeBeat(beat));
   }
@@ -198,9 +175,5 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
     const floor = Math.min(members.appliedFloor(id, limits.memberSilenceLimitMs), publishedCounter);
     if (floor <= this.#prunedTo) return;
     if (this.replica.tell('prune', floor)) this.#prunedTo = floor;
-  }
-
-  #lag(): number {
-    return this.scope.positions.lagEntries;
   }
 }

@@ -131,8 +131,10 @@ describe('an alarm lasts as long as its cause', () => {
         strangers: [],
         vector: {},
         lagEntries: 0,
+        lagMs: 0,
         unpublished: 0,
         nowMs: 0,
+        reads: { weight: 1, isDrained: false },
       },
     };
     const beating = setInterval(

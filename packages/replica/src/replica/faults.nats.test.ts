@@ -134,8 +134,10 @@ describe('an id that is used twice', () => {
             strangers: [],
             vector: {},
             lagEntries: 0,
+            lagMs: 0,
             unpublished: 0,
             nowMs: 0,
+            reads: { weight: 1, isDrained: false },
           },
         }),
       );

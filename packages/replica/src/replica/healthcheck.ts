@@ -10,7 +10,7 @@ export interface ReplicaHealth {
    * would not help.
    */
   readonly live: boolean;
-  /** In step with the cluster, and nothing is in the way of its work. */
+  /** In step with the cluster, nothing is in the way of its work, and it is not drained. */
   readonly ready: boolean;
   readonly state: LifecycleState;
   /** What is in the way, a sentence each. */
@@ -30,12 +30,18 @@ export function healthOf(status: () => ReplicaStatus, options: HealthOptions): R
     throw new AntiphonError('BAD_OPTION', message);
   }
   const now = status();
-  const problems = problemsOf(now, options);
+  const { drainedSinceMs } = now.reads;
+  const problems = [
+    ...problemsOf(now, options),
+    ...(drainedSinceMs === undefined
+      ? []
+      : [`${now.id} is drained. \`antiphon resume ${now.id}\` ends that.`]),
+  ];
   const alarms = now.alarms.filter(({ name }) => !READS_GO_ON.has(name));
   const inTheWay = problemsOf({ ...now, alarms }, options);
   return {
     live: !ENDED.has(now.lifecycle),
-    ready: inTheWay.length === 0 && IN_STEP.has(now.lifecycle),
+    ready: inTheWay.length === 0 && drainedSinceMs === undefined && IN_STEP.has(now.lifecycle),
     state: now.lifecycle,
     problems,
   };

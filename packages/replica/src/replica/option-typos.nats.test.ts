@@ -54,6 +54,7 @@ describeTypos({
     call: (update) => start({ update }),
   },
   AsyncUpdate: { option: 'intervalMs', given: { mode: 'async' }, call: (update) => start({ update }) },
+  ReadOptions: { option: 'weight', call: (reads) => start({ reads }) },
   'ReplicaLimits, AgreedLimits': { option: 'beatMs', call: (limits) => start({ limits }) },
   'WriteOptions of transaction': { option: 'acks', call: (options) => a.transaction(() => 1, options) },
   'ExecuteOptions of execute': {

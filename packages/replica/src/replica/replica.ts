@@ -45,6 +45,7 @@ import type { ReplicaEvent } from './replica-event.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { ExecuteOptions, WriteOptions } from '../write/write-options.js';
+import type { ReadsAccess } from '../state/serving.js';
 import type { Writer } from '../write/writer.js';
 
 /** How long to wait for this replica to catch up. */
@@ -256,6 +257,8 @@ export interface Replica<Tx> extends AsyncDisposable {
    * the ways out.
    */
   readonly rescue: RescueAccess;
+  /** Whether clients that spread their reads over the replicas send some here. */
+  readonly reads: ReadsAccess;
   /**
    * The way out when this replica has stalled since `table` was rebuilt or lost its triggers:
    * compares it with what replication knows, and makes the difference a change of this replica.
@@ -315,6 +318,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   readonly ended: Promise<AntiphonError | undefined>;
   readonly quarantine: QuarantineAccess;
   readonly rescue: RescueAccess;
+  readonly reads: ReadsAccess;
   #closing: Promise<void> | undefined;
   #leaves = false;
 
@@ -323,6 +327,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     this.cluster = deps.scope.cluster;
     this.quarantine = deps.quarantine;
     this.rescue = deps.rescue;
+    this.reads = deps.scope.serving;
     const { health } = deps.scope;
     health.onState(() => this.#endWhenFailed());
     this.ended = deps.system.terminated.then(async (reason) => {

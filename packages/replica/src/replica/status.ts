@@ -11,6 +11,7 @@ import {
 import type { Member, Members } from '../cluster/members.js';
 import { roleOf } from '../state/authority.js';
 import type { SubscriptionStatus } from '../state/active-subscriptions.js';
+import type { ServingStatus } from '../state/serving.js';
 import type { ClockStatus } from '../state/clock-watch.js';
 import type { ConflictReport } from '../state/conflicts.js';
 import type { Holding, StallReason, Waiting } from '../config/standstill.js';
@@ -151,6 +152,8 @@ export interface ReplicaStatus {
   readonly rescued: number;
   /** The instances of durable subscriptions that run on this replica. */
   readonly subscriptions: readonly SubscriptionStatus[];
+  /** How clients that spread their reads see it. */
+  readonly reads: ServingStatus;
   /** What of this database other replicas do not get, and why. */
   readonly leftOut: readonly LeftOut[];
   readonly counts: Readonly<Record<string, number>>;
@@ -201,6 +204,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     quarantined: state.quarantined,
     rescued: state.rescued,
     subscriptions: scope.subscriptions.all,
+    reads: scope.serving.status,
     leftOut: scope.leftOut.known,
     counts: scope.counters.counts,
     totals: scope.counters.totals,

@@ -10,6 +10,7 @@ import {
 import {
   type AckLevel,
   AntiphonError,
+  type Beat,
   type Candidacy,
   type ChecksumReport,
   type GroupOutcome,
@@ -34,6 +35,7 @@ import { withCutValues } from '../failover/rescue-values.js';
 import { ownCandidacy } from '../failover/candidacy.js';
 import { switchOver, type SwitchedOver } from '../failover/switch-over.js';
 import type { Left, LeaveOptions } from '../membership/leave.js';
+import { ownBeat } from '../membership/own-beat.js';
 import { takeOver, type TakenOver } from '../failover/take-over.js';
 import { type RescuedWrite, type RescuedWritten, writeRescued } from '../failover/write-rescued.js';
 import { findOutcome, parseOutcomeRequest, type Outcome } from '../read/outcome.js';
@@ -71,6 +73,11 @@ export interface MailboxProtocol {
   status(): ReplicaStatus;
   /** Where it stands, cheaply. */
   standing(): Standing;
+  /** What it says about itself every second anyway: for those that spread reads. */
+  beat(): Beat;
+  /** Clients that spread their reads send no new ones here, until `resume`. */
+  drain(): void;
+  resume(): void;
   /** What it is as the next primary. */
   candidacy(): Candidacy;
   execute(request: {
@@ -210,6 +217,9 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     },
     status: (): ReplicaStatus => statusOf(this.scope),
     standing: (): Standing => this.#standing(),
+    beat: (): Beat => ownBeat(this.scope),
+    drain: (): void => this.scope.serving.drain(),
+    resume: (): void => this.scope.serving.resume(),
     candidacy: (_: unknown, __: unknown, message: Later<'candidacy'>): NoReply =>
       later(message, ownCandidacy(this.scope, this.replica)),
     execute: (
@@ -380,6 +390,9 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   ping: () => undefined,
   status: () => undefined,
   standing: () => undefined,
+  beat: () => undefined,
+  drain: () => undefined,
+  resume: () => undefined,
   candidacy: () => undefined,
   durable: () => undefined,
   outcomes: (input) => ({

@@ -34,6 +34,7 @@ import { Conflicts } from '../state/conflicts.js';
 import { LeftOutWatch } from '../state/left-out-watch.js';
 import { Positions } from '../state/positions.js';
 import { Progress } from '../state/progress.js';
+import { Serving } from '../state/serving.js';
 import { SentMessages } from '../state/sent-messages.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { Sync } from '../sync/sync.js';
@@ -68,6 +69,7 @@ export async function prepare(
     sent: new SentMessages(),
     counters: new Counters(),
     subscriptions: new ActiveSubscriptions(),
+    serving: new Serving(checked.reads, checked.clock),
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
     freshness: new Freshness(checked),
     held: await openLease(checked, deadline),

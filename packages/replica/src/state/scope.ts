@@ -13,6 +13,7 @@ import type { OwnLog } from './own-log.js';
 import type { OwnReturn } from './own-return.js';
 import type { Positions } from './positions.js';
 import type { Progress } from './progress.js';
+import type { Serving } from './serving.js';
 import type { SentMessages } from './sent-messages.js';
 import type { ActiveSubscriptions } from './active-subscriptions.js';
 import type { Authority } from './authority.js';
@@ -62,6 +63,7 @@ export interface Scope extends Settings {
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;
   readonly subscriptions: ActiveSubscriptions;
+  readonly serving: Serving;
   /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
   readonly closing: AbortSignal;
 }
