@@ -36,7 +36,18 @@ export interface PermissionOptions {
 const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true };
 
 const READING_COMMANDS = [
-  ...['ping', 'status', 'standing', 'beat', 'candidacy', 'query', 'outcome', 'outcomes', 'checksum', 'rowDigests'],
+  ...[
+    'ping',
+    'status',
+    'standing',
+    'beat',
+    'candidacy',
+    'query',
+    'outcome',
+    'outcomes',
+    'checksum',
+    'rowDigests',
+  ],
   ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued'],
 ] as const;
 
