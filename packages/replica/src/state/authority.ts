@@ -141,6 +141,9 @@ export function isPrimary(authority: Pick<Authority, 'current' | 'successor'>): 
   return authority.current().mayWrite && authority.successor === undefined;
 }
 
+/** Who the primary is, as far as somebody knows. */
+export type Known = Pick<Mandate, 'epoch' | 'primary'>;
+
 /** Who the primary is, as far as the log was read. */
 export function knownOf(
   authority: Pick<Authority, 'current' | 'successor'>,

@@ -69,6 +69,10 @@ describe('session tokens', () => {
       expect(lostOf(token, knowing(over), passed)).toBeUndefined();
     });
 
+    it('are not known of one that names a transaction and no place', () => {
+      expect(lostOf(sessionPosition('g', 0, { origin: 'a', counter: 6 }), knowing({}), 10)).toBeUndefined();
+    });
+
     it('are not known of a bare vector, but where it was undone', () => {
       expect(lostOf(parseSessionToken({ a: 6 }), knowing({}), 10)).toBeUndefined();
       const undone = [{ ...epochs[0], voided: { from: 6, to: 7 } }, epochs[1]];

@@ -48,14 +48,14 @@ export function placeOf(scope: {
  * A transaction of the token that counts for nobody any more, as far as a database knows that has
  * passed this entry: it was undone, or the log had not got it when another replica became the
  * primary. Whoever wrote it had read the beginning of its own epoch, which the token's place
- * includes: a newer one of somebody else is behind it.
+ * includes: a newer one of somebody else is behind it. A token without a place says none of that.
  */
 export function lostOf(
   { generation, seq, vector = {} }: SessionPosition,
   state: StoreState,
   passedSeq: number,
 ): TransactionId | undefined {
-  const isOfThisLog = generation === state.position.generation && passedSeq >= seq;
+  const isOfThisLog = seq > 0 && generation === state.position.generation && passedSeq >= seq;
   const epoch = newestEpoch(state);
   for (const [origin, counter] of Object.entries(vector)) {
     const isMissing = counterOf(state.vector, origin) < counter;
