@@ -14,6 +14,11 @@ export interface LogIdentity {
    */
   readonly leader?: string;
   /**
+   * How long ago that one last heard most of the others, in milliseconds: what it says may be as
+   * old. Absent: it is as of the answer.
+   */
+  readonly leaderSilentMs?: number;
+  /**
    * How many entries between the first and the last are gone: whoever has not read them cannot
    * pass. Absent: none.
    */

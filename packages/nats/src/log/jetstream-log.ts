@@ -206,10 +206,12 @@ export class JetStreamLog implements Log {
   }
 }
 
-function identityOf({ generation, firstSeq, lastSeq, leader, removed }: LogIdentity): LogIdentity {
+function identityOf(view: LogIdentity): LogIdentity {
+  const { generation, firstSeq, lastSeq, leader, leaderSilentMs, removed } = view;
   return {
     ...{ generation, firstSeq, lastSeq },
     ...(leader === undefined ? {} : { leader }),
+    ...(leaderSilentMs === undefined ? {} : { leaderSilentMs }),
     ...(removed === undefined ? {} : { removed }),
   };
 }

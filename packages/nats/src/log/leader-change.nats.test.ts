@@ -77,6 +77,52 @@ async function leader(): Promise<string> {
 
 describe('a log on three servers', () => {
   it(
+    'I14: of a leader that does not hear the others says nothing, and what it knows may be as old',
+    { timeout: 120_000 },
+    async () => {
+      await openWhenReady();
+      await appended(log, { origin: 'a', id: 'one', data: DATA });
+      const name = await leader();
+      const alone = await connectNats({ servers: [cluster.url(name)] });
+      try {
+        const there = alone.log('shop');
+        await there.open({ create: false });
+        const others = cluster.names.filter((other) => other !== name);
+        for (const other of others) cluster.freeze(other);
+        const frozenMs = performance.now();
+        let error: unknown;
+        await eventually(
+          'it says that it may have been replaced',
+          async () => {
+            const sinceMs = performance.now() - frozenMs;
+            const answer = await there.identity().catch((thrown: unknown) => void (error = thrown));
+            if (answer !== undefined)
+              expect(answer.leaderSilentMs ?? 0, 'how old it is').toBeGreaterThan(sinceMs - 2000);
+            return answer === undefined;
+          },
+          PATIENCE_MS,
+        );
+        expect(error).toMatchObject({
+          code: 'LOG_UNAVAILABLE',
+          message: expect.stringMatching(/does not hear most of the stream's servers/) as string,
+        });
+        for (const other of others) cluster.thaw(other);
+        await eventually(
+          'it is heard again',
+          () =>
+            log.identity().then(
+              (now) => now.lastSeq === 2,
+              () => false,
+            ),
+          PATIENCE_MS,
+        );
+      } finally {
+        await alone.close();
+      }
+    },
+  );
+
+  it(
     'I2: is read without loss or repetition, and keeps what it acknowledged, over changes of leaders',
     { timeout: 120_000 },
     async () => {

@@ -6,6 +6,7 @@ import type { Requester } from '../connection/requester.js';
 import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { streamName } from '../subjects.js';
+import { assertLeads, leaderSilenceMs } from './leader-contact.js';
 import { IDENTITY_SEQ, readGeneration, repeatIdentity } from './identity-record.js';
 
 /** How long the answer of a look that nobody waits for may take. */
@@ -159,6 +160,7 @@ export class LogGuard {
       if (error instanceof ApiError && error.noStream) return `The stream ${stream} does not exist.`;
       throw error;
     }
+    assertLeads(info);
     const known = this.#verified;
     if (known !== undefined && known.created !== info.created) {
       return `The stream ${stream} was created anew at ${info.created}. It was one of ${known.created}.`;
@@ -202,9 +204,11 @@ export function viewOf({ state, created, config, cluster }: StreamInfo, generati
   const { first_seq: firstSeq, last_seq: lastSeq, num_deleted: removed } = state;
   // A stream on one server has none to tell.
   const leader = cluster?.leader ?? '';
+  const leaderSilentMs = leaderSilenceMs(cluster);
   const view = {
     ...{ generation, firstSeq, lastSeq, created, maxMessageSize: config.max_msg_size },
     ...(removed > 0 && { removed }),
+    ...(leaderSilentMs > 0 && { leaderSilentMs }),
   };
   return leader === '' ? view : { ...view, leader };
 }

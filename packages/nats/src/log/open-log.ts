@@ -5,6 +5,7 @@ import type { Requester } from '../connection/requester.js';
 import { ApiError, toPortError } from '../jetstream/api-error.js';
 import type { JetStreamApi } from '../jetstream/api.js';
 import { logSubjects, streamName } from '../subjects.js';
+import { assertLeads } from './leader-contact.js';
 import { readGeneration, writeIdentity } from './identity-record.js';
 import { viewOf, type StreamView } from './log-guard.js';
 import { streamConfig, type LogSettings } from './log-options.js';
@@ -35,6 +36,7 @@ export async function openLog(
   try {
     for (let attempt = 1; ; attempt += 1) {
       const info = await findStream(deps, create, signal);
+      assertLeads(info);
       const { last_seq: lastSeq } = info.state;
       const generation = lastSeq === 0 ? undefined : await readGeneration(api, cluster, { signal });
       if (generation !== undefined) {

@@ -64,6 +64,23 @@ export class ServerCluster {
     await ended;
   }
 
+  /** It stands still, and keeps its connections. */
+  freeze(name: string): void {
+    this.#node(name).process?.kill('SIGSTOP');
+  }
+
+  thaw(name: string): void {
+    this.#node(name).process?.kill('SIGCONT');
+  }
+
+  get names(): readonly string[] {
+    return this.nodes.map(({ name }) => name);
+  }
+
+  url(name: string): string {
+    return `nats://${HOST}:${this.#node(name).port}`;
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(({ name }) => this.kill(name)));
     rmSync(this.dir, { recursive: true, force: true });

@@ -88,7 +88,7 @@ export class LogWatch {
     assertReadable(identity, knownSeq);
     this.#alarmRemoved(identity);
     this.#alarmTrimmed(identity);
-    positions.sawEnd(identity.lastSeq, askedMs);
+    positions.sawEnd(identity.lastSeq, askedMs - (identity.leaderSilentMs ?? 0));
     this.onSeen();
     if (this.#looks++ % VERIFY_EVERY_LOOKS === 0) {
       await log.verify(signal);

@@ -51,36 +51,38 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('skip' as const), seq: fc.constant(1) }),
 );
 
-describe('staleness', () => {
-  it('I12: is the time since the log was asked how far it goes, once all of that is applied', async () => {
+describe('how fresh it is', () => {
+  it('I12: as of when the log was asked how far it goes, once all of that is applied', async () => {
     const bench = new Bench();
     const { positions, clock } = bench;
-    expect(positions.staleMs).toBe(Infinity);
+    expect(positions.freshAtMs).toBe(-Infinity);
     await clock.advance(100);
     positions.sawEnd(5, clock.monotonicMs());
     await clock.advance(30);
-    expect(positions.staleMs).toBe(Infinity);
+    expect(positions.freshAtMs).toBe(-Infinity);
     bench.commit(5);
-    expect(positions.staleMs).toBe(30);
+    expect(positions.freshAtMs).toBe(100);
   });
 
   it('keeps what an earlier look has proved, and forgets none between two looks', async () => {
     const bench = new Bench();
     const { positions, clock } = bench;
+    await clock.advance(10);
     positions.sawEnd(3, clock.monotonicMs());
     bench.commit(3);
     await clock.advance(40);
     positions.sawEnd(9, clock.monotonicMs());
-    await clock.advance(2);
-    expect(positions.staleMs).toBe(42);
+    expect(positions.freshAtMs).toBe(10);
     bench.commit(9, [gapAt(7)]);
-    expect(positions.staleMs, 'entry 7 is missing').toBe(42);
+    expect(positions.freshAtMs, 'entry 7 is missing').toBe(10);
+    positions.sawEnd(5, 3);
+    expect(positions.freshAtMs, 'an older answer').toBe(10);
   });
 
   it('takes no end for news that nobody asked for', () => {
     const bench = new Bench();
     bench.positions.sawEnd(0);
-    expect(bench.positions.staleMs).toBe(Infinity);
+    expect(bench.positions.freshAtMs).toBe(-Infinity);
   });
 });
 

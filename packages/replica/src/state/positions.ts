@@ -21,8 +21,8 @@ export class Positions {
   #skippedSeq = 0;
   #endSeq = 0;
   #endSeenAtMs = 0;
-  /** The end of the log, as it was at some moment after `askedMs` of the monotonic clock. */
-  #look = { seq: 0, askedMs: -Infinity };
+  /** The end of the log, as it was at `asOfMs` of the monotonic clock, or later. */
+  #look = { seq: 0, asOfMs: -Infinity };
   /** Everything that the log held then is applied here. */
   #freshAtMs = -Infinity;
   #inStepAtMs: number;
@@ -116,25 +116,24 @@ export class Positions {
   }
 
   /**
-   * How old this database may be, compared with the log: everything that the log held so long ago
-   * is applied here. Infinity until that was seen once. Bounded by how often the log's end is
-   * looked at.
+   * Everything that the log held at this moment, monotonic, is applied here; -Infinity until that
+   * was seen once. Bounded by how often the log's end is looked at.
    */
-  get staleMs(): number {
+  get freshAtMs(): number {
     this.#judgeLook();
-    return this.clock.monotonicMs() - this.#freshAtMs;
+    return this.#freshAtMs;
   }
 
   #judgeLook(): void {
-    if (this.applied >= this.#look.seq) this.#freshAtMs = Math.max(this.#freshAtMs, this.#look.askedMs);
+    if (this.applied >= this.#look.seq) this.#freshAtMs = Math.max(this.#freshAtMs, this.#look.asOfMs);
   }
 
-  /** `askedMs`: when the log was asked for it, monotonic; absent where nobody asked. */
-  sawEnd(seq: number, askedMs?: number): void {
+  /** `asOfMs`: no entry that was there at this moment is behind it; absent where nobody looked. */
+  sawEnd(seq: number, asOfMs?: number): void {
     this.#endSeq = seq;
-    if (askedMs !== undefined) {
+    if (asOfMs !== undefined) {
       this.#judgeLook();
-      this.#look = { seq, askedMs };
+      this.#look = { seq, asOfMs };
     }
     this.#endSeenAtMs = this.clock.nowMs();
     for (const listener of [...this.#endListeners]) listener(seq);
