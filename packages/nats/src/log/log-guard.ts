@@ -13,6 +13,11 @@ import { IDENTITY_SEQ, readGeneration, repeatIdentity } from './identity-record.
 const CHECK_TIMEOUT_MS = 2000;
 /** Between the two looks that it takes to believe bad news. */
 const CONFIRM_WAIT_MS = 250;
+/**
+ * Of several servers, one that has just begun to lead the stream may not show all of it yet: bad
+ * news has to last for so long.
+ */
+const REPLICATED_CONFIRM_MS = 10_000;
 
 /** What was read of the stream at one moment. */
 export interface StreamView extends LogIdentity {
@@ -52,6 +57,9 @@ export class LogGuard {
   #lookedFloor = 0;
   /** The record that says which log it is was trimmed away. */
   #headless = false;
+  /** Several servers keep it. */
+  #isReplicated = false;
+  #badSinceMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
   readonly #listeners = new Set<Listener>();
@@ -128,17 +136,23 @@ export class LogGuard {
     if (this.#replaced !== undefined) throw this.#replaced;
     let view = await this.#inspect(options);
     if (typeof view === 'string') {
-      // A server of a cluster may answer before it has caught up with the others: two looks to
-      // believe it.
       await sleep(CONFIRM_WAIT_MS);
       view = await this.#inspect(options);
     }
-    if (typeof view === 'string') throw this.replace(view);
+    if (typeof view === 'string') throw this.#isConfirmed() ? this.replace(view) : unconfirmed(view);
+    this.#badSinceMs = undefined;
     this.observe(view.lastSeq);
     this.#lookedFloor = this.#floor;
     if (this.#verified !== undefined) this.#verified = view;
     this.#tell({ type: 'looked', view });
     return view;
+  }
+
+  /** Whether bad news has lasted for long enough. */
+  #isConfirmed(): boolean {
+    const nowMs = performance.now();
+    this.#badSinceMs ??= nowMs;
+    return !this.#isReplicated || nowMs - this.#badSinceMs >= REPLICATED_CONFIRM_MS;
   }
 
   close(): void {
@@ -161,6 +175,7 @@ export class LogGuard {
       throw error;
     }
     assertLeads(info);
+    this.#isReplicated = (info.cluster?.replicas ?? []).length > 0;
     const known = this.#verified;
     if (known !== undefined && known.created !== info.created) {
       return `The stream ${stream} was created anew at ${info.created}. It was one of ${known.created}.`;
@@ -198,6 +213,11 @@ export class LogGuard {
   #tell(event: Parameters<Listener>[0]): void {
     for (const listener of [...this.#listeners]) listener(event);
   }
+}
+
+function unconfirmed(problem: string): AntiphonError {
+  const message = `${problem} A server that has just begun to lead it may not show all of it yet. It is looked at again.`;
+  return new AntiphonError('LOG_UNAVAILABLE', message);
 }
 
 export function viewOf({ state, created, config, cluster }: StreamInfo, generation: string): StreamView {

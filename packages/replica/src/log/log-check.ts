@@ -1,17 +1,41 @@
 import {
   AntiphonError,
+  type Clock,
   describeEntry,
   isSameEntry,
   type KnownEntry,
   type LogEntry,
   type LogIdentity,
+  sleep,
 } from '@antiphon/core';
 
+/** Between the looks that it takes to believe bad news. */
+const CONFIRM_WAIT_MS = 250;
 /**
- * Between the two looks that it takes to believe bad news: a server of a cluster may not have
- * caught up with the others.
+ * Of several servers, one that has just begun to lead the log may not show all of it yet, and the
+ * one before it may answer for a moment when it is back: bad news has to last.
  */
-export const CONFIRM_WAIT_MS = 250;
+const REPLICATED_CONFIRM_MS = 10_000;
+
+interface Confirming {
+  readonly log: { readonly isReplicated: boolean };
+  readonly clock: Clock;
+}
+
+/** What is wrong with the log, once that has been found again and again; undefined when nothing. */
+export async function confirmedLoss(
+  { log, clock }: Confirming,
+  look: () => Promise<string | undefined>,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const startedMs = clock.monotonicMs();
+  for (;;) {
+    const loss = await look();
+    const forMs = log.isReplicated ? REPLICATED_CONFIRM_MS : CONFIRM_WAIT_MS;
+    if (loss === undefined || clock.monotonicMs() - startedMs >= forMs) return loss;
+    await sleep(clock, CONFIRM_WAIT_MS, signal);
+  }
+}
 
 /** I14. `knownSeq`: an entry that the log had before it was asked. Throws LOG_REPLACED. */
 export function assertSameLog(identity: LogIdentity, generation: string, knownSeq: number): void {

@@ -4,12 +4,11 @@ import {
   decodeEpochRecord,
   FIRST_ENTRY_SEQ,
   type LogEntry,
-  sleep,
   type Store,
   summarize,
 } from '@antiphon/core';
 import type { Deadline } from '../wait/deadline.js';
-import { CONFIRM_WAIT_MS } from './log-check.js';
+import { confirmedLoss } from './log-check.js';
 import type { VerifiedLog } from './verified-log.js';
 
 const SCAN = { maxEntries: 1024, maxBytes: 4 * 1024 * 1024 };
@@ -43,12 +42,17 @@ export class OwnEntries {
 
   /** The newest own entry. Throws LOG_REPLACED, LOG_UNAVAILABLE, TIMEOUT, ABORTED. */
   async check(deadline: Deadline): Promise<LogEntry | undefined> {
-    const { newest, loss } = await this.#look(deadline);
-    if (loss === undefined) return newest;
-    await sleep(this.scope.clock, CONFIRM_WAIT_MS, deadline.signal);
-    const again = await this.#look(deadline);
-    if (again.loss !== undefined) throw this.scope.log.replace(again.loss);
-    return again.newest;
+    let newest: LogEntry | undefined;
+    const look = async (): Promise<string | undefined> => {
+      const found = await this.#look(deadline);
+      newest = found.newest;
+      // It answers: only silence ends the time.
+      if (found.loss !== undefined) deadline.renew();
+      return found.loss;
+    };
+    const loss = await confirmedLoss(this.scope, look, deadline.signal);
+    if (loss !== undefined) throw this.scope.log.replace(loss);
+    return newest;
   }
 
   async #look(deadline: Deadline): Promise<Finding> {

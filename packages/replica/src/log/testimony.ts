@@ -1,5 +1,5 @@
-import { type Clock, describeEntry, isSameEntry, type KnownEntry, sleep } from '@antiphon/core';
-import { CONFIRM_WAIT_MS } from './log-check.js';
+import { type Clock, describeEntry, isSameEntry, type KnownEntry } from '@antiphon/core';
+import { confirmedLoss } from './log-check.js';
 import type { VerifiedLog } from './verified-log.js';
 
 /** The newest entry that another member has dealt with, in its own words. */
@@ -18,9 +18,7 @@ export async function assertHolds(
   testimony: Testimony,
   signal: AbortSignal,
 ): Promise<void> {
-  if ((await lossOf(testimony, log, signal)) === undefined) return;
-  await sleep(clock, CONFIRM_WAIT_MS, signal);
-  const loss = await lossOf(testimony, log, signal);
+  const loss = await confirmedLoss({ log, clock }, () => lossOf(testimony, log, signal), signal);
   if (loss !== undefined) throw log.replace(loss);
 }
 

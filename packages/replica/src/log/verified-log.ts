@@ -13,7 +13,7 @@ import {
   sleep,
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
-import { CONFIRM_WAIT_MS, logReplaced, lossOfEnd, lossOfEntry } from './log-check.js';
+import { confirmedLoss, logReplaced, lossOfEnd, lossOfEntry } from './log-check.js';
 import { VerifiedReader } from './verified-reader.js';
 
 /**
@@ -67,6 +67,11 @@ export class VerifiedLog implements Log {
     return this.#sure && this.#replaced === undefined;
   }
 
+  /** Several servers keep it, and one of them answers for it. */
+  get isReplicated(): boolean {
+    return this.#leader !== undefined;
+  }
+
   /** The newest entry that is known. */
   get known(): KnownEntry | undefined {
     return this.#known;
@@ -83,9 +88,7 @@ export class VerifiedLog implements Log {
    */
   async verify(signal?: AbortSignal): Promise<void> {
     if (this.#replaced !== undefined) throw this.#replaced;
-    if ((await this.#look(signal)) === undefined) return;
-    await sleep(this.clock, CONFIRM_WAIT_MS, signal);
-    const loss = await this.#look(signal);
+    const loss = await confirmedLoss({ log: this, clock: this.clock }, () => this.#look(signal), signal);
     if (loss !== undefined) throw this.replace(loss);
   }
 
@@ -104,11 +107,16 @@ export class VerifiedLog implements Log {
 
   async identity(signal?: AbortSignal): Promise<LogIdentity> {
     if (this.#replaced !== undefined) throw this.#replaced;
-    const identity = await this.log.identity(signal);
+    const before = this.#leader;
+    let identity = await this.#identity(signal);
+    if (lossOfEnd(identity, this.#known?.seq ?? 0) !== undefined) {
+      this.#doubt();
+      await this.trusted(signal);
+      identity = await this.#identity(signal);
+    }
     const { leader } = identity;
     // Another leader may have less than the one before it, and nobody is disconnected over that.
-    const moved = leader !== undefined && this.#leader !== undefined && leader !== this.#leader;
-    this.#leader = leader ?? this.#leader;
+    const moved = leader !== undefined && before !== undefined && leader !== before;
     if (!moved) return identity;
     this.#doubt();
     await this.trusted(signal);
@@ -241,11 +249,17 @@ export class VerifiedLog implements Log {
     return error instanceof AntiphonError && error.code === 'CLOSED';
   }
 
+  async #identity(signal: AbortSignal | undefined): Promise<LogIdentity> {
+    const identity = await this.log.identity(signal);
+    this.#leader = identity.leader ?? this.#leader;
+    return identity;
+  }
+
   /** What is wrong with the log; undefined when nothing. */
   async #look(signal: AbortSignal | undefined): Promise<string | undefined> {
     const known = this.#known;
     if (known === undefined) return undefined;
-    const identity = await this.log.identity(signal);
+    const identity = await this.#identity(signal);
     const loss = lossOfEnd(identity, known.seq);
     if (loss !== undefined) return loss;
     const found = await this.log.get(known.seq, signal);
