@@ -77,8 +77,8 @@ export const ERROR_CODES = {
   SESSION_LOST: {
     retriable: false,
     means:
-      'The session has seen a transaction that the log had not got when another replica became the primary. ' +
-      'It is in a rescue ledger, and no read shows it.',
+      'The session has seen a transaction that the log had not got when the next epoch began. It was undone, and is in ' +
+      'a rescue ledger, or was written again under another number.',
     do: 'Start a new session, and read again what you go by. See "What is lost, and when" in docs/failover.md.',
   },
   // Subscriptions

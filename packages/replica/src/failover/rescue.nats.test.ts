@@ -1,7 +1,9 @@
-import type { Topology } from '@antiphon/core';
+import { remoteRef } from '@antiphon/actor';
+import { mailboxPrefix, type Topology } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ReplicaEvent } from '../replica/replica-event.js';
+import type { MailboxProtocol } from '../service/mailbox.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;
@@ -108,10 +110,32 @@ describe('the rescue ledger', () => {
     await expect(a.query(sql, [], after)).rejects.toMatchObject(lost);
     // Its next transactions have other numbers.
     await b.switchOver('a');
+    const bus = (await fixture.nats()).bus();
+    const mailbox = remoteRef<MailboxProtocol>(bus, mailboxPrefix(fixture.cluster, 'a'));
+    const fresh = await mailbox.ask('query', { sql, params: [], maxRows: 1 });
+    for (const replica of [a, b])
+      await replica.query(sql, [], { consistency: 'session', after: fresh.position });
     const next = await a.execute([{ sql: "INSERT INTO t VALUES (3, 'three', NULL)" }]);
     for (const replica of [a, b]) await expect(replica.query(sql, [], after)).rejects.toMatchObject(lost);
     const since = { consistency: 'session', after: next.position } as const;
     expect(await a.query(sql, [], since)).toEqual([{ n: 2n }]);
+  });
+
+  it('I12: what a read has seen of other programs counts for its session as well', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', SCHEMA);
+    await fixture.replica('a', slow);
+    const b = await fixture.replica('b', slow);
+    await fixture.sqlWhenFree('a', "INSERT INTO t VALUES (2, 'of a shell', NULL)");
+    const bus = (await fixture.nats()).bus();
+    const mailbox = remoteRef<MailboxProtocol>(bus, mailboxPrefix(fixture.cluster, 'a'));
+    const sql = 'SELECT count(*) FROM t';
+    const seen = await mailbox.ask('query', { sql, params: [], maxRows: 1 });
+    expect(seen.rows).toEqual([[2n]]);
+    const after = { consistency: 'session', after: seen.position, timeoutMs: 300 } as const;
+    await expect(b.query(sql, [], after), 'it is not there yet').rejects.toMatchObject({ code: 'TIMEOUT' });
+    await b.takeOver();
+    await expect(b.query(sql, [], after)).rejects.toMatchObject({ code: 'SESSION_LOST' });
   });
 
   it('I10: is written again on the primary, once, with what triggers had done', async () => {

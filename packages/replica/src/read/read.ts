@@ -14,7 +14,7 @@ import {
 } from '@antiphon/core';
 import { needsSync } from '../config/needs-sync.js';
 import { Deadline } from '../wait/deadline.js';
-import { isPrimary, knownOf } from '../state/authority.js';
+import { isPrimary, type Known, knownOf } from '../state/authority.js';
 import { untilReplicated } from '../state/progress.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import {
@@ -70,6 +70,12 @@ export interface QueryOptions {
    */
   readonly timeoutMs?: number;
   /**
+   * How much of it may be spent on waiting for what is promised, in milliseconds; TIMEOUT after
+   * that, with `behind: true` in its context.
+   * @defaultValue all of it
+   */
+  readonly waitMs?: number;
+  /**
    * How 64-bit integers come out. With `'number'`, one that a number does not hold exactly is
    * BAD_OPTION.
    * @defaultValue 'bigint'
@@ -86,6 +92,7 @@ const QUERY_OPTIONS: OptionNames<QueryOptions> = {
     after: true,
     maxLagMs: true,
     timeoutMs: true,
+    waitMs: true,
     integers: true,
   },
 };
@@ -97,15 +104,18 @@ export interface PlacedResult extends QueryResult {
   readonly position: SessionPosition;
 }
 
-/** As `read`. */
+/** As `read`. `seal`: gives numbers to what other programs have written. */
 export async function readWithPlace(
   scope: ReplicaScope,
+  seal: () => Promise<unknown>,
   sql: string,
   params: Params,
   options: QueryOptions,
 ): Promise<PlacedResult> {
   const result = await read(scope, sql, params, options);
-  // What the read has seen was committed before it ended, and so has been counted here by now.
+  // What it has seen was committed before it ended, so it has a number by now, but for what other
+  // programs wrote.
+  if (scope.store.unsealed() > 0) await seal();
   return { ...result, position: placeOf(scope) };
 }
 
@@ -126,7 +136,7 @@ export async function read(
   assertLimits({ ...options, timeoutMs });
   const deadline = new Deadline(clock, timeoutMs, [signal], () => queryTimeout(timeoutMs, sql));
   try {
-    await waitFor(scope, options);
+    await waitFor(scope, options).catch(rethrowBehind);
     return await store.query(sql, params, {
       maxRows: options.maxRows ?? limits.queryRows,
       maxBytes: options.maxBytes ?? limits.queryBytes,
@@ -200,15 +210,23 @@ function queryTimeout(timeoutMs: number, sql: string): AntiphonError {
 
 /** Throws BAD_OPTION. */
 function assertLimits(options: QueryOptions): void {
-  for (const name of ['timeoutMs', 'maxRows', 'maxBytes'] as const) {
+  for (const name of ['timeoutMs', 'waitMs', 'maxRows', 'maxBytes'] as const) {
     const value = options[name];
     if (value === undefined || (typeof value === 'number' && value > 0)) continue;
     throw new AntiphonError('BAD_OPTION', `\`${name}\` is ${shownOption(value)}. Give a number above 0.`);
   }
 }
 
+/** For whoever can read elsewhere: it is not the query that takes long. */
+function rethrowBehind(thrown: unknown): never {
+  if (!(thrown instanceof AntiphonError) || thrown.code !== 'TIMEOUT') throw thrown;
+  const { message, context, cause } = thrown;
+  throw new AntiphonError('TIMEOUT', message, { cause, context: { ...context, behind: true } });
+}
+
 async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void> {
-  const { consistency = 'any', after, maxLagMs, timeoutMs = DEFAULT_WAIT_MS, signal } = options;
+  const { consistency = 'any', after, maxLagMs, signal } = options;
+  const timeoutMs = options.waitMs ?? options.timeoutMs ?? DEFAULT_WAIT_MS;
   if (after !== undefined && consistency !== 'session')
     throw new AntiphonError('BAD_OPTION', "`after` needs consistency 'session'.");
   if (maxLagMs !== undefined && consistency !== 'bounded')
@@ -285,7 +303,10 @@ async function strong(
 ): Promise<void> {
   const { sync, authority, clock, closing, id, cluster } = scope;
   if (sync === undefined) {
-    if (authority.current().role !== 'primary') throw needsSync("Consistency 'strong' on this replica");
+    if (authority.current().role !== 'primary') {
+      const { epoch, primary } = knownOf(authority);
+      throw needsSync("Consistency 'strong' on this replica", { replica: id, primary, epoch });
+    }
     // The only database that is ever written to shows everything that was acknowledged.
     if (!authority.byTerm) return;
   }
@@ -297,11 +318,11 @@ async function strong(
     deadline.end();
   }
   // What it has read up to there may have made another one the primary, whose writes come later.
-  if (sync === undefined && !isPrimary(authority)) throw overtaken(cluster, id, knownOf(authority).primary);
+  if (sync === undefined && !isPrimary(authority)) throw overtaken(cluster, id, knownOf(authority));
 }
 
 /** Its database shows what was acknowledged up to the other's epoch, and nothing behind it. */
-function overtaken(cluster: string, id: string, primary = NOBODY): AntiphonError {
+function overtaken(cluster: string, id: string, { epoch, primary = NOBODY }: Known): AntiphonError {
   const where =
     primary === NOBODY || primary === id
       ? 'Which replica is the primary is being decided. Call again in a moment.'
@@ -309,6 +330,6 @@ function overtaken(cluster: string, id: string, primary = NOBODY): AntiphonError
   return new AntiphonError(
     'NOT_IN_SYNC',
     `Replica ${id} is not the primary any more, and cannot tell what was acknowledged since. ${where}`,
-    { context: { cluster, replica: id, primary } },
+    { context: { cluster, replica: id, primary, epoch } },
   );
 }

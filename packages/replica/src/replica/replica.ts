@@ -2,15 +2,11 @@ import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
 import {
   AntiphonError,
   checkOptions,
-  type Integers,
   type OptionNames,
   type RowObject,
-  type QueryResult,
   sleep,
   type TransactionId,
-  type Value,
   withAbortReason,
-  withIntegers,
   sentence,
 } from '@antiphon/core';
 import { handOverAtEnd } from '../failover/hand-over.js';
@@ -45,6 +41,7 @@ import type { ReplicaEvent } from './replica-event.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { ExecuteOptions, WriteOptions } from '../write/write-options.js';
+import { rowObjects } from '../read/row-objects.js';
 import type { ReadsAccess } from '../state/serving.js';
 import type { Writer } from '../write/writer.js';
 
@@ -572,14 +569,6 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.logger.error({ err: thrown }, error.message);
     return Promise.resolve(error);
   }
-}
-
-function rowObjects({ columns, rows }: QueryResult, integers: Integers): RowObject[] {
-  return rows.map((row) =>
-    Object.fromEntries(
-      columns.map((name, index): [string, Value] => [name, withIntegers(row[index] ?? null, integers, name)]),
-    ),
-  );
 }
 
 /**

@@ -189,6 +189,7 @@ export interface QueryRequest {
   readonly consistency?: Consistency;
   readonly after?: SessionPosition;
   readonly maxLagMs?: number;
+  readonly waitMs?: number;
   readonly timeoutMs?: number;
 }
 
@@ -238,7 +239,10 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     withdraw: ({ requestId, call }: { requestId: string; call: string }): void =>
       this.writer.withdraw(requestId, call),
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
-      later(message, readWithPlace(this.scope, sql, params, options)),
+      later(
+        message,
+        readWithPlace(this.scope, () => this.replica.ask('seal'), sql, params, options),
+      ),
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
       later(message, findOutcome(this.scope, this.replica, id)),
     outcomes: (
@@ -462,7 +466,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
     const request = record(input);
     if (typeof request['sql'] !== 'string') throw bad('sql', 'a statement');
     const maxRows = whole('maxRows', request['maxRows'] ?? MAX_QUERY_ROWS, MAX_QUERY_ROWS);
-    const { consistency, after, maxLagMs, timeoutMs } = request;
+    const { consistency, after, maxLagMs, waitMs, timeoutMs } = request;
     return {
       sql: request['sql'],
       params: parseParams(request['params']),
@@ -470,6 +474,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
       ...(consistency === undefined ? {} : { consistency: parseConsistency(consistency) }),
       ...(after === undefined ? {} : { after: parseSessionToken(after) }),
       ...(maxLagMs === undefined ? {} : { maxLagMs: whole('maxLagMs', maxLagMs, MAX_EXECUTE_MS) }),
+      ...(waitMs === undefined ? {} : { waitMs: whole('waitMs', waitMs, MAX_EXECUTE_MS) }),
       ...(timeoutMs === undefined ? {} : { timeoutMs: whole('timeoutMs', timeoutMs, MAX_EXECUTE_MS) }),
     };
   },

@@ -38,10 +38,13 @@ export function placeOf(scope: {
   readonly store: { state(): StoreState };
   readonly positions: { readonly passed: number };
 }): SessionPosition {
-  const { position, vector } = scope.store.state();
-  const own = counterOf(vector, scope.id);
+  const { position, vector, epochs } = scope.store.state();
+  const { id: origin, positions } = scope;
+  const counter = counterOf(vector, origin);
   const { generation } = position;
-  return { generation, seq: scope.positions.passed, ...(own > 0 && { vector: { [scope.id]: own } }) };
+  // Its last numbers may stand for nothing: what it has before them is in the log.
+  const isReal = counter > 0 && findVoided(epochs, { origin, counter }) === undefined;
+  return { generation, seq: positions.passed, ...(isReal && { vector: { [origin]: counter } }) };
 }
 
 /**
@@ -69,8 +72,9 @@ export function lostOf(
 export function sessionLost(lost: TransactionId): AntiphonError {
   const id = formatTransactionId(lost);
   const message =
-    `The session has seen ${id}, which had not come into the log when another replica became the primary: ` +
-    `it is in the rescue ledger of ${lost.origin}. Start a new session, and read again.`;
+    `The session has seen ${id}, which had not come into the log when the next epoch began, and was undone: it is in ` +
+    `the rescue ledger of ${lost.origin}, or was written again under another number (\`antiphon outcome ${id}\`). ` +
+    'Start a new session, and read again.';
   return new AntiphonError('SESSION_LOST', message, { context: { id } });
 }
 

@@ -12,7 +12,7 @@ import { absentPrimary } from '../config/absent-primary.js';
 import { idFrom } from '../config/ids.js';
 import { notWritable } from '../config/not-writable.js';
 import { writingPrimary } from '../config/writing-primary.js';
-import { isPrimary, knownOf, type Mandate } from '../state/authority.js';
+import { isPrimary, type Known, knownOf } from '../state/authority.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { retryDelayMs } from '../wait/deadline.js';
 import { type Certainty, certaintyOf } from './certainty.js';
@@ -57,7 +57,6 @@ interface Primary {
 }
 
 /** Who is the primary, as somebody has read the log. */
-type Known = Pick<Mandate, 'epoch' | 'primary'>;
 
 interface Deps {
   /** For when this replica has become the primary itself. */
