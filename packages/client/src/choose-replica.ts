@@ -3,6 +3,16 @@ import type { ReplicaStatus } from '@antiphon/replica';
 import type { ClusterClient, ReplicaRef } from './cluster-client.js';
 import { askMember, askMembers, type MemberAnswer } from './member-answers.js';
 
+/** What a replica has said of itself, as far as those need it who ask it for a write. */
+export interface ReplicaSight {
+  readonly id: string;
+  readonly instance: string;
+  /** Its wall clock. */
+  readonly nowMs: number;
+  /** As in its status: absent where the primary never changes. */
+  readonly epoch?: { readonly number: number; readonly primary: string };
+}
+
 /** The replica that a question is for. */
 export interface ChosenReplica {
   readonly id: string;
@@ -14,7 +24,7 @@ export interface ChosenReplica {
    */
   readonly problem?: string;
   /** What it said when it was chosen; absent where it was named. */
-  readonly status?: ReplicaStatus;
+  readonly status?: ReplicaSight;
   /** Why it is not the one of the address, as sentences; absent where it is, and where none is. */
   readonly instead?: string;
 }
@@ -53,11 +63,12 @@ export async function chooseReplica(
 /** Any replica takes the writes of a cluster whose primary may change, and sends them to it. */
 function serves(status: ReplicaStatus, purpose: 'read' | 'write'): boolean {
   if (problemOf(status) !== undefined) return false;
+  if (purpose === 'read' && isDrained(status)) return false;
   return purpose === 'read' || status.epoch !== undefined || status.role !== 'replica';
 }
 
 function whyNot({ id, status, error }: MemberAnswer): string | undefined {
-  if (status !== undefined) return problemOf(status);
+  if (status !== undefined) return problemOf(status) ?? (isDrained(status) ? `${id} is drained.` : undefined);
   return `${id} does not answer (${error?.code ?? 'no answer'}).`;
 }
 
@@ -116,6 +127,7 @@ async function candidates(client: ClusterClient): Promise<readonly Candidate[]> 
     .sort(
       (one, other) =>
         Number(one.problem !== undefined) - Number(other.problem !== undefined) ||
+        Number(isDrained(one.status)) - Number(isDrained(other.status)) ||
         one.status.lag.entries - other.status.lag.entries,
     );
 }
@@ -124,6 +136,11 @@ function problemOf({ id, stalled, holding, lifecycle }: ReplicaStatus): string |
   if (stalled !== undefined) return `${id} has stalled: ${sentence(stalled.message)}`;
   if (holding !== undefined) return `${id} holds: ${sentence(holding.message)}`;
   return SERVING.has(lifecycle) ? undefined : `${id} is ${lifecycle}.`;
+}
+
+/** A build from before says nothing of reads. */
+function isDrained({ reads }: Partial<ReplicaStatus>): boolean {
+  return reads?.drainedSinceMs !== undefined;
 }
 
 const SERVING: ReadonlySet<string> = new Set(['catching-up', 'following', 'primary']);

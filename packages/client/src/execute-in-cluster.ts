@@ -1,19 +1,15 @@
 import {
   type AckLevel,
-  type AntiphonError,
+  AntiphonError,
   checkRequired,
+  OPTION,
   type OptionNames,
+  shownOption,
   sleep,
   systemClock,
   toAntiphonError,
 } from '@antiphon/core';
-import {
-  DEFAULT_LIMITS,
-  newId,
-  type ReplicaStatus,
-  type Statement,
-  type WriteResult,
-} from '@antiphon/replica';
+import { DEFAULT_LIMITS, newId, type Statement, type WriteResult } from '@antiphon/replica';
 import {
   assertRequestId,
   certaintyOf,
@@ -23,7 +19,7 @@ import {
   unknownRequest,
   whyAskNobodyElse,
 } from '@antiphon/replica/internal';
-import { chooseReplica, type ChosenReplica, furthestOf } from './choose-replica.js';
+import { chooseReplica, type ChosenReplica, furthestOf, type ReplicaSight } from './choose-replica.js';
 import type { ClusterClient } from './cluster-client.js';
 import { askMember, askMembers } from './member-answers.js';
 import { isReplaced, lookAt, type Watched } from './watched-replica.js';
@@ -48,6 +44,11 @@ export interface ClusterExecuteOptions {
   readonly replica?: string;
   /** Told of each replica before it is asked. */
   readonly onAsk?: (asked: ChosenReplica) => void;
+  /**
+   * Says who is asked.
+   * @defaultValue `chooseReplica`, which asks all of them for their status
+   */
+  readonly choose?: () => Promise<ChosenReplica>;
 }
 
 /** What was written, and who was asked. */
@@ -64,6 +65,7 @@ type Executed = ExecutedInCluster['result'];
 
 const OPTIONS: OptionNames<ClusterExecuteOptions> = {
   ...{ timeoutMs: true, signal: true, acks: true, requestId: true, replica: true, onAsk: true },
+  choose: OPTION.callback,
 };
 /** The answer still has to travel: the replica's own time limit comes first, and says more. */
 const ANSWER_MARGIN_MS = 1000;
@@ -72,6 +74,8 @@ const SHORTEST_MS = 20;
 /** So often it is looked whether the asked replica is still there. */
 const LOOK_MS = 1000;
 const PAUSE_MS = 200;
+/** A replica takes no more. */
+const LONGEST_MS = 300_000;
 const clock = systemClock();
 
 /**
@@ -88,8 +92,9 @@ export async function executeInCluster(
 ): Promise<ExecutedInCluster> {
   checkRequired(options, OPTIONS, 'executeInCluster()', ['timeoutMs']);
   const { requestId, replica, onAsk } = options;
+  assertTime(options.timeoutMs);
   if (requestId !== undefined) assertRequestId(requestId);
-  const chosen = await chooseReplica(client, replica, 'write');
+  const chosen = replica === undefined ? await choiceOf(client, options) : await named(client, replica);
   const status = replica === undefined ? chosen.status : await statusOfAny(client, replica);
   if (status?.epoch !== undefined) {
     // Requests are dated: the clock of this machine may be behind.
@@ -105,8 +110,23 @@ export async function executeInCluster(
   return { result, replica: chosen.id, ...(requestId && { requestId }) };
 }
 
+/** Throws BAD_OPTION. */
+function assertTime(timeoutMs: unknown): void {
+  if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= LONGEST_MS) return;
+  const message = `\`timeoutMs\` is ${shownOption(timeoutMs)}. Give milliseconds above 0, at most ${LONGEST_MS}.`;
+  throw new AntiphonError('BAD_OPTION', message);
+}
+
+function choiceOf(client: ClusterClient, { choose }: ClusterExecuteOptions): Promise<ChosenReplica> {
+  return choose?.() ?? chooseReplica(client, undefined, 'write');
+}
+
+function named(client: ClusterClient, replica: string): Promise<ChosenReplica> {
+  return chooseReplica(client, replica, 'write');
+}
+
 /** In a long write it answers nobody: then others know whether the primary may change. */
-async function statusOfAny(client: ClusterClient, id: string): Promise<ReplicaStatus | undefined> {
+async function statusOfAny(client: ClusterClient, id: string): Promise<ReplicaSight | undefined> {
   const { status } = await askMember(client, id);
   return status ?? furthestOf((await askMembers(client)).flatMap((answer) => answer.status ?? []));
 }
@@ -139,7 +159,7 @@ class ClusterWrite {
     private readonly client: ClusterClient,
     private readonly request: Request,
     private readonly options: ClusterExecuteOptions,
-    private readonly status: ReplicaStatus,
+    private readonly status: ReplicaSight,
   ) {}
 
   async run(first: ChosenReplica): Promise<ExecutedInCluster> {
@@ -214,7 +234,7 @@ class ClusterWrite {
   async #next(last: Asked): Promise<Asked> {
     for (;;) {
       if (this.#leftMs <= SHORTEST_MS || this.options.signal?.aborted === true) throw this.#late();
-      const replica = await chooseReplica(this.client, undefined, 'write').catch(() => undefined);
+      const replica = await choiceOf(this.client, this.options).catch(() => undefined);
       if (replica?.status !== undefined && replica.status.instance !== last.known.instance) {
         this.#assertNotFatal(last, replica.status);
         const instead = `${last.replica.id} does not answer any more. ${replica.id} is asked under the same id.`;
@@ -227,7 +247,7 @@ class ClusterWrite {
   }
 
   /** It may be what ends one primary after the other. Throws UnknownOutcomeError. */
-  #assertNotFatal(last: Asked, { epoch }: ReplicaStatus): void {
+  #assertNotFatal(last: Asked, { epoch }: ReplicaSight): void {
     if (!this.#isUnclear || epoch === undefined) return;
     const { id } = last.replica;
     if (last.isPrimary || epoch.primary === id) this.#lostPrimaries++;
@@ -256,8 +276,8 @@ class ClusterWrite {
   }
 }
 
-function askedOf(replica: ChosenReplica, status: ReplicaStatus): Asked {
+function askedOf(replica: ChosenReplica, status: ReplicaSight): Asked {
   const { id, instance, epoch } = status;
-  const known = { id: replica.id, ...(id === replica.id && { instance }), epoch: epoch?.number ?? 0 };
+  const known = { id: replica.id, ...(id === replica.id && { instance }) };
   return { replica, known, isPrimary: epoch?.primary === replica.id, sinceMs: clock.monotonicMs() };
 }

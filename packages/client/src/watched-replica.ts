@@ -1,13 +1,14 @@
-import { type Epoch, toAntiphonError } from '@antiphon/core';
+import { type Epoch, sleep, systemClock, toAntiphonError } from '@antiphon/core';
 import type { ClusterClient } from './cluster-client.js';
+
+const BACK_MS = 500;
+const clock = systemClock();
 
 /** A replica that has been asked for something, as it was known then. */
 export interface Watched {
   readonly id: string;
   /** Absent where it did not say. */
   readonly instance?: string;
-  /** The newest one that was known. */
-  readonly epoch: number;
 }
 
 /**
@@ -16,7 +17,15 @@ export interface Watched {
  */
 export type Sight = 'there' | 'silent' | 'gone';
 
+/** Where nobody listens, it is looked at twice: after a restart of NATS all are back in a moment. */
 export async function lookAt(client: ClusterClient, watched: Watched, timeoutMs: number): Promise<Sight> {
+  const sight = await lookOnce(client, watched, timeoutMs);
+  if (sight !== 'gone') return sight;
+  await sleep(clock, BACK_MS);
+  return lookOnce(client, watched, timeoutMs);
+}
+
+async function lookOnce(client: ClusterClient, watched: Watched, timeoutMs: number): Promise<Sight> {
   try {
     const { instance } = await client.replica(watched.id).ask('ping', undefined, { timeoutMs });
     return watched.instance === undefined || instance === watched.instance ? 'there' : 'gone';
@@ -28,15 +37,16 @@ export async function lookAt(client: ClusterClient, watched: Watched, timeoutMs:
 
 /**
  * Of a silent one. A primary in a long write answers nobody, and stays the primary: then the others
- * know no newer epoch.
+ * know no other one.
  */
 export async function isReplaced(
   client: ClusterClient,
-  { id, epoch }: Watched,
+  { id }: Watched,
   timeoutMs: number,
 ): Promise<boolean> {
   const newest = await newestEpoch(client, id, timeoutMs);
-  return newest !== undefined && (newest.number > epoch || newest.primary !== id);
+  // One that was elected while it had the write is what was hoped for.
+  return newest !== undefined && newest.primary !== id;
 }
 
 /** As all but this one say; undefined where none of them answers. */

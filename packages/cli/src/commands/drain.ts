@@ -1,3 +1,4 @@
+import { AntiphonError } from '@antiphon/core';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -45,9 +46,21 @@ function define(host: CommandHost, { name, description, isDrained, done }: Wordi
     run: async (options, { terminal, env, cwd, signal }, [id = '']) => {
       await using client = await openCluster(resolveTarget(options, env, cwd));
       await client.requireMember(id);
-      await client.replica(id).ask(name, undefined, { signal });
+      await client
+        .replica(id)
+        .ask(name, undefined, { signal })
+        .catch((thrown: unknown) => rethrow(thrown, id));
       terminal.out(terminal.json ? `${toJson({ replica: id, drained: isDrained })}\n` : `${done(id)}\n`);
       return EXIT.ok;
     },
   });
+}
+
+/** It does what it was asked when it comes to it. */
+function rethrow(thrown: unknown, id: string): never {
+  if (!(thrown instanceof AntiphonError) || thrown.code !== 'TIMEOUT') throw thrown;
+  const message =
+    `${id} did not answer in time. It does what it was asked once it answers again: \`antiphon status\` shows ` +
+    'whether it is drained. It may be in a long write.';
+  throw new AntiphonError('TIMEOUT', message, { cause: thrown, context: thrown.context });
 }
