@@ -1,4 +1,13 @@
 export { accessFromEnvironment, type Access } from './access.js';
+export { BALANCE_POLICIES, type BalancePolicy } from './balance/policies.js';
+export type { BalanceOptions } from './balance/balance-options.js';
+export type { Eligible, PassedOver, PassedOverReason } from './balance/eligibility.js';
+export { explained, type ReadChoice } from './balance/read-router.js';
+export type { ReplicaView } from './balance/replica-view.js';
+export type { CircuitPhase } from './balance/circuit.js';
+export { Client, type ClientExecuteOptions, type ReadOptions, type ReadResult } from './client.js';
+export { connect, type ConnectOptions } from './connect.js';
+export { Session, type SessionReadOptions } from './session.js';
 export { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
 export { parseCursor } from './changes/log-changes.js';
 export { chooseReplica, type ChosenReplica } from './choose-replica.js';

@@ -2,8 +2,10 @@ import { TestCluster } from '@antiphon/test-cluster';
 import { describeTypos } from '@antiphon/testing/internal';
 import { afterAll, beforeAll } from 'vitest';
 import {
+  type Client,
   ClusterClient,
   clusterChanges,
+  connect,
   dismissRescued,
   executeInCluster,
   listQuarantine,
@@ -16,12 +18,15 @@ import {
 
 let cluster: TestCluster;
 let client: ClusterClient;
+let shop: Client;
 
 beforeAll(async () => {
   cluster = await TestCluster.start({ schema: 'CREATE TABLE t (id INTEGER PRIMARY KEY)', replicas: 1 });
   client = await ClusterClient.open(address());
+  shop = await connect({ cluster: cluster.name, servers: cluster.broker.url ?? '' });
 });
 afterAll(async () => {
+  await shop.close();
   await client.close();
   await cluster.close();
 });
@@ -41,6 +46,28 @@ describeTypos({
   'Access of ClusterClient.open': {
     option: 'password',
     call: (options: object) => ClusterClient.open({ ...address(), nats: { ...address().nats, ...options } }),
+  },
+  ConnectOptions: {
+    option: 'balance',
+    given: { cluster: 'x', servers: 'nats://127.0.0.1:1' },
+    call: (options: object) => connect({ cluster: 'x', servers: 'nats://127.0.0.1:1', ...options }),
+  },
+  BalanceOptions: {
+    option: 'policy',
+    call: (balance) => connect({ cluster: cluster.name, servers: cluster.broker.url ?? '', balance }),
+  },
+  'ReadOptions of a client': {
+    option: 'consistency',
+    call: (options) => shop.query('SELECT 1', [], options),
+  },
+  'ReadOptions of explain()': { option: 'prefer', call: async (options) => shop.explain(options) },
+  'SessionReadOptions of a session': {
+    option: 'maxRows',
+    call: (options) => shop.session().query('SELECT 1', [], options),
+  },
+  'ClientExecuteOptions of a client': {
+    option: 'requestId',
+    call: (options) => shop.execute([{ sql: 'SELECT 1' }], options),
   },
   ClusterClientOptions: { option: 'name', call: (options) => ClusterClient.open(address(), options) },
   'the options of members()': { option: 'fresh', call: (options) => client.members(options) },

@@ -17,7 +17,7 @@ export interface Watched {
  */
 export type Sight = 'there' | 'silent' | 'gone';
 
-/** Where nobody listens, it is looked at twice: after a restart of NATS all are back in a moment. */
+/** Where nobody listens, it is looked at twice: after a restart of NATS all are back soon. */
 export async function lookAt(client: ClusterClient, watched: Watched, timeoutMs: number): Promise<Sight> {
   const sight = await lookOnce(client, watched, timeoutMs);
   if (sight !== 'gone') return sight;

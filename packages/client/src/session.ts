@@ -1,0 +1,78 @@
+import { AntiphonError, type RowObject } from '@antiphon/core';
+import type { Params, SessionPosition, Statement, WriteResult } from '@antiphon/replica';
+import type { Client, ClientExecuteOptions, ReadOptions } from './client.js';
+
+/** What is read in a session: what it promises is fixed. */
+export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after'>;
+
+/**
+ * Reads and writes that go together, on whichever replicas: a read shows every write of the session
+ * (read your writes), and no less than an earlier read of it has shown (monotonic reads). Calls at
+ * the same time are not ordered among each other.
+ */
+export class Session {
+  #token: SessionPosition | undefined;
+
+  constructor(
+    private readonly client: Client,
+    after?: SessionPosition,
+  ) {
+    this.#token = after;
+  }
+
+  /**
+   * What this session has seen: plain data, from which another one goes on, also elsewhere
+   * (`client.session(token)`). Undefined before the first call.
+   */
+  get token(): SessionPosition | undefined {
+    return this.#token;
+  }
+
+  /** As `client.execute`. */
+  async execute(
+    statements: readonly Statement[],
+    options: ClientExecuteOptions = {},
+  ): Promise<WriteResult<readonly number[]>> {
+    const written = await this.client.execute(statements, options);
+    this.#saw(written.position);
+    return written;
+  }
+
+  /**
+   * As `client.query`, after everything that this session has seen.
+   *
+   * @throws AntiphonError what `client.query` throws; SESSION_LOST when something of it counts for
+   *   nobody any more: start a new session
+   */
+  async query<R = RowObject>(
+    sql: string,
+    params: Params = [],
+    options: SessionReadOptions = {},
+  ): Promise<readonly R[]> {
+    const after = this.#token;
+    const { rows, position } = await this.client.read<R>(sql, params, {
+      ...options,
+      ...(after !== undefined && { after }),
+    });
+    this.#saw(position);
+    return rows;
+  }
+
+  #saw(position: SessionPosition): void {
+    this.#token = this.#token === undefined ? position : later(this.#token, position);
+  }
+}
+
+/** What shows both. Throws LOG_REPLACED when they are places in two logs. */
+function later(one: SessionPosition, other: SessionPosition): SessionPosition {
+  const generation = one.generation === '' ? other.generation : one.generation;
+  if (other.generation !== '' && other.generation !== generation) {
+    const message = 'The log of the cluster was replaced since this session began. Start a new session.';
+    throw new AntiphonError('LOG_REPLACED', message);
+  }
+  const vector = { ...one.vector };
+  for (const [origin, counter] of Object.entries(other.vector ?? {}))
+    vector[origin] = Math.max(counter, vector[origin] ?? 0);
+  const isEmpty = Object.keys(vector).length === 0;
+  return { generation, seq: Math.max(one.seq, other.seq), ...(!isEmpty && { vector }) };
+}
