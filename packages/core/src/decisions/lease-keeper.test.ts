@@ -67,6 +67,13 @@ describe('the keeper of a lease', () => {
     expect(keeperTask(absent, 2110)).toEqual({ type: 'renew', n: 3, expectedSeq: 5 });
   });
 
+  it('reads nothing for an attempt of which another thread has found out what became of it', () => {
+    const sent = after([SENT, TAKEN, { type: 'sent', atMs: 1500 }]);
+    const takenOver = after([{ type: 'read', entry: entry(6, 2), atMs: 1700 }], keeperTakenOver(sent));
+    const back = keeperTakenOver(takenOver);
+    expect(after([{ type: 'unknown', n: 2, atMs: 2000 }], back)).toEqual(back);
+  });
+
   it('reads again after a pause when there is no answer', () => {
     const state = after([SENT, { type: 'unknown', n: 1, atMs: 1500 }, { type: 'unread', atMs: 1600 }]);
     expect(keeperTask(state, 1600)).toEqual({ type: 'wait', untilMs: 1700 });

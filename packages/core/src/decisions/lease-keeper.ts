@@ -65,7 +65,7 @@ export function keeperStep(state: KeeperState, event: KeeperEvent): KeeperState 
     case 'lost':
       return refused(answered(state, event.n), event.n);
     case 'unknown':
-      return { ...answered(state, event.n), mustRead: true, notBeforeMs: -Infinity };
+      return unanswered(answered(state, event.n), event.n);
     case 'unread':
       return { ...state, mustRead: true, notBeforeMs: retryAt(state, event.atMs) };
     case 'read':
@@ -108,6 +108,12 @@ function taken(state: KeeperState, n: number, seq: number): KeeperState {
     open: state.open.filter((one) => one.n > n),
     mustRead: false,
   };
+}
+
+/** Another thread may have found out meanwhile what became of it. */
+function unanswered(state: KeeperState, n: number): KeeperState {
+  if (state.open.every((one) => one.n !== n)) return state;
+  return { ...state, mustRead: true, notBeforeMs: -Infinity };
 }
 
 /**

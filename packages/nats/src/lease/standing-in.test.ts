@@ -156,6 +156,31 @@ describe('who stands in for the holder of a lease', () => {
       expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
     });
 
+    it('does, where the attempt of the holder arrives after the first look', async () => {
+      const sent = after(back, { type: 'sent', atMs: clock.monotonicMs() });
+      standingIn.tell(told(2, sent));
+      await clock.advance(900);
+      await clock.run(lease.take({ ...RECORD, n: sent.n }, back.expectedSeq));
+      await clock.advance(3000);
+      expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    });
+
+    it('does, where the holder was kept again while it only read', async () => {
+      standingIn.tell(told(2, { ...back, mustRead: true }));
+      await clock.advance(3000);
+      expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    });
+
+    it('looks no further once another one has it', async () => {
+      const sent = after(back, { type: 'sent', atMs: clock.monotonicMs() });
+      standingIn.tell(told(2, sent));
+      await clock.run(
+        lease.take({ ...RECORD, epoch: 4, holder: 'b', instance: 'j', n: 1 }, back.expectedSeq),
+      );
+      await clock.advance(3000);
+      expect(made.filter(({ state }) => state.standing === 'lost')).toHaveLength(1);
+    });
+
     it('is not judged by the numbers of the lease before', async () => {
       standingIn.tell(told(2, undefined));
       const { seq } = await clock.run(lease.read());

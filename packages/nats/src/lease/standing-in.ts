@@ -64,8 +64,9 @@ export class StandingIn {
     if (state === undefined) return this.#forget();
     if (state.standing === 'lost') return;
     const { notBeforeMs, settings, validUntilMs } = state;
-    // It tries as soon as it has its thread back. Kept again before that, it has shown nothing yet.
-    const hasTried = state.underWay || state.mustRead || state.n > this.#sentN + 1;
+    // It tries as soon as it has its thread back. Kept again before that, it has shown nothing yet;
+    // nor when it only began to read, which leaves no trace here.
+    const hasTried = state.underWay || state.n > this.#sentN + 1;
     this.#isProven = validUntilMs > this.#madeUntilMs || !hasTried;
     this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
   }
@@ -118,8 +119,12 @@ export class StandingIn {
     const event = await this.#read();
     this.#step(turn, event);
     const { n = 0 } = (event.type === 'read' && event.entry.record) || {};
+    if (this.#isOver(turn)) return;
     this.#isProven = n > this.#sentN;
-    if (this.#isProven) this.#goOn(turn);
+    if (this.#isProven) return this.#goOn(turn);
+    const { standing, settings } = this.#state ?? {};
+    // It may still arrive.
+    if (standing !== 'lost' && settings) this.#lookAt(this.#nowMs + settings.renewMs * LOOK_SHARE);
   }
 
   async #readOn(): Promise<void> {

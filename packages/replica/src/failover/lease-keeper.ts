@@ -32,7 +32,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     begin: (_: undefined, context: Context<LeaseKeeperProtocol>): Promise<void> => this.#begin(context),
     go: (_: undefined, context: Context<LeaseKeeperProtocol>): Promise<void> => this.#go(context),
     answered: (event: KeeperEvent, context: Context<LeaseKeeperProtocol>): Promise<void> => {
-      this.#absorb();
+      this.#takeBack();
       this.#step(event);
       return this.#go(context);
     },
@@ -200,14 +200,19 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     const { clock } = this.scope;
     try {
       const entry = await this.lease.read(context.signal);
-      this.#absorb();
-      this.#step({ type: 'read', entry, atMs: clock.monotonicMs() });
+      this.#learn({ type: 'read', entry, atMs: clock.monotonicMs() });
     } catch (thrown) {
       if (context.signal.aborted) return;
       this.#alarm(toAntiphonError(thrown).message);
-      this.#step({ type: 'unread', atMs: clock.monotonicMs() });
+      this.#learn({ type: 'unread', atMs: clock.monotonicMs() });
     }
     return this.#go(context);
+  }
+
+  /** What somebody has made of it meanwhile is newer than what was asked before. */
+  #learn(event: KeeperEvent): void {
+    this.#absorb();
+    if (!this.#isStoodIn) this.#step(event);
   }
 
   #step(event: KeeperEvent): void {
