@@ -311,19 +311,20 @@ export class GroupCommitter {
   /**
    * A server drops a client that has read nothing for ten seconds (`write_deadline`), and that is
    * noticed only now. What is sent before would be lost, and the group would run again, for as
-   * long.
+   * long. On a new connection nothing is sent either before the log is known to be the same.
    */
   async #heardAgain(): Promise<void> {
     const { log, clock, closing } = this.scope;
     const untilMs = clock.monotonicMs() + HEARD_AGAIN_MS;
     const isOver = (): boolean => closing.aborted || clock.monotonicMs() >= untilMs;
-    while (!isOver())
-      try {
-        await log.identity(closing);
-        return;
-      } catch {
-        await sleep(clock, HEARD_RETRY_MS, closing).catch(() => undefined);
-      }
+    while (!isOver()) {
+      const isHeard = await log.identity(closing).then(
+        () => log.connection === 'connected',
+        () => false,
+      );
+      if (isHeard) return;
+      await sleep(clock, HEARD_RETRY_MS, closing).catch(() => undefined);
+    }
   }
 
   async #publish(flight: Flight): Promise<GroupEvent> {

@@ -1,6 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
+import type { Log, LogConnection } from '@antiphon/core';
 import type { SqliteTransaction } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
+import { changed } from '../testing/changed.js';
 import { ClusterFixture, count, type SqliteReplica, type StartOptions } from '../testing/cluster-fixture.js';
 
 type Update = NonNullable<StartOptions['update']>;
@@ -97,4 +99,39 @@ it('large synchronous writes at once: a function runs when the message has room 
   expect(results.every(({ outcome }) => outcome === 'committed')).toBe(true);
   expect([...runs.values()]).toEqual(writes.map(() => 1));
   expect(await count(a, 't')).toBe(40);
+});
+
+it('a synchronous write that costs the connection runs once, also when the log is trusted later', async () => {
+  await using cluster = await ClusterFixture.start();
+  cluster.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+  const listeners = new Set<(connection: LogConnection) => void>();
+  const become = (connection: LogConnection): void => listeners.forEach((listener) => listener(connection));
+  let isNew = false;
+  const log = (real: Log): Log =>
+    changed(real, {
+      onConnection: (listener) => {
+        listeners.add(listener);
+        return () => void listeners.delete(listener);
+      },
+      // What the log is recognised by.
+      get: async (seq, signal) => {
+        if (isNew) await new Promise((resolve) => setTimeout(resolve, 500));
+        return real.get(seq, signal);
+      },
+    });
+  const topology = { mode: 'primary-replica', primary: 'a' } as const;
+  const a = await cluster.replicaWith({ log }, 'a', { update: { mode: 'sync', minInSync: 1 }, topology });
+  await a.execute([{ sql: 'INSERT INTO t VALUES (0, 1)', params: [] }]);
+  let runs = 0;
+  const long = (tx: SqliteTransaction): void => {
+    tx.run('INSERT INTO t VALUES (1, 1)');
+    if (++runs > 1) return;
+    compute(2100);
+    isNew = true;
+    become('disconnected');
+    become('connected');
+  };
+  await a.transaction(long, { timeoutMs: 20_000 });
+  expect(runs).toBe(1);
+  expect(await count(a, 't')).toBe(2);
 });
