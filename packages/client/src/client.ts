@@ -1,30 +1,25 @@
 import {
-  type AckLevel,
   AntiphonError,
   assertIntegers,
   checkOptions,
   type ClusterDocument,
-  type Integers,
   type LoggedChange,
-  oneOf,
-  type OptionKind,
-  type OptionNames,
   type RowObject,
   soleWriter,
 } from '@antiphon/core';
-import type {
-  Consistency,
-  Params,
-  SessionPosition,
-  SessionToken,
-  Statement,
-  WriteResult,
-} from '@antiphon/replica';
+import type { Params, SessionToken, Statement, WriteResult } from '@antiphon/replica';
 import { type MailboxProtocol, parseSessionToken, rowObjects } from '@antiphon/replica/internal';
 import type { BalanceSettings } from './balance/balance-options.js';
 import type { ReadNeeds } from './balance/eligibility.js';
 import type { ReadChoice, ReadRouter } from './balance/read-router.js';
 import type { ReplicaTable } from './balance/replica-table.js';
+import {
+  type ClientExecuteOptions,
+  EXECUTE_OPTIONS,
+  READ_OPTIONS,
+  type ReadOptions,
+  type ReadResult,
+} from './client-options.js';
 import { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
 import type { ChosenReplica } from './choose-replica.js';
 import type { ClusterClient } from './cluster-client.js';
@@ -32,87 +27,6 @@ import { executeInCluster } from './execute-in-cluster.js';
 import { askMembers, type MemberAnswer } from './member-answers.js';
 import { Session } from './session.js';
 
-/** What a read promises, and its bounds. */
-export interface ReadOptions {
-  /**
-   * As for `replica.query`: `'any'`: what some replica has. `'bounded'`: what the log held
-   * `maxLagMs` ago. `'session'`: at least what `after` stands for; see `client.session()`.
-   * `'strong'`: everything that was acknowledged before the call.
-   * @defaultValue `'any'`; `'bounded'` with `maxLagMs`, `'session'` with `after`
-   */
-  readonly consistency?: Consistency;
-  /** With `'bounded'`: how old what is read may be, in milliseconds, compared with the log. */
-  readonly maxLagMs?: number;
-  /** With `'session'`: the `position` of a write, or of what was read before. */
-  readonly after?: SessionToken;
-  /**
-   * As in `balance`, for this read.
-   * @defaultValue that of `balance`
-   */
-  readonly prefer?: ReadNeeds['prefer'];
-  /**
-   * How long it may take, in milliseconds, all replicas that are asked included.
-   * @defaultValue 10 000
-   */
-  readonly timeoutMs?: number;
-  /** Ends the wait for an answer. */
-  readonly signal?: AbortSignal;
-  /**
-   * Maximum rows of the result, at most 10 000. More are an error (BAD_SQL).
-   * @defaultValue 10 000
-   */
-  readonly maxRows?: number;
-  /**
-   * How 64-bit integers come out. With `'number'`, one that a number does not hold exactly is
-   * BAD_OPTION.
-   * @defaultValue 'bigint'
-   */
-  readonly integers?: Integers;
-}
-
-/** What a write waits for, and which one it is. */
-export interface ClientExecuteOptions {
-  /**
-   * Which databases it waits for; only in a synchronous cluster.
-   * @defaultValue that of the cluster
-   */
-  readonly acks?: AckLevel;
-  /**
-   * As `requestId` of `replica.execute`: however often it is called under the same id within an
-   * hour, it is written once.
-   * @defaultValue a new one where the primary may change
-   */
-  readonly requestId?: string;
-  /**
-   * How long it may take, in milliseconds.
-   * @defaultValue 10 000
-   */
-  readonly timeoutMs?: number;
-  /** Ends the wait for an answer; what was asked for may still be written. */
-  readonly signal?: AbortSignal;
-}
-
-/** Rows, and where they come from. */
-export interface ReadResult<R> {
-  readonly rows: readonly R[];
-  /** A session token: a read that comes after it shows no less. */
-  readonly position: SessionPosition;
-  /** Who has answered. */
-  readonly replica: string;
-}
-
-const ABOVE_0: OptionKind = {
-  give: 'a number above 0',
-  is: (value) => typeof value === 'number' && value > 0 && value < Infinity,
-};
-const READ_OPTIONS: OptionNames<ReadOptions> = {
-  ...{ consistency: oneOf('any', 'bounded', 'session', 'strong'), maxLagMs: ABOVE_0, after: true },
-  ...{ prefer: oneOf('replicas', 'any', 'primary'), timeoutMs: ABOVE_0, signal: true },
-  ...{ maxRows: ABOVE_0, integers: true },
-};
-const EXECUTE_OPTIONS: OptionNames<ClientExecuteOptions> = {
-  ...{ acks: true, requestId: true, timeoutMs: ABOVE_0, signal: true },
-};
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_ROWS = 10_000;
 /** So long a replica may wait for what a read needs, while another one may have it already. */

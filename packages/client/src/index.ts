@@ -5,7 +5,8 @@ export type { Eligible, PassedOver, PassedOverReason } from './balance/eligibili
 export { explained, type ReadChoice } from './balance/read-router.js';
 export type { ReplicaView } from './balance/replica-view.js';
 export type { CircuitPhase } from './balance/circuit.js';
-export { Client, type ClientExecuteOptions, type ReadOptions, type ReadResult } from './client.js';
+export { Client } from './client.js';
+export type { ClientExecuteOptions, ReadOptions, ReadResult } from './client-options.js';
 export { connect, type ConnectOptions } from './connect.js';
 export { Session, type SessionReadOptions } from './session.js';
 export { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';

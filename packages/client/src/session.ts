@@ -1,9 +1,18 @@
 import { AntiphonError, type RowObject } from '@antiphon/core';
 import type { Params, SessionPosition, Statement, WriteResult } from '@antiphon/replica';
-import type { Client, ClientExecuteOptions, ReadOptions } from './client.js';
+import type { ClientExecuteOptions, ReadOptions, ReadResult } from './client-options.js';
 
 /** What is read in a session: what it promises is fixed. */
 export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after'>;
+
+/** What a session goes through. */
+interface SessionClient {
+  execute(
+    statements: readonly Statement[],
+    options: ClientExecuteOptions,
+  ): Promise<WriteResult<readonly number[]>>;
+  read<R>(sql: string, params: Params, options: ReadOptions): Promise<ReadResult<R>>;
+}
 
 /**
  * Reads and writes that go together, on whichever replicas: a read shows every write of the session
@@ -14,7 +23,7 @@ export class Session {
   #token: SessionPosition | undefined;
 
   constructor(
-    private readonly client: Client,
+    private readonly client: SessionClient,
     after?: SessionPosition,
   ) {
     this.#token = after;
