@@ -79,6 +79,27 @@ describe('how fresh it is', () => {
     expect(positions.freshAtMs, 'an older answer').toBe(10);
   });
 
+  it('is as old as it lags, however often the log is looked at meanwhile', async () => {
+    const bench = new Bench();
+    const { positions, clock } = bench;
+    for (let second = 0; second < 300; second++) {
+      positions.sawEnd(second, clock.monotonicMs());
+      bench.commit(second - 5);
+      await clock.advance(1000);
+      if (second >= 5) expect(clock.monotonicMs() - positions.freshAtMs).toBe(6000);
+    }
+    for (let second = 300; second < 900; second++) {
+      positions.sawEnd(second, clock.monotonicMs());
+      await clock.advance(1000);
+    }
+    bench.commit(600);
+    expect(clock.monotonicMs() - positions.freshAtMs, 'coarser').toBeLessThan(330_000);
+    positions.sawEnd(899, clock.monotonicMs());
+    await clock.advance(1000);
+    bench.commit(899);
+    expect(clock.monotonicMs() - positions.freshAtMs).toBe(1000);
+  });
+
   it('takes no end for news that nobody asked for', () => {
     const bench = new Bench();
     bench.positions.sawEnd(0);

@@ -5,6 +5,14 @@ import type { Clock, Gap, StoreState } from '@antiphon/core';
  */
 type Committed = Pick<StoreState, 'position' | 'gaps'>;
 
+/** The end of the log, as it was at `asOfMs` of the monotonic clock, or later. */
+interface Look {
+  readonly seq: number;
+  readonly asOfMs: number;
+}
+
+const MAX_LOOKS = 64;
+
 /**
  * How far this replica is in the log: sequence numbers of entries, in one place. At any time
  *
@@ -21,8 +29,9 @@ export class Positions {
   #skippedSeq = 0;
   #endSeq = 0;
   #endSeenAtMs = 0;
-  /** The end of the log, as it was at `asOfMs` of the monotonic clock, or later. */
-  #look = { seq: 0, asOfMs: -Infinity };
+  /** Ends of the log that are not applied yet, the oldest first. */
+  #looks: readonly Look[] = [];
+  #lookSpacingMs = 0;
   /** Everything that the log held then is applied here. */
   #freshAtMs = -Infinity;
   #inStepAtMs: number;
@@ -120,20 +129,38 @@ export class Positions {
    * was seen once. Bounded by how often the log's end is looked at.
    */
   get freshAtMs(): number {
-    this.#judgeLook();
+    this.#judgeLooks();
     return this.#freshAtMs;
   }
 
-  #judgeLook(): void {
-    if (this.applied >= this.#look.seq) this.#freshAtMs = Math.max(this.#freshAtMs, this.#look.asOfMs);
+  /** Far behind, a coarser memory will do. */
+  #noteLook(look: Look): void {
+    const last = this.#looks.at(-1);
+    if (last === undefined) this.#lookSpacingMs = 0;
+    else if (look.asOfMs - last.asOfMs < this.#lookSpacingMs) return;
+    this.#looks = [...this.#looks, look];
+    if (this.#looks.length < MAX_LOOKS) return;
+    const [first = look] = this.#looks;
+    this.#looks = this.#looks.filter((_, index) => index % 2 === 0);
+    this.#lookSpacingMs = (look.asOfMs - first.asOfMs) / this.#looks.length;
+  }
+
+  #judgeLooks(): void {
+    const { applied } = this;
+    const open = this.#looks.findIndex(({ seq }) => seq > applied);
+    const reached = open < 0 ? this.#looks : this.#looks.slice(0, open);
+    if (reached.length === 0) return;
+    this.#freshAtMs = Math.max(this.#freshAtMs, ...reached.map(({ asOfMs }) => asOfMs));
+    this.#looks = this.#looks.slice(reached.length);
   }
 
   /** `asOfMs`: no entry that was there at this moment is behind it; absent where nobody looked. */
   sawEnd(seq: number, asOfMs?: number): void {
     this.#endSeq = seq;
     if (asOfMs !== undefined) {
-      this.#judgeLook();
-      this.#look = { seq, asOfMs };
+      this.#judgeLooks();
+      if (this.applied >= seq) this.#freshAtMs = Math.max(this.#freshAtMs, asOfMs);
+      else this.#noteLook({ seq, asOfMs });
     }
     this.#endSeenAtMs = this.clock.nowMs();
     for (const listener of [...this.#endListeners]) listener(seq);
