@@ -24,6 +24,11 @@ export const ERROR_CODES = {
     means: 'A constraint of the database refused the write.',
     do: 'Correct the data. Nothing of its transaction was kept.',
   },
+  UNEXPECTED_ROWS: {
+    retriable: false,
+    means: 'A statement changed another number of rows than its `rows` says.',
+    do: 'Read the rows again, and decide anew. Nothing of its transaction was kept.',
+  },
   NOT_WRITABLE: {
     retriable: false,
     means: 'This replica does not accept writes.',

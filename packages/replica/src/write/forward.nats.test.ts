@@ -56,6 +56,34 @@ describe.each(Object.entries(MODES))('execute on another replica than the primar
     });
   });
 
+  it('writes a batch only where each statement changes as many rows as it says', async () => {
+    const [a, b] = await two(options);
+    await a.execute(insert(1, '1'));
+    const take = (rows: number): { sql: string; params?: [number, string]; rows?: number }[] => [
+      ...insert(9, 'log').map((statement) => ({ ...statement, params: [9, 'log'] as [number, string] })),
+      { sql: 'UPDATE t SET v = v - 1 WHERE id = 1 AND v > 0', rows },
+    ];
+    for (const replica of [a, b])
+      await expect(replica.execute(take(2))).rejects.toMatchObject({
+        ...{ code: 'UNEXPECTED_ROWS', retriable: false },
+        context: expect.objectContaining({ statement: 1, changed: 1, expected: 2 }) as unknown,
+        message: expect.stringMatching(/^Statement 2 changed 1 rows, and is to change 2\./) as string,
+      });
+    const written = await b.execute(take(1));
+    expect(written.value).toEqual([1, 1]);
+    await expect(b.execute(take(1).slice(1))).rejects.toMatchObject({ code: 'UNEXPECTED_ROWS' });
+    const after = { consistency: 'session', after: written.position } as const;
+    expect(await b.query('SELECT id, v FROM t ORDER BY id', [], after)).toEqual([
+      { id: 1n, v: 0n },
+      { id: 9n, v: 'log' },
+    ]);
+    for (const rows of [-1, 1.5, '1', null])
+      for (const replica of [a, b])
+        await expect(
+          replica.execute([{ sql: 'DELETE FROM t', rows: rows as unknown as number }]),
+        ).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
   it('I8: is written once under one id, however often and wherever it comes', async () => {
     const [a, b] = await two(options);
     const requestId = newId();

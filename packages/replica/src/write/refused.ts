@@ -1,7 +1,7 @@
 import { AntiphonError, type Clock } from '@antiphon/core';
 
 /** Nothing that a request writes is there after these: it was looked for, and not written. */
-const RAN: ReadonlySet<string> = new Set(['CONSTRAINT', 'BAD_SQL', 'MESSAGE_TOO_LARGE']);
+const RAN: ReadonlySet<string> = new Set(['CONSTRAINT', 'UNEXPECTED_ROWS', 'BAD_SQL', 'MESSAGE_TOO_LARGE']);
 
 /** It ran, and so found that none before it was written. */
 export function hasRun(error: unknown): error is AntiphonError {

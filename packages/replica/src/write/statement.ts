@@ -16,6 +16,12 @@ export interface Statement {
    * @defaultValue none
    */
   readonly params?: Params;
+  /**
+   * How many rows it has to change. Another number ends the transaction with UNEXPECTED_ROWS, and
+   * nothing of it is kept: so a batch is written only where the rows are as its writer believes.
+   * @defaultValue any number
+   */
+  readonly rows?: number;
 }
 
 /**
@@ -40,11 +46,13 @@ export function parseStatements(input: unknown): readonly Statement[] {
   return input.map((item: unknown) => {
     if (!isRecord(item) || typeof item['sql'] !== 'string')
       throw bad('statements', 'a list of { sql, params }');
-    return { sql: item['sql'], params: parseParams(item['params']) };
+    const { sql, rows } = item;
+    assertRows(rows);
+    return { sql, params: parseParams(item['params']), ...(typeof rows === 'number' && { rows }) };
   });
 }
 
-const STATEMENT: OptionNames<Statement> = { sql: true, params: true };
+const STATEMENT: OptionNames<Statement> = { sql: true, params: true, rows: true };
 
 /**
  * What the caller of the library gives; values are looked at when they are bound. Throws
@@ -57,7 +65,14 @@ export function assertStatements(input: unknown): void {
     checkOptions(item, STATEMENT, 'A statement');
     if (!isRecord(item) || typeof item['sql'] !== 'string')
       throw bad('statements', 'a list of { sql, params }');
+    assertRows(item['rows']);
   }
+}
+
+/** Throws BAD_OPTION. */
+function assertRows(rows: unknown): void {
+  if (rows === undefined || (Number.isSafeInteger(rows) && (rows as number) >= 0)) return;
+  throw bad('rows', 'a whole number, 0 or more');
 }
 
 /** Throws BAD_OPTION. */
@@ -90,5 +105,16 @@ export function bad(name: string, wanted: string): AntiphonError {
  * How many rows each statement changed. The database's transaction ends with the first that fails.
  */
 export function runStatements(tx: SqlTransaction, statements: readonly Statement[]): number[] {
-  return statements.map(({ sql, params }) => Number(tx.run(sql, params ?? []).changes));
+  return statements.map(({ sql, params, rows }, index) => {
+    const changes = Number(tx.run(sql, params ?? []).changes);
+    if (rows !== undefined && changes !== rows) throw unexpectedRows(index, changes, rows);
+    return changes;
+  });
+}
+
+function unexpectedRows(index: number, changed: number, expected: number): AntiphonError {
+  const message =
+    `Statement ${index + 1} changed ${changed} rows, and is to change ${expected}. Nothing of its transaction was kept. ` +
+    'Read the rows again, and decide anew.';
+  return new AntiphonError('UNEXPECTED_ROWS', message, { context: { statement: index, changed, expected } });
 }
