@@ -39,6 +39,8 @@ export interface LeaseStanding {
   /** What is renewed; its `n` does not matter. */
   readonly record: LeaseRecord;
   readonly state: KeeperState;
+  /** It has sent nothing yet over the connection that it has now. */
+  readonly isReconnected?: boolean;
 }
 
 /**

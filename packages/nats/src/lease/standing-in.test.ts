@@ -171,6 +171,14 @@ describe('who stands in for the holder of a lease', () => {
       expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
     });
 
+    it('does, where the holder has another connection than the one over which it tried', async () => {
+      const sent = after(back, { type: 'sent', atMs: clock.monotonicMs() });
+      const state = after(sent, { type: 'unknown', n: sent.n, atMs: clock.monotonicMs() });
+      standingIn.tell({ turn: 2, standing: { record: RECORD, state, isReconnected: true } });
+      await clock.advance(3000);
+      expect(made.at(-1)?.state.validUntilMs).toBeGreaterThan(clock.monotonicMs() + 1000);
+    });
+
     it('looks no further once another one has it', async () => {
       const sent = after(back, { type: 'sent', atMs: clock.monotonicMs() });
       standingIn.tell(told(2, sent));

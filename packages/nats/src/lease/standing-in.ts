@@ -60,13 +60,13 @@ export class StandingIn {
     this.#told = told;
     this.#state = undefined;
     this.#toldAtMs = this.#nowMs;
-    const { state } = told.standing ?? {};
+    const { state, isReconnected = false } = told.standing ?? {};
     if (state === undefined) return this.#forget();
     if (state.standing === 'lost') return;
     const { notBeforeMs, settings, validUntilMs } = state;
     // It tries as soon as it has its thread back. Kept again before that, it has shown nothing yet;
-    // nor when it only began to read, which leaves no trace here.
-    const hasTried = state.underWay || state.n > this.#sentN + 1;
+    // nor when it only began to read, which leaves no trace here, or has another connection now.
+    const hasTried = !isReconnected && (state.underWay || state.n > this.#sentN + 1);
     this.#isProven = validUntilMs > this.#madeUntilMs || !hasTried;
     this.#lookAt(Math.max(notBeforeMs, this.#toldAtMs) + settings.renewMs * LATE_SHARE);
   }

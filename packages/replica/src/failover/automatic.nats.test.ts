@@ -4,6 +4,8 @@ import {
   type Lease,
   type LeaseStandIn,
   type LeaseTake,
+  type Log,
+  type LogConnection,
   systemClock,
   type Topology,
 } from '@antiphon/core';
@@ -347,6 +349,54 @@ it(
     expect(await busyFor(10 * failover.leaseMs)).toBe(false);
   },
 );
+
+it('I7: a write that runs again on a new connection keeps the lease of its primary', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const listeners = new Set<(connection: LogConnection) => void>();
+  let isDead = false;
+  const error = new AntiphonError('LOG_UNAVAILABLE', 'The connection is dead.');
+  // The other thread has a connection of its own.
+  const lease = (real: Lease): Lease =>
+    changed(real, {
+      take: (record, seq) => (isDead ? Promise.resolve({ type: 'unknown', error }) : real.take(record, seq)),
+      read: (signal) => (isDead ? Promise.reject(error) : real.read(signal)),
+    });
+  const log = (real: Log): Log =>
+    changed(real, {
+      onConnection: (listener) => {
+        listeners.add(listener);
+        return () => void listeners.delete(listener);
+      },
+      get: async (seq, signal) => {
+        if (isDead) await new Promise((resolve) => setTimeout(resolve, failover.renewMs));
+        isDead = false;
+        return real.get(seq, signal);
+      },
+    });
+  const update = { mode: 'sync', minInSync: 1 } as const;
+  const a = await fixture.replicaWith({ lease, log }, 'a', { topology, failover, update });
+  await write(a, 1);
+  // The other thread takes a moment to start.
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  let runs = 0;
+  const twice = (): void => {
+    keepThread(++runs === 1 ? 2 * failover.renewMs : 3 * failover.leaseMs);
+    if (runs > 1) return;
+    isDead = true;
+    for (const listener of listeners) listener('disconnected');
+    for (const listener of listeners) listener('connected');
+  };
+  const writing = a.transaction(
+    (tx) => {
+      tx.run("INSERT INTO t VALUES (2, 'kept')");
+      twice();
+    },
+    { timeoutMs: 20_000 },
+  );
+  expect(await writing).toMatchObject({ outcome: 'committed' });
+  expect(runs).toBe(2);
+});
 
 it('I7: a primary says when nobody could renew its lease during a long write', async () => {
   fixture = await ClusterFixture.start();

@@ -41,6 +41,9 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   #state: KeeperState | undefined;
   /** Somebody goes on with it, as far as this thread knows. */
   #isStoodIn = false;
+  /** Nothing was sent yet over the connection that there is now. */
+  #isReconnected = false;
+  #stopListening: () => void = () => undefined;
   #timer: Timer | undefined;
   /** Of what is held. */
   #expiry: Timer | undefined;
@@ -58,8 +61,11 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   }
 
   started(context: Context<LeaseKeeperProtocol>): void {
-    const { held } = this.scope;
+    const { held, log } = this.scope;
     held.begin();
+    this.#stopListening = log.onConnection((connection) => {
+      if (connection === 'connected') this.#reconnected(context);
+    });
     held.renewedBy(() => {
       this.#absorb();
       return this.#validUntilMs;
@@ -69,6 +75,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
 
   stopped(): void {
     const { held, health, standIn } = this.scope;
+    this.#stopListening();
     this.#timer?.cancel();
     this.#expiry?.cancel();
     standIn?.tell(undefined);
@@ -88,7 +95,18 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
   /** This thread has turns again, and goes on itself: whether it can, only that shows. */
   #takeBack(): void {
     this.#absorb();
-    if (!this.#isStoodIn) return;
+    if (this.#isStoodIn) this.#goOnItself();
+  }
+
+  /** A write that has waited for the connection may keep this thread again before its next turn. */
+  #reconnected(context: Context<LeaseKeeperProtocol>): void {
+    this.#isReconnected = true;
+    this.#absorb();
+    this.#goOnItself();
+    context.self.tell('go');
+  }
+
+  #goOnItself(): void {
     if (this.#state !== undefined) this.#state = { ...this.#state, notBeforeMs: -Infinity };
     this.#share();
   }
@@ -97,7 +115,8 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     const { held, standIn } = this.scope;
     this.#isStoodIn = false;
     const state = held.isForfeited ? undefined : this.#state;
-    standIn?.tell(state && { record: this.#record(state.n), state });
+    const isReconnected = this.#isReconnected;
+    standIn?.tell(state && { record: this.#record(state.n), state, isReconnected });
   }
 
   #record(n: number): LeaseRecord {
@@ -188,6 +207,7 @@ export class LeaseKeeper implements Behaviour<LeaseKeeperProtocol> {
     { n, expectedSeq }: { n: number; expectedSeq: number },
     context: Context<LeaseKeeperProtocol>,
   ): void {
+    this.#isReconnected = false;
     this.#step({ type: 'sent', atMs: this.scope.clock.monotonicMs() });
     void this.lease.take(this.#record(n), expectedSeq).then((take) => {
       if (context.signal.aborted) return;
