@@ -73,11 +73,9 @@ describe.each(MODES)('a clock that is an hour wrong, %o', (update) => {
     aheadMs['c'] = HOUR_MS;
     const again = await start('c', update);
     await eventually('it has no lease', () => again.status().lifecycle === 'suspended');
-    const alarm = expect.objectContaining({
-      name: 'lease',
-      message: expect.stringContaining('clock') as string,
-    });
-    expect(again.status().alarms).toContainEqual(alarm);
+    const saysWhy = (): boolean =>
+      again.status().alarms.some(({ name, message }) => name === 'lease' && message.includes('clock'));
+    await eventually('it says why', saysWhy, 5000);
     // By hand it can be done, and helps nobody.
     await b.takeOver();
     await expect(write(b, 3)).rejects.toMatchObject({ code: 'CLOCK_SKEW' });
