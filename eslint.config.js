@@ -27,7 +27,8 @@ const layers = {
   'test-cluster': ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'testing'],
   client: ['core', 'actor', 'nats', 'replica'],
   simulator: ['core', 'sqlite', 'replica', 'testing'],
-  cli: ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'client'],
+  server: ['core', 'replica'],
+  cli: ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'client', 'server'],
 };
 
 /** What only these packages may import: everything else goes through the port in front of it. */

@@ -20,3 +20,5 @@ export {
   whyAskNobodyElse,
 } from './write/request-id.js';
 export { idFrom } from './config/ids.js';
+export { placedQuery } from './replica/placed-query.js';
+export { silentLogger } from './config/logger.js';

@@ -19,7 +19,7 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.js';
 import type { QuarantineAccess } from '../repair/quarantine.js';
 import { untilReplicated } from '../state/progress.js';
-import { read, type QueryOptions } from '../read/read.js';
+import { type PlacedResult, read, readWithPlace, type QueryOptions } from '../read/read.js';
 import {
   removeSubscriptionOf,
   subscribe,
@@ -27,6 +27,7 @@ import {
   type SubscribeOptions,
   type SubscriptionInfo,
 } from '../read/subscriptions.js';
+import { rowObjects } from '../read/row-objects.js';
 import type { Subscription } from '../read/subscription.js';
 import type { RecaptureOptions, Recapturer, RecaptureResult } from '../repair/recapture.js';
 import { readerOf } from '../deliver/feed.js';
@@ -41,7 +42,6 @@ import type { ReplicaEvent } from './replica-event.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { ExecuteOptions, WriteOptions } from '../write/write-options.js';
-import { rowObjects } from '../read/row-objects.js';
 import type { ReadsAccess } from '../state/serving.js';
 import type { Writer } from '../write/writer.js';
 
@@ -363,6 +363,13 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const result = await withAbortReason(reading, options);
     const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
     return rows as readonly R[];
+  }
+
+  /** As `query`, with a session token of what was read. */
+  placedQuery(sql: string, params: Params, options: QueryOptions): Promise<PlacedResult> {
+    const { scope, replica } = this.deps;
+    const seal = (): Promise<unknown> => replica.ask('seal');
+    return withAbortReason(readWithPlace(scope, seal, sql, params, options), options);
   }
 
   async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {

@@ -1,0 +1,285 @@
+import type { Socket } from 'node:net';
+import { AntiphonError } from '@antiphon/core';
+import type { Replica } from '@antiphon/replica';
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { errorAnswer, HTTP_CODES, type HttpCode, HttpError } from './http/http-error.js';
+import { nothing } from './http/schemas.js';
+import { adminRoutes } from './routes/admin.js';
+import { changesRoute } from './routes/changes.js';
+import { executeRoute } from './routes/execute.js';
+import { metricsRoute } from './routes/metrics.js';
+import { probeRoutes } from './routes/probes.js';
+import { queryRoute } from './routes/query.js';
+import { type Route, route, type Service } from './routes/route.js';
+import { statusRoute } from './routes/status.js';
+import { hostOf, isLoopback, type ListenAddress } from './service/listen.js';
+import { ServerMetrics } from './service/metrics.js';
+import { openApiOf } from './service/openapi.js';
+import { resolveServerOptions, type ServerOptions, type ServerSettings } from './service/options.js';
+import { Slots } from './service/slots.js';
+
+/** One replica as an HTTP service. */
+export interface HttpServer extends AsyncDisposable {
+  /** Where it listens, for example `http://127.0.0.1:7070`. */
+  readonly url: string;
+  /** With the port that was free, where port 0 was asked for. */
+  readonly address: ListenAddress;
+  /**
+   * Ends in good order: `/readyz` answers 503 at once; after `limits.drainMs` nobody connects any
+   * more, streams end, and requests under way have `limits.graceMs` to end. Idempotent. The replica
+   * goes on: close it afterwards.
+   */
+  close(): Promise<void>;
+}
+
+const ROUTES: readonly Route[] = [
+  ...[executeRoute, queryRoute, statusRoute, changesRoute, metricsRoute],
+  ...probeRoutes,
+  ...adminRoutes,
+];
+
+const HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+};
+const MAX_HEADER_BYTES = 16 * 1024;
+/** How exactly the time limits of requests are kept, at most. */
+const CHECK_MS = 1000;
+const MAX_URL_PARAMETER = 100;
+
+/**
+ * Serves a replica over HTTP: reads, writes, changes, probes and metrics, as docs/http.md describes
+ * them. Resolves once it listens.
+ *
+ * @throws AntiphonError BAD_OPTION, also when it cannot listen there
+ *
+ * @example
+ * await using server = await createServer(replica, { listen: '127.0.0.1:7070' });
+ * console.log(server.url);
+ */
+export async function createServer(
+  replica: Replica<unknown>,
+  options: ServerOptions = {},
+): Promise<HttpServer> {
+  const settings = resolveServerOptions(options);
+  const server = new ReplicaServer(replica, settings);
+  await server.listen();
+  return server;
+}
+
+class ReplicaServer implements HttpServer {
+  readonly #app: FastifyInstance;
+  readonly #service: Service;
+  readonly #draining = new AbortController();
+  readonly #ending = new AbortController();
+  #closing: Promise<void> | undefined;
+  #address: ListenAddress;
+
+  constructor(
+    replica: Replica<unknown>,
+    private readonly settings: ServerSettings,
+  ) {
+    const { limits, logger } = settings;
+    const requests = new Slots(limits.requests, 'requests');
+    const streams = new Slots(limits.streams, 'streams');
+    const metrics = new ServerMetrics({ requests, streams });
+    const [draining, ending] = [this.#draining.signal, this.#ending.signal];
+    this.#service = { replica, limits, logger, metrics, requests, streams, draining, ending };
+    this.#address = settings.address;
+    this.#app = this.#build();
+  }
+
+  get address(): ListenAddress {
+    return this.#address;
+  }
+
+  get url(): string {
+    const { host, port } = this.#address;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  }
+
+  /** Throws BAD_OPTION. */
+  async listen(): Promise<void> {
+    const { host, port } = this.settings.address;
+    try {
+      await this.#app.listen({ host, port });
+    } catch (error) {
+      await this.#app.close();
+      const why = (error as NodeJS.ErrnoException).code ?? String(error);
+      const message = `The server cannot listen on ${host}:${port} (${why}). Give another \`listen\`, or end what listens there.`;
+      throw new AntiphonError('BAD_OPTION', message, { cause: error });
+    }
+    const bound = this.#app.server.address();
+    if (typeof bound === 'object' && bound !== null) this.#address = { host, port: bound.port };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { drainMs, graceMs } = this.settings.limits;
+    this.#draining.abort();
+    if (drainMs > 0) await new Promise((resolve) => setTimeout(resolve, drainMs));
+    this.#ending.abort();
+    const timer = setTimeout(() => this.#app.server.closeAllConnections(), graceMs);
+    try {
+      await this.#app.close();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #build(): FastifyInstance {
+    const { bodyBytes, headersTimeoutMs, requestTimeoutMs, keepAliveMs, connections } = this.settings.limits;
+    const app = fastify({
+      logger: false,
+      bodyLimit: bodyBytes,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveMs,
+      http: {
+        headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
+        maxHeaderSize: MAX_HEADER_BYTES,
+        connectionsCheckingInterval: Math.min(CHECK_MS, headersTimeoutMs, requestTimeoutMs),
+      },
+      forceCloseConnections: 'idle',
+      routerOptions: { maxParamLength: MAX_URL_PARAMETER },
+      clientErrorHandler: refuseConnection,
+    });
+    app.server.maxConnections = connections;
+    app.server.on('drop', () => this.#service.metrics.dropped());
+    // A page in a browser can send text to any address without asking first; JSON it cannot.
+    app.removeContentTypeParser('text/plain');
+    this.#addHooks(app);
+    for (const one of [...ROUTES, this.#openApi()]) this.#addRoute(app, one);
+    app.setErrorHandler((error, request, reply) => this.#refuse(request, reply, error));
+    app.setNotFoundHandler((request, reply) => this.#refuse(request, reply, notFound(request)));
+    return app;
+  }
+
+  #addHooks(app: FastifyInstance): void {
+    app.addHook('onRequest', async (request, reply) => {
+      void reply.headers(HEADERS);
+      this.#assertHost(request);
+    });
+    app.addHook('onSend', async (_, reply) => {
+      if (this.#draining.signal.aborted) void reply.header('connection', 'close');
+      // Of no bytes in either direction.
+      reply.raw.setTimeout(this.settings.limits.slowReaderMs, () => reply.raw.destroy());
+    });
+    app.addHook('onResponse', async (request, reply) => {
+      const { metrics, logger } = this.#service;
+      const { method } = request;
+      const path = request.routeOptions.url ?? 'unknown';
+      metrics.observe(method, path, reply.statusCode, reply.elapsedTime / 1000);
+      const ms = Math.round(reply.elapsedTime);
+      logger.debug({ method, path, status: reply.statusCode, ms }, 'A request was answered.');
+    });
+  }
+
+  /**
+   * Without tokens, what protects a replica is that only this machine reaches it: a page whose name
+   * resolves to 127.0.0.1 must not (DNS rebinding).
+   */
+  #assertHost({ headers }: FastifyRequest): void {
+    if (this.settings.tokens.areNeeded || isLoopback(hostOf(headers.host ?? ''))) return;
+    const message =
+      'Without tokens this server answers only to 127.0.0.1, [::1] and localhost. ' +
+      'Give it `http.tokens` to reach it under another name.';
+    throw new HttpError('FORBIDDEN', message);
+  }
+
+  #addRoute(app: FastifyInstance, one: Route): void {
+    const { tokens } = this.settings;
+    const { method, path: url, role } = one;
+    const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+      const gone = new AbortController();
+      reply.raw.once('close', () => {
+        if (!reply.raw.writableFinished) gone.abort();
+      });
+      const { body, query, headers } = request;
+      const mayRead = tokens.has('read', headers.authorization);
+      const answer = await one.run(this.#service, {
+        body,
+        query,
+        headers,
+        signal: gone.signal,
+        mayRead,
+        reply,
+      });
+      if (answer === undefined) return reply;
+      const { status = 200, type = 'application/json; charset=utf-8' } = answer;
+      const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
+      return reply.code(status).type(type).send(text);
+    };
+    // Before the body is read: whoever may not ask sends nothing.
+    const onRequest = async ({ headers }: FastifyRequest): Promise<void> => {
+      if (role !== undefined) tokens.assert(role, headers.authorization);
+    };
+    app.route({ method, url, handler, onRequest });
+  }
+
+  #openApi(): Route {
+    const { tokens } = this.settings;
+    const { version } = this.#service.replica.status();
+    const path = '/openapi.json';
+    const own = { method: 'GET', path, summary: 'This description.', query: nothing } as const;
+    const answers = { 200: { what: 'OpenAPI 3.1.' } };
+    const all = [...ROUTES, route({ ...own, answers, run: () => Promise.resolve(undefined) })];
+    const body = openApiOf(all, { version, needsToken: tokens.areNeeded });
+    return route({ ...own, answers, run: () => Promise.resolve({ body }) });
+  }
+
+  #refuse(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
+    const { status, headers, body, isDefect } = errorAnswer(thrown);
+    if (isDefect)
+      this.#service.logger.error({ err: thrown, path: request.routeOptions.url }, 'A request failed.');
+    return reply
+      .code(status)
+      .headers(headers)
+      .type('application/json; charset=utf-8')
+      .send(JSON.stringify(body));
+  }
+}
+
+function notFound({ method, url }: FastifyRequest): HttpError {
+  const [path] = url.split('?', 1);
+  const known = [...ROUTES].filter((one) => one.path === path);
+  const allow = known.map((one) => one.method).join(', ');
+  if (known.length > 0)
+    return new HttpError('METHOD_NOT_ALLOWED', `${path} takes ${allow}, not ${method}.`, { allow });
+  return new HttpError('NOT_FOUND', 'There is nothing at this address. See /openapi.json for what there is.');
+}
+
+const REFUSALS: Readonly<Record<string, { readonly code: HttpCode; readonly message: string }>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    code: 'REQUEST_TIMEOUT',
+    message: 'The request did not come in time. Send it again.',
+  },
+  HPE_HEADER_OVERFLOW: { code: 'HEADERS_TOO_LARGE', message: 'The headers are too large. Send fewer.' },
+};
+
+/** What is no HTTP, or comes too slowly: one answer, and the connection ends. */
+function refuseConnection(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const { code, message } = REFUSALS[error.code ?? ''] ?? {
+    code: 'BAD_REQUEST',
+    message: 'This is no valid HTTP request.',
+  };
+  const body = JSON.stringify({ error: { code, message, retriable: false, context: {} } });
+  const head = [
+    `HTTP/1.1 ${HTTP_CODES[code]} ${code}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}

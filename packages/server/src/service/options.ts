@@ -1,0 +1,146 @@
+import { AntiphonError, checkOptions, OPTION, type OptionKind, type OptionNames } from '@antiphon/core';
+import type { Logger } from '@antiphon/replica';
+import { silentLogger } from '@antiphon/replica/internal';
+import { isLoopback, parseListen, type ListenAddress } from './listen.js';
+import { Tokens, type ServerToken } from './tokens.js';
+
+/** Bounds of an HTTP service: what one client, or all of them, may take. */
+export interface ServerLimits {
+  /**
+   * Bytes of a request's body; more are refused with 413.
+   * @defaultValue 1 MiB
+   */
+  readonly bodyBytes: number;
+  /**
+   * Connections at once; those beyond are closed at once.
+   * @defaultValue 1000
+   */
+  readonly connections: number;
+  /**
+   * Reads and writes at once; those beyond are refused with 429.
+   * @defaultValue 256
+   */
+  readonly requests: number;
+  /**
+   * Streams of changes at once; those beyond are refused with 429.
+   * @defaultValue 100
+   */
+  readonly streams: number;
+  /**
+   * Milliseconds until the headers of a request have to be there; the connection ends then.
+   * @defaultValue 10 000
+   */
+  readonly headersTimeoutMs: number;
+  /**
+   * Milliseconds until a whole request has to be there; the connection ends then.
+   * @defaultValue 30 000
+   */
+  readonly requestTimeoutMs: number;
+  /**
+   * Milliseconds that a connection is kept between two requests.
+   * @defaultValue 60 000
+   */
+  readonly keepAliveMs: number;
+  /**
+   * Milliseconds in which a client has to take some of an answer; the connection ends then.
+   * @defaultValue 30 000
+   */
+  readonly slowReaderMs: number;
+  /**
+   * Between two signs of life in a stream of changes, milliseconds.
+   * @defaultValue 15 000
+   */
+  readonly heartbeatMs: number;
+  /**
+   * Milliseconds between `/readyz` answering 503 and the end of the first connection, for a load
+   * balancer to notice.
+   * @defaultValue 0
+   */
+  readonly drainMs: number;
+  /**
+   * Milliseconds that requests under way have to end in, when the server closes.
+   * @defaultValue 10 000
+   */
+  readonly graceMs: number;
+}
+
+/** Where a server listens, who may ask it, and its bounds. */
+export interface ServerOptions {
+  /**
+   * Address and port; port 0 takes any that is free. Beyond this machine's own addresses
+   * (`127.0.0.1`, `[::1]`, `localhost`) `tokens` are needed.
+   * @defaultValue '127.0.0.1:7070'
+   */
+  readonly listen?: string;
+  /**
+   * Who may ask. With none, everybody who reaches the address may do everything.
+   * @defaultValue none
+   */
+  readonly tokens?: readonly ServerToken[];
+  /** Those of `DEFAULT_SERVER_LIMITS`, where they are left out. */
+  readonly limits?: Partial<ServerLimits>;
+  /**
+   * Where it says what happens.
+   * @defaultValue nowhere
+   */
+  readonly logger?: Logger;
+}
+
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  bodyBytes: 1024 * 1024,
+  connections: 1000,
+  requests: 256,
+  streams: 100,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  keepAliveMs: 60_000,
+  slowReaderMs: 30_000,
+  heartbeatMs: 15_000,
+  drainMs: 0,
+  graceMs: 10_000,
+};
+
+export interface ServerSettings {
+  readonly address: ListenAddress;
+  readonly tokens: Tokens;
+  readonly limits: ServerLimits;
+  readonly logger: Logger;
+}
+
+const DEFAULT_LISTEN = '127.0.0.1:7070';
+const MAX_LIMIT = 2 ** 31 - 1;
+const OPTIONS: OptionNames<ServerOptions> = { listen: true, tokens: true, limits: true, logger: true };
+const POSITIVE: OptionKind = {
+  give: `a whole number from 1 to ${MAX_LIMIT}`,
+  is: (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_LIMIT,
+};
+const LIMITS: OptionNames<ServerLimits> = {
+  bodyBytes: POSITIVE,
+  connections: POSITIVE,
+  requests: POSITIVE,
+  streams: POSITIVE,
+  headersTimeoutMs: POSITIVE,
+  requestTimeoutMs: POSITIVE,
+  keepAliveMs: POSITIVE,
+  slowReaderMs: POSITIVE,
+  heartbeatMs: POSITIVE,
+  drainMs: OPTION.milliseconds,
+  graceMs: OPTION.milliseconds,
+};
+
+/** Throws BAD_OPTION. */
+export function resolveServerOptions(options: ServerOptions): ServerSettings {
+  checkOptions(options, OPTIONS, 'createServer()');
+  checkOptions(options.limits, LIMITS, '`limits` of createServer()');
+  const address = parseListen(options.listen ?? DEFAULT_LISTEN);
+  const tokens = new Tokens(options.tokens);
+  if (!isLoopback(address.host) && !tokens.areNeeded) {
+    const message =
+      `\`listen\` is ${address.host}, which others than this machine reach, and there are no \`tokens\`. ` +
+      'Give tokens, or listen on 127.0.0.1.';
+    throw new AntiphonError('BAD_OPTION', message);
+  }
+  const given = Object.entries(options.limits ?? {}).filter(([, value]) => value !== undefined);
+  const limits = { ...DEFAULT_SERVER_LIMITS, ...(Object.fromEntries(given) as Partial<ServerLimits>) };
+  return { address, tokens, limits, logger: options.logger ?? silentLogger };
+}

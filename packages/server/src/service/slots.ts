@@ -1,0 +1,30 @@
+import { AntiphonError } from '@antiphon/core';
+
+/** So many at once; nobody waits in a queue here. */
+export class Slots {
+  #taken = 0;
+
+  constructor(
+    private readonly limit: number,
+    /** `requests`, for the message. */
+    private readonly what: string,
+  ) {}
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** Throws OVERLOADED. What it returns gives the place back, once. */
+  take(): () => void {
+    if (this.#taken >= this.limit) {
+      const message = `This server has its limit of ${this.limit} ${this.what} at once. Try again in a moment.`;
+      throw new AntiphonError('OVERLOADED', message);
+    }
+    this.#taken += 1;
+    let isOpen = true;
+    return () => {
+      if (isOpen) this.#taken -= 1;
+      isOpen = false;
+    };
+  }
+}
