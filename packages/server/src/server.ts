@@ -12,7 +12,7 @@ import { probeRoutes } from './routes/probes.js';
 import { queryRoute } from './routes/query.js';
 import { type Route, route, type Service } from './routes/route.js';
 import { statusRoute } from './routes/status.js';
-import { hostOf, isLoopback, type ListenAddress } from './service/listen.js';
+import { hostOf, isLoopback, type Endpoint } from './service/listen.js';
 import { ServerMetrics } from './service/metrics.js';
 import { openApiOf } from './service/openapi.js';
 import { resolveServerOptions, type ServerOptions, type ServerSettings } from './service/options.js';
@@ -23,7 +23,7 @@ export interface HttpServer extends AsyncDisposable {
   /** Where it listens, for example `http://127.0.0.1:7070`. */
   readonly url: string;
   /** With the port that was free, where port 0 was asked for. */
-  readonly address: ListenAddress;
+  readonly address: Endpoint;
   /**
    * Ends in good order: `/readyz` answers 503 at once; after `limits.drainMs` nobody connects any
    * more, streams end, and requests under way have `limits.graceMs` to end. Idempotent. The replica
@@ -76,7 +76,7 @@ class ReplicaServer implements HttpServer {
   readonly #draining = new AbortController();
   readonly #ending = new AbortController();
   #closing: Promise<void> | undefined;
-  #address: ListenAddress;
+  #address: Endpoint;
 
   constructor(
     replica: Replica<unknown>,
@@ -92,7 +92,7 @@ class ReplicaServer implements HttpServer {
     this.#app = this.#build();
   }
 
-  get address(): ListenAddress {
+  get address(): Endpoint {
     return this.#address;
   }
 

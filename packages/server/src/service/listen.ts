@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { AntiphonError, shownOption } from '@antiphon/core';
 
 /** Where a server listens. */
-export interface ListenAddress {
+export interface Endpoint {
   readonly host: string;
   readonly port: number;
 }
@@ -11,7 +11,7 @@ const ADDRESS = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/;
 const MAX_PORT = 65_535;
 
 /** `127.0.0.1:7070`, `localhost:7070`, `[::1]:7070`. Throws BAD_OPTION. */
-export function parseListen(text: unknown): ListenAddress {
+export function parseListen(text: unknown): Endpoint {
   const match = typeof text === 'string' ? ADDRESS.exec(text) : null;
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);

@@ -1,7 +1,7 @@
 import { AntiphonError, checkOptions, OPTION, type OptionKind, type OptionNames } from '@antiphon/core';
 import type { Logger } from '@antiphon/replica';
 import { silentLogger } from '@antiphon/replica/internal';
-import { isLoopback, parseListen, type ListenAddress } from './listen.js';
+import { isLoopback, parseListen, type Endpoint } from './listen.js';
 import { Tokens, type ServerToken } from './tokens.js';
 
 /** Bounds of an HTTP service: what one client, or all of them, may take. */
@@ -86,6 +86,7 @@ export interface ServerOptions {
   readonly logger?: Logger;
 }
 
+/** What bounds a server, where its options do not say otherwise. */
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   bodyBytes: 1024 * 1024,
   connections: 1000,
@@ -101,7 +102,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
 };
 
 export interface ServerSettings {
-  readonly address: ListenAddress;
+  readonly address: Endpoint;
   readonly tokens: Tokens;
   readonly limits: ServerLimits;
   readonly logger: Logger;

@@ -37,7 +37,7 @@ export class Tokens {
     if (given !== undefined && !(Array.isArray(given) && given.length <= MAX_TOKENS))
       throw new AntiphonError(
         'BAD_OPTION',
-        `\`tokens\` is no list of at most ${MAX_TOKENS} tokens. Give one.`,
+        `\`tokens\` is not a list of at most ${MAX_TOKENS} tokens. Give one.`,
       );
     this.#known = ((given ?? []) as readonly unknown[]).map(parseToken);
     const twice = this.#known.find(
