@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Packages that programs are written with: their editor shows what stands in the comments. */
-const folders = ['replica', 'sqlite', 'client', 'test-cluster', 'testing'];
+const folders = ['replica', 'sqlite', 'client', 'server', 'test-cluster', 'testing'];
 const entryOf = (folder) => join(root, 'packages', folder, 'src', 'index.ts');
 
 const program = ts.createProgram(folders.map(entryOf), {

@@ -77,7 +77,17 @@ describe('what users read', () => {
   it('is found', () => {
     expect(messages.length).toBeGreaterThan(400);
     expect(messages.map(({ file }) => file.split('/')[0])).toEqual(
-      expect.arrayContaining(['actor', 'cli', 'client', 'core', 'nats', 'nats-server', 'replica', 'sqlite']),
+      expect.arrayContaining([
+        'actor',
+        'cli',
+        'client',
+        'core',
+        'nats',
+        'nats-server',
+        'replica',
+        'server',
+        'sqlite',
+      ]),
     );
   });
 

@@ -3,6 +3,7 @@ import { accessFromEnvironment } from '@antiphon/client';
 import { accessFor } from '@antiphon/client/internal';
 import { AntiphonError, sentence, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
+import type { HttpServer } from '@antiphon/server';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
 import { Option } from 'commander';
 import { LifecycleReport } from '../cluster/lifecycle-report.js';
@@ -89,6 +90,7 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
     { file: config.sqliteFile, cluster: config.cluster },
     `Replica ${config.id} takes part in ${config.cluster}.`,
   );
+  const server = await served(replica, config, logger);
   reportToParent({ type: 'ready', pid: process.pid });
 
   const interrupted = new Promise<'interrupted'>((resolve) => {
@@ -97,6 +99,8 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   });
   const end = await Promise.race([interrupted, replica.ended]);
   const { stall } = lifecycle;
+  // Whoever asks over HTTP is answered while there is a replica that can.
+  await server?.close();
   await closed(replica).catch((thrown: unknown) => {
     // Why it ended says more than that it could not be closed.
     throw end instanceof AntiphonError ? end : thrown;
@@ -106,6 +110,25 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   if (stall !== undefined) throw stall;
   logger.info({}, `Replica ${config.id} has stopped.`);
   return EXIT.ok;
+}
+
+/** Over HTTP, where the file says so. A replica that cannot be served as it says ends. */
+async function served(
+  replica: Replica<SqliteTransaction>,
+  { id, http }: Config,
+  logger: ReplicaLogger,
+): Promise<HttpServer | undefined> {
+  if (http === undefined) return undefined;
+  try {
+    // Other commands, and replicas without HTTP, need not load it.
+    const { createServer } = await import('@antiphon/server');
+    const server = await createServer(replica, { ...http, logger });
+    logger.info({ url: server.url }, `Replica ${id} answers over HTTP at ${server.url}.`);
+    return server;
+  } catch (error) {
+    await closed(replica);
+    throw error;
+  }
 }
 
 interface Starting {

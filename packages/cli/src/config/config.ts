@@ -8,10 +8,18 @@ import {
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
 import type { ReadOptions, ReplicaLimits, Topology } from '@antiphon/replica';
+import type { ServerLimits, ServerToken } from '@antiphon/server';
 import type { SqliteOptions } from '@antiphon/sqlite';
 import type { ConfigFile } from './schema.js';
 
 export type Update = { readonly mode: 'async'; readonly intervalMs: number } | SyncSettings;
+
+export interface HttpConfig {
+  readonly listen: string;
+  readonly tokens?: readonly ServerToken[];
+  /** Only what the file says. */
+  readonly limits?: Partial<ServerLimits>;
+}
 
 /** The configuration of one replica with everything filled in. */
 export interface Config {
@@ -35,6 +43,8 @@ export interface Config {
   readonly update: Update;
   /** Absent: what the cluster has agreed on. */
   readonly failover?: FailoverSettings;
+  /** Absent: no HTTP. */
+  readonly http?: HttpConfig;
   /** Only what the file says: the rest are defaults, or what the cluster has agreed on. */
   readonly limits?: Partial<ReplicaLimits>;
   readonly onStall: 'stay' | 'exit';
@@ -63,6 +73,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.reads === undefined ? {} : { reads: defined(file.reads) }),
     update: resolveUpdate(file.update),
     ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
+    ...(file.http === undefined ? {} : { http: resolveHttp(file.http) }),
     ...resolveLimits(file.limits),
     onStall: file.onStall ?? 'stay',
   };
@@ -99,6 +110,10 @@ function pathOf(value: string, folder: string): string {
 function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+function resolveHttp({ listen, tokens, limits }: NonNullable<ConfigFile['http']>): HttpConfig {
+  return { listen, ...(tokens && { tokens }), ...(limits && { limits: defined(limits) }) };
 }
 
 function resolveLimits(given: ConfigFile['limits']): Pick<Config, 'limits'> {

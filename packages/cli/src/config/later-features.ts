@@ -10,10 +10,6 @@ const LATER: readonly {
 }[] = [
   { path: ['store', 'postgres'], instead: 'Use `store: { sqlite: { file } }`.' },
   { path: ['store', 'mariadb'], instead: 'Use `store: { sqlite: { file } }`.' },
-  {
-    path: ['http'],
-    instead: 'Remove it: the replica answers over NATS (`antiphon exec`, `query`, `status`).',
-  },
   { path: ['conflicts'], instead: 'Remove it: the last writer wins.' },
 ];
 

@@ -218,12 +218,12 @@ describe('what is not valid', () => {
     expect(problem(VALID.replace(from, to)).message).toContain(message);
   });
 
-  it.each([
-    ['http: { listen: 127.0.0.1:7070 }', '`http` is not in this version'],
-    ['conflicts: { orders: {} }', '`conflicts` is not in this version'],
-  ])('what comes later says so: %s', (line, message) => {
-    expect(problem(`${VALID}${line}\n`).message).toContain(message);
-  });
+  it.each([['conflicts: { orders: {} }', '`conflicts` is not in this version']])(
+    'what comes later says so: %s',
+    (line, message) => {
+      expect(problem(`${VALID}${line}\n`).message).toContain(message);
+    },
+  );
 
   it.each(['postgres', 'mariadb'])('a %s store comes later', (engine) => {
     const text = VALID.replace('sqlite: { file: ./shop.db }', `${engine}: { url: 'x' }`);

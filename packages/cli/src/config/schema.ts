@@ -1,6 +1,7 @@
 import { MAX_ACKS } from '@antiphon/core';
 import { z } from 'zod';
 import { fromText } from './from-text.js';
+import { HTTP_KEYS, HTTP_LIMIT_KEYS, httpSchema } from './http-schema.js';
 import { LIMIT_KEYS, limitsSchema } from './limits-schema.js';
 
 /**
@@ -202,6 +203,9 @@ export const configSchema = z
         'In a primary-replica cluster: another replica can become the primary. Without it the primary stays the ' +
           'primary.',
       ),
+    http: httpSchema
+      .optional()
+      .describe('Serves this replica over HTTP: docs/http.md. Without it, it answers over NATS only.'),
     limits: limitsSchema.optional(),
     onStall: z
       .enum(['stay', 'exit'])
@@ -223,6 +227,8 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   topology: Object.keys(primaryReplicaModeSchema.shape),
   failover: Object.keys(failoverSchema.shape),
   reads: Object.keys(readsSchema.shape),
+  http: HTTP_KEYS,
+  'http.limits': HTTP_LIMIT_KEYS,
   limits: LIMIT_KEYS,
 };
 

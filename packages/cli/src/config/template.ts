@@ -58,6 +58,9 @@ update: { mode: async, intervalMs: 0 }
 
 # In a primary-replica cluster: another replica can become the primary; the same on every replica (docs/failover.md).
 # failover: { mode: automatic }
+
+# Serves this replica over HTTP, on this machine (docs/http.md). Beyond it, tokens are needed.
+# http: { listen: 127.0.0.1:7070 }
 `;
 }
 

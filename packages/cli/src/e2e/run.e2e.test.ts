@@ -191,7 +191,7 @@ describe('run', () => {
     ['a file that is missing', undefined, 'does not exist. `antiphon init` writes one'],
     ['malformed YAML', 'cluster: [', 'is not valid YAML'],
     ['an unknown key', 'clutser: shop', 'Did you mean "cluster"?'],
-    ['what is not in this version', 'http: { listen: 7070 }', 'is not in this version'],
+    ['what is not in this version', 'conflicts: { orders: {} }', 'is not in this version'],
   ])('%s is a usage error', async (_, text, message) => {
     if (text !== undefined) writeFileSync(path('bad.yaml'), text);
     const { code, stderr } = await run('bad.yaml').ended;
