@@ -105,6 +105,23 @@ describe('GET /v1/changes', () => {
     await idle();
   });
 
+  it('goes on at another replica, where one has ended', async () => {
+    await using cluster = await Served.start(2, { failover: { mode: 'manual' } });
+    const [one, two] = [await cluster.server(), await cluster.server({}, 'r2')];
+    const events = new Events(one, '/v1/changes');
+    await events.opened();
+    for (const id of [1, 2]) await write(one, 'INSERT INTO other VALUES (?, NULL), (? + 10, NULL)', [id, id]);
+    await events.until(3);
+    await one.close();
+    await cluster.replica().switchOver('r2');
+    await write(two, 'INSERT INTO other VALUES (3, NULL)');
+    // In the middle of a transaction.
+    const rest = new Events(two, '/v1/changes', { 'last-event-id': events.seen[2]!.id! });
+    await rest.until(2);
+    expect([...events.ids.slice(0, 3), ...rest.ids]).toEqual([1, 11, 2, 12, 3]);
+    await rest.close();
+  });
+
   it('begins where it is told, with the tables that it is told', async () => {
     const other = await insert('other');
     await insert();

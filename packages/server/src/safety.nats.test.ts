@@ -146,6 +146,7 @@ describe('who may ask', () => {
       'GET /v1/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n',
     );
     expect(rebound).toMatch(/^HTTP\/1.1 403 /);
+    expect(await raw(server, 'GET /livez HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
     const simple = await post(server, '/v1/execute', '{"statements":[]}', { 'content-type': 'text/plain' });
     expect(simple.status).toBe(415);
     const { headers } = await get(server, '/livez');
@@ -175,6 +176,63 @@ describe('hostile requests', () => {
     const smuggled =
       'POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n';
     expect(await raw(server, smuggled)).toMatch(/^HTTP\/1.1 400 /);
+  });
+
+  it('a body full of what is not a value is refused as fast as it comes', async () => {
+    await using server = await createServer(served.replica(), { listen: '127.0.0.1:0' });
+    const many = (item: string): string => `[${`${item},`.repeat(250_000)}${item}]`;
+    const bodies = [
+      `{"sql":"SELECT 1","params":${many('[]')}}`,
+      `{"sql":"SELECT 1","params":${many('1')}}`,
+      `{"statements":${many('{}')}}`,
+      `{"sql":"SELECT 1","after":{"generation":"g","seq":1,"vector":${many('[]')}}}`,
+    ];
+    for (const body of bodies) {
+      const path = body.includes('statements') ? '/v1/execute' : '/v1/query';
+      const answered = post(server, path, body);
+      const began = performance.now();
+      let longestMs = 0;
+      let last = began;
+      const watch = setInterval(() => {
+        longestMs = Math.max(longestMs, performance.now() - last);
+        last = performance.now();
+      }, 5);
+      expect(await answered).toMatchObject({ status: 400 });
+      clearInterval(watch);
+      expect(Math.max(longestMs, performance.now() - last)).toBeLessThan(1000);
+    }
+  });
+
+  it('an answer that nobody takes keeps its place, and loses its connection', async () => {
+    const limits = { requests: 1, slowReaderMs: 500 };
+    await using server = await createServer(served.replica(), { listen: '127.0.0.1:0', limits });
+    const body = JSON.stringify({ sql: 'SELECT hex(zeroblob(3500000)) AS much' });
+    const socket = connect(server.address);
+    socket.on('error', () => undefined).pause();
+    const head = `POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
+    socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`);
+    const status = async (): Promise<number> => (await query(server, 'SELECT 1')).status;
+    await eventually('it has the only place', async () => (await status()) === 429, { timeoutMs: 5000 });
+    await eventually('it has lost it', async () => (await status()) === 200, { timeoutMs: 5000 });
+    socket.destroy();
+  });
+
+  it('a result of more bytes than are served is refused', async () => {
+    await using server = await createServer(served.replica(), {
+      listen: '127.0.0.1:0',
+      limits: { resultBytes: 10_000 },
+    });
+    const large = await query(server, 'SELECT hex(zeroblob(20000)) AS much');
+    expect(large).toMatchObject({ status: 400, body: { error: { code: 'BAD_SQL' } } });
+    expect((await query(server, 'SELECT hex(zeroblob(2000)) AS little')).status).toBe(200);
+  });
+
+  it('HEAD is for probes only', async () => {
+    await using server = await createServer(served.replica(), { listen: '127.0.0.1:0' });
+    const head = async (path: string): Promise<number> =>
+      (await fetch(server.url + path, { method: 'HEAD' })).status;
+    expect([await head('/livez'), await head('/read-only')]).toEqual([200, 200]);
+    expect([await head('/v1/changes'), await head('/metrics')]).toEqual([405, 405]);
   });
 
   it('whoever sends slowly, or nothing, loses the connection', async () => {

@@ -8,7 +8,7 @@ import { adminRoutes } from './routes/admin.js';
 import { changesRoute } from './routes/changes.js';
 import { executeRoute } from './routes/execute.js';
 import { metricsRoute } from './routes/metrics.js';
-import { probeRoutes } from './routes/probes.js';
+import { probeRoutes as PROBES } from './routes/probes.js';
 import { queryRoute } from './routes/query.js';
 import { type Route, route, type Service } from './routes/route.js';
 import { statusRoute } from './routes/status.js';
@@ -34,7 +34,7 @@ export interface HttpServer extends AsyncDisposable {
 
 const ROUTES: readonly Route[] = [
   ...[executeRoute, queryRoute, statusRoute, changesRoute, metricsRoute],
-  ...probeRoutes,
+  ...PROBES,
   ...adminRoutes,
 ];
 
@@ -151,6 +151,7 @@ class ReplicaServer implements HttpServer {
         connectionsCheckingInterval: Math.min(CHECK_MS, headersTimeoutMs, requestTimeoutMs),
       },
       forceCloseConnections: 'idle',
+      exposeHeadRoutes: false,
       routerOptions: { maxParamLength: MAX_URL_PARAMETER },
       clientErrorHandler: refuseConnection,
     });
@@ -189,8 +190,9 @@ class ReplicaServer implements HttpServer {
    * Without tokens, what protects a replica is that only this machine reaches it: a page whose name
    * resolves to 127.0.0.1 must not (DNS rebinding).
    */
-  #assertHost({ headers }: FastifyRequest): void {
-    if (this.settings.tokens.areNeeded || isLoopback(hostOf(headers.host ?? ''))) return;
+  #assertHost({ headers: { host } }: FastifyRequest): void {
+    // Browsers always name one.
+    if (this.settings.tokens.areNeeded || host === undefined || isLoopback(hostOf(host))) return;
     const message =
       'Without tokens this server answers only to 127.0.0.1, [::1] and localhost. ' +
       'Give it `http.tokens` to reach it under another name.';
@@ -224,7 +226,9 @@ class ReplicaServer implements HttpServer {
     const onRequest = async ({ headers }: FastifyRequest): Promise<void> => {
       if (role !== undefined) tokens.assert(role, headers.authorization);
     };
-    app.route({ method, url, handler, onRequest });
+    // Load balancers ask for the status only.
+    const exposeHeadRoute = PROBES.some(({ path }) => path === url);
+    app.route({ method, url, handler, onRequest, exposeHeadRoute });
   }
 
   #openApi(): Route {

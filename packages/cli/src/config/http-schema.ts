@@ -10,6 +10,7 @@ const SHA256 = /^[0-9a-f]{64}$/i;
 /** Each as in the library; a missing one does not compile. */
 const LIMITS: Readonly<Record<keyof ServerLimits, string>> = {
   bodyBytes: "Bytes of a request's body. Default 1048576.",
+  resultBytes: 'Bytes of the result of a query, about. Default 8388608.',
   connections: 'Connections at once. Default 1000.',
   requests: 'Reads and writes at once. Default 256.',
   streams: 'Streams of changes at once. Default 100.',

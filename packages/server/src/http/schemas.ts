@@ -21,16 +21,24 @@ const jsonValue = z
   ])
   .describe('A value: bytes are {"$bytes": base64}, large integers {"$integer": digits}.');
 
-const params = z
-  .union([z.array(jsonValue), z.record(z.string(), jsonValue)])
-  .describe('A list for ?, or an object for :name, @name and $name.');
+/**
+ * Shown, and not checked: a list of hundreds of thousands of things that are no values would cost
+ * seconds here, while it is converted up to the first of them anyway.
+ */
+function shownOnly(schema: z.ZodType, description: string) {
+  const { $schema: _, ...shown } = z.toJSONSchema(schema, { io: 'input' });
+  return z.unknown().meta({ ...shown, description });
+}
+
+const params = shownOnly(
+  z.union([z.array(jsonValue), z.record(z.string(), jsonValue)]),
+  'A list for ?, or an object for :name, @name and $name.',
+);
+
+const vector = shownOnly(z.record(z.string(), z.int().min(0)), 'Counters of transactions, by their origin.');
 
 const sessionToken = z
-  .strictObject({
-    generation: z.string(),
-    seq: z.int().min(0),
-    vector: z.record(z.string(), z.int().min(0)).optional(),
-  })
+  .strictObject({ generation: z.string(), seq: z.int().min(0), vector: vector.optional() })
   .describe('The `position` of an earlier answer.');
 
 const timeoutMs = whole(MAX_TIMEOUT_MS).optional().describe('How long it may take, in milliseconds.');

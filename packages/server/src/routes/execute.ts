@@ -1,4 +1,4 @@
-import { isRecord } from '@antiphon/core';
+import { AntiphonError, isRecord } from '@antiphon/core';
 import type { ExecuteOptions, Params, Statement } from '@antiphon/replica';
 import { fromJsonValue } from '../http/json-value.js';
 import { executeAnswer, executeBody, nothing } from '../http/schemas.js';
@@ -12,7 +12,7 @@ export const executeRoute = route({
   body: executeBody,
   query: nothing,
   answers: { 200: { what: 'It is committed.', schema: executeAnswer } },
-  run: async ({ replica, requests }, { body, signal }) => {
+  run: async ({ replica, requests }, { body, signal, reply }) => {
     const { acks, requestId, timeoutMs } = body;
     const statements = body.statements.map(({ sql, params }, index): Statement => {
       return { sql, params: toParams(params, `statements[${index}].params`) };
@@ -23,7 +23,7 @@ export const executeRoute = route({
       ...(requestId !== undefined && { requestId }),
       ...(timeoutMs !== undefined && { timeoutMs }),
     };
-    const release = requests.take();
+    const release = requests.takeFor(reply.raw);
     try {
       const { value, ...result } = await replica.execute(statements, options);
       return { body: { ...result, changes: value } };
@@ -37,7 +37,9 @@ export const executeRoute = route({
 export function toParams(input: unknown, place: string): Params {
   if (Array.isArray(input))
     return input.map((item: unknown, index) => fromJsonValue(item, `${place}[${index}]`));
-  if (!isRecord(input)) return [];
+  if (input === undefined) return [];
+  if (!isRecord(input))
+    throw new AntiphonError('BAD_OPTION', `\`${place}\` is not valid. Give a list, or an object of names.`);
   const entries = Object.entries(input).map(
     ([name, item]) => [name, fromJsonValue(item, `${place}.${name}`)] as const,
   );

@@ -1,4 +1,4 @@
-import type { QueryOptions } from '@antiphon/replica';
+import type { QueryOptions, VectorClock } from '@antiphon/replica';
 import { placedQuery, rowObjects } from '@antiphon/replica/internal';
 import { toJsonTree } from '../http/json-value.js';
 import { nothing, queryAnswer, queryBody } from '../http/schemas.js';
@@ -13,10 +13,11 @@ export const queryRoute = route({
   body: queryBody,
   query: nothing,
   answers: { 200: { what: 'The rows, as objects.', schema: queryAnswer } },
-  run: async ({ replica, requests }, { body, signal }) => {
+  run: async ({ replica, requests, limits }, { body, signal, reply }) => {
     const { sql, params, consistency, maxLagMs, after, maxRows, timeoutMs } = body;
     const options: QueryOptions = {
       signal,
+      maxBytes: limits.resultBytes,
       ...(consistency !== undefined && { consistency }),
       ...(maxLagMs !== undefined && { maxLagMs }),
       ...(after !== undefined && { after: sessionOf(after) }),
@@ -24,7 +25,7 @@ export const queryRoute = route({
       ...(timeoutMs !== undefined && { timeoutMs }),
     };
     const values = toParams(params, 'params');
-    const release = requests.take();
+    const release = requests.takeFor(reply.raw);
     try {
       const result = await placedQuery(replica, sql, values, options);
       const rows = rowObjects(result, 'bigint');
@@ -38,5 +39,6 @@ export const queryRoute = route({
 type Given = NonNullable<(typeof queryBody)['_output']['after']>;
 
 function sessionOf({ generation, seq, vector }: Given): NonNullable<QueryOptions['after']> {
-  return { generation, seq, ...(vector && { vector }) };
+  // The replica looks at it.
+  return { generation, seq, ...(vector !== undefined && { vector: vector as VectorClock }) };
 }

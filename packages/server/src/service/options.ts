@@ -12,6 +12,11 @@ export interface ServerLimits {
    */
   readonly bodyBytes: number;
   /**
+   * Bytes of the result of a query, about; more are BAD_SQL.
+   * @defaultValue 8 MiB
+   */
+  readonly resultBytes: number;
+  /**
    * Connections at once; those beyond are closed at once.
    * @defaultValue 1000
    */
@@ -89,6 +94,7 @@ export interface ServerOptions {
 /** What bounds a server, where its options do not say otherwise. */
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   bodyBytes: 1024 * 1024,
+  resultBytes: 8 * 1024 * 1024,
   connections: 1000,
   requests: 256,
   streams: 100,
@@ -117,6 +123,7 @@ const POSITIVE: OptionKind = {
 };
 const LIMITS: OptionNames<ServerLimits> = {
   bodyBytes: POSITIVE,
+  resultBytes: POSITIVE,
   connections: POSITIVE,
   requests: POSITIVE,
   streams: POSITIVE,

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { AntiphonError } from '@antiphon/core';
 
 /** So many at once; nobody waits in a queue here. */
@@ -12,6 +13,18 @@ export class Slots {
 
   get taken(): number {
     return this.#taken;
+  }
+
+  /**
+   * The same, until the answer has gone out as well: one that a client does not take is kept in
+   * memory.
+   */
+  takeFor(response: ServerResponse): () => void {
+    const release = this.take();
+    return () => {
+      if (response.closed || response.destroyed) release();
+      else response.once('close', release);
+    };
   }
 
   /** Throws OVERLOADED. What it returns gives the place back, once. */
