@@ -246,6 +246,24 @@ describe('hostile requests', () => {
     expect((await get(server, '/livez')).status).toBe(200);
   });
 
+  it('whoever is told that the time is up, and neither reads nor goes, keeps no connection', async () => {
+    const limits = { connections: 1, headersTimeoutMs: 200 };
+    await using server = await createServer(served.replica(), { listen: '127.0.0.1:0', limits });
+    // Half open: the end of the other side is not the end of this one.
+    const socket = connect({ ...server.address, allowHalfOpen: true });
+    socket.on('error', () => undefined).pause();
+    socket.write('GET /livez HTTP/1.1\r\n');
+    const isFree = (): Promise<boolean> =>
+      get(server, '/livez').then(
+        () => true,
+        () => false,
+      );
+    await once(socket, 'connect');
+    expect(await isFree()).toBe(false);
+    await eventually('its place is free', isFree, { timeoutMs: 5000 });
+    socket.destroy();
+  });
+
   it('connections beyond the limit are closed, and there is room again afterwards', async () => {
     await using server = await createServer(served.replica(), {
       listen: '127.0.0.1:0',

@@ -285,5 +285,7 @@ function refuseConnection(error: Error & { readonly code?: string }, socket: Soc
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  // Not `end`: whoever does not go would keep the connection.
+  socket.destroySoon();
 }

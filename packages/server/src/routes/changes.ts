@@ -71,6 +71,8 @@ class EventStream {
       const isOver = response.destroyed || this.service.ending.aborted;
       if (!isOver) response.write(`event: error\ndata: ${JSON.stringify(errorAnswer(error).body)}\n\n`);
     } finally {
+      // What is on its way has to be taken in time as well.
+      response.setTimeout(this.service.limits.slowReaderMs, () => response.destroy());
       response.end();
       await changes.return(undefined).catch(() => undefined);
     }
