@@ -331,6 +331,25 @@ describe('hostile requests', () => {
     expect((await query(server, 'SELECT count(*) AS n FROM other')).status).toBe(200);
   });
 
+  it.each([
+    "ATTACH 'stolen.db' AS stolen",
+    'COMMIT',
+    'ROLLBACK',
+    'SAVEPOINT a',
+    'PRAGMA foreign_keys = OFF',
+    'DROP TABLE items',
+    'SELECT 1; DELETE FROM items',
+    "VACUUM INTO 'copy.db'",
+    'DELETE FROM _antiphon_outbox',
+    "SELECT load_extension('x')",
+  ])('a write that is %j is refused, with all that came before it', async (sql) => {
+    await using server = await createServer(served.replica(), { listen: '127.0.0.1:0' });
+    const statements = [{ sql: 'INSERT INTO items (id) VALUES (700)' }, { sql }];
+    const refused = await post(server, '/v1/execute', { statements });
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: 'BAD_SQL' } } });
+    expect((await query(server, 'SELECT id FROM items WHERE id = 700')).body['rows']).toEqual([]);
+  });
+
   it('queries without an end are ended, and neither writes nor replication wait for them', async () => {
     await using server = await createServer(served.replica(), { listen: '127.0.0.1:0' });
     await using other = await createServer(served.replica('r2'), { listen: '127.0.0.1:0' });
