@@ -77,6 +77,17 @@ describe('POST /v1/execute and /v1/query', () => {
     expect((await query(server, 'SELECT id FROM items WHERE id = 800')).body['rows']).toEqual([]);
   });
 
+  it('write a batch only where its statements change as many rows as they say', async () => {
+    const update = { sql: "UPDATE items SET name = 'y' WHERE id = 404", rows: 1 };
+    const refused = await post(server, '/v1/execute', { statements: [update] });
+    expect(refused).toMatchObject({
+      status: 422,
+      body: { error: { code: 'UNEXPECTED_ROWS', context: { statement: 0, changed: 0, expected: 1 } } },
+    });
+    const accepted = await post(server, '/v1/execute', { statements: [{ ...update, rows: 0 }] });
+    expect(accepted).toMatchObject({ status: 200, body: { changes: [0] } });
+  });
+
   it.each<[string, string, unknown, RegExp]>([
     ['no body', '/v1/query', '', /JSON/],
     ['no JSON', '/v1/query', '{"sql":', /JSON/],

@@ -35,6 +35,11 @@ const params = shownOnly(
   'A list for ?, or an object for :name, @name and $name.',
 );
 
+const expectedRows = z
+  .int()
+  .min(0)
+  .describe('How many rows it has to change: with another number, nothing of the transaction is kept.');
+
 const vector = shownOnly(z.record(z.string(), z.int().min(0)), 'Counters of transactions, by their origin.');
 
 const sessionToken = z
@@ -45,7 +50,7 @@ const timeoutMs = whole(MAX_TIMEOUT_MS).optional().describe('How long it may tak
 
 export const executeBody = z.strictObject({
   statements: z
-    .array(z.strictObject({ sql: z.string(), params: params.optional() }))
+    .array(z.strictObject({ sql: z.string(), params: params.optional(), rows: expectedRows.optional() }))
     .min(1)
     .max(MAX_STATEMENTS)
     .describe('Run in one transaction, in this order.'),

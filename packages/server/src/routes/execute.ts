@@ -14,8 +14,9 @@ export const executeRoute = route({
   answers: { 200: { what: 'It is committed.', schema: executeAnswer } },
   run: async ({ replica, requests }, { body, signal, reply }) => {
     const { acks, requestId, timeoutMs } = body;
-    const statements = body.statements.map(({ sql, params }, index): Statement => {
-      return { sql, params: toParams(params, `statements[${index}].params`) };
+    const statements = body.statements.map(({ sql, params, rows }, index): Statement => {
+      const values = toParams(params, `statements[${index}].params`);
+      return { sql, params: values, ...(rows !== undefined && { rows }) };
     });
     const options: ExecuteOptions = {
       signal,
