@@ -285,6 +285,13 @@ export {
   type Rewinding,
   type RewindReport,
 } from './ports/rescue.js';
+export type {
+  Publication,
+  PublicationEnd,
+  PublishedMark,
+  PublishRequest,
+  PublishResult,
+} from './ports/publication.js';
 export type { Registry, RegistryEntry } from './ports/registry.js';
 export type { RequestRows, RequestsSchema } from './ports/requests.js';
 export {
@@ -347,3 +354,13 @@ export {
   type SubscriptionRecord,
   writeSubscription,
 } from './subscriptions/subscription-record.js';
+
+export { changeToJson, markerToJson } from './publishing/change-json.js';
+export {
+  changesStream,
+  parsePublish,
+  type PublishOptions,
+  type PublishRetention,
+  type PublishSettings,
+} from './publishing/publish-options.js';
+export { escapeToken, SubjectTemplate } from './publishing/subject-template.js';

@@ -17,5 +17,7 @@ export type { JetStreamLease } from './lease/jetstream-lease.js';
 export type { JetStreamLog } from './log/jetstream-log.js';
 export type { LogOptions } from './log/log-options.js';
 export { permissionsOf, type AccessRole, type PermissionOptions, type Permissions } from './permissions.js';
+export type { ChangesStream } from './publication/changes-stream.js';
+export type { JetStreamPublication } from './publication/jetstream-publication.js';
 export type { KvRegistry } from './registry/kv-registry.js';
 export { clusterPrefix, durableName, registryBucket, streamName } from './subjects.js';

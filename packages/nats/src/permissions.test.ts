@@ -43,6 +43,21 @@ describe('permissionsOf', () => {
     );
   });
 
+  it('adds what a replica needs that publishes changes', () => {
+    const plain = permissionsOf('replica', 'shop', { id: 'eu-1' });
+    const { publish } = permissionsOf('replica', 'shop', {
+      ...{ id: 'eu-1', publish: { subject: 'shop.{table}.{op}', stream: 'SHOP' } },
+    });
+    expect(publish.filter((subject) => !plain.publish.includes(subject))).toEqual([
+      ...[
+        'shop.*.*',
+        '$JS.API.STREAM.CREATE.SHOP',
+        '$JS.API.STREAM.INFO.SHOP',
+        '$JS.API.STREAM.MSG.GET.SHOP',
+      ],
+    ]);
+  });
+
   it('follows the prefix of the inbox', () => {
     const { subscribe } = permissionsOf('replica', 'shop', { id: 'eu-1', inboxPrefix: '_INBOX_eu-1' });
     expect(subscribe).toContain('_INBOX_eu-1.>');

@@ -1,4 +1,10 @@
-import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
+import {
+  AntiphonError,
+  checkOptions,
+  type OptionNames,
+  parsePublish,
+  type PublishOptions,
+} from '@antiphon/core';
 import {
   beatSubject,
   beatSubjects,
@@ -31,9 +37,11 @@ export interface PermissionOptions {
   readonly id?: string;
   /** As in the options of the connection. */
   readonly inboxPrefix?: string;
+  /** As in the options of a replica that publishes changes. */
+  readonly publish?: PublishOptions;
 }
 
-const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true };
+const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true, publish: true };
 
 const READING_COMMANDS = [
   ...[
@@ -63,7 +71,7 @@ export function permissionsOf(
   options: PermissionOptions = {},
 ): Permissions {
   checkOptions(options, PERMISSION_OPTIONS, 'permissionsOf()');
-  const { id, inboxPrefix = '_INBOX' } = options;
+  const { id, inboxPrefix = '_INBOX', publish } = options;
   if (role === 'replica' || role === 'creator') {
     if (id === undefined) {
       throw new AntiphonError(
@@ -71,7 +79,9 @@ export function permissionsOf(
         `The permissions of a ${role} are those of one replica. Give its id.`,
       );
     }
-    return replicaPermissions(role, cluster, id, inboxPrefix);
+    const permissions = replicaPermissions(role, cluster, id, inboxPrefix);
+    if (publish === undefined) return permissions;
+    return { ...permissions, publish: [...permissions.publish, ...publishing(cluster, publish)] };
   }
   const mailboxes = `${clusterPrefix(cluster)}.replica`;
   const commands = READING_COMMANDS.map((command) => `${mailboxes}.*.${command}`);
@@ -130,6 +140,13 @@ function replicaPermissions(
       `${inboxPrefix}.>`,
     ],
   };
+}
+
+/** The stream of published changes. Whoever makes it may be the one that is gone. */
+function publishing(cluster: string, options: PublishOptions): readonly string[] {
+  const { subject, stream } = parsePublish(cluster, options);
+  const api = ['CREATE', 'INFO', 'MSG.GET'].map((operation) => `$JS.API.STREAM.${operation}.${stream}`);
+  return [subject.wildcard, ...api];
 }
 
 /** The log, the registry and the lease. */

@@ -100,6 +100,8 @@ export type { Left, LeaveOptions } from './membership/leave.js';
 export type { Removal, RemoveMemberOptions } from './membership/remove-member.js';
 export type { Subscription } from './read/subscription.js';
 export type { SubscribeOptions, SubscriptionInfo } from './read/subscriptions.js';
+export type { PublishingStatus } from './state/publishing.js';
+export type { PublishOptions, PublishRetention } from '@antiphon/core';
 export type { SubscriptionStatus } from './state/active-subscriptions.js';
 export type { SubscriptionHolder } from '@antiphon/core';
 export type { ReplicaHealth } from './replica/healthcheck.js';

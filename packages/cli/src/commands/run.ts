@@ -197,6 +197,7 @@ async function startUntil(
         ...(config.topology === undefined ? {} : { topology: config.topology }),
         ...(config.failoverPriority === undefined ? {} : { failoverPriority: config.failoverPriority }),
         ...(config.reads === undefined ? {} : { reads: config.reads }),
+        ...(config.publish === undefined ? {} : { publish: config.publish }),
         update: config.update,
         ...(config.failover === undefined ? {} : { failover: config.failover }),
         ...(config.limits === undefined ? {} : { limits: config.limits }),

@@ -44,8 +44,19 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
     ...alarmWarnings(statuses).map(warning),
     ...staysHere(statuses).map((text) => warning(['yellow', text])),
     ...subscriptionLines(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
+    ...publishingLines(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
     ...notReplicated(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
   ].join('');
+}
+
+/** Which replica publishes changes; what is in the way is an alarm. */
+function publishingLines(statuses: readonly ReplicaStatus[]): readonly string[] {
+  return statuses.flatMap(({ id, publishing }) => {
+    if (publishing === undefined) return [];
+    const { stream, state, publishedSeq, lagEntries = 0 } = publishing;
+    const lag = lagEntries === 0 ? '' : `, ${lagEntries} entries of the log behind`;
+    return [`changes published to ${stream}: ${id} is ${state}, message ${publishedSeq}${lag}`];
+  });
 }
 
 const COLUMNS: readonly Column[] = [

@@ -1,8 +1,10 @@
 import {
   type FailoverSettings,
   parseFailover,
+  parsePublish,
   parseTopology,
   parseUpdate,
+  type PublishOptions,
   type SyncSettings,
 } from '@antiphon/core';
 import { dirname, resolve } from 'node:path';
@@ -40,6 +42,8 @@ export interface Config {
   readonly failoverPriority?: number;
   /** Of this replica; only what the file says. */
   readonly reads?: ReadOptions;
+  /** Of this replica. Absent: it publishes no changes. */
+  readonly publish?: PublishOptions;
   readonly update: Update;
   /** Absent: what the cluster has agreed on. */
   readonly failover?: FailoverSettings;
@@ -71,6 +75,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.topology === undefined ? {} : { topology: parseTopology(file.topology) }),
     ...(file.failoverPriority === undefined ? {} : { failoverPriority: file.failoverPriority }),
     ...(file.reads === undefined ? {} : { reads: defined(file.reads) }),
+    ...(file.publish === undefined ? {} : { publish: resolvePublish(file.cluster, file.publish) }),
     update: resolveUpdate(file.update),
     ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
     ...(file.http === undefined ? {} : { http: resolveHttp(file.http) }),
@@ -101,6 +106,16 @@ function resolveTls(given: NonNullable<ConfigFile['nats']['tls']>, folder: strin
     pathOf(value, folder),
   ]);
   return { ...(Object.fromEntries(paths) as NatsTls), ...defined({ handshakeFirst }) };
+}
+
+function resolvePublish(cluster: string, given: NonNullable<ConfigFile['publish']>): PublishOptions {
+  const { subject, retention, ...others } = given;
+  const options = {
+    ...{ subject, ...defined(others) },
+    ...(retention === undefined ? {} : { retention: defined(retention) }),
+  };
+  parsePublish(cluster, options);
+  return options;
 }
 
 function pathOf(value: string, folder: string): string {

@@ -48,6 +48,16 @@ describe('a valid antiphon.yaml', () => {
     expect(problem(`${VALID}limits: { beatMs: 3000000000 }\n`).message).toMatch(/limits\.beatMs/);
   });
 
+  it('may publish changes', () => {
+    const text = `${VALID}publish: { subject: 'shop.{table}.{op}', retention: { maxAgeMs: 60000 } }\n`;
+    const publish = { subject: 'shop.{table}.{op}', retention: { maxAgeMs: 60_000 } };
+    expect(parseConfig(text, 'antiphon.yaml', {}).publish).toEqual(publish);
+    expect(problem(`${VALID}publish: { subjct: x }\n`).message).toMatch(/Did you mean "subject"/);
+    expect(problem(`${VALID}publish: { subject: 'antiphon.{table}' }\n`).message).toMatch(
+      /`publish.subject` is "antiphon.\{table\}"/,
+    );
+  });
+
   it('may say how the database is used', () => {
     const given = "{ file: ./shop.db, synchronous: full, readers: '${READERS}', busyTimeoutMs: 250 }";
     const config = parseConfig(VALID.replace('{ file: ./shop.db }', given), '/x/a.yaml', { READERS: '4' });

@@ -17,6 +17,7 @@ const MAX_READERS = 64;
 const MAX_PRIORITY = 1000;
 const MAX_WEIGHT = 1000;
 const MAX_ZONE = 80;
+const MIN_AGE_MS = 60_000;
 const MAX_DURATION_MS = 86_400_000;
 export const ACK_WORDS = ['all', 'majority', 'logged', 'local'] as const;
 
@@ -161,6 +162,24 @@ const readsSchema = z.strictObject({
     .describe('Where it is: clients that say the same get their reads from here first.'),
 });
 
+const amount = (what: string, least: number) =>
+  z.preprocess(fromText, z.number().int().min(least)).optional().describe(what);
+
+const retentionSchema = z.strictObject({
+  maxAgeMs: amount('For how long changes are kept, at least a minute.', MIN_AGE_MS),
+  maxBytes: amount('How many bytes are kept.', 1),
+  maxMessages: amount('How many changes are kept.', 1),
+});
+
+const publishSchema = z.strictObject({
+  subject: text.describe('Of each change, such as shop.{table}.{op}; {origin} is the replica that wrote it.'),
+  format: z.literal('json').optional().describe('json, the only one.'),
+  stream: text.optional().describe('The JetStream stream. Default: ANTIPHON-CHANGES_ and the cluster.'),
+  retention: retentionSchema
+    .optional()
+    .describe('What the stream keeps, when it is made. Default: everything.'),
+});
+
 export const configSchema = z
   .strictObject({
     cluster: name('the name of the cluster').describe('Name of the cluster; the same on every replica.'),
@@ -196,6 +215,11 @@ export const configSchema = z
     reads: readsSchema
       .optional()
       .describe('How clients that spread their reads over the replicas see this one.'),
+    publish: publishSchema
+      .optional()
+      .describe(
+        'Publishes committed changes as JSON to a stream of their own, for clients of NATS in any language.',
+      ),
     update: updateSchema.optional().describe('When a write is complete.'),
     failover: failoverSchema
       .optional()
@@ -229,6 +253,8 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   reads: Object.keys(readsSchema.shape),
   http: HTTP_KEYS,
   'http.limits': HTTP_LIMIT_KEYS,
+  publish: Object.keys(publishSchema.shape),
+  'publish.retention': Object.keys(retentionSchema.shape),
   limits: LIMIT_KEYS,
 };
 

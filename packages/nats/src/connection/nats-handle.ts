@@ -6,6 +6,8 @@ import { JetStreamApi } from '../jetstream/api.js';
 import { JetStreamLease } from '../lease/jetstream-lease.js';
 import { JetStreamLog } from '../log/jetstream-log.js';
 import type { LogOptions } from '../log/log-options.js';
+import type { ChangesStream } from '../publication/changes-stream.js';
+import { JetStreamPublication } from '../publication/jetstream-publication.js';
 import { KvRegistry } from '../registry/kv-registry.js';
 import { logSubject } from '../subjects.js';
 import { certificateWanted, unusable } from './connect-failure.js';
@@ -138,6 +140,15 @@ export class NatsHandle {
     return new JetStreamLease(
       { access, link: this.#link, problems: this.#problems, requester, api },
       cluster,
+    );
+  }
+
+  /** The stream that changes are published to; close it. */
+  publication(wanted: ChangesStream): JetStreamPublication {
+    const { api } = this;
+    return new JetStreamPublication(
+      { link: this.#link, watch: this.#watch, problems: this.#problems, api },
+      wanted,
     );
   }
 

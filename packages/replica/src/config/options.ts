@@ -13,8 +13,12 @@ import {
   type OptionKind,
   type OptionNames,
   parseFailover,
+  parsePublish,
   parseTopology,
   parseUpdate,
+  type Publication,
+  type PublishOptions,
+  type PublishSettings,
   type Registry,
   shownOption,
   type Store,
@@ -85,6 +89,12 @@ export interface ReplicaOptions<Tx> {
    */
   readonly reads?: ReadOptions;
   /**
+   * Publishes the committed changes of the cluster to a JetStream stream of their own, as JSON, for
+   * clients of NATS in any language. Of all replicas that have it, one does it at a time.
+   * @defaultValue this replica publishes nothing
+   */
+  readonly publish?: PublishOptions;
+  /**
    * Bounds of time, memory and work.
    * @defaultValue `DEFAULT_LIMITS`
    */
@@ -122,6 +132,8 @@ export interface ReplicaPorts {
   readonly registry: Registry;
   /** Of the cluster; only where a primary is elected. */
   readonly lease?: Lease;
+  /** The stream that `publish` is about; the replica closes it. */
+  readonly publication?: Publication;
   /** Time, timers and chance; `systemClock()` of `@antiphon/core`. */
   readonly clock: Clock;
   /** The resident memory of the process in bytes, for `status`. */
@@ -161,6 +173,7 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   /** 0: never the primary by failover. */
   readonly failoverPriority: number;
   readonly reads: ReadSettings;
+  readonly publish?: PublishSettings;
   /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
   readonly limits: ReplicaLimits;
@@ -197,6 +210,7 @@ export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
     failover: true,
     failoverPriority: PRIORITY,
     reads: true,
+    publish: true,
   },
   ...{
     limits: true,
@@ -207,7 +221,16 @@ export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
   },
 };
 const PORTS: OptionNames<ReplicaPorts> = {
-  ...{ log: true, bus: true, registry: true, lease: true, clock: true, memory: true, denials: true },
+  ...{
+    log: true,
+    bus: true,
+    registry: true,
+    lease: true,
+    publication: true,
+    clock: true,
+    memory: true,
+    denials: true,
+  },
 };
 
 /** Throws BAD_OPTION. */
@@ -256,10 +279,25 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     registry,
     clock,
     ...(options.lease === undefined ? {} : { lease: options.lease }),
+    ...publishingOf(options),
     ...(options.onLifecycle === undefined ? {} : { onLifecycle: options.onLifecycle }),
     ...(options.memory === undefined ? {} : { memory: options.memory }),
     ...(options.denials === undefined ? {} : { denials: options.denials }),
   };
+}
+
+function publishingOf({
+  cluster,
+  publish,
+  publication,
+}: ReplicaOptions<never> & ReplicaPorts): Pick<Settings, 'publish' | 'publication'> {
+  if (publish === undefined) return {};
+  const settings = parsePublish(cluster, publish);
+  if (publication !== undefined) return { publish: settings, publication };
+  throw new AntiphonError(
+    'BAD_OPTION',
+    'startReplica() has `publish`, and no stream to publish to. Give `publication`, or call createReplica().',
+  );
 }
 
 function tablesOf(tables: ReplicaOptions<unknown>['tables']): readonly string[] | undefined {

@@ -54,6 +54,15 @@ describeTypos({
     call: (update) => start({ update }),
   },
   AsyncUpdate: { option: 'intervalMs', given: { mode: 'async' }, call: (update) => start({ update }) },
+  PublishOptions: {
+    option: 'stream',
+    given: { subject: 'shop.{table}' },
+    call: (publish) => start({ publish }),
+  },
+  'PublishRetention of PublishOptions': {
+    option: 'maxAgeMs',
+    call: (retention) => start({ publish: { subject: 'shop.{table}', retention } }),
+  },
   ReadOptions: { option: 'weight', call: (reads) => start({ reads }) },
   'ReplicaLimits, AgreedLimits': { option: 'beatMs', call: (limits) => start({ limits }) },
   'WriteOptions of transaction': { option: 'acks', call: (options) => a.transaction(() => 1, options) },

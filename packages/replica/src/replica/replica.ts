@@ -495,7 +495,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const untilMs = scope.clock.monotonicMs() + closeTimeoutMs;
     const closed = new AntiphonError('CLOSED', `Replica ${this.id} is closing. Open it again to continue.`);
     closing.abort(closed);
-    const ended = bounded(scope, closeTimeoutMs * DRAIN_SHARE, scope.subscriptions.close());
+    const ends = Promise.all([scope.subscriptions.close(), scope.publishing.close()]);
+    const ended = bounded(scope, closeTimeoutMs * DRAIN_SHARE, ends);
     await Promise.all([this.#giveAway(closeTimeoutMs * DRAIN_SHARE), ended]);
     exposure.close();
     if (!this.#leaves) await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
@@ -517,8 +518,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     scope.log.detach();
     scope.progress.end(closed);
     const leftMs = Math.max(1, untilMs - scope.clock.monotonicMs());
-    const ends = [scope.store.close(), release(), scope.standIn?.close() ?? Promise.resolve()];
-    await Promise.all(ends.map((end) => bounded(scope, leftMs, end)));
+    const closings = [scope.store.close(), release(), scope.standIn?.close() ?? Promise.resolve()];
+    await Promise.all(closings.map((end) => bounded(scope, leftMs, end)));
     scope.health.handle('closed');
     scope.progress.moved();
   }

@@ -10,6 +10,7 @@ import {
 } from '@antiphon/core';
 import type { Member, Members } from '../cluster/members.js';
 import { roleOf } from '../state/authority.js';
+import type { PublishingStatus } from '../state/publishing.js';
 import type { SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { ServingStatus } from '../state/serving.js';
 import type { ClockStatus } from '../state/clock-watch.js';
@@ -152,6 +153,8 @@ export interface ReplicaStatus {
   readonly rescued: number;
   /** The instances of durable subscriptions that run on this replica. */
   readonly subscriptions: readonly SubscriptionStatus[];
+  /** Of a replica that has `publish` among its options. */
+  readonly publishing?: PublishingStatus;
   /** How clients that spread their reads see it. */
   readonly reads: ServingStatus;
   /** What of this database other replicas do not get, and why. */
@@ -204,6 +207,7 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
     quarantined: state.quarantined,
     rescued: state.rescued,
     subscriptions: scope.subscriptions.all,
+    ...publishingStatus(scope),
     reads: scope.serving.status,
     leftOut: scope.leftOut.known,
     counts: scope.counters.counts,
@@ -217,6 +221,11 @@ export function statusOf(scope: ReplicaScope): ReplicaStatus {
 /** After a pause of this thread, the lease is out before the timer that says so has its turn. */
 export function lifecycleOf({ health, held }: Pick<ReplicaScope, 'health' | 'held'>): LifecycleState {
   return health.state === 'primary' && !held.isValid ? 'suspended' : health.state;
+}
+
+function publishingStatus({ publishing }: ReplicaScope): Pick<ReplicaStatus, 'publishing'> {
+  const { status } = publishing;
+  return status === undefined ? {} : { publishing: status };
 }
 
 export function epochStatus({ authority, store }: ReplicaScope): Pick<ReplicaStatus, 'epoch'> {

@@ -4,7 +4,10 @@ import {
   abortReason,
   AntiphonError,
   checkRequired,
+  parsePublish,
   type OptionNames,
+  type Publication,
+  type PublishSettings,
   systemClock,
   withAbortReason,
 } from '@antiphon/core';
@@ -56,6 +59,7 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   // Only here: who starts replicas on other ports need not load it.
   const { connectNats } = await import('@antiphon/nats');
   const { cluster, id, signal } = options;
+  const publish = options.publish && parsePublish(cluster, options.publish);
   const logger = options.logger && guardedLogger(options.logger);
   const { connectTimeoutMs } = resolveLimits(options.limits);
   const connecting = connectNats({
@@ -76,7 +80,10 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   try {
     await nats.assertJetStream(signal);
     const log = nats.log(cluster);
-    const ports = { log, bus: nats.bus(), registry: nats.registry(cluster), lease: nats.lease(cluster) };
+    const ports = {
+      ...{ log, bus: nats.bus(), registry: nats.registry(cluster), lease: nats.lease(cluster) },
+      ...(publish && { publication: publicationOf(nats, cluster, publish) }),
+    };
     const memory = (): number => process.memoryUsage.rss();
     const starting = signal ? AbortSignal.any([signal, denied.signal]) : denied.signal;
     const others = { clock: systemClock(), memory, denials: () => nats.denials.all, signal: starting };
@@ -96,6 +103,14 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   } finally {
     stopListening();
   }
+}
+
+function publicationOf(
+  nats: NatsHandle,
+  cluster: string,
+  { stream, subject, retention }: PublishSettings,
+): Publication {
+  return nats.publication({ cluster, stream, subjects: subject.wildcard, retention });
 }
 
 /** The result, or ABORTED as soon as the caller gives up; what comes later is released. */

@@ -25,6 +25,7 @@ import { OwnLog, ownLogState } from '../state/own-log.js';
 import { OwnReturn } from '../state/own-return.js';
 import { findOwnPast, type OwnRecovery } from '../deliver/own-recovery.js';
 import { ActiveSubscriptions } from '../state/active-subscriptions.js';
+import { Publishing } from '../state/publishing.js';
 import { LogAuthority, roleOf } from '../state/authority.js';
 import { CommitWatch } from '../state/commit-watch.js';
 import { ClockWatch } from '../state/clock-watch.js';
@@ -69,6 +70,7 @@ export async function prepare(
     sent: new SentMessages(),
     counters: new Counters(),
     subscriptions: new ActiveSubscriptions(),
+    publishing: new Publishing(),
     serving: new Serving(checked.reads, checked.clock),
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
     freshness: new Freshness(checked),

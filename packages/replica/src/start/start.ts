@@ -6,6 +6,7 @@ import type { Logger } from '../config/logger.js';
 import type { Left, LeaveOptions } from '../membership/leave.js';
 import { resolveSettings, type ReplicaOptions, type ReplicaPorts } from '../config/options.js';
 import { RescueLedgerAccess } from '../failover/rescue.js';
+import { ChangePublisher } from '../read/publisher.js';
 import { Quarantine } from '../repair/quarantine.js';
 import { ReplicaActor, replicaMailbox } from '../replica/replica-actor.js';
 import { Recapturer } from '../repair/recapture.js';
@@ -119,6 +120,9 @@ function run<Tx>(scope: ReplicaScope, closing: AbortController, release: () => P
     closing,
     release,
   });
+  const { publish, publication } = scope;
+  if (publish !== undefined && publication !== undefined)
+    scope.publishing.opened(new ChangePublisher({ scope, settings: publish, publication }));
   return running;
 }
 

@@ -12,6 +12,7 @@ import type { HeldLease } from './held-lease.js';
 import type { OwnLog } from './own-log.js';
 import type { OwnReturn } from './own-return.js';
 import type { Positions } from './positions.js';
+import type { Publishing } from './publishing.js';
 import type { Progress } from './progress.js';
 import type { Serving } from './serving.js';
 import type { SentMessages } from './sent-messages.js';
@@ -63,6 +64,7 @@ export interface Scope extends Settings {
   readonly sync: SynchronousCluster | undefined;
   readonly sent: SentMessages;
   readonly subscriptions: ActiveSubscriptions;
+  readonly publishing: Publishing;
   readonly serving: Serving;
   /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
   readonly closing: AbortSignal;

@@ -1,0 +1,67 @@
+import type { LoggedChange, RowObject } from '../changes/committed-change.js';
+import { formatTransactionId } from '../model/transaction-id.js';
+import { TaggedValue, type Value } from '../model/value.js';
+
+/**
+ * A change as other programs get it (docs/publishing.md). `index`: its number in its transaction,
+ * from 0.
+ */
+export function changeToJson(change: LoggedChange, index: number): Uint8Array {
+  const { before, after } = change;
+  const images = `${field('key', change.key)}${field('before', before)}${field('after', after)}`;
+  return Buffer.from(`${headOf(change, index)}${images}}`);
+}
+
+/**
+ * In place of a change that is larger than a message may be: what is too large is left out, and
+ * `tooLarge` says how many bytes it has. Readers get the row from a replica. `withKey`: unless the
+ * key alone is too large.
+ */
+export function markerToJson(
+  change: LoggedChange,
+  index: number,
+  { bytes, withKey }: { readonly bytes: number; readonly withKey: boolean },
+): Uint8Array {
+  const key = withKey ? field('key', change.key) : '';
+  return Buffer.from(`${headOf(change, index)}${key},"tooLarge":${bytes}}`);
+}
+
+function headOf({ id, table, op, last, time, seq }: LoggedChange, index: number): string {
+  const head = { id: formatTransactionId(id), index, last, origin: id.origin, counter: id.counter };
+  return JSON.stringify({ ...head, table, op, time, seq }).slice(0, -1);
+}
+
+function field(name: string, row: RowObject | undefined): string {
+  if (row === undefined) return '';
+  const columns: string[] = [];
+  for (const column in row) columns.push(`${JSON.stringify(column)}:${valueToJson(row[column] ?? null)}`);
+  return `,"${name}":{${columns.join(',')}}`;
+}
+
+/**
+ * Integers that a double holds exactly as numbers, others as text; bytes as `{"base64":"…"}`, with
+ * a `type` where they are text that is not valid UTF-8; the infinities of SQLite as
+ * `{"real":"Infinity"}`, since JSON has none.
+ */
+export function valueToJson(value: Value): string {
+  switch (typeof value) {
+    case 'bigint': {
+      const isExact = value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER;
+      return isExact ? String(value) : `"${value}"`;
+    }
+    case 'number':
+      return Number.isFinite(value) ? JSON.stringify(value) : `{"real":"${value}"}`;
+    case 'string':
+      return JSON.stringify(value);
+    case 'boolean':
+      return String(value);
+    default:
+      if (value === null) return 'null';
+      if (value instanceof TaggedValue) return `{"base64":"${base64(value.bytes)}","type":"${value.tag}"}`;
+      return `{"base64":"${base64(value)}"}`;
+  }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+}

@@ -1,0 +1,181 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '@antiphon/testing';
+import { describe, expect, it } from 'vitest';
+import { ClusterFixture, type SqliteReplica } from '../testing/cluster-fixture.js';
+import { type Published, publishedIn, violationsIn } from '../testing/published.js';
+
+const STREAM = 'ANTIPHON-CHANGES_shop';
+/** On a busy machine. */
+const PATIENCE_MS = 40_000;
+
+/** A replica that publishes, in a process of its own. */
+class Publisher implements AsyncDisposable {
+  #child: ChildProcess;
+  #exited: Promise<unknown>;
+  state = '';
+
+  constructor(
+    private readonly cluster: ClusterFixture,
+    readonly id: string,
+  ) {
+    writeFileSync(this.#program, programOf(cluster, id));
+    [this.#child, this.#exited] = this.#spawn();
+  }
+
+  get #program(): string {
+    return join(this.cluster.dir, `${this.id}.mjs`);
+  }
+
+  #spawn(): [ChildProcess, Promise<unknown>] {
+    const child = spawn(process.execPath, [this.#program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    child.stdout.on('data', (data: Buffer) => (this.state = data.toString().trim().split('\n').at(-1) ?? ''));
+    return [child, new Promise((resolve) => child.once('exit', resolve))];
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  async killAndRestart(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+    [this.#child, this.#exited] = this.#spawn();
+  }
+
+  async until(state: 'active' | 'standby'): Promise<void> {
+    await eventually(`${this.id} is ${state}`, () => this.state === state, PATIENCE_MS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+  }
+}
+
+function programOf(cluster: ClusterFixture, id: string): string {
+  const built = (name: string): string =>
+    JSON.stringify(new URL(`../../../${name}/dist/index.js`, import.meta.url));
+  return `
+    import { createReplica } from ${built('replica')};
+    import { sqlite } from ${built('sqlite')};
+    const replica = await createReplica({
+      cluster: '${cluster.cluster}', id: '${id}', servers: '${cluster.server.url}',
+      store: sqlite({ file: ${JSON.stringify(cluster.file(id))} }),
+      topology: { mode: 'multi-primary' }, publish: { subject: 'shop.{table}.{op}' },
+    });
+    let said;
+    setInterval(() => {
+      const { state } = replica.status().publishing;
+      if (state !== said) process.stdout.write(state + '\\n');
+      said = state;
+    }, 20);
+    process.once('SIGTERM', () => replica.close().then(() => process.exit()));`;
+}
+
+/** Two replicas that publish, and a third one that writes. */
+class Trio implements AsyncDisposable {
+  #written = 0;
+
+  private constructor(
+    readonly cluster: ClusterFixture,
+    readonly writer: SqliteReplica,
+    readonly one: Publisher,
+    readonly two: Publisher,
+  ) {}
+
+  static async start(): Promise<Trio> {
+    const cluster = await ClusterFixture.start();
+    cluster.sql('w', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+    const writer = await cluster.replica('w');
+    const one = new Publisher(cluster, 'a');
+    const trio = new Trio(cluster, writer, one, new Publisher(cluster, 'b'));
+    await trio.write(1);
+    await eventually('somebody publishes', () => [one.state, trio.two.state].includes('active'), PATIENCE_MS);
+    return trio;
+  }
+
+  get active(): Publisher {
+    return this.one.state === 'active' ? this.one : this.two;
+  }
+
+  get standby(): Publisher {
+    return this.active === this.one ? this.two : this.one;
+  }
+
+  /** Transactions of one to three changes. */
+  async write(transactions: number): Promise<void> {
+    for (let n = 0; n < transactions; n++)
+      await this.writer.execute(
+        Array.from({ length: 1 + (n % 3) }, () => ({
+          sql: 'INSERT INTO t VALUES (?)',
+          params: [++this.#written],
+        })),
+      );
+  }
+
+  /** Every change is there once, and in order. */
+  async allPublished(): Promise<readonly Published[]> {
+    const nats = await this.cluster.nats();
+    let messages: readonly Published[] = [];
+    await eventually(
+      `${this.#written} changes are published`,
+      async () => (messages = await publishedIn(nats, STREAM).catch(() => [])).length >= this.#written,
+      PATIENCE_MS,
+    );
+    expect(violationsIn(messages)).toEqual([]);
+    const ids = messages.map(({ change }) => change.key?.['id']);
+    expect(ids).toEqual(Array.from({ length: this.#written }, (_, index) => index + 1));
+    return messages;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.one[Symbol.asyncDispose]();
+    await this.two[Symbol.asyncDispose]();
+    await this.cluster[Symbol.asyncDispose]();
+  }
+}
+
+describe('changes that several processes publish', () => {
+  it('I17: come once each after kill -9 of the one that publishes', async () => {
+    await using trio = await Trio.start();
+    for (let round = 0; round < 3; round++) {
+      const writing = trio.write(150);
+      await sleep(50 + 100 * round);
+      await trio.active.killAndRestart();
+      await writing;
+      await trio.allPublished();
+    }
+  });
+
+  it('I17: come once each although a paused publisher wakes up behind its successor', async () => {
+    await using trio = await Trio.start();
+    const { active: old, standby: next } = trio;
+    const writing = trio.write(150);
+    await sleep(60);
+    old.signal('SIGSTOP');
+    await writing;
+    await next.until('active');
+    const more = trio.write(150);
+    old.signal('SIGCONT');
+    await more;
+    await old.until('standby');
+    await trio.write(20);
+    await trio.allPublished();
+  });
+
+  it('I17: come once each while the broker is restarted', async () => {
+    await using trio = await Trio.start();
+    for (let round = 0; round < 2; round++) {
+      const writing = trio.write(200);
+      await sleep(40);
+      await trio.cluster.server.stop();
+      await sleep(300);
+      await trio.cluster.restartServer();
+      await writing;
+      await trio.allPublished();
+    }
+  });
+});
