@@ -11,6 +11,7 @@ export interface Published {
     readonly last: boolean;
     readonly origin: string;
     readonly counter: number;
+    readonly seq: number;
     readonly table: string;
     readonly op: string;
     readonly key?: Readonly<Record<string, unknown>>;
