@@ -1,5 +1,5 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '@antiphon/testing';
@@ -42,6 +42,7 @@ class Publisher implements AsyncDisposable {
   async killAndRestart(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#exited;
+    this.state = '';
     [this.#child, this.#exited] = this.#spawn();
   }
 
@@ -73,6 +74,60 @@ function programOf(cluster: ClusterFixture, id: string): string {
       said = state;
     }, 20);
     process.once('SIGTERM', () => replica.close().then(() => process.exit()));`;
+}
+
+const HAS_PYTHON = spawnSync('python3', ['--version']).status === 0;
+
+/** The program of docs/publishing.md, which is started again whenever it ends. */
+class PythonConsumer implements AsyncDisposable {
+  readonly #file: string;
+  readonly #program: string;
+  readonly #server: URL;
+  #child: ChildProcess | undefined;
+  #exited: Promise<unknown> = Promise.resolve();
+  #disposed = false;
+
+  constructor(cluster: ClusterFixture) {
+    const page = readFileSync(new URL('../../../../docs/publishing.md', import.meta.url), 'utf8');
+    const [, text = ''] = /```python\n(.*?)```/s.exec(page) ?? [];
+    this.#program = join(cluster.dir, 'consumer.py');
+    this.#file = join(cluster.dir, 'handled.jsonl');
+    this.#server = new URL(cluster.server.url);
+    writeFileSync(this.#program, text);
+    this.#start();
+  }
+
+  #start(): void {
+    const { hostname, port } = this.#server;
+    const child = spawn('python3', [this.#program, hostname, port, STREAM, this.#file], { stdio: 'ignore' });
+    this.#child = child;
+    this.#exited = new Promise((resolve) => child.once('exit', resolve)).then(async () => {
+      if (this.#disposed) return;
+      await sleep(50);
+      if (!this.#disposed) this.#start();
+    });
+  }
+
+  kill(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
+  get handled(): readonly Published[] {
+    if (!existsSync(this.#file)) return [];
+    const lines = readFileSync(this.#file, 'utf8').split('\n').slice(0, -1);
+    return lines.map((line) => {
+      const { streamSeq, ...change } = JSON.parse(line) as Published['change'] & {
+        readonly streamSeq: number;
+      };
+      return { seq: streamSeq, subject: '', messageId: '', change };
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    this.kill();
+    await this.#exited;
+  }
 }
 
 /** Two replicas that publish, and a third one that writes. */
@@ -177,5 +232,47 @@ describe('changes that several processes publish', () => {
       await writing;
       await trio.allPublished();
     }
+  });
+
+  it.skipIf(!HAS_PYTHON)('I17: come once each to a consumer, whatever is killed', async () => {
+    await using trio = await Trio.start();
+    await using consumer = new PythonConsumer(trio.cluster);
+    const steps: string[] = [];
+    const kill = {
+      consumer: () => Promise.resolve(consumer.kill()),
+      publisher: () => trio.active.killAndRestart(),
+      standby: () => trio.standby.killAndRestart(),
+      broker: async () => {
+        await trio.cluster.server.stop();
+        await sleep(200);
+        await trio.cluster.restartServer();
+      },
+    };
+    const victims = [
+      'consumer',
+      'publisher',
+      'consumer',
+      'broker',
+      'consumer',
+      'standby',
+      'publisher',
+    ] as const;
+    for (const victim of victims) {
+      const delayMs = Math.round(Math.random() * 400);
+      steps.push(`${victim} after ${delayMs} ms`);
+      const writing = trio.write(60);
+      await sleep(delayMs);
+      await kill[victim]();
+      await writing;
+    }
+    const messages = await trio.allPublished();
+    const ids = (of: readonly Published[]): unknown[] => of.map(({ change }) => change.key?.['id']);
+    await eventually(
+      'the consumer has all of it',
+      () => consumer.handled.length >= messages.length,
+      PATIENCE_MS,
+    );
+    expect(violationsIn(consumer.handled), steps.join(', ')).toEqual([]);
+    expect(ids(consumer.handled), steps.join(', ')).toEqual(ids(messages));
   });
 });

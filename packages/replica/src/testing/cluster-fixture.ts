@@ -2,7 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { systemClock, type Bus, type Clock, type Lease, type Log, type Registry } from '@antiphon/core';
+import {
+  type Bus,
+  type Clock,
+  type Lease,
+  type Log,
+  parsePublish,
+  type Publication,
+  type Registry,
+  systemClock,
+} from '@antiphon/core';
 import { connectNats, type NatsHandle } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
@@ -25,6 +34,7 @@ export interface Around {
   /** Its connection: without it, it has gone for all others. */
   readonly connected?: (nats: NatsHandle) => void;
   readonly lease?: (lease: Lease) => Lease;
+  readonly publication?: (publication: Publication) => Publication;
 }
 
 export interface FixturePorts {
@@ -124,6 +134,8 @@ export class ClusterFixture implements AsyncDisposable {
       lease: lease(nats.lease(this.cluster)),
       clock,
     };
+    const publication = this.#publication(nats, rest.publish);
+    const wrapped = around.publication ?? ((real: Publication) => real);
     const base = {
       cluster: this.cluster,
       id,
@@ -133,13 +145,22 @@ export class ClusterFixture implements AsyncDisposable {
     } as const;
     const release = (): Promise<void> => nats.close();
     try {
-      const replica = await startReplica({ ...base, ...ports }, release);
+      const replica = await startReplica(
+        { ...base, ...ports, ...(publication && { publication: wrapped(publication) }) },
+        release,
+      );
       this.#replicas.push(replica);
       return replica;
     } catch (error) {
       await release();
       throw error;
     }
+  }
+
+  #publication(nats: NatsHandle, publish: StartOptions['publish']): Publication | undefined {
+    if (publish === undefined) return undefined;
+    const { stream, subject, retention } = parsePublish(this.cluster, publish);
+    return nats.publication({ cluster: this.cluster, stream, subjects: subject.wildcard, retention });
   }
 
   /** What a replica is made of, and what `verify` asks, over a connection of its own. */
