@@ -54,6 +54,7 @@ describe('permissionsOf', () => {
         '$JS.API.STREAM.CREATE.SHOP',
         '$JS.API.STREAM.INFO.SHOP',
         '$JS.API.STREAM.MSG.GET.SHOP',
+        '$KV.ANTIPHON_shop.published.SHOP',
       ],
     ]);
   });

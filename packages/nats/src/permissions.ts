@@ -146,7 +146,8 @@ function replicaPermissions(
 function publishing(cluster: string, options: PublishOptions): readonly string[] {
   const { subject, stream } = parsePublish(cluster, options);
   const api = ['CREATE', 'INFO', 'MSG.GET'].map((operation) => `$JS.API.STREAM.${operation}.${stream}`);
-  return [subject.wildcard, ...api];
+  const copy = `$KV.${registryBucket(cluster)}.published.${stream}`;
+  return [subject.wildcard, ...api, copy];
 }
 
 /** The log, the registry and the lease. */

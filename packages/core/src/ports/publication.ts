@@ -2,9 +2,14 @@ import type { AntiphonError } from '../errors/antiphon-error.js';
 
 /** How far a stream of published changes goes. */
 export interface PublicationEnd {
+  /** When the stream was made: another one of its name has another time. */
+  readonly created: string;
   /** The number of its last message; 0: there never was one. */
   readonly seq: number;
-  /** The newest message that a publisher of this cluster wrote; absent: there never was one. */
+  /**
+   * The newest message that a publisher of this cluster wrote. Absent: there never was one (`seq`
+   * is 0), or it was deleted or too old.
+   */
   readonly last?: PublishedMark;
 }
 
@@ -44,8 +49,7 @@ export interface Publication {
   readonly maxMessageBytes: number;
   /**
    * Never stale; makes the stream when it is missing. Throws LOG_UNAVAILABLE, LOG_REFUSED when the
-   * stream is not as configured, PLACE_LOST when its newest message was deleted, ACCESS_DENIED,
-   * ABORTED.
+   * stream is not as configured, ACCESS_DENIED, ABORTED.
    */
   end(signal?: AbortSignal): Promise<PublicationEnd>;
   /** Sends without waiting; `settled` is called exactly once, never inside the call itself. */

@@ -137,22 +137,17 @@ export class JetStreamPublication implements Publication {
 
   async #end(options: CallOptions): Promise<PublicationEnd> {
     const { api } = this.deps;
-    const { state } = await findOrCreateChanges(api, this.wanted, options);
+    const { state, created } = await findOrCreateChanges(api, this.wanted, options);
     const { last_seq: seq } = state;
     for (let at = seq; at > 0 && at > seq - MAX_FOREIGN; at--) {
       const message = await api.getMessage(this.stream, at, options);
-      if (message === undefined) throw this.#deleted(at);
+      if (message === undefined) return { created, seq };
       const [id, place] = [message.header('Nats-Msg-Id'), message.header(CURSOR_HEADER)];
-      if (id !== undefined && place !== undefined) return { seq, last: { id, place } };
+      if (id !== undefined && place !== undefined) return { created, seq, last: { id, place } };
     }
-    if (seq === 0) return { seq };
+    if (seq === 0) return { created, seq };
     const message = `The stream ${this.stream} ends with messages that Antiphon did not publish. Find out who publishes to ${this.wanted.subjects}, and delete those messages or the stream.`;
     throw new AntiphonError('LOG_REFUSED', message, { context: this.#context });
-  }
-
-  #deleted(seq: number): AntiphonError {
-    const message = `Message ${seq} of the stream ${this.stream}, which says how far changes are published, is gone: it was deleted, or too old. Delete the stream, and changes are published again from where the log begins. See docs/publishing.md.`;
-    return new AntiphonError('PLACE_LOST', message, { context: this.#context });
   }
 
   #receive(message: Msg): void {

@@ -181,6 +181,24 @@ describe('published changes', () => {
     expect(idsOf(await published(cluster, 1))).toEqual([1]);
   });
 
+  it('I17: go on where they were when all of them are too old to be kept', async () => {
+    await using cluster = await ClusterFixture.start();
+    cluster.sql('a', SCHEMA);
+    let a = await cluster.replica('a', { publish: PUBLISH });
+    await insert(a, 1, 2);
+    await published(cluster, 2);
+    const { registry } = await cluster.ports();
+    const key = `published.${STREAM}`;
+    await eventually('there is a copy', async () => (await registry.get(key)) !== undefined, PATIENCE_MS);
+    await cluster.closeReplica('a');
+    const nats = await cluster.nats();
+    await (await nats.connection.jetstreamManager()).streams.purge(STREAM);
+    a = await cluster.replica('a', { publish: PUBLISH });
+    await insert(a, 3);
+    expect(idsOf(await published(cluster, 1))).toEqual([3]);
+    expect((await publishedIn(nats, STREAM)).map(({ seq }) => seq)).toEqual([3]);
+  });
+
   it('leave a mark where one is larger than a message may be', async () => {
     await using cluster = await ClusterFixture.start('shop', { maxPayload: 64 * 1024 });
     cluster.sql('a', SCHEMA);

@@ -11,12 +11,14 @@ import {
   SecondLooks,
   sentence,
   sleep,
+  type Timer,
   toAntiphonError,
   type TransactionId,
 } from '@antiphon/core';
 import type { OpenPublisher, PublishingStatus } from '../state/publishing.js';
 import type { Scope } from '../state/scope.js';
 import { type CommittedChange, follow } from './changes.js';
+import { PlaceCopy } from './place-copy.js';
 import { PlaceJudge } from './place-judge.js';
 import { PublishWindow } from './publish-window.js';
 
@@ -28,6 +30,8 @@ const RETRY_MS = 250;
 const MAX_RETRY_MS = 2000;
 /** A change of leaders or a lost connection costs a try or two, and is no news. */
 const ALARM_AFTER_MS = 5000;
+/** Far below what a stream keeps a change for, at least. */
+const KEEP_PLACE_MS = 5000;
 const WINDOW = { messages: 4096, bytes: 8 * 1024 * 1024 };
 export const PUBLISHING_ALARM = 'publishing';
 
@@ -66,7 +70,9 @@ export class ChangePublisher implements OpenPublisher {
   readonly #running: Promise<void>;
   #state: PublishingStatus['state'] = 'standby';
   #problem: Problem | undefined;
-  #end: PublicationEnd = { seq: 0 };
+  readonly #copy: PlaceCopy;
+  #keeping: Timer | undefined;
+  #end: PublicationEnd = { created: '', seq: 0 };
   /** The entry of the log that is read next. */
   #readOn: number | undefined;
   #tenures = 0;
@@ -76,6 +82,8 @@ export class ChangePublisher implements OpenPublisher {
   constructor(private readonly deps: PublisherDeps) {
     const { scope } = deps;
     this.#judge = new PlaceJudge(scope);
+    this.#copy = new PlaceCopy(scope.registry, deps.publication.stream);
+    this.#keepPlace();
     const onClosing = (): void => this.#ending.abort(scope.closing.reason);
     scope.closing.addEventListener('abort', onClosing, { once: true });
     if (scope.closing.aborted) onClosing();
@@ -100,6 +108,7 @@ export class ChangePublisher implements OpenPublisher {
   /** Idempotent, never rejects. What was sent is answered first, within seconds. */
   async close(): Promise<void> {
     this.#ending.abort(new AntiphonError('CLOSED', 'The replica is closed. Open it again.'));
+    this.#keeping?.cancel();
     await this.#running;
     this.deps.publication.close();
   }
@@ -128,7 +137,7 @@ export class ChangePublisher implements OpenPublisher {
 
   /** From a look at the end of the stream to the next one. False: it could do nothing now. */
   async #turn(): Promise<boolean> {
-    const { scope, publication } = this.deps;
+    const { scope } = this.deps;
     const { health, clock } = scope;
     const { signal } = this.#ending;
     if (!health.replicating || health.holding !== undefined) {
@@ -137,7 +146,7 @@ export class ChangePublisher implements OpenPublisher {
       return false;
     }
     const before = this.#end.seq;
-    const end = (this.#end = await publication.end(signal));
+    const end = (this.#end = await this.#look());
     const isMine = end.last !== undefined && end.last.id.includes(`~${scope.instance}.`);
     if (!isMine) {
       this.#state = 'standby';
@@ -154,6 +163,30 @@ export class ChangePublisher implements OpenPublisher {
     if (this.#problem?.ofPublishing === false) this.#isWell();
     await this.#publishFrom(end, isMine);
     return true;
+  }
+
+  /** Throws PLACE_LOST when nobody knows how far changes are published. */
+  async #look(): Promise<PublicationEnd> {
+    const end = await this.deps.publication.end(this.#ending.signal);
+    if (end.last !== undefined || end.seq === 0) return end;
+    const last = await this.#copy.of(end);
+    if (last !== undefined) return { ...end, last };
+    throw this.#placeLost(`Its newest message, ${end.seq}, is gone: it was deleted, or too old.`);
+  }
+
+  /** For the time when the stream may not hold it any more. */
+  #keepPlace(): void {
+    const { clock } = this.deps.scope;
+    const { signal } = this.#ending;
+    const again = (): void => {
+      if (signal.aborted) return;
+      // What fails now succeeds later, long before the newest change is too old.
+      void this.#copy
+        .keep(this.#end)
+        .catch(() => undefined)
+        .then(() => this.#keepPlace());
+    };
+    this.#keeping = clock.setTimer(KEEP_PLACE_MS, again);
   }
 
   /** Throws PLACE_LOST. */
@@ -184,7 +217,7 @@ export class ChangePublisher implements OpenPublisher {
         if (this.#state !== 'active' && !(await this.#mayTakeOver(end))) return;
         await window.room();
         if (window.broken !== undefined) break;
-        tenure.publish(change, window, (seq) => this.#published(seq));
+        tenure.publish(change, window, (seq, last) => this.#published(seq, last));
         if (tenure.tooLarge) this.#tooLarge++;
       }
     } catch (error) {
@@ -232,9 +265,9 @@ export class ChangePublisher implements OpenPublisher {
     return true;
   }
 
-  #published(seq: number): void {
+  #published(seq: number, last: PublishedMark): void {
     this.#changes++;
-    this.#end = { ...this.#end, seq };
+    this.#end = { created: this.#end.created, seq, last };
     if (this.#problem !== undefined) this.#isWell();
   }
 
@@ -283,7 +316,11 @@ class Tenure {
     [this.#transaction, this.#index] = [last?.transaction, last?.index ?? -1];
   }
 
-  publish(change: CommittedChange, window: PublishWindow, onStored: (seq: number) => void): void {
+  publish(
+    change: CommittedChange,
+    window: PublishWindow,
+    onStored: (seq: number, mark: PublishedMark) => void,
+  ): void {
     const { settings, publication } = this.deps;
     const transaction = formatTransactionId(change.id);
     const index = transaction === this.#transaction ? this.#index + 1 : 0;
@@ -293,8 +330,9 @@ class Tenure {
     const [expectedSeq, expectedId] = [this.#seq, this.#id];
     window.sent(data.length);
     [this.#seq, this.#id, this.#transaction, this.#index] = [expectedSeq + 1, id, transaction, index];
-    publication.publish({ subject, id, place: change.cursor, data, expectedSeq, expectedId }, (result) => {
-      if (result.type === 'stored' && result.seq === expectedSeq + 1) onStored(result.seq);
+    const mark = { id, place: change.cursor };
+    publication.publish({ ...mark, subject, data, expectedSeq, expectedId }, (result) => {
+      if (result.type === 'stored' && result.seq === expectedSeq + 1) onStored(result.seq, mark);
       window.settled(data.length, result, expectedSeq);
     });
   }

@@ -120,6 +120,18 @@ describe('with exactly the permissions of its role', () => {
   });
 });
 
+it('a replica publishes changes with the permissions for that', async () => {
+  const publish = { subject: 'shop.{table}.{op}' };
+  const options = { id: 'eu-1', inboxPrefix: '_INBOX_eu-1', publish };
+  server = await GuardedServer.start(authorization({ 'eu-1': permissionsOf('creator', 'shop', options) }));
+  createTables();
+  const replica = await start('eu-1', { publish });
+  await eventually('it has published', () => replica.status().publishing?.publishedSeq === 1, 20_000);
+  // The copy of the place as well.
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  expect(replica.status().alarms).toEqual([]);
+});
+
 describe('without one of them', () => {
   it.each([
     'antiphon.shop.beat.*',
