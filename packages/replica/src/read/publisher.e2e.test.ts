@@ -10,11 +10,13 @@ import { type Published, publishedIn, violationsIn } from '../testing/published.
 const STREAM = 'ANTIPHON-CHANGES_shop';
 /** On a busy machine. */
 const PATIENCE_MS = 40_000;
+const RESTART_MS = 100;
 
-/** A replica that publishes, in a process of its own. */
+/** A replica that publishes, in a process of its own, which is started again whenever it ends. */
 class Publisher implements AsyncDisposable {
   #child: ChildProcess;
   #exited: Promise<unknown>;
+  #disposed = false;
   state = '';
 
   constructor(
@@ -30,9 +32,16 @@ class Publisher implements AsyncDisposable {
   }
 
   #spawn(): [ChildProcess, Promise<unknown>] {
-    const child = spawn(process.execPath, [this.#program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [this.#program], { stdio: ['ignore', 'pipe', 'ignore'] });
     child.stdout.on('data', (data: Buffer) => (this.state = data.toString().trim().split('\n').at(-1) ?? ''));
-    return [child, new Promise((resolve) => child.once('exit', resolve))];
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    // One that starts while the broker is away ends.
+    void exited.then(async () => {
+      this.state = '';
+      await sleep(RESTART_MS);
+      if (!this.#disposed && child === this.#child) [this.#child, this.#exited] = this.#spawn();
+    });
+    return [child, exited];
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -40,10 +49,9 @@ class Publisher implements AsyncDisposable {
   }
 
   async killAndRestart(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await this.#exited;
-    this.state = '';
-    [this.#child, this.#exited] = this.#spawn();
+    const before = this.#child;
+    before.kill('SIGKILL');
+    await eventually('it is started again', () => this.#child !== before, PATIENCE_MS);
   }
 
   async until(state: 'active' | 'standby'): Promise<void> {
@@ -51,6 +59,7 @@ class Publisher implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     this.#child.kill('SIGKILL');
     await this.#exited;
   }
