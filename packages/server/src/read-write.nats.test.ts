@@ -40,17 +40,17 @@ describe('POST /v1/execute and /v1/query', () => {
   });
 
   it('bring every value of the database through, both ways', async () => {
-    const picture = { $bytes: Buffer.from([0, 255, 128]).toString('base64') };
+    const picture = { base64: Buffer.from([0, 255, 128]).toString('base64') };
     await write(server, 'INSERT INTO items (id, name, picture) VALUES (?, ?, ?)', [2, 'naïve ☂', picture]);
     const sql = `SELECT id, name, price, picture, typeof(?) AS i, typeof(?) AS r, typeof(?) AS t,
       9007199254740993 AS large, 9007199254740991 AS exact, ? AS given, 1e999 AS infinite FROM items WHERE id = 2`;
-    const params = [5, { $real: 1e300 }, '5', { $integer: '-9223372036854775808' }];
+    const params = [5, { real: 1e300 }, '5', { integer: '-9223372036854775808' }];
     const { body } = await query(server, sql, { params });
     expect(body['rows']).toEqual([
       {
         ...{ id: 2, name: 'naïve ☂', price: null, picture, i: 'integer', r: 'real', t: 'text' },
         ...{ large: '9007199254740993', exact: 9007199254740991, given: '-9223372036854775808' },
-        infinite: { $real: 'Infinity' },
+        infinite: { real: 'Infinity' },
       },
     ]);
   });
@@ -95,14 +95,14 @@ describe('POST /v1/execute and /v1/query', () => {
     ['a field with a typo', '/v1/query', { sql: 'SELECT 1', maxRow: 1 }, /"maxRow".*"maxRows"/],
     ['a field of the wrong kind', '/v1/query', { sql: 5 }, /`sql`/],
     ['no statements', '/v1/execute', { statements: [] }, /`statements`/],
-    ['a number that JSON rounds', '/v1/query', '{"sql":"SELECT ?","params":[9007199254740993]}', /\$integer/],
+    ['a number that JSON rounds', '/v1/query', '{"sql":"SELECT ?","params":[9007199254740993]}', /\integer/],
     [
       'an integer of 65 bits',
       '/v1/query',
-      { sql: 'SELECT ?', params: [{ $integer: '9223372036854775808' }] },
+      { sql: 'SELECT ?', params: [{ integer: '9223372036854775808' }] },
       /64-bit/,
     ],
-    ['no base64', '/v1/query', { sql: 'SELECT ?', params: [{ $bytes: '?' }] }, /base64/],
+    ['no base64', '/v1/query', { sql: 'SELECT ?', params: [{ base64: '?' }] }, /base64/],
     ['a session without a token', '/v1/query', { sql: 'SELECT 1', consistency: 'session' }, /after/],
     ['a prototype', '/v1/query', '{"sql":"SELECT 1","__proto__":{"a":1}}', /JSON/],
   ])('refuse %s', async (_, path, body, message) => {

@@ -40,7 +40,7 @@ function field(name: string, row: RowObject | undefined): string {
 
 /**
  * Integers that a double holds exactly as numbers, others as text; bytes as `{"base64":"…"}`, with
- * a `type` where they are text that is not valid UTF-8; the infinities of SQLite as
+ * a `tag` where they are text that is not valid UTF-8; the infinities of SQLite as
  * `{"real":"Infinity"}`, since JSON has none.
  */
 export function valueToJson(value: Value): string {
@@ -57,7 +57,7 @@ export function valueToJson(value: Value): string {
       return String(value);
     default:
       if (value === null) return 'null';
-      if (value instanceof TaggedValue) return `{"base64":"${base64(value.bytes)}","type":"${value.tag}"}`;
+      if (value instanceof TaggedValue) return `{"base64":"${base64(value.bytes)}","tag":"${value.tag}"}`;
       return `{"base64":"${base64(value)}"}`;
   }
 }

@@ -62,7 +62,7 @@ describe('a value', () => {
     [-Infinity, '{"real":"-Infinity"}'],
     ['a"\u0000\ud800', String.raw`"a\"\u0000\ud800"`],
     [new Uint8Array([0, 255]), '{"base64":"AP8="}'],
-    [new TaggedValue('raw-text', new Uint8Array([255])), '{"base64":"/w==","type":"raw-text"}'],
+    [new TaggedValue('raw-text', new Uint8Array([255])), '{"base64":"/w==","tag":"raw-text"}'],
   ])('comes as JSON: %#', (value, json) => {
     expect(valueToJson(value)).toBe(json);
   });

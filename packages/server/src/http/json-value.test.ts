@@ -22,7 +22,7 @@ it('integers are numbers where these are exact, else their digits', () => {
       const written = through(value);
       expect(BigInt(written as number | string)).toBe(value);
       expect(typeof written).toBe(Number.isSafeInteger(Number(value)) ? 'number' : 'string');
-      const given = typeof written === 'number' ? written : { $integer: written };
+      const given = typeof written === 'number' ? written : { integer: written };
       expect(fromJsonValue(given, 'p')).toBe(value);
     }),
   );
@@ -36,21 +36,21 @@ it('text that is no UTF-8 keeps its bytes', () => {
 it('values are found wherever they are', () => {
   const tree = { rows: [{ id: 1n, large: 2n ** 60n, of: { b: new Uint8Array([1]) } }], at: undefined };
   expect(toJsonTree(tree)).toEqual({
-    rows: [{ id: 1, large: '1152921504606846976', of: { b: { $bytes: 'AQ==' } } }],
+    rows: [{ id: 1, large: '1152921504606846976', of: { b: { base64: 'AQ==' } } }],
     at: undefined,
   });
 });
 
 it.each([
-  [{ $bytes: 'AQ=' }],
-  [{ $bytes: 'AQ==', other: 1 }],
-  [{ $bytes: 'AQ==', $integer: '1' }],
-  [{ $bytes: 'AQ==', $tag: 'unknown' }],
-  [{ $tag: 'json' }],
-  [{ $integer: 1 }],
-  [{ $integer: '1e3' }],
-  [{ $integer: '99999999999999999999' }],
-  [{ $real: 'much' }],
+  [{ base64: 'AQ=' }],
+  [{ base64: 'AQ==', other: 1 }],
+  [{ base64: 'AQ==', integer: '1' }],
+  [{ base64: 'AQ==', tag: 'unknown' }],
+  [{ tag: 'json' }],
+  [{ integer: 1 }],
+  [{ integer: '1e3' }],
+  [{ integer: '99999999999999999999' }],
+  [{ real: 'much' }],
   [{}],
   [[1]],
   [2 ** 53],

@@ -2,7 +2,7 @@ import { AntiphonError, isRecord, TaggedValue, type Value, type ValueTag } from 
 
 /** A value of a database in JSON, as docs/http.md describes it. */
 export type JsonValue =
-  null | string | number | { readonly $bytes: string; readonly $tag?: string } | { readonly $real: string };
+  null | string | number | { readonly base64: string; readonly tag?: string } | { readonly real: string };
 
 const INT64_MAX = 2n ** 63n - 1n;
 const DIGITS = /^-?\d{1,19}$/;
@@ -16,8 +16,8 @@ export function toJsonValue(value: Value): JsonValue {
   if (typeof value === 'number')
     return Number.isFinite(value) || Number.isNaN(value) ? value : infinite(value);
   if (typeof value === 'boolean') return value ? 1 : 0;
-  if (value instanceof TaggedValue) return { $bytes: base64(value.bytes), $tag: value.tag };
-  return { $bytes: base64(value) };
+  if (value instanceof TaggedValue) return { base64: toBase64(value.bytes), tag: value.tag };
+  return { base64: toBase64(value) };
 }
 
 /** Whatever a library call returned, with the values of a database within it. */
@@ -36,7 +36,7 @@ export function fromJsonValue(input: unknown, place: string): Value {
   if (typeof input === 'boolean') return input ? 1n : 0n;
   if (typeof input === 'number') return fromNumber(input, place);
   if (isRecord(input)) return fromTagged(input, place);
-  throw bad(place, 'null, true, false, a number, text, {"$bytes": …}, {"$integer": …} or {"$real": …}');
+  throw bad(place, 'null, true, false, a number, text, {"base64": …}, {"integer": …} or {"real": …}');
 }
 
 /** A number without a fraction is an integer, as in the SQL of most databases. */
@@ -45,39 +45,36 @@ function fromNumber(input: number, place: string): Value {
   if (Number.isSafeInteger(input)) return BigInt(input);
   const message =
     `\`${place}\` is a number that JSON readers round. ` +
-    'Give {"$integer": "…"} with its digits as text, or {"$real": …} if it is a float.';
+    'Give {"integer": "…"} with its digits as text, or {"real": …} if it is a float.';
   throw new AntiphonError('BAD_OPTION', message);
 }
 
 function fromTagged(input: Readonly<Record<string, unknown>>, place: string): Value {
-  const { $bytes, $tag, $integer, $real, ...others } = input;
+  const { base64: bytes, tag, integer, real, ...others } = input;
   const isAlone = Object.keys(others).length === 0;
-  if (isAlone && typeof $bytes === 'string' && $integer === undefined && $real === undefined)
-    return fromBytes($bytes, $tag, place);
-  if (isAlone && $tag === undefined && $bytes === undefined) {
-    if ($integer !== undefined && $real === undefined) return fromInteger($integer, place);
-    if ($real !== undefined && $integer === undefined) return fromReal($real, place);
+  if (isAlone && typeof bytes === 'string' && integer === undefined && real === undefined)
+    return fromBytes(bytes, tag, place);
+  if (isAlone && tag === undefined && bytes === undefined) {
+    if (integer !== undefined && real === undefined) return fromInteger(integer, place);
+    if (real !== undefined && integer === undefined) return fromReal(real, place);
   }
-  throw bad(
-    place,
-    '{"$bytes": "base64"}, {"$integer": "digits"} or {"$real": number}, and nothing beside it',
-  );
+  throw bad(place, '{"base64": "…"}, {"integer": "digits"} or {"real": number}, and nothing beside it');
 }
 
 /** Buffer skips what is not base64; bytes that were not meant are worse than an error. */
 function fromBytes(text: string, tag: unknown, place: string): Value {
   const bytes = Buffer.from(text, 'base64');
-  if (base64(bytes) !== text) throw bad(place, 'base64 with its padding as `$bytes`');
+  if (toBase64(bytes) !== text) throw bad(place, 'base64 with its padding as `base64`');
   if (tag === undefined) return new Uint8Array(bytes);
   if (typeof tag === 'string' && TAGS.includes(tag))
     return new TaggedValue(tag as ValueTag, new Uint8Array(bytes));
-  throw bad(place, `one of ${TAGS.join(', ')} as \`$tag\``);
+  throw bad(place, `one of ${TAGS.join(', ')} as \`tag\``);
 }
 
 function fromInteger(input: unknown, place: string): bigint {
   const value = typeof input === 'string' && DIGITS.test(input) ? BigInt(input) : undefined;
   if (value === undefined || value > INT64_MAX || value < -INT64_MAX - 1n)
-    throw bad(place, 'the digits of a 64-bit integer, as text, as `$integer`');
+    throw bad(place, 'the digits of a 64-bit integer, as text, as `integer`');
   return value;
 }
 
@@ -85,7 +82,7 @@ function fromReal(input: unknown, place: string): number {
   if (typeof input === 'number') return input;
   if (input === 'Infinity') return Infinity;
   if (input === '-Infinity') return -Infinity;
-  throw bad(place, 'a number, "Infinity" or "-Infinity" as `$real`');
+  throw bad(place, 'a number, "Infinity" or "-Infinity" as `real`');
 }
 
 function isExact(value: bigint): boolean {
@@ -93,10 +90,10 @@ function isExact(value: bigint): boolean {
 }
 
 function infinite(value: number): JsonValue {
-  return { $real: value > 0 ? 'Infinity' : '-Infinity' };
+  return { real: value > 0 ? 'Infinity' : '-Infinity' };
 }
 
-function base64(bytes: Uint8Array): string {
+function toBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }
 

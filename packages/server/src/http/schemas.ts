@@ -15,11 +15,11 @@ const jsonValue = z
     z.boolean(),
     z.number(),
     z.string(),
-    z.strictObject({ $bytes: z.string(), $tag: z.string().optional() }),
-    z.strictObject({ $integer: z.string() }),
-    z.strictObject({ $real: z.union([z.number(), z.enum(['Infinity', '-Infinity'])]) }),
+    z.strictObject({ base64: z.string(), tag: z.string().optional() }),
+    z.strictObject({ integer: z.string() }),
+    z.strictObject({ real: z.union([z.number(), z.enum(['Infinity', '-Infinity'])]) }),
   ])
-  .describe('A value: bytes are {"$bytes": base64}, large integers {"$integer": digits}.');
+  .describe('A value: bytes are {"base64": base64}, large integers {"integer": digits}.');
 
 /**
  * Shown, and not checked: a list of hundreds of thousands of things that are no values would cost
