@@ -170,11 +170,13 @@ export class LogGuard {
     let info: StreamInfo;
     try {
       info = await api.streamInfo(stream, options);
+      assertLeads(info);
     } catch (error) {
       if (error instanceof ApiError && error.noStream) return `The stream ${stream} does not exist.`;
+      // What was wrong before may not be any more.
+      this.#badSinceMs = undefined;
       throw error;
     }
-    assertLeads(info);
     this.#isReplicated = (info.cluster?.replicas ?? []).length > 0;
     const known = this.#verified;
     if (known !== undefined && known.created !== info.created) {

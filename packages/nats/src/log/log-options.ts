@@ -1,6 +1,7 @@
 import { AntiphonError, checkOptions } from '@antiphon/core';
 import type { StreamConfig } from 'nats';
 import { logSubjects, streamName } from '../subjects.js';
+import { fileStream } from '../jetstream/file-stream.js';
 
 export interface LogOptions {
   /** Of the stream, when it is created: 1, 3 or 5; default 1. */
@@ -71,13 +72,8 @@ export function streamConfig(
   cluster: string,
   settings: LogSettings,
 ): Partial<StreamConfig> & { name: string } {
-  const literals = {
-    storage: 'file',
-    retention: 'limits',
-    discard: 'new',
-  } as unknown as Partial<StreamConfig>;
   return {
-    ...literals,
+    ...fileStream('new'),
     name: streamName(cluster),
     description: `Antiphon cluster ${cluster}: the log of all its changes`,
     subjects: [logSubjects(cluster)],
