@@ -2,9 +2,7 @@ import {
   AntiphonError,
   assertClusterName,
   checkRequired,
-  CLUSTER_KEY,
   type ClusterDocument,
-  decodeClusterDocument,
   type OptionNames,
   systemClock,
 } from '@antiphon/core';
@@ -14,6 +12,7 @@ import { ReadRouter } from './balance/read-router.js';
 import { ReplicaTable } from './balance/replica-table.js';
 import { Client } from './client.js';
 import { ClusterClient } from './cluster-client.js';
+import { clusterDocument } from './cluster-document.js';
 
 /** Which cluster, and how its reads are spread. */
 export interface ConnectOptions extends NatsAccess {
@@ -52,24 +51,24 @@ export async function connect(options: ConnectOptions): Promise<Client> {
   const settings = parseBalance(balance);
   const servers = typeof access.servers === 'string' ? [access.servers] : access.servers;
   const address = { cluster, nats: { ...access, servers: servers ?? [] } };
-  const cluster_ = await ClusterClient.open(address, name === undefined ? {} : { name });
+  const client = await ClusterClient.open(address, name === undefined ? {} : { name });
   try {
     const clock = systemClock();
-    const document = await documentOf(cluster_);
+    const document = await documentOf(client);
     const table = new ReplicaTable(
       {
-        bus: cluster_.nats.bus(),
+        bus: client.nats.bus(),
         cluster,
-        members: async () => (await cluster_.members({ fresh: true })).map(({ id }) => id),
-        beatOf: (id) => cluster_.replica(id).ask('beat', undefined, { timeoutMs: BEAT_TIMEOUT_MS }),
+        members: async () => (await client.members({ fresh: true })).map(({ id }) => id),
+        beatOf: (id) => client.replica(id).ask('beat', undefined, { timeoutMs: BEAT_TIMEOUT_MS }),
       },
       clock,
     );
     await table.start();
     const router = new ReadRouter(table, settings, clock);
-    return new Client({ cluster: cluster_, document, table, router, settings });
+    return new Client({ cluster: client, document, table, router, settings });
   } catch (thrown) {
-    await cluster_.close();
+    await client.close();
     throw thrown;
   }
 }
@@ -77,8 +76,8 @@ export async function connect(options: ConnectOptions): Promise<Client> {
 /** What the cluster has agreed on. Throws NO_ACTOR when there is no such cluster. */
 async function documentOf(client: ClusterClient): Promise<ClusterDocument> {
   await client.members();
-  const entry = await client.nats.registry(client.cluster).get(CLUSTER_KEY);
-  if (entry !== undefined) return decodeClusterDocument(entry.value);
+  const document = await clusterDocument(client);
+  if (document !== undefined) return document;
   const message = `Cluster ${client.cluster} has no record of what it has agreed on. Start its first replica.`;
   throw new AntiphonError('NO_ACTOR', message, { context: { cluster: client.cluster } });
 }

@@ -148,7 +148,17 @@ describe('a read', () => {
     expect(bench.asked).toEqual(['p', 'p']);
     bench.says('p', { instance: 'another' });
     bench.behaviour.delete('p');
-    expect(await Promise.all(spilled), 'rather old rows than none').toEqual(['of b', 'of a']);
+    expect(await Promise.all(spilled), 'rather old rows than none').toEqual(['of a', 'of b']);
+  });
+
+  it('takes one turn of a round robin, and an explanation takes none', async () => {
+    const bench = await new Bench({ policy: 'round-robin' }).start();
+    const needs = { primaryOnly: false, prefer: 'any' } as const;
+    for (let n = 0; n < 9; n++) {
+      await bench.read({ needs });
+      bench.router.explain(needs);
+    }
+    expect(bench.asked.join('')).toBe('pabpabpab');
   });
 
   it('that needs the primary follows it to where it is', async () => {

@@ -60,12 +60,20 @@ export class ReadRouter {
     private readonly random: () => number = Math.random,
   ) {}
 
-  /** Asks nobody. */
-  explain(needs: Read<unknown>['needs'], tried: ReadonlySet<string> = new Set()): ReadChoice {
-    const { zone, policy, ...limits } = this.settings;
+  /** Asks nobody, and takes nobody's turn. */
+  explain(needs: Read<unknown>['needs']): ReadChoice {
+    return this.#choose(needs, new Set(), new Map(this.#credits));
+  }
+
+  #choose(needs: Read<unknown>['needs'], tried: ReadonlySet<string>, credits = this.#credits): ReadChoice {
+    const found = this.#eligible(needs, tried);
+    return { ...found, replica: choose(this.settings.policy, found.replicas, credits, this.random)?.id };
+  }
+
+  #eligible(needs: Read<unknown>['needs'], tried: ReadonlySet<string>): Eligible {
+    const { zone } = this.settings;
     const wanted: ReadNeeds = { ...needs, ...(zone !== undefined && { zone }), tried };
-    const found = eligible(this.table.views(), wanted, limits);
-    return { ...found, replica: choose(policy, found.replicas, this.#credits, this.random)?.id };
+    return eligible(this.table.views(), wanted, this.settings);
   }
 
   /**
@@ -80,7 +88,7 @@ export class ReadRouter {
     let obstacle: AntiphonError | undefined;
     for (;;) {
       if (read.signal?.aborted === true) throw abortError(read.signal, 'The caller gave up the read.');
-      const choice = this.explain(read.needs, tried);
+      const choice = this.#choose(read.needs, tried);
       if (choice.replica === undefined) {
         obstacle ??= nobodyServes(choice, read.needs);
         if (leftMs() <= ROUND_PAUSE_MS) throw obstacle;
@@ -89,7 +97,7 @@ export class ReadRouter {
         continue;
       }
       tried.add(choice.replica);
-      const isLast = this.explain(read.needs, tried).replica === undefined;
+      const isLast = this.#eligible(read.needs, tried).replicas.length === 0;
       try {
         return await this.#hedged(read, choice.replica, { leftMs, isLast, tried });
       } catch (thrown) {
@@ -133,7 +141,7 @@ export class ReadRouter {
           () => true,
         ),
       ]);
-      const second = settled || this.#hedgeCredit < 1 ? undefined : this.explain(read.needs, tried).replica;
+      const second = settled || this.#hedgeCredit < 1 ? undefined : this.#choose(read.needs, tried).replica;
       if (second === undefined) return await asked;
       this.#hedgeCredit -= 1;
       tried.add(second);

@@ -3,10 +3,8 @@ import {
   assertTablesWanted,
   type ChangeCursor,
   checkRequired,
-  CLUSTER_KEY,
   type ClusterDocument,
   counterOf,
-  decodeClusterDocument,
   endable,
   type Epoch,
   epochAt,
@@ -27,6 +25,7 @@ import {
   withAbortReason,
 } from '@antiphon/core';
 import type { ClusterClient } from '../cluster-client.js';
+import { clusterDocument } from '../cluster-document.js';
 import { GroupVerdicts } from './group-verdicts.js';
 import { logChanges, type LogChangesOptions } from './log-changes.js';
 import { MemberCoverage } from './member-coverage.js';
@@ -89,7 +88,7 @@ async function* followCluster(
   await client.members();
   const log = client.nats.log(client.cluster);
   const start = await withAbortReason(startOf(client, log, from, signal), { signal });
-  const document = await documentOf(client);
+  const document = await clusterDocument(client);
   const wanted = tables && new Set(tablesMeant(client, document, tables));
   const onIgnored = (seq: number, error: AntiphonError): void => {
     const why = error.message.replace(/^Entry \d+ of the log was quarantined: /, '');
@@ -138,14 +137,6 @@ function notInLog(id: TransactionId): AntiphonError {
     'PLACE_LOST',
     `${what}, or cannot be read there. Begin again from now, and read its rows with a query.`,
   );
-}
-
-/**
- * A description that was lost is written again by whoever runs; the log can be followed meanwhile.
- */
-async function documentOf({ nats, cluster }: ClusterClient): Promise<ClusterDocument | undefined> {
-  const entry = await nats.registry(cluster).get(CLUSTER_KEY);
-  return entry && decodeClusterDocument(entry.value);
 }
 
 function rulesOf({ schema, topology, limits, rowVersions }: ClusterDocument): IntakeRules {
@@ -214,7 +205,7 @@ function currentRules(
   let readAtMs = performance.now();
   return async () => {
     if (performance.now() - readAtMs < RULES_MS) return rules;
-    const newer = await documentOf(client);
+    const newer = await clusterDocument(client);
     readAtMs = performance.now();
     rules = newer === undefined ? rules : rulesOf(newer);
     return rules;
