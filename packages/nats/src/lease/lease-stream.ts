@@ -3,6 +3,7 @@ import type { StreamConfig, StreamInfo } from 'nats';
 import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { leaseStream, leaseSubject, streamName } from '../subjects.js';
+import { fileStream } from '../jetstream/file-stream.js';
 
 /** A record takes about a hundred bytes. */
 const MAX_RECORD_BYTES = 4096;
@@ -50,13 +51,8 @@ async function replicasOfLog(api: JetStreamApi, cluster: string, options: CallOp
 }
 
 function leaseConfig(cluster: string, replicas: number): Partial<StreamConfig> & { name: string } {
-  const literals = {
-    storage: 'file',
-    retention: 'limits',
-    discard: 'old',
-  } as unknown as Partial<StreamConfig>;
   return {
-    ...literals,
+    ...fileStream('old'),
     name: leaseStream(cluster),
     description: `Antiphon cluster ${cluster}: who may write`,
     subjects: [leaseSubject(cluster)],

@@ -3,6 +3,7 @@ import type { StreamConfig, StreamInfo } from 'nats';
 import { ApiError } from '../jetstream/api-error.js';
 import type { CallOptions, JetStreamApi } from '../jetstream/api.js';
 import { streamName } from '../subjects.js';
+import { fileStream } from '../jetstream/file-stream.js';
 
 /** Antiphon tells attempts apart by the end of the stream, and needs no memory of ids. */
 const DEDUPE_WINDOW_NS = 1_000_000_000;
@@ -70,13 +71,8 @@ function configOf(
   replicas: number,
 ): Partial<StreamConfig> & { name: string } {
   const { maxAgeMs = 0, maxBytes = -1, maxMessages = -1 } = retention;
-  const literals = {
-    storage: 'file',
-    retention: 'limits',
-    discard: 'old',
-  } as unknown as Partial<StreamConfig>;
   return {
-    ...literals,
+    ...fileStream('old'),
     name: stream,
     description: `Antiphon cluster ${cluster}: published changes`,
     subjects: [subjects],

@@ -1,6 +1,7 @@
 import { AntiphonError } from '@antiphon/core';
 import type { StreamConfig } from 'nats';
 import type { StoredMessage } from '../jetstream/stored-message.js';
+import { fileStream } from '../jetstream/file-stream.js';
 
 /** How a NATS key-value bucket lies on a stream (ADR-8). */
 
@@ -36,13 +37,8 @@ export function isDeleted(message: StoredMessage): boolean {
 }
 
 export function bucketConfig(bucket: string, replicas: number): Partial<StreamConfig> & { name: string } {
-  const literals = {
-    storage: 'file',
-    retention: 'limits',
-    discard: 'new',
-  } as unknown as Partial<StreamConfig>;
   return {
-    ...literals,
+    ...fileStream('new'),
     name: bucketStream(bucket),
     subjects: [bucketSubject(bucket, '>')],
     num_replicas: replicas,

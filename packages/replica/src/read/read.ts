@@ -31,8 +31,8 @@ import type { Params } from '../write/statement.js';
 /**
  * What a read promises. `any`: this database as it is. `bounded`: everything that the log held
  * `maxLagMs` ago. `session`: at least what `after` stands for (read your writes, monotonic reads).
- * `strong`: everything that was acknowledged anywhere before
- * the call (linearizable); synchronous clusters, or the one writer of a primary-replica cluster.
+ * `strong`: everything that was acknowledged anywhere before the call (linearizable); synchronous
+ * clusters, or the one writer of a primary-replica cluster.
  */
 export type Consistency = 'any' | 'bounded' | 'session' | 'strong';
 

@@ -33,8 +33,8 @@ export interface ExecuteOptions extends WriteOptions {
    * best `newId()`. However often `execute` is called with it within an hour, on whichever
    * replicas, and whoever is the primary by then, it is written once; a later call gets the result
    * of the first one, with `repeated: true`, whatever its statements are: an id stands for one
-   * write. Give one where the caller may crash before it has the
-   * answer, or call again after OUTCOME_UNKNOWN. An id of `newId()` that is older than an hour is
+   * write. Give one where the caller may crash before it has the answer, or call again after
+   * OUTCOME_UNKNOWN. An id of `newId()` that is older than an hour is
    * refused; any other id is forgotten after that.
    * @defaultValue a new one where the request has to go to another replica
    */
