@@ -185,6 +185,7 @@ export {
   isTooFarAhead,
   latestTime,
   missingCause,
+  unknownToPrimary,
   refuseBatch,
   refuseOrigin,
 } from './decisions/intake-rules.js';

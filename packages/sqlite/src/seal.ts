@@ -5,6 +5,7 @@ import {
   type BatchHeader,
   type DictionaryTable,
   type HybridClock,
+  type VectorClock,
 } from '@antiphon/core';
 import type { SealRange } from './captured-times.js';
 import type { Connection } from './connection.js';
@@ -35,7 +36,8 @@ const EMPTY_CONTEXT = {};
 const NO_TABLES: readonly DictionaryTable[] = [];
 
 /**
- * The header of a message of this replica. Its context is left out where nobody compares versions.
+ * The header of a message of this replica. What it builds on goes without saying where one replica
+ * writes, but for what the primaries before it have written.
  */
 export function batchHeader(
   state: ReplicaState,
@@ -50,10 +52,17 @@ export function batchHeader(
     firstCounter,
     epoch: epoch.number,
     time,
-    context: rowVersions ? state.vector : EMPTY_CONTEXT,
+    context: rowVersions ? state.vector : writtenBefore(state),
     schemaVersion: identity.schemaVersion,
     tables,
   };
+}
+
+/** By other primaries; only their epochs put anything of theirs into this database. */
+function writtenBefore({ identity, epoch, vector }: ReplicaState): VectorClock {
+  if (epoch.number === 0) return EMPTY_CONTEXT;
+  const { [identity.replica]: _, ...others } = vector;
+  return others;
 }
 
 /** Turns outbox rows into sealed messages, on one connection, inside the caller's transaction. */

@@ -4,7 +4,7 @@ import { encodeControl } from './control.js';
 import { decodeEpochRecord, encodeEpochRecord } from './epoch-record.js';
 
 const RECORD: EpochRecord = {
-  ...{ epoch: 3, primary: 'r2', instance: 'i-1', after: 17, by: 'r2', atMs: 1_700_000_000_000 },
+  ...{ epoch: 3, primary: 'r2', instance: 'i-1', after: 17, admitted: 15, by: 'r2', atMs: 1_700_000_000_000 },
   ...({ why: 'switchover', leaves: ['r1'] } as const),
 };
 
@@ -22,6 +22,7 @@ describe('a record of an epoch', () => {
     ['without a process', { instance: '' }],
     ['with a negative counter', { after: -1 }],
     ['with a text for a counter', { after: 'all' }],
+    ['with half a transaction', { admitted: 1.5 }],
     ['for no known reason', { why: 'because' }],
     ['that nobody wrote', { by: undefined }],
     ['whose leavers are no ids', { leaves: ['r1', 7] }],

@@ -23,12 +23,15 @@ export function decodeEpochRecord(data: Uint8Array): EpochRecord | undefined {
   if (input === undefined) return undefined;
   const { primary, instance, by, why } = input;
   const [epoch, after, atMs] = ['epoch', 'after', 'atMs'].map((field) => Number(input[field]));
+  const { admitted } = input;
   const leaves = idsIn(input['leaves']);
   if (!isCount(epoch) || epoch === 0 || !isCount(after) || !isCount(atMs) || leaves === undefined)
     return undefined;
+  if (admitted !== undefined && !isCount(Number(admitted))) return undefined;
   if (typeof primary !== 'string' || !isIdentifier(primary)) return undefined;
   if (!isText(instance) || !isText(by) || typeof why !== 'string' || !isReason(why)) return undefined;
-  return { epoch, primary, instance, after, by, why, atMs, leaves };
+  const record = { epoch, primary, instance, after, by, why, atMs, leaves };
+  return admitted === undefined ? record : { ...record, admitted: Number(admitted) };
 }
 
 function isReason(why: string): why is EpochReason {

@@ -3,6 +3,7 @@ import { type LimitsFrom, limitsAt } from '../cluster/agreed-limits.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 import type { ClusterSchema } from '../model/schema.js';
 import type { Batch } from '../model/transaction.js';
+import type { TransactionId } from '../model/transaction-id.js';
 import type { LogEntry } from '../ports/log.js';
 
 /**
@@ -70,6 +71,25 @@ export function missingCause(
     if (origin === batch.origin) continue;
     const counter = counterOf(batch.context, origin);
     if (counter > counterOf(vector, origin)) return { origin, counter };
+  }
+  return undefined;
+}
+
+/**
+ * What this replica has of an earlier primary and the sender, the primary, has not: by the log's
+ * order both have the same, so one of them has missed something. Undefined when it is the same.
+ */
+export function unknownToPrimary(
+  batch: Batch,
+  vector: VectorClock,
+  self?: string,
+): TransactionId | undefined {
+  if (batch.epoch === 0) return undefined;
+  for (const origin of Object.keys(vector)) {
+    // Its own numbers may be spent on what was undone.
+    if (origin === batch.origin || origin === self) continue;
+    const counter = counterOf(vector, origin);
+    if (counter > counterOf(batch.context, origin)) return { origin, counter };
   }
   return undefined;
 }

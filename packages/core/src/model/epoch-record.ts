@@ -8,6 +8,11 @@ export interface EpochRecord {
   readonly instance: string;
   /** Counters of the primary up to here are spent, also those that are not in the log. */
   readonly after: number;
+  /**
+   * The primary's transactions up to here are in the log and count, as whoever wrote the record has
+   * read it: a replica that lacks one has missed it. There may be later ones. Absent: 0.
+   */
+  readonly admitted?: number;
   /** Who wrote the record, and why. */
   readonly by: string;
   readonly why: EpochReason;

@@ -1,13 +1,16 @@
 import {
   type AdmissionState,
-  type AntiphonError,
+  AntiphonError,
   type ApplyOutcome,
   type ApplyStep,
   counterOf,
+  formatTransactionId,
+  type Gap,
   type KnownEntry,
   type LogEntry,
   type Position,
   type StoreState,
+  type TransactionId,
   type Verdict,
   sentence,
   newestEpoch,
@@ -74,11 +77,12 @@ export class ApplyTurn {
     await assertNoSecondLife(this.scope, rest, this.#ownLog(store.state()));
     const planned = this.#planned(rest);
     this.#noteSuccessor(planned.plan);
+    const { plan } = planned;
     if (planned.steps.length === 0) {
       this.#pass(planned);
+      if (plan.waits !== undefined) return this.#waiting(plan.waits);
       return this.#delivered(planned);
     }
-    const { plan } = planned;
     assertMayApply(plan.successor !== undefined && !planned.steps.some((step) => this.#isOwn(step)));
     const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), (seq) =>
       this.#published(plan.ownLogAt(seq)),
@@ -92,6 +96,15 @@ export class ApplyTurn {
     const doneSeq = store.state().position.seq;
     this.scope.ownLog.wasRead(plan.ownLogAt(doneSeq));
     return this.#refusedAt(planned, refused, doneSeq);
+  }
+
+  /** What is missing is asked for, and the log read again for it, while the position stays. */
+  async #waiting({ seq, gap }: NonNullable<IntakePlan['waits']>): Promise<DeliveryResult> {
+    const { store } = this.scope;
+    const { gaps, position } = store.state();
+    if (gaps.every(({ origin }) => origin !== gap.origin))
+      await this.beside([{ type: 'gap', gap, seq: position.seq }]);
+    return { doneSeq: position.seq, refused: { seq, error: epochWaits(seq, gap) } };
   }
 
   /**
@@ -267,6 +280,7 @@ export class ApplyTurn {
       else if (note.type === 'hole') counters.holes++;
       else if (note.type === 'own-refused') this.#ownRefused(note.counter, note.error);
       else if (note.type === 'ahead') clocks.sawAhead(note.origin, note.time);
+      else if (note.type === 'primary-lacks') this.#primaryLacks(note.primary, note.has);
     }
   }
 
@@ -286,6 +300,15 @@ export class ApplyTurn {
     health.alarm(OWN_ALARM, `${ours} It was not committed. Correct the clock of this machine.`);
   }
 
+  /** What was read of the log was not the same. Nothing here can tell which of them is right. */
+  #primaryLacks(primary: string, has: TransactionId): void {
+    this.scope.health.alarm(
+      HISTORY_ALARM,
+      `This database has ${formatTransactionId(has)}, and ${primary}, the primary, has not: their copies of the log differed. ` +
+        'Compare them with `antiphon verify`, and start the replica that is wrong with an empty file.',
+    );
+  }
+
   /** It is in the log in order now, or another one in its place. */
   #endOwnAlarm(): void {
     const { id, health, store } = this.scope;
@@ -296,6 +319,8 @@ export class ApplyTurn {
   }
 }
 
+/** The primary has not read what this replica has. */
+const HISTORY_ALARM = 'history';
 /** Nobody accepts what this replica writes. */
 const OWN_ALARM = 'own';
 /** Whatever database reads it: the fault is in the message. */
@@ -312,4 +337,13 @@ function hasTail({ vector, publishedCounter }: StoreState, id: string): boolean 
 function knownOf(entries: readonly LogEntry[], seq: number): KnownEntry | undefined {
   const entry = entries.findLast((one) => one.seq <= seq);
   return entry && { seq: entry.seq, storedAtMs: entry.storedAtMs };
+}
+
+function epochWaits(seq: number, { origin, expected }: Gap): AntiphonError {
+  const missing = formatTransactionId({ origin, counter: expected });
+  return new AntiphonError(
+    'APPLY_REFUSED',
+    `Entry ${seq} of the log begins an epoch that counts on ${missing}, which is missing here.`,
+    { retriable: true, context: { missing } },
+  );
 }

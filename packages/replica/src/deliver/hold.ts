@@ -107,6 +107,11 @@ function messageOf({ seq, origin, counter }: HeldTransaction, error: AntiphonErr
   // It says what ends it, which depends on what was changed: a rebuilt table is to be recaptured
   // first.
   if (error.code === 'SCHEMA_DRIFT') return `${refused}, nor anything after it: ${sentence(error.message)}`;
+  if (error.context['missing'] !== undefined)
+    return (
+      `${sentence(error.message)} Nothing after it is applied. It is asked for, and the log is read again for it ` +
+      '(`antiphon status` says what came of that); replication resumes automatically when it has come.'
+    );
   const wayOut =
     WAY_OUT[error.code] ?? 'Change what refuses it (a constraint, a trigger, a row, a missing table)';
   return (

@@ -238,6 +238,49 @@ describe('Intake', () => {
     }
   });
 
+  it('I5: what builds on something of an earlier primary that was missed here is missing with it', () => {
+    const epoch = { number: 2, primary: 'b', instance: 'i', seq: 5 };
+    const rules = { ...RULES, primary: 'b' };
+    const ofB = entry(6, batch(1, 1, { origin: 'b', epoch: 2, context: { a: 4 } }));
+    const { steps } = plan([ofB], { a: 2 }, { epoch }, rules);
+    expect(steps).toMatchObject([
+      { type: 'gap', gap: { origin: 'a', expected: 3, found: 4, seq: 6 } },
+      { type: 'gap', gap: { origin: 'b', expected: 1, found: 1, seq: 6 } },
+    ]);
+    const whole = plan([ofB], { a: 4 }, { epoch }, rules);
+    expect(kinds(whole.steps)).toEqual(['transactions']);
+    expect(whole.notes.map(({ type }) => type)).not.toContain('primary-lacks');
+    const ahead = plan([ofB], { a: 5, me: 9 }, { epoch }, rules);
+    expect(kinds(ahead.steps)).toEqual(['transactions']);
+    expect(ahead.notes).toContainEqual({
+      ...{ type: 'primary-lacks', primary: 'b' },
+      has: { origin: 'a', counter: 5 },
+    });
+  });
+
+  it('I5: an epoch waits for what its primary has in the log and was missed here', () => {
+    const record = {
+      ...{ epoch: 1, primary: 'a', instance: 'i', after: 7, admitted: 4, by: 'a', atMs: 0, leaves: [] },
+      ...({ why: 'restart' } as const),
+    };
+    const claim: LogEntry = { ...entry(5, batch(1)), origin: '_epoch', data: encodeEpochRecord(record) };
+    const rules = { ...RULES, primary: 'a' };
+    const missed = plan(
+      [entry(4, batch(3)), claim, entry(6, batch(8, 1, { epoch: 1 }))],
+      { a: 2 },
+      {},
+      rules,
+    );
+    expect(kinds(missed.steps)).toEqual(['transactions']);
+    expect(missed).toMatchObject({
+      seq: 4,
+      waits: { seq: 5, gap: { origin: 'a', expected: 4, found: 4, seq: 5 } },
+    });
+    expect(kinds(plan([claim], { a: 4 }, {}, rules).steps)).toEqual(['epoch']);
+    // Its own file may be an older one; what it lacks of its own comes out of the log.
+    expect(kinds(plan([claim], {}, { self: 'a' }, rules).steps)).toEqual(['epoch']);
+  });
+
   it('I3: an own one of another epoch that the database never had is for its rescue ledger', () => {
     const epoch = { number: 1, primary: 'a', instance: 'i', seq: 5 };
     const own = (counter: number, over: Partial<TransactionBatch> = {}) =>

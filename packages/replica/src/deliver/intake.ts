@@ -12,6 +12,7 @@ import {
   type Epoch,
   EpochFold,
   type EpochRecord,
+  formatTransactionId,
   type Gap,
   type IntakeRules,
   inEpoch,
@@ -29,6 +30,8 @@ import {
   summarize,
   toAntiphonError,
   type TransactionBatch,
+  type TransactionId,
+  unknownToPrimary,
   type Verdict,
   withGap,
   withoutArrived,
@@ -108,7 +111,9 @@ export type IntakeNote =
     }
   /** One of our own, from `counter` on, that no replica accepts: it does not count as published. */
   | { readonly type: 'own-refused'; readonly counter: number; readonly error: AntiphonError }
-  | { readonly type: 'ahead'; readonly origin: string; readonly time: number };
+  | { readonly type: 'ahead'; readonly origin: string; readonly time: number }
+  /** This replica has it, and the primary has not: they differ. */
+  | { readonly type: 'primary-lacks'; readonly primary: string; readonly has: TransactionId };
 
 export interface IntakePlan {
   readonly steps: readonly ApplyStep[];
@@ -128,6 +133,11 @@ export interface IntakePlan {
    * schema is known.
    */
   readonly halt?: NonNullable<DeliveryResult['halt']>;
+  /**
+   * The entry after `seq` begins an epoch that counts on a transaction which is missing here. It
+   * may be dealt with once that has come.
+   */
+  readonly waits?: { readonly seq: number; readonly gap: Gap };
   /** The epoch that deposes this replica, where that is what it halts for. */
   readonly successor?: PassedEpoch;
 }
@@ -155,6 +165,7 @@ export class Intake {
   readonly #ownLogs: (readonly [seq: number, state: AdmissionState])[] = [];
   #seq = 0;
   #halt: IntakePlan['halt'];
+  #waits: IntakePlan['waits'];
   #successor: PassedEpoch | undefined;
 
   private constructor(
@@ -179,7 +190,7 @@ export class Intake {
       const before = intake.#steps.length;
       const ownLog = intake.#ownLog;
       intake.#take(entry);
-      if (intake.#halt !== undefined) {
+      if (intake.#halt !== undefined || intake.#waits !== undefined) {
         // An entry is dealt with as a whole: its position is one number.
         intake.#steps.length = before;
         intake.#batches.length = before;
@@ -191,8 +202,7 @@ export class Intake {
       // Behind it, the roles are other ones.
       if (intake.#epochs.current !== options.epoch) break;
     }
-    const halt = intake.#halt;
-    const successor = intake.#successor;
+    const [halt, waits, successor] = [intake.#halt, intake.#waits, intake.#successor];
     return {
       steps: intake.#steps,
       batches: intake.#batches,
@@ -202,6 +212,7 @@ export class Intake {
       ownLog: intake.#ownLogs.at(-1)?.[1] ?? options.ownLog,
       ownLogAt: (seq) => intake.#ownLogs.findLast(([at]) => at <= seq)?.[1] ?? options.ownLog,
       ...(halt && { halt }),
+      ...(waits && { waits }),
       ...(successor && { successor }),
     };
   }
@@ -240,6 +251,7 @@ export class Intake {
       this.#successor = { ...this.#epochs.current, began: record };
       return;
     }
+    if (this.#waitsFor(record, seq)) return;
     this.#batches.push(-1);
     const elected = primary === self && record.instance === instance;
     this.#steps.push({ type: 'epoch', record, seq, elected });
@@ -247,6 +259,15 @@ export class Intake {
     const isOurs = primary === self;
     this.#ownLog = isOurs ? inEpoch(this.#ownLog, record) : { ...this.#ownLog, partial: {} };
     this.#gaps = withoutArrived(this.#gaps, primary, after);
+  }
+
+  /** An epoch spends numbers, so what is missing of them could not come any more behind it. */
+  #waitsFor({ primary, epoch, admitted = 0 }: EpochRecord, seq: number): boolean {
+    const expected = counterOf(this.#state.vector, primary) + 1;
+    if (primary === this.options.self || admitted < expected) return false;
+    const reason = `it was not applied here when the log held it, and epoch ${epoch} counts on it`;
+    this.#waits = { seq, gap: { origin: primary, expected, found: admitted, seq, reason } };
+    return true;
   }
 
   #isFenced(batch: Batch | BatchSummary): boolean {
@@ -354,6 +375,8 @@ export class Intake {
     }
     if (this.#mustHalt(entry, batch)) return;
     const missing = missingCause(batch, this.#state.vector);
+    if (missing !== undefined && this.rules.primary !== undefined)
+      return this.#missedBefore(entry, batch, admission, missing);
     if (missing !== undefined) {
       // Cannot be by construction (what a context claims is in the log before), unless that was
       // quarantined here.
@@ -363,10 +386,33 @@ export class Intake {
       this.#halt = { reason: 'cause-missing', error };
       return;
     }
+    this.#compare(batch);
     this.#admit(entry, batch, admission.skip, index);
     const time = latestTime(batch);
     if (time / 1000 - entry.storedAtMs > this.rules.clockAlarmMs)
       this.#notes.push({ type: 'ahead', origin: batch.origin, time });
+  }
+
+  #compare(batch: Batch): void {
+    const { origin: primary } = batch;
+    if (this.rules.primary === undefined || primary === this.options.self) return;
+    const has = unknownToPrimary(batch, this.#state.vector, this.options.self);
+    if (has !== undefined) this.#notes.push({ type: 'primary-lacks', primary, has });
+  }
+
+  /** Of a primary before this one: the log held it, and it was not applied here. */
+  #missedBefore(entry: LogEntry, batch: Batch, admission: Admission, cause: TransactionId): void {
+    const { origin, counter } = cause;
+    const expected = counterOf(this.#state.vector, origin) + 1;
+    const builder = `${batch.origin}:${batch.firstCounter}`;
+    this.#missing(
+      entry,
+      { origin, firstCounter: counter },
+      { type: 'hole', expected },
+      `it was not applied here when the log held it, and ${builder} builds on it`,
+    );
+    const reason = `it builds on ${formatTransactionId({ origin, counter: expected })}, which is not here yet`;
+    this.#missing(entry, batch, admission, reason);
   }
 
   #mustHalt(entry: LogEntry, batch: Batch): boolean {

@@ -1,5 +1,6 @@
 import { type ActorRef, remoteRef } from '@antiphon/actor';
 import { type Candidacy, mailboxPrefix, obstacleIn } from '@antiphon/core';
+import type { Waiting } from '../config/standstill.js';
 import { knownOf } from '../state/authority.js';
 import { isCreated, notCreatedYet } from '../state/created.js';
 import type { PeerProtocol } from '../state/peer.js';
@@ -53,7 +54,7 @@ export async function ownCandidacy(
     withoutFailover: !authority.byTerm,
     stopped: stopped(scope) ?? uncreated,
     quarantined,
-    gaps: state.gaps.length,
+    gaps: missingOf(scope).length,
     // All schemas are the first one so far.
     schemaTooOld: false,
     priority,
@@ -91,10 +92,16 @@ async function quarantinedOf({ store }: ReplicaScope, primary: string | undefine
     const page = await store.quarantine({ afterId, limit: QUARANTINE_PAGE });
     const last = page.at(-1);
     if (last === undefined) break;
-    found += page.filter(({ origin }) => origin === primary).length;
+    // What is malformed nobody has applied.
+    found += page.filter(({ origin, code }) => origin === primary && code !== 'MALFORMED_MESSAGE').length;
     [afterId, left] = [last.id, left - page.length];
   }
   return found;
+}
+
+/** Transactions that other replicas may have: the log may hold them. */
+export function missingOf({ health }: Pick<ReplicaScope, 'health'>): readonly Waiting[] {
+  return health.waiting.filter(({ absent }) => absent !== true);
 }
 
 /** Its last beat, if there was one. */

@@ -1,6 +1,7 @@
 import { remoteRef, type Behaviour, type Context } from '@antiphon/actor';
 import {
   type AppendResult,
+  counterOf,
   encodeEpochRecord,
   EPOCH_ORIGIN,
   type EpochReason,
@@ -144,12 +145,14 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     const { id, instance, store, clock } = this.scope;
     const state = store.state();
     const { lastCounter, publishedCounter } = state;
-    const hasTail = (state.vector[id] ?? 0) > publishedCounter;
+    const hasTail = counterOf(state.vector, id) > publishedCounter;
     return {
       epoch: newestEpoch(state).number + 1,
       ...{ primary: id, instance, by: id, why: this.why, leaves },
       // A tail that is kept goes on with its counters; else whatever was ever given is spent.
       after: hasTail ? publishedCounter : lastCounter,
+      // What it had before it read the log to the end is what it has published.
+      admitted: Math.min(publishedCounter, counterOf(state.vector, id)),
       atMs: clock.nowMs(),
     };
   }

@@ -1,6 +1,7 @@
 import { remoteRef, type ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
+  counterOf,
   type AppendResult,
   checkOptions,
   encodeEpochRecord,
@@ -187,9 +188,10 @@ class SwitchOver {
    * then it is read.
    */
   #refused({ standing, instance }: { standing: Standing; instance: string }): Promise<never> {
-    const { log, clock, id, positions } = this.scope;
+    const { log, clock, id, positions, store } = this.scope;
     const record: EpochRecord = {
       ...{ epoch: this.#before + 1, primary: this.to, instance, after: standing.lastCounter },
+      admitted: counterOf(store.state().vector, this.to),
       ...{ by: id, why: 'switchover', atMs: clock.nowMs(), leaves: [] },
     };
     const request = {

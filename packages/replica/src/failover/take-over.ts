@@ -11,7 +11,9 @@ import {
 import { assertTimeout } from '../wait/deadline.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import { isCreated } from '../state/created.js';
+import type { WaitOptions } from '../state/progress.js';
 import type { Scope } from '../state/scope.js';
+import { missingOf } from './candidacy.js';
 
 /** Who is the primary now, and from which entry of the log on. */
 export interface TakenOver {
@@ -64,6 +66,7 @@ export async function takeOver(
     ...waiting,
     what: `the rows that ${scope.document.creator} created the cluster with have come into the log`,
   });
+  if (missingOf(scope).length > 0) await untilWhole(scope, waiting);
   const before = newestEpoch(store.state()).number;
   if (!authority.current().mayWrite) {
     await replica.ask('claim', why);
@@ -76,6 +79,20 @@ export async function takeOver(
   if (health.stopped !== undefined) throw health.stopped;
   const { number: epoch, primary = '', seq } = newestEpoch(store.state());
   return { epoch, primary, seq, elected: authority.current().mayWrite };
+}
+
+/**
+ * What it wrote would not build on what it misses and others have, and theirs not on its own. The
+ * log is read again meanwhile, and tells whether anybody has it.
+ */
+async function untilWhole(scope: Scope, waiting: Omit<WaitOptions, 'what'>): Promise<void> {
+  const { progress, health, id } = scope;
+  const [first] = missingOf(scope);
+  const missing = first === undefined ? 'something' : `${first.origin}:${first.expected}`;
+  await progress.until(() => missingOf(scope).length === 0 || !health.replicating, {
+    ...waiting,
+    what: `${id} has ${missing}, which it misses and others may have (\`antiphon status\` says why)`,
+  });
 }
 
 /** The log has decided by then: a long write may keep this thread from entering the epoch. */

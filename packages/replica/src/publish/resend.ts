@@ -2,6 +2,7 @@ import type { Clock, SealedMessage, Store } from '@antiphon/core';
 import type { SentMark } from './send-window.js';
 import type { ResendAnswer } from '../state/protocols.js';
 import { groupOf } from '../state/certification.js';
+import type { Scope } from '../state/scope.js';
 
 /** Who asks again for the same, or for more, waits at least so long, twice as long each time. */
 const FIRST_PAUSE_MS = 1000;
@@ -112,6 +113,14 @@ export class Resend {
     if (last < from) return answer('gone', `${id} no longer keeps ${id}:${from}: it was pruned.`);
     return certified ? last : publishedCounter;
   }
+}
+
+/** Of a replica that is not the primary: what it sealed earlier would be fenced. */
+export function sendsNothing({ id, authority }: Pick<Scope, 'id' | 'authority'>): ResendAnswer {
+  const { primary } = authority.current();
+  const whose =
+    primary === undefined || primary === id ? 'is not the primary' : `follows ${primary}, the primary`;
+  return answer('refused', `${id} ${whose}, and publishes nothing again.`);
 }
 
 function judgedThere(id: string, counter: number): string {

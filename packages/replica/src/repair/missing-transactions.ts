@@ -26,6 +26,8 @@ const PATIENCE_BEATS = 2;
 /** In beats: between two questions, twice as long each time. */
 const LONGEST_PAUSE_BEATS = 64;
 const ANSWER_MS = 2000;
+/** So often an origin says that a transaction comes, before the log is read again as well. */
+const TRUSTED_TIMES = 3;
 
 interface Question {
   readonly expected: number;
@@ -34,6 +36,11 @@ interface Question {
   nextAtMs: number;
   times: number;
   asking: boolean;
+}
+
+interface Answer {
+  readonly message: string;
+  readonly coming: boolean;
 }
 
 /**
@@ -153,7 +160,7 @@ export class MissingTransactions {
   }
 
   #consider({ origin, expected }: Waiting): void {
-    const { clock, limits, positions } = this.scope;
+    const { clock, limits, positions, health } = this.scope;
     const nowMs = clock.monotonicMs();
     let question = this.#questions.get(origin);
     if (question?.expected !== expected) {
@@ -161,7 +168,9 @@ export class MissingTransactions {
       question = { expected, endSeq: positions.end, nextAtMs, times: 0, asking: false };
       this.#questions.set(origin, question);
     }
-    if (question.asking || nowMs < question.nextAtMs || positions.passed < question.endSeq) return;
+    if (question.asking || nowMs < question.nextAtMs) return;
+    // What holds the position up may be what is missing.
+    if (positions.passed < question.endSeq && health.holding === undefined) return;
     question.nextAtMs =
       nowMs + Math.min(LONGEST_PAUSE_BEATS, PATIENCE_BEATS * 2 ** ++question.times) * limits.beatMs;
     void this.#ask(origin, question);
@@ -173,23 +182,32 @@ export class MissingTransactions {
     question.asking = true;
     const { expected } = question;
     try {
-      const { message, coming } = await this.#request(origin, expected);
-      if (coming) return health.answered(origin, expected, message);
+      const { message, coming } = await this.#answer(origin, expected);
+      // It may be in the log already, where this replica has not read it.
+      if (coming && question.times <= TRUSTED_TIMES) return health.answered(origin, expected, message);
       if (this.#reading.found(origin, expected) === undefined)
         health.answered(origin, expected, `${sentence(message)} The log is read again for it.`);
       await this.#reading.read();
       const found = this.#reading.found(origin, expected);
-      if (found !== undefined) health.answered(origin, expected, `${sentence(message)} ${found}`);
+      if (found === undefined) return;
+      const absent = this.#reading.isAbsent(origin, expected);
+      health.answered(origin, expected, `${sentence(message)} ${found}`, absent);
+      this.scope.progress.moved();
     } finally {
       question.asking = false;
     }
   }
 
+  /** Where the position is held up, what is published now would come behind that. */
+  #answer(origin: string, expected: number): Promise<Answer> {
+    const { holding } = this.scope.health;
+    if (holding === undefined) return this.#request(origin, expected);
+    const message = `Nothing that is published again would be read before entry ${holding.seq ?? 0}.`;
+    return Promise.resolve({ message, coming: false });
+  }
+
   /** What `status` says of it, and whether it is published again or may soon be. */
-  async #request(
-    origin: string,
-    from: number,
-  ): Promise<{ readonly message: string; readonly coming: boolean }> {
+  async #request(origin: string, from: number): Promise<Answer> {
     const { bus, cluster } = this.scope;
     try {
       const subject = `${mailboxPrefix(cluster, origin)}.resend`;

@@ -80,6 +80,15 @@ export class SecondReading {
     return `Entry ${met.seq} of the log cannot be applied now: ${sentence(met.obstacle)} ${WAY_OUT}`;
   }
 
+  /**
+   * The log was read again for it, and no replica could apply what is there: what cannot be read
+   * here, nobody can read.
+   */
+  isAbsent(origin: string, expected: number): boolean {
+    const isRead = this.#lookedFor.split(' ').includes(`${origin}:${expected}`);
+    return isRead && this.#problem === undefined && !this.#obstacles.has(origin);
+  }
+
   /** Never rejects. Returns at once when that was done for the same not long ago. */
   read(): Promise<void> {
     if (this.#running !== undefined) return this.#running;

@@ -27,6 +27,7 @@ import type {
 import { attend } from '../failover/attend.js';
 import { logRescued, logRole } from '../failover/log-role.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
+import { sendsNothing } from '../publish/resend.js';
 import { SealRetry } from './seal-retry.js';
 import { Term } from './term.js';
 import { GroupCommitter } from '../sync/group-committer.js';
@@ -143,13 +144,14 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       _: Context<ReplicaProtocol>,
       message: Received<ReplicaProtocol, 'resend'>,
     ): NoReply => {
+      if (this.#term === undefined) return message.reject(notYet());
       // In its own time: the relay reads pages of the outbox for it.
-      const asked = this.#term?.relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
+      const asked = this.#term.relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
       asked?.then(
         (answer) => message.reply(answer),
         (error: unknown) => message.reject(toAntiphonError(error)),
       );
-      return asked === undefined ? message.reject(notYet()) : message.defer();
+      return asked === undefined ? message.reply(sendsNothing(this.scope)) : message.defer();
     },
     noteGap: (gap: Gap): Promise<void> => this.#noteGap(gap),
     forgetGaps: (gaps: readonly Gap[]): Promise<void> => this.#forgetGaps(gaps),

@@ -208,11 +208,12 @@ export class Health {
   }
 
   /** What became of the question for a missing transaction. */
-  answered(origin: string, expected: number, answer: string): void {
+  answered(origin: string, expected: number, answer: string, absent = false): void {
     const index = this.#waiting.findIndex((one) => one.origin === origin && one.expected === expected);
     const known = this.#waiting[index];
     if (known === undefined || known.answer === answer) return;
-    this.#waiting = this.#waiting.with(index, { ...known, answer });
+    const { absent: _, ...waiting } = known;
+    this.#waiting = this.#waiting.with(index, { ...waiting, answer, ...(absent && { absent }) });
     this.logger.warn({ origin, expected }, `Waiting for ${origin}:${expected}: ${sentence(answer)}`);
   }
 

@@ -27,7 +27,7 @@ export interface Delivery {
 /** What became of it. Entries after `doneSeq` are to be delivered again. */
 export interface DeliveryResult {
   readonly doneSeq: number;
-  /** What this database does not take; the position stays before it. */
+  /** What this database does not take, or not yet; the position stays before it. */
   readonly refused?: {
     readonly seq: number;
     readonly origin?: string;
