@@ -27,7 +27,7 @@ const layers = {
   'test-cluster': ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'testing'],
   client: ['core', 'actor', 'nats', 'replica'],
   simulator: ['core', 'sqlite', 'replica', 'testing'],
-  server: ['core', 'replica'],
+  server: ['core', 'replica', 'client'],
   cli: ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'client', 'server'],
 };
 

@@ -1,3 +1,6 @@
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseOutcomeId } from '@antiphon/core';
 import { expect } from 'vitest';
 import { sqlite3, type ChaosCluster } from './cluster.js';
@@ -6,8 +9,31 @@ import { readJournal, type AcknowledgedWrite, type UnknownWrite } from './sync-j
 import type { ReplicaHandle } from './replica-handle.js';
 
 /** The rows of `table` in a replica's file, as the plain shell sees them. */
-function rowsInFile({ config }: ReplicaHandle, table: string): ReadonlySet<string> {
-  return new Set(sqlite3(config.file, `SELECT id FROM ${table}`).split('\n').filter(Boolean));
+function rowsInFile({ config: { file } }: ReplicaHandle, table: string): ReadonlySet<string> {
+  const sql = `SELECT id FROM ${table}`;
+  try {
+    return rowsOf(sqlite3(file, sql));
+  } catch (error) {
+    // Its process was stopped amid the index of the WAL, which nobody can use until it goes on.
+    if (!/locking protocol/.test(String(error))) throw error;
+    return rowsOf(withCopy(file, (copy) => sqlite3(copy, sql)));
+  }
+}
+
+function rowsOf(output: string): ReadonlySet<string> {
+  return new Set(output.split('\n').filter(Boolean));
+}
+
+/** Without the index, which SQLite makes anew. */
+function withCopy(file: string, read: (copy: string) => string): string {
+  const dir = mkdtempSync(join(tmpdir(), 'antiphon-copy-'));
+  try {
+    const copy = join(dir, 'copy.db');
+    for (const end of ['', '-wal']) copyFileSync(file + end, copy + end);
+    return read(copy);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 }
 
 /**

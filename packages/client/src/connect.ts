@@ -27,7 +27,8 @@ export interface ConnectOptions extends NatsAccess {
   readonly name?: string;
 }
 
-const OPTIONS: OptionNames<ConnectOptions> = {
+/** Their names. */
+export const CONNECT_OPTIONS: OptionNames<ConnectOptions> = {
   ...{ cluster: true, servers: true, balance: true, name: true },
   ...{ user: true, password: true, token: true, nkey: true, creds: true, tls: true, inboxPrefix: true },
 };
@@ -45,7 +46,7 @@ const BEAT_TIMEOUT_MS = 1500;
  * const rows = await shop.query('SELECT * FROM orders');
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  checkRequired(options, OPTIONS, 'connect()', ['cluster', 'servers']);
+  checkRequired(options, CONNECT_OPTIONS, 'connect()', ['cluster', 'servers']);
   const { cluster, balance, name, ...access } = options;
   assertClusterName(cluster);
   const settings = parseBalance(balance);

@@ -9,6 +9,25 @@ export { Client } from './client.js';
 export type { ClientExecuteOptions, ReadOptions, ReadResult } from './client-options.js';
 export { connect, type ConnectOptions } from './connect.js';
 export { Session, type SessionReadOptions } from './session.js';
+// What calls take and give, and the errors that a program can catch.
+export {
+  AntiphonError,
+  ERROR_CODES,
+  UnknownOutcomeError,
+  type ErrorCode,
+  type ErrorContext,
+  type RowObject,
+  type Value,
+} from '@antiphon/core';
+export {
+  newId,
+  type Consistency,
+  type Params,
+  type SessionPosition,
+  type SessionToken,
+  type Statement,
+  type WriteResult,
+} from '@antiphon/replica';
 export { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
 export { parseCursor } from './changes/log-changes.js';
 export { chooseReplica, type ChosenReplica } from './choose-replica.js';
@@ -27,4 +46,9 @@ export { askMembers, type MemberAnswer } from './member-answers.js';
 export { listQuarantine, retryQuarantine, type AskLimits } from './quarantine.js';
 export { dismissRescued, listRescued, reapplyRescued, rescuedChanges, showRescued } from './rescue.js';
 export type { MailboxProtocol } from '@antiphon/replica/internal';
-export { parseSessionPlace, sessionPosition, type SessionPlace } from './session-place.js';
+export {
+  formatSessionPlace,
+  parseSessionPlace,
+  sessionPosition,
+  type SessionPlace,
+} from './session-place.js';

@@ -5,3 +5,4 @@ export { askCandidacies, type CandidacyAnswer } from './candidacies.js';
 export { accessFor, accessOf, type AccessParts } from './access.js';
 export { writingMsOf } from './member-answers.js';
 export { anotherReplica, furthestOf, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';
+export { CONNECT_OPTIONS } from './connect.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseSessionPlace, sessionPosition } from './session-place.js';
+import { formatSessionPlace, parseSessionPlace, sessionPosition } from './session-place.js';
 
 const badOption = expect.objectContaining({ code: 'BAD_OPTION' }) as Error;
 
@@ -13,6 +13,13 @@ describe('a session place', () => {
       vector: { 'eu-1': 7, 'eu-2': 1 },
     });
   });
+
+  it.each(['0a1b2c3d/42', 'eu-1:7', '0192f3a4-b5c6/3,eu-1:7,eu-2:1'])(
+    'is written as it is read: %s',
+    (text) => {
+      expect(formatSessionPlace(parseSessionPlace(text))).toBe(text);
+    },
+  );
 
   it.each(['', 'yesterday', '0a1b2c3d/', '/42', 'a/1,b/2', 'eu-1:0', 'eu-1:7,', 'a/1.5'])(
     'is not %j',

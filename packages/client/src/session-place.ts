@@ -34,6 +34,12 @@ export function parseSessionPlace(text: string, option = 'after'): SessionPlace 
   return place;
 }
 
+/** As `parseSessionPlace` reads it, and with the whole name of the generation. */
+export function formatSessionPlace({ generation, seq, vector = {} }: SessionPosition): string {
+  const transactions = Object.entries(vector).map(([origin, counter]) => `${origin}:${counter}`);
+  return [...(generation === '' ? [] : [`${generation}/${seq}`]), ...transactions].join(',');
+}
+
 /**
  * As a replica takes it. `current`: where that replica stands. Throws BAD_OPTION when the place is
  * in another log.

@@ -1,5 +1,7 @@
 import { describeTypos } from '@antiphon/testing/internal';
 import { afterAll, beforeAll } from 'vitest';
+import { fastify } from 'fastify';
+import { antiphonPlugin } from './fastify.js';
 import { createServer } from './index.js';
 import { Served } from './testing/served.js';
 
@@ -12,6 +14,10 @@ afterAll(() => served[Symbol.asyncDispose]());
 
 describeTypos({
   ServerOptions: { option: 'listen', call: (options) => createServer(served.replica(), options) },
+  AntiphonPluginOptions: {
+    option: 'sessionHeader',
+    call: async (options) => fastify().register(antiphonPlugin, options).ready(),
+  },
   ServerLimits: {
     option: 'bodyBytes',
     call: (limits) => createServer(served.replica(), { limits }),

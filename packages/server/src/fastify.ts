@@ -1,0 +1,1 @@
+export { antiphonPlugin, type AntiphonPluginOptions } from './fastify/antiphon-plugin.js';
