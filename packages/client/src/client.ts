@@ -7,7 +7,7 @@ import {
   type RowObject,
   soleWriter,
 } from '@antiphon/core';
-import type { Params, SessionToken, Statement, WriteResult } from '@antiphon/replica';
+import type { Params, SessionPosition, SessionToken, Statement, WriteResult } from '@antiphon/replica';
 import { type MailboxProtocol, parseSessionToken, rowObjects } from '@antiphon/replica/internal';
 import type { BalanceSettings } from './balance/balance-options.js';
 import type { ReadNeeds } from './balance/eligibility.js';
@@ -129,7 +129,14 @@ export class Client implements AsyncDisposable {
    * session, on whichever replicas. `after`: where another session stood, as its `token` says.
    */
   session(after?: SessionToken): Session {
-    return new Session(this, after === undefined ? undefined : parseSessionToken(after));
+    return new Session(this, after === undefined ? undefined : this.#whole(parseSessionToken(after)));
+  }
+
+  /** Where people name a log, the beginning of its name is enough. */
+  #whole(place: SessionPosition): SessionPosition {
+    const { generation } = this.deps.document;
+    const isThisLog = place.generation !== '' && generation.startsWith(place.generation);
+    return isThisLog ? { ...place, generation } : place;
   }
 
   /**

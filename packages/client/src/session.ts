@@ -37,13 +37,19 @@ export class Session {
     return this.#token;
   }
 
-  /** As `client.execute`. */
+  /**
+   * As `client.execute`. Where the log was replaced since the session began, it goes on in the new
+   * one.
+   */
   async execute(
     statements: readonly Statement[],
     options: ClientExecuteOptions = {},
   ): Promise<WriteResult<readonly number[]>> {
     const written = await this.client.execute(statements, options);
-    this.#saw(written.position);
+    const { position } = written;
+    // It is written, whatever the session has seen of a log that is no more.
+    if (isOfOtherLog(this.#token, position)) this.#token = position;
+    else this.#saw(position);
     return written;
   }
 
@@ -72,10 +78,15 @@ export class Session {
   }
 }
 
+function isOfOtherLog(one: SessionPosition | undefined, other: SessionPosition): boolean {
+  const known = one !== undefined && one.generation !== '' && other.generation !== '';
+  return known && one.generation !== other.generation;
+}
+
 /** What shows both. Throws LOG_REPLACED when they are places in two logs. */
 function later(one: SessionPosition, other: SessionPosition): SessionPosition {
   const generation = one.generation === '' ? other.generation : one.generation;
-  if (other.generation !== '' && other.generation !== generation) {
+  if (isOfOtherLog(one, other)) {
     const message = 'The log of the cluster was replaced since this session began. Start a new session.';
     throw new AntiphonError('LOG_REPLACED', message);
   }

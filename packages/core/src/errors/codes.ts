@@ -83,7 +83,7 @@ export const ERROR_CODES = {
     retriable: false,
     means:
       'The session has seen a transaction that the log had not got when the next epoch began. It was undone, and is in ' +
-      'a rescue ledger, or was written again under another number.',
+      'a rescue ledger, or was written again under another number. Or it has seen a log that was replaced.',
     do: 'Start a new session, and read again what you go by. See "What is lost, and when" in docs/failover.md.',
   },
   // Subscriptions

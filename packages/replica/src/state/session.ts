@@ -91,12 +91,12 @@ export function parseSessionToken(input: unknown): SessionPosition {
 
 /**
  * Whether a database in this state, with everything of the log up to `appliedSeq`, shows what the
- * token stands for. Throws BAD_OPTION when it is of another log.
+ * token stands for. Throws SESSION_LOST when it is of another log.
  */
 export function isReached(token: SessionPosition, state: StoreState, appliedSeq: number): boolean {
   if (token.generation !== '' && token.generation !== state.position.generation) {
     throw new AntiphonError(
-      'BAD_OPTION',
+      'SESSION_LOST',
       `The session token is of log ${token.generation}, and this replica has ${state.position.generation}. Start a new session.`,
     );
   }

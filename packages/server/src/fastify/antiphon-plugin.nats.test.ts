@@ -76,6 +76,25 @@ describe('a service with antiphonPlugin', () => {
     expect(bad.json()).toMatchObject({ error: { code: 'BAD_OPTION', message } });
   });
 
+  it('I8: writes whatever the header says of a log that is no more, and lets its sender begin anew', async () => {
+    const app = await service();
+    const headers = { 'antiphon-session': '0192f3a4-b5c6/7,r1:3' };
+    const read = await app.inject({ url: '/items/1', headers });
+    expect(read.json()).toMatchObject({ error: { code: 'SESSION_LOST' } });
+    expect(read.headers['antiphon-session']).toBe('');
+    const payload = { id: 300 };
+    const written = await app.inject({ method: 'POST', url: '/items', payload, headers });
+    expect(written.statusCode).toBe(201);
+    for (const { 'antiphon-session': session } of [written.headers, read.headers]) {
+      const again = await app.inject({ url: '/items/300', headers: { 'antiphon-session': String(session) } });
+      expect(again.statusCode).toBe(200);
+    }
+    const [generation = '', rest = ''] = String(written.headers['antiphon-session']).split('/');
+    const short = `${generation.slice(0, 8)}/${rest}`;
+    const shown = await app.inject({ url: '/items/300', headers: { 'antiphon-session': short } });
+    expect(shown.json()).toEqual([{ id: 300 }]);
+  });
+
   it('leaves errors to the service, and names the header as it likes', async () => {
     const app = await service({ answerErrors: false, sessionHeader: 'x-seen' });
     const written = await app.inject({ method: 'POST', url: '/items', payload: { id: 200 } });

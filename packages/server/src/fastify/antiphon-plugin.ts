@@ -44,6 +44,8 @@ const WITH_CLIENT: OptionNames<Pick<AntiphonPluginOptions, 'client' | 'sessionHe
   ...{ client: true, sessionHeader: true, answerErrors: true },
 };
 const OPTIONS: OptionNames<AntiphonPluginOptions> = { ...CONNECT_OPTIONS, ...WITH_CLIENT };
+/** Errors of a session that has seen what counts for nobody any more. */
+const LOST = new Set(['SESSION_LOST', 'LOG_REPLACED']);
 const HEADER_NAME = /^[a-z0-9-]{1,60}$/;
 
 async function plugin(app: FastifyInstance, options: AntiphonPluginOptions): Promise<void> {
@@ -60,6 +62,9 @@ async function plugin(app: FastifyInstance, options: AntiphonPluginOptions): Pro
     getter(this: FastifyRequest) {
       return sessions.of(this);
     },
+  });
+  app.addHook('onError', async (_, reply, error) => {
+    if (LOST.has(error.code)) sessions.end(reply);
   });
   app.addHook('onSend', async (request, reply) => sessions.answer(request, reply));
   if (answerErrors) app.setErrorHandler(answerError);

@@ -8,6 +8,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
  */
 export class SessionHeader {
   readonly #sessions = new WeakMap<FastifyRequest, Session>();
+  readonly #ended = new WeakSet<FastifyReply>();
 
   constructor(
     private readonly client: Client,
@@ -23,13 +24,19 @@ export class SessionHeader {
     return session;
   }
 
+  /** What it has seen counts for nobody any more: its sender is to begin anew. */
+  end(reply: FastifyReply): void {
+    this.#ended.add(reply);
+  }
+
   answer(request: FastifyRequest, reply: FastifyReply): void {
+    if (this.#ended.has(reply)) return void reply.header(this.name, '');
     const token = this.#sessions.get(request)?.token;
     if (token !== undefined) void reply.header(this.name, formatSessionPlace(token));
   }
 
   #place(request: FastifyRequest): Parameters<Client['session']>[0] {
     const header = request.headers[this.name];
-    return header === undefined ? undefined : parseSessionPlace(String(header), this.name);
+    return header === undefined || header === '' ? undefined : parseSessionPlace(String(header), this.name);
   }
 }
