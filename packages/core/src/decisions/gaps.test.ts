@@ -23,9 +23,18 @@ describe('gaps', () => {
     const gaps = [gap('a', 3), gap('b', 1)];
     expect(withoutArrived(gaps, 'a', 2)).toBe(gaps);
     expect(withoutArrived(gaps, 'c', 9)).toBe(gaps);
-    expect(withoutArrived(gaps, 'a', 3)).toEqual([gaps[1]]);
+    expect(withoutArrived(gaps, 'a', 4)).toEqual([gaps[1]]);
     expect(withoutGap(gaps, 'b')).toEqual([gaps[0]]);
     expect(withoutGap(gaps, 'c')).toBe(gaps);
+  });
+
+  it('I6: last until everything that was dropped behind them has come again', () => {
+    const three = withGap([gap('a', 3, 10)], { ...gap('a', 3, 12), found: 6 }, { a: 2 });
+    expect(three).toEqual([{ ...gap('a', 3, 10), found: 6 }]);
+    expect(withGap(three, { ...gap('a', 3, 11), found: 5 }, { a: 2 })).toBe(three);
+    const less = withoutArrived(three, 'a', 4);
+    expect(less).toEqual([{ ...three[0], expected: 5 }]);
+    expect(withoutArrived(less, 'a', 6)).toEqual([]);
   });
 
   it('are bounded', () => {

@@ -101,8 +101,8 @@ export interface Gap {
   /** The counter that is missing. */
   readonly expected: number;
   /**
-   * The counter that came first without it; `expected` when it came itself and could not be
-   * accepted.
+   * The highest counter that came without it, and was dropped; `expected` when it came itself and
+   * could not be accepted.
    */
   readonly found: number;
   /**

@@ -21,10 +21,7 @@ export interface Waiting extends Gap {
    * until then.
    */
   readonly answer?: string;
-  /**
-   * True when the log was read again and holds nothing of it that a replica could apply: all
-   * replicas that have read so far are without it.
-   */
+  /** True when the log was read again, and holds nothing of it that could be applied. */
   readonly absent?: boolean;
   /** Since when this process knows of it, in milliseconds since 1970. */
   readonly sinceMs: number;

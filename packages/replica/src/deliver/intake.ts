@@ -142,6 +142,9 @@ export interface IntakePlan {
   readonly successor?: PassedEpoch;
 }
 
+/** Transactions that are not here. */
+type Missed = Pick<BatchSummary, 'origin' | 'firstCounter' | 'lastCounter'>;
+
 /**
  * Decides what becomes of entries of the log, one after the other, without touching anything.
  * Admission goes by a vector that is advanced step by step, as the store will advance its own.
@@ -238,7 +241,8 @@ export class Intake {
       // origin says that there is none.
       const { origin } = entry;
       if (origin === this.options.self) return;
-      const next = { origin, firstCounter: counterOf(this.#state.vector, origin) + 1 };
+      const counter = counterOf(this.#state.vector, origin) + 1;
+      const next = { origin, firstCounter: counter, lastCounter: counter };
       this.#missing(entry, next, { type: 'apply', skip: 0 }, error.message);
     }
   }
@@ -311,7 +315,7 @@ export class Intake {
     if (this.options.synchronous === undefined || this.rules.primary !== undefined) return;
     const group = groupOf(entry.data);
     if (group === undefined || group.origin !== entry.origin) return;
-    this.#missing(entry, group, admit(this.#state, group), refusal.message);
+    this.#missing(entry, missedOf(group), admit(this.#state, group), refusal.message);
   }
 
   /**
@@ -362,13 +366,13 @@ export class Intake {
       return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
     if (refused !== undefined) {
       this.#quarantine(entry, index, refused);
-      if (batch.origin === entry.origin) this.#missing(entry, batch, admission, refused.message);
+      if (batch.origin === entry.origin) this.#missing(entry, missedOf(batch), admission, refused.message);
       return;
     }
     if (admission.type === 'hole') {
       return this.#missing(
         entry,
-        batch,
+        missedOf(batch),
         admission,
         'it has not come yet; its origin is asked to publish it again',
       );
@@ -382,7 +386,7 @@ export class Intake {
       // quarantined here.
       const error = causeMissing(batch, missing);
       if (this.options.causesMayBeMissing || this.#gaps.length > 0 || this.#isQuarantining)
-        return this.#missing(entry, batch, admission, error.message);
+        return this.#missing(entry, missedOf(batch), admission, error.message);
       this.#halt = { reason: 'cause-missing', error };
       return;
     }
@@ -407,12 +411,12 @@ export class Intake {
     const builder = `${batch.origin}:${batch.firstCounter}`;
     this.#missing(
       entry,
-      { origin, firstCounter: counter },
+      { origin, firstCounter: counter, lastCounter: counter },
       { type: 'hole', expected },
       `it was not applied here when the log held it, and ${builder} builds on it`,
     );
     const reason = `it builds on ${formatTransactionId({ origin, counter: expected })}, which is not here yet`;
-    this.#missing(entry, batch, admission, reason);
+    this.#missing(entry, missedOf(batch), admission, reason);
   }
 
   #mustHalt(entry: LogEntry, batch: Batch): boolean {
@@ -465,21 +469,32 @@ export class Intake {
    */
   #missing(
     entry: LogEntry,
-    { origin, firstCounter: found }: Pick<BatchSummary, 'origin' | 'firstCounter'>,
+    { origin, firstCounter, lastCounter: found }: Missed,
     admission: Admission,
     reason: string,
   ): void {
     if (admission.type === 'duplicate') return;
-    const expected = admission.type === 'hole' ? admission.expected : found;
+    const expected = admission.type === 'hole' ? admission.expected : firstCounter;
     this.#notes.push({ type: 'hole', origin, expected, found, reason });
     if (origin === this.options.self) return;
     const gap: Gap = { origin, expected, found, seq: entry.seq, reason };
     const gaps = withGap(this.#gaps, gap, this.#state.vector);
     if (gaps === this.#gaps) return;
     this.#gaps = gaps;
+    const before = this.#steps.findIndex((step) => step.type === 'gap' && step.gap.origin === origin);
+    const step = this.#steps[before];
+    if (step?.type === 'gap' && step.gap.expected === expected) {
+      this.#steps[before] = { ...step, gap: { ...step.gap, found } };
+      return;
+    }
     this.#batches.push(-1);
     this.#steps.push({ type: 'gap', gap, seq: entry.seq });
   }
+}
+
+function missedOf(batch: Batch | BatchSummary): Missed {
+  const { origin, firstCounter } = batch;
+  return { origin, firstCounter, lastCounter: lastCounterOf(batch) };
 }
 
 function deposed({ epoch, primary }: EpochRecord, seq: number): AntiphonError {

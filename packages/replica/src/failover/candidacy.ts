@@ -1,8 +1,8 @@
 import { type ActorRef, remoteRef } from '@antiphon/actor';
 import { type Candidacy, mailboxPrefix, obstacleIn } from '@antiphon/core';
-import type { Waiting } from '../config/standstill.js';
 import { knownOf } from '../state/authority.js';
 import { isCreated, notCreatedYet } from '../state/created.js';
+import { missingOf } from '../state/missing.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
@@ -97,11 +97,6 @@ async function quarantinedOf({ store }: ReplicaScope, primary: string | undefine
     [afterId, left] = [last.id, left - page.length];
   }
   return found;
-}
-
-/** Transactions that other replicas may have: the log may hold them. */
-export function missingOf({ health }: Pick<ReplicaScope, 'health'>): readonly Waiting[] {
-  return health.waiting.filter(({ absent }) => absent !== true);
 }
 
 /** Its last beat, if there was one. */

@@ -11,9 +11,9 @@ import {
 import { assertTimeout } from '../wait/deadline.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import { isCreated } from '../state/created.js';
+import { missingOf } from '../state/missing.js';
 import type { WaitOptions } from '../state/progress.js';
 import type { Scope } from '../state/scope.js';
-import { missingOf } from './candidacy.js';
 
 /** Who is the primary now, and from which entry of the log on. */
 export interface TakenOver {

@@ -7,13 +7,16 @@ import {
   decodeControl,
   encodeControl,
   type Gap,
+  hasOtherPrimary,
   isRecord,
   type LogEntry,
   mailboxPrefix,
+  newestEpoch,
   summarize,
   sentence,
 } from '@antiphon/core';
 import type { Waiting } from '../config/standstill.js';
+import { missingOf } from '../state/missing.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { SecondReading } from './second-reading.js';
@@ -193,9 +196,19 @@ export class MissingTransactions {
       const absent = this.#reading.isAbsent(origin, expected);
       health.answered(origin, expected, `${sentence(message)} ${found}`, absent);
       this.scope.progress.moved();
+      if (missingOf(this.scope).every((one) => one.origin !== origin)) this.#forget(origin);
     } finally {
       question.asking = false;
     }
+  }
+
+  /** What the log did not hold when another replica became the primary never comes. */
+  #forget(origin: string): void {
+    const { epochs, gaps } = this.scope.store.state();
+    const epoch = newestEpoch({ epochs });
+    if (!hasOtherPrimary(epoch, origin)) return;
+    const over = gaps.filter((gap) => gap.origin === origin && gap.seq < epoch.seq);
+    if (over.length > 0) this.replica.tell('forgetGaps', over);
   }
 
   /** Where the position is held up, what is published now would come behind that. */

@@ -237,8 +237,10 @@ export class Health {
     const waiting = gaps.map((gap): Waiting => {
       const known = before.get(gap.origin);
       before.delete(gap.origin);
-      if (known?.expected === gap.expected) return known;
       const { origin, expected, found, seq, reason } = gap;
+      if (known?.expected === expected) return known.found === found ? known : { ...known, found };
+      // The rest of what was missing: it comes.
+      if (known?.seq === seq) return { origin, expected, found, seq, reason, sinceMs: known.sinceMs };
       this.logger.warn(
         { origin, expected, found, seq },
         `Waiting for ${origin}:${expected}: ${sentence(reason)}`,
