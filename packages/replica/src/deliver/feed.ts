@@ -3,6 +3,8 @@ import {
   AntiphonError,
   CLUSTER_KEY,
   decodeClusterDocument,
+  decodeEpochRecord,
+  EPOCH_ORIGIN,
   type LogEntry,
   type LogReader,
   sleep,
@@ -222,6 +224,27 @@ export class Feed implements Behaviour<FeedProtocol> {
     }
   }
 
+  /** A forged message must not stop anything; a real one is behind the record of its epoch. */
+  #laterEpoch(error: AntiphonError, signal: AbortSignal): Promise<Unreadable | undefined> {
+    const { health, log, clock } = this.scope;
+    const [seq, epoch] = [Number(error.context['seq']), Number(error.context['epoch'])];
+    const look = async (): Promise<Unreadable | undefined> => {
+      const newest = await log.lastOf(EPOCH_ORIGIN, signal);
+      const record = newest && decodeEpochRecord(newest.data);
+      if (record === undefined || record.epoch < epoch)
+        return {
+          seq,
+          error: new AntiphonError(
+            'MALFORMED_MESSAGE',
+            `It is of epoch ${epoch}, which the log has no record of.`,
+          ),
+        };
+      health.stall(error);
+      return undefined;
+    };
+    return retryingUntilAborted(clock, signal, look, { leastDelayMs: SCHEMA_RETRY_MS });
+  }
+
   /** Stalls, or says that the entry is none that any replica could apply. */
   async #halt(
     { reason, error }: NonNullable<DeliveryResult['halt']>,
@@ -232,6 +255,7 @@ export class Feed implements Behaviour<FeedProtocol> {
       await this.#rewind(error, signal);
       return undefined;
     }
+    if (reason === 'later-epoch') return this.#laterEpoch(error, signal);
     if (reason !== 'newer-schema') {
       health.stall(error);
       return undefined;

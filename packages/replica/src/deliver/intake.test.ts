@@ -259,6 +259,22 @@ describe('Intake', () => {
     });
   });
 
+  it('I7: a message of a later epoch than is known halts, unless the log has no such record', () => {
+    const epoch = { number: 1, primary: 'a', instance: 'i', seq: 3 };
+    const rules = { ...RULES, primary: 'a' };
+    const later = entry(6, batch(1, 1, { origin: 'b', epoch: 2 }));
+    const halted = plan([entry(5, batch(3, 1, { epoch: 1 })), later], { a: 2 }, { epoch }, rules);
+    expect(kinds(halted.steps)).toEqual(['transactions']);
+    expect(halted).toMatchObject({
+      seq: 5,
+      halt: { reason: 'later-epoch', error: { code: 'LOG_REPLACED' } },
+    });
+    const error = new AntiphonError('MALFORMED_MESSAGE', 'It is forged.');
+    const forged = plan([later], { a: 2 }, { epoch, refused: () => error }, rules);
+    expect(forged.halt).toBeUndefined();
+    expect(forged.notes).toContainEqual({ type: 'fenced', origin: 'b', firstCounter: 1, lastCounter: 1 });
+  });
+
   it('I5: an epoch waits for what its primary has in the log and was missed here', () => {
     const record = {
       ...{ epoch: 1, primary: 'a', instance: 'i', after: 7, admitted: 4, by: 'a', atMs: 0, leaves: [] },

@@ -359,8 +359,16 @@ export class Intake {
   }
 
   #takeBatch(entry: LogEntry, batch: Batch, index: number): void {
-    if (batch.origin === entry.origin && entry.origin !== this.options.self && this.#isFenced(batch)) return;
-    const refused = this.options.refused(entry.seq, index) ?? refuseBatch(entry, batch, this.rules);
+    const refusedBefore = this.options.refused(entry.seq, index);
+    if (batch.origin === entry.origin && entry.origin !== this.options.self) {
+      const { number } = this.#epochs.current;
+      if (this.rules.primary !== undefined && batch.epoch > number && refusedBefore === undefined) {
+        this.#halt = { reason: 'later-epoch', error: laterEpoch(entry, batch.epoch, number) };
+        return;
+      }
+      if (this.#isFenced(batch)) return;
+    }
+    const refused = refusedBefore ?? refuseBatch(entry, batch, this.rules);
     const admission = admit(this.#state, batch);
     if (admission.type === 'duplicate')
       return void this.#notes.push({ type: 'duplicate', origin: batch.origin });
@@ -502,6 +510,16 @@ function deposed({ epoch, primary }: EpochRecord, seq: number): AntiphonError {
     'NOT_WRITABLE',
     `${primary} is the primary from entry ${seq} of the log on, epoch ${epoch}. Write to it.`,
     { context: { primary, epoch, seq } },
+  );
+}
+
+/** A record that this replica has passed without reading it; or a message that somebody forged. */
+export function laterEpoch({ origin, seq }: LogEntry, epoch: number, known: number): AntiphonError {
+  return new AntiphonError(
+    'LOG_REPLACED',
+    `Entry ${seq} of the log, from ${origin}, is of epoch ${epoch}, and this replica has read the log up to it and knows no later epoch than ${known}: ` +
+      'it was shown another log than the others. Start it with an empty file; what only it has is lost then (docs/lost-log.md).',
+    { context: { origin: origin.slice(0, 80), seq, epoch } },
   );
 }
 

@@ -2,6 +2,7 @@ import { remoteRef, type Behaviour, type Context } from '@antiphon/actor';
 import {
   type AppendResult,
   counterOf,
+  decodeEpochRecord,
   encodeEpochRecord,
   EPOCH_ORIGIN,
   type EpochReason,
@@ -12,6 +13,7 @@ import {
 } from '@antiphon/core';
 import { retryDelayMs } from '../wait/deadline.js';
 import { alarmPublish, endPublishAlarm } from '../publish/publish-alarm.js';
+import { laterEpoch } from '../deliver/intake.js';
 import { assertHolds } from '../log/testimony.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ClaimantProtocol } from '../state/protocols.js';
@@ -123,9 +125,16 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     );
   }
 
+  /** Throws LOG_REPLACED when this replica has passed a record that it does not know. */
   async #newestSeq(signal: AbortSignal): Promise<number> {
-    const newest = await this.scope.log.lastOf(EPOCH_ORIGIN, signal);
-    return newest?.seq ?? 0;
+    const { log, positions, store } = this.scope;
+    const newest = await log.lastOf(EPOCH_ORIGIN, signal);
+    if (newest === undefined) return 0;
+    const { number } = newestEpoch(store.state());
+    const record = decodeEpochRecord(newest.data);
+    if (record !== undefined && record.epoch === number + 1 && newest.seq <= positions.passed)
+      throw laterEpoch(newest, record.epoch, number);
+    return newest.seq;
   }
 
   async #append(record: EpochRecord): Promise<number> {

@@ -99,3 +99,16 @@ it.each(MODES)(
     await eventually('nothing is missed', () => c.status().waitingFor.length === 0);
   },
 );
+
+it('I7, I14: a replica that was shown something else in place of a record of an epoch says so, and stops', async () => {
+  const { b, c, copy } = await missing('async');
+  copy.differs = ({ origin }) => origin === '_epoch';
+  await b.takeOver();
+  await b.execute([set('of b')]);
+  await eventually('c has stopped', () => c.status().stalled !== undefined);
+  expect(c.status().stalled).toMatchObject({
+    code: 'LOG_REPLACED',
+    message: expect.stringContaining('is of epoch 2') as string,
+  });
+  await expect(c.takeOver({ timeoutMs: 1000 })).rejects.toMatchObject({ code: 'LOG_REPLACED' });
+});

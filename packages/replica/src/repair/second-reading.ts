@@ -52,6 +52,8 @@ export class SecondReading {
   /** What could not be read at all, so that nobody can say what it holds. */
   #unreadable: Obstacles = new Map();
   #readTo = 0;
+  /** Whose transactions the present pass is about. */
+  #awaited: Set<string> = new Set();
   /** Of the last reading, when it did not get through. */
   #problem: string | undefined;
 
@@ -151,6 +153,8 @@ export class SecondReading {
       BatchOrder.of(identity, vector),
       epochAt(epochs, identity.firstSeq),
     );
+    // To the end of it: what closes a gap need not be all that was missed behind it.
+    this.#awaited = new Set(this.scope.health.waiting.map(({ origin }) => origin));
     for (let [seq, removed] = [Math.max(1, identity.firstSeq) - 1, 0]; this.#goesOn(seq, untilSeq);) {
       let reader: LogReader | undefined;
       try {
@@ -178,7 +182,7 @@ export class SecondReading {
   }
 
   #goesOn(seq: number, untilSeq: number): boolean {
-    return seq < untilSeq && this.scope.health.waiting.length > 0;
+    return seq < untilSeq && this.#awaited.size > 0;
   }
 
   /** One by one, until a removed entry is behind. Returns the last one dealt with. */
@@ -201,7 +205,8 @@ export class SecondReading {
   async #take(entries: readonly LogEntry[], order: LogOrder): Promise<void> {
     const { members, id, store, health } = this.scope;
     const { vector } = store.state();
-    const awaited = new Set(health.waiting.map(({ origin }) => origin));
+    for (const { origin } of health.waiting) this.#awaited.add(origin);
+    const awaited = this.#awaited;
     for (const entry of entries) if (awaited.has(entry.origin)) this.#noteUnreadable(entry);
     const counting = entries.filter(
       (entry) =>

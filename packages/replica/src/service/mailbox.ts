@@ -59,6 +59,8 @@ import {
   type DigestRequest,
   type PlacedResult,
 } from '../read/read.js';
+import type { Durable } from '../sync/acker.js';
+import { durableOf } from '../sync/durable.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertRequestId } from '../write/request-id.js';
 import { bad, parseParams, parseStatements, type Params, type Statement } from '../write/statement.js';
@@ -110,7 +112,7 @@ export interface MailboxProtocol {
    * The entry of the log up to which everything that is to be applied is in the database and on the
    * disk.
    */
-  durable(): { readonly seq: number };
+  durable(): Durable;
   checksum(request: ChecksumRequest): ChecksumReport;
   rowDigests(request: DigestRequest): readonly RowDigest[];
   /**
@@ -250,12 +252,12 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'outcomes'>,
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
-    durable: (): { seq: number } => {
-      const { log, health, id, positions } = this.scope;
+    durable: (): Durable => {
+      const { log, health, id } = this.scope;
       // A position says nothing about a log that is another one, or that nobody has compared yet
       // (I14).
       if (!log.isTrusted || !health.replicating) throw notReplicating(id, health.stalled?.message);
-      return { seq: positions.durable };
+      return durableOf(this.scope, this.scope.positions);
     },
     checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>
       later(message, readChecksum(this.scope, tables, timeoutMs)),

@@ -38,9 +38,11 @@ export interface DeliveryResult {
    * Nothing from the entry after `doneSeq` on may be dealt with. `newer-schema`: it may, once it is
    * known that the cluster has no such schema. `deposed`: it may, once this database has given up
    * what only it has. `spent`: likewise, and then the numbers go on behind that of the entry.
+   * `later-epoch`: it may, once it is known that the log has no record of that epoch.
    */
   readonly halt?: {
-    readonly reason: 'foreign-writer' | 'newer-schema' | 'cause-missing' | 'deposed' | 'spent';
+    readonly reason:
+      'foreign-writer' | 'newer-schema' | 'cause-missing' | 'deposed' | 'spent' | 'later-epoch';
     readonly error: AntiphonError;
   };
 }

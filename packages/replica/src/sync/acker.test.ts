@@ -39,6 +39,7 @@ class Bench {
   #hear: (request: { readonly data: Uint8Array }) => void = () => undefined;
   #seq = 0;
   seenSeq = Infinity;
+  epochSeq = 0;
 
   constructor(degrades = false) {
     const bus = {
@@ -56,6 +57,7 @@ class Bench {
       ...{ cluster: 'c', id: 'a', bus, clock: this.clock, inSync: this.inSync, subject: 's' },
       ...{ minInSync: 2, degrades },
       knowsUpTo: (seq) => this.seenSeq >= seq - 1,
+      epochSeq: () => this.epochSeq,
     });
     this.acker.start();
   }
@@ -65,8 +67,8 @@ class Bench {
     this.inSync.observe({ seq: ++this.#seq, data });
   }
 
-  ack(id: string, seq: number): void {
-    this.hears(encodeAck(id, seq));
+  ack(id: string, seq: number, epochSeq = 0): void {
+    this.hears(encodeAck(id, { seq, epochSeq }));
   }
 
   hears(data: Uint8Array): void {
@@ -106,6 +108,19 @@ describe('acknowledgements', () => {
     expect(write.settled).toBe(false);
     bench.ack('c', 11);
     expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], missing: ['d', 'e'] });
+  });
+
+  it('I6: those of another epoch do not count: there the group was passed, and not applied', async () => {
+    const bench = new Bench();
+    bench.epochSeq = 4;
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    const write = bench.write('majority', 5);
+    bench.ack('b', 9, 3);
+    bench.ack('c', 9);
+    bench.hears(encodeControl({ id: 'c', seq: 9 }));
+    expect(write.settled).toBe(false);
+    bench.ack('b', 5, 4);
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b'], reached: true });
   });
 
   it('I6: a smaller majority counts from its record on, also for a write that waits', async () => {
@@ -190,7 +205,7 @@ describe('acknowledgements', () => {
     expect([all.settled, majority.settled]).toEqual([false, false]);
     // It has just come, and is not late yet.
     expect(bench.acker.late(500)).toEqual([]);
-    bench.answer = () => Promise.resolve(encodeControl({ ok: { seq: 3 } }));
+    bench.answer = () => Promise.resolve(encodeControl({ ok: { seq: 3, epochSeq: 0 } }));
     bench.acker.askSilent();
     await bench.clock.run(new Promise<void>((passed) => bench.clock.setTimer(500, passed)));
     expect(bench.asked).toEqual(['b']);
@@ -249,7 +264,7 @@ describe('acknowledgements', () => {
     reply(encodeControl({ error: { code: 'CLOSED' } }));
     await bench.clock.settle();
     bench.acker.askSilent();
-    reply(encodeControl({ ok: { seq: 5 } }));
+    reply(encodeControl({ ok: { seq: 5, epochSeq: 0 } }));
     await bench.clock.settle();
     expect(bench.asked).toEqual(['c', 'c']);
     expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });

@@ -29,6 +29,14 @@ export interface AckerOptions {
   readonly degrades: boolean;
   /** All changes of the in-sync set before this entry are known. */
   knowsUpTo(seq: number): boolean;
+  /** The entry of the log with which the epoch of this replica began; 0: there are none. */
+  epochSeq(): number;
+}
+
+/** How far a replica is, and with which entry the epoch began that it follows. */
+export interface Durable {
+  readonly seq: number;
+  readonly epochSeq: number;
 }
 
 interface Pending {
@@ -40,10 +48,10 @@ interface Pending {
 
 /**
  * What a replica says on the reply subject of a group: it has committed the log up to `seq`, on its
- * disk.
+ * disk. In another epoch than the group's, it has passed it without applying it.
  */
-export function encodeAck(id: string, seq: number): Uint8Array {
-  return encodeControl({ id, seq });
+export function encodeAck(id: string, { seq, epochSeq }: Durable): Uint8Array {
+  return encodeControl({ id, seq, epochSeq });
 }
 
 /**
@@ -152,7 +160,7 @@ export class Acker {
           timeoutMs: ASK_TIMEOUT_MS,
         }),
       );
-      if (isRecord(reply) && isRecord(reply['ok'])) this.#heard(member, Number(reply['ok']['seq']));
+      if (isRecord(reply) && isRecord(reply['ok'])) this.#heard(member, reply['ok']);
     } catch (error) {
       if (!(error instanceof AntiphonError)) throw error;
     } finally {
@@ -169,10 +177,12 @@ export class Acker {
         'An acknowledgement cannot be read. Find out who publishes it.',
       );
     }
-    this.#heard(input['id'], Number(input['seq']));
+    this.#heard(input['id'], input);
   }
 
-  #heard(member: string, seq: number): void {
+  #heard(member: string, input: Readonly<Record<string, unknown>>): void {
+    const seq = Number(input['seq']);
+    if (Number(input['epochSeq']) !== this.options.epochSeq()) return;
     if (!Number.isSafeInteger(seq) || seq <= (this.#acked.get(member) ?? 0)) return;
     if (!this.options.inSync.known.includes(member)) return;
     this.#acked.set(member, seq);

@@ -5,6 +5,7 @@ import {
   EPOCH_ORIGIN,
   isCertified,
   type LogEntry,
+  newestEpoch,
   type PreparedWrite,
   type SyncSettings,
 } from '@antiphon/core';
@@ -16,6 +17,7 @@ import type { Settings } from '../config/options.js';
 import type { WriteResult } from '../state/write-result.js';
 import { sessionPosition } from '../state/session.js';
 import { Acker, inSyncNeeded, encodeAck } from './acker.js';
+import { durableOf } from './durable.js';
 import { Certification } from '../state/certification.js';
 import { IN_SYNC_ORIGIN } from './in-sync-record.js';
 import { InTheWay } from './in-the-way.js';
@@ -67,6 +69,7 @@ export class Sync {
       minInSync: settings.minInSync,
       degrades: settings.onShortfall === 'degrade',
       knowsUpTo: (seq) => positions.observed >= seq - 1,
+      epochSeq: () => newestEpoch(scope.store.state()).seq,
     });
     this.inSync.onChange(() => progress.moved());
   }
@@ -102,7 +105,7 @@ export class Sync {
   /** Applied and on the disk: whoever waits for that is told. */
   applied(replies: ReadonlySet<string>): void {
     if (replies.size === 0) return;
-    const data = encodeAck(this.scope.id, this.place.positions.durable);
+    const data = encodeAck(this.scope.id, durableOf(this.scope, this.place.positions));
     // Only subjects made for it: a message must not make replicas publish anywhere.
     for (const reply of replies) if (reply.startsWith(this.#ackPrefix)) this.scope.bus.publish(reply, data);
   }
