@@ -68,7 +68,15 @@ export {
 } from './cluster/member-record.js';
 export { assertTablesWanted, replicatedNames } from './cluster/replicated-tables.js';
 export { FIRST_ENTRY_SEQ, isReserved, isWhole } from './cluster/reserved.js';
-export { ackSubject, ackSubjectPrefix, beatSubject, mailboxPrefix } from './cluster/subjects.js';
+export {
+  ackSubject,
+  ackSubjectPrefix,
+  beatSubject,
+  mailboxPrefix,
+  readSubject,
+  serviceName,
+  writeSubject,
+} from './cluster/subjects.js';
 export {
   describeTopology,
   formerTopology,

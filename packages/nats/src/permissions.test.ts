@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { permissionsOf, type AccessRole, type Permissions } from './permissions.js';
 
-const ROLES: readonly AccessRole[] = ['creator', 'replica', 'reader', 'admin'];
+const ROLES: readonly AccessRole[] = ['creator', 'replica', 'reader', 'admin', 'client-reader', 'client'];
 
 /** The table of docs/access.md, read back. */
 function documented(): Readonly<Record<string, { publish: string[]; subscribe: string[] }>> {
@@ -13,7 +13,7 @@ function documented(): Readonly<Record<string, { publish: string[]; subscribe: s
   for (const line of page.split('\n')) {
     const cells = line.split('|').map((cell) => cell.trim());
     const subject = /^`([^`]+)`$/.exec(cells[1] ?? '')?.[1];
-    if (subject === undefined || cells.length < 8) continue;
+    if (subject === undefined || cells.length < 10) continue;
     ROLES.forEach((role, index) => {
       const mark = cells[index + 2];
       if (mark === 'pub') found[role]?.publish.push(subject);
@@ -57,6 +57,24 @@ describe('permissionsOf', () => {
         '$KV.ANTIPHON_shop.published.SHOP',
       ],
     ]);
+  });
+
+  it('adds what a replica needs that answers on the subjects of its cluster', () => {
+    const plain = permissionsOf('replica', 'shop', { id: 'eu-1' });
+    const more = permissionsOf('replica', 'shop', { id: 'eu-1', subjects: true });
+    expect(more.publish).toEqual(plain.publish);
+    expect(more.subscribe.filter((subject) => !plain.subscribe.includes(subject))).toEqual([
+      ...['antiphon.shop.read', 'antiphon.shop.write'],
+      ...['$SRV.*', '$SRV.*.antiphon-shop', '$SRV.*.antiphon-shop.eu-1'],
+    ]);
+  });
+
+  it('lets nobody but a client, a replica and an admin write', () => {
+    const writes = (role: AccessRole): boolean =>
+      permissionsOf(role, 'shop', { id: 'eu-1' }).publish.some((subject) =>
+        /\.write$|\.execute$|replica\.\*\.\*$/.test(subject),
+      );
+    expect(ROLES.filter(writes)).toEqual(['creator', 'replica', 'admin', 'client']);
   });
 
   it('follows the prefix of the inbox', () => {

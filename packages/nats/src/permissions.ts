@@ -1,9 +1,13 @@
 import {
   AntiphonError,
   checkOptions,
+  OPTION,
   type OptionNames,
   parsePublish,
   type PublishOptions,
+  readSubject,
+  serviceName,
+  writeSubject,
 } from '@antiphon/core';
 import {
   beatSubject,
@@ -22,9 +26,11 @@ import {
 /**
  * `replica`: one that joins. `creator`: the first one, which makes the streams as well. `reader`:
  * the command line without writing (`status`, `query`, `outcome`, `changes`, `subscriptions`,
- * `explain-candidate`, `doctor`). `admin`: all of it.
+ * `explain-candidate`, `doctor`). `admin`: all of it. `client`: an application, by `connect()` of
+ * `@antiphon/client` or by the subjects `antiphon.<cluster>.read` and `.write`. `client-reader`:
+ * one that does not write.
  */
-export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin';
+export type AccessRole = 'replica' | 'creator' | 'reader' | 'admin' | 'client-reader' | 'client';
 
 /** As in the `permissions` of a user of nats-server. */
 export interface Permissions {
@@ -33,15 +39,20 @@ export interface Permissions {
 }
 
 export interface PermissionOptions {
-  /** Of the replica; not needed for `reader` and `admin`. */
+  /** Of the replica; the roles that are not a replica's need none. */
   readonly id?: string;
   /** As in the options of the connection. */
   readonly inboxPrefix?: string;
   /** As in the options of a replica that publishes changes. */
   readonly publish?: PublishOptions;
+  /** For a replica that answers on the subjects of its cluster (`subjects` in antiphon.yaml). */
+  readonly subjects?: boolean;
 }
 
-const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = { id: true, inboxPrefix: true, publish: true };
+const PERMISSION_OPTIONS: OptionNames<PermissionOptions> = {
+  ...{ id: true, inboxPrefix: true, publish: true },
+  subjects: OPTION.flag,
+};
 
 const READING_COMMANDS = [
   ...[
@@ -59,6 +70,9 @@ const READING_COMMANDS = [
   ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued'],
 ] as const;
 
+/** What `connect()` of `@antiphon/client` asks replicas for. */
+const CLIENT_COMMANDS = ['ping', 'status', 'standing', 'beat', 'query', 'outcomes'] as const;
+
 /**
  * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a
  * table; a test runs a cluster with it.
@@ -71,7 +85,7 @@ export function permissionsOf(
   options: PermissionOptions = {},
 ): Permissions {
   checkOptions(options, PERMISSION_OPTIONS, 'permissionsOf()');
-  const { id, inboxPrefix = '_INBOX', publish } = options;
+  const { id, inboxPrefix = '_INBOX', publish, subjects = false } = options;
   if (role === 'replica' || role === 'creator') {
     if (id === undefined) {
       throw new AntiphonError(
@@ -80,9 +94,12 @@ export function permissionsOf(
       );
     }
     const permissions = replicaPermissions(role, cluster, id, inboxPrefix);
-    if (publish === undefined) return permissions;
-    return { ...permissions, publish: [...permissions.publish, ...publishing(cluster, publish)] };
+    return {
+      publish: [...permissions.publish, ...(publish === undefined ? [] : publishing(cluster, publish))],
+      subscribe: [...permissions.subscribe, ...(subjects ? answering(cluster, id) : [])],
+    };
   }
+  if (role === 'client' || role === 'client-reader') return clientPermissions(role, cluster, inboxPrefix);
   const mailboxes = `${clusterPrefix(cluster)}.replica`;
   const commands = READING_COMMANDS.map((command) => `${mailboxes}.*.${command}`);
   // `settings set` and `subscriptions --remove` work while no replica runs.
@@ -142,6 +159,31 @@ function replicaPermissions(
   };
 }
 
+/** Its own answers, and those of any other replica where it has gone. */
+function clientPermissions(
+  role: 'client' | 'client-reader',
+  cluster: string,
+  inboxPrefix: string,
+): Permissions {
+  const mailboxes = `${clusterPrefix(cluster)}.replica.*`;
+  const writing = [writeSubject(cluster), `${mailboxes}.execute`];
+  return {
+    publish: [
+      readSubject(cluster),
+      ...CLIENT_COMMANDS.map((command) => `${mailboxes}.${command}`),
+      ...(role === 'client' ? writing : []),
+      ...logAndRegistry(cluster),
+    ],
+    subscribe: [beatSubjects(cluster), `${inboxPrefix}.>`],
+  };
+}
+
+/** Its requests, and the questions of NATS's service discovery: PING, INFO and STATS. */
+function answering(cluster: string, id: string): readonly string[] {
+  const name = serviceName(cluster);
+  return [readSubject(cluster), writeSubject(cluster), '$SRV.*', `$SRV.*.${name}`, `$SRV.*.${name}.${id}`];
+}
+
 /** The stream of published changes. Whoever makes it may be the one that is gone. */
 function publishing(cluster: string, options: PublishOptions): readonly string[] {
   const { subject, stream } = parsePublish(cluster, options);
@@ -152,11 +194,15 @@ function publishing(cluster: string, options: PublishOptions): readonly string[]
 
 /** The log, the registry and the lease. */
 function reading(cluster: string): readonly string[] {
+  const lease = ['INFO', 'MSG.GET'].map((operation) => `$JS.API.STREAM.${operation}.${leaseStream(cluster)}`);
+  return [...logAndRegistry(cluster), ...lease];
+}
+
+function logAndRegistry(cluster: string): readonly string[] {
   const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
   const ofStreams = ['INFO', 'MSG.GET'].flatMap((operation) => [
     `$JS.API.STREAM.${operation}.${stream}`,
     `$JS.API.STREAM.${operation}.KV_${bucket}`,
-    `$JS.API.STREAM.${operation}.${leaseStream(cluster)}`,
   ]);
   const ofConsumers = ['CREATE', 'INFO', 'DELETE', 'MSG.NEXT'].map(
     (operation) => `$JS.API.CONSUMER.${operation}.${stream}.*`,

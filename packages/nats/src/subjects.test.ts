@@ -1,3 +1,4 @@
+import { readSubject, writeSubject } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import * as subjects from './subjects.js';
 
@@ -12,8 +13,8 @@ describe('subjects', () => {
     expect(subjects.replicaPrefix('shop', 'eu-1')).toBe('antiphon.shop.replica.eu-1');
     expect(subjects.replicaSubject('shop', 'eu-1', 'status')).toBe('antiphon.shop.replica.eu-1.status');
     expect(subjects.replicaSubjects('shop', 'eu-1')).toBe('antiphon.shop.replica.eu-1.*');
-    expect(subjects.writeSubject('shop')).toBe('antiphon.shop.write');
-    expect(subjects.readSubject('shop')).toBe('antiphon.shop.read');
+    expect(writeSubject('shop')).toBe('antiphon.shop.write');
+    expect(readSubject('shop')).toBe('antiphon.shop.read');
     expect(subjects.streamName('shop')).toBe('ANTIPHON_shop');
     expect(subjects.leaseStream('shop')).toBe('ANTIPHON-LEASE_shop');
     expect(subjects.leaseSubject('shop')).toBe('antiphon.shop.lease');

@@ -63,16 +63,6 @@ export function replicaSubjects(cluster: string, id: string): string {
   return `${replicaPrefix(cluster, id)}.*`;
 }
 
-/** Any replica that accepts writes answers here (queue group). */
-export function writeSubject(cluster: string): string {
-  return `${clusterPrefix(cluster)}.write`;
-}
-
-/** Any replica answers here (queue group). */
-export function readSubject(cluster: string): string {
-  return `${clusterPrefix(cluster)}.read`;
-}
-
 export function streamName(cluster: string): string {
   assertClusterName(cluster);
   return `ANTIPHON_${cluster}`;

@@ -1,0 +1,78 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { permissionsOf, type Permissions } from '@antiphon/nats';
+import { createReplica, type Replica } from '@antiphon/replica';
+import { sqlite } from '@antiphon/sqlite';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { GuardedServer } from '../../nats/src/testing/guarded-server.js';
+import type { Client } from './client.js';
+import { connect } from './connect.js';
+
+const USERS: Readonly<Record<string, Permissions>> = {
+  a: permissionsOf('creator', 'shop', { id: 'a' }),
+  b: permissionsOf('replica', 'shop', { id: 'b' }),
+  client: permissionsOf('client', 'shop'),
+  reader: permissionsOf('client-reader', 'shop', { inboxPrefix: '_INBOX_reader' }),
+};
+const INSERT = [{ sql: "INSERT INTO t VALUES (?, 'x')", params: ['1'] }];
+const dir = mkdtempSync(join(tmpdir(), 'antiphon-client-permissions-'));
+const replicas: Replica<unknown>[] = [];
+let server: GuardedServer;
+
+beforeAll(async () => {
+  const users = Object.entries(USERS).map(
+    ([user, permissions]) => `{ user: ${user}, password: p, permissions: ${JSON.stringify(permissions)} }`,
+  );
+  // A reader has an inbox of its own.
+  const text = users.join(', ').replaceAll('"_INBOX.>"', '"_INBOX.>", "_INBOX_reader.>"');
+  server = await GuardedServer.start(`authorization { users: [${text}] }`);
+  const database = new DatabaseSync(join(dir, 'a.db'));
+  database.exec('CREATE TABLE t (id TEXT PRIMARY KEY, v TEXT)');
+  database.close();
+  for (const id of ['a', 'b']) replicas.push(await replica(id));
+});
+afterAll(async () => {
+  for (const one of replicas) await one.close();
+  await server[Symbol.asyncDispose]();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+function replica(id: string): Promise<Replica<unknown>> {
+  return createReplica({
+    ...{ cluster: 'shop', id, servers: server.url(), user: id, password: 'p' },
+    store: sqlite({ file: join(dir, `${id}.db`) }),
+    topology: { mode: 'primary-replica', primary: 'a' },
+    failover: { mode: 'manual' },
+  });
+}
+
+function connectAs(user: string, others: object = {}): Promise<Client> {
+  return connect({ cluster: 'shop', servers: server.url(), user, password: 'p', ...others });
+}
+
+/** The server writes down what it denies. */
+const denials = (): readonly string[] => server.log.split('\n').filter((line) => line.includes('Violation'));
+
+it('an application writes, reads in a session and follows changes with the permissions of a client', async () => {
+  await using client = await connectAs('client');
+  const session = client.session();
+  await session.execute(INSERT);
+  expect(await session.query('SELECT id FROM t')).toEqual([{ id: '1' }]);
+  const ending = new AbortController();
+  for await (const change of client.changes({ from: 'beginning', signal: ending.signal })) {
+    expect(change.table).toBe('t');
+    break;
+  }
+  expect(await client.status()).toHaveLength(2);
+  expect(denials()).toEqual([]);
+});
+
+it('one with those of a client-reader reads, and does not write', async () => {
+  await using reader = await connectAs('reader', { inboxPrefix: '_INBOX_reader' });
+  expect(await reader.query('SELECT count(*) AS n FROM t', [], { integers: 'number' })).toHaveLength(1);
+  expect(denials()).toEqual([]);
+  await expect(reader.execute(INSERT, { timeoutMs: 3000 })).rejects.toMatchObject({ code: 'ACCESS_DENIED' });
+  expect(denials()).not.toEqual([]);
+});
