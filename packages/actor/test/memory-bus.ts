@@ -41,7 +41,8 @@ export class MemoryBus implements Bus {
   subscribe(subject: string, handler: BusHandler): BusSubscription {
     const handlers = this.#handlers.get(subject) ?? new Set();
     this.#handlers.set(subject, handlers.add(handler));
-    return { unsubscribe: () => handlers.delete(handler) };
+    const unsubscribe = (): void => void handlers.delete(handler);
+    return { unsubscribe, drain: () => Promise.resolve(unsubscribe()) };
   }
 
   #deliver(handler: BusHandler, request: BusRequest): void {

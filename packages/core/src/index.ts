@@ -253,7 +253,7 @@ export { checkOptions, checkRequired, type OptionNames, shownOption } from './op
 export { oneOf, OPTION, type OptionKind } from './options/option-kinds.js';
 export { suggest, suggestion } from './options/suggestion.js';
 
-export type { Bus, BusRequest, BusSubscription } from './ports/bus.js';
+export type { Bus, BusHeaders, BusRequest, BusSubscription } from './ports/bus.js';
 export { type Clock, sleep, type Timer } from './ports/clock.js';
 export type {
   Lease,

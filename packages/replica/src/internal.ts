@@ -21,4 +21,5 @@ export {
 } from './write/request-id.js';
 export { idFrom } from './config/ids.js';
 export { placedQuery } from './replica/placed-query.js';
-export { silentLogger } from './config/logger.js';
+export { servedBus, type ServedBus, type Takes } from './replica/served-bus.js';
+export { guardedLogger, silentLogger } from './config/logger.js';

@@ -1,12 +1,22 @@
+/** What a message has beside its data: printable ASCII under each name. */
+export type BusHeaders = Readonly<Record<string, string>>;
+
 export interface BusRequest {
   readonly subject: string;
   readonly data: Uint8Array;
+  /** Of a header, whatever the case of its name. Absent where the sender gave none. */
+  header?(name: string): string | undefined;
   /** Absent when the sender wants no reply. */
-  respond?(data: Uint8Array): void;
+  respond?(data: Uint8Array, headers?: BusHeaders): void;
 }
 
 export interface BusSubscription {
   unsubscribe(): void;
+  /**
+   * As `unsubscribe`, but what is on its way here by then comes first. Resolves when the last of it
+   * has come, at the latest after a second or two. Never rejects.
+   */
+  drain(): Promise<void>;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Bus } from '@antiphon/core';
+import { headers } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsHandle } from '../connection/nats-handle.js';
 import { bytes, Fixture, text } from '../testing/fixture.js';
@@ -16,6 +17,24 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 const soon = { timeoutMs: 2000 };
+
+describe('headers', () => {
+  it('are read whatever the case of their names, and answered without a line break', async () => {
+    const { connection } = nats;
+    const subscription = bus.subscribe('with.headers', ({ header, respond }) => {
+      const seen = [header?.('content-TYPE'), header?.('none')].join(' ');
+      respond?.(bytes(seen), { 'Content-Type': 'text/plain', Note: 'Ünïcode\r\nEvil: 1' });
+    });
+    const given = headers();
+    given.set('Content-Type', 'application/json');
+    const answer = await connection.request('with.headers', bytes(''), { timeout: 2000, headers: given });
+    expect(text(answer.data)).toBe('application/json ');
+    expect([...(answer.headers?.keys() ?? [])]).toEqual(['Content-Type', 'Note']);
+    expect(answer.headers?.get('Note')).toBe('?n?code Evil: 1');
+    expect(text((await connection.request('with.headers', bytes(''))).data)).toBe(' ');
+    subscription.unsubscribe();
+  });
+});
 
 describe('publish and subscribe', () => {
   it('gives messages to everybody who listens, by wildcard as well, until they unsubscribe', async () => {

@@ -1,7 +1,14 @@
-import { AntiphonError, type Bus, type BusRequest, type BusSubscription } from '@antiphon/core';
-import type { Msg } from 'nats';
+import {
+  AntiphonError,
+  type Bus,
+  type BusHeaders,
+  type BusRequest,
+  type BusSubscription,
+} from '@antiphon/core';
+import { Match, type Msg } from 'nats';
 import type { Link } from '../connection/link.js';
 import type { ProblemReporter } from '../connection/problem-reporter.js';
+import { MessageHeaders } from '../connection/message-headers.js';
 import { publishSafely, type Requester } from '../connection/requester.js';
 import type { ConnectionWatch } from '../connection/connection-watch.js';
 import { assertPublishSubject, assertSubscribeSubject } from '../connection/subject-check.js';
@@ -73,16 +80,28 @@ export class NatsBus implements Bus {
   }
 
   #toRequest(message: Msg): BusRequest {
-    const { subject, data, reply } = message;
-    if (reply === undefined || reply === '') return { subject, data };
-    return {
-      subject,
-      data,
-      respond: (answer) => {
-        if (this.deps.watch.state !== 'connected') return;
-        const failed = publishSafely(this.deps.link, reply, answer);
-        if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
-      },
+    const { subject, data, reply, headers } = message;
+    const request = {
+      ...{ subject, data },
+      ...(headers && { header: (name: string) => headers.get(name, Match.IgnoreCase) || undefined }),
     };
+    if (reply === undefined || reply === '') return request;
+    return { ...request, respond: (answer, fields) => this.#respond(reply, answer, fields) };
   }
+
+  #respond(subject: string, answer: Uint8Array, fields: BusHeaders | undefined): void {
+    if (this.deps.watch.state !== 'connected') return;
+    const headers = fields && new MessageHeaders(printable(fields));
+    const failed = publishSafely(this.deps.link, subject, answer, undefined, headers);
+    if (failed !== undefined && failed.code !== 'CLOSED') throw failed;
+  }
+}
+
+/** A line break would be a header more, or the end of them. */
+function printable(fields: BusHeaders): BusHeaders {
+  const entries = Object.entries(fields).map(([name, value]) => [
+    name,
+    value.replaceAll(/[\s\p{Cc}]+/gu, ' ').replaceAll(/[^\x20-\x7e]/gu, '?'),
+  ]);
+  return Object.fromEntries(entries) as BusHeaders;
 }

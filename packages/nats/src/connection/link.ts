@@ -1,10 +1,13 @@
-import { createInbox, type Msg, type NatsConnection, type ServerInfo } from 'nats';
+import { createInbox, type Msg, type NatsConnection, type ServerInfo, type Subscription } from 'nats';
 import type { ConnectionWatch } from './connection-watch.js';
 import type { Denials } from './denials.js';
 import type { MessageHeaders } from './message-headers.js';
+import { within } from './within.js';
 
 export interface LinkSubscription {
   unsubscribe(): void;
+  /** What the server has sent by then comes first; see `BusSubscription`. */
+  drain(): Promise<void>;
 }
 
 interface SubscribeOptions {
@@ -14,6 +17,7 @@ interface SubscribeOptions {
 }
 
 const RESUBSCRIBE_MS = 2000;
+const DRAIN_MS = 1000;
 
 /**
  * The client's connection as the ports use it: publish and subscribe, with an eye on what NATS
@@ -58,7 +62,7 @@ export class Link {
   subscribe(subject: string, { queue, callback }: SubscribeOptions): LinkSubscription {
     let wanted = true;
     let again: NodeJS.Timeout | undefined;
-    const open = (): { unsubscribe(): void } =>
+    const open = (): Subscription =>
       this.#connection.subscribe(subject, {
         ...(queue === undefined ? {} : { queue }),
         callback: (error, message) => {
@@ -75,11 +79,18 @@ export class Link {
     let subscription = open();
     // One under another name may have been denied, which nobody tries any more.
     if (this.#denials.any) void this.#notePermitted(subject, () => again === undefined);
+    const unsubscribe = (): void => {
+      wanted = false;
+      clearTimeout(again);
+      subscription.unsubscribe();
+    };
     return {
-      unsubscribe: () => {
+      unsubscribe,
+      drain: async () => {
         wanted = false;
-        clearTimeout(again);
-        subscription.unsubscribe();
+        // A server that is away sends nothing more, and answers no flush.
+        if (this.#watch.state === 'connected') await within(subscription.drain(), DRAIN_MS);
+        unsubscribe();
       },
     };
   }

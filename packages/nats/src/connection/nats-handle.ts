@@ -20,6 +20,7 @@ import { MessageHeaders } from './message-headers.js';
 import { ProblemReporter } from './problem-reporter.js';
 import { Requester } from './requester.js';
 import { handshakeProblem } from './tls-probe.js';
+import { within } from './within.js';
 
 const APPEND_CHECK_TIMEOUT_MS = 1500;
 const FLUSH_TIMEOUT_MS = 500;
@@ -237,20 +238,5 @@ export class NatsHandle {
   /** False when the server did not answer in time. */
   async #flush(timeoutMs: number): Promise<boolean> {
     return within(this.#connection.flush(), timeoutMs);
-  }
-}
-
-/** Did it end well in time? */
-async function within(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  const inTime = new AbortController();
-  const limit = sleep(timeoutMs, false, { signal: inTime.signal }).catch(() => false);
-  const done = work.then(
-    () => true,
-    () => false,
-  );
-  try {
-    return await Promise.race([done, limit]);
-  } finally {
-    inTime.abort();
   }
 }

@@ -1,11 +1,12 @@
-import { AntiphonError } from '@antiphon/core';
-import type { PlacedResult, QueryOptions } from '../read/read.js';
+import { withAbortReason } from '@antiphon/core';
+import { type PlacedResult, type QueryOptions, readWithPlace } from '../read/read.js';
 import type { Params } from '../write/statement.js';
-import { type Replica, RunningReplica } from './replica.js';
+import { insideOf } from './inside.js';
+import type { Replica } from './replica.js';
 
 /**
- * For what serves a replica to programs elsewhere. Throws what `query` throws; BAD_OPTION for what
- * is not a replica of this build.
+ * As `query`, with a session token of what was read: for what serves a replica to programs
+ * elsewhere. Throws what `query` throws; BAD_OPTION for what is not a replica of this build.
  */
 export async function placedQuery(
   replica: Replica<unknown>,
@@ -13,8 +14,7 @@ export async function placedQuery(
   params: Params = [],
   options: QueryOptions = {},
 ): Promise<PlacedResult> {
-  if (replica instanceof RunningReplica) return replica.placedQuery(sql, params, options);
-  const message =
-    'This is not a replica of this build of @antiphon/replica. Give what its `createReplica` returned.';
-  throw new AntiphonError('BAD_OPTION', message);
+  const { scope, replica: actor } = insideOf(replica);
+  const seal = (): Promise<unknown> => actor.ask('seal');
+  return withAbortReason(readWithPlace(scope, seal, sql, params, options), options);
 }

@@ -19,7 +19,7 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.js';
 import type { QuarantineAccess } from '../repair/quarantine.js';
 import { untilReplicated } from '../state/progress.js';
-import { type PlacedResult, read, readWithPlace, type QueryOptions } from '../read/read.js';
+import { read, type QueryOptions } from '../read/read.js';
 import {
   removeSubscriptionOf,
   subscribe,
@@ -294,6 +294,9 @@ export interface RunningDeps<Tx> {
   readonly release: () => Promise<void>;
 }
 
+/** What serves a replica needs more of it than the interface has. */
+export type Inside = Pick<RunningDeps<unknown>, 'scope' | 'replica'>;
+
 const DEFAULT_CAUGHT_UP_MS = 30_000;
 /**
  * Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set,
@@ -365,11 +368,9 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     return rows as readonly R[];
   }
 
-  /** As `query`, with a session token of what was read. */
-  placedQuery(sql: string, params: Params, options: QueryOptions): Promise<PlacedResult> {
-    const { scope, replica } = this.deps;
-    const seal = (): Promise<unknown> => replica.ask('seal');
-    return withAbortReason(readWithPlace(scope, seal, sql, params, options), options);
+  /** For `insideOf`. */
+  get inside(): Inside {
+    return this.deps;
   }
 
   async outcome(id: string | TransactionId, options: OutcomeOptions = {}): Promise<Outcome> {

@@ -96,6 +96,22 @@ function describeDelivery(bus: () => Pair): void {
     await eventually('a later message has come', () => marks > before);
     expect((counts[0] ?? 0) + (counts[1] ?? 0)).toBe(100);
   });
+
+  it('drains a subscription: what was sent before comes, and nothing after that', async () => {
+    let heard = 0;
+    const subscription = bus().two.subscribe(SUBJECT, () => heard++);
+    await heardBy(bus(), SUBJECT, () => heard > 0);
+    const before = heard;
+    for (let i = 0; i < 100; i++) bus().two.publish(SUBJECT, bytes(''));
+    await subscription.drain();
+    await subscription.drain();
+    expect(heard).toBe(before + 100);
+    let marks = 0;
+    bus().two.subscribe('mark', () => marks++);
+    bus().two.publish(SUBJECT, bytes(''));
+    await heardBy({ ...bus(), one: bus().two }, 'mark', () => marks > 0);
+    expect(heard).toBe(before + 100);
+  });
 }
 
 function describeTrouble(bus: () => Pair): void {

@@ -71,7 +71,8 @@ export class MemoryBusConnection implements Bus {
       handle: handler,
     };
     this.bus.add(listener);
-    return { unsubscribe: () => this.bus.remove(listener) };
+    const unsubscribe = (): void => this.bus.remove(listener);
+    return { unsubscribe, drain: () => this.link.call(`drain ${subject}`, unsubscribe).catch(unsubscribe) };
   }
 }
 
