@@ -145,6 +145,30 @@ describe('limits', () => {
   });
 });
 
+describe('a request whose answer is to go where only replicas may publish', () => {
+  it.each([
+    ...['antiphon.shop.replica.eu-1.takeOver', 'antiphon.shop.log.eu-1', 'antiphon.shop.lease'],
+    ...['antiphon.shop.write', '$KV.ANTIPHON_shop.cluster', '$JS.API.STREAM.DELETE.ANTIPHON_shop'],
+  ])('%s: is not answered there', async (reply) => {
+    const heard: string[] = [];
+    const seen: boolean[] = [];
+    const subscriptions = [
+      bus.subscribe(reply, ({ data }) => heard.push(text(data))),
+      bus.subscribe('deputy', ({ respond }) => {
+        seen.push(respond !== undefined);
+        respond?.(bytes('an order'));
+      }),
+    ];
+    const before = nats.problemCount;
+    nats.connection.publish('deputy', bytes(''), { reply });
+    await eventually('it has come', () => seen.length === 1);
+    expect(text(await bus.request('deputy', bytes(''), soon))).toBe('an order');
+    expect({ heard, seen }).toEqual({ heard: [], seen: [false, true] });
+    expect(nats.problemCount - before).toBe(1);
+    for (const subscription of subscriptions) subscription.unsubscribe();
+  });
+});
+
 describe('without a server', () => {
   it('drops what is published, fails requests at once, and goes on afterwards', async () => {
     const seen: string[] = [];

@@ -21,6 +21,9 @@ interface BusDeps {
   readonly shownServers: string;
 }
 
+/** Where answers have no business: what replicas write to, and NATS's own subjects. */
+const OF_REPLICAS = /^(?:\$|antiphon\.[^.]+\.(?:log|beat|lease|ack|replica|read|write)(?:\.|$))/;
+
 /**
  * The Bus port on core NATS. Throws BAD_OPTION for a subject that is none, MESSAGE_TOO_LARGE over
  * the server's limit.
@@ -85,8 +88,19 @@ export class NatsBus implements Bus {
       ...{ subject, data },
       ...(headers && { header: (name: string) => headers.get(name, Match.IgnoreCase) || undefined }),
     };
-    if (reply === undefined || reply === '') return request;
+    if (reply === undefined || reply === '' || !this.#mayAnswer(subject, reply)) return request;
     return { ...request, respond: (answer, fields) => this.#respond(reply, answer, fields) };
+  }
+
+  /**
+   * NATS asks only whether this client may publish there: whoever may ask it something could have
+   * it write into the log, or give other replicas orders.
+   */
+  #mayAnswer(subject: string, reply: string): boolean {
+    if (!OF_REPLICAS.test(reply)) return true;
+    const message = `A request on ${subject} wants its answer on ${reply}, which is not an inbox. It gets none.`;
+    this.deps.problems.report(new AntiphonError('BAD_OPTION', message));
+    return false;
   }
 
   #respond(subject: string, answer: Uint8Array, fields: BusHeaders | undefined): void {
