@@ -25,6 +25,8 @@ export class ValueReader {
   constructor(
     data: Uint8Array,
     private readonly limits: CodecLimits = DEFAULT_CODEC_LIMITS,
+    /** What is read, for messages. */
+    private readonly what = 'log message',
   ) {
     this.buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     this.view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -301,6 +303,13 @@ export class ValueReader {
     return bytes === 2 ? this.view.getUint16(at) : this.view.getUint32(at);
   }
 
+  /** What kind of item comes next, by its first byte. */
+  get next(): 'map' | 'list' | 'value' {
+    const code = this.position < this.end ? (this.buffer[this.position] as number) : 0;
+    if ((code & 0xf0) === 0x80 || code === 0xde || code === 0xdf) return 'map';
+    return (code & 0xf0) === 0x90 || code === 0xdc || code === 0xdd ? 'list' : 'value';
+  }
+
   /** Whether nil comes next; steps over it. */
   skipNil(): boolean {
     if (this.position >= this.end || this.buffer[this.position] !== 0xc0) return false;
@@ -366,7 +375,7 @@ export class ValueReader {
   malformed(why: string): AntiphonError {
     return new AntiphonError(
       'MALFORMED_MESSAGE',
-      `The log message is not valid: ${why} (at byte ${this.position}).`,
+      `The ${this.what} is not valid: ${why} (at byte ${this.position}).`,
       {
         context: { offset: this.position },
       },
