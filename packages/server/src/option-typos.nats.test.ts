@@ -2,7 +2,7 @@ import { describeTypos } from '@antiphon/testing/internal';
 import { afterAll, beforeAll } from 'vitest';
 import { fastify } from 'fastify';
 import { antiphonPlugin } from './fastify.js';
-import { createServer } from './index.js';
+import { createServer, serveSubjects } from './index.js';
 import { Served } from './testing/served.js';
 
 let served: Served;
@@ -22,4 +22,6 @@ describeTypos({
     option: 'bodyBytes',
     call: (limits) => createServer(served.replica(), { limits }),
   },
+  SubjectsOptions: { option: 'limits', call: (options) => serveSubjects(served.replica(), options) },
+  SubjectsLimits: { option: 'bodyBytes', call: (limits) => serveSubjects(served.replica(), { limits }) },
 });

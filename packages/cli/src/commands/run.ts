@@ -3,7 +3,6 @@ import { accessFromEnvironment } from '@antiphon/client';
 import { accessFor } from '@antiphon/client/internal';
 import { AntiphonError, sentence, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
-import type { HttpServer } from '@antiphon/server';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
 import { Option } from 'commander';
 import { LifecycleReport } from '../cluster/lifecycle-report.js';
@@ -90,7 +89,7 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
     { file: config.sqliteFile, cluster: config.cluster },
     `Replica ${config.id} takes part in ${config.cluster}.`,
   );
-  const server = await served(replica, config, logger);
+  const services = await served(replica, config, logger);
   reportToParent({ type: 'ready', pid: process.pid });
 
   const interrupted = new Promise<'interrupted'>((resolve) => {
@@ -99,8 +98,8 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   });
   const end = await Promise.race([interrupted, replica.ended]);
   const { stall } = lifecycle;
-  // Whoever asks over HTTP is answered while there is a replica that can.
-  await server?.close();
+  // Whoever asks elsewhere is answered while there is a replica that can.
+  await Promise.all(services.map((service) => service.close()));
   await closed(replica).catch((thrown: unknown) => {
     // Why it ended says more than that it could not be closed.
     throw end instanceof AntiphonError ? end : thrown;
@@ -112,19 +111,28 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   return EXIT.ok;
 }
 
-/** Over HTTP, where the file says so. A replica that cannot be served as it says ends. */
+interface Closable {
+  close(): Promise<void>;
+}
+
+/**
+ * Over HTTP and on the subjects of the cluster, where the file says so. A replica that cannot be
+ * served as it says ends.
+ */
 async function served(
   replica: Replica<SqliteTransaction>,
-  { id, http }: Config,
+  { id, http, subjects }: Config,
   logger: ReplicaLogger,
-): Promise<HttpServer | undefined> {
-  if (http === undefined) return undefined;
+): Promise<readonly Closable[]> {
+  if (http === undefined && subjects === undefined) return [];
   try {
-    // Other commands, and replicas without HTTP, need not load it.
-    const { createServer } = await import('@antiphon/server');
-    const server = await createServer(replica, { ...http, logger });
-    logger.info({ url: server.url }, `Replica ${id} answers over HTTP at ${server.url}.`);
-    return server;
+    // Other commands, and replicas that nobody is to ask, need not load it.
+    const { createServer, serveSubjects } = await import('@antiphon/server');
+    const server = http && (await createServer(replica, { ...http, logger }));
+    if (server !== undefined)
+      logger.info({ url: server.url }, `Replica ${id} answers over HTTP at ${server.url}.`);
+    const service = subjects && serveSubjects(replica, { ...subjects, logger });
+    return [server, service].filter((one) => one !== undefined);
   } catch (error) {
     await closed(replica);
     throw error;

@@ -10,7 +10,7 @@ import {
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
 import type { ReadOptions, ReplicaLimits, Topology } from '@antiphon/replica';
-import type { ServerLimits, ServerToken } from '@antiphon/server';
+import type { ServerLimits, ServerToken, SubjectsLimits } from '@antiphon/server';
 import type { SqliteOptions } from '@antiphon/sqlite';
 import type { ConfigFile } from './schema.js';
 
@@ -21,6 +21,11 @@ export interface HttpConfig {
   readonly tokens?: readonly ServerToken[];
   /** Only what the file says. */
   readonly limits?: Partial<ServerLimits>;
+}
+
+export interface SubjectsConfig {
+  /** Only what the file says. */
+  readonly limits?: Partial<SubjectsLimits>;
 }
 
 /** The configuration of one replica with everything filled in. */
@@ -49,6 +54,8 @@ export interface Config {
   readonly failover?: FailoverSettings;
   /** Absent: no HTTP. */
   readonly http?: HttpConfig;
+  /** Absent: nothing is answered on the subjects of the cluster. */
+  readonly subjects?: SubjectsConfig;
   /** Only what the file says: the rest are defaults, or what the cluster has agreed on. */
   readonly limits?: Partial<ReplicaLimits>;
   readonly onStall: 'stay' | 'exit';
@@ -79,6 +86,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     update: resolveUpdate(file.update),
     ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
     ...(file.http === undefined ? {} : { http: resolveHttp(file.http) }),
+    ...(file.subjects === undefined ? {} : { subjects: resolveSubjects(file.subjects) }),
     ...resolveLimits(file.limits),
     onStall: file.onStall ?? 'stay',
   };
@@ -129,6 +137,10 @@ function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K],
 
 function resolveHttp({ listen, tokens, limits }: NonNullable<ConfigFile['http']>): HttpConfig {
   return { listen, ...(tokens && { tokens }), ...(limits && { limits: defined(limits) }) };
+}
+
+function resolveSubjects({ limits }: NonNullable<ConfigFile['subjects']>): SubjectsConfig {
+  return limits ? { limits: defined(limits) } : {};
 }
 
 function resolveLimits(given: ConfigFile['limits']): Pick<Config, 'limits'> {

@@ -147,6 +147,7 @@ function needs(place: string): string {
 
 /** What stands there is not even of the right kind: `failover: automatic`, or nothing. */
 function exampleOf(place: string): string {
+  if (place === 'subjects') return ' Write `true`, or `{ limits: … }`.';
   return place === 'failover' ? ' Write `{ mode: automatic }` or `{ mode: manual }`.' : '';
 }
 

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { fromText } from './from-text.js';
 import { HTTP_KEYS, HTTP_LIMIT_KEYS, httpSchema } from './http-schema.js';
 import { LIMIT_KEYS, limitsSchema } from './limits-schema.js';
+import { SUBJECTS_KEYS, SUBJECTS_LIMIT_KEYS, subjectsSchema } from './subjects-schema.js';
 
 /**
  * The same rule as core's `assertReplicaId` and `assertClusterName`: ids become tokens of NATS
@@ -230,6 +231,12 @@ export const configSchema = z
     http: httpSchema
       .optional()
       .describe('Serves this replica over HTTP: docs/http.md. Without it, it answers over NATS only.'),
+    subjects: subjectsSchema
+      .optional()
+      .describe(
+        'Answers clients of NATS in any language on antiphon.CLUSTER.read and .write: docs/subjects.md. ' +
+          '`true`, or a mapping with `limits`.',
+      ),
     limits: limitsSchema.optional(),
     onStall: z
       .enum(['stay', 'exit'])
@@ -253,6 +260,8 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   reads: Object.keys(readsSchema.shape),
   http: HTTP_KEYS,
   'http.limits': HTTP_LIMIT_KEYS,
+  subjects: SUBJECTS_KEYS,
+  'subjects.limits': SUBJECTS_LIMIT_KEYS,
   publish: Object.keys(publishSchema.shape),
   'publish.retention': Object.keys(retentionSchema.shape),
   limits: LIMIT_KEYS,

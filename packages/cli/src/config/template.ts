@@ -61,6 +61,9 @@ update: { mode: async, intervalMs: 0 }
 
 # Serves this replica over HTTP, on this machine (docs/http.md). Beyond it, tokens are needed.
 # http: { listen: 127.0.0.1:7070 }
+
+# Answers clients of NATS in any language on antiphon.${cluster}.read and .write (docs/subjects.md).
+# subjects: true
 `;
 }
 

@@ -117,7 +117,7 @@ export interface ServerSettings {
 const DEFAULT_LISTEN = '127.0.0.1:7070';
 const MAX_LIMIT = 2 ** 31 - 1;
 const OPTIONS: OptionNames<ServerOptions> = { listen: true, tokens: true, limits: true, logger: true };
-const POSITIVE: OptionKind = {
+export const POSITIVE: OptionKind = {
   give: `a whole number from 1 to ${MAX_LIMIT}`,
   is: (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_LIMIT,
 };
@@ -148,7 +148,12 @@ export function resolveServerOptions(options: ServerOptions): ServerSettings {
       'Give tokens, or listen on 127.0.0.1.';
     throw new AntiphonError('BAD_OPTION', message);
   }
-  const given = Object.entries(options.limits ?? {}).filter(([, value]) => value !== undefined);
-  const limits = { ...DEFAULT_SERVER_LIMITS, ...(Object.fromEntries(given) as Partial<ServerLimits>) };
+  const limits = withDefaults(DEFAULT_SERVER_LIMITS, options.limits);
   return { address, tokens, limits, logger: options.logger ?? silentLogger };
+}
+
+/** What is given as `undefined` is not given. */
+export function withDefaults<T extends object>(defaults: T, given: Partial<T> = {}): T {
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...(Object.fromEntries(set) as Partial<T>) };
 }

@@ -1,5 +1,12 @@
 import { TestCluster, type TestReplica, type TestReplicaOptions } from '@antiphon/test-cluster';
-import { createServer, type HttpServer, type ServerOptions } from '../index.js';
+import {
+  createServer,
+  type HttpServer,
+  serveSubjects,
+  type ServedSubjects,
+  type ServerOptions,
+  type SubjectsOptions,
+} from '../index.js';
 
 export const SCHEMA =
   'CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT UNIQUE, price REAL, picture BLOB);' +
@@ -13,7 +20,7 @@ export interface Reply {
 
 /** A real cluster, with a server beside each replica that a test asks for. */
 export class Served implements AsyncDisposable {
-  readonly #servers: HttpServer[] = [];
+  readonly #servers: (HttpServer | ServedSubjects)[] = [];
 
   private constructor(readonly cluster: TestCluster) {}
 
@@ -29,6 +36,12 @@ export class Served implements AsyncDisposable {
     const server = await createServer(this.replica(id), { listen: '127.0.0.1:0', ...options });
     this.#servers.push(server);
     return server;
+  }
+
+  subjects(id: string, options: SubjectsOptions = {}): ServedSubjects {
+    const served = serveSubjects(this.replica(id), options);
+    this.#servers.push(served);
+    return served;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,17 @@
+import { AntiphonError, isRecord, TaggedValue, type Value } from '@antiphon/core';
+import type { Params } from '@antiphon/replica';
+
+/** Makes a value of the database of what a client gave. Throws BAD_OPTION, with the place. */
+export type ValueOf = (input: unknown, place: string) => Value;
+
+/** Throws BAD_OPTION. */
+export function toParams(input: unknown, place: string, valueOf: ValueOf): Params {
+  if (Array.isArray(input)) return input.map((item: unknown, index) => valueOf(item, `${place}[${index}]`));
+  if (input === undefined) return [];
+  if (!isRecord(input) || input instanceof TaggedValue)
+    throw new AntiphonError('BAD_OPTION', `\`${place}\` is not valid. Give a list, or an object of names.`);
+  const entries = Object.entries(input).map(
+    ([name, item]) => [name, valueOf(item, `${place}.${name}`)] as const,
+  );
+  return Object.fromEntries(entries);
+}
