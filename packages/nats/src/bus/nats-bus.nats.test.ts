@@ -169,6 +169,22 @@ describe('a request whose answer is to go where only replicas may publish', () =
   });
 });
 
+it('a request is not answered on subjects of published changes, which others take for changes', async () => {
+  const wanted = { cluster: 'shop', stream: 'SHOP', subjects: 'shop.*.*', retention: {} };
+  const publication = nats.publication(wanted);
+  const heard: string[] = [];
+  const subscriptions = [
+    bus.subscribe('shop.>', ({ subject }) => heard.push(subject)),
+    bus.subscribe('deputy', ({ respond }) => respond?.(bytes('no change'))),
+  ];
+  for (const reply of ['shop.orders.insert', 'shop.orders.insert.1', 'shop.x'])
+    nats.connection.publish('deputy', bytes(''), { reply });
+  await eventually('the others are answered', () => heard.length === 2);
+  expect(heard).toEqual(['shop.orders.insert.1', 'shop.x']);
+  publication.close();
+  for (const subscription of subscriptions) subscription.unsubscribe();
+});
+
 describe('without a server', () => {
   it('drops what is published, fails requests at once, and goes on afterwards', async () => {
     const seen: string[] = [];

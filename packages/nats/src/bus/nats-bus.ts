@@ -29,7 +29,15 @@ const OF_REPLICAS = /^(?:\$|antiphon\.[^.]+\.(?:log|beat|lease|ack|replica|read|
  * the server's limit.
  */
 export class NatsBus implements Bus {
+  /** Each by its tokens. */
+  readonly #noAnswers: (readonly string[])[] = [];
+
   constructor(private readonly deps: BusDeps) {}
+
+  /** `subjects`, with `*` for a token: who listens there takes what comes for something else. */
+  answerNowhereIn(subjects: string): void {
+    this.#noAnswers.push(subjects.split('.'));
+  }
 
   publish(subject: string, data: Uint8Array): void {
     assertPublishSubject(subject);
@@ -97,7 +105,10 @@ export class NatsBus implements Bus {
    * it write into the log, or give other replicas orders.
    */
   #mayAnswer(subject: string, reply: string): boolean {
-    if (!OF_REPLICAS.test(reply)) return true;
+    const tokens = reply.split('.');
+    const isOf = (wanted: readonly string[]): boolean =>
+      wanted.length === tokens.length && wanted.every((token, n) => token === '*' || token === tokens[n]);
+    if (!OF_REPLICAS.test(reply) && !this.#noAnswers.some(isOf)) return true;
     const message = `A request on ${subject} wants its answer on ${reply}, which is not an inbox. It gets none.`;
     this.deps.problems.report(new AntiphonError('BAD_OPTION', message));
     return false;

@@ -147,6 +147,7 @@ export class NatsHandle {
   /** The stream that changes are published to; close it. */
   publication(wanted: ChangesStream): JetStreamPublication {
     const { api } = this;
+    this.#bus.answerNowhereIn(wanted.subjects);
     return new JetStreamPublication(
       { link: this.#link, watch: this.#watch, problems: this.#problems, api },
       wanted,
