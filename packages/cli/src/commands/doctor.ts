@@ -14,6 +14,7 @@ import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type Target, type TargetOptions } from '../cluster/target.js';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
+import { certificateChecks } from '../doctor/certificate-checks.js';
 import { fail, splitSentence, warn, type Check, type Grade } from '../doctor/check.js';
 import { failoverChecks } from '../doctor/failover-checks.js';
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
@@ -48,6 +49,9 @@ export function defineDoctor(host: CommandHost): void {
       const config = options.config === undefined ? undefined : loadConfig(options.config, env);
       const target = resolveTarget(options, env, cwd);
       const ofFile = [nodeCheck(), ...(config === undefined ? [] : await databaseChecks(config))];
+      const { ca, cert } = target.nats.tls ?? {};
+      const certificates = { 'nats.tls.ca': ca, 'nats.tls.cert': cert };
+      ofFile.push(...certificateChecks(certificates, Date.now()));
       const ofCluster = await clusterChecks(target, config, options.monitor);
       const checks = withoutRepetition(ofFile, ofCluster, config?.id);
       show(checks, terminal);

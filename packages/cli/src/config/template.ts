@@ -1,3 +1,12 @@
+/** As `antiphon init --secure` has made it. */
+export interface SecureTemplate {
+  /** Of keys and certificates, from the folder of the file. */
+  readonly folder: string;
+  readonly inboxPrefix: string;
+  readonly listen: string;
+  readonly tokens: readonly { readonly name: string; readonly role: string; readonly sha256: string }[];
+}
+
 export interface TemplateValues {
   readonly cluster: string;
   readonly id: string;
@@ -6,11 +15,13 @@ export interface TemplateValues {
   /** Its secret comes from the environment. */
   readonly login?: 'token' | { readonly user: string };
   readonly file: string;
+  /** With a user of its own at NATS, certificates and tokens. */
+  readonly secure?: SecureTemplate;
 }
 
 /** The file that `antiphon init` writes: what is needed, and every choice as a comment. */
-export function configTemplate({ cluster, id, servers, login, file }: TemplateValues): string {
-  return `# One replica of an Antiphon cluster. Start it with: antiphon run --config antiphon.yaml
+export function configTemplate({ cluster, id, servers, login, file, secure }: TemplateValues): string {
+  return `# One replica of an Antiphon cluster. Start it with: antiphon run --config ${secure ? `${id}.yaml` : 'antiphon.yaml'}
 # \${NAME} and \${NAME:-default} are replaced by environment variables; write $$ for a plain $.
 
 # The same on every replica of the cluster.
@@ -21,13 +32,7 @@ id: ${id}
 
 # A NATS server with JetStream. Several of one NATS cluster: [nats://a:4222, nats://b:4222]
 nats:
-  servers: '${servers}'${loginLines(login)}
-  # How to log in there, at most one of: user and password, token, nkey (file with a seed), creds (a .creds file).
-  # user: ${id}
-  # password: \${ANTIPHON_PASSWORD}
-  # creds: ./${id}.creds
-  # Encrypted: who signed the server's certificate, and this client's own one for a server that asks for it.
-  # tls: { ca: ./ca.pem, cert: ./${id}.pem, key: ./${id}.key }
+  servers: '${servers}'${secure ? secureLines(id, secure) : loginLines(id, login)}
 
 # The database of this replica. The first replica brings its tables and rows; the others start with an empty file
 # (or none) and get both. A relative path starts at the folder of this file. Other programs that write to it need a busy
@@ -59,15 +64,50 @@ update: { mode: async, intervalMs: 0 }
 # In a primary-replica cluster: another replica can become the primary; the same on every replica (docs/failover.md).
 # failover: { mode: automatic }
 
-# Serves this replica over HTTP, on this machine (docs/http.md). Beyond it, tokens are needed.
+${secure ? httpLines(secure) : HTTP}`;
+}
+
+const HTTP = `# Serves this replica over HTTP, on this machine (docs/http.md). Beyond it, tokens are needed.
 # http: { listen: 127.0.0.1:7070 }
 
 # Answers clients of NATS in any language on antiphon.${cluster}.read and .write (docs/subjects.md).
 # subjects: true
 `;
+
+/** Who may ask stands there by the SHA-256 of its token. */
+function httpLines({ folder, listen, tokens }: SecureTemplate): string {
+  const lines = tokens.map(
+    ({ name, role, sha256 }) => `    - { name: ${name}, role: ${role}, sha256: '${sha256}' }`,
+  );
+  return `# Serves this replica over HTTP (docs/http.md). The tokens are in ${folder}/http-*.token. To listen on other addresses
+# than those of this machine, add a certificate: tls: { cert: FILE, key: FILE }
+http:
+  listen: ${listen}
+  tokens:
+${lines.join('\n')}
+`;
 }
 
-function loginLines(login: TemplateValues['login']): string {
+function secureLines(id: string, { folder, inboxPrefix }: SecureTemplate): string {
+  return `
+  # Its user, and what it trusts and shows (docs/security.md).
+  nkey: ${folder}/${id}.nk
+  tls: { ca: ${folder}/ca.pem, cert: ${folder}/${id}.pem, key: ${folder}/${id}.key }
+  # Nobody else hears the answers that it gets.
+  inboxPrefix: ${inboxPrefix}`;
+}
+
+function loginLines(id: string, login: TemplateValues['login']): string {
+  return `${secretLines(login)}
+  # How to log in there, at most one of: user and password, token, nkey (file with a seed), creds (a .creds file).
+  # user: ${id}
+  # password: \${ANTIPHON_PASSWORD}
+  # creds: ./${id}.creds
+  # Encrypted: who signed the server's certificate, and this client's own one for a server that asks for it.
+  # tls: { ca: ./ca.pem, cert: ./${id}.pem, key: ./${id}.key }`;
+}
+
+function secretLines(login: TemplateValues['login']): string {
   if (login === undefined) return '';
   if (login === 'token') return "\n  token: '${ANTIPHON_TOKEN}'";
   return `\n  user: ${JSON.stringify(login.user)}\n  password: '\${ANTIPHON_PASSWORD}'`;

@@ -1,29 +1,7 @@
 import { createHash } from 'node:crypto';
-import * as nats from 'nats';
+import { nkeys, type KeyPair } from '../connection/user-key.js';
 
-interface KeyPair {
-  getPublicKey(): string;
-  getSeed(): Uint8Array;
-  sign(data: Uint8Array): Uint8Array;
-}
-interface NKeys {
-  createOperator(): KeyPair;
-  createAccount(): KeyPair;
-  createUser(): KeyPair;
-}
-
-/** The client brings it along without saying so in its types. */
-const nkeys = (nats as unknown as { readonly nkeys: NKeys }).nkeys;
-
-export interface UserKey {
-  readonly publicKey: string;
-  readonly seed: string;
-}
-
-export function createUserKey(): UserKey {
-  const user = nkeys.createUser();
-  return { publicKey: user.getPublicKey(), seed: new TextDecoder().decode(user.getSeed()) };
-}
+export { createUserKey } from '../connection/user-key.js';
 
 export interface Operator {
   /** For the configuration of a nats-server. */
