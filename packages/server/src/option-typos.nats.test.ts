@@ -18,6 +18,10 @@ describeTypos({
     option: 'sessionHeader',
     call: async (options) => fastify().register(antiphonPlugin, options).ready(),
   },
+  ServerTls: {
+    option: 'cert',
+    call: (tls) => createServer(served.replica(), { tls }),
+  },
   ServerLimits: {
     option: 'bodyBytes',
     call: (limits) => createServer(served.replica(), { limits }),

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { AntiphonError } from '@antiphon/core';
 import type { Replica } from '@antiphon/replica';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { parseExactJson } from './http/exact-json.js';
 import { errorAnswer, HTTP_CODES, type HttpCode, HttpError } from './http/http-error.js';
 import { nothing } from './http/schemas.js';
 import { adminRoutes } from './routes/admin.js';
@@ -14,8 +15,10 @@ import { type Route, route, type Service } from './routes/route.js';
 import { statusRoute } from './routes/status.js';
 import { hostOf, isLoopback, type Endpoint } from './service/listen.js';
 import { ServerMetrics } from './service/metrics.js';
+import { nodeServerOptions } from './service/node-server.js';
 import { openApiOf } from './service/openapi.js';
 import { resolveServerOptions, type ServerOptions, type ServerSettings } from './service/options.js';
+import { clientOf, RateLimit } from './service/rate-limit.js';
 import { Slots } from './service/slots.js';
 
 /** One replica as an HTTP service. */
@@ -45,9 +48,6 @@ const HEADERS = {
   'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
 };
-const MAX_HEADER_BYTES = 16 * 1024;
-/** How exactly the time limits of requests are kept, at most. */
-const CHECK_MS = 1000;
 const MAX_URL_PARAMETER = 100;
 
 /**
@@ -73,6 +73,7 @@ export async function createServer(
 class ReplicaServer implements HttpServer {
   readonly #app: FastifyInstance;
   readonly #service: Service;
+  readonly #rate: RateLimit;
   readonly #draining = new AbortController();
   readonly #ending = new AbortController();
   #closing: Promise<void> | undefined;
@@ -88,6 +89,7 @@ class ReplicaServer implements HttpServer {
     const metrics = new ServerMetrics({ requests, streams });
     const [draining, ending] = [this.#draining.signal, this.#ending.signal];
     this.#service = { replica, limits, logger, metrics, requests, streams, draining, ending };
+    this.#rate = new RateLimit(limits.requestsPerSecond);
     this.#address = settings.address;
     this.#app = this.#build();
   }
@@ -98,7 +100,8 @@ class ReplicaServer implements HttpServer {
 
   get url(): string {
     const { host, port } = this.#address;
-    return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const scheme = this.settings.certificate === undefined ? 'http' : 'https';
+    return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 
   /** Throws BAD_OPTION. */
@@ -107,6 +110,7 @@ class ReplicaServer implements HttpServer {
     try {
       await this.#app.listen({ host, port });
     } catch (error) {
+      this.settings.certificate?.close();
       await this.#app.close();
       const why = (error as NodeJS.ErrnoException).code ?? String(error);
       const message = `The server cannot listen on ${host}:${port} (${why}). Give another \`listen\`, or end what listens there.`;
@@ -114,6 +118,14 @@ class ReplicaServer implements HttpServer {
     }
     const bound = this.#app.server.address();
     if (typeof bound === 'object' && bound !== null) this.#address = { host, port: bound.port };
+    if (this.settings.certificate === undefined && !isLoopback(host)) this.#warnOfPlainText();
+  }
+
+  #warnOfPlainText(): void {
+    const message =
+      `The server listens at ${this.url} without TLS: others on the network can read tokens and data. ` +
+      'Give it a certificate with `http.tls`, or listen on 127.0.0.1 behind a proxy that has one.';
+    this.settings.logger.warn({ url: this.url }, message);
   }
 
   close(): Promise<void> {
@@ -135,30 +147,29 @@ class ReplicaServer implements HttpServer {
       await this.#app.close();
     } finally {
       clearTimeout(timer);
+      this.settings.certificate?.close();
     }
   }
 
   #build(): FastifyInstance {
-    const { bodyBytes, headersTimeoutMs, requestTimeoutMs, keepAliveMs, connections } = this.settings.limits;
     const app = fastify({
       logger: false,
-      bodyLimit: bodyBytes,
-      requestTimeout: requestTimeoutMs,
-      keepAliveTimeout: keepAliveMs,
-      http: {
-        headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
-        maxHeaderSize: MAX_HEADER_BYTES,
-        connectionsCheckingInterval: Math.min(CHECK_MS, headersTimeoutMs, requestTimeoutMs),
-      },
+      bodyLimit: this.settings.limits.bodyBytes,
+      ...nodeServerOptions(this.settings),
       forceCloseConnections: 'idle',
       exposeHeadRoutes: false,
       routerOptions: { maxParamLength: MAX_URL_PARAMETER },
       clientErrorHandler: refuseConnection,
+      frameworkErrors: (_, request, reply) => {
+        const message = 'The address is not valid: a "%" in it begins no code of UTF-8. Encode it.';
+        void this.#refuse(request, reply.headers(HEADERS), new HttpError('BAD_REQUEST', message));
+      },
     });
-    app.server.maxConnections = connections;
+    app.server.maxConnections = this.settings.limits.connections;
     app.server.on('drop', () => this.#service.metrics.dropped());
     // A page in a browser can send text to any address without asking first; JSON it cannot.
     app.removeContentTypeParser('text/plain');
+    parseExactJson(app);
     this.#addHooks(app);
     for (const one of [...ROUTES, this.#openApi()]) this.#addRoute(app, one);
     app.setErrorHandler((error, request, reply) => this.#refuse(request, reply, error));
@@ -170,6 +181,7 @@ class ReplicaServer implements HttpServer {
     app.addHook('onRequest', async (request, reply) => {
       void reply.headers(HEADERS);
       this.#assertHost(request);
+      this.#assertRate(request);
     });
     app.addHook('onSend', async (_, reply) => {
       if (this.#draining.signal.aborted) void reply.header('connection', 'close');
@@ -197,6 +209,12 @@ class ReplicaServer implements HttpServer {
       'Without tokens this server answers only to 127.0.0.1, [::1] and localhost. ' +
       'Give it `http.tokens` to reach it under another name.';
     throw new HttpError('FORBIDDEN', message);
+  }
+
+  /** Load balancers ask as often as they like. */
+  #assertRate({ headers, ip, routeOptions: { url } }: FastifyRequest): void {
+    if (PROBES.some(({ path }) => path === url)) return;
+    this.#rate.take(clientOf(this.settings.tokens.nameOf(headers.authorization), ip));
   }
 
   #addRoute(app: FastifyInstance, one: Route): void {
@@ -271,9 +289,13 @@ const REFUSALS: Readonly<Record<string, { readonly code: HttpCode; readonly mess
   HPE_HEADER_OVERFLOW: { code: 'HEADERS_TOO_LARGE', message: 'The headers are too large. Send fewer.' },
 };
 
+/** Errors of the parser, and of the limits of time. */
+const OF_HTTP = /^(HPE|ERR_HTTP)_/;
+
 /** What is no HTTP, or comes too slowly: one answer, and the connection ends. */
 function refuseConnection(error: Error & { readonly code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  // After a reset, or before TLS is agreed on, nobody reads an answer; waiting for that has no end.
+  if (!OF_HTTP.test(error.code ?? '') || !socket.writable) return void socket.destroy();
   const { code, message } = REFUSALS[error.code ?? ''] ?? {
     code: 'BAD_REQUEST',
     message: 'This is no valid HTTP request.',

@@ -50,7 +50,10 @@ export function defineDoctor(host: CommandHost): void {
       const target = resolveTarget(options, env, cwd);
       const ofFile = [nodeCheck(), ...(config === undefined ? [] : await databaseChecks(config))];
       const { ca, cert } = target.nats.tls ?? {};
-      const certificates = { 'nats.tls.ca': ca, 'nats.tls.cert': cert };
+      const certificates = {
+        ...{ 'nats.tls.ca': ca, 'nats.tls.cert': cert },
+        'http.tls.cert': config?.http?.tls?.cert,
+      };
       ofFile.push(...certificateChecks(certificates, Date.now()));
       const ofCluster = await clusterChecks(target, config, options.monitor);
       const checks = withoutRepetition(ofFile, ofCluster, config?.id);

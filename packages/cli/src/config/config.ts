@@ -10,7 +10,7 @@ import {
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
 import type { ReadOptions, ReplicaLimits, Topology } from '@antiphon/replica';
-import type { ServerLimits, ServerToken, SubjectsLimits } from '@antiphon/server';
+import type { ServerLimits, ServerTls, ServerToken, SubjectsLimits } from '@antiphon/server';
 import type { SqliteOptions } from '@antiphon/sqlite';
 import type { ConfigFile } from './schema.js';
 
@@ -19,6 +19,8 @@ export type Update = { readonly mode: 'async'; readonly intervalMs: number } | S
 export interface HttpConfig {
   readonly listen: string;
   readonly tokens?: readonly ServerToken[];
+  /** With absolute paths. */
+  readonly tls?: ServerTls;
   /** Only what the file says. */
   readonly limits?: Partial<ServerLimits>;
 }
@@ -85,7 +87,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.publish === undefined ? {} : { publish: resolvePublish(file.cluster, file.publish) }),
     update: resolveUpdate(file.update),
     ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
-    ...(file.http === undefined ? {} : { http: resolveHttp(file.http) }),
+    ...(file.http === undefined ? {} : { http: resolveHttp(file.http, dirname(resolve(configPath))) }),
     ...(file.subjects === undefined ? {} : { subjects: resolveSubjects(file.subjects) }),
     ...resolveLimits(file.limits),
     onStall: file.onStall ?? 'stay',
@@ -108,12 +110,15 @@ function resolveAccess(given: ConfigFile['nats'], folder: string): Config['nats'
 }
 
 function resolveTls(given: NonNullable<ConfigFile['nats']['tls']>, folder: string): NatsTls {
-  const { ca, cert, key, handshakeFirst } = given;
-  const paths = Object.entries(defined({ ca, cert, key })).map(([name, value]) => [
-    name,
-    pathOf(value, folder),
-  ]);
-  return { ...(Object.fromEntries(paths) as NatsTls), ...defined({ handshakeFirst }) };
+  const { handshakeFirst, ...files } = given;
+  return { ...(resolvePaths(files, folder) as NatsTls), ...defined({ handshakeFirst }) };
+}
+
+function resolvePaths(files: Readonly<Record<string, string | undefined>>, folder: string): object {
+  const paths = Object.entries(files).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, pathOf(value, folder)]],
+  );
+  return Object.fromEntries(paths) as object;
 }
 
 function resolvePublish(cluster: string, given: NonNullable<ConfigFile['publish']>): PublishOptions {
@@ -135,8 +140,14 @@ function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K],
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
-function resolveHttp({ listen, tokens, limits }: NonNullable<ConfigFile['http']>): HttpConfig {
-  return { listen, ...(tokens && { tokens }), ...(limits && { limits: defined(limits) }) };
+function resolveHttp(given: NonNullable<ConfigFile['http']>, folder: string): HttpConfig {
+  const { listen, tokens, tls, limits } = given;
+  return {
+    listen,
+    ...(tokens && { tokens }),
+    ...(tls && { tls: resolvePaths(tls, folder) as ServerTls }),
+    ...(limits && { limits: defined(limits) }),
+  };
 }
 
 function resolveSubjects({ limits }: NonNullable<ConfigFile['subjects']>): SubjectsConfig {

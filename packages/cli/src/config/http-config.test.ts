@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { AntiphonError } from '@antiphon/core';
 import { expect, it } from 'vitest';
 import { parseConfig } from './load-config.js';
@@ -30,6 +31,11 @@ it('takes an address, tokens and limits, with what the environment has', () => {
   });
 });
 
+it('takes files from the folder of the configuration', () => {
+  const http = '{ listen: 127.0.0.1:1, tls: { cert: ./a.pem, key: /run/a.key } }';
+  expect(parse(http)?.tls).toEqual({ cert: resolve('a.pem'), key: '/run/a.key' });
+});
+
 it.each([
   ['{}', 'http.listen is missing'],
   ['{ listen: 7070 }', 'http.listen must be text'],
@@ -38,6 +44,8 @@ it.each([
   ['{ listen: 0.0.0.0:7070, tokens: [] }', 'http.tokens must be a list of at least 1 entry'],
   ['{ listn: 127.0.0.1:1 }', 'Did you mean "listen"?'],
   ['{ listen: 127.0.0.1:1, limits: { request: 1 } }', 'Did you mean "requests"?'],
+  ['{ listen: 127.0.0.1:1, tls: { cert: a.pem } }', 'http.tls.key is missing'],
+  ['{ listen: 127.0.0.1:1, tls: { cert: a.pem, kye: b } }', 'Did you mean "key"?'],
   ['{ listen: 127.0.0.1:1, limits: { requests: 0 } }', 'http.limits.requests must be at least 1'],
   [
     '{ listen: 127.0.0.1:1, tokens: [{ name: a, role: root, sha256: x }] }',

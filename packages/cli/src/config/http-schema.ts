@@ -13,6 +13,7 @@ const LIMITS: Readonly<Record<keyof ServerLimits, string>> = {
   resultBytes: 'Bytes of the result of a query, about. Default 8388608.',
   connections: 'Connections at once. Default 1000.',
   requests: 'Reads and writes at once. Default 256.',
+  requestsPerSecond: 'Requests of one token, or of one address without a token, in a second. Default 10000.',
   streams: 'Streams of changes at once. Default 100.',
   headersTimeoutMs: 'For the headers of a request to arrive. Default 10000.',
   requestTimeoutMs: 'For a whole request to arrive. Default 30000.',
@@ -38,6 +39,16 @@ const tokenSchema = z.strictObject({
     .describe('`printf %s "$TOKEN" | sha256sum`. The token itself stands nowhere.'),
 });
 
+const text = z.string().min(1, 'must not be empty');
+
+const tlsSchema = z.strictObject({
+  cert: text.describe('PEM file of the certificate of this server.'),
+  key: text.describe('PEM file of the key that belongs to `cert`.'),
+  ca: text
+    .optional()
+    .describe('PEM file of the authority of clients: each has to show a certificate that it signed.'),
+});
+
 const limitsSchema = z.strictObject(
   Object.fromEntries(Object.entries(LIMITS).map(([name, text]) => [name, limit(name, text)])) as Record<
     keyof ServerLimits,
@@ -51,6 +62,9 @@ const fields = z.strictObject({
     .refine(isAddress, 'must be an address and a port, like 127.0.0.1:7070 or "[::1]:7070"')
     .describe('Address and port. Beyond this machine, `tokens` are needed.'),
   tokens: z.array(tokenSchema).min(1).max(MAX_TOKENS).optional().describe('Who may ask.'),
+  tls: tlsSchema
+    .optional()
+    .describe('HTTPS. Paths start at the folder of this file; renewed files take effect.'),
   limits: limitsSchema.optional().describe('What one client, or all of them, may take.'),
 });
 
@@ -63,6 +77,7 @@ export const httpSchema = fields.refine(
 );
 
 export const HTTP_KEYS = Object.keys(fields.shape);
+export const HTTP_TLS_KEYS = Object.keys(tlsSchema.shape);
 export const HTTP_LIMIT_KEYS = Object.keys(LIMITS);
 
 function isAddress(text: string): boolean {

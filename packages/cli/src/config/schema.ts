@@ -1,7 +1,7 @@
 import { MAX_ACKS } from '@antiphon/core';
 import { z } from 'zod';
 import { fromText } from './from-text.js';
-import { HTTP_KEYS, HTTP_LIMIT_KEYS, httpSchema } from './http-schema.js';
+import { HTTP_KEYS, HTTP_LIMIT_KEYS, HTTP_TLS_KEYS, httpSchema } from './http-schema.js';
 import { LIMIT_KEYS, limitsSchema } from './limits-schema.js';
 import { SUBJECTS_KEYS, SUBJECTS_LIMIT_KEYS, subjectsSchema } from './subjects-schema.js';
 
@@ -259,6 +259,7 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   failover: Object.keys(failoverSchema.shape),
   reads: Object.keys(readsSchema.shape),
   http: HTTP_KEYS,
+  'http.tls': HTTP_TLS_KEYS,
   'http.limits': HTTP_LIMIT_KEYS,
   subjects: SUBJECTS_KEYS,
   'subjects.limits': SUBJECTS_LIMIT_KEYS,

@@ -102,6 +102,7 @@ export interface ErrorAnswer {
 }
 
 const RETRY_AFTER_S = '1';
+const MAX_MESSAGE = 2000;
 
 export function errorAnswer(thrown: unknown): ErrorAnswer {
   if (thrown instanceof HttpError) return ofHttp(thrown);
@@ -120,9 +121,14 @@ function ofAntiphon({ code, message, retriable, context }: AntiphonError): Error
   return {
     status,
     headers: isLater ? { 'retry-after': RETRY_AFTER_S } : {},
-    body: { error: { code, message, retriable, context: plain(context) } },
+    body: { error: { code, message: bounded(message), retriable, context: plain(context) } },
     isDefect: code === 'INTERNAL',
   };
+}
+
+/** SQLite repeats what it does not understand, however long that is. */
+function bounded(message: string): string {
+  return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`;
 }
 
 /** Keys of rows are values of a database. */

@@ -6,6 +6,9 @@ export type JsonValue =
 
 const INT64_MAX = 2n ** 63n - 1n;
 const DIGITS = /^-?\d{1,19}$/;
+/** Half of a surrogate pair: JSON can say it, and UTF-8 cannot. */
+export const HALF_A_PAIR = /\p{Surrogate}/u;
+export const NO_UTF8 = 'holds half of a surrogate pair, which UTF-8 cannot carry';
 const TAGS: readonly string[] = ['raw-text', 'decimal', 'datetime', 'json', 'uuid'] satisfies ValueTag[];
 
 /** Integers that a number does not hold exactly are text. */
@@ -31,12 +34,19 @@ export function toJsonTree(input: unknown): unknown {
 
 /** @throws AntiphonError BAD_OPTION, which names the `place` */
 export function fromJsonValue(input: unknown, place: string): Value {
-  if (input === null || typeof input === 'string') return input;
+  if (typeof input === 'string') return wellFormed(input, place);
+  if (input === null) return input;
   // SQLite has no booleans: true is 1 there, as in its SQL.
   if (typeof input === 'boolean') return input ? 1n : 0n;
   if (typeof input === 'number') return fromNumber(input, place);
   if (isRecord(input)) return fromTagged(input, place);
   throw bad(place, 'null, true, false, a number, text, {"base64": …}, {"integer": …} or {"real": …}');
+}
+
+/** The driver would put U+FFFD in its place, without a word. */
+function wellFormed(text: string, place: string): string {
+  if (!HALF_A_PAIR.test(text)) return text;
+  throw new AntiphonError('BAD_OPTION', `\`${place}\` ${NO_UTF8}. Send whole characters.`);
 }
 
 /** A number without a fraction is an integer, as in the SQL of most databases. */

@@ -1,6 +1,9 @@
 import { AntiphonError, suggest } from '@antiphon/core';
 import { z } from 'zod';
 
+/** Of a name that a request brought. */
+const MAX_SHOWN = 100;
+
 /** @throws AntiphonError BAD_OPTION, which names the place and what belongs there */
 export function parseInput<S extends z.ZodType>(schema: S, input: unknown, what: string): z.output<S> {
   const parsed = schema.safeParse(input);
@@ -15,7 +18,7 @@ export function parseInput<S extends z.ZodType>(schema: S, input: unknown, what:
 function explain(issue: z.core.$ZodIssue, schema: z.ZodType, what: string): string {
   const place = placeOf(issue.path, what);
   if (issue.code === 'unrecognized_keys') {
-    const key = issue.keys[0] ?? '';
+    const key = (issue.keys[0] ?? '').slice(0, MAX_SHOWN);
     const known = issue.path.length === 0 && schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
     return `${place} has no field "${key}". ${suggest(key, known)}`.trimEnd();
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { HALF_A_PAIR, NO_UTF8 } from './json-value.js';
 
 /** What the requests and answers look like: checked, and shown by /openapi.json. */
 
@@ -30,6 +31,8 @@ function shownOnly(schema: z.ZodType, description: string) {
   return z.unknown().meta({ ...shown, description });
 }
 
+const sql = z.string().refine((text) => !HALF_A_PAIR.test(text), NO_UTF8);
+
 const params = shownOnly(
   z.union([z.array(jsonValue), z.record(z.string(), jsonValue)]),
   'A list for ?, or an object for :name, @name and $name.',
@@ -50,7 +53,7 @@ const timeoutMs = whole(MAX_TIMEOUT_MS).optional().describe('How long it may tak
 
 export const executeBody = z.strictObject({
   statements: z
-    .array(z.strictObject({ sql: z.string(), params: params.optional(), rows: expectedRows.optional() }))
+    .array(z.strictObject({ sql, params: params.optional(), rows: expectedRows.optional() }))
     .min(1)
     .max(MAX_STATEMENTS)
     .describe('Run in one transaction, in this order.'),
@@ -84,7 +87,7 @@ export const executeAnswer = z.object({
 });
 
 export const queryBody = z.strictObject({
-  sql: z.string(),
+  sql,
   params: params.optional(),
   consistency: z.enum(['any', 'bounded', 'session', 'strong']).optional(),
   maxLagMs: whole(MAX_TIMEOUT_MS).optional().describe("With 'bounded': how old the answer may be."),

@@ -4,6 +4,9 @@ import type { Params } from '@antiphon/replica';
 /** Makes a value of the database of what a client gave. Throws BAD_OPTION, with the place. */
 export type ValueOf = (input: unknown, place: string) => Value;
 
+/** Of a name that a request brought. */
+const MAX_SHOWN = 100;
+
 /** Throws BAD_OPTION. */
 export function toParams(input: unknown, place: string, valueOf: ValueOf): Params {
   if (Array.isArray(input)) return input.map((item: unknown, index) => valueOf(item, `${place}[${index}]`));
@@ -11,7 +14,7 @@ export function toParams(input: unknown, place: string, valueOf: ValueOf): Param
   if (!isRecord(input) || input instanceof TaggedValue)
     throw new AntiphonError('BAD_OPTION', `\`${place}\` is not valid. Give a list, or an object of names.`);
   const entries = Object.entries(input).map(
-    ([name, item]) => [name, valueOf(item, `${place}.${name}`)] as const,
+    ([name, item]) => [name, valueOf(item, `${place}.${name.slice(0, MAX_SHOWN)}`)] as const,
   );
   return Object.fromEntries(entries);
 }

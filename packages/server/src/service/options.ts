@@ -1,6 +1,7 @@
 import { AntiphonError, checkOptions, OPTION, type OptionKind, type OptionNames } from '@antiphon/core';
 import type { Logger } from '@antiphon/replica';
 import { silentLogger } from '@antiphon/replica/internal';
+import { ServerCertificate, type ServerTls } from './certificate.js';
 import { isLoopback, parseListen, type Endpoint } from './listen.js';
 import { Tokens, type ServerToken } from './tokens.js';
 
@@ -26,6 +27,12 @@ export interface ServerLimits {
    * @defaultValue 256
    */
   readonly requests: number;
+  /**
+   * Requests of one client within a second; those beyond are refused with 429. A client is a token,
+   * or the address of whoever has none. Probes are not counted.
+   * @defaultValue 10 000
+   */
+  readonly requestsPerSecond: number;
   /**
    * Streams of changes at once; those beyond are refused with 429.
    * @defaultValue 100
@@ -82,6 +89,12 @@ export interface ServerOptions {
    * @defaultValue none
    */
   readonly tokens?: readonly ServerToken[];
+  /**
+   * With it the server speaks HTTPS, and nothing else. Files are looked at every two seconds, so
+   * renewed ones take effect without a restart.
+   * @defaultValue none: HTTP
+   */
+  readonly tls?: ServerTls;
   /** Those of `DEFAULT_SERVER_LIMITS`, where they are left out. */
   readonly limits?: Partial<ServerLimits>;
   /**
@@ -97,6 +110,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   resultBytes: 8 * 1024 * 1024,
   connections: 1000,
   requests: 256,
+  requestsPerSecond: 10_000,
   streams: 100,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
@@ -110,13 +124,16 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
 export interface ServerSettings {
   readonly address: Endpoint;
   readonly tokens: Tokens;
+  readonly certificate?: ServerCertificate;
   readonly limits: ServerLimits;
   readonly logger: Logger;
 }
 
 const DEFAULT_LISTEN = '127.0.0.1:7070';
 const MAX_LIMIT = 2 ** 31 - 1;
-const OPTIONS: OptionNames<ServerOptions> = { listen: true, tokens: true, limits: true, logger: true };
+const OPTIONS: OptionNames<ServerOptions> = {
+  ...{ listen: true, tokens: true, tls: true, limits: true, logger: true },
+};
 export const POSITIVE: OptionKind = {
   give: `a whole number from 1 to ${MAX_LIMIT}`,
   is: (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_LIMIT,
@@ -126,6 +143,7 @@ const LIMITS: OptionNames<ServerLimits> = {
   resultBytes: POSITIVE,
   connections: POSITIVE,
   requests: POSITIVE,
+  requestsPerSecond: POSITIVE,
   streams: POSITIVE,
   headersTimeoutMs: POSITIVE,
   requestTimeoutMs: POSITIVE,
@@ -149,7 +167,9 @@ export function resolveServerOptions(options: ServerOptions): ServerSettings {
     throw new AntiphonError('BAD_OPTION', message);
   }
   const limits = withDefaults(DEFAULT_SERVER_LIMITS, options.limits);
-  return { address, tokens, limits, logger: options.logger ?? silentLogger };
+  const certificate = options.tls && new ServerCertificate(options.tls);
+  const logger = options.logger ?? silentLogger;
+  return { address, tokens, limits, logger, ...(certificate && { certificate }) };
 }
 
 /** What is given as `undefined` is not given. */

@@ -54,6 +54,11 @@ export class Tokens {
     return this.#known.length > 0;
   }
 
+  /** Whose token it is, if it is one. */
+  nameOf(authorization: string | undefined): string | undefined {
+    return this.areNeeded ? this.#find(authorization)?.name : undefined;
+  }
+
   /** Throws UNAUTHENTICATED, FORBIDDEN. */
   assert(role: ServerRole, authorization: string | undefined): void {
     if (!this.areNeeded) return;
