@@ -128,6 +128,7 @@ function madeText(
     ...started,
     'Other commands, as `reader`, or as `admin`, who may do everything:',
     `  . ${sourced(at(`${SECRETS}/reader.env`))} && antiphon status`,
+    'Applications log in as `client`, or as `client-reader`, which does not write.',
     'What to copy to other machines, and what protects whom from what: docs/security.md.',
     OTHER_PROGRAMS,
   ];

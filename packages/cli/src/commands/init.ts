@@ -45,7 +45,7 @@ export function defineInit(host: CommandHost): void {
         .option('--add <ids>', 'with --secure: more replicas for a cluster that was made before', commaList)
         .option(
           '--renew <names>',
-          'with --secure: new keys for replicas, reader, admin, or server',
+          'with --secure: new keys for replicas, reader, admin, client, client-reader, or server',
           commaList,
         )
         .option('--update', 'with --secure: the permissions anew, after a change of `publish` or an upgrade'),

@@ -114,10 +114,17 @@ it('init --secure makes a cluster in which everybody may do what their role says
 
   await startServer();
   const [first] = [await startReplica('eu-1'), await startReplica('eu-2')];
-  const done = await as('admin', 'exec', "INSERT INTO item VALUES ('a', 1)");
+  const done = await as('client', 'exec', "INSERT INTO item VALUES ('a', 1)");
   expect(done).toMatchObject({ code: 0 });
   await eventually('eu-2 has it', async () => {
-    const { stdout } = await as('reader', 'query', 'SELECT n FROM item', '--replica', 'eu-2', '--json');
+    const { stdout } = await as(
+      'client-reader',
+      'query',
+      'SELECT n FROM item',
+      '--replica',
+      'eu-2',
+      '--json',
+    );
     return stdout.includes('[[1]]');
   });
   const status = await as('reader', 'status');
@@ -125,7 +132,7 @@ it('init --secure makes a cluster in which everybody may do what their role says
   expect(status.stdout).toMatch(/eu-1 [^]*eu-2 /);
   expect(status.stdout).not.toContain('!');
   expect((await run(['status', '--config', 'eu-2.yaml'])).code).toBe(0);
-  const refused = await as('reader', 'exec', "INSERT INTO item VALUES ('b', 1)");
+  const refused = await as('client-reader', 'exec', "INSERT INTO item VALUES ('b', 1)");
   expect(refused.code).toBe(1);
   expect(refused.stderr).toMatch(/does not permit .*replica\.eu-1\.execute.*ACCESS_DENIED/);
   const { ANTIPHON_TLS_CERT: _c, ANTIPHON_TLS_KEY: _k, ...bare } = userOf('reader');

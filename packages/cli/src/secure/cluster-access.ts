@@ -5,17 +5,20 @@ import type { AccessRole } from '@antiphon/nats';
 import { createUserKey } from '@antiphon/nats/internal';
 import { z } from 'zod';
 
-/** A user at NATS for whoever is no replica, by its name. */
-export const ROLE_USERS = { reader: 'reader', admin: 'admin' } as const satisfies Record<string, AccessRole>;
+/**
+ * Each has a user of its name: the command line, and applications. The users of replicas have other
+ * roles.
+ */
+export const ROLE_USERS = ['reader', 'admin', 'client', 'client-reader'] as const satisfies AccessRole[];
 /** Names of files in the folder of secrets, which a replica must not have. */
-export const TAKEN_NAMES: readonly string[] = [...Object.keys(ROLE_USERS), 'ca', 'server'];
+export const TAKEN_NAMES: readonly string[] = [...ROLE_USERS, 'ca', 'server'];
 
 const HTTP_ROLES = ['read', 'write', 'admin'] as const;
 const TOKEN_BYTES = 32;
 
 const userSchema = z.strictObject({
   name: z.string(),
-  role: z.enum(['creator', 'replica', 'reader', 'admin']),
+  role: z.enum(['creator', 'replica', ...ROLE_USERS]),
   nkey: z.string(),
 });
 

@@ -67,7 +67,9 @@ export function createSecureCluster(options: SecureOptions): SecureResult {
   const authority = CertificateAuthority.create(`Antiphon ${cluster}`);
   const { secrets, known: tokens } = newTokens();
   const roles = ids.map((id, index): [string, AccessRole] => [id, index === 0 ? 'creator' : 'replica']);
-  const made = [...roles, ...Object.entries(ROLE_USERS)].map(([name, role]) => newUser(name, role));
+  const made = [...roles, ...ROLE_USERS.map((role) => [role, role] as const)].map(([name, role]) =>
+    newUser(name, role),
+  );
   const users = made.map(({ user }) => user);
   const access: ClusterAccess = { cluster, servers: [...servers], hosts: [...hosts], users, tokens };
   const places = { listen, folder, secrets: SECRETS };
@@ -80,7 +82,7 @@ export function createSecureCluster(options: SecureOptions): SecureResult {
     within('ca.key', authority.pem.key, true),
     ...certified(folder, SERVER, authority.server(SERVER, hosts)),
     ...made.flatMap(({ user, seed }) => userFiles(folder, user.name, seed, authority)),
-    ...Object.keys(ROLE_USERS).map((name) => environment(folder, access, name)),
+    ...ROLE_USERS.map((name) => environment(folder, access, name)),
     ...Object.entries(secrets).map(([role, token]) => within(`http-${role}.token`, token, true)),
     within(USERS_FILE, usersConfig(access)),
     within(ACCESS_FILE, accessText(access)),

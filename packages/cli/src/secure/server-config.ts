@@ -77,7 +77,8 @@ function userConfig(
   { name, role, nkey }: ClusterUser,
   granted: Grants[string] = {},
 ): string {
-  const own = isReplica(role) ? { id: name, ...granted } : {};
+  // `subjects` may be turned on in its file: a replica knows all that is asked there anyway.
+  const own = isReplica(role) ? { id: name, subjects: true, ...granted } : {};
   const { publish, subscribe } = permissionsOf(role, cluster, { inboxPrefix: inboxOf(name), ...own });
   const list = (subjects: readonly string[]): string =>
     subjects.map((subject) => `        ${JSON.stringify(subject)}`).join('\n');
