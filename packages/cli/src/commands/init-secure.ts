@@ -137,12 +137,14 @@ function madeText(
 
 function changedText({ files, certificatesEnd }: SecureResult, folder: string): string {
   const names = files.map((file) => basename(file)).join(', ');
-  const end = certificatesEnd && `The new certificates last until ${dayOf(certificatesEnd)}.`;
+  const outcome =
+    certificatesEnd === undefined
+      ? 'From then on the new permissions count.'
+      : `From then on the old keys are refused. The new certificates last until ${dayOf(certificatesEnd)}.`;
   const lines = [
     `Wrote in ${shellWord(join(folder, SECRETS))}: ${names}`,
-    ...(end === undefined ? [] : [end]),
     'Copy them to where they are used, and let the server read its users again: nats-server --signal reload',
-    'From then on the old keys are refused, and the new permissions count.',
+    outcome,
   ];
   return `${lines.join('\n')}\n`;
 }
