@@ -64,14 +64,14 @@ update: { mode: async, intervalMs: 0 }
 # In a primary-replica cluster: another replica can become the primary; the same on every replica (docs/failover.md).
 # failover: { mode: automatic }
 
-${secure ? httpLines(secure) : HTTP}`;
+${secure ? httpLines(secure) : HTTP}
+# Answers clients of NATS in any language on antiphon.${cluster}.read and .write (docs/subjects.md).
+# subjects: true
+`;
 }
 
 const HTTP = `# Serves this replica over HTTP, on this machine (docs/http.md). Beyond it, tokens are needed.
 # http: { listen: 127.0.0.1:7070 }
-
-# Answers clients of NATS in any language on antiphon.${cluster}.read and .write (docs/subjects.md).
-# subjects: true
 `;
 
 /** Who may ask stands there by the SHA-256 of its token. */
