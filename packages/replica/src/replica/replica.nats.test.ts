@@ -104,6 +104,9 @@ describe('primary-replica', () => {
     fixture.sql('a', "INSERT INTO items VALUES (1, 'by the shell', 1)");
     await a.execute([{ sql: "INSERT INTO items VALUES (2, 'by the library', 1)" }]);
     await eventually('b has both', async () => (await count(b, 'items')) === 2);
+    // What the shell writes, nobody acknowledges.
+    expect([a, b].map((one) => one.status().totals['acknowledgedWrites'])).toEqual([1, 0]);
+    expect(a.status().totals['acknowledgedMs']).toBeGreaterThan(0);
     expect(() => fixture.sql('b', 'DELETE FROM items')).toThrow(/primary.*a|a.*primary/s);
     await expect(b.execute([{ sql: 'DELETE FROM items' }])).rejects.toMatchObject({ code: 'NOT_WRITABLE' });
     expect(await count(b, 'items')).toBe(2);

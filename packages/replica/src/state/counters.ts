@@ -15,6 +15,9 @@ export class Counters {
   appliedTransactions = 0;
   appliedRows = 0;
   writes = 0;
+  /** Writes of the library that were acknowledged, and how long they took, from call to answer. */
+  acknowledgedWrites = 0;
+  acknowledgedMs = 0;
   publishedMessages = 0;
   publishedBytes = 0;
 
@@ -24,9 +27,18 @@ export class Counters {
     return { quarantined, quarantineOverflow, retried, duplicates, holes, fenced, storeRetries };
   }
 
+  acknowledged(tookMs: number): void {
+    this.acknowledgedWrites += 1;
+    this.acknowledgedMs += tookMs;
+  }
+
   /** Of work that was done. */
   get totals(): Readonly<Record<string, number>> {
     const { appliedTransactions, appliedRows, writes, publishedMessages, publishedBytes } = this;
-    return { appliedTransactions, appliedRows, writes, publishedMessages, publishedBytes };
+    const { acknowledgedWrites, acknowledgedMs } = this;
+    return {
+      ...{ appliedTransactions, appliedRows, writes, publishedMessages, publishedBytes },
+      ...{ acknowledgedWrites, acknowledgedMs },
+    };
   }
 }

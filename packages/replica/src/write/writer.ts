@@ -68,7 +68,18 @@ export class Writer<Tx> {
    * The function may run more than once: a busy database undoes the whole transaction, and it is
    * tried again.
    */
-  async transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<WriteResult<T>> {
+  transaction<T>(run: (tx: Tx) => T, options: WriteOptions = {}): Promise<WriteResult<T>> {
+    const { clock, counters } = this.scope;
+    const calledMs = clock.monotonicMs();
+    const result = this.#transaction(run, options);
+    result.then(
+      () => counters.acknowledged(clock.monotonicMs() - calledMs),
+      () => undefined,
+    );
+    return result;
+  }
+
+  async #transaction<T>(run: (tx: Tx) => T, options: WriteOptions): Promise<WriteResult<T>> {
     checkOptions(options, WRITE_OPTIONS, 'A write');
     if (typeof run !== 'function')
       throw new AntiphonError('BAD_OPTION', 'A transaction needs a function that gets `tx` and writes.');
