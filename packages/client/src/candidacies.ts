@@ -1,5 +1,5 @@
 import { toAntiphonError, type AntiphonError, type Candidacy } from '@antiphon/core';
-import type { ClusterClient } from './cluster-client.js';
+import type { AskedCluster } from './member-answers.js';
 
 /** A member that did not answer has no candidacy. */
 export interface CandidacyAnswer {
@@ -14,7 +14,7 @@ const ASK_TIMEOUT_MS = 2000;
  * What every member is as the next primary, in the order of their ids. Throws LOG_UNAVAILABLE,
  * NO_ACTOR (no such cluster).
  */
-export async function askCandidacies(client: ClusterClient): Promise<readonly CandidacyAnswer[]> {
+export async function askCandidacies(client: AskedCluster): Promise<readonly CandidacyAnswer[]> {
   const members = await client.members({ fresh: true });
   const ids = members.map(({ id }) => id).sort();
   return Promise.all(

@@ -1,7 +1,8 @@
 import { AntiphonError, sentence, soleWriter } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
-import type { ClusterClient, ReplicaRef } from './cluster-client.js';
+import type { ClusterClient } from './cluster-client.js';
 import { askMember, askMembers, type MemberAnswer } from './member-answers.js';
+import type { ReplicaRef } from './replica-ref.js';
 
 /** What a replica has said of itself, as far as those need it who ask it for a write. */
 export interface ReplicaSight {

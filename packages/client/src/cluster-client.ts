@@ -1,4 +1,3 @@
-import { remoteRef, type Ref } from '@antiphon/actor';
 import {
   AntiphonError,
   checkOptions,
@@ -7,20 +6,13 @@ import {
   findMember,
   isIdentifier,
   listMembers,
-  mailboxPrefix,
   suggest,
   type MemberRecord,
   type OptionNames,
 } from '@antiphon/core';
 import { connectNats, type NatsAccess, type NatsHandle } from '@antiphon/nats';
 import { showServers } from '@antiphon/nats/internal';
-import type { MailboxProtocol } from '@antiphon/replica/internal';
-
-/**
- * Asks one replica: `ref.ask('query', { sql, params, maxRows })`. Its commands are those of
- * `MailboxProtocol`.
- */
-export type ReplicaRef = Ref<MailboxProtocol>;
+import { replicaRef, type ReplicaRef } from './replica-ref.js';
 
 /** A cluster, and how to reach it. */
 export interface ClusterAddress {
@@ -46,7 +38,6 @@ export interface ClusterClientOptions {
 const ADDRESS: OptionNames<ClusterAddress> = { cluster: true, nats: true, replica: true, source: true };
 const CLIENT_OPTIONS: OptionNames<ClusterClientOptions> = { name: true };
 const PING_TIMEOUT_MS = 1500;
-const ASK_TIMEOUT_MS = 10_000;
 const STRANGER_MS = 5000;
 const MAX_STRANGERS = 1000;
 
@@ -91,9 +82,7 @@ export class ClusterClient implements AsyncDisposable {
    * they say otherwise.
    */
   replica(id: string): ReplicaRef {
-    return remoteRef<MailboxProtocol>(this.nats.bus(), mailboxPrefix(this.cluster, id), {
-      timeoutMs: ASK_TIMEOUT_MS,
-    });
+    return replicaRef(this.nats.bus(), this.cluster, id);
   }
 
   /**

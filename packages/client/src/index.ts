@@ -31,18 +31,14 @@ export {
 export { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
 export { parseCursor } from './changes/log-changes.js';
 export { chooseReplica, type ChosenReplica } from './choose-replica.js';
-export {
-  ClusterClient,
-  type ClusterAddress,
-  type ClusterClientOptions,
-  type ReplicaRef,
-} from './cluster-client.js';
+export { ClusterClient, type ClusterAddress, type ClusterClientOptions } from './cluster-client.js';
 export {
   executeInCluster,
   type ClusterExecuteOptions,
   type ExecutedInCluster,
 } from './execute-in-cluster.js';
 export { askMembers, type MemberAnswer } from './member-answers.js';
+export type { ReplicaRef } from './replica-ref.js';
 export { listQuarantine, retryQuarantine, type AskLimits } from './quarantine.js';
 export { dismissRescued, listRescued, reapplyRescued, rescuedChanges, showRescued } from './rescue.js';
 export type { MailboxProtocol } from '@antiphon/replica/internal';

@@ -3,6 +3,14 @@
  */
 export { askCandidacies, type CandidacyAnswer } from './candidacies.js';
 export { accessFor, accessOf, type AccessParts } from './access.js';
-export { writingMsOf } from './member-answers.js';
+export {
+  hasAnswered,
+  primaryIn,
+  rankedCandidates,
+  type RankedCandidate,
+  writingMsIn,
+} from './ranked-candidates.js';
+export { replicaRef } from './replica-ref.js';
+export { type AskedCluster, writingMsOf } from './member-answers.js';
 export { anotherReplica, furthestOf, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';
 export { CONNECT_OPTIONS } from './connect.js';

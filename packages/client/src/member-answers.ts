@@ -1,6 +1,12 @@
 import { toAntiphonError, type AntiphonError } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
-import type { ClusterClient } from './cluster-client.js';
+import type { ReplicaRef } from './replica-ref.js';
+
+/** Whose members are asked: a `ClusterClient`, or a replica that asks the others. */
+export interface AskedCluster {
+  members(options?: { readonly fresh?: boolean }): Promise<readonly { readonly id: string }[]>;
+  replica(id: string): ReplicaRef;
+}
 
 /** A member that did not answer has no status. */
 export interface MemberAnswer {
@@ -17,13 +23,13 @@ const ASK_TIMEOUT_MS = 2000;
  * The status of every member, in the order of their ids. Throws LOG_UNAVAILABLE, NO_ACTOR (no such
  * cluster).
  */
-export async function askMembers(client: ClusterClient): Promise<readonly MemberAnswer[]> {
+export async function askMembers(client: AskedCluster): Promise<readonly MemberAnswer[]> {
   const members = await client.members({ fresh: true });
   const ids = members.map(({ id }) => id).sort();
   return Promise.all(ids.map((id) => askMember(client, id)));
 }
 
-export async function askMember(client: ClusterClient, id: string): Promise<MemberAnswer> {
+export async function askMember(client: AskedCluster, id: string): Promise<MemberAnswer> {
   try {
     const status = await client.replica(id).ask('status', undefined, { timeoutMs: ASK_TIMEOUT_MS });
     return { id, status, answeredAtMs: Date.now() };

@@ -1,6 +1,6 @@
 import { checkRequired, withAbortReason, type OptionNames } from '@antiphon/core';
 import type { QuarantineList, RetryAnswer } from '@antiphon/replica';
-import type { ReplicaRef } from './cluster-client.js';
+import type { ReplicaRef } from './replica-ref.js';
 
 /** How long one answer is waited for, and what ends the waiting. */
 export interface AskLimits {

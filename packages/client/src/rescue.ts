@@ -8,7 +8,7 @@ import type {
   ShownRescueChange,
 } from '@antiphon/replica';
 import { withRevivedValues } from '@antiphon/replica/internal';
-import type { ReplicaRef } from './cluster-client.js';
+import type { ReplicaRef } from './replica-ref.js';
 import type { AskLimits } from './quarantine.js';
 
 const LIMITS: OptionNames<AskLimits> = { timeoutMs: true, signal: true };

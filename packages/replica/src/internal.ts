@@ -21,5 +21,6 @@ export {
 } from './write/request-id.js';
 export { idFrom } from './config/ids.js';
 export { placedQuery } from './replica/placed-query.js';
+export { clusterPorts, type ClusterPorts } from './replica/cluster-ports.js';
 export { servedBus, type ServedBus, type Takes } from './replica/served-bus.js';
 export { guardedLogger, silentLogger } from './config/logger.js';

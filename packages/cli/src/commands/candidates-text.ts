@@ -1,16 +1,8 @@
-import type { Candidacy } from '@antiphon/core';
+import type { RankedCandidate } from '@antiphon/client/internal';
 import { writingPrimary } from '@antiphon/replica/internal';
 import { styled } from '../output/style.js';
 import { formatTable, type Column } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
-
-/** One that did not answer has nothing but its id. */
-export interface ShownCandidate extends Partial<Candidacy> {
-  readonly id: string;
-  /** From 1; null: it is no candidate. */
-  readonly place: number | null;
-  readonly reason: string;
-}
 
 export interface CandidatesView {
   readonly cluster: string;
@@ -24,7 +16,7 @@ export interface CandidatesView {
   /** Only then there is an in-sync set. */
   readonly sync: boolean;
   /** In the order in which they are shown. */
-  readonly candidates: readonly ShownCandidate[];
+  readonly candidates: readonly RankedCandidate[];
   readonly terminal: Pick<Terminal, 'color'>;
 }
 
@@ -76,7 +68,7 @@ export function candidatesText(view: CandidatesView): string {
   ].join('');
 }
 
-function cells(candidate: ShownCandidate): readonly string[] {
+function cells(candidate: RankedCandidate): readonly string[] {
   const { id, place, priority, seq, lagMs, inSync, heardPrimaryMsAgo } = candidate;
   return [
     place === null ? '-' : String(place),

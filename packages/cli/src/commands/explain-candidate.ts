@@ -1,13 +1,20 @@
 import { AntiphonError, CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from '@antiphon/core';
 import type { ClusterClient } from '@antiphon/client';
-import { askCandidacies, nobodyAnswers, type CandidacyAnswer } from '@antiphon/client/internal';
+import {
+  askCandidacies,
+  type CandidacyAnswer,
+  hasAnswered,
+  nobodyAnswers,
+  primaryIn,
+  rankedCandidates,
+  writingMsIn,
+} from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { addTargetOptions, defineCommand, type CommandHost } from './define.js';
 import { candidatesText } from './candidates-text.js';
-import { hasAnswered, primaryIn, shownOf, writingMsIn } from './ranked-candidates.js';
 
 /** `antiphon explain-candidate`: who would become the primary now, and why. */
 export function defineExplainCandidate(host: CommandHost): void {
@@ -25,7 +32,7 @@ export function defineExplainCandidate(host: CommandHost): void {
       const mode = document.failover?.mode ?? 'none';
       const primary = primaryIn(answers);
       const sync = document.update.mode === 'sync';
-      const candidates = shownOf(answers, primary, sync);
+      const candidates = rankedCandidates(answers, primary, sync);
       terminal.out(
         terminal.json
           ? `${toJson({ cluster, failover: mode, primary: primary ?? null, candidates })}\n`

@@ -1,6 +1,5 @@
-import type { CandidacyAnswer } from '@antiphon/client/internal';
+import { type CandidacyAnswer, primaryIn, rankedCandidates } from '@antiphon/client/internal';
 import type { ClusterDocument } from '@antiphon/core';
-import { primaryIn, shownOf } from '../commands/ranked-candidates.js';
 import { ok, warn, type Check } from './check.js';
 
 /**
@@ -13,7 +12,9 @@ export function failoverChecks(
 ): readonly Check[] {
   const primary = primaryIn(answers);
   if (failover?.mode !== 'automatic' || primary === undefined) return [];
-  const [first] = shownOf(answers, primary, update.mode === 'sync').filter(({ place }) => place === 1);
+  const [first] = rankedCandidates(answers, primary, update.mode === 'sync').filter(
+    ({ place }) => place === 1,
+  );
   return [
     first === undefined
       ? warn(

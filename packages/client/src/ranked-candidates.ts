@@ -1,6 +1,13 @@
-import type { CandidacyAnswer } from '@antiphon/client/internal';
-import { rankCandidates } from '@antiphon/core';
-import type { ShownCandidate } from './candidates-text.js';
+import { type Candidacy, rankCandidates } from '@antiphon/core';
+import type { CandidacyAnswer } from './candidacies.js';
+
+/** One that did not answer has nothing but its id. */
+export interface RankedCandidate extends Partial<Candidacy> {
+  readonly id: string;
+  /** From 1; null: it is no candidate. */
+  readonly place: number | null;
+  readonly reason: string;
+}
 
 /** As the one says that has read the newest epoch. */
 export function primaryIn(answers: readonly CandidacyAnswer[]): string | undefined {
@@ -23,23 +30,23 @@ export function writingMsIn(
 }
 
 /** The primary itself is what the others would take over from: it has no place. */
-export function shownOf(
+export function rankedCandidates(
   answers: readonly CandidacyAnswer[],
   primary: string | undefined,
   sync: boolean,
-): readonly ShownCandidate[] {
+): readonly RankedCandidate[] {
   const others = answers.flatMap(({ id, candidacy }) =>
     candidacy === undefined || id === primary ? [] : [candidacy],
   );
   const ranked = rankCandidates(others, { sync, nobodyForMs: 0 }).map(
-    ({ candidate, place, reason }): ShownCandidate => ({ ...candidate, place: place ?? null, reason }),
+    ({ candidate, place, reason }): RankedCandidate => ({ ...candidate, place: place ?? null, reason }),
   );
-  const leading = answers.flatMap(({ id, candidacy }): ShownCandidate[] =>
+  const leading = answers.flatMap(({ id, candidacy }): RankedCandidate[] =>
     candidacy === undefined || id !== primary
       ? []
       : [{ ...candidacy, place: null, reason: 'it is the primary' }],
   );
-  const silent = answers.flatMap(({ id, error }): ShownCandidate[] =>
+  const silent = answers.flatMap(({ id, error }): RankedCandidate[] =>
     error === undefined ? [] : [{ id, place: null, reason: `it does not answer (${error.code})` }],
   );
   return [...ranked, ...leading, ...silent];
